@@ -1,0 +1,266 @@
+//! A camera that plays an H.264 MP4 file in real time: for demos, tests, and hubs without hardware.
+//! Each pass through the file is one event; then there is a gap, then the next pass.
+//!
+//! It must never hold more than one picture in memory, never hand one out before its time, and
+//! never panic on what is in the file. Audio is ignored for now, and so are edit lists and
+//! rotation.
+//!
+//! The tables are read once, when the file is opened. Who changes the file after that gets
+//! damaged pictures or, if it became shorter, [`CameraEvent::Trouble`].
+
+use std::fs::File;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::demux::{ByteSource, Clip, ClipError, SampleEntry};
+use super::{
+    AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventStart, NextEvent,
+    VideoTrack,
+};
+
+/// How often the file is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// Until the camera is dropped.
+    Endless,
+    /// This many times, then the source is over.
+    Exactly(NonZeroU32),
+}
+
+/// What to play, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCameraConfig {
+    /// The MP4 file.
+    pub path: PathBuf,
+    /// The pause between the end of a pass and the start of the next.
+    pub gap: Duration,
+    /// How often the file is played.
+    pub passes: Passes,
+    /// How many times faster than real time; 1 but for tests. The gap is not shortened.
+    pub speed: NonZeroU32,
+}
+
+impl FileCameraConfig {
+    /// Plays a file endlessly, in real time, with ten seconds between two passes.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            gap: Duration::from_secs(10),
+            passes: Passes::Endless,
+            speed: NonZeroU32::MIN,
+        }
+    }
+}
+
+/// What a clip is, for `doctor` and `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClipFacts {
+    /// How long one pass lasts at speed 1.
+    pub duration: Duration,
+    /// How many pictures it has.
+    pub pictures: usize,
+    /// How many bytes all pictures have together.
+    pub picture_bytes: u64,
+}
+
+/// A [`Camera`] that plays an MP4 file.
+#[derive(Debug)]
+pub struct FileCamera<C> {
+    clock: C,
+    config: FileCameraConfig,
+    file: Arc<File>,
+    track: Arc<VideoTrack>,
+    samples: Vec<SampleEntry>,
+    duration: Duration,
+    state: State,
+    passes_done: u32,
+}
+
+/// Where in its order of events the camera is. It changes only between two awaits, which makes
+/// [`Camera::next_event`] cancel safe.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Before a pass, which starts not before this time of the clock.
+    Waiting(Duration),
+    Playing(Pass),
+    /// Trouble was reported inside an event; its end is still owed.
+    CutOff,
+    Over,
+}
+
+/// A pass under way.
+#[derive(Debug, Clone, Copy)]
+struct Pass {
+    /// Time of the clock, and of the wall, at which it started.
+    started: Duration,
+    started_unix_ms: u64,
+    /// The next sample, and its decode time in ticks.
+    next: usize,
+    dts: u64,
+}
+
+impl<C: Clock> FileCamera<C> {
+    /// Opens a file and reads its tables. Blocking: at most some MiB are read.
+    ///
+    /// # Errors
+    ///
+    /// [`CameraError::Clip`]: the file cannot be read or is not an MP4 file with an H.264 track
+    /// within the limits of [`super::demux`].
+    pub fn open(config: FileCameraConfig, clock: C) -> Result<Self, CameraError> {
+        let (file, clip) =
+            open_clip(&config.path).map_err(|source| clip_error(&config.path, source))?;
+        let duration = media_time(clip.duration_ticks(), clip.track.timescale);
+        let now = clock.now();
+        Ok(Self {
+            clock,
+            config,
+            file: Arc::new(file),
+            track: Arc::new(clip.track),
+            samples: clip.samples,
+            duration,
+            state: State::Waiting(now),
+            passes_done: 0,
+        })
+    }
+
+    /// The codec parameters of every event of this camera.
+    pub fn track(&self) -> &Arc<VideoTrack> {
+        &self.track
+    }
+
+    /// What the clip is.
+    pub fn facts(&self) -> ClipFacts {
+        ClipFacts {
+            duration: self.duration,
+            pictures: self.samples.len(),
+            picture_bytes: self.samples.iter().map(|s| u64::from(s.bytes)).sum(),
+        }
+    }
+
+    async fn next(&mut self) -> Option<CameraEvent> {
+        match self.state {
+            State::Waiting(at) => {
+                self.clock.sleep_until(at).await;
+                Some(self.start_pass())
+            }
+            State::Playing(pass) => Some(self.play(pass).await),
+            State::CutOff => {
+                self.state = State::Over;
+                Some(CameraEvent::EventEnded(EventEnd::CutOff))
+            }
+            State::Over => None,
+        }
+    }
+
+    fn start_pass(&mut self) -> CameraEvent {
+        // Now, not when it was due: a reader that was busy is not given a burst to catch up with.
+        let started_unix_ms = self.clock.unix_ms();
+        self.state = State::Playing(Pass {
+            started: self.clock.now(),
+            started_unix_ms,
+            next: 0,
+            dts: 0,
+        });
+        CameraEvent::EventStarted(EventStart {
+            track: Arc::clone(&self.track),
+            started_unix_ms,
+        })
+    }
+
+    async fn play(&mut self, pass: Pass) -> CameraEvent {
+        let after_start = media_time(pass.dts, self.track.timescale) / self.config.speed.get();
+        self.clock.sleep_until(pass.started + after_start).await;
+        let Some(&sample) = self.samples.get(pass.next) else {
+            self.end_pass();
+            return CameraEvent::EventEnded(EventEnd::Completed);
+        };
+        let data = match read_sample(Arc::clone(&self.file), sample).await {
+            Ok(data) => data,
+            Err(source) => {
+                self.state = State::CutOff;
+                return CameraEvent::Trouble(clip_error(&self.config.path, source));
+            }
+        };
+        self.state = State::Playing(Pass {
+            next: pass.next + 1,
+            dts: pass.dts + u64::from(sample.duration),
+            ..pass
+        });
+        // When it was due, by the wall clock of the start: a reader that was busy sees how late it
+        // is, and a wall clock that is set meanwhile does not tear the event.
+        let captured_unix_ms = pass
+            .started_unix_ms
+            .saturating_add(u64::try_from(after_start.as_millis()).unwrap_or(u64::MAX));
+        CameraEvent::AccessUnit(AccessUnit {
+            data,
+            dts: pass.dts,
+            composition_offset: sample.composition_offset,
+            duration: Some(sample.duration),
+            is_sync: sample.is_sync,
+            captured_unix_ms,
+        })
+    }
+
+    fn end_pass(&mut self) {
+        self.passes_done = self.passes_done.saturating_add(1);
+        self.state = match self.config.passes {
+            Passes::Exactly(passes) if self.passes_done >= passes.get() => State::Over,
+            _ => State::Waiting(self.clock.now().saturating_add(self.config.gap)),
+        };
+    }
+}
+
+impl<C: Clock> Camera for FileCamera<C> {
+    fn next_event(&mut self) -> NextEvent<'_> {
+        Box::pin(self.next())
+    }
+}
+
+fn clip_error(path: &Path, source: ClipError) -> CameraError {
+    CameraError::Clip {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+fn open_clip(path: &Path) -> Result<(File, Clip), ClipError> {
+    // Asked before opening, because opening a pipe would wait for its other end.
+    let metadata = std::fs::metadata(path).map_err(ClipError::unreadable)?;
+    if !metadata.is_file() {
+        return Err(ClipError::NotAFile);
+    }
+    let file = File::open(path).map_err(ClipError::unreadable)?;
+    let clip = Clip::read(&file)?;
+    Ok((file, clip))
+}
+
+/// Reads one sample on the blocking pool: the file may lie on a slow disk.
+async fn read_sample(file: Arc<File>, sample: SampleEntry) -> Result<Bytes, ClipError> {
+    let read = tokio::task::spawn_blocking(move || {
+        // `Clip` has checked the size against a limit and the file.
+        let mut data = vec![0; sample.bytes as usize];
+        ByteSource::read_exact_at(&*file, &mut data, sample.offset)
+            .map_err(ClipError::unreadable)?;
+        Ok(Bytes::from(data))
+    });
+    match read.await {
+        Ok(result) => result,
+        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        // The runtime is shutting down.
+        Err(_) => Err(ClipError::Unreadable {
+            kind: std::io::ErrorKind::Interrupted,
+        }),
+    }
+}
+
+/// Ticks as a duration, rounded down to a nanosecond.
+fn media_time(ticks: u64, timescale: NonZeroU32) -> Duration {
+    let timescale = u64::from(timescale.get());
+    // A remainder below 2^32 times 10^9 fits 64 bits.
+    let nanos = (ticks % timescale) * 1_000_000_000 / timescale;
+    Duration::from_secs(ticks / timescale) + Duration::from_nanos(nanos)
+}

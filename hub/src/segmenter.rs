@@ -1,0 +1,309 @@
+//! Access units of one event in, the bytes of one clip out: cuts the event into fragments of at
+//! most 200 ms, has `fmp4` write them, and splits the byte stream into chunks for sealing.
+//!
+//! It is pure, and one [`Segmenter`] is one clip. It must never hold a picture longer than its
+//! fragment needs, never put bytes of two fragments into one chunk (a chunk can be sent the moment
+//! it exists), and never change what the camera said about times.
+//!
+//! # Where a fragment ends
+//!
+//! With the picture that fills 200 ms, or the one after which another of the same duration would
+//! go beyond: so a fragment is out as soon as it is full, and is longer than 200 ms only if it
+//! holds a single picture that is. A pause between two pictures ends a fragment as well.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::camera::{AccessUnit, TIMESCALE_MAX, UNIT_BYTES_MAX, UNIT_SECONDS_MAX, VideoTrack};
+use crate::fmp4::{self, Sample};
+
+/// The longest fragment, in milliseconds of media time. The evidence leaves the house while the
+/// event is still happening: what is in an unfinished fragment is what a cut wire costs.
+pub const FRAGMENT_MS_MAX: u64 = 200;
+
+/// The most bytes of a clip in one chunk.
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// The most pictures in one fragment. Only a stream of pictures without duration reaches it.
+pub const FRAGMENT_UNITS_MAX: usize = 256;
+
+/// A fragment that has this many bytes ends, however short it is, so that what waits in memory
+/// stays small.
+pub const FRAGMENT_BYTES_SOFT_MAX: usize = 4 * 1024 * 1024;
+
+const _: () = assert!(
+    FRAGMENT_BYTES_SOFT_MAX + UNIT_BYTES_MAX <= fmp4::FRAGMENT_PAYLOAD_BYTES_MAX,
+    "a fragment takes one more unit below its soft limit"
+);
+// The head of a fragment fits a chunk, so the first chunk always reaches the first picture.
+const _: () =
+    assert!(crate::camera::AVC_CONFIG_BYTES_MAX + 2048 + FRAGMENT_UNITS_MAX * 16 < CHUNK_BYTES_MAX);
+
+/// The next bytes of a clip, and where they belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClipChunk {
+    /// Where in the clip the bytes begin. The chunks of a clip follow each other without gaps.
+    pub clip_offset: u64,
+    /// The bytes: 1 to [`CHUNK_BYTES_MAX`].
+    pub data: Bytes,
+    /// Which fragment of the clip they belong to, from 1. The initialisation segment is in front
+    /// of fragment 1 and counts to it.
+    pub fragment: u32,
+    /// Whether the fragment begins with this chunk.
+    pub is_first_of_fragment: bool,
+    /// Whether the fragment ends with this chunk: what came until here can be played.
+    pub is_last_of_fragment: bool,
+    /// When the newest picture of which this chunk has bytes was captured, in milliseconds since
+    /// 1970 by the hub's clock.
+    pub captured_unix_ms: u64,
+}
+
+/// Why an access unit was refused. Nothing of it is in the clip; what came before is good, and
+/// [`Segmenter::finish`] ends the clip there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SegmenterError {
+    /// The clip does not begin with a picture that can be decoded.
+    #[error("the first picture of the event is not a key frame")]
+    FirstUnitNotSync,
+    /// The unit is empty or larger than [`UNIT_BYTES_MAX`].
+    #[error("a picture of {bytes} bytes; 1 to {UNIT_BYTES_MAX} are supported")]
+    UnitBytes {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The unit's decode time lies before the end of the unit before it.
+    #[error("a picture's decode time {found} is before {expected_min}")]
+    DecodeTimeFell {
+        /// The least it could be, in ticks.
+        expected_min: u64,
+        /// What it is, in ticks.
+        found: u64,
+    },
+    /// A duration or composition offset is beyond [`UNIT_SECONDS_MAX`].
+    #[error("a picture's duration or offset of {ticks} ticks; at most {ticks_max} are supported")]
+    TooLong {
+        /// What it is, in ticks.
+        ticks: u64,
+        /// The limit, in ticks.
+        ticks_max: u64,
+    },
+}
+
+/// What the caller must do about a [`SegmenterError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SegmenterErrorKind {
+    /// End the clip with [`Segmenter::finish`], mark it as cut off, count the camera's fault, and
+    /// go on with its next event.
+    Peer,
+}
+
+impl SegmenterError {
+    /// What the caller must do.
+    pub fn kind(&self) -> SegmenterErrorKind {
+        SegmenterErrorKind::Peer
+    }
+}
+
+/// Makes one clip of the access units of one event.
+#[derive(Debug)]
+pub struct Segmenter {
+    track: Arc<VideoTrack>,
+    fragment_ticks_max: u64,
+    ticks_max: u64,
+    /// The camera's decode time that is zero in the clip; `None` before the first unit.
+    origin: Option<u64>,
+    /// A unit whose duration shows when the next one comes.
+    waiting: Option<AccessUnit>,
+    /// The units of the fragment being filled, with their durations.
+    open: Vec<(AccessUnit, u32)>,
+    open_ticks: u64,
+    open_bytes: usize,
+    /// The camera's decode time at which the last placed unit ends.
+    end: u64,
+    last_duration: u32,
+    fragments: u32,
+    clip_bytes: u64,
+}
+
+impl Segmenter {
+    /// A new clip with the codec parameters of its event.
+    pub fn new(track: Arc<VideoTrack>) -> Self {
+        let timescale = u64::from(track.timescale.get());
+        debug_assert!(timescale <= u64::from(TIMESCALE_MAX));
+        Self {
+            fragment_ticks_max: timescale * FRAGMENT_MS_MAX / 1000,
+            ticks_max: timescale * u64::from(UNIT_SECONDS_MAX),
+            track,
+            origin: None,
+            waiting: None,
+            open: Vec::new(),
+            open_ticks: 0,
+            open_bytes: 0,
+            end: 0,
+            last_duration: 0,
+            fragments: 0,
+            clip_bytes: 0,
+        }
+    }
+
+    /// Bytes of the clip handed out so far.
+    pub fn clip_bytes(&self) -> u64 {
+        self.clip_bytes
+    }
+
+    /// Takes the next unit; answers the chunks that are ready: those of no, one or two fragments,
+    /// seldom three.
+    ///
+    /// After an error the unit is refused and nothing else has changed.
+    pub fn handle_unit(&mut self, unit: AccessUnit) -> Result<Vec<ClipChunk>, SegmenterError> {
+        self.check(&unit)?;
+        if self.origin.is_none() {
+            self.origin = Some(unit.dts);
+            self.end = unit.dts;
+        }
+        let mut chunks = Vec::new();
+        if let Some(waiting) = self.waiting.take() {
+            // `check` has seen that the distance is neither negative nor too long.
+            let duration = (unit.dts - waiting.dts) as u32;
+            self.place(waiting, duration, &mut chunks);
+        }
+        match unit.duration {
+            Some(duration) => self.place(unit, duration, &mut chunks),
+            None => self.waiting = Some(unit),
+        }
+        Ok(chunks)
+    }
+
+    /// Ends the clip; answers its last chunks, none if the event had no pictures.
+    ///
+    /// A last unit of unknown duration is given that of the one before it.
+    pub fn finish(mut self) -> Vec<ClipChunk> {
+        let mut chunks = Vec::new();
+        if let Some(waiting) = self.waiting.take() {
+            let duration = self.last_duration;
+            self.place(waiting, duration, &mut chunks);
+        }
+        self.close_fragment(&mut chunks);
+        chunks
+    }
+
+    /// All that can be wrong with a unit, before anything is changed.
+    fn check(&self, unit: &AccessUnit) -> Result<(), SegmenterError> {
+        let bytes = unit.data.len();
+        if bytes == 0 || bytes > UNIT_BYTES_MAX {
+            return Err(SegmenterError::UnitBytes { bytes });
+        }
+        if self.origin.is_none() && !unit.is_sync {
+            return Err(SegmenterError::FirstUnitNotSync);
+        }
+        let expected_min = match &self.waiting {
+            Some(waiting) => waiting.dts,
+            None => self.end,
+        };
+        let Some(distance) = unit.dts.checked_sub(expected_min) else {
+            return Err(SegmenterError::DecodeTimeFell {
+                expected_min,
+                found: unit.dts,
+            });
+        };
+        if self.waiting.is_some() {
+            self.check_ticks(distance)?;
+        }
+        self.check_ticks(u64::from(unit.duration.unwrap_or(0)))?;
+        self.check_ticks(u64::from(unit.composition_offset.unsigned_abs()))
+    }
+
+    fn check_ticks(&self, ticks: u64) -> Result<(), SegmenterError> {
+        if ticks > self.ticks_max {
+            return Err(SegmenterError::TooLong {
+                ticks,
+                ticks_max: self.ticks_max,
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts a unit whose duration is known into the open fragment, and closes what is full.
+    fn place(&mut self, unit: AccessUnit, duration: u32, chunks: &mut Vec<ClipChunk>) {
+        let ticks = u64::from(duration);
+        if unit.dts > self.end || self.open_ticks + ticks > self.fragment_ticks_max {
+            self.close_fragment(chunks);
+        }
+        // Beyond 64 bits no later unit is accepted, which is soon enough.
+        self.end = unit.dts.saturating_add(ticks);
+        self.last_duration = duration;
+        self.open_ticks += ticks;
+        self.open_bytes += unit.data.len();
+        self.open.push((unit, duration));
+        if self.open_ticks >= self.fragment_ticks_max
+            || self.open_ticks + ticks > self.fragment_ticks_max
+            || self.open_bytes >= FRAGMENT_BYTES_SOFT_MAX
+            || self.open.len() >= FRAGMENT_UNITS_MAX
+        {
+            self.close_fragment(chunks);
+        }
+    }
+
+    fn close_fragment(&mut self, chunks: &mut Vec<ClipChunk>) {
+        let (Some((first, _)), Some(origin)) = (self.open.first(), self.origin) else {
+            return;
+        };
+        self.fragments += 1;
+        let samples: Vec<Sample<'_>> = self
+            .open
+            .iter()
+            .map(|(unit, duration)| Sample {
+                data: &unit.data,
+                duration: *duration,
+                composition_offset: unit.composition_offset,
+                is_sync: unit.is_sync,
+            })
+            .collect();
+        let mut bytes = fmp4::fragment(self.fragments, first.dts - origin, &samples);
+        if self.fragments == 1 {
+            // A first picture shown before it is decoded has no place in an edit list; it is as
+            // early as can be.
+            let presentation_start = u32::try_from(first.composition_offset).unwrap_or(0);
+            let mut whole = fmp4::init_segment(&self.track, presentation_start);
+            whole.append(&mut bytes);
+            bytes = whole;
+        }
+        self.split(Bytes::from(bytes), chunks);
+        self.open.clear();
+        self.open_ticks = 0;
+        self.open_bytes = 0;
+    }
+
+    /// Splits the bytes of the open fragment into chunks.
+    fn split(&mut self, mut rest: Bytes, chunks: &mut Vec<ClipChunk>) {
+        // The pictures are at the end of the fragment, in order.
+        let mut next_picture_at = rest.len() - self.open_bytes;
+        let mut pictures = self.open.iter();
+        let mut captured_unix_ms = 0;
+        let mut done = 0;
+        while !rest.is_empty() {
+            let data = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
+            let end = done + data.len();
+            while next_picture_at < end
+                && let Some((unit, _)) = pictures.next()
+            {
+                captured_unix_ms = unit.captured_unix_ms;
+                next_picture_at += unit.data.len();
+            }
+            chunks.push(ClipChunk {
+                clip_offset: self.clip_bytes,
+                fragment: self.fragments,
+                is_first_of_fragment: done == 0,
+                is_last_of_fragment: rest.is_empty(),
+                captured_unix_ms,
+                data,
+            });
+            self.clip_bytes += (end - done) as u64;
+            done = end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
