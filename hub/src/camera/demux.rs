@@ -102,17 +102,10 @@ impl Clip {
         if bytes == 0 {
             return Err(ClipError::Empty);
         }
-        let mut reader = Reader {
-            source,
-            bytes,
-            movie: None,
-        };
-        reader.read_top_level()?;
-        let movie = reader.movie.ok_or(ClipError::BoxMissing {
-            missing: FourCc(*b"moov"),
-            inside: None,
-        })?;
-        let (movie, mut samples) = movie.into_parts();
+        let reader = Reader { source, bytes };
+        // First the walk alone, so that a file that is cut off is called that, and not damaged.
+        reader.walk(|_| Ok(()))?;
+        let (movie, mut samples) = reader.read_movie()?.into_parts();
         if samples.is_empty() {
             return Err(ClipError::NoSamples);
         }
@@ -146,7 +139,6 @@ const FIRST_BOXES: [&[u8; 4]; 9] = [
 struct Reader<'a, S: ?Sized> {
     source: &'a S,
     bytes: u64,
-    movie: Option<FragmentReader>,
 }
 
 /// The place of one top-level box in the file.
@@ -158,7 +150,11 @@ struct TopLevelBox {
 }
 
 impl<S: ByteSource + ?Sized> Reader<'_, S> {
-    fn read_top_level(&mut self) -> Result<(), ClipError> {
+    /// Shows each top-level box to `visit`.
+    fn walk(
+        &self,
+        mut visit: impl FnMut(&TopLevelBox) -> Result<(), ClipError>,
+    ) -> Result<(), ClipError> {
         let mut at = 0;
         let mut boxes_left = TOP_LEVEL_BOXES_MAX;
         while at < self.bytes {
@@ -168,27 +164,39 @@ impl<S: ByteSource + ?Sized> Reader<'_, S> {
                 limit: TOP_LEVEL_BOXES_MAX,
             })?;
             let found = self.top_level_box(at)?;
+            visit(&found)?;
+            at = found.end;
+        }
+        Ok(())
+    }
+
+    fn read_movie(&self) -> Result<FragmentReader, ClipError> {
+        let mut movie: Option<FragmentReader> = None;
+        self.walk(|found| {
             match &found.kind.0 {
+                b"moov" if movie.is_some() => {
+                    return Err(ClipError::malformed(found.kind, "it comes twice"));
+                }
                 b"moov" => {
-                    if self.movie.is_some() {
-                        return Err(ClipError::malformed(found.kind, "it comes twice"));
-                    }
-                    let body = self.body(&found, "moov box", MOOV_BYTES_MAX)?;
-                    let (movie, samples) = movie::read(Fields::new(found.kind, &body), self.bytes)?;
-                    self.movie = Some(FragmentReader::new(movie, samples));
+                    let body = self.body(found, "moov box", MOOV_BYTES_MAX)?;
+                    let (track, samples) = movie::read(Fields::new(found.kind, &body), self.bytes)?;
+                    movie = Some(FragmentReader::new(track, samples));
                 }
                 b"moof" => {
-                    let body = self.body(&found, "moof box", MOOF_BYTES_MAX)?;
-                    let Some(movie) = &mut self.movie else {
+                    let body = self.body(found, "moof box", MOOF_BYTES_MAX)?;
+                    let Some(movie) = &mut movie else {
                         return Err(ClipError::malformed(found.kind, "it comes before moov"));
                     };
                     movie.read(Fields::new(found.kind, &body), found.start)?;
                 }
                 _ => {}
             }
-            at = found.end;
-        }
-        Ok(())
+            Ok(())
+        })?;
+        movie.ok_or(ClipError::BoxMissing {
+            missing: FourCc(*b"moov"),
+            inside: None,
+        })
     }
 
     /// Reads a box header (14496-12, 4.2): 32-bit size and type, with size 1 a 64-bit size
@@ -196,7 +204,7 @@ impl<S: ByteSource + ?Sized> Reader<'_, S> {
     fn top_level_box(&self, start: u64) -> Result<TopLevelBox, ClipError> {
         let mut header = [0; 16];
         let at_hand = (self.bytes - start).min(16) as usize;
-        let readable = header.get_mut(..at_hand).unwrap_or_default();
+        let (readable, _) = header.split_at_mut(at_hand);
         self.source
             .read_exact_at(readable, start)
             .map_err(ClipError::unreadable)?;
@@ -239,6 +247,7 @@ impl<S: ByteSource + ?Sized> Reader<'_, S> {
         }
     }
 
+    /// The body of a box, if it is not larger than `limit`.
     fn body(
         &self,
         found: &TopLevelBox,
