@@ -1,1 +1,89 @@
+//! The storage engine: a write-ahead log that is the truth, and a materialised view of it.
+//!
+//! Three promises carry everything built on top:
+//!
+//! 1. A [`Txn`] is in the log whole or not at all, and one `fdatasync` per [`Wal::commit`] makes
+//!    every staged transaction durable.
+//! 2. Only that commit turns a [`Staged`] value into a [`Durable`] one. Sockets take `Durable`.
+//! 3. Every start copies the tail of the log into a fresh file and syncs it before the first
+//!    `Durable` exists, so bytes that only the page cache knew are never believed.
+//!
+//! The byte layout, the validity rules and the recovery table are in `journal/FORMAT.md`.
+//! This crate never names MLS, keys or clips, has no clock, and takes its dice as an argument.
+//!
+//! The public interface is: [`Wal`], [`Txn`], [`Staged`], [`Committed`], [`Durable`], the traits
+//! [`disk::Disk`] and [`store::Store`] with their implementations, and [`crash_point!`].
+//!
+//! Nothing outside can make a `Durable`:
+//!
+//! ```compile_fail
+//! let forged = wal::Durable { value: 7 };
+//! ```
+//! ```compile_fail
+//! let forged: wal::Durable<u32> = wal::Durable::new(7);
+//! ```
+//! ```compile_fail
+//! let forged: wal::Durable<u32> = 7u32.into();
+//! ```
+//! ```compile_fail
+//! // A map takes a plain function pointer, so no un-durable value can be smuggled in.
+//! fn smuggle(durable: wal::Durable<u32>, other: u32) -> wal::Durable<u32> {
+//!     durable.map(move |_| other)
+//! }
+//! ```
+//! ```compile_fail
+//! // A staged value cannot be read before its commit.
+//! fn peek(staged: &wal::Staged<u32>) -> u32 { **staged }
+//! ```
+//! ```compile_fail
+//! // A staged value has no public payload.
+//! fn take(staged: wal::Staged<u32>) -> u32 { staged.value }
+//! ```
+//! ```compile_fail
+//! // A commit cannot be invented either.
+//! let forged = wal::Committed { instance: 1, through: wal::Lsn(9) };
+//! ```
+//!
+//! What is allowed:
+//!
+//! ```
+//! fn length(durable: wal::Durable<Vec<u8>>) -> wal::Durable<usize> {
+//!     durable.map(|bytes| bytes.len())
+//! }
+//! ```
 
+mod ballast;
+mod checkpoint;
+pub mod crash_point;
+mod dice;
+pub mod disk;
+mod durable;
+mod error;
+mod log;
+mod log_file;
+mod lsn;
+mod options;
+mod poison;
+mod ranges;
+pub mod record;
+pub mod recover;
+pub mod store;
+mod txn;
+mod view;
+mod wal;
+
+pub use dice::{Dice, OsDice, SeededDice};
+pub use disk::{Disk, DiskFile};
+pub use durable::{Committed, Durable, Staged};
+pub use error::{Corruption, ErrorKind, WalError};
+pub use lsn::Lsn;
+pub use options::{Options, Priority};
+pub use poison::PoisonCause;
+pub use recover::{DamagedPayload, RecoveryReport, ViewOutcome};
+pub use store::{Store, StoreError};
+pub use txn::Txn;
+pub use wal::{Stats, Wal};
+
+#[doc(hidden)]
+#[cfg(feature = "crashtest")]
+pub use linkme;

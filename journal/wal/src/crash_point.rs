@@ -1,0 +1,114 @@
+//! Named places where a test kills the process, and the list of all of them.
+//!
+//! Without the feature `crashtest` a crash point is nothing at all. With it each one registers
+//! itself at link time, counts its hits, writes them to a trace if asked, and dies by SIGKILL at
+//! the chosen hit. It never panics to crash: a panic runs destructors, which is a clean shutdown.
+
+/// Marks a place where a crash is interesting: `crash_point!("wal.commit.after_sync")`.
+///
+/// A crate that uses it under the feature needs `wal/crashtest` switched on as well.
+#[cfg(feature = "crashtest")]
+#[macro_export]
+macro_rules! crash_point {
+    ($name:literal) => {{
+        #[allow(unsafe_code)]
+        mod registered {
+            #[$crate::linkme::distributed_slice($crate::crash_point::POINTS)]
+            #[linkme(crate = $crate::linkme)]
+            static POINT: $crate::crash_point::Point = $crate::crash_point::Point {
+                name: $name,
+                file: file!(),
+                line: line!(),
+            };
+        }
+        $crate::crash_point::hit($name);
+    }};
+}
+
+/// Marks a place where a crash is interesting. Nothing in a build without `crashtest`.
+#[cfg(not(feature = "crashtest"))]
+#[macro_export]
+macro_rules! crash_point {
+    ($name:literal) => {{}};
+}
+
+#[cfg(feature = "crashtest")]
+pub use enabled::{POINTS, Point, hit, hits};
+
+#[cfg(feature = "crashtest")]
+mod enabled {
+    use std::collections::BTreeMap;
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+    use std::sync::{Mutex, OnceLock, PoisonError};
+
+    /// One crash point as it stands in the source.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Point {
+        /// Its unique name.
+        pub name: &'static str,
+        /// The source file.
+        pub file: &'static str,
+        /// The line in it.
+        pub line: u32,
+    }
+
+    /// Every crash point that is linked into this program.
+    #[linkme::distributed_slice]
+    #[allow(unsafe_code)]
+    pub static POINTS: [Point];
+
+    struct Control {
+        counts: BTreeMap<&'static str, u64>,
+        trace: Option<File>,
+        die_at: Option<(String, u64)>,
+    }
+
+    fn control() -> &'static Mutex<Control> {
+        static CONTROL: OnceLock<Mutex<Control>> = OnceLock::new();
+        CONTROL.get_or_init(|| {
+            let trace = std::env::var_os("SECLUSO_CRASH_TRACE").and_then(|path| {
+                OpenOptions::new().create(true).append(true).open(path).ok()
+            });
+            let die_at = std::env::var("SECLUSO_CRASH_AT").ok().and_then(|text| {
+                let (name, k) = text.rsplit_once(':')?;
+                Some((name.to_owned(), k.parse().ok()?))
+            });
+            Mutex::new(Control { counts: BTreeMap::new(), trace, die_at })
+        })
+    }
+
+    /// Counts a hit, traces it, and dies here if this is the chosen one.
+    pub fn hit(name: &'static str) {
+        let mut control = control().lock().unwrap_or_else(PoisonError::into_inner);
+        let count = control.counts.entry(name).or_insert(0);
+        *count += 1;
+        let count = *count;
+        if let Some(trace) = &mut control.trace {
+            // A lost trace line makes the sweep's cell invalid, which the sweep reports itself.
+            let _ = trace.write_all(format!("{name} {count}\n").as_bytes());
+        }
+        if control.die_at.as_ref().is_some_and(|(at, k)| at == name && *k == count) {
+            die();
+        }
+        drop(control);
+        failpoints::failpoint!(name);
+    }
+
+    /// How often each point was hit so far in this process.
+    pub fn hits() -> Vec<(&'static str, u64)> {
+        let control = control().lock().unwrap_or_else(PoisonError::into_inner);
+        control.counts.iter().map(|(name, count)| (*name, *count)).collect()
+    }
+
+    fn die() -> ! {
+        // SIGKILL runs no destructor and flushes nothing: that is the crash we mean.
+        let _ = rustix::process::kill_process(
+            rustix::process::getpid(),
+            rustix::process::Signal::KILL,
+        );
+        loop {
+            std::thread::park();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The disk as an argument: a small directory tree addressed by relative paths.
+//!
+//! The engine names every operation whose order matters, so that a simulated disk can lose, tear
+//! or refuse it. Nothing above this trait may touch `std::fs`.
+
+use std::io;
+use std::sync::Arc;
+
+mod real;
+mod sim;
+
+pub use real::RealDisk;
+pub use sim::{CrashPolicy, Fault, SimDisk, TraceOp};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It must exist.
+    Existing,
+    /// It is made if it does not exist.
+    Create,
+    /// It must not exist yet.
+    CreateNew,
+}
+
+/// One directory tree. Paths are relative, with `/` between names; the root is the empty path.
+pub trait Disk: Send + Sync {
+    /// The names of the files and directories in `dir`, in no particular order.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+    /// Removes a file. Durable after `sync_dir`.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Renames a file, replacing `to`. Durable after `sync_dir` of both directories.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Makes a directory; one that exists is fine. Durable after `sync_dir` of its parent.
+    fn create_dir(&self, path: &str) -> io::Result<()>;
+    /// Makes the entries of a directory durable.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Whether a file or directory exists.
+    fn exists(&self, path: &str) -> io::Result<bool>;
+    /// Bytes that this process may still allocate.
+    fn available_bytes(&self) -> io::Result<u64>;
+    /// Takes the lock file at `path` until the guard is dropped, or fails with `WouldBlock` if
+    /// somebody else holds it.
+    fn lock(&self, path: &str) -> io::Result<Box<dyn LockGuard>>;
+}
+
+/// Holds a lock; dropping it lets go.
+pub trait LockGuard: Send + Sync {}
+
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Reads at most `out.len()` bytes at `offset`; fewer only at the end of the file.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`, growing the file if needed. On an error any part of it
+    /// may have been written.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the contents and the length durable (`fdatasync`). After an error nobody knows what
+    /// the disk holds, and it must never be called again to find out.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Sets the length; new bytes read as zero.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// True if the error says that the disk is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

@@ -1,0 +1,194 @@
+//! The real disk below one root directory: files 0600, directories 0700.
+//!
+//! It never follows a path out of its root and never hides an error of a sync.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile, LockGuard, OpenMode};
+
+/// Files below a root directory of the operating system.
+#[derive(Clone, Debug)]
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+impl RealDisk {
+    /// Takes `root` as the root, making it (0700) if needed, and syncs its parent so that the new
+    /// directory itself survives a power cut.
+    pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        if !root.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+            if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Ok(RealDisk { root })
+    }
+
+    fn path(&self, relative: &str) -> io::Result<PathBuf> {
+        let relative = Path::new(relative);
+        if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(self.root.join(relative))
+    }
+}
+
+impl Disk for RealDisk {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.path(dir)?)? {
+            // A name that is not UTF-8 is not ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        match mode {
+            OpenMode::Existing => {}
+            OpenMode::Create => {
+                options.create(true);
+            }
+            OpenMode::CreateNew => {
+                options.create_new(true);
+            }
+        }
+        Ok(Arc::new(RealFile(options.open(self.path(path)?)?)))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(path)?)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from)?, self.path(to)?)
+    }
+
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        let path = self.path(path)?;
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            result => result,
+        }
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        File::open(self.path(dir)?)?.sync_all()
+    }
+
+    fn exists(&self, path: &str) -> io::Result<bool> {
+        self.path(path)?.try_exists()
+    }
+
+    fn available_bytes(&self) -> io::Result<u64> {
+        let facts = rustix::fs::statvfs(&self.root)?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    }
+
+    fn lock(&self, path: &str) -> io::Result<Box<dyn LockGuard>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.path(path)?)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(RealLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// The lock lives as long as the open file; the kernel lets go when the process dies.
+struct RealLock {
+    _file: File,
+}
+
+impl LockGuard for RealLock {}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn files_are_private_and_paths_stay_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path().join("state")).unwrap();
+        disk.create_dir("log").unwrap();
+        disk.create_dir("log").unwrap();
+        let file = disk.open("log/a", OpenMode::CreateNew).unwrap();
+        assert!(disk.open("log/a", OpenMode::CreateNew).is_err());
+        file.write_at(4096, b"x").unwrap();
+        file.sync_data().unwrap();
+        disk.sync_dir("log").unwrap();
+        disk.sync_dir("").unwrap();
+        assert_eq!(file.len().unwrap(), 4097);
+        let mut out = [9u8; 2];
+        assert_eq!(file.read_at(4096, &mut out).unwrap(), 1);
+        let mode = |p: &str| {
+            std::fs::metadata(dir.path().join(p)).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode("state"), mode("state/log"), mode("state/log/a")), (0o700, 0o700, 0o600));
+        for outside in ["../x", "/etc/passwd", "log/../../x"] {
+            assert!(disk.open(outside, OpenMode::Existing).is_err());
+        }
+        assert!(disk.available_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_lock_has_one_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let guard = disk.lock("lock").unwrap();
+        let refused = disk.lock("lock").err().map(|e| e.kind());
+        assert_eq!(refused, Some(io::ErrorKind::WouldBlock));
+        drop(guard);
+        disk.lock("lock").unwrap();
+    }
+}

@@ -1,0 +1,128 @@
+//! What can go wrong in the engine, said with facts and with the next step.
+//!
+//! Errors never carry values or payload bytes: they end up in logs.
+
+use std::io;
+
+use crate::{Lsn, PoisonCause, StoreError};
+
+/// What the caller must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Try again after a pause; nothing was changed.
+    Retry,
+    /// Apply retention or free disk space, then try again; nothing was changed.
+    Space,
+    /// Stop, keep the files as evidence, show the person what the error says.
+    Corrupt,
+    /// Drop the `Wal` and open it again; never retry the write or the sync.
+    Poisoned,
+    /// Fix the calling code.
+    Misuse,
+    /// Another process owns the directory: stop that one, or choose another directory.
+    Locked,
+}
+
+/// What kind of damage made a start or a read refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Corruption {
+    /// An acknowledged transaction cannot be read in any file.
+    LostGroup {
+        /// The first missing number.
+        lsn: Lsn,
+        /// The highest number that something proves to have been synced.
+        proven: Lsn,
+    },
+    /// The log of a start was acknowledged, and its copy cannot be read.
+    LostCopy {
+        /// The start (incarnation) in question.
+        incarnation: u64,
+    },
+    /// Neither checkpoint can be read and the log does not reach back to the beginning.
+    NoBase,
+    /// The files are of a version that this build does not read.
+    Version {
+        /// The version found.
+        found: u16,
+    },
+}
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalError {
+    /// Another process holds the lock.
+    #[error("another process has this journal open; stop it, or choose another directory")]
+    Locked,
+    /// The disk is too full for this.
+    #[error("the disk is full: {needed} bytes needed, {available} available; free some space or let retention drop video, then try again")]
+    Space {
+        /// Bytes that were needed.
+        needed: u64,
+        /// Bytes that the file system has left.
+        available: u64,
+    },
+    /// The log is damaged where it matters.
+    #[error("the journal is damaged ({0:?}); keep a copy of its directory, then restore it from before or pair again")]
+    Corrupt(Corruption),
+    /// One payload's bytes are damaged; everything else is fine.
+    #[error("the payload stored at LSN {lsn} is damaged on disk; drop its clip and tell both ends")]
+    PayloadDamaged {
+        /// The key it is stored under.
+        key: Vec<u8>,
+        /// The transaction that stored it, 0 if not known.
+        lsn: Lsn,
+    },
+    /// The handle is dead after a failed write or sync.
+    #[error("the journal stopped after a failed {}: {:?}; it must be opened again", .0.operation, .0.kind)]
+    Poisoned(PoisonCause),
+    /// An IO error that changed nothing.
+    #[error("reading or preparing {operation} failed: {source}; check the disk, then try again")]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The view failed in a way that a rebuild did not cure.
+    #[error("the view of the journal failed: {0}; check the disk, then start again")]
+    View(#[source] StoreError),
+    /// A key, value or transaction is over its limit.
+    #[error("{what} has {bytes} bytes, the limit is {max}; this is a bug of the caller")]
+    TooLarge {
+        /// What was too large.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Too much is staged: commit, then stage again.
+    #[error("{staged} bytes are staged and the limit is {max}; commit first, then stage again")]
+    BatchFull {
+        /// Bytes staged so far.
+        staged: u64,
+        /// The limit.
+        max: u64,
+    },
+}
+
+impl WalError {
+    /// What the caller must do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            WalError::Locked => ErrorKind::Locked,
+            WalError::Space { .. } => ErrorKind::Space,
+            WalError::Corrupt(_) | WalError::PayloadDamaged { .. } => ErrorKind::Corrupt,
+            WalError::Poisoned(_) => ErrorKind::Poisoned,
+            WalError::Io { .. } | WalError::View(_) | WalError::BatchFull { .. } => {
+                ErrorKind::Retry
+            }
+            WalError::TooLarge { .. } => ErrorKind::Misuse,
+        }
+    }
+
+    pub(crate) fn io(operation: &'static str, source: io::Error) -> Self {
+        WalError::Io { operation, source }
+    }
+}
