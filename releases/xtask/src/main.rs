@@ -1,1 +1,74 @@
-fn main() {}
+//! `cargo xtask`: the project's one door for developers and for CI.
+//!
+//! This room reads the command line and calls the room that does the work. It must stay light: no
+//! dependency on the product's own crates and none that takes long to build, so that a fresh clone
+//! answers within a minute. It never changes the tree, except where the user asks for it (`bless`).
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "A developer tool is a shell: it times its steps and waits for processes."
+)]
+
+mod cargo;
+mod demo;
+mod failure;
+mod gate;
+mod progress;
+mod setup;
+mod tidy;
+
+use std::process::ExitCode;
+
+use failure::{Failure, Outcome};
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  demo     set up what is missing, build, and run the whole system on a real clip:
+           pair, record, stream, kill each process, compare every byte
+             --clip FILE    another H.264 MP4
+             --json         one JSON object on stdout
+             --keep         keep the temporary directory
+             --wipe-relay   also delete the relay's data while it is down
+  test     set up what is missing and run everything that gates a change
+  check    formatting, lints, tidy rules, documentation, licences (no tests)
+  crash    the crash sweep, with more seeds (SECLUSO_CRASH_SEEDS=n, default 200)
+  bench    ratios against the yardsticks, in one run
+  bless    rewrite golden files and hex; then read the diff
+  setup    only set up what is missing
+  tidy     only the tidy rules
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Outcome<()> {
+    let Some((command, rest)) = arguments.split_first() else {
+        return Err(Failure::usage(format!("which command?\n\n{USAGE}")));
+    };
+    match command.as_str() {
+        "demo" => demo::run(&demo::Options::parse(rest)?),
+        "test" => gate::test(rest),
+        "check" => gate::check(),
+        "crash" => gate::crash(rest),
+        "bench" => gate::bench(rest),
+        "bless" => gate::bless(rest),
+        "setup" => gate::setup_only(),
+        "tidy" => gate::tidy_only(),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(Failure::usage(format!(
+            "no command is called `{other}`\n\n{USAGE}"
+        ))),
+    }
+}

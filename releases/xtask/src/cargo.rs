@@ -1,0 +1,136 @@
+//! Runs cargo: one selection of packages, one profile, one target directory for everything.
+//!
+//! Demo, tests and lints must share what they build, because a second copy of RocksDB's C++ costs
+//! minutes. So every call in this tool goes through here, and this room never passes a feature, a
+//! profile or a target directory of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::failure::{Because, Failure, Outcome};
+
+/// The packages that every gate builds. `bench` links the yardsticks (SQLite among them), which no
+/// gate should wait for.
+pub(crate) const SELECTION: [&str; 4] = ["--workspace", "--exclude", "bench", "--locked"];
+
+/// What the demo builds. `--examples` selects nothing (there are no examples), but it makes cargo
+/// unify features as `cargo test` does, so that nothing is compiled twice.
+const PROGRAM_TARGETS: [&str; 2] = ["--bins", "--examples"];
+
+/// The checkout's root.
+pub(crate) fn root() -> PathBuf {
+    // The tool lives two levels below the root; it is always run from its own checkout.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest
+        .ancestors()
+        .nth(2)
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// A cargo command in the checkout's root, with what `cargo run` put into our environment taken
+/// out again: build scripts of the nested run must see what they would see without us.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(arguments)
+        .current_dir(root())
+        .stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Runs cargo with its output going where ours goes; on a terminal cargo draws its own live line.
+pub(crate) fn run(arguments: &[&str]) -> Outcome<()> {
+    run_with(arguments, &[])
+}
+
+/// As [`run`], with extra environment variables.
+pub(crate) fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome<()> {
+    let mut command = command(arguments);
+    command.envs(environment.iter().copied());
+    let status = command.status().because("cannot start cargo")?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::found(format!(
+        "`cargo {}` failed",
+        arguments.join(" ")
+    )))
+}
+
+/// Runs cargo and returns its stdout; stderr is shown only when it fails.
+pub(crate) fn output(arguments: &[&str]) -> Outcome<String> {
+    let output = command(arguments).output().because("cannot start cargo")?;
+    if output.status.success() {
+        return String::from_utf8(output.stdout).because("cargo's answer is not UTF-8");
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::found(format!(
+        "`cargo {}` failed:\n{stderr}",
+        arguments.join(" ")
+    )))
+}
+
+/// Builds all programs and returns where each lies, by name.
+pub(crate) fn build_programs() -> Outcome<BTreeMap<String, PathBuf>> {
+    let mut arguments = vec!["build"];
+    arguments.extend(SELECTION);
+    arguments.extend(PROGRAM_TARGETS);
+    arguments.push("--message-format=json-render-diagnostics");
+    let output = command(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()
+        .because("cannot start cargo")?;
+    if !output.status.success() {
+        return Err(Failure::found(format!(
+            "`cargo {}` failed",
+            arguments.join(" ")
+        )));
+    }
+    let stdout = String::from_utf8(output.stdout).because("cargo's answer is not UTF-8")?;
+    Ok(stdout.lines().filter_map(program_of_message).collect())
+}
+
+/// The name and place of a program that one line of cargo's JSON reports, if it reports one.
+fn program_of_message(line: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    if message.get("reason")?.as_str()? != "compiler-artifact" {
+        return None;
+    }
+    let executable = message.get("executable")?.as_str()?;
+    let name = message.get("target")?.get("name")?.as_str()?;
+    Some((name.to_owned(), PathBuf::from(executable)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_in_cargo_messages() {
+        let artifact = r#"{"reason":"compiler-artifact","target":{"name":"secluso-hub"},"executable":"/t/debug/secluso-hub"}"#;
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"wal"},"executable":null}"#;
+        let want = (
+            "secluso-hub".to_owned(),
+            PathBuf::from("/t/debug/secluso-hub"),
+        );
+        assert_eq!(program_of_message(artifact), Some(want));
+        assert_eq!(program_of_message(library), None);
+        assert_eq!(program_of_message("Compiling wal"), None);
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        assert!(root().join("Cargo.lock").is_file());
+    }
+}

@@ -1,0 +1,364 @@
+//! What the demo found, compared and printed.
+//!
+//! This room judges: it takes the two ends' own words and the exported bytes, and says whether
+//! anything was lost. It never repairs or retries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::kills::Kill;
+use super::process::Event;
+use super::world::{Clip, HubStatus, World};
+use crate::failure::{Because, Failure, Outcome};
+
+/// The promise: the first media sample of an event is at the phone, decrypted and synced, within
+/// this (median).
+const FIRST_MEDIA_MS_MAX: u64 = 1_000;
+
+/// Everything the demo measured.
+pub(super) struct Report {
+    clips: Vec<ClipRow>,
+    clips_received: usize,
+    hub_epoch: u64,
+    app_epoch: u64,
+    kills: Vec<Kill>,
+    first_media_delay_ms: Option<u64>,
+    repeated_chunks: usize,
+    seconds: f64,
+}
+
+/// One clip at both ends.
+struct ClipRow {
+    hub: Clip,
+    app_state: String,
+    /// Length and SHA-256 of the exported file, by our own count.
+    exported: Option<(u64, String)>,
+}
+
+impl ClipRow {
+    fn equal(&self) -> bool {
+        let same = |(bytes, sha256): &(u64, String)| {
+            *bytes == self.hub.bytes && *sha256 == self.hub.sha256
+        };
+        self.exported.as_ref().is_some_and(same) && self.app_state == self.hub.outcome
+    }
+}
+
+impl Report {
+    /// Exports every clip that the hub knows and compares. Needs a hub's last status, and no sync
+    /// running.
+    pub(super) fn collect(
+        world: &World,
+        status: &HubStatus,
+        kills: Vec<Kill>,
+        elapsed: Duration,
+    ) -> Outcome<Self> {
+        let app_clips = world.app_clips()?;
+        let states: BTreeMap<&str, &str> = app_clips
+            .iter()
+            .map(|clip| (clip.id.as_str(), clip.outcome.as_str()))
+            .collect();
+        let mut rows = Vec::new();
+        for clip in &status.clips {
+            let exported = match states.get(clip.id.as_str()) {
+                Some(_) => Some(hash_of(&world.export(&clip.id)?)?),
+                None => None,
+            };
+            let app_state = states
+                .get(clip.id.as_str())
+                .copied()
+                .unwrap_or("missing")
+                .to_owned();
+            rows.push(ClipRow {
+                hub: clip.clone(),
+                app_state,
+                exported,
+            });
+        }
+        let whole = |clip: &&Clip| clip.outcome == "complete" || clip.outcome == "cut_off";
+        Ok(Self {
+            clips: rows,
+            clips_received: app_clips.iter().filter(whole).count(),
+            hub_epoch: status.epoch,
+            app_epoch: world.app_epoch()?,
+            kills,
+            first_media_delay_ms: median(first_media_delays(&world.hub_past, &world.app_past)),
+            repeated_chunks: repeated_chunks(&world.app_past),
+            seconds: elapsed.as_secs_f64(),
+        })
+    }
+
+    fn sha256_equal(&self) -> bool {
+        !self.clips.is_empty() && self.clips.iter().all(ClipRow::equal)
+    }
+
+    /// Every sentence that makes the demo fail.
+    fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for row in self.clips.iter().filter(|row| !row.equal()) {
+            complaints.push(format!(
+                "clip {}: the hub says {} ({} bytes), the phone says {}, and the bytes {}",
+                row.hub.id,
+                row.hub.outcome,
+                row.hub.bytes,
+                row.app_state,
+                if row.exported.is_some() {
+                    "were compared"
+                } else {
+                    "are missing"
+                }
+            ));
+        }
+        for outcome in ["complete", "cut_off"] {
+            if !self.clips.iter().any(|row| row.hub.outcome == outcome) {
+                complaints.push(format!(
+                    "no clip ended {outcome}; the demo wants to see one"
+                ));
+            }
+        }
+        if self.clips_received != self.clips.len() {
+            let (received, sent) = (self.clips_received, self.clips.len());
+            complaints.push(format!("{sent} clips were sent and {received} received"));
+        }
+        if self.hub_epoch != self.app_epoch {
+            let (hub, app) = (self.hub_epoch, self.app_epoch);
+            complaints.push(format!(
+                "the hub is in epoch {hub}, the phone in epoch {app}"
+            ));
+        }
+        if self.repeated_chunks > 0 {
+            complaints.push(format!(
+                "{} chunks were delivered twice",
+                self.repeated_chunks
+            ));
+        }
+        match self.first_media_delay_ms {
+            None => complaints.push("no clip showed when its first sample arrived".to_owned()),
+            Some(ms) if ms > FIRST_MEDIA_MS_MAX => complaints.push(format!(
+                "the first sample took {ms} ms; promised: {FIRST_MEDIA_MS_MAX} ms"
+            )),
+            Some(_) => {}
+        }
+        complaints
+    }
+
+    /// Fails with everything that does not hold.
+    pub(super) fn verdict(&self) -> Outcome<()> {
+        let complaints = self.complaints();
+        if complaints.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::found(format!(
+            "the demo failed:\n  - {}",
+            complaints.join("\n  - ")
+        )))
+    }
+
+    /// The object that `--json` prints.
+    pub(super) fn json(&self) -> Value {
+        let kills: Vec<Value> = self
+            .kills
+            .iter()
+            .map(|kill| json!({"process": kill.process, "unacked_bytes": kill.unacked_bytes}))
+            .collect();
+        json!({
+            "ok": self.complaints().is_empty(),
+            "clips_sent": self.clips.len(),
+            "clips_received": self.clips_received,
+            "sha256_equal": self.sha256_equal(),
+            "hub_epoch": self.hub_epoch,
+            "app_epoch": self.app_epoch,
+            "kills_survived": kills,
+            "first_media_delay_ms": self.first_media_delay_ms,
+            "seconds": (self.seconds * 10.0).round() / 10.0,
+        })
+    }
+
+    /// The table that a person reads.
+    pub(super) fn table(&self) -> String {
+        let mut out = String::from(
+            "\nclip                      outcome       bytes  SHA-256        same at the phone\n",
+        );
+        for row in &self.clips {
+            let same = if row.equal() { "yes" } else { "NO" };
+            out.push_str(&format!(
+                "{:<24.24}  {:<9}{:>10}  {:<12.12}…  {same}\n",
+                row.hub.id, row.hub.outcome, row.hub.bytes, row.hub.sha256
+            ));
+        }
+        out.push('\n');
+        for kill in &self.kills {
+            out.push_str(&format!(
+                "killed the {:<6} with {:>8} un-acked bytes in flight, in clip {:.24}: survived\n",
+                kill.process, kill.unacked_bytes, kill.clip
+            ));
+        }
+        out.push_str(&format!(
+            "epochs: hub {}, phone {}\nfirst sample decrypted and synced at the phone after {} ms (median)\n{:.1} s in all\n",
+            self.hub_epoch,
+            self.app_epoch,
+            self.first_media_delay_ms.map_or("?".to_owned(), |ms| ms.to_string()),
+            self.seconds
+        ));
+        out
+    }
+}
+
+fn hash_of(file: &Path) -> Outcome<(u64, String)> {
+    let bytes = std::fs::read(file).because("cannot read an exported clip")?;
+    let hex = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok((bytes.len() as u64, hex))
+}
+
+/// For each clip, the time from the capture of its first sample to the line with which the phone
+/// says that it has the first sample, decrypted and synced.
+fn first_media_delays(hub: &[Event], app: &[Event]) -> Vec<u64> {
+    let started = hub.iter().filter(|event| event.name() == "clip_started");
+    started
+        .filter_map(|start| {
+            let captured_ms = match start.number("unix_ms") {
+                0 => start.unix_ms,
+                told => told,
+            };
+            let first = app.iter().find(|event| {
+                event.name() == "media"
+                    && event.text("clip") == start.text("clip")
+                    && event.number("captured_unix_ms") > 0
+            })?;
+            Some(first.unix_ms.saturating_sub(captured_ms))
+        })
+        .collect()
+}
+
+fn median(mut values: Vec<u64>) -> Option<u64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
+
+/// Chunks that the phone announced more than once, restarts included.
+fn repeated_chunks(app: &[Event]) -> usize {
+    let media: Vec<u64> = app
+        .iter()
+        .filter(|event| event.name() == "media")
+        .map(|event| event.number("seq"))
+        .collect();
+    media.len() - media.iter().collect::<BTreeSet<_>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(unix_ms: u64, value: Value) -> Event {
+        Event { unix_ms, value }
+    }
+
+    fn clip(id: &str, outcome: &str) -> Clip {
+        let sha256 = format!("{:0>64}", id);
+        Clip {
+            id: id.to_owned(),
+            outcome: outcome.to_owned(),
+            bytes: 9,
+            sha256,
+        }
+    }
+
+    fn row(id: &str, outcome: &str) -> ClipRow {
+        let hub = clip(id, outcome);
+        let exported = Some((hub.bytes, hub.sha256.clone()));
+        ClipRow {
+            hub,
+            app_state: outcome.to_owned(),
+            exported,
+        }
+    }
+
+    fn good() -> Report {
+        Report {
+            clips: vec![row("a", "complete"), row("b", "cut_off")],
+            clips_received: 2,
+            hub_epoch: 7,
+            app_epoch: 7,
+            kills: vec![Kill {
+                process: "hub",
+                unacked_bytes: 5,
+                clip: "b".to_owned(),
+            }],
+            first_media_delay_ms: Some(300),
+            repeated_chunks: 0,
+            seconds: 61.24,
+        }
+    }
+
+    #[test]
+    fn a_good_run_passes_and_says_so() {
+        assert!(good().verdict().is_ok());
+        let json = good().json();
+        assert_eq!(json["sha256_equal"], true);
+        assert_eq!(json["kills_survived"][0]["unacked_bytes"], 5);
+        assert_eq!(json["seconds"], 61.2);
+    }
+
+    #[test]
+    fn each_thing_that_is_lost_fails_the_demo() {
+        type Damage = fn(&mut Report);
+        let cases: [(&str, Damage); 10] = [
+            ("a byte", |r| {
+                r.clips[0].exported = Some((9, "00".to_owned()))
+            }),
+            ("a length", |r| r.clips[0].exported.as_mut().unwrap().0 = 8),
+            ("a file", |r| r.clips[0].exported = None),
+            ("an outcome", |r| {
+                r.clips[1].app_state = "complete".to_owned()
+            }),
+            ("the cut-off clip", |r| drop(r.clips.pop())),
+            ("every clip", |r| r.clips.clear()),
+            ("a received clip", |r| r.clips_received = 1),
+            ("an epoch", |r| r.app_epoch = 6),
+            ("time", |r| r.first_media_delay_ms = Some(1_001)),
+            ("exactly once", |r| r.repeated_chunks = 1),
+        ];
+        for (name, damage) in cases {
+            let mut report = good();
+            damage(&mut report);
+            assert!(report.verdict().is_err(), "{name}");
+            assert_eq!(report.json()["ok"], false, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_sample_is_timed_and_the_empty_start_is_not() {
+        let hub = [event(
+            1_010,
+            json!({"event": "clip_started", "clip": "a", "unix_ms": 1_000}),
+        )];
+        let media = |at, captured: Value| {
+            event(
+                at,
+                json!({"event": "media", "clip": "a", "seq": at, "captured_unix_ms": captured}),
+            )
+        };
+        let app = [
+            media(1_050, Value::Null),
+            media(1_400, json!(1_200)),
+            media(1_500, json!(1_400)),
+        ];
+        assert_eq!(first_media_delays(&hub, &app), [400]);
+        assert_eq!(median(vec![900, 100, 400]), Some(400));
+        assert_eq!(median(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_chunk_announced_twice_is_counted() {
+        let media = |seq| event(0, json!({"event": "media", "seq": seq}));
+        assert_eq!(repeated_chunks(&[media(1), media(2), media(2)]), 1);
+        assert_eq!(repeated_chunks(&[media(1), media(3)]), 0);
+    }
+}

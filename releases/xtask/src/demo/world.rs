@@ -1,0 +1,415 @@
+//! The demo's small world: a temporary directory with a relay, a hub and a phone in it.
+//!
+//! This room knows the programs' command lines and configuration; the story is told elsewhere. It
+//! must never use anything of the user's but the clip.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::process::{Event, Program};
+use crate::failure::{Because, Failure, Outcome};
+
+/// What starting, pairing or answering may take on a loaded small machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at a program's status.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two events of the camera.
+const GAP_SECONDS: &str = "1.5";
+
+/// How often the hub's camera plays the clip.
+#[derive(Clone, Copy)]
+pub(super) enum Passes {
+    Endless,
+    One,
+}
+
+/// The directory, the programs' places, and what is running.
+pub(super) struct World {
+    programs: BTreeMap<String, PathBuf>,
+    directory: PathBuf,
+    clip: PathBuf,
+    relay_address: Option<RelayAddress>,
+    invitation: String,
+    pub(super) relay: Option<Program>,
+    pub(super) hub: Option<Program>,
+    pub(super) app: Option<Program>,
+    /// What hubs and apps that are gone have said, in order.
+    pub(super) hub_past: Vec<Event>,
+    pub(super) app_past: Vec<Event>,
+}
+
+struct RelayAddress {
+    /// `127.0.0.1:port`, for the restart.
+    listen: String,
+    /// `host:port/id`, for the hub.
+    relay: String,
+}
+
+/// What the hub says about its one pairing.
+#[derive(Clone, Debug)]
+pub(super) struct HubStatus {
+    pub(super) recording: bool,
+    pub(super) epoch: u64,
+    pub(super) unacked_envelopes: u64,
+    pub(super) unacked_bytes: u64,
+    pub(super) stored_through: u64,
+    pub(super) acked_through: u64,
+    pub(super) clips: Vec<Clip>,
+}
+
+/// A clip as one of the ends knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clip {
+    pub(super) id: String,
+    pub(super) outcome: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+impl World {
+    /// An empty world in `directory`, which exists and is empty.
+    pub(super) fn new(programs: BTreeMap<String, PathBuf>, directory: &Path, clip: &Path) -> Self {
+        Self {
+            programs,
+            directory: directory.to_path_buf(),
+            clip: clip.to_path_buf(),
+            relay_address: None,
+            invitation: String::new(),
+            relay: None,
+            hub: None,
+            app: None,
+            hub_past: Vec::new(),
+            app_past: Vec::new(),
+        }
+    }
+
+    /// Makes a relay and starts it on a free port.
+    pub(super) fn make_relay(&mut self) -> Outcome<()> {
+        let directory = self.path("relay")?;
+        self.ask(
+            "secluso-relay",
+            &["init", &directory, "--listen", "127.0.0.1:0", "--json"],
+        )?;
+        self.start_relay()?;
+        let config = self.path("relay/relay.toml")?;
+        let answer = self.ask_one(
+            "secluso-relay",
+            &["invite", "--config", &config, "--class", "hub", "--json"],
+        )?;
+        self.invitation = text(&answer, "invitation")?;
+        Ok(())
+    }
+
+    /// Starts the relay, on its old port if it had one.
+    pub(super) fn start_relay(&mut self) -> Outcome<()> {
+        let listen = self
+            .relay_address
+            .as_ref()
+            .map_or("127.0.0.1:0", |address| &address.listen)
+            .to_owned();
+        let config = self.path("relay/relay.toml")?;
+        let relay = self.start(
+            "secluso-relay",
+            &["run", "--config", &config, "--listen", &listen, "--json"],
+        )?;
+        let event = relay.wait_for("address", 0, PATIENCE, |e| e.name() == "listening")?;
+        self.relay_address = Some(RelayAddress {
+            listen: event.text("addr").to_owned(),
+            relay: event.text("relay").to_owned(),
+        });
+        self.relay = Some(relay);
+        Ok(())
+    }
+
+    /// Deletes everything that the relay stored. Its configuration and key stay: they are not data.
+    pub(super) fn wipe_relay(&self) -> Outcome<()> {
+        let data = self.directory.join("relay/data");
+        std::fs::remove_dir_all(&data).because("cannot delete the relay's data")
+    }
+
+    /// Writes the hub's configuration.
+    pub(super) fn configure_hub(&self, passes: Passes) -> Outcome<()> {
+        let relay = self
+            .relay_address
+            .as_ref()
+            .map_or("", |address| &address.relay);
+        let passes = match passes {
+            Passes::Endless => 0,
+            Passes::One => 1,
+        };
+        let config = format!(
+            "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
+             [pairing]\nlisten = \"127.0.0.1:0\"\n\n\
+             [camera]\nkind = \"file\"\npath = {}\ngap_seconds = {GAP_SECONDS}\npasses = {passes}\n",
+            quoted(&self.path("hub")?),
+            quoted(relay),
+            quoted(&self.invitation),
+            quoted(&utf8(&self.clip)?),
+        );
+        std::fs::write(self.directory.join("hub.toml"), config).because("cannot write hub.toml")
+    }
+
+    /// Pairs the phone with the hub, over the hub's code as text.
+    pub(super) fn pair(&self) -> Outcome<()> {
+        let config = self.path("hub.toml")?;
+        let hub = self.start("secluso-hub", &["pair", "--config", &config, "--json"])?;
+        let offer = hub.wait_for("offer", 0, PATIENCE, |event| event.name() == "offer")?;
+        let app = self.path("app")?;
+        // On stdin, so that the secret stands in no process list.
+        self.ask_with_input(
+            "secluso-app",
+            &["--dir", &app, "pair", "-", "--json"],
+            offer.text("qr"),
+        )?;
+        hub.wait_for("paired phone", 0, PATIENCE, |event| {
+            event.name() == "paired"
+        })?;
+        Ok(())
+    }
+
+    /// Starts the hub and waits until it is ready.
+    pub(super) fn start_hub(&mut self) -> Outcome<()> {
+        let config = self.path("hub.toml")?;
+        let hub = self.start("secluso-hub", &["run", "--config", &config, "--json"])?;
+        hub.wait_for("readiness", 0, PATIENCE, |event| event.name() == "ready")?;
+        self.hub = Some(hub);
+        Ok(())
+    }
+
+    /// Starts the phone's side, following.
+    pub(super) fn start_app(&mut self) -> Outcome<()> {
+        let directory = self.path("app")?;
+        self.app = Some(self.start(
+            "secluso-app",
+            &["--dir", &directory, "sync", "--follow", "--json"],
+        )?);
+        Ok(())
+    }
+
+    /// The running hub.
+    pub(super) fn hub(&mut self) -> Outcome<&mut Program> {
+        self.hub
+            .as_mut()
+            .ok_or_else(|| Failure::found("the demo lost its hub"))
+    }
+
+    /// The running app.
+    pub(super) fn app(&mut self) -> Outcome<&mut Program> {
+        self.app
+            .as_mut()
+            .ok_or_else(|| Failure::found("the demo lost its app"))
+    }
+
+    /// Looks until `seen` returns something, and fails early if one of the programs has ended.
+    pub(super) fn until<T>(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        mut seen: impl FnMut(&mut Self) -> Outcome<Option<T>>,
+    ) -> Outcome<T> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(found) = seen(self)? {
+                return Ok(found);
+            }
+            for program in [&mut self.relay, &mut self.hub, &mut self.app]
+                .into_iter()
+                .flatten()
+            {
+                program.still_running()?;
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::found(format!(
+                    "{what} did not happen within {} s; the hub's last word: {:?}",
+                    timeout.as_secs(),
+                    self.hub_status()
+                )));
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Asks the running hub.
+    pub(super) fn hub_status(&self) -> Outcome<HubStatus> {
+        let config = self.path("hub.toml")?;
+        let answer = self.ask_one("secluso-hub", &["status", "--config", &config, "--json"])?;
+        let pairings = answer.get("pairings").and_then(Value::as_array);
+        let Some([pairing]) = pairings.map(Vec::as_slice) else {
+            return Err(Failure::found(
+                "the hub's status does not show exactly one pairing",
+            ));
+        };
+        Ok(HubStatus {
+            recording: answer
+                .get("recording")
+                .and_then(Value::as_bool)
+                .unwrap_or_default(),
+            epoch: number(pairing, "epoch")?,
+            unacked_envelopes: number(pairing, "unacked_envelopes")?,
+            unacked_bytes: number(pairing, "unacked_bytes")?,
+            stored_through: number(pairing, "stored_through")?,
+            acked_through: number(pairing, "acked_through")?,
+            clips: clips(&answer, "outcome")?,
+        })
+    }
+
+    /// Bytes that the running relay stores and nobody has trimmed.
+    pub(super) fn relay_bytes(&self) -> Outcome<u64> {
+        let config = self.path("relay/relay.toml")?;
+        number(
+            &self.ask_one("secluso-relay", &["status", "--config", &config, "--json"])?,
+            "bytes",
+        )
+    }
+
+    /// The epoch of the phone's side; no sync may be running.
+    pub(super) fn app_epoch(&self) -> Outcome<u64> {
+        let directory = self.path("app")?;
+        number(
+            &self.ask_one("secluso-app", &["--dir", &directory, "status", "--json"])?,
+            "epoch",
+        )
+    }
+
+    /// The clips that the phone has; no sync may be running.
+    pub(super) fn app_clips(&self) -> Outcome<Vec<Clip>> {
+        let directory = self.path("app")?;
+        clips(
+            &self.ask_one("secluso-app", &["--dir", &directory, "clips", "--json"])?,
+            "state",
+        )
+    }
+
+    /// Has the phone export a clip; returns the file.
+    pub(super) fn export(&self, clip: &str) -> Outcome<PathBuf> {
+        let directory = self.path("app")?;
+        let file = self.directory.join(format!("{clip}.mp4"));
+        self.ask(
+            "secluso-app",
+            &["--dir", &directory, "export", clip, &utf8(&file)?, "--json"],
+        )?;
+        Ok(file)
+    }
+
+    fn start(&self, program: &str, arguments: &[&str]) -> Outcome<Program> {
+        let log = self.directory.join(format!("{program}.log"));
+        Program::start(program, self.command(program, arguments)?, &log)
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Outcome<Command> {
+        let Some(path) = self.programs.get(program) else {
+            return Err(Failure::found(format!(
+                "the build made no program called {program}"
+            )));
+        };
+        let mut command = Command::new(path);
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs a program to its end; returns the JSON objects that it printed.
+    fn ask(&self, program: &str, arguments: &[&str]) -> Outcome<Vec<Value>> {
+        self.ask_with_input(program, arguments, "")
+    }
+
+    fn ask_with_input(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> Outcome<Vec<Value>> {
+        let what = format!(
+            "{program} {}",
+            arguments.first().copied().unwrap_or_default()
+        );
+        let mut child = self
+            .command(program, arguments)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .because(&format!("cannot start {what}"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that reads nothing closes the pipe; its status is what counts.
+            let _ = writeln!(stdin, "{input}");
+        }
+        let output = child
+            .wait_with_output()
+            .because(&format!("cannot wait for {what}"))?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure::found(format!(
+                "`{what}` failed ({}): {stderr}",
+                output.status
+            )));
+        }
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).because(&format!("`{what}` printed no JSON")))
+            .collect()
+    }
+
+    fn ask_one(&self, program: &str, arguments: &[&str]) -> Outcome<Value> {
+        let answers = self.ask(program, arguments)?;
+        answers.into_iter().next_back().ok_or_else(|| {
+            Failure::found(format!("`{program} {}` said nothing", arguments.join(" ")))
+        })
+    }
+
+    fn path(&self, name: &str) -> Outcome<String> {
+        utf8(&self.directory.join(name))
+    }
+}
+
+fn utf8(path: &Path) -> Outcome<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::found(format!("{} is not UTF-8", path.display())))
+}
+
+/// A TOML basic string; JSON's escapes are a subset of TOML's.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn text(value: &Value, key: &str) -> Outcome<String> {
+    let found = value.get(key).and_then(Value::as_str);
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::found(format!("`{key}` is missing in {value}")))
+}
+
+fn number(value: &Value, key: &str) -> Outcome<u64> {
+    let found = value.get(key).and_then(Value::as_u64);
+    found.ok_or_else(|| Failure::found(format!("`{key}` is missing in {value}")))
+}
+
+fn clips(answer: &Value, outcome_key: &str) -> Outcome<Vec<Clip>> {
+    answer
+        .get("clips")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .map(|clip| {
+            Ok(Clip {
+                id: text(clip, "clip")?,
+                outcome: text(clip, outcome_key)?,
+                bytes: number(clip, "bytes")?,
+                sha256: clip
+                    .get("sha256")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,177 @@
+//! The commands that gate a change: test, check, crash, bench, bless.
+//!
+//! This room lists the steps and their order; each step's work is cargo's or a neighbour's. It
+//! never skips a step silently: what cannot run is said loudly.
+
+use crate::cargo::{self, SELECTION};
+use crate::failure::{Failure, Outcome};
+use crate::progress::Steps;
+use crate::{setup, tidy};
+
+/// Seeds of `cargo xtask crash`, unless `SECLUSO_CRASH_SEEDS` says otherwise. The gate itself runs
+/// the few that the tests name.
+const CRASH_SEEDS_DEFAULT: &str = "200";
+
+/// Everything that gates a change.
+pub(crate) fn test(extra: &[String]) -> Outcome<()> {
+    let mut steps = Steps::new(7);
+    let result = test_steps(&mut steps, extra);
+    steps.summary();
+    result
+}
+
+fn test_steps(steps: &mut Steps, extra: &[String]) -> Outcome<()> {
+    steps.step("set-up", || {
+        setup::ensure_build_tools()?;
+        setup::ensure_lint_tools()
+    })?;
+    // The quick steps come first, so that a slip costs seconds. All of them run, and all that
+    // is wrong is reported, before the first failure stops the command.
+    let quick = [
+        steps.step("formatting", formatting),
+        steps.step("tidy rules", tidy::run),
+        steps.step("lints", lints),
+    ];
+    for outcome in quick {
+        outcome?;
+    }
+    // The crash sweep and the end-to-end tests run the real programs beside them.
+    steps.step("build the programs", || cargo::build_programs().map(drop))?;
+    steps.step("build the tests", || cargo_test(&["--no-run"]))?;
+    let mut arguments = vec!["--no-fail-fast"];
+    arguments.extend(extra.iter().map(String::as_str));
+    steps.step("tests", || cargo_test(&arguments))
+}
+
+/// Formatting, lints, tidy rules, documentation, licences: everything but tests.
+pub(crate) fn check() -> Outcome<()> {
+    let mut steps = Steps::new(6);
+    let set_up = steps.step("set-up", || {
+        setup::ensure_build_tools()?;
+        setup::ensure_lint_tools()
+    });
+    set_up?;
+    let outcomes = [
+        steps.step("formatting", formatting),
+        steps.step("tidy rules", tidy::run),
+        steps.step("lints", lints),
+        steps.step("documentation", documentation),
+        steps.step("licences and advisories", deny),
+    ];
+    steps.summary();
+    outcomes.into_iter().collect()
+}
+
+/// The crash sweep with more seeds than the gate takes.
+pub(crate) fn crash(extra: &[String]) -> Outcome<()> {
+    let seeds =
+        std::env::var("SECLUSO_CRASH_SEEDS").unwrap_or_else(|_| CRASH_SEEDS_DEFAULT.to_owned());
+    let mut steps = Steps::new(3);
+    steps.step("set-up", setup::ensure_build_tools)?;
+    steps.step("build the programs", || cargo::build_programs().map(drop))?;
+    let mut arguments = vec![
+        "test",
+        "--locked",
+        "--package",
+        "crashtest",
+        "--no-fail-fast",
+    ];
+    arguments.extend(extra.iter().map(String::as_str));
+    let environment = [("SECLUSO_CRASH_SEEDS", seeds.as_str())];
+    let result = steps.step(&format!("crash sweep, {seeds} seeds"), || {
+        cargo::run_with(&arguments, &environment)
+    });
+    steps.summary();
+    result
+}
+
+/// The ratios against the yardsticks. Outside the gate: it links SQLite and wants a quiet machine.
+pub(crate) fn bench(extra: &[String]) -> Outcome<()> {
+    let mut steps = Steps::new(2);
+    steps.step("set-up", setup::ensure_build_tools)?;
+    let mut arguments = vec!["run", "--locked", "--package", "bench", "--"];
+    arguments.extend(extra.iter().map(String::as_str));
+    let result = steps.step("benchmarks", || cargo::run(&arguments));
+    steps.summary();
+    result
+}
+
+/// Rewrites golden files. The difference is for a person to read.
+pub(crate) fn bless(extra: &[String]) -> Outcome<()> {
+    setup::ensure_build_tools()?;
+    let mut arguments = vec!["test"];
+    arguments.extend(SELECTION);
+    arguments.extend(extra.iter().map(String::as_str));
+    cargo::run_with(&arguments, &[("BLESS", "1")])?;
+    eprintln!("\nGolden files are rewritten. Read `git diff` before you commit.");
+    Ok(())
+}
+
+/// Only the set-up.
+pub(crate) fn setup_only() -> Outcome<()> {
+    setup::ensure_build_tools()?;
+    setup::ensure_lint_tools()?;
+    eprintln!("Everything that a build needs is there.");
+    Ok(())
+}
+
+/// Only the tidy rules.
+pub(crate) fn tidy_only() -> Outcome<()> {
+    tidy::run()
+}
+
+fn formatting() -> Outcome<()> {
+    cargo::run(&["fmt", "--all", "--check"])
+        .map_err(|_| Failure::found("the tree is not formatted; run: cargo fmt --all"))
+}
+
+/// Two runs over one set of checked dependencies: test code may use the clock and threads, the
+/// rest may not.
+fn lints() -> Outcome<()> {
+    clippy(&["--lib", "--bins"], &[])?;
+    clippy(
+        &["--tests"],
+        &[
+            "-A",
+            "clippy::disallowed_methods",
+            "-A",
+            "clippy::disallowed_types",
+        ],
+    )
+}
+
+fn clippy(targets: &[&str], levels: &[&str]) -> Outcome<()> {
+    let mut arguments = vec!["clippy"];
+    arguments.extend(SELECTION);
+    arguments.extend(targets);
+    arguments.extend(["--", "-D", "warnings"]);
+    arguments.extend(levels);
+    cargo::run(&arguments)
+}
+
+fn cargo_test(extra: &[&str]) -> Outcome<()> {
+    let mut arguments = vec!["test"];
+    arguments.extend(SELECTION);
+    arguments.extend(extra);
+    cargo::run(&arguments)
+}
+
+fn documentation() -> Outcome<()> {
+    let mut arguments = vec!["doc", "--no-deps", "--document-private-items"];
+    arguments.extend(SELECTION);
+    cargo::run_with(&arguments, &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// cargo-deny is built from source by whoever wants it; the ban that matters most (the relay
+/// links no `journal` and no `openmls`) is also a tidy rule and so holds without it.
+fn deny() -> Outcome<()> {
+    if cargo::output(&["deny", "--version"]).is_err() {
+        eprintln!(
+            "      NOT COVERED: cargo-deny is not installed, so advisories and sources were not \
+             checked (cargo install --locked cargo-deny). Licences and the relay's closure were, \
+             by the tidy rules."
+        );
+        return Ok(());
+    }
+    cargo::run(&["deny", "check"])
+}

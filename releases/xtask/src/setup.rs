@@ -1,0 +1,253 @@
+//! Finds what the machine lacks for a build, and installs it where it may.
+//!
+//! Does nothing, quickly, when all is there, and never goes to the network then. It installs only
+//! through the system's own package manager and only as root or with a password-free sudo;
+//! otherwise it prints the one line to run. It never edits configuration and never asks questions.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::cargo;
+use crate::failure::{Because, Failure, Outcome};
+
+/// Something a build needs, how to see whether it is there, and which package brings it.
+struct Need {
+    what: &'static str,
+    why: &'static str,
+    apt_package: &'static str,
+    present: fn() -> bool,
+}
+
+const NEEDS: [Need; 2] = [
+    Need {
+        what: "a C++ compiler",
+        why: "RocksDB and AWS-LC are compiled from source",
+        apt_package: "g++",
+        present: cpp_compiler_works,
+    },
+    Need {
+        what: "libclang with its headers",
+        why: "bindgen reads RocksDB's header with it",
+        apt_package: "libclang-dev",
+        present: libclang_is_there,
+    },
+];
+
+/// Makes sure that the programs and tests can be built.
+pub(crate) fn ensure_build_tools() -> Outcome<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.present)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        eprintln!("      missing: {} ({})", need.what, need.why);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.apt_package).collect();
+    install(&packages)?;
+    match NEEDS.iter().find(|need| !(need.present)()) {
+        None => Ok(()),
+        Some(need) => Err(Failure::machine(format!(
+            "{} is still not found after installing {}",
+            need.what, need.apt_package
+        ))),
+    }
+}
+
+/// Makes sure that rustfmt and clippy of the pinned toolchain are there.
+pub(crate) fn ensure_lint_tools() -> Outcome<()> {
+    let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
+        .into_iter()
+        .filter(|(command, _)| cargo::output(&[*command, "--version"]).is_err())
+        .map(|(_, component)| component)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("rustup component add {}", missing.join(" "));
+    eprintln!("      {line}");
+    let added = Command::new("rustup")
+        .args(["component", "add"])
+        .args(&missing)
+        .current_dir(cargo::root())
+        .stdin(Stdio::null())
+        .status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Failure::machine(format!("please run: {line}"))),
+    }
+}
+
+fn install(packages: &[&str]) -> Outcome<()> {
+    let by_hand = format!(
+        "apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    );
+    if !succeeds(Command::new("apt-get").arg("--version")) {
+        return Err(Failure::machine(format!(
+            "this system has no apt-get; please install what Debian calls: {}",
+            packages.join(" ")
+        )));
+    }
+    let Some(prefix) = privilege() else {
+        return Err(Failure::machine(format!("please run once: sudo {by_hand}")));
+    };
+    // The package lists may be there already, and the machine may be offline: lists are fetched
+    // only if installing without that fails.
+    eprintln!("      {by_hand}");
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(packages);
+    if apt(prefix, &install)?.is_none() {
+        return Ok(());
+    }
+    eprintln!("      apt-get update");
+    let trouble = match apt(prefix, &["update"])? {
+        None => apt(prefix, &install)?,
+        some => some,
+    };
+    match trouble {
+        None => Ok(()),
+        Some(stderr) => Err(Failure::machine(format!("{by_hand} failed:\n{stderr}"))),
+    }
+}
+
+/// Who may install: nothing in front for root, sudo if it asks for no password, else nobody.
+fn privilege() -> Option<&'static [&'static str]> {
+    let id = Command::new("id").arg("-u").output().ok()?;
+    if id.stdout.trim_ascii() == b"0" {
+        return Some(&[]);
+    }
+    succeeds(Command::new("sudo").args(["-n", "true"])).then_some(&["sudo", "-n"])
+}
+
+/// Runs apt-get quietly. `None` if it succeeded, otherwise what it said.
+fn apt(prefix: &[&str], arguments: &[&str]) -> Outcome<Option<String>> {
+    let mut words: Vec<&str> = prefix.to_vec();
+    // `env` carries the setting through sudo, which drops the environment.
+    words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);
+    words.extend(arguments);
+    let Some((program, rest)) = words.split_first() else {
+        return Ok(None);
+    };
+    let output = Command::new(program)
+        .args(rest)
+        .stdin(Stdio::null())
+        .output()
+        .because("cannot start apt-get")?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Compiles a line that needs the compiler and the standard library's headers.
+fn cpp_compiler_works() -> bool {
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let child = Command::new(compiler)
+        .args(["-x", "c++", "-fsyntax-only", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else {
+        return false;
+    };
+    if let Some(mut stdin) = child.stdin.take() {
+        // A compiler that dies before reading has failed anyway; its status says so below.
+        let _ = stdin.write_all(b"#include <vector>\nstd::vector<int> probe;\n");
+    }
+    child.wait().is_ok_and(|status| status.success())
+}
+
+/// Looks where clang-sys looks: `LIBCLANG_PATH`, then the usual library directories. The shared
+/// library alone is not enough: bindgen also needs clang's own `stddef.h`.
+fn libclang_is_there() -> bool {
+    let mut places: Vec<PathBuf> = Vec::new();
+    if let Some(path) = std::env::var_os("LIBCLANG_PATH") {
+        let path = PathBuf::from(path);
+        if path.is_file() {
+            return true;
+        }
+        places.push(path);
+    }
+    for library_directory in [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/lib64",
+    ] {
+        places.push(PathBuf::from(library_directory));
+        places.extend(
+            subdirectories(Path::new(library_directory))
+                .into_iter()
+                .flat_map(|d| {
+                    let nested = d.join("lib");
+                    [d, nested]
+                }),
+        );
+    }
+    let library = places.iter().any(|place| holds_libclang(place));
+    library && (clang_headers(&places) || succeeds(Command::new("clang").arg("--version")))
+}
+
+fn holds_libclang(place: &Path) -> bool {
+    entries(place).iter().any(|name| {
+        name.starts_with("libclang.so")
+            || (name.starts_with("libclang-") && name.contains(".so"))
+                && !name.starts_with("libclang-cpp")
+    })
+}
+
+fn clang_headers(places: &[PathBuf]) -> bool {
+    places
+        .iter()
+        .flat_map(|place| subdirectories(&place.join("clang")))
+        .any(|version| version.join("include/stddef.h").is_file())
+}
+
+fn entries(directory: &Path) -> Vec<String> {
+    std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    entries(directory)
+        .into_iter()
+        .map(|name| directory.join(name))
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libclang_is_told_from_its_relatives() {
+        let directory = std::env::temp_dir().join(format!("xtask-libclang-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("libclang-cpp.so.14"), b"").unwrap();
+        assert!(!holds_libclang(&directory));
+        std::fs::write(directory.join("libclang-14.so.13"), b"").unwrap();
+        assert!(holds_libclang(&directory));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_machine_that_builds_this_test_passes() {
+        // The test itself was linked, and its workspace compiled, with these tools.
+        assert!(NEEDS.iter().all(|need| (need.present)()));
+    }
+}
