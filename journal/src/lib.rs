@@ -1,1 +1,60 @@
+//! The write-ahead journal: OpenMLS state, outgoing envelopes and received clips in one transaction.
+//!
+//! Hub and app must step MLS epochs together for ever. If one of them loses a Commit, or sends one
+//! that it then forgets, they are parted for good. This crate is the construct in which that cannot
+//! happen:
+//!
+//! - A [`Txn`] buffers everything one step changes: group state, the Commit or chunk itself, cursors,
+//!   clips. Dropping it rolls it back.
+//! - [`Txn::stage`] hands it to the log ([`wal`]) as one record group; [`Journal::commit`] syncs all
+//!   that is staged, once.
+//! - Only then does the step's result come out, as a [`Durable`]: the only type a socket takes.
+//!
+//! It does no network IO, reads no clock and throws no dice of its own: all three are arguments.
+//!
+//! ```text
+//! begin -> advance_epoch -> seal -> seal -> stage --(log, one sync)--> Durable -> outbox -> relay
+//!            Commit+merge    chunk   chunk     |                         |
+//!            in the overlay, nothing on disk --+   rotation: vault, two images
+//! ```
+//!
+//! The public interface is: [`Journal`], [`Txn`], [`Session`] with its two roles, [`HubPairing`] and
+//! [`AppPairing`], the records they return, and [`JournalError`]. Byte layouts are in
+//! `journal/FORMAT.md`.
 
+mod clip;
+mod codec;
+mod device;
+mod error;
+pub mod ids;
+mod inbox;
+mod journal;
+mod keys;
+mod library;
+pub mod message;
+mod mls_storage;
+mod outbox;
+pub mod pairing;
+mod record;
+mod scope;
+mod scopes;
+mod sealed;
+mod session;
+mod txn;
+pub mod vault;
+mod wrap;
+
+pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
+pub use device::{DEVICE_SECRET_BYTES, Device};
+pub use error::{ErrorKind, JournalError};
+pub use inbox::InboxHead;
+pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
+pub use library::{AppClip, AppClipState, Taken};
+pub use message::CHUNK_BYTES_MAX;
+pub use outbox::OutboxHead;
+pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
+pub use record::{Mailboxes, Pairing, PairingState, Suite};
+pub use scope::Scope;
+pub use session::{AckEffect, Arrived, Committer, EpochUse, Follower, Received, Session, Takes};
+pub use txn::Txn;
+pub use wal::{Committed, Durable, Staged};

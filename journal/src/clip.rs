@@ -1,0 +1,373 @@
+//! Clips at the hub: what of an event was accepted, and how it ends.
+//!
+//! A clip is a header, chunks and a trailer, all in the epoch that its Commit opened. Running digest
+//! and counts are stored with every batch (scenario 17), so that whatever happens, the last message
+//! about a clip says exactly which bytes [`crate::Journal::commit`] accepted: the trailer if all went
+//! well, the cut-off notice after a crash, the statement if its bytes were lost.
+
+use serde::{Deserialize, Serialize};
+use sha2::digest::common::hazmat::SerializableState;
+use sha2::{Digest as _, Sha256};
+use wire::ids::Seq;
+use zeroize::Zeroizing;
+
+use crate::error::JournalError;
+use crate::ids::{ClipId, Line, PairingId};
+use crate::journal::Journal;
+use crate::keys::{self, Family};
+use crate::message::{self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX, Statement};
+use crate::outbox::{self, Placement};
+use crate::scope::Scope;
+use crate::session::{Committer, EpochUse, Session};
+use crate::txn::Txn;
+
+/// How many clips a hub remembers per pairing after they are acked, for `status`.
+pub const ACKED_CLIPS_KEPT: usize = 64;
+
+/// How a clip stands at the hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ClipOutcome {
+    /// Being recorded.
+    Recording,
+    /// Its trailer is in the outbox, or already acked.
+    Complete,
+    /// Its cut-off notice is.
+    CutOff,
+    /// Its bytes are gone; a signed statement says so.
+    Dropped(DropReason),
+}
+
+/// A clip as the hub knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HubClip {
+    /// Which clip.
+    pub clip: ClipId,
+    /// When its event began, milliseconds since 1970.
+    pub started_unix_ms: u64,
+    /// Number of chunks accepted.
+    pub chunks: u32,
+    /// Number of bytes accepted.
+    pub bytes: u64,
+    /// SHA-256 of the bytes accepted, once it has ended.
+    pub sha256: Option<[u8; 32]>,
+    /// How it stands.
+    pub outcome: ClipOutcome,
+    /// Its envelopes, one span per epoch in which it was recorded; Commits lie between spans.
+    spans: Vec<(u64, u64)>,
+}
+
+impl HubClip {
+    /// The last envelope that belongs to it.
+    pub fn last_seq(&self) -> Seq {
+        Seq(self.spans.last().map_or(0, |span| span.1))
+    }
+
+    fn took(&mut self, seq: Seq) {
+        match self.spans.last_mut() {
+            Some((_, last)) if *last + 1 == seq.0 => *last = seq.0,
+            _ => self.spans.push((seq.0, seq.0)),
+        }
+    }
+
+    fn end(&self, sha256: [u8; 32], now_unix_ms: u64) -> ClipEnd {
+        ClipEnd {
+            clip: self.clip,
+            chunks: self.chunks,
+            bytes: self.bytes,
+            sha256,
+            ended_unix_ms: now_unix_ms,
+        }
+    }
+}
+
+fn clip_scope(line: Line) -> Scope {
+    Scope::Pairing(line.pairing)
+}
+
+fn put_clip(txn: &mut Txn<'_>, line: Line, clip: &HubClip) -> Result<(), JournalError> {
+    txn.put_secret_row(clip_scope(line), Family::Clip, &clip.clip.0, clip)
+}
+
+fn load_clip(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<HubClip, JournalError> {
+    txn.secret_row(clip_scope(line), Family::Clip, &clip.0)?
+        .ok_or(JournalError::NoSuchClip(clip))
+}
+
+/// The running digest: secret, because up to 63 bytes of the clip are in its buffer.
+fn put_digest(txn: &mut Txn<'_>, line: Line, clip: ClipId, digest: &Sha256) -> Result<(), JournalError> {
+    let state = Zeroizing::new(digest.serialize().to_vec());
+    txn.put_secret_row(Scope::Group(line), Family::ClipDigest, &clip.0, &*state)
+}
+
+fn load_digest(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<Sha256, JournalError> {
+    let damaged = JournalError::ValueDamaged {
+        scope: Scope::Group(line),
+        what: "running digest",
+    };
+    let state: Option<Vec<u8>> = txn.secret_row(Scope::Group(line), Family::ClipDigest, &clip.0)?;
+    let state = state.ok_or(JournalError::NoSuchClip(clip))?;
+    let Ok(state) = state.as_slice().try_into() else {
+        return Err(damaged);
+    };
+    Sha256::deserialize(state).map_err(|_| damaged)
+}
+
+fn drop_digest(txn: &mut Txn<'_>, line: Line, clip: ClipId) {
+    txn.delete_secret(Scope::Group(line), keys::secret(Scope::Group(line), Family::ClipDigest, &clip.0));
+}
+
+fn encode(message: &HubMessage<'_>) -> Result<Zeroizing<Vec<u8>>, JournalError> {
+    message::encode(message)
+        .map(Zeroizing::new)
+        .ok_or(JournalError::Misuse("our own messages must encode"))
+}
+
+impl Session<Committer> {
+    /// Starts a clip: Commit and header in this transaction, to which the first chunks may be added.
+    ///
+    /// # Errors
+    /// As [`Session::advance_epoch`].
+    pub fn start_clip(
+        &mut self,
+        txn: &mut Txn<'_>,
+        camera: &str,
+        mime: &str,
+        now_unix_ms: u64,
+    ) -> Result<ClipId, JournalError> {
+        if camera.len() > NAME_BYTES_MAX || mime.len() > NAME_BYTES_MAX {
+            return Err(JournalError::Misuse("camera names and MIME types have at most 64 bytes"));
+        }
+        self.prune_clips(txn)?;
+        let clip = ClipId(txn.random());
+        self.advance_epoch(txn)?;
+        self.carries(txn, clip)?;
+        let header = HubMessage::ClipHeader(ClipHeader {
+            clip,
+            started_unix_ms: now_unix_ms,
+            camera: camera.to_owned(),
+            mime: mime.to_owned(),
+        });
+        let seq = self.seal(txn, &encode(&header)?, Placement::Inline)?;
+        let mut record = HubClip {
+            clip,
+            started_unix_ms: now_unix_ms,
+            chunks: 0,
+            bytes: 0,
+            sha256: None,
+            outcome: ClipOutcome::Recording,
+            spans: Vec::new(),
+        };
+        record.took(seq);
+        put_clip(txn, self.line(), &record)?;
+        put_digest(txn, self.line(), clip, &Sha256::new())?;
+        Ok(clip)
+    }
+
+    /// Seals the next chunk of a clip. If this handle lost its epoch, a Commit is made first and the
+    /// clip goes on behind it.
+    ///
+    /// # Errors
+    /// Storage, or MLS; the transaction must be dropped.
+    pub fn append_chunk(
+        &mut self,
+        txn: &mut Txn<'_>,
+        clip: ClipId,
+        bytes: &[u8],
+        captured_unix_ms: u64,
+    ) -> Result<Seq, JournalError> {
+        if bytes.len() > CHUNK_BYTES_MAX {
+            return Err(JournalError::Misuse("a chunk has at most CHUNK_BYTES_MAX bytes"));
+        }
+        let line = self.line();
+        let mut record = load_clip(txn, line, clip)?;
+        if record.outcome != ClipOutcome::Recording {
+            return Err(JournalError::Misuse("only a clip that is being recorded takes chunks"));
+        }
+        self.keep_right(txn, clip)?;
+        let mut digest = load_digest(txn, line, clip)?;
+        let chunk = HubMessage::Chunk {
+            clip,
+            index: record.chunks,
+            captured_unix_ms,
+            bytes,
+        };
+        let seq = self.seal(txn, &encode(&chunk)?, Placement::Payload)?;
+        digest.update(bytes);
+        record.chunks += 1;
+        record.bytes += bytes.len() as u64;
+        record.took(seq);
+        put_clip(txn, line, &record)?;
+        put_digest(txn, line, clip, &digest)?;
+        Ok(seq)
+    }
+
+    /// Ends a clip with its trailer, and the epoch with it: used-up ratchet and key rotation are in
+    /// the same transaction.
+    ///
+    /// # Errors
+    /// Storage, or MLS; the transaction must be dropped.
+    pub fn finish_clip(&mut self, txn: &mut Txn<'_>, clip: ClipId, now_unix_ms: u64) -> Result<ClipEnd, JournalError> {
+        self.keep_right(txn, clip)?;
+        self.end_clip(txn, clip, now_unix_ms, ClipOutcome::Complete)
+    }
+
+    /// What a start owes to an epoch that was encrypted in: a Commit, the cut-off notice of the clip
+    /// that it carried, and rotation. An unused or finished epoch gets nothing.
+    ///
+    /// # Errors
+    /// Storage, or MLS; the transaction must be dropped.
+    pub fn close_used_epoch(&mut self, txn: &mut Txn<'_>, now_unix_ms: u64) -> Result<Closed, JournalError> {
+        let used: Option<EpochUse> = txn.row(&keys::epoch_use(self.line()))?;
+        let Some(EpochUse::InUse { clip, .. }) = used else {
+            return Ok(Closed::NothingOwed);
+        };
+        let open = match clip {
+            Some(clip) => {
+                let record = load_clip(txn, self.line(), clip)?;
+                (record.outcome == ClipOutcome::Recording).then_some(clip)
+            }
+            None => None,
+        };
+        let Some(clip) = open else {
+            // Nothing is left to say in it, but its ratchet is on disk: move on and rotate.
+            self.advance_epoch(txn)?;
+            self.finish_empty(txn)?;
+            return Ok(Closed::EpochOnly);
+        };
+        self.advance_epoch(txn)?;
+        let end = self.end_clip(txn, clip, now_unix_ms, ClipOutcome::CutOff)?;
+        Ok(Closed::CutOff(end))
+    }
+
+    fn end_clip(
+        &mut self,
+        txn: &mut Txn<'_>,
+        clip: ClipId,
+        now_unix_ms: u64,
+        outcome: ClipOutcome,
+    ) -> Result<ClipEnd, JournalError> {
+        let line = self.line();
+        let mut record = load_clip(txn, line, clip)?;
+        let sha256: [u8; 32] = load_digest(txn, line, clip)?.finalize().into();
+        let end = record.end(sha256, now_unix_ms);
+        let message = match outcome {
+            ClipOutcome::CutOff => HubMessage::CutOff(end.clone()),
+            _ => HubMessage::Trailer(end.clone()),
+        };
+        let seq = self.finish(txn, &encode(&message)?)?;
+        record.took(seq);
+        record.sha256 = Some(sha256);
+        record.outcome = outcome;
+        drop_digest(txn, line, clip);
+        put_clip(txn, line, &record)?;
+        Ok(end)
+    }
+
+    /// A Commit first if this handle may not encrypt.
+    fn keep_right(&mut self, txn: &mut Txn<'_>, clip: ClipId) -> Result<(), JournalError> {
+        if self.may_encrypt(txn) {
+            return Ok(());
+        }
+        self.advance_epoch(txn)?;
+        self.carries(txn, clip)
+    }
+
+    /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
+    /// envelopes give way to a signed statement. What came before `at` may already be at the relay
+    /// and stays. Commits stay always.
+    ///
+    /// # Errors
+    /// [`JournalError::Misuse`] if `at` belongs to no clip, or to one that is being recorded: finish
+    /// that one first.
+    pub fn drop_damaged(&mut self, txn: &mut Txn<'_>, at: Seq) -> Result<HubClip, JournalError> {
+        let line = self.line();
+        let clips = txn.hub_clips(line.pairing)?;
+        let holds = |clip: &HubClip| clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
+        let mut record = clips
+            .into_iter()
+            .find(holds)
+            .ok_or(JournalError::Misuse("a damaged payload belongs to a clip"))?;
+        if record.outcome == ClipOutcome::Recording {
+            return Err(JournalError::Misuse("a clip is never dropped while it is being recorded"));
+        }
+        let pairing = txn.pairing_record(line)?;
+        for (first, last) in record.spans.clone() {
+            if last < at.0 {
+                continue;
+            }
+            let statement = Statement {
+                channel: line.channel,
+                first: first.max(at.0),
+                last,
+                clip: record.clip,
+                reason: DropReason::Damaged,
+            };
+            let content = self.sign_statement(txn, &statement)?;
+            let range = (Seq(statement.first), Seq(last));
+            outbox::replace(txn, line, &pairing, range, &content)?;
+        }
+        record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
+        put_clip(txn, line, &record)?;
+        Ok(record)
+    }
+
+    /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`].
+    fn prune_clips(&mut self, txn: &mut Txn<'_>) -> Result<(), JournalError> {
+        let line = self.line();
+        let acked = txn.journal().outbox_head(line)?.acked;
+        let mut done: Vec<_> = txn.hub_clips(line.pairing)?;
+        done.retain(|clip| clip.outcome != ClipOutcome::Recording && clip.last_seq() <= acked);
+        let excess = done.len().saturating_sub(ACKED_CLIPS_KEPT);
+        for clip in done.into_iter().take(excess) {
+            let key = keys::secret(clip_scope(line), Family::Clip, &clip.clip.0);
+            txn.delete_secret(clip_scope(line), key);
+        }
+        Ok(())
+    }
+}
+
+/// What a start did about the epoch that it found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Closed {
+    /// It was unused or finished.
+    NothingOwed,
+    /// It was closed; no clip was open in it.
+    EpochOnly,
+    /// It was closed, and this clip was cut off.
+    CutOff(ClipEnd),
+}
+
+impl Txn<'_> {
+    fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
+        let scope = Scope::Pairing(pairing);
+        let rows = self.secrets(scope, &keys::secret(scope, Family::Clip, &[]))?;
+        decode_clips(scope, rows.into_values())
+    }
+}
+
+impl Journal {
+    /// The clips that a hub knows of a pairing, oldest first.
+    ///
+    /// # Errors
+    /// If a row cannot be read.
+    pub fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
+        let scope = Scope::Pairing(pairing);
+        let prefix = keys::secret(scope, Family::Clip, &[]);
+        let rows = crate::journal::scan_all(&self.wal, &prefix)?;
+        let opened: Result<Vec<_>, _> =
+            rows.iter().map(|(key, sealed)| self.open_value(scope, key, sealed)).collect();
+        decode_clips(scope, opened?.into_iter())
+    }
+}
+
+fn decode_clips(
+    scope: Scope,
+    rows: impl Iterator<Item = Zeroizing<Vec<u8>>>,
+) -> Result<Vec<HubClip>, JournalError> {
+    let damaged = || JournalError::ValueDamaged { scope, what: "clip" };
+    let clips: Result<Vec<HubClip>, _> =
+        rows.map(|bytes| crate::codec::from_row(&bytes).ok_or_else(damaged)).collect();
+    let mut clips = clips?;
+    clips.sort_by_key(|clip| clip.spans.first().copied());
+    Ok(clips)
+}

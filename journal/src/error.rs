@@ -1,0 +1,166 @@
+//! What can go wrong in the journal, sorted by what the caller must do about it.
+//!
+//! Errors carry facts, never secrets, payloads or whole identifiers.
+
+use wal::WalError;
+use wire::ids::Seq;
+
+use crate::ids::{ClipId, Line};
+use crate::scope::Scope;
+
+/// What the caller must do about a [`JournalError`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorKind {
+    /// Apply retention or free space, then try again. No epoch and no generation was spent.
+    Space,
+    /// The other side, or whoever carries its bytes, misbehaved: count it and carry on.
+    Peer,
+    /// Stop, keep the directory as it is, and show the message to a person.
+    Corrupt,
+    /// Drop everything in memory and open the journal again through recovery.
+    Poisoned,
+    /// Another process owns the directory: stop it, or use it.
+    Locked,
+    /// Our own code asked for something it may not have.
+    Misuse,
+}
+
+/// An error of the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The storage engine refused or failed.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The vault file could not be read or written.
+    #[error("the key vault failed: {0}. Restart; if it happens again, check the disk")]
+    Vault(std::io::Error),
+    /// Both images of a vault sector are unreadable.
+    #[error(
+        "the key vault is damaged in sector {sector}, in both of its images. Its keys are gone: run `reset` on this device and pair again"
+    )]
+    VaultDamaged {
+        /// Which pair of sectors, from 0.
+        sector: u32,
+    },
+    /// The vault does not know the key of a scope that the log knows.
+    #[error(
+        "the key vault does not belong to this journal ({scope:?}: the log is at key version {log}, the vault at {vault:?}). Was the directory restored from a copy? Run `reset` and pair again"
+    )]
+    VaultMismatch {
+        /// Whose key.
+        scope: Scope,
+        /// The version that the log names.
+        log: u64,
+        /// The version in the vault, if it has the key at all.
+        vault: Option<u64>,
+    },
+    /// The vault could not be written after a rotation, or the process saw an earlier failure.
+    #[error("an earlier write failed; nothing more is encrypted or sent until the journal is opened again")]
+    Poisoned,
+    /// A stored value does not open under its scope's key, or does not decode.
+    #[error("a stored value of {scope:?} is damaged ({what}). Keep the directory and run `doctor`")]
+    ValueDamaged {
+        /// Whose value.
+        scope: Scope,
+        /// Which family of values.
+        what: &'static str,
+    },
+    /// The state was written by another version of the storage codec or of OpenMLS.
+    #[error(
+        "this directory was written as journal format {found}, this program reads {expected}. Use the program that wrote it, or run `reset` and pair again"
+    )]
+    FormatVersion {
+        /// In the directory.
+        found: u32,
+        /// In this program.
+        expected: u32,
+    },
+    /// The directory belongs to the other role (hub or app).
+    #[error("this directory belongs to a {found}, not to a {expected}. Give the right state directory")]
+    WrongRole {
+        /// In the directory.
+        found: String,
+        /// Asked for.
+        expected: String,
+    },
+    /// An MLS operation failed.
+    #[error("MLS: {0}")]
+    Mls(String),
+    /// No group is stored where one must be.
+    #[error("no MLS group is stored for {0:?}. Pair again")]
+    NoGroup(Line),
+    /// A self-check at open found MLS state that cannot follow the next Commit.
+    #[error("the MLS state of {line:?} is not whole ({what}). Keep the directory and run `doctor`")]
+    GroupNotWhole {
+        /// Which group.
+        line: Line,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The in-memory handle did not open this epoch, so it may not encrypt in it.
+    #[error("this handle did not open the current epoch of {0:?}; its next message must be a Commit")]
+    NoRightToEncrypt(Line),
+    /// An envelope too large for the relay would have entered the outbox.
+    #[error("an envelope of {bytes} bytes exceeds the limit of {limit}")]
+    EnvelopeTooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A chunk's sealed bytes on disk are damaged: the clip is lost and must be dropped by statement.
+    #[error("the stored envelope {seq:?} of {line:?} is damaged on disk; its clip is lost")]
+    EnvelopeDamaged {
+        /// Which line.
+        line: Line,
+        /// Which envelope.
+        seq: Seq,
+    },
+    /// No such clip.
+    #[error("no clip {0:?} is known here")]
+    NoSuchClip(ClipId),
+    /// Stored bytes of a clip are damaged on this device.
+    #[error("chunk {index} of clip {clip:?} is damaged on this device")]
+    ChunkDamaged {
+        /// Which clip.
+        clip: ClipId,
+        /// Which chunk, from 0.
+        index: u32,
+    },
+    /// Pairing was refused.
+    #[error(transparent)]
+    Pairing(#[from] crate::pairing::PairingError),
+    /// A rotation was asked for twice before the vault held the first.
+    #[error("broken rule: {0}")]
+    Misuse(&'static str),
+}
+
+impl JournalError {
+    /// What the caller must do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Wal(error) => match error.kind() {
+                wal::ErrorKind::Space => ErrorKind::Space,
+                wal::ErrorKind::Corrupt => ErrorKind::Corrupt,
+                wal::ErrorKind::Locked => ErrorKind::Locked,
+                wal::ErrorKind::Misuse => ErrorKind::Misuse,
+                _ => ErrorKind::Poisoned,
+            },
+            Self::Vault(_) | Self::Poisoned => ErrorKind::Poisoned,
+            Self::VaultDamaged { .. }
+            | Self::VaultMismatch { .. }
+            | Self::ValueDamaged { .. }
+            | Self::FormatVersion { .. }
+            | Self::WrongRole { .. }
+            | Self::NoGroup(_)
+            | Self::GroupNotWhole { .. }
+            | Self::EnvelopeDamaged { .. }
+            | Self::ChunkDamaged { .. } => ErrorKind::Corrupt,
+            Self::Mls(_) | Self::Pairing(_) => ErrorKind::Peer,
+            Self::NoRightToEncrypt(_)
+            | Self::EnvelopeTooLarge { .. }
+            | Self::NoSuchClip(_)
+            | Self::Misuse(_) => ErrorKind::Misuse,
+        }
+    }
+}

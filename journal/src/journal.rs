@@ -1,0 +1,312 @@
+//! The journal: one log, one view, one vault, one group commit for a whole process.
+//!
+//! Everything above speaks to storage through [`Journal::begin`], [`Txn::stage`] and
+//! [`Journal::commit`]; everything that leaves is a [`Durable`]. This room knows no MLS.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openmls_libcrux_crypto::CryptoProvider;
+use serde::{Deserialize, Serialize};
+use wal::{Committed, Dice, Disk, Durable, Options, Priority, RecoveryReport, Store, Wal};
+use zeroize::Zeroizing;
+
+use crate::codec;
+use crate::error::JournalError;
+use crate::ids::PairingId;
+use crate::keys::{self, Family};
+use crate::scope::Scope;
+use crate::scopes::{ScopeRow, Scopes};
+use crate::sealed;
+use crate::txn::Txn;
+use crate::vault::Vault;
+
+/// Version of keys and values (FORMAT.md). Rises with every change that an older program would misread.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The OpenMLS release whose stored state this program reads.
+pub const OPENMLS_VERSION: &str = "0.9.2";
+
+/// Which end a journal belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Role {
+    /// The camera's side: the only committer.
+    Hub,
+    /// The phone's side: follows.
+    App,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    format: u32,
+    openmls: String,
+    role: Role,
+}
+
+/// The write-ahead journal of one process. One owner, one thread at a time.
+pub struct Journal {
+    pub(crate) wal: Wal,
+    pub(crate) scopes: Scopes,
+    pub(crate) dice: Box<dyn Dice>,
+    pub(crate) crypto: Arc<CryptoProvider>,
+    role: Role,
+    poisoned: bool,
+}
+
+impl Journal {
+    /// Opens the journal of `role`, recovering whatever the last process left.
+    ///
+    /// # Errors
+    /// Typed, and each names the way out (promise C7); see [`JournalError::kind`].
+    pub fn open(
+        role: Role,
+        disk: Arc<dyn Disk>,
+        store: Box<dyn Store>,
+        vault: Box<dyn Vault>,
+        dice: Box<dyn Dice>,
+        options: Options,
+    ) -> Result<(Self, RecoveryReport), JournalError> {
+        let mut dice = SharedDice(Arc::new(Mutex::new(dice)));
+        let (mut wal, report) = Wal::open(disk, store, Box::new(dice.clone()), options)?;
+        Self::check_meta(&mut wal, role)?;
+        let mut rows = Vec::new();
+        for (key, value) in scan_all(&wal, keys::SCOPES)? {
+            let scope = key.get(1..).and_then(Scope::decode);
+            let row: Option<ScopeRow> = codec::from_row(&value);
+            match (scope, row) {
+                (Some(scope), Some(row)) => rows.push((scope, row)),
+                _ => {
+                    return Err(JournalError::ValueDamaged {
+                        scope: Scope::Device,
+                        what: "scope row",
+                    });
+                }
+            }
+        }
+        let next_key = wal
+            .get(keys::NEXT_KEY)?
+            .and_then(|bytes| codec::from_row(&bytes))
+            .unwrap_or(1);
+        let scopes = Scopes::open(vault, &rows, next_key, &mut dice)?;
+        let crypto = CryptoProvider::new().map_err(|e| JournalError::Mls(e.to_string()))?;
+        let journal = Self {
+            wal,
+            scopes,
+            dice: Box::new(dice),
+            crypto: Arc::new(crypto),
+            role,
+            poisoned: false,
+        };
+        Ok((journal, report))
+    }
+
+    fn check_meta(wal: &mut Wal, role: Role) -> Result<(), JournalError> {
+        let Some(bytes) = wal.get(keys::META)? else {
+            let meta = Meta {
+                format: FORMAT_VERSION,
+                openmls: OPENMLS_VERSION.to_owned(),
+                role,
+            };
+            let mut txn = wal::Txn::new();
+            let row = codec::to_row(&meta).ok_or(JournalError::Misuse("the meta row must encode"))?;
+            txn.put(keys::META.to_vec(), row.to_vec());
+            let _staged = wal.stage(txn, ())?;
+            drop(wal.commit()?);
+            return Ok(());
+        };
+        let meta: Meta = codec::from_row(&bytes).ok_or(JournalError::ValueDamaged {
+            scope: Scope::Device,
+            what: "meta row",
+        })?;
+        if meta.format != FORMAT_VERSION {
+            return Err(JournalError::FormatVersion {
+                found: meta.format,
+                expected: FORMAT_VERSION,
+            });
+        }
+        if meta.role != role {
+            return Err(JournalError::WrongRole {
+                found: format!("{:?}", meta.role).to_lowercase(),
+                expected: format!("{role:?}").to_lowercase(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Which end this journal belongs to.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Starts a transaction. Dropping it rolls it back.
+    pub fn begin(&mut self) -> Txn<'_> {
+        Txn::new(self)
+    }
+
+    /// Makes every staged transaction durable with one sync, then brings the vault up to date.
+    ///
+    /// # Errors
+    /// Any error means: outcome unknown. Drop everything in memory and open again.
+    pub fn commit(&mut self) -> Result<Committed, JournalError> {
+        self.alive()?;
+        let result = self.wal.commit().map_err(JournalError::from).and_then(|committed| {
+            // ORDER: log first, vault second. A vault ahead of the log could not open what the log
+            // still says.
+            self.scopes.settle(&mut *self.dice)?;
+            Ok(committed)
+        });
+        if result.is_err() {
+            self.poisoned = true;
+        }
+        result
+    }
+
+    /// Refuses before anything is built, so that a refusal burns no epoch and no generation.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Space`] when `bytes` more would not fit.
+    pub fn admit(&self, bytes: u64, priority: Priority) -> Result<(), JournalError> {
+        self.alive()?;
+        Ok(self.wal.admit(bytes, priority)?)
+    }
+
+    /// Whether an earlier failure forbids all further work with this handle.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned || self.wal.poisoned().is_some()
+    }
+
+    /// The engine's counters.
+    pub fn stats(&self) -> wal::Stats {
+        self.wal.stats()
+    }
+
+    /// Dumps the small values now instead of at the next rotation of the log.
+    ///
+    /// # Errors
+    /// Poisons on failure, as [`Self::commit`] does.
+    pub fn checkpoint(&mut self) -> Result<(), JournalError> {
+        self.alive()?;
+        Ok(self.wal.checkpoint()?)
+    }
+
+    /// All pairings, in no particular order.
+    pub fn pairing_ids(&self) -> Vec<PairingId> {
+        let pairing = |scope| match scope {
+            Scope::Pairing(id) => Some(id),
+            _ => None,
+        };
+        self.scopes.iter().filter_map(pairing).collect()
+    }
+
+    pub(crate) fn alive(&self) -> Result<(), JournalError> {
+        if self.poisoned { Err(JournalError::Poisoned) } else { Ok(()) }
+    }
+
+    pub(crate) fn poison(&mut self) {
+        self.poisoned = true;
+    }
+
+    /// A secret value as it stands, staged transactions included.
+    pub(crate) fn secret(
+        &self,
+        scope: Scope,
+        key: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, JournalError> {
+        let Some(sealed) = self.wal.get(key)? else {
+            return Ok(None);
+        };
+        self.open_value(scope, key, &sealed).map(Some)
+    }
+
+    pub(crate) fn open_value(
+        &self,
+        scope: Scope,
+        key: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, JournalError> {
+        let damaged = JournalError::ValueDamaged {
+            scope,
+            what: "sealed value",
+        };
+        let Some(current) = self.scopes.get(scope) else {
+            return Err(damaged);
+        };
+        let aad = value_aad(scope, current.version, key);
+        sealed::open(&current.key, &aad, sealed).ok_or(damaged)
+    }
+
+    /// Reads one of our own secret rows.
+    pub(crate) fn secret_row<T: serde::de::DeserializeOwned>(
+        &self,
+        scope: Scope,
+        family: Family,
+        rest: &[u8],
+    ) -> Result<Option<T>, JournalError> {
+        let Some(bytes) = self.secret(scope, &keys::secret(scope, family, rest))? else {
+            return Ok(None);
+        };
+        codec::from_row(&bytes).map(Some).ok_or(JournalError::ValueDamaged {
+            scope,
+            what: "secret row",
+        })
+    }
+
+    /// Reads a plain row of ours.
+    pub(crate) fn row<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, JournalError> {
+        let Some(bytes) = self.wal.get(key)? else {
+            return Ok(None);
+        };
+        codec::from_row(&bytes).map(Some).ok_or(JournalError::ValueDamaged {
+            scope: Scope::Device,
+            what: "row",
+        })
+    }
+
+    /// A payload's bytes, for what is not an envelope.
+    pub(crate) fn payload(&self, key: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+        Ok(self.wal.payload(key)?)
+    }
+
+    pub(crate) fn durable_small(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, JournalError> {
+        Ok(self.wal.durable_get(key)?)
+    }
+}
+
+/// Associated data of a sealed value: what it is bound to (FORMAT.md, "Sealed values").
+pub(crate) fn value_aad(scope: Scope, version: u64, key: &[u8]) -> Vec<u8> {
+    let mut aad = b"secluso value v1".to_vec();
+    aad.extend_from_slice(&scope.encode());
+    aad.extend_from_slice(&version.to_be_bytes());
+    aad.extend_from_slice(key);
+    aad
+}
+
+/// Everything under a prefix, page by page.
+pub(crate) fn scan_all(wal: &Wal, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError> {
+    const PAGE: usize = 256;
+    let mut out: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut from = prefix.to_vec();
+    loop {
+        let page = wal.scan(prefix, &from, PAGE)?;
+        let last = page.len() < PAGE;
+        out.extend(page);
+        match out.last() {
+            Some((key, _)) if !last => {
+                from.clone_from(key);
+                from.push(0);
+            }
+            _ => return Ok(out),
+        }
+    }
+}
+
+/// One source of dice for engine and journal, so that a simulation can replay both.
+#[derive(Clone)]
+struct SharedDice(Arc<Mutex<Box<dyn Dice>>>);
+
+impl Dice for SharedDice {
+    fn fill(&mut self, out: &mut [u8]) {
+        // A poisoned lock only says that another thread panicked while it held it; dice have no
+        // state that this could have broken.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(out);
+    }
+}

@@ -1,0 +1,121 @@
+//! Key layouts of the journal's rows: the only place where key bytes are made.
+//!
+//! The first byte is the namespace, integers are big-endian so that ranges are in order.
+//! `journal/FORMAT.md` repeats this table and carries this file's hash.
+
+use wire::ids::Seq;
+
+use crate::ids::{ClipId, Line, PairingId};
+use crate::scope::Scope;
+
+/// `M`: one row, the journal's format version and role.
+pub(crate) const META: &[u8] = b"M";
+/// `K`: one row, the next unused key number of the vault's pool.
+pub(crate) const NEXT_KEY: &[u8] = b"K";
+/// Namespace of scope rows.
+pub(crate) const SCOPES: &[u8] = b"C";
+/// Namespace of inline outbox rows, and of outbox payloads.
+const OUTBOX: u8 = b'O';
+
+/// `C` scope: the scope's key number and key version.
+pub(crate) fn scope_row(scope: Scope) -> Vec<u8> {
+    join(b'C', &[&scope.encode()])
+}
+
+/// `S` scope: prefix of all sealed values of a scope.
+pub(crate) fn secret_prefix(scope: Scope) -> Vec<u8> {
+    join(b'S', &[&scope.encode()])
+}
+
+/// `S` scope family rest: one sealed value.
+pub(crate) fn secret(scope: Scope, family: Family, rest: &[u8]) -> Vec<u8> {
+    join(b'S', &[&scope.encode(), &[family as u8], rest])
+}
+
+/// `O` line seq: an envelope, inline (Commit, notice) or as a payload (chunk).
+pub(crate) fn outbox(line: Line, seq: Seq) -> Vec<u8> {
+    join(OUTBOX, &[&line.key(), &seq.0.to_be_bytes()])
+}
+
+/// `O` line: prefix of a line's outbox.
+pub(crate) fn outbox_prefix(line: Line) -> Vec<u8> {
+    join(OUTBOX, &[&line.key()])
+}
+
+/// The sequence number at the end of an outbox key.
+pub(crate) fn outbox_seq(key: &[u8]) -> Option<Seq> {
+    let tail = key.get(18..)?;
+    Some(Seq(u64::from_be_bytes(tail.try_into().ok()?)))
+}
+
+/// `H` line: head and watermark of a line's outbox.
+pub(crate) fn outbox_head(line: Line) -> Vec<u8> {
+    join(b'H', &[&line.key()])
+}
+
+/// `I` line: cursor of a line's inbox.
+pub(crate) fn inbox_head(line: Line) -> Vec<u8> {
+    join(b'I', &[&line.key()])
+}
+
+/// `E` line: what became of the current epoch (hub).
+pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
+    join(b'E', &[&line.key()])
+}
+
+/// `L` clip index: payload key of one stored chunk (app).
+pub(crate) fn chunk(clip: ClipId, index: u32) -> Vec<u8> {
+    join(b'L', &[&clip.0, &index.to_be_bytes()])
+}
+
+/// `N` pairing sequence: clips in the order in which they became known; value is the clip id (app).
+pub(crate) fn clip_order(pairing: PairingId, number: u64) -> Vec<u8> {
+    join(b'N', &[&pairing.0, &number.to_be_bytes()])
+}
+
+/// `N` pairing: prefix of the above.
+pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
+    join(b'N', &[&pairing.0])
+}
+
+fn join(namespace: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(namespace);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Families of sealed values within a scope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Family {
+    // One value per group, in the order of OpenMLS's `StorageProvider`.
+    Tree = 0x01,
+    ConfirmationTag = 0x02,
+    Context = 0x03,
+    InterimTranscriptHash = 0x04,
+    EpochSecrets = 0x05,
+    OwnLeafIndex = 0x06,
+    MessageSecrets = 0x07,
+    ResumptionPsks = 0x08,
+    JoinConfig = 0x09,
+    GroupState = 0x0a,
+    // Several per group.
+    OwnLeafNode = 0x20,
+    Proposal = 0x21,
+    EpochKeyPairs = 0x22,
+    EncryptionKeyPair = 0x23,
+    // Per client.
+    KeyPackage = 0x30,
+    Psk = 0x31,
+    SignatureKeyPair = 0x32,
+    // Our own.
+    Device = 0x40,
+    Offer = 0x41,
+    Pairing = 0x42,
+    Clip = 0x43,
+    ClipDigest = 0x44,
+    PairingAnswer = 0x45,
+}

@@ -1,0 +1,329 @@
+//! Clips at the app: chunks as they arrive, and the check of what was written against the hub's word.
+//!
+//! Each clip is a scope of its own: its row and its chunks are sealed under a key that dies with the
+//! clip, before they enter the log. The chunks are the log's payloads; they are written once.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use wire::ids::Seq;
+use zeroize::Zeroizing;
+
+use crate::error::JournalError;
+use crate::ids::{ClipId, Epoch, PairingId};
+use crate::journal::{Journal, scan_all};
+use crate::keys::{self, Family};
+use crate::message::{self, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX};
+use crate::scope::Scope;
+use crate::session::{Arrived, Follower, Received, Session, Takes};
+use crate::txn::Txn;
+
+/// How a clip stands at the app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AppClipState {
+    /// Chunks are coming, or will come.
+    Receiving,
+    /// All of it is here, and its SHA-256 is the hub's.
+    Complete,
+    /// The hub was cut off; what is here is what the hub had made durable, and its SHA-256 is the hub's.
+    CutOff,
+    /// What is here is not what the hub accepted.
+    Mismatch,
+    /// The hub lost it and said so.
+    Dropped(DropReason),
+}
+
+/// A clip as the app knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AppClip {
+    /// Which clip.
+    pub clip: ClipId,
+    /// When its event began, milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+    /// Name of the camera.
+    pub camera: String,
+    /// What the bytes are.
+    pub mime: String,
+    /// Chunks here.
+    pub chunks: u32,
+    /// Bytes here.
+    pub bytes: u64,
+    /// How it stands.
+    pub state: AppClipState,
+    /// SHA-256 of the bytes here, once the clip has ended.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// What an envelope from the hub did at the app.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// See [`Received::Duplicate`].
+    Duplicate,
+    /// See [`Received::Gap`].
+    Gap {
+        /// What must come first.
+        expected: Seq,
+    },
+    /// See [`Received::NotAuthentic`].
+    NotAuthentic,
+    /// Taken without effect: stale, or against the rules; the text says which.
+    Nothing(&'static str),
+    /// A new epoch; the hub should hear an ack in it.
+    NewEpoch(Epoch),
+    /// A clip began.
+    Started(ClipId),
+    /// Bytes of a clip came.
+    Media {
+        /// Which clip.
+        clip: ClipId,
+        /// How many bytes.
+        bytes: u32,
+        /// When the newest sample in them was captured, milliseconds since 1970 by the hub's clock.
+        captured_unix_ms: u64,
+    },
+    /// A clip ended, one way or another.
+    Ended {
+        /// Which clip.
+        clip: ClipId,
+        /// How.
+        state: AppClipState,
+    },
+}
+
+fn put_clip(txn: &mut Txn<'_>, clip: &AppClip) -> Result<(), JournalError> {
+    txn.put_secret_row(Scope::Clip(clip.clip), Family::Clip, &[], clip)
+}
+
+fn load_clip(txn: &Txn<'_>, clip: ClipId) -> Result<Option<AppClip>, JournalError> {
+    txn.secret_row(Scope::Clip(clip), Family::Clip, &[])
+}
+
+fn add_clip(txn: &mut Txn<'_>, pairing: PairingId, clip: &AppClip) -> Result<(), JournalError> {
+    txn.birth(Scope::Clip(clip.clip))?;
+    let last = txn.journal().wal.scan_last(&keys::clip_order_prefix(pairing))?;
+    let number = last
+        .and_then(|(key, _)| Some(u64::from_be_bytes(*key.last_chunk::<8>()?) + 1))
+        .unwrap_or(0);
+    txn.put(&keys::clip_order(pairing, number), &clip.clip.0);
+    put_clip(txn, clip)
+}
+
+impl Session<Follower> {
+    /// Takes one envelope from the hub: its effect on group, clip and cursor in one transaction.
+    ///
+    /// # Errors
+    /// Only our own storage; the transaction must be dropped.
+    pub fn take(&mut self, txn: &mut Txn<'_>, seq: Seq, envelope: &[u8]) -> Result<Taken, JournalError> {
+        let Arrived { received, held } = self.receive(txn, seq, envelope, Takes::MessagesAndCommits)?;
+        let taken = match received {
+            Received::Duplicate => return Ok(Taken::Duplicate),
+            Received::Gap { expected } => return Ok(Taken::Gap { expected }),
+            Received::NotAuthentic => return Ok(Taken::NotAuthentic),
+            Received::Stale => Taken::Nothing("from an epoch that is over"),
+            Received::Refused(why) => Taken::Nothing(why),
+            Received::NewEpoch(epoch) => Taken::NewEpoch(epoch),
+            Received::Message(plaintext) => match message::decode(&plaintext) {
+                Some(message) => self.take_message(txn, message)?,
+                None => Taken::Nothing("a message that cannot be read"),
+            },
+            Received::Dropped(statement) => self.take_dropped(txn, statement.clip, statement.reason)?,
+        };
+        if let Some(held) = held {
+            self.peer_holds(txn, held)?;
+        }
+        Ok(taken)
+    }
+
+    fn take_message(&mut self, txn: &mut Txn<'_>, message: HubMessage<'_>) -> Result<Taken, JournalError> {
+        match message {
+            HubMessage::ClipHeader(header) => self.take_header(txn, header),
+            HubMessage::Chunk {
+                clip,
+                index,
+                captured_unix_ms,
+                bytes,
+            } => self.take_chunk(txn, clip, index, captured_unix_ms, bytes),
+            HubMessage::Trailer(end) => self.take_end(txn, &end, AppClipState::Complete),
+            HubMessage::CutOff(end) => self.take_end(txn, &end, AppClipState::CutOff),
+        }
+    }
+
+    fn take_header(&mut self, txn: &mut Txn<'_>, header: ClipHeader) -> Result<Taken, JournalError> {
+        if header.camera.len() > NAME_BYTES_MAX || header.mime.len() > NAME_BYTES_MAX {
+            return Ok(Taken::Nothing("a clip header with too long a name"));
+        }
+        if txn.has_scope(Scope::Clip(header.clip)) {
+            return Ok(Taken::Nothing("a second header of the same clip"));
+        }
+        let clip = AppClip {
+            clip: header.clip,
+            started_unix_ms: header.started_unix_ms,
+            camera: header.camera,
+            mime: header.mime,
+            chunks: 0,
+            bytes: 0,
+            state: AppClipState::Receiving,
+            sha256: None,
+        };
+        add_clip(txn, self.line().pairing, &clip)?;
+        Ok(Taken::Started(clip.clip))
+    }
+
+    fn take_chunk(
+        &mut self,
+        txn: &mut Txn<'_>,
+        clip: ClipId,
+        index: u32,
+        captured_unix_ms: u64,
+        bytes: &[u8],
+    ) -> Result<Taken, JournalError> {
+        let Some(mut record) = load_clip(txn, clip)? else {
+            return Ok(Taken::Nothing("a chunk of a clip that is not here"));
+        };
+        let fits = record.state == AppClipState::Receiving
+            && index == record.chunks
+            && bytes.len() <= CHUNK_BYTES_MAX;
+        if !fits {
+            return Ok(Taken::Nothing("a chunk that does not follow"));
+        }
+        let key = keys::chunk(clip, index);
+        let sealed = txn.seal_payload(Scope::Clip(clip), &key, bytes)?;
+        txn.put_payload(&key, sealed);
+        record.chunks += 1;
+        record.bytes += bytes.len() as u64;
+        put_clip(txn, &record)?;
+        Ok(Taken::Media {
+            clip,
+            bytes: bytes.len() as u32,
+            captured_unix_ms,
+        })
+    }
+
+    /// Compares what the hub accepted with what was written here, by reading that back.
+    fn take_end(&mut self, txn: &mut Txn<'_>, end: &ClipEnd, good: AppClipState) -> Result<Taken, JournalError> {
+        let Some(mut record) = load_clip(txn, end.clip)? else {
+            return Ok(Taken::Nothing("the end of a clip that is not here"));
+        };
+        if record.state != AppClipState::Receiving {
+            return Ok(Taken::Nothing("a second end of the same clip"));
+        }
+        let mut digest = Sha256::new();
+        let mut readable = true;
+        for index in 0..record.chunks {
+            match txn.open_payload(Scope::Clip(end.clip), &keys::chunk(end.clip, index)) {
+                Ok(Some(bytes)) => digest.update(&bytes),
+                Ok(None) | Err(JournalError::ValueDamaged { .. }) => readable = false,
+                Err(JournalError::Wal(wal::WalError::PayloadDamaged { .. })) => readable = false,
+                Err(other) => return Err(other),
+            }
+        }
+        let sha256: [u8; 32] = digest.finalize().into();
+        let equal =
+            readable && record.chunks == end.chunks && record.bytes == end.bytes && sha256 == end.sha256;
+        record.sha256 = Some(sha256);
+        record.state = if equal { good } else { AppClipState::Mismatch };
+        put_clip(txn, &record)?;
+        Ok(Taken::Ended {
+            clip: end.clip,
+            state: record.state,
+        })
+    }
+
+    fn take_dropped(&mut self, txn: &mut Txn<'_>, clip: ClipId, reason: DropReason) -> Result<Taken, JournalError> {
+        let state = AppClipState::Dropped(reason);
+        match load_clip(txn, clip)? {
+            Some(mut record) => {
+                record.state = state;
+                put_clip(txn, &record)?;
+            }
+            None => {
+                let record = AppClip {
+                    clip,
+                    started_unix_ms: 0,
+                    camera: String::new(),
+                    mime: String::new(),
+                    chunks: 0,
+                    bytes: 0,
+                    state,
+                    sha256: None,
+                };
+                add_clip(txn, self.line().pairing, &record)?;
+            }
+        }
+        Ok(Taken::Ended { clip, state })
+    }
+
+    /// Seals an ack of everything taken so far. Cumulative: one that comes too late for its epoch is
+    /// made good by the next.
+    ///
+    /// # Errors
+    /// Storage, or MLS; the transaction must be dropped.
+    pub fn send_ack(&mut self, txn: &mut Txn<'_>) -> Result<Seq, JournalError> {
+        let head = txn.journal().inbox_head(self.line())?;
+        let ack = AppMessage::Ack {
+            through: head.cursor.0,
+            digest: head.digest.0,
+        };
+        let bytes = message::encode(&ack).ok_or(JournalError::Misuse("our own messages must encode"))?;
+        self.send(txn, &bytes)
+    }
+}
+
+impl Txn<'_> {
+    /// Deletes a clip: its key is erased from the vault after this transaction's sync, and with it
+    /// every copy of its bytes that log or view still hold.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchClip`].
+    pub fn delete_clip(&mut self, pairing: PairingId, clip: ClipId) -> Result<(), JournalError> {
+        let record = load_clip(self, clip)?.ok_or(JournalError::NoSuchClip(clip))?;
+        for index in 0..record.chunks {
+            self.delete_payload(&keys::chunk(clip, index));
+        }
+        for (key, value) in scan_all(&self.journal().wal, &keys::clip_order_prefix(pairing))? {
+            if value == clip.0 {
+                self.delete(&key);
+            }
+        }
+        self.end(Scope::Clip(clip));
+        Ok(())
+    }
+}
+
+impl Journal {
+    /// The clips of a pairing, in the order in which they became known.
+    ///
+    /// # Errors
+    /// If a row cannot be read.
+    pub fn app_clips(&self, pairing: PairingId) -> Result<Vec<AppClip>, JournalError> {
+        let order = scan_all(&self.wal, &keys::clip_order_prefix(pairing))?;
+        let ids = order.iter().filter_map(|(_, id)| Some(ClipId(id.as_slice().try_into().ok()?)));
+        ids.map(|id| self.app_clip(id)).collect()
+    }
+
+    /// One clip.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchClip`], or if its row cannot be read.
+    pub fn app_clip(&self, clip: ClipId) -> Result<AppClip, JournalError> {
+        let scope = Scope::Clip(clip);
+        if self.scopes.get(scope).is_none() {
+            return Err(JournalError::NoSuchClip(clip));
+        }
+        self.secret_row(scope, Family::Clip, &[])?.ok_or(JournalError::NoSuchClip(clip))
+    }
+
+    /// The bytes of one chunk of a clip, from 0.
+    ///
+    /// # Errors
+    /// [`JournalError::ChunkDamaged`] if this device's copy is bad.
+    pub fn app_chunk(&self, clip: ClipId, index: u32) -> Result<Zeroizing<Vec<u8>>, JournalError> {
+        let key = keys::chunk(clip, index);
+        let damaged = JournalError::ChunkDamaged { clip, index };
+        let scope = Scope::Clip(clip);
+        match self.payload(&key) {
+            Ok(Some(sealed)) => self.open_value(scope, &key, &sealed).map_err(|_| damaged),
+            Ok(None) | Err(JournalError::Wal(wal::WalError::PayloadDamaged { .. })) => Err(damaged),
+            Err(other) => Err(other),
+        }
+    }
+}

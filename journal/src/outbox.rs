@@ -1,0 +1,232 @@
+//! The outbox: every envelope that the other side has not acked, in the order of its `Seq`.
+//!
+//! Commits and notices lie in the view (so that they never pin a log file), chunks in the log only.
+//! A receipt of the relay changes nothing here; only the other side's ack, sealed end to end, moves
+//! the watermark. An envelope is checked against the relay's limits before it becomes durable, so
+//! that nothing can sit at the head that the relay would refuse for ever.
+
+use serde::{Deserialize, Serialize};
+use wal::Durable;
+use wire::envelope::Envelope;
+use wire::ids::{Digest, Seq};
+use wire::limits::ENVELOPE_BYTES_MAX;
+
+use crate::error::JournalError;
+use crate::ids::Line;
+use crate::inbox::InboxHead;
+use crate::journal::Journal;
+use crate::keys;
+use crate::record::PairingRecord;
+use crate::txn::Txn;
+use crate::wrap::{self, Held, Kind, Place};
+
+/// Head and watermark of a line's outbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OutboxHead {
+    /// The last sequence number given; 0 if none.
+    pub last: Seq,
+    /// Digest of that envelope.
+    pub last_digest: Digest,
+    /// Everything up to here is durable at the other side.
+    pub acked: Seq,
+}
+
+impl OutboxHead {
+    const EMPTY: Self = Self {
+        last: Seq(0),
+        last_digest: Digest([0; 32]),
+        acked: Seq(0),
+    };
+}
+
+/// Where an envelope lies until it is acked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Placement {
+    /// In the view and the log: Commits, headers, notices.
+    Inline,
+    /// In the log only: chunks.
+    Payload,
+}
+
+/// Wraps `content` under the next `Seq` and puts it into the outbox of this transaction.
+pub(crate) fn append(
+    txn: &mut Txn<'_>,
+    line: Line,
+    record: &PairingRecord,
+    kind: Kind,
+    content: &[u8],
+    placement: Placement,
+) -> Result<Seq, JournalError> {
+    let needed = wrap::size_class(wrap::OVERHEAD_BYTES + content.len());
+    if needed > ENVELOPE_BYTES_MAX {
+        return Err(JournalError::EnvelopeTooLarge {
+            bytes: needed,
+            limit: ENVELOPE_BYTES_MAX,
+        });
+    }
+    let mut head: OutboxHead = txn.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY);
+    let held = txn.row::<InboxHead>(&keys::inbox_head(line))?.unwrap_or_default();
+    let mailbox = record.line(line.channel).ok_or(JournalError::NoGroup(line))?.send;
+    let seq = next_seq(head.last);
+    let place = Place {
+        mailbox: &mailbox,
+        seq,
+    };
+    let held = Held {
+        seq: held.cursor,
+        digest: held.digest,
+    };
+    let bytes = wrap::wrap(&record.send_key, &record.tag_key, place, kind, held, content, txn.dice());
+    head.last = seq;
+    head.last_digest = Digest::of(&bytes);
+    txn.put_row(&keys::outbox_head(line), &head)?;
+    let key = keys::outbox(line, seq);
+    match placement {
+        Placement::Inline => txn.put(&key, &bytes),
+        Placement::Payload => txn.put_payload(&key, bytes),
+    }
+    Ok(seq)
+}
+
+/// Puts a statement in the place of envelopes `first..=last`: it takes the number `first`, the rest
+/// become a hole that it explains.
+pub(crate) fn replace(
+    txn: &mut Txn<'_>,
+    line: Line,
+    record: &PairingRecord,
+    (first, last): (Seq, Seq),
+    content: &[u8],
+) -> Result<(), JournalError> {
+    let held = txn.row::<InboxHead>(&keys::inbox_head(line))?.unwrap_or_default();
+    let mailbox = record.line(line.channel).ok_or(JournalError::NoGroup(line))?.send;
+    let place = Place {
+        mailbox: &mailbox,
+        seq: first,
+    };
+    let held = Held {
+        seq: held.cursor,
+        digest: held.digest,
+    };
+    let (key, tag_key) = (&record.send_key, &record.tag_key);
+    let bytes = wrap::wrap(key, tag_key, place, Kind::Statement, held, content, txn.dice());
+    remove(txn, line, first, last);
+    txn.put(&keys::outbox(line, first), &bytes);
+    Ok(())
+}
+
+/// The number that the next [`append`] will give.
+pub(crate) fn upcoming(txn: &Txn<'_>, line: Line) -> Result<Seq, JournalError> {
+    let head: OutboxHead = txn.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY);
+    Ok(next_seq(head.last))
+}
+
+/// Removes rows `first..=last`, wherever they lie.
+pub(crate) fn remove(txn: &mut Txn<'_>, line: Line, first: Seq, last: Seq) {
+    for seq in first.0..=last.0 {
+        let key = keys::outbox(line, Seq(seq));
+        txn.delete(&key);
+        txn.delete_payload(&key);
+    }
+}
+
+/// Moves the watermark. An ack that is older than the watermark, or beyond our head, changes nothing.
+pub(crate) fn acked(txn: &mut Txn<'_>, line: Line, through: Seq) -> Result<Watermark, JournalError> {
+    let mut head: OutboxHead = txn.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY);
+    if through > head.last {
+        return Ok(Watermark::BeyondOurHead);
+    }
+    if through <= head.acked {
+        return Ok(Watermark::Unmoved);
+    }
+    remove(txn, line, next_seq(head.acked), through);
+    head.acked = through;
+    txn.put_row(&keys::outbox_head(line), &head)?;
+    Ok(Watermark::Moved)
+}
+
+/// What an ack did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Watermark {
+    Moved,
+    Unmoved,
+    /// The other side holds what we never sent, or what we have forgotten: we are the older copy.
+    BeyondOurHead,
+}
+
+fn next_seq(seq: Seq) -> Seq {
+    Seq(seq.0 + 1)
+}
+
+impl Journal {
+    /// Head and watermark of a line.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn outbox_head(&self, line: Line) -> Result<OutboxHead, JournalError> {
+        Ok(self.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY))
+    }
+
+    /// The first durable envelope after `after`, if there is one: what to send next. Passes the
+    /// holes that dropped clips leave.
+    ///
+    /// # Errors
+    /// [`JournalError::EnvelopeDamaged`] if its bytes on disk are bad: drop its clip.
+    pub fn outbox_next(
+        &self,
+        line: Line,
+        after: Seq,
+    ) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
+        let prefix = keys::outbox_prefix(line);
+        let from = keys::outbox(line, next_seq(after));
+        let small = self.wal.scan(&prefix, &from, 1)?;
+        let large = self.wal.scan_payloads(&prefix, &from, 1)?;
+        let small = small.first().and_then(|(key, _)| keys::outbox_seq(key));
+        let large = large.first().and_then(|(key, _)| keys::outbox_seq(key));
+        let seq = match (small, large) {
+            (None, None) => return Ok(None),
+            (Some(seq), None) | (None, Some(seq)) => seq,
+            (Some(a), Some(b)) => a.min(b),
+        };
+        let key = keys::outbox(line, seq);
+        let stored = match self.durable_small(&key)? {
+            Some(bytes) => Some(bytes),
+            None => match self.wal.durable_payload(&key) {
+                Err(wal::WalError::PayloadDamaged { .. }) => {
+                    return Err(JournalError::EnvelopeDamaged { line, seq });
+                }
+                other => other?,
+            },
+        };
+        // A row that is staged but not yet synced is not sent.
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        let envelope = stored.try_map(Envelope::new);
+        Ok(Some((seq, envelope.map_err(|_| JournalError::EnvelopeDamaged { line, seq })?)))
+    }
+
+    /// How much waits for the other side's ack: envelopes and bytes.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub fn outbox_waiting(&self, line: Line) -> Result<(u64, u64), JournalError> {
+        const PAGE: usize = 256;
+        let prefix = keys::outbox_prefix(line);
+        let small = crate::journal::scan_all(&self.wal, &prefix)?;
+        let mut count = small.len() as u64;
+        let mut bytes = small.iter().map(|(_, value)| value.len() as u64).sum();
+        let mut from = prefix.clone();
+        loop {
+            let page = self.wal.scan_payloads(&prefix, &from, PAGE)?;
+            count += page.len() as u64;
+            bytes += page.iter().map(|(_, length)| u64::from(*length)).sum::<u64>();
+            match page.last() {
+                Some((key, _)) if page.len() == PAGE => {
+                    from.clone_from(key);
+                    from.push(0);
+                }
+                _ => return Ok((count, bytes)),
+            }
+        }
+    }
+}

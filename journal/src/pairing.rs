@@ -1,0 +1,342 @@
+//! Pairing: how a hub and a phone that has read its QR code come to hold the same groups.
+//!
+//! Four messages over a direct connection between the two (promise S2: the relay has no part in it):
+//!
+//! ```text
+//! app                                        hub
+//!  |  Request {key package, mailbox, MAC}     |   knows the offer's secret
+//!  |----------------------------------------->|   makes the group, PSK in its first Commit
+//!  |  Answer {welcome, mailbox, MAC}          |
+//!  |<-----------------------------------------|   joined: PSK, welcome, group in one transaction
+//!  |  Confirm {proof from the group}          |
+//!  |----------------------------------------->|   confirmed
+//!  |  Done {proof from the group}             |
+//!  |<-----------------------------------------|   confirmed
+//! ```
+//!
+//! Every step is one transaction and can be repeated: a message that was answered is answered with
+//! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it.
+//! This room knows no sockets and no clock.
+
+mod app;
+mod hub;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use hmac::{Hmac, KeyInit, Mac};
+use openmls::group::{MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY};
+use openmls::prelude::{BasicCredential, Capabilities, CredentialWithKey, Lifetime, SenderRatchetConfiguration};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_libcrux_crypto::CryptoProvider;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use wire::ids::{DeviceId, SendId};
+
+pub use app::AppPairing;
+pub use hub::HubPairing;
+
+use crate::error::JournalError;
+use crate::ids::{Channel, Line, OfferId, PairingId};
+use crate::record::{PairingRecord, Suite};
+use crate::sealed::{Key, derive};
+
+/// Generations that a follower may skip inside an epoch: above the chunks of the longest clip.
+pub const FORWARD_DISTANCE_MAX: u32 = 1_000_000;
+/// Longest pairing message in bytes.
+pub const PAIRING_MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// Longest time between showing an offer and using it, in seconds.
+pub const OFFER_TTL_S_MAX: u64 = 3600;
+
+const QR_PREFIX: &str = "SECLUSO1:";
+const QR_BYTES_MAX: usize = 2048;
+
+/// What went wrong in a pairing. Each says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairingError {
+    /// The text is no QR code of ours.
+    #[error("this is not a Secluso pairing code. Scan the code that `secluso-hub pair` shows")]
+    NotAnOffer,
+    /// The offer is too old.
+    #[error("this pairing code has expired. Run `secluso-hub pair` again and scan the new code")]
+    Expired,
+    /// The hub does not know the offer, or it is used up.
+    #[error("the hub does not know this pairing code, or it was used already. Run `secluso-hub pair` again")]
+    UnknownOffer,
+    /// The other side does not hold the offer's secret.
+    #[error("the other side could not prove that it knows the pairing code. Scan the code again")]
+    WrongSecret,
+    /// A message that does not decode, or not in this state.
+    #[error("a pairing message did not fit: {0}. Start the pairing again")]
+    Malformed(&'static str),
+    /// MLS refused what the other side sent.
+    #[error("the other side's keys were refused: {0}. Start the pairing again")]
+    Mls(String),
+    /// The group's proof differs: the two ends are not in the same group.
+    #[error("the two ends do not hold the same keys. Start the pairing again")]
+    ProofDiffers,
+}
+
+/// An offer to pair: what the QR code holds. Whoever reads it can pair while it lasts, so it is a
+/// secret; it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Offer {
+    /// Which offer.
+    pub offer: OfferId,
+    secret: Key,
+    /// The hub's key on the direct connection.
+    pub hub: DeviceId,
+    /// Where the hub listens, as `host:port`, best first.
+    pub addresses: Vec<String>,
+    /// Seconds since 1970 by the hub's clock.
+    pub expires_unix_s: u64,
+    /// The relay, as text.
+    pub relay: String,
+    /// The phone's invitation to the relay.
+    pub invitation: Vec<u8>,
+    /// The suite of the groups.
+    pub suite: Suite,
+}
+
+impl Offer {
+    /// The text of the QR code.
+    pub fn to_text(&self) -> String {
+        let bytes = zeroize::Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
+        format!("{QR_PREFIX}{}", Base64UrlUnpadded::encode_string(&bytes))
+    }
+
+    /// Reads what [`Self::to_text`] wrote; white space around it does not matter.
+    ///
+    /// # Errors
+    /// [`PairingError::NotAnOffer`].
+    pub fn from_text(text: &str) -> Result<Self, PairingError> {
+        let body = text.trim().strip_prefix(QR_PREFIX).ok_or(PairingError::NotAnOffer)?;
+        if body.len() > QR_BYTES_MAX {
+            return Err(PairingError::NotAnOffer);
+        }
+        let bytes = Base64UrlUnpadded::decode_vec(body).map_err(|_| PairingError::NotAnOffer)?;
+        let bytes = zeroize::Zeroizing::new(bytes);
+        match postcard::take_from_bytes(&bytes) {
+            Ok((offer, [])) => Ok(offer),
+            _ => Err(PairingError::NotAnOffer),
+        }
+    }
+
+    fn psk(&self, nonce: &[u8; 32]) -> Key {
+        derive(self.secret.as_slice(), &[b"secluso pairing psk v1", &self.offer.0, nonce])
+    }
+
+    fn mac_key(&self) -> Key {
+        derive(self.secret.as_slice(), &[b"secluso pairing mac v1", &self.offer.0])
+    }
+}
+
+/// First message: app to hub.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// Which offer.
+    pub offer: OfferId,
+    pairing: PairingId,
+    nonce: [u8; 32],
+    device: DeviceId,
+    mailbox: SendId,
+    key_package: Vec<u8>,
+    mac: [u8; 32],
+}
+
+/// Second message: hub to app.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Answer {
+    pairing: PairingId,
+    device: DeviceId,
+    mailbox: SendId,
+    welcome: Vec<u8>,
+    mac: [u8; 32],
+}
+
+/// Third message: app to hub.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Confirm {
+    offer: OfferId,
+    pairing: PairingId,
+    proof: [u8; 32],
+}
+
+/// Fourth message: hub to app.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Done {
+    pairing: PairingId,
+    proof: [u8; 32],
+}
+
+/// Any pairing message, as it goes over the direct connection.
+#[derive(Clone, Serialize, Deserialize)]
+pub enum PairingMessage {
+    /// App to hub.
+    Request(Request),
+    /// Hub to app.
+    Answer(Answer),
+    /// App to hub.
+    Confirm(Confirm),
+    /// Hub to app.
+    Done(Done),
+    /// Hub to app: refused, with a reason for the person.
+    Refused(String),
+}
+
+impl PairingMessage {
+    /// Version, then postcard; at most [`PAIRING_MESSAGE_BYTES_MAX`].
+    pub fn encode(&self) -> Vec<u8> {
+        crate::message::encode(self).unwrap_or_default()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`PairingError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, PairingError> {
+        if bytes.len() > PAIRING_MESSAGE_BYTES_MAX {
+            return Err(PairingError::Malformed("too long"));
+        }
+        crate::message::decode(bytes).ok_or(PairingError::Malformed("not a pairing message"))
+    }
+}
+
+fn mac(key: &Key, parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_slice())
+        .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    for part in parts {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac
+}
+
+fn mac_bytes(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
+    mac(key, parts).finalize().into_bytes().into()
+}
+
+fn mac_holds(key: &Key, parts: &[&[u8]], claimed: &[u8; 32]) -> bool {
+    mac(key, parts).verify_slice(claimed).is_ok()
+}
+
+impl Request {
+    fn parts(&self) -> [&[u8]; 7] {
+        [
+            b"request",
+            &self.offer.0,
+            &self.pairing.0,
+            &self.nonce,
+            &self.device.0,
+            &self.mailbox.0,
+            &self.key_package,
+        ]
+    }
+}
+
+impl Answer {
+    /// Bound to the request that it answers.
+    fn parts<'a>(&'a self, request: &'a [u8; 32]) -> [&'a [u8]; 6] {
+        [
+            b"answer",
+            request,
+            &self.pairing.0,
+            &self.device.0,
+            &self.mailbox.0,
+            &self.welcome,
+        ]
+    }
+}
+
+/// One side's name inside the groups.
+fn identity(side: &str, pairing: PairingId) -> Vec<u8> {
+    let mut identity = format!("secluso {side} ").into_bytes();
+    identity.extend_from_slice(&pairing.0);
+    identity
+}
+
+fn credential(side: &str, pairing: PairingId, signer: &SignatureKeyPair) -> CredentialWithKey {
+    CredentialWithKey {
+        credential: BasicCredential::new(identity(side, pairing)).into(),
+        signature_key: signer.public().into(),
+    }
+}
+
+fn group_id(line: Line) -> Vec<u8> {
+    line.key().to_vec()
+}
+
+/// The lifetime of key packages: for ever. An offer has an expiry of its own, and a hub without a
+/// battery clock must not refuse a phone because of the date (scenario 29).
+fn lifetime() -> Lifetime {
+    Lifetime::init(0, u64::MAX)
+}
+
+fn capabilities(suite: Suite) -> Capabilities {
+    Capabilities::new(None, Some(&[suite.ciphersuite()]), None, None, None)
+}
+
+fn ratchets() -> SenderRatchetConfiguration {
+    // The mailbox is in order, so no key of a skipped message is ever kept.
+    SenderRatchetConfiguration::new(0, FORWARD_DISTANCE_MAX)
+}
+
+fn create_config(suite: Suite) -> MlsGroupCreateConfig {
+    MlsGroupCreateConfig::builder()
+        .ciphersuite(suite.ciphersuite())
+        .capabilities(capabilities(suite))
+        .lifetime(lifetime())
+        .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+        .max_past_epochs(0)
+        .use_ratchet_tree_extension(true)
+        .sender_ratchet_configuration(ratchets())
+        .build()
+}
+
+fn join_config() -> MlsGroupJoinConfig {
+    MlsGroupJoinConfig::builder()
+        .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+        .max_past_epochs(0)
+        .number_of_resumption_psks(0)
+        .use_ratchet_tree_extension(true)
+        .sender_ratchet_configuration(ratchets())
+        .build()
+}
+
+fn wrap_keys(psk: &Key, pairing: PairingId) -> (Key, Key) {
+    let hub_to_app = derive(psk.as_slice(), &[b"secluso wrap hub to app v1", &pairing.0]);
+    let app_to_hub = derive(psk.as_slice(), &[b"secluso wrap app to hub v1", &pairing.0]);
+    (hub_to_app, app_to_hub)
+}
+
+/// What only a member of the group in its joining epoch can say.
+fn proof(group: &MlsGroup, crypto: &CryptoProvider, side: &str) -> Result<[u8; 32], JournalError> {
+    let secret = group
+        .export_secret(crypto, "secluso pairing proof", side.as_bytes(), 32)
+        .map_err(|error| JournalError::Mls(error.to_string()))?;
+    secret
+        .try_into()
+        .map_err(|_| JournalError::Misuse("the exporter gives the length that was asked for"))
+}
+
+/// Two members, the other of the expected name and key, the expected group and suite.
+fn check_group(group: &MlsGroup, record: &PairingRecord, line: Line, peer: &str) -> Result<(), PairingError> {
+    let found = group.members().any(|member| {
+        member.signature_key == record.peer_signature_key
+            && BasicCredential::try_from(member.credential)
+                .is_ok_and(|credential| credential.identity() == identity(peer, line.pairing))
+    });
+    let fits = found
+        && group.members().count() == 2
+        && group.group_id().as_slice() == group_id(line)
+        && group.ciphersuite() == record.suite.ciphersuite();
+    if fits {
+        Ok(())
+    } else {
+        Err(PairingError::Mls("the group is not the one that was offered".into()))
+    }
+}
+
+/// The channels of a pairing. One for now; the shape is for five.
+const CHANNELS: [Channel; 1] = [Channel::EventVideo];
+
+#[cfg(test)]
+mod tests;

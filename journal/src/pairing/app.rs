@@ -1,0 +1,279 @@
+//! The phone's side of pairing. It must never answer before its own part is durable.
+
+use openmls::group::{MlsGroup, StagedWelcome};
+use openmls::prelude::{GroupId, KeyPackage, MlsMessageBodyIn, MlsMessageIn};
+use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_traits::OpenMlsProvider;
+use serde::{Deserialize, Serialize};
+use tls_codec::{Deserialize as _, Serialize as _};
+use wal::{Durable, crash_point};
+use wire::ids::{DeviceId, ReceiveId, SendId};
+
+use super::{
+    Answer, CHANNELS, Confirm, Done, Offer, PairingError, Request, capabilities, check_group, credential, group_id,
+    join_config, lifetime, mac_bytes, mac_holds, proof, wrap_keys,
+};
+use crate::error::JournalError;
+use crate::ids::{Line, PairingId};
+use crate::journal::Journal;
+use crate::keys::Family;
+use crate::mls_storage::{MlsProvider, Ratchet};
+use crate::record::{LineRecord, PairingRecord, PairingState};
+use crate::scope::Scope;
+use crate::sealed::Key;
+use crate::txn::Txn;
+
+/// A request that was sent, as stored in the offer's scope.
+#[derive(Clone, Serialize, Deserialize)]
+struct RequestRow {
+    offer: Offer,
+    request: Request,
+    receive: ReceiveId,
+    own_signature_key: Vec<u8>,
+    confirm: Option<Confirm>,
+}
+
+/// What the phone has to say next.
+#[derive(Clone)]
+pub enum Next {
+    /// Send this and wait for an Answer.
+    Request(Request),
+    /// Send this and wait for Done.
+    Confirm(Confirm),
+}
+
+/// The phone's side of pairing over its journal.
+pub struct AppPairing;
+
+impl AppPairing {
+    /// Starts a pairing, or goes on with one that was interrupted: what to say next.
+    ///
+    /// # Errors
+    /// [`PairingError::Expired`], or our own storage.
+    pub fn start(
+        journal: &mut Journal,
+        offer: &Offer,
+        device: DeviceId,
+        now_unix_s: u64,
+    ) -> Result<Durable<Next>, JournalError> {
+        let scope = Scope::Offer(offer.offer);
+        if let Some(row) = request_row(journal, offer)? {
+            let next = match row.confirm {
+                Some(confirm) => Next::Confirm(confirm),
+                None => Next::Request(row.request),
+            };
+            return journal.begin().commit(next);
+        }
+        if offer.expires_unix_s <= now_unix_s {
+            return Err(PairingError::Expired.into());
+        }
+        let mut txn = journal.begin();
+        txn.birth(scope)?;
+        let pairing = PairingId(txn.random());
+        let suite = offer.suite.ciphersuite();
+        let signer = SignatureKeyPair::new(suite.signature_algorithm()).map_err(|e| JournalError::Mls(e.to_string()))?;
+        let receive = ReceiveId(txn.random());
+        let nonce = txn.random();
+        let provider = MlsProvider::new(&mut txn, scope, scope, Ratchet::Store);
+        let package = make_key_package(&provider, offer, pairing, &signer);
+        let key_package = provider.result(package)?;
+        drop(provider);
+        let mut request = Request {
+            offer: offer.offer,
+            pairing,
+            nonce,
+            device,
+            mailbox: receive.send_id(),
+            key_package,
+            mac: [0; 32],
+        };
+        request.mac = mac_bytes(&offer.mac_key(), &request.parts());
+        let row = RequestRow {
+            offer: offer.clone(),
+            request: request.clone(),
+            receive,
+            own_signature_key: signer.to_public_vec(),
+            confirm: None,
+        };
+        txn.put_secret_row(scope, Family::Offer, &[], &row)?;
+        // CRASH(journal.pairing.app_request): nothing is stored; the person scans again.
+        crash_point!("journal.pairing.app_request");
+        txn.commit(Next::Request(request))
+    }
+
+    /// Takes the hub's answer: joins, in one transaction.
+    ///
+    /// # Errors
+    /// [`PairingError`] inside [`JournalError::Pairing`] if the hub is at fault; nothing changed.
+    pub fn answer(
+        journal: &mut Journal,
+        offer: &Offer,
+        answer: &Answer,
+        now_unix_s: u64,
+    ) -> Result<Durable<Confirm>, JournalError> {
+        let mut row = request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
+        if let Some(confirm) = row.confirm {
+            return journal.begin().commit(confirm);
+        }
+        let genuine = mac_holds(&offer.mac_key(), &answer.parts(&row.request.mac), &answer.mac)
+            && answer.pairing == row.request.pairing;
+        if !genuine {
+            return Err(PairingError::WrongSecret.into());
+        }
+        let mut txn = journal.begin();
+        let confirm = join(&mut txn, &row, answer, now_unix_s)?;
+        row.confirm = Some(confirm.clone());
+        txn.put_secret_row(Scope::Offer(offer.offer), Family::Offer, &[], &row)?;
+        // CRASH(journal.pairing.app_join): not joined; the same request gets the same answer.
+        crash_point!("journal.pairing.app_join");
+        txn.commit(confirm)
+    }
+
+    /// Takes the hub's last word: the pairing is confirmed.
+    ///
+    /// # Errors
+    /// [`PairingError::ProofDiffers`]; nothing changed.
+    pub fn done(journal: &mut Journal, offer: &Offer, done: &Done) -> Result<Durable<PairingId>, JournalError> {
+        let row = request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
+        let pairing = row.request.pairing;
+        let line = Line {
+            pairing,
+            channel: CHANNELS[0],
+        };
+        let mut txn = journal.begin();
+        let crypto = std::sync::Arc::clone(&txn.journal().crypto);
+        let mut record = txn.pairing_record(line)?;
+        let provider = MlsProvider::new(&mut txn, Scope::Group(line), Scope::Pairing(pairing), Ratchet::Store);
+        let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
+        let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
+        drop(provider);
+        if done.pairing != pairing || proof(&group, &crypto, "hub")? != done.proof {
+            return Err(PairingError::ProofDiffers.into());
+        }
+        record.state = PairingState::Confirmed;
+        record.put(&mut txn, pairing)?;
+        txn.end(Scope::Offer(offer.offer));
+        // CRASH(journal.pairing.app_done): still joined; the same proof gets the same last word.
+        crash_point!("journal.pairing.app_done");
+        txn.commit(pairing)
+    }
+
+    /// Whether this phone is in the middle of a pairing by this offer.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn is_unfinished(journal: &Journal, offer: &Offer) -> Result<bool, JournalError> {
+        Ok(request_row(journal, offer)?.is_some())
+    }
+}
+
+fn request_row(journal: &Journal, offer: &Offer) -> Result<Option<RequestRow>, JournalError> {
+    let scope = Scope::Offer(offer.offer);
+    if journal.scopes.get(scope).is_none() {
+        return Ok(None);
+    }
+    journal.secret_row(scope, Family::Offer, &[])
+}
+
+/// A key package, and everything that only this offer needs, in the offer's scope.
+fn make_key_package(
+    provider: &MlsProvider<'_, '_>,
+    offer: &Offer,
+    pairing: PairingId,
+    signer: &SignatureKeyPair,
+) -> Result<Vec<u8>, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    signer.store(provider.storage()).map_err(|e| text(&e))?;
+    let bundle = KeyPackage::builder()
+        .key_package_lifetime(lifetime())
+        .leaf_node_capabilities(capabilities(offer.suite))
+        .build(
+            offer.suite.ciphersuite(),
+            provider,
+            signer,
+            credential("app", pairing, signer),
+        )
+        .map_err(|e| text(&e))?;
+    bundle.key_package().tls_serialize_detached().map_err(|e| text(&e))
+}
+
+/// PSK, welcome and group, and the end of the PSK: one transaction (scenario 15). The key package is
+/// in the offer's scope, the group in its own.
+fn join(txn: &mut Txn<'_>, row: &RequestRow, answer: &Answer, now_unix_s: u64) -> Result<Confirm, JournalError> {
+    let (offer, pairing) = (&row.offer, row.request.pairing);
+    let line = Line {
+        pairing,
+        channel: CHANNELS[0],
+    };
+    txn.birth(Scope::Pairing(pairing))?;
+    txn.birth(Scope::Group(line))?;
+    let suite = offer.suite.ciphersuite();
+    let crypto = std::sync::Arc::clone(&txn.journal().crypto);
+    let psk = offer.psk(&row.request.nonce);
+    let provider = MlsProvider::new(txn, Scope::Group(line), Scope::Offer(offer.offer), Ratchet::Store);
+    let joined = join_group(&provider, offer, &psk, &answer.welcome);
+    let group = provider.result(joined)?;
+    let signer = SignatureKeyPair::read(provider.storage(), &row.own_signature_key, suite.signature_algorithm());
+    let signer = provider.result(signer.ok_or("no signature key"))?;
+    drop(provider);
+    // The signature key outlives the offer.
+    let provider = MlsProvider::new(txn, Scope::Group(line), Scope::Pairing(pairing), Ratchet::Store);
+    provider.result(signer.store(provider.storage()))?;
+    drop(provider);
+    let others = group.members().filter(|member| member.signature_key != row.own_signature_key);
+    let peer = others.map(|member| member.signature_key).next();
+    let (hub_to_app, app_to_hub) = wrap_keys(&psk, pairing);
+    let record = PairingRecord {
+        state: PairingState::Joined,
+        suite: offer.suite,
+        own_signature_key: row.own_signature_key.clone(),
+        peer_signature_key: peer.ok_or(PairingError::Mls("the group has no other member".into()))?,
+        peer_device: offer.hub,
+        send_key: app_to_hub,
+        receive_key: hub_to_app,
+        tag_key: Key::new(txn.random()),
+        lines: vec![LineRecord {
+            channel: line.channel,
+            group_id: group_id(line),
+            send: SendId(answer.mailbox.0),
+            receive: row.receive,
+        }],
+        relay: offer.relay.clone(),
+        paired_unix_s: now_unix_s,
+    };
+    if answer.device != offer.hub {
+        return Err(PairingError::Malformed("another hub answered").into());
+    }
+    check_group(&group, &record, line, "hub")?;
+    record.put(txn, pairing)?;
+    Ok(Confirm {
+        offer: offer.offer,
+        pairing,
+        proof: proof(&group, &crypto, "app")?,
+    })
+}
+
+fn join_group(
+    provider: &MlsProvider<'_, '_>,
+    offer: &Offer,
+    psk: &Key,
+    welcome: &[u8],
+) -> Result<MlsGroup, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let message = MlsMessageIn::tls_deserialize_exact(welcome).map_err(|e| text(&e))?;
+    let MlsMessageBodyIn::Welcome(welcome) = message.extract() else {
+        return Err("not a welcome".into());
+    };
+    let psk_name = Psk::External(ExternalPsk::new(offer.offer.0.to_vec()));
+    let psk_id = PreSharedKeyId::new(offer.suite.ciphersuite(), provider.rand(), psk_name).map_err(|e| text(&e))?;
+    psk_id.store(provider, psk.as_slice()).map_err(|e| text(&e))?;
+    let staged = StagedWelcome::build_from_welcome(provider, &join_config(), welcome)
+        .map_err(|e| text(&e))?
+        .skip_lifetime_validation()
+        .build()
+        .map_err(|e| text(&e))?;
+    let group = staged.into_group(provider).map_err(|e| text(&e))?;
+    openmls_traits::storage::StorageProvider::delete_psk(provider.storage(), psk_id.psk()).map_err(|e| text(&e))?;
+    Ok(group)
+}

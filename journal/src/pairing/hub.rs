@@ -1,0 +1,340 @@
+//! The hub's side of pairing. It must never answer before the answer is durable.
+
+use openmls::group::MlsGroup;
+use openmls::prelude::{BasicCredential, GroupId, KeyPackage, KeyPackageIn, ProtocolVersion};
+use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_traits::OpenMlsProvider;
+use serde::{Deserialize, Serialize};
+use tls_codec::{Deserialize as _, Serialize as _};
+use wal::{Durable, crash_point};
+use wire::ids::{DeviceId, ReceiveId};
+
+use super::{
+    Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PairingError, Request, check_group,
+    create_config, credential, group_id, identity, mac_bytes, mac_holds, proof, wrap_keys,
+};
+use crate::error::JournalError;
+use crate::ids::{Line, OfferId, PairingId};
+use crate::journal::Journal;
+use crate::keys::Family;
+use crate::mls_storage::{MlsProvider, Ratchet};
+use crate::record::{LineRecord, PairingRecord, PairingState, Suite};
+use crate::scope::Scope;
+use crate::sealed::{Key, derive};
+use crate::txn::Txn;
+
+/// An offer as stored.
+#[derive(Clone, Serialize, Deserialize)]
+struct OfferRow {
+    offer: Offer,
+    answered: Option<(PairingId, [u8; 32], Answer)>,
+}
+
+/// What the hub remembers of a finished pairing, to answer a repeated Confirm.
+#[derive(Serialize, Deserialize)]
+struct DoneRow {
+    offer: OfferId,
+    confirm: [u8; 32],
+    done: Done,
+}
+
+/// What the hub was told to offer.
+#[derive(Clone, Debug)]
+pub struct OfferTerms {
+    /// The hub's key on the direct connection, and its account at the relay.
+    pub hub: DeviceId,
+    /// Where the hub listens, as `host:port`, best first.
+    pub addresses: Vec<String>,
+    /// The relay, as text.
+    pub relay: String,
+    /// The phone's invitation to the relay.
+    pub invitation: Vec<u8>,
+    /// The suite of the groups.
+    pub suite: Suite,
+    /// How long the offer lasts, in seconds; at most [`OFFER_TTL_S_MAX`].
+    pub ttl_s: u64,
+}
+
+/// The hub's side of pairing over its journal.
+pub struct HubPairing;
+
+impl HubPairing {
+    /// Makes an offer. Earlier ones that are unfinished and expired die whole.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn offer(journal: &mut Journal, terms: OfferTerms, now_unix_s: u64) -> Result<Durable<Offer>, JournalError> {
+        Self::expire(journal, now_unix_s)?;
+        let device_secret = journal.device()?.secret;
+        let mut txn = journal.begin();
+        let id = OfferId(txn.random());
+        let offer = Offer {
+            offer: id,
+            secret: derive(&device_secret, &[b"secluso offer v1", &id.0]),
+            hub: terms.hub,
+            addresses: terms.addresses,
+            expires_unix_s: now_unix_s.saturating_add(terms.ttl_s.min(OFFER_TTL_S_MAX)),
+            relay: terms.relay,
+            invitation: terms.invitation,
+            suite: terms.suite,
+        };
+        txn.birth(Scope::Offer(id))?;
+        let row = OfferRow {
+            offer: offer.clone(),
+            answered: None,
+        };
+        txn.put_secret_row(Scope::Offer(id), Family::Offer, &[], &row)?;
+        txn.commit(offer)
+    }
+
+    /// Ends offers that ran out, and what their phones left unfinished.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn expire(journal: &mut Journal, now_unix_s: u64) -> Result<(), JournalError> {
+        for id in offers(journal) {
+            let Some(row) = offer_row(journal, id)? else { continue };
+            if row.offer.expires_unix_s > now_unix_s {
+                continue;
+            }
+            let mut txn = journal.begin();
+            end_offer(&mut txn, id, &row);
+            drop(txn.commit(())?);
+        }
+        Ok(())
+    }
+
+    /// Takes a request: makes the pairing's groups, or repeats the answer.
+    ///
+    /// # Errors
+    /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
+    pub fn request(
+        journal: &mut Journal,
+        request: &Request,
+        now_unix_s: u64,
+    ) -> Result<Durable<Answer>, JournalError> {
+        let row = offer_row(journal, request.offer)?.ok_or(PairingError::UnknownOffer)?;
+        let offer = &row.offer;
+        if !mac_holds(&offer.mac_key(), &request.parts(), &request.mac) {
+            return Err(PairingError::WrongSecret.into());
+        }
+        if let Some((_, answered, answer)) = &row.answered
+            && *answered == request.mac
+        {
+            let answer = answer.clone();
+            return journal.begin().commit(answer);
+        }
+        if offer.expires_unix_s <= now_unix_s {
+            return Err(PairingError::Expired.into());
+        }
+        if journal.scopes.get(Scope::Pairing(request.pairing)).is_some() {
+            return Err(PairingError::Malformed("this pairing exists").into());
+        }
+        let mut txn = journal.begin();
+        if let Some((superseded, ..)) = &row.answered {
+            end_pairing(&mut txn, *superseded);
+        }
+        let answer = make_pairing(&mut txn, offer, request, now_unix_s)?;
+        let row = OfferRow {
+            offer: offer.clone(),
+            answered: Some((request.pairing, request.mac, answer.clone())),
+        };
+        txn.put_secret_row(Scope::Offer(request.offer), Family::Offer, &[], &row)?;
+        // CRASH(journal.pairing.hub_answer): nothing is stored; the phone asks again.
+        crash_point!("journal.pairing.hub_answer");
+        txn.commit(answer)
+    }
+
+    /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated.
+    ///
+    /// # Errors
+    /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
+    pub fn confirm(journal: &mut Journal, confirm: &Confirm) -> Result<Durable<Done>, JournalError> {
+        let scope = Scope::Pairing(confirm.pairing);
+        if journal.scopes.get(scope).is_none() {
+            return Err(PairingError::UnknownOffer.into());
+        }
+        if let Some(row) = journal.secret_row::<DoneRow>(scope, Family::PairingAnswer, &[])? {
+            if row.offer != confirm.offer || row.confirm != confirm.proof {
+                return Err(PairingError::ProofDiffers.into());
+            }
+            return journal.begin().commit(row.done);
+        }
+        let row = offer_row(journal, confirm.offer)?.ok_or(PairingError::UnknownOffer)?;
+        if row.answered.as_ref().is_none_or(|(pairing, ..)| *pairing != confirm.pairing) {
+            return Err(PairingError::UnknownOffer.into());
+        }
+        let mut txn = journal.begin();
+        let crypto = std::sync::Arc::clone(&txn.journal().crypto);
+        let line = Line {
+            pairing: confirm.pairing,
+            channel: CHANNELS[0],
+        };
+        let mut record = txn.pairing_record(line)?;
+        let provider = MlsProvider::new(&mut txn, Scope::Group(line), scope, Ratchet::Store);
+        let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
+        let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
+        drop(provider);
+        if proof(&group, &crypto, "app")? != confirm.proof {
+            return Err(PairingError::ProofDiffers.into());
+        }
+        let done = Done {
+            pairing: confirm.pairing,
+            proof: proof(&group, &crypto, "hub")?,
+        };
+        record.state = PairingState::Confirmed;
+        record.put(&mut txn, confirm.pairing)?;
+        let kept = DoneRow {
+            offer: confirm.offer,
+            confirm: confirm.proof,
+            done: done.clone(),
+        };
+        txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
+        txn.end(Scope::Offer(confirm.offer));
+        // CRASH(journal.pairing.hub_done): still joined; the phone repeats its proof.
+        crash_point!("journal.pairing.hub_done");
+        txn.commit(done)
+    }
+}
+
+fn offers(journal: &Journal) -> Vec<OfferId> {
+    let offer = |scope| match scope {
+        Scope::Offer(id) => Some(id),
+        _ => None,
+    };
+    journal.scopes.iter().filter_map(offer).collect()
+}
+
+fn offer_row(journal: &Journal, id: OfferId) -> Result<Option<OfferRow>, JournalError> {
+    if journal.scopes.get(Scope::Offer(id)).is_none() {
+        return Ok(None);
+    }
+    journal.secret_row(Scope::Offer(id), Family::Offer, &[])
+}
+
+fn end_offer(txn: &mut Txn<'_>, id: OfferId, row: &OfferRow) {
+    if let Some((pairing, ..)) = &row.answered {
+        end_pairing(txn, *pairing);
+    }
+    txn.end(Scope::Offer(id));
+}
+
+fn end_pairing(txn: &mut Txn<'_>, pairing: PairingId) {
+    for channel in CHANNELS {
+        txn.end(Scope::Group(Line { pairing, channel }));
+    }
+    txn.end(Scope::Pairing(pairing));
+}
+
+fn mls<E: std::fmt::Display>(error: E) -> PairingError {
+    PairingError::Mls(error.to_string())
+}
+
+fn check_key_package(txn: &Txn<'_>, offer: &Offer, request: &Request) -> Result<KeyPackage, PairingError> {
+    let package = KeyPackageIn::tls_deserialize_exact(&request.key_package)
+        .map_err(|_| PairingError::Malformed("the key package does not decode"))?;
+    let package = package.validate(&*txn.journal().crypto, ProtocolVersion::Mls10).map_err(mls)?;
+    let named = BasicCredential::try_from(package.leaf_node().credential().clone())
+        .is_ok_and(|credential| credential.identity() == identity("app", request.pairing));
+    if named && package.ciphersuite() == offer.suite.ciphersuite() {
+        Ok(package)
+    } else {
+        Err(PairingError::Mls("the key package is not for this offer".into()))
+    }
+}
+
+fn make_pairing(
+    txn: &mut Txn<'_>,
+    offer: &Offer,
+    request: &Request,
+    now_unix_s: u64,
+) -> Result<Answer, JournalError> {
+    let package = check_key_package(txn, offer, request)?;
+    let pairing = request.pairing;
+    let suite = offer.suite.ciphersuite();
+    let line = Line {
+        pairing,
+        channel: CHANNELS[0],
+    };
+    txn.birth(Scope::Pairing(pairing))?;
+    txn.birth(Scope::Group(line))?;
+    let signer = SignatureKeyPair::new(suite.signature_algorithm()).map_err(|e| JournalError::Mls(e.to_string()))?;
+    let psk = offer.psk(&request.nonce);
+    let (hub_to_app, app_to_hub) = wrap_keys(&psk, pairing);
+    let receive = ReceiveId(txn.random());
+    let record = PairingRecord {
+        state: PairingState::Joined,
+        suite: offer.suite,
+        own_signature_key: signer.to_public_vec(),
+        peer_signature_key: package.leaf_node().signature_key().as_slice().to_vec(),
+        peer_device: request.device,
+        send_key: hub_to_app,
+        receive_key: app_to_hub,
+        tag_key: Key::new(txn.random()),
+        lines: vec![LineRecord {
+            channel: line.channel,
+            group_id: group_id(line),
+            send: request.mailbox,
+            receive,
+        }],
+        relay: offer.relay.clone(),
+        paired_unix_s: now_unix_s,
+    };
+    record.put(txn, pairing)?;
+    let provider = MlsProvider::new(txn, Scope::Group(line), Scope::Pairing(pairing), Ratchet::Store);
+    let made = make_group(&provider, &signer, line, offer, &psk, package);
+    let (group, welcome) = provider.result(made)?;
+    drop(provider);
+    check_group(&group, &record, line, "app")?;
+    let mut answer = Answer {
+        pairing,
+        device: offer.hub,
+        mailbox: receive.send_id(),
+        welcome,
+        mac: [0; 32],
+    };
+    answer.mac = mac_bytes(&offer.mac_key(), &answer.parts(&request.mac));
+    Ok(answer)
+}
+
+/// The group, with the phone added by a Commit that takes the offer's secret in as an external PSK
+/// (RFC 9420, section 8.4). The Commit itself goes nowhere: its only receiver joins by the welcome.
+fn make_group(
+    provider: &MlsProvider<'_, '_>,
+    signer: &SignatureKeyPair,
+    line: Line,
+    offer: &Offer,
+    psk: &Key,
+    package: KeyPackage,
+) -> Result<(MlsGroup, Vec<u8>), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    signer.store(provider.storage()).map_err(|e| text(&e))?;
+    let mut group = MlsGroup::new_with_group_id(
+        provider,
+        signer,
+        &create_config(offer.suite),
+        GroupId::from_slice(&group_id(line)),
+        credential("hub", line.pairing, signer),
+    )
+    .map_err(|e| text(&e))?;
+    let psk_name = Psk::External(ExternalPsk::new(offer.offer.0.to_vec()));
+    let psk_id = PreSharedKeyId::new(offer.suite.ciphersuite(), provider.rand(), psk_name).map_err(|e| text(&e))?;
+    psk_id.store(provider, psk.as_slice()).map_err(|e| text(&e))?;
+    group.propose_pre_shared_key(provider, signer, psk_id.clone()).map_err(|e| text(&e))?;
+    let bundle = group
+        .commit_builder()
+        .propose_adds([package])
+        .load_psks(provider.storage())
+        .map_err(|e| text(&e))?
+        .build(provider.rand(), provider.crypto(), signer, |_| true)
+        .map_err(|e| text(&e))?
+        .stage_commit(provider)
+        .map_err(|e| text(&e))?;
+    group.merge_pending_commit(provider).map_err(|e| text(&e))?;
+    // OpenMLS never deletes an external PSK.
+    openmls_traits::storage::StorageProvider::delete_psk(provider.storage(), psk_id.psk()).map_err(|e| text(&e))?;
+    let welcome = bundle.into_welcome_msg().ok_or("no welcome was made")?;
+    let welcome = welcome.tls_serialize_detached().map_err(|e| text(&e))?;
+    Ok((group, welcome))
+}

@@ -1,0 +1,228 @@
+//! The table of scopes in memory: which key each has now, and what the vault must still be told.
+//!
+//! The log says which scopes exist and at which version; the vault has the keys. This room brings
+//! the two together at open and keeps them together after each commit. It never writes the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use wal::Dice;
+
+use crate::error::JournalError;
+use crate::scope::Scope;
+use crate::sealed::{Key, next_key};
+use crate::vault::{Change, KeyId, Vault, VaultKey};
+
+/// How many unused keys the vault is filled up to.
+pub const POOL_KEYS: usize = 48;
+/// Below this many unused keys the next vault write tops the pool up.
+const POOL_LOW: usize = 16;
+
+/// A scope's row in the journal: plain, because a version is no secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct ScopeRow {
+    pub(crate) key: u64,
+    pub(crate) version: u64,
+}
+
+/// A scope's key as it is now.
+#[derive(Clone)]
+pub(crate) struct ScopeKey {
+    pub(crate) id: KeyId,
+    pub(crate) version: u64,
+    pub(crate) key: Key,
+}
+
+impl ScopeKey {
+    pub(crate) fn row(&self) -> ScopeRow {
+        ScopeRow {
+            key: self.id.0,
+            version: self.version,
+        }
+    }
+
+    /// The key after one more rotation.
+    pub(crate) fn rotated(&self) -> Self {
+        Self {
+            id: self.id,
+            version: self.version + 1,
+            key: next_key(&self.key),
+        }
+    }
+}
+
+pub(crate) struct Scopes {
+    live: BTreeMap<Scope, ScopeKey>,
+    /// Unused keys, ascending; all at or above the journal's next-key row.
+    pool: BTreeMap<KeyId, Key>,
+    next_pool: u64,
+    /// What the vault must be told after the next sync of the log.
+    owed: BTreeMap<KeyId, Option<VaultKey>>,
+    vault: Box<dyn Vault>,
+}
+
+impl Scopes {
+    /// Joins the journal's rows with the vault: derives forward what was rotated, erases what
+    /// ended, fills the pool. When it returns, both images of the vault are equal and current.
+    pub(crate) fn open(
+        mut vault: Box<dyn Vault>,
+        rows: &[(Scope, ScopeRow)],
+        next_key_row: u64,
+        dice: &mut dyn Dice,
+    ) -> Result<Self, JournalError> {
+        let mut keys = vault.load()?;
+        let mut changes: Vec<Change> = Vec::new();
+        let mut live = BTreeMap::new();
+        for &(scope, row) in rows {
+            let id = KeyId(row.key);
+            let mismatch = |vault| JournalError::VaultMismatch {
+                scope,
+                log: row.version,
+                vault,
+            };
+            let Some(mut entry) = keys.remove(&id) else {
+                return Err(mismatch(None));
+            };
+            // INVARIANT: at most one rotation is ahead of the vault, because a second one of the
+            // same scope waits until both images hold the first. A vault ahead of the log means
+            // that the log is an older copy.
+            match row.version.checked_sub(entry.version) {
+                Some(0) => {}
+                Some(1) => {
+                    entry.key = next_key(&entry.key);
+                    entry.version = row.version;
+                    changes.push((id, Some(entry.clone())));
+                }
+                _ => return Err(mismatch(Some(entry.version))),
+            }
+            live.insert(
+                scope,
+                ScopeKey {
+                    id,
+                    version: entry.version,
+                    key: entry.key,
+                },
+            );
+        }
+        let mut pool = BTreeMap::new();
+        let mut next_pool = next_key_row.max(1);
+        for (id, entry) in keys {
+            if id.0 >= next_key_row {
+                next_pool = next_pool.max(id.0 + 1);
+                pool.insert(id, entry.key);
+            } else {
+                // Its scope ended, and the end was durable before this key could be erased.
+                changes.push((id, None));
+            }
+        }
+        let mut scopes = Self {
+            live,
+            pool,
+            next_pool,
+            owed: BTreeMap::new(),
+            vault,
+        };
+        scopes.fill_pool(&mut changes, dice);
+        if !changes.is_empty() {
+            scopes.vault.store(&changes).map_err(JournalError::Vault)?;
+        }
+        Ok(scopes)
+    }
+
+    pub(crate) fn get(&self, scope: Scope) -> Option<&ScopeKey> {
+        self.live.get(&scope)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Scope> + '_ {
+        self.live.keys().copied()
+    }
+
+    /// Whether a rotation of this scope is not yet in both images, so that another must wait.
+    pub(crate) fn owes(&self, scope: Scope) -> bool {
+        self.live.get(&scope).is_some_and(|key| self.owed.contains_key(&key.id))
+    }
+
+    /// Whether anything waits for the vault.
+    pub(crate) fn owes_any(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// The `n`-th unused key, as the first key of a new scope.
+    ///
+    /// # Errors
+    /// If the pool is empty it is filled first, which costs two syncs.
+    pub(crate) fn pooled(&mut self, n: usize, dice: &mut dyn Dice) -> Result<ScopeKey, JournalError> {
+        if self.pool.len() <= n {
+            let mut changes = Vec::new();
+            self.fill_pool(&mut changes, dice);
+            self.vault.store(&changes).map_err(JournalError::Vault)?;
+        }
+        let (id, key) = self
+            .pool
+            .iter()
+            .nth(n)
+            .ok_or(JournalError::Misuse("more scopes born in one transaction than the pool holds"))?;
+        Ok(ScopeKey {
+            id: *id,
+            version: 0,
+            key: key.clone(),
+        })
+    }
+
+    /// The staged transaction holds these changes; the vault hears of them after the sync.
+    pub(crate) fn staged(
+        &mut self,
+        born: &BTreeMap<Scope, ScopeKey>,
+        rotated: &BTreeMap<Scope, ScopeKey>,
+        ended: &BTreeSet<Scope>,
+    ) {
+        for (scope, key) in born {
+            self.pool.remove(&key.id);
+            self.live.insert(*scope, key.clone());
+        }
+        for (scope, key) in rotated {
+            self.owed.insert(
+                key.id,
+                Some(VaultKey {
+                    version: key.version,
+                    key: key.key.clone(),
+                }),
+            );
+            self.live.insert(*scope, key.clone());
+        }
+        for scope in ended {
+            if let Some(key) = self.live.remove(scope) {
+                self.owed.insert(key.id, None);
+            }
+        }
+    }
+
+    /// After the sync of the log: brings the vault up to date, both images.
+    pub(crate) fn settle(&mut self, dice: &mut dyn Dice) -> Result<(), JournalError> {
+        if self.owed.is_empty() {
+            return Ok(());
+        }
+        let mut changes: Vec<Change> = core::mem::take(&mut self.owed).into_iter().collect();
+        if self.pool.len() < POOL_LOW {
+            self.fill_pool(&mut changes, dice);
+        }
+        self.vault.store(&changes).map_err(JournalError::Vault)
+    }
+
+    fn fill_pool(&mut self, changes: &mut Vec<Change>, dice: &mut dyn Dice) {
+        while self.pool.len() < POOL_KEYS {
+            let mut key = Key::default();
+            dice.fill(key.as_mut_slice());
+            let id = KeyId(self.next_pool);
+            self.next_pool += 1;
+            changes.push((
+                id,
+                Some(VaultKey {
+                    version: 0,
+                    key: key.clone(),
+                }),
+            ));
+            self.pool.insert(id, key);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Sealing of single values: XChaCha20-Poly1305 with a random 192-bit nonce.
+//!
+//! A deterministic nonce would be wrong here: the key after a rotation is derived, so a crash and a
+//! redo may seal other values under the same key and version (scenario 26). This room knows no
+//! storage and no scope rows; keys and dice are arguments.
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use wal::Dice;
+use zeroize::Zeroizing;
+
+/// Length of a nonce in bytes.
+pub(crate) const NONCE_BYTES: usize = 24;
+/// Length of an authentication tag in bytes.
+pub(crate) const TAG_BYTES: usize = 16;
+
+/// A 256-bit key, wiped when dropped.
+pub type Key = Zeroizing<[u8; 32]>;
+
+/// Seals `plaintext`: nonce, ciphertext, tag.
+pub(crate) fn seal(key: &Key, aad: &[u8], plaintext: &[u8], dice: &mut dyn Dice) -> Vec<u8> {
+    let mut out = Vec::with_capacity(NONCE_BYTES + plaintext.len() + TAG_BYTES);
+    let mut nonce = [0; NONCE_BYTES];
+    dice.fill(&mut nonce);
+    out.extend_from_slice(&nonce);
+    out.extend_from_slice(plaintext);
+    let (_, body) = out.split_at_mut(NONCE_BYTES);
+    let tag = cipher(key)
+        .encrypt_inout_detached(&XNonce::from(nonce), aad, body.into())
+        .unwrap_or_else(|_| unreachable!("plaintexts are far below the cipher's 256 GiB limit"));
+    out.extend_from_slice(&tag);
+    out
+}
+
+/// Opens what [`seal`] made; `None` if a byte of it, the key or `aad` differs.
+pub(crate) fn open(key: &Key, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+    let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
+    let mut plaintext = Zeroizing::new(body.to_vec());
+    cipher(key)
+        .decrypt_inout_detached(
+            &XNonce::from(*nonce),
+            aad,
+            plaintext.as_mut_slice().into(),
+            &Tag::from(*tag),
+        )
+        .ok()?;
+    Some(plaintext)
+}
+
+/// `HKDF-SHA256(ikm, salt = none, info)`, 32 bytes (RFC 5869).
+pub(crate) fn derive(ikm: &[u8], info: &[&[u8]]) -> Key {
+    let mut out = Key::default();
+    Hkdf::<Sha256>::new(None, ikm)
+        .expand_multi_info(info, out.as_mut_slice())
+        .unwrap_or_else(|_| unreachable!("32 bytes is a valid HKDF-SHA256 length"));
+    out
+}
+
+/// The storage key that follows `key` in its scope. One way: the old key cannot be had from it.
+pub(crate) fn next_key(key: &Key) -> Key {
+    derive(key.as_slice(), &[b"secluso storage key rotation v1"])
+}
+
+fn cipher(key: &Key) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new((&**key).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use wal::SeededDice;
+
+    use super::*;
+
+    #[test]
+    fn a_changed_byte_anywhere_does_not_open() {
+        let key = Key::new([7; 32]);
+        let sealed = seal(&key, b"aad", b"plaintext", &mut SeededDice(1));
+        assert_eq!(open(&key, b"aad", &sealed).unwrap().as_slice(), b"plaintext");
+        assert!(open(&key, b"other", &sealed).is_none());
+        assert!(open(&next_key(&key), b"aad", &sealed).is_none());
+        for i in 0..sealed.len() {
+            let mut bad = sealed.clone();
+            bad[i] ^= 1;
+            assert!(open(&key, b"aad", &bad).is_none(), "byte {i}");
+            assert!(open(&key, b"aad", &sealed[..i]).is_none(), "prefix {i}");
+        }
+    }
+
+    /// Scenario 26: `k'` is deterministic, so a crash and a redo seal under the same key and
+    /// version; what must differ is the nonce.
+    #[test]
+    fn scenario_26_a_redo_never_repeats_a_nonce() {
+        let key = next_key(&Key::new([7; 32]));
+        let a = seal(&key, b"", b"first attempt", &mut SeededDice(1));
+        let b = seal(&key, b"", b"second attempt", &mut SeededDice(2));
+        assert_ne!(a[..NONCE_BYTES], b[..NONCE_BYTES]);
+    }
+}

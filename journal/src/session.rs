@@ -1,0 +1,593 @@
+//! One MLS group in memory: open an epoch, seal, open, finish; each inside a transaction.
+//!
+//! The rules that this room keeps (DESIGN section 4):
+//! - The hub is the only committer, by type: [`Session<Follower>`] has no `advance_epoch`.
+//! - The right to encrypt in an epoch belongs to the handle that opened it. After a restart, a
+//!   dropped transaction or a poisoned journal the group is loaded again and the next message is a
+//!   Commit. A follower, which cannot commit, stores its ratchet with everything it sends instead.
+//! - What arrives is judged by `Seq`, then by the wrap, then by the MLS header, before OpenMLS sees
+//!   it; an error that wrote nothing costs nothing (scenario 12).
+//!
+//! The app role cannot commit:
+//!
+//! ```compile_fail
+//! fn fork(session: &mut journal::Session<journal::Follower>, txn: &mut journal::Txn<'_>) {
+//!     session.advance_epoch(txn);
+//! }
+//! ```
+
+use std::marker::PhantomData;
+
+use openmls::group::MlsGroup;
+use openmls::prelude::{
+    ContentType, GroupId, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender,
+};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_traits::OpenMlsProvider;
+use openmls_traits::signatures::Signer;
+use serde::{Deserialize, Serialize};
+use tls_codec::{Deserialize as _, Serialize as _};
+use wal::crash_point;
+use wire::ids::{Digest, Seq};
+use zeroize::Zeroizing;
+
+use crate::error::JournalError;
+use crate::ids::{ClipId, Epoch, Line};
+use crate::inbox::{self, Arrival};
+use crate::journal::Journal;
+use crate::keys;
+use crate::message::{self, SignedStatement, Statement};
+use crate::mls_storage::{MlsProvider, Ratchet};
+use crate::outbox::{self, Placement, Watermark};
+use crate::record::PairingRecord;
+use crate::scope::Scope;
+use crate::txn::{Outcome, Txn};
+use crate::wrap::{self, Held, Kind, Place};
+
+/// The hub's role in a group: it alone commits.
+#[derive(Debug)]
+pub enum Committer {}
+
+/// The app's role in a group: it follows.
+#[derive(Debug)]
+pub enum Follower {}
+
+/// What became of the current epoch (hub).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum EpochUse {
+    /// Something was encrypted in it and no rotation has closed it: a start owes a closing Commit.
+    InUse {
+        /// Which epoch.
+        epoch: Epoch,
+        /// The clip that was being recorded.
+        clip: Option<ClipId>,
+    },
+    /// Closed: its used-up ratchet is stored and the group's key was rotated with it.
+    Finished {
+        /// Which epoch.
+        epoch: Epoch,
+    },
+}
+
+/// One line's group, loaded when first needed.
+pub struct Session<R> {
+    line: Line,
+    handle: Option<Handle>,
+    role: PhantomData<fn() -> R>,
+}
+
+struct Handle {
+    group: MlsGroup,
+    signer: SignatureKeyPair,
+    /// The last transaction that moved this handle's memory. Unless it was staged, memory is ahead
+    /// of storage and the handle is worthless.
+    touched: Option<Outcome>,
+    /// The epoch that this handle opened and may encrypt in.
+    opened: Option<Epoch>,
+}
+
+/// What an arriving envelope was.
+#[derive(Debug)]
+pub enum Received {
+    /// Taken before; nothing changed.
+    Duplicate,
+    /// Something is missing before it; nothing changed.
+    Gap {
+        /// What must come first.
+        expected: Seq,
+    },
+    /// Not made by the other side for this place: nothing changed, ask again on a new connection.
+    NotAuthentic,
+    /// Authentic, from an epoch that is over; taken, nothing else changed.
+    Stale,
+    /// Authentic, and against the rules; taken, nothing else changed. The text says which rule.
+    Refused(&'static str),
+    /// A Commit of the hub was merged.
+    NewEpoch(Epoch),
+    /// An application message.
+    Message(Zeroizing<Vec<u8>>),
+    /// A clip that is no more; the cursor passed its envelopes.
+    Dropped(Statement),
+}
+
+/// A judged envelope and what its wrap said.
+#[derive(Debug)]
+pub struct Arrived {
+    /// What it was.
+    pub received: Received,
+    /// What the other side held from us when it sent this; `None` if it was not authentic.
+    pub held: Option<Held>,
+}
+
+impl<R> Session<R> {
+    /// A session of `line`; nothing is loaded yet.
+    pub fn new(line: Line) -> Self {
+        Self {
+            line,
+            handle: None,
+            role: PhantomData,
+        }
+    }
+
+    /// Which line.
+    pub fn line(&self) -> Line {
+        self.line
+    }
+
+    /// The current epoch.
+    ///
+    /// # Errors
+    /// If the group cannot be loaded.
+    pub fn epoch(&mut self, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
+        Ok(Epoch(self.load(txn)?.group.epoch().as_u64()))
+    }
+
+    /// A 32-byte value that two ends share if and only if they are in the same epoch of the same
+    /// group (RFC 9420, section 8.5). For comparing ends, never for keys.
+    ///
+    /// # Errors
+    /// If the group cannot be loaded.
+    pub fn exporter(&mut self, txn: &mut Txn<'_>) -> Result<Vec<u8>, JournalError> {
+        let crypto = std::sync::Arc::clone(&txn.journal().crypto);
+        let handle = self.load(txn)?;
+        handle
+            .group
+            .export_secret(&*crypto, "secluso compare ends", &[], 32)
+            .map_err(|error| JournalError::Mls(error.to_string()))
+    }
+
+    /// Forgets the handle: the next use loads the group, and a hub's next message is a Commit.
+    pub fn forget(&mut self) {
+        self.handle = None;
+    }
+
+    fn scopes(&self) -> (Scope, Scope) {
+        (Scope::Group(self.line), Scope::Pairing(self.line.pairing))
+    }
+
+    /// The handle, loaded if need be, bound to this transaction.
+    fn load(&mut self, txn: &mut Txn<'_>) -> Result<&mut Handle, JournalError> {
+        let valid = self.handle.as_ref().is_some_and(|handle| {
+            let touched = handle.touched.as_ref();
+            touched.is_none_or(|outcome| outcome.is_staged() || outcome.same(txn.outcome()))
+        });
+        if !valid {
+            self.handle = Some(self.read_handle(txn)?);
+        }
+        self.handle.as_mut().ok_or(JournalError::NoGroup(self.line))
+    }
+
+    fn read_handle(&self, txn: &mut Txn<'_>) -> Result<Handle, JournalError> {
+        let line = self.line;
+        let record = txn.pairing_record(line)?;
+        let channel = record.line(line.channel).ok_or(JournalError::NoGroup(line))?;
+        let (group_scope, client_scope) = self.scopes();
+        let suite = record.suite.ciphersuite();
+        let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
+        let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&channel.group_id));
+        let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
+        let signer = SignatureKeyPair::read(
+            provider.storage(),
+            &record.own_signature_key,
+            suite.signature_algorithm(),
+        );
+        let signer = provider.result(signer.ok_or("no signature key"))?;
+        // A Commit is made, merged and queued in one transaction, so none can be pending here.
+        if group.pending_commit().is_some() {
+            return Err(JournalError::GroupNotWhole {
+                line,
+                what: "a Commit is pending",
+            });
+        }
+        Ok(Handle {
+            group,
+            signer,
+            touched: None,
+            opened: None,
+        })
+    }
+
+    /// Encrypts `plaintext` as the next message and puts it into the outbox.
+    fn encrypt(
+        &mut self,
+        txn: &mut Txn<'_>,
+        plaintext: &[u8],
+        ratchet: Ratchet,
+        placement: Placement,
+    ) -> Result<Seq, JournalError> {
+        let record = txn.pairing_record(self.line)?;
+        let seq = outbox::upcoming(txn, self.line)?;
+        let (group_scope, client_scope) = self.scopes();
+        let handle = self.load(txn)?;
+        handle.touched = Some(txn.outcome().clone());
+        handle.group.set_aad(aad(seq));
+        let provider = MlsProvider::new(txn, group_scope, client_scope, ratchet);
+        let sealed = handle.group.create_message(&provider, &handle.signer, plaintext);
+        let sealed = provider.result(sealed).and_then(|message| {
+            let bytes = message.tls_serialize_detached();
+            bytes.map_err(|error| JournalError::Mls(error.to_string()))
+        });
+        // Memory moved before storage: whatever failed, this handle is behind or ahead.
+        let sealed = sealed.inspect_err(|_| self.handle = None)?;
+        outbox::append(txn, self.line, &record, Kind::Mls, &sealed, placement)
+            .inspect_err(|_| self.handle = None)
+    }
+
+    /// Judges an envelope that arrived as `seq` and takes it into this transaction. What says
+    /// "nothing changed" left the transaction empty.
+    ///
+    /// # Errors
+    /// Only our own storage; whatever the other side or the relay did is in [`Received`].
+    pub fn receive(
+        &mut self,
+        txn: &mut Txn<'_>,
+        seq: Seq,
+        envelope: &[u8],
+        takes: Takes,
+    ) -> Result<Arrived, JournalError> {
+        let nothing = |received| Arrived { received, held: None };
+        let record = txn.pairing_record(self.line)?;
+        let channel = record.line(self.line.channel).ok_or(JournalError::NoGroup(self.line))?;
+        let arrival = inbox::arrival(txn, self.line, seq)?;
+        if arrival == Arrival::Duplicate {
+            return Ok(nothing(Received::Duplicate));
+        }
+        let mailbox = channel.receive.send_id();
+        let place = Place {
+            mailbox: &mailbox,
+            seq,
+        };
+        let Some(body) = wrap::unwrap(&record.receive_key, place, envelope) else {
+            return Ok(nothing(Received::NotAuthentic));
+        };
+        let digest = Digest::of(envelope);
+        let received = match (body.kind, arrival) {
+            (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
+            // Not sealed by MLS: it stands where the first lost envelope stood, and the keys for
+            // that place may be gone.
+            (Kind::Statement, _) => self.take_statement(txn, &record, seq, digest, &body.content)?,
+            (Kind::Mls, _) => {
+                let received = self.take_mls(txn, &record, seq, &body.content, takes)?;
+                inbox::take(txn, self.line, seq, digest)?;
+                received
+            }
+        };
+        Ok(Arrived {
+            received,
+            held: Some(body.held),
+        })
+    }
+
+    fn take_statement(
+        &mut self,
+        txn: &mut Txn<'_>,
+        record: &PairingRecord,
+        seq: Seq,
+        digest: Digest,
+        content: &[u8],
+    ) -> Result<Received, JournalError> {
+        let line = self.line;
+        let Some(signed) = message::decode::<SignedStatement>(content) else {
+            inbox::take(txn, line, seq, digest)?;
+            return Ok(Received::Refused("a statement that cannot be read"));
+        };
+        let statement = signed.statement;
+        let bytes = statement.signed_bytes().unwrap_or_default();
+        let crypto = &*txn.journal().crypto;
+        let genuine = openmls_traits::crypto::OpenMlsCrypto::verify_signature(
+            crypto,
+            record.suite.ciphersuite().signature_algorithm(),
+            &bytes,
+            &record.peer_signature_key,
+            &signed.signature,
+        );
+        let fits = statement.channel == line.channel
+            && statement.first == seq.0
+            && statement.last >= statement.first;
+        if genuine.is_err() || !fits {
+            inbox::take(txn, line, seq, digest)?;
+            return Ok(Received::Refused("a statement that does not fit"));
+        }
+        inbox::take(txn, line, Seq(statement.last), digest)?;
+        Ok(Received::Dropped(statement))
+    }
+
+    fn take_mls(
+        &mut self,
+        txn: &mut Txn<'_>,
+        record: &PairingRecord,
+        seq: Seq,
+        content: &[u8],
+        takes: Takes,
+    ) -> Result<Received, JournalError> {
+        let Ok(message) = MlsMessageIn::tls_deserialize_exact(content) else {
+            return Ok(Received::Refused("not an MLS message"));
+        };
+        let MlsMessageBodyIn::PrivateMessage(message) = message.extract() else {
+            return Ok(Received::Refused("not a private message"));
+        };
+        let (group_scope, client_scope) = self.scopes();
+        let handle = self.load(txn)?;
+        let message = ProtocolMessage::from(message);
+        if message.group_id() != handle.group.group_id() {
+            return Ok(Received::Refused("another group's message"));
+        }
+        let epoch = handle.group.epoch();
+        if message.epoch() < epoch {
+            return Ok(Received::Stale);
+        }
+        if message.epoch() > epoch {
+            return Ok(Received::Refused("an epoch that we have not seen"));
+        }
+        let wanted = match takes {
+            Takes::Messages => matches!(message.content_type(), ContentType::Application),
+            Takes::MessagesAndCommits => {
+                matches!(message.content_type(), ContentType::Application | ContentType::Commit)
+            }
+        };
+        if !wanted {
+            return Ok(Received::Refused("a kind of MLS message that this side never takes"));
+        }
+        let before = handle.touched.replace(txn.outcome().clone());
+        let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
+        let processed = handle.group.process_message(&provider, message);
+        let untouched = provider.writes() == 0;
+        let processed = match provider.result(processed) {
+            Ok(processed) => processed,
+            // OpenMLS verifies before it writes: nothing was written, so memory is as it was and
+            // the handle keeps its epoch.
+            Err(JournalError::Mls(_)) if untouched => {
+                handle.touched = before;
+                return Ok(Received::Refused("MLS did not accept it"));
+            }
+            Err(error) => {
+                self.handle = None;
+                return Err(error);
+            }
+        };
+        let from_peer = matches!(processed.sender(), Sender::Member(leaf)
+            if handle.group.member_at(*leaf).is_some_and(|m| m.signature_key == record.peer_signature_key));
+        let in_place = processed.aad() == aad(seq);
+        let received = match processed.into_content() {
+            _ if !from_peer || !in_place => Received::Refused("a message of another sender or place"),
+            ProcessedMessageContent::ApplicationMessage(plaintext) => {
+                Received::Message(Zeroizing::new(plaintext.into_bytes()))
+            }
+            ProcessedMessageContent::StagedCommitMessage(staged) => {
+                let plain = staged.add_proposals().next().is_none()
+                    && staged.remove_proposals().next().is_none()
+                    && staged.psk_proposals().next().is_none()
+                    && staged.update_proposals().next().is_none();
+                if !plain {
+                    self.handle = None;
+                    return Err(JournalError::Mls("a Commit that adds or removes members".into()));
+                }
+                let merged = handle.group.merge_staged_commit(&provider, *staged);
+                let merged = provider.result(merged).inspect_err(|_| self.handle = None);
+                merged?;
+                let handle = self.handle.as_ref().ok_or(JournalError::NoGroup(self.line))?;
+                Received::NewEpoch(Epoch(handle.group.epoch().as_u64()))
+            }
+            _ => Received::Refused("a kind of MLS message that this side never takes"),
+        };
+        Ok(received)
+    }
+}
+
+/// Which MLS messages a side takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// The hub: application messages. Nobody else commits.
+    Messages,
+    /// The app.
+    MessagesAndCommits,
+}
+
+impl Session<Committer> {
+    /// Makes and merges a Commit and puts it into the outbox: a new epoch, in which this handle may
+    /// encrypt. Takes every queued proposal with it.
+    ///
+    /// # Errors
+    /// Storage, or MLS; the handle is lost, the transaction must be dropped.
+    pub fn advance_epoch(&mut self, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
+        let record = txn.pairing_record(self.line)?;
+        let seq = outbox::upcoming(txn, self.line)?;
+        let (group_scope, client_scope) = self.scopes();
+        let handle = self.load(txn)?;
+        handle.touched = Some(txn.outcome().clone());
+        handle.opened = None;
+        handle.group.set_aad(aad(seq));
+        let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
+        let commit = commit_and_merge(&provider, handle);
+        let commit = provider.result(commit).inspect_err(|_| self.handle = None)?;
+        outbox::append(txn, self.line, &record, Kind::Mls, &commit, Placement::Inline)
+            .inspect_err(|_| self.handle = None)?;
+        let handle = self.handle.as_mut().ok_or(JournalError::NoGroup(self.line))?;
+        let epoch = Epoch(handle.group.epoch().as_u64());
+        handle.opened = Some(epoch);
+        let used = EpochUse::InUse { epoch, clip: None };
+        txn.put_row(&keys::epoch_use(self.line), &used)?;
+        // CRASH(journal.session.commit_staged): Commit, merge and outbox row are in the overlay
+        // only; dying here leaves the old epoch.
+        crash_point!("journal.session.commit_staged");
+        Ok(epoch)
+    }
+
+    /// Whether this handle may encrypt in the current epoch.
+    pub fn may_encrypt(&self, txn: &Txn<'_>) -> bool {
+        self.handle.as_ref().is_some_and(|handle| {
+            let touched = handle.touched.as_ref();
+            let current = touched.is_none_or(|outcome| outcome.is_staged() || outcome.same(txn.outcome()));
+            current && handle.opened == Some(Epoch(handle.group.epoch().as_u64()))
+        })
+    }
+
+    /// Notes which clip the open epoch carries, so that a start can say what was cut off.
+    pub(crate) fn carries(&mut self, txn: &mut Txn<'_>, clip: ClipId) -> Result<(), JournalError> {
+        let epoch = self.epoch(txn)?;
+        let used = EpochUse::InUse {
+            epoch,
+            clip: Some(clip),
+        };
+        txn.put_row(&keys::epoch_use(self.line), &used)
+    }
+
+    /// Seals one message into the outbox. The ratchet stays in memory (see the module's rules).
+    ///
+    /// # Errors
+    /// [`JournalError::NoRightToEncrypt`] unless this handle opened the current epoch.
+    pub(crate) fn seal(
+        &mut self,
+        txn: &mut Txn<'_>,
+        plaintext: &[u8],
+        placement: Placement,
+    ) -> Result<Seq, JournalError> {
+        if !self.may_encrypt(txn) {
+            return Err(JournalError::NoRightToEncrypt(self.line));
+        }
+        self.encrypt(txn, plaintext, Ratchet::Discard, placement)
+    }
+
+    /// Seals the last message of the epoch: its used-up ratchet and the rotation of the group's key
+    /// are in the same transaction, so that an idle hub holds nothing that opens what is finished.
+    pub(crate) fn finish(&mut self, txn: &mut Txn<'_>, plaintext: &[u8]) -> Result<Seq, JournalError> {
+        if !self.may_encrypt(txn) {
+            return Err(JournalError::NoRightToEncrypt(self.line));
+        }
+        let seq = self.encrypt(txn, plaintext, Ratchet::Store, Placement::Inline)?;
+        let handle = self.handle.as_mut().ok_or(JournalError::NoGroup(self.line))?;
+        handle.opened = None;
+        let epoch = Epoch(handle.group.epoch().as_u64());
+        txn.put_row(&keys::epoch_use(self.line), &EpochUse::Finished { epoch })?;
+        txn.rotate(Scope::Group(self.line));
+        // CRASH(journal.session.finish_staged): trailer, ratchet and rotation are in the overlay
+        // only; dying here leaves a clip that the next start cuts off.
+        crash_point!("journal.session.finish_staged");
+        Ok(seq)
+    }
+
+    /// Closes an open epoch in which there is nothing left to say.
+    pub(crate) fn finish_empty(&mut self, txn: &mut Txn<'_>) -> Result<(), JournalError> {
+        let epoch = self.epoch(txn)?;
+        if let Some(handle) = self.handle.as_mut() {
+            handle.opened = None;
+        }
+        txn.put_row(&keys::epoch_use(self.line), &EpochUse::Finished { epoch })?;
+        txn.rotate(Scope::Group(self.line));
+        Ok(())
+    }
+
+    /// A statement with our signature, ready for [`outbox::replace`].
+    pub(crate) fn sign_statement(&mut self, txn: &mut Txn<'_>, statement: &Statement) -> Result<Vec<u8>, JournalError> {
+        let handle = self.load(txn)?;
+        let bytes = statement
+            .signed_bytes()
+            .ok_or(JournalError::Misuse("our own statements must encode"))?;
+        let signature = handle.signer.sign(&bytes);
+        let signature = signature.map_err(|error| JournalError::Mls(format!("{error:?}")))?;
+        message::encode(&SignedStatement {
+            statement: statement.clone(),
+            signature,
+        })
+        .ok_or(JournalError::Misuse("our own statements must encode"))
+    }
+
+    /// Takes what the app sent: an ack moves the watermark of our outbox.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn take_ack(&mut self, txn: &mut Txn<'_>, through: Seq) -> Result<AckEffect, JournalError> {
+        Ok(match outbox::acked(txn, self.line, through)? {
+            Watermark::Moved => AckEffect::Moved,
+            Watermark::Unmoved => AckEffect::Unmoved,
+            Watermark::BeyondOurHead => AckEffect::BeyondOurHead,
+        })
+    }
+}
+
+/// What an ack did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AckEffect {
+    /// Rows were freed.
+    Moved,
+    /// It was older than what we know.
+    Unmoved,
+    /// The app holds what this journal never made: this directory is older than what left it.
+    BeyondOurHead,
+}
+
+impl Session<Follower> {
+    /// Seals one message into the outbox; the ratchet goes into the same transaction.
+    ///
+    /// # Errors
+    /// Storage, or MLS; the handle is lost, the transaction must be dropped.
+    pub(crate) fn send(&mut self, txn: &mut Txn<'_>, plaintext: &[u8]) -> Result<Seq, JournalError> {
+        self.encrypt(txn, plaintext, Ratchet::Store, Placement::Inline)
+    }
+
+    /// Frees what the hub says it holds. It is in the wrap of every message of the hub, so a
+    /// follower needs no other ack.
+    pub(crate) fn peer_holds(&mut self, txn: &mut Txn<'_>, held: Held) -> Result<(), JournalError> {
+        outbox::acked(txn, self.line, held.seq)?;
+        Ok(())
+    }
+
+    /// Asks that the group's key be rotated: at the end of a sync.
+    pub fn rotate(&mut self, txn: &mut Txn<'_>) {
+        txn.rotate(Scope::Group(self.line));
+    }
+}
+
+impl Journal {
+    /// What became of the current epoch of a line (hub).
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn epoch_use(&self, line: Line) -> Result<Option<EpochUse>, JournalError> {
+        self.row(&keys::epoch_use(line))
+    }
+}
+
+/// The sequence number inside the authenticated data of every MLS message.
+fn aad(seq: Seq) -> Vec<u8> {
+    seq.0.to_be_bytes().to_vec()
+}
+
+/// `self_update` without the GroupInfo that nobody needs, and its merge.
+fn commit_and_merge(provider: &MlsProvider<'_, '_>, handle: &mut Handle) -> Result<Vec<u8>, String> {
+    let Handle { group, signer, .. } = handle;
+    let bundle = group
+        .commit_builder()
+        .force_self_update(true)
+        .load_psks(provider.storage())
+        .map_err(|error| error.to_string())?
+        .create_group_info(false)
+        .build(provider.rand(), provider.crypto(), signer, |_| true)
+        .map_err(|error| error.to_string())?
+        .stage_commit(provider)
+        .map_err(|error| error.to_string())?;
+    let commit = bundle.into_commit();
+    let bytes = commit.tls_serialize_detached().map_err(|error| error.to_string())?;
+    group.merge_pending_commit(provider).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}

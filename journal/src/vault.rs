@@ -1,0 +1,52 @@
+//! The vault: where storage keys live, move forward and are erased.
+//!
+//! Neither log nor LSM tree ever deletes, so old secrets are made unreadable by losing their keys
+//! here. A vault holds numbered keys, each with a version that counts its rotations; what a key
+//! is for is written in the journal ([`crate::scope`]). Numbers at and above the journal's
+//! `next key` row form the **pool**: random keys made in advance, so that the birth of a scope
+//! costs no sync on the way to a first byte.
+//!
+//! Rules (DESIGN section 3): for a rotation or an end the log comes first and recovery derives
+//! forward; for a birth the vault comes first, which the pool gives for nothing.
+
+pub mod file;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::error::JournalError;
+use crate::sealed::Key;
+
+/// Number of a key in the vault; from 1, never given twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct KeyId(pub u64);
+
+/// A key and how often it has been rotated.
+#[derive(Clone)]
+pub struct VaultKey {
+    /// Rotations since birth, from 0.
+    pub version: u64,
+    /// The key itself.
+    pub key: Key,
+}
+
+/// One change: `None` erases the key.
+pub type Change = (KeyId, Option<VaultKey>);
+
+/// Where keys are kept: a file here, a phone's key store or a TPM elsewhere.
+///
+/// After `store` returns Ok, the keys that it replaced or erased must not be readable from any file
+/// that this vault wrote. After an error the outcome is unknown and the journal is opened again.
+pub trait Vault: Send {
+    /// Reads all keys, after repairing whatever an interrupted `store` left.
+    ///
+    /// # Errors
+    /// [`JournalError::VaultDamaged`] if keys are lost for good, [`JournalError::Vault`] for IO.
+    fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError>;
+
+    /// Applies `changes` durably; each key is either as before or as asked, never in between.
+    ///
+    /// # Errors
+    /// Any IO error; the caller poisons itself.
+    fn store(&mut self, changes: &[Change]) -> io::Result<()>;
+}

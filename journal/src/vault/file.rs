@@ -1,0 +1,275 @@
+//! The vault as one file: sectors of keys, each in two images.
+//!
+//! Layout (FORMAT.md, "The vault"): sector `i` has its image A at `8192 * i` and its image B at
+//! `8192 * i + 4096`. A change writes all touched A images, syncs, writes all touched B images,
+//! syncs. So at any instant one image of each sector is whole, and when `store` returns, neither
+//! holds what was replaced. The file is overwritten in place, never renamed: a rename would leave
+//! the old keys in freed blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use wal::disk::OpenMode;
+use wal::{Disk, DiskFile, crash_point};
+use zeroize::Zeroizing;
+
+use super::{Change, KeyId, Vault, VaultKey};
+use crate::error::JournalError;
+use crate::sealed::Key;
+
+/// Bytes of one image of a sector.
+pub const SECTOR_BYTES: usize = 4096;
+/// Keys in one sector.
+pub const KEYS_PER_SECTOR: usize = 84;
+/// Most sectors in a vault: 86,016 keys.
+pub const SECTORS_MAX: usize = 1024;
+
+const MAGIC: &[u8; 8] = b"SCLSVLT1";
+const HEADER_BYTES: usize = 32;
+const ENTRY_BYTES: usize = 48;
+const CRC_AT: usize = 12;
+
+const _: () = assert!(HEADER_BYTES + KEYS_PER_SECTOR * ENTRY_BYTES <= SECTOR_BYTES);
+
+type Image = Zeroizing<Vec<u8>>;
+
+/// One sector in memory: what both images hold when nothing is being written.
+#[derive(Clone)]
+struct Sector {
+    generation: u64,
+    slots: Vec<Option<(KeyId, VaultKey)>>,
+}
+
+impl Sector {
+    fn empty() -> Self {
+        Self {
+            generation: 0,
+            slots: vec![None; KEYS_PER_SECTOR],
+        }
+    }
+
+    fn encode(&self, index: u32) -> Image {
+        let mut out = Zeroizing::new(vec![0; SECTOR_BYTES]);
+        out[..8].copy_from_slice(MAGIC);
+        out[8..12].copy_from_slice(&index.to_le_bytes());
+        out[16..24].copy_from_slice(&self.generation.to_le_bytes());
+        for (slot, entry) in self.slots.iter().zip(out[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES)) {
+            if let Some((id, key)) = slot {
+                entry[..8].copy_from_slice(&id.0.to_le_bytes());
+                entry[8..16].copy_from_slice(&key.version.to_le_bytes());
+                entry[16..].copy_from_slice(key.key.as_slice());
+            }
+        }
+        let crc = crc32fast::hash(&out);
+        out[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// The sector in an image, or `None` if any byte of it is wrong.
+    fn decode(image: &[u8], index: u32) -> Option<Self> {
+        let mut bytes = Zeroizing::new(image.to_vec());
+        let crc = read_u32(&bytes, CRC_AT)?;
+        bytes.get_mut(CRC_AT..CRC_AT + 4)?.fill(0);
+        let whole = bytes.len() == SECTOR_BYTES
+            && bytes.starts_with(MAGIC)
+            && read_u32(&bytes, 8)? == index
+            && crc32fast::hash(&bytes) == crc;
+        if !whole {
+            return None;
+        }
+        let slots = bytes
+            .get(HEADER_BYTES..)?
+            .chunks_exact(ENTRY_BYTES)
+            .take(KEYS_PER_SECTOR)
+            .map(decode_entry)
+            .collect();
+        Some(Self {
+            generation: read_u64(&bytes, 16)?,
+            slots,
+        })
+    }
+}
+
+fn decode_entry(entry: &[u8]) -> Option<(KeyId, VaultKey)> {
+    let id = read_u64(entry, 0)?;
+    let version = read_u64(entry, 8)?;
+    let mut key = Key::default();
+    key.copy_from_slice(entry.get(16..48)?);
+    (id != 0).then_some((KeyId(id), VaultKey { version, key }))
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// Reads all of `out`; the file was made long enough by `load`.
+fn read_exact(file: &dyn DiskFile, at: u64, out: &mut [u8]) -> io::Result<()> {
+    let read = file.read_at(at, out)?;
+    if read == out.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// A vault in one file of a [`Disk`].
+pub struct FileVault {
+    disk: Arc<dyn Disk>,
+    path: String,
+    file: Option<Arc<dyn DiskFile>>,
+    sectors: Vec<Sector>,
+}
+
+impl FileVault {
+    /// A vault in the file `path` of `disk`; the file is made by the first `load`.
+    pub fn new(disk: Arc<dyn Disk>, path: &str) -> Self {
+        Self {
+            disk,
+            path: path.to_owned(),
+            file: None,
+            sectors: Vec::new(),
+        }
+    }
+
+    fn file(&self) -> io::Result<&dyn DiskFile> {
+        self.file
+            .as_deref()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the vault was not loaded"))
+    }
+
+    /// Writes one image of each sector in `dirty` and syncs.
+    fn write_images(&self, dirty: &BTreeSet<usize>, second: u64) -> io::Result<()> {
+        let file = self.file()?;
+        for &index in dirty {
+            let Some(sector) = self.sectors.get(index) else { continue };
+            let image = sector.encode(index as u32);
+            file.write_at((2 * index as u64 + second) * SECTOR_BYTES as u64, &image)?;
+        }
+        file.sync_data()
+    }
+
+    /// Reads both images of sector `index` and makes them equal. INVARIANT: when a `store` is cut
+    /// off, the image it was not writing is whole, so two bad images are damage, not a crash; the
+    /// exception is a sector's first `store`, before which both images are zero.
+    fn recover(&self, index: usize) -> Result<Sector, JournalError> {
+        let file = self.file().map_err(JournalError::Vault)?;
+        let mut images = [(); 2].map(|()| Zeroizing::new(vec![0; SECTOR_BYTES]));
+        for (copy, image) in images.iter_mut().enumerate() {
+            let at = (2 * index + copy) * SECTOR_BYTES;
+            read_exact(file, at as u64, image).map_err(JournalError::Vault)?;
+        }
+        let [a, b] = &images;
+        let decoded = [a, b].map(|image| Sector::decode(image, index as u32));
+        let blank = |image: &Image| image.iter().all(|&byte| byte == 0);
+        let sector = match decoded {
+            [Some(a), Some(b)] if a.generation >= b.generation => a,
+            [Some(_), Some(b)] | [None, Some(b)] => b,
+            [Some(a), None] => a,
+            [None, None] if blank(a) || blank(b) => Sector::empty(),
+            [None, None] => {
+                return Err(JournalError::VaultDamaged {
+                    sector: index as u32,
+                });
+            }
+        };
+        let want = if sector.generation == 0 {
+            Zeroizing::new(vec![0; SECTOR_BYTES])
+        } else {
+            sector.encode(index as u32)
+        };
+        // ORDER: B first if A is the good one, and the other way round; never the only whole image.
+        for (copy, image) in images.iter().enumerate() {
+            if **image != *want {
+                let at = (2 * index + copy) * SECTOR_BYTES;
+                file.write_at(at as u64, &want).map_err(JournalError::Vault)?;
+                file.sync_data().map_err(JournalError::Vault)?;
+            }
+        }
+        Ok(sector)
+    }
+
+    /// The slot of `id`, or a free one, or a new sector's first.
+    fn slot_for(&mut self, id: KeyId) -> io::Result<(usize, usize)> {
+        let find = |sectors: &[Sector], want: &dyn Fn(&Option<(KeyId, VaultKey)>) -> bool| {
+            sectors
+                .iter()
+                .enumerate()
+                .find_map(|(i, sector)| sector.slots.iter().position(want).map(|slot| (i, slot)))
+        };
+        if let Some(found) = find(&self.sectors, &|slot| slot.as_ref().is_some_and(|(k, _)| *k == id))
+            .or_else(|| find(&self.sectors, &Option::is_none))
+        {
+            return Ok(found);
+        }
+        if self.sectors.len() >= SECTORS_MAX {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the vault is full"));
+        }
+        let index = self.sectors.len();
+        let zeros = vec![0; 2 * SECTOR_BYTES];
+        self.file()?.write_at((index * 2 * SECTOR_BYTES) as u64, &zeros)?;
+        self.sectors.push(Sector::empty());
+        Ok((index, 0))
+    }
+}
+
+impl Vault for FileVault {
+    fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError> {
+        let io = JournalError::Vault;
+        if self.disk.exists(&self.path).map_err(io)? {
+            self.file = Some(self.disk.open(&self.path, OpenMode::Existing).map_err(io)?);
+        } else {
+            let file = self.disk.open(&self.path, OpenMode::CreateNew).map_err(io)?;
+            file.sync_data().map_err(io)?;
+            // ORDER: the name before the first key, or a power cut loses a file that is in use.
+            self.disk.sync_dir("").map_err(io)?;
+            self.file = Some(file);
+        }
+        let bytes = self.file().and_then(DiskFile::len).map_err(io)?;
+        let sectors = (bytes as usize).div_ceil(2 * SECTOR_BYTES).min(SECTORS_MAX);
+        if (bytes as usize) < sectors * 2 * SECTOR_BYTES {
+            // A new sector's zero fill was cut off; nothing was stored in it yet.
+            let file = self.file().map_err(io)?;
+            file.set_len((sectors * 2 * SECTOR_BYTES) as u64).map_err(io)?;
+            file.sync_data().map_err(io)?;
+        }
+        self.sectors = (0..sectors).map(|index| self.recover(index)).collect::<Result<_, _>>()?;
+        let slots = self.sectors.iter().flat_map(|sector| sector.slots.iter().flatten());
+        Ok(slots.map(|(id, key)| (*id, key.clone())).collect())
+    }
+
+    fn store(&mut self, changes: &[Change]) -> io::Result<()> {
+        let mut dirty = BTreeSet::new();
+        for (id, change) in changes {
+            let (sector, slot) = self.slot_for(*id)?;
+            let Some(target) = self.sectors.get_mut(sector) else { continue };
+            if let Some(place) = target.slots.get_mut(slot) {
+                *place = change.as_ref().map(|key| (*id, key.clone()));
+            }
+            dirty.insert(sector);
+        }
+        for &index in &dirty {
+            if let Some(sector) = self.sectors.get_mut(index) {
+                sector.generation += 1;
+            }
+        }
+        // CRASH(journal.vault.before_first_image): the log has the rotation, both images are old.
+        // Recovery derives the new key from the old one.
+        crash_point!("journal.vault.before_first_image");
+        self.write_images(&dirty, 0)?;
+        // CRASH(journal.vault.after_first_image): image A is new, B is old. `load` takes the
+        // higher generation and makes B equal.
+        crash_point!("journal.vault.after_first_image");
+        self.write_images(&dirty, 1)?;
+        // CRASH(journal.vault.after_second_image): old keys are in no file any more.
+        crash_point!("journal.vault.after_second_image");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
