@@ -23,7 +23,8 @@ const NEEDS: [Need; 2] = [
     Need {
         what: "a C++ compiler",
         why: "RocksDB and AWS-LC are compiled from source",
-        apt_package: "g++",
+        // Not `g++`: where the lists are missing, apt takes that for a pattern and reports success.
+        apt_package: "build-essential",
         present: cpp_compiler_works,
     },
     Need {
@@ -151,7 +152,8 @@ fn succeeds(command: &mut Command) -> bool {
 
 /// Compiles a line that needs the compiler and the standard library's headers.
 fn cpp_compiler_works() -> bool {
-    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let compiler = std::env::var_os("CXX").filter(|name| !name.is_empty());
+    let compiler = compiler.unwrap_or_else(|| "c++".into());
     let child = Command::new(compiler)
         .args(["-x", "c++", "-fsyntax-only", "-"])
         .stdin(Stdio::piped())

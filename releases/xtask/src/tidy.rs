@@ -60,6 +60,8 @@ pub(crate) fn run() -> Outcome<()> {
 
 fn read_tree(root: &Path) -> Outcome<Vec<File>> {
     let output = Command::new("git")
+        // A checkout may belong to another user than the one who tests it (a CI runner's root).
+        .args(["-c", "safe.directory=*"])
         .args([
             "ls-files",
             "-z",

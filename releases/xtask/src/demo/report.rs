@@ -100,17 +100,14 @@ impl Report {
     fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         for row in self.clips.iter().filter(|row| !row.equal()) {
+            let exported = match &row.exported {
+                None => "there was nothing to export".to_owned(),
+                Some((bytes, sha256)) => format!("the export has {bytes} bytes, {sha256}"),
+            };
+            let (hub, app) = (&row.hub, &row.app_state);
             complaints.push(format!(
-                "clip {}: the hub says {} ({} bytes), the phone says {}, and the bytes {}",
-                row.hub.id,
-                row.hub.outcome,
-                row.hub.bytes,
-                row.app_state,
-                if row.exported.is_some() {
-                    "were compared"
-                } else {
-                    "are missing"
-                }
+                "clip {}: the hub says {} ({} bytes, {}), the phone says {app}; {exported}",
+                hub.id, hub.outcome, hub.bytes, hub.sha256
             ));
         }
         for outcome in ["complete", "cut_off"] {

@@ -68,7 +68,8 @@ pub(super) fn crash_points(files: &[File]) -> Complaints {
         for (index, line) in file.text.iter().flat_map(|text| text.lines()).enumerate() {
             let place = format!("{}:{}", file.path, index + 1);
             let line = line.trim_start();
-            if let Some(name) = between(line, "// CRASH(", ")") {
+            if let Some(rest) = line.strip_prefix("// CRASH(") {
+                let name = rest.split(')').next().unwrap_or_default().to_owned();
                 comments.entry(name).or_default().push(place);
             } else if !line.starts_with("//")
                 && let Some(name) = between(line, concat!("crash", "_point!(\""), "\")")
