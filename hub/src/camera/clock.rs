@@ -31,10 +31,6 @@ pub struct TokioClock {
 
 impl TokioClock {
     /// A clock whose origin is now.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the one place where the media path touches a real clock"
-    )]
     pub fn new() -> Self {
         Self {
             origin: tokio::time::Instant::now(),
@@ -53,9 +49,9 @@ impl Clock for TokioClock {
         self.origin.elapsed()
     }
 
-    #[allow(
+    #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place where the media path touches a real clock"
+        reason = "This is the one place where the media path reads the wall clock."
     )]
     fn unix_ms(&self) -> u64 {
         // A wall clock before 1970 is a Pi that has not been told the time: zero says so.

@@ -3,8 +3,9 @@
 //!
 //! It must never believe a number in the file before checking it against the file's size or a
 //! named limit, never read sample data into memory, and never panic or loop on garbage: whatever
-//! the bytes are, the answer is a [`Clip`] or one [`ClipError`]. That is also why it is our own:
-//! the general readers we tried recurse, loop, allocate or index by numbers from the file.
+//! the bytes are, the answer is a [`Clip`] or one [`ClipError`]. That is also why it is our own: with
+//! the general reader we tried, one damaged byte in a box size was enough to loop for ever. (In the
+//! tests it is the independent opinion on sound files.)
 //!
 //! Audio and other tracks are ignored, and so are edit lists: the clip starts at its first key
 //! frame.
