@@ -58,3 +58,6 @@ pub use scope::Scope;
 pub use session::{AckEffect, Arrived, Committer, EpochUse, Follower, Received, Session, Takes};
 pub use txn::Txn;
 pub use wal::{Committed, Durable, Staged};
+
+#[cfg(test)]
+mod tests;

@@ -31,8 +31,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use wire::ids::{DeviceId, SendId};
 
-pub use app::AppPairing;
-pub use hub::HubPairing;
+pub use app::{AppPairing, Next as AppNext};
+pub use hub::{HubPairing, OfferTerms};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
@@ -118,6 +118,12 @@ impl Offer {
             Ok((offer, [])) => Ok(offer),
             _ => Err(PairingError::NotAnOffer),
         }
+    }
+
+    /// The same offer with another secret: what a stranger would have to guess.
+    #[cfg(test)]
+    pub(crate) fn spoil_secret(&mut self) {
+        self.secret = Key::new([0; 32]);
     }
 
     fn psk(&self, nonce: &[u8; 32]) -> Key {
@@ -337,6 +343,3 @@ fn check_group(group: &MlsGroup, record: &PairingRecord, line: Line, peer: &str)
 
 /// The channels of a pairing. One for now; the shape is for five.
 const CHANNELS: [Channel; 1] = [Channel::EventVideo];
-
-#[cfg(test)]
-mod tests;

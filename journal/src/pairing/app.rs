@@ -15,7 +15,7 @@ use super::{
     join_config, lifetime, mac_bytes, mac_holds, proof, wrap_keys,
 };
 use crate::error::JournalError;
-use crate::ids::{Line, PairingId};
+use crate::ids::{Line, OfferId, PairingId};
 use crate::journal::Journal;
 use crate::keys::Family;
 use crate::mls_storage::{MlsProvider, Ratchet};
@@ -41,6 +41,8 @@ pub enum Next {
     Request(Request),
     /// Send this and wait for Done.
     Confirm(Confirm),
+    /// Nothing: this code was used by this phone, and the pairing is whole.
+    Done(PairingId),
 }
 
 /// The phone's side of pairing over its journal.
@@ -64,6 +66,12 @@ impl AppPairing {
                 None => Next::Request(row.request),
             };
             return journal.begin().commit(next);
+        }
+        for pairing in journal.pairing_ids() {
+            let by: Option<OfferId> = journal.secret_row(Scope::Pairing(pairing), Family::PairingAnswer, &[])?;
+            if by == Some(offer.offer) {
+                return journal.begin().commit(Next::Done(pairing));
+            }
         }
         if offer.expires_unix_s <= now_unix_s {
             return Err(PairingError::Expired.into());
@@ -153,6 +161,8 @@ impl AppPairing {
         }
         record.state = PairingState::Confirmed;
         record.put(&mut txn, pairing)?;
+        // A person who scans the same code again is told that it worked.
+        txn.put_secret_row(Scope::Pairing(pairing), Family::PairingAnswer, &[], &offer.offer)?;
         txn.end(Scope::Offer(offer.offer));
         // CRASH(journal.pairing.app_done): still joined; the same proof gets the same last word.
         crash_point!("journal.pairing.app_done");

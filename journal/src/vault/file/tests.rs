@@ -1,0 +1,86 @@
+//! The vault file under every crash of a store.
+
+use wal::disk::{CrashPolicy, SimDisk};
+
+use super::*;
+
+fn key(byte: u8, version: u64) -> VaultKey {
+    VaultKey {
+        version,
+        key: Key::new([byte; 32]),
+    }
+}
+
+fn load(disk: &SimDisk) -> BTreeMap<KeyId, (u64, u8)> {
+    let mut vault = FileVault::new(Arc::new(disk.clone()), "vault");
+    let keys = vault.load().unwrap();
+    keys.into_iter().map(|(id, key)| (id, (key.version, key.key[0]))).collect()
+}
+
+#[test]
+fn each_key_is_as_before_or_as_asked_after_any_crash() {
+    let disk = SimDisk::new();
+    let mut vault = FileVault::new(Arc::new(disk.clone()), "vault");
+    vault.load().unwrap();
+    // More keys than a sector holds, so that one store touches two sectors.
+    let first: Vec<Change> = (1..=100).map(|id| (KeyId(id), Some(key(1, 0)))).collect();
+    vault.store(&first).unwrap();
+    disk.record_snapshots();
+    let second: Vec<Change> = (1..=100)
+        .map(|id| (KeyId(id), if id % 5 == 0 { None } else { Some(key(2, 1)) }))
+        .collect();
+    vault.store(&second).unwrap();
+    for (i, snapshot) in disk.snapshots().iter().enumerate() {
+        for policy in CrashPolicy::ALL {
+            let crashed = snapshot.crash_clone(policy, i as u64);
+            let keys = load(&crashed);
+            for id in 1..=100 {
+                let found = keys.get(&KeyId(id)).copied();
+                let after = if id % 5 == 0 { None } else { Some((1, 2)) };
+                assert!(found == Some((0, 1)) || found == after, "{id}: {found:?} {policy:?}");
+            }
+            assert_eq!(load(&crashed), keys, "loading twice is loading once");
+        }
+    }
+    let last = load(&disk);
+    assert_eq!(last.len(), 80);
+}
+
+#[test]
+fn a_first_store_that_is_cut_off_leaves_an_empty_or_a_whole_vault() {
+    let disk = SimDisk::new();
+    disk.record_snapshots();
+    let mut vault = FileVault::new(Arc::new(disk.clone()), "vault");
+    vault.load().unwrap();
+    vault.store(&[(KeyId(1), Some(key(1, 0)))]).unwrap();
+    for (i, snapshot) in disk.snapshots().iter().enumerate() {
+        for policy in CrashPolicy::ALL {
+            let keys = load(&snapshot.crash_clone(policy, i as u64));
+            assert!(keys.len() <= 1, "{policy:?}");
+        }
+    }
+    assert_eq!(load(&disk).len(), 1);
+}
+
+/// The golden bytes of one sector (FORMAT.md, "The vault").
+#[test]
+fn the_layout_is_the_documented_one() {
+    let mut sector = Sector::empty();
+    sector.generation = 3;
+    sector.slots[1] = Some((KeyId(0x0102), key(0xaa, 7)));
+    let image = sector.encode(5);
+    assert_eq!(&image[..12], b"SCLSVLT1\x05\0\0\0");
+    assert_eq!(&image[16..24], &3u64.to_le_bytes());
+    assert_eq!(&image[80..88], &0x0102u64.to_le_bytes());
+    assert_eq!(&image[88..96], &7u64.to_le_bytes());
+    assert_eq!(&image[96..128], &[0xaa; 32]);
+    let mut zeroed = image.clone();
+    zeroed[12..16].fill(0);
+    assert_eq!(image[12..16], crc32fast::hash(&zeroed).to_le_bytes());
+    for at in 0..SECTOR_BYTES {
+        let mut bad = image.clone();
+        bad[at] ^= 0x10;
+        assert!(Sector::decode(&bad, 5).is_none(), "byte {at}");
+    }
+    assert!(Sector::decode(&image, 6).is_none());
+}

@@ -1,0 +1,211 @@
+//! Pairing: who may, once, and again after any interruption.
+
+use wal::disk::{CrashPolicy, SimDisk};
+use wire::ids::DeviceId;
+
+use super::harness::{End, NOW_S, converge, finish_pairing, open, pair_journals, terms};
+use crate::ids::{Channel, Line};
+use crate::pairing::{AppNext, AppPairing, HubPairing, Offer, PairingError, PairingMessage};
+use crate::{JournalError, PairingState, Role, Session, Suite};
+
+fn both() -> (crate::Journal, crate::Journal) {
+    let hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+    (hub, open(Role::App, &SimDisk::new(), 2).unwrap())
+}
+
+fn offer(hub: &mut crate::Journal) -> Offer {
+    HubPairing::offer(hub, terms(Suite::Classic), NOW_S).unwrap().into_inner()
+}
+
+fn refused<T>(result: Result<T, JournalError>) -> PairingError {
+    match result {
+        Err(JournalError::Pairing(error)) => error,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was not refused"),
+    }
+}
+
+/// Scenario 30: every message may be lost, the last one too; each side repeats itself.
+#[test]
+fn scenario_30_lost_answers_are_given_again() {
+    let (mut hub, mut app) = both();
+    let offer = offer(&mut hub);
+    let AppNext::Request(request) =
+        AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S).unwrap().into_inner()
+    else {
+        panic!("nothing to confirm yet");
+    };
+    let lost = HubPairing::request(&mut hub, &request, NOW_S).unwrap().into_inner();
+    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap().into_inner();
+    assert_eq!(
+        PairingMessage::Answer(lost).encode(),
+        PairingMessage::Answer(answer.clone()).encode()
+    );
+    let first = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap().into_inner();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap().into_inner();
+    assert_eq!(
+        PairingMessage::Confirm(first).encode(),
+        PairingMessage::Confirm(confirm.clone()).encode()
+    );
+    let _lost = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    let pairing = AppPairing::done(&mut app, &offer, &done).unwrap().into_inner();
+    for journal in [&hub, &app] {
+        let known = journal.pairing(pairing).unwrap().unwrap();
+        assert_eq!(known.state, PairingState::Confirmed);
+    }
+}
+
+#[test]
+fn a_wrong_or_used_or_expired_code_is_refused_and_changes_nothing() {
+    let (mut hub, mut app) = both();
+    let good = offer(&mut hub);
+    // The secret of another hub's code under this offer's name.
+    let mut forged = Offer::from_text(&good.to_text()).unwrap();
+    forged.spoil_secret();
+    let (mut stranger, _) = both();
+    let AppNext::Request(request) =
+        AppPairing::start(&mut stranger, &forged, DeviceId([9; 32]), NOW_S).unwrap().into_inner()
+    else {
+        panic!("a stranger has nothing to confirm");
+    };
+    let lsn = hub.wal.next_lsn();
+    assert_eq!(refused(HubPairing::request(&mut hub, &request, NOW_S)), PairingError::WrongSecret);
+    assert_eq!(hub.wal.next_lsn(), lsn);
+    let late = NOW_S + 601;
+    let start = AppPairing::start(&mut app, &good, DeviceId([8; 32]), late);
+    assert_eq!(refused(start), PairingError::Expired);
+    finish_pairing(&mut hub, &mut app, &good).unwrap();
+    let mut second = open(Role::App, &SimDisk::new(), 3).unwrap();
+    assert_eq!(
+        refused(finish_pairing(&mut hub, &mut second, &good)),
+        PairingError::UnknownOffer
+    );
+    assert!(Offer::from_text("https://example.org").is_err());
+    assert!(Offer::from_text("SECLUSO1:AAAA").is_err());
+    assert!(Offer::from_text(&good.to_text()[..60]).is_err());
+}
+
+#[test]
+fn an_expired_offer_dies_with_what_its_phone_left_unfinished() {
+    let (mut hub, mut app) = both();
+    let offer = offer(&mut hub);
+    let AppNext::Request(request) =
+        AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S).unwrap().into_inner()
+    else {
+        panic!("nothing to confirm yet");
+    };
+    drop(HubPairing::request(&mut hub, &request, NOW_S).unwrap());
+    assert_eq!(hub.pairing_ids().len(), 1);
+    HubPairing::expire(&mut hub, NOW_S + 601).unwrap();
+    assert!(hub.pairing_ids().is_empty());
+    assert_eq!(
+        refused(HubPairing::request(&mut hub, &request, NOW_S + 601)),
+        PairingError::UnknownOffer
+    );
+}
+
+/// A crash at every disk operation of every step of a pairing, at the end whose step it is: doing it
+/// again with the same code finishes it, and the two ends can talk.
+#[test]
+fn a_pairing_survives_a_crash_at_every_operation() {
+    let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
+    let mut hub = open(Role::Hub, &hub_disk, 1).unwrap();
+    let mut app = open(Role::App, &app_disk, 2).unwrap();
+    let offer = offer(&mut hub);
+    let mut states = 0;
+
+    app_disk.record_snapshots();
+    let next = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S).unwrap().into_inner();
+    states += redo(Role::App, &app_disk, &hub_disk, &offer);
+    let AppNext::Request(request) = next else {
+        panic!("nothing to confirm yet");
+    };
+
+    hub_disk.record_snapshots();
+    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap().into_inner();
+    states += redo(Role::Hub, &hub_disk, &app_disk, &offer);
+
+    app_disk.record_snapshots();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap().into_inner();
+    states += redo(Role::App, &app_disk, &hub_disk, &offer);
+
+    hub_disk.record_snapshots();
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap().into_inner();
+    states += redo(Role::Hub, &hub_disk, &app_disk, &offer);
+
+    app_disk.record_snapshots();
+    drop(AppPairing::done(&mut app, &offer, &done).unwrap());
+    states += redo(Role::App, &app_disk, &hub_disk, &offer);
+    assert!(states > 100, "only {states} states");
+}
+
+/// Crashes `victim` in every state that its disk passed through during the last step, with the other
+/// end as it stands, and pairs again. How many states that were.
+fn redo(victim: Role, watched: &SimDisk, other: &SimDisk, offer: &Offer) -> usize {
+    let mut states = 0;
+    for (i, snapshot) in watched.snapshots().iter().enumerate() {
+        for policy in CrashPolicy::ALL {
+            let crashed = snapshot.crash_clone(policy, i as u64);
+            let other = other.crash_clone(CrashPolicy::KeepAll, 0);
+            let (hub_disk, app_disk) = match victim {
+                Role::Hub => (crashed, other),
+                Role::App => (other, crashed),
+            };
+            let mut hub = open(Role::Hub, &hub_disk, 100 + i as u64).unwrap();
+            let mut app = open(Role::App, &app_disk, 200 + i as u64).unwrap();
+            let pairing = finish_pairing(&mut hub, &mut app, offer)
+                .unwrap_or_else(|error| panic!("{victim:?} state {i} {policy:?}: {error}"));
+            let line = Line {
+                pairing,
+                channel: Channel::EventVideo,
+            };
+            let session = Session::new(line);
+            let mut hub = End {
+                disk: hub_disk,
+                journal: hub,
+                session,
+            };
+            let mut app = End {
+                disk: app_disk,
+                journal: app,
+                session: Session::new(line),
+            };
+            converge(&mut hub, &mut app);
+            states += 1;
+        }
+    }
+    states
+}
+
+#[test]
+fn two_pairings_are_independent() {
+    let (hub_disk, a_disk, b_disk) = (SimDisk::new(), SimDisk::new(), SimDisk::new());
+    let mut hub = open(Role::Hub, &hub_disk, 1).unwrap();
+    let mut a = open(Role::App, &a_disk, 2).unwrap();
+    let mut b = open(Role::App, &b_disk, 3).unwrap();
+    let first = pair_journals(&mut hub, &mut a, Suite::Classic);
+    let second = pair_journals(&mut hub, &mut b, Suite::XWing);
+    let line = |pairing| Line {
+        pairing,
+        channel: Channel::EventVideo,
+    };
+    let mut hub = End {
+        disk: hub_disk,
+        journal: hub,
+        session: Session::new(line(first)),
+    };
+    let mut a = End {
+        disk: a_disk,
+        journal: a,
+        session: Session::new(line(first)),
+    };
+    converge(&mut hub, &mut a);
+    hub.session = Session::new(line(second));
+    let mut b = End {
+        disk: b_disk,
+        journal: b,
+        session: Session::new(line(second)),
+    };
+    converge(&mut hub, &mut b);
+}
