@@ -1,1 +1,485 @@
-//! (Skeleton.)
+//! The set of log files: where the next group goes, what is free, what is held back.
+//!
+//! Space is made before a group is encoded, so that a commit never allocates. Everything here
+//! that fails for another reason than a full disk is for the caller to turn into poison.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile, OpenMode, is_full};
+use crate::log_file::{FreeFile, LOG_DIR, LogFile, WriteHead, slot_path};
+use crate::options::{Options, SECTOR_BYTES};
+use crate::ranges::Ranges;
+use crate::record::{
+    FileHeader, FileKind, GROUP_HEADER_BYTES, GroupDraft, Identity, LifeId, chain_start,
+    encode_group,
+};
+use crate::{Dice, Lsn, ballast, crash_point};
+
+/// Files held back so that a start can always copy the tail, even on a full disk.
+pub(crate) const RESERVE_FILES: usize = 2;
+/// Sectors that a copy needs beyond the tail: its header, its seal, and one to spare.
+pub(crate) const COPY_EXTRA_SECTORS: u64 = 3;
+/// Open files kept for reading payloads.
+const READ_HANDLES_MAX: usize = 8;
+/// How many zeros are written at once.
+const FILL_BYTES: u64 = 256 << 10;
+
+/// Groups of one file that wait for the next commit.
+pub(crate) struct Part {
+    pub(crate) slot: u64,
+    pub(crate) identity: Identity,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Where in the file the buffer goes.
+    pub(crate) offset: u64,
+    pub(crate) buffer: Vec<u8>,
+    /// Whether the buffer begins with the header of a file that is being taken into use.
+    pub(crate) fresh: bool,
+    pub(crate) first_lsn: Lsn,
+    pub(crate) last_lsn: Lsn,
+    pub(crate) filled: u64,
+}
+
+/// All log files of one journal.
+pub(crate) struct Log {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dice: Box<dyn Dice>,
+    pub(crate) options: Options,
+    pub(crate) incarnation: u64,
+    pub(crate) files: BTreeMap<u64, LogFile>,
+    pub(crate) free: Vec<FreeFile>,
+    pub(crate) reserve: Vec<FreeFile>,
+    pub(crate) next_slot: u64,
+    pub(crate) next_number: u64,
+    pub(crate) head: Option<WriteHead>,
+    pub(crate) parts: Vec<Part>,
+    /// Bytes of groups since the last confirmed checkpoint.
+    pub(crate) tail_bytes: u64,
+    pub(crate) ballast: bool,
+    pub(crate) written: u64,
+    pub(crate) syncs: u64,
+    /// Files finished since the last look at this.
+    pub(crate) rotations: u64,
+    spare_buffer: Vec<u8>,
+    handles: RefCell<VecDeque<(u64, Arc<dyn DiskFile>)>>,
+}
+
+impl Log {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dice: Box<dyn Dice>, options: Options) -> Self {
+        Log {
+            disk,
+            dice,
+            options,
+            incarnation: 0,
+            files: BTreeMap::new(),
+            free: Vec::new(),
+            reserve: Vec::new(),
+            next_slot: 1,
+            next_number: 1,
+            head: None,
+            parts: Vec::new(),
+            tail_bytes: 0,
+            ballast: false,
+            written: 0,
+            syncs: 0,
+            rotations: 0,
+            spare_buffer: Vec::new(),
+            handles: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn random_id(&mut self) -> LifeId {
+        let mut id = [0; 16];
+        self.dice.fill(&mut id);
+        id
+    }
+
+    /// A handle for reading the file in a slot.
+    pub(crate) fn reader(&self, slot: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let mut handles = self.handles.borrow_mut();
+        if let Some((_, file)) = handles.iter().find(|(held, _)| *held == slot) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(&slot_path(slot), OpenMode::Existing)?;
+        if handles.len() == READ_HANDLES_MAX {
+            handles.pop_front();
+        }
+        handles.push_back((slot, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    fn forget_handle(&self, slot: u64) {
+        self.handles.borrow_mut().retain(|(held, _)| *held != slot);
+    }
+
+    /// Gives the ballast up; true if that freed anything.
+    pub(crate) fn release_ballast(&mut self) -> io::Result<bool> {
+        self.ballast = false;
+        ballast::release(&*self.disk)
+    }
+
+    /// Makes the ballast again if the disk has clearly room for it.
+    pub(crate) fn restore_ballast(&mut self) -> io::Result<()> {
+        if self.ballast {
+            return Ok(());
+        }
+        let wanted = self.options.ballast_bytes;
+        if ballast::is_present(&*self.disk, wanted)? {
+            self.ballast = true;
+            return Ok(());
+        }
+        if self.disk.available_bytes()? < wanted * 2 {
+            return Ok(());
+        }
+        match ballast::create(&*self.disk, wanted) {
+            Ok(()) => {
+                self.ballast = true;
+                self.written += wanted;
+                Ok(())
+            }
+            // Somebody else took the room: better none than half a one.
+            Err(error) if is_full(&error) => ballast::release(&*self.disk).map(drop),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs something that may find the disk full; then the ballast goes and it runs again.
+    pub(crate) fn with_ballast<T>(
+        &mut self,
+        mut action: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match action(self) {
+            Err(error) if is_full(&error) => {
+                if !self.release_ballast()? {
+                    return Err(error);
+                }
+                action(self)
+            }
+            result => result,
+        }
+    }
+
+    /// Fills a file with zeros from `from` to `to`, in steps.
+    fn fill(&mut self, file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; FILL_BYTES.min(to.saturating_sub(from)) as usize];
+        let mut at = from;
+        while at < to {
+            let now = (to - at).min(FILL_BYTES);
+            file.write_at(at, zeros.get(..now as usize).unwrap_or(&zeros))?;
+            at += now;
+        }
+        self.written += to.saturating_sub(from);
+        Ok(())
+    }
+
+    /// Makes a new, empty file. Its directory entry is durable when this returns.
+    fn create_file(&mut self) -> io::Result<FreeFile> {
+        let slot = self.next_slot;
+        self.disk.open(&slot_path(slot), OpenMode::CreateNew)?;
+        self.next_slot += 1;
+        // CRASH(wal.file.created): an empty file without a header. A start finds it blank.
+        crash_point!("wal.file.created");
+        self.disk.sync_dir(LOG_DIR)?;
+        self.syncs += 1;
+        Ok(FreeFile { slot, filled: 0 })
+    }
+
+    /// Grows a free file until `bytes` of it are filled, in whole steps, and syncs it, so that
+    /// the space stays ours after a crash.
+    fn grow_free(&mut self, free: &mut FreeFile, bytes: u64) -> io::Result<()> {
+        if free.filled >= bytes {
+            return Ok(());
+        }
+        let target = bytes.next_multiple_of(self.options.grow_bytes);
+        let file = self.disk.open(&slot_path(free.slot), OpenMode::Existing)?;
+        let result = self.fill(&*file, free.filled, target);
+        if let Err(error) = &result
+            && is_full(error)
+        {
+            // Half a step helps nobody and starves everybody else.
+            file.set_len(free.filled)?;
+        }
+        result?;
+        file.sync_data()?;
+        self.syncs += 1;
+        free.filled = target;
+        Ok(())
+    }
+
+    /// Makes sure that the files held back for recovery can take a tail of `tail_bytes`.
+    pub(crate) fn ensure_reserve(&mut self, tail_bytes: u64) -> io::Result<()> {
+        let need = tail_bytes + COPY_EXTRA_SECTORS * SECTOR_BYTES;
+        while self.reserve.len() < RESERVE_FILES {
+            let file = match self.pop_free(need) {
+                Some(file) => file,
+                None => self.create_file()?,
+            };
+            self.reserve.push(file);
+        }
+        for index in 0..self.reserve.len() {
+            let Some(mut file) = self.reserve.get(index).copied() else { continue };
+            let result = self.grow_free(&mut file, need);
+            if let Some(slot) = self.reserve.get_mut(index) {
+                *slot = file;
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Takes the smallest free file that holds `bytes`, or else the largest.
+    fn pop_free(&mut self, bytes: u64) -> Option<FreeFile> {
+        let fits = self.free.iter().enumerate().filter(|(_, file)| file.filled >= bytes);
+        let best = fits.min_by_key(|(_, file)| file.filled);
+        let best = best.or_else(|| self.free.iter().enumerate().max_by_key(|(_, file)| file.filled));
+        let index = best.map(|(index, _)| index)?;
+        Some(self.free.swap_remove(index))
+    }
+
+    /// A free file of at least `bytes` for the copy of a start, whatever it takes: spare files,
+    /// then the ballast, then the room of the other spare files.
+    pub(crate) fn take_for_copy(&mut self, bytes: u64) -> io::Result<FreeFile> {
+        let mut file = match self.pop_free(bytes) {
+            Some(file) => file,
+            None => self.with_ballast(Log::create_file)?,
+        };
+        loop {
+            let result = self.with_ballast(|log| log.grow_free(&mut file, bytes));
+            match (result, self.free.pop()) {
+                (Err(error), Some(other)) if is_full(&error) => {
+                    self.disk.remove(&slot_path(other.slot))?;
+                }
+                (result, other) => {
+                    self.free.extend(other);
+                    return result.map(|()| file);
+                }
+            }
+        }
+    }
+
+    /// Bytes that can be staged without asking the disk for more.
+    pub(crate) fn prepared_bytes(&self) -> u64 {
+        let head = self.head.as_ref();
+        let head = head.map_or(0, |head| head.filled.min(self.options.log_file_bytes) - head.end);
+        let spare = self.free.iter().map(|file| file.filled.saturating_sub(SECTOR_BYTES)).max();
+        head.max(spare.unwrap_or(0))
+    }
+
+    /// Makes room for a group of `bytes` (padded): in the current file if it fits, else in the
+    /// next one. Also makes sure that a start could copy the tail with it.
+    pub(crate) fn make_room(&mut self, bytes: u64, next_lsn: Lsn) -> io::Result<()> {
+        let staged: u64 = self.parts.iter().map(|part| part.buffer.len() as u64).sum();
+        self.ensure_reserve(self.tail_bytes + staged + bytes)?;
+        let limit = self.options.log_file_bytes;
+        if self.head.as_ref().is_none_or(|head| head.end + bytes > limit) {
+            self.next_file(SECTOR_BYTES + bytes, next_lsn)?;
+        }
+        let Some(mut head) = self.head.take() else {
+            panic!("a write head was made and is gone");
+        };
+        let want = head.end + bytes;
+        let mut result = Ok(());
+        if head.filled < want {
+            let target = want.next_multiple_of(self.options.grow_bytes).min(limit);
+            let file = Arc::clone(&head.file);
+            result = self.fill(&*file, head.filled, target);
+            match &result {
+                Ok(()) => head.filled = target,
+                // What was filled reads as zeros and is nobody's; a later try fills it again.
+                Err(_) => {}
+            }
+        }
+        self.head = Some(head);
+        result
+    }
+
+    /// Takes a free file into use for new groups. Its header is only encoded here; it is written
+    /// with its first groups.
+    fn next_file(&mut self, bytes: u64, first_lsn: Lsn) -> io::Result<()> {
+        let mut free = match self.pop_free(bytes) {
+            Some(free) => free,
+            None => self.create_file()?,
+        };
+        if let Err(error) = self.grow_free(&mut free, bytes) {
+            self.free.push(free);
+            return Err(error);
+        }
+        let file = self.disk.open(&slot_path(free.slot), OpenMode::Existing)?;
+        let identity = Identity {
+            kind: FileKind::Normal,
+            life: self.random_id(),
+            number: self.next_number,
+            incarnation: self.incarnation,
+        };
+        self.next_number += 1;
+        self.rotations += u64::from(self.head.is_some());
+        self.parts.push(Part {
+            slot: free.slot,
+            identity,
+            file: Arc::clone(&file),
+            offset: 0,
+            buffer: FileHeader { identity, first_lsn }.encode(),
+            fresh: true,
+            first_lsn,
+            last_lsn: first_lsn.prev(),
+            filled: free.filled,
+        });
+        self.head = Some(WriteHead {
+            slot: free.slot,
+            file,
+            identity,
+            first_lsn,
+            filled: free.filled,
+            end: SECTOR_BYTES,
+            chain: chain_start(&identity.life),
+        });
+        Ok(())
+    }
+
+    /// Encodes a group where `make_room` made room; gives the file's number and the offset of its
+    /// first payload byte.
+    pub(crate) fn append(&mut self, draft: &GroupDraft<'_>, payloads: &[&[u8]]) -> (u64, u64) {
+        let Some(head) = self.head.as_mut() else {
+            panic!("a group was appended without room");
+        };
+        let continues = self.parts.last().is_some_and(|part| part.identity == head.identity);
+        if !continues {
+            self.parts.push(Part {
+                slot: head.slot,
+                identity: head.identity,
+                file: Arc::clone(&head.file),
+                offset: head.end,
+                buffer: std::mem::take(&mut self.spare_buffer),
+                fresh: false,
+                first_lsn: head.first_lsn,
+                last_lsn: draft.lsn.prev(),
+                filled: head.filled,
+            });
+        }
+        let Some(part) = self.parts.last_mut() else {
+            panic!("a part was pushed and is gone");
+        };
+        let payload_bytes: usize = payloads.iter().map(|bytes| bytes.len()).sum();
+        part.buffer.reserve(payload_bytes + 2 * SECTOR_BYTES as usize);
+        // A new file is written after the one before it was synced, and only then.
+        let synced_through =
+            if part.fresh { part.first_lsn.prev() } else { draft.synced_through };
+        let draft = GroupDraft { synced_through, ..*draft };
+        let (header, chain) = encode_group(&draft, &head.identity, head.chain, &mut part.buffer);
+        let payload_at = head.end + GROUP_HEADER_BYTES as u64 + u64::from(header.meta_bytes);
+        for bytes in payloads {
+            part.buffer.extend_from_slice(bytes);
+        }
+        let padded = (head.end - part.offset + header.padded_bytes()) as usize;
+        part.buffer.resize(padded, 0);
+        part.last_lsn = draft.lsn;
+        part.filled = head.filled;
+        head.end += header.padded_bytes();
+        head.chain = chain;
+        (head.identity.number, payload_at)
+    }
+
+    /// Bytes of a staged payload, if it is still in a buffer.
+    pub(crate) fn staged_bytes_of(&self, number: u64, offset: u64, len: usize) -> Option<&[u8]> {
+        let part = self.parts.iter().find(|part| part.identity.number == number)?;
+        let start = offset.checked_sub(part.offset)? as usize;
+        part.buffer.get(start..start + len)
+    }
+
+    /// Bytes that wait for the next commit.
+    pub(crate) fn staged_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.buffer.len() as u64).sum()
+    }
+
+    /// Writes and syncs everything staged, file by file. An error here is poison.
+    pub(crate) fn write_parts(&mut self) -> Result<(), (&'static str, io::Error)> {
+        for mut part in std::mem::take(&mut self.parts) {
+            part.file
+                .write_at(part.offset, &part.buffer)
+                .map_err(|error| ("log write", error))?;
+            // CRASH(wal.commit.after_write): written, not synced. A start takes what it can read,
+            // copies it and syncs it before anything is believed; nobody was told yet.
+            crash_point!("wal.commit.after_write");
+            // ORDER: this sync, then Committed, then anything that leaves the process. It is
+            // never repeated: after an error the pages may look clean without being on disk.
+            part.file.sync_data().map_err(|error| ("log sync", error))?;
+            self.syncs += 1;
+            let bytes = part.buffer.len() as u64;
+            self.written += bytes;
+            self.tail_bytes += bytes;
+            let entry = self.files.entry(part.identity.number).or_insert_with(|| LogFile {
+                slot: part.slot,
+                identity: part.identity,
+                first_lsn: part.first_lsn,
+                last_lsn: part.last_lsn,
+                live: Ranges::new(),
+                live_bytes: 0,
+                filled: part.filled,
+            });
+            entry.last_lsn = part.last_lsn;
+            entry.filled = part.filled;
+            part.buffer.clear();
+            self.spare_buffer = part.buffer;
+        }
+        Ok(())
+    }
+
+    /// Adds a live payload to a file.
+    pub(crate) fn add_live(&mut self, number: u64, ordinal: u64, len: u32) {
+        if let Some(file) = self.files.get_mut(&number)
+            && file.live.insert(ordinal)
+        {
+            file.live_bytes += u64::from(len);
+        }
+    }
+
+    /// Frees a payload wherever it is; freeing twice is harmless.
+    pub(crate) fn free_live(&mut self, ordinal: u64, len: u32) {
+        let holder = self.files.values_mut().rev().find(|file| file.live.contains(ordinal));
+        if let Some(file) = holder {
+            file.live.remove(ordinal);
+            file.live_bytes = file.live_bytes.saturating_sub(u64::from(len));
+        }
+    }
+
+    /// Frees the files that lie wholly below `floor` and hold no live payload, in any order, and
+    /// deletes what is more than the spare files wanted.
+    pub(crate) fn recycle(&mut self, floor: Lsn) -> io::Result<()> {
+        let current = self.head.as_ref().map(|head| head.identity.number);
+        let idle: Vec<u64> = self
+            .files
+            .values()
+            .filter(|file| file.last_lsn <= floor && file.live.is_empty())
+            .map(|file| file.identity.number)
+            .filter(|number| Some(*number) != current)
+            .collect();
+        for number in idle {
+            if let Some(file) = self.files.remove(&number) {
+                self.forget_handle(file.slot);
+                self.free.push(FreeFile { slot: file.slot, filled: file.filled });
+            }
+        }
+        // CRASH(wal.recycle.before_trim): nothing changed on disk; a start finds the same files
+        // free again.
+        crash_point!("wal.recycle.before_trim");
+        self.trim_free()
+    }
+
+    fn trim_free(&mut self) -> io::Result<()> {
+        let mut removed = false;
+        while self.free.len() > self.options.spare_files_max {
+            let smallest = self.free.iter().enumerate().min_by_key(|(_, file)| file.filled);
+            let Some(index) = smallest.map(|(index, _)| index) else { break };
+            let file = self.free.swap_remove(index);
+            self.disk.remove(&slot_path(file.slot))?;
+            removed = true;
+        }
+        if removed {
+            self.disk.sync_dir(LOG_DIR)?;
+            self.syncs += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,297 @@
-//! (Skeleton.)
+//! One log file: who it is, and which groups in it are sound.
+//!
+//! Reading here is total. It reports what is there and never decides what it means: that is the
+//! decision table's work in `recover.rs`.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::Lsn;
+use crate::disk::DiskFile;
+use crate::options::SECTOR_BYTES;
+use crate::ranges::Ranges;
+use crate::record::{
+    self, Bad, FileHeader, FileKind, GroupHeader, Identity, Record, Seal, chain_start,
+};
+
+/// The directory of all log files.
+pub(crate) const LOG_DIR: &str = "log";
+
+/// How much is read at once when whole files are searched.
+const SEARCH_BYTES: usize = 256 << 10;
+
+/// The path of the file in a slot. Slots never change their names; lives come and go in them.
+pub(crate) fn slot_path(slot: u64) -> String {
+    format!("{LOG_DIR}/{slot:08}")
+}
+
+/// The slot that a file name stands for.
+pub(crate) fn slot_of(name: &str) -> Option<u64> {
+    let digits = name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| name.parse().ok()).flatten()
+}
+
+/// A log file that holds something the journal still needs.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFile {
+    pub(crate) slot: u64,
+    pub(crate) identity: Identity,
+    pub(crate) first_lsn: Lsn,
+    /// The last transaction in it that counts.
+    pub(crate) last_lsn: Lsn,
+    /// Ordinals of its payloads that are still needed.
+    pub(crate) live: Ranges,
+    pub(crate) live_bytes: u64,
+    /// Bytes of it that were written at least once.
+    pub(crate) filled: u64,
+}
+
+/// A file that holds nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FreeFile {
+    pub(crate) slot: u64,
+    pub(crate) filled: u64,
+}
+
+/// What became of a file's first sector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderState {
+    Intact,
+    /// Unreadable; the identity comes from the groups.
+    Damaged,
+}
+
+/// A sound group and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupAt {
+    pub(crate) header: GroupHeader,
+    pub(crate) sum: u32,
+    pub(crate) offset: u64,
+}
+
+/// Everything a scan finds out about one file.
+#[derive(Clone, Debug)]
+pub(crate) struct FileScan {
+    pub(crate) identity: Identity,
+    pub(crate) header: HeaderState,
+    pub(crate) first_lsn: Lsn,
+    /// The unbroken chain from the first sector on.
+    pub(crate) groups: Vec<GroupAt>,
+    /// Sound group headers of the same life behind the end of the chain: witnesses only.
+    pub(crate) strays: Vec<GroupHeader>,
+    /// The seal that ends a finished copy.
+    pub(crate) seal: Option<Seal>,
+}
+
+impl FileScan {
+    /// Whether this is a copy that its start finished.
+    pub(crate) fn is_sealed_copy(&self) -> bool {
+        self.identity.kind == FileKind::Copy && self.seal.is_some()
+    }
+
+    /// The highest LSN that this file proves to have been synced.
+    pub(crate) fn proof(&self) -> Lsn {
+        // A header is written after everything before it was synced. A group that stands in for
+        // a damaged header may be the second one of a torn batch and proves less.
+        let mut proof = match self.header {
+            HeaderState::Intact => self.first_lsn.prev(),
+            HeaderState::Damaged => Lsn::ZERO,
+        };
+        let headers = self.groups.iter().map(|group| &group.header).chain(&self.strays);
+        for header in headers {
+            proof = proof.max(header.synced_through);
+        }
+        if let Some(seal) = self.seal {
+            proof = proof.max(Lsn(seal.last_lsn));
+        }
+        proof
+    }
+}
+
+/// Reads `bytes` bytes at `offset`; what lies behind the end of the file reads as zero.
+pub(crate) fn read_zeroed(file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut out = vec![0; bytes];
+    file.read_at(offset, &mut out)?;
+    Ok(out)
+}
+
+/// What the first sector, or failing that the groups, say about a file.
+pub(crate) enum Identified {
+    /// Never used, or nothing readable in it.
+    Blank,
+    /// It says who it is.
+    Known { identity: Identity, header: HeaderState, first_lsn: Lsn },
+    /// It is of another version of the format.
+    Foreign(u16),
+}
+
+/// Finds out who a file is.
+pub(crate) fn identify(file: &dyn DiskFile) -> io::Result<Identified> {
+    let sector = read_zeroed(file, 0, SECTOR_BYTES as usize)?;
+    match FileHeader::decode(&sector) {
+        Ok(header) => {
+            return Ok(Identified::Known {
+                identity: header.identity,
+                header: HeaderState::Intact,
+                first_lsn: header.first_lsn,
+            });
+        }
+        Err(Bad::Version(found)) => return Ok(Identified::Foreign(found)),
+        Err(_) => {}
+    }
+    // The newest life in the file is the one that counts: older ones are what it overwrote.
+    let mut newest: Option<GroupHeader> = None;
+    search_groups(file, SECTOR_BYTES, |header| {
+        let better = newest.is_none_or(|best| {
+            (header.identity.number, std::cmp::Reverse(header.lsn))
+                > (best.identity.number, std::cmp::Reverse(best.lsn))
+        });
+        if better {
+            newest = Some(header);
+        }
+    })?;
+    Ok(match newest {
+        None => Identified::Blank,
+        Some(group) => Identified::Known {
+            identity: group.identity,
+            header: HeaderState::Damaged,
+            first_lsn: group.lsn,
+        },
+    })
+}
+
+/// Calls `found` for every sector from `offset` on that begins with a sound group header.
+fn search_groups(
+    file: &dyn DiskFile,
+    mut offset: u64,
+    mut found: impl FnMut(GroupHeader),
+) -> io::Result<()> {
+    let len = file.len()?;
+    let mut block = vec![0; SEARCH_BYTES];
+    while offset < len {
+        let read = file.read_at(offset, &mut block)?;
+        if read == 0 {
+            break;
+        }
+        let sectors = block.get(..read).unwrap_or_default().chunks(SECTOR_BYTES as usize);
+        for sector in sectors {
+            if let Ok((header, _)) = GroupHeader::decode(sector) {
+                found(header);
+            }
+        }
+        offset += SEARCH_BYTES as u64;
+    }
+    Ok(())
+}
+
+/// A group's meta section, verified: header, checksum of the header, and the section's bytes.
+pub(crate) struct GroupMeta {
+    pub(crate) header: GroupHeader,
+    pub(crate) sum: u32,
+    meta: Vec<u8>,
+}
+
+impl GroupMeta {
+    /// Its records, and the checksum that the next group continues.
+    pub(crate) fn records(&self) -> Result<(Vec<Record<'_>>, u32), Bad> {
+        record::decode_meta(&self.header, self.sum, &self.meta)
+    }
+}
+
+/// Reads the group at `offset` if its header is sound and of this life.
+pub(crate) fn read_group(
+    file: &dyn DiskFile,
+    identity: &Identity,
+    offset: u64,
+) -> io::Result<Option<GroupMeta>> {
+    let sector = read_zeroed(file, offset, SECTOR_BYTES as usize)?;
+    let Ok((header, sum)) = GroupHeader::decode(&sector) else {
+        return Ok(None);
+    };
+    let end = offset.saturating_add(header.padded_bytes());
+    if header.identity != *identity || end > file.len()?.next_multiple_of(SECTOR_BYTES) {
+        return Ok(None);
+    }
+    let start = record::GROUP_HEADER_BYTES;
+    let meta = match sector.get(start..start + header.meta_bytes as usize) {
+        Some(meta) => meta.to_vec(),
+        None => read_zeroed(file, offset + start as u64, header.meta_bytes as usize)?,
+    };
+    Ok(Some(GroupMeta { header, sum, meta }))
+}
+
+/// Follows the chain of a file from its first sector and looks for witnesses behind its end.
+pub(crate) fn scan(
+    file: &dyn DiskFile,
+    identity: Identity,
+    header: HeaderState,
+    first_lsn: Lsn,
+) -> io::Result<FileScan> {
+    let mut scan = FileScan {
+        identity,
+        header,
+        first_lsn,
+        groups: Vec::new(),
+        strays: Vec::new(),
+        seal: None,
+    };
+    let mut offset = SECTOR_BYTES;
+    let mut chain = chain_start(&identity.life);
+    let mut expected = first_lsn;
+    while let Some(group) = read_group(file, &identity, offset)? {
+        if group.header.lsn != expected || group.header.previous_chain != chain {
+            break;
+        }
+        let Ok((records, next)) = group.records() else { break };
+        if let [Record::Seal(seal)] = records.as_slice()
+            && seal.incarnation == identity.incarnation
+        {
+            scan.seal = Some(*seal);
+        }
+        scan.groups.push(GroupAt { header: group.header, sum: group.sum, offset });
+        offset += group.header.padded_bytes();
+        chain = next;
+        expected = expected.next();
+    }
+    search_groups(file, offset, |header| {
+        if header.identity == identity {
+            scan.strays.push(header);
+        }
+    })?;
+    Ok(scan)
+}
+
+/// Whether every payload of a group has the checksum that its descriptor says. A read error
+/// counts as damage: it costs that payload, not the start.
+pub(crate) fn damaged_payloads<'a>(
+    file: &dyn DiskFile,
+    offset: u64,
+    header: &GroupHeader,
+    records: &[Record<'a>],
+) -> Vec<&'a [u8]> {
+    let mut at =
+        offset + record::GROUP_HEADER_BYTES as u64 + u64::from(header.meta_bytes);
+    let mut damaged = Vec::new();
+    for record in records {
+        if let Record::PayloadDescriptor { key, len, crc, .. } = record {
+            let sound = read_zeroed(file, at, *len as usize)
+                .is_ok_and(|bytes| record::crc_from(0, &bytes) == *crc);
+            if !sound {
+                damaged.push(*key);
+            }
+            at += u64::from(*len);
+        }
+    }
+    damaged
+}
+
+/// An open file that is being written: where the next group goes and what it continues.
+pub(crate) struct WriteHead {
+    pub(crate) slot: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) identity: Identity,
+    pub(crate) first_lsn: Lsn,
+    pub(crate) filled: u64,
+    pub(crate) end: u64,
+    pub(crate) chain: u32,
+}

@@ -1,18 +1,39 @@
-//! The engine's one handle. (Skeleton: every call answers `Poisoned` until it is built.)
+//! The engine's one handle: stage, commit, read, checkpoint.
+//!
+//! One owner, one thread at a time. Every call after a failed write or sync answers `Poisoned`;
+//! the handle is then dropped and opened again, which is recovery.
 
+use std::cell::{OnceCell, RefCell};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::store::KeyValue;
+use crate::checkpoint::{self, CheckpointHead, CheckpointSlot};
+use crate::disk::{Disk, LockGuard, OpenMode, is_full};
+use crate::log::Log;
+use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
+use crate::record::{FileRow, GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
+use crate::recover::run;
+use crate::store::{KeyValue, StoreError};
+use crate::txn::Overlay;
+use crate::view::{PAYLOAD, PayloadRow, VALUE, View, raw_key};
 use crate::{
-    Committed, Dice, Disk, Durable, Lsn, Options, PoisonCause, Priority, RecoveryReport, Staged,
-    Store, Txn, WalError,
+    Committed, Dice, Durable, Lsn, Options, PoisonCause, Priority, RecoveryReport, Staged, Store,
+    Txn, WalError, crash_point, record,
 };
+
+/// Small values read at once for a checkpoint.
+const DUMP_PAGE: usize = 256;
+/// Bytes that a record's body may add to its keys and values.
+const BODY_SLACK_BYTES: u64 = 32;
 
 /// Figures about one handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Log files that hold something.
     pub files: u64,
+    /// Free files, those held back for recovery included.
+    pub free_files: u64,
     /// Bytes of live payloads.
     pub live_bytes: u64,
     /// Bytes written by this handle: log, checkpoints, zero fill.
@@ -25,69 +46,621 @@ pub struct Stats {
     pub tail_bytes: u64,
 }
 
+/// What a commit does to the live payloads.
+enum LiveChange {
+    Add { number: u64, ordinal: u64, len: u32 },
+    Free { ordinal: u64, len: u32 },
+}
+
 /// The engine: one owner, one thread at a time.
 pub struct Wal {
-    cause: PoisonCause,
+    instance: u64,
+    poison: OnceCell<PoisonCause>,
+    log: Log,
+    view: RefCell<View>,
+    next_lsn: Lsn,
+    synced: Lsn,
+    next_ordinal: u64,
+    /// Staged and not yet committed, by raw key.
+    staged: Overlay<Vec<u8>>,
+    staged_live: Vec<LiveChange>,
+    base: run::BaseState,
+    checkpoints: u64,
+    /// A checkpoint or a start found the disk full: bulk data is refused until one succeeds.
+    low: bool,
+    _lock: Box<dyn LockGuard>,
 }
 
 impl Wal {
-    fn dead<T>(&self) -> Result<T, WalError> {
-        Err(WalError::Poisoned(self.cause.clone()))
-    }
+    /// Opens the journal in `disk`: takes the lock, recovers, and reports what it found.
+    ///
+    /// Fails with `Locked` if another process holds it, `Corrupt` if something acknowledged is
+    /// gone, `Space` if the tail cannot be copied, `Io` or `View` if the disk does not answer.
     pub fn open(
-        _disk: Arc<dyn Disk>,
-        _store: Box<dyn Store>,
-        _dice: Box<dyn Dice>,
-        _options: Options,
+        disk: Arc<dyn Disk>,
+        store: Box<dyn Store>,
+        dice: Box<dyn Dice>,
+        options: Options,
     ) -> Result<(Wal, RecoveryReport), WalError> {
-        Err(WalError::Locked)
+        static INSTANCES: AtomicU64 = AtomicU64::new(1);
+        let lock = match disk.lock("lock") {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(WalError::Locked);
+            }
+            Err(error) => return Err(WalError::io("the lock file", error)),
+        };
+        let log = Log::new(disk, dice, options.normalised());
+        let (recovered, report) = run::recover(log, View::new(store))?;
+        let mut wal = Wal {
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            poison: OnceCell::new(),
+            log: recovered.log,
+            view: RefCell::new(recovered.view),
+            next_lsn: report.last_lsn.next(),
+            synced: report.last_lsn,
+            next_ordinal: recovered.next_ordinal,
+            staged: Overlay::new(),
+            staged_live: Vec::new(),
+            base: recovered.base,
+            checkpoints: 0,
+            low: false,
+            _lock: lock,
+        };
+        wal.settle_in()?;
+        Ok((wal, report))
     }
-    pub fn get(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, WalError> {
-        self.dead()
+
+    /// After recovery: shorten a long tail, hold files back, make the ballast. A full disk is no
+    /// reason not to start; it only refuses bulk data.
+    fn settle_in(&mut self) -> Result<(), WalError> {
+        if self.log.tail_bytes > self.log.options.log_file_bytes / 8 {
+            match self.checkpoint() {
+                Ok(()) | Err(WalError::Space { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let tail = self.log.tail_bytes;
+        let held = self.log.ensure_reserve(tail).and_then(|()| self.log.restore_ballast());
+        match held {
+            Ok(()) => Ok(()),
+            Err(error) if is_full(&error) => {
+                self.low = true;
+                Ok(())
+            }
+            Err(error) => Err(WalError::io("the files held back for recovery", error)),
+        }
     }
-    pub fn scan(&self, _prefix: &[u8], _from: &[u8], _limit: usize) -> Result<Vec<KeyValue>, WalError> {
-        self.dead()
+
+    /// The value of a key, staged transactions included.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, WalError> {
+        let raw = raw_key(VALUE, key);
+        self.read_view(|view| view.get(Some(&self.staged), &raw))
     }
-    pub fn scan_last(&self, _prefix: &[u8]) -> Result<Option<KeyValue>, WalError> {
-        self.dead()
+
+    /// At most `limit` pairs in ascending order whose key begins with `prefix` and is not below
+    /// `from`, staged transactions included.
+    pub fn scan(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, WalError> {
+        let (raw_prefix, raw_from) = (raw_key(VALUE, prefix), raw_key(VALUE, from));
+        let pairs = self
+            .read_view(|view| view.scan(Some(&self.staged), &raw_prefix, &raw_from, limit))?;
+        Ok(pairs.into_iter().map(strip_pair).collect())
     }
-    pub fn payload(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, WalError> {
-        self.dead()
+
+    /// The last pair whose key begins with `prefix`.
+    pub fn scan_last(&self, prefix: &[u8]) -> Result<Option<KeyValue>, WalError> {
+        let raw = raw_key(VALUE, prefix);
+        let pair = self.read_view(|view| view.last(Some(&self.staged), &raw))?;
+        Ok(pair.map(strip_pair))
     }
-    pub fn scan_payloads(&self, _prefix: &[u8], _from: &[u8], _limit: usize) -> Result<Vec<(Vec<u8>, u32)>, WalError> {
-        self.dead()
+
+    /// The bytes of a payload, staged transactions included. `PayloadDamaged` if the disk does
+    /// not give back what was stored.
+    pub fn payload(&self, key: &[u8]) -> Result<Option<Vec<u8>>, WalError> {
+        let raw = raw_key(PAYLOAD, key);
+        let Some(row) = self.read_row(Some(&self.staged), &raw)? else { return Ok(None) };
+        self.payload_of(key, &row).map(Some)
     }
-    pub fn durable_get(&self, _key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
-        self.dead()
+
+    /// Keys and lengths of payloads, in the manner of [`Self::scan`].
+    pub fn scan_payloads(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, u32)>, WalError> {
+        let (raw_prefix, raw_from) = (raw_key(PAYLOAD, prefix), raw_key(PAYLOAD, from));
+        self.read_view(|view| {
+            let pairs = view.scan(Some(&self.staged), &raw_prefix, &raw_from, limit)?;
+            let rows = pairs.into_iter().map(|pair| {
+                let (key, value) = strip_pair(pair);
+                Ok((key, PayloadRow::decode(&value)?.len))
+            });
+            rows.collect()
+        })
     }
-    pub fn durable_payload(&self, _key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
-        self.dead()
+
+    /// The value of a key as far as it is synced.
+    pub fn durable_get(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
+        let raw = raw_key(VALUE, key);
+        let value = self.read_view(|view| view.get(None, &raw))?;
+        Ok(value.map(Durable::from_synced))
     }
+
+    /// A payload as far as it is synced.
+    pub fn durable_payload(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
+        let raw = raw_key(PAYLOAD, key);
+        let Some(row) = self.read_row(None, &raw)? else { return Ok(None) };
+        self.payload_of(key, &row).map(|bytes| Some(Durable::from_synced(bytes)))
+    }
+
+    /// The number that the next staged transaction gets.
     pub fn next_lsn(&self) -> Lsn {
-        Lsn::ZERO
+        self.next_lsn
     }
+
+    /// Everything through here survives a power cut.
     pub fn synced_lsn(&self) -> Lsn {
-        Lsn::ZERO
+        self.synced
     }
-    pub fn stage<T>(&mut self, _txn: Txn, _value: T) -> Result<Staged<T>, WalError> {
-        self.dead()
-    }
-    pub fn commit(&mut self) -> Result<Committed, WalError> {
-        self.dead()
-    }
-    pub fn admit(&self, _bytes: u64, _priority: Priority) -> Result<(), WalError> {
-        self.dead()
-    }
-    pub fn checkpoint(&mut self) -> Result<(), WalError> {
-        self.dead()
-    }
-    pub fn stats(&self) -> Stats {
-        Stats::default()
-    }
+
+    /// Bytes that are staged and not committed.
     pub fn staged_bytes(&self) -> u64 {
-        0
+        self.log.staged_bytes()
     }
+
+    /// The sizes this journal works with.
+    pub fn options(&self) -> &Options {
+        &self.log.options
+    }
+
+    /// Why the handle is dead, if it is.
     pub fn poisoned(&self) -> Option<&PoisonCause> {
-        Some(&self.cause)
+        self.poison.get()
     }
+
+    /// Figures about this handle.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            files: self.log.files.len() as u64,
+            free_files: (self.log.free.len() + self.log.reserve.len()) as u64,
+            live_bytes: self.log.files.values().map(|file| file.live_bytes).sum(),
+            bytes_written: self.log.written,
+            syncs: self.log.syncs,
+            checkpoints: self.checkpoints,
+            tail_bytes: self.log.tail_bytes,
+        }
+    }
+
+    /// Whether `bytes` more can be stored, asked before a Commit is built or a message encrypted.
+    ///
+    /// `Space` refuses; nothing was changed. Bulk data is refused while the ballast is needed.
+    pub fn admit(&self, bytes: u64, priority: Priority) -> Result<(), WalError> {
+        self.check_alive()?;
+        let needed = pad(bytes + SECTOR_BYTES);
+        let available = self
+            .log
+            .disk
+            .available_bytes()
+            .map_err(|error| WalError::io("the free space", error))?;
+        let refuse = Err(WalError::Space { needed, available });
+        // A new file costs a step of growth, and the files held back grow with the tail.
+        let step = self.log.options.grow_bytes;
+        let growth = needed.next_multiple_of(step) + 2 * step;
+        let prepared = self.log.prepared_bytes() >= needed;
+        match priority {
+            Priority::Bulk => {
+                if self.low || self.view.borrow().full || !self.log.ballast {
+                    return refuse;
+                }
+                if prepared || available >= growth { Ok(()) } else { refuse }
+            }
+            Priority::Epoch => {
+                let ballast = if self.log.ballast { self.log.options.ballast_bytes } else { 0 };
+                if prepared || available.saturating_add(ballast) >= needed { Ok(()) } else { refuse }
+            }
+        }
+    }
+
+    /// Takes a transaction in: it gets its number, is encoded, and is visible to reads at once.
+    /// `value` becomes readable only as a [`Durable`] after the commit that covers it.
+    ///
+    /// `Space`, `TooLarge` and `BatchFull` change nothing and use no number.
+    pub fn stage<T>(&mut self, txn: Txn, value: T) -> Result<Staged<T>, WalError> {
+        self.check_alive()?;
+        if txn.is_empty() {
+            let lsn = self.next_lsn.prev();
+            return Ok(Staged { value, lsn, instance: self.instance });
+        }
+        check_limits(&txn)?;
+        let frees = self.freed_by(&txn)?;
+        let bytes = self.padded_bytes_bound(&txn, &frees)?;
+        let next = self.next_lsn;
+        match self.log.with_ballast(|log| log.make_room(bytes, next)) {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => {
+                let available = self.log.disk.available_bytes().unwrap_or(0);
+                return Err(WalError::Space { needed: bytes, available });
+            }
+            Err(error) => return Err(self.poison("log preparation", &error)),
+        }
+        let lsn = self.next_lsn;
+        self.next_lsn = lsn.next();
+        self.encode(txn, &frees, lsn);
+        // CRASH(wal.stage.encoded): in memory only; a crash forgets it and nobody was told.
+        crash_point!("wal.stage.encoded");
+        Ok(Staged { value, lsn, instance: self.instance })
+    }
+
+    /// Makes everything staged durable: one write and one `fdatasync` (two where a log file ends
+    /// in the middle), then the view, then a checkpoint if a log file was finished.
+    ///
+    /// An error is poison: what was staged may or may not survive, and the handle is dead.
+    pub fn commit(&mut self) -> Result<Committed, WalError> {
+        self.check_alive()?;
+        if self.log.parts.is_empty() {
+            return Ok(Committed { instance: self.instance, through: self.synced });
+        }
+        // CRASH(wal.commit.before_write): nothing of the batch is on disk; it never happened.
+        crash_point!("wal.commit.before_write");
+        if let Err((operation, error)) = self.log.write_parts() {
+            return Err(self.poison(operation, &error));
+        }
+        let rotated = std::mem::take(&mut self.log.rotations) > 0;
+        let through = self.next_lsn.prev();
+        self.synced = through;
+        // CRASH(wal.commit.after_sync): durable; the view does not know it and nobody was told.
+        // A start copies it and applies it.
+        crash_point!("wal.commit.after_sync");
+        for change in std::mem::take(&mut self.staged_live) {
+            match change {
+                LiveChange::Add { number, ordinal, len } => self.log.add_live(number, ordinal, len),
+                LiveChange::Free { ordinal, len } => self.log.free_live(ordinal, len),
+            }
+        }
+        let changes = std::mem::take(&mut self.staged);
+        self.view.borrow_mut().enqueue(changes, through);
+        self.apply_view()?;
+        // CRASH(wal.commit.after_apply): durable and applied; nobody was told yet.
+        crash_point!("wal.commit.after_apply");
+        if rotated || self.log.tail_bytes >= self.log.options.log_file_bytes {
+            // The batch is durable whatever happens now: a full disk is remembered in `low`, and
+            // poison answers the next call.
+            match self.checkpoint() {
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(Committed { instance: self.instance, through })
+    }
+
+    /// Dumps the small values, then frees log files that nobody needs. Staged transactions are
+    /// not part of it. `Space` leaves everything as it was.
+    pub fn checkpoint(&mut self) -> Result<(), WalError> {
+        self.check_alive()?;
+        {
+            let mut view = self.view.borrow_mut();
+            // What the store cannot take is still dumped from memory.
+            let flushed = view.apply().and_then(|()| view.flush());
+            if let Err(error) = flushed {
+                self.cure(&mut view, error)?;
+            }
+        }
+        let slot = self.base.slot.map_or(CheckpointSlot::A, CheckpointSlot::other);
+        let created = !self.log.disk.exists(slot.path()).map_err(|error| self.dump_error(error))?;
+        let written = self.log.with_ballast(|log| {
+            let file = log.disk.open(slot.path(), OpenMode::Create)?;
+            if created {
+                log.disk.sync_dir("")?;
+            }
+            Ok(file)
+        });
+        let file = written.map_err(|error| self.dump_error(error))?;
+        let mut id = self.log.random_id();
+        let head = loop {
+            match self.dump(&*file, id) {
+                Ok(head) => break head,
+                Err(DumpError::View(error)) => return Err(WalError::View(error)),
+                Err(DumpError::Io(error)) if is_full(&error) => {
+                    let released = self.log.release_ballast();
+                    if !released.map_err(|error| self.dump_error(error))? {
+                        return Err(self.dump_error(error));
+                    }
+                    id = self.log.random_id();
+                }
+                Err(DumpError::Io(error)) => return Err(self.dump_error(error)),
+            }
+        };
+        // CRASH(wal.checkpoint.before_sync): the older checkpoint and the log since it are whole;
+        // a start ignores this one.
+        crash_point!("wal.checkpoint.before_sync");
+        // ORDER: this sync, then its confirmation, then files below the older one are reused.
+        file.sync_data().map_err(|error| self.poison("checkpoint sync", &error))?;
+        // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start does not build
+        // on it.
+        crash_point!("wal.checkpoint.before_confirm");
+        checkpoint::confirm(&*file, &head.id)
+            .map_err(|error| self.poison("checkpoint confirmation", &error))?;
+        file.sync_data().map_err(|error| self.poison("checkpoint sync", &error))?;
+        self.log.syncs += 2;
+        self.log.written += SECTOR_BYTES;
+        self.checkpoints += 1;
+        self.low = false;
+        let floor = self.base.lsn;
+        self.base = run::BaseState { slot: Some(slot), lsn: head.lsn };
+        self.log.tail_bytes = 0;
+        // CRASH(wal.checkpoint.after_confirm): a start counts its tail from here.
+        crash_point!("wal.checkpoint.after_confirm");
+        let tidied = self.log.recycle(floor).and_then(|()| self.log.restore_ballast());
+        match tidied {
+            Ok(()) => Ok(()),
+            Err(error) if is_full(&error) => Ok(()),
+            Err(error) => Err(self.poison("recycling", &error)),
+        }
+    }
+
+    fn check_alive(&self) -> Result<(), WalError> {
+        match self.poison.get() {
+            Some(cause) => Err(WalError::Poisoned(cause.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn poison(&self, operation: &'static str, error: &io::Error) -> WalError {
+        let cause = self.poison.get_or_init(|| PoisonCause::new(operation, error));
+        tracing::error!(operation, %error, "the journal stopped and must be opened again");
+        WalError::Poisoned(cause.clone())
+    }
+
+    /// An error while a checkpoint is written: a full disk harms nothing, all else is poison.
+    fn dump_error(&mut self, error: io::Error) -> WalError {
+        if !is_full(&error) {
+            return self.poison("checkpoint write", &error);
+        }
+        self.low = true;
+        let available = self.log.disk.available_bytes().unwrap_or(0);
+        WalError::Space { needed: self.log.options.ballast_bytes, available }
+    }
+
+    /// Reads the view; damage is cured by a rebuild, once.
+    fn read_view<T>(
+        &self,
+        read: impl Fn(&View) -> Result<T, StoreError>,
+    ) -> Result<T, WalError> {
+        self.check_alive()?;
+        let result = read(&self.view.borrow());
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.cure(&mut self.view.borrow_mut(), error)?;
+                read(&self.view.borrow()).map_err(WalError::View)
+            }
+        }
+    }
+
+    /// Rebuilds a damaged view; other errors are passed on.
+    fn cure(&self, view: &mut View, error: StoreError) -> Result<(), WalError> {
+        match error {
+            StoreError::Corrupt { detail } => {
+                tracing::warn!(detail, "the view is damaged and is rebuilt from the log");
+                run::rebuild_view(&self.log, view, &self.base, self.synced)
+            }
+            error => Err(WalError::View(error)),
+        }
+    }
+
+    /// Applies what waits. Only damage that a rebuild does not cure, or a backlog without end,
+    /// stops the engine.
+    fn apply_view(&mut self) -> Result<(), WalError> {
+        let mut view = self.view.borrow_mut();
+        if let Err(error) = view.apply() {
+            match error {
+                StoreError::Corrupt { .. } => self.cure(&mut view, error)?,
+                // Kept in memory and tried again at the next commit.
+                _ => view.full = true,
+            }
+        }
+        if view.is_overdue() {
+            let error = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(self.poison("applying to the view", &error));
+        }
+        Ok(())
+    }
+
+    fn read_row(
+        &self,
+        over: Option<&Overlay<Vec<u8>>>,
+        raw: &[u8],
+    ) -> Result<Option<PayloadRow>, WalError> {
+        self.read_view(|view| match view.get(over, raw)? {
+            Some(bytes) => PayloadRow::decode(&bytes).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    fn payload_of(&self, key: &[u8], row: &PayloadRow) -> Result<Vec<u8>, WalError> {
+        let len = row.len as usize;
+        if let Some(bytes) = self.log.staged_bytes_of(row.file, row.offset, len) {
+            return Ok(bytes.to_vec());
+        }
+        let damaged = || WalError::PayloadDamaged { key: key.to_vec(), lsn: Lsn(row.lsn) };
+        let file = self.log.files.get(&row.file).ok_or_else(damaged)?;
+        let file = self.log.reader(file.slot).map_err(|_| damaged())?;
+        let mut bytes = vec![0; len];
+        let read = file.read_at(row.offset, &mut bytes).map_err(|_| damaged())?;
+        let sound = read == len && record::crc_from(0, &bytes) == row.crc;
+        if sound { Ok(bytes) } else { Err(damaged()) }
+    }
+
+    /// The payloads that a transaction replaces or deletes.
+    fn freed_by(&self, txn: &Txn) -> Result<Vec<(Vec<u8>, PayloadRow)>, WalError> {
+        let mut frees = Vec::new();
+        for key in txn.payloads.keys() {
+            if let Some(row) = self.read_row(Some(&self.staged), &raw_key(PAYLOAD, key))? {
+                frees.push((key.clone(), row));
+            }
+        }
+        Ok(frees)
+    }
+
+    /// An upper bound of the group's size, checked against the limits.
+    fn padded_bytes_bound(
+        &self,
+        txn: &Txn,
+        frees: &[(Vec<u8>, PayloadRow)],
+    ) -> Result<u64, WalError> {
+        let records = txn.values.len() + txn.payloads.len() + frees.len();
+        let keys: usize = frees.iter().map(|(key, _)| key.len()).sum();
+        let per_record = RECORD_FRAME_BYTES as u64 + BODY_SLACK_BYTES;
+        let content = GROUP_HEADER_BYTES as u64
+            + txn.bytes()
+            + keys as u64
+            + records as u64 * per_record;
+        let bytes = pad(content);
+        let max = self.log.options.txn_bytes_max();
+        if bytes > max {
+            return Err(WalError::TooLarge { what: "a transaction", bytes, max });
+        }
+        let (staged, max) = (self.log.staged_bytes(), self.log.options.batch_bytes_max());
+        if staged + bytes > max {
+            return Err(WalError::BatchFull { staged, max });
+        }
+        Ok(bytes)
+    }
+
+    /// Encodes a transaction into the current part and lays it over the view.
+    fn encode(&mut self, txn: Txn, frees: &[(Vec<u8>, PayloadRow)], lsn: Lsn) {
+        let mut records = Vec::with_capacity(txn.values.len() + txn.payloads.len() + frees.len());
+        for (key, value) in &txn.values {
+            records.push(match value {
+                Some(value) => Record::Put { key, value },
+                None => Record::Delete { key },
+            });
+        }
+        for (key, row) in frees {
+            let (ordinal, len) = (row.ordinal, row.len);
+            records.push(Record::FreePayload { key, ordinal, len });
+            self.staged_live.push(LiveChange::Free { ordinal, len });
+        }
+        let mut payloads = Vec::new();
+        let mut rows = Vec::new();
+        for (key, bytes) in &txn.payloads {
+            let Some(bytes) = bytes else {
+                rows.push((raw_key(PAYLOAD, key), None));
+                continue;
+            };
+            let (len, crc) = (bytes.len() as u32, record::crc_from(0, bytes));
+            let ordinal = self.next_ordinal;
+            self.next_ordinal += 1;
+            records.push(Record::PayloadDescriptor { key, len, crc, ordinal });
+            payloads.push(bytes.as_slice());
+            let row = PayloadRow { file: 0, offset: 0, len, crc, ordinal, lsn: lsn.0 };
+            rows.push((raw_key(PAYLOAD, key), Some(row)));
+        }
+        let draft = GroupDraft { lsn, synced_through: self.synced, records: &records };
+        let (number, mut offset) = self.log.append(&draft, &payloads);
+        for (raw, row) in rows {
+            let encoded = row.map(|row| {
+                let row = PayloadRow { file: number, offset, ..row };
+                offset += u64::from(row.len);
+                let (ordinal, len) = (row.ordinal, row.len);
+                self.staged_live.push(LiveChange::Add { number, ordinal, len });
+                row.encode()
+            });
+            self.staged.insert(raw, encoded);
+        }
+        for (key, value) in txn.values {
+            self.staged.insert(raw_key(VALUE, &key), value);
+        }
+    }
+
+    /// Writes values and file table, not yet synced.
+    fn dump(
+        &mut self,
+        file: &dyn crate::disk::DiskFile,
+        id: record::LifeId,
+    ) -> Result<CheckpointHead, DumpError> {
+        let mut writer = checkpoint::Writer::new(file, &id);
+        let mut from = vec![VALUE];
+        loop {
+            let page = self.read_view(|view| view.scan(None, &[VALUE], &from, DUMP_PAGE));
+            let page = page.map_err(|error| match error {
+                WalError::View(error) => DumpError::View(error),
+                other => DumpError::View(StoreError::Corrupt { detail: other.to_string() }),
+            })?;
+            for (raw, value) in &page {
+                writer.value(raw.get(1..).unwrap_or_default(), value).map_err(DumpError::Io)?;
+            }
+            let Some((last, _)) = page.into_iter().next_back() else { break };
+            from = last;
+            from.push(0);
+        }
+        for file in self.log.files.values() {
+            for row in file_rows(file) {
+                writer.file_row(row).map_err(DumpError::Io)?;
+            }
+        }
+        let head = CheckpointHead {
+            id,
+            lsn: self.synced,
+            next_ordinal: self.next_ordinal,
+            next_number: self.log.next_number,
+            incarnation: self.log.incarnation,
+            body_bytes: 0,
+        };
+        self.log.written += writer.finish(head).map_err(DumpError::Io)?;
+        Ok(head)
+    }
+}
+
+enum DumpError {
+    Io(io::Error),
+    View(StoreError),
+}
+
+/// One row for each range of live payloads, or one empty row.
+fn file_rows(file: &crate::log_file::LogFile) -> Vec<FileRow> {
+    let row = |(live_start, live_end)| FileRow {
+        number: file.identity.number,
+        life: file.identity.life,
+        incarnation: file.identity.incarnation,
+        kind: FileRow::kind_code(file.identity.kind),
+        first_lsn: file.first_lsn.0,
+        last_lsn: file.last_lsn.0,
+        live_bytes: file.live_bytes,
+        live_start,
+        live_end,
+    };
+    let pairs = file.live.pairs();
+    if pairs.is_empty() { vec![row((0, 0))] } else { pairs.into_iter().map(row).collect() }
+}
+
+fn strip_pair((mut raw, value): KeyValue) -> KeyValue {
+    if !raw.is_empty() {
+        raw.remove(0);
+    }
+    (raw, value)
+}
+
+fn check_limits(txn: &Txn) -> Result<(), WalError> {
+    let too_large = |what, bytes: usize, max: usize| {
+        Err(WalError::TooLarge { what, bytes: bytes as u64, max: max as u64 })
+    };
+    let records = txn.values.len() + 2 * txn.payloads.len();
+    if records > TXN_RECORDS_MAX {
+        return too_large("the number of records", records, TXN_RECORDS_MAX);
+    }
+    let keys = txn.values.keys().chain(txn.payloads.keys());
+    if let Some(key) = keys.into_iter().find(|key| key.len() > KEY_BYTES_MAX) {
+        return too_large("a key", key.len(), KEY_BYTES_MAX);
+    }
+    let long = txn.values.values().flatten().find(|value| value.len() > VALUE_BYTES_MAX);
+    if let Some(value) = long {
+        return too_large("a value", value.len(), VALUE_BYTES_MAX);
+    }
+    Ok(())
 }

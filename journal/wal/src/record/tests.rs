@@ -1,0 +1,1 @@
+//! The bytes on disk, judged by golden hex and by damage.

@@ -1,0 +1,665 @@
+//! The procedure of a start: gather the facts, ask the tables, copy the tail, seal it, and only
+//! then believe it.
+//!
+//! It may be cut off anywhere and run again: everything it writes before its seal is reclaimed by
+//! the next start, and everything after it is derived from the seal.
+
+use std::io;
+
+use super::walk::{Base, Walk, walk};
+use super::{
+    BaseAction, CheckpointFact, DamagedPayload, RecoveryReport, ViewAction, ViewFact, ViewOutcome,
+    decide_base, decide_view,
+};
+use crate::checkpoint::{self, CheckpointHead, CheckpointSlot, Read};
+use crate::disk::{Disk, DiskFile, OpenMode, is_full};
+use crate::log::{COPY_EXTRA_SECTORS, Log};
+use crate::log_file::{
+    self, FileScan, FreeFile, GroupAt, HeaderState, Identified, LOG_DIR, LogFile, identify,
+    read_group, read_zeroed, scan, slot_of, slot_path,
+};
+use crate::options::SECTOR_BYTES;
+use crate::ranges::Ranges;
+use crate::record::{
+    FileHeader, FileKind, FileRow, GROUP_HEADER_BYTES, GroupDraft, Identity, Record, Seal,
+    chain_start, encode_group,
+};
+use crate::store::{StoreError, StoreOp};
+use crate::view::{PAYLOAD, PayloadRow, VALUE, View, raw_key};
+use crate::{Corruption, Lsn, WalError, crash_point};
+
+/// The checkpoint that is built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BaseState {
+    /// Its file; `None` is the beginning of the log.
+    pub(crate) slot: Option<CheckpointSlot>,
+    pub(crate) lsn: Lsn,
+}
+
+/// What a start hands to the engine.
+pub(crate) struct Recovered {
+    pub(crate) log: Log,
+    pub(crate) view: View,
+    pub(crate) next_ordinal: u64,
+    pub(crate) base: BaseState,
+}
+
+/// A file of the directory that says who it is.
+struct Known {
+    slot: u64,
+    filled: u64,
+    identity: Identity,
+    header: HeaderState,
+    first_lsn: Lsn,
+}
+
+/// One sound checkpoint.
+struct Found {
+    slot: CheckpointSlot,
+    head: CheckpointHead,
+    files: Vec<FileRow>,
+}
+
+/// The base as chosen, with its file table.
+struct Chosen {
+    state: BaseState,
+    head: Option<CheckpointHead>,
+    files: Vec<FileRow>,
+}
+
+/// Runs a start. The lock is held.
+pub(crate) fn recover(mut log: Log, mut view: View) -> Result<(Recovered, RecoveryReport), WalError> {
+    log.disk.create_dir(LOG_DIR).map_err(|error| WalError::io("the log directory", error))?;
+    log.disk.sync_dir("").map_err(|error| WalError::io("the state directory", error))?;
+    let view_state = open_view(&mut view)?;
+    let known = inventory(&mut log)?;
+    let from_start = known.iter().any(|file| file.first_lsn == Lsn(1));
+    let (chosen, checkpoints) = choose_base(&*log.disk, from_start, known.is_empty())?;
+    log.next_number = log.next_number.max(chosen.head.map_or(1, |head| head.next_number));
+    let scanned = scan_files(&log, &known, &chosen)?;
+    let base = Base {
+        lsn: chosen.state.lsn,
+        incarnation: chosen.head.map_or(0, |head| head.incarnation),
+        proof: checkpoints
+            .iter()
+            .map(|found| found.head.lsn)
+            .chain(view_state.as_ref().ok().copied())
+            .fold(chosen.state.lsn, Lsn::max),
+        finished: checkpoints.iter().map(|found| found.head.incarnation).max().unwrap_or(0),
+    };
+    let slots: Vec<u64> = scanned.iter().map(|(slot, _)| *slot).collect();
+    let scans: Vec<FileScan> = scanned.into_iter().map(|(_, scan)| scan).collect();
+    let mut sources = Sources { log: &log, slots: &slots, scans: &scans };
+    let found = walk(&scans, base, &mut |index, group| sources.damaged(index, group))
+        .map_err(WalError::Corrupt)?;
+    let newest = known.iter().map(|file| file.identity.incarnation);
+    let newest = newest.chain([base.finished]).max().unwrap_or(0);
+    log.incarnation = newest + 1;
+
+    let kept = keep_files(&known, &chosen);
+    let lost: u64 = lost_payloads(&known, &chosen);
+    collect_free(&mut log, &known, &kept, &found, &slots);
+    let mut report = RecoveryReport {
+        incarnation: log.incarnation,
+        fresh: known.is_empty() && checkpoints.is_empty(),
+        base_lsn: chosen.state.lsn,
+        torn_tail: found.torn,
+        reclaimed_copies: found.reclaimed.len() as u64,
+        headless_files: found.headless,
+        lost_payloads: lost,
+        ..RecoveryReport::default()
+    };
+    let copied = copy_tail(&mut log, &slots, &scans, &found, chosen.state.lsn)?;
+    report.groups_copied = found.groups.len() as u64;
+    report.bytes_copied = copied.bytes;
+    report.last_lsn = copied.file.last_lsn;
+    let damaged = found.damaged.into_iter();
+    report.damaged_payloads =
+        damaged.map(|(lsn, key)| DamagedPayload { key, lsn }).collect();
+
+    // From here on the copy is the truth. What it replaces is free.
+    log.tail_bytes = copied.bytes;
+    log.files = kept.into_iter().map(|file| (file.identity.number, file)).collect();
+    log.files.insert(copied.file.identity.number, copied.file);
+    release_sources(&mut log, &known);
+    let next_ordinal = replay_live(&mut log, &chosen)?;
+    report.view = settle_view(&log, &mut view, view_state, &chosen.state, report.last_lsn)?;
+    // CRASH(wal.recover.after_view): log sealed, view applied; the next start does the same again.
+    crash_point!("wal.recover.after_view");
+    Ok((Recovered { log, view, next_ordinal, base: chosen.state }, report))
+}
+
+/// Opens the view; gives its applied LSN (zero if it is empty) or that it is damaged.
+fn open_view(view: &mut View) -> Result<Result<Lsn, StoreError>, WalError> {
+    match view.store.open().and_then(|()| view.store.applied_lsn()) {
+        Ok(applied) => Ok(Ok(applied.unwrap_or(Lsn::ZERO))),
+        Err(error @ StoreError::Corrupt { .. }) => Ok(Err(error)),
+        // A full disk can keep a view from opening; its rebuild is tried then, too.
+        Err(error @ StoreError::Full) => Ok(Err(error)),
+        Err(error) => Err(WalError::View(error)),
+    }
+}
+
+/// Reads who every log file is. Blank ones are free at once.
+fn inventory(log: &mut Log) -> Result<Vec<Known>, WalError> {
+    let failed = |error| WalError::io("the log files", error);
+    let mut slots: Vec<u64> = log
+        .disk
+        .list(LOG_DIR)
+        .map_err(failed)?
+        .iter()
+        .filter_map(|name| slot_of(name))
+        .collect();
+    slots.sort_unstable();
+    let mut known = Vec::new();
+    for slot in slots {
+        log.next_slot = log.next_slot.max(slot + 1);
+        let file = log.disk.open(&slot_path(slot), OpenMode::Existing).map_err(failed)?;
+        let filled = file.len().map_err(failed)?;
+        match identify(&*file).map_err(failed)? {
+            Identified::Blank => log.free.push(FreeFile { slot, filled }),
+            Identified::Foreign(found) => {
+                return Err(WalError::Corrupt(Corruption::Version { found }));
+            }
+            Identified::Known { identity, header, first_lsn } => {
+                log.next_number = log.next_number.max(identity.number + 1);
+                known.push(Known { slot, filled, identity, header, first_lsn });
+            }
+        }
+    }
+    Ok(known)
+}
+
+fn choose_base(
+    disk: &dyn Disk,
+    from_start: bool,
+    empty: bool,
+) -> Result<(Chosen, Vec<Found>), WalError> {
+    let mut facts = Vec::new();
+    let mut sound = Vec::new();
+    for slot in [CheckpointSlot::A, CheckpointSlot::B] {
+        let read = checkpoint::read(disk, slot, &mut |_, _| {})
+            .map_err(|error| WalError::io("the checkpoints", error))?;
+        facts.push(match read {
+            Read::Absent => CheckpointFact::Absent,
+            Read::Bad => CheckpointFact::Bad,
+            Read::Foreign(found) => {
+                return Err(WalError::Corrupt(Corruption::Version { found }));
+            }
+            Read::Sound { head, confirmed, files } => {
+                sound.push(Found { slot, head, files });
+                if confirmed { CheckpointFact::Confirmed } else { CheckpointFact::Unconfirmed }
+            }
+        });
+    }
+    let log = if from_start { CheckpointFact::LogFromStart } else { CheckpointFact::LogLater };
+    let (a, b) = match facts.as_slice() {
+        [a, b] => (*a, *b),
+        _ => panic!("there are two checkpoint files"),
+    };
+    let wanted = match decide_base(a, b, log) {
+        BaseAction::A => Some(CheckpointSlot::A),
+        BaseAction::B => Some(CheckpointSlot::B),
+        BaseAction::Newer => {
+            sound.iter().max_by_key(|found| found.head.lsn).map(|found| found.slot)
+        }
+        BaseAction::Beginning => None,
+        BaseAction::None => {
+            // Nothing at all is a first start; anything else lost its beginning.
+            let first = (a, b) == (CheckpointFact::Absent, CheckpointFact::Absent) && empty;
+            if !first {
+                return Err(WalError::Corrupt(Corruption::NoBase));
+            }
+            None
+        }
+    };
+    let chosen = match sound.iter().find(|found| Some(found.slot) == wanted) {
+        Some(found) => Chosen {
+            state: BaseState { slot: Some(found.slot), lsn: found.head.lsn },
+            head: Some(found.head),
+            files: found.files.clone(),
+        },
+        None => Chosen {
+            state: BaseState { slot: None, lsn: Lsn::ZERO },
+            head: None,
+            files: Vec::new(),
+        },
+    };
+    Ok((chosen, sound))
+}
+
+/// Scans the files that can hold something above the base.
+fn scan_files(
+    log: &Log,
+    known: &[Known],
+    chosen: &Chosen,
+) -> Result<Vec<(u64, FileScan)>, WalError> {
+    let mut scans = Vec::new();
+    for file in known {
+        let row = chosen.files.iter().find(|row| row.number == file.identity.number);
+        // A file that the base knows and that ends below it holds nothing newer.
+        if row.is_some_and(|row| Lsn(row.last_lsn) < chosen.state.lsn) {
+            continue;
+        }
+        let failed = |error| WalError::io("the log files", error);
+        let reader = log.disk.open(&slot_path(file.slot), OpenMode::Existing).map_err(failed)?;
+        let scan = scan(&*reader, file.identity, file.header, file.first_lsn).map_err(failed)?;
+        scans.push((file.slot, scan));
+    }
+    Ok(scans)
+}
+
+struct Sources<'a> {
+    log: &'a Log,
+    slots: &'a [u64],
+    scans: &'a [FileScan],
+}
+
+impl Sources<'_> {
+    fn damaged(&mut self, index: usize, group: &GroupAt) -> Vec<Vec<u8>> {
+        let (Some(slot), Some(scan)) = (self.slots.get(index), self.scans.get(index)) else {
+            panic!("a scan that was never made was asked for");
+        };
+        let read = || -> io::Result<Vec<Vec<u8>>> {
+            let file = self.log.disk.open(&slot_path(*slot), OpenMode::Existing)?;
+            let Some(meta) = read_group(&*file, &scan.identity, group.offset)? else {
+                return Ok(vec![Vec::new()]);
+            };
+            let Ok((records, _)) = meta.records() else { return Ok(vec![Vec::new()]) };
+            let keys = log_file::damaged_payloads(&*file, group.offset, &meta.header, &records);
+            Ok(keys.into_iter().map(<[u8]>::to_vec).collect())
+        };
+        // A group that was read a moment ago and now is not costs its payloads like any damage.
+        read().unwrap_or_else(|_| vec![Vec::new()])
+    }
+}
+
+/// The files below the base that still matter: those of its table that are still there. What
+/// they hold above the base is the copy's from now on.
+fn keep_files(known: &[Known], chosen: &Chosen) -> Vec<LogFile> {
+    let mut kept: Vec<LogFile> = Vec::new();
+    for row in &chosen.files {
+        let same = known.iter().find(|file| Some(file.identity) == row.identity());
+        let Some(file) = same else { continue };
+        let entry = match kept.iter_mut().find(|kept| kept.identity == file.identity) {
+            Some(entry) => entry,
+            None => {
+                kept.push(LogFile {
+                    slot: file.slot,
+                    identity: file.identity,
+                    first_lsn: Lsn(row.first_lsn),
+                    last_lsn: Lsn(row.last_lsn).min(chosen.state.lsn),
+                    live: Ranges::new(),
+                    live_bytes: row.live_bytes,
+                    filled: file.filled,
+                });
+                match kept.last_mut() {
+                    Some(entry) => entry,
+                    None => continue,
+                }
+            }
+        };
+        for ordinal in row.live_start..row.live_end {
+            entry.live.insert(ordinal);
+        }
+    }
+    kept
+}
+
+fn lost_payloads(known: &[Known], chosen: &Chosen) -> u64 {
+    let gone = |row: &&FileRow| !known.iter().any(|file| Some(file.identity) == row.identity());
+    chosen.files.iter().filter(gone).map(|row| row.live_end - row.live_start).sum()
+}
+
+/// Files that may be overwritten by the copy: neither kept nor read by the walk. Unfinished
+/// copies of earlier starts come first of all.
+fn collect_free(log: &mut Log, known: &[Known], kept: &[LogFile], found: &Walk, slots: &[u64]) {
+    let used: Vec<u64> =
+        found.groups.iter().filter_map(|taken| slots.get(taken.scan).copied()).collect();
+    for file in known {
+        let needed = kept.iter().any(|kept| kept.slot == file.slot) || used.contains(&file.slot);
+        if !needed {
+            log.free.push(FreeFile { slot: file.slot, filled: file.filled });
+        }
+    }
+}
+
+struct Copied {
+    file: LogFile,
+    bytes: u64,
+}
+
+/// Copies the tail into a fresh file, syncs it, seals it, and syncs it again.
+fn copy_tail(
+    log: &mut Log,
+    slots: &[u64],
+    scans: &[FileScan],
+    found: &Walk,
+    base: Lsn,
+) -> Result<Copied, WalError> {
+    let tail: u64 = found.groups.iter().map(|taken| taken.group.header.padded_bytes()).sum();
+    let room = tail + COPY_EXTRA_SECTORS * SECTOR_BYTES;
+    let target = match log.take_for_copy(room) {
+        Ok(target) => target,
+        Err(error) if is_full(&error) => {
+            let available = log.disk.available_bytes().unwrap_or(0);
+            return Err(WalError::Space { needed: room, available });
+        }
+        Err(error) => return Err(WalError::io("the file for the copied tail", error)),
+    };
+    let failed = |error| WalError::io("the copy of the tail", error);
+    let identity = Identity {
+        kind: FileKind::Copy,
+        life: log.random_id(),
+        number: log.next_number,
+        incarnation: log.incarnation,
+    };
+    log.next_number += 1;
+    let file = log.disk.open(&slot_path(target.slot), OpenMode::Existing).map_err(failed)?;
+    let header = FileHeader { identity, first_lsn: base.next() };
+    file.write_at(0, &header.encode()).map_err(failed)?;
+    // CRASH(wal.recover.after_header): a copy without a seal; the next start reclaims it.
+    crash_point!("wal.recover.after_header");
+    let mut at = SECTOR_BYTES;
+    let mut chain = chain_start(&identity.life);
+    for taken in &found.groups {
+        let (Some(slot), Some(scan)) = (slots.get(taken.scan), scans.get(taken.scan)) else {
+            panic!("a scan that was never made was asked for");
+        };
+        let source = log.disk.open(&slot_path(*slot), OpenMode::Existing).map_err(failed)?;
+        let mut buffer = Vec::new();
+        chain = copy_group(&*source, scan, &taken.group, &identity, chain, &mut buffer)
+            .map_err(failed)?;
+        file.write_at(at, &buffer).map_err(failed)?;
+        at += buffer.len() as u64;
+    }
+    // CRASH(wal.recover.before_sync): as after the header.
+    crash_point!("wal.recover.before_sync");
+    file.sync_data().map_err(failed)?;
+    // The header's sync above and this one make the seal's statement true before it is made.
+    log.disk.sync_dir(LOG_DIR).map_err(failed)?;
+    let last = found.groups.last().and_then(|taken| scans.get(taken.scan));
+    let lsn = found.last_lsn.next();
+    let seal = Record::Seal(Seal {
+        source_number: last.map_or(0, |scan| scan.identity.number),
+        source_life: last.map_or([0; 16], |scan| scan.identity.life),
+        last_lsn: found.last_lsn.0,
+        incarnation: identity.incarnation,
+    });
+    let draft = GroupDraft { lsn, synced_through: found.last_lsn, records: &[seal] };
+    let mut buffer = Vec::new();
+    encode_group(&draft, &identity, chain, &mut buffer);
+    buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
+    // CRASH(wal.recover.before_seal): the copy is whole, durable and without its seal.
+    crash_point!("wal.recover.before_seal");
+    file.write_at(at, &buffer).map_err(failed)?;
+    // ORDER: the seal's sync, then the first Durable of this start.
+    file.sync_data().map_err(failed)?;
+    // CRASH(wal.recover.after_seal): the copy is the truth; its sources count only below it.
+    crash_point!("wal.recover.after_seal");
+    let bytes = at + buffer.len() as u64 - SECTOR_BYTES;
+    log.written += bytes + SECTOR_BYTES;
+    log.syncs += 3;
+    let file = LogFile {
+        slot: target.slot,
+        identity,
+        first_lsn: base.next(),
+        last_lsn: lsn,
+        live: Ranges::new(),
+        live_bytes: 0,
+        filled: target.filled,
+    };
+    Ok(Copied { file, bytes })
+}
+
+/// Encodes one group again for its new place. Payload bytes are taken as they are: a damaged one
+/// stays damaged, and its descriptor goes on saying so.
+fn copy_group(
+    source: &dyn DiskFile,
+    scan: &FileScan,
+    group: &GroupAt,
+    identity: &Identity,
+    chain: u32,
+    out: &mut Vec<u8>,
+) -> io::Result<u32> {
+    let gone = || io::Error::from(io::ErrorKind::InvalidData);
+    let meta = read_group(source, &scan.identity, group.offset)?.ok_or_else(gone)?;
+    let (records, _) = meta.records().map_err(|_| gone())?;
+    let draft = GroupDraft {
+        lsn: meta.header.lsn,
+        synced_through: meta.header.synced_through,
+        records: &records,
+    };
+    let (_, chain) = encode_group(&draft, identity, chain, out);
+    let start = group.offset + GROUP_HEADER_BYTES as u64 + u64::from(meta.header.meta_bytes);
+    let len = meta.header.payload_bytes as usize;
+    // An unreadable payload is copied as zeros: its checksum keeps telling the truth.
+    out.extend(read_zeroed(source, start, len).unwrap_or_else(|_| vec![0; len]));
+    out.resize(out.len().next_multiple_of(SECTOR_BYTES as usize), 0);
+    Ok(chain)
+}
+
+/// After the seal the sources that hold nothing below the base are free as well.
+fn release_sources(log: &mut Log, known: &[Known]) {
+    for file in known {
+        let held = log.files.values().any(|kept| kept.slot == file.slot);
+        let free = log.free.iter().any(|free| free.slot == file.slot);
+        if !held && !free {
+            log.free.push(FreeFile { slot: file.slot, filled: file.filled });
+        }
+    }
+}
+
+/// Applies the tail's payload records to the live sets; gives the next ordinal.
+fn replay_live(log: &mut Log, chosen: &Chosen) -> Result<u64, WalError> {
+    let mut next = chosen.head.map_or(0, |head| head.next_ordinal);
+    let mut changes = Vec::new();
+    each_group(log, chosen.state.lsn, Lsn(u64::MAX), &mut |at| {
+        for record in at.records {
+            match record {
+                Record::PayloadDescriptor { len, ordinal, .. } => {
+                    changes.push((Some(at.number), *ordinal, *len));
+                    next = next.max(ordinal + 1);
+                }
+                Record::FreePayload { ordinal, len, .. } => changes.push((None, *ordinal, *len)),
+                _ => {}
+            }
+        }
+        Ok(())
+    })?;
+    for (number, ordinal, len) in changes {
+        match number {
+            Some(number) => log.add_live(number, ordinal, len),
+            None => log.free_live(ordinal, len),
+        }
+    }
+    Ok(next)
+}
+
+/// One group as a replay sees it.
+struct Replayed<'a> {
+    number: u64,
+    lsn: Lsn,
+    records: &'a [Record<'a>],
+    payload_at: u64,
+}
+
+/// Calls `visit` for every group above `from` and through `to`, in order. They are all known to
+/// be sound: a group that cannot be read here is lost.
+fn each_group(
+    log: &Log,
+    from: Lsn,
+    to: Lsn,
+    visit: &mut dyn FnMut(&Replayed<'_>) -> Result<(), StoreError>,
+) -> Result<(), WalError> {
+    for file in log.files.values().filter(|file| file.last_lsn > from) {
+        let last = file.last_lsn.min(to);
+        visit_file(log, file, from, last, visit)?;
+    }
+    Ok(())
+}
+
+fn visit_file(
+    log: &Log,
+    file: &LogFile,
+    from: Lsn,
+    last: Lsn,
+    visit: &mut dyn FnMut(&Replayed<'_>) -> Result<(), StoreError>,
+) -> Result<(), WalError> {
+    let failed = |error| WalError::io("the log files", error);
+    let reader = log.reader(file.slot).map_err(failed)?;
+    let mut offset = SECTOR_BYTES;
+    let mut lsn = file.first_lsn;
+    while lsn <= last {
+        let lost = || WalError::Corrupt(Corruption::LostGroup { lsn, proven: last });
+        let group = read_group(&*reader, &file.identity, offset).map_err(failed)?;
+        let group = group.ok_or_else(lost)?;
+        let (records, _) = group.records().map_err(|_| lost())?;
+        if group.header.lsn != lsn {
+            return Err(lost());
+        }
+        if lsn > from {
+            let payload_at =
+                offset + GROUP_HEADER_BYTES as u64 + u64::from(group.header.meta_bytes);
+            let number = file.identity.number;
+            let replayed = Replayed { number, lsn, records: &records, payload_at };
+            visit(&replayed).map_err(WalError::View)?;
+        }
+        offset += group.header.padded_bytes();
+        lsn = lsn.next();
+    }
+    Ok(())
+}
+
+fn settle_view(
+    log: &Log,
+    view: &mut View,
+    state: Result<Lsn, StoreError>,
+    base: &BaseState,
+    last: Lsn,
+) -> Result<ViewOutcome, WalError> {
+    let fact = if state.is_ok() { ViewFact::Opens } else { ViewFact::Corrupt };
+    let applied = state.unwrap_or(Lsn::ZERO);
+    let relation = if applied < base.lsn {
+        ViewFact::Behind
+    } else if applied <= last {
+        ViewFact::Within
+    } else {
+        ViewFact::Beyond
+    };
+    match decide_view(fact, relation) {
+        ViewAction::Keep => match replay_view(log, view, base.lsn, last) {
+            Ok(()) => Ok(ViewOutcome::Kept),
+            Err(WalError::View(StoreError::Corrupt { .. })) => {
+                rebuild_view(log, view, base, last)?;
+                Ok(ViewOutcome::Rebuilt)
+            }
+            Err(error) => Err(error),
+        },
+        ViewAction::Rebuild => {
+            rebuild_view(log, view, base, last)?;
+            Ok(ViewOutcome::Rebuilt)
+        }
+    }
+}
+
+/// Makes the view anew: the checkpoint's values, the rows of live payloads found by scanning
+/// their files, then the log since the checkpoint.
+pub(crate) fn rebuild_view(
+    log: &Log,
+    view: &mut View,
+    base: &BaseState,
+    synced: Lsn,
+) -> Result<(), WalError> {
+    let refused = WalError::View;
+    view.forget_waiting();
+    match view.store.wipe() {
+        Ok(()) => {}
+        Err(error) => return Err(refused(error)),
+    }
+    if let Some(slot) = base.slot {
+        let values = checkpoint::values(&*log.disk, slot)
+            .map_err(|error| WalError::io("the checkpoints", error))?;
+        let Some(values) = values else {
+            // It was sound at the start and rotted since: a new start falls back to the other.
+            return Err(WalError::Corrupt(Corruption::NoBase));
+        };
+        let puts =
+            values.into_iter().map(|(key, value)| StoreOp::Put(raw_key(VALUE, &key), value));
+        into_view(view, puts.collect(), base.lsn)?;
+    }
+    for file in log.files.values().filter(|file| !file.live.is_empty()) {
+        let mut rows = Vec::new();
+        let through = file.last_lsn.min(base.lsn);
+        visit_file(log, file, Lsn::ZERO, through, &mut |at| {
+            rows.extend(payload_rows(at).filter_map(|(key, row)| {
+                let live = file.live.contains(row.ordinal);
+                live.then(|| StoreOp::Put(raw_key(PAYLOAD, key), row.encode()))
+            }));
+            Ok(())
+        })?;
+        into_view(view, rows, base.lsn)?;
+    }
+    replay_view(log, view, base.lsn, synced)
+}
+
+/// Hands changes to the store; what a full disk refuses waits in memory.
+fn into_view(view: &mut View, ops: Vec<StoreOp>, applied: Lsn) -> Result<(), WalError> {
+    match view.apply_all(ops.iter().cloned(), applied) {
+        Ok(()) => Ok(()),
+        Err(StoreError::Full) => {
+            let waiting = ops.into_iter().map(|op| match op {
+                StoreOp::Put(key, value) => (key, Some(value)),
+                StoreOp::Delete(key) => (key, None),
+            });
+            view.full = true;
+            view.enqueue(waiting.collect(), applied);
+            Ok(())
+        }
+        Err(error) => Err(WalError::View(error)),
+    }
+}
+
+fn payload_rows<'a>(at: &'a Replayed<'a>) -> impl Iterator<Item = (&'a [u8], PayloadRow)> {
+    let mut offset = at.payload_at;
+    at.records.iter().filter_map(move |record| {
+        let Record::PayloadDescriptor { key, len, crc, ordinal } = *record else { return None };
+        let row =
+            PayloadRow { file: at.number, offset, len, crc, ordinal, lsn: at.lsn.0 };
+        offset += u64::from(len);
+        Some((key, row))
+    })
+}
+
+/// Applies the log above `from` to the view again. Each batch is small; a crash in the middle is
+/// cured by the next start, which does it all again.
+fn replay_view(log: &Log, view: &mut View, from: Lsn, to: Lsn) -> Result<(), WalError> {
+    let mut pending: Vec<StoreOp> = Vec::new();
+    let mut last = from;
+    let mut refused = None;
+    each_group(log, from, to, &mut |at| {
+        pending.extend(at.records.iter().filter_map(|record| match record {
+            Record::Put { key, value } => {
+                Some(StoreOp::Put(raw_key(VALUE, key), value.to_vec()))
+            }
+            Record::Delete { key } => Some(StoreOp::Delete(raw_key(VALUE, key))),
+            Record::FreePayload { key, .. } => Some(StoreOp::Delete(raw_key(PAYLOAD, key))),
+            _ => None,
+        }));
+        pending.extend(
+            payload_rows(at).map(|(key, row)| StoreOp::Put(raw_key(PAYLOAD, key), row.encode())),
+        );
+        last = at.lsn;
+        if pending.len() >= REPLAY_OPS && refused.is_none() {
+            refused = into_view(view, std::mem::take(&mut pending), last).err();
+        }
+        Ok(())
+    })?;
+    match refused {
+        Some(error) => Err(error),
+        None => into_view(view, pending, last.max(from)),
+    }
+}
+
+/// Operations that a replay gathers before it hands them over.
+const REPLAY_OPS: usize = 1024;

@@ -1,0 +1,74 @@
+//! Every combination of facts meets exactly one row of its table.
+
+use super::*;
+
+fn matches<F: PartialEq + Copy, A, const N: usize>(table: &[Row<F, A, N>], facts: [F; N]) -> usize {
+    let meets = |row: &&Row<F, A, N>| {
+        row.when.iter().zip(facts).all(|(want, fact)| want.is_none_or(|want| want == fact))
+    };
+    table.iter().filter(meets).count()
+}
+
+fn rows_are_used<F: PartialEq + Copy, A, const N: usize>(table: &[Row<F, A, N>], all: &[[F; N]]) {
+    for facts in all {
+        assert_eq!(matches(table, *facts), 1);
+    }
+    for (index, row) in table.iter().enumerate() {
+        assert_eq!(usize::from(row.number), index + 1);
+        assert!(all.iter().any(|facts| matches(std::slice::from_ref(row), *facts) == 1));
+    }
+}
+
+#[test]
+fn every_group_meets_one_row() {
+    let both = [false, true];
+    let all: Vec<_> = both
+        .iter()
+        .flat_map(|a| both.iter().flat_map(move |b| both.iter().map(move |c| [*a, *b, *c])))
+        .collect();
+    assert_eq!(all.len(), 8);
+    rows_are_used(GROUP_TABLE, &all);
+}
+
+#[test]
+fn every_file_meets_one_row() {
+    let what = [FileFact::Normal, FileFact::Sealed, FileFact::Unsealed];
+    let relation = [FileFact::Above, FileFact::NotAbove];
+    let all: Vec<_> = what.iter().flat_map(|a| relation.iter().map(move |b| [*a, *b])).collect();
+    assert_eq!(all.len(), 6);
+    rows_are_used(FILE_TABLE, &all);
+}
+
+#[test]
+fn every_pair_of_checkpoints_meets_one_row() {
+    use CheckpointFact::*;
+    let states = [Absent, Bad, Unconfirmed, Confirmed];
+    let mut all = Vec::new();
+    for a in states {
+        for b in states {
+            for log in [LogFromStart, LogLater] {
+                all.push([a, b, log]);
+            }
+        }
+    }
+    assert_eq!(all.len(), 32);
+    rows_are_used(BASE_TABLE, &all);
+}
+
+#[test]
+fn every_view_meets_one_row() {
+    let states = [ViewFact::Opens, ViewFact::Corrupt];
+    let applied = [ViewFact::Behind, ViewFact::Within, ViewFact::Beyond];
+    let all: Vec<_> = states.iter().flat_map(|a| applied.iter().map(move |b| [*a, *b])).collect();
+    rows_are_used(VIEW_TABLE, &all);
+}
+
+#[test]
+fn nothing_acknowledged_is_ever_dropped_by_a_table() {
+    for meta in [false, true] {
+        for payload in [false, true] {
+            let action = decide_group(meta, payload, true);
+            assert_ne!(action, GroupAction::EndOfLog);
+        }
+    }
+}

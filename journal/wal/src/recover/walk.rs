@@ -1,0 +1,196 @@
+//! The walk: from the scans of all files to the one list of groups that is the log.
+//!
+//! It is a pure function of what the scans say, but for the check of payloads, which is an
+//! argument. It never looks at a clock, a disk or the view.
+
+use std::collections::BTreeMap;
+
+use super::{FileAction, FileFact, GroupAction, decide_file, decide_group};
+use crate::log_file::{FileScan, GroupAt, HeaderState};
+use crate::{Corruption, Lsn};
+
+/// One group of the log and the scan that it stands in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) scan: usize,
+    pub(super) group: GroupAt,
+}
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub(super) groups: Vec<Taken>,
+    /// Keys of damaged payloads with their LSN.
+    pub(super) damaged: Vec<(Lsn, Vec<u8>)>,
+    pub(super) last_lsn: Lsn,
+    /// The first LSN of a torn tail, if anything was there.
+    pub(super) torn: Option<Lsn>,
+    /// Scans that are unfinished copies.
+    pub(super) reclaimed: Vec<usize>,
+    pub(super) headless: u64,
+}
+
+/// What is known besides the files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Base {
+    /// The tail begins after this.
+    pub(super) lsn: Lsn,
+    /// The incarnation that the base was written in, 0 for none.
+    pub(super) incarnation: u64,
+    /// The highest LSN that checkpoints and view prove to have been synced.
+    pub(super) proof: Lsn,
+    /// The highest incarnation that any checkpoint proves to have been finished.
+    pub(super) finished: u64,
+}
+
+/// Finds the log. `damaged` gives the keys of a group's damaged payloads.
+pub(super) fn walk(
+    scans: &[FileScan],
+    base: Base,
+    damaged: &mut dyn FnMut(usize, &GroupAt) -> Vec<Vec<u8>>,
+) -> Result<Walk, Corruption> {
+    let sealed = scans.iter().filter(|scan| scan.is_sealed_copy());
+    let top = sealed.map(|scan| scan.identity.incarnation).max().unwrap_or(0).max(base.incarnation);
+    if base.finished > top {
+        return Err(Corruption::LostCopy { incarnation: base.finished });
+    }
+    let mut out = Walk { last_lsn: base.lsn, ..Walk::default() };
+    let mut proof = base.proof;
+    let mut sources = Vec::new();
+    for (index, scan) in scans.iter().enumerate() {
+        let what = match (scan.identity.kind, scan.seal) {
+            (crate::record::FileKind::Normal, _) => FileFact::Normal,
+            (crate::record::FileKind::Copy, Some(_)) => FileFact::Sealed,
+            (crate::record::FileKind::Copy, None) => FileFact::Unsealed,
+        };
+        let above = scan.identity.incarnation > top;
+        let relation = if above { FileFact::Above } else { FileFact::NotAbove };
+        match decide_file(what, relation) {
+            FileAction::Source => sources.push(index),
+            FileAction::Reclaim => out.reclaimed.push(index),
+            FileAction::Refuse => {
+                return Err(Corruption::LostCopy { incarnation: scan.identity.incarnation });
+            }
+        }
+        // What any of them says about the past stays true, also of one that is reclaimed.
+        proof = proof.max(scan.proof());
+    }
+    let mut steps = Steps { scans, proof, damaged, out };
+    for (incarnation, cap) in caps(scans, &sources, base) {
+        let files: Vec<usize> = sources
+            .iter()
+            .copied()
+            .filter(|index| scan_of(scans, *index).identity.incarnation == incarnation)
+            .collect();
+        if steps.follow(files, cap)? == Outcome::Ended {
+            break;
+        }
+    }
+    Ok(steps.out)
+}
+
+fn scan_of(scans: &[FileScan], index: usize) -> &FileScan {
+    match scans.get(index) {
+        Some(scan) => scan,
+        None => panic!("a scan that was never made was asked for"),
+    }
+}
+
+/// The incarnations that can own LSNs, ascending, each with the last LSN that it counts for: a
+/// finished copy owns everything from its first LSN on.
+fn caps(scans: &[FileScan], sources: &[usize], base: Base) -> Vec<(u64, Lsn)> {
+    let mut starts: BTreeMap<u64, Lsn> = BTreeMap::new();
+    starts.insert(base.incarnation, base.lsn.next());
+    for scan in sources.iter().map(|index| scan_of(scans, *index)) {
+        if scan.is_sealed_copy() && scan.identity.incarnation > base.incarnation {
+            starts.insert(scan.identity.incarnation, scan.first_lsn);
+        }
+    }
+    let mut cap = Lsn(u64::MAX);
+    let mut out = Vec::new();
+    for (incarnation, start) in starts.into_iter().rev() {
+        if start <= cap {
+            out.push((incarnation, cap));
+            cap = cap.min(start.prev());
+        }
+    }
+    out.reverse();
+    out
+}
+
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Ended,
+    Capped,
+}
+
+struct Steps<'a> {
+    scans: &'a [FileScan],
+    proof: Lsn,
+    damaged: &'a mut dyn FnMut(usize, &GroupAt) -> Vec<Vec<u8>>,
+    out: Walk,
+}
+
+impl Steps<'_> {
+    /// Follows the files of one incarnation from the next LSN up to `cap`.
+    fn follow(&mut self, mut files: Vec<usize>, cap: Lsn) -> Result<Outcome, Corruption> {
+        files.sort_by_key(|index| scan_of(self.scans, *index).identity.number);
+        loop {
+            let expected = self.out.last_lsn.next();
+            if expected > cap {
+                return Ok(Outcome::Capped);
+            }
+            let holds = |index: &&usize| {
+                let scan = scan_of(self.scans, **index);
+                let last = scan.groups.last().map_or(Lsn::ZERO, |group| group.header.lsn);
+                scan.first_lsn <= expected && expected <= last
+            };
+            let Some(&index) = files.iter().rev().find(holds) else {
+                let proven = self.proof >= expected;
+                return self.refuse_or_end(decide_group(false, false, proven), expected);
+            };
+            let scan = scan_of(self.scans, index);
+            if scan.header == HeaderState::Damaged {
+                self.out.headless += 1;
+            }
+            for group in scan.groups.iter().filter(|group| group.header.lsn >= expected) {
+                if group.header.lsn > cap {
+                    return Ok(Outcome::Capped);
+                }
+                if let Some(outcome) = self.take(index, group)? {
+                    return Ok(outcome);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, index: usize, group: &GroupAt) -> Result<Option<Outcome>, Corruption> {
+        let lsn = group.header.lsn;
+        let damaged = (self.damaged)(index, group);
+        let action = decide_group(true, damaged.is_empty(), self.proof >= lsn);
+        match action {
+            GroupAction::Take | GroupAction::TakeDamaged => {
+                self.out.groups.push(Taken { scan: index, group: *group });
+                self.out.damaged.extend(damaged.into_iter().map(|key| (lsn, key)));
+                self.out.last_lsn = lsn;
+                Ok(None)
+            }
+            GroupAction::EndOfLog | GroupAction::Refuse => {
+                self.refuse_or_end(action, lsn).map(Some)
+            }
+        }
+    }
+
+    fn refuse_or_end(&mut self, action: GroupAction, lsn: Lsn) -> Result<Outcome, Corruption> {
+        if action == GroupAction::Refuse {
+            return Err(Corruption::LostGroup { lsn, proven: self.proof });
+        }
+        let left = self.scans.iter().any(|scan| {
+            let strays = scan.strays.iter().map(|header| header.lsn);
+            let groups = scan.groups.iter().map(|group| group.header.lsn);
+            strays.chain(groups).any(|found| found >= lsn)
+        });
+        self.out.torn = left.then_some(lsn);
+        Ok(Outcome::Ended)
+    }
+}
