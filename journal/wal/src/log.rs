@@ -273,7 +273,13 @@ impl Log {
         let staged: u64 = self.parts.iter().map(|part| part.buffer.len() as u64).sum();
         self.ensure_reserve(self.tail_bytes + staged + bytes)?;
         let limit = self.options.log_file_bytes;
-        if self.head.as_ref().is_none_or(|head| head.end + bytes > limit) {
+        let pressed = !self.ballast;
+        let unfit = |head: &WriteHead| {
+            // Once the ballast is gone the current file, which video may pin, grows no more:
+            // epochs go round in small files that come free again.
+            head.end + bytes > if pressed { head.filled.min(limit) } else { limit }
+        };
+        if self.head.as_ref().is_none_or(unfit) {
             self.next_file(SECTOR_BYTES + bytes, next_lsn)?;
         }
         let Some(mut head) = self.head.take() else {
@@ -454,6 +460,8 @@ impl Log {
             .filter(|file| file.last_lsn <= floor && file.live.is_empty())
             .map(|file| file.identity.number)
             .filter(|number| Some(*number) != current)
+            // What is staged into a file keeps it, however little of it is synced.
+            .filter(|number| self.parts.iter().all(|part| part.identity.number != *number))
             .collect();
         for number in idle {
             if let Some(file) = self.files.remove(&number) {

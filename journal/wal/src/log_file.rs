@@ -65,7 +65,6 @@ pub(crate) enum HeaderState {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GroupAt {
     pub(crate) header: GroupHeader,
-    pub(crate) sum: u32,
     pub(crate) offset: u64,
 }
 
@@ -187,7 +186,7 @@ fn search_groups(
 /// A group's meta section, verified: header, checksum of the header, and the section's bytes.
 pub(crate) struct GroupMeta {
     pub(crate) header: GroupHeader,
-    pub(crate) sum: u32,
+    sum: u32,
     meta: Vec<u8>,
 }
 
@@ -248,7 +247,7 @@ pub(crate) fn scan(
         {
             scan.seal = Some(*seal);
         }
-        scan.groups.push(GroupAt { header: group.header, sum: group.sum, offset });
+        scan.groups.push(GroupAt { header: group.header, offset });
         offset += group.header.padded_bytes();
         chain = next;
         expected = expected.next();

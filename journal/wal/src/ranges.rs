@@ -16,6 +16,7 @@ impl Ranges {
         Ranges::default()
     }
 
+    #[cfg(test)]
     /// From pairs (start, end); `None` if they are empty, overlap or are out of order.
     pub(crate) fn from_pairs(pairs: &[(u64, u64)]) -> Option<Self> {
         let mut by_start = BTreeMap::new();
@@ -38,6 +39,7 @@ impl Ranges {
         self.by_start.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.by_start.iter().map(|(start, end)| end - start).sum()
     }

@@ -281,14 +281,7 @@ impl Wal {
         let frees = self.freed_by(&txn)?;
         let bytes = self.padded_bytes_bound(&txn, &frees)?;
         let next = self.next_lsn;
-        match self.log.with_ballast(|log| log.make_room(bytes, next)) {
-            Ok(()) => {}
-            Err(error) if is_full(&error) => {
-                let available = self.log.disk.available_bytes().unwrap_or(0);
-                return Err(WalError::Space { needed: bytes, available });
-            }
-            Err(error) => return Err(self.poison("log preparation", &error)),
-        }
+        self.make_room(bytes, next)?;
         let lsn = self.next_lsn;
         self.next_lsn = lsn.next();
         self.encode(txn, &frees, lsn);
@@ -328,7 +321,7 @@ impl Wal {
         self.apply_view()?;
         // CRASH(wal.commit.after_apply): durable and applied; nobody was told yet.
         crash_point!("wal.commit.after_apply");
-        if rotated || self.log.tail_bytes >= self.log.options.log_file_bytes {
+        if self.checkpoint_is_due(rotated) {
             // The batch is durable whatever happens now: a full disk is remembered in `low`, and
             // poison answers the next call.
             match self.checkpoint() {
@@ -494,6 +487,35 @@ impl Wal {
         let read = file.read_at(row.offset, &mut bytes).map_err(|_| damaged())?;
         let sound = read == len && record::crc_from(0, &bytes) == row.crc;
         if sound { Ok(bytes) } else { Err(damaged()) }
+    }
+
+    /// Makes room for a group: in what is prepared, else from the disk, else from the ballast,
+    /// else by a checkpoint that frees files.
+    fn make_room(&mut self, bytes: u64, next: Lsn) -> Result<(), WalError> {
+        let mut result = self.log.with_ballast(|log| log.make_room(bytes, next));
+        if result.as_ref().is_err_and(is_full) {
+            match self.checkpoint() {
+                Ok(()) | Err(WalError::Space { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            result = self.log.make_room(bytes, next);
+        }
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) if is_full(&error) => {
+                let available = self.log.disk.available_bytes().unwrap_or(0);
+                Err(WalError::Space { needed: bytes, available })
+            }
+            Err(error) => Err(self.poison("log preparation", &error)),
+        }
+    }
+
+    /// Whether the commit that just ended owes a checkpoint.
+    fn checkpoint_is_due(&self, rotated: bool) -> bool {
+        // Without the ballast, files must come free before they are asked for.
+        let pressed =
+            !self.log.ballast && self.log.prepared_bytes() < self.log.options.grow_bytes;
+        rotated || pressed || self.log.tail_bytes >= self.log.options.log_file_bytes
     }
 
     /// The payloads that a transaction replaces or deletes.

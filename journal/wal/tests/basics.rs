@@ -66,7 +66,7 @@ fn a_transaction_reads_its_own_writes_and_rolls_back_on_drop() {
 #[test]
 fn all_staged_transactions_share_one_sync() {
     let disk = SimDisk::new();
-    let (mut wal, _) = open(&disk, 1).unwrap();
+    let (mut wal, _) = open_with(&disk, 1, Options::default()).unwrap();
     put(&mut wal, "warm", "up");
     let before = disk.totals().1;
     let staged: Vec<_> = (0..5)
@@ -148,7 +148,7 @@ fn a_long_history_keeps_files_and_tail_bounded() {
     for n in 1..=1500 {
         let txn = random_txn(&mut dice, n, &mut model);
         drop(wal.stage(txn, ()).unwrap());
-        if dice.below(3) == 0 {
+        if dice.below(3) == 0 || wal.staged_bytes() > 12 << 10 {
             drop(wal.commit().unwrap());
         }
         assert!(wal.stats().tail_bytes <= limit, "{:?}", wal.stats());
@@ -183,8 +183,9 @@ fn a_thousand_starts_stay_bounded() {
 #[test]
 fn space_is_refused_before_anything_is_built() {
     let disk = SimDisk::new();
-    disk.set_capacity(Some(512 << 10));
-    let (mut wal, _) = open(&disk, 1).unwrap();
+    disk.set_capacity(Some(640 << 10));
+    let options = Options { ballast_bytes: 64 << 10, grow_bytes: 8 << 10, ..small() };
+    let (mut wal, _) = open_with(&disk, 1, options).unwrap();
     let mut refused = 0;
     for n in 0..200 {
         if wal.admit(9000, Priority::Bulk).is_err() {

@@ -1,0 +1,246 @@
+//! Thousands of simulated crashes: at every operation, in every manner, and again in recovery.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use wal::disk::{CrashPolicy, Disk, Fault, RealDisk, SimDisk};
+use wal::store::RocksStore;
+use wal::{ErrorKind, Options, SeededDice, Txn, Wal, WalError};
+
+/// Runs a random workload; the disk's mark is how many transactions were acknowledged.
+fn workload(wal: &mut Wal, disk: &SimDisk, seed: u64, from: u64, count: u64, history: &mut Vec<Model>) {
+    let mut dice = SeededDice(seed);
+    let mut model = history.last().cloned().unwrap_or_default();
+    history.truncate(from as usize + 1);
+    for n in from + 1..=from + count {
+        let txn = random_txn(&mut dice, n, &mut model);
+        history.push(model.clone());
+        if wal.stage(txn, ()).is_err() {
+            return;
+        }
+        if dice.below(3) != 0 || wal.staged_bytes() > 12 << 10 {
+            if wal.commit().is_err() {
+                return;
+            }
+            disk.set_mark(n);
+        }
+        if dice.below(40) == 0 && wal.checkpoint().is_err() {
+            return;
+        }
+    }
+}
+
+/// A run whose every operation left a snapshot.
+fn recorded(seed: u64, count: u64) -> (Vec<SimDisk>, Vec<Model>) {
+    let disk = SimDisk::new();
+    disk.record_snapshots();
+    let mut history = vec![Model::default()];
+    let (mut wal, _) = open(&disk, seed).unwrap();
+    workload(&mut wal, &disk, seed, 0, count, &mut history);
+    drop(wal);
+    (disk.snapshots(), history)
+}
+
+fn survives(disk: &SimDisk, history: &[Model], context: &str) -> usize {
+    let (wal, report) = open(disk, 77).unwrap_or_else(|error| panic!("{context}: {error}"));
+    assert!(report.damaged_payloads.is_empty() && report.lost_payloads == 0, "{context}: {report:?}");
+    check(&wal, history, disk.mark(), context)
+}
+
+#[test]
+fn every_crash_leaves_a_prefix_with_all_that_was_acknowledged() {
+    let mut states = 0;
+    for seed in [1, 2] {
+        let (snapshots, history) = recorded(seed, 110);
+        for (at, snapshot) in snapshots.iter().enumerate() {
+            for policy in CrashPolicy::ALL {
+                let after = snapshot.crash_clone(policy, at as u64);
+                survives(&after, &history, &format!("seed {seed} op {at} {policy:?}"));
+                states += 1;
+            }
+        }
+    }
+    println!("{states} crash states");
+    assert!(states > 3000, "{states}");
+}
+
+#[test]
+fn a_crash_in_recovery_changes_nothing() {
+    let mut states = 0;
+    let (snapshots, history) = recorded(3, 60);
+    for (at, snapshot) in snapshots.iter().enumerate().step_by(11) {
+        for policy in [CrashPolicy::ProcessKill, CrashPolicy::Subset, CrashPolicy::Garbage] {
+            let first = snapshot.crash_clone(policy, at as u64);
+            first.record_snapshots();
+            let context = format!("op {at} {policy:?}");
+            let want = survives(&first, &history, &context);
+            for (again, second) in first.snapshots().iter().enumerate() {
+                for policy in [CrashPolicy::LoseAll, CrashPolicy::Subset, CrashPolicy::Torn { sector_bytes: 512 }] {
+                    let context = format!("{context}, then op {again} {policy:?}");
+                    let second = second.crash_clone(policy, again as u64);
+                    let got = survives(&second, &history, &context);
+                    // Only what no sync ever covered may still get lost.
+                    assert!(got <= want, "{context}");
+                    states += 1;
+                }
+            }
+        }
+    }
+    println!("{states} second crashes");
+    assert!(states > 1500, "{states}");
+}
+
+#[test]
+fn what_recovery_has_told_survives_the_next_crash() {
+    // After `open` returned, everything it shows is durable: the mark rises to what it showed.
+    let (snapshots, history) = recorded(4, 80);
+    for (at, snapshot) in snapshots.iter().enumerate().step_by(3) {
+        let killed = snapshot.crash_clone(CrashPolicy::ProcessKill, at as u64);
+        let told = survives(&killed, &history, &format!("op {at}"));
+        killed.set_mark(told as u64);
+        let cut = killed.crash_clone(CrashPolicy::LoseAll, 1);
+        survives(&cut, &history, &format!("op {at}, kill, power cut"));
+    }
+}
+
+#[test]
+fn life_goes_on_after_many_crashes() {
+    let mut disk = SimDisk::new();
+    let mut history = vec![Model::default()];
+    let mut dice = SeededDice(6);
+    for round in 0..120u64 {
+        let context = format!("round {round}");
+        let (mut wal, _) = open(&disk, round).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let n = check(&wal, &history, disk.mark(), &context);
+        history.truncate(n + 1);
+        disk.set_mark(n as u64);
+        // The process dies in the middle of what it is doing.
+        disk.inject(disk.op_count() + dice.below(60), Fault::Dead);
+        workload(&mut wal, &disk, round, n as u64, 40, &mut history);
+        drop(wal);
+        let policy = CrashPolicy::ALL[dice.below(8) as usize];
+        disk = disk.crash_clone(policy, round);
+    }
+    assert!(history.len() > 500, "{}", history.len());
+}
+
+#[test]
+fn every_error_at_every_operation_is_survived() {
+    let mut poisoned = 0;
+    let faults = [Fault::Eio, Fault::Enospc, Fault::ShortWrite];
+    let total = {
+        let disk = SimDisk::new();
+        let (mut wal, _) = open(&disk, 8).unwrap();
+        workload(&mut wal, &disk, 8, 0, 50, &mut vec![Model::default()]);
+        disk.op_count()
+    };
+    for fault in faults {
+        for at in 0..total {
+            let context = format!("{fault:?} at op {at}");
+            let disk = SimDisk::new();
+            disk.inject(at, fault);
+            let mut history = vec![Model::default()];
+            if let Ok((mut wal, _)) = open(&disk, 8) {
+                workload(&mut wal, &disk, 8, 0, 50, &mut history);
+                if let Some(cause) = wal.poisoned().cloned() {
+                    poisoned += 1;
+                    let dead = wal.get(b"count").err().map(|error| error.kind());
+                    assert_eq!(dead, Some(ErrorKind::Poisoned), "{context}: {cause:?}");
+                    assert!(wal.commit().is_err() && wal.stage(Txn::new(), ()).is_err());
+                }
+            }
+            disk.heal();
+            // The owner reopens in the same machine: the page cache lives on.
+            let told = survives(&disk, &history, &format!("{context}, reopened"));
+            disk.set_mark(told as u64);
+            let cut = disk.crash_clone(CrashPolicy::LoseAll, at);
+            survives(&cut, &history, &format!("{context}, reopened, power cut"));
+        }
+    }
+    println!("{total} operations, {poisoned} poisoned runs");
+    assert!(poisoned > 50, "{poisoned}");
+}
+
+#[test]
+fn an_error_anywhere_in_recovery_is_survived() {
+    let (snapshots, history) = recorded(9, 50);
+    let last = snapshots.last().unwrap().crash_clone(CrashPolicy::KeepAll, 0);
+    let ops = {
+        let probe = last.crash_clone(CrashPolicy::KeepAll, 0);
+        let wal = open(&probe, 1).unwrap();
+        drop(wal);
+        probe.op_count()
+    };
+    for fault in [Fault::Eio, Fault::Enospc, Fault::ShortWrite, Fault::Dead] {
+        for at in 0..ops {
+            let disk = last.crash_clone(CrashPolicy::KeepAll, 0);
+            disk.inject(at, fault);
+            match open(&disk, 1) {
+                Ok((wal, _)) => drop(check(&wal, &history, disk.mark(), "with an error")),
+                Err(error) => {
+                    assert!(!matches!(error, WalError::Corrupt(_)), "{fault:?} at {at}: {error}");
+                }
+            }
+            disk.heal();
+            survives(&disk, &history, &format!("{fault:?} at op {at} of recovery"));
+        }
+    }
+}
+
+#[test]
+fn rocks_survives_crashes_too() {
+    // The view's files live on the real disk; a crash of the log meets a view of any age.
+    let dir = tempfile::tempdir().unwrap();
+    let mut dice = SeededDice(12);
+    let mut history = vec![Model::default()];
+    let mut disk = SimDisk::new();
+    for round in 0..12u64 {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let store = Box::new(RocksStore::new(dir.path().join("view")));
+        let (mut wal, _) =
+            Wal::open(shared, store, Box::new(SeededDice(round)), small()).unwrap();
+        let n = check(&wal, &history, disk.mark(), &format!("round {round}"));
+        history.truncate(n + 1);
+        disk.set_mark(n as u64);
+        disk.inject(disk.op_count() + 20 + dice.below(60), Fault::Dead);
+        workload(&mut wal, &disk, round, n as u64, 40, &mut history);
+        // Not dropped: a destructor would flush what a crash forgets. Its lock on the directory
+        // goes with the process, so the view moves to a fresh copy of its files.
+        let next = dir.path().join(format!("view{round}"));
+        copy_dir(&dir.path().join("view"), &next);
+        drop(wal);
+        std::fs::remove_dir_all(dir.path().join("view")).unwrap();
+        std::fs::rename(&next, dir.path().join("view")).unwrap();
+        disk = disk.crash_clone(CrashPolicy::Subset, round);
+    }
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_real_directory_survives_a_missing_view() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let disk = Arc::new(RealDisk::new(dir.path()).unwrap());
+        let store = Box::new(RocksStore::new(dir.path().join("view")));
+        Wal::open(disk, store, Box::new(SeededDice(1)), Options { ..small() })
+    };
+    let mut history = vec![Model::default()];
+    let sim = SimDisk::new();
+    let (mut wal, _) = open().unwrap();
+    workload(&mut wal, &sim, 5, 0, 80, &mut history);
+    drop(wal.commit().unwrap());
+    drop(wal);
+    std::fs::remove_dir_all(dir.path().join("view")).unwrap();
+    let (wal, report) = open().unwrap();
+    assert_eq!(report.view, wal::ViewOutcome::Rebuilt);
+    check(&wal, &history, 80, "view removed");
+}
