@@ -86,7 +86,8 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts `command`; its stderr is appended to `log`.
-    pub(super) fn start(name: &str, mut command: Command, log: &Path) -> Outcome<Self> {
+    pub(super) fn start(name: &str, command: &Command, log: &Path) -> Outcome<Self> {
+        let mut command = dying_with_us(command);
         let log_file = File::options()
             .create(true)
             .append(true)
@@ -248,6 +249,31 @@ impl Drop for Program {
     }
 }
 
+/// The same command, ended by the kernel when this process dies, where util-linux can ask for that:
+/// a demo that is itself killed must leave no hub behind that records for ever. The program keeps
+/// its process id, for `setpriv` replaces itself by it.
+fn dying_with_us(command: &Command) -> Command {
+    let wrapper = ["--pdeathsig", "KILL"];
+    let works = Command::new("setpriv")
+        .args(wrapper)
+        .arg("true")
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut wrapped = if works {
+        let mut wrapped = Command::new("setpriv");
+        wrapped.args(wrapper).arg(command.get_program());
+        wrapped
+    } else {
+        Command::new(command.get_program())
+    };
+    wrapped.args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        wrapped.current_dir(directory);
+    }
+    wrapped
+}
+
 fn listen(stdout: ChildStdout, ear: &Ear) {
     for line in BufReader::new(stdout).lines() {
         let Ok(line) = line else { break };
@@ -297,7 +323,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let log = std::env::temp_dir().join(format!("xtask-{name}-{}.log", std::process::id()));
-        let program = Program::start(name, command, &log).unwrap();
+        let program = Program::start(name, &command, &log).unwrap();
         // The open descriptor outlives the name.
         std::fs::remove_file(&log).unwrap();
         program

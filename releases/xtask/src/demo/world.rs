@@ -298,7 +298,7 @@ impl World {
 
     fn start(&self, program: &str, arguments: &[&str]) -> Outcome<Program> {
         let log = self.directory.join(format!("{program}.log"));
-        Program::start(program, self.command(program, arguments)?, &log)
+        Program::start(program, &self.command(program, arguments)?, &log)
     }
 
     fn command(&self, program: &str, arguments: &[&str]) -> Outcome<Command> {
