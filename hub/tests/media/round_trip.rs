@@ -223,3 +223,35 @@ fn decode_times_beyond_32_bits_are_kept() {
     // A clip begins where its first fragment says, not at zero with a pause of a day.
     assert_eq!(demux(&clip).duration_ticks(), 512);
 }
+
+#[test]
+fn the_limits_are_those_that_were_promised() {
+    assert_eq!((FRAGMENT_MS_MAX, CHUNK_BYTES_MAX), (200, 65_536));
+}
+
+#[test]
+fn a_pause_between_fragments_is_kept_and_time_does_not_run_back() {
+    let track = demux(&read("people-20s.mp4")).track;
+    let sample = fmp4::Sample {
+        data: &[0, 0, 0, 1, 0x65],
+        duration: 512,
+        composition_offset: 0,
+        is_sync: true,
+    };
+    // (name, decode time of the second fragment, durations of the two pictures)
+    let table = [
+        ("they follow each other", 100_512, Some([512, 512])),
+        ("a pause", 102_000, Some([2000, 512])),
+        ("an overlap", 100_300, Some([300, 512])),
+        ("before the first picture", 99_999, None),
+        ("a pause of an hour", 40_000_000, None),
+    ];
+    for (name, second, want) in table {
+        let mut clip = fmp4::init_segment(&track, 0);
+        clip.extend(fmp4::fragment(1, 100_000, &[sample]));
+        clip.extend(fmp4::fragment(2, second, &[sample]));
+        let found = hub::camera::demux::Clip::read(&clip[..])
+            .map(|clip| [clip.samples[0].duration, clip.samples[1].duration]);
+        assert_eq!(found.ok(), want, "{name}");
+    }
+}
