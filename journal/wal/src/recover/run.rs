@@ -124,9 +124,17 @@ pub(crate) fn recover(mut log: Log, mut view: View) -> Result<(Recovered, Recove
     release_sources(&mut log, &known);
     let next_ordinal = replay_live(&mut log, &chosen)?;
     report.view = settle_view(&log, &mut view, view_state, &chosen.state, report.last_lsn)?;
+    report.damaged_payloads.retain(|damaged| still_live(&view, damaged));
     // CRASH(wal.recover.after_view): log sealed, view applied; the next start does the same again.
     crash_point!("wal.recover.after_view");
     Ok((Recovered { log, view, next_ordinal, base: chosen.state }, report))
+}
+
+/// Whether a damaged payload is still what its key stands for; nobody misses a freed one.
+fn still_live(view: &View, damaged: &DamagedPayload) -> bool {
+    let row = view.get(None, &raw_key(PAYLOAD, &damaged.key));
+    let row = row.ok().flatten().and_then(|bytes| PayloadRow::decode(&bytes).ok());
+    row.is_some_and(|row| row.lsn == damaged.lsn.0)
 }
 
 /// Opens the view; gives its applied LSN (zero if it is empty) or that it is damaged.
