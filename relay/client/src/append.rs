@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wire::envelope::{Size, check_envelope_bytes};
 use wire::frame::{self, Frame};
+use wire::limits::WINDOW_BYTES_MAX;
 use wire::{Digest, Head, Seq};
 
 use crate::connection::SlotGuard;
@@ -54,8 +55,10 @@ pub struct AppendHandle {
 pub struct Appender {
     guard: Arc<SlotGuard>,
     stream: quinn::SendStream,
-    /// What is not yet in QUIC's hands, in order: at most one stream header and one envelope.
+    /// What is not yet in QUIC's hands, in order. More than one envelope only when futures were
+    /// dropped, and never more than a window.
     unwritten: Vec<Bytes>,
+    unwritten_bytes: u64,
 }
 
 /// The half that hears.
@@ -72,6 +75,7 @@ impl AppendHandle {
             appender: Appender {
                 guard: Arc::clone(&guard),
                 stream,
+                unwritten_bytes: header.len() as u64,
                 unwritten: vec![Bytes::from(header)],
             },
             events: AppendEvents { guard },
@@ -124,8 +128,9 @@ impl Appender {
     /// it leaves with the next call of [`Appender::append`] or [`Appender::flush`].
     ///
     /// # Errors
-    /// [`ClientError::Misuse`] for a length or number that no envelope has; else an error of
-    /// the connection.
+    /// [`ClientError::Misuse`] for a length or number that no envelope has, or when more than a
+    /// window of envelopes waits because futures were dropped: then nothing was taken. Else an
+    /// error of the connection.
     pub async fn append(
         &mut self,
         seq: Seq,
@@ -136,9 +141,13 @@ impl Appender {
         if check_envelope_bytes(envelope.len()).is_err() || !seq.is_some() {
             return Err(ClientError::Misuse("not an envelope"));
         }
-        self.flush().await?;
-        let prefix = frame::append_prefix(seq, after, digest, envelope.len());
-        self.unwritten.push(Bytes::from(prefix));
+        if self.unwritten_bytes > WINDOW_BYTES_MAX {
+            return Err(ClientError::Misuse("flush before the next append"));
+        }
+        // Before the first await, so that a dropped future has either done nothing or all of it.
+        let prefix = Bytes::from(frame::append_prefix(seq, after, digest, envelope.len()));
+        self.unwritten_bytes += (prefix.len() + envelope.len()) as u64;
+        self.unwritten.push(prefix);
         self.unwritten.push(envelope);
         self.flush().await
     }
@@ -160,6 +169,7 @@ impl Appender {
                         reason: other.to_string(),
                     },
                 })?;
+            self.unwritten_bytes = self.unwritten_bytes.saturating_sub(written.bytes as u64);
             self.unwritten.drain(..written.chunks);
         }
         Ok(())

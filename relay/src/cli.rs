@@ -1,0 +1,387 @@
+//! The program `secluso-relay`: arguments, words for people, exit codes.
+//!
+//! Logs go to stderr, answers to stdout; with `--json` an answer is one line of JSON. This room
+//! must never print a key, and never decide anything that a test could not reach without it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+use thiserror::Error;
+use wal::{ErrorKind, WalError};
+use wire::Class;
+use wire::limits::INVITATION_TTL_SECONDS_MAX;
+
+use crate::admission;
+use crate::config::{Config, ConfigError};
+use crate::control;
+use crate::keyfile::{self, KeyFileError};
+use crate::server::{Server, StartError, random_bytes, unix_now_s};
+
+mod doctor;
+mod init;
+
+const EXAMPLES: &str = "Examples:
+  secluso-relay init /etc/secluso-relay        make a key and a sample configuration
+  secluso-relay run --config /etc/secluso-relay/relay.toml
+  secluso-relay invite --class hub --ttl 24h   print an invitation for a hub
+  secluso-relay status --json                  figures of the running relay
+  secluso-relay doctor                         check this machine and the configuration
+
+Exit codes: 0 done, 1 doctor found a problem, 2 usage or configuration, 3 another process has
+the data directory, 4 the stored state is damaged, 5 network, 7 no space, 70 internal.";
+
+/// Stores and forwards ciphertext between hubs and phones, knowing as little as it can.
+#[derive(Debug, Parser)]
+#[command(name = "secluso-relay", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, short, global = true, default_value = "relay.toml")]
+    config: PathBuf,
+    /// Answer in JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay until it is told to stop (SIGTERM, SIGINT).
+    Run,
+    /// Print an invitation that admits one device.
+    Invite {
+        /// What the device may do; only a hub can invite phones.
+        #[arg(long, default_value = "hub")]
+        class: ClassArgument,
+        /// How long the invitation lives: a number with s, m, h or d, at most 30d.
+        #[arg(long, default_value = "24h", value_parser = parse_ttl)]
+        ttl: u32,
+    },
+    /// Show the figures of the running relay.
+    Status,
+    /// Check the configuration and this machine.
+    Doctor,
+    /// Make an identity key and a sample configuration in a directory.
+    Init {
+        /// The directory; made if it is missing.
+        dir: PathBuf,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ClassArgument {
+    Hub,
+    Phone,
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Why the program ends without having done what it was asked.
+#[derive(Debug, Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(
+        "no relay runs in {}; start one with `secluso-relay run`",
+        data_dir.display()
+    )]
+    NotRunning { data_dir: PathBuf },
+    #[error("doctor found {count} problem(s); see above")]
+    Unhealthy { count: usize },
+    #[error("{}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the identity key must not lie in the data directory: wiping one would lose both")]
+    KeyInDataDirectory,
+}
+
+impl CliError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Unhealthy { .. } => 1,
+            CliError::Config(_) | CliError::Key(_) | CliError::KeyInDataDirectory => 2,
+            CliError::Start(StartError::Store(error)) => store_exit_code(error),
+            CliError::Start(StartError::Endpoint(_)) | CliError::NotRunning { .. } => 5,
+            CliError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => 7,
+            CliError::Io { .. } => 2,
+        }
+    }
+}
+
+fn store_exit_code(error: &WalError) -> u8 {
+    match error.kind() {
+        ErrorKind::Locked => 3,
+        ErrorKind::Corrupt => 4,
+        ErrorKind::Space => 7,
+        ErrorKind::Retry | ErrorKind::Poisoned | ErrorKind::Misuse => 70,
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = if arguments.json {
+        Output::Json
+    } else {
+        Output::Text
+    };
+    match dispatch(arguments, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if output == Output::Json {
+                println!(
+                    "{}",
+                    json!({"event": "error", "message": error.to_string(), "exit_code": error.exit_code()})
+                );
+            }
+            eprintln!("secluso-relay: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, output: Output) -> Result<(), CliError> {
+    let config = arguments.config;
+    match arguments.command {
+        Command::Run => run(&config, output),
+        Command::Invite { class, ttl } => invite(&config, class, ttl, output),
+        Command::Status => status(&config, output),
+        Command::Doctor => doctor::run(&config, output),
+        Command::Init { dir } => init::run(&dir, output),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "secluso-relay", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+/// Refuses a layout in which wiping the data would lose the identity.
+fn check_layout(config: &Config) -> Result<(), CliError> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if absolute(&config.identity_key).starts_with(absolute(&config.data_dir)) {
+        return Err(CliError::KeyInDataDirectory);
+    }
+    Ok(())
+}
+
+fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
+    start_logging();
+    let config = Config::load(config_path)?;
+    check_layout(&config)?;
+    let identity = keyfile::load(&config.identity_key)?;
+    std::fs::create_dir_all(&config.data_dir).map_err(|source| CliError::Io {
+        path: config.data_dir.clone(),
+        source,
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::Io {
+            path: PathBuf::from("the runtime"),
+            source,
+        })?;
+    runtime.block_on(async {
+        let data_dir = config.data_dir.clone();
+        // Whoever supervises the process starts it again; what is durable is durable.
+        let fatal = Box::new(|_error: WalError| std::process::abort());
+        let server = Server::start(config, identity, fatal)?;
+        let relay = server.address().to_string();
+        let listening = server.bound().to_string();
+        let control = match control::listen(&data_dir) {
+            Ok(listener) => Some(tokio::spawn(control::serve(
+                listener,
+                server.figures(),
+                relay.clone(),
+                listening.clone(),
+            ))),
+            Err(error) => {
+                tracing::warn!(%error, "no control socket; `status` will not work");
+                None
+            }
+        };
+        announce(&relay, &listening, output);
+        wait_for_signal().await;
+        tracing::info!("stopping");
+        if let Some(control) = control {
+            control.abort();
+            // It held a handle on the store, which must be gone before the store is closed.
+            let _aborted = control.await;
+            if let Err(error) = std::fs::remove_file(control::socket_path(&data_dir)) {
+                tracing::debug!(%error, "the control socket stays behind");
+            }
+        }
+        server.shutdown().await;
+        Ok(())
+    })
+}
+
+fn announce(relay: &str, listening: &str, output: Output) {
+    match output {
+        Output::Json => println!(
+            "{}",
+            json!({"event": "listening", "addr": listening, "relay": relay})
+        ),
+        Output::Text => {
+            println!("listening on {listening}");
+            println!("clients reach this relay as {relay}");
+        }
+    }
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::warn!("signals cannot be caught; only SIGKILL will end this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SECLUSO_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .finish();
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        eprintln!("secluso-relay: logging was already started");
+    }
+}
+
+fn invite(
+    config_path: &Path,
+    class: ClassArgument,
+    ttl_seconds: u32,
+    output: Output,
+) -> Result<(), CliError> {
+    let config = Config::load(config_path)?;
+    let identity = keyfile::load(&config.identity_key)?;
+    let class = match class {
+        ClassArgument::Hub => Class::Hub,
+        ClassArgument::Phone => Class::Phone,
+    };
+    let invitation =
+        admission::issue_invitation(&identity, random_bytes(), class, ttl_seconds, unix_now_s());
+    let relay = config.advertised(config.listen, identity.relay_id());
+    match output {
+        Output::Json => println!(
+            "{}",
+            json!({
+                "event": "invitation",
+                "invitation": invitation.to_string(),
+                "class": class.as_str(),
+                "expires_unix_s": invitation.expires_unix_s,
+                "relay": relay.to_string(),
+            })
+        ),
+        Output::Text => {
+            println!("{invitation}");
+            eprintln!("for one {class}, within {ttl_seconds} s, at the relay {relay}");
+        }
+    }
+    Ok(())
+}
+
+fn status(config_path: &Path, output: Output) -> Result<(), CliError> {
+    let config = Config::load(config_path)?;
+    let Some(report) = control::ask(&config.data_dir) else {
+        return Err(CliError::NotRunning {
+            data_dir: config.data_dir,
+        });
+    };
+    match output {
+        Output::Json => println!("{}", json!({"event": "status", "status": report})),
+        Output::Text => {
+            println!("relay        {}", report.relay);
+            println!("listening    {}", report.listening);
+            println!("connections  {}", report.connections);
+            println!("accounts     {}", report.accounts);
+            println!("mailboxes    {}", report.mailboxes);
+            println!("stored       {} bytes", report.envelope_bytes);
+            println!("log files    {}", report.log_files);
+            println!("syncs        {}", report.syncs);
+        }
+    }
+    Ok(())
+}
+
+/// A number with s, m, h or d, in seconds.
+fn parse_ttl(text: &str) -> Result<u32, String> {
+    let bad = || format!("'{text}' is no time; use a number with s, m, h or d, like 24h");
+    let (unit_at, unit) = text.char_indices().last().ok_or_else(bad)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 24 * 3600,
+        _ => return Err(bad()),
+    };
+    let number: u32 = text
+        .get(..unit_at)
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(bad)?;
+    let seconds = number.checked_mul(factor).ok_or_else(bad)?;
+    if seconds == 0 || seconds > INVITATION_TTL_SECONDS_MAX {
+        return Err("an invitation lives from one second to 30 days".to_owned());
+    }
+    Ok(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_ttl("90s"), Ok(90));
+        assert_eq!(parse_ttl("24h"), Ok(86_400));
+        assert_eq!(parse_ttl("30d"), Ok(INVITATION_TTL_SECONDS_MAX));
+        for bad in [
+            "",
+            "h",
+            "24",
+            "0s",
+            "31d",
+            "1w",
+            "-1h",
+            "99999999999d",
+            "1é",
+        ] {
+            assert!(parse_ttl(bad).is_err(), "{bad}");
+        }
+    }
+}

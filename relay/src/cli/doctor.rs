@@ -1,0 +1,190 @@
+//! `doctor`: checks a configuration and the machine, and says what to do.
+//!
+//! This room must never change anything, and works beside a running relay.
+
+use std::net::UdpSocket;
+use std::path::Path;
+
+use serde_json::json;
+use wal::Disk as _;
+use wal::disk::RealDisk;
+
+use super::{CliError, Output, check_layout};
+use crate::config::Config;
+use crate::control;
+use crate::keyfile;
+use crate::server::unix_now_s;
+
+/// Below this the relay soon refuses video.
+const SPACE_BYTES_MIN: u64 = 512 << 20;
+/// What QUIC asks of the kernel.
+const SOCKET_BUFFER_BYTES: u64 = 4 << 20;
+/// 2026-01-01: a clock before it was never set.
+const CLOCK_UNIX_S_MIN: u64 = 1_767_225_600;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Ok,
+    Warning,
+    Problem,
+}
+
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    level: Level,
+    detail: String,
+}
+
+pub(super) fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
+    let checks = match Config::load(config_path) {
+        Ok(config) => {
+            let mut checks = vec![ok("configuration", config_path.display().to_string())];
+            checks.extend(check_all(&config));
+            checks
+        }
+        Err(error) => vec![problem("configuration", error.to_string())],
+    };
+    let count = checks
+        .iter()
+        .filter(|check| check.level == Level::Problem)
+        .count();
+    match output {
+        Output::Json => println!(
+            "{}",
+            json!({
+                "event": "doctor",
+                "problems": count,
+                "checks": checks.iter().map(as_json).collect::<Vec<_>>(),
+            })
+        ),
+        Output::Text => {
+            for check in &checks {
+                let word = level_word(check.level);
+                println!("{word:<8} {:<14} {}", check.name, check.detail);
+            }
+        }
+    }
+    if count > 0 {
+        return Err(CliError::Unhealthy { count });
+    }
+    Ok(())
+}
+
+fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Ok => "ok",
+        Level::Warning => "warning",
+        Level::Problem => "PROBLEM",
+    }
+}
+
+fn as_json(check: &Check) -> serde_json::Value {
+    let level = level_word(check.level).to_ascii_lowercase();
+    json!({"name": check.name, "level": level, "detail": check.detail})
+}
+
+fn ok(name: &'static str, detail: impl Into<String>) -> Check {
+    Check {
+        name,
+        level: Level::Ok,
+        detail: detail.into(),
+    }
+}
+
+fn warning(name: &'static str, detail: impl Into<String>) -> Check {
+    Check {
+        name,
+        level: Level::Warning,
+        detail: detail.into(),
+    }
+}
+
+fn problem(name: &'static str, detail: impl Into<String>) -> Check {
+    Check {
+        name,
+        level: Level::Problem,
+        detail: detail.into(),
+    }
+}
+
+fn check_all(config: &Config) -> Vec<Check> {
+    let running = control::ask(&config.data_dir);
+    let mut checks = vec![match keyfile::load(&config.identity_key) {
+        Ok(identity) => ok("identity key", identity.relay_id().to_text()),
+        Err(error) => problem("identity key", error.to_string()),
+    }];
+    if let Err(error) = check_layout(config) {
+        checks.push(problem("layout", error.to_string()));
+    }
+    checks.extend(check_data_dir(&config.data_dir));
+    checks.push(match &running {
+        Some(report) => ok("running", format!("yes, on {}", report.listening)),
+        None => warning("running", "no"),
+    });
+    // A running relay has the port itself.
+    if running.is_none() {
+        checks.push(match UdpSocket::bind(config.listen) {
+            Ok(_socket) => ok("port", format!("{} is free", config.listen)),
+            Err(error) => problem(
+                "port",
+                format!("{}: {error}; choose another in `listen`", config.listen),
+            ),
+        });
+    }
+    for name in ["rmem_max", "wmem_max"] {
+        checks.push(check_socket_buffer(name));
+    }
+    checks.push(if unix_now_s() >= CLOCK_UNIX_S_MIN {
+        ok("clock", "is set")
+    } else {
+        problem(
+            "clock",
+            "is not set; invitations would never expire in time",
+        )
+    });
+    checks
+}
+
+fn check_data_dir(data_dir: &Path) -> Vec<Check> {
+    if !data_dir.exists() {
+        return vec![warning(
+            "data directory",
+            format!("{} will be made by `run`", data_dir.display()),
+        )];
+    }
+    let disk = match RealDisk::new(data_dir) {
+        Ok(disk) => disk,
+        Err(error) => {
+            return vec![problem(
+                "data directory",
+                format!("{}: {error}", data_dir.display()),
+            )];
+        }
+    };
+    let place = ok("data directory", data_dir.display().to_string());
+    let space = match disk.available_bytes() {
+        Ok(bytes) if bytes >= SPACE_BYTES_MIN => ok("space", format!("{} MiB free", bytes >> 20)),
+        Ok(bytes) => problem(
+            "space",
+            format!("only {} MiB free; video will be refused", bytes >> 20),
+        ),
+        Err(error) => problem("space", error.to_string()),
+    };
+    vec![place, space]
+}
+
+fn check_socket_buffer(name: &'static str) -> Check {
+    let path = format!("/proc/sys/net/core/{name}");
+    let value = std::fs::read_to_string(&path)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    match value {
+        None => warning(name, format!("{path} cannot be read")),
+        Some(bytes) if bytes >= SOCKET_BUFFER_BYTES => ok(name, format!("{bytes} bytes")),
+        Some(bytes) => warning(
+            name,
+            format!("{bytes} bytes; for speed: sysctl -w net.core.{name}={SOCKET_BUFFER_BYTES}"),
+        ),
+    }
+}

@@ -1,0 +1,400 @@
+//! The one thread that owns the store.
+//!
+//! Jobs come through a bounded channel. Everything that waits is staged, one sync makes it
+//! durable, then the answers go out and reads are served. This room must never answer before
+//! that sync, and never retry a failed one: it drops everything, opens the store again through
+//! recovery, and if that fails twice the process ends.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
+use wal::{Committed, Durable, Staged, WalError};
+use wire::{DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
+
+use crate::store::{AppendAnswer, MailboxStore, PendingAppend, ReadAnswer, Redeemed, Usage};
+use crate::watchers::Watchers;
+
+/// Jobs that wait for the storage thread.
+const JOBS_MAX: usize = 1024;
+/// Jobs that share one sync.
+const BATCH_JOBS_MAX: usize = 512;
+/// Staged bytes after which a batch is committed without waiting for more.
+const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Lost mailboxes that a session may be behind with before it is closed instead.
+const LOST_MAX: usize = 64;
+/// Attempts to reopen the store before the process gives up.
+const REOPEN_ATTEMPTS_MAX: u32 = 2;
+
+/// Opens the store; called at the start and after the engine stopped.
+pub type Opener = Box<dyn FnMut() -> Result<MailboxStore, WalError> + Send>;
+
+/// What the storage thread can be asked. An answer that never comes (its sender is dropped)
+/// means that the store is being reopened: close, the client tries again.
+pub(crate) enum Job {
+    Append {
+        account: DeviceId,
+        mailbox: SendId,
+        seq: Seq,
+        after: Seq,
+        digest: Digest,
+        envelope: Bytes,
+        /// Memory held for the envelope until the answer is written.
+        permit: OwnedSemaphorePermit,
+        answer: oneshot::Sender<(AppendAnswer, OwnedSemaphorePermit)>,
+    },
+    SendState {
+        mailbox: SendId,
+        answer: oneshot::Sender<SendState>,
+    },
+    ReceiveState {
+        mailbox: SendId,
+        answer: oneshot::Sender<ReceiveState>,
+    },
+    Read {
+        mailbox: SendId,
+        cursor: Seq,
+        bytes_max: usize,
+        answer: oneshot::Sender<ReadAnswer>,
+    },
+    Fetch {
+        mailbox: SendId,
+        seq: Seq,
+        answer: oneshot::Sender<Option<Bytes>>,
+    },
+    Trim {
+        mailbox: SendId,
+        through: Seq,
+    },
+    Redeem {
+        device: DeviceId,
+        nonce: [u8; 16],
+        expires_unix_s: u64,
+        now_unix_s: u64,
+        answer: oneshot::Sender<Option<Durable<Redeemed>>>,
+    },
+    CountInvitation {
+        device: DeviceId,
+        day: u64,
+        answer: oneshot::Sender<Option<Durable<()>>>,
+    },
+    Usage {
+        answer: oneshot::Sender<Usage>,
+    },
+}
+
+/// Asks the storage thread. Cheap to clone; the thread ends when the last one is dropped.
+#[derive(Clone)]
+pub struct Storage {
+    jobs: mpsc::Sender<Job>,
+    reopened: watch::Receiver<u64>,
+    lost: broadcast::Sender<SendId>,
+}
+
+/// The storage thread does not answer: it reopens the store, or is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the storage is restarting")]
+pub struct StorageRestarting;
+
+impl Storage {
+    /// Opens the store on this thread, then moves it to its own. `fatal` is called when the
+    /// store cannot be reopened; it should end the process.
+    ///
+    /// # Errors
+    /// The [`WalError`] of the first open.
+    ///
+    /// # Panics
+    /// When the system has no thread left at the start.
+    pub fn start(
+        mut opener: Opener,
+        watchers: Arc<Watchers>,
+        fatal: Box<dyn FnOnce(WalError) + Send>,
+    ) -> Result<(Storage, JoinHandle<()>), WalError> {
+        let store = opener()?;
+        let (jobs, queue) = mpsc::channel(JOBS_MAX);
+        let (reopened_sender, reopened) = watch::channel(0);
+        let (lost, _nobody_yet) = broadcast::channel(LOST_MAX);
+        let worker = Worker {
+            lost: lost.clone(),
+            store: Some(store),
+            opener,
+            queue,
+            watchers,
+            reopened: reopened_sender,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "The shell owns this thread by name; the daemon joins it."
+        )]
+        let spawned = std::thread::Builder::new()
+            .name("storage".to_owned())
+            .spawn(move || worker.run(fatal));
+        match spawned {
+            Ok(thread) => Ok((
+                Storage {
+                    jobs,
+                    reopened,
+                    lost,
+                },
+                thread,
+            )),
+            Err(error) => panic!("no thread for the storage: {error}"),
+        }
+    }
+
+    /// Counts how often the store was opened again; a change means that every connection must
+    /// be closed, because what it believes about mailboxes may be gone.
+    #[must_use]
+    pub fn reopened(&self) -> watch::Receiver<u64> {
+        self.reopened.clone()
+    }
+
+    /// Mailboxes that had to be emptied: their senders must attach again.
+    pub(crate) fn lost(&self) -> broadcast::Receiver<SendId> {
+        self.lost.subscribe()
+    }
+
+    pub(crate) async fn submit(&self, job: Job) -> Result<(), StorageRestarting> {
+        self.jobs.send(job).await.map_err(|_gone| StorageRestarting)
+    }
+
+    /// Submits a job and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<T>) -> Job,
+    ) -> Result<T, StorageRestarting> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(job(answer)).await?;
+        answered.await.map_err(|_dropped| StorageRestarting)
+    }
+}
+
+struct Worker {
+    /// None only while it is being reopened.
+    store: Option<MailboxStore>,
+    opener: Opener,
+    queue: mpsc::Receiver<Job>,
+    watchers: Arc<Watchers>,
+    reopened: watch::Sender<u64>,
+    lost: broadcast::Sender<SendId>,
+}
+
+/// Answers that wait for the sync of their batch.
+#[derive(Default)]
+struct Batch {
+    appends: Vec<WaitingAppend>,
+    redeems: Vec<(
+        oneshot::Sender<Option<Durable<Redeemed>>>,
+        Option<Staged<Redeemed>>,
+    )>,
+    invitations: Vec<(oneshot::Sender<Option<Durable<()>>>, Option<Staged<()>>)>,
+    /// Jobs that only look: they see what is durable, so they come after the sync.
+    looks: Vec<Job>,
+}
+
+struct WaitingAppend {
+    mailbox: SendId,
+    pending: PendingAppend,
+    permit: OwnedSemaphorePermit,
+    answer: oneshot::Sender<(AppendAnswer, OwnedSemaphorePermit)>,
+}
+
+impl Worker {
+    fn store(&mut self) -> &mut MailboxStore {
+        match &mut self.store {
+            Some(store) => store,
+            None => panic!("a job ran while the store was being reopened"),
+        }
+    }
+
+    fn run(mut self, fatal: Box<dyn FnOnce(WalError) + Send>) {
+        while let Some(first) = self.queue.blocking_recv() {
+            if let Err(error) = self.run_batch(first) {
+                tracing::error!(%error, "the store stopped; opening it again through recovery");
+                // Answers under way were dropped with the batch: their clients come back.
+                if let Err(error) = self.reopen() {
+                    tracing::error!(%error, "the store cannot be opened again");
+                    fatal(error);
+                    return;
+                }
+            }
+        }
+        if let Err(error) = self.store().commit() {
+            // Whatever was staged has no receipt, so nobody relies on it.
+            tracing::warn!(%error, "the last commit failed");
+        }
+    }
+
+    fn run_batch(&mut self, first: Job) -> Result<(), WalError> {
+        let mut batch = Batch::default();
+        let mut next = Some(first);
+        let mut jobs = 0;
+        while let Some(job) = next {
+            self.stage(job, &mut batch)?;
+            jobs += 1;
+            let full = jobs >= BATCH_JOBS_MAX || self.store().staged_bytes() >= BATCH_BYTES_MAX;
+            next = if full {
+                None
+            } else {
+                self.queue.try_recv().ok()
+            };
+        }
+        self.finish(&mut batch)?;
+        for job in std::mem::take(&mut batch.looks) {
+            self.look(job)?;
+        }
+        // A look that found damage has staged the end of a mailbox.
+        if self.store().staged_bytes() > 0 {
+            let _durable = self.store().commit()?;
+        }
+        for mailbox in self.store().take_lost() {
+            // Nobody may be connected; who comes later sees an empty mailbox.
+            let _nobody = self.lost.send(mailbox);
+        }
+        Ok(())
+    }
+
+    /// Decides about one job and stages it; what only looks waits.
+    fn stage(&mut self, job: Job, batch: &mut Batch) -> Result<(), WalError> {
+        match job {
+            Job::Append {
+                account,
+                mailbox,
+                seq,
+                after,
+                digest,
+                envelope,
+                permit,
+                answer,
+            } => {
+                let mut decided = self
+                    .store()
+                    .append(account, mailbox, seq, after, digest, &envelope);
+                if matches!(decided, Err(WalError::BatchFull { .. })) {
+                    self.finish(batch)?;
+                    decided = self
+                        .store()
+                        .append(account, mailbox, seq, after, digest, &envelope);
+                }
+                batch.appends.push(WaitingAppend {
+                    mailbox,
+                    pending: decided?,
+                    permit,
+                    answer,
+                });
+            }
+            Job::Trim { mailbox, through } => self.store().trim(&mailbox, through)?,
+            Job::Redeem {
+                device,
+                nonce,
+                expires_unix_s,
+                now_unix_s,
+                answer,
+            } => {
+                let staged = self
+                    .store()
+                    .redeem(device, &nonce, expires_unix_s, now_unix_s)?;
+                batch.redeems.push((answer, staged));
+            }
+            Job::CountInvitation {
+                device,
+                day,
+                answer,
+            } => {
+                let staged = self.store().count_invitation(device, day)?;
+                batch.invitations.push((answer, staged));
+            }
+            look => batch.looks.push(look),
+        }
+        Ok(())
+    }
+
+    /// Syncs what is staged and answers what waited for it.
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), WalError> {
+        let waits =
+            !batch.appends.is_empty() || !batch.redeems.is_empty() || !batch.invitations.is_empty();
+        if !waits && self.store().staged_bytes() == 0 {
+            return Ok(());
+        }
+        let committed = self.store().commit()?;
+        for waiting in batch.appends.drain(..) {
+            self.answer_append(&committed, waiting)?;
+        }
+        for (answer, staged) in batch.redeems.drain(..) {
+            // Askers may have gone: what they asked for is durable all the same.
+            let _gone = answer.send(staged.map(|staged| committed.redeem(staged)));
+        }
+        for (answer, staged) in batch.invitations.drain(..) {
+            let _gone = answer.send(staged.map(|staged| committed.redeem(staged)));
+        }
+        Ok(())
+    }
+
+    fn answer_append(
+        &mut self,
+        committed: &Committed,
+        waiting: WaitingAppend,
+    ) -> Result<(), WalError> {
+        let news = matches!(waiting.pending, PendingAppend::Staged(..));
+        let answer = self.store().answer(committed, waiting.pending)?;
+        if news {
+            self.watchers.notify(&waiting.mailbox);
+        }
+        let _gone = waiting.answer.send((answer, waiting.permit));
+        Ok(())
+    }
+
+    fn look(&mut self, job: Job) -> Result<(), WalError> {
+        // An asker may have gone; looking changed nothing.
+        match job {
+            Job::SendState { mailbox, answer } => {
+                let _gone = answer.send(self.store().send_state(&mailbox)?);
+            }
+            Job::ReceiveState { mailbox, answer } => {
+                let _gone = answer.send(self.store().receive_state(&mailbox)?);
+            }
+            Job::Read {
+                mailbox,
+                cursor,
+                bytes_max,
+                answer,
+            } => {
+                let _gone = answer.send(self.store().read(&mailbox, cursor, bytes_max)?);
+            }
+            Job::Fetch {
+                mailbox,
+                seq,
+                answer,
+            } => {
+                let _gone = answer.send(self.store().fetch(&mailbox, seq)?);
+            }
+            Job::Usage { answer } => {
+                let _gone = answer.send(self.store().usage()?);
+            }
+            Job::Append { .. }
+            | Job::Trim { .. }
+            | Job::Redeem { .. }
+            | Job::CountInvitation { .. } => unreachable!("only looks wait for the sync"),
+        }
+        Ok(())
+    }
+
+    /// Opens the store again. The old one is dropped first, for its lock.
+    fn reopen(&mut self) -> Result<(), WalError> {
+        drop(self.store.take());
+        let mut attempt = 1;
+        loop {
+            match (self.opener)() {
+                Ok(store) => {
+                    self.store = Some(store);
+                    self.reopened.send_modify(|count| *count += 1);
+                    return Ok(());
+                }
+                Err(error) if attempt >= REOPEN_ATTEMPTS_MAX => return Err(error),
+                Err(error) => tracing::warn!(%error, attempt, "opening the store again failed"),
+            }
+            attempt += 1;
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The store against its promises: idempotent appends, the kept last envelope, quotas.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wal::disk::{RealDisk, SimDisk};
+use wal::store::MemStore;
+use wal::{Options, SeededDice, Wal};
+use wire::envelope::Size;
+use wire::limits::{INVITATIONS_PER_DAY_MAX, SMALL_ENVELOPE_BYTES_MAX};
+use wire::{DeviceId, Digest, Head, SendId, Seq};
+
+use super::*;
+
+const HUB: DeviceId = DeviceId([1; 32]);
+const BOX: SendId = SendId([2; 24]);
+
+fn quota() -> Quota {
+    Quota {
+        account_bytes: 200_000,
+        reserved_bytes: 50_000,
+        mailboxes: 3,
+    }
+}
+
+fn open_on(disk: &SimDisk) -> MailboxStore {
+    let disk: Arc<dyn wal::Disk> = Arc::new(disk.clone());
+    let view = Box::new(MemStore::on_disk(Arc::clone(&disk), "view"));
+    let options = Options {
+        log_file_bytes: 1 << 20,
+        grow_bytes: 256 << 10,
+        ballast_bytes: 64 << 10,
+        ..Options::default()
+    };
+    let (wal, report) = Wal::open(disk, view, Box::new(SeededDice(7)), options).unwrap();
+    MailboxStore::new(wal, &report, quota()).unwrap()
+}
+
+fn store() -> MailboxStore {
+    open_on(&SimDisk::new())
+}
+
+fn bytes(fill: u8, len: usize) -> Bytes {
+    Bytes::from(vec![fill; len])
+}
+
+fn head(seq: u64, envelope: &Bytes) -> Head {
+    Head {
+        seq: Seq(seq),
+        digest: Digest::of(envelope),
+    }
+}
+
+/// Append and commit in one go.
+fn append(
+    store: &mut MailboxStore,
+    mailbox: SendId,
+    seq: u64,
+    after: u64,
+    envelope: &Bytes,
+) -> AppendAnswer {
+    let digest = Digest::of(envelope);
+    let pending = store
+        .append(HUB, mailbox, Seq(seq), Seq(after), digest, envelope)
+        .unwrap();
+    let committed = store.commit().unwrap();
+    store.answer(&committed, pending).unwrap()
+}
+
+fn receipt(answer: AppendAnswer) -> Head {
+    match answer {
+        AppendAnswer::Receipt(receipt) => receipt.head(),
+        other => panic!("no receipt: {other:?}"),
+    }
+}
+
+fn seqs(store: &mut MailboxStore, cursor: u64) -> Vec<u64> {
+    match store.read(&BOX, Seq(cursor), 1 << 20).unwrap() {
+        ReadAnswer::Envelopes(envelopes) => envelopes.iter().map(|(seq, _)| seq.0).collect(),
+        ReadAnswer::Lost => panic!("lost"),
+    }
+}
+
+#[test]
+fn append_duplicate_conflict_gap() {
+    let mut store = store();
+    let (a, b) = (bytes(1, 100), bytes(2, 100));
+    // Any first number is welcome.
+    assert_eq!(receipt(append(&mut store, BOX, 7, 0, &a)), head(7, &a));
+    assert_eq!(receipt(append(&mut store, BOX, 8, 7, &b)), head(8, &b));
+    // Scenario 18: the same number is answered by what is stored, never by what is sent.
+    assert_eq!(receipt(append(&mut store, BOX, 7, 0, &a)), head(7, &a));
+    assert_eq!(
+        append(&mut store, BOX, 7, 0, &b),
+        AppendAnswer::Conflict(head(7, &a))
+    );
+    assert_eq!(
+        append(&mut store, BOX, 8, 7, &a),
+        AppendAnswer::Conflict(head(8, &b))
+    );
+    // A gap is refused unless it is declared.
+    let ends = AppendAnswer::NotNext(Some(head(8, &b)));
+    assert_eq!(append(&mut store, BOX, 10, 9, &a), ends);
+    assert_eq!(append(&mut store, BOX, 5, 4, &a), ends);
+    assert_eq!(receipt(append(&mut store, BOX, 10, 8, &a)), head(10, &a));
+    assert_eq!(seqs(&mut store, 0), [7, 8, 10]);
+    assert_eq!(seqs(&mut store, 8), [10]);
+    assert_eq!(
+        append(&mut store, SendId([9; 24]), 2, 1, &a),
+        AppendAnswer::NotNext(None)
+    );
+}
+
+#[test]
+fn one_batch_holds_an_append_and_its_duplicate() {
+    let mut store = store();
+    let a = bytes(1, 100);
+    let digest = Digest::of(&a);
+    let first = store
+        .append(HUB, BOX, Seq(1), Seq::NONE, digest, &a)
+        .unwrap();
+    let again = store
+        .append(HUB, BOX, Seq(1), Seq::NONE, digest, &a)
+        .unwrap();
+    assert!(matches!(again, PendingAppend::Duplicate(..)));
+    let committed = store.commit().unwrap();
+    assert_eq!(
+        receipt(store.answer(&committed, first).unwrap()),
+        head(1, &a)
+    );
+    assert_eq!(
+        receipt(store.answer(&committed, again).unwrap()),
+        head(1, &a)
+    );
+}
+
+#[test]
+fn scenario_19_the_last_envelope_stays_as_evidence() {
+    let mut store = store();
+    let envelopes: Vec<Bytes> = (1..=5).map(|n| bytes(n, 1000)).collect();
+    for (n, envelope) in (1..).zip(&envelopes) {
+        receipt(append(&mut store, BOX, n, n - 1, envelope));
+    }
+    store.trim(&BOX, Seq(99)).unwrap();
+    let _durable = store.commit().unwrap();
+    let state = store.send_state(&BOX).unwrap();
+    assert_eq!(state.last, Some(head(5, &envelopes[4])));
+    assert_eq!(state.trimmed_through, Seq(5));
+    assert_eq!(seqs(&mut store, 0), [5]);
+    assert_eq!(
+        store.fetch(&BOX, Seq(5)).unwrap().as_ref(),
+        Some(&envelopes[4])
+    );
+    assert_eq!(store.fetch(&BOX, Seq(4)).unwrap(), None);
+    assert_eq!(store.usage().unwrap().envelope_bytes, 1000);
+    // It goes when another takes its place.
+    receipt(append(&mut store, BOX, 6, 5, &envelopes[0]));
+    assert_eq!(seqs(&mut store, 0), [6]);
+    assert_eq!(store.receive_state(&BOX).unwrap().first, Seq(6));
+    assert_eq!(store.usage().unwrap().envelope_bytes, 1000);
+    // A trimmed number that comes again cannot be compared, so it is not "stored".
+    assert_eq!(
+        append(&mut store, BOX, 3, 2, &envelopes[2]),
+        AppendAnswer::NotNext(Some(head(6, &envelopes[0])))
+    );
+}
+
+#[test]
+fn a_trim_of_more_than_one_transaction() {
+    let mut store = store();
+    let small = bytes(1, 10);
+    let count = TRIM_ENVELOPES_MAX as u64 + 10;
+    for n in 1..=count {
+        let digest = Digest::of(&small);
+        let _pending = store
+            .append(HUB, BOX, Seq(n), Seq(n - 1), digest, &small)
+            .unwrap();
+        if n % 32 == 0 {
+            let _durable = store.commit().unwrap();
+        }
+    }
+    let _durable = store.commit().unwrap();
+    store.trim(&BOX, Seq(count - 2)).unwrap();
+    let _durable = store.commit().unwrap();
+    assert_eq!(seqs(&mut store, 0), [count - 1, count]);
+    assert_eq!(store.usage().unwrap().envelope_bytes, 20);
+}
+
+#[test]
+fn everything_survives_a_reopen() {
+    let disk = SimDisk::new();
+    let (a, b) = (bytes(1, 100), bytes(2, 70_000));
+    {
+        let mut store = open_on(&disk);
+        receipt(append(&mut store, BOX, 1, 0, &a));
+        receipt(append(&mut store, BOX, 2, 1, &b));
+        store.trim(&BOX, Seq(1)).unwrap();
+        let staged = store.redeem(HUB, &[5; 16], 100, 50).unwrap();
+        assert!(staged.is_some());
+        let _durable = store.commit().unwrap();
+    }
+    let mut store = open_on(&disk);
+    let state = store.send_state(&BOX).unwrap();
+    assert_eq!(state.last, Some(head(2, &b)));
+    assert_eq!(state.trimmed_through, Seq(1));
+    assert_eq!(seqs(&mut store, 0), [2]);
+    assert_eq!(store.usage().unwrap().envelope_bytes, 70_000);
+    let other = DeviceId([3; 32]);
+    assert!(
+        store.redeem(other, &[5; 16], 100, 60).unwrap().is_none(),
+        "used for ever"
+    );
+    assert!(
+        store.redeem(HUB, &[5; 16], 100, 60).unwrap().is_some(),
+        "but answered again"
+    );
+}
+
+#[test]
+fn a_video_flood_leaves_room_for_small_envelopes() {
+    let mut store = store();
+    let video = bytes(1, 70_000);
+    let commit = bytes(2, SMALL_ENVELOPE_BYTES_MAX);
+    receipt(append(&mut store, BOX, 1, 0, &video));
+    receipt(append(&mut store, BOX, 2, 1, &video));
+    assert_eq!(
+        append(&mut store, BOX, 3, 2, &video),
+        AppendAnswer::OverQuota(Size::Bulk)
+    );
+    // Three fit into the 60,000 bytes that video may not have.
+    for n in 3..=5 {
+        receipt(append(&mut store, BOX, n, n - 1, &commit));
+    }
+    assert_eq!(
+        append(&mut store, BOX, 6, 5, &commit),
+        AppendAnswer::OverQuota(Size::Small)
+    );
+    // The reader makes room.
+    store.trim(&BOX, Seq(2)).unwrap();
+    receipt(append(&mut store, BOX, 6, 5, &video));
+}
+
+#[test]
+fn mailboxes_and_invitations_are_counted() {
+    let mut store = store();
+    let a = bytes(1, 10);
+    for n in 0..3 {
+        receipt(append(&mut store, SendId([n; 24]), 1, 0, &a));
+    }
+    assert_eq!(
+        append(&mut store, SendId([9; 24]), 1, 0, &a),
+        AppendAnswer::TooManyMailboxes
+    );
+    for _ in 0..INVITATIONS_PER_DAY_MAX {
+        assert!(store.count_invitation(HUB, 100).unwrap().is_some());
+    }
+    assert!(store.count_invitation(HUB, 100).unwrap().is_none());
+    assert!(
+        store.count_invitation(HUB, 101).unwrap().is_some(),
+        "a new day"
+    );
+}
+
+#[test]
+fn used_invitations_are_forgotten_once_they_have_expired() {
+    let mut store = store();
+    for n in 0..10 {
+        assert!(store.redeem(HUB, &[n; 16], 100, 50).unwrap().is_some());
+    }
+    assert!(store.redeem(HUB, &[99; 16], 300, 200).unwrap().is_some());
+    let _durable = store.commit().unwrap();
+    let left = store.wal.scan(rows::INVITE, rows::INVITE, 100).unwrap();
+    assert_eq!(left.len(), 1);
+}
+
+#[test]
+fn what_is_not_synced_is_not_read() {
+    let mut store = store();
+    let a = bytes(1, 100);
+    let _pending = store
+        .append(HUB, BOX, Seq(1), Seq::NONE, Digest::of(&a), &a)
+        .unwrap();
+    assert!(seqs(&mut store, 0).is_empty());
+    assert_eq!(store.fetch(&BOX, Seq(1)).unwrap(), None);
+    let _durable = store.commit().unwrap();
+    assert_eq!(seqs(&mut store, 0), [1]);
+}
+
+#[test]
+fn a_damaged_mailbox_starts_again_and_says_so() {
+    let mut store = store();
+    let a = bytes(1, 100);
+    receipt(append(&mut store, BOX, 1, 0, &a));
+    receipt(append(&mut store, BOX, 2, 1, &a));
+    store.lose(&BOX).unwrap();
+    let _durable = store.commit().unwrap();
+    assert_eq!(store.take_lost(), [BOX]);
+    assert!(store.take_lost().is_empty());
+    assert_eq!(store.send_state(&BOX).unwrap().last, None);
+    assert_eq!(store.usage().unwrap().envelope_bytes, 0);
+    // The sender that still has number 2 begins there.
+    assert_eq!(receipt(append(&mut store, BOX, 2, 0, &a)), head(2, &a));
+}
+
+#[test]
+fn a_second_owner_of_the_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        Wal::open(
+            Arc::new(RealDisk::new(dir.path()).unwrap()),
+            Box::new(MemStore::new()),
+            Box::new(SeededDice(1)),
+            Options::default(),
+        )
+    };
+    let _first = open().unwrap();
+    assert!(matches!(open(), Err(WalError::Locked)));
+}

@@ -1,0 +1,239 @@
+//! The program itself: killed, restarted, wiped, started twice, misconfigured.
+
+mod common;
+
+use common::*;
+use relay_client::ErrorKind;
+use wire::{Class, Invitation, ReceiveId, Seq};
+
+const MAILBOX: ReceiveId = ReceiveId([7; 24]);
+
+#[tokio::test]
+async fn killed_and_restarted_it_has_everything_that_had_a_receipt() {
+    let place = Place::new();
+    let (hub_device, phone_device) = (device(), device());
+    let relay = place.spawn();
+    let invitation = place.invitation(Class::Hub);
+    let (hub, hub_certificate) = join(&relay.address, &hub_device, invitation).await.unwrap();
+    let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    for n in 1..=20 {
+        append(&mut uplink, n, n - 1, &envelope(n, 20_000)).await;
+    }
+    receipt(&mut uplink, 20).await;
+    // Some more are under way when it dies.
+    for n in 21..=30 {
+        append(&mut uplink, n, n - 1, &envelope(n, 20_000)).await;
+    }
+    relay.kill();
+    drop((hub, uplink));
+
+    let relay = place.spawn();
+    let hub = back(&relay.address, &hub_device, &hub_certificate)
+        .await
+        .unwrap();
+    let (state, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    let last = state.last.unwrap();
+    assert!(last.seq >= Seq(20), "{last:?}");
+    for n in last.seq.0 + 1..=30 {
+        append(&mut uplink, n, n - 1, &envelope(n, 20_000)).await;
+    }
+    if last.seq < Seq(30) {
+        receipt(&mut uplink, 30).await;
+    }
+    let (phone, _) = join(
+        &relay.address,
+        &phone_device,
+        place.invitation(Class::Phone),
+    )
+    .await
+    .unwrap();
+    let (_, mut deliveries) = within(phone.attach_receive(MAILBOX, Seq::NONE))
+        .await
+        .unwrap();
+    for n in 1..=30 {
+        let delivery = within(deliveries.next()).await.unwrap();
+        assert_eq!(delivery.seq, Seq(n));
+        assert_eq!(delivery.bytes, envelope(n, 20_000));
+    }
+}
+
+#[tokio::test]
+async fn scenario_22_wiped_and_restarted_it_fills_again() {
+    let place = Place::new();
+    let hub_device = device();
+    let relay = place.spawn();
+    let invitation = place.invitation(Class::Hub);
+    let (hub, certificate) = join(&relay.address, &hub_device, invitation).await.unwrap();
+    let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    for n in 1..=9 {
+        append(&mut uplink, n, n - 1, &envelope(n, 5_000)).await;
+    }
+    receipt(&mut uplink, 9).await;
+    relay.kill();
+    drop((hub, uplink));
+    std::fs::remove_dir_all(place.data_dir()).unwrap();
+
+    // The certificate is enough, and the sender begins with what it still has.
+    let relay = place.spawn();
+    let hub = back(&relay.address, &hub_device, &certificate)
+        .await
+        .unwrap();
+    let (state, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    assert_eq!(state.last, None);
+    append(&mut uplink, 6, 0, &envelope(6, 5_000)).await;
+    append(&mut uplink, 7, 6, &envelope(7, 5_000)).await;
+    receipt(&mut uplink, 7).await;
+    let (state, mut deliveries) = within(hub.attach_receive(MAILBOX, Seq(6))).await.unwrap();
+    assert_eq!(state.first, Seq(6));
+    assert_eq!(within(deliveries.next()).await.unwrap().seq, Seq(7));
+}
+
+#[tokio::test]
+async fn invite_and_status_beside_a_running_relay() {
+    let place = Place::new();
+    let relay = place.spawn();
+    let output = run(
+        &["invite", "--class", "hub", "--ttl", "10m"],
+        &place.config_path(),
+    );
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let invitation: Invitation = text.parse().unwrap();
+    assert_eq!(invitation.class, Class::Hub);
+    let (_hub, _) = join(&relay.address, &device(), invitation).await.unwrap();
+
+    let output = run(&["status", "--json"], &place.config_path());
+    assert!(output.status.success());
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["status"]["connections"], 1);
+    assert_eq!(status["status"]["relay"], relay.address.to_string());
+
+    let output = run(&["doctor", "--json"], &place.config_path());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["problems"].as_u64(), Some(0), "{report}");
+}
+
+#[test]
+fn a_second_process_on_the_same_directory() {
+    let place = Place::new();
+    let relay = place.spawn();
+    let output = run(&["run", "--json"], &place.config_path());
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("another process"), "{text}");
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("\"exit_code\":3")
+    );
+    relay.kill();
+    // The dead one left no lock behind.
+    place.spawn().kill();
+}
+
+#[test]
+fn sigterm_ends_it_with_success_and_takes_the_socket_away() {
+    let place = Place::new();
+    let mut relay = place.spawn();
+    let pid = relay.child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .arg(pid)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(relay.child.wait().unwrap().code(), Some(0));
+    assert!(!place.data_dir().join("control.sock").exists());
+}
+
+#[test]
+fn each_mistake_has_its_code_and_names_itself() {
+    let place = Place::with("[quota]\nacount_mib = 5\n");
+    let output = run(&["run"], &place.config_path());
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("relay.toml, line 5") && text.contains("acount_mib"),
+        "{text}"
+    );
+
+    let place = Place::with("[limits]\nconnections = 10\n");
+    let config = place.config_path();
+    let output = run(&["status"], &config);
+    assert_eq!(output.status.code(), Some(5), "not running");
+
+    std::fs::remove_file(place.dir.path().join("identity.key")).unwrap();
+    let output = run(&["run"], &config);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("secluso-relay init")
+    );
+    let output = run(&["doctor"], &config);
+    assert_eq!(output.status.code(), Some(1));
+
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("\"identity.key\"", "\"data/identity.key\""),
+    )
+    .unwrap();
+    std::fs::create_dir(place.data_dir()).unwrap();
+    let output = run(&["run"], &config);
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("must not lie in the data")
+    );
+
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let other = Place::new();
+    let config = other.config_path();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    std::fs::write(&config, text.replace("127.0.0.1:0", &port)).unwrap();
+    assert_eq!(run(&["run"], &config).status.code(), Some(5));
+}
+
+#[tokio::test]
+async fn a_device_on_the_list_of_the_revoked() {
+    let place = Place::new();
+    let identity = device();
+    let relay = place.spawn();
+    let (hub, certificate) = join(&relay.address, &identity, place.invitation(Class::Hub))
+        .await
+        .unwrap();
+    drop(hub);
+    relay.kill();
+    let config = place.config_path();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let id = identity.device_id().to_text();
+    std::fs::write(&config, format!("revoked = [\"{id}\"]\n{text}")).unwrap();
+    let relay = place.spawn();
+    let error = back(&relay.address, &identity, &certificate)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotAdmitted);
+}
+
+/// What an idle relay may use, in KiB.
+const IDLE_RSS_KIB_MAX: u64 = 32 * 1024;
+
+#[tokio::test]
+async fn an_idle_relay_is_small() {
+    let place = Place::new();
+    let relay = place.spawn();
+    let (_hub, _) = join(&relay.address, &device(), place.invitation(Class::Hub))
+        .await
+        .unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", relay.child.id())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib <= IDLE_RSS_KIB_MAX, "{kib} KiB");
+    println!("peak of an idle relay: {kib} KiB");
+}
