@@ -1,1 +1,58 @@
+//! The phone's engine: pairs with hubs, receives their clips through an untrusted relay, keeps them.
+//!
+//! This is the whole interface for programs and, later, for other languages. It is asynchronous (in
+//! a tokio runtime) and **cancellable**: any future may be dropped at any await. Whatever it had
+//! begun, the journal thread finishes or rolls back whole, so the state on disk is always right, and
+//! the next call goes on from there. The process may be killed at any time just the same.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), app_core::AppError> {
+//! use app_core::{App, AppOptions, SyncMode};
+//!
+//! let app = App::open("/home/me/.secluso-app", AppOptions::default()).await?;
+//! app.pair("SECLUSO1:...").await?;
+//! let mut events = app.observe();
+//! app.sync(SyncMode::Once).await?;
+//! while let Some(event) = events.try_next() {
+//!     println!("{event:?}");
+//! }
+//! for clip in app.clips().await? {
+//!     app.export(clip.clip, format!("{}.mp4", clip.clip), |_done, _all| {}).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
+//! ([`ClipId`], [`Clip`], [`Status`], ...), and [`AppError`] whose [`AppError::kind`] says what the
+//! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
+//! crash tests alone.)
+//!
+//! This crate must never show a fact before it is durable, never ack what is not, and never read a
+//! clock or a socket inside [`mod@core`].
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
 
+mod app;
+mod backoff;
+mod clock;
+#[doc(hidden)]
+pub mod core;
+mod downlink;
+mod engine;
+mod error;
+mod event;
+mod export;
+mod pairing;
+mod state_dir;
+mod types;
+
+pub use app::{App, AppOptions, Creation};
+pub use error::{AppError, ErrorKind};
+pub use event::{EVENTS_WAITING_MAX, Event, Events};
+pub use export::ClipReader;
+pub use types::{
+    Clip, ClipId, ClipState, Exported, HubId, HubStatus, PairedHub, Pairing, Status, SyncMode, hex,
+};

@@ -1,0 +1,260 @@
+//! The app as its callers see it. Every call here is a thin order to the journal thread or to a
+//! shell; nothing is decided in this room.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use journal::Taken;
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::core::Run;
+use crate::downlink;
+use crate::engine::{Engine, Opener, Shell};
+use crate::error::AppError;
+use crate::event::{Announcer, Event, Events};
+use crate::export::{self, ClipReader};
+use crate::pairing;
+use crate::state_dir;
+use crate::types::{Clip, ClipId, Exported, HubId, HubStatus, PairedHub, Status, SyncMode};
+
+/// What to do about a state directory that does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Creation {
+    /// Make it.
+    #[default]
+    IfMissing,
+    /// Answer [`AppError::NotPaired`].
+    Never,
+}
+
+/// How to open an app.
+#[derive(Clone, Debug, Default)]
+pub struct AppOptions {
+    /// About a directory that does not exist.
+    pub creation: Creation,
+}
+
+/// What all futures of one app share.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
+    pub(crate) announcer: Announcer,
+    /// One sync or pairing at a time: the relay lets a device have one connection.
+    network: Mutex<()>,
+}
+
+/// The phone's side of any number of pairings, over one state directory. Cheap to clone; the last
+/// clone closes the journal.
+#[derive(Clone)]
+pub struct App {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
+}
+
+impl App {
+    /// Opens the state directory `dir` (made with mode 0700 if it is missing), recovering whatever
+    /// the last process left.
+    ///
+    /// # Errors
+    /// [`AppError::Locked`] while another process has it open; [`AppError::Directory`] for a
+    /// directory that is somebody else's; [`AppError::Corrupt`] with the way out; others as they say.
+    pub async fn open(dir: impl AsRef<Path>, options: AppOptions) -> Result<Self, AppError> {
+        let dir = dir.as_ref().to_path_buf();
+        state_dir::prepare(&dir, options.creation)?;
+        Self::start(state_dir::opener(dir)).await
+    }
+
+    pub(crate) async fn start(opener: Opener) -> Result<Self, AppError> {
+        let clock = Clock::start();
+        let announcer = Announcer::new();
+        let shell = Shell {
+            clock,
+            announcer: announcer.clone(),
+        };
+        let shared = Shared {
+            engine: Engine::start(opener, shell).await?,
+            clock,
+            announcer,
+            network: Mutex::new(()),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Pairs with the hub that shows this code, and has the relay admit this device. Every step is
+    /// durable before it is said: after a crash or a dropped future, call it again with the same
+    /// code; it goes on where it stood, or says that it was done.
+    ///
+    /// # Errors
+    /// [`AppError::Pairing`] for a wrong, expired or used code; [`AppError::Network`] if hub or relay
+    /// cannot be reached; [`AppError::NotAdmitted`] if the relay refuses.
+    pub async fn pair(&self, code: &str) -> Result<PairedHub, AppError> {
+        let _alone = self.shared.network.lock().await;
+        pairing::pair(&self.shared, code).await
+    }
+
+    /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
+    ///
+    /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
+    ///
+    /// # Errors
+    /// As [`AppError`] says; everything that became durable before stays.
+    pub async fn sync(&self, mode: SyncMode) -> Result<(), AppError> {
+        let _alone = self.shared.network.lock().await;
+        downlink::sync(&self.shared, mode).await
+    }
+
+    /// All clips, in the order in which they became known.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn clips(&self) -> Result<Vec<Clip>, AppError> {
+        let clips = self.shared.engine.read(|core, _shell| core.clips()).await?;
+        Ok(clips.into_iter().map(|(pairing, clip)| Clip::from_journal(pairing, clip)).collect())
+    }
+
+    /// One clip.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchClip`], or about the state directory.
+    pub async fn clip(&self, clip: ClipId) -> Result<Clip, AppError> {
+        let id = clip.to_journal();
+        let (pairing, clip) = self.shared.engine.read(move |core, _shell| core.clip(id)).await?;
+        Ok(Clip::from_journal(pairing, clip))
+    }
+
+    /// Writes exactly the bytes that are here to the file `path`: to a new file beside it first,
+    /// checked against the SHA-256 that was stored when the clip ended, synced, then renamed.
+    /// `progress` is called with the bytes written so far and all bytes. Whatever goes wrong, and if
+    /// the future is dropped, the file at `path` is as it was.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchClip`], [`AppError::EmptyClip`], [`AppError::ClipDamaged`],
+    /// [`AppError::HashDiffers`], [`AppError::Target`], [`AppError::Space`].
+    pub async fn export(
+        &self,
+        clip: ClipId,
+        path: impl Into<PathBuf>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Exported, AppError> {
+        export::to_file(self, clip, path.into(), progress).await
+    }
+
+    /// Reads the bytes of a clip piece by piece, for writers of another kind.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchClip`], [`AppError::EmptyClip`].
+    pub async fn read_clip(&self, clip: ClipId) -> Result<ClipReader, AppError> {
+        ClipReader::new(self.clone(), clip).await
+    }
+
+    pub(crate) async fn chunk(&self, clip: ClipId, index: u32) -> Result<Vec<u8>, AppError> {
+        let id = clip.to_journal();
+        let chunk = self.shared.engine.read(move |core, _shell| core.chunk(id, index)).await?;
+        Ok(chunk.to_vec())
+    }
+
+    /// Deletes a clip: its key is erased, and with it every copy of its bytes that the state
+    /// directory still holds.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchClip`], or about the state directory.
+    pub async fn delete(&self, clip: ClipId) -> Result<(), AppError> {
+        let id = clip.to_journal();
+        let deleted = self.shared.engine.write(
+            move |core, _shell| core.delete(id),
+            |_core, committed, staged, shell| {
+                let clip = ClipId::from_journal(committed.redeem(staged).into_inner());
+                shell.announcer.tell(Event::Deleted(clip));
+                Ok(())
+            },
+        );
+        deleted.await
+    }
+
+    /// How all pairings stand.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn status(&self) -> Result<Status, AppError> {
+        let lines = self.shared.engine.read(|core, _shell| core.status()).await?;
+        let hub = |line: crate::core::LineStatus| HubStatus {
+            hub: HubId::from_journal(line.line.pairing),
+            // The relay's key is no secret, and no news for a person either.
+            relay: line.relay.split('/').next().unwrap_or_default().to_owned(),
+            epoch: line.epoch,
+            cursor: line.cursor.0,
+            acked: line.acked.0,
+            waiting: line.waiting,
+            clips: line.clips,
+            paired_unix_s: line.paired_unix_s,
+        };
+        Ok(Status {
+            hubs: lines.into_iter().map(hub).collect(),
+        })
+    }
+
+    /// What happens from now on. Bounded: a slow watcher gets [`Event::Missed`].
+    #[must_use]
+    pub fn observe(&self) -> Events {
+        self.shared.announcer.subscribe()
+    }
+
+    /// Asks every relay for a connection, without fetching anything.
+    ///
+    /// # Errors
+    /// As [`Self::sync`].
+    pub async fn check_relays(&self) -> Result<(), AppError> {
+        let _alone = self.shared.network.lock().await;
+        let lines = self.shared.engine.read(|core, _shell| core.lines()).await?;
+        let mut relays: Vec<String> = lines.into_iter().map(|line| line.relay).collect();
+        relays.sort();
+        relays.dedup();
+        if relays.is_empty() {
+            return Err(AppError::NotPaired);
+        }
+        for relay in relays {
+            downlink::connect_to_relay(&self.shared, &relay, None).await?.close();
+        }
+        Ok(())
+    }
+}
+
+/// Tells watchers what a run made durable.
+pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
+    let durable_unix_ms = shell.clock.unix_ms();
+    for fact in &run.facts {
+        let event = match &fact.taken {
+            Taken::Media {
+                clip,
+                bytes,
+                captured_unix_ms,
+            } => Event::Media {
+                clip: ClipId::from_journal(*clip),
+                seq: fact.seq.0,
+                bytes: *bytes,
+                captured_unix_ms: Some(*captured_unix_ms).filter(|captured| *captured != 0),
+                durable_unix_ms,
+            },
+            Taken::NewEpoch(epoch) => Event::NewEpoch { hub, epoch: epoch.0 },
+            Taken::Nothing(why) => Event::Ignored {
+                hub,
+                seq: fact.seq.0,
+                why,
+            },
+            Taken::Started(_) | Taken::Ended { .. } => match &fact.clip {
+                Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
+                None => continue,
+            },
+            Taken::Duplicate | Taken::Gap { .. } | Taken::NotAuthentic => continue,
+        };
+        shell.announcer.tell(event);
+    }
+}

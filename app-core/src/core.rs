@@ -1,0 +1,468 @@
+//! The app's logic: envelopes and the time go in, effects come out; all state is in the journal.
+//!
+//! This room has no sockets, no threads, no clock and no dice, so that a simulation can drive it.
+//! It must never hand out an effect before the commit that explains it: everything that a call
+//! stages comes back as a [`PendingRun`], and only [`Core::settle`], which asks for the journal's
+//! [`Committed`], turns it into a [`Run`].
+//!
+//! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
+//! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
+//! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
+//! line falls quiet, in the transaction of the last ack.
+
+mod reads;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use journal::ids::{Channel, ClipId, Line, PairingId};
+use journal::{AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken};
+use wal::{Priority, crash_point};
+use wire::Seq;
+use wire::envelope::Size;
+
+pub use reads::{LineInfo, LineStatus};
+
+/// An ack waits at most this long while media flows, in milliseconds.
+pub const ACK_PAUSE_MS: u64 = 1_000;
+/// A line without deliveries for this long is quiet, in milliseconds.
+pub const QUIET_MS: u64 = 500;
+/// Most envelopes in one run: they share one commit.
+pub const RUN_ENVELOPES_MAX: usize = 32;
+/// Most bytes in one run, not counting its last envelope.
+pub const RUN_BYTES_MAX: usize = 1024 * 1024;
+/// What one envelope may cost in the log besides its own bytes: group state, clip row, padding.
+const ENVELOPE_COST_BYTES: u64 = 32 * 1024;
+
+/// An envelope as the relay delivered it: it may be anything.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The number that the relay says it has.
+    pub seq: Seq,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// Why a run stopped before its end. Nothing behind that point changed anything.
+#[derive(Debug)]
+pub enum Halt {
+    /// Not made by the hub for this place: drop the connection and ask again.
+    NotAuthentic {
+        /// Its claimed number.
+        seq: Seq,
+    },
+    /// Something is missing: ask again from the cursor.
+    Gap {
+        /// What must come first.
+        expected: Seq,
+    },
+    /// Our own journal refused or failed.
+    Journal(JournalError),
+}
+
+/// A durable fact about one envelope.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fact {
+    /// The envelope.
+    pub seq: Seq,
+    /// What it did.
+    pub taken: Taken,
+    /// The clip as it stands after the run, if it began or ended.
+    pub clip: Option<AppClip>,
+}
+
+/// An ack in the outbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AckSent {
+    /// The number of its own envelope.
+    pub envelope: Seq,
+    /// It says that everything through here is durable.
+    pub through: Seq,
+}
+
+/// What a call staged; worthless until [`Core::settle`].
+#[must_use = "staged effects become real by commit() and settle()"]
+pub struct PendingRun {
+    line: Line,
+    facts: Vec<Staged<(Seq, Taken)>>,
+    ack: Option<Staged<AckSent>>,
+    halt: Option<Halt>,
+    now_ms: u64,
+}
+
+/// What is true and durable now.
+#[derive(Debug)]
+pub struct Run {
+    /// What the envelopes did, in order. Duplicates do nothing and are not listed.
+    pub facts: Vec<Fact>,
+    /// The ack that was made.
+    pub ack: Option<AckSent>,
+    /// Everything through here is durable: the relay may forget it.
+    pub cursor: Seq,
+    /// Head and watermark of our own outbox.
+    pub outbox: journal::OutboxHead,
+    /// Why the run stopped early.
+    pub halt: Option<Halt>,
+    /// Call [`Core::tick`] after so many milliseconds.
+    pub due_in_ms: Option<u64>,
+}
+
+/// What this process knows of a line besides what is durable.
+struct Follow {
+    session: Session<Follower>,
+    /// Since when an ack is owed.
+    owed_since_ms: Option<u64>,
+    urgent: bool,
+    /// Something was taken since the group's key last rotated.
+    stirred: bool,
+    last_taken_ms: u64,
+    /// What the last ack of this process said.
+    acked: Seq,
+}
+
+impl Follow {
+    fn due_at_ms(&self) -> Option<u64> {
+        let ack = self.owed_since_ms.map(|since| if self.urgent { 0 } else { since + ACK_PAUSE_MS });
+        let quiet = (self.stirred || self.owed_since_ms.is_some()).then_some(self.last_taken_ms + QUIET_MS);
+        match (ack, quiet) {
+            (Some(ack), Some(quiet)) => Some(ack.min(quiet)),
+            (ack, quiet) => ack.or(quiet),
+        }
+    }
+
+    fn took(&mut self, taken: &Taken, now_ms: u64) {
+        self.owed_since_ms.get_or_insert(now_ms);
+        self.urgent |= matches!(taken, Taken::NewEpoch(_) | Taken::Ended { .. });
+        self.stirred = true;
+        self.last_taken_ms = now_ms;
+    }
+}
+
+/// The app's core over its journal.
+pub struct Core {
+    journal: Journal,
+    lines: BTreeMap<Line, Follow>,
+}
+
+impl Core {
+    /// A core over a journal that was just opened.
+    #[must_use]
+    pub fn new(journal: Journal) -> Self {
+        Self {
+            journal,
+            lines: BTreeMap::new(),
+        }
+    }
+
+    /// The journal, for pairing and for tests.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// Whether the journal must be dropped and opened again.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.journal.is_poisoned()
+    }
+
+    /// Makes everything staged durable, with one sync.
+    ///
+    /// # Errors
+    /// Outcome unknown: drop the core and open again.
+    pub fn commit(&mut self) -> Result<Committed, JournalError> {
+        self.journal.commit()
+    }
+
+    fn follow(&mut self, line: Line) -> Result<&mut Follow, JournalError> {
+        if !self.lines.contains_key(&line) {
+            // What an earlier process acked is not known here, so an ack is owed for whatever is
+            // durable: after a crash between cursor and ack nobody else would make it good.
+            let cursor = self.journal.inbox_head(line)?.cursor;
+            let follow = Follow {
+                session: Session::new(line),
+                owed_since_ms: cursor.is_some().then_some(0),
+                urgent: false,
+                stirred: false,
+                last_taken_ms: 0,
+                acked: Seq::NONE,
+            };
+            self.lines.insert(line, follow);
+        }
+        self.lines.get_mut(&line).ok_or(JournalError::NoGroup(line))
+    }
+
+    /// Notes that the hub may not know what we hold: the relay lost something, or a new
+    /// connection was made.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn owe_ack(&mut self, line: Line, now_ms: u64) -> Result<(), JournalError> {
+        let cursor = self.journal.inbox_head(line)?.cursor;
+        let follow = self.follow(line)?;
+        if cursor.is_some() {
+            follow.owed_since_ms.get_or_insert(now_ms);
+        }
+        Ok(())
+    }
+
+    /// Takes a run of envelopes, each in a transaction of its own, and the ack that is due. The
+    /// caller commits once and then settles.
+    ///
+    /// # Errors
+    /// Only our own storage, before anything was taken; later trouble is in [`Run::halt`].
+    pub fn deliver(&mut self, line: Line, run: &[Delivered], now_ms: u64) -> Result<PendingRun, JournalError> {
+        self.admit(run)?;
+        self.follow(line)?;
+        let mut pending = PendingRun::new(line, now_ms);
+        for delivered in run {
+            match self.take(line, delivered, now_ms) {
+                Ok(Ok(Some(fact))) => pending.facts.push(fact),
+                Ok(Ok(None)) => {}
+                Ok(Err(halt)) => {
+                    pending.halt = Some(halt);
+                    break;
+                }
+                Err(error) => {
+                    pending.halt = Some(Halt::Journal(error));
+                    break;
+                }
+            }
+        }
+        if !matches!(pending.halt, Some(Halt::Journal(_))) {
+            self.stage_due(&mut pending, Settling::WhenDue);
+        }
+        Ok(pending)
+    }
+
+    /// Refuses a run before any of it is built. Small envelopes keep the epochs in step and may use
+    /// what is held back for them.
+    fn admit(&self, run: &[Delivered]) -> Result<(), JournalError> {
+        let bytes: u64 = run.iter().map(|one| one.bytes.len() as u64 + ENVELOPE_COST_BYTES).sum();
+        let bulk = run.iter().any(|one| Size::of(one.bytes.len()) == Size::Bulk);
+        let priority = if bulk { Priority::Bulk } else { Priority::Epoch };
+        self.journal.admit(bytes, priority)
+    }
+
+    fn take(
+        &mut self,
+        line: Line,
+        delivered: &Delivered,
+        now_ms: u64,
+    ) -> Result<Result<Option<Staged<(Seq, Taken)>>, Halt>, JournalError> {
+        let Some(follow) = self.lines.get_mut(&line) else {
+            return Err(JournalError::NoGroup(line));
+        };
+        let seq = delivered.seq;
+        let mut txn = self.journal.begin();
+        let taken = follow.session.take(&mut txn, seq, &delivered.bytes)?;
+        match taken {
+            Taken::Duplicate => return Ok(Ok(None)),
+            Taken::Gap { expected } => return Ok(Err(Halt::Gap { expected })),
+            Taken::NotAuthentic => return Ok(Err(Halt::NotAuthentic { seq })),
+            Taken::Nothing(_)
+            | Taken::NewEpoch(_)
+            | Taken::Started(_)
+            | Taken::Media { .. }
+            | Taken::Ended { .. } => {}
+        }
+        let noted = taken.clone();
+        let staged = txn.stage((seq, taken))?;
+        // CRASH(app.take.staged): the envelope's effect is staged and not synced; it comes again.
+        crash_point!("app.take.staged");
+        follow.took(&noted, now_ms);
+        Ok(Ok(Some(staged)))
+    }
+
+    /// Stages what time asks for: an ack, and a rotation when the line is quiet.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn tick(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
+        self.follow(line)?;
+        let mut pending = PendingRun::new(line, now_ms);
+        self.stage_due(&mut pending, Settling::WhenDue);
+        pending.no_journal_trouble()
+    }
+
+    /// The end of a sync: the last ack if one is owed, and the rotation of the group's key, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn finish_sync(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
+        self.follow(line)?;
+        let mut pending = PendingRun::new(line, now_ms);
+        self.stage_due(&mut pending, Settling::Now);
+        pending.no_journal_trouble()
+    }
+
+    fn stage_due(&mut self, pending: &mut PendingRun, settling: Settling) {
+        let now_ms = pending.now_ms;
+        let Some(follow) = self.lines.get_mut(&pending.line) else {
+            return;
+        };
+        let due = follow.due_at_ms().is_some_and(|at| at <= now_ms) || settling == Settling::Now;
+        if !due {
+            return;
+        }
+        let owed = follow.owed_since_ms.is_some();
+        let quiet = now_ms >= follow.last_taken_ms + QUIET_MS || settling == Settling::Now;
+        let rotate = follow.stirred && quiet;
+        if !owed && !rotate {
+            return;
+        }
+        match stage_ack(&mut self.journal, follow, owed, rotate) {
+            Ok(ack) => {
+                if owed {
+                    follow.owed_since_ms = None;
+                    follow.urgent = false;
+                }
+                follow.stirred &= !rotate;
+                pending.ack = ack;
+            }
+            Err(error) => pending.halt = Some(Halt::Journal(error)),
+        }
+    }
+
+    /// Turns what was staged into facts. `committed` proves that it is durable.
+    ///
+    /// # Errors
+    /// Only our own storage, on reading back.
+    pub fn settle(&mut self, committed: &Committed, pending: PendingRun) -> Result<Run, JournalError> {
+        let line = pending.line;
+        let mut facts = Vec::with_capacity(pending.facts.len());
+        for staged in pending.facts {
+            let (seq, taken) = committed.redeem(staged).into_inner();
+            let clip = match taken {
+                Taken::Started(clip) | Taken::Ended { clip, .. } => self.clip_if_known(clip)?,
+                _ => None,
+            };
+            facts.push(Fact { seq, taken, clip });
+        }
+        let ack = pending.ack.map(|staged| committed.redeem(staged).into_inner());
+        let cursor = self.journal.inbox_head(line)?.cursor;
+        let outbox = self.journal.outbox_head(line)?;
+        let follow = self.follow(line)?;
+        if let Some(ack) = ack {
+            follow.acked = ack.through;
+        }
+        Ok(Run {
+            facts,
+            ack,
+            cursor,
+            outbox,
+            halt: pending.halt,
+            due_in_ms: follow.due_at_ms().map(|at| at.saturating_sub(pending.now_ms)),
+        })
+    }
+
+    fn clip_if_known(&self, clip: ClipId) -> Result<Option<AppClip>, JournalError> {
+        match self.journal.app_clip(clip) {
+            Ok(clip) => Ok(Some(clip)),
+            Err(JournalError::NoSuchClip(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stages the deletion of a clip. The key of its group rotates with it, because an epoch that is
+    /// still open could derive the clip's chunks again (scenario 28).
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchClip`], or our own storage.
+    pub fn delete(&mut self, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
+        let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
+        let line = event_line(pairing);
+        self.follow(line)?;
+        let mut txn = self.journal.begin();
+        txn.delete_clip(pairing, clip)?;
+        if let Some(follow) = self.lines.get_mut(&line) {
+            follow.session.rotate(&mut txn);
+        }
+        let staged = txn.stage(clip)?;
+        // CRASH(app.delete.staged): staged and not synced; the clip is still there.
+        crash_point!("app.delete.staged");
+        Ok(staged)
+    }
+
+    fn owner_of(&self, clip: ClipId) -> Result<Option<PairingId>, JournalError> {
+        for pairing in self.confirmed()? {
+            if self.journal.app_clips(pairing.id)?.iter().any(|known| known.clip == clip) {
+                return Ok(Some(pairing.id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn confirmed(&self) -> Result<Vec<journal::Pairing>, JournalError> {
+        let mut found = Vec::new();
+        for id in self.journal.pairing_ids() {
+            let pairing = self.journal.pairing(id)?;
+            found.extend(pairing.filter(|pairing| pairing.state == PairingState::Confirmed));
+        }
+        found.sort_by_key(|pairing| (pairing.paired_unix_s, pairing.id));
+        Ok(found)
+    }
+}
+
+impl PendingRun {
+    fn new(line: Line, now_ms: u64) -> Self {
+        Self {
+            line,
+            facts: Vec::new(),
+            ack: None,
+            halt: None,
+            now_ms,
+        }
+    }
+
+    fn no_journal_trouble(mut self) -> Result<Self, JournalError> {
+        match self.halt.take() {
+            Some(Halt::Journal(error)) => Err(error),
+            other => {
+                self.halt = other;
+                Ok(self)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settling {
+    WhenDue,
+    Now,
+}
+
+/// Ack and rotation in one transaction; its cursor is what was staged before it.
+fn stage_ack(
+    journal: &mut Journal,
+    follow: &mut Follow,
+    owed: bool,
+    rotate: bool,
+) -> Result<Option<Staged<AckSent>>, JournalError> {
+    let through = journal.inbox_head(follow.session.line())?.cursor;
+    let mut txn = journal.begin();
+    if rotate {
+        follow.session.rotate(&mut txn);
+    }
+    if !owed {
+        let _rotation = txn.stage(())?;
+        return Ok(None);
+    }
+    let envelope = follow.session.send_ack(&mut txn)?;
+    let staged = txn.stage(AckSent { envelope, through })?;
+    // CRASH(app.ack.staged): no ack was made; the next process owes one.
+    crash_point!("app.ack.staged");
+    Ok(Some(staged))
+}
+
+/// The line of a pairing's event videos.
+#[must_use]
+pub fn event_line(pairing: PairingId) -> Line {
+    Line {
+        pairing,
+        channel: Channel::EventVideo,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! What the core can say without changing anything.
+
+use journal::ids::{ClipId, Line, PairingId};
+use journal::{AppClip, Device, Durable, JournalError, Mailboxes, OutboxHead};
+use wire::envelope::Envelope;
+use wire::{Digest, Seq};
+use zeroize::Zeroizing;
+
+use super::{Core, event_line};
+
+/// Where a line's envelopes go and come from.
+#[derive(Clone, Debug)]
+pub struct LineInfo {
+    /// Which line.
+    pub line: Line,
+    /// The relay, as text.
+    pub relay: String,
+    /// Its mailboxes.
+    pub mailboxes: Mailboxes,
+}
+
+/// How a line stands.
+#[derive(Clone, Debug)]
+pub struct LineStatus {
+    /// Which line.
+    pub line: Line,
+    /// The relay, as text.
+    pub relay: String,
+    /// Epoch of its group.
+    pub epoch: u64,
+    /// The last envelope taken.
+    pub cursor: Seq,
+    /// What the last ack of this process said.
+    pub acked: Seq,
+    /// Envelopes in our outbox.
+    pub waiting: u64,
+    /// Number of clips.
+    pub clips: u64,
+    /// When it was paired, seconds since 1970.
+    pub paired_unix_s: u64,
+}
+
+impl Core {
+    /// The lines of all confirmed pairings, oldest first.
+    ///
+    /// # Errors
+    /// Only our own storage; likewise for everything below.
+    pub fn lines(&self) -> Result<Vec<LineInfo>, JournalError> {
+        let pairings = self.confirmed()?;
+        let info = pairings.into_iter().map(|pairing| {
+            let line = event_line(pairing.id);
+            Ok(LineInfo {
+                line,
+                relay: pairing.relay,
+                mailboxes: self.journal.mailboxes(line)?,
+            })
+        });
+        info.collect()
+    }
+
+    /// How all confirmed pairings stand.
+    pub fn status(&mut self) -> Result<Vec<LineStatus>, JournalError> {
+        let mut out = Vec::new();
+        for pairing in self.confirmed()? {
+            let line = event_line(pairing.id);
+            let cursor = self.journal.inbox_head(line)?.cursor;
+            let (waiting, _bytes) = self.journal.outbox_waiting(line)?;
+            let clips = self.journal.app_clips(pairing.id)?.len() as u64;
+            self.follow(line)?;
+            let (epoch, acked) = match self.lines.get_mut(&line) {
+                Some(follow) => {
+                    let mut txn = self.journal.begin();
+                    (follow.session.epoch(&mut txn)?.0, follow.acked)
+                }
+                None => (0, Seq::NONE),
+            };
+            out.push(LineStatus {
+                line,
+                relay: pairing.relay,
+                epoch,
+                cursor,
+                acked,
+                waiting,
+                clips,
+                paired_unix_s: pairing.paired_unix_s,
+            });
+        }
+        Ok(out)
+    }
+
+    /// How far a line has been read: where to attach.
+    pub fn cursor(&self, line: Line) -> Result<Seq, JournalError> {
+        Ok(self.journal.inbox_head(line)?.cursor)
+    }
+
+    /// Head and watermark of a line's outbox.
+    pub fn outbox(&self, line: Line) -> Result<OutboxHead, JournalError> {
+        self.journal.outbox_head(line)
+    }
+
+    /// The first durable envelope behind `after`.
+    pub fn next_envelope(&self, line: Line, after: Seq) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
+        self.journal.outbox_next(line, after)
+    }
+
+    /// The digest of the envelope in our outbox under exactly this number.
+    pub fn envelope_digest(&self, line: Line, seq: Seq) -> Result<Option<Digest>, JournalError> {
+        let found = self.journal.outbox_next(line, Seq(seq.0.saturating_sub(1)))?;
+        Ok(found.filter(|(at, _)| *at == seq).map(|(_, envelope)| envelope.digest()))
+    }
+
+    /// All clips of all pairings, in the order in which they became known.
+    pub fn clips(&self) -> Result<Vec<(PairingId, AppClip)>, JournalError> {
+        let mut out = Vec::new();
+        for pairing in self.confirmed()? {
+            let clips = self.journal.app_clips(pairing.id)?;
+            out.extend(clips.into_iter().map(|clip| (pairing.id, clip)));
+        }
+        Ok(out)
+    }
+
+    /// One clip and its pairing.
+    pub fn clip(&self, clip: ClipId) -> Result<(PairingId, AppClip), JournalError> {
+        let found = self.clips()?.into_iter().find(|(_, known)| known.clip == clip);
+        found.ok_or(JournalError::NoSuchClip(clip))
+    }
+
+    /// The bytes of a chunk.
+    pub fn chunk(&self, clip: ClipId, index: u32) -> Result<Zeroizing<Vec<u8>>, JournalError> {
+        self.journal.app_chunk(clip, index)
+    }
+
+    /// The device's identity and certificate; made when first asked for.
+    pub fn device(&mut self) -> Result<Device, JournalError> {
+        self.journal.device()
+    }
+}

@@ -1,0 +1,213 @@
+//! A sync: one connection to each relay, one task for each line on it, again and again until done.
+//!
+//! A shell: sockets, waiting and order of attempts. It must never decide what an envelope means (the
+//! core does) and never trim at the relay what is not durable here. Everything it starts ends when
+//! its future is dropped.
+
+mod line;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
+use tokio::task::JoinSet;
+use wal::Dice;
+use wire::{Certificate, ErrorCode, Invitation};
+
+use crate::app::Shared;
+use crate::backoff::Backoff;
+use crate::core::LineInfo;
+use crate::error::{AppError, ErrorKind};
+use crate::event::Event;
+use crate::types::{HubId, SyncMode};
+
+/// How often a sync that is to end tries to connect, or to attach a line, before it gives up.
+const ATTEMPTS_ONCE_MAX: u32 = 4;
+
+/// How something that a sync does came to its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum End {
+    /// The connection is of no more use; its lines must come back on another.
+    Connection(AppError),
+    /// This line must be attached again; others are not concerned.
+    Line(AppError),
+    /// Trying again cannot help.
+    Fatal(AppError),
+}
+
+impl End {
+    fn error(self) -> AppError {
+        match self {
+            Self::Connection(error) | Self::Line(error) | Self::Fatal(error) => error,
+        }
+    }
+
+    fn from_app(error: AppError, mode: SyncMode) -> Self {
+        match (error.kind(), mode) {
+            (ErrorKind::Retry | ErrorKind::Peer, _) => Self::Line(error),
+            // Somebody may free space, or put the right directory back, while we follow.
+            (ErrorKind::Space | ErrorKind::RolledBack, SyncMode::Follow) => Self::Line(error),
+            _ => Self::Fatal(error),
+        }
+    }
+
+    fn from_client(error: &ClientError) -> Self {
+        let app = AppError::from_client(error);
+        match error {
+            ClientError::Refused {
+                code: ErrorCode::MailboxLost | ErrorCode::UnknownSlot | ErrorCode::TooManyMailboxes,
+            } => Self::Line(app),
+            ClientError::Refused {
+                code: ErrorCode::Replaced,
+            } => Self::Fatal(app),
+            _ => match app.kind() {
+                ErrorKind::Retry | ErrorKind::Peer => Self::Connection(app),
+                _ => Self::Fatal(app),
+            },
+        }
+    }
+}
+
+/// Syncs every line of every confirmed pairing.
+pub(crate) async fn sync(shared: &Arc<Shared>, mode: SyncMode) -> Result<(), AppError> {
+    let lines = shared.engine.read(|core, _shell| core.lines()).await?;
+    if lines.is_empty() {
+        return Err(AppError::NotPaired);
+    }
+    let mut relays: BTreeMap<String, Vec<LineInfo>> = BTreeMap::new();
+    for line in lines {
+        relays.entry(line.relay.clone()).or_default().push(line);
+    }
+    let mut tasks = JoinSet::new();
+    for (relay, lines) in relays {
+        tasks.spawn(sync_relay(Arc::clone(shared), relay, lines, mode));
+    }
+    let mut first_error = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        first_error = first_error.and(joined(ended));
+    }
+    first_error
+}
+
+/// A task's result. A panic in it is ours to pass on; it is never cancelled but by us.
+fn joined<E>(ended: Result<Result<(), E>, tokio::task::JoinError>) -> Result<(), E> {
+    match ended {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_aborted) => Ok(()),
+    }
+}
+
+/// Everything that goes over one relay.
+async fn sync_relay(
+    shared: Arc<Shared>,
+    relay: String,
+    lines: Vec<LineInfo>,
+    mode: SyncMode,
+) -> Result<(), AppError> {
+    let progress = Arc::new(AtomicBool::new(false));
+    let mut backoff = Backoff::new();
+    let mut attempt = 1;
+    loop {
+        let ended = one_connection(&shared, &relay, &lines, mode, &progress).await;
+        let error = match ended {
+            Ok(()) => return Ok(()),
+            Err(End::Fatal(error)) => return Err(error),
+            Err(End::Connection(error) | End::Line(error)) => error,
+        };
+        if progress.swap(false, Ordering::Relaxed) {
+            backoff.reset();
+            attempt = 1;
+        }
+        if mode == SyncMode::Once && attempt >= ATTEMPTS_ONCE_MAX {
+            return Err(error);
+        }
+        attempt += 1;
+        let pause = backoff.next(die());
+        for line in &lines {
+            shared.announcer.tell(Event::Disconnected {
+                hub: HubId::from_journal(line.line.pairing),
+                reason: error.to_string(),
+                retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        tracing::info!(%error, ?pause, "the relay is away; trying again");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn one_connection(
+    shared: &Arc<Shared>,
+    relay: &str,
+    lines: &[LineInfo],
+    mode: SyncMode,
+    progress: &Arc<AtomicBool>,
+) -> Result<(), End> {
+    let connection = Arc::new(connect(shared, relay, None).await?);
+    let mut tasks = JoinSet::new();
+    for info in lines {
+        let task = line::LineTask::new(
+            Arc::clone(shared),
+            Arc::clone(&connection),
+            info.clone(),
+            mode,
+            Arc::clone(progress),
+        );
+        tasks.spawn(task.run());
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        match joined(ended) {
+            Err(End::Connection(error)) => {
+                tasks.shutdown().await;
+                return Err(End::Connection(error));
+            }
+            other => outcome = outcome.and(other),
+        }
+    }
+    outcome
+}
+
+/// Connects to a relay as this device: with its certificate, or the first time with an invitation.
+/// A new certificate is durable before this returns.
+pub(crate) async fn connect_to_relay(
+    shared: &Shared,
+    relay: &str,
+    invitation: Option<Invitation>,
+) -> Result<Connection, AppError> {
+    connect(shared, relay, invitation).await.map_err(End::error)
+}
+
+async fn connect(shared: &Shared, relay: &str, invitation: Option<Invitation>) -> Result<Connection, End> {
+    let address: RelayAddress = relay.parse().map_err(|error| End::from_client(&error))?;
+    let device = shared.engine.read(|core, _shell| core.device()).await.map_err(End::Fatal)?;
+    let identity = Identity::from_seed(*device.identity_seed);
+    let kept = device.certificate.as_deref().and_then(|bytes| Certificate::decode(bytes).ok());
+    let kept = kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
+    let admission = match (&kept, invitation) {
+        (Some(certificate), _) => Admission::Certificate(certificate.clone()),
+        (None, Some(invitation)) => Admission::Invitation(invitation),
+        (None, None) => {
+            return Err(End::Fatal(AppError::NotAdmitted(
+                "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
+            )));
+        }
+    };
+    let connected = relay_client::connect(&address, &identity, admission, Config::default()).await;
+    let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;
+    if kept.as_ref() != Some(&certificate) {
+        let relay = relay.to_owned();
+        let bytes = certificate.to_bytes();
+        let keep = shared.engine.read(move |core, _shell| core.journal().keep_certificate(&relay, bytes).map(drop));
+        keep.await.map_err(End::Fatal)?;
+    }
+    Ok(connection)
+}
+
+/// A random number for jitter.
+pub(crate) fn die() -> u64 {
+    let mut bytes = [0; 8];
+    wal::OsDice.fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,431 @@
+//! One line on one connection: its mailbox read, its acks sent.
+//!
+//! The order is always: deliveries to the core, commit, then what the commit allows (events, trim,
+//! acks). This room must never hand on bytes of ours that are not [`Durable`].
+
+use std::collections::VecDeque;
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use journal::Durable;
+use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliveries, Delivery};
+use wire::envelope::Envelope;
+use wire::sender::{Need, Sender, SenderEvent};
+use wire::{ErrorCode, Seq};
+
+use super::{ATTEMPTS_ONCE_MAX, End, die};
+use crate::app::Shared;
+use crate::backoff::Backoff;
+use crate::core::{AckSent, Delivered, Halt, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run};
+use crate::error::{AppError, ErrorKind};
+use crate::event::Event;
+use crate::types::{HubId, SyncMode};
+
+/// A relay that owes deliveries or receipts and gives none for so long is asked again.
+const STALL_MS: u64 = 20_000;
+/// Acks whose receipts are awaited; older ones are covered by newer ones.
+const ACKS_AWAITED_MAX: usize = 64;
+
+/// One line's task.
+pub(super) struct LineTask {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    info: LineInfo,
+    mode: SyncMode,
+    progress: Arc<AtomicBool>,
+    sender: Sender,
+    acks: VecDeque<AckSent>,
+    /// Everything through here is durable and was told to the relay.
+    cursor: Seq,
+    /// When the core wants to be called again.
+    due_at_ms: Option<u64>,
+    moved_at_ms: u64,
+}
+
+impl LineTask {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connection: Arc<Connection>,
+        info: LineInfo,
+        mode: SyncMode,
+        progress: Arc<AtomicBool>,
+    ) -> Self {
+        let moved_at_ms = shared.clock.now_ms();
+        Self {
+            shared,
+            connection,
+            info,
+            mode,
+            progress,
+            sender: Sender::new(Seq::NONE, Seq::NONE),
+            acks: VecDeque::new(),
+            cursor: Seq::NONE,
+            due_at_ms: None,
+            moved_at_ms,
+        }
+    }
+
+    fn hub(&self) -> HubId {
+        HubId::from_journal(self.info.line.pairing)
+    }
+
+    /// Until the line is done (once), or its connection is.
+    pub(super) async fn run(mut self) -> Result<(), End> {
+        let mut backoff = Backoff::new();
+        let mut attempt = 1;
+        loop {
+            let before = self.cursor;
+            let error = match self.attachment().await {
+                Err(End::Line(error)) => error,
+                other => return other,
+            };
+            if self.cursor > before {
+                backoff.reset();
+                attempt = 1;
+            }
+            if self.mode == SyncMode::Once && attempt >= ATTEMPTS_ONCE_MAX {
+                return Err(End::Fatal(error));
+            }
+            attempt += 1;
+            if matches!(error.kind(), ErrorKind::Space | ErrorKind::RolledBack) {
+                backoff.at_longest();
+            }
+            let pause = backoff.next(die());
+            self.shared.announcer.tell(Event::Disconnected {
+                hub: self.hub(),
+                reason: error.to_string(),
+                retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            });
+            tracing::info!(%error, ?pause, "a mailbox is attached again");
+            tokio::time::sleep(pause).await;
+            // Judged anew each time: a relay that lied once must not silence us for good.
+            let now_ms = self.shared.clock.now_ms();
+            self.sender.handle_evidence_dismissed(now_ms);
+            self.sender.handle_detached(now_ms);
+        }
+    }
+
+    fn storage(&self, error: AppError) -> End {
+        End::from_app(error, self.mode)
+    }
+
+    /// From attach to trouble, or to the end of a sync that ends.
+    async fn attachment(&mut self) -> Result<(), End> {
+        let line = self.info.line;
+        let heads = self.shared.engine.read(move |core, _shell| Ok((core.cursor(line)?, core.outbox(line)?)));
+        let (cursor, outbox) = heads.await.map_err(|error| self.storage(error))?;
+        let attached = self.connection.attach_receive(self.info.mailboxes.receive, cursor).await;
+        let (state, deliveries) = attached.map_err(|error| End::from_client(&error))?;
+        self.cursor = cursor;
+        self.sender.handle_durable(outbox.last);
+        self.sender.handle_ack(outbox.acked);
+        let target = state.last.map_or(Seq::NONE, |head| head.seq);
+        if target < cursor {
+            tracing::info!("the relay forgot envelopes; the hub will hear once more what is here");
+            let owe = self.shared.engine.read(move |core, shell| core.owe_ack(line, shell.clock.now_ms()));
+            owe.await.map_err(|error| self.storage(error))?;
+        }
+        if cursor.is_some() {
+            // An earlier trim may have been lost with its connection.
+            deliveries.trim(cursor).await.map_err(|error| End::from_client(&error))?;
+        }
+        self.shared.announcer.tell(Event::Connected { hub: self.hub() });
+        self.progress.store(true, Ordering::Relaxed);
+        self.moved_at_ms = self.shared.clock.now_ms();
+        self.pass(target, Some(deliveries)).await
+    }
+
+    async fn pass(&mut self, target: Seq, mut deliveries: Option<Deliveries>) -> Result<(), End> {
+        let mut appends: Option<AppendHandle> = None;
+        let mut caught_up = false;
+        loop {
+            if !caught_up && self.cursor >= target {
+                caught_up = true;
+                self.finish_sync().await?;
+                self.shared.announcer.tell(Event::Idle { hub: self.hub() });
+                if self.mode == SyncMode::Once {
+                    // What comes now belongs to the next sync.
+                    deliveries = None;
+                }
+            }
+            self.send(&mut appends).await?;
+            if self.mode == SyncMode::Once && caught_up && self.sender.is_idle() {
+                return Ok(());
+            }
+            let pause = self.pause(caught_up);
+            tokio::select! {
+                delivery = next_delivery(&mut deliveries) => {
+                    let delivery = delivery.map_err(|error| End::from_client(&error))?;
+                    let run = collect(delivery, &mut deliveries).await;
+                    self.deliver(run, &deliveries).await?;
+                }
+                event = next_append_event(&mut appends) => self.handle_append_event(event, &mut appends)?,
+                () = tokio::time::sleep(pause) => self.wake(caught_up, &deliveries).await?,
+            }
+        }
+    }
+
+    /// How long nothing needs to be done unless something comes in.
+    fn pause(&self, caught_up: bool) -> Duration {
+        let waits = !caught_up || (self.mode == SyncMode::Once);
+        let stall = waits.then_some(self.moved_at_ms + STALL_MS);
+        let due = if caught_up && self.mode == SyncMode::Once { None } else { self.due_at_ms };
+        let times = [stall, due, self.sender.poll_timeout()];
+        let next = times.into_iter().flatten().min();
+        let now_ms = self.shared.clock.now_ms();
+        Duration::from_millis(next.map_or(STALL_MS, |at| at.saturating_sub(now_ms)))
+    }
+
+    async fn wake(&mut self, caught_up: bool, deliveries: &Option<Deliveries>) -> Result<(), End> {
+        let now_ms = self.shared.clock.now_ms();
+        let waits = !caught_up || self.mode == SyncMode::Once;
+        if waits && now_ms >= self.moved_at_ms + STALL_MS {
+            let what = if caught_up { "give receipts" } else { "deliver what it says it holds" };
+            return Err(End::Line(AppError::Network(format!("the relay does not {what}"))));
+        }
+        if self.due_at_ms.is_some_and(|at| at <= now_ms) {
+            let line = self.info.line;
+            let shared = Arc::clone(&self.shared);
+            let run = shared.engine.write(
+                move |core, shell| core.tick(line, shell.clock.now_ms()),
+                move |core, committed, pending, _shell| core.settle(committed, pending),
+            );
+            let run = run.await.map_err(|error| self.storage(error))?;
+            let quiet = run.due_in_ms.is_none();
+            self.handle_run(run, deliveries).await?;
+            if quiet && caught_up {
+                self.shared.announcer.tell(Event::Idle { hub: self.hub() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish_sync(&mut self) -> Result<(), End> {
+        let line = self.info.line;
+        let shared = Arc::clone(&self.shared);
+        let run = shared.engine.write(
+            move |core, shell| core.finish_sync(line, shell.clock.now_ms()),
+            move |core, committed, pending, _shell| core.settle(committed, pending),
+        );
+        let run = run.await.map_err(|error| self.storage(error))?;
+        self.handle_run(run, &None).await
+    }
+
+    async fn deliver(&mut self, run: Vec<Delivered>, deliveries: &Option<Deliveries>) -> Result<(), End> {
+        let line = self.info.line;
+        let hub = self.hub();
+        let shared = Arc::clone(&self.shared);
+        let run = shared.engine.write(
+            move |core, shell| core.deliver(line, &run, shell.clock.now_ms()),
+            move |core, committed, pending, shell| {
+                let run = core.settle(committed, pending)?;
+                // Told from here, where it became durable: a sync that was dropped meanwhile must
+                // not cost its watchers a fact, because no later sync repeats it.
+                crate::app::announce(shell, hub, &run);
+                Ok(run)
+            },
+        );
+        let run = run.await.map_err(|error| self.storage(error))?;
+        self.handle_run(run, deliveries).await
+    }
+
+    async fn handle_run(&mut self, run: Run, deliveries: &Option<Deliveries>) -> Result<(), End> {
+        let now_ms = self.shared.clock.now_ms();
+        self.sender.handle_durable(run.outbox.last);
+        self.sender.handle_ack(run.outbox.acked);
+        if let Some(ack) = run.ack {
+            if self.acks.len() == ACKS_AWAITED_MAX {
+                self.acks.pop_front();
+            }
+            self.acks.push_back(ack);
+        }
+        self.due_at_ms = run.due_in_ms.map(|due| now_ms + due);
+        if run.cursor > self.cursor {
+            self.cursor = run.cursor;
+            self.moved_at_ms = now_ms;
+            self.progress.store(true, Ordering::Relaxed);
+            if let Some(deliveries) = deliveries {
+                deliveries.trim(run.cursor).await.map_err(|error| End::from_client(&error))?;
+            }
+        }
+        match run.halt {
+            None => Ok(()),
+            Some(Halt::NotAuthentic { seq }) => Err(End::Line(AppError::Peer(format!(
+                "the relay delivered an envelope {seq} that the hub did not make; asking again"
+            )))),
+            Some(Halt::Gap { expected }) => Err(End::Line(AppError::Peer(format!(
+                "the relay left out envelope {expected}; asking again"
+            )))),
+            Some(Halt::Journal(error)) => Err(self.storage(AppError::from_journal(&error))),
+        }
+    }
+
+    /// Sends what the outbox holds, as far as the window allows.
+    async fn send(&mut self, appends: &mut Option<AppendHandle>) -> Result<(), End> {
+        loop {
+            while let Some(event) = self.sender.poll_event() {
+                self.handle_sender_event(event)?;
+            }
+            let line = self.info.line;
+            let now_ms = self.shared.clock.now_ms();
+            match self.sender.poll_need(now_ms) {
+                None => return Ok(()),
+                Some(Need::Attach) => {
+                    *appends = None;
+                    let attached = self.connection.attach_send(self.info.mailboxes.send).await;
+                    let (state, handle) = attached.map_err(|error| End::from_client(&error))?;
+                    self.sender.handle_attached(&state, self.shared.clock.now_ms());
+                    *appends = Some(handle);
+                }
+                Some(Need::Digest(seq)) => {
+                    let digest = self.shared.engine.read(move |core, _shell| core.envelope_digest(line, seq));
+                    let digest = digest.await.map_err(|error| self.storage(error))?;
+                    self.sender.handle_digest(seq, digest, self.shared.clock.now_ms());
+                }
+                Some(Need::Envelope { seq, after }) => {
+                    let before = Seq(seq.0.saturating_sub(1));
+                    let found = self.shared.engine.read(move |core, _shell| core.next_envelope(line, before));
+                    let found = found.await.map_err(|error| self.storage(error))?;
+                    match (found, appends.as_mut()) {
+                        (Some((at, envelope)), Some(handle)) if at == seq => {
+                            let (digest, bytes) = (envelope.digest(), envelope.as_bytes().len());
+                            append(handle, seq, after, envelope).await.map_err(|error| End::from_client(&error))?;
+                            self.sender.handle_sent(seq, digest, bytes);
+                        }
+                        (_, Some(_)) => self.sender.handle_missing(seq),
+                        (_, None) => self.sender.handle_detached(now_ms),
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_sender_event(&mut self, event: SenderEvent) -> Result<(), End> {
+        match event {
+            SenderEvent::Receipt { through } => {
+                self.moved_at_ms = self.shared.clock.now_ms();
+                let mut stored = None;
+                while let Some(ack) = self.acks.front().filter(|ack| ack.envelope <= through) {
+                    stored = Some(ack.through);
+                    self.acks.pop_front();
+                }
+                if let Some(seq) = stored {
+                    self.shared.announcer.tell(Event::Acked {
+                        hub: self.hub(),
+                        seq: seq.0,
+                    });
+                }
+                Ok(())
+            }
+            SenderEvent::Rewound { from, .. } => {
+                tracing::info!(%from, "the relay forgot acks of ours; they are sent again");
+                Ok(())
+            }
+            SenderEvent::OverQuota { retry_after_s, .. } => {
+                let error = AppError::Network(format!("the relay is full; it asks to come back in {retry_after_s} s"));
+                match self.mode {
+                    SyncMode::Once => Err(End::Fatal(error)),
+                    SyncMode::Follow => {
+                        tracing::warn!(%error, "acks wait");
+                        Ok(())
+                    }
+                }
+            }
+            SenderEvent::Evidence(_) => Err(self.storage(AppError::RolledBack)),
+            SenderEvent::Misbehaved { seq } => Err(End::Line(AppError::Peer(format!(
+                "the relay gave a receipt for {seq}, which was never sent"
+            )))),
+        }
+    }
+
+    fn handle_append_event(
+        &mut self,
+        event: Result<AppendEvent, ClientError>,
+        appends: &mut Option<AppendHandle>,
+    ) -> Result<(), End> {
+        let now_ms = self.shared.clock.now_ms();
+        match event {
+            Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head),
+            Ok(AppendEvent::Conflict { stored }) => self.sender.handle_conflict(stored, now_ms),
+            Ok(AppendEvent::NotNext { .. }) => self.sender.handle_not_next(now_ms),
+            Ok(AppendEvent::OverQuota { size, retry_after_s, .. }) => {
+                self.sender.handle_over_quota(size, retry_after_s, now_ms);
+            }
+            Err(ClientError::Refused {
+                code: ErrorCode::MailboxLost,
+            }) => {
+                *appends = None;
+                self.sender.handle_not_next(now_ms);
+            }
+            Err(error) => return Err(End::from_client(&error)),
+        }
+        Ok(())
+    }
+}
+
+/// The only way out for bytes of ours: durable ones.
+async fn append(
+    handle: &mut AppendHandle,
+    seq: Seq,
+    after: Seq,
+    envelope: Durable<Envelope>,
+) -> Result<(), ClientError> {
+    let digest = envelope.digest();
+    let bytes = Bytes::from(envelope.into_inner().into_bytes());
+    handle.append(seq, after, digest, bytes).await
+}
+
+async fn next_delivery(deliveries: &mut Option<Deliveries>) -> Result<Delivery, ClientError> {
+    match deliveries {
+        Some(deliveries) => deliveries.next().await,
+        None => pending().await,
+    }
+}
+
+async fn next_append_event(appends: &mut Option<AppendHandle>) -> Result<AppendEvent, ClientError> {
+    match appends {
+        Some(appends) => appends.next_event().await,
+        None => pending().await,
+    }
+}
+
+/// The run that begins with `first`: whatever has arrived already, up to the limits. An error that
+/// comes after it shows itself again on the next call.
+async fn collect(first: Delivery, deliveries: &mut Option<Deliveries>) -> Vec<Delivered> {
+    let mut bytes = first.bytes.len();
+    let mut run = vec![delivered(first)];
+    while run.len() < RUN_ENVELOPES_MAX && bytes < RUN_BYTES_MAX {
+        match if_ready(next_delivery(deliveries)).await {
+            Some(Ok(next)) => {
+                bytes += next.bytes.len();
+                run.push(delivered(next));
+            }
+            Some(Err(_)) | None => break,
+        }
+    }
+    run
+}
+
+fn delivered(delivery: Delivery) -> Delivered {
+    Delivered {
+        seq: delivery.seq,
+        bytes: delivery.bytes,
+    }
+}
+
+/// What a future has ready now. It is dropped if it has nothing.
+async fn if_ready<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}

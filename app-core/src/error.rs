@@ -1,0 +1,201 @@
+//! What can go wrong for an app, sorted by what the caller must do about it.
+//!
+//! Errors are shown to people and cross language borders: facts and one sentence with the next
+//! step, never a secret, a payload or a type of the rooms below.
+
+use journal::{JournalError, PairingError};
+use relay_client::ClientError;
+use relay_client::rpk::RpkError;
+
+use crate::types::ClipId;
+
+/// What the caller must do about an [`AppError`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorKind {
+    /// Try again after a pause; nothing was lost.
+    Retry,
+    /// The hub or the relay misbehaves: show it, try again later.
+    Peer,
+    /// The relay or the hub refuses this device: the person must get a new code from the hub.
+    Refused,
+    /// Delete clips or free disk space, then try again.
+    Space,
+    /// Keep the directory as it is and show the message to a person.
+    Corrupt,
+    /// The disk keeps failing: check it, then start the program again.
+    Poisoned,
+    /// Pair with a hub first.
+    NotPaired,
+    /// Another process uses the directory: stop it, or use it.
+    Locked,
+    /// The directory is older than what left it, or the relay lies: nothing is sent any more.
+    RolledBack,
+    /// What was asked for does not exist, or cannot be done like this: ask for something else.
+    Usage,
+}
+
+/// An error of the app.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The relay or the hub could not be reached, or the connection was lost.
+    #[error("{0}; try again when the network is back")]
+    Network(String),
+    /// The other side broke the protocol.
+    #[error("{0}")]
+    Peer(String),
+    /// The relay does not admit this device.
+    #[error("{0}")]
+    NotAdmitted(String),
+    /// The pairing was refused, here or by the hub.
+    #[error("{0}")]
+    Pairing(String),
+    /// This app uses another relay already.
+    #[error("this app is already admitted at another relay; use another directory for a hub at {relay}")]
+    OtherRelay {
+        /// The relay in the code, as `host:port`.
+        relay: String,
+    },
+    /// The disk is too full.
+    #[error("{0}")]
+    Space(String),
+    /// Stored state is damaged.
+    #[error("{0}")]
+    Corrupt(String),
+    /// Bytes of a clip are damaged on this device.
+    #[error("chunk {chunk} of clip {clip} is damaged on this device; the clip cannot be exported whole")]
+    ClipDamaged {
+        /// Which clip.
+        clip: ClipId,
+        /// Which chunk, from 0.
+        chunk: u32,
+    },
+    /// The bytes read back are not those that were received.
+    #[error("clip {clip} does not have the SHA-256 that was stored when it ended; it was not exported")]
+    HashDiffers {
+        /// Which clip.
+        clip: ClipId,
+    },
+    /// The journal failed, was opened again, and failed again.
+    #[error("the state directory keeps failing ({0}); check the disk, then start again")]
+    Poisoned(String),
+    /// The journal failed and was opened again; whether this call had its effect is unknown.
+    #[error("the state had to be opened again ({0}); try again")]
+    Interrupted(String),
+    /// There is no pairing here.
+    #[error("this app is not paired with a hub; run `secluso-hub pair` and give its code to `secluso-app pair`")]
+    NotPaired,
+    /// Another process has the directory open.
+    #[error("another process uses this state directory; stop it first")]
+    Locked,
+    /// The relay shows more of our own mailbox than this directory ever sent.
+    #[error(
+        "the relay holds messages of this app that its directory does not know: the directory is an older copy, or the relay lies. Nothing is sent; if the directory was restored from a copy, make a new one and pair again"
+    )]
+    RolledBack,
+    /// No such clip.
+    #[error("no clip {0} is known here; `clips` lists them")]
+    NoSuchClip(ClipId),
+    /// Nothing of the clip is here.
+    #[error("nothing of clip {0} is here; the hub dropped it")]
+    EmptyClip(ClipId),
+    /// The text is no clip identifier.
+    #[error("a clip is named by 32 hexadecimal digits; `clips` lists them")]
+    BadClipId,
+    /// The file that was to be written could not be.
+    #[error("{path} cannot be written: {reason}")]
+    Target {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The state directory cannot be used.
+    #[error("{path} cannot be used as a state directory: {reason}")]
+    Directory {
+        /// Which directory.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A mistake in this program.
+    #[error("a mistake in this program: {0}; please report it")]
+    Bug(String),
+}
+
+impl AppError {
+    /// What the caller must do.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Network(_) | Self::Interrupted(_) => ErrorKind::Retry,
+            Self::Peer(_) => ErrorKind::Peer,
+            Self::NotAdmitted(_) | Self::Pairing(_) => ErrorKind::Refused,
+            Self::Space(_) => ErrorKind::Space,
+            Self::Corrupt(_) | Self::ClipDamaged { .. } | Self::HashDiffers { .. } => ErrorKind::Corrupt,
+            Self::Poisoned(_) | Self::Bug(_) => ErrorKind::Poisoned,
+            Self::NotPaired => ErrorKind::NotPaired,
+            Self::Locked => ErrorKind::Locked,
+            Self::RolledBack => ErrorKind::RolledBack,
+            Self::NoSuchClip(_)
+            | Self::EmptyClip(_)
+            | Self::BadClipId
+            | Self::OtherRelay { .. }
+            | Self::Target { .. }
+            | Self::Directory { .. } => ErrorKind::Usage,
+        }
+    }
+
+    /// Whether trying again later may help without anybody doing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Retry | ErrorKind::Peer)
+    }
+
+    pub(crate) fn from_journal(error: &JournalError) -> Self {
+        let text = error.to_string();
+        match error {
+            JournalError::NoSuchClip(clip) => Self::NoSuchClip(ClipId::from_journal(*clip)),
+            JournalError::ChunkDamaged { clip, index } => Self::ClipDamaged {
+                clip: ClipId::from_journal(*clip),
+                chunk: *index,
+            },
+            JournalError::Pairing(error) => Self::from_pairing(error),
+            _ => match error.kind() {
+                journal::ErrorKind::Space => Self::Space(text),
+                journal::ErrorKind::Peer => Self::Peer(text),
+                journal::ErrorKind::Corrupt => Self::Corrupt(text),
+                journal::ErrorKind::Poisoned => Self::Interrupted(text),
+                journal::ErrorKind::Locked => Self::Locked,
+                journal::ErrorKind::Misuse => Self::Bug(text),
+            },
+        }
+    }
+
+    pub(crate) fn from_pairing(error: &PairingError) -> Self {
+        Self::Pairing(error.to_string())
+    }
+
+    pub(crate) fn from_client(error: &ClientError) -> Self {
+        let text = error.to_string();
+        match error.kind() {
+            relay_client::ErrorKind::Retry => Self::Network(text),
+            relay_client::ErrorKind::NotAdmitted => Self::NotAdmitted(text),
+            relay_client::ErrorKind::Peer => Self::Peer(text),
+            relay_client::ErrorKind::Replaced => Self::Network(text),
+            relay_client::ErrorKind::Misuse => Self::Bug(text),
+        }
+    }
+
+    pub(crate) fn from_direct(error: &RpkError) -> Self {
+        match error {
+            RpkError::WrongKey => {
+                Self::Pairing("what answers there is not the hub that showed this code; scan its code again".into())
+            }
+            RpkError::Tls(_) => Self::Bug(error.to_string()),
+            RpkError::Socket { .. } | RpkError::Connection(_) => {
+                Self::Network(format!("the hub cannot be reached ({error})"))
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What an app tells whoever watches it. Facts about clips are told after their sync, never before.
+//!
+//! The stream is bounded: a watcher that is too slow learns how many events it missed, and can ask
+//! for the clips again.
+
+use tokio::sync::broadcast;
+
+use crate::types::{Clip, ClipId, HubId};
+
+/// Events that wait for a slow watcher.
+pub const EVENTS_WAITING_MAX: usize = 4096;
+
+/// Something happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A relay admitted us and mailboxes are attached.
+    Connected {
+        /// Whose mailboxes.
+        hub: HubId,
+    },
+    /// The connection is gone; another attempt follows.
+    Disconnected {
+        /// Whose.
+        hub: HubId,
+        /// Why, for a person.
+        reason: String,
+        /// The pause before the next attempt, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// Bytes of a clip are durable here.
+    Media {
+        /// Which clip.
+        clip: ClipId,
+        /// Number of its envelope in the mailbox.
+        seq: u64,
+        /// How many bytes.
+        bytes: u32,
+        /// When the newest sample in them was captured, milliseconds since 1970 by the hub's clock;
+        /// none if they hold no sample yet.
+        captured_unix_ms: Option<u64>,
+        /// When they were synced, milliseconds since 1970 by our clock.
+        durable_unix_ms: u64,
+    },
+    /// A clip began or ended.
+    Clip(Clip),
+    /// A clip was deleted here.
+    Deleted(ClipId),
+    /// A new epoch of the event video group.
+    NewEpoch {
+        /// Whose.
+        hub: HubId,
+        /// Its number.
+        epoch: u64,
+    },
+    /// The relay stored our sealed ack of everything through `seq`.
+    Acked {
+        /// Whose.
+        hub: HubId,
+        /// Number in the hub's mailbox.
+        seq: u64,
+    },
+    /// Everything that the relay holds is here.
+    Idle {
+        /// Whose.
+        hub: HubId,
+    },
+    /// An envelope was taken without effect: stale, or against the rules.
+    Ignored {
+        /// Whose.
+        hub: HubId,
+        /// Its number.
+        seq: u64,
+        /// Which rule.
+        why: &'static str,
+    },
+    /// This watcher was too slow for so many events.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// A stream of events; from [`crate::App::observe`].
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<Event>);
+
+impl Events {
+    pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
+        Self(receiver)
+    }
+
+    /// The next event; none when the app is closed. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(count)) => Some(Event::Missed { count }),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// An event that is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(broadcast::error::TryRecvError::Lagged(count)) => Some(Event::Missed { count }),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+        }
+    }
+}
+
+/// Where events go; nobody may be listening.
+#[derive(Clone, Debug)]
+pub(crate) struct Announcer(broadcast::Sender<Event>);
+
+impl Announcer {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::channel(EVENTS_WAITING_MAX).0)
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events::new(self.0.subscribe())
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // An error only says that nobody watches.
+        let _listeners = self.0.send(event).unwrap_or(0);
+    }
+}

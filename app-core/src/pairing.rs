@@ -1,0 +1,209 @@
+//! Pairing's shell: finds the hub that showed the code, carries four messages, then goes to the
+//! relay. What the messages mean, and what is durable before which of them, is the journal's.
+//!
+//! Messages go over one bidirectional QUIC stream to the hub, whose key is in the code; each is its
+//! length (4 bytes, big endian) and its bytes. This room must never show the code to anybody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::ids::PairingId;
+use journal::pairing::{AppNext, PAIRING_MESSAGE_BYTES_MAX};
+use journal::{AppPairing, JournalError, Offer, PairingMessage};
+use relay_client::rpk::{self, EndpointLimits, RpkError};
+use relay_client::{Identity, RelayAddress};
+use tokio::time::timeout;
+use wire::Invitation;
+
+use crate::app::Shared;
+use crate::downlink;
+use crate::error::AppError;
+use crate::types::{HubId, PairedHub, Pairing};
+
+/// The application protocol of the direct connection.
+const ALPN: &[u8] = b"secluso-pair/1";
+/// How long one address of the hub may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the hub may take to answer a message: it makes keys and syncs.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Addresses in a code that are tried, and addresses of one name.
+const ADDRESSES_MAX: usize = 8;
+
+pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, AppError> {
+    let offer = Arc::new(Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?);
+    let relay: RelayAddress =
+        offer.relay.parse().map_err(|_| AppError::Pairing("the code names no relay; scan it again".into()))?;
+    let device = shared.engine.read(|core, _shell| core.device()).await?;
+    refuse_second_relay(&device, &relay)?;
+    let identity = Identity::from_seed(*device.identity_seed);
+
+    let (pairing, news) = talk_to_hub(shared, &offer, &identity).await?;
+    downlink::connect_to_relay(shared, &offer.relay, Some(invitation(&offer)?)).await?.close();
+    Ok(PairedHub {
+        hub: HubId::from_journal(pairing),
+        news,
+    })
+}
+
+/// A device keeps one admission; a second relay would overwrite it and cut off the first hub.
+fn refuse_second_relay(device: &journal::Device, relay: &RelayAddress) -> Result<(), AppError> {
+    let kept = device.certificate.as_deref().and_then(|bytes| wire::Certificate::decode(bytes).ok());
+    match kept {
+        Some(kept) if kept.relay != relay.relay_id => Err(AppError::OtherRelay {
+            relay: format!("{}:{}", relay.host, relay.port),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The invitation as the hub put it into the code: its bytes, or its text.
+fn invitation(offer: &Offer) -> Result<Invitation, AppError> {
+    let text = || std::str::from_utf8(&offer.invitation).ok()?.parse().ok();
+    Invitation::decode(&offer.invitation)
+        .ok()
+        .or_else(text)
+        .ok_or_else(|| AppError::Pairing("the code holds no invitation to the relay; make a new code at the hub".into()))
+}
+
+async fn talk_to_hub(
+    shared: &Arc<Shared>,
+    offer: &Arc<Offer>,
+    identity: &Identity,
+) -> Result<(PairingId, Pairing), AppError> {
+    let now_unix_s = shared.clock.unix_s();
+    let device = identity.device_id();
+    let asked = Arc::clone(offer);
+    let next = shared.engine.read(move |core, _shell| {
+        let next = AppPairing::start(core.journal(), &asked, device, now_unix_s)?;
+        Ok(next.into_inner())
+    });
+    let next = next.await?;
+    let (mut hub, confirm) = match next {
+        AppNext::Done(pairing) => return Ok((pairing, Pairing::Known)),
+        AppNext::Confirm(confirm) => (HubTalk::connect(offer, identity).await?, confirm),
+        AppNext::Request(request) => {
+            let mut hub = HubTalk::connect(offer, identity).await?;
+            let answer = match hub.ask(&PairingMessage::Request(request)).await? {
+                PairingMessage::Answer(answer) => answer,
+                other => return Err(unexpected(other)),
+            };
+            let asked = Arc::clone(offer);
+            let confirm = shared.engine.read(move |core, _shell| {
+                let confirm = AppPairing::answer(core.journal(), &asked, &answer, now_unix_s)?;
+                Ok(confirm.into_inner())
+            });
+            (hub, confirm.await?)
+        }
+    };
+    let done = match hub.ask(&PairingMessage::Confirm(confirm)).await? {
+        PairingMessage::Done(done) => done,
+        other => return Err(unexpected(other)),
+    };
+    let asked = Arc::clone(offer);
+    let pairing = shared.engine.read(move |core, _shell| {
+        let pairing = AppPairing::done(core.journal(), &asked, &done)?;
+        Ok::<_, JournalError>(pairing.into_inner())
+    });
+    let pairing = pairing.await?;
+    hub.end();
+    Ok((pairing, Pairing::New))
+}
+
+fn unexpected(message: PairingMessage) -> AppError {
+    match message {
+        PairingMessage::Refused(reason) => AppError::Pairing(format!("the hub refused: {}", printable(&reason))),
+        _ => AppError::Pairing("the hub answered out of turn; start the pairing again".into()),
+    }
+}
+
+/// Text from outside, fit for a terminal.
+fn printable(text: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    text.chars().filter(|c| !c.is_control()).take(CHARS_MAX).collect()
+}
+
+/// One stream to the hub.
+struct HubTalk {
+    connection: quinn::Connection,
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+    /// Drives the connection; dropped with it.
+    _endpoint: quinn::Endpoint,
+}
+
+impl HubTalk {
+    /// Tries the addresses of the offer in turn.
+    async fn connect(offer: &Offer, identity: &Identity) -> Result<Self, AppError> {
+        let mut last = AppError::Pairing("the code holds no address of the hub; make a new code there".into());
+        for address in offer.addresses.iter().take(ADDRESSES_MAX) {
+            let resolved = match tokio::net::lookup_host(address.as_str()).await {
+                Ok(resolved) => resolved,
+                Err(error) => {
+                    last = AppError::Network(format!("the hub cannot be found ({error})"));
+                    continue;
+                }
+            };
+            for address in resolved.take(ADDRESSES_MAX) {
+                match Self::open(address, offer, identity).await {
+                    Ok(talk) => return Ok(talk),
+                    // A wrong key at one address is no reason to give up the others.
+                    Err(error) => last = error,
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn open(address: std::net::SocketAddr, offer: &Offer, identity: &Identity) -> Result<Self, AppError> {
+        let limits = EndpointLimits::default();
+        let connecting = rpk::client_connect(address, identity, offer.hub, ALPN, &limits);
+        let connected: Result<_, RpkError> = match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(_elapsed) => {
+                return Err(AppError::Network(
+                    "the hub does not answer; is `secluso-hub pair` still showing the code, in the same network?".into(),
+                ));
+            }
+        };
+        let (endpoint, connection) = connected.map_err(|error| AppError::from_direct(&error))?;
+        let (send, receive) = connection.open_bi().await.map_err(|error| lost(&error))?;
+        Ok(Self {
+            connection,
+            send,
+            receive,
+            _endpoint: endpoint,
+        })
+    }
+
+    /// Says one message and hears the answer.
+    async fn ask(&mut self, message: &PairingMessage) -> Result<PairingMessage, AppError> {
+        match timeout(ANSWER_TIMEOUT, self.exchange(message)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(AppError::Network("the hub did not answer in time".into())),
+        }
+    }
+
+    async fn exchange(&mut self, message: &PairingMessage) -> Result<PairingMessage, AppError> {
+        let bytes = message.encode();
+        let length = u32::try_from(bytes.len()).map_err(|_| AppError::Bug("a pairing message is too long".into()))?;
+        self.send.write_all(&length.to_be_bytes()).await.map_err(|error| lost(&error))?;
+        self.send.write_all(&bytes).await.map_err(|error| lost(&error))?;
+        let mut length = [0; 4];
+        self.receive.read_exact(&mut length).await.map_err(|error| lost(&error))?;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > PAIRING_MESSAGE_BYTES_MAX {
+            return Err(AppError::Pairing("the hub's answer is too long; start the pairing again".into()));
+        }
+        let mut bytes = vec![0; length];
+        self.receive.read_exact(&mut bytes).await.map_err(|error| lost(&error))?;
+        PairingMessage::decode(&bytes).map_err(|error| AppError::from_pairing(&error))
+    }
+
+    fn end(self) {
+        self.connection.close(0_u32.into(), b"");
+    }
+}
+
+fn lost(error: &dyn std::fmt::Display) -> AppError {
+    AppError::Network(format!("the connection to the hub was lost ({error})"))
+}

@@ -1,0 +1,218 @@
+//! What the app's callers hold: identifiers, clips, status. Plain values, nothing of the rooms below.
+
+use std::fmt;
+use std::str::FromStr;
+
+use journal::ids::{ClipId as JournalClip, PairingId};
+use journal::{AppClip, AppClipState};
+
+use crate::error::AppError;
+
+/// The video of one event. The same text at hub and app.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClipId([u8; 16]);
+
+impl ClipId {
+    pub(crate) fn from_journal(clip: JournalClip) -> Self {
+        Self(clip.0)
+    }
+
+    pub(crate) fn to_journal(self) -> JournalClip {
+        JournalClip(self.0)
+    }
+}
+
+impl fmt::Display for ClipId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_journal().to_hex())
+    }
+}
+
+impl fmt::Debug for ClipId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_journal(), f)
+    }
+}
+
+impl FromStr for ClipId {
+    type Err = AppError;
+
+    fn from_str(text: &str) -> Result<Self, AppError> {
+        JournalClip::from_hex(text).map(Self::from_journal).ok_or(AppError::BadClipId)
+    }
+}
+
+/// One camera that this app is paired with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HubId([u8; 16]);
+
+impl HubId {
+    pub(crate) fn from_journal(pairing: PairingId) -> Self {
+        Self(pairing.0)
+    }
+}
+
+impl fmt::Display for HubId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&PairingId(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for HubId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&PairingId(self.0), f)
+    }
+}
+
+/// What [`crate::App::pair`] achieved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PairedHub {
+    /// The hub.
+    pub hub: HubId,
+    /// Whether this call finished the pairing.
+    pub news: Pairing,
+}
+
+/// Whether a pairing is new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pairing {
+    /// Finished by this call.
+    New,
+    /// This app was paired with the hub before.
+    Known,
+}
+
+/// How long a sync lasts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SyncMode {
+    /// Until everything that the relay holds now is here and its acks are at the relay.
+    Once,
+    /// Until the future is dropped; connects again by itself.
+    Follow,
+}
+
+/// How a clip stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ClipState {
+    /// Bytes are coming, or will come.
+    Receiving,
+    /// Whole, and its SHA-256 is the hub's.
+    Complete,
+    /// The hub was cut off; what is here is all that the hub had made durable.
+    CutOff,
+    /// What is here is not what the hub accepted, or the hub lost its bytes.
+    Damaged,
+    /// The hub gave it up under its disk budget.
+    Dropped,
+}
+
+impl ClipState {
+    /// The word for programs: `receiving`, `complete`, `cut_off`, `damaged` or `dropped`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Receiving => "receiving",
+            Self::Complete => "complete",
+            Self::CutOff => "cut_off",
+            Self::Damaged => "damaged",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// A clip.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Clip {
+    /// Which.
+    pub clip: ClipId,
+    /// From which hub.
+    pub hub: HubId,
+    /// The name of the camera.
+    pub camera: String,
+    /// What its bytes are, as a MIME type.
+    pub mime: String,
+    /// When its event began, milliseconds since 1970 by the hub's clock; 0 if that never arrived.
+    pub started_unix_ms: u64,
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// Chunks that are here.
+    pub chunks: u32,
+    /// How it stands.
+    pub state: ClipState,
+    /// SHA-256 of the bytes that are here, once it has ended.
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl Clip {
+    pub(crate) fn from_journal(pairing: PairingId, clip: AppClip) -> Self {
+        Self::of_hub(HubId::from_journal(pairing), clip)
+    }
+
+    pub(crate) fn of_hub(hub: HubId, clip: AppClip) -> Self {
+        let state = match clip.state {
+            AppClipState::Receiving => ClipState::Receiving,
+            AppClipState::Complete => ClipState::Complete,
+            AppClipState::CutOff => ClipState::CutOff,
+            AppClipState::Mismatch | AppClipState::Dropped(journal::message::DropReason::Damaged) => ClipState::Damaged,
+            AppClipState::Dropped(journal::message::DropReason::Budget) => ClipState::Dropped,
+        };
+        Self {
+            clip: ClipId::from_journal(clip.clip),
+            hub,
+            camera: clip.camera,
+            mime: clip.mime,
+            started_unix_ms: clip.started_unix_ms,
+            bytes: clip.bytes,
+            chunks: clip.chunks,
+            state,
+            sha256: clip.sha256,
+        }
+    }
+}
+
+/// What an export wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exported {
+    /// Which clip.
+    pub clip: ClipId,
+    /// How it stands.
+    pub state: ClipState,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// How one pairing stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HubStatus {
+    /// Which hub.
+    pub hub: HubId,
+    /// The relay, as `host:port`.
+    pub relay: String,
+    /// Epoch of the event video group.
+    pub epoch: u64,
+    /// The last envelope taken from the hub.
+    pub cursor: u64,
+    /// What the last ack of this process said; 0 if it has sent none.
+    pub acked: u64,
+    /// Envelopes of ours that the hub does not hold yet, as far as it has told.
+    pub waiting: u64,
+    /// Number of clips.
+    pub clips: u64,
+    /// When it was paired, seconds since 1970 by this device's clock.
+    pub paired_unix_s: u64,
+}
+
+/// How the app stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// One for each hub.
+    pub hubs: Vec<HubStatus>,
+}
+
+/// Lower-case hex, for digests.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
