@@ -1,1 +1,37 @@
-fn main() {}
+//! `secluso-app`: the phone's side on a command line, on nothing but `app-core`'s public interface.
+//!
+//! Arguments, wiring and exit codes. It must never print a pairing code, and never print a fact that
+//! is not durable.
+
+mod args;
+mod doctor;
+mod output;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// One clear line, then the documented code.
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    run::log_to_stderr();
+    run::no_core_dumps();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("secluso-app: no runtime could be started: {error}");
+            return ExitCode::from(run::EXIT_INTERNAL);
+        }
+    };
+    let outcome = runtime.block_on(run::run(arguments));
+    // Whatever still runs was dropped with the future; the journal was closed by the last handle.
+    drop(runtime);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("secluso-app: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What goes to stdout: JSON lines for programs, or sentences for people.
+//!
+//! Every line is flushed, also into a pipe: a line that was printed was durable, and a line that was
+//! not printed may be missing only because we died.
+
+use std::io::{self, Write};
+
+use app_core::{Clip, Event, Exported, PairedHub, Pairing, Status, hex};
+use serde_json::{Value, json};
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Style {
+    Json,
+    Text,
+}
+
+impl Style {
+    fn line(self, json: impl FnOnce() -> Value, text: impl FnOnce() -> Option<String>) -> io::Result<()> {
+        let line = match self {
+            Self::Json => json().to_string(),
+            Self::Text => match text() {
+                Some(line) => line,
+                None => return Ok(()),
+            },
+        };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()
+    }
+
+    pub(crate) fn paired(self, paired: &PairedHub) -> io::Result<()> {
+        let hub = paired.hub.to_string();
+        self.line(
+            || json!({"event": "paired", "hub": hub, "new": paired.news == Pairing::New}),
+            || {
+                Some(match paired.news {
+                    Pairing::New => format!("paired with hub {hub}"),
+                    Pairing::Known => format!("this app was paired with hub {hub} by this code before; all is well"),
+                })
+            },
+        )
+    }
+
+    pub(crate) fn event(self, event: &Event) -> io::Result<()> {
+        if self == Self::Json && json_of(event).is_none() {
+            return Ok(());
+        }
+        self.line(|| json_of(event).unwrap_or(Value::Null), || text_of(event))
+    }
+
+    pub(crate) fn clips(self, clips: &[Clip]) -> io::Result<()> {
+        let rows = || clips.iter().map(clip_json).collect::<Vec<_>>();
+        let text = || {
+            let line = |clip: &Clip| format!("{}  {:>9}  {:>12} bytes  {}", clip.clip, clip.state.as_str(), clip.bytes, clip.camera);
+            let lines: Vec<String> = clips.iter().map(line).collect();
+            Some(if lines.is_empty() { "no clips yet".into() } else { lines.join("\n") })
+        };
+        self.line(|| json!({"clips": rows()}), text)
+    }
+
+    pub(crate) fn exported(self, exported: &Exported, file: &str) -> io::Result<()> {
+        let (clip, sha256) = (exported.clip.to_string(), hex(&exported.sha256));
+        let (bytes, state) = (exported.bytes, exported.state.as_str());
+        self.line(
+            || json!({"clip": clip, "bytes": bytes, "sha256": sha256, "state": state}),
+            || Some(format!("{file}: {bytes} bytes, SHA-256 {sha256}, {state}")),
+        )
+    }
+
+    pub(crate) fn deleted(self, clip: &str) -> io::Result<()> {
+        self.line(|| json!({"event": "deleted", "clip": clip}), || Some(format!("deleted {clip}")))
+    }
+
+    /// The first hub's figures stand at the top level too: there is one hub so far.
+    pub(crate) fn status(self, status: &Status) -> io::Result<()> {
+        let hubs: Vec<Value> = status
+            .hubs
+            .iter()
+            .map(|hub| {
+                json!({"hub": hub.hub.to_string(), "relay": hub.relay, "epoch": hub.epoch, "cursor": hub.cursor,
+                       "acked": hub.acked, "waiting": hub.waiting, "clips": hub.clips, "paired_unix_s": hub.paired_unix_s})
+            })
+            .collect();
+        let json = || {
+            let mut all = hubs.first().cloned().unwrap_or_else(|| json!({}));
+            if let Some(fields) = all.as_object_mut() {
+                fields.insert("hubs".into(), Value::Array(hubs.clone()));
+            }
+            all
+        };
+        let text = || {
+            let line = |hub: &app_core::HubStatus| {
+                format!(
+                    "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait",
+                    hub.hub, hub.relay, hub.epoch, hub.cursor, hub.clips, hub.waiting
+                )
+            };
+            Some(status.hubs.iter().map(line).collect::<Vec<_>>().join("\n"))
+        };
+        self.line(json, text)
+    }
+
+    pub(crate) fn check(self, name: &str, verdict: &str, detail: &str) -> io::Result<()> {
+        self.line(
+            || json!({"check": name, "verdict": verdict, "detail": detail}),
+            || Some(format!("{verdict:>4}  {name}: {detail}")),
+        )
+    }
+}
+
+fn clip_json(clip: &Clip) -> Value {
+    json!({
+        "clip": clip.clip.to_string(),
+        "state": clip.state.as_str(),
+        "bytes": clip.bytes,
+        "sha256": clip.sha256.map(|digest| hex(&digest)),
+        "camera": clip.camera,
+        "mime": clip.mime,
+        "started_unix_ms": clip.started_unix_ms,
+        "hub": clip.hub.to_string(),
+    })
+}
+
+fn json_of(event: &Event) -> Option<Value> {
+    Some(match event {
+        Event::Connected { hub } => json!({"event": "connected", "hub": hub.to_string()}),
+        Event::Disconnected {
+            hub,
+            reason,
+            retry_after_ms,
+        } => json!({"event": "disconnected", "hub": hub.to_string(), "reason": reason, "retry_after_ms": retry_after_ms}),
+        Event::Media {
+            clip,
+            seq,
+            bytes,
+            captured_unix_ms,
+            durable_unix_ms,
+        } => json!({"event": "media", "clip": clip.to_string(), "seq": seq, "bytes": bytes,
+                    "captured_unix_ms": captured_unix_ms, "durable_unix_ms": durable_unix_ms}),
+        Event::Clip(clip) => {
+            let mut line = clip_json(clip);
+            if let Some(fields) = line.as_object_mut() {
+                fields.insert("event".into(), "clip".into());
+            }
+            line
+        }
+        Event::Deleted(clip) => json!({"event": "deleted", "clip": clip.to_string()}),
+        Event::NewEpoch { hub, epoch } => json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch}),
+        Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.to_string(), "seq": seq}),
+        Event::Idle { hub } => json!({"event": "idle", "hub": hub.to_string()}),
+        Event::Ignored { hub, seq, why } => {
+            json!({"event": "ignored", "hub": hub.to_string(), "seq": seq, "why": why})
+        }
+        Event::Missed { count } => json!({"event": "missed", "count": count}),
+        // A newer app-core may know more than this program.
+        _ => return None,
+    })
+}
+
+fn text_of(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Connected { .. } => "connected".into(),
+        Event::Disconnected {
+            reason, retry_after_ms, ..
+        } => format!("{reason} (next attempt in {retry_after_ms} ms)"),
+        Event::Clip(clip) => format!("clip {}: {}, {} bytes", clip.clip, clip.state.as_str(), clip.bytes),
+        Event::Deleted(clip) => format!("deleted {clip}"),
+        Event::Idle { .. } => "everything that the relay holds is here".into(),
+        Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
+        Event::Missed { count } => format!("{count} events were not shown"),
+        // One line for each chunk is for programs.
+        _ => return None,
+    })
+}

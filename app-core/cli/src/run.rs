@@ -1,0 +1,252 @@
+//! What each command does, and which exit code an error has.
+
+use std::fmt;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use app_core::{App, AppError, AppOptions, ClipId, Creation, ErrorKind, Events, SyncMode};
+use clap::CommandFactory;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::{Arguments, Command};
+use crate::doctor;
+use crate::output::Style;
+
+/// A mistake in this program, or something that should not be possible.
+pub(crate) const EXIT_INTERNAL: u8 = 70;
+/// The longest code that is read from stdin, in bytes.
+const CODE_BYTES_MAX: u64 = 8 * 1024;
+
+/// Why the program ends with another code than 0.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    App(AppError),
+    /// The command line makes no sense.
+    Usage(String),
+    /// Something that `doctor` found; already said.
+    Unwell(u8),
+    /// Our own output or set-up failed.
+    Internal(String),
+}
+
+impl Failure {
+    /// As documented in `app-core/README.md`.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::App(error) => code_of(error),
+            Self::Usage(_) => 2,
+            Self::Unwell(code) => *code,
+            Self::Internal(_) => EXIT_INTERNAL,
+        }
+    }
+}
+
+pub(crate) fn code_of(error: &AppError) -> u8 {
+    match error.kind() {
+        ErrorKind::Usage => 2,
+        ErrorKind::Locked => 3,
+        ErrorKind::Corrupt | ErrorKind::RolledBack | ErrorKind::Poisoned => match error {
+            AppError::Bug(_) => EXIT_INTERNAL,
+            _ => 4,
+        },
+        ErrorKind::Retry | ErrorKind::Peer => 5,
+        ErrorKind::Refused | ErrorKind::NotPaired => 6,
+        ErrorKind::Space => 7,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(error) => error.fmt(f),
+            Self::Usage(text) | Self::Internal(text) => f.write_str(text),
+            Self::Unwell(_) => f.write_str("something needs attention; see above"),
+        }
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        Self::App(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Internal(format!("the output cannot be written: {error}"))
+    }
+}
+
+/// Logs go to stderr, warnings only unless `SECLUSO_LOG` says otherwise.
+pub(crate) fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SECLUSO_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .init();
+}
+
+/// A core dump would hold keys.
+pub(crate) fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps could not be turned off");
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let style = if arguments.json { Style::Json } else { Style::Text };
+    if let Command::Completions { shell } = arguments.command {
+        clap_complete::generate(shell, &mut Arguments::command(), "secluso-app", &mut std::io::stdout());
+        return Ok(());
+    }
+    let dir = state_dir(arguments.dir)?;
+    let work = work(&dir, arguments.command, style);
+    let (mut interrupted, mut terminated) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    // Dropping the work at any point leaves the state right; that is the whole of a clean stop.
+    tokio::select! {
+        result = work => result,
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+fn on(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::Internal(format!("signals cannot be caught: {error}")))
+}
+
+fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    let named = given.or_else(|| std::env::var_os("SECLUSO_APP_DIR").map(PathBuf::from));
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".secluso-app"));
+    named
+        .or_else(home)
+        .ok_or_else(|| Failure::Usage("no state directory: give --dir DIR".into()))
+}
+
+async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure> {
+    match command {
+        Command::Pair { code } => {
+            let code = read_code(code)?;
+            let app = App::open(dir, AppOptions::default()).await?;
+            let paired = app.pair(&code).await?;
+            style.paired(&paired)?;
+        }
+        Command::Sync { follow } => {
+            let mode = if follow { SyncMode::Follow } else { SyncMode::Once };
+            sync(&open(dir).await?, mode, style).await?;
+        }
+        Command::Clips => style.clips(&open(dir).await?.clips().await?)?,
+        Command::Export { clip, file } => {
+            let clip: ClipId = clip.parse()?;
+            export(&open(dir).await?, clip, &file, style).await?;
+        }
+        Command::Delete { clip } => {
+            let id: ClipId = clip.parse()?;
+            open(dir).await?.delete(id).await?;
+            style.deleted(&clip)?;
+        }
+        Command::Status => {
+            let status = open(dir).await?.status().await?;
+            if status.hubs.is_empty() {
+                return Err(AppError::NotPaired.into());
+            }
+            style.status(&status)?;
+        }
+        Command::Doctor => doctor::examine(dir, style).await?,
+        Command::Completions { .. } => {}
+    }
+    Ok(())
+}
+
+async fn open(dir: &Path) -> Result<App, AppError> {
+    let options = AppOptions {
+        creation: Creation::Never,
+    };
+    App::open(dir, options).await
+}
+
+fn read_code(given: String) -> Result<String, Failure> {
+    if given != "-" {
+        return Ok(given);
+    }
+    let mut code = String::new();
+    let read = std::io::stdin().lock().take(CODE_BYTES_MAX).read_to_string(&mut code);
+    read.map_err(|error| Failure::Usage(format!("no code could be read from stdin: {error}")))?;
+    Ok(code)
+}
+
+async fn sync(app: &App, mode: SyncMode, style: Style) -> Result<(), Failure> {
+    let mut events = app.observe();
+    let result = tokio::select! {
+        result = app.sync(mode) => result,
+        printed = print(&mut events, style) => return printed,
+    };
+    // What became durable before the end is said, whatever the end was.
+    while let Some(event) = events.try_next() {
+        style.event(&event)?;
+    }
+    Ok(result?)
+}
+
+async fn print(events: &mut Events, style: Style) -> Result<(), Failure> {
+    while let Some(event) = events.next().await {
+        style.event(&event)?;
+    }
+    Ok(())
+}
+
+async fn export(app: &App, clip: ClipId, file: &Path, style: Style) -> Result<(), Failure> {
+    let bar = if std::io::stderr().is_terminal() && style == Style::Text {
+        ProgressBar::new(0).with_style(
+            ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        )
+    } else {
+        ProgressBar::hidden()
+    };
+    let exported = app
+        .export(clip, file, |done, all| {
+            bar.set_length(all);
+            bar.set_position(done);
+        })
+        .await;
+    bar.finish_and_clear();
+    style.exported(&exported?, &file.display().to_string())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of `app-core/README.md`.
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        let clip: ClipId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let table = [
+            (AppError::NoSuchClip(clip), 2),
+            (AppError::Locked, 3),
+            (AppError::Corrupt(String::new()), 4),
+            (AppError::ClipDamaged { clip, chunk: 0 }, 4),
+            (AppError::RolledBack, 4),
+            (AppError::Poisoned(String::new()), 4),
+            (AppError::Network(String::new()), 5),
+            (AppError::Peer(String::new()), 5),
+            (AppError::NotAdmitted(String::new()), 6),
+            (AppError::Pairing(String::new()), 6),
+            (AppError::NotPaired, 6),
+            (AppError::Space(String::new()), 7),
+            (AppError::Bug(String::new()), 70),
+        ];
+        for (error, code) in table {
+            assert_eq!(code_of(&error), code, "{error:?}");
+        }
+    }
+}
