@@ -91,10 +91,7 @@ impl World {
     /// Makes a relay and starts it on a free port.
     pub(super) fn make_relay(&mut self) -> Outcome<()> {
         let directory = self.path("relay")?;
-        self.ask(
-            "secluso-relay",
-            &["init", &directory, "--listen", "127.0.0.1:0", "--json"],
-        )?;
+        self.ask("secluso-relay", &["init", &directory, "--json"])?;
         self.start_relay()?;
         let config = self.path("relay/relay.toml")?;
         let answer = self.ask_one(
@@ -112,11 +109,9 @@ impl World {
             .as_ref()
             .map_or("127.0.0.1:0", |address| &address.listen)
             .to_owned();
+        self.configure_relay(&listen)?;
         let config = self.path("relay/relay.toml")?;
-        let relay = self.start(
-            "secluso-relay",
-            &["run", "--config", &config, "--listen", &listen, "--json"],
-        )?;
+        let relay = self.start("secluso-relay", &["run", "--config", &config, "--json"])?;
         let event = relay.wait_for("address", 0, PATIENCE, |e| e.name() == "listening")?;
         self.relay_address = Some(RelayAddress {
             listen: event.text("addr").to_owned(),
@@ -124,6 +119,22 @@ impl World {
         });
         self.relay = Some(relay);
         Ok(())
+    }
+
+    /// Edits the sample configuration as its owner would: where to listen, nothing else.
+    fn configure_relay(&self, listen: &str) -> Outcome<()> {
+        let file = self.directory.join("relay/relay.toml");
+        let sample = std::fs::read_to_string(&file).because("cannot read relay.toml")?;
+        let mut edited = String::new();
+        for line in sample.lines() {
+            if line.starts_with("listen ") {
+                edited.push_str(&format!("listen = {}\n", quoted(listen)));
+            } else {
+                edited.push_str(line);
+                edited.push('\n');
+            }
+        }
+        std::fs::write(&file, edited).because("cannot write relay.toml")
     }
 
     /// Deletes everything that the relay stored. Its configuration and key stay: they are not data.
@@ -258,13 +269,12 @@ impl World {
         })
     }
 
-    /// Bytes that the running relay stores and nobody has trimmed.
+    /// Bytes of envelopes that the running relay stores: all mailboxes, and the last envelope of
+    /// each, which it keeps after trimming.
     pub(super) fn relay_bytes(&self) -> Outcome<u64> {
         let config = self.path("relay/relay.toml")?;
-        number(
-            &self.ask_one("secluso-relay", &["status", "--config", &config, "--json"])?,
-            "bytes",
-        )
+        let answer = self.ask_one("secluso-relay", &["status", "--config", &config, "--json"])?;
+        number(&answer, "envelope_bytes")
     }
 
     /// The epoch of the phone's side; no sync may be running.
