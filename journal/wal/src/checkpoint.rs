@@ -26,7 +26,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// Which of the two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CheckpointSlot {
+pub(crate) enum CheckpointSlot {
     /// `checkpoint-a`
     A,
     /// `checkpoint-b`
@@ -85,7 +85,9 @@ impl CheckpointHead {
     }
 
     fn decode(sector: &[u8]) -> Result<Self, Bad> {
-        let (body, rest) = sector.split_at_checked(HEADER_BYTES - 4).ok_or(Bad::Short)?;
+        let (body, rest) = sector
+            .split_at_checked(HEADER_BYTES - 4)
+            .ok_or(Bad::Short)?;
         let (magic, fields) = body.split_first_chunk::<8>().ok_or(Bad::Short)?;
         if *magic != MAGIC {
             return Err(Bad::Magic);
@@ -101,7 +103,9 @@ impl CheckpointHead {
         }
         let (id, fields) = fields.split_first_chunk::<16>().ok_or(Bad::Short)?;
         let mut numbers = fields.chunks_exact(8).map(|chunk| {
-            chunk.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+            chunk
+                .first_chunk::<8>()
+                .map_or(0, |bytes| u64::from_le_bytes(*bytes))
         });
         let mut next = || numbers.next().ok_or(Bad::Short);
         Ok(CheckpointHead {
@@ -151,7 +155,11 @@ impl<'a> Writer<'a> {
 
     fn push(&mut self, record: &Record<'_>) -> io::Result<()> {
         self.sum = record.encode(self.sum, &mut self.buffer);
-        if self.buffer.len() >= BUFFER_BYTES { self.drain() } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.drain()
+        } else {
+            Ok(())
+        }
     }
 
     fn drain(&mut self) -> io::Result<()> {
@@ -175,7 +183,10 @@ impl<'a> Writer<'a> {
     /// Ends the body and writes the header; nothing is synced yet. The old confirmation must be
     /// gone by then, or it would speak for bytes it has not seen: it names another id.
     pub(crate) fn finish(mut self, mut head: CheckpointHead) -> io::Result<u64> {
-        let end = Record::End { values: self.values, files: self.files };
+        let end = Record::End {
+            values: self.values,
+            files: self.files,
+        };
         self.push(&end)?;
         self.drain()?;
         head.body_bytes = self.at - BODY_OFFSET;
@@ -194,7 +205,11 @@ pub(crate) enum Read {
     Absent,
     Bad,
     Foreign(u16),
-    Sound { head: CheckpointHead, confirmed: bool, files: Vec<FileRow> },
+    Sound {
+        head: CheckpointHead,
+        confirmed: bool,
+        files: Vec<FileRow>,
+    },
 }
 
 /// Reads and verifies a whole checkpoint, handing each small value to `value`.
@@ -225,7 +240,9 @@ pub(crate) fn read(
     // The whole body at once: it is bounded by what the view held, which fits in memory, and a
     // half-verified checkpoint must hand out nothing.
     let body = read_zeroed(&*file, BODY_OFFSET, head.body_bytes as usize)?;
-    let Some(files) = verify(&head, &body) else { return Ok(Read::Bad) };
+    let Some(files) = verify(&head, &body) else {
+        return Ok(Read::Bad);
+    };
     let mut rest = body.as_slice();
     let mut sum = chain_start(&head.id);
     while let Ok((record, after, next)) = Record::decode(sum, rest) {
@@ -234,7 +251,11 @@ pub(crate) fn read(
         }
         (rest, sum) = (after, next);
     }
-    Ok(Read::Sound { head, confirmed, files })
+    Ok(Read::Sound {
+        head,
+        confirmed,
+        files,
+    })
 }
 
 fn verify(head: &CheckpointHead, body: &[u8]) -> Option<Vec<FileRow>> {
@@ -263,7 +284,9 @@ fn verify(head: &CheckpointHead, body: &[u8]) -> Option<Vec<FileRow>> {
 /// All the values of a checkpoint, for a rebuild of the view.
 pub(crate) fn values(disk: &dyn Disk, slot: CheckpointSlot) -> io::Result<Option<Vec<KeyValue>>> {
     let mut pairs = Vec::new();
-    let found = read(disk, slot, &mut |key, value| pairs.push((key.to_vec(), value.to_vec())))?;
+    let found = read(disk, slot, &mut |key, value| {
+        pairs.push((key.to_vec(), value.to_vec()))
+    })?;
     Ok(matches!(found, Read::Sound { .. }).then_some(pairs))
 }
 

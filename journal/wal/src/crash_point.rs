@@ -67,14 +67,17 @@ mod enabled {
     fn control() -> &'static Mutex<Control> {
         static CONTROL: OnceLock<Mutex<Control>> = OnceLock::new();
         CONTROL.get_or_init(|| {
-            let trace = std::env::var_os("SECLUSO_CRASH_TRACE").and_then(|path| {
-                OpenOptions::new().create(true).append(true).open(path).ok()
-            });
+            let trace = std::env::var_os("SECLUSO_CRASH_TRACE")
+                .and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok());
             let die_at = std::env::var("SECLUSO_CRASH_AT").ok().and_then(|text| {
                 let (name, k) = text.rsplit_once(':')?;
                 Some((name.to_owned(), k.parse().ok()?))
             });
-            Mutex::new(Control { counts: BTreeMap::new(), trace, die_at })
+            Mutex::new(Control {
+                counts: BTreeMap::new(),
+                trace,
+                die_at,
+            })
         })
     }
 
@@ -88,7 +91,11 @@ mod enabled {
             // A lost trace line makes the sweep's cell invalid, which the sweep reports itself.
             let _ = trace.write_all(format!("{name} {count}\n").as_bytes());
         }
-        if control.die_at.as_ref().is_some_and(|(at, k)| at == name && *k == count) {
+        if control
+            .die_at
+            .as_ref()
+            .is_some_and(|(at, k)| at == name && *k == count)
+        {
             die();
         }
         drop(control);
@@ -98,15 +105,17 @@ mod enabled {
     /// How often each point was hit so far in this process.
     pub fn hits() -> Vec<(&'static str, u64)> {
         let control = control().lock().unwrap_or_else(PoisonError::into_inner);
-        control.counts.iter().map(|(name, count)| (*name, *count)).collect()
+        control
+            .counts
+            .iter()
+            .map(|(name, count)| (*name, *count))
+            .collect()
     }
 
     fn die() -> ! {
         // SIGKILL runs no destructor and flushes nothing: that is the crash we mean.
-        let _ = rustix::process::kill_process(
-            rustix::process::getpid(),
-            rustix::process::Signal::KILL,
-        );
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         loop {
             std::thread::park();
         }

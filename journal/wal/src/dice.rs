@@ -14,6 +14,7 @@ pub trait Dice: Send {
 pub struct OsDice;
 
 impl Dice for OsDice {
+    #[expect(clippy::disallowed_methods, reason = "This is where the dice enter.")]
     fn fill(&mut self, out: &mut [u8]) {
         if let Err(error) = getrandom::fill(out) {
             panic!("the operating system gave no random bytes: {error}");

@@ -55,7 +55,9 @@ pub enum WalError {
     #[error("another process has this journal open; stop it, or choose another directory")]
     Locked,
     /// The disk is too full for this.
-    #[error("the disk is full: {needed} bytes needed, {available} available; free some space or let retention drop video, then try again")]
+    #[error(
+        "the disk is full: {needed} bytes needed, {available} available; free some space or let retention drop video, then try again"
+    )]
     Space {
         /// Bytes that were needed.
         needed: u64,
@@ -63,7 +65,9 @@ pub enum WalError {
         available: u64,
     },
     /// The log is damaged where it matters.
-    #[error("the journal is damaged ({0:?}); keep a copy of its directory, then restore it from before or pair again")]
+    #[error(
+        "the journal is damaged ({0:?}); keep a copy of its directory, then restore it from before or pair again"
+    )]
     Corrupt(Corruption),
     /// One payload's bytes are damaged; everything else is fine.
     #[error("the payload stored at LSN {lsn} is damaged on disk; drop its clip and tell both ends")]

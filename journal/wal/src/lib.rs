@@ -52,6 +52,9 @@
 //! }
 //! ```
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![warn(missing_docs)]
+
 mod ballast;
 mod checkpoint;
 pub mod crash_point;
@@ -77,7 +80,10 @@ pub use disk::{Disk, DiskFile};
 pub use durable::{Committed, Durable, Staged};
 pub use error::{Corruption, ErrorKind, WalError};
 pub use lsn::Lsn;
-pub use options::{Options, Priority};
+pub use options::{
+    KEY_BYTES_MAX, LOG_FILE_BYTES_MAX, LOG_FILE_BYTES_MIN, Options, Priority, SECTOR_BYTES,
+    TXN_RECORDS_MAX, VALUE_BYTES_MAX,
+};
 pub use poison::PoisonCause;
 pub use recover::{DamagedPayload, RecoveryReport, ViewOutcome};
 pub use store::{Store, StoreError};

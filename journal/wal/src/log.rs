@@ -219,7 +219,9 @@ impl Log {
             self.reserve.push(file);
         }
         for index in 0..self.reserve.len() {
-            let Some(mut file) = self.reserve.get(index).copied() else { continue };
+            let Some(mut file) = self.reserve.get(index).copied() else {
+                continue;
+            };
             let result = self.grow_free(&mut file, need);
             if let Some(slot) = self.reserve.get_mut(index) {
                 *slot = file;
@@ -231,9 +233,18 @@ impl Log {
 
     /// Takes the smallest free file that holds `bytes`, or else the largest.
     fn pop_free(&mut self, bytes: u64) -> Option<FreeFile> {
-        let fits = self.free.iter().enumerate().filter(|(_, file)| file.filled >= bytes);
+        let fits = self
+            .free
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| file.filled >= bytes);
         let best = fits.min_by_key(|(_, file)| file.filled);
-        let best = best.or_else(|| self.free.iter().enumerate().max_by_key(|(_, file)| file.filled));
+        let best = best.or_else(|| {
+            self.free
+                .iter()
+                .enumerate()
+                .max_by_key(|(_, file)| file.filled)
+        });
         let index = best.map(|(index, _)| index)?;
         Some(self.free.swap_remove(index))
     }
@@ -262,8 +273,14 @@ impl Log {
     /// Bytes that can be staged without asking the disk for more.
     pub(crate) fn prepared_bytes(&self) -> u64 {
         let head = self.head.as_ref();
-        let head = head.map_or(0, |head| head.filled.min(self.options.log_file_bytes) - head.end);
-        let spare = self.free.iter().map(|file| file.filled.saturating_sub(SECTOR_BYTES)).max();
+        let head = head.map_or(0, |head| {
+            head.filled.min(self.options.log_file_bytes) - head.end
+        });
+        let spare = self
+            .free
+            .iter()
+            .map(|file| file.filled.saturating_sub(SECTOR_BYTES))
+            .max();
         head.max(spare.unwrap_or(0))
     }
 
@@ -277,7 +294,12 @@ impl Log {
         let unfit = |head: &WriteHead| {
             // Once the ballast is gone the current file, which video may pin, grows no more:
             // epochs go round in small files that come free again.
-            head.end + bytes > if pressed { head.filled.min(limit) } else { limit }
+            head.end + bytes
+                > if pressed {
+                    head.filled.min(limit)
+                } else {
+                    limit
+                }
         };
         if self.head.as_ref().is_none_or(unfit) {
             self.next_file(SECTOR_BYTES + bytes, next_lsn)?;
@@ -291,10 +313,9 @@ impl Log {
             let target = want.next_multiple_of(self.options.grow_bytes).min(limit);
             let file = Arc::clone(&head.file);
             result = self.fill(&*file, head.filled, target);
-            match &result {
-                Ok(()) => head.filled = target,
-                // What was filled reads as zeros and is nobody's; a later try fills it again.
-                Err(_) => {}
+            // After an error, what was filled is nobody's; a later try fills it again.
+            if result.is_ok() {
+                head.filled = target;
             }
         }
         self.head = Some(head);
@@ -326,7 +347,11 @@ impl Log {
             identity,
             file: Arc::clone(&file),
             offset: 0,
-            buffer: FileHeader { identity, first_lsn }.encode(),
+            buffer: FileHeader {
+                identity,
+                first_lsn,
+            }
+            .encode(),
             fresh: true,
             first_lsn,
             last_lsn: first_lsn.prev(),
@@ -350,7 +375,10 @@ impl Log {
         let Some(head) = self.head.as_mut() else {
             panic!("a group was appended without room");
         };
-        let continues = self.parts.last().is_some_and(|part| part.identity == head.identity);
+        let continues = self
+            .parts
+            .last()
+            .is_some_and(|part| part.identity == head.identity);
         if !continues {
             self.parts.push(Part {
                 slot: head.slot,
@@ -368,11 +396,18 @@ impl Log {
             panic!("a part was pushed and is gone");
         };
         let payload_bytes: usize = payloads.iter().map(|bytes| bytes.len()).sum();
-        part.buffer.reserve(payload_bytes + 2 * SECTOR_BYTES as usize);
+        part.buffer
+            .reserve(payload_bytes + 2 * SECTOR_BYTES as usize);
         // A new file is written after the one before it was synced, and only then.
-        let synced_through =
-            if part.fresh { part.first_lsn.prev() } else { draft.synced_through };
-        let draft = GroupDraft { synced_through, ..*draft };
+        let synced_through = if part.fresh {
+            part.first_lsn.prev()
+        } else {
+            draft.synced_through
+        };
+        let draft = GroupDraft {
+            synced_through,
+            ..*draft
+        };
         let (header, chain) = encode_group(&draft, &head.identity, head.chain, &mut part.buffer);
         let payload_at = head.end + GROUP_HEADER_BYTES as u64 + u64::from(header.meta_bytes);
         for bytes in payloads {
@@ -389,7 +424,10 @@ impl Log {
 
     /// Bytes of a staged payload, if it is still in a buffer.
     pub(crate) fn staged_bytes_of(&self, number: u64, offset: u64, len: usize) -> Option<&[u8]> {
-        let part = self.parts.iter().find(|part| part.identity.number == number)?;
+        let part = self
+            .parts
+            .iter()
+            .find(|part| part.identity.number == number)?;
         let start = offset.checked_sub(part.offset)? as usize;
         part.buffer.get(start..start + len)
     }
@@ -415,15 +453,18 @@ impl Log {
             let bytes = part.buffer.len() as u64;
             self.written += bytes;
             self.tail_bytes += bytes;
-            let entry = self.files.entry(part.identity.number).or_insert_with(|| LogFile {
-                slot: part.slot,
-                identity: part.identity,
-                first_lsn: part.first_lsn,
-                last_lsn: part.last_lsn,
-                live: Ranges::new(),
-                live_bytes: 0,
-                filled: part.filled,
-            });
+            let entry = self
+                .files
+                .entry(part.identity.number)
+                .or_insert_with(|| LogFile {
+                    slot: part.slot,
+                    identity: part.identity,
+                    first_lsn: part.first_lsn,
+                    last_lsn: part.last_lsn,
+                    live: Ranges::new(),
+                    live_bytes: 0,
+                    filled: part.filled,
+                });
             entry.last_lsn = part.last_lsn;
             entry.filled = part.filled;
             part.buffer.clear();
@@ -443,7 +484,11 @@ impl Log {
 
     /// Frees a payload wherever it is; freeing twice is harmless.
     pub(crate) fn free_live(&mut self, ordinal: u64, len: u32) {
-        let holder = self.files.values_mut().rev().find(|file| file.live.contains(ordinal));
+        let holder = self
+            .files
+            .values_mut()
+            .rev()
+            .find(|file| file.live.contains(ordinal));
         if let Some(file) = holder {
             file.live.remove(ordinal);
             file.live_bytes = file.live_bytes.saturating_sub(u64::from(len));
@@ -461,12 +506,19 @@ impl Log {
             .map(|file| file.identity.number)
             .filter(|number| Some(*number) != current)
             // What is staged into a file keeps it, however little of it is synced.
-            .filter(|number| self.parts.iter().all(|part| part.identity.number != *number))
+            .filter(|number| {
+                self.parts
+                    .iter()
+                    .all(|part| part.identity.number != *number)
+            })
             .collect();
         for number in idle {
             if let Some(file) = self.files.remove(&number) {
                 self.forget_handle(file.slot);
-                self.free.push(FreeFile { slot: file.slot, filled: file.filled });
+                self.free.push(FreeFile {
+                    slot: file.slot,
+                    filled: file.filled,
+                });
             }
         }
         // CRASH(wal.recycle.before_trim): nothing changed on disk; a start finds the same files
@@ -478,8 +530,14 @@ impl Log {
     fn trim_free(&mut self) -> io::Result<()> {
         let mut removed = false;
         while self.free.len() > self.options.spare_files_max {
-            let smallest = self.free.iter().enumerate().min_by_key(|(_, file)| file.filled);
-            let Some(index) = smallest.map(|(index, _)| index) else { break };
+            let smallest = self
+                .free
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, file)| file.filled);
+            let Some(index) = smallest.map(|(index, _)| index) else {
+                break;
+            };
             let file = self.free.swap_remove(index);
             self.disk.remove(&slot_path(file.slot))?;
             removed = true;

@@ -96,7 +96,11 @@ impl FileScan {
             HeaderState::Intact => self.first_lsn.prev(),
             HeaderState::Damaged => Lsn::ZERO,
         };
-        let headers = self.groups.iter().map(|group| &group.header).chain(&self.strays);
+        let headers = self
+            .groups
+            .iter()
+            .map(|group| &group.header)
+            .chain(&self.strays);
         for header in headers {
             proof = proof.max(header.synced_through);
         }
@@ -119,7 +123,11 @@ pub(crate) enum Identified {
     /// Never used, or nothing readable in it.
     Blank,
     /// It says who it is.
-    Known { identity: Identity, header: HeaderState, first_lsn: Lsn },
+    Known {
+        identity: Identity,
+        header: HeaderState,
+        first_lsn: Lsn,
+    },
     /// It is of another version of the format.
     Foreign(u16),
 }
@@ -172,7 +180,10 @@ fn search_groups(
         if read == 0 {
             break;
         }
-        let sectors = block.get(..read).unwrap_or_default().chunks(SECTOR_BYTES as usize);
+        let sectors = block
+            .get(..read)
+            .unwrap_or_default()
+            .chunks(SECTOR_BYTES as usize);
         for sector in sectors {
             if let Ok((header, _)) = GroupHeader::decode(sector) {
                 found(header);
@@ -241,13 +252,18 @@ pub(crate) fn scan(
         if group.header.lsn != expected || group.header.previous_chain != chain {
             break;
         }
-        let Ok((records, next)) = group.records() else { break };
+        let Ok((records, next)) = group.records() else {
+            break;
+        };
         if let [Record::Seal(seal)] = records.as_slice()
             && seal.incarnation == identity.incarnation
         {
             scan.seal = Some(*seal);
         }
-        scan.groups.push(GroupAt { header: group.header, offset });
+        scan.groups.push(GroupAt {
+            header: group.header,
+            offset,
+        });
         offset += group.header.padded_bytes();
         chain = next;
         expected = expected.next();
@@ -268,8 +284,7 @@ pub(crate) fn damaged_payloads<'a>(
     header: &GroupHeader,
     records: &[Record<'a>],
 ) -> Vec<&'a [u8]> {
-    let mut at =
-        offset + record::GROUP_HEADER_BYTES as u64 + u64::from(header.meta_bytes);
+    let mut at = offset + record::GROUP_HEADER_BYTES as u64 + u64::from(header.meta_bytes);
     let mut damaged = Vec::new();
     for record in records {
         if let Record::PayloadDescriptor { key, len, crc, .. } = record {

@@ -49,8 +49,10 @@ impl Options {
     #[must_use]
     pub(crate) fn normalised(&self) -> Options {
         let round = |bytes: u64| bytes.div_ceil(SECTOR_BYTES) * SECTOR_BYTES;
-        let log_file_bytes =
-            round(self.log_file_bytes.clamp(LOG_FILE_BYTES_MIN, LOG_FILE_BYTES_MAX));
+        let log_file_bytes = round(
+            self.log_file_bytes
+                .clamp(LOG_FILE_BYTES_MIN, LOG_FILE_BYTES_MAX),
+        );
         Options {
             log_file_bytes,
             grow_bytes: round(self.grow_bytes.max(SECTOR_BYTES)).min(log_file_bytes),

@@ -32,7 +32,10 @@ impl Ranges {
     }
 
     pub(crate) fn pairs(&self) -> Vec<(u64, u64)> {
-        self.by_start.iter().map(|(start, end)| (*start, *end)).collect()
+        self.by_start
+            .iter()
+            .map(|(start, end)| (*start, *end))
+            .collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -45,7 +48,10 @@ impl Ranges {
     }
 
     pub(crate) fn contains(&self, n: u64) -> bool {
-        self.by_start.range(..=n).next_back().is_some_and(|(_, end)| n < *end)
+        self.by_start
+            .range(..=n)
+            .next_back()
+            .is_some_and(|(_, end)| n < *end)
     }
 
     /// Adds `n`; true if it was not there.
@@ -111,7 +117,12 @@ mod tests {
 
     #[test]
     fn bad_pairs_are_refused() {
-        for pairs in [&[(3u64, 3u64)][..], &[(5, 4)], &[(1, 4), (3, 6)], &[(5, 6), (1, 2)]] {
+        for pairs in [
+            &[(3u64, 3u64)][..],
+            &[(5, 4)],
+            &[(1, 4), (3, 6)],
+            &[(5, 6), (1, 2)],
+        ] {
             assert_eq!(Ranges::from_pairs(pairs), None);
         }
     }

@@ -110,19 +110,48 @@ pub struct GroupHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A small value is set.
-    Put { key: &'a [u8], value: &'a [u8] },
+    Put {
+        /// Its key.
+        key: &'a [u8],
+        /// Its new value.
+        value: &'a [u8],
+    },
     /// A small value is removed.
-    Delete { key: &'a [u8] },
+    Delete {
+        /// Its key.
+        key: &'a [u8],
+    },
     /// A payload of this group; payloads stand in the order of their descriptors.
-    PayloadDescriptor { key: &'a [u8], len: u32, crc: u32, ordinal: u64 },
+    PayloadDescriptor {
+        /// Its key.
+        key: &'a [u8],
+        /// Its bytes.
+        len: u32,
+        /// Their checksum.
+        crc: u32,
+        /// Its number in the journal's life.
+        ordinal: u64,
+    },
     /// An earlier payload is no longer needed.
-    FreePayload { key: &'a [u8], ordinal: u64, len: u32 },
+    FreePayload {
+        /// Its key.
+        key: &'a [u8],
+        /// Its number.
+        ordinal: u64,
+        /// Its bytes.
+        len: u32,
+    },
     /// Ends a copy: everything before it in this file is what the start found and synced.
     Seal(Seal),
     /// Checkpoint only: a log file that still matters.
     File(FileRow),
     /// Checkpoint only: the last record.
-    End { values: u64, files: u64 },
+    End {
+        /// Values in the checkpoint.
+        values: u64,
+        /// File records in the checkpoint.
+        files: u64,
+    },
 }
 
 /// The body of a seal record.
@@ -295,7 +324,10 @@ impl FileHeader {
         if first_lsn == Lsn::ZERO {
             return Err(Bad::Contents);
         }
-        Ok(FileHeader { identity, first_lsn })
+        Ok(FileHeader {
+            identity,
+            first_lsn,
+        })
     }
 }
 
@@ -383,9 +415,12 @@ impl<'a> Record<'a> {
         let (kind, body) = match self {
             Record::Put { key, value } => (KIND_PUT, body(&(key, value))),
             Record::Delete { key } => (KIND_DELETE, body(key)),
-            Record::PayloadDescriptor { key, len, crc, ordinal } => {
-                (KIND_PAYLOAD, body(&(key, len, crc, ordinal)))
-            }
+            Record::PayloadDescriptor {
+                key,
+                len,
+                crc,
+                ordinal,
+            } => (KIND_PAYLOAD, body(&(key, len, crc, ordinal))),
             Record::FreePayload { key, ordinal, len } => (KIND_FREE, body(&(key, ordinal, len))),
             Record::Seal(seal) => (KIND_SEAL, body(seal)),
             Record::File(row) => (KIND_FILE, body(row)),
@@ -420,7 +455,12 @@ impl<'a> Record<'a> {
             KIND_DELETE => Record::Delete { key: parse(text)? },
             KIND_PAYLOAD => {
                 let (key, len, crc, ordinal) = parse(text)?;
-                Record::PayloadDescriptor { key, len, crc, ordinal }
+                Record::PayloadDescriptor {
+                    key,
+                    len,
+                    crc,
+                    ordinal,
+                }
             }
             KIND_FREE => {
                 let (key, ordinal, len) = parse(text)?;

@@ -74,7 +74,10 @@ fn decide<F: PartialEq + Copy, A: Copy, const N: usize>(
     facts: [F; N],
 ) -> A {
     let meets = |row: &&Row<F, A, N>| {
-        row.when.iter().zip(facts).all(|(want, fact)| want.is_none_or(|want| want == fact))
+        row.when
+            .iter()
+            .zip(facts)
+            .all(|(want, fact)| want.is_none_or(|want| want == fact))
     };
     match table.iter().find(meets) {
         Some(row) => row.then,
@@ -97,11 +100,31 @@ pub enum GroupAction {
 
 /// Facts: meta intact, payload intact, proven to have been synced.
 pub const GROUP_TABLE: &[Row<bool, GroupAction, 3>] = &[
-    Row { number: 1, when: [Some(true), Some(true), None], then: GroupAction::Take },
-    Row { number: 2, when: [Some(true), Some(false), Some(true)], then: GroupAction::TakeDamaged },
-    Row { number: 3, when: [Some(true), Some(false), Some(false)], then: GroupAction::EndOfLog },
-    Row { number: 4, when: [Some(false), None, Some(true)], then: GroupAction::Refuse },
-    Row { number: 5, when: [Some(false), None, Some(false)], then: GroupAction::EndOfLog },
+    Row {
+        number: 1,
+        when: [Some(true), Some(true), None],
+        then: GroupAction::Take,
+    },
+    Row {
+        number: 2,
+        when: [Some(true), Some(false), Some(true)],
+        then: GroupAction::TakeDamaged,
+    },
+    Row {
+        number: 3,
+        when: [Some(true), Some(false), Some(false)],
+        then: GroupAction::EndOfLog,
+    },
+    Row {
+        number: 4,
+        when: [Some(false), None, Some(true)],
+        then: GroupAction::Refuse,
+    },
+    Row {
+        number: 5,
+        when: [Some(false), None, Some(false)],
+        then: GroupAction::EndOfLog,
+    },
 ];
 
 /// Decides about one group.
@@ -147,8 +170,16 @@ pub const FILE_TABLE: &[Row<FileFact, FileAction, 2>] = &[
         when: [Some(FileFact::Normal), Some(FileFact::Above)],
         then: FileAction::Refuse,
     },
-    Row { number: 3, when: [Some(FileFact::Sealed), None], then: FileAction::Source },
-    Row { number: 4, when: [Some(FileFact::Unsealed), None], then: FileAction::Reclaim },
+    Row {
+        number: 3,
+        when: [Some(FileFact::Sealed), None],
+        then: FileAction::Source,
+    },
+    Row {
+        number: 4,
+        when: [Some(FileFact::Unsealed), None],
+        then: FileAction::Reclaim,
+    },
 ];
 
 /// Decides about one file.
@@ -192,61 +223,121 @@ pub enum BaseAction {
 pub const BASE_TABLE: &[Row<CheckpointFact, BaseAction, 3>] = {
     use CheckpointFact::{Absent, Bad, Confirmed, LogFromStart, LogLater, Unconfirmed};
     &[
-        Row { number: 1, when: [Some(Confirmed), Some(Confirmed), None], then: BaseAction::Newer },
-        Row { number: 2, when: [Some(Confirmed), Some(Absent), None], then: BaseAction::A },
-        Row { number: 3, when: [Some(Confirmed), Some(Bad), None], then: BaseAction::A },
-        Row { number: 4, when: [Some(Confirmed), Some(Unconfirmed), None], then: BaseAction::A },
-        Row { number: 5, when: [Some(Absent), Some(Confirmed), None], then: BaseAction::B },
-        Row { number: 6, when: [Some(Bad), Some(Confirmed), None], then: BaseAction::B },
-        Row { number: 7, when: [Some(Unconfirmed), Some(Confirmed), None], then: BaseAction::B },
+        Row {
+            number: 1,
+            when: [Some(Confirmed), Some(Confirmed), None],
+            then: BaseAction::Newer,
+        },
+        Row {
+            number: 2,
+            when: [Some(Confirmed), Some(Absent), None],
+            then: BaseAction::A,
+        },
+        Row {
+            number: 3,
+            when: [Some(Confirmed), Some(Bad), None],
+            then: BaseAction::A,
+        },
+        Row {
+            number: 4,
+            when: [Some(Confirmed), Some(Unconfirmed), None],
+            then: BaseAction::A,
+        },
+        Row {
+            number: 5,
+            when: [Some(Absent), Some(Confirmed), None],
+            then: BaseAction::B,
+        },
+        Row {
+            number: 6,
+            when: [Some(Bad), Some(Confirmed), None],
+            then: BaseAction::B,
+        },
+        Row {
+            number: 7,
+            when: [Some(Unconfirmed), Some(Confirmed), None],
+            then: BaseAction::B,
+        },
         Row {
             number: 8,
             when: [Some(Absent), Some(Absent), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 9, when: [Some(Absent), Some(Absent), Some(LogLater)], then: BaseAction::None },
+        Row {
+            number: 9,
+            when: [Some(Absent), Some(Absent), Some(LogLater)],
+            then: BaseAction::None,
+        },
         Row {
             number: 10,
             when: [Some(Absent), Some(Bad), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 11, when: [Some(Absent), Some(Bad), Some(LogLater)], then: BaseAction::None },
+        Row {
+            number: 11,
+            when: [Some(Absent), Some(Bad), Some(LogLater)],
+            then: BaseAction::None,
+        },
         Row {
             number: 12,
             when: [Some(Bad), Some(Absent), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 13, when: [Some(Bad), Some(Absent), Some(LogLater)], then: BaseAction::None },
+        Row {
+            number: 13,
+            when: [Some(Bad), Some(Absent), Some(LogLater)],
+            then: BaseAction::None,
+        },
         Row {
             number: 14,
             when: [Some(Bad), Some(Bad), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 15, when: [Some(Bad), Some(Bad), Some(LogLater)], then: BaseAction::None },
+        Row {
+            number: 15,
+            when: [Some(Bad), Some(Bad), Some(LogLater)],
+            then: BaseAction::None,
+        },
         Row {
             number: 16,
             when: [Some(Unconfirmed), Some(Absent), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 17, when: [Some(Unconfirmed), Some(Absent), Some(LogLater)], then: BaseAction::A },
+        Row {
+            number: 17,
+            when: [Some(Unconfirmed), Some(Absent), Some(LogLater)],
+            then: BaseAction::A,
+        },
         Row {
             number: 18,
             when: [Some(Unconfirmed), Some(Bad), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 19, when: [Some(Unconfirmed), Some(Bad), Some(LogLater)], then: BaseAction::A },
+        Row {
+            number: 19,
+            when: [Some(Unconfirmed), Some(Bad), Some(LogLater)],
+            then: BaseAction::A,
+        },
         Row {
             number: 20,
             when: [Some(Absent), Some(Unconfirmed), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 21, when: [Some(Absent), Some(Unconfirmed), Some(LogLater)], then: BaseAction::B },
+        Row {
+            number: 21,
+            when: [Some(Absent), Some(Unconfirmed), Some(LogLater)],
+            then: BaseAction::B,
+        },
         Row {
             number: 22,
             when: [Some(Bad), Some(Unconfirmed), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
-        Row { number: 23, when: [Some(Bad), Some(Unconfirmed), Some(LogLater)], then: BaseAction::B },
+        Row {
+            number: 23,
+            when: [Some(Bad), Some(Unconfirmed), Some(LogLater)],
+            then: BaseAction::B,
+        },
         Row {
             number: 24,
             when: [Some(Unconfirmed), Some(Unconfirmed), Some(LogFromStart)],
@@ -291,13 +382,21 @@ pub enum ViewAction {
 
 /// Facts: whether it opens, and where its applied LSN lies.
 pub const VIEW_TABLE: &[Row<ViewFact, ViewAction, 2>] = &[
-    Row { number: 1, when: [Some(ViewFact::Corrupt), None], then: ViewAction::Rebuild },
+    Row {
+        number: 1,
+        when: [Some(ViewFact::Corrupt), None],
+        then: ViewAction::Rebuild,
+    },
     Row {
         number: 2,
         when: [Some(ViewFact::Opens), Some(ViewFact::Behind)],
         then: ViewAction::Rebuild,
     },
-    Row { number: 3, when: [Some(ViewFact::Opens), Some(ViewFact::Within)], then: ViewAction::Keep },
+    Row {
+        number: 3,
+        when: [Some(ViewFact::Opens), Some(ViewFact::Within)],
+        then: ViewAction::Keep,
+    },
     Row {
         number: 4,
         when: [Some(ViewFact::Opens), Some(ViewFact::Beyond)],

@@ -77,7 +77,8 @@ impl Txn {
     /// Bytes of keys, values and payloads that it holds.
     pub fn bytes(&self) -> u64 {
         let maps = self.values.iter().chain(&self.payloads);
-        maps.map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()
+        maps.map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64)
+            .sum()
     }
 
     /// Whether it would change nothing.
@@ -100,10 +101,8 @@ pub(crate) fn merge_scan<V: Clone, E>(
     let start = if from > prefix { from } else { prefix };
     let mut merged: Overlay<V> = BTreeMap::new();
     for overlay in overlays.iter().rev() {
-        let range = overlay.range::<[u8], _>((
-            std::ops::Bound::Included(start),
-            std::ops::Bound::Unbounded,
-        ));
+        let range = overlay
+            .range::<[u8], _>((std::ops::Bound::Included(start), std::ops::Bound::Unbounded));
         for (key, value) in range.take_while(|(key, _)| key.starts_with(prefix)) {
             merged.insert(key.clone(), value.clone());
         }
@@ -112,7 +111,9 @@ pub(crate) fn merge_scan<V: Clone, E>(
     let mut next = start.to_vec();
     while out.len() < limit {
         // Each page asks for one more than the hidden keys could swallow.
-        let want = (limit - out.len()).saturating_add(merged.len().min(1024)).min(4096);
+        let want = (limit - out.len())
+            .saturating_add(merged.len().min(1024))
+            .min(4096);
         let page = base(&next, want)?;
         let exhausted = page.len() < want;
         let page_end = page.last().map(|(key, _)| key.clone());
@@ -153,7 +154,10 @@ mod tests {
             let mut base: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
             let mut over: [Overlay<u64>; 2] = Default::default();
             for _ in 0..dice.below(12) {
-                base.insert(vec![dice.below(2) as u8, dice.below(8) as u8], dice.next_u64());
+                base.insert(
+                    vec![dice.below(2) as u8, dice.below(8) as u8],
+                    dice.next_u64(),
+                );
             }
             let mut want = base.clone();
             for layer in [1, 0] {
@@ -179,9 +183,13 @@ mod tests {
                     .map(|(key, value)| (key.clone(), *value))
                     .collect::<Vec<_>>()
             };
-            let got = merge_scan(&[&over[0], &over[1]], &prefix, &from, limit, |from, limit| {
-                Ok::<_, ()>(select(&base, from, limit))
-            });
+            let got = merge_scan(
+                &[&over[0], &over[1]],
+                &prefix,
+                &from,
+                limit,
+                |from, limit| Ok::<_, ()>(select(&base, from, limit)),
+            );
             assert_eq!(got, Ok(select(&want, &from, limit)));
         }
     }

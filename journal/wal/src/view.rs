@@ -43,8 +43,9 @@ impl PayloadRow {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        postcard::from_bytes(bytes)
-            .map_err(|_| StoreError::Corrupt { detail: "payload row".to_owned() })
+        postcard::from_bytes(bytes).map_err(|_| StoreError::Corrupt {
+            detail: "payload row".to_owned(),
+        })
     }
 }
 
@@ -151,7 +152,10 @@ impl View {
         over: Option<&Overlay<Vec<u8>>>,
         raw: &[u8],
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(value) = over.and_then(|over| over.get(raw)).or_else(|| self.waiting.get(raw)) {
+        if let Some(value) = over
+            .and_then(|over| over.get(raw))
+            .or_else(|| self.waiting.get(raw))
+        {
             return Ok(value.clone());
         }
         self.store.get(raw)
@@ -180,7 +184,9 @@ impl View {
     ) -> Result<Option<KeyValue>, StoreError> {
         let stored = self.store.last(prefix)?;
         let hidden = |key: &[u8]| {
-            let value = over.and_then(|over| over.get(key)).or_else(|| self.waiting.get(key));
+            let value = over
+                .and_then(|over| over.get(key))
+                .or_else(|| self.waiting.get(key));
             matches!(value, Some(None))
         };
         if stored.as_ref().is_some_and(|(key, _)| hidden(key)) {

@@ -121,7 +121,10 @@ impl Wal {
             }
         }
         let tail = self.log.tail_bytes;
-        let held = self.log.ensure_reserve(tail).and_then(|()| self.log.restore_ballast());
+        let held = self
+            .log
+            .ensure_reserve(tail)
+            .and_then(|()| self.log.restore_ballast());
         match held {
             Ok(()) => Ok(()),
             Err(error) if is_full(&error) => {
@@ -147,8 +150,8 @@ impl Wal {
         limit: usize,
     ) -> Result<Vec<KeyValue>, WalError> {
         let (raw_prefix, raw_from) = (raw_key(VALUE, prefix), raw_key(VALUE, from));
-        let pairs = self
-            .read_view(|view| view.scan(Some(&self.staged), &raw_prefix, &raw_from, limit))?;
+        let pairs =
+            self.read_view(|view| view.scan(Some(&self.staged), &raw_prefix, &raw_from, limit))?;
         Ok(pairs.into_iter().map(strip_pair).collect())
     }
 
@@ -163,7 +166,9 @@ impl Wal {
     /// not give back what was stored.
     pub fn payload(&self, key: &[u8]) -> Result<Option<Vec<u8>>, WalError> {
         let raw = raw_key(PAYLOAD, key);
-        let Some(row) = self.read_row(Some(&self.staged), &raw)? else { return Ok(None) };
+        let Some(row) = self.read_row(Some(&self.staged), &raw)? else {
+            return Ok(None);
+        };
         self.payload_of(key, &row).map(Some)
     }
 
@@ -195,8 +200,11 @@ impl Wal {
     /// A payload as far as it is synced.
     pub fn durable_payload(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
         let raw = raw_key(PAYLOAD, key);
-        let Some(row) = self.read_row(None, &raw)? else { return Ok(None) };
-        self.payload_of(key, &row).map(|bytes| Some(Durable::from_synced(bytes)))
+        let Some(row) = self.read_row(None, &raw)? else {
+            return Ok(None);
+        };
+        self.payload_of(key, &row)
+            .map(|bytes| Some(Durable::from_synced(bytes)))
     }
 
     /// The number that the next staged transaction gets.
@@ -258,11 +266,23 @@ impl Wal {
                 if self.low || self.view.borrow().full || !self.log.ballast {
                     return refuse;
                 }
-                if prepared || available >= growth { Ok(()) } else { refuse }
+                if prepared || available >= growth {
+                    Ok(())
+                } else {
+                    refuse
+                }
             }
             Priority::Epoch => {
-                let ballast = if self.log.ballast { self.log.options.ballast_bytes } else { 0 };
-                if prepared || available.saturating_add(ballast) >= needed { Ok(()) } else { refuse }
+                let ballast = if self.log.ballast {
+                    self.log.options.ballast_bytes
+                } else {
+                    0
+                };
+                if prepared || available.saturating_add(ballast) >= needed {
+                    Ok(())
+                } else {
+                    refuse
+                }
             }
         }
     }
@@ -275,7 +295,11 @@ impl Wal {
         self.check_alive()?;
         if txn.is_empty() {
             let lsn = self.next_lsn.prev();
-            return Ok(Staged { value, lsn, instance: self.instance });
+            return Ok(Staged {
+                value,
+                lsn,
+                instance: self.instance,
+            });
         }
         check_limits(&txn)?;
         let frees = self.freed_by(&txn)?;
@@ -287,7 +311,11 @@ impl Wal {
         self.encode(txn, &frees, lsn);
         // CRASH(wal.stage.encoded): in memory only; a crash forgets it and nobody was told.
         crash_point!("wal.stage.encoded");
-        Ok(Staged { value, lsn, instance: self.instance })
+        Ok(Staged {
+            value,
+            lsn,
+            instance: self.instance,
+        })
     }
 
     /// Makes everything staged durable: one write and one `fdatasync` (two where a log file ends
@@ -297,7 +325,10 @@ impl Wal {
     pub fn commit(&mut self) -> Result<Committed, WalError> {
         self.check_alive()?;
         if self.log.parts.is_empty() {
-            return Ok(Committed { instance: self.instance, through: self.synced });
+            return Ok(Committed {
+                instance: self.instance,
+                through: self.synced,
+            });
         }
         // CRASH(wal.commit.before_write): nothing of the batch is on disk; it never happened.
         crash_point!("wal.commit.before_write");
@@ -312,7 +343,11 @@ impl Wal {
         crash_point!("wal.commit.after_sync");
         for change in std::mem::take(&mut self.staged_live) {
             match change {
-                LiveChange::Add { number, ordinal, len } => self.log.add_live(number, ordinal, len),
+                LiveChange::Add {
+                    number,
+                    ordinal,
+                    len,
+                } => self.log.add_live(number, ordinal, len),
                 LiveChange::Free { ordinal, len } => self.log.free_live(ordinal, len),
             }
         }
@@ -328,7 +363,10 @@ impl Wal {
                 Ok(()) | Err(_) => {}
             }
         }
-        Ok(Committed { instance: self.instance, through })
+        Ok(Committed {
+            instance: self.instance,
+            through,
+        })
     }
 
     /// Dumps the small values, then frees log files that nobody needs. Staged transactions are
@@ -343,8 +381,15 @@ impl Wal {
                 self.cure(&mut view, error)?;
             }
         }
-        let slot = self.base.slot.map_or(CheckpointSlot::A, CheckpointSlot::other);
-        let created = !self.log.disk.exists(slot.path()).map_err(|error| self.dump_error(error))?;
+        let slot = self
+            .base
+            .slot
+            .map_or(CheckpointSlot::A, CheckpointSlot::other);
+        let created = !self
+            .log
+            .disk
+            .exists(slot.path())
+            .map_err(|error| self.dump_error(error))?;
         let written = self.log.with_ballast(|log| {
             let file = log.disk.open(slot.path(), OpenMode::Create)?;
             if created {
@@ -372,23 +417,31 @@ impl Wal {
         // a start ignores this one.
         crash_point!("wal.checkpoint.before_sync");
         // ORDER: this sync, then its confirmation, then files below the older one are reused.
-        file.sync_data().map_err(|error| self.poison("checkpoint sync", &error))?;
+        file.sync_data()
+            .map_err(|error| self.poison("checkpoint sync", &error))?;
         // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start does not build
         // on it.
         crash_point!("wal.checkpoint.before_confirm");
         checkpoint::confirm(&*file, &head.id)
             .map_err(|error| self.poison("checkpoint confirmation", &error))?;
-        file.sync_data().map_err(|error| self.poison("checkpoint sync", &error))?;
+        file.sync_data()
+            .map_err(|error| self.poison("checkpoint sync", &error))?;
         self.log.syncs += 2;
         self.log.written += SECTOR_BYTES;
         self.checkpoints += 1;
         self.low = false;
         let floor = self.base.lsn;
-        self.base = run::BaseState { slot: Some(slot), lsn: head.lsn };
+        self.base = run::BaseState {
+            slot: Some(slot),
+            lsn: head.lsn,
+        };
         self.log.tail_bytes = 0;
         // CRASH(wal.checkpoint.after_confirm): a start counts its tail from here.
         crash_point!("wal.checkpoint.after_confirm");
-        let tidied = self.log.recycle(floor).and_then(|()| self.log.restore_ballast());
+        let tidied = self
+            .log
+            .recycle(floor)
+            .and_then(|()| self.log.restore_ballast());
         match tidied {
             Ok(()) => Ok(()),
             Err(error) if is_full(&error) => Ok(()),
@@ -404,7 +457,9 @@ impl Wal {
     }
 
     fn poison(&self, operation: &'static str, error: &io::Error) -> WalError {
-        let cause = self.poison.get_or_init(|| PoisonCause::new(operation, error));
+        let cause = self
+            .poison
+            .get_or_init(|| PoisonCause::new(operation, error));
         tracing::error!(operation, %error, "the journal stopped and must be opened again");
         WalError::Poisoned(cause.clone())
     }
@@ -416,14 +471,14 @@ impl Wal {
         }
         self.low = true;
         let available = self.log.disk.available_bytes().unwrap_or(0);
-        WalError::Space { needed: self.log.options.ballast_bytes, available }
+        WalError::Space {
+            needed: self.log.options.ballast_bytes,
+            available,
+        }
     }
 
     /// Reads the view; damage is cured by a rebuild, once.
-    fn read_view<T>(
-        &self,
-        read: impl Fn(&View) -> Result<T, StoreError>,
-    ) -> Result<T, WalError> {
+    fn read_view<T>(&self, read: impl Fn(&View) -> Result<T, StoreError>) -> Result<T, WalError> {
         self.check_alive()?;
         let result = read(&self.view.borrow());
         match result {
@@ -480,11 +535,16 @@ impl Wal {
         if let Some(bytes) = self.log.staged_bytes_of(row.file, row.offset, len) {
             return Ok(bytes.to_vec());
         }
-        let damaged = || WalError::PayloadDamaged { key: key.to_vec(), lsn: Lsn(row.lsn) };
+        let damaged = || WalError::PayloadDamaged {
+            key: key.to_vec(),
+            lsn: Lsn(row.lsn),
+        };
         let file = self.log.files.get(&row.file).ok_or_else(damaged)?;
         let file = self.log.reader(file.slot).map_err(|_| damaged())?;
         let mut bytes = vec![0; len];
-        let read = file.read_at(row.offset, &mut bytes).map_err(|_| damaged())?;
+        let read = file
+            .read_at(row.offset, &mut bytes)
+            .map_err(|_| damaged())?;
         let sound = read == len && record::crc_from(0, &bytes) == row.crc;
         if sound { Ok(bytes) } else { Err(damaged()) }
     }
@@ -504,7 +564,10 @@ impl Wal {
             Ok(()) => Ok(()),
             Err(error) if is_full(&error) => {
                 let available = self.log.disk.available_bytes().unwrap_or(0);
-                Err(WalError::Space { needed: bytes, available })
+                Err(WalError::Space {
+                    needed: bytes,
+                    available,
+                })
             }
             Err(error) => Err(self.poison("log preparation", &error)),
         }
@@ -513,8 +576,7 @@ impl Wal {
     /// Whether the commit that just ended owes a checkpoint.
     fn checkpoint_is_due(&self, rotated: bool) -> bool {
         // Without the ballast, files must come free before they are asked for.
-        let pressed =
-            !self.log.ballast && self.log.prepared_bytes() < self.log.options.grow_bytes;
+        let pressed = !self.log.ballast && self.log.prepared_bytes() < self.log.options.grow_bytes;
         rotated || pressed || self.log.tail_bytes >= self.log.options.log_file_bytes
     }
 
@@ -538,14 +600,16 @@ impl Wal {
         let records = txn.values.len() + txn.payloads.len() + frees.len();
         let keys: usize = frees.iter().map(|(key, _)| key.len()).sum();
         let per_record = RECORD_FRAME_BYTES as u64 + BODY_SLACK_BYTES;
-        let content = GROUP_HEADER_BYTES as u64
-            + txn.bytes()
-            + keys as u64
-            + records as u64 * per_record;
+        let content =
+            GROUP_HEADER_BYTES as u64 + txn.bytes() + keys as u64 + records as u64 * per_record;
         let bytes = pad(content);
         let max = self.log.options.txn_bytes_max();
         if bytes > max {
-            return Err(WalError::TooLarge { what: "a transaction", bytes, max });
+            return Err(WalError::TooLarge {
+                what: "a transaction",
+                bytes,
+                max,
+            });
         }
         let (staged, max) = (self.log.staged_bytes(), self.log.options.batch_bytes_max());
         if staged + bytes > max {
@@ -578,19 +642,43 @@ impl Wal {
             let (len, crc) = (bytes.len() as u32, record::crc_from(0, bytes));
             let ordinal = self.next_ordinal;
             self.next_ordinal += 1;
-            records.push(Record::PayloadDescriptor { key, len, crc, ordinal });
+            records.push(Record::PayloadDescriptor {
+                key,
+                len,
+                crc,
+                ordinal,
+            });
             payloads.push(bytes.as_slice());
-            let row = PayloadRow { file: 0, offset: 0, len, crc, ordinal, lsn: lsn.0 };
+            let row = PayloadRow {
+                file: 0,
+                offset: 0,
+                len,
+                crc,
+                ordinal,
+                lsn: lsn.0,
+            };
             rows.push((raw_key(PAYLOAD, key), Some(row)));
         }
-        let draft = GroupDraft { lsn, synced_through: self.synced, records: &records };
+        let draft = GroupDraft {
+            lsn,
+            synced_through: self.synced,
+            records: &records,
+        };
         let (number, mut offset) = self.log.append(&draft, &payloads);
         for (raw, row) in rows {
             let encoded = row.map(|row| {
-                let row = PayloadRow { file: number, offset, ..row };
+                let row = PayloadRow {
+                    file: number,
+                    offset,
+                    ..row
+                };
                 offset += u64::from(row.len);
                 let (ordinal, len) = (row.ordinal, row.len);
-                self.staged_live.push(LiveChange::Add { number, ordinal, len });
+                self.staged_live.push(LiveChange::Add {
+                    number,
+                    ordinal,
+                    len,
+                });
                 row.encode()
             });
             self.staged.insert(raw, encoded);
@@ -612,12 +700,18 @@ impl Wal {
             let page = self.read_view(|view| view.scan(None, &[VALUE], &from, DUMP_PAGE));
             let page = page.map_err(|error| match error {
                 WalError::View(error) => DumpError::View(error),
-                other => DumpError::View(StoreError::Corrupt { detail: other.to_string() }),
+                other => DumpError::View(StoreError::Corrupt {
+                    detail: other.to_string(),
+                }),
             })?;
             for (raw, value) in &page {
-                writer.value(raw.get(1..).unwrap_or_default(), value).map_err(DumpError::Io)?;
+                writer
+                    .value(raw.get(1..).unwrap_or_default(), value)
+                    .map_err(DumpError::Io)?;
             }
-            let Some((last, _)) = page.into_iter().next_back() else { break };
+            let Some((last, _)) = page.into_iter().next_back() else {
+                break;
+            };
             from = last;
             from.push(0);
         }
@@ -658,7 +752,11 @@ fn file_rows(file: &crate::log_file::LogFile) -> Vec<FileRow> {
         live_end,
     };
     let pairs = file.live.pairs();
-    if pairs.is_empty() { vec![row((0, 0))] } else { pairs.into_iter().map(row).collect() }
+    if pairs.is_empty() {
+        vec![row((0, 0))]
+    } else {
+        pairs.into_iter().map(row).collect()
+    }
 }
 
 fn strip_pair((mut raw, value): KeyValue) -> KeyValue {
@@ -670,7 +768,11 @@ fn strip_pair((mut raw, value): KeyValue) -> KeyValue {
 
 fn check_limits(txn: &Txn) -> Result<(), WalError> {
     let too_large = |what, bytes: usize, max: usize| {
-        Err(WalError::TooLarge { what, bytes: bytes as u64, max: max as u64 })
+        Err(WalError::TooLarge {
+            what,
+            bytes: bytes as u64,
+            max: max as u64,
+        })
     };
     let records = txn.values.len() + 2 * txn.payloads.len();
     if records > TXN_RECORDS_MAX {
@@ -680,7 +782,11 @@ fn check_limits(txn: &Txn) -> Result<(), WalError> {
     if let Some(key) = keys.into_iter().find(|key| key.len() > KEY_BYTES_MAX) {
         return too_large("a key", key.len(), KEY_BYTES_MAX);
     }
-    let long = txn.values.values().flatten().find(|value| value.len() > VALUE_BYTES_MAX);
+    let long = txn
+        .values
+        .values()
+        .flatten()
+        .find(|value| value.len() > VALUE_BYTES_MAX);
     if let Some(value) = long {
         return too_large("a value", value.len(), VALUE_BYTES_MAX);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::*;
 use wal::disk::{CrashPolicy, RealDisk, SimDisk};
 use wal::store::RocksStore;
-use wal::{ErrorKind, OsDice, Options, Priority, SeededDice, Txn, Wal, WalError};
+use wal::{ErrorKind, Options, OsDice, Priority, SeededDice, Txn, Wal, WalError};
 
 #[test]
 fn a_value_is_there_after_reopening() {
@@ -24,7 +24,10 @@ fn a_value_is_there_after_reopening() {
     assert_eq!(report.incarnation, 2);
     assert_eq!(text(&wal, "a").as_deref(), Some("1"));
     assert_eq!(wal.payload(b"v").unwrap(), Some(pattern(1, 1, 9000)));
-    assert_eq!(wal.scan_last(b"").unwrap(), Some((b"b".to_vec(), b"2".to_vec())));
+    assert_eq!(
+        wal.scan_last(b"").unwrap(),
+        Some((b"b".to_vec(), b"2".to_vec()))
+    );
 }
 
 #[test]
@@ -56,7 +59,12 @@ fn a_transaction_reads_its_own_writes_and_rolls_back_on_drop() {
     txn.delete("k2");
     txn.put("k3", "new");
     assert_eq!(txn.get(&wal, b"k1").unwrap().unwrap(), b"new");
-    let keys: Vec<_> = txn.scan(&wal, b"k", b"", 9).unwrap().into_iter().map(|p| p.0).collect();
+    let keys: Vec<_> = txn
+        .scan(&wal, b"k", b"", 9)
+        .unwrap()
+        .into_iter()
+        .map(|p| p.0)
+        .collect();
     assert_eq!(keys, [b"k1".to_vec(), b"k3".to_vec()]);
     drop(txn);
     assert_eq!(text(&wal, "k1").as_deref(), Some("old"));
@@ -78,7 +86,10 @@ fn all_staged_transactions_share_one_sync() {
         .collect();
     let committed = wal.commit().unwrap();
     assert_eq!(disk.totals().1, before + 1);
-    let values: Vec<i32> = staged.into_iter().map(|s| committed.redeem(s).into_inner()).collect();
+    let values: Vec<i32> = staged
+        .into_iter()
+        .map(|s| committed.redeem(s).into_inner())
+        .collect();
     assert_eq!(values, [0, 1, 2, 3, 4]);
 }
 
@@ -156,7 +167,10 @@ fn a_long_history_keeps_files_and_tail_bounded() {
     drop(wal.commit().unwrap());
     assert_eq!(dump(&wal).unwrap(), model);
     let stats = wal.stats();
-    assert!(stats.checkpoints > 20 && stats.files + stats.free_files < 20, "{stats:?}");
+    assert!(
+        stats.checkpoints > 20 && stats.files + stats.free_files < 20,
+        "{stats:?}"
+    );
     drop(wal);
     let (wal, report) = open(&disk, 2).unwrap();
     assert!(report.bytes_copied <= limit);
@@ -184,7 +198,11 @@ fn a_thousand_starts_stay_bounded() {
 fn space_is_refused_before_anything_is_built() {
     let disk = SimDisk::new();
     disk.set_capacity(Some(640 << 10));
-    let options = Options { ballast_bytes: 64 << 10, grow_bytes: 8 << 10, ..small() };
+    let options = Options {
+        ballast_bytes: 64 << 10,
+        grow_bytes: 8 << 10,
+        ..small()
+    };
     let (mut wal, _) = open_with(&disk, 1, options).unwrap();
     let mut refused = 0;
     for n in 0..200 {

@@ -10,7 +10,14 @@ use wal::store::RocksStore;
 use wal::{ErrorKind, Options, SeededDice, Txn, Wal, WalError};
 
 /// Runs a random workload; the disk's mark is how many transactions were acknowledged.
-fn workload(wal: &mut Wal, disk: &SimDisk, seed: u64, from: u64, count: u64, history: &mut Vec<Model>) {
+fn workload(
+    wal: &mut Wal,
+    disk: &SimDisk,
+    seed: u64,
+    from: u64,
+    count: u64,
+    history: &mut Vec<Model>,
+) {
     let mut dice = SeededDice(seed);
     let mut model = history.last().cloned().unwrap_or_default();
     history.truncate(from as usize + 1);
@@ -45,7 +52,10 @@ fn recorded(seed: u64, count: u64) -> (Vec<SimDisk>, Vec<Model>) {
 
 fn survives(disk: &SimDisk, history: &[Model], context: &str) -> usize {
     let (wal, report) = open(disk, 77).unwrap_or_else(|error| panic!("{context}: {error}"));
-    assert!(report.damaged_payloads.is_empty() && report.lost_payloads == 0, "{context}: {report:?}");
+    assert!(
+        report.damaged_payloads.is_empty() && report.lost_payloads == 0,
+        "{context}: {report:?}"
+    );
     check(&wal, history, disk.mark(), context)
 }
 
@@ -71,13 +81,21 @@ fn a_crash_in_recovery_changes_nothing() {
     let mut states = 0;
     let (snapshots, history) = recorded(3, 60);
     for (at, snapshot) in snapshots.iter().enumerate().step_by(11) {
-        for policy in [CrashPolicy::ProcessKill, CrashPolicy::Subset, CrashPolicy::Garbage] {
+        for policy in [
+            CrashPolicy::ProcessKill,
+            CrashPolicy::Subset,
+            CrashPolicy::Garbage,
+        ] {
             let first = snapshot.crash_clone(policy, at as u64);
             first.record_snapshots();
             let context = format!("op {at} {policy:?}");
             let want = survives(&first, &history, &context);
             for (again, second) in first.snapshots().iter().enumerate() {
-                for policy in [CrashPolicy::LoseAll, CrashPolicy::Subset, CrashPolicy::Torn { sector_bytes: 512 }] {
+                for policy in [
+                    CrashPolicy::LoseAll,
+                    CrashPolicy::Subset,
+                    CrashPolicy::Torn { sector_bytes: 512 },
+                ] {
                     let context = format!("{context}, then op {again} {policy:?}");
                     let second = second.crash_clone(policy, again as u64);
                     let got = survives(&second, &history, &context);
@@ -166,7 +184,10 @@ fn every_error_at_every_operation_is_survived() {
 #[test]
 fn an_error_anywhere_in_recovery_is_survived() {
     let (snapshots, history) = recorded(9, 50);
-    let last = snapshots.last().unwrap().crash_clone(CrashPolicy::KeepAll, 0);
+    let last = snapshots
+        .last()
+        .unwrap()
+        .crash_clone(CrashPolicy::KeepAll, 0);
     let ops = {
         let probe = last.crash_clone(CrashPolicy::KeepAll, 0);
         let wal = open(&probe, 1).unwrap();
@@ -180,11 +201,18 @@ fn an_error_anywhere_in_recovery_is_survived() {
             match open(&disk, 1) {
                 Ok((wal, _)) => drop(check(&wal, &history, disk.mark(), "with an error")),
                 Err(error) => {
-                    assert!(!matches!(error, WalError::Corrupt(_)), "{fault:?} at {at}: {error}");
+                    assert!(
+                        !matches!(error, WalError::Corrupt(_)),
+                        "{fault:?} at {at}: {error}"
+                    );
                 }
             }
             disk.heal();
-            survives(&disk, &history, &format!("{fault:?} at op {at} of recovery"));
+            survives(
+                &disk,
+                &history,
+                &format!("{fault:?} at op {at} of recovery"),
+            );
         }
     }
 }
@@ -199,8 +227,7 @@ fn rocks_survives_crashes_too() {
     for round in 0..12u64 {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let store = Box::new(RocksStore::new(dir.path().join("view")));
-        let (mut wal, _) =
-            Wal::open(shared, store, Box::new(SeededDice(round)), small()).unwrap();
+        let (mut wal, _) = Wal::open(shared, store, Box::new(SeededDice(round)), small()).unwrap();
         let n = check(&wal, &history, disk.mark(), &format!("round {round}"));
         history.truncate(n + 1);
         disk.set_mark(n as u64);

@@ -28,9 +28,14 @@ fn groups(disk: &SimDisk, path: &str) -> Vec<(u64, GroupHeader)> {
 
 /// Where the group with this LSN stands in the newest file that has it.
 fn find(disk: &SimDisk, lsn: Lsn) -> (String, u64, GroupHeader) {
-    let files = disk.paths().into_iter().filter(|path| path.starts_with("log/"));
+    let files = disk
+        .paths()
+        .into_iter()
+        .filter(|path| path.starts_with("log/"));
     let all = files.flat_map(|path| {
-        groups(disk, &path).into_iter().map(move |(at, header)| (path.clone(), at, header))
+        groups(disk, &path)
+            .into_iter()
+            .map(move |(at, header)| (path.clone(), at, header))
     });
     all.filter(|(_, _, header)| header.lsn == lsn)
         .max_by_key(|(_, _, header)| header.identity.number)
@@ -39,7 +44,14 @@ fn find(disk: &SimDisk, lsn: Lsn) -> (String, u64, GroupHeader) {
 
 /// Sizes with which a handful of transactions never makes a checkpoint of their own.
 fn calm(disk: &SimDisk, seed: u64) -> Result<(Wal, wal::RecoveryReport), WalError> {
-    open_with(disk, seed, Options { log_file_bytes: 512 << 10, ..small() })
+    open_with(
+        disk,
+        seed,
+        Options {
+            log_file_bytes: 512 << 10,
+            ..small()
+        },
+    )
 }
 
 fn header_of(disk: &SimDisk, path: &str) -> Option<FileHeader> {
@@ -63,7 +75,11 @@ fn scenario_01_a_dead_group_behind_a_torn_one_stays_dead() {
     // The power cut keeps the second group's sector and not the first one's.
     let (path, at, _) = find(&disk, first);
     disk.damage(&path, at, &[0; SECTOR]).unwrap();
-    assert!(groups(&disk, &path).iter().any(|(_, header)| header.lsn == second));
+    assert!(
+        groups(&disk, &path)
+            .iter()
+            .any(|(_, header)| header.lsn == second)
+    );
     let (mut wal, report) = open(&disk, 2).unwrap();
     assert_eq!(report.torn_tail, Some(first));
     assert_eq!((text(&wal, "100"), text(&wal, "101")), (None, None));
@@ -99,7 +115,10 @@ fn scenario_02_what_only_the_page_cache_knew_is_synced_before_it_is_believed() {
         assert_eq!(text(&wal, "commit"), None, "the sync never covered it");
         let (wal, _) = open(&machine, 2).unwrap();
         // It is shown as durable, so it must survive the power cut that comes now.
-        let shown = wal.durable_get(b"commit").unwrap().map(|value| value.into_inner());
+        let shown = wal
+            .durable_get(b"commit")
+            .unwrap()
+            .map(|value| value.into_inner());
         assert_eq!(shown, Some(b"first".to_vec()));
         let cut = machine.crash_clone(CrashPolicy::LoseAll, 1);
         let (wal, _) = open(&cut, 3).unwrap();
@@ -143,7 +162,10 @@ fn scenario_03_an_unsealed_copy_is_reclaimed_and_a_sealed_one_is_the_truth() {
             }
         }
     }
-    assert!(reclaimed > 0 && outcomes[0] > 0 && outcomes[1] > 0, "{reclaimed} {outcomes:?}");
+    assert!(
+        reclaimed > 0 && outcomes[0] > 0 && outcomes[1] > 0,
+        "{reclaimed} {outcomes:?}"
+    );
 }
 
 #[test]
@@ -191,7 +213,10 @@ fn scenario_03_a_finished_copy_that_cannot_be_read_is_a_refusal() {
     disk.damage(&path, at, &[0; SECTOR]).unwrap();
     let refused = calm(&disk, 3).err().unwrap();
     assert!(
-        matches!(refused, WalError::Corrupt(Corruption::LostCopy { incarnation: 2 })),
+        matches!(
+            refused,
+            WalError::Corrupt(Corruption::LostCopy { incarnation: 2 })
+        ),
         "{refused}"
     );
 }
@@ -223,7 +248,10 @@ fn scenario_04_starts_that_crash_in_recovery_need_no_new_space() {
     }
     let (wal, _) = open(&disk, 99).unwrap();
     for n in 0..8 {
-        assert_eq!(wal.payload(format!("p{n}").as_bytes()).unwrap(), Some(pattern(n, 1, 5000)));
+        assert_eq!(
+            wal.payload(format!("p{n}").as_bytes()).unwrap(),
+            Some(pattern(n, 1, 5000))
+        );
     }
 }
 
@@ -282,7 +310,11 @@ fn scenario_05_one_damaged_checkpoint_is_survived() {
         drop(wal);
         // The first one goes to `a`, then they take turns.
         let even = made % 2 == 0;
-        let path = if even == newest { "checkpoint-b" } else { "checkpoint-a" };
+        let path = if even == newest {
+            "checkpoint-b"
+        } else {
+            "checkpoint-a"
+        };
         disk.damage(path, 8192 + 30, &[0xff; 9]).unwrap();
         disk.remove("view").unwrap();
         let (wal, report) = open(&disk, 2).unwrap();
@@ -325,7 +357,10 @@ fn scenario_06_a_small_value_pins_no_file_and_files_come_free_in_any_order() {
     let (wal, _) = open(&disk, 2).unwrap();
     assert_eq!(text(&wal, "un-acked commit").as_deref(), Some("4 kB of it"));
     for n in kept {
-        assert_eq!(wal.payload(format!("v{n}").as_bytes()).unwrap(), Some(pattern(n, 1, 9000)));
+        assert_eq!(
+            wal.payload(format!("v{n}").as_bytes()).unwrap(),
+            Some(pattern(n, 1, 9000))
+        );
     }
     assert_eq!(wal.scan_payloads(b"v", b"", 99).unwrap().len(), 5);
 }
@@ -336,15 +371,17 @@ fn scenario_07_a_full_view_refuses_video_and_does_not_poison() {
     let disk: Arc<dyn Disk> = Arc::new(shared.clone());
     let store = MemStore::on_disk(Arc::clone(&disk), "view");
     let control = store.control();
-    let (mut wal, _) =
-        Wal::open(disk, Box::new(store), Box::new(SeededDice(1)), small()).unwrap();
+    let (mut wal, _) = Wal::open(disk, Box::new(store), Box::new(SeededDice(1)), small()).unwrap();
     wal.admit(5000, Priority::Bulk).unwrap();
     control.full_writes();
     let lsn = wal.next_lsn();
     for n in 0..20 {
         put(&mut wal, "epoch", &n.to_string());
     }
-    assert_eq!(wal.admit(5000, Priority::Bulk).err().unwrap().kind(), ErrorKind::Space);
+    assert_eq!(
+        wal.admit(5000, Priority::Bulk).err().unwrap().kind(),
+        ErrorKind::Space
+    );
     wal.admit(5000, Priority::Epoch).unwrap();
     assert_eq!(wal.next_lsn(), Lsn(lsn.0 + 20), "a refusal uses no number");
     assert!(wal.poisoned().is_none());
@@ -362,7 +399,10 @@ fn scenario_07_a_full_view_refuses_video_and_does_not_poison() {
 fn scenario_07_epochs_never_run_dry_on_a_full_disk() {
     let disk = SimDisk::new();
     disk.set_capacity(Some(1 << 20));
-    let options = Options { ballast_bytes: 128 << 10, ..small() };
+    let options = Options {
+        ballast_bytes: 128 << 10,
+        ..small()
+    };
     let (mut wal, _) = open_with(&disk, 1, options.clone()).unwrap();
     let mut n = 0u64;
     while wal.admit(9000, Priority::Bulk).is_ok() {
@@ -372,7 +412,8 @@ fn scenario_07_epochs_never_run_dry_on_a_full_disk() {
     // Somebody else fills what is left.
     disk.set_capacity(Some(disk.used_bytes()));
     for epoch in 0..600 {
-        wal.admit(3000, Priority::Epoch).unwrap_or_else(|error| panic!("epoch {epoch}: {error}"));
+        wal.admit(3000, Priority::Epoch)
+            .unwrap_or_else(|error| panic!("epoch {epoch}: {error}"));
         put(&mut wal, "epoch", &epoch.to_string());
         if epoch % 150 == 149 {
             drop(wal);
@@ -396,10 +437,16 @@ fn a_damaged_payload_costs_that_payload_only() {
     for seed in 2..5 {
         // It stays damaged, and said so, through any number of starts.
         let (wal, report) = calm(&disk, seed).unwrap();
-        let damaged: Vec<_> = report.damaged_payloads.iter().map(|d| (&d.key[..], d.lsn)).collect();
+        let damaged: Vec<_> = report
+            .damaged_payloads
+            .iter()
+            .map(|d| (&d.key[..], d.lsn))
+            .collect();
         assert_eq!(damaged, [(&b"one"[..], first)]);
         let refused = wal.payload(b"one").err().unwrap();
-        assert!(matches!(&refused, WalError::PayloadDamaged { key, lsn } if key == b"one" && *lsn == first));
+        assert!(
+            matches!(&refused, WalError::PayloadDamaged { key, lsn } if key == b"one" && *lsn == first)
+        );
         assert_eq!(wal.payload(b"two").unwrap(), Some(pattern(2, 1, 6000)));
         assert_eq!(text(&wal, "k").as_deref(), Some("v"));
     }
@@ -441,8 +488,10 @@ fn old_groups_behind_the_new_ones_of_a_recycled_file_are_dead() {
         drop(wal.commit().unwrap());
         if n % 20 == 0 {
             for path in disk.paths().iter().filter(|path| path.starts_with("log/")) {
-                let lives: std::collections::BTreeSet<_> =
-                    groups(&disk, path).into_iter().map(|(_, h)| h.identity.number).collect();
+                let lives: std::collections::BTreeSet<_> = groups(&disk, path)
+                    .into_iter()
+                    .map(|(_, h)| h.identity.number)
+                    .collect();
                 seen += usize::from(lives.len() > 1);
             }
             let cut = disk.crash_clone(CrashPolicy::LoseAll, n);
@@ -473,7 +522,9 @@ fn every_flipped_bit_and_every_prefix_of_a_file_is_survived_or_refused() {
         let bytes = disk.contents(path).unwrap();
         for at in (0..bytes.len()).step_by(53) {
             let other = disk.crash_clone(CrashPolicy::KeepAll, 0);
-            other.damage(path, at as u64, &[bytes[at] ^ (1 << (at % 8))]).unwrap();
+            other
+                .damage(path, at as u64, &[bytes[at] ^ (1 << (at % 8))])
+                .unwrap();
             match calm(&other, 5) {
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::Corrupt, "{path} {at}: {error}");
@@ -496,7 +547,11 @@ fn every_flipped_bit_and_every_prefix_of_a_file_is_survived_or_refused() {
             let file = other.open(path, wal::disk::OpenMode::Existing).unwrap();
             file.set_len(len as u64).unwrap();
             if let Err(error) = calm(&other, 5) {
-                assert_eq!(error.kind(), ErrorKind::Corrupt, "{path} cut at {len}: {error}");
+                assert_eq!(
+                    error.kind(),
+                    ErrorKind::Corrupt,
+                    "{path} cut at {len}: {error}"
+                );
             }
         }
     }

@@ -61,7 +61,9 @@ fn no_flipped_bit_passes() {
     for at in meaningful {
         for bit in [0, 3, 7] {
             let other = disk.crash_clone(crate::disk::CrashPolicy::ProcessKill, 0);
-            other.damage("checkpoint-a", at as u64, &[bytes[at] ^ (1 << bit)]).unwrap();
+            other
+                .damage("checkpoint-a", at as u64, &[bytes[at] ^ (1 << bit)])
+                .unwrap();
             assert_eq!(outcome(&other), (None, 0), "byte {at} bit {bit}");
         }
     }

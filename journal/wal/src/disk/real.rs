@@ -22,8 +22,14 @@ impl RealDisk {
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         if !root.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
-            if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&root)?;
+            if let Some(parent) = root
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+            {
                 File::open(parent)?.sync_all()?;
             }
         }
@@ -32,7 +38,10 @@ impl RealDisk {
 
     fn path(&self, relative: &str) -> io::Result<PathBuf> {
         let relative = Path::new(relative);
-        if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
+        if relative
+            .components()
+            .any(|part| !matches!(part, Component::Normal(_)))
+        {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(self.root.join(relative))
@@ -172,9 +181,16 @@ mod tests {
         let mut out = [9u8; 2];
         assert_eq!(file.read_at(4096, &mut out).unwrap(), 1);
         let mode = |p: &str| {
-            std::fs::metadata(dir.path().join(p)).unwrap().permissions().mode() & 0o777
+            std::fs::metadata(dir.path().join(p))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777
         };
-        assert_eq!((mode("state"), mode("state/log"), mode("state/log/a")), (0o700, 0o700, 0o600));
+        assert_eq!(
+            (mode("state"), mode("state/log"), mode("state/log/a")),
+            (0o700, 0o700, 0o600)
+        );
         for outside in ["../x", "/etc/passwd", "log/../../x"] {
             assert!(disk.open(outside, OpenMode::Existing).is_err());
         }

@@ -82,10 +82,22 @@ type Inode = u64;
 
 #[derive(Clone)]
 enum Pending {
-    Write { inode: Inode, offset: u64, bytes: Arc<[u8]> },
-    SetLen { inode: Inode, len: u64 },
-    Link { path: String, inode: Inode },
-    Unlink { path: String },
+    Write {
+        inode: Inode,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
+    SetLen {
+        inode: Inode,
+        len: u64,
+    },
+    Link {
+        path: String,
+        inode: Inode,
+    },
+    Unlink {
+        path: String,
+    },
 }
 
 #[derive(Clone)]
@@ -132,11 +144,18 @@ impl Default for SimDisk {
 impl SimDisk {
     /// An empty disk without a size limit.
     pub fn new() -> Self {
-        SimDisk::from_state(State { next_inode: 1, dirs: vec![String::new()], ..State::default() })
+        SimDisk::from_state(State {
+            next_inode: 1,
+            dirs: vec![String::new()],
+            ..State::default()
+        })
     }
 
     fn from_state(state: State) -> Self {
-        SimDisk { state: Arc::new(Mutex::new(state)), locks: Arc::default() }
+        SimDisk {
+            state: Arc::new(Mutex::new(state)),
+            locks: Arc::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -213,7 +232,10 @@ impl SimDisk {
         let mut now = state.clone();
         now.snapshots = None;
         let past = state.snapshots.clone().unwrap_or_default();
-        past.into_iter().chain([now]).map(SimDisk::from_state).collect()
+        past.into_iter()
+            .chain([now])
+            .map(SimDisk::from_state)
+            .collect()
     }
 
     /// The disk that a crash now could leave. It has no locks, faults or recordings.
@@ -248,18 +270,31 @@ impl SimDisk {
                 _ => true,
             };
             match (&op.change, policy) {
-                (Pending::Write { inode, offset, bytes }, CrashPolicy::Torn { sector_bytes }) => {
+                (
+                    Pending::Write {
+                        inode,
+                        offset,
+                        bytes,
+                    },
+                    CrashPolicy::Torn { sector_bytes },
+                ) => {
                     after.tear(*inode, *offset, bytes, sector_bytes, None, &mut dice);
                 }
-                (Pending::Write { inode, offset, bytes }, CrashPolicy::Garbage) => {
+                (
+                    Pending::Write {
+                        inode,
+                        offset,
+                        bytes,
+                    },
+                    CrashPolicy::Garbage,
+                ) => {
                     let mut junk = SeededDice(dice.next_u64());
                     after.tear(*inode, *offset, bytes, 4096, Some(&mut junk), &mut dice);
                 }
-                (change, CrashPolicy::Torn { .. } | CrashPolicy::Garbage) => {
-                    if dice.below(2) == 0 {
-                        after.settle(change);
-                    }
+                (change, CrashPolicy::Torn { .. } | CrashPolicy::Garbage) if dice.below(2) == 0 => {
+                    after.settle(change);
                 }
+                (_, CrashPolicy::Torn { .. } | CrashPolicy::Garbage) => {}
                 (change, _) if whole => after.settle(change),
                 _ => {}
             }
@@ -274,7 +309,11 @@ impl SimDisk {
         let mut state = self.state();
         let inode = state.inode(path)?;
         for images in [true, false] {
-            let map = if images { &mut state.live } else { &mut state.durable };
+            let map = if images {
+                &mut state.live
+            } else {
+                &mut state.durable
+            };
             map.entry(inode).or_default().write(offset, bytes);
         }
         Ok(())
@@ -284,7 +323,11 @@ impl SimDisk {
     pub fn contents(&self, path: &str) -> io::Result<Vec<u8>> {
         let state = self.state();
         let inode = state.inode(path)?;
-        Ok(state.live.get(&inode).map(Image::to_vec).unwrap_or_default())
+        Ok(state
+            .live
+            .get(&inode)
+            .map(Image::to_vec)
+            .unwrap_or_default())
     }
 
     /// The paths of all files.
@@ -295,11 +338,18 @@ impl SimDisk {
 
 impl State {
     fn inode(&self, path: &str) -> io::Result<Inode> {
-        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.names
+            .get(path)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn used(&self) -> u64 {
-        self.names.values().filter_map(|inode| self.live.get(inode)).map(Image::pages_bytes).sum()
+        self.names
+            .values()
+            .filter_map(|inode| self.live.get(inode))
+            .map(Image::pages_bytes)
+            .sum()
     }
 
     /// Counts an operation, records it and decides whether it fails.
@@ -313,12 +363,20 @@ impl State {
         let index = self.ops;
         self.ops += 1;
         if let Some(trace) = &mut self.trace {
-            trace.push(TraceOp { kind, path: path.to_owned(), offset, bytes });
+            trace.push(TraceOp {
+                kind,
+                path: path.to_owned(),
+                offset,
+                bytes,
+            });
         }
         if self.dead {
             return Some(Fault::Dead);
         }
-        let ranged = self.fault_from.filter(|(from, _)| index >= *from).map(|(_, fault)| fault);
+        let ranged = self
+            .fault_from
+            .filter(|(from, _)| index >= *from)
+            .map(|(_, fault)| fault);
         let fault = self.faults.get(&index).copied().or(ranged);
         if fault == Some(Fault::Dead) {
             self.dead = true;
@@ -328,8 +386,15 @@ impl State {
 
     fn settle(&mut self, change: &Pending) {
         match change {
-            Pending::Write { inode, offset, bytes } => {
-                self.durable.entry(*inode).or_default().write(*offset, bytes);
+            Pending::Write {
+                inode,
+                offset,
+                bytes,
+            } => {
+                self.durable
+                    .entry(*inode)
+                    .or_default()
+                    .write(*offset, bytes);
             }
             Pending::SetLen { inode, len } => {
                 self.durable.entry(*inode).or_default().set_len(*len);
@@ -428,7 +493,9 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let names = state.names.keys().filter(|path| parent(path) == dir);
-        Ok(names.map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).collect())
+        Ok(names
+            .map(|path| path.rsplit('/').next().unwrap_or(path).to_owned())
+            .collect())
     }
 
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
@@ -451,12 +518,22 @@ impl Disk for SimDisk {
                 state.next_inode += 1;
                 state.names.insert(path.to_owned(), inode);
                 state.live.insert(inode, Image::default());
-                let change = Pending::Link { path: path.to_owned(), inode };
-                state.pending.push(Op { change, abandoned: false });
+                let change = Pending::Link {
+                    path: path.to_owned(),
+                    inode,
+                };
+                state.pending.push(Op {
+                    change,
+                    abandoned: false,
+                });
                 inode
             }
         };
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, path: path.to_owned() }))
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            inode,
+            path: path.to_owned(),
+        }))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -466,8 +543,13 @@ impl Disk for SimDisk {
             return Err(error_of(fault));
         }
         state.names.remove(path);
-        let change = Pending::Unlink { path: path.to_owned() };
-        state.pending.push(Op { change, abandoned: false });
+        let change = Pending::Unlink {
+            path: path.to_owned(),
+        };
+        state.pending.push(Op {
+            change,
+            abandoned: false,
+        });
         Ok(())
     }
 
@@ -479,10 +561,21 @@ impl Disk for SimDisk {
         }
         state.names.remove(from);
         state.names.insert(to.to_owned(), inode);
-        let change = Pending::Link { path: to.to_owned(), inode };
-        state.pending.push(Op { change, abandoned: false });
-        let change = Pending::Unlink { path: from.to_owned() };
-        state.pending.push(Op { change, abandoned: false });
+        let change = Pending::Link {
+            path: to.to_owned(),
+            inode,
+        };
+        state.pending.push(Op {
+            change,
+            abandoned: false,
+        });
+        let change = Pending::Unlink {
+            path: from.to_owned(),
+        };
+        state.pending.push(Op {
+            change,
+            abandoned: false,
+        });
         Ok(())
     }
 
@@ -519,7 +612,9 @@ impl Disk for SimDisk {
 
     fn available_bytes(&self) -> io::Result<u64> {
         let state = self.state();
-        Ok(state.capacity.map_or(u64::MAX / 2, |capacity| capacity.saturating_sub(state.used())))
+        Ok(state.capacity.map_or(u64::MAX / 2, |capacity| {
+            capacity.saturating_sub(state.used())
+        }))
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn LockGuard>> {
@@ -528,7 +623,10 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         locks.push(path.to_owned());
-        Ok(Box::new(SimLock { locks: Arc::clone(&self.locks), path: path.to_owned() }))
+        Ok(Box::new(SimLock {
+            locks: Arc::clone(&self.locks),
+            path: path.to_owned(),
+        }))
     }
 }
 
@@ -558,7 +656,10 @@ impl DiskFile for SimFile {
         if state.dead {
             return Err(eio());
         }
-        Ok(state.live.get(&self.inode).map_or(0, |image| image.read(offset, out)))
+        Ok(state
+            .live
+            .get(&self.inode)
+            .map_or(0, |image| image.read(offset, out)))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -571,13 +672,27 @@ impl DiskFile for SimFile {
         };
         let image = state.live.entry(self.inode).or_default();
         let growth = image.growth_bytes(offset, wanted.len() as u64);
-        if state.capacity.is_some_and(|capacity| state.used() + growth > capacity) {
+        if state
+            .capacity
+            .is_some_and(|capacity| state.used() + growth > capacity)
+        {
             return Err(enospc());
         }
-        state.live.entry(self.inode).or_default().write(offset, wanted);
+        state
+            .live
+            .entry(self.inode)
+            .or_default()
+            .write(offset, wanted);
         state.written += wanted.len() as u64;
-        let change = Pending::Write { inode: self.inode, offset, bytes: Arc::from(wanted) };
-        state.pending.push(Op { change, abandoned: false });
+        let change = Pending::Write {
+            inode: self.inode,
+            offset,
+            bytes: Arc::from(wanted),
+        };
+        state.pending.push(Op {
+            change,
+            abandoned: false,
+        });
         match fault {
             None => Ok(()),
             Some(fault) => Err(error_of(fault)),
@@ -604,8 +719,14 @@ impl DiskFile for SimFile {
             return Err(error_of(fault));
         }
         state.live.entry(self.inode).or_default().set_len(len);
-        let change = Pending::SetLen { inode: self.inode, len };
-        state.pending.push(Op { change, abandoned: false });
+        let change = Pending::SetLen {
+            inode: self.inode,
+            len,
+        };
+        state.pending.push(Op {
+            change,
+            abandoned: false,
+        });
         Ok(())
     }
 

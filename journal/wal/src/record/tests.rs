@@ -4,7 +4,12 @@ use super::*;
 use proptest::prelude::*;
 
 fn identity() -> Identity {
-    Identity { kind: FileKind::Normal, life: [0xab; 16], number: 7, incarnation: 3 }
+    Identity {
+        kind: FileKind::Normal,
+        life: [0xab; 16],
+        number: 7,
+        incarnation: 3,
+    }
 }
 
 fn samples() -> Vec<(&'static str, Record<'static>)> {
@@ -19,18 +24,47 @@ fn samples() -> Vec<(&'static str, Record<'static>)> {
         live_start: 5,
         live_end: 9,
     };
-    let seal = Seal { source_number: 7, source_life: [0xab; 16], last_lsn: 99, incarnation: 4 };
+    let seal = Seal {
+        source_number: 7,
+        source_life: [0xab; 16],
+        last_lsn: 99,
+        incarnation: 4,
+    };
     vec![
-        ("put", Record::Put { key: b"key", value: b"value" }),
+        (
+            "put",
+            Record::Put {
+                key: b"key",
+                value: b"value",
+            },
+        ),
         ("delete", Record::Delete { key: b"key" }),
         (
             "payload",
-            Record::PayloadDescriptor { key: b"key", len: 65_536, crc: 0xdead_beef, ordinal: 300 },
+            Record::PayloadDescriptor {
+                key: b"key",
+                len: 65_536,
+                crc: 0xdead_beef,
+                ordinal: 300,
+            },
         ),
-        ("free", Record::FreePayload { key: b"key", ordinal: 300, len: 65_536 }),
+        (
+            "free",
+            Record::FreePayload {
+                key: b"key",
+                ordinal: 300,
+                len: 65_536,
+            },
+        ),
         ("seal", Record::Seal(seal)),
         ("file", Record::File(row)),
-        ("end", Record::End { values: 1, files: 200 }),
+        (
+            "end",
+            Record::End {
+                values: 1,
+                files: 200,
+            },
+        ),
     ]
 }
 
@@ -40,10 +74,22 @@ fn hex(bytes: &[u8]) -> String {
 
 fn group() -> Vec<u8> {
     let records = [
-        Record::Put { key: b"key", value: b"value" },
-        Record::PayloadDescriptor { key: b"p", len: 4, crc: crc_from(0, b"four"), ordinal: 1 },
+        Record::Put {
+            key: b"key",
+            value: b"value",
+        },
+        Record::PayloadDescriptor {
+            key: b"p",
+            len: 4,
+            crc: crc_from(0, b"four"),
+            ordinal: 1,
+        },
     ];
-    let draft = GroupDraft { lsn: Lsn(101), synced_through: Lsn(99), records: &records };
+    let draft = GroupDraft {
+        lsn: Lsn(101),
+        synced_through: Lsn(99),
+        records: &records,
+    };
     let mut out = Vec::new();
     encode_group(&draft, &identity(), chain_start(&identity().life), &mut out);
     out.extend_from_slice(b"four");
@@ -53,15 +99,24 @@ fn group() -> Vec<u8> {
 
 #[test]
 fn every_layout_has_its_golden_bytes() {
-    let header = FileHeader { identity: identity(), first_lsn: Lsn(100) };
-    let mut lines = vec![format!("file_header {}", hex(&header.encode()[..FILE_HEADER_BYTES]))];
+    let header = FileHeader {
+        identity: identity(),
+        first_lsn: Lsn(100),
+    };
+    let mut lines = vec![format!(
+        "file_header {}",
+        hex(&header.encode()[..FILE_HEADER_BYTES])
+    )];
     for (name, record) in samples() {
         let mut out = Vec::new();
         record.encode(0x1234_5678, &mut out);
         lines.push(format!("record_{name} {}", hex(&out)));
     }
     let group = group();
-    let content = group.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    let content = group
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at + 1);
     lines.push(format!("group {}", hex(&group[..content])));
     let got = lines.join("\n") + "\n";
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/records.txt");
@@ -69,7 +124,10 @@ fn every_layout_has_its_golden_bytes() {
         std::fs::write(path, &got).unwrap();
     }
     let want = std::fs::read_to_string(path).unwrap();
-    assert_eq!(got, want, "the format changed; if that is meant, run with BLESS=1");
+    assert_eq!(
+        got, want,
+        "the format changed; if that is meant, run with BLESS=1"
+    );
 }
 
 #[test]
@@ -90,7 +148,10 @@ fn every_prefix_and_every_flipped_bit_is_an_error() {
         let mut out = Vec::new();
         record.encode(9, &mut out);
         for len in 0..out.len() {
-            assert!(Record::decode(9, &out[..len]).is_err(), "{name} prefix {len}");
+            assert!(
+                Record::decode(9, &out[..len]).is_err(),
+                "{name} prefix {len}"
+            );
         }
         for bit in 0..out.len() * 8 {
             let mut bad = out.clone();
@@ -98,7 +159,11 @@ fn every_prefix_and_every_flipped_bit_is_an_error() {
             assert!(Record::decode(9, &bad).is_err(), "{name} bit {bit}");
         }
     }
-    let header = FileHeader { identity: identity(), first_lsn: Lsn(100) }.encode();
+    let header = FileHeader {
+        identity: identity(),
+        first_lsn: Lsn(100),
+    }
+    .encode();
     assert_eq!(FileHeader::decode(&header).unwrap().first_lsn, Lsn(100));
     for len in 0..FILE_HEADER_BYTES {
         assert!(FileHeader::decode(&header[..len]).is_err());
@@ -111,7 +176,9 @@ fn every_prefix_and_every_flipped_bit_is_an_error() {
 }
 
 fn group_is_sound(bytes: &[u8]) -> bool {
-    let Ok((header, sum)) = GroupHeader::decode(bytes) else { return false };
+    let Ok((header, sum)) = GroupHeader::decode(bytes) else {
+        return false;
+    };
     let meta = bytes.get(GROUP_HEADER_BYTES..GROUP_HEADER_BYTES + header.meta_bytes as usize);
     meta.is_some_and(|meta| decode_meta(&header, sum, meta).is_ok())
 }
@@ -136,7 +203,11 @@ fn a_group_is_sound_whole_and_never_in_part() {
 
 #[test]
 fn another_version_is_told_apart_from_damage() {
-    let mut header = FileHeader { identity: identity(), first_lsn: Lsn(1) }.encode();
+    let mut header = FileHeader {
+        identity: identity(),
+        first_lsn: Lsn(1),
+    }
+    .encode();
     header[8] = 2;
     let sum = crc_from(0, &header[..FILE_HEADER_BYTES - 4]).to_le_bytes();
     header[FILE_HEADER_BYTES - 4..FILE_HEADER_BYTES].copy_from_slice(&sum);

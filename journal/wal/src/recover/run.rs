@@ -68,14 +68,23 @@ struct Chosen {
 }
 
 /// Runs a start. The lock is held.
-pub(crate) fn recover(mut log: Log, mut view: View) -> Result<(Recovered, RecoveryReport), WalError> {
-    log.disk.create_dir(LOG_DIR).map_err(|error| WalError::io("the log directory", error))?;
-    log.disk.sync_dir("").map_err(|error| WalError::io("the state directory", error))?;
+pub(crate) fn recover(
+    mut log: Log,
+    mut view: View,
+) -> Result<(Recovered, RecoveryReport), WalError> {
+    log.disk
+        .create_dir(LOG_DIR)
+        .map_err(|error| WalError::io("the log directory", error))?;
+    log.disk
+        .sync_dir("")
+        .map_err(|error| WalError::io("the state directory", error))?;
     let view_state = open_view(&mut view)?;
     let known = inventory(&mut log)?;
     let from_start = known.iter().any(|file| file.first_lsn == Lsn(1));
     let (chosen, checkpoints) = choose_base(&*log.disk, from_start, known.is_empty())?;
-    log.next_number = log.next_number.max(chosen.head.map_or(1, |head| head.next_number));
+    log.next_number = log
+        .next_number
+        .max(chosen.head.map_or(1, |head| head.next_number));
     let scanned = scan_files(&log, &known, &chosen)?;
     let base = Base {
         lsn: chosen.state.lsn,
@@ -85,13 +94,23 @@ pub(crate) fn recover(mut log: Log, mut view: View) -> Result<(Recovered, Recove
             .map(|found| found.head.lsn)
             .chain(view_state.as_ref().ok().copied())
             .fold(chosen.state.lsn, Lsn::max),
-        finished: checkpoints.iter().map(|found| found.head.incarnation).max().unwrap_or(0),
+        finished: checkpoints
+            .iter()
+            .map(|found| found.head.incarnation)
+            .max()
+            .unwrap_or(0),
     };
     let slots: Vec<u64> = scanned.iter().map(|(slot, _)| *slot).collect();
     let scans: Vec<FileScan> = scanned.into_iter().map(|(_, scan)| scan).collect();
-    let mut sources = Sources { log: &log, slots: &slots, scans: &scans };
-    let found = walk(&scans, base, &mut |index, group| sources.damaged(index, group))
-        .map_err(WalError::Corrupt)?;
+    let mut sources = Sources {
+        log: &log,
+        slots: &slots,
+        scans: &scans,
+    };
+    let found = walk(&scans, base, &mut |index, group| {
+        sources.damaged(index, group)
+    })
+    .map_err(WalError::Corrupt)?;
     let newest = known.iter().map(|file| file.identity.incarnation);
     let newest = newest.chain([base.finished]).max().unwrap_or(0);
     log.incarnation = newest + 1;
@@ -114,26 +133,43 @@ pub(crate) fn recover(mut log: Log, mut view: View) -> Result<(Recovered, Recove
     report.bytes_copied = copied.bytes;
     report.last_lsn = copied.file.last_lsn;
     let damaged = found.damaged.into_iter();
-    report.damaged_payloads =
-        damaged.map(|(lsn, key)| DamagedPayload { key, lsn }).collect();
+    report.damaged_payloads = damaged
+        .map(|(lsn, key)| DamagedPayload { key, lsn })
+        .collect();
 
     // From here on the copy is the truth. What it replaces is free.
     log.tail_bytes = copied.bytes;
-    log.files = kept.into_iter().map(|file| (file.identity.number, file)).collect();
+    log.files = kept
+        .into_iter()
+        .map(|file| (file.identity.number, file))
+        .collect();
     log.files.insert(copied.file.identity.number, copied.file);
     release_sources(&mut log, &known);
     let next_ordinal = replay_live(&mut log, &chosen)?;
     report.view = settle_view(&log, &mut view, view_state, &chosen.state, report.last_lsn)?;
-    report.damaged_payloads.retain(|damaged| still_live(&view, damaged));
+    report
+        .damaged_payloads
+        .retain(|damaged| still_live(&view, damaged));
     // CRASH(wal.recover.after_view): log sealed, view applied; the next start does the same again.
     crash_point!("wal.recover.after_view");
-    Ok((Recovered { log, view, next_ordinal, base: chosen.state }, report))
+    Ok((
+        Recovered {
+            log,
+            view,
+            next_ordinal,
+            base: chosen.state,
+        },
+        report,
+    ))
 }
 
 /// Whether a damaged payload is still what its key stands for; nobody misses a freed one.
 fn still_live(view: &View, damaged: &DamagedPayload) -> bool {
     let row = view.get(None, &raw_key(PAYLOAD, &damaged.key));
-    let row = row.ok().flatten().and_then(|bytes| PayloadRow::decode(&bytes).ok());
+    let row = row
+        .ok()
+        .flatten()
+        .and_then(|bytes| PayloadRow::decode(&bytes).ok());
     row.is_some_and(|row| row.lsn == damaged.lsn.0)
 }
 
@@ -162,16 +198,29 @@ fn inventory(log: &mut Log) -> Result<Vec<Known>, WalError> {
     let mut known = Vec::new();
     for slot in slots {
         log.next_slot = log.next_slot.max(slot + 1);
-        let file = log.disk.open(&slot_path(slot), OpenMode::Existing).map_err(failed)?;
+        let file = log
+            .disk
+            .open(&slot_path(slot), OpenMode::Existing)
+            .map_err(failed)?;
         let filled = file.len().map_err(failed)?;
         match identify(&*file).map_err(failed)? {
             Identified::Blank => log.free.push(FreeFile { slot, filled }),
             Identified::Foreign(found) => {
                 return Err(WalError::Corrupt(Corruption::Version { found }));
             }
-            Identified::Known { identity, header, first_lsn } => {
+            Identified::Known {
+                identity,
+                header,
+                first_lsn,
+            } => {
                 log.next_number = log.next_number.max(identity.number + 1);
-                known.push(Known { slot, filled, identity, header, first_lsn });
+                known.push(Known {
+                    slot,
+                    filled,
+                    identity,
+                    header,
+                    first_lsn,
+                });
             }
         }
     }
@@ -194,13 +243,25 @@ fn choose_base(
             Read::Foreign(found) => {
                 return Err(WalError::Corrupt(Corruption::Version { found }));
             }
-            Read::Sound { head, confirmed, files } => {
+            Read::Sound {
+                head,
+                confirmed,
+                files,
+            } => {
                 sound.push(Found { slot, head, files });
-                if confirmed { CheckpointFact::Confirmed } else { CheckpointFact::Unconfirmed }
+                if confirmed {
+                    CheckpointFact::Confirmed
+                } else {
+                    CheckpointFact::Unconfirmed
+                }
             }
         });
     }
-    let log = if from_start { CheckpointFact::LogFromStart } else { CheckpointFact::LogLater };
+    let log = if from_start {
+        CheckpointFact::LogFromStart
+    } else {
+        CheckpointFact::LogLater
+    };
     let (a, b) = match facts.as_slice() {
         [a, b] => (*a, *b),
         _ => panic!("there are two checkpoint files"),
@@ -208,9 +269,10 @@ fn choose_base(
     let wanted = match decide_base(a, b, log) {
         BaseAction::A => Some(CheckpointSlot::A),
         BaseAction::B => Some(CheckpointSlot::B),
-        BaseAction::Newer => {
-            sound.iter().max_by_key(|found| found.head.lsn).map(|found| found.slot)
-        }
+        BaseAction::Newer => sound
+            .iter()
+            .max_by_key(|found| found.head.lsn)
+            .map(|found| found.slot),
         BaseAction::Beginning => None,
         BaseAction::None => {
             // Nothing at all is a first start; anything else lost its beginning.
@@ -223,12 +285,18 @@ fn choose_base(
     };
     let chosen = match sound.iter().find(|found| Some(found.slot) == wanted) {
         Some(found) => Chosen {
-            state: BaseState { slot: Some(found.slot), lsn: found.head.lsn },
+            state: BaseState {
+                slot: Some(found.slot),
+                lsn: found.head.lsn,
+            },
             head: Some(found.head),
             files: found.files.clone(),
         },
         None => Chosen {
-            state: BaseState { slot: None, lsn: Lsn::ZERO },
+            state: BaseState {
+                slot: None,
+                lsn: Lsn::ZERO,
+            },
             head: None,
             files: Vec::new(),
         },
@@ -244,13 +312,19 @@ fn scan_files(
 ) -> Result<Vec<(u64, FileScan)>, WalError> {
     let mut scans = Vec::new();
     for file in known {
-        let row = chosen.files.iter().find(|row| row.number == file.identity.number);
+        let row = chosen
+            .files
+            .iter()
+            .find(|row| row.number == file.identity.number);
         // A file that the base knows and that ends below it holds nothing newer.
         if row.is_some_and(|row| Lsn(row.last_lsn) < chosen.state.lsn) {
             continue;
         }
         let failed = |error| WalError::io("the log files", error);
-        let reader = log.disk.open(&slot_path(file.slot), OpenMode::Existing).map_err(failed)?;
+        let reader = log
+            .disk
+            .open(&slot_path(file.slot), OpenMode::Existing)
+            .map_err(failed)?;
         let scan = scan(&*reader, file.identity, file.header, file.first_lsn).map_err(failed)?;
         scans.push((file.slot, scan));
     }
@@ -273,7 +347,9 @@ impl Sources<'_> {
             let Some(meta) = read_group(&*file, &scan.identity, group.offset)? else {
                 return Ok(vec![Vec::new()]);
             };
-            let Ok((records, _)) = meta.records() else { return Ok(vec![Vec::new()]) };
+            let Ok((records, _)) = meta.records() else {
+                return Ok(vec![Vec::new()]);
+            };
             let keys = log_file::damaged_payloads(&*file, group.offset, &meta.header, &records);
             Ok(keys.into_iter().map(<[u8]>::to_vec).collect())
         };
@@ -287,7 +363,9 @@ impl Sources<'_> {
 fn keep_files(known: &[Known], chosen: &Chosen) -> Vec<LogFile> {
     let mut kept: Vec<LogFile> = Vec::new();
     for row in &chosen.files {
-        let same = known.iter().find(|file| Some(file.identity) == row.identity());
+        let same = known
+            .iter()
+            .find(|file| Some(file.identity) == row.identity());
         let Some(file) = same else { continue };
         let entry = match kept.iter_mut().find(|kept| kept.identity == file.identity) {
             Some(entry) => entry,
@@ -315,19 +393,34 @@ fn keep_files(known: &[Known], chosen: &Chosen) -> Vec<LogFile> {
 }
 
 fn lost_payloads(known: &[Known], chosen: &Chosen) -> u64 {
-    let gone = |row: &&FileRow| !known.iter().any(|file| Some(file.identity) == row.identity());
-    chosen.files.iter().filter(gone).map(|row| row.live_end - row.live_start).sum()
+    let gone = |row: &&FileRow| {
+        !known
+            .iter()
+            .any(|file| Some(file.identity) == row.identity())
+    };
+    chosen
+        .files
+        .iter()
+        .filter(gone)
+        .map(|row| row.live_end - row.live_start)
+        .sum()
 }
 
 /// Files that may be overwritten by the copy: neither kept nor read by the walk. Unfinished
 /// copies of earlier starts come first of all.
 fn collect_free(log: &mut Log, known: &[Known], kept: &[LogFile], found: &Walk, slots: &[u64]) {
-    let used: Vec<u64> =
-        found.groups.iter().filter_map(|taken| slots.get(taken.scan).copied()).collect();
+    let used: Vec<u64> = found
+        .groups
+        .iter()
+        .filter_map(|taken| slots.get(taken.scan).copied())
+        .collect();
     for file in known {
         let needed = kept.iter().any(|kept| kept.slot == file.slot) || used.contains(&file.slot);
         if !needed {
-            log.free.push(FreeFile { slot: file.slot, filled: file.filled });
+            log.free.push(FreeFile {
+                slot: file.slot,
+                filled: file.filled,
+            });
         }
     }
 }
@@ -345,13 +438,20 @@ fn copy_tail(
     found: &Walk,
     base: Lsn,
 ) -> Result<Copied, WalError> {
-    let tail: u64 = found.groups.iter().map(|taken| taken.group.header.padded_bytes()).sum();
+    let tail: u64 = found
+        .groups
+        .iter()
+        .map(|taken| taken.group.header.padded_bytes())
+        .sum();
     let room = tail + COPY_EXTRA_SECTORS * SECTOR_BYTES;
     let target = match log.take_for_copy(room) {
         Ok(target) => target,
         Err(error) if is_full(&error) => {
             let available = log.disk.available_bytes().unwrap_or(0);
-            return Err(WalError::Space { needed: room, available });
+            return Err(WalError::Space {
+                needed: room,
+                available,
+            });
         }
         Err(error) => return Err(WalError::io("the file for the copied tail", error)),
     };
@@ -363,8 +463,14 @@ fn copy_tail(
         incarnation: log.incarnation,
     };
     log.next_number += 1;
-    let file = log.disk.open(&slot_path(target.slot), OpenMode::Existing).map_err(failed)?;
-    let header = FileHeader { identity, first_lsn: base.next() };
+    let file = log
+        .disk
+        .open(&slot_path(target.slot), OpenMode::Existing)
+        .map_err(failed)?;
+    let header = FileHeader {
+        identity,
+        first_lsn: base.next(),
+    };
     file.write_at(0, &header.encode()).map_err(failed)?;
     // CRASH(wal.recover.after_header): a copy without a seal; the next start reclaims it.
     crash_point!("wal.recover.after_header");
@@ -374,7 +480,10 @@ fn copy_tail(
         let (Some(slot), Some(scan)) = (slots.get(taken.scan), scans.get(taken.scan)) else {
             panic!("a scan that was never made was asked for");
         };
-        let source = log.disk.open(&slot_path(*slot), OpenMode::Existing).map_err(failed)?;
+        let source = log
+            .disk
+            .open(&slot_path(*slot), OpenMode::Existing)
+            .map_err(failed)?;
         let mut buffer = Vec::new();
         chain = copy_group(&*source, scan, &taken.group, &identity, chain, &mut buffer)
             .map_err(failed)?;
@@ -394,7 +503,11 @@ fn copy_tail(
         last_lsn: found.last_lsn.0,
         incarnation: identity.incarnation,
     });
-    let draft = GroupDraft { lsn, synced_through: found.last_lsn, records: &[seal] };
+    let draft = GroupDraft {
+        lsn,
+        synced_through: found.last_lsn,
+        records: &[seal],
+    };
     let mut buffer = Vec::new();
     encode_group(&draft, &identity, chain, &mut buffer);
     buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
@@ -453,7 +566,10 @@ fn release_sources(log: &mut Log, known: &[Known]) {
         let held = log.files.values().any(|kept| kept.slot == file.slot);
         let free = log.free.iter().any(|free| free.slot == file.slot);
         if !held && !free {
-            log.free.push(FreeFile { slot: file.slot, filled: file.filled });
+            log.free.push(FreeFile {
+                slot: file.slot,
+                filled: file.filled,
+            });
         }
     }
 }
@@ -530,7 +646,12 @@ fn visit_file(
             let payload_at =
                 offset + GROUP_HEADER_BYTES as u64 + u64::from(group.header.meta_bytes);
             let number = file.identity.number;
-            let replayed = Replayed { number, lsn, records: &records, payload_at };
+            let replayed = Replayed {
+                number,
+                lsn,
+                records: &records,
+                payload_at,
+            };
             visit(&replayed).map_err(WalError::View)?;
         }
         offset += group.header.padded_bytes();
@@ -546,7 +667,11 @@ fn settle_view(
     base: &BaseState,
     last: Lsn,
 ) -> Result<ViewOutcome, WalError> {
-    let fact = if state.is_ok() { ViewFact::Opens } else { ViewFact::Corrupt };
+    let fact = if state.is_ok() {
+        ViewFact::Opens
+    } else {
+        ViewFact::Corrupt
+    };
     let applied = state.unwrap_or(Lsn::ZERO);
     let relation = if applied < base.lsn {
         ViewFact::Behind
@@ -592,8 +717,9 @@ pub(crate) fn rebuild_view(
             // It was sound at the start and rotted since: a new start falls back to the other.
             return Err(WalError::Corrupt(Corruption::NoBase));
         };
-        let puts =
-            values.into_iter().map(|(key, value)| StoreOp::Put(raw_key(VALUE, &key), value));
+        let puts = values
+            .into_iter()
+            .map(|(key, value)| StoreOp::Put(raw_key(VALUE, &key), value));
         into_view(view, puts.collect(), base.lsn)?;
     }
     for file in log.files.values().filter(|file| !file.live.is_empty()) {
@@ -631,9 +757,23 @@ fn into_view(view: &mut View, ops: Vec<StoreOp>, applied: Lsn) -> Result<(), Wal
 fn payload_rows<'a>(at: &'a Replayed<'a>) -> impl Iterator<Item = (&'a [u8], PayloadRow)> {
     let mut offset = at.payload_at;
     at.records.iter().filter_map(move |record| {
-        let Record::PayloadDescriptor { key, len, crc, ordinal } = *record else { return None };
-        let row =
-            PayloadRow { file: at.number, offset, len, crc, ordinal, lsn: at.lsn.0 };
+        let Record::PayloadDescriptor {
+            key,
+            len,
+            crc,
+            ordinal,
+        } = *record
+        else {
+            return None;
+        };
+        let row = PayloadRow {
+            file: at.number,
+            offset,
+            len,
+            crc,
+            ordinal,
+            lsn: at.lsn.0,
+        };
         offset += u64::from(len);
         Some((key, row))
     })
@@ -647,9 +787,7 @@ fn replay_view(log: &Log, view: &mut View, from: Lsn, to: Lsn) -> Result<(), Wal
     let mut refused = None;
     each_group(log, from, to, &mut |at| {
         pending.extend(at.records.iter().filter_map(|record| match record {
-            Record::Put { key, value } => {
-                Some(StoreOp::Put(raw_key(VALUE, key), value.to_vec()))
-            }
+            Record::Put { key, value } => Some(StoreOp::Put(raw_key(VALUE, key), value.to_vec())),
             Record::Delete { key } => Some(StoreOp::Delete(raw_key(VALUE, key))),
             Record::FreePayload { key, .. } => Some(StoreOp::Delete(raw_key(PAYLOAD, key))),
             _ => None,

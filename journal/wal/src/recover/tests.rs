@@ -4,7 +4,10 @@ use super::*;
 
 fn matches<F: PartialEq + Copy, A, const N: usize>(table: &[Row<F, A, N>], facts: [F; N]) -> usize {
     let meets = |row: &&Row<F, A, N>| {
-        row.when.iter().zip(facts).all(|(want, fact)| want.is_none_or(|want| want == fact))
+        row.when
+            .iter()
+            .zip(facts)
+            .all(|(want, fact)| want.is_none_or(|want| want == fact))
     };
     table.iter().filter(meets).count()
 }
@@ -15,7 +18,10 @@ fn rows_are_used<F: PartialEq + Copy, A, const N: usize>(table: &[Row<F, A, N>],
     }
     for (index, row) in table.iter().enumerate() {
         assert_eq!(usize::from(row.number), index + 1);
-        assert!(all.iter().any(|facts| matches(std::slice::from_ref(row), *facts) == 1));
+        assert!(
+            all.iter()
+                .any(|facts| matches(std::slice::from_ref(row), *facts) == 1)
+        );
     }
 }
 
@@ -31,7 +37,10 @@ fn every_group_meets_one_row() {
 fn every_file_meets_one_row() {
     let what = [FileFact::Normal, FileFact::Sealed, FileFact::Unsealed];
     let relation = [FileFact::Above, FileFact::NotAbove];
-    let all: Vec<_> = what.iter().flat_map(|a| relation.iter().map(move |b| [*a, *b])).collect();
+    let all: Vec<_> = what
+        .iter()
+        .flat_map(|a| relation.iter().map(move |b| [*a, *b]))
+        .collect();
     assert_eq!(all.len(), 6);
     rows_are_used(FILE_TABLE, &all);
 }
@@ -56,7 +65,10 @@ fn every_pair_of_checkpoints_meets_one_row() {
 fn every_view_meets_one_row() {
     let states = [ViewFact::Opens, ViewFact::Corrupt];
     let applied = [ViewFact::Behind, ViewFact::Within, ViewFact::Beyond];
-    let all: Vec<_> = states.iter().flat_map(|a| applied.iter().map(move |b| [*a, *b])).collect();
+    let all: Vec<_> = states
+        .iter()
+        .flat_map(|a| applied.iter().map(move |b| [*a, *b]))
+        .collect();
     rows_are_used(VIEW_TABLE, &all);
 }
 

@@ -50,11 +50,20 @@ pub(super) fn walk(
     damaged: &mut dyn FnMut(usize, &GroupAt) -> Vec<Vec<u8>>,
 ) -> Result<Walk, Corruption> {
     let sealed = scans.iter().filter(|scan| scan.is_sealed_copy());
-    let top = sealed.map(|scan| scan.identity.incarnation).max().unwrap_or(0).max(base.incarnation);
+    let top = sealed
+        .map(|scan| scan.identity.incarnation)
+        .max()
+        .unwrap_or(0)
+        .max(base.incarnation);
     if base.finished > top {
-        return Err(Corruption::LostCopy { incarnation: base.finished });
+        return Err(Corruption::LostCopy {
+            incarnation: base.finished,
+        });
     }
-    let mut out = Walk { last_lsn: base.lsn, ..Walk::default() };
+    let mut out = Walk {
+        last_lsn: base.lsn,
+        ..Walk::default()
+    };
     let mut proof = base.proof;
     let mut sources = Vec::new();
     for (index, scan) in scans.iter().enumerate() {
@@ -64,18 +73,29 @@ pub(super) fn walk(
             (crate::record::FileKind::Copy, None) => FileFact::Unsealed,
         };
         let above = scan.identity.incarnation > top;
-        let relation = if above { FileFact::Above } else { FileFact::NotAbove };
+        let relation = if above {
+            FileFact::Above
+        } else {
+            FileFact::NotAbove
+        };
         match decide_file(what, relation) {
             FileAction::Source => sources.push(index),
             FileAction::Reclaim => out.reclaimed.push(index),
             FileAction::Refuse => {
-                return Err(Corruption::LostCopy { incarnation: scan.identity.incarnation });
+                return Err(Corruption::LostCopy {
+                    incarnation: scan.identity.incarnation,
+                });
             }
         }
         // What any of them says about the past stays true, also of one that is reclaimed.
         proof = proof.max(scan.proof());
     }
-    let mut steps = Steps { scans, proof, damaged, out };
+    let mut steps = Steps {
+        scans,
+        proof,
+        damaged,
+        out,
+    };
     for (incarnation, cap) in caps(scans, &sources, base) {
         let files: Vec<usize> = sources
             .iter()
@@ -142,7 +162,10 @@ impl Steps<'_> {
             }
             let holds = |index: &&usize| {
                 let scan = scan_of(self.scans, **index);
-                let last = scan.groups.last().map_or(Lsn::ZERO, |group| group.header.lsn);
+                let last = scan
+                    .groups
+                    .last()
+                    .map_or(Lsn::ZERO, |group| group.header.lsn);
                 scan.first_lsn <= expected && expected <= last
             };
             let Some(&index) = files.iter().rev().find(holds) else {
@@ -153,7 +176,11 @@ impl Steps<'_> {
             if scan.header == HeaderState::Damaged {
                 self.out.headless += 1;
             }
-            for group in scan.groups.iter().filter(|group| group.header.lsn >= expected) {
+            for group in scan
+                .groups
+                .iter()
+                .filter(|group| group.header.lsn >= expected)
+            {
                 if group.header.lsn > cap {
                     return Ok(Outcome::Capped);
                 }
@@ -170,8 +197,13 @@ impl Steps<'_> {
         let action = decide_group(true, damaged.is_empty(), self.proof >= lsn);
         match action {
             GroupAction::Take | GroupAction::TakeDamaged => {
-                self.out.groups.push(Taken { scan: index, group: *group });
-                self.out.damaged.extend(damaged.into_iter().map(|key| (lsn, key)));
+                self.out.groups.push(Taken {
+                    scan: index,
+                    group: *group,
+                });
+                self.out
+                    .damaged
+                    .extend(damaged.into_iter().map(|key| (lsn, key)));
                 self.out.last_lsn = lsn;
                 Ok(None)
             }
@@ -183,7 +215,10 @@ impl Steps<'_> {
 
     fn refuse_or_end(&mut self, action: GroupAction, lsn: Lsn) -> Result<Outcome, Corruption> {
         if action == GroupAction::Refuse {
-            return Err(Corruption::LostGroup { lsn, proven: self.proof });
+            return Err(Corruption::LostGroup {
+                lsn,
+                proven: self.proof,
+            });
         }
         let left = self.scans.iter().any(|scan| {
             let strays = scan.strays.iter().map(|header| header.lsn);

@@ -54,7 +54,10 @@ impl MemStore {
 
     /// A view whose flush writes everything to the file `name` of `disk`.
     pub fn on_disk(disk: Arc<dyn Disk>, name: &str) -> Self {
-        MemStore { file: Some((disk, name.to_owned())), ..MemStore::default() }
+        MemStore {
+            file: Some((disk, name.to_owned())),
+            ..MemStore::default()
+        }
     }
 
     /// The handle by which a test makes it fail.
@@ -79,18 +82,26 @@ impl MemStore {
 }
 
 fn corrupt(detail: &str) -> StoreError {
-    StoreError::Corrupt { detail: detail.to_owned() }
+    StoreError::Corrupt {
+        detail: detail.to_owned(),
+    }
 }
 
 fn io_error(source: std::io::Error) -> StoreError {
-    if crate::disk::is_full(&source) { StoreError::Full } else { StoreError::Io { source } }
+    if crate::disk::is_full(&source) {
+        StoreError::Full
+    } else {
+        StoreError::Io { source }
+    }
 }
 
 type Dump = (u64, Vec<KeyValue>);
 
 impl Store for MemStore {
     fn open(&mut self) -> Result<(), StoreError> {
-        let Some((disk, name)) = &self.file else { return Ok(()) };
+        let Some((disk, name)) = &self.file else {
+            return Ok(());
+        };
         if !disk.exists(name).map_err(io_error)? {
             return Ok(());
         }
@@ -100,15 +111,16 @@ impl Store for MemStore {
         if bytes.is_empty() {
             return Ok(());
         }
-        let (sum, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| corrupt("short"))?;
+        let (sum, rest) = bytes
+            .split_first_chunk::<8>()
+            .ok_or_else(|| corrupt("short"))?;
         let [a, b, c, d, l0, l1, l2, l3] = *sum;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         let body = rest.get(..len).ok_or_else(|| corrupt("length"))?;
         if crc32fast::hash(body) != u32::from_le_bytes([a, b, c, d]) {
             return Err(corrupt("checksum"));
         }
-        let (applied, pairs): Dump =
-            postcard::from_bytes(body).map_err(|_| corrupt("encoding"))?;
+        let (applied, pairs): Dump = postcard::from_bytes(body).map_err(|_| corrupt("encoding"))?;
         self.map = pairs.into_iter().collect();
         self.applied = Some(Lsn(applied));
         Ok(())
@@ -122,9 +134,15 @@ impl Store for MemStore {
     fn range(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<KeyValue>, StoreError> {
         self.check_read()?;
         let start = if from > prefix { from } else { prefix };
-        let pairs = self.map.range::<[u8], _>((Bound::Included(start), Bound::Unbounded));
-        let pairs = pairs.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
-        Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let pairs = self
+            .map
+            .range::<[u8], _>((Bound::Included(start), Bound::Unbounded));
+        let pairs = pairs
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .take(limit);
+        Ok(pairs
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
     }
 
     fn last(&self, prefix: &[u8]) -> Result<Option<KeyValue>, StoreError> {
@@ -132,7 +150,9 @@ impl Store for MemStore {
         let end = prefix_end(prefix);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut pairs = self.map.range::<[u8], _>((Bound::Included(prefix), end));
-        Ok(pairs.next_back().map(|(key, value)| (key.clone(), value.clone())))
+        Ok(pairs
+            .next_back()
+            .map(|(key, value)| (key.clone(), value.clone())))
     }
 
     fn apply(&mut self, ops: &[StoreOp], applied: Lsn) -> Result<(), StoreError> {
@@ -161,7 +181,11 @@ impl Store for MemStore {
         let (Some((disk, name)), Some(applied)) = (&self.file, self.applied) else {
             return Ok(());
         };
-        let pairs = self.map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let pairs = self
+            .map
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let dump: Dump = (applied.0, pairs);
         let body = postcard::to_allocvec(&dump).map_err(|_| corrupt("encoding"))?;
         let mut bytes = crc32fast::hash(&body).to_le_bytes().to_vec();

@@ -34,12 +34,17 @@ pub struct RocksStore {
 impl RocksStore {
     /// A view in `dir`, which is created when it is opened. Nothing is touched before that.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        RocksStore { dir: dir.into(), db: None }
+        RocksStore {
+            dir: dir.into(),
+            db: None,
+        }
     }
 
     fn db(&self) -> Result<&DB, StoreError> {
         // A failed wipe leaves nothing open; saying "damaged" makes the owner try again.
-        self.db.as_ref().ok_or_else(|| StoreError::Corrupt { detail: "not open".to_owned() })
+        self.db.as_ref().ok_or_else(|| StoreError::Corrupt {
+            detail: "not open".to_owned(),
+        })
     }
 }
 
@@ -161,15 +166,17 @@ impl Store for RocksStore {
             }
         }
         batch.put(APPLIED_KEY, applied.0.to_le_bytes());
-        self.db()?.write_opt(batch, &write_options()).map_err(error_of)
+        self.db()?
+            .write_opt(batch, &write_options())
+            .map_err(error_of)
     }
 
     fn applied_lsn(&self) -> Result<Option<Lsn>, StoreError> {
         let bytes = self.get(APPLIED_KEY)?;
         let Some(bytes) = bytes else { return Ok(None) };
-        let bytes: [u8; 8] = bytes
-            .try_into()
-            .map_err(|_| StoreError::Corrupt { detail: "applied lsn".to_owned() })?;
+        let bytes: [u8; 8] = bytes.try_into().map_err(|_| StoreError::Corrupt {
+            detail: "applied lsn".to_owned(),
+        })?;
         Ok(Some(Lsn(u64::from_le_bytes(bytes))))
     }
 

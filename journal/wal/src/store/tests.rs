@@ -37,7 +37,10 @@ fn check(store: &mut dyn Store) {
     }
     store.flush().unwrap();
     assert_eq!(store.applied_lsn().unwrap(), Some(Lsn(199)));
-    assert_eq!(store.range(b"s", b"", usize::MAX).unwrap().len(), model.len());
+    assert_eq!(
+        store.range(b"s", b"", usize::MAX).unwrap().len(),
+        model.len()
+    );
     store.wipe().unwrap();
     assert_eq!(store.applied_lsn().unwrap(), None);
     assert_eq!(store.range(b"", b"", 9).unwrap(), vec![]);

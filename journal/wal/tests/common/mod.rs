@@ -52,7 +52,9 @@ pub fn put_payload(wal: &mut Wal, key: &str, bytes: Vec<u8>) -> Lsn {
 }
 
 pub fn text(wal: &Wal, key: &str) -> Option<String> {
-    wal.get(key.as_bytes()).unwrap().map(|value| String::from_utf8(value).unwrap())
+    wal.get(key.as_bytes())
+        .unwrap()
+        .map(|value| String::from_utf8(value).unwrap())
 }
 
 /// The bytes that a payload key always has in the workload, so that a mix-up is seen.
@@ -118,14 +120,22 @@ pub fn dump(wal: &Wal) -> Result<Model, WalError> {
 /// How many transactions of the history a journal holds.
 pub fn count(model: &Model) -> usize {
     let bytes = model.values.get(b"count".as_slice());
-    bytes.map_or(0, |bytes| u64::from_le_bytes(bytes.clone().try_into().unwrap()) as usize)
+    bytes.map_or(0, |bytes| {
+        u64::from_le_bytes(bytes.clone().try_into().unwrap()) as usize
+    })
 }
 
 /// The oracle: a whole prefix of the history, all that was acknowledged in it.
 pub fn check(wal: &Wal, history: &[Model], acked: u64, context: &str) -> usize {
     let found = dump(wal).unwrap_or_else(|error| panic!("{context}: {error}"));
     let n = count(&found);
-    assert!(n as u64 >= acked, "{context}: {acked} were acknowledged and {n} are there");
-    assert_eq!(&found, &history[n], "{context}: not a prefix of the history");
+    assert!(
+        n as u64 >= acked,
+        "{context}: {acked} were acknowledged and {n} are there"
+    );
+    assert_eq!(
+        &found, &history[n],
+        "{context}: not a prefix of the history"
+    );
     n
 }

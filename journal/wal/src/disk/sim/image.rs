@@ -2,6 +2,11 @@
 //!
 //! A page that was never written reads as zero. Pages are copied only when they are changed.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "A wrong index in the simulator is a bug of a test."
+)]
+
 use std::sync::Arc;
 
 const PAGE: usize = 4096;

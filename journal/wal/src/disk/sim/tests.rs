@@ -21,7 +21,10 @@ fn only_synced_bytes_and_entries_must_survive() {
     assert_eq!(text(&kept, "a"), Some(b"two".to_vec()));
     let killed = disk.crash_clone(CrashPolicy::ProcessKill, 0);
     assert_eq!(text(&killed, "a"), Some(b"two".to_vec()));
-    assert_eq!(text(&killed.crash_clone(CrashPolicy::LoseAll, 0), "a"), Some(b"one".to_vec()));
+    assert_eq!(
+        text(&killed.crash_clone(CrashPolicy::LoseAll, 0), "a"),
+        Some(b"one".to_vec())
+    );
 }
 
 #[test]
@@ -34,7 +37,10 @@ fn a_failed_sync_is_never_made_good_by_a_later_one() {
     assert!(file.sync_data().is_err());
     file.sync_data().unwrap();
     assert_eq!(text(&disk, "a"), Some(b"one".to_vec()));
-    assert_eq!(text(&disk.crash_clone(CrashPolicy::LoseAll, 0), "a"), Some(Vec::new()));
+    assert_eq!(
+        text(&disk.crash_clone(CrashPolicy::LoseAll, 0), "a"),
+        Some(Vec::new())
+    );
 }
 
 #[test]
@@ -49,7 +55,11 @@ fn torn_writes_keep_whole_sectors_only() {
     for seed in 0..32 {
         let torn = disk.crash_clone(CrashPolicy::Torn { sector_bytes: 512 }, seed);
         let bytes = text(&torn, "a").unwrap();
-        assert!(bytes.chunks(512).all(|s| s.iter().all(|b| *b == s[0] && (1..3).contains(b))));
+        assert!(
+            bytes
+                .chunks(512)
+                .all(|s| s.iter().all(|b| *b == s[0] && (1..3).contains(b)))
+        );
         mixed += u32::from(bytes.contains(&1) && bytes.contains(&2));
         let whole = disk.crash_clone(CrashPolicy::Torn { sector_bytes: 4096 }, seed);
         let bytes = text(&whole, "a").unwrap();
