@@ -15,7 +15,9 @@ use crate::error::JournalError;
 use crate::ids::{ClipId, Line, PairingId};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
-use crate::message::{self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX, Statement};
+use crate::message::{
+    self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX, Statement,
+};
 use crate::outbox::{self, Placement};
 use crate::scope::Scope;
 use crate::session::{Committer, EpochUse, Session};
@@ -94,7 +96,12 @@ fn load_clip(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<HubClip, Journal
 }
 
 /// The running digest: secret, because up to 63 bytes of the clip are in its buffer.
-fn put_digest(txn: &mut Txn<'_>, line: Line, clip: ClipId, digest: &Sha256) -> Result<(), JournalError> {
+fn put_digest(
+    txn: &mut Txn<'_>,
+    line: Line,
+    clip: ClipId,
+    digest: &Sha256,
+) -> Result<(), JournalError> {
     let state = Zeroizing::new(digest.serialize().to_vec());
     txn.put_secret_row(Scope::Group(line), Family::ClipDigest, &clip.0, &*state)
 }
@@ -113,7 +120,10 @@ fn load_digest(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<Sha256, Journa
 }
 
 fn drop_digest(txn: &mut Txn<'_>, line: Line, clip: ClipId) {
-    txn.delete_secret(Scope::Group(line), keys::secret(Scope::Group(line), Family::ClipDigest, &clip.0));
+    txn.delete_secret(
+        Scope::Group(line),
+        keys::secret(Scope::Group(line), Family::ClipDigest, &clip.0),
+    );
 }
 
 fn encode(message: &HubMessage<'_>) -> Result<Zeroizing<Vec<u8>>, JournalError> {
@@ -135,7 +145,9 @@ impl Session<Committer> {
         now_unix_ms: u64,
     ) -> Result<ClipId, JournalError> {
         if camera.len() > NAME_BYTES_MAX || mime.len() > NAME_BYTES_MAX {
-            return Err(JournalError::Misuse("camera names and MIME types have at most 64 bytes"));
+            return Err(JournalError::Misuse(
+                "camera names and MIME types have at most 64 bytes",
+            ));
         }
         self.prune_clips(txn)?;
         let clip = ClipId(txn.random());
@@ -176,12 +188,16 @@ impl Session<Committer> {
         captured_unix_ms: u64,
     ) -> Result<Seq, JournalError> {
         if bytes.len() > CHUNK_BYTES_MAX {
-            return Err(JournalError::Misuse("a chunk has at most CHUNK_BYTES_MAX bytes"));
+            return Err(JournalError::Misuse(
+                "a chunk has at most CHUNK_BYTES_MAX bytes",
+            ));
         }
         let line = self.line();
         let mut record = load_clip(txn, line, clip)?;
         if record.outcome != ClipOutcome::Recording {
-            return Err(JournalError::Misuse("only a clip that is being recorded takes chunks"));
+            return Err(JournalError::Misuse(
+                "only a clip that is being recorded takes chunks",
+            ));
         }
         self.keep_right(txn, clip)?;
         let mut digest = load_digest(txn, line, clip)?;
@@ -206,7 +222,12 @@ impl Session<Committer> {
     ///
     /// # Errors
     /// Storage, or MLS; the transaction must be dropped.
-    pub fn finish_clip(&mut self, txn: &mut Txn<'_>, clip: ClipId, now_unix_ms: u64) -> Result<ClipEnd, JournalError> {
+    pub fn finish_clip(
+        &mut self,
+        txn: &mut Txn<'_>,
+        clip: ClipId,
+        now_unix_ms: u64,
+    ) -> Result<ClipEnd, JournalError> {
         self.keep_right(txn, clip)?;
         self.end_clip(txn, clip, now_unix_ms, ClipOutcome::Complete)
     }
@@ -216,7 +237,11 @@ impl Session<Committer> {
     ///
     /// # Errors
     /// Storage, or MLS; the transaction must be dropped.
-    pub fn close_used_epoch(&mut self, txn: &mut Txn<'_>, now_unix_ms: u64) -> Result<Closed, JournalError> {
+    pub fn close_used_epoch(
+        &mut self,
+        txn: &mut Txn<'_>,
+        now_unix_ms: u64,
+    ) -> Result<Closed, JournalError> {
         let used: Option<EpochUse> = txn.row(&keys::epoch_use(self.line()))?;
         let Some(EpochUse::InUse { clip, .. }) = used else {
             return Ok(Closed::NothingOwed);
@@ -288,7 +313,9 @@ impl Session<Committer> {
             .find(holds)
             .ok_or(JournalError::Misuse("a damaged payload belongs to a clip"))?;
         if record.outcome == ClipOutcome::Recording {
-            return Err(JournalError::Misuse("a clip is never dropped while it is being recorded"));
+            return Err(JournalError::Misuse(
+                "a clip is never dropped while it is being recorded",
+            ));
         }
         let pairing = txn.pairing_record(line)?;
         for (first, last) in record.spans.clone() {
@@ -354,8 +381,10 @@ impl Journal {
         let scope = Scope::Pairing(pairing);
         let prefix = keys::secret(scope, Family::Clip, &[]);
         let rows = crate::journal::scan_all(&self.wal, &prefix)?;
-        let opened: Result<Vec<_>, _> =
-            rows.iter().map(|(key, sealed)| self.open_value(scope, key, sealed)).collect();
+        let opened: Result<Vec<_>, _> = rows
+            .iter()
+            .map(|(key, sealed)| self.open_value(scope, key, sealed))
+            .collect();
         decode_clips(scope, opened?.into_iter())
     }
 }
@@ -364,9 +393,13 @@ fn decode_clips(
     scope: Scope,
     rows: impl Iterator<Item = Zeroizing<Vec<u8>>>,
 ) -> Result<Vec<HubClip>, JournalError> {
-    let damaged = || JournalError::ValueDamaged { scope, what: "clip" };
-    let clips: Result<Vec<HubClip>, _> =
-        rows.map(|bytes| crate::codec::from_row(&bytes).ok_or_else(damaged)).collect();
+    let damaged = || JournalError::ValueDamaged {
+        scope,
+        what: "clip",
+    };
+    let clips: Result<Vec<HubClip>, _> = rows
+        .map(|bytes| crate::codec::from_row(&bytes).ok_or_else(damaged))
+        .collect();
     let mut clips = clips?;
     clips.sort_by_key(|clip| clip.spans.first().copied());
     Ok(clips)

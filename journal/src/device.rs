@@ -55,7 +55,11 @@ impl Journal {
     ///
     /// # Errors
     /// Our own storage.
-    pub fn keep_certificate(&mut self, relay: &str, certificate: Vec<u8>) -> Result<Durable<()>, JournalError> {
+    pub fn keep_certificate(
+        &mut self,
+        relay: &str,
+        certificate: Vec<u8>,
+    ) -> Result<Durable<()>, JournalError> {
         let mut device = self.device()?;
         device.certificate = Some(certificate);
         device.certificate_relay = relay.to_owned();

@@ -55,7 +55,9 @@ pub enum JournalError {
         vault: Option<u64>,
     },
     /// The vault could not be written after a rotation, or the process saw an earlier failure.
-    #[error("an earlier write failed; nothing more is encrypted or sent until the journal is opened again")]
+    #[error(
+        "an earlier write failed; nothing more is encrypted or sent until the journal is opened again"
+    )]
     Poisoned,
     /// A stored value does not open under its scope's key, or does not decode.
     #[error("a stored value of {scope:?} is damaged ({what}). Keep the directory and run `doctor`")]
@@ -76,7 +78,9 @@ pub enum JournalError {
         expected: u32,
     },
     /// The directory belongs to the other role (hub or app).
-    #[error("this directory belongs to a {found}, not to a {expected}. Give the right state directory")]
+    #[error(
+        "this directory belongs to a {found}, not to a {expected}. Give the right state directory"
+    )]
     WrongRole {
         /// In the directory.
         found: String,
@@ -98,7 +102,9 @@ pub enum JournalError {
         what: &'static str,
     },
     /// The in-memory handle did not open this epoch, so it may not encrypt in it.
-    #[error("this handle did not open the current epoch of {0:?}; its next message must be a Commit")]
+    #[error(
+        "this handle did not open the current epoch of {0:?}; its next message must be a Commit"
+    )]
     NoRightToEncrypt(Line),
     /// An envelope too large for the relay would have entered the outbox.
     #[error("an envelope of {bytes} bytes exceeds the limit of {limit}")]

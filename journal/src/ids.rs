@@ -118,6 +118,9 @@ mod tests {
 
     #[test]
     fn debug_shows_four_bytes_only() {
-        assert_eq!(format!("{:?}", PairingId([0xab; 16])), "PairingId(abababab..)");
+        assert_eq!(
+            format!("{:?}", PairingId([0xab; 16])),
+            "PairingId(abababab..)"
+        );
     }
 }

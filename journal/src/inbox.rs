@@ -55,8 +55,16 @@ pub(crate) fn arrival(txn: &Txn<'_>, line: Line, seq: Seq) -> Result<Arrival, Jo
 }
 
 /// Moves the cursor to `seq`, whose envelope has this digest.
-pub(crate) fn take(txn: &mut Txn<'_>, line: Line, seq: Seq, digest: Digest) -> Result<(), JournalError> {
-    let head = InboxHead { cursor: seq, digest };
+pub(crate) fn take(
+    txn: &mut Txn<'_>,
+    line: Line,
+    seq: Seq,
+    digest: Digest,
+) -> Result<(), JournalError> {
+    let head = InboxHead {
+        cursor: seq,
+        digest,
+    };
     txn.put_row(&keys::inbox_head(line), &head)
 }
 

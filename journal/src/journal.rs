@@ -107,7 +107,8 @@ impl Journal {
                 role,
             };
             let mut txn = wal::Txn::new();
-            let row = codec::to_row(&meta).ok_or(JournalError::Misuse("the meta row must encode"))?;
+            let row =
+                codec::to_row(&meta).ok_or(JournalError::Misuse("the meta row must encode"))?;
             txn.put(keys::META.to_vec(), row.to_vec());
             let _staged = wal.stage(txn, ())?;
             drop(wal.commit()?);
@@ -148,12 +149,16 @@ impl Journal {
     /// Any error means: outcome unknown. Drop everything in memory and open again.
     pub fn commit(&mut self) -> Result<Committed, JournalError> {
         self.alive()?;
-        let result = self.wal.commit().map_err(JournalError::from).and_then(|committed| {
-            // ORDER: log first, vault second. A vault ahead of the log could not open what the log
-            // still says.
-            self.scopes.settle(&mut *self.dice)?;
-            Ok(committed)
-        });
+        let result = self
+            .wal
+            .commit()
+            .map_err(JournalError::from)
+            .and_then(|committed| {
+                // ORDER: log first, vault second. A vault ahead of the log could not open what the log
+                // still says.
+                self.scopes.settle(&mut *self.dice)?;
+                Ok(committed)
+            });
         if result.is_err() {
             self.poisoned = true;
         }
@@ -198,7 +203,11 @@ impl Journal {
     }
 
     pub(crate) fn alive(&self) -> Result<(), JournalError> {
-        if self.poisoned { Err(JournalError::Poisoned) } else { Ok(()) }
+        if self.poisoned {
+            Err(JournalError::Poisoned)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn poison(&mut self) {
@@ -244,21 +253,28 @@ impl Journal {
         let Some(bytes) = self.secret(scope, &keys::secret(scope, family, rest))? else {
             return Ok(None);
         };
-        codec::from_row(&bytes).map(Some).ok_or(JournalError::ValueDamaged {
-            scope,
-            what: "secret row",
-        })
+        codec::from_row(&bytes)
+            .map(Some)
+            .ok_or(JournalError::ValueDamaged {
+                scope,
+                what: "secret row",
+            })
     }
 
     /// Reads a plain row of ours.
-    pub(crate) fn row<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, JournalError> {
+    pub(crate) fn row<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<T>, JournalError> {
         let Some(bytes) = self.wal.get(key)? else {
             return Ok(None);
         };
-        codec::from_row(&bytes).map(Some).ok_or(JournalError::ValueDamaged {
-            scope: Scope::Device,
-            what: "row",
-        })
+        codec::from_row(&bytes)
+            .map(Some)
+            .ok_or(JournalError::ValueDamaged {
+                scope: Scope::Device,
+                what: "row",
+            })
     }
 
     /// A payload's bytes, for what is not an envelope.
@@ -266,7 +282,10 @@ impl Journal {
         Ok(self.wal.payload(key)?)
     }
 
-    pub(crate) fn durable_small(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, JournalError> {
+    pub(crate) fn durable_small(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<Durable<Vec<u8>>>, JournalError> {
         Ok(self.wal.durable_get(key)?)
     }
 }
@@ -307,6 +326,9 @@ impl Dice for SharedDice {
     fn fill(&mut self, out: &mut [u8]) {
         // A poisoned lock only says that another thread panicked while it held it; dice have no
         // state that this could have broken.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(out);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fill(out);
     }
 }

@@ -12,7 +12,9 @@ use crate::error::JournalError;
 use crate::ids::{ClipId, Epoch, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
-use crate::message::{self, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX};
+use crate::message::{
+    self, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX,
+};
 use crate::scope::Scope;
 use crate::session::{Arrived, Follower, Received, Session, Takes};
 use crate::txn::Txn;
@@ -99,7 +101,10 @@ fn load_clip(txn: &Txn<'_>, clip: ClipId) -> Result<Option<AppClip>, JournalErro
 
 fn add_clip(txn: &mut Txn<'_>, pairing: PairingId, clip: &AppClip) -> Result<(), JournalError> {
     txn.birth(Scope::Clip(clip.clip))?;
-    let last = txn.journal().wal.scan_last(&keys::clip_order_prefix(pairing))?;
+    let last = txn
+        .journal()
+        .wal
+        .scan_last(&keys::clip_order_prefix(pairing))?;
     let number = last
         .and_then(|(key, _)| Some(u64::from_be_bytes(*key.last_chunk::<8>()?) + 1))
         .unwrap_or(0);
@@ -112,8 +117,14 @@ impl Session<Follower> {
     ///
     /// # Errors
     /// Only our own storage; the transaction must be dropped.
-    pub fn take(&mut self, txn: &mut Txn<'_>, seq: Seq, envelope: &[u8]) -> Result<Taken, JournalError> {
-        let Arrived { received, held } = self.receive(txn, seq, envelope, Takes::MessagesAndCommits)?;
+    pub fn take(
+        &mut self,
+        txn: &mut Txn<'_>,
+        seq: Seq,
+        envelope: &[u8],
+    ) -> Result<Taken, JournalError> {
+        let Arrived { received, held } =
+            self.receive(txn, seq, envelope, Takes::MessagesAndCommits)?;
         let taken = match received {
             Received::Duplicate => return Ok(Taken::Duplicate),
             Received::Gap { expected } => return Ok(Taken::Gap { expected }),
@@ -125,7 +136,9 @@ impl Session<Follower> {
                 Some(message) => self.take_message(txn, message)?,
                 None => Taken::Nothing("a message that cannot be read"),
             },
-            Received::Dropped(statement) => self.take_dropped(txn, statement.clip, statement.reason)?,
+            Received::Dropped(statement) => {
+                self.take_dropped(txn, statement.clip, statement.reason)?
+            }
         };
         if let Some(held) = held {
             self.peer_holds(txn, held)?;
@@ -133,7 +146,11 @@ impl Session<Follower> {
         Ok(taken)
     }
 
-    fn take_message(&mut self, txn: &mut Txn<'_>, message: HubMessage<'_>) -> Result<Taken, JournalError> {
+    fn take_message(
+        &mut self,
+        txn: &mut Txn<'_>,
+        message: HubMessage<'_>,
+    ) -> Result<Taken, JournalError> {
         match message {
             HubMessage::ClipHeader(header) => self.take_header(txn, header),
             HubMessage::Chunk {
@@ -147,7 +164,11 @@ impl Session<Follower> {
         }
     }
 
-    fn take_header(&mut self, txn: &mut Txn<'_>, header: ClipHeader) -> Result<Taken, JournalError> {
+    fn take_header(
+        &mut self,
+        txn: &mut Txn<'_>,
+        header: ClipHeader,
+    ) -> Result<Taken, JournalError> {
         if header.camera.len() > NAME_BYTES_MAX || header.mime.len() > NAME_BYTES_MAX {
             return Ok(Taken::Nothing("a clip header with too long a name"));
         }
@@ -199,7 +220,12 @@ impl Session<Follower> {
     }
 
     /// Compares what the hub accepted with what was written here, by reading that back.
-    fn take_end(&mut self, txn: &mut Txn<'_>, end: &ClipEnd, good: AppClipState) -> Result<Taken, JournalError> {
+    fn take_end(
+        &mut self,
+        txn: &mut Txn<'_>,
+        end: &ClipEnd,
+        good: AppClipState,
+    ) -> Result<Taken, JournalError> {
         let Some(mut record) = load_clip(txn, end.clip)? else {
             return Ok(Taken::Nothing("the end of a clip that is not here"));
         };
@@ -217,8 +243,10 @@ impl Session<Follower> {
             }
         }
         let sha256: [u8; 32] = digest.finalize().into();
-        let equal =
-            readable && record.chunks == end.chunks && record.bytes == end.bytes && sha256 == end.sha256;
+        let equal = readable
+            && record.chunks == end.chunks
+            && record.bytes == end.bytes
+            && sha256 == end.sha256;
         record.sha256 = Some(sha256);
         record.state = if equal { good } else { AppClipState::Mismatch };
         put_clip(txn, &record)?;
@@ -228,7 +256,12 @@ impl Session<Follower> {
         })
     }
 
-    fn take_dropped(&mut self, txn: &mut Txn<'_>, clip: ClipId, reason: DropReason) -> Result<Taken, JournalError> {
+    fn take_dropped(
+        &mut self,
+        txn: &mut Txn<'_>,
+        clip: ClipId,
+        reason: DropReason,
+    ) -> Result<Taken, JournalError> {
         let state = AppClipState::Dropped(reason);
         match load_clip(txn, clip)? {
             Some(mut record) => {
@@ -263,7 +296,8 @@ impl Session<Follower> {
             through: head.cursor.0,
             digest: head.digest.0,
         };
-        let bytes = message::encode(&ack).ok_or(JournalError::Misuse("our own messages must encode"))?;
+        let bytes =
+            message::encode(&ack).ok_or(JournalError::Misuse("our own messages must encode"))?;
         self.send(txn, &bytes)
     }
 }
@@ -296,7 +330,9 @@ impl Journal {
     /// If a row cannot be read.
     pub fn app_clips(&self, pairing: PairingId) -> Result<Vec<AppClip>, JournalError> {
         let order = scan_all(&self.wal, &keys::clip_order_prefix(pairing))?;
-        let ids = order.iter().filter_map(|(_, id)| Some(ClipId(id.as_slice().try_into().ok()?)));
+        let ids = order
+            .iter()
+            .filter_map(|(_, id)| Some(ClipId(id.as_slice().try_into().ok()?)));
         ids.map(|id| self.app_clip(id)).collect()
     }
 
@@ -309,7 +345,8 @@ impl Journal {
         if self.scopes.get(scope).is_none() {
             return Err(JournalError::NoSuchClip(clip));
         }
-        self.secret_row(scope, Family::Clip, &[])?.ok_or(JournalError::NoSuchClip(clip))
+        self.secret_row(scope, Family::Clip, &[])?
+            .ok_or(JournalError::NoSuchClip(clip))
     }
 
     /// The bytes of one chunk of a clip, from 0.

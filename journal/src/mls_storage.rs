@@ -72,7 +72,10 @@ impl<'t, 'j> MlsProvider<'t, 'j> {
 
     /// Turns an answer of OpenMLS into ours: a storage error wins over whatever OpenMLS made of it,
     /// success included.
-    pub(crate) fn result<T, E: std::fmt::Display>(&self, answer: Result<T, E>) -> Result<T, JournalError> {
+    pub(crate) fn result<T, E: std::fmt::Display>(
+        &self,
+        answer: Result<T, E>,
+    ) -> Result<T, JournalError> {
         if let Some(error) = self.storage.first_error.borrow_mut().take() {
             return Err(error);
         }
@@ -129,10 +132,13 @@ impl MlsStorage<'_, '_> {
             return Ok(());
         }
         self.writes.set(self.writes.get() + 1);
-        let encoded = codec::to_cbor(value).ok_or(JournalError::Misuse("OpenMLS values must encode as CBOR"));
+        let encoded =
+            codec::to_cbor(value).ok_or(JournalError::Misuse("OpenMLS values must encode as CBOR"));
         let encoded = self.keep(encoded)?;
         let scope = self.scope_of(family);
-        self.txn.borrow_mut().put_secret(scope, self.key(family, rest), encoded);
+        self.txn
+            .borrow_mut()
+            .put_secret(scope, self.key(family, rest), encoded);
         Ok(())
     }
 
@@ -155,7 +161,9 @@ impl MlsStorage<'_, '_> {
     fn delete(&self, family: Family, rest: &[u8]) -> Answer<()> {
         self.writes.set(self.writes.get() + 1);
         let scope = self.scope_of(family);
-        self.txn.borrow_mut().delete_secret(scope, self.key(family, rest));
+        self.txn
+            .borrow_mut()
+            .delete_secret(scope, self.key(family, rest));
         Ok(())
     }
 
@@ -200,7 +208,8 @@ impl MlsStorage<'_, '_> {
 
     /// A key of OpenMLS as bytes. Keys are never decoded; the encoding only has to be a function.
     fn name<K: Serialize>(&self, key: &K) -> Answer<Vec<u8>> {
-        let encoded = codec::to_cbor(key).ok_or(JournalError::Misuse("OpenMLS keys must encode as CBOR"));
+        let encoded =
+            codec::to_cbor(key).ok_or(JournalError::Misuse("OpenMLS keys must encode as CBOR"));
         self.keep(encoded).map(|bytes| bytes.to_vec())
     }
 
@@ -214,7 +223,10 @@ impl MlsStorage<'_, '_> {
 /// The three methods of a value of which each group has one.
 macro_rules! one_per_group {
     ($family:expr, $Entity:ident, $write:ident, $read:ident, $delete:ident) => {
-        fn $write<G: traits::GroupId<CURRENT_VERSION>, $Entity: traits::$Entity<CURRENT_VERSION>>(
+        fn $write<
+            G: traits::GroupId<CURRENT_VERSION>,
+            $Entity: traits::$Entity<CURRENT_VERSION>,
+        >(
             &self,
             _group_id: &G,
             value: &$Entity,
@@ -258,7 +270,13 @@ impl StorageProvider<CURRENT_VERSION> for MlsStorage<'_, '_> {
     type Error = StorageRefused;
 
     one_per_group!(Family::Tree, TreeSync, write_tree, tree, delete_tree);
-    one_per_group!(Family::Context, GroupContext, write_context, group_context, delete_context);
+    one_per_group!(
+        Family::Context,
+        GroupContext,
+        write_context,
+        group_context,
+        delete_context
+    );
     one_per_group!(
         Family::InterimTranscriptHash,
         InterimTranscriptHash,
@@ -321,7 +339,10 @@ impl StorageProvider<CURRENT_VERSION> for MlsStorage<'_, '_> {
         self.put(Family::GroupState, &[], value)
     }
 
-    fn group_state<GroupState: traits::GroupState<CURRENT_VERSION>, G: traits::GroupId<CURRENT_VERSION>>(
+    fn group_state<
+        GroupState: traits::GroupState<CURRENT_VERSION>,
+        G: traits::GroupId<CURRENT_VERSION>,
+    >(
         &self,
         _group_id: &G,
     ) -> Answer<Option<GroupState>> {
@@ -334,7 +355,10 @@ impl StorageProvider<CURRENT_VERSION> for MlsStorage<'_, '_> {
 
     // Own leaf nodes: a list, one per update proposal of ours that is not yet committed.
 
-    fn append_own_leaf_node<G: traits::GroupId<CURRENT_VERSION>, LeafNode: traits::LeafNode<CURRENT_VERSION>>(
+    fn append_own_leaf_node<
+        G: traits::GroupId<CURRENT_VERSION>,
+        LeafNode: traits::LeafNode<CURRENT_VERSION>,
+    >(
         &self,
         _group_id: &G,
         leaf_node: &LeafNode,
@@ -342,16 +366,26 @@ impl StorageProvider<CURRENT_VERSION> for MlsStorage<'_, '_> {
         self.append(Family::OwnLeafNode, leaf_node)
     }
 
-    fn own_leaf_nodes<G: traits::GroupId<CURRENT_VERSION>, LeafNode: traits::LeafNode<CURRENT_VERSION>>(
+    fn own_leaf_nodes<
+        G: traits::GroupId<CURRENT_VERSION>,
+        LeafNode: traits::LeafNode<CURRENT_VERSION>,
+    >(
         &self,
         _group_id: &G,
     ) -> Answer<Vec<LeafNode>> {
-        Ok(self.list(Family::OwnLeafNode)?.into_iter().map(|(_, node)| node).collect())
+        Ok(self
+            .list(Family::OwnLeafNode)?
+            .into_iter()
+            .map(|(_, node)| node)
+            .collect())
     }
 
     /// A merge calls this last of all. Whatever update keys remain then belong to proposals that no
     /// Commit took, and OpenMLS would keep them for ever; they go here.
-    fn delete_own_leaf_nodes<G: traits::GroupId<CURRENT_VERSION>>(&self, _group_id: &G) -> Answer<()> {
+    fn delete_own_leaf_nodes<G: traits::GroupId<CURRENT_VERSION>>(
+        &self,
+        _group_id: &G,
+    ) -> Answer<()> {
         self.delete_family(Family::EncryptionKeyPair)?;
         self.delete_family(Family::OwnLeafNode)
     }
@@ -379,7 +413,10 @@ impl StorageProvider<CURRENT_VERSION> for MlsStorage<'_, '_> {
         _group_id: &G,
     ) -> Answer<Vec<ProposalRef>> {
         let rows = self.list::<(ProposalRef, serde::de::IgnoredAny)>(Family::Proposal)?;
-        Ok(rows.into_iter().map(|(_, (reference, _))| reference).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(_, (reference, _))| reference)
+            .collect())
     }
 
     fn queued_proposals<
@@ -390,7 +427,11 @@ impl StorageProvider<CURRENT_VERSION> for MlsStorage<'_, '_> {
         &self,
         _group_id: &G,
     ) -> Answer<Vec<(ProposalRef, QueuedProposal)>> {
-        Ok(self.list(Family::Proposal)?.into_iter().map(|(_, row)| row).collect())
+        Ok(self
+            .list(Family::Proposal)?
+            .into_iter()
+            .map(|(_, row)| row)
+            .collect())
     }
 
     fn remove_proposal<

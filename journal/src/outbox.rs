@@ -64,9 +64,16 @@ pub(crate) fn append(
             limit: ENVELOPE_BYTES_MAX,
         });
     }
-    let mut head: OutboxHead = txn.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY);
-    let held = txn.row::<InboxHead>(&keys::inbox_head(line))?.unwrap_or_default();
-    let mailbox = record.line(line.channel).ok_or(JournalError::NoGroup(line))?.send;
+    let mut head: OutboxHead = txn
+        .row(&keys::outbox_head(line))?
+        .unwrap_or(OutboxHead::EMPTY);
+    let held = txn
+        .row::<InboxHead>(&keys::inbox_head(line))?
+        .unwrap_or_default();
+    let mailbox = record
+        .line(line.channel)
+        .ok_or(JournalError::NoGroup(line))?
+        .send;
     let seq = next_seq(head.last);
     let place = Place {
         mailbox: &mailbox,
@@ -76,7 +83,15 @@ pub(crate) fn append(
         seq: held.cursor,
         digest: held.digest,
     };
-    let bytes = wrap::wrap(&record.send_key, &record.tag_key, place, kind, held, content, txn.dice());
+    let bytes = wrap::wrap(
+        &record.send_key,
+        &record.tag_key,
+        place,
+        kind,
+        held,
+        content,
+        txn.dice(),
+    );
     head.last = seq;
     head.last_digest = Digest::of(&bytes);
     txn.put_row(&keys::outbox_head(line), &head)?;
@@ -97,8 +112,13 @@ pub(crate) fn replace(
     (first, last): (Seq, Seq),
     content: &[u8],
 ) -> Result<(), JournalError> {
-    let held = txn.row::<InboxHead>(&keys::inbox_head(line))?.unwrap_or_default();
-    let mailbox = record.line(line.channel).ok_or(JournalError::NoGroup(line))?.send;
+    let held = txn
+        .row::<InboxHead>(&keys::inbox_head(line))?
+        .unwrap_or_default();
+    let mailbox = record
+        .line(line.channel)
+        .ok_or(JournalError::NoGroup(line))?
+        .send;
     let place = Place {
         mailbox: &mailbox,
         seq: first,
@@ -108,7 +128,15 @@ pub(crate) fn replace(
         digest: held.digest,
     };
     let (key, tag_key) = (&record.send_key, &record.tag_key);
-    let bytes = wrap::wrap(key, tag_key, place, Kind::Statement, held, content, txn.dice());
+    let bytes = wrap::wrap(
+        key,
+        tag_key,
+        place,
+        Kind::Statement,
+        held,
+        content,
+        txn.dice(),
+    );
     remove(txn, line, first, last);
     txn.put(&keys::outbox(line, first), &bytes);
     Ok(())
@@ -116,7 +144,9 @@ pub(crate) fn replace(
 
 /// The number that the next [`append`] will give.
 pub(crate) fn upcoming(txn: &Txn<'_>, line: Line) -> Result<Seq, JournalError> {
-    let head: OutboxHead = txn.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY);
+    let head: OutboxHead = txn
+        .row(&keys::outbox_head(line))?
+        .unwrap_or(OutboxHead::EMPTY);
     Ok(next_seq(head.last))
 }
 
@@ -130,8 +160,14 @@ pub(crate) fn remove(txn: &mut Txn<'_>, line: Line, first: Seq, last: Seq) {
 }
 
 /// Moves the watermark. An ack that is older than the watermark, or beyond our head, changes nothing.
-pub(crate) fn acked(txn: &mut Txn<'_>, line: Line, through: Seq) -> Result<Watermark, JournalError> {
-    let mut head: OutboxHead = txn.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY);
+pub(crate) fn acked(
+    txn: &mut Txn<'_>,
+    line: Line,
+    through: Seq,
+) -> Result<Watermark, JournalError> {
+    let mut head: OutboxHead = txn
+        .row(&keys::outbox_head(line))?
+        .unwrap_or(OutboxHead::EMPTY);
     if through > head.last {
         return Ok(Watermark::BeyondOurHead);
     }
@@ -163,7 +199,9 @@ impl Journal {
     /// # Errors
     /// If the row cannot be read.
     pub fn outbox_head(&self, line: Line) -> Result<OutboxHead, JournalError> {
-        Ok(self.row(&keys::outbox_head(line))?.unwrap_or(OutboxHead::EMPTY))
+        Ok(self
+            .row(&keys::outbox_head(line))?
+            .unwrap_or(OutboxHead::EMPTY))
     }
 
     /// The first durable envelope after `after`, if there is one: what to send next. Passes the
@@ -176,6 +214,7 @@ impl Journal {
         line: Line,
         after: Seq,
     ) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
+        self.alive()?;
         let prefix = keys::outbox_prefix(line);
         let from = keys::outbox(line, next_seq(after));
         let small = self.wal.scan(&prefix, &from, 1)?;
@@ -202,7 +241,10 @@ impl Journal {
             return Ok(None);
         };
         let envelope = stored.try_map(Envelope::new);
-        Ok(Some((seq, envelope.map_err(|_| JournalError::EnvelopeDamaged { line, seq })?)))
+        Ok(Some((
+            seq,
+            envelope.map_err(|_| JournalError::EnvelopeDamaged { line, seq })?,
+        )))
     }
 
     /// How much waits for the other side's ack: envelopes and bytes.
@@ -219,7 +261,10 @@ impl Journal {
         loop {
             let page = self.wal.scan_payloads(&prefix, &from, PAGE)?;
             count += page.len() as u64;
-            bytes += page.iter().map(|(_, length)| u64::from(*length)).sum::<u64>();
+            bytes += page
+                .iter()
+                .map(|(_, length)| u64::from(*length))
+                .sum::<u64>();
             match page.last() {
                 Some((key, _)) if page.len() == PAGE => {
                     from.clone_from(key);

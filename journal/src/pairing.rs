@@ -23,8 +23,12 @@ mod hub;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
-use openmls::group::{MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY};
-use openmls::prelude::{BasicCredential, Capabilities, CredentialWithKey, Lifetime, SenderRatchetConfiguration};
+use openmls::group::{
+    MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
+};
+use openmls::prelude::{
+    BasicCredential, Capabilities, CredentialWithKey, Lifetime, SenderRatchetConfiguration,
+};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_libcrux_crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
@@ -59,7 +63,9 @@ pub enum PairingError {
     #[error("this pairing code has expired. Run `secluso-hub pair` again and scan the new code")]
     Expired,
     /// The hub does not know the offer, or it is used up.
-    #[error("the hub does not know this pairing code, or it was used already. Run `secluso-hub pair` again")]
+    #[error(
+        "the hub does not know this pairing code, or it was used already. Run `secluso-hub pair` again"
+    )]
     UnknownOffer,
     /// The other side does not hold the offer's secret.
     #[error("the other side could not prove that it knows the pairing code. Scan the code again")]
@@ -108,7 +114,10 @@ impl Offer {
     /// # Errors
     /// [`PairingError::NotAnOffer`].
     pub fn from_text(text: &str) -> Result<Self, PairingError> {
-        let body = text.trim().strip_prefix(QR_PREFIX).ok_or(PairingError::NotAnOffer)?;
+        let body = text
+            .trim()
+            .strip_prefix(QR_PREFIX)
+            .ok_or(PairingError::NotAnOffer)?;
         if body.len() > QR_BYTES_MAX {
             return Err(PairingError::NotAnOffer);
         }
@@ -127,11 +136,17 @@ impl Offer {
     }
 
     fn psk(&self, nonce: &[u8; 32]) -> Key {
-        derive(self.secret.as_slice(), &[b"secluso pairing psk v1", &self.offer.0, nonce])
+        derive(
+            self.secret.as_slice(),
+            &[b"secluso pairing psk v1", &self.offer.0, nonce],
+        )
     }
 
     fn mac_key(&self) -> Key {
-        derive(self.secret.as_slice(), &[b"secluso pairing mac v1", &self.offer.0])
+        derive(
+            self.secret.as_slice(),
+            &[b"secluso pairing mac v1", &self.offer.0],
+        )
     }
 }
 
@@ -324,7 +339,12 @@ fn proof(group: &MlsGroup, crypto: &CryptoProvider, side: &str) -> Result<[u8; 3
 }
 
 /// Two members, the other of the expected name and key, the expected group and suite.
-fn check_group(group: &MlsGroup, record: &PairingRecord, line: Line, peer: &str) -> Result<(), PairingError> {
+fn check_group(
+    group: &MlsGroup,
+    record: &PairingRecord,
+    line: Line,
+    peer: &str,
+) -> Result<(), PairingError> {
     let found = group.members().any(|member| {
         member.signature_key == record.peer_signature_key
             && BasicCredential::try_from(member.credential)
@@ -337,7 +357,9 @@ fn check_group(group: &MlsGroup, record: &PairingRecord, line: Line, peer: &str)
     if fits {
         Ok(())
     } else {
-        Err(PairingError::Mls("the group is not the one that was offered".into()))
+        Err(PairingError::Mls(
+            "the group is not the one that was offered".into(),
+        ))
     }
 }
 

@@ -120,7 +120,8 @@ impl Journal {
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] if its row does not open.
     pub fn pairing(&self, id: PairingId) -> Result<Option<Pairing>, JournalError> {
-        let record: Option<PairingRecord> = self.secret_row(Scope::Pairing(id), Family::Pairing, &[])?;
+        let record: Option<PairingRecord> =
+            self.secret_row(Scope::Pairing(id), Family::Pairing, &[])?;
         Ok(record.map(|record| Pairing {
             id,
             state: record.state,

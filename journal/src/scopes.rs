@@ -139,7 +139,9 @@ impl Scopes {
 
     /// Whether a rotation of this scope is not yet in both images, so that another must wait.
     pub(crate) fn owes(&self, scope: Scope) -> bool {
-        self.live.get(&scope).is_some_and(|key| self.owed.contains_key(&key.id))
+        self.live
+            .get(&scope)
+            .is_some_and(|key| self.owed.contains_key(&key.id))
     }
 
     /// Whether anything waits for the vault.
@@ -151,17 +153,19 @@ impl Scopes {
     ///
     /// # Errors
     /// If the pool is empty it is filled first, which costs two syncs.
-    pub(crate) fn pooled(&mut self, n: usize, dice: &mut dyn Dice) -> Result<ScopeKey, JournalError> {
+    pub(crate) fn pooled(
+        &mut self,
+        n: usize,
+        dice: &mut dyn Dice,
+    ) -> Result<ScopeKey, JournalError> {
         if self.pool.len() <= n {
             let mut changes = Vec::new();
             self.fill_pool(&mut changes, dice);
             self.vault.store(&changes).map_err(JournalError::Vault)?;
         }
-        let (id, key) = self
-            .pool
-            .iter()
-            .nth(n)
-            .ok_or(JournalError::Misuse("more scopes born in one transaction than the pool holds"))?;
+        let (id, key) = self.pool.iter().nth(n).ok_or(JournalError::Misuse(
+            "more scopes born in one transaction than the pool holds",
+        ))?;
         Ok(ScopeKey {
             id: *id,
             version: 0,

@@ -78,7 +78,10 @@ mod tests {
     fn a_changed_byte_anywhere_does_not_open() {
         let key = Key::new([7; 32]);
         let sealed = seal(&key, b"aad", b"plaintext", &mut SeededDice(1));
-        assert_eq!(open(&key, b"aad", &sealed).unwrap().as_slice(), b"plaintext");
+        assert_eq!(
+            open(&key, b"aad", &sealed).unwrap().as_slice(),
+            b"plaintext"
+        );
         assert!(open(&key, b"other", &sealed).is_none());
         assert!(open(&next_key(&key), b"aad", &sealed).is_none());
         for i in 0..sealed.len() {

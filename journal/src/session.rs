@@ -20,7 +20,8 @@ use std::marker::PhantomData;
 
 use openmls::group::MlsGroup;
 use openmls::prelude::{
-    ContentType, GroupId, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender,
+    ContentType, GroupId, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage,
+    Sender,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::OpenMlsProvider;
@@ -180,7 +181,9 @@ impl<R> Session<R> {
     fn read_handle(&self, txn: &mut Txn<'_>) -> Result<Handle, JournalError> {
         let line = self.line;
         let record = txn.pairing_record(line)?;
-        let channel = record.line(line.channel).ok_or(JournalError::NoGroup(line))?;
+        let channel = record
+            .line(line.channel)
+            .ok_or(JournalError::NoGroup(line))?;
         let (group_scope, client_scope) = self.scopes();
         let suite = record.suite.ciphersuite();
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
@@ -222,7 +225,9 @@ impl<R> Session<R> {
         handle.touched = Some(txn.outcome().clone());
         handle.group.set_aad(aad(seq));
         let provider = MlsProvider::new(txn, group_scope, client_scope, ratchet);
-        let sealed = handle.group.create_message(&provider, &handle.signer, plaintext);
+        let sealed = handle
+            .group
+            .create_message(&provider, &handle.signer, plaintext);
         let sealed = provider.result(sealed).and_then(|message| {
             let bytes = message.tls_serialize_detached();
             bytes.map_err(|error| JournalError::Mls(error.to_string()))
@@ -245,9 +250,14 @@ impl<R> Session<R> {
         envelope: &[u8],
         takes: Takes,
     ) -> Result<Arrived, JournalError> {
-        let nothing = |received| Arrived { received, held: None };
+        let nothing = |received| Arrived {
+            received,
+            held: None,
+        };
         let record = txn.pairing_record(self.line)?;
-        let channel = record.line(self.line.channel).ok_or(JournalError::NoGroup(self.line))?;
+        let channel = record
+            .line(self.line.channel)
+            .ok_or(JournalError::NoGroup(self.line))?;
         let arrival = inbox::arrival(txn, self.line, seq)?;
         if arrival == Arrival::Duplicate {
             return Ok(nothing(Received::Duplicate));
@@ -265,7 +275,9 @@ impl<R> Session<R> {
             (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
             // Not sealed by MLS: it stands where the first lost envelope stood, and the keys for
             // that place may be gone.
-            (Kind::Statement, _) => self.take_statement(txn, &record, seq, digest, &body.content)?,
+            (Kind::Statement, _) => {
+                self.take_statement(txn, &record, seq, digest, &body.content)?
+            }
             (Kind::Mls, _) => {
                 let received = self.take_mls(txn, &record, seq, &body.content, takes)?;
                 inbox::take(txn, self.line, seq, digest)?;
@@ -342,11 +354,16 @@ impl<R> Session<R> {
         let wanted = match takes {
             Takes::Messages => matches!(message.content_type(), ContentType::Application),
             Takes::MessagesAndCommits => {
-                matches!(message.content_type(), ContentType::Application | ContentType::Commit)
+                matches!(
+                    message.content_type(),
+                    ContentType::Application | ContentType::Commit
+                )
             }
         };
         if !wanted {
-            return Ok(Received::Refused("a kind of MLS message that this side never takes"));
+            return Ok(Received::Refused(
+                "a kind of MLS message that this side never takes",
+            ));
         }
         let before = handle.touched.replace(txn.outcome().clone());
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
@@ -369,23 +386,30 @@ impl<R> Session<R> {
             if handle.group.member_at(*leaf).is_some_and(|m| m.signature_key == record.peer_signature_key));
         let in_place = processed.aad() == aad(seq);
         let received = match processed.into_content() {
-            _ if !from_peer || !in_place => Received::Refused("a message of another sender or place"),
+            _ if !from_peer || !in_place => {
+                Received::Refused("a message of another sender or place")
+            }
             ProcessedMessageContent::ApplicationMessage(plaintext) => {
                 Received::Message(Zeroizing::new(plaintext.into_bytes()))
             }
             ProcessedMessageContent::StagedCommitMessage(staged) => {
+                // An update in it can only be our own: nobody else is there to propose one.
                 let plain = staged.add_proposals().next().is_none()
                     && staged.remove_proposals().next().is_none()
-                    && staged.psk_proposals().next().is_none()
-                    && staged.update_proposals().next().is_none();
+                    && staged.psk_proposals().next().is_none();
                 if !plain {
                     self.handle = None;
-                    return Err(JournalError::Mls("a Commit that adds or removes members".into()));
+                    return Err(JournalError::Mls(
+                        "a Commit that adds or removes members".into(),
+                    ));
                 }
                 let merged = handle.group.merge_staged_commit(&provider, *staged);
                 let merged = provider.result(merged).inspect_err(|_| self.handle = None);
                 merged?;
-                let handle = self.handle.as_ref().ok_or(JournalError::NoGroup(self.line))?;
+                let handle = self
+                    .handle
+                    .as_ref()
+                    .ok_or(JournalError::NoGroup(self.line))?;
                 Received::NewEpoch(Epoch(handle.group.epoch().as_u64()))
             }
             _ => Received::Refused("a kind of MLS message that this side never takes"),
@@ -419,10 +443,22 @@ impl Session<Committer> {
         handle.group.set_aad(aad(seq));
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
         let commit = commit_and_merge(&provider, handle);
-        let commit = provider.result(commit).inspect_err(|_| self.handle = None)?;
-        outbox::append(txn, self.line, &record, Kind::Mls, &commit, Placement::Inline)
+        let commit = provider
+            .result(commit)
             .inspect_err(|_| self.handle = None)?;
-        let handle = self.handle.as_mut().ok_or(JournalError::NoGroup(self.line))?;
+        outbox::append(
+            txn,
+            self.line,
+            &record,
+            Kind::Mls,
+            &commit,
+            Placement::Inline,
+        )
+        .inspect_err(|_| self.handle = None)?;
+        let handle = self
+            .handle
+            .as_mut()
+            .ok_or(JournalError::NoGroup(self.line))?;
         let epoch = Epoch(handle.group.epoch().as_u64());
         handle.opened = Some(epoch);
         let used = EpochUse::InUse { epoch, clip: None };
@@ -437,7 +473,8 @@ impl Session<Committer> {
     pub fn may_encrypt(&self, txn: &Txn<'_>) -> bool {
         self.handle.as_ref().is_some_and(|handle| {
             let touched = handle.touched.as_ref();
-            let current = touched.is_none_or(|outcome| outcome.is_staged() || outcome.same(txn.outcome()));
+            let current =
+                touched.is_none_or(|outcome| outcome.is_staged() || outcome.same(txn.outcome()));
             current && handle.opened == Some(Epoch(handle.group.epoch().as_u64()))
         })
     }
@@ -470,12 +507,19 @@ impl Session<Committer> {
 
     /// Seals the last message of the epoch: its used-up ratchet and the rotation of the group's key
     /// are in the same transaction, so that an idle hub holds nothing that opens what is finished.
-    pub(crate) fn finish(&mut self, txn: &mut Txn<'_>, plaintext: &[u8]) -> Result<Seq, JournalError> {
+    pub(crate) fn finish(
+        &mut self,
+        txn: &mut Txn<'_>,
+        plaintext: &[u8],
+    ) -> Result<Seq, JournalError> {
         if !self.may_encrypt(txn) {
             return Err(JournalError::NoRightToEncrypt(self.line));
         }
         let seq = self.encrypt(txn, plaintext, Ratchet::Store, Placement::Inline)?;
-        let handle = self.handle.as_mut().ok_or(JournalError::NoGroup(self.line))?;
+        let handle = self
+            .handle
+            .as_mut()
+            .ok_or(JournalError::NoGroup(self.line))?;
         handle.opened = None;
         let epoch = Epoch(handle.group.epoch().as_u64());
         txn.put_row(&keys::epoch_use(self.line), &EpochUse::Finished { epoch })?;
@@ -498,7 +542,11 @@ impl Session<Committer> {
     }
 
     /// A statement with our signature, ready for [`outbox::replace`].
-    pub(crate) fn sign_statement(&mut self, txn: &mut Txn<'_>, statement: &Statement) -> Result<Vec<u8>, JournalError> {
+    pub(crate) fn sign_statement(
+        &mut self,
+        txn: &mut Txn<'_>,
+        statement: &Statement,
+    ) -> Result<Vec<u8>, JournalError> {
         let handle = self.load(txn)?;
         let bytes = statement
             .signed_bytes()
@@ -541,7 +589,11 @@ impl Session<Follower> {
     ///
     /// # Errors
     /// Storage, or MLS; the handle is lost, the transaction must be dropped.
-    pub(crate) fn send(&mut self, txn: &mut Txn<'_>, plaintext: &[u8]) -> Result<Seq, JournalError> {
+    pub(crate) fn send(
+        &mut self,
+        txn: &mut Txn<'_>,
+        plaintext: &[u8],
+    ) -> Result<Seq, JournalError> {
         self.encrypt(txn, plaintext, Ratchet::Store, Placement::Inline)
     }
 
@@ -574,7 +626,10 @@ fn aad(seq: Seq) -> Vec<u8> {
 }
 
 /// `self_update` without the GroupInfo that nobody needs, and its merge.
-fn commit_and_merge(provider: &MlsProvider<'_, '_>, handle: &mut Handle) -> Result<Vec<u8>, String> {
+fn commit_and_merge(
+    provider: &MlsProvider<'_, '_>,
+    handle: &mut Handle,
+) -> Result<Vec<u8>, String> {
     let Handle { group, signer, .. } = handle;
     let bundle = group
         .commit_builder()
@@ -587,7 +642,14 @@ fn commit_and_merge(provider: &MlsProvider<'_, '_>, handle: &mut Handle) -> Resu
         .stage_commit(provider)
         .map_err(|error| error.to_string())?;
     let commit = bundle.into_commit();
-    let bytes = commit.tls_serialize_detached().map_err(|error| error.to_string())?;
-    group.merge_pending_commit(provider).map_err(|error| error.to_string())?;
+    let bytes = commit
+        .tls_serialize_detached()
+        .map_err(|error| error.to_string())?;
+    group
+        .merge_pending_commit(provider)
+        .map_err(|error| error.to_string())?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

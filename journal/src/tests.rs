@@ -1,7 +1,10 @@
 //! Both ends over simulated disks: the promises that hold between them, by scenario number.
 
 mod clips;
-mod harness;
+mod errors;
+mod format;
+mod golden;
+pub(crate) mod harness;
 mod pairing;
 mod secrets;
 mod sweep;

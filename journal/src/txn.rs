@@ -107,7 +107,11 @@ impl<'j> Txn<'j> {
         Ok(self.rows.get(&self.journal.wal, key)?)
     }
 
-    pub(crate) fn put_row<T: Serialize>(&mut self, key: &[u8], value: &T) -> Result<(), JournalError> {
+    pub(crate) fn put_row<T: Serialize>(
+        &mut self,
+        key: &[u8],
+        value: &T,
+    ) -> Result<(), JournalError> {
         let bytes = codec::to_row(value).ok_or(JournalError::Misuse("our own rows must encode"))?;
         self.rows.put(key.to_vec(), bytes.to_vec());
         Ok(())
@@ -117,10 +121,12 @@ impl<'j> Txn<'j> {
         let Some(bytes) = self.get(key)? else {
             return Ok(None);
         };
-        codec::from_row(&bytes).map(Some).ok_or(JournalError::ValueDamaged {
-            scope: Scope::Device,
-            what: "row",
-        })
+        codec::from_row(&bytes)
+            .map(Some)
+            .ok_or(JournalError::ValueDamaged {
+                scope: Scope::Device,
+                what: "row",
+            })
     }
 
     // Payloads.
@@ -234,15 +240,19 @@ impl<'j> Txn<'j> {
         let Some(bytes) = self.secret(scope, &keys::secret(scope, family, rest))? else {
             return Ok(None);
         };
-        codec::from_row(&bytes).map(Some).ok_or(JournalError::ValueDamaged {
-            scope,
-            what: "secret row",
-        })
+        codec::from_row(&bytes)
+            .map(Some)
+            .ok_or(JournalError::ValueDamaged {
+                scope,
+                what: "secret row",
+            })
     }
 
     /// The key under which this transaction will seal values of `scope`.
     fn scope_key(&self, scope: Scope) -> Option<&ScopeKey> {
-        self.born.get(&scope).or_else(|| self.journal.scopes.get(scope))
+        self.born
+            .get(&scope)
+            .or_else(|| self.journal.scopes.get(scope))
     }
 
     /// Seals bytes that are no row of the view but belong to a scope: a clip's stored chunks.
@@ -258,7 +268,12 @@ impl<'j> Txn<'j> {
             .cloned()
             .ok_or(JournalError::Misuse("the scope of a payload must exist"))?;
         let aad = value_aad(scope, scope_key.version, key);
-        Ok(sealed::seal(&scope_key.key, &aad, plaintext, &mut *self.journal.dice))
+        Ok(sealed::seal(
+            &scope_key.key,
+            &aad,
+            plaintext,
+            &mut *self.journal.dice,
+        ))
     }
 
     /// A payload of a scope, as earlier transactions left it.
@@ -278,7 +293,9 @@ impl<'j> Txn<'j> {
             return Err(damaged);
         };
         let aad = value_aad(scope, scope_key.version, key);
-        sealed::open(&scope_key.key, &aad, &sealed).map(Some).ok_or(damaged)
+        sealed::open(&scope_key.key, &aad, &sealed)
+            .map(Some)
+            .ok_or(damaged)
     }
 
     /// Hands the transaction to the log. It is visible to later transactions at once and becomes
@@ -294,7 +311,10 @@ impl<'j> Txn<'j> {
         self.journal.alive()?;
         // INVARIANT: no second rotation or end of a scope before both images hold the first.
         let changing = self.rotate.iter().chain(&self.ended);
-        if changing.copied().any(|scope| self.journal.scopes.owes(scope)) {
+        if changing
+            .copied()
+            .any(|scope| self.journal.scopes.owes(scope))
+        {
             drop(self.journal.commit()?);
         }
         let mut rows = core::mem::take(&mut self.rows);
@@ -332,7 +352,11 @@ impl<'j> Txn<'j> {
                 rows.delete(key);
                 continue;
             };
-            let Some(scope_key) = rotated.get(&scope).or_else(|| self.scope_key(scope)).cloned() else {
+            let Some(scope_key) = rotated
+                .get(&scope)
+                .or_else(|| self.scope_key(scope))
+                .cloned()
+            else {
                 return Err(JournalError::Misuse("a secret value needs a living scope"));
             };
             let aad = value_aad(scope, scope_key.version, &key);
@@ -340,7 +364,9 @@ impl<'j> Txn<'j> {
             rows.put(key, sealed);
         }
         let staged = self.journal.wal.stage(rows, value)?;
-        self.journal.scopes.staged(&self.born, &rotated, &self.ended);
+        self.journal
+            .scopes
+            .staged(&self.born, &rotated, &self.ended);
         self.outcome.0.store(Outcome::STAGED, Ordering::Release);
         Ok(staged)
     }

@@ -177,7 +177,15 @@ mod tests {
             seq: Seq(9),
         };
         let mut dice = SeededDice(3);
-        let bytes = wrap(&key, &Key::new([8; 32]), place, Kind::Mls, HELD, content, &mut dice);
+        let bytes = wrap(
+            &key,
+            &Key::new([8; 32]),
+            place,
+            Kind::Mls,
+            HELD,
+            content,
+            &mut dice,
+        );
         (key, mailbox, bytes)
     }
 
@@ -207,7 +215,10 @@ mod tests {
             seq: Seq(seq),
         };
         let body = unwrap(&key, place(9), &bytes).unwrap();
-        assert_eq!((body.content.as_slice(), body.held), (b"content".as_slice(), HELD));
+        assert_eq!(
+            (body.content.as_slice(), body.held),
+            (b"content".as_slice(), HELD)
+        );
         assert!(unwrap(&key, place(10), &bytes).is_none(), "another number");
         let other = SendId([3; 24]);
         let elsewhere = Place {

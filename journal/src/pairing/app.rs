@@ -11,8 +11,8 @@ use wal::{Durable, crash_point};
 use wire::ids::{DeviceId, ReceiveId, SendId};
 
 use super::{
-    Answer, CHANNELS, Confirm, Done, Offer, PairingError, Request, capabilities, check_group, credential, group_id,
-    join_config, lifetime, mac_bytes, mac_holds, proof, wrap_keys,
+    Answer, CHANNELS, Confirm, Done, Offer, PairingError, Request, capabilities, check_group,
+    credential, group_id, join_config, lifetime, mac_bytes, mac_holds, proof, wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Line, OfferId, PairingId};
@@ -68,7 +68,8 @@ impl AppPairing {
             return journal.begin().commit(next);
         }
         for pairing in journal.pairing_ids() {
-            let by: Option<OfferId> = journal.secret_row(Scope::Pairing(pairing), Family::PairingAnswer, &[])?;
+            let by: Option<OfferId> =
+                journal.secret_row(Scope::Pairing(pairing), Family::PairingAnswer, &[])?;
             if by == Some(offer.offer) {
                 return journal.begin().commit(Next::Done(pairing));
             }
@@ -80,7 +81,8 @@ impl AppPairing {
         txn.birth(scope)?;
         let pairing = PairingId(txn.random());
         let suite = offer.suite.ciphersuite();
-        let signer = SignatureKeyPair::new(suite.signature_algorithm()).map_err(|e| JournalError::Mls(e.to_string()))?;
+        let signer = SignatureKeyPair::new(suite.signature_algorithm())
+            .map_err(|e| JournalError::Mls(e.to_string()))?;
         let receive = ReceiveId(txn.random());
         let nonce = txn.random();
         let provider = MlsProvider::new(&mut txn, scope, scope, Ratchet::Store);
@@ -120,12 +122,16 @@ impl AppPairing {
         answer: &Answer,
         now_unix_s: u64,
     ) -> Result<Durable<Confirm>, JournalError> {
-        let mut row = request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
+        let mut row =
+            request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
         if let Some(confirm) = row.confirm {
             return journal.begin().commit(confirm);
         }
-        let genuine = mac_holds(&offer.mac_key(), &answer.parts(&row.request.mac), &answer.mac)
-            && answer.pairing == row.request.pairing;
+        let genuine = mac_holds(
+            &offer.mac_key(),
+            &answer.parts(&row.request.mac),
+            &answer.mac,
+        ) && answer.pairing == row.request.pairing;
         if !genuine {
             return Err(PairingError::WrongSecret.into());
         }
@@ -142,8 +148,13 @@ impl AppPairing {
     ///
     /// # Errors
     /// [`PairingError::ProofDiffers`]; nothing changed.
-    pub fn done(journal: &mut Journal, offer: &Offer, done: &Done) -> Result<Durable<PairingId>, JournalError> {
-        let row = request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
+    pub fn done(
+        journal: &mut Journal,
+        offer: &Offer,
+        done: &Done,
+    ) -> Result<Durable<PairingId>, JournalError> {
+        let row =
+            request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
         let pairing = row.request.pairing;
         let line = Line {
             pairing,
@@ -152,7 +163,12 @@ impl AppPairing {
         let mut txn = journal.begin();
         let crypto = std::sync::Arc::clone(&txn.journal().crypto);
         let mut record = txn.pairing_record(line)?;
-        let provider = MlsProvider::new(&mut txn, Scope::Group(line), Scope::Pairing(pairing), Ratchet::Store);
+        let provider = MlsProvider::new(
+            &mut txn,
+            Scope::Group(line),
+            Scope::Pairing(pairing),
+            Ratchet::Store,
+        );
         let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
         let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
         drop(provider);
@@ -162,7 +178,12 @@ impl AppPairing {
         record.state = PairingState::Confirmed;
         record.put(&mut txn, pairing)?;
         // A person who scans the same code again is told that it worked.
-        txn.put_secret_row(Scope::Pairing(pairing), Family::PairingAnswer, &[], &offer.offer)?;
+        txn.put_secret_row(
+            Scope::Pairing(pairing),
+            Family::PairingAnswer,
+            &[],
+            &offer.offer,
+        )?;
         txn.end(Scope::Offer(offer.offer));
         // CRASH(journal.pairing.app_done): still joined; the same proof gets the same last word.
         crash_point!("journal.pairing.app_done");
@@ -205,12 +226,20 @@ fn make_key_package(
             credential("app", pairing, signer),
         )
         .map_err(|e| text(&e))?;
-    bundle.key_package().tls_serialize_detached().map_err(|e| text(&e))
+    bundle
+        .key_package()
+        .tls_serialize_detached()
+        .map_err(|e| text(&e))
 }
 
 /// PSK, welcome and group, and the end of the PSK: one transaction (scenario 15). The key package is
 /// in the offer's scope, the group in its own.
-fn join(txn: &mut Txn<'_>, row: &RequestRow, answer: &Answer, now_unix_s: u64) -> Result<Confirm, JournalError> {
+fn join(
+    txn: &mut Txn<'_>,
+    row: &RequestRow,
+    answer: &Answer,
+    now_unix_s: u64,
+) -> Result<Confirm, JournalError> {
     let (offer, pairing) = (&row.offer, row.request.pairing);
     let line = Line {
         pairing,
@@ -221,24 +250,41 @@ fn join(txn: &mut Txn<'_>, row: &RequestRow, answer: &Answer, now_unix_s: u64) -
     let suite = offer.suite.ciphersuite();
     let crypto = std::sync::Arc::clone(&txn.journal().crypto);
     let psk = offer.psk(&row.request.nonce);
-    let provider = MlsProvider::new(txn, Scope::Group(line), Scope::Offer(offer.offer), Ratchet::Store);
+    let provider = MlsProvider::new(
+        txn,
+        Scope::Group(line),
+        Scope::Offer(offer.offer),
+        Ratchet::Store,
+    );
     let joined = join_group(&provider, offer, &psk, &answer.welcome);
     let group = provider.result(joined)?;
-    let signer = SignatureKeyPair::read(provider.storage(), &row.own_signature_key, suite.signature_algorithm());
+    let signer = SignatureKeyPair::read(
+        provider.storage(),
+        &row.own_signature_key,
+        suite.signature_algorithm(),
+    );
     let signer = provider.result(signer.ok_or("no signature key"))?;
     drop(provider);
     // The signature key outlives the offer.
-    let provider = MlsProvider::new(txn, Scope::Group(line), Scope::Pairing(pairing), Ratchet::Store);
+    let provider = MlsProvider::new(
+        txn,
+        Scope::Group(line),
+        Scope::Pairing(pairing),
+        Ratchet::Store,
+    );
     provider.result(signer.store(provider.storage()))?;
     drop(provider);
-    let others = group.members().filter(|member| member.signature_key != row.own_signature_key);
+    let others = group
+        .members()
+        .filter(|member| member.signature_key != row.own_signature_key);
     let peer = others.map(|member| member.signature_key).next();
     let (hub_to_app, app_to_hub) = wrap_keys(&psk, pairing);
     let record = PairingRecord {
         state: PairingState::Joined,
         suite: offer.suite,
         own_signature_key: row.own_signature_key.clone(),
-        peer_signature_key: peer.ok_or(PairingError::Mls("the group has no other member".into()))?,
+        peer_signature_key: peer
+            .ok_or(PairingError::Mls("the group has no other member".into()))?,
         peer_device: offer.hub,
         send_key: app_to_hub,
         receive_key: hub_to_app,
@@ -276,14 +322,18 @@ fn join_group(
         return Err("not a welcome".into());
     };
     let psk_name = Psk::External(ExternalPsk::new(offer.offer.0.to_vec()));
-    let psk_id = PreSharedKeyId::new(offer.suite.ciphersuite(), provider.rand(), psk_name).map_err(|e| text(&e))?;
-    psk_id.store(provider, psk.as_slice()).map_err(|e| text(&e))?;
+    let psk_id = PreSharedKeyId::new(offer.suite.ciphersuite(), provider.rand(), psk_name)
+        .map_err(|e| text(&e))?;
+    psk_id
+        .store(provider, psk.as_slice())
+        .map_err(|e| text(&e))?;
     let staged = StagedWelcome::build_from_welcome(provider, &join_config(), welcome)
         .map_err(|e| text(&e))?
         .skip_lifetime_validation()
         .build()
         .map_err(|e| text(&e))?;
     let group = staged.into_group(provider).map_err(|e| text(&e))?;
-    openmls_traits::storage::StorageProvider::delete_psk(provider.storage(), psk_id.psk()).map_err(|e| text(&e))?;
+    openmls_traits::storage::StorageProvider::delete_psk(provider.storage(), psk_id.psk())
+        .map_err(|e| text(&e))?;
     Ok(group)
 }

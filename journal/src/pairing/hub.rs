@@ -64,7 +64,11 @@ impl HubPairing {
     ///
     /// # Errors
     /// Our own storage.
-    pub fn offer(journal: &mut Journal, terms: OfferTerms, now_unix_s: u64) -> Result<Durable<Offer>, JournalError> {
+    pub fn offer(
+        journal: &mut Journal,
+        terms: OfferTerms,
+        now_unix_s: u64,
+    ) -> Result<Durable<Offer>, JournalError> {
         Self::expire(journal, now_unix_s)?;
         let device_secret = journal.device()?.secret;
         let mut txn = journal.begin();
@@ -94,7 +98,9 @@ impl HubPairing {
     /// Our own storage.
     pub fn expire(journal: &mut Journal, now_unix_s: u64) -> Result<(), JournalError> {
         for id in offers(journal) {
-            let Some(row) = offer_row(journal, id)? else { continue };
+            let Some(row) = offer_row(journal, id)? else {
+                continue;
+            };
             if row.offer.expires_unix_s > now_unix_s {
                 continue;
             }
@@ -128,7 +134,11 @@ impl HubPairing {
         if offer.expires_unix_s <= now_unix_s {
             return Err(PairingError::Expired.into());
         }
-        if journal.scopes.get(Scope::Pairing(request.pairing)).is_some() {
+        if journal
+            .scopes
+            .get(Scope::Pairing(request.pairing))
+            .is_some()
+        {
             return Err(PairingError::Malformed("this pairing exists").into());
         }
         let mut txn = journal.begin();
@@ -150,7 +160,10 @@ impl HubPairing {
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
-    pub fn confirm(journal: &mut Journal, confirm: &Confirm) -> Result<Durable<Done>, JournalError> {
+    pub fn confirm(
+        journal: &mut Journal,
+        confirm: &Confirm,
+    ) -> Result<Durable<Done>, JournalError> {
         let scope = Scope::Pairing(confirm.pairing);
         if journal.scopes.get(scope).is_none() {
             return Err(PairingError::UnknownOffer.into());
@@ -162,7 +175,11 @@ impl HubPairing {
             return journal.begin().commit(row.done);
         }
         let row = offer_row(journal, confirm.offer)?.ok_or(PairingError::UnknownOffer)?;
-        if row.answered.as_ref().is_none_or(|(pairing, ..)| *pairing != confirm.pairing) {
+        if row
+            .answered
+            .as_ref()
+            .is_none_or(|(pairing, ..)| *pairing != confirm.pairing)
+        {
             return Err(PairingError::UnknownOffer.into());
         }
         let mut txn = journal.begin();
@@ -231,16 +248,24 @@ fn mls<E: std::fmt::Display>(error: E) -> PairingError {
     PairingError::Mls(error.to_string())
 }
 
-fn check_key_package(txn: &Txn<'_>, offer: &Offer, request: &Request) -> Result<KeyPackage, PairingError> {
+fn check_key_package(
+    txn: &Txn<'_>,
+    offer: &Offer,
+    request: &Request,
+) -> Result<KeyPackage, PairingError> {
     let package = KeyPackageIn::tls_deserialize_exact(&request.key_package)
         .map_err(|_| PairingError::Malformed("the key package does not decode"))?;
-    let package = package.validate(&*txn.journal().crypto, ProtocolVersion::Mls10).map_err(mls)?;
+    let package = package
+        .validate(&*txn.journal().crypto, ProtocolVersion::Mls10)
+        .map_err(mls)?;
     let named = BasicCredential::try_from(package.leaf_node().credential().clone())
         .is_ok_and(|credential| credential.identity() == identity("app", request.pairing));
     if named && package.ciphersuite() == offer.suite.ciphersuite() {
         Ok(package)
     } else {
-        Err(PairingError::Mls("the key package is not for this offer".into()))
+        Err(PairingError::Mls(
+            "the key package is not for this offer".into(),
+        ))
     }
 }
 
@@ -259,7 +284,8 @@ fn make_pairing(
     };
     txn.birth(Scope::Pairing(pairing))?;
     txn.birth(Scope::Group(line))?;
-    let signer = SignatureKeyPair::new(suite.signature_algorithm()).map_err(|e| JournalError::Mls(e.to_string()))?;
+    let signer = SignatureKeyPair::new(suite.signature_algorithm())
+        .map_err(|e| JournalError::Mls(e.to_string()))?;
     let psk = offer.psk(&request.nonce);
     let (hub_to_app, app_to_hub) = wrap_keys(&psk, pairing);
     let receive = ReceiveId(txn.random());
@@ -282,7 +308,12 @@ fn make_pairing(
         paired_unix_s: now_unix_s,
     };
     record.put(txn, pairing)?;
-    let provider = MlsProvider::new(txn, Scope::Group(line), Scope::Pairing(pairing), Ratchet::Store);
+    let provider = MlsProvider::new(
+        txn,
+        Scope::Group(line),
+        Scope::Pairing(pairing),
+        Ratchet::Store,
+    );
     let made = make_group(&provider, &signer, line, offer, &psk, package);
     let (group, welcome) = provider.result(made)?;
     drop(provider);
@@ -319,9 +350,14 @@ fn make_group(
     )
     .map_err(|e| text(&e))?;
     let psk_name = Psk::External(ExternalPsk::new(offer.offer.0.to_vec()));
-    let psk_id = PreSharedKeyId::new(offer.suite.ciphersuite(), provider.rand(), psk_name).map_err(|e| text(&e))?;
-    psk_id.store(provider, psk.as_slice()).map_err(|e| text(&e))?;
-    group.propose_pre_shared_key(provider, signer, psk_id.clone()).map_err(|e| text(&e))?;
+    let psk_id = PreSharedKeyId::new(offer.suite.ciphersuite(), provider.rand(), psk_name)
+        .map_err(|e| text(&e))?;
+    psk_id
+        .store(provider, psk.as_slice())
+        .map_err(|e| text(&e))?;
+    group
+        .propose_pre_shared_key(provider, signer, psk_id.clone())
+        .map_err(|e| text(&e))?;
     let bundle = group
         .commit_builder()
         .propose_adds([package])
@@ -333,7 +369,8 @@ fn make_group(
         .map_err(|e| text(&e))?;
     group.merge_pending_commit(provider).map_err(|e| text(&e))?;
     // OpenMLS never deletes an external PSK.
-    openmls_traits::storage::StorageProvider::delete_psk(provider.storage(), psk_id.psk()).map_err(|e| text(&e))?;
+    openmls_traits::storage::StorageProvider::delete_psk(provider.storage(), psk_id.psk())
+        .map_err(|e| text(&e))?;
     let welcome = bundle.into_welcome_msg().ok_or("no welcome was made")?;
     let welcome = welcome.tls_serialize_detached().map_err(|e| text(&e))?;
     Ok((group, welcome))

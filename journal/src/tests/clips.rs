@@ -24,7 +24,10 @@ fn a_clip_arrives_byte_for_byte_with_both_suites() {
         let sha256: [u8; 32] = Sha256::digest(&whole).into();
         assert_eq!(known.sha256, Some(sha256));
         let at_hub = hub.journal.hub_clips(hub.line().pairing).unwrap();
-        assert_eq!((at_hub[0].sha256, at_hub[0].outcome), (Some(sha256), ClipOutcome::Complete));
+        assert_eq!(
+            (at_hub[0].sha256, at_hub[0].outcome),
+            (Some(sha256), ClipOutcome::Complete)
+        );
         assert_eq!(hub.journal.outbox_waiting(hub.line()).unwrap(), (0, 0));
         converge(&mut hub, &mut app);
     }
@@ -90,7 +93,10 @@ fn an_ack_of_the_open_epoch_does_not_cost_the_handle_either() {
     }
     app.ack();
     let acks = app.outgoing(Seq(0));
-    assert!(matches!(hub.take(acks[0].0, &acks[0].1), Received::Message(_)));
+    assert!(matches!(
+        hub.take(acks[0].0, &acks[0].1),
+        Received::Message(_)
+    ));
     let head = hub.journal.outbox_head(hub.line()).unwrap();
     assert_eq!(head.acked, head.last);
     let next = hub.chunk(clip, b"two");
@@ -110,7 +116,9 @@ fn a_dropped_transaction_costs_the_epoch_and_nothing_else() {
     let epoch = hub.epoch();
     {
         let mut txn = hub.journal.begin();
-        hub.session.append_chunk(&mut txn, clip, b"two ", NOW_MS).unwrap();
+        hub.session
+            .append_chunk(&mut txn, clip, b"two ", NOW_MS)
+            .unwrap();
     }
     let again = hub.chunk(clip, b"two ");
     assert_eq!(again.0, first.0 + 2, "a Commit must lie between");
@@ -118,7 +126,10 @@ fn a_dropped_transaction_costs_the_epoch_and_nothing_else() {
     hub.finish(clip);
     settle(&mut hub, &mut app);
     assert_eq!(app.bytes_of(clip), b"one two ");
-    assert_eq!(app.journal.app_clip(clip).unwrap().state, AppClipState::Complete);
+    assert_eq!(
+        app.journal.app_clip(clip).unwrap().state,
+        AppClipState::Complete
+    );
     converge(&mut hub, &mut app);
 }
 
@@ -131,9 +142,14 @@ fn scenario_15_a_dropped_take_can_be_redone() {
     for (seq, envelope) in hub.outgoing(Seq(0)) {
         {
             let mut txn = app.journal.begin();
-            app.session.take(&mut txn, seq, envelope.as_bytes()).unwrap();
+            app.session
+                .take(&mut txn, seq, envelope.as_bytes())
+                .unwrap();
         }
-        assert!(!matches!(app.take(seq, envelope.as_bytes()), Taken::Nothing(_)));
+        assert!(!matches!(
+            app.take(seq, envelope.as_bytes()),
+            Taken::Nothing(_)
+        ));
     }
     assert_eq!(app.bytes_of(clip), b"onetwo");
     converge(&mut hub, &mut app);
@@ -148,7 +164,9 @@ fn scenario_17_a_cut_off_clip_ends_where_its_durable_chunks_end() {
     hub.chunk(clip, b"too");
     {
         let mut txn = hub.journal.begin();
-        hub.session.append_chunk(&mut txn, clip, b"never", NOW_MS).unwrap();
+        hub.session
+            .append_chunk(&mut txn, clip, b"never", NOW_MS)
+            .unwrap();
         let _staged = txn.stage(()).unwrap();
     }
     let disk = hub.disk.crash_clone(wal::disk::CrashPolicy::LoseAll, 0);
@@ -160,10 +178,16 @@ fn scenario_17_a_cut_off_clip_ends_where_its_durable_chunks_end() {
     let sha256: [u8; 32] = Sha256::digest(b"durable too").into();
     assert_eq!(end.sha256, sha256);
     let used = hub.journal.epoch_use(hub.line()).unwrap();
-    assert!(matches!(used, Some(EpochUse::Finished { .. })), "scenario 24: closed at once");
+    assert!(
+        matches!(used, Some(EpochUse::Finished { .. })),
+        "scenario 24: closed at once"
+    );
     settle(&mut hub, &mut app);
     assert_eq!(app.bytes_of(clip), b"durable too");
-    assert_eq!(app.journal.app_clip(clip).unwrap().state, AppClipState::CutOff);
+    assert_eq!(
+        app.journal.app_clip(clip).unwrap().state,
+        AppClipState::CutOff
+    );
     converge(&mut hub, &mut app);
 }
 
@@ -202,7 +226,11 @@ fn garbage_changes_nothing() {
         }
         for (other, (_, spliced)) in sent.iter().enumerate() {
             if other != i {
-                assert_eq!(judge(*seq, spliced.as_bytes()), Taken::NotAuthentic, "splice {other}");
+                assert_eq!(
+                    judge(*seq, spliced.as_bytes()),
+                    Taken::NotAuthentic,
+                    "splice {other}"
+                );
             }
         }
         assert_eq!(judge(*seq, &[]), Taken::NotAuthentic);
@@ -254,7 +282,10 @@ fn a_clip_is_never_dropped_while_it_is_recorded() {
     let clip = hub.start_clip();
     let seq = hub.chunk(clip, b"one");
     let mut txn = hub.journal.begin();
-    assert!(matches!(hub.session.drop_damaged(&mut txn, seq), Err(JournalError::Misuse(_))));
+    assert!(matches!(
+        hub.session.drop_damaged(&mut txn, seq),
+        Err(JournalError::Misuse(_))
+    ));
 }
 
 #[test]
@@ -266,7 +297,10 @@ fn deleting_a_clip_leaves_neither_row_nor_key() {
     let mut txn = app.journal.begin();
     txn.delete_clip(pairing, clip).unwrap();
     drop(txn.commit(()).unwrap());
-    assert!(matches!(app.journal.app_clip(clip), Err(JournalError::NoSuchClip(_))));
+    assert!(matches!(
+        app.journal.app_clip(clip),
+        Err(JournalError::NoSuchClip(_))
+    ));
     assert!(app.journal.app_clips(pairing).unwrap().is_empty());
     let disk = app.disk.clone();
     let app = app.restart(disk, 5);

@@ -10,17 +10,18 @@ use wire::ids::{DeviceId, Seq};
 
 use crate::ids::{Channel, ClipId, Epoch, Line, PairingId};
 use crate::message::{self, AppMessage};
-use crate::pairing::{AppPairing, HubPairing, Offer};
 use crate::pairing::{AppNext, OfferTerms};
+use crate::pairing::{AppPairing, HubPairing, Offer};
 use crate::vault::file::FileVault;
 use crate::{
-    Closed, Committer, Follower, Journal, JournalError, Received, Role, Session, Suite, Taken, Takes,
+    Closed, Committer, Follower, Journal, JournalError, Received, Role, Session, Suite, Taken,
+    Takes,
 };
 
-pub(super) const NOW_S: u64 = 1_800_000_000;
-pub(super) const NOW_MS: u64 = NOW_S * 1000;
+pub(crate) const NOW_S: u64 = 1_800_000_000;
+pub(crate) const NOW_MS: u64 = NOW_S * 1000;
 
-pub(super) fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         log_file_bytes: 1 << 20,
         ballast_bytes: 64 << 10,
@@ -28,27 +29,34 @@ pub(super) fn options() -> Options {
     }
 }
 
-pub(super) fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<Journal, JournalError> {
+pub(crate) fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<Journal, JournalError> {
     let disk: Arc<SimDisk> = Arc::new(disk.clone());
     let store = MemStore::on_disk(disk.clone(), "view");
     let vault = FileVault::new(disk.clone(), "vault");
     let dice = Box::new(SeededDice(seed));
-    let (journal, _) = Journal::open(role, disk, Box::new(store), Box::new(vault), dice, options())?;
+    let (journal, _) = Journal::open(
+        role,
+        disk,
+        Box::new(store),
+        Box::new(vault),
+        dice,
+        options(),
+    )?;
     Ok(journal)
 }
 
 /// One end: its disk, its journal, its session.
-pub(super) struct End<R> {
-    pub(super) disk: SimDisk,
-    pub(super) journal: Journal,
-    pub(super) session: Session<R>,
+pub(crate) struct End<R> {
+    pub(crate) disk: SimDisk,
+    pub(crate) journal: Journal,
+    pub(crate) session: Session<R>,
 }
 
-pub(super) type Hub = End<Committer>;
-pub(super) type App = End<Follower>;
+pub(crate) type Hub = End<Committer>;
+pub(crate) type App = End<Follower>;
 
 impl<R> End<R> {
-    pub(super) fn open(role: Role, disk: SimDisk, line: Line, seed: u64) -> Self {
+    pub(crate) fn open(role: Role, disk: SimDisk, line: Line, seed: u64) -> Self {
         let journal = open(role, &disk, seed).expect("the journal opens");
         Self {
             disk,
@@ -57,20 +65,20 @@ impl<R> End<R> {
         }
     }
 
-    pub(super) fn line(&self) -> Line {
+    pub(crate) fn line(&self) -> Line {
         self.session.line()
     }
 
-    pub(super) fn epoch(&mut self) -> Epoch {
+    pub(crate) fn epoch(&mut self) -> Epoch {
         self.session.epoch(&mut self.journal.begin()).unwrap()
     }
 
-    pub(super) fn exporter(&mut self) -> Vec<u8> {
+    pub(crate) fn exporter(&mut self) -> Vec<u8> {
         self.session.exporter(&mut self.journal.begin()).unwrap()
     }
 
     /// Everything that waits for the other side, from after `after`.
-    pub(super) fn outgoing(&self, after: Seq) -> Vec<(Seq, Envelope)> {
+    pub(crate) fn outgoing(&self, after: Seq) -> Vec<(Seq, Envelope)> {
         let mut out = Vec::new();
         let mut at = after;
         while let Some((seq, envelope)) = self.journal.outbox_next(self.line(), at).unwrap() {
@@ -83,13 +91,13 @@ impl<R> End<R> {
 
 impl Hub {
     /// What a start does.
-    pub(super) fn restart(self, disk: SimDisk, seed: u64) -> (Self, Closed) {
+    pub(crate) fn restart(self, disk: SimDisk, seed: u64) -> (Self, Closed) {
         let line = self.line();
         drop(self);
         Self::start(disk, line, seed)
     }
 
-    pub(super) fn start(disk: SimDisk, line: Line, seed: u64) -> (Self, Closed) {
+    pub(crate) fn start(disk: SimDisk, line: Line, seed: u64) -> (Self, Closed) {
         let mut hub = Self::open(Role::Hub, disk, line, seed);
         let mut txn = hub.journal.begin();
         let closed = hub.session.close_used_epoch(&mut txn, NOW_MS).unwrap();
@@ -97,26 +105,32 @@ impl Hub {
         (hub, closed)
     }
 
-    pub(super) fn start_clip(&mut self) -> ClipId {
+    pub(crate) fn start_clip(&mut self) -> ClipId {
         let mut txn = self.journal.begin();
-        let clip = self.session.start_clip(&mut txn, "door", "video/mp4", NOW_MS).unwrap();
+        let clip = self
+            .session
+            .start_clip(&mut txn, "door", "video/mp4", NOW_MS)
+            .unwrap();
         txn.commit(clip).unwrap().into_inner()
     }
 
-    pub(super) fn chunk(&mut self, clip: ClipId, bytes: &[u8]) -> Seq {
+    pub(crate) fn chunk(&mut self, clip: ClipId, bytes: &[u8]) -> Seq {
         let mut txn = self.journal.begin();
-        let seq = self.session.append_chunk(&mut txn, clip, bytes, NOW_MS).unwrap();
+        let seq = self
+            .session
+            .append_chunk(&mut txn, clip, bytes, NOW_MS)
+            .unwrap();
         txn.commit(seq).unwrap().into_inner()
     }
 
-    pub(super) fn finish(&mut self, clip: ClipId) {
+    pub(crate) fn finish(&mut self, clip: ClipId) {
         let mut txn = self.journal.begin();
         self.session.finish_clip(&mut txn, clip, NOW_MS).unwrap();
         drop(txn.commit(()).unwrap());
     }
 
     /// A whole clip of these chunks.
-    pub(super) fn record(&mut self, chunks: &[&[u8]]) -> ClipId {
+    pub(crate) fn record(&mut self, chunks: &[&[u8]]) -> ClipId {
         let clip = self.start_clip();
         for bytes in chunks {
             self.chunk(clip, bytes);
@@ -126,9 +140,12 @@ impl Hub {
     }
 
     /// Takes one envelope of the app.
-    pub(super) fn take(&mut self, seq: Seq, envelope: &Envelope) -> Received {
+    pub(crate) fn take(&mut self, seq: Seq, envelope: &Envelope) -> Received {
         let mut txn = self.journal.begin();
-        let arrived = self.session.receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages).unwrap();
+        let arrived = self
+            .session
+            .receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages)
+            .unwrap();
         if let Received::Message(bytes) = &arrived.received {
             let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
             self.session.take_ack(&mut txn, Seq(through)).unwrap();
@@ -139,37 +156,39 @@ impl Hub {
 }
 
 impl App {
-    pub(super) fn restart(self, disk: SimDisk, seed: u64) -> Self {
+    pub(crate) fn restart(self, disk: SimDisk, seed: u64) -> Self {
         let line = self.line();
         drop(self);
         Self::open(Role::App, disk, line, seed)
     }
 
     /// Takes one envelope of the hub.
-    pub(super) fn take(&mut self, seq: Seq, bytes: &[u8]) -> Taken {
+    pub(crate) fn take(&mut self, seq: Seq, bytes: &[u8]) -> Taken {
         let mut txn = self.journal.begin();
         let taken = self.session.take(&mut txn, seq, bytes).unwrap();
         txn.commit(taken).unwrap().into_inner()
     }
 
-    pub(super) fn ack(&mut self) {
+    pub(crate) fn ack(&mut self) {
         let mut txn = self.journal.begin();
         self.session.send_ack(&mut txn).unwrap();
         drop(txn.commit(()).unwrap());
     }
 
-    pub(super) fn cursor(&self) -> Seq {
+    pub(crate) fn cursor(&self) -> Seq {
         self.journal.inbox_head(self.line()).unwrap().cursor
     }
 
-    pub(super) fn bytes_of(&self, clip: ClipId) -> Vec<u8> {
+    pub(crate) fn bytes_of(&self, clip: ClipId) -> Vec<u8> {
         let chunks = self.journal.app_clip(clip).unwrap().chunks;
-        (0..chunks).flat_map(|i| self.journal.app_chunk(clip, i).unwrap().to_vec()).collect()
+        (0..chunks)
+            .flat_map(|i| self.journal.app_chunk(clip, i).unwrap().to_vec())
+            .collect()
     }
 }
 
 /// Delivers everything both ways until nothing is left to say, acks included.
-pub(super) fn settle(hub: &mut Hub, app: &mut App) {
+pub(crate) fn settle(hub: &mut Hub, app: &mut App) {
     for _ in 0..4 {
         for (seq, envelope) in hub.outgoing(app.cursor()) {
             app.take(seq, envelope.as_bytes());
@@ -189,7 +208,7 @@ pub(super) fn settle(hub: &mut Hub, app: &mut App) {
 
 /// Convergence as DESIGN means it: not by authenticators alone, but by a further Commit that the
 /// app can follow (scenario 16), and a clip in it.
-pub(super) fn converge(hub: &mut Hub, app: &mut App) {
+pub(crate) fn converge(hub: &mut Hub, app: &mut App) {
     settle(hub, app);
     let clip = hub.record(&[b"after", b"wards"]);
     settle(hub, app);
@@ -198,7 +217,7 @@ pub(super) fn converge(hub: &mut Hub, app: &mut App) {
     assert_eq!(hub.exporter(), app.exporter());
 }
 
-pub(super) fn terms(suite: Suite) -> OfferTerms {
+pub(crate) fn terms(suite: Suite) -> OfferTerms {
     OfferTerms {
         hub: DeviceId([7; 32]),
         addresses: vec!["127.0.0.1:1".into()],
@@ -210,13 +229,15 @@ pub(super) fn terms(suite: Suite) -> OfferTerms {
 }
 
 /// The pairing's four messages between two open journals.
-pub(super) fn pair_journals(hub: &mut Journal, app: &mut Journal, suite: Suite) -> PairingId {
-    let offer = HubPairing::offer(hub, terms(suite), NOW_S).unwrap().into_inner();
+pub(crate) fn pair_journals(hub: &mut Journal, app: &mut Journal, suite: Suite) -> PairingId {
+    let offer = HubPairing::offer(hub, terms(suite), NOW_S)
+        .unwrap()
+        .into_inner();
     let offer = Offer::from_text(&offer.to_text()).unwrap();
     finish_pairing(hub, app, &offer).unwrap()
 }
 
-pub(super) fn finish_pairing(
+pub(crate) fn finish_pairing(
     hub: &mut Journal,
     app: &mut Journal,
     offer: &Offer,
@@ -235,11 +256,11 @@ pub(super) fn finish_pairing(
 }
 
 /// A paired hub and app on fresh disks.
-pub(super) fn paired() -> (Hub, App) {
+pub(crate) fn paired() -> (Hub, App) {
     paired_with(Suite::Classic)
 }
 
-pub(super) fn paired_with(suite: Suite) -> (Hub, App) {
+pub(crate) fn paired_with(suite: Suite) -> (Hub, App) {
     let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
     let mut hub = open(Role::Hub, &hub_disk, 1).unwrap();
     let mut app = open(Role::App, &app_disk, 2).unwrap();

@@ -14,7 +14,9 @@ fn both() -> (crate::Journal, crate::Journal) {
 }
 
 fn offer(hub: &mut crate::Journal) -> Offer {
-    HubPairing::offer(hub, terms(Suite::Classic), NOW_S).unwrap().into_inner()
+    HubPairing::offer(hub, terms(Suite::Classic), NOW_S)
+        .unwrap()
+        .into_inner()
 }
 
 fn refused<T>(result: Result<T, JournalError>) -> PairingError {
@@ -30,26 +32,37 @@ fn refused<T>(result: Result<T, JournalError>) -> PairingError {
 fn scenario_30_lost_answers_are_given_again() {
     let (mut hub, mut app) = both();
     let offer = offer(&mut hub);
-    let AppNext::Request(request) =
-        AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S).unwrap().into_inner()
+    let AppNext::Request(request) = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S)
+        .unwrap()
+        .into_inner()
     else {
         panic!("nothing to confirm yet");
     };
-    let lost = HubPairing::request(&mut hub, &request, NOW_S).unwrap().into_inner();
-    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap().into_inner();
+    let lost = HubPairing::request(&mut hub, &request, NOW_S)
+        .unwrap()
+        .into_inner();
+    let answer = HubPairing::request(&mut hub, &request, NOW_S)
+        .unwrap()
+        .into_inner();
     assert_eq!(
         PairingMessage::Answer(lost).encode(),
         PairingMessage::Answer(answer.clone()).encode()
     );
-    let first = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap().into_inner();
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap().into_inner();
+    let first = AppPairing::answer(&mut app, &offer, &answer, NOW_S)
+        .unwrap()
+        .into_inner();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)
+        .unwrap()
+        .into_inner();
     assert_eq!(
         PairingMessage::Confirm(first).encode(),
         PairingMessage::Confirm(confirm.clone()).encode()
     );
     let _lost = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    let pairing = AppPairing::done(&mut app, &offer, &done).unwrap().into_inner();
+    let pairing = AppPairing::done(&mut app, &offer, &done)
+        .unwrap()
+        .into_inner();
     for journal in [&hub, &app] {
         let known = journal.pairing(pairing).unwrap().unwrap();
         assert_eq!(known.state, PairingState::Confirmed);
@@ -65,12 +78,17 @@ fn a_wrong_or_used_or_expired_code_is_refused_and_changes_nothing() {
     forged.spoil_secret();
     let (mut stranger, _) = both();
     let AppNext::Request(request) =
-        AppPairing::start(&mut stranger, &forged, DeviceId([9; 32]), NOW_S).unwrap().into_inner()
+        AppPairing::start(&mut stranger, &forged, DeviceId([9; 32]), NOW_S)
+            .unwrap()
+            .into_inner()
     else {
         panic!("a stranger has nothing to confirm");
     };
     let lsn = hub.wal.next_lsn();
-    assert_eq!(refused(HubPairing::request(&mut hub, &request, NOW_S)), PairingError::WrongSecret);
+    assert_eq!(
+        refused(HubPairing::request(&mut hub, &request, NOW_S)),
+        PairingError::WrongSecret
+    );
     assert_eq!(hub.wal.next_lsn(), lsn);
     let late = NOW_S + 601;
     let start = AppPairing::start(&mut app, &good, DeviceId([8; 32]), late);
@@ -90,8 +108,9 @@ fn a_wrong_or_used_or_expired_code_is_refused_and_changes_nothing() {
 fn an_expired_offer_dies_with_what_its_phone_left_unfinished() {
     let (mut hub, mut app) = both();
     let offer = offer(&mut hub);
-    let AppNext::Request(request) =
-        AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S).unwrap().into_inner()
+    let AppNext::Request(request) = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S)
+        .unwrap()
+        .into_inner()
     else {
         panic!("nothing to confirm yet");
     };
@@ -116,22 +135,30 @@ fn a_pairing_survives_a_crash_at_every_operation() {
     let mut states = 0;
 
     app_disk.record_snapshots();
-    let next = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S).unwrap().into_inner();
+    let next = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S)
+        .unwrap()
+        .into_inner();
     states += redo(Role::App, &app_disk, &hub_disk, &offer);
     let AppNext::Request(request) = next else {
         panic!("nothing to confirm yet");
     };
 
     hub_disk.record_snapshots();
-    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap().into_inner();
+    let answer = HubPairing::request(&mut hub, &request, NOW_S)
+        .unwrap()
+        .into_inner();
     states += redo(Role::Hub, &hub_disk, &app_disk, &offer);
 
     app_disk.record_snapshots();
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap().into_inner();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)
+        .unwrap()
+        .into_inner();
     states += redo(Role::App, &app_disk, &hub_disk, &offer);
 
     hub_disk.record_snapshots();
-    let done = HubPairing::confirm(&mut hub, &confirm).unwrap().into_inner();
+    let done = HubPairing::confirm(&mut hub, &confirm)
+        .unwrap()
+        .into_inner();
     states += redo(Role::Hub, &hub_disk, &app_disk, &offer);
 
     app_disk.record_snapshots();

@@ -32,13 +32,19 @@ fn scenario_23_a_rotation_reaches_both_images() {
     let clip = hub.start_clip();
     hub.chunk(clip, b"one");
     let old = hub.journal.scopes.get(scope).unwrap().key.clone();
-    assert!(files_contain(&hub.disk, old.as_slice()), "the harness looks in the wrong place");
+    assert!(
+        files_contain(&hub.disk, old.as_slice()),
+        "the harness looks in the wrong place"
+    );
     hub.finish(clip);
     assert!(!files_contain(&hub.disk, old.as_slice()));
     let new = hub.journal.scopes.get(scope).unwrap().key.clone();
     assert_eq!(*new, *next_key(&old));
     let vault = hub.disk.contents("vault").unwrap();
-    let copies = vault.windows(32).filter(|window| *window == new.as_slice()).count();
+    let copies = vault
+        .windows(32)
+        .filter(|window| *window == new.as_slice())
+        .count();
     assert_eq!(copies, 2);
 }
 
@@ -73,7 +79,8 @@ fn scenario_25_every_key_in_use_is_in_the_vault_or_one_step_behind() {
             for policy in CrashPolicy::ALL {
                 let crashed = snapshot.crash_clone(policy, i as u64);
                 let journal = open(role, &crashed, 50 + i as u64);
-                let journal = journal.unwrap_or_else(|error| panic!("{role:?} {i} {policy:?}: {error}"));
+                let journal =
+                    journal.unwrap_or_else(|error| panic!("{role:?} {i} {policy:?}: {error}"));
                 for scope in journal.scopes.iter().collect::<Vec<_>>() {
                     for (key, sealed) in
                         crate::journal::scan_all(&journal.wal, &keys::secret_prefix(scope)).unwrap()
@@ -109,7 +116,10 @@ fn scenario_27_no_secret_is_in_the_clear() {
     ];
     for (what, needle) in needles {
         for (side, disk) in [("hub", &hub.disk), ("app", &app.disk)] {
-            assert!(!files_contain(disk, needle), "{what} in the clear at the {side}");
+            assert!(
+                !files_contain(disk, needle),
+                "{what} in the clear at the {side}"
+            );
         }
     }
 }
@@ -120,7 +130,13 @@ fn a_deleted_clips_key_is_in_no_file() {
     let (mut hub, mut app) = paired();
     let clip = hub.record(&[b"one"]);
     settle(&mut hub, &mut app);
-    let key = app.journal.scopes.get(Scope::Clip(clip)).unwrap().key.clone();
+    let key = app
+        .journal
+        .scopes
+        .get(Scope::Clip(clip))
+        .unwrap()
+        .key
+        .clone();
     assert!(files_contain(&app.disk, key.as_slice()));
     let pairing = app.line().pairing;
     let mut txn = app.journal.begin();
@@ -140,8 +156,13 @@ fn a_vault_that_does_not_belong_is_refused() {
     let disk = hub.disk.clone();
     drop(hub);
     disk.damage("vault", 0, &old).unwrap();
-    let refused = open(Role::Hub, &disk, 4).err().expect("an old vault was accepted");
-    assert!(matches!(refused, JournalError::VaultMismatch { .. }), "{refused}");
+    let refused = open(Role::Hub, &disk, 4)
+        .err()
+        .expect("an old vault was accepted");
+    assert!(
+        matches!(refused, JournalError::VaultMismatch { .. }),
+        "{refused}"
+    );
     assert!(refused.to_string().contains("pair again"));
 }
 
@@ -153,11 +174,20 @@ fn a_damaged_image_is_healed_and_two_are_refused() {
     disk.damage("vault", 100, &[0xff; 8]).unwrap();
     drop(Hub::open(Role::Hub, disk.clone(), line, 3));
     let vault = disk.contents("vault").unwrap();
-    assert_eq!(vault[..4096], vault[4096..8192], "the images were not made equal");
+    assert_eq!(
+        vault[..4096],
+        vault[4096..8192],
+        "the images were not made equal"
+    );
     disk.damage("vault", 100, &[0xff; 8]).unwrap();
     disk.damage("vault", 4196, &[0xff; 8]).unwrap();
-    let refused = open(Role::Hub, &disk, 3).err().expect("a destroyed vault was accepted");
-    assert!(matches!(refused, JournalError::VaultDamaged { sector: 0 }), "{refused}");
+    let refused = open(Role::Hub, &disk, 3)
+        .err()
+        .expect("a destroyed vault was accepted");
+    assert!(
+        matches!(refused, JournalError::VaultDamaged { sector: 0 }),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -165,7 +195,9 @@ fn the_wrong_roles_directory_is_refused() {
     let (hub, _app) = paired();
     let disk = hub.disk.clone();
     drop(hub);
-    let refused = open(Role::App, &disk, 3).err().expect("a hub's directory opened as an app's");
+    let refused = open(Role::App, &disk, 3)
+        .err()
+        .expect("a hub's directory opened as an app's");
     assert!(matches!(refused, JournalError::WrongRole { .. }));
 }
 
@@ -177,6 +209,8 @@ fn nothing_is_sealed_after_the_trailer() {
     let mut txn = hub.journal.begin();
     let again = hub.session.append_chunk(&mut txn, clip, b"more", NOW_MS);
     assert!(matches!(again, Err(JournalError::Misuse(_))));
-    let sealed = hub.session.seal(&mut txn, b"more", crate::outbox::Placement::Inline);
+    let sealed = hub
+        .session
+        .seal(&mut txn, b"more", crate::outbox::Placement::Inline);
     assert!(matches!(sealed, Err(JournalError::NoRightToEncrypt(_))));
 }

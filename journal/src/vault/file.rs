@@ -54,7 +54,11 @@ impl Sector {
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&index.to_le_bytes());
         out[16..24].copy_from_slice(&self.generation.to_le_bytes());
-        for (slot, entry) in self.slots.iter().zip(out[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES)) {
+        for (slot, entry) in self
+            .slots
+            .iter()
+            .zip(out[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES))
+        {
             if let Some((id, key)) = slot {
                 entry[..8].copy_from_slice(&id.0.to_le_bytes());
                 entry[8..16].copy_from_slice(&key.version.to_le_bytes());
@@ -146,7 +150,9 @@ impl FileVault {
     fn write_images(&self, dirty: &BTreeSet<usize>, second: u64) -> io::Result<()> {
         let file = self.file()?;
         for &index in dirty {
-            let Some(sector) = self.sectors.get(index) else { continue };
+            let Some(sector) = self.sectors.get(index) else {
+                continue;
+            };
             let image = sector.encode(index as u32);
             file.write_at((2 * index as u64 + second) * SECTOR_BYTES as u64, &image)?;
         }
@@ -186,7 +192,8 @@ impl FileVault {
         for (copy, image) in images.iter().enumerate() {
             if **image != *want {
                 let at = (2 * index + copy) * SECTOR_BYTES;
-                file.write_at(at as u64, &want).map_err(JournalError::Vault)?;
+                file.write_at(at as u64, &want)
+                    .map_err(JournalError::Vault)?;
                 file.sync_data().map_err(JournalError::Vault)?;
             }
         }
@@ -201,17 +208,23 @@ impl FileVault {
                 .enumerate()
                 .find_map(|(i, sector)| sector.slots.iter().position(want).map(|slot| (i, slot)))
         };
-        if let Some(found) = find(&self.sectors, &|slot| slot.as_ref().is_some_and(|(k, _)| *k == id))
-            .or_else(|| find(&self.sectors, &Option::is_none))
+        if let Some(found) = find(&self.sectors, &|slot| {
+            slot.as_ref().is_some_and(|(k, _)| *k == id)
+        })
+        .or_else(|| find(&self.sectors, &Option::is_none))
         {
             return Ok(found);
         }
         if self.sectors.len() >= SECTORS_MAX {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the vault is full"));
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "the vault is full",
+            ));
         }
         let index = self.sectors.len();
         let zeros = vec![0; 2 * SECTOR_BYTES];
-        self.file()?.write_at((index * 2 * SECTOR_BYTES) as u64, &zeros)?;
+        self.file()?
+            .write_at((index * 2 * SECTOR_BYTES) as u64, &zeros)?;
         self.sectors.push(Sector::empty());
         Ok((index, 0))
     }
@@ -223,7 +236,10 @@ impl Vault for FileVault {
         if self.disk.exists(&self.path).map_err(io)? {
             self.file = Some(self.disk.open(&self.path, OpenMode::Existing).map_err(io)?);
         } else {
-            let file = self.disk.open(&self.path, OpenMode::CreateNew).map_err(io)?;
+            let file = self
+                .disk
+                .open(&self.path, OpenMode::CreateNew)
+                .map_err(io)?;
             file.sync_data().map_err(io)?;
             // ORDER: the name before the first key, or a power cut loses a file that is in use.
             self.disk.sync_dir("").map_err(io)?;
@@ -234,11 +250,17 @@ impl Vault for FileVault {
         if (bytes as usize) < sectors * 2 * SECTOR_BYTES {
             // A new sector's zero fill was cut off; nothing was stored in it yet.
             let file = self.file().map_err(io)?;
-            file.set_len((sectors * 2 * SECTOR_BYTES) as u64).map_err(io)?;
+            file.set_len((sectors * 2 * SECTOR_BYTES) as u64)
+                .map_err(io)?;
             file.sync_data().map_err(io)?;
         }
-        self.sectors = (0..sectors).map(|index| self.recover(index)).collect::<Result<_, _>>()?;
-        let slots = self.sectors.iter().flat_map(|sector| sector.slots.iter().flatten());
+        self.sectors = (0..sectors)
+            .map(|index| self.recover(index))
+            .collect::<Result<_, _>>()?;
+        let slots = self
+            .sectors
+            .iter()
+            .flat_map(|sector| sector.slots.iter().flatten());
         Ok(slots.map(|(id, key)| (*id, key.clone())).collect())
     }
 
@@ -246,7 +268,9 @@ impl Vault for FileVault {
         let mut dirty = BTreeSet::new();
         for (id, change) in changes {
             let (sector, slot) = self.slot_for(*id)?;
-            let Some(target) = self.sectors.get_mut(sector) else { continue };
+            let Some(target) = self.sectors.get_mut(sector) else {
+                continue;
+            };
             if let Some(place) = target.slots.get_mut(slot) {
                 *place = change.as_ref().map(|key| (*id, key.clone()));
             }

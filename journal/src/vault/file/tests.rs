@@ -14,7 +14,9 @@ fn key(byte: u8, version: u64) -> VaultKey {
 fn load(disk: &SimDisk) -> BTreeMap<KeyId, (u64, u8)> {
     let mut vault = FileVault::new(Arc::new(disk.clone()), "vault");
     let keys = vault.load().unwrap();
-    keys.into_iter().map(|(id, key)| (id, (key.version, key.key[0]))).collect()
+    keys.into_iter()
+        .map(|(id, key)| (id, (key.version, key.key[0])))
+        .collect()
 }
 
 #[test]
@@ -37,7 +39,10 @@ fn each_key_is_as_before_or_as_asked_after_any_crash() {
             for id in 1..=100 {
                 let found = keys.get(&KeyId(id)).copied();
                 let after = if id % 5 == 0 { None } else { Some((1, 2)) };
-                assert!(found == Some((0, 1)) || found == after, "{id}: {found:?} {policy:?}");
+                assert!(
+                    found == Some((0, 1)) || found == after,
+                    "{id}: {found:?} {policy:?}"
+                );
             }
             assert_eq!(load(&crashed), keys, "loading twice is loading once");
         }
