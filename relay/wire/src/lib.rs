@@ -47,3 +47,24 @@ pub use envelope::Envelope;
 pub use error::{ErrorCode, ErrorKind, WireError};
 pub use frame::{Frame, FrameHeader, ReceiveState, SendState};
 pub use ids::{DeviceId, Digest, Head, ReceiveId, RelayId, SendId, Seq, Slot};
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use sha2::{Digest as _, Sha256};
+
+    /// `relay/PROTOCOL.md` describes exactly these two files.
+    #[test]
+    fn the_protocol_document_is_bound_to_its_source() {
+        let mut hasher = Sha256::new();
+        hasher.update(include_str!("frame.rs"));
+        hasher.update(include_str!("limits.rs"));
+        let hash: [u8; 32] = hasher.finalize().into();
+        let hex: String = hash.iter().take(8).map(|b| alloc::format!("{b:02x}")).collect();
+        assert!(
+            include_str!("../../PROTOCOL.md").contains(&alloc::format!("source-hash: {hex}")),
+            "frame.rs or limits.rs changed: bring PROTOCOL.md up to date, then write there \
+             `source-hash: {hex}`"
+        );
+    }
+}

@@ -1,1 +1,374 @@
-//! Tests.
+//! The writer by table, and against a relay that loses its state, by seed.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::mailbox::{Mailbox, Verdict};
+use crate::receiver::{Arrival, Receiver};
+
+fn digest(n: u64) -> Digest {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    Digest(bytes)
+}
+
+fn head(seq: u64) -> Head {
+    Head {
+        seq: Seq(seq),
+        digest: digest(seq),
+    }
+}
+
+fn shows(last: Option<Head>) -> SendState {
+    SendState {
+        last,
+        trimmed_through: Seq::NONE,
+    }
+}
+
+fn send(sender: &mut Sender, seq: u64, after: u64) {
+    let need = Need::Envelope {
+        seq: Seq(seq),
+        after: Seq(after),
+    };
+    assert_eq!(sender.poll_need(0), Some(need));
+    sender.handle_sent(Seq(seq), digest(seq), 100);
+}
+
+#[test]
+fn what_an_attach_leads_to() {
+    // The outbox holds 4..=6. (what the relay shows, our digest at that number, want)
+    let first = |seq, after| {
+        Some(Need::Envelope {
+            seq: Seq(seq),
+            after: Seq(after),
+        })
+    };
+    let other = Head {
+        digest: digest(99),
+        ..head(5)
+    };
+    let table = [
+        ("empty", None, first(4, 0), None),
+        ("behind the acks", Some(head(2)), first(4, 2), None),
+        ("at the acks", Some(head(3)), first(4, 3), None),
+        ("has some", Some(head(5)), first(6, 5), None),
+        ("has all", Some(head(6)), None, None),
+        (
+            "above our head",
+            Some(head(7)),
+            None,
+            Some(Evidence::AboveHead {
+                relay: head(7),
+                our_head: Seq(6),
+            }),
+        ),
+        (
+            "another digest",
+            Some(other),
+            None,
+            Some(Evidence::OtherDigest {
+                relay: other,
+                ours: digest(5),
+            }),
+        ),
+    ];
+    for (name, last, want, evidence) in table {
+        let mut sender = Sender::new(Seq(3), Seq(6));
+        assert_eq!(sender.poll_need(0), Some(Need::Attach));
+        sender.handle_attached(&shows(last), 0);
+        if let Some(Need::Digest(seq)) = sender.poll_need(0) {
+            sender.handle_digest(seq, Some(digest(seq.0)), 0);
+        }
+        assert_eq!(sender.poll_need(0), want, "{name}");
+        let seen = core::iter::from_fn(|| sender.poll_event()).find_map(|event| match event {
+            SenderEvent::Evidence(evidence) => Some(evidence),
+            _ => None,
+        });
+        assert_eq!(seen, evidence, "{name}");
+    }
+}
+
+#[test]
+fn receipts_open_the_window_and_are_coalesced() {
+    let mut sender = Sender::new(Seq::NONE, Seq(3));
+    sender.handle_attached(&shows(None), 0);
+    send(&mut sender, 1, 0);
+    send(&mut sender, 2, 1);
+    send(&mut sender, 3, 2);
+    assert_eq!(sender.poll_need(0), None, "nothing more is durable");
+    assert_eq!(sender.in_flight_bytes(), 300);
+    sender.handle_receipt(head(1));
+    sender.handle_receipt(head(3));
+    sender.handle_receipt(head(2));
+    assert_eq!(sender.in_flight_bytes(), 0);
+    let through = Seq(3);
+    assert_eq!(sender.poll_event(), Some(SenderEvent::Receipt { through }));
+    assert_eq!(sender.poll_event(), None);
+    assert!(sender.is_idle());
+    sender.handle_durable(Seq(4));
+    assert!(!sender.is_idle());
+    send(&mut sender, 4, 3);
+}
+
+#[test]
+fn the_window_has_a_limit() {
+    let mut sender = Sender::new(Seq::NONE, Seq(10_000));
+    sender.handle_attached(&shows(None), 0);
+    let mut sent = 0;
+    while let Some(Need::Envelope { seq, .. }) = sender.poll_need(0) {
+        sender.handle_sent(seq, digest(seq.0), 64 * 1024);
+        sent += 1;
+    }
+    assert_eq!(sent, 64, "4 MiB of 64 KiB");
+    sender.handle_receipt(head(1));
+    assert!(sender.poll_need(0).is_some());
+}
+
+#[test]
+fn answers_that_prove_something_stop_the_machine() {
+    let start = || {
+        let mut sender = Sender::new(Seq::NONE, Seq(2));
+        sender.handle_attached(&shows(None), 0);
+        send(&mut sender, 1, 0);
+        sender
+    };
+    let other = Head {
+        digest: digest(9),
+        ..head(1)
+    };
+    let evidence = Some(SenderEvent::Evidence(Evidence::OtherDigest {
+        relay: other,
+        ours: digest(1),
+    }));
+    let mut sender = start();
+    sender.handle_conflict(other, 0);
+    assert_eq!(sender.poll_event(), evidence);
+    let mut sender = start();
+    sender.handle_receipt(other);
+    assert_eq!(sender.poll_event(), evidence);
+    assert_eq!(sender.poll_need(u64::MAX), None);
+    // Nothing but a judgement lets it go on.
+    sender.handle_detached(0);
+    sender.handle_attached(&shows(None), 0);
+    sender.handle_over_quota(Size::Bulk, 1, 0);
+    assert_eq!(sender.poll_need(u64::MAX), None);
+    sender.handle_evidence_dismissed(0);
+    assert_eq!(sender.poll_need(u64::MAX), Some(Need::Attach));
+
+    let mut sender = start();
+    sender.handle_receipt(head(2));
+    assert_eq!(sender.poll_event(), Some(SenderEvent::Misbehaved { seq: Seq(2) }));
+}
+
+#[test]
+fn refusals_lead_to_another_attach_after_a_pause() {
+    let mut sender = Sender::new(Seq::NONE, Seq(2));
+    sender.handle_attached(&shows(None), 0);
+    send(&mut sender, 1, 0);
+    sender.handle_over_quota(Size::Bulk, 30, 1_000);
+    assert_eq!(
+        sender.poll_event(),
+        Some(SenderEvent::OverQuota {
+            size: Size::Bulk,
+            retry_after_s: 30
+        })
+    );
+    assert_eq!(sender.poll_need(30_999), None);
+    assert_eq!(sender.poll_timeout(), Some(31_000));
+    assert_eq!(sender.poll_need(31_000), Some(Need::Attach));
+    // A late receipt for what was sent before changes nothing.
+    sender.handle_receipt(head(1));
+    assert_eq!(sender.poll_event(), None);
+}
+
+#[test]
+fn envelopes_that_are_gone_are_skipped() {
+    let mut sender = Sender::new(Seq::NONE, Seq(5));
+    sender.handle_attached(&shows(None), 0);
+    send(&mut sender, 1, 0);
+    for dropped in 2..=4 {
+        assert!(sender.poll_need(0).is_some());
+        sender.handle_missing(Seq(dropped));
+    }
+    // The gap is declared by the number that lies before it.
+    send(&mut sender, 5, 1);
+}
+
+#[test]
+fn a_relay_that_forgets_again_and_again_is_served_slowly() {
+    let mut sender = Sender::new(Seq::NONE, Seq(1));
+    let mut now = 0;
+    let mut copies = 0;
+    while now < 3_600_000 {
+        if sender.poll_need(now) == Some(Need::Attach) {
+            sender.handle_attached(&shows(None), now);
+        }
+        if let Some(Need::Envelope { seq, .. }) = sender.poll_need(now) {
+            sender.handle_sent(seq, digest(1), 100);
+            sender.handle_receipt(head(1));
+            copies += 1;
+            sender.handle_detached(now);
+        }
+        now += 100;
+        while sender.poll_event().is_some() {}
+    }
+    assert!((5..=20).contains(&copies), "{copies} copies in an hour");
+}
+
+/// splitmix64: a fixed sequence for each seed.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+#[derive(Clone, Default)]
+struct Relay {
+    mailbox: Mailbox,
+    stored: BTreeMap<u64, Digest>,
+}
+
+impl Relay {
+    fn append(&mut self, seq: Seq, after: Seq) -> Verdict {
+        let stored = &self.stored;
+        let verdict = self
+            .mailbox
+            .append(seq, after, digest(seq.0), |seq| stored.get(&seq.0).copied());
+        if let Verdict::Store {
+            mailbox,
+            superseded,
+        } = verdict
+        {
+            self.mailbox = mailbox;
+            self.stored.insert(seq.0, digest(seq.0));
+            if let Some(seq) = superseded {
+                self.stored.remove(&seq.0);
+            }
+        }
+        verdict
+    }
+
+    fn trim(&mut self, through: Seq) {
+        if let Some(plan) = self.mailbox.trim(through) {
+            self.mailbox = plan.mailbox;
+            self.stored
+                .retain(|seq, _| Seq(*seq) > plan.through || Seq(*seq) == plan.keep);
+        }
+    }
+}
+
+/// One writer, one relay, one reader. The relay is wiped or set back, connections break, acks
+/// are late; in the end the reader has everything exactly once and in order.
+fn simulate(seed: u64) {
+    let mut dice = Dice(seed);
+    let mut relay = Relay::default();
+    let mut image = relay.clone();
+    let mut sender = Sender::new(Seq::NONE, Seq::NONE);
+    let mut produced = 0;
+    let mut acked = 0;
+    let mut got: Vec<u64> = Vec::new();
+    let mut now = 0;
+    let total = 40;
+    for step in 0.. {
+        assert!(step < 20_000, "seed {seed}: no end, {} of {total}", got.len());
+        now += dice.below(500);
+        let calm = step > 3_000;
+        match dice.below(12) {
+            // A relay can lose its state only by dying, which breaks the connection.
+            0 if !calm => {
+                relay = Relay::default();
+                sender.handle_detached(now);
+            }
+            1 if !calm => {
+                relay = image.clone();
+                sender.handle_detached(now);
+            }
+            2 => image = relay.clone(),
+            3 if !calm => sender.handle_detached(now),
+            4 if produced < total => {
+                produced += 1;
+                sender.handle_durable(Seq(produced));
+            }
+            5 => {
+                acked = got.len() as u64;
+                sender.handle_ack(Seq(acked));
+            }
+            6 => {
+                let mut receiver = Receiver::new(Seq(got.len() as u64));
+                for seq in relay.stored.keys() {
+                    match receiver.handle_deliver(Seq(*seq)) {
+                        Arrival::Next => got.push(*seq),
+                        Arrival::Duplicate => {}
+                        // A relay that was set back may miss what it had: not for us to pass.
+                        Arrival::Ahead { .. } => break,
+                    }
+                }
+            }
+            7 => relay.trim(Seq(got.len() as u64)),
+            _ => step_sender(&mut sender, &mut relay, acked, now, seed),
+        }
+        while let Some(event) = sender.poll_event() {
+            assert!(
+                !matches!(event, SenderEvent::Misbehaved { .. } | SenderEvent::Evidence(_)),
+                "seed {seed}: an honest, forgetful relay proves nothing: {event:?}"
+            );
+        }
+        if got.len() as u64 == total {
+            break;
+        }
+    }
+    assert_eq!(got, (1..=total).collect::<Vec<_>>(), "seed {seed}");
+}
+
+fn step_sender(sender: &mut Sender, relay: &mut Relay, acked: u64, now: u64, seed: u64) {
+    match sender.poll_need(now) {
+        Some(Need::Attach) => sender.handle_attached(&relay.mailbox.send_state(), now),
+        Some(Need::Digest(seq)) => sender.handle_digest(seq, Some(digest(seq.0)), now),
+        Some(Need::Envelope { seq, after }) => {
+            assert!(seq.0 > acked, "seed {seed}: the outbox no longer holds {seq}");
+            sender.handle_sent(seq, digest(seq.0), 1000);
+            match relay.append(seq, after) {
+                Verdict::Store { .. } | Verdict::Duplicate => sender.handle_receipt(head(seq.0)),
+                Verdict::Conflict { stored } => sender.handle_conflict(stored, now),
+                Verdict::NotNext { .. } => sender.handle_not_next(now),
+            }
+        }
+        None => {}
+    }
+}
+
+#[test]
+fn scenario_22_a_relay_that_loses_its_state_costs_bandwidth_and_nothing_else() {
+    for seed in 0..2_000 {
+        simulate(seed);
+    }
+}
+
+#[test]
+fn scenario_18_a_sender_that_was_rolled_back_is_told_and_loses_nothing() {
+    // It had sent 1..=5; its directory is set back to when it had 1..=3.
+    let mut relay = Relay::default();
+    for seq in 1..=5 {
+        relay.append(Seq(seq), Seq(seq - 1));
+    }
+    let mut sender = Sender::new(Seq(2), Seq(3));
+    sender.handle_attached(&relay.mailbox.send_state(), 0);
+    let want = Evidence::AboveHead {
+        relay: head(5),
+        our_head: Seq(3),
+    };
+    assert_eq!(sender.poll_event(), Some(SenderEvent::Evidence(want)));
+    assert_eq!(sender.poll_need(u64::MAX), None, "nothing leaves before it is judged");
+}
