@@ -309,3 +309,6 @@ pub(crate) struct WriteHead {
     pub(crate) end: u64,
     pub(crate) chain: u32,
 }
+
+#[cfg(test)]
+mod tests;

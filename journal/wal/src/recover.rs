@@ -6,6 +6,7 @@
 
 use crate::Lsn;
 
+pub(crate) mod replay;
 pub(crate) mod run;
 mod walk;
 

@@ -8,12 +8,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::checkpoint::{self, CheckpointHead, CheckpointSlot};
-use crate::disk::{Disk, LockGuard, OpenMode, is_full};
+use crate::disk::{Disk, LockGuard, is_full};
 use crate::log::Log;
 use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
-use crate::record::{FileRow, GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
-use crate::recover::run;
+use crate::record::{GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
+use crate::recover::{replay, run};
 use crate::store::{KeyValue, StoreError};
 use crate::txn::Overlay;
 use crate::view::{PAYLOAD, PayloadRow, VALUE, View, raw_key};
@@ -22,10 +21,10 @@ use crate::{
     Txn, WalError, crash_point, record,
 };
 
-/// Small values read at once for a checkpoint.
-const DUMP_PAGE: usize = 256;
 /// Bytes that a record's body may add to its keys and values.
 const BODY_SLACK_BYTES: u64 = 32;
+
+mod dump;
 
 /// Figures about one handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -369,86 +368,6 @@ impl Wal {
         })
     }
 
-    /// Dumps the small values, then frees log files that nobody needs. Staged transactions are
-    /// not part of it. `Space` leaves everything as it was.
-    pub fn checkpoint(&mut self) -> Result<(), WalError> {
-        self.check_alive()?;
-        {
-            let mut view = self.view.borrow_mut();
-            // What the store cannot take is still dumped from memory.
-            let flushed = view.apply().and_then(|()| view.flush());
-            if let Err(error) = flushed {
-                self.cure(&mut view, error)?;
-            }
-        }
-        let slot = self
-            .base
-            .slot
-            .map_or(CheckpointSlot::A, CheckpointSlot::other);
-        let created = !self
-            .log
-            .disk
-            .exists(slot.path())
-            .map_err(|error| self.dump_error(error))?;
-        let written = self.log.with_ballast(|log| {
-            let file = log.disk.open(slot.path(), OpenMode::Create)?;
-            if created {
-                log.disk.sync_dir("")?;
-            }
-            Ok(file)
-        });
-        let file = written.map_err(|error| self.dump_error(error))?;
-        let mut id = self.log.random_id();
-        let head = loop {
-            match self.dump(&*file, id) {
-                Ok(head) => break head,
-                Err(DumpError::View(error)) => return Err(WalError::View(error)),
-                Err(DumpError::Io(error)) if is_full(&error) => {
-                    let released = self.log.release_ballast();
-                    if !released.map_err(|error| self.dump_error(error))? {
-                        return Err(self.dump_error(error));
-                    }
-                    id = self.log.random_id();
-                }
-                Err(DumpError::Io(error)) => return Err(self.dump_error(error)),
-            }
-        };
-        // CRASH(wal.checkpoint.before_sync): the older checkpoint and the log since it are whole;
-        // a start ignores this one.
-        crash_point!("wal.checkpoint.before_sync");
-        // ORDER: this sync, then its confirmation, then files below the older one are reused.
-        file.sync_data()
-            .map_err(|error| self.poison("checkpoint sync", &error))?;
-        // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start does not build
-        // on it.
-        crash_point!("wal.checkpoint.before_confirm");
-        checkpoint::confirm(&*file, &head.id)
-            .map_err(|error| self.poison("checkpoint confirmation", &error))?;
-        file.sync_data()
-            .map_err(|error| self.poison("checkpoint sync", &error))?;
-        self.log.syncs += 2;
-        self.log.written += SECTOR_BYTES;
-        self.checkpoints += 1;
-        self.low = false;
-        let floor = self.base.lsn;
-        self.base = run::BaseState {
-            slot: Some(slot),
-            lsn: head.lsn,
-        };
-        self.log.tail_bytes = 0;
-        // CRASH(wal.checkpoint.after_confirm): a start counts its tail from here.
-        crash_point!("wal.checkpoint.after_confirm");
-        let tidied = self
-            .log
-            .recycle(floor)
-            .and_then(|()| self.log.restore_ballast());
-        match tidied {
-            Ok(()) => Ok(()),
-            Err(error) if is_full(&error) => Ok(()),
-            Err(error) => Err(self.poison("recycling", &error)),
-        }
-    }
-
     fn check_alive(&self) -> Result<(), WalError> {
         match self.poison.get() {
             Some(cause) => Err(WalError::Poisoned(cause.clone())),
@@ -462,19 +381,6 @@ impl Wal {
             .get_or_init(|| PoisonCause::new(operation, error));
         tracing::error!(operation, %error, "the journal stopped and must be opened again");
         WalError::Poisoned(cause.clone())
-    }
-
-    /// An error while a checkpoint is written: a full disk harms nothing, all else is poison.
-    fn dump_error(&mut self, error: io::Error) -> WalError {
-        if !is_full(&error) {
-            return self.poison("checkpoint write", &error);
-        }
-        self.low = true;
-        let available = self.log.disk.available_bytes().unwrap_or(0);
-        WalError::Space {
-            needed: self.log.options.ballast_bytes,
-            available,
-        }
     }
 
     /// Reads the view; damage is cured by a rebuild, once.
@@ -495,7 +401,7 @@ impl Wal {
         match error {
             StoreError::Corrupt { detail } => {
                 tracing::warn!(detail, "the view is damaged and is rebuilt from the log");
-                run::rebuild_view(&self.log, view, &self.base, self.synced)
+                replay::rebuild_view(&self.log, view, &self.base, self.synced)
             }
             error => Err(WalError::View(error)),
         }
@@ -686,76 +592,6 @@ impl Wal {
         for (key, value) in txn.values {
             self.staged.insert(raw_key(VALUE, &key), value);
         }
-    }
-
-    /// Writes values and file table, not yet synced.
-    fn dump(
-        &mut self,
-        file: &dyn crate::disk::DiskFile,
-        id: record::LifeId,
-    ) -> Result<CheckpointHead, DumpError> {
-        let mut writer = checkpoint::Writer::new(file, &id);
-        let mut from = vec![VALUE];
-        loop {
-            let page = self.read_view(|view| view.scan(None, &[VALUE], &from, DUMP_PAGE));
-            let page = page.map_err(|error| match error {
-                WalError::View(error) => DumpError::View(error),
-                other => DumpError::View(StoreError::Corrupt {
-                    detail: other.to_string(),
-                }),
-            })?;
-            for (raw, value) in &page {
-                writer
-                    .value(raw.get(1..).unwrap_or_default(), value)
-                    .map_err(DumpError::Io)?;
-            }
-            let Some((last, _)) = page.into_iter().next_back() else {
-                break;
-            };
-            from = last;
-            from.push(0);
-        }
-        for file in self.log.files.values() {
-            for row in file_rows(file) {
-                writer.file_row(row).map_err(DumpError::Io)?;
-            }
-        }
-        let head = CheckpointHead {
-            id,
-            lsn: self.synced,
-            next_ordinal: self.next_ordinal,
-            next_number: self.log.next_number,
-            incarnation: self.log.incarnation,
-            body_bytes: 0,
-        };
-        self.log.written += writer.finish(head).map_err(DumpError::Io)?;
-        Ok(head)
-    }
-}
-
-enum DumpError {
-    Io(io::Error),
-    View(StoreError),
-}
-
-/// One row for each range of live payloads, or one empty row.
-fn file_rows(file: &crate::log_file::LogFile) -> Vec<FileRow> {
-    let row = |(live_start, live_end)| FileRow {
-        number: file.identity.number,
-        life: file.identity.life,
-        incarnation: file.identity.incarnation,
-        kind: FileRow::kind_code(file.identity.kind),
-        first_lsn: file.first_lsn.0,
-        last_lsn: file.last_lsn.0,
-        live_bytes: file.live_bytes,
-        live_start,
-        live_end,
-    };
-    let pairs = file.live.pairs();
-    if pairs.is_empty() {
-        vec![row((0, 0))]
-    } else {
-        pairs.into_iter().map(row).collect()
     }
 }
 

@@ -124,6 +124,35 @@ fn what_recovery_has_told_survives_the_next_crash() {
 }
 
 #[test]
+fn a_checkpoint_that_only_the_page_cache_has_is_not_built_on() {
+    // Killed around a checkpoint, reopened, killed by a power cut around the next one: neither
+    // file may depend on the other one's luck.
+    let (snapshots, history) = recorded(14, 70);
+    let mut states = 0;
+    for (at, snapshot) in snapshots.iter().enumerate() {
+        let killed = snapshot.crash_clone(CrashPolicy::ProcessKill, at as u64);
+        let (mut wal, _) = open(&killed, 77).unwrap();
+        let told = check(&wal, &history, killed.mark(), &format!("op {at}"));
+        killed.set_mark(told as u64);
+        killed.record_snapshots();
+        wal.checkpoint().unwrap();
+        drop(wal);
+        for (again, second) in killed.snapshots().iter().enumerate() {
+            for policy in [CrashPolicy::LoseAll, CrashPolicy::Garbage] {
+                let cut = second.crash_clone(policy, again as u64);
+                survives(
+                    &cut,
+                    &history,
+                    &format!("op {at}, kill, op {again} {policy:?}"),
+                );
+                states += 1;
+            }
+        }
+    }
+    assert!(states > 1000, "{states}");
+}
+
+#[test]
 fn life_goes_on_after_many_crashes() {
     let mut disk = SimDisk::new();
     let mut history = vec![Model::default()];

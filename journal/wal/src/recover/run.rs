@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::replay::{each_group, rebuild_view, replay_view};
 use super::walk::{Base, Walk, walk};
 use super::{
     BaseAction, CheckpointFact, DamagedPayload, RecoveryReport, ViewAction, ViewFact, ViewOutcome,
@@ -24,8 +25,8 @@ use crate::record::{
     FileHeader, FileKind, FileRow, GROUP_HEADER_BYTES, GroupDraft, Identity, Record, Seal,
     chain_start, encode_group,
 };
-use crate::store::{StoreError, StoreOp};
-use crate::view::{PAYLOAD, PayloadRow, VALUE, View, raw_key};
+use crate::store::StoreError;
+use crate::view::{PAYLOAD, PayloadRow, View, raw_key};
 use crate::{Corruption, Lsn, WalError, crash_point};
 
 /// The checkpoint that is built on.
@@ -600,66 +601,6 @@ fn replay_live(log: &mut Log, chosen: &Chosen) -> Result<u64, WalError> {
     Ok(next)
 }
 
-/// One group as a replay sees it.
-struct Replayed<'a> {
-    number: u64,
-    lsn: Lsn,
-    records: &'a [Record<'a>],
-    payload_at: u64,
-}
-
-/// Calls `visit` for every group above `from` and through `to`, in order. They are all known to
-/// be sound: a group that cannot be read here is lost.
-fn each_group(
-    log: &Log,
-    from: Lsn,
-    to: Lsn,
-    visit: &mut dyn FnMut(&Replayed<'_>) -> Result<(), StoreError>,
-) -> Result<(), WalError> {
-    for file in log.files.values().filter(|file| file.last_lsn > from) {
-        let last = file.last_lsn.min(to);
-        visit_file(log, file, from, last, visit)?;
-    }
-    Ok(())
-}
-
-fn visit_file(
-    log: &Log,
-    file: &LogFile,
-    from: Lsn,
-    last: Lsn,
-    visit: &mut dyn FnMut(&Replayed<'_>) -> Result<(), StoreError>,
-) -> Result<(), WalError> {
-    let failed = |error| WalError::io("the log files", error);
-    let reader = log.reader(file.slot).map_err(failed)?;
-    let mut offset = SECTOR_BYTES;
-    let mut lsn = file.first_lsn;
-    while lsn <= last {
-        let lost = || WalError::Corrupt(Corruption::LostGroup { lsn, proven: last });
-        let group = read_group(&*reader, &file.identity, offset).map_err(failed)?;
-        let group = group.ok_or_else(lost)?;
-        let (records, _) = group.records().map_err(|_| lost())?;
-        if group.header.lsn != lsn {
-            return Err(lost());
-        }
-        if lsn > from {
-            let payload_at =
-                offset + GROUP_HEADER_BYTES as u64 + u64::from(group.header.meta_bytes);
-            let number = file.identity.number;
-            let replayed = Replayed {
-                number,
-                lsn,
-                records: &records,
-                payload_at,
-            };
-            visit(&replayed).map_err(WalError::View)?;
-        }
-        offset += group.header.padded_bytes();
-        lsn = lsn.next();
-    }
-    Ok(())
-}
-
 fn settle_view(
     log: &Log,
     view: &mut View,
@@ -695,117 +636,3 @@ fn settle_view(
         }
     }
 }
-
-/// Makes the view anew: the checkpoint's values, the rows of live payloads found by scanning
-/// their files, then the log since the checkpoint.
-pub(crate) fn rebuild_view(
-    log: &Log,
-    view: &mut View,
-    base: &BaseState,
-    synced: Lsn,
-) -> Result<(), WalError> {
-    let refused = WalError::View;
-    view.forget_waiting();
-    match view.store.wipe() {
-        Ok(()) => {}
-        Err(error) => return Err(refused(error)),
-    }
-    if let Some(slot) = base.slot {
-        let values = checkpoint::values(&*log.disk, slot)
-            .map_err(|error| WalError::io("the checkpoints", error))?;
-        let Some(values) = values else {
-            // It was sound at the start and rotted since: a new start falls back to the other.
-            return Err(WalError::Corrupt(Corruption::NoBase));
-        };
-        let puts = values
-            .into_iter()
-            .map(|(key, value)| StoreOp::Put(raw_key(VALUE, &key), value));
-        into_view(view, puts.collect(), base.lsn)?;
-    }
-    for file in log.files.values().filter(|file| !file.live.is_empty()) {
-        let mut rows = Vec::new();
-        let through = file.last_lsn.min(base.lsn);
-        visit_file(log, file, Lsn::ZERO, through, &mut |at| {
-            rows.extend(payload_rows(at).filter_map(|(key, row)| {
-                let live = file.live.contains(row.ordinal);
-                live.then(|| StoreOp::Put(raw_key(PAYLOAD, key), row.encode()))
-            }));
-            Ok(())
-        })?;
-        into_view(view, rows, base.lsn)?;
-    }
-    replay_view(log, view, base.lsn, synced)
-}
-
-/// Hands changes to the store; what a full disk refuses waits in memory.
-fn into_view(view: &mut View, ops: Vec<StoreOp>, applied: Lsn) -> Result<(), WalError> {
-    match view.apply_all(ops.iter().cloned(), applied) {
-        Ok(()) => Ok(()),
-        Err(StoreError::Full) => {
-            let waiting = ops.into_iter().map(|op| match op {
-                StoreOp::Put(key, value) => (key, Some(value)),
-                StoreOp::Delete(key) => (key, None),
-            });
-            view.full = true;
-            view.enqueue(waiting.collect(), applied);
-            Ok(())
-        }
-        Err(error) => Err(WalError::View(error)),
-    }
-}
-
-fn payload_rows<'a>(at: &'a Replayed<'a>) -> impl Iterator<Item = (&'a [u8], PayloadRow)> {
-    let mut offset = at.payload_at;
-    at.records.iter().filter_map(move |record| {
-        let Record::PayloadDescriptor {
-            key,
-            len,
-            crc,
-            ordinal,
-        } = *record
-        else {
-            return None;
-        };
-        let row = PayloadRow {
-            file: at.number,
-            offset,
-            len,
-            crc,
-            ordinal,
-            lsn: at.lsn.0,
-        };
-        offset += u64::from(len);
-        Some((key, row))
-    })
-}
-
-/// Applies the log above `from` to the view again. Each batch is small; a crash in the middle is
-/// cured by the next start, which does it all again.
-fn replay_view(log: &Log, view: &mut View, from: Lsn, to: Lsn) -> Result<(), WalError> {
-    let mut pending: Vec<StoreOp> = Vec::new();
-    let mut last = from;
-    let mut refused = None;
-    each_group(log, from, to, &mut |at| {
-        pending.extend(at.records.iter().filter_map(|record| match record {
-            Record::Put { key, value } => Some(StoreOp::Put(raw_key(VALUE, key), value.to_vec())),
-            Record::Delete { key } => Some(StoreOp::Delete(raw_key(VALUE, key))),
-            Record::FreePayload { key, .. } => Some(StoreOp::Delete(raw_key(PAYLOAD, key))),
-            _ => None,
-        }));
-        pending.extend(
-            payload_rows(at).map(|(key, row)| StoreOp::Put(raw_key(PAYLOAD, key), row.encode())),
-        );
-        last = at.lsn;
-        if pending.len() >= REPLAY_OPS && refused.is_none() {
-            refused = into_view(view, std::mem::take(&mut pending), last).err();
-        }
-        Ok(())
-    })?;
-    match refused {
-        Some(error) => Err(error),
-        None => into_view(view, pending, last.max(from)),
-    }
-}
-
-/// Operations that a replay gathers before it hands them over.
-const REPLAY_OPS: usize = 1024;
