@@ -274,7 +274,7 @@ impl World {
     pub(super) fn relay_bytes(&self) -> Outcome<u64> {
         let config = self.path("relay/relay.toml")?;
         let answer = self.ask_one("secluso-relay", &["status", "--config", &config, "--json"])?;
-        number(&answer, "envelope_bytes")
+        number(answer.get("status").unwrap_or(&answer), "envelope_bytes")
     }
 
     /// The epoch of the phone's side; no sync may be running.
