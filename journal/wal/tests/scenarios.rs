@@ -324,6 +324,34 @@ fn scenario_05_one_damaged_checkpoint_is_survived() {
 }
 
 #[test]
+fn scenario_05_the_log_back_to_the_older_checkpoint_is_kept() {
+    // Files without payloads come free as soon as they may; the newest checkpoint then rots.
+    let disk = SimDisk::new();
+    let (mut wal, _) = open(&disk, 1).unwrap();
+    let mut checked = 0;
+    for n in 0..400u64 {
+        put(&mut wal, &format!("k{}", n % 40), &"v".repeat(2000));
+        put(&mut wal, "n", &n.to_string());
+        let made = wal.stats().checkpoints;
+        if n % 7 != 0 || made < 3 {
+            continue;
+        }
+        let newest = if made % 2 == 1 {
+            "checkpoint-a"
+        } else {
+            "checkpoint-b"
+        };
+        let rotten = disk.crash_clone(CrashPolicy::LoseAll, n);
+        rotten.damage(newest, 8192 + 30, &[0xff; 9]).unwrap();
+        let (again, report) = open(&rotten, n).unwrap();
+        assert_eq!(text(&again, "n"), Some(n.to_string()));
+        assert!(report.base_lsn.0 > 0);
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked}");
+}
+
+#[test]
 fn scenario_06_a_small_value_pins_no_file_and_files_come_free_in_any_order() {
     let disk = SimDisk::new();
     let (mut wal, _) = open(&disk, 1).unwrap();
