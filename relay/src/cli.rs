@@ -109,6 +109,8 @@ enum CliError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("the storage thread ended; this is a bug, please report the log above")]
+    StorageGone,
     #[error("the identity key must not lie in the data directory: wiping one would lose both")]
     KeyInDataDirectory,
 }
@@ -122,6 +124,7 @@ impl CliError {
             CliError::Start(StartError::Endpoint(_)) | CliError::NotRunning { .. } => 5,
             CliError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => 7,
             CliError::Io { .. } => 2,
+            CliError::StorageGone => 70,
         }
     }
 }
@@ -221,7 +224,10 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
             }
         };
         announce(&relay, &listening, output);
-        wait_for_signal().await;
+        let ended = tokio::select! {
+            () = wait_for_signal() => Ok(()),
+            () = server.storage_gone() => Err(CliError::StorageGone),
+        };
         tracing::info!("stopping");
         if let Some(control) = control {
             control.abort();
@@ -232,7 +238,7 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
             }
         }
         server.shutdown().await;
-        Ok(())
+        ended
     })
 }
 

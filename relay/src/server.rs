@@ -162,6 +162,13 @@ impl Server {
         }
     }
 
+    /// Waits until the storage thread is gone, which it is only after a bug of ours. The
+    /// process should end then: nothing can be stored any more.
+    pub async fn storage_gone(&self) {
+        let mut reopened = self.shared.storage.reopened();
+        while reopened.changed().await.is_ok() {}
+    }
+
     /// Says goodbye to every connection, commits what is staged, and closes the store.
     pub async fn shutdown(self) {
         let Server {

@@ -60,7 +60,11 @@ mod tests {
         hasher.update(include_str!("frame.rs"));
         hasher.update(include_str!("limits.rs"));
         let hash: [u8; 32] = hasher.finalize().into();
-        let hex: String = hash.iter().take(8).map(|b| alloc::format!("{b:02x}")).collect();
+        let hex: String = hash
+            .iter()
+            .take(8)
+            .map(|b| alloc::format!("{b:02x}"))
+            .collect();
         assert!(
             include_str!("../../PROTOCOL.md").contains(&alloc::format!("source-hash: {hex}")),
             "frame.rs or limits.rs changed: bring PROTOCOL.md up to date, then write there \

@@ -159,7 +159,10 @@ fn answers_that_prove_something_stop_the_machine() {
 
     let mut sender = start();
     sender.handle_receipt(head(2));
-    assert_eq!(sender.poll_event(), Some(SenderEvent::Misbehaved { seq: Seq(2) }));
+    assert_eq!(
+        sender.poll_event(),
+        Some(SenderEvent::Misbehaved { seq: Seq(2) })
+    );
 }
 
 #[test]
@@ -282,7 +285,11 @@ fn simulate(seed: u64) {
     let mut now = 0;
     let total = 40;
     for step in 0.. {
-        assert!(step < 20_000, "seed {seed}: no end, {} of {total}", got.len());
+        assert!(
+            step < 20_000,
+            "seed {seed}: no end, {} of {total}",
+            got.len()
+        );
         now += dice.below(500);
         let calm = step > 3_000;
         match dice.below(12) {
@@ -321,7 +328,10 @@ fn simulate(seed: u64) {
         }
         while let Some(event) = sender.poll_event() {
             assert!(
-                !matches!(event, SenderEvent::Misbehaved { .. } | SenderEvent::Evidence(_)),
+                !matches!(
+                    event,
+                    SenderEvent::Misbehaved { .. } | SenderEvent::Evidence(_)
+                ),
                 "seed {seed}: an honest, forgetful relay proves nothing: {event:?}"
             );
         }
@@ -337,7 +347,10 @@ fn step_sender(sender: &mut Sender, relay: &mut Relay, acked: u64, now: u64, see
         Some(Need::Attach) => sender.handle_attached(&relay.mailbox.send_state(), now),
         Some(Need::Digest(seq)) => sender.handle_digest(seq, Some(digest(seq.0)), now),
         Some(Need::Envelope { seq, after }) => {
-            assert!(seq.0 > acked, "seed {seed}: the outbox no longer holds {seq}");
+            assert!(
+                seq.0 > acked,
+                "seed {seed}: the outbox no longer holds {seq}"
+            );
             sender.handle_sent(seq, digest(seq.0), 1000);
             match relay.append(seq, after) {
                 Verdict::Store { .. } | Verdict::Duplicate => sender.handle_receipt(head(seq.0)),
@@ -370,5 +383,9 @@ fn scenario_18_a_sender_that_was_rolled_back_is_told_and_loses_nothing() {
         our_head: Seq(3),
     };
     assert_eq!(sender.poll_event(), Some(SenderEvent::Evidence(want)));
-    assert_eq!(sender.poll_need(u64::MAX), None, "nothing leaves before it is judged");
+    assert_eq!(
+        sender.poll_need(u64::MAX),
+        None,
+        "nothing leaves before it is judged"
+    );
 }
