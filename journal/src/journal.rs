@@ -299,10 +299,13 @@ pub(crate) fn value_aad(scope: Scope, version: u64, key: &[u8]) -> Vec<u8> {
     aad
 }
 
+/// Key and value.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// Everything under a prefix, page by page.
-pub(crate) fn scan_all(wal: &Wal, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError> {
+pub(crate) fn scan_all(wal: &Wal, prefix: &[u8]) -> Result<Vec<Row>, JournalError> {
     const PAGE: usize = 256;
-    let mut out: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut out: Vec<Row> = Vec::new();
     let mut from = prefix.to_vec();
     loop {
         let page = wal.scan(prefix, &from, PAGE)?;

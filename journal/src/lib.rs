@@ -22,6 +22,11 @@
 //! [`AppPairing`], the records they return, and [`JournalError`]. Byte layouts are in
 //! `journal/FORMAT.md`.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 mod clip;
 mod codec;
 mod device;
@@ -55,9 +60,11 @@ pub use outbox::OutboxHead;
 pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use scope::Scope;
+pub use sealed::Key;
 pub use session::{AckEffect, Arrived, Committer, EpochUse, Follower, Received, Session, Takes};
 pub use txn::Txn;
 pub use wal::{Committed, Durable, Staged};
+pub use wrap::Held;
 
 #[cfg(test)]
 mod tests;

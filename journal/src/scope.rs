@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Channel, ClipId, Line, OfferId, PairingId};
 
 /// Length of an encoded scope in bytes: tag, identifier, channel.
-pub const SCOPE_BYTES: usize = 18;
+pub(crate) const SCOPE_BYTES: usize = 18;
 
 /// Whose secret a value is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub enum Scope {
 impl Scope {
     /// Tag, 16 bytes of identifier, channel number or 0: equal length, so that a scope's values
     /// are one range of the view. FORMAT.md, "Scopes".
-    pub fn encode(&self) -> [u8; SCOPE_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; SCOPE_BYTES] {
         let (tag, id, channel) = match self {
             Self::Device => (1, [0; 16], 0),
             Self::Offer(offer) => (2, offer.0, 0),
@@ -44,7 +44,7 @@ impl Scope {
     }
 
     /// Reads what [`Self::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; SCOPE_BYTES] = bytes.try_into().ok()?;
         let mut id = [0; 16];
         id.copy_from_slice(&bytes[1..17]);

@@ -14,7 +14,7 @@ use crate::sealed::{Key, next_key};
 use crate::vault::{Change, KeyId, Vault, VaultKey};
 
 /// How many unused keys the vault is filled up to.
-pub const POOL_KEYS: usize = 48;
+const POOL_KEYS: usize = 48;
 /// Below this many unused keys the next vault write tops the pool up.
 const POOL_LOW: usize = 16;
 
@@ -142,11 +142,6 @@ impl Scopes {
         self.live
             .get(&scope)
             .is_some_and(|key| self.owed.contains_key(&key.id))
-    }
-
-    /// Whether anything waits for the vault.
-    pub(crate) fn owes_any(&self) -> bool {
-        !self.owed.is_empty()
     }
 
     /// The `n`-th unused key, as the first key of a new scope.

@@ -47,12 +47,15 @@ impl Outcome {
     }
 }
 
+/// A secret value to be sealed, or `None` for its deletion.
+type Secret = Option<Zeroizing<Vec<u8>>>;
+
 /// A transaction. See the module's documentation; made by [`Journal::begin`].
 #[must_use = "dropping a transaction rolls it back"]
 pub struct Txn<'j> {
     journal: &'j mut Journal,
     rows: wal::Txn,
-    secrets: BTreeMap<Vec<u8>, (Scope, Option<Zeroizing<Vec<u8>>>)>,
+    secrets: BTreeMap<Vec<u8>, (Scope, Secret)>,
     born: BTreeMap<Scope, ScopeKey>,
     births: usize,
     rotate: BTreeSet<Scope>,

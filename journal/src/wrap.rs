@@ -20,7 +20,7 @@ const PREFIX_BYTES: usize = 1 + NONCE_BYTES;
 /// Sender's tag, kind, held (seq, digest), length of the content.
 const HEADER_BYTES: usize = 16 + 1 + 8 + 32 + 4;
 /// What wrap and header add to a content before padding.
-pub const OVERHEAD_BYTES: usize = PREFIX_BYTES + HEADER_BYTES + TAG_BYTES;
+pub(crate) const OVERHEAD_BYTES: usize = PREFIX_BYTES + HEADER_BYTES + TAG_BYTES;
 
 /// What an envelope holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -54,9 +54,7 @@ fn run(base: &SimDisk, app: &SimDisk, line: Line, at: u64, fault: Fault) -> bool
         next.err().map(|error| error.kind()),
         Some(ErrorKind::Poisoned)
     );
-    let refused = talk(&mut hub, &mut Sent::new())
-        .err()
-        .expect("a poisoned journal went on");
+    let refused = talk(&mut hub, &mut Sent::new()).expect_err("a poisoned journal went on");
     assert_eq!(refused.kind(), ErrorKind::Poisoned);
     drop(hub);
     disk.heal();

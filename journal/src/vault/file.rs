@@ -33,12 +33,13 @@ const CRC_AT: usize = 12;
 const _: () = assert!(HEADER_BYTES + KEYS_PER_SECTOR * ENTRY_BYTES <= SECTOR_BYTES);
 
 type Image = Zeroizing<Vec<u8>>;
+type Slot = Option<(KeyId, VaultKey)>;
 
 /// One sector in memory: what both images hold when nothing is being written.
 #[derive(Clone)]
 struct Sector {
     generation: u64,
-    slots: Vec<Option<(KeyId, VaultKey)>>,
+    slots: Vec<Slot>,
 }
 
 impl Sector {
@@ -50,23 +51,30 @@ impl Sector {
     }
 
     fn encode(&self, index: u32) -> Image {
-        let mut out = Zeroizing::new(vec![0; SECTOR_BYTES]);
-        out[..8].copy_from_slice(MAGIC);
-        out[8..12].copy_from_slice(&index.to_le_bytes());
-        out[16..24].copy_from_slice(&self.generation.to_le_bytes());
-        for (slot, entry) in self
-            .slots
-            .iter()
-            .zip(out[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES))
-        {
-            if let Some((id, key)) = slot {
-                entry[..8].copy_from_slice(&id.0.to_le_bytes());
-                entry[8..16].copy_from_slice(&key.version.to_le_bytes());
-                entry[16..].copy_from_slice(key.key.as_slice());
+        // At its full capacity from the start: growing would leave copies of keys in freed memory.
+        let mut body = Zeroizing::new(Vec::with_capacity(SECTOR_BYTES));
+        body.extend_from_slice(&self.generation.to_le_bytes());
+        body.extend_from_slice(&[0; 8]);
+        for slot in &self.slots {
+            match slot {
+                Some((id, key)) => {
+                    body.extend_from_slice(&id.0.to_le_bytes());
+                    body.extend_from_slice(&key.version.to_le_bytes());
+                    body.extend_from_slice(key.key.as_slice());
+                }
+                None => body.extend_from_slice(&[0; ENTRY_BYTES]),
             }
         }
-        let crc = crc32fast::hash(&out);
-        out[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        body.resize(SECTOR_BYTES - CRC_AT - 4, 0);
+        let mut crc = crc32fast::Hasher::new();
+        for part in [&MAGIC[..], &index.to_le_bytes(), &[0; 4], &body] {
+            crc.update(part);
+        }
+        let mut out = Zeroizing::new(Vec::with_capacity(SECTOR_BYTES));
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&index.to_le_bytes());
+        out.extend_from_slice(&crc.finalize().to_le_bytes());
+        out.extend_from_slice(&body);
         out
     }
 
@@ -95,7 +103,7 @@ impl Sector {
     }
 }
 
-fn decode_entry(entry: &[u8]) -> Option<(KeyId, VaultKey)> {
+fn decode_entry(entry: &[u8]) -> Slot {
     let id = read_u64(entry, 0)?;
     let version = read_u64(entry, 8)?;
     let mut key = Key::default();
@@ -202,7 +210,7 @@ impl FileVault {
 
     /// The slot of `id`, or a free one, or a new sector's first.
     fn slot_for(&mut self, id: KeyId) -> io::Result<(usize, usize)> {
-        let find = |sectors: &[Sector], want: &dyn Fn(&Option<(KeyId, VaultKey)>) -> bool| {
+        let find = |sectors: &[Sector], want: &dyn Fn(&Slot) -> bool| {
             sectors
                 .iter()
                 .enumerate()
