@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wal::{ErrorKind, WalError};
 use wire::Class;
 use wire::limits::INVITATION_TTL_SECONDS_MAX;
@@ -205,6 +206,8 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
             source,
         })?;
     runtime.block_on(async {
+        // Before anybody is told that it runs: who reads that line may stop it at once.
+        let mut signals = StopSignals::new()?;
         let data_dir = config.data_dir.clone();
         // Whoever supervises the process starts it again; what is durable is durable.
         let fatal = Box::new(|_error: WalError| std::process::abort());
@@ -225,7 +228,7 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
         };
         announce(&relay, &listening, output);
         let ended = tokio::select! {
-            () = wait_for_signal() => Ok(()),
+            () = signals.wait() => Ok(()),
             () = server.storage_gone() => Err(CliError::StorageGone),
         };
         tracing::info!("stopping");
@@ -255,18 +258,31 @@ fn announce(relay: &str, listening: &str, output: Output) {
     }
 }
 
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::warn!("signals cannot be caught; only SIGKILL will end this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, caught from the moment this is made.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<StopSignals, CliError> {
+        let catch = |kind| {
+            signal(kind).map_err(|source| CliError::Io {
+                path: PathBuf::from("the signal handlers"),
+                source,
+            })
+        };
+        Ok(StopSignals {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

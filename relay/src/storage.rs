@@ -398,3 +398,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

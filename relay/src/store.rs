@@ -254,8 +254,12 @@ impl MailboxStore {
         // CRASH(relay.append.before_stage): nothing of this envelope is on disk. No receipt was
         // given, so its sender still has it and sends it again.
         crash_point!("relay.append.before_stage");
-        let staged = self.wal.stage(txn, row)?;
-        Ok(PendingAppend::Staged(staged, head))
+        match self.wal.stage(txn, row) {
+            Ok(staged) => Ok(PendingAppend::Staged(staged, head)),
+            // Others of this batch took the space that was there a moment ago.
+            Err(WalError::Space { .. }) => refused(AppendAnswer::OverQuota(size)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes everything staged durable with one sync.

@@ -302,6 +302,67 @@ fn a_damaged_mailbox_starts_again_and_says_so() {
     assert_eq!(receipt(append(&mut store, BOX, 2, 0, &a)), head(2, &a));
 }
 
+/// Overwrites every copy of these bytes on the disk.
+fn damage(disk: &SimDisk, pattern: &[u8]) -> usize {
+    let mut found = 0;
+    for path in disk.paths() {
+        let Ok(contents) = disk.contents(&path) else {
+            continue;
+        };
+        for at in 0..contents.len().saturating_sub(pattern.len()) {
+            if contents[at..].starts_with(pattern) {
+                disk.damage(&path, at as u64, &[0xff; 8]).unwrap();
+                found += 1;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn an_envelope_damaged_on_disk_costs_its_mailbox_and_nothing_else() {
+    let disk = SimDisk::new();
+    let mut store = open_on(&disk);
+    let (fine, hurt) = (bytes(1, 5000), bytes(0xa5, 5000));
+    let other = SendId([3; 24]);
+    receipt(append(&mut store, BOX, 1, 0, &fine));
+    receipt(append(&mut store, BOX, 2, 1, &hurt));
+    receipt(append(&mut store, other, 1, 0, &fine));
+    assert!(damage(&disk, &[0xa5; 64]) > 0);
+    assert_eq!(
+        store.read(&BOX, Seq::NONE, 1 << 20).unwrap(),
+        ReadAnswer::Lost
+    );
+    let _durable = store.commit().unwrap();
+    assert_eq!(store.take_lost(), [BOX]);
+    assert_eq!(store.send_state(&BOX).unwrap().last, None);
+    assert_eq!(store.send_state(&other).unwrap().last, Some(head(1, &fine)));
+    assert_eq!(store.fetch(&other, Seq(1)).unwrap(), Some(fine));
+    receipt(append(&mut store, BOX, 2, 0, &hurt));
+    assert_eq!(seqs(&mut store, 0), [2]);
+}
+
+#[test]
+fn a_full_disk_refuses_video_and_still_takes_small_envelopes() {
+    let disk = SimDisk::new();
+    let mut store = open_on(&disk);
+    store.quota.account_bytes = 1 << 40;
+    let (video, small) = (bytes(1, 70_000), bytes(2, 1000));
+    disk.set_capacity(Some(disk.used_bytes() + (2 << 20)));
+    let mut last = 0;
+    loop {
+        match append(&mut store, BOX, last + 1, last, &video) {
+            AppendAnswer::Receipt(_) => last += 1,
+            AppendAnswer::OverQuota(Size::Bulk) => break,
+            other => panic!("{other:?}"),
+        }
+        assert!(last < 100, "the disk is never full");
+    }
+    receipt(append(&mut store, BOX, last + 1, last, &small));
+    disk.set_capacity(None);
+    receipt(append(&mut store, BOX, last + 2, last + 1, &video));
+}
+
 #[test]
 fn a_second_owner_of_the_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();

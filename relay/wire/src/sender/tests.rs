@@ -28,12 +28,7 @@ fn shows(last: Option<Head>) -> SendState {
 }
 
 fn send(sender: &mut Sender, seq: u64, after: u64) {
-    let need = Need::Envelope {
-        seq: Seq(seq),
-        after: Seq(after),
-    };
-    assert_eq!(sender.poll_need(0), Some(need));
-    sender.handle_sent(Seq(seq), digest(seq), 100);
+    send_at(sender, seq, after, 0);
 }
 
 #[test]
@@ -388,4 +383,29 @@ fn scenario_18_a_sender_that_was_rolled_back_is_told_and_loses_nothing() {
         None,
         "nothing leaves before it is judged"
     );
+}
+
+#[test]
+fn scenario_20_a_head_that_the_relay_invents_stops_nothing_for_ever() {
+    let mut sender = Sender::new(Seq(1), Seq(2));
+    sender.handle_attached(&shows(Some(head(1_000))), 0);
+    assert!(matches!(
+        sender.poll_event(),
+        Some(SenderEvent::Evidence(Evidence::AboveHead { .. }))
+    ));
+    // The owner fetched that envelope and did not find its own tag in it.
+    sender.handle_evidence_dismissed(0);
+    assert_eq!(sender.poll_need(0), None, "not at once");
+    assert_eq!(sender.poll_need(1_000), Some(Need::Attach));
+    sender.handle_attached(&shows(None), 1_000);
+    send_at(&mut sender, 2, 0, 1_000);
+}
+
+fn send_at(sender: &mut Sender, seq: u64, after: u64, now_ms: u64) {
+    let need = Need::Envelope {
+        seq: Seq(seq),
+        after: Seq(after),
+    };
+    assert_eq!(sender.poll_need(now_ms), Some(need));
+    sender.handle_sent(Seq(seq), digest(seq), 100);
 }
