@@ -88,6 +88,11 @@ impl App {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
     /// Pairs with the hub that shows this code, and has the relay admit this device. Every step is
     /// durable before it is said: after a crash or a dropped future, call it again with the same
     /// code; it goes on where it stood, or says that it was done.

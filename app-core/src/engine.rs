@@ -301,3 +301,6 @@ impl Thread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

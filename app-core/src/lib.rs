@@ -47,6 +47,8 @@ mod event;
 mod export;
 mod pairing;
 mod state_dir;
+#[cfg(test)]
+mod testing;
 mod types;
 
 pub use app::{App, AppOptions, Creation};

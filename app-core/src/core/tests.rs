@@ -1,1 +1,185 @@
-//! Tests of the core.
+//! The core over crashable disks, with a hub's journal on the other side.
+
+mod crash;
+mod garbage;
+
+use journal::{AckEffect, AppClipState, JournalError, Taken};
+use wire::Seq;
+
+use super::*;
+use crate::testing::{bytes_of, deliver, finish_sync, open_core, paired, tick};
+
+fn chunks_of(run: &Run) -> Vec<u64> {
+    let media = run.facts.iter().filter(|fact| matches!(fact.taken, Taken::Media { .. }));
+    media.map(|fact| fact.seq.0).collect()
+}
+
+#[test]
+fn a_clip_arrives_in_order_is_checked_and_acked() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let clip = hub.record(&[b"one ", b"two ", b"three"]);
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    assert!(run.halt.is_none());
+    assert_eq!(run.cursor, hub.journal.outbox_head(line).unwrap().last);
+    assert_eq!(chunks_of(&run), [3, 4, 5]);
+    let end = run.facts.last().unwrap();
+    assert_eq!(end.taken, Taken::Ended { clip, state: AppClipState::Complete });
+    assert_eq!(end.clip.as_ref().unwrap().bytes, 13);
+    assert_eq!(bytes_of(&core, clip), b"one two three");
+    // The end of a clip is acked in the same commit.
+    assert_eq!(run.ack.unwrap().through, run.cursor);
+    assert_eq!(hub.take_all(&core), [Some(AckEffect::Moved)]);
+    assert_eq!(hub.unacked(), 0);
+}
+
+#[test]
+fn acks_wait_for_their_time_and_a_quiet_line_rotates_once() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let clip = hub.start_clip();
+    // The new epoch is acked at once.
+    let first = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 1_000);
+    assert!(first.ack.is_some());
+    let mut acks = 0;
+    for step in 1_u64..=30 {
+        let seq = hub.chunk(clip, b"chunk");
+        let run = deliver(&mut core, line, &hub.outgoing(Seq(seq.0 - 1)), 1_000 + step * 100);
+        acks += u64::from(run.ack.is_some());
+        assert!(run.due_in_ms.unwrap() <= ACK_PAUSE_MS);
+    }
+    assert!((2..=3).contains(&acks), "{acks} acks in three seconds of media");
+    let syncs = disk.totals().1;
+    let quiet = tick(&mut core, line, 4_000 + QUIET_MS);
+    assert!(quiet.ack.is_some());
+    assert_eq!(quiet.due_in_ms, None);
+    assert!(disk.totals().1 >= syncs + 3, "the log and both images of the vault");
+    let syncs = disk.totals().1;
+    assert!(tick(&mut core, line, 60_000).ack.is_none());
+    assert!(finish_sync(&mut core, line, 60_000).ack.is_none());
+    assert!(disk.totals().1 <= syncs + 2, "nothing is owed, nothing is rotated");
+}
+
+/// C1, scenario 9's kin: an ack that comes too late for its epoch is made good in the next.
+#[test]
+fn an_ack_made_stale_by_a_new_epoch_is_made_good() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let first = hub.record(&[b"first"]);
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    assert!(run.ack.is_some());
+    // The hub goes on before it hears the ack.
+    let second = hub.start_clip();
+    hub.chunk(second, b"second");
+    assert_eq!(hub.take_all(&core), [None]);
+    assert_eq!(hub.unacked(), hub.journal.outbox_head(line).unwrap().last.0);
+    let run = deliver(&mut core, line, &hub.outgoing(run.cursor), 20);
+    assert_eq!(run.ack.unwrap().through, run.cursor);
+    assert_eq!(hub.take_all(&core), [Some(AckEffect::Moved)]);
+    assert_eq!(hub.unacked(), 0);
+    assert_eq!(bytes_of(&core, first), b"first");
+}
+
+#[test]
+fn a_new_process_owes_an_ack_for_what_is_durable() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let clip = hub.start_clip();
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    hub.take_all(&core);
+    let seq = hub.chunk(clip, b"taken and never acked");
+    let late = deliver(&mut core, line, &hub.outgoing(run.cursor), 20);
+    assert!(late.ack.is_none());
+    drop(core);
+    let mut core = open_core(&disk, 4);
+    let run = finish_sync(&mut core, line, 0);
+    assert_eq!(run.ack.unwrap().through, seq);
+    assert_eq!(hub.take_all(&core), [Some(AckEffect::Moved)]);
+    assert_eq!(hub.unacked(), 0);
+}
+
+#[test]
+fn the_outbox_shrinks_by_what_the_hub_holds() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    for n in 0_u64..3 {
+        hub.record(&[b"x"]);
+        let cursor = core.cursor(line).unwrap();
+        let run = deliver(&mut core, line, &hub.outgoing(cursor), n * 2_000);
+        assert!(run.outbox.last.0 - run.outbox.acked.0 <= 1, "{:?}", run.outbox);
+        hub.take_all(&core);
+    }
+    assert!(core.outbox(line).unwrap().acked.is_some());
+}
+
+#[test]
+fn deleting_removes_a_clip_even_while_it_arrives() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let clip = hub.start_clip();
+    hub.chunk(clip, b"begun");
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    let deleted = core.delete(clip).unwrap();
+    let committed = core.commit().unwrap();
+    assert_eq!(committed.redeem(deleted).into_inner(), clip);
+    assert!(core.clips().unwrap().is_empty());
+    assert!(matches!(core.delete(clip), Err(JournalError::NoSuchClip(_))));
+    assert!(core.chunk(clip, 0).is_err());
+    // What still comes of it changes nothing but the cursor; the next clip is whole.
+    hub.chunk(clip, b"late");
+    hub.finish(clip);
+    let next = hub.record(&[b"next"]);
+    let run = deliver(&mut core, line, &hub.outgoing(run.cursor), 20);
+    assert!(run.halt.is_none());
+    assert_eq!(core.clips().unwrap().len(), 1);
+    assert_eq!(bytes_of(&core, next), b"next");
+    drop(core);
+    let core = open_core(&disk, 4);
+    assert_eq!(core.clips().unwrap().len(), 1);
+}
+
+#[test]
+fn damage_on_this_disk_costs_one_clip_and_is_said() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let big = vec![0x5a; journal::CHUNK_BYTES_MAX];
+    let clip = hub.start_clip();
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    let before = log_contents(&disk);
+    hub.chunk(clip, &big);
+    let run = deliver(&mut core, line, &hub.outgoing(run.cursor), 20);
+    // The middle of what that wrote is payload.
+    let (path, offset) = changed_middle(&disk, &before);
+    disk.damage(&path, offset, &[0xff; 64]).unwrap();
+    hub.finish(clip);
+    let run = deliver(&mut core, line, &hub.outgoing(run.cursor), 30);
+    let ended = run.facts.last().unwrap();
+    assert_eq!(ended.taken, Taken::Ended { clip, state: AppClipState::Mismatch });
+    assert!(matches!(core.chunk(clip, 0), Err(JournalError::ChunkDamaged { index: 0, .. })));
+    let next = hub.record(&[&big, b"end"]);
+    deliver(&mut core, line, &hub.outgoing(run.cursor), 40);
+    assert_eq!(bytes_of(&core, next).len(), big.len() + 3);
+}
+
+fn log_contents(disk: &wal::disk::SimDisk) -> BTreeMap<String, Vec<u8>> {
+    let logs = disk.paths().into_iter().filter(|path| path.starts_with("log/"));
+    logs.map(|path| (path.clone(), disk.contents(&path).unwrap())).collect()
+}
+
+fn changed_middle(disk: &wal::disk::SimDisk, before: &BTreeMap<String, Vec<u8>>) -> (String, u64) {
+    for (path, now) in log_contents(disk) {
+        let old = before.get(&path).cloned().unwrap_or_default();
+        let differs: Vec<usize> = (0..now.len()).filter(|&at| old.get(at).copied().unwrap_or(0) != now[at]).collect();
+        if differs.len() > journal::CHUNK_BYTES_MAX / 2 {
+            return (path, differs[differs.len() / 2] as u64);
+        }
+    }
+    panic!("the chunk was written nowhere");
+}
