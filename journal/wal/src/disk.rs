@@ -63,6 +63,9 @@ pub trait DiskFile: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Lets go of cached pages that are clean. Only a hint: the kernel accounts (and on some file
+    /// systems writes) whole cached folios, which old contents would make larger than our writes.
+    fn forget_cache(&self) {}
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

@@ -162,11 +162,11 @@ impl Log {
     }
 
     /// Fills a file with zeros from `from` to `to`, in steps.
-    fn fill(&mut self, file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
-        let zeros = vec![0; FILL_BYTES.min(to.saturating_sub(from)) as usize];
+    fn fill(&mut self, file: &dyn DiskFile, from: u64, to: u64, step: u64) -> io::Result<()> {
+        let zeros = vec![0; step.min(to.saturating_sub(from)) as usize];
         let mut at = from;
         while at < to {
-            let now = (to - at).min(FILL_BYTES);
+            let now = (to - at).min(step);
             file.write_at(at, zeros.get(..now as usize).unwrap_or(&zeros))?;
             at += now;
         }
@@ -194,7 +194,7 @@ impl Log {
         }
         let target = bytes.next_multiple_of(self.options.grow_bytes);
         let file = self.disk.open(&slot_path(free.slot), OpenMode::Existing)?;
-        let result = self.fill(&*file, free.filled, target);
+        let result = self.fill(&*file, free.filled, target, FILL_BYTES);
         if let Err(error) = &result
             && is_full(error)
         {
@@ -203,6 +203,7 @@ impl Log {
         }
         result?;
         file.sync_data()?;
+        file.forget_cache();
         self.syncs += 1;
         free.filled = target;
         Ok(())
@@ -312,7 +313,8 @@ impl Log {
         if head.filled < want {
             let target = want.next_multiple_of(self.options.grow_bytes).min(limit);
             let file = Arc::clone(&head.file);
-            result = self.fill(&*file, head.filled, target);
+            // Sector by sector: large cached pages would be dirtied whole by the groups to come.
+            result = self.fill(&*file, head.filled, target, SECTOR_BYTES);
             // After an error, what was filled is nobody's; a later try fills it again.
             if result.is_ok() {
                 head.filled = target;
@@ -341,6 +343,7 @@ impl Log {
             incarnation: self.incarnation,
         };
         self.next_number += 1;
+        file.forget_cache();
         self.rotations += u64::from(self.head.is_some());
         self.parts.push(Part {
             slot: free.slot,

@@ -151,6 +151,11 @@ impl DiskFile for RealFile {
         self.0.sync_data()
     }
 
+    fn forget_cache(&self) {
+        // Losing a hint loses speed and nothing else.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
