@@ -3,6 +3,10 @@
 //! Without the feature `crashtest` a crash point is nothing at all. With it each one registers
 //! itself at link time, counts its hits, writes them to a trace if asked, and dies by SIGKILL at
 //! the chosen hit. It never panics to crash: a panic runs destructors, which is a clean shutdown.
+//!
+//! The environment says what is wanted: `SECLUSO_CRASH_AT=name:k` dies at the k-th hit,
+//! `SECLUSO_CRASH_TRACE=file` appends `name k` for each hit, `SECLUSO_CRASH_LIST=file` writes the
+//! points that are linked into this program, one `name file:line` each, at the first hit of any.
 
 /// Marks a place where a crash is interesting: `crash_point!("wal.commit.after_sync")`.
 ///
@@ -73,6 +77,12 @@ mod enabled {
                 let (name, k) = text.rsplit_once(':')?;
                 Some((name.to_owned(), k.parse().ok()?))
             });
+            if let Some(path) = std::env::var_os("SECLUSO_CRASH_LIST") {
+                let line = |point: &Point| format!("{} {}:{}\n", point.name, point.file, point.line);
+                let all: String = POINTS.iter().map(line).collect();
+                // A list that cannot be written is missing, which the sweep reports itself.
+                let _ = std::fs::write(path, all);
+            }
             Mutex::new(Control {
                 counts: BTreeMap::new(),
                 trace,
