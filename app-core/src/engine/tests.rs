@@ -234,7 +234,7 @@ async fn a_dropped_export_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("clip.mp4");
     for stop_after in [0_u64, 1000, 4000, 8000] {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let mut tell = Some(tell);
         let export = app.export(clip, &target, |done, _all| {
             if done >= stop_after && let Some(tell) = tell.take() {

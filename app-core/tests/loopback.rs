@@ -1,0 +1,199 @@
+//! The public interface against a real relay and a hub without a camera, over loopback.
+
+mod support;
+
+use std::time::Duration;
+
+use app_core::{App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, SyncMode};
+use support::{Hub, Relay, within};
+
+async fn open(dir: &std::path::Path) -> App {
+    App::open(dir, AppOptions::default()).await.unwrap()
+}
+
+fn media(events: &mut Events) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    while let Some(event) = events.try_next() {
+        match event {
+            Event::Media { seq, .. } => seqs.push(seq),
+            Event::Missed { count } => panic!("missed {count}"),
+            _ => {}
+        }
+    }
+    seqs
+}
+
+#[tokio::test]
+async fn pair_sync_export_ack() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("app");
+    let app = open(&dir).await;
+    assert_eq!(within(app.sync(SyncMode::Once)).await, Err(AppError::NotPaired));
+
+    let code = hub.offer(&relay).await;
+    for wrong in ["", "SECLUSO1:", "hello", &code[..code.len() - 4], &code.replacen("SECLUSO1", "SECLUSO2", 1)] {
+        let error = within(app.pair(wrong)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{wrong}: {error}");
+    }
+    let (paired, ()) = tokio::join!(within(app.pair(&code)), hub.answer_pairing());
+    let paired = paired.unwrap();
+    assert_eq!(paired.news, Pairing::New);
+    // Again with the same code: nobody listens any more, and nobody needs to.
+    let again = within(app.pair(&code)).await.unwrap();
+    assert_eq!((again.hub, again.news), (paired.hub, Pairing::Known));
+
+    let mut events = app.observe();
+    let big = vec![0xa5; 60_000];
+    let clip = hub.record(&[b"head", &big, &big, b"tail"]);
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    assert_eq!(media(&mut events), [3, 4, 5, 6]);
+    hub.take_acks(&relay).await;
+    assert_eq!(hub.unacked(), 0);
+
+    let clips = app.clips().await.unwrap();
+    assert_eq!(clips.len(), 1);
+    assert_eq!((clips[0].clip.to_string(), clips[0].state), (clip.to_hex(), ClipState::Complete));
+    let target = place.path().join("clip.mp4");
+    app.export(clips[0].clip, &target, |_, _| {}).await.unwrap();
+    let whole = [b"head".as_slice(), &big, &big, b"tail"].concat();
+    assert_eq!(std::fs::read(&target).unwrap(), whole);
+
+    // Nothing is told twice, not even by another process on the same directory.
+    drop((events, app));
+    let app = App::open(&dir, AppOptions { creation: Creation::Never }).await.unwrap();
+    let mut events = app.observe();
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    assert!(media(&mut events).is_empty());
+    assert_eq!(app.status().await.unwrap().hubs[0].epoch, hub.epoch());
+    within(app.check_relays()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_that_lost_its_disk_loses_no_video() {
+    let mut relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    let first = hub.record(&[b"first"]);
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let second = hub.record(&[b"second"]);
+    hub.push(&relay).await;
+    // The relay never handed on the first ack, and forgets everything else as well.
+    relay.restart_empty().await;
+    assert!(within(app.sync(SyncMode::Once)).await.is_ok());
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    hub.take_acks(&relay).await;
+    assert_eq!(hub.unacked(), 0);
+    let clips = app.clips().await.unwrap();
+    let ids: Vec<_> = clips.iter().map(|clip| clip.clip.to_string()).collect();
+    assert_eq!(ids, [first.to_hex(), second.to_hex()]);
+    assert!(clips.iter().all(|clip| clip.state == ClipState::Complete));
+}
+
+#[tokio::test]
+async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
+    let mut relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    let mut events = app.observe();
+    let mut seen = Vec::new();
+    // Dropped after ever longer times, while a clip is being recorded.
+    let clip = hub.start_clip();
+    for step in 0..12_u64 {
+        hub.chunk(clip, &[step as u8; 5_000]);
+        let (_dropped, ()) = tokio::join!(
+            tokio::time::timeout(Duration::from_millis(1 + step * step), app.sync(SyncMode::Follow)),
+            hub.push(&relay),
+        );
+        seen.extend(media(&mut events));
+    }
+    // One that stays, across a restart of the relay with nothing left.
+    let following = {
+        let app = app.clone();
+        tokio::spawn(async move { app.sync(SyncMode::Follow).await })
+    };
+    relay.restart_empty().await;
+    hub.finish(clip);
+    hub.push(&relay).await;
+    within(async {
+        loop {
+            match events.next().await.unwrap() {
+                Event::Media { seq, .. } => seen.push(seq),
+                Event::Clip(clip) if clip.state != ClipState::Receiving => return assert_eq!(clip.state, ClipState::Complete),
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!(seen, (3..15).collect::<Vec<u64>>());
+    within(async {
+        while hub.unacked() > 0 {
+            hub.take_acks(&relay).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    following.abort();
+    let _aborted = following.await;
+    // The key of the network lock is free again.
+    within(app.sync(SyncMode::Once)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_directory_sends_nothing() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let (dir, copy) = (place.path().join("app"), place.path().join("copy"));
+    let app = open(&dir).await;
+    hub.pair(&relay, &app).await;
+    drop(app);
+    support::copy_dir(&dir, &copy);
+    let app = open(&dir).await;
+    hub.record(&[b"seen by the newer one"]);
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    drop(app);
+    let old = open(&copy).await;
+    let error = within(old.sync(SyncMode::Once)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
+    // Not kept: the right directory goes on.
+    drop(old);
+    let app = open(&dir).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+}
+
+#[tokio::test]
+async fn network_trouble_is_one_clear_error() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("app");
+    let app = open(&dir).await;
+    hub.pair(&relay, &app).await;
+    let second = App::open(&dir, AppOptions::default()).await.unwrap_err();
+    assert_eq!(second, AppError::Locked);
+    relay.stop().await;
+    let error = within(app.sync(SyncMode::Once)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+    let missing = App::open(place.path().join("nowhere"), AppOptions { creation: Creation::Never }).await;
+    assert_eq!(missing.unwrap_err(), AppError::NotPaired);
+    std::fs::create_dir(place.path().join("foreign")).unwrap();
+    std::fs::write(place.path().join("foreign/photo.jpg"), b"x").unwrap();
+    let foreign = App::open(place.path().join("foreign"), AppOptions::default()).await.unwrap_err();
+    assert_eq!(foreign.kind(), ErrorKind::Usage, "{foreign}");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{mode:o}");
+    }
+}

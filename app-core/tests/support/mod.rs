@@ -1,0 +1,281 @@
+//! A relay in this process, and a hub that has a journal and a network but no camera.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use app_core::App;
+use bytes::Bytes;
+use journal::ids::{Channel, ClipId, Line};
+use journal::message::{self, AppMessage};
+use journal::pairing::OfferTerms;
+use journal::vault::file::FileVault;
+use journal::{Committer, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite, Takes};
+use relay::server::Server;
+use relay::{admission, config::Config};
+use relay_client::rpk::{self, EndpointLimits};
+use relay_client::{Admission, AppendEvent, Connection, Identity};
+use wal::OsDice;
+use wal::disk::SimDisk;
+use wal::store::MemStore;
+use wire::{Certificate, Class, Seq};
+
+/// Every wait in these tests ends after this, as a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+pub(crate) struct Relay {
+    dir: tempfile::TempDir,
+    seed: [u8; 32],
+    server: Option<Server>,
+    pub(crate) address: relay_client::RelayAddress,
+}
+
+impl Relay {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let seed = relay::server::random_bytes();
+        let server = Self::serve(dir.path(), seed, "127.0.0.1:0".parse().unwrap());
+        let address = server.address();
+        Self {
+            dir,
+            seed,
+            server: Some(server),
+            address,
+        }
+    }
+
+    fn serve(dir: &Path, seed: [u8; 32], listen: SocketAddr) -> Server {
+        let text = format!(
+            "listen = \"{listen}\"\nidentity_key = \"identity.key\"\ndata_dir = \"data\"\n\
+             [limits]\nhandshakes_per_second = 1000\nhandshake_burst = 1000\n"
+        );
+        let config = Config::parse(&text, &dir.join("relay.toml")).unwrap();
+        std::fs::create_dir_all(dir.join("data")).unwrap();
+        Server::start(config, Identity::from_seed(seed), Box::new(|error| panic!("fatal: {error}"))).unwrap()
+    }
+
+    pub(crate) async fn restart_empty(&mut self) {
+        let server = self.server.take().unwrap();
+        let bound = server.bound();
+        server.shutdown().await;
+        std::fs::remove_dir_all(self.dir.path().join("data")).unwrap();
+        self.server = Some(Self::serve(self.dir.path(), self.seed, bound));
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.unwrap().shutdown().await;
+    }
+}
+
+pub(crate) struct Hub {
+    identity: Identity,
+    certificate: Certificate,
+    journal: Journal,
+    session: Option<Session<Committer>>,
+    listener: Option<quinn::Endpoint>,
+}
+
+impl Hub {
+    /// A hub that the relay's operator invited.
+    pub(crate) async fn join(relay: &Relay) -> Self {
+        let identity = Identity::from_seed(relay::server::random_bytes());
+        let operator = Identity::from_seed(relay.seed);
+        let nonce = relay::server::random_bytes();
+        let invitation = admission::issue_invitation(&operator, nonce, Class::Hub, 600, unix_s());
+        let admission = Admission::Invitation(invitation);
+        let connected = relay_client::connect(&relay.address, &identity, admission, Default::default()).await;
+        let (connection, certificate) = connected.unwrap();
+        connection.close();
+        let disk = Arc::new(SimDisk::new());
+        let vault = FileVault::new(disk.clone(), "vault");
+        let store = Box::new(MemStore::new());
+        let dice = Box::new(OsDice);
+        let (journal, _report) =
+            Journal::open(Role::Hub, disk, store, Box::new(vault), dice, wal::Options::default()).unwrap();
+        Self {
+            identity,
+            certificate,
+            journal,
+            session: None,
+            listener: None,
+        }
+    }
+
+    async fn connect(&self, relay: &Relay) -> Connection {
+        let admission = Admission::Certificate(self.certificate.clone());
+        let connected = relay_client::connect(&relay.address, &self.identity, admission, Default::default()).await;
+        connected.unwrap().0
+    }
+
+    /// Listens, and makes a code.
+    pub(crate) async fn offer(&mut self, relay: &Relay) -> String {
+        let limits = EndpointLimits::default();
+        let bind = "127.0.0.1:0".parse().unwrap();
+        let listener = rpk::server_endpoint(bind, &self.identity, b"secluso-pair/1", &limits).unwrap();
+        let invitation = self.connect(relay).await.invite(Class::Phone, 600).await.unwrap();
+        let terms = OfferTerms {
+            hub: self.identity.device_id(),
+            // The first is no address at all; the phone goes on to the next.
+            addresses: vec!["nowhere".into(), listener.local_addr().unwrap().to_string()],
+            relay: relay.address.to_string(),
+            invitation: invitation.to_bytes(),
+            suite: Suite::Classic,
+            ttl_s: 600,
+        };
+        self.listener = Some(listener);
+        HubPairing::offer(&mut self.journal, terms, unix_s()).unwrap().to_text()
+    }
+
+    /// Answers one phone until it has the last word.
+    pub(crate) async fn answer_pairing(&mut self) {
+        let listener = self.listener.take().unwrap();
+        let connection = listener.accept().await.unwrap().await.unwrap();
+        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        loop {
+            let mut length = [0; 4];
+            receive.read_exact(&mut length).await.unwrap();
+            let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+            receive.read_exact(&mut bytes).await.unwrap();
+            let (answer, last) = match PairingMessage::decode(&bytes).unwrap() {
+                PairingMessage::Request(request) => {
+                    let answer = HubPairing::request(&mut self.journal, &request, unix_s()).unwrap();
+                    (PairingMessage::Answer(answer.into_inner()), false)
+                }
+                PairingMessage::Confirm(confirm) => {
+                    let done = HubPairing::confirm(&mut self.journal, &confirm).unwrap();
+                    (PairingMessage::Done(done.into_inner()), true)
+                }
+                _ => panic!("a phone says nothing else"),
+            };
+            let bytes = answer.encode();
+            send.write_all(&(bytes.len() as u32).to_be_bytes()).await.unwrap();
+            send.write_all(&bytes).await.unwrap();
+            if last {
+                let _closed = connection.closed().await;
+                break;
+            }
+        }
+        let pairing = self.journal.pairing_ids()[0];
+        self.session = Some(Session::new(Line {
+            pairing,
+            channel: Channel::EventVideo,
+        }));
+    }
+
+    pub(crate) async fn pair(&mut self, relay: &Relay, app: &App) {
+        let code = self.offer(relay).await;
+        let (paired, ()) = tokio::join!(within(app.pair(&code)), self.answer_pairing());
+        paired.unwrap();
+    }
+
+    fn line(&self) -> Line {
+        self.session.as_ref().unwrap().line()
+    }
+
+    pub(crate) fn start_clip(&mut self) -> ClipId {
+        let mut txn = self.journal.begin();
+        let clip = self.session.as_mut().unwrap().start_clip(&mut txn, "door", "video/mp4", 1).unwrap();
+        txn.commit(clip).unwrap().into_inner()
+    }
+
+    pub(crate) fn chunk(&mut self, clip: ClipId, bytes: &[u8]) {
+        let mut txn = self.journal.begin();
+        self.session.as_mut().unwrap().append_chunk(&mut txn, clip, bytes, 1).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    pub(crate) fn finish(&mut self, clip: ClipId) {
+        let mut txn = self.journal.begin();
+        self.session.as_mut().unwrap().finish_clip(&mut txn, clip, 1).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    pub(crate) fn record(&mut self, chunks: &[&[u8]]) -> ClipId {
+        let clip = self.start_clip();
+        for bytes in chunks {
+            self.chunk(clip, bytes);
+        }
+        self.finish(clip);
+        clip
+    }
+
+    pub(crate) fn epoch(&mut self) -> u64 {
+        let mut txn = self.journal.begin();
+        self.session.as_mut().unwrap().epoch(&mut txn).unwrap().0
+    }
+
+    pub(crate) fn unacked(&self) -> u64 {
+        let head = self.journal.outbox_head(self.line()).unwrap();
+        head.last.0 - head.acked.0
+    }
+
+    /// Sends everything un-acked that the relay does not have, and waits for its receipt.
+    pub(crate) async fn push(&mut self, relay: &Relay) {
+        let line = self.line();
+        let connection = self.connect(relay).await;
+        let mailbox = self.journal.mailboxes(line).unwrap().send;
+        let (state, mut handle) = connection.attach_send(mailbox).await.unwrap();
+        let mut after = state.last.map_or(Seq::NONE, |head| head.seq);
+        let mut last = None;
+        while let Some((seq, envelope)) = self.journal.outbox_next(line, after).unwrap() {
+            let bytes = Bytes::from(envelope.into_inner().into_bytes());
+            handle.append(seq, after, wire::Digest::of(&bytes), bytes).await.unwrap();
+            (after, last) = (seq, Some(seq));
+        }
+        while let Some(seq) = last {
+            match within(handle.next_event()).await.unwrap() {
+                AppendEvent::Receipt(head) if head.seq == seq => break,
+                AppendEvent::Receipt(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        connection.close();
+    }
+
+    /// Takes whatever the relay holds of the app's.
+    pub(crate) async fn take_acks(&mut self, relay: &Relay) {
+        let line = self.line();
+        let connection = self.connect(relay).await;
+        let mailbox = self.journal.mailboxes(line).unwrap().receive;
+        let mut cursor = self.journal.inbox_head(line).unwrap().cursor;
+        let (state, mut deliveries) = connection.attach_receive(mailbox, cursor).await.unwrap();
+        let last = state.last.map_or(Seq::NONE, |head| head.seq);
+        while cursor < last {
+            let delivery = within(deliveries.next()).await.unwrap();
+            let mut txn = self.journal.begin();
+            let session = self.session.as_mut().unwrap();
+            let arrived = session.receive(&mut txn, delivery.seq, &delivery.bytes, Takes::Messages).unwrap();
+            if let Received::Message(bytes) = &arrived.received {
+                let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
+                session.take_ack(&mut txn, Seq(through)).unwrap();
+            }
+            drop(txn.commit(()).unwrap());
+            cursor = self.journal.inbox_head(line).unwrap().cursor;
+        }
+        connection.close();
+    }
+}
+
+/// A plain copy, as a person with a backup makes it.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
