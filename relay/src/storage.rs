@@ -184,14 +184,14 @@ struct Worker {
 #[derive(Default)]
 struct Batch {
     appends: Vec<WaitingAppend>,
-    redeems: Vec<(
-        oneshot::Sender<Option<Durable<Redeemed>>>,
-        Option<Staged<Redeemed>>,
-    )>,
-    invitations: Vec<(oneshot::Sender<Option<Durable<()>>>, Option<Staged<()>>)>,
+    redeems: Vec<WaitingStaged<Redeemed>>,
+    invitations: Vec<WaitingStaged<()>>,
     /// Jobs that only look: they see what is durable, so they come after the sync.
     looks: Vec<Job>,
 }
+
+/// Who asked, and what was staged for it; nothing was if it is refused.
+type WaitingStaged<T> = (oneshot::Sender<Option<Durable<T>>>, Option<Staged<T>>);
 
 struct WaitingAppend {
     mailbox: SendId,

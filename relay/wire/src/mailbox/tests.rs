@@ -31,7 +31,8 @@ fn verdicts() {
     }
     use Want::*;
     // (name, last, trimmed, seq, after, digest of the append, what is stored below, want)
-    let table: &[(&str, u64, u64, u64, u64, u8, Option<u8>, Want)] = &[
+    type Row = (&'static str, u64, u64, u64, u64, u8, Option<u8>, Want);
+    let table: &[Row] = &[
         ("first is any", 0, 0, 9, 0, 1, None, Store(9, None)),
         (
             "not first to its sender",
