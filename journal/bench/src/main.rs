@@ -1,1 +1,154 @@
-fn main() {}
+//! Ratios against yardsticks, measured in one run: `cargo xtask bench`.
+//!
+//! Contenders take turns (A, B, C, A, B, C, ...) so that a noisy machine hurts all of them; a figure
+//! is the median of the rounds with its quartiles, and CPU time stands beside wall time. A missed
+//! target is said loudly and is no error: the exit code tells only whether the run came to its end.
+//! This program must never be part of the gate, and never change what it measures.
+
+mod child;
+mod crypto;
+mod epoch;
+mod hub;
+mod ingest;
+mod measure;
+mod memory;
+mod meter;
+mod procfs;
+mod report;
+mod seal;
+mod yardstick;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+/// Anything can go wrong here, and nobody but a person reads it.
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Measures the journal, the engine and the relay's store against yardsticks in the same run.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench",
+    after_help = "Exit codes: 0 measured (targets met or not), 1 could not measure."
+)]
+struct Arguments {
+    /// One line of JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Fewer rounds: a look, not a result.
+    #[arg(long)]
+    quick: bool,
+    /// Where to write; must be on the disk that is to be measured. Default: beside this program.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Measure these only; may be given several times.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Part {
+    /// Sealing of a clip, bytes written.
+    Seal,
+    /// Epoch advances, syncs.
+    Epoch,
+    /// The relay's store.
+    Ingest,
+    /// Peak memory.
+    Memory,
+    /// Cryptography alone.
+    Crypto,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [
+        Self::Seal,
+        Self::Epoch,
+        Self::Ingest,
+        Self::Memory,
+        Self::Crypto,
+    ];
+
+    fn run(self, dir: &Path, scale: Scale) -> Outcome<Vec<report::Figure>> {
+        match self {
+            Self::Seal => seal::run(dir, scale),
+            Self::Epoch => epoch::run(dir, scale),
+            Self::Ingest => ingest::run(dir, scale),
+            Self::Memory => memory::run(dir, scale),
+            Self::Crypto => crypto::run(scale),
+        }
+    }
+}
+
+/// How long a run may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scale {
+    Quick,
+    Full,
+}
+
+impl Scale {
+    fn rounds(self, quick: usize, full: usize) -> usize {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = child::run_if_child() {
+        return code;
+    }
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Outcome<()> {
+    let scale = if arguments.quick {
+        Scale::Quick
+    } else {
+        Scale::Full
+    };
+    let beside = std::env::current_exe()?.parent().map(Path::to_owned);
+    let root = arguments
+        .dir
+        .clone()
+        .or(beside)
+        .ok_or("give a directory with --dir")?;
+    let mut notes = Vec::new();
+    let file_system = procfs::file_system(&root)?;
+    match file_system.as_str() {
+        "tmpfs" | "ramfs" => notes.push(format!(
+            "{} is in memory ({file_system}): syncs cost nothing there and no ratio means anything",
+            root.display()
+        )),
+        name => notes.push(format!("measured in {} ({name})", root.display())),
+    }
+    if arguments.quick {
+        notes.push("a quick run: few rounds, wide spread".to_owned());
+    }
+    let mut figures = Vec::new();
+    for part in Part::ALL {
+        if !arguments.only.is_empty() && !arguments.only.contains(&part) {
+            continue;
+        }
+        eprintln!("measuring: {part:?}");
+        let dir = tempfile::Builder::new()
+            .prefix("secluso-bench-")
+            .tempdir_in(&root)?;
+        figures.extend(part.run(dir.path(), scale)?);
+    }
+    if arguments.json {
+        report::print_json(&figures, &notes, arguments.quick);
+    } else {
+        report::print_table(&figures, &notes);
+    }
+    Ok(())
+}

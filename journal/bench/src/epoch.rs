@@ -1,0 +1,253 @@
+//! Epoch advances: against OpenMLS over SQLite, and how many syncs lie before a first byte.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use journal::ids::PairingId;
+use serde_json::json;
+
+use crate::child::{self, BEGIN, END};
+use crate::hub::{Hub, noise};
+use crate::measure::{Rounds, Samples, timed};
+use crate::report::{Figure, Target};
+use crate::yardstick::{Member, SqliteMode, SqliteProvider};
+use crate::{Outcome, Scale};
+
+/// Epoch advances in one round, so that a round is not one sync long.
+const ADVANCES_PER_ROUND: usize = 4;
+
+/// The three ways in which SQLite is used.
+struct Sqlite {
+    write_ahead: Member<SqliteProvider>,
+    default: Member<SqliteProvider>,
+    transaction: Member<SqliteProvider>,
+}
+
+/// Runs the rounds and answers both questions.
+pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
+    let pairing = Hub::pair(dir)?;
+    let mut figures = against_sqlite(dir, pairing, scale)?;
+    figures.push(syncs(dir, pairing, scale)?);
+    Ok(figures)
+}
+
+fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<Figure>> {
+    let member = |name: &str, mode| Member::new(SqliteProvider::open(&dir.join(name), mode)?);
+    let mut sqlite = Sqlite {
+        write_ahead: member("wal.db", SqliteMode::WriteAhead)?,
+        default: member("default.db", SqliteMode::Default)?,
+        transaction: member("transaction.db", SqliteMode::WriteAhead)?,
+    };
+    let mut hub = Hub::open(dir, pairing)?;
+    let mut rounds: [Rounds; 4] = Default::default();
+    let warm_up = 3;
+    for number in 0..scale.rounds(10, 40) + warm_up {
+        let costs = [
+            timed(|| repeat(|| hub.advance_epoch())),
+            timed(|| repeat(|| sqlite.write_ahead.advance_epoch().map(drop))),
+            timed(|| repeat(|| sqlite.default.advance_epoch().map(drop))),
+            timed(|| repeat(|| in_transaction(&mut sqlite.transaction))),
+        ];
+        for ((result, cost), rounds) in costs.into_iter().zip(&mut rounds) {
+            result?;
+            if number >= warm_up {
+                rounds.push(cost);
+            }
+        }
+        hub.ack_all()?;
+    }
+    let [journal, write_ahead, default, transaction] = rounds;
+    let name = format!("SQLite, {ADVANCES_PER_ROUND} epochs");
+    let against = |key, title, other: &Rounds, target| {
+        Figure::of_samples(key, title, "x", &journal.speed_against(other), target)
+            .with_rounds(
+                &format!("journal, {ADVANCES_PER_ROUND} epochs"),
+                &journal,
+                None,
+            )
+            .with_rounds(&name, other, None)
+    };
+    Ok(vec![
+        against(
+            "epoch_sqlite_wal",
+            "epoch advance / SQLite autocommit, WAL, FULL",
+            &write_ahead,
+            Target::AtLeast(5.0),
+        )
+        .with(
+            "yardstick",
+            json!("OpenMLS over SQLite without an outbox row; ours has one"),
+        ),
+        against(
+            "epoch_sqlite_default",
+            "epoch advance / SQLite autocommit, its default, FULL",
+            &default,
+            Target::AtLeast(5.0),
+        ),
+        against(
+            "epoch_sqlite_transaction",
+            "epoch advance / SQLite, one transaction, WAL, FULL",
+            &transaction,
+            Target::None,
+        ),
+    ])
+}
+
+fn repeat(mut action: impl FnMut() -> Outcome<()>) -> Outcome<()> {
+    (0..ADVANCES_PER_ROUND).try_for_each(|_| action())
+}
+
+fn in_transaction(member: &mut Member<SqliteProvider>) -> Outcome<()> {
+    member.provider.sql("BEGIN IMMEDIATE")?;
+    member.advance_epoch()?;
+    member.provider.sql("COMMIT")
+}
+
+/// One event's first byte, many times: Commit, header and chunk in one transaction.
+fn syncs(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Figure> {
+    let chunk = noise(16 * 1024);
+    let (mut by_stats, mut by_disk, mut at_end) = <(Samples, Samples, Samples)>::default();
+    let count = scale.rounds(40, 200);
+    {
+        let mut hub = Hub::open(dir, pairing)?;
+        // The first event of a process finds no warm files.
+        let clip = hub.first_byte(&chunk)?;
+        hub.finish(clip)?;
+        for _ in 0..count {
+            hub.ack_all()?;
+            hub.meter.take();
+            let before = hub.journal.stats().syncs;
+            let clip = hub.first_byte(&chunk)?;
+            by_stats.push((hub.journal.stats().syncs - before) as f64);
+            by_disk.push(hub.meter.take().syncs() as f64);
+            hub.finish(clip)?;
+            at_end.push(hub.meter.take().syncs() as f64);
+        }
+    }
+    let title = "syncs per epoch advance on the way to the first byte";
+    let mut figure = Figure::new(
+        "first_byte_syncs",
+        title,
+        "",
+        by_disk.median(),
+        Target::AtMost(1.0),
+    )
+    .with(
+        "by",
+        json!("a counter on the disk (files and directories), median"),
+    )
+    .with_number("events", count as f64)
+    .with_number(
+        "mean (log files made and finished included)",
+        by_disk.mean(),
+    )
+    .with_number("most", by_disk.quantile(1.0))
+    .with_number("by the engine's own count, median", by_stats.median())
+    .with_number(
+        "at the end of a clip (log, two vault images), median",
+        at_end.median(),
+    );
+    figure = match by_strace(dir, pairing, scale.rounds(20, 60) as u32) {
+        Ok(counted) => figure
+            .with_number("by strace, median", counted.median())
+            .with_number("by strace, mean", counted.mean()),
+        Err(error) => figure.with("by strace", json!(format!("not measured: {error}"))),
+    };
+    Ok(figure)
+}
+
+/// The same in a child process under strace: what reaches the kernel between two marks.
+fn by_strace(dir: &Path, pairing: PairingId, count: u32) -> Outcome<Samples> {
+    let log = dir.join("strace.log");
+    let child = child::Task::FirstBytes.command(dir, pairing, count)?;
+    let mut strace = Command::new("strace");
+    strace
+        .args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync,write",
+            "-o",
+        ])
+        .arg(&log)
+        .arg(child.get_program())
+        .args(child.get_args())
+        .envs(
+            child
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    let output = strace
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr)
+            .trim()
+            .to_owned()
+            .into());
+    }
+    let samples = between_marks(&std::fs::read_to_string(&log)?);
+    match samples.count() {
+        0 => Err("strace saw no marks".into()),
+        _ => Ok(samples),
+    }
+}
+
+/// Syncs between each BEGIN and its END in a log of strace.
+fn between_marks(log: &str) -> Samples {
+    let mut samples = Samples::default();
+    let mut counting = None;
+    for line in log.lines() {
+        if line.contains("write(") {
+            if line.contains(BEGIN) {
+                counting = Some(0.0);
+            } else if line.contains(END)
+                && let Some(count) = counting.take()
+            {
+                samples.push(count);
+            }
+        } else if line.contains("sync") && !line.contains("resumed>") {
+            counting = counting.map(|count| count + 1.0);
+        }
+    }
+    samples
+}
+
+/// Advances epochs and says so on standard output, for [`by_strace`].
+pub(crate) fn only_first_bytes(dir: &Path, pairing: PairingId, count: u32) -> Outcome<()> {
+    use std::io::Write as _;
+
+    let chunk = noise(16 * 1024);
+    let mut hub = Hub::open(dir, pairing)?;
+    let mut out = std::io::stdout();
+    let mut say = |mark: &str| {
+        out.write_all(mark.as_bytes())?;
+        out.flush()
+    };
+    for _ in 0..count {
+        hub.ack_all()?;
+        say(&format!("{BEGIN}\n"))?;
+        let clip = hub.first_byte(&chunk)?;
+        say(&format!("{END}\n"))?;
+        hub.finish(clip)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_are_counted_between_marks_only_and_once() {
+        let log = format!(
+            "1 fdatasync(3) = 0\n1 write(1, \"{BEGIN}\\n\", 9) = 9\n1 fdatasync(3 <unfinished ...>\n\
+             2 fsync(4) = 0\n1 <... fdatasync resumed>) = 0\n1 write(1, \"{END}\\n\", 7) = 7\n\
+             1 fdatasync(5) = 0\n1 write(1, \"{BEGIN}\\n\", 9) = 9\n1 write(1, \"{END}\\n\", 7) = 7\n"
+        );
+        let samples = between_marks(&log);
+        assert_eq!((samples.count(), samples.sum()), (2, 2.0));
+    }
+}
