@@ -78,7 +78,8 @@ mod enabled {
                 Some((name.to_owned(), k.parse().ok()?))
             });
             if let Some(path) = std::env::var_os("SECLUSO_CRASH_LIST") {
-                let line = |point: &Point| format!("{} {}:{}\n", point.name, point.file, point.line);
+                let line =
+                    |point: &Point| format!("{} {}:{}\n", point.name, point.file, point.line);
                 let all: String = POINTS.iter().map(line).collect();
                 // A list that cannot be written is missing, which the sweep reports itself.
                 let _ = std::fs::write(path, all);

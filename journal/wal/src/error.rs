@@ -116,7 +116,7 @@ impl WalError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             WalError::Locked => ErrorKind::Locked,
-            WalError::Space { .. } => ErrorKind::Space,
+            WalError::Space { .. } | WalError::View(StoreError::Full) => ErrorKind::Space,
             WalError::Corrupt(_) | WalError::PayloadDamaged { .. } => ErrorKind::Corrupt,
             WalError::Poisoned(_) => ErrorKind::Poisoned,
             WalError::Io { .. } | WalError::View(_) | WalError::BatchFull { .. } => {

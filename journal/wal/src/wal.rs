@@ -401,10 +401,19 @@ impl Wal {
         match error {
             StoreError::Corrupt { detail } => {
                 tracing::warn!(detail, "the view is damaged and is rebuilt from the log");
-                replay::rebuild_view(&self.log, view, &self.base, self.synced)
+                self.rebuild(view)
             }
             error => Err(WalError::View(error)),
         }
+    }
+
+    /// Makes the view anew. Half a view would answer wrongly, so a failure here is the end of
+    /// this handle.
+    fn rebuild(&self, view: &mut View) -> Result<(), WalError> {
+        replay::rebuild_view(&self.log, view, &self.base, self.synced).map_err(|error| {
+            tracing::error!(%error, "the view could not be rebuilt");
+            self.poison("rebuilding the view", &io::ErrorKind::InvalidData.into())
+        })
     }
 
     /// Applies what waits. Only damage that a rebuild does not cure, or a backlog without end,
@@ -423,6 +432,18 @@ impl Wal {
             return Err(self.poison("applying to the view", &error));
         }
         Ok(())
+    }
+
+    /// A view that once met a full disk may refuse for ever; when there is room again it is made
+    /// anew, because reopening it would lose what it never flushed.
+    pub(super) fn revive_view(&self) -> Result<(), WalError> {
+        let mut view = self.view.borrow_mut();
+        let room = self.log.disk.available_bytes().unwrap_or(0);
+        if !view.full || room < 2 * self.log.options.ballast_bytes {
+            return Ok(());
+        }
+        view.full = false;
+        self.rebuild(&mut view)
     }
 
     fn read_row(

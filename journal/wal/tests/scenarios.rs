@@ -424,6 +424,24 @@ fn scenario_07_a_full_view_refuses_video_and_does_not_poison() {
 }
 
 #[test]
+fn scenario_07_a_view_that_met_a_full_disk_comes_back_by_itself() {
+    let shared = SimDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(shared.clone());
+    let store = MemStore::on_disk(Arc::clone(&disk), "view");
+    let control = store.control();
+    let (mut wal, _) = Wal::open(disk, Box::new(store), Box::new(SeededDice(1)), small()).unwrap();
+    put(&mut wal, "before", "b");
+    control.full_writes();
+    put(&mut wal, "during", "d");
+    assert!(wal.admit(5000, Priority::Bulk).is_err());
+    control.heal();
+    wal.checkpoint().unwrap();
+    wal.admit(5000, Priority::Bulk).unwrap();
+    assert_eq!(text(&wal, "before").as_deref(), Some("b"));
+    assert_eq!(text(&wal, "during").as_deref(), Some("d"));
+}
+
+#[test]
 fn scenario_07_epochs_never_run_dry_on_a_full_disk() {
     let disk = SimDisk::new();
     disk.set_capacity(Some(1 << 20));

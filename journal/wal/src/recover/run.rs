@@ -79,7 +79,13 @@ pub(crate) fn recover(
     log.disk
         .sync_dir("")
         .map_err(|error| WalError::io("the state directory", error))?;
-    let view_state = open_view(&mut view)?;
+    let mut view_state = open_view(&mut view)?;
+    if matches!(view_state, Err(StoreError::Full)) {
+        // The view needs a little room to open; that is what the ballast is for.
+        log.release_ballast()
+            .map_err(|error| WalError::io("the ballast", error))?;
+        view_state = open_view(&mut view)?;
+    }
     let known = inventory(&mut log)?;
     let from_start = known.iter().any(|file| file.first_lsn == Lsn(1));
     let (chosen, checkpoints) = choose_base(&*log.disk, from_start, known.is_empty())?;

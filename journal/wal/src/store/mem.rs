@@ -200,7 +200,10 @@ impl Store for MemStore {
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.map.clear();
         self.applied = None;
-        self.control.heal();
+        // New files are not damaged; a full disk stays full.
+        if self.control.0.load(Ordering::SeqCst) == CORRUPT_READS {
+            self.control.heal();
+        }
         if let Some((disk, name)) = &self.file
             && disk.exists(name).map_err(io_error)?
         {

@@ -94,10 +94,11 @@ impl Wal {
             .recycle(floor)
             .and_then(|()| self.log.restore_ballast());
         match tidied {
-            Ok(()) => Ok(()),
-            Err(error) if is_full(&error) => Ok(()),
-            Err(error) => Err(self.poison("recycling", &error)),
+            Ok(()) => {}
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(self.poison("recycling", &error)),
         }
+        self.revive_view()
     }
 
     /// An error while a checkpoint is written: a full disk harms nothing, all else is poison.
