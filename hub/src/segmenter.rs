@@ -22,8 +22,8 @@ use crate::fmp4::{self, Sample};
 /// event is still happening: what is in an unfinished fragment is what a cut wire costs.
 pub const FRAGMENT_MS_MAX: u64 = 200;
 
-/// The most bytes of a clip in one chunk.
-pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of a clip in one chunk: what the journal seals as one message.
+pub const CHUNK_BYTES_MAX: usize = journal::CHUNK_BYTES_MAX;
 
 /// The most pictures in one fragment. Only a stream of pictures without duration reaches it.
 pub const FRAGMENT_UNITS_MAX: usize = 256;

@@ -1,0 +1,256 @@
+//! What the core says about itself: facts for people, for `status` and for the uplink.
+//!
+//! Identifiers appear in full only where a person asked for them; no payload and no key ever does.
+
+use std::collections::BTreeMap;
+
+use journal::ids::{ClipId, Line};
+use journal::message::ClipEnd;
+use journal::{ClipOutcome, HubClip};
+use wire::ids::{ReceiveId, SendId, Seq};
+
+use super::{Core, CoreError};
+
+/// How a clip stands, as `status` names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClipState {
+    /// Being recorded.
+    Recording,
+    /// Whole.
+    Complete,
+    /// Ended early; what is there is good.
+    CutOff,
+    /// Its bytes were lost on disk; the phone is told.
+    Dropped,
+}
+
+impl ClipState {
+    /// The word for it in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Recording => "recording",
+            Self::Complete => "complete",
+            Self::CutOff => "cut_off",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// A clip in numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClipFacts {
+    /// Which.
+    pub clip: ClipId,
+    /// Bytes that a sync covers.
+    pub bytes: u64,
+    /// SHA-256 of them, once it has ended.
+    pub sha256: Option<[u8; 32]>,
+    /// How it stands.
+    pub state: ClipState,
+}
+
+impl ClipFacts {
+    pub(super) fn ended(end: &ClipEnd, state: ClipState) -> Self {
+        Self {
+            clip: end.clip,
+            bytes: end.bytes,
+            sha256: Some(end.sha256),
+            state,
+        }
+    }
+
+    pub(super) fn of(clip: &HubClip) -> Self {
+        Self {
+            clip: clip.clip,
+            bytes: clip.bytes,
+            sha256: clip.sha256,
+            state: match clip.outcome {
+                ClipOutcome::Recording => ClipState::Recording,
+                ClipOutcome::Complete => ClipState::Complete,
+                ClipOutcome::CutOff => ClipState::CutOff,
+                ClipOutcome::Dropped(_) => ClipState::Dropped,
+            },
+        }
+    }
+}
+
+/// Why an event is not recorded, or no further.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// No phone is paired.
+    NoPairing,
+    /// The disk is full. The rest of the event is not recorded.
+    Space,
+    /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
+    /// Begin a new one at the next key frame.
+    NoClip,
+}
+
+/// What shows that this directory is older than what left it, or that the relay lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// The relay ends above our head.
+    AboveHead,
+    /// The relay, or the phone, has another envelope under a number of ours.
+    OtherDigest,
+    /// The phone holds what we never made.
+    PhoneHoldsMore,
+}
+
+/// Whether a line may send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Yes.
+    Good,
+    /// Recording goes on, nothing is sent. Not stored: every connection looks again.
+    RolledBack(Evidence),
+}
+
+/// A fact, true and durable when it comes out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// A clip's beginning is stored.
+    ClipStarted {
+        /// For which phone.
+        line: Line,
+        /// Which clip.
+        clip: ClipId,
+        /// When its event began, milliseconds since 1970.
+        started_unix_ms: u64,
+    },
+    /// A clip's end is stored.
+    ClipFinished {
+        /// For which phone.
+        line: Line,
+        /// The clip.
+        clip: ClipFacts,
+    },
+    /// A clip's stored bytes are damaged; a statement to the phone is stored.
+    ClipDropped {
+        /// For which phone.
+        line: Line,
+        /// The clip.
+        clip: ClipFacts,
+    },
+    /// An event is not recorded, or no further.
+    NotRecorded(Stop),
+    /// The journal was opened again after a failed write.
+    Reopened,
+    /// A line's stored state cannot be used; the others go on.
+    LineBroken {
+        /// Which.
+        line: Line,
+        /// What is wrong.
+        what: String,
+    },
+    /// Whether a line may send has changed.
+    Standing {
+        /// Which.
+        line: Line,
+        /// What holds now.
+        standing: Standing,
+    },
+}
+
+/// What the uplink needs to know of a line. Only durable facts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LineHeads {
+    /// Where its envelopes go.
+    pub send: SendId,
+    /// Where its envelopes come from.
+    pub receive: ReceiveId,
+    /// The highest number given, durable.
+    pub last: Seq,
+    /// The watermark.
+    pub acked: Seq,
+    /// Whether it may send.
+    pub standing: Standing,
+}
+
+/// All lines.
+pub type Heads = BTreeMap<Line, LineHeads>;
+
+/// One pairing for `status`.
+#[derive(Clone, Debug)]
+pub struct LineStatus {
+    /// Which.
+    pub line: Line,
+    /// Epoch of its event video group.
+    pub epoch: u64,
+    /// Envelopes that the phone has not acked.
+    pub unacked_envelopes: u64,
+    /// And their bytes.
+    pub unacked_bytes: u64,
+    /// The highest number given.
+    pub last: Seq,
+    /// The watermark.
+    pub acked: Seq,
+    /// Whether it may send.
+    pub standing: Standing,
+}
+
+/// All that `status` asks of the core.
+#[derive(Clone, Debug)]
+pub struct CoreStatus {
+    /// Whether an event is being recorded.
+    pub recording: bool,
+    /// The pairings.
+    pub lines: Vec<LineStatus>,
+    /// Clips, oldest first.
+    pub clips: Vec<ClipFacts>,
+}
+
+impl Core {
+    /// What the uplink needs. Call it right after [`Core::commit`]: what is staged is counted in.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn heads(&self) -> Result<Heads, CoreError> {
+        let journal = self.journal_ref()?;
+        let mut heads = Heads::new();
+        for (line, state) in &self.lines {
+            let head = journal.outbox_head(*line)?;
+            let mailboxes = journal.mailboxes(*line)?;
+            let found = LineHeads {
+                send: mailboxes.send,
+                receive: mailboxes.receive,
+                last: head.last,
+                acked: head.acked,
+                standing: state.standing,
+            };
+            heads.insert(*line, found);
+        }
+        Ok(heads)
+    }
+
+    /// For `status`.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn status(&mut self) -> Result<CoreStatus, CoreError> {
+        let mut lines = Vec::new();
+        let mut clips = Vec::new();
+        let journal = self.journal.as_mut().ok_or_else(|| CoreError::Dead("it is closed".into()))?;
+        for (line, state) in &mut self.lines {
+            let head = journal.outbox_head(*line)?;
+            let (unacked_envelopes, unacked_bytes) = journal.outbox_waiting(*line)?;
+            clips.extend(journal.hub_clips(line.pairing)?.iter().map(ClipFacts::of));
+            let epoch = state.session.epoch(&mut journal.begin())?;
+            lines.push(LineStatus {
+                line: *line,
+                epoch: epoch.0,
+                unacked_envelopes,
+                unacked_bytes,
+                last: head.last,
+                acked: head.acked,
+                standing: state.standing,
+            });
+        }
+        let recording = self.is_recording();
+        Ok(CoreStatus {
+            recording,
+            lines,
+            clips,
+        })
+    }
+}

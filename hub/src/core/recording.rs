@@ -1,0 +1,477 @@
+//! The event being recorded: pieces of a clip in, transactions out.
+//!
+//! It is a list of what is wanted ([`Recording`]) and one function that stages whatever is not
+//! staged yet. So taking a recording up again after a failed sync is the same function again, after
+//! a look at what the journal really holds. The Commit, the header and the first piece are one
+//! transaction: nothing is begun before there is something to show, and the first byte waits for
+//! one sync. It must never encrypt before the room for it was admitted.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use journal::ids::{ClipId, Line};
+use journal::message::ClipEnd;
+use journal::{Closed, Committer, ErrorKind, JournalError, Session, Txn};
+use wal::Priority;
+use wire::ids::Seq;
+
+use super::{
+    BATCH_BYTES_MAX, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES, Notice, Stop,
+    is_about_one_line, push,
+};
+use crate::camera::EventEnd;
+
+/// What is known of an event when it begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// Name of the camera, at most [`journal::message::NAME_BYTES_MAX`] bytes.
+    pub camera: String,
+    /// What the bytes are, as a MIME type; same limit.
+    pub mime: String,
+    /// When the first picture was captured, milliseconds since 1970.
+    pub started_unix_ms: u64,
+}
+
+/// The next bytes of a clip: at most [`journal::CHUNK_BYTES_MAX`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// When the newest picture in them was captured, milliseconds since 1970.
+    pub captured_unix_ms: u64,
+}
+
+/// What became of a step of a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Recorded {
+    /// It is staged; after the next commit it is durable.
+    Taken,
+    /// The event is not recorded, or no further.
+    Not(Stop),
+}
+
+/// Why a clip ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// The event is over, or the disk is full: a trailer in the same epoch.
+    Trailer,
+    /// The camera failed or the hub stops: a Commit and the cut-off notice.
+    CutOff,
+}
+
+/// What is wanted, and how far it is staged.
+pub(super) struct Recording {
+    event: Event,
+    /// Lines that take part, each with its clip once it is begun.
+    clips: Vec<(Line, Option<ClipId>)>,
+    /// Pieces whose sync is not confirmed; the first one is number `first`.
+    pieces: VecDeque<Piece>,
+    first: u32,
+    /// Pieces staged so far, counted from the beginning of the clip.
+    staged: u32,
+    begun: bool,
+    announced: bool,
+    ending: Option<Ending>,
+    ended: bool,
+}
+
+impl Recording {
+    fn new(event: Event, lines: impl Iterator<Item = Line>) -> Self {
+        Self {
+            event,
+            clips: lines.map(|line| (line, None)).collect(),
+            pieces: VecDeque::new(),
+            first: 0,
+            staged: 0,
+            begun: false,
+            announced: false,
+            ending: None,
+            ended: false,
+        }
+    }
+
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.clips.iter().map(|(line, _)| *line).collect()
+    }
+
+    fn next_piece(&self) -> Option<&Piece> {
+        self.pieces.get(self.staged.saturating_sub(self.first) as usize)
+    }
+}
+
+impl Core {
+    /// Whether an event is being recorded.
+    pub fn is_recording(&self) -> bool {
+        self.recording.as_ref().is_some_and(|recording| recording.ending.is_none())
+    }
+
+    /// An event begins. Nothing is written yet; room for it is asked for.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_event_started(&mut self, event: Event, now_unix_ms: u64) -> Result<Recorded, CoreError> {
+        if self.recording.is_some() {
+            self.end_recording(Ending::CutOff, now_unix_ms)?;
+            self.commit(now_unix_ms)?;
+        }
+        if self.recording.is_some() {
+            // Its end is still owed, because the disk is full.
+            return Ok(self.not_recorded(Stop::Space));
+        }
+        let usable = self.lines.iter().filter(|(_, state)| !state.broken).map(|(line, _)| *line);
+        let recording = Recording::new(event, usable);
+        if recording.clips.is_empty() {
+            if std::mem::replace(&mut self.said_no_pairing, true) {
+                return Ok(Recorded::Not(Stop::NoPairing));
+            }
+            return Ok(self.not_recorded(Stop::NoPairing));
+        }
+        self.said_no_pairing = false;
+        let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
+        if !self.has_room(needed, Priority::Bulk)? {
+            return Ok(self.not_recorded(Stop::Space));
+        }
+        self.recording = Some(recording);
+        Ok(Recorded::Taken)
+    }
+
+    /// More of the event. The pieces are staged, each in one transaction for all phones.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_pieces(&mut self, pieces: Vec<Piece>, now_unix_ms: u64) -> Result<Recorded, CoreError> {
+        let Some(recording) = self.recording.as_mut().filter(|recording| recording.ending.is_none()) else {
+            return Ok(Recorded::Not(Stop::NoClip));
+        };
+        let bytes: u64 = pieces.iter().map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES).sum();
+        let needed = bytes * recording.clips.len() as u64;
+        if !self.has_room(needed, Priority::Bulk)? {
+            self.end_recording(Ending::Trailer, now_unix_ms)?;
+            return Ok(self.not_recorded(Stop::Space));
+        }
+        if let Some(recording) = self.recording.as_mut() {
+            recording.pieces.extend(pieces);
+        }
+        match self.advance(now_unix_ms) {
+            Ok(()) if self.recording.is_some() => Ok(Recorded::Taken),
+            Ok(()) => Ok(Recorded::Not(Stop::NoClip)),
+            // The room was there when it was asked for. The transaction was dropped whole.
+            Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => {
+                self.end_recording(Ending::Trailer, now_unix_ms)?;
+                Ok(self.not_recorded(Stop::Space))
+            }
+            // It was opened again, and the pieces with it.
+            Err(CoreError::Reopened) => Ok(Recorded::Taken),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The event is over.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_event_ended(&mut self, end: EventEnd, now_unix_ms: u64) -> Result<Recorded, CoreError> {
+        if self.recording.is_none() {
+            return Ok(Recorded::Not(Stop::NoClip));
+        }
+        let ending = match end {
+            EventEnd::Completed => Ending::Trailer,
+            EventEnd::CutOff => Ending::CutOff,
+        };
+        self.end_recording(ending, now_unix_ms)?;
+        Ok(Recorded::Taken)
+    }
+
+    /// Something that waits for room may have it now: the end of a clip that the full disk cut.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        match self.recording.as_ref().and_then(|recording| recording.ending) {
+            Some(ending) => self.end_recording(ending, now_unix_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// Drops the clip of a damaged envelope. The clip being recorded is ended first; the event goes
+    /// on in a new one.
+    pub(super) fn drop_damaged(&mut self, line: Line, at: Seq, now_unix_ms: u64) -> Result<(), CoreError> {
+        tracing::error!(seq = at.0, "a stored envelope is damaged on disk; its clip is lost");
+        let mut dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| session.drop_damaged(txn, at));
+        let own = self.recording.as_ref().is_some_and(|r| r.begun && r.lines().contains(&line));
+        if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
+            self.end_recording(Ending::Trailer, now_unix_ms)?;
+            self.commit(now_unix_ms)?;
+            dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| session.drop_damaged(txn, at));
+        }
+        match dropped {
+            Ok(clip) => {
+                let clip = ClipFacts::of(&clip);
+                self.pending.push(Notice::ClipDropped { line, clip });
+                Ok(())
+            }
+            Err(CoreError::Journal(error)) if self.is_poison(&error) => self.reopen(&error, now_unix_ms),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After a sync: what is durable need not be kept, and what has ended is over.
+    pub(super) fn settle_recording(&mut self) {
+        let Some(recording) = &mut self.recording else { return };
+        recording.announced |= recording.begun;
+        while recording.first < recording.staged && recording.pieces.pop_front().is_some() {
+            recording.first += 1;
+        }
+        if recording.ended {
+            self.recording = None;
+        }
+    }
+
+    /// After the journal was opened again: how far did the recording get? Then the rest of it.
+    pub(super) fn resume_recording(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        let Some(recording) = &mut self.recording else {
+            return Ok(());
+        };
+        recording.clips.retain(|(line, _)| self.lines.contains_key(line));
+        let journal = self.journal.as_mut().ok_or_else(|| CoreError::Dead("it is closed".into()))?;
+        // All lines share each transaction, so any of them tells for all.
+        let mut stored = None;
+        for (line, clip) in &recording.clips {
+            let clips = journal.hub_clips(line.pairing)?;
+            stored = clips.into_iter().find(|known| Some(known.clip) == *clip);
+            if stored.is_some() {
+                break;
+            }
+        }
+        match stored {
+            None if recording.begun && recording.first > 0 => {
+                tracing::error!("a clip that was synced is no longer known; the event ends");
+                self.recording = None;
+                return Ok(());
+            }
+            None => {
+                recording.begun = false;
+                recording.ended = false;
+                recording.staged = 0;
+                for (_, clip) in &mut recording.clips {
+                    *clip = None;
+                }
+            }
+            Some(stored) => {
+                recording.begun = true;
+                recording.staged = stored.chunks;
+                recording.ended = stored.outcome != journal::ClipOutcome::Recording;
+                while recording.first < recording.staged && recording.pieces.pop_front().is_some() {
+                    recording.first += 1;
+                }
+                if !recording.announced {
+                    self.announce_start();
+                }
+                if self.recording.as_ref().is_some_and(|recording| recording.ended) {
+                    self.announce_stored_end()?;
+                }
+            }
+        }
+        self.advance(now_unix_ms)
+    }
+
+    /// Ends the recording, or owes its end if not even the reserve has room.
+    fn end_recording(&mut self, ending: Ending, now_unix_ms: u64) -> Result<(), CoreError> {
+        let Some(recording) = &mut self.recording else {
+            return Ok(());
+        };
+        recording.ending.get_or_insert(ending);
+        if !recording.begun {
+            self.recording = None;
+            return Ok(());
+        }
+        let needed = recording.clips.len() as u64 * EPOCH_BYTES;
+        if !self.has_room(needed, Priority::Epoch)? {
+            tracing::warn!("not even the reserve has room for the end of the clip; it is tried again");
+            return Ok(());
+        }
+        match self.advance(now_unix_ms) {
+            // The recording was taken up again, its end included.
+            Err(CoreError::Reopened) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Stages whatever of the recording is not staged yet.
+    fn advance(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        loop {
+            let Some(recording) = &self.recording else {
+                return Ok(());
+            };
+            if recording.ended {
+                return Ok(());
+            }
+            if let Some(piece) = recording.next_piece().cloned() {
+                self.stage_piece(&piece, now_unix_ms)?;
+                if self.staged_bytes >= BATCH_BYTES_MAX {
+                    self.commit(now_unix_ms)?;
+                }
+            } else if let Some(ending) = recording.ending.filter(|_| recording.begun) {
+                return self.stage_end(ending, now_unix_ms);
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One piece for all lines in one transaction; before the first, Commit and header.
+    fn stage_piece(&mut self, piece: &Piece, now_unix_ms: u64) -> Result<(), CoreError> {
+        let Some(recording) = &self.recording else {
+            return Ok(());
+        };
+        let event = recording.event.clone();
+        let begins = !recording.begun;
+        let bytes = piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES;
+        let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
+            let clip = match clip {
+                Some(clip) if !begins => clip,
+                _ => session.start_clip(txn, &event.camera, &event.mime, event.started_unix_ms)?,
+            };
+            session.append_chunk(txn, clip, &piece.bytes, piece.captured_unix_ms)?;
+            Ok(clip)
+        };
+        let clips = self.for_all_lines(bytes, now_unix_ms, step)?;
+        let Some(recording) = &mut self.recording else {
+            return Ok(());
+        };
+        recording.clips = clips.into_iter().map(|(line, clip)| (line, Some(clip))).collect();
+        recording.begun = true;
+        recording.staged += 1;
+        if begins {
+            self.staged_bytes += EPOCH_BYTES;
+            self.announce_start();
+        }
+        Ok(())
+    }
+
+    fn stage_end(&mut self, ending: Ending, now_unix_ms: u64) -> Result<(), CoreError> {
+        let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
+            let clip = clip.ok_or(JournalError::Misuse("a clip that ends was begun"))?;
+            let end: ClipEnd = match ending {
+                Ending::Trailer => session.finish_clip(txn, clip, now_unix_ms)?,
+                Ending::CutOff => match session.close_used_epoch(txn, now_unix_ms)? {
+                    Closed::CutOff(end) => end,
+                    _ => return Err(JournalError::Misuse("a clip that is recorded has its epoch")),
+                },
+            };
+            Ok(end)
+        };
+        let ends = self.for_all_lines(EPOCH_BYTES, now_unix_ms, step)?;
+        let state = match ending {
+            Ending::Trailer => ClipState::Complete,
+            Ending::CutOff => ClipState::CutOff,
+        };
+        for (line, end) in ends {
+            let clip = ClipFacts::ended(&end, state);
+            self.pending.push(Notice::ClipFinished { line, clip });
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.ended = true;
+        }
+        Ok(())
+    }
+
+    /// One transaction over all lines of the recording. A line whose own stored state is unusable
+    /// leaves the event and the others go on.
+    fn for_all_lines<T>(
+        &mut self,
+        bytes_each: u64,
+        now_unix_ms: u64,
+        mut step: impl FnMut(&mut Session<Committer>, &mut Txn<'_>, Option<ClipId>) -> Result<T, JournalError>,
+    ) -> Result<Vec<(Line, T)>, CoreError> {
+        loop {
+            let clips = self.recording.as_ref().map(|r| r.clips.clone()).unwrap_or_default();
+            match self.try_all_lines(&clips, bytes_each, &mut step) {
+                Ok(done) if done.is_empty() => {
+                    self.recording = None;
+                    return Ok(done);
+                }
+                Ok(done) => return Ok(done),
+                Err((_, error)) if self.is_poison(&error) => {
+                    self.reopen(&error, now_unix_ms)?;
+                    return Err(CoreError::Reopened);
+                }
+                Err((Some(line), error)) if is_about_one_line(&error) => {
+                    self.set_broken(line, &error);
+                    if let Some(recording) = &mut self.recording {
+                        recording.clips.retain(|(other, _)| *other != line);
+                    }
+                }
+                Err((_, error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "The line at fault, if one is, beside the error.")]
+    fn try_all_lines<T>(
+        &mut self,
+        clips: &[(Line, Option<ClipId>)],
+        bytes_each: u64,
+        step: &mut impl FnMut(&mut Session<Committer>, &mut Txn<'_>, Option<ClipId>) -> Result<T, JournalError>,
+    ) -> Result<Vec<(Line, T)>, (Option<Line>, JournalError)> {
+        let Some(journal) = self.journal.as_mut() else {
+            return Err((None, JournalError::Poisoned));
+        };
+        let mut txn = journal.begin();
+        let mut done = Vec::new();
+        for (line, clip) in clips {
+            let Some(state) = self.lines.get_mut(line) else {
+                return Err((Some(*line), JournalError::NoGroup(*line)));
+            };
+            let value = step(&mut state.session, &mut txn, *clip).map_err(|error| (Some(*line), error))?;
+            done.push((*line, value));
+        }
+        if !done.is_empty() {
+            drop(txn.stage(()).map_err(|error| (None, error))?);
+            self.staged_bytes += bytes_each * done.len() as u64;
+        }
+        Ok(done)
+    }
+
+    fn announce_start(&mut self) {
+        let Some(recording) = &self.recording else { return };
+        for (line, clip) in &recording.clips {
+            if let Some(clip) = *clip {
+                self.pending.push(Notice::ClipStarted {
+                    line: *line,
+                    clip,
+                    started_unix_ms: recording.event.started_unix_ms,
+                });
+            }
+        }
+    }
+
+    /// The end was stored before the sync failed, and nobody has heard of it.
+    fn announce_stored_end(&mut self) -> Result<(), CoreError> {
+        let Some(recording) = &self.recording else {
+            return Ok(());
+        };
+        for (line, clip) in &recording.clips {
+            let clips = self.journal_ref()?.hub_clips(line.pairing)?;
+            if let Some(stored) = clips.iter().find(|known| Some(known.clip) == *clip) {
+                let clip = ClipFacts::of(stored);
+                self.pending.push(Notice::ClipFinished { line: *line, clip });
+            }
+        }
+        Ok(())
+    }
+
+    fn has_room(&mut self, bytes: u64, priority: Priority) -> Result<bool, CoreError> {
+        match self.journal()?.admit(bytes, priority) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Space => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn not_recorded(&mut self, why: Stop) -> Recorded {
+        push(&mut self.notices, Notice::NotRecorded(why));
+        Recorded::Not(why)
+    }
+}

@@ -1,0 +1,92 @@
+//! What the program says: facts on stdout, one JSON object a line with `--json`; everything else on
+//! stderr. It must never print a key; the pairing code is printed only by `pair`, for a person.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::core::{ClipState, Notice, Standing, Stop};
+
+/// How facts are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Format {
+    /// Prints one line and flushes it. A reader that has gone is no reason to stop recording.
+    pub fn line(self, json: &Value, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let written = match self {
+            Self::Json => writeln!(out, "{json}"),
+            Self::Text if text.is_empty() => Ok(()),
+            Self::Text => writeln!(out, "{text}"),
+        };
+        if written.and_then(|()| out.flush()).is_err() {
+            tracing::debug!("nobody reads stdout");
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A notice as JSON for stdout, if the contract has it, and as a line for people.
+pub fn notice(notice: &Notice) -> (Option<Value>, String) {
+    match notice {
+        Notice::ClipStarted {
+            clip, started_unix_ms, ..
+        } => {
+            let id = clip.to_hex();
+            let json = json!({"event": "clip_started", "clip": id, "unix_ms": started_unix_ms});
+            (Some(json), format!("recording clip {id}"))
+        }
+        Notice::ClipFinished { clip, .. } => {
+            let id = clip.clip.to_hex();
+            let sha256 = clip.sha256.map(|hash| hex(&hash));
+            let outcome = match clip.state {
+                ClipState::CutOff => "cut_off",
+                _ => "complete",
+            };
+            let text = format!("clip {id} is {outcome}: {} bytes", clip.bytes);
+            let json = json!({"event": "clip_finished", "clip": id, "bytes": clip.bytes, "sha256": sha256, "outcome": outcome});
+            (Some(json), text)
+        }
+        Notice::ClipDropped { clip, .. } => {
+            let id = clip.clip.to_hex();
+            let json = json!({"event": "clip_dropped", "clip": id});
+            let text = format!(
+                "clip {id} is lost: its stored bytes are damaged. The phone is told. Run `secluso-hub doctor` and check the disk"
+            );
+            (Some(json), text)
+        }
+        Notice::NotRecorded(why) => {
+            let (word, text) = match why {
+                Stop::NoPairing => ("no_phone", "events are not recorded: no phone is paired. Run `secluso-hub pair`"),
+                Stop::Space => ("disk_full", "an event is not recorded, or no further: the disk is full. Free some space"),
+                Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
+            };
+            (Some(json!({"event": "not_recorded", "why": word})), text.into())
+        }
+        Notice::Reopened => (
+            Some(json!({"event": "reopened"})),
+            "a write to the disk failed; the journal was opened again and recording goes on. Check the disk".into(),
+        ),
+        Notice::LineBroken { what, .. } => (
+            Some(json!({"event": "pairing_broken"})),
+            format!("events are not recorded for one phone: {what}"),
+        ),
+        Notice::Standing { standing, .. } => match standing {
+            Standing::Good => (Some(json!({"event": "standing", "state": "good"})), "the relay agrees with this hub again; sending goes on".into()),
+            Standing::RolledBack(_) => (
+                Some(json!({"event": "standing", "state": "rolled_back"})),
+                "this state directory is older than what it once sent, or the relay lies: recording goes on, nothing is sent to that phone. If the directory was restored from a copy, run `secluso-hub reset` and pair again".into(),
+            ),
+        },
+    }
+}

@@ -1,0 +1,185 @@
+//! The direct connection: answers phones that have read the code, one at a time.
+//!
+//! Every message is its length (4 bytes, big endian) and the journal's encoding of it, on one
+//! bidirectional stream that the phone opens. What is wrong is answered in the same way whatever it
+//! is, after a wait, and a bounded number of times.
+
+use std::time::Duration;
+
+use journal::ids::PairingId;
+use journal::pairing::PAIRING_MESSAGE_BYTES_MAX;
+use journal::{HubPairing, Journal, JournalError, PairingMessage, PairingState};
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use relay_client::rpk::EndpointLimits;
+
+use crate::core::CoreError;
+use crate::exit::{Code, Failure};
+use crate::sealer::{Sealer, SealerError};
+
+/// How long one phone may keep the line.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a phone may take to hang up after the last word.
+const HANG_UP_WAIT: Duration = Duration::from_secs(5);
+/// Messages on one connection: request, confirm, and one repetition of each.
+const MESSAGES_MAX: usize = 4;
+/// Wrong answers, all phones together, before the offer is given up.
+const FAILURES_MAX: u32 = 20;
+/// Wait after each wrong answer.
+const FAILURE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Small: a phone needs one stream and a few kilobytes.
+pub(super) fn limits() -> EndpointLimits {
+    EndpointLimits {
+        peer_bidi_streams: 1,
+        peer_uni_streams: 0,
+        incoming_max: 16,
+        idle: Duration::from_secs(20),
+        keep_alive: None,
+        ..EndpointLimits::default()
+    }
+}
+
+/// Answers until a phone is confirmed.
+pub(super) async fn serve(endpoint: &Endpoint, sealer: &Sealer) -> Result<PairingId, Failure> {
+    let mut failures = 0;
+    while let Some(incoming) = endpoint.accept().await {
+        let talked = tokio::time::timeout(CONNECTION_TIME_MAX, async {
+            let connection = incoming.await.map_err(|_| Talk::Broken)?;
+            talk(&connection, sealer).await
+        })
+        .await
+        .unwrap_or(Err(Talk::Broken));
+        match talked {
+            Ok(pairing) => return Ok(pairing),
+            Err(Talk::Ours(failure)) => return Err(failure),
+            Err(Talk::Broken) => tracing::debug!("a phone hung up before it was paired"),
+            Err(Talk::Refused) => {
+                failures += 1;
+                tracing::warn!(failures, "somebody tried to pair with a wrong or old code");
+                if failures >= FAILURES_MAX {
+                    let message = "too many wrong attempts; the code is void. Run `secluso-hub pair` again";
+                    return Err(Failure::new(Code::NotAdmitted, message));
+                }
+                tokio::time::sleep(FAILURE_PAUSE).await;
+            }
+        }
+    }
+    Err(Failure::new(Code::Internal, "the pairing listener was closed"))
+}
+
+/// Why a talk came to nothing.
+enum Talk {
+    /// The connection ended.
+    Broken,
+    /// What the phone said was refused.
+    Refused,
+    /// Our own storage.
+    Ours(Failure),
+}
+
+async fn talk(connection: &Connection, sealer: &Sealer) -> Result<PairingId, Talk> {
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| Talk::Broken)?;
+    let mut confirmed = None;
+    for _ in 0..MESSAGES_MAX {
+        let Some(message) = read(&mut receive).await? else { break };
+        match answer(message, sealer).await {
+            Ok((answer, pairing)) => {
+                write(&mut send, &answer).await?;
+                confirmed = pairing.or(confirmed);
+                if confirmed.is_some() {
+                    break;
+                }
+            }
+            Err(Talk::Refused) => {
+                // One sentence for every kind of wrong: nothing to learn from it.
+                let refusal = "the hub did not accept this pairing code; run `secluso-hub pair` again and scan the new code";
+                write(&mut send, &PairingMessage::Refused(refusal.into())).await?;
+                let _ended = send.finish();
+                let _hung_up = tokio::time::timeout(HANG_UP_WAIT, connection.closed()).await;
+                return Err(Talk::Refused);
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    let _ended = send.finish();
+    let _hung_up = tokio::time::timeout(HANG_UP_WAIT, connection.closed()).await;
+    confirmed.ok_or(Talk::Broken)
+}
+
+/// One message's answer, durable before it is said; and the pairing, if that was the last word.
+async fn answer(message: PairingMessage, sealer: &Sealer) -> Result<(PairingMessage, Option<PairingId>), Talk> {
+    match message {
+        PairingMessage::Request(request) => {
+            let step = move |core: &mut crate::core::Core, now: u64| {
+                core.with_journal(now, |journal| HubPairing::request(journal, &request, now / 1000))
+            };
+            let answer = sealer.run(step).await.map_err(blame)?;
+            Ok((PairingMessage::Answer(answer.into_inner()), None))
+        }
+        PairingMessage::Confirm(confirm) => {
+            let step = move |core: &mut crate::core::Core, now: u64| {
+                let done = core.with_journal(now, |journal| {
+                    let before = confirmed_pairings(journal)?;
+                    let done = HubPairing::confirm(journal, &confirm)?;
+                    let mut after = confirmed_pairings(journal)?;
+                    // The newest, unless this was a repetition: then the newest of all.
+                    if after.len() > before.len() {
+                        after.retain(|(_, id)| !before.iter().any(|(_, known)| known == id));
+                    }
+                    let newest = after.into_iter().max().map(|(_, id)| id);
+                    Ok((done, newest.ok_or(JournalError::Misuse("a confirmed pairing is stored"))?))
+                })?;
+                core.refresh_lines()?;
+                Ok(done)
+            };
+            let (done, pairing) = sealer.run(step).await.map_err(blame)?;
+            Ok((PairingMessage::Done(done.into_inner()), Some(pairing)))
+        }
+        _ => Err(Talk::Refused),
+    }
+}
+
+/// Confirmed pairings with the second since 1970 in which each was made.
+fn confirmed_pairings(journal: &Journal) -> Result<Vec<(u64, PairingId)>, JournalError> {
+    let mut found = Vec::new();
+    for id in journal.pairing_ids() {
+        if let Some(pairing) = journal.pairing(id)?
+            && pairing.state == PairingState::Confirmed
+        {
+            found.push((pairing.paired_unix_s, id));
+        }
+    }
+    Ok(found)
+}
+
+fn blame(error: SealerError) -> Talk {
+    match error {
+        SealerError::Core(CoreError::Journal(JournalError::Pairing(_) | JournalError::Mls(_))) => Talk::Refused,
+        // The phone asks again, and is answered the same.
+        SealerError::Core(CoreError::Reopened) => Talk::Broken,
+        other => Talk::Ours(other.into()),
+    }
+}
+
+async fn read(receive: &mut RecvStream) -> Result<Option<PairingMessage>, Talk> {
+    let mut length = [0; 4];
+    match receive.read_exact(&mut length).await {
+        Ok(()) => {}
+        Err(quinn::ReadExactError::FinishedEarly(0)) => return Ok(None),
+        Err(_) => return Err(Talk::Broken),
+    }
+    let length = u32::from_be_bytes(length) as usize;
+    if length > PAIRING_MESSAGE_BYTES_MAX {
+        return Err(Talk::Refused);
+    }
+    let mut body = vec![0; length];
+    receive.read_exact(&mut body).await.map_err(|_| Talk::Broken)?;
+    PairingMessage::decode(&body).map(Some).map_err(|_| Talk::Refused)
+}
+
+async fn write(send: &mut SendStream, message: &PairingMessage) -> Result<(), Talk> {
+    let body = message.encode();
+    let length = u32::try_from(body.len()).map_err(|_| Talk::Broken)?;
+    send.write_all(&length.to_be_bytes()).await.map_err(|_| Talk::Broken)?;
+    send.write_all(&body).await.map_err(|_| Talk::Broken)
+}

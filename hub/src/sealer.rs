@@ -1,0 +1,215 @@
+//! The journal's thread: the one place that owns the [`Core`], and the group commit.
+//!
+//! Jobs wait in a bounded channel; the thread takes all that wait, runs each, syncs once, and only
+//! then answers them. So whoever has an answer knows that it is durable, cameras share their syncs,
+//! and no network is ever waited for. This room must never answer before the sync.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::camera::Clock;
+use crate::core::{Core, CoreError, Heads, Notice};
+
+/// Jobs that wait; who has one more waits itself. Each camera and each line has one at a time, so
+/// with the bound on a fragment this bounds the hub's memory.
+pub const JOBS_MAX: usize = 64;
+/// Jobs that share one sync.
+const BATCH_JOBS_MAX: usize = 32;
+/// How often the core is given a chance to do what it owes when nobody asks for anything.
+const IDLE_TICK: Duration = Duration::from_secs(5);
+
+/// Why a job has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SealerError {
+    /// The core's own.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// The thread has ended.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Finishes a job after the sync: `Some` error if it failed.
+type Answer = Box<dyn FnOnce(&SyncResult)>;
+type Job = Box<dyn FnOnce(&mut Core, u64) -> Answer + Send>;
+
+/// How the sync went that a batch of jobs shares.
+enum SyncResult {
+    Synced,
+    Reopened,
+    Dead(String),
+}
+
+/// A handle on the journal's thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Sealer {
+    jobs: mpsc::Sender<Job>,
+    heads: watch::Receiver<Heads>,
+}
+
+/// The other end: what the thread tells, and its end.
+pub struct SealerThread {
+    /// Facts, in order.
+    pub notices: mpsc::Receiver<Notice>,
+    thread: std::thread::JoinHandle<Result<(), CoreError>>,
+}
+
+impl SealerThread {
+    /// Waits for the thread, which ends when every [`Sealer`] is dropped, or when the journal is
+    /// dead.
+    ///
+    /// # Errors
+    /// [`CoreError::Dead`].
+    ///
+    /// # Panics
+    /// With the thread's own panic.
+    pub fn join(self) -> Result<(), CoreError> {
+        drop(self.notices);
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Facts that wait for the shell; a shell that does not read them loses the next ones, not the video.
+const NOTICES_MAX: usize = 1024;
+
+/// Starts the thread over a core that has started.
+///
+/// # Errors
+/// If the system has no thread to give.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "This is the hub's one thread of its own; the supervisor joins it."
+)]
+pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer, SealerThread)> {
+    let (jobs, waiting) = mpsc::channel(JOBS_MAX);
+    let (publish, heads) = watch::channel(core.heads().unwrap_or_default());
+    let (tell, notices) = mpsc::channel(NOTICES_MAX);
+    let handle = tokio::runtime::Handle::current();
+    let thread = std::thread::Builder::new()
+        .name("hub-sealer".into())
+        .spawn(move || {
+            let mut worker = Worker {
+                core,
+                waiting,
+                publish,
+                tell,
+            };
+            worker.run(&clock, &handle)
+        })?;
+    Ok((Sealer { jobs, heads }, SealerThread { notices, thread }))
+}
+
+impl Sealer {
+    /// Runs a step on the journal's thread and waits until what it did is durable. Dropping the
+    /// future leaves the step whole: it is done or it never began.
+    ///
+    /// # Errors
+    /// The step's own error, or [`CoreError::Reopened`] if the sync failed, or
+    /// [`SealerError::Closed`].
+    pub async fn run<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
+    ) -> Result<T, SealerError> {
+        let (sender, answer) = oneshot::channel();
+        let job: Job = Box::new(move |core, now| {
+            let result = step(core, now);
+            Box::new(move |sync: &SyncResult| {
+                let result = match (sync, result) {
+                    (_, Err(error)) => Err(error),
+                    (SyncResult::Synced, Ok(value)) => Ok(value),
+                    (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
+                    (SyncResult::Dead(what), Ok(_)) => Err(CoreError::Dead(what.clone())),
+                };
+                // Whoever asked may have gone; the step is done all the same.
+                let _gone = sender.send(result);
+            })
+        });
+        self.jobs.send(job).await.map_err(|_| SealerError::Closed)?;
+        Ok(answer.await.map_err(|_| SealerError::Closed)??)
+    }
+
+    /// The durable ends of all lines; changes wake at once.
+    pub fn heads(&self) -> watch::Receiver<Heads> {
+        self.heads.clone()
+    }
+}
+
+struct Worker {
+    core: Core,
+    waiting: mpsc::Receiver<Job>,
+    publish: watch::Sender<Heads>,
+    tell: mpsc::Sender<Notice>,
+}
+
+impl Worker {
+    fn run(&mut self, clock: &impl Clock, handle: &tokio::runtime::Handle) -> Result<(), CoreError> {
+        self.report();
+        loop {
+            let waiting = &mut self.waiting;
+            let first = handle.block_on(async { tokio::time::timeout(IDLE_TICK, waiting.recv()).await });
+            let mut answers = Vec::new();
+            match first {
+                Ok(None) => return Ok(()),
+                Ok(Some(job)) => answers.push(self.step(job, clock.unix_ms())),
+                Err(_elapsed) => self.tick(clock.unix_ms()),
+            }
+            while answers.len() < BATCH_JOBS_MAX
+                && let Ok(job) = self.waiting.try_recv()
+            {
+                answers.push(self.step(job, clock.unix_ms()));
+            }
+            let synced = match self.core.has_staged() {
+                true => self.core.commit(clock.unix_ms()),
+                false => Ok(()),
+            };
+            // ORDER: the sync before every answer.
+            self.report();
+            for (generation, answer) in answers {
+                // A job whose journal was dropped by a later one of the same batch is as unknown
+                // as after a failed sync.
+                answer(&match &synced {
+                    Err(CoreError::Dead(what)) => SyncResult::Dead(what.clone()),
+                    _ if generation != self.core.generation() => SyncResult::Reopened,
+                    _ => SyncResult::Synced,
+                });
+            }
+            if let Err(CoreError::Dead(what)) = synced {
+                return Err(CoreError::Dead(what));
+            }
+        }
+    }
+
+    fn step(&mut self, job: Job, now_unix_ms: u64) -> (u64, Answer) {
+        let answer = job(&mut self.core, now_unix_ms);
+        (self.core.generation(), answer)
+    }
+
+    fn tick(&mut self, now_unix_ms: u64) {
+        if let Err(error) = self.core.handle_timeout(now_unix_ms) {
+            tracing::warn!(%error, "what is owed could not be done yet");
+        }
+    }
+
+    /// Publishes what is durable now.
+    fn report(&mut self) {
+        match self.core.heads() {
+            Ok(heads) => {
+                self.publish.send_if_modified(|old| {
+                    let changed = *old != heads;
+                    *old = heads;
+                    changed
+                });
+            }
+            Err(error) => tracing::warn!(%error, "the lines cannot be read"),
+        }
+        while let Some(notice) = self.core.poll_notice() {
+            if self.tell.try_send(notice).is_err() {
+                tracing::warn!("a notice was lost because nobody reads them");
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The way to the relay: one connection, and on it one sender and one receiver for each line.
+//!
+//! It works while there is something to send and somebody to send it to, and otherwise waits: a
+//! recording never notices. Only `Durable<Envelope>` reaches an append; a receipt stops re-sending
+//! and frees nothing; the relay may forget what a phone sent only after it is durable here. This
+//! room must never give up for ever: every state it can be in ends with another attempt.
+
+mod backoff;
+mod line;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use journal::ids::Line;
+use relay_client::rpk::EndpointLimits;
+use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use wire::ids::Seq;
+use wire::{Certificate, Class, Invitation};
+
+pub use backoff::Backoff;
+
+use crate::camera::Clock;
+use crate::core::Heads;
+use crate::sealer::{Sealer, SealerError};
+use line::LineUplink;
+
+/// A relay that was killed answers nothing; after this silence the connection is dropped.
+const IDLE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// Wait after a relay has said that it does not know us.
+const NOT_ADMITTED_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the uplink shows of one line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LineLink {
+    /// Whether it is attached for sending right now.
+    pub connected: bool,
+    /// Highest number with a receipt, as far as this process knows.
+    pub stored_through: Seq,
+    /// The relay had no room when it was last asked.
+    pub over_quota: bool,
+}
+
+/// What the uplink shows of itself.
+#[derive(Clone, Debug, Default)]
+pub struct LinkStatus {
+    /// Whether the relay has admitted us right now.
+    pub connected: bool,
+    /// Why not, if not.
+    pub trouble: Option<String>,
+    /// Set when the relay has refused us and we have nothing else to show: exit code 6.
+    pub not_admitted: bool,
+    /// The lines.
+    pub lines: BTreeMap<Line, LineLink>,
+}
+
+/// The status, shared with `status` and the supervisor.
+#[derive(Clone, Default)]
+pub(crate) struct Board(Arc<Mutex<LinkStatus>>);
+
+impl Board {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+        // Plain facts; a panic elsewhere cannot have left them half changed.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn read(&self) -> LinkStatus {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What an uplink needs.
+pub struct UplinkConfig {
+    /// The relay.
+    pub relay: RelayAddress,
+    /// For the first connection.
+    pub invitation: Option<Invitation>,
+}
+
+/// A handle on the running uplink.
+#[derive(Clone)]
+pub struct Uplink {
+    board: Board,
+    connection: watch::Receiver<Option<Arc<Connection>>>,
+}
+
+impl Uplink {
+    /// What it shows.
+    pub fn status(&self) -> LinkStatus {
+        self.board.read()
+    }
+
+    /// An invitation for a phone, from the relay; waits for a connection.
+    ///
+    /// # Errors
+    /// The relay's refusal, or [`ClientError::Timeout`] if there is no connection in time.
+    pub async fn invite_phone(&self, lasts: Duration, patience: Duration) -> Result<Invitation, ClientError> {
+        let ttl_seconds = u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX);
+        let asked = async {
+            let mut connection = self.connection.clone();
+            loop {
+                let current = connection.borrow_and_update().clone();
+                if let Some(current) = current {
+                    match current.invite(Class::Phone, ttl_seconds).await {
+                        Err(error) if error.kind() == ErrorKind::Retry && !is_refusal(&error) => {}
+                        answer => return answer,
+                    }
+                }
+                if connection.changed().await.is_err() {
+                    return Err(ClientError::Timeout);
+                }
+            }
+        };
+        let refused = async {
+            loop {
+                if self.board.read().not_admitted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            answer = asked => answer,
+            () = refused => Err(ClientError::Refused { code: wire::ErrorCode::Stranger }),
+            () = tokio::time::sleep(patience) => Err(ClientError::Timeout),
+        }
+    }
+}
+
+fn is_refusal(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused { .. })
+}
+
+/// Starts the uplink's task; aborting it is a clean stop.
+pub fn start(
+    config: UplinkConfig,
+    sealer: Sealer,
+    clock: impl Clock + Clone + 'static,
+    jitter: impl FnMut() -> u64 + Send + 'static,
+) -> (Uplink, tokio::task::JoinHandle<()>) {
+    let board = Board::default();
+    let (publish, connection) = watch::channel(None);
+    let task = Worker {
+        config,
+        sealer,
+        clock,
+        board: board.clone(),
+        publish,
+        lines: BTreeMap::new(),
+        backoff: Backoff::new(Box::new(jitter)),
+    };
+    let task = tokio::spawn(task.run());
+    (Uplink { board, connection }, task)
+}
+
+struct Worker<C> {
+    config: UplinkConfig,
+    sealer: Sealer,
+    clock: C,
+    board: Board,
+    publish: watch::Sender<Option<Arc<Connection>>>,
+    /// What each sender knows outlives a connection.
+    lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
+    backoff: Backoff,
+}
+
+/// Why one connection is over.
+enum Over {
+    Client(ClientError),
+    Sealer(SealerError),
+}
+
+impl<C: Clock + Clone + 'static> Worker<C> {
+    async fn run(mut self) {
+        loop {
+            let over = match self.connect().await {
+                Ok(connection) => {
+                    let connection = Arc::new(connection);
+                    self.publish.send_replace(Some(Arc::clone(&connection)));
+                    self.board.change(|board| {
+                        board.connected = true;
+                        board.trouble = None;
+                        board.not_admitted = false;
+                    });
+                    tracing::info!("connected to the relay");
+                    let began = self.clock.now();
+                    let over = self.serve(&connection).await;
+                    self.publish.send_replace(None);
+                    connection.close();
+                    if self.clock.now().saturating_sub(began) > IDLE {
+                        self.backoff.reset();
+                    }
+                    over
+                }
+                Err(over) => over,
+            };
+            let error = match over {
+                Over::Client(error) => error,
+                Over::Sealer(SealerError::Closed) => return,
+                Over::Sealer(error) => {
+                    tracing::warn!(%error, "the uplink could not read the journal");
+                    ClientError::Timeout
+                }
+            };
+            tracing::warn!(%error, "no connection to the relay; recording goes on");
+            self.board.change(|board| {
+                board.connected = false;
+                board.trouble = Some(error.to_string());
+                for line in board.lines.values_mut() {
+                    line.connected = false;
+                }
+            });
+            tokio::time::sleep(self.pause(&error)).await;
+        }
+    }
+
+    fn pause(&mut self, error: &ClientError) -> Duration {
+        let pause = self.backoff.next();
+        match error {
+            ClientError::GoAway { retry_after_s } => pause + Duration::from_secs(u64::from(*retry_after_s)),
+            error if error.kind() == ErrorKind::NotAdmitted => pause + NOT_ADMITTED_PAUSE,
+            _ => pause,
+        }
+    }
+
+    /// With the certificate that this relay gave, else with the invitation of the configuration.
+    async fn connect(&mut self) -> Result<Connection, Over> {
+        let relay = self.config.relay.to_string();
+        let device = self.sealer.run(|core, now| core.with_journal(now, journal::Journal::device)).await;
+        let device = device.map_err(Over::Sealer)?;
+        // The key names the relay; its address may change.
+        let same = |text: &str| text.parse::<RelayAddress>().is_ok_and(|a| a.relay_id == self.config.relay.relay_id);
+        let certificate = device
+            .certificate
+            .as_deref()
+            .filter(|_| same(&device.certificate_relay))
+            .and_then(|bytes| Certificate::decode(bytes).ok());
+        let invitation = self.config.invitation.clone();
+        let mut ways: Vec<Admission> = certificate.map(Admission::Certificate).into_iter().collect();
+        ways.extend(invitation.map(Admission::Invitation));
+        let identity = Identity::from_seed(*device.identity_seed);
+        let mut refused = ClientError::Refused {
+            code: wire::ErrorCode::Stranger,
+        };
+        for way in ways {
+            let used_invitation = matches!(way, Admission::Invitation(_));
+            match relay_client::connect(&self.config.relay, &identity, way, client_config()).await {
+                Ok((connection, certificate)) => {
+                    if used_invitation {
+                        let bytes = certificate.to_bytes();
+                        let keep = move |core: &mut crate::core::Core, now| {
+                            core.with_journal(now, |journal| journal.keep_certificate(&relay, bytes))
+                        };
+                        drop(self.sealer.run(keep).await.map_err(Over::Sealer)?);
+                    }
+                    return Ok(connection);
+                }
+                Err(error) if error.kind() == ErrorKind::NotAdmitted => refused = error,
+                Err(error) => return Err(Over::Client(error)),
+            }
+        }
+        self.board.change(|board| board.not_admitted = true);
+        Err(Over::Client(refused))
+    }
+
+    /// Runs the tasks of all lines until the connection ends; new lines join.
+    async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
+        let mut heads = self.sealer.heads();
+        let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
+        let mut attached: Vec<Line> = Vec::new();
+        loop {
+            let current: Heads = heads.borrow_and_update().clone();
+            for line in current.keys() {
+                if !attached.contains(line) {
+                    attached.push(*line);
+                    self.attach(*line, &current, connection, &mut tasks);
+                }
+            }
+            self.lines.retain(|line, _| current.contains_key(line));
+            tokio::select! {
+                error = connection.closed() => return Over::Client(error),
+                changed = heads.changed() => if changed.is_err() {
+                    return Over::Sealer(SealerError::Closed);
+                },
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok((line, Ok(()))) => tracing::debug!(?line, "a line is no more"),
+                    Ok((_, Err(over))) => return over,
+                    Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                    Err(_cancelled) => {}
+                },
+            }
+        }
+    }
+
+    fn attach(
+        &mut self,
+        line: Line,
+        heads: &Heads,
+        connection: &Arc<Connection>,
+        tasks: &mut JoinSet<(Line, Result<(), Over>)>,
+    ) {
+        let Some(head) = heads.get(&line).copied() else { return };
+        let known = self.lines.entry(line).or_insert_with(|| {
+            Arc::new(tokio::sync::Mutex::new(LineUplink::new(line, head)))
+        });
+        let known = Arc::clone(known);
+        let shared = line::Shared {
+            line,
+            head,
+            connection: Arc::clone(connection),
+            sealer: self.sealer.clone(),
+            board: self.board.clone(),
+        };
+        let clock = self.clock.clone();
+        let for_receiving = shared.clone();
+        tasks.spawn(async move {
+            let mut known = known.lock().await;
+            (line, known.send(&shared, &clock).await)
+        });
+        tasks.spawn(async move { (line, line::receive(&for_receiving).await) });
+    }
+}
+
+fn client_config() -> relay_client::Config {
+    let defaults = relay_client::Config::default();
+    relay_client::Config {
+        limits: EndpointLimits {
+            idle: IDLE,
+            keep_alive: Some(KEEP_ALIVE),
+            ..defaults.limits.clone()
+        },
+        ..defaults
+    }
+}

@@ -1,0 +1,362 @@
+//! One line on one connection: its sender, driven by `wire::sender`, and its receiver.
+//!
+//! The machine decides what is sent; this room fetches it from the journal and hands it over. It
+//! must never send on a line whose standing is in doubt, and never trim before the journal has
+//! synced what it trims.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use journal::ids::Line;
+use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, ErrorKind};
+use wire::ids::Seq;
+use wire::sender::{Need, Sender, SenderEvent};
+
+use super::{Board, Over};
+use crate::camera::Clock;
+use crate::core::{Evidence, LineHeads, Standing, Verdict};
+use crate::sealer::{Sealer, SealerError};
+
+/// Pause after the relay refused a slot, before it is attached again.
+const SLOT_PAUSE: Duration = Duration::from_millis(500);
+/// After evidence of a rollback the relay is asked again after this time, doubling...
+const DOUBT_PAUSE_MS_MIN: u64 = 5_000;
+/// ...up to this: never silent for ever, never a stream of proofs.
+const DOUBT_PAUSE_MS_MAX: u64 = 600_000;
+/// Pause after an envelope that the phone did not make, doubling up to a minute.
+const FORGED_PAUSE: Duration = Duration::from_secs(1);
+
+/// What both directions of a line share on one connection.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) line: Line,
+    pub(super) head: LineHeads,
+    pub(super) connection: Arc<Connection>,
+    pub(super) sealer: Sealer,
+    pub(super) board: Board,
+}
+
+/// The sender of a line; it outlives connections.
+pub(super) struct LineUplink {
+    line: Line,
+    sender: Sender,
+    doubt: Option<Doubt>,
+}
+
+/// The relay's copy contradicts our books.
+struct Doubt {
+    again_at_ms: u64,
+    pause_ms: u64,
+}
+
+impl LineUplink {
+    pub(super) fn new(line: Line, head: LineHeads) -> Self {
+        Self {
+            line,
+            sender: Sender::new(head.acked, head.last),
+            doubt: None,
+        }
+    }
+
+    /// Sends until the connection ends or the line is no more.
+    pub(super) async fn send(&mut self, shared: &Shared, clock: &impl Clock) -> Result<(), Over> {
+        let mut heads = shared.sealer.heads();
+        let mut handle: Option<AppendHandle> = None;
+        self.sender.handle_detached(now_ms(clock));
+        loop {
+            let Some(head) = heads.borrow_and_update().get(&self.line).copied() else {
+                return Ok(());
+            };
+            self.sender.handle_durable(head.last);
+            self.sender.handle_ack(head.acked);
+            self.take_events(shared, clock, &mut handle).await?;
+            let blocked = matches!(head.standing, Standing::RolledBack(Evidence::PhoneHoldsMore));
+            let need = if blocked { None } else { self.sender.poll_need(now_ms(clock)) };
+            match need {
+                Some(need) => self.serve(need, shared, clock, &mut handle).await?,
+                None => {
+                    self.settle_doubt(shared).await?;
+                    let wait = self.until_next(clock);
+                    tokio::select! {
+                        changed = heads.changed() => if changed.is_err() {
+                            return Err(Over::Sealer(SealerError::Closed));
+                        },
+                        event = next_event(&mut handle) => self.take(event, shared, clock, &mut handle)?,
+                        () = tokio::time::sleep(wait) => self.retry_after_doubt(now_ms(clock)),
+                    }
+                    continue;
+                }
+            }
+            // Between two envelopes: what the relay said meanwhile, without waiting for it.
+            let said = tokio::select! {
+                biased;
+                event = next_event(&mut handle) => Some(event),
+                () = std::future::ready(()) => None,
+            };
+            if let Some(event) = said {
+                self.take(event, shared, clock, &mut handle)?;
+            }
+        }
+    }
+
+    fn until_next(&self, clock: &impl Clock) -> Duration {
+        let doubt = self.doubt.as_ref().map(|doubt| doubt.again_at_ms);
+        let at = [self.sender.poll_timeout(), doubt].into_iter().flatten().min();
+        let wait = at.map(|at| at.saturating_sub(now_ms(clock)).max(10));
+        Duration::from_millis(wait.unwrap_or(DOUBT_PAUSE_MS_MAX))
+    }
+
+    fn retry_after_doubt(&mut self, now_ms: u64) {
+        if let Some(doubt) = &mut self.doubt
+            && now_ms >= doubt.again_at_ms
+        {
+            doubt.again_at_ms = u64::MAX;
+            self.sender.handle_evidence_dismissed(now_ms);
+        }
+    }
+
+    /// Does what the machine wants.
+    async fn serve(
+        &mut self,
+        need: Need,
+        shared: &Shared,
+        clock: &impl Clock,
+        handle: &mut Option<AppendHandle>,
+    ) -> Result<(), Over> {
+        let line = self.line;
+        match need {
+            Need::Attach => {
+                *handle = None;
+                match shared.connection.attach_send(shared.head.send).await {
+                    Ok((state, attached)) => {
+                        *handle = Some(attached);
+                        shared.board.change(|board| {
+                            let entry = board.lines.entry(line).or_default();
+                            entry.connected = true;
+                            entry.over_quota = false;
+                        });
+                        self.sender.handle_attached(&state, now_ms(clock));
+                    }
+                    Err(error) => self.slot_failed(error, clock)?,
+                }
+            }
+            Need::Digest(seq) => {
+                let ours = shared.sealer.run(move |core, now| core.digest(line, seq, now)).await;
+                let ours = unless_reopened(ours)?.flatten();
+                self.sender.handle_digest(seq, ours, now_ms(clock));
+            }
+            Need::Envelope { seq, after } => {
+                self.settle_doubt(shared).await?;
+                let before = Seq(seq.0.saturating_sub(1));
+                let found = shared.sealer.run(move |core, now| core.next_envelope(line, before, now)).await;
+                match unless_reopened(found)?.flatten() {
+                    Some((found, envelope)) if found == seq => {
+                        let Some(handle) = handle.as_mut() else {
+                            self.sender.handle_detached(now_ms(clock));
+                            return Ok(());
+                        };
+                        let digest = envelope.digest();
+                        let bytes = Bytes::from(envelope.into_inner().into_bytes());
+                        let length = bytes.len();
+                        // Noted first: once it is polled it counts as sent.
+                        self.sender.handle_sent(seq, digest, length);
+                        if let Err(error) = handle.append(seq, after, digest, bytes).await {
+                            self.slot_failed(error, clock)?;
+                        }
+                    }
+                    Some(_) => self.sender.handle_missing(seq),
+                    // Acked meanwhile, or not synced yet: the heads will say.
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_events(
+        &mut self,
+        shared: &Shared,
+        clock: &impl Clock,
+        handle: &mut Option<AppendHandle>,
+    ) -> Result<(), Over> {
+        while let Some(event) = self.sender.poll_event() {
+            match event {
+                SenderEvent::Receipt { through } => shared.board.change(|board| {
+                    let entry = board.lines.entry(self.line).or_default();
+                    entry.stored_through = entry.stored_through.max(through);
+                }),
+                SenderEvent::Rewound { from, receipted_through } => {
+                    tracing::warn!(
+                        from = from.0,
+                        receipted_through = receipted_through.0,
+                        "the relay forgot envelopes; what is not acked is sent again"
+                    );
+                }
+                SenderEvent::OverQuota { retry_after_s, .. } => {
+                    tracing::warn!(retry_after_s, "the relay is full; recording goes on, sending waits");
+                    shared.board.change(|board| board.lines.entry(self.line).or_default().over_quota = true);
+                }
+                SenderEvent::Evidence(evidence) => {
+                    *handle = None;
+                    self.doubt(evidence, shared, clock).await?;
+                }
+                SenderEvent::Misbehaved { seq } => {
+                    tracing::warn!(seq = seq.0, "the relay gave a receipt for what was not sent");
+                    return Err(Over::Client(ClientError::Unexpected {
+                        kind: wire::frame::kind::RECEIPT,
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops this line, says so, and plans the next look.
+    async fn doubt(
+        &mut self,
+        evidence: wire::sender::Evidence,
+        shared: &Shared,
+        clock: &impl Clock,
+    ) -> Result<(), Over> {
+        let pause_ms = match &self.doubt {
+            Some(doubt) => (doubt.pause_ms * 2).min(DOUBT_PAUSE_MS_MAX),
+            None => DOUBT_PAUSE_MS_MIN,
+        };
+        self.doubt = Some(Doubt {
+            again_at_ms: now_ms(clock) + pause_ms,
+            pause_ms,
+        });
+        let evidence = match evidence {
+            wire::sender::Evidence::AboveHead { .. } => Evidence::AboveHead,
+            wire::sender::Evidence::OtherDigest { .. } => Evidence::OtherDigest,
+        };
+        self.set_standing(Standing::RolledBack(evidence), shared).await
+    }
+
+    /// The relay agrees with our books again: it was asked anew, and the machine is neither waiting
+    /// to attach nor has it brought new evidence, which would have set another time.
+    async fn settle_doubt(&mut self, shared: &Shared) -> Result<(), Over> {
+        let agrees = self.doubt.as_ref().is_some_and(|doubt| doubt.again_at_ms == u64::MAX);
+        if agrees && self.sender.poll_timeout().is_none() {
+            self.doubt = None;
+            self.set_standing(Standing::Good, shared).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_standing(&self, standing: Standing, shared: &Shared) -> Result<(), Over> {
+        let line = self.line;
+        let said = shared
+            .sealer
+            .run(move |core, _now| {
+                core.handle_standing(line, standing);
+                Ok(())
+            })
+            .await;
+        unless_reopened(said)?;
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        event: Result<AppendEvent, ClientError>,
+        shared: &Shared,
+        clock: &impl Clock,
+        handle: &mut Option<AppendHandle>,
+    ) -> Result<(), Over> {
+        match event {
+            Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head),
+            Ok(AppendEvent::Conflict { stored }) => self.sender.handle_conflict(stored, now_ms(clock)),
+            Ok(AppendEvent::NotNext { .. }) => self.sender.handle_not_next(now_ms(clock)),
+            Ok(AppendEvent::OverQuota { size, retry_after_s, .. }) => {
+                self.sender.handle_over_quota(size, retry_after_s, now_ms(clock));
+            }
+            Err(error) => {
+                *handle = None;
+                shared.board.change(|board| board.lines.entry(self.line).or_default().connected = false);
+                self.slot_failed(error, clock)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A refused slot is attached again; anything else ends the connection.
+    fn slot_failed(&mut self, error: ClientError, clock: &impl Clock) -> Result<(), Over> {
+        if matches!(error, ClientError::Refused { .. }) && error.kind() == ErrorKind::Retry {
+            let pause = u64::try_from(SLOT_PAUSE.as_millis()).unwrap_or(u64::MAX);
+            self.sender.handle_detached(now_ms(clock) + pause);
+            return Ok(());
+        }
+        Err(Over::Client(error))
+    }
+}
+
+/// Takes what the phone sends until the connection ends.
+pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
+    let line = shared.line;
+    let mut pause = FORGED_PAUSE;
+    loop {
+        let cursor = shared.sealer.run(move |core, _now| core.cursor(line)).await.map_err(Over::Sealer)?;
+        let attached = shared.connection.attach_receive(shared.head.receive, cursor).await;
+        let mut deliveries = match attached {
+            Ok((_state, deliveries)) => deliveries,
+            Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => {
+                tokio::time::sleep(SLOT_PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(Over::Client(error)),
+        };
+        loop {
+            let delivery = match deliveries.next().await {
+                Ok(delivery) => delivery,
+                Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => break,
+                Err(error) => return Err(Over::Client(error)),
+            };
+            let bytes = delivery.bytes;
+            let seq = delivery.seq;
+            let taken = shared
+                .sealer
+                .run(move |core, now| core.handle_envelope(line, seq, &bytes, now))
+                .await;
+            let Some(taken) = unless_reopened(taken)? else { break };
+            match taken.verdict {
+                // ORDER: the answer came after the sync.
+                Verdict::Taken | Verdict::Duplicate => {
+                    pause = FORGED_PAUSE;
+                    deliveries.trim(taken.cursor).await.map_err(Over::Client)?;
+                }
+                Verdict::Gap | Verdict::NotAuthentic | Verdict::RolledBack => {
+                    tracing::warn!(verdict = ?taken.verdict, "an envelope could not be taken; it is asked for again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(60));
+                    break;
+                }
+            }
+        }
+        drop(deliveries);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// After a reopened journal there is no answer, and the caller looks again.
+fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(SealerError::Core(crate::core::CoreError::Reopened)) => Ok(None),
+        Err(error) => Err(Over::Sealer(error)),
+    }
+}
+
+/// The next word of the relay; never, if nothing is attached.
+async fn next_event(handle: &mut Option<AppendHandle>) -> Result<AppendEvent, ClientError> {
+    match handle {
+        Some(handle) => handle.next_event().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The machine's clock: milliseconds that do not go backwards.
+fn now_ms(clock: &impl Clock) -> u64 {
+    u64::try_from(clock.now().as_millis()).unwrap_or(u64::MAX)
+}
