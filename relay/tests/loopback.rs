@@ -337,6 +337,35 @@ async fn dropped_futures_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_handle_dropped_in_the_middle_of_an_envelope_costs_no_connection() {
+    let place = Place::new();
+    let server = place.serve();
+    let (hub, _) = join(&server.address(), &device(), place.invitation(Class::Hub))
+        .await
+        .unwrap();
+    let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    for n in 1..=40_u64 {
+        let bytes = envelope(n, 80 * 1024);
+        let append = uplink.append(Seq(n), Seq(n - 1), Digest::of(&bytes), bytes.clone());
+        let mut append = std::pin::pin!(append);
+        // One poll and no more: the stream's window is soon full.
+        std::future::poll_fn(|context| {
+            let _pending = append.as_mut().poll(context);
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+    drop(uplink);
+    let (state, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    let last = state.last.map_or(0, |last| last.seq.0);
+    assert!(last < 40, "the test did not interrupt anything");
+    // The same bytes: what the old stream still held may have been appended meanwhile.
+    append(&mut uplink, last + 1, last, &envelope(last + 1, 80 * 1024)).await;
+    receipt(&mut uplink, last + 1).await;
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_peer_that_breaks_the_protocol_is_closed_and_the_relay_lives() {
     let place = Place::new();
     let server = place.serve();

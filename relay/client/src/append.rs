@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wire::envelope::{Size, check_envelope_bytes};
 use wire::frame::{self, Frame};
 use wire::limits::WINDOW_BYTES_MAX;
-use wire::{Digest, Head, Seq};
+use wire::{Digest, ErrorCode, Head, Seq};
 
 use crate::connection::SlotGuard;
 use crate::error::ClientError;
@@ -181,6 +181,18 @@ impl Appender {
     /// An error of the connection.
     pub async fn fetch(&self, seq: Seq) -> Result<Option<Bytes>, ClientError> {
         self.guard.inner.fetch(self.guard.slot, seq).await
+    }
+}
+
+impl Drop for Appender {
+    fn drop(&mut self) {
+        if !self.unwritten.is_empty() {
+            // Half a frame and then the end would look like a broken protocol; a reset does
+            // not. It fails only when the stream is gone, which is as good.
+            let _gone = self
+                .stream
+                .reset(u32::from(ErrorCode::Done.to_u16()).into());
+        }
     }
 }
 
