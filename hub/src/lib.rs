@@ -8,10 +8,20 @@
 #![forbid(unsafe_code)]
 
 pub mod camera;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod core;
+pub mod doctor;
+pub mod exit;
 pub mod fmp4;
+pub mod output;
+pub mod pairing;
 pub mod recorder;
+pub mod reset;
 pub mod sealer;
 pub mod segmenter;
+pub mod state;
+pub mod status;
+pub mod supervisor;
 pub mod uplink;

@@ -1,0 +1,178 @@
+//! The command line: what may be asked, and what each answer prints.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::control::{self, Request};
+use crate::exit::{Code, Failure};
+use crate::output::Format;
+use crate::pairing::{self, Step};
+use crate::{doctor, reset, status, supervisor};
+
+/// How long a running hub may take for its status.
+const STATUS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The hub of a home camera that nobody but its owner can watch.
+#[derive(Parser, Debug)]
+#[command(name = "secluso-hub", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  secluso-hub pair --config hub.toml       show a code for a phone
+  secluso-hub run --config hub.toml        record and send
+  secluso-hub status --config hub.toml     what a running hub is doing
+
+Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
+4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full, 70 internal.";
+
+#[derive(Args, Debug, Clone)]
+struct Common {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+    config: PathBuf,
+    /// Facts on stdout as one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Record events and send them, until stopped.
+    #[command(after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [camera]\n  kind = \"file\"\n  path = \"clip.mp4\"")]
+    Run(Common),
+    /// Show a code with which one phone can pair, and wait for it.
+    #[command(after_help = "Example:\n  secluso-hub pair --config hub.toml\n\nWorks with and without a running hub.")]
+    Pair(Common),
+    /// What a running hub is doing.
+    #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
+    Status(Common),
+    /// Stop a running hub cleanly.
+    Stop(Common),
+    /// Look for what could go wrong: clock, disk, clip, relay, pairing.
+    #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
+    Doctor(Common),
+    /// Erase all keys and stored video of this hub. Phones must pair again.
+    #[command(after_help = "Example:\n  secluso-hub reset --config hub.toml --yes")]
+    Reset {
+        #[command(flatten)]
+        common: Common,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print completions for a shell.
+    #[command(after_help = "Example:\n  secluso-hub completions bash > /etc/bash_completion.d/secluso-hub")]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+impl Common {
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
+
+    fn read(&self) -> Result<Config, Failure> {
+        Ok(Config::read(&self.config)?)
+    }
+}
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// One sentence and its code.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
+        Command::Pair(common) => pair(common.read()?, common.format()).await,
+        Command::Status(common) => {
+            let config = common.read()?;
+            let format = common.format();
+            let mut failed = None;
+            control::ask(&config.state_dir, Request::Status, STATUS_PATIENCE, |value| match failure_in(&value) {
+                Some(failure) => failed = Some(failure),
+                None => format.line(&value, &status::to_text(&value)),
+            })
+            .await?;
+            failed.map_or(Ok(()), Err)
+        }
+        Command::Stop(common) => {
+            let config = common.read()?;
+            let format = common.format();
+            let said = |value: Value| format.line(&value, "the hub is stopping");
+            control::ask(&config.state_dir, Request::Stop, STATUS_PATIENCE, said).await
+        }
+        Command::Doctor(common) => {
+            // A configuration that cannot be read is doctor's first finding, not its failure.
+            doctor::run(&common.config, common.format()).await
+        }
+        Command::Reset { common, yes } => {
+            let config = common.read()?;
+            reset::run(&config, if yes { reset::Consent::Given } else { reset::Consent::Missing }, common.format())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "secluso-hub", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn failure_in(value: &Value) -> Option<Failure> {
+    if value["event"] != "failed" {
+        return None;
+    }
+    let code = match value["code"].as_u64() {
+        Some(2) => Code::Usage,
+        Some(3) => Code::Locked,
+        Some(4) => Code::State,
+        Some(5) => Code::Network,
+        Some(6) => Code::NotAdmitted,
+        Some(7) => Code::Space,
+        _ => Code::Internal,
+    };
+    Some(Failure::new(code, value["message"].as_str().unwrap_or("the running hub failed")))
+}
+
+/// In the running hub if there is one, else here.
+async fn pair(config: Config, format: Format) -> Result<(), Failure> {
+    if !control::is_running(&config.state_dir).await {
+        return supervisor::pair(config, move |step| show_step(format, step)).await;
+    }
+    let patience = config.pairing.offer + Duration::from_secs(60);
+    let mut outcome = Err(Failure::new(Code::Network, "the running hub hung up before a phone was paired"));
+    control::ask(&config.state_dir, Request::Pair, patience, |value| {
+        if let Some(failure) = failure_in(&value) {
+            outcome = Err(failure);
+        } else if let Some(text) = value["qr"].as_str() {
+            format.line(&value, &pairing::show(text));
+        } else {
+            let phone = value["phone"].as_str().unwrap_or_default();
+            format.line(&value, &format!("paired with phone {phone}"));
+            outcome = Ok(());
+        }
+    })
+    .await?;
+    outcome
+}
+
+fn show_step(format: Format, step: &Step) {
+    let text = match step {
+        Step::Offer { text, .. } => pairing::show(text),
+        Step::Paired { phone } => format!("paired with phone {phone}"),
+    };
+    format.line(&control::step_json(step), &text);
+}
+
+/// Where a file of the configuration is, for messages.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,59 @@
+//! The control socket of a running hub: `status`, `pair` and `stop` for the owner of the state
+//! directory, as one JSON object a line. It must never answer anybody else: the socket has mode 0600
+//! in a directory of mode 0700.
+
+mod client;
+mod server;
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use client::{ask, is_running};
+pub(crate) use server::step_json;
+pub use server::{Server, Services, bind};
+
+/// The socket's name in the state directory.
+pub const SOCKET_NAME: &str = "control.sock";
+/// Longest question in bytes.
+const REQUEST_BYTES_MAX: u64 = 4096;
+/// Questions that are answered at a time.
+const CONNECTIONS_MAX: usize = 8;
+/// Longest path that a unix socket takes, with room to spare (`sun_path` has 108 bytes).
+const SOCKET_PATH_BYTES_MAX: usize = 100;
+
+/// A question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Request {
+    /// One answer: the status.
+    Status,
+    /// Answers `offer`, then `paired` or `failed`.
+    Pair,
+    /// One answer, then a clean stop.
+    Stop,
+}
+
+/// Where the socket is, however long the directory's path: a long one is reached through the
+/// descriptor, which must live as long as the path is used.
+struct SocketPath {
+    path: PathBuf,
+    _directory: Option<File>,
+}
+
+impl SocketPath {
+    fn of(state_dir: &Path) -> std::io::Result<Self> {
+        let path = state_dir.join(SOCKET_NAME);
+        if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+            return Ok(Self { path, _directory: None });
+        }
+        let directory = File::open(state_dir)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd()));
+        Ok(Self {
+            path,
+            _directory: Some(directory),
+        })
+    }
+}

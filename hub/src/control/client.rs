@@ -1,0 +1,57 @@
+//! Asking a running hub.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+
+use super::{Request, SocketPath};
+use crate::exit::{Code, Failure};
+
+/// Longest answers in bytes, all lines together.
+const ANSWERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Whether a hub answers on the socket of this directory.
+pub async fn is_running(state_dir: &Path) -> bool {
+    match SocketPath::of(state_dir) {
+        Ok(socket) => UnixStream::connect(&socket.path).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Asks and hands each answer to `each`, until the hub hangs up. Each answer may take `patience`.
+///
+/// # Errors
+/// [`Code::Network`] if no hub runs or it does not answer.
+pub async fn ask(
+    state_dir: &Path,
+    request: Request,
+    patience: Duration,
+    mut each: impl FnMut(Value),
+) -> Result<(), Failure> {
+    let nobody = |_| {
+        let shown = state_dir.display();
+        Failure::new(Code::Network, format!("no hub is running on {shown}; start it with `secluso-hub run`"))
+    };
+    let socket = SocketPath::of(state_dir).map_err(nobody)?;
+    let stream = UnixStream::connect(&socket.path).await.map_err(nobody)?;
+    let (read, mut write) = stream.into_split();
+    let broken = |_| Failure::new(Code::Network, "the running hub hung up");
+    let mut question = serde_json::to_vec(&request).unwrap_or_default();
+    question.push(b'\n');
+    write.write_all(&question).await.map_err(broken)?;
+    let mut lines = BufReader::new(read.take(ANSWERS_BYTES_MAX)).lines();
+    loop {
+        let line = tokio::time::timeout(patience, lines.next_line()).await;
+        let line = line.map_err(|_| Failure::new(Code::Network, "the running hub did not answer in time"))?;
+        match line.map_err(broken)? {
+            Some(line) => match serde_json::from_str(&line) {
+                Ok(value) => each(value),
+                Err(_) => return Err(Failure::new(Code::Network, "the running hub answered something else")),
+            },
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Answering on the socket.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+
+use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
+use crate::camera::TokioClock;
+use crate::config::Config;
+use crate::pairing::{self, STEPS_MAX, Step};
+use crate::sealer::Sealer;
+use crate::status;
+use crate::uplink::Uplink;
+
+/// How long a client may take to ask.
+const ASK_WAIT: Duration = Duration::from_secs(5);
+
+/// What the answers come from.
+pub struct Services {
+    /// The configuration.
+    pub config: Config,
+    /// The journal.
+    pub sealer: Sealer,
+    /// The uplink.
+    pub uplink: Uplink,
+    /// Set to stop the hub.
+    pub stop: watch::Sender<bool>,
+    /// One pairing at a time.
+    pub pairing: Mutex<()>,
+}
+
+/// A socket that is bound and not yet served.
+pub struct Server {
+    listener: UnixListener,
+    // Keeps the descriptor of the path.
+    _path: SocketPath,
+}
+
+/// Binds the socket of a state directory whose journal lock is held: a socket that is there is a
+/// dead hub's.
+///
+/// # Errors
+/// The system's.
+pub fn bind(state_dir: &Path) -> std::io::Result<Server> {
+    let path = SocketPath::of(state_dir)?;
+    match std::fs::remove_file(&path.path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path.path)?;
+    std::fs::set_permissions(&path.path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(Server { listener, _path: path })
+}
+
+impl Server {
+    /// Answers until it is dropped.
+    pub async fn run(self, services: Arc<Services>) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _address)) => {
+                    let services = Arc::clone(&services);
+                    tokio::spawn(async move {
+                        if let Err(error) = answer(stream, &services).await {
+                            tracing::debug!(%error, "a control connection ended early");
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket does not accept");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(read.take(REQUEST_BYTES_MAX));
+    if tokio::time::timeout(ASK_WAIT, reader.read_line(&mut line)).await.is_err() {
+        return Ok(());
+    }
+    match serde_json::from_str(&line) {
+        Ok(Request::Status) => {
+            let status = match status::read(&services.sealer, &services.uplink).await {
+                Ok(status) => status,
+                Err(error) => json!({"event": "failed", "code": error.code as u8, "message": error.message}),
+            };
+            say(&mut write, &status).await
+        }
+        Ok(Request::Stop) => {
+            say(&mut write, &json!({"event": "stopping"})).await?;
+            services.stop.send_replace(true);
+            Ok(())
+        }
+        Ok(Request::Pair) => pair(&mut write, services).await,
+        Err(_) => say(&mut write, &json!({"event": "failed", "code": 2, "message": "not a question"})).await,
+    }
+}
+
+async fn pair(write: &mut (impl tokio::io::AsyncWrite + Unpin), services: &Services) -> std::io::Result<()> {
+    let Ok(_one) = services.pairing.try_lock() else {
+        let message = "another pairing is under way; finish that one first";
+        return say(write, &json!({"event": "failed", "code": 6, "message": message})).await;
+    };
+    let (tell, mut steps) = mpsc::channel(STEPS_MAX);
+    let clock = TokioClock::new();
+    let work = async {
+        let config = &services.config;
+        let done = pairing::pair(&config.pairing, &config.relay, &services.sealer, &services.uplink, &clock, &tell).await;
+        drop(tell);
+        done
+    };
+    let show = async {
+        while let Some(step) = steps.recv().await {
+            say(write, &step_json(&step)).await?;
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    let (done, shown) = tokio::join!(work, show);
+    shown?;
+    if let Err(failure) = done {
+        say(write, &json!({"event": "failed", "code": failure.code as u8, "message": failure.message})).await?;
+    }
+    Ok(())
+}
+
+/// A step of a pairing as JSON.
+pub(crate) fn step_json(step: &Step) -> Value {
+    match step {
+        Step::Offer { text, expires_unix_ms } => {
+            json!({"event": "offer", "qr": text, "expires_unix_ms": expires_unix_ms})
+        }
+        Step::Paired { phone } => json!({"event": "paired", "phone": phone}),
+    }
+}
+
+async fn say(write: &mut (impl tokio::io::AsyncWrite + Unpin), value: &Value) -> std::io::Result<()> {
+    write.write_all(format!("{value}\n").as_bytes()).await?;
+    write.flush().await
+}

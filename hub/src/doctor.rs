@@ -1,0 +1,207 @@
+//! `doctor`: looks at everything a hub needs, says what is wrong and what to do. It must never
+//! change anything but through the journal's own opening, and only when no hub runs.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use journal::PairingState;
+use relay_client::{Admission, Identity};
+use serde_json::json;
+use wire::Certificate;
+
+use crate::camera::{Clock as _, FileCamera, TokioClock};
+use crate::cli::shown;
+use crate::config::Config;
+use crate::control;
+use crate::exit::{Code, Failure};
+use crate::output::Format;
+use crate::state;
+
+/// 2025-01-01: this program did not exist before.
+const CLOCK_UNIX_MS_MIN: u64 = 1_735_689_600_000;
+/// 2100-01-01.
+const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
+/// Less free space than this will not record for long.
+const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// How long the relay may take.
+const RELAY_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Magic numbers of file systems (statfs(2)) on which a sync keeps what it promised.
+const FILE_SYSTEMS: [(u64, &str); 3] = [(0xef53, "ext4"), (0x5846_5342, "xfs"), (0x9123_683e, "btrfs")];
+
+/// What a check found.
+enum Finding {
+    Good(String),
+    Warning(String),
+    Bad(Code, String),
+}
+
+struct Report {
+    format: Format,
+    first_bad: Option<Code>,
+}
+
+impl Report {
+    fn add(&mut self, check: &str, finding: Finding) {
+        let (word, text) = match finding {
+            Finding::Good(text) => ("ok", text),
+            Finding::Warning(text) => ("warning", text),
+            Finding::Bad(code, text) => {
+                self.first_bad.get_or_insert(code);
+                ("bad", text)
+            }
+        };
+        let json = json!({"check": check, "result": word, "text": text});
+        self.format.line(&json, &format!("{word:8} {check}: {text}"));
+    }
+}
+
+/// Runs all checks.
+///
+/// # Errors
+/// The code of the first thing that is bad.
+pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
+    let mut report = Report {
+        format,
+        first_bad: None,
+    };
+    report.add("clock", clock());
+    match Config::read(path) {
+        Ok(config) => {
+            report.add("configuration", Finding::Good(shown(path)));
+            report.add("state directory", directory(&config.state_dir));
+            report.add("file system", file_system(&config.state_dir));
+            report.add("free space", free_space(&config.state_dir));
+            report.add("clip", clip(&config));
+            if control::is_running(&config.state_dir).await {
+                report.add("journal", Finding::Good("a running hub has it; see `secluso-hub status`".into()));
+            } else {
+                journal_and_relay(&config, &mut report).await;
+            }
+        }
+        Err(error) => report.add("configuration", Finding::Bad(Code::Usage, error.to_string())),
+    }
+    match report.first_bad {
+        None => Ok(()),
+        Some(code) => Err(Failure::new(code, "something is wrong; see above")),
+    }
+}
+
+fn clock() -> Finding {
+    let now = TokioClock::new().unix_ms();
+    if (CLOCK_UNIX_MS_MIN..CLOCK_UNIX_MS_MAX).contains(&now) {
+        Finding::Good("plausible".into())
+    } else {
+        Finding::Bad(Code::Usage, "the date is wrong; set it before pairing (pairing codes expire by it)".into())
+    }
+}
+
+fn directory(state_dir: &Path) -> Finding {
+    match std::fs::metadata(state_dir) {
+        Ok(meta) => match meta.permissions().mode() & 0o777 {
+            mode if mode & 0o077 == 0 => Finding::Good(format!("mode {mode:o}")),
+            mode => Finding::Bad(Code::Usage, format!("others may enter it (mode {mode:o}); run `chmod 700 {}`", shown(state_dir))),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Finding::Warning("does not exist yet; the first start makes it".into())
+        }
+        Err(error) => Finding::Bad(Code::Usage, format!("cannot be read: {error}")),
+    }
+}
+
+/// The directory, or the nearest one above it that exists.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
+}
+
+fn file_system(state_dir: &Path) -> Finding {
+    match rustix::fs::statfs(existing(state_dir)) {
+        Ok(stat) => {
+            let magic = stat.f_type as u64 & 0xffff_ffff;
+            match FILE_SYSTEMS.iter().find(|(known, _)| *known == magic) {
+                Some((_, name)) => Finding::Good((*name).into()),
+                None => Finding::Warning(format!(
+                    "type {magic:#x} is not one of ext4, xfs, btrfs, for which a sync is known to keep its word"
+                )),
+            }
+        }
+        Err(error) => Finding::Warning(format!("cannot be asked: {error}")),
+    }
+}
+
+fn free_space(state_dir: &Path) -> Finding {
+    match rustix::fs::statvfs(existing(state_dir)) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let text = format!("{} MiB", free >> 20);
+            if free >= FREE_BYTES_MIN {
+                Finding::Good(text)
+            } else {
+                Finding::Bad(Code::Space, format!("{text}; free at least {} MiB", FREE_BYTES_MIN >> 20))
+            }
+        }
+        Err(error) => Finding::Warning(format!("cannot be asked: {error}")),
+    }
+}
+
+fn clip(config: &Config) -> Finding {
+    let Some(camera) = &config.camera else {
+        return Finding::Warning("no [camera] is configured; nothing is recorded".into());
+    };
+    match FileCamera::open(camera.file.clone(), TokioClock::new()) {
+        Ok(camera) => {
+            let facts = camera.facts();
+            Finding::Good(format!("H.264, {} pictures, {:.1} s", facts.pictures, facts.duration.as_secs_f64()))
+        }
+        Err(error) => Finding::Bad(Code::Usage, error.to_string()),
+    }
+}
+
+async fn journal_and_relay(config: &Config, report: &mut Report) {
+    if !state::journal_dir(config).exists() {
+        report.add("journal", Finding::Warning("none yet; the first start makes it".into()));
+        report.add("pairing", Finding::Warning("none yet; run `secluso-hub pair`".into()));
+        return;
+    }
+    let opened = state::opener(config).and_then(|mut open| Ok(open()?));
+    let (mut journal, recovered) = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return report.add("journal", Finding::Bad(failure.code, failure.message)),
+    };
+    report.add("journal", match recovered.damaged_payloads.len() {
+        0 => Finding::Good(format!("opens; start number {}", recovered.incarnation)),
+        damaged => Finding::Warning(format!("{damaged} stored envelopes are damaged; their clips are lost. Check the disk")),
+    });
+    let ids = journal.pairing_ids();
+    let confirmed = ids.into_iter().filter(|id| {
+        journal.pairing(*id).is_ok_and(|p| p.is_some_and(|p| p.state == PairingState::Confirmed))
+    });
+    report.add("pairing", match confirmed.count() {
+        0 => Finding::Warning("no phone; run `secluso-hub pair`".into()),
+        phones => Finding::Good(format!("{phones} phone(s)")),
+    });
+    let device = match journal.device() {
+        Ok(device) => device,
+        Err(error) => return report.add("relay", Finding::Bad(Code::State, error.to_string())),
+    };
+    let certificate = device.certificate.as_deref().and_then(|bytes| Certificate::decode(bytes).ok());
+    let Some(certificate) = certificate else {
+        return report.add("relay", Finding::Warning("this hub was never admitted; the first start uses the invitation".into()));
+    };
+    let identity = Identity::from_seed(*device.identity_seed);
+    let attempt = relay_client::connect(
+        &config.relay,
+        &identity,
+        Admission::Certificate(certificate),
+        relay_client::Config::default(),
+    );
+    report.add("relay", match tokio::time::timeout(RELAY_PATIENCE, attempt).await {
+        Ok(Ok((connection, _certificate))) => Finding::Good(format!("answers in {} ms", connection.rtt().as_millis())),
+        Ok(Err(error)) => {
+            let failure = Failure::from(error);
+            Finding::Bad(failure.code, failure.message)
+        }
+        Err(_elapsed) => Finding::Bad(Code::Network, "does not answer".into()),
+    });
+}

@@ -1,0 +1,85 @@
+//! The state directory: how its journal is opened, and what of the system matters to it.
+//!
+//! ```text
+//! state_dir/          0700
+//!   journal/          the log, its view, the vault: see journal/FORMAT.md
+//!   control.sock      0600, while a hub runs
+//! ```
+
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use journal::vault::file::FileVault;
+use journal::{Journal, Role};
+use wal::disk::RealDisk;
+use wal::store::RocksStore;
+use wal::{Disk, Options, OsDice};
+
+use crate::config::Config;
+use crate::core::Opener;
+use crate::exit::{Code, Failure};
+
+/// The vault's file inside the journal's directory.
+pub const VAULT_NAME: &str = "vault";
+
+/// Where the journal is.
+pub fn journal_dir(config: &Config) -> PathBuf {
+    config.state_dir.join("journal")
+}
+
+/// Makes the state directory, for the owner alone.
+///
+/// # Errors
+/// [`Code::Usage`] if it cannot be made, or if others may read it.
+pub fn prepare(state_dir: &Path) -> Result<(), Failure> {
+    let shown = state_dir.display();
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(state_dir);
+    made.map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => Failure::new(Code::Space, format!("the disk of {shown} is full; free some space")),
+        _ => Failure::new(Code::Usage, format!("the state directory {shown} cannot be made ({error}); correct state_dir")),
+    })?;
+    let mode = std::fs::metadata(state_dir).map(|meta| meta.permissions().mode() & 0o777);
+    match mode {
+        Ok(mode) if mode & 0o077 == 0 => Ok(()),
+        Ok(mode) => Err(Failure::new(
+            Code::Usage,
+            format!("others may enter the state directory {shown} (mode {mode:o}); run `chmod 700 {shown}`"),
+        )),
+        Err(error) => Err(Failure::new(Code::Usage, format!("the state directory {shown} cannot be read ({error})"))),
+    }
+}
+
+/// Opens the journal, as often as it is asked to.
+///
+/// # Errors
+/// If the directory cannot be made.
+pub fn opener(config: &Config) -> Result<Opener, Failure> {
+    let root = journal_dir(config);
+    let disk = RealDisk::new(&root).map_err(|error| {
+        let shown = root.display();
+        let code = match error.kind() {
+            std::io::ErrorKind::StorageFull => Code::Space,
+            _ => Code::Usage,
+        };
+        Failure::new(code, format!("the journal directory {shown} cannot be made ({error})"))
+    })?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let options = Options {
+        log_file_bytes: config.disk.log_file_bytes,
+        ..Options::default()
+    };
+    Ok(Box::new(move || {
+        let store = RocksStore::new(root.join("view"));
+        let vault = FileVault::new(Arc::clone(&disk), VAULT_NAME);
+        Journal::open(
+            Role::Hub,
+            Arc::clone(&disk),
+            Box::new(store),
+            Box::new(vault),
+            Box::new(OsDice),
+            options.clone(),
+        )
+    }))
+}

@@ -1,0 +1,101 @@
+//! The status of a running hub as one JSON object, and the same for people.
+
+use serde_json::{Value, json};
+
+use crate::core::{CoreStatus, Evidence, Standing};
+use crate::exit::Failure;
+use crate::output::hex;
+use crate::sealer::Sealer;
+use crate::uplink::{LinkStatus, Uplink};
+
+/// Asks journal and uplink.
+///
+/// # Errors
+/// The journal's.
+pub async fn read(sealer: &Sealer, uplink: &Uplink) -> Result<Value, Failure> {
+    let core = sealer.run(|core, _now| core.status()).await?;
+    Ok(to_json(&core, &uplink.status()))
+}
+
+fn to_json(core: &CoreStatus, link: &LinkStatus) -> Value {
+    let pairings: Vec<Value> = core
+        .lines
+        .iter()
+        .map(|line| {
+            let known = link.lines.get(&line.line).copied().unwrap_or_default();
+            json!({
+                "phone": line.line.pairing.to_hex(),
+                "epoch": line.epoch,
+                "unacked_envelopes": line.unacked_envelopes,
+                "unacked_bytes": line.unacked_bytes,
+                "last": line.last.0,
+                // An ack proves that the relay had it.
+                "stored_through": known.stored_through.max(line.acked).0,
+                "acked_through": line.acked.0,
+                "connected": known.connected,
+                "relay_full": known.over_quota,
+                "standing": standing(line.standing),
+            })
+        })
+        .collect();
+    let clips: Vec<Value> = core
+        .clips
+        .iter()
+        .map(|clip| {
+            json!({
+                "clip": clip.clip.to_hex(),
+                "bytes": clip.bytes,
+                "sha256": clip.sha256.map(|hash| hex(&hash)),
+                "outcome": clip.state.word(),
+            })
+        })
+        .collect();
+    json!({
+        "recording": core.recording,
+        "connected": link.connected,
+        "trouble": link.trouble,
+        "pairings": pairings,
+        "clips": clips,
+    })
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Good => "good",
+        Standing::RolledBack(Evidence::AboveHead) => "rolled_back: the relay holds more than this hub ever sent",
+        Standing::RolledBack(Evidence::OtherDigest) => "rolled_back: the relay holds something else under our numbers",
+        Standing::RolledBack(Evidence::PhoneHoldsMore) => "rolled_back: the phone holds more than this hub ever sent",
+    }
+}
+
+/// The status for people.
+pub fn to_text(status: &Value) -> String {
+    let word = |key: &str, yes: &'static str, no: &'static str| if status[key] == true { yes } else { no };
+    let mut out = format!(
+        "{}, {}",
+        word("recording", "recording", "not recording"),
+        word("connected", "connected to the relay", "not connected to the relay")
+    );
+    if let Some(trouble) = status["trouble"].as_str() {
+        out.push_str(&format!(" ({trouble})"));
+    }
+    for pairing in status["pairings"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}",
+            pairing["phone"].as_str().unwrap_or_default(),
+            pairing["epoch"],
+            pairing["unacked_envelopes"],
+            pairing["unacked_bytes"],
+            pairing["standing"].as_str().unwrap_or_default(),
+        ));
+    }
+    for clip in status["clips"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "\nclip {}: {}, {} bytes",
+            clip["clip"].as_str().unwrap_or_default(),
+            clip["outcome"].as_str().unwrap_or_default(),
+            clip["bytes"],
+        ));
+    }
+    out
+}

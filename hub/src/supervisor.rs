@@ -1,0 +1,242 @@
+//! The running hub: which parts there are, the order in which they start and stop, and what a dead
+//! journal means.
+//!
+//! Order of start: journal (with what a start owes), camera, control socket, uplink. Order of stop:
+//! camera (its clip is cut off), then a moment for the uplink, then the journal. This room must
+//! never restart a part whose state it does not know: the journal's thread decides that itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use wal::{Dice as _, OsDice};
+
+use crate::camera::{Camera, Clock as _, FileCamera, TokioClock};
+use crate::config::{CameraConfig, Config};
+use crate::control::{self, Services};
+use crate::core::{Core, CoreError, Notice};
+use crate::exit::{Code, Failure};
+use crate::output::{self, Format};
+use crate::pairing::{self, STEPS_MAX, Step};
+use crate::recorder::Recorder;
+use crate::sealer::{self, Sealer, SealerThread};
+use crate::state;
+use crate::uplink::{self, Uplink, UplinkConfig};
+
+/// What the uplink may still send when the hub stops.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the camera may take to end its clip.
+const CAMERA_STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Journal and uplink, running.
+struct Parts {
+    sealer: Sealer,
+    thread: SealerThread,
+    uplink: Uplink,
+    uplink_task: tokio::task::JoinHandle<()>,
+}
+
+fn start_parts(config: &Config, clock: &TokioClock) -> Result<Parts, Failure> {
+    state::prepare(&config.state_dir)?;
+    let core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    let (sealer, thread) = sealer::start(core, clock.clone())
+        .map_err(|error| Failure::new(Code::Internal, format!("no thread for the journal: {error}")))?;
+    let uplink_config = UplinkConfig {
+        relay: config.relay.clone(),
+        invitation: config.invitation.clone(),
+    };
+    let (uplink, uplink_task) = uplink::start(uplink_config, sealer.clone(), clock.clone(), dice());
+    Ok(Parts {
+        sealer,
+        thread,
+        uplink,
+        uplink_task,
+    })
+}
+
+fn dice() -> impl FnMut() -> u64 + Send + 'static {
+    || {
+        let mut bytes = [0; 8];
+        OsDice.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// `run`: until SIGTERM, SIGINT or `stop`.
+///
+/// # Errors
+/// One sentence and its code.
+pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
+    let clock = TokioClock::new();
+    // Before the journal is touched: an unreadable clip is a mistake of the configuration.
+    let camera = config.camera.as_ref().map(|camera| open_camera(camera, &clock)).transpose()?;
+    let mut parts = start_parts(&config, &clock)?;
+    let socket = control::bind(&config.state_dir)
+        .map_err(|error| Failure::new(Code::Internal, format!("the control socket cannot be made: {error}")))?;
+    while let Ok(notice) = parts.thread.notices.try_recv() {
+        tell(format, &notice);
+    }
+    format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
+
+    let (stop, stopped) = watch::channel(false);
+    let name = config.camera.as_ref().map(|camera| camera.name.clone()).unwrap_or_default();
+    let services = Arc::new(Services {
+        config,
+        sealer: parts.sealer.clone(),
+        uplink: parts.uplink.clone(),
+        stop: stop.clone(),
+        pairing: tokio::sync::Mutex::new(()),
+    });
+    let control_task = tokio::spawn(socket.run(services));
+    let mut camera_task = tokio::spawn(record(camera, name, parts.sealer.clone(), stopped.clone()));
+    let ended = watch_over(&mut parts, format, stopped, &mut camera_task).await;
+    stop.send_replace(true);
+    if !camera_task.is_finished() && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task).await.is_err() {
+        tracing::warn!("the camera did not stop in time; the next start ends its clip");
+        camera_task.abort();
+    }
+    control_task.abort();
+    let _ended = control_task.await;
+    finish(parts, format, ended).await
+}
+
+/// Passes notices on until something ends the hub.
+async fn watch_over(
+    parts: &mut Parts,
+    format: Format,
+    mut stopped: watch::Receiver<bool>,
+    camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let no_signals = |error: std::io::Error| Failure::new(Code::Internal, format!("no signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut look = tokio::time::interval(Duration::from_millis(500));
+    let mut camera_ended = false;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = stopped.changed() => return Ok(()),
+            notice = parts.thread.notices.recv() => match notice {
+                Some(notice) => tell(format, &notice),
+                None => return Err(Failure::new(Code::Internal, "the journal's thread has ended")),
+            },
+            ended = &mut *camera_task, if !camera_ended => {
+                camera_ended = true;
+                match ended {
+                    Ok(result) => result?,
+                    Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                    Err(_cancelled) => {}
+                }
+            },
+            _ = look.tick() => {
+                let link = parts.uplink.status();
+                if link.not_admitted {
+                    refuse_without_phones(parts, &link.trouble).await?;
+                }
+            }
+        }
+    }
+}
+
+/// A relay that does not admit a hub without phones: nothing this process can do is of use. With
+/// phones it records on and asks again.
+async fn refuse_without_phones(parts: &Parts, trouble: &Option<String>) -> Result<(), Failure> {
+    if !parts.sealer.heads().borrow().is_empty() {
+        return Ok(());
+    }
+    let why = trouble.clone().unwrap_or_else(|| "it does not know this hub".into());
+    let what = format!("the relay did not admit this hub: {why}. Get an invitation with `secluso-relay invite --class hub` and put it into the configuration");
+    Err(Failure::new(Code::NotAdmitted, what))
+}
+
+async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Result<(), Failure> {
+    let Parts {
+        sealer,
+        mut thread,
+        uplink,
+        uplink_task,
+    } = parts;
+    if ended.is_ok() && uplink.status().connected {
+        tokio::time::sleep(FAREWELL).await;
+    }
+    uplink_task.abort();
+    let _ended = uplink_task.await;
+    drop(uplink);
+    drop(sealer);
+    // The thread ends when the last handle is gone, and its notices with it.
+    while let Ok(Some(notice)) = tokio::time::timeout(Duration::from_secs(10), thread.notices.recv()).await {
+        tell(format, &notice);
+    }
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    match joined {
+        Ok(Err(CoreError::Dead(what))) => {
+            tracing::error!(what, "the journal is dead");
+            eprintln!("secluso-hub: the disk fails: {what}. Check it, then start again");
+            // Nothing in memory can be trusted to agree with the disk any more.
+            std::process::abort();
+        }
+        Ok(_) => ended,
+        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        Err(_cancelled) => ended,
+    }
+}
+
+fn open_camera(camera: &CameraConfig, clock: &TokioClock) -> Result<FileCamera<TokioClock>, Failure> {
+    FileCamera::open(camera.file.clone(), clock.clone())
+        .map_err(|error| Failure::new(Code::Usage, format!("{error}; correct [camera] path")))
+}
+
+async fn record(
+    camera: Option<FileCamera<TokioClock>>,
+    name: String,
+    sealer: Sealer,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let Some(mut camera) = camera else { return Ok(()) };
+    let mut recorder = Recorder::new(name, sealer);
+    recorder.run(&mut camera as &mut dyn Camera, &mut stop).await?;
+    Ok(())
+}
+
+fn tell(format: Format, notice: &Notice) {
+    let (json, text) = output::notice(notice);
+    let is_fact = matches!(notice, Notice::ClipStarted { .. } | Notice::ClipFinished { .. });
+    if let Some(json) = &json {
+        format.line(json, if is_fact { &text } else { "" });
+    }
+    if !is_fact {
+        eprintln!("secluso-hub: {text}");
+    }
+}
+
+/// `pair` when no hub runs: the same parts without camera.
+///
+/// # Errors
+/// One sentence and its code.
+pub async fn pair(config: Config, show: impl Fn(&Step) + Send + 'static) -> Result<(), Failure> {
+    let clock = TokioClock::new();
+    let parts = start_parts(&config, &clock)?;
+    let (tell, mut steps) = mpsc::channel(STEPS_MAX);
+    let shower = tokio::spawn(async move {
+        while let Some(step) = steps.recv().await {
+            show(&step);
+        }
+    });
+    let paired = pairing::pair(&config.pairing, &config.relay, &parts.sealer, &parts.uplink, &clock, &tell).await;
+    drop(tell);
+    let _shown = shower.await;
+    let Parts {
+        sealer,
+        thread,
+        uplink,
+        uplink_task,
+    } = parts;
+    uplink_task.abort();
+    let _ended = uplink_task.await;
+    drop(uplink);
+    drop(sealer);
+    let _joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    paired
+}
