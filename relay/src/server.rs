@@ -114,12 +114,19 @@ impl Server {
             send_window_bytes: SEND_WINDOW_BYTES,
             ..EndpointLimits::default()
         };
-        let endpoint = rpk::server_endpoint(config.listen, &identity, ALPN, &limits)?;
-        let bound = endpoint.local_addr().map_err(|error| RpkError::Socket {
-            bind: config.listen,
-            reason: error.to_string(),
-            kind: error.kind(),
-        })?;
+        let listening = listen(&config, &identity, &limits);
+        let (endpoint, bound) = match listening {
+            Ok(listening) => listening,
+            Err(error) => {
+                // The thread must be gone before the process is: the view's library does not
+                // like to be used while the process takes its statics apart.
+                drop(storage);
+                if storage_thread.join().is_err() {
+                    tracing::error!("the storage thread panicked");
+                }
+                return Err(error.into());
+            }
+        };
         let (stop, stopping) = watch::channel(Stop::Running);
         let shared = Arc::new(Shared {
             identity,
@@ -169,7 +176,8 @@ impl Server {
         while reopened.changed().await.is_ok() {}
     }
 
-    /// Says goodbye to every connection, commits what is staged, and closes the store.
+    /// Says goodbye to every connection, commits what is staged, and closes the store. Drop
+    /// all [`Figures`] first: each keeps the store open.
     pub async fn shutdown(self) {
         let Server {
             shared,
@@ -218,6 +226,20 @@ impl Figures {
             usage,
         })
     }
+}
+
+fn listen(
+    config: &Config,
+    identity: &Identity,
+    limits: &EndpointLimits,
+) -> Result<(Endpoint, SocketAddr), RpkError> {
+    let endpoint = rpk::server_endpoint(config.listen, identity, ALPN, limits)?;
+    let bound = endpoint.local_addr().map_err(|error| RpkError::Socket {
+        bind: config.listen,
+        reason: error.to_string(),
+        kind: error.kind(),
+    })?;
+    Ok((endpoint, bound))
 }
 
 /// Opens the engine in the data directory, each time anew.
