@@ -305,3 +305,42 @@ fn a_real_directory_survives_a_missing_view() {
     assert_eq!(report.view, wal::ViewOutcome::Rebuilt);
     check(&wal, &history, 80, "view removed");
 }
+
+#[test]
+fn any_damaged_file_of_rocks_is_cured() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = dir.path().join("view");
+    let open = || {
+        let disk = Arc::new(RealDisk::new(dir.path()).unwrap());
+        let store = Box::new(RocksStore::new(&view));
+        Wal::open(disk, store, Box::new(SeededDice(1)), small())
+    };
+    let mut history = vec![Model::default()];
+    let sim = SimDisk::new();
+    let (mut wal, _) = open().unwrap();
+    workload(&mut wal, &sim, 5, 0, 80, &mut history);
+    drop(wal.commit().unwrap());
+    wal.checkpoint().unwrap();
+    drop(wal);
+    let mut rebuilt = 0;
+    let names = |dir: &std::path::Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    for round in 0..12usize {
+        let mut files = names(&view);
+        files.retain(|path| std::fs::metadata(path).is_ok_and(|facts| facts.len() > 0));
+        files.sort();
+        let path = &files[round % files.len()];
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        let end = bytes.len().min(middle + 4096);
+        bytes[middle..end].fill(0xa5);
+        std::fs::write(path, &bytes).unwrap();
+        let context = format!("{}", path.display());
+        let (wal, report) = open().unwrap_or_else(|error| panic!("{context}: {error}"));
+        rebuilt += u32::from(report.view == wal::ViewOutcome::Rebuilt);
+        check(&wal, &history, 80, &context);
+    }
+    assert!(rebuilt > 0);
+}
