@@ -138,7 +138,7 @@ impl App {
     /// Writes exactly the bytes that are here to the file `path`: to a new file beside it first,
     /// checked against the SHA-256 that was stored when the clip ended, synced, then renamed.
     /// `progress` is called with the bytes written so far and all bytes. Whatever goes wrong, and if
-    /// the future is dropped, the file at `path` is as it was.
+    /// the future is dropped, the file at `path` is as it was, or already whole.
     ///
     /// # Errors
     /// [`AppError::NoSuchClip`], [`AppError::EmptyClip`], [`AppError::ClipDamaged`],

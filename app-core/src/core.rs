@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken};
-use wal::{Priority, crash_point};
+use wal::{Priority, WalError, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
@@ -215,7 +215,13 @@ impl Core {
         self.follow(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         for delivered in run {
-            match self.take(line, delivered, now_ms) {
+            let mut taken = self.take(line, delivered, now_ms);
+            if matches!(&taken, Err(JournalError::Wal(WalError::BatchFull { .. }))) {
+                // Small log files take less at once than a run holds. What was staged so far becomes
+                // durable early, which harms nobody.
+                taken = self.commit().and_then(|_early| self.take(line, delivered, now_ms));
+            }
+            match taken {
                 Ok(Ok(Some(fact))) => pending.facts.push(fact),
                 Ok(Ok(None)) => {}
                 Ok(Err(halt)) => {
