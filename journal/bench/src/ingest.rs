@@ -119,7 +119,7 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
             own.push(cost);
             let written = relay.meter.take().log_batches;
             relay.trim()?;
-            let (result, cost) = timed(|| raw.write_batches(&written));
+            let (result, cost) = timed(|| raw.write_batches(&written, || {}));
             result?;
             plain.push(cost);
         }

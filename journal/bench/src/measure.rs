@@ -75,6 +75,18 @@ pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
 
+/// Keeps the CPU busy for so long.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "A benchmark is a shell: here its clock enters."
+)]
+pub(crate) fn spin(duration: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}
+
 fn process_cpu_s() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

@@ -182,6 +182,10 @@ impl DiskFile for MeteredFile {
         result
     }
 
+    fn forget_cache(&self) {
+        self.inner.forget_cache();
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.inner.set_len(len)
     }

@@ -2,11 +2,12 @@
 //! it writes for each byte.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::hub::{CHUNKS_PER_COMMIT, CLIP_BYTES, Hub, Steps, WARM_UP_CLIPS, noise};
-use crate::measure::{Rounds, Samples, timed};
+use crate::measure::{Rounds, Samples, spin, timed};
 use crate::meter::Counts;
 use crate::procfs::own_write_bytes;
 use crate::report::{Figure, Target};
@@ -24,11 +25,17 @@ struct Found {
     raw: Rounds,
     /// Time of each round that a perfect, unpipelined implementation would need at least.
     against_sum: Samples,
+    raw_syncs: Samples,
+    raw_spaced_syncs: Samples,
     steps: Vec<Steps>,
     counts: Vec<Counts>,
     /// Bytes for each payload byte, by the kernel and by the engine, clip and its ack together.
     kernel_bytes: u64,
     engine_bytes: u64,
+    /// The same for the raw file: where even this one is above 1, the kernel counts cached pages,
+    /// not what reaches the disk.
+    raw_kernel_bytes: u64,
+    raw_bytes: u64,
     batches: Vec<u64>,
 }
 
@@ -68,8 +75,19 @@ fn round(
     found.engine_bytes += hub.journal.stats().bytes_written - engine;
     let (sealed, in_memory) = timed(|| memory.seal_clip(clip, journal::CHUNK_BYTES_MAX));
     sealed?;
-    let (written, plain) = timed(|| raw.write_batches(&counts.log_batches));
-    written?;
+    let batches = counts.log_batches.len() as u128;
+    let kernel = own_write_bytes()?;
+    let (written, plain) = timed(|| raw.write_batches(&counts.log_batches, || {}));
+    found.raw_syncs.push(written?.as_secs_f64());
+    found.raw_kernel_bytes += own_write_bytes()? - kernel;
+    found.raw_bytes += counts.log_batches.iter().sum::<u64>();
+    // A disk that rests between two syncs may answer later than one that is kept busy.
+    let gap = steps
+        .as_ref()
+        .map_or(0, |steps| steps.seal.as_micros() / batches.max(1));
+    let gap = Duration::from_micros(gap as u64);
+    let spaced = raw.write_batches(&counts.log_batches, || spin(gap))?;
+    found.raw_spaced_syncs.push(spaced.as_secs_f64());
     found.journal.push(journal);
     found.memory.push(in_memory);
     found.raw.push(plain);
@@ -100,6 +118,10 @@ fn speed(found: &Found) -> Figure {
             "speed against both yardsticks one after the other",
             found.against_sum.median(),
         )
+        .with_number(
+            "CPU time of OpenMLS in memory / ours",
+            found.memory.cpu_s.median() / found.journal.cpu_s.median(),
+        )
         .with_rounds("journal", &found.journal, bytes)
         .with_rounds("OpenMLS in memory", &found.memory, bytes)
         .with_rounds("raw write + fdatasync", &found.raw, bytes)
@@ -109,6 +131,11 @@ fn speed(found: &Found) -> Figure {
         figure = figure.with_number(format!("ms {name}"), milliseconds);
     }
     figure
+        .with_number("ms raw file: sync", found.raw_syncs.median() * 1e3)
+        .with_number(
+            "ms raw file: sync, spaced as ours",
+            found.raw_spaced_syncs.median() * 1e3,
+        )
 }
 
 /// Where the journal's time went, medians in milliseconds. The last lines are parts of `commit`

@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use openmls::group::{MlsGroup, MlsGroupCreateConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY};
 use openmls::prelude::{BasicCredential, Capabilities, CredentialWithKey, KeyPackage};
@@ -16,6 +17,7 @@ use openmls_traits::OpenMlsProvider;
 use tls_codec::Serialize as _;
 
 use crate::Outcome;
+use crate::measure::adding;
 
 /// One end of a two-member group with our suite and settings, over any storage.
 pub(crate) struct Member<P> {
@@ -247,9 +249,16 @@ impl RawFile {
         })
     }
 
-    /// Writes each batch with one call and syncs it, behind the one before.
-    pub(crate) fn write_batches(&mut self, batches: &[u64]) -> Outcome<()> {
+    /// Writes each batch with one call and syncs it, behind the one before. Before each, `between`
+    /// is called; the time of the syncs alone comes back.
+    pub(crate) fn write_batches(
+        &mut self,
+        batches: &[u64],
+        mut between: impl FnMut(),
+    ) -> Outcome<Duration> {
+        let mut syncs = Duration::ZERO;
         for batch in batches {
+            between();
             if self.at + batch > self.bytes {
                 self.at = 0;
             }
@@ -258,9 +267,9 @@ impl RawFile {
                 .get(..*batch as usize)
                 .ok_or("a batch is larger than the buffer")?;
             self.file.write_all_at(bytes, self.at)?;
-            self.file.sync_data()?;
+            adding(&mut syncs, || self.file.sync_data())?;
             self.at += batch;
         }
-        Ok(())
+        Ok(syncs)
     }
 }
