@@ -6,7 +6,7 @@
 //! a caller does not take stays in QUIC's flow control. It depends neither on the journal nor
 //! on its engine; callers pass bytes that they know to be durable.
 //!
-//! The public interface is: [`Identity`], [`RelayAddress`], [`connect`] and what hangs on the
+//! The public interface is: [`Identity`], [`RelayAddress`], [`connect()`] and what hangs on the
 //! [`Connection`]; [`rpk`] for a direct connection between hub and app (pairing); [`framed`]
 //! for reading frames off a stream without losing bytes when a future is dropped.
 #![cfg_attr(
