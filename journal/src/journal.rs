@@ -148,20 +148,44 @@ impl Journal {
     /// # Errors
     /// Any error means: outcome unknown. Drop everything in memory and open again.
     pub fn commit(&mut self) -> Result<Committed, JournalError> {
+        self.begin_commit()?;
+        self.finish_commit()
+    }
+
+    /// The first half of [`Self::commit`]: writes what is staged and starts its sync, so that the
+    /// next messages can be sealed while the disk works. Nothing is durable before
+    /// [`Self::finish_commit`] says so.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn begin_commit(&mut self) -> Result<(), JournalError> {
+        self.alive()?;
+        let result = self.wal.begin_commit().map_err(JournalError::from);
+        self.poison_if_failed(result)
+    }
+
+    /// The second half of [`Self::commit`].
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn finish_commit(&mut self) -> Result<Committed, JournalError> {
         self.alive()?;
         let result = self
             .wal
-            .commit()
+            .finish_commit()
             .map_err(JournalError::from)
             .and_then(|committed| {
-                // ORDER: log first, vault second. A vault ahead of the log could not open what the log
-                // still says.
-                self.scopes.settle(&mut *self.dice)?;
+                // ORDER: log first, vault second. A vault ahead of the log could not open what the
+                // log still says. What was staged after the commit began is not in it.
+                let through = committed.through_lsn();
+                self.scopes.settle(through, &mut *self.dice)?;
                 Ok(committed)
             });
-        if result.is_err() {
-            self.poisoned = true;
-        }
+        self.poison_if_failed(result)
+    }
+
+    fn poison_if_failed<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
+        self.poisoned |= result.is_err();
         result
     }
 

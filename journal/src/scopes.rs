@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wal::Dice;
+use wal::{Dice, Lsn};
 
 use crate::error::JournalError;
 use crate::scope::Scope;
@@ -56,8 +56,8 @@ pub(crate) struct Scopes {
     /// Unused keys, ascending; all at or above the journal's next-key row.
     pool: BTreeMap<KeyId, Key>,
     next_pool: u64,
-    /// What the vault must be told after the next sync of the log.
-    owed: BTreeMap<KeyId, Option<VaultKey>>,
+    /// What the vault must be told once the log is synced through the number beside it.
+    owed: BTreeMap<KeyId, (Lsn, Option<VaultKey>)>,
     vault: Box<dyn Vault>,
 }
 
@@ -174,6 +174,7 @@ impl Scopes {
         born: &BTreeMap<Scope, ScopeKey>,
         rotated: &BTreeMap<Scope, ScopeKey>,
         ended: &BTreeSet<Scope>,
+        lsn: Lsn,
     ) {
         for (scope, key) in born {
             self.pool.remove(&key.id);
@@ -182,26 +183,36 @@ impl Scopes {
         for (scope, key) in rotated {
             self.owed.insert(
                 key.id,
-                Some(VaultKey {
-                    version: key.version,
-                    key: key.key.clone(),
-                }),
+                (
+                    lsn,
+                    Some(VaultKey {
+                        version: key.version,
+                        key: key.key.clone(),
+                    }),
+                ),
             );
             self.live.insert(*scope, key.clone());
         }
         for scope in ended {
             if let Some(key) = self.live.remove(scope) {
-                self.owed.insert(key.id, None);
+                self.owed.insert(key.id, (lsn, None));
             }
         }
     }
 
-    /// After the sync of the log: brings the vault up to date, both images.
-    pub(crate) fn settle(&mut self, dice: &mut dyn Dice) -> Result<(), JournalError> {
-        if self.owed.is_empty() {
+    /// After the log was synced `through`: brings the vault up to date, both images.
+    pub(crate) fn settle(&mut self, through: Lsn, dice: &mut dyn Dice) -> Result<(), JournalError> {
+        let (due, later): (BTreeMap<_, _>, BTreeMap<_, _>) = core::mem::take(&mut self.owed)
+            .into_iter()
+            .partition(|(_, (lsn, _))| *lsn <= through);
+        self.owed = later;
+        if due.is_empty() {
             return Ok(());
         }
-        let mut changes: Vec<Change> = core::mem::take(&mut self.owed).into_iter().collect();
+        let mut changes: Vec<Change> = due
+            .into_iter()
+            .map(|(id, (_, change))| (id, change))
+            .collect();
         if self.pool.len() < POOL_LOW {
             self.fill_pool(&mut changes, dice);
         }

@@ -369,7 +369,7 @@ impl<'j> Txn<'j> {
         let staged = self.journal.wal.stage(rows, value)?;
         self.journal
             .scopes
-            .staged(&self.born, &rotated, &self.ended);
+            .staged(&self.born, &rotated, &self.ended, staged.lsn());
         self.outcome.0.store(Outcome::STAGED, Ordering::Release);
         Ok(staged)
     }

@@ -214,3 +214,29 @@ fn nothing_is_sealed_after_the_trailer() {
         .seal(&mut txn, b"more", crate::outbox::Placement::Inline);
     assert!(matches!(sealed, Err(JournalError::NoRightToEncrypt(_))));
 }
+
+/// A rotation that is staged while an earlier commit is under way reaches the vault after its own
+/// sync, not after the earlier one's.
+#[test]
+fn the_vault_never_runs_ahead_of_the_log() {
+    let (mut hub, mut app) = paired();
+    let clip = hub.start_clip();
+    let mut txn = hub.journal.begin();
+    hub.session
+        .append_chunk(&mut txn, clip, b"one", NOW_MS)
+        .unwrap();
+    let chunk = txn.stage(()).unwrap();
+    hub.journal.begin_commit().unwrap();
+    let mut txn = hub.journal.begin();
+    hub.session.finish_clip(&mut txn, clip, NOW_MS).unwrap();
+    let trailer = txn.stage(()).unwrap();
+    drop(hub.journal.finish_commit().unwrap().redeem(chunk));
+    // The power goes: the trailer was never synced, so the old key must still be there.
+    let cut = hub.disk.crash_clone(CrashPolicy::LoseAll, 1);
+    drop(hub.journal.commit().unwrap().redeem(trailer));
+    let line = hub.line();
+    let (mut again, closed) = Hub::start(cut, line, 8);
+    assert!(matches!(closed, crate::Closed::CutOff(_)), "{closed:?}");
+    settle(&mut again, &mut app);
+    assert_eq!(app.bytes_of(clip), b"one");
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 mod real;
 mod sim;
+mod sync_thread;
 
 pub use real::RealDisk;
 pub use sim::{CrashPolicy, Fault, SimDisk, TraceOp};
@@ -59,6 +60,12 @@ pub trait DiskFile: Send + Sync {
     /// Makes the contents and the length durable (`fdatasync`). After an error nobody knows what
     /// the disk holds, and it must never be called again to find out.
     fn sync_data(&self) -> io::Result<()>;
+    /// Starts what [`Self::sync_data`] does and returns without waiting for it, so that the next
+    /// batch can be sealed meanwhile. It covers what was written before the call. The default
+    /// does it at once, which is what a simulation wants.
+    fn start_sync(&self) -> Box<dyn PendingSync> {
+        Box::new(SyncedAtOnce(self.sync_data()))
+    }
     /// Sets the length; new bytes read as zero.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The length in bytes.
@@ -69,6 +76,20 @@ pub trait DiskFile: Send + Sync {
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+}
+
+/// A sync that was started.
+pub trait PendingSync: Send {
+    /// Waits for the sync and gives its result, which is asked for once.
+    fn wait(self: Box<Self>) -> io::Result<()>;
+}
+
+struct SyncedAtOnce(io::Result<()>);
+
+impl PendingSync for SyncedAtOnce {
+    fn wait(self: Box<Self>) -> io::Result<()> {
+        self.0
     }
 }
 

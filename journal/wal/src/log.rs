@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, OpenMode, is_full};
+use crate::disk::{Disk, DiskFile, OpenMode, PendingSync, is_full};
 use crate::log_file::{FreeFile, LOG_DIR, LogFile, WriteHead, slot_path};
 use crate::options::{Options, SECTOR_BYTES};
 use crate::ranges::Ranges;
@@ -181,7 +181,9 @@ impl Log {
         self.next_slot += 1;
         // CRASH(wal.file.created): an empty file without a header. A start finds it blank.
         crash_point!("wal.file.created");
-        self.disk.sync_dir(LOG_DIR)?;
+        // A failed sync is never retried. As "full" it would be, with the ballast gone; so it is
+        // passed on as what it is, and the caller poisons.
+        self.disk.sync_dir(LOG_DIR).map_err(io::Error::other)?;
         self.syncs += 1;
         Ok(FreeFile { slot, filled: 0 })
     }
@@ -440,9 +442,16 @@ impl Log {
         self.parts.iter().map(|part| part.buffer.len() as u64).sum()
     }
 
-    /// Writes and syncs everything staged, file by file. An error here is poison.
-    pub(crate) fn write_parts(&mut self) -> Result<(), (&'static str, io::Error)> {
+    /// Writes everything staged, file by file, and starts the sync of the last one; the files
+    /// before it are synced first. An error here is poison.
+    pub(crate) fn write_parts(
+        &mut self,
+    ) -> Result<Box<dyn PendingSync>, (&'static str, io::Error)> {
+        let mut pending: Option<Box<dyn PendingSync>> = None;
         for mut part in std::mem::take(&mut self.parts) {
+            if let Some(before) = pending.take() {
+                before.wait().map_err(|error| ("log sync", error))?;
+            }
             part.file
                 .write_at(part.offset, &part.buffer)
                 .map_err(|error| ("log write", error))?;
@@ -451,7 +460,7 @@ impl Log {
             crash_point!("wal.commit.after_write");
             // ORDER: this sync, then Committed, then anything that leaves the process. It is
             // never repeated: after an error the pages may look clean without being on disk.
-            part.file.sync_data().map_err(|error| ("log sync", error))?;
+            pending = Some(part.file.start_sync());
             self.syncs += 1;
             let bytes = part.buffer.len() as u64;
             self.written += bytes;
@@ -473,7 +482,10 @@ impl Log {
             part.buffer.clear();
             self.spare_buffer = part.buffer;
         }
-        Ok(())
+        match pending {
+            Some(pending) => Ok(pending),
+            None => panic!("a commit without anything staged reached the log"),
+        }
     }
 
     /// Adds a live payload to a file.

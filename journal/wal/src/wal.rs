@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, LockGuard, is_full};
+use crate::disk::{Disk, LockGuard, PendingSync, is_full};
 use crate::log::Log;
 use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
 use crate::record::{GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
@@ -51,6 +51,15 @@ enum LiveChange {
     Free { ordinal: u64, len: u32 },
 }
 
+/// A commit whose write is done and whose sync is under way.
+struct Flight {
+    sync: Box<dyn PendingSync>,
+    through: Lsn,
+    changes: Overlay<Vec<u8>>,
+    live: Vec<LiveChange>,
+    rotated: bool,
+}
+
 /// The engine: one owner, one thread at a time.
 pub struct Wal {
     instance: u64,
@@ -60,9 +69,15 @@ pub struct Wal {
     next_lsn: Lsn,
     synced: Lsn,
     next_ordinal: u64,
-    /// Staged and not yet committed, by raw key.
+    /// Staged and not yet synced, by raw key.
     staged: Overlay<Vec<u8>>,
     staged_live: Vec<LiveChange>,
+    /// The commit that was begun and not finished.
+    flight: Option<Flight>,
+    /// Of `staged`, what came after that commit was begun.
+    since_flight: Overlay<Vec<u8>>,
+    /// A log file was finished by a commit that has landed, and no checkpoint has been made since.
+    rotated: bool,
     base: run::BaseState,
     checkpoints: u64,
     /// A checkpoint or a start found the disk full: bulk data is refused until one succeeds.
@@ -101,6 +116,9 @@ impl Wal {
             next_ordinal: recovered.next_ordinal,
             staged: Overlay::new(),
             staged_live: Vec::new(),
+            flight: None,
+            since_flight: Overlay::new(),
+            rotated: false,
             base: recovered.base,
             checkpoints: 0,
             low: false,
@@ -322,25 +340,70 @@ impl Wal {
     ///
     /// An error is poison: what was staged may or may not survive, and the handle is dead.
     pub fn commit(&mut self) -> Result<Committed, WalError> {
+        self.begin_commit()?;
+        self.finish_commit()
+    }
+
+    /// The first half of [`Self::commit`]: writes what is staged and starts its sync, so that the
+    /// next batch can be staged while the disk works. An earlier commit that was begun is finished
+    /// first; its proof is within that of this one. Nothing is durable before
+    /// [`Self::finish_commit`] says so.
+    pub fn begin_commit(&mut self) -> Result<(), WalError> {
         self.check_alive()?;
+        self.land()?;
         if self.log.parts.is_empty() {
-            return Ok(Committed {
-                instance: self.instance,
-                through: self.synced,
-            });
+            return Ok(());
         }
         // CRASH(wal.commit.before_write): nothing of the batch is on disk; it never happened.
         crash_point!("wal.commit.before_write");
-        if let Err((operation, error)) = self.log.write_parts() {
-            return Err(self.poison(operation, &error));
+        let sync = match self.log.write_parts() {
+            Ok(sync) => sync,
+            Err((operation, error)) => return Err(self.poison(operation, &error)),
+        };
+        self.flight = Some(Flight {
+            sync,
+            through: self.next_lsn.prev(),
+            changes: self.staged.clone(),
+            live: std::mem::take(&mut self.staged_live),
+            rotated: std::mem::take(&mut self.log.rotations) > 0,
+        });
+        self.since_flight.clear();
+        Ok(())
+    }
+
+    /// The second half of [`Self::commit`]: waits for the sync that was started. Without one it
+    /// proves what was synced before.
+    pub fn finish_commit(&mut self) -> Result<Committed, WalError> {
+        self.check_alive()?;
+        self.land()?;
+        if self.checkpoint_is_due() {
+            // Asked for once a rotation: on a full disk every commit would try in vain.
+            self.rotated = false;
+            // The batch is durable whatever happens now: a full disk is remembered in `low`, and
+            // poison answers the next call.
+            match self.checkpoint() {
+                Ok(()) | Err(_) => {}
+            }
         }
-        let rotated = std::mem::take(&mut self.log.rotations) > 0;
-        let through = self.next_lsn.prev();
-        self.synced = through;
+        Ok(Committed {
+            instance: self.instance,
+            through: self.synced,
+        })
+    }
+
+    /// Waits for the commit that is under way, if one is, and applies it.
+    fn land(&mut self) -> Result<(), WalError> {
+        let Some(flight) = self.flight.take() else {
+            return Ok(());
+        };
+        if let Err(error) = flight.sync.wait() {
+            return Err(self.poison("log sync", &error));
+        }
+        self.synced = flight.through;
         // CRASH(wal.commit.after_sync): durable; the view does not know it and nobody was told.
         // A start copies it and applies it.
         crash_point!("wal.commit.after_sync");
-        for change in std::mem::take(&mut self.staged_live) {
+        for change in flight.live {
             match change {
                 LiveChange::Add {
                     number,
@@ -350,22 +413,31 @@ impl Wal {
                 LiveChange::Free { ordinal, len } => self.log.free_live(ordinal, len),
             }
         }
-        let changes = std::mem::take(&mut self.staged);
-        self.view.borrow_mut().enqueue(changes, through);
+        self.staged = std::mem::take(&mut self.since_flight);
+        self.view
+            .borrow_mut()
+            .enqueue(flight.changes, flight.through);
         self.apply_view()?;
         // CRASH(wal.commit.after_apply): durable and applied; nobody was told yet.
         crash_point!("wal.commit.after_apply");
-        if self.checkpoint_is_due(rotated) {
-            // The batch is durable whatever happens now: a full disk is remembered in `low`, and
-            // poison answers the next call.
-            match self.checkpoint() {
-                Ok(()) | Err(_) => {}
-            }
+        self.rotated |= flight.rotated;
+        Ok(())
+    }
+
+    /// Lays a staged change over the view.
+    fn note(&mut self, raw: Vec<u8>, value: Option<Vec<u8>>) {
+        if self.flight.is_some() {
+            self.since_flight.insert(raw.clone(), value.clone());
         }
-        Ok(Committed {
-            instance: self.instance,
-            through,
-        })
+        self.staged.insert(raw, value);
+    }
+
+    /// What will be synced when anything staged from now on is written: the next write comes after
+    /// the sync that is under way, or never.
+    fn synced_at_next_write(&self) -> Lsn {
+        self.flight
+            .as_ref()
+            .map_or(self.synced, |flight| flight.through)
     }
 
     fn check_alive(&self) -> Result<(), WalError> {
@@ -501,10 +573,10 @@ impl Wal {
     }
 
     /// Whether the commit that just ended owes a checkpoint.
-    fn checkpoint_is_due(&self, rotated: bool) -> bool {
+    fn checkpoint_is_due(&self) -> bool {
         // Without the ballast, files must come free before they are asked for.
         let pressed = !self.log.ballast && self.log.prepared_bytes() < self.log.options.grow_bytes;
-        rotated || pressed || self.log.tail_bytes >= self.log.options.log_file_bytes
+        self.rotated || pressed || self.log.tail_bytes >= self.log.options.log_file_bytes
     }
 
     /// The payloads that a transaction replaces or deletes.
@@ -588,7 +660,7 @@ impl Wal {
         }
         let draft = GroupDraft {
             lsn,
-            synced_through: self.synced,
+            synced_through: self.synced_at_next_write(),
             records: &records,
         };
         let (number, mut offset) = self.log.append(&draft, &payloads);
@@ -608,10 +680,10 @@ impl Wal {
                 });
                 row.encode()
             });
-            self.staged.insert(raw, encoded);
+            self.note(raw, encoded);
         }
         for (key, value) in txn.values {
-            self.staged.insert(raw_key(VALUE, &key), value);
+            self.note(raw_key(VALUE, &key), value);
         }
     }
 }

@@ -261,3 +261,47 @@ fn an_idle_journal_is_small() {
     put(&mut wal, "k", "v");
     assert!(disk.used_bytes() <= 9 << 20, "{}", disk.used_bytes());
 }
+
+/// A commit that was begun is not durable, hides nothing, and lets the next batch be staged.
+#[test]
+fn the_next_batch_is_staged_while_the_disk_works() {
+    let disk = SimDisk::new();
+    let (mut wal, _) = open(&disk, 1).unwrap();
+    let stage = |wal: &mut Wal, key: &str, bytes: &[u8]| {
+        let mut txn = Txn::new();
+        txn.put(key, bytes);
+        txn.put_payload(key, vec![7; 5000]);
+        wal.stage(txn, ()).unwrap()
+    };
+    let first = stage(&mut wal, "a", b"one");
+    wal.begin_commit().unwrap();
+    let second = stage(&mut wal, "a", b"two");
+    assert_eq!(wal.get(b"a").unwrap().as_deref(), Some(&b"two"[..]));
+    assert_eq!(wal.payload(b"a").unwrap(), Some(vec![7; 5000]));
+    assert!(wal.durable_get(b"a").unwrap().is_none());
+    assert!(wal.durable_payload(b"a").unwrap().is_none());
+    let committed = wal.finish_commit().unwrap();
+    drop(committed.redeem(first));
+    let durable = wal.durable_get(b"a").unwrap().unwrap();
+    assert_eq!(*durable, b"one");
+    assert_eq!(wal.get(b"a").unwrap().as_deref(), Some(&b"two"[..]));
+    let unsynced = disk.crash_clone(wal::disk::CrashPolicy::LoseAll, 1);
+    drop(wal.commit().unwrap().redeem(second));
+    assert_eq!(*wal.durable_get(b"a").unwrap().unwrap(), b"two");
+    let (reopened, _) = open(&unsynced, 2).unwrap();
+    assert_eq!(reopened.get(b"a").unwrap().as_deref(), Some(&b"one"[..]));
+}
+
+#[test]
+#[should_panic(expected = "above the committed LSN")]
+fn what_was_staged_after_a_commit_began_is_not_covered_by_it() {
+    let (mut wal, _) = open(&SimDisk::new(), 1).unwrap();
+    let mut txn = Txn::new();
+    txn.put("a", "one");
+    drop(wal.stage(txn, ()).unwrap());
+    wal.begin_commit().unwrap();
+    let mut txn = Txn::new();
+    txn.put("a", "two");
+    let late = wal.stage(txn, ()).unwrap();
+    drop(wal.finish_commit().unwrap().redeem(late));
+}

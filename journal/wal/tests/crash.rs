@@ -21,16 +21,30 @@ fn workload(
     let mut dice = SeededDice(seed);
     let mut model = history.last().cloned().unwrap_or_default();
     history.truncate(from as usize + 1);
+    // The last transaction of a commit that was begun: nobody was told of it yet.
+    let mut begun = None;
     for n in from + 1..=from + count {
         let txn = random_txn(&mut dice, n, &mut model);
         history.push(model.clone());
         if wal.stage(txn, ()).is_err() {
             return;
         }
-        if dice.below(3) != 0 || wal.staged_bytes() > 12 << 10 {
+        if dice.below(4) == 0 {
+            // Beginning finishes what was begun before; only a finished one is told.
+            if wal.begin_commit().is_err() {
+                return;
+            }
+            begun = Some(n);
+        } else if begun.is_some() && dice.below(2) == 0 {
+            if wal.finish_commit().is_err() {
+                return;
+            }
+            disk.set_mark(begun.take().unwrap_or(from));
+        } else if dice.below(3) != 0 || wal.staged_bytes() > 12 << 10 {
             if wal.commit().is_err() {
                 return;
             }
+            begun = None;
             disk.set_mark(n);
         }
         if dice.below(40) == 0 && wal.checkpoint().is_err() {

@@ -8,12 +8,14 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, LockGuard, OpenMode};
+use super::sync_thread::SyncThread;
+use super::{Disk, DiskFile, LockGuard, OpenMode, PendingSync};
 
 /// Files below a root directory of the operating system.
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     root: PathBuf,
+    syncs: Arc<SyncThread>,
 }
 
 impl RealDisk {
@@ -33,7 +35,10 @@ impl RealDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(RealDisk { root })
+        Ok(RealDisk {
+            root,
+            syncs: Arc::default(),
+        })
     }
 
     fn path(&self, relative: &str) -> io::Result<PathBuf> {
@@ -72,7 +77,10 @@ impl Disk for RealDisk {
                 options.create_new(true);
             }
         }
-        Ok(Arc::new(RealFile(options.open(self.path(path)?)?)))
+        Ok(Arc::new(RealFile {
+            file: Arc::new(options.open(self.path(path)?)?),
+            syncs: Arc::clone(&self.syncs),
+        }))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -127,13 +135,16 @@ struct RealLock {
 
 impl LockGuard for RealLock {}
 
-struct RealFile(File);
+struct RealFile {
+    file: Arc<File>,
+    syncs: Arc<SyncThread>,
+}
 
 impl DiskFile for RealFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset + done as u64) {
+            match self.file.read_at(rest, offset + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -144,24 +155,28 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
+    }
+
+    fn start_sync(&self) -> Box<dyn PendingSync> {
+        self.syncs.start(Arc::clone(&self.file))
     }
 
     fn forget_cache(&self) {
         // Losing a hint loses speed and nothing else.
-        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&*self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, DiskFile, LockGuard, OpenMode};
+use super::{Disk, DiskFile, LockGuard, OpenMode, PendingSync};
 use crate::{Dice, SeededDice};
 
 mod image;
@@ -644,6 +644,7 @@ impl Drop for SimLock {
     }
 }
 
+#[derive(Clone)]
 struct SimFile {
     disk: SimDisk,
     inode: Inode,
@@ -713,6 +714,12 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
+    /// The sync happens as late as it may: when it is waited for. So every state between its
+    /// start and its end is one that a crash can find.
+    fn start_sync(&self) -> Box<dyn PendingSync> {
+        Box::new(self.clone())
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         if let Some(fault) = state.begin("set_len", &self.path, 0, len) {
@@ -733,6 +740,12 @@ impl DiskFile for SimFile {
     fn len(&self) -> io::Result<u64> {
         let state = self.disk.state();
         Ok(state.live.get(&self.inode).map_or(0, Image::len))
+    }
+}
+
+impl PendingSync for SimFile {
+    fn wait(self: Box<Self>) -> io::Result<()> {
+        self.sync_data()
     }
 }
 

@@ -24,6 +24,7 @@ impl Wal {
     /// not part of it. `Space` leaves everything as it was.
     pub fn checkpoint(&mut self) -> Result<(), WalError> {
         self.check_alive()?;
+        self.land()?;
         {
             let mut view = self.view.borrow_mut();
             // What the store cannot take is still dumped from memory.
@@ -41,14 +42,18 @@ impl Wal {
             .disk
             .exists(slot.path())
             .map_err(|error| self.dump_error(error))?;
-        let written = self.log.with_ballast(|log| {
-            let file = log.disk.open(slot.path(), OpenMode::Create)?;
-            if created {
-                log.disk.sync_dir("")?;
-            }
-            Ok(file)
-        });
-        let file = written.map_err(|error| self.dump_error(error))?;
+        let opened = self
+            .log
+            .with_ballast(|log| log.disk.open(slot.path(), OpenMode::Create));
+        let file = opened.map_err(|error| self.dump_error(error))?;
+        if created {
+            // Not under the ballast's second try: a failed sync is never retried, whatever its
+            // reason, because the next one need not cover what this one lost.
+            self.log
+                .disk
+                .sync_dir("")
+                .map_err(|error| self.poison("checkpoint directory sync", &error))?;
+        }
         let mut id = self.log.random_id();
         let head = loop {
             match self.dump(&*file, id) {

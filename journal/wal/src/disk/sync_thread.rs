@@ -1,0 +1,103 @@
+//! The thread that waits for syncs, so that the owner of the log need not.
+//!
+//! One per disk, made at the first sync and joined when the disk goes. It never retries, and an
+//! answer that cannot be given counts as an error: nobody knows then what the disk holds.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::PendingSync;
+
+/// Syncs that may wait for the thread. The engine has one under way at a time.
+const QUEUE_MAX: usize = 4;
+
+struct Job {
+    file: Arc<File>,
+    answer: SyncSender<io::Result<()>>,
+}
+
+struct Running {
+    jobs: SyncSender<Job>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+pub(super) struct SyncThread(Mutex<Option<Running>>);
+
+impl fmt::Debug for SyncThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncThread")
+    }
+}
+
+impl SyncThread {
+    /// Hands the file over; what was written to it so far is covered.
+    pub(super) fn start(&self, file: Arc<File>) -> Box<dyn PendingSync> {
+        let (answer, result) = sync_channel(1);
+        let started = self.jobs().and_then(|jobs| {
+            let gone = |_| io::Error::other("the sync thread is gone");
+            jobs.send(Job { file, answer }).map_err(gone)
+        });
+        Box::new(Started(started.map(|()| result)))
+    }
+
+    fn jobs(&self) -> io::Result<SyncSender<Job>> {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = &*running {
+            return Ok(running.jobs.clone());
+        }
+        let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let thread = spawn(queue)?;
+        *running = Some(Running {
+            jobs: jobs.clone(),
+            thread,
+        });
+        Ok(jobs)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "The disk is a shell; its one thread has a name and is joined."
+)]
+fn spawn(queue: Receiver<Job>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("secluso-sync".to_owned())
+        .spawn(move || {
+            for job in queue {
+                let result = job.file.sync_data();
+                // Whoever asked may be gone; then nobody acts on the answer either.
+                drop(job.answer.send(result));
+            }
+        })
+}
+
+impl Drop for SyncThread {
+    fn drop(&mut self) {
+        let running = self
+            .0
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Running { jobs, thread }) = running {
+            drop(jobs);
+            // A panic in it was already answered by an error to whoever waited.
+            drop(thread.join());
+        }
+    }
+}
+
+struct Started(io::Result<Receiver<io::Result<()>>>);
+
+impl PendingSync for Started {
+    fn wait(self: Box<Self>) -> io::Result<()> {
+        let result = self.0?;
+        result
+            .recv()
+            .map_err(|_| io::Error::other("the sync thread died"))?
+    }
+}
