@@ -1,0 +1,199 @@
+//! Full disks, failing syncs, damaged bytes, restored copies.
+
+use journal::AppClipState;
+use journal::message::DropReason;
+use wal::disk::{CrashPolicy, Fault};
+
+use super::super::*;
+use super::world::{World, event, opener, piece};
+use crate::camera::EventEnd;
+
+#[test]
+fn scenario_07_a_full_disk_ends_the_clip_once_and_burns_no_epoch() {
+    let mut world = World::paired();
+    let bytes = world.record_some(2);
+    let epoch = world.core.status().unwrap().lines[0].epoch;
+    world.notices();
+    world.disk.set_capacity(Some(world.disk.used_bytes()));
+    let huge: Vec<Piece> = (0..2_000).map(piece).collect();
+    assert_eq!(world.core.handle_pieces(huge, 6).unwrap(), Recorded::Not(Stop::Space));
+    world.core.commit(6).unwrap();
+    let notices = world.notices();
+    assert!(notices.contains(&Notice::NotRecorded(Stop::Space)), "{notices:?}");
+    let ended = notices.iter().any(|notice| matches!(notice, Notice::ClipFinished { .. }));
+    assert!(ended, "{notices:?}");
+    assert_eq!(world.core.handle_pieces(vec![piece(3)], 6).unwrap(), Recorded::Not(Stop::NoClip));
+    assert_eq!(world.core.status().unwrap().lines[0].epoch, epoch);
+    world.disk.set_capacity(None);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+    // There is room again, and events are recorded again.
+    let _ = world.record_some(1);
+}
+
+#[test]
+fn a_failed_sync_reopens_the_journal_and_the_clip_goes_on_behind_a_new_commit() {
+    // Every kind of operation of one commit fails once.
+    for offset in 0..3 {
+        let mut world = World::paired();
+        let mut bytes = world.record_some(3);
+        let epoch = world.core.status().unwrap().lines[0].epoch;
+        world.disk.inject(world.disk.op_count() + offset, Fault::Eio);
+        let mut reopened = false;
+        for number in 3..8 {
+            assert_eq!(world.core.handle_pieces(vec![piece(number)], 6).unwrap(), Recorded::Taken);
+            bytes.extend_from_slice(&piece(number).bytes);
+            reopened |= matches!(world.core.commit(6), Err(CoreError::Reopened));
+        }
+        assert!(reopened, "operation {offset} belonged to no commit");
+        assert!(world.notices().contains(&Notice::Reopened));
+        assert!(world.core.status().unwrap().lines[0].epoch > epoch, "the old epoch is never encrypted in again");
+        let _ = world.core.handle_event_ended(EventEnd::Completed, 7).unwrap();
+        world.core.commit(7).unwrap();
+        world.deliver();
+        assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)], "operation {offset}");
+    }
+}
+
+#[test]
+fn a_failed_first_or_last_sync_of_a_clip_loses_nothing() {
+    for fails_at in ["begin", "end"] {
+        let mut world = World::paired();
+        let mut bytes = Vec::new();
+        let mut reopened = 0;
+        let _ = world.core.handle_event_started(event(), 5).unwrap();
+        for number in 0..3 {
+            if fails_at == "begin" && number == 0 {
+                world.disk.inject(world.disk.op_count() + 1, Fault::Eio);
+            }
+            let _ = world.core.handle_pieces(vec![piece(number)], 5).unwrap();
+            reopened += u32::from(world.core.commit(5).is_err());
+            bytes.extend_from_slice(&piece(number).bytes);
+        }
+        if fails_at == "end" {
+            world.disk.inject(world.disk.op_count() + 1, Fault::Eio);
+        }
+        let _ = world.core.handle_event_ended(EventEnd::Completed, 6).unwrap();
+        reopened += u32::from(world.core.commit(6).is_err());
+        assert_eq!(reopened, 1, "{fails_at}");
+        let notices = world.notices();
+        let started = notices.iter().filter(|n| matches!(n, Notice::ClipStarted { .. })).count();
+        let finished = notices.iter().filter(|n| matches!(n, Notice::ClipFinished { .. })).count();
+        assert_eq!((started, finished), (1, 1), "{fails_at}: {notices:?}");
+        world.deliver();
+        assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)], "{fails_at}");
+    }
+}
+
+#[test]
+fn a_disk_that_stays_broken_is_the_end() {
+    let mut world = World::paired();
+    let _ = world.record_some(1);
+    world.disk.inject_from(world.disk.op_count(), Fault::Eio);
+    let _ = world.core.handle_pieces(vec![piece(1)], 6);
+    assert!(matches!(world.core.commit(6), Err(CoreError::Dead(_))));
+    assert!(matches!(world.core.commit(6), Err(CoreError::Dead(_))));
+}
+
+/// The newest chunk's bytes in whichever log file holds them are destroyed.
+fn damage_newest_chunk(world: &World, line: Line) {
+    let journal = world.core.journal_ref().unwrap();
+    let mut newest = None;
+    let mut at = Seq::NONE;
+    while let Some((seq, envelope)) = journal.outbox_next(line, at).unwrap() {
+        if envelope.as_bytes().len() > 2_500 {
+            newest = Some(envelope.as_bytes().to_vec());
+        }
+        at = seq;
+    }
+    let needle = newest.unwrap();
+    let mut hits = 0;
+    for path in world.disk.paths() {
+        let contents = world.disk.contents(&path).unwrap();
+        for offset in 0..contents.len().saturating_sub(needle.len()) {
+            if contents[offset..].starts_with(&needle[..64]) {
+                world.disk.damage(&path, offset as u64 + 100, &[0xaa; 8]).unwrap();
+                hits += 1;
+            }
+        }
+    }
+    assert!(hits > 0, "the chunk lies somewhere");
+}
+
+#[test]
+fn damaged_bytes_cost_their_clip_and_the_phone_is_told() {
+    let mut world = World::paired();
+    let _ = world.record_some(3);
+    let _ = world.core.handle_event_ended(EventEnd::Completed, 6).unwrap();
+    world.core.commit(6).unwrap();
+    damage_newest_chunk(&world, world.line);
+    world.deliver();
+    let clips = world.app_clips();
+    assert_eq!(clips.len(), 1);
+    assert_eq!(clips[0].0, AppClipState::Dropped(DropReason::Damaged));
+    let dropped = world.notices().iter().any(|notice| matches!(notice, Notice::ClipDropped { .. }));
+    assert!(dropped);
+    // What follows is not harmed.
+    let bytes = world.record_some(2);
+    let _ = world.core.handle_event_ended(EventEnd::Completed, 8).unwrap();
+    world.core.commit(8).unwrap();
+    world.deliver();
+    assert_eq!(world.app_clips()[1], (AppClipState::Complete, bytes));
+    world.ack();
+}
+
+#[test]
+fn damage_in_the_clip_being_recorded_ends_it_and_the_event_goes_on_in_another() {
+    let mut world = World::paired();
+    let _ = world.record_some(3);
+    damage_newest_chunk(&world, world.line);
+    world.deliver();
+    assert_eq!(world.app_clips()[0].0, AppClipState::Dropped(DropReason::Damaged));
+    assert_eq!(world.core.handle_pieces(vec![piece(3)], 6).unwrap(), Recorded::Not(Stop::NoClip));
+    let bytes = world.record_some(1);
+    let _ = world.core.handle_event_ended(EventEnd::Completed, 8).unwrap();
+    world.core.commit(8).unwrap();
+    world.deliver();
+    assert_eq!(world.app_clips()[1], (AppClipState::Complete, bytes));
+}
+
+#[test]
+fn scenario_18_a_phone_that_holds_more_than_this_directory_ever_sent_stops_the_line() {
+    let mut world = World::paired();
+    let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let _ = world.record_some(2);
+    world.deliver();
+    world.app_ack();
+    // Somebody copies the old directory back.
+    world.restart_on(old);
+    world.notices();
+    assert_eq!(world.take_from_app(), [Verdict::RolledBack]);
+    let rolled_back = Standing::RolledBack(Evidence::PhoneHoldsMore);
+    let line = world.line;
+    assert_eq!(world.notices(), [Notice::Standing { line, standing: rolled_back }]);
+    assert_eq!(world.core.heads().unwrap()[&line].standing, rolled_back);
+    // It still records.
+    let _ = world.record_some(1);
+}
+
+#[test]
+fn a_crash_at_every_operation_of_a_clip_ends_with_a_clip_that_the_phone_can_check() {
+    let mut world = World::paired();
+    world.disk.record_snapshots();
+    let bytes = world.record_some(3);
+    let _ = world.core.handle_event_ended(EventEnd::Completed, 6).unwrap();
+    world.core.commit(6).unwrap();
+    let line = world.line;
+    for (index, snapshot) in world.disk.snapshots().into_iter().enumerate() {
+        for policy in [CrashPolicy::LoseAll, CrashPolicy::KeepAll, CrashPolicy::ProcessKill] {
+            let disk = snapshot.crash_clone(policy, index as u64);
+            let mut core = Core::start(opener(&disk, 5_000), 9).unwrap();
+            for clip in core.status().unwrap().clips {
+                assert_ne!(clip.state, ClipState::Recording, "operation {index}");
+                assert!(clip.bytes <= bytes.len() as u64);
+                assert!(clip.sha256.is_some());
+            }
+            assert_eq!(core.heads().unwrap()[&line].standing, Standing::Good);
+        }
+    }
+}

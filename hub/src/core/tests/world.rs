@@ -1,0 +1,212 @@
+//! A hub's core and an app's journal, paired, and a relay that is a function.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use journal::ids::{Channel, Line, PairingId};
+use journal::pairing::{AppNext, OfferTerms};
+use journal::vault::file::FileVault;
+use journal::{AppClipState, AppPairing, Follower, HubPairing, Journal, Role, Session, Taken};
+use wal::disk::{CrashPolicy, SimDisk};
+use wal::store::MemStore;
+use wal::{Options, SeededDice};
+use wire::ids::{DeviceId, Seq};
+
+use super::super::*;
+
+const NOW_MS: u64 = 1_800_000_000_000;
+
+pub(super) fn event() -> Event {
+    Event {
+        camera: "door".into(),
+        mime: "video/mp4".into(),
+        started_unix_ms: 1_000,
+    }
+}
+
+/// Some thousands of bytes that differ from those of every other number.
+pub(super) fn piece(number: u64) -> Piece {
+    let mut bytes = vec![0; 3_000 + number as usize];
+    wal::Dice::fill(&mut SeededDice(number), &mut bytes);
+    Piece {
+        bytes: Bytes::from(bytes),
+        captured_unix_ms: 2_000 + number,
+    }
+}
+
+fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<(Journal, RecoveryReport), JournalError> {
+    let disk: Arc<SimDisk> = Arc::new(disk.clone());
+    let store = MemStore::on_disk(disk.clone(), "view");
+    let vault = FileVault::new(disk.clone(), "vault");
+    let options = Options {
+        log_file_bytes: 4 << 20,
+        ballast_bytes: 256 << 10,
+        ..Options::default()
+    };
+    Journal::open(role, disk, Box::new(store), Box::new(vault), Box::new(SeededDice(seed)), options)
+}
+
+pub(super) fn opener(disk: &SimDisk, first_seed: u64) -> Opener {
+    let disk = disk.clone();
+    let mut seed = first_seed;
+    Box::new(move || {
+        seed += 1;
+        open(Role::Hub, &disk, seed)
+    })
+}
+
+pub(super) struct World {
+    pub(super) disk: SimDisk,
+    pub(super) core: Core,
+    pub(super) line: Line,
+    app: Journal,
+    session: Session<Follower>,
+    delivered: Seq,
+    taken: Seq,
+    seed: u64,
+}
+
+impl World {
+    pub(super) fn unpaired() -> Self {
+        let disk = SimDisk::new();
+        let core = Core::start(opener(&disk, 1000), NOW_MS).unwrap();
+        let line = Line {
+            pairing: PairingId([0; 16]),
+            channel: Channel::EventVideo,
+        };
+        let (app, _) = open(Role::App, &SimDisk::new(), 7).unwrap();
+        Self {
+            disk,
+            core,
+            line,
+            app,
+            session: Session::new(line),
+            delivered: Seq::NONE,
+            taken: Seq::NONE,
+            seed: 1000,
+        }
+    }
+
+    pub(super) fn paired() -> Self {
+        let mut world = Self::unpaired();
+        let terms = OfferTerms {
+            hub: DeviceId([1; 32]),
+            addresses: vec!["127.0.0.1:1".into()],
+            relay: "relay".into(),
+            invitation: vec![1],
+            suite: journal::Suite::Classic,
+            ttl_s: 600,
+        };
+        let now_s = NOW_MS / 1000;
+        let core = &mut world.core;
+        let offer = core.with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s)).unwrap().into_inner();
+        let app = &mut world.app;
+        let AppNext::Request(request) =
+            AppPairing::start(app, &offer, DeviceId([2; 32]), now_s).unwrap().into_inner()
+        else {
+            panic!("a fresh pairing begins with a request");
+        };
+        let answer = core.with_journal(NOW_MS, |hub| HubPairing::request(hub, &request, now_s)).unwrap();
+        let confirm = AppPairing::answer(app, &offer, &answer, now_s).unwrap();
+        let done = core.with_journal(NOW_MS, |hub| HubPairing::confirm(hub, &confirm)).unwrap();
+        world.line.pairing = AppPairing::done(app, &offer, &done).unwrap().into_inner();
+        world.session = Session::new(world.line);
+        core.refresh_lines().unwrap();
+        assert_eq!(core.heads().unwrap().len(), 1);
+        world
+    }
+
+    /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
+    pub(super) fn record_some(&mut self, count: u64) -> Vec<u8> {
+        assert_eq!(self.core.handle_event_started(event(), 5).unwrap(), Recorded::Taken);
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            assert_eq!(self.core.handle_pieces(vec![piece(number)], 5).unwrap(), Recorded::Taken);
+            self.core.commit(5).unwrap();
+            bytes.extend_from_slice(&piece(number).bytes);
+        }
+        bytes
+    }
+
+    /// The power fails and the hub starts again.
+    pub(super) fn crash(&mut self) {
+        let after = self.disk.crash_clone(CrashPolicy::LoseAll, self.seed);
+        self.restart_on(after);
+    }
+
+    pub(super) fn restart_on(&mut self, disk: SimDisk) {
+        self.seed += 100;
+        self.disk = disk;
+        self.core = Core::start(opener(&self.disk, self.seed), NOW_MS).unwrap();
+    }
+
+    pub(super) fn notices(&mut self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.core.poll_notice()).collect()
+    }
+
+    pub(super) fn finished(&mut self) -> Vec<ClipFacts> {
+        let clip = |notice| match notice {
+            Notice::ClipFinished { clip, .. } => Some(clip),
+            _ => None,
+        };
+        self.notices().into_iter().filter_map(clip).collect()
+    }
+
+    /// Everything new from the hub to the app.
+    pub(super) fn deliver(&mut self) {
+        while let Some((seq, envelope)) = self.core.next_envelope(self.line, self.delivered, NOW_MS).unwrap() {
+            let mut txn = self.app.begin();
+            let taken = self.session.take(&mut txn, seq, envelope.as_bytes()).unwrap();
+            let good = !matches!(taken, Taken::Gap { .. } | Taken::NotAuthentic | Taken::Nothing(_));
+            assert!(good, "{seq}: {taken:?}");
+            drop(txn.commit(()).unwrap());
+            self.delivered = seq;
+        }
+    }
+
+    pub(super) fn app_ack(&mut self) {
+        let mut txn = self.app.begin();
+        self.session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// Everything new from the app, not yet taken.
+    pub(super) fn from_app(&mut self) -> Vec<(Seq, Vec<u8>)> {
+        let mut out = Vec::new();
+        let mut at = self.taken;
+        while let Some((seq, envelope)) = self.app.outbox_next(self.line, at).unwrap() {
+            out.push((seq, envelope.as_bytes().to_vec()));
+            at = seq;
+        }
+        out
+    }
+
+    pub(super) fn take_from_app(&mut self) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for (seq, envelope) in self.from_app() {
+            verdicts.push(self.core.handle_envelope(self.line, seq, &envelope, NOW_MS).unwrap().verdict);
+            self.taken = seq;
+        }
+        self.core.commit(NOW_MS).unwrap();
+        verdicts
+    }
+
+    pub(super) fn ack(&mut self) {
+        self.app_ack();
+        assert_eq!(self.take_from_app(), [Verdict::Taken]);
+    }
+
+    pub(super) fn app_epoch(&mut self) -> u64 {
+        self.session.epoch(&mut self.app.begin()).unwrap().0
+    }
+
+    /// The app's clips: state and bytes.
+    pub(super) fn app_clips(&self) -> Vec<(AppClipState, Vec<u8>)> {
+        let clips = self.app.app_clips(self.line.pairing).unwrap();
+        let whole = |clip: journal::AppClip| {
+            let chunks = (0..clip.chunks).flat_map(|n| self.app.app_chunk(clip.clip, n).unwrap().to_vec());
+            (clip.state, chunks.collect())
+        };
+        clips.into_iter().map(whole).collect()
+    }
+}
