@@ -9,6 +9,7 @@ mod line;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
 use tokio::task::JoinSet;
@@ -22,8 +23,12 @@ use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HubId, SyncMode};
 
-/// How often a sync that is to end tries to connect, or to attach a line, before it gives up.
+/// How often a sync that is to end attaches a line before it gives up.
 const ATTEMPTS_ONCE_MAX: u32 = 4;
+/// How often it tries to connect.
+const CONNECTS_ONCE_MAX: u32 = 2;
+/// How long one address of the relay may take to complete a handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How something that a sync does came to its end.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -120,7 +125,7 @@ async fn sync_relay(
             backoff.reset();
             attempt = 1;
         }
-        if mode == SyncMode::Once && attempt >= ATTEMPTS_ONCE_MAX {
+        if mode == SyncMode::Once && attempt >= CONNECTS_ONCE_MAX {
             return Err(error);
         }
         attempt += 1;
@@ -194,7 +199,11 @@ async fn connect(shared: &Shared, relay: &str, invitation: Option<Invitation>) -
             )));
         }
     };
-    let connected = relay_client::connect(&address, &identity, admission, Config::default()).await;
+    let config = Config {
+        connect_timeout: CONNECT_TIMEOUT,
+        ..Config::default()
+    };
+    let connected = relay_client::connect(&address, &identity, admission, config).await;
     let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;
     if kept.as_ref() != Some(&certificate) {
         let relay = relay.to_owned();

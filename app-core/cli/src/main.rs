@@ -16,7 +16,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
     run::log_to_stderr();
-    run::no_core_dumps();
+    run::keep_to_ourselves();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

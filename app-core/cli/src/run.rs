@@ -89,9 +89,10 @@ pub(crate) fn log_to_stderr() {
         .init();
 }
 
-/// A core dump would hold keys.
-pub(crate) fn no_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+/// A core dump would hold keys; and what libraries make on their own is for nobody else either.
+pub(crate) fn keep_to_ourselves() {
+    use rustix::process::{Resource, Rlimit, setrlimit, umask};
+    let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),

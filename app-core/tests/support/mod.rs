@@ -44,7 +44,7 @@ impl Relay {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let seed = relay::server::random_bytes();
-        let server = Self::serve(dir.path(), seed, "127.0.0.1:0".parse().unwrap());
+        let server = Self::serve(dir.path(), seed, "127.0.0.1:0".parse().unwrap()).await;
         let address = server.address();
         Self {
             dir,
@@ -54,14 +54,24 @@ impl Relay {
         }
     }
 
-    fn serve(dir: &Path, seed: [u8; 32], listen: SocketAddr) -> Server {
+    async fn serve(dir: &Path, seed: [u8; 32], listen: SocketAddr) -> Server {
         let text = format!(
             "listen = \"{listen}\"\nidentity_key = \"identity.key\"\ndata_dir = \"data\"\n\
              [limits]\nhandshakes_per_second = 1000\nhandshake_burst = 1000\n"
         );
         let config = Config::parse(&text, &dir.join("relay.toml")).unwrap();
         std::fs::create_dir_all(dir.join("data")).unwrap();
-        Server::start(config, Identity::from_seed(seed), Box::new(|error| panic!("fatal: {error}"))).unwrap()
+        // The socket of the one before lives until its last connection has said goodbye.
+        within(async {
+            loop {
+                let fatal = Box::new(|error| panic!("fatal: {error}"));
+                match Server::start(config.clone(), Identity::from_seed(seed), fatal) {
+                    Ok(server) => return server,
+                    Err(_taken) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        })
+        .await
     }
 
     pub(crate) async fn restart_empty(&mut self) {
@@ -69,7 +79,7 @@ impl Relay {
         let bound = server.bound();
         server.shutdown().await;
         std::fs::remove_dir_all(self.dir.path().join("data")).unwrap();
-        self.server = Some(Self::serve(self.dir.path(), self.seed, bound));
+        self.server = Some(Self::serve(self.dir.path(), self.seed, bound).await);
     }
 
     pub(crate) async fn stop(self) {
