@@ -1,1 +1,17 @@
+//! The whole system under test: real relay, hub and app processes on a loopback network, killed,
+//! damaged, starved and judged.
+//!
+//! This crate must never know more of the programs than their owner does (command lines, JSON
+//! lines, files on disk), must never change a program to make it easier to test, and must never
+//! leave a process behind.
+//!
+//! The public interface is: [`system`] (a relay, a hub and an app in a temporary directory),
+//! [`oracle`] (the promises as code), [`sweep`] (one run for each crash point), [`damage`] (bytes
+//! flipped on disk) and [`trouble`] (what can go wrong in the harness itself).
 
+pub mod damage;
+pub mod oracle;
+pub mod process;
+pub mod sweep;
+pub mod system;
+pub mod trouble;

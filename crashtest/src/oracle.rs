@@ -1,0 +1,385 @@
+//! The promises C1, C2 and C4 as code, on nothing but what the two ends say and export.
+//!
+//! The oracle must never be lenient about a missing fact: what an end does not say is not true.
+//! What it cannot see from outside (C3, C5, the secrecy promises) belongs to the tests of
+//! `journal` and `wal`, which look inside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::process::{Line, Role};
+use crate::trouble::{Outcome, Trouble};
+
+/// A clip as one of the ends knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clip {
+    /// Its id, the same text at both ends.
+    pub id: String,
+    /// `recording`, `receiving`, `complete`, `cut_off`, `dropped` or `damaged`.
+    pub outcome: String,
+    /// Media bytes.
+    pub bytes: u64,
+    /// Of these bytes, lower-case hex; none while it is not known.
+    pub sha256: Option<String>,
+}
+
+/// What both ends say once everything is at rest.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// The hub's epoch of the event-video group.
+    pub hub_epoch: u64,
+    /// The hub's clips.
+    pub hub_clips: Vec<Clip>,
+    /// Envelopes left in the hub's outbox.
+    pub unacked_envelopes: u64,
+    /// How far the app acked, as the hub knows.
+    pub acked_through: u64,
+    /// The app's epoch of that group.
+    pub app_epoch: u64,
+    /// The number of the last envelope that the app took.
+    pub app_cursor: u64,
+    /// The app's clips.
+    pub app_clips: Vec<Clip>,
+    /// The app's finished clips, as exported.
+    pub exports: BTreeMap<String, Vec<u8>>,
+    /// Every line of hub and app, over all their processes.
+    pub history: Vec<Line>,
+}
+
+/// Which promise of DESIGN.md section 2 is broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// `C1`, `C2` or `C4`.
+    pub promise: &'static str,
+    /// The facts.
+    pub what: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.what)
+    }
+}
+
+/// The three outcomes of a run. A typed refusal is not a pass, and is counted apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every promise held.
+    Pass,
+    /// A program refused with a documented exit code and a message that names the way out.
+    Refused {
+        /// Which program.
+        role: Role,
+        /// Its exit code.
+        code: i32,
+        /// What it said.
+        said: String,
+    },
+    /// Promises are broken, or a program ended in a way that is not documented, or hung.
+    Fatal(Vec<Broken>),
+}
+
+impl Verdict {
+    /// Judges the outcome of a run.
+    #[must_use]
+    pub fn of(run: &Outcome<Ends>) -> Self {
+        let undocumented = |trouble: &Trouble| {
+            Self::Fatal(vec![Broken {
+                promise: "C7",
+                what: trouble.to_string(),
+            }])
+        };
+        match run {
+            Ok(ends) => {
+                let broken = judge(ends);
+                if broken.is_empty() {
+                    Self::Pass
+                } else {
+                    Self::Fatal(broken)
+                }
+            }
+            Err(trouble @ Trouble::Ended { role, status, said }) => match status.code() {
+                // The codes by which a program says: damaged state, not admitted, no space.
+                Some(code @ (4 | 6 | 7)) if !said.is_empty() => Self::Refused {
+                    role: *role,
+                    code,
+                    said: said.clone(),
+                },
+                _ => undocumented(trouble),
+            },
+            Err(trouble) => undocumented(trouble),
+        }
+    }
+
+    /// Nothing but a pass is good enough here.
+    ///
+    /// # Errors
+    /// [`Trouble::Broken`] with everything that is wrong.
+    pub fn expect_pass(self) -> Outcome<()> {
+        match self {
+            Self::Pass => Ok(()),
+            Self::Refused { role, code, said } => Err(Trouble::Broken(format!(
+                "{role} refused with {code}: {said}"
+            ))),
+            Self::Fatal(broken) => {
+                let all: Vec<String> = broken.iter().map(ToString::to_string).collect();
+                Err(Trouble::Broken(all.join("; ")))
+            }
+        }
+    }
+}
+
+/// Everything that is broken; empty if nothing is.
+#[must_use]
+pub fn judge(ends: &Ends) -> Vec<Broken> {
+    let mut all = Vec::new();
+    converged(ends, &mut all);
+    nothing_lost(ends, &mut all);
+    exactly_once(ends, &mut all);
+    durable_before_visible(ends, &mut all);
+    all
+}
+
+fn broken(promise: &'static str, all: &mut Vec<Broken>, what: String) {
+    all.push(Broken { promise, what });
+}
+
+/// C1: the same epoch at both ends.
+fn converged(ends: &Ends, all: &mut Vec<Broken>) {
+    if ends.hub_epoch != ends.app_epoch {
+        let what = format!(
+            "hub in epoch {}, app in epoch {}",
+            ends.hub_epoch, ends.app_epoch
+        );
+        broken("C1", all, what);
+    }
+    if ends.hub_epoch == 0 || ends.hub_clips.is_empty() {
+        broken("C1", all, "nothing happened, so nothing was shown".into());
+    }
+}
+
+/// C2: every clip of the hub is at the app, byte for byte, and no other.
+fn nothing_lost(ends: &Ends, all: &mut Vec<Broken>) {
+    if ends.unacked_envelopes != 0 {
+        broken(
+            "C2",
+            all,
+            format!("{} envelopes are un-acked at rest", ends.unacked_envelopes),
+        );
+    }
+    for hub in &ends.hub_clips {
+        let Some(app) = ends.app_clips.iter().find(|app| app.id == hub.id) else {
+            broken(
+                "C2",
+                all,
+                format!("clip {} ({}) never reached the app", hub.id, hub.outcome),
+            );
+            continue;
+        };
+        match hub.outcome.as_str() {
+            // The one allowed loss: by a statement that both ends keep.
+            "dropped" if app.outcome == "damaged" => {}
+            "complete" | "cut_off" => same_clip(hub, app, ends.exports.get(&hub.id), all),
+            _ => broken(
+                "C2",
+                all,
+                format!(
+                    "clip {} is {} at the hub and {} at the app at rest",
+                    hub.id, hub.outcome, app.outcome
+                ),
+            ),
+        }
+    }
+    for app in &ends.app_clips {
+        if !ends.hub_clips.iter().any(|hub| hub.id == app.id) {
+            broken(
+                "C2",
+                all,
+                format!(
+                    "the app has clip {}, of which the hub knows nothing",
+                    app.id
+                ),
+            );
+        }
+    }
+}
+
+fn same_clip(hub: &Clip, app: &Clip, export: Option<&Vec<u8>>, all: &mut Vec<Broken>) {
+    if hub != app || hub.sha256.is_none() {
+        broken(
+            "C2",
+            all,
+            format!("a clip differs: hub {hub:?}, app {app:?}"),
+        );
+    }
+    let Some(export) = export else {
+        broken("C2", all, format!("clip {} was not exported", hub.id));
+        return;
+    };
+    let digest = hex(&Sha256::digest(export));
+    if export.len() as u64 != hub.bytes || Some(&digest) != hub.sha256.as_ref() {
+        broken(
+            "C2",
+            all,
+            format!(
+                "the export of {} has {} bytes and {digest}; the hub accepted {hub:?}",
+                hub.id,
+                export.len()
+            ),
+        );
+    }
+}
+
+/// C2: each chunk is announced at most once, in order, over all processes of the app, and adds up.
+fn exactly_once(ends: &Ends, all: &mut Vec<Broken>) {
+    let mut last = 0;
+    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in ends
+        .history
+        .iter()
+        .filter(|line| line.role == Role::App && line.event() == "media")
+    {
+        let seq = line.number("seq").unwrap_or_default();
+        if seq <= last {
+            broken(
+                "C2",
+                all,
+                format!("the app announced chunk {seq} after {last}"),
+            );
+        }
+        last = last.max(seq);
+        *bytes.entry(line.text("clip")).or_default() += line.number("bytes").unwrap_or_default();
+    }
+    for (clip, announced) in bytes {
+        // Fewer is right: who is killed between the sync and the line never prints it.
+        let Some(has) = ends.app_clips.iter().find(|has| has.id == clip) else {
+            broken(
+                "C4",
+                all,
+                format!("media of clip {clip} was announced, and the app has no such clip"),
+            );
+            continue;
+        };
+        if announced > has.bytes {
+            broken(
+                "C2",
+                all,
+                format!(
+                    "{announced} bytes of clip {clip} were announced, it has {}",
+                    has.bytes
+                ),
+            );
+        }
+    }
+}
+
+/// C4: what a program has said stayed true, whatever killed it afterwards.
+fn durable_before_visible(ends: &Ends, all: &mut Vec<Broken>) {
+    let mut finished: BTreeMap<&str, &Line> = BTreeMap::new();
+    let mut started: BTreeSet<&str> = BTreeSet::new();
+    for line in &ends.history {
+        match (line.role, line.event()) {
+            (Role::Hub, "clip_started") => {
+                if !started.insert(line.text("clip")) {
+                    broken(
+                        "C4",
+                        all,
+                        format!("clip {} started twice", line.text("clip")),
+                    );
+                }
+            }
+            (Role::Hub, "clip_finished") => hub_finished(ends, line, &mut finished, all),
+            (Role::App, "media" | "acked") => {
+                let seq = line.number("seq").unwrap_or(u64::MAX);
+                if seq > ends.app_cursor {
+                    broken(
+                        "C4",
+                        all,
+                        format!(
+                            "the app said {} through {seq} and is at {}",
+                            line.event(),
+                            ends.app_cursor
+                        ),
+                    );
+                }
+            }
+            (Role::App, "clip") if matches!(line.text("state"), "complete" | "cut_off") => {
+                let id = line.text("clip");
+                let now = ends.app_clips.iter().find(|clip| clip.id == id);
+                if now.is_none_or(|now| {
+                    now.outcome != line.text("state")
+                        || now.sha256.as_deref() != Some(line.text("sha256"))
+                }) {
+                    broken(
+                        "C4",
+                        all,
+                        format!("the app said {}; now it has {now:?}", line.value),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+    for clip in started {
+        if !ends.hub_clips.iter().any(|known| known.id == clip) {
+            broken(
+                "C4",
+                all,
+                format!("the hub said that clip {clip} had started, and knows it no more"),
+            );
+        }
+    }
+    if ends.acked_through > ends.app_cursor {
+        broken(
+            "C4",
+            all,
+            format!(
+                "acked through {}, and the app is at {}",
+                ends.acked_through, ends.app_cursor
+            ),
+        );
+    }
+}
+
+fn hub_finished<'a>(
+    ends: &Ends,
+    line: &'a Line,
+    finished: &mut BTreeMap<&'a str, &'a Line>,
+    all: &mut Vec<Broken>,
+) {
+    let id = line.text("clip");
+    if let Some(before) = finished.insert(id, line)
+        && before.value != line.value
+    {
+        broken(
+            "C4",
+            all,
+            format!("a clip finished twice: {} and {}", before.value, line.value),
+        );
+    }
+    let now = ends.hub_clips.iter().find(|clip| clip.id == id);
+    let stands = now.is_some_and(|now| {
+        now.outcome == "dropped"
+            || (now.outcome == line.text("outcome")
+                && now.sha256.as_deref() == Some(line.text("sha256"))
+                && Some(now.bytes) == line.number("bytes"))
+    });
+    if !stands {
+        broken(
+            "C4",
+            all,
+            format!("the hub said {}; now it has {now:?}", line.value),
+        );
+    }
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,951 @@
+//! A relay, a hub and an app in a temporary directory, run as their owner would run them.
+//!
+//! This room knows the programs' command lines, configuration and JSON. It must never judge: what
+//! the ends say is collected as [`Ends`](crate::oracle::Ends) and judged by the oracle.
+//!
+//! A [`Crash`] may be planted: one kind of program is then started with `SECLUSO_CRASH_AT` until
+//! it died of it once; every step here notices that death, starts the program again as its owner
+//! would, and goes on.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "The harness waits on real processes, and so on a real clock."
+)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::oracle::{Clip, Ends};
+use crate::process::{Board, Line, Process, Role, Start};
+use crate::trouble::{Outcome, Trouble};
+
+/// What any single step may take on a loaded small machine. Every wait ends earlier if what it
+/// waits for happens.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause between two looks when no program says anything.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often one pairing is tried when a planted crash interrupts it.
+const PAIR_ATTEMPTS_MAX: u32 = 4;
+
+/// What the camera plays, and sizes.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// An H.264 MP4.
+    pub clip: PathBuf,
+    /// How often the hub plays it; 0 is for ever.
+    pub passes: u32,
+    /// Between two passes.
+    pub gap_seconds: f64,
+    /// What one account may store at the relay, in MiB.
+    pub quota_mib: u32,
+    /// The part of it that only small envelopes may use, in MiB.
+    pub reserved_mib: u32,
+    /// Lines after the hub's configuration.
+    pub hub_extra: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            clip: short_clip(),
+            passes: 2,
+            gap_seconds: 0.1,
+            quota_mib: 64,
+            reserved_mib: 1,
+            hub_extra: String::new(),
+        }
+    }
+}
+
+/// A noisy test pattern of 0.8 s and 97 kB, so that a test waits for little.
+#[must_use]
+pub fn short_clip() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/short.mp4")
+}
+
+/// 20 s of people walking, 1 MB: the demo's clip.
+#[must_use]
+pub fn people_clip() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../hub/testdata/people-20s.mp4")
+}
+
+/// A planted crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// Which program dies.
+    pub role: Role,
+    /// At which crash point.
+    pub point: String,
+    /// At which hit within one process, from 1.
+    pub hit: u64,
+}
+
+/// What a program that ran to its end left.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub lines: Vec<Value>,
+    /// What it wrote to stderr.
+    pub said: String,
+}
+
+impl Answer {
+    /// The exit code; -1 if a signal ended it.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+}
+
+/// What the running hub says about itself and its pairing.
+#[derive(Clone, Debug)]
+pub struct HubStatus {
+    /// A clip is being recorded.
+    pub recording: bool,
+    /// The epoch of the event-video group.
+    pub epoch: u64,
+    /// Envelopes in the outbox.
+    pub unacked_envelopes: u64,
+    /// Their bytes.
+    pub unacked_bytes: u64,
+    /// The relay gave a receipt through this number.
+    pub stored_through: u64,
+    /// The app acked through this number.
+    pub acked_through: u64,
+    /// All clips that the hub remembers.
+    pub clips: Vec<Clip>,
+}
+
+#[derive(Clone, Debug)]
+struct RelayAddress {
+    /// `127.0.0.1:port`, for a restart.
+    listen: String,
+    /// `host:port/id`, for the hub.
+    relay: String,
+}
+
+/// The small world of one test.
+pub struct System {
+    directory: TempDir,
+    board: Arc<Board>,
+    /// What the next configuration of relay and hub will say.
+    pub setup: Setup,
+    address: Option<RelayAddress>,
+    /// The hub's invitation to the relay.
+    pub invitation: String,
+    running: BTreeMap<Role, Process>,
+    planted: Option<Crash>,
+    deaths: u32,
+    tracing: Tracing,
+    /// What a wait saw last, for its failure.
+    last_look: String,
+    /// Where every `pair` of this hub listens, so that a code still leads there after a restart.
+    pairing_port: u16,
+}
+
+/// Whether the programs write down their crash points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// Nothing is written.
+    Off,
+    /// `trace.ROLE` has a line for each hit, `points.ROLE` one for each point that is linked in.
+    On,
+}
+
+impl System {
+    /// An empty world.
+    ///
+    /// # Errors
+    /// No temporary directory can be made.
+    pub fn new(setup: Setup) -> Outcome<Self> {
+        let mut directory = tempfile::Builder::new()
+            .prefix("secluso-crashtest-")
+            .tempdir()
+            .map_err(Trouble::machine("a temporary directory"))?;
+        // For whoever looks into a failure.
+        directory.disable_cleanup(std::env::var_os("SECLUSO_KEEP").is_some());
+        let pairing_port = std::net::UdpSocket::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .map_err(Trouble::machine("a free port"))?
+            .port();
+        Ok(Self {
+            directory,
+            board: Arc::new(Board::default()),
+            setup,
+            address: None,
+            invitation: String::new(),
+            running: BTreeMap::new(),
+            planted: None,
+            deaths: 0,
+            tracing: Tracing::Off,
+            last_look: String::new(),
+            pairing_port,
+        })
+    }
+
+    /// A world with a running relay, and hub and app paired; neither runs.
+    ///
+    /// # Errors
+    /// Any step of it.
+    pub fn paired(setup: Setup) -> Outcome<Self> {
+        let mut system = Self::new(setup)?;
+        system.make_relay()?;
+        system.write_hub_config()?;
+        system.pair()?;
+        Ok(system)
+    }
+
+    /// Plants a crash; at most one in the life of a world.
+    #[must_use]
+    pub fn planted(mut self, crash: Crash) -> Self {
+        self.planted = Some(crash);
+        self
+    }
+
+    /// Lets the programs write down their crash points.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.tracing = Tracing::On;
+        self
+    }
+
+    /// Whether the planted crash has happened.
+    #[must_use]
+    pub fn died(&self) -> bool {
+        self.deaths > 0
+    }
+
+    /// A path in the world's directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Everything said so far.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// The running program of a kind.
+    ///
+    /// # Errors
+    /// It is not running: a mistake of the test.
+    pub fn process(&mut self, role: Role) -> Outcome<&mut Process> {
+        self.running
+            .get_mut(&role)
+            .ok_or_else(|| Trouble::Broken(format!("the test has no running {role}")))
+    }
+
+    // ----- the relay ------------------------------------------------------------------------
+
+    /// Makes a relay, starts it and gets an invitation for the hub.
+    ///
+    /// # Errors
+    /// A program failed.
+    pub fn make_relay(&mut self) -> Outcome<()> {
+        let place = self.text("relay");
+        self.ask_ok(Role::Relay, &["init", &place, "--json"])?;
+        self.start_relay()?;
+        self.invitation = self.invite("hub", "1h")?;
+        Ok(())
+    }
+
+    /// An invitation from the relay.
+    ///
+    /// # Errors
+    /// The relay's program failed.
+    pub fn invite(&mut self, class: &str, ttl: &str) -> Outcome<String> {
+        let config = self.text("relay/relay.toml");
+        let words = [
+            "invite", "--config", &config, "--class", class, "--ttl", ttl, "--json",
+        ];
+        let answer = self.ask_ok(Role::Relay, &words)?;
+        let text = answer
+            .lines
+            .last()
+            .and_then(|line| line.get("invitation")?.as_str());
+        text.map(str::to_owned)
+            .ok_or_else(|| contract(Role::Relay, "no invitation"))
+    }
+
+    /// Starts the relay, on its old port if it had one.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_relay(&mut self) -> Outcome<()> {
+        let listen = self
+            .address
+            .as_ref()
+            .map_or("127.0.0.1:0", |address| &address.listen);
+        let values = [
+            ("listen", quoted(listen)),
+            ("account_mib", self.setup.quota_mib.to_string()),
+            ("reserved_mib", self.setup.reserved_mib.to_string()),
+            ("log_file_mib", "4".to_owned()),
+        ];
+        let file = self.path("relay/relay.toml");
+        let sample = std::fs::read_to_string(&file).map_err(Trouble::machine("relay.toml"))?;
+        std::fs::write(&file, with_values(&sample, &values))
+            .map_err(Trouble::machine("relay.toml"))?;
+        let config = self.text("relay/relay.toml");
+        let start = Start::with(&["run", "--config", &config, "--json"]);
+        let line = self.start_until(Role::Relay, &start, "listening")?;
+        self.address = Some(RelayAddress {
+            listen: line.text("addr").to_owned(),
+            relay: line.text("relay").to_owned(),
+        });
+        Ok(())
+    }
+
+    /// Deletes everything that the stopped relay stored. Its configuration and key stay.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn wipe_relay(&self) -> Outcome<()> {
+        std::fs::remove_dir_all(self.path("relay/data"))
+            .map_err(Trouble::machine("wiping the relay"))
+    }
+
+    // ----- the hub --------------------------------------------------------------------------
+
+    /// Writes the hub's configuration from [`Self::setup`].
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn write_hub_config(&self) -> Outcome<()> {
+        let relay = self.address.as_ref().map_or("", |address| &address.relay);
+        let setup = &self.setup;
+        let config = format!(
+            "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
+             [pairing]\nlisten = \"127.0.0.1:{}\"\naddresses = [\"127.0.0.1\"]\n\n\
+             [camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n\n\
+             [disk]\nlog_file_mib = 4\n{}",
+            quoted(&self.text("hub")),
+            quoted(relay),
+            quoted(&self.invitation),
+            self.pairing_port,
+            quoted(&setup.clip.to_string_lossy()),
+            setup.gap_seconds,
+            setup.passes,
+            setup.hub_extra,
+        );
+        std::fs::write(self.path("hub.toml"), config).map_err(Trouble::machine("hub.toml"))
+    }
+
+    /// Starts the hub and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_hub(&mut self) -> Outcome<()> {
+        let config = self.text("hub.toml");
+        let start = Start::with(&["run", "--config", &config, "--json"]);
+        self.start_until(Role::Hub, &start, "ready").map(drop)
+    }
+
+    /// Asks the running hub.
+    ///
+    /// # Errors
+    /// It does not run, or its answer is not what the contract says.
+    pub fn hub_status(&mut self) -> Outcome<HubStatus> {
+        let config = self.text("hub.toml");
+        let answer = self.ask_ok(Role::Hub, &["status", "--config", &config, "--json"])?;
+        let answer = answer.lines.last().cloned().unwrap_or_default();
+        let pairings = answer.get("pairings").and_then(Value::as_array);
+        let Some([pairing]) = pairings.map(Vec::as_slice) else {
+            return Err(contract(
+                Role::Hub,
+                &format!("not exactly one pairing: {answer}"),
+            ));
+        };
+        Ok(HubStatus {
+            recording: answer
+                .get("recording")
+                .and_then(Value::as_bool)
+                .unwrap_or_default(),
+            epoch: number(Role::Hub, pairing, "epoch")?,
+            unacked_envelopes: number(Role::Hub, pairing, "unacked_envelopes")?,
+            unacked_bytes: number(Role::Hub, pairing, "unacked_bytes")?,
+            stored_through: number(Role::Hub, pairing, "stored_through")?,
+            acked_through: number(Role::Hub, pairing, "acked_through")?,
+            clips: clips(Role::Hub, &answer, "outcome")?,
+        })
+    }
+
+    // ----- the app --------------------------------------------------------------------------
+
+    /// The app's arguments with its directory in front.
+    #[must_use]
+    pub fn app_words(&self, words: &[&str]) -> Vec<String> {
+        let mut all = vec!["--dir".to_owned(), self.text("app")];
+        all.extend(words.iter().map(|word| (*word).to_owned()));
+        all
+    }
+
+    /// Starts the app, following.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn start_app(&mut self) -> Outcome<()> {
+        let words = self.app_words(&["sync", "--follow", "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.spawn(Role::App, &Start::with(&words)).map(drop)
+    }
+
+    /// Asks the app something while no sync runs.
+    ///
+    /// # Errors
+    /// It ended with another code than 0.
+    pub fn ask_app(&mut self, words: &[&str]) -> Outcome<Answer> {
+        let words = self.app_words(words);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.ask_ok(Role::App, &words)
+    }
+
+    /// The clips that the app has; no sync may run.
+    ///
+    /// # Errors
+    /// As [`Self::ask_app`].
+    pub fn app_clips(&mut self) -> Outcome<Vec<Clip>> {
+        let answer = self.ask_app(&["clips", "--json"])?;
+        clips(
+            Role::App,
+            &answer.lines.last().cloned().unwrap_or_default(),
+            "state",
+        )
+    }
+
+    // ----- pairing --------------------------------------------------------------------------
+
+    /// Starts the hub's `pair` and returns it with the text of its code.
+    ///
+    /// # Errors
+    /// It made no offer.
+    pub fn offer(&mut self) -> Outcome<(Process, String)> {
+        let config = self.text("hub.toml");
+        let start = Start::with(&["pair", "--config", &config, "--json"]);
+        let start = self.prepared(Role::Hub, start);
+        let log = self.log(Role::Hub);
+        let mut hub = Process::start(Role::Hub, &start, &self.board, &log)?;
+        match self.line_of(&mut hub, "offer") {
+            Ok(line) => Ok((hub, line.text("qr").to_owned())),
+            Err(trouble) => {
+                if hub.was_killed() {
+                    self.note_death(Role::Hub);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    /// The app's `pair` with a code, whatever comes of it.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn app_pair(&mut self, code: &str) -> Outcome<Answer> {
+        let words = self.app_words(&["pair", "-", "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut start = Start::with(&words);
+        start.input = code.to_owned();
+        self.ask_started(Role::App, &start)
+    }
+
+    /// Pairs. A planted crash on the way is answered as an owner would: the hub shows a code
+    /// again, and the app is asked to go on with the code it had before it gets the new one.
+    ///
+    /// # Errors
+    /// One of the two failed without having been killed.
+    pub fn pair(&mut self) -> Outcome<()> {
+        let mut codes: Vec<String> = Vec::new();
+        let mut last = Trouble::Broken("no pairing was tried".into());
+        for _attempt in 0..PAIR_ATTEMPTS_MAX {
+            match self.pair_once(&mut codes) {
+                Ok(()) => return Ok(()),
+                Err(trouble) if self.died() => last = trouble,
+                Err(trouble) => return Err(trouble),
+            }
+            self.revive()?;
+        }
+        Err(last)
+    }
+
+    fn pair_once(&mut self, codes: &mut Vec<String>) -> Outcome<()> {
+        let (mut hub, code) = self.offer()?;
+        codes.push(code);
+        let mut refused = None;
+        for code in codes.iter() {
+            let mut answer = self.app_pair(code)?;
+            if !answer.status.success() && self.revive()? {
+                // The relay died in the middle; the code still stands.
+                answer = self.app_pair(code)?;
+            }
+            if answer.status.success() {
+                let known = answer
+                    .lines
+                    .iter()
+                    .any(|line| line.get("new") == Some(&Value::Bool(false)));
+                return self.hub_paired(&mut hub, known);
+            }
+            refused = Some(Trouble::Ended {
+                role: Role::App,
+                status: answer.status,
+                said: answer.said,
+            });
+        }
+        if hub.was_killed() {
+            self.note_death(Role::Hub);
+        }
+        Err(refused.unwrap_or_else(|| contract(Role::Hub, "no code")))
+    }
+
+    /// The app has the hub's proof. The hub's `pair` ends by itself, unless the app had the proof
+    /// before and did not ask this process.
+    fn hub_paired(&mut self, hub: &mut Process, known: bool) -> Outcome<()> {
+        if known {
+            if hub.was_killed() {
+                self.note_death(Role::Hub);
+            }
+            hub.kill();
+            return Ok(());
+        }
+        let status = hub.wait(PATIENCE)?;
+        if hub.was_killed() && self.is_planted(Role::Hub) {
+            self.note_death(Role::Hub);
+            return Ok(());
+        }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(hub.trouble(status))
+        }
+    }
+
+    // ----- running and waiting --------------------------------------------------------------
+
+    /// Kills a running program.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn kill(&mut self, role: Role) -> Outcome<()> {
+        self.process(role)?.kill();
+        self.running.remove(&role);
+        Ok(())
+    }
+
+    /// Stops a running program politely. One that was just killed by the planted crash counts.
+    ///
+    /// # Errors
+    /// It did not end well.
+    pub fn stop(&mut self, role: Role) -> Outcome<()> {
+        let Some(mut process) = self.running.remove(&role) else {
+            return Err(Trouble::Broken(format!("the test has no running {role}")));
+        };
+        match process.stop() {
+            Err(_) if process.was_killed() && self.is_planted(role) => {
+                self.note_death(role);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Starts a program of a kind again after it was killed or stopped.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start(&mut self, role: Role) -> Outcome<()> {
+        match role {
+            Role::Relay => self.start_relay(),
+            Role::Hub => self.start_hub(),
+            Role::App => self.start_app(),
+        }
+    }
+
+    /// Looks until `look` finds something. Every line of every program leads to another look.
+    ///
+    /// # Errors
+    /// [`Trouble::Late`]; [`Trouble::Broken`] from `look`, at once; a program ended by itself.
+    pub fn until<T>(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        mut look: impl FnMut(&mut Self) -> Outcome<Option<T>>,
+    ) -> Outcome<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let seen = self.board.changes();
+            let mut last = match look(self) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => String::new(),
+                Err(broken @ Trouble::Broken(_)) => return Err(broken),
+                // A program may just be dying or starting.
+                Err(trouble) => trouble.to_string(),
+            };
+            self.revive()?;
+            if Instant::now() >= deadline {
+                if last.is_empty() {
+                    last = std::mem::take(&mut self.last_look);
+                }
+                return Err(Trouble::Late {
+                    what: what.to_owned(),
+                    seconds: patience.as_secs(),
+                    last: format!("{last}; {}", self.all_said()),
+                });
+            }
+            self.board.wait(seen, LOOK_INTERVAL);
+        }
+    }
+
+    /// Notes what a failed wait should show.
+    pub fn remember(&mut self, look: impl Into<String>) {
+        self.last_look = look.into();
+    }
+
+    /// Waits for a line of a program, from a place on the board on.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub fn until_line(
+        &mut self,
+        what: &str,
+        from: usize,
+        wanted: impl Fn(&Line) -> bool,
+    ) -> Outcome<Line> {
+        self.until(what, PATIENCE, |system| {
+            Ok(system.board.find(from, &wanted))
+        })
+    }
+
+    /// Starts again whatever the planted crash killed; says whether it did.
+    ///
+    /// # Errors
+    /// A program ended without having been killed by the planted crash.
+    pub fn revive(&mut self) -> Outcome<bool> {
+        if let Some((role, said)) = self.board.nonsense() {
+            return Err(contract(role, &said));
+        }
+        let mut revived = false;
+        for role in Role::ALL {
+            let Some(process) = self.running.get_mut(&role) else {
+                continue;
+            };
+            let Some(status) = process.ended() else {
+                continue;
+            };
+            let trouble = process.trouble(status);
+            let killed = process.was_killed();
+            self.running.remove(&role);
+            if !(killed && self.is_planted(role)) {
+                return Err(trouble);
+            }
+            self.note_death(role);
+            self.start(role)?;
+            revived = true;
+        }
+        Ok(revived)
+    }
+
+    /// Whether a crash of this kind of program is still to come.
+    #[must_use]
+    pub fn is_planted(&self, role: Role) -> bool {
+        self.planted
+            .as_ref()
+            .is_some_and(|crash| crash.role == role)
+    }
+
+    fn note_death(&mut self, role: Role) {
+        if self.is_planted(role) {
+            self.deaths += 1;
+            self.planted = None;
+        }
+    }
+
+    /// Runs a program to its end and wants it to succeed. If the planted crash kills it, it is
+    /// run again.
+    ///
+    /// # Errors
+    /// It ended with another code than 0.
+    pub fn ask_ok(&mut self, role: Role, words: &[&str]) -> Outcome<Answer> {
+        let answer = self.ask_started(role, &Start::with(words))?;
+        if answer.status.success() {
+            return Ok(answer);
+        }
+        Err(Trouble::Ended {
+            role,
+            status: answer.status,
+            said: answer.said,
+        })
+    }
+
+    /// Runs a program to its end, whatever that is. If the planted crash kills it, it is run
+    /// again.
+    ///
+    /// # Errors
+    /// The machine; it did not end in time.
+    pub fn ask_started(&mut self, role: Role, start: &Start) -> Outcome<Answer> {
+        loop {
+            // A board of its own: what it says is an answer, not an event.
+            let board = Arc::new(Board::default());
+            let log = self.path(&format!("{role}.asked.log"));
+            let start = self.prepared(role, start.clone());
+            let mut process = Process::start(role, &start, &board, &log)?;
+            let status = process.wait(PATIENCE)?;
+            if process.was_killed() && self.is_planted(role) {
+                self.note_death(role);
+                continue;
+            }
+            return Ok(Answer {
+                status,
+                lines: board.lines().into_iter().map(|line| line.value).collect(),
+                said: process.said(),
+            });
+        }
+    }
+
+    /// Starts a program that is to run on; a place on the board to look from.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn spawn(&mut self, role: Role, start: &Start) -> Outcome<usize> {
+        let from = self.board.len();
+        let start = self.prepared(role, start.clone());
+        let process = Process::start(role, &start, &self.board, &self.log(role))?;
+        self.running.insert(role, process);
+        Ok(from)
+    }
+
+    fn start_until(&mut self, role: Role, start: &Start, event: &str) -> Outcome<Line> {
+        loop {
+            let start = self.prepared(role, start.clone());
+            let mut process = Process::start(role, &start, &self.board, &self.log(role))?;
+            match self.line_of(&mut process, event) {
+                Ok(line) => {
+                    self.running.insert(role, process);
+                    return Ok(line);
+                }
+                Err(_) if process.was_killed() && self.is_planted(role) => self.note_death(role),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+
+    /// The first line of a process with this event.
+    fn line_of(&mut self, process: &mut Process, event: &str) -> Outcome<Line> {
+        let deadline = Instant::now() + PATIENCE;
+        let number = process.number();
+        loop {
+            let seen = self.board.changes();
+            let wanted = |line: &Line| line.process == number && line.event() == event;
+            let ended = process.ended();
+            if let Some(line) = self.board.find(0, wanted) {
+                return Ok(line);
+            }
+            if let Some(status) = ended {
+                process.kill();
+                if let Some(line) = self.board.find(0, wanted) {
+                    return Ok(line);
+                }
+                return Err(process.trouble(status));
+            }
+            if Instant::now() >= deadline {
+                return Err(Trouble::Late {
+                    what: format!("`{event}` from {}", process.role()),
+                    seconds: PATIENCE.as_secs(),
+                    last: process.said(),
+                });
+            }
+            // The program may be waiting for one that the planted crash has killed.
+            self.revive()?;
+            self.board.wait(seen, LOOK_INTERVAL);
+        }
+    }
+
+    fn prepared(&self, role: Role, mut start: Start) -> Start {
+        let mut set = |name: &str, value: OsString| {
+            start.environment.push((name.to_owned(), value));
+        };
+        if let Some(crash) = self.planted.as_ref().filter(|crash| crash.role == role) {
+            set(
+                "SECLUSO_CRASH_AT",
+                format!("{}:{}", crash.point, crash.hit).into(),
+            );
+        }
+        if self.tracing == Tracing::On {
+            set(
+                "SECLUSO_CRASH_TRACE",
+                self.path(&format!("trace.{role}")).into(),
+            );
+            set(
+                "SECLUSO_CRASH_LIST",
+                self.path(&format!("points.{role}")).into(),
+            );
+        }
+        start
+    }
+
+    fn log(&self, role: Role) -> PathBuf {
+        self.path(&format!("{role}.log"))
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_string_lossy().into_owned()
+    }
+
+    /// What every running program wrote to stderr, for a failure's reader.
+    #[must_use]
+    pub fn all_said(&self) -> String {
+        let said = self
+            .running
+            .values()
+            .map(|process| format!("{}: {}", process.role(), process.said()));
+        said.collect::<Vec<_>>().join("; ")
+    }
+
+    // ----- the end of a run -----------------------------------------------------------------
+
+    /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
+    /// is un-acked. Then the app is stopped and both ends are asked. The one more event is what
+    /// shows that both ends can still follow a Commit (scenario 16).
+    ///
+    /// # Errors
+    /// It does not come to rest.
+    pub fn settle(&mut self) -> Outcome<Ends> {
+        if self.running.contains_key(&Role::Hub) {
+            self.stop(Role::Hub)?;
+        }
+        self.setup.passes = 1;
+        self.write_hub_config()?;
+        let from = self.board.len();
+        for role in Role::ALL {
+            if !self.running.contains_key(&role) {
+                self.start(role)?;
+            }
+        }
+        // A start may be cut off by the planted crash; then the hub's next start plays it again.
+        let finished = self.until_line("one more event", from, |line| {
+            line.role == Role::Hub
+                && line.event() == "clip_finished"
+                && line.text("outcome") == "complete"
+        })?;
+        let clip = finished.text("clip").to_owned();
+        self.until("its arrival", PATIENCE, |system| {
+            let arrived = system.board.find(from, |line| {
+                line.role == Role::App
+                    && line.event() == "clip"
+                    && line.text("clip") == clip
+                    && line.text("state") == "complete"
+            });
+            let Some(_arrived) = arrived else {
+                return Ok(None);
+            };
+            let status = system.hub_status()?;
+            system.remember(format!("{status:?}"));
+            Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
+        })?;
+        self.stop(Role::App)?;
+        self.ends()
+    }
+
+    /// What both ends say: the hub runs, the app does not.
+    ///
+    /// # Errors
+    /// One of them does not answer.
+    pub fn ends(&mut self) -> Outcome<Ends> {
+        let hub = self.hub_status()?;
+        let status = self.ask_app(&["status", "--json"])?;
+        let status = status.lines.last().cloned().unwrap_or_default();
+        let app_clips = self.app_clips()?;
+        let mut exports = BTreeMap::new();
+        for clip in &app_clips {
+            if clip.outcome == "complete" || clip.outcome == "cut_off" {
+                exports.insert(clip.id.clone(), self.export(&clip.id)?);
+            }
+        }
+        Ok(Ends {
+            hub_epoch: hub.epoch,
+            hub_clips: hub.clips,
+            unacked_envelopes: hub.unacked_envelopes,
+            acked_through: hub.acked_through,
+            app_epoch: number(Role::App, &status, "epoch")?,
+            app_cursor: number(Role::App, &status, "cursor")?,
+            app_clips,
+            exports,
+            history: self.board.lines(),
+        })
+    }
+
+    /// Has the app export a clip; the bytes of the file.
+    ///
+    /// # Errors
+    /// As [`Self::ask_app`].
+    pub fn export(&mut self, clip: &str) -> Outcome<Vec<u8>> {
+        let file = self.text(&format!("{clip}.mp4"));
+        self.ask_app(&["export", clip, &file, "--json"])?;
+        std::fs::read(&file).map_err(Trouble::machine("an exported clip"))
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.running.clear();
+        if std::env::var_os("SECLUSO_KEEP").is_some() {
+            eprintln!("kept: {}", self.directory.path().display());
+        }
+    }
+}
+
+/// A TOML basic string; JSON's escapes are a subset of TOML's.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// The lines `key = ...` of a configuration with other values; everything else stays.
+fn with_values(sample: &str, values: &[(&str, String)]) -> String {
+    let mut edited = String::new();
+    for line in sample.lines() {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        match values.iter().find(|(name, _)| *name == key) {
+            Some((name, value)) => edited.push_str(&format!("{name} = {value}\n")),
+            None => edited.push_str(&format!("{line}\n")),
+        }
+    }
+    edited
+}
+
+fn contract(role: Role, said: &str) -> Trouble {
+    Trouble::Contract {
+        role,
+        said: said.to_owned(),
+    }
+}
+
+fn number(role: Role, value: &Value, key: &str) -> Outcome<u64> {
+    let found = value.get(key).and_then(Value::as_u64);
+    found.ok_or_else(|| contract(role, &format!("`{key}` is missing in {value}")))
+}
+
+fn clips(role: Role, answer: &Value, outcome_key: &str) -> Outcome<Vec<Clip>> {
+    let missing = |key: &str| contract(role, &format!("`{key}` is missing in {answer}"));
+    let rows = answer
+        .get("clips")
+        .and_then(Value::as_array)
+        .ok_or_else(|| missing("clips"))?;
+    let clip = |row: &Value| {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
+        Ok(Clip {
+            id: text("clip").ok_or_else(|| missing("clip"))?,
+            outcome: text(outcome_key).ok_or_else(|| missing(outcome_key))?,
+            bytes: number(role, row, "bytes")?,
+            sha256: text("sha256"),
+        })
+    };
+    rows.iter().map(clip).collect()
+}

@@ -1,0 +1,88 @@
+//! What stops a test run, told apart: a program that refused, one that died, one that hung, and
+//! trouble of the harness's own.
+//!
+//! This room must never turn a refusal into a pass: who catches a [`Trouble`] decides that.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use crate::process::Role;
+
+/// The outcome of a step.
+pub type Outcome<T> = Result<T, Trouble>;
+
+/// Why a step did not do what it should.
+#[derive(thiserror::Error)]
+pub enum Trouble {
+    /// A program is not built.
+    #[error(
+        "{} is missing; build the programs first: cargo build --workspace --exclude bench --bins \
+         --examples --locked (`cargo xtask test` does that)",
+        .0.display()
+    )]
+    NotBuilt(PathBuf),
+    /// A program ended though it should run, or with another code than 0.
+    #[error("{role} ended: {status}; it said: {said}")]
+    Ended {
+        /// Which program.
+        role: Role,
+        /// How.
+        status: ExitStatus,
+        /// The last of its stderr.
+        said: String,
+    },
+    /// Something did not happen in time.
+    #[error("{what} did not happen within {seconds} s; last: {last}")]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// The last thing seen, for the reader.
+        last: String,
+    },
+    /// A program said something that does not belong to its contract.
+    #[error("{role} said what it should not: {said}")]
+    Contract {
+        /// Which program.
+        role: Role,
+        /// What it said, or what was missing.
+        said: String,
+    },
+    /// A promise is broken.
+    #[error("broken: {0}")]
+    Broken(String),
+    /// The machine, not the system under test.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What was tried.
+        what: String,
+        /// What the machine said.
+        source: std::io::Error,
+    },
+}
+
+/// Tests return `Result<(), Trouble>`, which is shown by `Debug`; a sentence reads better.
+impl fmt::Debug for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Trouble {
+    /// For `map_err` on an IO result of our own.
+    pub fn machine(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Machine { what, source }
+    }
+
+    /// The code with which a program refused, if that is what happened.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Ended { status, .. } => status.code(),
+            _ => None,
+        }
+    }
+}
