@@ -174,7 +174,7 @@ fn later_event(world: &mut World) -> Outcome<()> {
 }
 
 fn all_acked(world: &mut World) -> Outcome<HubStatus> {
-    world.until("the last ack", 2 * PATIENCE, |world| {
+    world.until("the last ack", 4 * PATIENCE, |world| {
         let status = world.hub_status()?;
         let done = !status.recording && status.unacked_envelopes == 0 && status.unacked_bytes == 0;
         Ok(done.then_some(status))

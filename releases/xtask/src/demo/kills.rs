@@ -6,16 +6,23 @@
 
 use std::time::Duration;
 
-use super::process::Event;
-use super::world::{HubStatus, PATIENCE, Passes, World};
+use super::process::{Event, unix_ms};
+use super::world::{HubStatus, PATIENCE, Passes, Recovered, World};
 use crate::failure::{Failure, Outcome};
 
 /// With so many envelopes piled up the phone wakes to a queue and not to a single message.
 const PILED_UP_ENVELOPES: u64 = 4;
 /// How long the watermark must stand still before we believe that no ack is under way.
-const SETTLE: Duration = Duration::from_millis(600);
+const SETTLE: Duration = Duration::from_millis(400);
+/// An ack under way arrives within one of these; more means that somebody is still acking.
+const SETTLE_ROUNDS_MAX: usize = 25;
+/// An event may end under our hands; then we take the next one.
+const EVENTS_MAX: usize = 10;
 /// The app may be too quick for us; then we kill it again.
 const APP_KILLS_MAX: usize = 10;
+/// A phone that slept while the relay died notices at the latest when its connection has been
+/// silent for a minute.
+const RECONNECT_WAIT: Duration = Duration::from_secs(90);
 /// A clip ends, or it is so long that we do not wait for its end.
 const CLIP_END_WAIT: Duration = Duration::from_secs(45);
 
@@ -31,6 +38,8 @@ pub(super) struct Kill {
     pub(super) process: &'static str,
     pub(super) unacked_bytes: u64,
     pub(super) clip: String,
+    /// When the process was started again.
+    pub(super) restarted_unix_ms: u64,
 }
 
 /// Kills the app just after it stored a chunk that it has not acked yet.
@@ -38,7 +47,7 @@ pub(super) fn app(world: &mut World) -> Outcome<Kill> {
     for _ in 0..APP_KILLS_MAX {
         let status = pile_up(world)?;
         let from = world.app()?.heard();
-        world.app()?.wake()?;
+        world.wake_phone()?;
         let first = world.app()?.wait_for("media", from, PATIENCE, is_media)?;
         let Some(app) = world.app.take() else { break };
         let events = app.kill()?;
@@ -51,12 +60,15 @@ pub(super) fn app(world: &mut World) -> Outcome<Kill> {
             .map(|event| event.number("bytes"))
             .sum();
         world.app_past.extend(events);
+        let restarted_unix_ms = unix_ms();
         world.start_app()?;
+        world.end_disturbance(Recovered::WithMedia);
         if unacked_bytes > 0 && status.recording {
             return Ok(Kill {
                 process: "app",
                 unacked_bytes,
                 clip: first.text("clip").to_owned(),
+                restarted_unix_ms,
             });
         }
     }
@@ -83,29 +95,31 @@ pub(super) fn relay(world: &mut World, disk: RelayDisk) -> Outcome<Kill> {
     if disk == RelayDisk::Wiped {
         world.wipe_relay()?;
     }
+    let restarted_unix_ms = unix_ms();
     world.start_relay()?;
-    world.app()?.wake()?;
+    world.wake_phone()?;
+    world.end_disturbance(Recovered::WithMedia);
     Ok(Kill {
         process: "relay",
         unacked_bytes,
         clip: current_clip(&status)?,
+        restarted_unix_ms,
     })
 }
 
 /// Kills the hub in the middle of a clip, and starts it again for one more event.
 pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
     // A clip of its own, so that the one with the other two kills may end complete.
-    let before = current_clip(&world.hub_status()?)?;
-    let ended = |world: &mut World| {
-        let moved_on = world
-            .hub_status()?
-            .clips
-            .iter()
-            .any(|clip| clip.id == before && clip.outcome != "recording");
-        Ok(moved_on.then_some(()))
-    };
-    // A clip longer than our patience is killed where it is; that is as good a middle.
-    let _ = world.until("the end of a clip", CLIP_END_WAIT, ended);
+    if let Ok(before) = current_clip(&world.hub_status()?) {
+        let ended = |world: &mut World| {
+            let status = world.hub_status()?;
+            let mut clips = status.clips.iter();
+            let over = clips.any(|clip| clip.id == before && clip.outcome != "recording");
+            Ok(over.then_some(()))
+        };
+        // A clip longer than our patience is killed where it is; that is as good a middle.
+        let _ = world.until("the end of a clip", CLIP_END_WAIT, ended);
+    }
     let status = pile_up(world)?;
     let clip = current_clip(&status)?;
     let Some(hub) = world.hub.take() else {
@@ -117,9 +131,12 @@ pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
             "the hub had nothing un-acked when it was killed",
         ));
     }
+    // The phone is awake before the hub is back: the later event is timed.
+    world.wake_phone()?;
     world.configure_hub(Passes::One)?;
+    world.end_disturbance(Recovered::AtOnce);
+    let restarted_unix_ms = unix_ms();
     world.start_hub()?;
-    world.app()?.wake()?;
     let cut_off = world
         .hub()?
         .wait_for("cut-off notice", 0, PATIENCE, |event| {
@@ -134,17 +151,18 @@ pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
         process: "hub",
         unacked_bytes: status.unacked_bytes,
         clip,
+        restarted_unix_ms,
     })
 }
 
 /// Waits for the middle of a clip, puts the phone to sleep and lets envelopes pile up until the
 /// relay stores some and the watermark stands still. The phone is still asleep afterwards.
 fn pile_up(world: &mut World) -> Outcome<HubStatus> {
-    loop {
+    for _ in 0..EVENTS_MAX {
         // In the middle: this clip's first bytes have arrived at the phone.
         world.until(
             "a recorded event that reaches the phone",
-            PATIENCE,
+            RECONNECT_WAIT,
             |world| {
                 let status = world.hub_status()?;
                 let Ok(clip) = current_clip(&status) else {
@@ -158,7 +176,7 @@ fn pile_up(world: &mut World) -> Outcome<HubStatus> {
                 Ok(arrived.then_some(()))
             },
         )?;
-        world.app()?.freeze()?;
+        world.sleep_phone()?;
         let piled = world.until("a queue at hub and relay", PATIENCE, |world| {
             let status = world.hub_status()?;
             let piled = status.unacked_envelopes >= PILED_UP_ENVELOPES
@@ -172,15 +190,18 @@ fn pile_up(world: &mut World) -> Outcome<HubStatus> {
                 return Ok(status);
             }
         }
-        // The event ended under our hands: wake the phone and take the next one.
-        world.app()?.wake()?;
+        world.wake_phone()?;
+        world.end_disturbance(Recovered::WithMedia);
     }
+    Err(Failure::found(format!(
+        "{EVENTS_MAX} events ended before anything piled up; the clip is too short for the demo"
+    )))
 }
 
 /// The hub's watermark, once it has stood still for a while.
 fn settled_watermark(world: &World) -> Outcome<u64> {
     let mut last = world.hub_status()?.acked_through;
-    loop {
+    for _ in 0..SETTLE_ROUNDS_MAX {
         std::thread::sleep(SETTLE);
         let now = world.hub_status()?.acked_through;
         if now == last {
@@ -188,6 +209,7 @@ fn settled_watermark(world: &World) -> Outcome<u64> {
         }
         last = now;
     }
+    Err(Failure::found("acks keep coming though the phone sleeps"))
 }
 
 fn current_clip(status: &HubStatus) -> Outcome<String> {
@@ -199,6 +221,7 @@ fn current_clip(status: &HubStatus) -> Outcome<String> {
         .ok_or_else(|| Failure::found("the hub is recording no clip"))
 }
 
-fn is_media(event: &Event) -> bool {
+/// Whether the phone says that it has a chunk.
+pub(super) fn is_media(event: &Event) -> bool {
     event.name() == "media"
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::kills::Kill;
+use super::kills::{Kill, is_media};
 use super::process::Event;
-use super::world::{Clip, HubStatus, World};
+use super::world::{Clip, Disturbance, HubStatus, Recovered, World};
 use crate::failure::{Because, Failure, Outcome};
 
 /// The promise: the first media sample of an event is at the phone, decrypted and synced, within
@@ -26,6 +26,8 @@ pub(super) struct Report {
     hub_epoch: u64,
     app_epoch: u64,
     kills: Vec<Kill>,
+    /// For each kill: from the restart to the next chunk at the phone.
+    recovered_ms: Vec<Option<u64>>,
     first_media_delay_ms: Option<u64>,
     repeated_chunks: usize,
     seconds: f64,
@@ -85,9 +87,17 @@ impl Report {
             clips_received: app_clips.iter().filter(whole).count(),
             hub_epoch: status.epoch,
             app_epoch: world.app_epoch()?,
-            kills,
-            first_media_delay_ms: median(first_media_delays(&world.hub_past, &world.app_past)),
+            recovered_ms: kills
+                .iter()
+                .map(|kill| next_media(&world.app_past, kill.restarted_unix_ms))
+                .collect(),
+            first_media_delay_ms: median(first_media_delays(
+                &world.hub_past,
+                &world.app_past,
+                &world.disturbances,
+            )),
             repeated_chunks: repeated_chunks(&world.app_past),
+            kills,
             seconds: elapsed.as_secs_f64(),
         })
     }
@@ -160,7 +170,14 @@ impl Report {
         let kills: Vec<Value> = self
             .kills
             .iter()
-            .map(|kill| json!({"process": kill.process, "unacked_bytes": kill.unacked_bytes}))
+            .zip(&self.recovered_ms)
+            .map(|(kill, recovered_ms)| {
+                json!({
+                    "process": kill.process,
+                    "unacked_bytes": kill.unacked_bytes,
+                    "recovered_ms": recovered_ms,
+                })
+            })
             .collect();
         json!({
             "ok": self.complaints().is_empty(),
@@ -188,17 +205,21 @@ impl Report {
             ));
         }
         out.push('\n');
-        for kill in &self.kills {
+        for (kill, recovered_ms) in self.kills.iter().zip(&self.recovered_ms) {
             out.push_str(&format!(
-                "killed the {:<6} with {:>8} un-acked bytes in flight, in clip {:.24}: survived\n",
-                kill.process, kill.unacked_bytes, kill.clip
+                "killed the {:<6} with {:>8} un-acked bytes in flight, in clip {:.8}; the next \
+                 chunk came {} ms after its restart\n",
+                kill.process,
+                kill.unacked_bytes,
+                kill.clip,
+                shown(*recovered_ms)
             ));
         }
         out.push_str(&format!(
             "epochs: hub {}, phone {}\nfirst sample decrypted and synced at the phone after {} ms (median)\n{:.1} s in all\n",
             self.hub_epoch,
             self.app_epoch,
-            self.first_media_delay_ms.map_or("?".to_owned(), |ms| ms.to_string()),
+            shown(self.first_media_delay_ms),
             self.seconds
         ));
         out
@@ -214,24 +235,52 @@ fn hash_of(file: &Path) -> Outcome<(u64, String)> {
     Ok((bytes.len() as u64, hex))
 }
 
+fn shown(milliseconds: Option<u64>) -> String {
+    milliseconds.map_or_else(|| "?".to_owned(), |ms| ms.to_string())
+}
+
 /// For each clip, the time from the capture of its first sample to the line with which the phone
-/// says that it has the first sample, decrypted and synced.
-fn first_media_delays(hub: &[Event], app: &[Event]) -> Vec<u64> {
+/// says that it has the first sample, decrypted and synced. A clip that began while we kept the
+/// phone from receiving tells nothing about that.
+fn first_media_delays(hub: &[Event], app: &[Event], disturbances: &[Disturbance]) -> Vec<u64> {
     let started = hub.iter().filter(|event| event.name() == "clip_started");
     started
+        .filter(|start| {
+            !disturbances
+                .iter()
+                .any(|d| disturbed(d, app, start.unix_ms))
+        })
         .filter_map(|start| {
             let captured_ms = match start.number("unix_ms") {
                 0 => start.unix_ms,
                 told => told,
             };
             let first = app.iter().find(|event| {
-                event.name() == "media"
+                is_media(event)
                     && event.text("clip") == start.text("clip")
                     && event.number("captured_unix_ms") > 0
             })?;
             Some(first.unix_ms.saturating_sub(captured_ms))
         })
         .collect()
+}
+
+fn disturbed(disturbance: &Disturbance, app: &[Event], unix_ms: u64) -> bool {
+    let until = disturbance.until_unix_ms;
+    let over = match disturbance.recovered {
+        Recovered::AtOnce => until,
+        Recovered::WithMedia => {
+            next_media(app, until).map_or(u64::MAX, |ms| until.saturating_add(ms))
+        }
+    };
+    (disturbance.from_unix_ms..=over).contains(&unix_ms)
+}
+
+/// From an instant to the next chunk that the phone announced.
+fn next_media(app: &[Event], from_unix_ms: u64) -> Option<u64> {
+    app.iter()
+        .find(|event| is_media(event) && event.unix_ms >= from_unix_ms)
+        .map(|event| event.unix_ms - from_unix_ms)
 }
 
 fn median(mut values: Vec<u64>) -> Option<u64> {
@@ -287,7 +336,9 @@ mod tests {
                 process: "hub",
                 unacked_bytes: 5,
                 clip: "b".to_owned(),
+                restarted_unix_ms: 0,
             }],
+            recovered_ms: vec![Some(40)],
             first_media_delay_ms: Some(300),
             repeated_chunks: 0,
             seconds: 61.24,
@@ -347,7 +398,22 @@ mod tests {
             media(1_400, json!(1_200)),
             media(1_500, json!(1_400)),
         ];
-        assert_eq!(first_media_delays(&hub, &app), [400]);
+        assert_eq!(first_media_delays(&hub, &app, &[]), [400]);
+        let asleep = |from, until, recovered| Disturbance {
+            from_unix_ms: from,
+            until_unix_ms: until,
+            recovered,
+        };
+        let cases = [
+            ("before", asleep(500, 900, Recovered::AtOnce), 1),
+            ("not recovered", asleep(500, 900, Recovered::WithMedia), 0),
+            ("during", asleep(500, 1_020, Recovered::AtOnce), 0),
+            ("after", asleep(1_300, 1_600, Recovered::WithMedia), 1),
+        ];
+        for (name, disturbance, timed) in cases {
+            let delays = first_media_delays(&hub, &app, &[disturbance]);
+            assert_eq!(delays.len(), timed, "{name}");
+        }
         assert_eq!(median(vec![900, 100, 400]), Some(400));
         assert_eq!(median(Vec::new()), None);
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::process::{Event, Program};
+use super::process::{Event, Program, unix_ms};
 use crate::failure::{Because, Failure, Outcome};
 
 /// What starting, pairing or answering may take on a loaded small machine.
@@ -41,6 +41,27 @@ pub(super) struct World {
     /// What hubs and apps that are gone have said, in order.
     pub(super) hub_past: Vec<Event>,
     pub(super) app_past: Vec<Event>,
+    /// When we kept the phone from receiving.
+    pub(super) disturbances: Vec<Disturbance>,
+    disturbed_since: Option<u64>,
+}
+
+/// A time in which we kept the phone from receiving: asleep, dead, or without a relay. What
+/// begins in it is not timed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Disturbance {
+    pub(super) from_unix_ms: u64,
+    pub(super) until_unix_ms: u64,
+    pub(super) recovered: Recovered,
+}
+
+/// When the phone receives again after a disturbance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recovered {
+    /// With the next chunk that it announces.
+    WithMedia,
+    /// At once.
+    AtOnce,
 }
 
 struct RelayAddress {
@@ -85,6 +106,8 @@ impl World {
             app: None,
             hub_past: Vec::new(),
             app_past: Vec::new(),
+            disturbances: Vec::new(),
+            disturbed_since: None,
         }
     }
 
@@ -214,6 +237,28 @@ impl World {
         self.app
             .as_mut()
             .ok_or_else(|| Failure::found("the demo lost its app"))
+    }
+
+    /// Puts the phone to sleep; a disturbance begins, if none is under way.
+    pub(super) fn sleep_phone(&mut self) -> Outcome<()> {
+        self.disturbed_since.get_or_insert_with(unix_ms);
+        self.app()?.freeze()
+    }
+
+    /// Wakes the phone.
+    pub(super) fn wake_phone(&mut self) -> Outcome<()> {
+        self.app()?.wake()
+    }
+
+    /// All three programs run again.
+    pub(super) fn end_disturbance(&mut self, recovered: Recovered) {
+        if let Some(from_unix_ms) = self.disturbed_since.take() {
+            self.disturbances.push(Disturbance {
+                from_unix_ms,
+                until_unix_ms: unix_ms(),
+                recovered,
+            });
+        }
     }
 
     /// Looks until `seen` returns something, and fails early if one of the programs has ended.
