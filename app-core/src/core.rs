@@ -60,6 +60,12 @@ pub enum Halt {
     Journal(JournalError),
 }
 
+impl From<JournalError> for Halt {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
 /// A durable fact about one envelope.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fact {
@@ -216,20 +222,18 @@ impl Core {
         let mut pending = PendingRun::new(line, now_ms);
         for delivered in run {
             let mut taken = self.take(line, delivered, now_ms);
-            if matches!(&taken, Err(JournalError::Wal(WalError::BatchFull { .. }))) {
+            if matches!(&taken, Err(Halt::Journal(JournalError::Wal(WalError::BatchFull { .. })))) {
                 // Small log files take less at once than a run holds. What was staged so far becomes
                 // durable early, which harms nobody.
-                taken = self.commit().and_then(|_early| self.take(line, delivered, now_ms));
+                taken = match self.commit() {
+                    Ok(_early) => self.take(line, delivered, now_ms),
+                    Err(error) => Err(error.into()),
+                };
             }
             match taken {
-                Ok(Ok(Some(fact))) => pending.facts.push(fact),
-                Ok(Ok(None)) => {}
-                Ok(Err(halt)) => {
+                Ok(fact) => pending.facts.extend(fact),
+                Err(halt) => {
                     pending.halt = Some(halt);
-                    break;
-                }
-                Err(error) => {
-                    pending.halt = Some(Halt::Journal(error));
                     break;
                 }
             }
@@ -254,17 +258,17 @@ impl Core {
         line: Line,
         delivered: &Delivered,
         now_ms: u64,
-    ) -> Result<Result<Option<Staged<(Seq, Taken)>>, Halt>, JournalError> {
+    ) -> Result<Option<Staged<(Seq, Taken)>>, Halt> {
         let Some(follow) = self.lines.get_mut(&line) else {
-            return Err(JournalError::NoGroup(line));
+            return Err(JournalError::NoGroup(line).into());
         };
         let seq = delivered.seq;
         let mut txn = self.journal.begin();
         let taken = follow.session.take(&mut txn, seq, &delivered.bytes)?;
         match taken {
-            Taken::Duplicate => return Ok(Ok(None)),
-            Taken::Gap { expected } => return Ok(Err(Halt::Gap { expected })),
-            Taken::NotAuthentic => return Ok(Err(Halt::NotAuthentic { seq })),
+            Taken::Duplicate => return Ok(None),
+            Taken::Gap { expected } => return Err(Halt::Gap { expected }),
+            Taken::NotAuthentic => return Err(Halt::NotAuthentic { seq }),
             Taken::Nothing(_)
             | Taken::NewEpoch(_)
             | Taken::Started(_)
@@ -276,7 +280,7 @@ impl Core {
         // CRASH(app.take.staged): the envelope's effect is staged and not synced; it comes again.
         crash_point!("app.take.staged");
         follow.took(&noted, now_ms);
-        Ok(Ok(Some(staged)))
+        Ok(Some(staged))
     }
 
     /// Stages what time asks for: an ack, and a rotation when the line is quiet.
