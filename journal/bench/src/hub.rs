@@ -114,7 +114,8 @@ impl Hub {
                 clip = Some(sealed?);
                 drop(adding(&mut steps.stage, || txn.stage(()))?);
             }
-            let _covers_the_batch = adding(&mut steps.commit, || journal.commit())?;
+            // The disk works on this batch while the next one is sealed.
+            adding(&mut steps.commit, || journal.begin_commit())?;
         }
         let clip = clip.ok_or("a clip has bytes")?;
         let mut txn = journal.begin();

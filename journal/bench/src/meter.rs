@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wal::disk::{Disk, DiskFile, LockGuard, OpenMode};
+use wal::disk::{Disk, DiskFile, LockGuard, OpenMode, PendingSync};
 use wal::store::{Store, StoreError, StoreOp};
 use wal::{Lsn, disk::RealDisk, store::RocksStore};
 
@@ -182,6 +182,18 @@ impl DiskFile for MeteredFile {
         result
     }
 
+    fn start_sync(&self) -> Box<dyn PendingSync> {
+        Box::new(MeteredSync {
+            inner: self.inner.start_sync(),
+            meter: self.meter.clone(),
+            area: self.area,
+            batch: match self.area {
+                Area::Log => std::mem::take(&mut self.meter.lock().log_unsynced),
+                _ => 0,
+            },
+        })
+    }
+
     fn forget_cache(&self) {
         self.inner.forget_cache();
     }
@@ -254,6 +266,29 @@ impl Store for MeteredStore {
 
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.inner.wipe()
+    }
+}
+
+/// A sync that was started; its time is what was waited for it.
+struct MeteredSync {
+    inner: Box<dyn PendingSync>,
+    meter: Meter,
+    area: Area,
+    batch: u64,
+}
+
+impl PendingSync for MeteredSync {
+    fn wait(self: Box<Self>) -> io::Result<()> {
+        let mut time = Duration::ZERO;
+        let result = adding(&mut time, || self.inner.wait());
+        let mut counts = self.meter.lock();
+        let work = counts.area(self.area);
+        work.syncs += 1;
+        work.sync_time += time;
+        if self.area == Area::Log {
+            counts.log_batches.push(self.batch);
+        }
+        result
     }
 }
 

@@ -128,11 +128,11 @@ impl Figure {
             Target::AtMost(bound) => (json!(bound), json!("at_most")),
             Target::None => (Value::Null, Value::Null),
         };
-        let details: serde_json::Map<_, _> = self
+        let details = self
             .details
             .iter()
-            .map(|(name, value)| (name.replace(' ', "_"), value.clone()))
-            .collect();
+            .map(|(name, value)| (key_of(name), value.clone()));
+        let details: serde_json::Map<_, _> = details.collect();
         json!({
             "title": self.title,
             "measured": self.measured.map(rounded),
@@ -216,6 +216,16 @@ pub(crate) fn print_json(figures: &[Figure], notes: &[String], quick: bool) {
     );
 }
 
+/// A detail's name as scripts like it.
+fn key_of(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("_")
+        .to_lowercase()
+}
+
 /// Four digits that count.
 fn rounded(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
@@ -258,6 +268,14 @@ mod tests {
         assert_eq!(
             Figure::missing("k", "t", Target::AtMost(1.0), "none").met(),
             None
+        );
+    }
+
+    #[test]
+    fn keys_have_no_marks() {
+        assert_eq!(
+            key_of("of commit: log sync (mean)"),
+            "of_commit_log_sync_mean"
         );
     }
 

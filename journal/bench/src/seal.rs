@@ -198,6 +198,10 @@ fn amplification(found: &Found) -> Figure {
             json!("write_bytes of /proc/self/io, all rounds, checkpoints and view included"),
         )
         .with_number(
+            "write_bytes of the raw file for each of its bytes",
+            found.raw_kernel_bytes as f64 / found.raw_bytes as f64,
+        )
+        .with_number(
             "by the engine's own count",
             found.engine_bytes as f64 / payload,
         )
