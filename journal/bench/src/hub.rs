@@ -43,6 +43,15 @@ pub(crate) struct Steps {
     pub(crate) commit: Duration,
 }
 
+/// What sealing does while the disk makes a batch durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Syncing {
+    /// It waits: `commit`. What the hub's core calls.
+    Waited,
+    /// It seals the next batch: `begin_commit`, and one `commit` at the end that waits for all.
+    Overlapped,
+}
+
 /// An open journal of a hub and the one line that it serves.
 pub(crate) struct Hub {
     pub(crate) journal: Journal,
@@ -94,7 +103,7 @@ impl Hub {
     }
 
     /// Seals a whole clip, durable when this returns.
-    pub(crate) fn seal_clip(&mut self, clip_bytes: &[u8]) -> Outcome<Steps> {
+    pub(crate) fn seal_clip(&mut self, clip_bytes: &[u8], syncing: Syncing) -> Outcome<Steps> {
         let mut steps = Steps::default();
         let Self {
             journal, session, ..
@@ -114,8 +123,12 @@ impl Hub {
                 clip = Some(sealed?);
                 drop(adding(&mut steps.stage, || txn.stage(()))?);
             }
-            // The disk works on this batch while the next one is sealed.
-            adding(&mut steps.commit, || journal.begin_commit())?;
+            match syncing {
+                Syncing::Waited => {
+                    let _covers_the_batch = adding(&mut steps.commit, || journal.commit())?;
+                }
+                Syncing::Overlapped => adding(&mut steps.commit, || journal.begin_commit())?,
+            }
         }
         let clip = clip.ok_or("a clip has bytes")?;
         let mut txn = journal.begin();

@@ -279,14 +279,20 @@ struct MeteredSync {
 
 impl PendingSync for MeteredSync {
     fn wait(self: Box<Self>) -> io::Result<()> {
+        let Self {
+            inner,
+            meter,
+            area,
+            batch,
+        } = *self;
         let mut time = Duration::ZERO;
-        let result = adding(&mut time, || self.inner.wait());
-        let mut counts = self.meter.lock();
-        let work = counts.area(self.area);
+        let result = adding(&mut time, || inner.wait());
+        let mut counts = meter.lock();
+        let work = counts.area(area);
         work.syncs += 1;
         work.sync_time += time;
-        if self.area == Area::Log {
-            counts.log_batches.push(self.batch);
+        if area == Area::Log {
+            counts.log_batches.push(batch);
         }
         result
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::hub::{CHUNKS_PER_COMMIT, CLIP_BYTES, Hub, Steps, WARM_UP_CLIPS, noise};
+use crate::hub::{CHUNKS_PER_COMMIT, CLIP_BYTES, Hub, Steps, Syncing, WARM_UP_CLIPS, noise};
 use crate::measure::{Rounds, Samples, spin, timed};
 use crate::meter::Counts;
 use crate::procfs::own_write_bytes;
@@ -18,8 +18,8 @@ use crate::{Outcome, Scale};
 const RAW_FILE_BYTES: u64 = 16 << 20;
 
 /// What the rounds of sealing left behind.
-#[derive(Default)]
 struct Found {
+    syncing: Syncing,
     journal: Rounds,
     memory: Rounds,
     raw: Rounds,
@@ -39,23 +39,59 @@ struct Found {
     batches: Vec<u64>,
 }
 
+impl Found {
+    fn new(syncing: Syncing) -> Self {
+        Self {
+            syncing,
+            journal: Rounds::default(),
+            memory: Rounds::default(),
+            raw: Rounds::default(),
+            against_sum: Samples::default(),
+            raw_syncs: Samples::default(),
+            raw_spaced_syncs: Samples::default(),
+            steps: Vec::new(),
+            counts: Vec::new(),
+            kernel_bytes: 0,
+            engine_bytes: 0,
+            raw_kernel_bytes: 0,
+            raw_bytes: 0,
+            batches: Vec::new(),
+        }
+    }
+}
+
 /// Runs the rounds and answers two questions.
 pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
     let pairing = Hub::pair(dir)?;
     let mut hub = Hub::open(dir, pairing)?;
     let clip = noise(CLIP_BYTES);
     for _ in 0..WARM_UP_CLIPS {
-        hub.seal_clip(&clip)?;
+        hub.seal_clip(&clip, Syncing::Waited)?;
         hub.ack_all()?;
     }
     let mut memory = yardstick::in_memory()?;
     let mut raw = RawFile::create(&dir.join("raw"), RAW_FILE_BYTES)?;
     memory.seal_clip(&clip, journal::CHUNK_BYTES_MAX)?;
-    let mut found = Found::default();
+    let mut waited = Found::new(Syncing::Waited);
+    let mut overlapped = Found::new(Syncing::Overlapped);
     for _ in 0..scale.rounds(9, 30) {
-        round(&mut hub, &mut memory, &mut raw, &clip, &mut found)?;
+        for found in [&mut waited, &mut overlapped] {
+            round(&mut hub, &mut memory, &mut raw, &clip, found)?;
+        }
     }
-    Ok(vec![speed(&found), amplification(&found)])
+    Ok(vec![
+        speed(
+            "seal",
+            "durable sealing of 5 MB / slower yardstick",
+            &waited,
+        ),
+        speed(
+            "seal_overlapped",
+            "the same, sealing while the disk syncs",
+            &overlapped,
+        ),
+        amplification(&waited),
+    ])
 }
 
 /// A, B, C, one after another.
@@ -68,7 +104,7 @@ fn round(
 ) -> Outcome<()> {
     hub.meter.take();
     let (kernel, engine) = (own_write_bytes()?, hub.journal.stats().bytes_written);
-    let (steps, journal) = timed(|| hub.seal_clip(clip));
+    let (steps, journal) = timed(|| hub.seal_clip(clip, found.syncing));
     let counts = hub.meter.take();
     hub.ack_all()?;
     found.kernel_bytes += own_write_bytes()? - kernel;
@@ -100,7 +136,7 @@ fn round(
     Ok(())
 }
 
-fn speed(found: &Found) -> Figure {
+fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
     let bytes = Some(CLIP_BYTES as u64);
     let against_memory = found.journal.speed_against(&found.memory);
     let against_raw = found.journal.speed_against(&found.raw);
@@ -109,8 +145,12 @@ fn speed(found: &Found) -> Figure {
         true => (&against_memory, "OpenMLS in memory"),
         false => (&against_raw, "raw write + fdatasync"),
     };
-    let title = "durable sealing of 5 MB / slower yardstick";
-    let mut figure = Figure::of_samples("seal", title, "x", slower, Target::AtLeast(0.7))
+    let how = match found.syncing {
+        Syncing::Waited => "every batch waits for its sync (commit), as the hub's core does",
+        Syncing::Overlapped => "begin_commit for every batch, one commit at the end of the clip",
+    };
+    let mut figure = Figure::of_samples(key, title, "x", slower, Target::AtLeast(0.7))
+        .with("how", json!(how))
         .with("slower yardstick", json!(name))
         .with_number("speed against OpenMLS in memory", against_memory.median())
         .with_number("speed against raw write + fdatasync", against_raw.median())
@@ -215,7 +255,7 @@ pub(crate) fn only_seal(dir: &Path, pairing: journal::ids::PairingId, clips: u32
     let mut hub = Hub::open(dir, pairing)?;
     let clip = noise(CLIP_BYTES);
     for _ in 0..clips {
-        hub.seal_clip(&clip)?;
+        hub.seal_clip(&clip, Syncing::Waited)?;
         hub.ack_all()?;
     }
     Ok(())
