@@ -44,6 +44,8 @@ pub struct Ends {
     pub app_clips: Vec<Clip>,
     /// The app's finished clips, as exported.
     pub exports: BTreeMap<String, Vec<u8>>,
+    /// Clips that the phone's owner deleted there.
+    pub deleted: BTreeSet<String>,
     /// Every line of hub and app, over all their processes.
     pub history: Vec<Line>,
 }
@@ -169,7 +171,16 @@ fn nothing_lost(ends: &Ends, all: &mut Vec<Broken>) {
             format!("{} envelopes are un-acked at rest", ends.unacked_envelopes),
         );
     }
-    for hub in &ends.hub_clips {
+    for gone in &ends.deleted {
+        if ends.app_clips.iter().any(|app| app.id == *gone) {
+            broken("C2", all, format!("clip {gone} was deleted and is back"));
+        }
+    }
+    for hub in ends
+        .hub_clips
+        .iter()
+        .filter(|hub| !ends.deleted.contains(&hub.id))
+    {
         let Some(app) = ends.app_clips.iter().find(|app| app.id == hub.id) else {
             broken(
                 "C2",
@@ -253,6 +264,9 @@ fn exactly_once(ends: &Ends, all: &mut Vec<Broken>) {
         *bytes.entry(line.text("clip")).or_default() += line.number("bytes").unwrap_or_default();
     }
     for (clip, announced) in bytes {
+        if ends.deleted.contains(clip) {
+            continue;
+        }
         // Fewer is right: who is killed between the sync and the line never prints it.
         let Some(has) = ends.app_clips.iter().find(|has| has.id == clip) else {
             broken(
@@ -305,7 +319,10 @@ fn durable_before_visible(ends: &Ends, all: &mut Vec<Broken>) {
                     );
                 }
             }
-            (Role::App, "clip") if matches!(line.text("state"), "complete" | "cut_off") => {
+            (Role::App, "clip")
+                if !ends.deleted.contains(line.text("clip"))
+                    && matches!(line.text("state"), "complete" | "cut_off") =>
+            {
                 let id = line.text("clip");
                 let now = ends.app_clips.iter().find(|clip| clip.id == id);
                 if now.is_none_or(|now| {

@@ -21,6 +21,8 @@ use crate::process::Role;
 use crate::system::{Crash, PATIENCE, Setup, System};
 use crate::trouble::{Outcome, Trouble};
 
+/// Events that the hub plays after each start in a sweep.
+const EVENTS: usize = 3;
 /// Runs at a time. They mostly wait: for the camera, which plays in real time, and for syncs.
 pub const WORKERS: usize = 4;
 
@@ -81,8 +83,9 @@ impl fmt::Display for Cell {
     }
 }
 
-/// The conversation of the sweep: pair, two events, all three programs stopped and started in
-/// between (so that recovery has its turn), two more events, a deletion, and the settling event.
+/// The conversation of the sweep: pair; events; all three programs stopped and started again twice
+/// (so that recovery has its turn, and a checkpoint after enough was stored); more events; a
+/// deletion; and the settling event.
 ///
 /// # Errors
 /// A program ended without being told to, or something did not happen in time.
@@ -92,7 +95,7 @@ pub fn conversation(system: &mut System) -> Outcome<Ends> {
     system.pair()?;
     system.start_app()?;
     system.start_hub()?;
-    events_arrive(system, 2)?;
+    events_arrive(system)?;
     for role in [Role::App, Role::Relay, Role::Hub] {
         system.stop(role)?;
     }
@@ -100,13 +103,25 @@ pub fn conversation(system: &mut System) -> Outcome<Ends> {
     for role in [Role::Hub, Role::Relay, Role::App] {
         system.start(role)?;
     }
-    events_arrive(system, 2)?;
+    events_arrive(system)?;
+    for role in [Role::App, Role::Relay] {
+        system.stop(role)?;
+    }
+    system.delete_first_clip()?;
     system.settle()
+}
+
+fn setup() -> Setup {
+    Setup {
+        passes: u32::try_from(EVENTS).unwrap_or(u32::MAX),
+        gap_seconds: 0.0,
+        ..Setup::default()
+    }
 }
 
 /// Waits until the running hub has played all its passes and the app has acked everything. A hub
 /// that a crash killed begins its passes again, so that nothing is waited for in vain.
-fn events_arrive(system: &mut System, passes: usize) -> Outcome<()> {
+fn events_arrive(system: &mut System) -> Outcome<()> {
     system.until("the events and their acks", PATIENCE, |system| {
         let lines = system.board().lines();
         let hub = system.process(Role::Hub)?.number();
@@ -115,7 +130,7 @@ fn events_arrive(system: &mut System, passes: usize) -> Outcome<()> {
                 && line.event() == "clip_finished"
                 && line.text("outcome") == "complete"
         });
-        if finished.count() < passes {
+        if finished.count() < EVENTS {
             return Ok(None);
         }
         let status = system.hub_status()?;
@@ -129,7 +144,7 @@ fn events_arrive(system: &mut System, passes: usize) -> Outcome<()> {
 /// # Errors
 /// The run failed, or was not a pass: a sweep over a broken system says nothing.
 pub fn survey() -> Outcome<BTreeMap<Role, Points>> {
-    let mut system = System::new(Setup::default())?.traced();
+    let mut system = System::new(setup())?.traced();
     let run = conversation(&mut system);
     Verdict::of(&run).expect_pass()?;
     let mut all = BTreeMap::new();
@@ -199,7 +214,7 @@ pub fn unexplained(points: &BTreeMap<Role, Points>, excused: &[(Role, &str, &str
 pub fn cell(crash: Crash) -> Cell {
     let began = Instant::now();
     let mut died = Death::Never;
-    let run = System::new(Setup::default()).and_then(|system| {
+    let run = System::new(setup()).and_then(|system| {
         let mut system = system.planted(crash.clone());
         let run = conversation(&mut system);
         if system.died() {

@@ -11,7 +11,7 @@
     reason = "The harness waits on real processes, and so on a real clock."
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -144,6 +144,7 @@ pub struct System {
     running: BTreeMap<Role, Process>,
     planted: Option<Crash>,
     deaths: u32,
+    deleted: BTreeSet<String>,
     tracing: Tracing,
     /// What a wait saw last, for its failure.
     last_look: String,
@@ -185,6 +186,7 @@ impl System {
             running: BTreeMap::new(),
             planted: None,
             deaths: 0,
+            deleted: BTreeSet::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port,
@@ -421,6 +423,24 @@ impl System {
             &answer.lines.last().cloned().unwrap_or_default(),
             "state",
         )
+    }
+
+    /// Has the app delete the first clip that it has; no sync may run. One that a crash has
+    /// deleted already counts.
+    ///
+    /// # Errors
+    /// As [`Self::ask_app`]; there is none.
+    pub fn delete_first_clip(&mut self) -> Outcome<()> {
+        let clips = self.app_clips()?;
+        let Some(first) = clips.first() else {
+            return Err(contract(Role::App, "no clip to delete"));
+        };
+        self.deleted.insert(first.id.clone());
+        match self.ask_app(&["delete", &first.id, "--json"]) {
+            // "No such clip": the process died after the deletion was durable.
+            Err(trouble) if self.died() && trouble.exit_code() == Some(2) => Ok(()),
+            result => result.map(drop),
+        }
     }
 
     // ----- pairing --------------------------------------------------------------------------
@@ -878,6 +898,7 @@ impl System {
             app_cursor: number(Role::App, &status, "cursor")?,
             app_clips,
             exports,
+            deleted: self.deleted.clone(),
             history: self.board.lines(),
         })
     }

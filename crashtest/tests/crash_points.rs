@@ -7,7 +7,24 @@ use crashtest::system::Crash;
 use crashtest::trouble::{Outcome, Trouble};
 
 /// Points that the conversation does not hit, each with its reason.
-const EXCUSED: &[(Role, &str, &str)] = &[];
+const EXCUSED: &[(Role, &str, &str)] = &[
+    (Role::Hub, "journal.pairing.app_done", APP_ONLY),
+    (Role::Hub, "journal.pairing.app_join", APP_ONLY),
+    (Role::Hub, "journal.pairing.app_request", APP_ONLY),
+    (Role::App, "journal.pairing.hub_answer", HUB_ONLY),
+    (Role::App, "journal.pairing.hub_done", HUB_ONLY),
+    (Role::App, "journal.session.commit_staged", HUB_ONLY),
+    (Role::App, "journal.session.finish_staged", HUB_ONLY),
+    (Role::App, "wal.checkpoint.after_confirm", SMALL),
+    (Role::App, "wal.checkpoint.before_confirm", SMALL),
+    (Role::App, "wal.checkpoint.before_sync", SMALL),
+    (Role::App, "wal.recycle.before_trim", SMALL),
+];
+/// One crate, two roles.
+const APP_ONLY: &str = "the app's side of pairing; the hub has it linked in and never calls it";
+const HUB_ONLY: &str = "the hub's side; the app has it linked in and never calls it";
+const SMALL: &str = "the app checkpoints after 2 MiB, which this conversation does not reach; \
+                     covered at hub and relay, and for the engine by wal's simulated crashes";
 
 #[test]
 fn killed_at_the_first_hit_of_every_point() -> Outcome<()> {

@@ -65,6 +65,7 @@ fn good() -> Ends {
             .zip(bytes.clone())
             .collect(),
         app_clips: clips,
+        deleted: BTreeSet::new(),
         history,
     }
 }
@@ -78,7 +79,7 @@ fn a_good_run_passes() {
 #[test]
 fn each_broken_fact_is_seen() {
     type Break = fn(&mut Ends);
-    let table: [(&str, &str, Break); 18] = [
+    let table: [(&str, &str, Break); 19] = [
         ("epochs differ", "C1", |e| e.app_epoch = 2),
         ("nothing was recorded", "C1", |e| {
             e.hub_clips.clear();
@@ -116,6 +117,9 @@ fn each_broken_fact_is_seen() {
             let again = e.history[1].clone();
             e.history.insert(2, again);
         }),
+        ("a deleted clip is back", "C2", |e| {
+            e.deleted.insert("clip0".into());
+        }),
         ("chunks out of order", "C2", |e| e.history.swap(1, 2)),
         ("the app went back behind what it said", "C4", |e| {
             e.app_cursor = 5
@@ -149,6 +153,14 @@ fn a_dropped_clip_needs_both_ends_to_say_so() {
     ends.app_clips[1].outcome = "damaged".into();
     ends.history
         .retain(|line| !(line.role == Role::App && line.text("clip") == "clip1"));
+    assert_eq!(judge(&ends), []);
+}
+
+#[test]
+fn a_deleted_clip_is_only_missing_at_the_app() {
+    let mut ends = good();
+    ends.app_clips.remove(0);
+    ends.deleted.insert("clip0".into());
     assert_eq!(judge(&ends), []);
 }
 

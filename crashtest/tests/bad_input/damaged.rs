@@ -34,7 +34,7 @@ fn with_unacked_clips(passes: u32) -> Outcome<System> {
 }
 
 fn chunk_groups(system: &System) -> Outcome<Vec<Group>> {
-    let mut groups = damage::groups(&system.path("hub"))?;
+    let mut groups = damage::groups(&system.path("hub/journal"))?;
     groups.retain(|group| group.bytes >= CHUNK_GROUP_BYTES_MIN);
     Ok(groups)
 }
@@ -82,7 +82,7 @@ fn a_damaged_payload_costs_that_clip_and_both_ends_are_told() -> Outcome<()> {
 #[test]
 fn a_damaged_log_header_is_recovered_or_refused() -> Outcome<()> {
     let mut system = with_unacked_clips(2)?;
-    let file = damage::fullest_log_file(&system.path("hub"))?;
+    let file = damage::fullest_log_file(&system.path("hub/journal"))?;
     damage::flip(&file, 0, 56)?;
     recovered_or_refused(&mut system)
 }
@@ -124,7 +124,7 @@ fn a_deleted_view_is_rebuilt() -> Outcome<()> {
     for role in Role::ALL {
         system.stop(role)?;
     }
-    for view in ["hub/view", "app/view", "relay/data/view"] {
+    for view in ["hub/journal/view", "app/view", "relay/data/view"] {
         std::fs::remove_dir_all(system.path(view))
             .map_err(crashtest::trouble::Trouble::machine(view))?;
     }
@@ -142,7 +142,7 @@ fn a_damaged_block_of_the_view_is_noticed_and_the_view_rebuilt() -> Outcome<()> 
         system.stop(role)?;
     }
     let mut damaged = 0;
-    for view in ["hub/view", "app/view", "relay/data/view"] {
+    for view in ["hub/journal/view", "app/view", "relay/data/view"] {
         for file in damage::files(&system.path(view))? {
             let name = file
                 .file_name()

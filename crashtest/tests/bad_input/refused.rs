@@ -62,7 +62,7 @@ fn a_code_is_used_once() -> Outcome<()> {
     start.input = code;
     let answer = system.ask_started(Role::App, &start)?;
     refused(&answer, 6, &["refused"]);
-    hub.stop()?;
+    hub.kill();
     goes_on(&mut system)
 }
 
@@ -174,7 +174,7 @@ fn an_unknown_key_is_named_with_its_line() -> Outcome<()> {
     let Some(line) = line.map(|index| format!("line {}", index + 1)) else {
         return wrong("the test wrote no unknown key");
     };
-    for command in ["run", "pair", "doctor"] {
+    for command in ["run", "pair", "status"] {
         refused(
             &hub_says(&mut system, command, "hub.toml")?,
             2,
