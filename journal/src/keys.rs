@@ -58,6 +58,11 @@ pub(crate) fn inbox_head(line: Line) -> Vec<u8> {
     join(b'I', &[&line.key()])
 }
 
+/// `A` line: how far the last ack that was sealed reaches (app).
+pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
+    join(b'A', &[&line.key()])
+}
+
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])

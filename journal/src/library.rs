@@ -9,7 +9,7 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::error::JournalError;
-use crate::ids::{ClipId, Epoch, PairingId};
+use crate::ids::{ClipId, Epoch, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
@@ -298,6 +298,7 @@ impl Session<Follower> {
         };
         let bytes =
             message::encode(&ack).ok_or(JournalError::Misuse("our own messages must encode"))?;
+        txn.put_row(&keys::ack_sent(self.line()), &head.cursor)?;
         self.send(txn, &bytes)
     }
 }
@@ -334,6 +335,15 @@ impl Journal {
             .iter()
             .filter_map(|(_, id)| Some(ClipId(id.as_slice().try_into().ok()?)));
         ids.map(|id| self.app_clip(id)).collect()
+    }
+
+    /// How far the last ack that was sealed reaches; 0 if none was. Whether the hub has taken it
+    /// is another question.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn ack_sent(&self, line: Line) -> Result<Seq, JournalError> {
+        Ok(self.row(&keys::ack_sent(line))?.unwrap_or(Seq(0)))
     }
 
     /// One clip.

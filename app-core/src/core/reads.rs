@@ -67,12 +67,10 @@ impl Core {
             let (waiting, _bytes) = self.journal.outbox_waiting(line)?;
             let clips = self.journal.app_clips(pairing.id)?.len() as u64;
             self.follow(line)?;
-            let (epoch, acked) = match self.lines.get_mut(&line) {
-                Some(follow) => {
-                    let mut txn = self.journal.begin();
-                    (follow.session.epoch(&mut txn)?.0, follow.acked)
-                }
-                None => (0, Seq::NONE),
+            let acked = self.journal.ack_sent(line)?;
+            let epoch = match self.lines.get_mut(&line) {
+                Some(follow) => follow.session.epoch(&mut self.journal.begin())?.0,
+                None => 0,
             };
             out.push(LineStatus {
                 line,
@@ -99,14 +97,22 @@ impl Core {
     }
 
     /// The first durable envelope behind `after`.
-    pub fn next_envelope(&self, line: Line, after: Seq) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
+    pub fn next_envelope(
+        &self,
+        line: Line,
+        after: Seq,
+    ) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
         self.journal.outbox_next(line, after)
     }
 
     /// The digest of the envelope in our outbox under exactly this number.
     pub fn envelope_digest(&self, line: Line, seq: Seq) -> Result<Option<Digest>, JournalError> {
-        let found = self.journal.outbox_next(line, Seq(seq.0.saturating_sub(1)))?;
-        Ok(found.filter(|(at, _)| *at == seq).map(|(_, envelope)| envelope.digest()))
+        let found = self
+            .journal
+            .outbox_next(line, Seq(seq.0.saturating_sub(1)))?;
+        Ok(found
+            .filter(|(at, _)| *at == seq)
+            .map(|(_, envelope)| envelope.digest()))
     }
 
     /// All clips of all pairings, in the order in which they became known.
@@ -121,7 +127,10 @@ impl Core {
 
     /// One clip and its pairing.
     pub fn clip(&self, clip: ClipId) -> Result<(PairingId, AppClip), JournalError> {
-        let found = self.clips()?.into_iter().find(|(_, known)| known.clip == clip);
+        let found = self
+            .clips()?
+            .into_iter()
+            .find(|(_, known)| known.clip == clip);
         found.ok_or(JournalError::NoSuchClip(clip))
     }
 
