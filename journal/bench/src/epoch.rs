@@ -39,7 +39,8 @@ fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<F
         transaction: member("transaction.db", SqliteMode::WriteAhead)?,
     };
     let mut hub = Hub::open(dir, pairing)?;
-    let mut rounds: [Rounds; 4] = Default::default();
+    let mut memory = crate::yardstick::in_memory()?;
+    let mut rounds: [Rounds; 5] = Default::default();
     let warm_up = 3;
     for number in 0..scale.rounds(10, 40) + warm_up {
         let costs = [
@@ -47,6 +48,7 @@ fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<F
             timed(|| repeat(|| sqlite.write_ahead.advance_epoch().map(drop))),
             timed(|| repeat(|| sqlite.default.advance_epoch().map(drop))),
             timed(|| repeat(|| in_transaction(&mut sqlite.transaction))),
+            timed(|| repeat(|| memory.advance_epoch().map(drop))),
         ];
         for ((result, cost), rounds) in costs.into_iter().zip(&mut rounds) {
             result?;
@@ -56,7 +58,7 @@ fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<F
         }
         hub.ack_all()?;
     }
-    let [journal, write_ahead, default, transaction] = rounds;
+    let [journal, write_ahead, default, transaction, memory] = rounds;
     let name = format!("SQLite, {ADVANCES_PER_ROUND} epochs");
     let against = |key, title, other: &Rounds, target| {
         Figure::of_samples(key, title, "x", &journal.speed_against(other), target)
@@ -66,6 +68,10 @@ fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<F
                 None,
             )
             .with_rounds(&name, other, None)
+            .with_number(
+                "the same ratio if storage cost us nothing",
+                memory.speed_against(other).median(),
+            )
     };
     Ok(vec![
         against(
