@@ -89,7 +89,7 @@ impl Report {
             app_epoch: world.app_epoch()?,
             recovered_ms: kills
                 .iter()
-                .map(|kill| next_media(&world.app_past, kill.restarted_unix_ms))
+                .map(|kill| recovered_ms(kill, &world.app_past))
                 .collect(),
             first_media_delay_ms: median(first_media_delays(
                 &world.hub_past,
@@ -274,6 +274,20 @@ fn disturbed(disturbance: &Disturbance, app: &[Event], unix_ms: u64) -> bool {
         }
     };
     (disturbance.from_unix_ms..=over).contains(&unix_ms)
+}
+
+/// From the restart to the next chunk at the phone. After the hub's death the phone still works
+/// off what the relay stores, so there the first chunk of a later clip is what counts.
+fn recovered_ms(kill: &Kill, app: &[Event]) -> Option<u64> {
+    if kill.process != "hub" {
+        return next_media(app, kill.restarted_unix_ms);
+    }
+    let later: Vec<Event> = app
+        .iter()
+        .filter(|event| event.text("clip") != kill.clip)
+        .cloned()
+        .collect();
+    next_media(&later, kill.restarted_unix_ms)
 }
 
 /// From an instant to the next chunk that the phone announced.
