@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
 
@@ -77,6 +77,8 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
+    // Before anybody is told that the hub runs: whoever is told may stop it.
+    let signals = Signals::new()?;
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
@@ -90,7 +92,7 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     });
     let control_task = tokio::spawn(socket.run(services));
     let mut camera_task = tokio::spawn(record(camera, name, parts.sealer.clone(), stopped.clone()));
-    let ended = watch_over(&mut parts, format, stopped, &mut camera_task).await;
+    let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
     if !camera_task.is_finished() && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task).await.is_err() {
         tracing::warn!("the camera did not stop in time; the next start ends its clip");
@@ -101,22 +103,36 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     finish(parts, format, ended).await
 }
 
+/// The polite requests to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let no_signals = |error: std::io::Error| Failure::new(Code::Internal, format!("no signals: {error}"));
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
+        })
+    }
+}
+
 /// Passes notices on until something ends the hub.
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
+    mut signals: Signals,
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let no_signals = |error: std::io::Error| Failure::new(Code::Internal, format!("no signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
             _ = stopped.changed() => return Ok(()),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),

@@ -218,7 +218,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     }
 
     fn pause(&mut self, error: &ClientError) -> Duration {
-        let pause = self.backoff.next();
+        let pause = self.backoff.pause();
         match error {
             ClientError::GoAway { retry_after_s } => pause + Duration::from_secs(u64::from(*retry_after_s)),
             error if error.kind() == ErrorKind::NotAdmitted => pause + NOT_ADMITTED_PAUSE,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::TokioClock;
@@ -59,8 +60,9 @@ pub fn bind(state_dir: &Path) -> std::io::Result<Server> {
 }
 
 impl Server {
-    /// Answers until it is dropped.
+    /// Answers until it is dropped, and every talk under way with it: they hold the journal open.
     pub async fn run(self, services: Arc<Services>) {
+        let mut talks = JoinSet::new();
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -69,7 +71,8 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, _address)) => {
                     let services = Arc::clone(&services);
-                    tokio::spawn(async move {
+                    while talks.try_join_next().is_some() {}
+                    talks.spawn(async move {
                         if let Err(error) = answer(stream, &services).await {
                             tracing::debug!(%error, "a control connection ended early");
                         }

@@ -115,7 +115,7 @@ fn garbage_in_the_mailbox_changes_nothing() {
     let _ = world.record_some(1);
     world.deliver();
     world.app_ack();
-    let (seq, envelope) = world.from_app().remove(0);
+    let (seq, envelope) = world.sent_by_app().remove(0);
     let line = world.line;
     let mut bad = envelope.clone();
     bad[40] ^= 1;

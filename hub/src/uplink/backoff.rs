@@ -21,7 +21,7 @@ impl Backoff {
     }
 
     /// The next pause: between half and all of what is due.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let due = self.next;
         self.next = (due * 2).min(MAX);
         let half = due / 2;
@@ -48,11 +48,11 @@ mod tests {
         }));
         let mut due = MIN;
         for _ in 0..20 {
-            let pause = backoff.next();
+            let pause = backoff.pause();
             assert!(pause >= due / 2 && pause <= due, "{pause:?} for {due:?}");
             due = (due * 2).min(MAX);
         }
         backoff.reset();
-        assert!(backoff.next() <= MIN);
+        assert!(backoff.pause() <= MIN);
     }
 }

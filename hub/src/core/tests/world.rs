@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Everything new from the app, not yet taken.
-    pub(super) fn from_app(&mut self) -> Vec<(Seq, Vec<u8>)> {
+    pub(super) fn sent_by_app(&mut self) -> Vec<(Seq, Vec<u8>)> {
         let mut out = Vec::new();
         let mut at = self.taken;
         while let Some((seq, envelope)) = self.app.outbox_next(self.line, at).unwrap() {
@@ -183,7 +183,7 @@ impl World {
 
     pub(super) fn take_from_app(&mut self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
-        for (seq, envelope) in self.from_app() {
+        for (seq, envelope) in self.sent_by_app() {
             verdicts.push(self.core.handle_envelope(self.line, seq, &envelope, NOW_MS).unwrap().verdict);
             self.taken = seq;
         }
