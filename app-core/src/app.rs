@@ -122,7 +122,10 @@ impl App {
     /// Only about the state directory.
     pub async fn clips(&self) -> Result<Vec<Clip>, AppError> {
         let clips = self.shared.engine.read(|core, _shell| core.clips()).await?;
-        Ok(clips.into_iter().map(|(pairing, clip)| Clip::from_journal(pairing, clip)).collect())
+        Ok(clips
+            .into_iter()
+            .map(|(pairing, clip)| Clip::from_journal(pairing, clip))
+            .collect())
     }
 
     /// One clip.
@@ -131,7 +134,11 @@ impl App {
     /// [`AppError::NoSuchClip`], or about the state directory.
     pub async fn clip(&self, clip: ClipId) -> Result<Clip, AppError> {
         let id = clip.to_journal();
-        let (pairing, clip) = self.shared.engine.read(move |core, _shell| core.clip(id)).await?;
+        let (pairing, clip) = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.clip(id))
+            .await?;
         Ok(Clip::from_journal(pairing, clip))
     }
 
@@ -162,7 +169,11 @@ impl App {
 
     pub(crate) async fn chunk(&self, clip: ClipId, index: u32) -> Result<Vec<u8>, AppError> {
         let id = clip.to_journal();
-        let chunk = self.shared.engine.read(move |core, _shell| core.chunk(id, index)).await?;
+        let chunk = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.chunk(id, index))
+            .await?;
         Ok(chunk.to_vec())
     }
 
@@ -189,7 +200,11 @@ impl App {
     /// # Errors
     /// Only about the state directory.
     pub async fn status(&self) -> Result<Status, AppError> {
-        let lines = self.shared.engine.read(|core, _shell| core.status()).await?;
+        let lines = self
+            .shared
+            .engine
+            .read(|core, _shell| core.status())
+            .await?;
         let hub = |line: crate::core::LineStatus| HubStatus {
             hub: HubId::from_journal(line.line.pairing),
             // The relay's key is no secret, and no news for a person either.
@@ -226,7 +241,9 @@ impl App {
             return Err(AppError::NotPaired);
         }
         for relay in relays {
-            downlink::connect_to_relay(&self.shared, &relay, None).await?.close();
+            downlink::connect_to_relay(&self.shared, &relay, None)
+                .await?
+                .close();
         }
         Ok(())
     }
@@ -248,7 +265,10 @@ pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
                 captured_unix_ms: Some(*captured_unix_ms).filter(|captured| *captured != 0),
                 durable_unix_ms,
             },
-            Taken::NewEpoch(epoch) => Event::NewEpoch { hub, epoch: epoch.0 },
+            Taken::NewEpoch(epoch) => Event::NewEpoch {
+                hub,
+                epoch: epoch.0,
+            },
             Taken::Nothing(why) => Event::Ignored {
                 hub,
                 seq: fact.seq.0,

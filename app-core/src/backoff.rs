@@ -16,7 +16,9 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        Self { next_ms: PAUSE_MS_MIN }
+        Self {
+            next_ms: PAUSE_MS_MIN,
+        }
     }
 
     /// Something worked.
@@ -48,7 +50,9 @@ mod tests {
             let mut due = PAUSE_MS_MIN;
             for _ in 0..20 {
                 let pause = backoff.next(die);
-                assert!(pause >= Duration::from_millis(due / 2) && pause <= Duration::from_millis(due));
+                assert!(
+                    pause >= Duration::from_millis(due / 2) && pause <= Duration::from_millis(due)
+                );
                 due = (due * 2).min(PAUSE_MS_MAX);
             }
             backoff.reset();

@@ -22,7 +22,9 @@ impl Clock {
 
     /// Milliseconds since 1970, for people; 0 before.
     pub(crate) fn unix_ms(self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
-use journal::{AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken};
+use journal::{
+    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
+};
 use wal::{Priority, WalError, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
@@ -128,8 +130,11 @@ struct Follow {
 
 impl Follow {
     fn due_at_ms(&self) -> Option<u64> {
-        let ack = self.owed_since_ms.map(|since| if self.urgent { 0 } else { since + ACK_PAUSE_MS });
-        let quiet = (self.stirred || self.owed_since_ms.is_some()).then_some(self.last_taken_ms + QUIET_MS);
+        let ack = self
+            .owed_since_ms
+            .map(|since| if self.urgent { 0 } else { since + ACK_PAUSE_MS });
+        let quiet =
+            (self.stirred || self.owed_since_ms.is_some()).then_some(self.last_taken_ms + QUIET_MS);
         match (ack, quiet) {
             (Some(ack), Some(quiet)) => Some(ack.min(quiet)),
             (ack, quiet) => ack.or(quiet),
@@ -216,13 +221,21 @@ impl Core {
     ///
     /// # Errors
     /// Only our own storage, before anything was taken; later trouble is in [`Run::halt`].
-    pub fn deliver(&mut self, line: Line, run: &[Delivered], now_ms: u64) -> Result<PendingRun, JournalError> {
+    pub fn deliver(
+        &mut self,
+        line: Line,
+        run: &[Delivered],
+        now_ms: u64,
+    ) -> Result<PendingRun, JournalError> {
         self.admit(run)?;
         self.follow(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         for delivered in run {
             let mut taken = self.take(line, delivered, now_ms);
-            if matches!(&taken, Err(Halt::Journal(JournalError::Wal(WalError::BatchFull { .. })))) {
+            if matches!(
+                &taken,
+                Err(Halt::Journal(JournalError::Wal(WalError::BatchFull { .. })))
+            ) {
                 // Small log files take less at once than a run holds. What was staged so far becomes
                 // durable early, which harms nobody.
                 taken = match self.commit() {
@@ -247,9 +260,18 @@ impl Core {
     /// Refuses a run before any of it is built. Small envelopes keep the epochs in step and may use
     /// what is held back for them.
     fn admit(&self, run: &[Delivered]) -> Result<(), JournalError> {
-        let bytes: u64 = run.iter().map(|one| one.bytes.len() as u64 + ENVELOPE_COST_BYTES).sum();
-        let bulk = run.iter().any(|one| Size::of(one.bytes.len()) == Size::Bulk);
-        let priority = if bulk { Priority::Bulk } else { Priority::Epoch };
+        let bytes: u64 = run
+            .iter()
+            .map(|one| one.bytes.len() as u64 + ENVELOPE_COST_BYTES)
+            .sum();
+        let bulk = run
+            .iter()
+            .any(|one| Size::of(one.bytes.len()) == Size::Bulk);
+        let priority = if bulk {
+            Priority::Bulk
+        } else {
+            Priority::Epoch
+        };
         self.journal.admit(bytes, priority)
     }
 
@@ -338,7 +360,11 @@ impl Core {
     ///
     /// # Errors
     /// Only our own storage, on reading back.
-    pub fn settle(&mut self, committed: &Committed, pending: PendingRun) -> Result<Run, JournalError> {
+    pub fn settle(
+        &mut self,
+        committed: &Committed,
+        pending: PendingRun,
+    ) -> Result<Run, JournalError> {
         let line = pending.line;
         let mut facts = Vec::with_capacity(pending.facts.len());
         for staged in pending.facts {
@@ -349,7 +375,9 @@ impl Core {
             };
             facts.push(Fact { seq, taken, clip });
         }
-        let ack = pending.ack.map(|staged| committed.redeem(staged).into_inner());
+        let ack = pending
+            .ack
+            .map(|staged| committed.redeem(staged).into_inner());
         let cursor = self.journal.inbox_head(line)?.cursor;
         let outbox = self.journal.outbox_head(line)?;
         let follow = self.follow(line)?;
@@ -362,7 +390,9 @@ impl Core {
             cursor,
             outbox,
             halt: pending.halt,
-            due_in_ms: follow.due_at_ms().map(|at| at.saturating_sub(pending.now_ms)),
+            due_in_ms: follow
+                .due_at_ms()
+                .map(|at| at.saturating_sub(pending.now_ms)),
         })
     }
 
@@ -396,7 +426,12 @@ impl Core {
 
     fn owner_of(&self, clip: ClipId) -> Result<Option<PairingId>, JournalError> {
         for pairing in self.confirmed()? {
-            if self.journal.app_clips(pairing.id)?.iter().any(|known| known.clip == clip) {
+            if self
+                .journal
+                .app_clips(pairing.id)?
+                .iter()
+                .any(|known| known.clip == clip)
+            {
                 return Ok(Some(pairing.id));
             }
         }

@@ -184,12 +184,24 @@ pub(crate) async fn connect_to_relay(
     connect(shared, relay, invitation).await.map_err(End::error)
 }
 
-async fn connect(shared: &Shared, relay: &str, invitation: Option<Invitation>) -> Result<Connection, End> {
+async fn connect(
+    shared: &Shared,
+    relay: &str,
+    invitation: Option<Invitation>,
+) -> Result<Connection, End> {
     let address: RelayAddress = relay.parse().map_err(|error| End::from_client(&error))?;
-    let device = shared.engine.read(|core, _shell| core.device()).await.map_err(End::Fatal)?;
+    let device = shared
+        .engine
+        .read(|core, _shell| core.device())
+        .await
+        .map_err(End::Fatal)?;
     let identity = Identity::from_seed(*device.identity_seed);
-    let kept = device.certificate.as_deref().and_then(|bytes| Certificate::decode(bytes).ok());
-    let kept = kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
+    let kept = device
+        .certificate
+        .as_deref()
+        .and_then(|bytes| Certificate::decode(bytes).ok());
+    let kept =
+        kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
     let admission = match (&kept, invitation) {
         (Some(certificate), _) => Admission::Certificate(certificate.clone()),
         (None, Some(invitation)) => Admission::Invitation(invitation),
@@ -208,7 +220,9 @@ async fn connect(shared: &Shared, relay: &str, invitation: Option<Invitation>) -
     if kept.as_ref() != Some(&certificate) {
         let relay = relay.to_owned();
         let bytes = certificate.to_bytes();
-        let keep = shared.engine.read(move |core, _shell| core.journal().keep_certificate(&relay, bytes).map(drop));
+        let keep = shared
+            .engine
+            .read(move |core, _shell| core.journal().keep_certificate(&relay, bytes).map(drop));
         keep.await.map_err(End::Fatal)?;
     }
     Ok(connection)

@@ -115,7 +115,9 @@ where
 {
     fn settle(self: Box<Self>, core: &mut Core, committed: &Committed, shell: &Shell) {
         let result = (self.settle)(core, committed, self.pending, shell);
-        let _gone = self.answer.send(result.map_err(|error| AppError::from_journal(&error)));
+        let _gone = self
+            .answer
+            .send(result.map_err(|error| AppError::from_journal(&error)));
     }
 
     fn refuse(self: Box<Self>, error: AppError) {
@@ -219,7 +221,9 @@ fn stopped() -> AppError {
 )]
 fn spawn(run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {
     let builder = std::thread::Builder::new().name("secluso-journal".into());
-    builder.spawn(run).map_err(|error| AppError::Poisoned(format!("no thread could be started: {error}")))
+    builder
+        .spawn(run)
+        .map_err(|error| AppError::Poisoned(format!("no thread could be started: {error}")))
 }
 
 /// What the thread owns.
@@ -254,7 +258,10 @@ impl Thread {
             return;
         }
         let Some(core) = &mut self.core else { return };
-        let staged: Vec<_> = batch.drain(..).filter_map(|job| job.run(core, &self.shell)).collect();
+        let staged: Vec<_> = batch
+            .drain(..)
+            .filter_map(|job| job.run(core, &self.shell))
+            .collect();
         if !staged.is_empty() {
             match core.commit() {
                 Ok(committed) => {
@@ -266,7 +273,9 @@ impl Thread {
                 Err(error) => {
                     let error = AppError::from_journal(&error);
                     let error = match error {
-                        AppError::Interrupted(reason) if self.failures + 1 >= REOPENS_MAX => AppError::Poisoned(reason),
+                        AppError::Interrupted(reason) if self.failures + 1 >= REOPENS_MAX => {
+                            AppError::Poisoned(reason)
+                        }
                         other => other,
                     };
                     staged.into_iter().for_each(|job| job.refuse(error.clone()));
@@ -275,7 +284,10 @@ impl Thread {
         }
         if core.is_poisoned() {
             self.failures = self.failures.saturating_add(1);
-            tracing::warn!(failures = self.failures, "the journal failed; it is opened again");
+            tracing::warn!(
+                failures = self.failures,
+                "the journal failed; it is opened again"
+            );
             // Everything in memory goes, the lock with it; recovery decides what was durable.
             self.core = None;
         }

@@ -51,7 +51,9 @@ pub enum AppError {
     #[error("{0}")]
     Pairing(String),
     /// This app uses another relay already.
-    #[error("this app is already admitted at another relay; use another directory for a hub at {relay}")]
+    #[error(
+        "this app is already admitted at another relay; use another directory for a hub at {relay}"
+    )]
     OtherRelay {
         /// The relay in the code, as `host:port`.
         relay: String,
@@ -63,7 +65,9 @@ pub enum AppError {
     #[error("{0}")]
     Corrupt(String),
     /// Bytes of a clip are damaged on this device.
-    #[error("chunk {chunk} of clip {clip} is damaged on this device; the clip cannot be exported whole")]
+    #[error(
+        "chunk {chunk} of clip {clip} is damaged on this device; the clip cannot be exported whole"
+    )]
     ClipDamaged {
         /// Which clip.
         clip: ClipId,
@@ -71,7 +75,9 @@ pub enum AppError {
         chunk: u32,
     },
     /// The bytes read back are not those that were received.
-    #[error("clip {clip} does not have the SHA-256 that was stored when it ended; it was not exported")]
+    #[error(
+        "clip {clip} does not have the SHA-256 that was stored when it ended; it was not exported"
+    )]
     HashDiffers {
         /// Which clip.
         clip: ClipId,
@@ -83,7 +89,9 @@ pub enum AppError {
     #[error("the state had to be opened again ({0}); try again")]
     Interrupted(String),
     /// There is no pairing here.
-    #[error("this app is not paired with a hub; run `secluso-hub pair` and give its code to `secluso-app pair`")]
+    #[error(
+        "this app is not paired with a hub; run `secluso-hub pair` and give its code to `secluso-app pair`"
+    )]
     NotPaired,
     /// Another process has the directory open.
     #[error("another process uses this state directory; stop it first")]
@@ -132,7 +140,9 @@ impl AppError {
             Self::Peer(_) => ErrorKind::Peer,
             Self::NotAdmitted(_) | Self::Pairing(_) => ErrorKind::Refused,
             Self::Space(_) => ErrorKind::Space,
-            Self::Corrupt(_) | Self::ClipDamaged { .. } | Self::HashDiffers { .. } => ErrorKind::Corrupt,
+            Self::Corrupt(_) | Self::ClipDamaged { .. } | Self::HashDiffers { .. } => {
+                ErrorKind::Corrupt
+            }
             Self::Poisoned(_) | Self::Bug(_) => ErrorKind::Poisoned,
             Self::NotPaired => ErrorKind::NotPaired,
             Self::Locked => ErrorKind::Locked,
@@ -189,9 +199,10 @@ impl AppError {
 
     pub(crate) fn from_direct(error: &RpkError) -> Self {
         match error {
-            RpkError::WrongKey => {
-                Self::Pairing("what answers there is not the hub that showed this code; scan its code again".into())
-            }
+            RpkError::WrongKey => Self::Pairing(
+                "what answers there is not the hub that showed this code; scan its code again"
+                    .into(),
+            ),
             RpkError::Tls(_) => Self::Bug(error.to_string()),
             RpkError::Socket { .. } | RpkError::Connection(_) => {
                 Self::Network(format!("the hub cannot be reached ({error})"))

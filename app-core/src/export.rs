@@ -24,7 +24,10 @@ pub struct ClipReader {
 
 impl std::fmt::Debug for ClipReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClipReader").field("clip", &self.clip.clip).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("ClipReader")
+            .field("clip", &self.clip.clip)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +77,9 @@ impl ClipReader {
             && self.bytes == self.clip.bytes
             && self.clip.sha256.is_none_or(|stored| stored == sha256);
         if !same {
-            return Err(AppError::HashDiffers { clip: self.clip.clip });
+            return Err(AppError::HashDiffers {
+                clip: self.clip.clip,
+            });
         }
         Ok(Exported {
             clip: self.clip.clip,
@@ -98,17 +103,25 @@ impl Part {
             path: target.display().to_string(),
             reason,
         };
-        let name = target.file_name().ok_or_else(|| refuse("it names no file".into()))?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| refuse("it names no file".into()))?;
         if target.is_dir() {
             return Err(refuse("it is a directory".into()));
         }
         let mut part = std::ffi::OsString::from(".");
         part.push(name);
-        part.push(format!(".part-{}-{:08x}", std::process::id(), crate::downlink::die() as u32));
+        part.push(format!(
+            ".part-{}-{:08x}",
+            std::process::id(),
+            crate::downlink::die() as u32
+        ));
         let path = target.with_file_name(part);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        let file = options.open(&path).map_err(|error| io_error(target, &error))?;
+        let file = options
+            .open(&path)
+            .map_err(|error| io_error(target, &error))?;
         Ok(Self {
             path,
             file,
@@ -126,7 +139,9 @@ impl Part {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        File::open(parent).and_then(|dir| dir.sync_all()).map_err(|e| error(&e))
+        File::open(parent)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|e| error(&e))
     }
 }
 
@@ -144,7 +159,9 @@ fn io_error(target: &Path, error: &std::io::Error) -> AppError {
     let path = target.display().to_string();
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            AppError::Space(format!("{path} cannot be written: the disk is full; free some space, then export again"))
+            AppError::Space(format!(
+                "{path} cannot be written: the disk is full; free some space, then export again"
+            ))
         }
         _ => AppError::Target {
             path,
@@ -170,7 +187,9 @@ pub(crate) async fn to_file(
         let name = target.clone();
         // The part travels with the write, so that dropping this future removes it afterwards.
         part = blocking(move || {
-            part.file.write_all(&chunk).map_err(|error| io_error(&name, &error))?;
+            part.file
+                .write_all(&chunk)
+                .map_err(|error| io_error(&name, &error))?;
             Ok(part)
         })
         .await?;

@@ -26,19 +26,25 @@ const ALPN: &[u8] = b"secluso-pair/1";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the hub may take to answer a message: it makes keys and syncs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long hanging up may take.
+const HANG_UP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Addresses in a code that are tried, and addresses of one name.
 const ADDRESSES_MAX: usize = 8;
 
 pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, AppError> {
     let offer = Arc::new(Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?);
-    let relay: RelayAddress =
-        offer.relay.parse().map_err(|_| AppError::Pairing("the code names no relay; scan it again".into()))?;
+    let relay: RelayAddress = offer
+        .relay
+        .parse()
+        .map_err(|_| AppError::Pairing("the code names no relay; scan it again".into()))?;
     let device = shared.engine.read(|core, _shell| core.device()).await?;
     refuse_second_relay(&device, &relay)?;
     let identity = Identity::from_seed(*device.identity_seed);
 
     let (pairing, news) = talk_to_hub(shared, &offer, &identity).await?;
-    downlink::connect_to_relay(shared, &offer.relay, Some(invitation(&offer)?)).await?.close();
+    downlink::connect_to_relay(shared, &offer.relay, Some(invitation(&offer)?))
+        .await?
+        .close();
     Ok(PairedHub {
         hub: HubId::from_journal(pairing),
         news,
@@ -47,7 +53,10 @@ pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, 
 
 /// A device keeps one admission; a second relay would overwrite it and cut off the first hub.
 fn refuse_second_relay(device: &journal::Device, relay: &RelayAddress) -> Result<(), AppError> {
-    let kept = device.certificate.as_deref().and_then(|bytes| wire::Certificate::decode(bytes).ok());
+    let kept = device
+        .certificate
+        .as_deref()
+        .and_then(|bytes| wire::Certificate::decode(bytes).ok());
     match kept {
         Some(kept) if kept.relay != relay.relay_id => Err(AppError::OtherRelay {
             relay: format!("{}:{}", relay.host, relay.port),
@@ -62,7 +71,11 @@ fn invitation(offer: &Offer) -> Result<Invitation, AppError> {
     Invitation::decode(&offer.invitation)
         .ok()
         .or_else(text)
-        .ok_or_else(|| AppError::Pairing("the code holds no invitation to the relay; make a new code at the hub".into()))
+        .ok_or_else(|| {
+            AppError::Pairing(
+                "the code holds no invitation to the relay; make a new code at the hub".into(),
+            )
+        })
 }
 
 async fn talk_to_hub(
@@ -77,12 +90,28 @@ async fn talk_to_hub(
         let next = AppPairing::start(core.journal(), &asked, device, now_unix_s)?;
         Ok(next.into_inner())
     });
-    let next = next.await?;
-    let (mut hub, confirm) = match next {
+    let next = match next.await? {
         AppNext::Done(pairing) => return Ok((pairing, Pairing::Known)),
-        AppNext::Confirm(confirm) => (HubTalk::connect(offer, identity).await?, confirm),
+        next => next,
+    };
+    let mut hub = HubTalk::connect(offer, identity).await?;
+    let result = converse(shared, offer, &mut hub, next, now_unix_s).await;
+    // Also after a refusal: the hub waits for this before it hears the next phone.
+    hub.end().await;
+    Ok((result?, Pairing::New))
+}
+
+async fn converse(
+    shared: &Arc<Shared>,
+    offer: &Arc<Offer>,
+    hub: &mut HubTalk,
+    next: AppNext,
+    now_unix_s: u64,
+) -> Result<PairingId, AppError> {
+    let confirm = match next {
+        AppNext::Done(pairing) => return Ok(pairing),
+        AppNext::Confirm(confirm) => confirm,
         AppNext::Request(request) => {
-            let mut hub = HubTalk::connect(offer, identity).await?;
             let answer = match hub.ask(&PairingMessage::Request(request)).await? {
                 PairingMessage::Answer(answer) => answer,
                 other => return Err(unexpected(other)),
@@ -92,7 +121,7 @@ async fn talk_to_hub(
                 let confirm = AppPairing::answer(core.journal(), &asked, &answer, now_unix_s)?;
                 Ok(confirm.into_inner())
             });
-            (hub, confirm.await?)
+            confirm.await?
         }
     };
     let done = match hub.ask(&PairingMessage::Confirm(confirm)).await? {
@@ -104,14 +133,14 @@ async fn talk_to_hub(
         let pairing = AppPairing::done(core.journal(), &asked, &done)?;
         Ok::<_, JournalError>(pairing.into_inner())
     });
-    let pairing = pairing.await?;
-    hub.end();
-    Ok((pairing, Pairing::New))
+    pairing.await
 }
 
 fn unexpected(message: PairingMessage) -> AppError {
     match message {
-        PairingMessage::Refused(reason) => AppError::Pairing(format!("the hub refused: {}", printable(&reason))),
+        PairingMessage::Refused(reason) => {
+            AppError::Pairing(format!("the hub refused: {}", printable(&reason)))
+        }
         _ => AppError::Pairing("the hub answered out of turn; start the pairing again".into()),
     }
 }
@@ -119,7 +148,10 @@ fn unexpected(message: PairingMessage) -> AppError {
 /// Text from outside, fit for a terminal.
 fn printable(text: &str) -> String {
     const CHARS_MAX: usize = 300;
-    text.chars().filter(|c| !c.is_control()).take(CHARS_MAX).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(CHARS_MAX)
+        .collect()
 }
 
 /// One stream to the hub.
@@ -127,14 +159,15 @@ struct HubTalk {
     connection: quinn::Connection,
     send: quinn::SendStream,
     receive: quinn::RecvStream,
-    /// Drives the connection; dropped with it.
-    _endpoint: quinn::Endpoint,
+    /// Drives the connection.
+    endpoint: quinn::Endpoint,
 }
 
 impl HubTalk {
     /// Tries the addresses of the offer in turn.
     async fn connect(offer: &Offer, identity: &Identity) -> Result<Self, AppError> {
-        let mut last = AppError::Pairing("the code holds no address of the hub; make a new code there".into());
+        let mut last =
+            AppError::Pairing("the code holds no address of the hub; make a new code there".into());
         for address in offer.addresses.iter().take(ADDRESSES_MAX) {
             let resolved = match tokio::net::lookup_host(address.as_str()).await {
                 Ok(resolved) => resolved,
@@ -154,7 +187,11 @@ impl HubTalk {
         Err(last)
     }
 
-    async fn open(address: std::net::SocketAddr, offer: &Offer, identity: &Identity) -> Result<Self, AppError> {
+    async fn open(
+        address: std::net::SocketAddr,
+        offer: &Offer,
+        identity: &Identity,
+    ) -> Result<Self, AppError> {
         let limits = EndpointLimits::default();
         let connecting = rpk::client_connect(address, identity, offer.hub, ALPN, &limits);
         let connected: Result<_, RpkError> = match timeout(CONNECT_TIMEOUT, connecting).await {
@@ -171,7 +208,7 @@ impl HubTalk {
             connection,
             send,
             receive,
-            _endpoint: endpoint,
+            endpoint,
         })
     }
 
@@ -185,22 +222,39 @@ impl HubTalk {
 
     async fn exchange(&mut self, message: &PairingMessage) -> Result<PairingMessage, AppError> {
         let bytes = message.encode();
-        let length = u32::try_from(bytes.len()).map_err(|_| AppError::Bug("a pairing message is too long".into()))?;
-        self.send.write_all(&length.to_be_bytes()).await.map_err(|error| lost(&error))?;
-        self.send.write_all(&bytes).await.map_err(|error| lost(&error))?;
+        let length = u32::try_from(bytes.len())
+            .map_err(|_| AppError::Bug("a pairing message is too long".into()))?;
+        self.send
+            .write_all(&length.to_be_bytes())
+            .await
+            .map_err(|error| lost(&error))?;
+        self.send
+            .write_all(&bytes)
+            .await
+            .map_err(|error| lost(&error))?;
         let mut length = [0; 4];
-        self.receive.read_exact(&mut length).await.map_err(|error| lost(&error))?;
+        self.receive
+            .read_exact(&mut length)
+            .await
+            .map_err(|error| lost(&error))?;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > PAIRING_MESSAGE_BYTES_MAX {
-            return Err(AppError::Pairing("the hub's answer is too long; start the pairing again".into()));
+            return Err(AppError::Pairing(
+                "the hub's answer is too long; start the pairing again".into(),
+            ));
         }
         let mut bytes = vec![0; length];
-        self.receive.read_exact(&mut bytes).await.map_err(|error| lost(&error))?;
+        self.receive
+            .read_exact(&mut bytes)
+            .await
+            .map_err(|error| lost(&error))?;
         PairingMessage::decode(&bytes).map_err(|error| AppError::from_pairing(&error))
     }
 
-    fn end(self) {
+    /// Hangs up, and waits a moment so that the word leaves before the process may.
+    async fn end(self) {
         self.connection.close(0_u32.into(), b"");
+        let _late = timeout(HANG_UP_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
 

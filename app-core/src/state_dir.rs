@@ -48,12 +48,17 @@ pub(crate) fn prepare(dir: &Path, creation: Creation) -> Result<(), AppError> {
         return Err(AppError::NotPaired);
     }
     if !empty && !ours {
-        return Err(refuse("it holds other files; give a new or empty directory".into()));
+        return Err(refuse(
+            "it holds other files; give a new or empty directory".into(),
+        ));
     }
     if metadata.permissions().mode() & OTHERS != 0 {
         let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(dir, private)
-            .map_err(|error| refuse(format!("others may read it, and that could not be changed ({error})")))?;
+        std::fs::set_permissions(dir, private).map_err(|error| {
+            refuse(format!(
+                "others may read it, and that could not be changed ({error})"
+            ))
+        })?;
     }
     Ok(())
 }
@@ -69,9 +74,18 @@ pub(crate) fn opener(dir: PathBuf) -> Opener {
         })?;
         let disk = Arc::new(disk);
         let store = Box::new(RocksStore::new(dir.join(VIEW)));
-        let vault = Box::new(FileVault::new(Arc::clone(&disk) as Arc<dyn wal::Disk>, VAULT));
-        let (journal, report) =
-            Journal::open(Role::App, disk, store, vault, Box::new(OsDice), wal::Options::default())?;
+        let vault = Box::new(FileVault::new(
+            Arc::clone(&disk) as Arc<dyn wal::Disk>,
+            VAULT,
+        ));
+        let (journal, report) = Journal::open(
+            Role::App,
+            disk,
+            store,
+            vault,
+            Box::new(OsDice),
+            wal::Options::default(),
+        )?;
         tracing::debug!(?report, "the journal is open");
         Ok(journal)
     })

@@ -8,7 +8,8 @@ use journal::message::{self, AppMessage};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{
-    AckEffect, AppPairing, Committer, HubPairing, Journal, JournalError, Offer, Received, Role, Session, Suite, Takes,
+    AckEffect, AppPairing, Committer, HubPairing, Journal, JournalError, Offer, Received, Role,
+    Session, Suite, Takes,
 };
 use wal::disk::SimDisk;
 use wal::store::MemStore;
@@ -33,7 +34,14 @@ pub(crate) fn open_journal(role: Role, disk: &SimDisk, seed: u64) -> Result<Jour
     let store = MemStore::on_disk(disk.clone(), "view");
     let vault = FileVault::new(disk.clone(), "vault");
     let dice = Box::new(SeededDice(seed));
-    let (journal, _report) = Journal::open(role, disk, Box::new(store), Box::new(vault), dice, options())?;
+    let (journal, _report) = Journal::open(
+        role,
+        disk,
+        Box::new(store),
+        Box::new(vault),
+        dice,
+        options(),
+    )?;
     Ok(journal)
 }
 
@@ -54,13 +62,19 @@ impl Hub {
 
     pub(crate) fn start_clip(&mut self) -> ClipId {
         let mut txn = self.journal.begin();
-        let clip = self.session.start_clip(&mut txn, "door", "video/mp4", NOW_MS).unwrap();
+        let clip = self
+            .session
+            .start_clip(&mut txn, "door", "video/mp4", NOW_MS)
+            .unwrap();
         txn.commit(clip).unwrap().into_inner()
     }
 
     pub(crate) fn chunk(&mut self, clip: ClipId, bytes: &[u8]) -> Seq {
         let mut txn = self.journal.begin();
-        let seq = self.session.append_chunk(&mut txn, clip, bytes, NOW_MS).unwrap();
+        let seq = self
+            .session
+            .append_chunk(&mut txn, clip, bytes, NOW_MS)
+            .unwrap();
         txn.commit(seq).unwrap().into_inner()
     }
 
@@ -97,7 +111,10 @@ impl Hub {
         let mut at = self.journal.inbox_head(self.line()).unwrap().cursor;
         while let Some((seq, envelope)) = core.next_envelope(self.line(), at).unwrap() {
             let mut txn = self.journal.begin();
-            let arrived = self.session.receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages).unwrap();
+            let arrived = self
+                .session
+                .receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages)
+                .unwrap();
             effects.push(match &arrived.received {
                 Received::Message(bytes) => {
                     let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
@@ -135,14 +152,24 @@ pub(crate) fn paired() -> (Hub, SimDisk) {
         suite: Suite::Classic,
         ttl_s: 600,
     };
-    let offer = HubPairing::offer(&mut hub, terms, NOW_S).unwrap().into_inner();
+    let offer = HubPairing::offer(&mut hub, terms, NOW_S)
+        .unwrap()
+        .into_inner();
     let pairing = pair_journals(&mut hub, &mut app, &offer);
     let session = Session::new(event_line(pairing));
-    (Hub { journal: hub, session }, app_disk)
+    (
+        Hub {
+            journal: hub,
+            session,
+        },
+        app_disk,
+    )
 }
 
 fn pair_journals(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> PairingId {
-    let next = AppPairing::start(app, offer, DeviceId([8; 32]), NOW_S).unwrap().into_inner();
+    let next = AppPairing::start(app, offer, DeviceId([8; 32]), NOW_S)
+        .unwrap()
+        .into_inner();
     let AppNext::Request(request) = next else {
         panic!("a fresh pairing begins with a request")
     };
@@ -173,5 +200,7 @@ pub(crate) fn finish_sync(core: &mut Core, line: Line, now_ms: u64) -> Run {
 
 pub(crate) fn bytes_of(core: &Core, clip: ClipId) -> Vec<u8> {
     let chunks = core.clip(clip).unwrap().1.chunks;
-    (0..chunks).flat_map(|index| core.chunk(clip, index).unwrap().to_vec()).collect()
+    (0..chunks)
+        .flat_map(|index| core.chunk(clip, index).unwrap().to_vec())
+        .collect()
 }

@@ -38,7 +38,9 @@ impl FromStr for ClipId {
     type Err = AppError;
 
     fn from_str(text: &str) -> Result<Self, AppError> {
-        JournalClip::from_hex(text).map(Self::from_journal).ok_or(AppError::BadClipId)
+        JournalClip::from_hex(text)
+            .map(Self::from_journal)
+            .ok_or(AppError::BadClipId)
     }
 }
 
@@ -153,7 +155,8 @@ impl Clip {
             AppClipState::Receiving => ClipState::Receiving,
             AppClipState::Complete => ClipState::Complete,
             AppClipState::CutOff => ClipState::CutOff,
-            AppClipState::Mismatch | AppClipState::Dropped(journal::message::DropReason::Damaged) => ClipState::Damaged,
+            AppClipState::Mismatch
+            | AppClipState::Dropped(journal::message::DropReason::Damaged) => ClipState::Damaged,
             AppClipState::Dropped(journal::message::DropReason::Budget) => ClipState::Dropped,
         };
         Self {

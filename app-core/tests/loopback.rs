@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use app_core::{App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, SyncMode};
+use app_core::{
+    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, SyncMode,
+};
 use support::{Hub, Relay, within};
 
 async fn open(dir: &std::path::Path) -> App {
@@ -30,10 +32,19 @@ async fn pair_sync_export_ack() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("app");
     let app = open(&dir).await;
-    assert_eq!(within(app.sync(SyncMode::Once)).await, Err(AppError::NotPaired));
+    assert_eq!(
+        within(app.sync(SyncMode::Once)).await,
+        Err(AppError::NotPaired)
+    );
 
     let code = hub.offer(&relay).await;
-    for wrong in ["", "SECLUSO1:", "hello", &code[..code.len() - 4], &code.replacen("SECLUSO1", "SECLUSO2", 1)] {
+    for wrong in [
+        "",
+        "SECLUSO1:",
+        "hello",
+        &code[..code.len() - 4],
+        &code.replacen("SECLUSO1", "SECLUSO2", 1),
+    ] {
         let error = within(app.pair(wrong)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{wrong}: {error}");
     }
@@ -55,7 +66,10 @@ async fn pair_sync_export_ack() {
 
     let clips = app.clips().await.unwrap();
     assert_eq!(clips.len(), 1);
-    assert_eq!((clips[0].clip.to_string(), clips[0].state), (clip.to_hex(), ClipState::Complete));
+    assert_eq!(
+        (clips[0].clip.to_string(), clips[0].state),
+        (clip.to_hex(), ClipState::Complete)
+    );
     let target = place.path().join("clip.mp4");
     app.export(clips[0].clip, &target, |_, _| {}).await.unwrap();
     let whole = [b"head".as_slice(), &big, &big, b"tail"].concat();
@@ -63,7 +77,14 @@ async fn pair_sync_export_ack() {
 
     // Nothing is told twice, not even by another process on the same directory.
     drop((events, app));
-    let app = App::open(&dir, AppOptions { creation: Creation::Never }).await.unwrap();
+    let app = App::open(
+        &dir,
+        AppOptions {
+            creation: Creation::Never,
+        },
+    )
+    .await
+    .unwrap();
     let mut events = app.observe();
     within(app.sync(SyncMode::Once)).await.unwrap();
     assert!(media(&mut events).is_empty());
@@ -110,7 +131,10 @@ async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
     for step in 0..12_u64 {
         hub.chunk(clip, &[step as u8; 5_000]);
         let (_dropped, ()) = tokio::join!(
-            tokio::time::timeout(Duration::from_millis(1 + step * step), app.sync(SyncMode::Follow)),
+            tokio::time::timeout(
+                Duration::from_millis(1 + step * step),
+                app.sync(SyncMode::Follow)
+            ),
             hub.push(&relay),
         );
         seen.extend(media(&mut events));
@@ -127,7 +151,9 @@ async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
         loop {
             match events.next().await.unwrap() {
                 Event::Media { seq, .. } => seen.push(seq),
-                Event::Clip(clip) if clip.state != ClipState::Receiving => return assert_eq!(clip.state, ClipState::Complete),
+                Event::Clip(clip) if clip.state != ClipState::Receiving => {
+                    return assert_eq!(clip.state, ClipState::Complete);
+                }
                 _ => {}
             }
         }
@@ -184,16 +210,30 @@ async fn network_trouble_is_one_clear_error() {
     relay.stop().await;
     let error = within(app.sync(SyncMode::Once)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
-    let missing = App::open(place.path().join("nowhere"), AppOptions { creation: Creation::Never }).await;
+    let missing = App::open(
+        place.path().join("nowhere"),
+        AppOptions {
+            creation: Creation::Never,
+        },
+    )
+    .await;
     assert_eq!(missing.unwrap_err(), AppError::NotPaired);
     std::fs::create_dir(place.path().join("foreign")).unwrap();
     std::fs::write(place.path().join("foreign/photo.jpg"), b"x").unwrap();
-    let foreign = App::open(place.path().join("foreign"), AppOptions::default()).await.unwrap_err();
+    let foreign = App::open(place.path().join("foreign"), AppOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(foreign.kind(), ErrorKind::Usage, "{foreign}");
     use std::os::unix::fs::PermissionsExt;
-    assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
     for name in ["lock", "vault", "ballast"] {
-        let mode = std::fs::metadata(dir.join(name)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.join(name))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }

@@ -46,10 +46,14 @@ struct Common {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Record events and send them, until stopped.
-    #[command(after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [camera]\n  kind = \"file\"\n  path = \"clip.mp4\"")]
+    #[command(
+        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [camera]\n  kind = \"file\"\n  path = \"clip.mp4\""
+    )]
     Run(Common),
     /// Show a code with which one phone can pair, and wait for it.
-    #[command(after_help = "Example:\n  secluso-hub pair --config hub.toml\n\nWorks with and without a running hub.")]
+    #[command(
+        after_help = "Example:\n  secluso-hub pair --config hub.toml\n\nWorks with and without a running hub."
+    )]
     Pair(Common),
     /// What a running hub is doing.
     #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
@@ -69,7 +73,9 @@ enum Command {
         yes: bool,
     },
     /// Print completions for a shell.
-    #[command(after_help = "Example:\n  secluso-hub completions bash > /etc/bash_completion.d/secluso-hub")]
+    #[command(
+        after_help = "Example:\n  secluso-hub completions bash > /etc/bash_completion.d/secluso-hub"
+    )]
     Completions {
         /// Which shell.
         shell: Shell,
@@ -78,7 +84,11 @@ enum Command {
 
 impl Common {
     fn format(&self) -> Format {
-        if self.json { Format::Json } else { Format::Text }
+        if self.json {
+            Format::Json
+        } else {
+            Format::Text
+        }
     }
 
     fn read(&self) -> Result<Config, Failure> {
@@ -98,10 +108,15 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let config = common.read()?;
             let format = common.format();
             let mut failed = None;
-            control::ask(&config.state_dir, Request::Status, STATUS_PATIENCE, |value| match failure_in(&value) {
-                Some(failure) => failed = Some(failure),
-                None => format.line(&value, &status::to_text(&value)),
-            })
+            control::ask(
+                &config.state_dir,
+                Request::Status,
+                STATUS_PATIENCE,
+                |value| match failure_in(&value) {
+                    Some(failure) => failed = Some(failure),
+                    None => format.line(&value, &status::to_text(&value)),
+                },
+            )
             .await?;
             failed.map_or(Ok(()), Err)
         }
@@ -117,10 +132,23 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Reset { common, yes } => {
             let config = common.read()?;
-            reset::run(&config, if yes { reset::Consent::Given } else { reset::Consent::Missing }, common.format())
+            reset::run(
+                &config,
+                if yes {
+                    reset::Consent::Given
+                } else {
+                    reset::Consent::Missing
+                },
+                common.format(),
+            )
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "secluso-hub", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "secluso-hub",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
     }
@@ -139,7 +167,12 @@ fn failure_in(value: &Value) -> Option<Failure> {
         Some(7) => Code::Space,
         _ => Code::Internal,
     };
-    Some(Failure::new(code, value["message"].as_str().unwrap_or("the running hub failed")))
+    Some(Failure::new(
+        code,
+        value["message"]
+            .as_str()
+            .unwrap_or("the running hub failed"),
+    ))
 }
 
 /// In the running hub if there is one, else here.
@@ -148,7 +181,10 @@ async fn pair(config: Config, format: Format) -> Result<(), Failure> {
         return supervisor::pair(config, move |step| show_step(format, step)).await;
     }
     let patience = config.pairing.offer + Duration::from_secs(60);
-    let mut outcome = Err(Failure::new(Code::Network, "the running hub hung up before a phone was paired"));
+    let mut outcome = Err(Failure::new(
+        Code::Network,
+        "the running hub hung up before a phone was paired",
+    ));
     control::ask(&config.state_dir, Request::Pair, patience, |value| {
         if let Some(failure) = failure_in(&value) {
             outcome = Err(failure);

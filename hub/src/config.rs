@@ -77,7 +77,9 @@ pub struct DiskConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration {path} cannot be read ({reason}); give the right path with --config")]
+    #[error(
+        "the configuration {path} cannot be read ({reason}); give the right path with --config"
+    )]
     Unreadable {
         /// As given.
         path: String,
@@ -173,7 +175,9 @@ impl Config {
         };
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
         if metadata.len() > CONFIG_BYTES_MAX {
-            return Err(unreadable(format!("it has more than {CONFIG_BYTES_MAX} bytes")));
+            return Err(unreadable(format!(
+                "it has more than {CONFIG_BYTES_MAX} bytes"
+            )));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
         let base = path.parent().unwrap_or(Path::new(""));
@@ -202,7 +206,11 @@ impl Config {
         let invitation = match file.invitation.as_deref().map(str::trim) {
             None | Some("") => None,
             Some(text) => Some(text.parse().map_err(|_| {
-                bad("invitation", "not an invitation; paste what `secluso-relay invite --class hub` printed".into())
+                bad(
+                    "invitation",
+                    "not an invitation; paste what `secluso-relay invite --class hub` printed"
+                        .into(),
+                )
             })?),
         };
         Ok(Self {
@@ -210,7 +218,10 @@ impl Config {
             relay,
             invitation,
             pairing: pairing(file.pairing, &bad)?,
-            camera: file.camera.map(|table| camera(table, base, &bad)).transpose()?,
+            camera: file
+                .camera
+                .map(|table| camera(table, base, &bad))
+                .transpose()?,
             disk: disk(&file.disk, &bad)?,
         })
     }
@@ -221,13 +232,19 @@ type Bad<'a> = &'a dyn Fn(&'static str, String) -> ConfigError;
 fn pairing(table: PairingTable, bad: Bad<'_>) -> Result<PairingConfig, ConfigError> {
     let listen = match table.listen {
         None => SocketAddr::from(([0, 0, 0, 0], 0)),
-        Some(text) => text
-            .parse()
-            .map_err(|_| bad("listen", "not an address with port; for example 0.0.0.0:0".into()))?,
+        Some(text) => text.parse().map_err(|_| {
+            bad(
+                "listen",
+                "not an address with port; for example 0.0.0.0:0".into(),
+            )
+        })?,
     };
     let addresses = table.addresses.unwrap_or_default();
     if addresses.len() > ADDRESSES_MAX {
-        return Err(bad("addresses", format!("at most {ADDRESSES_MAX} are supported")));
+        return Err(bad(
+            "addresses",
+            format!("at most {ADDRESSES_MAX} are supported"),
+        ));
     }
     let offer_seconds = table.offer_seconds.unwrap_or(600);
     in_range("offer_seconds", offer_seconds, OFFER_SECONDS, bad)?;
@@ -246,12 +263,18 @@ fn camera(table: CameraTable, base: &Path, bad: Bad<'_>) -> Result<CameraConfig,
     let CameraKind::File = table.kind;
     let name = table.name.unwrap_or_else(|| "camera".into());
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err(bad("name", format!("a camera's name has 1 to {NAME_BYTES_MAX} bytes")));
+        return Err(bad(
+            "name",
+            format!("a camera's name has 1 to {NAME_BYTES_MAX} bytes"),
+        ));
     }
     let mut file = FileCameraConfig::new(base.join(table.path));
     if let Some(seconds) = table.gap_seconds {
         if !(0.0..=GAP_SECONDS_MAX).contains(&seconds) {
-            return Err(bad("gap_seconds", format!("0 to {GAP_SECONDS_MAX} seconds are supported")));
+            return Err(bad(
+                "gap_seconds",
+                format!("0 to {GAP_SECONDS_MAX} seconds are supported"),
+            ));
         }
         file.gap = Duration::from_secs_f64(seconds);
     }
@@ -269,7 +292,12 @@ fn disk(table: &DiskTable, bad: Bad<'_>) -> Result<DiskConfig, ConfigError> {
     })
 }
 
-fn in_range(key: &'static str, value: u64, (min, max): (u64, u64), bad: Bad<'_>) -> Result<(), ConfigError> {
+fn in_range(
+    key: &'static str,
+    value: u64,
+    (min, max): (u64, u64),
+    bad: Bad<'_>,
+) -> Result<(), ConfigError> {
     if (min..=max).contains(&value) {
         Ok(())
     } else {
@@ -278,7 +306,11 @@ fn in_range(key: &'static str, value: u64, (min, max): (u64, u64), bad: Bad<'_>)
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
 }
 
 /// The line that sets a key; 0 if none does.

@@ -47,10 +47,16 @@ impl SocketPath {
     fn of(state_dir: &Path) -> std::io::Result<Self> {
         let path = state_dir.join(SOCKET_NAME);
         if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
-            return Ok(Self { path, _directory: None });
+            return Ok(Self {
+                path,
+                _directory: None,
+            });
         }
         let directory = File::open(state_dir)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd()));
+        let path = PathBuf::from(format!(
+            "/proc/self/fd/{}/{SOCKET_NAME}",
+            directory.as_raw_fd()
+        ));
         Ok(Self {
             path,
             _directory: Some(directory),

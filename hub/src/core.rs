@@ -17,13 +17,18 @@ mod recording;
 use std::collections::{BTreeMap, VecDeque};
 
 use journal::ids::{Channel, Line};
-use journal::{Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, PairingState, Session};
+use journal::{
+    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, PairingState, Session,
+};
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
 pub use delivery::{Delivered, Verdict};
-pub use facts::{ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing, Stop};
+pub use facts::{
+    ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
+    Stop,
+};
 pub use recording::{Event, Piece, Recorded};
 
 use recording::Recording;
@@ -191,8 +196,16 @@ impl Core {
     ///
     /// # Errors
     /// The journal's.
-    pub fn digest(&mut self, line: Line, seq: Seq, now_unix_ms: u64) -> Result<Option<Digest>, CoreError> {
-        let found = match self.journal()?.outbox_next(line, Seq(seq.0.saturating_sub(1))) {
+    pub fn digest(
+        &mut self,
+        line: Line,
+        seq: Seq,
+        now_unix_ms: u64,
+    ) -> Result<Option<Digest>, CoreError> {
+        let found = match self
+            .journal()?
+            .outbox_next(line, Seq(seq.0.saturating_sub(1)))
+        {
             Err(JournalError::EnvelopeDamaged { .. }) => return Ok(None),
             other => self.judge(other, now_unix_ms)?,
         };
@@ -231,7 +244,9 @@ impl Core {
         let journal = self.journal()?;
         let mut lines = Vec::new();
         for id in journal.pairing_ids() {
-            let confirmed = journal.pairing(id)?.is_some_and(|p| p.state == PairingState::Confirmed);
+            let confirmed = journal
+                .pairing(id)?
+                .is_some_and(|p| p.state == PairingState::Confirmed);
             if confirmed {
                 lines.push(Line {
                     pairing: id,
@@ -241,21 +256,31 @@ impl Core {
         }
         self.lines.retain(|line, _| lines.contains(line));
         for line in lines {
-            self.lines.entry(line).or_insert_with(|| LineState::new(line));
+            self.lines
+                .entry(line)
+                .or_insert_with(|| LineState::new(line));
         }
         Ok(())
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {
-        self.journal.as_mut().ok_or_else(|| CoreError::Dead("it is closed".into()))
+        self.journal
+            .as_mut()
+            .ok_or_else(|| CoreError::Dead("it is closed".into()))
     }
 
     fn journal_ref(&self) -> Result<&Journal, CoreError> {
-        self.journal.as_ref().ok_or_else(|| CoreError::Dead("it is closed".into()))
+        self.journal
+            .as_ref()
+            .ok_or_else(|| CoreError::Dead("it is closed".into()))
     }
 
     /// Turns a poisoned journal into one that was opened again.
-    fn judge<T>(&mut self, result: Result<T, JournalError>, now_unix_ms: u64) -> Result<T, CoreError> {
+    fn judge<T>(
+        &mut self,
+        result: Result<T, JournalError>,
+        now_unix_ms: u64,
+    ) -> Result<T, CoreError> {
         match result {
             Ok(value) => Ok(value),
             Err(error) if self.is_poison(&error) => {
@@ -267,7 +292,8 @@ impl Core {
     }
 
     fn is_poison(&self, error: &JournalError) -> bool {
-        error.kind() == ErrorKind::Poisoned || self.journal.as_ref().is_none_or(Journal::is_poisoned)
+        error.kind() == ErrorKind::Poisoned
+            || self.journal.as_ref().is_none_or(Journal::is_poisoned)
     }
 
     /// Drops everything in memory and opens the journal through recovery. What was recorded and not
@@ -311,8 +337,17 @@ impl Core {
     /// What a start owes to epochs that were encrypted in, all lines in one sync. A line whose
     /// recording goes on owes nothing.
     fn close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let busy: Vec<Line> = self.recording.as_ref().map(Recording::lines).unwrap_or_default();
-        let lines: Vec<Line> = self.lines.keys().copied().filter(|line| !busy.contains(line)).collect();
+        let busy: Vec<Line> = self
+            .recording
+            .as_ref()
+            .map(Recording::lines)
+            .unwrap_or_default();
+        let lines: Vec<Line> = self
+            .lines
+            .keys()
+            .copied()
+            .filter(|line| !busy.contains(line))
+            .collect();
         for line in lines {
             let Some(journal::EpochUse::InUse { .. }) = self.journal()?.epoch_use(line)? else {
                 continue;
@@ -327,7 +362,9 @@ impl Core {
                     clip: ClipFacts::ended(&end, ClipState::CutOff),
                 }),
                 Ok(Closed::NothingOwed | Closed::EpochOnly) => {}
-                Err(CoreError::Journal(error)) if is_about_one_line(&error) => self.set_broken(line, &error),
+                Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
+                    self.set_broken(line, &error)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -341,8 +378,14 @@ impl Core {
         bytes: u64,
         step: impl FnOnce(&mut Session<Committer>, &mut journal::Txn<'_>) -> Result<T, JournalError>,
     ) -> Result<T, CoreError> {
-        let journal = self.journal.as_mut().ok_or_else(|| CoreError::Dead("it is closed".into()))?;
-        let state = self.lines.get_mut(&line).ok_or(JournalError::NoGroup(line))?;
+        let journal = self
+            .journal
+            .as_mut()
+            .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
+        let state = self
+            .lines
+            .get_mut(&line)
+            .ok_or(JournalError::NoGroup(line))?;
         let mut txn = journal.begin();
         let value = step(&mut state.session, &mut txn)?;
         drop(txn.stage(())?);
@@ -371,7 +414,10 @@ impl Core {
 
 /// Whether an error concerns one line's stored state and leaves the others alone.
 fn is_about_one_line(error: &JournalError) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse)
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse
+    )
 }
 
 fn push(notices: &mut VecDeque<Notice>, notice: Notice) {

@@ -28,7 +28,11 @@ const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 const RELAY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Magic numbers of file systems (statfs(2)) on which a sync keeps what it promised.
-const FILE_SYSTEMS: [(u64, &str); 3] = [(0xef53, "ext4"), (0x5846_5342, "xfs"), (0x9123_683e, "btrfs")];
+const FILE_SYSTEMS: [(u64, &str); 3] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+];
 
 /// What a check found.
 enum Finding {
@@ -53,7 +57,8 @@ impl Report {
             }
         };
         let json = json!({"check": check, "result": word, "text": text});
-        self.format.line(&json, &format!("{word:8} {check}: {text}"));
+        self.format
+            .line(&json, &format!("{word:8} {check}: {text}"));
     }
 }
 
@@ -75,12 +80,18 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
             report.add("free space", free_space(&config.state_dir));
             report.add("clip", clip(&config));
             if control::is_running(&config.state_dir).await {
-                report.add("journal", Finding::Good("a running hub has it; see `secluso-hub status`".into()));
+                report.add(
+                    "journal",
+                    Finding::Good("a running hub has it; see `secluso-hub status`".into()),
+                );
             } else {
                 journal_and_relay(&config, &mut report).await;
             }
         }
-        Err(error) => report.add("configuration", Finding::Bad(Code::Usage, error.to_string())),
+        Err(error) => report.add(
+            "configuration",
+            Finding::Bad(Code::Usage, error.to_string()),
+        ),
     }
     match report.first_bad {
         None => Ok(()),
@@ -93,7 +104,10 @@ fn clock() -> Finding {
     if (CLOCK_UNIX_MS_MIN..CLOCK_UNIX_MS_MAX).contains(&now) {
         Finding::Good("plausible".into())
     } else {
-        Finding::Bad(Code::Usage, "the date is wrong; set it before pairing (pairing codes expire by it)".into())
+        Finding::Bad(
+            Code::Usage,
+            "the date is wrong; set it before pairing (pairing codes expire by it)".into(),
+        )
     }
 }
 
@@ -101,7 +115,13 @@ fn directory(state_dir: &Path) -> Finding {
     match std::fs::metadata(state_dir) {
         Ok(meta) => match meta.permissions().mode() & 0o777 {
             mode if mode & 0o077 == 0 => Finding::Good(format!("mode {mode:o}")),
-            mode => Finding::Bad(Code::Usage, format!("others may enter it (mode {mode:o}); run `chmod 700 {}`", shown(state_dir))),
+            mode => Finding::Bad(
+                Code::Usage,
+                format!(
+                    "others may enter it (mode {mode:o}); run `chmod 700 {}`",
+                    shown(state_dir)
+                ),
+            ),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Finding::Warning("does not exist yet; the first start makes it".into())
@@ -112,7 +132,9 @@ fn directory(state_dir: &Path) -> Finding {
 
 /// The directory, or the nearest one above it that exists.
 fn existing(path: &Path) -> &Path {
-    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
+    path.ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"))
 }
 
 fn file_system(state_dir: &Path) -> Finding {
@@ -138,7 +160,10 @@ fn free_space(state_dir: &Path) -> Finding {
             if free >= FREE_BYTES_MIN {
                 Finding::Good(text)
             } else {
-                Finding::Bad(Code::Space, format!("{text}; free at least {} MiB", FREE_BYTES_MIN >> 20))
+                Finding::Bad(
+                    Code::Space,
+                    format!("{text}; free at least {} MiB", FREE_BYTES_MIN >> 20),
+                )
             }
         }
         Err(error) => Finding::Warning(format!("cannot be asked: {error}")),
@@ -152,7 +177,11 @@ fn clip(config: &Config) -> Finding {
     match FileCamera::open(camera.file.clone(), TokioClock::new()) {
         Ok(camera) => {
             let facts = camera.facts();
-            Finding::Good(format!("H.264, {} pictures, {:.1} s", facts.pictures, facts.duration.as_secs_f64()))
+            Finding::Good(format!(
+                "H.264, {} pictures, {:.1} s",
+                facts.pictures,
+                facts.duration.as_secs_f64()
+            ))
         }
         Err(error) => Finding::Bad(Code::Usage, error.to_string()),
     }
@@ -160,8 +189,14 @@ fn clip(config: &Config) -> Finding {
 
 async fn journal_and_relay(config: &Config, report: &mut Report) {
     if !state::journal_dir(config).exists() {
-        report.add("journal", Finding::Warning("none yet; the first start makes it".into()));
-        report.add("pairing", Finding::Warning("none yet; run `secluso-hub pair`".into()));
+        report.add(
+            "journal",
+            Finding::Warning("none yet; the first start makes it".into()),
+        );
+        report.add(
+            "pairing",
+            Finding::Warning("none yet; run `secluso-hub pair`".into()),
+        );
         return;
     }
     let opened = state::opener(config).and_then(|mut open| Ok(open()?));
@@ -169,25 +204,43 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
         Ok(opened) => opened,
         Err(failure) => return report.add("journal", Finding::Bad(failure.code, failure.message)),
     };
-    report.add("journal", match recovered.damaged_payloads.len() {
-        0 => Finding::Good(format!("opens; start number {}", recovered.incarnation)),
-        damaged => Finding::Warning(format!("{damaged} stored envelopes are damaged; their clips are lost. Check the disk")),
-    });
+    report.add(
+        "journal",
+        match recovered.damaged_payloads.len() {
+            0 => Finding::Good(format!("opens; start number {}", recovered.incarnation)),
+            damaged => Finding::Warning(format!(
+                "{damaged} stored envelopes are damaged; their clips are lost. Check the disk"
+            )),
+        },
+    );
     let ids = journal.pairing_ids();
     let confirmed = ids.into_iter().filter(|id| {
-        journal.pairing(*id).is_ok_and(|p| p.is_some_and(|p| p.state == PairingState::Confirmed))
+        journal
+            .pairing(*id)
+            .is_ok_and(|p| p.is_some_and(|p| p.state == PairingState::Confirmed))
     });
-    report.add("pairing", match confirmed.count() {
-        0 => Finding::Warning("no phone; run `secluso-hub pair`".into()),
-        phones => Finding::Good(format!("{phones} phone(s)")),
-    });
+    report.add(
+        "pairing",
+        match confirmed.count() {
+            0 => Finding::Warning("no phone; run `secluso-hub pair`".into()),
+            phones => Finding::Good(format!("{phones} phone(s)")),
+        },
+    );
     let device = match journal.device() {
         Ok(device) => device,
         Err(error) => return report.add("relay", Finding::Bad(Code::State, error.to_string())),
     };
-    let certificate = device.certificate.as_deref().and_then(|bytes| Certificate::decode(bytes).ok());
+    let certificate = device
+        .certificate
+        .as_deref()
+        .and_then(|bytes| Certificate::decode(bytes).ok());
     let Some(certificate) = certificate else {
-        return report.add("relay", Finding::Warning("this hub was never admitted; the first start uses the invitation".into()));
+        return report.add(
+            "relay",
+            Finding::Warning(
+                "this hub was never admitted; the first start uses the invitation".into(),
+            ),
+        );
     };
     let identity = Identity::from_seed(*device.identity_seed);
     let attempt = relay_client::connect(
@@ -196,12 +249,17 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
         Admission::Certificate(certificate),
         relay_client::Config::default(),
     );
-    report.add("relay", match tokio::time::timeout(RELAY_PATIENCE, attempt).await {
-        Ok(Ok((connection, _certificate))) => Finding::Good(format!("answers in {} ms", connection.rtt().as_millis())),
-        Ok(Err(error)) => {
-            let failure = Failure::from(error);
-            Finding::Bad(failure.code, failure.message)
-        }
-        Err(_elapsed) => Finding::Bad(Code::Network, "does not answer".into()),
-    });
+    report.add(
+        "relay",
+        match tokio::time::timeout(RELAY_PATIENCE, attempt).await {
+            Ok(Ok((connection, _certificate))) => {
+                Finding::Good(format!("answers in {} ms", connection.rtt().as_millis()))
+            }
+            Ok(Err(error)) => {
+                let failure = Failure::from(error);
+                Finding::Bad(failure.code, failure.message)
+            }
+            Err(_elapsed) => Finding::Bad(Code::Network, "does not answer".into()),
+        },
+    );
 }

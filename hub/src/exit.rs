@@ -73,7 +73,9 @@ impl From<CoreError> for Failure {
     fn from(error: CoreError) -> Self {
         match error {
             CoreError::Journal(error) => error.into(),
-            CoreError::Reopened | CoreError::Dead(_) => Self::new(Code::Internal, error.to_string()),
+            CoreError::Reopened | CoreError::Dead(_) => {
+                Self::new(Code::Internal, error.to_string())
+            }
         }
     }
 }

@@ -59,17 +59,32 @@ pub async fn pair(
     clock: &impl Clock,
     steps: &mpsc::Sender<Step>,
 ) -> Result<(), Failure> {
-    let invitation = uplink.invite_phone(config.offer, INVITE_PATIENCE).await.map_err(|error| {
-        let failure = Failure::from(error);
-        let why = uplink.status().trouble.unwrap_or_else(|| failure.message.clone());
-        Failure::new(failure.code, format!("no invitation for the phone: {why}"))
-    })?;
-    let device = sealer.run(|core, now| core.with_journal(now, journal::Journal::device)).await?;
+    let invitation = uplink
+        .invite_phone(config.offer, INVITE_PATIENCE)
+        .await
+        .map_err(|error| {
+            let failure = Failure::from(error);
+            let why = uplink
+                .status()
+                .trouble
+                .unwrap_or_else(|| failure.message.clone());
+            Failure::new(failure.code, format!("no invitation for the phone: {why}"))
+        })?;
+    let device = sealer
+        .run(|core, now| core.with_journal(now, journal::Journal::device))
+        .await?;
     let identity = Identity::from_seed(*device.identity_seed);
-    let endpoint = rpk::server_endpoint(config.listen, &identity, ALPN, &listener::limits()).map_err(|error| {
-        Failure::new(Code::Usage, format!("pairing cannot listen: {error}; correct [pairing] listen"))
-    })?;
-    let port = endpoint.local_addr().map_err(|error| Failure::new(Code::Internal, error.to_string()))?.port();
+    let endpoint = rpk::server_endpoint(config.listen, &identity, ALPN, &listener::limits())
+        .map_err(|error| {
+            Failure::new(
+                Code::Usage,
+                format!("pairing cannot listen: {error}; correct [pairing] listen"),
+            )
+        })?;
+    let port = endpoint
+        .local_addr()
+        .map_err(|error| Failure::new(Code::Internal, error.to_string()))?
+        .port();
     let terms = OfferTerms {
         hub: identity.device_id(),
         addresses: addresses::of(config, port),
@@ -79,7 +94,9 @@ pub async fn pair(
         ttl_s: config.offer.as_secs(),
     };
     let offer: Durable<Offer> = sealer
-        .run(move |core, now| core.with_journal(now, |journal| HubPairing::offer(journal, terms, now / 1000)))
+        .run(move |core, now| {
+            core.with_journal(now, |journal| HubPairing::offer(journal, terms, now / 1000))
+        })
         .await?;
     let step = Step::Offer {
         text: offer.to_text(),

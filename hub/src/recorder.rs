@@ -80,7 +80,11 @@ impl Recorder {
         }
     }
 
-    async fn begin(&mut self, track: Arc<VideoTrack>, started_unix_ms: u64) -> Result<(), SealerError> {
+    async fn begin(
+        &mut self,
+        track: Arc<VideoTrack>,
+        started_unix_ms: u64,
+    ) -> Result<(), SealerError> {
         self.track = Some(Arc::clone(&track));
         let codec = track.avc.codec_string();
         let event = Event {
@@ -88,7 +92,10 @@ impl Recorder {
             mime: format!("video/mp4; codecs=\"{codec}\""),
             started_unix_ms,
         };
-        let begun = self.sealer.run(move |core, now| core.handle_event_started(event, now)).await;
+        let begun = self
+            .sealer
+            .run(move |core, now| core.handle_event_started(event, now))
+            .await;
         self.state = match begun {
             Ok(Recorded::Taken) => State::Open(Box::new(Segmenter::new(track))),
             Ok(Recorded::Not(_)) => State::Skip,
@@ -133,7 +140,10 @@ impl Recorder {
                 captured_unix_ms: chunk.captured_unix_ms,
             })
             .collect();
-        let taken = self.sealer.run(move |core, now| core.handle_pieces(pieces, now)).await;
+        let taken = self
+            .sealer
+            .run(move |core, now| core.handle_pieces(pieces, now))
+            .await;
         match taken {
             // Opened again: the core has taken the recording up where the durable part ends.
             Ok(Recorded::Taken) | Err(SealerError::Core(CoreError::Reopened)) => {}
@@ -162,7 +172,10 @@ impl Recorder {
     }
 
     async fn finish_event(&mut self, end: EventEnd) -> Result<(), SealerError> {
-        let ended = self.sealer.run(move |core, now| core.handle_event_ended(end, now)).await;
+        let ended = self
+            .sealer
+            .run(move |core, now| core.handle_event_ended(end, now))
+            .await;
         match ended {
             Ok(_) | Err(SealerError::Core(CoreError::Reopened)) => Ok(()),
             Err(SealerError::Core(error)) if !is_fatal(&error) => {

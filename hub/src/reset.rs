@@ -37,30 +37,43 @@ pub fn run(config: &Config, consent: Consent, format: Format) -> Result<(), Fail
     let dir = journal_dir(config);
     let shown = dir.display();
     if !dir.exists() {
-        format.line(&json!({"event": "reset", "removed": false}), &format!("nothing to erase: {shown} does not exist"));
+        format.line(
+            &json!({"event": "reset", "removed": false}),
+            &format!("nothing to erase: {shown} does not exist"),
+        );
         return Ok(());
     }
     if consent == Consent::Missing {
-        let what = format!("this erases all keys and stored video in {shown}; phones must pair again. Add --yes to do it");
+        let what = format!(
+            "this erases all keys and stored video in {shown}; phones must pair again. Add --yes to do it"
+        );
         return Err(Failure::new(Code::Usage, what));
     }
-    let failed = |what: &str, error: std::io::Error| Failure::new(Code::Internal, format!("{what} in {shown} failed: {error}"));
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::new(Code::Internal, format!("{what} in {shown} failed: {error}"))
+    };
     let disk = RealDisk::new(&dir).map_err(|error| failed("opening", error))?;
     let lock = disk.lock(LOCK_NAME).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => {
-            Failure::new(Code::Locked, format!("a hub is running on {shown}; stop it first, then reset"))
-        }
+        std::io::ErrorKind::WouldBlock => Failure::new(
+            Code::Locked,
+            format!("a hub is running on {shown}; stop it first, then reset"),
+        ),
         _ => failed("locking", error),
     })?;
-    let erased = overwrite(&dir.join(VAULT_NAME)).map_err(|error| failed("overwriting the vault", error))?;
+    let erased =
+        overwrite(&dir.join(VAULT_NAME)).map_err(|error| failed("overwriting the vault", error))?;
     fs::remove_dir_all(&dir).map_err(|error| failed("removing", error))?;
     let _none = fs::remove_file(config.state_dir.join(SOCKET_NAME));
     File::open(&config.state_dir)
         .and_then(|parent| parent.sync_all())
         .map_err(|error| failed("syncing", error))?;
     drop(lock);
-    let text = format!("overwrote {erased} bytes of keys and removed {shown}. Phones must pair again");
-    format.line(&json!({"event": "reset", "removed": true, "key_bytes_overwritten": erased}), &text);
+    let text =
+        format!("overwrote {erased} bytes of keys and removed {shown}. Phones must pair again");
+    format.line(
+        &json!({"event": "reset", "removed": true, "key_bytes_overwritten": erased}),
+        &text,
+    );
     Ok(())
 }
 
@@ -92,7 +105,12 @@ mod tests {
 
     fn config(dir: &Path) -> Config {
         let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());
-        Config::parse(&format!("state_dir = \"state\"\nrelay = \"{relay}\"\n"), "hub.toml", dir).unwrap()
+        Config::parse(
+            &format!("state_dir = \"state\"\nrelay = \"{relay}\"\n"),
+            "hub.toml",
+            dir,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -103,10 +121,18 @@ mod tests {
         let journal = journal_dir(&config);
         fs::create_dir_all(&journal).unwrap();
         fs::write(journal.join(VAULT_NAME), vec![7; 10_000]).unwrap();
-        assert_eq!(run(&config, Consent::Missing, Format::Json).unwrap_err().code, Code::Usage);
+        assert_eq!(
+            run(&config, Consent::Missing, Format::Json)
+                .unwrap_err()
+                .code,
+            Code::Usage
+        );
         let disk = RealDisk::new(&journal).unwrap();
         let lock = disk.lock(LOCK_NAME).unwrap();
-        assert_eq!(run(&config, Consent::Given, Format::Json).unwrap_err().code, Code::Locked);
+        assert_eq!(
+            run(&config, Consent::Given, Format::Json).unwrap_err().code,
+            Code::Locked
+        );
         assert!(journal.join(VAULT_NAME).exists());
         drop(lock);
         run(&config, Consent::Given, Format::Json).unwrap();

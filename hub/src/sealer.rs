@@ -146,11 +146,16 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&mut self, clock: &impl Clock, handle: &tokio::runtime::Handle) -> Result<(), CoreError> {
+    fn run(
+        &mut self,
+        clock: &impl Clock,
+        handle: &tokio::runtime::Handle,
+    ) -> Result<(), CoreError> {
         self.report();
         loop {
             let waiting = &mut self.waiting;
-            let first = handle.block_on(async { tokio::time::timeout(IDLE_TICK, waiting.recv()).await });
+            let first =
+                handle.block_on(async { tokio::time::timeout(IDLE_TICK, waiting.recv()).await });
             let mut answers = Vec::new();
             match first {
                 Ok(None) => return Ok(()),

@@ -37,17 +37,28 @@ pub fn prepare(state_dir: &Path) -> Result<(), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(state_dir);
     made.map_err(|error| match error.kind() {
-        std::io::ErrorKind::StorageFull => Failure::new(Code::Space, format!("the disk of {shown} is full; free some space")),
-        _ => Failure::new(Code::Usage, format!("the state directory {shown} cannot be made ({error}); correct state_dir")),
+        std::io::ErrorKind::StorageFull => Failure::new(
+            Code::Space,
+            format!("the disk of {shown} is full; free some space"),
+        ),
+        _ => Failure::new(
+            Code::Usage,
+            format!("the state directory {shown} cannot be made ({error}); correct state_dir"),
+        ),
     })?;
     let mode = std::fs::metadata(state_dir).map(|meta| meta.permissions().mode() & 0o777);
     match mode {
         Ok(mode) if mode & 0o077 == 0 => Ok(()),
         Ok(mode) => Err(Failure::new(
             Code::Usage,
-            format!("others may enter the state directory {shown} (mode {mode:o}); run `chmod 700 {shown}`"),
+            format!(
+                "others may enter the state directory {shown} (mode {mode:o}); run `chmod 700 {shown}`"
+            ),
         )),
-        Err(error) => Err(Failure::new(Code::Usage, format!("the state directory {shown} cannot be read ({error})"))),
+        Err(error) => Err(Failure::new(
+            Code::Usage,
+            format!("the state directory {shown} cannot be read ({error})"),
+        )),
     }
 }
 
@@ -63,7 +74,10 @@ pub fn opener(config: &Config) -> Result<Opener, Failure> {
             std::io::ErrorKind::StorageFull => Code::Space,
             _ => Code::Usage,
         };
-        Failure::new(code, format!("the journal directory {shown} cannot be made ({error})"))
+        Failure::new(
+            code,
+            format!("the journal directory {shown} cannot be made ({error})"),
+        )
     })?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let options = Options {

@@ -62,19 +62,30 @@ fn to_json(core: &CoreStatus, link: &LinkStatus) -> Value {
 fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Good => "good",
-        Standing::RolledBack(Evidence::AboveHead) => "rolled_back: the relay holds more than this hub ever sent",
-        Standing::RolledBack(Evidence::OtherDigest) => "rolled_back: the relay holds something else under our numbers",
-        Standing::RolledBack(Evidence::PhoneHoldsMore) => "rolled_back: the phone holds more than this hub ever sent",
+        Standing::RolledBack(Evidence::AboveHead) => {
+            "rolled_back: the relay holds more than this hub ever sent"
+        }
+        Standing::RolledBack(Evidence::OtherDigest) => {
+            "rolled_back: the relay holds something else under our numbers"
+        }
+        Standing::RolledBack(Evidence::PhoneHoldsMore) => {
+            "rolled_back: the phone holds more than this hub ever sent"
+        }
     }
 }
 
 /// The status for people.
 pub fn to_text(status: &Value) -> String {
-    let word = |key: &str, yes: &'static str, no: &'static str| if status[key] == true { yes } else { no };
+    let word =
+        |key: &str, yes: &'static str, no: &'static str| if status[key] == true { yes } else { no };
     let mut out = format!(
         "{}, {}",
         word("recording", "recording", "not recording"),
-        word("connected", "connected to the relay", "not connected to the relay")
+        word(
+            "connected",
+            "connected to the relay",
+            "not connected to the relay"
+        )
     );
     if let Some(trouble) = status["trouble"].as_str() {
         out.push_str(&format!(" ({trouble})"));

@@ -40,8 +40,12 @@ struct Parts {
 fn start_parts(config: &Config, clock: &TokioClock) -> Result<Parts, Failure> {
     state::prepare(&config.state_dir)?;
     let core = Core::start(state::opener(config)?, clock.unix_ms())?;
-    let (sealer, thread) = sealer::start(core, clock.clone())
-        .map_err(|error| Failure::new(Code::Internal, format!("no thread for the journal: {error}")))?;
+    let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
+        Failure::new(
+            Code::Internal,
+            format!("no thread for the journal: {error}"),
+        )
+    })?;
     let uplink_config = UplinkConfig {
         relay: config.relay.clone(),
         invitation: config.invitation.clone(),
@@ -70,10 +74,18 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let clock = TokioClock::new();
     // Before the journal is touched: an unreadable clip is a mistake of the configuration.
-    let camera = config.camera.as_ref().map(|camera| open_camera(camera, &clock)).transpose()?;
+    let camera = config
+        .camera
+        .as_ref()
+        .map(|camera| open_camera(camera, &clock))
+        .transpose()?;
     let mut parts = start_parts(&config, &clock)?;
-    let socket = control::bind(&config.state_dir)
-        .map_err(|error| Failure::new(Code::Internal, format!("the control socket cannot be made: {error}")))?;
+    let socket = control::bind(&config.state_dir).map_err(|error| {
+        Failure::new(
+            Code::Internal,
+            format!("the control socket cannot be made: {error}"),
+        )
+    })?;
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
@@ -82,7 +94,11 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
-    let name = config.camera.as_ref().map(|camera| camera.name.clone()).unwrap_or_default();
+    let name = config
+        .camera
+        .as_ref()
+        .map(|camera| camera.name.clone())
+        .unwrap_or_default();
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
@@ -94,7 +110,11 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let mut camera_task = tokio::spawn(record(camera, name, parts.sealer.clone(), stopped.clone()));
     let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
-    if !camera_task.is_finished() && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task).await.is_err() {
+    if !camera_task.is_finished()
+        && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task)
+            .await
+            .is_err()
+    {
         tracing::warn!("the camera did not stop in time; the next start ends its clip");
         camera_task.abort();
     }
@@ -111,7 +131,8 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        let no_signals = |error: std::io::Error| Failure::new(Code::Internal, format!("no signals: {error}"));
+        let no_signals =
+            |error: std::io::Error| Failure::new(Code::Internal, format!("no signals: {error}"));
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
             interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
@@ -162,8 +183,12 @@ async fn refuse_without_phones(parts: &Parts, trouble: &Option<String>) -> Resul
     if !parts.sealer.heads().borrow().is_empty() {
         return Ok(());
     }
-    let why = trouble.clone().unwrap_or_else(|| "it does not know this hub".into());
-    let what = format!("the relay did not admit this hub: {why}. Get an invitation with `secluso-relay invite --class hub` and put it into the configuration");
+    let why = trouble
+        .clone()
+        .unwrap_or_else(|| "it does not know this hub".into());
+    let what = format!(
+        "the relay did not admit this hub: {why}. Get an invitation with `secluso-relay invite --class hub` and put it into the configuration"
+    );
     Err(Failure::new(Code::NotAdmitted, what))
 }
 
@@ -182,7 +207,9 @@ async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Res
     drop(uplink);
     drop(sealer);
     // The thread ends when the last handle is gone, and its notices with it.
-    while let Ok(Some(notice)) = tokio::time::timeout(Duration::from_secs(10), thread.notices.recv()).await {
+    while let Ok(Some(notice)) =
+        tokio::time::timeout(Duration::from_secs(10), thread.notices.recv()).await
+    {
         tell(format, &notice);
     }
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -199,7 +226,10 @@ async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Res
     }
 }
 
-fn open_camera(camera: &CameraConfig, clock: &TokioClock) -> Result<FileCamera<TokioClock>, Failure> {
+fn open_camera(
+    camera: &CameraConfig,
+    clock: &TokioClock,
+) -> Result<FileCamera<TokioClock>, Failure> {
     FileCamera::open(camera.file.clone(), clock.clone())
         .map_err(|error| Failure::new(Code::Usage, format!("{error}; correct [camera] path")))
 }
@@ -210,15 +240,22 @@ async fn record(
     sealer: Sealer,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    let Some(mut camera) = camera else { return Ok(()) };
+    let Some(mut camera) = camera else {
+        return Ok(());
+    };
     let mut recorder = Recorder::new(name, sealer);
-    recorder.run(&mut camera as &mut dyn Camera, &mut stop).await?;
+    recorder
+        .run(&mut camera as &mut dyn Camera, &mut stop)
+        .await?;
     Ok(())
 }
 
 fn tell(format: Format, notice: &Notice) {
     let (json, text) = output::notice(notice);
-    let is_fact = matches!(notice, Notice::ClipStarted { .. } | Notice::ClipFinished { .. });
+    let is_fact = matches!(
+        notice,
+        Notice::ClipStarted { .. } | Notice::ClipFinished { .. }
+    );
     if let Some(json) = &json {
         format.line(json, if is_fact { &text } else { "" });
     }
@@ -240,7 +277,15 @@ pub async fn pair(config: Config, show: impl Fn(&Step) + Send + 'static) -> Resu
             show(&step);
         }
     });
-    let paired = pairing::pair(&config.pairing, &config.relay, &parts.sealer, &parts.uplink, &clock, &tell).await;
+    let paired = pairing::pair(
+        &config.pairing,
+        &config.relay,
+        &parts.sealer,
+        &parts.uplink,
+        &clock,
+        &tell,
+    )
+    .await;
     drop(tell);
     let _shown = shower.await;
     let Parts {

@@ -68,7 +68,10 @@ impl Board {
     }
 
     pub(crate) fn read(&self) -> LinkStatus {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -97,7 +100,11 @@ impl Uplink {
     ///
     /// # Errors
     /// The relay's refusal, or [`ClientError::Timeout`] if there is no connection in time.
-    pub async fn invite_phone(&self, lasts: Duration, patience: Duration) -> Result<Invitation, ClientError> {
+    pub async fn invite_phone(
+        &self,
+        lasts: Duration,
+        patience: Duration,
+    ) -> Result<Invitation, ClientError> {
         let ttl_seconds = u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX);
         let asked = async {
             let mut connection = self.connection.clone();
@@ -220,7 +227,9 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     fn pause(&mut self, error: &ClientError) -> Duration {
         let pause = self.backoff.pause();
         match error {
-            ClientError::GoAway { retry_after_s } => pause + Duration::from_secs(u64::from(*retry_after_s)),
+            ClientError::GoAway { retry_after_s } => {
+                pause + Duration::from_secs(u64::from(*retry_after_s))
+            }
             error if error.kind() == ErrorKind::NotAdmitted => pause + NOT_ADMITTED_PAUSE,
             _ => pause,
         }
@@ -229,17 +238,26 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     /// With the certificate that this relay gave, else with the invitation of the configuration.
     async fn connect(&mut self) -> Result<Connection, Over> {
         let relay = self.config.relay.to_string();
-        let device = self.sealer.run(|core, now| core.with_journal(now, journal::Journal::device)).await;
+        let device = self
+            .sealer
+            .run(|core, now| core.with_journal(now, journal::Journal::device))
+            .await;
         let device = device.map_err(Over::Sealer)?;
         // The key names the relay; its address may change.
-        let same = |text: &str| text.parse::<RelayAddress>().is_ok_and(|a| a.relay_id == self.config.relay.relay_id);
+        let same = |text: &str| {
+            text.parse::<RelayAddress>()
+                .is_ok_and(|a| a.relay_id == self.config.relay.relay_id)
+        };
         let certificate = device
             .certificate
             .as_deref()
             .filter(|_| same(&device.certificate_relay))
             .and_then(|bytes| Certificate::decode(bytes).ok());
         let invitation = self.config.invitation.clone();
-        let mut ways: Vec<Admission> = certificate.map(Admission::Certificate).into_iter().collect();
+        let mut ways: Vec<Admission> = certificate
+            .map(Admission::Certificate)
+            .into_iter()
+            .collect();
         ways.extend(invitation.map(Admission::Invitation));
         let identity = Identity::from_seed(*device.identity_seed);
         let mut refused = ClientError::Refused {
@@ -252,7 +270,9 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                     if used_invitation {
                         let bytes = certificate.to_bytes();
                         let keep = move |core: &mut crate::core::Core, now| {
-                            core.with_journal(now, |journal| journal.keep_certificate(&relay, bytes))
+                            core.with_journal(now, |journal| {
+                                journal.keep_certificate(&relay, bytes)
+                            })
                         };
                         drop(self.sealer.run(keep).await.map_err(Over::Sealer)?);
                     }
@@ -302,10 +322,13 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
     ) {
-        let Some(head) = heads.get(&line).copied() else { return };
-        let known = self.lines.entry(line).or_insert_with(|| {
-            Arc::new(tokio::sync::Mutex::new(LineUplink::new(line, head)))
-        });
+        let Some(head) = heads.get(&line).copied() else {
+            return;
+        };
+        let known = self
+            .lines
+            .entry(line)
+            .or_insert_with(|| Arc::new(tokio::sync::Mutex::new(LineUplink::new(line, head))));
         let known = Arc::clone(known);
         let shared = line::Shared {
             line,

@@ -57,6 +57,36 @@ async fn killed_and_restarted_it_has_everything_that_had_a_receipt() {
     }
 }
 
+/// Far below the idle timeout of a minute, by which a client would find out by itself.
+const RESET_SECONDS_MAX: u64 = 10;
+
+#[tokio::test]
+async fn a_restarted_relay_resets_old_connections_at_once() {
+    let place = Place::new();
+    let device = device();
+    let relay = place.spawn();
+    let (hub, certificate) = join(&relay.address, &device, place.invitation(Class::Hub))
+        .await
+        .unwrap();
+    let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    let port = relay.address.port;
+    relay.kill();
+    let config = place.config_path();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")),
+    )
+    .unwrap();
+    let relay = place.spawn();
+
+    // The old connection says something, and is told.
+    append(&mut uplink, 1, 0, &envelope(1, 1_000)).await;
+    let told = std::time::Duration::from_secs(RESET_SECONDS_MAX);
+    tokio::time::timeout(told, hub.closed()).await.unwrap();
+    back(&relay.address, &device, &certificate).await.unwrap();
+}
+
 #[tokio::test]
 async fn scenario_22_wiped_and_restarted_it_fills_again() {
     let place = Place::new();

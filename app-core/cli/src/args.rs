@@ -46,7 +46,9 @@ pub(crate) enum Command {
     /// List the clips.
     Clips,
     /// Write exactly the bytes of a clip to a file.
-    #[command(after_help = "Example: secluso-app export 0123456789abcdef0123456789abcdef evening.mp4")]
+    #[command(
+        after_help = "Example: secluso-app export 0123456789abcdef0123456789abcdef evening.mp4"
+    )]
     Export {
         /// The clip, as `clips` names it.
         clip: String,
@@ -63,7 +65,9 @@ pub(crate) enum Command {
     /// Check directory, clock, pairing and relay.
     Doctor,
     /// Print completions for a shell.
-    #[command(after_help = "Example: secluso-app completions bash > /etc/bash_completion.d/secluso-app")]
+    #[command(
+        after_help = "Example: secluso-app completions bash > /etc/bash_completion.d/secluso-app"
+    )]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,

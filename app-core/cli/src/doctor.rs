@@ -23,13 +23,28 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
     };
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
-        style.check("directory", "ok", &format!("{} (mode {mode:o})", dir.display()))?;
+        style.check(
+            "directory",
+            "ok",
+            &format!("{} (mode {mode:o})", dir.display()),
+        )?;
     } else {
-        style.check("directory", "bad", &format!("others may read it (mode {mode:o}); the next start makes it 700"))?;
+        style.check(
+            "directory",
+            "bad",
+            &format!("others may read it (mode {mode:o}); the next start makes it 700"),
+        )?;
         worst = 4;
     }
     space(dir, style)?;
-    match App::open(dir, AppOptions { creation: Creation::Never }).await {
+    match App::open(
+        dir,
+        AppOptions {
+            creation: Creation::Never,
+        },
+    )
+    .await
+    {
         Ok(app) => {
             style.check("journal", "ok", "it opens, and no other process uses it")?;
             worst = worst.max(inside(&app, style).await?);
@@ -39,7 +54,11 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
             worst = code_of(&error);
         }
     }
-    if worst == 0 { Ok(()) } else { Err(Failure::Unwell(worst)) }
+    if worst == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Unwell(worst))
+    }
 }
 
 async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
@@ -49,7 +68,11 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
         return Ok(code_of(&AppError::NotPaired));
     }
     for hub in &status.hubs {
-        style.check("pairing", "ok", &format!("hub {} through {}", hub.hub, hub.relay))?;
+        style.check(
+            "pairing",
+            "ok",
+            &format!("hub {} through {}", hub.hub, hub.relay),
+        )?;
     }
     Ok(match app.check_relays().await {
         Ok(()) => {
@@ -63,13 +86,22 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "The program is a shell; this is the check of the clock itself.")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "The program is a shell; this is the check of the clock itself."
+)]
 fn clock(style: Style) -> Result<(), Failure> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     if now.as_secs() > BUILT_AFTER_UNIX_S {
         style.check("clock", "ok", "it was set")?;
     } else {
-        style.check("clock", "warn", "it was never set; pairing codes look expired or never expire")?;
+        style.check(
+            "clock",
+            "warn",
+            "it was never set; pairing codes look expired or never expire",
+        )?;
     }
     Ok(())
 }
@@ -79,7 +111,11 @@ fn space(dir: &Path, style: Style) -> Result<(), Failure> {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let verdict = if free < FREE_BYTES_LOW { "warn" } else { "ok" };
-            style.check("space", verdict, &format!("{} MiB free", free / (1024 * 1024)))?;
+            style.check(
+                "space",
+                verdict,
+                &format!("{} MiB free", free / (1024 * 1024)),
+            )?;
         }
         Err(error) => style.check("space", "warn", &format!("unknown: {error}"))?,
     }

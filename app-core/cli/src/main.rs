@@ -17,7 +17,10 @@ fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
     run::log_to_stderr();
     run::keep_to_ourselves();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("secluso-app: no runtime could be started: {error}");

@@ -16,7 +16,11 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    fn line(self, json: impl FnOnce() -> Value, text: impl FnOnce() -> Option<String>) -> io::Result<()> {
+    fn line(
+        self,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> Option<String>,
+    ) -> io::Result<()> {
         let line = match self {
             Self::Json => json().to_string(),
             Self::Text => match text() {
@@ -36,7 +40,9 @@ impl Style {
             || {
                 Some(match paired.news {
                     Pairing::New => format!("paired with hub {hub}"),
-                    Pairing::Known => format!("this app was paired with hub {hub} by this code before; all is well"),
+                    Pairing::Known => format!(
+                        "this app was paired with hub {hub} by this code before; all is well"
+                    ),
                 })
             },
         )
@@ -52,9 +58,21 @@ impl Style {
     pub(crate) fn clips(self, clips: &[Clip]) -> io::Result<()> {
         let rows = || clips.iter().map(clip_json).collect::<Vec<_>>();
         let text = || {
-            let line = |clip: &Clip| format!("{}  {:>9}  {:>12} bytes  {}", clip.clip, clip.state.as_str(), clip.bytes, clip.camera);
+            let line = |clip: &Clip| {
+                format!(
+                    "{}  {:>9}  {:>12} bytes  {}",
+                    clip.clip,
+                    clip.state.as_str(),
+                    clip.bytes,
+                    clip.camera
+                )
+            };
             let lines: Vec<String> = clips.iter().map(line).collect();
-            Some(if lines.is_empty() { "no clips yet".into() } else { lines.join("\n") })
+            Some(if lines.is_empty() {
+                "no clips yet".into()
+            } else {
+                lines.join("\n")
+            })
         };
         self.line(|| json!({"clips": rows()}), text)
     }
@@ -69,7 +87,10 @@ impl Style {
     }
 
     pub(crate) fn deleted(self, clip: &str) -> io::Result<()> {
-        self.line(|| json!({"event": "deleted", "clip": clip}), || Some(format!("deleted {clip}")))
+        self.line(
+            || json!({"event": "deleted", "clip": clip}),
+            || Some(format!("deleted {clip}")),
+        )
     }
 
     /// The first hub's figures stand at the top level too: there is one hub so far.
@@ -129,7 +150,9 @@ fn json_of(event: &Event) -> Option<Value> {
             hub,
             reason,
             retry_after_ms,
-        } => json!({"event": "disconnected", "hub": hub.to_string(), "reason": reason, "retry_after_ms": retry_after_ms}),
+        } => {
+            json!({"event": "disconnected", "hub": hub.to_string(), "reason": reason, "retry_after_ms": retry_after_ms})
+        }
         Event::Media {
             clip,
             seq,
@@ -146,7 +169,9 @@ fn json_of(event: &Event) -> Option<Value> {
             line
         }
         Event::Deleted(clip) => json!({"event": "deleted", "clip": clip.to_string()}),
-        Event::NewEpoch { hub, epoch } => json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch}),
+        Event::NewEpoch { hub, epoch } => {
+            json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch})
+        }
         Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.to_string(), "seq": seq}),
         Event::Idle { hub } => json!({"event": "idle", "hub": hub.to_string()}),
         Event::Ignored { hub, seq, why } => {
@@ -162,9 +187,16 @@ fn text_of(event: &Event) -> Option<String> {
     Some(match event {
         Event::Connected { .. } => "connected".into(),
         Event::Disconnected {
-            reason, retry_after_ms, ..
+            reason,
+            retry_after_ms,
+            ..
         } => format!("{reason} (next attempt in {retry_after_ms} ms)"),
-        Event::Clip(clip) => format!("clip {}: {}, {} bytes", clip.clip, clip.state.as_str(), clip.bytes),
+        Event::Clip(clip) => format!(
+            "clip {}: {}, {} bytes",
+            clip.clip,
+            clip.state.as_str(),
+            clip.bytes
+        ),
         Event::Deleted(clip) => format!("deleted {clip}"),
         Event::Idle { .. } => "everything that the relay holds is here".into(),
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),

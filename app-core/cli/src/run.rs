@@ -103,14 +103,24 @@ pub(crate) fn keep_to_ourselves() {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let style = if arguments.json { Style::Json } else { Style::Text };
+    let style = if arguments.json {
+        Style::Json
+    } else {
+        Style::Text
+    };
     if let Command::Completions { shell } = arguments.command {
-        clap_complete::generate(shell, &mut Arguments::command(), "secluso-app", &mut std::io::stdout());
+        clap_complete::generate(
+            shell,
+            &mut Arguments::command(),
+            "secluso-app",
+            &mut std::io::stdout(),
+        );
         return Ok(());
     }
     let dir = state_dir(arguments.dir)?;
     let work = work(&dir, arguments.command, style);
-    let (mut interrupted, mut terminated) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    let (mut interrupted, mut terminated) =
+        (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
     // Dropping the work at any point leaves the state right; that is the whole of a clean stop.
     tokio::select! {
         result = work => result,
@@ -140,7 +150,11 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             style.paired(&paired)?;
         }
         Command::Sync { follow } => {
-            let mode = if follow { SyncMode::Follow } else { SyncMode::Once };
+            let mode = if follow {
+                SyncMode::Follow
+            } else {
+                SyncMode::Once
+            };
             sync(&open(dir).await?, mode, style).await?;
         }
         Command::Clips => style.clips(&open(dir).await?.clips().await?)?,
@@ -178,7 +192,10 @@ fn read_code(given: String) -> Result<String, Failure> {
         return Ok(given);
     }
     let mut code = String::new();
-    let read = std::io::stdin().lock().take(CODE_BYTES_MAX).read_to_string(&mut code);
+    let read = std::io::stdin()
+        .lock()
+        .take(CODE_BYTES_MAX)
+        .read_to_string(&mut code);
     read.map_err(|error| Failure::Usage(format!("no code could be read from stdin: {error}")))?;
     Ok(code)
 }

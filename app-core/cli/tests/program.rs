@@ -3,7 +3,12 @@
 use std::process::{Command, Output};
 
 fn run(arguments: &[&str], dir: &std::path::Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_secluso-app")).arg("--dir").arg(dir).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_secluso-app"))
+        .arg("--dir")
+        .arg(dir)
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn refused(output: &Output, code: i32, says: &str) {
@@ -21,8 +26,16 @@ fn what_cannot_be_done_is_one_line_and_a_code() {
         refused(&run(&[command], &dir), 6, "not paired");
         assert!(!dir.exists(), "{command} made a directory");
     }
-    refused(&run(&["export", "nonsense", "x.mp4"], &dir), 2, "32 hexadecimal digits");
-    refused(&run(&["pair", "SECLUSO1:nonsense", "--json"], &dir), 6, "not a Secluso pairing code");
+    refused(
+        &run(&["export", "nonsense", "x.mp4"], &dir),
+        2,
+        "32 hexadecimal digits",
+    );
+    refused(
+        &run(&["pair", "SECLUSO1:nonsense", "--json"], &dir),
+        6,
+        "not a Secluso pairing code",
+    );
     // The attempt made a directory; still nothing is paired.
     refused(&run(&["status", "--json"], &dir), 6, "not paired");
     let unknown = "0123456789abcdef0123456789abcdef";
@@ -41,5 +54,8 @@ fn the_doctor_names_what_is_wrong() {
     let output = run(&["doctor", "--json"], &place.path().join("app"));
     assert_eq!(output.status.code(), Some(6));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("\"check\":\"directory\"") && text.contains("\"verdict\":\"bad\""), "{text}");
+    assert!(
+        text.contains("\"check\":\"directory\"") && text.contains("\"verdict\":\"bad\""),
+        "{text}"
+    );
 }

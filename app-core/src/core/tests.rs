@@ -10,7 +10,10 @@ use super::*;
 use crate::testing::{bytes_of, deliver, finish_sync, open_core, paired, tick};
 
 fn chunks_of(run: &Run) -> Vec<u64> {
-    let media = run.facts.iter().filter(|fact| matches!(fact.taken, Taken::Media { .. }));
+    let media = run
+        .facts
+        .iter()
+        .filter(|fact| matches!(fact.taken, Taken::Media { .. }));
     media.map(|fact| fact.seq.0).collect()
 }
 
@@ -25,7 +28,13 @@ fn a_clip_arrives_in_order_is_checked_and_acked() {
     assert_eq!(run.cursor, hub.journal.outbox_head(line).unwrap().last);
     assert_eq!(chunks_of(&run), [3, 4, 5]);
     let end = run.facts.last().unwrap();
-    assert_eq!(end.taken, Taken::Ended { clip, state: AppClipState::Complete });
+    assert_eq!(
+        end.taken,
+        Taken::Ended {
+            clip,
+            state: AppClipState::Complete
+        }
+    );
     assert_eq!(end.clip.as_ref().unwrap().bytes, 13);
     assert_eq!(bytes_of(&core, clip), b"one two three");
     // The end of a clip is acked in the same commit.
@@ -46,20 +55,34 @@ fn acks_wait_for_their_time_and_a_quiet_line_rotates_once() {
     let mut acks = 0;
     for step in 1_u64..=30 {
         let seq = hub.chunk(clip, b"chunk");
-        let run = deliver(&mut core, line, &hub.outgoing(Seq(seq.0 - 1)), 1_000 + step * 100);
+        let run = deliver(
+            &mut core,
+            line,
+            &hub.outgoing(Seq(seq.0 - 1)),
+            1_000 + step * 100,
+        );
         acks += u64::from(run.ack.is_some());
         assert!(run.due_in_ms.unwrap() <= ACK_PAUSE_MS);
     }
-    assert!((2..=3).contains(&acks), "{acks} acks in three seconds of media");
+    assert!(
+        (2..=3).contains(&acks),
+        "{acks} acks in three seconds of media"
+    );
     let syncs = disk.totals().1;
     let quiet = tick(&mut core, line, 4_000 + QUIET_MS);
     assert!(quiet.ack.is_some());
     assert_eq!(quiet.due_in_ms, None);
-    assert!(disk.totals().1 >= syncs + 3, "the log and both images of the vault");
+    assert!(
+        disk.totals().1 >= syncs + 3,
+        "the log and both images of the vault"
+    );
     let syncs = disk.totals().1;
     assert!(tick(&mut core, line, 60_000).ack.is_none());
     assert!(finish_sync(&mut core, line, 60_000).ack.is_none());
-    assert!(disk.totals().1 <= syncs + 2, "nothing is owed, nothing is rotated");
+    assert!(
+        disk.totals().1 <= syncs + 2,
+        "nothing is owed, nothing is rotated"
+    );
 }
 
 /// C1, scenario 9's kin: an ack that comes too late for its epoch is made good in the next.
@@ -111,7 +134,11 @@ fn the_outbox_shrinks_by_what_the_hub_holds() {
         hub.record(&[b"x"]);
         let cursor = core.cursor(line).unwrap();
         let run = deliver(&mut core, line, &hub.outgoing(cursor), n * 2_000);
-        assert!(run.outbox.last.0 - run.outbox.acked.0 <= 1, "{:?}", run.outbox);
+        assert!(
+            run.outbox.last.0 - run.outbox.acked.0 <= 1,
+            "{:?}",
+            run.outbox
+        );
         hub.take_all(&core);
     }
     assert!(core.outbox(line).unwrap().acked.is_some());
@@ -129,7 +156,10 @@ fn deleting_removes_a_clip_even_while_it_arrives() {
     let committed = core.commit().unwrap();
     assert_eq!(committed.redeem(deleted).into_inner(), clip);
     assert!(core.clips().unwrap().is_empty());
-    assert!(matches!(core.delete(clip), Err(JournalError::NoSuchClip(_))));
+    assert!(matches!(
+        core.delete(clip),
+        Err(JournalError::NoSuchClip(_))
+    ));
     assert!(core.chunk(clip, 0).is_err());
     // What still comes of it changes nothing but the cursor; the next clip is whole.
     hub.chunk(clip, b"late");
@@ -161,22 +191,37 @@ fn damage_on_this_disk_costs_one_clip_and_is_said() {
     hub.finish(clip);
     let run = deliver(&mut core, line, &hub.outgoing(run.cursor), 30);
     let ended = run.facts.last().unwrap();
-    assert_eq!(ended.taken, Taken::Ended { clip, state: AppClipState::Mismatch });
-    assert!(matches!(core.chunk(clip, 0), Err(JournalError::ChunkDamaged { index: 0, .. })));
+    assert_eq!(
+        ended.taken,
+        Taken::Ended {
+            clip,
+            state: AppClipState::Mismatch
+        }
+    );
+    assert!(matches!(
+        core.chunk(clip, 0),
+        Err(JournalError::ChunkDamaged { index: 0, .. })
+    ));
     let next = hub.record(&[&big, b"end"]);
     deliver(&mut core, line, &hub.outgoing(run.cursor), 40);
     assert_eq!(bytes_of(&core, next).len(), big.len() + 3);
 }
 
 fn log_contents(disk: &wal::disk::SimDisk) -> BTreeMap<String, Vec<u8>> {
-    let logs = disk.paths().into_iter().filter(|path| path.starts_with("log/"));
-    logs.map(|path| (path.clone(), disk.contents(&path).unwrap())).collect()
+    let logs = disk
+        .paths()
+        .into_iter()
+        .filter(|path| path.starts_with("log/"));
+    logs.map(|path| (path.clone(), disk.contents(&path).unwrap()))
+        .collect()
 }
 
 fn changed_middle(disk: &wal::disk::SimDisk, before: &BTreeMap<String, Vec<u8>>) -> (String, u64) {
     for (path, now) in log_contents(disk) {
         let old = before.get(&path).cloned().unwrap_or_default();
-        let differs: Vec<usize> = (0..now.len()).filter(|&at| old.get(at).copied().unwrap_or(0) != now[at]).collect();
+        let differs: Vec<usize> = (0..now.len())
+            .filter(|&at| old.get(at).copied().unwrap_or(0) != now[at])
+            .collect();
         if differs.len() > journal::CHUNK_BYTES_MAX / 2 {
             return (path, differs[differs.len() / 2] as u64);
         }

@@ -117,9 +117,15 @@ impl LineTask {
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        let heads = self.shared.engine.read(move |core, _shell| Ok((core.cursor(line)?, core.outbox(line)?)));
+        let heads = self
+            .shared
+            .engine
+            .read(move |core, _shell| Ok((core.cursor(line)?, core.outbox(line)?)));
         let (cursor, outbox) = heads.await.map_err(|error| self.storage(error))?;
-        let attached = self.connection.attach_receive(self.info.mailboxes.receive, cursor).await;
+        let attached = self
+            .connection
+            .attach_receive(self.info.mailboxes.receive, cursor)
+            .await;
         let (state, deliveries) = attached.map_err(|error| End::from_client(&error))?;
         self.cursor = cursor;
         self.sender.handle_durable(outbox.last);
@@ -127,14 +133,22 @@ impl LineTask {
         let target = state.last.map_or(Seq::NONE, |head| head.seq);
         if target < cursor {
             tracing::info!("the relay forgot envelopes; the hub will hear once more what is here");
-            let owe = self.shared.engine.read(move |core, shell| core.owe_ack(line, shell.clock.now_ms()));
+            let owe = self
+                .shared
+                .engine
+                .read(move |core, shell| core.owe_ack(line, shell.clock.now_ms()));
             owe.await.map_err(|error| self.storage(error))?;
         }
         if cursor.is_some() {
             // An earlier trim may have been lost with its connection.
-            deliveries.trim(cursor).await.map_err(|error| End::from_client(&error))?;
+            deliveries
+                .trim(cursor)
+                .await
+                .map_err(|error| End::from_client(&error))?;
         }
-        self.shared.announcer.tell(Event::Connected { hub: self.hub() });
+        self.shared
+            .announcer
+            .tell(Event::Connected { hub: self.hub() });
         self.progress.store(true, Ordering::Relaxed);
         self.moved_at_ms = self.shared.clock.now_ms();
         self.pass(target, Some(deliveries)).await
@@ -174,7 +188,11 @@ impl LineTask {
     fn pause(&self, caught_up: bool) -> Duration {
         let waits = !caught_up || (self.mode == SyncMode::Once);
         let stall = waits.then_some(self.moved_at_ms + STALL_MS);
-        let due = if caught_up && self.mode == SyncMode::Once { None } else { self.due_at_ms };
+        let due = if caught_up && self.mode == SyncMode::Once {
+            None
+        } else {
+            self.due_at_ms
+        };
         let times = [stall, due, self.sender.poll_timeout()];
         let next = times.into_iter().flatten().min();
         let now_ms = self.shared.clock.now_ms();
@@ -185,8 +203,14 @@ impl LineTask {
         let now_ms = self.shared.clock.now_ms();
         let waits = !caught_up || self.mode == SyncMode::Once;
         if waits && now_ms >= self.moved_at_ms + STALL_MS {
-            let what = if caught_up { "give receipts" } else { "deliver what it says it holds" };
-            return Err(End::Line(AppError::Network(format!("the relay does not {what}"))));
+            let what = if caught_up {
+                "give receipts"
+            } else {
+                "deliver what it says it holds"
+            };
+            return Err(End::Line(AppError::Network(format!(
+                "the relay does not {what}"
+            ))));
         }
         if self.due_at_ms.is_some_and(|at| at <= now_ms) {
             let line = self.info.line;
@@ -216,7 +240,11 @@ impl LineTask {
         self.handle_run(run, &None).await
     }
 
-    async fn deliver(&mut self, run: Vec<Delivered>, deliveries: &Option<Deliveries>) -> Result<(), End> {
+    async fn deliver(
+        &mut self,
+        run: Vec<Delivered>,
+        deliveries: &Option<Deliveries>,
+    ) -> Result<(), End> {
         let line = self.info.line;
         let hub = self.hub();
         let shared = Arc::clone(&self.shared);
@@ -250,7 +278,10 @@ impl LineTask {
             self.moved_at_ms = now_ms;
             self.progress.store(true, Ordering::Relaxed);
             if let Some(deliveries) = deliveries {
-                deliveries.trim(run.cursor).await.map_err(|error| End::from_client(&error))?;
+                deliveries
+                    .trim(run.cursor)
+                    .await
+                    .map_err(|error| End::from_client(&error))?;
             }
         }
         match run.halt {
@@ -279,22 +310,32 @@ impl LineTask {
                     *appends = None;
                     let attached = self.connection.attach_send(self.info.mailboxes.send).await;
                     let (state, handle) = attached.map_err(|error| End::from_client(&error))?;
-                    self.sender.handle_attached(&state, self.shared.clock.now_ms());
+                    self.sender
+                        .handle_attached(&state, self.shared.clock.now_ms());
                     *appends = Some(handle);
                 }
                 Some(Need::Digest(seq)) => {
-                    let digest = self.shared.engine.read(move |core, _shell| core.envelope_digest(line, seq));
+                    let digest = self
+                        .shared
+                        .engine
+                        .read(move |core, _shell| core.envelope_digest(line, seq));
                     let digest = digest.await.map_err(|error| self.storage(error))?;
-                    self.sender.handle_digest(seq, digest, self.shared.clock.now_ms());
+                    self.sender
+                        .handle_digest(seq, digest, self.shared.clock.now_ms());
                 }
                 Some(Need::Envelope { seq, after }) => {
                     let before = Seq(seq.0.saturating_sub(1));
-                    let found = self.shared.engine.read(move |core, _shell| core.next_envelope(line, before));
+                    let found = self
+                        .shared
+                        .engine
+                        .read(move |core, _shell| core.next_envelope(line, before));
                     let found = found.await.map_err(|error| self.storage(error))?;
                     match (found, appends.as_mut()) {
                         (Some((at, envelope)), Some(handle)) if at == seq => {
                             let (digest, bytes) = (envelope.digest(), envelope.as_bytes().len());
-                            append(handle, seq, after, envelope).await.map_err(|error| End::from_client(&error))?;
+                            append(handle, seq, after, envelope)
+                                .await
+                                .map_err(|error| End::from_client(&error))?;
                             self.sender.handle_sent(seq, digest, bytes);
                         }
                         (_, Some(_)) => self.sender.handle_missing(seq),
@@ -327,7 +368,9 @@ impl LineTask {
                 Ok(())
             }
             SenderEvent::OverQuota { retry_after_s, .. } => {
-                let error = AppError::Network(format!("the relay is full; it asks to come back in {retry_after_s} s"));
+                let error = AppError::Network(format!(
+                    "the relay is full; it asks to come back in {retry_after_s} s"
+                ));
                 match self.mode {
                     SyncMode::Once => Err(End::Fatal(error)),
                     SyncMode::Follow => {
@@ -353,7 +396,11 @@ impl LineTask {
             Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head),
             Ok(AppendEvent::Conflict { stored }) => self.sender.handle_conflict(stored, now_ms),
             Ok(AppendEvent::NotNext { .. }) => self.sender.handle_not_next(now_ms),
-            Ok(AppendEvent::OverQuota { size, retry_after_s, .. }) => {
+            Ok(AppendEvent::OverQuota {
+                size,
+                retry_after_s,
+                ..
+            }) => {
                 self.sender.handle_over_quota(size, retry_after_s, now_ms);
             }
             Err(ClientError::Refused {

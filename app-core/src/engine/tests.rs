@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use journal::Role;
-use wal::disk::{Fault, SimDisk};
 use wal::SeededDice;
+use wal::disk::{Fault, SimDisk};
 use wire::Seq;
 
 use super::*;
@@ -77,8 +77,17 @@ async fn a_dropped_future_leaves_each_step_whole_and_each_fact_told_once() {
         // Each call is given up after nought to two polls; the cursor alone says what happened.
         for _ in 0..200 {
             let line = hub.line();
-            let cursor = app.engine().read(move |core, _shell| core.cursor(line)).await.unwrap();
-            let rest: Vec<_> = sent.iter().filter(|one| one.seq > cursor).take(2).cloned().collect();
+            let cursor = app
+                .engine()
+                .read(move |core, _shell| core.cursor(line))
+                .await
+                .unwrap();
+            let rest: Vec<_> = sent
+                .iter()
+                .filter(|one| one.seq > cursor)
+                .take(2)
+                .cloned()
+                .collect();
             if rest.is_empty() {
                 break;
             }
@@ -109,7 +118,10 @@ async fn a_poisoned_journal_is_opened_again_and_the_call_can_be_repeated() {
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
     let cursor = deliver(&app, &hub, sent).await.unwrap();
     assert_eq!(cursor, hub.journal.outbox_head(hub.line()).unwrap().last);
-    assert_eq!(app.clip(clip_id(clip)).await.unwrap().state, ClipState::Complete);
+    assert_eq!(
+        app.clip(clip_id(clip)).await.unwrap().state,
+        ClipState::Complete
+    );
 }
 
 #[tokio::test]
@@ -167,11 +179,18 @@ async fn a_full_disk_is_said_and_changes_nothing() {
     assert!(refused, "two megabytes and a half went into one");
     disk.set_capacity(None);
     let line = hub.line();
-    let cursor = app.engine().read(move |core, _shell| core.cursor(line)).await.unwrap();
+    let cursor = app
+        .engine()
+        .read(move |core, _shell| core.cursor(line))
+        .await
+        .unwrap();
     for run in hub.outgoing(cursor).chunks(8) {
         deliver(&app, &hub, run.to_vec()).await.unwrap();
     }
-    assert_eq!(app.clip(clip_id(clip)).await.unwrap().bytes, 40 * big.len() as u64);
+    assert_eq!(
+        app.clip(clip_id(clip)).await.unwrap().bytes,
+        40 * big.len() as u64
+    );
 }
 
 async fn app_with_clip(parts: &[&[u8]]) -> (App, ClipId, SimDisk) {
@@ -186,7 +205,9 @@ async fn app_with_clip(parts: &[&[u8]]) -> (App, ClipId, SimDisk) {
 
 fn names(dir: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -198,7 +219,10 @@ async fn an_export_is_the_clip_byte_for_byte() {
     let target = dir.path().join("clip.mp4");
     std::fs::write(&target, b"an older file").unwrap();
     let mut steps = Vec::new();
-    let exported = app.export(clip, &target, |done, all| steps.push((done, all))).await.unwrap();
+    let exported = app
+        .export(clip, &target, |done, all| steps.push((done, all)))
+        .await
+        .unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), b"one two");
     assert_eq!(exported.bytes, 7);
     assert_eq!(Some(exported.sha256), app.clip(clip).await.unwrap().sha256);
@@ -210,9 +234,18 @@ async fn an_export_is_the_clip_byte_for_byte() {
 async fn a_damaged_chunk_is_an_error_and_the_target_stays_as_it_was() {
     let big = vec![9; journal::CHUNK_BYTES_MAX];
     let (app, clip, disk) = app_with_clip(&[b"head", &big, &big]).await;
-    for path in disk.paths().into_iter().filter(|path| path.starts_with("log/")) {
+    for path in disk
+        .paths()
+        .into_iter()
+        .filter(|path| path.starts_with("log/"))
+    {
         // Somewhere in the second half of what was written lies the last chunk.
-        let used = disk.contents(&path).unwrap().iter().rposition(|&byte| byte != 0).unwrap_or(0);
+        let used = disk
+            .contents(&path)
+            .unwrap()
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .unwrap_or(0);
         if used > big.len() {
             disk.damage(&path, used as u64 - 30_000, &[0; 64]).unwrap();
         }
@@ -238,7 +271,9 @@ async fn a_dropped_export_leaves_nothing_behind() {
         let (tell, told) = oneshot::channel();
         let mut tell = Some(tell);
         let export = app.export(clip, &target, |done, _all| {
-            if done >= stop_after && let Some(tell) = tell.take() {
+            if done >= stop_after
+                && let Some(tell) = tell.take()
+            {
                 let _gone = tell.send(());
             }
         });
@@ -264,10 +299,16 @@ async fn what_is_not_there_is_said() {
     let (app, clip, _disk) = app_with_clip(&[b"x"]).await;
     assert!(matches!(app.clip(clip).await, Ok(found) if found.camera == "door"));
     let nowhere = std::path::Path::new("/nonexistent/clip.mp4");
-    assert!(matches!(app.export(clip, nowhere, |_, _| {}).await, Err(AppError::Target { .. })));
+    assert!(matches!(
+        app.export(clip, nowhere, |_, _| {}).await,
+        Err(AppError::Target { .. })
+    ));
     app.delete(clip).await.unwrap();
     assert_eq!(app.delete(clip).await, Err(AppError::NoSuchClip(clip)));
-    assert_eq!(app.export(clip, nowhere, |_, _| {}).await, Err(AppError::NoSuchClip(clip)));
+    assert_eq!(
+        app.export(clip, nowhere, |_, _| {}).await,
+        Err(AppError::NoSuchClip(clip))
+    );
     let status = app.status().await.unwrap();
     assert_eq!(status.hubs.len(), 1);
     assert_eq!(status.hubs[0].clips, 0);

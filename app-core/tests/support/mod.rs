@@ -12,7 +12,9 @@ use journal::ids::{Channel, ClipId, Line};
 use journal::message::{self, AppMessage};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
-use journal::{Committer, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite, Takes};
+use journal::{
+    Committer, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite, Takes,
+};
 use relay::server::Server;
 use relay::{admission, config::Config};
 use relay_client::rpk::{self, EndpointLimits};
@@ -26,11 +28,16 @@ use wire::{Certificate, Class, Seq};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it takes too long")
 }
 
 fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 pub(crate) struct Relay {
@@ -103,15 +110,23 @@ impl Hub {
         let nonce = relay::server::random_bytes();
         let invitation = admission::issue_invitation(&operator, nonce, Class::Hub, 600, unix_s());
         let admission = Admission::Invitation(invitation);
-        let connected = relay_client::connect(&relay.address, &identity, admission, Default::default()).await;
+        let connected =
+            relay_client::connect(&relay.address, &identity, admission, Default::default()).await;
         let (connection, certificate) = connected.unwrap();
         connection.close();
         let disk = Arc::new(SimDisk::new());
         let vault = FileVault::new(disk.clone(), "vault");
         let store = Box::new(MemStore::new());
         let dice = Box::new(OsDice);
-        let (journal, _report) =
-            Journal::open(Role::Hub, disk, store, Box::new(vault), dice, wal::Options::default()).unwrap();
+        let (journal, _report) = Journal::open(
+            Role::Hub,
+            disk,
+            store,
+            Box::new(vault),
+            dice,
+            wal::Options::default(),
+        )
+        .unwrap();
         Self {
             identity,
             certificate,
@@ -123,7 +138,13 @@ impl Hub {
 
     async fn connect(&self, relay: &Relay) -> Connection {
         let admission = Admission::Certificate(self.certificate.clone());
-        let connected = relay_client::connect(&relay.address, &self.identity, admission, Default::default()).await;
+        let connected = relay_client::connect(
+            &relay.address,
+            &self.identity,
+            admission,
+            Default::default(),
+        )
+        .await;
         connected.unwrap().0
     }
 
@@ -131,8 +152,14 @@ impl Hub {
     pub(crate) async fn offer(&mut self, relay: &Relay) -> String {
         let limits = EndpointLimits::default();
         let bind = "127.0.0.1:0".parse().unwrap();
-        let listener = rpk::server_endpoint(bind, &self.identity, b"secluso-pair/1", &limits).unwrap();
-        let invitation = self.connect(relay).await.invite(Class::Phone, 600).await.unwrap();
+        let listener =
+            rpk::server_endpoint(bind, &self.identity, b"secluso-pair/1", &limits).unwrap();
+        let invitation = self
+            .connect(relay)
+            .await
+            .invite(Class::Phone, 600)
+            .await
+            .unwrap();
         let terms = OfferTerms {
             hub: self.identity.device_id(),
             // The first is no address at all; the phone goes on to the next.
@@ -143,7 +170,9 @@ impl Hub {
             ttl_s: 600,
         };
         self.listener = Some(listener);
-        HubPairing::offer(&mut self.journal, terms, unix_s()).unwrap().to_text()
+        HubPairing::offer(&mut self.journal, terms, unix_s())
+            .unwrap()
+            .to_text()
     }
 
     /// Answers one phone until it has the last word.
@@ -158,7 +187,8 @@ impl Hub {
             receive.read_exact(&mut bytes).await.unwrap();
             let (answer, last) = match PairingMessage::decode(&bytes).unwrap() {
                 PairingMessage::Request(request) => {
-                    let answer = HubPairing::request(&mut self.journal, &request, unix_s()).unwrap();
+                    let answer =
+                        HubPairing::request(&mut self.journal, &request, unix_s()).unwrap();
                     (PairingMessage::Answer(answer.into_inner()), false)
                 }
                 PairingMessage::Confirm(confirm) => {
@@ -168,7 +198,9 @@ impl Hub {
                 _ => panic!("a phone says nothing else"),
             };
             let bytes = answer.encode();
-            send.write_all(&(bytes.len() as u32).to_be_bytes()).await.unwrap();
+            send.write_all(&(bytes.len() as u32).to_be_bytes())
+                .await
+                .unwrap();
             send.write_all(&bytes).await.unwrap();
             if last {
                 let _closed = connection.closed().await;
@@ -194,19 +226,32 @@ impl Hub {
 
     pub(crate) fn start_clip(&mut self) -> ClipId {
         let mut txn = self.journal.begin();
-        let clip = self.session.as_mut().unwrap().start_clip(&mut txn, "door", "video/mp4", 1).unwrap();
+        let clip = self
+            .session
+            .as_mut()
+            .unwrap()
+            .start_clip(&mut txn, "door", "video/mp4", 1)
+            .unwrap();
         txn.commit(clip).unwrap().into_inner()
     }
 
     pub(crate) fn chunk(&mut self, clip: ClipId, bytes: &[u8]) {
         let mut txn = self.journal.begin();
-        self.session.as_mut().unwrap().append_chunk(&mut txn, clip, bytes, 1).unwrap();
+        self.session
+            .as_mut()
+            .unwrap()
+            .append_chunk(&mut txn, clip, bytes, 1)
+            .unwrap();
         drop(txn.commit(()).unwrap());
     }
 
     pub(crate) fn finish(&mut self, clip: ClipId) {
         let mut txn = self.journal.begin();
-        self.session.as_mut().unwrap().finish_clip(&mut txn, clip, 1).unwrap();
+        self.session
+            .as_mut()
+            .unwrap()
+            .finish_clip(&mut txn, clip, 1)
+            .unwrap();
         drop(txn.commit(()).unwrap());
     }
 
@@ -239,7 +284,10 @@ impl Hub {
         let mut last = None;
         while let Some((seq, envelope)) = self.journal.outbox_next(line, after).unwrap() {
             let bytes = Bytes::from(envelope.into_inner().into_bytes());
-            handle.append(seq, after, wire::Digest::of(&bytes), bytes).await.unwrap();
+            handle
+                .append(seq, after, wire::Digest::of(&bytes), bytes)
+                .await
+                .unwrap();
             (after, last) = (seq, Some(seq));
         }
         while let Some(seq) = last {
@@ -264,7 +312,9 @@ impl Hub {
             let delivery = within(deliveries.next()).await.unwrap();
             let mut txn = self.journal.begin();
             let session = self.session.as_mut().unwrap();
-            let arrived = session.receive(&mut txn, delivery.seq, &delivery.bytes, Takes::Messages).unwrap();
+            let arrived = session
+                .receive(&mut txn, delivery.seq, &delivery.bytes, Takes::Messages)
+                .unwrap();
             if let Received::Message(bytes) = &arrived.received {
                 let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
                 session.take_ack(&mut txn, Seq(through)).unwrap();

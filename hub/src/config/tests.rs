@@ -26,14 +26,20 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     let camera = config.camera.unwrap();
     assert_eq!(camera.file.path, Path::new("/etc/secluso/clip.mp4"));
     assert_eq!(camera.file.gap, Duration::from_millis(1500));
-    assert_eq!(camera.file.passes, Passes::Exactly(NonZeroU32::new(3).unwrap()));
+    assert_eq!(
+        camera.file.passes,
+        Passes::Exactly(NonZeroU32::new(3).unwrap())
+    );
     assert_eq!(config.pairing.suite, Suite::Classic);
     assert_eq!(config.disk.log_file_bytes, 8 << 20);
 }
 
 #[test]
 fn little_is_enough_and_no_passes_are_endless() {
-    let config = parse(&text("[camera]\nkind = \"file\"\npath = \"/x.mp4\"\npasses = 0\n")).unwrap();
+    let config = parse(&text(
+        "[camera]\nkind = \"file\"\npath = \"/x.mp4\"\npasses = 0\n",
+    ))
+    .unwrap();
     assert_eq!(config.pairing.suite, Suite::XWing);
     assert_eq!(config.camera.unwrap().file.passes, Passes::Endless);
     assert!(parse(&text("")).unwrap().camera.is_none());
@@ -43,9 +49,17 @@ fn little_is_enough_and_no_passes_are_endless() {
 fn every_mistake_names_its_line_and_key() {
     let table = [
         ("stat_dir = \"x\"\n", 3, "stat_dir"),
-        ("[camera]\nkind = \"file\"\npath = \"a\"\npases = 3\n", 6, "pases"),
+        (
+            "[camera]\nkind = \"file\"\npath = \"a\"\npases = 3\n",
+            6,
+            "pases",
+        ),
         ("[camera]\nkind = \"rtsp\"\npath = \"a\"\n", 4, "rtsp"),
-        ("[camera]\nkind = \"file\"\npath = \"a\"\ngap_seconds = -1.0\n", 6, "gap_seconds"),
+        (
+            "[camera]\nkind = \"file\"\npath = \"a\"\ngap_seconds = -1.0\n",
+            6,
+            "gap_seconds",
+        ),
         ("[pairing]\nlisten = \"here\"\n", 4, "listen"),
         ("[pairing]\nsuite = \"rot13\"\n", 4, "rot13"),
         ("[pairing]\noffer_seconds = 1\n", 4, "offer_seconds"),
@@ -55,11 +69,19 @@ fn every_mistake_names_its_line_and_key() {
     ];
     for (rest, line, word) in table {
         let error = parse(&text(rest)).unwrap_err().to_string();
-        assert!(error.contains(&format!("hub.toml, line {line}")), "{rest:?}: {error}");
+        assert!(
+            error.contains(&format!("hub.toml, line {line}")),
+            "{rest:?}: {error}"
+        );
         assert!(error.contains(word), "{rest:?}: {error}");
     }
-    let error = parse("state_dir = \"x\"\nrelay = \"nowhere\"\n").unwrap_err().to_string();
-    assert!(error.contains("line 2") && error.contains("host:port/key"), "{error}");
+    let error = parse("state_dir = \"x\"\nrelay = \"nowhere\"\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("line 2") && error.contains("host:port/key"),
+        "{error}"
+    );
     let error = parse("relay = \"nowhere\"\n").unwrap_err().to_string();
     assert!(error.contains("state_dir"), "{error}");
 }

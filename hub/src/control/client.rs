@@ -33,7 +33,10 @@ pub async fn ask(
 ) -> Result<(), Failure> {
     let nobody = |_| {
         let shown = state_dir.display();
-        Failure::new(Code::Network, format!("no hub is running on {shown}; start it with `secluso-hub run`"))
+        Failure::new(
+            Code::Network,
+            format!("no hub is running on {shown}; start it with `secluso-hub run`"),
+        )
     };
     let socket = SocketPath::of(state_dir).map_err(nobody)?;
     let stream = UnixStream::connect(&socket.path).await.map_err(nobody)?;
@@ -45,11 +48,17 @@ pub async fn ask(
     let mut lines = BufReader::new(read.take(ANSWERS_BYTES_MAX)).lines();
     loop {
         let line = tokio::time::timeout(patience, lines.next_line()).await;
-        let line = line.map_err(|_| Failure::new(Code::Network, "the running hub did not answer in time"))?;
+        let line = line
+            .map_err(|_| Failure::new(Code::Network, "the running hub did not answer in time"))?;
         match line.map_err(broken)? {
             Some(line) => match serde_json::from_str(&line) {
                 Ok(value) => each(value),
-                Err(_) => return Err(Failure::new(Code::Network, "the running hub answered something else")),
+                Err(_) => {
+                    return Err(Failure::new(
+                        Code::Network,
+                        "the running hub answered something else",
+                    ));
+                }
             },
             None => return Ok(()),
         }

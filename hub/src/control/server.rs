@@ -56,7 +56,10 @@ pub fn bind(state_dir: &Path) -> std::io::Result<Server> {
     }
     let listener = UnixListener::bind(&path.path)?;
     std::fs::set_permissions(&path.path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(Server { listener, _path: path })
+    Ok(Server {
+        listener,
+        _path: path,
+    })
 }
 
 impl Server {
@@ -92,14 +95,19 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(REQUEST_BYTES_MAX));
-    if tokio::time::timeout(ASK_WAIT, reader.read_line(&mut line)).await.is_err() {
+    if tokio::time::timeout(ASK_WAIT, reader.read_line(&mut line))
+        .await
+        .is_err()
+    {
         return Ok(());
     }
     match serde_json::from_str(&line) {
         Ok(Request::Status) => {
             let status = match status::read(&services.sealer, &services.uplink).await {
                 Ok(status) => status,
-                Err(error) => json!({"event": "failed", "code": error.code as u8, "message": error.message}),
+                Err(error) => {
+                    json!({"event": "failed", "code": error.code as u8, "message": error.message})
+                }
             };
             say(&mut write, &status).await
         }
@@ -109,20 +117,41 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             Ok(())
         }
         Ok(Request::Pair) => pair(&mut write, services).await,
-        Err(_) => say(&mut write, &json!({"event": "failed", "code": 2, "message": "not a question"})).await,
+        Err(_) => {
+            say(
+                &mut write,
+                &json!({"event": "failed", "code": 2, "message": "not a question"}),
+            )
+            .await
+        }
     }
 }
 
-async fn pair(write: &mut (impl tokio::io::AsyncWrite + Unpin), services: &Services) -> std::io::Result<()> {
+async fn pair(
+    write: &mut (impl tokio::io::AsyncWrite + Unpin),
+    services: &Services,
+) -> std::io::Result<()> {
     let Ok(_one) = services.pairing.try_lock() else {
         let message = "another pairing is under way; finish that one first";
-        return say(write, &json!({"event": "failed", "code": 6, "message": message})).await;
+        return say(
+            write,
+            &json!({"event": "failed", "code": 6, "message": message}),
+        )
+        .await;
     };
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
     let clock = TokioClock::new();
     let work = async {
         let config = &services.config;
-        let done = pairing::pair(&config.pairing, &config.relay, &services.sealer, &services.uplink, &clock, &tell).await;
+        let done = pairing::pair(
+            &config.pairing,
+            &config.relay,
+            &services.sealer,
+            &services.uplink,
+            &clock,
+            &tell,
+        )
+        .await;
         drop(tell);
         done
     };
@@ -135,7 +164,11 @@ async fn pair(write: &mut (impl tokio::io::AsyncWrite + Unpin), services: &Servi
     let (done, shown) = tokio::join!(work, show);
     shown?;
     if let Err(failure) = done {
-        say(write, &json!({"event": "failed", "code": failure.code as u8, "message": failure.message})).await?;
+        say(
+            write,
+            &json!({"event": "failed", "code": failure.code as u8, "message": failure.message}),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -143,14 +176,20 @@ async fn pair(write: &mut (impl tokio::io::AsyncWrite + Unpin), services: &Servi
 /// A step of a pairing as JSON.
 pub(crate) fn step_json(step: &Step) -> Value {
     match step {
-        Step::Offer { text, expires_unix_ms } => {
+        Step::Offer {
+            text,
+            expires_unix_ms,
+        } => {
             json!({"event": "offer", "qr": text, "expires_unix_ms": expires_unix_ms})
         }
         Step::Paired { phone } => json!({"event": "paired", "phone": phone}),
     }
 }
 
-async fn say(write: &mut (impl tokio::io::AsyncWrite + Unpin), value: &Value) -> std::io::Result<()> {
+async fn say(
+    write: &mut (impl tokio::io::AsyncWrite + Unpin),
+    value: &Value,
+) -> std::io::Result<()> {
     write.write_all(format!("{value}\n").as_bytes()).await?;
     write.flush().await
 }

@@ -66,13 +66,18 @@ impl Core {
     }
 
     fn take(&mut self, line: Line, seq: Seq, envelope: &[u8]) -> Result<Verdict, CoreError> {
-        let journal = self.journal.as_mut().ok_or_else(|| CoreError::Dead("it is closed".into()))?;
+        let journal = self
+            .journal
+            .as_mut()
+            .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
         let Some(state) = self.lines.get_mut(&line) else {
             return Ok(Verdict::NotAuthentic);
         };
         let head = journal.outbox_head(line)?;
         let mut txn = journal.begin();
-        let arrived = state.session.receive(&mut txn, seq, envelope, Takes::Messages)?;
+        let arrived = state
+            .session
+            .receive(&mut txn, seq, envelope, Takes::Messages)?;
         let unchanged = match &arrived.received {
             Received::Duplicate => Some(Verdict::Duplicate),
             Received::Gap { .. } => Some(Verdict::Gap),

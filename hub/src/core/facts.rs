@@ -230,7 +230,10 @@ impl Core {
     pub fn status(&mut self) -> Result<CoreStatus, CoreError> {
         let mut lines = Vec::new();
         let mut clips = Vec::new();
-        let journal = self.journal.as_mut().ok_or_else(|| CoreError::Dead("it is closed".into()))?;
+        let journal = self
+            .journal
+            .as_mut()
+            .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
         for (line, state) in &mut self.lines {
             let head = journal.outbox_head(*line)?;
             let (unacked_envelopes, unacked_bytes) = journal.outbox_waiting(*line)?;

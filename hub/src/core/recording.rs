@@ -16,8 +16,8 @@ use wal::Priority;
 use wire::ids::Seq;
 
 use super::{
-    BATCH_BYTES_MAX, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES, Notice, Stop,
-    is_about_one_line, push,
+    BATCH_BYTES_MAX, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
+    Notice, Stop, is_about_one_line, push,
 };
 use crate::camera::EventEnd;
 
@@ -96,21 +96,28 @@ impl Recording {
     }
 
     fn next_piece(&self) -> Option<&Piece> {
-        self.pieces.get(self.staged.saturating_sub(self.first) as usize)
+        self.pieces
+            .get(self.staged.saturating_sub(self.first) as usize)
     }
 }
 
 impl Core {
     /// Whether an event is being recorded.
     pub fn is_recording(&self) -> bool {
-        self.recording.as_ref().is_some_and(|recording| recording.ending.is_none())
+        self.recording
+            .as_ref()
+            .is_some_and(|recording| recording.ending.is_none())
     }
 
     /// An event begins. Nothing is written yet; room for it is asked for.
     ///
     /// # Errors
     /// The journal's.
-    pub fn handle_event_started(&mut self, event: Event, now_unix_ms: u64) -> Result<Recorded, CoreError> {
+    pub fn handle_event_started(
+        &mut self,
+        event: Event,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
         if self.recording.is_some() {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
             self.commit(now_unix_ms)?;
@@ -119,7 +126,11 @@ impl Core {
             // Its end is still owed, because the disk is full.
             return Ok(self.not_recorded(Stop::Space));
         }
-        let usable = self.lines.iter().filter(|(_, state)| !state.broken).map(|(line, _)| *line);
+        let usable = self
+            .lines
+            .iter()
+            .filter(|(_, state)| !state.broken)
+            .map(|(line, _)| *line);
         let recording = Recording::new(event, usable);
         if recording.clips.is_empty() {
             if std::mem::replace(&mut self.said_no_pairing, true) {
@@ -140,11 +151,22 @@ impl Core {
     ///
     /// # Errors
     /// The journal's.
-    pub fn handle_pieces(&mut self, pieces: Vec<Piece>, now_unix_ms: u64) -> Result<Recorded, CoreError> {
-        let Some(recording) = self.recording.as_mut().filter(|recording| recording.ending.is_none()) else {
+    pub fn handle_pieces(
+        &mut self,
+        pieces: Vec<Piece>,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
+        let Some(recording) = self
+            .recording
+            .as_mut()
+            .filter(|recording| recording.ending.is_none())
+        else {
             return Ok(Recorded::Not(Stop::NoClip));
         };
-        let bytes: u64 = pieces.iter().map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES).sum();
+        let bytes: u64 = pieces
+            .iter()
+            .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
+            .sum();
         let needed = bytes * recording.clips.len() as u64;
         if !self.has_room(needed, Priority::Bulk)? {
             self.end_recording(Ending::Trailer, now_unix_ms)?;
@@ -171,7 +193,11 @@ impl Core {
     ///
     /// # Errors
     /// The journal's.
-    pub fn handle_event_ended(&mut self, end: EventEnd, now_unix_ms: u64) -> Result<Recorded, CoreError> {
+    pub fn handle_event_ended(
+        &mut self,
+        end: EventEnd,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
         if self.recording.is_none() {
             return Ok(Recorded::Not(Stop::NoClip));
         }
@@ -188,7 +214,11 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        match self.recording.as_ref().and_then(|recording| recording.ending) {
+        match self
+            .recording
+            .as_ref()
+            .and_then(|recording| recording.ending)
+        {
             Some(ending) => self.end_recording(ending, now_unix_ms),
             None => Ok(()),
         }
@@ -196,14 +226,29 @@ impl Core {
 
     /// Drops the clip of a damaged envelope. The clip being recorded is ended first; the event goes
     /// on in a new one.
-    pub(super) fn drop_damaged(&mut self, line: Line, at: Seq, now_unix_ms: u64) -> Result<(), CoreError> {
-        tracing::error!(seq = at.0, "a stored envelope is damaged on disk; its clip is lost");
-        let mut dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| session.drop_damaged(txn, at));
-        let own = self.recording.as_ref().is_some_and(|r| r.begun && r.lines().contains(&line));
+    pub(super) fn drop_damaged(
+        &mut self,
+        line: Line,
+        at: Seq,
+        now_unix_ms: u64,
+    ) -> Result<(), CoreError> {
+        tracing::error!(
+            seq = at.0,
+            "a stored envelope is damaged on disk; its clip is lost"
+        );
+        let mut dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
+            session.drop_damaged(txn, at)
+        });
+        let own = self
+            .recording
+            .as_ref()
+            .is_some_and(|r| r.begun && r.lines().contains(&line));
         if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
             self.end_recording(Ending::Trailer, now_unix_ms)?;
             self.commit(now_unix_ms)?;
-            dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| session.drop_damaged(txn, at));
+            dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
+                session.drop_damaged(txn, at)
+            });
         }
         match dropped {
             Ok(clip) => {
@@ -211,14 +256,18 @@ impl Core {
                 self.pending.push(Notice::ClipDropped { line, clip });
                 Ok(())
             }
-            Err(CoreError::Journal(error)) if self.is_poison(&error) => self.reopen(&error, now_unix_ms),
+            Err(CoreError::Journal(error)) if self.is_poison(&error) => {
+                self.reopen(&error, now_unix_ms)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// After a sync: what is durable need not be kept, and what has ended is over.
     pub(super) fn settle_recording(&mut self) {
-        let Some(recording) = &mut self.recording else { return };
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
         recording.announced |= recording.begun;
         while recording.first < recording.staged && recording.pieces.pop_front().is_some() {
             recording.first += 1;
@@ -233,8 +282,13 @@ impl Core {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
-        recording.clips.retain(|(line, _)| self.lines.contains_key(line));
-        let journal = self.journal.as_mut().ok_or_else(|| CoreError::Dead("it is closed".into()))?;
+        recording
+            .clips
+            .retain(|(line, _)| self.lines.contains_key(line));
+        let journal = self
+            .journal
+            .as_mut()
+            .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
         // All lines share each transaction, so any of them tells for all.
         let mut stored = None;
         for (line, clip) in &recording.clips {
@@ -268,7 +322,11 @@ impl Core {
                 if !recording.announced {
                     self.announce_start();
                 }
-                if self.recording.as_ref().is_some_and(|recording| recording.ended) {
+                if self
+                    .recording
+                    .as_ref()
+                    .is_some_and(|recording| recording.ended)
+                {
                     self.announce_stored_end()?;
                 }
             }
@@ -288,7 +346,9 @@ impl Core {
         }
         let needed = recording.clips.len() as u64 * EPOCH_BYTES;
         if !self.has_room(needed, Priority::Epoch)? {
-            tracing::warn!("not even the reserve has room for the end of the clip; it is tried again");
+            tracing::warn!(
+                "not even the reserve has room for the end of the clip; it is tried again"
+            );
             return Ok(());
         }
         match self.advance(now_unix_ms) {
@@ -340,7 +400,10 @@ impl Core {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
-        recording.clips = clips.into_iter().map(|(line, clip)| (line, Some(clip))).collect();
+        recording.clips = clips
+            .into_iter()
+            .map(|(line, clip)| (line, Some(clip)))
+            .collect();
         recording.begun = true;
         recording.staged += 1;
         if begins {
@@ -357,7 +420,11 @@ impl Core {
                 Ending::Trailer => session.finish_clip(txn, clip, now_unix_ms)?,
                 Ending::CutOff => match session.close_used_epoch(txn, now_unix_ms)? {
                     Closed::CutOff(end) => end,
-                    _ => return Err(JournalError::Misuse("a clip that is recorded has its epoch")),
+                    _ => {
+                        return Err(JournalError::Misuse(
+                            "a clip that is recorded has its epoch",
+                        ));
+                    }
                 },
             };
             Ok(end)
@@ -383,10 +450,18 @@ impl Core {
         &mut self,
         bytes_each: u64,
         now_unix_ms: u64,
-        mut step: impl FnMut(&mut Session<Committer>, &mut Txn<'_>, Option<ClipId>) -> Result<T, JournalError>,
+        mut step: impl FnMut(
+            &mut Session<Committer>,
+            &mut Txn<'_>,
+            Option<ClipId>,
+        ) -> Result<T, JournalError>,
     ) -> Result<Vec<(Line, T)>, CoreError> {
         loop {
-            let clips = self.recording.as_ref().map(|r| r.clips.clone()).unwrap_or_default();
+            let clips = self
+                .recording
+                .as_ref()
+                .map(|r| r.clips.clone())
+                .unwrap_or_default();
             match self.try_all_lines(&clips, bytes_each, &mut step) {
                 Ok(done) if done.is_empty() => {
                     self.recording = None;
@@ -408,12 +483,19 @@ impl Core {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "The line at fault, if one is, beside the error.")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "The line at fault, if one is, beside the error."
+    )]
     fn try_all_lines<T>(
         &mut self,
         clips: &[(Line, Option<ClipId>)],
         bytes_each: u64,
-        step: &mut impl FnMut(&mut Session<Committer>, &mut Txn<'_>, Option<ClipId>) -> Result<T, JournalError>,
+        step: &mut impl FnMut(
+            &mut Session<Committer>,
+            &mut Txn<'_>,
+            Option<ClipId>,
+        ) -> Result<T, JournalError>,
     ) -> Result<Vec<(Line, T)>, (Option<Line>, JournalError)> {
         let Some(journal) = self.journal.as_mut() else {
             return Err((None, JournalError::Poisoned));
@@ -424,7 +506,8 @@ impl Core {
             let Some(state) = self.lines.get_mut(line) else {
                 return Err((Some(*line), JournalError::NoGroup(*line)));
             };
-            let value = step(&mut state.session, &mut txn, *clip).map_err(|error| (Some(*line), error))?;
+            let value =
+                step(&mut state.session, &mut txn, *clip).map_err(|error| (Some(*line), error))?;
             done.push((*line, value));
         }
         if !done.is_empty() {
@@ -435,7 +518,9 @@ impl Core {
     }
 
     fn announce_start(&mut self) {
-        let Some(recording) = &self.recording else { return };
+        let Some(recording) = &self.recording else {
+            return;
+        };
         for (line, clip) in &recording.clips {
             if let Some(clip) = *clip {
                 self.pending.push(Notice::ClipStarted {
@@ -456,7 +541,8 @@ impl Core {
             let clips = self.journal_ref()?.hub_clips(line.pairing)?;
             if let Some(stored) = clips.iter().find(|known| Some(known.clip) == *clip) {
                 let clip = ClipFacts::of(stored);
-                self.pending.push(Notice::ClipFinished { line: *line, clip });
+                self.pending
+                    .push(Notice::ClipFinished { line: *line, clip });
             }
         }
         Ok(())

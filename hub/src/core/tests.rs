@@ -14,23 +14,51 @@ use world::{World, event, piece};
 fn an_event_is_played_byte_for_byte_and_costs_one_sync_before_its_first_byte() {
     let mut world = World::paired();
     let before = world.disk.totals().1;
-    assert_eq!(world.core.handle_event_started(event(), 5).unwrap(), Recorded::Taken);
-    assert_eq!(world.core.handle_pieces(vec![piece(0)], 5).unwrap(), Recorded::Taken);
-    assert_eq!(world.disk.totals().1, before, "nothing is synced before the commit");
-    assert!(world.notices().is_empty(), "nothing is said before it is durable");
+    assert_eq!(
+        world.core.handle_event_started(event(), 5).unwrap(),
+        Recorded::Taken
+    );
+    assert_eq!(
+        world.core.handle_pieces(vec![piece(0)], 5).unwrap(),
+        Recorded::Taken
+    );
+    assert_eq!(
+        world.disk.totals().1,
+        before,
+        "nothing is synced before the commit"
+    );
+    assert!(
+        world.notices().is_empty(),
+        "nothing is said before it is durable"
+    );
     world.core.commit(5).unwrap();
     assert_eq!(world.disk.totals().1, before + 1);
     let started = world.notices();
-    assert!(matches!(started[..], [Notice::ClipStarted { started_unix_ms: 1_000, .. }]), "{started:?}");
+    assert!(
+        matches!(
+            started[..],
+            [Notice::ClipStarted {
+                started_unix_ms: 1_000,
+                ..
+            }]
+        ),
+        "{started:?}"
+    );
 
     let mut expected = piece(0).bytes.to_vec();
     for n in 1..5 {
-        let _ = world.core.handle_pieces(vec![piece(n), piece(n + 10)], 6).unwrap();
+        let _ = world
+            .core
+            .handle_pieces(vec![piece(n), piece(n + 10)], 6)
+            .unwrap();
         world.core.commit(6).unwrap();
         expected.extend_from_slice(&piece(n).bytes);
         expected.extend_from_slice(&piece(n + 10).bytes);
     }
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 7).unwrap();
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 7)
+        .unwrap();
     world.core.commit(7).unwrap();
     let finished = world.finished();
     assert_eq!(finished.len(), 1);
@@ -81,7 +109,10 @@ fn an_event_without_pictures_leaves_nothing_behind() {
     let mut world = World::paired();
     let epoch = world.core.status().unwrap().lines[0].epoch;
     let _ = world.core.handle_event_started(event(), 5).unwrap();
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 6).unwrap();
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 6)
+        .unwrap();
     world.core.commit(6).unwrap();
     let status = world.core.status().unwrap();
     assert_eq!((status.lines[0].epoch, status.clips.len()), (epoch, 0));
@@ -94,19 +125,35 @@ fn scenario_12_a_stale_ack_in_a_clip_does_not_cost_the_right_to_encrypt() {
     world.deliver();
     // The phone acks in this epoch; before that arrives, the hub has moved on.
     world.app_ack();
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 7).unwrap();
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 7)
+        .unwrap();
     world.core.commit(7).unwrap();
     let bytes = world.record_some(1);
     let epoch = world.core.status().unwrap().lines[0].epoch;
     assert_eq!(world.take_from_app(), [Verdict::Taken]);
     let _ = world.core.handle_pieces(vec![piece(7)], 9).unwrap();
     world.core.commit(9).unwrap();
-    assert_eq!(world.core.status().unwrap().lines[0].epoch, epoch, "no Commit was needed");
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 9).unwrap();
+    assert_eq!(
+        world.core.status().unwrap().lines[0].epoch,
+        epoch,
+        "no Commit was needed"
+    );
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 9)
+        .unwrap();
     world.core.commit(9).unwrap();
     world.deliver();
     let clips = world.app_clips();
-    assert_eq!(clips[1], (AppClipState::Complete, [bytes, piece(7).bytes.to_vec()].concat()));
+    assert_eq!(
+        clips[1],
+        (
+            AppClipState::Complete,
+            [bytes, piece(7).bytes.to_vec()].concat()
+        )
+    );
 }
 
 #[test]
@@ -119,10 +166,22 @@ fn garbage_in_the_mailbox_changes_nothing() {
     let line = world.line;
     let mut bad = envelope.clone();
     bad[40] ^= 1;
-    let verdict = |world: &mut World, seq, bytes: &[u8]| world.core.handle_envelope(line, seq, bytes, 9).unwrap().verdict;
+    let verdict = |world: &mut World, seq, bytes: &[u8]| {
+        world
+            .core
+            .handle_envelope(line, seq, bytes, 9)
+            .unwrap()
+            .verdict
+    };
     assert_eq!(verdict(&mut world, seq, &bad), Verdict::NotAuthentic);
-    assert_eq!(verdict(&mut world, seq, &envelope[..10]), Verdict::NotAuthentic);
-    assert_eq!(verdict(&mut world, Seq(seq.0 + 1), &envelope), Verdict::NotAuthentic);
+    assert_eq!(
+        verdict(&mut world, seq, &envelope[..10]),
+        Verdict::NotAuthentic
+    );
+    assert_eq!(
+        verdict(&mut world, Seq(seq.0 + 1), &envelope),
+        Verdict::NotAuthentic
+    );
     assert!(!world.core.has_staged());
     assert_eq!(verdict(&mut world, seq, &envelope), Verdict::Taken);
     world.core.commit(9).unwrap();
@@ -133,7 +192,10 @@ fn garbage_in_the_mailbox_changes_nothing() {
 fn without_a_phone_events_are_not_recorded_and_that_is_said_once() {
     let mut world = World::unpaired();
     for _ in 0..3 {
-        assert_eq!(world.core.handle_event_started(event(), 5).unwrap(), Recorded::Not(Stop::NoPairing));
+        assert_eq!(
+            world.core.handle_event_started(event(), 5).unwrap(),
+            Recorded::Not(Stop::NoPairing)
+        );
     }
     assert_eq!(world.notices(), [Notice::NotRecorded(Stop::NoPairing)]);
 }

@@ -12,7 +12,11 @@ const FAR: [&str; 2] = ["192.0.2.1:9", "[2001:db8::1]:9"];
 /// `host:port`, best first; at least one.
 pub(super) fn of(config: &PairingConfig, port: u16) -> Vec<String> {
     if !config.addresses.is_empty() {
-        return config.addresses.iter().map(|host| with_port(host, port)).collect();
+        return config
+            .addresses
+            .iter()
+            .map(|host| with_port(host, port))
+            .collect();
     }
     let listen = config.listen.ip();
     if !listen.is_unspecified() {
@@ -32,7 +36,9 @@ pub(super) fn of(config: &PairingConfig, port: u16) -> Vec<String> {
 
 fn source_towards(far: &str) -> Option<IpAddr> {
     let far: SocketAddr = far.parse().ok()?;
-    let any: SocketAddr = if far.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().ok()?;
+    let any: SocketAddr = if far.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }
+        .parse()
+        .ok()?;
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(far).ok()?;
     Some(socket.local_addr().ok()?.ip())
@@ -63,7 +69,10 @@ mod tests {
     #[test]
     fn the_real_port_is_named() {
         assert_eq!(of(&config("127.0.0.1:0", &[]), 7), ["127.0.0.1:7"]);
-        assert_eq!(of(&config("0.0.0.0:0", &["cam.local", "::1"]), 7), ["cam.local:7", "[::1]:7"]);
+        assert_eq!(
+            of(&config("0.0.0.0:0", &["cam.local", "::1"]), 7),
+            ["cam.local:7", "[::1]:7"]
+        );
         assert!(!of(&config("0.0.0.0:0", &[]), 7).is_empty());
     }
 }

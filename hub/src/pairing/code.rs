@@ -19,7 +19,9 @@ pub fn terminal_qr(text: &str) -> Option<String> {
 /// What `pair` shows a person.
 pub fn show(text: &str) -> String {
     let qr = terminal_qr(text).unwrap_or_else(|| "(the code is too long for a QR code)".into());
-    format!("{qr}\n\nScan this with the phone, or give it this text:\n\n{text}\n\nWhoever reads it can pair: show it to nobody else.")
+    format!(
+        "{qr}\n\nScan this with the phone, or give it this text:\n\n{text}\n\nWhoever reads it can pair: show it to nobody else."
+    )
 }
 
 #[cfg(test)]

@@ -57,14 +57,18 @@ pub(super) async fn serve(endpoint: &Endpoint, sealer: &Sealer) -> Result<Pairin
                 failures += 1;
                 tracing::warn!(failures, "somebody tried to pair with a wrong or old code");
                 if failures >= FAILURES_MAX {
-                    let message = "too many wrong attempts; the code is void. Run `secluso-hub pair` again";
+                    let message =
+                        "too many wrong attempts; the code is void. Run `secluso-hub pair` again";
                     return Err(Failure::new(Code::NotAdmitted, message));
                 }
                 tokio::time::sleep(FAILURE_PAUSE).await;
             }
         }
     }
-    Err(Failure::new(Code::Internal, "the pairing listener was closed"))
+    Err(Failure::new(
+        Code::Internal,
+        "the pairing listener was closed",
+    ))
 }
 
 /// Why a talk came to nothing.
@@ -81,7 +85,9 @@ async fn talk(connection: &Connection, sealer: &Sealer) -> Result<PairingId, Tal
     let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| Talk::Broken)?;
     let mut confirmed = None;
     for _ in 0..MESSAGES_MAX {
-        let Some(message) = read(&mut receive).await? else { break };
+        let Some(message) = read(&mut receive).await? else {
+            break;
+        };
         match answer(message, sealer).await {
             Ok((answer, pairing)) => {
                 write(&mut send, &answer).await?;
@@ -107,11 +113,16 @@ async fn talk(connection: &Connection, sealer: &Sealer) -> Result<PairingId, Tal
 }
 
 /// One message's answer, durable before it is said; and the pairing, if that was the last word.
-async fn answer(message: PairingMessage, sealer: &Sealer) -> Result<(PairingMessage, Option<PairingId>), Talk> {
+async fn answer(
+    message: PairingMessage,
+    sealer: &Sealer,
+) -> Result<(PairingMessage, Option<PairingId>), Talk> {
     match message {
         PairingMessage::Request(request) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
-                core.with_journal(now, |journal| HubPairing::request(journal, &request, now / 1000))
+                core.with_journal(now, |journal| {
+                    HubPairing::request(journal, &request, now / 1000)
+                })
             };
             let answer = sealer.run(step).await.map_err(blame)?;
             Ok((PairingMessage::Answer(answer.into_inner()), None))
@@ -127,7 +138,10 @@ async fn answer(message: PairingMessage, sealer: &Sealer) -> Result<(PairingMess
                         after.retain(|(_, id)| !before.iter().any(|(_, known)| known == id));
                     }
                     let newest = after.into_iter().max().map(|(_, id)| id);
-                    Ok((done, newest.ok_or(JournalError::Misuse("a confirmed pairing is stored"))?))
+                    Ok((
+                        done,
+                        newest.ok_or(JournalError::Misuse("a confirmed pairing is stored"))?,
+                    ))
                 })?;
                 core.refresh_lines()?;
                 Ok(done)
@@ -154,7 +168,9 @@ fn confirmed_pairings(journal: &Journal) -> Result<Vec<(u64, PairingId)>, Journa
 
 fn blame(error: SealerError) -> Talk {
     match error {
-        SealerError::Core(CoreError::Journal(JournalError::Pairing(_) | JournalError::Mls(_))) => Talk::Refused,
+        SealerError::Core(CoreError::Journal(JournalError::Pairing(_) | JournalError::Mls(_))) => {
+            Talk::Refused
+        }
         // The phone asks again, and is answered the same.
         SealerError::Core(CoreError::Reopened) => Talk::Broken,
         other => Talk::Ours(other.into()),
@@ -173,13 +189,20 @@ async fn read(receive: &mut RecvStream) -> Result<Option<PairingMessage>, Talk> 
         return Err(Talk::Refused);
     }
     let mut body = vec![0; length];
-    receive.read_exact(&mut body).await.map_err(|_| Talk::Broken)?;
-    PairingMessage::decode(&body).map(Some).map_err(|_| Talk::Refused)
+    receive
+        .read_exact(&mut body)
+        .await
+        .map_err(|_| Talk::Broken)?;
+    PairingMessage::decode(&body)
+        .map(Some)
+        .map_err(|_| Talk::Refused)
 }
 
 async fn write(send: &mut SendStream, message: &PairingMessage) -> Result<(), Talk> {
     let body = message.encode();
     let length = u32::try_from(body.len()).map_err(|_| Talk::Broken)?;
-    send.write_all(&length.to_be_bytes()).await.map_err(|_| Talk::Broken)?;
+    send.write_all(&length.to_be_bytes())
+        .await
+        .map_err(|_| Talk::Broken)?;
     send.write_all(&body).await.map_err(|_| Talk::Broken)
 }

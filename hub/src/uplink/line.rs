@@ -71,8 +71,15 @@ impl LineUplink {
             self.sender.handle_durable(head.last);
             self.sender.handle_ack(head.acked);
             self.take_events(shared, clock, &mut handle).await?;
-            let blocked = matches!(head.standing, Standing::RolledBack(Evidence::PhoneHoldsMore));
-            let need = if blocked { None } else { self.sender.poll_need(now_ms(clock)) };
+            let blocked = matches!(
+                head.standing,
+                Standing::RolledBack(Evidence::PhoneHoldsMore)
+            );
+            let need = if blocked {
+                None
+            } else {
+                self.sender.poll_need(now_ms(clock))
+            };
             match need {
                 Some(need) => self.serve(need, shared, clock, &mut handle).await?,
                 None => {
@@ -102,7 +109,10 @@ impl LineUplink {
 
     fn until_next(&self, clock: &impl Clock) -> Duration {
         let doubt = self.doubt.as_ref().map(|doubt| doubt.again_at_ms);
-        let at = [self.sender.poll_timeout(), doubt].into_iter().flatten().min();
+        let at = [self.sender.poll_timeout(), doubt]
+            .into_iter()
+            .flatten()
+            .min();
         let wait = at.map(|at| at.saturating_sub(now_ms(clock)).max(10));
         Duration::from_millis(wait.unwrap_or(DOUBT_PAUSE_MS_MAX))
     }
@@ -142,14 +152,20 @@ impl LineUplink {
                 }
             }
             Need::Digest(seq) => {
-                let ours = shared.sealer.run(move |core, now| core.digest(line, seq, now)).await;
+                let ours = shared
+                    .sealer
+                    .run(move |core, now| core.digest(line, seq, now))
+                    .await;
                 let ours = unless_reopened(ours)?.flatten();
                 self.sender.handle_digest(seq, ours, now_ms(clock));
             }
             Need::Envelope { seq, after } => {
                 self.settle_doubt(shared).await?;
                 let before = Seq(seq.0.saturating_sub(1));
-                let found = shared.sealer.run(move |core, now| core.next_envelope(line, before, now)).await;
+                let found = shared
+                    .sealer
+                    .run(move |core, now| core.next_envelope(line, before, now))
+                    .await;
                 match unless_reopened(found)?.flatten() {
                     Some((found, envelope)) if found == seq => {
                         let Some(handle) = handle.as_mut() else {
@@ -186,7 +202,10 @@ impl LineUplink {
                     let entry = board.lines.entry(self.line).or_default();
                     entry.stored_through = entry.stored_through.max(through);
                 }),
-                SenderEvent::Rewound { from, receipted_through } => {
+                SenderEvent::Rewound {
+                    from,
+                    receipted_through,
+                } => {
                     tracing::warn!(
                         from = from.0,
                         receipted_through = receipted_through.0,
@@ -194,15 +213,23 @@ impl LineUplink {
                     );
                 }
                 SenderEvent::OverQuota { retry_after_s, .. } => {
-                    tracing::warn!(retry_after_s, "the relay is full; recording goes on, sending waits");
-                    shared.board.change(|board| board.lines.entry(self.line).or_default().over_quota = true);
+                    tracing::warn!(
+                        retry_after_s,
+                        "the relay is full; recording goes on, sending waits"
+                    );
+                    shared.board.change(|board| {
+                        board.lines.entry(self.line).or_default().over_quota = true
+                    });
                 }
                 SenderEvent::Evidence(evidence) => {
                     *handle = None;
                     self.doubt(evidence, shared, clock).await?;
                 }
                 SenderEvent::Misbehaved { seq } => {
-                    tracing::warn!(seq = seq.0, "the relay gave a receipt for what was not sent");
+                    tracing::warn!(
+                        seq = seq.0,
+                        "the relay gave a receipt for what was not sent"
+                    );
                     return Err(Over::Client(ClientError::Unexpected {
                         kind: wire::frame::kind::RECEIPT,
                     }));
@@ -231,13 +258,17 @@ impl LineUplink {
             wire::sender::Evidence::AboveHead { .. } => Evidence::AboveHead,
             wire::sender::Evidence::OtherDigest { .. } => Evidence::OtherDigest,
         };
-        self.set_standing(Standing::RolledBack(evidence), shared).await
+        self.set_standing(Standing::RolledBack(evidence), shared)
+            .await
     }
 
     /// The relay agrees with our books again: it was asked anew, and the machine is neither waiting
     /// to attach nor has it brought new evidence, which would have set another time.
     async fn settle_doubt(&mut self, shared: &Shared) -> Result<(), Over> {
-        let agrees = self.doubt.as_ref().is_some_and(|doubt| doubt.again_at_ms == u64::MAX);
+        let agrees = self
+            .doubt
+            .as_ref()
+            .is_some_and(|doubt| doubt.again_at_ms == u64::MAX);
         if agrees && self.sender.poll_timeout().is_none() {
             self.doubt = None;
             self.set_standing(Standing::Good, shared).await?;
@@ -267,14 +298,23 @@ impl LineUplink {
     ) -> Result<(), Over> {
         match event {
             Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head),
-            Ok(AppendEvent::Conflict { stored }) => self.sender.handle_conflict(stored, now_ms(clock)),
+            Ok(AppendEvent::Conflict { stored }) => {
+                self.sender.handle_conflict(stored, now_ms(clock))
+            }
             Ok(AppendEvent::NotNext { .. }) => self.sender.handle_not_next(now_ms(clock)),
-            Ok(AppendEvent::OverQuota { size, retry_after_s, .. }) => {
-                self.sender.handle_over_quota(size, retry_after_s, now_ms(clock));
+            Ok(AppendEvent::OverQuota {
+                size,
+                retry_after_s,
+                ..
+            }) => {
+                self.sender
+                    .handle_over_quota(size, retry_after_s, now_ms(clock));
             }
             Err(error) => {
                 *handle = None;
-                shared.board.change(|board| board.lines.entry(self.line).or_default().connected = false);
+                shared
+                    .board
+                    .change(|board| board.lines.entry(self.line).or_default().connected = false);
                 self.slot_failed(error, clock)?;
             }
         }
@@ -297,8 +337,15 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
     let line = shared.line;
     let mut pause = FORGED_PAUSE;
     loop {
-        let cursor = shared.sealer.run(move |core, _now| core.cursor(line)).await.map_err(Over::Sealer)?;
-        let attached = shared.connection.attach_receive(shared.head.receive, cursor).await;
+        let cursor = shared
+            .sealer
+            .run(move |core, _now| core.cursor(line))
+            .await
+            .map_err(Over::Sealer)?;
+        let attached = shared
+            .connection
+            .attach_receive(shared.head.receive, cursor)
+            .await;
         let mut deliveries = match attached {
             Ok((_state, deliveries)) => deliveries,
             Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => {
@@ -310,7 +357,9 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
         loop {
             let delivery = match deliveries.next().await {
                 Ok(delivery) => delivery,
-                Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => break,
+                Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => {
+                    break;
+                }
                 Err(error) => return Err(Over::Client(error)),
             };
             let bytes = delivery.bytes;
@@ -319,7 +368,9 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 .sealer
                 .run(move |core, now| core.handle_envelope(line, seq, &bytes, now))
                 .await;
-            let Some(taken) = unless_reopened(taken)? else { break };
+            let Some(taken) = unless_reopened(taken)? else {
+                break;
+            };
             match taken.verdict {
                 // ORDER: the answer came after the sync.
                 Verdict::Taken | Verdict::Duplicate => {

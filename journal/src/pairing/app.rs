@@ -62,10 +62,18 @@ impl AppPairing {
         let scope = Scope::Offer(offer.offer);
         if let Some(row) = request_row(journal, offer)? {
             let next = match row.confirm {
-                Some(confirm) => Next::Confirm(confirm),
-                None => Next::Request(row.request),
+                Some(confirm) => Some(Next::Confirm(confirm)),
+                None if row.offer.to_text() == offer.to_text() => Some(Next::Request(row.request)),
+                None => None,
             };
-            return journal.begin().commit(next);
+            let mut txn = journal.begin();
+            if let Some(next) = next {
+                return txn.commit(next);
+            }
+            // The code was misread before: that attempt can come to nothing, and must not stand in
+            // the way of the right one.
+            txn.end(scope);
+            drop(txn.commit(())?);
         }
         for pairing in journal.pairing_ids() {
             let by: Option<OfferId> =

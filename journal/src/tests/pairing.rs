@@ -105,6 +105,22 @@ fn a_wrong_or_used_or_expired_code_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_misread_code_does_not_stand_in_the_way_of_the_right_one() {
+    let (mut hub, mut app) = both();
+    let good = offer(&mut hub);
+    let mut text = good.to_text().into_bytes();
+    // In the secret, behind prefix and name.
+    let at = "SECLUSO1:".len() + 40;
+    text[at] = if text[at] == b'A' { b'B' } else { b'A' };
+    let misread = Offer::from_text(std::str::from_utf8(&text).unwrap()).unwrap();
+    assert_eq!(
+        refused(finish_pairing(&mut hub, &mut app, &misread)),
+        PairingError::WrongSecret
+    );
+    finish_pairing(&mut hub, &mut app, &good).unwrap();
+}
+
+#[test]
 fn an_expired_offer_dies_with_what_its_phone_left_unfinished() {
     let (mut hub, mut app) = both();
     let offer = offer(&mut hub);

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::identity::Identity;
 
+mod reset;
 mod verify;
 
 use verify::{AnyClient, PinnedServer};
@@ -153,7 +154,7 @@ pub fn server_endpoint(
     let (each, all) = limits.incoming_buffer_bytes;
     config.incoming_buffer_size(each);
     config.incoming_buffer_size_total(all);
-    endpoint(bind, Some(config))
+    endpoint(bind, reset::endpoint_config(identity), Some(config))
 }
 
 /// Connects to `addr` and insists on the key `pinned`. The endpoint is the caller's: it can be
@@ -191,7 +192,7 @@ pub async fn client_connect(
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
-    let endpoint = endpoint(bind, None)?;
+    let endpoint = endpoint(bind, EndpointConfig::default(), None)?;
     let connecting = endpoint
         .connect_with(config, addr, SERVER_NAME)
         .map_err(|error| RpkError::Tls(error.to_string()))?;
@@ -226,7 +227,11 @@ fn ed25519_key(spki: &[u8]) -> Option<DeviceId> {
     Some(DeviceId(key.try_into().ok()?))
 }
 
-fn endpoint(bind: SocketAddr, server: Option<ServerConfig>) -> Result<Endpoint, RpkError> {
+fn endpoint(
+    bind: SocketAddr,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+) -> Result<Endpoint, RpkError> {
     let make = || -> std::io::Result<Endpoint> {
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(bind),
@@ -244,7 +249,7 @@ fn endpoint(bind: SocketAddr, server: Option<ServerConfig>) -> Result<Endpoint, 
         }
         socket.bind(&bind.into())?;
         Endpoint::new(
-            EndpointConfig::default(),
+            config.clone(),
             server.clone(),
             socket.into(),
             Arc::new(TokioRuntime),

@@ -11,13 +11,29 @@ use crate::testing::{Hub, bytes_of, deliver, finish_sync, open_core, open_journa
 
 /// Takes everything in runs of `step`; gives the mailbox numbers that were announced as media.
 /// `mark` tells the disk how many of them the outside has seen.
-fn sync(core: &mut Core, line: Line, sent: &[Delivered], step: usize, disk: &SimDisk, seen: &mut Vec<u64>) {
+fn sync(
+    core: &mut Core,
+    line: Line,
+    sent: &[Delivered],
+    step: usize,
+    disk: &SimDisk,
+    seen: &mut Vec<u64>,
+) {
     let cursor = core.cursor(line).unwrap();
-    let rest: Vec<_> = sent.iter().filter(|one| one.seq > cursor).cloned().collect();
+    let rest: Vec<_> = sent
+        .iter()
+        .filter(|one| one.seq > cursor)
+        .cloned()
+        .collect();
     for (n, run) in rest.chunks(step).enumerate() {
         let run = deliver(core, line, run, n as u64 * 400);
         assert!(run.halt.is_none(), "{:?}", run.halt);
-        seen.extend(run.facts.iter().filter(|f| matches!(f.taken, Taken::Media { .. })).map(|f| f.seq.0));
+        seen.extend(
+            run.facts
+                .iter()
+                .filter(|f| matches!(f.taken, Taken::Media { .. }))
+                .map(|f| f.seq.0),
+        );
         disk.set_mark(seen.len() as u64);
     }
     finish_sync(core, line, 60_000);
@@ -53,14 +69,21 @@ fn a_crash_at_every_disk_operation_of_a_sync_loses_and_repeats_nothing() {
         for policy in [CrashPolicy::ALL[n % 8], CrashPolicy::ALL[(n + 3) % 8]] {
             let crashed = snapshot.crash_clone(policy, n as u64);
             let announced = snapshot.mark() as usize;
-            let mut core = Core::new(open_journal(Role::App, &crashed, 100 + n as u64).expect("recovery"));
+            let mut core =
+                Core::new(open_journal(Role::App, &crashed, 100 + n as u64).expect("recovery"));
             let cursor = core.cursor(line).unwrap();
             resumed_at.insert(cursor.0);
             // C4: whatever was announced is there. C2: and is never announced again.
-            assert!(seen[..announced].iter().all(|&seq| seq <= cursor.0), "{policy:?} at {n}");
+            assert!(
+                seen[..announced].iter().all(|&seq| seq <= cursor.0),
+                "{policy:?} at {n}"
+            );
             let mut again = Vec::new();
             sync(&mut core, line, &sent, 5, &crashed, &mut again);
-            assert!(again.iter().all(|seq| !seen[..announced].contains(seq)), "{policy:?} at {n}");
+            assert!(
+                again.iter().all(|seq| !seen[..announced].contains(seq)),
+                "{policy:?} at {n}"
+            );
             for (clip, bytes) in &clips {
                 assert_eq!(&bytes_of(&core, *clip), bytes, "{policy:?} at {n}");
             }
@@ -91,7 +114,10 @@ fn after_a_crash_between_cursor_and_ack_both_ends_agree() {
     deliver(&mut core, line, &hub.outgoing(cursor), 10);
     assert_eq!(bytes_of(&core, clip), b"and on");
     let mut session = Session::<Follower>::new(line);
-    assert_eq!(session.exporter(&mut core.journal().begin()).unwrap(), hub.exporter());
+    assert_eq!(
+        session.exporter(&mut core.journal().begin()).unwrap(),
+        hub.exporter()
+    );
 }
 
 /// C5: a fault at every operation poisons or succeeds, and never leaves a half.
@@ -110,7 +136,11 @@ fn an_io_error_at_every_disk_operation_is_survived() {
     for (n, operation) in operations.enumerate() {
         let disk = base.crash_clone(CrashPolicy::KeepAll, 0);
         let mut core = open_core(&disk, 3);
-        let faults = [wal::disk::Fault::Eio, wal::disk::Fault::ShortWrite, wal::disk::Fault::Enospc];
+        let faults = [
+            wal::disk::Fault::Eio,
+            wal::disk::Fault::ShortWrite,
+            wal::disk::Fault::Enospc,
+        ];
         disk.inject(operation, faults[n % 3]);
         let mut at = 0;
         while at < sent.len() {

@@ -28,7 +28,11 @@ fn every_kind_of_garbage_before_every_envelope_is_harmless() {
         session.exporter(&mut core.journal().begin()).unwrap()
     };
     for (at, right) in sent.iter().enumerate() {
-        let before = (core.cursor(line).unwrap(), core.outbox(line).unwrap(), exporter(&mut core));
+        let before = (
+            core.cursor(line).unwrap(),
+            core.outbox(line).unwrap(),
+            exporter(&mut core),
+        );
         let length = right.bytes.len();
         let mut garbage = vec![
             with(right, |bytes| bytes.truncate(length / 2)),
@@ -49,17 +53,29 @@ fn every_kind_of_garbage_before_every_envelope_is_harmless() {
         }
         for wrong in garbage {
             let run = deliver(&mut core, line, &[wrong, right.clone()], 10);
-            assert!(matches!(run.halt, Some(Halt::NotAuthentic { .. })), "{:?}", run.halt);
+            assert!(
+                matches!(run.halt, Some(Halt::NotAuthentic { .. })),
+                "{:?}",
+                run.halt
+            );
             assert!(run.facts.is_empty() && run.ack.is_none());
         }
         // Too early, and again what was there: neither says anything nor moves anything.
         if let Some(early) = sent.get(at + 1) {
             let run = deliver(&mut core, line, std::slice::from_ref(early), 10);
-            assert!(matches!(run.halt, Some(Halt::Gap { expected }) if expected == right.seq), "{:?}", run.halt);
+            assert!(
+                matches!(run.halt, Some(Halt::Gap { expected }) if expected == right.seq),
+                "{:?}",
+                run.halt
+            );
         }
         let replay = deliver(&mut core, line, &sent[..at], 10);
         assert!(replay.facts.is_empty() && replay.halt.is_none());
-        let after = (core.cursor(line).unwrap(), core.outbox(line).unwrap(), exporter(&mut core));
+        let after = (
+            core.cursor(line).unwrap(),
+            core.outbox(line).unwrap(),
+            exporter(&mut core),
+        );
         assert_eq!(before, after, "before envelope {}", right.seq);
         let run = deliver(&mut core, line, std::slice::from_ref(right), 10);
         assert!(run.halt.is_none());

@@ -16,13 +16,24 @@ fn scenario_07_a_full_disk_ends_the_clip_once_and_burns_no_epoch() {
     world.notices();
     world.disk.set_capacity(Some(world.disk.used_bytes()));
     let huge: Vec<Piece> = (0..2_000).map(piece).collect();
-    assert_eq!(world.core.handle_pieces(huge, 6).unwrap(), Recorded::Not(Stop::Space));
+    assert_eq!(
+        world.core.handle_pieces(huge, 6).unwrap(),
+        Recorded::Not(Stop::Space)
+    );
     world.core.commit(6).unwrap();
     let notices = world.notices();
-    assert!(notices.contains(&Notice::NotRecorded(Stop::Space)), "{notices:?}");
-    let ended = notices.iter().any(|notice| matches!(notice, Notice::ClipFinished { .. }));
+    assert!(
+        notices.contains(&Notice::NotRecorded(Stop::Space)),
+        "{notices:?}"
+    );
+    let ended = notices
+        .iter()
+        .any(|notice| matches!(notice, Notice::ClipFinished { .. }));
     assert!(ended, "{notices:?}");
-    assert_eq!(world.core.handle_pieces(vec![piece(3)], 6).unwrap(), Recorded::Not(Stop::NoClip));
+    assert_eq!(
+        world.core.handle_pieces(vec![piece(3)], 6).unwrap(),
+        Recorded::Not(Stop::NoClip)
+    );
     assert_eq!(world.core.status().unwrap().lines[0].epoch, epoch);
     world.disk.set_capacity(None);
     world.deliver();
@@ -38,20 +49,35 @@ fn a_failed_sync_reopens_the_journal_and_the_clip_goes_on_behind_a_new_commit() 
         let mut world = World::paired();
         let mut bytes = world.record_some(3);
         let epoch = world.core.status().unwrap().lines[0].epoch;
-        world.disk.inject(world.disk.op_count() + offset, Fault::Eio);
+        world
+            .disk
+            .inject(world.disk.op_count() + offset, Fault::Eio);
         let mut reopened = false;
         for number in 3..8 {
-            assert_eq!(world.core.handle_pieces(vec![piece(number)], 6).unwrap(), Recorded::Taken);
+            assert_eq!(
+                world.core.handle_pieces(vec![piece(number)], 6).unwrap(),
+                Recorded::Taken
+            );
             bytes.extend_from_slice(&piece(number).bytes);
             reopened |= matches!(world.core.commit(6), Err(CoreError::Reopened));
         }
         assert!(reopened, "operation {offset} belonged to no commit");
         assert!(world.notices().contains(&Notice::Reopened));
-        assert!(world.core.status().unwrap().lines[0].epoch > epoch, "the old epoch is never encrypted in again");
-        let _ = world.core.handle_event_ended(EventEnd::Completed, 7).unwrap();
+        assert!(
+            world.core.status().unwrap().lines[0].epoch > epoch,
+            "the old epoch is never encrypted in again"
+        );
+        let _ = world
+            .core
+            .handle_event_ended(EventEnd::Completed, 7)
+            .unwrap();
         world.core.commit(7).unwrap();
         world.deliver();
-        assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)], "operation {offset}");
+        assert_eq!(
+            world.app_clips(),
+            [(AppClipState::Complete, bytes)],
+            "operation {offset}"
+        );
     }
 }
 
@@ -73,15 +99,28 @@ fn a_failed_first_or_last_sync_of_a_clip_loses_nothing() {
         if fails_at == "end" {
             world.disk.inject(world.disk.op_count() + 1, Fault::Eio);
         }
-        let _ = world.core.handle_event_ended(EventEnd::Completed, 6).unwrap();
+        let _ = world
+            .core
+            .handle_event_ended(EventEnd::Completed, 6)
+            .unwrap();
         reopened += u32::from(world.core.commit(6).is_err());
         assert_eq!(reopened, 1, "{fails_at}");
         let notices = world.notices();
-        let started = notices.iter().filter(|n| matches!(n, Notice::ClipStarted { .. })).count();
-        let finished = notices.iter().filter(|n| matches!(n, Notice::ClipFinished { .. })).count();
+        let started = notices
+            .iter()
+            .filter(|n| matches!(n, Notice::ClipStarted { .. }))
+            .count();
+        let finished = notices
+            .iter()
+            .filter(|n| matches!(n, Notice::ClipFinished { .. }))
+            .count();
         assert_eq!((started, finished), (1, 1), "{fails_at}: {notices:?}");
         world.deliver();
-        assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)], "{fails_at}");
+        assert_eq!(
+            world.app_clips(),
+            [(AppClipState::Complete, bytes)],
+            "{fails_at}"
+        );
     }
 }
 
@@ -112,7 +151,10 @@ fn damage_newest_chunk(world: &World, line: Line) {
         let contents = world.disk.contents(&path).unwrap();
         for offset in 0..contents.len().saturating_sub(needle.len()) {
             if contents[offset..].starts_with(&needle[..64]) {
-                world.disk.damage(&path, offset as u64 + 100, &[0xaa; 8]).unwrap();
+                world
+                    .disk
+                    .damage(&path, offset as u64 + 100, &[0xaa; 8])
+                    .unwrap();
                 hits += 1;
             }
         }
@@ -124,18 +166,27 @@ fn damage_newest_chunk(world: &World, line: Line) {
 fn damaged_bytes_cost_their_clip_and_the_phone_is_told() {
     let mut world = World::paired();
     let _ = world.record_some(3);
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 6).unwrap();
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 6)
+        .unwrap();
     world.core.commit(6).unwrap();
     damage_newest_chunk(&world, world.line);
     world.deliver();
     let clips = world.app_clips();
     assert_eq!(clips.len(), 1);
     assert_eq!(clips[0].0, AppClipState::Dropped(DropReason::Damaged));
-    let dropped = world.notices().iter().any(|notice| matches!(notice, Notice::ClipDropped { .. }));
+    let dropped = world
+        .notices()
+        .iter()
+        .any(|notice| matches!(notice, Notice::ClipDropped { .. }));
     assert!(dropped);
     // What follows is not harmed.
     let bytes = world.record_some(2);
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 8).unwrap();
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 8)
+        .unwrap();
     world.core.commit(8).unwrap();
     world.deliver();
     assert_eq!(world.app_clips()[1], (AppClipState::Complete, bytes));
@@ -148,10 +199,19 @@ fn damage_in_the_clip_being_recorded_ends_it_and_the_event_goes_on_in_another() 
     let _ = world.record_some(3);
     damage_newest_chunk(&world, world.line);
     world.deliver();
-    assert_eq!(world.app_clips()[0].0, AppClipState::Dropped(DropReason::Damaged));
-    assert_eq!(world.core.handle_pieces(vec![piece(3)], 6).unwrap(), Recorded::Not(Stop::NoClip));
+    assert_eq!(
+        world.app_clips()[0].0,
+        AppClipState::Dropped(DropReason::Damaged)
+    );
+    assert_eq!(
+        world.core.handle_pieces(vec![piece(3)], 6).unwrap(),
+        Recorded::Not(Stop::NoClip)
+    );
     let bytes = world.record_some(1);
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 8).unwrap();
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 8)
+        .unwrap();
     world.core.commit(8).unwrap();
     world.deliver();
     assert_eq!(world.app_clips()[1], (AppClipState::Complete, bytes));
@@ -170,7 +230,13 @@ fn scenario_18_a_phone_that_holds_more_than_this_directory_ever_sent_stops_the_l
     assert_eq!(world.take_from_app(), [Verdict::RolledBack]);
     let rolled_back = Standing::RolledBack(Evidence::PhoneHoldsMore);
     let line = world.line;
-    assert_eq!(world.notices(), [Notice::Standing { line, standing: rolled_back }]);
+    assert_eq!(
+        world.notices(),
+        [Notice::Standing {
+            line,
+            standing: rolled_back
+        }]
+    );
     assert_eq!(world.core.heads().unwrap()[&line].standing, rolled_back);
     // It still records.
     let _ = world.record_some(1);
@@ -181,11 +247,18 @@ fn a_crash_at_every_operation_of_a_clip_ends_with_a_clip_that_the_phone_can_chec
     let mut world = World::paired();
     world.disk.record_snapshots();
     let bytes = world.record_some(3);
-    let _ = world.core.handle_event_ended(EventEnd::Completed, 6).unwrap();
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 6)
+        .unwrap();
     world.core.commit(6).unwrap();
     let line = world.line;
     for (index, snapshot) in world.disk.snapshots().into_iter().enumerate() {
-        for policy in [CrashPolicy::LoseAll, CrashPolicy::KeepAll, CrashPolicy::ProcessKill] {
+        for policy in [
+            CrashPolicy::LoseAll,
+            CrashPolicy::KeepAll,
+            CrashPolicy::ProcessKill,
+        ] {
             let disk = snapshot.crash_clone(policy, index as u64);
             let mut core = Core::start(opener(&disk, 5_000), 9).unwrap();
             for clip in core.status().unwrap().clips {

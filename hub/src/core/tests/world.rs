@@ -43,7 +43,14 @@ fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<(Journal, RecoveryRepor
         ballast_bytes: 256 << 10,
         ..Options::default()
     };
-    Journal::open(role, disk, Box::new(store), Box::new(vault), Box::new(SeededDice(seed)), options)
+    Journal::open(
+        role,
+        disk,
+        Box::new(store),
+        Box::new(vault),
+        Box::new(SeededDice(seed)),
+        options,
+    )
 }
 
 pub(super) fn opener(disk: &SimDisk, first_seed: u64) -> Opener {
@@ -99,16 +106,24 @@ impl World {
         };
         let now_s = NOW_MS / 1000;
         let core = &mut world.core;
-        let offer = core.with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s)).unwrap().into_inner();
+        let offer = core
+            .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
+            .unwrap()
+            .into_inner();
         let app = &mut world.app;
-        let AppNext::Request(request) =
-            AppPairing::start(app, &offer, DeviceId([2; 32]), now_s).unwrap().into_inner()
+        let AppNext::Request(request) = AppPairing::start(app, &offer, DeviceId([2; 32]), now_s)
+            .unwrap()
+            .into_inner()
         else {
             panic!("a fresh pairing begins with a request");
         };
-        let answer = core.with_journal(NOW_MS, |hub| HubPairing::request(hub, &request, now_s)).unwrap();
+        let answer = core
+            .with_journal(NOW_MS, |hub| HubPairing::request(hub, &request, now_s))
+            .unwrap();
         let confirm = AppPairing::answer(app, &offer, &answer, now_s).unwrap();
-        let done = core.with_journal(NOW_MS, |hub| HubPairing::confirm(hub, &confirm)).unwrap();
+        let done = core
+            .with_journal(NOW_MS, |hub| HubPairing::confirm(hub, &confirm))
+            .unwrap();
         world.line.pairing = AppPairing::done(app, &offer, &done).unwrap().into_inner();
         world.session = Session::new(world.line);
         core.refresh_lines().unwrap();
@@ -118,10 +133,16 @@ impl World {
 
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
     pub(super) fn record_some(&mut self, count: u64) -> Vec<u8> {
-        assert_eq!(self.core.handle_event_started(event(), 5).unwrap(), Recorded::Taken);
+        assert_eq!(
+            self.core.handle_event_started(event(), 5).unwrap(),
+            Recorded::Taken
+        );
         let mut bytes = Vec::new();
         for number in 0..count {
-            assert_eq!(self.core.handle_pieces(vec![piece(number)], 5).unwrap(), Recorded::Taken);
+            assert_eq!(
+                self.core.handle_pieces(vec![piece(number)], 5).unwrap(),
+                Recorded::Taken
+            );
             self.core.commit(5).unwrap();
             bytes.extend_from_slice(&piece(number).bytes);
         }
@@ -154,10 +175,20 @@ impl World {
 
     /// Everything new from the hub to the app.
     pub(super) fn deliver(&mut self) {
-        while let Some((seq, envelope)) = self.core.next_envelope(self.line, self.delivered, NOW_MS).unwrap() {
+        while let Some((seq, envelope)) = self
+            .core
+            .next_envelope(self.line, self.delivered, NOW_MS)
+            .unwrap()
+        {
             let mut txn = self.app.begin();
-            let taken = self.session.take(&mut txn, seq, envelope.as_bytes()).unwrap();
-            let good = !matches!(taken, Taken::Gap { .. } | Taken::NotAuthentic | Taken::Nothing(_));
+            let taken = self
+                .session
+                .take(&mut txn, seq, envelope.as_bytes())
+                .unwrap();
+            let good = !matches!(
+                taken,
+                Taken::Gap { .. } | Taken::NotAuthentic | Taken::Nothing(_)
+            );
             assert!(good, "{seq}: {taken:?}");
             drop(txn.commit(()).unwrap());
             self.delivered = seq;
@@ -184,7 +215,12 @@ impl World {
     pub(super) fn take_from_app(&mut self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for (seq, envelope) in self.sent_by_app() {
-            verdicts.push(self.core.handle_envelope(self.line, seq, &envelope, NOW_MS).unwrap().verdict);
+            verdicts.push(
+                self.core
+                    .handle_envelope(self.line, seq, &envelope, NOW_MS)
+                    .unwrap()
+                    .verdict,
+            );
             self.taken = seq;
         }
         self.core.commit(NOW_MS).unwrap();
@@ -204,7 +240,8 @@ impl World {
     pub(super) fn app_clips(&self) -> Vec<(AppClipState, Vec<u8>)> {
         let clips = self.app.app_clips(self.line.pairing).unwrap();
         let whole = |clip: journal::AppClip| {
-            let chunks = (0..clip.chunks).flat_map(|n| self.app.app_chunk(clip.clip, n).unwrap().to_vec());
+            let chunks =
+                (0..clip.chunks).flat_map(|n| self.app.app_chunk(clip.clip, n).unwrap().to_vec());
             (clip.state, chunks.collect())
         };
         clips.into_iter().map(whole).collect()
