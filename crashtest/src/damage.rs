@@ -14,12 +14,12 @@ use crate::trouble::{Outcome, Trouble};
 
 /// Where a group begins in a log file.
 const SECTOR_BYTES: usize = 4096;
-/// What a group begins with (journal/wal/FORMAT.md).
+/// What a group begins with (journal/FORMAT.md).
 const GROUP_MAGIC: &[u8; 4] = b"SGrp";
 /// What a log file begins with.
 const FILE_MAGIC: &[u8; 8] = b"SecluLog";
-/// Bytes of a group that may be headers and small records; flips stay behind them.
-const HEAD_BYTES: usize = 2_048;
+/// Bytes of its header.
+const GROUP_HEADER_BYTES: usize = 80;
 /// Envelopes that one damaged relay holds at most.
 const ENVELOPES_MAX: usize = 10_000;
 /// The prefix of the relay's envelope rows.
@@ -65,15 +65,17 @@ pub fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Outcome<()> {
     std::fs::write(file, bytes).map_err(Trouble::machine(name))
 }
 
-/// A group in a log file: offset and length up to the next group or the last byte in use.
+/// A record group in a log file (journal/FORMAT.md, "Record group").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// In which file.
     pub file: PathBuf,
     /// Where it begins.
     pub offset: usize,
-    /// Up to the next group, or to the last byte that is not zero.
-    pub bytes: usize,
+    /// Bytes of its header and records.
+    pub meta_bytes: usize,
+    /// Bytes of its payloads, which follow them.
+    pub payload_bytes: usize,
 }
 
 /// All groups in the log files of a journal directory, in the order of files and offsets.
@@ -87,22 +89,19 @@ pub fn groups(journal: &Path) -> Outcome<Vec<Group>> {
         if !bytes.starts_with(FILE_MAGIC) {
             continue;
         }
-        let end = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        let starts: Vec<usize> = (0..end)
-            .step_by(SECTOR_BYTES)
-            .filter(|at| bytes[*at..].starts_with(GROUP_MAGIC))
-            .collect();
-        for (n, offset) in starts.iter().enumerate() {
-            let next = starts.get(n + 1).copied().unwrap_or(end);
-            all.push(Group {
+        let groups = (0..bytes.len()).step_by(SECTOR_BYTES).filter_map(|offset| {
+            let header = bytes[offset..].strip_prefix(GROUP_MAGIC)?;
+            // Offsets 60 and 64 of the header, behind its magic.
+            let number =
+                |at: usize| Some(u32::from_le_bytes(*header.get(at..)?.first_chunk()?) as usize);
+            Some(Group {
                 file: file.clone(),
-                offset: *offset,
-                bytes: next - offset,
-            });
-        }
+                offset,
+                meta_bytes: GROUP_HEADER_BYTES + number(56)?,
+                payload_bytes: number(60)?,
+            })
+        });
+        all.extend(groups);
     }
     Ok(all)
 }
@@ -117,7 +116,7 @@ pub fn fullest_log_file(journal: &Path) -> Outcome<PathBuf> {
         groups
             .iter()
             .filter(|group| group.file == file)
-            .map(|group| group.bytes)
+            .map(|group| group.meta_bytes + group.payload_bytes)
             .sum()
     };
     let fullest = groups
@@ -127,13 +126,13 @@ pub fn fullest_log_file(journal: &Path) -> Outcome<PathBuf> {
     fullest.ok_or_else(|| Trouble::Broken("no log file holds a group".into()))
 }
 
-/// Flips bytes in the middle of a group, behind its headers and small records.
+/// Flips bytes in the middle of a group's payloads.
 ///
 /// # Errors
 /// The machine.
 pub fn flip_payload(group: &Group) -> Outcome<()> {
     edit(&group.file, |bytes| {
-        let from = group.offset + HEAD_BYTES.max(group.bytes / 2);
+        let from = group.offset + group.meta_bytes + group.payload_bytes / 2;
         for byte in bytes.iter_mut().skip(from).take(16) {
             *byte ^= 0x55;
         }

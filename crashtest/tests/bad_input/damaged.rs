@@ -8,8 +8,8 @@ use crashtest::trouble::Outcome;
 
 use crate::{goes_on, one_event, wrong};
 
-/// Groups with at least so many bytes hold chunks of video.
-const CHUNK_GROUP_BYTES_MIN: usize = 16 * 1024;
+/// Payloads of at least so many bytes are chunks of video.
+const CHUNK_BYTES_MIN: usize = 16 * 1024;
 
 /// A paired system whose hub has recorded un-acked clips and is stopped. The relay never saw
 /// them, so that the hub's disk is the only place where they are.
@@ -35,7 +35,7 @@ fn with_unacked_clips(passes: u32) -> Outcome<System> {
 
 fn chunk_groups(system: &System) -> Outcome<Vec<Group>> {
     let mut groups = damage::groups(&system.path("hub/journal"))?;
-    groups.retain(|group| group.bytes >= CHUNK_GROUP_BYTES_MIN);
+    groups.retain(|group| group.payload_bytes >= CHUNK_BYTES_MIN);
     Ok(groups)
 }
 
