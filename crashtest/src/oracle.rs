@@ -296,7 +296,8 @@ fn durable_before_visible(ends: &Ends, all: &mut Vec<Broken>) {
     for line in &ends.history {
         match (line.role, line.event()) {
             (Role::Hub, "clip_started") => {
-                if !started.insert(line.text("clip")) {
+                let first = started.insert(line.text("clip"));
+                if !first {
                     broken(
                         "C4",
                         all,
