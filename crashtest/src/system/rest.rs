@@ -1,0 +1,92 @@
+//! The end of a run: everything at rest, and what both ends then say. Judging it is the oracle's.
+
+use std::collections::BTreeMap;
+
+use super::{PATIENCE, System, number};
+use crate::oracle::Ends;
+use crate::process::Role;
+use crate::trouble::{Outcome, Trouble};
+
+impl System {
+    /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
+    /// is un-acked. Then the app is stopped and both ends are asked. The one more event is what
+    /// shows that both ends can still follow a Commit (scenario 16).
+    ///
+    /// # Errors
+    /// It does not come to rest.
+    pub fn settle(&mut self) -> Outcome<Ends> {
+        if self.running.contains_key(&Role::Hub) {
+            self.stop(Role::Hub)?;
+        }
+        self.setup.passes = 1;
+        self.write_hub_config()?;
+        let from = self.board.len();
+        for role in Role::ALL {
+            if !self.running.contains_key(&role) {
+                self.start(role)?;
+            }
+        }
+        // A start may be cut off by the planted crash; then the hub's next start plays it again.
+        let finished = self.until_line("one more event", from, |line| {
+            line.role == Role::Hub
+                && line.event() == "clip_finished"
+                && line.text("outcome") == "complete"
+        })?;
+        let clip = finished.text("clip").to_owned();
+        self.until("its arrival", PATIENCE, |system| {
+            let arrived = system.board.find(from, |line| {
+                line.role == Role::App
+                    && line.event() == "clip"
+                    && line.text("clip") == clip
+                    && line.text("state") == "complete"
+            });
+            let Some(_arrived) = arrived else {
+                return Ok(None);
+            };
+            let status = system.hub_status()?;
+            system.remember(format!("{status:?}"));
+            Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
+        })?;
+        self.stop(Role::App)?;
+        self.ends()
+    }
+
+    /// What both ends say: the hub runs, the app does not.
+    ///
+    /// # Errors
+    /// One of them does not answer.
+    pub fn ends(&mut self) -> Outcome<Ends> {
+        let hub = self.hub_status()?;
+        let status = self.ask_app(&["status", "--json"])?;
+        let status = status.lines.last().cloned().unwrap_or_default();
+        let app_clips = self.app_clips()?;
+        let mut exports = BTreeMap::new();
+        for clip in &app_clips {
+            if clip.outcome == "complete" || clip.outcome == "cut_off" {
+                exports.insert(clip.id.clone(), self.export(&clip.id)?);
+            }
+        }
+        Ok(Ends {
+            hub_epoch: hub.epoch,
+            hub_clips: hub.clips,
+            unacked_envelopes: hub.unacked_envelopes,
+            acked_through: hub.acked_through,
+            app_epoch: number(Role::App, &status, "epoch")?,
+            app_cursor: number(Role::App, &status, "cursor")?,
+            app_clips,
+            exports,
+            deleted: self.deleted.clone(),
+            history: self.board.lines(),
+        })
+    }
+
+    /// Has the app export a clip; the bytes of the file.
+    ///
+    /// # Errors
+    /// As [`Self::ask_app`].
+    pub fn export(&mut self, clip: &str) -> Outcome<Vec<u8>> {
+        let file = self.text(&format!("{clip}.mp4"));
+        self.ask_app(&["export", clip, &file, "--json"])?;
+        std::fs::read(&file).map_err(Trouble::machine("an exported clip"))
+    }
+}
