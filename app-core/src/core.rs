@@ -259,7 +259,7 @@ impl Core {
 
     /// Refuses a run before any of it is built. Small envelopes keep the epochs in step and may use
     /// what is held back for them.
-    fn admit(&self, run: &[Delivered]) -> Result<(), JournalError> {
+    fn admit(&mut self, run: &[Delivered]) -> Result<(), JournalError> {
         let bytes: u64 = run
             .iter()
             .map(|one| one.bytes.len() as u64 + ENVELOPE_COST_BYTES)

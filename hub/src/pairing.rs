@@ -31,7 +31,7 @@ const INVITE_PATIENCE: Duration = Duration::from_secs(30);
 pub const STEPS_MAX: usize = 16;
 
 /// What happens while a phone is paired.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Step {
     /// Show this.
     Offer {

@@ -298,7 +298,7 @@ impl Session<Committer> {
     }
 
     /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
-    /// envelopes give way to a signed statement. What came before `at` may already be at the relay
+    /// envelopes give way to a signed statement under the last one's number. What came before `at` may already be at the relay
     /// and stays. Commits stay always.
     ///
     /// # Errors

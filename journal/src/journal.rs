@@ -193,9 +193,9 @@ impl Journal {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Space`] when `bytes` more would not fit.
-    pub fn admit(&self, bytes: u64, priority: Priority) -> Result<(), JournalError> {
+    pub fn admit(&mut self, bytes: u64, priority: Priority) -> Result<(), JournalError> {
         self.alive()?;
-        Ok(self.wal.admit(bytes, priority)?)
+        Ok(self.wal.admit_or_relieve(bytes, priority)?)
     }
 
     /// Whether an earlier failure forbids all further work with this handle.

@@ -91,8 +91,8 @@ pub enum DropReason {
 }
 
 /// The statement that lets a cursor pass a gap: whole clips only, signed with the hub's MLS
-/// signature key. It takes the place of the first envelope that is gone and is not sealed by MLS but
-/// only wrapped, so that nothing has to be read ahead and no lost key is needed to read it.
+/// signature key. It takes the place of the last envelope that is gone, is readable ahead of the
+/// cursor, and is not sealed by MLS but only wrapped, so that no lost key is needed to read it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Statement {
     /// Which channel of the pairing.

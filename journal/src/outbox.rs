@@ -27,6 +27,9 @@ pub struct OutboxHead {
     pub last: Seq,
     /// Digest of that envelope.
     pub last_digest: Digest,
+    /// Digest of the envelope that stood there before a statement took its place; zero if none did.
+    /// The other side may honestly hold either.
+    pub replaced_digest: Digest,
     /// Everything up to here is durable at the other side.
     pub acked: Seq,
 }
@@ -35,8 +38,16 @@ impl OutboxHead {
     const EMPTY: Self = Self {
         last: Seq(0),
         last_digest: Digest([0; 32]),
+        replaced_digest: Digest([0; 32]),
         acked: Seq(0),
     };
+
+    /// Whether the other side holds what these books do not explain: an envelope beyond the last,
+    /// or another one in its place. This journal is then older than what left it.
+    pub fn is_beyond(&self, seq: Seq, digest: Digest) -> bool {
+        let known = [self.last_digest, self.replaced_digest];
+        seq > self.last || (seq == self.last && seq.0 != 0 && !known.contains(&digest))
+    }
 }
 
 /// Where an envelope lies until it is acked.
@@ -94,6 +105,7 @@ pub(crate) fn append(
     );
     head.last = seq;
     head.last_digest = Digest::of(&bytes);
+    head.replaced_digest = Digest([0; 32]);
     txn.put_row(&keys::outbox_head(line), &head)?;
     let key = keys::outbox(line, seq);
     match placement {
@@ -103,8 +115,9 @@ pub(crate) fn append(
     Ok(seq)
 }
 
-/// Puts a statement in the place of envelopes `first..=last`: it takes the number `first`, the rest
-/// become a hole that it explains.
+/// Puts a statement in the place of envelopes `first..=last`: it takes the number `last`, the rest
+/// become a hole before it that it explains. At the end, because the other side may hold some of
+/// the first ones already, and a relay that has forgotten them gives it nothing but what follows.
 pub(crate) fn replace(
     txn: &mut Txn<'_>,
     line: Line,
@@ -121,7 +134,7 @@ pub(crate) fn replace(
         .send;
     let place = Place {
         mailbox: &mailbox,
-        seq: first,
+        seq: last,
     };
     let held = Held {
         seq: held.cursor,
@@ -138,7 +151,13 @@ pub(crate) fn replace(
         txn.dice(),
     );
     remove(txn, line, first, last);
-    txn.put(&keys::outbox(line, first), &bytes);
+    txn.put(&keys::outbox(line, last), &bytes);
+    let head: Option<OutboxHead> = txn.row(&keys::outbox_head(line))?;
+    if let Some(mut head) = head.filter(|head| head.last == last) {
+        head.replaced_digest = head.last_digest;
+        head.last_digest = Digest::of(&bytes);
+        txn.put_row(&keys::outbox_head(line), &head)?;
+    }
     Ok(())
 }
 

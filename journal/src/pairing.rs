@@ -32,7 +32,7 @@ use openmls::prelude::{
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_libcrux_crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use wire::ids::{DeviceId, SendId};
 
 pub use app::{AppPairing, Next as AppNext};
@@ -52,6 +52,7 @@ pub const OFFER_TTL_S_MAX: u64 = 3600;
 
 const QR_PREFIX: &str = "SECLUSO1:";
 const QR_BYTES_MAX: usize = 2048;
+const CHECKSUM_BYTES: usize = 4;
 
 /// What went wrong in a pairing. Each says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +106,9 @@ pub struct Offer {
 impl Offer {
     /// The text of the QR code.
     pub fn to_text(&self) -> String {
-        let bytes = zeroize::Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
+        let mut bytes = zeroize::Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
+        let sum = checksum(&bytes);
+        bytes.extend_from_slice(&sum);
         format!("{QR_PREFIX}{}", Base64UrlUnpadded::encode_string(&bytes))
     }
 
@@ -123,7 +126,13 @@ impl Offer {
         }
         let bytes = Base64UrlUnpadded::decode_vec(body).map_err(|_| PairingError::NotAnOffer)?;
         let bytes = zeroize::Zeroizing::new(bytes);
-        match postcard::take_from_bytes(&bytes) {
+        let (body, sum) = bytes
+            .split_last_chunk::<CHECKSUM_BYTES>()
+            .ok_or(PairingError::NotAnOffer)?;
+        if checksum(body) != *sum {
+            return Err(PairingError::NotAnOffer);
+        }
+        match postcard::take_from_bytes(body) {
             Ok((offer, [])) => Ok(offer),
             _ => Err(PairingError::NotAnOffer),
         }
@@ -219,6 +228,12 @@ impl PairingMessage {
         }
         crate::message::decode(bytes).ok_or(PairingError::Malformed("not a pairing message"))
     }
+}
+
+/// The end of a code's text: one misread character anywhere makes it no code at all.
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(bytes));
+    [a, b, c, d]
 }
 
 fn mac(key: &Key, parts: &[&[u8]]) -> Hmac<Sha256> {

@@ -227,7 +227,10 @@ impl MailboxStore {
             Size::Small => Priority::Epoch,
             Size::Bulk => Priority::Bulk,
         };
-        match self.wal.admit(bytes + APPEND_OVERHEAD_BYTES, priority) {
+        match self
+            .wal
+            .admit_or_relieve(bytes + APPEND_OVERHEAD_BYTES, priority)
+        {
             Err(WalError::Space { .. }) => return refused(AppendAnswer::OverQuota(size)),
             other => other?,
         }

@@ -85,7 +85,7 @@ impl Core {
             _ => None,
         };
         let held = arrived.held.map(|held| (held.seq, held.digest));
-        let mut proof = held.is_some_and(|held| is_beyond(held, (head.last, head.last_digest)));
+        let mut proof = held.is_some_and(|(seq, digest)| head.is_beyond(seq, digest));
         if let Some(verdict) = unchanged
             && !proof
         {
@@ -94,8 +94,7 @@ impl Core {
         match arrived.received {
             Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
                 Some(AppMessage::Ack { through, digest }) => {
-                    let acked = (Seq(through), Digest(digest));
-                    proof |= is_beyond(acked, (head.last, head.last_digest));
+                    proof |= head.is_beyond(Seq(through), Digest(digest));
                     if !proof {
                         let effect = state.session.take_ack(&mut txn, Seq(through))?;
                         proof |= effect == AckEffect::BeyondOurHead;
@@ -118,11 +117,12 @@ impl Core {
         }
         drop(txn.stage(())?);
         self.staged_bytes += envelope.len() as u64;
+        if state.standing == Standing::RolledBack(Evidence::PhoneHoldsMore) {
+            // The phone holds nothing that our books do not explain, after all.
+            state.standing = Standing::Good;
+            let standing = Standing::Good;
+            push(&mut self.notices, Notice::Standing { line, standing });
+        }
         Ok(Verdict::Taken)
     }
-}
-
-/// Whether the other side holds something that our books do not explain.
-fn is_beyond(theirs: (Seq, Digest), ours: (Seq, Digest)) -> bool {
-    theirs.0 > ours.0 || (theirs.0 == ours.0 && theirs.0.is_some() && theirs.1 != ours.1)
 }

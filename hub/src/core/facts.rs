@@ -102,7 +102,8 @@ pub enum Evidence {
 pub enum Standing {
     /// Yes.
     Good,
-    /// Recording goes on, nothing is sent. Not stored: every connection looks again.
+    /// Recording goes on, nothing is sent. Not stored: every connection asks the relay again, every
+    /// envelope of the phone judges the phone again.
     RolledBack(Evidence),
 }
 

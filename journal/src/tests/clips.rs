@@ -276,6 +276,47 @@ fn a_damaged_payload_costs_its_clip_and_both_ends_know() {
     converge(&mut hub, &mut app);
 }
 
+/// The newest clip is lost: the phone's ack names the statement, and our books explain it. The
+/// original is explained as well, for a phone that had it before.
+#[test]
+fn both_digests_of_a_replaced_head_are_known() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one", b"two"]);
+    let before = hub.journal.outbox_head(hub.line()).unwrap();
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, Seq(3)).unwrap();
+    drop(txn.commit(()).unwrap());
+    settle(&mut hub, &mut app);
+    let head = hub.journal.outbox_head(hub.line()).unwrap();
+    let held = app.journal.inbox_head(app.line()).unwrap();
+    assert_eq!(held.cursor, head.last);
+    assert!(!head.is_beyond(held.cursor, held.digest));
+    assert!(!head.is_beyond(before.last, before.last_digest));
+    assert!(head.is_beyond(head.last, wire::ids::Digest([9; 32])));
+    assert!(head.is_beyond(Seq(head.last.0 + 1), held.digest));
+    converge(&mut hub, &mut app);
+}
+
+/// The app holds more of the clip than the damaged place, its ack is under way, and the relay has
+/// forgotten everything: what follows the cursor is the statement, and it closes the gap.
+#[test]
+fn a_statement_reaches_a_cursor_in_the_middle_of_its_range() {
+    let (mut hub, mut app) = paired();
+    let lost = hub.record(&[b"one", b"two", b"three"]);
+    for (seq, envelope) in hub.outgoing(Seq(0)).into_iter().take(4) {
+        app.take(seq, envelope.as_bytes());
+    }
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, Seq(3)).unwrap();
+    drop(txn.commit(()).unwrap());
+    let next = hub.outgoing(app.cursor());
+    assert_eq!(next[0].0, Seq(6), "the statement stands at the end");
+    settle(&mut hub, &mut app);
+    let state = app.journal.app_clip(lost).unwrap().state;
+    assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
+    converge(&mut hub, &mut app);
+}
+
 #[test]
 fn a_clip_is_never_dropped_while_it_is_recorded() {
     let (mut hub, _app) = paired();

@@ -108,11 +108,15 @@ fn a_wrong_or_used_or_expired_code_is_refused_and_changes_nothing() {
 fn a_misread_code_does_not_stand_in_the_way_of_the_right_one() {
     let (mut hub, mut app) = both();
     let good = offer(&mut hub);
-    let mut text = good.to_text().into_bytes();
-    // In the secret, behind prefix and name.
-    let at = "SECLUSO1:".len() + 40;
-    text[at] = if text[at] == b'A' { b'B' } else { b'A' };
-    let misread = Offer::from_text(std::str::from_utf8(&text).unwrap()).unwrap();
+    let text = good.to_text();
+    for at in 0..text.len() {
+        let mut bad = text.clone().into_bytes();
+        bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+        let bad = String::from_utf8(bad).unwrap();
+        assert!(Offer::from_text(&bad).is_err(), "character {at}");
+    }
+    let mut misread = Offer::from_text(&text).unwrap();
+    misread.spoil_secret();
     assert_eq!(
         refused(finish_pairing(&mut hub, &mut app, &misread)),
         PairingError::WrongSecret

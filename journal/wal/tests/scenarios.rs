@@ -447,10 +447,42 @@ fn scenario_07_a_view_that_met_a_full_disk_comes_back_by_itself() {
     put(&mut wal, "during", "d");
     assert!(wal.admit(5000, Priority::Bulk).is_err());
     control.heal();
-    wal.checkpoint().unwrap();
+    assert!(
+        wal.admit(5000, Priority::Bulk).is_err(),
+        "nothing looked again yet"
+    );
+    wal.admit_or_relieve(5000, Priority::Bulk).unwrap();
     wal.admit(5000, Priority::Bulk).unwrap();
     assert_eq!(text(&wal, "before").as_deref(), Some("b"));
     assert_eq!(text(&wal, "during").as_deref(), Some("d"));
+}
+
+/// A start on a full disk refuses bulk data; when somebody frees space, it takes it again although
+/// nothing was committed in between.
+#[test]
+fn scenario_07_bulk_is_taken_again_when_space_comes_back() {
+    let disk = SimDisk::new();
+    let (mut wal, _) = open(&disk, 1).unwrap();
+    put(&mut wal, "a", "1");
+    wal.checkpoint().unwrap();
+    drop(wal);
+    for path in disk.paths() {
+        if path == "ballast" {
+            disk.remove(&path).unwrap();
+        }
+    }
+    disk.set_capacity(Some(disk.used_bytes()));
+    let (mut wal, _) = open(&disk, 2).unwrap();
+    let refused = wal.admit_or_relieve(5000, Priority::Bulk).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Space);
+    disk.set_capacity(None);
+    assert!(
+        wal.admit(5000, Priority::Bulk).is_err(),
+        "nothing looked again yet"
+    );
+    wal.admit_or_relieve(5000, Priority::Bulk).unwrap();
+    put_payload(&mut wal, "v", pattern(1, 1, 5000));
+    assert_eq!(text(&wal, "a").as_deref(), Some("1"));
 }
 
 #[test]

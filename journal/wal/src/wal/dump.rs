@@ -14,7 +14,7 @@ use crate::record::{FileRow, LifeId};
 use crate::recover::run;
 use crate::store::StoreError;
 use crate::view::VALUE;
-use crate::{WalError, crash_point};
+use crate::{Priority, WalError, crash_point};
 
 /// Small values read at once for a checkpoint.
 const DUMP_PAGE: usize = 256;
@@ -104,6 +104,30 @@ impl Wal {
             Err(error) => return Err(self.poison("recycling", &error)),
         }
         self.revive_view()
+    }
+
+    /// Like [`Wal::admit`], and if that refuses although the disk has room again, first takes back
+    /// what the full disk took: the files held back, the view's backlog, the ballast. Without
+    /// this nothing would, as long as nothing is committed.
+    pub fn admit_or_relieve(&mut self, bytes: u64, priority: Priority) -> Result<(), WalError> {
+        let refused = match self.admit(bytes, priority) {
+            Err(error @ WalError::Space { .. }) => error,
+            result => return result,
+        };
+        let pressed = self.low || !self.log.ballast || self.view.borrow().full;
+        let available = self
+            .log
+            .disk
+            .available_bytes()
+            .map_err(|error| WalError::io("the free space", error))?;
+        if !pressed || available < 2 * self.log.options.ballast_bytes {
+            return Err(refused);
+        }
+        match self.checkpoint() {
+            Ok(()) => self.admit(bytes, priority),
+            Err(WalError::Space { .. }) => Err(refused),
+            Err(error) => Err(error),
+        }
     }
 
     /// An error while a checkpoint is written: a full disk harms nothing, all else is poison.
