@@ -1,3 +1,5 @@
+//! The segmenter on its own: fragments, chunks, and what it refuses.
+
 use std::num::{NonZeroU16, NonZeroU32};
 
 use super::*;

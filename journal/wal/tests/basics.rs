@@ -285,7 +285,7 @@ fn the_next_batch_is_staged_while_the_disk_works() {
     let durable = wal.durable_get(b"a").unwrap().unwrap();
     assert_eq!(*durable, b"one");
     assert_eq!(wal.get(b"a").unwrap().as_deref(), Some(&b"two"[..]));
-    let unsynced = disk.crash_clone(wal::disk::CrashPolicy::LoseAll, 1);
+    let unsynced = disk.crash_clone(CrashPolicy::LoseAll, 1);
     drop(wal.commit().unwrap().redeem(second));
     assert_eq!(*wal.durable_get(b"a").unwrap().unwrap(), b"two");
     let (reopened, _) = open(&unsynced, 2).unwrap();

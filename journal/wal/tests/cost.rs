@@ -21,7 +21,7 @@ fn recycled_files_cost_one_byte_per_byte_and_one_sync_per_commit() {
     };
     let (mut wal, _) = Wal::open(shared, store, dice, options).unwrap();
     let payload = common::pattern(1, 1, 64 << 10);
-    let mut clip = |wal: &mut Wal, first: u64, count: u64| {
+    let clip = |wal: &mut Wal, first: u64, count: u64| {
         for n in first..first + count {
             let mut txn = Txn::new();
             for k in 0..4 {

@@ -39,7 +39,10 @@ fn sync(
     finish_sync(core, line, 60_000);
 }
 
-fn world() -> (Hub, SimDisk, Vec<(ClipId, Vec<u8>)>, Vec<Delivered>) {
+/// Clips and their bytes.
+type Clips = Vec<(ClipId, Vec<u8>)>;
+
+fn world() -> (Hub, SimDisk, Clips, Vec<Delivered>) {
     let (mut hub, disk) = paired();
     let mut clips = Vec::new();
     for n in 0_u8..3 {
