@@ -8,10 +8,6 @@ use crate::failure::{Failure, Outcome};
 use crate::progress::Steps;
 use crate::{setup, tidy};
 
-/// Seeds of `cargo xtask crash`, unless `SECLUSO_CRASH_SEEDS` says otherwise. The gate itself runs
-/// the few that the tests name.
-const CRASH_SEEDS_DEFAULT: &str = "200";
-
 /// Everything that gates a change.
 pub(crate) fn test(extra: &[String]) -> Outcome<()> {
     let mut steps = Steps::new(7);
@@ -62,10 +58,8 @@ pub(crate) fn check() -> Outcome<()> {
     outcomes.into_iter().collect()
 }
 
-/// The crash sweep with more seeds than the gate takes.
+/// The crash sweep by itself: what the gate runs of it, with real processes.
 pub(crate) fn crash(extra: &[String]) -> Outcome<()> {
-    let seeds =
-        std::env::var("SECLUSO_CRASH_SEEDS").unwrap_or_else(|_| CRASH_SEEDS_DEFAULT.to_owned());
     let mut steps = Steps::new(3);
     steps.step("set-up", setup::ensure_build_tools)?;
     steps.step("build the programs", || cargo::build_programs().map(drop))?;
@@ -77,10 +71,7 @@ pub(crate) fn crash(extra: &[String]) -> Outcome<()> {
         "--no-fail-fast",
     ];
     arguments.extend(extra.iter().map(String::as_str));
-    let environment = [("SECLUSO_CRASH_SEEDS", seeds.as_str())];
-    let result = steps.step(&format!("crash sweep, {seeds} seeds"), || {
-        cargo::run_with(&arguments, &environment)
-    });
+    let result = steps.step("crash sweep", || cargo::run(&arguments));
     steps.summary();
     result
 }

@@ -32,7 +32,7 @@ cargo xtask COMMAND
              --wipe-relay   also delete the relay's data while it is down
   test     set up what is missing and run everything that gates a change
   check    formatting, lints, tidy rules, documentation, licences (no tests)
-  crash    the crash sweep, with more seeds (SECLUSO_CRASH_SEEDS=n, default 200)
+  crash    the crash sweep with real processes, by itself
   bench    ratios against the yardsticks, in one run
   bless    rewrite golden files and hex; then read the diff
   setup    only set up what is missing
