@@ -113,7 +113,10 @@ impl App {
     /// As [`AppError`] says; everything that became durable before stays.
     pub async fn sync(&self, mode: SyncMode) -> Result<(), AppError> {
         let _alone = self.shared.network.lock().await;
-        downlink::sync(&self.shared, mode).await
+        let result = downlink::sync(&self.shared, mode).await;
+        // Whatever the network did, what was stored last is written down as synced.
+        let rested = self.shared.engine.read(|core, _shell| core.rest()).await;
+        result.and(rested)
     }
 
     /// All clips, in the order in which they became known.

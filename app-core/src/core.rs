@@ -176,6 +176,14 @@ impl Core {
         self.journal.is_poisoned()
     }
 
+    /// Nothing more is expected for a moment: see [`Journal::rest`].
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn rest(&mut self) -> Result<(), JournalError> {
+        self.journal.rest()
+    }
+
     /// Makes everything staged durable, with one sync.
     ///
     /// # Errors

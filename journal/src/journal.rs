@@ -217,6 +217,20 @@ impl Journal {
         Ok(self.wal.checkpoint()?)
     }
 
+    /// To be called when nothing has happened for a moment: writes down that the newest
+    /// transaction was synced, so that a start can tell its damage from a torn write (FORMAT.md,
+    /// "Witness"). Does nothing when that is written already.
+    ///
+    /// # Errors
+    /// As [`Self::commit`]; a full disk changes nothing and is no error.
+    pub fn rest(&mut self) -> Result<(), JournalError> {
+        self.alive()?;
+        match self.wal.witness() {
+            Ok(()) | Err(wal::WalError::Space { .. }) => Ok(()),
+            Err(error) => self.poison_if_failed(Err(error.into())),
+        }
+    }
+
     /// All pairings, in no particular order.
     pub fn pairing_ids(&self) -> Vec<PairingId> {
         let pairing = |scope| match scope {

@@ -220,7 +220,8 @@ impl Core {
             .and_then(|recording| recording.ending)
         {
             Some(ending) => self.end_recording(ending, now_unix_ms),
-            None => Ok(()),
+            // At rest: what was synced last is written down as synced.
+            None => Ok(self.journal()?.rest()?),
         }
     }
 

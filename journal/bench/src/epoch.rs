@@ -10,18 +10,11 @@ use crate::child::{self, BEGIN, END};
 use crate::hub::{Hub, noise};
 use crate::measure::{Rounds, Samples, timed};
 use crate::report::{Figure, Target};
-use crate::yardstick::{Member, SqliteMode, SqliteProvider};
+use crate::sqlite::Sqlite;
 use crate::{Outcome, Scale};
 
 /// Epoch advances in one round, so that a round is not one sync long.
 const ADVANCES_PER_ROUND: usize = 4;
-
-/// The three ways in which SQLite is used.
-struct Sqlite {
-    write_ahead: Member<SqliteProvider>,
-    default: Member<SqliteProvider>,
-    transaction: Member<SqliteProvider>,
-}
 
 /// Runs the rounds and answers both questions.
 pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
@@ -32,26 +25,24 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
 }
 
 fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<Figure>> {
-    let member = |name: &str, mode| Member::new(SqliteProvider::open(&dir.join(name), mode)?);
-    let mut sqlite = Sqlite {
-        write_ahead: member("wal.db", SqliteMode::WriteAhead)?,
-        default: member("default.db", SqliteMode::Default)?,
-        transaction: member("transaction.db", SqliteMode::WriteAhead)?,
-    };
+    let mut sqlite = Sqlite::start(dir)?;
     let mut hub = Hub::open(dir, pairing)?;
-    let mut memory = crate::yardstick::in_memory()?;
+    let mut memory = yardstick::in_memory(journal::Suite::XWing.ciphersuite())?;
     let mut rounds: [Rounds; 5] = Default::default();
     let warm_up = 3;
     for number in 0..scale.rounds(10, 40) + warm_up {
+        let (own, own_cost) = timed(|| repeat(|| hub.advance_epoch()));
+        own?;
+        let (bare, bare_cost) = timed(|| repeat(|| memory.advance_epoch().map(drop)));
+        bare?;
         let costs = [
-            timed(|| repeat(|| hub.advance_epoch())),
-            timed(|| repeat(|| sqlite.write_ahead.advance_epoch().map(drop))),
-            timed(|| repeat(|| sqlite.default.advance_epoch().map(drop))),
-            timed(|| repeat(|| in_transaction(&mut sqlite.transaction))),
-            timed(|| repeat(|| memory.advance_epoch().map(drop))),
+            own_cost,
+            sqlite.advance("write-ahead", ADVANCES_PER_ROUND)?,
+            sqlite.advance("default", ADVANCES_PER_ROUND)?,
+            sqlite.advance("transaction", ADVANCES_PER_ROUND)?,
+            bare_cost,
         ];
-        for ((result, cost), rounds) in costs.into_iter().zip(&mut rounds) {
-            result?;
+        for (cost, rounds) in costs.into_iter().zip(&mut rounds) {
             if number >= warm_up {
                 rounds.push(cost);
             }
@@ -101,12 +92,6 @@ fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<F
 
 fn repeat(mut action: impl FnMut() -> Outcome<()>) -> Outcome<()> {
     (0..ADVANCES_PER_ROUND).try_for_each(|_| action())
-}
-
-fn in_transaction(member: &mut Member<SqliteProvider>) -> Outcome<()> {
-    member.provider.sql("BEGIN IMMEDIATE")?;
-    member.advance_epoch()?;
-    member.provider.sql("COMMIT")
 }
 
 /// One event's first byte, many times: Commit, header and chunk in one transaction.

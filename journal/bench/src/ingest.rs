@@ -17,8 +17,8 @@ use wire::ids::{DeviceId, Digest, SendId, Seq};
 use crate::hub::noise;
 use crate::measure::{Rounds, timed};
 use crate::meter::{Meter, MeteredDisk, MeteredStore};
+use crate::raw_file::RawFile;
 use crate::report::{Figure, Target};
-use crate::yardstick::RawFile;
 use crate::{Outcome, Scale};
 
 /// What a full chunk is on the wire: sixteen sectors less the record group's share.

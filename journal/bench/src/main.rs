@@ -14,9 +14,10 @@ mod measure;
 mod memory;
 mod meter;
 mod procfs;
+mod raw_file;
 mod report;
 mod seal;
-mod yardstick;
+mod sqlite;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -10,8 +10,8 @@ use crate::hub::{CHUNKS_PER_COMMIT, CLIP_BYTES, Hub, Steps, Syncing, WARM_UP_CLI
 use crate::measure::{Rounds, Samples, spin, timed};
 use crate::meter::Counts;
 use crate::procfs::own_write_bytes;
+use crate::raw_file::RawFile;
 use crate::report::{Figure, Target};
-use crate::yardstick::{self, RawFile};
 use crate::{Outcome, Scale};
 
 /// Steady state: log files are recycled, and the raw file is as large as one of them.
@@ -69,7 +69,7 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
         hub.seal_clip(&clip, Syncing::Waited)?;
         hub.ack_all()?;
     }
-    let mut memory = yardstick::in_memory()?;
+    let mut memory = yardstick::in_memory(journal::Suite::XWing.ciphersuite())?;
     let mut raw = RawFile::create(&dir.join("raw"), RAW_FILE_BYTES)?;
     memory.seal_clip(&clip, journal::CHUNK_BYTES_MAX)?;
     let mut waited = Found::new(Syncing::Waited);

@@ -66,9 +66,18 @@ pub enum WalError {
     },
     /// The log is damaged where it matters.
     #[error(
-        "the journal is damaged ({0:?}); keep a copy of its directory, then restore it from before or pair again"
+        "the journal is damaged ({0:?}); keep a copy of its directory as it is, then reset and pair again"
     )]
     Corrupt(Corruption),
+    /// The disk does not read the newest transaction, and nothing proves that it was never
+    /// acknowledged. Nothing was changed.
+    #[error(
+        "the disk does not read transaction {lsn}, the newest in the log; start again, and if that does not help copy the directory to a sound disk (ddrescue) and start there"
+    )]
+    Unread {
+        /// Its number.
+        lsn: Lsn,
+    },
     /// One payload's bytes are damaged; everything else is fine.
     #[error("the payload stored at LSN {lsn} is damaged on disk; drop its clip and tell both ends")]
     PayloadDamaged {
@@ -119,9 +128,10 @@ impl WalError {
             WalError::Space { .. } | WalError::View(StoreError::Full) => ErrorKind::Space,
             WalError::Corrupt(_) | WalError::PayloadDamaged { .. } => ErrorKind::Corrupt,
             WalError::Poisoned(_) => ErrorKind::Poisoned,
-            WalError::Io { .. } | WalError::View(_) | WalError::BatchFull { .. } => {
-                ErrorKind::Retry
-            }
+            WalError::Io { .. }
+            | WalError::Unread { .. }
+            | WalError::View(_)
+            | WalError::BatchFull { .. } => ErrorKind::Retry,
             WalError::TooLarge { .. } => ErrorKind::Misuse,
         }
     }

@@ -19,6 +19,8 @@ pub(crate) const LOG_DIR: &str = "log";
 
 /// How much is read at once when whole files are searched.
 const SEARCH_BYTES: usize = 256 << 10;
+/// How often a read is tried before its error counts.
+const READ_TRIES: usize = 3;
 
 /// The path of the file in a slot. Slots never change their names; lives come and go in them.
 pub(crate) fn slot_path(slot: u64) -> String {
@@ -114,7 +116,7 @@ impl FileScan {
 /// Reads `bytes` bytes at `offset`; what lies behind the end of the file reads as zero.
 pub(crate) fn read_zeroed(file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
     let mut out = vec![0; bytes];
-    file.read_at(offset, &mut out)?;
+    read_patiently(file, offset, &mut out)?;
     Ok(out)
 }
 
@@ -176,7 +178,7 @@ fn search_groups(
     let len = file.len()?;
     let mut block = vec![0; SEARCH_BYTES];
     while offset < len {
-        let read = file.read_at(offset, &mut block)?;
+        let read = read_patiently(file, offset, &mut block)?;
         if read == 0 {
             break;
         }
@@ -276,27 +278,75 @@ pub(crate) fn scan(
     Ok(scan)
 }
 
-/// Whether every payload of a group has the checksum that its descriptor says. A read error
-/// counts as damage: it costs that payload, not the start.
-pub(crate) fn damaged_payloads<'a>(
+/// What a look at a group's payloads found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PayloadCheck {
+    /// Keys of the payloads whose bytes are not what was stored, the unread ones included.
+    pub(crate) damaged: Vec<Vec<u8>>,
+    /// Whether the disk refused to read some of them at all.
+    pub(crate) unreadable: bool,
+}
+
+/// Whether every payload of a group has the checksum that its descriptor says.
+pub(crate) fn check_payloads(
     file: &dyn DiskFile,
     offset: u64,
     header: &GroupHeader,
-    records: &[Record<'a>],
-) -> Vec<&'a [u8]> {
+    records: &[Record<'_>],
+) -> PayloadCheck {
     let mut at = offset + record::GROUP_HEADER_BYTES as u64 + u64::from(header.meta_bytes);
-    let mut damaged = Vec::new();
+    let mut check = PayloadCheck::default();
     for record in records {
         if let Record::PayloadDescriptor { key, len, crc, .. } = record {
-            let sound = read_zeroed(file, at, *len as usize)
-                .is_ok_and(|bytes| record::crc_from(0, &bytes) == *crc);
-            if !sound {
-                damaged.push(*key);
+            let mut bytes = vec![0; *len as usize];
+            let read = read_patiently(file, at, &mut bytes);
+            check.unreadable |= read.is_err();
+            if read.is_err() || record::crc_from(0, &bytes) != *crc {
+                check.damaged.push(key.to_vec());
             }
             at += u64::from(*len);
         }
     }
-    damaged
+    check
+}
+
+/// Reads into `out`, again after an error: reading changes nothing, and a card that is busy with
+/// itself may answer at the second try. Gives the number of bytes before the end of the file.
+pub(crate) fn read_patiently(
+    file: &dyn DiskFile,
+    offset: u64,
+    out: &mut [u8],
+) -> io::Result<usize> {
+    let mut result = file.read_at(offset, out);
+    for _ in 1..READ_TRIES {
+        if result.is_ok() {
+            break;
+        }
+        result = file.read_at(offset, out);
+    }
+    result
+}
+
+/// Reads what can be read; sectors that the disk refuses are zeros.
+pub(crate) fn read_salvaging(file: &dyn DiskFile, offset: u64, bytes: usize) -> Vec<u8> {
+    let mut out = vec![0; bytes];
+    if read_patiently(file, offset, &mut out).is_ok() {
+        return out;
+    }
+    out.fill(0);
+    let mut at = 0;
+    while at < bytes {
+        let absolute = offset + at as u64;
+        let to_boundary = (absolute / SECTOR_BYTES + 1) * SECTOR_BYTES - absolute;
+        let end = bytes.min(at + to_boundary as usize);
+        if let Some(part) = out.get_mut(at..end)
+            && read_patiently(file, absolute, part).is_err()
+        {
+            part.fill(0);
+        }
+        at = end;
+    }
+    out
 }
 
 /// An open file that is being written: where the next group goes and what it continues.

@@ -86,6 +86,25 @@ fn decide<F: PartialEq + Copy, A: Copy, const N: usize>(
     }
 }
 
+/// One fact about the group that should hold the next LSN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupFact {
+    /// Its meta section is sound (first fact only).
+    Sound,
+    /// It is missing or damaged (first fact only).
+    Lost,
+    /// Every payload has its checksum (second fact only).
+    PayloadSound,
+    /// Some payload has not (second fact only).
+    PayloadDamaged,
+    /// The disk does not read some payload at all (second fact only).
+    PayloadUnreadable,
+    /// Something proves that it was synced (third fact only).
+    Proven,
+    /// Nothing does (third fact only).
+    Unproven,
+}
+
 /// What to do with the group that should hold the next LSN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupAction {
@@ -97,40 +116,58 @@ pub enum GroupAction {
     EndOfLog,
     /// It was acknowledged and is gone: refuse to start.
     Refuse,
+    /// It may have been acknowledged and the disk does not answer: refuse to start for now. To
+    /// call it torn would forget what may have left the process.
+    RefuseUnread,
 }
 
-/// Facts: meta intact, payload intact, proven to have been synced.
-pub const GROUP_TABLE: &[Row<bool, GroupAction, 3>] = &[
-    Row {
-        number: 1,
-        when: [Some(true), Some(true), None],
-        then: GroupAction::Take,
-    },
-    Row {
-        number: 2,
-        when: [Some(true), Some(false), Some(true)],
-        then: GroupAction::TakeDamaged,
-    },
-    Row {
-        number: 3,
-        when: [Some(true), Some(false), Some(false)],
-        then: GroupAction::EndOfLog,
-    },
-    Row {
-        number: 4,
-        when: [Some(false), None, Some(true)],
-        then: GroupAction::Refuse,
-    },
-    Row {
-        number: 5,
-        when: [Some(false), None, Some(false)],
-        then: GroupAction::EndOfLog,
-    },
-];
+/// Facts: its meta section, its payloads, and whether something proves that it was synced.
+pub const GROUP_TABLE: &[Row<GroupFact, GroupAction, 3>] = {
+    use GroupFact::{
+        Lost, PayloadDamaged, PayloadSound, PayloadUnreadable, Proven, Sound, Unproven,
+    };
+    &[
+        Row {
+            number: 1,
+            when: [Some(Sound), Some(PayloadSound), None],
+            then: GroupAction::Take,
+        },
+        Row {
+            number: 2,
+            when: [Some(Sound), Some(PayloadDamaged), Some(Proven)],
+            then: GroupAction::TakeDamaged,
+        },
+        Row {
+            number: 3,
+            when: [Some(Sound), Some(PayloadDamaged), Some(Unproven)],
+            then: GroupAction::EndOfLog,
+        },
+        Row {
+            number: 4,
+            when: [Some(Sound), Some(PayloadUnreadable), Some(Proven)],
+            then: GroupAction::TakeDamaged,
+        },
+        Row {
+            number: 5,
+            when: [Some(Sound), Some(PayloadUnreadable), Some(Unproven)],
+            then: GroupAction::RefuseUnread,
+        },
+        Row {
+            number: 6,
+            when: [Some(Lost), None, Some(Proven)],
+            then: GroupAction::Refuse,
+        },
+        Row {
+            number: 7,
+            when: [Some(Lost), None, Some(Unproven)],
+            then: GroupAction::EndOfLog,
+        },
+    ]
+};
 
 /// Decides about one group.
-pub fn decide_group(meta_intact: bool, payload_intact: bool, proven: bool) -> GroupAction {
-    decide(GROUP_TABLE, [meta_intact, payload_intact, proven])
+pub fn decide_group(meta: GroupFact, payload: GroupFact, proof: GroupFact) -> GroupAction {
+    decide(GROUP_TABLE, [meta, payload, proof])
 }
 
 /// What a file means for this start.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{Disk, LockGuard, PendingSync, is_full};
 use crate::log::Log;
+use crate::log_file::read_patiently;
 use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
 use crate::record::{GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
 use crate::recover::{replay, run};
@@ -25,6 +26,7 @@ use crate::{
 const BODY_SLACK_BYTES: u64 = 32;
 
 mod dump;
+mod witness;
 
 /// Figures about one handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct Wal {
     view: RefCell<View>,
     next_lsn: Lsn,
     synced: Lsn,
+    /// Everything through here is said to be synced by something that is synced itself.
+    witnessed: Lsn,
     next_ordinal: u64,
     /// Staged and not yet synced, by raw key.
     staged: Overlay<Vec<u8>>,
@@ -113,6 +117,8 @@ impl Wal {
             view: RefCell::new(recovered.view),
             next_lsn: report.last_lsn.next(),
             synced: report.last_lsn,
+            // The seal of the copy is the witness.
+            witnessed: report.last_lsn,
             next_ordinal: recovered.next_ordinal,
             staged: Overlay::new(),
             staged_live: Vec::new(),
@@ -541,9 +547,7 @@ impl Wal {
         let file = self.log.files.get(&row.file).ok_or_else(damaged)?;
         let file = self.log.reader(file.slot).map_err(|_| damaged())?;
         let mut bytes = vec![0; len];
-        let read = file
-            .read_at(row.offset, &mut bytes)
-            .map_err(|_| damaged())?;
+        let read = read_patiently(&*file, row.offset, &mut bytes).map_err(|_| damaged())?;
         let sound = read == len && record::crc_from(0, &bytes) == row.crc;
         if sound { Ok(bytes) } else { Err(damaged()) }
     }

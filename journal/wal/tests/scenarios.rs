@@ -673,3 +673,123 @@ fn a_missing_log_file_is_refused_or_reported() {
     }
     assert!(reported > 0);
 }
+
+#[test]
+fn a_witness_tells_rot_of_the_newest_transaction_from_a_torn_write() {
+    let disk = SimDisk::new();
+    let (mut wal, _) = calm(&disk, 1).unwrap();
+    put(&mut wal, "a", "1");
+    let lsn = put(&mut wal, "b", "2");
+    let without = disk.crash_clone(CrashPolicy::LoseAll, 0);
+    assert!(wal.witness_due());
+    let syncs = wal.stats().syncs;
+    wal.witness().unwrap();
+    assert_eq!(wal.stats().syncs, syncs + 1);
+    // Once is enough, and staging makes the next one due only when it is synced.
+    assert!(!wal.witness_due());
+    wal.witness().unwrap();
+    assert_eq!(wal.stats().syncs, syncs + 1);
+    drop(wal);
+    let rot = |disk: &SimDisk| {
+        let (path, at, _) = find(disk, lsn);
+        disk.damage(&path, at + 90, &[0xee; 8]).unwrap();
+        // The view knew it as well; it is gone together with the sector.
+        let view: Vec<_> = disk
+            .paths()
+            .into_iter()
+            .filter(|path| path.starts_with("view"))
+            .collect();
+        for path in view {
+            disk.remove(&path).unwrap();
+        }
+    };
+    // Nothing tells this from a write that tore.
+    rot(&without);
+    let (wal, _) = calm(&without, 2).unwrap();
+    assert_eq!(
+        (text(&wal, "a").as_deref(), text(&wal, "b")),
+        (Some("1"), None)
+    );
+    // The witness does.
+    rot(&disk);
+    let refused = calm(&disk, 3).err().unwrap();
+    assert!(matches!(refused, WalError::Corrupt(Corruption::LostGroup { lsn: l, .. }) if l == lsn));
+}
+
+#[test]
+fn a_witness_survives_every_kind_of_power_cut_and_hides_nothing() {
+    for policy in CrashPolicy::ALL {
+        for seed in 0..20 {
+            let disk = SimDisk::new();
+            let (mut wal, _) = calm(&disk, seed).unwrap();
+            put(&mut wal, "a", "1");
+            disk.record_snapshots();
+            wal.witness().unwrap();
+            put(&mut wal, "b", "2");
+            for snapshot in disk.snapshots() {
+                let cut = snapshot.crash_clone(policy, seed);
+                let (mut again, _) = calm(&cut, seed + 1).unwrap();
+                assert_eq!(text(&again, "a").as_deref(), Some("1"), "{policy:?} {seed}");
+                put(&mut again, "c", "3");
+                again.witness().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_is_not_an_answer() {
+    let disk = SimDisk::new();
+    let (mut wal, _) = calm(&disk, 1).unwrap();
+    put(&mut wal, "k", "v");
+    let lsn = put_payload(&mut wal, "newest", pattern(1, 1, 9000));
+    drop(wal);
+    let (path, at, _) = find(&disk, lsn);
+    let middle = at + 4096..at + 8192;
+    // Nothing proves that the newest transaction was synced; but it may have been acknowledged,
+    // and the disk refuses to say. That is no torn tail.
+    for path_of_view in disk.paths().iter().filter(|path| path.starts_with("view")) {
+        disk.remove(path_of_view).unwrap();
+    }
+    let stubborn = disk.crash_clone(CrashPolicy::KeepAll, 0);
+    stubborn
+        .refuse_reads(&path, middle.clone(), u32::MAX)
+        .unwrap();
+    for seed in 2..4 {
+        let refused = calm(&stubborn, seed).err().unwrap();
+        assert!(
+            matches!(refused, WalError::Unread { lsn: l } if l == lsn),
+            "{refused}"
+        );
+        assert_eq!(refused.kind(), ErrorKind::Retry);
+    }
+    // A disk that answers at the second try has lost nothing.
+    disk.refuse_reads(&path, middle.clone(), 2).unwrap();
+    let (mut wal, report) = calm(&disk, 5).unwrap();
+    assert_eq!(report.damaged_payloads, []);
+    assert_eq!(wal.payload(b"newest").unwrap(), Some(pattern(1, 1, 9000)));
+    put(&mut wal, "k", "w");
+    drop(wal);
+    // Once it is proven, a sector that is gone for good costs that payload only; what else the
+    // group's neighbours hold is kept.
+    let (path, at, _) = find(&disk, lsn);
+    disk.refuse_reads(&path, at + 4096..at + 8192, u32::MAX)
+        .unwrap();
+    let (wal, report) = calm(&disk, 6).unwrap();
+    let keys: Vec<_> = report.damaged_payloads.iter().map(|d| &d.key[..]).collect();
+    assert_eq!(keys, [b"newest"]);
+    assert_eq!(text(&wal, "k").as_deref(), Some("w"));
+}
+
+#[test]
+fn a_payload_that_is_read_at_the_second_try_is_not_damaged() {
+    let disk = SimDisk::new();
+    let (mut wal, _) = calm(&disk, 1).unwrap();
+    let lsn = put_payload(&mut wal, "p", pattern(1, 1, 9000));
+    let (path, at, _) = find(&disk, lsn);
+    disk.refuse_reads(&path, at..at + 8192, 2).unwrap();
+    assert_eq!(wal.payload(b"p").unwrap(), Some(pattern(1, 1, 9000)));
+    disk.refuse_reads(&path, at..at + 8192, 3).unwrap();
+    let refused = wal.payload(b"p").err().unwrap();
+    assert!(matches!(refused, WalError::PayloadDamaged { .. }));
+}

@@ -121,6 +121,8 @@ struct State {
     fault_from: Option<(u64, Fault)>,
     dead: bool,
     capacity: Option<u64>,
+    /// Ranges that answer EIO, with how often they still do.
+    unreadable: Vec<(Inode, std::ops::Range<u64>, u32)>,
     trace: Option<Vec<TraceOp>>,
     snapshots: Option<Vec<State>>,
     mark: u64,
@@ -316,6 +318,19 @@ impl SimDisk {
             };
             map.entry(inode).or_default().write(offset, bytes);
         }
+        Ok(())
+    }
+
+    /// Makes reads that touch these bytes of a file fail with EIO, `times` times.
+    pub fn refuse_reads(
+        &self,
+        path: &str,
+        bytes: std::ops::Range<u64>,
+        times: u32,
+    ) -> io::Result<()> {
+        let mut state = self.state();
+        let inode = state.inode(path)?;
+        state.unreadable.push((inode, bytes, times));
         Ok(())
     }
 
@@ -653,7 +668,15 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
+        let end = offset + out.len() as u64;
+        let refused = state.unreadable.iter_mut().find(|(inode, bytes, times)| {
+            *inode == self.inode && *times > 0 && bytes.start < end && offset < bytes.end
+        });
+        if let Some((_, _, times)) = refused {
+            *times -= 1;
+            return Err(eio());
+        }
         if state.dead {
             return Err(eio());
         }

@@ -7,7 +7,7 @@
 use std::io;
 
 use super::replay::{each_group, rebuild_view, replay_view};
-use super::walk::{Base, Walk, walk};
+use super::walk::{Base, Taken, Walk, walk};
 use super::{
     BaseAction, CheckpointFact, DamagedPayload, RecoveryReport, ViewAction, ViewFact, ViewOutcome,
     decide_base, decide_view,
@@ -16,8 +16,8 @@ use crate::checkpoint::{self, CheckpointHead, CheckpointSlot, Read};
 use crate::disk::{Disk, DiskFile, OpenMode, is_full};
 use crate::log::{COPY_EXTRA_SECTORS, Log};
 use crate::log_file::{
-    self, FileScan, FreeFile, GroupAt, HeaderState, Identified, LOG_DIR, LogFile, identify,
-    read_group, read_zeroed, scan, slot_of, slot_path,
+    FileScan, FreeFile, GroupAt, HeaderState, Identified, LOG_DIR, LogFile, PayloadCheck,
+    check_payloads, identify, read_group, read_salvaging, read_zeroed, scan, slot_of, slot_path,
 };
 use crate::options::SECTOR_BYTES;
 use crate::ranges::Ranges;
@@ -115,9 +115,8 @@ pub(crate) fn recover(
         scans: &scans,
     };
     let found = walk(&scans, base, &mut |index, group| {
-        sources.damaged(index, group)
-    })
-    .map_err(WalError::Corrupt)?;
+        sources.check(index, group)
+    })?;
     let newest = known.iter().map(|file| file.identity.incarnation);
     let newest = newest.chain([base.finished]).max().unwrap_or(0);
     log.incarnation = newest + 1;
@@ -345,23 +344,22 @@ struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    fn damaged(&mut self, index: usize, group: &GroupAt) -> Vec<Vec<u8>> {
+    fn check(&mut self, index: usize, group: &GroupAt) -> PayloadCheck {
         let (Some(slot), Some(scan)) = (self.slots.get(index), self.scans.get(index)) else {
             panic!("a scan that was never made was asked for");
         };
-        let read = || -> io::Result<Vec<Vec<u8>>> {
+        let read = || -> io::Result<PayloadCheck> {
             let file = self.log.disk.open(&slot_path(*slot), OpenMode::Existing)?;
-            let Some(meta) = read_group(&*file, &scan.identity, group.offset)? else {
-                return Ok(vec![Vec::new()]);
-            };
-            let Ok((records, _)) = meta.records() else {
-                return Ok(vec![Vec::new()]);
-            };
-            let keys = log_file::damaged_payloads(&*file, group.offset, &meta.header, &records);
-            Ok(keys.into_iter().map(<[u8]>::to_vec).collect())
+            let gone = || io::Error::from(io::ErrorKind::InvalidData);
+            let meta = read_group(&*file, &scan.identity, group.offset)?.ok_or_else(gone)?;
+            let (records, _) = meta.records().map_err(|_| gone())?;
+            Ok(check_payloads(&*file, group.offset, &meta.header, &records))
         };
-        // A group that was read a moment ago and now is not costs its payloads like any damage.
-        read().unwrap_or_else(|_| vec![Vec::new()])
+        // A group that was read a moment ago and now is not: the disk does not answer reliably.
+        read().unwrap_or_else(|_| PayloadCheck {
+            damaged: vec![Vec::new()],
+            unreadable: true,
+        })
     }
 }
 
@@ -492,8 +490,7 @@ fn copy_tail(
             .open(&slot_path(*slot), OpenMode::Existing)
             .map_err(failed)?;
         let mut buffer = Vec::new();
-        chain = copy_group(&*source, scan, &taken.group, &identity, chain, &mut buffer)
-            .map_err(failed)?;
+        chain = copy_group(&*source, scan, taken, &identity, chain, &mut buffer).map_err(failed)?;
         file.write_at(at, &buffer).map_err(failed)?;
         at += buffer.len() as u64;
     }
@@ -541,15 +538,17 @@ fn copy_tail(
 }
 
 /// Encodes one group again for its new place. Payload bytes are taken as they are: a damaged one
-/// stays damaged, and its descriptor goes on saying so.
+/// stays damaged, and its descriptor goes on saying so. What could be read a moment ago and now
+/// cannot is no damage: the start fails and is tried again.
 fn copy_group(
     source: &dyn DiskFile,
     scan: &FileScan,
-    group: &GroupAt,
+    taken: &Taken,
     identity: &Identity,
     chain: u32,
     out: &mut Vec<u8>,
 ) -> io::Result<u32> {
+    let group = &taken.group;
     let gone = || io::Error::from(io::ErrorKind::InvalidData);
     let meta = read_group(source, &scan.identity, group.offset)?.ok_or_else(gone)?;
     let (records, _) = meta.records().map_err(|_| gone())?;
@@ -561,8 +560,11 @@ fn copy_group(
     let (_, chain) = encode_group(&draft, identity, chain, out);
     let start = group.offset + GROUP_HEADER_BYTES as u64 + u64::from(meta.header.meta_bytes);
     let len = meta.header.payload_bytes as usize;
-    // An unreadable payload is copied as zeros: its checksum keeps telling the truth.
-    out.extend(read_zeroed(source, start, len).unwrap_or_else(|_| vec![0; len]));
+    out.extend(if taken.damaged {
+        read_salvaging(source, start, len)
+    } else {
+        read_zeroed(source, start, len)?
+    });
     out.resize(out.len().next_multiple_of(SECTOR_BYTES as usize), 0);
     Ok(chain)
 }

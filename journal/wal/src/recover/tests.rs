@@ -27,10 +27,22 @@ fn rows_are_used<F: PartialEq + Copy, A, const N: usize>(table: &[Row<F, A, N>],
 
 #[test]
 fn every_group_meets_one_row() {
-    let bit = |n: u8, at: u8| n >> at & 1 == 1;
-    let all: Vec<_> = (0..8).map(|n| [bit(n, 0), bit(n, 1), bit(n, 2)]).collect();
-    assert_eq!(all.len(), 8);
+    let all = all_groups();
+    assert_eq!(all.len(), 12);
     rows_are_used(GROUP_TABLE, &all);
+}
+
+fn all_groups() -> Vec<[GroupFact; 3]> {
+    use GroupFact::*;
+    let mut all = Vec::new();
+    for meta in [Sound, Lost] {
+        for payload in [PayloadSound, PayloadDamaged, PayloadUnreadable] {
+            for proof in [Proven, Unproven] {
+                all.push([meta, payload, proof]);
+            }
+        }
+    }
+    all
 }
 
 #[test]
@@ -74,9 +86,10 @@ fn every_view_meets_one_row() {
 
 #[test]
 fn nothing_acknowledged_is_ever_dropped_by_a_table() {
-    for meta in [false, true] {
-        for payload in [false, true] {
-            let action = decide_group(meta, payload, true);
+    for [meta, payload, proof] in all_groups() {
+        let action = decide_group(meta, payload, proof);
+        let unread = meta == GroupFact::Sound && payload == GroupFact::PayloadUnreadable;
+        if proof == GroupFact::Proven || unread {
             assert_ne!(action, GroupAction::EndOfLog);
         }
     }

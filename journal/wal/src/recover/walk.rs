@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{FileAction, FileFact, GroupAction, decide_file, decide_group};
-use crate::log_file::{FileScan, GroupAt, HeaderState};
-use crate::{Corruption, Lsn};
+use super::{FileAction, FileFact, GroupAction, GroupFact, decide_file, decide_group};
+use crate::log_file::{FileScan, GroupAt, HeaderState, PayloadCheck};
+use crate::{Corruption, Lsn, WalError};
 
 /// One group of the log and the scan that it stands in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) scan: usize,
     pub(super) group: GroupAt,
+    /// Whether some payload of it is known to be damaged or unreadable.
+    pub(super) damaged: bool,
 }
 
 /// What the walk found.
@@ -43,12 +45,12 @@ pub(super) struct Base {
     pub(super) finished: u64,
 }
 
-/// Finds the log. `damaged` gives the keys of a group's damaged payloads.
+/// Finds the log. `check` looks at a group's payloads.
 pub(super) fn walk(
     scans: &[FileScan],
     base: Base,
-    damaged: &mut dyn FnMut(usize, &GroupAt) -> Vec<Vec<u8>>,
-) -> Result<Walk, Corruption> {
+    check: &mut dyn FnMut(usize, &GroupAt) -> PayloadCheck,
+) -> Result<Walk, WalError> {
     let sealed = scans.iter().filter(|scan| scan.is_sealed_copy());
     let top = sealed
         .map(|scan| scan.identity.incarnation)
@@ -56,9 +58,9 @@ pub(super) fn walk(
         .unwrap_or(0)
         .max(base.incarnation);
     if base.finished > top {
-        return Err(Corruption::LostCopy {
+        return Err(WalError::Corrupt(Corruption::LostCopy {
             incarnation: base.finished,
-        });
+        }));
     }
     let mut out = Walk {
         last_lsn: base.lsn,
@@ -82,9 +84,9 @@ pub(super) fn walk(
             FileAction::Source => sources.push(index),
             FileAction::Reclaim => out.reclaimed.push(index),
             FileAction::Refuse => {
-                return Err(Corruption::LostCopy {
+                return Err(WalError::Corrupt(Corruption::LostCopy {
                     incarnation: scan.identity.incarnation,
-                });
+                }));
             }
         }
         // What any of them says about the past stays true, also of one that is reclaimed.
@@ -93,7 +95,7 @@ pub(super) fn walk(
     let mut steps = Steps {
         scans,
         proof,
-        damaged,
+        check,
         out,
     };
     for (incarnation, cap) in caps(scans, &sources, base) {
@@ -147,13 +149,13 @@ enum Outcome {
 struct Steps<'a> {
     scans: &'a [FileScan],
     proof: Lsn,
-    damaged: &'a mut dyn FnMut(usize, &GroupAt) -> Vec<Vec<u8>>,
+    check: &'a mut dyn FnMut(usize, &GroupAt) -> PayloadCheck,
     out: Walk,
 }
 
 impl Steps<'_> {
     /// Follows the files of one incarnation from the next LSN up to `cap`.
-    fn follow(&mut self, mut files: Vec<usize>, cap: Lsn) -> Result<Outcome, Corruption> {
+    fn follow(&mut self, mut files: Vec<usize>, cap: Lsn) -> Result<Outcome, WalError> {
         files.sort_by_key(|index| scan_of(self.scans, *index).identity.number);
         loop {
             let expected = self.out.last_lsn.next();
@@ -169,8 +171,9 @@ impl Steps<'_> {
                 scan.first_lsn <= expected && expected <= last
             };
             let Some(&index) = files.iter().rev().find(holds) else {
-                let proven = self.proof >= expected;
-                return self.refuse_or_end(decide_group(false, false, proven), expected);
+                let payload = GroupFact::PayloadDamaged;
+                let action = decide_group(GroupFact::Lost, payload, self.proof_of(expected));
+                return self.refuse_or_end(action, expected);
             };
             let scan = scan_of(self.scans, index);
             if scan.header == HeaderState::Damaged {
@@ -191,34 +194,50 @@ impl Steps<'_> {
         }
     }
 
-    fn take(&mut self, index: usize, group: &GroupAt) -> Result<Option<Outcome>, Corruption> {
+    fn take(&mut self, index: usize, group: &GroupAt) -> Result<Option<Outcome>, WalError> {
         let lsn = group.header.lsn;
-        let damaged = (self.damaged)(index, group);
-        let action = decide_group(true, damaged.is_empty(), self.proof >= lsn);
+        let check = (self.check)(index, group);
+        let payload = match (check.unreadable, check.damaged.is_empty()) {
+            (true, _) => GroupFact::PayloadUnreadable,
+            (false, false) => GroupFact::PayloadDamaged,
+            (false, true) => GroupFact::PayloadSound,
+        };
+        let action = decide_group(GroupFact::Sound, payload, self.proof_of(lsn));
         match action {
             GroupAction::Take | GroupAction::TakeDamaged => {
                 self.out.groups.push(Taken {
                     scan: index,
                     group: *group,
+                    damaged: action == GroupAction::TakeDamaged,
                 });
-                self.out
-                    .damaged
-                    .extend(damaged.into_iter().map(|key| (lsn, key)));
+                let keys = check.damaged.into_iter();
+                self.out.damaged.extend(keys.map(|key| (lsn, key)));
                 self.out.last_lsn = lsn;
                 Ok(None)
             }
-            GroupAction::EndOfLog | GroupAction::Refuse => {
+            GroupAction::EndOfLog | GroupAction::Refuse | GroupAction::RefuseUnread => {
                 self.refuse_or_end(action, lsn).map(Some)
             }
         }
     }
 
-    fn refuse_or_end(&mut self, action: GroupAction, lsn: Lsn) -> Result<Outcome, Corruption> {
+    fn proof_of(&self, lsn: Lsn) -> GroupFact {
+        if self.proof >= lsn {
+            GroupFact::Proven
+        } else {
+            GroupFact::Unproven
+        }
+    }
+
+    fn refuse_or_end(&mut self, action: GroupAction, lsn: Lsn) -> Result<Outcome, WalError> {
         if action == GroupAction::Refuse {
-            return Err(Corruption::LostGroup {
+            return Err(WalError::Corrupt(Corruption::LostGroup {
                 lsn,
                 proven: self.proof,
-            });
+            }));
+        }
+        if action == GroupAction::RefuseUnread {
+            return Err(WalError::Unread { lsn });
         }
         let left = self.scans.iter().any(|scan| {
             let strays = scan.strays.iter().map(|header| header.lsn);

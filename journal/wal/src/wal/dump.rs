@@ -86,6 +86,7 @@ impl Wal {
         self.log.written += SECTOR_BYTES;
         self.checkpoints += 1;
         self.low = false;
+        self.witnessed = self.witnessed.max(head.lsn);
         let floor = self.base.lsn;
         self.base = run::BaseState {
             slot: Some(slot),
