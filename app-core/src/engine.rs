@@ -250,6 +250,11 @@ impl Thread {
         while waiting.blocking_recv_many(&mut batch, JOBS_PER_COMMIT_MAX) > 0 {
             self.run(&mut batch);
         }
+        if let Some(core) = &mut self.core
+            && let Err(error) = core.rest()
+        {
+            tracing::warn!(%error, "the journal did not come to rest; the next start recovers");
+        }
     }
 
     fn run(&mut self, batch: &mut Vec<Box<dyn Job>>) {

@@ -158,7 +158,10 @@ impl Worker {
                 handle.block_on(async { tokio::time::timeout(IDLE_TICK, waiting.recv()).await });
             let mut answers = Vec::new();
             match first {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.tick(clock.unix_ms());
+                    return Ok(());
+                }
                 Ok(Some(job)) => answers.push(self.step(job, clock.unix_ms())),
                 Err(_elapsed) => self.tick(clock.unix_ms()),
             }
