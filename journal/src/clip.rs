@@ -21,7 +21,7 @@ use crate::message::{
 use crate::outbox::{self, Placement};
 use crate::scope::Scope;
 use crate::session::{Committer, EpochUse, Session};
-use crate::txn::Txn;
+use crate::txn::{Outcome, Txn};
 
 /// How many clips a hub remembers per pairing after they are acked, for `status`.
 pub const ACKED_CLIPS_KEPT: usize = 64;
@@ -126,11 +126,44 @@ fn drop_digest(txn: &mut Txn<'_>, line: Line, clip: ClipId) {
     );
 }
 
-fn encode(message: &HubMessage<'_>) -> Result<Zeroizing<Vec<u8>>, JournalError> {
-    message::encode(message)
-        .map(Zeroizing::new)
-        .ok_or(JournalError::Misuse("our own messages must encode"))
+/// A clip being recorded, in memory: what the rows say, without reading them for every chunk.
+pub(crate) struct OpenClip {
+    record: HubClip,
+    digest: Sha256,
+    /// The last transaction that moved it. Unless it was staged, memory is ahead of the rows.
+    touched: Outcome,
 }
+
+impl OpenClip {
+    fn load(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<Self, JournalError> {
+        let record = load_clip(txn, line, clip)?;
+        if record.outcome != ClipOutcome::Recording {
+            return Err(JournalError::Misuse(
+                "only a clip that is being recorded takes chunks and an end",
+            ));
+        }
+        Ok(Self {
+            record,
+            digest: load_digest(txn, line, clip)?,
+            touched: txn.outcome().clone(),
+        })
+    }
+
+    fn fits(&self, txn: &Txn<'_>, clip: ClipId) -> bool {
+        let current = self.touched.is_staged() || self.touched.same(txn.outcome());
+        current && self.record.clip == clip
+    }
+
+    /// Writes both rows.
+    fn put(&mut self, txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
+        self.touched = txn.outcome().clone();
+        put_clip(txn, line, &self.record)?;
+        put_digest(txn, line, self.record.clip, &self.digest)
+    }
+}
+
+/// Room for the largest message, so that encoding never moves it.
+const SCRATCH_BYTES: usize = CHUNK_BYTES_MAX + 256;
 
 impl Session<Committer> {
     /// Starts a clip: Commit and header in this transaction, to which the first chunks may be added.
@@ -159,7 +192,7 @@ impl Session<Committer> {
             camera: camera.to_owned(),
             mime: mime.to_owned(),
         });
-        let seq = self.seal(txn, &encode(&header)?, Placement::Inline)?;
+        let seq = self.say(txn, &header, Placement::Inline)?;
         let mut record = HubClip {
             clip,
             started_unix_ms: now_unix_ms,
@@ -170,9 +203,40 @@ impl Session<Committer> {
             spans: Vec::new(),
         };
         record.took(seq);
-        put_clip(txn, self.line(), &record)?;
-        put_digest(txn, self.line(), clip, &Sha256::new())?;
+        let mut open = OpenClip {
+            record,
+            digest: Sha256::new(),
+            touched: txn.outcome().clone(),
+        };
+        open.put(txn, self.line())?;
+        self.open_clip = Some(open);
         Ok(clip)
+    }
+
+    /// The clip being recorded: from memory if that is what the rows say, else from the rows.
+    fn take_open(&mut self, txn: &Txn<'_>, clip: ClipId) -> Result<OpenClip, JournalError> {
+        match self.open_clip.take() {
+            Some(open) if open.fits(txn, clip) => Ok(open),
+            _ => OpenClip::load(txn, self.line(), clip),
+        }
+    }
+
+    /// Encodes a message and seals it.
+    fn say(
+        &mut self,
+        txn: &mut Txn<'_>,
+        message: &HubMessage<'_>,
+        placement: Placement,
+    ) -> Result<Seq, JournalError> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.reserve(SCRATCH_BYTES);
+        let encoded = message::encode_into(message, &mut scratch);
+        let sealed = match encoded {
+            Some(()) => self.seal(txn, &scratch, placement),
+            None => Err(JournalError::Misuse("our own messages must encode")),
+        };
+        self.scratch = scratch;
+        sealed
     }
 
     /// Seals the next chunk of a clip. If this handle lost its epoch, a Commit is made first and the
@@ -192,28 +256,21 @@ impl Session<Committer> {
                 "a chunk has at most CHUNK_BYTES_MAX bytes",
             ));
         }
-        let line = self.line();
-        let mut record = load_clip(txn, line, clip)?;
-        if record.outcome != ClipOutcome::Recording {
-            return Err(JournalError::Misuse(
-                "only a clip that is being recorded takes chunks",
-            ));
-        }
+        let mut open = self.take_open(txn, clip)?;
         self.keep_right(txn, clip)?;
-        let mut digest = load_digest(txn, line, clip)?;
         let chunk = HubMessage::Chunk {
             clip,
-            index: record.chunks,
+            index: open.record.chunks,
             captured_unix_ms,
             bytes,
         };
-        let seq = self.seal(txn, &encode(&chunk)?, Placement::Payload)?;
-        digest.update(bytes);
-        record.chunks += 1;
-        record.bytes += bytes.len() as u64;
-        record.took(seq);
-        put_clip(txn, line, &record)?;
-        put_digest(txn, line, clip, &digest)?;
+        let seq = self.say(txn, &chunk, Placement::Payload)?;
+        open.digest.update(bytes);
+        open.record.chunks += 1;
+        open.record.bytes += bytes.len() as u64;
+        open.record.took(seq);
+        open.put(txn, self.line())?;
+        self.open_clip = Some(open);
         Ok(seq)
     }
 
@@ -272,19 +329,25 @@ impl Session<Committer> {
         outcome: ClipOutcome,
     ) -> Result<ClipEnd, JournalError> {
         let line = self.line();
-        let mut record = load_clip(txn, line, clip)?;
-        let sha256: [u8; 32] = load_digest(txn, line, clip)?.finalize().into();
+        let OpenClip {
+            mut record, digest, ..
+        } = self.take_open(txn, clip)?;
+        let sha256: [u8; 32] = digest.finalize().into();
         let end = record.end(sha256, now_unix_ms);
         let message = match outcome {
             ClipOutcome::CutOff => HubMessage::CutOff(end.clone()),
             _ => HubMessage::Trailer(end.clone()),
         };
-        let seq = self.finish(txn, &encode(&message)?)?;
+        let encoded = message::encode(&message).map(Zeroizing::new);
+        let encoded = encoded.ok_or(JournalError::Misuse("our own messages must encode"))?;
+        let seq = self.finish(txn, &encoded)?;
         record.took(seq);
         record.sha256 = Some(sha256);
         record.outcome = outcome;
         drop_digest(txn, line, clip);
         put_clip(txn, line, &record)?;
+        // The last plaintext of the clip goes with it.
+        self.scratch = Zeroizing::default();
         Ok(end)
     }
 

@@ -127,9 +127,18 @@ pub struct SignedStatement {
 
 /// Version, then postcard.
 pub fn encode<T: Serialize>(value: &T) -> Option<Vec<u8>> {
-    let mut out = vec![VERSION];
-    out.extend_from_slice(&postcard::to_allocvec(value).ok()?);
+    let mut out = Vec::new();
+    encode_into(value, &mut out)?;
     Some(out)
+}
+
+/// As [`encode`], in place of what `out` held. With room enough no copy is left behind in freed
+/// memory.
+pub(crate) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Option<()> {
+    out.clear();
+    out.push(VERSION);
+    *out = postcard::to_extend(value, core::mem::take(out)).ok()?;
+    Some(())
 }
 
 /// Reads what [`encode`] wrote; another version, a short body or trailing bytes are `None`.

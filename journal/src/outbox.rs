@@ -21,33 +21,50 @@ use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
 
 /// Head and watermark of a line's outbox.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutboxHead {
     /// The last sequence number given; 0 if none.
     pub last: Seq,
-    /// Digest of that envelope.
-    pub last_digest: Digest,
-    /// Digest of the envelope that stood there before a statement took its place; zero if none did.
-    /// The other side may honestly hold either.
-    pub replaced_digest: Digest,
     /// Everything up to here is durable at the other side.
     pub acked: Seq,
 }
 
-impl OutboxHead {
-    const EMPTY: Self = Self {
-        last: Seq(0),
-        last_digest: Digest([0; 32]),
-        replaced_digest: Digest([0; 32]),
-        acked: Seq(0),
-    };
+/// What our books say about the last envelope, against what the other side claims to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutboxBooks {
+    /// The last sequence number given; 0 if none.
+    pub last: Seq,
+    /// Digest of that envelope; `None` if its bytes are damaged, and then it proves nothing.
+    pub last_digest: Option<Digest>,
+    /// Digest of the envelope that stood there before a statement took its place.
+    /// The other side may honestly hold either.
+    pub replaced_digest: Option<Digest>,
+}
 
+impl OutboxBooks {
     /// Whether the other side holds what these books do not explain: an envelope beyond the last,
     /// or another one in its place. This journal is then older than what left it.
     pub fn is_beyond(&self, seq: Seq, digest: Digest) -> bool {
-        let known = [self.last_digest, self.replaced_digest];
-        seq > self.last || (seq == self.last && seq.0 != 0 && !known.contains(&digest))
+        let same_place = seq == self.last && seq.0 != 0;
+        let other = self.last_digest.is_some_and(|last| last != digest)
+            && self.replaced_digest != Some(digest);
+        seq > self.last || (same_place && other)
     }
+}
+
+/// The row of a line's outbox (FORMAT.md, `H`).
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
+struct Row {
+    last: Seq,
+    /// `None` while the envelope is a payload in the log: it is read when the digest is wanted, so
+    /// that no chunk is hashed on its way out.
+    last_digest: Option<Digest>,
+    replaced_digest: Option<Digest>,
+    acked: Seq,
+}
+
+fn row(txn: &Txn<'_>, line: Line) -> Result<Row, JournalError> {
+    Ok(txn.row(&keys::outbox_head(line))?.unwrap_or_default())
 }
 
 /// Where an envelope lies until it is acked.
@@ -75,9 +92,7 @@ pub(crate) fn append(
             limit: ENVELOPE_BYTES_MAX,
         });
     }
-    let mut head: OutboxHead = txn
-        .row(&keys::outbox_head(line))?
-        .unwrap_or(OutboxHead::EMPTY);
+    let mut head = row(txn, line)?;
     let held = txn
         .row::<InboxHead>(&keys::inbox_head(line))?
         .unwrap_or_default();
@@ -104,8 +119,11 @@ pub(crate) fn append(
         txn.dice(),
     );
     head.last = seq;
-    head.last_digest = Digest::of(&bytes);
-    head.replaced_digest = Digest([0; 32]);
+    head.last_digest = match placement {
+        Placement::Inline => Some(Digest::of(&bytes)),
+        Placement::Payload => None,
+    };
+    head.replaced_digest = None;
     txn.put_row(&keys::outbox_head(line), &head)?;
     let key = keys::outbox(line, seq);
     match placement {
@@ -152,10 +170,11 @@ pub(crate) fn replace(
     );
     remove(txn, line, first, last);
     txn.put(&keys::outbox(line, last), &bytes);
-    let head: Option<OutboxHead> = txn.row(&keys::outbox_head(line))?;
-    if let Some(mut head) = head.filter(|head| head.last == last) {
+    let mut head = row(txn, line)?;
+    if head.last == last {
+        // A clip ends with its trailer, which is small and has its digest.
         head.replaced_digest = head.last_digest;
-        head.last_digest = Digest::of(&bytes);
+        head.last_digest = Some(Digest::of(&bytes));
         txn.put_row(&keys::outbox_head(line), &head)?;
     }
     Ok(())
@@ -163,10 +182,7 @@ pub(crate) fn replace(
 
 /// The number that the next [`append`] will give.
 pub(crate) fn upcoming(txn: &Txn<'_>, line: Line) -> Result<Seq, JournalError> {
-    let head: OutboxHead = txn
-        .row(&keys::outbox_head(line))?
-        .unwrap_or(OutboxHead::EMPTY);
-    Ok(next_seq(head.last))
+    Ok(next_seq(row(txn, line)?.last))
 }
 
 /// Removes rows `first..=last`, wherever they lie.
@@ -184,14 +200,15 @@ pub(crate) fn acked(
     line: Line,
     through: Seq,
 ) -> Result<Watermark, JournalError> {
-    let mut head: OutboxHead = txn
-        .row(&keys::outbox_head(line))?
-        .unwrap_or(OutboxHead::EMPTY);
+    let mut head = row(txn, line)?;
     if through > head.last {
         return Ok(Watermark::BeyondOurHead);
     }
     if through <= head.acked {
         return Ok(Watermark::Unmoved);
+    }
+    if through == head.last && head.last_digest.is_none() {
+        head.last_digest = txn.journal().stored_digest(line, head.last)?;
     }
     remove(txn, line, next_seq(head.acked), through);
     head.acked = through;
@@ -218,9 +235,38 @@ impl Journal {
     /// # Errors
     /// If the row cannot be read.
     pub fn outbox_head(&self, line: Line) -> Result<OutboxHead, JournalError> {
-        Ok(self
-            .row(&keys::outbox_head(line))?
-            .unwrap_or(OutboxHead::EMPTY))
+        let Row { last, acked, .. } = self.outbox_row(line)?;
+        Ok(OutboxHead { last, acked })
+    }
+
+    fn outbox_row(&self, line: Line) -> Result<Row, JournalError> {
+        Ok(self.row(&keys::outbox_head(line))?.unwrap_or_default())
+    }
+
+    /// What our books say about the last envelope. May read and hash it.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub fn outbox_books(&self, line: Line) -> Result<OutboxBooks, JournalError> {
+        let row = self.outbox_row(line)?;
+        let last_digest = match row.last_digest {
+            Some(digest) => Some(digest),
+            None => self.stored_digest(line, row.last)?,
+        };
+        Ok(OutboxBooks {
+            last: row.last,
+            last_digest,
+            replaced_digest: row.replaced_digest,
+        })
+    }
+
+    /// The digest of a stored envelope; `None` if it is gone or damaged.
+    fn stored_digest(&self, line: Line, seq: Seq) -> Result<Option<Digest>, JournalError> {
+        match self.wal.payload(&keys::outbox(line, seq)) {
+            Ok(bytes) => Ok(bytes.as_deref().map(Digest::of)),
+            Err(wal::WalError::PayloadDamaged { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The first durable envelope after `after`, if there is one: what to send next. Passes the

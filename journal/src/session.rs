@@ -17,6 +17,7 @@
 //! ```
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use openmls::group::MlsGroup;
 use openmls::prelude::{
@@ -32,6 +33,7 @@ use wal::crash_point;
 use wire::ids::{Digest, Seq};
 use zeroize::Zeroizing;
 
+use crate::clip::OpenClip;
 use crate::error::JournalError;
 use crate::ids::{ClipId, Epoch, Line};
 use crate::inbox::{self, Arrival};
@@ -74,12 +76,19 @@ pub enum EpochUse {
 pub struct Session<R> {
     line: Line,
     handle: Option<Handle>,
+    /// The clip being recorded, as the last transaction left it.
+    pub(crate) open_clip: Option<OpenClip>,
+    /// Where messages are encoded before they are encrypted: wiped when the session goes, and
+    /// overwritten by every message until then.
+    pub(crate) scratch: Zeroizing<Vec<u8>>,
     role: PhantomData<fn() -> R>,
 }
 
 struct Handle {
     group: MlsGroup,
     signer: SignatureKeyPair,
+    /// Written once, when the pairing was made.
+    record: Arc<PairingRecord>,
     /// The last transaction that moved this handle's memory. Unless it was staged, memory is ahead
     /// of storage and the handle is worthless.
     touched: Option<Outcome>,
@@ -126,6 +135,8 @@ impl<R> Session<R> {
         Self {
             line,
             handle: None,
+            open_clip: None,
+            scratch: Zeroizing::default(),
             role: PhantomData,
         }
     }
@@ -205,6 +216,7 @@ impl<R> Session<R> {
         Ok(Handle {
             group,
             signer,
+            record: Arc::new(record),
             touched: None,
             opened: None,
         })
@@ -218,10 +230,10 @@ impl<R> Session<R> {
         ratchet: Ratchet,
         placement: Placement,
     ) -> Result<Seq, JournalError> {
-        let record = txn.pairing_record(self.line)?;
         let seq = outbox::upcoming(txn, self.line)?;
         let (group_scope, client_scope) = self.scopes();
         let handle = self.load(txn)?;
+        let record = Arc::clone(&handle.record);
         handle.touched = Some(txn.outcome().clone());
         handle.group.set_aad(aad(seq));
         let provider = MlsProvider::new(txn, group_scope, client_scope, ratchet);
@@ -442,10 +454,10 @@ impl Session<Committer> {
     /// # Errors
     /// Storage, or MLS; the handle is lost, the transaction must be dropped.
     pub fn advance_epoch(&mut self, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
-        let record = txn.pairing_record(self.line)?;
         let seq = outbox::upcoming(txn, self.line)?;
         let (group_scope, client_scope) = self.scopes();
         let handle = self.load(txn)?;
+        let record = Arc::clone(&handle.record);
         handle.touched = Some(txn.outcome().clone());
         handle.opened = None;
         handle.group.set_aad(aad(seq));

@@ -73,7 +73,7 @@ impl Core {
         let Some(state) = self.lines.get_mut(&line) else {
             return Ok(Verdict::NotAuthentic);
         };
-        let head = journal.outbox_head(line)?;
+        let books = journal.outbox_books(line)?;
         let mut txn = journal.begin();
         let arrived = state
             .session
@@ -85,7 +85,7 @@ impl Core {
             _ => None,
         };
         let held = arrived.held.map(|held| (held.seq, held.digest));
-        let mut proof = held.is_some_and(|(seq, digest)| head.is_beyond(seq, digest));
+        let mut proof = held.is_some_and(|(seq, digest)| books.is_beyond(seq, digest));
         if let Some(verdict) = unchanged
             && !proof
         {
@@ -94,7 +94,7 @@ impl Core {
         match arrived.received {
             Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
                 Some(AppMessage::Ack { through, digest }) => {
-                    proof |= head.is_beyond(Seq(through), Digest(digest));
+                    proof |= books.is_beyond(Seq(through), Digest(digest));
                     if !proof {
                         let effect = state.session.take_ack(&mut txn, Seq(through))?;
                         proof |= effect == AckEffect::BeyondOurHead;

@@ -182,15 +182,23 @@ impl DiskFile for MeteredFile {
         result
     }
 
-    fn start_sync(&self) -> Box<dyn PendingSync> {
+    fn start_write(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
+        let len = bytes.len() as u64;
+        let batch = {
+            let mut counts = self.meter.lock();
+            let work = counts.area(self.area);
+            work.writes += 1;
+            work.bytes += len;
+            match self.area {
+                Area::Log => std::mem::take(&mut counts.log_unsynced) + len,
+                _ => 0,
+            }
+        };
         Box::new(MeteredSync {
-            inner: self.inner.start_sync(),
+            inner: self.inner.start_write(offset, bytes),
             meter: self.meter.clone(),
             area: self.area,
-            batch: match self.area {
-                Area::Log => std::mem::take(&mut self.meter.lock().log_unsynced),
-                _ => 0,
-            },
+            batch,
         })
     }
 
@@ -269,7 +277,7 @@ impl Store for MeteredStore {
     }
 }
 
-/// A sync that was started; its time is what was waited for it.
+/// A write with its sync that was started; its time is what was waited for it.
 struct MeteredSync {
     inner: Box<dyn PendingSync>,
     meter: Meter,

@@ -197,11 +197,11 @@ fn profile(found: &Found) -> Vec<(&'static str, f64)> {
         ),
         ("in commit", steps(|s| s.commit.as_secs_f64())),
         (
-            "of commit: log write",
+            "of commit: writing new log files",
             counts(|c| c.log.write_time.as_secs_f64()),
         ),
         (
-            "of commit: log sync",
+            "of commit: waiting for log write and sync",
             counts(|c| c.log.sync_time.as_secs_f64()),
         ),
         (

@@ -282,16 +282,16 @@ fn a_damaged_payload_costs_its_clip_and_both_ends_know() {
 fn both_digests_of_a_replaced_head_are_known() {
     let (mut hub, mut app) = paired();
     hub.record(&[b"one", b"two"]);
-    let before = hub.journal.outbox_head(hub.line()).unwrap();
+    let before = hub.journal.outbox_books(hub.line()).unwrap();
     let mut txn = hub.journal.begin();
     hub.session.drop_damaged(&mut txn, Seq(3)).unwrap();
     drop(txn.commit(()).unwrap());
     settle(&mut hub, &mut app);
-    let head = hub.journal.outbox_head(hub.line()).unwrap();
+    let head = hub.journal.outbox_books(hub.line()).unwrap();
     let held = app.journal.inbox_head(app.line()).unwrap();
     assert_eq!(held.cursor, head.last);
     assert!(!head.is_beyond(held.cursor, held.digest));
-    assert!(!head.is_beyond(before.last, before.last_digest));
+    assert!(!head.is_beyond(before.last, before.last_digest.unwrap()));
     assert!(head.is_beyond(head.last, wire::ids::Digest([9; 32])));
     assert!(head.is_beyond(Seq(head.last.0 + 1), held.digest));
     converge(&mut hub, &mut app);

@@ -60,12 +60,10 @@ pub trait DiskFile: Send + Sync {
     /// Makes the contents and the length durable (`fdatasync`). After an error nobody knows what
     /// the disk holds, and it must never be called again to find out.
     fn sync_data(&self) -> io::Result<()>;
-    /// Starts what [`Self::sync_data`] does and returns without waiting for it, so that the next
-    /// batch can be sealed meanwhile. It covers what was written before the call. The default
-    /// does it at once, which is what a simulation wants.
-    fn start_sync(&self) -> Box<dyn PendingSync> {
-        Box::new(SyncedAtOnce(self.sync_data()))
-    }
+    /// Starts to write all of `bytes` at `offset` and then to sync, and returns without waiting,
+    /// so that the next batch can be sealed meanwhile. Until [`PendingSync::wait`] has returned,
+    /// reads may or may not see the bytes, and nobody else may write there or sync the file.
+    fn start_write(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync>;
     /// Sets the length; new bytes read as zero.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The length in bytes.
@@ -79,18 +77,11 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
-/// A sync that was started.
+/// A write with its sync that was started.
 pub trait PendingSync: Send {
-    /// Waits for the sync and gives its result, which is asked for once.
+    /// Waits for both and gives their result, which is asked for once. After an error nobody
+    /// knows what the disk holds.
     fn wait(self: Box<Self>) -> io::Result<()>;
-}
-
-struct SyncedAtOnce(io::Result<()>);
-
-impl PendingSync for SyncedAtOnce {
-    fn wait(self: Box<Self>) -> io::Result<()> {
-        self.0
-    }
 }
 
 /// True if the error says that the disk is full.

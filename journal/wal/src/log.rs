@@ -24,6 +24,8 @@ pub(crate) const RESERVE_FILES: usize = 2;
 pub(crate) const COPY_EXTRA_SECTORS: u64 = 3;
 /// Open files kept for reading payloads.
 const READ_HANDLES_MAX: usize = 8;
+/// Buffers kept for the next batches: one is filled while the other is being written.
+const SPARE_BUFFERS_MAX: usize = 2;
 /// How many zeros are written at once.
 const FILL_BYTES: u64 = 256 << 10;
 
@@ -40,6 +42,35 @@ pub(crate) struct Part {
     pub(crate) first_lsn: Lsn,
     pub(crate) last_lsn: Lsn,
     pub(crate) filled: u64,
+}
+
+/// A write with its sync that is under way: the last part of a commit.
+pub(crate) struct Flying {
+    number: u64,
+    offset: u64,
+    buffer: Arc<Vec<u8>>,
+    pending: Box<dyn PendingSync>,
+}
+
+impl Flying {
+    /// Bytes of a payload in it. The file may not have them yet.
+    pub(crate) fn bytes_of(&self, number: u64, offset: u64, len: usize) -> Option<&[u8]> {
+        let start = offset
+            .checked_sub(self.offset)
+            .filter(|_| number == self.number)?;
+        let start = usize::try_from(start).ok()?;
+        self.buffer.get(start..start.checked_add(len)?)
+    }
+
+    /// Waits for write and sync; gives the buffer back, empty.
+    pub(crate) fn land(self) -> io::Result<Option<Vec<u8>>> {
+        self.pending.wait()?;
+        let buffer = Arc::into_inner(self.buffer);
+        Ok(buffer.map(|mut buffer| {
+            buffer.clear();
+            buffer
+        }))
+    }
 }
 
 /// All log files of one journal.
@@ -62,7 +93,7 @@ pub(crate) struct Log {
     pub(crate) syncs: u64,
     /// Files finished since the last look at this.
     pub(crate) rotations: u64,
-    spare_buffer: Vec<u8>,
+    spare_buffers: Vec<Vec<u8>>,
     handles: RefCell<VecDeque<(u64, Arc<dyn DiskFile>)>>,
 }
 
@@ -85,7 +116,7 @@ impl Log {
             written: 0,
             syncs: 0,
             rotations: 0,
-            spare_buffer: Vec::new(),
+            spare_buffers: Vec::new(),
             handles: RefCell::default(),
         }
     }
@@ -390,7 +421,7 @@ impl Log {
                 identity: head.identity,
                 file: Arc::clone(&head.file),
                 offset: head.end,
-                buffer: std::mem::take(&mut self.spare_buffer),
+                buffer: self.spare_buffers.pop().unwrap_or_default(),
                 fresh: false,
                 first_lsn: head.first_lsn,
                 last_lsn: draft.lsn.prev(),
@@ -442,27 +473,17 @@ impl Log {
         self.parts.iter().map(|part| part.buffer.len() as u64).sum()
     }
 
-    /// Writes everything staged, file by file, and starts the sync of the last one; the files
-    /// before it are synced first. An error here is poison.
-    pub(crate) fn write_parts(
-        &mut self,
-    ) -> Result<Box<dyn PendingSync>, (&'static str, io::Error)> {
-        let mut pending: Option<Box<dyn PendingSync>> = None;
-        for mut part in std::mem::take(&mut self.parts) {
-            if let Some(before) = pending.take() {
-                before.wait().map_err(|error| ("log sync", error))?;
+    /// Starts to write and sync everything staged; the files before the last one are waited for.
+    /// An error here is poison.
+    pub(crate) fn write_parts(&mut self) -> Result<Flying, (&'static str, io::Error)> {
+        let mut flying: Option<Flying> = None;
+        for part in std::mem::take(&mut self.parts) {
+            if let Some(before) = flying.take() {
+                let failed = |error| ("log write or sync", error);
+                self.spare_buffers.extend(before.land().map_err(failed)?);
             }
-            part.file
-                .write_at(part.offset, &part.buffer)
-                .map_err(|error| ("log write", error))?;
-            // CRASH(wal.commit.after_write): written, not synced. A start takes what it can read,
-            // copies it and syncs it before anything is believed; nobody was told yet.
-            crash_point!("wal.commit.after_write");
-            // ORDER: this sync, then Committed, then anything that leaves the process. It is
-            // never repeated: after an error the pages may look clean without being on disk.
-            pending = Some(part.file.start_sync());
-            self.syncs += 1;
             let bytes = part.buffer.len() as u64;
+            self.syncs += 1;
             self.written += bytes;
             self.tail_bytes += bytes;
             let entry = self
@@ -479,12 +500,24 @@ impl Log {
                 });
             entry.last_lsn = part.last_lsn;
             entry.filled = part.filled;
-            part.buffer.clear();
-            self.spare_buffer = part.buffer;
+            let buffer = Arc::new(part.buffer);
+            flying = Some(Flying {
+                number: part.identity.number,
+                offset: part.offset,
+                pending: part.file.start_write(part.offset, Arc::clone(&buffer)),
+                buffer,
+            });
         }
-        match pending {
-            Some(pending) => Ok(pending),
+        match flying {
+            Some(flying) => Ok(flying),
             None => panic!("a commit without anything staged reached the log"),
+        }
+    }
+
+    /// Takes the buffer of a write that has landed, for the next one.
+    pub(crate) fn reuse(&mut self, buffer: Option<Vec<u8>>) {
+        if self.spare_buffers.len() < SPARE_BUFFERS_MAX {
+            self.spare_buffers.extend(buffer);
         }
     }
 

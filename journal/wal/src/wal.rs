@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, LockGuard, PendingSync, is_full};
-use crate::log::Log;
+use crate::disk::{Disk, LockGuard, is_full};
+use crate::log::{Flying, Log};
 use crate::log_file::read_patiently;
 use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
 use crate::record::{GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
@@ -53,9 +53,9 @@ enum LiveChange {
     Free { ordinal: u64, len: u32 },
 }
 
-/// A commit whose write is done and whose sync is under way.
+/// A commit whose write and sync are under way.
 struct Flight {
-    sync: Box<dyn PendingSync>,
+    flying: Flying,
     through: Lsn,
     changes: Overlay<Vec<u8>>,
     live: Vec<LiveChange>,
@@ -350,7 +350,7 @@ impl Wal {
         self.finish_commit()
     }
 
-    /// The first half of [`Self::commit`]: writes what is staged and starts its sync, so that the
+    /// The first half of [`Self::commit`]: starts to write and sync what is staged, so that the
     /// next batch can be staged while the disk works. An earlier commit that was begun is finished
     /// first; its proof is within that of this one. Nothing is durable before
     /// [`Self::finish_commit`] says so.
@@ -362,12 +362,12 @@ impl Wal {
         }
         // CRASH(wal.commit.before_write): nothing of the batch is on disk; it never happened.
         crash_point!("wal.commit.before_write");
-        let sync = match self.log.write_parts() {
-            Ok(sync) => sync,
+        let flying = match self.log.write_parts() {
+            Ok(flying) => flying,
             Err((operation, error)) => return Err(self.poison(operation, &error)),
         };
         self.flight = Some(Flight {
-            sync,
+            flying,
             through: self.next_lsn.prev(),
             changes: self.staged.clone(),
             live: std::mem::take(&mut self.staged_live),
@@ -402,8 +402,9 @@ impl Wal {
         let Some(flight) = self.flight.take() else {
             return Ok(());
         };
-        if let Err(error) = flight.sync.wait() {
-            return Err(self.poison("log sync", &error));
+        match flight.flying.land() {
+            Ok(buffer) => self.log.reuse(buffer),
+            Err(error) => return Err(self.poison("log write or sync", &error)),
         }
         self.synced = flight.through;
         // CRASH(wal.commit.after_sync): durable; the view does not know it and nobody was told.
@@ -538,6 +539,10 @@ impl Wal {
     fn payload_of(&self, key: &[u8], row: &PayloadRow) -> Result<Vec<u8>, WalError> {
         let len = row.len as usize;
         if let Some(bytes) = self.log.staged_bytes_of(row.file, row.offset, len) {
+            return Ok(bytes.to_vec());
+        }
+        let flying = self.flight.as_ref().map(|flight| &flight.flying);
+        if let Some(bytes) = flying.and_then(|f| f.bytes_of(row.file, row.offset, len)) {
             return Ok(bytes.to_vec());
         }
         let damaged = || WalError::PayloadDamaged {

@@ -266,6 +266,7 @@ fn an_idle_journal_is_small() {
 #[test]
 fn the_next_batch_is_staged_while_the_disk_works() {
     let disk = SimDisk::new();
+    disk.delay_started_writes();
     let (mut wal, _) = open(&disk, 1).unwrap();
     let stage = |wal: &mut Wal, key: &str, bytes: &[u8]| {
         let mut txn = Txn::new();
@@ -275,6 +276,8 @@ fn the_next_batch_is_staged_while_the_disk_works() {
     };
     let first = stage(&mut wal, "a", b"one");
     wal.begin_commit().unwrap();
+    // The file does not have it yet; it is read all the same.
+    assert_eq!(wal.payload(b"a").unwrap(), Some(vec![7; 5000]));
     let second = stage(&mut wal, "a", b"two");
     assert_eq!(wal.get(b"a").unwrap().as_deref(), Some(&b"two"[..]));
     assert_eq!(wal.payload(b"a").unwrap(), Some(vec![7; 5000]));

@@ -56,6 +56,9 @@ fn workload(
 /// A run whose every operation left a snapshot.
 fn recorded(seed: u64, count: u64) -> (Vec<SimDisk>, Vec<Model>) {
     let disk = SimDisk::new();
+    if seed % 2 == 0 {
+        disk.delay_started_writes();
+    }
     disk.record_snapshots();
     let mut history = vec![Model::default()];
     let (mut wal, _) = open(&disk, seed).unwrap();

@@ -162,8 +162,8 @@ impl DiskFile for RealFile {
         self.file.sync_data()
     }
 
-    fn start_sync(&self) -> Box<dyn PendingSync> {
-        self.syncs.start(Arc::clone(&self.file))
+    fn start_write(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
+        self.syncs.start(Arc::clone(&self.file), offset, bytes)
     }
 
     fn forget_cache(&self) {

@@ -121,6 +121,7 @@ struct State {
     fault_from: Option<(u64, Fault)>,
     dead: bool,
     capacity: Option<u64>,
+    late_writes: bool,
     /// Ranges that answer EIO, with how often they still do.
     unreadable: Vec<(Inode, std::ops::Range<u64>, u32)>,
     trace: Option<Vec<TraceOp>>,
@@ -188,6 +189,11 @@ impl SimDisk {
     /// Makes the operation with this index fail.
     pub fn inject(&self, op_index: u64, fault: Fault) {
         self.state().faults.insert(op_index, fault);
+    }
+
+    /// From now on a write that was started happens when it is waited for, not at once.
+    pub fn delay_started_writes(&self) {
+        self.state().late_writes = true;
     }
 
     /// Makes every operation from this index on fail.
@@ -738,9 +744,16 @@ impl DiskFile for SimFile {
     }
 
     /// The sync happens as late as it may: when it is waited for. So every state between its
-    /// start and its end is one that a crash can find.
-    fn start_sync(&self) -> Box<dyn PendingSync> {
-        Box::new(self.clone())
+    /// start and its end is one that a crash can find. The write happens at once, or as late too.
+    fn start_write(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
+        let late = self.disk.state().late_writes;
+        Box::new(SimWrite {
+            file: self.clone(),
+            write: match late {
+                true => Err((offset, bytes)),
+                false => Ok(self.write_at(offset, &bytes)),
+            },
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -766,9 +779,19 @@ impl DiskFile for SimFile {
     }
 }
 
-impl PendingSync for SimFile {
+struct SimWrite {
+    file: SimFile,
+    /// The result of the write, or what is still to be written.
+    write: Result<io::Result<()>, (u64, Arc<Vec<u8>>)>,
+}
+
+impl PendingSync for SimWrite {
     fn wait(self: Box<Self>) -> io::Result<()> {
-        self.sync_data()
+        match self.write {
+            Ok(done) => done?,
+            Err((offset, bytes)) => self.file.write_at(offset, &bytes)?,
+        }
+        self.file.sync_data()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The thread that waits for syncs, so that the owner of the log need not.
+//! The thread that writes and syncs batches, so that the owner of the log need not wait for either.
 //!
 //! One per disk, made at the first sync and joined when the disk goes. It never retries, and an
 //! answer that cannot be given counts as an error: nobody knows then what the disk holds.
@@ -6,18 +6,34 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::PendingSync;
+use crate::crash_point;
 
 /// Syncs that may wait for the thread. The engine has one under way at a time.
 const QUEUE_MAX: usize = 4;
 
 struct Job {
     file: Arc<File>,
+    offset: u64,
+    bytes: Arc<Vec<u8>>,
     answer: SyncSender<io::Result<()>>,
+}
+
+impl Job {
+    fn run(&self) -> io::Result<()> {
+        self.file.write_all_at(&self.bytes, self.offset)?;
+        // CRASH(wal.commit.after_write): written, not synced. A start takes what it can read,
+        // copies it and syncs it before anything is believed; nobody was told yet.
+        crash_point!("wal.commit.after_write");
+        // ORDER: this sync, then Committed, then anything that leaves the process. It is never
+        // repeated: after an error the pages may look clean without being on disk.
+        self.file.sync_data()
+    }
 }
 
 struct Running {
@@ -35,12 +51,23 @@ impl fmt::Debug for SyncThread {
 }
 
 impl SyncThread {
-    /// Hands the file over; what was written to it so far is covered.
-    pub(super) fn start(&self, file: Arc<File>) -> Box<dyn PendingSync> {
+    /// Hands a write with its sync over.
+    pub(super) fn start(
+        &self,
+        file: Arc<File>,
+        offset: u64,
+        bytes: Arc<Vec<u8>>,
+    ) -> Box<dyn PendingSync> {
         let (answer, result) = sync_channel(1);
         let started = self.jobs().and_then(|jobs| {
             let gone = |_| io::Error::other("the sync thread is gone");
-            jobs.send(Job { file, answer }).map_err(gone)
+            let job = Job {
+                file,
+                offset,
+                bytes,
+                answer,
+            };
+            jobs.send(job).map_err(gone)
         });
         Box::new(Started(started.map(|()| result)))
     }
@@ -69,9 +96,12 @@ fn spawn(queue: Receiver<Job>) -> io::Result<JoinHandle<()>> {
         .name("secluso-sync".to_owned())
         .spawn(move || {
             for job in queue {
-                let result = job.file.sync_data();
+                let result = job.run();
+                let Job { answer, bytes, .. } = job;
+                // The buffer goes back before the answer, for the owner uses it again.
+                drop(bytes);
                 // Whoever asked may be gone; then nobody acts on the answer either.
-                drop(job.answer.send(result));
+                drop(answer.send(result));
             }
         })
 }
