@@ -338,6 +338,15 @@ impl Worker {
     ) -> Result<(), WalError> {
         let news = matches!(waiting.pending, PendingAppend::Staged(..));
         let answer = self.store().answer(committed, waiting.pending)?;
+        if let AppendAnswer::Receipt(receipt) = &answer {
+            let head = receipt.head();
+            wal::leaves!(
+                "receipt {} {} {}",
+                waiting.mailbox.to_text(),
+                head.seq,
+                head.digest.to_text()
+            );
+        }
         if news {
             self.watchers.notify(&waiting.mailbox);
         }

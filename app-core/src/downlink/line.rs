@@ -141,6 +141,10 @@ impl LineTask {
         }
         if cursor.is_some() {
             // An earlier trim may have been lost with its connection.
+            wal::leaves!(
+                "trim {} {cursor}",
+                self.info.mailboxes.receive.send_id().to_text()
+            );
             deliveries
                 .trim(cursor)
                 .await
@@ -278,6 +282,11 @@ impl LineTask {
             self.moved_at_ms = now_ms;
             self.progress.store(true, Ordering::Relaxed);
             if let Some(deliveries) = deliveries {
+                wal::leaves!(
+                    "trim {} {}",
+                    self.info.mailboxes.receive.send_id().to_text(),
+                    run.cursor
+                );
                 deliveries
                     .trim(run.cursor)
                     .await
@@ -333,6 +342,11 @@ impl LineTask {
                     match (found, appends.as_mut()) {
                         (Some((at, envelope)), Some(handle)) if at == seq => {
                             let (digest, bytes) = (envelope.digest(), envelope.as_bytes().len());
+                            wal::leaves!(
+                                "envelope {} {seq} {}",
+                                self.info.mailboxes.send.to_text(),
+                                digest.to_text()
+                            );
                             append(handle, seq, after, envelope)
                                 .await
                                 .map_err(|error| End::from_client(&error))?;

@@ -175,6 +175,11 @@ impl LineUplink {
                         let digest = envelope.digest();
                         let bytes = Bytes::from(envelope.into_inner().into_bytes());
                         let length = bytes.len();
+                        wal::leaves!(
+                            "envelope {} {seq} {}",
+                            shared.head.send.to_text(),
+                            digest.to_text()
+                        );
                         // Noted first: once it is polled it counts as sent.
                         self.sender.handle_sent(seq, digest, length);
                         if let Err(error) = handle.append(seq, after, digest, bytes).await {
@@ -375,6 +380,11 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 // ORDER: the answer came after the sync.
                 Verdict::Taken | Verdict::Duplicate => {
                     pause = FORGED_PAUSE;
+                    wal::leaves!(
+                        "trim {} {}",
+                        shared.head.receive.send_id().to_text(),
+                        taken.cursor
+                    );
                     deliveries.trim(taken.cursor).await.map_err(Over::Client)?;
                 }
                 Verdict::Gap | Verdict::NotAuthentic | Verdict::RolledBack => {

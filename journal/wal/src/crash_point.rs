@@ -36,8 +36,28 @@ macro_rules! crash_point {
     ($name:literal) => {{}};
 }
 
+/// Says that something is about to leave the process, in words that a replayer checks against
+/// every state that a crash could leave at this instant:
+/// `leaves!("envelope {} {} {}", mailbox, seq, digest)`. One line, appended in one write to the file
+/// that `SECLUSO_RECORD_MARKS` names; the recorder (`crashtest/record`) sees that write. ORDER:
+/// before the bytes are handed to anything that may send them.
 #[cfg(feature = "crashtest")]
-pub use enabled::{POINTS, Point, hit, hits};
+#[macro_export]
+macro_rules! leaves {
+    ($($words:tt)+) => {
+        $crate::crash_point::leaves(&::std::format!($($words)+))
+    };
+}
+
+/// Says that something is about to leave the process. Nothing in a build without `crashtest`.
+#[cfg(not(feature = "crashtest"))]
+#[macro_export]
+macro_rules! leaves {
+    ($($words:tt)+) => {{}};
+}
+
+#[cfg(feature = "crashtest")]
+pub use enabled::{POINTS, Point, hit, hits, leaves};
 
 #[cfg(feature = "crashtest")]
 mod enabled {
@@ -111,6 +131,21 @@ mod enabled {
         }
         drop(control);
         failpoints::failpoint!(name);
+    }
+
+    /// Appends a line to the file of marks, if there is one. See [`crate::leaves!`].
+    pub fn leaves(words: &str) {
+        static MARKS: OnceLock<Option<Mutex<File>>> = OnceLock::new();
+        let marks = MARKS.get_or_init(|| {
+            let path = std::env::var_os("SECLUSO_RECORD_MARKS")?;
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            file.ok().map(Mutex::new)
+        });
+        if let Some(marks) = marks {
+            let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
+            // A lost mark is noticed by the replayer, which counts envelopes without one.
+            let _ = marks.write_all(format!("{words}\n").as_bytes());
+        }
     }
 
     /// How often each point was hit so far in this process.

@@ -17,8 +17,9 @@ use crate::failure::{Because, Failure, Outcome};
 pub(crate) const SELECTION: [&str; 4] = ["--workspace", "--exclude", "bench", "--locked"];
 
 /// What the demo builds. `--examples` selects nothing (there are no examples), but it makes cargo
-/// unify features as `cargo test` does, so that nothing is compiled twice.
-const PROGRAM_TARGETS: [&str; 2] = ["--bins", "--examples"];
+/// unify features as `cargo test` does, so that nothing is compiled twice. `--lib` is for the crash
+/// recorder, a library that nothing links.
+const PROGRAM_TARGETS: [&str; 3] = ["--lib", "--bins", "--examples"];
 
 /// The checkout's root.
 pub(crate) fn root() -> PathBuf {

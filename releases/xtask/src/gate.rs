@@ -19,6 +19,7 @@ pub(crate) fn test(extra: &[String]) -> Outcome<()> {
 fn test_steps(steps: &mut Steps, extra: &[String]) -> Outcome<()> {
     steps.step("set-up", || {
         setup::ensure_build_tools()?;
+        setup::ensure_test_tools()?;
         setup::ensure_lint_tools()
     })?;
     // The quick steps come first, so that a slip costs seconds. All of them run, and all that
@@ -61,7 +62,10 @@ pub(crate) fn check() -> Outcome<()> {
 /// The crash sweep by itself: what the gate runs of it, with real processes.
 pub(crate) fn crash(extra: &[String]) -> Outcome<()> {
     let mut steps = Steps::new(3);
-    steps.step("set-up", setup::ensure_build_tools)?;
+    steps.step("set-up", || {
+        setup::ensure_build_tools()?;
+        setup::ensure_test_tools()
+    })?;
     steps.step("build the programs", || cargo::build_programs().map(drop))?;
     let mut arguments = vec![
         "test",
@@ -111,8 +115,9 @@ pub(crate) fn bless(extra: &[String]) -> Outcome<()> {
 /// Only the set-up.
 pub(crate) fn setup_only() -> Outcome<()> {
     setup::ensure_build_tools()?;
+    setup::ensure_test_tools()?;
     setup::ensure_lint_tools()?;
-    eprintln!("Everything that a build needs is there.");
+    eprintln!("Everything that builds and tests need is there.");
     Ok(())
 }
 

@@ -35,9 +35,26 @@ const NEEDS: [Need; 2] = [
     },
 ];
 
+/// What tests run besides our own programs.
+const TEST_NEEDS: [Need; 1] = [Need {
+    what: "strace",
+    why: "a test compares what the crash recorder saw with what the kernel was asked for",
+    apt_package: "strace",
+    present: strace_works,
+}];
+
 /// Makes sure that the programs and tests can be built.
 pub(crate) fn ensure_build_tools() -> Outcome<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.present)()).collect();
+    ensure(&NEEDS)
+}
+
+/// Makes sure that the tests can be run.
+pub(crate) fn ensure_test_tools() -> Outcome<()> {
+    ensure(&TEST_NEEDS)
+}
+
+fn ensure(needs: &[Need]) -> Outcome<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.present)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -46,7 +63,7 @@ pub(crate) fn ensure_build_tools() -> Outcome<()> {
     }
     let packages: Vec<&str> = missing.iter().map(|need| need.apt_package).collect();
     install(&packages)?;
-    match NEEDS.iter().find(|need| !(need.present)()) {
+    match needs.iter().find(|need| !(need.present)()) {
         None => Ok(()),
         Some(need) => Err(Failure::machine(format!(
             "{} is still not found after installing {}",
@@ -148,6 +165,10 @@ fn succeeds(command: &mut Command) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+fn strace_works() -> bool {
+    succeeds(Command::new("strace").arg("--version"))
 }
 
 /// Compiles a line that needs the compiler and the standard library's headers.

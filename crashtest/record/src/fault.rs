@@ -1,0 +1,123 @@
+//! Which operation is to fail, and how: read once from `SECLUSO_RECORD_FAULT`.
+//!
+//! `write:12:EIO` is the twelfth write, `any:3+:ENOSPC` the third operation and all after it. The
+//! operations are those that are recorded, in the order in which they are recorded, from 1.
+
+use std::ffi::c_int;
+
+/// The sort of an operation, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// `write` and its relatives.
+    Write,
+    /// `fsync`, `fdatasync`.
+    Sync,
+    /// An `open` that may make or cut a file.
+    Create,
+    /// `ftruncate`, `truncate`.
+    SetLen,
+    /// `fallocate`.
+    Allocate,
+    /// `rename`, `link`.
+    Rename,
+    /// `unlink`, `rmdir`.
+    Remove,
+    /// `mkdir`.
+    MakeDir,
+}
+
+impl Sort {
+    const NAMES: [(&'static str, Self); 8] = [
+        ("write", Self::Write),
+        ("sync", Self::Sync),
+        ("create", Self::Create),
+        ("set_len", Self::SetLen),
+        ("allocate", Self::Allocate),
+        ("rename", Self::Rename),
+        ("remove", Self::Remove),
+        ("make_dir", Self::MakeDir),
+    ];
+}
+
+/// What an operation that was chosen meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// It fails with this number and does nothing.
+    Number(c_int),
+    /// A write takes half of its bytes (at least one); anything else is done as usual.
+    Short,
+    /// A sync fails with EIO and what it should have covered is gone from the file; later syncs
+    /// succeed. Anything else fails with EIO.
+    Lost,
+}
+
+/// What `SECLUSO_RECORD_FAULT` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// None: of any sort.
+    sort: Option<Sort>,
+    from: u64,
+    and_later: bool,
+    error: Error,
+}
+
+impl Plan {
+    /// Reads the text; `None` if it is not one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (sort, number, error) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() {
+            return None;
+        }
+        let sort = match sort {
+            "any" => None,
+            name => Some(Sort::NAMES.into_iter().find(|(known, _)| *known == name)?.1),
+        };
+        let (number, and_later) = match number.strip_suffix('+') {
+            Some(number) => (number, true),
+            None => (number, false),
+        };
+        let error = match error {
+            "EIO" => Error::Number(libc::EIO),
+            "ENOSPC" => Error::Number(libc::ENOSPC),
+            "SHORT" => Error::Short,
+            "LOST" => Error::Lost,
+            _ => return None,
+        };
+        Some(Self {
+            sort,
+            from: number.parse().ok().filter(|from| *from > 0)?,
+            and_later,
+            error,
+        })
+    }
+}
+
+/// Counts operations and says which fail.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    plan: Option<Plan>,
+    seen: u64,
+}
+
+impl Faults {
+    pub(crate) fn new(plan: Option<Plan>) -> Self {
+        Self { plan, seen: 0 }
+    }
+
+    /// Whether old bytes must be kept, to be put back by a sync that loses them.
+    pub(crate) fn loses(&self) -> bool {
+        self.plan.is_some_and(|plan| plan.error == Error::Lost)
+    }
+
+    /// The next operation is of this sort: what does it meet?
+    pub(crate) fn next(&mut self, sort: Sort) -> Option<Error> {
+        let plan = self.plan?;
+        if plan.sort.is_some_and(|wanted| wanted != sort) {
+            return None;
+        }
+        self.seen += 1;
+        let chosen = self.seen == plan.from || (plan.and_later && self.seen > plan.from);
+        chosen.then_some(plan.error)
+    }
+}

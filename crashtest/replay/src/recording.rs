@@ -1,0 +1,222 @@
+//! A real conversation of relay, hub and app with the recorder preloaded into all of them.
+//!
+//! This room starts the programs as their owner would and only adds the recorder's environment.
+//! It must never judge what they did.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crashtest::process::{Process, Role, Start};
+use crashtest::system::{PATIENCE, Setup, System};
+use crashtest::trouble::{Outcome, Trouble};
+
+use crate::tree::{Inodes, Tree};
+
+/// The recorder's file name.
+pub const LIBRARY: &str = "libcrashtest_record.so";
+
+/// Where the recorder lies: beside the programs.
+///
+/// # Errors
+/// It is not there; the text says what to run.
+pub fn library() -> Outcome<PathBuf> {
+    let program = Role::Hub.path()?;
+    let library = program.with_file_name(LIBRARY);
+    if library.is_file() {
+        return Ok(library);
+    }
+    Err(Trouble::Broken(format!(
+        "{} is missing; build it first: cargo build --package crashtest-record --locked",
+        library.display()
+    )))
+}
+
+/// A world whose programs are recorded from their first start on.
+pub struct Recording {
+    system: System,
+    /// Words before the program, for the one that is watched by something else as well.
+    pub wrapper: BTreeMap<Role, Vec<OsString>>,
+    /// What `SECLUSO_RECORD_FAULT` says to a program.
+    pub fault: BTreeMap<Role, String>,
+    /// What the relay, which needs a directory before it is recorded, had in it.
+    relay_before: (Tree, Inodes),
+}
+
+impl Recording {
+    /// A running, recorded relay; hub and app do not exist yet.
+    ///
+    /// # Errors
+    /// A program failed, or is not built.
+    pub fn new(setup: Setup) -> Outcome<Self> {
+        library()?;
+        let mut system = System::new(setup)?;
+        system.make_relay()?;
+        system.stop(Role::Relay)?;
+        // Once more, so that its configuration has the port it got.
+        system.start_relay()?;
+        system.stop(Role::Relay)?;
+        system.write_hub_config()?;
+        let relay_before = Tree::read(&system.path("relay/data"))
+            .map_err(Trouble::machine("the relay's directory"))?;
+        let mut recording = Self {
+            system,
+            wrapper: BTreeMap::new(),
+            fault: BTreeMap::new(),
+            relay_before,
+        };
+        recording.start(Role::Relay)?;
+        Ok(recording)
+    }
+
+    /// The world.
+    #[must_use]
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// The world, to act in.
+    pub fn system_mut(&mut self) -> &mut System {
+        &mut self.system
+    }
+
+    /// The directory of a program that is recorded.
+    #[must_use]
+    pub fn root(&self, role: Role) -> PathBuf {
+        self.system.path(match role {
+            Role::Relay => "relay/data",
+            Role::Hub => "hub",
+            Role::App => "app",
+        })
+    }
+
+    /// What was in that directory before the first recorded process.
+    #[must_use]
+    pub fn before(&self, role: Role) -> (Tree, Inodes) {
+        match role {
+            Role::Relay => self.relay_before.clone(),
+            Role::Hub | Role::App => (Tree::default(), Inodes::default()),
+        }
+    }
+
+    /// The trace of all processes of a program.
+    #[must_use]
+    pub fn trace(&self, role: Role) -> PathBuf {
+        self.system.path(&format!("{role}.iotrace"))
+    }
+
+    /// A start with the recorder in it.
+    ///
+    /// # Errors
+    /// The recorder is not built.
+    pub fn recorded(&self, role: Role, words: &[&str]) -> Outcome<Start> {
+        let mut start = Start::with(words);
+        start.wrapper = self.wrapper.get(&role).cloned().unwrap_or_default();
+        let mut set = |name: &str, value: OsString| {
+            start.environment.push((name.to_owned(), value));
+        };
+        set("LD_PRELOAD", library()?.into());
+        set("SECLUSO_RECORD_ROOT", self.root(role).into());
+        set("SECLUSO_RECORD_TRACE", self.trace(role).into());
+        let marks = self.system.path(&format!("{role}.marks"));
+        set("SECLUSO_RECORD_MARKS", marks.into());
+        if let Some(fault) = self.fault.get(&role) {
+            set("SECLUSO_RECORD_FAULT", fault.into());
+        }
+        Ok(start)
+    }
+
+    fn words(&self, role: Role) -> Vec<String> {
+        let text = |name: &str| self.system.path(name).to_string_lossy().into_owned();
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        match role {
+            Role::Relay => own(&["run", "--config", &text("relay/relay.toml"), "--json"]),
+            Role::Hub => own(&["run", "--config", &text("hub.toml"), "--json"]),
+            Role::App => self.system.app_words(&["sync", "--follow", "--json"]),
+        }
+    }
+
+    /// Starts a program and waits until it says that it is up; the app says nothing then.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start(&mut self, role: Role) -> Outcome<()> {
+        let words = self.words(role);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let start = self.recorded(role, &words)?;
+        let from = self.system.spawn(role, &start)?;
+        let event = match role {
+            Role::Relay => "listening",
+            Role::Hub => "ready",
+            Role::App => return Ok(()),
+        };
+        let up = |line: &crashtest::process::Line| line.role == role && line.event() == event;
+        self.system.until_line("a start", from, up).map(drop)
+    }
+
+    /// Pairs hub and app, both recorded.
+    ///
+    /// # Errors
+    /// One of them failed.
+    pub fn pair(&mut self) -> Outcome<()> {
+        let config = self.system.path("hub.toml").to_string_lossy().into_owned();
+        let start = self.recorded(Role::Hub, &["pair", "--config", &config, "--json"])?;
+        let board = std::sync::Arc::clone(self.system.board());
+        let from = board.len();
+        let log = self.system.path("hub-pair.log");
+        let mut hub = Process::start(Role::Hub, &start, &board, &log)?;
+        let offer = self.system.until_line("an offer", from, |line| {
+            line.role == Role::Hub && line.event() == "offer"
+        })?;
+        let words = self.system.app_words(&["pair", "-", "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut start = self.recorded(Role::App, &words)?;
+        start.input = offer.text("qr").to_owned();
+        let answer = self.system.ask_started(Role::App, &start)?;
+        if !answer.status.success() {
+            return Err(Trouble::Ended {
+                role: Role::App,
+                status: answer.status,
+                said: answer.said,
+            });
+        }
+        let status = hub.wait(PATIENCE)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(hub.trouble(status))
+        }
+    }
+
+    /// Waits until the hub has recorded so many more clips and the app has acked all of them.
+    ///
+    /// # Errors
+    /// It does not happen in time.
+    pub fn play(&mut self, clips: usize) -> Outcome<()> {
+        let board = std::sync::Arc::clone(self.system.board());
+        let finished = move || {
+            let lines = board.lines();
+            lines
+                .iter()
+                .filter(|line| line.role == Role::Hub && line.event() == "clip_finished")
+                .count()
+        };
+        let wanted = finished() + clips;
+        self.system
+            .until("clips and their acks", PATIENCE, |system| {
+                if finished() < wanted {
+                    return Ok(None);
+                }
+                let status = system.hub_status()?;
+                Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
+            })
+    }
+
+    /// Stops a program politely.
+    ///
+    /// # Errors
+    /// It did not end well.
+    pub fn stop(&mut self, role: Role) -> Outcome<()> {
+        self.system.stop(role)
+    }
+}
