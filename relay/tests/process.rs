@@ -71,13 +71,7 @@ async fn a_restarted_relay_resets_old_connections_at_once() {
     let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
     let port = relay.address.port;
     relay.kill();
-    let config = place.config_path();
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(
-        &config,
-        text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")),
-    )
-    .unwrap();
+    place.stay_on(port);
     let relay = place.spawn();
 
     // The old connection says something, and is told.
@@ -85,6 +79,32 @@ async fn a_restarted_relay_resets_old_connections_at_once() {
     let told = std::time::Duration::from_secs(RESET_SECONDS_MAX);
     tokio::time::timeout(told, hub.closed()).await.unwrap();
     back(&relay.address, &device, &certificate).await.unwrap();
+}
+
+/// What an idle client may take to notice that its relay was restarted.
+const IDLE_NOTICE_SECONDS_MAX: u64 = 6;
+/// After this a fresh connection on the loopback interface is silent.
+const QUIET: std::time::Duration = std::time::Duration::from_secs(2);
+
+#[tokio::test]
+async fn an_idle_client_soon_notices_that_its_relay_was_restarted() {
+    let place = Place::new();
+    let device = device();
+    let relay = place.spawn();
+    let (phone, _) = join(&relay.address, &device, place.invitation(Class::Phone))
+        .await
+        .unwrap();
+    let port = relay.address.port;
+    // Nothing tells when QUIC itself has nothing more to say: it still looks for the largest
+    // packet that fits, and such a probe would be answered by a reset as well.
+    tokio::time::sleep(QUIET).await;
+    relay.kill();
+    place.stay_on(port);
+    let _relay = place.spawn();
+    // It says nothing; its keep-alive does.
+    let notice = std::time::Duration::from_secs(IDLE_NOTICE_SECONDS_MAX);
+    let error = tokio::time::timeout(notice, phone.closed()).await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Retry);
 }
 
 #[tokio::test]
@@ -130,17 +150,32 @@ async fn invite_and_status_beside_a_running_relay() {
     let text = String::from_utf8(output.stdout).unwrap();
     let invitation: Invitation = text.parse().unwrap();
     assert_eq!(invitation.class, Class::Hub);
-    let (_hub, _) = join(&relay.address, &device(), invitation).await.unwrap();
+    let (hub, _) = join(&relay.address, &device(), invitation).await.unwrap();
+    let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    append(&mut uplink, 1, 0, &envelope(1, 5_000)).await;
+    receipt(&mut uplink, 1).await;
 
     let output = run(&["status", "--json"], &place.config_path());
     assert!(output.status.success());
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["status"]["connections"], 1);
     assert_eq!(status["status"]["relay"], relay.address.to_string());
+    // What came, what it is counted as, and what the directory takes, which is measured.
+    assert_eq!(status["status"]["envelope_bytes"], 5_000);
+    assert_eq!(status["status"]["quota_bytes"], 8_192);
+    assert!(status["status"]["disk_bytes"].as_u64().unwrap() > 8_192);
+    let output = run(&["status"], &place.config_path());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("8192 bytes, in whole sectors"), "{text}");
 
     let output = run(&["doctor", "--json"], &place.config_path());
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["problems"].as_u64(), Some(0), "{report}");
+    let said = report["checks"].to_string();
+    assert!(
+        said.contains("quotas count 8 KiB for 4 KiB of envelopes"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -111,7 +111,8 @@ impl ClientError {
                 | ErrorCode::StorageRestarting
                 | ErrorCode::ShuttingDown
                 | ErrorCode::Timeout
-                | ErrorCode::Busy => ErrorKind::Retry,
+                | ErrorCode::Busy
+                | ErrorCode::NotReading => ErrorKind::Retry,
             },
             ClientError::Peer(_) | ClientError::Unexpected { .. } => ErrorKind::Peer,
             ClientError::BadAddress | ClientError::Misuse(_) => ErrorKind::Misuse,

@@ -135,18 +135,7 @@ pub fn server_endpoint(
     alpn: &[u8],
     limits: &EndpointLimits,
 ) -> Result<Endpoint, RpkError> {
-    let key = certified_key(identity)?;
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(tls_error)?
-        .with_client_cert_verifier(Arc::new(AnyClient::new(&provider())))
-        .with_cert_resolver(Arc::new(
-            rustls::server::AlwaysResolvesServerRawPublicKeys::new(key),
-        ));
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    tls.send_tls13_tickets = 0;
-    tls.max_early_data_size = 0;
+    let tls = server_tls(identity, alpn)?;
     let tls = QuicServerConfig::try_from(tls).map_err(|error| RpkError::Tls(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(limits.transport());
@@ -170,20 +159,7 @@ pub async fn client_connect(
     limits: &EndpointLimits,
 ) -> Result<(Endpoint, Connection), RpkError> {
     let wrong_key = Arc::new(AtomicBool::new(false));
-    let verifier = PinnedServer::new(&provider(), pinned, Arc::clone(&wrong_key));
-    let key = certified_key(identity)?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(tls_error)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(
-            rustls::client::AlwaysResolvesClientRawPublicKeys::new(key),
-        ));
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    tls.resumption = rustls::client::Resumption::disabled();
-    tls.enable_early_data = false;
-    tls.enable_sni = false;
+    let tls = client_tls(identity, pinned, alpn, &wrong_key)?;
     let tls = QuicClientConfig::try_from(tls).map_err(|error| RpkError::Tls(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(limits.transport());
@@ -201,6 +177,47 @@ pub async fn client_connect(
         Err(_) if wrong_key.load(Ordering::Relaxed) => Err(RpkError::WrongKey),
         Err(error) => Err(RpkError::Connection(error)),
     }
+}
+
+/// TLS of a server: its raw key, any client that proves one, nothing to resume with.
+fn server_tls(identity: &Identity, alpn: &[u8]) -> Result<rustls::ServerConfig, RpkError> {
+    let key = certified_key(identity)?;
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(tls_error)?
+        .with_client_cert_verifier(Arc::new(AnyClient::new(&provider())))
+        .with_cert_resolver(Arc::new(
+            rustls::server::AlwaysResolvesServerRawPublicKeys::new(key),
+        ));
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    tls.send_tls13_tickets = 0;
+    tls.max_early_data_size = 0;
+    Ok(tls)
+}
+
+/// TLS of a client: its raw key, one server and no other, nothing to resume with.
+fn client_tls(
+    identity: &Identity,
+    pinned: DeviceId,
+    alpn: &[u8],
+    wrong_key: &Arc<AtomicBool>,
+) -> Result<rustls::ClientConfig, RpkError> {
+    let verifier = PinnedServer::new(&provider(), pinned, Arc::clone(wrong_key));
+    let key = certified_key(identity)?;
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(tls_error)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(
+            rustls::client::AlwaysResolvesClientRawPublicKeys::new(key),
+        ));
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.resumption = rustls::client::Resumption::disabled();
+    tls.enable_early_data = false;
+    tls.enable_sni = false;
+    Ok(tls)
 }
 
 /// The key that the peer proved in the handshake.

@@ -51,6 +51,14 @@ impl Place {
         self.dir.path().join("data")
     }
 
+    /// From the next start on, listens on the port that it had.
+    pub fn stay_on(&self, port: u16) {
+        let config = self.config_path();
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+        std::fs::write(&config, text).unwrap();
+    }
+
     pub fn invitation(&self, class: Class) -> Invitation {
         admission::issue_invitation(&self.identity, random_bytes(), class, 600, unix_now_s())
     }

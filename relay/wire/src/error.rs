@@ -177,6 +177,8 @@ error_codes! {
     Busy = 17, "the relay is busy; try again later";
     /// A slot that is not attached, or attached the other way round.
     UnknownSlot = 18, "a frame names a mailbox that is not attached";
+    /// The client left answers unread for too long.
+    NotReading = 19, "this device did not read the relay's answers; connect again";
 }
 
 #[cfg(test)]
