@@ -222,6 +222,7 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
         let control = match control::listen(&data_dir) {
             Ok(listener) => Some(tokio::spawn(control::serve(
                 listener,
+                data_dir.clone(),
                 server.figures(),
                 relay.clone(),
                 listening.clone(),
@@ -353,8 +354,21 @@ fn status(config_path: &Path, output: Output) -> Result<(), CliError> {
             println!("connections  {}", report.connections);
             println!("accounts     {}", report.accounts);
             println!("mailboxes    {}", report.mailboxes);
-            println!("stored       {} bytes", report.envelope_bytes);
-            println!("log files    {}", report.log_files);
+            println!("stored       {} bytes of envelopes", report.envelope_bytes);
+            println!(
+                "quotas       {} bytes, in whole sectors of 4096",
+                report.quota_bytes
+            );
+            match report.disk_bytes {
+                Some(bytes) => println!("on disk      {bytes} bytes in the data directory"),
+                None => println!("on disk      the data directory cannot be measured"),
+            }
+            println!(
+                "log files    {} in use, {} free, up to {} MiB each",
+                report.log_files,
+                report.free_log_files,
+                report.log_file_bytes >> 20
+            );
             println!("syncs        {}", report.syncs);
         }
     }

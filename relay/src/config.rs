@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use relay_client::RelayAddress;
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use wire::limits::MAILBOXES_PER_ACCOUNT_MAX;
 use wire::{DeviceId, RelayId};
 
 use crate::bucket::Rate;
-use crate::store::Quota;
+use crate::store::{Quota, Quotas};
 
 /// A configuration file is small; a wrong path may not be.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -32,14 +33,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Devices that are not let in though they have a certificate.
     pub revoked: Vec<DeviceId>,
-    /// What one account may use.
-    pub quota: Quota,
+    /// What one account may use, by its class.
+    pub quotas: Quotas,
     /// Connections at a time.
     pub connections_max: usize,
     /// Handshakes per address prefix.
     pub handshakes: Rate,
     /// The size of a log file in bytes.
     pub log_file_bytes: u64,
+    /// How long an answer may wait for a peer that does not read; then its connection is closed.
+    pub unread_max: Duration,
 }
 
 /// Why a configuration cannot be used.
@@ -96,6 +99,54 @@ struct QuotaTable {
     account_mib: Option<u32>,
     reserved_mib: Option<u32>,
     mailboxes: Option<u32>,
+    phone_account_mib: Option<u32>,
+    phone_reserved_mib: Option<u32>,
+    phone_mailboxes: Option<u32>,
+}
+
+/// The keys of one class, for errors.
+struct QuotaKeys {
+    reserved: &'static str,
+    reserved_hint: &'static str,
+    mailboxes: &'static str,
+}
+
+const HUB_KEYS: QuotaKeys = QuotaKeys {
+    reserved: "quota.reserved_mib",
+    reserved_hint: "must be less than quota.account_mib",
+    mailboxes: "quota.mailboxes",
+};
+const PHONE_KEYS: QuotaKeys = QuotaKeys {
+    reserved: "quota.phone_reserved_mib",
+    reserved_hint: "must be less than quota.phone_account_mib",
+    mailboxes: "quota.phone_mailboxes",
+};
+
+impl QuotaTable {
+    /// The quotas, or the key that cannot be and what is wrong with it.
+    fn checked(&self) -> Result<Quotas, (&'static str, &'static str)> {
+        let default = Quotas::default();
+        let bytes = |mib: Option<u32>, default| mib.map_or(default, |mib| u64::from(mib) << 20);
+        let hub = Quota {
+            account_bytes: bytes(self.account_mib, default.hub.account_bytes),
+            reserved_bytes: bytes(self.reserved_mib, default.hub.reserved_bytes),
+            mailboxes: self.mailboxes.unwrap_or(default.hub.mailboxes),
+        };
+        let phone = Quota {
+            account_bytes: bytes(self.phone_account_mib, default.phone.account_bytes),
+            reserved_bytes: bytes(self.phone_reserved_mib, default.phone.reserved_bytes),
+            mailboxes: self.phone_mailboxes.unwrap_or(default.phone.mailboxes),
+        };
+        for (quota, keys) in [(&hub, &HUB_KEYS), (&phone, &PHONE_KEYS)] {
+            if quota.reserved_bytes >= quota.account_bytes {
+                return Err((keys.reserved, keys.reserved_hint));
+            }
+            if quota.mailboxes > MAILBOXES_PER_ACCOUNT_MAX {
+                return Err((keys.mailboxes, "must not be above 256"));
+            }
+        }
+        Ok(Quotas { hub, phone })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -105,10 +156,13 @@ struct LimitsTable {
     handshakes_per_second: Option<u32>,
     handshake_burst: Option<u32>,
     log_file_mib: Option<u32>,
+    unread_seconds: Option<u32>,
 }
 
 /// Where a relay listens if it is not told.
 const LISTEN_DEFAULT: &str = "[::]:4433";
+/// Longer than a phone is without a network when it changes cells, shorter than the idle timeout.
+const UNREAD_SECONDS_DEFAULT: u32 = 30;
 
 impl Config {
     /// Reads and checks a file. Relative paths in it start from its directory.
@@ -159,23 +213,17 @@ impl Config {
             .map(|id| id.parse())
             .collect::<Result<Vec<DeviceId>, _>>()
             .map_err(|_| value("revoked", "not a device id"))?;
-        let quota = Quota {
-            account_bytes: u64::from(file.quota.account_mib.unwrap_or(2048)) << 20,
-            reserved_bytes: u64::from(file.quota.reserved_mib.unwrap_or(16)) << 20,
-            mailboxes: file.quota.mailboxes.unwrap_or(MAILBOXES_PER_ACCOUNT_MAX),
-        };
-        if quota.reserved_bytes >= quota.account_bytes {
-            return Err(value(
-                "quota.reserved_mib",
-                "must be less than quota.account_mib",
-            ));
-        }
-        if quota.mailboxes > MAILBOXES_PER_ACCOUNT_MAX {
-            return Err(value("quota.mailboxes", "must not be above 256"));
-        }
+        let quotas = file
+            .quota
+            .checked()
+            .map_err(|(key, message)| value(key, message))?;
         let log_file_mib = file.limits.log_file_mib.unwrap_or(16);
         if !(4..=64).contains(&log_file_mib) {
             return Err(value("limits.log_file_mib", "must be from 4 to 64"));
+        }
+        let unread_seconds = file.limits.unread_seconds.unwrap_or(UNREAD_SECONDS_DEFAULT);
+        if unread_seconds == 0 {
+            return Err(value("limits.unread_seconds", "must be at least 1"));
         }
         Ok(Config {
             listen,
@@ -183,13 +231,14 @@ impl Config {
             identity_key: base.join(file.identity_key),
             data_dir: base.join(file.data_dir),
             revoked,
-            quota,
+            quotas,
             connections_max: file.limits.connections.unwrap_or(4096) as usize,
             handshakes: Rate {
                 per_second: file.limits.handshakes_per_second.unwrap_or(32),
                 burst: file.limits.handshake_burst.unwrap_or(256).max(1),
             },
             log_file_bytes: u64::from(log_file_mib) << 20,
+            unread_max: Duration::from_secs(u64::from(unread_seconds)),
         })
     }
 
@@ -242,7 +291,7 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("/etc/relay/data"));
         assert_eq!(config.identity_key, Path::new("/etc/relay/id.key"));
         assert_eq!(config.listen.port(), 4433);
-        assert_eq!(config.quota, Quota::default());
+        assert_eq!(config.quotas, Quotas::default());
     }
 
     #[test]
@@ -261,11 +310,33 @@ mod tests {
             ("revoked = [\"x\"]", "revoked"),
             ("[quota]\nreserved_mib = 4096", "quota.reserved_mib"),
             ("[quota]\nmailboxes = 1000", "quota.mailboxes"),
+            (
+                "[quota]\nphone_reserved_mib = 64",
+                "quota.phone_reserved_mib",
+            ),
+            ("[quota]\nphone_mailboxes = 257", "quota.phone_mailboxes"),
             ("[limits]\nlog_file_mib = 1", "limits.log_file_mib"),
+            ("[limits]\nunread_seconds = 0", "limits.unread_seconds"),
         ] {
             let text = parse(&format!("{LEAST}{more}\n")).unwrap_err().to_string();
             assert!(text.contains(key), "{text}");
         }
+    }
+
+    #[test]
+    fn a_phone_has_a_quota_of_its_own_and_a_smaller_one() {
+        let default = Quotas::default();
+        assert!(default.phone.account_bytes < default.hub.account_bytes);
+        assert!(default.phone.mailboxes < default.hub.mailboxes);
+        let more = "[quota]\nphone_account_mib = 5\nphone_reserved_mib = 1\nphone_mailboxes = 7\n";
+        let quotas = parse(&format!("{LEAST}{more}")).unwrap().quotas;
+        assert_eq!(quotas.hub, default.hub);
+        let phone = Quota {
+            account_bytes: 5 << 20,
+            reserved_bytes: 1 << 20,
+            mailboxes: 7,
+        };
+        assert_eq!(quotas.phone, phone);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 
+use crate::disk_use::allocated_bytes;
 use crate::server::Figures;
 
 /// The socket's name in the data directory.
@@ -34,12 +35,20 @@ pub(crate) struct StatusReport {
     pub(crate) accounts: u64,
     /// Mailboxes.
     pub(crate) mailboxes: u64,
-    /// Bytes of envelopes.
+    /// Bytes of envelopes, as they came.
     pub(crate) envelope_bytes: u64,
+    /// What quotas count for them: whole sectors on disk, in bytes.
+    pub(crate) quota_bytes: u64,
+    /// What the data directory takes on disk, measured, in bytes; none if it cannot be.
+    pub(crate) disk_bytes: Option<u64>,
     /// Syncs since the start.
     pub(crate) syncs: u64,
     /// Log files in use.
     pub(crate) log_files: u64,
+    /// Log files that are kept free, for reuse and for recovery.
+    pub(crate) free_log_files: u64,
+    /// The largest size of a log file in bytes.
+    pub(crate) log_file_bytes: u64,
 }
 
 pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
@@ -62,6 +71,7 @@ pub(crate) fn listen(data_dir: &Path) -> std::io::Result<UnixListener> {
 /// Serves the socket until it is dropped.
 pub(crate) async fn serve(
     listener: UnixListener,
+    data_dir: PathBuf,
     figures: Figures,
     relay: String,
     listening: String,
@@ -75,6 +85,8 @@ pub(crate) async fn serve(
         let Ok(status) = figures.read().await else {
             continue;
         };
+        let measured = data_dir.clone();
+        let measured = tokio::task::spawn_blocking(move || allocated_bytes(&measured).ok()).await;
         let report = StatusReport {
             relay: relay.clone(),
             listening: listening.clone(),
@@ -82,8 +94,12 @@ pub(crate) async fn serve(
             accounts: status.usage.accounts,
             mailboxes: status.usage.mailboxes,
             envelope_bytes: status.usage.envelope_bytes,
+            quota_bytes: status.usage.quota_bytes,
+            disk_bytes: measured.ok().flatten(),
             syncs: status.usage.syncs,
             log_files: status.usage.log_files,
+            free_log_files: status.usage.free_log_files,
+            log_file_bytes: status.usage.log_file_bytes,
         };
         let Ok(line) = serde_json::to_string(&report) else {
             continue;

@@ -16,6 +16,7 @@ pub mod bucket;
 pub mod cli;
 pub mod config;
 mod control;
+mod disk_use;
 mod downlink;
 pub mod keyfile;
 mod registry;

@@ -245,7 +245,7 @@ fn listen(
 /// Opens the engine in the data directory, each time anew.
 fn opener(config: &Config) -> Opener {
     let data_dir = config.data_dir.clone();
-    let quota = config.quota;
+    let quotas = config.quotas;
     let options = wal::Options {
         log_file_bytes: config.log_file_bytes,
         ..wal::Options::default()
@@ -269,7 +269,7 @@ fn opener(config: &Config) -> Opener {
             lost_payloads = report.lost_payloads,
             "the store is open"
         );
-        MailboxStore::new(wal, &report, quota)
+        MailboxStore::new(wal, &report, quotas)
     })
 }
 

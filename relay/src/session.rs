@@ -124,7 +124,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
 
     let (outbound, to_write) = mpsc::channel(OUTBOUND_FRAMES_MAX);
     let mut tasks = JoinSet::new();
-    tasks.spawn(write_control(control_send, to_write));
+    tasks.spawn(write_control(
+        connection.clone(),
+        control_send,
+        to_write,
+        shared.config.unread_max,
+    ));
     let mut session = Session {
         shared,
         connection: connection.clone(),
@@ -287,7 +292,7 @@ impl Session {
     fn start_uplink(&mut self, stream: quinn::RecvStream) {
         self.tasks.spawn(uplink::run(
             Arc::clone(&self.shared),
-            self.device,
+            (self.device, self.class),
             Arc::clone(&self.slots),
             stream,
             self.outbound.clone(),
@@ -466,17 +471,25 @@ impl Session {
     }
 }
 
+/// Writes what the session and its streams answer. They wait for room in the queue, so a peer
+/// that does not read holds up nobody but itself, and that only for `unread_max`.
 async fn write_control(
+    connection: quinn::Connection,
     mut stream: quinn::SendStream,
     mut to_write: mpsc::Receiver<Vec<u8>>,
+    unread_max: Duration,
 ) -> Ended {
     // Receipts free memory at the other end: they overtake what is delivered.
     stream.set_priority(1000).map_err(|_gone| ErrorCode::Done)?;
     while let Some(frame) = to_write.recv().await {
-        stream
-            .write_all(&frame)
-            .await
-            .map_err(|_gone| ErrorCode::Done)?;
+        match timeout(unread_max, stream.write_all(&frame)).await {
+            Ok(written) => written.map_err(|_gone| ErrorCode::Done)?,
+            Err(_elapsed) => {
+                // Here and not through the session, which may itself wait for room in the queue.
+                close(&connection, ErrorCode::NotReading);
+                return Err(ErrorCode::NotReading);
+            }
+        }
     }
     Ok(())
 }

@@ -1,27 +1,36 @@
 //! The one thread that owns the store.
 //!
 //! Jobs come through a bounded channel. Everything that waits is staged, one sync makes it
-//! durable, then the answers go out and reads are served. This room must never answer before
+//! durable, then the answers go out and reads are served; long trims and the gathering of old
+//! log files go on in small steps in between. This room must never answer before
 //! that sync, and never retry a failed one: it drops everything, opens the store again through
 //! recovery, and if that fails twice the process ends.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use wal::{Committed, Durable, Staged, WalError};
-use wire::{DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
+use wire::{Class, DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
 
-use crate::store::{AppendAnswer, MailboxStore, PendingAppend, ReadAnswer, Redeemed, Usage};
+use crate::store::{
+    AppendAnswer, MailboxStore, PendingAppend, Progress, ReadAnswer, Redeemed, Usage,
+};
 use crate::watchers::Watchers;
 
 /// Jobs that wait for the storage thread.
 const JOBS_MAX: usize = 1024;
 /// Jobs that share one sync.
 const BATCH_JOBS_MAX: usize = 512;
-/// Staged bytes after which a batch is committed without waiting for more.
-const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Steps of long trims that one batch takes along.
+const TRIM_STEPS_PER_BATCH: usize = 4;
+/// Steps of gathering between two batches, beyond what keeps pace with the appends.
+const GATHER_STEPS_PER_BATCH: u64 = 1;
+/// What one step of gathering is taken to move, when it has to keep pace: less than it does.
+const GATHER_STEP_BYTES: u64 = 64 * 1024;
 /// Lost mailboxes that a session may be behind with before it is closed instead.
 const LOST_MAX: usize = 64;
 /// Attempts to reopen the store before the process gives up.
@@ -34,15 +43,16 @@ pub type Opener = Box<dyn FnMut() -> Result<MailboxStore, WalError> + Send>;
 /// means that the store is being reopened: close, the client tries again.
 pub(crate) enum Job {
     Append {
-        account: DeviceId,
+        account: (DeviceId, Class),
         mailbox: SendId,
         seq: Seq,
         after: Seq,
         digest: Digest,
         envelope: Bytes,
-        /// Memory held for the envelope until the answer is written.
+        /// Memory held for the envelope until it is synced. Not until somebody hears of it: a
+        /// peer that does not listen must not hold what all senders share.
         permit: OwnedSemaphorePermit,
-        answer: oneshot::Sender<(AppendAnswer, OwnedSemaphorePermit)>,
+        answer: oneshot::Sender<AppendAnswer>,
     },
     SendState {
         mailbox: SendId,
@@ -121,6 +131,8 @@ impl Storage {
             opener,
             queue,
             watchers,
+            trims: BTreeMap::new(),
+            trimmed_last: SendId([0; 24]),
             reopened: reopened_sender,
         };
         #[expect(
@@ -176,6 +188,11 @@ struct Worker {
     opener: Opener,
     queue: mpsc::Receiver<Job>,
     watchers: Arc<Watchers>,
+    /// Trims that need more steps. Each stands for a step's worth of stored envelopes at least,
+    /// so the quotas bound them.
+    trims: BTreeMap<SendId, Seq>,
+    /// The mailbox whose trim had the last step, so that all get their turn.
+    trimmed_last: SendId,
     reopened: watch::Sender<u64>,
     lost: broadcast::Sender<SendId>,
 }
@@ -188,6 +205,8 @@ struct Batch {
     invitations: Vec<WaitingStaged<()>>,
     /// Jobs that only look: they see what is durable, so they come after the sync.
     looks: Vec<Job>,
+    /// Bytes that were staged and committed.
+    written_bytes: u64,
 }
 
 /// Who asked, and what was staged for it; nothing was if it is refused.
@@ -197,7 +216,7 @@ struct WaitingAppend {
     mailbox: SendId,
     pending: PendingAppend,
     permit: OwnedSemaphorePermit,
-    answer: oneshot::Sender<(AppendAnswer, OwnedSemaphorePermit)>,
+    answer: oneshot::Sender<AppendAnswer>,
 }
 
 impl Worker {
@@ -209,7 +228,19 @@ impl Worker {
     }
 
     fn run(mut self, fatal: Box<dyn FnOnce(WalError) + Send>) {
-        while let Some(first) = self.queue.blocking_recv() {
+        loop {
+            let first = if self.has_steps_to_do() {
+                match self.queue.try_recv() {
+                    Ok(job) => Some(job),
+                    Err(mpsc::error::TryRecvError::Empty) => None,
+                    Err(mpsc::error::TryRecvError::Disconnected) => break,
+                }
+            } else {
+                match self.queue.blocking_recv() {
+                    Some(job) => Some(job),
+                    None => break,
+                }
+            };
             if let Err(error) = self.run_batch(first) {
                 tracing::error!(%error, "the store stopped; opening it again through recovery");
                 // Answers under way were dropped with the batch: their clients come back.
@@ -226,19 +257,28 @@ impl Worker {
         }
     }
 
-    fn run_batch(&mut self, first: Job) -> Result<(), WalError> {
+    fn has_steps_to_do(&mut self) -> bool {
+        !self.trims.is_empty() || self.store().wants_gathering()
+    }
+
+    fn run_batch(&mut self, first: Option<Job>) -> Result<(), WalError> {
         let mut batch = Batch::default();
-        let mut next = Some(first);
+        let mut next = first;
         let mut jobs = 0;
         while let Some(job) = next {
             self.stage(job, &mut batch)?;
             jobs += 1;
-            let full = jobs >= BATCH_JOBS_MAX || self.store().staged_bytes() >= BATCH_BYTES_MAX;
+            let full = jobs >= BATCH_JOBS_MAX || self.store().is_batch_full();
             next = if full {
                 None
             } else {
                 self.queue.try_recv().ok()
             };
+        }
+        for _ in 0..TRIM_STEPS_PER_BATCH {
+            if self.store().is_batch_full() || !self.go_on_trimming()? {
+                break;
+            }
         }
         self.finish(&mut batch)?;
         for job in std::mem::take(&mut batch.looks) {
@@ -248,9 +288,57 @@ impl Worker {
         if self.store().staged_bytes() > 0 {
             let _durable = self.store().commit()?;
         }
+        self.gather(batch.written_bytes)?;
         for mailbox in self.store().take_lost() {
             // Nobody may be connected; who comes later sees an empty mailbox.
             let _nobody = self.lost.send(mailbox);
+        }
+        Ok(())
+    }
+
+    /// Moves what lives out of old log files, at least as fast as new bytes come: else somebody
+    /// who appends faster could make them grow without end.
+    fn gather(&mut self, written_bytes: u64) -> Result<(), WalError> {
+        for _ in 0..GATHER_STEPS_PER_BATCH + written_bytes / GATHER_STEP_BYTES {
+            if self.store().gather()? == Progress::Done {
+                break;
+            }
+        }
+        if self.store().staged_bytes() > 0 {
+            let _durable = self.store().commit()?;
+        }
+        Ok(())
+    }
+
+    /// One step of the trim whose turn it is; false when there is none.
+    fn go_on_trimming(&mut self) -> Result<bool, WalError> {
+        let behind = (Bound::Excluded(self.trimmed_last), Bound::Unbounded);
+        let found = self.trims.range(behind).next();
+        let Some((mailbox, through)) = found.or_else(|| self.trims.iter().next()) else {
+            return Ok(false);
+        };
+        let (mailbox, through) = (*mailbox, *through);
+        self.trimmed_last = mailbox;
+        self.trim(mailbox, through)?;
+        Ok(true)
+    }
+
+    /// One step of a trim; what is left of it waits for its next turn.
+    fn trim(&mut self, mailbox: SendId, through: Seq) -> Result<(), WalError> {
+        match self.store().trim(&mailbox, through) {
+            Ok(Progress::Done) => {
+                self.trims.remove(&mailbox);
+            }
+            Ok(Progress::More) => {
+                let waits = self.trims.entry(mailbox).or_insert(through);
+                *waits = through.max(*waits);
+            }
+            // Readers trim again with their next ack, and when they come back.
+            Err(WalError::Space { .. }) => {
+                tracing::warn!(mailbox = %mailbox.short(), "the disk is too full to trim");
+                self.trims.remove(&mailbox);
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -268,23 +356,17 @@ impl Worker {
                 permit,
                 answer,
             } => {
-                let mut decided = self
+                let pending = self
                     .store()
-                    .append(account, mailbox, seq, after, digest, &envelope);
-                if matches!(decided, Err(WalError::BatchFull { .. })) {
-                    self.finish(batch)?;
-                    decided = self
-                        .store()
-                        .append(account, mailbox, seq, after, digest, &envelope);
-                }
+                    .append(account, mailbox, seq, after, digest, &envelope)?;
                 batch.appends.push(WaitingAppend {
                     mailbox,
-                    pending: decided?,
+                    pending,
                     permit,
                     answer,
                 });
             }
-            Job::Trim { mailbox, through } => self.store().trim(&mailbox, through)?,
+            Job::Trim { mailbox, through } => self.trim(mailbox, through)?,
             Job::Redeem {
                 device,
                 nonce,
@@ -294,16 +376,20 @@ impl Worker {
             } => {
                 let staged = self
                     .store()
-                    .redeem(device, &nonce, expires_unix_s, now_unix_s)?;
-                batch.redeems.push((answer, staged));
+                    .redeem(device, &nonce, expires_unix_s, now_unix_s);
+                if let Some(staged) = unless_full(staged)? {
+                    batch.redeems.push((answer, staged));
+                }
             }
             Job::CountInvitation {
                 device,
                 day,
                 answer,
             } => {
-                let staged = self.store().count_invitation(device, day)?;
-                batch.invitations.push((answer, staged));
+                let staged = self.store().count_invitation(device, day);
+                if let Some(staged) = unless_full(staged)? {
+                    batch.invitations.push((answer, staged));
+                }
             }
             look => batch.looks.push(look),
         }
@@ -317,6 +403,7 @@ impl Worker {
         if !waits && self.store().staged_bytes() == 0 {
             return Ok(());
         }
+        batch.written_bytes += self.store().staged_bytes();
         let committed = self.store().commit()?;
         for waiting in batch.appends.drain(..) {
             self.answer_append(&committed, waiting)?;
@@ -347,10 +434,11 @@ impl Worker {
                 head.digest.to_text()
             );
         }
-        if news {
+        if news && matches!(answer, AppendAnswer::Receipt(_)) {
             self.watchers.notify(&waiting.mailbox);
         }
-        let _gone = waiting.answer.send((answer, waiting.permit));
+        drop(waiting.permit);
+        let _gone = waiting.answer.send(answer);
         Ok(())
     }
 
@@ -379,7 +467,7 @@ impl Worker {
                 let _gone = answer.send(self.store().fetch(&mailbox, seq)?);
             }
             Job::Usage { answer } => {
-                let _gone = answer.send(self.store().usage()?);
+                let _gone = answer.send(self.store().usage());
             }
             Job::Append { .. }
             | Job::Trim { .. }
@@ -392,6 +480,8 @@ impl Worker {
     /// Opens the store again. The old one is dropped first, for its lock.
     fn reopen(&mut self) -> Result<(), WalError> {
         drop(self.store.take());
+        // Every connection is closed now, and its reader trims again when it is back.
+        self.trims.clear();
         let mut attempt = 1;
         loop {
             match (self.opener)() {
@@ -405,6 +495,19 @@ impl Worker {
             }
             attempt += 1;
         }
+    }
+}
+
+/// A full disk is no reason to reopen the store: the asker gets no answer, which means that it
+/// tries again later.
+fn unless_full<T>(staged: Result<T, WalError>) -> Result<Option<T>, WalError> {
+    match staged {
+        Ok(staged) => Ok(Some(staged)),
+        Err(WalError::Space { .. }) => {
+            tracing::warn!("the disk is too full for an invitation");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -6,129 +6,52 @@
 //! anything: a mailbox is a hash, an account is a key.
 
 use bytes::Bytes;
-use wal::{Committed, Durable, Priority, RecoveryReport, Staged, Txn, Wal, WalError, crash_point};
+use wal::{Committed, Priority, RecoveryReport, Staged, Txn, Wal, WalError, crash_point};
 use wire::envelope::Size;
-use wire::limits::{INVITATIONS_PER_DAY_MAX, MAILBOXES_PER_ACCOUNT_MAX};
 use wire::mailbox::{Mailbox, Verdict};
-use wire::{DeviceId, Digest, Head, ReceiveState, SendId, SendState, Seq};
+use wire::{Class, DeviceId, Digest, Head, ReceiveState, SendId, SendState, Seq};
 
+mod answer;
+mod gather;
+mod invites;
+mod quota;
+mod removal;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use rows::{AccountRow, InviteRow, MailboxRow, account_key, envelope_key, invite_key, mailbox_key};
+pub use answer::{AppendAnswer, PendingAppend, Progress, ReadAnswer, Receipt, Redeemed, Usage};
+pub use quota::{Quota, Quotas, envelope_disk_bytes};
 
-/// Envelopes that one transaction of a trim removes.
-const TRIM_ENVELOPES_MAX: usize = 512;
+use gather::Gather;
+use rows::{AccountRow, Charge, MailboxRow, account_key, envelope_key, mailbox_key};
+
 /// Envelopes that one read hands out.
 const READ_ENVELOPES_MAX: usize = 64;
-/// Used invitations that one redemption looks at, to forget the expired ones.
-const INVITE_SWEEP_MAX: usize = 64;
-/// What an append costs in the log besides its envelope: records, rows, padding.
-const APPEND_OVERHEAD_BYTES: u64 = 8 * 1024;
-/// Rows that the figures of `status` count at most.
-const STATUS_ROWS_MAX: usize = 100_000;
+/// Accounts that a start reads at a time.
+const PAGE_ROWS: usize = 512;
+/// Staged bytes after which a batch is committed without waiting for more, if the log files are
+/// large enough; see [`MailboxStore::batch_bytes_max`].
+const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// What one account may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// Bytes of envelopes stored for it.
-    pub account_bytes: u64,
-    /// The part of `account_bytes` that only small envelopes may use.
-    pub reserved_bytes: u64,
-    /// Mailboxes that it fills.
-    pub mailboxes: u32,
-}
-
-impl Default for Quota {
-    fn default() -> Quota {
-        Quota {
-            account_bytes: 2 << 30,
-            reserved_bytes: 16 << 20,
-            mailboxes: MAILBOXES_PER_ACCOUNT_MAX,
-        }
-    }
-}
-
-/// Proof that a mailbox holds everything through an envelope, synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Receipt(Head);
-
-impl Receipt {
-    /// The only way to a receipt: a durable row that reaches at least as far.
-    fn covered_by(row: &Durable<MailboxRow>, head: Head) -> Receipt {
-        assert!(
-            row.last.is_some_and(|last| last.seq >= head.seq),
-            "a receipt above the durable end of its mailbox"
-        );
-        Receipt(head)
-    }
-
-    /// What the receipt says.
-    #[must_use]
-    pub fn head(&self) -> Head {
-        self.0
-    }
-}
-
-/// The answer to an append, once the batch is synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AppendAnswer {
-    /// Stored, now or before.
-    Receipt(Receipt),
-    /// Another envelope is stored under this number.
-    Conflict(Head),
-    /// Not the next one; this is the head.
-    NotNext(Option<Head>),
-    /// No room in this slice of the account, or on the disk.
-    OverQuota(Size),
-    /// The account fills too many mailboxes.
-    TooManyMailboxes,
-}
-
-/// What is decided about an append and waits for the sync.
-pub enum PendingAppend {
-    /// Stored in this batch.
-    Staged(Staged<MailboxRow>, Head),
-    /// Stored before, perhaps in this very batch.
-    Duplicate(SendId, Head),
-    /// Nothing to store.
-    Refused(AppendAnswer),
-}
-
-/// Proof, once durable, that an invitation belongs to the device that brought it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Redeemed(());
-
-/// What a reader gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReadAnswer {
-    /// Envelopes in rising order, all durable; empty when there is nothing more.
-    Envelopes(Vec<(Seq, Bytes)>),
-    /// The mailbox was damaged on disk and has been emptied: its sender will fill it again.
-    Lost,
-}
-
-/// Figures for `status`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Accounts with anything stored.
-    pub accounts: u64,
-    /// Mailboxes.
-    pub mailboxes: u64,
-    /// Bytes of envelopes.
-    pub envelope_bytes: u64,
-    /// Syncs since the start.
-    pub syncs: u64,
-    /// Log files in use.
-    pub log_files: u64,
+/// Sums over all accounts, kept so that neither `status` nor the gathering reads all rows. What
+/// is staged counts already; when it is not committed, the store is opened anew.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    accounts: u64,
+    mailboxes: u64,
+    held: Charge,
 }
 
 /// The store of one relay.
 pub struct MailboxStore {
     wal: Wal,
-    quota: Quota,
+    quotas: Quotas,
+    batch_bytes_max: u64,
+    totals: Totals,
+    gather: Gather,
+    /// Where the search for expired invitations goes on.
+    sweep_from: Vec<u8>,
     lost: Vec<SendId>,
 }
 
@@ -138,26 +61,67 @@ impl MailboxStore {
     ///
     /// # Errors
     /// A [`WalError`] of the engine.
-    pub fn new(wal: Wal, report: &RecoveryReport, quota: Quota) -> Result<MailboxStore, WalError> {
+    pub fn new(
+        wal: Wal,
+        report: &RecoveryReport,
+        quotas: Quotas,
+    ) -> Result<MailboxStore, WalError> {
+        let batch_bytes_max = BATCH_BYTES_MAX.min(wal.options().batch_bytes_max() / 2);
         let mut store = MailboxStore {
             wal,
-            quota,
+            quotas,
+            batch_bytes_max,
+            totals: Totals::default(),
+            gather: Gather::default(),
+            sweep_from: rows::INVITE.to_vec(),
             lost: Vec::new(),
         };
+        store.count_accounts()?;
+        store.finish_losses()?;
         if report.lost_payloads > 0 {
             store.drop_incomplete_mailboxes()?;
         }
+        let _durable = store.wal.commit()?;
         Ok(store)
+    }
+
+    fn count_accounts(&mut self) -> Result<(), WalError> {
+        let mut from = rows::ACCOUNT.to_vec();
+        loop {
+            let page = self.wal.scan(rows::ACCOUNT, &from, PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            from = rows::after(last);
+            for (_, value) in page {
+                let account = AccountRow::decode(value);
+                self.totals.accounts += 1;
+                self.totals.mailboxes += u64::from(account.mailboxes);
+                self.totals.held.merge(account.held);
+            }
+        }
+    }
+
+    /// Stages a transaction; what is staged already is committed first if the batch is full.
+    ///
+    /// A batch is full at half of what the engine takes, and no transaction is larger than the
+    /// other half, so the engine never has to refuse one. Answers of the batch that wait for
+    /// their commit are covered by the next one as well.
+    fn stage<T>(&mut self, txn: Txn, value: T) -> Result<Staged<T>, WalError> {
+        if self.is_batch_full() {
+            let _covered_again = self.commit()?;
+        }
+        self.wal.stage(txn, value)
     }
 
     /// Decides about an append and stages it. The answer is [`MailboxStore::answer`] after
     /// [`MailboxStore::commit`].
     ///
     /// # Errors
-    /// A [`WalError`]; of kind `Retry` for a full batch: commit, then call again.
+    /// A [`WalError`] of the engine.
     pub fn append(
         &mut self,
-        account: DeviceId,
+        (account, class): (DeviceId, Class),
         mailbox: SendId,
         seq: Seq,
         after: Seq,
@@ -186,7 +150,7 @@ impl MailboxStore {
             Verdict::Store {
                 mailbox: next,
                 superseded,
-            } => self.store(account, mailbox, row, next, superseded, envelope),
+            } => self.store((account, class), mailbox, row, next, superseded, envelope),
             Verdict::Duplicate => Ok(PendingAppend::Duplicate(mailbox, Head { seq, digest })),
             Verdict::Conflict { stored } => {
                 Ok(PendingAppend::Refused(AppendAnswer::Conflict(stored)))
@@ -197,7 +161,7 @@ impl MailboxStore {
 
     fn store(
         &mut self,
-        sender: DeviceId,
+        (sender, class): (DeviceId, Class),
         mailbox: SendId,
         row: Option<MailboxRow>,
         next: Mailbox,
@@ -209,56 +173,65 @@ impl MailboxStore {
         let bytes = envelope.len() as u64;
         let new_mailbox = row.is_none();
         let mut row = row.unwrap_or_else(|| MailboxRow::new(sender));
-        let mut account = self.account(&row.payer)?;
-        if new_mailbox && account.mailboxes >= self.quota.mailboxes {
+        let (mut account, new_account) = self.account(&row.payer, class)?;
+        if row.payer == sender {
+            account.set_class(class);
+        }
+        let quota = *self.quotas.of(account.class());
+        if new_mailbox && account.mailboxes >= quota.mailboxes {
             return refused(AppendAnswer::TooManyMailboxes);
         }
+        let mut freed = Charge::default();
+        if let Some(seq) = superseded
+            && let Some(bytes) = self.envelope_bytes(&mailbox, seq)?
+        {
+            freed.add(bytes);
+        }
+        let mut added = Charge::default();
+        added.add(bytes);
+        for held in [&mut row.held, &mut account.held] {
+            held.sub(freed);
+            held.merge(added);
+        }
         let limit = match size {
-            Size::Small => self.quota.account_bytes,
-            Size::Bulk => self
-                .quota
-                .account_bytes
-                .saturating_sub(self.quota.reserved_bytes),
+            Size::Small => quota.account_bytes,
+            Size::Bulk => quota.account_bytes.saturating_sub(quota.reserved_bytes),
         };
-        if account.bytes + bytes > limit {
+        if account.held.disk_bytes > limit {
             return refused(AppendAnswer::OverQuota(size));
         }
         let priority = match size {
             Size::Small => Priority::Epoch,
             Size::Bulk => Priority::Bulk,
         };
-        match self
-            .wal
-            .admit_or_relieve(bytes + APPEND_OVERHEAD_BYTES, priority)
-        {
+        match self.wal.admit_or_relieve(added.disk_bytes, priority) {
             Err(WalError::Space { .. }) => return refused(AppendAnswer::OverQuota(size)),
             other => other?,
         }
 
-        let mut txn = Txn::new();
-        if let Some(seq) = superseded {
-            let key = envelope_key(&mailbox, seq);
-            let freed = self.envelope_bytes(&mailbox, seq)?;
-            txn.delete_payload(key);
-            row.free(freed);
-            account.bytes = account.bytes.saturating_sub(freed);
-        }
         let Some(head) = next.last else {
             panic!("a stored envelope is the last of its mailbox");
         };
         row.last = Some(head);
-        row.bytes += bytes;
-        row.stored += 1;
-        account.bytes += bytes;
         account.mailboxes += u32::from(new_mailbox);
+        let mut txn = Txn::new();
+        if let Some(seq) = superseded {
+            txn.delete_payload(envelope_key(&mailbox, seq));
+        }
         txn.put_payload(envelope_key(&mailbox, head.seq), envelope.to_vec());
         txn.put(mailbox_key(&mailbox), row.encode());
         txn.put(account_key(&row.payer), account.encode());
         // CRASH(relay.append.before_stage): nothing of this envelope is on disk. No receipt was
         // given, so its sender still has it and sends it again.
         crash_point!("relay.append.before_stage");
-        match self.wal.stage(txn, row) {
-            Ok(staged) => Ok(PendingAppend::Staged(staged, head)),
+        match self.stage(txn, row) {
+            Ok(staged) => {
+                self.totals.accounts += u64::from(new_account);
+                self.totals.mailboxes += u64::from(new_mailbox);
+                self.totals.held.sub(freed);
+                self.totals.held.merge(added);
+                Ok(PendingAppend::Staged(mailbox, staged, head))
+            }
             // Others of this batch took the space that was there a moment ago.
             Err(WalError::Space { .. }) => refused(AppendAnswer::OverQuota(size)),
             Err(error) => Err(error),
@@ -288,22 +261,29 @@ impl MailboxStore {
         committed: &Committed,
         pending: PendingAppend,
     ) -> Result<AppendAnswer, WalError> {
-        match pending {
-            PendingAppend::Staged(staged, head) => {
-                let row = committed.redeem(staged);
-                Ok(AppendAnswer::Receipt(Receipt::covered_by(&row, head)))
+        let (mailbox, row, head) = match pending {
+            PendingAppend::Refused(answer) => return Ok(answer),
+            PendingAppend::Staged(mailbox, staged, head) => {
+                (mailbox, Some(committed.redeem(staged)), head)
             }
-            PendingAppend::Duplicate(mailbox, head) => {
-                match self.wal.durable_get(&mailbox_key(&mailbox))? {
-                    Some(row) => {
-                        let row = row.map(MailboxRow::decode);
-                        Ok(AppendAnswer::Receipt(Receipt::covered_by(&row, head)))
-                    }
-                    None => Ok(AppendAnswer::NotNext(None)),
-                }
+            PendingAppend::Duplicate(mailbox, head) => (mailbox, None, head),
+        };
+        // What is durable now says more than what was staged, if the mailbox was emptied in
+        // between: then only its very last envelope is known to lie there.
+        let lost = self.lost.contains(&mailbox);
+        let row = match row {
+            Some(row) if !lost => Some(row),
+            _ => {
+                let row = self.wal.durable_get(&mailbox_key(&mailbox))?;
+                row.map(|row| row.map(MailboxRow::decode))
             }
-            PendingAppend::Refused(answer) => Ok(answer),
-        }
+        };
+        let last = row.as_ref().and_then(|row| row.last);
+        let receipt = row
+            .as_ref()
+            .filter(|_| !lost || last == Some(head))
+            .and_then(|row| Receipt::covered_by(row, head));
+        Ok(receipt.map_or(AppendAnswer::NotNext(last), AppendAnswer::Receipt))
     }
 
     /// What a writer is shown on attach. A mailbox whose last envelope is gone is emptied
@@ -392,135 +372,20 @@ impl MailboxStore {
         }
     }
 
-    /// Stages the removal of what the reader holds, except the last envelope.
-    ///
-    /// # Errors
-    /// A [`WalError`] of the engine.
-    pub fn trim(&mut self, mailbox: &SendId, through: Seq) -> Result<(), WalError> {
-        loop {
-            let Some(mut row) = self.mailbox(mailbox)? else {
-                return Ok(());
-            };
-            let Some(plan) = row.state().trim(through) else {
-                return Ok(());
-            };
-            let prefix = rows::envelope_prefix(mailbox);
-            let found = self
-                .wal
-                .scan_payloads(&prefix, &prefix, TRIM_ENVELOPES_MAX)?;
-            let more = found.len() == TRIM_ENVELOPES_MAX;
-            let mut account = self.account(&row.payer)?;
-            let mut txn = Txn::new();
-            let mut reached = Seq::NONE;
-            for (key, bytes) in found {
-                let seq = rows::envelope_seq(&key);
-                if seq > plan.through {
-                    reached = plan.through;
-                    break;
-                }
-                reached = seq;
-                if seq != plan.keep {
-                    txn.delete_payload(key);
-                    row.free(u64::from(bytes));
-                    account.bytes = account.bytes.saturating_sub(u64::from(bytes));
-                }
-            }
-            row.trimmed_through = if more { reached } else { plan.through };
-            txn.put(mailbox_key(mailbox), row.encode());
-            txn.put(account_key(&row.payer), account.encode());
-            // CRASH(relay.trim.before_stage): nothing removed. The reader trims again when it
-            // comes back, from its own durable cursor.
-            crash_point!("relay.trim.before_stage");
-            let _no_answer = self.wal.stage(txn, ())?;
-            if row.trimmed_through >= plan.through {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Stages that `device` used the invitation `nonce`; none when another device did. The same
-    /// device may come again: its answer may have been lost.
-    ///
-    /// # Errors
-    /// A [`WalError`] of the engine.
-    pub fn redeem(
-        &mut self,
-        device: DeviceId,
-        nonce: &[u8; 16],
-        expires_unix_s: u64,
-        now_unix_s: u64,
-    ) -> Result<Option<Staged<Redeemed>>, WalError> {
-        if let Some(used) = self.wal.get(&invite_key(nonce))? {
-            let used = InviteRow::decode(used);
-            if used.device != device {
-                return Ok(None);
-            }
-        }
-        let mut txn = Txn::new();
-        for (key, value) in self
-            .wal
-            .scan(rows::INVITE, rows::INVITE, INVITE_SWEEP_MAX)?
-        {
-            if InviteRow::decode(value).expires_unix_s < now_unix_s {
-                txn.delete(key);
-            }
-        }
-        let row = InviteRow {
-            device,
-            expires_unix_s,
-        };
-        txn.put(invite_key(nonce), row.encode());
-        // CRASH(relay.redeem.before_stage): the invitation is still good for anybody who has it.
-        crash_point!("relay.redeem.before_stage");
-        Ok(Some(self.wal.stage(txn, Redeemed(()))?))
-    }
-
-    /// Stages one more invitation asked for by `device` on `day` (days since 1970); none when
-    /// it had its share.
-    ///
-    /// # Errors
-    /// A [`WalError`] of the engine.
-    pub fn count_invitation(
-        &mut self,
-        device: DeviceId,
-        day: u64,
-    ) -> Result<Option<Staged<()>>, WalError> {
-        let mut account = self.account(&device)?;
-        if account.invite_day != day {
-            account.invite_day = day;
-            account.invites = 0;
-        }
-        if account.invites >= INVITATIONS_PER_DAY_MAX {
-            return Ok(None);
-        }
-        account.invites += 1;
-        let mut txn = Txn::new();
-        txn.put(account_key(&device), account.encode());
-        Ok(Some(self.wal.stage(txn, ())?))
-    }
-
     /// Figures for `status`.
-    ///
-    /// # Errors
-    /// A [`WalError`] of the engine.
-    pub fn usage(&self) -> Result<Usage, WalError> {
-        let accounts = self
-            .wal
-            .scan(rows::ACCOUNT, rows::ACCOUNT, STATUS_ROWS_MAX)?;
-        let mailboxes = self
-            .wal
-            .scan(rows::MAILBOX, rows::MAILBOX, STATUS_ROWS_MAX)?;
+    #[must_use]
+    pub fn usage(&self) -> Usage {
         let stats = self.wal.stats();
-        Ok(Usage {
-            accounts: accounts.len() as u64,
-            mailboxes: mailboxes.len() as u64,
-            envelope_bytes: accounts
-                .into_iter()
-                .map(|(_, row)| AccountRow::decode(row).bytes)
-                .sum(),
+        Usage {
+            accounts: self.totals.accounts,
+            mailboxes: self.totals.mailboxes,
+            envelope_bytes: self.totals.held.bytes,
+            quota_bytes: self.totals.held.disk_bytes,
             syncs: stats.syncs,
             log_files: stats.files,
-        })
+            free_log_files: stats.free_files,
+            log_file_bytes: self.wal.options().log_file_bytes,
+        }
     }
 
     /// Mailboxes that were emptied since the last call, because they were damaged on disk.
@@ -528,6 +393,18 @@ impl MailboxStore {
     #[must_use]
     pub fn take_lost(&mut self) -> Vec<SendId> {
         std::mem::take(&mut self.lost)
+    }
+
+    /// Staged bytes at which a batch is to be committed: half of what the engine takes.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> u64 {
+        self.batch_bytes_max
+    }
+
+    /// Whether a batch is to be committed before more is staged.
+    #[must_use]
+    pub fn is_batch_full(&self) -> bool {
+        self.staged_bytes() >= self.batch_bytes_max
     }
 
     /// Bytes that are staged and not yet committed.
@@ -541,84 +418,18 @@ impl MailboxStore {
         Ok(row.map(MailboxRow::decode))
     }
 
-    fn account(&self, device: &DeviceId) -> Result<AccountRow, WalError> {
+    /// The row of an account, and whether it is new. `class` is that of an account which is
+    /// seen for the first time.
+    fn account(&self, device: &DeviceId, class: Class) -> Result<(AccountRow, bool), WalError> {
         let row = self.wal.get(&account_key(device))?;
-        Ok(row.map(AccountRow::decode).unwrap_or_default())
+        let new = row.is_none();
+        let row = row.map_or_else(|| AccountRow::new(class), AccountRow::decode);
+        Ok((row, new))
     }
 
-    fn envelope_bytes(&self, mailbox: &SendId, seq: Seq) -> Result<u64, WalError> {
+    fn envelope_bytes(&self, mailbox: &SendId, seq: Seq) -> Result<Option<u64>, WalError> {
         let key = envelope_key(mailbox, seq);
         let found = self.wal.scan_payloads(&key, &key, 1)?;
-        Ok(found.first().map_or(0, |(_, bytes)| u64::from(*bytes)))
-    }
-
-    /// Stages the end of a damaged mailbox: as if the relay had never had it. Both ends know
-    /// that case well, it is what a wiped relay looks like.
-    fn lose(&mut self, mailbox: &SendId) -> Result<(), WalError> {
-        let Some(row) = self.mailbox(mailbox)? else {
-            return Ok(());
-        };
-        tracing::warn!(mailbox = %mailbox.short(), "a stored envelope is damaged; its mailbox starts again");
-        self.lost.push(*mailbox);
-        let prefix = rows::envelope_prefix(mailbox);
-        loop {
-            let found = self
-                .wal
-                .scan_payloads(&prefix, &prefix, TRIM_ENVELOPES_MAX)?;
-            if found.is_empty() {
-                break;
-            }
-            let mut txn = Txn::new();
-            for (key, _) in found {
-                txn.delete_payload(key);
-            }
-            let _no_answer = self.wal.stage(txn, ())?;
-        }
-        let mut account = self.account(&row.payer)?;
-        account.bytes = account.bytes.saturating_sub(row.bytes);
-        account.mailboxes = account.mailboxes.saturating_sub(1);
-        let mut txn = Txn::new();
-        txn.delete(mailbox_key(mailbox));
-        txn.put(account_key(&row.payer), account.encode());
-        let _no_answer = self.wal.stage(txn, ())?;
-        Ok(())
-    }
-
-    fn drop_incomplete_mailboxes(&mut self) -> Result<(), WalError> {
-        let mut from = rows::MAILBOX.to_vec();
-        loop {
-            let page = self.wal.scan(rows::MAILBOX, &from, TRIM_ENVELOPES_MAX)?;
-            for (key, value) in &page {
-                let row = MailboxRow::decode(value.clone());
-                let mailbox = rows::mailbox_of(key);
-                if self.count_envelopes(&mailbox)? != u64::from(row.stored) {
-                    self.lose(&mailbox)?;
-                }
-            }
-            let Some((last, _)) = page.last().filter(|_| page.len() == TRIM_ENVELOPES_MAX) else {
-                break;
-            };
-            from = last.clone();
-            from.push(0);
-        }
-        let _durable = self.wal.commit()?;
-        Ok(())
-    }
-
-    fn count_envelopes(&self, mailbox: &SendId) -> Result<u64, WalError> {
-        let prefix = rows::envelope_prefix(mailbox);
-        let mut from = prefix.clone();
-        let mut count = 0;
-        loop {
-            let page = self.wal.scan_payloads(&prefix, &from, TRIM_ENVELOPES_MAX)?;
-            count += page.len() as u64;
-            match page.last() {
-                Some((last, _)) if page.len() == TRIM_ENVELOPES_MAX => {
-                    from = last.clone();
-                    from.push(0);
-                }
-                _ => return Ok(count),
-            }
-        }
+        Ok(found.first().map(|(_, bytes)| u64::from(*bytes)))
     }
 }

@@ -7,34 +7,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use relay_client::framed::{FrameReadError, FrameReader};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use wal::crash_point;
 use wire::envelope::Size;
 use wire::frame::Frame;
 use wire::limits::{APPEND_PREFIX_BYTES, BODY_BYTES_MAX};
-use wire::{DeviceId, Digest, ErrorCode, Head, SendId, Seq, Slot};
+use wire::{Class, DeviceId, Digest, ErrorCode, Head, SendId, Seq, Slot};
 
 use crate::server::Shared;
 use crate::session::{Ended, Slots};
 use crate::storage::Job;
 use crate::store::AppendAnswer;
 
-/// Appends of one stream that wait for their sync.
+/// Appends of one stream that wait for their sync, or whose answer the sender does not take.
+/// Their envelopes are not held any more; what is held is this many numbers.
 const WAITING_MAX: usize = 64;
 /// What a sender is asked to wait when there is no room.
 const OVER_QUOTA_RETRY_S: u32 = 30;
 
-type Answer = (AppendAnswer, OwnedSemaphorePermit);
-
 struct Waiting {
     seq: Seq,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<AppendAnswer>,
 }
 
 /// Serves one stream to its end.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    device: DeviceId,
+    account: (DeviceId, Class),
     slots: Arc<Slots>,
     stream: quinn::RecvStream,
     outbound: mpsc::Sender<Vec<u8>>,
@@ -55,7 +54,7 @@ pub(crate) async fn run(
     let refused = AtomicBool::new(false);
     let (waiting, to_answer) = mpsc::channel(WAITING_MAX);
     let result = tokio::try_join!(
-        read(&shared, device, mailbox, &mut frames, &refused, waiting),
+        read(&shared, account, mailbox, &mut frames, &refused, waiting),
         answer(slot, to_answer, &refused, &outbound),
     );
     result.map(|_both| ())
@@ -64,7 +63,7 @@ pub(crate) async fn run(
 /// Reads appends and hands them to the storage.
 async fn read(
     shared: &Shared,
-    device: DeviceId,
+    account: (DeviceId, Class),
     mailbox: SendId,
     frames: &mut FrameReader,
     refused: &AtomicBool,
@@ -97,7 +96,7 @@ async fn read(
         };
         let (sender, receiver) = oneshot::channel();
         let job = Job::Append {
-            account: device,
+            account,
             mailbox,
             seq,
             after,
@@ -148,7 +147,7 @@ async fn answer(
                 }
                 Err(oneshot::error::TryRecvError::Empty) => place.answer.await.ok(),
             };
-            let Some((answer, _memory_is_free)) = answer else {
+            let Some(answer) = answer else {
                 return Err(ErrorCode::StorageRestarting);
             };
             match answer {

@@ -246,15 +246,15 @@ async fn a_full_account_is_one_clear_message_and_small_envelopes_still_pass() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(refused_at, Seq(17), "sixteen fit into one MiB");
+    assert_eq!(refused_at, Seq(16), "fifteen of 68 KiB fit into one MiB");
     let (state, mut uplink) = within(hub.attach_send(mailbox)).await.unwrap();
     assert_eq!(
         state.last.unwrap().seq,
-        Seq(16),
+        Seq(15),
         "nothing behind the refusal was appended"
     );
-    append(&mut uplink, 17, 16, &envelope(17, 16 * 1024)).await;
-    receipt(&mut uplink, 17).await;
+    append(&mut uplink, 16, 15, &envelope(16, 16 * 1024)).await;
+    receipt(&mut uplink, 16).await;
     server.shutdown().await;
 }
 
@@ -401,5 +401,58 @@ async fn a_connection_survives_a_change_of_socket() {
     hub.rebind().unwrap();
     append(&mut uplink, 2, 1, &envelope(2, 100)).await;
     receipt(&mut uplink, 2).await;
+    server.shutdown().await;
+}
+
+/// A client that asks and never reads the answers is closed, with a reason; others do not notice.
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_closed() {
+    let place = Place::with("[limits]\nunread_seconds = 1\n");
+    let server = place.serve();
+    let invitation = place.invitation(Class::Hub);
+    let pinned = wire::DeviceId(place.identity.relay_id().0);
+    // So little may be under way to it that its unread answers soon stop the relay's writer.
+    let limits = EndpointLimits {
+        stream_window_bytes: 1024,
+        ..EndpointLimits::default()
+    };
+    let (_endpoint, deaf) = relay_client::rpk::client_connect(
+        server.bound(),
+        &device(),
+        pinned,
+        wire::limits::ALPN,
+        &limits,
+    )
+    .await
+    .unwrap();
+    let (mut send, _never_read) = deaf.open_bi().await.unwrap();
+    let hello = wire::Frame::Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+    };
+    let mut flight = hello.to_bytes();
+    wire::Frame::Redeem(invitation).encode(&mut flight);
+    send.write_all(&flight).await.unwrap();
+    let ask = wire::Frame::Ping { token: 7 }.to_bytes().repeat(64);
+    let asking = async {
+        // Until the relay takes no more, which is where it must not stay for ever.
+        while send.write_all(&ask).await.is_ok() {}
+    };
+    within(asking).await;
+    match within(deaf.closed()).await {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            let code = u32::from(ErrorCode::NotReading.to_u16());
+            assert_eq!(close.error_code, code.into());
+            assert_eq!(close.reason, ErrorCode::NotReading.message().as_bytes());
+        }
+        other => panic!("{other:?}"),
+    }
+    let (hub, _) = join(&server.address(), &device(), place.invitation(Class::Hub))
+        .await
+        .unwrap();
+    let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    append(&mut uplink, 1, 0, &envelope(1, 100)).await;
+    receipt(&mut uplink, 1).await;
     server.shutdown().await;
 }

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay::store::{AppendAnswer, MailboxStore, Quota};
+use relay::store::{AppendAnswer, MailboxStore, Progress, Quotas};
 use serde_json::json;
 use wal::disk::RealDisk;
 use wal::store::RocksStore;
 use wal::{Options, OsDice, Wal};
+use wire::Class;
 use wire::ids::{DeviceId, Digest, SendId, Seq};
 
 use crate::hub::noise;
@@ -27,7 +28,7 @@ const ENVELOPE_BYTES: usize = 16 * 4096 - 512;
 const ENVELOPES: usize = 80;
 const RAW_FILE_BYTES: u64 = 16 << 20;
 const WARM_UP_ROUNDS: usize = 16;
-const ACCOUNT: DeviceId = DeviceId([1; 32]);
+const ACCOUNT: (DeviceId, Class) = (DeviceId([1; 32]), Class::Hub);
 const MAILBOX: SendId = SendId([2; 24]);
 
 struct Relay {
@@ -53,7 +54,7 @@ impl Relay {
             Box::new(OsDice),
             Options::default(),
         )?;
-        let store = MailboxStore::new(wal, &report, Quota::default())?;
+        let store = MailboxStore::new(wal, &report, Quotas::default())?;
         Ok(Self {
             store,
             meter,
@@ -86,7 +87,7 @@ impl Relay {
 
     /// The reader holds everything.
     fn trim(&mut self) -> Outcome<()> {
-        self.store.trim(&MAILBOX, self.last)?;
+        while self.store.trim(&MAILBOX, self.last)? == Progress::More {}
         let _covers_the_trim = self.store.commit()?;
         Ok(())
     }

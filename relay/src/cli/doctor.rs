@@ -11,7 +11,8 @@ use wal::disk::RealDisk;
 
 use super::{CliError, Output, check_layout};
 use crate::config::Config;
-use crate::control;
+use crate::control::{self, StatusReport};
+use crate::disk_use::allocated_bytes;
 use crate::keyfile;
 use crate::server::unix_now_s;
 
@@ -118,6 +119,9 @@ fn check_all(config: &Config) -> Vec<Check> {
         checks.push(problem("layout", error.to_string()));
     }
     checks.extend(check_data_dir(&config.data_dir));
+    if config.data_dir.exists() {
+        checks.push(check_disk_use(&config.data_dir, running.as_ref()));
+    }
     checks.push(match &running {
         Some(report) => ok("running", format!("yes, on {}", report.listening)),
         None => warning("running", "no"),
@@ -172,6 +176,29 @@ fn check_data_dir(data_dir: &Path) -> Vec<Check> {
         Err(error) => problem("space", error.to_string()),
     };
     vec![place, space]
+}
+
+/// What the data directory takes, and beside it what quotas count: the first has the second, the
+/// dead part of log files, those kept free, and the index.
+fn check_disk_use(data_dir: &Path, running: Option<&StatusReport>) -> Check {
+    let measured = match allocated_bytes(data_dir) {
+        Ok(bytes) => bytes,
+        Err(error) => return problem("disk use", error.to_string()),
+    };
+    let counted = running.map_or_else(
+        || "what quotas count is known while the relay runs".to_owned(),
+        |report| {
+            format!(
+                "quotas count {} KiB for {} KiB of envelopes",
+                report.quota_bytes >> 10,
+                report.envelope_bytes >> 10
+            )
+        },
+    );
+    ok(
+        "disk use",
+        format!("{} KiB on disk; {counted}", measured >> 10),
+    )
 }
 
 fn check_socket_buffer(name: &'static str) -> Check {

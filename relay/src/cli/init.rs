@@ -30,16 +30,21 @@ data_dir = "data"
 # Devices that are not let in any more.
 revoked = []
 
-[quota]            # per account
-account_mib = 2048
-reserved_mib = 16  # the part that only small envelopes may use
+# Per account. Counted is disk: the whole sectors of 4096 bytes that an envelope takes.
+[quota]
+account_mib = 2048  # a hub's
+reserved_mib = 16   # the part that only small envelopes may use
 mailboxes = 256
+phone_account_mib = 64
+phone_reserved_mib = 8
+phone_mailboxes = 64
 
 [limits]
 connections = 4096
 handshakes_per_second = 32  # per /24 or /56
 handshake_burst = 256
 log_file_mib = 16
+unread_seconds = 30  # a connection ends when its client leaves an answer unread for so long
 "#;
 
 pub(super) fn run(dir: &Path, output: Output) -> Result<(), CliError> {
@@ -90,6 +95,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         run(dir.path(), Output::Json).unwrap();
         let config = Config::load(&dir.path().join("relay.toml")).unwrap();
+        assert_eq!(config.quotas, crate::store::Quotas::default());
         let id = keyfile::load(&config.identity_key).unwrap().relay_id();
         assert!(run(dir.path(), Output::Json).is_err());
         assert_eq!(keyfile::load(&config.identity_key).unwrap().relay_id(), id);

@@ -10,9 +10,9 @@ use wal::{Options, SeededDice, Wal};
 use wire::Head;
 
 use super::*;
-use crate::store::Quota;
+use crate::store::Quotas;
 
-const HUB: DeviceId = DeviceId([1; 32]);
+const HUB: (DeviceId, Class) = (DeviceId([1; 32]), Class::Hub);
 const BOX: SendId = SendId([2; 24]);
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,7 +28,7 @@ fn opener(disk: &SimDisk) -> Opener {
             ..Options::default()
         };
         let (wal, report) = Wal::open(disk, view, Box::new(SeededDice(3)), options)?;
-        MailboxStore::new(wal, &report, Quota::default())
+        MailboxStore::new(wal, &report, Quotas::default())
     })
 }
 
@@ -50,7 +50,7 @@ async fn append(storage: &Storage, seq: u64) -> Result<Head, StorageRestarting> 
         permit,
         answer,
     });
-    match tokio::time::timeout(PATIENCE, asked).await.unwrap()?.0 {
+    match tokio::time::timeout(PATIENCE, asked).await.unwrap()? {
         AppendAnswer::Receipt(receipt) => Ok(receipt.head()),
         other => panic!("{other:?}"),
     }
@@ -126,4 +126,89 @@ async fn a_disk_that_stays_broken_ends_the_process_after_two_attempts() {
         Err(StorageRestarting),
         "and it stays so"
     );
+}
+
+/// Submits an append of `len` bytes and does not wait for its answer.
+async fn submit(
+    storage: &Storage,
+    mailbox: SendId,
+    (seq, len): (u64, usize),
+    permit: OwnedSemaphorePermit,
+) -> oneshot::Receiver<AppendAnswer> {
+    let envelope = Bytes::from(vec![seq as u8; len]);
+    let (answer, answered) = oneshot::channel();
+    let job = Job::Append {
+        account: HUB,
+        mailbox,
+        seq: Seq(seq),
+        after: Seq(seq - 1),
+        digest: Digest::of(&envelope),
+        envelope,
+        permit,
+        answer,
+    };
+    storage.submit(job).await.unwrap();
+    answered
+}
+
+/// Memory for envelopes is shared by all senders: one that does not take its answers must not
+/// hold any.
+#[tokio::test]
+async fn permits_come_back_after_the_sync_though_nobody_takes_the_answers() {
+    let (storage, thread) = start(&SimDisk::new(), Box::new(|error| panic!("{error}")));
+    let permits = Arc::new(Semaphore::new(64 * 1024));
+    let mut unread = Vec::new();
+    for seq in 1..=64 {
+        let permit = Arc::clone(&permits).acquire_many_owned(1024);
+        let permit = tokio::time::timeout(PATIENCE, permit).await.unwrap();
+        unread.push(submit(&storage, BOX, (seq, 1024), permit.unwrap()).await);
+    }
+    let all = permits.acquire_many(64 * 1024);
+    let _all = tokio::time::timeout(PATIENCE, all).await.unwrap().unwrap();
+    for answer in unread {
+        assert!(matches!(answer.await, Ok(AppendAnswer::Receipt(_))));
+    }
+    drop(storage);
+    thread.join().unwrap();
+}
+
+/// A trim of thousands of envelopes is done in steps, each committed; the store is not opened
+/// anew, which would close every connection.
+#[tokio::test]
+async fn a_very_long_trim_comes_to_its_end_and_reopens_nothing() {
+    let (storage, thread) = start(&SimDisk::new(), Box::new(|error| panic!("{error}")));
+    let permits = Arc::new(Semaphore::new(1 << 20));
+    // Removing them takes more than twice what the engine takes in one batch with such files.
+    const COUNT: u64 = 20_000;
+    let mut last = None;
+    for seq in 1..=COUNT {
+        let permit = Arc::clone(&permits).acquire_owned().await.unwrap();
+        last = Some(submit(&storage, BOX, (seq, 1), permit).await);
+    }
+    let last = tokio::time::timeout(PATIENCE, last.unwrap()).await.unwrap();
+    assert!(matches!(last, Ok(AppendAnswer::Receipt(_))), "{last:?}");
+
+    let reopened = storage.reopened();
+    let through = Seq(COUNT);
+    let mailbox = BOX;
+    storage
+        .submit(Job::Trim { mailbox, through })
+        .await
+        .unwrap();
+    let state = || {
+        storage.ask(|answer| Job::SendState {
+            mailbox: BOX,
+            answer,
+        })
+    };
+    let whole = async {
+        while state().await.unwrap().trimmed_through < through {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, whole).await.unwrap();
+    assert!(!reopened.has_changed().unwrap());
+    assert_eq!(state().await.unwrap().last.unwrap().seq, Seq(COUNT));
+    drop((storage, reopened));
+    thread.join().unwrap();
 }

@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::mailbox::Mailbox;
-use wire::{DeviceId, Head, SendId, Seq};
+use wire::{Class, DeviceId, Head, SendId, Seq};
+
+use super::quota::envelope_disk_bytes;
 
 /// Prefix of mailbox rows.
 pub(super) const MAILBOX: &[u8] = b"m";
@@ -14,8 +16,44 @@ pub(super) const MAILBOX: &[u8] = b"m";
 pub(super) const ACCOUNT: &[u8] = b"a";
 /// Prefix of used invitations.
 pub(super) const INVITE: &[u8] = b"i";
+/// Prefix of mailboxes that are being emptied because they were damaged.
+pub(super) const LOST: &[u8] = b"l";
 /// Prefix of envelopes, in the key space of payloads.
-const ENVELOPE: &[u8] = b"e";
+pub(super) const ENVELOPE: &[u8] = b"e";
+
+/// What some envelopes amount to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Charge {
+    /// How many they are.
+    pub(super) envelopes: u64,
+    /// Their bytes, as they came.
+    pub(super) bytes: u64,
+    /// What quotas count for them.
+    pub(super) disk_bytes: u64,
+}
+
+impl Charge {
+    /// Counts one envelope of so many bytes more.
+    pub(super) fn add(&mut self, envelope_bytes: u64) {
+        self.envelopes += 1;
+        self.bytes += envelope_bytes;
+        self.disk_bytes += envelope_disk_bytes(envelope_bytes);
+    }
+
+    /// Takes away what was counted before.
+    pub(super) fn sub(&mut self, gone: Charge) {
+        self.envelopes = self.envelopes.saturating_sub(gone.envelopes);
+        self.bytes = self.bytes.saturating_sub(gone.bytes);
+        self.disk_bytes = self.disk_bytes.saturating_sub(gone.disk_bytes);
+    }
+
+    /// Counts others with these.
+    pub(super) fn merge(&mut self, more: Charge) {
+        self.envelopes += more.envelopes;
+        self.bytes += more.bytes;
+        self.disk_bytes += more.disk_bytes;
+    }
+}
 
 /// What is known of a mailbox besides its envelopes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +64,8 @@ pub struct MailboxRow {
     pub(super) last: Option<Head>,
     /// The reader holds everything through this number.
     pub(super) trimmed_through: Seq,
-    /// Bytes of the envelopes that are stored.
-    pub(super) bytes: u64,
-    /// Their count, to notice after a rebuild that some are gone.
-    pub(super) stored: u32,
+    /// The envelopes that are stored; their count shows after a rebuild that some are gone.
+    pub(super) held: Charge,
 }
 
 impl MailboxRow {
@@ -38,8 +74,7 @@ impl MailboxRow {
             payer,
             last: None,
             trimmed_through: Seq::NONE,
-            bytes: 0,
-            stored: 0,
+            held: Charge::default(),
         }
     }
 
@@ -48,12 +83,6 @@ impl MailboxRow {
             last: self.last,
             trimmed_through: self.trimmed_through,
         }
-    }
-
-    /// Takes note that one envelope of so many bytes is removed.
-    pub(super) fn free(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_sub(bytes);
-        self.stored = self.stored.saturating_sub(1);
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -66,10 +95,12 @@ impl MailboxRow {
 }
 
 /// What an account uses.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AccountRow {
-    /// Bytes of envelopes in its mailboxes.
-    pub(super) bytes: u64,
+    /// The byte of the class that it was last admitted as; it decides about the quota.
+    class: u8,
+    /// The envelopes in its mailboxes.
+    pub(super) held: Charge,
     /// Mailboxes that it fills.
     pub(super) mailboxes: u32,
     /// The day (since 1970) of its last invitation.
@@ -79,6 +110,27 @@ pub(super) struct AccountRow {
 }
 
 impl AccountRow {
+    pub(super) fn new(class: Class) -> AccountRow {
+        AccountRow {
+            class: class.to_u8(),
+            held: Charge::default(),
+            mailboxes: 0,
+            invite_day: 0,
+            invites: 0,
+        }
+    }
+
+    pub(super) fn class(&self) -> Class {
+        match Class::from_u8(self.class) {
+            Ok(class) => class,
+            Err(error) => panic!("an account of ours has no class: {error}"),
+        }
+    }
+
+    pub(super) fn set_class(&mut self, class: Class) {
+        self.class = class.to_u8();
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         encode(self)
     }
@@ -125,15 +177,30 @@ pub(super) fn mailbox_key(mailbox: &SendId) -> Vec<u8> {
     [MAILBOX, mailbox.as_bytes()].concat()
 }
 
-/// The mailbox of a row's key.
-pub(super) fn mailbox_of(key: &[u8]) -> SendId {
+/// The mailbox of a row's key under one of the prefixes above.
+pub(super) fn mailbox_of(key: &[u8], prefix: &[u8]) -> SendId {
     match key
-        .strip_prefix(MAILBOX)
+        .strip_prefix(prefix)
         .and_then(|rest| rest.try_into().ok())
     {
         Some(id) => SendId(id),
         None => panic!("a mailbox row under a key of another shape"),
     }
+}
+
+/// The mailbox of an envelope's key.
+pub(super) fn mailbox_of_envelope(key: &[u8]) -> SendId {
+    let mailbox = key.len().checked_sub(8).and_then(|end| key.get(..end));
+    mailbox_of(mailbox.unwrap_or(key), ENVELOPE)
+}
+
+/// The first key behind this one.
+pub(super) fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+pub(super) fn lost_key(mailbox: &SendId) -> Vec<u8> {
+    [LOST, mailbox.as_bytes()].concat()
 }
 
 pub(super) fn account_key(device: &DeviceId) -> Vec<u8> {

@@ -7,23 +7,50 @@ use wal::disk::{RealDisk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice, Wal};
 use wire::envelope::Size;
-use wire::limits::{INVITATIONS_PER_DAY_MAX, SMALL_ENVELOPE_BYTES_MAX};
-use wire::{DeviceId, Digest, Head, SendId, Seq};
+use wire::limits::{ENVELOPE_BYTES_MAX, INVITATIONS_PER_DAY_MAX, SMALL_ENVELOPE_BYTES_MAX};
+use wire::{Class, DeviceId, Digest, Head, SendId, Seq};
 
+use super::invites::INVITE_SWEEP_MAX;
+use super::removal::REMOVED_ENVELOPES_MAX;
 use super::*;
 
-const HUB: DeviceId = DeviceId([1; 32]);
+mod batches;
+mod disk;
+
+const HUB_ID: DeviceId = DeviceId([1; 32]);
+const HUB: (DeviceId, Class) = (HUB_ID, Class::Hub);
+const PHONE: (DeviceId, Class) = (DeviceId([4; 32]), Class::Phone);
 const BOX: SendId = SendId([2; 24]);
 
-fn quota() -> Quota {
-    Quota {
-        account_bytes: 200_000,
-        reserved_bytes: 50_000,
-        mailboxes: 3,
+fn quotas() -> Quotas {
+    Quotas {
+        hub: Quota {
+            account_bytes: 200_000,
+            reserved_bytes: 50_000,
+            mailboxes: 3,
+        },
+        phone: Quota {
+            account_bytes: 30_000,
+            reserved_bytes: 10_000,
+            mailboxes: 2,
+        },
     }
 }
 
-fn open_on(disk: &SimDisk) -> MailboxStore {
+/// Quotas that no test here reaches.
+fn wide() -> Quotas {
+    let quota = Quota {
+        account_bytes: 1 << 40,
+        reserved_bytes: 1 << 20,
+        mailboxes: u32::MAX,
+    };
+    Quotas {
+        hub: quota,
+        phone: quota,
+    }
+}
+
+fn open_with(disk: &SimDisk, quotas: Quotas) -> MailboxStore {
     let disk: Arc<dyn wal::Disk> = Arc::new(disk.clone());
     let view = Box::new(MemStore::on_disk(Arc::clone(&disk), "view"));
     let options = Options {
@@ -33,7 +60,11 @@ fn open_on(disk: &SimDisk) -> MailboxStore {
         ..Options::default()
     };
     let (wal, report) = Wal::open(disk, view, Box::new(SeededDice(7)), options).unwrap();
-    MailboxStore::new(wal, &report, quota()).unwrap()
+    MailboxStore::new(wal, &report, quotas).unwrap()
+}
+
+fn open_on(disk: &SimDisk) -> MailboxStore {
+    open_with(disk, quotas())
 }
 
 fn store() -> MailboxStore {
@@ -59,9 +90,20 @@ fn append(
     after: u64,
     envelope: &Bytes,
 ) -> AppendAnswer {
+    append_as(HUB, store, mailbox, seq, after, envelope)
+}
+
+fn append_as(
+    account: (DeviceId, Class),
+    store: &mut MailboxStore,
+    mailbox: SendId,
+    seq: u64,
+    after: u64,
+    envelope: &Bytes,
+) -> AppendAnswer {
     let digest = Digest::of(envelope);
     let pending = store
-        .append(HUB, mailbox, Seq(seq), Seq(after), digest, envelope)
+        .append(account, mailbox, Seq(seq), Seq(after), digest, envelope)
         .unwrap();
     let committed = store.commit().unwrap();
     store.answer(&committed, pending).unwrap()
@@ -72,6 +114,27 @@ fn receipt(answer: AppendAnswer) -> Head {
         AppendAnswer::Receipt(receipt) => receipt.head(),
         other => panic!("no receipt: {other:?}"),
     }
+}
+
+/// Stages as many small envelopes as asked for, from number 1 on, and commits them.
+fn fill(store: &mut MailboxStore, mailbox: SendId, count: u64) {
+    let small = bytes(1, 10);
+    let digest = Digest::of(&small);
+    for n in 1..=count {
+        let _pending = store
+            .append(HUB, mailbox, Seq(n), Seq(n - 1), digest, &small)
+            .unwrap();
+    }
+    let _durable = store.commit().unwrap();
+}
+
+/// A whole trim, however many steps it takes.
+fn trim(store: &mut MailboxStore, mailbox: &SendId, through: u64) -> usize {
+    let mut steps = 1;
+    while store.trim(mailbox, Seq(through)).unwrap() == Progress::More {
+        steps += 1;
+    }
+    steps
 }
 
 fn seqs(store: &mut MailboxStore, cursor: u64) -> Vec<u64> {
@@ -141,7 +204,7 @@ fn scenario_19_the_last_envelope_stays_as_evidence() {
     for (n, envelope) in (1..).zip(&envelopes) {
         receipt(append(&mut store, BOX, n, n - 1, envelope));
     }
-    store.trim(&BOX, Seq(99)).unwrap();
+    trim(&mut store, &BOX, 99);
     let _durable = store.commit().unwrap();
     let state = store.send_state(&BOX).unwrap();
     assert_eq!(state.last, Some(head(5, &envelopes[4])));
@@ -152,12 +215,12 @@ fn scenario_19_the_last_envelope_stays_as_evidence() {
         Some(&envelopes[4])
     );
     assert_eq!(store.fetch(&BOX, Seq(4)).unwrap(), None);
-    assert_eq!(store.usage().unwrap().envelope_bytes, 1000);
+    assert_eq!(store.usage().envelope_bytes, 1000);
     // It goes when another takes its place.
     receipt(append(&mut store, BOX, 6, 5, &envelopes[0]));
     assert_eq!(seqs(&mut store, 0), [6]);
     assert_eq!(store.receive_state(&BOX).unwrap().first, Seq(6));
-    assert_eq!(store.usage().unwrap().envelope_bytes, 1000);
+    assert_eq!(store.usage().envelope_bytes, 1000);
     // A trimmed number that comes again cannot be compared, so it is not "stored".
     assert_eq!(
         append(&mut store, BOX, 3, 2, &envelopes[2]),
@@ -166,24 +229,30 @@ fn scenario_19_the_last_envelope_stays_as_evidence() {
 }
 
 #[test]
-fn a_trim_of_more_than_one_transaction() {
-    let mut store = store();
-    let small = bytes(1, 10);
-    let count = TRIM_ENVELOPES_MAX as u64 + 10;
-    for n in 1..=count {
-        let digest = Digest::of(&small);
-        let _pending = store
-            .append(HUB, BOX, Seq(n), Seq(n - 1), digest, &small)
-            .unwrap();
-        if n % 32 == 0 {
-            let _durable = store.commit().unwrap();
-        }
-    }
+fn a_trim_of_more_than_one_transaction_goes_on_after_a_crash() {
+    let disk = SimDisk::new();
+    let count = 2 * REMOVED_ENVELOPES_MAX as u64 + 10;
+    let mut store = open_with(&disk, wide());
+    fill(&mut store, BOX, count);
+    let step = store.trim(&BOX, Seq(count - 2)).unwrap();
+    assert_eq!(step, Progress::More);
     let _durable = store.commit().unwrap();
-    store.trim(&BOX, Seq(count - 2)).unwrap();
+    drop(store);
+
+    // What one step removed is removed, and the state says how far it came.
+    let mut store = open_with(&disk, wide());
+    let reached = REMOVED_ENVELOPES_MAX as u64;
+    assert_eq!(
+        store.send_state(&BOX).unwrap().trimmed_through,
+        Seq(reached)
+    );
+    assert_eq!(store.receive_state(&BOX).unwrap().first, Seq(reached + 1));
+    assert_eq!(store.usage().envelope_bytes, 10 * (count - reached));
+    // The reader comes back and says it again.
+    assert_eq!(trim(&mut store, &BOX, count - 2), 2);
     let _durable = store.commit().unwrap();
     assert_eq!(seqs(&mut store, 0), [count - 1, count]);
-    assert_eq!(store.usage().unwrap().envelope_bytes, 20);
+    assert_eq!(store.usage().envelope_bytes, 20);
 }
 
 #[test]
@@ -194,8 +263,8 @@ fn everything_survives_a_reopen() {
         let mut store = open_on(&disk);
         receipt(append(&mut store, BOX, 1, 0, &a));
         receipt(append(&mut store, BOX, 2, 1, &b));
-        store.trim(&BOX, Seq(1)).unwrap();
-        let staged = store.redeem(HUB, &[5; 16], 100, 50).unwrap();
+        trim(&mut store, &BOX, 1);
+        let staged = store.redeem(HUB_ID, &[5; 16], 100, 50).unwrap();
         assert!(staged.is_some());
         let _durable = store.commit().unwrap();
     }
@@ -204,14 +273,14 @@ fn everything_survives_a_reopen() {
     assert_eq!(state.last, Some(head(2, &b)));
     assert_eq!(state.trimmed_through, Seq(1));
     assert_eq!(seqs(&mut store, 0), [2]);
-    assert_eq!(store.usage().unwrap().envelope_bytes, 70_000);
+    assert_eq!(store.usage().envelope_bytes, 70_000);
     let other = DeviceId([3; 32]);
     assert!(
         store.redeem(other, &[5; 16], 100, 60).unwrap().is_none(),
         "used for ever"
     );
     assert!(
-        store.redeem(HUB, &[5; 16], 100, 60).unwrap().is_some(),
+        store.redeem(HUB_ID, &[5; 16], 100, 60).unwrap().is_some(),
         "but answered again"
     );
 }
@@ -227,17 +296,17 @@ fn a_video_flood_leaves_room_for_small_envelopes() {
         append(&mut store, BOX, 3, 2, &video),
         AppendAnswer::OverQuota(Size::Bulk)
     );
-    // Three fit into the 60,000 bytes that video may not have.
-    for n in 3..=5 {
+    // Two of 20 KiB fit into what video may not have: 200,000 bytes less two of 72 KiB.
+    for n in 3..=4 {
         receipt(append(&mut store, BOX, n, n - 1, &commit));
     }
     assert_eq!(
-        append(&mut store, BOX, 6, 5, &commit),
+        append(&mut store, BOX, 5, 4, &commit),
         AppendAnswer::OverQuota(Size::Small)
     );
     // The reader makes room.
-    store.trim(&BOX, Seq(2)).unwrap();
-    receipt(append(&mut store, BOX, 6, 5, &video));
+    trim(&mut store, &BOX, 2);
+    receipt(append(&mut store, BOX, 5, 4, &video));
 }
 
 #[test]
@@ -252,11 +321,11 @@ fn mailboxes_and_invitations_are_counted() {
         AppendAnswer::TooManyMailboxes
     );
     for _ in 0..INVITATIONS_PER_DAY_MAX {
-        assert!(store.count_invitation(HUB, 100).unwrap().is_some());
+        assert!(store.count_invitation(HUB_ID, 100).unwrap().is_some());
     }
-    assert!(store.count_invitation(HUB, 100).unwrap().is_none());
+    assert!(store.count_invitation(HUB_ID, 100).unwrap().is_none());
     assert!(
-        store.count_invitation(HUB, 101).unwrap().is_some(),
+        store.count_invitation(HUB_ID, 101).unwrap().is_some(),
         "a new day"
     );
 }
@@ -265,12 +334,40 @@ fn mailboxes_and_invitations_are_counted() {
 fn used_invitations_are_forgotten_once_they_have_expired() {
     let mut store = store();
     for n in 0..10 {
-        assert!(store.redeem(HUB, &[n; 16], 100, 50).unwrap().is_some());
+        assert!(store.redeem(HUB_ID, &[n; 16], 100, 50).unwrap().is_some());
     }
-    assert!(store.redeem(HUB, &[99; 16], 300, 200).unwrap().is_some());
+    assert!(store.redeem(HUB_ID, &[99; 16], 300, 200).unwrap().is_some());
     let _durable = store.commit().unwrap();
     let left = store.wal.scan(rows::INVITE, rows::INVITE, 100).unwrap();
     assert_eq!(left.len(), 1);
+}
+
+#[test]
+fn the_search_for_expired_invitations_goes_round() {
+    let mut store = store();
+    // More that live long than one search looks at, and all before the others.
+    let long = INVITE_SWEEP_MAX as u8 + 10;
+    for n in 0..long {
+        let staged = store.redeem(HUB_ID, &[n; 16], 1_000, 50).unwrap();
+        assert!(staged.is_some());
+    }
+    for n in 0..10 {
+        let staged = store.redeem(HUB_ID, &[200 + n; 16], 100, 50).unwrap();
+        assert!(staged.is_some());
+    }
+    let expired = |store: &MailboxStore| {
+        let rows = store.wal.scan(rows::INVITE, rows::INVITE, 1_000).unwrap();
+        let expiries = rows
+            .into_iter()
+            .map(|(_, row)| rows::InviteRow::decode(row).expires_unix_s);
+        expiries.filter(|expiry| *expiry < 200).count()
+    };
+    assert_eq!(expired(&store), 10);
+    for n in 0..3 {
+        let staged = store.redeem(HUB_ID, &[n; 16], 1_000, 200).unwrap();
+        assert!(staged.is_some());
+    }
+    assert_eq!(expired(&store), 0);
 }
 
 #[test]
@@ -297,7 +394,7 @@ fn a_damaged_mailbox_starts_again_and_says_so() {
     assert_eq!(store.take_lost(), [BOX]);
     assert!(store.take_lost().is_empty());
     assert_eq!(store.send_state(&BOX).unwrap().last, None);
-    assert_eq!(store.usage().unwrap().envelope_bytes, 0);
+    assert_eq!(store.usage().envelope_bytes, 0);
     // The sender that still has number 2 begins there.
     assert_eq!(receipt(append(&mut store, BOX, 2, 0, &a)), head(2, &a));
 }
@@ -346,7 +443,7 @@ fn an_envelope_damaged_on_disk_costs_its_mailbox_and_nothing_else() {
 fn a_full_disk_refuses_video_and_still_takes_small_envelopes() {
     let disk = SimDisk::new();
     let mut store = open_on(&disk);
-    store.quota.account_bytes = 1 << 40;
+    store.quotas = wide();
     let (video, small) = (bytes(1, 70_000), bytes(2, 1000));
     disk.set_capacity(Some(disk.used_bytes() + (2 << 20)));
     let mut last = 0;

@@ -1,0 +1,174 @@
+//! Taking envelopes away: trims, damaged mailboxes, and what a start finds incomplete.
+//!
+//! Every removal is a row of transactions of bounded size; a crash between two of them leaves a
+//! state from which the next start, or the next trim of the reader, goes on. This room must
+//! never remove the last envelope of a mailbox that is not lost: it is evidence (scenario 19).
+
+use wal::{Txn, WalError, crash_point};
+use wire::{Class, SendId, Seq};
+
+use super::MailboxStore;
+use super::answer::Progress;
+use super::rows::{self, MailboxRow, account_key, envelope_key, lost_key, mailbox_key};
+
+/// Envelopes that one transaction removes.
+pub(super) const REMOVED_ENVELOPES_MAX: usize = 512;
+/// Rows that a start reads at a time.
+const PAGE_ROWS: usize = 512;
+
+impl MailboxStore {
+    /// Stages one step of the removal of what the reader holds, except the last envelope: at
+    /// most 512 envelopes, one transaction. Call again while it says [`Progress::More`].
+    ///
+    /// # Errors
+    /// A [`WalError`] of the engine.
+    pub fn trim(&mut self, mailbox: &SendId, through: Seq) -> Result<Progress, WalError> {
+        let Some(mut row) = self.mailbox(mailbox)? else {
+            return Ok(Progress::Done);
+        };
+        let Some(plan) = row.state().trim(through) else {
+            return Ok(Progress::Done);
+        };
+        // Nothing lies below what was trimmed before, except removed rows, which a scan from the
+        // beginning would have to step over each time.
+        let found = self.wal.scan_payloads(
+            &rows::envelope_prefix(mailbox),
+            &envelope_key(mailbox, row.trimmed_through.next()),
+            REMOVED_ENVELOPES_MAX,
+        )?;
+        let full = found.len() == REMOVED_ENVELOPES_MAX;
+        let (mut account, _) = self.account(&row.payer, Class::Phone)?;
+        let mut freed = rows::Charge::default();
+        let mut txn = Txn::new();
+        let mut reached = Seq::NONE;
+        for (key, bytes) in found {
+            let seq = rows::envelope_seq(&key);
+            if seq > plan.through {
+                reached = plan.through;
+                break;
+            }
+            reached = seq;
+            if seq != plan.keep {
+                txn.delete_payload(key);
+                freed.add(u64::from(bytes));
+            }
+        }
+        row.trimmed_through = if full { reached } else { plan.through };
+        row.held.sub(freed);
+        account.held.sub(freed);
+        txn.put(mailbox_key(mailbox), row.encode());
+        txn.put(account_key(&row.payer), account.encode());
+        // CRASH(relay.trim.before_stage): nothing removed, or the steps before this one. The
+        // reader trims again when it comes back, from its own durable cursor.
+        crash_point!("relay.trim.before_stage");
+        let _no_answer = self.stage(txn, ())?;
+        self.totals.held.sub(freed);
+        if row.trimmed_through >= plan.through {
+            Ok(Progress::Done)
+        } else {
+            Ok(Progress::More)
+        }
+    }
+
+    /// Stages the end of a damaged mailbox: as if the relay had never had it. Both ends know
+    /// that case well, it is what a wiped relay looks like.
+    pub(super) fn lose(&mut self, mailbox: &SendId) -> Result<(), WalError> {
+        if self.mailbox(mailbox)?.is_none() {
+            return Ok(());
+        }
+        tracing::warn!(mailbox = %mailbox.short(), "a stored envelope is damaged; its mailbox starts again");
+        self.lost.push(*mailbox);
+        self.mark_lost(mailbox)?;
+        self.empty(mailbox)
+    }
+
+    /// The first step of a loss: from now on even a start goes through with it. Half a mailbox
+    /// would show its reader a gap that nobody ever fills.
+    pub(super) fn mark_lost(&mut self, mailbox: &SendId) -> Result<(), WalError> {
+        let mut txn = Txn::new();
+        txn.put(lost_key(mailbox), []);
+        let _no_answer = self.stage(txn, ())?;
+        Ok(())
+    }
+
+    /// Stages the removal of everything in a mailbox, its row last.
+    fn empty(&mut self, mailbox: &SendId) -> Result<(), WalError> {
+        let prefix = rows::envelope_prefix(mailbox);
+        let mut from = prefix.clone();
+        loop {
+            let found = self
+                .wal
+                .scan_payloads(&prefix, &from, REMOVED_ENVELOPES_MAX)?;
+            let Some((last, _)) = found.last() else {
+                break;
+            };
+            from = rows::after(last);
+            let mut txn = Txn::new();
+            for (key, _) in found {
+                txn.delete_payload(key);
+            }
+            let _no_answer = self.stage(txn, ())?;
+        }
+        let mut txn = Txn::new();
+        if let Some(row) = self.mailbox(mailbox)? {
+            let (mut account, _) = self.account(&row.payer, Class::Phone)?;
+            account.held.sub(row.held);
+            account.mailboxes = account.mailboxes.saturating_sub(1);
+            self.totals.held.sub(row.held);
+            self.totals.mailboxes = self.totals.mailboxes.saturating_sub(1);
+            txn.delete(mailbox_key(mailbox));
+            txn.put(account_key(&row.payer), account.encode());
+        }
+        txn.delete(lost_key(mailbox));
+        let _no_answer = self.stage(txn, ())?;
+        Ok(())
+    }
+
+    /// Goes on with mailboxes whose loss a crash interrupted.
+    pub(super) fn finish_losses(&mut self) -> Result<(), WalError> {
+        // Each round removes the rows that it found, so this ends.
+        loop {
+            let page = self.wal.scan(rows::LOST, rows::LOST, PAGE_ROWS)?;
+            if page.is_empty() {
+                break;
+            }
+            for (key, _) in page {
+                self.empty(&rows::mailbox_of(&key, rows::LOST))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends mailboxes that no longer hold what their row counts.
+    pub(super) fn drop_incomplete_mailboxes(&mut self) -> Result<(), WalError> {
+        let mut from = rows::MAILBOX.to_vec();
+        loop {
+            let page = self.wal.scan(rows::MAILBOX, &from, PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            from = rows::after(last);
+            for (key, value) in page {
+                let row = MailboxRow::decode(value);
+                let mailbox = rows::mailbox_of(&key, rows::MAILBOX);
+                if self.count_envelopes(&mailbox)? != row.held.envelopes {
+                    self.lose(&mailbox)?;
+                }
+            }
+        }
+    }
+
+    fn count_envelopes(&self, mailbox: &SendId) -> Result<u64, WalError> {
+        let prefix = rows::envelope_prefix(mailbox);
+        let mut from = prefix.clone();
+        let mut count = 0;
+        loop {
+            let page = self.wal.scan_payloads(&prefix, &from, PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(count);
+            };
+            count += page.len() as u64;
+            from = rows::after(last);
+        }
+    }
+}
