@@ -132,6 +132,10 @@ impl CliError {
 }
 
 fn store_exit_code(error: &WalError) -> u8 {
+    // A relay's data may always be deleted; what the disk does not read is as good as damaged.
+    if matches!(error, WalError::Unread { .. }) {
+        return 4;
+    }
     match error.kind() {
         ErrorKind::Locked => 3,
         ErrorKind::Corrupt => 4,
@@ -404,6 +408,13 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_disk_does_not_read_is_damage_and_no_bug() {
+        let lsn = wal::Lsn(7);
+        assert_eq!(store_exit_code(&WalError::Unread { lsn }), 4);
+        assert_eq!(store_exit_code(&WalError::Locked), 3);
     }
 
     #[test]
