@@ -23,8 +23,8 @@ use crate::meter::{Meter, MeteredDisk, MeteredStore};
 
 /// The clip that the targets speak of.
 pub(crate) const CLIP_BYTES: usize = 5_000_000;
-/// Chunks that share one sync.
-pub(crate) const CHUNKS_PER_COMMIT: usize = 4;
+/// Chunks that share one sync. The hub takes whatever waits, at most 32.
+pub(crate) const CHUNKS_PER_COMMIT: usize = 16;
 /// Clips sealed before anything is measured: enough that log files are recycled, not made.
 pub(crate) const WARM_UP_CLIPS: usize = 16;
 
