@@ -30,6 +30,9 @@ use crate::watchers::Watchers;
 
 /// Envelopes of all senders together that wait for their sync, in bytes.
 const INGEST_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Envelopes that were read for all readers together and wait to be written, in bytes. Beyond it
+/// each attached reader holds one.
+const DELIVERY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Above this many connections a new address must first show that it can receive.
 const RETRY_ABOVE_CONNECTIONS: usize = 512;
 /// What the relay allows a peer: the connection window bounds a stranger to 256 KiB whatever
@@ -59,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) ingest: Arc<Semaphore>,
+    pub(crate) delivery: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<Stop>,
 }
 
@@ -135,6 +139,7 @@ impl Server {
             watchers,
             registry: Arc::new(Registry::default()),
             ingest: Arc::new(Semaphore::new(INGEST_BYTES_MAX)),
+            delivery: Arc::new(Semaphore::new(DELIVERY_BYTES_MAX)),
             stopping,
         });
         let accepting = tokio::spawn(accept(Arc::clone(&shared), endpoint.clone()));
