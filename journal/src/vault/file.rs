@@ -230,9 +230,10 @@ impl FileVault {
             ));
         }
         let index = self.sectors.len();
-        let zeros = vec![0; 2 * SECTOR_BYTES];
+        // A length, not bytes: written zeros that no sync has covered may come back as garbage, and
+        // then neither image of a sector that was never stored would be blank.
         self.file()?
-            .write_at((index * 2 * SECTOR_BYTES) as u64, &zeros)?;
+            .set_len(((index + 1) * 2 * SECTOR_BYTES) as u64)?;
         self.sectors.push(Sector::empty());
         Ok((index, 0))
     }
