@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use wal::note_with;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
@@ -16,7 +17,7 @@ use crate::message::{
     self, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX,
 };
 use crate::scope::Scope;
-use crate::session::{Arrived, Follower, Received, Session, Takes};
+use crate::session::{Arrived, Follower, Received, Session, Takes, notes};
 use crate::txn::Txn;
 
 /// How a clip stands at the app.
@@ -299,7 +300,12 @@ impl Session<Follower> {
         let bytes =
             message::encode(&ack).ok_or(JournalError::Misuse("our own messages must encode"))?;
         txn.put_row(&keys::ack_sent(self.line()), &head.cursor)?;
-        self.send(txn, &bytes)
+        let seq = self.send(txn, &bytes)?;
+        note_with!(
+            keys::outbox(self.line(), seq);
+            "claim {seq} {} {}", notes::inbox(txn, self.line()), head.cursor
+        );
+        Ok(seq)
     }
 }
 

@@ -6,7 +6,7 @@
 //! that nothing can sit at the head that the relay would refuse for ever.
 
 use serde::{Deserialize, Serialize};
-use wal::Durable;
+use wal::{Durable, note_with};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 use wire::limits::ENVELOPE_BYTES_MAX;
@@ -126,6 +126,7 @@ pub(crate) fn append(
     head.replaced_digest = None;
     txn.put_row(&keys::outbox_head(line), &head)?;
     let key = keys::outbox(line, seq);
+    note_with!(key.clone(); "seal {} {seq} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
     match placement {
         Placement::Inline => txn.put(&key, &bytes),
         Placement::Payload => txn.put_payload(&key, bytes),
@@ -169,6 +170,7 @@ pub(crate) fn replace(
         txn.dice(),
     );
     remove(txn, line, first, last);
+    note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
     txn.put(&keys::outbox(line, last), &bytes);
     let mut head = row(txn, line)?;
     if head.last == last {
@@ -178,6 +180,16 @@ pub(crate) fn replace(
         txn.put_row(&keys::outbox_head(line), &head)?;
     }
     Ok(())
+}
+
+/// The deliberate bug `new_commit_after_restart`: what the other side has not acked is forgotten, as
+/// if nobody could have it.
+#[allow(dead_code, reason = "Only a build with crash points calls it.")]
+pub(crate) fn forget_unacked(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
+    let mut head = row(txn, line)?;
+    remove(txn, line, next_seq(head.acked), head.last);
+    head.last = head.acked;
+    txn.put_row(&keys::outbox_head(line), &head)
 }
 
 /// The number that the next [`append`] will give.

@@ -29,7 +29,7 @@ use openmls_traits::OpenMlsProvider;
 use openmls_traits::signatures::Signer;
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _};
-use wal::crash_point;
+use wal::{crash_point, mutant, note_with};
 use wire::ids::{Digest, Seq};
 use zeroize::Zeroizing;
 
@@ -38,7 +38,7 @@ use crate::error::JournalError;
 use crate::ids::{ClipId, Epoch, Line};
 use crate::inbox::{self, Arrival};
 use crate::journal::Journal;
-use crate::keys;
+use crate::keys::{self, Family};
 use crate::message::{self, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement, Watermark};
@@ -94,6 +94,8 @@ struct Handle {
     touched: Option<Outcome>,
     /// The epoch that this handle opened and may encrypt in.
     opened: Option<Epoch>,
+    /// Generation of its next application message (RFC 9420, section 9), for the crash tests.
+    generation: u32,
 }
 
 /// What an arriving envelope was.
@@ -160,7 +162,7 @@ impl<R> Session<R> {
     /// # Errors
     /// If the group cannot be loaded.
     pub fn exporter(&mut self, txn: &mut Txn<'_>) -> Result<Vec<u8>, JournalError> {
-        let crypto = std::sync::Arc::clone(&txn.journal().crypto);
+        let crypto = Arc::clone(&txn.journal().crypto);
         let handle = self.load(txn)?;
         handle
             .group
@@ -214,6 +216,11 @@ impl<R> Session<R> {
             });
         }
         Ok(Handle {
+            generation: if wal::note::wanted() {
+                notes::stored_generation(txn, group_scope, &group)
+            } else {
+                0
+            },
             group,
             signer,
             record: Arc::new(record),
@@ -230,12 +237,18 @@ impl<R> Session<R> {
         ratchet: Ratchet,
         placement: Placement,
     ) -> Result<Seq, JournalError> {
-        let seq = outbox::upcoming(txn, self.line)?;
+        let line = self.line;
+        let seq = outbox::upcoming(txn, line)?;
         let (group_scope, client_scope) = self.scopes();
         let handle = self.load(txn)?;
         let record = Arc::clone(&handle.record);
         handle.touched = Some(txn.outcome().clone());
         handle.group.set_aad(aad(seq));
+        note_with!(
+            keys::outbox(line, seq);
+            "place {seq} {} application {}", notes::sender(&handle.group), handle.generation
+        );
+        handle.generation += 1;
         let provider = MlsProvider::new(txn, group_scope, client_scope, ratchet);
         let sealed = handle
             .group
@@ -300,6 +313,9 @@ impl<R> Session<R> {
                 received
             }
         };
+        if !matches!(received, Received::Gap { .. }) {
+            note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
+        }
         Ok(Arrived {
             received,
             held: Some(body.held),
@@ -317,7 +333,7 @@ impl<R> Session<R> {
         content: &[u8],
     ) -> Result<Received, JournalError> {
         let line = self.line;
-        let crypto = std::sync::Arc::clone(&txn.journal().crypto);
+        let crypto = Arc::clone(&txn.journal().crypto);
         let genuine = |signed: &SignedStatement| {
             let scheme = record.suite.ciphersuite().signature_algorithm();
             let bytes = signed.statement.signed_bytes().unwrap_or_default();
@@ -426,10 +442,17 @@ impl<R> Session<R> {
                 let merged = handle.group.merge_staged_commit(&provider, *staged);
                 let merged = provider.result(merged).inspect_err(|_| self.handle = None);
                 merged?;
-                let handle = self
-                    .handle
-                    .as_ref()
-                    .ok_or(JournalError::NoGroup(self.line))?;
+                let line = self.line;
+                let handle = self.handle.as_mut().ok_or(JournalError::NoGroup(line))?;
+                handle.generation = 0;
+                note_with!(
+                    keys::secret(group_scope, Family::Context, &[]);
+                    "epoch {}", notes::epoch(&handle.group, provider.crypto())
+                );
+                note_with!(
+                    keys::inbox_head(line);
+                    "follow {}", notes::epoch(&handle.group, provider.crypto())
+                );
                 Received::NewEpoch(Epoch(handle.group.epoch().as_u64()))
             }
             _ => Received::Refused("a kind of MLS message that this side never takes"),
@@ -454,13 +477,23 @@ impl Session<Committer> {
     /// # Errors
     /// Storage, or MLS; the handle is lost, the transaction must be dropped.
     pub fn advance_epoch(&mut self, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
-        let seq = outbox::upcoming(txn, self.line)?;
+        mutant!("new_commit_after_restart", "C1", "a start forgets what is un-acked and commits anew" => {
+            if self.load(txn)?.touched.is_none() {
+                outbox::forget_unacked(txn, self.line)?;
+            }
+        });
+        let line = self.line;
+        let seq = outbox::upcoming(txn, line)?;
         let (group_scope, client_scope) = self.scopes();
         let handle = self.load(txn)?;
         let record = Arc::clone(&handle.record);
         handle.touched = Some(txn.outcome().clone());
         handle.opened = None;
         handle.group.set_aad(aad(seq));
+        note_with!(
+            keys::outbox(line, seq);
+            "place {seq} {} handshake 0", notes::sender(&handle.group)
+        );
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
         let commit = commit_and_merge(&provider, handle);
         let commit = provider
@@ -479,6 +512,14 @@ impl Session<Committer> {
             .handle
             .as_mut()
             .ok_or(JournalError::NoGroup(self.line))?;
+        handle.generation = 0;
+        let crypto = Arc::clone(&txn.journal().crypto);
+        let key = keys::secret(group_scope, Family::Context, &[]);
+        note_with!(key; "epoch {}", notes::epoch(&handle.group, &crypto));
+        note_with!(
+            keys::outbox(self.line, seq);
+            "commit {}", notes::epoch(&handle.group, &crypto)
+        );
         let epoch = Epoch(handle.group.epoch().as_u64());
         handle.opened = Some(epoch);
         let used = EpochUse::InUse { epoch, clip: None };
@@ -670,6 +711,8 @@ fn commit_and_merge(
         .map_err(|error| error.to_string())?;
     Ok(bytes)
 }
+
+pub(crate) mod notes;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wal::Staged;
+use wal::{Staged, mutant, note_forget};
 use zeroize::Zeroizing;
 
 use crate::codec;
@@ -366,6 +366,15 @@ impl<'j> Txn<'j> {
             let sealed = sealed::seal(&scope_key.key, &aad, &value, &mut *self.journal.dice);
             rows.put(key, sealed);
         }
+        mutant!("merge_before_persist", "C1", "a merged Commit becomes durable before its envelope" => {
+            let envelope = rows.split_off(|key| matches!(key.first(), Some(b'O' | b'H')));
+            if !envelope.is_empty() && !rows.is_empty() {
+                let _merged = self.journal.wal.stage(core::mem::replace(&mut rows, envelope), ())?;
+                drop(self.journal.wal.commit()?);
+            } else if rows.is_empty() {
+                rows = envelope;
+            }
+        });
         let staged = self.journal.wal.stage(rows, value)?;
         self.journal
             .scopes
@@ -391,11 +400,14 @@ fn encode_row<T: Serialize>(value: &T) -> Result<Vec<u8>, JournalError> {
 
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
-        let _was = self.outcome.0.compare_exchange(
+        let was = self.outcome.0.compare_exchange(
             Outcome::OPEN,
             Outcome::DROPPED,
             Ordering::AcqRel,
             Ordering::Acquire,
         );
+        if was.is_ok() {
+            note_forget!();
+        }
     }
 }

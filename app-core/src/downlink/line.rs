@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use journal::Durable;
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliveries, Delivery};
+use wal::mutant;
 use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
@@ -252,6 +253,13 @@ impl LineTask {
         let line = self.info.line;
         let hub = self.hub();
         let shared = Arc::clone(&self.shared);
+        mutant!("ack_before_durable", "C4", "the relay may forget what is not yet durable here" => {
+            if let (Some(deliveries), Some(last)) = (deliveries, run.last()) {
+                let mailbox = self.info.mailboxes.receive.send_id();
+                wal::leaves!("trim {} {}", mailbox.to_text(), last.seq);
+                deliveries.trim(last.seq).await.map_err(|error| End::from_client(&error))?;
+            }
+        });
         let run = shared.engine.write(
             move |core, shell| core.deliver(line, &run, shell.clock.now_ms()),
             move |core, committed, pending, shell| {

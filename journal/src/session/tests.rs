@@ -58,6 +58,29 @@ impl Hub {
     }
 }
 
+/// What the crash tests believe about generations is what OpenMLS stores: after messages, after a new
+/// epoch, and after the group was loaded again.
+#[test]
+fn the_generation_that_is_noted_is_the_one_that_is_stored() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    for messages in 0..3 {
+        hub.record(&[b"more"]);
+        settle(&mut hub, &mut app);
+        for _message in 0..messages {
+            app.ack();
+        }
+        let scope = Scope::Group(app.session.line());
+        let mut txn = app.journal.begin();
+        let handle = app.session.load(&mut txn).unwrap();
+        let noted = handle.generation;
+        assert!(noted >= messages, "{noted} after {messages}");
+        let stored = notes::stored_generation(&txn, scope, &handle.group);
+        assert_eq!(noted, stored);
+    }
+}
+
 /// OpenMLS keeps the private key of every update proposal that no Commit took, for ever. The journal
 /// does not: the next merge deletes them all.
 #[test]

@@ -104,6 +104,7 @@ mod enabled {
                 // A list that cannot be written is missing, which the sweep reports itself.
                 let _ = std::fs::write(path, all);
             }
+            crate::mutant::list();
             Mutex::new(Control {
                 counts: BTreeMap::new(),
                 trace,
@@ -135,6 +136,7 @@ mod enabled {
 
     /// Appends a line to the file of marks, if there is one. See [`crate::leaves!`].
     pub fn leaves(words: &str) {
+        crate::note!("{words}");
         static MARKS: OnceLock<Option<Mutex<File>>> = OnceLock::new();
         let marks = MARKS.get_or_init(|| {
             let path = std::env::var_os("SECLUSO_RECORD_MARKS")?;

@@ -98,7 +98,7 @@ pub enum WalError {
         source: io::Error,
     },
     /// The view failed in a way that a rebuild did not cure.
-    #[error("the view of the journal failed: {0}; check the disk, then start again")]
+    #[error("{}", view_failure(.0))]
     View(#[source] StoreError),
     /// A key, value or transaction is over its limit.
     #[error("{what} has {bytes} bytes, the limit is {max}; this is a bug of the caller")]
@@ -118,6 +118,18 @@ pub enum WalError {
         /// The limit.
         max: u64,
     },
+}
+
+/// A full disk and a broken one have different ways out.
+fn view_failure(error: &StoreError) -> String {
+    match error {
+        StoreError::Full => "the disk is full: the view of the journal cannot be written; \
+                             free some space, then try again"
+            .to_owned(),
+        error => {
+            format!("the view of the journal failed: {error}; check the disk, then start again")
+        }
+    }
 }
 
 impl WalError {

@@ -65,6 +65,8 @@ mod error;
 mod log;
 mod log_file;
 mod lsn;
+pub mod mutant;
+pub mod note;
 mod options;
 mod poison;
 mod ranges;

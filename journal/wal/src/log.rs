@@ -16,7 +16,7 @@ use crate::record::{
     FileHeader, FileKind, GROUP_HEADER_BYTES, GroupDraft, Identity, LifeId, chain_start,
     encode_group,
 };
-use crate::{Dice, Lsn, ballast, crash_point};
+use crate::{Dice, Lsn, ballast, crash_point, note};
 
 /// Files held back so that a start can always copy the tail, even on a full disk.
 pub(crate) const RESERVE_FILES: usize = 2;
@@ -482,6 +482,7 @@ impl Log {
                 let failed = |error| ("log write or sync", error);
                 self.spare_buffers.extend(before.land().map_err(failed)?);
             }
+            note!("handed {}", part.last_lsn.0);
             let bytes = part.buffer.len() as u64;
             self.syncs += 1;
             self.written += bytes;

@@ -50,7 +50,8 @@ impl Options {
     pub(crate) fn normalised(&self) -> Options {
         let round = |bytes: u64| bytes.div_ceil(SECTOR_BYTES) * SECTOR_BYTES;
         let log_file_bytes = round(
-            self.log_file_bytes
+            wanted_by_crash_test()
+                .unwrap_or(self.log_file_bytes)
                 .clamp(LOG_FILE_BYTES_MIN, LOG_FILE_BYTES_MAX),
         );
         Options {
@@ -72,6 +73,19 @@ impl Options {
     pub fn batch_bytes_max(&self) -> u64 {
         self.log_file_bytes / 2
     }
+}
+
+/// A crash test may ask for small log files (`SECLUSO_CRASH_LOG_KIB`), so that checkpoints and
+/// recycling come soon.
+#[cfg(feature = "crashtest")]
+fn wanted_by_crash_test() -> Option<u64> {
+    let kib = std::env::var("SECLUSO_CRASH_LOG_KIB").ok()?;
+    kib.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(not(feature = "crashtest"))]
+fn wanted_by_crash_test() -> Option<u64> {
+    None
 }
 
 /// What a transaction is for, when space is short.

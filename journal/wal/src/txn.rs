@@ -74,6 +74,22 @@ impl Txn {
         })
     }
 
+    /// Takes out what `wanted` accepts: for the deliberate bug that splits a transaction.
+    #[cfg(feature = "crashtest")]
+    pub fn split_off(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Self {
+        let take = |from: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>| {
+            let (taken, kept) = std::mem::take(from)
+                .into_iter()
+                .partition(|(key, _)| wanted(key));
+            *from = kept;
+            taken
+        };
+        Txn {
+            values: take(&mut self.values),
+            payloads: take(&mut self.payloads),
+        }
+    }
+
     /// Bytes of keys, values and payloads that it holds.
     pub fn bytes(&self) -> u64 {
         let maps = self.values.iter().chain(&self.payloads);

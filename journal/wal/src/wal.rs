@@ -19,7 +19,7 @@ use crate::txn::Overlay;
 use crate::view::{PAYLOAD, PayloadRow, VALUE, View, raw_key};
 use crate::{
     Committed, Dice, Durable, Lsn, Options, PoisonCause, Priority, RecoveryReport, Staged, Store,
-    Txn, WalError, crash_point, record,
+    Txn, WalError, crash_point, mutant, note, record,
 };
 
 /// Bytes that a record's body may add to its keys and values.
@@ -110,6 +110,7 @@ impl Wal {
         };
         let log = Log::new(disk, dice, options.normalised());
         let (recovered, report) = run::recover(log, View::new(store))?;
+        note!("opened {}", report.last_lsn.0);
         let mut wal = Wal {
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             poison: OnceCell::new(),
@@ -216,18 +217,28 @@ impl Wal {
     /// The value of a key as far as it is synced.
     pub fn durable_get(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
         let raw = raw_key(VALUE, key);
-        let value = self.read_view(|view| view.get(None, &raw))?;
+        let value = self.read_view(|view| view.get(self.durable_over(), &raw))?;
         Ok(value.map(Durable::from_synced))
     }
 
     /// A payload as far as it is synced.
     pub fn durable_payload(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
         let raw = raw_key(PAYLOAD, key);
-        let Some(row) = self.read_row(None, &raw)? else {
+        let Some(row) = self.read_row(self.durable_over(), &raw)? else {
             return Ok(None);
         };
         self.payload_of(key, &row)
             .map(|bytes| Some(Durable::from_synced(bytes)))
+    }
+
+    /// What lies over the view where only what is synced may be seen: nothing.
+    fn durable_over(&self) -> Option<&Overlay<Vec<u8>>> {
+        let blind = mutant!(
+            "send_before_sync",
+            "C4",
+            "what is staged is read as if it were synced"
+        );
+        blind.then_some(&self.staged)
     }
 
     /// The number that the next staged transaction gets.
@@ -331,6 +342,8 @@ impl Wal {
         self.make_room(bytes, next)?;
         let lsn = self.next_lsn;
         self.next_lsn = lsn.next();
+        #[cfg(feature = "crashtest")]
+        note::staged(&txn, lsn);
         self.encode(txn, &frees, lsn);
         // CRASH(wal.stage.encoded): in memory only; a crash forgets it and nobody was told.
         crash_point!("wal.stage.encoded");

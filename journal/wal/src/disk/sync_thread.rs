@@ -6,16 +6,21 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::PendingSync;
-use crate::crash_point;
+use crate::{crash_point, mutant, note};
 
 /// Syncs that may wait for the thread. The engine has one under way at a time.
 const QUEUE_MAX: usize = 4;
+
+/// Which file it is, for a note; 0 if nobody knows.
+fn inode(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.ino())
+}
 
 struct Job {
     file: Arc<File>,
@@ -27,12 +32,19 @@ struct Job {
 impl Job {
     fn run(&self) -> io::Result<()> {
         self.file.write_all_at(&self.bytes, self.offset)?;
+        note!("wrote {}", inode(&self.file));
         // CRASH(wal.commit.after_write): written, not synced. A start takes what it can read,
         // copies it and syncs it before anything is believed; nobody was told yet.
         crash_point!("wal.commit.after_write");
         // ORDER: this sync, then Committed, then anything that leaves the process. It is never
         // repeated: after an error the pages may look clean without being on disk.
-        self.file.sync_data()
+        if mutant!("skip_the_sync", "C4", "no commit is ever synced") {
+            return Ok(());
+        }
+        note!("syncing {}", inode(&self.file));
+        self.file.sync_data()?;
+        note!("synced {}", inode(&self.file));
+        Ok(())
     }
 }
 
