@@ -6,12 +6,18 @@
 //! leave a process behind.
 //!
 //! The public interface is: [`system`] (a relay, a hub and an app in a temporary directory),
-//! [`oracle`] (the promises as code), [`sweep`] (one run for each crash point), [`damage`] (bytes
-//! flipped on disk) and [`trouble`] (what can go wrong in the harness itself).
+//! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
+//! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`mutants`] (deliberate
+//! bugs, each to be caught), [`report`] (tables), [`damage`] (bytes flipped on disk) and
+//! [`trouble`] (what can go wrong in the harness itself).
 
 pub mod damage;
+pub mod mutants;
+pub mod notes;
 pub mod oracle;
 pub mod process;
+pub mod report;
 pub mod sweep;
 pub mod system;
 pub mod trouble;
+pub mod workload;

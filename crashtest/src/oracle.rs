@@ -1,14 +1,16 @@
-//! The promises C1, C2 and C4 as code, on nothing but what the two ends say and export.
+//! The promises C1 to C5 as code, on what the two ends say and export, and on what they noted
+//! down for it ([`crate::notes`]).
 //!
 //! The oracle must never be lenient about a missing fact: what an end does not say is not true.
-//! What it cannot see from outside (C3, C5, the secrecy promises) belongs to the tests of
-//! `journal` and `wal`, which look inside.
+//! What it cannot see (the secrecy promises) belongs to the tests of `journal` and `wal`, which
+//! look inside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::notes::{self, Notes};
 use crate::process::{Line, Role};
 use crate::trouble::{Outcome, Trouble};
 
@@ -46,6 +48,8 @@ pub struct Ends {
     pub exports: BTreeMap<String, Vec<u8>>,
     /// Clips that the phone's owner deleted there.
     pub deleted: BTreeSet<String>,
+    /// What hub and app noted, in this order.
+    pub notes: [Notes; 2],
     /// Every line of hub and app, over all their processes.
     pub history: Vec<Line>,
 }
@@ -53,7 +57,7 @@ pub struct Ends {
 /// Which promise of DESIGN.md section 2 is broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// `C1`, `C2` or `C4`.
+    /// `C1` to `C5`, or `C7`.
     pub promise: &'static str,
     /// The facts.
     pub what: String,
@@ -111,8 +115,30 @@ impl Verdict {
                 },
                 _ => undocumented(trouble),
             },
+            Err(trouble @ Trouble::Apart { .. }) => Self::Fatal(vec![Broken {
+                promise: "C1",
+                what: trouble.to_string(),
+            }]),
             Err(trouble) => undocumented(trouble),
         }
+    }
+
+    /// The same of a run that may have stopped before its end, with what was noted until then.
+    #[must_use]
+    pub fn with_notes(run: &Outcome<Ends>, notes: &[Notes; 2]) -> Self {
+        let verdict = Self::of(run);
+        let [hub, app] = notes;
+        let mut broken = match run {
+            Ok(_judged_with_them) => Vec::new(),
+            Err(_) => notes::judge(hub, app),
+        };
+        if broken.is_empty() {
+            return verdict;
+        }
+        if let Self::Fatal(more) = verdict {
+            broken.extend(more);
+        }
+        Self::Fatal(broken)
     }
 
     /// Nothing but a pass is good enough here.
@@ -141,6 +167,9 @@ pub fn judge(ends: &Ends) -> Vec<Broken> {
     nothing_lost(ends, &mut all);
     exactly_once(ends, &mut all);
     durable_before_visible(ends, &mut all);
+    let [hub, app] = &ends.notes;
+    all.extend(notes::judge(hub, app));
+    all.extend(notes::judge_rest(hub, app, ends.hub_epoch));
     all
 }
 

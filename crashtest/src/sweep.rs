@@ -1,45 +1,78 @@
-//! The crash sweep over named points: one run of a whole conversation for each point and program.
+//! The crash sweep over named points: one run of a workload for each crash.
 //!
-//! A cell of the table is one program dying by SIGKILL at the first hit of one crash point, in
-//! whichever of its processes that is (pairing, daemon, a question, or a recovery after an earlier
-//! restart), and both ends going on afterwards. This room must never count a run in which the
+//! A cell is one program dying by SIGKILL at one hit of one crash point, in whichever of its
+//! processes that is (pairing, daemon, a question, a recovery), perhaps once more inside the start
+//! that follows, and both ends going on afterwards. This room must never count a run in which the
 //! program did not really die there.
 #![expect(
     clippy::disallowed_methods,
     reason = "The sweep shows how long it took, and its workers are threads that wait for processes."
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::oracle::{Broken, Ends, Verdict};
+use crate::oracle::{Broken, Verdict};
 use crate::process::Role;
-use crate::system::{Crash, PATIENCE, Setup, System};
+use crate::system::{Crash, Stock, System};
 use crate::trouble::{Outcome, Trouble};
+use crate::workload::Workload;
 
-/// Events that the hub plays after each start in a sweep.
-const EVENTS: usize = 3;
 /// Runs at a time. They mostly wait: for the camera, which plays in real time, and for syncs.
-pub const WORKERS: usize = 4;
+pub const WORKERS: usize = 6;
+/// Hits of one point in one process that are tried, at most.
+pub const HITS_MAX: u64 = 8;
+/// How often a run is tried in which the program did not come to the point: the batches of a group
+/// commit, and so the numbers of hits, depend on timing.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Code that is linked into programs whose role never enters it: one crate, two ends. Nothing here
+/// is an excuse: the roles that are named must hit every point of the room, the others none.
+const ROOMS: [(&str, &[Role]); 4] = [
+    ("journal.pairing.app_", &[Role::App]),
+    ("journal.pairing.hub_", &[Role::Hub]),
+    // The hub alone commits.
+    ("journal.session.", &[Role::Hub]),
+    // Whatever a relay loses, the hub still has.
+    ("wal.witness.", &[Role::Hub, Role::App]),
+];
 
 /// The crash points of one program.
 #[derive(Clone, Debug, Default)]
 pub struct Points {
     /// All that are linked in, with their place in the source.
     pub linked: BTreeMap<String, String>,
-    /// How often each was hit in the conversation, over all processes of the program.
-    pub hits: BTreeMap<String, u64>,
+    /// By workload: the most hits in any one of its processes.
+    pub hits: BTreeMap<(Workload, String), u64>,
+}
+
+/// What the workloads hit.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// By program.
+    pub points: BTreeMap<Role, Points>,
+    /// Deliberate bugs that are linked in: name, promise that each breaks.
+    pub mutants: BTreeMap<String, String>,
+}
+
+/// One run: which workload, and what dies in it, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The conversation.
+    pub workload: Workload,
+    /// The first crash, and then the one inside the start that follows it, if any.
+    pub crashes: Vec<Crash>,
 }
 
 /// What came of one run.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// The crash.
-    pub crash: Crash,
+    /// The run.
+    pub case: Case,
     /// Whether the program really died there.
     pub died: Death,
     /// What the oracle says.
@@ -48,30 +81,79 @@ pub struct Cell {
     pub took: Duration,
 }
 
-/// Whether the planted crash happened.
+/// Whether the planted crashes happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// By SIGKILL, at the point.
+    /// Each of them, by SIGKILL, at its point.
     Really,
+    /// The first one did, and the second one's point was not reached again.
+    OnlyFirst,
     /// The point was not reached: the cell says nothing.
     Never,
 }
 
+/// What a cell is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worth {
+    /// Died there, every promise held.
+    Passed,
+    /// Died there, a typed refusal.
+    Refused,
+    /// A promise is broken.
+    Fatal,
+    /// It did not die there.
+    NotReached,
+}
+
+impl Cell {
+    /// What it is worth. A broken promise counts wherever the program died.
+    #[must_use]
+    pub fn worth(&self) -> Worth {
+        match (&self.verdict, self.died) {
+            (Verdict::Fatal(_), _) => Worth::Fatal,
+            (_, Death::Never | Death::OnlyFirst) => Worth::NotReached,
+            (Verdict::Refused { .. }, _) => Worth::Refused,
+            (Verdict::Pass, _) => Worth::Passed,
+        }
+    }
+
+    /// Whether the sweep fails by it. That a second point is not reached in some start is a fact
+    /// about that start, and counted; that a first one is not reached makes the cell invalid.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        match self.worth() {
+            Worth::Passed => false,
+            Worth::Refused | Worth::Fatal => true,
+            Worth::NotReached => self.died == Death::Never,
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<6}", self.workload.name())?;
+        for (index, Crash { role, point, hit }) in self.crashes.iter().enumerate() {
+            if index == 0 {
+                write!(f, "{:<14} {point}:{hit}", role.program())?;
+            } else {
+                write!(f, ", then {point}:{hit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let outcome = match (&self.died, &self.verdict) {
-            (Death::Never, _) => "INVALID: did not die there",
-            (_, Verdict::Pass) => "pass",
-            (_, Verdict::Refused { .. }) => "REFUSED",
-            (_, Verdict::Fatal(_)) => "FATAL",
+        let outcome = match (self.worth(), self.died) {
+            (Worth::Passed, _) => "pass",
+            (Worth::Refused, _) => "REFUSED",
+            (Worth::Fatal, _) => "FATAL",
+            (Worth::NotReached, Death::OnlyFirst) => "second point not reached",
+            (Worth::NotReached, _) => "INVALID: did not die there",
         };
-        let Crash { role, point, hit } = &self.crash;
-        write!(
-            f,
-            "{:<14} {point:<34} {hit:>3}  {outcome}  {:.1} s",
-            role.program(),
-            self.took.as_secs_f64()
-        )?;
+        let case = self.case.to_string();
+        write!(f, "{case:<58} {outcome}  {:.1} s", self.took.as_secs_f64())?;
         match &self.verdict {
             Verdict::Pass => Ok(()),
             Verdict::Refused { code, said, .. } => write!(f, "  ({code}: {said})"),
@@ -83,79 +165,36 @@ impl fmt::Display for Cell {
     }
 }
 
-/// The conversation of the sweep: pair; events; all three programs stopped and started again twice
-/// (so that recovery has its turn, and a checkpoint after enough was stored); more events; a
-/// deletion; and the settling event.
+/// Which points there are and which each workload hits, from one run of each without a crash.
 ///
 /// # Errors
-/// A program ended without being told to, or something did not happen in time.
-pub fn conversation(system: &mut System) -> Outcome<Ends> {
-    system.make_relay()?;
-    system.write_hub_config()?;
-    system.pair()?;
-    system.start_app()?;
-    system.start_hub()?;
-    events_arrive(system)?;
-    for role in [Role::App, Role::Relay, Role::Hub] {
-        system.stop(role)?;
-    }
-    // The hub first: it records while the relay is away.
-    for role in [Role::Hub, Role::Relay, Role::App] {
-        system.start(role)?;
-    }
-    events_arrive(system)?;
-    for role in [Role::App, Role::Relay] {
-        system.stop(role)?;
-    }
-    system.delete_first_clip()?;
-    system.settle()
-}
-
-fn setup() -> Setup {
-    Setup {
-        passes: u32::try_from(EVENTS).unwrap_or(u32::MAX),
-        gap_seconds: 0.0,
-        ..Setup::default()
-    }
-}
-
-/// Waits until the running hub has played all its passes and the app has acked everything. A hub
-/// that a crash killed begins its passes again, so that nothing is waited for in vain.
-fn events_arrive(system: &mut System) -> Outcome<()> {
-    system.until("the events and their acks", PATIENCE, |system| {
-        let lines = system.board().lines();
-        let hub = system.process(Role::Hub)?.number();
-        let finished = lines.iter().filter(|line| {
-            line.process == hub
-                && line.event() == "clip_finished"
-                && line.text("outcome") == "complete"
-        });
-        if finished.count() < EVENTS {
-            return Ok(None);
+/// A run failed, or was not a pass: a sweep over a broken system says nothing.
+pub fn survey(stock: &Stock) -> Outcome<Survey> {
+    let mut survey = Survey::default();
+    for workload in Workload::ALL {
+        let mut system = workload.world(stock, workload.setup())?.traced();
+        let run = workload.run(&mut system);
+        Verdict::with_notes(&run, &notes(&system)).expect_pass()?;
+        for role in Role::ALL {
+            let points = survey.points.entry(role).or_default();
+            let file = |kind: &str| system.path(&format!("{kind}.{role}"));
+            points.linked.extend(read_points(&file("points"))?);
+            for (name, most) in read_trace(&file("trace"))? {
+                points.hits.insert((workload, name), most);
+            }
+            let mutants = std::fs::read_to_string(file("mutants")).unwrap_or_default();
+            let words = mutants.lines().filter_map(|line| {
+                let mut words = line.splitn(3, ' ');
+                Some((words.next()?.to_owned(), words.next()?.to_owned()))
+            });
+            survey.mutants.extend(words);
         }
-        let status = system.hub_status()?;
-        system.remember(format!("{status:?}"));
-        Ok((!status.recording && status.unacked_envelopes == 0).then_some(()))
-    })
+    }
+    Ok(survey)
 }
 
-/// Which points there are and which the conversation hits, from one run without a crash.
-///
-/// # Errors
-/// The run failed, or was not a pass: a sweep over a broken system says nothing.
-pub fn survey() -> Outcome<BTreeMap<Role, Points>> {
-    let mut system = System::new(setup())?.traced();
-    let run = conversation(&mut system);
-    Verdict::of(&run).expect_pass()?;
-    let mut all = BTreeMap::new();
-    for role in Role::ALL {
-        let points = Points {
-            linked: read_points(&system.path(&format!("points.{role}")))?,
-            hits: read_trace(&system.path(&format!("trace.{role}")))?,
-        };
-        all.insert(role, points);
-    }
-    Ok(all)
+fn notes(system: &System) -> [crate::notes::Notes; 2] {
+    [system.notes(Role::Hub), system.notes(Role::App)]
 }
 
 fn read_points(file: &Path) -> Outcome<BTreeMap<String, String>> {
@@ -169,91 +208,200 @@ fn read_points(file: &Path) -> Outcome<BTreeMap<String, String>> {
         .collect())
 }
 
+/// The highest count of each point: counts begin anew in each process.
 fn read_trace(file: &Path) -> Outcome<BTreeMap<String, u64>> {
     let text =
         std::fs::read_to_string(file).map_err(Trouble::machine(file.display().to_string()))?;
-    let mut hits = BTreeMap::new();
-    for (name, _count) in text.lines().filter_map(|line| line.split_once(' ')) {
-        *hits.entry(name.to_owned()).or_default() += 1;
+    let mut most: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, count) in text.lines().filter_map(|line| line.split_once(' ')) {
+        let count: u64 = count.parse().unwrap_or_default();
+        let entry = most.entry(name.to_owned()).or_default();
+        *entry = count.max(*entry);
     }
-    Ok(hits)
+    Ok(most)
 }
 
-/// Points that a program has linked in, that the conversation never hits, and that `excused`
-/// (program, point, reason) does not name; and excuses for points that are hit or do not exist.
-#[must_use]
-pub fn unexplained(points: &BTreeMap<Role, Points>, excused: &[(Role, &str, &str)]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (role, points) in points {
-        let excuses: BTreeSet<&str> = excused
-            .iter()
-            .filter(|(r, ..)| r == role)
-            .map(|(_, point, _)| *point)
-            .collect();
-        for (name, place) in &points.linked {
-            match (
-                points.hits.contains_key(name),
-                excuses.contains(name.as_str()),
-            ) {
-                (false, false) => wrong.push(format!("{role}: {name} ({place}) was never hit")),
-                (true, true) => wrong.push(format!("{role}: {name} is excused and was hit")),
-                _ => {}
+impl Survey {
+    /// Points that a program has linked in and that no workload hits, except in rooms that its role
+    /// never enters; and points that it hits in such a room, for then [`ROOMS`] is wrong.
+    #[must_use]
+    pub fn never_hit(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (role, points) in &self.points {
+            for (name, place) in &points.linked {
+                let hit = points.hits.keys().any(|(_, point)| point == name);
+                let room = ROOMS.iter().find(|(room, _)| name.starts_with(room));
+                let enters = room.is_none_or(|(_, roles)| roles.contains(role));
+                match (enters, hit) {
+                    (true, false) => wrong.push(format!("{role}: {name} ({place}) was never hit")),
+                    (false, true) => wrong.push(format!("{role}: {name} ({place}) was hit")),
+                    _ => {}
+                }
             }
         }
-        for excuse in excuses {
-            if !points.linked.contains_key(excuse) {
-                wrong.push(format!("{role}: {excuse} is excused and does not exist"));
-            }
-        }
+        wrong
     }
-    wrong
+
+    /// Each point once, at its first hit, in the cheapest workload that hits it.
+    #[must_use]
+    pub fn each_point_once(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for (role, points) in &self.points {
+            for name in points.linked.keys() {
+                let workload = Workload::ALL
+                    .into_iter()
+                    .find(|workload| points.hits.contains_key(&(*workload, name.clone())));
+                cases.extend(workload.map(|workload| Case::one(workload, *role, name, 1)));
+            }
+        }
+        cases
+    }
+
+    /// Every hit up to [`HITS_MAX`] of every point in every workload.
+    #[must_use]
+    pub fn every_hit(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for workload in Workload::ALL {
+            for (role, points) in &self.points {
+                for name in points.linked.keys() {
+                    let most = points.hits.get(&(workload, name.clone())).copied();
+                    for hit in 1..=most.unwrap_or_default().min(HITS_MAX) {
+                        cases.push(Case::one(workload, *role, name, hit));
+                    }
+                }
+            }
+        }
+        cases
+    }
+
+    /// Each point once, and then again inside the start that follows: at each point that a
+    /// recovery of that program passes.
+    #[must_use]
+    pub fn again_in_recovery(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for first in self.each_point_once() {
+            let Some(crash) = first.crashes.first() else {
+                continue;
+            };
+            let linked = self.points.get(&crash.role).map(|points| &points.linked);
+            let recovery = linked
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .filter(|name| name.starts_with("wal.recover."));
+            for name in recovery {
+                let mut case = first.clone();
+                case.crashes.push(Crash {
+                    role: crash.role,
+                    point: name.clone(),
+                    hit: 1,
+                });
+                cases.push(case);
+            }
+        }
+        cases
+    }
 }
 
-/// One run.
+impl Case {
+    /// One crash in one workload.
+    #[must_use]
+    pub fn one(workload: Workload, role: Role, point: &str, hit: u64) -> Self {
+        let point = point.to_owned();
+        Self {
+            workload,
+            crashes: vec![Crash { role, point, hit }],
+        }
+    }
+}
+
+/// One run, tried again if the program did not come to the point.
 #[must_use]
-pub fn cell(crash: Crash) -> Cell {
+pub fn cell(stock: &Stock, case: &Case) -> Cell {
+    let mut cell = attempt(stock, case);
+    for _again in 1..ATTEMPTS_MAX {
+        if cell.worth() != Worth::NotReached || cell.died == Death::OnlyFirst {
+            break;
+        }
+        cell = attempt(stock, case);
+    }
+    if cell.fails() {
+        stock.keep(&case.to_string().replace([' ', ':', ','], "-"));
+    }
+    cell
+}
+
+fn attempt(stock: &Stock, case: &Case) -> Cell {
     let began = Instant::now();
     let mut died = Death::Never;
-    let run = System::new(setup()).and_then(|system| {
-        let mut system = system.planted(crash.clone());
-        let run = conversation(&mut system);
-        if system.died() {
-            died = Death::Really;
+    let verdict = match case.workload.world(stock, case.workload.setup()) {
+        Err(trouble) => Verdict::of(&Err(trouble)),
+        Ok(mut system) => {
+            for crash in &case.crashes {
+                system = system.planted(crash.clone());
+            }
+            let run = case.workload.run(&mut system);
+            let deaths = usize::try_from(system.deaths()).unwrap_or(usize::MAX);
+            died = match deaths {
+                0 => Death::Never,
+                deaths if deaths < case.crashes.len() => Death::OnlyFirst,
+                _ => Death::Really,
+            };
+            Verdict::with_notes(&run, &notes(&system))
         }
-        run
-    });
+    };
     Cell {
-        crash,
+        case: case.clone(),
         died,
-        verdict: Verdict::of(&run),
+        verdict,
         took: began.elapsed(),
     }
 }
 
-/// All cells, a few at a time, in the order of `crashes`.
-#[must_use]
-pub fn run(crashes: &[Crash]) -> Vec<Cell> {
+/// All cells, a few at a time, in the order of `cases`; those that the time did not reach are
+/// missing at the end. Each cell is told when it is done.
+///
+/// # Errors
+/// No paired world could be made.
+pub fn run(
+    cases: &[Case],
+    until: Option<Instant>,
+    tell: impl Fn(usize, &Cell) + Sync,
+) -> Outcome<Vec<Cell>> {
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, Cell>> = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _worker in 0..WORKERS {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(crash) = crashes.get(index) else {
-                        return;
-                    };
-                    let cell = cell(crash.clone());
-                    println!("{cell}");
-                    done.lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .insert(index, cell);
-                }
-            });
+    let lock = |done: &Mutex<BTreeMap<usize, Cell>>, index: usize, cell: Cell| {
+        let mut done = done
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        done.insert(index, cell);
+        done.len()
+    };
+    let work = || -> Outcome<()> {
+        let stock = Stock::paired(&Workload::Event.setup())?;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let late = until.is_some_and(|until| Instant::now() >= until);
+            let Some(case) = cases.get(index).filter(|_| !late) else {
+                return Ok(());
+            };
+            let cell = cell(&stock, case);
+            let count = lock(&done, index, cell.clone());
+            tell(count, &cell);
         }
-    });
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS.min(cases.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })?;
     let done = done
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.into_values().collect()
+    Ok(done.into_values().collect())
 }

@@ -7,7 +7,7 @@
 //! it died of it once; every step here notices that death, starts the program again as its owner
 //! would, and goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::notes::Notes;
 use crate::oracle::Clip;
 use crate::process::{Board, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
@@ -23,6 +24,9 @@ use crate::trouble::{Outcome, Trouble};
 mod pairing;
 mod rest;
 mod running;
+mod stock;
+
+pub use stock::Stock;
 
 /// What any single step may take on a loaded small machine. Every wait ends earlier if what it
 /// waits for happens.
@@ -47,6 +51,12 @@ pub struct Setup {
     pub reserved_mib: u32,
     /// Lines after the hub's configuration.
     pub hub_extra: String,
+    /// Size of the log files of all three, in KiB; `None` is what their configuration says.
+    pub log_kib: Option<u32>,
+    /// A deliberate bug that is alive in all three.
+    pub mutant: Option<String>,
+    /// How long a wait may take.
+    pub patience: Duration,
 }
 
 impl Default for Setup {
@@ -58,6 +68,9 @@ impl Default for Setup {
             quota_mib: 64,
             reserved_mib: 1,
             hub_extra: String::new(),
+            log_kib: None,
+            mutant: None,
+            patience: PATIENCE,
         }
     }
 }
@@ -133,7 +146,9 @@ struct RelayAddress {
 
 /// The small world of one test.
 pub struct System {
-    directory: TempDir,
+    root: PathBuf,
+    /// Cleaned up with the world, unless it belongs to a [`Stock`].
+    directory: Option<TempDir>,
     board: Arc<Board>,
     /// What the next configuration of relay and hub will say.
     pub setup: Setup,
@@ -141,7 +156,8 @@ pub struct System {
     /// The hub's invitation to the relay.
     pub invitation: String,
     running: BTreeMap<Role, Process>,
-    planted: Option<Crash>,
+    /// Crashes still to come, in this order.
+    planted: VecDeque<Crash>,
     deaths: u32,
     deleted: BTreeSet<String>,
     tracing: Tracing,
@@ -166,24 +182,20 @@ impl System {
     /// # Errors
     /// No temporary directory can be made.
     pub fn new(setup: Setup) -> Outcome<Self> {
-        let mut directory = tempfile::Builder::new()
-            .prefix("secluso-crashtest-")
-            .tempdir()
-            .map_err(Trouble::machine("a temporary directory"))?;
-        // For whoever looks into a failure.
-        directory.disable_cleanup(std::env::var_os("SECLUSO_KEEP").is_some());
+        let directory = temporary()?;
         let pairing_port = std::net::UdpSocket::bind("127.0.0.1:0")
             .and_then(|socket| socket.local_addr())
             .map_err(Trouble::machine("a free port"))?
             .port();
         Ok(Self {
-            directory,
+            root: directory.path().to_owned(),
+            directory: Some(directory),
             board: Arc::new(Board::default()),
             setup,
             address: None,
             invitation: String::new(),
             running: BTreeMap::new(),
-            planted: None,
+            planted: VecDeque::new(),
             deaths: 0,
             deleted: BTreeSet::new(),
             tracing: Tracing::Off,
@@ -204,10 +216,10 @@ impl System {
         Ok(system)
     }
 
-    /// Plants a crash; at most one in the life of a world.
+    /// Plants a crash, after those that are planted already.
     #[must_use]
     pub fn planted(mut self, crash: Crash) -> Self {
-        self.planted = Some(crash);
+        self.planted.push_back(crash);
         self
     }
 
@@ -218,16 +230,28 @@ impl System {
         self
     }
 
-    /// Whether the planted crash has happened.
+    /// Whether a planted crash has happened.
     #[must_use]
     pub fn died(&self) -> bool {
         self.deaths > 0
     }
 
+    /// How many planted crashes have happened.
+    #[must_use]
+    pub fn deaths(&self) -> u32 {
+        self.deaths
+    }
+
+    /// What a program has noted for the oracle so far.
+    #[must_use]
+    pub fn notes(&self, role: Role) -> Notes {
+        Notes::read(&self.path(&format!("notes.{role}")))
+    }
+
     /// A path in the world's directory.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.root.join(name)
     }
 
     /// Everything said so far.
@@ -446,10 +470,20 @@ impl System {
 impl Drop for System {
     fn drop(&mut self) {
         self.running.clear();
-        if std::env::var_os("SECLUSO_KEEP").is_some() {
-            eprintln!("kept: {}", self.directory.path().display());
+        if self.directory.is_some() && std::env::var_os("SECLUSO_KEEP").is_some() {
+            eprintln!("kept: {}", self.root.display());
         }
     }
+}
+
+/// A directory that is kept if `SECLUSO_KEEP` says so, for whoever looks into a failure.
+fn temporary() -> Outcome<TempDir> {
+    let mut directory = tempfile::Builder::new()
+        .prefix("secluso-crashtest-")
+        .tempdir()
+        .map_err(Trouble::machine("a temporary directory"))?;
+    directory.disable_cleanup(std::env::var_os("SECLUSO_KEEP").is_some());
+    Ok(directory)
 }
 
 /// A TOML basic string; JSON's escapes are a subset of TOML's.

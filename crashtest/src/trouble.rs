@@ -42,6 +42,18 @@ pub enum Trouble {
         /// The last thing seen, for the reader.
         last: String,
     },
+    /// What both ends should come to together did not come: the promise of convergence.
+    #[error(
+        "the ends do not come together: {what} did not happen within {seconds} s; last: {last}"
+    )]
+    Apart {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// The last thing seen, for the reader.
+        last: String,
+    },
     /// A program said something that does not belong to its contract.
     #[error("{role} said what it should not: {said}")]
     Contract {
@@ -75,6 +87,23 @@ impl Trouble {
     pub fn machine(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Machine { what, source }
+    }
+
+    /// A wait that was for both ends to come together.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        match self {
+            Self::Late {
+                what,
+                seconds,
+                last,
+            } => Self::Apart {
+                what,
+                seconds,
+                last,
+            },
+            other => other,
+        }
     }
 
     /// The code with which a program refused, if that is what happened.

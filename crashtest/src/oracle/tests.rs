@@ -66,6 +66,7 @@ fn good() -> Ends {
             .collect(),
         app_clips: clips,
         deleted: BTreeSet::new(),
+        notes: notes::tests::good(3),
         history,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PATIENCE, System, number};
+use super::{System, number};
 use crate::oracle::Ends;
 use crate::process::Role;
 use crate::trouble::{Outcome, Trouble};
@@ -15,6 +15,12 @@ impl System {
     /// # Errors
     /// It does not come to rest.
     pub fn settle(&mut self) -> Outcome<Ends> {
+        self.come_to_rest().map_err(Trouble::apart)?;
+        self.stop(Role::App)?;
+        self.ends()
+    }
+
+    fn come_to_rest(&mut self) -> Outcome<()> {
         if self.running.contains_key(&Role::Hub) {
             self.stop(Role::Hub)?;
         }
@@ -33,7 +39,8 @@ impl System {
                 && line.text("outcome") == "complete"
         })?;
         let clip = finished.text("clip").to_owned();
-        self.until("its arrival", PATIENCE, |system| {
+        let patience = self.setup.patience;
+        self.until("its arrival", patience, |system| {
             let arrived = system.board.find(from, |line| {
                 line.role == Role::App
                     && line.event() == "clip"
@@ -46,9 +53,7 @@ impl System {
             let status = system.hub_status()?;
             system.remember(format!("{status:?}"));
             Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
-        })?;
-        self.stop(Role::App)?;
-        self.ends()
+        })
     }
 
     /// What both ends say: the hub runs, the app does not.
@@ -75,6 +80,7 @@ impl System {
             app_cursor: number(Role::App, &status, "cursor")?,
             app_clips,
             exports,
+            notes: [self.notes(Role::Hub), self.notes(Role::App)],
             deleted: self.deleted.clone(),
             history: self.board.lines(),
         })

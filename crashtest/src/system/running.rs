@@ -104,7 +104,8 @@ impl System {
         from: usize,
         wanted: impl Fn(&Line) -> bool,
     ) -> Outcome<Line> {
-        self.until(what, PATIENCE, |system| {
+        let patience = self.setup.patience;
+        self.until(what, patience, |system| {
             Ok(system.board.find(from, &wanted))
         })
     }
@@ -141,15 +142,13 @@ impl System {
     /// Whether a crash of this kind of program is still to come.
     #[must_use]
     pub fn is_planted(&self, role: Role) -> bool {
-        self.planted
-            .as_ref()
-            .is_some_and(|crash| crash.role == role)
+        self.planted.front().is_some_and(|crash| crash.role == role)
     }
 
     pub(super) fn note_death(&mut self, role: Role) {
         if self.is_planted(role) {
             self.deaths += 1;
-            self.planted = None;
+            self.planted.pop_front();
         }
     }
 
@@ -257,13 +256,27 @@ impl System {
         let mut set = |name: &str, value: OsString| {
             start.environment.push((name.to_owned(), value));
         };
-        if let Some(crash) = self.planted.as_ref().filter(|crash| crash.role == role) {
+        if let Some(crash) = self.planted.front().filter(|crash| crash.role == role) {
             set(
                 "SECLUSO_CRASH_AT",
                 format!("{}:{}", crash.point, crash.hit).into(),
             );
         }
+        set(
+            "SECLUSO_CRASH_NOTES",
+            self.path(&format!("notes.{role}")).into(),
+        );
+        if let Some(kib) = self.setup.log_kib {
+            set("SECLUSO_CRASH_LOG_KIB", kib.to_string().into());
+        }
+        if let Some(mutant) = &self.setup.mutant {
+            set("SECLUSO_MUTANT", mutant.into());
+        }
         if self.tracing == Tracing::On {
+            set(
+                "SECLUSO_MUTANT_LIST",
+                self.path(&format!("mutants.{role}")).into(),
+            );
             set(
                 "SECLUSO_CRASH_TRACE",
                 self.path(&format!("trace.{role}")).into(),

@@ -32,7 +32,11 @@ cargo xtask COMMAND
              --wipe-relay   also delete the relay's data while it is down
   test     set up what is missing and run everything that gates a change
   check    formatting, lints, tidy rules, documentation, licences (no tests)
-  crash    the crash sweep with real processes, by itself
+  crash    the crash sweep with real processes: every hit up to 8 of every crash point, each
+           point again inside the recovery that follows, and the deliberate bugs; up to an hour
+             --json         one JSON object on stdout
+             --quick        each point once
+             --minutes N    at most so long; what is left is reported and fails
   bench    ratios against the yardsticks, in one run
   bless    rewrite golden files and hex; then read the diff
   setup    only set up what is missing

@@ -1,0 +1,237 @@
+//! `secluso-crashtest`: the crash sweep as a program of its own, started by `cargo xtask crash`.
+//!
+//! Progress goes to stderr, results to stdout. This room only reads a command line and prints; it
+//! must never end with 0 if a promise is broken or something planned was not done.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "A developer's tool is a shell: it times what it does."
+)]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crashtest::mutants::{self, Finding};
+use crashtest::process::Role;
+use crashtest::report::Report;
+use crashtest::sweep::{self, Case, Cell};
+use crashtest::system::{Crash, Stock};
+use crashtest::trouble::{Outcome, Trouble};
+use crashtest::workload::Workload;
+use serde_json::json;
+
+/// The whole sweep may take this long; what is left then is reported as not covered.
+const MINUTES_MAX: u64 = 60;
+
+const USAGE: &str = "\
+secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim
+                           and pair, each point again inside the recovery that follows, and the
+                           deliberate bugs
+                             --json          one JSON object on stdout
+                             --quick         each point once (what the gate runs)
+                             --minutes N     at most so long (60)
+secluso-crashtest case WORKLOAD ROLE POINT HIT [POINT_IN_RECOVERY]
+                           one run by hand; ROLE is relay, hub or app
+secluso-crashtest mutants  only the deliberate bugs
+secluso-crashtest mutant NAME WORKLOAD [ROLE POINT HIT]
+                           one deliberate bug by hand
+secluso-crashtest points   which points there are and which workload hits each how often
+
+SECLUSO_KEEP=1 keeps the directories of failed runs.
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(trouble) => {
+            eprintln!("secluso-crashtest: {trouble}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Outcome<bool> {
+    match words {
+        ["sweep", options @ ..] => sweep(&Options::parse(options)?),
+        ["mutants"] => {
+            let stock = stock()?;
+            let survey = sweep::survey(&stock)?;
+            Ok(hunt(&stock, &survey)?.1)
+        }
+        ["points"] => points(),
+        ["case", workload, role, point, hit, again @ ..] => {
+            let mut case = Case {
+                workload: workload.parse()?,
+                crashes: vec![crash(role, point, hit)?],
+            };
+            if let [again] = again {
+                case.crashes.push(crash(role, again, "1")?);
+            }
+            let cell = sweep::cell(&stock()?, &case);
+            println!("{cell}");
+            Ok(!cell.fails())
+        }
+        ["mutant", name, workload, rest @ ..] => {
+            let workload: Workload = workload.parse()?;
+            let mut setup = workload.setup();
+            setup.mutant = Some((*name).to_owned());
+            setup.patience = Duration::from_secs(8);
+            let stock = stock()?;
+            let mut system = workload.world(&stock, setup)?;
+            if let [role, point, hit] = rest {
+                system = system.planted(crash(role, point, hit)?);
+            }
+            let run = workload.run(&mut system);
+            let notes = [system.notes(Role::Hub), system.notes(Role::App)];
+            let verdict = crashtest::oracle::Verdict::with_notes(&run, &notes);
+            println!("died {} times: {verdict:#?}", system.deaths());
+            stock.keep("mutant");
+            Ok(true)
+        }
+        _ => Err(Trouble::Broken(format!("which command?\n\n{USAGE}"))),
+    }
+}
+
+fn stock() -> Outcome<Stock> {
+    Stock::paired(&Workload::Event.setup())
+}
+
+fn crash(role: &str, point: &str, hit: &str) -> Outcome<Crash> {
+    let found = Role::ALL
+        .into_iter()
+        .find(|one| one.program().ends_with(&format!("-{role}")));
+    let wrong = |what: &str| Trouble::Broken(format!("{what}\n\n{USAGE}"));
+    Ok(Crash {
+        role: found.ok_or_else(|| wrong("no such role"))?,
+        point: point.to_owned(),
+        hit: hit.parse().map_err(|_| wrong("a hit is a number from 1"))?,
+    })
+}
+
+/// What a sweep should do.
+struct Options {
+    json: bool,
+    quick: bool,
+    minutes: u64,
+}
+
+impl Options {
+    fn parse(words: &[&str]) -> Outcome<Self> {
+        let mut options = Self {
+            json: false,
+            quick: false,
+            minutes: MINUTES_MAX,
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "--json" => options.json = true,
+                "--quick" => options.quick = true,
+                "--minutes" => {
+                    let number = words.next().and_then(|word| word.parse().ok());
+                    options.minutes =
+                        number.ok_or_else(|| Trouble::Broken("--minutes wants a number".into()))?;
+                }
+                other => {
+                    return Err(Trouble::Broken(format!("what is `{other}`?\n\n{USAGE}")));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn sweep(options: &Options) -> Outcome<bool> {
+    let began = Instant::now();
+    let until = began + Duration::from_secs(60 * options.minutes);
+    eprintln!("one run of each workload without a crash");
+    let stock = stock()?;
+    let survey = sweep::survey(&stock)?;
+    let (findings, all_caught) = hunt(&stock, &survey)?;
+    drop(stock);
+    let cases = if options.quick {
+        survey.each_point_once()
+    } else {
+        // The recoveries before the many hits: if the time is up, the rarer kind is covered.
+        let mut cases = survey.each_point_once();
+        cases.extend(survey.again_in_recovery());
+        let hits = survey.every_hit();
+        let more = hits.into_iter().filter(|case| !cases.contains(case));
+        let more: Vec<Case> = more.collect();
+        cases.extend(more);
+        cases
+    };
+    let all = cases.len();
+    let cells = sweep::run(&cases, Some(until), |count, cell: &Cell| {
+        let minutes = began.elapsed().as_secs() / 60;
+        eprintln!("{count:>5}/{all} {minutes:>3} min  {cell}");
+    })?;
+    let report = Report {
+        survey: &survey,
+        cases: &cases,
+        cells: &cells,
+        took: began.elapsed(),
+    };
+    let good = report.is_good() && all_caught;
+    if options.json {
+        let mut value = report.json();
+        let caught = findings.iter().map(|finding| {
+            json!({"mutant": finding.mutant, "promise": finding.promise,
+                   "caught": finding.caught(), "seconds": finding.took.as_secs_f64()})
+        });
+        value["mutants"] = caught.collect();
+        value["good"] = good.into();
+        println!("{value}");
+    } else {
+        println!("{}", report.table());
+        for finding in &findings {
+            println!("{finding}");
+        }
+    }
+    Ok(good)
+}
+
+/// Tries every deliberate bug.
+fn hunt(stock: &Stock, survey: &sweep::Survey) -> Outcome<(Vec<Finding>, bool)> {
+    let unmatched = mutants::unmatched(survey);
+    for line in &unmatched {
+        eprintln!("{line}");
+    }
+    let mut findings = Vec::new();
+    for trial in mutants::TRIALS {
+        let promise = survey.mutants.get(trial.mutant).map_or("?", String::as_str);
+        let finding = mutants::find(stock, trial, promise);
+        eprintln!("{finding}");
+        findings.push(finding);
+    }
+    let caught = findings.iter().all(Finding::caught) && unmatched.is_empty();
+    Ok((findings, caught))
+}
+
+fn points() -> Outcome<bool> {
+    let survey = sweep::survey(&stock()?)?;
+    for (role, points) in &survey.points {
+        for (name, place) in &points.linked {
+            let hits = Workload::ALL.into_iter().map(|workload| {
+                let most = points.hits.get(&(workload, name.clone()));
+                format!("{workload} {}", most.copied().unwrap_or_default())
+            });
+            let hits: Vec<String> = hits.collect();
+            println!(
+                "{:<14} {name:<38} {:<40} {place}",
+                role.program(),
+                hits.join(", ")
+            );
+        }
+    }
+    let never = survey.never_hit();
+    for line in &never {
+        println!("NEVER HIT: {line}");
+    }
+    for (name, promise) in &survey.mutants {
+        println!("mutant {name} breaks {promise}");
+    }
+    Ok(never.is_empty())
+}

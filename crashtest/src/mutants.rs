@@ -1,0 +1,188 @@
+//! Deliberate bugs, each planted in the real programs and each to be caught by the promise that it
+//! breaks.
+//!
+//! The programs know the bugs (`wal::mutant!`) and list them; this room says in which workload and
+//! under which crash each is tried. It must never count a bug as caught by anything but its own
+//! promise, nor if the same workload and crash fails without the bug.
+#![expect(clippy::disallowed_methods, reason = "A trial shows how long it took.")]
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::oracle::{Broken, Verdict};
+use crate::process::Role;
+use crate::sweep::{Case, Survey};
+use crate::system::{Crash, Stock};
+use crate::workload::Workload;
+
+/// How long a wait may take while a bug is alive: what it broke often never comes.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How a bug is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// The bug.
+    pub mutant: &'static str,
+    /// In which conversation.
+    pub workload: Workload,
+    /// Which program dies where, if it takes a crash to see the bug.
+    pub crash: Option<(Role, &'static str, u64)>,
+}
+
+/// All trials. A bug that the programs have and that is missing here fails the run.
+pub const TRIALS: &[Trial] = &[
+    Trial {
+        mutant: "merge_before_persist",
+        workload: Workload::Event,
+        crash: Some((Role::Hub, "wal.commit.after_apply", 1)),
+    },
+    Trial {
+        mutant: "send_before_sync",
+        workload: Workload::Event,
+        crash: None,
+    },
+    Trial {
+        mutant: "skip_the_sync",
+        workload: Workload::Event,
+        crash: None,
+    },
+    Trial {
+        mutant: "ack_before_durable",
+        workload: Workload::Event,
+        crash: Some((Role::App, "app.take.staged", 2)),
+    },
+    Trial {
+        mutant: "new_commit_after_restart",
+        workload: Workload::Event,
+        crash: Some((Role::Hub, "wal.commit.after_apply", 4)),
+    },
+];
+
+/// What came of a trial.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The bug.
+    pub mutant: &'static str,
+    /// The promise that it breaks.
+    pub promise: String,
+    /// With the bug.
+    pub with: Verdict,
+    /// The same workload and crash without it.
+    pub without: Verdict,
+    /// Time to detection.
+    pub took: Duration,
+}
+
+impl Finding {
+    /// Its own promise was named, and without the bug nothing was.
+    #[must_use]
+    pub fn caught(&self) -> bool {
+        let named = match &self.with {
+            Verdict::Fatal(broken) => broken.iter().any(|one| one.promise == self.promise),
+            _ => false,
+        };
+        named && self.without == Verdict::Pass
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = if self.caught() { "caught" } else { "SURVIVED" };
+        let seconds = self.took.as_secs_f64();
+        write!(
+            f,
+            "{:<26} {} {outcome}  {seconds:.1} s  ",
+            self.mutant, self.promise
+        )?;
+        match &self.with {
+            Verdict::Fatal(broken) => {
+                let own = broken.iter().find(|one| one.promise == self.promise);
+                match own.or(broken.first()) {
+                    Some(Broken { promise, what }) => write!(f, "{promise}: {what:.160}")?,
+                    None => write!(f, "nothing")?,
+                }
+            }
+            other => write!(f, "{other:?}")?,
+        }
+        match &self.without {
+            Verdict::Pass => Ok(()),
+            other => write!(f, "  and without the bug: {other:?}"),
+        }
+    }
+}
+
+/// Bugs that nobody tries, and trials of bugs that no program has.
+#[must_use]
+pub fn unmatched(survey: &Survey) -> Vec<String> {
+    let tried = |name: &str| TRIALS.iter().any(|trial| trial.mutant == name);
+    let untried = survey.mutants.keys().filter(|name| !tried(name));
+    let unknown = TRIALS
+        .iter()
+        .filter(|trial| !survey.mutants.contains_key(trial.mutant));
+    untried
+        .map(|name| format!("no trial plants {name}"))
+        .chain(unknown.map(|trial| format!("no program has {}", trial.mutant)))
+        .collect()
+}
+
+/// Tries one bug, and the same without it. A [`Survey`] must have passed before.
+#[must_use]
+pub fn find(stock: &Stock, trial: &Trial, promise: &str) -> Finding {
+    let without = match trial.crash {
+        // The survey has played it, and wanted a pass.
+        None => Verdict::Pass,
+        Some(_) => play(stock, trial, None),
+    };
+    let began = Instant::now();
+    let with = play(stock, trial, Some(trial.mutant));
+    Finding {
+        mutant: trial.mutant,
+        promise: promise.to_owned(),
+        with,
+        without,
+        took: began.elapsed(),
+    }
+}
+
+/// Plays a trial's workload with its crash, with or without a bug.
+#[must_use]
+pub fn play(stock: &Stock, trial: &Trial, mutant: Option<&str>) -> Verdict {
+    let mut setup = trial.workload.setup();
+    if let Some(mutant) = mutant {
+        setup.mutant = Some(mutant.to_owned());
+        setup.patience = PATIENCE;
+    }
+    let mut system = match trial.workload.world(stock, setup) {
+        Ok(system) => system,
+        Err(trouble) => return Verdict::of(&Err(trouble)),
+    };
+    if let Some((role, point, hit)) = trial.crash {
+        let point = point.to_owned();
+        system = system.planted(Crash { role, point, hit });
+    }
+    let run = trial.workload.run(&mut system);
+    let verdict = Verdict::with_notes(&run, &[system.notes(Role::Hub), system.notes(Role::App)]);
+    let died = system.died() || trial.crash.is_none();
+    // Without the bug the crash must have happened, or the comparison is worth nothing.
+    if mutant.is_none() && !died {
+        return Verdict::Fatal(vec![Broken {
+            promise: "harness",
+            what: format!("{} was not reached", Case::from(trial)),
+        }]);
+    }
+    verdict
+}
+
+impl From<&Trial> for Case {
+    fn from(trial: &Trial) -> Self {
+        let crash = trial.crash.map(|(role, point, hit)| Crash {
+            role,
+            point: point.to_owned(),
+            hit,
+        });
+        Self {
+            workload: trial.workload,
+            crashes: crash.into_iter().collect(),
+        }
+    }
+}

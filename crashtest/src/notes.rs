@@ -1,0 +1,469 @@
+//! The notes that hub and app take for the oracle (`SECLUSO_CRASH_NOTES`), read and judged: C1,
+//! C3, C4 and C5, as far as they can be seen only from inside a program.
+//!
+//! A note was written before its effect (a sync: after it), so what it proves held at that instant,
+//! whatever killed the program next. This room must never believe that something is durable because
+//! the program believed it: it counts writes and syncs itself, file by file, and what a start does
+//! not find again was not durable.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
+
+use crate::oracle::Broken;
+use crate::process::Role;
+
+/// What one program noted, over all its processes.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    lives: Vec<Life>,
+    /// Lines that nobody understands, which nobody may ignore.
+    nonsense: Vec<String>,
+}
+
+/// From one opening of the journal to the next.
+#[derive(Clone, Debug, Default)]
+struct Life {
+    /// The last transaction that the opening found.
+    opened: u64,
+    notes: Vec<Note>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Note {
+    /// Everything through this transaction is handed to whoever writes files, in this order.
+    Handed { lsn: u64 },
+    /// What was handed over first is written to this file.
+    Wrote { file: String },
+    /// A sync begins: it covers what was written before.
+    Syncing { file: String },
+    /// It returned Ok.
+    Synced { file: String },
+    /// A row that is true if its transaction is durable.
+    Staged { fact: Fact, lsn: u64 },
+    /// An envelope goes to the relay.
+    Send { at: Slot, digest: String },
+    /// The relay is told to forget everything through here.
+    Trim { at: Slot },
+}
+
+/// A place in a mailbox: its name and a sequence number.
+type Slot = (String, u64);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fact {
+    /// An envelope in the outbox.
+    Seal { at: Slot, digest: String },
+    /// A statement in the place of envelopes.
+    Replace { at: Slot, digest: String },
+    /// Where the envelope of this number lies in the ratchets: group, epoch, leaf, kind, generation.
+    Place { seq: u64, place: String },
+    /// An envelope was taken: the cursor.
+    Take { at: Slot },
+    /// The envelope of this number says that everything through there is durable here.
+    Claim { seq: u64, through: Slot },
+    /// The group's stored state is in this epoch.
+    Epoch(Epoch),
+    /// The outbox has the Commit to it.
+    Commit(Epoch),
+    /// The cursor is behind the Commit to it.
+    Follow(Epoch),
+}
+
+/// A group in an epoch, with a digest of its exporter secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Epoch {
+    group: String,
+    number: u64,
+    exporter: String,
+}
+
+impl Notes {
+    /// Reads the notes of one program; none if there is no file.
+    #[must_use]
+    pub fn read(file: &Path) -> Self {
+        Self::parse(&std::fs::read_to_string(file).unwrap_or_default())
+    }
+
+    /// Reads notes.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut notes = Self::default();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').skip(1).collect();
+            if let ["opened", lsn] = words[..]
+                && let Ok(opened) = lsn.parse()
+            {
+                // The writes of the recovery itself belong to the life that it begins.
+                notes.lives.push(Life {
+                    opened,
+                    notes: Vec::new(),
+                });
+            } else if let Some(note) = Note::parse(&words) {
+                if let Some(life) = notes.lives.last_mut() {
+                    life.notes.push(note);
+                }
+            } else {
+                notes.nonsense.push(line.to_owned());
+            }
+        }
+        notes
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lives.is_empty()
+    }
+
+    /// The exporter digests of the states that became durable: by group and epoch, the last one.
+    fn epochs(&self) -> BTreeMap<(&str, u64), &str> {
+        let mut all = BTreeMap::new();
+        for (index, life) in self.lives.iter().enumerate() {
+            let kept = self
+                .lives
+                .get(index + 1)
+                .map_or(u64::MAX, |next| next.opened);
+            for note in &life.notes {
+                if let Note::Staged {
+                    fact: Fact::Epoch(epoch),
+                    lsn,
+                } = note
+                    && *lsn <= kept
+                {
+                    all.insert(
+                        (epoch.group.as_str(), epoch.number),
+                        epoch.exporter.as_str(),
+                    );
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Note {
+    fn parse(words: &[&str]) -> Option<Self> {
+        let number = |word: &str| word.parse::<u64>().ok();
+        let slot = |mailbox: &str, seq: &str| Some((mailbox.to_owned(), number(seq)?));
+        let epoch = |group: &str, epoch: &str, exporter: &str| {
+            Some(Epoch {
+                group: group.to_owned(),
+                number: number(epoch)?,
+                exporter: exporter.to_owned(),
+            })
+        };
+        let staged = |fact: Fact, lsn: &str| {
+            Some(Self::Staged {
+                fact,
+                lsn: number(lsn)?,
+            })
+        };
+        match *words {
+            ["handed", lsn] => Some(Self::Handed { lsn: number(lsn)? }),
+            ["wrote", file] => Some(Self::Wrote { file: file.into() }),
+            ["syncing", file] => Some(Self::Syncing { file: file.into() }),
+            ["synced", file] => Some(Self::Synced { file: file.into() }),
+            ["envelope", mailbox, seq, digest] => Some(Self::Send {
+                at: slot(mailbox, seq)?,
+                digest: digest.into(),
+            }),
+            ["trim", mailbox, seq] => Some(Self::Trim {
+                at: slot(mailbox, seq)?,
+            }),
+            ["seal", mailbox, seq, digest, lsn] => {
+                let (at, digest) = (slot(mailbox, seq)?, digest.into());
+                staged(Fact::Seal { at, digest }, lsn)
+            }
+            ["replace", mailbox, seq, digest, lsn] => {
+                let (at, digest) = (slot(mailbox, seq)?, digest.into());
+                staged(Fact::Replace { at, digest }, lsn)
+            }
+            ["place", seq, group, epoch, leaf, kind, generation, lsn] => {
+                let place = [group, epoch, leaf, kind, generation].join(" ");
+                let seq = number(seq)?;
+                staged(Fact::Place { seq, place }, lsn)
+            }
+            ["take", mailbox, seq, _digest, lsn] => {
+                let at = slot(mailbox, seq)?;
+                staged(Fact::Take { at }, lsn)
+            }
+            ["claim", seq, mailbox, through, lsn] => {
+                let (seq, through) = (number(seq)?, slot(mailbox, through)?);
+                staged(Fact::Claim { seq, through }, lsn)
+            }
+            ["epoch", group, n, exporter, lsn] => {
+                staged(Fact::Epoch(epoch(group, n, exporter)?), lsn)
+            }
+            ["commit", group, n, exporter, lsn] => {
+                staged(Fact::Commit(epoch(group, n, exporter)?), lsn)
+            }
+            ["follow", group, n, exporter, lsn] => {
+                staged(Fact::Follow(epoch(group, n, exporter)?), lsn)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Everything that the notes of both ends show to be broken.
+#[must_use]
+pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
+    let mut all = Vec::new();
+    for (role, notes) in [(Role::Hub, hub), (Role::App, app)] {
+        for line in &notes.nonsense {
+            tell(
+                &mut all,
+                "C4",
+                format!("{role} noted what nobody understands: {line}"),
+            );
+        }
+        durable_before_visible(role, notes, &mut all);
+        no_reuse(role, notes, &mut all);
+        one_transaction(role, notes, &mut all);
+    }
+    same_states(hub, app, &mut all);
+    all
+}
+
+fn tell(all: &mut Vec<Broken>, promise: &'static str, what: String) {
+    all.push(Broken { promise, what });
+}
+
+/// C1: every state that the app ever followed to is the hub's own of that epoch.
+fn same_states(hub: &Notes, app: &Notes, all: &mut Vec<Broken>) {
+    let hubs = hub.epochs();
+    for ((group, epoch), exporter) in app.epochs() {
+        match hubs.get(&(group, epoch)) {
+            Some(own) if *own == exporter => {}
+            Some(_) => tell(
+                all,
+                "C1",
+                format!("epoch {epoch} has two exporter secrets: the ends have parted"),
+            ),
+            None => tell(
+                all,
+                "C1",
+                format!("the app is in epoch {epoch}, which the hub does not know"),
+            ),
+        }
+    }
+}
+
+/// C1, at rest: both ends end in this epoch with one exporter secret.
+#[must_use]
+pub fn judge_rest(hub: &Notes, app: &Notes, epoch: u64) -> Vec<Broken> {
+    let exporter = |notes: &Notes| {
+        let epochs = notes.epochs();
+        let found = epochs.iter().find(|((_, number), _)| *number == epoch);
+        found.map(|(_, exporter)| (*exporter).to_owned())
+    };
+    match (exporter(hub), exporter(app)) {
+        (Some(hub), Some(app)) if hub == app => Vec::new(),
+        (hub, app) => vec![Broken {
+            promise: "C1",
+            what: format!("at rest in epoch {epoch} the exporter digests are {hub:?} and {app:?}"),
+        }],
+    }
+}
+
+/// What is durable at an instant of one life, from nothing but writes and syncs.
+#[derive(Default)]
+struct Shelf<'n> {
+    durable: u64,
+    handed: VecDeque<u64>,
+    /// Written through this transaction, not yet synced, by file.
+    written: BTreeMap<&'n str, u64>,
+    /// What a sync that has begun covers.
+    covered: BTreeMap<&'n str, u64>,
+}
+
+impl<'n> Shelf<'n> {
+    fn note(&mut self, note: &'n Note) {
+        match note {
+            Note::Handed { lsn } => self.handed.push_back(*lsn),
+            Note::Wrote { file } => {
+                if let Some(lsn) = self.handed.pop_front() {
+                    self.written.insert(file, lsn);
+                }
+            }
+            Note::Syncing { file } => {
+                if let Some(lsn) = self.written.get(file.as_str()) {
+                    self.covered.insert(file, *lsn);
+                }
+            }
+            Note::Synced { file } => {
+                if let Some(lsn) = self.covered.remove(file.as_str()) {
+                    self.durable = self.durable.max(lsn);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// C4: what left the process was durable in that instant, and the next start finds it.
+fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
+    // What a start finds again, and by which transaction.
+    let mut sealed: BTreeMap<(&Slot, &str), u64> = BTreeMap::new();
+    let mut taken: BTreeMap<&Slot, u64> = BTreeMap::new();
+    let mut claims: BTreeMap<(u64, u64), &Slot> = BTreeMap::new();
+    // What was shown to others in the life before, and by which transaction it was explained.
+    let mut shown: Vec<(u64, String)> = Vec::new();
+    for life in &notes.lives {
+        for (lsn, what) in shown.drain(..).filter(|(lsn, _)| *lsn > life.opened) {
+            let found = life.opened;
+            tell(
+                all,
+                "C4",
+                format!("{role} {what} (transaction {lsn}); its next start found {found} only"),
+            );
+        }
+        sealed.retain(|_, lsn| *lsn <= life.opened);
+        taken.retain(|_, lsn| *lsn <= life.opened);
+        let mut shelf = Shelf {
+            durable: life.opened,
+            ..Shelf::default()
+        };
+        for note in &life.notes {
+            shelf.note(note);
+            let mut show = |what: String, lsn: Option<u64>| match lsn {
+                Some(lsn) if lsn <= shelf.durable => shown.push((lsn, what)),
+                Some(lsn) => {
+                    let durable = shelf.durable;
+                    let facts = format!("transaction {lsn}, durable was {durable}");
+                    tell(all, "C4", format!("{role} {what} too early: {facts}"));
+                    shown.push((lsn, what));
+                }
+                None => tell(all, "C4", format!("{role} {what}, which nothing explains")),
+            };
+            match note {
+                Note::Staged { fact, lsn } => match fact {
+                    Fact::Seal { at, digest } | Fact::Replace { at, digest } => {
+                        sealed.insert((at, digest), *lsn);
+                    }
+                    Fact::Take { at } => drop(taken.insert(at, *lsn)),
+                    Fact::Claim { seq, through } => drop(claims.insert((*seq, *lsn), through)),
+                    _ => {}
+                },
+                Note::Send { at, digest } => {
+                    let lsn = sealed.get(&(at, digest.as_str())).copied();
+                    show(format!("sent envelope {}", at.1), lsn);
+                    let claim = lsn.and_then(|lsn| claims.get(&(at.1, lsn)));
+                    if let Some(through) = claim {
+                        let lsn = taken.get(through).copied();
+                        show(format!("acked through {}", through.1), lsn);
+                    }
+                }
+                Note::Trim { at } if at.1 > 0 => {
+                    let lsn = taken.get(at).copied();
+                    show(format!("let the relay forget through {}", at.1), lsn);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// C3: under one number, and at one place in the ratchets, one ciphertext was ever sent.
+fn no_reuse(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
+    let mut by_slot: BTreeMap<&Slot, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_place: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut digests: BTreeMap<(&Slot, u64), &str> = BTreeMap::new();
+    let mut statements: BTreeSet<&str> = BTreeSet::new();
+    let mut places: BTreeMap<&str, &str> = BTreeMap::new();
+    for note in notes.lives.iter().flat_map(|life| &life.notes) {
+        match note {
+            Note::Staged { fact, lsn } => match fact {
+                Fact::Seal { at, digest } => {
+                    digests.insert((at, *lsn), digest);
+                }
+                Fact::Replace { digest, .. } => drop(statements.insert(digest)),
+                _ => {}
+            },
+            Note::Send { at, digest } if !statements.contains(digest.as_str()) => {
+                by_slot.entry(at).or_default().insert(digest);
+            }
+            _ => {}
+        }
+    }
+    for note in notes.lives.iter().flat_map(|life| &life.notes) {
+        if let Note::Staged {
+            fact: Fact::Place { seq, place },
+            lsn,
+        } = note
+        {
+            let at = digests.iter().find(|((at, l), _)| at.1 == *seq && l == lsn);
+            if let Some((_, digest)) = at {
+                places.insert(digest, place);
+            }
+        }
+    }
+    for (at, sent) in &by_slot {
+        if sent.len() > 1 {
+            let count = sent.len();
+            let what = format!("{role} sent {count} ciphertexts as envelope {}", at.1);
+            tell(all, "C3", what);
+        }
+        for digest in sent {
+            match places.get(digest) {
+                Some(place) => drop(by_place.entry(place).or_default().insert(digest)),
+                None => tell(
+                    all,
+                    "C3",
+                    format!(
+                        "{role} sent envelope {}, whose place in the ratchets is unknown",
+                        at.1
+                    ),
+                ),
+            }
+        }
+    }
+    for (place, sent) in by_place {
+        if sent.len() > 1 {
+            let what = format!(
+                "{role} sent {} ciphertexts of (group, epoch, leaf, kind, generation) {place}",
+                sent.len()
+            );
+            tell(all, "C3", what);
+        }
+    }
+}
+
+/// C5: a group's new state and what the other end, or we, must have with it are in one transaction.
+fn one_transaction(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
+    let staged = notes.lives.iter().enumerate().flat_map(|(life, notes)| {
+        let staged = notes.notes.iter().filter_map(|note| match note {
+            Note::Staged { fact, lsn } => Some((fact, *lsn)),
+            _ => None,
+        });
+        staged.map(move |(fact, lsn)| (life, lsn, fact))
+    });
+    let staged: Vec<(usize, u64, &Fact)> = staged.collect();
+    let mut groups: BTreeMap<(usize, u64), Vec<&Fact>> = BTreeMap::new();
+    for (life, lsn, fact) in &staged {
+        groups.entry((*life, *lsn)).or_default().push(fact);
+    }
+    for (life, lsn, fact) in staged {
+        let with = groups.get(&(life, lsn)).map_or(&[][..], Vec::as_slice);
+        let whole = match (fact, role) {
+            (Fact::Epoch(epoch), Role::Hub) => with
+                .iter()
+                .any(|other| matches!(other, Fact::Commit(commit) if commit == epoch)),
+            (Fact::Epoch(epoch), _) => {
+                let followed = |other: &&Fact| matches!(other, Fact::Follow(f) if f == epoch);
+                with.iter().any(followed) && with.iter().any(|o| matches!(o, Fact::Take { .. }))
+            }
+            (Fact::Commit(epoch) | Fact::Follow(epoch), _) => with
+                .iter()
+                .any(|other| matches!(other, Fact::Epoch(state) if state == epoch)),
+            _ => true,
+        };
+        if !whole {
+            let what = format!("{role} split a step: transaction {lsn} has {fact:?} alone");
+            tell(all, "C5", what);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,140 @@
+//! The notes are not blind either: for each promise, notes that break it and nothing else.
+
+use super::*;
+
+/// Of a hub that made epochs 1 to `last`, one Commit and one chunk each, all of it sent and synced;
+/// its journal was opened again before the last one.
+fn hub(last: u64) -> String {
+    let mut text = String::from("7 opened 0\n");
+    for epoch in 1..=last {
+        if epoch == last {
+            text.push_str(&format!("8 opened {}\n", 2 * epoch - 2));
+        }
+        let (before, commit, chunk) = (epoch - 1, 2 * epoch - 1, 2 * epoch);
+        text.push_str(&format!(
+            "7 epoch g {epoch} x{epoch} {commit}\n\
+             7 commit g {epoch} x{epoch} {commit}\n\
+             7 place {commit} g {before} 0 handshake 0 {commit}\n\
+             7 seal h {commit} d{commit} {commit}\n\
+             7 handed {commit}\n7 wrote 5\n7 syncing 5\n\
+             7 place {chunk} g {epoch} 0 application 0 {chunk}\n\
+             7 seal h {chunk} d{chunk} {chunk}\n\
+             7 synced 5\n7 envelope h {commit} d{commit}\n\
+             7 handed {chunk}\n7 wrote 5\n7 syncing 5\n7 synced 5\n\
+             7 envelope h {chunk} d{chunk}\n"
+        ));
+    }
+    text
+}
+
+/// Of an app that took all of it and acked it.
+fn app(last: u64) -> String {
+    let mut text = String::from("9 opened 0\n");
+    for epoch in 1..=last {
+        let (commit, chunk) = (2 * epoch - 1, 2 * epoch);
+        let (one, two, ack) = (3 * epoch - 2, 3 * epoch - 1, 3 * epoch);
+        text.push_str(&format!(
+            "9 epoch g {epoch} x{epoch} {one}\n\
+             9 follow g {epoch} x{epoch} {one}\n\
+             9 take h {commit} d{commit} {one}\n\
+             9 take h {chunk} d{chunk} {two}\n\
+             9 claim {epoch} h {chunk} {ack}\n\
+             9 place {epoch} g {epoch} 1 application 0 {ack}\n\
+             9 seal a {epoch} a{epoch} {ack}\n\
+             9 handed {ack}\n9 wrote 5\n9 syncing 5\n9 synced 5\n\
+             9 envelope a {epoch} a{epoch}\n9 trim h {chunk}\n"
+        ));
+    }
+    text
+}
+
+/// Notes of both ends that nothing is wrong with, up to this epoch.
+pub(crate) fn good(last: u64) -> [Notes; 2] {
+    [Notes::parse(&hub(last)), Notes::parse(&app(last))]
+}
+
+fn promises(hub: &str, app: &str) -> Vec<&'static str> {
+    let broken = judge(&Notes::parse(hub), &Notes::parse(app));
+    broken.into_iter().map(|one| one.promise).collect()
+}
+
+#[test]
+fn good_notes_pass() {
+    let [hub, app] = good(3);
+    assert_eq!(judge(&hub, &app), []);
+    assert_eq!(judge_rest(&hub, &app, 3), []);
+}
+
+#[test]
+fn parted_ends_are_seen() {
+    let other = app(3).replace("x2", "y2");
+    assert_eq!(promises(&hub(3), &other), ["C1"]);
+    assert_eq!(promises(&hub(2), &app(3)), ["C1"]);
+    let [hub, app] = good(3);
+    assert_eq!(judge_rest(&hub, &app, 4).len(), 1);
+    assert_eq!(judge_rest(&hub, &Notes::default(), 3).len(), 1);
+    assert_eq!(judge_rest(&Notes::default(), &Notes::default(), 3).len(), 1);
+}
+
+#[test]
+fn a_second_ciphertext_is_seen() {
+    let again = "7 place 2 g 1 0 application 0 9\n7 seal h 2 other 9\n\
+                 7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n7 envelope h 2 other\n";
+    let broken = promises(&(hub(3) + again), &app(3));
+    // Under one number, and at one place in the ratchets.
+    assert_eq!(broken, ["C3", "C3"]);
+    // The same bytes again are no second ciphertext, and a statement may stand in for an envelope.
+    let same = "7 envelope h 2 d2\n";
+    assert!(promises(&(hub(3) + same), &app(3)).is_empty());
+    let statement = "7 replace h 2 st 9\n7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n\
+                     7 envelope h 2 st\n";
+    assert!(promises(&(hub(3) + statement), &app(3)).is_empty());
+}
+
+#[test]
+fn what_is_not_durable_must_not_leave() {
+    // No sync, a sync that began before the write, and one of another file.
+    let early = hub(3).replace(
+        "7 handed 2\n7 wrote 5\n7 syncing 5\n7 synced 5\n",
+        "7 handed 2\n7 wrote 5\n",
+    );
+    assert_eq!(promises(&early, &app(3)), ["C4"]);
+    let before = hub(3).replace(
+        "7 handed 2\n7 wrote 5\n7 syncing 5\n7 synced 5\n",
+        "7 handed 2\n7 syncing 5\n7 wrote 5\n7 synced 5\n",
+    );
+    assert_eq!(promises(&before, &app(3)), ["C4"]);
+    let elsewhere = hub(3).replace(
+        "7 handed 2\n7 wrote 5\n7 syncing 5\n7 synced 5\n",
+        "7 handed 2\n7 wrote 5\n7 syncing 6\n7 synced 6\n",
+    );
+    assert_eq!(promises(&elsewhere, &app(3)), ["C4"]);
+    // Sent, and unknown; acked and trimmed before it was taken.
+    assert_eq!(
+        promises(&(hub(3) + "7 envelope h 9 d9\n"), &app(3))[0],
+        "C4"
+    );
+    let hasty = app(3).replace("9 take h 6 d6 8\n", "");
+    assert_eq!(promises(&hub(3), &hasty), ["C4", "C4"]);
+}
+
+#[test]
+fn what_was_sent_must_be_found_again() {
+    let forgetful = hub(3).replace("8 opened 4", "8 opened 3");
+    assert_eq!(promises(&forgetful, &app(3)), ["C4"]);
+}
+
+#[test]
+fn a_step_in_two_transactions_is_seen() {
+    let split = hub(3).replace("7 commit g 2 x2 3", "7 commit g 2 x2 4");
+    assert_eq!(promises(&split, &app(3)), ["C5", "C5"]);
+    let split = app(3).replace("9 follow g 2 x2 4", "9 follow g 2 x2 5");
+    assert_eq!(promises(&hub(3), &split), ["C5", "C5"]);
+    let gone = app(3).replace("9 follow g 2 x2 4\n", "");
+    assert_eq!(promises(&hub(3), &gone), ["C5"]);
+}
+
+#[test]
+fn a_line_that_nobody_understands_is_not_ignored() {
+    assert_eq!(promises(&(hub(3) + "7 sned h 1 d1\n"), &app(3)), ["C4"]);
+}

@@ -1,0 +1,189 @@
+//! What a sweep found, as a table for people and as JSON for programs.
+//!
+//! This room must never leave out what was not covered.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::process::Role;
+use crate::sweep::{Case, Cell, Survey, Worth};
+
+/// Counts of cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Planned.
+    pub planned: usize,
+    /// In which the program really died.
+    pub killed: usize,
+    /// Every promise held.
+    pub passed: usize,
+    /// Typed refusals.
+    pub refused: usize,
+    /// Broken promises.
+    pub fatal: usize,
+    /// The point was not reached.
+    pub not_reached: usize,
+}
+
+impl Counts {
+    fn add(&mut self, worth: Worth) {
+        match worth {
+            Worth::Passed => self.passed += 1,
+            Worth::Refused => self.refused += 1,
+            Worth::Fatal => self.fatal += 1,
+            Worth::NotReached => self.not_reached += 1,
+        }
+        if worth != Worth::NotReached {
+            self.killed += 1;
+        }
+    }
+
+    fn json(self) -> Value {
+        json!({"planned": self.planned, "killed": self.killed, "passed": self.passed,
+               "refused": self.refused, "fatal": self.fatal, "not_reached": self.not_reached})
+    }
+}
+
+/// A finished sweep.
+pub struct Report<'a> {
+    /// Which points there are.
+    pub survey: &'a Survey,
+    /// What was planned.
+    pub cases: &'a [Case],
+    /// What was done; what is missing of `cases` was not covered.
+    pub cells: &'a [Cell],
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A row: program, point, whether it is a second crash inside a recovery.
+type Row = (Role, String, bool);
+
+fn row(case: &Case) -> Option<Row> {
+    let first = case.crashes.first()?;
+    Some((first.role, first.point.clone(), case.crashes.len() > 1))
+}
+
+impl Report<'_> {
+    fn rows(&self) -> BTreeMap<Row, Counts> {
+        let mut rows: BTreeMap<Row, Counts> = BTreeMap::new();
+        for row in self.cases.iter().filter_map(row) {
+            rows.entry(row).or_default().planned += 1;
+        }
+        for cell in self.cells {
+            if let Some(row) = row(&cell.case) {
+                rows.entry(row).or_default().add(cell.worth());
+            }
+        }
+        rows
+    }
+
+    /// Over everything.
+    #[must_use]
+    pub fn totals(&self) -> Counts {
+        let mut totals = Counts {
+            planned: self.cases.len(),
+            ..Counts::default()
+        };
+        for cell in self.cells {
+            totals.add(cell.worth());
+        }
+        totals
+    }
+
+    /// What was not covered, a sentence each.
+    #[must_use]
+    pub fn not_covered(&self) -> Vec<String> {
+        let mut all = self.survey.never_hit();
+        let left = self.cases.len() - self.cells.len();
+        if left > 0 {
+            all.push(format!("{left} runs: the time was up"));
+        }
+        let second = self
+            .cells
+            .iter()
+            .filter(|cell| cell.worth() == Worth::NotReached && !cell.fails());
+        let second = second.count();
+        if second > 0 {
+            all.push(format!(
+                "{second} second crashes: that start does not pass the point"
+            ));
+        }
+        all
+    }
+
+    /// Whether everything was done and every promise held.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.cells.len() == self.cases.len()
+            && self.survey.never_hit().is_empty()
+            && !self.cells.iter().any(Cell::fails)
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{:<14} {:<38} {:>5} {:>6} {:>6} {:>7} {:>5} {:>11}\n",
+            "program", "point", "runs", "killed", "passed", "refused", "fatal", "not reached"
+        );
+        let mut line = |name: String, point: String, counts: &Counts| {
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "{name:<14} {point:<38} {:>5} {:>6} {:>6} {:>7} {:>5} {:>11}",
+                counts.planned,
+                counts.killed,
+                counts.passed,
+                counts.refused,
+                counts.fatal,
+                counts.not_reached
+            );
+        };
+        for ((role, point, again), counts) in self.rows() {
+            let point = if again {
+                format!("{point}, again")
+            } else {
+                point
+            };
+            line(role.program().to_owned(), point, &counts);
+        }
+        line("all".into(), String::new(), &self.totals());
+        for cell in self.cells.iter().filter(|cell| cell.fails()) {
+            let _ = writeln!(text, "FAILED: {cell}");
+        }
+        for sentence in self.not_covered() {
+            let _ = writeln!(text, "NOT COVERED: {sentence}");
+        }
+        let seconds = self.took.as_secs_f64();
+        let rate = self.cells.len() as f64 / seconds.max(f64::EPSILON);
+        let _ = writeln!(
+            text,
+            "{} runs in {seconds:.0} s, {rate:.2} a second",
+            self.cells.len()
+        );
+        text
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let rows = self.rows();
+        let rows = rows.iter().map(|((role, point, again), counts)| {
+            json!({"program": role.program(), "point": point, "again_in_recovery": again,
+                   "counts": counts.json()})
+        });
+        let failed = self.cells.iter().filter(|cell| cell.fails());
+        json!({
+            "good": self.is_good(),
+            "totals": self.totals().json(),
+            "points": rows.collect::<Vec<Value>>(),
+            "failed": failed.map(ToString::to_string).collect::<Vec<String>>(),
+            "not_covered": self.not_covered(),
+            "seconds": self.took.as_secs_f64(),
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! The four conversations that a crash may interrupt: pair, event, sync, trim.
+//!
+//! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
+//! nothing of crashes; whatever was killed is started again by the steps themselves, as its owner
+//! would. This room must never judge.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::oracle::Ends;
+use crate::process::Role;
+use crate::system::{Setup, Stock, System};
+use crate::trouble::{Outcome, Trouble};
+
+/// Small log files, so that checkpoints and recycling come within seconds.
+const LOG_KIB: u32 = 1024;
+/// The largest number of events that a workload records at a time.
+const EVENTS_MAX: usize = 3;
+
+/// A conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Workload {
+    /// Events are recorded while all three run; then the hub starts again.
+    Event,
+    /// The phone is away while events are recorded, the relay too for a while; then it catches up.
+    Sync,
+    /// Two rounds of events, all three started again between them, and a clip deleted: checkpoints,
+    /// files recycled, envelopes trimmed.
+    Trim,
+    /// From nothing: relay made, hub admitted, paired, one event.
+    Pair,
+}
+
+impl Workload {
+    /// All of them, the cheapest first.
+    pub const ALL: [Self; 4] = [Self::Event, Self::Sync, Self::Trim, Self::Pair];
+
+    /// Its name on command lines and in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Sync => "sync",
+            Self::Trim => "trim",
+            Self::Pair => "pair",
+        }
+    }
+
+    /// What the camera plays, and sizes.
+    #[must_use]
+    pub fn setup(self) -> Setup {
+        let passes = match self {
+            Self::Event | Self::Sync => 2,
+            Self::Trim => 3,
+            Self::Pair => 1,
+        };
+        Setup {
+            passes,
+            gap_seconds: 0.0,
+            log_kib: Some(LOG_KIB),
+            ..Setup::default()
+        }
+    }
+
+    /// Its world before it begins: a new one for [`Self::Pair`], else the stock's.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
+        match self {
+            Self::Pair => System::new(setup),
+            Self::Event | Self::Sync | Self::Trim => stock.system(setup),
+        }
+    }
+
+    /// Plays it out.
+    ///
+    /// # Errors
+    /// A program ended without being told to, or something did not happen in time.
+    pub fn run(self, system: &mut System) -> Outcome<Ends> {
+        match self {
+            Self::Event => event(system),
+            Self::Sync => sync(system),
+            Self::Trim => trim(system),
+            Self::Pair => pair(system),
+        }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Workload {
+    type Err = Trouble;
+
+    fn from_str(text: &str) -> Outcome<Self> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == text);
+        found.ok_or_else(|| Trouble::Broken(format!("no workload is called `{text}`")))
+    }
+}
+
+fn pair(system: &mut System) -> Outcome<Ends> {
+    system.make_relay()?;
+    system.write_hub_config()?;
+    system.pair()?;
+    system.settle()
+}
+
+fn event(system: &mut System) -> Outcome<Ends> {
+    for role in [Role::Relay, Role::App, Role::Hub] {
+        system.start(role)?;
+    }
+    events_arrive(system)?;
+    system.settle()
+}
+
+fn sync(system: &mut System) -> Outcome<Ends> {
+    // The hub first: it records while the relay is away.
+    for role in [Role::Hub, Role::Relay] {
+        system.start(role)?;
+    }
+    let patience = system.setup.patience;
+    let passes = passes(system);
+    system.until("recorded events at the relay", patience, |system| {
+        let played = finished(system)? >= passes;
+        let status = system.hub_status()?;
+        system.remember(format!("{status:?}"));
+        let stored = status.stored_through >= status.acked_through + status.unacked_envelopes;
+        Ok((played && !status.recording && stored).then_some(()))
+    })?;
+    system.start_app()?;
+    everything_acked(system)?;
+    system.settle()
+}
+
+fn trim(system: &mut System) -> Outcome<Ends> {
+    for role in [Role::Relay, Role::App, Role::Hub] {
+        system.start(role)?;
+    }
+    events_arrive(system)?;
+    for role in [Role::App, Role::Relay, Role::Hub] {
+        system.stop(role)?;
+    }
+    for role in [Role::Hub, Role::Relay, Role::App] {
+        system.start(role)?;
+    }
+    events_arrive(system)?;
+    for role in [Role::App, Role::Relay] {
+        system.stop(role)?;
+    }
+    system.delete_first_clip()?;
+    system.settle()
+}
+
+fn passes(system: &System) -> usize {
+    usize::try_from(system.setup.passes)
+        .unwrap_or(EVENTS_MAX)
+        .min(EVENTS_MAX)
+}
+
+/// Complete clips of the hub's running process. One that a crash killed begins its passes again, so
+/// that nothing is waited for in vain.
+fn finished(system: &mut System) -> Outcome<usize> {
+    let hub = system.process(Role::Hub)?.number();
+    let lines = system.board().lines();
+    let finished = lines.iter().filter(|line| {
+        line.process == hub && line.event() == "clip_finished" && line.text("outcome") == "complete"
+    });
+    Ok(finished.count())
+}
+
+/// Waits until the running hub has played all its passes and the app has acked everything.
+fn events_arrive(system: &mut System) -> Outcome<()> {
+    let (patience, passes) = (system.setup.patience, passes(system));
+    let played = system.until("the events", patience, |system| {
+        Ok((finished(system)? >= passes).then_some(()))
+    });
+    played.map_err(Trouble::apart)?;
+    everything_acked(system)
+}
+
+fn everything_acked(system: &mut System) -> Outcome<()> {
+    let patience = system.setup.patience;
+    let acked = system.until("their acks", patience, |system| {
+        let status = system.hub_status()?;
+        system.remember(format!("{status:?}"));
+        Ok((!status.recording && status.unacked_envelopes == 0).then_some(()))
+    });
+    acked.map_err(Trouble::apart)
+}
