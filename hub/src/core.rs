@@ -9,6 +9,10 @@
 //! ```text
 //! handle_*  stage transactions     commit  one sync for all     poll_notice  what is true now
 //! ```
+//!
+//! A commit has two halves, so that the next pieces are sealed while the disk syncs the last:
+//! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
+//! for that and says it. What is staged between the two belongs to the next.
 
 mod delivery;
 mod facts;
@@ -18,7 +22,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use journal::ids::{Channel, Line};
 use journal::{
-    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, PairingState, Session,
+    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, OutboxHead,
+    PairingState, Session,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
@@ -31,11 +36,12 @@ pub use facts::{
 };
 pub use recording::{Event, Piece, Recorded};
 
-use recording::Recording;
+use recording::{Mark, Recording};
 
-/// Bytes that are staged before a sync happens even if more could share it. Well below half a log
-/// file of the smallest size that the configuration takes.
-pub const BATCH_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes that are staged before their sync begins even if more could share it: four chunks, so that
+/// a long fragment is sealed while its beginning reaches the disk. Far below half a log file of the
+/// smallest size that the configuration takes.
+pub const BATCH_BYTES: u64 = 256 * 1024;
 /// What a Commit, a header and a notice take in the log, with room for X-Wing's keys.
 const EPOCH_BYTES: u64 = 128 * 1024;
 /// What a chunk takes beside its own bytes: MLS, wrap, padding, its rows and its sector.
@@ -69,18 +75,31 @@ pub enum CoreError {
 struct LineState {
     session: Session<Committer>,
     standing: Standing,
+    /// Its outbox as far as a sync covers it: all that the uplink is told.
+    durable: OutboxHead,
     /// The event that this line's stored state could not take part in was reported.
     broken: bool,
+    /// A damaged envelope whose clip could not be dropped yet, and that was reported.
+    waits_at: Option<Seq>,
 }
 
 impl LineState {
-    fn new(line: Line) -> Self {
+    fn new(line: Line, durable: OutboxHead) -> Self {
         Self {
             session: Session::new(line),
             standing: Standing::Good,
+            durable,
             broken: false,
+            waits_at: None,
         }
     }
+}
+
+/// A sync under way: what is true when it is over.
+struct Flight {
+    notices: Vec<Notice>,
+    heads: Vec<(Line, OutboxHead)>,
+    recording: Option<Mark>,
 }
 
 /// The hub's core. See the module's documentation.
@@ -95,6 +114,14 @@ pub struct Core {
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
+    /// Why it could not be opened again.
+    dead: Option<String>,
+    /// Set by a test: the disk is full, and what the journal holds back for epochs is used up.
+    #[cfg(test)]
+    pub(crate) no_room: bool,
+    flight: Option<Flight>,
+    /// Events recorded by this handle, so that a sync is never counted for another one's pieces.
+    events: u64,
     /// True as soon as they are synced.
     pending: Vec<Notice>,
     notices: VecDeque<Notice>,
@@ -117,6 +144,11 @@ impl Core {
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
+            dead: None,
+            #[cfg(test)]
+            no_room: false,
+            flight: None,
+            events: 0,
             pending: Vec::new(),
             notices: VecDeque::new(),
         };
@@ -141,20 +173,82 @@ impl Core {
     /// [`CoreError::Reopened`]: the sync failed, the journal was opened again, a recording goes on
     /// behind a new Commit. [`CoreError::Dead`]: end the process.
     pub fn commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        match self.journal()?.commit() {
-            Ok(_committed) => {
-                self.reopens = 0;
+        self.begin_commit(now_unix_ms)?;
+        self.finish_commit(now_unix_ms)
+    }
+
+    /// The first half of [`Self::commit`]: starts the sync of everything staged, and finishes an
+    /// earlier one first. Nothing of it is true before [`Self::finish_commit`].
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn begin_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.finish_commit(now_unix_ms)?;
+        let heads = self.outbox_heads();
+        let heads = self.judge(heads, now_unix_ms)?;
+        match self.journal()?.begin_commit() {
+            Ok(()) => {
                 self.staged_bytes = 0;
-                self.settle();
+                self.flight = Some(Flight {
+                    notices: std::mem::take(&mut self.pending),
+                    heads,
+                    recording: self.recording.as_ref().map(Recording::mark),
+                });
                 Ok(())
             }
             Err(error) => self.reopen(&error, now_unix_ms),
         }
     }
 
-    /// Whether [`Self::commit`] has anything to do.
+    /// The second half of [`Self::commit`]: waits for the sync that is under way, if one is.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn finish_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        let Some(flight) = self.flight.take() else {
+            return Ok(());
+        };
+        match self.journal()?.finish_commit() {
+            Ok(_committed) => {
+                self.reopens = 0;
+                self.settle(flight);
+                Ok(())
+            }
+            Err(error) => self.reopen(&error, now_unix_ms),
+        }
+    }
+
+    /// Whether [`Self::begin_commit`] has anything to do.
     pub fn has_staged(&self) -> bool {
         self.staged_bytes > 0 || !self.pending.is_empty()
+    }
+
+    /// Whether [`Self::finish_commit`] has anything to do.
+    pub fn is_committing(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Why nothing can be stored any more, if that is so: end the process.
+    pub fn death(&self) -> Option<&str> {
+        self.dead.as_deref()
+    }
+
+    /// Tells the uplink of what no sync covers: part of a deliberate bug (crashtest), never called
+    /// otherwise.
+    pub(crate) fn believe_what_is_staged(&mut self) {
+        for (line, head) in self.outbox_heads().unwrap_or_default() {
+            if let Some(state) = self.lines.get_mut(&line) {
+                state.durable = head;
+            }
+        }
+    }
+
+    fn outbox_heads(&self) -> Result<Vec<(Line, OutboxHead)>, JournalError> {
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned)?;
+        self.lines
+            .keys()
+            .map(|line| Ok((*line, journal.outbox_head(*line)?)))
+            .collect()
     }
 
     /// How often the journal was opened again. What was staged under an earlier number and not
@@ -169,7 +263,9 @@ impl Core {
     }
 
     /// The first durable envelope of a line after `after`. One whose bytes are damaged on disk
-    /// costs its clip: a signed statement takes its place.
+    /// costs its clip: a signed statement takes its place. While that cannot be made, because the
+    /// clip's end is still owed or the disk is full, there is none: that is reported once, and
+    /// whoever asks again later tries again.
     ///
     /// # Errors
     /// The journal's.
@@ -182,8 +278,14 @@ impl Core {
         for _ in 0..DAMAGED_PER_CALL_MAX {
             match self.journal()?.outbox_next(line, after) {
                 Err(JournalError::EnvelopeDamaged { line, seq }) => {
-                    self.drop_damaged(line, seq, now_unix_ms)?;
-                    self.commit(now_unix_ms)?;
+                    match self.drop_damaged(line, seq, now_unix_ms) {
+                        Ok(()) => self.commit(now_unix_ms)?,
+                        Err(CoreError::Journal(error)) if is_passing(&error) => {
+                            self.wait_at(line, seq, &error);
+                            return Ok(None);
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 other => return self.judge(other, now_unix_ms),
             }
@@ -256,9 +358,11 @@ impl Core {
         }
         self.lines.retain(|line, _| lines.contains(line));
         for line in lines {
-            self.lines
-                .entry(line)
-                .or_insert_with(|| LineState::new(line));
+            if !self.lines.contains_key(&line) {
+                // Nothing of a new line can be staged: what its journal has is durable.
+                let durable = self.journal_ref()?.outbox_head(line)?;
+                self.lines.insert(line, LineState::new(line, durable));
+            }
         }
         Ok(())
     }
@@ -305,6 +409,7 @@ impl Core {
     fn reopen(&mut self, cause: &JournalError, now_unix_ms: u64) -> Result<(), CoreError> {
         tracing::error!(error = %cause, "the journal failed and is opened again");
         self.pending.clear();
+        self.flight = None;
         self.staged_bytes = 0;
         self.generation += 1;
         for state in self.lines.values_mut() {
@@ -320,6 +425,12 @@ impl Core {
                     self.journal = Some(journal);
                     push(&mut self.notices, Notice::Reopened);
                     self.refresh_lines()?;
+                    // What recovery found is durable, also what nobody was told of.
+                    for (line, head) in self.outbox_heads()? {
+                        if let Some(state) = self.lines.get_mut(&line) {
+                            state.durable = head;
+                        }
+                    }
                     self.resume_recording(now_unix_ms)?;
                     self.close_used_epochs(now_unix_ms)?;
                     return match self.commit(now_unix_ms) {
@@ -331,6 +442,7 @@ impl Core {
             }
         }
         self.journal = None;
+        self.dead = Some(last.clone());
         Err(CoreError::Dead(last))
     }
 
@@ -403,12 +515,30 @@ impl Core {
         }
     }
 
-    /// Lets out what the last sync made true.
-    fn settle(&mut self) {
-        for notice in std::mem::take(&mut self.pending) {
+    /// Reports, once for each envelope, that a damaged one cannot be dropped yet.
+    fn wait_at(&mut self, line: Line, seq: Seq, error: &JournalError) {
+        if let Some(state) = self.lines.get_mut(&line)
+            && state.waits_at != Some(seq)
+        {
+            state.waits_at = Some(seq);
+            let what = error.to_string();
+            push(&mut self.notices, Notice::DamageWaits { line, seq, what });
+        }
+    }
+
+    /// Lets out what a sync made true.
+    fn settle(&mut self, flight: Flight) {
+        for notice in flight.notices {
             push(&mut self.notices, notice);
         }
-        self.settle_recording();
+        for (line, head) in flight.heads {
+            if let Some(state) = self.lines.get_mut(&line) {
+                state.durable = head;
+            }
+        }
+        if let Some(mark) = flight.recording {
+            self.settle_recording(mark);
+        }
     }
 }
 
@@ -420,6 +550,11 @@ fn is_about_one_line(error: &JournalError) -> bool {
     )
 }
 
+/// Whether a damaged clip may be dropped later though it cannot be now.
+fn is_passing(error: &JournalError) -> bool {
+    is_about_one_line(error) || error.kind() == ErrorKind::Space
+}
+
 fn push(notices: &mut VecDeque<Notice>, notice: Notice) {
     if notices.len() == NOTICES_MAX {
         notices.pop_front();
@@ -428,4 +563,4 @@ fn push(notices: &mut VecDeque<Notice>, notice: Notice) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -65,6 +65,10 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             );
             (Some(json), text)
         }
+        Notice::DamageWaits { what, .. } => (
+            Some(json!({"event": "damage_waits"})),
+            format!("stored bytes are damaged and nothing more is sent to one phone until their clip can be dropped: {what}. It is tried again; check the disk and its free space"),
+        ),
         Notice::NotRecorded(why) => {
             let (word, text) = match why {
                 Stop::NoPairing => ("no_phone", "events are not recorded: no phone is paired. Run `secluso-hub pair`"),

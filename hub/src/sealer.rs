@@ -1,8 +1,9 @@
 //! The journal's thread: the one place that owns the [`Core`], and the group commit.
 //!
 //! Jobs wait in a bounded channel; the thread takes all that wait, runs each, syncs once, and only
-//! then answers them. So whoever has an answer knows that it is durable, cameras share their syncs,
-//! and no network is ever waited for. This room must never answer before the sync.
+//! then answers them; the jobs of the next batch run while the disk syncs the last. So whoever has an
+//! answer knows that it is durable, cameras share their syncs, and no network is ever waited for.
+//! This room must never answer before the sync.
 
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::core::{Core, CoreError, Heads, Notice};
 pub const JOBS_MAX: usize = 64;
 /// Jobs that share one sync.
 const BATCH_JOBS_MAX: usize = 32;
-/// How often the core is given a chance to do what it owes when nobody asks for anything.
-const IDLE_TICK: Duration = Duration::from_secs(5);
+/// How often the core is given a chance to do what it owes.
+const TICK: Duration = Duration::from_secs(5);
 
 /// Why a job has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,9 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 waiting,
                 publish,
                 tell,
+                flying: Answers::new(),
+                tick_at: Duration::ZERO,
+                is_quiet: true,
             };
             worker.run(&clock, &handle)
         })?;
@@ -139,58 +143,117 @@ impl Sealer {
     }
 }
 
+/// Answers of one batch of jobs, each with the journal's generation in which it was staged.
+type Answers = Vec<(u64, Answer)>;
+
 struct Worker {
     core: Core,
     waiting: mpsc::Receiver<Job>,
     publish: watch::Sender<Heads>,
     tell: mpsc::Sender<Notice>,
+    /// Who waits for the sync that is under way.
+    flying: Answers,
+    /// When the core is to be given its chance, by the clock that never falls.
+    tick_at: Duration,
+    /// No job was run since the last tick.
+    is_quiet: bool,
 }
 
 impl Worker {
+    /// Jobs of a batch are run while the sync of the batch before is under way; each is answered
+    /// after the sync that covers it.
     fn run(
         &mut self,
         clock: &impl Clock,
         handle: &tokio::runtime::Handle,
     ) -> Result<(), CoreError> {
         self.report();
+        self.alive()?;
+        self.tick_at = clock.now() + TICK;
         loop {
-            let waiting = &mut self.waiting;
-            let first =
-                handle.block_on(async { tokio::time::timeout(IDLE_TICK, waiting.recv()).await });
-            let mut answers = Vec::new();
-            match first {
-                Ok(None) => {
-                    self.tick(clock.unix_ms());
-                    return Ok(());
+            match self.next_job(clock, handle) {
+                Next::Job(job) => self.run_batch(job, clock)?,
+                Next::Nothing => self.finish(clock)?,
+                Next::Closed => return self.rest(clock),
+            }
+            // By the clock and not by silence: a busy hub owes the same as an idle one.
+            if clock.now() >= self.tick_at {
+                self.tick_at = clock.now() + TICK;
+                self.tick(clock)?;
+                if std::mem::replace(&mut self.is_quiet, true) {
+                    self.rest(clock)?;
                 }
-                Ok(Some(job)) => answers.push(self.step(job, clock.unix_ms())),
-                Err(_elapsed) => self.tick(clock.unix_ms()),
             }
-            while answers.len() < BATCH_JOBS_MAX
-                && let Ok(job) = self.waiting.try_recv()
-            {
-                answers.push(self.step(job, clock.unix_ms()));
+        }
+    }
+
+    /// The next job; without one a sync that is under way is finished before anything is waited for.
+    fn next_job(&mut self, clock: &impl Clock, handle: &tokio::runtime::Handle) -> Next {
+        if self.core.is_committing() {
+            return self.waiting.try_recv().map_or(Next::Nothing, Next::Job);
+        }
+        let patience = self.tick_at.saturating_sub(clock.now());
+        let waiting = &mut self.waiting;
+        match handle.block_on(async { tokio::time::timeout(patience, waiting.recv()).await }) {
+            Ok(Some(job)) => Next::Job(job),
+            Ok(None) => Next::Closed,
+            Err(_elapsed) => Next::Nothing,
+        }
+    }
+
+    fn run_batch(&mut self, first: Job, clock: &impl Clock) -> Result<(), CoreError> {
+        self.is_quiet = false;
+        let mut answers = vec![self.step(first, clock.unix_ms())];
+        while answers.len() < BATCH_JOBS_MAX
+            && let Ok(job) = self.waiting.try_recv()
+        {
+            answers.push(self.step(job, clock.unix_ms()));
+        }
+        self.begin(answers, clock)
+    }
+
+    /// Finishes the sync under way and begins that of what was staged meanwhile.
+    fn begin(&mut self, answers: Answers, clock: &impl Clock) -> Result<(), CoreError> {
+        let finished = self.finish(clock);
+        // An idle moment is the only one in which this bug lets the sync happen.
+        let hasty = mutant::lives("send_before_sync") && !answers.is_empty();
+        if hasty {
+            self.core.believe_what_is_staged();
+        }
+        if finished.is_ok() && self.core.has_staged() && !hasty {
+            let begun = self.core.begin_commit(clock.unix_ms());
+            if begun.is_ok() {
+                self.flying = answers;
+                return Ok(());
             }
-            // An idle moment is the only one in which this bug lets the sync happen.
-            let hasty = mutant::lives("send_before_sync");
-            let synced = match self.core.has_staged() && (answers.is_empty() || !hasty) {
-                true => self.core.commit(clock.unix_ms()),
-                false => Ok(()),
-            };
-            // ORDER: the sync before every answer.
-            self.report();
-            for (generation, answer) in answers {
-                // A job whose journal was dropped by a later one of the same batch is as unknown
-                // as after a failed sync.
-                answer(&match &synced {
-                    Err(CoreError::Dead(what)) => SyncResult::Dead(what.clone()),
-                    _ if generation != self.core.generation() => SyncResult::Reopened,
-                    _ => SyncResult::Synced,
-                });
-            }
-            if let Err(CoreError::Dead(what)) = synced {
-                return Err(CoreError::Dead(what));
-            }
+        }
+        // Nothing was staged, or everything was lost: both are known now.
+        self.report();
+        self.answer(answers);
+        self.alive()
+    }
+
+    /// Waits for the sync under way and answers whom it covers.
+    fn finish(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
+        if let Err(error) = self.core.finish_commit(clock.unix_ms()) {
+            tracing::debug!(%error, "a batch was not synced");
+        }
+        let answers = std::mem::take(&mut self.flying);
+        // ORDER: the sync before every answer.
+        self.report();
+        self.answer(answers);
+        self.alive()
+    }
+
+    fn answer(&self, answers: Answers) {
+        for (generation, answer) in answers {
+            // A job whose journal was dropped by a later one of the same batch is as unknown as
+            // after a failed sync.
+            answer(&match self.core.death() {
+                Some(what) => SyncResult::Dead(what.to_owned()),
+                None if generation != self.core.generation() => SyncResult::Reopened,
+                None => SyncResult::Synced,
+            });
         }
     }
 
@@ -199,9 +262,28 @@ impl Worker {
         (self.core.generation(), answer)
     }
 
-    fn tick(&mut self, now_unix_ms: u64) {
-        if let Err(error) = self.core.handle_timeout(now_unix_ms) {
-            tracing::warn!(%error, "what is owed could not be done yet");
+    fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
+        match self.core.handle_timeout(clock.unix_ms()) {
+            Ok(()) | Err(CoreError::Dead(_)) => {}
+            Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
+        }
+        self.begin(Vec::new(), clock)
+    }
+
+    /// Nothing is under way: what was synced last is written down as synced.
+    fn rest(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
+        if let Err(error) = self.core.handle_rest(clock.unix_ms()) {
+            tracing::warn!(%error, "the journal did not come to rest");
+        }
+        self.alive()
+    }
+
+    /// A journal that cannot be written ends this thread, and with it the process, whichever step
+    /// it was that found out.
+    fn alive(&self) -> Result<(), CoreError> {
+        match self.core.death() {
+            Some(what) => Err(CoreError::Dead(what.to_owned())),
+            None => Ok(()),
         }
     }
 
@@ -224,3 +306,15 @@ impl Worker {
         }
     }
 }
+
+/// What the thread does next.
+enum Next {
+    Job(Job),
+    /// Nobody asks for anything.
+    Nothing,
+    /// Nobody can ask any more.
+    Closed,
+}
+
+#[cfg(test)]
+mod tests;

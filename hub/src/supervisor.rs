@@ -26,6 +26,8 @@ use crate::uplink::{self, Uplink, UplinkConfig};
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a pairing may take to end its offer.
+const PAIRING_STOP_WAIT: Duration = Duration::from_secs(3);
 /// How long the camera may take to end its clip.
 const CAMERA_STOP_WAIT: Duration = Duration::from_secs(5);
 
@@ -106,10 +108,14 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         stop: stop.clone(),
         pairing: tokio::sync::Mutex::new(()),
     });
-    let control_task = tokio::spawn(socket.run(services));
+    let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
     let mut camera_task = tokio::spawn(record(camera, name, parts.sealer.clone(), stopped.clone()));
     let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
+    if ended.is_ok() {
+        // A pairing under way ends its offer.
+        let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.lock()).await;
+    }
     if !camera_task.is_finished()
         && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task)
             .await
@@ -120,6 +126,7 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     }
     control_task.abort();
     let _ended = control_task.await;
+    drop(services);
     finish(parts, format, ended).await
 }
 
@@ -157,16 +164,17 @@ async fn watch_over(
             _ = stopped.changed() => return Ok(()),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
-                None => return Err(Failure::new(Code::Internal, "the journal's thread has ended")),
+                None => return Err(gone("journal")),
             },
             ended = &mut *camera_task, if !camera_ended => {
                 camera_ended = true;
                 match ended {
                     Ok(result) => result?,
-                    Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
-                    Err(_cancelled) => {}
+                    Err(_panicked) => return Err(gone("camera")),
                 }
             },
+            // It never ends of itself: without it the hub would record and send nothing, in silence.
+            _ended = &mut parts.uplink_task => return Err(gone("uplink")),
             _ = look.tick() => {
                 let link = parts.uplink.status();
                 if link.not_admitted {
@@ -175,6 +183,14 @@ async fn watch_over(
             }
         }
     }
+}
+
+/// A part that must live as long as the hub has ended, or panicked.
+fn gone(part: &str) -> Failure {
+    let message = format!(
+        "the {part}'s task has ended, which must not happen; start the hub again and report it"
+    );
+    Failure::new(Code::Internal, message)
 }
 
 /// A relay that does not admit a hub without phones: nothing this process can do is of use. With
@@ -202,8 +218,7 @@ async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Res
     if ended.is_ok() && uplink.status().connected {
         tokio::time::sleep(FAREWELL).await;
     }
-    uplink_task.abort();
-    let _ended = uplink_task.await;
+    end_task(uplink_task).await;
     drop(uplink);
     drop(sealer);
     // The thread ends when the last handle is gone, and its notices with it.
@@ -212,17 +227,29 @@ async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Res
     {
         tell(format, &notice);
     }
-    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-    match joined {
+    join(thread).await.and(ended)
+}
+
+/// Ends a task that may have ended already.
+async fn end_task(task: tokio::task::JoinHandle<()>) {
+    if !task.is_finished() {
+        task.abort();
+        let _ended = task.await;
+    }
+}
+
+/// Waits for the journal's thread; its own end explains every other.
+async fn join(thread: SealerThread) -> Result<(), Failure> {
+    match tokio::task::spawn_blocking(move || thread.join()).await {
         Ok(Err(CoreError::Dead(what))) => {
             tracing::error!(what, "the journal is dead");
-            eprintln!("secluso-hub: the disk fails: {what}. Check it, then start again");
-            // Nothing in memory can be trusted to agree with the disk any more.
-            std::process::abort();
+            // Nothing in memory can be trusted to agree with the disk any more, and nothing is left
+            // to write: the journal is closed. The next start recovers.
+            let message = format!("the disk fails: {what}. Check it, then start again");
+            Err(Failure::new(Code::Internal, message))
         }
-        Ok(_) => ended,
-        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
-        Err(_cancelled) => ended,
+        Ok(_) => Ok(()),
+        Err(_panicked) => Err(gone("journal")),
     }
 }
 
@@ -300,4 +327,62 @@ pub async fn pair(config: Config, show: impl Fn(&Step) + Send + 'static) -> Resu
     drop(sealer);
     let _joined = tokio::task::spawn_blocking(move || thread.join()).await;
     paired
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::world::World;
+
+    /// A running hub without camera, whose uplink is this task.
+    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+        let clock = TokioClock::new();
+        let (sealer, thread) = sealer::start(core, clock.clone()).unwrap();
+        let nobody = UplinkConfig {
+            relay: relay_client::RelayAddress {
+                host: "127.0.0.1".into(),
+                port: 9,
+                relay_id: wire::ids::RelayId([0; 32]),
+            },
+            invitation: None,
+        };
+        let (uplink, real) = uplink::start(nobody, sealer.clone(), clock, || 0);
+        real.abort();
+        let mut parts = Parts {
+            sealer,
+            thread,
+            uplink,
+            uplink_task,
+        };
+        let (_stop, stopped) = watch::channel(false);
+        let mut camera = tokio::spawn(std::future::pending());
+        let signals = Signals::new().unwrap();
+        let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+        finish(parts, Format::Json, ended).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_hub_without_its_uplink_is_not_there() {
+        for task in [
+            tokio::spawn(async {}),
+            tokio::spawn(async { panic!("as the test wants it") }),
+        ] {
+            let failure = ends(task, World::paired().core).await;
+            assert_eq!(failure.code, Code::Internal);
+            assert!(failure.message.contains("uplink"), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_ends_the_hub_with_its_code() {
+        let world = World::paired();
+        let disk = world.disk.clone();
+        let mut core = world.core;
+        disk.inject_from(disk.op_count(), wal::disk::Fault::Eio);
+        let kept = core.with_journal(5, |journal| journal.keep_certificate("relay", vec![1]));
+        assert!(matches!(kept, Err(CoreError::Dead(_))));
+        let failure = ends(tokio::spawn(std::future::pending()), core).await;
+        assert_eq!(failure.code, Code::Internal);
+        assert!(failure.message.contains("the disk fails"), "{failure}");
+    }
 }

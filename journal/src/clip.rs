@@ -289,6 +289,21 @@ impl Session<Committer> {
         self.end_clip(txn, clip, now_unix_ms, ClipOutcome::Complete)
     }
 
+    /// Ends a clip early, with its cut-off notice, while the process lives: otherwise as
+    /// [`Session::finish_clip`], so that the full disk that ended it need not take a Commit.
+    ///
+    /// # Errors
+    /// Storage, or MLS; the transaction must be dropped.
+    pub fn cut_off_clip(
+        &mut self,
+        txn: &mut Txn<'_>,
+        clip: ClipId,
+        now_unix_ms: u64,
+    ) -> Result<ClipEnd, JournalError> {
+        self.keep_right(txn, clip)?;
+        self.end_clip(txn, clip, now_unix_ms, ClipOutcome::CutOff)
+    }
+
     /// What a start owes to an epoch that was encrypted in: a Commit, the cut-off notice of the clip
     /// that it carried, and rotation. An unused or finished epoch gets nothing.
     ///

@@ -133,6 +133,16 @@ pub enum Notice {
         /// The clip.
         clip: ClipFacts,
     },
+    /// Stored bytes are damaged and their clip cannot be dropped yet: nothing behind it is sent to
+    /// this phone meanwhile.
+    DamageWaits {
+        /// For which phone.
+        line: Line,
+        /// The damaged envelope.
+        seq: Seq,
+        /// What is in the way.
+        what: String,
+    },
     /// An event is not recorded, or no further.
     NotRecorded(Stop),
     /// The journal was opened again after a failed write.
@@ -202,7 +212,7 @@ pub struct CoreStatus {
 }
 
 impl Core {
-    /// What the uplink needs. Call it right after [`Core::commit`]: what is staged is counted in.
+    /// What the uplink needs: what a finished commit covers, and nothing that is only staged.
     ///
     /// # Errors
     /// The journal's.
@@ -210,13 +220,12 @@ impl Core {
         let journal = self.journal_ref()?;
         let mut heads = Heads::new();
         for (line, state) in &self.lines {
-            let head = journal.outbox_head(*line)?;
             let mailboxes = journal.mailboxes(*line)?;
             let found = LineHeads {
                 send: mailboxes.send,
                 receive: mailboxes.receive,
-                last: head.last,
-                acked: head.acked,
+                last: state.durable.last,
+                acked: state.durable.acked,
                 standing: state.standing,
             };
             heads.insert(*line, found);

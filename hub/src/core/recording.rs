@@ -11,13 +11,13 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use journal::ids::{ClipId, Line};
 use journal::message::ClipEnd;
-use journal::{Closed, Committer, ErrorKind, JournalError, Session, Txn};
+use journal::{Committer, ErrorKind, JournalError, Session, Txn};
 use wal::Priority;
 use wire::ids::Seq;
 
 use super::{
-    BATCH_BYTES_MAX, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
-    Notice, Stop, is_about_one_line, push,
+    BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES, Notice,
+    Stop, is_about_one_line, push,
 };
 use crate::camera::EventEnd;
 
@@ -54,14 +54,26 @@ pub enum Recorded {
 /// Why a clip ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ending {
-    /// The event is over, or the disk is full: a trailer in the same epoch.
+    /// The event is over: the trailer.
     Trailer,
-    /// The camera failed or the hub stops: a Commit and the cut-off notice.
+    /// The camera failed, the hub stops, the disk is full, or stored bytes are damaged: the cut-off
+    /// notice, in the same epoch, so that a full disk costs none.
     CutOff,
+}
+
+/// How far a recording was staged when a sync began.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    event: u64,
+    staged: u32,
+    begun: bool,
+    ended: bool,
 }
 
 /// What is wanted, and how far it is staged.
 pub(super) struct Recording {
+    /// Which of this handle's events.
+    number: u64,
     event: Event,
     /// Lines that take part, each with its clip once it is begun.
     clips: Vec<(Line, Option<ClipId>)>,
@@ -77,8 +89,9 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    fn new(event: Event, lines: impl Iterator<Item = Line>) -> Self {
+    fn new(number: u64, event: Event, lines: impl Iterator<Item = Line>) -> Self {
         Self {
+            number,
             event,
             clips: lines.map(|line| (line, None)).collect(),
             pieces: VecDeque::new(),
@@ -88,6 +101,22 @@ impl Recording {
             announced: false,
             ending: None,
             ended: false,
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            event: self.number,
+            staged: self.staged,
+            begun: self.begun,
+            ended: self.ended,
+        }
+    }
+
+    /// What a sync covers need not be kept.
+    fn forget_through(&mut self, staged: u32) {
+        while self.first < staged && self.pieces.pop_front().is_some() {
+            self.first += 1;
         }
     }
 
@@ -131,7 +160,8 @@ impl Core {
             .iter()
             .filter(|(_, state)| !state.broken)
             .map(|(line, _)| *line);
-        let recording = Recording::new(event, usable);
+        self.events += 1;
+        let recording = Recording::new(self.events, event, usable);
         if recording.clips.is_empty() {
             if std::mem::replace(&mut self.said_no_pairing, true) {
                 return Ok(Recorded::Not(Stop::NoPairing));
@@ -169,7 +199,7 @@ impl Core {
             .sum();
         let needed = bytes * recording.clips.len() as u64;
         if !self.has_room(needed, Priority::Bulk)? {
-            self.end_recording(Ending::Trailer, now_unix_ms)?;
+            self.end_recording(Ending::CutOff, now_unix_ms)?;
             return Ok(self.not_recorded(Stop::Space));
         }
         if let Some(recording) = self.recording.as_mut() {
@@ -180,7 +210,7 @@ impl Core {
             Ok(()) => Ok(Recorded::Not(Stop::NoClip)),
             // The room was there when it was asked for. The transaction was dropped whole.
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => {
-                self.end_recording(Ending::Trailer, now_unix_ms)?;
+                self.end_recording(Ending::CutOff, now_unix_ms)?;
                 Ok(self.not_recorded(Stop::Space))
             }
             // It was opened again, and the pieces with it.
@@ -220,9 +250,18 @@ impl Core {
             .and_then(|recording| recording.ending)
         {
             Some(ending) => self.end_recording(ending, now_unix_ms),
-            // At rest: what was synced last is written down as synced.
-            None => Ok(self.journal()?.rest()?),
+            None => Ok(()),
         }
+    }
+
+    /// Nothing has happened for a moment: what was synced last is written down as synced.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_rest(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.commit(now_unix_ms)?;
+        let rested = self.journal()?.rest();
+        self.judge(rested, now_unix_ms)
     }
 
     /// Drops the clip of a damaged envelope. The clip being recorded is ended first; the event goes
@@ -245,7 +284,7 @@ impl Core {
             .as_ref()
             .is_some_and(|r| r.begun && r.lines().contains(&line));
         if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
-            self.end_recording(Ending::Trailer, now_unix_ms)?;
+            self.end_recording(Ending::CutOff, now_unix_ms)?;
             self.commit(now_unix_ms)?;
             dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
                 session.drop_damaged(txn, at)
@@ -265,15 +304,17 @@ impl Core {
     }
 
     /// After a sync: what is durable need not be kept, and what has ended is over.
-    pub(super) fn settle_recording(&mut self) {
-        let Some(recording) = &mut self.recording else {
+    pub(super) fn settle_recording(&mut self, mark: Mark) {
+        let Some(recording) = self
+            .recording
+            .as_mut()
+            .filter(|recording| recording.number == mark.event)
+        else {
             return;
         };
-        recording.announced |= recording.begun;
-        while recording.first < recording.staged && recording.pieces.pop_front().is_some() {
-            recording.first += 1;
-        }
-        if recording.ended {
+        recording.announced |= mark.begun;
+        recording.forget_through(mark.staged);
+        if mark.ended {
             self.recording = None;
         }
     }
@@ -317,9 +358,7 @@ impl Core {
                 recording.begun = true;
                 recording.staged = stored.chunks;
                 recording.ended = stored.outcome != journal::ClipOutcome::Recording;
-                while recording.first < recording.staged && recording.pieces.pop_front().is_some() {
-                    recording.first += 1;
-                }
+                recording.forget_through(stored.chunks);
                 if !recording.announced {
                     self.announce_start();
                 }
@@ -370,8 +409,9 @@ impl Core {
             }
             if let Some(piece) = recording.next_piece().cloned() {
                 self.stage_piece(&piece, now_unix_ms)?;
-                if self.staged_bytes >= BATCH_BYTES_MAX {
-                    self.commit(now_unix_ms)?;
+                if self.staged_bytes >= BATCH_BYTES {
+                    // The next pieces are sealed while the disk works.
+                    self.begin_commit(now_unix_ms)?;
                 }
             } else if let Some(ending) = recording.ending.filter(|_| recording.begun) {
                 return self.stage_end(ending, now_unix_ms);
@@ -419,14 +459,7 @@ impl Core {
             let clip = clip.ok_or(JournalError::Misuse("a clip that ends was begun"))?;
             let end: ClipEnd = match ending {
                 Ending::Trailer => session.finish_clip(txn, clip, now_unix_ms)?,
-                Ending::CutOff => match session.close_used_epoch(txn, now_unix_ms)? {
-                    Closed::CutOff(end) => end,
-                    _ => {
-                        return Err(JournalError::Misuse(
-                            "a clip that is recorded has its epoch",
-                        ));
-                    }
-                },
+                Ending::CutOff => session.cut_off_clip(txn, clip, now_unix_ms)?,
             };
             Ok(end)
         };
@@ -550,6 +583,10 @@ impl Core {
     }
 
     fn has_room(&mut self, bytes: u64, priority: Priority) -> Result<bool, CoreError> {
+        #[cfg(test)]
+        if self.no_room {
+            return Ok(false);
+        }
         match self.journal()?.admit(bytes, priority) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Space => Ok(false),

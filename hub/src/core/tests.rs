@@ -1,7 +1,7 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
 mod trouble;
-mod world;
+pub(crate) mod world;
 
 use journal::AppClipState;
 use wire::ids::Seq;

@@ -24,6 +24,9 @@ const SLOT_PAUSE: Duration = Duration::from_millis(500);
 const DOUBT_PAUSE_MS_MIN: u64 = 5_000;
 /// ...up to this: never silent for ever, never a stream of proofs.
 const DOUBT_PAUSE_MS_MAX: u64 = 600_000;
+/// An envelope that the journal could not give is asked for again after this time, if nothing else
+/// happens before: its clip may have found room for its end.
+const ABSENT_PAUSE_MS: u64 = 1_000;
 /// Pause after an envelope that the phone did not make, doubling up to a minute.
 const FORGED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,29 @@ pub(super) struct LineUplink {
     line: Line,
     sender: Sender,
     doubt: Option<Doubt>,
+    absent: Option<Absent>,
+}
+
+/// An envelope that should be in the outbox and could not be had: acked meanwhile, which the next
+/// heads will say, or damaged and not to be dropped yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Absent {
+    seq: Seq,
+    again_at_ms: u64,
+}
+
+impl Absent {
+    fn at(seq: Seq, now_ms: u64) -> Self {
+        Self {
+            seq,
+            again_at_ms: now_ms.saturating_add(ABSENT_PAUSE_MS),
+        }
+    }
+
+    /// Whether asking for what the machine needs would only find the same again.
+    fn holds_back(self, need: Need, now_ms: u64) -> bool {
+        matches!(need, Need::Envelope { seq, .. } if seq == self.seq) && now_ms < self.again_at_ms
+    }
 }
 
 /// The relay's copy contradicts our books.
@@ -56,6 +82,7 @@ impl LineUplink {
             line,
             sender: Sender::new(head.acked, head.last),
             doubt: None,
+            absent: None,
         }
     }
 
@@ -71,26 +98,21 @@ impl LineUplink {
             self.sender.handle_durable(head.last);
             self.sender.handle_ack(head.acked);
             self.take_events(shared, clock, &mut handle).await?;
-            let blocked = matches!(
-                head.standing,
-                Standing::RolledBack(Evidence::PhoneHoldsMore)
-            );
-            let need = if blocked {
-                None
-            } else {
-                self.sender.poll_need(now_ms(clock))
-            };
+            self.retry_after_doubt(now_ms(clock));
+            let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
+            let need = self.need(blocked, now_ms(clock));
             match need {
                 Some(need) => self.serve(need, shared, clock, &mut handle).await?,
                 None => {
                     self.settle_doubt(shared).await?;
-                    let wait = self.until_next(clock);
+                    let wait = self.until_next(blocked, clock);
                     tokio::select! {
-                        changed = heads.changed() => if changed.is_err() {
-                            return Err(Over::Sealer(SealerError::Closed));
+                        changed = heads.changed() => match changed {
+                            Ok(()) => self.absent = None,
+                            Err(_) => return Err(Over::Sealer(SealerError::Closed)),
                         },
                         event = next_event(&mut handle) => self.take(event, shared, clock, &mut handle)?,
-                        () = tokio::time::sleep(wait) => self.retry_after_doubt(now_ms(clock)),
+                        () = tokio::time::sleep(wait) => {}
                     }
                     continue;
                 }
@@ -107,12 +129,27 @@ impl LineUplink {
         }
     }
 
-    fn until_next(&self, clock: &impl Clock) -> Duration {
+    /// What is to be done now; nothing while it would only fail again.
+    fn need(&mut self, blocked: bool, now_ms: u64) -> Option<Need> {
+        if blocked {
+            return None;
+        }
+        let need = self.sender.poll_need(now_ms)?;
+        match self.absent {
+            Some(absent) if absent.holds_back(need, now_ms) => None,
+            _ => {
+                self.absent = None;
+                Some(need)
+            }
+        }
+    }
+
+    fn until_next(&self, blocked: bool, clock: &impl Clock) -> Duration {
+        // A line that may not send waits for its standing, and for nothing else.
+        let sender = self.sender.poll_timeout().filter(|_| !blocked);
         let doubt = self.doubt.as_ref().map(|doubt| doubt.again_at_ms);
-        let at = [self.sender.poll_timeout(), doubt]
-            .into_iter()
-            .flatten()
-            .min();
+        let absent = self.absent.map(|absent| absent.again_at_ms);
+        let at = [sender, doubt, absent].into_iter().flatten().min();
         let wait = at.map(|at| at.saturating_sub(now_ms(clock)).max(10));
         Duration::from_millis(wait.unwrap_or(DOUBT_PAUSE_MS_MAX))
     }
@@ -187,8 +224,7 @@ impl LineUplink {
                         }
                     }
                     Some(_) => self.sender.handle_missing(seq),
-                    // Acked meanwhile, or not synced yet: the heads will say.
-                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                    None => self.absent = Some(Absent::at(seq, now_ms(clock))),
                 }
             }
         }
@@ -420,4 +456,24 @@ async fn next_event(handle: &mut Option<AppendHandle>) -> Result<AppendEvent, Cl
 /// The machine's clock: milliseconds that do not go backwards.
 fn now_ms(clock: &impl Clock) -> u64 {
     u64::try_from(clock.now().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_had_is_not_asked_for_at_once_again() {
+        let absent = Absent::at(Seq(7), 1_000);
+        let need = |seq| Need::Envelope {
+            seq: Seq(seq),
+            after: Seq(6),
+        };
+        assert!(absent.holds_back(need(7), 1_000));
+        assert!(absent.holds_back(need(7), 999 + ABSENT_PAUSE_MS));
+        assert!(!absent.holds_back(need(7), 1_000 + ABSENT_PAUSE_MS));
+        // An ack moved the machine on, or the relay must be attached again.
+        assert!(!absent.holds_back(need(8), 1_000));
+        assert!(!absent.holds_back(Need::Attach, 1_000));
+    }
 }

@@ -46,9 +46,10 @@ pub(crate) struct Steps {
 /// What sealing does while the disk makes a batch durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Syncing {
-    /// It waits: `commit`. What the hub's core calls.
+    /// It waits: `commit`.
     Waited,
-    /// It seals the next batch: `begin_commit`, and one `commit` at the end that waits for all.
+    /// It seals the next batch: `begin_commit`, and one `commit` at the end that waits for all. So
+    /// does the hub's core.
     Overlapped,
 }
 

@@ -146,8 +146,10 @@ fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
         false => (&against_raw, "raw write + fdatasync"),
     };
     let how = match found.syncing {
-        Syncing::Waited => "every batch waits for its sync (commit), as the hub's core does",
-        Syncing::Overlapped => "begin_commit for every batch, one commit at the end of the clip",
+        Syncing::Waited => "every batch waits for its sync (commit)",
+        Syncing::Overlapped => {
+            "begin_commit for every batch, one commit at the end of the clip, as the hub's core does"
+        }
     };
     let mut figure = Figure::of_samples(key, title, "x", slower, Target::AtLeast(0.7))
         .with("how", json!(how))

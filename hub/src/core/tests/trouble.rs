@@ -26,10 +26,10 @@ fn scenario_07_a_full_disk_ends_the_clip_once_and_burns_no_epoch() {
         notices.contains(&Notice::NotRecorded(Stop::Space)),
         "{notices:?}"
     );
-    let ended = notices
-        .iter()
-        .any(|notice| matches!(notice, Notice::ClipFinished { .. }));
-    assert!(ended, "{notices:?}");
+    let ended = notices.iter().any(|notice| {
+        matches!(notice, Notice::ClipFinished { clip, .. } if clip.state == ClipState::CutOff)
+    });
+    assert!(ended, "a truncated clip is not whole: {notices:?}");
     assert_eq!(
         world.core.handle_pieces(vec![piece(3)], 6).unwrap(),
         Recorded::Not(Stop::NoClip)
@@ -37,7 +37,7 @@ fn scenario_07_a_full_disk_ends_the_clip_once_and_burns_no_epoch() {
     assert_eq!(world.core.status().unwrap().lines[0].epoch, epoch);
     world.disk.set_capacity(None);
     world.deliver();
-    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+    assert_eq!(world.app_clips(), [(AppClipState::CutOff, bytes)]);
     // There is room again, and events are recorded again.
     let _ = world.record_some(1);
 }
@@ -215,6 +215,81 @@ fn damage_in_the_clip_being_recorded_ends_it_and_the_event_goes_on_in_another() 
     world.core.commit(8).unwrap();
     world.deliver();
     assert_eq!(world.app_clips()[1], (AppClipState::Complete, bytes));
+}
+
+#[test]
+fn a_damaged_clip_whose_end_is_owed_is_reported_once_and_dropped_when_there_is_room() {
+    let mut world = World::paired();
+    let _ = world.record_some(3);
+    damage_newest_chunk(&world, world.line);
+    // Not even the reserve has room: the clip cannot be ended, so it cannot be dropped either.
+    world.fill_the_disk();
+    world.notices();
+    let line = world.line;
+    let damaged = Seq(world.core.heads().unwrap()[&line].last.0 - 1);
+    for _ in 0..3 {
+        let found = world.core.next_envelope(line, damaged, 7).unwrap();
+        assert!(found.is_none());
+    }
+    let waits = |notice: &Notice| matches!(notice, Notice::DamageWaits { .. });
+    let said = world.notices();
+    assert_eq!(said.iter().filter(|n| waits(n)).count(), 1, "{said:?}");
+    world.core.no_room = false;
+    world.core.handle_timeout(8).unwrap();
+    world.core.commit(8).unwrap();
+    world.deliver();
+    assert_eq!(
+        world.app_clips()[0].0,
+        AppClipState::Dropped(DropReason::Damaged)
+    );
+}
+
+#[test]
+fn the_next_pieces_are_sealed_while_the_disk_works_and_shown_only_after_their_own_sync() {
+    let mut world = World::paired();
+    let line = world.line;
+    let _ = world.core.handle_event_started(event(), 5).unwrap();
+    let _ = world.core.handle_pieces(vec![piece(0)], 5).unwrap();
+    let before = world.core.heads().unwrap()[&line].last;
+    world.core.begin_commit(5).unwrap();
+    let staged = world.core.journal_ref().unwrap().outbox_head(line).unwrap();
+    let _ = world.core.handle_pieces(vec![piece(1)], 5).unwrap();
+    assert_eq!(world.core.heads().unwrap()[&line].last, before);
+    assert!(world.notices().is_empty(), "nothing is synced yet");
+    world.core.finish_commit(5).unwrap();
+    assert_eq!(world.core.heads().unwrap()[&line].last, staged.last);
+    assert_eq!(world.notices().len(), 1);
+    // The power fails before the second sync: its piece was shown to nobody.
+    world.crash();
+    assert_eq!(world.finished()[0].bytes, piece(0).bytes.len() as u64);
+    world.deliver();
+    let bytes = piece(0).bytes.to_vec();
+    assert_eq!(world.app_clips(), [(AppClipState::CutOff, bytes)]);
+}
+
+#[test]
+fn a_sync_that_fails_while_the_next_pieces_are_sealed_loses_neither() {
+    let mut world = World::paired();
+    let mut bytes = world.record_some(1);
+    for number in 1..3 {
+        let _ = world.core.handle_pieces(vec![piece(number)], 6).unwrap();
+        bytes.extend_from_slice(&piece(number).bytes);
+        if number == 1 {
+            world.disk.inject(world.disk.op_count() + 1, Fault::Eio);
+            world.core.begin_commit(6).unwrap();
+        }
+    }
+    assert!(matches!(
+        world.core.finish_commit(6),
+        Err(CoreError::Reopened)
+    ));
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 7)
+        .unwrap();
+    world.core.commit(7).unwrap();
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::super::*;
 
 const NOW_MS: u64 = 1_800_000_000_000;
 
-pub(super) fn event() -> Event {
+pub(crate) fn event() -> Event {
     Event {
         camera: "door".into(),
         mime: "video/mp4".into(),
@@ -25,7 +25,7 @@ pub(super) fn event() -> Event {
 }
 
 /// Some thousands of bytes that differ from those of every other number.
-pub(super) fn piece(number: u64) -> Piece {
+pub(crate) fn piece(number: u64) -> Piece {
     let mut bytes = vec![0; 3_000 + number as usize];
     wal::Dice::fill(&mut SeededDice(number), &mut bytes);
     Piece {
@@ -53,7 +53,7 @@ fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<(Journal, RecoveryRepor
     )
 }
 
-pub(super) fn opener(disk: &SimDisk, first_seed: u64) -> Opener {
+pub(crate) fn opener(disk: &SimDisk, first_seed: u64) -> Opener {
     let disk = disk.clone();
     let mut seed = first_seed;
     Box::new(move || {
@@ -62,10 +62,10 @@ pub(super) fn opener(disk: &SimDisk, first_seed: u64) -> Opener {
     })
 }
 
-pub(super) struct World {
-    pub(super) disk: SimDisk,
-    pub(super) core: Core,
-    pub(super) line: Line,
+pub(crate) struct World {
+    pub(crate) disk: SimDisk,
+    pub(crate) core: Core,
+    pub(crate) line: Line,
     app: Journal,
     session: Session<Follower>,
     delivered: Seq,
@@ -74,7 +74,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn unpaired() -> Self {
+    pub(crate) fn unpaired() -> Self {
         let disk = SimDisk::new();
         let core = Core::start(opener(&disk, 1000), NOW_MS).unwrap();
         let line = Line {
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    pub(super) fn paired() -> Self {
+    pub(crate) fn paired() -> Self {
         let mut world = Self::unpaired();
         let terms = OfferTerms {
             hub: DeviceId([1; 32]),
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
-    pub(super) fn record_some(&mut self, count: u64) -> Vec<u8> {
+    pub(crate) fn record_some(&mut self, count: u64) -> Vec<u8> {
         assert_eq!(
             self.core.handle_event_started(event(), 5).unwrap(),
             Recorded::Taken
@@ -149,23 +149,30 @@ impl World {
         bytes
     }
 
+    /// The disk is full and the reserve is used up: the end of the clip is owed.
+    pub(crate) fn fill_the_disk(&mut self) {
+        self.core.no_room = true;
+        let refused = self.core.handle_pieces(vec![piece(0)], 6).unwrap();
+        assert_eq!(refused, Recorded::Not(Stop::Space));
+    }
+
     /// The power fails and the hub starts again.
-    pub(super) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         let after = self.disk.crash_clone(CrashPolicy::LoseAll, self.seed);
         self.restart_on(after);
     }
 
-    pub(super) fn restart_on(&mut self, disk: SimDisk) {
+    pub(crate) fn restart_on(&mut self, disk: SimDisk) {
         self.seed += 100;
         self.disk = disk;
         self.core = Core::start(opener(&self.disk, self.seed), NOW_MS).unwrap();
     }
 
-    pub(super) fn notices(&mut self) -> Vec<Notice> {
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
         std::iter::from_fn(|| self.core.poll_notice()).collect()
     }
 
-    pub(super) fn finished(&mut self) -> Vec<ClipFacts> {
+    pub(crate) fn finished(&mut self) -> Vec<ClipFacts> {
         let clip = |notice| match notice {
             Notice::ClipFinished { clip, .. } => Some(clip),
             _ => None,
@@ -174,7 +181,7 @@ impl World {
     }
 
     /// Everything new from the hub to the app.
-    pub(super) fn deliver(&mut self) {
+    pub(crate) fn deliver(&mut self) {
         while let Some((seq, envelope)) = self
             .core
             .next_envelope(self.line, self.delivered, NOW_MS)
@@ -195,14 +202,14 @@ impl World {
         }
     }
 
-    pub(super) fn app_ack(&mut self) {
+    pub(crate) fn app_ack(&mut self) {
         let mut txn = self.app.begin();
         self.session.send_ack(&mut txn).unwrap();
         drop(txn.commit(()).unwrap());
     }
 
     /// Everything new from the app, not yet taken.
-    pub(super) fn sent_by_app(&mut self) -> Vec<(Seq, Vec<u8>)> {
+    pub(crate) fn sent_by_app(&mut self) -> Vec<(Seq, Vec<u8>)> {
         let mut out = Vec::new();
         let mut at = self.taken;
         while let Some((seq, envelope)) = self.app.outbox_next(self.line, at).unwrap() {
@@ -212,7 +219,7 @@ impl World {
         out
     }
 
-    pub(super) fn take_from_app(&mut self) -> Vec<Verdict> {
+    pub(crate) fn take_from_app(&mut self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for (seq, envelope) in self.sent_by_app() {
             verdicts.push(
@@ -227,17 +234,17 @@ impl World {
         verdicts
     }
 
-    pub(super) fn ack(&mut self) {
+    pub(crate) fn ack(&mut self) {
         self.app_ack();
         assert_eq!(self.take_from_app(), [Verdict::Taken]);
     }
 
-    pub(super) fn app_epoch(&mut self) -> u64 {
+    pub(crate) fn app_epoch(&mut self) -> u64 {
         self.session.epoch(&mut self.app.begin()).unwrap().0
     }
 
     /// The app's clips: state and bytes.
-    pub(super) fn app_clips(&self) -> Vec<(AppClipState, Vec<u8>)> {
+    pub(crate) fn app_clips(&self) -> Vec<(AppClipState, Vec<u8>)> {
         let clips = self.app.app_clips(self.line.pairing).unwrap();
         let whole = |clip: journal::AppClip| {
             let chunks =

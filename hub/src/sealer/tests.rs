@@ -1,0 +1,107 @@
+//! The journal's thread: timers on a busy hub, and the end of a journal that cannot be written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wal::disk::Fault;
+
+use super::*;
+use crate::camera::clock::Sleep;
+use crate::core::tests::world::{World, event, piece};
+use crate::core::{Recorded, Stop};
+
+/// Time that passes when a test says so.
+#[derive(Clone, Default)]
+struct HandClock(Arc<AtomicU64>);
+
+impl Clock for HandClock {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn unix_ms(&self) -> u64 {
+        1_800_000_000_000
+    }
+
+    fn sleep_until(&self, _at: Duration) -> Sleep<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_finds_the_disk_dead_ends_the_thread_without_a_camera() {
+    let world = World::paired();
+    let disk = world.disk.clone();
+    let (sealer, thread) = start(world.core, HandClock::default()).unwrap();
+    disk.inject_from(disk.op_count(), Fault::Eio);
+    let kept = sealer
+        .run(|core, now| {
+            core.with_journal(now, |journal| journal.keep_certificate("relay", vec![1]))
+        })
+        .await;
+    assert!(matches!(kept, Err(SealerError::Core(CoreError::Dead(_)))));
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    assert!(matches!(joined.unwrap(), Err(CoreError::Dead(_))));
+    let after = sealer.run(|core, _now| core.status()).await;
+    assert!(matches!(after, Err(SealerError::Closed)));
+}
+
+#[tokio::test]
+async fn a_busy_hub_does_what_time_asks_for() {
+    let mut world = World::paired();
+    let _ = world.record_some(2);
+    // The end of the clip is owed until there is room.
+    world.fill_the_disk();
+    let clock = HandClock::default();
+    let (sealer, mut thread) = start(world.core, clock.clone()).unwrap();
+    let room = sealer.run(|core, _now| {
+        core.no_room = false;
+        Ok(())
+    });
+    room.await.unwrap();
+    // Never silent for as long as a tick, and a whole tick passes.
+    let mut finished = false;
+    for _ in 0..200 {
+        clock.0.fetch_add(100, Ordering::Relaxed);
+        let _cursor = sealer.run(|core, _now| core.status()).await.unwrap();
+        while let Ok(notice) = thread.notices.try_recv() {
+            finished |= matches!(notice, Notice::ClipFinished { .. });
+        }
+    }
+    assert!(finished, "the end of the clip is still owed");
+}
+
+#[tokio::test]
+async fn whoever_has_an_answer_has_it_on_disk() {
+    let world = World::paired();
+    let (disk, line) = (world.disk.clone(), world.line);
+    let (sealer, _thread) = start(world.core, HandClock::default()).unwrap();
+    let heads = sealer.heads();
+    let begun = sealer.run(|core, now| core.handle_event_started(event(), now));
+    assert_eq!(begun.await.unwrap(), Recorded::Taken);
+    // All at once, so that each batch is staged while the sync of the last is under way.
+    let jobs = (0..40).map(|number| {
+        let sealer = sealer.clone();
+        tokio::spawn(async move {
+            let taken = sealer
+                .run(move |core, now| core.handle_pieces(vec![piece(number)], now))
+                .await;
+            assert_eq!(taken.unwrap(), Recorded::Taken);
+        })
+    });
+    let jobs: Vec<_> = jobs.collect();
+    let mut answered = 0_u64;
+    for job in jobs {
+        job.await.unwrap();
+        answered += 1;
+        // Commit, header, and every piece that was answered.
+        let last = heads.borrow()[&line].last.0;
+        assert!(last >= 2 + answered, "{last} after {answered} answers");
+        let crashed = disk.crash_clone(wal::disk::CrashPolicy::LoseAll, answered);
+        let mut opener = crate::core::tests::world::opener(&crashed, 9_000);
+        let (journal, _) = opener().unwrap();
+        assert!(journal.outbox_head(line).unwrap().last.0 >= last);
+    }
+    let ended = sealer.run(|core, now| core.handle_pieces(Vec::new(), now));
+    assert_ne!(ended.await.unwrap(), Recorded::Not(Stop::Space));
+}
