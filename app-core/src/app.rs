@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use journal::Taken;
+use journal::{AppPairing, Taken};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
@@ -83,6 +83,14 @@ impl App {
             announcer,
             network: Mutex::new(()),
         };
+        let now_unix_s = clock.unix_s();
+        let expire = shared
+            .engine
+            .read(move |core, _shell| AppPairing::expire(core.journal(), now_unix_s));
+        if let Err(error) = expire.await {
+            // A full disk, say: what is here can be read all the same, and the next start tries again.
+            tracing::warn!(%error, "offers whose time is over could not be ended");
+        }
         Ok(Self {
             shared: Arc::new(shared),
         })

@@ -182,8 +182,15 @@ impl AppError {
         }
     }
 
+    /// One sentence whatever was wrong, so that trying codes teaches nothing; the log knows more.
     pub(crate) fn from_pairing(error: &PairingError) -> Self {
-        Self::Pairing(error.to_string())
+        tracing::info!(%error, "a pairing code was refused");
+        Self::refused()
+    }
+
+    /// The code does not pair, here or by the hub's word.
+    pub(crate) fn refused() -> Self {
+        Self::Pairing(journal::pairing::REFUSAL.into())
     }
 
     pub(crate) fn from_client(error: &ClientError) -> Self {
@@ -199,10 +206,10 @@ impl AppError {
 
     pub(crate) fn from_direct(error: &RpkError) -> Self {
         match error {
-            RpkError::WrongKey => Self::Pairing(
-                "what answers there is not the hub that showed this code; scan its code again"
-                    .into(),
-            ),
+            RpkError::WrongKey => {
+                tracing::info!("what answers at the code's address is not the hub that it names");
+                Self::refused()
+            }
             RpkError::Tls(_) => Self::Bug(error.to_string()),
             RpkError::Socket { .. } | RpkError::Connection(_) => {
                 Self::Network(format!("the hub cannot be reached ({error})"))

@@ -24,6 +24,17 @@ use crate::types::{HubId, PairedHub, Pairing};
 const ALPN: &[u8] = b"secluso-pair/1";
 /// How long one address of the hub may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same when a connection that was there is made again.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is made again...
+const RECONNECTS_MAX: u32 = 3;
+/// ...after this pause, doubling.
+const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// A hub that was killed says nothing, and one that was started again says so only when it is
+/// spoken to.
+const KEEP_ALIVE: Duration = Duration::from_millis(400);
+/// A hub that answers nothing for so long, not even that, is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long the hub may take to answer a message: it makes keys and syncs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long hanging up may take.
@@ -78,11 +89,61 @@ fn invitation(offer: &Offer) -> Result<Invitation, AppError> {
         })
 }
 
+/// Talks until the pairing is whole. Every message may be repeated, so a connection that is lost in
+/// the middle is made anew and the talk goes on where it stood: the hub may just have been started
+/// again.
 async fn talk_to_hub(
     shared: &Arc<Shared>,
     offer: &Arc<Offer>,
     identity: &Identity,
 ) -> Result<(PairingId, Pairing), AppError> {
+    let mut timeout = CONNECT_TIMEOUT;
+    let mut pause = RECONNECT_PAUSE_MIN;
+    let mut attempts = RECONNECTS_MAX;
+    loop {
+        let error = match talk_once(shared, offer, identity, timeout).await {
+            Ok(talked) => return Ok(talked),
+            Err(Trouble::Other(error)) => return Err(error),
+            // Nobody was there at all: that is for the person to judge.
+            Err(Trouble::Connection(error)) if timeout == CONNECT_TIMEOUT => return Err(error),
+            Err(Trouble::Connection(error) | Trouble::Lost(error)) => error,
+        };
+        if attempts == 0 {
+            return Err(error);
+        }
+        attempts -= 1;
+        tracing::info!(%error, "the talk with the hub goes on");
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+        timeout = RECONNECT_TIMEOUT;
+    }
+}
+
+/// Why one talk came to nothing.
+enum Trouble {
+    /// There was no connection.
+    Connection(AppError),
+    /// The connection ended in the middle.
+    Lost(AppError),
+    /// Trying again cannot help.
+    Other(AppError),
+}
+
+impl From<AppError> for Trouble {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Network(_) => Self::Lost(error),
+            other => Self::Other(other),
+        }
+    }
+}
+
+async fn talk_once(
+    shared: &Arc<Shared>,
+    offer: &Arc<Offer>,
+    identity: &Identity,
+    timeout: Duration,
+) -> Result<(PairingId, Pairing), Trouble> {
     let now_unix_s = shared.clock.unix_s();
     let device = identity.device_id();
     let asked = Arc::clone(offer);
@@ -94,11 +155,29 @@ async fn talk_to_hub(
         AppNext::Done(pairing) => return Ok((pairing, Pairing::Known)),
         next => next,
     };
-    let mut hub = HubTalk::connect(offer, identity).await?;
+    let mut hub = match HubTalk::connect(offer, identity, timeout).await {
+        Ok(hub) => hub,
+        Err(error @ AppError::Network(_)) => return Err(Trouble::Connection(error)),
+        Err(error) => return Err(Trouble::Other(error)),
+    };
     let result = converse(shared, offer, &mut hub, next, now_unix_s).await;
     // Also after a refusal: the hub waits for this before it hears the next phone.
     hub.end().await;
+    if let Err(AppError::Pairing(_)) = &result {
+        forget(shared, offer).await;
+    }
     Ok((result?, Pairing::New))
+}
+
+/// The code is good for nothing: what was made for it dies whole, and that is durable.
+async fn forget(shared: &Arc<Shared>, offer: &Arc<Offer>) {
+    let id = offer.offer;
+    let ended = shared
+        .engine
+        .read(move |core, _shell| AppPairing::end(core.journal(), id).map(drop));
+    if let Err(error) = ended.await {
+        tracing::warn!(%error, "a refused offer could not be ended; it dies when its time is over");
+    }
 }
 
 async fn converse(
@@ -114,7 +193,7 @@ async fn converse(
         AppNext::Request(request) => {
             let answer = match hub.ask(&PairingMessage::Request(request)).await? {
                 PairingMessage::Answer(answer) => answer,
-                other => return Err(unexpected(other)),
+                _ => return Err(AppError::refused()),
             };
             let asked = Arc::clone(offer);
             let confirm = shared.engine.read(move |core, _shell| {
@@ -126,7 +205,7 @@ async fn converse(
     };
     let done = match hub.ask(&PairingMessage::Confirm(confirm)).await? {
         PairingMessage::Done(done) => done,
-        other => return Err(unexpected(other)),
+        _ => return Err(AppError::refused()),
     };
     let asked = Arc::clone(offer);
     let pairing = shared.engine.read(move |core, _shell| {
@@ -134,24 +213,6 @@ async fn converse(
         Ok::<_, JournalError>(pairing.into_inner())
     });
     pairing.await
-}
-
-fn unexpected(message: PairingMessage) -> AppError {
-    match message {
-        PairingMessage::Refused(reason) => {
-            AppError::Pairing(format!("the hub refused: {}", printable(&reason)))
-        }
-        _ => AppError::Pairing("the hub answered out of turn; start the pairing again".into()),
-    }
-}
-
-/// Text from outside, fit for a terminal.
-fn printable(text: &str) -> String {
-    const CHARS_MAX: usize = 300;
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(CHARS_MAX)
-        .collect()
 }
 
 /// One stream to the hub.
@@ -165,7 +226,11 @@ struct HubTalk {
 
 impl HubTalk {
     /// Tries the addresses of the offer in turn.
-    async fn connect(offer: &Offer, identity: &Identity) -> Result<Self, AppError> {
+    async fn connect(
+        offer: &Offer,
+        identity: &Identity,
+        timeout: Duration,
+    ) -> Result<Self, AppError> {
         let mut last =
             AppError::Pairing("the code holds no address of the hub; make a new code there".into());
         for address in offer.addresses.iter().take(ADDRESSES_MAX) {
@@ -177,7 +242,7 @@ impl HubTalk {
                 }
             };
             for address in resolved.take(ADDRESSES_MAX) {
-                match Self::open(address, offer, identity).await {
+                match Self::open(address, offer, identity, timeout).await {
                     Ok(talk) => return Ok(talk),
                     // A wrong key at one address is no reason to give up the others.
                     Err(error) => last = error,
@@ -191,10 +256,15 @@ impl HubTalk {
         address: std::net::SocketAddr,
         offer: &Offer,
         identity: &Identity,
+        wait: Duration,
     ) -> Result<Self, AppError> {
-        let limits = EndpointLimits::default();
+        let limits = EndpointLimits {
+            idle: SILENCE_MAX,
+            keep_alive: Some(KEEP_ALIVE),
+            ..EndpointLimits::default()
+        };
         let connecting = rpk::client_connect(address, identity, offer.hub, ALPN, &limits);
-        let connected: Result<_, RpkError> = match timeout(CONNECT_TIMEOUT, connecting).await {
+        let connected: Result<_, RpkError> = match timeout(wait, connecting).await {
             Ok(connected) => connected,
             Err(_elapsed) => {
                 return Err(AppError::Network(
@@ -239,9 +309,7 @@ impl HubTalk {
             .map_err(|error| lost(&error))?;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > PAIRING_MESSAGE_BYTES_MAX {
-            return Err(AppError::Pairing(
-                "the hub's answer is too long; start the pairing again".into(),
-            ));
+            return Err(AppError::refused());
         }
         let mut bytes = vec![0; length];
         self.receive

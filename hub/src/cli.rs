@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::Format;
-use crate::pairing::{self, Step};
+use crate::pairing::{self, CodeImage, Step};
 use crate::{doctor, reset, status, supervisor};
 
 /// How long a running hub may take for its status.
@@ -52,9 +52,16 @@ enum Command {
     Run(Common),
     /// Show a code with which one phone can pair, and wait for it.
     #[command(
-        after_help = "Example:\n  secluso-hub pair --config hub.toml\n\nWorks with and without a running hub."
+        after_help = "Examples:\n  secluso-hub pair --config hub.toml\n  secluso-hub pair --config hub.toml --png code.png\n\nWorks with and without a running hub. Stopping it (ctrl-C) makes the code void."
     )]
-    Pair(Common),
+    Pair {
+        #[command(flatten)]
+        common: Common,
+        /// Show the code in this PNG file too, which must not exist yet. Only this user can read it,
+        /// and it is removed when pairing ends.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+    },
     /// What a running hub is doing.
     #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
     Status(Common),
@@ -103,7 +110,7 @@ impl Common {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
-        Command::Pair(common) => pair(common.read()?, common.format()).await,
+        Command::Pair { common, png } => pair(common.read()?, common.format(), png).await,
         Command::Status(common) => {
             let config = common.read()?;
             let format = common.format();
@@ -176,36 +183,88 @@ fn failure_in(value: &Value) -> Option<Failure> {
 }
 
 /// In the running hub if there is one, else here.
-async fn pair(config: Config, format: Format) -> Result<(), Failure> {
+async fn pair(config: Config, format: Format, png: Option<PathBuf>) -> Result<(), Failure> {
+    let image = png.as_deref().map(CodeImage::at).transpose()?;
+    let mut shower = Shower { format, image };
     if !control::is_running(&config.state_dir).await {
-        return supervisor::pair(config, move |step| show_step(format, step)).await;
+        return supervisor::pair(config, move |step| shower.show(step)).await;
     }
+    let mut signals = supervisor::Signals::new()?;
     let patience = config.pairing.offer + Duration::from_secs(60);
     let mut outcome = Err(Failure::new(
         Code::Network,
         "the running hub hung up before a phone was paired",
     ));
-    control::ask(&config.state_dir, Request::Pair, patience, |value| {
+    let asked = control::ask(&config.state_dir, Request::Pair, patience, |value| {
         if let Some(failure) = failure_in(&value) {
             outcome = Err(failure);
-        } else if let Some(text) = value["qr"].as_str() {
-            format.line(&value, &pairing::show(text));
-        } else {
-            let phone = value["phone"].as_str().unwrap_or_default();
-            format.line(&value, &format!("paired with phone {phone}"));
-            outcome = Ok(());
+        } else if let Some(step) = step_in(&value) {
+            shower.show(&step);
+            if !matches!(step, Step::Offer { .. }) {
+                outcome = Ok(());
+            }
         }
-    })
-    .await?;
-    outcome
+    });
+    let answered = tokio::select! {
+        answered = asked => Some(answered),
+        // The hub hears that nobody asks any more, and ends the offer.
+        () = signals.any() => None,
+    };
+    match answered {
+        Some(answered) => answered.and(outcome),
+        None => {
+            shower.show(&Step::Stopped);
+            Ok(())
+        }
+    }
 }
 
-fn show_step(format: Format, step: &Step) {
-    let text = match step {
-        Step::Offer { text, .. } => pairing::show(text),
-        Step::Paired { phone } => format!("paired with phone {phone}"),
-    };
-    format.line(&control::step_json(step), &text);
+/// What a running hub says about a pairing.
+fn step_in(value: &Value) -> Option<Step> {
+    let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    match value["event"].as_str()? {
+        "offer" => Some(Step::Offer {
+            text: text("qr"),
+            expires_unix_ms: value["expires_unix_ms"].as_u64().unwrap_or_default(),
+        }),
+        "paired" => Some(Step::Paired {
+            phone: text("phone"),
+        }),
+        "stopped" => Some(Step::Stopped),
+        _ => None,
+    }
+}
+
+/// Shows a person how a pairing goes.
+struct Shower {
+    format: Format,
+    image: Option<CodeImage>,
+}
+
+impl Shower {
+    fn show(&mut self, step: &Step) {
+        let text = match step {
+            Step::Offer { text, .. } => pairing::show(text),
+            Step::Paired { phone } => format!("paired with phone {phone}"),
+            Step::Stopped => "pairing was stopped; its code is void".into(),
+        };
+        match (step, &mut self.image) {
+            (Step::Offer { text, .. }, Some(image)) => match image.show(text) {
+                Ok(()) => eprintln!(
+                    "secluso-hub: the code is in {} too, for this user alone; the file is removed when pairing ends",
+                    shown(image.path())
+                ),
+                Err(error) => eprintln!(
+                    "secluso-hub: {} could not be written ({error}); use the code below",
+                    shown(image.path())
+                ),
+            },
+            // The offer is over, and the picture of its code with it.
+            (Step::Paired { .. } | Step::Stopped, image) => *image = None,
+            (Step::Offer { .. }, None) => {}
+        }
+        self.format.line(&control::step_json(step), &text);
+    }
 }
 
 /// Where a file of the configuration is, for messages.

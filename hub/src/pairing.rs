@@ -1,27 +1,37 @@
 //! Pairing a phone: the code that a person shows to the phone, and the direct connection on which
 //! the phone then answers (promise S2: the relay has no part in it).
 //!
-//! One offer at a time, for a bounded time, with bounded messages and bounded attempts. Whatever a
-//! stranger does costs the stranger a wait and changes nothing. This room must never log the code.
+//! One offer at a time, for a bounded time, with bounded messages and a bounded number and rate of
+//! tries. Whatever a stranger does costs the stranger a wait and changes nothing; when the offer is
+//! over, for whatever reason, it is ended durably. This room must never log the code.
 
 mod addresses;
+mod bucket;
 mod code;
+mod image;
 mod listener;
 
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use journal::ids::OfferId;
 use journal::pairing::OfferTerms;
 use journal::{Durable, HubPairing, Offer};
 use relay_client::{Identity, rpk};
 use tokio::sync::mpsc;
+use wire::Invitation;
 
 use crate::camera::Clock;
 use crate::config::PairingConfig;
+use crate::core::CoreError;
 use crate::exit::{Code, Failure};
-use crate::sealer::Sealer;
+use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Uplink;
 
+use bucket::Bucket;
 pub use code::{show, terminal_qr};
+pub use image::CodeImage;
 
 /// The application protocol of the direct connection.
 pub const ALPN: &[u8] = b"secluso-pair/1";
@@ -45,12 +55,25 @@ pub enum Step {
         /// The pairing, in hex.
         phone: String,
     },
+    /// It was stopped; the code is void.
+    Stopped,
 }
 
-/// Pairs one phone: makes an offer, tells it through `steps`, answers until it is confirmed.
+/// How a pairing ended that did not fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// A phone is paired.
+    Paired,
+    /// Whoever asked for it stopped it; its offer is void.
+    Stopped,
+}
+
+/// Pairs one phone: makes an offer, tells it through `steps`, answers until it is confirmed, until
+/// its time is over, until too many tried with a wrong code, or until `stop` completes. However it
+/// ends, the offer and what was made for it are gone, and that is durable, before this returns.
 ///
 /// # Errors
-/// One sentence with its code; nothing of the offer lives beyond its time.
+/// One sentence with its code.
 pub async fn pair(
     config: &PairingConfig,
     relay: &relay_client::RelayAddress,
@@ -58,70 +81,149 @@ pub async fn pair(
     uplink: &Uplink,
     clock: &impl Clock,
     steps: &mpsc::Sender<Step>,
-) -> Result<(), Failure> {
-    let invitation = uplink
-        .invite_phone(config.offer, INVITE_PATIENCE)
-        .await
-        .map_err(|error| {
-            let failure = Failure::from(error);
-            let why = uplink
-                .status()
-                .trouble
-                .unwrap_or_else(|| failure.message.clone());
-            Failure::new(failure.code, format!("no invitation for the phone: {why}"))
-        })?;
-    let device = sealer
-        .run(|core, now| core.with_journal(now, journal::Journal::device))
-        .await?;
-    let identity = Identity::from_seed(*device.identity_seed);
-    let endpoint = rpk::server_endpoint(config.listen, &identity, ALPN, &listener::limits())
-        .map_err(|error| {
-            Failure::new(
-                Code::Usage,
-                format!("pairing cannot listen: {error}; correct [pairing] listen"),
-            )
-        })?;
-    let port = endpoint
-        .local_addr()
-        .map_err(|error| Failure::new(Code::Internal, error.to_string()))?
-        .port();
-    let terms = OfferTerms {
-        hub: identity.device_id(),
-        addresses: addresses::of(config, port),
-        relay: relay.to_string(),
-        invitation: invitation.to_bytes(),
-        suite: config.suite,
-        ttl_s: config.offer.as_secs(),
+    stop: impl Future<Output = ()>,
+) -> Result<Ended, Failure> {
+    let mut stop = pin!(stop);
+    let invitation = tokio::select! {
+        biased;
+        () = &mut stop => return Ok(stopped(steps).await),
+        invitation = invite(config, uplink) => invitation?,
     };
-    let offer: Durable<Offer> = sealer
-        .run(move |core, now| {
-            core.with_journal(now, |journal| HubPairing::offer(journal, terms, now / 1000))
-        })
-        .await?;
-    let step = Step::Offer {
-        text: offer.to_text(),
-        expires_unix_ms: clock.unix_ms().saturating_add(millis(config.offer)),
+    let place = Place {
+        config,
+        relay,
+        sealer,
+        clock,
     };
-    // Whoever asked may have gone; the offer then runs out.
-    let _gone = steps.send(step).await;
-    let served = tokio::time::timeout(config.offer, listener::serve(&endpoint, sealer)).await;
-    endpoint.close(0_u32.into(), b"");
-    // The last answer must leave before the process may.
-    let _late = tokio::time::timeout(Duration::from_secs(2), endpoint.wait_idle()).await;
-    match served {
-        Ok(Ok(phone)) => {
-            let phone = phone.to_hex();
-            let _gone = steps.send(Step::Paired { phone }).await;
-            Ok(())
+    let tries = Bucket::new(bucket::BURST, bucket::REFILL_MS);
+    place.offer(invitation.to_bytes(), tries, steps, stop).await
+}
+
+async fn invite(config: &PairingConfig, uplink: &Uplink) -> Result<Invitation, Failure> {
+    let invited = uplink.invite_phone(config.offer, INVITE_PATIENCE).await;
+    invited.map_err(|error| {
+        let failure = Failure::from(error);
+        let why = uplink
+            .status()
+            .trouble
+            .unwrap_or_else(|| failure.message.clone());
+        Failure::new(failure.code, format!("no invitation for the phone: {why}"))
+    })
+}
+
+/// Where an offer is made.
+struct Place<'a, C> {
+    config: &'a PairingConfig,
+    relay: &'a relay_client::RelayAddress,
+    sealer: &'a Sealer,
+    clock: &'a C,
+}
+
+impl<C: Clock> Place<'_, C> {
+    async fn offer(
+        &self,
+        invitation: Vec<u8>,
+        tries: Bucket,
+        steps: &mpsc::Sender<Step>,
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Ended, Failure> {
+        let config = self.config;
+        let device = self
+            .sealer
+            .run(|core, now| core.with_journal(now, journal::Journal::device))
+            .await?;
+        let identity = Identity::from_seed(*device.identity_seed);
+        let endpoint = rpk::server_endpoint(config.listen, &identity, ALPN, &listener::limits())
+            .map_err(|error| {
+                Failure::new(
+                    Code::Usage,
+                    format!("pairing cannot listen: {error}; correct [pairing] listen"),
+                )
+            })?;
+        let port = endpoint
+            .local_addr()
+            .map_err(|error| Failure::new(Code::Internal, error.to_string()))?
+            .port();
+        let terms = OfferTerms {
+            hub: identity.device_id(),
+            addresses: addresses::of(config, port),
+            relay: self.relay.to_string(),
+            invitation,
+            suite: config.suite,
+            ttl_s: config.offer.as_secs(),
+        };
+        let offer: Durable<Offer> = self
+            .sealer
+            .run(move |core, now| {
+                core.with_journal(now, |journal| HubPairing::offer(journal, terms, now / 1000))
+            })
+            .await?;
+        let step = Step::Offer {
+            text: offer.to_text(),
+            expires_unix_ms: self.clock.unix_ms().saturating_add(millis(config.offer)),
+        };
+        // Whoever asked may have gone: then `stop` says so.
+        let _gone = steps.send(step).await;
+        let served = tokio::select! {
+            biased;
+            () = stop => None,
+            served = tokio::time::timeout(
+                config.offer,
+                listener::serve(&endpoint, self.sealer, self.clock, tries),
+            ) => Some(served),
+        };
+        let ended = self.end(offer.offer).await;
+        endpoint.close(0_u32.into(), b"");
+        // The last answer must leave before the process may.
+        let _late = tokio::time::timeout(Duration::from_secs(2), endpoint.wait_idle()).await;
+        match served {
+            Some(Ok(Ok(phone))) => {
+                let phone = phone.to_hex();
+                let _gone = steps.send(Step::Paired { phone }).await;
+                Ok(Ended::Paired)
+            }
+            Some(Ok(Err(failure))) => Err(failure),
+            Some(Err(_elapsed)) => Err(Failure::new(
+                Code::NotAdmitted,
+                "no phone used the code in time and it is void; run `secluso-hub pair` again",
+            )),
+            None => {
+                ended?;
+                Ok(stopped(steps).await)
+            }
         }
-        Ok(Err(failure)) => Err(failure),
-        Err(_elapsed) => Err(Failure::new(
-            Code::NotAdmitted,
-            "no phone used the code in time; run `secluso-hub pair` again",
-        )),
     }
+
+    /// Nothing of an offer outlives its pairing mode, except a pairing that is whole.
+    async fn end(&self, offer: OfferId) -> Result<(), Failure> {
+        let end = || {
+            self.sealer.run(move |core, now| {
+                core.with_journal(now, |journal| HubPairing::end(journal, offer))
+            })
+        };
+        let mut ended = end().await;
+        if matches!(ended, Err(SealerError::Core(CoreError::Reopened))) {
+            ended = end().await;
+        }
+        match ended {
+            Ok(_durable) => Ok(()),
+            Err(error) => {
+                let failure = Failure::from(error);
+                tracing::warn!(%failure, "the offer could not be ended; it dies when its time is over");
+                Err(failure)
+            }
+        }
+    }
+}
+
+async fn stopped(steps: &mpsc::Sender<Step>) -> Ended {
+    let _gone = steps.send(Step::Stopped).await;
+    Ended::Stopped
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

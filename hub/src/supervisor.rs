@@ -131,19 +131,28 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
 }
 
 /// The polite requests to end.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    /// From here on they no longer end the process.
+    pub(crate) fn new() -> Result<Self, Failure> {
         let no_signals =
             |error: std::io::Error| Failure::new(Code::Internal, format!("no signals: {error}"));
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
             interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
         })
+    }
+
+    /// Waits for one of them.
+    pub(crate) async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -159,8 +168,7 @@ async fn watch_over(
     let mut camera_ended = false;
     loop {
         tokio::select! {
-            _ = signals.terminate.recv() => return Ok(()),
-            _ = signals.interrupt.recv() => return Ok(()),
+            () = signals.any() => return Ok(()),
             _ = stopped.changed() => return Ok(()),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
@@ -291,11 +299,15 @@ fn tell(format: Format, notice: &Notice) {
     }
 }
 
-/// `pair` when no hub runs: the same parts without camera.
+/// `pair` when no hub runs: the same parts without camera. SIGTERM and SIGINT stop it cleanly.
 ///
 /// # Errors
 /// One sentence and its code.
-pub async fn pair(config: Config, show: impl Fn(&Step) + Send + 'static) -> Result<(), Failure> {
+pub async fn pair(
+    config: Config,
+    mut show: impl FnMut(&Step) + Send + 'static,
+) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
     let clock = TokioClock::new();
     let parts = start_parts(&config, &clock)?;
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
@@ -311,6 +323,7 @@ pub async fn pair(config: Config, show: impl Fn(&Step) + Send + 'static) -> Resu
         &parts.uplink,
         &clock,
         &tell,
+        signals.any(),
     )
     .await;
     drop(tell);
@@ -321,12 +334,11 @@ pub async fn pair(config: Config, show: impl Fn(&Step) + Send + 'static) -> Resu
         uplink,
         uplink_task,
     } = parts;
-    uplink_task.abort();
-    let _ended = uplink_task.await;
+    end_task(uplink_task).await;
     drop(uplink);
     drop(sealer);
-    let _joined = tokio::task::spawn_blocking(move || thread.join()).await;
-    paired
+    join(thread).await?;
+    paired.map(|_ended| ())
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@
 //! ```
 //!
 //! Every step is one transaction and can be repeated: a message that was answered is answered with
-//! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it.
-//! This room knows no sockets and no clock.
+//! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it:
+//! when the pairing is whole, when the code is refused, or when its time is over. This room knows no
+//! sockets and no clock.
 
 mod app;
 mod hub;
@@ -35,13 +36,17 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wire::ids::{DeviceId, SendId};
 
+pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
 pub use hub::{HubPairing, OfferTerms};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
+use crate::journal::Journal;
 use crate::record::{PairingRecord, Suite};
+use crate::scope::Scope;
 use crate::sealed::{Key, derive};
+use crate::txn::Txn;
 
 /// Generations that a follower may skip inside an epoch: above the chunks of the longest clip.
 pub const FORWARD_DISTANCE_MAX: u32 = 1_000_000;
@@ -50,11 +55,17 @@ pub const PAIRING_MESSAGE_BYTES_MAX: usize = 32 * 1024;
 /// Longest time between showing an offer and using it, in seconds.
 pub const OFFER_TTL_S_MAX: u64 = 3600;
 
+/// The one thing that is said to a person about a code that does not pair, on either side and
+/// whatever is wrong with it: altered, misread, of another hub, expired, used up, or guessed. Whoever
+/// tries codes learns nothing from it.
+pub const REFUSAL: &str = "this pairing code was refused: it is wrong, altered, expired or used up. Run `secluso-hub pair` again and scan the new code";
+
 const QR_PREFIX: &str = "SECLUSO1:";
 const QR_BYTES_MAX: usize = 2048;
 const CHECKSUM_BYTES: usize = 4;
 
-/// What went wrong in a pairing. Each says what to do.
+/// What went wrong in a pairing, for logs and tests. People and the other side are told
+/// [`REFUSAL`] and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PairingError {
     /// The text is no QR code of ours.
@@ -380,3 +391,20 @@ fn check_group(
 
 /// The channels of a pairing. One for now; the shape is for five.
 const CHANNELS: [Channel; 1] = [Channel::EventVideo];
+
+/// The offers that this journal holds keys for.
+fn offers(journal: &Journal) -> Vec<OfferId> {
+    let offer = |scope| match scope {
+        Scope::Offer(id) => Some(id),
+        _ => None,
+    };
+    journal.scopes.iter().filter_map(offer).collect()
+}
+
+/// Ends a pairing that is not confirmed, with everything that was made for it.
+fn end_pairing(txn: &mut Txn<'_>, pairing: PairingId) {
+    for channel in CHANNELS {
+        txn.end(Scope::Group(Line { pairing, channel }));
+    }
+    txn.end(Scope::Pairing(pairing));
+}

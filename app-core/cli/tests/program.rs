@@ -34,7 +34,7 @@ fn what_cannot_be_done_is_one_line_and_a_code() {
     refused(
         &run(&["pair", "SECLUSO1:nonsense", "--json"], &dir),
         6,
-        "not a Secluso pairing code",
+        "this pairing code was refused",
     );
     // The attempt made a directory; still nothing is paired.
     refused(&run(&["status", "--json"], &dir), 6, "not paired");

@@ -116,7 +116,7 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             services.stop.send_replace(true);
             Ok(())
         }
-        Ok(Request::Pair) => pair(&mut write, services).await,
+        Ok(Request::Pair) => pair(reader, &mut write, services).await,
         Err(_) => {
             say(
                 &mut write,
@@ -127,7 +127,9 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     }
 }
 
+/// Until it is done, or whoever asked hangs up, or the hub stops.
 async fn pair(
+    mut reader: impl tokio::io::AsyncRead + Unpin,
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     services: &Services,
 ) -> std::io::Result<()> {
@@ -138,6 +140,17 @@ async fn pair(
             &json!({"event": "failed", "code": 6, "message": message}),
         )
         .await;
+    };
+    let mut stop = services.stop.subscribe();
+    let hung_up = async {
+        let mut more = [0; 64];
+        while !matches!(reader.read(&mut more).await, Ok(0) | Err(_)) {}
+    };
+    let stop = async {
+        tokio::select! {
+            () = hung_up => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
     };
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
     let clock = TokioClock::new();
@@ -150,16 +163,21 @@ async fn pair(
             &services.uplink,
             &clock,
             &tell,
+            stop,
         )
         .await;
         drop(tell);
         done
     };
     let show = async {
+        let mut shown = Ok(());
+        // Read to the end also when nobody listens: the offer must be ended.
         while let Some(step) = steps.recv().await {
-            say(write, &step_json(&step)).await?;
+            if shown.is_ok() {
+                shown = say(write, &step_json(&step)).await;
+            }
         }
-        Ok::<(), std::io::Error>(())
+        shown
     };
     let (done, shown) = tokio::join!(work, show);
     shown?;
@@ -183,6 +201,7 @@ pub(crate) fn step_json(step: &Step) -> Value {
             json!({"event": "offer", "qr": text, "expires_unix_ms": expires_unix_ms})
         }
         Step::Paired { phone } => json!({"event": "paired", "phone": phone}),
+        Step::Stopped => json!({"event": "stopped"}),
     }
 }
 

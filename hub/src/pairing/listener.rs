@@ -2,16 +2,18 @@
 //!
 //! Every message is its length (4 bytes, big endian) and the journal's encoding of it, on one
 //! bidirectional stream that the phone opens. What is wrong is answered in the same way whatever it
-//! is, after a wait, and a bounded number of times.
+//! is, at a bounded rate and a bounded number of times.
 
 use std::time::Duration;
 
 use journal::ids::PairingId;
-use journal::pairing::PAIRING_MESSAGE_BYTES_MAX;
+use journal::pairing::{PAIRING_MESSAGE_BYTES_MAX, REFUSAL};
 use journal::{HubPairing, Journal, JournalError, PairingMessage, PairingState};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use relay_client::rpk::EndpointLimits;
 
+use super::bucket::Bucket;
+use crate::camera::Clock;
 use crate::core::CoreError;
 use crate::exit::{Code, Failure};
 use crate::sealer::{Sealer, SealerError};
@@ -22,10 +24,8 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
 const HANG_UP_WAIT: Duration = Duration::from_secs(5);
 /// Messages on one connection: request, confirm, and one repetition of each.
 const MESSAGES_MAX: usize = 4;
-/// Wrong answers, all phones together, before the offer is given up.
-const FAILURES_MAX: u32 = 20;
-/// Wait after each wrong answer.
-const FAILURE_PAUSE: Duration = Duration::from_millis(500);
+/// Wrong answers, all phones together, after which the offer is void.
+pub(super) const FAILURES_MAX: u32 = 20;
 
 /// Small: a phone needs one stream and a few kilobytes.
 pub(super) fn limits() -> EndpointLimits {
@@ -39,13 +39,20 @@ pub(super) fn limits() -> EndpointLimits {
     }
 }
 
-/// Answers until a phone is confirmed.
-pub(super) async fn serve(endpoint: &Endpoint, sealer: &Sealer) -> Result<PairingId, Failure> {
+/// Answers until a phone is confirmed. One phone at a time, and no more often than `tries` allows.
+pub(super) async fn serve(
+    endpoint: &Endpoint,
+    sealer: &Sealer,
+    clock: &impl Clock,
+    mut tries: Bucket,
+) -> Result<PairingId, Failure> {
     let mut failures = 0;
     while let Some(incoming) = endpoint.accept().await {
+        let now_ms = u64::try_from(clock.now().as_millis()).unwrap_or(u64::MAX);
+        tokio::time::sleep(Duration::from_millis(tries.take(now_ms))).await;
         let talked = tokio::time::timeout(CONNECTION_TIME_MAX, async {
             let connection = incoming.await.map_err(|_| Talk::Broken)?;
-            talk(&connection, sealer).await
+            talk(&connection, sealer, &mut failures).await
         })
         .await
         .unwrap_or(Err(Talk::Broken));
@@ -54,15 +61,12 @@ pub(super) async fn serve(endpoint: &Endpoint, sealer: &Sealer) -> Result<Pairin
             Err(Talk::Ours(failure)) => return Err(failure),
             Err(Talk::Broken) => tracing::debug!("a phone hung up before it was paired"),
             Err(Talk::Refused) => {
-                failures += 1;
                 tracing::warn!(failures, "somebody tried to pair with a wrong or old code");
-                if failures >= FAILURES_MAX {
-                    let message =
-                        "too many wrong attempts; the code is void. Run `secluso-hub pair` again";
-                    return Err(Failure::new(Code::NotAdmitted, message));
-                }
-                tokio::time::sleep(FAILURE_PAUSE).await;
             }
+        }
+        if failures >= FAILURES_MAX {
+            let message = "too many wrong attempts; the code is void. Run `secluso-hub pair` again";
+            return Err(Failure::new(Code::NotAdmitted, message));
         }
     }
     Err(Failure::new(
@@ -72,6 +76,7 @@ pub(super) async fn serve(endpoint: &Endpoint, sealer: &Sealer) -> Result<Pairin
 }
 
 /// Why a talk came to nothing.
+#[derive(Debug)]
 enum Talk {
     /// The connection ended.
     Broken,
@@ -81,43 +86,49 @@ enum Talk {
     Ours(Failure),
 }
 
-async fn talk(connection: &Connection, sealer: &Sealer) -> Result<PairingId, Talk> {
+async fn talk(
+    connection: &Connection,
+    sealer: &Sealer,
+    failures: &mut u32,
+) -> Result<PairingId, Talk> {
     let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| Talk::Broken)?;
     let mut confirmed = None;
+    let mut refused = false;
     for _ in 0..MESSAGES_MAX {
-        let Some(message) = read(&mut receive).await? else {
+        let Some(body) = read(&mut receive).await? else {
             break;
         };
-        match answer(message, sealer).await {
+        match answer(&body, sealer).await {
             Ok((answer, pairing)) => {
                 write(&mut send, &answer).await?;
-                confirmed = pairing.or(confirmed);
-                if confirmed.is_some() {
-                    break;
-                }
+                confirmed = pairing;
             }
             Err(Talk::Refused) => {
+                // Counted before it is said: whoever hangs up at once has tried all the same.
+                *failures += 1;
+                refused = true;
                 // One sentence for every kind of wrong: nothing to learn from it.
-                let refusal = "the hub did not accept this pairing code; run `secluso-hub pair` again and scan the new code";
-                write(&mut send, &PairingMessage::Refused(refusal.into())).await?;
-                let _ended = send.finish();
-                let _hung_up = tokio::time::timeout(HANG_UP_WAIT, connection.closed()).await;
-                return Err(Talk::Refused);
+                let refusal = PairingMessage::Refused(REFUSAL.into());
+                let _gone = write(&mut send, &refusal).await;
             }
             Err(other) => return Err(other),
+        }
+        if refused || confirmed.is_some() {
+            break;
         }
     }
     let _ended = send.finish();
     let _hung_up = tokio::time::timeout(HANG_UP_WAIT, connection.closed()).await;
-    confirmed.ok_or(Talk::Broken)
+    match confirmed {
+        Some(pairing) => Ok(pairing),
+        None if refused => Err(Talk::Refused),
+        None => Err(Talk::Broken),
+    }
 }
 
 /// One message's answer, durable before it is said; and the pairing, if that was the last word.
-async fn answer(
-    message: PairingMessage,
-    sealer: &Sealer,
-) -> Result<(PairingMessage, Option<PairingId>), Talk> {
-    match message {
+async fn answer(body: &[u8], sealer: &Sealer) -> Result<(PairingMessage, Option<PairingId>), Talk> {
+    match PairingMessage::decode(body).map_err(|_| Talk::Refused)? {
         PairingMessage::Request(request) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
                 core.with_journal(now, |journal| {
@@ -177,7 +188,8 @@ fn blame(error: SealerError) -> Talk {
     }
 }
 
-async fn read(receive: &mut RecvStream) -> Result<Option<PairingMessage>, Talk> {
+/// The next message; one that is too long is none that could be decoded, and not read.
+async fn read(receive: &mut RecvStream) -> Result<Option<Vec<u8>>, Talk> {
     let mut length = [0; 4];
     match receive.read_exact(&mut length).await {
         Ok(()) => {}
@@ -186,16 +198,14 @@ async fn read(receive: &mut RecvStream) -> Result<Option<PairingMessage>, Talk> 
     }
     let length = u32::from_be_bytes(length) as usize;
     if length > PAIRING_MESSAGE_BYTES_MAX {
-        return Err(Talk::Refused);
+        return Ok(Some(Vec::new()));
     }
     let mut body = vec![0; length];
     receive
         .read_exact(&mut body)
         .await
         .map_err(|_| Talk::Broken)?;
-    PairingMessage::decode(&body)
-        .map(Some)
-        .map_err(|_| Talk::Refused)
+    Ok(Some(body))
 }
 
 async fn write(send: &mut SendStream, message: &PairingMessage) -> Result<(), Talk> {

@@ -1,32 +1,10 @@
 //! The journal's thread: timers on a busy hub, and the end of a journal that cannot be written.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use wal::disk::Fault;
 
 use super::*;
-use crate::camera::clock::Sleep;
-use crate::core::tests::world::{World, event, piece};
+use crate::core::tests::world::{HandClock, World, event, piece};
 use crate::core::{Recorded, Stop};
-
-/// Time that passes when a test says so.
-#[derive(Clone, Default)]
-struct HandClock(Arc<AtomicU64>);
-
-impl Clock for HandClock {
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
-    }
-
-    fn unix_ms(&self) -> u64 {
-        1_800_000_000_000
-    }
-
-    fn sleep_until(&self, _at: Duration) -> Sleep<'_> {
-        Box::pin(std::future::pending())
-    }
-}
 
 #[tokio::test]
 async fn a_step_that_finds_the_disk_dead_ends_the_thread_without_a_camera() {
@@ -62,7 +40,7 @@ async fn a_busy_hub_does_what_time_asks_for() {
     // Never silent for as long as a tick, and a whole tick passes.
     let mut finished = false;
     for _ in 0..200 {
-        clock.0.fetch_add(100, Ordering::Relaxed);
+        clock.advance(100);
         let _cursor = sealer.run(|core, _now| core.status()).await.unwrap();
         while let Ok(notice) = thread.notices.try_recv() {
             finished |= matches!(notice, Notice::ClipFinished { .. });

@@ -12,7 +12,8 @@ use wire::ids::{DeviceId, ReceiveId, SendId};
 
 use super::{
     Answer, CHANNELS, Confirm, Done, Offer, PairingError, Request, capabilities, check_group,
-    credential, group_id, join_config, lifetime, mac_bytes, mac_holds, proof, wrap_keys,
+    credential, end_pairing, group_id, join_config, lifetime, mac_bytes, mac_holds, offers, proof,
+    wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Line, OfferId, PairingId};
@@ -23,6 +24,10 @@ use crate::record::{LineRecord, PairingRecord, PairingState};
 use crate::scope::Scope;
 use crate::sealed::Key;
 use crate::txn::Txn;
+
+/// How long after its offer's time a pairing is kept that this phone has joined and the hub has not
+/// confirmed yet, in seconds: the hub may have, and its last word may have been lost.
+pub const JOINED_GRACE_S: u64 = 24 * 60 * 60;
 
 /// A request that was sent, as stored in the offer's scope.
 #[derive(Clone, Serialize, Deserialize)]
@@ -198,6 +203,41 @@ impl AppPairing {
         txn.commit(pairing)
     }
 
+    /// The hub has refused this code, or the pairing was given up: everything that was made for it
+    /// dies whole, what was joined and never confirmed included. A pairing that is whole stays.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn end(journal: &mut Journal, offer: OfferId) -> Result<Durable<()>, JournalError> {
+        let row = row_of(journal, offer)?;
+        let mut txn = journal.begin();
+        if let Some(row) = row {
+            if row.confirm.is_some() {
+                end_pairing(&mut txn, row.request.pairing);
+            }
+            txn.end(Scope::Offer(offer));
+        }
+        txn.commit(())
+    }
+
+    /// Ends the offers whose time is over: what a start does first. One that was joined is kept for
+    /// [`JOINED_GRACE_S`] more.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn expire(journal: &mut Journal, now_unix_s: u64) -> Result<(), JournalError> {
+        for offer in offers(journal) {
+            let Some(row) = row_of(journal, offer)? else {
+                continue;
+            };
+            let grace_s = row.confirm.as_ref().map_or(0, |_| JOINED_GRACE_S);
+            if row.offer.expires_unix_s.saturating_add(grace_s) <= now_unix_s {
+                drop(Self::end(journal, offer)?);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether this phone is in the middle of a pairing by this offer.
     ///
     /// # Errors
@@ -208,7 +248,11 @@ impl AppPairing {
 }
 
 fn request_row(journal: &Journal, offer: &Offer) -> Result<Option<RequestRow>, JournalError> {
-    let scope = Scope::Offer(offer.offer);
+    row_of(journal, offer.offer)
+}
+
+fn row_of(journal: &Journal, offer: OfferId) -> Result<Option<RequestRow>, JournalError> {
+    let scope = Scope::Offer(offer);
     if journal.scopes.get(scope).is_none() {
         return Ok(None);
     }

@@ -12,7 +12,8 @@ use wire::ids::{DeviceId, ReceiveId};
 
 use super::{
     Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PairingError, Request, check_group,
-    create_config, credential, group_id, identity, mac_bytes, mac_holds, proof, wrap_keys,
+    create_config, credential, end_pairing, group_id, identity, mac_bytes, mac_holds, proof,
+    wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Line, OfferId, PairingId};
@@ -60,7 +61,8 @@ pub struct OfferTerms {
 pub struct HubPairing;
 
 impl HubPairing {
-    /// Makes an offer. Earlier ones that are unfinished and expired die whole.
+    /// Makes an offer. Earlier ones die whole in the same transaction, unless a phone was answered
+    /// already and may still prove itself in time.
     ///
     /// # Errors
     /// Our own storage.
@@ -69,9 +71,14 @@ impl HubPairing {
         terms: OfferTerms,
         now_unix_s: u64,
     ) -> Result<Durable<Offer>, JournalError> {
-        Self::expire(journal, now_unix_s)?;
         let device_secret = journal.device()?.secret;
+        let others = offer_rows(journal)?;
         let mut txn = journal.begin();
+        for (other, row) in &others {
+            if row.answered.is_none() || row.offer.expires_unix_s <= now_unix_s {
+                end_offer(&mut txn, *other, row);
+            }
+        }
         let id = OfferId(txn.random());
         let offer = Offer {
             offer: id,
@@ -97,18 +104,28 @@ impl HubPairing {
     /// # Errors
     /// Our own storage.
     pub fn expire(journal: &mut Journal, now_unix_s: u64) -> Result<(), JournalError> {
-        for id in offers(journal) {
-            let Some(row) = offer_row(journal, id)? else {
-                continue;
-            };
-            if row.offer.expires_unix_s > now_unix_s {
-                continue;
+        for (id, row) in offer_rows(journal)? {
+            if row.offer.expires_unix_s <= now_unix_s {
+                let mut txn = journal.begin();
+                end_offer(&mut txn, id, &row);
+                drop(txn.commit(())?);
             }
-            let mut txn = journal.begin();
-            end_offer(&mut txn, id, &row);
-            drop(txn.commit(())?);
         }
         Ok(())
+    }
+
+    /// Ends an offer that is void, and what its phone left unfinished, whole. A pairing that is
+    /// confirmed has ended its offer itself, and stays.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn end(journal: &mut Journal, id: OfferId) -> Result<Durable<()>, JournalError> {
+        let row = offer_row(journal, id)?;
+        let mut txn = journal.begin();
+        if let Some(row) = row {
+            end_offer(&mut txn, id, &row);
+        }
+        txn.commit(())
     }
 
     /// Takes a request: makes the pairing's groups, or repeats the answer.
@@ -120,11 +137,19 @@ impl HubPairing {
         request: &Request,
         now_unix_s: u64,
     ) -> Result<Durable<Answer>, JournalError> {
-        let row = offer_row(journal, request.offer)?.ok_or(PairingError::UnknownOffer)?;
-        let offer = &row.offer;
-        if !mac_holds(&offer.mac_key(), &request.parts(), &request.mac) {
+        let row = offer_row(journal, request.offer)?;
+        // An offer that is not known is judged like one whose secret was guessed: under a key that
+        // nobody has.
+        let key = match &row {
+            Some(row) => row.offer.mac_key(),
+            None => Key::new(random(journal)),
+        };
+        let genuine = mac_holds(&key, &request.parts(), &request.mac);
+        let row = row.ok_or(PairingError::UnknownOffer)?;
+        if !genuine {
             return Err(PairingError::WrongSecret.into());
         }
+        let offer = &row.offer;
         if let Some((_, answered, answer)) = &row.answered
             && *answered == request.mac
         {
@@ -215,12 +240,18 @@ impl HubPairing {
     }
 }
 
-fn offers(journal: &Journal) -> Vec<OfferId> {
-    let offer = |scope| match scope {
-        Scope::Offer(id) => Some(id),
-        _ => None,
-    };
-    journal.scopes.iter().filter_map(offer).collect()
+fn offer_rows(journal: &Journal) -> Result<Vec<(OfferId, OfferRow)>, JournalError> {
+    let mut found = Vec::new();
+    for id in super::offers(journal) {
+        if let Some(row) = offer_row(journal, id)? {
+            found.push((id, row));
+        }
+    }
+    Ok(found)
+}
+
+fn random(journal: &mut Journal) -> [u8; 32] {
+    journal.begin().random()
 }
 
 fn offer_row(journal: &Journal, id: OfferId) -> Result<Option<OfferRow>, JournalError> {
@@ -235,13 +266,6 @@ fn end_offer(txn: &mut Txn<'_>, id: OfferId, row: &OfferRow) {
         end_pairing(txn, *pairing);
     }
     txn.end(Scope::Offer(id));
-}
-
-fn end_pairing(txn: &mut Txn<'_>, pairing: PairingId) {
-    for channel in CHANNELS {
-        txn.end(Scope::Group(Line { pairing, channel }));
-    }
-    txn.end(Scope::Pairing(pairing));
 }
 
 fn mls<E: std::fmt::Display>(error: E) -> PairingError {

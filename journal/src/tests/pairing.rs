@@ -225,6 +225,102 @@ fn redo(victim: Role, watched: &SimDisk, other: &SimDisk, offer: &Offer) -> usiz
     states
 }
 
+/// The scopes of offers and pairings that a journal holds keys for.
+fn kept(journal: &crate::Journal) -> usize {
+    let scopes = journal.scopes.iter();
+    scopes
+        .filter(|scope| !matches!(scope, crate::scope::Scope::Device))
+        .count()
+}
+
+fn ask(app: &mut crate::Journal, offer: &Offer) -> crate::pairing::Request {
+    match AppPairing::start(app, offer, DeviceId([8; 32]), NOW_S)
+        .unwrap()
+        .into_inner()
+    {
+        AppNext::Request(request) => request,
+        _ => panic!("nothing to confirm yet"),
+    }
+}
+
+#[test]
+fn a_new_offer_ends_every_other_that_nobody_answered() {
+    let (mut hub, mut app) = both();
+    let unanswered = offer(&mut hub);
+    let answered = offer(&mut hub);
+    let request = ask(&mut app, &answered);
+    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let third = offer(&mut hub);
+    let mut stranger = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let late = ask(&mut stranger, &unanswered);
+    assert_eq!(
+        refused(HubPairing::request(&mut hub, &late, NOW_S)),
+        PairingError::UnknownOffer
+    );
+    // The phone that was answered goes on; so may the next.
+    let confirm = AppPairing::answer(&mut app, &answered, &answer, NOW_S).unwrap();
+    drop(HubPairing::confirm(&mut hub, &confirm).unwrap());
+    finish_pairing(&mut hub, &mut stranger, &third).unwrap();
+}
+
+#[test]
+fn a_void_offer_dies_whole_and_a_finished_pairing_is_still_answered() {
+    let (mut hub, mut app) = both();
+    let (empty_hub, empty_app) = (kept(&hub), kept(&app));
+    let void = offer(&mut hub);
+    let request = ask(&mut app, &void);
+    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &void, &answer, NOW_S).unwrap();
+    drop(HubPairing::end(&mut hub, void.offer).unwrap());
+    assert_eq!(kept(&hub), empty_hub);
+    assert_eq!(
+        refused(HubPairing::confirm(&mut hub, &confirm)),
+        PairingError::UnknownOffer
+    );
+    // The phone hears of it, and keeps nothing either.
+    drop(AppPairing::end(&mut app, void.offer).unwrap());
+    assert_eq!(kept(&app), empty_app);
+
+    let good = offer(&mut hub);
+    let request = ask(&mut app, &good);
+    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &good, &answer, NOW_S).unwrap();
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    drop(HubPairing::end(&mut hub, good.offer).unwrap());
+    let again = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    let bytes = |done: &crate::pairing::Done| PairingMessage::Done(done.clone()).encode();
+    assert_eq!(bytes(&done), bytes(&again));
+    let pairing = AppPairing::done(&mut app, &good, &again).unwrap();
+    drop(AppPairing::end(&mut app, good.offer).unwrap());
+    for journal in [&hub, &app] {
+        let known = journal.pairing(*pairing).unwrap().unwrap();
+        assert_eq!(known.state, PairingState::Confirmed);
+    }
+}
+
+#[test]
+fn an_app_ends_what_ran_out_but_gives_the_last_word_time() {
+    let (mut hub, mut app) = both();
+    let empty = kept(&app);
+    let asked = offer(&mut hub);
+    ask(&mut app, &asked);
+    let expires = asked.expires_unix_s;
+    AppPairing::expire(&mut app, expires - 1).unwrap();
+    assert_ne!(kept(&app), empty);
+    AppPairing::expire(&mut app, expires).unwrap();
+    assert_eq!(kept(&app), empty);
+
+    let joined = offer(&mut hub);
+    let request = ask(&mut app, &joined);
+    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    drop(AppPairing::answer(&mut app, &joined, &answer, NOW_S).unwrap());
+    let over = joined.expires_unix_s + crate::pairing::JOINED_GRACE_S;
+    AppPairing::expire(&mut app, over - 1).unwrap();
+    assert_eq!(app.pairing_ids().len(), 1);
+    AppPairing::expire(&mut app, over).unwrap();
+    assert_eq!(kept(&app), empty);
+}
+
 #[test]
 fn two_pairings_are_independent() {
     let (hub_disk, a_disk, b_disk) = (SimDisk::new(), SimDisk::new(), SimDisk::new());

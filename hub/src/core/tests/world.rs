@@ -1,6 +1,8 @@
 //! A hub's core and an app's journal, paired, and a relay that is a function.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
@@ -13,8 +15,49 @@ use wal::{Options, SeededDice};
 use wire::ids::{DeviceId, Seq};
 
 use super::super::*;
+use crate::camera::clock::{Clock, Sleep};
 
-const NOW_MS: u64 = 1_800_000_000_000;
+pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
+
+/// Time that passes when a test says so.
+#[derive(Clone)]
+pub(crate) struct HandClock {
+    now_ms: Arc<AtomicU64>,
+    unix_ms: Arc<AtomicU64>,
+}
+
+impl Default for HandClock {
+    fn default() -> Self {
+        Self {
+            now_ms: Arc::default(),
+            unix_ms: Arc::new(AtomicU64::new(NOW_MS)),
+        }
+    }
+}
+
+impl HandClock {
+    pub(crate) fn advance(&self, ms: u64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_unix_ms(&self, unix_ms: u64) {
+        self.unix_ms.store(unix_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.now_ms.load(Ordering::Relaxed))
+    }
+
+    fn unix_ms(&self) -> u64 {
+        self.unix_ms.load(Ordering::Relaxed)
+    }
+
+    fn sleep_until(&self, _at: Duration) -> Sleep<'_> {
+        Box::pin(std::future::pending())
+    }
+}
 
 pub(crate) fn event() -> Event {
     Event {
@@ -34,7 +77,11 @@ pub(crate) fn piece(number: u64) -> Piece {
     }
 }
 
-fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<(Journal, RecoveryReport), JournalError> {
+pub(crate) fn open(
+    role: Role,
+    disk: &SimDisk,
+    seed: u64,
+) -> Result<(Journal, RecoveryReport), JournalError> {
     let disk: Arc<SimDisk> = Arc::new(disk.clone());
     let store = MemStore::on_disk(disk.clone(), "view");
     let vault = FileVault::new(disk.clone(), "vault");
@@ -75,8 +122,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn unpaired() -> Self {
+        Self::with_dice(1_000)
+    }
+
+    /// One of several hubs: the same dice would give them the same keys.
+    pub(crate) fn with_dice(seed: u64) -> Self {
         let disk = SimDisk::new();
-        let core = Core::start(opener(&disk, 1000), NOW_MS).unwrap();
+        let core = Core::start(opener(&disk, seed), NOW_MS).unwrap();
         let line = Line {
             pairing: PairingId([0; 16]),
             channel: Channel::EventVideo,
@@ -90,7 +142,7 @@ impl World {
             session: Session::new(line),
             delivered: Seq::NONE,
             taken: Seq::NONE,
-            seed: 1000,
+            seed,
         }
     }
 

@@ -1,0 +1,250 @@
+//! The pairing listener over loopback: every kind of wrong looks the same, and a void offer is gone.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use journal::pairing::{AppNext, REFUSAL, Request};
+use journal::{AppPairing, Journal, JournalError, PairingError, PairingMessage, Role};
+use relay_client::rpk::EndpointLimits;
+use sha2::Digest as _;
+use tokio::sync::oneshot;
+use wal::disk::SimDisk;
+use wire::ids::{DeviceId, RelayId};
+
+use super::*;
+use crate::core::tests::world::{HandClock, NOW_MS, World, open};
+use crate::sealer::{self, SealerThread};
+
+/// Every wait in these tests ends after this, as a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Hub {
+    sealer: Sealer,
+    _thread: SealerThread,
+    clock: HandClock,
+}
+
+impl Hub {
+    fn new(seed: u64) -> Self {
+        let clock = HandClock::default();
+        let (sealer, thread) = sealer::start(World::with_dice(seed).core, clock.clone()).unwrap();
+        Self {
+            sealer,
+            _thread: thread,
+            clock,
+        }
+    }
+
+    /// Shows a code: its text, and how the pairing ends. It is stopped by the sender.
+    async fn show(&self, lasts: Duration) -> Showing {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, mut steps) = mpsc::channel(STEPS_MAX);
+        let (sealer, clock) = (self.sealer.clone(), self.clock.clone());
+        let task = tokio::spawn(async move {
+            let config = PairingConfig {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                addresses: Vec::new(),
+                suite: journal::Suite::Classic,
+                offer: lasts,
+            };
+            let relay = relay_client::RelayAddress {
+                host: "relay".into(),
+                port: 1,
+                relay_id: RelayId([0; 32]),
+            };
+            let place = Place {
+                config: &config,
+                relay: &relay,
+                sealer: &sealer,
+                clock: &clock,
+            };
+            let stop = pin!(async {
+                let _stopped = stopped.await;
+            });
+            place
+                .offer(vec![1], Bucket::new(1_000, 1), &tell, stop)
+                .await
+        });
+        let Some(Step::Offer { text, .. }) = steps.recv().await else {
+            panic!("first the code is shown");
+        };
+        Showing {
+            offer: Offer::from_text(&text).unwrap(),
+            stop,
+            task,
+            steps,
+        }
+    }
+
+    /// What the hub says to a request, without a network.
+    async fn judge(&self, request: Request) -> Result<(), SealerError> {
+        let step = move |core: &mut crate::core::Core, now: u64| {
+            core.with_journal(now, |journal| {
+                HubPairing::request(journal, &request, now / 1000)
+            })
+        };
+        self.sealer.run(step).await.map(drop)
+    }
+
+    async fn does_not_know(&self, offer: &Offer) {
+        let judged = self.judge(request(offer)).await;
+        let unknown = matches!(
+            judged,
+            Err(SealerError::Core(CoreError::Journal(
+                JournalError::Pairing(PairingError::UnknownOffer)
+            )))
+        );
+        assert!(unknown, "{judged:?}");
+    }
+}
+
+struct Showing {
+    offer: Offer,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<Ended, Failure>>,
+    steps: mpsc::Receiver<Step>,
+}
+
+fn phone() -> Journal {
+    open(Role::App, &SimDisk::new(), 70).unwrap().0
+}
+
+fn request(offer: &Offer) -> Request {
+    let next = AppPairing::start(&mut phone(), offer, DeviceId([3; 32]), 0);
+    match next.unwrap().into_inner() {
+        AppNext::Request(request) => request,
+        _ => panic!("a new phone has nothing to confirm"),
+    }
+}
+
+/// The code with one bit of its secret changed, and a checksum that fits.
+fn with_another_secret(offer: &Offer) -> Offer {
+    let text = offer.to_text();
+    let (prefix, body) = text.split_at("SECLUSO1:".len());
+    let mut bytes = Base64UrlUnpadded::decode_vec(body).unwrap();
+    let end = bytes.len() - 4;
+    // Behind the 16 bytes of the offer's name.
+    bytes[20] ^= 1;
+    let sum = sha2::Sha256::digest(&bytes[..end]);
+    bytes[end..].copy_from_slice(&sum[..4]);
+    let body = Base64UrlUnpadded::encode_string(&bytes);
+    Offer::from_text(&format!("{prefix}{body}")).unwrap()
+}
+
+/// A phone's proof that it has joined the group of this offer.
+async fn confirm_at(hub: &Hub, offer: &Offer) -> Vec<u8> {
+    let mut phone = phone();
+    let next = AppPairing::start(&mut phone, offer, DeviceId([3; 32]), 0).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone has nothing to confirm");
+    };
+    let answer = hub
+        .sealer
+        .run(move |core, now| {
+            core.with_journal(now, |journal| {
+                HubPairing::request(journal, &request, now / 1000)
+            })
+        })
+        .await
+        .unwrap();
+    let confirm = AppPairing::answer(&mut phone, offer, &answer, 0).unwrap();
+    PairingMessage::Confirm(confirm.into_inner()).encode()
+}
+
+fn frame(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap();
+    [&length.to_be_bytes()[..], body].concat()
+}
+
+/// Says this on a connection of its own and gives what comes back until the hub has no more to say.
+async fn say(offer: &Offer, frame: &[u8]) -> Vec<u8> {
+    let told = async {
+        let address: SocketAddr = offer.addresses[0].parse().unwrap();
+        let identity = Identity::from_seed([9; 32]);
+        let limits = EndpointLimits::default();
+        let (endpoint, connection) =
+            rpk::client_connect(address, &identity, offer.hub, ALPN, &limits)
+                .await
+                .unwrap();
+        let (mut send, mut receive) = connection.open_bi().await.unwrap();
+        send.write_all(frame).await.unwrap();
+        let answer = receive.read_to_end(1 << 20).await.unwrap();
+        connection.close(0_u32.into(), b"");
+        endpoint.wait_idle().await;
+        answer
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("in time")
+}
+
+#[tokio::test]
+async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
+    let (hub, elsewhere) = (Hub::new(1_000), Hub::new(5_000));
+    let shown = hub.show(PATIENCE).await;
+    let offer = &shown.offer;
+    let other = elsewhere.show(PATIENCE).await;
+    let good = PairingMessage::Request(request(offer)).encode();
+    let mut altered = good.clone();
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    let guessed = with_another_secret(offer);
+    let elsewhere_confirmed = confirm_at(&elsewhere, &other.offer).await;
+    let out_of_turn = PairingMessage::Refused("no phone says this".into());
+    let wrong: [(&str, Vec<u8>); 9] = [
+        ("garbage", frame(&[0xff; 40])),
+        ("nothing", frame(&[])),
+        ("too long", u32::MAX.to_be_bytes().to_vec()),
+        ("half of a request", frame(&good[..middle])),
+        ("an altered request", frame(&altered)),
+        (
+            "the code of another hub",
+            frame(&PairingMessage::Request(request(&other.offer)).encode()),
+        ),
+        (
+            "a guessed secret",
+            frame(&PairingMessage::Request(request(&guessed)).encode()),
+        ),
+        ("the proof of another pairing", frame(&elsewhere_confirmed)),
+        ("out of turn", frame(&out_of_turn.encode())),
+    ];
+    let refusal = frame(&PairingMessage::Refused(REFUSAL.into()).encode());
+    for (kind, said) in &wrong {
+        assert_eq!(say(offer, said).await, refusal, "{kind}");
+    }
+    hub.clock.set_unix_ms(NOW_MS + 3_600_000);
+    assert_eq!(say(offer, &frame(&good)).await, refusal, "expired");
+    assert!((wrong.len() as u32) < listener::FAILURES_MAX);
+    let _gone = shown.stop.send(());
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Stopped);
+}
+
+#[tokio::test]
+async fn after_too_many_failures_the_offer_is_void() {
+    let hub = Hub::new(1_000);
+    let shown = hub.show(PATIENCE).await;
+    hub.judge(request(&shown.offer)).await.unwrap();
+    for _ in 0..listener::FAILURES_MAX {
+        say(&shown.offer, &frame(&[0xff])).await;
+    }
+    let failure = shown.task.await.unwrap().unwrap_err();
+    assert_eq!(failure.code, Code::NotAdmitted);
+    assert!(failure.message.contains("void"), "{failure}");
+    hub.does_not_know(&shown.offer).await;
+}
+
+#[tokio::test]
+async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
+    let hub = Hub::new(1_000);
+    let mut shown = hub.show(PATIENCE).await;
+    hub.judge(request(&shown.offer)).await.unwrap();
+    let _gone = shown.stop.send(());
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Stopped);
+    assert!(matches!(shown.steps.recv().await, Some(Step::Stopped)));
+    hub.does_not_know(&shown.offer).await;
+
+    let shown = hub.show(Duration::from_millis(1)).await;
+    let failure = shown.task.await.unwrap().unwrap_err();
+    assert_eq!(failure.code, Code::NotAdmitted);
+    assert!(failure.message.contains("void"), "{failure}");
+    hub.does_not_know(&shown.offer).await;
+}
