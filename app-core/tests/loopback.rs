@@ -7,7 +7,7 @@ use std::time::Duration;
 use app_core::{
     App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, SyncMode,
 };
-use support::{Hub, Relay, within};
+use support::{After, Hub, Relay, Says, within};
 
 async fn open(dir: &std::path::Path) -> App {
     App::open(dir, AppOptions::default()).await.unwrap()
@@ -115,6 +115,55 @@ async fn a_relay_that_lost_its_disk_loses_no_video() {
     let ids: Vec<_> = clips.iter().map(|clip| clip.clip.to_string()).collect();
     assert_eq!(ids, [first.to_hex(), second.to_hex()]);
     assert!(clips.iter().all(|clip| clip.state == ClipState::Complete));
+}
+
+#[tokio::test]
+async fn a_pairing_goes_on_when_the_hub_is_killed_in_the_middle_and_started_again() {
+    let relay = Relay::start().await;
+    for killed_after in [After::Request, After::Confirm] {
+        let mut hub = Hub::join(&relay).await;
+        let place = tempfile::tempdir().unwrap();
+        let app = open(&place.path().join("app")).await;
+        let code = hub.offer(&relay).await;
+        let hub_side = async {
+            let killed = hub.die_in_pairing(killed_after).await;
+            hub.answer_pairing().await;
+            killed
+        };
+        let app_side = async {
+            let paired = within(app.pair(&code)).await;
+            (paired, std::time::Instant::now())
+        };
+        let ((paired, done), killed) = tokio::join!(app_side, hub_side);
+        assert_eq!(paired.unwrap().news, Pairing::New);
+        let took = done.duration_since(killed);
+        assert!(took < Duration::from_secs(3), "{killed_after:?}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_wrong_code_is_one_error_and_leaves_nothing_behind() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    let good = hub.offer(&relay).await;
+    let mut errors = Vec::new();
+    // Not a code; altered; asked and refused by the hub; answered with nonsense.
+    for wrong in ["hello", &good.replacen('A', "B", 1)] {
+        errors.push(within(app.pair(wrong)).await.unwrap_err());
+    }
+    for says in [Says::Refused, Says::Nonsense] {
+        let code = hub.offer(&relay).await;
+        let (paired, ()) = tokio::join!(within(app.pair(&code)), hub.turn_away(says));
+        errors.push(paired.unwrap_err());
+    }
+    for error in &errors {
+        assert_eq!(*error, AppError::Pairing(journal::pairing::REFUSAL.into()));
+    }
+    drop(app);
+    let kept = support::offers_in(&place.path().join("app"));
+    assert_eq!(kept, 0, "keys of refused offers are on the phone");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use app_core::App;
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use journal::message::{self, AppMessage};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
 use journal::{
-    Committer, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite, Takes,
+    AppPairing, Committer, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite,
+    Takes,
 };
 use relay::server::Server;
 use relay::{admission, config::Config};
@@ -178,32 +179,12 @@ impl Hub {
     /// Answers one phone until it has the last word.
     pub(crate) async fn answer_pairing(&mut self) {
         let listener = self.listener.take().unwrap();
-        let connection = listener.accept().await.unwrap().await.unwrap();
-        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        let mut talk = PairingTalk::accept(&listener).await;
         loop {
-            let mut length = [0; 4];
-            receive.read_exact(&mut length).await.unwrap();
-            let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
-            receive.read_exact(&mut bytes).await.unwrap();
-            let (answer, last) = match PairingMessage::decode(&bytes).unwrap() {
-                PairingMessage::Request(request) => {
-                    let answer =
-                        HubPairing::request(&mut self.journal, &request, unix_s()).unwrap();
-                    (PairingMessage::Answer(answer.into_inner()), false)
-                }
-                PairingMessage::Confirm(confirm) => {
-                    let done = HubPairing::confirm(&mut self.journal, &confirm).unwrap();
-                    (PairingMessage::Done(done.into_inner()), true)
-                }
-                _ => panic!("a phone says nothing else"),
-            };
-            let bytes = answer.encode();
-            send.write_all(&(bytes.len() as u32).to_be_bytes())
-                .await
-                .unwrap();
-            send.write_all(&bytes).await.unwrap();
+            let (answer, last) = self.answer(talk.hear().await);
+            talk.say(&answer).await;
             if last {
-                let _closed = connection.closed().await;
+                let _closed = talk.connection.closed().await;
                 break;
             }
         }
@@ -212,6 +193,63 @@ impl Hub {
             pairing,
             channel: Channel::EventVideo,
         }));
+    }
+
+    fn answer(&mut self, message: PairingMessage) -> (PairingMessage, bool) {
+        match message {
+            PairingMessage::Request(request) => {
+                let answer = HubPairing::request(&mut self.journal, &request, unix_s()).unwrap();
+                (PairingMessage::Answer(answer.into_inner()), false)
+            }
+            PairingMessage::Confirm(confirm) => {
+                let done = HubPairing::confirm(&mut self.journal, &confirm).unwrap();
+                (PairingMessage::Done(done.into_inner()), true)
+            }
+            _ => panic!("a phone says nothing else"),
+        }
+    }
+
+    /// Takes the phone's words up to this one, stores what they ask for, and dies without an answer,
+    /// as by SIGKILL: its socket is gone and nobody is told. Then it listens there again. Says when
+    /// it died.
+    pub(crate) async fn die_in_pairing(&mut self, after: After) -> Instant {
+        let listener = self.listener.take().unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut talk = PairingTalk::accept(&listener).await;
+        if after == After::Confirm {
+            let (answer, _) = self.answer(talk.hear().await);
+            talk.say(&answer).await;
+        }
+        let _never_said = self.answer(talk.hear().await);
+        let elsewhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        // What it still says comes from where nobody listens to it.
+        listener.rebind(elsewhere).unwrap();
+        // Its word of goodbye would arrive all the same.
+        std::mem::forget((talk, listener));
+        let limits = EndpointLimits::default();
+        let again = within(async {
+            loop {
+                match rpk::server_endpoint(address, &self.identity, b"secluso-pair/1", &limits) {
+                    Ok(listener) => return listener,
+                    Err(_taken) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        });
+        self.listener = Some(again.await);
+        Instant::now()
+    }
+
+    /// Hears one phone's request and says something else than its answer.
+    pub(crate) async fn turn_away(&mut self, says: Says) {
+        let listener = self.listener.take().unwrap();
+        let mut talk = PairingTalk::accept(&listener).await;
+        let request = talk.hear().await;
+        let says = match says {
+            Says::Refused => PairingMessage::Refused("whatever the hub says".into()),
+            Says::Nonsense => request,
+        };
+        talk.say(&says).await;
+        let _closed = talk.connection.closed().await;
     }
 
     pub(crate) async fn pair(&mut self, relay: &Relay, app: &App) {
@@ -324,6 +362,71 @@ impl Hub {
         }
         connection.close();
     }
+}
+
+/// What a hub stored last before it dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum After {
+    Request,
+    Confirm,
+}
+
+/// What a hub says to a request that it does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Says {
+    Refused,
+    Nonsense,
+}
+
+/// One phone on the pairing line.
+struct PairingTalk {
+    connection: quinn::Connection,
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+}
+
+impl PairingTalk {
+    async fn accept(listener: &quinn::Endpoint) -> Self {
+        let connection = listener.accept().await.unwrap().await.unwrap();
+        let (send, receive) = connection.accept_bi().await.unwrap();
+        Self {
+            connection,
+            send,
+            receive,
+        }
+    }
+
+    async fn hear(&mut self) -> PairingMessage {
+        let mut length = [0; 4];
+        self.receive.read_exact(&mut length).await.unwrap();
+        let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+        self.receive.read_exact(&mut bytes).await.unwrap();
+        PairingMessage::decode(&bytes).unwrap()
+    }
+
+    async fn say(&mut self, message: &PairingMessage) {
+        let bytes = message.encode();
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        self.send.write_all(&length).await.unwrap();
+        self.send.write_all(&bytes).await.unwrap();
+    }
+}
+
+/// How many offers an app that is closed holds keys for.
+pub(crate) fn offers_in(dir: &Path) -> usize {
+    let disk: Arc<dyn wal::Disk> = Arc::new(wal::disk::RealDisk::new(dir).unwrap());
+    let store = wal::store::RocksStore::new(dir.join("view"));
+    let vault = FileVault::new(Arc::clone(&disk), "vault");
+    let (journal, _report) = Journal::open(
+        Role::App,
+        disk,
+        Box::new(store),
+        Box::new(vault),
+        Box::new(OsDice),
+        wal::Options::default(),
+    )
+    .unwrap();
+    AppPairing::unfinished(&journal).len()
 }
 
 /// A plain copy, as a person with a backup makes it.

@@ -238,6 +238,11 @@ impl AppPairing {
         Ok(())
     }
 
+    /// The offers that this phone holds keys for: those that it is in the middle of.
+    pub fn unfinished(journal: &Journal) -> Vec<OfferId> {
+        offers(journal)
+    }
+
     /// Whether this phone is in the middle of a pairing by this offer.
     ///
     /// # Errors
