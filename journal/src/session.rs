@@ -173,6 +173,7 @@ impl<R> Session<R> {
     /// Forgets the handle: the next use loads the group, and a hub's next message is a Commit.
     pub fn forget(&mut self) {
         self.handle = None;
+        self.open_clip = None;
     }
 
     fn scopes(&self) -> (Scope, Scope) {
