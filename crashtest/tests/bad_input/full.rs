@@ -103,8 +103,11 @@ enum Held {
     Gone,
 }
 
+/// A program, its directory, and its command line.
+type Program = (Role, &'static str, Vec<String>);
+
 /// A paired world at rest, and how each program is started over which directory.
-fn at_rest() -> Outcome<(System, Vec<(Role, &'static str, Vec<String>)>)> {
+fn at_rest() -> Outcome<(System, Vec<Program>)> {
     let mut system = System::paired(one_event())?;
     let _ends = system.settle()?;
     system.stop(Role::Hub)?;
