@@ -90,7 +90,7 @@ fn run(words: &[&str]) -> Outcome<bool> {
             stock.keep("mutant");
             Ok(true)
         }
-        _ => Err(Trouble::Broken(format!("which command?\n\n{USAGE}"))),
+        _ => Err(Trouble::Usage(format!("which command?\n\n{USAGE}"))),
     }
 }
 
@@ -102,7 +102,7 @@ fn crash(role: &str, point: &str, hit: &str) -> Outcome<Crash> {
     let found = Role::ALL
         .into_iter()
         .find(|one| one.program().ends_with(&format!("-{role}")));
-    let wrong = |what: &str| Trouble::Broken(format!("{what}\n\n{USAGE}"));
+    let wrong = |what: &str| Trouble::Usage(format!("{what}\n\n{USAGE}"));
     Ok(Crash {
         role: found.ok_or_else(|| wrong("no such role"))?,
         point: point.to_owned(),
@@ -132,10 +132,10 @@ impl Options {
                 "--minutes" => {
                     let number = words.next().and_then(|word| word.parse().ok());
                     options.minutes =
-                        number.ok_or_else(|| Trouble::Broken("--minutes wants a number".into()))?;
+                        number.ok_or_else(|| Trouble::Usage("--minutes wants a number".into()))?;
                 }
                 other => {
-                    return Err(Trouble::Broken(format!("what is `{other}`?\n\n{USAGE}")));
+                    return Err(Trouble::Usage(format!("what is `{other}`?\n\n{USAGE}")));
                 }
             }
         }

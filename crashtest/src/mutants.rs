@@ -52,6 +52,16 @@ pub const TRIALS: &[Trial] = &[
         crash: Some((Role::App, "app.take.staged", 2)),
     },
     Trial {
+        mutant: "ratchet_not_stored",
+        workload: Workload::Event,
+        crash: Some((Role::App, "journal.vault.before_first_image", 2)),
+    },
+    Trial {
+        mutant: "cursor_apart",
+        workload: Workload::Event,
+        crash: None,
+    },
+    Trial {
         mutant: "new_commit_after_restart",
         workload: Workload::Event,
         crash: Some((Role::Hub, "wal.commit.after_apply", 4)),

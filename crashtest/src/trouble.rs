@@ -65,6 +65,9 @@ pub enum Trouble {
     /// A promise is broken.
     #[error("broken: {0}")]
     Broken(String),
+    /// Whoever typed the command line.
+    #[error("{0}")]
+    Usage(String),
     /// The machine, not the system under test.
     #[error("{what}: {source}")]
     Machine {

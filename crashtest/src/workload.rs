@@ -98,7 +98,7 @@ impl FromStr for Workload {
 
     fn from_str(text: &str) -> Outcome<Self> {
         let found = Self::ALL.into_iter().find(|one| one.name() == text);
-        found.ok_or_else(|| Trouble::Broken(format!("no workload is called `{text}`")))
+        found.ok_or_else(|| Trouble::Usage(format!("no workload is called `{text}`")))
     }
 }
 

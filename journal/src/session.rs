@@ -656,7 +656,15 @@ impl Session<Follower> {
         txn: &mut Txn<'_>,
         plaintext: &[u8],
     ) -> Result<Seq, JournalError> {
-        self.encrypt(txn, plaintext, Ratchet::Store, Placement::Inline)
+        let ratchet = match mutant!(
+            "ratchet_not_stored",
+            "C3",
+            "an ack's ratchet stays in memory"
+        ) {
+            true => Ratchet::Discard,
+            false => Ratchet::Store,
+        };
+        self.encrypt(txn, plaintext, ratchet, Placement::Inline)
     }
 
     /// Frees what the hub says it holds. It is in the wrap of every message of the hub, so a

@@ -367,13 +367,10 @@ impl<'j> Txn<'j> {
             rows.put(key, sealed);
         }
         mutant!("merge_before_persist", "C1", "a merged Commit becomes durable before its envelope" => {
-            let envelope = rows.split_off(|key| matches!(key.first(), Some(b'O' | b'H')));
-            if !envelope.is_empty() && !rows.is_empty() {
-                let _merged = self.journal.wal.stage(core::mem::replace(&mut rows, envelope), ())?;
-                drop(self.journal.wal.commit()?);
-            } else if rows.is_empty() {
-                rows = envelope;
-            }
+            rows = self.split(rows, |key| matches!(key.first(), Some(b'O' | b'H')))?;
+        });
+        mutant!("cursor_apart", "C5", "what an envelope does becomes durable before the cursor" => {
+            rows = self.split(rows, |key| key.first() == Some(&b'I'))?;
         });
         let staged = self.journal.wal.stage(rows, value)?;
         self.journal
@@ -381,6 +378,22 @@ impl<'j> Txn<'j> {
             .staged(&self.born, &rotated, &self.ended, staged.lsn());
         self.outcome.0.store(Outcome::STAGED, Ordering::Release);
         Ok(staged)
+    }
+
+    /// For deliberate bugs: what `later` does not name becomes durable now, the rest comes back.
+    #[allow(dead_code, reason = "Only a build with crash points calls it.")]
+    fn split(
+        &mut self,
+        mut rows: wal::Txn,
+        later: impl Fn(&[u8]) -> bool,
+    ) -> Result<wal::Txn, JournalError> {
+        let rest = rows.split_off(later);
+        if rest.is_empty() {
+            return Ok(rows);
+        }
+        let _first = self.journal.wal.stage(rows, ())?;
+        drop(self.journal.wal.commit()?);
+        Ok(rest)
     }
 
     /// [`Self::stage`] and [`Journal::commit`] in one: for a step that has nothing to share its sync with.

@@ -74,8 +74,7 @@ impl Txn {
         })
     }
 
-    /// Takes out what `wanted` accepts: for the deliberate bug that splits a transaction.
-    #[cfg(feature = "crashtest")]
+    /// Takes out what `wanted` accepts: for the deliberate bugs that split a transaction.
     pub fn split_off(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Self {
         let take = |from: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>| {
             let (taken, kept) = std::mem::take(from)
