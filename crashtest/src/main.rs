@@ -148,7 +148,10 @@ fn sweep(options: &Options) -> Outcome<bool> {
     let until = began + Duration::from_secs(60 * options.minutes);
     eprintln!("one run of each workload without a crash");
     let stock = stock()?;
-    let survey = sweep::survey(&stock)?;
+    let mut survey = sweep::survey(&stock)?;
+    if !options.quick {
+        survey = survey.least(&sweep::survey(&stock)?);
+    }
     let (findings, all_caught) = hunt(&stock, &survey)?;
     drop(stock);
     let cases = if options.quick {
