@@ -209,6 +209,11 @@ impl SimDisk {
         state.dead = false;
     }
 
+    /// Whether a [`Fault::Dead`] has struck.
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
     /// Starts recording operations.
     pub fn record_trace(&self) {
         self.state().trace = Some(Vec::new());

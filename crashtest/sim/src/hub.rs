@@ -1,0 +1,495 @@
+//! The hub: its core and its sender, with a shell of the shape of `hub::uplink`.
+
+use bytes::Bytes;
+use hub::camera::EventEnd;
+use hub::core::{
+    ClipState, Core, CoreError, Event, Evidence, Notice, Piece, Recorded, Standing, Verdict,
+};
+use journal::ErrorKind;
+use journal::Role;
+use journal::ids::Line;
+use wal::disk::SimDisk;
+use wire::envelope::Size;
+use wire::sender::{Need, Sender, SenderEvent};
+use wire::{ReceiveId, SendId, Seq};
+
+use crate::net::{Down, Up};
+use crate::node::{Machine, open_journal};
+use crate::oracle::{Books, Broken};
+
+/// After evidence of a rollback the relay is asked again after this time, doubling.
+const DOUBT_PAUSE_MS: u64 = 5_000;
+const DOUBT_PAUSE_MS_MAX: u64 = 600_000;
+/// A mailbox is attached again so long after something that could not be taken.
+const RETRY_MS: u64 = 1_000;
+/// What the core owes is asked for this often.
+const TICK_MS: u64 = 5_000;
+
+/// Why a step did not go through.
+#[derive(Debug)]
+pub enum Fault {
+    /// The process must be started again: its disk failed.
+    Ended(String),
+    /// A promise did not hold.
+    Broken(Broken),
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        Fault::Broken(broken)
+    }
+}
+
+struct Doubt {
+    again_at_ms: u64,
+    pause_ms: u64,
+}
+
+struct Process {
+    core: Core,
+    sender: Sender,
+    doubt: Option<Doubt>,
+    attached: bool,
+    attaching: bool,
+    reading: bool,
+    read_at_ms: u64,
+    tick_at_ms: u64,
+    /// A piece that the disk had no room to end is asked for again.
+    ask_at_ms: u64,
+}
+
+/// The hub's machine.
+pub struct Hub {
+    /// Its disk.
+    pub machine: Machine,
+    process: Option<Process>,
+    line: Line,
+    send: SendId,
+    receive: ReceiveId,
+    /// What its clock on the wall is off by, in milliseconds.
+    pub wall_offset_ms: i64,
+}
+
+/// Where every clock on a wall begins.
+const WALL_MS: i64 = 1_800_000_000_000;
+
+impl Hub {
+    /// A hub that was paired on this disk, not started.
+    #[must_use]
+    pub fn new(disk: SimDisk, seed: u64, line: Line, send: SendId, receive: ReceiveId) -> Hub {
+        Hub {
+            machine: Machine::new(disk, seed),
+            process: None,
+            line,
+            send,
+            receive,
+            wall_offset_ms: 0,
+        }
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    fn wall(&self, now_ms: u64) -> u64 {
+        (WALL_MS + now_ms as i64 + self.wall_offset_ms) as u64
+    }
+
+    /// Starts it; false if its disk has no room for a start.
+    ///
+    /// # Errors
+    /// The disk's trouble, or what the start does not know any more.
+    pub fn start(&mut self, now_ms: u64, books: &mut Books) -> Result<bool, Fault> {
+        let disk = self.machine.disk.clone();
+        let mut dice = self.machine.dice();
+        let opener = Box::new(move || {
+            let dice = wal::SeededDice(dice.next_u64());
+            open_journal(Role::Hub, &disk, dice)
+        });
+        let core = match Core::start(opener, self.wall(now_ms)) {
+            Ok(core) => core,
+            Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => return Ok(false),
+            Err(error) => return Err(Fault::Ended(error.to_string())),
+        };
+        let mut process = Process {
+            core,
+            sender: Sender::new(Seq::NONE, Seq::NONE),
+            doubt: None,
+            attached: false,
+            attaching: false,
+            reading: false,
+            read_at_ms: 0,
+            tick_at_ms: now_ms + TICK_MS,
+            ask_at_ms: 0,
+        };
+        let heads = process.core.heads().map_err(ended)?;
+        let Some(head) = heads.get(&self.line) else {
+            return Err(Broken::new("C1", "the hub forgot its pairing").into());
+        };
+        books.explains(self.send, head.last)?;
+        process.sender = Sender::new(head.acked, head.last);
+        self.process = Some(process);
+        self.settle(books)?;
+        Ok(true)
+    }
+
+    /// Ends it, whatever it was doing.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Its connection is gone.
+    pub fn disconnected(&mut self, now_ms: u64) {
+        if let Some(process) = &mut self.process {
+            process.attached = false;
+            process.attaching = false;
+            process.reading = false;
+            process.sender.handle_detached(now_ms);
+        }
+    }
+
+    /// When it wants to be asked again without anything else happening.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let process = self.process.as_ref()?;
+        let doubt = process.doubt.as_ref().map(|doubt| doubt.again_at_ms);
+        let read = (!process.reading).then_some(process.read_at_ms);
+        let ask = (process.ask_at_ms > 0).then_some(process.ask_at_ms);
+        let times = [process.sender.poll_timeout(), doubt, read, ask];
+        let times = times.into_iter().flatten().chain([process.tick_at_ms]);
+        times.min()
+    }
+
+    /// Whether everything that it ever sent is acked.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let heads = self.process.as_ref().map(|process| process.core.heads());
+        matches!(heads, Some(Ok(heads)) if heads.get(&self.line).is_some_and(|head| {
+            head.last == head.acked && head.standing == Standing::Good
+        }))
+    }
+
+    /// An event begins, with its first piece.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn event(&mut self, name: u64, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let event = Event {
+            camera: "door".into(),
+            mime: "video/mp4".into(),
+            started_unix_ms: name,
+        };
+        let begun = process.core.handle_event_started(event, wall);
+        self.recorded(begun)?;
+        self.commit(now_ms, books)
+    }
+
+    /// The next piece of the event that is being recorded.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn piece(
+        &mut self,
+        name: u64,
+        bytes: &[u8],
+        now_ms: u64,
+        books: &mut Books,
+    ) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        if !process.core.is_recording() {
+            return Ok(());
+        }
+        let piece = Piece {
+            bytes: Bytes::copy_from_slice(bytes),
+            captured_unix_ms: wall,
+        };
+        let event = books.events.entry(name).or_default();
+        event.pieces.push(bytes.to_vec());
+        let taken = process.core.handle_pieces(vec![piece], wall);
+        let taken = self.recorded(taken)? == Some(Recorded::Taken);
+        self.commit(now_ms, books)?;
+        // Durable only if nobody had to take the recording up again in between.
+        if taken && let Some(event) = books.events.get_mut(&name) {
+            event.durable = event.pieces.len();
+        }
+        Ok(())
+    }
+
+    /// The event is over.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn event_over(&mut self, cut: bool, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let end = if cut {
+            EventEnd::CutOff
+        } else {
+            EventEnd::Completed
+        };
+        let over = process.core.handle_event_ended(end, wall);
+        self.recorded(over)?;
+        self.commit(now_ms, books)
+    }
+
+    fn recorded(&mut self, result: Result<Recorded, CoreError>) -> Result<Option<Recorded>, Fault> {
+        match result {
+            Ok(recorded) => Ok(Some(recorded)),
+            Err(CoreError::Reopened) => Ok(None),
+            Err(error) => Err(ended(error)),
+        }
+    }
+
+    fn commit(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        match process.core.commit(wall) {
+            Ok(()) | Err(CoreError::Reopened) => {}
+            Err(error) => return Err(ended(error)),
+        }
+        self.settle(books)
+    }
+
+    /// Facts into the books.
+    fn settle(&mut self, books: &mut Books) -> Result<(), Fault> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let mut finished = Vec::new();
+        while let Some(notice) = process.core.poll_notice() {
+            match notice {
+                Notice::ClipFinished { clip, .. } => finished.push(clip),
+                Notice::ClipDropped { .. } | Notice::LineBroken { .. } => {
+                    return Err(Broken::new("C2", format!("{notice:?}")).into());
+                }
+                _ => {}
+            }
+        }
+        for clip in finished {
+            let whole = clip.state == ClipState::Complete;
+            let Some(sha256) = clip.sha256 else {
+                return Err(Broken::new("C2", "a finished clip without its hash").into());
+            };
+            // The books find the event by what it holds: bytes from the beginning, with that hash.
+            let found = books.events.values_mut().find(|event| {
+                event.ended.is_none() && prefix_with(&event.pieces, clip.bytes, sha256)
+            });
+            match found {
+                Some(event) => event.ended = Some((sha256, clip.bytes, whole)),
+                None => {
+                    let what = format!("a clip of {} bytes that no camera gave", clip.bytes);
+                    return Err(Broken::new("C2", what).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does whatever is to be done now; gives what goes to the relay.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn pump(&mut self, up: bool, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
+        let wall = self.wall(now_ms);
+        let (line, send, receive) = (self.line, self.send, self.receive);
+        let Some(process) = &mut self.process else {
+            return Ok(Vec::new());
+        };
+        let mut out = Vec::new();
+        if now_ms >= process.tick_at_ms {
+            process.tick_at_ms = now_ms + TICK_MS;
+            passing(process.core.handle_timeout(wall))?;
+            passing(process.core.commit(wall))?;
+        }
+        if up && !process.reading && now_ms >= process.read_at_ms {
+            process.reading = true;
+            out.push(Up::AttachReceive(
+                receive,
+                process.core.cursor(line).map_err(ended)?,
+            ));
+        }
+        process.ask_at_ms = 0;
+        loop {
+            let heads = process.core.heads().map_err(ended)?;
+            let Some(head) = heads.get(&line).copied() else {
+                return Err(Broken::new("C1", "the hub forgot its pairing").into());
+            };
+            process.sender.handle_durable(head.last);
+            process.sender.handle_ack(head.acked);
+            while let Some(event) = process.sender.poll_event() {
+                process.handle_event(line, event, now_ms);
+            }
+            if let Some(doubt) = &mut process.doubt
+                && now_ms >= doubt.again_at_ms
+            {
+                doubt.again_at_ms = u64::MAX;
+                process.sender.handle_evidence_dismissed(now_ms);
+            }
+            let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
+            let need = process.sender.poll_need(now_ms).filter(|_| !blocked && up);
+            match need {
+                None => {
+                    process.settle_doubt(line);
+                    break;
+                }
+                Some(Need::Attach) => {
+                    if !process.attaching {
+                        process.attaching = true;
+                        out.push(Up::AttachSend(send));
+                    }
+                    break;
+                }
+                Some(Need::Digest(seq)) => {
+                    let ours = passing(process.core.digest(line, seq, wall))?.flatten();
+                    process.sender.handle_digest(seq, ours, now_ms);
+                }
+                Some(Need::Envelope { seq, after }) => {
+                    process.settle_doubt(line);
+                    if !process.attached {
+                        process.sender.handle_detached(now_ms);
+                        break;
+                    }
+                    let before = Seq(seq.0.saturating_sub(1));
+                    let found = passing(process.core.next_envelope(line, before, wall))?.flatten();
+                    match found {
+                        Some((found, envelope)) if found == seq => {
+                            let digest = envelope.digest();
+                            books.leaves(send, seq, digest)?;
+                            let bytes = Bytes::from(envelope.into_inner().into_bytes());
+                            process.sender.handle_sent(seq, digest, bytes.len());
+                            out.push(Up::Append {
+                                mailbox: send,
+                                seq,
+                                after,
+                                digest,
+                                bytes,
+                            });
+                        }
+                        Some(_) => process.sender.handle_missing(seq),
+                        None => {
+                            process.ask_at_ms = now_ms + RETRY_MS;
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        self.settle(books)?;
+        Ok(out)
+    }
+
+    /// Takes what the relay says.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn handle(
+        &mut self,
+        message: Down,
+        now_ms: u64,
+        books: &mut Books,
+    ) -> Result<Vec<Up>, Fault> {
+        let wall = self.wall(now_ms);
+        let (line, receive) = (self.line, self.receive);
+        let Some(process) = &mut self.process else {
+            return Ok(Vec::new());
+        };
+        match message {
+            Down::SendState(state) => {
+                process.attaching = false;
+                process.attached = true;
+                process.sender.handle_attached(&state, now_ms);
+            }
+            Down::Receipt(head) => process.sender.handle_receipt(head),
+            Down::Conflict(stored) => process.sender.handle_conflict(stored, now_ms),
+            Down::NotNext => process.sender.handle_not_next(now_ms),
+            Down::OverQuota(_) => process.sender.handle_over_quota(Size::Bulk, 2, now_ms),
+            Down::ReceiveState(_) => {}
+            Down::Deliver(..) if !process.reading => {}
+            Down::Deliver(seq, bytes) => {
+                let taken = process.core.handle_envelope(line, seq, &bytes, wall);
+                let taken = passing(taken)?;
+                // ORDER: the sync, then the trim.
+                let synced = passing(process.core.commit(wall))?.is_some();
+                let done = taken.filter(|taken| {
+                    synced && matches!(taken.verdict, Verdict::Taken | Verdict::Duplicate)
+                });
+                let Some(taken) = done else {
+                    process.reading = false;
+                    process.read_at_ms = now_ms + RETRY_MS;
+                    return Ok(Vec::new());
+                };
+                self.settle(books)?;
+                return Ok(vec![Up::Trim(receive.send_id(), taken.cursor)]);
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Process {
+    fn handle_event(&mut self, line: Line, event: SenderEvent, now_ms: u64) {
+        let SenderEvent::Evidence(evidence) = event else {
+            return;
+        };
+        let pause_ms = match &self.doubt {
+            Some(doubt) => (doubt.pause_ms * 2).min(DOUBT_PAUSE_MS_MAX),
+            None => DOUBT_PAUSE_MS,
+        };
+        self.doubt = Some(Doubt {
+            again_at_ms: now_ms + pause_ms,
+            pause_ms,
+        });
+        let evidence = match evidence {
+            wire::sender::Evidence::AboveHead { .. } => Evidence::AboveHead,
+            wire::sender::Evidence::OtherDigest { .. } => Evidence::OtherDigest,
+        };
+        self.core
+            .handle_standing(line, Standing::RolledBack(evidence));
+    }
+
+    fn settle_doubt(&mut self, line: Line) {
+        let asked = self
+            .doubt
+            .as_ref()
+            .is_some_and(|doubt| doubt.again_at_ms == u64::MAX);
+        if asked && self.sender.poll_timeout().is_none() {
+            self.doubt = None;
+            self.core.handle_standing(line, Standing::Good);
+        }
+    }
+}
+
+/// Whether the pieces begin with so many bytes of this hash.
+fn prefix_with(pieces: &[Vec<u8>], bytes: u64, sha256: [u8; 32]) -> bool {
+    use sha2::{Digest as _, Sha256};
+    let all = pieces.concat();
+    let prefix = all.get(..bytes as usize);
+    prefix.is_some_and(|prefix| <[u8; 32]>::from(Sha256::digest(prefix)) == sha256)
+}
+
+/// A journal that was opened again has no answer; a full disk refuses and changes nothing.
+fn passing<T>(result: Result<T, CoreError>) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(CoreError::Reopened) => Ok(None),
+        Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => Ok(None),
+        Err(error) => Err(ended(error)),
+    }
+}
+
+fn ended(error: CoreError) -> Fault {
+    Fault::Ended(error.to_string())
+}

@@ -1,0 +1,30 @@
+//! Hub, relay and app in one thread, on a simulated clock, network and disk.
+//!
+//! The very cores that the programs run (`hub::core`, `relay::store`, `app_core::core`, the sender
+//! of `wire`), real OpenMLS and the real journal, driven by a plan that a seed stands for: events
+//! recorded, processes killed at any disk operation with any crash policy, also in the middle of
+//! recovery, disk errors, a full disk, a broken network, a relay that forgets or lies, clocks that
+//! jump. After the plan everything is healed, and the oracle asks whether both ends are in step and
+//! every accepted byte arrived once.
+//!
+//! A seed repeats its plan, its schedule and its verdict, not its bytes: OpenMLS throws its own
+//! dice. Shells are not simulated: what `hub::uplink` and `app_core::downlink` do around the cores
+//! is done here by a shorter shell of the same shape, and tested for itself with real processes.
+//!
+//! ```text
+//! plan (seed) -> world: queue of (time, what) -> nodes -> network -> nodes ... -> heal -> oracle
+//! ```
+
+pub mod app;
+pub mod hub;
+pub mod net;
+pub mod node;
+pub mod oracle;
+pub mod plan;
+pub mod relay;
+pub mod run;
+pub mod world;
+
+pub use oracle::Broken;
+pub use plan::Plan;
+pub use run::{Outcome, repeat, shrink};

@@ -1,0 +1,291 @@
+//! What must hold, by the numbers of SECURITY.md, and the books that it is judged by.
+//!
+//! The books are kept outside the nodes and survive every crash: what the camera gave, what the hub
+//! said was durable, what left whom. They must never take a node's word for what another one holds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use wire::{Digest, SendId, Seq};
+
+/// A promise that did not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// Which one: C1 to C8, S5.
+    pub promise: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Broken {
+    /// Promise `promise` did not hold, because of `what`.
+    #[must_use]
+    pub fn new(promise: &'static str, what: impl Into<String>) -> Broken {
+        Broken {
+            promise,
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.what)
+    }
+}
+
+/// An event that the camera saw.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    /// What it gave so far.
+    pub pieces: Vec<Vec<u8>>,
+    /// How many of them the hub said are durable.
+    pub durable: usize,
+    /// SHA-256 and bytes that the hub's books say, once its clip has ended.
+    pub ended: Option<([u8; 32], u64, bool)>,
+}
+
+/// A clip as the app has it at the end.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// When its event began: its name here.
+    pub started_unix_ms: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Whether the app holds it for whole, or for cut off.
+    pub whole: Option<bool>,
+    /// What the app stored as its hash.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// The books.
+#[derive(Default)]
+pub struct Books {
+    /// By the time at which they began.
+    pub events: BTreeMap<u64, Event>,
+    /// Everything that ever left for a mailbox.
+    sent: BTreeMap<(SendId, Seq), Digest>,
+    /// The highest that ever left for a mailbox.
+    sent_through: BTreeMap<SendId, Seq>,
+    /// The highest that the relay gave a receipt for, and still has to know of.
+    pub receipts: BTreeMap<SendId, Seq>,
+    /// The highest that the app acked, in an envelope that left.
+    pub acked: Seq,
+    /// The highest that anybody told the relay to forget, by mailbox.
+    pub trimmed: BTreeMap<SendId, Seq>,
+    /// Acks that are made and have not left: by their envelope.
+    acks: BTreeMap<Seq, Seq>,
+    /// Envelopes that left, again included.
+    pub left: u64,
+}
+
+impl Books {
+    /// The app made an ack.
+    pub fn ack_made(&mut self, envelope: Seq, through: Seq) {
+        self.acks.insert(envelope, through);
+    }
+
+    /// An envelope leaves.
+    ///
+    /// # Errors
+    /// C3 if another one left under its number before: there is no damage here that a statement could
+    /// be about.
+    pub fn leaves(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
+        self.left += 1;
+        let first = self.sent.entry((mailbox, seq)).or_insert(digest);
+        if *first != digest {
+            return Err(Broken::new(
+                "C3",
+                format!("envelope {seq} left twice with different bytes"),
+            ));
+        }
+        let through = self.sent_through.entry(mailbox).or_default();
+        *through = (*through).max(seq);
+        Ok(())
+    }
+
+    /// An ack's envelope leaves.
+    pub fn ack_leaves(&mut self, envelope: Seq) {
+        if let Some(through) = self.acks.get(&envelope) {
+            self.acked = self.acked.max(*through);
+        }
+    }
+
+    /// What a sender that was started again knows of must explain all that ever left.
+    ///
+    /// # Errors
+    /// C4.
+    pub fn explains(&self, mailbox: SendId, head: Seq) -> Result<(), Broken> {
+        let sent = self.sent_through.get(&mailbox).copied().unwrap_or_default();
+        if head < sent {
+            return Err(Broken::new(
+                "C4",
+                format!("envelope {sent} had left, and the start knows of {head} only"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What an app that was started again holds must be what it had said it holds.
+    ///
+    /// # Errors
+    /// C4.
+    pub fn holds(&self, mailbox: SendId, cursor: Seq) -> Result<(), Broken> {
+        let trimmed = self.trimmed.get(&mailbox).copied().unwrap_or_default();
+        let said = self.acked.max(trimmed);
+        if cursor < said {
+            return Err(Broken::new(
+                "C4",
+                format!("{said} was acked or trimmed, and the start holds {cursor} only"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// All clips at the end.
+    ///
+    /// # Errors
+    /// C2.
+    pub fn judge(&self, held: &[Held]) -> Result<(), Broken> {
+        let broken = |what: String| Err(Broken::new("C2", what));
+        let mut clips: BTreeMap<u64, &Held> = BTreeMap::new();
+        for clip in held {
+            if clips.insert(clip.started_unix_ms, clip).is_some() {
+                return broken(format!(
+                    "the event of {} is there twice",
+                    clip.started_unix_ms
+                ));
+            }
+            let Some(event) = self.events.get(&clip.started_unix_ms) else {
+                return broken("a clip that no camera ever saw".into());
+            };
+            let name = clip.started_unix_ms;
+            let whole: Vec<u8> = event.pieces.concat();
+            if !whole.starts_with(&clip.bytes) {
+                return broken(format!("event {name}: other bytes than the camera gave"));
+            }
+            let durable: usize = event.pieces[..event.durable].iter().map(Vec::len).sum();
+            if clip.bytes.len() < durable {
+                let got = clip.bytes.len();
+                return broken(format!("event {name}: {got} of {durable} durable bytes"));
+            }
+            let Some(claimed_whole) = clip.whole else {
+                return broken(format!("event {name}: never ended at the app"));
+            };
+            let sha256: [u8; 32] = Sha256::digest(&clip.bytes).into();
+            if clip.sha256 != Some(sha256) {
+                return broken(format!("event {name}: the app's hash is of other bytes"));
+            }
+            if let Some((hash, bytes, hub_whole)) = event.ended
+                && (hash != sha256
+                    || bytes != clip.bytes.len() as u64
+                    || hub_whole != claimed_whole)
+            {
+                return broken(format!("event {name}: the hub's books say otherwise"));
+            }
+            if claimed_whole && clip.bytes.len() != whole.len() {
+                return broken(format!("event {name}: called whole and is not"));
+            }
+        }
+        for (name, event) in &self.events {
+            if event.durable > 0 && !clips.contains_key(name) {
+                return broken(format!("event {name}: durable at the hub, never arrived"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn books() -> (Books, Held) {
+        let mut books = Books::default();
+        let event = Event {
+            pieces: vec![b"one".to_vec(), b"two".to_vec()],
+            durable: 2,
+            ended: None,
+        };
+        books.events.insert(5, event);
+        let held = Held {
+            started_unix_ms: 5,
+            bytes: b"onetwo".to_vec(),
+            whole: Some(true),
+            sha256: Some(Sha256::digest(b"onetwo").into()),
+        };
+        (books, held)
+    }
+
+    /// The oracle is not blind: each kind of harm is seen.
+    #[test]
+    fn every_kind_of_harm_is_seen() {
+        let (books, good) = books();
+        books.judge(std::slice::from_ref(&good)).unwrap();
+        let hash = |bytes: &[u8]| Some(Sha256::digest(bytes).into());
+        let harm: [(&str, Vec<Held>); 7] = [
+            ("lost", vec![]),
+            ("twice", vec![good.clone(), good.clone()]),
+            (
+                "short",
+                vec![Held {
+                    bytes: b"one".to_vec(),
+                    sha256: hash(b"one"),
+                    ..good.clone()
+                }],
+            ),
+            (
+                "altered",
+                vec![Held {
+                    bytes: b"onetwO".to_vec(),
+                    sha256: hash(b"onetwO"),
+                    ..good.clone()
+                }],
+            ),
+            (
+                "open",
+                vec![Held {
+                    whole: None,
+                    ..good.clone()
+                }],
+            ),
+            (
+                "wrong hash",
+                vec![Held {
+                    sha256: hash(b"x"),
+                    ..good.clone()
+                }],
+            ),
+            (
+                "unknown",
+                vec![
+                    good.clone(),
+                    Held {
+                        started_unix_ms: 6,
+                        ..good
+                    },
+                ],
+            ),
+        ];
+        for (name, held) in harm {
+            assert_eq!(books.judge(&held).unwrap_err().promise, "C2", "{name}");
+        }
+    }
+
+    #[test]
+    fn another_digest_under_a_number_is_seen_and_so_is_amnesia_at_home() {
+        let mailbox = SendId([1; SendId::BYTES]);
+        let mut books = Books::default();
+        books.leaves(mailbox, Seq(3), Digest([1; 32])).unwrap();
+        books.leaves(mailbox, Seq(3), Digest([1; 32])).unwrap();
+        let other = books.leaves(mailbox, Seq(3), Digest([2; 32]));
+        assert_eq!(other.unwrap_err().promise, "C3");
+        books.explains(mailbox, Seq(3)).unwrap();
+        assert_eq!(books.explains(mailbox, Seq(2)).unwrap_err().promise, "C4");
+        books.ack_made(Seq(1), Seq(9));
+        books.holds(mailbox, Seq(0)).unwrap();
+        books.ack_leaves(Seq(1));
+        assert_eq!(books.holds(mailbox, Seq(8)).unwrap_err().promise, "C4");
+    }
+}

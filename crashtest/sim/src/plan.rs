@@ -1,0 +1,282 @@
+//! What is going to happen: a list of steps in time, made from a seed.
+//!
+//! The list is all there is of a scenario, so that a failing one can be made shorter by leaving
+//! steps out. It must never depend on what the nodes do.
+
+use std::fmt;
+
+use wal::SeededDice;
+use wal::disk::{CrashPolicy, Fault};
+
+/// One of the three.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Who {
+    /// The hub.
+    Hub,
+    /// The relay.
+    Relay,
+    /// The phone.
+    App,
+}
+
+impl Who {
+    /// All three.
+    pub const ALL: [Who; 3] = [Who::Hub, Who::Relay, Who::App];
+}
+
+/// How the relay lies while it lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lie {
+    /// Leaves envelopes out.
+    Skip,
+    /// Gives each one twice.
+    Twice,
+    /// Flips a bit.
+    Flip,
+    /// Gives one under another number.
+    Renumber,
+    /// Gives what it trimmed long ago.
+    Replay,
+    /// Shows a head above everything.
+    InventHead,
+    /// Shows another digest for its head.
+    OtherDigest,
+    /// Gives receipts for what it throws away.
+    FalseReceipt,
+    /// Says that it is full.
+    Full,
+}
+
+impl Lie {
+    const ALL: [Lie; 9] = [
+        Lie::Skip,
+        Lie::Twice,
+        Lie::Flip,
+        Lie::Renumber,
+        Lie::Replay,
+        Lie::InventHead,
+        Lie::OtherDigest,
+        Lie::FalseReceipt,
+        Lie::Full,
+    ];
+}
+
+/// Something that happens.
+#[derive(Clone, PartialEq, Debug)]
+pub enum What {
+    /// The camera sees something: so many pieces of so many bytes, one every `gap_ms`.
+    Record {
+        /// Sizes of the pieces in bytes.
+        pieces: Vec<u32>,
+        /// Time between two pieces.
+        gap_ms: u64,
+        /// The camera fails before the end.
+        cut: bool,
+    },
+    /// The process dies at its n-th disk operation from now, and what is left obeys `policy`. While it
+    /// starts again it dies `again` times more.
+    Die {
+        /// Who.
+        who: Who,
+        /// Operations that still succeed.
+        after_ops: u64,
+        /// What the disk looks like then.
+        policy: CrashPolicy,
+        /// How long it stays down.
+        down_ms: u64,
+        /// For each further death in recovery, the operations that still succeed.
+        again: Vec<u64>,
+    },
+    /// One disk operation fails.
+    DiskError {
+        /// Whose.
+        who: Who,
+        /// Operations that still succeed.
+        after_ops: u64,
+        /// How it fails.
+        fault: Fault,
+    },
+    /// The disk is full for a while: nothing more than `spare_bytes` can be allocated.
+    DiskFull {
+        /// Whose.
+        who: Who,
+        /// How long.
+        for_ms: u64,
+        /// What is left.
+        spare_bytes: u64,
+    },
+    /// The connection of hub or app breaks and comes back later.
+    Break {
+        /// Whose.
+        who: Who,
+        /// How long it stays away.
+        for_ms: u64,
+    },
+    /// The relay loses its disk.
+    Amnesia,
+    /// The relay lies for a while.
+    Lie {
+        /// How.
+        lie: Lie,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The clock on the wall of hub or app jumps.
+    ClockJump {
+        /// Whose.
+        who: Who,
+        /// By how much; may be negative.
+        by_s: i64,
+    },
+    /// Its disk is the one that it began with: what nothing may survive unseen. In no plan of a seed;
+    /// it shows that the oracle is awake.
+    OldDisk {
+        /// Whose.
+        who: Who,
+    },
+}
+
+/// A step and its time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Step {
+    /// Milliseconds from the beginning.
+    pub at_ms: u64,
+    /// What happens.
+    pub what: What,
+}
+
+/// All steps of one scenario, in time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The seed that delays and crash states are thrown with.
+    pub seed: u64,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// Longest plan in simulated milliseconds.
+pub const PLAN_MS_MAX: u64 = 120_000;
+
+impl Plan {
+    /// The plan of a seed. Each seed has its own mixture: few or many events, calm or rough.
+    #[must_use]
+    pub fn of(seed: u64) -> Plan {
+        let mut dice = SeededDice(seed ^ 0x5ec1_0503_51a7_e11e);
+        let length_ms = 5_000 + dice.below(PLAN_MS_MAX - 5_000);
+        let mut steps = Vec::new();
+        for _ in 0..=dice.below(5) {
+            let what = record(&mut dice);
+            let at_ms = dice.below(length_ms);
+            steps.push(Step { at_ms, what });
+        }
+        let troubles = dice.below(9);
+        for _ in 0..troubles {
+            let what = trouble(&mut dice);
+            // Trouble is most telling while something is recorded.
+            let at_ms = match steps.first() {
+                Some(first) if dice.below(3) > 0 => first.at_ms + dice.below(2_000),
+                _ => dice.below(length_ms),
+            };
+            steps.push(Step { at_ms, what });
+        }
+        steps.sort_by_key(|step| step.at_ms);
+        Plan { seed, steps }
+    }
+}
+
+fn record(dice: &mut SeededDice) -> What {
+    let pieces = (0..=dice.below(8))
+        .map(|_| match dice.below(6) {
+            0 => 20_000,
+            1 => 1,
+            _ => 100 + dice.below(3_000) as u32,
+        })
+        .collect();
+    What::Record {
+        pieces,
+        gap_ms: dice.below(300),
+        cut: dice.below(5) == 0,
+    }
+}
+
+fn any(dice: &mut SeededDice) -> Who {
+    Who::ALL[dice.below(3) as usize]
+}
+
+fn end(dice: &mut SeededDice) -> Who {
+    [Who::Hub, Who::App][dice.below(2) as usize]
+}
+
+fn policy(dice: &mut SeededDice) -> CrashPolicy {
+    CrashPolicy::ALL[dice.below(CrashPolicy::ALL.len() as u64) as usize]
+}
+
+fn trouble(dice: &mut SeededDice) -> What {
+    match dice.below(20) {
+        0..8 => What::Die {
+            who: any(dice),
+            after_ops: dice.below(40),
+            policy: policy(dice),
+            down_ms: dice.below(5_000),
+            again: (0..dice.below(3)).map(|_| dice.below(40)).collect(),
+        },
+        8..11 => What::DiskError {
+            who: any(dice),
+            after_ops: dice.below(40),
+            fault: [Fault::Eio, Fault::ShortWrite, Fault::Enospc][dice.below(3) as usize],
+        },
+        11 => What::DiskFull {
+            who: any(dice),
+            for_ms: dice.below(20_000),
+            spare_bytes: dice.below(200_000),
+        },
+        12..15 => What::Break {
+            who: end(dice),
+            for_ms: dice.below(10_000),
+        },
+        15 => What::Amnesia,
+        16..19 => What::Lie {
+            lie: Lie::ALL[dice.below(Lie::ALL.len() as u64) as usize],
+            for_ms: 1 + dice.below(20_000),
+        },
+        _ => What::ClockJump {
+            who: end(dice),
+            by_s: dice.below(200_000_000) as i64 - 100_000_000,
+        },
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{:>8} ms  {:?}", step.at_ms, step.what)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_one_plan_and_every_kind_of_trouble_occurs() {
+        assert_eq!(Plan::of(7), Plan::of(7));
+        assert_ne!(Plan::of(7), Plan::of(8));
+        let mut kinds = std::collections::BTreeSet::new();
+        for seed in 0..300 {
+            let plan = Plan::of(seed);
+            assert!(plan.steps.is_sorted_by_key(|step| step.at_ms));
+            for step in plan.steps {
+                let text = format!("{:?}", step.what);
+                let kind = match step.what {
+                    What::Lie { lie, .. } => format!("Lie {lie:?}"),
+                    _ => text.split(' ').next().unwrap_or_default().to_owned(),
+                };
+                kinds.insert(kind);
+            }
+        }
+        // Eight kinds, of which lying has nine.
+        assert_eq!(kinds.len(), 7 + 9, "{kinds:?}");
+    }
+}

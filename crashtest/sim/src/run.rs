@@ -1,0 +1,99 @@
+//! Seeds: run, repeated, made shorter.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use journal::ids::{Channel, Line};
+use journal::pairing::{AppNext, OfferTerms};
+use journal::{AppPairing, HubPairing, JournalError, Role, Suite};
+use wal::SeededDice;
+use wal::disk::SimDisk;
+use wire::DeviceId;
+
+use crate::node::open_journal;
+use crate::oracle::Broken;
+use crate::plan::Plan;
+use crate::world::{Pair, Stats, World};
+
+/// Runs that a shrinking may take.
+const SHRINK_RUNS_MAX: usize = 400;
+
+/// What became of a plan.
+pub type Outcome = Result<Stats, Broken>;
+
+/// Pairs a hub and an app, as every scenario begins.
+///
+/// # Errors
+/// The journal's.
+pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
+    const NOW_S: u64 = 1_800_000_000;
+    let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
+    let (mut hub, _) = open_journal(Role::Hub, &hub_disk, SeededDice(1))?;
+    let (mut app, _) = open_journal(Role::App, &app_disk, SeededDice(2))?;
+    let terms = OfferTerms {
+        hub: DeviceId([1; 32]),
+        addresses: vec!["127.0.0.1:1".into()],
+        relay: "127.0.0.1:2/relay".into(),
+        invitation: vec![1, 2, 3],
+        suite,
+        ttl_s: 600,
+    };
+    let offer = HubPairing::offer(&mut hub, terms, NOW_S)?.into_inner();
+    let next = AppPairing::start(&mut app, &offer, DeviceId([2; 32]), NOW_S)?.into_inner();
+    let AppNext::Request(request) = next else {
+        return Err(JournalError::Misuse("a new pairing begins with a request"));
+    };
+    let answer = HubPairing::request(&mut hub, &request, NOW_S)?;
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)?;
+    let done = HubPairing::confirm(&mut hub, &confirm)?;
+    let pairing = AppPairing::done(&mut app, &offer, &done)?.into_inner();
+    let line = Line {
+        pairing,
+        channel: Channel::EventVideo,
+    };
+    let (ours, theirs) = (hub.mailboxes(line)?, app.mailboxes(line)?);
+    drop((hub, app));
+    Ok(Pair {
+        hub: hub_disk,
+        app: app_disk,
+        line,
+        hub_ids: (ours.send, ours.receive),
+        app_ids: (theirs.send, theirs.receive),
+    })
+}
+
+/// Plays a plan. A panic in a core is a broken promise too: bytes from outside never panic, and our
+/// own invariants hold.
+pub fn repeat(plan: &Plan, pair: &Pair) -> Outcome {
+    let world = World::new(plan.clone(), pair);
+    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let text = text.unwrap_or_default();
+            Err(Broken::new("C6", format!("a panic: {text}")))
+        }
+    }
+}
+
+/// Leaves out of a failing plan every step that it fails without, as long as it breaks the same
+/// promise. The last one that failed comes back.
+#[must_use]
+pub fn shrink(plan: &Plan, pair: &Pair, promise: &str) -> Plan {
+    let mut best = plan.clone();
+    let mut runs = 0;
+    let mut changed = true;
+    while changed && runs < SHRINK_RUNS_MAX {
+        changed = false;
+        for index in (0..best.steps.len()).rev() {
+            let mut shorter = best.clone();
+            shorter.steps.remove(index);
+            runs += 1;
+            if matches!(repeat(&shorter, pair), Err(broken) if broken.promise == promise) {
+                best = shorter;
+                changed = true;
+            }
+        }
+    }
+    best
+}

@@ -1,0 +1,621 @@
+//! The world: one queue of what happens when, and what each happening does.
+//!
+//! It must never look into a node's journal while that runs; only the oracle's books and, at the
+//! very end, the closed disks are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use journal::ids::Line;
+use journal::{Committer, Follower, Journal, JournalError, Role, Session};
+use wal::disk::{CrashPolicy, SimDisk};
+use wal::{Dice as _, SeededDice};
+use wire::{ReceiveId, SendId};
+
+use crate::app::App;
+use crate::hub::{Fault, Hub};
+use crate::net::{Down, Net, Up};
+use crate::node::{Death, open_journal};
+use crate::oracle::{Books, Broken};
+use crate::plan::{Plan, What, Who};
+use crate::relay::{READS, Relay, WRITES};
+
+/// After everything was healed, both ends must be in step within so much simulated time: the
+/// longest pauses of the protocol are ten minutes.
+pub const HEALED_MS_MAX: u64 = 4 * 3_600_000;
+/// A process that its disk's trouble has ended is started again so much later.
+const RESTART_MS: u64 = 200;
+/// A start that finds no room is tried again so much later.
+const NO_ROOM_MS: u64 = 1_000;
+/// Happenings in one scenario, lest two nodes talk for ever.
+const HAPPENINGS_MAX: u64 = 400_000;
+
+/// A pair that every scenario begins with.
+pub struct Pair {
+    /// The hub's disk, closed.
+    pub hub: SimDisk,
+    /// The app's disk, closed.
+    pub app: SimDisk,
+    /// Their line.
+    pub line: Line,
+    /// The mailbox that the hub writes to, and the one that it reads.
+    pub hub_ids: (SendId, ReceiveId),
+    /// The same of the app.
+    pub app_ids: (SendId, ReceiveId),
+}
+
+#[derive(Debug)]
+enum Happening {
+    Step(usize),
+    Camera {
+        name: u64,
+        pieces: Vec<u32>,
+        next: usize,
+        gap_ms: u64,
+        cut: bool,
+    },
+    Up(Who, u64, Up),
+    Down(Who, u64, Down),
+    Wake(Who),
+    Start(Who),
+    Connect(Who),
+    Room(Who),
+    Truth,
+}
+
+/// Figures of a scenario.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Processes that died.
+    pub deaths: u64,
+    /// Envelopes that left, again included.
+    pub envelopes: u64,
+    /// Happenings.
+    pub happenings: u64,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Events that were recorded, at least in part.
+    pub events: u64,
+}
+
+/// See the module's documentation.
+pub struct World {
+    now_ms: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    number: u64,
+    plan: Plan,
+    net: Net,
+    hub: Hub,
+    relay: Relay,
+    app: App,
+    books: Books,
+    dice: SeededDice,
+    /// Until when a connection stays broken.
+    broken_until: BTreeMap<Who, u64>,
+    wakes: BTreeMap<Who, u64>,
+    starting: BTreeSet<Who>,
+    first_disks: (SimDisk, SimDisk),
+    line: Line,
+}
+
+impl World {
+    /// A world for this plan, begun with a pair.
+    #[must_use]
+    pub fn new(plan: Plan, pair: &Pair) -> World {
+        let seed = plan.seed;
+        let copy = |disk: &SimDisk| disk.crash_clone(CrashPolicy::KeepAll, 0);
+        let (send, receive) = pair.hub_ids;
+        let hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.line, send, receive);
+        let (send, receive) = pair.app_ids;
+        let app = App::new(copy(&pair.app), seed ^ 2, pair.line, send, receive);
+        let mut world = World {
+            now_ms: 0,
+            queue: BTreeMap::new(),
+            number: 0,
+            net: Net::new(seed ^ 3),
+            hub,
+            relay: Relay::new(seed ^ 4),
+            app,
+            books: Books::default(),
+            dice: SeededDice(seed ^ 5),
+            broken_until: BTreeMap::new(),
+            wakes: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            first_disks: (copy(&pair.hub), copy(&pair.app)),
+            line: pair.line,
+            plan,
+        };
+        for who in [Who::Relay, Who::Hub, Who::App] {
+            world.start_in(who, 0);
+        }
+        for (index, step) in world.plan.steps.clone().iter().enumerate() {
+            world.at(step.at_ms, Happening::Step(index));
+        }
+        world
+    }
+
+    fn at(&mut self, at_ms: u64, happening: Happening) {
+        self.number += 1;
+        self.queue.insert((at_ms, self.number), happening);
+    }
+
+    fn after_ms(&mut self, ms: u64, happening: Happening) {
+        self.at(self.now_ms + ms, happening);
+    }
+
+    fn start_in(&mut self, who: Who, ms: u64) {
+        if self.starting.insert(who) {
+            self.after_ms(ms, Happening::Start(who));
+        }
+    }
+
+    /// Plays the plan, heals everything, and asks the oracle.
+    ///
+    /// # Errors
+    /// The promise that did not hold.
+    pub fn run(mut self) -> Result<Stats, Broken> {
+        let last_ms = self.plan.steps.last().map_or(0, |step| step.at_ms);
+        self.play(|world| world.now_ms > last_ms + 2_000)?;
+        self.heal();
+        self.until_done("after everything was healed")?;
+        // In step is who can follow one step more (scenario 16).
+        let event = What::Record {
+            pieces: vec![100, 2_000],
+            gap_ms: 20,
+            cut: false,
+        };
+        self.happen(&event)?;
+        self.until_done("after one event more")?;
+        let held = self.app.held().map_err(|fault| match fault {
+            Fault::Broken(broken) => broken,
+            Fault::Ended(what) => Broken::new("C7", what),
+        })?;
+        self.books.judge(&held)?;
+        let stats = Stats {
+            deaths: self.hub.machine.deaths + self.app.machine.deaths + self.relay.machine.deaths,
+            envelopes: self.books.left,
+            happenings: self.number,
+            simulated_ms: self.now_ms,
+            events: self.books.events.len() as u64,
+        };
+        self.hub.stop();
+        self.app.stop();
+        self.compare_ends()?;
+        Ok(stats)
+    }
+
+    fn until_done(&mut self, when: &str) -> Result<(), Broken> {
+        let limit_ms = self.now_ms + HEALED_MS_MAX;
+        let done = self.play(|world| world.is_done() || world.now_ms > limit_ms)?;
+        if done && self.is_done() {
+            Ok(())
+        } else {
+            Err(Broken::new(
+                "C1",
+                format!("{when} the ends did not come into step"),
+            ))
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let recording = self
+            .queue
+            .values()
+            .any(|happening| matches!(happening, Happening::Camera { .. }));
+        !recording && self.hub.is_done() && self.app.is_up()
+    }
+
+    /// Lets things happen until `enough`; false if nothing more would.
+    fn play(&mut self, enough: impl Fn(&World) -> bool) -> Result<bool, Broken> {
+        while !enough(self) {
+            if self.number > HAPPENINGS_MAX {
+                return Err(Broken::new("C1", "the nodes talk without end"));
+            }
+            let Some(((at_ms, _), happening)) = self.queue.pop_first() else {
+                return Ok(false);
+            };
+            self.now_ms = self.now_ms.max(at_ms);
+            self.handle(happening)?;
+            self.look_after_all()?;
+        }
+        Ok(true)
+    }
+
+    fn heal(&mut self) {
+        for who in Who::ALL {
+            self.machine(who).heal();
+        }
+        self.relay.lie = None;
+        self.broken_until.clear();
+        self.reconnect_all();
+    }
+
+    fn machine(&mut self, who: Who) -> &mut crate::node::Machine {
+        match who {
+            Who::Hub => &mut self.hub.machine,
+            Who::Relay => &mut self.relay.machine,
+            Who::App => &mut self.app.machine,
+        }
+    }
+
+    fn handle(&mut self, happening: Happening) -> Result<(), Broken> {
+        match happening {
+            Happening::Step(index) => {
+                let what = self.plan.steps.get(index).map(|step| step.what.clone());
+                what.map_or(Ok(()), |what| self.happen(&what))
+            }
+            Happening::Camera {
+                name,
+                pieces,
+                next,
+                gap_ms,
+                cut,
+            } => self.camera(name, pieces, next, gap_ms, cut),
+            Happening::Up(who, link, message) => {
+                let here = self.net.link(who);
+                if !here.up || here.number != link {
+                    return Ok(());
+                }
+                match self.relay.handle(who, message, &mut self.books) {
+                    Ok(answers) => {
+                        for (to, stream, answer) in answers {
+                            self.down(to, stream, answer);
+                        }
+                        Ok(())
+                    }
+                    Err(error) => self.ended(Who::Relay, error.to_string()),
+                }
+            }
+            Happening::Down(who, link, message) => {
+                let here = self.net.link(who);
+                if !here.up || here.number != link {
+                    return Ok(());
+                }
+                match who {
+                    Who::Hub => {
+                        let out = self.hub.handle(message, self.now_ms, &mut self.books);
+                        self.send(who, out)
+                    }
+                    _ => {
+                        self.app.handle(message, self.now_ms);
+                        Ok(())
+                    }
+                }
+            }
+            Happening::Wake(who) => {
+                self.wakes.remove(&who);
+                Ok(())
+            }
+            Happening::Start(who) => {
+                self.starting.remove(&who);
+                self.start(who)
+            }
+            Happening::Connect(who) => {
+                self.connect(who);
+                Ok(())
+            }
+            Happening::Room(who) => {
+                self.machine(who).disk.set_capacity(None);
+                Ok(())
+            }
+            Happening::Truth => {
+                self.relay.lie = None;
+                self.reconnect_all();
+                Ok(())
+            }
+        }
+    }
+
+    fn happen(&mut self, what: &What) -> Result<(), Broken> {
+        match what {
+            What::Record {
+                pieces,
+                gap_ms,
+                cut,
+            } => {
+                let name = 1_800_000_000_000 + self.number;
+                let event = self.hub.event(name, self.now_ms, &mut self.books);
+                self.send(Who::Hub, event.map(|()| Vec::new()))?;
+                self.after_ms(
+                    0,
+                    Happening::Camera {
+                        name,
+                        pieces: pieces.clone(),
+                        next: 0,
+                        gap_ms: *gap_ms,
+                        cut: *cut,
+                    },
+                );
+            }
+            What::Die {
+                who,
+                after_ops,
+                policy,
+                down_ms,
+                again,
+            } => {
+                let death = Death {
+                    policy: *policy,
+                    down_ms: *down_ms,
+                    again: again.clone(),
+                };
+                self.machine(*who).plan_death(*after_ops, death);
+            }
+            What::DiskError {
+                who,
+                after_ops,
+                fault,
+            } => self.machine(*who).plan_error(*after_ops, *fault),
+            What::DiskFull {
+                who,
+                for_ms,
+                spare_bytes,
+            } => {
+                let machine = self.machine(*who);
+                machine.troubled = true;
+                let used = machine.disk.used_bytes();
+                machine.disk.set_capacity(Some(used + spare_bytes));
+                self.after_ms(*for_ms, Happening::Room(*who));
+            }
+            What::Break { who, for_ms } => {
+                self.broken_until.insert(*who, self.now_ms + for_ms);
+                self.cut(*who);
+                self.after_ms(*for_ms, Happening::Connect(*who));
+            }
+            What::Amnesia => {
+                self.relay.stop();
+                self.relay.machine.disk = SimDisk::new();
+                self.books.receipts.clear();
+                self.cut(Who::Hub);
+                self.cut(Who::App);
+                self.start_in(Who::Relay, 10);
+            }
+            What::Lie { lie, for_ms } => {
+                self.relay.lie = Some(*lie);
+                self.after_ms(*for_ms, Happening::Truth);
+            }
+            What::ClockJump { who, by_s } => {
+                if *who == Who::Hub {
+                    self.hub.wall_offset_ms += by_s * 1_000;
+                }
+            }
+            What::OldDisk { who } => {
+                let (hub, app) = &self.first_disks;
+                let old = if *who == Who::Hub { hub } else { app };
+                let old = old.crash_clone(CrashPolicy::KeepAll, 0);
+                self.stop(*who);
+                self.machine(*who).disk = old;
+                self.start_in(*who, 10);
+            }
+        }
+        Ok(())
+    }
+
+    fn camera(
+        &mut self,
+        name: u64,
+        pieces: Vec<u32>,
+        next: usize,
+        gap_ms: u64,
+        cut: bool,
+    ) -> Result<(), Broken> {
+        let Some(bytes) = pieces.get(next) else {
+            let over = self.hub.event_over(cut, self.now_ms, &mut self.books);
+            return self.send(Who::Hub, over.map(|()| Vec::new()));
+        };
+        let mut piece = vec![0; *bytes as usize];
+        self.dice.fill(&mut piece);
+        let taken = self
+            .hub
+            .piece(name, &piece, self.now_ms, &mut self.books)
+            .map(|()| Vec::new());
+        self.send(Who::Hub, taken)?;
+        self.after_ms(
+            gap_ms,
+            Happening::Camera {
+                name,
+                pieces,
+                next: next + 1,
+                gap_ms,
+                cut,
+            },
+        );
+        Ok(())
+    }
+
+    /// Sends what a node gave, or sees to its end.
+    fn send(&mut self, who: Who, result: Result<Vec<Up>, Fault>) -> Result<(), Broken> {
+        match result {
+            Ok(messages) => {
+                let link = self.net.link(who);
+                for message in messages.into_iter().filter(|_| link.up) {
+                    let stream = match message {
+                        Up::AttachSend(_) | Up::Append { .. } => WRITES,
+                        Up::AttachReceive(..) | Up::Trim(..) => READS,
+                    };
+                    let at_ms = self.net.arrival_ms(who, stream, self.now_ms);
+                    self.at(at_ms, Happening::Up(who, link.number, message));
+                }
+                Ok(())
+            }
+            Err(Fault::Broken(broken)) => Err(broken),
+            Err(Fault::Ended(why)) => self.ended(who, why),
+        }
+    }
+
+    fn down(&mut self, to: Who, stream: u8, answer: Down) {
+        let link = self.net.link(to);
+        if link.up {
+            // Streams of the way down have their own order.
+            let at_ms = self.net.arrival_ms(to, stream + 2, self.now_ms);
+            self.at(at_ms, Happening::Down(to, link.number, answer));
+        }
+    }
+
+    /// A process could not go on.
+    fn ended(&mut self, who: Who, why: String) -> Result<(), Broken> {
+        let machine = self.machine(who);
+        if machine.is_dead() {
+            return Ok(());
+        }
+        if !machine.troubled {
+            return Err(Broken::new("C7", format!("{who:?} ended by itself: {why}")));
+        }
+        self.stop(who);
+        // The trouble may not be over: a fault that has not struck yet goes with the process.
+        self.machine(who).bury();
+        self.start_in(who, RESTART_MS);
+        Ok(())
+    }
+
+    fn stop(&mut self, who: Who) {
+        match who {
+            Who::Hub => {
+                self.hub.stop();
+                self.cut(who);
+            }
+            Who::App => {
+                self.app.stop();
+                self.cut(who);
+            }
+            Who::Relay => {
+                self.relay.stop();
+                self.cut(Who::Hub);
+                self.cut(Who::App);
+            }
+        }
+    }
+
+    fn cut(&mut self, who: Who) {
+        self.net.cut(who);
+        self.relay.forget(who);
+        match who {
+            Who::Hub => self.hub.disconnected(self.now_ms),
+            Who::App => self.app.disconnected(self.now_ms),
+            Who::Relay => {}
+        }
+    }
+
+    fn reconnect_all(&mut self) {
+        for who in [Who::Hub, Who::App] {
+            self.cut(who);
+            self.after_ms(10, Happening::Connect(who));
+        }
+    }
+
+    fn connect(&mut self, who: Who) {
+        let up = match who {
+            Who::Hub => self.hub.is_up(),
+            Who::App => self.app.is_up(),
+            Who::Relay => false,
+        };
+        let broken = self.broken_until.get(&who).copied().unwrap_or(0) > self.now_ms;
+        if up && self.relay.is_up() && !broken && !self.net.link(who).up {
+            self.net.connect(who);
+        }
+    }
+
+    fn start(&mut self, who: Who) -> Result<(), Broken> {
+        let result = match who {
+            Who::Hub if self.hub.is_up() => return Ok(()),
+            Who::App if self.app.is_up() => return Ok(()),
+            Who::Relay if self.relay.is_up() => return Ok(()),
+            Who::Hub => self.hub.start(self.now_ms, &mut self.books),
+            Who::App => self.app.start(self.now_ms, &self.books),
+            Who::Relay => self.start_relay(),
+        };
+        match result {
+            Ok(true) => {
+                let who = if who == Who::Relay {
+                    vec![Who::Hub, Who::App]
+                } else {
+                    vec![who]
+                };
+                for who in who {
+                    self.after_ms(5, Happening::Connect(who));
+                }
+                Ok(())
+            }
+            Ok(false) => {
+                self.start_in(who, NO_ROOM_MS);
+                Ok(())
+            }
+            Err(Fault::Broken(broken)) => Err(broken),
+            Err(Fault::Ended(why)) => self.ended(who, format!("at its start: {why}")),
+        }
+    }
+
+    fn start_relay(&mut self) -> Result<bool, Fault> {
+        match self.relay.start() {
+            Ok(()) => {}
+            Err(error) if error.kind() == wal::ErrorKind::Space => return Ok(false),
+            Err(error) => return Err(Fault::Ended(error.to_string())),
+        }
+        match self.relay.check_receipts(&self.books) {
+            Ok(None) => Ok(true),
+            Ok(Some(mailbox)) => {
+                let what = format!("the relay forgot a receipt in {}", mailbox.short());
+                Err(Broken::new("C4", what).into())
+            }
+            Err(error) => Err(Fault::Ended(error.to_string())),
+        }
+    }
+
+    /// Buries the dead, lets the living act, and sees that they are asked again in time.
+    fn look_after_all(&mut self) -> Result<(), Broken> {
+        for who in Who::ALL {
+            if self.machine(who).is_dead() {
+                self.stop(who);
+                let down_ms = self.machine(who).bury();
+                self.start_in(who, down_ms);
+            }
+        }
+        for who in [Who::Hub, Who::App] {
+            let up = self.net.link(who).up;
+            let (now_ms, books) = (self.now_ms, &mut self.books);
+            let out = match who {
+                Who::Hub => self.hub.pump(up, now_ms, books),
+                _ => self.app.pump(up, now_ms, books),
+            };
+            self.send(who, out)?;
+            let deadline = match who {
+                Who::Hub => self.hub.deadline_ms(),
+                _ => self.app.deadline_ms(),
+            };
+            if let Some(at_ms) = deadline {
+                let at_ms = at_ms.max(self.now_ms + 1);
+                if self.wakes.get(&who).is_none_or(|planned| *planned > at_ms) {
+                    self.wakes.insert(who, at_ms);
+                    self.at(at_ms, Happening::Wake(who));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Epoch and exporter secret of both ends, from their closed disks.
+    fn compare_ends(&mut self) -> Result<(), Broken> {
+        let mut ends = Vec::new();
+        for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
+            let line = self.line;
+            let machine = self.machine(who);
+            let dice = machine.dice();
+            let opened = open_journal(role, &machine.disk, dice);
+            let (mut journal, _) = opened.map_err(|error| Broken::new("C7", error.to_string()))?;
+            let end = match role {
+                Role::Hub => end_of::<Committer>(&mut journal, line),
+                Role::App => end_of::<Follower>(&mut journal, line),
+            };
+            ends.push(end.map_err(|error| Broken::new("C1", error.to_string()))?);
+        }
+        match ends.as_slice() {
+            [hub, app] if hub == app => Ok(()),
+            _ => Err(Broken::new("C1", "epoch or exporter secret differ")),
+        }
+    }
+}
+
+fn end_of<R>(journal: &mut Journal, line: Line) -> Result<(u64, Vec<u8>), JournalError> {
+    let mut session = Session::<R>::new(line);
+    let mut txn = journal.begin();
+    Ok((session.epoch(&mut txn)?.0, session.exporter(&mut txn)?))
+}

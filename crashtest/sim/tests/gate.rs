@@ -1,0 +1,91 @@
+//! The seeds of the gate, and that the oracle is awake.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crashtest_sim::plan::{Plan, Step, What, Who};
+use crashtest_sim::run::{pair, repeat};
+use journal::Suite;
+
+/// Seeds in the gate; `simulate run` does more.
+const SEEDS: u64 = 2_000;
+
+#[test]
+fn every_promise_holds_for_every_seed() {
+    let next = AtomicU64::new(0);
+    let (deaths, events) = (AtomicU64::new(0), AtomicU64::new(0));
+    let failed = std::thread::scope(|scope| {
+        let work = || {
+            let pair = pair(Suite::XWing).unwrap();
+            let mut failed = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= SEEDS {
+                    return failed;
+                }
+                match repeat(&Plan::of(seed), &pair) {
+                    Ok(stats) => {
+                        deaths.fetch_add(stats.deaths, Ordering::Relaxed);
+                        events.fetch_add(stats.events, Ordering::Relaxed);
+                    }
+                    Err(broken) => failed.push(format!("seed {seed}: {broken}")),
+                }
+            }
+        };
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.map(|worker| worker.join().unwrap()).concat()
+    });
+    let (deaths, events) = (deaths.into_inner(), events.into_inner());
+    println!(
+        "{SEEDS} seeds, {deaths} deaths, {events} events, {} failed",
+        failed.len()
+    );
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(deaths > SEEDS / 2 && events > SEEDS, "{deaths} {events}");
+}
+
+/// A disk from before must be seen, whoever it belongs to: C3 or C4 at once, or the ends never come
+/// into step.
+#[test]
+fn an_old_disk_is_seen() {
+    let pair = pair(Suite::Classic).unwrap();
+    for who in [Who::Hub, Who::App] {
+        let record = |at_ms| Step {
+            at_ms,
+            what: What::Record {
+                pieces: vec![500, 500],
+                gap_ms: 10,
+                cut: false,
+            },
+        };
+        let old = Step {
+            at_ms: 5_000,
+            what: What::OldDisk { who },
+        };
+        let plan = Plan {
+            seed: 1,
+            steps: vec![record(100), old, record(9_000)],
+        };
+        let broken = repeat(&plan, &pair).expect_err("an old disk went unseen");
+        assert_eq!(broken.promise, "C4", "{who:?}: {broken}");
+    }
+}
+
+/// Without any trouble nothing is broken, and what was recorded has arrived.
+#[test]
+fn a_calm_day() {
+    let pair = pair(Suite::XWing).unwrap();
+    let steps = (0..5)
+        .map(|n| Step {
+            at_ms: n * 3_000,
+            what: What::Record {
+                pieces: vec![1_000; 4],
+                gap_ms: 200,
+                cut: false,
+            },
+        })
+        .collect();
+    let stats = repeat(&Plan { seed: 9, steps }, &pair).unwrap();
+    assert_eq!((stats.events, stats.deaths), (6, 0));
+    // A Commit, a header, four chunks and a trailer each, two chunks in the last, and the acks.
+    assert!(stats.envelopes >= 5 * 7 + 5, "{stats:?}");
+}
