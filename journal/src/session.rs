@@ -170,7 +170,8 @@ impl<R> Session<R> {
             .map_err(|error| JournalError::Mls(error.to_string()))
     }
 
-    /// Forgets the handle: the next use loads the group, and a hub's next message is a Commit.
+    /// Forgets all that is in memory: the next use loads the group, and a hub's next message is a
+    /// Commit. To be called when the journal was opened again: what was staged before may be lost.
     pub fn forget(&mut self) {
         self.handle = None;
         self.open_clip = None;

@@ -54,6 +54,8 @@ struct Process {
     reading: bool,
     read_at_ms: u64,
     tick_at_ms: u64,
+    /// The event that the camera is in.
+    event: Option<u64>,
     /// A piece that the disk had no room to end is asked for again.
     ask_at_ms: u64,
 }
@@ -122,6 +124,7 @@ impl Hub {
             reading: false,
             read_at_ms: 0,
             tick_at_ms: now_ms + TICK_MS,
+            event: None,
             ask_at_ms: 0,
         };
         let heads = process.core.heads().map_err(ended)?;
@@ -180,6 +183,7 @@ impl Hub {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
+        process.event = Some(name);
         let event = Event {
             camera: "door".into(),
             mime: "video/mp4".into(),
@@ -205,7 +209,7 @@ impl Hub {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        if !process.core.is_recording() {
+        if !process.core.is_recording() || process.event != Some(name) {
             return Ok(());
         }
         let piece = Piece {
@@ -228,11 +232,22 @@ impl Hub {
     ///
     /// # Errors
     /// As all steps.
-    pub fn event_over(&mut self, cut: bool, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+    pub fn event_over(
+        &mut self,
+        name: u64,
+        cut: bool,
+        now_ms: u64,
+        books: &mut Books,
+    ) -> Result<(), Fault> {
         let wall = self.wall(now_ms);
-        let Some(process) = &mut self.process else {
+        let Some(process) = self
+            .process
+            .as_mut()
+            .filter(|process| process.event == Some(name))
+        else {
             return Ok(());
         };
+        process.event = None;
         let end = if cut {
             EventEnd::CutOff
         } else {

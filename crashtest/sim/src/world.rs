@@ -262,6 +262,12 @@ impl World {
                         }
                         Ok(())
                     }
+                    // Refused, and nothing changed: the session ends, its client comes back.
+                    Err(error) if error.kind() == wal::ErrorKind::Space => {
+                        self.cut(who);
+                        self.after_ms(NO_ROOM_MS, Happening::Connect(who));
+                        Ok(())
+                    }
                     Err(error) => self.ended(Who::Relay, error.to_string()),
                 }
             }
@@ -399,7 +405,7 @@ impl World {
         cut: bool,
     ) -> Result<(), Broken> {
         let Some(bytes) = pieces.get(next) else {
-            let over = self.hub.event_over(cut, self.now_ms, &mut self.books);
+            let over = self.hub.event_over(name, cut, self.now_ms, &mut self.books);
             return self.send(Who::Hub, over.map(|()| Vec::new()));
         };
         let mut piece = vec![0; *bytes as usize];
