@@ -100,13 +100,6 @@ enum Pending {
     },
 }
 
-#[derive(Clone)]
-struct Op {
-    change: Pending,
-    /// A sync that failed: no later sync makes this durable.
-    abandoned: bool,
-}
-
 #[derive(Clone, Default)]
 struct State {
     next_inode: Inode,
@@ -115,7 +108,8 @@ struct State {
     names: BTreeMap<String, Inode>,
     durable_names: BTreeMap<String, Inode>,
     dirs: Vec<String>,
-    pending: Vec<Op>,
+    /// Changes that the page cache has and the disk perhaps not, oldest first.
+    pending: Vec<Pending>,
     ops: u64,
     faults: BTreeMap<u64, Fault>,
     fault_from: Option<(u64, Fault)>,
@@ -276,13 +270,13 @@ impl SimDisk {
             CrashPolicy::Prefix => dice.below(state.pending.len() as u64 + 1) as usize,
             _ => state.pending.len(),
         };
-        for op in state.pending.iter().take(keep) {
+        for change in state.pending.iter().take(keep) {
             let whole = match policy {
                 CrashPolicy::LoseAll => false,
                 CrashPolicy::Subset => dice.below(2) == 0,
                 _ => true,
             };
-            match (&op.change, policy) {
+            match (change, policy) {
                 (
                     Pending::Write {
                         inode,
@@ -463,18 +457,24 @@ impl State {
     }
 
     fn settle_where(&mut self, belongs: impl Fn(&Pending) -> bool) {
-        let (now, later): (Vec<Op>, Vec<Op>) = std::mem::take(&mut self.pending)
+        let (now, later): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition(|op| !op.abandoned && belongs(&op.change));
+            .partition(belongs);
         self.pending = later;
-        for op in &now {
-            self.settle(&op.change);
+        for change in &now {
+            self.settle(change);
         }
     }
 
+    /// A sync that failed: of what it was to cover, every other change had reached the disk before,
+    /// the rest never will. The page cache goes on showing all of it.
     fn abandon_where(&mut self, belongs: impl Fn(&Pending) -> bool) {
-        for op in &mut self.pending {
-            op.abandoned |= belongs(&op.change);
+        let (gone, later): (Vec<Pending>, Vec<Pending>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(belongs);
+        self.pending = later;
+        for change in gone.iter().skip(1).step_by(2) {
+            self.settle(change);
         }
     }
 }
@@ -548,10 +548,7 @@ impl Disk for SimDisk {
                     path: path.to_owned(),
                     inode,
                 };
-                state.pending.push(Op {
-                    change,
-                    abandoned: false,
-                });
+                state.pending.push(change);
                 inode
             }
         };
@@ -572,10 +569,7 @@ impl Disk for SimDisk {
         let change = Pending::Unlink {
             path: path.to_owned(),
         };
-        state.pending.push(Op {
-            change,
-            abandoned: false,
-        });
+        state.pending.push(change);
         Ok(())
     }
 
@@ -591,17 +585,11 @@ impl Disk for SimDisk {
             path: to.to_owned(),
             inode,
         };
-        state.pending.push(Op {
-            change,
-            abandoned: false,
-        });
+        state.pending.push(change);
         let change = Pending::Unlink {
             path: from.to_owned(),
         };
-        state.pending.push(Op {
-            change,
-            abandoned: false,
-        });
+        state.pending.push(change);
         Ok(())
     }
 
@@ -724,10 +712,7 @@ impl DiskFile for SimFile {
             offset,
             bytes: Arc::from(wanted),
         };
-        state.pending.push(Op {
-            change,
-            abandoned: false,
-        });
+        state.pending.push(change);
         match fault {
             None => Ok(()),
             Some(fault) => Err(error_of(fault)),
@@ -771,10 +756,7 @@ impl DiskFile for SimFile {
             inode: self.inode,
             len,
         };
-        state.pending.push(Op {
-            change,
-            abandoned: false,
-        });
+        state.pending.push(change);
         Ok(())
     }
 
