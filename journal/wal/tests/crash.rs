@@ -221,6 +221,16 @@ fn every_error_at_every_operation_is_survived() {
             disk.set_mark(told as u64);
             let cut = disk.crash_clone(CrashPolicy::LoseAll, at);
             survives(&cut, &history, &format!("{context}, reopened, power cut"));
+            // Life goes on in files that the failed operation may have left half made.
+            history.truncate(told + 1);
+            let context = format!("{context}, reopened, went on");
+            let (mut wal, _) = open(&disk, 10).unwrap_or_else(|e| panic!("{context}: {e}"));
+            workload(&mut wal, &disk, at, told as u64, 40, &mut history);
+            drop(wal);
+            for policy in [CrashPolicy::LoseAll, CrashPolicy::KeepAll] {
+                let cut = disk.crash_clone(policy, at);
+                survives(&cut, &history, &format!("{context}, {policy:?}"));
+            }
         }
     }
     println!("{total} operations, {poisoned} poisoned runs");
