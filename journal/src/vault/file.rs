@@ -242,8 +242,19 @@ impl FileVault {
 impl Vault for FileVault {
     fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError> {
         let io = JournalError::Vault;
+        let mut found = None;
         if self.disk.exists(&self.path).map_err(io)? {
-            self.file = Some(self.disk.open(&self.path, OpenMode::Existing).map_err(io)?);
+            let file = self.disk.open(&self.path, OpenMode::Existing).map_err(io)?;
+            if file.is_empty().map_err(io)? {
+                // Made by a start whose directory sync may have failed: then its name is in the
+                // cache only, and no later sync need cover it. It is made anew.
+                self.disk.remove(&self.path).map_err(io)?;
+            } else {
+                found = Some(file);
+            }
+        }
+        if found.is_some() {
+            self.file = found;
         } else {
             let file = self
                 .disk

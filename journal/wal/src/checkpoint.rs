@@ -212,6 +212,18 @@ pub(crate) enum Read {
     },
 }
 
+/// Removes checkpoint files that were made and never written: the directory sync that was to make
+/// their names durable may have failed. The next checkpoint makes them anew.
+pub(crate) fn drop_unborn(disk: &dyn Disk) -> io::Result<()> {
+    for slot in [CheckpointSlot::A, CheckpointSlot::B] {
+        let path = slot.path();
+        if disk.exists(path)? && disk.open(path, OpenMode::Existing)?.is_empty()? {
+            disk.remove(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads and verifies a whole checkpoint, handing each small value to `value`.
 pub(crate) fn read(
     disk: &dyn Disk,

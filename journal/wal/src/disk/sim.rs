@@ -98,6 +98,12 @@ enum Pending {
     Unlink {
         path: String,
     },
+    /// Whole or not at all, as on every journaling file system.
+    Rename {
+        inode: Inode,
+        from: String,
+        to: String,
+    },
 }
 
 #[derive(Clone, Default)]
@@ -426,6 +432,12 @@ impl State {
             Pending::Unlink { path } => {
                 self.durable_names.remove(path);
             }
+            Pending::Rename { inode, to, .. } => {
+                // Whatever became of renames before it: a file has one name.
+                self.durable_names.retain(|_, named| named != inode);
+                self.durable_names.insert(to.clone(), *inode);
+                self.durable.entry(*inode).or_default();
+            }
         }
     }
 
@@ -482,13 +494,14 @@ impl State {
 fn of_inode(change: &Pending, wanted: Inode) -> bool {
     match change {
         Pending::Write { inode, .. } | Pending::SetLen { inode, .. } => *inode == wanted,
-        Pending::Link { .. } | Pending::Unlink { .. } => false,
+        Pending::Link { .. } | Pending::Unlink { .. } | Pending::Rename { .. } => false,
     }
 }
 
 fn of_dir(change: &Pending, dir: &str) -> bool {
     match change {
         Pending::Link { path, .. } | Pending::Unlink { path } => parent(path) == dir,
+        Pending::Rename { from, to, .. } => parent(from) == dir || parent(to) == dir,
         Pending::Write { .. } | Pending::SetLen { .. } => false,
     }
 }
@@ -581,15 +594,11 @@ impl Disk for SimDisk {
         }
         state.names.remove(from);
         state.names.insert(to.to_owned(), inode);
-        let change = Pending::Link {
-            path: to.to_owned(),
+        state.pending.push(Pending::Rename {
             inode,
-        };
-        state.pending.push(change);
-        let change = Pending::Unlink {
-            path: from.to_owned(),
-        };
-        state.pending.push(change);
+            from: from.to_owned(),
+            to: to.to_owned(),
+        });
         Ok(())
     }
 

@@ -87,6 +87,7 @@ pub(crate) fn recover(
         view_state = open_view(&mut view)?;
     }
     let known = inventory(&mut log)?;
+    checkpoint::drop_unborn(&*log.disk).map_err(|error| WalError::io("the checkpoints", error))?;
     let from_start = known.iter().any(|file| file.first_lsn == Lsn(1));
     let (chosen, checkpoints) = choose_base(&*log.disk, from_start, known.is_empty())?;
     log.next_number = log
@@ -201,7 +202,7 @@ fn inventory(log: &mut Log) -> Result<Vec<Known>, WalError> {
         .filter_map(|name| slot_of(name))
         .collect();
     slots.sort_unstable();
-    let mut known = Vec::new();
+    let (mut known, mut blank) = (Vec::new(), Vec::new());
     for slot in slots {
         log.next_slot = log.next_slot.max(slot + 1);
         let file = log
@@ -210,7 +211,7 @@ fn inventory(log: &mut Log) -> Result<Vec<Known>, WalError> {
             .map_err(failed)?;
         let filled = file.len().map_err(failed)?;
         match identify(&*file).map_err(failed)? {
-            Identified::Blank => log.free.push(FreeFile { slot, filled }),
+            Identified::Blank => blank.push(FreeFile { slot, filled }),
             Identified::Foreign(found) => {
                 return Err(WalError::Corrupt(Corruption::Version { found }));
             }
@@ -229,6 +230,18 @@ fn inventory(log: &mut Log) -> Result<Vec<Known>, WalError> {
                 });
             }
         }
+    }
+    // A file without a header may have been made by a start or a commit whose directory sync
+    // failed: its name is in the cache and perhaps never on the disk, and no later sync need cover
+    // it. A new name is a new change, which the sync before the seal does cover.
+    for mut file in blank {
+        let slot = log.next_slot;
+        log.disk
+            .rename(&slot_path(file.slot), &slot_path(slot))
+            .map_err(failed)?;
+        log.next_slot += 1;
+        file.slot = slot;
+        log.free.push(file);
     }
     Ok(known)
 }
