@@ -167,9 +167,19 @@ impl FileVault {
         file.sync_data()
     }
 
-    /// Reads both images of sector `index` and makes them equal. INVARIANT: when a `store` is cut
-    /// off, the image it was not writing is whole, so two bad images are damage, not a crash; the
-    /// exception is a sector's first `store`, before which both images are zero.
+    /// Reads both images of sector `index` and makes them equal, believing no page cache: an image
+    /// that reads back may be on the disk in part, if the process died before its sync or the sync
+    /// failed. INVARIANT: every writer writes A, syncs, writes B, syncs. So
+    ///
+    /// - A above B: B is whole on the disk, A perhaps not. A is written again first, then B.
+    /// - A alone is good: B was being written, so A was synced. B is written.
+    /// - B alone is good, or above A: A was being written, so B is whole on the disk. Both are
+    ///   written, A first, as a new generation: were it the old one, an A whose sync fails here
+    ///   would look like the next case.
+    /// - Equal: A was synced, B perhaps not. B is written again.
+    ///
+    /// Two bad images are damage, not a crash; the exception is a sector's first `store`, before
+    /// which both images are zero.
     fn recover(&self, index: usize) -> Result<Sector, JournalError> {
         let file = self.file().map_err(JournalError::Vault)?;
         let mut images = [(); 2].map(|()| Zeroizing::new(vec![0; SECTOR_BYTES]));
@@ -180,32 +190,46 @@ impl FileVault {
         let [a, b] = &images;
         let decoded = [a, b].map(|image| Sector::decode(image, index as u32));
         let blank = |image: &Image| image.iter().all(|&byte| byte == 0);
-        let sector = match decoded {
-            [Some(a), Some(b)] if a.generation >= b.generation => a,
-            [Some(_), Some(b)] | [None, Some(b)] => b,
-            [Some(a), None] => a,
-            [None, None] if blank(a) || blank(b) => Sector::empty(),
+        let (sector, writes): (Sector, &[usize]) = match decoded {
+            [Some(a), Some(b)] if a.generation > b.generation => (a, &[0, 1]),
+            [Some(a), Some(b)] if a.generation == b.generation => (a, &[1]),
+            [Some(a), None] => (a, &[1]),
+            [_, Some(b)] => (
+                Sector {
+                    generation: b.generation + 1,
+                    ..b
+                },
+                &[0, 1],
+            ),
+            // The first store was cut off while it wrote A: B is blank on the disk, A is anything.
+            [None, None] if blank(a) || blank(b) => {
+                let zeros = Zeroizing::new(vec![0; SECTOR_BYTES]);
+                for (copy, image) in images.iter().enumerate() {
+                    if !blank(image) {
+                        self.rewrite(index, copy, &zeros)?;
+                    }
+                }
+                return Ok(Sector::empty());
+            }
             [None, None] => {
                 return Err(JournalError::VaultDamaged {
                     sector: index as u32,
                 });
             }
         };
-        let want = if sector.generation == 0 {
-            Zeroizing::new(vec![0; SECTOR_BYTES])
-        } else {
-            sector.encode(index as u32)
-        };
-        // ORDER: B first if A is the good one, and the other way round; never the only whole image.
-        for (copy, image) in images.iter().enumerate() {
-            if **image != *want {
-                let at = (2 * index + copy) * SECTOR_BYTES;
-                file.write_at(at as u64, &want)
-                    .map_err(JournalError::Vault)?;
-                file.sync_data().map_err(JournalError::Vault)?;
-            }
+        let image = sector.encode(index as u32);
+        for &copy in writes {
+            self.rewrite(index, copy, &image)?;
         }
         Ok(sector)
+    }
+
+    fn rewrite(&self, index: usize, copy: usize, image: &Image) -> Result<(), JournalError> {
+        let file = self.file().map_err(JournalError::Vault)?;
+        let at = (2 * index + copy) * SECTOR_BYTES;
+        file.write_at(at as u64, image)
+            .and_then(|()| file.sync_data())
+            .map_err(JournalError::Vault)
     }
 
     /// The slot of `id`, or a free one, or a new sector's first.

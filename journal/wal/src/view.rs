@@ -62,7 +62,8 @@ pub(crate) struct View {
     pub(crate) store: Box<dyn Store>,
     waiting: Overlay<Vec<u8>>,
     waiting_bytes: usize,
-    waiting_lsn: Lsn,
+    /// What the store may say once it has taken what waits; `None` if nothing does.
+    waiting_lsn: Option<Lsn>,
     /// The store found the disk full: bulk data is refused until it takes things again.
     pub(crate) full: bool,
 }
@@ -73,7 +74,7 @@ impl View {
             store,
             waiting: Overlay::new(),
             waiting_bytes: 0,
-            waiting_lsn: Lsn::ZERO,
+            waiting_lsn: None,
             full: false,
         }
     }
@@ -84,7 +85,12 @@ impl View {
             self.waiting_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             self.waiting.insert(key, value);
         }
-        self.waiting_lsn = through;
+        self.waiting_lsn = Some(through);
+    }
+
+    /// Whether something waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting_lsn.is_some()
     }
 
     /// Whether too much waits.
@@ -94,11 +100,11 @@ impl View {
 
     /// Hands everything that waits to the store. A full disk is remembered and not an error.
     pub(crate) fn apply(&mut self) -> Result<(), StoreError> {
-        if self.waiting_lsn == Lsn::ZERO {
+        let Some(through) = self.waiting_lsn else {
             return Ok(());
-        }
+        };
         let ops: Vec<StoreOp> = self.waiting.iter().map(op_of).collect();
-        match self.store.apply(&ops, self.waiting_lsn) {
+        match self.store.apply(&ops, through) {
             Ok(()) => {
                 self.forget_waiting();
                 self.full = false;
@@ -126,7 +132,7 @@ impl View {
     pub(crate) fn forget_waiting(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
-        self.waiting_lsn = Lsn::ZERO;
+        self.waiting_lsn = None;
     }
 
     /// Applies many changes in batches.

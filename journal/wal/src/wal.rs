@@ -401,7 +401,12 @@ impl Wal {
             // The batch is durable whatever happens now: a full disk is remembered in `low`, and
             // poison answers the next call.
             match self.checkpoint() {
-                Ok(()) | Err(_) => {}
+                Ok(()) | Err(WalError::Poisoned(_)) => {}
+                Err(error) => {
+                    // Without checkpoints the tail grows: no more video until one succeeds.
+                    tracing::warn!(%error, "a checkpoint could not be made");
+                    self.low = true;
+                }
             }
         }
         Ok(Committed {
@@ -742,6 +747,16 @@ fn check_limits(txn: &Txn) -> Result<(), WalError> {
         return too_large("a value", value.len(), VALUE_BYTES_MAX);
     }
     Ok(())
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        // A write that is under way must not outlive the lock: whoever opens next may give its file
+        // to others. What becomes of it is what recovery will find; nobody is told.
+        if let Some(flight) = self.flight.take() {
+            drop(flight.flying.land());
+        }
+    }
 }
 
 // A storage thread takes the handle with it; this line keeps that possible.

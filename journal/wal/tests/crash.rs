@@ -371,3 +371,77 @@ fn any_damaged_file_of_rocks_is_cured() {
     }
     assert!(rebuilt > 0);
 }
+
+/// A view that spills while it is being made anew, as RocksDB does, and a start that dies then.
+#[test]
+fn a_rebuild_that_is_cut_off_is_done_again() {
+    let open = |disk: &SimDisk, seed| {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let store = wal::store::MemStore::on_disk(Arc::clone(&disk), "view").spilling(1);
+        Wal::open(disk, Box::new(store), Box::new(SeededDice(seed)), small())
+    };
+    let disk = SimDisk::new();
+    let mut history = vec![Model::default()];
+    let (mut wal, _) = open(&disk, 1).unwrap();
+    workload(&mut wal, &disk, 4, 0, 120, &mut history);
+    drop(wal.commit().unwrap());
+    wal.checkpoint().unwrap();
+    drop(wal);
+    disk.set_mark(120);
+    disk.remove("view").unwrap();
+    let disk = disk.crash_clone(CrashPolicy::KeepAll, 0);
+    disk.record_snapshots();
+    drop(open(&disk, 2).unwrap());
+    let mut rebuilt = 0;
+    for (at, snapshot) in disk.snapshots().iter().enumerate() {
+        for policy in [CrashPolicy::ProcessKill, CrashPolicy::LoseAll] {
+            let cut = snapshot.crash_clone(policy, at as u64);
+            let (wal, report) = open(&cut, 3).unwrap();
+            check(&wal, &history, 120, &format!("op {at} {policy:?}"));
+            rebuilt += usize::from(report.view == wal::ViewOutcome::Rebuilt);
+        }
+    }
+    assert!(rebuilt > 6, "{rebuilt}");
+}
+
+/// A start that refused in the middle of a rebuild refuses again, with RocksDB, which writes out
+/// what it has when it is closed.
+#[test]
+fn a_rebuild_that_failed_is_not_believed() {
+    use wal::record::GroupHeader;
+    let dir = tempfile::tempdir().unwrap();
+    let view = dir.path().join("view");
+    let open = || {
+        let disk = Arc::new(RealDisk::new(dir.path()).unwrap());
+        let store = Box::new(RocksStore::new(&view));
+        Wal::open(disk, store, Box::new(SeededDice(1)), small())
+    };
+    let (mut wal, _) = open().unwrap();
+    let first = put_payload(&mut wal, "kept", vec![7; 9000]);
+    for n in 0..40 {
+        put(&mut wal, "k", &format!("{n}"));
+        drop(put_payload(&mut wal, "replaced", vec![n; 9000]));
+    }
+    wal.checkpoint().unwrap();
+    drop(wal);
+    // The group of the payload that is still wanted is damaged, and the view is gone.
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(dir.path().join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        for at in (0..bytes.len()).step_by(4096) {
+            let header = GroupHeader::decode(&bytes[at..(at + 4096).min(bytes.len())]);
+            if header.is_ok_and(|(header, _)| header.lsn == first) {
+                bytes[at + 90] ^= 0xff;
+                damaged += 1;
+            }
+        }
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert!(damaged > 0);
+    std::fs::remove_dir_all(&view).unwrap();
+    for _ in 0..3 {
+        let refused = open().err().expect("half a view was believed");
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+    }
+}

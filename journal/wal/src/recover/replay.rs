@@ -12,6 +12,9 @@ use crate::store::{StoreError, StoreOp};
 use crate::view::{PAYLOAD, PayloadRow, VALUE, View, raw_key};
 use crate::{Corruption, Lsn, WalError, checkpoint};
 
+/// What a view that is being made anew says it has applied: less than any checkpoint.
+const UNFINISHED: Lsn = Lsn::ZERO;
+
 /// Operations that a replay gathers before it hands them over.
 const REPLAY_OPS: usize = 1024;
 
@@ -77,6 +80,9 @@ fn visit_file(
 
 /// Makes the view anew: the checkpoint's values, the rows of live payloads found by scanning
 /// their files, then the log since the checkpoint.
+///
+/// Until all that lies at or below the checkpoint is in, the view says [`UNFINISHED`]: a rebuild
+/// that was cut off, or that failed half way, is behind every checkpoint and is done again.
 pub(crate) fn rebuild_view(
     log: &Log,
     view: &mut View,
@@ -99,7 +105,7 @@ pub(crate) fn rebuild_view(
         let puts = values
             .into_iter()
             .map(|(key, value)| StoreOp::Put(raw_key(VALUE, &key), value));
-        into_view(view, puts.collect(), base.lsn)?;
+        into_view(view, puts.collect(), UNFINISHED)?;
     }
     for file in log.files.values().filter(|file| !file.live.is_empty()) {
         let mut rows = Vec::new();
@@ -111,26 +117,28 @@ pub(crate) fn rebuild_view(
             }));
             Ok(())
         })?;
-        into_view(view, rows, base.lsn)?;
+        into_view(view, rows, UNFINISHED)?;
     }
+    into_view(view, Vec::new(), base.lsn)?;
     replay_view(log, view, base.lsn, synced)
 }
 
-/// Hands changes to the store; what a full disk refuses waits in memory.
+/// Hands changes to the store; what a full disk refuses waits in memory. Once something waits, so
+/// does everything after it: the store must never say that it has what it has not.
 fn into_view(view: &mut View, ops: Vec<StoreOp>, applied: Lsn) -> Result<(), WalError> {
-    match view.apply_all(ops.iter().cloned(), applied) {
-        Ok(()) => Ok(()),
-        Err(StoreError::Full) => {
-            let waiting = ops.into_iter().map(|op| match op {
-                StoreOp::Put(key, value) => (key, Some(value)),
-                StoreOp::Delete(key) => (key, None),
-            });
-            view.full = true;
-            view.enqueue(waiting.collect(), applied);
-            Ok(())
+    if !view.is_waiting() {
+        match view.apply_all(ops.iter().cloned(), applied) {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Full) => view.full = true,
+            Err(error) => return Err(WalError::View(error)),
         }
-        Err(error) => Err(WalError::View(error)),
     }
+    let waiting = ops.into_iter().map(|op| match op {
+        StoreOp::Put(key, value) => (key, Some(value)),
+        StoreOp::Delete(key) => (key, None),
+    });
+    view.enqueue(waiting.collect(), applied);
+    Ok(())
 }
 
 fn payload_rows<'a>(at: &'a Replayed<'a>) -> impl Iterator<Item = (&'a [u8], PayloadRow)> {

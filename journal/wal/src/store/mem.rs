@@ -44,6 +44,10 @@ pub struct MemStore {
     applied: Option<Lsn>,
     file: Option<(Arc<dyn Disk>, String)>,
     control: MemControl,
+    /// Applied batches after which it writes itself out, as an LSM tree does when its memtable is
+    /// full; 0 for never.
+    spills_after: u32,
+    applied_since: u32,
 }
 
 impl MemStore {
@@ -58,6 +62,13 @@ impl MemStore {
             file: Some((disk, name.to_owned())),
             ..MemStore::default()
         }
+    }
+
+    /// Writes itself out after so many applied batches without being asked, as an LSM tree does.
+    #[must_use]
+    pub fn spilling(mut self, batches: u32) -> Self {
+        self.spills_after = batches;
+        self
     }
 
     /// The handle by which a test makes it fail.
@@ -168,6 +179,15 @@ impl Store for MemStore {
             }
         }
         self.applied = Some(applied);
+        self.applied_since += 1;
+        if self.spills_after > 0 && self.applied_since >= self.spills_after {
+            self.applied_since = 0;
+            // What could not be written out stays in memory.
+            match self.flush() {
+                Ok(()) | Err(StoreError::Full | StoreError::Io { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
