@@ -425,7 +425,6 @@ impl Worker {
     ) -> Result<(), WalError> {
         let news = matches!(waiting.pending, PendingAppend::Staged(..));
         let answer = self.store().answer(committed, waiting.pending)?;
-        #[cfg(feature = "crashtest")]
         if let AppendAnswer::Receipt(receipt) = &answer {
             let head = receipt.head();
             wal::leaves!(

@@ -1,9 +1,9 @@
-//! The bytes of one file in shared pages, with a hash that is kept up to date by every write.
+//! The bytes of one file in shared pages, each of which is hashed at most once.
 //!
 //! Thousands of states differ in a few pages: a clone costs two counters, a write copies the pages
 //! it touches, and comparing two files compares two numbers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crashtest_trace::Content;
 use sha2::{Digest as _, Sha256};
@@ -15,8 +15,19 @@ pub const PAGE_BYTES: usize = 4096;
 pub type Hash = u128;
 
 struct Page {
-    hash: Hash,
+    index: usize,
     bytes: [u8; PAGE_BYTES],
+    /// Made when it is first asked for: a recovery writes pages that nobody compares.
+    hash: OnceLock<Hash>,
+}
+
+impl Page {
+    fn hash(&self) -> Hash {
+        let index = self.index as u64;
+        *self
+            .hash
+            .get_or_init(|| hash_of(&[&index.to_le_bytes(), &self.bytes]))
+    }
 }
 
 /// File contents. A page that was never written reads as zeros.
@@ -24,7 +35,6 @@ struct Page {
 pub struct Image {
     pages: Arc<Vec<Option<Arc<Page>>>>,
     length: u64,
-    hash: Hash,
 }
 
 /// The hash of some parts, in this order.
@@ -42,8 +52,11 @@ pub(crate) fn hash_of(parts: &[&[u8]]) -> Hash {
 fn page_of(index: usize, bytes: [u8; PAGE_BYTES]) -> Option<Arc<Page>> {
     // A page of zeros is none, so that holes and written zeros are the same file.
     bytes.iter().any(|byte| *byte != 0).then(|| {
-        let hash = hash_of(&[&(index as u64).to_le_bytes(), &bytes]);
-        Arc::new(Page { hash, bytes })
+        Arc::new(Page {
+            index,
+            bytes,
+            hash: OnceLock::new(),
+        })
     })
 }
 
@@ -65,7 +78,10 @@ impl Image {
     /// A number that is the same for the same bytes and, for all we can do, for no others.
     #[must_use]
     pub fn hash(&self) -> Hash {
-        self.hash.wrapping_add(Hash::from(self.length))
+        let pages = self.pages.iter().flatten();
+        pages.fold(Hash::from(self.length), |sum, page| {
+            sum.wrapping_add(page.hash())
+        })
     }
 
     fn replace(&mut self, index: usize, page: Option<Arc<Page>>) {
@@ -77,8 +93,6 @@ impl Image {
             pages.resize(index + 1, None);
         }
         if let Some(slot) = pages.get_mut(index) {
-            let hash = |page: &Option<Arc<Page>>| page.as_ref().map_or(0, |page| page.hash);
-            self.hash = self.hash.wrapping_sub(hash(slot)).wrapping_add(hash(&page));
             *slot = page;
         }
     }

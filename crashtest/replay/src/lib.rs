@@ -1,9 +1,28 @@
 //! From a recording to every state that a crash could have left, and what a start makes of each.
 //!
-//! This crate must never judge a state by another code than the one that a real start runs.
+//! ```text
+//! recording -> steps -> states -> disk or files -> check
+//!  (trace)    (story)  (trees)    (a real start)   (what had been sent by then)
+//! ```
+//!
+//! A recording is made once; all crashes happen here, in memory, thousands of times a second. This
+//! crate must never judge a state by another code than the one that a real start runs, and never
+//! skip a state silently.
+//!
+//! The public interface is: [`recording`] and [`conversation`] (real programs, recorded), [`steps`] (a trace as a
+//! story), [`states`] (moments and fates), [`check`] (a start, and what it must explain), [`ends`]
+//! (both ends after a crash of one), [`sweep`] (all of it, with a report), and [`strace`] (whether the recorder missed anything).
 
+pub mod check;
+pub mod conversation;
+pub mod disk;
+pub mod ends;
 pub mod image;
+pub mod progress;
+mod quiet;
 pub mod recording;
+pub mod states;
 pub mod steps;
 pub mod strace;
+pub mod sweep;
 pub mod tree;

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crashtest::process::{Process, Role, Start};
+use crashtest::process::{Line, Process, Role, Start};
 use crashtest::system::{PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 
+use crate::steps::{Story, story};
 use crate::tree::{Inodes, Tree};
 
 /// The recorder's file name.
@@ -150,7 +151,7 @@ impl Recording {
             Role::Hub => "ready",
             Role::App => return Ok(()),
         };
-        let up = |line: &crashtest::process::Line| line.role == role && line.event() == event;
+        let up = |line: &Line| line.role == role && line.event() == event;
         self.system.until_line("a start", from, up).map(drop)
     }
 
@@ -212,11 +213,39 @@ impl Recording {
             })
     }
 
+    /// Waits until the app has media of an event that the hub begins from now on.
+    ///
+    /// # Errors
+    /// It does not happen in time.
+    pub fn into_an_event(&mut self) -> Outcome<()> {
+        let from = self.system.board().len();
+        let started = |line: &Line| line.role == Role::Hub && line.event() == "clip_started";
+        self.system.until_line("an event", from, started)?;
+        let from = self.system.board().len();
+        let media = |line: &Line| line.role == Role::App && line.event() == "media";
+        self.system.until_line("its media", from, media).map(drop)
+    }
+
     /// Stops a program politely.
     ///
     /// # Errors
     /// It did not end well.
     pub fn stop(&mut self, role: Role) -> Outcome<()> {
         self.system.stop(role)
+    }
+
+    /// What a program did, from its first recorded process on.
+    ///
+    /// # Errors
+    /// The trace cannot be read.
+    pub fn story(&self, role: Role) -> Outcome<Story> {
+        let bytes = std::fs::read(self.trace(role)).map_err(Trouble::machine("a trace"))?;
+        let (records, error) = crashtest_trace::read(&bytes);
+        if let Some(error) = error {
+            return Err(Trouble::Broken(format!("the trace of {role}: {error}")));
+        }
+        let (before, inodes) = self.before(role);
+        story(before, inodes, &records)
+            .map_err(|error| Trouble::Broken(format!("the trace of {role}: {error}")))
     }
 }

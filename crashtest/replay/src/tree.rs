@@ -135,6 +135,15 @@ impl Tree {
         self.files.get(&file)
     }
 
+    /// All objects that have bytes or a name.
+    pub fn objects(&self) -> impl Iterator<Item = Object> {
+        let named = self.names.values().filter_map(|node| match node {
+            Node::File(object) => Some(*object),
+            Node::Directory => None,
+        });
+        self.files.keys().copied().chain(named)
+    }
+
     /// What a name stands for. A name in a directory that is not there stands for nothing.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<Node> {

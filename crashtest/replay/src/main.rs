@@ -1,0 +1,244 @@
+//! `crashtest-replay`: record a conversation, sweep over its crash states, repeat one.
+//!
+//! This room is the command line only: arguments in, reports out, an exit code that says whether
+//! every state was good.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use crashtest::process::Role;
+use crashtest::trouble::{Outcome, Trouble};
+use crashtest_replay::check::{Outcome as Start, Part, Subject, Told};
+use crashtest_replay::conversation::{Length, converse, load, save};
+use crashtest_replay::ends::Peer;
+use crashtest_replay::sweep::{Plan, Report, open_files, sweep};
+use crashtest_replay::tree::{Inodes, Tree};
+use crashtest_replay::{progress, steps};
+
+/// Crash states from recordings: each one opened by the real recovery and judged.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run relay, hub and app with the recorder and keep the recording.
+    Record {
+        /// Where to keep it.
+        directory: PathBuf,
+        /// Events between two restarts.
+        #[arg(long, default_value_t = 4)]
+        events: usize,
+    },
+    /// Derive crash states from a recording and open each of them.
+    Sweep {
+        /// A recording.
+        directory: PathBuf,
+        /// Different states to open, over all programs; a tenth of them as files with RocksDB.
+        #[arg(long, default_value_t = 100_000)]
+        states: u64,
+        /// For the states that are chosen by dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// `2/8` is the third of eight machines that share the work.
+        #[arg(long, default_value = "0/1", value_parser = shard)]
+        shard: (u32, u32),
+        /// Stop after so many minutes.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Only this part of each state.
+        #[arg(long)]
+        part: Option<PartName>,
+        /// Go on where an earlier sweep of this recording stopped, and write down how far this one
+        /// came.
+        #[arg(long)]
+        resume: bool,
+        /// Write the totals to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Where failing states are kept.
+        #[arg(long, default_value = "failed-states")]
+        keep: PathBuf,
+    },
+    /// Open a state that failed, once more.
+    Check {
+        /// What a sweep kept.
+        directory: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PartName {
+    /// In memory, without the view.
+    Log,
+    /// As files, with RocksDB.
+    Whole,
+}
+
+fn shard(text: &str) -> Result<(u32, u32), String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(rest, of)| Some((rest.parse().ok()?, of.parse().ok()?)))
+        .filter(|(rest, of)| rest < of);
+    parsed.ok_or_else(|| "expected something like 0/1 or 2/8".to_owned())
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Record { directory, events } => {
+            converse(Length::Events(events)).and_then(|recording| save(&recording, &directory))
+        }
+        Command::Sweep {
+            directory,
+            states,
+            seed,
+            shard,
+            minutes,
+            part,
+            resume,
+            json,
+            keep,
+        } => sweep_all(
+            &directory,
+            &Wanted {
+                states,
+                seed,
+                shard,
+                time_max: minutes.map_or(Duration::MAX, |minutes| {
+                    Duration::from_secs(minutes.saturating_mul(60))
+                }),
+                part,
+                resume,
+                keep,
+            },
+            json.as_deref(),
+        ),
+        Command::Check { directory } => check(&directory),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("{trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Wanted {
+    states: u64,
+    seed: u64,
+    shard: (u32, u32),
+    time_max: Duration,
+    part: Option<PartName>,
+    resume: bool,
+    keep: PathBuf,
+}
+
+fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<()> {
+    let stories = load(directory)?;
+    let parts: &[(Part, u64)] = match wanted.part {
+        Some(PartName::Log) => &[(Part::Log, 10)],
+        Some(PartName::Whole) => &[(Part::Whole, 10)],
+        None => &[(Part::Log, 9), (Part::Whole, 1)],
+    };
+    let programs: Vec<Role> = Role::ALL
+        .into_iter()
+        .filter(|role| !stories.of(*role).steps.is_empty())
+        .collect();
+    let mut reports = Vec::new();
+    for role in &programs {
+        let story = stories.of(*role);
+        let subject = Subject::new(*role, &story.steps);
+        let peer = stories
+            .peer(*role)
+            .map(|(role, story)| Peer::new(role, story));
+        for (part, tenths) in parts {
+            let states = wanted.states * tenths / 10 / programs.len() as u64;
+            let mut plan = Plan::new(*part, states, &wanted.keep);
+            plan.seed = wanted.seed;
+            plan.shard = wanted.shard;
+            plan.recoveries_every = 800;
+            plan.talks_every = 40;
+            plan.time_max = wanted.time_max / (programs.len() * parts.len()) as u32;
+            plan.progress = wanted.resume.then(|| {
+                let (rest, of) = wanted.shard;
+                directory.join(format!("{role}-{part:?}-{rest}-of-{of}.progress"))
+            });
+            let report = sweep(&subject, story, peer.as_ref(), &plan);
+            println!("{report}");
+            reports.push(report);
+        }
+    }
+    if let Some(json) = json {
+        let text = progress::json(&reports).to_string();
+        std::fs::write(json, text).map_err(Trouble::machine("the totals"))?;
+    }
+    let unique: u64 = reports.iter().map(|report| report.total().unique).sum();
+    let bad = |report: &Report| report.total().failed + report.total().refused;
+    let bad: u64 = reports.iter().map(bad).sum();
+    println!("{unique} unique states, {bad} of them refused or failed");
+    if bad == 0 {
+        Ok(())
+    } else {
+        Err(Trouble::Broken(format!("{bad} states are not good")))
+    }
+}
+
+fn check(directory: &Path) -> Outcome<()> {
+    let machine = || Trouble::machine("the kept state");
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).map_err(machine());
+    let name = read("role")?;
+    let role = Role::ALL
+        .into_iter()
+        .find(|role| role.program() == name.trim())
+        .ok_or_else(|| Trouble::Broken(format!("no program is called {name}")))?;
+    let mut told = Told::default();
+    let mut placed = Vec::new();
+    for (record, words) in read("told")?.lines().enumerate() {
+        if told.take(words).is_none() {
+            told.unknown.push(words.to_owned());
+        }
+        placed.push(steps::Placed {
+            nanos: 0,
+            record,
+            step: steps::Step::Mark(words.to_owned()),
+        });
+    }
+    let (tree, Inodes { .. }) = Tree::read(&directory.join("state")).map_err(machine())?;
+    let subject = Subject::new(role, &placed);
+    let scratch = directory.join("opened");
+    let starts = [
+        ("in memory", subject.open(&tree, tree.hash())),
+        (
+            "as files",
+            open_files(&subject, &tree, tree.hash(), &scratch),
+        ),
+    ];
+    let mut bad = false;
+    for (how, start) in starts {
+        match start {
+            Start::Opened(facts) => {
+                println!("{how}: {facts:#?}");
+                for why in subject.unexplained(&facts, &told) {
+                    bad = true;
+                    println!("{how}: {why}");
+                }
+            }
+            other => {
+                bad = true;
+                println!("{how}: {other:?}");
+            }
+        }
+    }
+    println!("the state as it was opened: {}", scratch.display());
+    if bad {
+        Err(Trouble::Broken("the state is not good".to_owned()))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,681 @@
+//! Runs over all states of a story: each one once, whoever leads to it, and each against all that
+//! had left the process by then.
+//!
+//! A state is opened once and remembered by the hash of its content; what it must explain differs
+//! from moment to moment and is asked each time.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "The sweep reports states per second and may have a deadline: it is a shell."
+)]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crashtest::process::Role;
+
+use crate::check::{Facts, Outcome, Part, Subject, Told, layout};
+use crate::disk::{Noting, TreeDisk};
+use crate::ends::{Agreement, Peer, talk};
+use crate::image::Hash;
+use crate::progress::Progress;
+use crate::states::{Fate, Kind, Moment, Weight, moments, moments_from};
+use crate::steps::{Step, Story};
+use crate::tree::Tree;
+
+/// Failing states that are kept as directories.
+const KEPT_MAX: usize = 20;
+/// States by dice at each moment in one round.
+const DICE_PER_ROUND: u32 = 4;
+/// Rounds in a row that find (almost) nothing new before a sweep without a limit ends.
+const BARREN_ROUNDS_MAX: u32 = 3;
+/// A start that takes longer is stuck (promise C7).
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// What is wanted of a sweep.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which part of the state is crashed.
+    pub part: Part,
+    /// Stop when about so many different states were opened.
+    pub unique_max: u64,
+    /// Stop after so many rounds; the first is without dice.
+    pub rounds_max: u32,
+    /// Leave out the moments before this step of the story.
+    pub from_step: usize,
+    /// For the dice.
+    pub seed: u64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Only states whose hash leaves this rest: `(rest, of)`, for machines that share the work.
+    pub shard: (u32, u32),
+    /// Of every so many states one is also crashed during its recovery (some 200 states more), and
+    /// of every tenth of so many that a killed process leaves; 0 is none.
+    pub recoveries_every: u32,
+    /// Of every so many states one also talks with its peer until both agree; 0 is none.
+    pub talks_every: u32,
+    /// Stop after this time.
+    pub time_max: Duration,
+    /// Where failing states are kept.
+    pub keep: PathBuf,
+    /// Go on where this file says, and write down there how far we come.
+    pub progress: Option<PathBuf>,
+}
+
+impl Plan {
+    /// A plan for one part, with everything else modest.
+    #[must_use]
+    pub fn new(part: Part, unique_max: u64, keep: &Path) -> Self {
+        Self {
+            part,
+            unique_max,
+            rounds_max: u32::MAX,
+            from_step: 0,
+            seed: 1,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            shard: (0, 1),
+            recoveries_every: 0,
+            talks_every: 0,
+            time_max: Duration::MAX,
+            keep: keep.to_owned(),
+            progress: None,
+        }
+    }
+}
+
+/// Numbers for one kind of state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Derived.
+    pub derived: u64,
+    /// Of them, not seen before.
+    pub unique: u64,
+    /// Of the unique, refused with a typed error.
+    pub refused: u64,
+    /// Of the derived, failed: broken, or something sent is not explained.
+    pub failed: u64,
+}
+
+/// One state that must not be.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What sort of state.
+    pub kind: Kind,
+    /// After so many steps of the story.
+    pub steps: usize,
+    /// What is wrong, one sentence each.
+    pub why: Vec<String>,
+    /// Where it is kept, with what repeats it; none if there are too many.
+    pub kept: Option<PathBuf>,
+}
+
+/// What came of a sweep.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which program.
+    pub role: Role,
+    /// Which part of its state.
+    pub part: Part,
+    /// Moments at which a crash leaves something new.
+    pub moments: usize,
+    /// Marks that were checked.
+    pub marks: usize,
+    /// By kind.
+    pub counts: BTreeMap<Kind, Count>,
+    /// Refusals and how often each.
+    pub refusals: BTreeMap<String, u64>,
+    /// The first failures.
+    pub failures: Vec<Failure>,
+    /// Pairs of a state and a moment at which it must explain what was sent.
+    pub explained: u64,
+    /// States that came to an agreement with the other end.
+    pub talks: u64,
+    /// States that could not, because the two are not paired yet.
+    pub unpaired: u64,
+    /// Derived states that were left out because the plan wants fewer.
+    pub left_out: u64,
+    /// The longest start.
+    pub slowest: Duration,
+    /// Wall time.
+    pub took: Duration,
+    /// Rounds that were begun.
+    pub rounds: u32,
+}
+
+impl Report {
+    /// All kinds together.
+    #[must_use]
+    pub fn total(&self) -> Count {
+        self.counts
+            .values()
+            .fold(Count::default(), |sum, count| Count {
+                derived: sum.derived + count.derived,
+                unique: sum.unique + count.unique,
+                refused: sum.refused + count.refused,
+                failed: sum.failed + count.failed,
+            })
+    }
+
+    /// Different states opened in a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.total().unique as f64 / self.took.as_secs_f64().max(1e-9)
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let total = self.total();
+        writeln!(
+            f,
+            "{} {:?}: {} unique of {} derived states at {} moments with {} marks; {} refused, {} \
+             failed; {} state-and-moment pairs explained, {} talks agreed ({} not paired yet); {} derived states left out; {:.1} s, {:.0} unique states/s, slowest \
+             start {} ms, {} rounds",
+            self.role,
+            self.part,
+            total.unique,
+            total.derived,
+            self.moments,
+            self.marks,
+            total.refused,
+            total.failed,
+            self.explained,
+            self.talks,
+            self.unpaired,
+            self.left_out,
+            self.took.as_secs_f64(),
+            self.rate(),
+            self.slowest.as_millis(),
+            self.rounds,
+        )?;
+        for (kind, count) in &self.counts {
+            writeln!(
+                f,
+                "  {:<18} {:>8} derived {:>8} unique {:>6} refused {:>6} failed",
+                kind.name(),
+                count.derived,
+                count.unique,
+                count.refused,
+                count.failed
+            )?;
+        }
+        for (refusal, count) in &self.refusals {
+            writeln!(f, "  refused {count} times: {refusal}")?;
+        }
+        for failure in &self.failures {
+            writeln!(
+                f,
+                "  FAILED {} after step {}: {}",
+                failure.kind.name(),
+                failure.steps,
+                failure.why.join("; ")
+            )?;
+            if let Some(kept) = &failure.kept {
+                writeln!(f, "    repeat: crashtest-replay check {}", kept.display())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What all workers share.
+struct Shared<'a> {
+    subject: &'a Subject,
+    peer: Option<&'a Peer>,
+    plan: &'a Plan,
+    moments: &'a [Moment],
+    /// What was told, by number of marks.
+    told: Vec<Told>,
+    /// The first marks, for whoever repeats a state.
+    words: Vec<&'a str>,
+    found: Mutex<Found>,
+    stop: AtomicBool,
+    /// States with a higher hash are left out, except those of the simplest kinds.
+    below: Hash,
+    begun: Instant,
+}
+
+#[derive(Default)]
+struct Found {
+    outcomes: HashMap<Hash, Arc<Outcome>>,
+    /// The same facts are found again and again.
+    known: HashSet<Arc<Outcome>>,
+    checked: HashSet<(Hash, usize)>,
+    epochs: BTreeMap<(String, u64), u64>,
+    counts: BTreeMap<Kind, Count>,
+    refusals: BTreeMap<String, u64>,
+    failures: Vec<Failure>,
+    explained: u64,
+    talks: u64,
+    unpaired: u64,
+    left_out: u64,
+    /// Opened by earlier sweeps.
+    seen: HashSet<Hash>,
+    /// Opened first by this one, since the last note.
+    fresh: Vec<Hash>,
+    slowest: Duration,
+}
+
+/// Sweeps over the states of a story. With a peer, some states must also come to an agreement with
+/// the other end as it was then.
+#[must_use]
+pub fn sweep(subject: &Subject, story: &Story, peer: Option<&Peer>, plan: &Plan) -> Report {
+    let mut moments = moments(story, plan.part.weigh(subject.role()));
+    moments.retain(|moment| moment.steps >= plan.from_step);
+    let words: Vec<&str> = story
+        .steps
+        .iter()
+        .filter_map(|placed| match &placed.step {
+            Step::Mark(words) => Some(words.as_str()),
+            _ => None,
+        })
+        .collect();
+    let told = (0..=words.len()).map(|marks| Told::until(&story.steps, marks));
+    let mut shared = Shared {
+        subject,
+        peer,
+        plan,
+        moments: &moments,
+        told: told.collect(),
+        words,
+        found: Mutex::default(),
+        stop: AtomicBool::new(false),
+        below: Hash::MAX,
+        begun: Instant::now(),
+    };
+    shared.below = shared.share();
+    let before = plan.progress.as_deref().map(Progress::read);
+    let mut rounds = before.as_ref().map_or(0, |before| before.rounds);
+    if let Some(before) = before {
+        shared.found().seen = before.seen;
+    }
+    let mut barren = 0;
+    while rounds < plan.rounds_max
+        && !shared.stop.load(Ordering::Relaxed)
+        && (rounds == 0 || shared.found().unique() < plan.unique_max)
+    {
+        let before = shared.found().unique();
+        shared.round(rounds);
+        rounds += 1;
+        shared.note(rounds);
+        let found = shared.found().unique() - before;
+        barren = if found * 100 < before { barren + 1 } else { 0 };
+        if barren >= BARREN_ROUNDS_MAX {
+            break;
+        }
+    }
+    let took = shared.begun.elapsed();
+    let marks = shared.words.len();
+    let found = shared
+        .found
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    Report {
+        role: subject.role(),
+        part: plan.part,
+        moments: moments.len(),
+        marks,
+        counts: found.counts,
+        refusals: found.refusals,
+        failures: found.failures,
+        explained: found.explained,
+        talks: found.talks,
+        unpaired: found.unpaired,
+        left_out: found.left_out,
+        slowest: found.slowest,
+        took,
+        rounds,
+    }
+}
+
+impl Found {
+    fn unique(&self) -> u64 {
+        self.counts.values().map(|count| count.unique).sum()
+    }
+}
+
+impl Shared<'_> {
+    fn found(&self) -> MutexGuard<'_, Found> {
+        // Whatever panicked did so outside of the lock: checks catch their own.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down that a round is over, unless it was stopped in the middle.
+    fn note(&self, rounds: u32) {
+        let Some(path) = &self.plan.progress else {
+            return;
+        };
+        let fresh = std::mem::take(&mut self.found().fresh);
+        if self.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = Progress::append(path, rounds, &fresh) {
+            eprintln!(
+                "{} cannot be written ({error}); this sweep cannot be resumed",
+                path.display()
+            );
+        }
+    }
+
+    fn round(&self, round: u32) {
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _worker in 0..self.plan.threads.max(1) {
+                scope.spawn(|| {
+                    let place = scratch();
+                    while let Some(moment) = self.moments.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        self.moment(moment, round, &place);
+                        if self.stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                    // It is in memory and small; the next run makes it anew.
+                    let _ = std::fs::remove_dir_all(&place);
+                });
+            }
+        });
+    }
+
+    /// The hash up to which states are opened so that the first round stays within its share: the
+    /// states that it leaves out are spread evenly.
+    fn share(&self) -> Hash {
+        let mut hashes: HashSet<Hash> = HashSet::new();
+        for moment in self.moments {
+            for (_, fates) in moment.fates(0, 0) {
+                hashes.insert(moment.tree(&fates).hash());
+            }
+        }
+        let mut hashes: Vec<Hash> = hashes.into_iter().collect();
+        hashes.sort_unstable();
+        let wanted = usize::try_from(self.plan.unique_max).unwrap_or(usize::MAX);
+        hashes.get(wanted).copied().unwrap_or(Hash::MAX)
+    }
+
+    fn moment(&self, moment: &Moment, round: u32, place: &Path) {
+        let fates = if round == 0 {
+            moment.fates(0, 0)
+        } else {
+            let seed = self.plan.seed ^ u64::from(round) << 48;
+            let all = moment.fates(DICE_PER_ROUND, seed).into_iter();
+            all.filter(|(kind, _)| *kind == Kind::Random).collect()
+        };
+        for (kind, fates) in fates {
+            let tree = moment.tree(&fates);
+            self.state(kind, moment, &tree, &fates, place);
+            // The first round visits every moment: it was cut to its share beforehand.
+            let full = (round > 0 && self.found().unique() >= self.plan.unique_max)
+                || self.begun.elapsed() >= self.plan.time_max;
+            if full {
+                self.stop.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    /// One state: opened if it is new, and asked to explain what was told.
+    fn state(&self, kind: Kind, moment: &Moment, tree: &Tree, fates: &[Fate], place: &Path) {
+        let hash = tree.hash();
+        let always = matches!(kind, Kind::LoseAll | Kind::Recovery) || hash == moment.live.hash();
+        if hash > self.below && !always {
+            self.found().left_out += 1;
+            return;
+        }
+        let (rest, of) = self.plan.shard;
+        if of > 1 && hash % Hash::from(of) != Hash::from(rest) {
+            return;
+        }
+        self.found().counts.entry(kind).or_default().derived += 1;
+        let known = self.found().outcomes.get(&hash).cloned();
+        let outcome = match known {
+            Some(outcome) => outcome,
+            None => {
+                let outcome = self.open(kind, tree, hash, place);
+                let every = match (kind, self.plan.recoveries_every) {
+                    (Kind::Kill, every) => Hash::from(every.div_ceil(10)),
+                    (_, every) => Hash::from(every),
+                };
+                if kind != Kind::Recovery
+                    && self.plan.part == Part::Log
+                    && every > 0
+                    && (hash >> 64).is_multiple_of(every)
+                {
+                    self.recovery(kind, moment, tree, hash, place);
+                }
+                outcome
+            }
+        };
+        if !self.found().checked.insert((hash, moment.marks)) {
+            return;
+        }
+        let mut why = self.judge(&outcome, moment.marks);
+        let every = Hash::from(self.plan.talks_every);
+        if every > 0
+            && (hash >> 32).is_multiple_of(every)
+            && matches!(&*outcome, Outcome::Opened(_))
+        {
+            why.extend(self.talk(moment, tree, hash));
+        }
+        let mut found = self.found();
+        found.explained += 1;
+        if !why.is_empty() {
+            found.counts.entry(kind).or_default().failed += 1;
+            let number = found.failures.len();
+            if number < KEPT_MAX {
+                // Reserved, so that another worker takes another number.
+                found.failures.push(Failure {
+                    kind,
+                    steps: moment.steps,
+                    why: why.clone(),
+                    kept: None,
+                });
+                drop(found);
+                let kept = self.keep(moment, tree, fates, hash, &why);
+                if let Some(failure) = self.found().failures.get_mut(number) {
+                    failure.kept = kept;
+                }
+            }
+        }
+    }
+
+    fn open(&self, kind: Kind, tree: &Tree, hash: Hash, place: &Path) -> Arc<Outcome> {
+        let begun = Instant::now();
+        let outcome = match self.plan.part {
+            Part::Log => self.subject.open(tree, hash),
+            Part::Whole => open_files(self.subject, tree, hash, place),
+        };
+        let took = begun.elapsed();
+        let outcome = if took > START_MAX {
+            Outcome::Broken(format!("the start took {} s", took.as_secs()))
+        } else {
+            outcome
+        };
+        let mut found = self.found();
+        found.slowest = found.slowest.max(took);
+        let outcome = match found.known.get(&outcome) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let outcome = Arc::new(outcome);
+                found.known.insert(Arc::clone(&outcome));
+                outcome
+            }
+        };
+        // Two workers may have opened the same state at once; it counts once.
+        let first = found.outcomes.insert(hash, Arc::clone(&outcome)).is_none();
+        // What an earlier sweep opened is opened again where it is needed, and counted there.
+        if first && !found.seen.contains(&hash) {
+            if self.plan.progress.is_some() {
+                found.fresh.push(hash);
+            }
+            found.counts.entry(kind).or_default().unique += 1;
+            if let Outcome::Refused(why) = &*outcome {
+                found.counts.entry(kind).or_default().refused += 1;
+                let why = why.clone();
+                *found.refusals.entry(why).or_default() += 1;
+            }
+        }
+        outcome
+    }
+
+    /// Crashes during the recovery from a crash: the recovery is a story of its own. After the death
+    /// of the process alone it begins with everything still pending that was: what the page cache
+    /// shows is not on the disk.
+    fn recovery(&self, kind: Kind, moment: &Moment, tree: &Tree, hash: Hash, place: &Path) {
+        let engine = layout(self.subject.role()).engine;
+        let disk = TreeDisk::new(tree.clone(), engine, Noting::On);
+        let before = disk.tree();
+        let first = if kind == Kind::Kill && tree.hash() == moment.live.hash() {
+            moment.clone()
+        } else {
+            Moment::sure(before.clone())
+        };
+        // Its outcome is known; this time only its operations count.
+        let _known = self.subject.open_on(&disk, hash);
+        let story = disk.story(before);
+        for inner in moments_from(first, &story, |_| Weight::Counts) {
+            let all = inner.fates(1, hash as u64).into_iter();
+            let few = all.filter(|(kind, _)| {
+                matches!(
+                    kind,
+                    Kind::Kill | Kind::LoseAll | Kind::Random | Kind::Tear4096
+                )
+            });
+            for (_, fates) in few {
+                let tree = inner.tree(&fates);
+                self.state(Kind::Recovery, moment, &tree, &fates, place);
+            }
+        }
+    }
+
+    /// What is wrong with a state at a moment.
+    fn judge(&self, outcome: &Outcome, marks: usize) -> Vec<String> {
+        match outcome {
+            // Counted apart; whoever runs the sweep decides whether any is right.
+            Outcome::Refused(_) => Vec::new(),
+            Outcome::Broken(why) => vec![why.clone()],
+            Outcome::Opened(facts) => {
+                let told = self.told.get(marks);
+                let mut why =
+                    told.map_or_else(Vec::new, |told| self.subject.unexplained(facts, told));
+                why.extend(self.epochs(facts));
+                why
+            }
+        }
+    }
+
+    /// The state and its peer, until they agree.
+    fn talk(&self, moment: &Moment, tree: &Tree, hash: Hash) -> Vec<String> {
+        let (Some(peer), Some(told)) = (self.peer, self.told.get(moment.marks)) else {
+            return Vec::new();
+        };
+        let other = peer.at(moment.nanos);
+        let agreement = match peer.role() {
+            Role::Hub => talk(&other, tree, told, hash),
+            Role::App | Role::Relay => talk(tree, &other, told, hash),
+        };
+        match agreement {
+            Agreement::Reached => self.found().talks += 1,
+            Agreement::NotPaired => self.found().unpaired += 1,
+            Agreement::Broken(why) => return why,
+        }
+        Vec::new()
+    }
+
+    /// C5: the Commit and its outbox row are one transaction, so the outbox's head decides the
+    /// epoch, and a higher head has no lower epoch.
+    fn epochs(&self, facts: &Facts) -> Vec<String> {
+        let mut why = Vec::new();
+        if self.subject.role() != Role::Hub {
+            return why;
+        }
+        let mut found = self.found();
+        for line in &facts.lines {
+            let Some(epoch) = line.epoch else { continue };
+            let last = line.last;
+            let known = found
+                .epochs
+                .entry((line.send.clone(), last))
+                .or_insert(epoch);
+            if *known != epoch {
+                why.push(format!(
+                    "the outbox ends with {last} in epoch {epoch}, and in another state in {known}"
+                ));
+            }
+            let name = |last| (line.send.clone(), last);
+            let below = found.epochs.range(name(0)..name(last)).next_back();
+            if let Some(((_, lower), before)) = below
+                && *before > epoch
+            {
+                why.push(format!(
+                    "epoch {before} with {lower} in the outbox, but only {epoch} with {last}"
+                ));
+            }
+        }
+        why
+    }
+
+    /// Writes a failing state down.
+    fn keep(
+        &self,
+        moment: &Moment,
+        tree: &Tree,
+        fates: &[Fate],
+        hash: Hash,
+        why: &[String],
+    ) -> Option<PathBuf> {
+        let role = self.subject.role();
+        let name = format!("{role}-{}-{:08x}", moment.steps, hash as u32);
+        let place = self.plan.keep.join(name);
+        let told = self.words.get(..moment.marks).unwrap_or_default();
+        let pending: Vec<String> = moment
+            .pending
+            .iter()
+            .zip(fates)
+            .map(|(pending, fate)| format!("step {}: {fate:?}", pending.step))
+            .collect();
+        let text = format!(
+            "{}\n\nafter {} steps; what was pending and its fate:\n{}\n",
+            why.join("\n"),
+            moment.steps,
+            pending.join("\n")
+        );
+        let written = tree
+            .write(&place.join("state"))
+            .and_then(|()| std::fs::write(place.join("told"), told.join("\n")))
+            .and_then(|()| std::fs::write(place.join("role"), role.program()))
+            .and_then(|()| std::fs::write(place.join("why"), text));
+        written.ok().map(|()| place)
+    }
+}
+
+/// A directory in memory for one worker of one round, used by nobody else.
+fn scratch() -> PathBuf {
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    let number = USED.fetch_add(1, Ordering::Relaxed);
+    base.join(format!("crashtest-replay-{}-{number}", std::process::id()))
+}
+
+/// Opens a state as files in an empty directory.
+pub fn open_files(subject: &Subject, tree: &Tree, hash: Hash, place: &Path) -> Outcome {
+    let machine = |error: std::io::Error| Outcome::Broken(format!("the harness: {error}"));
+    // What a state left there is of no use to the next one.
+    match std::fs::remove_dir_all(place) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return machine(error),
+        _ => {}
+    }
+    match tree
+        .write(place)
+        .and_then(|()| subject.open_files(place, hash))
+    {
+        Ok(outcome) => outcome,
+        Err(error) => machine(error),
+    }
+}
