@@ -56,7 +56,7 @@ fn workload(
 /// A run whose every operation left a snapshot.
 fn recorded(seed: u64, count: u64) -> (Vec<SimDisk>, Vec<Model>) {
     let disk = SimDisk::new();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         disk.delay_started_writes();
     }
     disk.record_snapshots();
@@ -420,7 +420,7 @@ fn a_rebuild_that_failed_is_not_believed() {
     let first = put_payload(&mut wal, "kept", vec![7; 9000]);
     for n in 0..40 {
         put(&mut wal, "k", &format!("{n}"));
-        drop(put_payload(&mut wal, "replaced", vec![n; 9000]));
+        let _lsn = put_payload(&mut wal, "replaced", vec![n; 9000]);
     }
     wal.checkpoint().unwrap();
     drop(wal);
