@@ -40,6 +40,8 @@ pub(super) struct Kill {
     pub(super) clip: String,
     /// When the process was started again.
     pub(super) restarted_unix_ms: u64,
+    /// The most memory that the process had until then, in bytes.
+    pub(super) peak_memory_bytes: Option<u64>,
 }
 
 /// Kills the app just after it stored a chunk that it has not acked yet.
@@ -50,6 +52,7 @@ pub(super) fn app(world: &mut World) -> Outcome<Kill> {
         world.wake_phone()?;
         let first = world.app()?.wait_for("media", from, PATIENCE, is_media)?;
         let Some(app) = world.app.take() else { break };
+        let peak_memory_bytes = app.peak_memory_bytes();
         let events = app.kill()?;
         // What was durable and announced at the phone, against what the hub ever hears of it:
         // relay and hub live on, so an ack that had left would arrive now.
@@ -69,6 +72,7 @@ pub(super) fn app(world: &mut World) -> Outcome<Kill> {
                 unacked_bytes,
                 clip: first.text("clip").to_owned(),
                 restarted_unix_ms,
+                peak_memory_bytes,
             });
         }
     }
@@ -86,6 +90,7 @@ pub(super) fn relay(world: &mut World, disk: RelayDisk) -> Outcome<Kill> {
     let Some(relay) = world.relay.take() else {
         return Err(Failure::found("the demo lost its relay"));
     };
+    let peak_memory_bytes = relay.peak_memory_bytes();
     relay.kill()?;
     if unacked_bytes == 0 || status.stored_through <= status.acked_through {
         return Err(Failure::found(
@@ -104,6 +109,7 @@ pub(super) fn relay(world: &mut World, disk: RelayDisk) -> Outcome<Kill> {
         unacked_bytes,
         clip: current_clip(&status)?,
         restarted_unix_ms,
+        peak_memory_bytes,
     })
 }
 
@@ -125,6 +131,7 @@ pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
     let Some(hub) = world.hub.take() else {
         return Err(Failure::found("the demo lost its hub"));
     };
+    let peak_memory_bytes = hub.peak_memory_bytes();
     world.hub_past.extend(hub.kill()?);
     if status.unacked_bytes == 0 {
         return Err(Failure::found(
@@ -152,6 +159,7 @@ pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
         unacked_bytes: status.unacked_bytes,
         clip,
         restarted_unix_ms,
+        peak_memory_bytes,
     })
 }
 

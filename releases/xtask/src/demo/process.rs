@@ -177,6 +177,16 @@ impl Program {
         self.signal("CONT")
     }
 
+    /// The most memory that it ever had resident, in bytes; `None` where /proc does not say.
+    pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    }
+
     /// SIGKILL, at once; returns all it ever said. Fails if it was dead already, for then the
     /// kill would prove nothing.
     pub(super) fn kill(mut self) -> Outcome<Vec<Event>> {

@@ -18,6 +18,8 @@ use crate::failure::{Because, Failure, Outcome};
 /// The promise: the first media sample of an event is at the phone, decrypted and synced, within
 /// this (median).
 const FIRST_MEDIA_MS_MAX: u64 = 1_000;
+/// Promised: the most memory that the hub has while it seals.
+const HUB_MEMORY_BYTES_MAX: u64 = 64_000_000;
 
 /// Everything the demo measured.
 pub(super) struct Report {
@@ -143,6 +145,14 @@ impl Report {
                 self.repeated_chunks
             ));
         }
+        for kill in self.kills.iter().filter(|kill| kill.process == "hub") {
+            match kill.peak_memory_bytes {
+                Some(bytes) if bytes > HUB_MEMORY_BYTES_MAX => complaints.push(format!(
+                    "the hub had {bytes} bytes of memory; promised: {HUB_MEMORY_BYTES_MAX}"
+                )),
+                _ => {}
+            }
+        }
         match self.first_media_delay_ms {
             None => complaints.push("no clip showed when its first sample arrived".to_owned()),
             Some(ms) if ms > FIRST_MEDIA_MS_MAX => complaints.push(format!(
@@ -176,6 +186,7 @@ impl Report {
                     "process": kill.process,
                     "unacked_bytes": kill.unacked_bytes,
                     "recovered_ms": recovered_ms,
+                    "peak_memory_bytes": kill.peak_memory_bytes,
                 })
             })
             .collect();
@@ -208,11 +219,15 @@ impl Report {
         for (kill, recovered_ms) in self.kills.iter().zip(&self.recovered_ms) {
             out.push_str(&format!(
                 "killed the {:<6} with {:>8} un-acked bytes in flight, in clip {:.8}; the next \
-                 chunk came {} ms after its restart\n",
+                 chunk came {} ms after its restart; it had {} MB of memory at most\n",
                 kill.process,
                 kill.unacked_bytes,
                 kill.clip,
-                shown(*recovered_ms)
+                shown(*recovered_ms),
+                shown(
+                    kill.peak_memory_bytes
+                        .map(|bytes| bytes.div_ceil(1_000_000))
+                )
             ));
         }
         out.push_str(&format!(
@@ -351,6 +366,7 @@ mod tests {
                 unacked_bytes: 5,
                 clip: "b".to_owned(),
                 restarted_unix_ms: 0,
+                peak_memory_bytes: Some(30_000_000),
             }],
             recovered_ms: vec![Some(40)],
             first_media_delay_ms: Some(300),
@@ -371,7 +387,7 @@ mod tests {
     #[test]
     fn each_thing_that_is_lost_fails_the_demo() {
         type Damage = fn(&mut Report);
-        let cases: [(&str, Damage); 10] = [
+        let cases: [(&str, Damage); 11] = [
             ("a byte", |r| {
                 r.clips[0].exported = Some((9, "00".to_owned()))
             }),
@@ -386,6 +402,9 @@ mod tests {
             ("an epoch", |r| r.app_epoch = 6),
             ("time", |r| r.first_media_delay_ms = Some(1_001)),
             ("exactly once", |r| r.repeated_chunks = 1),
+            ("memory", |r| {
+                r.kills[0].peak_memory_bytes = Some(64_000_001)
+            }),
         ];
         for (name, damage) in cases {
             let mut report = good();
