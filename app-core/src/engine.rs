@@ -36,6 +36,8 @@ pub(crate) struct Shell {
 
 /// A question to the core, or an order.
 trait Job: Send {
+    /// Whether it stages nothing.
+    fn is_read(&self) -> bool;
     /// Runs it. What waits for the commit comes back.
     fn run(self: Box<Self>, core: &mut Core, shell: &Shell) -> Option<Box<dyn Waiting>>;
     /// There is no core.
@@ -58,6 +60,10 @@ where
     T: Send,
     F: FnOnce(&mut Core, &Shell) -> Result<T, JournalError> + Send,
 {
+    fn is_read(&self) -> bool {
+        true
+    }
+
     fn run(self: Box<Self>, core: &mut Core, shell: &Shell) -> Option<Box<dyn Waiting>> {
         let result = (self.read)(core, shell).map_err(|error| AppError::from_journal(&error));
         // Nobody may wait any more: the asker's future was dropped.
@@ -90,6 +96,10 @@ where
     F: FnOnce(&mut Core, &Shell) -> Result<P, JournalError> + Send,
     S: FnOnce(&mut Core, &Committed, P, &Shell) -> Result<T, JournalError> + Send + 'static,
 {
+    fn is_read(&self) -> bool {
+        false
+    }
+
     fn run(self: Box<Self>, core: &mut Core, shell: &Shell) -> Option<Box<dyn Waiting>> {
         match (self.stage)(core, shell) {
             Ok(pending) => Some(Box::new(Staged {
@@ -263,8 +273,12 @@ impl Thread {
             return;
         }
         let Some(core) = &mut self.core else { return };
-        let staged: Vec<_> = batch
-            .drain(..)
+        // Whoever asks is answered before anything is staged: what another job of this batch
+        // stages is not durable yet, and must not be seen.
+        let (reads, writes): (Vec<_>, Vec<_>) = batch.drain(..).partition(|job| job.is_read());
+        let staged: Vec<_> = reads
+            .into_iter()
+            .chain(writes)
             .filter_map(|job| job.run(core, &self.shell))
             .collect();
         if !staged.is_empty() {

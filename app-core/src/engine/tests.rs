@@ -65,6 +65,33 @@ fn abandon<F: Future>(future: F, polls: u64) -> Option<F::Output> {
     None
 }
 
+/// Durable before visible: who asks while another job of the same batch is being stored sees what
+/// was durable before it.
+#[tokio::test]
+async fn a_question_never_sees_what_is_only_staged() {
+    let (mut hub, disk) = paired();
+    hub.record(&[b"one"]);
+    let sent = hub.outgoing(Seq::NONE);
+    let app = App::start(opener(&disk)).await.unwrap();
+    let line = hub.line();
+    // The thread is held until both jobs wait for it, so that they share a batch.
+    let (go, hold) = std::sync::mpsc::channel::<()>();
+    let held = app.engine().read(move |_core, _shell| {
+        let _released = hold.recv();
+        Ok(())
+    });
+    let stored = deliver(&app, &hub, sent);
+    let asked = app.engine().read(move |core, _shell| core.cursor(line));
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(go);
+    };
+    let (held, stored, asked, ()) = tokio::join!(biased; held, stored, asked, release);
+    held.unwrap();
+    assert!(stored.unwrap() > Seq::NONE);
+    assert_eq!(asked.unwrap(), Seq::NONE);
+}
+
 #[tokio::test]
 async fn a_dropped_future_leaves_each_step_whole_and_each_fact_told_once() {
     for seed in 0..6 {
