@@ -191,12 +191,30 @@ impl Told {
 
 /// One program: how its states are opened, and what must be in them.
 pub struct Subject {
-    role: Role,
+    program: Program,
     /// Everything that its whole story tells, to know what to ask the relay's store for.
     asked: BTreeMap<String, BTreeSet<u64>>,
 }
 
+/// Which program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// One of ours.
+    Own(Role),
+    /// Somebody else's: a command opens its states ([`crate::command::ask`]).
+    Command(Vec<String>),
+}
+
 impl Subject {
+    /// A program whose states a command opens, as files.
+    #[must_use]
+    pub fn command(words: Vec<String>) -> Self {
+        Self {
+            program: Program::Command(words),
+            asked: BTreeMap::new(),
+        }
+    }
+
     /// The program of this role, with this story.
     #[must_use]
     pub fn new(role: Role, steps: &[Placed]) -> Self {
@@ -205,19 +223,55 @@ impl Subject {
         for (mailbox, number) in told.receipts.keys() {
             asked.entry(mailbox.clone()).or_default().insert(*number);
         }
-        Self { role, asked }
+        Self {
+            program: Program::Own(role),
+            asked,
+        }
     }
 
     /// The program.
     #[must_use]
-    pub fn role(&self) -> Role {
-        self.role
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Which of our programs it is.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        match self.program {
+            Program::Own(role) => Some(role),
+            Program::Command(_) => None,
+        }
+    }
+
+    /// Its name, for reports and directories.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.program {
+            Program::Own(role) => role.program(),
+            Program::Command(_) => "program",
+        }
+    }
+
+    /// Where its engine lies.
+    #[must_use]
+    pub fn engine(&self) -> &'static str {
+        self.role().map_or("", |role| layout(role).engine)
+    }
+
+    /// What a name matters to states of a part.
+    #[must_use]
+    pub fn weigh(&self, part: Part, path: &str) -> Weight {
+        match self.role() {
+            Some(role) => part.weigh(role)(path),
+            None => Weight::Counts,
+        }
     }
 
     /// Opens a state in memory, without its view.
     #[must_use]
     pub fn open(&self, tree: &Tree, seed: Hash) -> Outcome {
-        let disk = TreeDisk::new(tree.clone(), layout(self.role).engine, Noting::Off);
+        let disk = TreeDisk::new(tree.clone(), self.engine(), Noting::Off);
         self.open_on(&disk, seed)
     }
 
@@ -232,32 +286,20 @@ impl Subject {
     /// # Errors
     /// The machine's.
     pub fn open_files(&self, root: &Path, seed: Hash) -> std::io::Result<Outcome> {
-        let layout = layout(self.role);
-        let disk = RealDisk::new(root.join(layout.engine))?;
-        let store = RocksStore::new(root.join(layout.view));
+        let view = self.role().map_or("view", |role| layout(role).view);
+        let disk = RealDisk::new(root.join(self.engine()))?;
+        let store = RocksStore::new(root.join(view));
         Ok(self.start(Arc::new(disk), Box::new(store), seed))
     }
 
     fn start(&self, disk: Arc<dyn Disk>, store: Box<dyn Store>, seed: Hash) -> Outcome {
         let dice = SeededDice(seed as u64 | 1);
-        let started = quiet::caught(|| match self.role {
-            Role::Relay => self.relay(disk, store, dice),
-            Role::Hub | Role::App => self.journal(disk, store, dice),
+        let started = quiet::caught(|| match self.role() {
+            Some(Role::Relay) => self.relay(disk, store, dice),
+            Some(role) => journal(role, disk, store, dice),
+            None => Outcome::Broken("only its own command can open it".to_owned()),
         });
         started.unwrap_or_else(Outcome::Broken)
-    }
-
-    fn journal(&self, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededDice) -> Outcome {
-        match open_journal(self.role, disk, store, dice) {
-            Ok((mut journal, _report)) => match journal_facts(self.role, &mut journal) {
-                Ok(lines) => Outcome::Opened(Facts {
-                    lines,
-                    ..Facts::default()
-                }),
-                Err(error) => Outcome::Broken(format!("it opened, but: {error}")),
-            },
-            Err(error) => Outcome::Refused(format!("{:?}: {error}", error.kind())),
-        }
     }
 
     fn relay(&self, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededDice) -> Outcome {
@@ -306,6 +348,10 @@ impl Subject {
     #[must_use]
     pub fn unexplained(&self, facts: &Facts, told: &Told) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
+        if self.role().is_none() {
+            // Its command has seen what was told, and judged.
+            return all;
+        }
         all.extend(
             told.unknown
                 .iter()
@@ -326,7 +372,7 @@ impl Subject {
                 ));
             }
         }
-        if self.role != Role::Relay {
+        if self.role() != Some(Role::Relay) {
             for (mailbox, through) in &told.trims {
                 let line = facts.lines.iter().find(|line| line.receive == *mailbox);
                 let cursor = line.map(|line| line.cursor);
@@ -388,6 +434,19 @@ fn not_stored(mailbox: Option<&MailboxFacts>, number: u64, digest: &Digest) -> O
         return None;
     }
     Some("it is not there".to_owned())
+}
+
+fn journal(role: Role, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededDice) -> Outcome {
+    match open_journal(role, disk, store, dice) {
+        Ok((mut journal, _report)) => match journal_facts(role, &mut journal) {
+            Ok(lines) => Outcome::Opened(Facts {
+                lines,
+                ..Facts::default()
+            }),
+            Err(error) => Outcome::Broken(format!("it opened, but: {error}")),
+        },
+        Err(error) => Outcome::Refused(format!("{:?}: {error}", error.kind())),
+    }
 }
 
 /// The sizes with which the recorded programs open their engine.

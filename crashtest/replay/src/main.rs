@@ -65,6 +65,27 @@ enum Command {
         #[arg(long, default_value = "failed-states")]
         keep: PathBuf,
     },
+    /// Sweep over a recording of any program: a command opens each state and says whether it is good.
+    Any {
+        /// The trace.
+        trace: PathBuf,
+        /// Different states to open.
+        #[arg(long, default_value_t = 10_000)]
+        states: u64,
+        /// For the states that are chosen by dice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Write the totals to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Where failing states are kept.
+        #[arg(long, default_value = "failed-states")]
+        keep: PathBuf,
+        /// The command. `{state}` is the directory, `{told}` a file with one mark on each line. Exit
+        /// code 0: good; 3: refused, and said what to do; anything else: failed.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// Open a state that failed, once more.
     Check {
         /// What a sweep kept.
@@ -118,6 +139,18 @@ fn main() -> ExitCode {
             },
             json.as_deref(),
         ),
+        Command::Any {
+            trace,
+            states,
+            seed,
+            json,
+            keep,
+            command,
+        } => {
+            let mut plan = Plan::new(Part::Whole, states, &keep);
+            plan.seed = seed;
+            any(&trace, command, &plan, json.as_deref())
+        }
         Command::Check { directory } => check(&directory),
     };
     match result {
@@ -174,8 +207,27 @@ fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<
             reports.push(report);
         }
     }
+    verdict(&reports, json)
+}
+
+fn any(trace: &Path, command: Vec<String>, plan: &Plan, json: Option<&Path>) -> Outcome<()> {
+    let bytes = std::fs::read(trace).map_err(Trouble::machine("the trace"))?;
+    let (records, error) = crashtest_trace::read(&bytes);
+    if let Some(error) = error {
+        // What comes before a cut-off frame is good: the program was killed there.
+        eprintln!("{error}");
+    }
+    let story = steps::story(Tree::default(), Inodes::default(), &records)
+        .map_err(|error| Trouble::Broken(error.to_string()))?;
+    let report = sweep(&Subject::command(command), &story, None, plan);
+    println!("{report}");
+    verdict(&[report], json)
+}
+
+/// Totals, and whether all is good.
+fn verdict(reports: &[Report], json: Option<&Path>) -> Outcome<()> {
     if let Some(json) = json {
-        let text = progress::json(&reports).to_string();
+        let text = progress::json(reports).to_string();
         std::fs::write(json, text).map_err(Trouble::machine("the totals"))?;
     }
     let unique: u64 = reports.iter().map(|report| report.total().unique).sum();
@@ -196,7 +248,12 @@ fn check(directory: &Path) -> Outcome<()> {
     let role = Role::ALL
         .into_iter()
         .find(|role| role.program() == name.trim())
-        .ok_or_else(|| Trouble::Broken(format!("no program is called {name}")))?;
+        .ok_or_else(|| {
+            Trouble::Broken(format!(
+                "{name} is not one of our programs; run its own check on {0}/state and {0}/told",
+                directory.display()
+            ))
+        })?;
     let mut told = Told::default();
     let mut placed = Vec::new();
     for (record, words) in read("told")?.lines().enumerate() {

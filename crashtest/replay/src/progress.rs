@@ -88,7 +88,7 @@ pub fn json(reports: &[Report]) -> Value {
             .collect();
         let total = report.total();
         json!({
-            "program": report.role.program(),
+            "program": report.name,
             "part": format!("{:?}", report.part).to_lowercase(),
             "moments": report.moments,
             "marks": report.marks,

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use crashtest::process::Role;
 
-use crate::check::{Facts, Outcome, Part, Subject, Told, layout};
+use crate::check::{Facts, Outcome, Part, Program, Subject, Told};
+use crate::command;
 use crate::disk::{Noting, TreeDisk};
 use crate::ends::{Agreement, Peer, talk};
 use crate::image::Hash;
@@ -115,7 +116,7 @@ pub struct Failure {
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Which program.
-    pub role: Role,
+    pub name: String,
     /// Which part of its state.
     pub part: Part,
     /// Moments at which a crash leaves something new.
@@ -173,7 +174,7 @@ impl std::fmt::Display for Report {
             "{} {:?}: {} unique of {} derived states at {} moments with {} marks; {} refused, {} \
              failed; {} state-and-moment pairs explained, {} talks agreed ({} not paired yet); {} derived states left out; {:.1} s, {:.0} unique states/s, slowest \
              start {} ms, {} rounds",
-            self.role,
+            self.name,
             self.part,
             total.unique,
             total.derived,
@@ -239,7 +240,9 @@ struct Shared<'a> {
 
 #[derive(Default)]
 struct Found {
-    outcomes: HashMap<Hash, Arc<Outcome>>,
+    /// By content, and by the marks that were heard.
+    outcomes: HashMap<(Hash, usize), Arc<Outcome>>,
+    opened: HashSet<Hash>,
     /// The same facts are found again and again.
     known: HashSet<Arc<Outcome>>,
     checked: HashSet<(Hash, usize)>,
@@ -262,7 +265,7 @@ struct Found {
 /// the other end as it was then.
 #[must_use]
 pub fn sweep(subject: &Subject, story: &Story, peer: Option<&Peer>, plan: &Plan) -> Report {
-    let mut moments = moments(story, plan.part.weigh(subject.role()));
+    let mut moments = moments(story, |path| subject.weigh(plan.part, path));
     moments.retain(|moment| moment.steps >= plan.from_step);
     let words: Vec<&str> = story
         .steps
@@ -313,7 +316,7 @@ pub fn sweep(subject: &Subject, story: &Story, peer: Option<&Peer>, plan: &Plan)
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
     Report {
-        role: subject.role(),
+        name: subject.name().to_owned(),
         part: plan.part,
         moments: moments.len(),
         marks,
@@ -428,16 +431,18 @@ impl Shared<'_> {
             return;
         }
         self.found().counts.entry(kind).or_default().derived += 1;
-        let known = self.found().outcomes.get(&hash).cloned();
+        let key = (hash, self.heard(moment.marks));
+        let known = self.found().outcomes.get(&key).cloned();
         let outcome = match known {
             Some(outcome) => outcome,
             None => {
-                let outcome = self.open(kind, tree, hash, place);
+                let outcome = self.open(kind, tree, key, place);
                 let every = match (kind, self.plan.recoveries_every) {
                     (Kind::Kill, every) => Hash::from(every.div_ceil(10)),
                     (_, every) => Hash::from(every),
                 };
                 if kind != Kind::Recovery
+                    && self.subject.role().is_some()
                     && self.plan.part == Part::Log
                     && every > 0
                     && (hash >> 64).is_multiple_of(every)
@@ -480,11 +485,30 @@ impl Shared<'_> {
         }
     }
 
-    fn open(&self, kind: Kind, tree: &Tree, hash: Hash, place: &Path) -> Arc<Outcome> {
+    /// How many marks the outcome itself depends on: a command judges by them, our own starts know
+    /// nothing of them.
+    fn heard(&self, marks: usize) -> usize {
+        match self.subject.program() {
+            Program::Own(_) => 0,
+            Program::Command(_) => marks,
+        }
+    }
+
+    fn open(
+        &self,
+        kind: Kind,
+        tree: &Tree,
+        (hash, heard): (Hash, usize),
+        place: &Path,
+    ) -> Arc<Outcome> {
         let begun = Instant::now();
-        let outcome = match self.plan.part {
-            Part::Log => self.subject.open(tree, hash),
-            Part::Whole => open_files(self.subject, tree, hash, place),
+        let outcome = match (self.subject.program(), self.plan.part) {
+            (Program::Command(words), _) => {
+                let told = self.words.get(..heard).unwrap_or_default();
+                command::ask(words, tree, told, place)
+            }
+            (Program::Own(_), Part::Log) => self.subject.open(tree, hash),
+            (Program::Own(_), Part::Whole) => open_files(self.subject, tree, hash, place),
         };
         let took = begun.elapsed();
         let outcome = if took > START_MAX {
@@ -503,7 +527,8 @@ impl Shared<'_> {
             }
         };
         // Two workers may have opened the same state at once; it counts once.
-        let first = found.outcomes.insert(hash, Arc::clone(&outcome)).is_none();
+        found.outcomes.insert((hash, heard), Arc::clone(&outcome));
+        let first = found.opened.insert(hash);
         // What an earlier sweep opened is opened again where it is needed, and counted there.
         if first && !found.seen.contains(&hash) {
             if self.plan.progress.is_some() {
@@ -523,7 +548,7 @@ impl Shared<'_> {
     /// of the process alone it begins with everything still pending that was: what the page cache
     /// shows is not on the disk.
     fn recovery(&self, kind: Kind, moment: &Moment, tree: &Tree, hash: Hash, place: &Path) {
-        let engine = layout(self.subject.role()).engine;
+        let engine = self.subject.engine();
         let disk = TreeDisk::new(tree.clone(), engine, Noting::On);
         let before = disk.tree();
         let first = if kind == Kind::Kill && tree.hash() == moment.live.hash() {
@@ -587,7 +612,7 @@ impl Shared<'_> {
     /// epoch, and a higher head has no lower epoch.
     fn epochs(&self, facts: &Facts) -> Vec<String> {
         let mut why = Vec::new();
-        if self.subject.role() != Role::Hub {
+        if self.subject.role() != Some(Role::Hub) {
             return why;
         }
         let mut found = self.found();
@@ -625,8 +650,8 @@ impl Shared<'_> {
         hash: Hash,
         why: &[String],
     ) -> Option<PathBuf> {
-        let role = self.subject.role();
-        let name = format!("{role}-{}-{:08x}", moment.steps, hash as u32);
+        let program = self.subject.name();
+        let name = format!("{program}-{}-{:08x}", moment.steps, hash as u32);
         let place = self.plan.keep.join(name);
         let told = self.words.get(..moment.marks).unwrap_or_default();
         let pending: Vec<String> = moment
@@ -644,7 +669,7 @@ impl Shared<'_> {
         let written = tree
             .write(&place.join("state"))
             .and_then(|()| std::fs::write(place.join("told"), told.join("\n")))
-            .and_then(|()| std::fs::write(place.join("role"), role.program()))
+            .and_then(|()| std::fs::write(place.join("role"), program))
             .and_then(|()| std::fs::write(place.join("why"), text));
         written.ok().map(|()| place)
     }
