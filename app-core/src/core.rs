@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
+    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken, Trim,
 };
 use wal::{Priority, WalError, crash_point};
 use wire::Seq;
@@ -35,6 +35,12 @@ pub const RUN_ENVELOPES_MAX: usize = 32;
 pub const RUN_BYTES_MAX: usize = 1024 * 1024;
 /// What one envelope may cost in the log besides its own bytes: group state, clip row, padding.
 const ENVELOPE_COST_BYTES: u64 = 32 * 1024;
+
+/// What an ack and the rotation of its group's key may cost in the log.
+const ACK_COST_BYTES: u64 = 64 * 1024;
+/// Steps of removing a deleted clip's rows that share the deletion's commit. What a longer clip
+/// leaves goes with later acks.
+const TRIM_STEPS_PER_DELETION: u32 = 32;
 
 /// An envelope as the relay delivered it: it may be anything.
 #[derive(Clone, Debug)]
@@ -351,7 +357,15 @@ impl Core {
         if !owed && !rotate {
             return;
         }
-        match stage_ack(&mut self.journal, follow, owed, rotate) {
+        let mut staged = stage_ack(&mut self.journal, follow, owed, rotate);
+        if matches!(&staged, Err(JournalError::Wal(WalError::BatchFull { .. }))) {
+            // As in `deliver`: what was staged so far becomes durable early.
+            staged = match self.journal.commit() {
+                Ok(_early) => stage_ack(&mut self.journal, follow, owed, rotate),
+                Err(error) => Err(error),
+            };
+        }
+        match staged {
             Ok(ack) => {
                 if owed {
                     follow.owed_since_ms = None;
@@ -429,6 +443,7 @@ impl Core {
         let staged = txn.stage(clip)?;
         // CRASH(app.delete.staged): staged and not synced; the clip is still there.
         crash_point!("app.delete.staged");
+        trim_deleted(&mut self.journal, TRIM_STEPS_PER_DELETION);
         Ok(staged)
     }
 
@@ -492,6 +507,8 @@ fn stage_ack(
     owed: bool,
     rotate: bool,
 ) -> Result<Option<Staged<AckSent>>, JournalError> {
+    // Before anything is encrypted: a refusal spends no generation.
+    journal.admit(ACK_COST_BYTES, Priority::Epoch)?;
     let through = journal.inbox_head(follow.session.line())?.cursor;
     let mut txn = journal.begin();
     if rotate {
@@ -505,7 +522,28 @@ fn stage_ack(
     let staged = txn.stage(AckSent { envelope, through })?;
     // CRASH(app.ack.staged): no ack was made; the next process owes one.
     crash_point!("app.ack.staged");
+    trim_deleted(journal, 1);
     Ok(Some(staged))
+}
+
+/// Stages the removal of what deleted clips left. That it cannot is nobody's error: no key opens it,
+/// it is tried again, and a journal that fails is found out by the commit.
+fn trim_deleted(journal: &mut Journal, steps: u32) {
+    for _ in 0..steps {
+        let mut txn = journal.begin();
+        let trimmed = txn.trim_deleted().and_then(|trim| {
+            drop(txn.stage(())?);
+            Ok(trim)
+        });
+        match trimmed {
+            Ok(Trim::More) => {}
+            Ok(Trim::Idle | Trim::Done) => return,
+            Err(error) => {
+                tracing::debug!(%error, "what a deleted clip left is removed later");
+                return;
+            }
+        }
+    }
 }
 
 /// The line of a pairing's event videos.

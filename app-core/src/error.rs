@@ -175,7 +175,8 @@ impl AppError {
                 journal::ErrorKind::Space => Self::Space(text),
                 journal::ErrorKind::Peer => Self::Peer(text),
                 journal::ErrorKind::Corrupt => Self::Corrupt(text),
-                journal::ErrorKind::Poisoned => Self::Interrupted(text),
+                // Both mean for the caller: it may not have had its effect, so try again.
+                journal::ErrorKind::Retry | journal::ErrorKind::Poisoned => Self::Interrupted(text),
                 journal::ErrorKind::Locked => Self::Locked,
                 journal::ErrorKind::Misuse => Self::Bug(text),
             },

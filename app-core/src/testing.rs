@@ -30,10 +30,17 @@ fn options() -> Options {
 }
 
 pub(crate) fn open_journal(role: Role, disk: &SimDisk, seed: u64) -> Result<Journal, JournalError> {
+    open_journal_with(role, disk, Box::new(SeededDice(seed)))
+}
+
+pub(crate) fn open_journal_with(
+    role: Role,
+    disk: &SimDisk,
+    dice: Box<dyn wal::Dice>,
+) -> Result<Journal, JournalError> {
     let disk: Arc<SimDisk> = Arc::new(disk.clone());
     let store = MemStore::on_disk(disk.clone(), "view");
     let vault = FileVault::new(disk.clone(), "vault");
-    let dice = Box::new(SeededDice(seed));
     let (journal, _report) = Journal::open(
         role,
         disk,

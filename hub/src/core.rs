@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use journal::ids::{Channel, Line};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, OutboxHead,
-    PairingState, Session,
+    PairingState, Session, Trim,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
@@ -50,6 +50,13 @@ const CHUNK_OVERHEAD_BYTES: u64 = 12 * 1024;
 const REOPENS_MAX: u32 = 2;
 /// Damaged clips that one question for an envelope may drop.
 const DAMAGED_PER_CALL_MAX: u32 = 64;
+/// Steps of removing acked envelopes that a commit takes along for each line, so that they go while
+/// video is recorded and hold none of it up.
+const TRIM_STEPS_PER_COMMIT: u32 = 2;
+/// Such steps at a start and at each tick, which have nothing better to do.
+const TRIM_STEPS_PER_TICK: u32 = 32;
+/// What one of them takes in the log.
+const TRIM_BYTES: u64 = 32 * 1024;
 /// Facts that wait for whoever polls; the oldest go first.
 const NOTICES_MAX: usize = 1024;
 
@@ -66,9 +73,21 @@ pub enum CoreError {
     /// known: look, then ask again. A recording was taken up again already.
     #[error("a write to the disk failed; the journal was opened again through recovery")]
     Reopened,
+    /// The sync could not begin, and the journal is as good as before. The step is staged and the
+    /// next sync covers it, unless the process ends first: look, then ask again.
+    #[error("the disk could not be asked to keep it: {0}. It is tried again")]
+    NotSynced(String),
     /// Opening again failed twice: the process must end.
     #[error("the journal cannot be written and could not be opened again: {0}")]
     Dead(String),
+}
+
+impl CoreError {
+    /// Whether it is not known if the step was stored: look, then ask again. A recording goes on by
+    /// itself.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Reopened | Self::NotSynced(_))
+    }
 }
 
 /// What is kept in memory of a line.
@@ -119,6 +138,9 @@ pub struct Core {
     /// Set by a test: the disk is full, and what the journal holds back for epochs is used up.
     #[cfg(test)]
     pub(crate) no_room: bool,
+    /// Set by a test: the next sync cannot begin.
+    #[cfg(test)]
+    pub(crate) no_sync: bool,
     flight: Option<Flight>,
     /// Events recorded by this handle, so that a sync is never counted for another one's pieces.
     events: u64,
@@ -147,6 +169,8 @@ impl Core {
             dead: None,
             #[cfg(test)]
             no_room: false,
+            #[cfg(test)]
+            no_sync: false,
             flight: None,
             events: 0,
             pending: Vec::new(),
@@ -161,6 +185,7 @@ impl Core {
         );
         core.refresh_lines()?;
         core.close_used_epochs(now_unix_ms)?;
+        core.trim(TRIM_STEPS_PER_TICK);
         core.commit(now_unix_ms)?;
         let expired = HubPairing::expire(core.journal()?, now_unix_ms / 1000);
         core.judge(expired, now_unix_ms)?;
@@ -181,10 +206,19 @@ impl Core {
     /// earlier one first. Nothing of it is true before [`Self::finish_commit`].
     ///
     /// # Errors
-    /// As [`Self::commit`].
+    /// As [`Self::commit`]; any other changes nothing, and what is staged waits for the next.
     pub fn begin_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.finish_commit(now_unix_ms)?;
+        self.trim(TRIM_STEPS_PER_COMMIT);
         let heads = self.outbox_heads();
+        #[cfg(test)]
+        let heads = match std::mem::take(&mut self.no_sync) {
+            true => Err(JournalError::Wal(wal::WalError::Io {
+                operation: "a test",
+                source: std::io::ErrorKind::Interrupted.into(),
+            })),
+            false => heads,
+        };
         let heads = self.judge(heads, now_unix_ms)?;
         match self.journal()?.begin_commit() {
             Ok(()) => {
@@ -215,6 +249,31 @@ impl Core {
                 Ok(())
             }
             Err(error) => self.reopen(&error, now_unix_ms),
+        }
+    }
+
+    /// Stages the removal of acked envelopes, some of each line. That it cannot is nobody's error: it
+    /// is tried again, and a journal that fails is found out by the commit.
+    fn trim(&mut self, steps: u32) {
+        let Some(journal) = self.journal.as_mut() else {
+            return;
+        };
+        for line in self.lines.keys() {
+            for _ in 0..steps {
+                let mut txn = journal.begin();
+                let trimmed = txn.trim_outbox(*line).and_then(|trim| {
+                    drop(txn.stage(())?);
+                    Ok(trim)
+                });
+                match trimmed {
+                    Ok(Trim::Idle) => break,
+                    Ok(Trim::Done | Trim::More) => self.staged_bytes += TRIM_BYTES,
+                    Err(error) => {
+                        tracing::debug!(%error, "acked envelopes are removed later");
+                        break;
+                    }
+                }
+            }
         }
     }
 
@@ -552,7 +611,7 @@ fn is_about_one_line(error: &JournalError) -> bool {
 
 /// Whether a damaged clip may be dropped later though it cannot be now.
 fn is_passing(error: &JournalError) -> bool {
-    is_about_one_line(error) || error.kind() == ErrorKind::Space
+    is_about_one_line(error) || matches!(error.kind(), ErrorKind::Space | ErrorKind::Retry)
 }
 
 fn push(notices: &mut VecDeque<Notice>, notice: Notice) {

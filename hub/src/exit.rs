@@ -63,7 +63,9 @@ impl From<JournalError> for Failure {
             journal::ErrorKind::Locked => Code::Locked,
             journal::ErrorKind::Corrupt => Code::State,
             journal::ErrorKind::Peer => Code::NotAdmitted,
-            journal::ErrorKind::Poisoned | journal::ErrorKind::Misuse => Code::Internal,
+            journal::ErrorKind::Retry
+            | journal::ErrorKind::Poisoned
+            | journal::ErrorKind::Misuse => Code::Internal,
         };
         Self::new(code, error.to_string())
     }
@@ -73,7 +75,7 @@ impl From<CoreError> for Failure {
     fn from(error: CoreError) -> Self {
         match error {
             CoreError::Journal(error) => error.into(),
-            CoreError::Reopened | CoreError::Dead(_) => {
+            CoreError::Reopened | CoreError::NotSynced(_) | CoreError::Dead(_) => {
                 Self::new(Code::Internal, error.to_string())
             }
         }

@@ -24,7 +24,6 @@ use wire::Invitation;
 
 use crate::camera::Clock;
 use crate::config::PairingConfig;
-use crate::core::CoreError;
 use crate::exit::{Code, Failure};
 use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Uplink;
@@ -202,7 +201,7 @@ impl<C: Clock> Place<'_, C> {
             })
         };
         let mut ended = end().await;
-        if matches!(ended, Err(SealerError::Core(CoreError::Reopened))) {
+        if matches!(&ended, Err(SealerError::Core(error)) if error.is_open()) {
             ended = end().await;
         }
         match ended {

@@ -145,8 +145,10 @@ impl Recorder {
             .run(move |core, now| core.handle_pieces(pieces, now))
             .await;
         match taken {
-            // Opened again: the core has taken the recording up where the durable part ends.
-            Ok(Recorded::Taken) | Err(SealerError::Core(CoreError::Reopened)) => {}
+            Ok(Recorded::Taken) => {}
+            // The core has taken the recording up where the durable part ends, or keeps the pieces
+            // for the next sync.
+            Err(SealerError::Core(error)) if error.is_open() => {}
             Ok(Recorded::Not(Stop::NoClip)) => {
                 self.state = self.track.clone().map_or(State::Skip, State::Restart);
             }
@@ -177,7 +179,8 @@ impl Recorder {
             .run(move |core, now| core.handle_event_ended(end, now))
             .await;
         match ended {
-            Ok(_) | Err(SealerError::Core(CoreError::Reopened)) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(SealerError::Core(error)) if error.is_open() => Ok(()),
             Err(SealerError::Core(error)) if !is_fatal(&error) => {
                 tracing::error!(%error, "the clip's end could not be stored; the next start cuts it off");
                 Ok(())

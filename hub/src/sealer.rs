@@ -40,6 +40,7 @@ type Job = Box<dyn FnOnce(&mut Core, u64) -> Answer + Send>;
 enum SyncResult {
     Synced,
     Reopened,
+    NotSynced(String),
     Dead(String),
 }
 
@@ -114,7 +115,7 @@ impl Sealer {
     ///
     /// # Errors
     /// The step's own error, or [`CoreError::Reopened`] if the sync failed, or
-    /// [`SealerError::Closed`].
+    /// [`CoreError::NotSynced`] if it could not begin, or [`SealerError::Closed`].
     pub async fn run<T: Send + 'static>(
         &self,
         step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
@@ -127,6 +128,7 @@ impl Sealer {
                     (_, Err(error)) => Err(error),
                     (SyncResult::Synced, Ok(value)) => Ok(value),
                     (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
+                    (SyncResult::NotSynced(why), Ok(_)) => Err(CoreError::NotSynced(why.clone())),
                     (SyncResult::Dead(what), Ok(_)) => Err(CoreError::Dead(what.clone())),
                 };
                 // Whoever asked may have gone; the step is done all the same.
@@ -220,16 +222,22 @@ impl Worker {
         if hasty {
             self.core.believe_what_is_staged();
         }
+        let mut failed = None;
         if finished.is_ok() && self.core.has_staged() && !hasty {
-            let begun = self.core.begin_commit(clock.unix_ms());
-            if begun.is_ok() {
-                self.flying = answers;
-                return Ok(());
+            match self.core.begin_commit(clock.unix_ms()) {
+                Ok(()) => {
+                    self.flying = answers;
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a batch was not synced");
+                    failed = Some(error.to_string());
+                }
             }
         }
-        // Nothing was staged, or everything was lost: both are known now.
+        // Nothing was staged, or everything was lost, or no sync covers it: all are known now.
         self.report();
-        self.answer(answers);
+        self.answer(answers, failed);
         self.alive()
     }
 
@@ -241,18 +249,22 @@ impl Worker {
         let answers = std::mem::take(&mut self.flying);
         // ORDER: the sync before every answer.
         self.report();
-        self.answer(answers);
+        self.answer(answers, None);
         self.alive()
     }
 
-    fn answer(&self, answers: Answers) {
+    /// `not_synced`: why the sync that was to cover them did not begin.
+    fn answer(&self, answers: Answers, not_synced: Option<String>) {
         for (generation, answer) in answers {
             // A job whose journal was dropped by a later one of the same batch is as unknown as
             // after a failed sync.
             answer(&match self.core.death() {
                 Some(what) => SyncResult::Dead(what.to_owned()),
                 None if generation != self.core.generation() => SyncResult::Reopened,
-                None => SyncResult::Synced,
+                None => match &not_synced {
+                    Some(why) => SyncResult::NotSynced(why.clone()),
+                    None => SyncResult::Synced,
+                },
             });
         }
     }

@@ -11,6 +11,9 @@ use crate::scope::Scope;
 /// What the caller must do about a [`JournalError`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorKind {
+    /// Nothing was changed: commit if the log takes no more at once, then try again after a pause.
+    /// No handle was lost that the next transaction does not load again.
+    Retry,
     /// Apply retention or free space, then try again. No epoch and no generation was spent.
     Space,
     /// The other side, or whoever carries its bytes, misbehaved: count it and carry on.
@@ -150,7 +153,8 @@ impl JournalError {
                 wal::ErrorKind::Corrupt => ErrorKind::Corrupt,
                 wal::ErrorKind::Locked => ErrorKind::Locked,
                 wal::ErrorKind::Misuse => ErrorKind::Misuse,
-                _ => ErrorKind::Poisoned,
+                wal::ErrorKind::Retry => ErrorKind::Retry,
+                wal::ErrorKind::Poisoned => ErrorKind::Poisoned,
             },
             Self::Vault(_) | Self::Poisoned => ErrorKind::Poisoned,
             Self::VaultDamaged { .. }

@@ -83,6 +83,19 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
+/// `D` clip: which rows of a deleted clip's chunks are still to be removed (app).
+pub(crate) fn deleted(clip: ClipId) -> Vec<u8> {
+    join(b'D', &[&clip.0])
+}
+
+/// Namespace of the above.
+pub(crate) const DELETED: &[u8] = b"D";
+
+/// The clip of such a key.
+pub(crate) fn deleted_clip(key: &[u8]) -> Option<ClipId> {
+    Some(ClipId(key.get(1..)?.try_into().ok()?))
+}
+
 fn join(namespace: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(namespace);

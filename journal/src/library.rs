@@ -16,9 +16,15 @@ use crate::keys::{self, Family};
 use crate::message::{
     self, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX,
 };
+use crate::outbox::Trim;
 use crate::scope::Scope;
 use crate::session::{Arrived, Follower, Received, Session, Takes, notes};
 use crate::txn::Txn;
+
+/// Chunks of a deleted clip whose rows one transaction removes, for the same reason as
+/// [`crate::TRIM_ROWS_MAX`]: under 128 KiB in the log. More at once than there, because whoever
+/// deletes wants the room, and nothing else is in the transaction.
+const DELETED_ROWS_MAX: u32 = 1024;
 
 /// How a clip stands at the app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -176,6 +182,10 @@ impl Session<Follower> {
         if txn.has_scope(Scope::Clip(header.clip)) {
             return Ok(Taken::Nothing("a second header of the same clip"));
         }
+        // Its new chunks would go with the old ones.
+        if txn.get(&keys::deleted(header.clip))?.is_some() {
+            return Ok(Taken::Nothing("a header of a clip that is being deleted"));
+        }
         let clip = AppClip {
             clip: header.clip,
             started_unix_ms: header.started_unix_ms,
@@ -311,15 +321,14 @@ impl Session<Follower> {
 
 impl Txn<'_> {
     /// Deletes a clip: its key is erased from the vault after this transaction's sync, and with it
-    /// every copy of its bytes that log or view still hold.
+    /// every copy of its bytes that log or view still hold. Of the rows of a long clip some are
+    /// removed here and the rest by [`Txn::trim_deleted`]; they open under no key any more.
     ///
     /// # Errors
     /// [`JournalError::NoSuchClip`].
     pub fn delete_clip(&mut self, pairing: PairingId, clip: ClipId) -> Result<(), JournalError> {
         let record = load_clip(self, clip)?.ok_or(JournalError::NoSuchClip(clip))?;
-        for index in 0..record.chunks {
-            self.delete_payload(&keys::chunk(clip, index));
-        }
+        self.remove_chunks(clip, (0, record.chunks))?;
         for (key, value) in scan_all(&self.journal().wal, &keys::clip_order_prefix(pairing))? {
             if value == clip.0 {
                 self.delete(&key);
@@ -327,6 +336,47 @@ impl Txn<'_> {
         }
         self.end(Scope::Clip(clip));
         Ok(())
+    }
+
+    /// Removes the first chunks of `first..end`, and notes which remain.
+    fn remove_chunks(
+        &mut self,
+        clip: ClipId,
+        (first, end): (u32, u32),
+    ) -> Result<(), JournalError> {
+        let until = end.min(first.saturating_add(DELETED_ROWS_MAX));
+        for index in first..until {
+            self.delete_payload(&keys::chunk(clip, index));
+        }
+        if until < end {
+            return self.put_row(&keys::deleted(clip), &(until, end));
+        }
+        if first > 0 {
+            self.delete(&keys::deleted(clip));
+        }
+        Ok(())
+    }
+
+    /// Removes more rows of what deleted clips left. A crash between two steps costs nothing.
+    ///
+    /// # Errors
+    /// If what is left to remove cannot be read.
+    pub fn trim_deleted(&mut self) -> Result<Trim, JournalError> {
+        let Some(key) = self.first(keys::DELETED)? else {
+            return Ok(Trim::Idle);
+        };
+        let left = self.row::<(u32, u32)>(&key)?;
+        let (Some(clip), Some(left)) = (keys::deleted_clip(&key), left) else {
+            return Err(JournalError::ValueDamaged {
+                scope: Scope::Device,
+                what: "row of a deleted clip",
+            });
+        };
+        self.remove_chunks(clip, left)?;
+        Ok(match self.first(keys::DELETED)? {
+            Some(_) => Trim::More,
+            None => Trim::Done,
+        })
     }
 }
 

@@ -4,6 +4,11 @@
 //! A receipt of the relay changes nothing here; only the other side's ack, sealed end to end, moves
 //! the watermark. An envelope is checked against the relay's limits before it becomes durable, so
 //! that nothing can sit at the head that the relay would refuse for ever.
+//!
+//! What is acked, or gave way to a statement, is dead at once: the head row says so, in the same
+//! transaction. The dead rows themselves are removed at most [`TRIM_ROWS_MAX`] in one transaction,
+//! because an ack may cover more than one transaction can hold. Nothing dead is ever given out or
+//! counted, whether its row is still there or not.
 
 use serde::{Deserialize, Serialize};
 use wal::{Durable, note_with};
@@ -19,6 +24,10 @@ use crate::keys;
 use crate::record::PairingRecord;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
+
+/// Dead envelopes whose rows one transaction removes: under 32 KiB in the log, so that it fits
+/// beside whatever else the transaction does. The rest goes by [`Txn::trim_outbox`].
+pub const TRIM_ROWS_MAX: u64 = 128;
 
 /// Head and watermark of a line's outbox.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +62,7 @@ impl OutboxBooks {
 }
 
 /// The row of a line's outbox (FORMAT.md, `H`).
-#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
 struct Row {
     last: Seq,
     /// `None` while the envelope is a payload in the log: it is read when the digest is wanted, so
@@ -61,6 +70,70 @@ struct Row {
     last_digest: Option<Digest>,
     replaced_digest: Option<Digest>,
     acked: Seq,
+    /// Envelopes, first and last of each range, that are acked or gave way to a statement and whose
+    /// rows may still be there. Ascending; no two overlap or touch.
+    dead: Vec<(Seq, Seq)>,
+}
+
+impl Row {
+    /// Everything of `first..=last` is dead.
+    fn kill(&mut self, mut first: Seq, mut last: Seq) {
+        if first > last {
+            return;
+        }
+        self.dead.retain(|(a, b)| {
+            let joins = *a <= next_seq(last) && first <= next_seq(*b);
+            if joins {
+                first = first.min(*a);
+                last = last.max(*b);
+            }
+            !joins
+        });
+        let at = self.dead.partition_point(|(a, _)| *a < first);
+        self.dead.insert(at, (first, last));
+    }
+
+    /// The first number from `seq` on that is not dead.
+    fn living_from(&self, seq: Seq) -> Seq {
+        let from = seq.max(next_seq(self.acked));
+        self.dead
+            .iter()
+            .fold(from, |from, (first, last)| match *first <= from {
+                true => from.max(next_seq(*last)),
+                false => from,
+            })
+    }
+
+    fn is_dead(&self, seq: Seq) -> bool {
+        self.living_from(seq) != seq
+    }
+
+    /// Removes at most [`TRIM_ROWS_MAX`] dead rows, the oldest first. The caller puts the row.
+    fn trim(&mut self, txn: &mut Txn<'_>, line: Line) {
+        let mut room = TRIM_ROWS_MAX;
+        while room > 0
+            && let Some((first, last)) = self.dead.first().copied()
+        {
+            let end = Seq(last.0.min(first.0 + room - 1));
+            remove(txn, line, first, end);
+            room -= end.0 - first.0 + 1;
+            match self.dead.first_mut() {
+                Some(range) if end < last => range.0 = next_seq(end),
+                _ => drop(self.dead.remove(0)),
+            }
+        }
+    }
+}
+
+/// How far a removal in steps has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trim {
+    /// There is nothing to remove; the transaction is as it was.
+    Idle,
+    /// This transaction removes the last of them.
+    Done,
+    /// This transaction removes some, and others remain for the next.
+    More,
 }
 
 fn row(txn: &Txn<'_>, line: Line) -> Result<Row, JournalError> {
@@ -169,17 +242,19 @@ pub(crate) fn replace(
         content,
         txn.dice(),
     );
-    remove(txn, line, first, last);
+    let mut head = row(txn, line)?;
+    // The statement takes the last one's row at once; the others are dead from now on.
+    remove(txn, line, last, last);
+    head.kill(first, Seq(last.0.saturating_sub(1)));
+    head.trim(txn, line);
     note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
     txn.put(&keys::outbox(line, last), &bytes);
-    let mut head = row(txn, line)?;
     if head.last == last {
         // A clip ends with its trailer, which is small and has its digest.
         head.replaced_digest = head.last_digest;
         head.last_digest = Some(Digest::of(&bytes));
-        txn.put_row(&keys::outbox_head(line), &head)?;
     }
-    Ok(())
+    txn.put_row(&keys::outbox_head(line), &head)
 }
 
 /// The deliberate bug `new_commit_after_restart`: what the other side has not acked is forgotten, as
@@ -188,7 +263,9 @@ pub(crate) fn replace(
 pub(crate) fn forget_unacked(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
     let mut head = row(txn, line)?;
     remove(txn, line, next_seq(head.acked), head.last);
-    head.last = head.acked;
+    let acked = head.acked;
+    head.dead.retain(|(first, _)| *first <= acked);
+    head.last = acked;
     txn.put_row(&keys::outbox_head(line), &head)
 }
 
@@ -198,7 +275,7 @@ pub(crate) fn upcoming(txn: &Txn<'_>, line: Line) -> Result<Seq, JournalError> {
 }
 
 /// Removes rows `first..=last`, wherever they lie.
-pub(crate) fn remove(txn: &mut Txn<'_>, line: Line, first: Seq, last: Seq) {
+fn remove(txn: &mut Txn<'_>, line: Line, first: Seq, last: Seq) {
     for seq in first.0..=last.0 {
         let key = keys::outbox(line, Seq(seq));
         txn.delete(&key);
@@ -206,7 +283,8 @@ pub(crate) fn remove(txn: &mut Txn<'_>, line: Line, first: Seq, last: Seq) {
     }
 }
 
-/// Moves the watermark. An ack that is older than the watermark, or beyond our head, changes nothing.
+/// Moves the watermark, and removes some of the dead rows. An ack that is older than the watermark,
+/// or beyond our head, does not move it.
 pub(crate) fn acked(
     txn: &mut Txn<'_>,
     line: Line,
@@ -217,13 +295,15 @@ pub(crate) fn acked(
         return Ok(Watermark::BeyondOurHead);
     }
     if through <= head.acked {
+        txn.trim_outbox(line)?;
         return Ok(Watermark::Unmoved);
     }
     if through == head.last && head.last_digest.is_none() {
         head.last_digest = txn.journal().stored_digest(line, head.last)?;
     }
-    remove(txn, line, next_seq(head.acked), through);
+    head.kill(next_seq(head.acked), through);
     head.acked = through;
+    head.trim(txn, line);
     txn.put_row(&keys::outbox_head(line), &head)?;
     Ok(Watermark::Moved)
 }
@@ -239,6 +319,26 @@ pub(crate) enum Watermark {
 
 fn next_seq(seq: Seq) -> Seq {
     Seq(seq.0 + 1)
+}
+
+impl Txn<'_> {
+    /// Removes dead rows of a line's outbox, at most [`TRIM_ROWS_MAX`]. A crash between two steps
+    /// costs nothing: what is left to remove is in the head row.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn trim_outbox(&mut self, line: Line) -> Result<Trim, JournalError> {
+        let mut head = row(self, line)?;
+        if head.dead.is_empty() {
+            return Ok(Trim::Idle);
+        }
+        head.trim(self, line);
+        self.put_row(&keys::outbox_head(line), &head)?;
+        Ok(match head.dead.is_empty() {
+            true => Trim::Done,
+            false => Trim::More,
+        })
+    }
 }
 
 impl Journal {
@@ -281,8 +381,8 @@ impl Journal {
         }
     }
 
-    /// The first durable envelope after `after`, if there is one: what to send next. Passes the
-    /// holes that dropped clips leave.
+    /// The first durable envelope after `after`, if there is one: what to send next. Passes what is
+    /// acked, whether its rows are still there or not, and the holes that dropped clips leave.
     ///
     /// # Errors
     /// [`JournalError::EnvelopeDamaged`] if its bytes on disk are bad: drop its clip.
@@ -292,16 +392,15 @@ impl Journal {
         after: Seq,
     ) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
         self.alive()?;
-        let prefix = keys::outbox_prefix(line);
-        let from = keys::outbox(line, next_seq(after));
-        let small = self.wal.scan(&prefix, &from, 1)?;
-        let large = self.wal.scan_payloads(&prefix, &from, 1)?;
-        let small = small.first().and_then(|(key, _)| keys::outbox_seq(key));
-        let large = large.first().and_then(|(key, _)| keys::outbox_seq(key));
-        let seq = match (small, large) {
-            (None, None) => return Ok(None),
-            (Some(seq), None) | (None, Some(seq)) => seq,
-            (Some(a), Some(b)) => a.min(b),
+        let row = self.outbox_row(line)?;
+        let mut from = row.living_from(next_seq(after));
+        let seq = loop {
+            match self.first_row(line, from)? {
+                None => return Ok(None),
+                // Each turn passes one dead range.
+                Some(seq) if row.is_dead(seq) => from = row.living_from(seq),
+                Some(seq) => break seq,
+            }
         };
         let key = keys::outbox(line, seq);
         let stored = match self.durable_small(&key)? {
@@ -324,24 +423,40 @@ impl Journal {
         )))
     }
 
+    /// The first number from `from` on under which a row lies, dead or not.
+    fn first_row(&self, line: Line, from: Seq) -> Result<Option<Seq>, JournalError> {
+        let prefix = keys::outbox_prefix(line);
+        let from = keys::outbox(line, from);
+        let small = self.wal.scan(&prefix, &from, 1)?;
+        let large = self.wal.scan_payloads(&prefix, &from, 1)?;
+        let small = small.first().and_then(|(key, _)| keys::outbox_seq(key));
+        let large = large.first().and_then(|(key, _)| keys::outbox_seq(key));
+        Ok(match (small, large) {
+            (None, seq) | (seq, None) => seq,
+            (Some(a), Some(b)) => Some(a.min(b)),
+        })
+    }
+
     /// How much waits for the other side's ack: envelopes and bytes.
     ///
     /// # Errors
     /// If the rows cannot be read.
     pub fn outbox_waiting(&self, line: Line) -> Result<(u64, u64), JournalError> {
         const PAGE: usize = 256;
+        let row = self.outbox_row(line)?;
+        let lives = |key: &[u8]| keys::outbox_seq(key).is_some_and(|seq| !row.is_dead(seq));
         let prefix = keys::outbox_prefix(line);
-        let small = crate::journal::scan_all(&self.wal, &prefix)?;
+        let mut small = crate::journal::scan_all(&self.wal, &prefix)?;
+        small.retain(|(key, _)| lives(key));
         let mut count = small.len() as u64;
         let mut bytes = small.iter().map(|(_, value)| value.len() as u64).sum();
-        let mut from = prefix.clone();
+        let mut from = keys::outbox(line, next_seq(row.acked));
         loop {
             let page = self.wal.scan_payloads(&prefix, &from, PAGE)?;
-            count += page.len() as u64;
-            bytes += page
-                .iter()
-                .map(|(_, length)| u64::from(*length))
-                .sum::<u64>();
+            for (_, length) in page.iter().filter(|(key, _)| lives(key)) {
+                count += 1;
+                bytes += u64::from(*length);
+            }
             match page.last() {
                 Some((key, _)) if page.len() == PAGE => {
                     from.clone_from(key);

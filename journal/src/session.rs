@@ -19,7 +19,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use openmls::group::MlsGroup;
+use openmls::group::{MlsGroup, StagedCommit};
 use openmls::prelude::{
     ContentType, GroupId, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage,
     Sender,
@@ -404,6 +404,7 @@ impl<R> Session<R> {
             ));
         }
         let before = handle.touched.replace(txn.outcome().clone());
+        let unspoilt = txn.secrets_so_far();
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
         let processed = handle.group.process_message(&provider, message);
         let untouched = provider.writes() == 0;
@@ -424,6 +425,16 @@ impl<R> Session<R> {
             if handle.group.member_at(*leaf).is_some_and(|m| m.signature_key == record.peer_signature_key));
         let in_place = processed.aad() == aad(seq);
         let received = match processed.into_content() {
+            ProcessedMessageContent::StagedCommitMessage(staged)
+                if !(from_peer && in_place && is_plain(&staged)) =>
+            {
+                // What OpenMLS wrote for a Commit that is not merged must never become durable: the
+                // group stays as it was before, and the envelope is passed.
+                drop(provider);
+                self.handle = None;
+                txn.restore_secrets(unspoilt);
+                Received::Refused("a Commit of another sender or place, or of members")
+            }
             _ if !from_peer || !in_place => {
                 Received::Refused("a message of another sender or place")
             }
@@ -431,16 +442,6 @@ impl<R> Session<R> {
                 Received::Message(Zeroizing::new(plaintext.into_bytes()))
             }
             ProcessedMessageContent::StagedCommitMessage(staged) => {
-                // An update in it can only be our own: nobody else is there to propose one.
-                let plain = staged.add_proposals().next().is_none()
-                    && staged.remove_proposals().next().is_none()
-                    && staged.psk_proposals().next().is_none();
-                if !plain {
-                    self.handle = None;
-                    return Err(JournalError::Mls(
-                        "a Commit that adds or removes members".into(),
-                    ));
-                }
                 let merged = handle.group.merge_staged_commit(&provider, *staged);
                 let merged = provider.result(merged).inspect_err(|_| self.handle = None);
                 merged?;
@@ -694,6 +695,14 @@ impl Journal {
 /// The sequence number inside the authenticated data of every MLS message.
 fn aad(seq: Seq) -> Vec<u8> {
     seq.0.to_be_bytes().to_vec()
+}
+
+/// Whether a Commit leaves the members as they are. An update in it can only be our own: nobody else
+/// is there to propose one.
+fn is_plain(staged: &StagedCommit) -> bool {
+    staged.add_proposals().next().is_none()
+        && staged.remove_proposals().next().is_none()
+        && staged.psk_proposals().next().is_none()
 }
 
 /// `self_update` without the GroupInfo that nobody needs, and its merge.

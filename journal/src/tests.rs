@@ -8,3 +8,4 @@ pub(crate) mod harness;
 mod pairing;
 mod secrets;
 mod sweep;
+mod trim;

@@ -50,6 +50,9 @@ impl Outcome {
 /// A secret value to be sealed, or `None` for its deletion.
 type Secret = Option<Zeroizing<Vec<u8>>>;
 
+/// What [`Txn::secrets_so_far`] remembers.
+pub(crate) struct Secrets(BTreeMap<Vec<u8>, (Scope, Secret)>);
+
 /// A transaction. See the module's documentation; made by [`Journal::begin`].
 #[must_use = "dropping a transaction rolls it back"]
 pub struct Txn<'j> {
@@ -132,6 +135,12 @@ impl<'j> Txn<'j> {
             })
     }
 
+    /// The first plain row with this prefix, as the transaction sees it.
+    pub(crate) fn first(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+        let found = self.rows.scan(&self.journal.wal, prefix, prefix, 1)?;
+        Ok(found.into_iter().next().map(|(key, _)| key))
+    }
+
     // Payloads.
 
     pub(crate) fn put_payload(&mut self, key: &[u8], bytes: Vec<u8>) {
@@ -195,6 +204,16 @@ impl<'j> Txn<'j> {
             None if self.born.contains_key(&scope) || self.ended.contains(&scope) => Ok(None),
             None => self.journal.secret(scope, key),
         }
+    }
+
+    /// The secret values that the transaction holds so far, for [`Self::restore_secrets`].
+    pub(crate) fn secrets_so_far(&self) -> Secrets {
+        Secrets(self.secrets.clone())
+    }
+
+    /// Forgets every secret value that was put or deleted since.
+    pub(crate) fn restore_secrets(&mut self, then: Secrets) {
+        self.secrets = then.0;
     }
 
     /// The scope's values whose keys start with `prefix`, ascending.

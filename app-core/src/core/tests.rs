@@ -3,11 +3,11 @@
 mod crash;
 mod garbage;
 
-use journal::{AckEffect, AppClipState, JournalError, Taken};
+use journal::{AckEffect, AppClipState, JournalError, Role, Taken};
 use wire::Seq;
 
 use super::*;
-use crate::testing::{bytes_of, deliver, finish_sync, open_core, paired, tick};
+use crate::testing::{bytes_of, deliver, finish_sync, open_core, open_journal_with, paired, tick};
 
 fn chunks_of(run: &Run) -> Vec<u64> {
     let media = run
@@ -142,6 +142,57 @@ fn the_outbox_shrinks_by_what_the_hub_holds() {
         hub.take_all(&core);
     }
     assert!(core.outbox(line).unwrap().acked.is_some());
+}
+
+/// Counts how often it is thrown.
+struct CountedDice(
+    wal::SeededDice,
+    std::sync::Arc<std::sync::atomic::AtomicU64>,
+);
+
+impl wal::Dice for CountedDice {
+    fn fill(&mut self, out: &mut [u8]) {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.fill(out);
+    }
+}
+
+/// An ack that has no room is refused before anything is encrypted, and is made good.
+#[test]
+fn a_full_disk_refuses_an_ack_before_it_is_encrypted() {
+    let (mut hub, disk) = paired();
+    let thrown = std::sync::Arc::default();
+    let dice = CountedDice(wal::SeededDice(3), std::sync::Arc::clone(&thrown));
+    let mut core = Core::new(open_journal_with(Role::App, &disk, Box::new(dice)).unwrap());
+    let line = hub.line();
+    hub.record(&[b"one"]);
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    assert!(run.ack.is_some());
+    disk.set_capacity(Some(disk.used_bytes()));
+    let mut acks = 0;
+    let before = loop {
+        core.owe_ack(line, 20).unwrap();
+        let before = thrown.load(std::sync::atomic::Ordering::Relaxed);
+        match core.finish_sync(line, 20) {
+            Ok(pending) => {
+                let committed = core.commit().unwrap();
+                drop(core.settle(&committed, pending).unwrap());
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), journal::ErrorKind::Space, "{error}");
+                break before;
+            }
+        }
+        acks += 1;
+        assert!(acks < 10_000, "the disk is never full");
+    };
+    let after = thrown.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(
+        after, before,
+        "a nonce was spent on an ack that had no room"
+    );
+    disk.set_capacity(None);
+    assert!(finish_sync(&mut core, line, 30).ack.is_some());
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use journal::ids::Line;
 use journal::message::{self, AppMessage};
-use journal::{AckEffect, Received, Takes};
+use journal::{AckEffect, ErrorKind, Received, Takes};
 use wire::ids::{Digest, Seq};
 
 use super::{Core, CoreError, Evidence, Notice, Standing, push};
@@ -47,7 +47,12 @@ impl Core {
         envelope: &[u8],
         now_unix_ms: u64,
     ) -> Result<Delivered, CoreError> {
-        let result = self.take(line, seq, envelope);
+        let mut result = self.take(line, seq, envelope);
+        if matches!(&result, Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Retry) {
+            // Nothing of it was staged, and the log takes more after a commit.
+            self.commit(now_unix_ms)?;
+            result = self.take(line, seq, envelope);
+        }
         let verdict = match result {
             Ok(verdict) => verdict,
             Err(CoreError::Journal(error)) => return self.judge(Err(error), now_unix_ms),

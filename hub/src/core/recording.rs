@@ -17,7 +17,7 @@ use wire::ids::Seq;
 
 use super::{
     BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES, Notice,
-    Stop, is_about_one_line, push,
+    Stop, TRIM_STEPS_PER_TICK, is_about_one_line, push,
 };
 use crate::camera::EventEnd;
 
@@ -239,11 +239,13 @@ impl Core {
         Ok(Recorded::Taken)
     }
 
-    /// Something that waits for room may have it now: the end of a clip that the full disk cut.
+    /// Something that waits for room may have it now: the end of a clip that the full disk cut. And
+    /// acked envelopes are removed.
     ///
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.trim(TRIM_STEPS_PER_TICK);
         match self
             .recording
             .as_ref()
@@ -411,7 +413,11 @@ impl Core {
                 self.stage_piece(&piece, now_unix_ms)?;
                 if self.staged_bytes >= BATCH_BYTES {
                     // The next pieces are sealed while the disk works.
-                    self.begin_commit(now_unix_ms)?;
+                    match self.begin_commit(now_unix_ms) {
+                        // What is staged waits for the next one.
+                        Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Retry => {}
+                        begun => begun?,
+                    }
                 }
             } else if let Some(ending) = recording.ending.filter(|_| recording.begun) {
                 return self.stage_end(ending, now_unix_ms);
@@ -490,6 +496,7 @@ impl Core {
             Option<ClipId>,
         ) -> Result<T, JournalError>,
     ) -> Result<Vec<(Line, T)>, CoreError> {
+        let mut relieved = false;
         loop {
             let clips = self
                 .recording
@@ -505,6 +512,11 @@ impl Core {
                 Err((_, error)) if self.is_poison(&error) => {
                     self.reopen(&error, now_unix_ms)?;
                     return Err(CoreError::Reopened);
+                }
+                // Nothing of it was staged, and the log takes more after a commit.
+                Err((_, error)) if error.kind() == ErrorKind::Retry && !relieved => {
+                    relieved = true;
+                    self.commit(now_unix_ms)?;
                 }
                 Err((Some(line), error)) if is_about_one_line(&error) => {
                     self.set_broken(line, &error);

@@ -183,7 +183,7 @@ fn blame(error: SealerError) -> Talk {
             Talk::Refused
         }
         // The phone asks again, and is answered the same.
-        SealerError::Core(CoreError::Reopened) => Talk::Broken,
+        SealerError::Core(error) if error.is_open() => Talk::Broken,
         other => Talk::Ours(other.into()),
     }
 }

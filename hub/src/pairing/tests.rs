@@ -13,6 +13,7 @@ use wal::disk::SimDisk;
 use wire::ids::{DeviceId, RelayId};
 
 use super::*;
+use crate::core::CoreError;
 use crate::core::tests::world::{HandClock, NOW_MS, World, open};
 use crate::sealer::{self, SealerThread};
 

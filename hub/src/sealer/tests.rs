@@ -1,6 +1,7 @@
 //! The journal's thread: timers on a busy hub, and the end of a journal that cannot be written.
 
 use wal::disk::Fault;
+use wire::ids::Seq;
 
 use super::*;
 use crate::core::tests::world::{HandClock, World, event, piece};
@@ -22,6 +23,33 @@ async fn a_step_that_finds_the_disk_dead_ends_the_thread_without_a_camera() {
     assert!(matches!(joined.unwrap(), Err(CoreError::Dead(_))));
     let after = sealer.run(|core, _now| core.status()).await;
     assert!(matches!(after, Err(SealerError::Closed)));
+}
+
+#[tokio::test]
+async fn a_step_whose_sync_could_not_begin_is_not_called_durable() {
+    let world = World::paired();
+    let (disk, line) = (world.disk.clone(), world.line);
+    let before = world.core.heads().unwrap()[&line].last;
+    let (sealer, _thread) = start(world.core, HandClock::default()).unwrap();
+    let begun = sealer.run(|core, now| core.handle_event_started(event(), now));
+    assert_eq!(begun.await.unwrap(), Recorded::Taken);
+    let taken = sealer
+        .run(|core, now| {
+            core.no_sync = true;
+            core.handle_pieces(vec![piece(0)], now)
+        })
+        .await;
+    assert!(
+        matches!(taken, Err(SealerError::Core(CoreError::NotSynced(_)))),
+        "{taken:?}"
+    );
+    assert_eq!(sealer.heads().borrow()[&line].last, before);
+    // The next sync covers it: Commit, header and both pieces.
+    let taken = sealer.run(|core, now| core.handle_pieces(vec![piece(1)], now));
+    assert_eq!(taken.await.unwrap(), Recorded::Taken);
+    let crashed = disk.crash_clone(wal::disk::CrashPolicy::LoseAll, 1);
+    let (journal, _) = crate::core::tests::world::opener(&crashed, 9_000)().unwrap();
+    assert_eq!(journal.outbox_head(line).unwrap().last, Seq(before.0 + 4));
 }
 
 #[tokio::test]

@@ -440,7 +440,7 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
 fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(SealerError::Core(crate::core::CoreError::Reopened)) => Ok(None),
+        Err(SealerError::Core(error)) if error.is_open() => Ok(None),
         Err(error) => Err(Over::Sealer(error)),
     }
 }

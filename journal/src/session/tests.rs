@@ -58,6 +58,62 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// A Commit that says it stands at another place than it does, in a good wrap.
+    fn commit_misplaced(&mut self) {
+        let line = self.session.line();
+        let (group, client) = self.session.scopes();
+        let mut txn = self.journal.begin();
+        let seq = outbox::upcoming(&txn, line).unwrap();
+        let handle = self.session.load(&mut txn).unwrap();
+        let record = Arc::clone(&handle.record);
+        handle.touched = Some(txn.outcome().clone());
+        handle.group.set_aad(aad(Seq(seq.0 + 1)));
+        let provider = MlsProvider::new(&mut txn, group, client, Ratchet::Store);
+        let commit = commit_and_merge(&provider, handle).unwrap();
+        drop(provider);
+        let (kind, placement) = (Kind::Mls, Placement::Inline);
+        outbox::append(&mut txn, line, &record, kind, &commit, placement).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+}
+
+/// An authentic Commit at the wrong place is passed, and nothing that OpenMLS wrote for it stays: the
+/// group is as it was, to the byte, and the line goes on.
+#[test]
+fn a_misplaced_commit_leaves_the_group_as_it_was_and_the_line_goes_on() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let stored = |app: &mut App| {
+        let scope = Scope::Group(app.session.line());
+        let prefix = keys::secret_prefix(scope);
+        app.journal.begin().secrets(scope, &prefix).unwrap()
+    };
+    let before = stored(&mut app);
+    let epoch = app.epoch();
+    hub.commit_misplaced();
+    let sent = hub.outgoing(app.cursor());
+    for (seq, envelope) in &sent {
+        let taken = app.take(*seq, envelope.as_bytes());
+        assert!(matches!(taken, crate::Taken::Nothing(_)), "{taken:?}");
+    }
+    assert_eq!(
+        app.cursor(),
+        sent.last().unwrap().0,
+        "the line is not wedged"
+    );
+    assert_eq!(stored(&mut app), before);
+    assert_eq!(app.epoch(), epoch);
+    // What follows is of an epoch that this phone will never see; it is passed as well.
+    hub.record(&[b"two"]);
+    for (seq, envelope) in hub.outgoing(app.cursor()) {
+        let taken = app.take(seq, envelope.as_bytes());
+        assert!(matches!(taken, crate::Taken::Nothing(_)), "{taken:?}");
+    }
+    app.ack();
+}
+
 /// What the crash tests believe about generations is what OpenMLS stores: after messages, after a new
 /// epoch, and after the group was loaded again.
 #[test]

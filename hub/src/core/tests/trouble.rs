@@ -292,6 +292,95 @@ fn a_sync_that_fails_while_the_next_pieces_are_sealed_loses_neither() {
     assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
 }
 
+/// An ack after days without the phone covers more envelopes than one transaction can remove.
+#[test]
+fn an_ack_over_thousands_of_envelopes_is_taken_and_their_rows_go_in_steps() {
+    let mut world = World::paired();
+    let line = world.line;
+    let _ = world.core.handle_event_started(event(), 5).unwrap();
+    for _ in 0..60 {
+        let one = Piece {
+            bytes: bytes::Bytes::from_static(b"x"),
+            captured_unix_ms: 1,
+        };
+        let _ = world.core.handle_pieces(vec![one; 100], 5).unwrap();
+    }
+    let _ = world
+        .core
+        .handle_event_ended(EventEnd::Completed, 6)
+        .unwrap();
+    world.core.commit(6).unwrap();
+    world.deliver();
+    world.app_ack();
+    let sent = world.sent_by_app();
+    assert_eq!(world.take_from_app().last(), Some(&Verdict::Taken));
+    // The power fails while most rows are still there.
+    for crashes in 0..2 {
+        let trim = |world: &mut World| {
+            let trim = |journal: &mut Journal| journal.begin().trim_outbox(line);
+            world.core.with_journal(7, trim).unwrap()
+        };
+        let mut ticks = 0;
+        while ticks < 1 || (crashes == 1 && trim(&mut world) != Trim::Idle) {
+            let status = world.core.status().unwrap();
+            assert_eq!(status.lines[0].unacked_envelopes, 0);
+            assert_eq!(status.lines[0].acked, status.lines[0].last);
+            let next = world.core.next_envelope(line, Seq::NONE, 7).unwrap();
+            assert!(next.is_none(), "an acked envelope is sent again");
+            world.core.handle_timeout(7).unwrap();
+            world.core.commit(7).unwrap();
+            ticks += 1;
+            assert!(ticks < 4, "the rows do not go");
+        }
+        if crashes == 0 {
+            assert_eq!(trim(&mut world), Trim::More);
+            world.crash();
+        }
+    }
+    // The same ack again changes nothing, and the line goes on.
+    let (seq, ack) = sent.last().unwrap();
+    let again = world.core.handle_envelope(line, *seq, ack, 8).unwrap();
+    assert_eq!(again.verdict, Verdict::Duplicate);
+    let _ = world.record_some(1);
+    world.deliver();
+    world.ack();
+}
+
+/// What the log takes at once is staged already: nothing is wrong, it wants a commit.
+#[test]
+fn a_full_batch_is_committed_and_costs_no_reopening() {
+    let mut world = World::paired();
+    let line = world.line;
+    let _ = world.record_some(1);
+    let clip = world.core.status().unwrap().clips[0].clip;
+    world.deliver();
+    world.app_ack();
+    let chunk = vec![1; journal::CHUNK_BYTES_MAX];
+    let fill = |world: &mut World| {
+        let full = loop {
+            let staged = world.core.in_txn(line, 0, |session, txn| {
+                session.append_chunk(txn, clip, &chunk, 6)
+            });
+            if let Err(error) = staged {
+                break error;
+            }
+        };
+        let CoreError::Journal(error) = full else {
+            panic!("{full}");
+        };
+        assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+    };
+    fill(&mut world);
+    assert_eq!(world.take_from_app(), [Verdict::Taken]);
+    fill(&mut world);
+    assert_eq!(
+        world.core.handle_pieces(vec![piece(1)], 6).unwrap(),
+        Recorded::Taken
+    );
+    world.core.commit(6).unwrap();
+    assert_eq!(world.core.generation(), 0);
+}
+
 #[test]
 fn scenario_18_a_phone_that_holds_more_than_this_directory_ever_sent_stops_the_line() {
     let mut world = World::paired();
