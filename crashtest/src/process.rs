@@ -157,6 +157,12 @@ impl Board {
         self.lock().lines.len()
     }
 
+    /// Strikes out what was said at or after place `from`: by a program that ran on a copy, say,
+    /// whose claims bind nobody.
+    pub fn forget_from(&self, from: usize) {
+        self.lock().lines.truncate(from);
+    }
+
     /// Whether nothing was said yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

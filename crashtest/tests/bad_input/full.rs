@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crashtest::process::{Role, Start};
 use crashtest::system::{PATIENCE, Setup, System};
-use crashtest::trouble::Outcome;
+use crashtest::trouble::{Outcome, Trouble};
 
 use crate::{goes_on, one_event};
 
@@ -138,6 +138,7 @@ fn a_program_that_starts_on_a_full_disk_runs_or_says_so_and_harms_nothing() -> O
         for free_kib in [0, 64, 1024] {
             let mut start = on_a_full_disk(&system.path(directory), free_kib, Held::Back);
             start.arguments = words.iter().map(Into::into).collect();
+            let claims = Claims::before(&system, role);
             let (status, said) = until_up(&mut system, role, &start)?;
             println!("{role} with {free_kib} KiB free: {status:?}; {said}");
             match status {
@@ -151,6 +152,7 @@ fn a_program_that_starts_on_a_full_disk_runs_or_says_so_and_harms_nothing() -> O
                     system.kill(role)?;
                 }
             }
+            claims.withdraw(&system)?;
         }
     }
     // The real directories, untouched, go on.
@@ -167,6 +169,7 @@ fn without_room_to_recover_each_program_refuses_with_7_and_starts_when_there_is_
     for (role, directory, words) in table {
         let mut start = on_a_full_disk(&system.path(directory), 0, Held::Gone);
         start.arguments = words.iter().map(Into::into).collect();
+        let claims = Claims::before(&system, role);
         let (status, said) = until_up(&mut system, role, &start)?;
         assert!(
             said.contains("first start: 7"),
@@ -184,8 +187,38 @@ fn without_room_to_recover_each_program_refuses_with_7_and_starts_when_there_is_
                 system.kill(role)?;
             }
         }
+        claims.withdraw(&system)?;
     }
     goes_on(&mut system)
+}
+
+/// What had been said and noted before a program ran on a copy. It may have recorded something
+/// there, which the real directory never saw.
+struct Claims {
+    lines: usize,
+    notes: std::path::PathBuf,
+    noted: Option<Vec<u8>>,
+}
+
+impl Claims {
+    fn before(system: &System, role: Role) -> Self {
+        let notes = system.path(&format!("notes.{role}"));
+        Self {
+            lines: system.board().len(),
+            noted: std::fs::read(&notes).ok(),
+            notes,
+        }
+    }
+
+    fn withdraw(self, system: &System) -> Outcome<()> {
+        system.board().forget_from(self.lines);
+        let restored = match self.noted {
+            Some(bytes) => std::fs::write(&self.notes, bytes),
+            None if self.notes.exists() => std::fs::remove_file(&self.notes),
+            None => Ok(()),
+        };
+        restored.map_err(Trouble::machine("the notes of a copy"))
+    }
 }
 
 /// One sentence to people, which names the trouble and the next step.
