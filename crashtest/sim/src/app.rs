@@ -324,6 +324,8 @@ impl Process {
         self.reading = false;
         self.inbox.clear();
         self.read_at_ms = now_ms + RETRY_MS;
+        // An ack that had no room is still owed.
+        self.due_at_ms = Some(now_ms + RETRY_MS);
     }
 
     fn act(
