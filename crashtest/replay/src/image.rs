@@ -49,12 +49,12 @@ pub(crate) fn hash_of(parts: &[&[u8]]) -> Hash {
     u128::from_le_bytes(first)
 }
 
-fn page_of(index: usize, bytes: [u8; PAGE_BYTES]) -> Option<Arc<Page>> {
+fn page_of(index: usize, bytes: &[u8; PAGE_BYTES]) -> Option<Arc<Page>> {
     // A page of zeros is none, so that holes and written zeros are the same file.
-    bytes.iter().any(|byte| *byte != 0).then(|| {
+    (bytes != &[0; PAGE_BYTES]).then(|| {
         Arc::new(Page {
             index,
-            bytes,
+            bytes: *bytes,
             hash: OnceLock::new(),
         })
     })
@@ -110,11 +110,16 @@ impl Image {
             let index = (at / PAGE_BYTES as u64) as usize;
             let within = (at % PAGE_BYTES as u64) as usize;
             let (now, later) = rest.split_at((PAGE_BYTES - within).min(rest.len()));
-            let mut page = self.page(index).copied().unwrap_or([0; PAGE_BYTES]);
-            if let Some(place) = page.get_mut(within..within + now.len()) {
-                place.copy_from_slice(now);
+            match now.first_chunk::<PAGE_BYTES>() {
+                Some(whole) => self.replace(index, page_of(index, whole)),
+                None => {
+                    let mut page = self.page(index).copied().unwrap_or([0; PAGE_BYTES]);
+                    if let Some(place) = page.get_mut(within..within + now.len()) {
+                        place.copy_from_slice(now);
+                    }
+                    self.replace(index, page_of(index, &page));
+                }
             }
-            self.replace(index, page_of(index, page));
             at += now.len() as u64;
             rest = later;
         }
@@ -135,7 +140,7 @@ impl Image {
                 if let Some(place) = page.get_mut(within..within + now) {
                     place.fill(0);
                 }
-                self.replace(index, page_of(index, page));
+                self.replace(index, page_of(index, &page));
             }
             at += now as u64;
         }

@@ -13,7 +13,7 @@ use crashtest::trouble::{Outcome, Trouble};
 use crashtest_replay::check::{Outcome as Start, Part, Subject, Told};
 use crashtest_replay::conversation::{Length, converse, load, save};
 use crashtest_replay::ends::Peer;
-use crashtest_replay::sweep::{Plan, Report, open_files, sweep};
+use crashtest_replay::sweep::{Plan, Report, Talkative, open_files, sweep};
 use crashtest_replay::tree::{Inodes, Tree};
 use crashtest_replay::{progress, steps};
 
@@ -149,6 +149,7 @@ fn main() -> ExitCode {
         } => {
             let mut plan = Plan::new(Part::Whole, states, &keep);
             plan.seed = seed;
+            plan.talkative = Talkative::Yes;
             any(&trace, command, &plan, json.as_deref())
         }
         Command::Check { directory } => check(&directory),
@@ -194,6 +195,7 @@ fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<
             let states = wanted.states * tenths / 10 / programs.len() as u64;
             let mut plan = Plan::new(*part, states, &wanted.keep);
             plan.seed = wanted.seed;
+            plan.talkative = Talkative::Yes;
             plan.shard = wanted.shard;
             plan.recoveries_every = 800;
             plan.talks_every = 40;

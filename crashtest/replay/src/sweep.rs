@@ -32,6 +32,8 @@ const KEPT_MAX: usize = 20;
 const DICE_PER_ROUND: u32 = 4;
 /// Rounds in a row that find (almost) nothing new before a sweep without a limit ends.
 const BARREN_ROUNDS_MAX: u32 = 3;
+/// How often a talkative sweep speaks.
+const SAY_SECONDS: u64 = 10;
 /// A start that takes longer is stuck (promise C7).
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -61,6 +63,8 @@ pub struct Plan {
     pub time_max: Duration,
     /// Where failing states are kept.
     pub keep: PathBuf,
+    /// Say on stderr how far it has come, now and then.
+    pub talkative: Talkative,
     /// Go on where this file says, and write down there how far we come.
     pub progress: Option<PathBuf>,
 }
@@ -81,9 +85,19 @@ impl Plan {
             talks_every: 0,
             time_max: Duration::MAX,
             keep: keep.to_owned(),
+            talkative: Talkative::No,
             progress: None,
         }
     }
+}
+
+/// Whether a sweep says how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talkative {
+    /// It does not.
+    No,
+    /// About every ten seconds.
+    Yes,
 }
 
 /// Numbers for one kind of state.
@@ -254,6 +268,8 @@ struct Found {
     talks: u64,
     unpaired: u64,
     left_out: u64,
+    /// Times that somebody was told how far it has come.
+    said: u64,
     /// Opened by earlier sweeps.
     seen: HashSet<Hash>,
     /// Opened first by this one, since the last note.
@@ -345,6 +361,24 @@ impl Shared<'_> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn say(&self, moment: &Moment, round: u32) {
+        let due = self.begun.elapsed().as_secs() / SAY_SECONDS;
+        let mut found = self.found();
+        if self.plan.talkative == Talkative::No || found.said >= due {
+            return;
+        }
+        found.said = due;
+        let last = self.moments.last().map_or(0, |moment| moment.steps);
+        eprintln!(
+            "{} {:?}: round {round}, step {} of {last}, {} states opened, {} s",
+            self.subject.name(),
+            self.plan.part,
+            moment.steps,
+            found.unique(),
+            self.begun.elapsed().as_secs()
+        );
+    }
+
     /// Writes down that a round is over, unless it was stopped in the middle.
     fn note(&self, rounds: u32) {
         let Some(path) = &self.plan.progress else {
@@ -371,6 +405,7 @@ impl Shared<'_> {
                     while let Some(moment) = self.moments.get(next.fetch_add(1, Ordering::Relaxed))
                     {
                         self.moment(moment, round, &place);
+                        self.say(moment, round);
                         if self.stop.load(Ordering::Relaxed) {
                             break;
                         }
