@@ -14,7 +14,9 @@ use crashtest::process::Role;
 use crashtest::system::Setup;
 use crashtest::trouble::{Outcome, Trouble};
 
+use crate::check::{Outcome as Start, Part, Subject};
 use crate::recording::Recording;
+use crate::states::Weight;
 use crate::steps::{Story, story};
 use crate::tree::{Inodes, Node, Tree};
 
@@ -73,9 +75,26 @@ pub fn record(length: Length) -> Outcome<Stories> {
                 "the trace of {role} does not rebuild its directory: {difference}"
             )));
         }
+        opens(role, &story)?;
         all.insert(role, story);
     }
     Ok(Stories { all })
+}
+
+/// What a clean stop left must open, or no state is worth deriving.
+fn opens(role: Role, story: &Story) -> Outcome<()> {
+    let subject = Subject::new(role, &story.steps);
+    let left = story
+        .after()
+        .part(|path| subject.weigh(Part::Log, path) != Weight::Absent);
+    match subject.open(&left, 1) {
+        Start::Opened(_) => Ok(()),
+        Start::Refused(why) | Start::Broken(why) => Err(Trouble::Broken(format!(
+            "what {role} left when it was stopped does not open ({why}). If the program was built \
+             from other sources than this one, build both again: cargo build --workspace --exclude \
+             bench --lib --bins --examples --locked"
+        ))),
+    }
 }
 
 /// The conversation; everything has stopped.
@@ -174,6 +193,7 @@ pub fn load(place: &Path) -> Outcome<Stories> {
         };
         let story = story(before, inodes, &records)
             .map_err(|error| Trouble::Broken(format!("the trace of {role}: {error}")))?;
+        opens(role, &story)?;
         all.insert(role, story);
     }
     if all.is_empty() {
