@@ -223,7 +223,7 @@ fn read_trace(file: &Path) -> Outcome<BTreeMap<String, u64>> {
 
 impl Survey {
     /// Points that a program has linked in and that no workload hits, except in rooms that its role
-    /// never enters; and points that it hits in such a room, for then [`ROOMS`] is wrong.
+    /// never enters; and points that it hits in such a room, for then `ROOMS` is wrong.
     #[must_use]
     pub fn never_hit(&self) -> Vec<String> {
         let mut wrong = Vec::new();
