@@ -376,8 +376,8 @@ impl Session<Committer> {
     }
 
     /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
-    /// envelopes give way to a signed statement under the last one's number. What came before `at` may already be at the relay
-    /// and stays. Commits stay always.
+    /// envelopes give way to a signed statement under the last one's number. What came before `at`
+    /// may already be at the relay and stays. Commits stay always.
     ///
     /// # Errors
     /// [`JournalError::Misuse`] if `at` belongs to no clip, or to one that is being recorded: finish

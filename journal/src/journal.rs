@@ -219,7 +219,7 @@ impl Journal {
 
     /// To be called when nothing has happened for a moment: writes down that the newest
     /// transaction was synced, so that a start can tell its damage from a torn write (FORMAT.md,
-    /// "Witness"). Does nothing when that is written already.
+    /// "Why synced-through"). Does nothing when that is written already.
     ///
     /// # Errors
     /// As [`Self::commit`]; a full disk changes nothing and is no error.

@@ -171,8 +171,9 @@ impl FileVault {
     /// that reads back may be on the disk in part, if the process died before its sync or the sync
     /// failed. INVARIANT: every writer writes A, syncs, writes B, syncs. So
     ///
-    /// - A above B: B is whole on the disk, A perhaps not. A is written again first, then B.
-    /// - A alone is good: B was being written, so A was synced. B is written.
+    /// - A above B, or B never written: B is whole on the disk, A perhaps not. A is written again
+    ///   first, then B.
+    /// - A alone is good, and B is not blank: B was being written, so A was synced. B is written.
     /// - B alone is good, or above A: A was being written, so B is whole on the disk. Both are
     ///   written, A first, as a new generation: were it the old one, an A whose sync fails here
     ///   would look like the next case.
@@ -193,6 +194,7 @@ impl FileVault {
         let (sector, writes): (Sector, &[usize]) = match decoded {
             [Some(a), Some(b)] if a.generation > b.generation => (a, &[0, 1]),
             [Some(a), Some(b)] if a.generation == b.generation => (a, &[1]),
+            [Some(a), None] if blank(b) => (a, &[0, 1]),
             [Some(a), None] => (a, &[1]),
             [_, Some(b)] => (
                 Sector {

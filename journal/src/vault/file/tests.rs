@@ -154,6 +154,35 @@ fn two_crashes_in_a_row_cost_no_key() {
     assert!(states > 300, "{states}");
 }
 
+/// The same when the store that was cut off was the very first: nothing was born yet, so the key may
+/// be missing, but no start may be refused.
+#[test]
+fn two_crashes_in_a_row_in_the_first_store_refuse_no_start() {
+    let disk = SimDisk::new();
+    let mut vault = FileVault::new(Arc::new(disk.clone()), "vault");
+    vault.load().unwrap();
+    disk.record_snapshots();
+    vault.store(&[(KeyId(1), Some(key(1, 0)))]).unwrap();
+    let mut states = 0;
+    for snapshot in disk.snapshots() {
+        let killed = snapshot.crash_clone(CrashPolicy::ProcessKill, 0);
+        killed.record_snapshots();
+        let first = load(&killed);
+        for second in killed.snapshots() {
+            for policy in CrashPolicy::ALL {
+                for seed in 0..32 {
+                    let found = load(&second.crash_clone(policy, seed)).remove(&KeyId(1));
+                    assert!(matches!(found, None | Some((0, 1))), "{policy:?} {seed}");
+                    states += 1;
+                }
+            }
+        }
+        let settled = load(&killed.crash_clone(CrashPolicy::LoseAll, 0));
+        assert_eq!(settled, first, "what a start said stays true");
+    }
+    assert!(states > 300, "{states}");
+}
+
 /// The same when it was a sync that failed: the cache shows both images as they should be.
 #[test]
 fn a_failed_sync_and_a_crash_cost_no_key() {
