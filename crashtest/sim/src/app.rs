@@ -155,8 +155,7 @@ impl App {
             process.cursor = process.core.cursor(line).map_err(|error| ended(&error))?;
             out.push(Up::AttachReceive(receive, process.cursor));
             if process.cursor.is_some() {
-                let trimmed = books.trimmed.entry(receive.send_id()).or_default();
-                *trimmed = (*trimmed).max(process.cursor);
+                books.claims(receive.send_id(), process.cursor);
                 out.push(Up::Trim(receive.send_id(), process.cursor));
             }
         }
@@ -200,7 +199,7 @@ impl App {
                         Some((found, envelope)) if found == seq => {
                             let digest = envelope.digest();
                             books.leaves(send, seq, digest)?;
-                            books.ack_leaves(seq);
+                            books.ack_leaves(seq, receive.send_id());
                             let bytes = Bytes::from(envelope.into_inner().into_bytes());
                             process.sender.handle_sent(seq, digest, bytes.len());
                             out.push(Up::Append {
@@ -352,8 +351,7 @@ impl Process {
         if run.cursor > self.cursor {
             self.cursor = run.cursor;
             if self.reading {
-                let trimmed = books.trimmed.entry(mailbox).or_default();
-                *trimmed = (*trimmed).max(run.cursor);
+                books.claims(mailbox, run.cursor);
                 out.push(Up::Trim(mailbox, run.cursor));
             }
         }

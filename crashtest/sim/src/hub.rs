@@ -132,6 +132,8 @@ impl Hub {
             return Err(Broken::new("C1", "the hub forgot its pairing").into());
         };
         books.explains(self.send, head.last)?;
+        let cursor = process.core.cursor(self.line).map_err(ended)?;
+        books.holds(self.receive.send_id(), cursor)?;
         process.sender = Sender::new(head.acked, head.last);
         self.process = Some(process);
         self.settle(books)?;
@@ -447,6 +449,7 @@ impl Hub {
                     return Ok(Vec::new());
                 };
                 self.settle(books)?;
+                books.claims(receive.send_id(), taken.cursor);
                 return Ok(vec![Up::Trim(receive.send_id(), taken.cursor)]);
             }
         }

@@ -70,10 +70,8 @@ pub struct Books {
     sent_through: BTreeMap<SendId, Seq>,
     /// The highest that the relay gave a receipt for, and still has to know of.
     pub receipts: BTreeMap<SendId, Seq>,
-    /// The highest that the app acked, in an envelope that left.
-    pub acked: Seq,
-    /// The highest that anybody told the relay to forget, by mailbox.
-    pub trimmed: BTreeMap<SendId, Seq>,
+    /// The highest that the reader of a mailbox said it holds: in a trim, or in an ack that left.
+    claimed: BTreeMap<SendId, Seq>,
     /// Acks that are made and have not left: by their envelope.
     acks: BTreeMap<Seq, Seq>,
     /// Envelopes that left, again included.
@@ -105,10 +103,16 @@ impl Books {
         Ok(())
     }
 
-    /// An ack's envelope leaves.
-    pub fn ack_leaves(&mut self, envelope: Seq) {
-        if let Some(through) = self.acks.get(&envelope) {
-            self.acked = self.acked.max(*through);
+    /// The reader of a mailbox says that it holds everything through here.
+    pub fn claims(&mut self, mailbox: SendId, through: Seq) {
+        let claimed = self.claimed.entry(mailbox).or_default();
+        *claimed = (*claimed).max(through);
+    }
+
+    /// An envelope of the app leaves; if it is an ack, it claims what it says of `mailbox`.
+    pub fn ack_leaves(&mut self, envelope: Seq, mailbox: SendId) {
+        if let Some(through) = self.acks.get(&envelope).copied() {
+            self.claims(mailbox, through);
         }
     }
 
@@ -127,13 +131,12 @@ impl Books {
         Ok(())
     }
 
-    /// What an app that was started again holds must be what it had said it holds.
+    /// What a reader that was started again holds must be what it had said it holds.
     ///
     /// # Errors
     /// C4.
     pub fn holds(&self, mailbox: SendId, cursor: Seq) -> Result<(), Broken> {
-        let trimmed = self.trimmed.get(&mailbox).copied().unwrap_or_default();
-        let said = self.acked.max(trimmed);
+        let said = self.claimed.get(&mailbox).copied().unwrap_or_default();
         if cursor < said {
             return Err(Broken::new(
                 "C4",
@@ -285,7 +288,7 @@ mod tests {
         assert_eq!(books.explains(mailbox, Seq(2)).unwrap_err().promise, "C4");
         books.ack_made(Seq(1), Seq(9));
         books.holds(mailbox, Seq(0)).unwrap();
-        books.ack_leaves(Seq(1));
+        books.ack_leaves(Seq(1), mailbox);
         assert_eq!(books.holds(mailbox, Seq(8)).unwrap_err().promise, "C4");
     }
 }

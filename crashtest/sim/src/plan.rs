@@ -121,10 +121,8 @@ pub enum What {
         /// How long.
         for_ms: u64,
     },
-    /// The clock on the wall of hub or app jumps.
+    /// The hub's clock on the wall jumps; the app's core has none.
     ClockJump {
-        /// Whose.
-        who: Who,
         /// By how much; may be negative.
         by_s: i64,
     },
@@ -240,7 +238,6 @@ fn trouble(dice: &mut SeededDice) -> What {
             for_ms: 1 + dice.below(20_000),
         },
         _ => What::ClockJump {
-            who: end(dice),
             by_s: dice.below(200_000_000) as i64 - 100_000_000,
         },
     }

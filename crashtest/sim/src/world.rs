@@ -379,11 +379,7 @@ impl World {
                 self.relay.lie = Some(*lie);
                 self.after_ms(*for_ms, Happening::Truth);
             }
-            What::ClockJump { who, by_s } => {
-                if *who == Who::Hub {
-                    self.hub.wall_offset_ms += by_s * 1_000;
-                }
-            }
+            What::ClockJump { by_s } => self.hub.wall_offset_ms += by_s * 1_000,
             What::OldDisk { who } => {
                 let (hub, app) = &self.first_disks;
                 let old = if *who == Who::Hub { hub } else { app };

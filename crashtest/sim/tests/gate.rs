@@ -43,8 +43,7 @@ fn every_promise_holds_for_every_seed() {
     assert!(deaths > SEEDS / 2 && events > SEEDS, "{deaths} {events}");
 }
 
-/// A disk from before must be seen, whoever it belongs to: C3 or C4 at once, or the ends never come
-/// into step.
+/// A disk from before must be seen at the next start, whoever it belongs to.
 #[test]
 fn an_old_disk_is_seen() {
     let pair = pair(Suite::Classic).unwrap();
