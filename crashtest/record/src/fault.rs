@@ -1,7 +1,8 @@
 //! Which operation is to fail, and how: read once from `SECLUSO_RECORD_FAULT`.
 //!
-//! `write:12:EIO` is the twelfth write, `any:3+:ENOSPC` the third operation and all after it. The
-//! operations are those that are recorded, in the order in which they are recorded, from 1.
+//! `write:12:EIO` is the twelfth write, `any:3+:EIO` the third operation and all after it,
+//! `any:3-40:FULL` a disk that is full from the third to the fortieth. The operations are those that
+//! are recorded, in the order in which they are recorded, from 1.
 
 use std::ffi::c_int;
 
@@ -46,6 +47,9 @@ pub(crate) enum Error {
     Number(c_int),
     /// A write takes half of its bytes (at least one); anything else is done as usual.
     Short,
+    /// ENOSPC for what needs new space: names, allocations, writes behind the end of a file. Anything
+    /// else is done as usual, as on a disk that is full.
+    Full,
     /// A sync fails with EIO and what it should have covered is gone from the file; later syncs
     /// succeed. Anything else fails with EIO.
     Lost,
@@ -57,7 +61,7 @@ pub(crate) struct Plan {
     /// None: of any sort.
     sort: Option<Sort>,
     from: u64,
-    and_later: bool,
+    through: u64,
     error: Error,
 }
 
@@ -73,21 +77,27 @@ impl Plan {
             "any" => None,
             name => Some(Sort::NAMES.into_iter().find(|(known, _)| *known == name)?.1),
         };
-        let (number, and_later) = match number.strip_suffix('+') {
-            Some(number) => (number, true),
-            None => (number, false),
+        let from_through = match number.split_once('-') {
+            Some((from, through)) => (from.parse().ok()?, through.parse().ok()?),
+            None => match number.strip_suffix('+') {
+                Some(from) => (from.parse().ok()?, u64::MAX),
+                None => (number.parse().ok()?, number.parse().ok()?),
+            },
         };
+        let (from, through) =
+            Some(from_through).filter(|(from, through)| (1..=*through).contains(from))?;
         let error = match error {
             "EIO" => Error::Number(libc::EIO),
             "ENOSPC" => Error::Number(libc::ENOSPC),
+            "FULL" => Error::Full,
             "SHORT" => Error::Short,
             "LOST" => Error::Lost,
             _ => return None,
         };
         Some(Self {
             sort,
-            from: number.parse().ok().filter(|from| *from > 0)?,
-            and_later,
+            from,
+            through,
             error,
         })
     }
@@ -110,14 +120,15 @@ impl Faults {
         self.plan.is_some_and(|plan| plan.error == Error::Lost)
     }
 
-    /// The next operation is of this sort: what does it meet?
-    pub(crate) fn next(&mut self, sort: Sort) -> Option<Error> {
+    /// The next operation is of this sort, and needs new space or not: what does it meet?
+    pub(crate) fn next(&mut self, sort: Sort, needs_space: bool) -> Option<Error> {
         let plan = self.plan?;
         if plan.sort.is_some_and(|wanted| wanted != sort) {
             return None;
         }
         self.seen += 1;
-        let chosen = self.seen == plan.from || (plan.and_later && self.seen > plan.from);
-        chosen.then_some(plan.error)
+        let chosen = (plan.from..=plan.through).contains(&self.seen);
+        let meets = plan.error != Error::Full || needs_space;
+        (chosen && meets).then_some(plan.error)
     }
 }

@@ -79,6 +79,7 @@ fn number_of(error: Error) -> Option<c_int> {
     match error {
         Error::Number(errno) => Some(errno),
         Error::Lost => Some(libc::EIO),
+        Error::Full => Some(libc::ENOSPC),
         Error::Short => None,
     }
 }
@@ -125,9 +126,12 @@ unsafe fn writing(
         return real();
     };
     let total: usize = slices.iter().map(|slice| slice.len()).sum();
-    let error = log.fault(Sort::Write);
     let at = offset.and_then(|offset| u64::try_from(offset).ok());
-    if let Some(at) = at.or_else(|| sys::position(fd)) {
+    let begin = at.or_else(|| sys::position(fd));
+    let length = sys::facts(fd).map_or(0, |facts| facts.length);
+    let grows = begin.is_none_or(|at| at.saturating_add(total as u64) > length);
+    let error = log.fault_of(Sort::Write, grows);
+    if let Some(at) = begin {
         log.remember(fd, inode, at, total as u64);
     }
     let result = match error {
@@ -264,7 +268,7 @@ fn copying(to: c_int, at: Option<u64>, real: impl FnOnce() -> isize) -> ssize_t 
         return real();
     };
     let mut log = recorder.log();
-    let error = log.fault(Sort::Write);
+    let error = log.fault_of(Sort::Write, true);
     let at = at.or_else(|| sys::position(to)).unwrap_or_default();
     let result = unless(error, real);
     let errno = sys::errno();
@@ -346,7 +350,7 @@ unsafe fn do_fallocate(fd: c_int, mode: c_int, offset: off_t, length: off_t) -> 
         return int(real());
     };
     let mut log = recorder.log();
-    let error = log.fault(Sort::Allocate);
+    let error = log.fault_of(Sort::Allocate, true);
     let result = unless(error, real);
     let errno = sys::errno();
     if result == 0 {
@@ -567,14 +571,20 @@ unsafe fn do_openat(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t)
     let name = unsafe { CStr::from_ptr(path) };
     let inside = recorder.place(dir, name).is_some();
     let mut log = inside.then(|| recorder.log());
-    let error = log.as_mut().and_then(|log| log.fault(Sort::Create));
     // SAFETY: a C string, by the contract of `openat`.
     let before = unsafe { sys::inode_at(dir, path) };
+    let error = log
+        .as_mut()
+        .and_then(|log| log.fault_of(Sort::Create, before.is_none()));
     let fd = int(unless(error, real));
     let errno = sys::errno();
-    drop(log);
     if fd >= 0 {
-        follow(recorder, fd, flags, Some(before.is_none()));
+        // Still under the lock, so that nobody renames or writes what is not followed yet.
+        let created = Some(before.is_none());
+        match log {
+            Some(mut log) => follow_in(recorder, &mut log, fd, flags, created),
+            None => follow(recorder, fd, flags, created),
+        }
     }
     sys::set_errno(errno);
     fd
@@ -583,6 +593,16 @@ unsafe fn do_openat(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t)
 /// Follows a descriptor that was just opened, if it lies beneath the directory. `created` is known
 /// if the call could make or cut the file.
 fn follow(recorder: &Recorder, fd: c_int, flags: c_int, created: Option<bool>) {
+    table::clear(fd);
+    let inside = sys::path_of(fd)
+        .is_some_and(|path| recorder.is_marks(&path) || recorder.relative(&path).is_some());
+    if inside {
+        follow_in(recorder, &mut recorder.log(), fd, flags, created);
+    }
+}
+
+/// As [`follow`], by somebody who has the lock.
+fn follow_in(recorder: &Recorder, log: &mut Log, fd: c_int, flags: c_int, created: Option<bool>) {
     table::clear(fd);
     let Some(path) = sys::path_of(fd) else { return };
     if recorder.is_marks(&path) {
@@ -605,7 +625,6 @@ fn follow(recorder: &Recorder, fd: c_int, flags: c_int, created: Option<bool>) {
         libc::O_RDONLY => 0,
         _ => OPEN_WRITABLE,
     };
-    let mut log: std::sync::MutexGuard<'_, Log> = recorder.log();
     log.put(
         Kind::Open,
         bits,

@@ -187,9 +187,14 @@ impl Log {
         seq
     }
 
-    /// Counts an operation. If it is to fail, that is recorded first.
+    /// Counts an operation that needs no new space. If it is to fail, that is recorded first.
     pub(crate) fn fault(&mut self, sort: Sort) -> Option<Error> {
-        let error = self.faults.next(sort)?;
+        self.fault_of(sort, false)
+    }
+
+    /// Counts an operation. If it is to fail, that is recorded first.
+    pub(crate) fn fault_of(&mut self, sort: Sort, needs_space: bool) -> Option<Error> {
+        let error = self.faults.next(sort, needs_space)?;
         let what = format!("{sort:?} {error:?}");
         self.put(Kind::Fault, 0, [0; 3], &[what.as_bytes()]);
         Some(error)

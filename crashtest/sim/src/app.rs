@@ -69,7 +69,7 @@ impl App {
     /// The disk's trouble, or what the start does not know any more.
     pub fn start(&mut self, now_ms: u64, books: &Books) -> Result<bool, Fault> {
         let dice = self.machine.dice();
-        let journal = match open_journal(Role::App, &self.machine.disk, dice) {
+        let journal = match open_journal(Role::App, &self.machine.ground(), dice) {
             Ok((journal, _report)) => journal,
             Err(error) if error.kind() == ErrorKind::Space => return Ok(false),
             Err(error) => return Err(ended(&error)),

@@ -104,11 +104,11 @@ impl Hub {
     /// # Errors
     /// The disk's trouble, or what the start does not know any more.
     pub fn start(&mut self, now_ms: u64, books: &mut Books) -> Result<bool, Fault> {
-        let disk = self.machine.disk.clone();
+        let ground = self.machine.ground();
         let mut dice = self.machine.dice();
         let opener = Box::new(move || {
             let dice = wal::SeededDice(dice.next_u64());
-            open_journal(Role::Hub, &disk, dice)
+            open_journal(Role::Hub, &ground, dice)
         });
         let core = match Core::start(opener, self.wall(now_ms)) {
             Ok(core) => core,
@@ -344,6 +344,8 @@ impl Hub {
             let Some(head) = heads.get(&line).copied() else {
                 return Err(Broken::new("C1", "the hub forgot its pairing").into());
             };
+            // Also after the core took its journal up again without any restart.
+            books.explains(send, head.last)?;
             process.sender.handle_durable(head.last);
             process.sender.handle_ack(head.acked);
             while let Some(event) = process.sender.poll_event() {

@@ -16,6 +16,8 @@
 //! ```
 
 pub mod app;
+pub mod errors;
+pub mod files;
 pub mod hub;
 pub mod net;
 pub mod node;

@@ -1,9 +1,18 @@
-//! `simulate`: many seeds, or one again.
+//! `simulate`: many seeds, or one again; disk errors on real files.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "A developer's tool is a shell: it times what it does."
+)]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use crashtest_sim::plan::Plan;
+use crashtest_sim::errors::{Run, Sweep};
+use crashtest_sim::files;
+use crashtest_sim::plan::{Plan, Who};
 use crashtest_sim::run::{self, pair};
 use journal::Suite;
 
@@ -38,6 +47,35 @@ enum Command {
         /// Which.
         seed: u64,
     },
+    /// Makes every file operation of each of the three fail, one run each, on real files.
+    Errors {
+        /// Only each so many-th operation.
+        #[arg(long, default_value_t = 1)]
+        stride: u64,
+        /// At most so long; what is left then is said, and fails.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// One line of JSON at the end.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes one operation fail, on real files: `simulate error hub any:17:EIO`.
+    Error {
+        /// Which machine.
+        who: String,
+        /// Which operation and how, as the recorder's README says.
+        fault: String,
+    },
+    /// Plays the conversation with one machine on real files, for `errors`.
+    #[command(hide = true)]
+    Drive {
+        /// Which machine.
+        who: String,
+        /// A pair that was laid out.
+        pair: PathBuf,
+        /// Where the machine's files lie.
+        state: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,7 +90,84 @@ fn main() -> ExitCode {
     }
 }
 
-fn act(command: Command) -> Result<bool, journal::JournalError> {
+fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
+    match command {
+        Command::Run { .. } | Command::Repro { .. } => Ok(simulate(command)?),
+        Command::Errors {
+            stride,
+            minutes,
+            json,
+        } => errors(stride, minutes, json),
+        Command::Error { who, fault } => {
+            let run = Sweep::new(std::env::current_exe()?)?.one(named(&who)?, &fault)?;
+            println!("{run:?}");
+            Ok(run.broken.is_none())
+        }
+        Command::Drive { who, pair, state } => {
+            let (restarts, broken) = match files::play(named(&who)?, &pair, state)? {
+                Ok(stats) => (stats.deaths, None),
+                Err(broken) => (0, Some(broken.to_string())),
+            };
+            println!(
+                "{}",
+                serde_json::json!({"restarts": restarts, "broken": broken})
+            );
+            Ok(true)
+        }
+    }
+}
+
+fn named(name: &str) -> Result<Who, String> {
+    let found = Who::ALL
+        .into_iter()
+        .find(|who| format!("{who:?}").eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("`{name}` is none of hub, relay and app"))
+}
+
+fn errors(
+    stride: u64,
+    minutes: Option<u64>,
+    json: bool,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let began = Instant::now();
+    let until = minutes.map(|minutes| began + Duration::from_secs(60 * minutes));
+    let sweep = Sweep::new(std::env::current_exe()?)?;
+    let count = AtomicU64::new(0);
+    let found = sweep.all(stride.max(1), until, &|run: &Run| {
+        let count = count.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(broken) = &run.broken {
+            let who = format!("{:?}", run.who).to_lowercase();
+            eprintln!(
+                "FAILED {broken}\n  repeat: simulate error {who} {}",
+                run.fault
+            );
+        }
+        if count.is_multiple_of(250) {
+            eprintln!("{count} runs, {} s", began.elapsed().as_secs());
+        }
+    })?;
+    if json {
+        let mut value = found.json();
+        value["seconds"] = began.elapsed().as_secs().into();
+        println!("{value}");
+    } else {
+        for ((who, kind), counts) in &found.counts {
+            println!(
+                "{:<6} {kind:<18} {:>5} runs, {:>4} restarted, {:>3} fatal",
+                format!("{who:?}").to_lowercase(),
+                counts.runs,
+                counts.restarted,
+                counts.fatal
+            );
+        }
+    }
+    if found.unfinished {
+        eprintln!("NOT COVERED: the time was up before every operation had failed");
+    }
+    Ok(found.is_good())
+}
+
+fn simulate(command: Command) -> Result<bool, journal::JournalError> {
     let pair = pair(Suite::XWing)?;
     match command {
         Command::Run { from, seeds, json } => {
@@ -105,5 +220,6 @@ fn act(command: Command) -> Result<bool, journal::JournalError> {
                 }
             }
         }
+        _ => Ok(false),
     }
 }

@@ -1,11 +1,12 @@
 //! What every machine has: a disk that can fail, and deaths that were planned for it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use journal::vault::file::FileVault;
 use journal::{Journal, JournalError, Role};
-use wal::disk::{CrashPolicy, Fault, SimDisk};
-use wal::store::MemStore;
+use wal::disk::{CrashPolicy, Disk, Fault, RealDisk, SimDisk};
+use wal::store::{MemStore, RocksStore, Store};
 use wal::{Options, RecoveryReport, SeededDice};
 
 /// Sizes with which a short scenario meets rotations, checkpoints and recycled files.
@@ -19,6 +20,10 @@ pub fn options() -> Options {
     }
 }
 
+/// A process on real files that one disk error ended more often than this is a broken promise: the
+/// owner's machine would start it for ever.
+const RESTARTS_MAX: u64 = 4;
+
 /// A death that was planned.
 #[derive(Clone, Debug)]
 pub struct Death {
@@ -30,10 +35,38 @@ pub struct Death {
     pub again: Vec<u64>,
 }
 
+/// Where a machine's state lies.
+#[derive(Clone)]
+pub enum Ground {
+    /// On a disk in memory, the view beside it.
+    Simulated(SimDisk),
+    /// In files below this directory, the view in RocksDB.
+    Files(PathBuf, RealDisk),
+}
+
+impl Ground {
+    /// Its disk and its view.
+    #[must_use]
+    pub fn parts(&self) -> (Arc<dyn Disk>, Box<dyn Store>) {
+        match self {
+            Ground::Simulated(disk) => {
+                let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+                (disk.clone(), Box::new(MemStore::on_disk(disk, "view")))
+            }
+            Ground::Files(dir, disk) => (
+                Arc::new(disk.clone()),
+                Box::new(RocksStore::new(dir.join("rocksdb"))),
+            ),
+        }
+    }
+}
+
 /// A machine.
 pub struct Machine {
-    /// Its disk.
+    /// Its disk, if it is simulated.
     pub disk: SimDisk,
+    /// Its real files. Their trouble comes from outside, and any error may be that.
+    files: Option<(PathBuf, RealDisk)>,
     death: Option<Death>,
     /// Operations on it were made to fail; an error is explained until the next restart.
     pub troubled: bool,
@@ -50,12 +83,38 @@ impl Machine {
     pub fn new(disk: SimDisk, seed: u64) -> Machine {
         Machine {
             disk,
+            files: None,
             death: None,
             troubled: false,
             starts: 0,
             seed,
             deaths: 0,
         }
+    }
+
+    /// Its state lies in files below this directory instead.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn on_files(&mut self, dir: PathBuf) -> std::io::Result<()> {
+        let disk = RealDisk::new(&dir)?;
+        self.files = Some((dir, disk));
+        Ok(())
+    }
+
+    /// Where its state lies.
+    #[must_use]
+    pub fn ground(&self) -> Ground {
+        match &self.files {
+            Some((dir, disk)) => Ground::Files(dir.clone(), disk.clone()),
+            None => Ground::Simulated(self.disk.clone()),
+        }
+    }
+
+    /// Whether an error of its disk was to be expected.
+    #[must_use]
+    pub fn is_troubled(&self) -> bool {
+        self.troubled || (self.files.is_some() && self.deaths < RESTARTS_MAX)
     }
 
     /// It will die at its n-th disk operation from now.
@@ -126,16 +185,15 @@ impl Machine {
 /// The journal's.
 pub fn open_journal(
     role: Role,
-    disk: &SimDisk,
+    ground: &Ground,
     dice: SeededDice,
 ) -> Result<(Journal, RecoveryReport), JournalError> {
-    let disk: Arc<SimDisk> = Arc::new(disk.clone());
-    let store = MemStore::on_disk(disk.clone(), "view");
+    let (disk, store) = ground.parts();
     let vault = FileVault::new(disk.clone(), "vault");
     Journal::open(
         role,
         disk,
-        Box::new(store),
+        store,
         Box::new(vault),
         Box::new(dice),
         options(),

@@ -1,12 +1,10 @@
 //! The relay: the store that the server runs on, and a session as short as can be. It may lie.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use relay::store::{AppendAnswer, MailboxStore, Progress, Quotas, ReadAnswer};
 use wal::disk::SimDisk;
-use wal::store::MemStore;
 use wal::{SeededDice, Wal, WalError};
 use wire::{Class, DeviceId, Digest, Head, SendId, Seq};
 
@@ -69,10 +67,9 @@ impl Relay {
     /// # Errors
     /// The engine's.
     pub fn start(&mut self) -> Result<(), WalError> {
-        let disk: Arc<SimDisk> = Arc::new(self.machine.disk.clone());
-        let store = MemStore::on_disk(disk.clone(), "view");
+        let (disk, store) = self.machine.ground().parts();
         let dice = Box::new(self.machine.dice());
-        let (wal, report) = Wal::open(disk, Box::new(store), dice, options())?;
+        let (wal, report) = Wal::open(disk, store, dice, options())?;
         self.store = Some(MailboxStore::new(wal, &report, Quotas::default())?);
         Ok(())
     }

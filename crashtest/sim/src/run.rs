@@ -9,7 +9,7 @@ use wal::SeededDice;
 use wal::disk::SimDisk;
 use wire::DeviceId;
 
-use crate::node::open_journal;
+use crate::node::{Ground, open_journal};
 use crate::oracle::Broken;
 use crate::plan::Plan;
 use crate::world::{Pair, Stats, World};
@@ -27,8 +27,9 @@ pub type Outcome = Result<Stats, Broken>;
 pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
     const NOW_S: u64 = 1_800_000_000;
     let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
-    let (mut hub, _) = open_journal(Role::Hub, &hub_disk, SeededDice(1))?;
-    let (mut app, _) = open_journal(Role::App, &app_disk, SeededDice(2))?;
+    let on = |disk: &SimDisk| Ground::Simulated(disk.clone());
+    let (mut hub, _) = open_journal(Role::Hub, &on(&hub_disk), SeededDice(1))?;
+    let (mut app, _) = open_journal(Role::App, &on(&app_disk), SeededDice(2))?;
     let terms = OfferTerms {
         hub: DeviceId([1; 32]),
         addresses: vec!["127.0.0.1:1".into()],
@@ -65,7 +66,15 @@ pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
 /// own invariants hold.
 pub fn repeat(plan: &Plan, pair: &Pair) -> Outcome {
     let world = World::new(plan.clone(), pair);
-    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+    caught(|| world.run())
+}
+
+/// Runs a world; a panic in it breaks C6.
+///
+/// # Errors
+/// The world's.
+pub fn caught(run: impl FnOnce() -> Outcome) -> Outcome {
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outcome) => outcome,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();

@@ -4,9 +4,11 @@
 //! very end, the closed disks are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
 
 use journal::ids::Line;
-use journal::{Committer, Follower, Journal, JournalError, Role, Session};
+use journal::{Committer, ErrorKind, Follower, Journal, JournalError, Role, Session};
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::{Dice as _, SeededDice};
 use wire::{ReceiveId, SendId};
@@ -26,6 +28,8 @@ pub const HEALED_MS_MAX: u64 = 4 * 3_600_000;
 const RESTART_MS: u64 = 200;
 /// A start that finds no room is tried again so much later.
 const NO_ROOM_MS: u64 = 1_000;
+/// A last look is tried so often while there is no room for it.
+const ATTEMPTS_MAX: u32 = 100;
 /// Happenings in one scenario, lest two nodes talk for ever.
 const HAPPENINGS_MAX: u64 = 400_000;
 
@@ -131,6 +135,15 @@ impl World {
             world.at(step.at_ms, Happening::Step(index));
         }
         world
+    }
+
+    /// The state of one of them lies in real files below this directory: the pair's as
+    /// [`crate::files`] laid it out, or none for a new relay.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn on_files(&mut self, who: Who, dir: PathBuf) -> io::Result<()> {
+        self.machine(who).on_files(dir)
     }
 
     fn at(&mut self, at_ms: u64, happening: Happening) {
@@ -459,7 +472,7 @@ impl World {
         if machine.is_dead() {
             return Ok(());
         }
-        if !machine.troubled {
+        if !machine.is_troubled() {
             return Err(Broken::new("C7", format!("{who:?} ended by itself: {why}")));
         }
         self.stop(who);
@@ -600,8 +613,19 @@ impl World {
         for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
             let line = self.line;
             let machine = self.machine(who);
-            let dice = machine.dice();
-            let opened = open_journal(role, &machine.disk, dice);
+            let mut without_room = 0;
+            let opened = loop {
+                let opened = open_journal(role, &machine.ground(), machine.dice());
+                match &opened {
+                    Err(error)
+                        if error.kind() == ErrorKind::Space && without_room < ATTEMPTS_MAX =>
+                    {
+                        without_room += 1;
+                    }
+                    Err(_) if machine.is_troubled() => machine.deaths += 1,
+                    _ => break opened,
+                }
+            };
             let (mut journal, _) = opened.map_err(|error| Broken::new("C7", error.to_string()))?;
             let end = match role {
                 Role::Hub => end_of::<Committer>(&mut journal, line),

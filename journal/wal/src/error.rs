@@ -4,6 +4,7 @@
 
 use std::io;
 
+use crate::disk::is_full;
 use crate::{Lsn, PoisonCause, StoreError};
 
 /// What the caller must do.
@@ -90,7 +91,7 @@ pub enum WalError {
     #[error("the journal stopped after a failed {}: {:?}; it must be opened again", .0.operation, .0.kind)]
     Poisoned(PoisonCause),
     /// An IO error that changed nothing.
-    #[error("reading or preparing {operation} failed: {source}; check the disk, then try again")]
+    #[error("{}", preparation_failure(.operation, .source))]
     Io {
         /// What was being done.
         operation: &'static str,
@@ -121,6 +122,16 @@ pub enum WalError {
 }
 
 /// A full disk and a broken one have different ways out.
+fn preparation_failure(operation: &str, source: &io::Error) -> String {
+    let way_out = if is_full(source) {
+        "free some space, then try again"
+    } else {
+        "check the disk, then try again"
+    };
+    format!("reading or preparing {operation} failed: {source}; {way_out}")
+}
+
+/// As [`preparation_failure`], of the view.
 fn view_failure(error: &StoreError) -> String {
     match error {
         StoreError::Full => "the disk is full: the view of the journal cannot be written; \
@@ -138,6 +149,7 @@ impl WalError {
         match self {
             WalError::Locked => ErrorKind::Locked,
             WalError::Space { .. } | WalError::View(StoreError::Full) => ErrorKind::Space,
+            WalError::Io { source, .. } if is_full(source) => ErrorKind::Space,
             WalError::Corrupt(_) | WalError::PayloadDamaged { .. } => ErrorKind::Corrupt,
             WalError::Poisoned(_) => ErrorKind::Poisoned,
             WalError::Io { .. }

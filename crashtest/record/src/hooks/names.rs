@@ -208,7 +208,7 @@ unsafe fn do_mkdirat(dir: c_int, path: *const c_char, mode: mode_t) -> c_int {
         return int(real());
     };
     let mut log = recorder.log();
-    let error = log.fault(Sort::MakeDir);
+    let error = log.fault_of(Sort::MakeDir, true);
     let result = unless(error, real);
     let errno = sys::errno();
     if result == 0 {
