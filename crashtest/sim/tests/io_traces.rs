@@ -1,0 +1,356 @@
+//! Golden IO traces: what each step does to the disk, in order.
+//!
+//! A sync that goes missing, or one too many on the way to a first byte, is a difference that a
+//! reviewer reads. `BLESS=1 cargo test -p crashtest-sim --test io_traces` writes the file anew. The
+//! view is left out (it is never synced on the way, and RocksDB's calls are its own), and so are
+//! sizes and offsets.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use crashtest_sim::app::App;
+use crashtest_sim::hub::Hub;
+use crashtest_sim::net::{Down, Up};
+use crashtest_sim::oracle::Books;
+use crashtest_sim::plan::Who;
+use crashtest_sim::relay::Relay;
+use crashtest_sim::run::pair;
+use journal::Suite;
+use wal::disk::{CrashPolicy, SimDisk};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/io-traces.txt");
+/// The view's files.
+const VIEW: &str = "view";
+/// Pieces that nearly fill a log file, those that go on in the next one, and their size in bytes.
+const FILLING: (u64, u64, usize) = (9, 4, 40_000);
+
+struct Stage {
+    hub: Hub,
+    app: App,
+    relay: Relay,
+    books: Books,
+    now_ms: u64,
+    text: String,
+}
+
+/// The operations of a step. Files are numbered in the order in which the step meets them, because
+/// which of the spare ones is taken next is nobody's promise.
+fn told(disk: &SimDisk) -> String {
+    let mut names: Vec<String> = Vec::new();
+    let mut lines: Vec<(String, u32)> = Vec::new();
+    for op in disk.trace() {
+        if op.path.starts_with(VIEW) {
+            continue;
+        }
+        let mut name = op.path.clone();
+        if name.is_empty() {
+            name.push('.');
+        }
+        if name.chars().any(|c| c.is_ascii_digit()) {
+            let known = names.iter().position(|known| *known == op.path);
+            let number = known.unwrap_or_else(|| {
+                names.push(op.path.clone());
+                names.len() - 1
+            });
+            let kind: String = op.path.chars().filter(|c| !c.is_ascii_hexdigit()).collect();
+            name = format!("{kind} #{}", number + 1);
+        }
+        let line = format!("{:<9} {name}", op.kind);
+        match lines.last_mut() {
+            Some((last, count)) if *last == line => *count += 1,
+            _ => lines.push((line, 1)),
+        }
+    }
+    let mut text = String::new();
+    for (line, count) in lines {
+        let times = if count > 1 {
+            format!("  (x{count})")
+        } else {
+            String::new()
+        };
+        writeln!(text, "  {line}{times}").unwrap();
+    }
+    if text.is_empty() {
+        "  nothing\n".to_owned()
+    } else {
+        text
+    }
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let pair = pair(Suite::Classic).unwrap();
+        let (send, receive) = pair.hub_ids;
+        let hub = Hub::new(pair.hub, 1, pair.line, send, receive);
+        let (send, receive) = pair.app_ids;
+        let app = App::new(pair.app, 2, pair.line, send, receive);
+        Stage {
+            hub,
+            app,
+            relay: Relay::new(3),
+            books: Books::default(),
+            now_ms: 0,
+            text: String::new(),
+        }
+    }
+
+    fn disk(&self, who: Who) -> SimDisk {
+        match who {
+            Who::Hub => self.hub.machine.disk.clone(),
+            Who::Relay => self.relay.machine.disk.clone(),
+            Who::App => self.app.machine.disk.clone(),
+        }
+    }
+
+    /// Does something and writes down what it did to the disk of `who`.
+    fn step<T>(&mut self, who: Who, name: &str, act: impl FnOnce(&mut Stage) -> T) -> T {
+        let disk = self.disk(who);
+        disk.record_trace();
+        let result = act(self);
+        writeln!(self.text, "{who:?}: {name}\n{}", told(&disk)).unwrap();
+        result
+    }
+
+    fn start(&mut self, who: Who) {
+        let started = match who {
+            Who::Hub => self.hub.start(self.now_ms, &mut self.books).unwrap(),
+            Who::App => self.app.start(self.now_ms, &self.books).unwrap(),
+            Who::Relay => self.relay.start().map(|()| true).unwrap(),
+        };
+        assert!(started);
+    }
+
+    /// The process is killed; its machine goes on.
+    fn kill(&mut self, who: Who) {
+        let machine = match who {
+            Who::Hub => {
+                self.hub.stop();
+                &mut self.hub.machine
+            }
+            Who::App => {
+                self.app.stop();
+                &mut self.app.machine
+            }
+            Who::Relay => {
+                self.relay.stop();
+                &mut self.relay.machine
+            }
+        };
+        machine.disk = machine.disk.crash_clone(CrashPolicy::ProcessKill, 1);
+    }
+
+    fn pump(&mut self, who: Who) -> Vec<Up> {
+        let out = match who {
+            Who::Hub => self.hub.pump(true, self.now_ms, &mut self.books),
+            _ => self.app.pump(true, self.now_ms, &mut self.books),
+        };
+        out.unwrap()
+    }
+
+    fn relay_takes(&mut self, who: Who, up: Up) -> Vec<(Who, Down)> {
+        let answers = self.relay.handle(who, up, &mut self.books).unwrap();
+        answers
+            .into_iter()
+            .map(|(who, _, down)| (who, down))
+            .collect()
+    }
+
+    fn handle(&mut self, who: Who, down: Down) -> Vec<Up> {
+        match who {
+            Who::Hub => self.hub.handle(down, self.now_ms, &mut self.books).unwrap(),
+            _ => {
+                self.app.handle(down, self.now_ms);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Carries everything to and fro until all is acked; what an ack waits for comes too.
+    fn carry(&mut self) {
+        for _ in 0..1_000 {
+            let mut ups: VecDeque<(Who, Up)> = VecDeque::new();
+            for who in [Who::Hub, Who::App] {
+                ups.extend(self.pump(who).into_iter().map(|up| (who, up)));
+            }
+            while let Some((who, up)) = ups.pop_front() {
+                for (to, down) in self.relay_takes(who, up) {
+                    let more = self.handle(to, down);
+                    ups.extend(more.into_iter().map(|up| (to, up)));
+                }
+            }
+            if self.hub.is_done() {
+                return;
+            }
+            self.now_ms += 1_000;
+        }
+        panic!("the ends did not come into step");
+    }
+
+    fn piece(&mut self, event: u64, bytes: usize) {
+        let bytes = vec![7; bytes];
+        let taken = self.hub.piece(event, &bytes, self.now_ms, &mut self.books);
+        taken.unwrap();
+    }
+
+    fn event(&mut self, event: u64) {
+        self.hub.event(event, self.now_ms, &mut self.books).unwrap();
+    }
+
+    fn event_over(&mut self, event: u64) {
+        let over = self
+            .hub
+            .event_over(event, false, self.now_ms, &mut self.books);
+        over.unwrap();
+    }
+}
+
+/// All steps of one conversation.
+fn traces() -> String {
+    let mut stage = Stage::new();
+    stage.step(Who::Relay, "a start on an empty directory", |stage| {
+        stage.start(Who::Relay)
+    });
+    stage.step(Who::Hub, "a start after the pairing", |stage| {
+        stage.start(Who::Hub)
+    });
+    stage.step(Who::App, "a start after the pairing", |stage| {
+        stage.start(Who::App)
+    });
+    stage.step(Who::Hub, "an event begins: a new epoch", |stage| {
+        stage.event(1)
+    });
+    stage.step(Who::Hub, "its first piece is sealed", |stage| {
+        stage.piece(1, 2_000)
+    });
+    stage.step(Who::Hub, "a further piece is sealed", |stage| {
+        stage.piece(1, 2_000)
+    });
+
+    let ups = stage.step(Who::Hub, "it attaches to the relay", |stage| {
+        stage.pump(Who::Hub)
+    });
+    for up in ups {
+        for (to, down) in stage.relay_takes(Who::Hub, up) {
+            stage.handle(to, down);
+        }
+    }
+    let ups = stage.step(Who::Hub, "it sends what is durable", |stage| {
+        stage.pump(Who::Hub)
+    });
+    let mut appends = ups.into_iter().filter(|up| matches!(up, Up::Append { .. }));
+    let first = appends.next().unwrap();
+    let answers = stage.step(
+        Who::Relay,
+        "it stores an envelope and gives a receipt",
+        |stage| stage.relay_takes(Who::Hub, first),
+    );
+    stage.step(Who::Hub, "it takes the receipt", |stage| {
+        for (to, down) in answers {
+            stage.handle(to, down);
+        }
+    });
+    for up in appends {
+        stage.relay_takes(Who::Hub, up);
+    }
+
+    let mut delivered = Vec::new();
+    for up in stage.pump(Who::App) {
+        for (to, down) in stage.relay_takes(Who::App, up) {
+            if matches!(down, Down::Deliver(..)) {
+                delivered.push(down);
+            } else {
+                stage.handle(to, down);
+            }
+        }
+    }
+    stage.step(Who::App, "it takes a Commit and two pieces", |stage| {
+        for down in delivered {
+            stage.handle(Who::App, down);
+        }
+        stage.pump(Who::App)
+    });
+    stage.step(
+        Who::Hub,
+        "the event ends: trailer, used-up ratchet and rotation",
+        |stage| {
+            stage.event_over(1);
+        },
+    );
+    stage.step(
+        Who::App,
+        "it takes the clip's end and sends its ack",
+        Stage::carry,
+    );
+    stage.now_ms += 10_000;
+
+    stage.event(2);
+    stage.piece(2, 500);
+    stage.event_over(2);
+    stage.step(Who::Hub, "it takes an ack and trims", Stage::carry);
+    stage.event(3);
+    stage.piece(3, 500);
+    stage.event_over(3);
+    stage.step(Who::Relay, "it stores, hands out and trims", Stage::carry);
+
+    stage.event(4);
+    for _ in 0..FILLING.0 {
+        stage.piece(4, FILLING.2);
+    }
+    stage.step(
+        Who::Hub,
+        "pieces that go on in the next log file: a checkpoint",
+        |stage| {
+            for _ in 0..FILLING.1 {
+                stage.piece(4, FILLING.2);
+            }
+        },
+    );
+    stage.kill(Who::Hub);
+    stage.step(
+        Who::Hub,
+        "a start after a kill in the middle of an event",
+        |stage| {
+            stage.start(Who::Hub);
+        },
+    );
+    stage.kill(Who::Relay);
+    stage.step(Who::Relay, "a start after a kill", |stage| {
+        stage.start(Who::Relay)
+    });
+    stage.hub.disconnected(stage.now_ms);
+    stage.app.disconnected(stage.now_ms);
+    stage.kill(Who::App);
+    stage.step(Who::App, "a start after a kill", |stage| {
+        stage.start(Who::App)
+    });
+    stage.carry();
+    stage.text
+}
+
+#[test]
+fn every_step_does_to_the_disk_what_was_reviewed() {
+    let now = traces();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(GOLDEN, &now).unwrap();
+    }
+    let golden = std::fs::read_to_string(GOLDEN).unwrap();
+    if now != golden {
+        let place = golden
+            .lines()
+            .zip(now.lines())
+            .position(|(old, new)| old != new);
+        let from = place.unwrap_or_default().saturating_sub(6);
+        let shown = |text: &str| {
+            text.lines()
+                .skip(from)
+                .take(14)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        panic!(
+            "the IO of a step has changed; read why, then BLESS=1.\n--- was\n{}\n--- is\n{}",
+            shown(&golden),
+            shown(&now)
+        );
+    }
+}
