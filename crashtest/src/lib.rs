@@ -8,7 +8,8 @@
 //! The public interface is: [`system`] (a relay, a hub and an app in a temporary directory),
 //! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
 //! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`mutants`] (deliberate
-//! bugs, each to be caught), [`report`] (tables), [`damage`] (bytes flipped on disk) and
+//! bugs, each to be caught), [`report`] (tables of one sweep), [`summary`] (the document about all
+//! kinds of crash tests), [`damage`] (bytes flipped on disk) and
 //! [`trouble`] (what can go wrong in the harness itself).
 
 pub mod damage;
@@ -17,6 +18,7 @@ pub mod notes;
 pub mod oracle;
 pub mod process;
 pub mod report;
+pub mod summary;
 pub mod sweep;
 pub mod system;
 pub mod trouble;

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use crashtest::mutants::{self, Finding};
 use crashtest::process::Role;
 use crashtest::report::Report;
+use crashtest::summary;
 use crashtest::sweep::{self, Case, Cell};
 use crashtest::system::{Crash, Stock};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workload::Workload;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The whole sweep may take this long; what is left then is reported as not covered.
 const MINUTES_MAX: u64 = 60;
@@ -34,6 +35,8 @@ secluso-crashtest case WORKLOAD ROLE POINT HIT [POINT_IN_RECOVERY]
 secluso-crashtest mutants  only the deliberate bugs
 secluso-crashtest mutant NAME WORKLOAD [ROLE POINT HIT]
                            one deliberate bug by hand
+secluso-crashtest report TOTALS [FULL_TOTALS]
+                           the report as a document, from what `cargo xtask crash` wrote down
 secluso-crashtest points   which points there are and which workload hits each how often
 
 SECLUSO_KEEP=1 keeps the directories of failed runs.
@@ -61,6 +64,17 @@ fn run(words: &[&str]) -> Outcome<bool> {
             Ok(hunt(&stock, &survey)?.1)
         }
         ["points"] => points(),
+        ["report", totals, full @ ..] => {
+            let whole = |path: &str| -> Outcome<Value> {
+                let text = std::fs::read_to_string(path).map_err(Trouble::machine(path))?;
+                let wrong = |error| Trouble::Usage(format!("{path} is no JSON: {error}"));
+                serde_json::from_str(&text).map_err(wrong)
+            };
+            // A long tier that has never been run has left no file.
+            let full = full.first().and_then(|path| whole(path).ok());
+            print!("{}", summary::document(&whole(totals)?, full.as_ref()));
+            Ok(true)
+        }
         ["case", workload, role, point, hit, again @ ..] => {
             let mut case = Case {
                 workload: workload.parse()?,

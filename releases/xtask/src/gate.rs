@@ -1,12 +1,10 @@
-//! The commands that gate a change: test, check, crash, bench, bless.
+//! The commands that gate a change: test, check, bench, bless.
 //!
 //! This room lists the steps and their order; each step's work is cargo's or a neighbour's. It
 //! never skips a step silently: what cannot run is said loudly.
 
-use std::process::Command;
-
 use crate::cargo::{self, SELECTION};
-use crate::failure::{Because as _, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::progress::Steps;
 use crate::{setup, tidy};
 
@@ -59,33 +57,6 @@ pub(crate) fn check() -> Outcome<()> {
     ];
     steps.summary();
     outcomes.into_iter().collect()
-}
-
-/// The whole crash sweep and the deliberate bugs, with real processes. Its progress goes to stderr,
-/// its table (or, with `--json`, one object) to stdout.
-pub(crate) fn crash(extra: &[String]) -> Outcome<()> {
-    let mut steps = Steps::new(3);
-    steps.step("set-up", || {
-        setup::ensure_build_tools()?;
-        setup::ensure_test_tools()
-    })?;
-    let programs = steps.step("build the programs", cargo::build_programs)?;
-    let program = programs
-        .get("secluso-crashtest")
-        .ok_or_else(|| Failure::found("cargo built no secluso-crashtest, which the sweep needs"))?;
-    let result = steps.step("crash sweep", || {
-        let mut command = Command::new(program);
-        command.arg("sweep").args(extra);
-        let status = command.status().because("cannot start the crash sweep")?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(Failure::found(
-            "the crash sweep found something; see the lines FAILED, SURVIVED and NOT COVERED",
-        ))
-    });
-    steps.summary();
-    result
 }
 
 /// The ratios against the yardsticks. Outside the gate: it links SQLite and wants a quiet machine.

@@ -10,6 +10,7 @@
 )]
 
 mod cargo;
+mod crash;
 mod demo;
 mod failure;
 mod gate;
@@ -32,11 +33,17 @@ cargo xtask COMMAND
              --wipe-relay   also delete the relay's data while it is down
   test     set up what is missing and run everything that gates a change
   check    formatting, lints, tidy rules, documentation, licences (no tests)
-  crash    the crash sweep with real processes: every hit up to 8 of every crash point, each
-           point again inside the recovery that follows, and the deliberate bugs; up to an hour
+  crash    every kind of crash test and one report, within an hour: a simulation, every disk
+           error, power cuts derived from recordings, kills at every hit up to 8 of every crash
+           point and again in recovery, deliberate bugs, the model
+             --quick        what the gate runs of it
+             --full         hours: more of everything, and what needs root
+             --minutes N    at most about so long; what is left is reported and fails
+             --only NAME    one kind: simulation, disk-errors, power-cuts, kills, ...
+             --shard K/N    the power cuts of one machine of several
+             --resume       power cuts go on where they stopped
              --json         one JSON object on stdout
-             --quick        each point once
-             --minutes N    at most so long; what is left is reported and fails
+             --bless        keep the report as crashtest/REPORT.md
   bench    ratios against the yardsticks, in one run
   bless    rewrite golden files and hex; then read the diff
   setup    only set up what is missing
@@ -62,7 +69,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "demo" => demo::run(&demo::Options::parse(rest)?),
         "test" => gate::test(rest),
         "check" => gate::check(),
-        "crash" => gate::crash(rest),
+        "crash" => crash::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
         "setup" => gate::setup_only(),

@@ -30,6 +30,11 @@ impl Steps {
         }
     }
 
+    /// So many more steps than were known at first.
+    pub(crate) fn expect(&mut self, more: usize) {
+        self.count += more;
+    }
+
     /// Runs one step and remembers its time, whatever comes of it.
     pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
         self.announce(name);

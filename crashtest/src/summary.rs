@@ -1,0 +1,385 @@
+//! The report of a whole run, as a document for people: `crashtest/REPORT.md`.
+//!
+//! It is made of what each kind of test said as JSON, and of nothing else. What a result does not
+//! say, the report says to be missing; this room must never make a number of its own but sums.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Said by people, kept beside the code: what was found, and what cannot be covered.
+const TRACK_RECORD: &str = include_str!("../track-record.md");
+const LIMITS: &str = include_str!("../limits.md");
+
+/// Sentences about what was not covered, collected while the rest is written.
+#[derive(Default)]
+struct Missing(Vec<String>);
+
+/// Makes the document. `full` is the last run of the long tier, if there was one.
+#[must_use]
+pub fn document(run: &Value, full: Option<&Value>) -> String {
+    let mut missing = Missing::default();
+    let mut text = String::from(
+        "# Crash report\n\nMade by `cargo xtask crash --bless`; do not edit. What each test does, the \
+         promises C1 to C8 and the fault model: [README](README.md).\n\n",
+    );
+    head(&mut text, run);
+    let results = &run["results"];
+    let sections: [(&str, Section); 6] = [
+        ("kills", kills),
+        ("power-cuts", power_cuts),
+        ("disk-errors", disk_errors),
+        ("simulation", simulation),
+        ("mutants", mutants),
+        ("model", model),
+    ];
+    for (name, section) in sections {
+        match results.get(name) {
+            Some(value) if !value.is_null() => section(&mut text, value, &mut missing),
+            _ => missing
+                .0
+                .push(format!("{name}: not run, or without a result")),
+        }
+    }
+    long_tier(&mut text, full, &mut missing);
+    push(&mut text, "## Not covered in this run\n");
+    if missing.0.is_empty() {
+        push(&mut text, "Nothing of what is planned.\n");
+    }
+    for sentence in &missing.0 {
+        push(&mut text, &format!("- {sentence}"));
+    }
+    push(&mut text, "");
+    text.push_str(LIMITS);
+    text.push('\n');
+    text.push_str(TRACK_RECORD);
+    text
+}
+
+type Section = fn(&mut String, &Value, &mut Missing);
+
+fn push(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn seconds(value: &Value) -> f64 {
+    value
+        .get("seconds")
+        .and_then(Value::as_f64)
+        .unwrap_or_default()
+}
+
+fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or("?")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+fn head(text: &mut String, run: &Value) {
+    let good = run.get("good").and_then(Value::as_bool) == Some(true);
+    let verdict = if good {
+        "every promise held, every deliberate bug was caught, all that was planned was done"
+    } else {
+        "**not good**: see below"
+    };
+    let failed: Vec<&str> = list(run, "failed")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let failed = if failed.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", failed.join(", "))
+    };
+    push(
+        text,
+        &format!(
+            "Commit {}, tier {}: {verdict}{failed}.\n",
+            word(run, "commit"),
+            word(run, "tier")
+        ),
+    );
+}
+
+fn rows(text: &mut String, header: &str, lines: impl IntoIterator<Item = String>) {
+    push(text, header);
+    let columns = header.matches('|').count().saturating_sub(1);
+    push(text, &format!("|{}", "---|".repeat(columns)));
+    for line in lines {
+        push(text, &line);
+    }
+    push(text, "");
+}
+
+fn kills(text: &mut String, value: &Value, missing: &mut Missing) {
+    push(text, "## Kills: each point, SIGKILL, real processes\n");
+    let totals = &value["totals"];
+    let took = seconds(value);
+    let runs = number(totals, "planned");
+    let _ = writeln!(
+        text,
+        "{runs} runs, {} died as planned, {} passed, {} refused, {} fatal; {took:.0} s, {:.1} runs a second.\n",
+        number(totals, "killed"),
+        number(totals, "passed"),
+        number(totals, "refused"),
+        number(totals, "fatal"),
+        runs as f64 / took.max(1.0),
+    );
+    let lines = list(value, "points").iter().map(|row| {
+        let counts = &row["counts"];
+        let again = row.get("again_in_recovery").and_then(Value::as_bool) == Some(true);
+        format!(
+            "| {} | `{}`{} | {} | {} | {} | {} | {} |",
+            word(row, "program").trim_start_matches("secluso-"),
+            word(row, "point"),
+            if again { " again in recovery" } else { "" },
+            number(counts, "planned"),
+            number(counts, "killed"),
+            number(counts, "passed"),
+            number(counts, "refused"),
+            number(counts, "fatal"),
+        )
+    });
+    rows(
+        text,
+        "| program | point | runs | killed | passed | refused | fatal |",
+        lines,
+    );
+    for sentence in list(value, "not_covered") {
+        missing
+            .0
+            .push(format!("kills: {}", sentence.as_str().unwrap_or("?")));
+    }
+}
+
+fn power_cuts(text: &mut String, value: &Value, missing: &mut Missing) {
+    push(
+        text,
+        "## Power cuts: states derived from recordings of the real programs\n",
+    );
+    let reports = value.as_array().map_or(&[][..], Vec::as_slice);
+    let sum = |key: &str| reports.iter().map(|one| number(one, key)).sum::<u64>();
+    let took: f64 = reports.iter().map(seconds).sum();
+    let _ = writeln!(
+        text,
+        "{} unique states of {} derived, {} refused, {} fatal; {} sends checked against every state \
+         possible at that moment; {} states talked on with their peer until both agreed; {took:.0} s, \
+         {:.0} states a second.\n",
+        sum("unique"),
+        sum("derived"),
+        sum("refused"),
+        sum("failed"),
+        sum("marks"),
+        sum("talks"),
+        sum("unique") as f64 / took.max(1.0),
+    );
+    let mut lines = Vec::new();
+    for one in reports {
+        let program = word(one, "program").trim_start_matches("secluso-");
+        let kinds = one.get("kinds").and_then(Value::as_object);
+        for (kind, counts) in kinds.into_iter().flatten() {
+            lines.push(format!(
+                "| {program} | {} | {kind} | {} | {} | {} | {} |",
+                word(one, "part"),
+                number(counts, "derived"),
+                number(counts, "unique"),
+                number(counts, "refused"),
+                number(counts, "failed"),
+            ));
+        }
+        if number(one, "unpaired") > 0 {
+            missing.0.push(format!(
+                "power cuts of {program}: {} talks without a peer",
+                number(one, "unpaired")
+            ));
+        }
+        if number(one, "left_out") > 0 {
+            missing.0.push(format!(
+                "power cuts of {program}: {} left out",
+                number(one, "left_out")
+            ));
+        }
+    }
+    rows(
+        text,
+        "| program | part | kind | derived | unique | refused | fatal |",
+        lines,
+    );
+}
+
+fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
+    push(
+        text,
+        "## Disk errors: at every operation, real files and RocksDB\n",
+    );
+    let runs: u64 = list(value, "rows")
+        .iter()
+        .map(|row| number(row, "runs"))
+        .sum();
+    let fatal: u64 = list(value, "rows")
+        .iter()
+        .map(|row| number(row, "fatal"))
+        .sum();
+    let took = seconds(value);
+    let _ = writeln!(
+        text,
+        "{runs} runs in which an operation failed, {fatal} fatal; {took:.0} s, {:.1} runs a second.\n",
+        runs as f64 / took.max(1.0)
+    );
+    let lines = list(value, "rows").iter().map(|row| {
+        format!(
+            "| {} | {} | {} | {} | {} |",
+            word(row, "program"),
+            word(row, "error"),
+            number(row, "runs"),
+            number(row, "restarted"),
+            number(row, "fatal"),
+        )
+    });
+    rows(
+        text,
+        "| program | error | runs | process ended and was started again | fatal |",
+        lines,
+    );
+    if value.get("unfinished").and_then(Value::as_bool) == Some(true) {
+        missing
+            .0
+            .push("disk errors: the time was up before every operation had failed".to_owned());
+    }
+}
+
+fn simulation(text: &mut String, value: &Value, _: &mut Missing) {
+    push(text, "## Simulation: hub, relay and app in one thread\n");
+    let _ = writeln!(
+        text,
+        "{} seeds from 0, {} failed; {} processes died, {} envelopes left.\n",
+        number(value, "seeds"),
+        list(value, "failed").len(),
+        number(value, "deaths"),
+        number(value, "envelopes"),
+    );
+}
+
+fn mutants(text: &mut String, value: &Value, missing: &mut Missing) {
+    push(text, "## Deliberate bugs\n");
+    let all = list(value, "mutants");
+    let caught = |one: &Value| one.get("caught").and_then(Value::as_bool) == Some(true);
+    let mut times: Vec<f64> = all.iter().map(seconds).collect();
+    times.sort_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "{} of {} caught by the promise that each breaks, the same run without it passed; median \
+         {median:.1} s to detection.\n",
+        all.iter().filter(|one| caught(one)).count(),
+        all.len(),
+    );
+    let lines = all.iter().map(|one| {
+        let seeds = one.get("seeds").and_then(Value::as_u64);
+        format!(
+            "| `{}` | {} | {} | {} | {:.1} s |",
+            word(one, "mutant"),
+            word(one, "promise"),
+            if caught(one) {
+                "caught"
+            } else {
+                "**survived**"
+            },
+            seeds.map_or_else(
+                || "real processes".to_owned(),
+                |seeds| format!("{seeds} seeds")
+            ),
+            seconds(one),
+        )
+    });
+    rows(text, "| bug | breaks | | seen after | time |", lines);
+    for one in all.iter().filter(|one| !caught(one)) {
+        missing
+            .0
+            .push(format!("the bug `{}` survives", word(one, "mutant")));
+    }
+}
+
+fn model(text: &mut String, value: &Value, _: &mut Missing) {
+    push(text, "## Model of the protocol\n");
+    let _ = writeln!(
+        text,
+        "{} epochs, {} crashes: {} unique states, every property held; {:.0} s.\n",
+        number(value, "epochs"),
+        number(value, "crashes"),
+        number(value, "unique_states"),
+        seconds(value),
+    );
+}
+
+fn long_tier(text: &mut String, full: Option<&Value>, missing: &mut Missing) {
+    push(text, "## The long tier\n");
+    let Some(full) = full else {
+        push(text, "It has not been run to its end on any commit.\n");
+        missing
+            .0
+            .push("the long tier has never been run to its end".to_owned());
+        return;
+    };
+    let good = full.get("good").and_then(Value::as_bool) == Some(true);
+    let cuts = full["results"]["power-cuts"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let states: u64 = cuts.iter().map(|one| number(one, "unique")).sum();
+    let bad: u64 = cuts
+        .iter()
+        .map(|one| number(one, "failed") + number(one, "refused"))
+        .sum();
+    let _ = writeln!(
+        text,
+        "Last run at commit {}, shard {}, {} minutes: {}; {states} unique power-cut states ({bad} \
+         refused or fatal), {} seeds.\n",
+        word(full, "commit"),
+        word(full, "shard"),
+        number(full, "minutes"),
+        if good { "good" } else { "**not good**" },
+        number(&full["results"]["simulation"], "seeds"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_not_run_is_said_and_a_survivor_stands_out() {
+        let run = json!({
+            "tier": "crash", "commit": "abc", "good": false, "failed": ["mutants"],
+            "results": {
+                "simulation": {"seeds": 7, "failed": [3], "deaths": 1, "envelopes": 2},
+                "mutants": {"mutants": [
+                    {"mutant": "one", "promise": "C1", "caught": true, "seconds": 1.0, "seeds": 4},
+                    {"mutant": "two", "promise": "C4", "caught": false, "seconds": 3.0},
+                ]},
+            },
+        });
+        let text = document(&run, None);
+        for wanted in [
+            "**not good**: see below (mutants)",
+            "7 seeds from 0, 1 failed",
+            "1 of 2 caught",
+            "| `two` | C4 | **survived** | real processes | 3.0 s |",
+            "- kills: not run, or without a result",
+            "- the bug `two` survives",
+            "It has not been run to its end on any commit.",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+        }
+    }
+}

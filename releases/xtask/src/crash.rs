@@ -1,0 +1,375 @@
+//! `cargo xtask crash`: every kind of crash test, one after the other, and one report.
+//!
+//! This room says which programs are run with what, in which tier, and keeps what each of them says
+//! as JSON; `secluso-crashtest report` makes the document of it. It must never end well if one of
+//! them did not, or if one was left out without being asked to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::cargo;
+use crate::failure::{Because as _, Failure, Outcome};
+use crate::progress::Steps;
+use crate::setup;
+
+/// The whole of the middle tier may take this long, in minutes.
+const CRASH_MINUTES: u64 = 60;
+/// The long tier, where nothing else is said.
+const FULL_MINUTES: u64 = 600;
+/// Where the report is kept for readers.
+const REPORT: &str = "crashtest/REPORT.md";
+/// Where the totals of the last long run are kept, with its commit.
+const FULL_TOTALS: &str = "crashtest/full-totals.json";
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tier {
+    /// What the gate runs of it, in a few minutes.
+    Quick,
+    /// Up to an hour, the same for everybody.
+    Crash,
+    /// As long as it may take.
+    Full,
+}
+
+impl Tier {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Crash => "crash",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What the user asks for.
+#[derive(Debug)]
+struct Options {
+    tier: Tier,
+    json: bool,
+    minutes: u64,
+    only: Option<String>,
+    shard: String,
+    resume: bool,
+    bless: bool,
+}
+
+impl Options {
+    fn parse(words: &[String]) -> Outcome<Self> {
+        let mut options = Self {
+            tier: Tier::Crash,
+            json: false,
+            minutes: CRASH_MINUTES,
+            only: None,
+            shard: "0/1".to_owned(),
+            resume: false,
+            bless: false,
+        };
+        let mut minutes = None;
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || {
+                let missing = || Failure::usage(format!("{word} wants a value"));
+                words.next().cloned().ok_or_else(missing)
+            };
+            match word.as_str() {
+                "--json" => options.json = true,
+                "--quick" => options.tier = Tier::Quick,
+                "--full" => options.tier = Tier::Full,
+                "--resume" => options.resume = true,
+                "--bless" => options.bless = true,
+                "--only" => options.only = Some(value()?),
+                "--shard" => options.shard = value()?,
+                "--minutes" => {
+                    let number = value()?.parse();
+                    let wrong = |_| Failure::usage("--minutes wants a number".to_owned());
+                    minutes = Some(number.map_err(wrong)?);
+                }
+                other => return Err(Failure::usage(format!("crash: what is `{other}`?"))),
+            }
+        }
+        options.minutes = minutes.unwrap_or(match options.tier {
+            Tier::Full => FULL_MINUTES,
+            Tier::Quick | Tier::Crash => CRASH_MINUTES,
+        });
+        Ok(options)
+    }
+
+    /// So many hundredths of the time.
+    fn share(&self, hundredths: u64) -> String {
+        (self.minutes * hundredths / 100).max(1).to_string()
+    }
+}
+
+/// One kind of test: a program and what it is told.
+struct Trial {
+    /// Its name, also of its file of results.
+    name: &'static str,
+    program: &'static str,
+    arguments: Vec<String>,
+    /// Where it writes its results; none if it prints them.
+    writes: Option<PathBuf>,
+    /// What must have run before it.
+    first: Option<Vec<String>>,
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// All trials of a tier, in the order in which they find things quickest.
+fn trials(options: &Options, place: &Path) -> Vec<Trial> {
+    let tier = options.tier;
+    let pick = |quick: &str, crash: &str, full: &str| {
+        match tier {
+            Tier::Quick => quick,
+            Tier::Crash => crash,
+            Tier::Full => full,
+        }
+        .to_owned()
+    };
+    let trial = |name, program, arguments| Trial {
+        name,
+        program,
+        arguments,
+        writes: None,
+        first: None,
+    };
+    let mut all = Vec::new();
+    let mut simulation = words(&["run", "--json", "--seeds"]);
+    simulation.push(pick("500", "2000", "100000"));
+    all.push(trial("simulation", "simulate", simulation));
+    let mut errors = words(&["errors", "--json", "--stride"]);
+    errors.push(pick("40", "1", "1"));
+    errors.extend(["--minutes".to_owned(), options.share(30)]);
+    all.push(trial("disk-errors", "simulate", errors));
+    let recording = place.join("recording").to_string_lossy().into_owned();
+    let writes = place.join("power-cuts.json");
+    let mut sweep = words(&["sweep", &recording, "--json", &writes.to_string_lossy()]);
+    sweep.extend([
+        "--keep".to_owned(),
+        place.join("failed-states").to_string_lossy().into_owned(),
+    ]);
+    sweep.extend(["--states".to_owned(), pick("10000", "100000", "1000000000")]);
+    sweep.extend(["--minutes".to_owned(), options.share(40)]);
+    sweep.extend(["--shard".to_owned(), options.shard.clone()]);
+    let again = options.resume && Path::new(&recording).is_dir();
+    if options.resume {
+        sweep.push("--resume".to_owned());
+    }
+    all.push(Trial {
+        name: "power-cuts",
+        program: "crashtest-replay",
+        arguments: sweep,
+        writes: Some(writes),
+        first: (!again).then(|| words(&["record", &recording, "--events", "4"])),
+    });
+    let mut kills = words(&["sweep", "--json", "--minutes", &options.share(60)]);
+    if tier == Tier::Quick {
+        kills.push("--quick".to_owned());
+    }
+    all.push(trial("kills", "secluso-crashtest", kills));
+    all
+}
+
+/// Runs everything that was asked for, and writes the report.
+pub(crate) fn run(extra: &[String]) -> Outcome<()> {
+    let options = Options::parse(extra)?;
+    let mut steps = Steps::new(2);
+    steps.step("set-up", || {
+        setup::ensure_build_tools()?;
+        setup::ensure_test_tools()
+    })?;
+    let programs = steps.step("build the programs", cargo::build_programs)?;
+    let (_, beside) = programs
+        .first_key_value()
+        .ok_or_else(|| Failure::found("cargo built no program"))?;
+    let place = beside.with_file_name("crash").join(options.tier.name());
+    fs::create_dir_all(&place).because("no place for results")?;
+    let all = trials(&options, &place);
+    let chosen: Vec<&Trial> = match &options.only {
+        None => all.iter().collect(),
+        Some(name) => all.iter().filter(|trial| trial.name == name).collect(),
+    };
+    if chosen.is_empty() {
+        let names: Vec<&str> = all.iter().map(|trial| trial.name).collect();
+        return Err(Failure::usage(format!(
+            "--only is one of {}",
+            names.join(", ")
+        )));
+    }
+    steps.expect(chosen.len() + 1);
+    let mut failed = Vec::new();
+    for trial in chosen {
+        let outcome = steps.step(trial.name, || play(trial, &programs, &place));
+        if let Err(failure) = outcome {
+            eprintln!("      FAILED: {failure}");
+            failed.push(trial.name);
+        }
+    }
+    let written = steps.step("report", || {
+        report(&options, &programs, &place, &all, &failed)
+    });
+    steps.summary();
+    written?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::found(format!(
+        "{} found something; see the lines FAILED, SURVIVED and NOT COVERED",
+        failed.join(", ")
+    )))
+}
+
+/// Runs one trial and keeps what it says.
+fn play(trial: &Trial, programs: &BTreeMap<String, PathBuf>, place: &Path) -> Outcome<()> {
+    let program = programs
+        .get(trial.program)
+        .ok_or_else(|| Failure::found(format!("cargo built no {}", trial.program)))?;
+    let result = place.join(format!("{}.json", trial.name));
+    // What an earlier run said must never stand for this one.
+    if result.exists() {
+        fs::remove_file(&result).because("an old result cannot be removed")?;
+    }
+    if let Some(first) = &trial.first {
+        let recording = place.join("recording");
+        if recording.exists() {
+            fs::remove_dir_all(&recording).because("an old recording cannot be removed")?;
+        }
+        let status = Command::new(program)
+            .args(first)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .because("cannot start the recording")?;
+        if !status.success() {
+            return Err(Failure::found("the recording failed"));
+        }
+    }
+    let output = Command::new(program)
+        .args(&trial.arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .because("cannot start it")?;
+    if trial.writes.is_none() {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let last = text
+            .lines()
+            .rfind(|line| line.starts_with('{'))
+            .unwrap_or_default();
+        fs::write(&result, last).because("its result cannot be kept")?;
+    }
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Failure::found(format!(
+        "{} ended with {}",
+        trial.program, output.status
+    )))
+}
+
+/// One object with everything, and the document that is made of it.
+fn report(
+    options: &Options,
+    programs: &BTreeMap<String, PathBuf>,
+    place: &Path,
+    all: &[Trial],
+    failed: &[&str],
+) -> Outcome<()> {
+    let mut results = serde_json::Map::new();
+    for trial in all {
+        let text = fs::read_to_string(place.join(format!("{}.json", trial.name)));
+        let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
+        results.insert(trial.name.to_owned(), value.unwrap_or(Value::Null));
+    }
+    let whole = json!({
+        "tier": options.tier.name(),
+        "commit": commit(),
+        "minutes": options.minutes,
+        "shard": options.shard,
+        "failed": failed,
+        "good": failed.is_empty() && results.values().all(|value| !value.is_null()),
+        "results": results,
+    });
+    let totals = place.join("totals.json");
+    let text = whole.to_string();
+    fs::write(&totals, &text).because("the totals cannot be written")?;
+    let root = cargo::root();
+    if options.bless && options.tier == Tier::Full {
+        fs::write(root.join(FULL_TOTALS), &text).because("the totals cannot be written")?;
+    }
+    let program = programs
+        .get("secluso-crashtest")
+        .ok_or_else(|| Failure::found("cargo built no secluso-crashtest"))?;
+    let document = place.join("REPORT.md");
+    let output = Command::new(program)
+        .arg("report")
+        .arg(&totals)
+        .arg(root.join(FULL_TOTALS))
+        .output()
+        .because("cannot start the report")?;
+    if !output.status.success() {
+        return Err(Failure::found("the report cannot be made"));
+    }
+    fs::write(&document, &output.stdout).because("the report cannot be written")?;
+    if options.bless && options.tier != Tier::Full {
+        fs::write(root.join(REPORT), &output.stdout).because("the report cannot be written")?;
+    }
+    if options.json {
+        println!("{text}");
+    }
+    eprintln!("\nThe report: {}", document.display());
+    Ok(())
+}
+
+/// The commit that is tested, with a mark if the tree differs from it.
+fn commit() -> String {
+    let git = |words: &[&str]| {
+        let output = Command::new("git")
+            .args(words)
+            .current_dir(cargo::root())
+            .output()
+            .ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    let hash = git(&["rev-parse", "--short=12", "HEAD"]);
+    let changed = git(&["status", "--porcelain"]).is_some_and(|text| !text.is_empty());
+    match hash {
+        Some(hash) if changed => format!("{hash} and changes"),
+        Some(hash) => hash,
+        None => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_share_their_time_and_unknown_words_are_refused() {
+        let parse = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            Options::parse(&words)
+        };
+        assert_eq!(parse("").unwrap().share(50), "30");
+        assert_eq!(parse("--full --minutes 10").unwrap().share(5), "1");
+        assert_eq!(parse("--full").unwrap().minutes, FULL_MINUTES);
+        assert!(parse("--fast").is_err());
+        assert!(parse("--minutes x").is_err());
+        assert!(parse("--only").is_err());
+        let options = parse("--shard 2/8").unwrap();
+        let all = trials(&options, Path::new("/place"));
+        let cuts = all.iter().find(|trial| trial.name == "power-cuts").unwrap();
+        assert!(
+            cuts.arguments
+                .windows(2)
+                .any(|pair| pair == ["--shard", "2/8"])
+        );
+    }
+}
