@@ -34,11 +34,9 @@ pub enum Admission {
 
 /// A relay that was restarted answers the next packet of an old connection with a reset; so this
 /// is how long an idle client may not know that it must connect again.
-const ATTENTIVE_KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// How long an attentive client waits for a relay that says nothing at all.
-const ATTENTIVE_IDLE: Duration = Duration::from_secs(20);
-/// A packet each 5 s keeps a phone's radio awake; in the background nobody waits that closely.
-const BACKGROUND_KEEP_ALIVE: Duration = Duration::from_secs(20);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long a client waits for a relay that says nothing at all.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// Times and windows of a connection.
 #[derive(Clone, Debug)]
@@ -57,8 +55,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             limits: EndpointLimits {
-                idle: ATTENTIVE_IDLE,
-                keep_alive: Some(ATTENTIVE_KEEP_ALIVE),
+                idle: IDLE,
+                keep_alive: Some(KEEP_ALIVE),
                 peer_bidi_streams: 0,
                 peer_uni_streams: SLOTS_PER_CONNECTION_MAX as u32,
                 stream_window_bytes: 1024 * 1024,
@@ -67,23 +65,6 @@ impl Default for Config {
             },
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(15),
-        }
-    }
-}
-
-impl Config {
-    /// For a phone that stays connected while nobody looks at it: keep-alive 20 s, idle 60 s. A
-    /// restarted relay is noticed that much later.
-    #[must_use]
-    pub fn background() -> Config {
-        let attentive = Config::default();
-        Config {
-            limits: EndpointLimits {
-                idle: EndpointLimits::default().idle,
-                keep_alive: Some(BACKGROUND_KEEP_ALIVE),
-                ..attentive.limits
-            },
-            ..attentive
         }
     }
 }
