@@ -4,8 +4,9 @@
 //! seen half written, and it is removed when the offer ends. This room must never touch a file that
 //! it did not make.
 
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use qrcode::{Color, EcLevel, QrCode};
@@ -16,6 +17,9 @@ use crate::exit::{Code, Failure};
 const QUIET_MODULES: usize = 4;
 /// Width and height of the picture at least, in pixels: a phone reads it from a screen.
 const PIXELS_MIN: usize = 400;
+
+/// Names that are tried for the file before it is whole; the others were left by killed processes.
+const NAMES_MAX: u32 = 64;
 
 /// A picture as rows of pixels: true is dark.
 struct Picture {
@@ -67,11 +71,76 @@ fn encode(picture: &Picture) -> Result<Vec<u8>, png::EncodingError> {
     Ok(out)
 }
 
+/// A file that this process made. Open as long as it may be removed, so that no other file can have
+/// its number.
+struct Made {
+    path: PathBuf,
+    file: File,
+}
+
+impl Made {
+    /// An empty file beside `wanted`, for this user alone, under a name that nobody had.
+    fn beside(wanted: &Path) -> std::io::Result<Self> {
+        let mut failed = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+        for number in 0..NAMES_MAX {
+            let mut name = wanted.as_os_str().to_owned();
+            name.push(format!(".{}-{number}.unfinished", std::process::id()));
+            let path = PathBuf::from(name);
+            let made = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path);
+            match made {
+                Ok(file) => return Ok(Self { path, file }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => failed = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failed)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.file.sync_all()
+    }
+
+    /// Gives it another name, if nobody has that: the kernel looks and renames in one step.
+    fn rename_to(&mut self, path: &Path) -> std::io::Result<()> {
+        let free = rustix::fs::RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(rustix::fs::CWD, &self.path, rustix::fs::CWD, path, free)?;
+        self.path = path.to_path_buf();
+        Ok(())
+    }
+
+    /// Whether its name still means the file that was made.
+    fn is_there(&self) -> std::io::Result<bool> {
+        let ours = self.file.metadata()?;
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let removed = match self.is_there() {
+            Ok(true) => std::fs::remove_file(&self.path),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %self.path.display(), "the picture of a used code could not be removed; remove it");
+        }
+    }
+}
+
 /// Where the picture goes, and the picture while it is there; dropping it removes the file.
 pub struct CodeImage {
     path: PathBuf,
-    unfinished: PathBuf,
-    is_there: bool,
+    made: Made,
 }
 
 impl CodeImage {
@@ -87,65 +156,33 @@ impl CodeImage {
                 format!("{shown} exists already; name another file for --png, or remove it"),
             ));
         }
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".unfinished");
-        let image = Self {
-            path: path.to_path_buf(),
-            unfinished: unfinished.into(),
-            is_there: false,
-        };
-        image.write_unfinished(&[]).map_err(|error| {
+        let made = Made::beside(path).map_err(|error| {
             let message = format!("{shown} cannot be written ({error}); name another for --png");
             Failure::new(Code::Usage, message)
         })?;
-        Ok(image)
+        Ok(Self {
+            path: path.to_path_buf(),
+            made,
+        })
     }
 
-    /// Writes the code's picture: whole, or not at all.
+    /// Writes the code's picture: whole, or not at all. The picture of an earlier code goes.
     ///
     /// # Errors
-    /// The disk's; and if the text is too long for a QR code.
+    /// The disk's; if somebody else has made a file of this name meanwhile, which stays as it is;
+    /// and if the text is too long for a QR code.
     pub fn show(&mut self, text: &str) -> std::io::Result<()> {
         let too_long = || std::io::Error::other("the code is too long for a QR code");
         let bytes = encode(&draw(text).ok_or_else(too_long)?).map_err(std::io::Error::other)?;
-        self.write_unfinished(&bytes)?;
-        std::fs::rename(&self.unfinished, &self.path)?;
-        self.is_there = true;
-        Ok(())
+        // The one that was made to see whether it can be done, or shows an earlier code.
+        self.made = Made::beside(&self.path)?;
+        self.made.write(&bytes)?;
+        self.made.rename_to(&self.path)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn write_unfinished(&self, bytes: &[u8]) -> std::io::Result<()> {
-        // One that a killed process left would have its mode, not ours.
-        match std::fs::remove_file(&self.unfinished) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&self.unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    }
-}
-
-impl Drop for CodeImage {
-    fn drop(&mut self) {
-        let path = if self.is_there {
-            &self.path
-        } else {
-            &self.unfinished
-        };
-        if let Err(error) = std::fs::remove_file(path) {
-            tracing::warn!(%error, path = %path.display(), "the picture of a used code could not be removed; remove it");
-        }
     }
 }
 
@@ -159,7 +196,7 @@ mod tests {
 
     /// The picture as another program reads it: width, and the grey of each pixel.
     fn read(path: &Path) -> (usize, Vec<u8>) {
-        let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+        let file = std::io::BufReader::new(File::open(path).unwrap());
         let mut decoder = png::Decoder::new(file);
         decoder.set_transformations(png::Transformations::EXPAND);
         let mut reader = decoder.read_info().unwrap();
@@ -206,6 +243,39 @@ mod tests {
         let refused = CodeImage::at(&path).err().unwrap();
         assert_eq!(refused.code, Code::Usage);
         assert_eq!(std::fs::read(&path).unwrap(), b"a photo");
+        // One that appears after the name was found free.
+        std::fs::remove_file(&path).unwrap();
+        let mut image = CodeImage::at(&path).unwrap();
+        std::fs::write(&path, b"another photo").unwrap();
+        let error = image.show("SECLUSO1:x").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        drop(image);
+        assert_eq!(std::fs::read(&path).unwrap(), b"another photo");
+        // One that takes the picture's place while it is shown.
+        std::fs::remove_file(&path).unwrap();
+        let mut image = CodeImage::at(&path).unwrap();
+        image.show("SECLUSO1:x").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"a third photo").unwrap();
+        drop(image);
+        assert_eq!(std::fs::read(&path).unwrap(), b"a third photo");
+        // What has the name of an unfinished picture is not therefore ours.
+        std::fs::remove_file(&path).unwrap();
+        for name in [
+            "photo.png.unfinished".into(),
+            format!("photo.png.{}-0.unfinished", std::process::id()),
+        ] {
+            std::fs::write(place.path().join(name), b"somebody's").unwrap();
+        }
+        let mut image = CodeImage::at(&path).unwrap();
+        image.show("SECLUSO1:x").unwrap();
+        image.show("SECLUSO1:y").unwrap();
+        drop(image);
+        let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
+        assert_eq!(left.len(), 2);
+        for file in left {
+            assert_eq!(std::fs::read(file.unwrap().path()).unwrap(), b"somebody's");
+        }
         let nowhere = place.path().join("no such directory/code.png");
         assert_eq!(CodeImage::at(&nowhere).err().unwrap().code, Code::Usage);
     }
