@@ -22,11 +22,11 @@ use crate::types::{HubId, PairedHub, Pairing};
 
 /// The application protocol of the direct connection.
 const ALPN: &[u8] = b"secluso-pair/1";
-/// How long one address of the hub may take to answer.
+/// How long one address of the hub may take to answer at first.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same when a connection that was there is made again.
+/// The same when the talk goes on: it is known that somebody is there.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it is made again...
+/// How often a connection that was there is made again...
 const RECONNECTS_MAX: u32 = 3;
 /// ...after this pause, doubling.
 const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -97,25 +97,43 @@ async fn talk_to_hub(
     offer: &Arc<Offer>,
     identity: &Identity,
 ) -> Result<(PairingId, Pairing), AppError> {
-    let mut timeout = CONNECT_TIMEOUT;
+    let mut attempt = Attempt::First;
     let mut pause = RECONNECT_PAUSE_MIN;
-    let mut attempts = RECONNECTS_MAX;
+    let mut reconnects = RECONNECTS_MAX;
     loop {
-        let error = match talk_once(shared, offer, identity, timeout).await {
+        let error = match talk_once(shared, offer, identity, attempt).await {
             Ok(talked) => return Ok(talked),
             Err(Trouble::Other(error)) => return Err(error),
             // Nobody was there at all: that is for the person to judge.
-            Err(Trouble::Connection(error)) if timeout == CONNECT_TIMEOUT => return Err(error),
+            Err(Trouble::Connection(error)) if attempt == Attempt::First => return Err(error),
             Err(Trouble::Connection(error) | Trouble::Lost(error)) => error,
         };
-        if attempts == 0 {
+        attempt = Attempt::Again;
+        if reconnects == 0 {
             return Err(error);
         }
-        attempts -= 1;
+        reconnects -= 1;
         tracing::info!(%error, "the talk with the hub goes on");
         tokio::time::sleep(pause).await;
         pause *= 2;
-        timeout = RECONNECT_TIMEOUT;
+    }
+}
+
+/// Which talk it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Attempt {
+    /// Nobody has answered yet.
+    First,
+    /// There was a connection, and it was lost.
+    Again,
+}
+
+impl Attempt {
+    fn connect_timeout(self) -> Duration {
+        match self {
+            Self::First => CONNECT_TIMEOUT,
+            Self::Again => RECONNECT_TIMEOUT,
+        }
     }
 }
 
@@ -142,7 +160,7 @@ async fn talk_once(
     shared: &Arc<Shared>,
     offer: &Arc<Offer>,
     identity: &Identity,
-    timeout: Duration,
+    attempt: Attempt,
 ) -> Result<(PairingId, Pairing), Trouble> {
     let now_unix_s = shared.clock.unix_s();
     let device = identity.device_id();
@@ -155,7 +173,7 @@ async fn talk_once(
         AppNext::Done(pairing) => return Ok((pairing, Pairing::Known)),
         next => next,
     };
-    let mut hub = match HubTalk::connect(offer, identity, timeout).await {
+    let mut hub = match HubTalk::connect(offer, identity, attempt.connect_timeout()).await {
         Ok(hub) => hub,
         Err(error @ AppError::Network(_)) => return Err(Trouble::Connection(error)),
         Err(error) => return Err(Trouble::Other(error)),
