@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken, Trim,
+    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
+    WantsCommit, or_after_commit,
 };
-use wal::{Priority, WalError, crash_point};
+use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
@@ -66,6 +67,12 @@ pub enum Halt {
     },
     /// Our own journal refused or failed.
     Journal(JournalError),
+}
+
+impl WantsCommit for Halt {
+    fn wants_commit(&self) -> bool {
+        matches!(self, Self::Journal(error) if error.wants_commit())
+    }
 }
 
 impl From<JournalError> for Halt {
@@ -130,8 +137,6 @@ struct Follow {
     /// Something was taken since the group's key last rotated.
     stirred: bool,
     last_taken_ms: u64,
-    /// What the last ack of this process said.
-    acked: Seq,
 }
 
 impl Follow {
@@ -209,7 +214,6 @@ impl Core {
                 urgent: false,
                 stirred: false,
                 last_taken_ms: 0,
-                acked: Seq::NONE,
             };
             self.lines.insert(line, follow);
         }
@@ -245,18 +249,12 @@ impl Core {
         self.follow(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         for delivered in run {
-            let mut taken = self.take(line, delivered, now_ms);
-            if matches!(
-                &taken,
-                Err(Halt::Journal(JournalError::Wal(WalError::BatchFull { .. })))
-            ) {
-                // Small log files take less at once than a run holds. What was staged so far becomes
-                // durable early, which harms nobody.
-                taken = match self.commit() {
-                    Ok(_early) => self.take(line, delivered, now_ms),
-                    Err(error) => Err(error.into()),
-                };
-            }
+            // Small log files take less at once than a run holds.
+            let taken = or_after_commit(
+                self,
+                |core| core.take(line, delivered, now_ms),
+                |core| Ok(core.commit().map(drop)?),
+            );
             match taken {
                 Ok(fact) => pending.facts.extend(fact),
                 Err(halt) => {
@@ -357,14 +355,11 @@ impl Core {
         if !owed && !rotate {
             return;
         }
-        let mut staged = stage_ack(&mut self.journal, follow, owed, rotate);
-        if matches!(&staged, Err(JournalError::Wal(WalError::BatchFull { .. }))) {
-            // As in `deliver`: what was staged so far becomes durable early.
-            staged = match self.journal.commit() {
-                Ok(_early) => stage_ack(&mut self.journal, follow, owed, rotate),
-                Err(error) => Err(error),
-            };
-        }
+        let staged = or_after_commit(
+            &mut self.journal,
+            |journal| stage_ack(journal, follow, owed, rotate),
+            |journal| journal.commit().map(drop),
+        );
         match staged {
             Ok(ack) => {
                 if owed {
@@ -403,9 +398,6 @@ impl Core {
         let cursor = self.journal.inbox_head(line)?.cursor;
         let outbox = self.journal.outbox_head(line)?;
         let follow = self.follow(line)?;
-        if let Some(ack) = ack {
-            follow.acked = ack.through;
-        }
         Ok(Run {
             facts,
             ack,
@@ -443,7 +435,8 @@ impl Core {
         let staged = txn.stage(clip)?;
         // CRASH(app.delete.staged): staged and not synced; the clip is still there.
         crash_point!("app.delete.staged");
-        trim_deleted(&mut self.journal, TRIM_STEPS_PER_DELETION);
+        self.journal
+            .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_deleted());
         Ok(staged)
     }
 
@@ -522,28 +515,8 @@ fn stage_ack(
     let staged = txn.stage(AckSent { envelope, through })?;
     // CRASH(app.ack.staged): no ack was made; the next process owes one.
     crash_point!("app.ack.staged");
-    trim_deleted(journal, 1);
+    journal.stage_trims(1, |txn| txn.trim_deleted());
     Ok(Some(staged))
-}
-
-/// Stages the removal of what deleted clips left. That it cannot is nobody's error: no key opens it,
-/// it is tried again, and a journal that fails is found out by the commit.
-fn trim_deleted(journal: &mut Journal, steps: u32) {
-    for _ in 0..steps {
-        let mut txn = journal.begin();
-        let trimmed = txn.trim_deleted().and_then(|trim| {
-            drop(txn.stage(())?);
-            Ok(trim)
-        });
-        match trimmed {
-            Ok(Trim::More) => {}
-            Ok(Trim::Idle | Trim::Done) => return,
-            Err(error) => {
-                tracing::debug!(%error, "what a deleted clip left is removed later");
-                return;
-            }
-        }
-    }
 }
 
 /// The line of a pairing's event videos.

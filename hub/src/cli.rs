@@ -17,6 +17,10 @@ use crate::{doctor, reset, status, supervisor};
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a running hub may take to end a pairing that was stopped: it hears out a phone that is
+/// talking, and syncs.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The hub of a home camera that nobody but its owner can watch.
 #[derive(Parser, Debug)]
 #[command(name = "secluso-hub", version, after_help = EXAMPLES)]
@@ -52,7 +56,7 @@ enum Command {
     Run(Common),
     /// Show a code with which one phone can pair, and wait for it.
     #[command(
-        after_help = "Examples:\n  secluso-hub pair --config hub.toml\n  secluso-hub pair --config hub.toml --png code.png\n\nWorks with and without a running hub. Stopping it (ctrl-C) makes the code void."
+        after_help = "Examples:\n  secluso-hub pair --config hub.toml\n  secluso-hub pair --config hub.toml --png code.png\n\nWorks with and without a running hub. Stopping it (ctrl-C) makes the code void, unless a phone has just been paired: what happened is said."
     )]
     Pair {
         #[command(flatten)]
@@ -191,31 +195,50 @@ async fn pair(config: Config, format: Format, png: Option<PathBuf>) -> Result<()
     }
     let mut signals = supervisor::Signals::new()?;
     let patience = config.pairing.offer + Duration::from_secs(60);
-    let mut outcome = Err(Failure::new(
-        Code::Network,
-        "the running hub hung up before a phone was paired",
+    let until = control::Until {
+        stop: signals.any(),
+        last_words: LAST_WORDS_PATIENCE,
+    };
+    pair_there(&config.state_dir, patience, until, |step| shower.show(step)).await
+}
+
+/// In the running hub. Only what that says is shown: when its asker is stopped, it may just have
+/// paired a phone.
+async fn pair_there(
+    state_dir: &Path,
+    patience: Duration,
+    until: control::Until<impl Future<Output = ()>>,
+    mut show: impl FnMut(&Step),
+) -> Result<(), Failure> {
+    let not_known = |what: &str| {
+        Failure::new(
+            Code::Network,
+            format!(
+                "{what}. Whether a phone is paired is shown by `secluso-hub status`; the code is void at the latest when its time is over"
+            ),
+        )
+    };
+    let mut outcome = Err(not_known(
+        "the running hub hung up without saying how pairing ended",
     ));
-    let asked = control::ask(&config.state_dir, Request::Pair, patience, |value| {
+    let mut offered = false;
+    let asked = control::ask_until(state_dir, Request::Pair, patience, until, |value| {
         if let Some(failure) = failure_in(&value) {
             outcome = Err(failure);
         } else if let Some(step) = step_in(&value) {
-            shower.show(&step);
-            if !matches!(step, Step::Offer { .. }) {
-                outcome = Ok(());
+            show(&step);
+            match step {
+                Step::Offer { .. } => offered = true,
+                Step::Paired { .. } | Step::Stopped => outcome = Ok(()),
             }
         }
     });
-    let answered = tokio::select! {
-        answered = asked => Some(answered),
-        // The hub hears that nobody asks any more, and ends the offer.
-        () = signals.any() => None,
-    };
-    match answered {
-        Some(answered) => answered.and(outcome),
-        None => {
-            shower.show(&Step::Stopped);
-            Ok(())
-        }
+    match asked.await {
+        Ok(()) => outcome,
+        // It had said how it ended before it fell silent.
+        Err(_) if outcome.is_ok() => outcome,
+        Err(failure) if offered => Err(not_known(&failure.message)),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -270,4 +293,82 @@ impl Shower {
 /// Where a file of the configuration is, for messages.
 pub(crate) fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+
+    use super::*;
+
+    /// A hub that shows a code, waits until its asker wants no more, and then says this. Without a
+    /// word it stays silent and keeps the line.
+    async fn hub(listener: tokio::net::UnixListener, last_word: Option<&str>) {
+        let (stream, _address) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let mut read = BufReader::new(read);
+        let mut question = String::new();
+        read.read_line(&mut question).await.unwrap();
+        let offer = b"{\"event\":\"offer\",\"qr\":\"SECLUSO1:x\",\"expires_unix_ms\":1}\n";
+        write.write_all(offer).await.unwrap();
+        assert_eq!(read.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+        match last_word {
+            Some(word) => write.write_all(word.as_bytes()).await.unwrap(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops a pairing as soon as its code is shown: what is shown, and how it ends.
+    async fn stopped_when(last_word: Option<&str>) -> (Vec<&'static str>, Result<(), Failure>) {
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join(control::SOCKET_NAME);
+        let listener = tokio::net::UnixListener::bind(socket).unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let mut stop = Some(stop);
+        let until = control::Until {
+            stop: async {
+                let _stopped = stopped.await;
+            },
+            last_words: match last_word {
+                Some(_) => Duration::from_secs(60),
+                None => Duration::from_millis(20),
+            },
+        };
+        let mut shown = Vec::new();
+        let show = |step: &Step| {
+            drop(stop.take());
+            shown.push(match step {
+                Step::Offer { .. } => "offer",
+                Step::Paired { .. } => "paired",
+                Step::Stopped => "stopped",
+            });
+        };
+        let pairing = pair_there(place.path(), Duration::from_secs(60), until, show);
+        let ended = tokio::select! {
+            ended = pairing => ended,
+            () = async { hub(listener, last_word).await; std::future::pending().await } => unreachable!(),
+        };
+        (shown, ended)
+    }
+
+    #[tokio::test]
+    async fn only_the_hub_says_how_a_stopped_pairing_ended() {
+        let (shown, ended) = stopped_when(Some("{\"event\":\"stopped\"}\n")).await;
+        assert_eq!((shown, ended.is_ok()), (vec!["offer", "stopped"], true));
+        // A phone was confirmed in the same moment.
+        let paired = "{\"event\":\"paired\",\"phone\":\"ab\"}\n";
+        let (shown, ended) = stopped_when(Some(paired)).await;
+        assert_eq!((shown, ended.is_ok()), (vec!["offer", "paired"], true));
+        let failed = "{\"event\":\"failed\",\"code\":7,\"message\":\"full\"}\n";
+        let (shown, ended) = stopped_when(Some(failed)).await;
+        assert_eq!(shown, ["offer"]);
+        assert_eq!(ended.unwrap_err().code, Code::Space);
+        for silence in [Some(""), None] {
+            let (shown, ended) = stopped_when(silence).await;
+            assert_eq!(shown, ["offer"], "nobody knows that the code is void");
+            let failure = ended.unwrap_err();
+            assert_eq!(failure.code, Code::Network);
+            assert!(failure.message.contains("secluso-hub status"), "{failure}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{ask, is_running};
+pub use client::{Until, ask, ask_until, is_running};
 pub(crate) use server::step_json;
 pub use server::{Server, Services, bind};
 
@@ -30,7 +30,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 100;
 pub enum Request {
     /// One answer: the status.
     Status,
-    /// Answers `offer`, then `paired` or `failed`.
+    /// Answers `offer`, then one of `paired`, `stopped` and `failed`. Whoever closes its own half of
+    /// the connection stops it, and is answered all the same.
     Pair,
     /// One answer, then a clean stop.
     Stop,

@@ -23,12 +23,13 @@ use std::collections::{BTreeMap, VecDeque};
 use journal::ids::{Channel, Line};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, OutboxHead,
-    PairingState, Session, Trim,
+    PairingState, Session, WantsCommit, or_after_commit,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
+use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
 pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
@@ -55,7 +56,9 @@ const DAMAGED_PER_CALL_MAX: u32 = 64;
 const TRIM_STEPS_PER_COMMIT: u32 = 2;
 /// Such steps at a start and at each tick, which have nothing better to do.
 const TRIM_STEPS_PER_TICK: u32 = 32;
-/// What one of them takes in the log.
+/// What a transaction of a row or two takes in the log: a sector.
+const SMALL_GROUP_BYTES: u64 = 4 * 1024;
+/// What one of the steps takes in the log.
 const TRIM_BYTES: u64 = 32 * 1024;
 /// Facts that wait for whoever polls; the oldest go first.
 const NOTICES_MAX: usize = 1024;
@@ -87,6 +90,12 @@ impl CoreError {
     /// itself.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Reopened | Self::NotSynced(_))
+    }
+}
+
+impl WantsCommit for CoreError {
+    fn wants_commit(&self) -> bool {
+        matches!(self, Self::Journal(error) if error.wants_commit())
     }
 }
 
@@ -138,9 +147,9 @@ pub struct Core {
     /// Set by a test: the disk is full, and what the journal holds back for epochs is used up.
     #[cfg(test)]
     pub(crate) no_room: bool,
-    /// Set by a test: the next sync cannot begin.
+    /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
-    pub(crate) no_sync: bool,
+    pub(crate) no_sync: u32,
     flight: Option<Flight>,
     /// Events recorded by this handle, so that a sync is never counted for another one's pieces.
     events: u64,
@@ -170,7 +179,7 @@ impl Core {
             #[cfg(test)]
             no_room: false,
             #[cfg(test)]
-            no_sync: false,
+            no_sync: 0,
             flight: None,
             events: 0,
             pending: Vec::new(),
@@ -212,12 +221,15 @@ impl Core {
         self.trim(TRIM_STEPS_PER_COMMIT);
         let heads = self.outbox_heads();
         #[cfg(test)]
-        let heads = match std::mem::take(&mut self.no_sync) {
-            true => Err(JournalError::Wal(wal::WalError::Io {
-                operation: "a test",
-                source: std::io::ErrorKind::Interrupted.into(),
-            })),
-            false => heads,
+        let heads = match self.no_sync {
+            0 => heads,
+            _ => {
+                self.no_sync -= 1;
+                Err(JournalError::Wal(wal::WalError::Io {
+                    operation: "a test",
+                    source: std::io::ErrorKind::Interrupted.into(),
+                }))
+            }
         };
         let heads = self.judge(heads, now_unix_ms)?;
         match self.journal()?.begin_commit() {
@@ -252,28 +264,14 @@ impl Core {
         }
     }
 
-    /// Stages the removal of acked envelopes, some of each line. That it cannot is nobody's error: it
-    /// is tried again, and a journal that fails is found out by the commit.
+    /// Stages the removal of acked envelopes, some of each line.
     fn trim(&mut self, steps: u32) {
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
         for line in self.lines.keys() {
-            for _ in 0..steps {
-                let mut txn = journal.begin();
-                let trimmed = txn.trim_outbox(*line).and_then(|trim| {
-                    drop(txn.stage(())?);
-                    Ok(trim)
-                });
-                match trimmed {
-                    Ok(Trim::Idle) => break,
-                    Ok(Trim::Done | Trim::More) => self.staged_bytes += TRIM_BYTES,
-                    Err(error) => {
-                        tracing::debug!(%error, "acked envelopes are removed later");
-                        break;
-                    }
-                }
-            }
+            let staged = journal.stage_trims(steps, |txn| txn.trim_outbox(*line));
+            self.staged_bytes += u64::from(staged) * TRIM_BYTES;
         }
     }
 
@@ -321,10 +319,10 @@ impl Core {
         self.notices.pop_front()
     }
 
-    /// The first durable envelope of a line after `after`. One whose bytes are damaged on disk
-    /// costs its clip: a signed statement takes its place. While that cannot be made, because the
-    /// clip's end is still owed or the disk is full, there is none: that is reported once, and
-    /// whoever asks again later tries again.
+    /// The first durable envelope of a line after `after`. One whose bytes are damaged on disk, or
+    /// gone, costs its clip: a signed statement takes its place. While that cannot be made, because
+    /// the clip's end is still owed or the disk is full, there is none: that is reported once, and
+    /// whoever asks again later tries again. A phone that proved a rollback is given nothing.
     ///
     /// # Errors
     /// The journal's.
@@ -334,6 +332,13 @@ impl Core {
         after: Seq,
         now_unix_ms: u64,
     ) -> Result<Option<(Seq, Durable<Envelope>)>, CoreError> {
+        if self
+            .lines
+            .get(&line)
+            .is_some_and(|state| state.standing == PROVEN)
+        {
+            return Ok(None);
+        }
         for _ in 0..DAMAGED_PER_CALL_MAX {
             match self.journal()?.outbox_next(line, after) {
                 Err(JournalError::EnvelopeDamaged { line, seq }) => {
@@ -373,8 +378,19 @@ impl Core {
         Ok(found.and_then(|(found, envelope)| (found == seq).then(|| envelope.digest())))
     }
 
-    /// The relay showed what our own books cannot explain, or agrees with them again.
+    /// The relay showed what our own books cannot explain, or agrees with them again. What a phone
+    /// proved is not the relay's to take back.
     pub fn handle_standing(&mut self, line: Line, standing: Standing) {
+        let proven = self
+            .lines
+            .get(&line)
+            .is_some_and(|state| state.standing == PROVEN);
+        if !proven {
+            self.set_standing(line, standing);
+        }
+    }
+
+    fn set_standing(&mut self, line: Line, standing: Standing) {
         if let Some(state) = self.lines.get_mut(&line)
             && state.standing != standing
         {
@@ -419,8 +435,13 @@ impl Core {
         for line in lines {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
-                let durable = self.journal_ref()?.outbox_head(line)?;
+                let journal = self.journal_ref()?;
+                let durable = journal.outbox_head(line)?;
+                let proof = journal.rollback_proof(line)?;
                 self.lines.insert(line, LineState::new(line, durable));
+                if proof.is_some() {
+                    self.set_standing(line, PROVEN);
+                }
             }
         }
         Ok(())
@@ -463,46 +484,60 @@ impl Core {
     /// synced is still in memory as plain pieces and is sealed again behind a new Commit, exactly
     /// from where the durable part ends.
     ///
+    /// There is no half of it. Whatever fails before the recording goes on and all that a start owes
+    /// is synced counts as an opening that failed: the journal is closed and opened once more, and
+    /// after [`REOPENS_MAX`] of them without one good sync the core is dead.
+    ///
     /// # Errors
-    /// Always one: [`CoreError::Reopened`], or [`CoreError::Dead`].
+    /// Always one of two: [`CoreError::Reopened`], or [`CoreError::Dead`].
     fn reopen(&mut self, cause: &JournalError, now_unix_ms: u64) -> Result<(), CoreError> {
         tracing::error!(error = %cause, "the journal failed and is opened again");
+        let mut last = cause.to_string();
+        while self.dead.is_none() && self.reopens < REOPENS_MAX {
+            self.reopens += 1;
+            match self.open_again(now_unix_ms) {
+                // A failure on the way was a reopening of its own, and a whole one.
+                Ok(()) | Err(CoreError::Reopened) => return Err(CoreError::Reopened),
+                Err(error) => {
+                    tracing::error!(%error, "the journal could not be opened again");
+                    last = error.to_string();
+                }
+            }
+        }
+        self.forget_all();
+        Err(CoreError::Dead(self.dead.get_or_insert(last).clone()))
+    }
+
+    /// One attempt of [`Self::reopen`].
+    fn open_again(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.forget_all();
+        self.generation += 1;
+        let (journal, _report) = (self.opener)()?;
+        self.journal = Some(journal);
+        self.refresh_lines()?;
+        // What recovery found is durable, also what nobody was told of.
+        for (line, head) in self.outbox_heads()? {
+            if let Some(state) = self.lines.get_mut(&line) {
+                state.durable = head;
+            }
+        }
+        self.resume_recording(now_unix_ms)?;
+        self.close_used_epochs(now_unix_ms)?;
+        self.commit(now_unix_ms)?;
+        push(&mut self.notices, Notice::Reopened);
+        Ok(())
+    }
+
+    /// Closes the journal, with everything in memory that was only true of its handle.
+    fn forget_all(&mut self) {
         self.pending.clear();
         self.flight = None;
         self.staged_bytes = 0;
-        self.generation += 1;
         for state in self.lines.values_mut() {
             state.session.forget();
         }
         // The lock is inside: the old handle must be gone before the new one is made.
         self.journal = None;
-        let mut last = cause.to_string();
-        while self.reopens < REOPENS_MAX {
-            self.reopens += 1;
-            match (self.opener)() {
-                Ok((journal, _report)) => {
-                    self.journal = Some(journal);
-                    push(&mut self.notices, Notice::Reopened);
-                    self.refresh_lines()?;
-                    // What recovery found is durable, also what nobody was told of.
-                    for (line, head) in self.outbox_heads()? {
-                        if let Some(state) = self.lines.get_mut(&line) {
-                            state.durable = head;
-                        }
-                    }
-                    self.resume_recording(now_unix_ms)?;
-                    self.close_used_epochs(now_unix_ms)?;
-                    return match self.commit(now_unix_ms) {
-                        Ok(()) | Err(CoreError::Reopened) => Err(CoreError::Reopened),
-                        Err(error) => Err(error),
-                    };
-                }
-                Err(error) => last = error.to_string(),
-            }
-        }
-        self.journal = None;
-        self.dead = Some(last.clone());
-        Err(CoreError::Dead(last))
     }
 
     /// What a start owes to epochs that were encrypted in, all lines in one sync. A line whose
@@ -524,9 +559,15 @@ impl Core {
                 continue;
             };
             self.journal()?.admit(EPOCH_BYTES, Priority::Epoch)?;
-            let closed = self.in_txn(line, EPOCH_BYTES, |session, txn| {
-                session.close_used_epoch(txn, now_unix_ms)
-            });
+            let closed = or_after_commit(
+                self,
+                |core| {
+                    core.in_txn(line, EPOCH_BYTES, |session, txn| {
+                        session.close_used_epoch(txn, now_unix_ms)
+                    })
+                },
+                |core| core.commit(now_unix_ms),
+            );
             match closed {
                 Ok(Closed::CutOff(end)) => self.pending.push(Notice::ClipFinished {
                     line,

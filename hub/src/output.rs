@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::core::{ClipState, Notice, Standing, Stop};
+use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,10 +86,18 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             format!("events are not recorded for one phone: {what}"),
         ),
         Notice::Standing { standing, .. } => match standing {
-            Standing::Good => (Some(json!({"event": "standing", "state": "good"})), "the relay agrees with this hub again; sending goes on".into()),
-            Standing::RolledBack(_) => (
+            // Only the relay's word is ever taken back.
+            Standing::Good => (
+                Some(json!({"event": "standing", "state": "good"})),
+                "the relay holds nothing any more that this hub cannot explain; sending goes on".into(),
+            ),
+            Standing::RolledBack(Evidence::PhoneHoldsMore) => (
                 Some(json!({"event": "standing", "state": "rolled_back"})),
-                "this state directory is older than what it once sent, or the relay lies: recording goes on, nothing is sent to that phone. If the directory was restored from a copy, run `secluso-hub reset` and pair again".into(),
+                "a phone holds what this state directory never made: the directory is older than what it once sent. Recording goes on, nothing is sent to that phone any more. Run `secluso-hub reset` and pair again".into(),
+            ),
+            Standing::RolledBack(Evidence::AboveHead | Evidence::OtherDigest) => (
+                Some(json!({"event": "standing", "state": "rolled_back"})),
+                "this state directory is older than what it once sent, or the relay lies: recording goes on, nothing is sent to that phone, and the relay is asked again. If the directory was restored from a copy, run `secluso-hub reset` and pair again".into(),
             ),
         },
     }

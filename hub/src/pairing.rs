@@ -16,7 +16,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use journal::ids::OfferId;
-use journal::pairing::OfferTerms;
+use journal::pairing::{OfferEnd, OfferTerms};
 use journal::{Durable, HubPairing, Offer};
 use relay_client::{Identity, rpk};
 use tokio::sync::mpsc;
@@ -54,7 +54,7 @@ pub enum Step {
         /// The pairing, in hex.
         phone: String,
     },
-    /// It was stopped; the code is void.
+    /// It was stopped, no phone is paired, and the code is void.
     Stopped,
 }
 
@@ -63,7 +63,7 @@ pub enum Step {
 pub enum Ended {
     /// A phone is paired.
     Paired,
-    /// Whoever asked for it stopped it; its offer is void.
+    /// Whoever asked for it stopped it before a phone was paired; its offer is void.
     Stopped,
 }
 
@@ -175,26 +175,31 @@ impl<C: Clock> Place<'_, C> {
         endpoint.close(0_u32.into(), b"");
         // The last answer must leave before the process may.
         let _late = tokio::time::timeout(Duration::from_secs(2), endpoint.wait_idle()).await;
-        match served {
-            Some(Ok(Ok(phone))) => {
-                let phone = phone.to_hex();
-                let _gone = steps.send(Step::Paired { phone }).await;
-                Ok(Ended::Paired)
+        let phone = match (served, ended) {
+            (Some(Ok(Ok(phone))), _) | (_, Ok(OfferEnd::Paired(phone))) => phone,
+            (_, Err(failure)) => {
+                let message = format!(
+                    "{failure}. Whether the code is void is not known; at the latest it is when its time is over"
+                );
+                return Err(Failure::new(failure.code, message));
             }
-            Some(Ok(Err(failure))) => Err(failure),
-            Some(Err(_elapsed)) => Err(Failure::new(
-                Code::NotAdmitted,
-                "no phone used the code in time and it is void; run `secluso-hub pair` again",
-            )),
-            None => {
-                ended?;
-                Ok(stopped(steps).await)
+            (Some(Ok(Err(failure))), Ok(_)) => return Err(failure),
+            (Some(Err(_elapsed)), Ok(_)) => {
+                return Err(Failure::new(
+                    Code::NotAdmitted,
+                    "no phone used the code in time and it is void; run `secluso-hub pair` again",
+                ));
             }
-        }
+            (None, Ok(_)) => return Ok(stopped(steps).await),
+        };
+        let phone = phone.to_hex();
+        let _gone = steps.send(Step::Paired { phone }).await;
+        Ok(Ended::Paired)
     }
 
-    /// Nothing of an offer outlives its pairing mode, except a pairing that is whole.
-    async fn end(&self, offer: OfferId) -> Result<(), Failure> {
+    /// Nothing of an offer outlives its pairing mode, except a pairing that is whole: a phone may
+    /// have been confirmed in the moment in which the offer was stopped, or ran out.
+    async fn end(&self, offer: OfferId) -> Result<OfferEnd, Failure> {
         let end = || {
             self.sealer.run(move |core, now| {
                 core.with_journal(now, |journal| HubPairing::end(journal, offer))
@@ -205,7 +210,7 @@ impl<C: Clock> Place<'_, C> {
             ended = end().await;
         }
         match ended {
-            Ok(_durable) => Ok(()),
+            Ok(end) => Ok(end.into_inner()),
             Err(error) => {
                 let failure = Failure::from(error);
                 tracing::warn!(%failure, "the offer could not be ended; it dies when its time is over");

@@ -69,7 +69,7 @@ fn standing(standing: Standing) -> &'static str {
             "rolled_back: the relay holds something else under our numbers"
         }
         Standing::RolledBack(Evidence::PhoneHoldsMore) => {
-            "rolled_back: the phone holds more than this hub ever sent"
+            "rolled_back: the phone holds what this hub never sent"
         }
     }
 }

@@ -53,6 +53,11 @@ pub(crate) fn outbox_head(line: Line) -> Vec<u8> {
     join(b'H', &[&line.key()])
 }
 
+/// `R` line: what the other side proved to hold that our outbox does not explain (hub).
+pub(crate) fn rollback_proof(line: Line) -> Vec<u8> {
+    join(b'R', &[&line.key()])
+}
+
 /// `I` line: cursor of a line's inbox.
 pub(crate) fn inbox_head(line: Line) -> Vec<u8> {
     join(b'I', &[&line.key()])

@@ -10,6 +10,8 @@
 //! because an ack may cover more than one transaction can hold. Nothing dead is ever given out or
 //! counted, whether its row is still there or not.
 
+mod evidence;
+
 use serde::{Deserialize, Serialize};
 use wal::{Durable, note_with};
 use wire::envelope::Envelope;
@@ -20,10 +22,14 @@ use crate::error::JournalError;
 use crate::ids::Line;
 use crate::inbox::InboxHead;
 use crate::journal::Journal;
-use crate::keys;
+use crate::keys::{self, Family};
+use crate::message::{self, SignedStatement};
 use crate::record::PairingRecord;
+use crate::scope::Scope;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
+
+pub use evidence::OutboxBooks;
 
 /// Dead envelopes whose rows one transaction removes: under 32 KiB in the log, so that it fits
 /// beside whatever else the transaction does. The rest goes by [`Txn::trim_outbox`].
@@ -36,29 +42,6 @@ pub struct OutboxHead {
     pub last: Seq,
     /// Everything up to here is durable at the other side.
     pub acked: Seq,
-}
-
-/// What our books say about the last envelope, against what the other side claims to hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OutboxBooks {
-    /// The last sequence number given; 0 if none.
-    pub last: Seq,
-    /// Digest of that envelope; `None` if its bytes are damaged, and then it proves nothing.
-    pub last_digest: Option<Digest>,
-    /// Digest of the envelope that stood there before a statement took its place.
-    /// The other side may honestly hold either.
-    pub replaced_digest: Option<Digest>,
-}
-
-impl OutboxBooks {
-    /// Whether the other side holds what these books do not explain: an envelope beyond the last,
-    /// or another one in its place. This journal is then older than what left it.
-    pub fn is_beyond(&self, seq: Seq, digest: Digest) -> bool {
-        let same_place = seq == self.last && seq.0 != 0;
-        let other = self.last_digest.is_some_and(|last| last != digest)
-            && self.replaced_digest != Some(digest);
-        seq > self.last || (same_place && other)
-    }
 }
 
 /// The row of a line's outbox (FORMAT.md, `H`).
@@ -355,37 +338,12 @@ impl Journal {
         Ok(self.row(&keys::outbox_head(line))?.unwrap_or_default())
     }
 
-    /// What our books say about the last envelope. May read and hash it.
-    ///
-    /// # Errors
-    /// If the rows cannot be read.
-    pub fn outbox_books(&self, line: Line) -> Result<OutboxBooks, JournalError> {
-        let row = self.outbox_row(line)?;
-        let last_digest = match row.last_digest {
-            Some(digest) => Some(digest),
-            None => self.stored_digest(line, row.last)?,
-        };
-        Ok(OutboxBooks {
-            last: row.last,
-            last_digest,
-            replaced_digest: row.replaced_digest,
-        })
-    }
-
-    /// The digest of a stored envelope; `None` if it is gone or damaged.
-    fn stored_digest(&self, line: Line, seq: Seq) -> Result<Option<Digest>, JournalError> {
-        match self.wal.payload(&keys::outbox(line, seq)) {
-            Ok(bytes) => Ok(bytes.as_deref().map(Digest::of)),
-            Err(wal::WalError::PayloadDamaged { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// The first durable envelope after `after`, if there is one: what to send next. Passes what is
     /// acked, whether its rows are still there or not, and the holes that dropped clips leave.
     ///
     /// # Errors
-    /// [`JournalError::EnvelopeDamaged`] if its bytes on disk are bad: drop its clip.
+    /// [`JournalError::EnvelopeDamaged`] if its bytes on disk are bad, or if it is gone though
+    /// nothing explains that (its log file was lost, and the view was made anew): drop its clip.
     pub fn outbox_next(
         &self,
         line: Line,
@@ -393,14 +351,17 @@ impl Journal {
     ) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
         self.alive()?;
         let row = self.outbox_row(line)?;
-        let mut from = row.living_from(next_seq(after));
-        let seq = loop {
-            match self.first_row(line, from)? {
-                None => return Ok(None),
-                // Each turn passes one dead range.
-                Some(seq) if row.is_dead(seq) => from = row.living_from(seq),
-                Some(seq) => break seq,
-            }
+        let wanted = row.living_from(next_seq(after));
+        if wanted > row.last {
+            return Ok(None);
+        }
+        let seq = match self.has_row(line, wanted)? {
+            true => wanted,
+            // INVARIANT: a number that is not dead has a row, or the next statement explains it. It
+            // must not be passed otherwise: the other side would wait at the gap for ever.
+            false => self
+                .statement_over(line, &row, wanted)?
+                .ok_or(JournalError::EnvelopeDamaged { line, seq: wanted })?,
         };
         let key = keys::outbox(line, seq);
         let stored = match self.durable_small(&key)? {
@@ -421,6 +382,56 @@ impl Journal {
             seq,
             envelope.map_err(|_| JournalError::EnvelopeDamaged { line, seq })?,
         )))
+    }
+
+    /// Whether a row lies under this number, staged ones included.
+    fn has_row(&self, line: Line, seq: Seq) -> Result<bool, JournalError> {
+        let key = keys::outbox(line, seq);
+        Ok(!self.wal.scan_payloads(&key, &key, 1)?.is_empty()
+            || !self.wal.scan(&key, &key, 1)?.is_empty())
+    }
+
+    /// The statement whose range contains `gone`, which has no row: only the next living row can be.
+    fn statement_over(
+        &self,
+        line: Line,
+        row: &Row,
+        gone: Seq,
+    ) -> Result<Option<Seq>, JournalError> {
+        let mut from = gone;
+        let seq = loop {
+            match self.first_row(line, from)? {
+                None => return Ok(None),
+                // Each turn passes one dead range.
+                Some(seq) if row.is_dead(seq) => from = row.living_from(seq),
+                Some(seq) => break seq,
+            }
+        };
+        let Some(bytes) = self.wal.get(&keys::outbox(line, seq))? else {
+            return Ok(None);
+        };
+        let statement = self
+            .own_body(line, seq, &bytes)?
+            .filter(|body| body.kind == Kind::Statement)
+            .and_then(|body| message::decode::<SignedStatement>(&body.content));
+        Ok(statement
+            .is_some_and(|signed| signed.statement.first <= gone.0)
+            .then_some(seq))
+    }
+
+    /// What is inside an envelope of ours; `None` if these bytes are not one for this place.
+    fn own_body(
+        &self,
+        line: Line,
+        seq: Seq,
+        bytes: &[u8],
+    ) -> Result<Option<wrap::Body>, JournalError> {
+        let record: Option<PairingRecord> =
+            self.secret_row(Scope::Pairing(line.pairing), Family::Pairing, &[])?;
+        Ok(record.and_then(|record| {
+            let mailbox = &record.line(line.channel)?.send;
+            wrap::unwrap(&record.send_key, Place { mailbox, seq }, bytes)
+        }))
     }
 
     /// The first number from `from` on under which a row lies, dead or not.

@@ -38,7 +38,7 @@ use wire::ids::{DeviceId, SendId};
 
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
-pub use hub::{HubPairing, OfferTerms};
+pub use hub::{HubPairing, OfferEnd, OfferTerms};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};

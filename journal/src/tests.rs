@@ -2,6 +2,7 @@
 
 mod clips;
 mod errors;
+mod evidence;
 mod format;
 mod golden;
 pub(crate) mod harness;

@@ -1,6 +1,7 @@
 //! Asking a running hub.
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,6 +30,34 @@ pub async fn ask(
     state_dir: &Path,
     request: Request,
     patience: Duration,
+    each: impl FnMut(Value),
+) -> Result<(), Failure> {
+    let never = Until {
+        stop: std::future::pending(),
+        last_words: patience,
+    };
+    ask_until(state_dir, request, patience, never, each).await
+}
+
+/// What ends a question early, and how long its answer may still take.
+pub struct Until<F> {
+    /// Completes when nobody wants to go on.
+    pub stop: F,
+    /// How long the hub may then take to say how it ended.
+    pub last_words: Duration,
+}
+
+/// As [`ask`]; when `until.stop` completes, the hub is told that nothing more will be asked, which
+/// ends what it does for the question, and its last answers are waited for: only the hub knows how
+/// it ended.
+///
+/// # Errors
+/// As [`ask`]; also if the last answers do not come in time.
+pub async fn ask_until(
+    state_dir: &Path,
+    request: Request,
+    patience: Duration,
+    until: Until<impl Future<Output = ()>>,
     mut each: impl FnMut(Value),
 ) -> Result<(), Failure> {
     let nobody = |_| {
@@ -46,8 +75,19 @@ pub async fn ask(
     question.push(b'\n');
     write.write_all(&question).await.map_err(broken)?;
     let mut lines = BufReader::new(read.take(ANSWERS_BYTES_MAX)).lines();
+    let mut stop = pin!(until.stop);
+    let mut stopping = false;
     loop {
-        let line = tokio::time::timeout(patience, lines.next_line()).await;
+        let wait = if stopping { until.last_words } else { patience };
+        let line = tokio::select! {
+            line = tokio::time::timeout(wait, lines.next_line()) => line,
+            () = &mut stop, if !stopping => {
+                stopping = true;
+                // A hub that has hung up already has said all that it will.
+                let _gone = write.shutdown().await;
+                continue;
+            }
+        };
         let line = line
             .map_err(|_| Failure::new(Code::Network, "the running hub did not answer in time"))?;
         match line.map_err(broken)? {

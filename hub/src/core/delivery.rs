@@ -5,10 +5,13 @@
 
 use journal::ids::Line;
 use journal::message::{self, AppMessage};
-use journal::{AckEffect, ErrorKind, Received, Takes};
+use journal::{AckEffect, Held, Received, Takes, or_after_commit};
 use wire::ids::{Digest, Seq};
 
-use super::{Core, CoreError, Evidence, Notice, Standing, push};
+use super::{Core, CoreError, Evidence, SMALL_GROUP_BYTES, Standing};
+
+/// How a line stands whose phone has proved a rollback.
+pub(super) const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
 
 /// What an envelope in our mailbox was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +24,8 @@ pub enum Verdict {
     Gap,
     /// Not made by the phone: drop the connection's delivery, wait, ask again.
     NotAuthentic,
-    /// The phone holds what this directory never made.
+    /// The phone holds what this directory never made. Nothing is taken from it, and nothing is
+    /// sent to it, any more.
     RolledBack,
 }
 
@@ -47,13 +51,12 @@ impl Core {
         envelope: &[u8],
         now_unix_ms: u64,
     ) -> Result<Delivered, CoreError> {
-        let mut result = self.take(line, seq, envelope);
-        if matches!(&result, Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Retry) {
-            // Nothing of it was staged, and the log takes more after a commit.
-            self.commit(now_unix_ms)?;
-            result = self.take(line, seq, envelope);
-        }
-        let verdict = match result {
+        let taken = or_after_commit(
+            self,
+            |core| core.take(line, seq, envelope),
+            |core| core.commit(now_unix_ms),
+        );
+        let verdict = match taken {
             Ok(verdict) => verdict,
             Err(CoreError::Journal(error)) => return self.judge(Err(error), now_unix_ms),
             Err(error) => return Err(error),
@@ -78,56 +81,75 @@ impl Core {
         let Some(state) = self.lines.get_mut(&line) else {
             return Ok(Verdict::NotAuthentic);
         };
-        let books = journal.outbox_books(line)?;
+        if state.standing == PROVEN && journal.rollback_proof(line)?.is_some() {
+            return Ok(Verdict::RolledBack);
+        }
         let mut txn = journal.begin();
         let arrived = state
             .session
             .receive(&mut txn, seq, envelope, Takes::Messages)?;
+        let mut proof = None;
+        // ORDER: what the phone holds is judged before anything that it says is believed.
+        if let Some(held) = arrived.held
+            && !txn.outbox_explains(line, held)?
+        {
+            proof = Some(held);
+        }
         let unchanged = match &arrived.received {
             Received::Duplicate => Some(Verdict::Duplicate),
             Received::Gap { .. } => Some(Verdict::Gap),
             Received::NotAuthentic => Some(Verdict::NotAuthentic),
             _ => None,
         };
-        let held = arrived.held.map(|held| (held.seq, held.digest));
-        let mut proof = held.is_some_and(|(seq, digest)| books.is_beyond(seq, digest));
-        if let Some(verdict) = unchanged
-            && !proof
-        {
-            return Ok(verdict);
-        }
-        match arrived.received {
-            Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
-                Some(AppMessage::Ack { through, digest }) => {
-                    proof |= books.is_beyond(Seq(through), Digest(digest));
-                    if !proof {
-                        let effect = state.session.take_ack(&mut txn, Seq(through))?;
-                        proof |= effect == AckEffect::BeyondOurHead;
+        match (unchanged, proof) {
+            (Some(verdict), None) => return Ok(verdict),
+            (_, Some(_)) => {}
+            (None, None) => match arrived.received {
+                Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
+                    Some(AppMessage::Ack { through, digest }) => {
+                        let acked = Held {
+                            seq: Seq(through),
+                            digest: Digest(digest),
+                        };
+                        // Mostly the wrap named the same envelope, which was just hashed.
+                        let known = arrived.held == Some(acked);
+                        if !known && !txn.outbox_explains(line, acked)?
+                            || state.session.take_ack(&mut txn, acked.seq)?
+                                == AckEffect::BeyondOurHead
+                        {
+                            proof = Some(acked);
+                        }
                     }
+                    None => tracing::debug!("a phone said something that cannot be read"),
+                },
+                Received::Refused(why) => {
+                    tracing::debug!(why, "an envelope was taken without effect");
                 }
-                None => tracing::debug!("a phone said something that cannot be read"),
+                _ => {}
             },
-            Received::Refused(why) => tracing::debug!(why, "an envelope was taken without effect"),
-            _ => {}
         }
-        if proof {
-            // Not taken: the proof stays in the mailbox and is seen again by the next start.
+        if let Some(proof) = proof {
+            // Nothing of it is taken: the watermark stays where it is.
             drop(txn);
-            let standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
-            if state.standing != standing {
-                state.standing = standing;
-                push(&mut self.notices, Notice::Standing { line, standing });
-            }
-            return Ok(Verdict::RolledBack);
+            return self.rolled_back(line, proof);
         }
         drop(txn.stage(())?);
         self.staged_bytes += envelope.len() as u64;
-        if state.standing == Standing::RolledBack(Evidence::PhoneHoldsMore) {
-            // The phone holds nothing that our books do not explain, after all.
-            state.standing = Standing::Good;
-            let standing = Standing::Good;
-            push(&mut self.notices, Notice::Standing { line, standing });
-        }
         Ok(Verdict::Taken)
+    }
+
+    /// The phone holds what our books do not explain. Nothing is sent to it from now on, and the
+    /// next start knows it before anybody is asked (promise C8).
+    fn rolled_back(&mut self, line: Line, proof: Held) -> Result<Verdict, CoreError> {
+        tracing::error!(
+            seq = proof.seq.0,
+            "a phone holds an envelope that this state directory never made"
+        );
+        self.set_standing(line, PROVEN);
+        let mut txn = self.journal()?.begin();
+        txn.keep_rollback_proof(line, proof)?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        Ok(Verdict::RolledBack)
     }
 }

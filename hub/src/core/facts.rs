@@ -91,9 +91,10 @@ pub enum Stop {
 pub enum Evidence {
     /// The relay ends above our head.
     AboveHead,
-    /// The relay, or the phone, has another envelope under a number of ours.
+    /// The relay has another envelope under a number of ours.
     OtherDigest,
-    /// The phone holds what we never made.
+    /// The phone holds what we never made: an envelope beyond our head, or another one in the place
+    /// of one of ours.
     PhoneHoldsMore,
 }
 
@@ -102,8 +103,8 @@ pub enum Evidence {
 pub enum Standing {
     /// Yes.
     Good,
-    /// Recording goes on, nothing is sent. Not stored: every connection asks the relay again, every
-    /// envelope of the phone judges the phone again.
+    /// Recording goes on, nothing is sent. What the relay shows is not stored: every connection asks
+    /// it again. What the phone proved is, and nothing takes it back.
     RolledBack(Evidence),
 }
 

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use journal::ids::{ClipId, Line};
 use journal::message::ClipEnd;
-use journal::{Committer, ErrorKind, JournalError, Session, Txn};
+use journal::{Committer, ErrorKind, JournalError, Session, Txn, WantsCommit, or_after_commit};
 use wal::Priority;
 use wire::ids::Seq;
 
@@ -68,6 +68,25 @@ pub(super) struct Mark {
     staged: u32,
     begun: bool,
     ended: bool,
+}
+
+/// Why a transaction over all lines failed.
+struct AtFault {
+    /// The line whose own step failed; none if it was the transaction as a whole.
+    line: Option<Line>,
+    error: CoreError,
+}
+
+impl From<CoreError> for AtFault {
+    fn from(error: CoreError) -> Self {
+        Self { line: None, error }
+    }
+}
+
+impl WantsCommit for AtFault {
+    fn wants_commit(&self) -> bool {
+        self.error.wants_commit()
+    }
 }
 
 /// What is wanted, and how far it is staged.
@@ -276,7 +295,7 @@ impl Core {
     ) -> Result<(), CoreError> {
         tracing::error!(
             seq = at.0,
-            "a stored envelope is damaged on disk; its clip is lost"
+            "a stored envelope is damaged on disk, or gone; its clip is lost"
         );
         let mut dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
             session.drop_damaged(txn, at)
@@ -496,43 +515,48 @@ impl Core {
             Option<ClipId>,
         ) -> Result<T, JournalError>,
     ) -> Result<Vec<(Line, T)>, CoreError> {
-        let mut relieved = false;
         loop {
             let clips = self
                 .recording
                 .as_ref()
                 .map(|r| r.clips.clone())
                 .unwrap_or_default();
-            match self.try_all_lines(&clips, bytes_each, &mut step) {
-                Ok(done) if done.is_empty() => {
-                    self.recording = None;
+            let tried = or_after_commit(
+                self,
+                |core| core.try_all_lines(&clips, bytes_each, &mut step),
+                |core| Ok(core.commit(now_unix_ms)?),
+            );
+            let at_fault = match tried {
+                Ok(done) => {
+                    if done.is_empty() {
+                        self.recording = None;
+                    }
                     return Ok(done);
                 }
-                Ok(done) => return Ok(done),
-                Err((_, error)) if self.is_poison(&error) => {
+                Err(at_fault) => at_fault,
+            };
+            match at_fault {
+                AtFault {
+                    error: CoreError::Journal(error),
+                    ..
+                } if self.is_poison(&error) => {
                     self.reopen(&error, now_unix_ms)?;
                     return Err(CoreError::Reopened);
                 }
-                // Nothing of it was staged, and the log takes more after a commit.
-                Err((_, error)) if error.kind() == ErrorKind::Retry && !relieved => {
-                    relieved = true;
-                    self.commit(now_unix_ms)?;
-                }
-                Err((Some(line), error)) if is_about_one_line(&error) => {
+                AtFault {
+                    line: Some(line),
+                    error: CoreError::Journal(error),
+                } if is_about_one_line(&error) => {
                     self.set_broken(line, &error);
                     if let Some(recording) = &mut self.recording {
                         recording.clips.retain(|(other, _)| *other != line);
                     }
                 }
-                Err((_, error)) => return Err(error.into()),
+                AtFault { error, .. } => return Err(error),
             }
         }
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "The line at fault, if one is, beside the error."
-    )]
     fn try_all_lines<T>(
         &mut self,
         clips: &[(Line, Option<ClipId>)],
@@ -542,22 +566,27 @@ impl Core {
             &mut Txn<'_>,
             Option<ClipId>,
         ) -> Result<T, JournalError>,
-    ) -> Result<Vec<(Line, T)>, (Option<Line>, JournalError)> {
+    ) -> Result<Vec<(Line, T)>, AtFault> {
         let Some(journal) = self.journal.as_mut() else {
-            return Err((None, JournalError::Poisoned));
+            return Err(AtFault::from(CoreError::Journal(JournalError::Poisoned)));
         };
         let mut txn = journal.begin();
         let mut done = Vec::new();
         for (line, clip) in clips {
-            let Some(state) = self.lines.get_mut(line) else {
-                return Err((Some(*line), JournalError::NoGroup(*line)));
+            let blame = |error| AtFault {
+                line: Some(*line),
+                error: CoreError::Journal(error),
             };
-            let value =
-                step(&mut state.session, &mut txn, *clip).map_err(|error| (Some(*line), error))?;
-            done.push((*line, value));
+            let Some(state) = self.lines.get_mut(line) else {
+                return Err(blame(JournalError::NoGroup(*line)));
+            };
+            done.push((
+                *line,
+                step(&mut state.session, &mut txn, *clip).map_err(blame)?,
+            ));
         }
         if !done.is_empty() {
-            drop(txn.stage(()).map_err(|error| (None, error))?);
+            drop(txn.stage(()).map_err(CoreError::Journal)?);
             self.staged_bytes += bytes_each * done.len() as u64;
         }
         Ok(done)

@@ -55,11 +55,7 @@ fn an_event_is_played_byte_for_byte_and_costs_one_sync_before_its_first_byte() {
         expected.extend_from_slice(&piece(n).bytes);
         expected.extend_from_slice(&piece(n + 10).bytes);
     }
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 7)
-        .unwrap();
-    world.core.commit(7).unwrap();
+    world.end_event(EventEnd::Completed);
     let finished = world.finished();
     assert_eq!(finished.len(), 1);
     assert_eq!(finished[0].bytes, expected.len() as u64);
@@ -97,8 +93,7 @@ fn a_hub_that_dies_in_a_clip_cuts_it_off_with_the_right_digest() {
 fn a_camera_that_fails_marks_its_clip() {
     let mut world = World::paired();
     let bytes = world.record_some(2);
-    let _ = world.core.handle_event_ended(EventEnd::CutOff, 8).unwrap();
-    world.core.commit(8).unwrap();
+    world.end_event(EventEnd::CutOff);
     assert_eq!(world.finished()[0].state, ClipState::CutOff);
     world.deliver();
     assert_eq!(world.app_clips(), [(AppClipState::CutOff, bytes)]);
@@ -108,12 +103,8 @@ fn a_camera_that_fails_marks_its_clip() {
 fn an_event_without_pictures_leaves_nothing_behind() {
     let mut world = World::paired();
     let epoch = world.core.status().unwrap().lines[0].epoch;
-    let _ = world.core.handle_event_started(event(), 5).unwrap();
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 6)
-        .unwrap();
-    world.core.commit(6).unwrap();
+    let _ = world.record_some(0);
+    world.end_event(EventEnd::Completed);
     let status = world.core.status().unwrap();
     assert_eq!((status.lines[0].epoch, status.clips.len()), (epoch, 0));
 }
@@ -125,35 +116,20 @@ fn scenario_12_a_stale_ack_in_a_clip_does_not_cost_the_right_to_encrypt() {
     world.deliver();
     // The phone acks in this epoch; before that arrives, the hub has moved on.
     world.app_ack();
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 7)
-        .unwrap();
-    world.core.commit(7).unwrap();
+    world.end_event(EventEnd::Completed);
     let bytes = world.record_some(1);
     let epoch = world.core.status().unwrap().lines[0].epoch;
     assert_eq!(world.take_from_app(), [Verdict::Taken]);
-    let _ = world.core.handle_pieces(vec![piece(7)], 9).unwrap();
-    world.core.commit(9).unwrap();
+    let more = world.record_more(7..8);
     assert_eq!(
         world.core.status().unwrap().lines[0].epoch,
         epoch,
         "no Commit was needed"
     );
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 9)
-        .unwrap();
-    world.core.commit(9).unwrap();
+    world.end_event(EventEnd::Completed);
     world.deliver();
     let clips = world.app_clips();
-    assert_eq!(
-        clips[1],
-        (
-            AppClipState::Complete,
-            [bytes, piece(7).bytes.to_vec()].concat()
-        )
-    );
+    assert_eq!(clips[1], (AppClipState::Complete, [bytes, more].concat()));
 }
 
 #[test]

@@ -233,6 +233,36 @@ async fn after_too_many_failures_the_offer_is_void() {
     hub.does_not_know(&shown.offer).await;
 }
 
+/// The phone's proof is taken in the moment in which the pairing is stopped, or given up.
+#[tokio::test]
+async fn a_phone_that_was_confirmed_is_reported_whatever_ended_the_offer() {
+    for stopped in [true, false] {
+        let hub = Hub::new(1_000);
+        let mut shown = hub.show(PATIENCE).await;
+        let proof = confirm_at(&hub, &shown.offer).await;
+        let Ok(PairingMessage::Confirm(confirm)) = PairingMessage::decode(&proof) else {
+            panic!("it is the proof");
+        };
+        let confirmed = hub.sealer.run(move |core, now| {
+            core.with_journal(now, |journal| HubPairing::confirm(journal, &confirm))
+        });
+        drop(confirmed.await.unwrap());
+        // It must not complete for the second of the two.
+        let mut stop = Some(shown.stop);
+        if stopped {
+            drop(stop.take());
+        } else {
+            for _ in 0..listener::FAILURES_MAX {
+                say(&shown.offer, &frame(&[0xff])).await;
+            }
+        }
+        assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
+        let said = shown.steps.recv().await;
+        assert!(matches!(said, Some(Step::Paired { phone }) if phone.len() == 32));
+        assert!(shown.steps.recv().await.is_none(), "one end, said once");
+    }
+}
+
 #[tokio::test]
 async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     let hub = Hub::new(1_000);

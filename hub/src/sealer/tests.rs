@@ -35,7 +35,7 @@ async fn a_step_whose_sync_could_not_begin_is_not_called_durable() {
     assert_eq!(begun.await.unwrap(), Recorded::Taken);
     let taken = sealer
         .run(|core, now| {
-            core.no_sync = true;
+            core.no_sync = 1;
             core.handle_pieces(vec![piece(0)], now)
         })
         .await;

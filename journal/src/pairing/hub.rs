@@ -57,6 +57,17 @@ pub struct OfferTerms {
     pub ttl_s: u64,
 }
 
+/// What [`HubPairing::end`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OfferEnd {
+    /// The offer was still there. It is void now.
+    Void,
+    /// A phone had used it: this pairing is confirmed.
+    Paired(PairingId),
+    /// It had ended before, and no pairing came of it.
+    Unknown,
+}
+
 /// The hub's side of pairing over its journal.
 pub struct HubPairing;
 
@@ -114,18 +125,25 @@ impl HubPairing {
         Ok(())
     }
 
-    /// Ends an offer that is void, and what its phone left unfinished, whole. A pairing that is
-    /// confirmed has ended its offer itself, and stays.
+    /// Ends an offer, and what its phone left unfinished, whole. A pairing that is confirmed has
+    /// ended its offer itself, and stays.
     ///
     /// # Errors
     /// Our own storage.
-    pub fn end(journal: &mut Journal, id: OfferId) -> Result<Durable<()>, JournalError> {
+    pub fn end(journal: &mut Journal, id: OfferId) -> Result<Durable<OfferEnd>, JournalError> {
         let row = offer_row(journal, id)?;
+        let end = match &row {
+            Some(_) => OfferEnd::Void,
+            None => match paired_by(journal, id)? {
+                Some(pairing) => OfferEnd::Paired(pairing),
+                None => OfferEnd::Unknown,
+            },
+        };
         let mut txn = journal.begin();
         if let Some(row) = row {
             end_offer(&mut txn, id, &row);
         }
-        txn.commit(())
+        txn.commit(end)
     }
 
     /// Takes a request: makes the pairing's groups, or repeats the answer.
@@ -259,6 +277,18 @@ fn offer_row(journal: &Journal, id: OfferId) -> Result<Option<OfferRow>, Journal
         return Ok(None);
     }
     journal.secret_row(Scope::Offer(id), Family::Offer, &[])
+}
+
+/// The pairing that was confirmed with this offer.
+fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, JournalError> {
+    for pairing in journal.pairing_ids() {
+        let scope = Scope::Pairing(pairing);
+        let done: Option<DoneRow> = journal.secret_row(scope, Family::PairingAnswer, &[])?;
+        if done.is_some_and(|done| done.offer == id) {
+            return Ok(Some(pairing));
+        }
+    }
+    Ok(None)
 }
 
 fn end_offer(txn: &mut Txn<'_>, id: OfferId, row: &OfferRow) {

@@ -7,7 +7,7 @@ use super::harness::{App, NOW_MS, converge, paired, paired_with, settle};
 use crate::library::AppClipState;
 use crate::message::DropReason;
 use crate::session::EpochUse;
-use crate::{CHUNK_BYTES_MAX, ClipOutcome, Closed, JournalError, Received, Suite, Taken};
+use crate::{CHUNK_BYTES_MAX, ClipOutcome, Closed, Held, JournalError, Received, Suite, Taken};
 
 #[test]
 fn a_clip_arrives_byte_for_byte_with_both_suites() {
@@ -290,10 +290,14 @@ fn both_digests_of_a_replaced_head_are_known() {
     let head = hub.journal.outbox_books(hub.line()).unwrap();
     let held = app.journal.inbox_head(app.line()).unwrap();
     assert_eq!(held.cursor, head.last);
-    assert!(!head.is_beyond(held.cursor, held.digest));
-    assert!(!head.is_beyond(before.last, before.last_digest.unwrap()));
-    assert!(head.is_beyond(head.last, wire::ids::Digest([9; 32])));
-    assert!(head.is_beyond(Seq(head.last.0 + 1), held.digest));
+    let explains = |seq, digest| {
+        let held = Held { seq, digest };
+        hub.journal.outbox_explains(hub.line(), held).unwrap()
+    };
+    assert!(explains(held.cursor, held.digest));
+    assert!(explains(before.last, before.last_digest.unwrap()));
+    assert!(!explains(head.last, wire::ids::Digest([9; 32])));
+    assert!(!explains(Seq(head.last.0 + 1), held.digest));
     converge(&mut hub, &mut app);
 }
 

@@ -5,7 +5,9 @@ use wire::ids::DeviceId;
 
 use super::harness::{End, NOW_S, converge, finish_pairing, open, pair_journals, terms};
 use crate::ids::{Channel, Line};
-use crate::pairing::{AppNext, AppPairing, HubPairing, Offer, PairingError, PairingMessage};
+use crate::pairing::{
+    AppNext, AppPairing, HubPairing, Offer, OfferEnd, PairingError, PairingMessage,
+};
 use crate::{JournalError, PairingState, Role, Session, Suite};
 
 fn both() -> (crate::Journal, crate::Journal) {
@@ -271,7 +273,9 @@ fn a_void_offer_dies_whole_and_a_finished_pairing_is_still_answered() {
     let request = ask(&mut app, &void);
     let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
     let confirm = AppPairing::answer(&mut app, &void, &answer, NOW_S).unwrap();
-    drop(HubPairing::end(&mut hub, void.offer).unwrap());
+    let end = |hub: &mut _, offer: &Offer| *HubPairing::end(hub, offer.offer).unwrap();
+    assert_eq!(end(&mut hub, &void), OfferEnd::Void);
+    assert_eq!(end(&mut hub, &void), OfferEnd::Unknown);
     assert_eq!(kept(&hub), empty_hub);
     assert_eq!(
         refused(HubPairing::confirm(&mut hub, &confirm)),
@@ -286,11 +290,12 @@ fn a_void_offer_dies_whole_and_a_finished_pairing_is_still_answered() {
     let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
     let confirm = AppPairing::answer(&mut app, &good, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    drop(HubPairing::end(&mut hub, good.offer).unwrap());
+    let ended = end(&mut hub, &good);
     let again = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let bytes = |done: &crate::pairing::Done| PairingMessage::Done(done.clone()).encode();
     assert_eq!(bytes(&done), bytes(&again));
     let pairing = AppPairing::done(&mut app, &good, &again).unwrap();
+    assert_eq!(ended, OfferEnd::Paired(*pairing));
     drop(AppPairing::end(&mut app, good.offer).unwrap());
     for journal in [&hub, &app] {
         let known = journal.pairing(*pairing).unwrap().unwrap();

@@ -1,11 +1,12 @@
 //! Full disks, failing syncs, damaged bytes, restored copies.
 
-use journal::AppClipState;
 use journal::message::DropReason;
+use journal::{AppClipState, Trim};
+use wal::Disk as _;
 use wal::disk::{CrashPolicy, Fault};
 
 use super::super::*;
-use super::world::{World, event, opener, piece};
+use super::world::{NOW_MS, World, event, opener, piece};
 use crate::camera::EventEnd;
 
 #[test]
@@ -59,7 +60,7 @@ fn a_failed_sync_reopens_the_journal_and_the_clip_goes_on_behind_a_new_commit() 
                 Recorded::Taken
             );
             bytes.extend_from_slice(&piece(number).bytes);
-            reopened |= matches!(world.core.commit(6), Err(CoreError::Reopened));
+            reopened |= world.reopens(Core::commit);
         }
         assert!(reopened, "operation {offset} belonged to no commit");
         assert!(world.notices().contains(&Notice::Reopened));
@@ -67,11 +68,7 @@ fn a_failed_sync_reopens_the_journal_and_the_clip_goes_on_behind_a_new_commit() 
             world.core.status().unwrap().lines[0].epoch > epoch,
             "the old epoch is never encrypted in again"
         );
-        let _ = world
-            .core
-            .handle_event_ended(EventEnd::Completed, 7)
-            .unwrap();
-        world.core.commit(7).unwrap();
+        world.end_event(EventEnd::Completed);
         world.deliver();
         assert_eq!(
             world.app_clips(),
@@ -93,7 +90,7 @@ fn a_failed_first_or_last_sync_of_a_clip_loses_nothing() {
                 world.disk.inject(world.disk.op_count() + 1, Fault::Eio);
             }
             let _ = world.core.handle_pieces(vec![piece(number)], 5).unwrap();
-            reopened += u32::from(world.core.commit(5).is_err());
+            reopened += u32::from(world.reopens(Core::commit));
             bytes.extend_from_slice(&piece(number).bytes);
         }
         if fails_at == "end" {
@@ -103,7 +100,7 @@ fn a_failed_first_or_last_sync_of_a_clip_loses_nothing() {
             .core
             .handle_event_ended(EventEnd::Completed, 6)
             .unwrap();
-        reopened += u32::from(world.core.commit(6).is_err());
+        reopened += u32::from(world.reopens(Core::commit));
         assert_eq!(reopened, 1, "{fails_at}");
         let notices = world.notices();
         let started = notices
@@ -166,11 +163,7 @@ fn damage_newest_chunk(world: &World, line: Line) {
 fn damaged_bytes_cost_their_clip_and_the_phone_is_told() {
     let mut world = World::paired();
     let _ = world.record_some(3);
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 6)
-        .unwrap();
-    world.core.commit(6).unwrap();
+    world.end_event(EventEnd::Completed);
     damage_newest_chunk(&world, world.line);
     world.deliver();
     let clips = world.app_clips();
@@ -183,11 +176,7 @@ fn damaged_bytes_cost_their_clip_and_the_phone_is_told() {
     assert!(dropped);
     // What follows is not harmed.
     let bytes = world.record_some(2);
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 8)
-        .unwrap();
-    world.core.commit(8).unwrap();
+    world.end_event(EventEnd::Completed);
     world.deliver();
     assert_eq!(world.app_clips()[1], (AppClipState::Complete, bytes));
     world.ack();
@@ -208,11 +197,7 @@ fn damage_in_the_clip_being_recorded_ends_it_and_the_event_goes_on_in_another() 
         Recorded::Not(Stop::NoClip)
     );
     let bytes = world.record_some(1);
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 8)
-        .unwrap();
-    world.core.commit(8).unwrap();
+    world.end_event(EventEnd::Completed);
     world.deliver();
     assert_eq!(world.app_clips()[1], (AppClipState::Complete, bytes));
 }
@@ -279,15 +264,8 @@ fn a_sync_that_fails_while_the_next_pieces_are_sealed_loses_neither() {
             world.core.begin_commit(6).unwrap();
         }
     }
-    assert!(matches!(
-        world.core.finish_commit(6),
-        Err(CoreError::Reopened)
-    ));
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 7)
-        .unwrap();
-    world.core.commit(7).unwrap();
+    assert!(world.reopens(Core::finish_commit));
+    world.end_event(EventEnd::Completed);
     world.deliver();
     assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
 }
@@ -305,11 +283,7 @@ fn an_ack_over_thousands_of_envelopes_is_taken_and_their_rows_go_in_steps() {
         };
         let _ = world.core.handle_pieces(vec![one; 100], 5).unwrap();
     }
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 6)
-        .unwrap();
-    world.core.commit(6).unwrap();
+    world.end_event(EventEnd::Completed);
     world.deliver();
     world.app_ack();
     let sent = world.sent_by_app();
@@ -381,29 +355,138 @@ fn a_full_batch_is_committed_and_costs_no_reopening() {
     assert_eq!(world.core.generation(), 0);
 }
 
+/// Somebody copies an old directory back, and the hub records on: less, or more, than the phone
+/// already holds under the same numbers.
 #[test]
-fn scenario_18_a_phone_that_holds_more_than_this_directory_ever_sent_stops_the_line() {
+fn scenario_18_a_phone_that_holds_what_this_directory_never_made_stops_the_line_for_good() {
+    for more in [0, 1, 9] {
+        let mut world = World::paired();
+        let line = world.line;
+        let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+        // Envelopes: Commit, header, two chunks.
+        let _ = world.record_some(2);
+        world.deliver();
+        world.app_ack();
+        world.restart_on(old);
+        let recorded = world.record_some(more);
+        world.notices();
+        let before = world.core.status().unwrap().lines[0].clone();
+        for _ in 0..2 {
+            // It stays in the mailbox, and comes again.
+            assert_eq!(world.take_from_app(), [Verdict::RolledBack], "{more}");
+        }
+        let standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
+        let said = Notice::Standing { line, standing };
+        assert_eq!(world.notices(), [said.clone()], "{more}");
+        // The relay may say what it likes.
+        world.core.handle_standing(line, Standing::Good);
+        for started in [false, true] {
+            if started {
+                // Known again before anybody is asked.
+                world.crash();
+                assert!(world.notices().contains(&said), "{more}");
+            }
+            assert_eq!(world.core.heads().unwrap()[&line].standing, standing);
+            let next = world.core.next_envelope(line, Seq::NONE, NOW_MS).unwrap();
+            assert!(next.is_none(), "{more}: something is sent");
+            let now = world.core.status().unwrap().lines[0].clone();
+            assert_eq!(now.acked, before.acked, "{more}");
+            assert!(now.unacked_envelopes >= before.unacked_envelopes, "{more}");
+        }
+        assert_eq!(world.take_from_app(), [Verdict::RolledBack], "{more}");
+        // It still records, and what it recorded before is all there.
+        let _ = world.record_some(1);
+        let stored = world.core.status().unwrap().clips;
+        assert_eq!(stored.len(), 1 + usize::from(more > 0));
+        assert!(more == 0 || stored[0].bytes == recorded.len() as u64);
+    }
+}
+
+/// The log file that held a clip's chunks is lost together with the view, which is all that knew of
+/// them (promise C2).
+#[test]
+fn chunks_whose_file_and_view_are_lost_cost_their_clip_and_the_phone_is_told() {
     let mut world = World::paired();
-    let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
-    let _ = world.record_some(2);
-    world.deliver();
-    world.app_ack();
-    // Somebody copies the old directory back.
-    world.restart_on(old);
-    world.notices();
-    assert_eq!(world.take_from_app(), [Verdict::RolledBack]);
-    let rolled_back = Standing::RolledBack(Evidence::PhoneHoldsMore);
     let line = world.line;
-    assert_eq!(
-        world.notices(),
-        [Notice::Standing {
-            line,
-            standing: rolled_back
-        }]
-    );
-    assert_eq!(world.core.heads().unwrap()[&line].standing, rolled_back);
-    // It still records.
-    let _ = world.record_some(1);
+    let _ = world.record_some(0);
+    // A log file of these tests holds 4 MiB: this clip lies in several of them.
+    for number in 0..160 {
+        let one = Piece {
+            bytes: bytes::Bytes::from(vec![number; journal::CHUNK_BYTES_MAX]),
+            captured_unix_ms: 1,
+        };
+        let _ = world.core.handle_pieces(vec![one], 5).unwrap();
+        world.core.commit(5).unwrap();
+    }
+    world.end_event(EventEnd::Completed);
+    let kept = world.record_some(2);
+    world.end_event(EventEnd::Completed);
+    let without = |path: &String| {
+        let disk = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+        for gone in disk.paths() {
+            if gone == *path || gone.starts_with("view") {
+                disk.remove(&gone).unwrap();
+            }
+        }
+        // What the tail needs is not optional: such a start refuses.
+        let probe = disk.crash_clone(CrashPolicy::KeepAll, 1);
+        let (_journal, report) = opener(&probe, 9_000)().ok()?;
+        (report.lost_payloads > 0).then_some(disk)
+    };
+    let paths = world.disk.paths();
+    let disk = paths
+        .iter()
+        .filter(|path| path.starts_with("log/"))
+        .find_map(without);
+    world.restart_on(disk.expect("some file holds nothing but chunks"));
+    world.notices();
+
+    world.deliver();
+    let notices = world.notices();
+    let dropped = notices.iter().filter(|notice| {
+        matches!(notice, Notice::ClipDropped { clip, .. } if clip.state == ClipState::Dropped)
+    });
+    assert_eq!(dropped.count(), 1, "{notices:?}");
+    let clips = world.app_clips();
+    assert_eq!(clips[0].0, AppClipState::Dropped(DropReason::Damaged));
+    assert_eq!(clips[1], (AppClipState::Complete, kept));
+    // Later clips arrive, and nothing is left over.
+    let later = world.record_some(2);
+    world.end_event(EventEnd::Completed);
+    world.deliver();
+    assert_eq!(world.app_clips()[2], (AppClipState::Complete, later));
+    world.ack();
+    assert_eq!(world.core.status().unwrap().lines[0].unacked_envelopes, 0);
+    assert_eq!(world.core.heads().unwrap()[&line].standing, Standing::Good);
+}
+
+/// What fails after the journal was opened, and before the recording goes on, is no third state.
+#[test]
+fn a_reopening_that_stops_half_way_is_begun_again_or_is_the_end() {
+    for fails in [1, REOPENS_MAX] {
+        let mut world = World::paired();
+        let mut bytes = world.record_some(2);
+        let _ = world.core.handle_pieces(vec![piece(2)], 6).unwrap();
+        bytes.extend_from_slice(&piece(2).bytes);
+        world.disk.inject(world.disk.op_count() + 1, Fault::Eio);
+        world.core.begin_commit(6).unwrap();
+        world.core.no_sync = fails;
+        world.notices();
+        if fails == REOPENS_MAX {
+            let ended = world.core.finish_commit(6);
+            assert!(matches!(ended, Err(CoreError::Dead(_))), "{ended:?}");
+            assert!(world.core.death().is_some());
+            let after = world.core.commit(6);
+            assert!(matches!(after, Err(CoreError::Dead(_))), "{after:?}");
+            continue;
+        }
+        assert!(world.reopens(Core::finish_commit));
+        let reopened = world.notices();
+        assert_eq!(reopened, [Notice::Reopened]);
+        world.end_event(EventEnd::Completed);
+        world.deliver();
+        assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+    }
 }
 
 #[test]
@@ -411,11 +494,7 @@ fn a_crash_at_every_operation_of_a_clip_ends_with_a_clip_that_the_phone_can_chec
     let mut world = World::paired();
     world.disk.record_snapshots();
     let bytes = world.record_some(3);
-    let _ = world
-        .core
-        .handle_event_ended(EventEnd::Completed, 6)
-        .unwrap();
-    world.core.commit(6).unwrap();
+    world.end_event(EventEnd::Completed);
     let line = world.line;
     for (index, snapshot) in world.disk.snapshots().into_iter().enumerate() {
         for policy in [

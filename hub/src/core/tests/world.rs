@@ -15,6 +15,7 @@ use wal::{Options, SeededDice};
 use wire::ids::{DeviceId, Seq};
 
 use super::super::*;
+use crate::camera::EventEnd;
 use crate::camera::clock::{Clock, Sleep};
 
 pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
@@ -189,8 +190,13 @@ impl World {
             self.core.handle_event_started(event(), 5).unwrap(),
             Recorded::Taken
         );
+        self.record_more(0..count)
+    }
+
+    /// These pieces of the open event, each synced. Returns their bytes.
+    pub(crate) fn record_more(&mut self, numbers: std::ops::Range<u64>) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for number in 0..count {
+        for number in numbers {
             assert_eq!(
                 self.core.handle_pieces(vec![piece(number)], 5).unwrap(),
                 Recorded::Taken
@@ -199,6 +205,26 @@ impl World {
             bytes.extend_from_slice(&piece(number).bytes);
         }
         bytes
+    }
+
+    /// The open event is over, and that is synced.
+    pub(crate) fn end_event(&mut self, end: EventEnd) {
+        let ended = self.core.handle_event_ended(end, 7).unwrap();
+        assert_eq!(ended, Recorded::Taken);
+        self.core.commit(7).unwrap();
+    }
+
+    /// Whether the journal was opened again in this half of a commit, or in the whole of it; it must
+    /// not fail in any other way.
+    pub(crate) fn reopens(
+        &mut self,
+        half: impl FnOnce(&mut Core, u64) -> Result<(), CoreError>,
+    ) -> bool {
+        match half(&mut self.core, 6) {
+            Ok(()) => false,
+            Err(CoreError::Reopened) => true,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The disk is full and the reserve is used up: the end of the clip is owed.
@@ -271,16 +297,18 @@ impl World {
         out
     }
 
+    /// Everything new from the app to the hub. What the hub does not take stays in the mailbox.
     pub(crate) fn take_from_app(&mut self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for (seq, envelope) in self.sent_by_app() {
-            verdicts.push(
-                self.core
-                    .handle_envelope(self.line, seq, &envelope, NOW_MS)
-                    .unwrap()
-                    .verdict,
-            );
-            self.taken = seq;
+            let delivered = self
+                .core
+                .handle_envelope(self.line, seq, &envelope, NOW_MS)
+                .unwrap();
+            if matches!(delivered.verdict, Verdict::Taken | Verdict::Duplicate) {
+                self.taken = seq;
+            }
+            verdicts.push(delivered.verdict);
         }
         self.core.commit(NOW_MS).unwrap();
         verdicts

@@ -1,0 +1,144 @@
+//! What the other side says it holds of ours, judged by our own books (promise C8).
+//!
+//! Nobody but this journal makes what lies in its outbox, so where the other side holds something
+//! else there, or something beyond it, this directory is older than what left it. That cannot be
+//! mended: both ends are in epochs of the same number with different secrets. This room judges, and
+//! remembers the proof; it must never take what could have an innocent reason for a proof, because
+//! whoever owns the line stops sending on it for good.
+
+use serde::{Deserialize, Serialize};
+use wire::ids::{Digest, Seq};
+
+use super::Row;
+use crate::error::JournalError;
+use crate::ids::Line;
+use crate::journal::Journal;
+use crate::keys;
+use crate::txn::Txn;
+use crate::wrap::{Held, Kind};
+
+/// What our books say about the last envelope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutboxBooks {
+    /// The last sequence number given; 0 if none.
+    pub last: Seq,
+    /// Digest of that envelope; `None` if its bytes are damaged, and then it proves nothing.
+    pub last_digest: Option<Digest>,
+    /// Digest of the envelope that stood there before a statement took its place.
+    /// The other side may honestly hold either.
+    pub replaced_digest: Option<Digest>,
+}
+
+/// The row of a line whose other side proved a rollback (FORMAT.md, `R`).
+#[derive(Serialize, Deserialize)]
+struct Proof {
+    seq: Seq,
+    digest: Digest,
+}
+
+impl Journal {
+    /// What our books say about the last envelope. May read and hash it.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub fn outbox_books(&self, line: Line) -> Result<OutboxBooks, JournalError> {
+        self.books(line, &self.outbox_row(line)?)
+    }
+
+    fn books(&self, line: Line, row: &Row) -> Result<OutboxBooks, JournalError> {
+        let last_digest = match row.last_digest {
+            Some(digest) => Some(digest),
+            None => self.stored_digest(line, row.last)?,
+        };
+        Ok(OutboxBooks {
+            last: row.last,
+            last_digest,
+            replaced_digest: row.replaced_digest,
+        })
+    }
+
+    /// Whether these books explain that the other side holds `held` from us. If not, this journal
+    /// is older than what left it.
+    ///
+    /// What is acked was judged when the ack was taken, and what is gone or damaged here cannot be
+    /// compared: neither proves anything. Nor does a place that a statement took: the other side
+    /// may honestly hold what stood there before. Reads and hashes one envelope.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub fn outbox_explains(&self, line: Line, held: Held) -> Result<bool, JournalError> {
+        let row = self.outbox_row(line)?;
+        if held.seq > row.last {
+            return Ok(false);
+        }
+        if held.seq == row.last {
+            let books = self.books(line, &row)?;
+            let same = books.last_digest.is_none_or(|last| last == held.digest);
+            // Of a mailbox in which nothing was ever sent, nothing is held.
+            let nothing = held.seq == Seq::NONE;
+            return Ok(nothing || same || books.replaced_digest == Some(held.digest));
+        }
+        if row.is_dead(held.seq) {
+            return Ok(true);
+        }
+        match self.stored(line, held.seq)? {
+            Some(bytes) if Digest::of(&bytes) != held.digest => {
+                let body = self.own_body(line, held.seq, &bytes)?;
+                Ok(body.is_none_or(|body| body.kind != Kind::Mls))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// The proof that [`Txn::keep_rollback_proof`] kept: such a line must send nothing any more.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn rollback_proof(&self, line: Line) -> Result<Option<Held>, JournalError> {
+        let proof: Option<Proof> = self.row(&keys::rollback_proof(line))?;
+        Ok(proof.map(|Proof { seq, digest }| Held { seq, digest }))
+    }
+
+    /// The digest of a stored envelope; `None` if it is gone or damaged.
+    pub(super) fn stored_digest(
+        &self,
+        line: Line,
+        seq: Seq,
+    ) -> Result<Option<Digest>, JournalError> {
+        let stored = self.stored(line, seq)?;
+        Ok(stored.as_deref().map(Digest::of))
+    }
+
+    /// The bytes of an envelope, staged ones included; `None` if they are gone or damaged.
+    fn stored(&self, line: Line, seq: Seq) -> Result<Option<Vec<u8>>, JournalError> {
+        let key = keys::outbox(line, seq);
+        if let Some(bytes) = self.wal.get(&key)? {
+            return Ok(Some(bytes));
+        }
+        match self.wal.payload(&key) {
+            Err(wal::WalError::PayloadDamaged { .. }) => Ok(None),
+            other => Ok(other?),
+        }
+    }
+}
+
+impl Txn<'_> {
+    /// [`Journal::outbox_explains`], in the middle of a transaction that leaves the outbox alone.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub fn outbox_explains(&self, line: Line, held: Held) -> Result<bool, JournalError> {
+        self.journal().outbox_explains(line, held)
+    }
+
+    /// Remembers that the other side holds what these books do not explain. There is no way back
+    /// but to end the pairing: what the proof was compared with may be damaged or dropped later, and
+    /// then nothing else would know any more.
+    ///
+    /// # Errors
+    /// None that storage could cause.
+    pub fn keep_rollback_proof(&mut self, line: Line, held: Held) -> Result<(), JournalError> {
+        let Held { seq, digest } = held;
+        self.put_row(&keys::rollback_proof(line), &Proof { seq, digest })
+    }
+}

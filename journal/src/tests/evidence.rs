@@ -1,0 +1,115 @@
+//! What the other side holds, against our books; and what is missing from them.
+
+use wal::disk::CrashPolicy;
+use wire::ids::{Digest, Seq};
+
+use super::harness::{Hub, converge, open, paired, settle};
+use crate::keys;
+use crate::library::AppClipState;
+use crate::message::DropReason;
+use crate::{Held, JournalError, Role};
+
+fn explains(hub: &Hub, held: Held) -> bool {
+    hub.journal.outbox_explains(hub.line(), held).unwrap()
+}
+
+#[test]
+fn scenario_18_a_copy_that_has_recorded_past_the_phone_is_found_out_envelope_by_envelope() {
+    let (mut hub, mut app) = paired();
+    let old = hub.disk.crash_clone(CrashPolicy::KeepAll, 0);
+    // Envelopes: 1 Commit, 2 header, 3 and 4 chunks, 5 trailer.
+    hub.record(&[b"one", b"two"]);
+    let mut phone = Vec::new();
+    for (seq, envelope) in hub.outgoing(Seq(0)) {
+        app.take(seq, envelope.as_bytes());
+        let head = app.journal.inbox_head(app.line()).unwrap();
+        phone.push(Held {
+            seq: head.cursor,
+            digest: head.digest,
+        });
+    }
+    assert_eq!(phone.len(), 5);
+    assert!(phone.iter().all(|held| explains(&hub, *held)));
+
+    let (mut hub, _) = hub.restart(old, 31);
+    for _ in 0..3 {
+        hub.record(&[b"another", b"history"]);
+    }
+    for held in &phone {
+        assert!(!explains(&hub, *held), "{held:?}");
+        let digest = hub.outgoing(Seq(held.seq.0 - 1))[0].1.digest();
+        let honest = Held { digest, ..*held };
+        assert!(explains(&hub, honest), "{held:?}");
+    }
+    // Where a statement stands, the phone may honestly hold what it replaced; what is gone or acked
+    // cannot be compared.
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, Seq(3)).unwrap();
+    hub.session.take_ack(&mut txn, Seq(1)).unwrap();
+    drop(txn.commit(()).unwrap());
+    let judged: Vec<bool> = phone.iter().map(|held| explains(&hub, *held)).collect();
+    assert_eq!(judged, [true, false, true, true, true]);
+}
+
+#[test]
+fn damaged_bytes_prove_nothing_and_a_proof_is_kept() {
+    let (mut hub, _app) = paired();
+    let clip = hub.start_clip();
+    let seq = hub.chunk(clip, &[0x5a; 4_000]);
+    hub.finish(clip);
+    let digest = Digest([9; 32]);
+    let held = Held { seq, digest };
+    assert!(!explains(&hub, held));
+    let needle = hub.outgoing(Seq(seq.0 - 1))[0].1.as_bytes()[..64].to_vec();
+    for path in hub.disk.paths() {
+        let contents = hub.disk.contents(&path).unwrap();
+        if let Some(at) = contents.windows(64).position(|bytes| bytes == needle) {
+            hub.disk.damage(&path, at as u64 + 9, &[0; 8]).unwrap();
+        }
+    }
+    assert!(explains(&hub, held));
+
+    let line = hub.line();
+    assert_eq!(hub.journal.rollback_proof(line).unwrap(), None);
+    let mut txn = hub.journal.begin();
+    txn.keep_rollback_proof(line, held).unwrap();
+    drop(txn.commit(()).unwrap());
+    let disk = hub.disk.crash_clone(CrashPolicy::LoseAll, 0);
+    drop(hub);
+    let journal = open(Role::Hub, &disk, 9).unwrap();
+    assert_eq!(journal.rollback_proof(line).unwrap(), Some(held));
+}
+
+#[test]
+fn a_row_that_is_gone_without_a_statement_is_a_damaged_envelope() {
+    let (mut hub, mut app) = paired();
+    // Envelopes: 1 Commit, 2 header, 3 to 5 chunks, 6 trailer; then the next clip.
+    let lost = hub.record(&[b"one", b"two", b"three"]);
+    let kept = hub.record(&[b"kept"]);
+    let line = hub.line();
+    // As if the view had been made anew without the file that held them.
+    let mut rows = wal::Txn::new();
+    for seq in [4, 5] {
+        rows.delete_payload(keys::outbox(line, Seq(seq)));
+    }
+    drop(hub.journal.wal.stage(rows, ()).unwrap());
+    drop(hub.journal.commit().unwrap());
+    assert_eq!(
+        hub.journal.outbox_next(line, Seq(2)).unwrap().unwrap().0,
+        Seq(3)
+    );
+    let hole = hub.journal.outbox_next(line, Seq(3));
+    assert!(
+        matches!(hole, Err(JournalError::EnvelopeDamaged { seq: Seq(4), .. })),
+        "{hole:?}"
+    );
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, Seq(4)).unwrap();
+    drop(txn.commit(()).unwrap());
+    settle(&mut hub, &mut app);
+    let state = app.journal.app_clip(lost).unwrap().state;
+    assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
+    assert_eq!(app.bytes_of(kept), b"kept");
+    converge(&mut hub, &mut app);
+    assert_eq!(hub.journal.outbox_waiting(line).unwrap(), (0, 0));
+}
