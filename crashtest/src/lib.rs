@@ -9,9 +9,11 @@
 //! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
 //! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`mutants`] (deliberate
 //! bugs, each to be caught), [`report`] (tables of one sweep), [`summary`] (the document about all
-//! kinds of crash tests), [`damage`] (bytes flipped on disk) and
+//! kinds of crash tests), [`cycles`] (a thousand kills of
+//! one installation), [`damage`] (bytes flipped on disk) and
 //! [`trouble`] (what can go wrong in the harness itself).
 
+pub mod cycles;
 pub mod damage;
 pub mod mutants;
 pub mod notes;

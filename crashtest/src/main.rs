@@ -10,6 +10,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crashtest::cycles;
 use crashtest::mutants::{self, Finding};
 use crashtest::process::Role;
 use crashtest::report::Report;
@@ -23,6 +24,9 @@ use serde_json::{Value, json};
 /// The whole sweep may take this long; what is left then is reported as not covered.
 const MINUTES_MAX: u64 = 60;
 
+/// Cycles of one installation.
+const CYCLES: u32 = 1_000;
+
 const USAGE: &str = "\
 secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim
                            and pair, each point again inside the recovery that follows, and the
@@ -35,6 +39,9 @@ secluso-crashtest case WORKLOAD ROLE POINT HIT [POINT_IN_RECOVERY]
 secluso-crashtest mutants  only the deliberate bugs
 secluso-crashtest mutant NAME WORKLOAD [ROLE POINT HIT]
                            one deliberate bug by hand
+secluso-crashtest cycles [N]
+                           kills and starts one installation N times (1000): files, disk, memory and
+                           start-up time must stay bounded; one JSON object on stdout
 secluso-crashtest report TOTALS [FULL_TOTALS]
                            the report as a document, from what `cargo xtask crash` wrote down
 secluso-crashtest points   which points there are and which workload hits each how often
@@ -64,6 +71,20 @@ fn run(words: &[&str]) -> Outcome<bool> {
             Ok(hunt(&stock, &survey)?.1)
         }
         ["points"] => points(),
+        ["cycles", count @ ..] => {
+            let wrong = |_| Trouble::Usage("cycles wants a number".to_owned());
+            let count = count.first().map_or(Ok(CYCLES), |count| count.parse());
+            let figures = cycles::run(count.map_err(wrong)?, |done| {
+                if done % 100 == 0 {
+                    eprintln!("{done} cycles");
+                }
+            })?;
+            println!("{}", figures.json());
+            for complaint in figures.complaints() {
+                eprintln!("FAILED: {complaint}");
+            }
+            Ok(figures.complaints().is_empty())
+        }
         ["report", totals, full @ ..] => {
             let whole = |path: &str| -> Outcome<Value> {
                 let text = std::fs::read_to_string(path).map_err(Trouble::machine(path))?;

@@ -25,11 +25,13 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     );
     head(&mut text, run);
     let results = &run["results"];
-    let sections: [(&str, Section); 6] = [
+    let sections: [(&str, Section); 8] = [
         ("kills", kills),
         ("power-cuts", power_cuts),
         ("disk-errors", disk_errors),
         ("simulation", simulation),
+        ("cycles", cycles),
+        ("start-up", start_up),
         ("mutants", mutants),
         ("model", model),
     ];
@@ -267,6 +269,47 @@ fn simulation(text: &mut String, value: &Value, _: &mut Missing) {
         list(value, "failed").len(),
         number(value, "deaths"),
         number(value, "envelopes"),
+    );
+}
+
+fn cycles(text: &mut String, value: &Value, _: &mut Missing) {
+    push(text, "## One installation, killed again and again\n");
+    let _ = writeln!(
+        text,
+        "{} kills and starts of one hub, with phone and relay dying now and then: what was most in the \
+         first hundred and in all others. In the end both ends were in step.\n",
+        number(value, "cycles"),
+    );
+    let side = |name: &str| &value[name];
+    let line = |what: &str, key: &str, scale: u64, unit: &str| {
+        let (first, rest) = (number(side("first"), key), number(side("rest"), key));
+        format!(
+            "| {what} | {}{unit} | {}{unit} |",
+            first / scale,
+            rest / scale
+        )
+    };
+    let lines = [
+        line("files", "files_max", 1, ""),
+        line("on disk", "bytes_max", 1 << 20, " MiB"),
+        line("peak memory", "memory_bytes_max", 1 << 20, " MiB"),
+        line("start until ready, median", "start_ms_median", 1, " ms"),
+        line("start until ready, longest", "start_ms_max", 1, " ms"),
+    ];
+    rows(text, "| | first hundred | all others |", lines);
+}
+
+fn start_up(text: &mut String, value: &Value, _: &mut Missing) {
+    push(text, "## A start with a full outbox\n");
+    let _ = writeln!(
+        text,
+        "{} MiB un-acked in {} clips: a start takes {} ms (limit 2000), {} MiB of memory; after a kill in \
+         the middle of an event {} ms.\n",
+        number(value, "outbox_mib"),
+        number(value, "clips"),
+        number(value, "start_ms"),
+        number(value, "memory_mib"),
+        number(value, "start_after_kill_ms"),
     );
 }
 

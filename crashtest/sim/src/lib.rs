@@ -25,6 +25,7 @@ pub mod oracle;
 pub mod plan;
 pub mod relay;
 pub mod run;
+pub mod start_up;
 pub mod world;
 
 pub use oracle::Broken;

@@ -14,6 +14,7 @@ use crashtest_sim::errors::{Run, Sweep};
 use crashtest_sim::files;
 use crashtest_sim::plan::{Plan, Who};
 use crashtest_sim::run::{self, pair};
+use crashtest_sim::start_up;
 use journal::Suite;
 
 /// Hub, relay and app in one thread, on a simulated clock, network and disk.
@@ -66,6 +67,15 @@ enum Command {
         /// Which operation and how, as the recorder's README says.
         fault: String,
     },
+    /// Times a hub's start with so much un-acked in its outbox.
+    StartUp {
+        /// How much, in MiB.
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+        /// One line of JSON at the end.
+        #[arg(long)]
+        json: bool,
+    },
     /// Plays the conversation with one machine on real files, for `errors`.
     #[command(hide = true)]
     Drive {
@@ -102,6 +112,21 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             let run = Sweep::new(std::env::current_exe()?)?.one(named(&who)?, &fault)?;
             println!("{run:?}");
             Ok(run.broken.is_none())
+        }
+        Command::StartUp { mib, json } => {
+            let figures = start_up::measure(mib)?;
+            if json {
+                println!("{}", figures.json());
+            } else {
+                println!("{figures:?}");
+            }
+            if !figures.is_good() {
+                eprintln!(
+                    "FAILED: a start takes longer than {:?}",
+                    start_up::START_MAX
+                );
+            }
+            Ok(figures.is_good())
         }
         Command::Drive { who, pair, state } => {
             let (restarts, broken) = match files::play(named(&who)?, &pair, state)? {

@@ -173,6 +173,10 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         kills.push("--quick".to_owned());
     }
     all.push(trial("kills", "secluso-crashtest", kills));
+    let cycles = words(&["cycles", &pick("100", "1000", "1000")]);
+    all.push(trial("cycles", "secluso-crashtest", cycles));
+    let start_up = words(&["start-up", "--mib", &pick("64", "1024", "1024"), "--json"]);
+    all.push(trial("start-up", "simulate", start_up));
     all
 }
 

@@ -1,0 +1,257 @@
+//! One installation, killed and started again a thousand times.
+//!
+//! The hub dies at an instant that dice choose, again and again, mostly while it records; now and
+//! then the phone or the relay dies with it. What is looked at is what could creep up: files, bytes
+//! on disk, memory, the time a start takes. In the end both ends must be in step, as always.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "Starts of real processes are timed, and killed after a real pause."
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wal::SeededDice;
+
+use crate::oracle::{Clip, Ends, Verdict};
+use crate::process::Role;
+use crate::system::{Setup, System};
+use crate::trouble::{Outcome, Trouble};
+
+/// The longest time between a start and the kill, in milliseconds.
+const LIFE_MS_MAX: u64 = 350;
+/// The phone or the relay dies too in every so many-th cycle.
+const OTHERS_EVERY: u32 = 10;
+/// Cycles before anything is compared: files are made and recycled for the first time in them.
+const WARM_UP: u32 = 100;
+/// What may come on top of the most that was seen in the warm-up.
+const SLACK_FILES: u64 = 8;
+const SLACK_BYTES: u64 = 32 << 20;
+/// Most that a hub may need, in bytes.
+const MEMORY_BYTES_MAX: u64 = 64 << 20;
+/// Longest start (promise C7).
+const START_MAX: Duration = Duration::from_secs(2);
+/// Starts may take so many times longer in the end than after the warm-up: more is a trend.
+const START_GROWTH_MAX: u32 = 3;
+
+/// What was looked at after one cycle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Look {
+    start: Duration,
+    files: u64,
+    bytes: u64,
+    memory_bytes: u64,
+}
+
+/// Figures of a run.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    looks: Vec<Look>,
+    /// What the oracle says of both ends afterwards.
+    pub verdict: Verdict,
+    took: Duration,
+}
+
+fn most(looks: &[Look]) -> Look {
+    looks.iter().fold(Look::default(), |most, look| Look {
+        start: most.start.max(look.start),
+        files: most.files.max(look.files),
+        bytes: most.bytes.max(look.bytes),
+        memory_bytes: most.memory_bytes.max(look.memory_bytes),
+    })
+}
+
+fn median_start(looks: &[Look]) -> Duration {
+    let mut starts: Vec<Duration> = looks.iter().map(|look| look.start).collect();
+    starts.sort_unstable();
+    starts.get(starts.len() / 2).copied().unwrap_or_default()
+}
+
+impl Figures {
+    fn split(&self) -> (&[Look], &[Look]) {
+        let warm = (WARM_UP as usize).min(self.looks.len() / 2);
+        self.looks.split_at(warm)
+    }
+
+    /// What is not bounded, a sentence each.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let (early, late) = self.split();
+        let (before, after) = (most(early), most(late));
+        let last = late
+            .get(late.len().saturating_sub(early.len())..)
+            .unwrap_or_default();
+        let (first_median, last_median) = (median_start(early), median_start(last));
+        let mut all = Vec::new();
+        if after.files > before.files + SLACK_FILES {
+            all.push(format!(
+                "files grew from {} to {}",
+                before.files, after.files
+            ));
+        }
+        if after.bytes > before.bytes + SLACK_BYTES {
+            all.push(format!(
+                "bytes grew from {} to {}",
+                before.bytes, after.bytes
+            ));
+        }
+        if after.memory_bytes > MEMORY_BYTES_MAX {
+            all.push(format!(
+                "the hub needed {} bytes of memory",
+                after.memory_bytes
+            ));
+        }
+        if last_median > START_MAX || last_median > first_median * START_GROWTH_MAX {
+            all.push(format!(
+                "starts slowed from {first_median:?} to {last_median:?}"
+            ));
+        }
+        if self.verdict != Verdict::Pass {
+            all.push(format!(
+                "in the end: {:.2000}",
+                format!("{:?}", self.verdict)
+            ));
+        }
+        all
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let (early, late) = self.split();
+        let side = |looks: &[Look]| {
+            let most = most(looks);
+            json!({"files_max": most.files, "bytes_max": most.bytes,
+                   "memory_bytes_max": most.memory_bytes,
+                   "start_ms_median": median_start(looks).as_millis() as u64,
+                   "start_ms_max": most.start.as_millis() as u64})
+        };
+        let complaints = self.complaints();
+        json!({"cycles": self.looks.len(), "seconds": self.took.as_secs_f64(),
+               "first": side(early), "rest": side(late),
+               "good": complaints.is_empty(), "complaints": complaints})
+    }
+}
+
+/// Kills and starts the hub of one installation so many times.
+///
+/// # Errors
+/// A program ended without having been killed, or a start did not come up.
+pub fn run(cycles: u32, mut told: impl FnMut(u32)) -> Outcome<Figures> {
+    let began = Instant::now();
+    let setup = Setup {
+        passes: 0,
+        gap_seconds: 0.0,
+        ..Setup::default()
+    };
+    let mut dice = SeededDice(1);
+    let mut system = System::paired(setup)?;
+    system.start_app()?;
+    let mut looks = Vec::new();
+    for cycle in 0..cycles {
+        let start = Instant::now();
+        system.start_hub()?;
+        let start = start.elapsed();
+        std::thread::sleep(Duration::from_millis(dice.below(LIFE_MS_MAX)));
+        let id = system.process(Role::Hub)?.id();
+        let memory_bytes = memory_bytes(id);
+        if cycle % OTHERS_EVERY == OTHERS_EVERY - 1 {
+            let other = [Role::App, Role::Relay][dice.below(2) as usize];
+            system.kill(other)?;
+            system.start(other)?;
+        }
+        system.kill(Role::Hub)?;
+        let (files, bytes) =
+            weigh(&system.path("hub")).map_err(Trouble::machine("the hub's files"))?;
+        looks.push(Look {
+            start,
+            files,
+            bytes,
+            memory_bytes,
+        });
+        told(cycle + 1);
+    }
+    system.setup.passes = 1;
+    system.write_hub_config()?;
+    system.start_hub()?;
+    let ends = system.settle().map(without_forgotten);
+    let notes = [system.notes(Role::Hub), system.notes(Role::App)];
+    Ok(Figures {
+        looks,
+        verdict: Verdict::with_notes(&ends, &notes),
+        took: began.elapsed(),
+    })
+}
+
+/// The hub forgets all but its newest acked clips. What the phone has whole and the hub no more is
+/// no contradiction here; every other rule of the oracle stands.
+fn without_forgotten(mut ends: Ends) -> Ends {
+    let known: BTreeSet<String> = ends.hub_clips.iter().map(|clip| clip.id.clone()).collect();
+    let whole = |clip: &Clip| matches!(clip.outcome.as_str(), "complete" | "cut_off");
+    let forgotten: BTreeSet<String> = ends
+        .app_clips
+        .iter()
+        .filter(|clip| whole(clip) && !known.contains(&clip.id))
+        .map(|clip| clip.id.clone())
+        .collect();
+    ends.app_clips.retain(|clip| !forgotten.contains(&clip.id));
+    ends.exports.retain(|id, _| !forgotten.contains(id));
+    ends.history
+        .retain(|line| !forgotten.contains(line.text("clip")));
+    ends
+}
+
+/// Peak memory of a process, 0 if it cannot be asked.
+fn memory_bytes(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
+}
+
+/// Files below a directory, and the bytes that they take on disk.
+fn weigh(dir: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (mut files, mut bytes) = (0, 0);
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            let (more, heavy) = weigh(&entry.path())?;
+            files += more;
+            bytes += heavy;
+        } else {
+            files += 1;
+            bytes += metadata.blocks() * 512;
+        }
+    }
+    Ok((files, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_creeps_up_is_seen() {
+        let look = |number: u64| Look {
+            start: Duration::from_millis(50),
+            files: 20,
+            bytes: number << 20,
+            memory_bytes: 30 << 20,
+        };
+        let figures = |looks: Vec<Look>| Figures {
+            looks,
+            verdict: Verdict::Pass,
+            took: Duration::from_secs(1),
+        };
+        assert!(figures(vec![look(1); 300]).complaints().is_empty());
+        let growing = figures((0..300).map(look).collect());
+        assert_eq!(growing.complaints().len(), 1, "{:?}", growing.complaints());
+        let mut slow = vec![look(1); 300];
+        slow.iter_mut().skip(150).for_each(|look| look.start *= 5);
+        assert_eq!(figures(slow).complaints().len(), 1);
+    }
+}
