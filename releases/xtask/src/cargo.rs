@@ -5,6 +5,7 @@
 //! profile or a target directory of its own.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -66,6 +67,32 @@ pub(crate) fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Outc
         "`cargo {}` failed",
         arguments.join(" ")
     )))
+}
+
+/// As [`run`]; stdout also comes back, whatever became of it.
+pub(crate) fn run_heard(arguments: &[&str]) -> Outcome<(String, Outcome<()>)> {
+    let mut child = command(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .because("cannot start cargo")?;
+    let mut heard = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            // Tests may print any bytes; what is no UTF-8 is no result.
+            let Ok(line) = line else { continue };
+            println!("{line}");
+            heard.push_str(&line);
+            heard.push('\n');
+        }
+    }
+    let status = child.wait().because("cannot wait for cargo")?;
+    let words = arguments.join(" ");
+    let outcome = if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::found(format!("`cargo {words}` failed")))
+    };
+    Ok((heard, outcome))
 }
 
 /// Runs cargo and returns its stdout; stderr is shown only when it fails.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cargo;
 use crate::failure::{Because as _, Failure, Outcome};
+use crate::junit;
 use crate::progress::Steps;
 use crate::setup;
 
@@ -182,7 +183,8 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
 
 /// Runs everything that was asked for, and writes the report.
 pub(crate) fn run(extra: &[String]) -> Outcome<()> {
-    let options = Options::parse(extra)?;
+    let (junit, extra) = junit::asked_for(extra)?;
+    let options = Options::parse(&extra)?;
     let mut steps = Steps::new(2);
     steps.step("set-up", || {
         setup::ensure_build_tools()?;
@@ -219,6 +221,9 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
         report(&options, &programs, &place, &all, &failed)
     });
     steps.summary();
+    if let Some(path) = junit {
+        junit::write(&path, "crash", &steps.cases())?;
+    }
     written?;
     if failed.is_empty() {
         return Ok(());

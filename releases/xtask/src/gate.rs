@@ -5,18 +5,25 @@
 
 use crate::cargo::{self, SELECTION};
 use crate::failure::{Failure, Outcome};
+use crate::junit::{self, Case};
 use crate::progress::Steps;
 use crate::{setup, tidy};
 
 /// Everything that gates a change.
 pub(crate) fn test(extra: &[String]) -> Outcome<()> {
     let mut steps = Steps::new(7);
-    let result = test_steps(&mut steps, extra);
+    let (junit, extra) = junit::asked_for(extra)?;
+    let mut cases = Vec::new();
+    let result = test_steps(&mut steps, &extra, &mut cases);
     steps.summary();
+    if let Some(path) = junit {
+        cases.extend(steps.cases());
+        junit::write(&path, "gate", &cases)?;
+    }
     result
 }
 
-fn test_steps(steps: &mut Steps, extra: &[String]) -> Outcome<()> {
+fn test_steps(steps: &mut Steps, extra: &[String], cases: &mut Vec<Case>) -> Outcome<()> {
     steps.step("set-up", || {
         setup::ensure_build_tools()?;
         setup::ensure_test_tools()?;
@@ -37,7 +44,14 @@ fn test_steps(steps: &mut Steps, extra: &[String]) -> Outcome<()> {
     steps.step("build the tests", || cargo_test(&["--no-run"]))?;
     let mut arguments = vec!["--no-fail-fast"];
     arguments.extend(extra.iter().map(String::as_str));
-    steps.step("tests", || cargo_test(&arguments))
+    steps.step("tests", || {
+        let mut all = vec!["test"];
+        all.extend(SELECTION);
+        all.extend(arguments);
+        let (heard, outcome) = cargo::run_heard(&all)?;
+        cases.extend(junit::tests(&heard));
+        outcome
+    })
 }
 
 /// Formatting, lints, tidy rules, documentation, licences: everything but tests.

@@ -14,6 +14,7 @@ mod crash;
 mod demo;
 mod failure;
 mod gate;
+mod junit;
 mod progress;
 mod setup;
 mod tidy;
@@ -32,6 +33,7 @@ cargo xtask COMMAND
              --keep         keep the temporary directory
              --wipe-relay   also delete the relay's data while it is down
   test     set up what is missing and run everything that gates a change
+             --junit FILE   results for CI
   check    formatting, lints, tidy rules, documentation, licences (no tests)
   crash    every kind of crash test and one report, within an hour: a simulation, every disk
            error, power cuts derived from recordings, kills at every hit up to 8 of every crash
@@ -43,6 +45,7 @@ cargo xtask COMMAND
              --shard K/N    the power cuts of one machine of several
              --resume       power cuts go on where they stopped
              --json         one JSON object on stdout
+             --junit FILE   results for CI
              --bless        keep the report as crashtest/REPORT.md
   bench    ratios against the yardsticks, in one run
   bless    rewrite golden files and hex; then read the diff

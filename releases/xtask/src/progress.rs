@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::Outcome;
+use crate::junit::Case;
 
 /// The steps of one command.
 pub(crate) struct Steps {
@@ -61,6 +62,17 @@ impl Steps {
     /// How long the command has been running.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Every step that ran, as a result for CI.
+    pub(crate) fn cases(&self) -> Vec<Case> {
+        let case = |(name, time, mark): &(String, Duration, Mark)| Case {
+            class: "step",
+            name: name.clone(),
+            passed: matches!(mark, Mark::Passed),
+            time: *time,
+        };
+        self.done.iter().map(case).collect()
     }
 
     /// Prints what took how long.
