@@ -102,3 +102,33 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use journal::ids::{Channel, Line, PairingId};
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_standing_names_who_showed_it() {
+        let said = |standing| {
+            let line = Line {
+                pairing: PairingId([0; 16]),
+                channel: Channel::EventVideo,
+            };
+            notice(&Notice::Standing { line, standing })
+        };
+        let (json, by_phone) = said(Standing::RolledBack(Evidence::PhoneHoldsMore));
+        assert_eq!(json.unwrap()["state"], "rolled_back");
+        assert!(!by_phone.contains("relay"), "{by_phone}");
+        for evidence in [Evidence::AboveHead, Evidence::OtherDigest] {
+            let (json, by_relay) = said(Standing::RolledBack(evidence));
+            assert_eq!(json.unwrap()["state"], "rolled_back");
+            assert!(by_relay.contains("or the relay lies"), "{by_relay}");
+        }
+        // Only what the relay showed is ever taken back.
+        let (json, good) = said(Standing::Good);
+        assert_eq!(json.unwrap()["state"], "good");
+        assert!(good.starts_with("the relay holds nothing"), "{good}");
+    }
+}

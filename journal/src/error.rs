@@ -117,8 +117,11 @@ pub enum JournalError {
         /// The limit.
         limit: usize,
     },
-    /// A chunk's sealed bytes on disk are damaged: the clip is lost and must be dropped by statement.
-    #[error("the stored envelope {seq:?} of {line:?} is damaged on disk; its clip is lost")]
+    /// A chunk's sealed bytes on disk are damaged or gone: the clip is lost and must be dropped by
+    /// statement.
+    #[error(
+        "the stored envelope {seq:?} of {line:?} is damaged on disk, or gone; its clip is lost"
+    )]
     EnvelopeDamaged {
         /// Which line.
         line: Line,
@@ -139,7 +142,7 @@ pub enum JournalError {
     /// Pairing was refused.
     #[error(transparent)]
     Pairing(#[from] crate::pairing::PairingError),
-    /// A rotation was asked for twice before the vault held the first.
+    /// Our own code broke a rule of this crate; the text says which.
     #[error("broken rule: {0}")]
     Misuse(&'static str),
 }

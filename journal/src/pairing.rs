@@ -208,6 +208,13 @@ pub struct Done {
     proof: [u8; 32],
 }
 
+impl Done {
+    /// Which pairing is whole.
+    pub fn pairing(&self) -> PairingId {
+        self.pairing
+    }
+}
+
 /// Any pairing message, as it goes over the direct connection.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum PairingMessage {

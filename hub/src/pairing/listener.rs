@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use journal::ids::PairingId;
 use journal::pairing::{PAIRING_MESSAGE_BYTES_MAX, REFUSAL};
-use journal::{HubPairing, Journal, JournalError, PairingMessage, PairingState};
+use journal::{HubPairing, JournalError, PairingMessage};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use relay_client::rpk::EndpointLimits;
 
@@ -140,41 +140,17 @@ async fn answer(body: &[u8], sealer: &Sealer) -> Result<(PairingMessage, Option<
         }
         PairingMessage::Confirm(confirm) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
-                let done = core.with_journal(now, |journal| {
-                    let before = confirmed_pairings(journal)?;
-                    let done = HubPairing::confirm(journal, &confirm)?;
-                    let mut after = confirmed_pairings(journal)?;
-                    // The newest, unless this was a repetition: then the newest of all.
-                    if after.len() > before.len() {
-                        after.retain(|(_, id)| !before.iter().any(|(_, known)| known == id));
-                    }
-                    let newest = after.into_iter().max().map(|(_, id)| id);
-                    Ok((
-                        done,
-                        newest.ok_or(JournalError::Misuse("a confirmed pairing is stored"))?,
-                    ))
-                })?;
+                let done =
+                    core.with_journal(now, |journal| HubPairing::confirm(journal, &confirm))?;
                 core.refresh_lines()?;
                 Ok(done)
             };
-            let (done, pairing) = sealer.run(step).await.map_err(blame)?;
-            Ok((PairingMessage::Done(done.into_inner()), Some(pairing)))
+            let done = sealer.run(step).await.map_err(blame)?.into_inner();
+            let pairing = done.pairing();
+            Ok((PairingMessage::Done(done), Some(pairing)))
         }
         _ => Err(Talk::Refused),
     }
-}
-
-/// Confirmed pairings with the second since 1970 in which each was made.
-fn confirmed_pairings(journal: &Journal) -> Result<Vec<(u64, PairingId)>, JournalError> {
-    let mut found = Vec::new();
-    for id in journal.pairing_ids() {
-        if let Some(pairing) = journal.pairing(id)?
-            && pairing.state == PairingState::Confirmed
-        {
-            found.push((pairing.paired_unix_s, id));
-        }
-    }
-    Ok(found)
 }
 
 fn blame(error: SealerError) -> Talk {

@@ -233,10 +233,11 @@ async fn after_too_many_failures_the_offer_is_void() {
     hub.does_not_know(&shown.offer).await;
 }
 
-/// The phone's proof is taken in the moment in which the pairing is stopped, or given up.
+/// The phone's proof is taken in the moment in which the pairing is stopped, or given up; or the
+/// phone repeats it, because it did not hear the answer.
 #[tokio::test]
-async fn a_phone_that_was_confirmed_is_reported_whatever_ended_the_offer() {
-    for stopped in [true, false] {
+async fn a_phone_that_was_confirmed_is_reported_whatever_ends_the_offer() {
+    for end in ["stopped", "given up", "repeated"] {
         let hub = Hub::new(1_000);
         let mut shown = hub.show(PATIENCE).await;
         let proof = confirm_at(&hub, &shown.offer).await;
@@ -246,19 +247,23 @@ async fn a_phone_that_was_confirmed_is_reported_whatever_ended_the_offer() {
         let confirmed = hub.sealer.run(move |core, now| {
             core.with_journal(now, |journal| HubPairing::confirm(journal, &confirm))
         });
-        drop(confirmed.await.unwrap());
-        // It must not complete for the second of the two.
+        let pairing = confirmed.await.unwrap().pairing();
         let mut stop = Some(shown.stop);
-        if stopped {
-            drop(stop.take());
-        } else {
-            for _ in 0..listener::FAILURES_MAX {
-                say(&shown.offer, &frame(&[0xff])).await;
+        match end {
+            "stopped" => drop(stop.take()),
+            "repeated" => drop(say(&shown.offer, &frame(&proof)).await),
+            _ => {
+                for _ in 0..listener::FAILURES_MAX {
+                    say(&shown.offer, &frame(&[0xff])).await;
+                }
             }
         }
-        assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
+        assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired, "{end}");
         let said = shown.steps.recv().await;
-        assert!(matches!(said, Some(Step::Paired { phone }) if phone.len() == 32));
+        assert!(
+            matches!(said, Some(Step::Paired { phone }) if phone == pairing.to_hex()),
+            "{end}"
+        );
         assert!(shown.steps.recv().await.is_none(), "one end, said once");
     }
 }

@@ -24,8 +24,8 @@ pub struct OutboxBooks {
     pub last: Seq,
     /// Digest of that envelope; `None` if its bytes are damaged, and then it proves nothing.
     pub last_digest: Option<Digest>,
-    /// Digest of the envelope that stood there before a statement took its place.
-    /// The other side may honestly hold either.
+    /// Digest of the envelope that stood there before a statement took its place, for the last
+    /// time if that happened more than once.
     pub replaced_digest: Option<Digest>,
 }
 
@@ -62,7 +62,8 @@ impl Journal {
     ///
     /// What is acked was judged when the ack was taken, and what is gone or damaged here cannot be
     /// compared: neither proves anything. Nor does a place that a statement took: the other side
-    /// may honestly hold what stood there before. Reads and hashes one envelope.
+    /// may honestly hold what stood there before, the clip's end or an earlier statement. Reads and
+    /// hashes one envelope.
     ///
     /// # Errors
     /// If the rows cannot be read.
@@ -76,7 +77,7 @@ impl Journal {
             let same = books.last_digest.is_none_or(|last| last == held.digest);
             // Of a mailbox in which nothing was ever sent, nothing is held.
             let nothing = held.seq == Seq::NONE;
-            return Ok(nothing || same || books.replaced_digest == Some(held.digest));
+            return Ok(nothing || same || books.replaced_digest.is_some());
         }
         if row.is_dead(held.seq) {
             return Ok(true);

@@ -52,6 +52,31 @@ fn scenario_18_a_copy_that_has_recorded_past_the_phone_is_found_out_envelope_by_
 }
 
 #[test]
+fn another_envelope_in_the_last_place_is_a_proof_and_one_beyond_it() {
+    let (mut hub, _app) = paired();
+    hub.record(&[b"one"]);
+    let line = hub.line();
+    let books = hub.journal.outbox_books(line).unwrap();
+    let (seq, digest) = (books.last, books.last_digest.unwrap());
+    assert!(explains(&hub, Held { seq, digest }));
+    let beyond = Seq(seq.0 + 1);
+    assert!(!explains(
+        &hub,
+        Held {
+            seq: beyond,
+            digest
+        }
+    ));
+    let digest = Digest([9; 32]);
+    assert!(!explains(&hub, Held { seq, digest }));
+    let nothing = Held {
+        seq: Seq(0),
+        digest,
+    };
+    assert!(explains(&hub, nothing));
+}
+
+#[test]
 fn damaged_bytes_prove_nothing_and_a_proof_is_kept() {
     let (mut hub, _app) = paired();
     let clip = hub.start_clip();
@@ -112,4 +137,41 @@ fn a_row_that_is_gone_without_a_statement_is_a_damaged_envelope() {
     assert_eq!(app.bytes_of(kept), b"kept");
     converge(&mut hub, &mut app);
     assert_eq!(hub.journal.outbox_waiting(line).unwrap(), (0, 0));
+}
+
+/// The relay had what lies before the hole, and loses it: an earlier hole of the same clip is met
+/// only now, and the statement that was made does not explain it.
+#[test]
+fn an_earlier_hole_of_a_clip_that_was_dropped_makes_its_statement_longer() {
+    let (mut hub, mut app) = paired();
+    // Envelopes: 1 Commit, 2 header, 3 to 6 chunks, 7 trailer.
+    let lost = hub.record(&[b"one", b"two", b"three", b"four"]);
+    let line = hub.line();
+    let end = hub.journal.outbox_books(line).unwrap();
+    let mut rows = wal::Txn::new();
+    for seq in [4, 6] {
+        rows.delete_payload(keys::outbox(line, Seq(seq)));
+    }
+    drop(hub.journal.wal.stage(rows, ()).unwrap());
+    drop(hub.journal.commit().unwrap());
+    for (after, hole, next) in [(5, 6, 7), (3, 4, 7)] {
+        let found = hub.journal.outbox_next(line, Seq(after));
+        let Err(JournalError::EnvelopeDamaged { seq, .. }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(seq, Seq(hole));
+        let mut txn = hub.journal.begin();
+        hub.session.drop_damaged(&mut txn, seq).unwrap();
+        drop(txn.commit(()).unwrap());
+        let found = hub.journal.outbox_next(line, Seq(after)).unwrap();
+        assert_eq!(found.unwrap().0, Seq(next));
+    }
+    // A phone that had it all before the relay lost it is no proof of anything.
+    let digest = end.last_digest.unwrap();
+    let seq = end.last;
+    assert!(explains(&hub, Held { seq, digest }));
+    settle(&mut hub, &mut app);
+    let state = app.journal.app_clip(lost).unwrap().state;
+    assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
+    converge(&mut hub, &mut app);
 }
