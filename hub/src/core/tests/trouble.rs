@@ -377,7 +377,7 @@ fn scenario_18_a_phone_that_holds_what_this_directory_never_made_stops_the_line_
         }
         let standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
         let said = Notice::Standing { line, standing };
-        assert_eq!(world.notices(), [said.clone()], "{more}");
+        assert_eq!(world.notices(), std::slice::from_ref(&said), "{more}");
         // The relay may say what it likes.
         world.core.handle_standing(line, Standing::Good);
         for started in [false, true] {
