@@ -1,5 +1,5 @@
 //! The notes that hub and app take for the oracle (`SECLUSO_CRASH_NOTES`), read and judged: C1,
-//! C3, C4 and C5, as far as they can be seen only from inside a program.
+//! C3 to C6, as far as they can be seen only from inside a program.
 //!
 //! A note was written before its effect (a sync: after it), so what it proves held at that instant,
 //! whatever killed the program next. This room must never believe that something is durable because
@@ -58,7 +58,7 @@ enum Fact {
     /// Where the envelope of this number lies in the ratchets: group, epoch, leaf, kind, generation.
     Place { seq: u64, place: String },
     /// An envelope was taken: the cursor.
-    Take { at: Slot },
+    Take { at: Slot, digest: String },
     /// The envelope of this number says that everything through there is durable here.
     Claim { seq: u64, through: Slot },
     /// The group's stored state is in this epoch.
@@ -183,9 +183,9 @@ impl Note {
                 let seq = number(seq)?;
                 staged(Fact::Place { seq, place }, lsn)
             }
-            ["take", mailbox, seq, _digest, lsn] => {
-                let at = slot(mailbox, seq)?;
-                staged(Fact::Take { at }, lsn)
+            ["take", mailbox, seq, digest, lsn] => {
+                let (at, digest) = (slot(mailbox, seq)?, digest.into());
+                staged(Fact::Take { at, digest }, lsn)
             }
             ["claim", seq, mailbox, through, lsn] => {
                 let (seq, through) = (number(seq)?, slot(mailbox, through)?);
@@ -222,11 +222,42 @@ pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
         one_transaction(role, notes, &mut all);
     }
     same_states(hub, app, &mut all);
+    only_what_was_sealed(Role::App, app, hub, &mut all);
+    only_what_was_sealed(Role::Hub, hub, app, &mut all);
     all
 }
 
 fn tell(all: &mut Vec<Broken>, promise: &'static str, what: String) {
     all.push(Broken { promise, what });
+}
+
+/// C6: whatever the network and the relay made of it, nothing changed state here but what the other
+/// end once sealed under that number.
+fn only_what_was_sealed(role: Role, here: &Notes, there: &Notes, all: &mut Vec<Broken>) {
+    let facts = |notes: &Notes| -> Vec<Fact> {
+        let every = notes.lives.iter().flat_map(|life| &life.notes);
+        let staged = every.filter_map(|note| match note {
+            Note::Staged { fact, .. } => Some(fact.clone()),
+            _ => None,
+        });
+        staged.collect()
+    };
+    let sealed: BTreeSet<(Slot, String)> = facts(there)
+        .into_iter()
+        .filter_map(|fact| match fact {
+            Fact::Seal { at, digest } | Fact::Replace { at, digest } => Some((at, digest)),
+            _ => None,
+        })
+        .collect();
+    for fact in facts(here) {
+        if let Fact::Take { at, digest } = fact {
+            let seq = at.1;
+            if !sealed.contains(&(at, digest)) {
+                let what = format!("{role} took envelope {seq}, which the other end never sealed");
+                tell(all, "C6", what);
+            }
+        }
+    }
 }
 
 /// C1: every state that the app ever followed to is the hub's own of that epoch.
@@ -341,7 +372,7 @@ fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
                     Fact::Seal { at, digest } | Fact::Replace { at, digest } => {
                         sealed.insert((at, digest), *lsn);
                     }
-                    Fact::Take { at } => drop(taken.insert(at, *lsn)),
+                    Fact::Take { at, .. } => drop(taken.insert(at, *lsn)),
                     Fact::Claim { seq, through } => drop(claims.insert((*seq, *lsn), through)),
                     _ => {}
                 },

@@ -57,7 +57,7 @@ pub struct Ends {
 /// Which promise of DESIGN.md section 2 is broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// `C1` to `C5`, or `C7`.
+    /// `C1` to `C8`.
     pub promise: &'static str,
     /// The facts.
     pub what: String,
@@ -167,6 +167,7 @@ pub fn judge(ends: &Ends) -> Vec<Broken> {
     nothing_lost(ends, &mut all);
     exactly_once(ends, &mut all);
     durable_before_visible(ends, &mut all);
+    no_false_alarm(ends, &mut all);
     let [hub, app] = &ends.notes;
     all.extend(notes::judge(hub, app));
     all.extend(notes::judge_rest(hub, app, ends.hub_epoch));
@@ -175,6 +176,16 @@ pub fn judge(ends: &Ends) -> Vec<Broken> {
 
 fn broken(promise: &'static str, all: &mut Vec<Broken>, what: String) {
     all.push(Broken { promise, what });
+}
+
+/// C8: a rollback is claimed only where there was one, and no run with this oracle has one.
+fn no_false_alarm(ends: &Ends, all: &mut Vec<Broken>) {
+    for line in &ends.history {
+        if line.event() == "standing" && line.text("state") == "rolled_back" {
+            let what = format!("{} took its directory for an older one", line.role);
+            broken("C8", all, what);
+        }
+    }
 }
 
 /// C1: the same epoch at both ends.

@@ -69,11 +69,19 @@ fn good_notes_pass() {
 fn parted_ends_are_seen() {
     let other = app(3).replace("x2", "y2");
     assert_eq!(promises(&hub(3), &other), ["C1"]);
-    assert_eq!(promises(&hub(2), &app(3)), ["C1"]);
+    assert_eq!(promises(&hub(2), &app(3)), ["C1", "C6", "C6"]);
     let [hub, app] = good(3);
     assert_eq!(judge_rest(&hub, &app, 4).len(), 1);
     assert_eq!(judge_rest(&hub, &Notes::default(), 3).len(), 1);
     assert_eq!(judge_rest(&Notes::default(), &Notes::default(), 3).len(), 1);
+}
+
+#[test]
+fn what_nobody_sealed_must_not_be_taken() {
+    let forged = app(3).replace("take h 4 d4", "take h 4 f4");
+    assert_eq!(promises(&hub(3), &forged), ["C6"]);
+    let renumbered = app(3).replace("take h 4 d4", "take h 4 d3");
+    assert_eq!(promises(&hub(3), &renumbered), ["C6"]);
 }
 
 #[test]

@@ -147,6 +147,15 @@ fn each_broken_fact_is_seen() {
 }
 
 #[test]
+fn a_rollback_that_never_was_is_a_false_alarm() {
+    let mut ends = good();
+    let alarm = json!({"event": "standing", "state": "rolled_back"});
+    ends.history.push(line(Role::Hub, alarm));
+    let promises: Vec<&str> = judge(&ends).iter().map(|one| one.promise).collect();
+    assert_eq!(promises, ["C8"]);
+}
+
+#[test]
 fn a_dropped_clip_needs_both_ends_to_say_so() {
     let mut ends = good();
     ends.hub_clips[1].outcome = "dropped".into();
