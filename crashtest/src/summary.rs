@@ -25,7 +25,7 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     );
     head(&mut text, run);
     let results = &run["results"];
-    let sections: [(&str, Section); 8] = [
+    let sections: [(&str, Section); 9] = [
         ("kills", kills),
         ("power-cuts", power_cuts),
         ("disk-errors", disk_errors),
@@ -34,6 +34,7 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
         ("start-up", start_up),
         ("mutants", mutants),
         ("model", model),
+        ("model-replay", model_replay),
     ];
     for (name, section) in sections {
         match results.get(name) {
@@ -353,16 +354,75 @@ fn mutants(text: &mut String, value: &Value, missing: &mut Missing) {
     }
 }
 
-fn model(text: &mut String, value: &Value, _: &mut Missing) {
+fn model(text: &mut String, value: &Value, missing: &mut Missing) {
     push(text, "## Model of the protocol\n");
+    let found = |bug: &&Value| bug.get("way").is_some_and(|way| !way.is_null());
+    let bugs = list(value, "bugs");
     let _ = writeln!(
         text,
-        "{} epochs, {} crashes: {} unique states, every property held; {:.0} s.\n",
+        "{} epochs, {} crashes: {} unique states; {} of {} mistakes of design found by the promise \
+         that each breaks; {:.0} s, at most {} MiB.\n",
         number(value, "epochs"),
         number(value, "crashes"),
         number(value, "unique_states"),
+        bugs.iter().filter(found).count(),
+        bugs.len(),
         seconds(value),
+        number(value, "peak_kib") / 1024,
     );
+    let explored = [list(value, "check"), list(value, "orders")].concat();
+    let lines = explored.iter().map(|row| {
+        let broken = list(row, "broken").iter();
+        let broken: Vec<&str> = broken.map(|one| word(one, "promise")).collect();
+        format!(
+            "| {} | {} | {} | {} | {} |",
+            word(row, "name"),
+            number(row, "epochs"),
+            number(row, "crashes"),
+            number(row, "states"),
+            if broken.is_empty() {
+                "held".to_owned()
+            } else {
+                broken.join(", ")
+            },
+        )
+    });
+    rows(
+        text,
+        "| scope, or order of persist, merge and send | epochs | crashes | states | promises |",
+        lines,
+    );
+    for bug in bugs.iter().filter(|bug| !found(bug)) {
+        missing
+            .0
+            .push(format!("model: `{}` is not found", word(bug, "name")));
+    }
+}
+
+fn model_replay(text: &mut String, value: &Value, missing: &mut Missing) {
+    let all = list(value, "replay");
+    let real = all.iter().filter(|one| !one["mutant"].is_null());
+    let lines = real.map(|one| {
+        let crash = list(one, "crash").iter().filter_map(Value::as_str);
+        format!(
+            "| `{}` | `{}` | {} | {} |",
+            word(one, "name"),
+            word(one, "mutant"),
+            crash.collect::<Vec<_>>().join(" "),
+            word(one, "verdict"),
+        )
+    });
+    rows(
+        text,
+        "| mistake of the model | in the programs | crash | verdict |",
+        lines,
+    );
+    for one in all.iter().filter(|one| one["mutant"].is_null()) {
+        let name = word(one, "name");
+        missing.0.push(format!(
+            "model: `{name}` is a mistake that was not planted in the programs"
+        ));
+    }
 }
 
 fn long_tier(text: &mut String, full: Option<&Value>, missing: &mut Missing) {

@@ -141,6 +141,10 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         first: None,
     };
     let mut all = Vec::new();
+    let mut model = words(&["all", "--json", "--epochs"]);
+    model.push(pick("4", "6", "8"));
+    model.extend(["--crashes".to_owned(), pick("3", "4", "6")]);
+    all.push(trial("model", "crashtest-model", model));
     let mut simulation = words(&["run", "--json", "--seeds"]);
     simulation.push(pick("500", "2000", "100000"));
     all.push(trial("simulation", "simulate", simulation));
@@ -178,6 +182,11 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     all.push(trial("cycles", "secluso-crashtest", cycles));
     let start_up = words(&["start-up", "--mib", &pick("64", "1024", "1024"), "--json"]);
     all.push(trial("start-up", "simulate", start_up));
+    if tier != Tier::Quick {
+        // The model's mistakes in the real programs.
+        let replay = words(&["replay", "--json"]);
+        all.push(trial("model-replay", "crashtest-model", replay));
+    }
     all
 }
 
