@@ -104,14 +104,29 @@ fn head(text: &mut String, run: &Value) {
     } else {
         format!(" ({})", failed.join(", "))
     };
+    let own = word(run, "commit");
+    let others = run.get("commits").and_then(Value::as_object);
+    let others: Vec<String> = others
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, commit)| Some((name, commit.as_str()?)))
+        .filter(|(_, commit)| *commit != own)
+        .map(|(name, commit)| format!("{name} at {commit}"))
+        .collect();
     push(
         text,
         &format!(
             "Commit {}, tier {}: {verdict}{failed}.\n",
-            word(run, "commit"),
+            own,
             word(run, "tier")
         ),
     );
+    if !others.is_empty() {
+        push(
+            text,
+            &format!("Results of other commits: {}.\n", others.join(", ")),
+        );
+    }
 }
 
 fn rows(text: &mut String, header: &str, lines: impl IntoIterator<Item = String>) {
@@ -453,6 +468,41 @@ fn long_tier(text: &mut String, full: Option<&Value>, missing: &mut Missing) {
         if good { "good" } else { "**not good**" },
         number(&full["results"]["simulation"], "seeds"),
     );
+    example(text, &full["results"]["sqlite-example"], missing);
+}
+
+/// What becomes of a program that was not written for this.
+fn example(text: &mut String, value: &Value, missing: &mut Missing) {
+    let Some(one) = value.get(0) else {
+        missing
+            .0
+            .push("the example program on autocommit SQLite: not run".to_owned());
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "The example program on OpenMLS's own SQLite storage, each call its own transaction \
+         (`journal/bench/yardstick/src/bin/sqlite-diary.rs`): of {} states that a crash could have left, \
+         **{} are fatal**. By kind:\n",
+        number(one, "unique"),
+        number(one, "failed"),
+    );
+    let kinds = one.get("kinds").and_then(Value::as_object);
+    let lines = kinds.into_iter().flatten().map(|(kind, counts)| {
+        let (unique, failed) = (number(counts, "unique"), number(counts, "failed"));
+        format!("| {kind} | {unique} | {failed} |")
+    });
+    rows(text, "| kind | unique states | fatal |", lines);
+    let mut reasons: Vec<&str> = list(one, "failures")
+        .iter()
+        .filter_map(|failure| failure.get("why")?.as_array()?.first()?.as_str())
+        .collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    for reason in reasons.iter().take(8) {
+        push(text, &format!("- {reason:.160}"));
+    }
+    push(text, "");
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ const REPORT: &str = "crashtest/REPORT.md";
 /// Where the totals of the last long run are kept, with its commit.
 const FULL_TOTALS: &str = "crashtest/full-totals.json";
 
+/// The example program's trial.
+const EXAMPLE: &str = "sqlite-example";
+
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tier {
@@ -210,7 +213,7 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
         None => all.iter().collect(),
         Some(name) => all.iter().filter(|trial| trial.name == name).collect(),
     };
-    if chosen.is_empty() {
+    if chosen.is_empty() && options.only.as_deref() != Some(EXAMPLE) {
         let names: Vec<&str> = all.iter().map(|trial| trial.name).collect();
         return Err(Failure::usage(format!(
             "--only is one of {}",
@@ -219,11 +222,25 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     }
     steps.expect(chosen.len() + 1);
     let mut failed = Vec::new();
+    let commit = commit();
     for trial in chosen {
-        let outcome = steps.step(trial.name, || play(trial, &programs, &place));
+        let outcome = steps.step(trial.name, || {
+            // With `--only`, results of another commit may stand beside this one: each says its own.
+            let stamp = place.join(format!("{}.commit", trial.name));
+            fs::write(stamp, &commit).because("a result's commit cannot be kept")?;
+            play(trial, &programs, &place)
+        });
         if let Err(failure) = outcome {
             eprintln!("      FAILED: {failure}");
             failed.push(trial.name);
+        }
+    }
+    let example = options.only.as_deref().is_none_or(|name| name == EXAMPLE);
+    if options.tier == Tier::Full && example {
+        steps.expect(1);
+        if let Err(failure) = steps.step(EXAMPLE, || play_example(&programs, &place)) {
+            eprintln!("      FAILED: {failure}");
+            failed.push(EXAMPLE);
         }
     }
     let written = steps.step("report", || {
@@ -241,6 +258,70 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
         "{} found something; see the lines FAILED, SURVIVED and NOT COVERED",
         failed.join(", ")
     )))
+}
+
+/// A program on autocommit SQLite that was not written for us: the harness must find its fatal points.
+fn play_example(programs: &BTreeMap<String, PathBuf>, place: &Path) -> Outcome<()> {
+    // A build of its own: SQLite's dependencies beside RocksDB's would build that again.
+    let build = [
+        "build",
+        "--locked",
+        "--package",
+        "yardstick",
+        "--features",
+        "sqlite",
+    ];
+    cargo::run(&build)?;
+    let replay = programs
+        .get("crashtest-replay")
+        .ok_or_else(|| Failure::found("cargo built no crashtest-replay"))?;
+    let (diary, recorder) = (
+        replay.with_file_name("sqlite-diary"),
+        replay.with_file_name("libcrashtest_record.so"),
+    );
+    let home = place.join(EXAMPLE);
+    if home.exists() {
+        fs::remove_dir_all(&home).because("an old recording cannot be removed")?;
+    }
+    fs::create_dir_all(home.join("state")).because("no place for a recording")?;
+    let home = home.canonicalize().because("no place for a recording")?;
+    let marks = home.join("marks");
+    let status = Command::new(&diary)
+        .arg("write")
+        .args([home.join("state"), marks.clone(), PathBuf::from("6")])
+        .env("LD_PRELOAD", recorder)
+        .env("SECLUSO_RECORD_ROOT", home.join("state"))
+        .env("SECLUSO_RECORD_TRACE", home.join("trace"))
+        .env("SECLUSO_RECORD_MARKS", &marks)
+        .status()
+        .because("cannot start the example")?;
+    if !status.success() {
+        return Err(Failure::found("the example could not be recorded"));
+    }
+    let totals = place.join(format!("{EXAMPLE}.json"));
+    let status = Command::new(replay)
+        .args(["any".as_ref(), home.join("trace").as_os_str()])
+        .args(["--states", "4000", "--json"])
+        .args([
+            totals.as_os_str(),
+            "--keep".as_ref(),
+            home.join("fatal").as_os_str(),
+        ])
+        .args(["--".as_ref(), diary.as_os_str(), "check".as_ref()])
+        .args(["{state}", "{told}"])
+        .stdout(Stdio::null())
+        .status()
+        .because("cannot start the replayer")?;
+    let text = fs::read_to_string(&totals).because("the example has no totals")?;
+    let reports: Value = serde_json::from_str(&text).because("the example has no totals")?;
+    let fatal = reports[0]["failed"].as_u64().unwrap_or_default();
+    if status.success() || fatal == 0 {
+        return Err(Failure::found(
+            "no fatal point was found in a program that has many: the harness is blind",
+        ));
+    }
+    eprintln!("      {fatal} fatal states found, as there must be");
+    Ok(())
 }
 
 /// Runs one trial and keeps what it says.
@@ -300,14 +381,21 @@ fn report(
     failed: &[&str],
 ) -> Outcome<()> {
     let mut results = serde_json::Map::new();
-    for trial in all {
-        let text = fs::read_to_string(place.join(format!("{}.json", trial.name)));
+    let mut commits = serde_json::Map::new();
+    let example = (options.tier == Tier::Full).then_some(EXAMPLE);
+    for name in all.iter().map(|trial| trial.name).chain(example) {
+        let text = fs::read_to_string(place.join(format!("{name}.json")));
         let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
-        results.insert(trial.name.to_owned(), value.unwrap_or(Value::Null));
+        let stamp = fs::read_to_string(place.join(format!("{name}.commit")));
+        if let Some(stamp) = stamp.ok().filter(|_| value.is_some()) {
+            commits.insert(name.to_owned(), stamp.into());
+        }
+        results.insert(name.to_owned(), value.unwrap_or(Value::Null));
     }
     let whole = json!({
         "tier": options.tier.name(),
         "commit": commit(),
+        "commits": commits,
         "minutes": options.minutes,
         "shard": options.shard,
         "failed": failed,
