@@ -169,6 +169,49 @@ fn a_checkpoint_that_only_the_page_cache_has_is_not_built_on() {
     assert!(states > 1000, "{states}");
 }
 
+/// A start is killed or fails, the next one finds what it left in the page cache, and then the power
+/// goes: what the first one had only half done must not have cost what it was made from.
+#[test]
+fn two_starts_cut_off_in_a_row_cost_nothing() {
+    let disk = SimDisk::new();
+    let mut history = vec![Model::default()];
+    let (mut wal, _) = open(&disk, 3).unwrap();
+    workload(&mut wal, &disk, 3, 0, 12, &mut history);
+    drop(wal);
+    let disk = disk.crash_clone(CrashPolicy::ProcessKill, 1);
+    let operations = |disk: &SimDisk| {
+        let disk = disk.crash_clone(CrashPolicy::ProcessKill, 1);
+        drop(open(&disk, 4));
+        disk.op_count()
+    };
+    for first in 0..operations(&disk) {
+        for fault in [Fault::Dead, Fault::Eio, Fault::Enospc] {
+            let once = disk.crash_clone(CrashPolicy::ProcessKill, 1);
+            once.inject(once.op_count() + first, fault);
+            if fault == Fault::Dead {
+                once.inject_from(once.op_count() + first, fault);
+            }
+            drop(open(&once, 4));
+            // The process is gone, the machine goes on.
+            let once = once.crash_clone(CrashPolicy::ProcessKill, 2);
+            for second in 0..operations(&once) {
+                let twice = once.crash_clone(CrashPolicy::ProcessKill, 3);
+                twice.inject_from(twice.op_count() + second, Fault::Dead);
+                drop(open(&twice, 5));
+                for policy in [
+                    CrashPolicy::LoseAll,
+                    CrashPolicy::Subset,
+                    CrashPolicy::Garbage,
+                ] {
+                    let cut = twice.crash_clone(policy, first * 1_000 + second);
+                    let context = format!("{fault:?} at {first}, dead at {second}, {policy:?}");
+                    survives(&cut, &history, &context);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn life_goes_on_after_many_crashes() {
     let mut disk = SimDisk::new();

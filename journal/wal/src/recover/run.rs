@@ -7,7 +7,7 @@
 use std::io;
 
 use super::replay::{each_group, rebuild_view, replay_view};
-use super::walk::{Base, Taken, Walk, walk};
+use super::walk::{Base, Taken, Walk, walk, without_unproven_seals};
 use super::{
     BaseAction, CheckpointFact, DamagedPayload, RecoveryReport, ViewAction, ViewFact, ViewOutcome,
     decide_base, decide_view,
@@ -122,9 +122,23 @@ pub(crate) fn recover(
     let newest = newest.chain([base.finished]).max().unwrap_or(0);
     log.incarnation = newest + 1;
 
+    // What a power cut in the middle of this start may still fall back on. If it cannot be walked,
+    // its files were reused, which happens only after the seal was durable.
+    let older = without_unproven_seals(&scans, base).and_then(|scans| {
+        let mut sources = Sources {
+            log: &log,
+            slots: &slots,
+            scans: &scans,
+        };
+        walk(&scans, base, &mut |index, group| {
+            sources.check(index, group)
+        })
+        .ok()
+    });
     let kept = keep_files(&known, &chosen);
     let lost: u64 = lost_payloads(&known, &chosen);
-    collect_free(&mut log, &known, &kept, &found, &slots);
+    let walks = [Some(&found), older.as_ref()];
+    collect_free(&mut log, &known, &kept, walks, &slots);
     let mut report = RecoveryReport {
         incarnation: log.incarnation,
         fresh: known.is_empty() && checkpoints.is_empty(),
@@ -424,12 +438,17 @@ fn lost_payloads(known: &[Known], chosen: &Chosen) -> u64 {
         .sum()
 }
 
-/// Files that may be overwritten by the copy: neither kept nor read by the walk. Unfinished
-/// copies of earlier starts come first of all.
-fn collect_free(log: &mut Log, known: &[Known], kept: &[LogFile], found: &Walk, slots: &[u64]) {
-    let used: Vec<u64> = found
-        .groups
-        .iter()
+/// Files that may be overwritten by the copy: neither kept nor read by the walk, nor by the one that
+/// would be made if the power went now. Unfinished copies of earlier starts come first of all.
+fn collect_free(
+    log: &mut Log,
+    known: &[Known],
+    kept: &[LogFile],
+    walks: [Option<&Walk>; 2],
+    slots: &[u64],
+) {
+    let groups = walks.into_iter().flatten().flat_map(|walk| &walk.groups);
+    let used: Vec<u64> = groups
         .filter_map(|taken| slots.get(taken.scan).copied())
         .collect();
     for file in known {

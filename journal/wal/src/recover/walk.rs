@@ -111,6 +111,43 @@ pub(super) fn walk(
     Ok(steps.out)
 }
 
+/// The scans as they would be if every seal were lost that nothing proves to be on the disk; none if
+/// there is no such seal.
+///
+/// A start that was killed before its seal's sync returned, or whose sync failed, leaves a seal that
+/// reads back from the page cache. It is as good as any other for what the log *is*, because the copy
+/// below it was synced before. But what it replaces must not be overwritten before another seal is
+/// durable: a power cut may still take it away. Whatever was written behind a seal proves it, because
+/// that is only written after its sync.
+pub(super) fn without_unproven_seals(scans: &[FileScan], base: Base) -> Option<Vec<FileScan>> {
+    let unproven = |scan: &FileScan| {
+        let Some(seal) = scan.seal.as_ref().filter(|_| scan.is_sealed_copy()) else {
+            return false;
+        };
+        let incarnation = scan.identity.incarnation;
+        let own = Lsn(seal.last_lsn).next();
+        let groups = scan.groups.iter().map(|group| group.header.lsn);
+        let strays = scan.strays.iter().map(|header| header.lsn);
+        let behind = groups.chain(strays).any(|lsn| lsn > own);
+        let later = scans.iter().any(|other| {
+            other.identity.kind == crate::record::FileKind::Normal
+                && other.identity.incarnation >= incarnation
+        });
+        !behind && !later && base.finished < incarnation
+    };
+    if !scans.iter().any(unproven) {
+        return None;
+    }
+    let without = scans.iter().map(|scan| {
+        let mut scan = scan.clone();
+        if unproven(&scan) {
+            scan.seal = None;
+        }
+        scan
+    });
+    Some(without.collect())
+}
+
 fn scan_of(scans: &[FileScan], index: usize) -> &FileScan {
     match scans.get(index) {
         Some(scan) => scan,
