@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::process::Role;
-use crate::sweep::{Case, Cell, Survey, Worth};
+use crate::sweep::{Case, Cell, Death, Survey, Worth};
 
 /// Counts of cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,8 +105,12 @@ impl Report<'_> {
         let second = self
             .cells
             .iter()
-            .filter(|cell| cell.worth() == Worth::NotReached && !cell.fails());
+            .filter(|cell| cell.worth() == Worth::NotReached && cell.died == Death::OnlyFirst);
         let second = second.count();
+        for cell in self.cells.iter().filter(|cell| cell.died == Death::Never) {
+            let case = &cell.case;
+            all.push(format!("{case}: that hit was not reached in several tries"));
+        }
         if second > 0 {
             all.push(format!(
                 "{second} second crashes: that start does not pass the point"
