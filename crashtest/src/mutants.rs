@@ -15,8 +15,14 @@ use crate::sweep::{Case, Survey};
 use crate::system::{Crash, Stock};
 use crate::workload::Workload;
 
-/// How long a wait may take while a bug is alive: what it broke often never comes.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a wait may take at least while a bug is alive: what it broke often never comes.
+const PATIENCE_MIN: Duration = Duration::from_secs(8);
+/// Otherwise as many times the whole run without the bug. So no wait of that run was as long, it
+/// would have passed with the very patience that the bug gets, and slowness alone is no catch.
+const PATIENCE_RUNS: u32 = 4;
+
+/// Where the bugs are listed that the simulation tries, and those that it leaves to this room.
+const SIMULATED: &str = include_str!("../sim/src/mutants/trials.rs");
 
 /// How a bug is tried.
 #[derive(Clone, Copy, Debug)]
@@ -121,10 +127,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Bugs that nobody tries, and trials of bugs that no program has.
+/// Bugs that neither this room nor the simulation tries, and trials of bugs that no program has.
 #[must_use]
 pub fn unmatched(survey: &Survey) -> Vec<String> {
-    let tried = |name: &str| TRIALS.iter().any(|trial| trial.mutant == name);
+    let tried = |name: &str| {
+        let simulated = SIMULATED.contains(&format!("(\"{name}\""));
+        simulated || TRIALS.iter().any(|trial| trial.mutant == name)
+    };
     let untried = survey.mutants.keys().filter(|name| !tried(name));
     let unknown = TRIALS
         .iter()
@@ -138,13 +147,15 @@ pub fn unmatched(survey: &Survey) -> Vec<String> {
 /// Tries one bug, and the same without it. A [`Survey`] must have passed before.
 #[must_use]
 pub fn find(stock: &Stock, trial: &Trial, promise: &str) -> Finding {
+    let began = Instant::now();
     let without = match trial.crash {
         // The survey has played it, and wanted a pass.
         None => Verdict::Pass,
         Some(_) => play(stock, trial, None),
     };
+    let patience = PATIENCE_MIN.max(began.elapsed() * PATIENCE_RUNS);
     let began = Instant::now();
-    let with = play(stock, trial, Some(trial.mutant));
+    let with = play(stock, trial, Some((trial.mutant, patience)));
     Finding {
         mutant: trial.mutant,
         promise: promise.to_owned(),
@@ -154,13 +165,13 @@ pub fn find(stock: &Stock, trial: &Trial, promise: &str) -> Finding {
     }
 }
 
-/// Plays a trial's workload with its crash, with or without a bug.
+/// Plays a trial's workload with its crash, with a bug and so much patience, or without.
 #[must_use]
-pub fn play(stock: &Stock, trial: &Trial, mutant: Option<&str>) -> Verdict {
+pub fn play(stock: &Stock, trial: &Trial, mutant: Option<(&str, Duration)>) -> Verdict {
     let mut setup = trial.workload.setup();
-    if let Some(mutant) = mutant {
+    if let Some((mutant, patience)) = mutant {
         setup.mutant = Some(mutant.to_owned());
-        setup.patience = PATIENCE;
+        setup.patience = patience;
     }
     let mut system = match trial.workload.world(stock, setup) {
         Ok(system) => system,
@@ -173,8 +184,8 @@ pub fn play(stock: &Stock, trial: &Trial, mutant: Option<&str>) -> Verdict {
     let run = trial.workload.run(&mut system);
     let verdict = Verdict::with_notes(&run, &[system.notes(Role::Hub), system.notes(Role::App)]);
     let died = system.died() || trial.crash.is_none();
-    // Without the bug the crash must have happened, or the comparison is worth nothing.
-    if mutant.is_none() && !died {
+    // With the bug or without, the crash must have happened, or the run is worth nothing.
+    if !died {
         return Verdict::Fatal(vec![Broken {
             promise: "harness",
             what: format!("{} was not reached", Case::from(trial)),
@@ -194,5 +205,19 @@ impl From<&Trial> for Case {
             workload: trial.workload,
             crashes: crash.into_iter().collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_simulation_leaves_to_real_processes_is_tried_here() {
+        let (_, list) = SIMULATED.split_once("ELSEWHERE: &[&str] = &[").unwrap();
+        let (list, _) = list.split_once("];").unwrap();
+        let left: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+        let here: Vec<&str> = TRIALS.iter().map(|trial| trial.mutant).collect();
+        assert_eq!(left, here);
     }
 }

@@ -331,7 +331,12 @@ impl Session<Committer> {
             self.finish_empty(txn)?;
             return Ok(Closed::EpochOnly);
         };
-        self.advance_epoch(txn)?;
+        if crate::session::old_epochs_are_good() {
+            // Loads the group, and with it the right.
+            let _epoch = self.epoch(txn)?;
+        } else {
+            self.advance_epoch(txn)?;
+        }
         let end = self.end_clip(txn, clip, now_unix_ms, ClipOutcome::CutOff)?;
         Ok(Closed::CutOff(end))
     }

@@ -48,6 +48,15 @@ pub(crate) fn arrival(txn: &Txn<'_>, line: Line, seq: Seq) -> Result<Arrival, Jo
     let head: InboxHead = txn.row(&keys::inbox_head(line))?.unwrap_or_default();
     let expected = Seq(head.cursor.0 + 1);
     Ok(match seq.cmp(&expected) {
+        std::cmp::Ordering::Less
+            if wal::mutant!(
+                "dedupe_left_out",
+                "C1",
+                "what was taken before is taken again"
+            ) =>
+        {
+            Arrival::Next
+        }
         std::cmp::Ordering::Less => Arrival::Duplicate,
         std::cmp::Ordering::Equal => Arrival::Next,
         std::cmp::Ordering::Greater => Arrival::AfterGap { expected },

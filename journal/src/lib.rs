@@ -46,6 +46,8 @@ mod scopes;
 mod sealed;
 mod session;
 mod steps;
+#[cfg(feature = "crashtest")]
+pub mod thief;
 mod txn;
 pub mod vault;
 mod wrap;

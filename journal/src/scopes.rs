@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wal::{Dice, Lsn};
+use wal::{Dice, Lsn, mutant};
 
 use crate::error::JournalError;
 use crate::scope::Scope;
@@ -158,6 +158,13 @@ impl Scopes {
             self.fill_pool(&mut changes, dice);
             self.vault.store(&changes).map_err(JournalError::Vault)?;
         }
+        mutant!("birth_after_the_log", "C7", "a new key is made on the spot, unknown to the vault" => {
+            let mut key = Key::default();
+            dice.fill(key.as_mut_slice());
+            let id = KeyId(self.next_pool);
+            self.next_pool += 1;
+            return Ok(ScopeKey { id, version: 0, key });
+        });
         let (id, key) = self.pool.iter().nth(n).ok_or(JournalError::Misuse(
             "more scopes born in one transaction than the pool holds",
         ))?;
@@ -178,6 +185,10 @@ impl Scopes {
     ) {
         for (scope, key) in born {
             self.pool.remove(&key.id);
+            mutant!("birth_after_the_log", "C7", "and reaches the vault after the log" => {
+                let (version, key) = (key.version, (key.id, key.key.clone()));
+                self.owed.insert(key.0, (lsn, Some(VaultKey { version, key: key.1 })));
+            });
             self.live.insert(*scope, key.clone());
         }
         for (scope, key) in rotated {

@@ -217,6 +217,8 @@ impl<R> Session<R> {
                 what: "a Commit is pending",
             });
         }
+        let epoch = Epoch(group.epoch().as_u64());
+        let opened = old_epochs_are_good().then_some(epoch);
         Ok(Handle {
             generation: if wal::note::wanted() {
                 notes::stored_generation(txn, group_scope, &group)
@@ -227,7 +229,7 @@ impl<R> Session<R> {
             signer,
             record: Arc::new(record),
             touched: None,
-            opened: None,
+            opened,
         })
     }
 
@@ -298,7 +300,28 @@ impl<R> Session<R> {
             return Ok(nothing(Received::NotAuthentic));
         };
         let digest = Digest::of(envelope);
+        let ahead = matches!(arrival, Arrival::AfterGap { .. });
+        let arrival = match ahead
+            && body.kind == Kind::Mls
+            && is_commit(&body.content)
+            && mutant!(
+                "commit_taken_ahead",
+                "C1",
+                "a Commit is taken before what lies before it, as from a mailbox of its own"
+            ) {
+            true => return self.take_ahead(txn, &record, seq, &body, takes),
+            false => arrival,
+        };
         let received = match (body.kind, arrival) {
+            (Kind::Statement, Arrival::AfterGap { expected })
+                if mutant!(
+                    "statement_behind_its_gap",
+                    "C1",
+                    "a statement is read in its turn only"
+                ) =>
+            {
+                Received::Gap { expected }
+            }
             // Readable ahead of the cursor, because the gap before it is what it explains. It is
             // not sealed by MLS: the keys for its place may be gone.
             (Kind::Statement, arrival) => {
@@ -318,6 +341,26 @@ impl<R> Session<R> {
         if !matches!(received, Received::Gap { .. }) {
             note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
         }
+        Ok(Arrived {
+            received,
+            held: Some(body.held),
+        })
+    }
+
+    /// The deliberate bug `commit_taken_ahead`: its effect without the cursor.
+    fn take_ahead(
+        &mut self,
+        txn: &mut Txn<'_>,
+        record: &PairingRecord,
+        seq: Seq,
+        body: &wrap::Body,
+        takes: Takes,
+    ) -> Result<Arrived, JournalError> {
+        let received = match self.take_mls(txn, record, seq, &body.content, takes)? {
+            // One that is of a later epoch still waits for its turn.
+            Received::Refused(_) | Received::Stale => Received::Gap { expected: seq },
+            received => received,
+        };
         Ok(Arrived {
             received,
             held: Some(body.held),
@@ -587,7 +630,13 @@ impl Session<Committer> {
         handle.opened = None;
         let epoch = Epoch(handle.group.epoch().as_u64());
         txn.put_row(&keys::epoch_use(self.line), &EpochUse::Finished { epoch })?;
-        txn.rotate(Scope::Group(self.line));
+        if !mutant!(
+            "key_not_rotated",
+            "S3",
+            "a finished clip's storage key stays"
+        ) {
+            txn.rotate(Scope::Group(self.line));
+        }
         // CRASH(journal.session.finish_staged): trailer, ratchet and rotation are in the overlay
         // only; dying here leaves a clip that the next start cuts off.
         crash_point!("journal.session.finish_staged");
@@ -689,6 +738,26 @@ impl Journal {
     /// If the row cannot be read.
     pub fn epoch_use(&self, line: Line) -> Result<Option<EpochUse>, JournalError> {
         self.row(&keys::epoch_use(line))
+    }
+}
+
+/// The deliberate bug that the right to encrypt comes with the group, not with the handle.
+pub(crate) fn old_epochs_are_good() -> bool {
+    mutant!(
+        "old_epoch_encrypted_in",
+        "C3",
+        "an epoch from before the restart is encrypted in"
+    )
+}
+
+/// Whether an MLS message is a Commit.
+fn is_commit(content: &[u8]) -> bool {
+    let message = MlsMessageIn::tls_deserialize_exact(content);
+    match message.map(MlsMessageIn::extract) {
+        Ok(MlsMessageBodyIn::PrivateMessage(message)) => {
+            ProtocolMessage::from(message).content_type() == ContentType::Commit
+        }
+        _ => false,
     }
 }
 

@@ -395,6 +395,10 @@ impl<'j> Txn<'j> {
         self.journal
             .scopes
             .staged(&self.born, &rotated, &self.ended, staged.lsn());
+        mutant!("vault_before_the_log", "C7", "a rotation reaches the vault before the log" => {
+            let Journal { scopes, dice, .. } = &mut *self.journal;
+            scopes.settle(wal::Lsn(u64::MAX), &mut **dice)?;
+        });
         self.outcome.0.store(Outcome::STAGED, Ordering::Release);
         Ok(staged)
     }

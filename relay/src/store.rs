@@ -245,6 +245,10 @@ impl MailboxStore {
     pub fn commit(&mut self) -> Result<Committed, WalError> {
         // CRASH(relay.batch.before_commit): decided, not written. Same as before_stage.
         crash_point!("relay.batch.before_commit");
+        wal::mutant!("relay_receipt_before_sync", "C4", "the relay gives receipts before its sync" => {
+            self.wal.begin_commit()?;
+            return Ok(self.wal.believed());
+        });
         let committed = self.wal.commit()?;
         // CRASH(relay.batch.after_sync): durable, and nobody knows. Senders come back, see the
         // head in the state answer, and take it for the receipt that was never sent.
@@ -357,6 +361,11 @@ impl MailboxStore {
                 break;
             }
         }
+        wal::mutant!("relay_deletes_early", "C1", "the relay forgets what it has handed out" => {
+            if let Some((last, _)) = out.last() {
+                let _progress = self.trim(mailbox, *last)?;
+            }
+        });
         Ok(ReadAnswer::Envelopes(out))
     }
 

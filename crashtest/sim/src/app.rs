@@ -303,6 +303,16 @@ impl App {
                 AppClipState::Complete => Some(true),
                 AppClipState::CutOff => Some(false),
                 AppClipState::Receiving => None,
+                AppClipState::Dropped(_) => {
+                    held.push(Held {
+                        started_unix_ms: clip.started_unix_ms,
+                        bytes,
+                        whole: None,
+                        sha256: None,
+                        dropped: true,
+                    });
+                    continue;
+                }
                 other => {
                     return Err(Broken::new("C2", format!("a clip is {other:?}")).into());
                 }
@@ -312,6 +322,7 @@ impl App {
                 bytes,
                 whole,
                 sha256: clip.sha256,
+                dropped: false,
             });
         }
         Ok(held)

@@ -167,6 +167,15 @@ impl Hub {
         times.min()
     }
 
+    /// Whether it has noticed that its directory is older than what left it.
+    #[must_use]
+    pub fn has_noticed(&self) -> bool {
+        let heads = self.process.as_ref().map(|process| process.core.heads());
+        matches!(heads, Some(Ok(heads)) if heads.get(&self.line).is_some_and(|head| {
+            head.standing != Standing::Good
+        }))
+    }
+
     /// Whether everything that it ever sent is acked.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -289,6 +298,21 @@ impl Hub {
         while let Some(notice) = process.core.poll_notice() {
             match notice {
                 Notice::ClipFinished { clip, .. } => finished.push(clip),
+                // A whole clip, and only because its bytes are damaged (C2).
+                Notice::ClipDropped { clip, .. } if books.rotted => {
+                    let of = |event: &&mut crate::oracle::Event| {
+                        event
+                            .ended
+                            .is_some_and(|(hash, _, _)| Some(hash) == clip.sha256)
+                    };
+                    match books.events.values_mut().find(of) {
+                        Some(event) => event.dropped = true,
+                        None => {
+                            let what = "a clip was dropped that had not ended";
+                            return Err(Broken::new("C2", what).into());
+                        }
+                    }
+                }
                 Notice::ClipDropped { .. } | Notice::LineBroken { .. } => {
                     return Err(Broken::new("C2", format!("{notice:?}")).into());
                 }

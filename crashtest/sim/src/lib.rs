@@ -16,13 +16,16 @@
 //! ```
 
 pub mod app;
+pub mod engine;
 pub mod errors;
 pub mod files;
 pub mod hub;
+pub mod mutants;
 pub mod net;
 pub mod node;
 pub mod oracle;
 pub mod plan;
+pub mod raw;
 pub mod relay;
 pub mod run;
 pub mod start_up;

@@ -1,8 +1,10 @@
-//! `simulate`: many seeds, or one again; disk errors on real files.
+//! `simulate`: many seeds, or one again; disk errors on real files; the deliberate bugs.
 #![expect(
     clippy::disallowed_methods,
     reason = "A developer's tool is a shell: it times what it does."
 )]
+
+mod hunt;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +49,26 @@ enum Command {
     Repro {
         /// Which.
         seed: u64,
+    },
+    /// Runs many seeds of the engine alone.
+    Engine {
+        /// The first one.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many.
+        #[arg(long, default_value_t = 20_000)]
+        seeds: u64,
+        /// One line of JSON at the end.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Plants every deliberate bug of the simulation, or one, and says which promise caught it.
+    Mutants {
+        /// Only this one.
+        name: Option<String>,
+        /// One line of JSON at the end.
+        #[arg(long)]
+        json: bool,
     },
     /// Makes every file operation of each of the three fail, one run each, on real files.
     Errors {
@@ -103,6 +125,8 @@ fn main() -> ExitCode {
 fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
     match command {
         Command::Run { .. } | Command::Repro { .. } => Ok(simulate(command)?),
+        Command::Engine { from, seeds, json } => Ok(hunt::engine(from, seeds, json)),
+        Command::Mutants { name, json } => Ok(hunt::mutants(name.as_deref(), json)),
         Command::Errors {
             stride,
             minutes,

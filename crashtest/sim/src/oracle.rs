@@ -3,7 +3,7 @@
 //! The books are kept outside the nodes and survive every crash: what the camera gave, what the hub
 //! said was durable, what left whom. They must never take a node's word for what another one holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
@@ -44,6 +44,8 @@ pub struct Event {
     pub durable: usize,
     /// SHA-256 and bytes that the hub's books say, once its clip has ended.
     pub ended: Option<([u8; 32], u64, bool)>,
+    /// The hub said that its bytes are lost, after rot.
+    pub dropped: bool,
 }
 
 /// A clip as the app has it at the end.
@@ -57,6 +59,8 @@ pub struct Held {
     pub whole: Option<bool>,
     /// What the app stored as its hash.
     pub sha256: Option<[u8; 32]>,
+    /// The app keeps the statement that it is lost.
+    pub dropped: bool,
 }
 
 /// The books.
@@ -76,9 +80,65 @@ pub struct Books {
     acks: BTreeMap<Seq, Seq>,
     /// Envelopes that left, again included.
     pub left: u64,
+    /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
+    pub rotted: bool,
+    /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
+    old_writers: BTreeSet<SendId>,
+    old_readers: BTreeSet<SendId>,
+    /// Where an envelope lies in the ratchets, by mailbox, number and digest as text.
+    places: BTreeMap<(String, String, String), String>,
+    /// What was encrypted at a place and left.
+    encrypted: BTreeMap<String, Digest>,
 }
 
 impl Books {
+    /// Whoever writes `own` and reads `other` runs on an old copy of its directory from now on.
+    pub fn rolled_back(&mut self, own: SendId, other: SendId) {
+        self.old_writers.insert(own);
+        self.old_readers.insert(other);
+    }
+
+    /// Whether somebody runs on an old copy.
+    #[must_use]
+    pub fn is_rolled_back(&self) -> bool {
+        !self.old_writers.is_empty()
+    }
+
+    /// Takes in what was noted since: `place SEQ GROUP EPOCH LEAF KIND GENERATION` comes before the
+    /// `seal MAILBOX SEQ DIGEST` of its envelope.
+    fn read_notes(&mut self) {
+        let mut last = None;
+        for line in wal::note::take().lines() {
+            let words: Vec<&str> = line.split(' ').skip(1).collect();
+            match words.as_slice() {
+                ["place", seq, place @ .., _lsn] => last = Some((*seq, place.join(" "))),
+                ["seal", mailbox, seq, digest, _lsn] => {
+                    if let Some((_, place)) = last.take().filter(|(of, _)| of == seq) {
+                        let key = [mailbox, seq, digest].map(|word| (*word).to_owned());
+                        let [mailbox, seq, digest] = key;
+                        self.places.insert((mailbox, seq, digest), place);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// One ciphertext at one place of a ratchet, over everything that ever left.
+    fn no_reuse(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
+        self.read_notes();
+        let key = (mailbox.to_text(), seq.to_string(), digest.to_text());
+        let Some(place) = self.places.get(&key) else {
+            return Ok(());
+        };
+        let first = self.encrypted.entry(place.clone()).or_insert(digest);
+        if *first != digest {
+            let what = format!("envelope {seq} is encrypted at {place}, as another one was");
+            return Err(Broken::new("C3", what));
+        }
+        Ok(())
+    }
+
     /// The app made an ack.
     pub fn ack_made(&mut self, envelope: Seq, through: Seq) {
         self.acks.insert(envelope, through);
@@ -91,6 +151,11 @@ impl Books {
     /// be about.
     pub fn leaves(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
         self.left += 1;
+        if self.old_writers.contains(&mailbox) && self.sent.get(&(mailbox, seq)) != Some(&digest) {
+            let what = format!("envelope {seq} left a directory that is older than what had left");
+            return Err(Broken::new("C8", what));
+        }
+        self.no_reuse(mailbox, seq, digest)?;
         let first = self.sent.entry((mailbox, seq)).or_insert(digest);
         if *first != digest {
             return Err(Broken::new(
@@ -121,6 +186,9 @@ impl Books {
     /// # Errors
     /// C4.
     pub fn explains(&self, mailbox: SendId, head: Seq) -> Result<(), Broken> {
+        if self.old_writers.contains(&mailbox) {
+            return Ok(());
+        }
         let sent = self.sent_through.get(&mailbox).copied().unwrap_or_default();
         if head < sent {
             return Err(Broken::new(
@@ -136,6 +204,9 @@ impl Books {
     /// # Errors
     /// C4.
     pub fn holds(&self, mailbox: SendId, cursor: Seq) -> Result<(), Broken> {
+        if self.old_readers.contains(&mailbox) {
+            return Ok(());
+        }
         let said = self.claimed.get(&mailbox).copied().unwrap_or_default();
         if cursor < said {
             return Err(Broken::new(
@@ -153,7 +224,14 @@ impl Books {
     pub fn judge(&self, held: &[Held]) -> Result<(), Broken> {
         let broken = |what: String| Err(Broken::new("C2", what));
         let mut clips: BTreeMap<u64, &Held> = BTreeMap::new();
-        for clip in held {
+        let said = self.events.values().filter(|event| event.dropped).count();
+        let kept = held.iter().filter(|clip| clip.dropped).count();
+        if said != kept {
+            return broken(format!(
+                "the hub dropped {said} clips, the app knows of {kept}"
+            ));
+        }
+        for clip in held.iter().filter(|clip| !clip.dropped) {
             if clips.insert(clip.started_unix_ms, clip).is_some() {
                 return broken(format!(
                     "the event of {} is there twice",
@@ -192,7 +270,7 @@ impl Books {
             }
         }
         for (name, event) in &self.events {
-            if event.durable > 0 && !clips.contains_key(name) {
+            if event.durable > 0 && !event.dropped && !clips.contains_key(name) {
                 return broken(format!("event {name}: durable at the hub, never arrived"));
             }
         }
@@ -210,6 +288,7 @@ mod tests {
             pieces: vec![b"one".to_vec(), b"two".to_vec()],
             durable: 2,
             ended: None,
+            dropped: false,
         };
         books.events.insert(5, event);
         let held = Held {
@@ -217,6 +296,7 @@ mod tests {
             bytes: b"onetwo".to_vec(),
             whole: Some(true),
             sha256: Some(Sha256::digest(b"onetwo").into()),
+            dropped: false,
         };
         (books, held)
     }

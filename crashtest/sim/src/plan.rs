@@ -126,8 +126,18 @@ pub enum What {
         /// By how much; may be negative.
         by_s: i64,
     },
-    /// Its disk is the one that it began with: what nothing may survive unseen. In no plan of a seed;
-    /// it shows that the oracle is awake.
+    /// A payload in its log is damaged, one of the last that it stored.
+    Rot {
+        /// Whose.
+        who: Who,
+    },
+    /// The newest transactions of its log are gone: what no crash does. In no plan of a seed; it shows
+    /// that the oracle is awake.
+    Truncate {
+        /// Whose.
+        who: Who,
+    },
+    /// Its disk is the one that it began with: what nothing may survive unseen.
     OldDisk {
         /// Whose.
         who: Who,
@@ -152,10 +162,110 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
+/// What a plan is full of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flavour {
+    /// Nothing goes wrong.
+    Calm,
+    /// One of the three dies again and again.
+    Dies(Who),
+    /// The hub loses power when its clips end, and un-synced sectors are garbage.
+    Tears,
+    /// The relay gives everything twice, and what is long gone.
+    Repeats,
+    /// The relay leaves envelopes out, of many short events.
+    Skips,
+    /// Stored bytes of the hub are damaged before they were sent.
+    Rots,
+    /// The hub's directory becomes an old copy.
+    GoesBack,
+}
+
 /// Longest plan in simulated milliseconds.
 pub const PLAN_MS_MAX: u64 = 120_000;
 
 impl Plan {
+    /// The plan of a seed in which something is frequent that is rare in [`Plan::of`].
+    #[must_use]
+    pub fn flavoured(flavour: Flavour, seed: u64) -> Plan {
+        let mut dice = SeededDice(seed ^ 0xf1a0_0000_0000_0000);
+        let mut steps = Vec::new();
+        let mut step = |at_ms, what| steps.push(Step { at_ms, what });
+        let mut ends = Vec::new();
+        let (events, apart_ms) = match flavour {
+            Flavour::Skips => (8, 1_500),
+            _ => (3, 4_000),
+        };
+        for n in 0..events {
+            let pieces = 1 + dice.below(if flavour == Flavour::Skips { 2 } else { 5 });
+            let what = What::Record {
+                pieces: (0..pieces)
+                    .map(|_| 100 + dice.below(3_000) as u32)
+                    .collect(),
+                gap_ms: 20 + dice.below(80),
+                cut: dice.below(5) == 0,
+            };
+            let at_ms = 600 + n * apart_ms;
+            if let What::Record { pieces, gap_ms, .. } = &what {
+                ends.push(at_ms + pieces.len() as u64 * gap_ms);
+            }
+            step(at_ms, what);
+        }
+        match flavour {
+            Flavour::Calm => {}
+            Flavour::Tears => {
+                for end_ms in ends {
+                    let what = What::Die {
+                        who: Who::Hub,
+                        after_ops: dice.below(10),
+                        policy: CrashPolicy::Garbage,
+                        down_ms: dice.below(500),
+                        again: Vec::new(),
+                    };
+                    step(end_ms - 1, what);
+                }
+            }
+            Flavour::Dies(who) => {
+                for n in 0..4 {
+                    let what = What::Die {
+                        who,
+                        after_ops: dice.below(24),
+                        policy: policy(&mut dice),
+                        down_ms: dice.below(1_000),
+                        again: (0..dice.below(3)).map(|_| dice.below(40)).collect(),
+                    };
+                    step(500 + n * 3_500 + dice.below(1_500), what);
+                }
+            }
+            Flavour::Repeats => {
+                let lie = [Lie::Twice, Lie::Replay][dice.below(2) as usize];
+                step(
+                    0,
+                    What::Lie {
+                        lie,
+                        for_ms: 20_000,
+                    },
+                );
+            }
+            Flavour::Skips => {
+                let (lie, for_ms) = (Lie::Skip, 20_000);
+                step(0, What::Lie { lie, for_ms });
+            }
+            Flavour::Rots => {
+                let who = Who::Hub;
+                step(500, What::Break { who, for_ms: 4_000 });
+                step(3_500, What::Rot { who });
+            }
+            Flavour::GoesBack => {
+                step(20_000, What::OldDisk { who: Who::Hub });
+                let what = record(&mut dice);
+                step(25_000, what);
+            }
+        }
+        steps.sort_by_key(|step| step.at_ms);
+        Plan { seed, steps }
+    }
+
     /// The plan of a seed. Each seed has its own mixture: few or many events, calm or rough.
     #[must_use]
     pub fn of(seed: u64) -> Plan {

@@ -9,6 +9,7 @@ use wal::SeededDice;
 use wal::disk::SimDisk;
 use wire::DeviceId;
 
+use crate::engine::Bias;
 use crate::node::{Ground, open_journal};
 use crate::oracle::Broken;
 use crate::plan::Plan;
@@ -69,11 +70,19 @@ pub fn repeat(plan: &Plan, pair: &Pair) -> Outcome {
     caught(|| world.run())
 }
 
+/// Plays the engine's run of a seed; gives the number of crashes in it.
+///
+/// # Errors
+/// The promise that did not hold.
+pub fn engine(bias: Bias, seed: u64) -> Result<u64, Broken> {
+    caught(|| crate::engine::run(bias, seed))
+}
+
 /// Runs a world; a panic in it breaks C6.
 ///
 /// # Errors
 /// The world's.
-pub fn caught(run: impl FnOnce() -> Outcome) -> Outcome {
+pub fn caught<T>(run: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outcome) => outcome,
         Err(panic) => {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use journal::ids::Line;
+use journal::thief;
 use journal::{Committer, ErrorKind, Follower, Journal, JournalError, Role, Session};
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::{Dice as _, SeededDice};
@@ -16,14 +17,19 @@ use wire::{ReceiveId, SendId};
 use crate::app::App;
 use crate::hub::{Fault, Hub};
 use crate::net::{Down, Net, Up};
-use crate::node::{Death, open_journal};
+use crate::node::{Death, Ground, open_journal};
 use crate::oracle::{Books, Broken};
 use crate::plan::{Plan, What, Who};
+use crate::raw;
 use crate::relay::{READS, Relay, WRITES};
 
 /// After everything was healed, both ends must be in step within so much simulated time: the
 /// longest pauses of the protocol are ten minutes.
 pub const HEALED_MS_MAX: u64 = 4 * 3_600_000;
+/// After so much simulated time without anything new both ends are at rest.
+const QUIET_MS: u64 = 3_000;
+/// An old copy must be noticed within so much simulated time.
+const SEEN_MS_MAX: u64 = 60_000;
 /// A process that its disk's trouble has ended is started again so much later.
 const RESTART_MS: u64 = 200;
 /// A start that finds no room is tried again so much later.
@@ -98,6 +104,8 @@ pub struct World {
     wakes: BTreeMap<Who, u64>,
     starting: BTreeSet<Who>,
     first_disks: (SimDisk, SimDisk),
+    /// The mailboxes that hub and app write to.
+    send_ids: (SendId, SendId),
     line: Line,
 }
 
@@ -105,6 +113,7 @@ impl World {
     /// A world for this plan, begun with a pair.
     #[must_use]
     pub fn new(plan: Plan, pair: &Pair) -> World {
+        wal::note::keep(true);
         let seed = plan.seed;
         let copy = |disk: &SimDisk| disk.crash_clone(CrashPolicy::KeepAll, 0);
         let (send, receive) = pair.hub_ids;
@@ -125,6 +134,7 @@ impl World {
             wakes: BTreeMap::new(),
             starting: BTreeSet::new(),
             first_disks: (copy(&pair.hub), copy(&pair.app)),
+            send_ids: (pair.hub_ids.0, pair.app_ids.0),
             line: pair.line,
             plan,
         };
@@ -169,6 +179,9 @@ impl World {
         let last_ms = self.plan.steps.last().map_or(0, |step| step.at_ms);
         self.play(|world| world.now_ms > last_ms + 2_000)?;
         self.heal();
+        if self.books.is_rolled_back() {
+            return self.is_seen(last_ms);
+        }
         self.until_done("after everything was healed")?;
         // In step is who can follow one step more (scenario 16).
         let event = What::Record {
@@ -178,22 +191,84 @@ impl World {
         };
         self.happen(&event)?;
         self.until_done("after one event more")?;
+        // The phone rotates its key when the line has fallen quiet.
+        let quiet_ms = self.now_ms + QUIET_MS;
+        self.play(|world| world.now_ms > quiet_ms)?;
         let held = self.app.held().map_err(|fault| match fault {
             Fault::Broken(broken) => broken,
             Fault::Ended(what) => Broken::new("C7", what),
         })?;
         self.books.judge(&held)?;
-        let stats = Stats {
+        let stats = self.stats();
+        self.hub.stop();
+        self.app.stop();
+        self.steal()?;
+        self.compare_ends()?;
+        Ok(stats)
+    }
+
+    /// Somebody runs on an old copy of its directory. The books see that nothing new leaves it; a hub
+    /// has to say so as well.
+    fn is_seen(mut self, last_ms: u64) -> Result<Stats, Broken> {
+        self.play(|world| world.now_ms > last_ms + SEEN_MS_MAX)?;
+        let hub = self
+            .plan
+            .steps
+            .iter()
+            .any(|step| step.what == What::OldDisk { who: Who::Hub });
+        if hub && !self.hub.has_noticed() {
+            return Err(Broken::new(
+                "C8",
+                "the hub runs on an old copy and says nothing",
+            ));
+        }
+        Ok(self.stats())
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
             deaths: self.hub.machine.deaths + self.app.machine.deaths + self.relay.machine.deaths,
             envelopes: self.books.left,
             happenings: self.number,
             simulated_ms: self.now_ms,
             events: self.books.events.len() as u64,
-        };
-        self.hub.stop();
-        self.app.stop();
-        self.compare_ends()?;
-        Ok(stats)
+        }
+    }
+
+    /// A thief with every byte of both disks. At an idle hub nothing of a group opens that was stored
+    /// before its last epoch was finished (S3); at an idle phone no secrets of an earlier epoch do (S5).
+    fn steal(&mut self) -> Result<(), Broken> {
+        for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
+            let machine = self.machine(who);
+            let Ground::Simulated(disk) = machine.ground() else {
+                continue;
+            };
+            let copy = disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let vault = copy.contents("vault").unwrap_or_default();
+            let found = raw::puts(&copy);
+            let opened = open_journal(role, &Ground::Simulated(copy), machine.dice());
+            let broken = |error: JournalError| Broken::new("C7", error.to_string());
+            let (journal, _) = opened.map_err(broken)?;
+            let loot = thief::loot(&journal, &vault, &found).map_err(broken)?;
+            let finished = thief::finished_at(&found);
+            let (promise, worth) = match role {
+                Role::Hub => (
+                    "S3",
+                    loot.iter()
+                        .find(|loot| loot.lsn.is_some() && loot.lsn < finished),
+                ),
+                Role::App => (
+                    "S5",
+                    loot.iter()
+                        .find(|loot| loot.superseded && loot.epoch_secrets),
+                ),
+            };
+            if let Some(loot) = worth {
+                let what = format!("{who:?}: a value that is past opens: {loot:?}");
+                return Err(Broken::new(promise, what));
+            }
+        }
+        Ok(())
     }
 
     fn until_done(&mut self, when: &str) -> Result<(), Broken> {
@@ -393,7 +468,31 @@ impl World {
                 self.after_ms(*for_ms, Happening::Truth);
             }
             What::ClockJump { by_s } => self.hub.wall_offset_ms += by_s * 1_000,
+            What::Rot { who } => {
+                self.books.rotted = true;
+                let disk = self.machine(*who).disk.clone();
+                let mut payloads = raw::payloads(&disk);
+                payloads.retain(|payload| payload.key.first() == Some(&b'O'));
+                payloads.sort_by_key(|payload| std::cmp::Reverse(payload.lsn));
+                payloads.truncate(3);
+                let chosen = self.dice.below(payloads.len().max(1) as u64) as usize;
+                if let Some(payload) = payloads.get(chosen) {
+                    let rot = disk.damage(&payload.path, payload.offset + 8, &[0x5a; 16]);
+                    rot.map_err(|error| Broken::new("C7", error.to_string()))?;
+                }
+            }
+            What::Truncate { who } => {
+                self.stop(*who);
+                let disk = self.machine(*who).disk.clone();
+                raw::truncate(&disk).map_err(|error| Broken::new("C7", error.to_string()))?;
+                self.start_in(*who, 10);
+            }
             What::OldDisk { who } => {
+                let (hub, app) = (self.send_ids.0, self.send_ids.1);
+                match who {
+                    Who::Hub => self.books.rolled_back(hub, app),
+                    _ => self.books.rolled_back(app, hub),
+                }
                 let (hub, app) = &self.first_disks;
                 let old = if *who == Who::Hub { hub } else { app };
                 let old = old.crash_clone(CrashPolicy::KeepAll, 0);

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use wal::disk::OpenMode;
-use wal::{Disk, DiskFile, crash_point};
+use wal::{Disk, DiskFile, crash_point, mutant};
 use zeroize::Zeroizing;
 
 use super::{Change, KeyId, Vault, VaultKey};
@@ -111,6 +111,17 @@ fn decode_entry(entry: &[u8]) -> Slot {
     (id != 0).then_some((KeyId(id), VaultKey { version, key }))
 }
 
+/// Key number, version and key of every slot of an image, whatever else is wrong with it.
+#[cfg(feature = "crashtest")]
+pub(crate) fn raw_entries(image: &[u8]) -> Vec<(u64, u64, Key)> {
+    let slots = image.get(HEADER_BYTES..).unwrap_or_default();
+    let slots = slots.chunks_exact(ENTRY_BYTES).take(KEYS_PER_SECTOR);
+    let entries = slots.filter_map(decode_entry);
+    entries
+        .map(|(id, key)| (id.0, key.version, key.key))
+        .collect()
+}
+
 fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
@@ -163,6 +174,15 @@ impl FileVault {
             };
             let image = sector.encode(index as u32);
             file.write_at((2 * index as u64 + second) * SECTOR_BYTES as u64, &image)?;
+        }
+        if second == 0
+            && mutant!(
+                "vault_images_together",
+                "C7",
+                "one sync for both images of a sector"
+            )
+        {
+            return Ok(());
         }
         file.sync_data()
     }
@@ -334,7 +354,13 @@ impl Vault for FileVault {
         // CRASH(journal.vault.after_first_image): image A is new, B is old. `load` takes the
         // higher generation and makes B equal.
         crash_point!("journal.vault.after_first_image");
-        self.write_images(&dirty, 1)?;
+        if !mutant!(
+            "vault_image_left_old",
+            "S3",
+            "the second image keeps the old key"
+        ) {
+            self.write_images(&dirty, 1)?;
+        }
         // CRASH(journal.vault.after_second_image): old keys are in no file any more.
         crash_point!("journal.vault.after_second_image");
         Ok(())

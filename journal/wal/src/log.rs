@@ -16,12 +16,16 @@ use crate::record::{
     FileHeader, FileKind, GROUP_HEADER_BYTES, GroupDraft, Identity, LifeId, chain_start,
     encode_group,
 };
-use crate::{Dice, Lsn, ballast, crash_point, note};
+use crate::{Dice, Lsn, ballast, crash_point, mutant, note};
+
+#[cfg(feature = "crashtest")]
+mod bugs;
 
 /// Files held back so that a start can always copy the tail, even on a full disk.
 pub(crate) const RESERVE_FILES: usize = 2;
-/// Sectors that a copy needs beyond the tail: its header, its seal, and one to spare.
-pub(crate) const COPY_EXTRA_SECTORS: u64 = 3;
+/// Sectors that a copy needs beyond the tail: its header, its seal, the witness of the seal, and one to
+/// spare.
+pub(crate) const COPY_EXTRA_SECTORS: u64 = 4;
 /// Open files kept for reading payloads.
 const READ_HANDLES_MAX: usize = 8;
 /// Buffers kept for the next batches: one is filled while the other is being written.
@@ -214,7 +218,13 @@ impl Log {
         crash_point!("wal.file.created");
         // A failed sync is never retried. As "full" it would be, with the ballast gone; so it is
         // passed on as what it is, and the caller poisons.
-        self.disk.sync_dir(LOG_DIR).map_err(io::Error::other)?;
+        if !mutant!(
+            "directory_not_synced",
+            "C4",
+            "a new log file's name may be lost"
+        ) {
+            self.disk.sync_dir(LOG_DIR).map_err(io::Error::other)?;
+        }
         self.syncs += 1;
         Ok(FreeFile { slot, filled: 0 })
     }
@@ -369,13 +379,20 @@ impl Log {
             return Err(error);
         }
         let file = self.disk.open(&slot_path(free.slot), OpenMode::Existing)?;
-        let identity = Identity {
+        #[allow(unused_mut, reason = "Only a deliberate bug changes it.")]
+        let mut identity = Identity {
             kind: FileKind::Normal,
             life: self.random_id(),
             number: self.next_number,
             incarnation: self.incarnation,
         };
         self.next_number += 1;
+        mutant!("life_id_reused", "C4", "a recycled file goes on under its old name" => {
+            let sector = crate::log_file::read_zeroed(&*file, 0, SECTOR_BYTES as usize)?;
+            if let Ok(old) = FileHeader::decode(&sector) {
+                identity = old.identity;
+            }
+        });
         file.forget_cache();
         self.rotations += u64::from(self.head.is_some());
         self.parts.push(Part {
@@ -502,10 +519,21 @@ impl Log {
             entry.last_lsn = part.last_lsn;
             entry.filled = part.filled;
             let buffer = Arc::new(part.buffer);
+            #[cfg(not(feature = "crashtest"))]
+            let pending = part.file.start_write(part.offset, Arc::clone(&buffer));
+            #[cfg(feature = "crashtest")]
+            let pending = {
+                let reserve = self.reserve.first().map(|free| slot_path(free.slot));
+                let other = || {
+                    self.disk
+                        .open(&reserve.unwrap_or_default(), OpenMode::Existing)
+                };
+                bugs::start_write(&part.file, part.offset, &buffer, other)
+            };
             flying = Some(Flying {
                 number: part.identity.number,
                 offset: part.offset,
-                pending: part.file.start_write(part.offset, Arc::clone(&buffer)),
+                pending,
                 buffer,
             });
         }

@@ -6,13 +6,13 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::Lsn;
 use crate::disk::DiskFile;
 use crate::options::SECTOR_BYTES;
 use crate::ranges::Ranges;
 use crate::record::{
     self, Bad, FileHeader, FileKind, GroupHeader, Identity, Record, Seal, chain_start,
 };
+use crate::{Lsn, mutant};
 
 /// The directory of all log files.
 pub(crate) const LOG_DIR: &str = "log";
@@ -87,7 +87,18 @@ pub(crate) struct FileScan {
 impl FileScan {
     /// Whether this is a copy that its start finished.
     pub(crate) fn is_sealed_copy(&self) -> bool {
-        self.identity.kind == FileKind::Copy && self.seal.is_some()
+        self.identity.kind == FileKind::Copy && (self.seal.is_some() || believes_every_copy())
+    }
+
+    /// Whether this copy's seal is known to be on the disk: something was written behind it, which a
+    /// start does only after the seal's sync.
+    pub(crate) fn is_witnessed_copy(&self) -> bool {
+        let last = self
+            .groups
+            .last()
+            .map_or(Lsn::ZERO, |group| group.header.lsn);
+        let witnessed = |seal: Seal| last > Lsn(seal.last_lsn).next();
+        self.identity.kind == FileKind::Copy && self.seal.is_some_and(witnessed)
     }
 
     /// The highest LSN that this file proves to have been synced.
@@ -111,6 +122,15 @@ impl FileScan {
         }
         proof
     }
+}
+
+/// A deliberate bug: the newest copy counts, finished or not.
+pub(crate) fn believes_every_copy() -> bool {
+    mutant!(
+        "newest_copy_without_its_seal",
+        "C7",
+        "a copy owns its transactions although nothing says that it was finished"
+    )
 }
 
 /// Reads `bytes` bytes at `offset`; what lies behind the end of the file reads as zero.
@@ -250,10 +270,27 @@ pub(crate) fn scan(
     let mut offset = SECTOR_BYTES;
     let mut chain = chain_start(&identity.life);
     let mut expected = first_lsn;
-    while let Some(group) = read_group(file, &identity, offset)? {
-        if group.header.lsn != expected || group.header.previous_chain != chain {
+    loop {
+        let group = read_group(file, &identity, offset)?;
+        let follows = |group: &GroupMeta| {
+            group.header.lsn == expected
+                && (group.header.previous_chain == chain
+                    || mutant!(
+                        "write_on_in_a_recovered_file",
+                        "C5",
+                        "and a group need not follow the one before it"
+                    ))
+        };
+        let sound = |group: &GroupMeta| follows(group) && group.records().is_ok();
+        let Some(group) = group.filter(sound) else {
+            mutant!("torn_tail_read_over", "C7", "what lies behind a torn group counts" => {
+                if let Some((at, header)) = behind_the_tear(file, &identity, offset, expected)? {
+                    (offset, expected, chain) = (at, header.lsn, header.previous_chain);
+                    continue;
+                }
+            });
             break;
-        }
+        };
         let Ok((records, next)) = group.records() else {
             break;
         };
@@ -276,6 +313,26 @@ pub(crate) fn scan(
         }
     })?;
     Ok(scan)
+}
+
+/// The next sound group of a file behind a torn one: what no start may look for.
+#[cfg(feature = "crashtest")]
+fn behind_the_tear(
+    file: &dyn DiskFile,
+    identity: &Identity,
+    mut offset: u64,
+    expected: Lsn,
+) -> io::Result<Option<(u64, GroupHeader)>> {
+    while offset < file.len()? {
+        offset += SECTOR_BYTES;
+        if let Some(group) = read_group(file, identity, offset)?
+            && group.header.lsn >= expected
+            && group.records().is_ok()
+        {
+            return Ok(Some((offset, group.header)));
+        }
+    }
+    Ok(None)
 }
 
 /// What a look at a group's payloads found.

@@ -5,6 +5,9 @@
 //! breaks is the one that the oracle names. `SECLUSO_MUTANT_LIST=file` writes those that are linked
 //! into a program, one `name promise what it does` each, so that none can be forgotten.
 //!
+//! A simulation, which has hub, relay and app in one thread and no process to itself, brings a bug to
+//! life with [`choose`](crate::mutant::choose), for the calling thread only.
+//!
 //! This room must never be part of a release: without the feature the macro is `false`, or nothing.
 
 /// Whether a deliberate bug is alive: `mutant!("name", "C4", "what it does")`, or code for it:
@@ -45,7 +48,7 @@ macro_rules! mutant {
 #[cfg(feature = "crashtest")]
 pub(crate) use enabled::list;
 #[cfg(feature = "crashtest")]
-pub use enabled::{MUTANTS, Mutant, lives};
+pub use enabled::{MUTANTS, Mutant, choose, lives};
 
 /// Whether this process was started with this bug alive: never, in a build without `crashtest`.
 #[cfg(not(feature = "crashtest"))]
@@ -56,7 +59,12 @@ pub const fn lives(_name: &str) -> bool {
 
 #[cfg(feature = "crashtest")]
 mod enabled {
+    use std::cell::Cell;
     use std::sync::OnceLock;
+
+    thread_local! {
+        static OF_THIS_THREAD: Cell<Option<&'static str>> = const { Cell::new(None) };
+    }
 
     /// One place of a deliberate bug.
     #[derive(Clone, Copy, Debug)]
@@ -74,8 +82,16 @@ mod enabled {
     #[allow(unsafe_code)]
     pub static MUTANTS: [Mutant];
 
-    /// Whether this process was started with this bug alive.
+    /// Brings a bug to life on this thread, or none: then the process's own choice counts again.
+    pub fn choose(name: Option<&'static str>) {
+        OF_THIS_THREAD.set(name);
+    }
+
+    /// Whether this bug is alive here: chosen for this thread, or else for the process.
     pub fn lives(name: &str) -> bool {
+        if let Some(chosen) = OF_THIS_THREAD.get() {
+            return chosen == name;
+        }
         static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
         let chosen = CHOSEN.get_or_init(|| std::env::var("SECLUSO_MUTANT").ok());
         chosen.as_deref() == Some(name)

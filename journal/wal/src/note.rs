@@ -71,7 +71,7 @@ macro_rules! note_forget {
 }
 
 #[cfg(feature = "crashtest")]
-pub use enabled::{bind, forget, note, staged, wanted};
+pub use enabled::{bind, forget, keep, note, staged, take, wanted};
 
 /// Whether anybody reads the notes: nobody, in a build without `crashtest`.
 #[cfg(not(feature = "crashtest"))]
@@ -105,6 +105,19 @@ mod enabled {
     thread_local! {
         /// A journal has one thread; what is bound waits for that thread's next `stage`.
         static BOUND: RefCell<Vec<(Vec<u8>, String)>> = const { RefCell::new(Vec::new()) };
+        /// The notes of a simulation, which has its processes on one thread.
+        static KEPT: RefCell<Option<String>> = const { RefCell::new(None) };
+    }
+
+    /// Keeps this thread's notes for [`take`] from now on, or no longer. None is kept at first.
+    pub fn keep(wanted: bool) {
+        KEPT.set(wanted.then(String::new));
+        forget();
+    }
+
+    /// The lines kept since the last call.
+    pub fn take() -> String {
+        KEPT.with_borrow_mut(|kept| kept.as_mut().map(std::mem::take).unwrap_or_default())
     }
 
     fn file() -> Option<&'static Mutex<File>> {
@@ -119,7 +132,7 @@ mod enabled {
 
     /// Whether anybody reads the notes.
     pub fn wanted() -> bool {
-        file().is_some()
+        KEPT.with_borrow(Option::is_some) || file().is_some()
     }
 
     /// Appends one line.
@@ -129,6 +142,10 @@ mod enabled {
 
     /// One write, so that a kill leaves all of it or nothing.
     fn write(lines: &str) {
+        let kept = KEPT.with_borrow_mut(|kept| kept.as_mut().map(|kept| kept.push_str(lines)));
+        if kept.is_some() {
+            return;
+        }
         if let Some(file) = file() {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             // A note that is lost makes the oracle complain, which is the right way to fall.

@@ -8,9 +8,9 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Lsn;
 use crate::store::{KeyValue, Store, StoreError, StoreOp};
 use crate::txn::{Overlay, merge_scan};
+use crate::{Lsn, mutant};
 
 /// First byte of a small value's key in the store.
 pub(crate) const VALUE: u8 = b's';
@@ -104,6 +104,10 @@ impl View {
             return Ok(());
         };
         let ops: Vec<StoreOp> = self.waiting.iter().map(op_of).collect();
+        let through = match mutant!("applied_lsn_wrong", "C7", "the view says more than it has") {
+            true => through.next(),
+            false => through,
+        };
         match self.store.apply(&ops, through) {
             Ok(()) => {
                 self.forget_waiting();

@@ -53,6 +53,11 @@ enum LiveChange {
     Free { ordinal: u64, len: u32 },
 }
 
+/// What the deliberate bug `lock_left_out` holds instead of a lock.
+struct Unlocked;
+
+impl LockGuard for Unlocked {}
+
 /// A commit whose write and sync are under way.
 struct Flight {
     flying: Flying,
@@ -83,6 +88,8 @@ pub struct Wal {
     /// A log file was finished by a commit that has landed, and no checkpoint has been made since.
     rotated: bool,
     base: run::BaseState,
+    /// Whether this handle has itself synced the confirmation of the base.
+    base_is_sure: bool,
     checkpoints: u64,
     /// A checkpoint or a start found the disk full: bulk data is refused until one succeeds.
     low: bool,
@@ -104,7 +111,14 @@ impl Wal {
         let lock = match disk.lock("lock") {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(WalError::Locked);
+                if !mutant!(
+                    "lock_left_out",
+                    "C4",
+                    "a second process opens the directory"
+                ) {
+                    return Err(WalError::Locked);
+                }
+                Box::new(Unlocked)
             }
             Err(error) => return Err(WalError::io("the lock file", error)),
         };
@@ -127,6 +141,7 @@ impl Wal {
             since_flight: Overlay::new(),
             rotated: false,
             base: recovered.base,
+            base_is_sure: false,
             checkpoints: 0,
             low: false,
             _lock: lock,
@@ -336,6 +351,16 @@ impl Wal {
             });
         }
         check_limits(&txn)?;
+        #[allow(unused_mut, reason = "Only a deliberate bug changes it.")]
+        let mut txn = txn;
+        mutant!("two_batches_instead_of_one", "C5", "half of a transaction is a group of its own" => {
+            let rest = txn.split_off(|key| key.last().is_some_and(|byte| byte % 2 == 0));
+            if txn.is_empty() {
+                txn = rest;
+            } else if !rest.is_empty() {
+                drop(self.stage(rest, ())?);
+            }
+        });
         let frees = self.freed_by(&txn)?;
         let bytes = self.padded_bytes_bound(&txn, &frees)?;
         let next = self.next_lsn;
@@ -373,6 +398,12 @@ impl Wal {
         if self.log.parts.is_empty() {
             return Ok(());
         }
+        mutant!("view_before_the_sync", "C7", "the view is told, and flushed, before the log" => {
+            let mut view = self.view.borrow_mut();
+            view.enqueue(self.staged.clone(), self.next_lsn.prev());
+            let told = view.apply().and_then(|()| view.flush());
+            told.map_err(WalError::View)?;
+        });
         // CRASH(wal.commit.before_write): nothing of the batch is on disk; it never happened.
         crash_point!("wal.commit.before_write");
         let flying = match self.log.write_parts() {
@@ -394,6 +425,9 @@ impl Wal {
     /// proves what was synced before.
     pub fn finish_commit(&mut self) -> Result<Committed, WalError> {
         self.check_alive()?;
+        mutant!("told_before_the_sync", "C4", "a commit is told while its sync is under way" => {
+            return Ok(self.believed());
+        });
         self.land()?;
         if self.checkpoint_is_due() {
             // Asked for once a rotation: on a full disk every commit would try in vain.
@@ -413,6 +447,16 @@ impl Wal {
             instance: self.instance,
             through: self.synced,
         })
+    }
+
+    /// A proof of what is only under way: what deliberate bugs believe, and nobody else may.
+    #[cfg(feature = "crashtest")]
+    #[doc(hidden)]
+    pub fn believed(&self) -> Committed {
+        Committed {
+            instance: self.instance,
+            through: self.synced_at_next_write(),
+        }
     }
 
     /// Waits for the commit that is under way, if one is, and applies it.

@@ -208,7 +208,7 @@ fn scenario_03_a_finished_copy_that_cannot_be_read_is_a_refusal() {
     // Something after the seal proves that it was synced.
     put(&mut wal, "b", "2");
     drop(wal);
-    let (path, at, header) = find(&disk, report.last_lsn);
+    let (path, at, header) = find(&disk, report.last_lsn.prev());
     assert_eq!(header.identity.kind, FileKind::Copy);
     disk.damage(&path, at, &[0; SECTOR]).unwrap();
     let refused = calm(&disk, 3).err().unwrap();

@@ -151,6 +151,10 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     let mut simulation = words(&["run", "--json", "--seeds"]);
     simulation.push(pick("500", "2000", "100000"));
     all.push(trial("simulation", "simulate", simulation));
+    let mut engine = words(&["engine", "--json", "--seeds"]);
+    engine.push(pick("4000", "50000", "2000000"));
+    all.push(trial("engine", "simulate", engine));
+    all.push(trial("mutants", "simulate", words(&["mutants", "--json"])));
     let mut errors = words(&["errors", "--json", "--stride"]);
     errors.push(pick("40", "1", "1"));
     errors.extend(["--minutes".to_owned(), options.share(30)]);

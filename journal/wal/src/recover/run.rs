@@ -7,7 +7,7 @@
 use std::io;
 
 use super::replay::{each_group, rebuild_view, replay_view};
-use super::walk::{Base, Taken, Walk, walk, without_unproven_seals};
+use super::walk::{Base, Taken, Walk, walk};
 use super::{
     BaseAction, CheckpointFact, DamagedPayload, RecoveryReport, ViewAction, ViewFact, ViewOutcome,
     decide_base, decide_view,
@@ -22,12 +22,16 @@ use crate::log_file::{
 use crate::options::SECTOR_BYTES;
 use crate::ranges::Ranges;
 use crate::record::{
-    FileHeader, FileKind, FileRow, GROUP_HEADER_BYTES, GroupDraft, Identity, Record, Seal,
+    FileHeader, FileKind, FileRow, GROUP_HEADER_BYTES, GroupDraft, Identity, LifeId, Record, Seal,
     chain_start, encode_group,
 };
 use crate::store::StoreError;
 use crate::view::{PAYLOAD, PayloadRow, View, raw_key};
-use crate::{Corruption, Lsn, WalError, crash_point};
+use crate::{Corruption, Lsn, WalError, crash_point, mutant};
+
+#[cfg(feature = "crashtest")]
+#[path = "bugs.rs"]
+mod bugs;
 
 /// The checkpoint that is built on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub(crate) struct BaseState {
     /// Its file; `None` is the beginning of the log.
     pub(crate) slot: Option<CheckpointSlot>,
     pub(crate) lsn: Lsn,
+    /// Its id, if there is a file.
+    pub(crate) id: LifeId,
 }
 
 /// What a start hands to the engine.
@@ -122,23 +128,24 @@ pub(crate) fn recover(
     let newest = newest.chain([base.finished]).max().unwrap_or(0);
     log.incarnation = newest + 1;
 
-    // What a power cut in the middle of this start may still fall back on. If it cannot be walked,
-    // its files were reused, which happens only after the seal was durable.
-    let older = without_unproven_seals(&scans, base).and_then(|scans| {
-        let mut sources = Sources {
-            log: &log,
-            slots: &slots,
-            scans: &scans,
-        };
-        walk(&scans, base, &mut |index, group| {
-            sources.check(index, group)
-        })
-        .ok()
-    });
-    let kept = keep_files(&known, &chosen);
+    #[allow(unused_mut, reason = "Only a deliberate bug changes it.")]
+    let mut kept = keep_files(&known, &chosen);
     let lost: u64 = lost_payloads(&known, &chosen);
-    let walks = [Some(&found), older.as_ref()];
-    collect_free(&mut log, &known, &kept, walks, &slots);
+    let proven = Proven::of(&known, &slots, &scans, base);
+    let used = found
+        .groups
+        .iter()
+        .filter_map(|taken| slots.get(taken.scan));
+    let kept_too: &[u64] = match mutant!(
+        "sources_given_away",
+        "C7",
+        "a start overwrites what a seal replaces that perhaps only the page cache has"
+    ) {
+        true => &[],
+        false => &proven.sources,
+    };
+    let used: Vec<u64> = used.chain(kept_too).copied().collect();
+    collect_free(&mut log, &known, &kept, &used);
     let mut report = RecoveryReport {
         incarnation: log.incarnation,
         fresh: known.is_empty() && checkpoints.is_empty(),
@@ -149,7 +156,18 @@ pub(crate) fn recover(
         lost_payloads: lost,
         ..RecoveryReport::default()
     };
-    let copied = copy_tail(&mut log, &slots, &scans, &found, chosen.state.lsn)?;
+    #[cfg(not(feature = "crashtest"))]
+    let copied = copy_tail(&mut log, &slots, &scans, &found, &proven, chosen.state.lsn)?;
+    #[cfg(feature = "crashtest")]
+    let copied = match mutant!(
+        "write_on_in_a_recovered_file",
+        "C5",
+        "the tail is not copied, and new groups go behind it"
+    ) && !found.groups.is_empty()
+    {
+        true => bugs::write_on(&mut log, &mut kept, &slots, &scans, &found)?,
+        false => copy_tail(&mut log, &slots, &scans, &found, &proven, chosen.state.lsn)?,
+    };
     report.groups_copied = found.groups.len() as u64;
     report.bytes_copied = copied.bytes;
     report.last_lsn = copied.file.last_lsn;
@@ -321,6 +339,7 @@ fn choose_base(
             state: BaseState {
                 slot: Some(found.slot),
                 lsn: found.head.lsn,
+                id: found.head.id,
             },
             head: Some(found.head),
             files: found.files.clone(),
@@ -329,6 +348,7 @@ fn choose_base(
             state: BaseState {
                 slot: None,
                 lsn: Lsn::ZERO,
+                id: LifeId::default(),
             },
             head: None,
             files: Vec::new(),
@@ -438,19 +458,55 @@ fn lost_payloads(known: &[Known], chosen: &Chosen) -> u64 {
         .sum()
 }
 
-/// Files that may be overwritten by the copy: neither kept nor read by the walk, nor by the one that
-/// would be made if the power went now. Unfinished copies of earlier starts come first of all.
-fn collect_free(
-    log: &mut Log,
-    known: &[Known],
-    kept: &[LogFile],
-    walks: [Option<&Walk>; 2],
-    slots: &[u64],
-) {
-    let groups = walks.into_iter().flatten().flat_map(|walk| &walk.groups);
-    let used: Vec<u64> = groups
-        .filter_map(|taken| slots.get(taken.scan).copied())
-        .collect();
+/// What holds even if a seal that reads back is in the page cache alone.
+///
+/// A start that died between its seal's write and the end of its sync leaves a copy that looks
+/// finished and after a power cut is not. The copy may be read, but what it was made from must not
+/// be overwritten before a seal of this start is synced. That a seal's sync returned is proven by what
+/// is only written after it: the witness behind it, a file of commits or a checkpoint of its
+/// incarnation. Nobody was told anything by a start that did not come so far.
+struct Proven {
+    /// The files that are the log if no unproven copy is.
+    sources: Vec<u64>,
+    /// Everything through here was synced by commits, checkpoints and the starts before them. What a
+    /// later start says of itself is not repeated in a copy: were that copy cut off, it would bear
+    /// witness to a seal of which nothing else is left.
+    lsn: Lsn,
+}
+
+impl Proven {
+    fn of(known: &[Known], slots: &[u64], scans: &[FileScan], base: Base) -> Proven {
+        let normal = known.iter();
+        let normal = normal.filter(|file| file.identity.kind == FileKind::Normal);
+        let normal = normal.map(|file| file.identity.incarnation);
+        let worked = normal.fold(base.finished, u64::max);
+        let copies = scans.iter().filter(|scan| scan.is_witnessed_copy());
+        let copies = copies.map(|scan| scan.identity.incarnation);
+        let finished = copies.fold(worked, u64::max);
+        let older = |scan: &&FileScan| scan.identity.incarnation <= worked;
+        let lsn = scans.iter().filter(older).map(FileScan::proof);
+        let proven = slots.iter().zip(scans);
+        let proven = proven.filter(|(_, scan)| scan.identity.incarnation <= finished);
+        let (slots, scans): (Vec<u64>, Vec<FileScan>) =
+            proven.map(|(slot, scan)| (*slot, scan.clone())).unzip();
+        // If they are no longer whole, the copy had been finished and its sources given away.
+        let walked = walk(&scans, base, &mut |_, _| PayloadCheck::default());
+        let sources = walked.map(|found| {
+            let sources = found.groups.iter().map(|taken| taken.scan);
+            sources
+                .filter_map(|scan| slots.get(scan).copied())
+                .collect()
+        });
+        Proven {
+            sources: sources.unwrap_or_default(),
+            lsn: lsn.fold(base.proof, Lsn::max),
+        }
+    }
+}
+
+/// Files that may be overwritten by the copy: neither kept nor in use. Unfinished copies of earlier
+/// starts come first of all.
+fn collect_free(log: &mut Log, known: &[Known], kept: &[LogFile], used: &[u64]) {
     for file in known {
         let needed = kept.iter().any(|kept| kept.slot == file.slot) || used.contains(&file.slot);
         if !needed {
@@ -473,6 +529,7 @@ fn copy_tail(
     slots: &[u64],
     scans: &[FileScan],
     found: &Walk,
+    proven: &Proven,
     base: Lsn,
 ) -> Result<Copied, WalError> {
     let tail: u64 = found
@@ -481,7 +538,16 @@ fn copy_tail(
         .map(|taken| taken.group.header.padded_bytes())
         .sum();
     let room = tail + COPY_EXTRA_SECTORS * SECTOR_BYTES;
-    let target = match log.take_for_copy(room) {
+    #[allow(unused_mut, reason = "Only a deliberate bug changes it.")]
+    let mut target = log.take_for_copy(room);
+    mutant!("copy_over_its_source", "C7", "a start that is cut off leaves neither source nor copy" => {
+        let source = found.groups.last().and_then(|taken| slots.get(taken.scan));
+        if let (Some(slot), Ok(spare)) = (source, &target) {
+            log.free.push(*spare);
+            target = Ok(FreeFile { slot: *slot, filled: spare.filled });
+        }
+    });
+    let target = match target {
         Ok(target) => target,
         Err(error) if is_full(&error) => {
             let available = log.disk.available_bytes().unwrap_or(0);
@@ -522,15 +588,30 @@ fn copy_tail(
             .open(&slot_path(*slot), OpenMode::Existing)
             .map_err(failed)?;
         let mut buffer = Vec::new();
-        chain = copy_group(&*source, scan, taken, &identity, chain, &mut buffer).map_err(failed)?;
+        let place = (&identity, chain, proven.lsn);
+        chain = copy_group(&*source, scan, taken, place, &mut buffer).map_err(failed)?;
         file.write_at(at, &buffer).map_err(failed)?;
         at += buffer.len() as u64;
     }
     // CRASH(wal.recover.before_sync): as after the header.
     crash_point!("wal.recover.before_sync");
-    file.sync_data().map_err(failed)?;
-    // The header's sync above and this one make the seal's statement true before it is made.
-    log.disk.sync_dir(LOG_DIR).map_err(failed)?;
+    let credulous = mutant!(
+        "page_cache_believed",
+        "C7",
+        "a start syncs nothing of what it has read and copied"
+    );
+    let hasty = mutant!(
+        "seal_synced_with_its_copy",
+        "C2",
+        "one sync for a copy and for the seal that says it was synced"
+    );
+    if !credulous && !hasty {
+        file.sync_data().map_err(failed)?;
+    }
+    if !credulous {
+        // The header's sync above and this one make the seal's statement true before it is made.
+        log.disk.sync_dir(LOG_DIR).map_err(failed)?;
+    }
     let last = found.groups.last().and_then(|taken| scans.get(taken.scan));
     let lsn = found.last_lsn.next();
     let seal = Record::Seal(Seal {
@@ -545,23 +626,40 @@ fn copy_tail(
         records: &[seal],
     };
     let mut buffer = Vec::new();
-    encode_group(&draft, &identity, chain, &mut buffer);
+    let (_, chain) = encode_group(&draft, &identity, chain, &mut buffer);
     buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
     // CRASH(wal.recover.before_seal): the copy is whole, durable and without its seal.
     crash_point!("wal.recover.before_seal");
     file.write_at(at, &buffer).map_err(failed)?;
     // ORDER: the seal's sync, then the first Durable of this start.
-    file.sync_data().map_err(failed)?;
-    // CRASH(wal.recover.after_seal): the copy is the truth; its sources count only below it.
+    if !credulous {
+        file.sync_data().map_err(failed)?;
+    }
+    // CRASH(wal.recover.after_seal): the copy is the truth; its sources count only below it. The
+    // next start cannot know that the seal's sync returned, and keeps the sources once more.
     crash_point!("wal.recover.after_seal");
+    at += buffer.len() as u64;
+    let witness = GroupDraft {
+        lsn: lsn.next(),
+        synced_through: lsn,
+        records: &[],
+    };
+    buffer.clear();
+    encode_group(&witness, &identity, chain, &mut buffer);
+    buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
+    file.write_at(at, &buffer).map_err(failed)?;
+    // ORDER: this sync, then the sources may be given to others.
+    if !credulous {
+        file.sync_data().map_err(failed)?;
+    }
     let bytes = at + buffer.len() as u64 - SECTOR_BYTES;
     log.written += bytes + SECTOR_BYTES;
-    log.syncs += 3;
+    log.syncs += 4;
     let file = LogFile {
         slot: target.slot,
         identity,
         first_lsn: base.next(),
-        last_lsn: lsn,
+        last_lsn: lsn.next(),
         live: Ranges::new(),
         live_bytes: 0,
         filled: target.filled,
@@ -576,8 +674,7 @@ fn copy_group(
     source: &dyn DiskFile,
     scan: &FileScan,
     taken: &Taken,
-    identity: &Identity,
-    chain: u32,
+    (identity, chain, proven): (&Identity, u32, Lsn),
     out: &mut Vec<u8>,
 ) -> io::Result<u32> {
     let group = &taken.group;
@@ -586,7 +683,8 @@ fn copy_group(
     let (records, _) = meta.records().map_err(|_| gone())?;
     let draft = GroupDraft {
         lsn: meta.header.lsn,
-        synced_through: meta.header.synced_through,
+        // The seal of an unproven start says what is true only if that start was finished.
+        synced_through: meta.header.synced_through.min(proven),
         records: &records,
     };
     let (_, chain) = encode_group(&draft, identity, chain, out);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{FileAction, FileFact, GroupAction, GroupFact, decide_file, decide_group};
 use crate::log_file::{FileScan, GroupAt, HeaderState, PayloadCheck};
-use crate::{Corruption, Lsn, WalError};
+use crate::{Corruption, Lsn, WalError, mutant};
 
 /// One group of the log and the scan that it stands in.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,7 @@ pub(super) fn walk(
         let what = match (scan.identity.kind, scan.seal) {
             (crate::record::FileKind::Normal, _) => FileFact::Normal,
             (crate::record::FileKind::Copy, Some(_)) => FileFact::Sealed,
+            (crate::record::FileKind::Copy, None) if scan.is_sealed_copy() => FileFact::Sealed,
             (crate::record::FileKind::Copy, None) => FileFact::Unsealed,
         };
         let above = scan.identity.incarnation > top;
@@ -108,44 +109,12 @@ pub(super) fn walk(
             break;
         }
     }
-    Ok(steps.out)
-}
-
-/// The scans as they would be if every seal were lost that nothing proves to be on the disk; none if
-/// there is no such seal.
-///
-/// A start that was killed before its seal's sync returned, or whose sync failed, leaves a seal that
-/// reads back from the page cache. It is as good as any other for what the log *is*, because the copy
-/// below it was synced before. But what it replaces must not be overwritten before another seal is
-/// durable: a power cut may still take it away. Whatever was written behind a seal proves it, because
-/// that is only written after its sync.
-pub(super) fn without_unproven_seals(scans: &[FileScan], base: Base) -> Option<Vec<FileScan>> {
-    let unproven = |scan: &FileScan| {
-        let Some(seal) = scan.seal.as_ref().filter(|_| scan.is_sealed_copy()) else {
-            return false;
-        };
-        let incarnation = scan.identity.incarnation;
-        let own = Lsn(seal.last_lsn).next();
-        let groups = scan.groups.iter().map(|group| group.header.lsn);
-        let strays = scan.strays.iter().map(|header| header.lsn);
-        let behind = groups.chain(strays).any(|lsn| lsn > own);
-        let later = scans.iter().any(|other| {
-            other.identity.kind == crate::record::FileKind::Normal
-                && other.identity.incarnation >= incarnation
-        });
-        !behind && !later && base.finished < incarnation
-    };
-    if !scans.iter().any(unproven) {
-        return None;
-    }
-    let without = scans.iter().map(|scan| {
-        let mut scan = scan.clone();
-        if unproven(&scan) {
-            scan.seal = None;
+    mutant!("truncates_too_much", "C4", "a start drops one sound group with the torn ones" => {
+        if steps.out.torn.is_some() && steps.out.groups.pop().is_some() {
+            steps.out.last_lsn = steps.out.last_lsn.prev();
         }
-        scan
     });
-    Some(without.collect())
+    Ok(steps.out)
 }
 
 fn scan_of(scans: &[FileScan], index: usize) -> &FileScan {
@@ -165,6 +134,18 @@ fn caps(scans: &[FileScan], sources: &[usize], base: Base) -> Vec<(u64, Lsn)> {
             starts.insert(scan.identity.incarnation, scan.first_lsn);
         }
     }
+    mutant!("longest_copy_wins", "C2", "the file that reaches farthest counts, whatever copied it" => {
+        let reach = |index: &&usize| {
+            let scan = scan_of(scans, **index);
+            let last = scan.groups.last().map_or(Lsn::ZERO, |group| group.header.lsn);
+            (last, std::cmp::Reverse(scan.identity.incarnation))
+        };
+        if let Some(longest) = sources.iter().max_by_key(reach) {
+            let wins = scan_of(scans, *longest).identity.incarnation;
+            starts.retain(|incarnation, _| *incarnation <= wins);
+            starts.entry(wins).or_insert(base.lsn.next());
+        }
+    });
     let mut cap = Lsn(u64::MAX);
     let mut out = Vec::new();
     for (incarnation, start) in starts.into_iter().rev() {
@@ -233,7 +214,14 @@ impl Steps<'_> {
 
     fn take(&mut self, index: usize, group: &GroupAt) -> Result<Option<Outcome>, WalError> {
         let lsn = group.header.lsn;
-        let check = (self.check)(index, group);
+        let check = match mutant!(
+            "index_before_chunk",
+            "C2",
+            "a row counts without its payload"
+        ) {
+            true => PayloadCheck::default(),
+            false => (self.check)(index, group),
+        };
         let payload = match (check.unreadable, check.damaged.is_empty()) {
             (true, _) => GroupFact::PayloadUnreadable,
             (false, false) => GroupFact::PayloadDamaged,

@@ -14,7 +14,7 @@ use crate::record::{FileRow, LifeId};
 use crate::recover::run;
 use crate::store::StoreError;
 use crate::view::VALUE;
-use crate::{Priority, WalError, crash_point};
+use crate::{Priority, WalError, crash_point, mutant};
 
 /// Small values read at once for a checkpoint.
 const DUMP_PAGE: usize = 256;
@@ -33,10 +33,26 @@ impl Wal {
                 self.cure(&mut view, error)?;
             }
         }
-        let slot = self
-            .base
-            .slot
-            .map_or(CheckpointSlot::A, CheckpointSlot::other);
+        mutant!("recycle_above_the_checkpoint", "C7", "log files go before the checkpoint is made" => {
+            self.log
+                .recycle(crate::Lsn(u64::MAX))
+                .map_err(|error| self.dump_error(error))?;
+        });
+        self.make_base_sure()?;
+        let slot = match self.base.slot {
+            None => CheckpointSlot::A,
+            Some(slot) => {
+                // ORDER: the older one is overwritten, so that one whole is always there.
+                match mutant!(
+                    "checkpoint_in_place",
+                    "C7",
+                    "the only checkpoint goes before its successor is durable"
+                ) {
+                    true => slot,
+                    false => slot.other(),
+                }
+            }
+        };
         let created = !self
             .log
             .disk
@@ -91,7 +107,9 @@ impl Wal {
         self.base = run::BaseState {
             slot: Some(slot),
             lsn: head.lsn,
+            id: head.id,
         };
+        self.base_is_sure = true;
         self.log.tail_bytes = 0;
         // CRASH(wal.checkpoint.after_confirm): a start counts its tail from here.
         crash_point!("wal.checkpoint.after_confirm");
@@ -105,6 +123,31 @@ impl Wal {
             Err(error) => return Err(self.poison("recycling", &error)),
         }
         self.revive_view()
+    }
+
+    /// Confirms once more what this handle was opened on: its confirmation may be in the page cache
+    /// alone, because the process before died in its sync, or because that sync failed. Were the
+    /// older checkpoint overwritten then, a power cut could leave none that is confirmed.
+    fn make_base_sure(&mut self) -> Result<(), WalError> {
+        let Some(slot) = self.base.slot.filter(|_| !self.base_is_sure) else {
+            return Ok(());
+        };
+        mutant!("base_not_made_sure", "C7", "a confirmation counts that perhaps only the page cache has" => {
+            self.base_is_sure = true;
+            return Ok(());
+        });
+        // ORDER: written anew, because a sync covers only what was written since the last one failed;
+        // then its sync, then the older checkpoint is overwritten.
+        let file = self.log.disk.open(slot.path(), OpenMode::Existing);
+        let sure = file.and_then(|file| {
+            checkpoint::confirm(&*file, &self.base.id)?;
+            file.sync_data()
+        });
+        sure.map_err(|error| self.poison("checkpoint confirmation", &error))?;
+        self.log.syncs += 1;
+        self.log.written += SECTOR_BYTES;
+        self.base_is_sure = true;
+        Ok(())
     }
 
     /// Like [`Wal::admit`], and if that refuses although the disk has room again, first takes back

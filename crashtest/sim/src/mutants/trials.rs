@@ -1,0 +1,77 @@
+//! The table of trials. crashtest/README.md says what each bug stands for.
+
+use super::{Tier, Trial};
+use crate::engine::Bias;
+use crate::plan::{Flavour, Who};
+
+/// Bugs that only real processes show: `secluso-crashtest mutants` tries them.
+pub const ELSEWHERE: &[&str] = &[
+    "merge_before_persist",
+    "send_before_sync",
+    "skip_the_sync",
+    "ack_before_durable",
+    "ratchet_not_stored",
+    "cursor_apart",
+    "new_commit_after_restart",
+];
+
+const fn engine(mutant: &'static str) -> Trial {
+    biased(mutant, Bias::Any)
+}
+
+const fn biased(mutant: &'static str, bias: Bias) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::Engine(bias),
+    }
+}
+
+const fn world(mutant: &'static str, flavour: Flavour) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::World(flavour),
+    }
+}
+
+/// All trials of the simulation. A linked bug that is missing here fails the run.
+pub const TRIALS: &[Trial] = &[
+    engine("another_file_synced"),
+    engine("applied_lsn_wrong"),
+    biased("bad_crc_accepted", Bias::Torn),
+    biased("base_not_made_sure", Bias::Checkpoints),
+    engine("batch_not_synced"),
+    engine("checkpoint_in_place"),
+    engine("checkpoint_unverified"),
+    engine("copy_over_its_source"),
+    engine("directory_not_synced"),
+    biased("enospc_swallowed", Bias::Faults),
+    engine("index_before_chunk"),
+    engine("life_id_reused"),
+    engine("lock_left_out"),
+    biased("longest_copy_wins", Bias::Torn),
+    engine("newest_copy_without_its_seal"),
+    engine("page_cache_believed"),
+    engine("recycle_above_the_checkpoint"),
+    biased("seal_synced_with_its_copy", Bias::Starts),
+    biased("sources_given_away", Bias::Starts),
+    biased("sync_error_ignored", Bias::Faults),
+    biased("sync_retried", Bias::Faults),
+    engine("told_before_the_sync"),
+    engine("torn_tail_read_over"),
+    engine("truncates_too_much"),
+    engine("two_batches_instead_of_one"),
+    engine("view_before_the_sync"),
+    biased("write_on_in_a_recovered_file", Bias::Torn),
+    world("birth_after_the_log", Flavour::Dies(Who::App)),
+    world("commit_taken_ahead", Flavour::Skips),
+    world("dedupe_left_out", Flavour::Repeats),
+    world("key_not_rotated", Flavour::Calm),
+    world("old_epoch_encrypted_in", Flavour::Dies(Who::Hub)),
+    world("relay_deletes_early", Flavour::Dies(Who::App)),
+    world("relay_keeps_no_evidence", Flavour::GoesBack),
+    world("relay_receipt_before_sync", Flavour::Dies(Who::Relay)),
+    world("statement_behind_its_gap", Flavour::Rots),
+    world("vault_before_the_log", Flavour::Dies(Who::Hub)),
+    world("vault_image_left_old", Flavour::Calm),
+    world("vault_images_together", Flavour::Tears),
+];

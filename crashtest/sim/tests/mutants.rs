@@ -1,0 +1,75 @@
+//! The oracle is awake: some deliberate bugs, quick ones, and states that no crash could leave.
+
+use crashtest_sim::mutants::{self, TRIALS, Trial};
+use crashtest_sim::plan::{Flavour, Plan, Step, What, Who};
+use crashtest_sim::run::{pair, repeat};
+use crashtest_sim::world::Pair;
+use journal::Suite;
+
+/// Those that each push tries, one for each promise; `simulate mutants` tries all.
+const QUICK: [&str; 8] = [
+    "dedupe_left_out",
+    "index_before_chunk",
+    "old_epoch_encrypted_in",
+    "batch_not_synced",
+    "two_batches_instead_of_one",
+    "page_cache_believed",
+    "relay_keeps_no_evidence",
+    "key_not_rotated",
+];
+
+#[test]
+fn no_bug_is_without_a_trial_and_no_trial_without_its_bug() {
+    let linked = mutants::linked().unwrap();
+    assert_eq!(mutants::unmatched(&linked), Vec::<String>::new());
+    assert!(TRIALS.len() >= 30, "{}", TRIALS.len());
+}
+
+#[test]
+fn a_bug_for_each_promise_is_caught_by_it() {
+    let linked = mutants::linked().unwrap();
+    let pair = pair(Suite::XWing).unwrap();
+    let mut promises = Vec::new();
+    for name in QUICK {
+        let is = |trial: &&Trial| trial.mutant == name;
+        let trial = TRIALS.iter().find(is).unwrap();
+        let promise = linked[name];
+        let finding = mutants::find(trial, promise, &pair);
+        println!("{finding}");
+        assert!(finding.caught(), "{finding}");
+        promises.push(promise);
+    }
+    promises.sort_unstable();
+    assert_eq!(promises, ["C1", "C2", "C3", "C4", "C5", "C7", "C8", "S3"]);
+}
+
+fn some_events(and: Option<What>) -> Plan {
+    let mut plan = Plan::flavoured(Flavour::Calm, 3);
+    if let Some(what) = and {
+        let at_ms = 13_000;
+        plan.steps.push(Step { at_ms, what });
+    }
+    plan
+}
+
+#[test]
+fn a_truncated_store_is_no_pass() {
+    let pair = pair(Suite::Classic).unwrap();
+    repeat(&some_events(None), &pair).unwrap();
+    for who in Who::ALL {
+        let plan = some_events(Some(What::Truncate { who }));
+        let broken = repeat(&plan, &pair).expect_err("a truncated store went unseen");
+        assert!(["C4", "C7"].contains(&broken.promise), "{who:?}: {broken}");
+    }
+}
+
+#[test]
+fn the_app_of_another_pair_is_no_pass() {
+    let (one, other) = (pair(Suite::Classic).unwrap(), pair(Suite::Classic).unwrap());
+    let swapped = Pair {
+        app: other.app,
+        ..one
+    };
+    let broken = repeat(&some_events(None), &swapped).expect_err("swapped peers went unseen");
+    assert!(["C1", "C7"].contains(&broken.promise), "{broken}");
+}
