@@ -4,8 +4,10 @@ use sha2::{Digest as _, Sha256};
 use wire::ids::Seq;
 
 use super::harness::{App, NOW_MS, converge, paired, paired_with, settle};
+use crate::keys::{self, Family};
 use crate::library::AppClipState;
 use crate::message::DropReason;
+use crate::scope::Scope;
 use crate::session::EpochUse;
 use crate::{CHUNK_BYTES_MAX, ClipOutcome, Closed, Held, JournalError, Received, Suite, Taken};
 
@@ -349,4 +351,52 @@ fn deleting_a_clip_leaves_neither_row_nor_key() {
     let disk = app.disk.clone();
     let app = app.restart(disk, 5);
     assert!(app.journal.app_clips(pairing).unwrap().is_empty());
+}
+
+/// The ends agree by their exporter and by a message in the epoch, and the app has lost the key pairs
+/// that the next Commit is encrypted to: only a further Commit shows it. That is why [`converge`], and
+/// every oracle of the crash tests, asks for one.
+#[test]
+fn scenario_16_in_step_by_every_sign_and_unable_to_follow() {
+    let (mut hub, mut app) = paired();
+    let clip = hub.start_clip();
+    settle(&mut hub, &mut app);
+    let line = app.line();
+    let scope = Scope::Group(line);
+    let prefix = keys::secret_prefix(scope);
+    let mut txn = app.journal.begin();
+    let lost: Vec<Vec<u8>> = txn
+        .secrets(scope, &prefix)
+        .unwrap()
+        .into_iter()
+        .map(|(key, _)| key)
+        .filter(|key| key.get(prefix.len()) == Some(&(Family::EpochKeyPairs as u8)))
+        .collect();
+    assert!(!lost.is_empty());
+    for key in lost {
+        txn.delete_secret(scope, key);
+    }
+    drop(txn.commit(()).unwrap());
+    let disk = app.disk.clone();
+    let mut app = app.restart(disk, 9);
+
+    assert_eq!((hub.epoch(), hub.exporter()), (app.epoch(), app.exporter()));
+    let seq = hub.chunk(clip, b"a message that opens");
+    let (_, envelope) = hub.outgoing(Seq(seq.0 - 1)).remove(0);
+    assert!(matches!(
+        app.take(seq, envelope.as_bytes()),
+        Taken::Media { .. }
+    ));
+    hub.finish(clip);
+    settle(&mut hub, &mut app);
+
+    hub.start_clip();
+    let cursor = app.cursor();
+    let (seq, envelope) = hub.outgoing(cursor).remove(0);
+    let mut txn = app.journal.begin();
+    let taken = app.session.take(&mut txn, seq, envelope.as_bytes());
+    assert!(!matches!(taken, Ok(Taken::NewEpoch(_))), "{taken:?}");
+    drop(txn);
+    // And nothing of it changed anything: the cursor waits before it.
+    assert_eq!(app.cursor(), cursor);
 }
