@@ -574,7 +574,13 @@ fn copy_tail(
         identity,
         first_lsn: base.next(),
     };
+    let before = identify(&*file).map_err(failed)?;
     file.write_at(0, &header.encode()).map_err(failed)?;
+    if !matches!(before, Identified::Blank) {
+        // ORDER: what the file was is gone before any of its bytes are: a finished copy of an earlier
+        // start that lost only bytes of a payload would still be believed.
+        file.sync_data().map_err(failed)?;
+    }
     // CRASH(wal.recover.after_header): a copy without a seal; the next start reclaims it.
     crash_point!("wal.recover.after_header");
     let mut at = SECTOR_BYTES;
