@@ -101,7 +101,7 @@ pub fn truncate(disk: &SimDisk) -> std::io::Result<()> {
 }
 
 /// Every sound group in every sector of every log file.
-fn each_group(disk: &SimDisk, visit: &mut dyn FnMut(&str, (u64, GroupHeader), &[Record<'_>])) {
+fn each_group(disk: &SimDisk, visit: &mut impl FnMut(&str, (u64, GroupHeader), &[Record<'_>])) {
     let paths = disk
         .paths()
         .into_iter()

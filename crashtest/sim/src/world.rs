@@ -180,7 +180,7 @@ impl World {
         self.play(|world| world.now_ms > last_ms + 2_000)?;
         self.heal();
         if self.books.is_rolled_back() {
-            return self.is_seen(last_ms);
+            return self.old_copy_is_seen(last_ms);
         }
         self.until_done("after everything was healed")?;
         // In step is who can follow one step more (scenario 16).
@@ -209,7 +209,7 @@ impl World {
 
     /// Somebody runs on an old copy of its directory. The books see that nothing new leaves it; a hub
     /// has to say so as well.
-    fn is_seen(mut self, last_ms: u64) -> Result<Stats, Broken> {
+    fn old_copy_is_seen(mut self, last_ms: u64) -> Result<Stats, Broken> {
         self.play(|world| world.now_ms > last_ms + SEEN_MS_MAX)?;
         let hub = self
             .plan

@@ -368,8 +368,7 @@ fn scenario_16_in_step_by_every_sign_and_unable_to_follow() {
     let lost: Vec<Vec<u8>> = txn
         .secrets(scope, &prefix)
         .unwrap()
-        .into_iter()
-        .map(|(key, _)| key)
+        .into_keys()
         .filter(|key| key.get(prefix.len()) == Some(&(Family::EpochKeyPairs as u8)))
         .collect();
     assert!(!lost.is_empty());
