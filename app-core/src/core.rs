@@ -428,15 +428,13 @@ impl Core {
         let line = event_line(pairing);
         self.follow(line)?;
         let mut txn = self.journal.begin();
-        txn.delete_clip(pairing, clip)?;
+        txn.delete_clip(line.pairing, clip)?;
         if let Some(follow) = self.lines.get_mut(&line) {
             follow.session.rotate(&mut txn);
         }
         let staged = txn.stage(clip)?;
         // CRASH(app.delete.staged): staged and not synced; the clip is still there.
         crash_point!("app.delete.staged");
-        self.journal
-            .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_deleted());
         Ok(staged)
     }
 
@@ -466,6 +464,18 @@ impl Core {
 }
 
 impl PendingRun {
+        // Small log files take less at once than what shares this commit may be.
+        let staged = or_after_commit(
+            self,
+            |core| core.stage_deletion(line, clip),
+            |core| core.commit().map(drop),
+        )?;
+        self.journal
+            .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_deleted());
+        Ok(staged)
+    }
+
+    fn stage_deletion(&mut self, line: Line, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
     fn new(line: Line, now_ms: u64) -> Self {
         Self {
             line,

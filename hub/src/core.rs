@@ -399,8 +399,9 @@ impl Core {
         }
     }
 
-    /// Runs a step that is the journal's own (pairing, certificate). A poisoned journal is opened
-    /// again.
+    /// Runs a step that is the journal's own (pairing, certificate). What is staged is committed
+    /// first, so that the log has room for the step, which can be run once only. A poisoned journal
+    /// is opened again.
     ///
     /// # Errors
     /// The journal's, or [`CoreError::Reopened`].
@@ -416,6 +417,9 @@ impl Core {
     /// Looks which pairings there are: after one was confirmed.
     ///
     /// # Errors
+        if self.has_staged() {
+            self.commit(now_unix_ms)?;
+        }
     /// The journal's.
     pub fn refresh_lines(&mut self) -> Result<(), CoreError> {
         let journal = self.journal()?;
@@ -559,15 +563,9 @@ impl Core {
                 continue;
             };
             self.journal()?.admit(EPOCH_BYTES, Priority::Epoch)?;
-            let closed = or_after_commit(
-                self,
-                |core| {
-                    core.in_txn(line, EPOCH_BYTES, |session, txn| {
-                        session.close_used_epoch(txn, now_unix_ms)
-                    })
-                },
-                |core| core.commit(now_unix_ms),
-            );
+            let closed = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
+                session.close_used_epoch(txn, now_unix_ms)
+            });
             match closed {
                 Ok(Closed::CutOff(end)) => self.pending.push(Notice::ClipFinished {
                     line,
@@ -583,7 +581,8 @@ impl Core {
         Ok(())
     }
 
-    /// One transaction of one line, staged.
+    /// One transaction of one line, staged. If the log takes no more at once, what is staged is
+    /// committed first.
     fn in_txn<T>(
         &mut self,
         line: Line,
@@ -591,6 +590,20 @@ impl Core {
         step: impl FnOnce(&mut Session<Committer>, &mut journal::Txn<'_>) -> Result<T, JournalError>,
     ) -> Result<T, CoreError> {
         let journal = self
+        &mut self,
+        line: Line,
+        bytes: u64,
+        now_unix_ms: u64,
+        mut step: impl FnMut(&mut Session<Committer>, &mut journal::Txn<'_>) -> Result<T, JournalError>,
+    ) -> Result<T, CoreError> {
+        or_after_commit(
+            self,
+            |core| core.try_in_txn(line, bytes, &mut step),
+            |core| core.commit(now_unix_ms),
+        )
+    }
+
+    fn try_in_txn<T>(
             .journal
             .as_mut()
             .ok_or_else(|| CoreError::Dead("it is closed".into()))?;

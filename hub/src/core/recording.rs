@@ -297,9 +297,9 @@ impl Core {
             seq = at.0,
             "a stored envelope is damaged on disk, or gone; its clip is lost"
         );
-        let mut dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
-            session.drop_damaged(txn, at)
-        });
+        let step =
+            |session: &mut Session<Committer>, txn: &mut Txn<'_>| session.drop_damaged(txn, at);
+        let mut dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         let own = self
             .recording
             .as_ref()
@@ -307,9 +307,7 @@ impl Core {
         if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
             self.commit(now_unix_ms)?;
-            dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
-                session.drop_damaged(txn, at)
-            });
+            dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         }
         match dropped {
             Ok(clip) => {

@@ -317,6 +317,10 @@ fn an_ack_over_thousands_of_envelopes_is_taken_and_their_rows_go_in_steps() {
     assert_eq!(again.verdict, Verdict::Duplicate);
     let _ = world.record_some(1);
     world.deliver();
+    // A step that can be run once only.
+    fill(&mut world);
+    let keep = |journal: &mut Journal| journal.keep_certificate("relay", vec![1]);
+    drop(world.core.with_journal(6, keep).unwrap());
     world.ack();
 }
 
@@ -332,7 +336,7 @@ fn a_full_batch_is_committed_and_costs_no_reopening() {
     let chunk = vec![1; journal::CHUNK_BYTES_MAX];
     let fill = |world: &mut World| {
         let full = loop {
-            let staged = world.core.in_txn(line, 0, |session, txn| {
+            let staged = world.core.try_in_txn(line, 0, |session, txn| {
                 session.append_chunk(txn, clip, &chunk, 6)
             });
             if let Err(error) = staged {
@@ -353,6 +357,42 @@ fn a_full_batch_is_committed_and_costs_no_reopening() {
     );
     world.core.commit(6).unwrap();
     assert_eq!(world.core.generation(), 0);
+}
+
+/// A damaged clip is dropped at once, however much is staged: nobody is told to wait.
+#[test]
+fn a_full_batch_does_not_hold_up_the_end_of_a_damaged_clip() {
+    let mut world = World::paired();
+    let line = world.line;
+    let _ = world.record_some(3);
+    world.end_event(EventEnd::Completed);
+    damage_newest_chunk(&world, line);
+    let damaged = Seq(world.core.heads().unwrap()[&line].last.0 - 1);
+    let _ = world.record_some(1);
+    let clip = world.core.status().unwrap().clips[1].clip;
+    let chunk = vec![1; journal::CHUNK_BYTES_MAX];
+    let full = loop {
+        // Small ones last, so that there is no room for the statement either.
+        let big = world.core.try_in_txn(line, 0, |session, txn| {
+            session.append_chunk(txn, clip, &chunk, 6)
+        });
+        let small = world.core.try_in_txn(line, 0, |session, txn| {
+            session.append_chunk(txn, clip, b"x", 6)
+        });
+        if let (Err(_), Err(error)) = (big, small) {
+            break error;
+        }
+    };
+    assert!(full.wants_commit(), "{full}");
+    world.notices();
+    let before = Seq(damaged.0 - 1);
+    let found = world.core.next_envelope(line, before, 7).unwrap();
+    assert_eq!(found.unwrap().0, Seq(damaged.0 + 1));
+    let said = world.notices();
+    let dropped = |notice: &Notice| matches!(notice, Notice::ClipDropped { .. });
+    assert!(said.iter().any(dropped), "{said:?}");
+    let waits = |notice: &Notice| matches!(notice, Notice::DamageWaits { .. });
+    assert!(!said.iter().any(waits), "{said:?}");
 }
 
 /// Somebody copies an old directory back, and the hub records on: less, or more, than the phone
