@@ -381,13 +381,23 @@ impl Session<Committer> {
     }
 
     /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
-    /// envelopes give way to a signed statement under the last one's number. What came before `at`
-    /// may already be at the relay and stays. Commits stay always.
+    /// envelopes give way to signed statements, each under the number of the last one that it covers.
+    /// What came before `at` may already be at the relay and stays. Commits stay always.
+    ///
+    /// A statement that stands may have left, so it stays as it is, and its range with it. If an
+    /// earlier place of a clip is found damaged later, what lies between the two gets a statement of
+    /// its own; asked again about the same place, or a later one, this changes nothing.
+    ///
+    /// The clip comes back if it was not dropped before.
     ///
     /// # Errors
     /// [`JournalError::Misuse`] if `at` belongs to no clip, or to one that is being recorded: finish
     /// that one first.
-    pub fn drop_damaged(&mut self, txn: &mut Txn<'_>, at: Seq) -> Result<HubClip, JournalError> {
+    pub fn drop_damaged(
+        &mut self,
+        txn: &mut Txn<'_>,
+        at: Seq,
+    ) -> Result<Option<HubClip>, JournalError> {
         let line = self.line();
         let clips = txn.hub_clips(line.pairing)?;
         let holds = |clip: &HubClip| clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
@@ -402,23 +412,23 @@ impl Session<Committer> {
         }
         let pairing = txn.pairing_record(line)?;
         for (first, last) in record.spans.clone() {
-            if last < at.0 {
+            let first = Seq(first.max(at.0));
+            let Some(range) = outbox::unexplained(txn, line, (first, Seq(last)))? else {
                 continue;
-            }
+            };
             let statement = Statement {
                 channel: line.channel,
-                first: first.max(at.0),
-                last,
+                first: range.0.0,
+                last: range.1.0,
                 clip: record.clip,
                 reason: DropReason::Damaged,
             };
             let content = self.sign_statement(txn, &statement)?;
-            let range = (Seq(statement.first), Seq(last));
             outbox::replace(txn, line, &pairing, range, &content)?;
         }
         record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
         put_clip(txn, line, &record)?;
-        Ok(record)
+        Ok(Some(record))
     }
 
     /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`].
@@ -437,6 +447,7 @@ impl Session<Committer> {
 }
 
 /// What a start did about the epoch that it found.
+        let mut is_news = false;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Closed {
     /// It was unused or finished.
@@ -451,6 +462,10 @@ impl Txn<'_> {
     fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
         let scope = Scope::Pairing(pairing);
         let rows = self.secrets(scope, &keys::secret(scope, Family::Clip, &[]))?;
+            is_news = true;
+        }
+        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
+            return Ok(None);
         decode_clips(scope, rows.into_values())
     }
 }

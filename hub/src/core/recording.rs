@@ -311,8 +311,9 @@ impl Core {
         }
         match dropped {
             Ok(clip) => {
-                let clip = ClipFacts::of(&clip);
-                self.pending.push(Notice::ClipDropped { line, clip });
+                let clip = clip.as_ref().map(ClipFacts::of);
+                self.pending
+                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip }));
                 Ok(())
             }
             Err(CoreError::Journal(error)) if self.is_poison(&error) => {

@@ -24,8 +24,7 @@ pub struct OutboxBooks {
     pub last: Seq,
     /// Digest of that envelope; `None` if its bytes are damaged, and then it proves nothing.
     pub last_digest: Option<Digest>,
-    /// Digest of the envelope that stood there before a statement took its place, for the last
-    /// time if that happened more than once.
+    /// Digest of the envelope that stood there before a statement took its place.
     pub replaced_digest: Option<Digest>,
 }
 

@@ -140,9 +140,10 @@ fn a_row_that_is_gone_without_a_statement_is_a_damaged_envelope() {
 }
 
 /// The relay had what lies before the hole, and loses it: an earlier hole of the same clip is met
-/// only now, and the statement that was made does not explain it.
+/// only now, and the statement that was made does not explain it. That one may have left, so it
+/// stays, byte for byte (promise C3), and the new hole has a statement of its own.
 #[test]
-fn an_earlier_hole_of_a_clip_that_was_dropped_makes_its_statement_longer() {
+fn an_earlier_hole_of_a_clip_that_was_dropped_has_a_statement_of_its_own() {
     let (mut hub, mut app) = paired();
     // Envelopes: 1 Commit, 2 header, 3 to 6 chunks, 7 trailer.
     let lost = hub.record(&[b"one", b"two", b"three", b"four"]);
@@ -154,17 +155,33 @@ fn an_earlier_hole_of_a_clip_that_was_dropped_makes_its_statement_longer() {
     }
     drop(hub.journal.wal.stage(rows, ()).unwrap());
     drop(hub.journal.commit().unwrap());
-    for (after, hole, next) in [(5, 6, 7), (3, 4, 7)] {
+    let mut statements = Vec::new();
+    for (after, hole, place) in [(5, 6, 7), (3, 4, 5)] {
         let found = hub.journal.outbox_next(line, Seq(after));
         let Err(JournalError::EnvelopeDamaged { seq, .. }) = found else {
             panic!("{found:?}");
         };
         assert_eq!(seq, Seq(hole));
         let mut txn = hub.journal.begin();
-        hub.session.drop_damaged(&mut txn, seq).unwrap();
+        let dropped = hub.session.drop_damaged(&mut txn, seq).unwrap();
+        assert_eq!(dropped.is_some(), hole == 6, "a clip is dropped once");
         drop(txn.commit(()).unwrap());
         let found = hub.journal.outbox_next(line, Seq(after)).unwrap();
-        assert_eq!(found.unwrap().0, Seq(next));
+        let (seq, statement) = found.unwrap();
+        assert_eq!(seq, Seq(place));
+        statements.push((seq, statement.digest()));
+        // Whatever left is what is sent again, and asking once more changes nothing.
+        for again in [hole, 6, 7] {
+            let mut txn = hub.journal.begin();
+            let dropped = hub.session.drop_damaged(&mut txn, Seq(again)).unwrap();
+            assert_eq!(dropped, None);
+            drop(txn.commit(()).unwrap());
+        }
+        for (seq, digest) in &statements {
+            let before = Seq(seq.0 - 1);
+            let (found, envelope) = hub.journal.outbox_next(line, before).unwrap().unwrap();
+            assert_eq!((found, envelope.digest()), (*seq, *digest));
+        }
     }
     // A phone that had it all before the relay lost it is no proof of anything.
     let digest = end.last_digest.unwrap();
@@ -174,4 +191,29 @@ fn an_earlier_hole_of_a_clip_that_was_dropped_makes_its_statement_longer() {
     let state = app.journal.app_clip(lost).unwrap().state;
     assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
     converge(&mut hub, &mut app);
+}
+
+/// The phone took the first statement and its ack is under way when the relay forgets everything:
+/// the statement about the earlier hole lies behind its cursor.
+#[test]
+fn a_phone_that_holds_the_first_statement_passes_the_second() {
+    let (mut hub, mut app) = paired();
+    // Envelopes: 1 Commit, 2 header, 3 to 6 chunks, 7 trailer.
+    hub.record(&[b"one", b"two", b"three", b"four"]);
+    let line = hub.line();
+    for (seq, envelope) in hub.outgoing(Seq(0)).into_iter().take(5) {
+        app.take(seq, envelope.as_bytes());
+    }
+    for hole in [6, 4] {
+        let mut txn = hub.journal.begin();
+        let _clip = hub.session.drop_damaged(&mut txn, Seq(hole)).unwrap();
+        drop(txn.commit(()).unwrap());
+        for (seq, envelope) in hub.outgoing(app.cursor()) {
+            app.take(seq, envelope.as_bytes());
+        }
+        assert_eq!(app.cursor(), Seq(7));
+    }
+    assert_eq!(hub.outgoing(Seq(3))[0].0, Seq(5));
+    converge(&mut hub, &mut app);
+    assert_eq!(hub.journal.outbox_waiting(line).unwrap(), (0, 0));
 }
