@@ -17,6 +17,7 @@
 mod delivery;
 mod facts;
 mod recording;
+mod room;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -137,16 +138,16 @@ pub struct Core {
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
     recording: Option<Recording>,
-    /// Said once until a phone is there.
-    said_no_pairing: bool,
+    /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
+    stopped: Option<Stop>,
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
     /// Why it could not be opened again.
     dead: Option<String>,
-    /// Set by a test: the disk is full, and what the journal holds back for epochs is used up.
+    /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
-    pub(crate) no_room: bool,
+    pub(crate) room: Option<bool>,
     /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
     pub(crate) no_sync: u32,
@@ -171,13 +172,13 @@ impl Core {
             opener,
             lines: BTreeMap::new(),
             recording: None,
-            said_no_pairing: false,
+            stopped: None,
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
             dead: None,
             #[cfg(test)]
-            no_room: false,
+            room: None,
             #[cfg(test)]
             no_sync: 0,
             flight: None,
@@ -410,6 +411,9 @@ impl Core {
         now_unix_ms: u64,
         step: impl FnOnce(&mut Journal) -> Result<T, JournalError>,
     ) -> Result<T, CoreError> {
+        if self.has_staged() {
+            self.commit(now_unix_ms)?;
+        }
         let result = step(self.journal()?);
         self.judge(result, now_unix_ms)
     }
@@ -417,9 +421,6 @@ impl Core {
     /// Looks which pairings there are: after one was confirmed.
     ///
     /// # Errors
-        if self.has_staged() {
-            self.commit(now_unix_ms)?;
-        }
     /// The journal's.
     pub fn refresh_lines(&mut self) -> Result<(), CoreError> {
         let journal = self.journal()?;
@@ -587,12 +588,6 @@ impl Core {
         &mut self,
         line: Line,
         bytes: u64,
-        step: impl FnOnce(&mut Session<Committer>, &mut journal::Txn<'_>) -> Result<T, JournalError>,
-    ) -> Result<T, CoreError> {
-        let journal = self
-        &mut self,
-        line: Line,
-        bytes: u64,
         now_unix_ms: u64,
         mut step: impl FnMut(&mut Session<Committer>, &mut journal::Txn<'_>) -> Result<T, JournalError>,
     ) -> Result<T, CoreError> {
@@ -604,6 +599,12 @@ impl Core {
     }
 
     fn try_in_txn<T>(
+        &mut self,
+        line: Line,
+        bytes: u64,
+        step: impl FnOnce(&mut Session<Committer>, &mut journal::Txn<'_>) -> Result<T, JournalError>,
+    ) -> Result<T, CoreError> {
+        let journal = self
             .journal
             .as_mut()
             .ok_or_else(|| CoreError::Dead("it is closed".into()))?;

@@ -70,11 +70,7 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             format!("stored bytes are damaged and nothing more is sent to one phone until their clip can be dropped: {what}. It is tried again; check the disk and its free space"),
         ),
         Notice::NotRecorded(why) => {
-            let (word, text) = match why {
-                Stop::NoPairing => ("no_phone", "events are not recorded: no phone is paired. Run `secluso-hub pair`"),
-                Stop::Space => ("disk_full", "an event is not recorded, or no further: the disk is full. Free some space"),
-                Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
-            };
+            let (word, text) = stop(*why);
             (Some(json!({"event": "not_recorded", "why": word})), text.into())
         }
         Notice::Reopened => (
@@ -100,6 +96,21 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
                 "this state directory is older than what it once sent, or the relay lies: recording goes on, nothing is sent to that phone, and the relay is asked again. If the directory was restored from a copy, run `secluso-hub reset` and pair again".into(),
             ),
         },
+    }
+}
+
+/// Why events are not recorded: the word for it in JSON, and a sentence.
+pub fn stop(why: Stop) -> (&'static str, &'static str) {
+    match why {
+        Stop::NoPairing => (
+            "no_phone",
+            "events are not recorded: no phone is paired. Run `secluso-hub pair`",
+        ),
+        Stop::Space => (
+            "disk_full",
+            "an event is not recorded, or no further: the disk is full. Free some space",
+        ),
+        Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
     }
 }
 

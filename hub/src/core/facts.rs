@@ -210,6 +210,8 @@ pub struct CoreStatus {
     pub lines: Vec<LineStatus>,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
+    /// Why the last event was not recorded, or not all of it.
+    pub stopped: Option<Stop>,
 }
 
 impl Core {
@@ -268,3 +270,4 @@ impl Core {
         })
     }
 }
+            stopped: self.stopped,

@@ -1,4 +1,4 @@
-//! Full disks, failing syncs, damaged bytes, restored copies.
+//! Failing syncs, damaged bytes, full batches, restored copies.
 
 use journal::message::DropReason;
 use journal::{AppClipState, Trim};
@@ -8,40 +8,6 @@ use wal::disk::{CrashPolicy, Fault};
 use super::super::*;
 use super::world::{NOW_MS, World, event, opener, piece};
 use crate::camera::EventEnd;
-
-#[test]
-fn scenario_07_a_full_disk_ends_the_clip_once_and_burns_no_epoch() {
-    let mut world = World::paired();
-    let bytes = world.record_some(2);
-    let epoch = world.core.status().unwrap().lines[0].epoch;
-    world.notices();
-    world.disk.set_capacity(Some(world.disk.used_bytes()));
-    let huge: Vec<Piece> = (0..2_000).map(piece).collect();
-    assert_eq!(
-        world.core.handle_pieces(huge, 6).unwrap(),
-        Recorded::Not(Stop::Space)
-    );
-    world.core.commit(6).unwrap();
-    let notices = world.notices();
-    assert!(
-        notices.contains(&Notice::NotRecorded(Stop::Space)),
-        "{notices:?}"
-    );
-    let ended = notices.iter().any(|notice| {
-        matches!(notice, Notice::ClipFinished { clip, .. } if clip.state == ClipState::CutOff)
-    });
-    assert!(ended, "a truncated clip is not whole: {notices:?}");
-    assert_eq!(
-        world.core.handle_pieces(vec![piece(3)], 6).unwrap(),
-        Recorded::Not(Stop::NoClip)
-    );
-    assert_eq!(world.core.status().unwrap().lines[0].epoch, epoch);
-    world.disk.set_capacity(None);
-    world.deliver();
-    assert_eq!(world.app_clips(), [(AppClipState::CutOff, bytes)]);
-    // There is room again, and events are recorded again.
-    let _ = world.record_some(1);
-}
 
 #[test]
 fn a_failed_sync_reopens_the_journal_and_the_clip_goes_on_behind_a_new_commit() {
@@ -219,7 +185,7 @@ fn a_damaged_clip_whose_end_is_owed_is_reported_once_and_dropped_when_there_is_r
     let waits = |notice: &Notice| matches!(notice, Notice::DamageWaits { .. });
     let said = world.notices();
     assert_eq!(said.iter().filter(|n| waits(n)).count(), 1, "{said:?}");
-    world.core.no_room = false;
+    world.core.room = None;
     world.core.handle_timeout(8).unwrap();
     world.core.commit(8).unwrap();
     world.deliver();

@@ -229,7 +229,7 @@ impl World {
 
     /// The disk is full and the reserve is used up: the end of the clip is owed.
     pub(crate) fn fill_the_disk(&mut self) {
-        self.core.no_room = true;
+        self.core.room = Some(false);
         let refused = self.core.handle_pieces(vec![piece(0)], 6).unwrap();
         assert_eq!(refused, Recorded::Not(Stop::Space));
     }
