@@ -122,6 +122,12 @@ impl LineState {
             waits_at: None,
         }
     }
+
+    /// Whether events are recorded for it. What the relay shows proves nothing and stops no
+    /// recording; what the phone proved does, for it could never follow.
+    fn may_record(&self) -> bool {
+        !self.broken && self.standing != PROVEN
+    }
 }
 
 /// A sync under way: what is true when it is over.
@@ -546,19 +552,18 @@ impl Core {
     }
 
     /// What a start owes to epochs that were encrypted in, all lines in one sync. A line whose
-    /// recording goes on owes nothing.
+    /// recording goes on owes nothing, and on one that is rolled back nothing is encrypted any more.
     fn close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let busy: Vec<Line> = self
             .recording
             .as_ref()
             .map(Recording::lines)
             .unwrap_or_default();
-        let lines: Vec<Line> = self
-            .lines
-            .keys()
-            .copied()
-            .filter(|line| !busy.contains(line))
-            .collect();
+        let owing = |(line, state): (&Line, &LineState)| {
+            let owes = state.standing != PROVEN && !busy.contains(line);
+            owes.then_some(*line)
+        };
+        let lines: Vec<Line> = self.lines.iter().filter_map(owing).collect();
         for line in lines {
             let Some(journal::EpochUse::InUse { .. }) = self.journal()?.epoch_use(line)? else {
                 continue;

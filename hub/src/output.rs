@@ -89,7 +89,7 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             ),
             Standing::RolledBack(Evidence::PhoneHoldsMore) => (
                 Some(json!({"event": "standing", "state": "rolled_back"})),
-                "a phone holds what this state directory never made: the directory is older than what it once sent. Recording goes on, nothing is sent to that phone any more. Run `secluso-hub reset` and pair again".into(),
+                "a phone holds what this state directory never made: the directory is older than what it once sent. Nothing is recorded for that phone or sent to it any more. Run `secluso-hub reset` and pair again".into(),
             ),
             Standing::RolledBack(Evidence::AboveHead | Evidence::OtherDigest) => (
                 Some(json!({"event": "standing", "state": "rolled_back"})),
@@ -109,6 +109,10 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
         Stop::Space => (
             "disk_full",
             "an event is not recorded, or no further: the disk is full. Free some space",
+        ),
+        Stop::RolledBack => (
+            "rolled_back",
+            "events are not recorded: this state directory is older than what it once sent, and no phone could read them. Run `secluso-hub reset` and pair again",
         ),
         Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
     }

@@ -92,7 +92,7 @@ pub fn to_text(status: &Value) -> String {
     if let Some(trouble) = status["trouble"].as_str() {
         out.push_str(&format!(" ({trouble})"));
     }
-    let why = [Stop::NoPairing, Stop::Space].map(stop);
+    let why = [Stop::NoPairing, Stop::Space, Stop::RolledBack].map(stop);
     if let Some((_, text)) = why
         .into_iter()
         .find(|(word, _)| status["not_recorded"] == *word)

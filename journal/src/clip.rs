@@ -380,6 +380,42 @@ impl Session<Committer> {
         self.carries(txn, clip)
     }
 
+    /// What a proved rollback costs the hub ([`Session::prove_rollback`]): the group dies with all its
+    /// keys, because nothing is encrypted in it any more and what left of a clip in progress would
+    /// open with them. Such a clip ends in our books only; it comes back with how much was accepted.
+    ///
+    /// # Errors
+    /// If the clip's rows cannot be read: it stays as it is, and the group dies all the same.
+    pub fn abandon(&mut self, txn: &mut Txn<'_>) -> Result<Option<HubClip>, JournalError> {
+        let ended = self.end_unsaid(txn);
+        self.forget();
+        self.scratch = Zeroizing::default();
+        txn.end(Scope::Group(self.line()));
+        ended
+    }
+
+    /// Ends the clip that the open epoch carries, without an envelope that says so.
+    fn end_unsaid(&mut self, txn: &mut Txn<'_>) -> Result<Option<HubClip>, JournalError> {
+        let line = self.line();
+        let used: Option<EpochUse> = txn.row(&keys::epoch_use(line))?;
+        let Some(EpochUse::InUse {
+            clip: Some(clip), ..
+        }) = used
+        else {
+            return Ok(None);
+        };
+        if load_clip(txn, line, clip)?.outcome != ClipOutcome::Recording {
+            return Ok(None);
+        }
+        let OpenClip {
+            mut record, digest, ..
+        } = self.take_open(txn, clip)?;
+        record.sha256 = Some(digest.finalize().into());
+        record.outcome = ClipOutcome::CutOff;
+        put_clip(txn, line, &record)?;
+        Ok(Some(record))
+    }
+
     /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
     /// envelopes give way to signed statements, each under the number of the last one that it covers.
     /// What came before `at` may already be at the relay and stays. Commits stay always.
@@ -411,6 +447,7 @@ impl Session<Committer> {
             ));
         }
         let pairing = txn.pairing_record(line)?;
+        let mut is_news = false;
         for (first, last) in record.spans.clone() {
             let first = Seq(first.max(at.0));
             let Some(range) = outbox::unexplained(txn, line, (first, Seq(last)))? else {
@@ -425,6 +462,10 @@ impl Session<Committer> {
             };
             let content = self.sign_statement(txn, &statement)?;
             outbox::replace(txn, line, &pairing, range, &content)?;
+            is_news = true;
+        }
+        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
+            return Ok(None);
         }
         record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
         put_clip(txn, line, &record)?;
@@ -447,7 +488,6 @@ impl Session<Committer> {
 }
 
 /// What a start did about the epoch that it found.
-        let mut is_news = false;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Closed {
     /// It was unused or finished.
@@ -462,10 +502,6 @@ impl Txn<'_> {
     fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
         let scope = Scope::Pairing(pairing);
         let rows = self.secrets(scope, &keys::secret(scope, Family::Clip, &[]))?;
-            is_news = true;
-        }
-        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
-            return Ok(None);
         decode_clips(scope, rows.into_values())
     }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod garbage;
+mod rollback;
 
 use journal::{AckEffect, AppClipState, JournalError, Role, Taken};
 use wire::Seq;
@@ -225,7 +226,6 @@ fn deleting_removes_a_clip_even_while_it_arrives() {
     assert_eq!(core.clips().unwrap().len(), 1);
 }
 
-#[test]
 /// What shares a commit with a deletion may leave no room for it.
 #[test]
 fn a_full_batch_does_not_hold_up_a_deletion() {
@@ -250,6 +250,7 @@ fn a_full_batch_does_not_hold_up_a_deletion() {
     assert_eq!(core.clips().unwrap().len(), 1);
 }
 
+#[test]
 fn damage_on_this_disk_costs_one_clip_and_is_said() {
     let (mut hub, disk) = paired();
     let mut core = open_core(&disk, 3);

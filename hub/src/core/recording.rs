@@ -18,8 +18,8 @@ use wire::ids::Seq;
 
 use super::room::Room;
 use super::{
-    BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES, Notice,
-    Stop, TRIM_STEPS_PER_TICK, is_about_one_line,
+    BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
+    LineState, Notice, PROVEN, Stop, TRIM_STEPS_PER_TICK, is_about_one_line,
 };
 use crate::camera::EventEnd;
 
@@ -199,12 +199,16 @@ impl Core {
         let usable = self
             .lines
             .iter()
-            .filter(|(_, state)| !state.broken)
+            .filter(|(_, state)| state.may_record())
             .map(|(line, _)| *line);
         self.events += 1;
         let recording = Recording::new(self.events, event, usable);
         if recording.clips.is_empty() {
-            return Ok(self.not_recorded(Stop::NoPairing));
+            let proven = self.lines.values().any(|state| state.standing == PROVEN);
+            return Ok(self.not_recorded(match proven {
+                true => Stop::RolledBack,
+                false => Stop::NoPairing,
+            }));
         }
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
         if !self.has_room(needed, Priority::Bulk)? {
@@ -359,9 +363,10 @@ impl Core {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
+        let lines = &self.lines;
         recording
             .clips
-            .retain(|(line, _)| self.lines.contains_key(line));
+            .retain(|(line, _)| lines.get(line).is_some_and(LineState::may_record));
         let journal = self
             .journal
             .as_mut()
@@ -410,6 +415,21 @@ impl Core {
             let _said = self.not_recorded(Stop::Space);
         }
         Ok(())
+    }
+
+    /// A line takes no further part in the event, if it took any.
+    pub(super) fn leave_recording(&mut self, line: Line) {
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
+        recording.clips.retain(|(other, _)| *other != line);
+        if recording.clips.is_empty() {
+            let goes_on = recording.ending.is_none();
+            self.recording = None;
+            if goes_on {
+                let _said = self.not_recorded(Stop::RolledBack);
+            }
+        }
     }
 
     /// Ends the recording, or owes its end if not even the reserve has room.
