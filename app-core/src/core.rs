@@ -3,7 +3,8 @@
 //! This room has no sockets, no threads, no clock and no dice, so that a simulation can drive it.
 //! It must never hand out an effect before the commit that explains it: everything that a call
 //! stages comes back as a [`PendingRun`], and only [`Core::settle`], which asks for the journal's
-//! [`Committed`], turns it into a [`Run`].
+//! [`Committed`], turns it into a [`Run`]. It must never take, seal or give out anything on a line
+//! whose hub has proved that this directory is older than what left it (promise C8).
 //!
 //! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
@@ -65,6 +66,8 @@ pub enum Halt {
         /// What must come first.
         expected: Seq,
     },
+    /// The hub holds what this directory never made. Nothing is taken or sent any more.
+    RolledBack,
     /// Our own journal refused or failed.
     Journal(JournalError),
 }
@@ -137,6 +140,8 @@ struct Follow {
     /// Something was taken since the group's key last rotated.
     stirred: bool,
     last_taken_ms: u64,
+    /// A rollback was proved; the proof itself may still want room.
+    rolled_back: bool,
 }
 
 impl Follow {
@@ -203,6 +208,24 @@ impl Core {
         self.journal.commit()
     }
 
+    /// Whether the hub of this line has proved that this directory is older than what left it.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn is_rolled_back(&self, line: Line) -> Result<bool, JournalError> {
+        match self.lines.get(&line) {
+            Some(follow) => Ok(follow.rolled_back),
+            None => Ok(self.journal.rollback_proof(line)?.is_some()),
+        }
+    }
+
+    fn check_not_rolled_back(&mut self, line: Line) -> Result<(), JournalError> {
+        match self.follow(line)?.rolled_back {
+            true => Err(JournalError::RolledBack(line)),
+            false => Ok(()),
+        }
+    }
+
     fn follow(&mut self, line: Line) -> Result<&mut Follow, JournalError> {
         if !self.lines.contains_key(&line) {
             // What an earlier process acked is not known here, so an ack is owed for whatever is
@@ -214,6 +237,7 @@ impl Core {
                 urgent: false,
                 stirred: false,
                 last_taken_ms: 0,
+                rolled_back: self.journal.rollback_proof(line)?.is_some(),
             };
             self.lines.insert(line, follow);
         }
@@ -238,15 +262,20 @@ impl Core {
     /// caller commits once and then settles.
     ///
     /// # Errors
-    /// Only our own storage, before anything was taken; later trouble is in [`Run::halt`].
+    /// [`JournalError::RolledBack`], or only our own storage, before anything was taken; later trouble
+    /// is in [`Run::halt`].
     pub fn deliver(
         &mut self,
         line: Line,
         run: &[Delivered],
         now_ms: u64,
     ) -> Result<PendingRun, JournalError> {
-        self.admit(run)?;
         self.follow(line)?;
+        // A proof that found no room yet is tried again.
+        if self.journal.rollback_proof(line)?.is_some() {
+            return Err(JournalError::RolledBack(line));
+        }
+        self.admit(run)?;
         let mut pending = PendingRun::new(line, now_ms);
         for delivered in run {
             // Small log files take less at once than a run holds.
@@ -303,6 +332,13 @@ impl Core {
             Taken::Duplicate => return Ok(None),
             Taken::Gap { expected } => return Err(Halt::Gap { expected }),
             Taken::NotAuthentic => return Err(Halt::NotAuthentic { seq }),
+            Taken::RolledBack => {
+                tracing::error!("the hub holds a message that this directory never made");
+                // Also if there is no room for the proof: it comes again with the next envelope.
+                follow.rolled_back = true;
+                drop(txn.stage(())?);
+                return Err(Halt::RolledBack);
+            }
             Taken::Nothing(_)
             | Taken::NewEpoch(_)
             | Taken::Started(_)
@@ -320,9 +356,9 @@ impl Core {
     /// Stages what time asks for: an ack, and a rotation when the line is quiet.
     ///
     /// # Errors
-    /// Only our own storage.
+    /// [`JournalError::RolledBack`], or only our own storage.
     pub fn tick(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
-        self.follow(line)?;
+        self.check_not_rolled_back(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         self.stage_due(&mut pending, Settling::WhenDue);
         pending.no_journal_trouble()
@@ -332,9 +368,9 @@ impl Core {
     /// transaction.
     ///
     /// # Errors
-    /// Only our own storage.
+    /// [`JournalError::RolledBack`], or only our own storage.
     pub fn finish_sync(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
-        self.follow(line)?;
+        self.check_not_rolled_back(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         self.stage_due(&mut pending, Settling::Now);
         pending.no_journal_trouble()
@@ -345,6 +381,9 @@ impl Core {
         let Some(follow) = self.lines.get_mut(&pending.line) else {
             return;
         };
+        if follow.rolled_back {
+            return;
+        }
         let due = follow.due_at_ms().is_some_and(|at| at <= now_ms) || settling == Settling::Now;
         if !due {
             return;
@@ -427,16 +466,26 @@ impl Core {
         let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         let line = event_line(pairing);
         self.follow(line)?;
+        // Small log files take less at once than what shares this commit may be.
+        let staged = or_after_commit(
+            self,
+            |core| core.stage_deletion(line, clip),
+            |core| core.commit().map(drop),
+        )?;
+        self.journal
+            .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_deleted());
+        Ok(staged)
+    }
+
+    fn stage_deletion(&mut self, line: Line, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
         let mut txn = self.journal.begin();
-        txn.delete_clip(pairing, clip)?;
+        txn.delete_clip(line.pairing, clip)?;
         if let Some(follow) = self.lines.get_mut(&line) {
             follow.session.rotate(&mut txn);
         }
         let staged = txn.stage(clip)?;
         // CRASH(app.delete.staged): staged and not synced; the clip is still there.
         crash_point!("app.delete.staged");
-        self.journal
-            .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_deleted());
         Ok(staged)
     }
 

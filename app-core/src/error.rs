@@ -28,7 +28,8 @@ pub enum ErrorKind {
     NotPaired,
     /// Another process uses the directory: stop it, or use it.
     Locked,
-    /// The directory is older than what left it, or the relay lies: nothing is sent any more.
+    /// The directory is older than what left it: nothing is sent any more. Make a new one and pair
+    /// again. (Or the relay lies: then it may be tried again.)
     RolledBack,
     /// What was asked for does not exist, or cannot be done like this: ask for something else.
     Usage,
@@ -101,6 +102,11 @@ pub enum AppError {
         "the relay holds messages of this app that its directory does not know: the directory is an older copy, or the relay lies. Nothing is sent; if the directory was restored from a copy, make a new one and pair again"
     )]
     RolledBack,
+    /// The hub holds more of ours than this directory ever sent. Kept: no later sync changes it.
+    #[error(
+        "a hub holds messages of this app that its directory never made: the directory is an older copy of what it was. Nothing is sent to that hub or taken from it any more; export what is here, make a new directory and pair again"
+    )]
+    OlderCopy,
     /// No such clip.
     #[error("no clip {0} is known here; `clips` lists them")]
     NoSuchClip(ClipId),
@@ -146,7 +152,7 @@ impl AppError {
             Self::Poisoned(_) | Self::Bug(_) => ErrorKind::Poisoned,
             Self::NotPaired => ErrorKind::NotPaired,
             Self::Locked => ErrorKind::Locked,
-            Self::RolledBack => ErrorKind::RolledBack,
+            Self::RolledBack | Self::OlderCopy => ErrorKind::RolledBack,
             Self::NoSuchClip(_)
             | Self::EmptyClip(_)
             | Self::BadClipId
@@ -171,6 +177,7 @@ impl AppError {
                 chunk: *index,
             },
             JournalError::Pairing(error) => Self::from_pairing(error),
+            JournalError::RolledBack(_) => Self::OlderCopy,
             _ => match error.kind() {
                 journal::ErrorKind::Space => Self::Space(text),
                 journal::ErrorKind::Peer => Self::Peer(text),

@@ -65,6 +65,12 @@ pub enum Event {
         /// Whose.
         hub: HubId,
     },
+    /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
+    /// sent to it any more. Told by every sync.
+    RolledBack {
+        /// Which hub.
+        hub: HubId,
+    },
     /// An envelope was taken without effect: stale, or against the rules.
     Ignored {
         /// Whose.

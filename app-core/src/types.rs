@@ -205,6 +205,29 @@ pub struct HubStatus {
     pub clips: u64,
     /// When it was paired, seconds since 1970 by this device's clock.
     pub paired_unix_s: u64,
+    /// Whether anything is taken and sent.
+    pub standing: Standing,
+}
+
+/// Whether an app may go on with a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Standing {
+    /// Yes.
+    Good,
+    /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
+    /// sent to it any more ([`crate::AppError::OlderCopy`]).
+    RolledBack,
+}
+
+impl Standing {
+    /// The word for programs: `good` or `rolled_back`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::RolledBack => "rolled_back",
+        }
+    }
 }
 
 /// How the app stands.

@@ -109,6 +109,12 @@ pub enum JournalError {
         "this handle did not open the current epoch of {0:?}; its next message must be a Commit"
     )]
     NoRightToEncrypt(Line),
+    /// The other side proved that this directory is older than what left it. Nothing is encrypted or
+    /// taken on the line any more.
+    #[error(
+        "the other side of {0:?} holds what this directory never made: it is an older copy of what it was. Nothing is sent any more; make a new one and pair again"
+    )]
+    RolledBack(Line),
     /// An envelope too large for the relay would have entered the outbox.
     #[error("an envelope of {bytes} bytes exceeds the limit of {limit}")]
     EnvelopeTooLarge {
@@ -167,6 +173,7 @@ impl JournalError {
             | Self::WrongRole { .. }
             | Self::NoGroup(_)
             | Self::GroupNotWhole { .. }
+            | Self::RolledBack(_)
             | Self::EnvelopeDamaged { .. }
             | Self::ChunkDamaged { .. } => ErrorKind::Corrupt,
             Self::Mls(_) | Self::Pairing(_) => ErrorKind::Peer,

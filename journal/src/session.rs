@@ -72,6 +72,15 @@ pub enum EpochUse {
     },
 }
 
+impl EpochUse {
+    /// The epoch that it is about.
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::InUse { epoch, .. } | Self::Finished { epoch } => *epoch,
+        }
+    }
+}
+
 /// One line's group, loaded when first needed.
 pub struct Session<R> {
     line: Line,
@@ -120,6 +129,10 @@ pub enum Received {
     Message(Zeroizing<Vec<u8>>),
     /// A clip that is no more; the cursor passed its envelopes.
     Dropped(Statement),
+    /// The other side holds what our books do not explain (promise C8), now or since earlier: the
+    /// proof of that is all that this transaction took, if it was not there. Nothing is taken or
+    /// encrypted on the line any more once it is staged.
+    RolledBack(Held),
 }
 
 /// A judged envelope and what its wrap said.
@@ -127,7 +140,8 @@ pub enum Received {
 pub struct Arrived {
     /// What it was.
     pub received: Received,
-    /// What the other side held from us when it sent this; `None` if it was not authentic.
+    /// What the other side held from us when it sent this, which our books explain; `None` if that was
+    /// not looked at.
     pub held: Option<Held>,
 }
 
@@ -287,6 +301,9 @@ impl<R> Session<R> {
         let channel = record
             .line(self.line.channel)
             .ok_or(JournalError::NoGroup(self.line))?;
+        if let Some(proof) = txn.rollback_proof(self.line)? {
+            return Ok(nothing(Received::RolledBack(proof)));
+        }
         let arrival = inbox::arrival(txn, self.line, seq)?;
         if arrival == Arrival::Duplicate {
             return Ok(nothing(Received::Duplicate));
@@ -299,6 +316,18 @@ impl<R> Session<R> {
         let Some(body) = wrap::unwrap(&record.receive_key, place, envelope) else {
             return Ok(nothing(Received::NotAuthentic));
         };
+        // ORDER: what the other side holds is judged before anything that it says is believed. An
+        // older copy of a directory may meet nothing but envelopes behind a gap: those say it too.
+        if !txn.outbox_explains(self.line, body.held)?
+            && !mutant!(
+                "held_not_compared",
+                "C8",
+                "what the other side says it holds is not compared with our books"
+            )
+        {
+            self.prove_rollback(txn, body.held)?;
+            return Ok(nothing(Received::RolledBack(body.held)));
+        }
         let digest = Digest::of(envelope);
         let ahead = matches!(arrival, Arrival::AfterGap { .. });
         let arrival = match ahead
@@ -345,6 +374,24 @@ impl<R> Session<R> {
             received,
             held: Some(body.held),
         })
+    }
+
+    /// Remembers that the other side holds `held`, which our books do not explain, and gives up the
+    /// right to encrypt: neither end could follow the other any more.
+    ///
+    /// # Errors
+    /// None that storage could cause.
+    pub fn prove_rollback(&mut self, txn: &mut Txn<'_>, held: Held) -> Result<(), JournalError> {
+        self.handle = None;
+        txn.keep_rollback_proof(self.line, held)
+    }
+
+    /// Refuses on a line whose rollback is proved.
+    fn check_not_rolled_back(&self, txn: &Txn<'_>) -> Result<(), JournalError> {
+        match txn.rollback_proof(self.line)? {
+            Some(_) => Err(JournalError::RolledBack(self.line)),
+            None => Ok(()),
+        }
     }
 
     /// The deliberate bug `commit_taken_ahead`: its effect without the cursor.
@@ -521,8 +568,10 @@ impl Session<Committer> {
     /// encrypt. Takes every queued proposal with it.
     ///
     /// # Errors
-    /// Storage, or MLS; the handle is lost, the transaction must be dropped.
+    /// [`JournalError::RolledBack`] once that is proved. Storage, or MLS; the handle is lost, the
+    /// transaction must be dropped.
     pub fn advance_epoch(&mut self, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
+        self.check_not_rolled_back(txn)?;
         mutant!("new_commit_after_restart", "C1", "a start forgets what is un-acked and commits anew" => {
             if self.load(txn)?.touched.is_none() {
                 outbox::forget_unacked(txn, self.line)?;
@@ -701,12 +750,14 @@ impl Session<Follower> {
     /// Seals one message into the outbox; the ratchet goes into the same transaction.
     ///
     /// # Errors
-    /// Storage, or MLS; the handle is lost, the transaction must be dropped.
+    /// [`JournalError::RolledBack`] once that is proved. Storage, or MLS; the handle is lost, the
+    /// transaction must be dropped.
     pub(crate) fn send(
         &mut self,
         txn: &mut Txn<'_>,
         plaintext: &[u8],
     ) -> Result<Seq, JournalError> {
+        self.check_not_rolled_back(txn)?;
         let ratchet = match mutant!(
             "ratchet_not_stored",
             "C3",

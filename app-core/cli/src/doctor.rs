@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use app_core::{App, AppError, AppOptions, Creation};
+use app_core::{App, AppError, AppOptions, Creation, Standing};
 
 use crate::output::Style;
 use crate::run::{Failure, code_of};
@@ -67,14 +67,19 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
         style.check("pairing", "bad", &AppError::NotPaired.to_string())?;
         return Ok(code_of(&AppError::NotPaired));
     }
+    let mut worst = 0;
     for hub in &status.hubs {
-        style.check(
-            "pairing",
-            "ok",
-            &format!("hub {} through {}", hub.hub, hub.relay),
-        )?;
+        let what = format!("hub {} through {}", hub.hub, hub.relay);
+        match hub.standing {
+            Standing::Good => style.check("pairing", "ok", &what)?,
+            Standing::RolledBack => {
+                let error = AppError::OlderCopy;
+                style.check("pairing", "bad", &format!("{what}: {error}"))?;
+                worst = code_of(&error);
+            }
+        }
     }
-    Ok(match app.check_relays().await {
+    let relay = match app.check_relays().await {
         Ok(()) => {
             style.check("relay", "ok", "it answers and admits this device")?;
             0
@@ -83,7 +88,8 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
             style.check("relay", "bad", &error.to_string())?;
             code_of(&error)
         }
-    })
+    };
+    Ok(worst.max(relay))
 }
 
 #[expect(

@@ -38,6 +38,8 @@ pub struct LineStatus {
     pub clips: u64,
     /// When it was paired, seconds since 1970.
     pub paired_unix_s: u64,
+    /// Whether its hub has proved that this directory is older than what left it.
+    pub rolled_back: bool,
 }
 
 impl Core {
@@ -81,6 +83,7 @@ impl Core {
                 waiting,
                 clips,
                 paired_unix_s: pairing.paired_unix_s,
+                rolled_back: self.is_rolled_back(line)?,
             });
         }
         Ok(out)
@@ -96,12 +99,16 @@ impl Core {
         self.journal.outbox_head(line)
     }
 
-    /// The first durable envelope behind `after`.
+    /// The first durable envelope behind `after`; [`JournalError::RolledBack`] instead of one once that
+    /// is proved.
     pub fn next_envelope(
         &self,
         line: Line,
         after: Seq,
     ) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
+        if self.is_rolled_back(line)? {
+            return Err(JournalError::RolledBack(line));
+        }
         self.journal.outbox_next(line, after)
     }
 

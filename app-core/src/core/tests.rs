@@ -2,6 +2,7 @@
 
 mod crash;
 mod garbage;
+mod rollback;
 
 use journal::{AckEffect, AppClipState, JournalError, Role, Taken};
 use wire::Seq;
@@ -222,6 +223,30 @@ fn deleting_removes_a_clip_even_while_it_arrives() {
     assert_eq!(bytes_of(&core, next), b"next");
     drop(core);
     let core = open_core(&disk, 4);
+    assert_eq!(core.clips().unwrap().len(), 1);
+}
+
+/// What shares a commit with a deletion may leave no room for it.
+#[test]
+fn a_full_batch_does_not_hold_up_a_deletion() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let clips: Vec<_> = (0..20).map(|_| hub.record(&[b"small"])).collect();
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    hub.take_all(&core);
+    let big = hub.start_clip();
+    let mut cursor = run.cursor;
+    for clip in clips {
+        hub.chunk(big, &vec![7; journal::CHUNK_BYTES_MAX]);
+        // Staged and not committed.
+        let run = hub.outgoing(cursor);
+        cursor = run.last().unwrap().seq;
+        let pending = core.deliver(line, &run, 10).unwrap();
+        assert!(pending.halt.is_none(), "{:?}", pending.halt);
+        drop(core.delete(clip).unwrap());
+    }
+    drop(core.commit().unwrap());
     assert_eq!(core.clips().unwrap().len(), 1);
 }
 
