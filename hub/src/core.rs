@@ -271,7 +271,7 @@ impl Core {
         }
     }
 
-    /// Stages the removal of acked envelopes, some of each line.
+    /// Stages the removal of acked envelopes, some of each line, and of what ended lines left.
     fn trim(&mut self, steps: u32) {
         let Some(journal) = self.journal.as_mut() else {
             return;
@@ -280,6 +280,8 @@ impl Core {
             let staged = journal.stage_trims(steps, |txn| txn.trim_outbox(*line));
             self.staged_bytes += u64::from(staged) * TRIM_BYTES;
         }
+        let staged = journal.stage_trims(steps, |txn| txn.trim_ended());
+        self.staged_bytes += u64::from(staged) * TRIM_BYTES;
     }
 
     /// Whether [`Self::begin_commit`] has anything to do.

@@ -10,6 +10,7 @@
 //! because an ack may cover more than one transaction can hold. Nothing dead is ever given out or
 //! counted, whether its row is still there or not.
 
+mod ended;
 mod evidence;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ use crate::scope::Scope;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
 
+pub(crate) use ended::end;
 pub use evidence::OutboxBooks;
 
 /// Dead envelopes whose rows one transaction removes: under 32 KiB in the log, so that it fits

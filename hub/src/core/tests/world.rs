@@ -313,7 +313,9 @@ impl Phone {
             .unwrap()
             .into_inner();
         let app = &mut self.app;
-        let AppNext::Request(request) = AppPairing::start(app, &offer, DeviceId([2; 32]), now_s)
+        // Each phone has a name of its own, or a later one would take an earlier one's place.
+        let device = DeviceId(*app.device().unwrap().identity_seed);
+        let AppNext::Request(request) = AppPairing::start(app, &offer, device, now_s)
             .unwrap()
             .into_inner()
         else {
