@@ -228,12 +228,13 @@ impl Core {
 
     fn follow(&mut self, line: Line) -> Result<&mut Follow, JournalError> {
         if !self.lines.contains_key(&line) {
-            // What an earlier process acked is not known here, so an ack is owed for whatever is
-            // durable: after a crash between cursor and ack nobody else would make it good.
+            // Owed for what no ack in the outbox says: after a crash between cursor and ack nobody
+            // else would make it good. One that says it is sent until the hub holds it.
             let cursor = self.journal.inbox_head(line)?.cursor;
+            let acked = self.journal.ack_sent(line)?;
             let follow = Follow {
                 session: Session::new(line),
-                owed_since_ms: cursor.is_some().then_some(0),
+                owed_since_ms: (cursor > acked).then_some(0),
                 urgent: false,
                 stirred: false,
                 last_taken_ms: 0,

@@ -126,6 +126,34 @@ fn a_new_process_owes_an_ack_for_what_is_durable() {
     assert_eq!(hub.unacked(), 0);
 }
 
+/// `sync` is a process of its own each time; a hub that is away takes none of what they send.
+#[test]
+fn a_thousand_syncs_with_nothing_new_add_nothing_to_the_outbox() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    hub.record(&[b"one"]);
+    deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    let outbox = finish_sync(&mut core, line, 20).outbox;
+    assert!(outbox.last.is_some());
+    drop(core);
+    for sync in 0..1_000 {
+        let mut core = open_core(&disk, 4 + sync);
+        let run = finish_sync(&mut core, line, 0);
+        assert_eq!((run.ack, run.outbox), (None, outbox), "sync {sync}");
+        // The relay delivers again what it was not asked to forget.
+        if sync % 100 == 0 {
+            let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+            assert_eq!((run.ack, run.outbox), (None, outbox), "sync {sync}");
+        }
+    }
+    // It says all that is durable, and the hub takes it when it is back.
+    let core = open_core(&disk, 2_000);
+    let effects = hub.take_all(&core);
+    assert_eq!(effects.last(), Some(&Some(AckEffect::Moved)));
+    assert_eq!(hub.unacked(), 0);
+}
+
 #[test]
 fn the_outbox_shrinks_by_what_the_hub_holds() {
     let (mut hub, disk) = paired();
