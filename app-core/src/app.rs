@@ -228,10 +228,7 @@ impl App {
             waiting: line.waiting,
             clips: line.clips,
             paired_unix_s: line.paired_unix_s,
-            standing: match line.rolled_back {
-                true => Standing::RolledBack,
-                false => Standing::Good,
-            },
+            standing: Standing::of(line.over),
         };
         Ok(Status {
             hubs: lines.into_iter().map(hub).collect(),
@@ -295,9 +292,11 @@ pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
                 Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
                 None => continue,
             },
-            Taken::Duplicate | Taken::Gap { .. } | Taken::NotAuthentic | Taken::RolledBack => {
-                continue;
-            }
+            Taken::Duplicate
+            | Taken::Gap { .. }
+            | Taken::NotAuthentic
+            | Taken::RolledBack
+            | Taken::LineBroken => continue,
         };
         shell.announcer.tell(event);
     }

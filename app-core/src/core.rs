@@ -4,7 +4,8 @@
 //! It must never hand out an effect before the commit that explains it: everything that a call
 //! stages comes back as a [`PendingRun`], and only [`Core::settle`], which asks for the journal's
 //! [`Committed`], turns it into a [`Run`]. It must never take, seal or give out anything on a line
-//! whose hub has proved that this directory is older than what left it (promise C8).
+//! that is over: its hub has proved that this directory is older than what left it (promise C8), or
+//! goes on in an epoch that this one cannot follow.
 //!
 //! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
@@ -66,8 +67,8 @@ pub enum Halt {
         /// What must come first.
         expected: Seq,
     },
-    /// The hub holds what this directory never made. Nothing is taken or sent any more.
-    RolledBack,
+    /// The line is over. Nothing is taken or sent any more.
+    Over(Over),
     /// Our own journal refused or failed.
     Journal(JournalError),
 }
@@ -81,6 +82,32 @@ impl WantsCommit for Halt {
 impl From<JournalError> for Halt {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
+    }
+}
+
+/// Why nothing more is taken or sent on a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// The hub holds what this directory never made.
+    RolledBack,
+    /// The hub goes on in an epoch that this directory cannot follow.
+    Broken,
+}
+
+impl Over {
+    /// The error that says so.
+    pub(crate) fn error(self, line: Line) -> JournalError {
+        match self {
+            Self::RolledBack => JournalError::RolledBack(line),
+            Self::Broken => JournalError::LineBroken(line),
+        }
+    }
+
+    fn stored(journal: &Journal, line: Line) -> Result<Option<Self>, JournalError> {
+        if journal.rollback_proof(line)?.is_some() {
+            return Ok(Some(Self::RolledBack));
+        }
+        Ok(journal.line_break(line)?.map(|_| Self::Broken))
     }
 }
 
@@ -140,8 +167,8 @@ struct Follow {
     /// Something was taken since the group's key last rotated.
     stirred: bool,
     last_taken_ms: u64,
-    /// A rollback was proved; the proof itself may still want room.
-    rolled_back: bool,
+    /// The line is over; the row that says so may still want room.
+    over: Option<Over>,
 }
 
 impl Follow {
@@ -208,21 +235,21 @@ impl Core {
         self.journal.commit()
     }
 
-    /// Whether the hub of this line has proved that this directory is older than what left it.
+    /// Why nothing more is taken or sent on this line, if that is so.
     ///
     /// # Errors
     /// Only our own storage.
-    pub fn is_rolled_back(&self, line: Line) -> Result<bool, JournalError> {
+    pub fn over(&self, line: Line) -> Result<Option<Over>, JournalError> {
         match self.lines.get(&line) {
-            Some(follow) => Ok(follow.rolled_back),
-            None => Ok(self.journal.rollback_proof(line)?.is_some()),
+            Some(follow) => Ok(follow.over),
+            None => Over::stored(&self.journal, line),
         }
     }
 
-    fn check_not_rolled_back(&mut self, line: Line) -> Result<(), JournalError> {
-        match self.follow(line)?.rolled_back {
-            true => Err(JournalError::RolledBack(line)),
-            false => Ok(()),
+    fn check_goes_on(&mut self, line: Line) -> Result<(), JournalError> {
+        match self.follow(line)?.over {
+            Some(over) => Err(over.error(line)),
+            None => Ok(()),
         }
     }
 
@@ -238,7 +265,7 @@ impl Core {
                 urgent: false,
                 stirred: false,
                 last_taken_ms: 0,
-                rolled_back: self.journal.rollback_proof(line)?.is_some(),
+                over: Over::stored(&self.journal, line)?,
             };
             self.lines.insert(line, follow);
         }
@@ -263,7 +290,7 @@ impl Core {
     /// caller commits once and then settles.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`], or only our own storage, before anything was taken; later trouble
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage, before anything was taken; later trouble
     /// is in [`Run::halt`].
     pub fn deliver(
         &mut self,
@@ -273,8 +300,8 @@ impl Core {
     ) -> Result<PendingRun, JournalError> {
         self.follow(line)?;
         // A proof that found no room yet is tried again.
-        if self.journal.rollback_proof(line)?.is_some() {
-            return Err(JournalError::RolledBack(line));
+        if let Some(over) = Over::stored(&self.journal, line)? {
+            return Err(over.error(line));
         }
         self.admit(run)?;
         let mut pending = PendingRun::new(line, now_ms);
@@ -333,12 +360,16 @@ impl Core {
             Taken::Duplicate => return Ok(None),
             Taken::Gap { expected } => return Err(Halt::Gap { expected }),
             Taken::NotAuthentic => return Err(Halt::NotAuthentic { seq }),
-            Taken::RolledBack => {
-                tracing::error!("the hub holds a message that this directory never made");
+            Taken::RolledBack | Taken::LineBroken => {
+                let over = match taken {
+                    Taken::RolledBack => Over::RolledBack,
+                    _ => Over::Broken,
+                };
+                tracing::error!(?over, "nothing more is taken from this hub or sent to it");
                 // Also if there is no room for the proof: it comes again with the next envelope.
-                follow.rolled_back = true;
+                follow.over = Some(over);
                 drop(txn.stage(())?);
-                return Err(Halt::RolledBack);
+                return Err(Halt::Over(over));
             }
             Taken::Nothing(_)
             | Taken::NewEpoch(_)
@@ -357,9 +388,9 @@ impl Core {
     /// Stages what time asks for: an ack, and a rotation when the line is quiet.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`], or only our own storage.
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage.
     pub fn tick(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
-        self.check_not_rolled_back(line)?;
+        self.check_goes_on(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         self.stage_due(&mut pending, Settling::WhenDue);
         pending.no_journal_trouble()
@@ -369,9 +400,9 @@ impl Core {
     /// transaction.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`], or only our own storage.
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage.
     pub fn finish_sync(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
-        self.check_not_rolled_back(line)?;
+        self.check_goes_on(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         self.stage_due(&mut pending, Settling::Now);
         pending.no_journal_trouble()
@@ -382,7 +413,7 @@ impl Core {
         let Some(follow) = self.lines.get_mut(&pending.line) else {
             return;
         };
-        if follow.rolled_back {
+        if follow.over.is_some() {
             return;
         }
         let due = follow.due_at_ms().is_some_and(|at| at <= now_ms) || settling == Settling::Now;

@@ -107,6 +107,11 @@ pub enum AppError {
         "a hub holds messages of this app that its directory never made: the directory is an older copy of what it was. Nothing is sent to that hub or taken from it any more; export what is here, make a new directory and pair again"
     )]
     OlderCopy,
+    /// The hub opened an epoch that this directory cannot follow. Kept: no later sync changes it.
+    #[error(
+        "the hub goes on in keys that this directory does not have, and none of its further clips can be read here. Nothing is taken from it or sent to it any more; what is here can be read and exported. Pair again: run `secluso-hub pair` and scan the new code"
+    )]
+    LineBroken,
     /// No such clip.
     #[error("no clip {0} is known here; `clips` lists them")]
     NoSuchClip(ClipId),
@@ -146,7 +151,7 @@ impl AppError {
             Self::Peer(_) => ErrorKind::Peer,
             Self::NotAdmitted(_) | Self::Pairing(_) => ErrorKind::Refused,
             Self::Space(_) => ErrorKind::Space,
-            Self::Corrupt(_) | Self::ClipDamaged { .. } | Self::HashDiffers { .. } => {
+            Self::Corrupt(_) | Self::LineBroken | Self::ClipDamaged { .. } | Self::HashDiffers { .. } => {
                 ErrorKind::Corrupt
             }
             Self::Poisoned(_) | Self::Bug(_) => ErrorKind::Poisoned,
@@ -178,6 +183,7 @@ impl AppError {
             },
             JournalError::Pairing(error) => Self::from_pairing(error),
             JournalError::RolledBack(_) => Self::OlderCopy,
+            JournalError::LineBroken(_) => Self::LineBroken,
             _ => match error.kind() {
                 journal::ErrorKind::Space => Self::Space(text),
                 journal::ErrorKind::Peer => Self::Peer(text),

@@ -71,6 +71,12 @@ pub enum Event {
         /// Which hub.
         hub: HubId,
     },
+    /// The hub goes on in keys that this directory does not have: nothing is taken from it or sent to
+    /// it any more, and the way out is to pair again. Told by every sync.
+    LineBroken {
+        /// Which hub.
+        hub: HubId,
+    },
     /// An envelope was taken without effect: stale, or against the rules.
     Ignored {
         /// Whose.

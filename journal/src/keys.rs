@@ -60,6 +60,11 @@ pub(crate) fn rollback_proof(line: Line) -> Vec<u8> {
     join(b'R', &[&line.key()])
 }
 
+/// `B` line: where it broke, so that nothing behind that is taken (app).
+pub(crate) fn line_break(line: Line) -> Vec<u8> {
+    join(b'B', &[&line.key()])
+}
+
 /// `I` line: cursor of a line's inbox.
 pub(crate) fn inbox_head(line: Line) -> Vec<u8> {
     join(b'I', &[&line.key()])

@@ -76,6 +76,8 @@ pub enum Taken {
     NotAuthentic,
     /// See [`Received::RolledBack`]: stage the transaction, and send nothing any more.
     RolledBack,
+    /// See [`Received::LineBroken`]: stage the transaction, and send nothing any more.
+    LineBroken,
     /// Taken without effect: stale, or against the rules; the text says which.
     Nothing(&'static str),
     /// A new epoch; the hub should hear an ack in it.
@@ -139,6 +141,7 @@ impl Session<Follower> {
             Received::Gap { expected } => return Ok(Taken::Gap { expected }),
             Received::NotAuthentic => return Ok(Taken::NotAuthentic),
             Received::RolledBack(_) => return Ok(Taken::RolledBack),
+            Received::LineBroken(_) => return Ok(Taken::LineBroken),
             Received::Stale => Taken::Nothing("from an epoch that is over"),
             Received::Refused(why) => Taken::Nothing(why),
             Received::NewEpoch(epoch) => Taken::NewEpoch(epoch),

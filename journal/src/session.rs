@@ -129,6 +129,9 @@ pub enum Received {
     Message(Zeroizing<Vec<u8>>),
     /// A clip that is no more; the cursor passed its envelopes.
     Dropped(Statement),
+    /// Authentic, and this follower can follow no more, now or since earlier: where that began is all
+    /// that this transaction took. Nothing is taken or sent on the line any more once it is staged.
+    LineBroken(LineBreak),
     /// The other side holds what our books do not explain (promise C8), now or since earlier: the
     /// proof of that is all that this transaction took, if it was not there. Nothing is taken or
     /// encrypted on the line any more once it is staged.
@@ -304,6 +307,9 @@ impl<R> Session<R> {
         if let Some(proof) = txn.rollback_proof(self.line)? {
             return Ok(nothing(Received::RolledBack(proof)));
         }
+        if let Some(found) = txn.line_break(self.line)? {
+            return Ok(nothing(Received::LineBroken(found)));
+        }
         let arrival = inbox::arrival(txn, self.line, seq)?;
         if arrival == Arrival::Duplicate {
             return Ok(nothing(Received::Duplicate));
@@ -363,11 +369,14 @@ impl<R> Session<R> {
             (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
             (Kind::Mls, _) => {
                 let received = self.take_mls(txn, &record, seq, &body.content, takes)?;
-                inbox::take(txn, self.line, seq, digest)?;
+                match received {
+                    Received::LineBroken(found) => txn.keep_line_break(self.line, found)?,
+                    _ => inbox::take(txn, self.line, seq, digest)?,
+                }
                 received
             }
         };
-        if !matches!(received, Received::Gap { .. }) {
+        if !matches!(received, Received::Gap { .. } | Received::LineBroken(_)) {
             note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
         }
         Ok(Arrived {
@@ -405,7 +414,9 @@ impl<R> Session<R> {
     ) -> Result<Arrived, JournalError> {
         let received = match self.take_mls(txn, record, seq, &body.content, takes)? {
             // One that is of a later epoch still waits for its turn.
-            Received::Refused(_) | Received::Stale => Received::Gap { expected: seq },
+            Received::Refused(_) | Received::Stale | Received::LineBroken(_) => {
+                Received::Gap { expected: seq }
+            }
             received => received,
         };
         Ok(Arrived {
@@ -476,9 +487,22 @@ impl<R> Session<R> {
         if message.epoch() < epoch {
             return Ok(Received::Stale);
         }
+        // The hub is the only one that opens epochs; a follower that misses one cannot go on.
+        let broken = |handle: &Handle, theirs: u64| {
+            Received::LineBroken(LineBreak {
+                seq,
+                ours: Epoch(handle.group.epoch().as_u64()),
+                theirs: Epoch(theirs),
+            })
+        };
+        let theirs = message.epoch().as_u64();
         if message.epoch() > epoch {
-            return Ok(Received::Refused("an epoch that we have not seen"));
+            return Ok(match takes {
+                Takes::Messages => Received::Refused("an epoch that we have not seen"),
+                Takes::MessagesAndCommits => broken(handle, theirs),
+            });
         }
+        let is_commit = matches!(message.content_type(), ContentType::Commit);
         let wanted = match takes {
             Takes::Messages => matches!(message.content_type(), ContentType::Application),
             Takes::MessagesAndCommits => {
@@ -504,7 +528,17 @@ impl<R> Session<R> {
             // the handle keeps its epoch.
             Err(JournalError::Mls(_)) if untouched => {
                 handle.touched = before;
-                return Ok(Received::Refused("MLS did not accept it"));
+                return Ok(match is_commit {
+                    true => broken(handle, theirs),
+                    false => Received::Refused("MLS did not accept it"),
+                });
+            }
+            Err(JournalError::Mls(_)) if is_commit => {
+                drop(provider);
+                let found = broken(handle, theirs);
+                self.handle = None;
+                txn.restore_secrets(unspoilt);
+                return Ok(found);
             }
             Err(error) => {
                 self.handle = None;
@@ -519,11 +553,12 @@ impl<R> Session<R> {
                 if !(from_peer && in_place && is_plain(&staged)) =>
             {
                 // What OpenMLS wrote for a Commit that is not merged must never become durable: the
-                // group stays as it was before, and the envelope is passed.
+                // group stays as it was before.
                 drop(provider);
+                let found = broken(handle, theirs);
                 self.handle = None;
                 txn.restore_secrets(unspoilt);
-                Received::Refused("a Commit of another sender or place, or of members")
+                found
             }
             _ if !from_peer || !in_place => {
                 Received::Refused("a message of another sender or place")
@@ -750,7 +785,7 @@ impl Session<Follower> {
     /// Seals one message into the outbox; the ratchet goes into the same transaction.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`] once that is proved. Storage, or MLS; the handle is lost, the
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`] once that is so. Storage, or MLS; the handle is lost, the
     /// transaction must be dropped.
     pub(crate) fn send(
         &mut self,
@@ -758,6 +793,9 @@ impl Session<Follower> {
         plaintext: &[u8],
     ) -> Result<Seq, JournalError> {
         self.check_not_rolled_back(txn)?;
+        if txn.line_break(self.line)?.is_some() {
+            return Err(JournalError::LineBroken(self.line));
+        }
         let ratchet = match mutant!(
             "ratchet_not_stored",
             "C3",
@@ -851,7 +889,10 @@ fn commit_and_merge(
     Ok(bytes)
 }
 
+mod broken;
 pub(crate) mod notes;
+
+pub use broken::LineBreak;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use app_core::{App, AppError, AppOptions, Creation, Standing};
+use app_core::{App, AppError, AppOptions, Creation};
 
 use crate::output::Style;
 use crate::run::{Failure, code_of};
@@ -70,10 +70,9 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
     let mut worst = 0;
     for hub in &status.hubs {
         let what = format!("hub {} through {}", hub.hub, hub.relay);
-        match hub.standing {
-            Standing::Good => style.check("pairing", "ok", &what)?,
-            Standing::RolledBack => {
-                let error = AppError::OlderCopy;
+        match hub.standing.trouble() {
+            None => style.check("pairing", "ok", &what)?,
+            Some(error) => {
                 style.check("pairing", "bad", &format!("{what}: {error}"))?;
                 worst = code_of(&error);
             }

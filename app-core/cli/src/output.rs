@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use app_core::{AppError, Clip, Event, Exported, PairedHub, Pairing, Standing, Status, hex};
+use app_core::{AppError, Clip, Event, Exported, PairedHub, Pairing, Status, hex};
 use serde_json::{Value, json};
 
 /// How to print.
@@ -113,10 +113,8 @@ impl Style {
         };
         let text = || {
             let line = |hub: &app_core::HubStatus| {
-                let standing = match hub.standing {
-                    Standing::Good => String::new(),
-                    Standing::RolledBack => format!("; {}", AppError::OlderCopy),
-                };
+                let trouble = hub.standing.trouble();
+                let standing = trouble.map_or_else(String::new, |error| format!("; {error}"));
                 format!(
                     "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait{standing}",
                     hub.hub, hub.relay, hub.epoch, hub.cursor, hub.clips, hub.waiting
@@ -185,6 +183,9 @@ fn json_of(event: &Event) -> Option<Value> {
         Event::RolledBack { hub } => {
             json!({"event": "standing", "state": "rolled_back", "hub": hub.to_string()})
         }
+        Event::LineBroken { hub } => {
+            json!({"event": "standing", "state": "line_broken", "hub": hub.to_string()})
+        }
         Event::Missed { count } => json!({"event": "missed", "count": count}),
         // A newer app-core may know more than this program.
         _ => return None,
@@ -209,6 +210,7 @@ fn text_of(event: &Event) -> Option<String> {
         Event::Idle { .. } => "everything that the relay holds is here".into(),
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
         Event::RolledBack { hub } => format!("hub {hub}: {}", AppError::OlderCopy),
+        Event::LineBroken { hub } => format!("hub {hub}: {}", AppError::LineBroken),
         Event::Missed { count } => format!("{count} events were not shown"),
         // One line for each chunk is for programs.
         _ => return None,

@@ -255,6 +255,7 @@ mod tests {
             (AppError::ClipDamaged { clip, chunk: 0 }, 4),
             (AppError::RolledBack, 4),
             (AppError::OlderCopy, 4),
+            (AppError::LineBroken, 4),
             (AppError::Poisoned(String::new()), 4),
             (AppError::Network(String::new()), 5),
             (AppError::Peer(String::new()), 5),

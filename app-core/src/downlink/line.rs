@@ -84,9 +84,15 @@ impl LineTask {
             let error = match self.attachment().await {
                 Err(End::Line(error)) => error,
                 other => {
-                    if other == Err(End::Fatal(AppError::OlderCopy)) {
-                        let hub = self.hub();
-                        self.shared.announcer.tell(Event::RolledBack { hub });
+                    let hub = self.hub();
+                    match &other {
+                        Err(End::Fatal(AppError::OlderCopy)) => {
+                            self.shared.announcer.tell(Event::RolledBack { hub });
+                        }
+                        Err(End::Fatal(AppError::LineBroken)) => {
+                            self.shared.announcer.tell(Event::LineBroken { hub });
+                        }
+                        _ => {}
                     }
                     return other;
                 }
@@ -125,10 +131,10 @@ impl LineTask {
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
         let heads = self.shared.engine.read(move |core, _shell| {
-            // Nothing is asked of the relay, and nothing told to it, once the hub proved that.
-            match core.is_rolled_back(line)? {
-                true => Err(JournalError::RolledBack(line)),
-                false => Ok((core.cursor(line)?, core.outbox(line)?)),
+            // Nothing is asked of the relay, and nothing told to it, once the line is over.
+            match core.over(line)? {
+                Some(over) => Err(over.error(line)),
+                None => Ok((core.cursor(line)?, core.outbox(line)?)),
             }
         });
         let (cursor, outbox) = heads.await.map_err(|error| self.storage(error))?;
@@ -318,7 +324,10 @@ impl LineTask {
             Some(Halt::Gap { expected }) => Err(End::Line(AppError::Peer(format!(
                 "the relay left out envelope {expected}; asking again"
             )))),
-            Some(Halt::RolledBack) => Err(self.storage(AppError::OlderCopy)),
+            Some(Halt::Over(over)) => {
+                let error = over.error(self.info.line);
+                Err(self.storage(AppError::from_journal(&error)))
+            }
             Some(Halt::Journal(error)) => Err(self.storage(AppError::from_journal(&error))),
         }
     }

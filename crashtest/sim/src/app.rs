@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use app_core::core::{Core, Delivered, Halt, PendingRun, Run};
+use app_core::core::{Core, Delivered, Halt, Over, PendingRun, Run};
 use bytes::Bytes;
 use journal::ids::Line;
 use journal::{AppClipState, ErrorKind, JournalError, Role, Taken};
@@ -114,7 +114,7 @@ impl App {
     #[must_use]
     pub fn has_noticed(&self) -> bool {
         let process = self.process.as_ref();
-        process.is_some_and(|process| matches!(process.core.is_rolled_back(self.line), Ok(true)))
+        process.is_some_and(|process| matches!(process.core.over(self.line), Ok(Some(Over::RolledBack))))
     }
 
     /// When it wants to be asked again without anything else happening.
@@ -253,7 +253,10 @@ impl App {
         };
         process.act(&run, self.receive.send_id(), now_ms, books, out)?;
         match run.halt {
-            None | Some(Halt::RolledBack) => Ok(()),
+            None | Some(Halt::Over(Over::RolledBack)) => Ok(()),
+            Some(Halt::Over(Over::Broken)) => {
+                Err(Broken::new("C1", "the app can no longer follow its hub").into())
+            }
             Some(Halt::Gap { .. } | Halt::NotAuthentic { .. }) => {
                 process.look_again(now_ms);
                 Ok(())

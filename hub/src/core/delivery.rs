@@ -120,7 +120,11 @@ impl Core {
             Received::Refused(why) => {
                 tracing::debug!(why, "an envelope was taken without effect");
             }
-            Received::Stale | Received::NewEpoch(_) | Received::Dropped(_) => {}
+            // The last is a follower's.
+            Received::Stale
+            | Received::NewEpoch(_)
+            | Received::Dropped(_)
+            | Received::LineBroken(_) => {}
         }
         let Some(proof) = disproved else {
             drop(txn.stage(())?);

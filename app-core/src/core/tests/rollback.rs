@@ -36,9 +36,10 @@ fn scenario_21_an_older_copy_is_told_by_the_hub_and_takes_and_sends_nothing_more
             assert!(finish_sync(&mut core, line, now_ms).ack.is_some());
         }
         let before = core.outbox(line).unwrap();
-        assert!(!core.is_rolled_back(line).unwrap());
+        assert_eq!(core.over(line).unwrap(), None);
         let run = deliver(&mut core, line, &sent, 20_000);
-        assert!(matches!(run.halt, Some(Halt::RolledBack)), "{:?}", run.halt);
+        let over = matches!(run.halt, Some(Halt::Over(Over::RolledBack)));
+        assert!(over, "{:?}", run.halt);
         assert!(run.facts.is_empty() && run.ack.is_none());
         for started in [false, true] {
             if started {
@@ -46,8 +47,8 @@ fn scenario_21_an_older_copy_is_told_by_the_hub_and_takes_and_sends_nothing_more
                 let crashed = old.crash_clone(CrashPolicy::LoseAll, 2);
                 core = open_core(&crashed, 30);
             }
-            assert!(core.is_rolled_back(line).unwrap());
-            assert!(core.status().unwrap()[0].rolled_back);
+            assert_eq!(core.over(line).unwrap(), Some(Over::RolledBack));
+            assert_eq!(core.status().unwrap()[0].over, Some(Over::RolledBack));
             core.owe_ack(line, 30_000).unwrap();
             let refused = [
                 core.deliver(line, &sent, 30_000).err(),
