@@ -2,7 +2,7 @@
 //!
 //! Neither log nor LSM tree ever deletes, so old secrets are made unreadable by losing their keys
 //! here. A vault holds numbered keys, each with a version that counts its rotations; what a key
-//! is for is written in the journal ([`crate::scope`]). Numbers at and above the journal's
+//! is for is written in the journal ([`crate::Scope`]). Numbers at and above the journal's
 //! `next key` row form the **pool**: random keys made in advance, so that the birth of a scope
 //! costs no sync on the way to a first byte.
 //!

@@ -297,11 +297,14 @@ fn a_full_batch_is_committed_and_costs_no_reopening() {
     world.app_ack();
     let chunk = vec![1; journal::CHUNK_BYTES_MAX];
     let fill = |world: &mut World| {
+        // Small ones last, so that there is no room for anything.
         let full = loop {
-            let staged = world.core.try_in_txn(line, 0, |session, txn| {
-                session.append_chunk(txn, clip, &chunk, 6)
-            });
-            if let Err(error) = staged {
+            let mut stage = |bytes: &[u8]| {
+                world.core.try_in_txn(line, 0, |session, txn| {
+                    session.append_chunk(txn, clip, bytes, 6)
+                })
+            };
+            if let (Err(_), Err(error)) = (stage(&chunk), stage(b"x")) {
                 break error;
             }
         };
@@ -319,7 +322,8 @@ fn a_full_batch_is_committed_and_costs_no_reopening() {
     );
     // A step that can be run once only.
     fill(&mut world);
-    let keep = |journal: &mut Journal| journal.keep_certificate("relay", vec![1]);
+    let certificate = vec![1; 16 << 10];
+    let keep = |journal: &mut Journal| journal.keep_certificate("relay", certificate);
     drop(world.core.with_journal(6, keep).unwrap());
     world.core.commit(6).unwrap();
     assert_eq!(world.core.generation(), 0);
@@ -339,13 +343,12 @@ fn a_full_batch_does_not_hold_up_the_end_of_a_damaged_clip() {
     let chunk = vec![1; journal::CHUNK_BYTES_MAX];
     let full = loop {
         // Small ones last, so that there is no room for the statement either.
-        let big = world.core.try_in_txn(line, 0, |session, txn| {
-            session.append_chunk(txn, clip, &chunk, 6)
-        });
-        let small = world.core.try_in_txn(line, 0, |session, txn| {
-            session.append_chunk(txn, clip, b"x", 6)
-        });
-        if let (Err(_), Err(error)) = (big, small) {
+        let mut stage = |bytes: &[u8]| {
+            world.core.try_in_txn(line, 0, |session, txn| {
+                session.append_chunk(txn, clip, bytes, 6)
+            })
+        };
+        if let (Err(_), Err(error)) = (stage(&chunk), stage(b"x")) {
             break error;
         }
     };
