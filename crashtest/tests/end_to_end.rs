@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crashtest::oracle::{Verdict, judge};
 use crashtest::process::Role;
-use crashtest::system::{PATIENCE, Setup, System, people_clip};
+use crashtest::system::{Crash, PATIENCE, Setup, System, people_clip};
 use crashtest::trouble::{Outcome, Trouble};
 
 /// A2: the first media of an event is decrypted and synced at the app this soon, in ms. The
@@ -86,6 +86,24 @@ fn a_relay_that_lost_everything_costs_no_clip() -> Outcome<()> {
     system.process(Role::App)?.thaw()?;
     let run = system.settle();
     Verdict::of(&run).expect_pass()
+}
+
+/// The phone is killed between its proof and the hub's last word, and its owner scans a new code. What
+/// the hub confirmed first is nobody's, so that one is gone: every look at the hub wants exactly one
+/// pairing there.
+#[test]
+fn a_phone_killed_before_the_last_word_pairs_by_a_new_code_alone() -> Outcome<()> {
+    let crash = Crash {
+        role: Role::App,
+        point: "journal.pairing.app_done".into(),
+        hit: 1,
+    };
+    let mut system = System::new(Setup::default())?.planted(crash);
+    system.make_relay()?;
+    system.write_hub_config()?;
+    system.pair_anew()?;
+    assert!(system.died(), "the phone was killed there");
+    Verdict::of(&system.settle()).expect_pass()
 }
 
 #[test]

@@ -7,6 +7,13 @@ use super::{Answer, PAIR_ATTEMPTS_MAX, PATIENCE, System, contract};
 use crate::process::{Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
+/// Which codes the app is given after an interruption.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Codes {
+    OldFirst,
+    NewestOnly,
+}
+
 impl System {
     /// Starts the hub's `pair` and returns it with the text of its code.
     ///
@@ -47,9 +54,24 @@ impl System {
     /// # Errors
     /// One of the two failed without having been killed.
     pub fn pair(&mut self) -> Outcome<()> {
+        self.pair_with(Codes::OldFirst)
+    }
+
+    /// As [`System::pair`], by an owner who has thrown the old code away.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pair_anew(&mut self) -> Outcome<()> {
+        self.pair_with(Codes::NewestOnly)
+    }
+
+    fn pair_with(&mut self, which: Codes) -> Outcome<()> {
         let mut codes: Vec<String> = Vec::new();
         let mut last = Trouble::Broken("no pairing was tried".into());
         for _attempt in 0..PAIR_ATTEMPTS_MAX {
+            if which == Codes::NewestOnly {
+                codes.clear();
+            }
             match self.pair_once(&mut codes) {
                 Ok(()) => return Ok(()),
                 Err(trouble) if self.died() => last = trouble,

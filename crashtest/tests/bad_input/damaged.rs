@@ -4,7 +4,7 @@ use crashtest::damage::{self, Group};
 use crashtest::oracle::{Ends, Verdict, judge};
 use crashtest::process::Role;
 use crashtest::system::{PATIENCE, Setup, System};
-use crashtest::trouble::Outcome;
+use crashtest::trouble::{Outcome, Trouble};
 
 use crate::{goes_on, one_event, wrong};
 
@@ -125,8 +125,7 @@ fn a_deleted_view_is_rebuilt() -> Outcome<()> {
         system.stop(role)?;
     }
     for view in ["hub/journal/view", "app/view", "relay/data/view"] {
-        std::fs::remove_dir_all(system.path(view))
-            .map_err(crashtest::trouble::Trouble::machine(view))?;
+        std::fs::remove_dir_all(system.path(view)).map_err(Trouble::machine(view))?;
     }
     goes_on(&mut system)
 }
@@ -165,7 +164,28 @@ fn a_cut_app_log_is_recovered_or_refused() -> Outcome<()> {
     let mut system = System::paired(one_event())?;
     let _ends = system.settle()?;
     let file = damage::fullest_log_file(&system.path("app"))?;
+    let groups = damage::groups(&system.path("app"))?;
+    let Some(last) = groups.iter().rfind(|group| group.file == file) else {
+        return wrong("the fullest log file holds no group");
+    };
+    // In the middle of what was written last: its head stays, the rest of the file is gone.
+    let keep = last.offset + (last.meta_bytes + last.payload_bytes) / 2;
+    let was = std::fs::metadata(&file).map_err(Trouble::machine("the cut log"))?;
+    damage::edit(&file, |bytes| bytes.truncate(keep))?;
+    assert!((keep as u64) < was.len(), "something was cut off");
+    app_recovers_or_refuses(&mut system)
+}
+
+#[test]
+fn a_damaged_header_of_an_app_log_is_recovered_or_refused() -> Outcome<()> {
+    let mut system = System::paired(one_event())?;
+    let _ends = system.settle()?;
+    let file = damage::fullest_log_file(&system.path("app"))?;
     damage::flip(&file, 0, 56)?;
+    app_recovers_or_refuses(&mut system)
+}
+
+fn app_recovers_or_refuses(system: &mut System) -> Outcome<()> {
     let run = system.settle();
     match Verdict::of(&run) {
         Verdict::Refused {
