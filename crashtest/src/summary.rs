@@ -568,7 +568,7 @@ mod tests {
             "**not in step**",
             "- kills: event hub:1 FATAL",
             "- power-cuts: secluso-hub log, kill after step 7: it is gone; kept in x",
-            "- power cuts of secluso-hub, log: the time was up",
+            "- power cuts of hub, log: the time was up",
             "- the bug `two` survives",
             "It has not been run on any commit.",
         ] {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crashtest::notes::OWN_GROUPS;
 use crashtest::process::Role;
 use journal::ids::{Channel, Line};
 use journal::vault::file::FileVault;
@@ -121,7 +122,7 @@ pub struct Facts {
     pub lines: Vec<LineFacts>,
     /// Of the relay.
     pub mailboxes: BTreeMap<String, MailboxFacts>,
-    /// The last transaction.
+    /// The last transaction that it found.
     pub last_lsn: u64,
 }
 
@@ -333,7 +334,7 @@ impl Subject {
     fn relay(&self, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededDice) -> Outcome {
         let opened = Wal::open(disk, store, Box::new(dice), options()).and_then(|(wal, report)| {
             let store = MailboxStore::new(wal, &report, Quotas::default())?;
-            Ok((store, report.last_lsn.0))
+            Ok((store, found(&report)))
         });
         let (mut store, last_lsn) = match opened {
             Ok(store) => store,
@@ -485,13 +486,18 @@ fn journal(role: Role, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededD
         Ok((mut journal, report)) => match journal_facts(role, &mut journal) {
             Ok(lines) => Outcome::Opened(Facts {
                 lines,
-                last_lsn: report.last_lsn.0,
+                last_lsn: found(&report),
                 ..Facts::default()
             }),
             Err(error) => Outcome::Broken(format!("it opened, but: {error}")),
         },
         Err(error) => Outcome::Refused(format!("{:?}: {error}", error.kind())),
     }
+}
+
+/// The last transaction that a start found: its own come on top.
+fn found(report: &RecoveryReport) -> u64 {
+    report.last_lsn.0.saturating_sub(OWN_GROUPS)
 }
 
 /// The size of the log files of all recorded programs: so small that a conversation of seconds fills

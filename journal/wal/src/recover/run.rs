@@ -650,6 +650,7 @@ fn copy_tail(
     let mut buffer = Vec::new();
     let (_, chain) = encode_group(&draft, &identity, chain, &mut buffer);
     buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
+    crate::note!("seals {}", lsn.next().0);
     // CRASH(wal.recover.before_seal): the copy is whole, durable and without its seal.
     crash_point!("wal.recover.before_seal");
     file.write_at(at, &buffer).map_err(failed)?;
