@@ -177,8 +177,8 @@ pub enum Flavour {
     Skips,
     /// Stored bytes of the hub are damaged before they were sent.
     Rots,
-    /// The hub's directory becomes an old copy.
-    GoesBack,
+    /// The directory of hub or app becomes an old copy.
+    GoesBack(Who),
 }
 
 /// Longest plan in simulated milliseconds.
@@ -256,8 +256,8 @@ impl Plan {
                 step(500, What::Break { who, for_ms: 4_000 });
                 step(3_500, What::Rot { who });
             }
-            Flavour::GoesBack => {
-                step(20_000, What::OldDisk { who: Who::Hub });
+            Flavour::GoesBack(who) => {
+                step(20_000, What::OldDisk { who });
                 let what = record(&mut dice);
                 step(25_000, what);
             }

@@ -90,7 +90,8 @@ pub trait PendingSync: Send {
 }
 
 /// True if the error says that the disk is full.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -402,7 +402,7 @@ impl Wal {
         }
         mutant!("view_before_the_sync", "C7", "the view is told, and flushed, before the log" => {
             let mut view = self.view.borrow_mut();
-            view.enqueue(self.staged.clone(), self.next_lsn.prev());
+            view.enqueue_commit(self.staged.clone(), self.next_lsn.prev());
             let told = view.apply().and_then(|()| view.flush());
             told.map_err(WalError::View)?;
         });
@@ -487,7 +487,7 @@ impl Wal {
         self.staged = std::mem::take(&mut self.since_flight);
         self.view
             .borrow_mut()
-            .enqueue(flight.changes, flight.through);
+            .enqueue_commit(flight.changes, flight.through);
         self.apply_view()?;
         // CRASH(wal.commit.after_apply): durable and applied; nobody was told yet.
         crash_point!("wal.commit.after_apply");

@@ -487,6 +487,45 @@ fn scenario_07_a_view_that_met_a_full_disk_comes_back_by_itself() {
     assert_eq!(text(&wal, "during").as_deref(), Some("d"));
 }
 
+/// A view that is made anew on a full disk waits in memory, all of it, however large it is. Each start
+/// finds the same and is as good: the disk is full, and nothing is broken.
+#[test]
+fn scenario_07_a_view_made_anew_on_a_full_disk_is_full_and_not_broken() {
+    const VALUES: usize = 10;
+    let value = "v".repeat((1 << 20) - 64);
+    let options = Options {
+        log_file_bytes: 8 << 20,
+        ..small()
+    };
+    let shared = SimDisk::new();
+    let (mut wal, _) = open_with(&shared, 1, options.clone()).unwrap();
+    for n in 0..VALUES {
+        put(&mut wal, &format!("k{n}"), &value);
+    }
+    wal.checkpoint().unwrap();
+    drop(wal);
+    shared.remove("view").unwrap();
+    for start in 0..3 {
+        let disk: Arc<dyn Disk> = Arc::new(shared.clone());
+        let store = MemStore::on_disk(Arc::clone(&disk), "view");
+        store.control().full_writes();
+        let dice = Box::new(SeededDice(2 + start));
+        let (mut wal, _) = Wal::open(disk, Box::new(store), dice, options.clone()).unwrap();
+        put(&mut wal, "epoch", &start.to_string());
+        let refused = wal.admit_or_relieve(5000, Priority::Bulk).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Space);
+        assert!(wal.poisoned().is_none());
+        assert_eq!(text(&wal, "epoch"), Some(start.to_string()));
+        for n in 0..VALUES {
+            assert_eq!(text(&wal, &format!("k{n}")).as_ref(), Some(&value));
+        }
+    }
+    let (mut wal, _) = open_with(&shared, 9, options).unwrap();
+    wal.admit_or_relieve(5000, Priority::Bulk).unwrap();
+    put(&mut wal, "epoch", "after");
+    assert_eq!(text(&wal, "k9").as_ref(), Some(&value));
+}
+
 /// A start on a full disk refuses bulk data; when somebody frees space, it takes it again although
 /// nothing was committed in between.
 #[test]
