@@ -92,8 +92,8 @@ impl Wal {
         // ORDER: this sync, then its confirmation, then files below the older one are reused.
         file.sync_data()
             .map_err(|error| self.poison("checkpoint sync", &error))?;
-        // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start prefers the older one
-        // on it.
+        // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start prefers the older
+        // one.
         crash_point!("wal.checkpoint.before_confirm");
         checkpoint::confirm(&*file, &head.id)
             .map_err(|error| self.poison("checkpoint confirmation", &error))?;
