@@ -22,6 +22,7 @@ pub mod image;
 pub mod progress;
 mod quiet;
 pub mod recording;
+pub mod report;
 pub mod states;
 pub mod steps;
 pub mod strace;

@@ -52,6 +52,29 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    const ALL: [Self; 13] = [
+        Self::Kill,
+        Self::LoseAll,
+        Self::Subset,
+        Self::Prefix,
+        Self::Drop,
+        Self::Alone,
+        Self::Tear512,
+        Self::Tear4096,
+        Self::SizeFirst,
+        Self::Names,
+        Self::Trash,
+        Self::Random,
+        Self::Recovery,
+    ];
+
+    /// The one with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {

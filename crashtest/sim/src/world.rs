@@ -87,6 +87,13 @@ pub struct Stats {
     pub events: u64,
 }
 
+impl crate::seeds::Told for Stats {
+    /// Deaths, envelopes, events.
+    fn numbers(&self) -> Vec<u64> {
+        vec![self.deaths, self.envelopes, self.events]
+    }
+}
+
 /// See the module's documentation.
 pub struct World {
     now_ms: u64,
