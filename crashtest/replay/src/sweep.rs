@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use crashtest::process::Role;
 
-use crate::check::{Facts, Outcome, Part, Program, Subject, Told};
+use crate::check::{Outcome, Part, Program, Subject, Told};
 use crate::command;
 use crate::disk::{Noting, TreeDisk};
 use crate::ends::{Agreement, Peer, talk};
+use crate::heads::Heads;
 use crate::image::Hash;
 use crate::progress::Progress;
 use crate::states::{Fate, Kind, Moment, Weight, moments, moments_from};
@@ -262,7 +263,7 @@ struct Found {
     /// The same facts are found again and again.
     known: HashSet<Arc<Outcome>>,
     checked: HashSet<(Hash, usize)>,
-    epochs: BTreeMap<(String, u64), u64>,
+    heads: Heads,
     counts: BTreeMap<Kind, Count>,
     refusals: BTreeMap<String, u64>,
     failures: Vec<Failure>,
@@ -625,7 +626,7 @@ impl Shared<'_> {
                 let told = self.told.get(marks);
                 let mut why =
                     told.map_or_else(Vec::new, |told| self.subject.unexplained(facts, told));
-                why.extend(self.epochs(facts));
+                why.extend(self.found().heads.judge(self.subject.role(), facts));
                 why
             }
         }
@@ -647,39 +648,6 @@ impl Shared<'_> {
             Agreement::Broken(why) => return why,
         }
         Vec::new()
-    }
-
-    /// C5: the Commit and its outbox row are one transaction, so the outbox's head decides the
-    /// epoch, and a higher head has no lower epoch.
-    fn epochs(&self, facts: &Facts) -> Vec<String> {
-        let mut why = Vec::new();
-        if self.subject.role() != Some(Role::Hub) {
-            return why;
-        }
-        let mut found = self.found();
-        for line in &facts.lines {
-            let Some(epoch) = line.epoch else { continue };
-            let last = line.last;
-            let known = found
-                .epochs
-                .entry((line.send.clone(), last))
-                .or_insert(epoch);
-            if *known != epoch {
-                why.push(format!(
-                    "the outbox ends with {last} in epoch {epoch}, and in another state in {known}"
-                ));
-            }
-            let name = |last| (line.send.clone(), last);
-            let below = found.epochs.range(name(0)..name(last)).next_back();
-            if let Some(((_, lower), before)) = below
-                && *before > epoch
-            {
-                why.push(format!(
-                    "epoch {before} with {lower} in the outbox, but only {epoch} with {last}"
-                ));
-            }
-        }
-        why
     }
 
     /// Writes a failing state down.

@@ -29,6 +29,11 @@ const FULL_TOTALS: &str = "crashtest/full-totals.json";
 /// The example program's trial.
 const EXAMPLE: &str = "sqlite-example";
 
+/// The trial on a real file system, as root; the long tier's, because it takes hours and a machine.
+const REAL_FILE_SYSTEM: &str = "real-file-system";
+/// What its program says when the machine cannot run it.
+const NOT_COVERED: i32 = 77;
+
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tier {
@@ -119,6 +124,8 @@ struct Trial {
     writes: Option<PathBuf>,
     /// What must have run before it.
     first: Option<Vec<String>>,
+    /// What an earlier run left and must not be used again.
+    stale: Vec<PathBuf>,
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -142,6 +149,7 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         arguments,
         writes: None,
         first: None,
+        stale: Vec::new(),
     };
     let mut all = Vec::new();
     let mut model = words(&["all", "--json", "--epochs"]);
@@ -179,6 +187,7 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         arguments: sweep,
         writes: Some(writes),
         first: (!again).then(|| words(&["record", &recording, "--events", "4"])),
+        stale: Vec::new(),
     });
     let mut kills = words(&["sweep", "--json", "--minutes", &options.share(60)]);
     if tier == Tier::Quick {
@@ -194,7 +203,35 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         let replay = words(&["replay", "--json"]);
         all.push(trial("model-replay", "crashtest-model", replay));
     }
+    if tier == Tier::Full || options.only.as_deref() == Some(REAL_FILE_SYSTEM) {
+        all.push(real_file_system(options, place));
+    }
     all
+}
+
+/// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
+fn real_file_system(options: &Options, place: &Path) -> Trial {
+    let (recording, progress) = (place.join("block-recording"), place.join("block.progress"));
+    let writes = place.join(format!("{REAL_FILE_SYSTEM}.json"));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut arguments = words(&["run", "--json", &text(&writes)]);
+    arguments.extend(["--keep".to_owned(), text(&place.join("failed-disks"))]);
+    arguments.extend(["--recording".to_owned(), text(&recording)]);
+    arguments.extend(["--shard".to_owned(), options.shard.clone()]);
+    arguments.extend(["--minutes".to_owned(), options.share(30)]);
+    let mut stale = vec![recording, progress.clone()];
+    if options.resume {
+        arguments.extend(["--resume".to_owned(), text(&progress)]);
+        stale.clear();
+    }
+    Trial {
+        name: REAL_FILE_SYSTEM,
+        program: "crashtest-block",
+        arguments,
+        writes: Some(writes),
+        first: None,
+        stale,
+    }
 }
 
 /// Runs everything that was asked for, and writes the report.
@@ -338,6 +375,13 @@ fn play(trial: &Trial, programs: &BTreeMap<String, PathBuf>, place: &Path) -> Ou
     if result.exists() {
         fs::remove_file(&result).because("an old result cannot be removed")?;
     }
+    for stale in trial.stale.iter().filter(|stale| stale.exists()) {
+        let removed = match stale.is_dir() {
+            true => fs::remove_dir_all(stale),
+            false => fs::remove_file(stale),
+        };
+        removed.because("what an earlier run left cannot be removed")?;
+    }
     if let Some(first) = &trial.first {
         let recording = place.join("recording");
         if recording.exists() {
@@ -369,6 +413,12 @@ fn play(trial: &Trial, programs: &BTreeMap<String, PathBuf>, place: &Path) -> Ou
     }
     if output.status.success() {
         return Ok(());
+    }
+    if output.status.code() == Some(NOT_COVERED) {
+        return Err(Failure::machine(format!(
+            "NOT COVERED: {} says what this machine lacks",
+            trial.program
+        )));
     }
     Err(Failure::found(format!(
         "{} ended with {}",
@@ -481,5 +531,22 @@ mod tests {
                 .windows(2)
                 .any(|pair| pair == ["--shard", "2/8"])
         );
+    }
+
+    #[test]
+    fn the_real_file_system_is_the_long_tiers_or_asked_for() {
+        let find = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            let options = Options::parse(&words).unwrap();
+            let all = trials(&options, Path::new("/place"));
+            all.into_iter().find(|trial| trial.name == REAL_FILE_SYSTEM)
+        };
+        assert!(find("").is_none());
+        assert!(find("--quick").is_none());
+        assert!(find("--only real-file-system").is_some());
+        assert_eq!(find("--full").unwrap().stale.len(), 2);
+        let resumed = find("--full --resume").unwrap();
+        assert!(resumed.stale.is_empty());
+        assert!(resumed.arguments.contains(&"--resume".to_owned()));
     }
 }
