@@ -203,6 +203,14 @@ impl Log {
         out
     }
 
+    /// The checksum at the end of that file, which tells this log from others. (That of the file
+    /// with its own checksum would be the same for all.)
+    #[must_use]
+    pub fn sum(&self) -> u32 {
+        let sum = self.encode().last_chunk::<4>().copied();
+        sum.map_or(0, u32::from_le_bytes)
+    }
+
     /// Reads such a file.
     ///
     /// # Errors

@@ -89,7 +89,7 @@ struct Run {
     #[arg(long, default_value = "hub")]
     role: RoleName,
     /// Events between two restarts.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 8)]
     events: usize,
     /// Size of the log files in KiB; small, so that checkpoints and used files come.
     #[arg(long, default_value_t = LOG_KIB)]

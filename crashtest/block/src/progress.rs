@@ -26,7 +26,7 @@ impl Progress {
     /// # Errors
     /// The machine's; or it belongs to another recording.
     pub fn read(path: &Path, log: &Log) -> Outcome<Self> {
-        let head = format!("log {:x}", crc32fast::hash(&log.encode()));
+        let head = format!("log {:x}", log.sum());
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -6,6 +6,7 @@
 //! what is on its own disks.
 //!
 //! ```text
+//! ready             it is mounted                         ok
 //! show NAME STATE   a state of the log under a new name   ok HASH
 //! hide NAME         no more                               ok READS WRITES
 //! record            from here on everything is logged     ok
@@ -148,6 +149,7 @@ impl Drive<'_> {
     fn command(&mut self, word: &str, rest: &str) -> Result<String, String> {
         let unknown = || format!("there is no disk {rest}");
         match word {
+            "ready" => Ok(String::new()),
             "show" => {
                 let (name, state) = rest.split_once(' ').ok_or("show what?")?;
                 let image = self.image(name, &state.parse()?);
@@ -238,12 +240,15 @@ impl Server {
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Trouble::Broken("the drive has no pipes".to_owned()));
         };
-        Ok(Self {
+        let mut server = Self {
             child,
             to: Some(to),
             from: BufReader::new(from),
             place: place(home),
-        })
+        };
+        // ORDER: before it is mounted, its directory is an empty one of somebody else's.
+        server.ask("ready")?;
+        Ok(server)
     }
 
     /// Where a disk lies.
@@ -263,7 +268,7 @@ impl Server {
         }
         let mut answer = String::new();
         self.from.read_line(&mut answer).map_err(machine())?;
-        match answer.trim_end().split_once(' ') {
+        match answer.trim_end_matches('\n').split_once(' ') {
             Some(("ok", rest)) => Ok(rest.to_owned()),
             Some(("no", why)) => Err(Trouble::Broken(format!("the drive: {why}"))),
             _ => Err(Trouble::Broken("the drive is gone".to_owned())),

@@ -33,8 +33,8 @@ pub const LOG: &str = "device.log";
 const SESSION: &str = "session.json";
 /// A recording whose trace lost a frame in the kill is made again so often.
 const TRIES: u32 = 3;
-/// Size of the ext4 in MiB.
-const DISK_MIB: u64 = 128;
+/// Size of the ext4 in MiB: two groups of blocks, so that there is a second superblock for `e2fsck`.
+const DISK_MIB: u64 = 256;
 /// Size of its journal in MiB: the smallest, so that it wraps around.
 const JOURNAL_MIB: u32 = 4;
 

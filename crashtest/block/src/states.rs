@@ -19,6 +19,10 @@ pub const WRITES_ALL_SUBSETS: usize = 12;
 const SUBSETS_BY_DICE: usize = 256;
 /// States of one kind (prefixes, one alone, one missing) of an epoch that has more; spread evenly.
 const CORNERS_MAX: usize = 96;
+/// Up to so many blocks in all writes of an epoch, every subset of the blocks is a state as well.
+const BLOCKS_ALL_SUBSETS: usize = 8;
+/// Subsets of blocks by dice of an epoch that has more.
+const BLOCKS_BY_DICE: usize = 16;
 /// Writes of one epoch that are cut off.
 const TORN_WRITES_MAX: usize = 3;
 /// Places at which one write is cut, for each unit.
@@ -43,6 +47,8 @@ pub enum Kind {
     Subset,
     /// A subset by dice.
     Random,
+    /// Any subset of the blocks of 4 KiB of all writes.
+    Blocks,
     /// One write is there in part, cut between two blocks of 4 KiB.
     Tear4096,
     /// Likewise between two sectors of 512 bytes.
@@ -61,6 +67,7 @@ impl Kind {
             Self::Alone => "one alone",
             Self::Subset => "other subset",
             Self::Random => "subset by dice",
+            Self::Blocks => "subset of blocks",
             Self::Tear4096 => "tear 4 KiB",
             Self::Tear512 => "tear 512 B",
         }
@@ -244,19 +251,71 @@ pub fn states(log: &Log, epoch: &Epoch, depth: Depth, seed: u64) -> Vec<(Kind, S
             subsets.add(Kind::Random, chosen);
         }
     }
+    subsets.all.extend(blocks(log, epoch, &mut dice));
     subsets.all.extend(torn(log, epoch, &mut dice));
     subsets.all
+}
+
+fn length(log: &Log, record: usize) -> u64 {
+    let record = log.records.get(record);
+    record.map_or(0, |record| record.act.length())
+}
+
+/// A drive that stores blocks stores those of one write in any order, too.
+fn blocks(log: &Log, epoch: &Epoch, dice: &mut Dice) -> Vec<(Kind, State)> {
+    let blocks_of = |record: &usize| length(log, *record).div_ceil(BLOCK_BYTES);
+    let count: u64 = epoch.pending.iter().map(blocks_of).sum();
+    let count = count as usize;
+    if count <= epoch.pending.len() {
+        // Each write is one block: its subsets are known.
+        return Vec::new();
+    }
+    let all = count <= BLOCKS_ALL_SUBSETS;
+    let many = if all { 1 << count } else { BLOCKS_BY_DICE };
+    let subset = |mask: usize| {
+        let mut place = 0;
+        let mut there = || {
+            place += 1;
+            if all {
+                mask >> (place - 1) & 1 == 1
+            } else {
+                dice.roll() & 1 == 1
+            }
+        };
+        let mut pieces: Vec<Piece> = Vec::new();
+        for record in &epoch.pending {
+            let length = length(log, *record);
+            for from in (0..length).step_by(BLOCK_BYTES as usize) {
+                let to = (from + BLOCK_BYTES).min(length);
+                if !there() {
+                    continue;
+                }
+                match pieces.last_mut() {
+                    Some(Piece {
+                        record: last,
+                        part: Some((_, end)),
+                    }) if last == record && *end == from => *end = to,
+                    _ => pieces.push(Piece {
+                        record: *record,
+                        part: Some((from, to)),
+                    }),
+                }
+            }
+        }
+        let state = State {
+            crash: epoch.crash,
+            pieces,
+        };
+        (Kind::Blocks, state)
+    };
+    (0..many).map(subset).collect()
 }
 
 /// Some writes cut off: the first or the second part there, all others there or lost.
 fn torn(log: &Log, epoch: &Epoch, dice: &mut Dice) -> Vec<(Kind, State)> {
     let mut all = Vec::new();
     for (kind, unit) in [(Kind::Tear4096, BLOCK_BYTES), (Kind::Tear512, SECTOR_BYTES)] {
-        let length = |record: usize| {
-            log.records
-                .get(record)
-                .map_or(0, |record| record.act.length())
-        };
+        let length = |record: usize| length(log, record);
         let long = epoch.pending.iter().copied();
         let mut long: Vec<usize> = long.filter(|record| length(*record) > unit).collect();
         while long.len() > TORN_WRITES_MAX {
@@ -329,7 +388,8 @@ mod tests {
         }
         let log = log_with(12);
         let whole = all_of(&log, 1).into_iter();
-        let whole = whole.filter(|(kind, _)| !matches!(kind, Kind::Tear4096 | Kind::Tear512));
+        let whole = whole
+            .filter(|(kind, _)| !matches!(kind, Kind::Blocks | Kind::Tear4096 | Kind::Tear512));
         assert_eq!(whole.count(), 4096);
     }
 
@@ -352,7 +412,7 @@ mod tests {
         let log = log_with(5);
         let mut hashes = BTreeSet::new();
         for (kind, state) in all_of(&log, 1) {
-            if !matches!(kind, Kind::Tear4096 | Kind::Tear512) {
+            if !matches!(kind, Kind::Blocks | Kind::Tear4096 | Kind::Tear512) {
                 let mut walk = Walk::new(&log, None);
                 assert!(
                     hashes.insert(state.image(&log, &mut walk).hash()),
@@ -372,7 +432,8 @@ mod tests {
         }
         let all = all_of(&log, 1);
         let mut seen = BTreeSet::new();
-        for (kind, state) in &all {
+        let torn = |kind: &Kind| matches!(kind, Kind::Tear4096 | Kind::Tear512);
+        for (kind, state) in all.iter().filter(|(kind, _)| torn(kind)) {
             for piece in &state.pieces {
                 let Some((from, to)) = piece.part else {
                     continue;
@@ -386,6 +447,30 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn few_blocks_have_every_subset_in_whichever_writes_they_are() {
+        let mut log = log_with(2);
+        if let crate::log::Act::Write { offset, bytes } = &mut log.records[1].act {
+            *offset = 8 * 4096;
+            *bytes = [5_u8, 6, 7].map(|byte| [byte; 4096]).concat();
+        }
+        let disks = |log: &Log| {
+            let blocks = all_of(log, 1).into_iter();
+            let blocks = blocks.filter(|(kind, _)| *kind == Kind::Blocks);
+            let hash =
+                |(_, state): (Kind, State)| state.image(log, &mut Walk::new(log, None)).hash();
+            let hashes: Vec<_> = blocks.map(hash).collect();
+            let different: BTreeSet<_> = hashes.iter().copied().collect();
+            (hashes.len(), different.len())
+        };
+        assert_eq!(disks(&log), (16, 16));
+        assert_eq!(disks(&log_with(3)), (0, 0));
+        if let crate::log::Act::Write { bytes, .. } = &mut log.records[1].act {
+            bytes.extend((8..28_u8).flat_map(|byte| [byte; 4096]));
+        }
+        assert_eq!(disks(&log), (BLOCKS_BY_DICE, BLOCKS_BY_DICE));
     }
 
     #[test]
