@@ -16,7 +16,7 @@ use crashtest_block::report::Report;
 use crashtest_block::serve::{Duty, Server, read_log, serve};
 use crashtest_block::session::{Session, Wanted, is_recorded, log_of, record};
 use crashtest_block::sweep::{Plan, sweep};
-use crashtest_block::{keep, vacuity};
+use crashtest_block::{keep, mounts, vacuity};
 use crashtest_replay::check::Subject;
 use crashtest_replay::conversation::load;
 use crashtest_replay::ends::Peer;
@@ -128,6 +128,7 @@ fn main() -> ExitCode {
     let Some(home) = machine::home() else {
         return outside(&arguments.command);
     };
+    let _home = Home(home.clone());
     let result = match &arguments.command {
         Command::Run(run) => inside(run, &home),
         Command::Check { directory } => keep::check(directory, &home).map(|why| {
@@ -138,12 +139,22 @@ fn main() -> ExitCode {
         }),
         Command::Serve { .. } => Ok(true),
     };
-    // Everything in it was taken down by whoever put it up.
-    let _ = std::fs::remove_dir_all(&home);
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(trouble) => told(&trouble),
+    }
+}
+
+/// The directory of this run, gone when we are, also by a panic.
+struct Home(PathBuf);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Whoever put something up there has taken it down, unless the drive is gone.
+        mounts::detach_below(&self.0);
+        // What cannot be removed is nobody's any more.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

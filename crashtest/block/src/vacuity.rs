@@ -78,14 +78,17 @@ pub fn vacuity(opener: &Opener<'_>, story: &Story) -> Outcome<Vacuity> {
     Ok(vacuity)
 }
 
-/// The epochs in which something left, each without the flush before it, and the marks by their ends.
+/// The epochs in which something new left, each without the flush before it, and the marks by their
+/// ends.
 fn suspects(opener: &Opener<'_>, story: &Story) -> Vec<(Epoch, usize)> {
     let log = opener.log();
     let mut all = Vec::new();
     for pair in epochs(log).windows(2) {
         let [before, epoch] = pair else { continue };
         let marks = marks_before(&story.steps, epoch.nanos);
-        if marks == marks_before(&story.steps, before.nanos) {
+        // What is only said again was durable long ago.
+        let told = |nanos| Told::until(&story.steps, marks_before(&story.steps, nanos));
+        if told(epoch.nanos) == told(before.nanos) {
             continue;
         }
         // An epoch ends just before its flush has ended, so that of the one before is the flush.

@@ -219,6 +219,9 @@ fn real_file_system(options: &Options, place: &Path) -> Trial {
     arguments.extend(["--recording".to_owned(), text(&recording)]);
     arguments.extend(["--shard".to_owned(), options.shard.clone()]);
     arguments.extend(["--minutes".to_owned(), options.share(30)]);
+    if options.tier == Tier::Full {
+        arguments.extend(words(&["--events", "24"]));
+    }
     let mut stale = vec![recording, progress.clone()];
     if options.resume {
         arguments.extend(["--resume".to_owned(), text(&progress)]);
