@@ -80,7 +80,7 @@ mod tests {
         assert!(Progress::read(&path, &log).unwrap().seen.is_empty());
         Progress::append(&path, &[(0xa, 1), (Hash::MAX, 2)]).unwrap();
         let mut text = std::fs::read_to_string(&path).unwrap();
-        text.push_str("c");
+        text.push('c');
         std::fs::write(&path, text).unwrap();
         let seen = Progress::read(&path, &log).unwrap().seen;
         assert_eq!(seen, [(0xa, 1), (Hash::MAX, 2)].into());

@@ -333,7 +333,7 @@ impl fmt::Display for Report {
             let why = failure.why.join("; ");
             writeln!(
                 f,
-                "  FATAL {} in epoch {}: {why}",
+                "  BAD {} in epoch {}: {why}",
                 failure.kind.name(),
                 failure.epoch
             )?;

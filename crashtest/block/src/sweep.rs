@@ -29,8 +29,10 @@ use crate::progress::Progress;
 use crate::report::{Failure, Report, Shape};
 use crate::states::{Depth, Kind, State, states};
 
-/// Fatal states that are kept.
+/// Fatal and refused states that are kept.
 const KEPT_MAX: usize = 10;
+/// Of them, those of one epoch: they are much alike.
+const KEPT_OF_AN_EPOCH_MAX: usize = 2;
 /// How often a run says how far it has come.
 const SAY_SECONDS: u64 = 10;
 /// A start that takes longer is stuck (promise C7).
@@ -89,6 +91,15 @@ struct Found {
     opened: u64,
     said: u64,
     trouble: Option<Trouble>,
+}
+
+/// A state and where it comes from.
+struct Place<'a> {
+    epoch: usize,
+    kind: Kind,
+    state: &'a State,
+    /// What had been told.
+    marks: usize,
 }
 
 /// Sweeps over the states of a log and its story. With a peer, some states must also come to an
@@ -259,6 +270,12 @@ impl<'a> Shared<'a> {
             }
             return Ok(());
         }
+        let place = Place {
+            epoch: number,
+            kind,
+            state,
+            marks: *marks,
+        };
         let mut why = Vec::new();
         let known = self.found().outcomes.get(&hash).cloned();
         let opened = match known {
@@ -266,6 +283,11 @@ impl<'a> Shared<'a> {
             None => {
                 let opened = self.open(hand, kind, state, hash)?;
                 why.extend(self.talk(epoch, *marks, &opened, hash));
+                if let (Mount::Plain, Some(Start::Refused(refusal))) =
+                    (&opened.mount, opened.start.as_deref())
+                {
+                    self.keep(&place, &image, vec![format!("refused: {refusal}")]);
+                }
                 self.remember(hash, opened)
             }
         };
@@ -282,8 +304,9 @@ impl<'a> Shared<'a> {
             found.report.repaired_short += 1;
             return Ok(());
         }
+        found.report.counts.entry(kind).or_default().failed += 1;
         drop(found);
-        self.fail(number, kind, state, &image, *marks, why);
+        self.keep(&place, &image, why);
         Ok(())
     }
 
@@ -385,18 +408,12 @@ impl<'a> Shared<'a> {
         Vec::new()
     }
 
-    fn fail(
-        &self,
-        epoch: usize,
-        kind: Kind,
-        state: &State,
-        image: &Image,
-        marks: usize,
-        why: Vec<String>,
-    ) {
+    /// Keeps a state that must not be, for whoever looks into it: a few, and not all of one epoch.
+    fn keep(&self, place: &Place<'_>, image: &Image, why: Vec<String>) {
         let mut found = self.found();
-        found.report.counts.entry(kind).or_default().failed += 1;
-        if found.report.failures.len() >= KEPT_MAX {
+        let failures = &found.report.failures;
+        let alike = failures.iter().filter(|other| other.epoch == place.epoch);
+        if failures.len() >= KEPT_MAX || alike.count() >= KEPT_OF_AN_EPOCH_MAX {
             return;
         }
         let kept = keep(
@@ -404,15 +421,15 @@ impl<'a> Shared<'a> {
             &Kept {
                 program: self.opener.subject().name(),
                 log_kib: self.plan.log_kib,
-                state,
+                state: place.state,
                 image,
-                told: self.words.get(..marks).unwrap_or_default(),
+                told: self.words.get(..place.marks).unwrap_or_default(),
                 why: &why,
             },
         );
         found.report.failures.push(Failure {
-            kind,
-            epoch,
+            kind: place.kind,
+            epoch: place.epoch,
             why,
             kept,
         });
