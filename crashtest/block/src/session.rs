@@ -12,6 +12,7 @@
 //! kernel's own counters, or the directory itself, say something else.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,9 @@ const SESSION: &str = "session.json";
 const TRIES: u32 = 3;
 /// Size of the ext4 in MiB: two groups of blocks, so that there is a second superblock for `e2fsck`.
 const DISK_MIB: u64 = 256;
+/// Deleted rubbish that lies on it when the session begins, in so many directories and MiB in each.
+const RUBBISH_DIRECTORIES: u64 = 4;
+const RUBBISH_MIB: u64 = 12;
 /// Size of its journal in MiB: the smallest, so that it wraps around.
 const JOURNAL_MIB: u32 = 4;
 
@@ -175,16 +179,37 @@ fn record_once(wanted: Wanted, home: &Path, directory: &Path) -> Outcome<()> {
         .map_err(Trouble::machine("a recording"))
 }
 
-/// Makes the file system, with its root as a program wants its directory.
+/// Makes the file system, with its root as a program wants its directory, on a disk that was used
+/// before.
 fn prepare(file: &Path, place: &Path) -> Outcome<()> {
     make_ext4(file, JOURNAL_MIB)?;
     let Attempt::Mounted(mounted) = Mounted::ext4(file, place)? else {
         return Err(Trouble::Broken("a new ext4 does not mount".to_owned()));
     };
     let private = fs::Permissions::from_mode(0o700);
-    fs::set_permissions(place, private)
-        .and_then(|()| fs::remove_dir(place.join("lost+found")))
-        .map_err(Trouble::machine("the root of a new ext4"))?;
+    let used = || -> io::Result<()> {
+        fs::set_permissions(place, private)?;
+        fs::remove_dir(place.join("lost+found"))?;
+        // What was deleted lies there still: a block that should have been overwritten, and was not,
+        // must not read as the zeros of a new disk.
+        for number in 0..RUBBISH_DIRECTORIES {
+            // ext4 puts each directory of the root, and what is in it, elsewhere.
+            let directory = place.join(format!("rubbish-{number}"));
+            fs::create_dir(&directory)?;
+            let mut file = fs::File::create(directory.join("file"))?;
+            let byte = |at: u64| (at.wrapping_mul(31) ^ (at >> 8) ^ number) as u8 | 1;
+            let bytes: Vec<u8> = (0..1 << 20).map(byte).collect();
+            for _ in 0..RUBBISH_MIB {
+                file.write_all(&bytes)?;
+            }
+            file.sync_all()?;
+        }
+        for number in 0..RUBBISH_DIRECTORIES {
+            fs::remove_dir_all(place.join(format!("rubbish-{number}")))?;
+        }
+        Ok(())
+    };
+    used().map_err(Trouble::machine("the root of a new ext4"))?;
     mounted.unmount()
 }
 
