@@ -8,7 +8,7 @@
 //! The public interface is: [`system`] (a relay, a hub and an app in a temporary directory),
 //! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
 //! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`mutants`] (deliberate
-//! bugs, each to be caught), [`report`] (tables of one sweep), [`summary`] (the document about all
+//! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`report`] (tables of one sweep), [`summary`] (the document about all
 //! kinds of crash tests), [`cycles`] (a thousand kills of
 //! one installation), [`damage`] (bytes flipped on disk) and
 //! [`trouble`] (what can go wrong in the harness itself).
@@ -19,9 +19,11 @@ pub mod mutants;
 pub mod notes;
 pub mod oracle;
 pub mod process;
+pub mod raw;
 pub mod report;
 pub mod summary;
 pub mod sweep;
 pub mod system;
+pub mod thief;
 pub mod trouble;
 pub mod workload;

@@ -44,6 +44,9 @@ secluso-crashtest cycles [N]
                            start-up time must stay bounded; one JSON object on stdout
 secluso-crashtest report TOTALS [FULL_TOTALS]
                            the report as a document, from what `cargo xtask crash` wrote down
+secluso-crashtest repro SEED
+                           a seed of the simulation again: its plan, its verdict, and if it fails the
+                           shortest plan that still does
 secluso-crashtest points   which points there are and which workload hits each how often
 
 SECLUSO_KEEP=1 keeps the directories of failed runs.
@@ -95,6 +98,16 @@ fn run(words: &[&str]) -> Outcome<bool> {
             let full = full.first().and_then(|path| whole(path).ok());
             print!("{}", summary::document(&whole(totals)?, full.as_ref()));
             Ok(true)
+        }
+        ["repro", seed] => {
+            // The simulation is a program of its own, built beside this one.
+            let own = std::env::current_exe().map_err(Trouble::machine("this program"))?;
+            let simulate = own.with_file_name("simulate");
+            let status = std::process::Command::new(&simulate)
+                .args(["repro", seed])
+                .status()
+                .map_err(Trouble::machine(simulate.display().to_string()))?;
+            Ok(status.success())
         }
         ["case", workload, role, point, hit, again @ ..] => {
             let mut case = Case {

@@ -1,9 +1,7 @@
-//! The promises C1 to C5 as code, on what the two ends say and export, and on what they noted
-//! down for it ([`crate::notes`]).
+//! The promises C1 to C8, S3 and S5 as code, on what the two ends say and export, on what they noted
+//! down for it ([`crate::notes`]), and on what a thief opens of what they left ([`crate::thief`]).
 //!
 //! The oracle must never be lenient about a missing fact: what an end does not say is not true.
-//! What it cannot see (the secrecy promises) belongs to the tests of `journal` and `wal`, which
-//! look inside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,15 +50,28 @@ pub struct Ends {
     pub notes: [Notes; 2],
     /// Every line of hub and app, over all their processes.
     pub history: Vec<Line>,
+    /// What a thief of the directories opens although it is past.
+    pub stolen: Vec<Broken>,
 }
 
 /// Which promise of DESIGN.md section 2 is broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// `C1` to `C8`.
+    /// `C1` to `C8`, `S3` or `S5`.
     pub promise: &'static str,
     /// The facts.
     pub what: String,
+}
+
+impl Broken {
+    /// Promise `promise` did not hold, because of `what`.
+    #[must_use]
+    pub fn new(promise: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            promise,
+            what: what.into(),
+        }
+    }
 }
 
 impl fmt::Display for Broken {
@@ -168,6 +179,7 @@ pub fn judge(ends: &Ends) -> Vec<Broken> {
     exactly_once(ends, &mut all);
     durable_before_visible(ends, &mut all);
     no_false_alarm(ends, &mut all);
+    all.extend(ends.stolen.iter().cloned());
     let [hub, app] = &ends.notes;
     all.extend(notes::judge(hub, app));
     all.extend(notes::judge_rest(hub, app, ends.hub_epoch));

@@ -236,6 +236,8 @@ pub struct Process {
     log: PathBuf,
     log_from: u64,
     status: Option<ExitStatus>,
+    /// We killed it ourselves, so its death proves nothing.
+    killed_by_us: bool,
 }
 
 impl Process {
@@ -278,6 +280,7 @@ impl Process {
             log: log.to_owned(),
             log_from,
             status: None,
+            killed_by_us: false,
         })
     }
 
@@ -307,9 +310,9 @@ impl Process {
         self.status
     }
 
-    /// Whether it ended by SIGKILL.
+    /// Whether it ended by a SIGKILL that was not ours.
     pub fn was_killed(&mut self) -> bool {
-        self.ended().and_then(|status| status.signal()) == Some(9)
+        !self.killed_by_us && self.ended().and_then(|status| status.signal()) == Some(9)
     }
 
     /// Waits for its end, and until all it said is on the board.
@@ -343,6 +346,7 @@ impl Process {
     pub fn kill(&mut self) {
         if self.ended().is_none() {
             // It may have ended by itself in this very moment.
+            self.killed_by_us = true;
             let _ = self.child.kill();
             self.status = self.child.wait().ok();
         }

@@ -81,6 +81,18 @@ impl Report<'_> {
         rows
     }
 
+    /// Finished runs of a row in each workload, those that did not reach their point left out.
+    fn by_workload(&self, wanted: &Row) -> BTreeMap<&'static str, usize> {
+        let mut all = BTreeMap::new();
+        let reached = |cell: &&Cell| cell.worth() != Worth::NotReached;
+        for cell in self.cells.iter().filter(reached) {
+            if row(&cell.case).as_ref() == Some(wanted) {
+                *all.entry(cell.case.workload.name()).or_default() += 1;
+            }
+        }
+        all
+    }
+
     /// Over everything.
     #[must_use]
     pub fn totals(&self) -> Counts {
@@ -176,9 +188,10 @@ impl Report<'_> {
     #[must_use]
     pub fn json(&self) -> Value {
         let rows = self.rows();
-        let rows = rows.iter().map(|((role, point, again), counts)| {
+        let rows = rows.iter().map(|(row, counts)| {
+            let (role, point, again) = row;
             json!({"program": role.program(), "point": point, "again_in_recovery": again,
-                   "counts": counts.json()})
+                   "counts": counts.json(), "workloads": self.by_workload(row)})
         });
         let failed = self.cells.iter().filter(|cell| cell.fails());
         json!({

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 mod real_file_system;
+mod tiers;
 
 /// Said by people, kept beside the code: what was found, and what cannot be covered.
 const TRACK_RECORD: &str = include_str!("../track-record.md");
@@ -26,6 +27,7 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
          promises C1 to C8 and the fault model: [README](README.md).\n\n",
     );
     head(&mut text, run);
+    tiers::times(&mut text, run);
     let results = &run["results"];
     let sections: [(&str, Section); 11] = [
         ("kills", kills),
@@ -60,7 +62,10 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
                 .push(format!("{name}: not run, or without a result")),
         }
     }
-    long_tier(&mut text, full, &mut missing);
+    tiers::long(&mut text, full, &mut missing);
+    if let Some(full) = full {
+        example(&mut text, &full["results"]["sqlite-example"], &mut missing);
+    }
     push(&mut text, "## Not covered in this run\n");
     if missing.0.is_empty() {
         push(&mut text, "Nothing of what is planned.\n");
@@ -172,11 +177,17 @@ fn kills(text: &mut String, value: &Value, missing: &mut Missing) {
     let lines = list(value, "points").iter().map(|row| {
         let counts = &row["counts"];
         let again = row.get("again_in_recovery").and_then(Value::as_bool) == Some(true);
+        let workloads = row.get("workloads").and_then(Value::as_object);
+        let workloads = workloads.into_iter().flatten();
+        let workloads: Vec<String> = workloads
+            .map(|(name, runs)| format!("{name} {runs}"))
+            .collect();
         format!(
-            "| {} | `{}`{} | {} | {} | {} | {} | {} |",
+            "| {} | `{}`{} | {} | {} | {} | {} | {} | {} |",
             word(row, "program").trim_start_matches("secluso-"),
             word(row, "point"),
             if again { " again in recovery" } else { "" },
+            workloads.join(", "),
             number(counts, "planned"),
             number(counts, "killed"),
             number(counts, "passed"),
@@ -186,7 +197,7 @@ fn kills(text: &mut String, value: &Value, missing: &mut Missing) {
     });
     rows(
         text,
-        "| program | point | runs | killed | passed | refused | fatal |",
+        "| program | point | killed in | runs | killed | passed | refused | fatal |",
         lines,
     );
     for sentence in list(value, "not_covered") {
@@ -292,12 +303,14 @@ fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
     }
 }
 
-fn simulation(text: &mut String, value: &Value, _: &mut Missing) {
+fn simulation(text: &mut String, value: &Value, missing: &mut Missing) {
+    left("simulation", value, missing);
     push(text, "## Simulation: hub, relay and app in one thread\n");
     let _ = writeln!(
         text,
-        "{} seeds from 0, {} failed; {} processes died, {} envelopes left.\n",
+        "{} seeds from {}, {} failed; {} processes died, {} envelopes left.\n",
         number(value, "seeds"),
+        number(value, "from"),
         list(value, "failed").len(),
         number(value, "deaths"),
         number(value, "envelopes"),
@@ -345,12 +358,23 @@ fn start_up(text: &mut String, value: &Value, _: &mut Missing) {
     );
 }
 
-fn engine(text: &mut String, value: &Value, _: &mut Missing) {
+/// Seeds that the time did not reach.
+fn left(kind: &str, value: &Value, missing: &mut Missing) {
+    let left = number(value, "left");
+    if left > 0 {
+        let sentence = format!("{kind}: {left} seeds were not reached in the time");
+        missing.0.push(sentence);
+    }
+}
+
+fn engine(text: &mut String, value: &Value, missing: &mut Missing) {
+    left("engine", value, missing);
     push(text, "## Simulation of the engine alone\n");
     let _ = writeln!(
         text,
-        "{} seeds from 0, {} failed; {} crashes, up to four in a row inside recovery.\n",
+        "{} seeds from {}, {} failed; {} crashes, up to four in a row inside recovery.\n",
         number(value, "seeds"),
+        number(value, "from"),
         list(value, "failed").len(),
         number(value, "crashes"),
     );
@@ -467,38 +491,6 @@ fn model_replay(text: &mut String, value: &Value, missing: &mut Missing) {
     }
 }
 
-fn long_tier(text: &mut String, full: Option<&Value>, missing: &mut Missing) {
-    push(text, "## The long tier\n");
-    let Some(full) = full else {
-        push(text, "It has not been run to its end on any commit.\n");
-        missing
-            .0
-            .push("the long tier has never been run to its end".to_owned());
-        return;
-    };
-    let good = full.get("good").and_then(Value::as_bool) == Some(true);
-    let cuts = full["results"]["power-cuts"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
-    let states: u64 = cuts.iter().map(|one| number(one, "unique")).sum();
-    let bad: u64 = cuts
-        .iter()
-        .map(|one| number(one, "failed") + number(one, "refused"))
-        .sum();
-    let _ = writeln!(
-        text,
-        "Last run at commit {}, shard {}, {} minutes: {}; {states} unique power-cut states ({bad} \
-         refused or fatal), {} seeds.\n",
-        word(full, "commit"),
-        word(full, "shard"),
-        number(full, "minutes"),
-        if good { "good" } else { "**not good**" },
-        number(&full["results"]["simulation"], "seeds"),
-    );
-    real_file_system::long_tier(text, &full["results"][real_file_system::NAME], missing);
-    example(text, &full["results"]["sqlite-example"], missing);
-}
-
 /// What becomes of a program that was not written for this.
 fn example(text: &mut String, value: &Value, missing: &mut Missing) {
     let Some(one) = value.get(0) else {
@@ -558,7 +550,7 @@ mod tests {
             "| `two` | C4 | **survived** | real processes | 3.0 s |",
             "- kills: not run, or without a result",
             "- the bug `two` survives",
-            "It has not been run to its end on any commit.",
+            "It has not been run on any commit.",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
         }

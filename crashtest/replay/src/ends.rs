@@ -2,20 +2,21 @@
 //! event is recorded, and then they must agree.
 //!
 //! The cores are the real ones and the crashed end starts as its daemon does. The peer is as it was
-//! at that instant. This is the oracle of the whole-system tests (promises C1 to C4), asked in one
-//! thread; it must never help an end along in a way that a relay could not.
+//! at that instant. This is the oracle of the whole-system tests (promises C1 to C4, S3 and S5), asked
+//! in one thread; it must never help an end along in a way that a relay could not.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use crashtest::process::Role;
+use crashtest::thief;
 use hub::camera::EventEnd;
 use hub::core::{ClipFacts, ClipState, Event, Piece, Recorded, Verdict};
 use journal::AppClipState;
 use journal::ids::Line;
 use sha2::{Digest as _, Sha256};
-use wal::SeededDice;
 use wal::store::MemStore;
+use wal::{Disk, Options, SeededDice};
 use wire::Seq;
 use wire::ids::Digest;
 
@@ -119,6 +120,10 @@ pub fn talk(hub: &Tree, app: &Tree, told: &Told, seed: Hash) -> Agreement {
 fn talk_of(hub: &Tree, app: &Tree, told: &Told, seed: u64) -> Result<Agreement, String> {
     let hub_disk = TreeDisk::new(hub.clone(), layout(Role::Hub).engine, Noting::Off);
     let app_disk = TreeDisk::new(app.clone(), layout(Role::App).engine, Noting::Off);
+    let disks = [
+        (journal::Role::Hub, Role::Hub, hub_disk.clone()),
+        (journal::Role::App, Role::App, app_disk.clone()),
+    ];
     let mut opens = 0;
     let opener: hub::core::Opener = Box::new(move || {
         opens += 1;
@@ -162,10 +167,18 @@ fn talk_of(hub: &Tree, app: &Tree, told: &Told, seed: u64) -> Result<Agreement, 
     talk.one_more_event()?;
     talk.carry()?;
     talk.judge()?;
-    Ok(if talk.why.is_empty() {
+    let mut why = std::mem::take(&mut talk.why);
+    drop(talk);
+    for (own, role, disk) in disks {
+        let left: Arc<dyn Disk> =
+            Arc::new(TreeDisk::new(disk.tree(), layout(role).engine, Noting::Off));
+        let stolen = thief::judge(own, &left, Options::default());
+        why.extend(stolen.err().map(|broken| broken.to_string()));
+    }
+    Ok(if why.is_empty() {
         Agreement::Reached
     } else {
-        Agreement::Broken(talk.why)
+        Agreement::Broken(why)
     })
 }
 

@@ -18,6 +18,8 @@ use crate::oracle::Broken;
 const LIVES_MAX: u64 = 6;
 /// Starts that may die before one succeeds.
 const STARTS_MAX: u64 = 4;
+/// Syncs that a start makes, about.
+const SYNCS_OF_A_START: u64 = 8;
 /// Transactions of one life at most.
 const TXNS_MAX: u64 = 60;
 /// A commit is due when so much less is staged than half of a log file: room for one transaction.
@@ -47,6 +49,9 @@ pub enum Bias {
     Starts,
     /// Operations that fail.
     Faults,
+    /// Deaths in a sync, start after start: what one start took from the page cache, the next one must
+    /// not count on, nor the one after that.
+    Syncs,
 }
 
 impl Bias {
@@ -60,7 +65,7 @@ impl Bias {
             Bias::Torn,
             Bias::Any,
             Bias::Starts,
-            Bias::Any,
+            Bias::Syncs,
             Bias::Faults,
         ];
         turns[(seed % 8) as usize]
@@ -148,6 +153,10 @@ pub fn run(bias: Bias, seed: u64) -> Result<u64, Broken> {
             run.spare_files_max = 3;
         }
         Bias::Torn => (run.log_file_bytes, run.commits, run.checkpoints) = (256 << 10, 12, 40),
+        Bias::Syncs => {
+            (run.log_file_bytes, run.commits) = (64 << 10, 2);
+            run.checkpoints = [4, 400][run.dice.below(2) as usize];
+        }
     }
     let lives = 2 + run.dice.below(LIVES_MAX - 1);
     for _ in 0..lives {
@@ -171,6 +180,7 @@ impl Run {
         let deadly = if self.bias == Bias::Faults { 2 } else { 5 };
         let at = self.disk.op_count() + self.dice.below(fuse);
         match self.dice.below(8) {
+            _ if self.bias == Bias::Syncs => self.die_at_sync(),
             n if n < deadly => self.disk.inject_from(at, Fault::Dead),
             _ => {
                 let fault = [Fault::Eio, Fault::Enospc, Fault::ShortWrite];
@@ -186,6 +196,8 @@ impl Run {
             }
             if tries == STARTS_MAX {
                 self.plan_nothing();
+            } else if self.bias == Bias::Syncs {
+                self.die_at_sync();
             } else {
                 // A crash in the recovery from a crash in recovery.
                 let at = self.disk.op_count() + self.dice.below(12);
@@ -209,6 +221,12 @@ impl Run {
         Ok(())
     }
 
+    /// One of the syncs of a start, or a little later.
+    fn die_at_sync(&mut self) {
+        let nth = 1 + self.dice.below(SYNCS_OF_A_START + 2);
+        self.disk.die_at_sync(nth);
+    }
+
     fn plan_nothing(&mut self) {
         self.disk.heal();
         self.troubled = false;
@@ -227,6 +245,14 @@ impl Run {
                 CrashPolicy::ProcessKill,
                 CrashPolicy::LoseAll,
                 CrashPolicy::Subset,
+            ],
+            // A page cache that survives is what the next start is tempted to believe.
+            Bias::Syncs => &[
+                CrashPolicy::ProcessKill,
+                CrashPolicy::ProcessKill,
+                CrashPolicy::LoseAll,
+                CrashPolicy::LoseAll,
+                CrashPolicy::Garbage,
             ],
             Bias::Torn | Bias::Starts => &[
                 CrashPolicy::Torn { sector_bytes: 4096 },

@@ -1,48 +1,66 @@
-//! The commands of `simulate` that search on two threads: the engine's seeds, and the deliberate bugs.
+//! The commands of `simulate` that search on all cores: seeds, and the deliberate bugs.
 //!
 //! It only counts and prints; what is caught is decided in the library.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crashtest_sim::engine::Bias;
 use crashtest_sim::mutants::{self as bugs, Finding, TRIALS, Trial};
 use crashtest_sim::run::{self, pair};
+use crashtest_sim::seeds::{Played, Seeds};
+use crashtest_sim::world::Stats;
 use journal::Suite;
 
-/// Plays seeds of the engine alone; true if every promise held.
-pub(crate) fn engine(from: u64, seeds: u64, json: bool) -> bool {
-    let next = AtomicU64::new(from);
-    let work = || {
-        let (mut failed, mut crashes) = (Vec::new(), 0);
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from.saturating_add(seeds) {
-                return (failed, crashes);
-            }
-            match run::engine(Bias::of(seed), seed) {
-                Ok(died) => crashes += died,
-                Err(broken) => {
-                    eprintln!("engine seed {seed}: {broken}");
-                    failed.push(seed);
-                }
-            }
-        }
-    };
-    let (failed, crashes) = std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let (mut failed, mut crashes) = work();
-        if let Ok((more, died)) = other.join() {
-            failed.extend(more);
-            crashes += died;
-        }
-        (failed, crashes)
+/// Plays the plans of seeds; true if every promise held in all that were played.
+pub(crate) fn worlds(seeds: &Seeds, json: bool) -> io::Result<bool> {
+    let found = run::worlds(seeds)?;
+    let sum = |of: fn(&Stats) -> u64| found.told.iter().map(of).sum::<u64>();
+    let extra = serde_json::json!({
+        "deaths": sum(|stats| stats.deaths),
+        "envelopes": sum(|stats| stats.envelopes),
     });
+    Ok(tell("simulate repro", seeds, &found, extra, json))
+}
+
+/// Plays seeds of the engine alone; true if every promise held in all that were played.
+pub(crate) fn engines(seeds: &Seeds, json: bool) -> io::Result<bool> {
+    let found = run::engines(seeds)?;
+    let extra = serde_json::json!({ "crashes": found.told.iter().sum::<u64>() });
+    let repeat = "simulate engine --seeds 1 --from";
+    Ok(tell(repeat, seeds, &found, extra, json))
+}
+
+fn tell<T>(
+    repeat: &str,
+    seeds: &Seeds,
+    found: &Played<T>,
+    extra: serde_json::Value,
+    json: bool,
+) -> bool {
+    for (seed, broken) in &found.failed {
+        eprintln!("FAILED seed {seed}: {broken}\n  repeat: {repeat} {seed}");
+    }
+    if found.left > 0 {
+        let left = found.left;
+        eprintln!("NOT COVERED: the time was up before {left} seeds of this part were played");
+    }
+    let failed: Vec<u64> = found.failed.iter().map(|(seed, _)| *seed).collect();
+    let mut value = serde_json::json!({
+        "from": seeds.from, "seeds": found.played, "left": found.left, "failed": failed,
+        "seconds": found.took.as_secs_f64(),
+    });
+    if let (Some(value), serde_json::Value::Object(extra)) = (value.as_object_mut(), extra) {
+        value.extend(extra);
+    }
     if json {
-        let line = serde_json::json!({"seeds": seeds, "failed": failed, "crashes": crashes});
-        println!("{line}");
+        println!("{value}");
     } else {
-        let count = failed.len();
-        println!("{seeds} engine seeds from {from}: {count} failed, {crashes} crashes");
+        let (played, count) = (found.played, failed.len());
+        println!(
+            "{played} seeds from {}: {count} failed; {:.0} s; {value}",
+            seeds.from,
+            found.took.as_secs_f64()
+        );
     }
     failed.is_empty()
 }

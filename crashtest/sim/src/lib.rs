@@ -25,9 +25,10 @@ pub mod net;
 pub mod node;
 pub mod oracle;
 pub mod plan;
-pub mod raw;
 pub mod relay;
+mod rot;
 pub mod run;
+pub mod seeds;
 pub mod start_up;
 pub mod world;
 

@@ -16,6 +16,7 @@ use crashtest_sim::errors::{Run, Sweep};
 use crashtest_sim::files;
 use crashtest_sim::plan::{Plan, Who};
 use crashtest_sim::run::{self, pair};
+use crashtest_sim::seeds::Seeds;
 use crashtest_sim::start_up;
 use journal::Suite;
 
@@ -31,19 +32,57 @@ struct Arguments {
     command: Command,
 }
 
+/// Which seeds, and how long.
+#[derive(Debug, clap::Args)]
+struct Range {
+    /// The first one.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// `2/8` is the third of eight machines that share the seeds.
+    #[arg(long, default_value = "0/1", value_parser = shard)]
+    shard: (u64, u64),
+    /// Begin no seed after so many minutes; what is left then is said.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Go on behind the seed that this file names, and write down there how far we came.
+    #[arg(long)]
+    resume: Option<PathBuf>,
+    /// One line of JSON at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Range {
+    fn of(self, count: u64) -> (Seeds, bool) {
+        let seeds = Seeds {
+            shard: self.shard,
+            time_max: self
+                .minutes
+                .map(|minutes| Duration::from_secs(60 * minutes)),
+            resume: self.resume,
+            ..Seeds::new(self.from, count)
+        };
+        (seeds, self.json)
+    }
+}
+
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(rest, of)| Some((rest.parse().ok()?, of.parse().ok()?)))
+        .filter(|(rest, of)| rest < of);
+    parsed.ok_or_else(|| "expected something like 0/1 or 2/8".to_owned())
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs many seeds.
     Run {
-        /// The first one.
-        #[arg(long, default_value_t = 0)]
-        from: u64,
         /// How many.
         #[arg(long, default_value_t = 1000)]
         seeds: u64,
-        /// One line of JSON at the end.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        range: Range,
     },
     /// Runs one seed again, tells its plan, and if it fails the shortest plan that still does.
     Repro {
@@ -52,15 +91,11 @@ enum Command {
     },
     /// Runs many seeds of the engine alone.
     Engine {
-        /// The first one.
-        #[arg(long, default_value_t = 0)]
-        from: u64,
         /// How many.
         #[arg(long, default_value_t = 20_000)]
         seeds: u64,
-        /// One line of JSON at the end.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        range: Range,
     },
     /// Plants every deliberate bug of the simulation, or one, and says which promise caught it.
     Mutants {
@@ -124,8 +159,15 @@ fn main() -> ExitCode {
 
 fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
     match command {
-        Command::Run { .. } | Command::Repro { .. } => Ok(simulate(command)?),
-        Command::Engine { from, seeds, json } => Ok(hunt::engine(from, seeds, json)),
+        Command::Run { seeds, range } => {
+            let (seeds, json) = range.of(seeds);
+            Ok(hunt::worlds(&seeds, json)?)
+        }
+        Command::Engine { seeds, range } => {
+            let (seeds, json) = range.of(seeds);
+            Ok(hunt::engines(&seeds, json)?)
+        }
+        Command::Repro { seed } => Ok(repro(seed)?),
         Command::Mutants { name, json } => Ok(hunt::mutants(name.as_deref(), json)),
         Command::Errors {
             stride,
@@ -216,59 +258,23 @@ fn errors(
     Ok(found.is_good())
 }
 
-fn simulate(command: Command) -> Result<bool, journal::JournalError> {
+fn repro(seed: u64) -> Result<bool, journal::JournalError> {
     let pair = pair(Suite::XWing)?;
-    match command {
-        Command::Run { from, seeds, json } => {
-            let (mut failed, mut deaths, mut envelopes) = (Vec::new(), 0, 0);
-            for seed in from..from.saturating_add(seeds) {
-                match run::repeat(&Plan::of(seed), &pair) {
-                    Ok(stats) => {
-                        deaths += stats.deaths;
-                        envelopes += stats.envelopes;
-                    }
-                    Err(broken) => {
-                        eprintln!("seed {seed}: {broken}\n  repeat: simulate repro {seed}");
-                        failed.push(seed);
-                    }
-                }
-                let done = seed - from + 1;
-                if done.is_multiple_of(500) {
-                    eprintln!("{done} of {seeds} seeds, {} failed", failed.len());
-                }
-            }
-            if json {
-                let line = serde_json::json!({
-                    "seeds": seeds, "failed": failed, "deaths": deaths, "envelopes": envelopes,
-                });
-                println!("{line}");
-            } else {
-                println!(
-                    "{seeds} seeds from {from}: {} failed, {deaths} deaths, {envelopes} envelopes",
-                    failed.len()
-                );
-            }
-            Ok(failed.is_empty())
+    let plan = Plan::of(seed);
+    println!("the plan of seed {seed}:\n{plan}");
+    match run::repeat(&plan, &pair) {
+        Ok(stats) => {
+            println!("every promise held: {stats:?}");
+            Ok(true)
         }
-        Command::Repro { seed } => {
-            let plan = Plan::of(seed);
-            println!("the plan of seed {seed}:\n{plan}");
-            match run::repeat(&plan, &pair) {
-                Ok(stats) => {
-                    println!("every promise held: {stats:?}");
-                    Ok(true)
-                }
-                Err(broken) => {
-                    println!("{broken}");
-                    let short = run::shrink(&plan, &pair, broken.promise);
-                    println!(
-                        "the shortest plan that still breaks {}:\n{short}",
-                        broken.promise
-                    );
-                    Ok(false)
-                }
-            }
+        Err(broken) => {
+            println!("{broken}");
+            let short = run::shrink(&plan, &pair, broken.promise);
+            println!(
+                "the shortest plan that still breaks {}:\n{short}",
+                broken.promise
+            );
+            Ok(false)
         }
-        _ => Ok(false),
     }
 }

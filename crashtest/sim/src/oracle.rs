@@ -4,36 +4,11 @@
 //! said was durable, what left whom. They must never take a node's word for what another one holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
 
-/// A promise that did not hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Broken {
-    /// Which one: C1 to C8, S5.
-    pub promise: &'static str,
-    /// What was seen.
-    pub what: String,
-}
-
-impl Broken {
-    /// Promise `promise` did not hold, because of `what`.
-    #[must_use]
-    pub fn new(promise: &'static str, what: impl Into<String>) -> Broken {
-        Broken {
-            promise,
-            what: what.into(),
-        }
-    }
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.promise, self.what)
-    }
-}
+pub use crashtest::oracle::Broken;
 
 /// An event that the camera saw.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,6 @@
 //! Seeds: run, repeated, made shorter.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use journal::ids::{Channel, Line};
@@ -13,6 +14,7 @@ use crate::engine::Bias;
 use crate::node::{Ground, open_journal};
 use crate::oracle::Broken;
 use crate::plan::Plan;
+use crate::seeds::{self, Played, Seeds};
 use crate::world::{Pair, Stats, World};
 
 /// Runs that a shrinking may take.
@@ -76,6 +78,25 @@ pub fn repeat(plan: &Plan, pair: &Pair) -> Outcome {
 /// The promise that did not hold.
 pub fn engine(bias: Bias, seed: u64) -> Result<u64, Broken> {
     caught(|| crate::engine::run(bias, seed))
+}
+
+/// Plays the plans of many seeds; each thread has a pair of its own.
+///
+/// # Errors
+/// No pair can be made, or see [`seeds::play`].
+pub fn worlds(seeds: &Seeds) -> io::Result<Played<Stats>> {
+    seeds::play(seeds, || {
+        let pair = pair(Suite::XWing).map_err(io::Error::other)?;
+        Ok(move |seed| repeat(&Plan::of(seed), &pair))
+    })
+}
+
+/// Plays the engine's runs of many seeds, each with the bias that is its turn.
+///
+/// # Errors
+/// See [`seeds::play`].
+pub fn engines(seeds: &Seeds) -> io::Result<Played<u64>> {
+    seeds::play(seeds, || Ok(|seed| engine(Bias::of(seed), seed)))
 }
 
 /// Runs a world; a panic in it breaks C6.

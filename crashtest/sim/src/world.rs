@@ -6,22 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use journal::ids::Line;
-use journal::thief;
 use journal::{Committer, ErrorKind, Follower, Journal, JournalError, Role, Session};
 use wal::disk::{CrashPolicy, SimDisk};
-use wal::{Dice as _, SeededDice};
+use wal::{Dice as _, Disk, SeededDice};
 use wire::{ReceiveId, SendId};
 
 use crate::app::App;
 use crate::hub::{Fault, Hub};
 use crate::net::{Down, Net, Up};
-use crate::node::{Death, Ground, open_journal};
+use crate::node::{Death, Ground, open_journal, options};
 use crate::oracle::{Books, Broken};
 use crate::plan::{Plan, What, Who};
-use crate::raw;
 use crate::relay::{READS, Relay, WRITES};
+use crate::rot;
 
 /// After everything was healed, both ends must be in step within so much simulated time: the
 /// longest pauses of the protocol are ten minutes.
@@ -235,8 +235,7 @@ impl World {
         }
     }
 
-    /// A thief with every byte of both disks. At an idle hub nothing of a group opens that was stored
-    /// before its last epoch was finished (S3); at an idle phone no secrets of an earlier epoch do (S5).
+    /// A thief with every byte of both disks (S3, S5); both ends are at rest.
     fn steal(&mut self) -> Result<(), Broken> {
         for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
             let machine = self.machine(who);
@@ -244,29 +243,8 @@ impl World {
                 continue;
             };
             let copy = disk.crash_clone(CrashPolicy::KeepAll, 0);
-            let vault = copy.contents("vault").unwrap_or_default();
-            let found = raw::puts(&copy);
-            let opened = open_journal(role, &Ground::Simulated(copy), machine.dice());
-            let broken = |error: JournalError| Broken::new("C7", error.to_string());
-            let (journal, _) = opened.map_err(broken)?;
-            let loot = thief::loot(&journal, &vault, &found).map_err(broken)?;
-            let finished = thief::finished_at(&found);
-            let (promise, worth) = match role {
-                Role::Hub => (
-                    "S3",
-                    loot.iter()
-                        .find(|loot| loot.lsn.is_some() && loot.lsn < finished),
-                ),
-                Role::App => (
-                    "S5",
-                    loot.iter()
-                        .find(|loot| loot.superseded && loot.epoch_secrets),
-                ),
-            };
-            if let Some(loot) = worth {
-                let what = format!("{who:?}: a value that is past opens: {loot:?}");
-                return Err(Broken::new(promise, what));
-            }
+            let copy: Arc<dyn Disk> = Arc::new(copy);
+            crashtest::thief::judge(role, &copy, options())?;
         }
         Ok(())
     }
@@ -400,6 +378,7 @@ impl World {
     }
 
     fn happen(&mut self, what: &What) -> Result<(), Broken> {
+        let unread = |error: io::Error| Broken::new("C7", error.to_string());
         match what {
             What::Record {
                 pieces,
@@ -471,20 +450,12 @@ impl World {
             What::Rot { who } => {
                 self.books.rotted = true;
                 let disk = self.machine(*who).disk.clone();
-                let mut payloads = raw::payloads(&disk);
-                payloads.retain(|payload| payload.key.first() == Some(&b'O'));
-                payloads.sort_by_key(|payload| std::cmp::Reverse(payload.lsn));
-                payloads.truncate(3);
-                let chosen = self.dice.below(payloads.len().max(1) as u64) as usize;
-                if let Some(payload) = payloads.get(chosen) {
-                    let rot = disk.damage(&payload.path, payload.offset + 8, &[0x5a; 16]);
-                    rot.map_err(|error| Broken::new("C7", error.to_string()))?;
-                }
+                rot::payload(&disk, &mut self.dice).map_err(unread)?;
             }
             What::Truncate { who } => {
                 self.stop(*who);
                 let disk = self.machine(*who).disk.clone();
-                raw::truncate(&disk).map_err(|error| Broken::new("C7", error.to_string()))?;
+                rot::truncate(&disk).map_err(unread)?;
                 self.start_in(*who, 10);
             }
             What::OldDisk { who } => {

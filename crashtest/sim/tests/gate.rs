@@ -1,9 +1,8 @@
 //! The seeds of the gate, and that the oracle is awake.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crashtest_sim::plan::{Plan, Step, What, Who};
-use crashtest_sim::run::{pair, repeat};
+use crashtest_sim::run::{self, pair, repeat};
+use crashtest_sim::seeds::Seeds;
 use journal::Suite;
 
 /// Seeds in the gate; `simulate run` does more.
@@ -11,35 +10,16 @@ const SEEDS: u64 = 2_000;
 
 #[test]
 fn every_promise_holds_for_every_seed() {
-    let next = AtomicU64::new(0);
-    let (deaths, events) = (AtomicU64::new(0), AtomicU64::new(0));
-    let failed = std::thread::scope(|scope| {
-        let work = || {
-            let pair = pair(Suite::XWing).unwrap();
-            let mut failed = Vec::new();
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= SEEDS {
-                    return failed;
-                }
-                match repeat(&Plan::of(seed), &pair) {
-                    Ok(stats) => {
-                        deaths.fetch_add(stats.deaths, Ordering::Relaxed);
-                        events.fetch_add(stats.events, Ordering::Relaxed);
-                    }
-                    Err(broken) => failed.push(format!("seed {seed}: {broken}")),
-                }
-            }
-        };
-        let workers = [scope.spawn(work), scope.spawn(work)];
-        workers.map(|worker| worker.join().unwrap()).concat()
-    });
-    let (deaths, events) = (deaths.into_inner(), events.into_inner());
+    let found = run::worlds(&Seeds::new(0, SEEDS)).unwrap();
+    let deaths: u64 = found.told.iter().map(|stats| stats.deaths).sum();
+    let events: u64 = found.told.iter().map(|stats| stats.events).sum();
+    let failed = &found.failed;
     println!(
         "{SEEDS} seeds, {deaths} deaths, {events} events, {} failed",
         failed.len()
     );
     assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(found.played, SEEDS);
     assert!(deaths > SEEDS / 2 && events > SEEDS, "{deaths} {events}");
 }
 

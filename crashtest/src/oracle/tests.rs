@@ -68,6 +68,7 @@ fn good() -> Ends {
         deleted: BTreeSet::new(),
         notes: notes::tests::good(3),
         history,
+        stolen: Vec::new(),
     }
 }
 

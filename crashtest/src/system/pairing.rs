@@ -100,7 +100,7 @@ impl System {
             return Ok(());
         }
         let status = hub.wait(PATIENCE)?;
-        if hub.was_killed() && self.is_planted(Role::Hub) {
+        if hub.was_killed() && self.died_there(Role::Hub) {
             self.note_death(Role::Hub);
             return Ok(());
         }

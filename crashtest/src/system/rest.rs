@@ -1,23 +1,47 @@
 //! The end of a run: everything at rest, and what both ends then say. Judging it is the oracle's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wal::disk::RealDisk;
+use wal::{Disk, Options};
 
 use super::{System, number};
-use crate::oracle::Ends;
+use crate::oracle::{Broken, Ends};
 use crate::process::Role;
+use crate::thief;
 use crate::trouble::{Outcome, Trouble};
 
 impl System {
     /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
     /// is un-acked. Then the app is stopped and both ends are asked. The one more event is what
-    /// shows that both ends can still follow a Commit (scenario 16).
+    /// shows that both ends can still follow a Commit (scenario 16). Last, the hub is stopped too, and
+    /// a thief tries what both left on disk.
     ///
     /// # Errors
     /// It does not come to rest.
     pub fn settle(&mut self) -> Outcome<Ends> {
         self.come_to_rest().map_err(Trouble::apart)?;
         self.stop(Role::App)?;
-        self.ends()
+        let mut ends = self.ends()?;
+        self.stop(Role::Hub)?;
+        ends.stolen = self.steal()?;
+        Ok(ends)
+    }
+
+    /// What a thief of both directories opens although it is past; neither program runs.
+    fn steal(&self) -> Outcome<Vec<Broken>> {
+        let ends = [
+            (journal::Role::Hub, "hub/journal"),
+            (journal::Role::App, "app"),
+        ];
+        let mut stolen = Vec::new();
+        for (role, place) in ends {
+            let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
+            let disk: Arc<dyn Disk> = Arc::new(disk);
+            stolen.extend(thief::judge(role, &disk, Options::default()).err());
+        }
+        Ok(stolen)
     }
 
     fn come_to_rest(&mut self) -> Outcome<()> {
@@ -85,6 +109,7 @@ impl System {
             notes: [self.notes(Role::Hub), self.notes(Role::App)],
             deleted: self.deleted.clone(),
             history: self.board.lines(),
+            stolen: Vec::new(),
         })
     }
 

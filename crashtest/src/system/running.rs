@@ -34,7 +34,7 @@ impl System {
             return Err(Trouble::Broken(format!("the test has no running {role}")));
         };
         match process.stop() {
-            Err(_) if process.was_killed() && self.is_planted(role) => {
+            Err(_) if process.was_killed() && self.died_there(role) => {
                 self.note_death(role);
                 Ok(())
             }
@@ -129,7 +129,7 @@ impl System {
             let trouble = process.trouble(status);
             let killed = process.was_killed();
             self.running.remove(&role);
-            if !(killed && self.is_planted(role)) {
+            if !(killed && self.died_there(role)) {
                 return Err(trouble);
             }
             self.note_death(role);
@@ -145,8 +145,20 @@ impl System {
         self.planted.front().is_some_and(|crash| crash.role == role)
     }
 
+    /// Whether the planted crash of this kind of program has happened, by the program's own last
+    /// word. Any other SIGKILL is none.
+    pub(super) fn died_there(&self, role: Role) -> bool {
+        let Some(crash) = self.planted.front().filter(|crash| crash.role == role) else {
+            return false;
+        };
+        let text = std::fs::read_to_string(self.path(&format!("died.{role}"))).unwrap_or_default();
+        let wanted = format!("{} {}", crash.point, crash.hit);
+        // Earlier crashes of this world may have been at the same place.
+        text.lines().nth(self.deaths as usize) == Some(&wanted)
+    }
+
     pub(super) fn note_death(&mut self, role: Role) {
-        if self.is_planted(role) {
+        if self.died_there(role) {
             self.deaths += 1;
             self.planted.pop_front();
         }
@@ -182,7 +194,7 @@ impl System {
             let start = self.prepared(role, start.clone());
             let mut process = Process::start(role, &start, &board, &log)?;
             let status = process.wait(PATIENCE)?;
-            if process.was_killed() && self.is_planted(role) {
+            if process.was_killed() && self.died_there(role) {
                 self.note_death(role);
                 continue;
             }
@@ -215,7 +227,7 @@ impl System {
                     self.running.insert(role, process);
                     return Ok(line);
                 }
-                Err(_) if process.was_killed() && self.is_planted(role) => self.note_death(role),
+                Err(_) if process.was_killed() && self.died_there(role) => self.note_death(role),
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -261,6 +273,8 @@ impl System {
                 "SECLUSO_CRASH_AT",
                 format!("{}:{}", crash.point, crash.hit).into(),
             );
+            let died = self.path(&format!("died.{role}"));
+            set("SECLUSO_CRASH_DIED", died.into());
         }
         set(
             "SECLUSO_CRASH_NOTES",

@@ -5,6 +5,8 @@
 //! the chosen hit. It never panics to crash: a panic runs destructors, which is a clean shutdown.
 //!
 //! The environment says what is wanted: `SECLUSO_CRASH_AT=name:k` dies at the k-th hit,
+//! `SECLUSO_CRASH_DIED=file` appends `name k` just before that death, so that no other SIGKILL is taken
+//! for it,
 //! `SECLUSO_CRASH_TRACE=file` appends `name k` for each hit, `SECLUSO_CRASH_LIST=file` writes the
 //! points that are linked into this program, one `name file:line` each, at the first hit of any.
 
@@ -131,7 +133,7 @@ mod enabled {
             .as_ref()
             .is_some_and(|(at, k)| at == name && *k == count)
         {
-            die();
+            die(name, count);
         }
         drop(control);
         failpoints::failpoint!(name);
@@ -148,7 +150,8 @@ mod enabled {
         });
         if let Some(marks) = marks {
             let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
-            // A lost mark is noticed by the replayer, which counts envelopes without one.
+            // Without its mark an envelope's sending is not checked; the replayer wants at least one
+            // mark of each kind.
             let _ = marks.write_all(format!("{words}\n").as_bytes());
         }
     }
@@ -163,7 +166,12 @@ mod enabled {
             .collect()
     }
 
-    fn die() -> ! {
+    fn die(name: &str, hit: u64) -> ! {
+        if let Some(path) = std::env::var_os("SECLUSO_CRASH_DIED") {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            // A death without its line counts for nothing.
+            let _ = file.and_then(|mut file| file.write_all(format!("{name} {hit}\n").as_bytes()));
+        }
         // SIGKILL runs no destructor and flushes nothing: that is the crash we mean.
         let _ =
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);

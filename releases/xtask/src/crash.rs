@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -132,6 +133,20 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// What a search over seeds is told besides in the long tier: its part of the seeds, its hundredths of
+/// the time, and where to go on. The shorter tiers play all of theirs, however long that takes.
+fn long(options: &Options, place: &Path, name: &str, hundredths: u64) -> Vec<String> {
+    if options.tier != Tier::Full {
+        return Vec::new();
+    }
+    let progress = place.join(format!("{name}.progress"));
+    let mut words = words(&["--shard", &options.shard, "--minutes"]);
+    words.push(options.share(hundredths));
+    words.push("--resume".to_owned());
+    words.push(progress.to_string_lossy().into_owned());
+    words
+}
+
 /// All trials of a tier, in the order in which they find things quickest.
 fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     let tier = options.tier;
@@ -158,9 +173,11 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     all.push(trial("model", "crashtest-model", model));
     let mut simulation = words(&["run", "--json", "--seeds"]);
     simulation.push(pick("500", "2000", "100000"));
+    simulation.extend(long(options, place, "simulation", 15));
     all.push(trial("simulation", "simulate", simulation));
     let mut engine = words(&["engine", "--json", "--seeds"]);
     engine.push(pick("4000", "50000", "2000000"));
+    engine.extend(long(options, place, "engine", 10));
     all.push(trial("engine", "simulate", engine));
     all.push(trial("mutants", "simulate", words(&["mutants", "--json"])));
     let mut errors = words(&["errors", "--json", "--stride"]);
@@ -211,7 +228,8 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
 
 /// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
 fn real_file_system(options: &Options, place: &Path) -> Trial {
-    let (recording, progress) = (place.join("block-recording"), place.join("block.progress"));
+    let recording = place.join("block-recording");
+    let progress = place.join(format!("{REAL_FILE_SYSTEM}.progress"));
     let writes = place.join(format!("{REAL_FILE_SYSTEM}.json"));
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut arguments = words(&["run", "--json", &text(&writes)]);
@@ -222,7 +240,7 @@ fn real_file_system(options: &Options, place: &Path) -> Trial {
     if options.tier == Tier::Full {
         arguments.extend(words(&["--events", "24"]));
     }
-    let mut stale = vec![recording, progress.clone()];
+    let mut stale = vec![recording];
     if options.resume {
         arguments.extend(["--resume".to_owned(), text(&progress)]);
         stale.clear();
@@ -269,10 +287,13 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     let commit = commit();
     for trial in chosen {
         let outcome = steps.step(trial.name, || {
-            // With `--only`, results of another commit may stand beside this one: each says its own.
-            let stamp = place.join(format!("{}.commit", trial.name));
-            fs::write(stamp, &commit).because("a result's commit cannot be kept")?;
-            play(trial, &programs, &place)
+            stamped(&place, trial.name, &commit, || {
+                let progress = place.join(format!("{}.progress", trial.name));
+                if !options.resume && progress.exists() {
+                    fs::remove_file(&progress).because("old progress cannot be removed")?;
+                }
+                play(trial, &programs, &place)
+            })
         });
         if let Err(failure) = outcome {
             eprintln!("      FAILED: {failure}");
@@ -282,7 +303,10 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     let example = options.only.as_deref().is_none_or(|name| name == EXAMPLE);
     if options.tier == Tier::Full && example {
         steps.expect(1);
-        if let Err(failure) = steps.step(EXAMPLE, || play_example(&programs, &place)) {
+        let played = steps.step(EXAMPLE, || {
+            stamped(&place, EXAMPLE, &commit, || play_example(&programs, &place))
+        });
+        if let Err(failure) = played {
             eprintln!("      FAILED: {failure}");
             failed.push(EXAMPLE);
         }
@@ -302,6 +326,25 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
         "{} found something; see the lines FAILED, SURVIVED and NOT COVERED",
         failed.join(", ")
     )))
+}
+
+/// Runs one trial and keeps its commit and its time beside its result: with `--only`, results of other
+/// commits may stand beside it, and each says its own.
+fn stamped(
+    place: &Path,
+    name: &str,
+    commit: &str,
+    trial: impl FnOnce() -> Outcome<()>,
+) -> Outcome<()> {
+    let keep = |kind: &str, text: String| {
+        let path = place.join(format!("{name}.{kind}"));
+        fs::write(path, text).because("a result's commit and time cannot be kept")
+    };
+    keep("commit", commit.to_owned())?;
+    let began = Instant::now();
+    let outcome = trial();
+    keep("seconds", format!("{:.1}", began.elapsed().as_secs_f64()))?;
+    outcome
 }
 
 /// A program on autocommit SQLite that was not written for us: the harness must find its fatal points.
@@ -438,14 +481,16 @@ fn report(
     failed: &[&str],
 ) -> Outcome<()> {
     let mut results = serde_json::Map::new();
-    let mut commits = serde_json::Map::new();
+    let (mut commits, mut seconds) = (serde_json::Map::new(), serde_json::Map::new());
     let example = (options.tier == Tier::Full).then_some(EXAMPLE);
     for name in all.iter().map(|trial| trial.name).chain(example) {
         let text = fs::read_to_string(place.join(format!("{name}.json")));
         let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
-        let stamp = fs::read_to_string(place.join(format!("{name}.commit")));
-        if let Some(stamp) = stamp.ok().filter(|_| value.is_some()) {
-            commits.insert(name.to_owned(), stamp.into());
+        let stamp = |kind: &str| fs::read_to_string(place.join(format!("{name}.{kind}"))).ok();
+        if value.is_some() {
+            let took: Option<f64> = stamp("seconds").and_then(|text| text.parse().ok());
+            commits.insert(name.to_owned(), stamp("commit").into());
+            seconds.insert(name.to_owned(), took.into());
         }
         results.insert(name.to_owned(), value.unwrap_or(Value::Null));
     }
@@ -453,6 +498,7 @@ fn report(
         "tier": options.tier.name(),
         "commit": commit(),
         "commits": commits,
+        "seconds": seconds,
         "minutes": options.minutes,
         "shard": options.shard,
         "failed": failed,
@@ -547,7 +593,7 @@ mod tests {
         assert!(find("").is_none());
         assert!(find("--quick").is_none());
         assert!(find("--only real-file-system").is_some());
-        assert_eq!(find("--full").unwrap().stale.len(), 2);
+        assert_eq!(find("--full").unwrap().stale.len(), 1);
         let resumed = find("--full --resume").unwrap();
         assert!(resumed.stale.is_empty());
         assert!(resumed.arguments.contains(&"--resume".to_owned()));

@@ -119,6 +119,8 @@ struct State {
     ops: u64,
     faults: BTreeMap<u64, Fault>,
     fault_from: Option<(u64, Fault)>,
+    /// Syncs until the process dies in one, this one included.
+    dead_at_sync: Option<u64>,
     dead: bool,
     capacity: Option<u64>,
     late_writes: bool,
@@ -201,11 +203,19 @@ impl SimDisk {
         self.state().fault_from = Some((op_index, fault));
     }
 
+    /// The process dies in its n-th sync from now on, counted from 1: what that sync was to cover is
+    /// written and not durable. Few operations are syncs, and a death between two of them leaves
+    /// nothing that a death in one does not.
+    pub fn die_at_sync(&self, n: u64) {
+        self.state().dead_at_sync = Some(n);
+    }
+
     /// Takes all injected errors back.
     pub fn heal(&self) {
         let mut state = self.state();
         state.faults.clear();
         state.fault_from = None;
+        state.dead_at_sync = None;
         state.dead = false;
     }
 
@@ -403,7 +413,15 @@ impl State {
             .fault_from
             .filter(|(from, _)| index >= *from)
             .map(|(_, fault)| fault);
-        let fault = self.faults.get(&index).copied().or(ranged);
+        let mut fault = self.faults.get(&index).copied().or(ranged);
+        if kind.starts_with("sync")
+            && let Some(left) = &mut self.dead_at_sync
+        {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                fault = Some(Fault::Dead);
+            }
+        }
         if fault == Some(Fault::Dead) {
             self.dead = true;
         }

@@ -466,7 +466,7 @@ fn lost_payloads(known: &[Known], chosen: &Chosen) -> u64 {
 /// is only written after it: the witness behind it, a file of commits or a checkpoint of its
 /// incarnation. Nobody was told anything by a start that did not come so far.
 struct Proven {
-    /// The files that are the log if no unproven copy is.
+    /// The files that are the log if no unproven copy is, and each unproven copy itself.
     sources: Vec<u64>,
     /// Everything through here was synced by commits, checkpoints and the starts before them. What a
     /// later start says of itself is not repeated in a copy: were that copy cut off, it would bear
@@ -485,23 +485,39 @@ impl Proven {
         let finished = copies.fold(worked, u64::max);
         let older = |scan: &&FileScan| scan.identity.incarnation <= worked;
         let lsn = scans.iter().filter(older).map(FileScan::proof);
-        let proven = slots.iter().zip(scans);
-        let proven = proven.filter(|(_, scan)| scan.identity.incarnation <= finished);
-        let (slots, scans): (Vec<u64>, Vec<FileScan>) =
-            proven.map(|(slot, scan)| (*slot, scan.clone())).unzip();
-        // If they are no longer whole, the copy had been finished and its sources given away.
-        let walked = walk(&scans, base, &mut |_, _| PayloadCheck::default());
-        let sources = walked.map(|found| {
-            let sources = found.groups.iter().map(|taken| taken.scan);
-            sources
-                .filter_map(|scan| slots.get(scan).copied())
-                .collect()
+        let above = scans.iter().filter(|scan| scan.is_sealed_copy());
+        let above = above.map(|scan| scan.identity.incarnation);
+        // A witness that reads back was written after the sync that it speaks of, but may itself be in
+        // the page cache alone. An earlier start may have read one, given away what that seal replaces,
+        // and been cut off by the power, which took the witness. So each unproven seal may be the only
+        // one that is on the disk, and none of them is given away before a seal of this start is.
+        let mut tops: Vec<u64> = above.filter(|top| *top > finished).collect();
+        mutant!("older_seals_given_away", "C7", "of several unproven seals only the newest is kept" => {
+            tops.clear();
         });
+        tops.push(finished);
+        let mut sources: Vec<u64> = Vec::new();
+        for top in tops {
+            sources.extend(sources_through(top, slots, scans, base));
+        }
         Proven {
-            sources: sources.unwrap_or_default(),
+            sources,
             lsn: lsn.fold(base.proof, Lsn::max),
         }
     }
+}
+
+/// The slots of the files that are the log if no start after this incarnation was finished. None, if they
+/// are no longer whole: then a later one was, and gave them away.
+fn sources_through(top: u64, slots: &[u64], scans: &[FileScan], base: Base) -> Vec<u64> {
+    let chosen = slots.iter().zip(scans);
+    let chosen = chosen.filter(|(_, scan)| scan.identity.incarnation <= top);
+    let (slots, scans): (Vec<u64>, Vec<FileScan>) =
+        chosen.map(|(slot, scan)| (*slot, scan.clone())).unzip();
+    let found = walk(&scans, base, &mut |_, _| PayloadCheck::default());
+    let groups = found.map(|found| found.groups).unwrap_or_default();
+    let taken = groups.iter().map(|taken| taken.scan);
+    taken.filter_map(|scan| slots.get(scan).copied()).collect()
 }
 
 /// Files that may be overwritten by the copy: neither kept nor in use. Unfinished copies of earlier

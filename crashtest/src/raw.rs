@@ -1,19 +1,20 @@
-//! The raw bytes of a simulated disk: what a thief copies, and where rot sets in.
+//! The raw bytes of a state directory: what a thief copies, and where rot sets in.
 //!
 //! It reads the layouts of journal/FORMAT.md without the engine, and finds what the engine no longer
-//! counts. It must never ask a journal what is in a file.
+//! counts. It must never ask a journal what is in a file, and it changes nothing.
+
+use std::io;
 
 use journal::thief::Found;
 use wal::SECTOR_BYTES;
-use wal::disk::SimDisk;
+use wal::disk::{Disk, OpenMode};
 use wal::record::{GROUP_HEADER_BYTES, GroupHeader, Record, chain_start, decode_meta};
 
 /// Where records begin in a checkpoint, and where its id is.
 const CHECKPOINT_BODY: usize = 2 * SECTOR_BYTES as usize;
 const CHECKPOINT_ID: std::ops::Range<usize> = 10..26;
-
-/// Transactions that a truncation takes.
-const TRUNCATED: u64 = 8;
+/// The directory of log files.
+const LOG_DIR: &str = "log";
 
 /// A payload in a log file.
 #[derive(Clone, Debug)]
@@ -28,9 +29,22 @@ pub struct Payload {
     pub offset: u64,
 }
 
+/// A group of records in a log file.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its transaction.
+    pub lsn: u64,
+    /// Its file.
+    pub path: String,
+    /// Its first byte.
+    pub offset: u64,
+}
+
 /// Every small value that any log file or checkpoint still holds, dead or alive.
-#[must_use]
-pub fn puts(disk: &SimDisk) -> Vec<Found> {
+///
+/// # Errors
+/// The disk's.
+pub fn puts(disk: &dyn Disk) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     let mut take = |lsn, record: &Record<'_>| {
         if let Record::Put { key, value } = record {
@@ -45,13 +59,14 @@ pub fn puts(disk: &SimDisk) -> Vec<Found> {
         for record in records {
             take(Some(header.lsn.0), record);
         }
-    });
-    for path in disk.paths() {
-        let bytes = disk.contents(&path).unwrap_or_default();
-        let id = bytes.get(CHECKPOINT_ID).and_then(|id| id.try_into().ok());
-        let (Some(id), true) = (id, path.starts_with("checkpoint-")) else {
+    })?;
+    for name in disk.list("")? {
+        if !name.starts_with("checkpoint-") {
             continue;
-        };
+        }
+        let bytes = contents(disk, &name)?;
+        let id = bytes.get(CHECKPOINT_ID).and_then(|id| id.try_into().ok());
+        let Some(id) = id else { continue };
         let mut sum = chain_start(&id);
         let mut rest = bytes.get(CHECKPOINT_BODY..).unwrap_or_default();
         while let Ok((record, after, next)) = Record::decode(sum, rest) {
@@ -59,12 +74,14 @@ pub fn puts(disk: &SimDisk) -> Vec<Found> {
             (rest, sum) = (after, next);
         }
     }
-    found
+    Ok(found)
 }
 
 /// Every payload that any log file still holds, dead or alive.
-#[must_use]
-pub fn payloads(disk: &SimDisk) -> Vec<Payload> {
+///
+/// # Errors
+/// The disk's.
+pub fn payloads(disk: &dyn Disk) -> io::Result<Vec<Payload>> {
     let mut found = Vec::new();
     each_group(disk, &mut |path, (at, header), records| {
         let mut offset = at + GROUP_HEADER_BYTES as u64 + u64::from(header.meta_bytes);
@@ -79,35 +96,50 @@ pub fn payloads(disk: &SimDisk) -> Vec<Payload> {
                 offset += u64::from(*len);
             }
         }
-    });
-    found
+    })?;
+    Ok(found)
 }
 
-/// Overwrites the last transactions with zeros.
+/// Where every group is that any log file still holds, dead or alive.
 ///
 /// # Errors
-/// A file that is gone.
-pub fn truncate(disk: &SimDisk) -> std::io::Result<()> {
-    let mut groups = Vec::new();
-    each_group(disk, &mut |path, (at, header), _| {
-        groups.push((header.lsn.0, path.to_owned(), at));
-    });
-    let last = groups.iter().map(|group| group.0).max().unwrap_or_default();
-    let newest = groups.iter().filter(|group| group.0 + TRUNCATED > last);
-    for (_, path, at) in newest {
-        disk.damage(path, *at, &[0; GROUP_HEADER_BYTES])?;
-    }
-    Ok(())
+/// The disk's.
+pub fn groups(disk: &dyn Disk) -> io::Result<Vec<Group>> {
+    let mut found = Vec::new();
+    each_group(disk, &mut |path, (offset, header), _| {
+        found.push(Group {
+            lsn: header.lsn.0,
+            path: path.to_owned(),
+            offset,
+        });
+    })?;
+    Ok(found)
+}
+
+/// All bytes of a file.
+///
+/// # Errors
+/// The disk's.
+pub fn contents(disk: &dyn Disk, path: &str) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Existing)?;
+    let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// Every sound group in every sector of every log file.
-fn each_group(disk: &SimDisk, visit: &mut impl FnMut(&str, (u64, GroupHeader), &[Record<'_>])) {
-    let paths = disk
-        .paths()
-        .into_iter()
-        .filter(|path| path.starts_with("log/"));
-    for path in paths {
-        let bytes = disk.contents(&path).unwrap_or_default();
+fn each_group(
+    disk: &dyn Disk,
+    visit: &mut impl FnMut(&str, (u64, GroupHeader), &[Record<'_>]),
+) -> io::Result<()> {
+    if !disk.exists(LOG_DIR)? {
+        return Ok(());
+    }
+    for name in disk.list(LOG_DIR)? {
+        let path = format!("{LOG_DIR}/{name}");
+        let bytes = contents(disk, &path)?;
         for at in (0..bytes.len()).step_by(SECTOR_BYTES as usize) {
             let group = bytes.get(at..).unwrap_or_default();
             let Ok((header, sum)) = GroupHeader::decode(group) else {
@@ -122,4 +154,5 @@ fn each_group(disk: &SimDisk, visit: &mut impl FnMut(&str, (u64, GroupHeader), &
             }
         }
     }
+    Ok(())
 }

@@ -1,0 +1,96 @@
+//! The thief: opens a state directory at rest with every key that its vault still has, and judges
+//! what comes out. S3 at the hub, S5 at the phone, the same in every tier.
+//!
+//! The keys are those in the raw bytes of the vault, both images; the values whatever any file holds,
+//! dead or alive. It must never be asked about a directory in which something is in progress: there
+//! the promises allow a thief that much.
+
+use std::sync::Arc;
+
+use journal::thief::{self, Loot};
+use journal::vault::file::FileVault;
+use journal::{Journal, Role};
+use wal::disk::Disk;
+use wal::store::MemStore;
+use wal::{Options, SeededDice};
+
+use crate::oracle::Broken;
+use crate::raw;
+
+/// The vault's file.
+const VAULT: &str = "vault";
+
+/// Whether a thief with every byte of `disk`, on which nothing is in progress, opens what is past.
+///
+/// At an idle hub nothing of a group opens that was stored before its last epoch was finished (S3).
+/// At an idle phone no secrets of an earlier epoch do (S5). The journal is opened on that disk, which
+/// writes to it: give it a copy, or one that nobody needs any more.
+///
+/// # Errors
+/// S3 or S5 with what was opened; C7 if the directory cannot be read at all.
+pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), Broken> {
+    let unread = |error: &dyn std::fmt::Display| Broken::new("C7", error.to_string());
+    let vault = raw::contents(&**disk, VAULT).map_err(|error| unread(&error))?;
+    let found = raw::puts(&**disk).map_err(|error| unread(&error))?;
+    let (journal, _) = Journal::open(
+        role,
+        Arc::clone(disk),
+        Box::new(MemStore::new()),
+        Box::new(FileVault::new(Arc::clone(disk), VAULT)),
+        Box::new(SeededDice(found.len() as u64)),
+        options,
+    )
+    .map_err(|error| unread(&error))?;
+    let loot = thief::loot(&journal, &vault, &found).map_err(|error| unread(&error))?;
+    match past(role, &loot, thief::finished_at(&found)) {
+        None => Ok(()),
+        Some((promise, loot)) => Err(Broken::new(
+            promise,
+            format!("{role:?}: a value that is past opens: {loot:?}"),
+        )),
+    }
+}
+
+/// The first piece of loot that should have been gone.
+fn past(role: Role, loot: &[Loot], finished: Option<u64>) -> Option<(&'static str, &Loot)> {
+    match role {
+        Role::Hub => {
+            let old = |loot: &&Loot| loot.lsn.is_some() && loot.lsn < finished;
+            loot.iter().find(old).map(|loot| ("S3", loot))
+        }
+        Role::App => {
+            let old = |loot: &&Loot| loot.superseded && loot.epoch_secrets;
+            loot.iter().find(old).map(|loot| ("S5", loot))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loot(lsn: u64, superseded: bool, epoch_secrets: bool) -> Loot {
+        Loot {
+            lsn: Some(lsn),
+            superseded,
+            epoch_secrets,
+            what: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_hub_stored_before_its_last_epoch_ended_must_not_open() {
+        let (before, after) = (loot(7, true, false), loot(9, false, true));
+        let found = [after.clone(), before.clone()];
+        assert_eq!(past(Role::Hub, &found, Some(8)), Some(("S3", &before)));
+        assert_eq!(past(Role::Hub, &[after], Some(8)), None);
+    }
+
+    #[test]
+    fn secrets_of_a_past_epoch_must_not_open_at_a_phone() {
+        let (past_epoch, message) = (loot(7, true, true), loot(7, true, false));
+        let found = [message.clone(), past_epoch.clone()];
+        assert_eq!(past(Role::App, &found, None), Some(("S5", &past_epoch)));
+        assert_eq!(past(Role::App, &[message], None), None);
+    }
+}
