@@ -128,6 +128,9 @@ pub fn run(bias: Bias, seed: u64) -> Result<u64, Broken> {
     if dice.below(2) == 0 {
         disk.delay_started_writes();
     }
+    if dice.below(2) == 0 {
+        disk.hide_boot();
+    }
     let mut run = Run {
         bias,
         seed,

@@ -108,6 +108,7 @@ impl Wal {
             slot: Some(slot),
             lsn: head.lsn,
             id: head.id,
+            count: head.count,
         };
         self.base_is_sure = true;
         self.log.tail_bytes = 0;
@@ -222,6 +223,7 @@ impl Wal {
             next_number: self.log.next_number,
             incarnation: self.log.incarnation,
             body_bytes: 0,
+            count: self.base.count + 1,
         };
         self.log.written += writer.finish(head).map_err(DumpError::Io)?;
         Ok(head)
