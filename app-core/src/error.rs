@@ -151,9 +151,10 @@ impl AppError {
             Self::Peer(_) => ErrorKind::Peer,
             Self::NotAdmitted(_) | Self::Pairing(_) => ErrorKind::Refused,
             Self::Space(_) => ErrorKind::Space,
-            Self::Corrupt(_) | Self::LineBroken | Self::ClipDamaged { .. } | Self::HashDiffers { .. } => {
-                ErrorKind::Corrupt
-            }
+            Self::Corrupt(_)
+            | Self::LineBroken
+            | Self::ClipDamaged { .. }
+            | Self::HashDiffers { .. } => ErrorKind::Corrupt,
             Self::Poisoned(_) | Self::Bug(_) => ErrorKind::Poisoned,
             Self::NotPaired => ErrorKind::NotPaired,
             Self::Locked => ErrorKind::Locked,

@@ -205,7 +205,9 @@ impl<C: Clock> Place<'_, C> {
         let again = kept.and_then(|port| {
             let opened = open(SocketAddr::new(listen.ip(), port));
             opened
-                .inspect_err(|error| tracing::debug!(port, %error, "the port of last time is taken"))
+                .inspect_err(
+                    |error| tracing::debug!(port, %error, "the port of last time is taken"),
+                )
                 .ok()
         });
         let endpoint = match again {

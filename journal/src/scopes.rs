@@ -164,9 +164,9 @@ impl Scopes {
         let Some((id, key)) = self.pool.iter().nth(n) else {
             return Err(match n < POOL_KEYS {
                 true => JournalError::VaultFull,
-                false => JournalError::Misuse(
-                    "more scopes born in one transaction than the pool holds",
-                ),
+                false => {
+                    JournalError::Misuse("more scopes born in one transaction than the pool holds")
+                }
             });
         };
         Ok(ScopeKey {

@@ -421,8 +421,14 @@ async fn a_number_without_one_after_it_costs_who_says_it_and_nobody_else() {
     let table = [
         (vec![attach_receive(end)], None),
         (vec![attach_receive(Seq::NONE), trim], None),
-        (vec![attach_send.clone(), wire::Frame::Fetch { slot, seq: end }], None),
-        (vec![attach_send.clone()], Some(append_frame(end, Seq::NONE))),
+        (
+            vec![attach_send.clone(), wire::Frame::Fetch { slot, seq: end }],
+            None,
+        ),
+        (
+            vec![attach_send.clone()],
+            Some(append_frame(end, Seq::NONE)),
+        ),
         (vec![attach_send], Some(append_frame(Seq(2), end))),
     ];
     for (control, append) in table {
@@ -466,7 +472,9 @@ async fn a_number_without_one_after_it_costs_who_says_it_and_nobody_else() {
 
     append(&mut uplink, 2, 1, &envelope(2, 100)).await;
     receipt(&mut uplink, 2).await;
-    let (_, mut deliveries) = within(hub.attach_receive(MAILBOX, Seq::NONE)).await.unwrap();
+    let (_, mut deliveries) = within(hub.attach_receive(MAILBOX, Seq::NONE))
+        .await
+        .unwrap();
     assert_eq!(within(deliveries.next()).await.unwrap().seq, Seq(1));
     server.shutdown().await;
 }

@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::{Durable, JournalError};
+use journal::Durable;
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliveries, Delivery};
 use wal::mutant;
 use wire::envelope::Envelope;

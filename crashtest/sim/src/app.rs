@@ -114,7 +114,9 @@ impl App {
     #[must_use]
     pub fn has_noticed(&self) -> bool {
         let process = self.process.as_ref();
-        process.is_some_and(|process| matches!(process.core.over(self.line), Ok(Some(Over::RolledBack))))
+        process.is_some_and(|process| {
+            matches!(process.core.over(self.line), Ok(Some(Over::RolledBack)))
+        })
     }
 
     /// When it wants to be asked again without anything else happening.

@@ -96,7 +96,15 @@ impl Hub {
             *body.content.last_mut().unwrap() ^= 1;
         }
         let (keys, dice) = ((&record.send_key, &record.tag_key), txn.dice());
-        wrap::wrap(keys.0, keys.1, place(to), body.kind, body.held, &body.content, dice)
+        wrap::wrap(
+            keys.0,
+            keys.1,
+            place(to),
+            body.kind,
+            body.held,
+            &body.content,
+            dice,
+        )
     }
 }
 
@@ -144,7 +152,12 @@ fn who_can_follow_no_more_says_so_and_takes_and_sends_nothing() {
     let table = [
         ("a later epoch's Commit", &sent[4], false, Some(next)),
         ("a later epoch's message", &sent[1], false, Some(next)),
-        ("a Commit that MLS does not accept", &sent[0], true, Some(ours)),
+        (
+            "a Commit that MLS does not accept",
+            &sent[0],
+            true,
+            Some(ours),
+        ),
         ("a Commit of a past epoch", &first[0], false, None),
         ("a message that was taken before", &first[2], false, None),
         ("a message that MLS does not accept", &first[2], true, None),
@@ -163,7 +176,10 @@ fn who_can_follow_no_more_says_so_and_takes_and_sends_nothing() {
         assert_eq!(phone.journal.line_break(line).unwrap(), None);
         let taken = phone.take(at, &bytes);
         let Some(theirs) = theirs else {
-            assert!(matches!(taken, crate::Taken::Nothing(_)), "{what}: {taken:?}");
+            assert!(
+                matches!(taken, crate::Taken::Nothing(_)),
+                "{what}: {taken:?}"
+            );
             assert_eq!(phone.cursor(), at, "{what}: it is passed");
             assert_eq!(phone.journal.line_break(line).unwrap(), None);
             continue;
@@ -175,8 +191,16 @@ fn who_can_follow_no_more_says_so_and_takes_and_sends_nothing() {
             theirs,
         };
         for start in 0..2 {
-            assert_eq!(phone.journal.line_break(line).unwrap(), Some(found), "{what}");
-            assert_eq!(phone.cursor().next(), at, "{what}: the cursor stays before it");
+            assert_eq!(
+                phone.journal.line_break(line).unwrap(),
+                Some(found),
+                "{what}"
+            );
+            assert_eq!(
+                phone.cursor().next(),
+                at,
+                "{what}: the cursor stays before it"
+            );
             let outbox = phone.journal.outbox_head(line).unwrap();
             for (seq, envelope) in &sent {
                 assert_eq!(

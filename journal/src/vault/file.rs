@@ -354,7 +354,9 @@ impl Vault for FileVault {
     fn store(&mut self, changes: &[Change]) -> io::Result<()> {
         let sectors = self.sectors.len();
         let stored = self.store_all(changes);
-        if matches!(&stored, Err(error) if wal::disk::is_full(error)) && self.sectors.len() > sectors {
+        if matches!(&stored, Err(error) if wal::disk::is_full(error))
+            && self.sectors.len() > sectors
+        {
             // A new sector that the disk has no room for. Its keys are nobody's yet.
             self.sectors.truncate(sectors);
             let _tried = self

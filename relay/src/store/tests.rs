@@ -480,7 +480,11 @@ fn a_second_owner_of_the_directory_is_refused() {
 fn numbers_at_the_end_of_64_bits_stop_nothing() {
     let seqs = [0, 1, 2, u64::MAX - 2, u64::MAX - 1, u64::MAX];
     let short = bytes(3, 100);
-    for (what, filled) in [("empty", None), ("low", Some(1)), ("high", Some(Seq::LAST.0))] {
+    for (what, filled) in [
+        ("empty", None),
+        ("low", Some(1)),
+        ("high", Some(Seq::LAST.0)),
+    ] {
         for seq in seqs {
             let mut store = store();
             if let Some(first) = filled {

@@ -230,7 +230,9 @@ fn a_vault_that_cannot_grow_is_as_it_was() {
     }
     // What it holds moves on, and what is erased makes room.
     vault.store(&[(KeyId(1), Some(key(9, 1)))]).unwrap();
-    vault.store(&[(KeyId(2), None), (KeyId(500), None)]).unwrap();
+    vault
+        .store(&[(KeyId(2), None), (KeyId(500), None)])
+        .unwrap();
     vault.store(&more).unwrap();
     let mut after = before;
     after.insert(KeyId(1), (1, 9));
@@ -239,6 +241,8 @@ fn a_vault_that_cannot_grow_is_as_it_was() {
     assert_eq!(load(&disk), after);
     disk.set_capacity(None);
     let erased = KeyId(2);
-    vault.store(&[(erased, Some(key(3, 0))), (KeyId(3), None)]).unwrap();
+    vault
+        .store(&[(erased, Some(key(3, 0))), (KeyId(3), None)])
+        .unwrap();
     assert_eq!(vault.room().in_place, KEYS_PER_SECTOR);
 }
