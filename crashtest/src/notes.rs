@@ -38,6 +38,9 @@ enum Note {
     Syncing { file: String },
     /// It returned Ok.
     Synced { file: String },
+    /// What only the replayer judges: that the engine believes everything durable through here (here
+    /// writes and syncs are counted), and the words of a pairing.
+    Replayer,
     /// A row that is true if its transaction is durable.
     Staged { fact: Fact, lsn: u64 },
     /// An envelope goes to the relay.
@@ -163,6 +166,8 @@ impl Note {
             ["wrote", file] => Some(Self::Wrote { file: file.into() }),
             ["syncing", file] => Some(Self::Syncing { file: file.into() }),
             ["synced", file] => Some(Self::Synced { file: file.into() }),
+            ["durable", lsn] => number(lsn).map(|_| Self::Replayer),
+            ["paired" | "pairing", _] => Some(Self::Replayer),
             ["envelope", mailbox, seq, digest] => Some(Self::Send {
                 at: slot(mailbox, seq)?,
                 digest: digest.into(),
@@ -340,9 +345,29 @@ fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
     let mut claims: BTreeMap<(u64, u64), &Slot> = BTreeMap::new();
     // What was shown to others in the life before, and by which transaction it was explained.
     let mut shown: Vec<(u64, String)> = Vec::new();
+    // State >= last durable, <= last attempted: what the life before is known to have synced, and the
+    // last that it ever handed to whoever writes.
+    let (mut least, mut most) = (0, u64::MAX);
     for life in &notes.lives {
+        let found = life.opened;
+        if found < least {
+            let what = format!(
+                "{role} synced through transaction {least}, and its next start found {found}"
+            );
+            tell(all, "C4", what);
+        }
+        if found > most {
+            let what = format!(
+                "{role} wrote through transaction {most}, and its next start found {found}"
+            );
+            tell(all, "C5", what);
+        }
+        let handed = life.notes.iter().filter_map(|note| match note {
+            Note::Handed { lsn } => Some(*lsn),
+            _ => None,
+        });
+        most = handed.fold(found, u64::max);
         for (lsn, what) in shown.drain(..).filter(|(lsn, _)| *lsn > life.opened) {
-            let found = life.opened;
             tell(
                 all,
                 "C4",
@@ -392,6 +417,7 @@ fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
                 _ => {}
             }
         }
+        least = shelf.durable;
     }
 }
 

@@ -11,8 +11,11 @@
 //!
 //! The public interface is: [`recording`] and [`conversation`] (real programs, recorded), [`steps`] (a trace as a
 //! story), [`states`] (moments and fates), [`check`] (a start, and what it must explain), [`command`]
-//! (the same for somebody else's program), [`ends`] (both ends after a crash of one), [`heads`] (what all states must have in common), [`sweep`] (all of it, with a report), and [`strace`] (whether the recorder missed anything).
+//! and [`any`] (the same for somebody else's program), [`ends`] (both ends after a crash of one), [`heads`]
+//! (what all states must have in common), [`sweep`] (all of it, with a report), and [`strace`] (whether the
+//! recorder missed anything).
 
+pub mod any;
 pub mod check;
 pub mod command;
 pub mod conversation;

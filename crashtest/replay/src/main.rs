@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use crashtest::process::Role;
 use crashtest::trouble::{Outcome, Trouble};
+use crashtest_replay::any::{self, Marks};
 use crashtest_replay::check::{Outcome as Start, Part, Subject, Told};
 use crashtest_replay::conversation::{Length, converse, load, save};
 use crashtest_replay::ends::Peer;
@@ -75,6 +76,12 @@ enum Command {
     Any {
         /// The trace.
         trace: PathBuf,
+        /// A copy of the directory as it was before the recording; empty, if it is not said.
+        #[arg(long)]
+        before: Option<PathBuf>,
+        /// The program does not say what it sends.
+        #[arg(long)]
+        no_marks: bool,
         /// Different states to open.
         #[arg(long, default_value_t = 10_000)]
         states: u64,
@@ -149,6 +156,8 @@ fn main() -> ExitCode {
         ),
         Command::Any {
             trace,
+            before,
+            no_marks,
             states,
             seed,
             json,
@@ -158,7 +167,13 @@ fn main() -> ExitCode {
             let mut plan = Plan::new(Part::Whole, states, &keep);
             plan.seed = seed;
             plan.talkative = Talkative::Yes;
-            any(&trace, command, &plan, json.as_deref())
+            let marks = if no_marks { Marks::None } else { Marks::Wanted };
+            any::story(&trace, before.as_deref())
+                .and_then(|story| any::judge(&story, command, &plan, marks))
+                .and_then(|report| {
+                    println!("{report}");
+                    verdict(&[report], json.as_deref(), false)
+                })
         }
         Command::Check { directory } => check(&directory),
     };
@@ -241,20 +256,6 @@ fn build(directory: &Path, seed: u64) -> Outcome<String> {
         .map(|b| format!("{b:02x}"))
         .collect();
     Ok(digest.chars().take(16).collect())
-}
-
-fn any(trace: &Path, command: Vec<String>, plan: &Plan, json: Option<&Path>) -> Outcome<()> {
-    let bytes = std::fs::read(trace).map_err(Trouble::machine("the trace"))?;
-    let (records, error) = crashtest_trace::read(&bytes);
-    if let Some(error) = error {
-        // What comes before a cut-off frame is good: the program was killed there.
-        eprintln!("{error}");
-    }
-    let story = steps::story(Tree::default(), Inodes::default(), &records)
-        .map_err(|error| Trouble::Broken(error.to_string()))?;
-    let report = sweep(&Subject::command(command), &story, None, plan);
-    println!("{report}");
-    verdict(&[report], json, false)
 }
 
 /// Totals, and whether all is good.

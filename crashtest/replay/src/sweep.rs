@@ -604,6 +604,7 @@ impl Shared<'_> {
             return Vec::new();
         };
         let other = peer.at(nanos);
+        let told = &peer.told(told, nanos);
         let agreement = match peer.role() {
             Role::Hub => talk(&other, tree, told, hash),
             Role::App | Role::Relay => talk(tree, &other, told, hash),
@@ -651,7 +652,7 @@ impl Shared<'_> {
 }
 
 /// A directory in memory for one worker of one round, used by nobody else.
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     static USED: AtomicUsize = AtomicUsize::new(0);
     let memory = Path::new("/dev/shm");
     let base = if memory.is_dir() {

@@ -276,7 +276,7 @@ fn errors(
 
 fn repro(seed: u64) -> Result<bool, journal::JournalError> {
     let pair = pair(Suite::XWing)?;
-    let plan = Plan::of(seed);
+    let plan = Plan::of_seed(seed);
     println!("the plan of seed {seed}:\n{plan}");
     match run::repeat(&plan, &pair) {
         Ok(stats) => {

@@ -87,7 +87,7 @@ pub fn engine(bias: Bias, seed: u64) -> Result<u64, Broken> {
 pub fn worlds(seeds: &Seeds) -> io::Result<Played> {
     seeds::play(seeds, || {
         let pair = pair(Suite::XWing).map_err(io::Error::other)?;
-        Ok(move |seed| repeat(&Plan::of(seed), &pair))
+        Ok(move |seed| repeat(&Plan::of_seed(seed), &pair))
     })
 }
 

@@ -19,12 +19,18 @@ fn every_promise_holds_for_every_seed() {
     );
     assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(found.played, SEEDS);
+    let (dropped, old) = (found.sum(3), found.sum(4));
+    println!("{dropped} clips lost to damage and said so, {old} old copies seen");
+    assert!(
+        dropped >= SEEDS / 64 && old >= SEEDS / 64,
+        "{dropped} {old}"
+    );
     assert!(deaths > SEEDS / 2 && events > SEEDS, "{deaths} {events}");
 }
 
 /// A disk from before must be seen at the next start, whoever it belongs to.
 #[test]
-fn an_old_disk_is_seen() {
+fn scenario_21_an_old_disk_is_seen_whoever_it_belongs_to() {
     let pair = pair(Suite::Classic).unwrap();
     for who in [Who::Hub, Who::App] {
         let record = |at_ms| Step {

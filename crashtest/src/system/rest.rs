@@ -109,6 +109,7 @@ impl System {
             notes: [self.notes(Role::Hub), self.notes(Role::App)],
             deleted: self.deleted.clone(),
             history: self.board.lines(),
+            drops_allowed: self.setup.drops_allowed,
             stolen: Vec::new(),
         })
     }

@@ -470,6 +470,8 @@ impl Wal {
             Ok(buffer) => self.log.reuse(buffer),
             Err(error) => return Err(self.poison("log write or sync", &error)),
         }
+        // Nothing leaves here, but from now on something may: no crash takes this batch back.
+        crate::leaves!("durable {}", flight.through.0);
         self.synced = flight.through;
         // CRASH(wal.commit.after_sync): durable; the view does not know it and nobody was told.
         // A start copies it and applies it.
