@@ -510,7 +510,7 @@ impl Proven {
         // disk, and none of them is given away before a seal of this start is.
         let forgetful = mutant!(
             "older_seals_given_away",
-            "C4",
+            "C7",
             "of several unproven seals only the newest is kept"
         );
         if !whole && !forgetful {
