@@ -16,7 +16,9 @@ use crate::event::{Announcer, Event, Events};
 use crate::export::{self, ClipReader};
 use crate::pairing;
 use crate::state_dir;
-use crate::types::{Clip, ClipId, Exported, HubId, HubStatus, PairedHub, Status, SyncMode};
+use crate::types::{
+    Clip, ClipId, Exported, HubId, HubStatus, PairedHub, Standing, Status, SyncMode,
+};
 
 /// What to do about a state directory that does not exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -226,6 +228,7 @@ impl App {
             waiting: line.waiting,
             clips: line.clips,
             paired_unix_s: line.paired_unix_s,
+            standing: Standing::of(line.over),
         };
         Ok(Status {
             hubs: lines.into_iter().map(hub).collect(),
@@ -289,7 +292,11 @@ pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
                 Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
                 None => continue,
             },
-            Taken::Duplicate | Taken::Gap { .. } | Taken::NotAuthentic => continue,
+            Taken::Duplicate
+            | Taken::Gap { .. }
+            | Taken::NotAuthentic
+            | Taken::RolledBack
+            | Taken::LineBroken => continue,
         };
         shell.announcer.tell(event);
     }

@@ -3,7 +3,9 @@
 //! This room has no sockets, no threads, no clock and no dice, so that a simulation can drive it.
 //! It must never hand out an effect before the commit that explains it: everything that a call
 //! stages comes back as a [`PendingRun`], and only [`Core::settle`], which asks for the journal's
-//! [`Committed`], turns it into a [`Run`].
+//! [`Committed`], turns it into a [`Run`]. It must never take, seal or give out anything on a line
+//! that is over: its hub has proved that this directory is older than what left it (promise C8), or
+//! goes on in an epoch that this one cannot follow.
 //!
 //! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
@@ -65,6 +67,8 @@ pub enum Halt {
         /// What must come first.
         expected: Seq,
     },
+    /// The line is over. Nothing is taken or sent any more.
+    Over(Over),
     /// Our own journal refused or failed.
     Journal(JournalError),
 }
@@ -78,6 +82,32 @@ impl WantsCommit for Halt {
 impl From<JournalError> for Halt {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
+    }
+}
+
+/// Why nothing more is taken or sent on a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// The hub holds what this directory never made.
+    RolledBack,
+    /// The hub goes on in an epoch that this directory cannot follow.
+    Broken,
+}
+
+impl Over {
+    /// The error that says so.
+    pub(crate) fn error(self, line: Line) -> JournalError {
+        match self {
+            Self::RolledBack => JournalError::RolledBack(line),
+            Self::Broken => JournalError::LineBroken(line),
+        }
+    }
+
+    fn stored(journal: &Journal, line: Line) -> Result<Option<Self>, JournalError> {
+        if journal.rollback_proof(line)?.is_some() {
+            return Ok(Some(Self::RolledBack));
+        }
+        Ok(journal.line_break(line)?.map(|_| Self::Broken))
     }
 }
 
@@ -137,6 +167,8 @@ struct Follow {
     /// Something was taken since the group's key last rotated.
     stirred: bool,
     last_taken_ms: u64,
+    /// The line is over; the row that says so may still want room.
+    over: Option<Over>,
 }
 
 impl Follow {
@@ -203,17 +235,37 @@ impl Core {
         self.journal.commit()
     }
 
+    /// Why nothing more is taken or sent on this line, if that is so.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn over(&self, line: Line) -> Result<Option<Over>, JournalError> {
+        match self.lines.get(&line) {
+            Some(follow) => Ok(follow.over),
+            None => Over::stored(&self.journal, line),
+        }
+    }
+
+    fn check_goes_on(&mut self, line: Line) -> Result<(), JournalError> {
+        match self.follow(line)?.over {
+            Some(over) => Err(over.error(line)),
+            None => Ok(()),
+        }
+    }
+
     fn follow(&mut self, line: Line) -> Result<&mut Follow, JournalError> {
         if !self.lines.contains_key(&line) {
-            // What an earlier process acked is not known here, so an ack is owed for whatever is
-            // durable: after a crash between cursor and ack nobody else would make it good.
+            // Owed for what no ack in the outbox says: after a crash between cursor and ack nobody
+            // else would make it good. One that says it is sent until the hub holds it.
             let cursor = self.journal.inbox_head(line)?.cursor;
+            let acked = self.journal.ack_sent(line)?;
             let follow = Follow {
                 session: Session::new(line),
-                owed_since_ms: cursor.is_some().then_some(0),
+                owed_since_ms: (cursor > acked).then_some(0),
                 urgent: false,
                 stirred: false,
                 last_taken_ms: 0,
+                over: Over::stored(&self.journal, line)?,
             };
             self.lines.insert(line, follow);
         }
@@ -238,15 +290,20 @@ impl Core {
     /// caller commits once and then settles.
     ///
     /// # Errors
-    /// Only our own storage, before anything was taken; later trouble is in [`Run::halt`].
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage, before anything was taken; later trouble
+    /// is in [`Run::halt`].
     pub fn deliver(
         &mut self,
         line: Line,
         run: &[Delivered],
         now_ms: u64,
     ) -> Result<PendingRun, JournalError> {
-        self.admit(run)?;
         self.follow(line)?;
+        // A proof that found no room yet is tried again.
+        if let Some(over) = Over::stored(&self.journal, line)? {
+            return Err(over.error(line));
+        }
+        self.admit(run)?;
         let mut pending = PendingRun::new(line, now_ms);
         for delivered in run {
             // Small log files take less at once than a run holds.
@@ -303,6 +360,17 @@ impl Core {
             Taken::Duplicate => return Ok(None),
             Taken::Gap { expected } => return Err(Halt::Gap { expected }),
             Taken::NotAuthentic => return Err(Halt::NotAuthentic { seq }),
+            Taken::RolledBack | Taken::LineBroken => {
+                let over = match taken {
+                    Taken::RolledBack => Over::RolledBack,
+                    _ => Over::Broken,
+                };
+                tracing::error!(?over, "nothing more is taken from this hub or sent to it");
+                // Also if there is no room for the proof: it comes again with the next envelope.
+                follow.over = Some(over);
+                drop(txn.stage(())?);
+                return Err(Halt::Over(over));
+            }
             Taken::Nothing(_)
             | Taken::NewEpoch(_)
             | Taken::Started(_)
@@ -320,9 +388,9 @@ impl Core {
     /// Stages what time asks for: an ack, and a rotation when the line is quiet.
     ///
     /// # Errors
-    /// Only our own storage.
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage.
     pub fn tick(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
-        self.follow(line)?;
+        self.check_goes_on(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         self.stage_due(&mut pending, Settling::WhenDue);
         pending.no_journal_trouble()
@@ -332,9 +400,9 @@ impl Core {
     /// transaction.
     ///
     /// # Errors
-    /// Only our own storage.
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage.
     pub fn finish_sync(&mut self, line: Line, now_ms: u64) -> Result<PendingRun, JournalError> {
-        self.follow(line)?;
+        self.check_goes_on(line)?;
         let mut pending = PendingRun::new(line, now_ms);
         self.stage_due(&mut pending, Settling::Now);
         pending.no_journal_trouble()
@@ -345,6 +413,9 @@ impl Core {
         let Some(follow) = self.lines.get_mut(&pending.line) else {
             return;
         };
+        if follow.over.is_some() {
+            return;
+        }
         let due = follow.due_at_ms().is_some_and(|at| at <= now_ms) || settling == Settling::Now;
         if !due {
             return;
@@ -427,16 +498,26 @@ impl Core {
         let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         let line = event_line(pairing);
         self.follow(line)?;
+        // Small log files take less at once than what shares this commit may be.
+        let staged = or_after_commit(
+            self,
+            |core| core.stage_deletion(line, clip),
+            |core| core.commit().map(drop),
+        )?;
+        self.journal
+            .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_deleted());
+        Ok(staged)
+    }
+
+    fn stage_deletion(&mut self, line: Line, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
         let mut txn = self.journal.begin();
-        txn.delete_clip(pairing, clip)?;
+        txn.delete_clip(line.pairing, clip)?;
         if let Some(follow) = self.lines.get_mut(&line) {
             follow.session.rotate(&mut txn);
         }
         let staged = txn.stage(clip)?;
         // CRASH(app.delete.staged): staged and not synced; the clip is still there.
         crash_point!("app.delete.staged");
-        self.journal
-            .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_deleted());
         Ok(staged)
     }
 

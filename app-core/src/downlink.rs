@@ -49,6 +49,10 @@ impl End {
     }
 
     fn from_app(error: AppError, mode: SyncMode) -> Self {
+        // What the hub proved is kept, and no attempt changes it.
+        if error == AppError::OlderCopy {
+            return Self::Fatal(error);
+        }
         match (error.kind(), mode) {
             (ErrorKind::Retry | ErrorKind::Peer, _) => Self::Line(error),
             // Somebody may free space, or put the right directory back, while we follow.

@@ -28,7 +28,8 @@ pub enum ErrorKind {
     NotPaired,
     /// Another process uses the directory: stop it, or use it.
     Locked,
-    /// The directory is older than what left it, or the relay lies: nothing is sent any more.
+    /// The directory is older than what left it: nothing is sent any more. Make a new one and pair
+    /// again. (Or the relay lies: then it may be tried again.)
     RolledBack,
     /// What was asked for does not exist, or cannot be done like this: ask for something else.
     Usage,
@@ -101,6 +102,16 @@ pub enum AppError {
         "the relay holds messages of this app that its directory does not know: the directory is an older copy, or the relay lies. Nothing is sent; if the directory was restored from a copy, make a new one and pair again"
     )]
     RolledBack,
+    /// The hub holds more of ours than this directory ever sent. Kept: no later sync changes it.
+    #[error(
+        "a hub holds messages of this app that its directory never made: the directory is an older copy of what it was. Nothing is sent to that hub or taken from it any more; export what is here, make a new directory and pair again"
+    )]
+    OlderCopy,
+    /// The hub opened an epoch that this directory cannot follow. Kept: no later sync changes it.
+    #[error(
+        "the hub goes on in keys that this directory does not have, and none of its further clips can be read here. Nothing is taken from it or sent to it any more; what is here can be read and exported. Pair again: run `secluso-hub pair` and scan the new code"
+    )]
+    LineBroken,
     /// No such clip.
     #[error("no clip {0} is known here; `clips` lists them")]
     NoSuchClip(ClipId),
@@ -140,13 +151,14 @@ impl AppError {
             Self::Peer(_) => ErrorKind::Peer,
             Self::NotAdmitted(_) | Self::Pairing(_) => ErrorKind::Refused,
             Self::Space(_) => ErrorKind::Space,
-            Self::Corrupt(_) | Self::ClipDamaged { .. } | Self::HashDiffers { .. } => {
-                ErrorKind::Corrupt
-            }
+            Self::Corrupt(_)
+            | Self::LineBroken
+            | Self::ClipDamaged { .. }
+            | Self::HashDiffers { .. } => ErrorKind::Corrupt,
             Self::Poisoned(_) | Self::Bug(_) => ErrorKind::Poisoned,
             Self::NotPaired => ErrorKind::NotPaired,
             Self::Locked => ErrorKind::Locked,
-            Self::RolledBack => ErrorKind::RolledBack,
+            Self::RolledBack | Self::OlderCopy => ErrorKind::RolledBack,
             Self::NoSuchClip(_)
             | Self::EmptyClip(_)
             | Self::BadClipId
@@ -171,6 +183,8 @@ impl AppError {
                 chunk: *index,
             },
             JournalError::Pairing(error) => Self::from_pairing(error),
+            JournalError::RolledBack(_) => Self::OlderCopy,
+            JournalError::LineBroken(_) => Self::LineBroken,
             _ => match error.kind() {
                 journal::ErrorKind::Space => Self::Space(text),
                 journal::ErrorKind::Peer => Self::Peer(text),

@@ -65,6 +65,18 @@ pub enum Event {
         /// Whose.
         hub: HubId,
     },
+    /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
+    /// sent to it any more. Told by every sync.
+    RolledBack {
+        /// Which hub.
+        hub: HubId,
+    },
+    /// The hub goes on in keys that this directory does not have: nothing is taken from it or sent to
+    /// it any more, and the way out is to pair again. Told by every sync.
+    LineBroken {
+        /// Which hub.
+        hub: HubId,
+    },
     /// An envelope was taken without effect: stale, or against the rules.
     Ignored {
         /// Whose.

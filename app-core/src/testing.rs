@@ -21,7 +21,7 @@ use crate::core::{Core, Delivered, Run, event_line};
 pub(crate) const NOW_S: u64 = 1_800_000_000;
 pub(crate) const NOW_MS: u64 = NOW_S * 1_000;
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         log_file_bytes: 1 << 20,
         ballast_bytes: 64 << 10,

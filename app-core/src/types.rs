@@ -6,6 +6,7 @@ use std::str::FromStr;
 use journal::ids::{ClipId as JournalClip, PairingId};
 use journal::{AppClip, AppClipState};
 
+use crate::core::Over;
 use crate::error::AppError;
 
 /// The video of one event. The same text at hub and app.
@@ -205,6 +206,51 @@ pub struct HubStatus {
     pub clips: u64,
     /// When it was paired, seconds since 1970 by this device's clock.
     pub paired_unix_s: u64,
+    /// Whether anything is taken and sent.
+    pub standing: Standing,
+}
+
+/// Whether an app may go on with a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Standing {
+    /// Yes.
+    Good,
+    /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
+    /// sent to it any more ([`crate::AppError::OlderCopy`]).
+    RolledBack,
+    /// The hub goes on in keys that this directory does not have: nothing is taken from it or sent to
+    /// it any more ([`crate::AppError::LineBroken`]).
+    LineBroken,
+}
+
+impl Standing {
+    pub(crate) fn of(over: Option<Over>) -> Self {
+        match over {
+            None => Self::Good,
+            Some(Over::RolledBack) => Self::RolledBack,
+            Some(Over::Broken) => Self::LineBroken,
+        }
+    }
+
+    /// What is wrong and what to do about it, if anything is.
+    #[must_use]
+    pub fn trouble(self) -> Option<AppError> {
+        match self {
+            Self::Good => None,
+            Self::RolledBack => Some(AppError::OlderCopy),
+            Self::LineBroken => Some(AppError::LineBroken),
+        }
+    }
+
+    /// The word for programs: `good`, `rolled_back` or `line_broken`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::RolledBack => "rolled_back",
+            Self::LineBroken => "line_broken",
+        }
+    }
 }
 
 /// How the app stands.

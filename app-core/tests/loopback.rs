@@ -5,7 +5,8 @@ mod support;
 use std::time::Duration;
 
 use app_core::{
-    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, SyncMode,
+    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, Standing,
+    SyncMode,
 };
 use support::{After, Hub, Relay, Says, within};
 
@@ -244,6 +245,57 @@ async fn an_older_copy_of_the_directory_sends_nothing() {
     drop(old);
     let app = open(&dir).await;
     within(app.sync(SyncMode::Once)).await.unwrap();
+}
+
+/// The relay has lost its disk and knows nothing of it: the hub's own word is enough (scenario 21).
+#[tokio::test]
+async fn an_older_copy_is_told_by_the_hub_and_knows_it_for_good() {
+    let mut relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let (dir, copy) = (place.path().join("app"), place.path().join("copy"));
+    let app = open(&dir).await;
+    hub.pair(&relay, &app).await;
+    drop(app);
+    support::copy_dir(&dir, &copy);
+    let app = open(&dir).await;
+    hub.record(&[b"seen by the newer one"]);
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    hub.take_acks(&relay).await;
+    drop(app);
+    relay.restart_empty().await;
+    hub.record(&[b"made after the hub took its ack"]);
+    hub.push(&relay).await;
+    for attempt in 0..3 {
+        let old = open(&copy).await;
+        let mut events = old.observe();
+        let before = old.status().await.unwrap().hubs[0].standing;
+        let expected = match attempt {
+            0 => Standing::Good,
+            _ => Standing::RolledBack,
+        };
+        assert_eq!(before, expected, "{attempt}");
+        for mode in [SyncMode::Once, SyncMode::Follow] {
+            let error = within(old.sync(mode)).await.unwrap_err();
+            assert_eq!(error, AppError::OlderCopy, "{attempt}");
+            assert_eq!(error.kind(), ErrorKind::RolledBack);
+        }
+        let told = std::iter::from_fn(|| events.try_next());
+        let told = told.filter(|event| matches!(event, Event::RolledBack { .. }));
+        assert_eq!(told.count(), 2);
+        let status = old.status().await.unwrap();
+        assert_eq!(status.hubs[0].standing, Standing::RolledBack);
+        assert_eq!((status.hubs[0].waiting, status.hubs[0].cursor), (0, 0));
+        assert!(old.clips().await.unwrap().is_empty());
+    }
+    // The right directory goes on.
+    let app = open(&dir).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    assert_eq!(app.clips().await.unwrap().len(), 2);
+    assert_eq!(app.status().await.unwrap().hubs[0].standing, Standing::Good);
+    hub.take_acks(&relay).await;
+    assert_eq!(hub.unacked(), 0);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 mod failures;
+mod real_file_system;
 mod tiers;
 
 /// Said by people, kept beside the code: what was found, and what cannot be covered.
@@ -30,9 +31,10 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     tiers::times(&mut text, run);
     let results = &run["results"];
     failures::list_all(&mut text, results);
-    let sections: [(&str, Section); 10] = [
+    let sections: [(&str, Section); 11] = [
         ("kills", kills),
         ("power-cuts", power_cuts),
+        (real_file_system::NAME, real_file_system::section),
         ("disk-errors", disk_errors),
         ("simulation", simulation),
         ("engine", engine),
@@ -54,6 +56,9 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
                 section(&mut text, &all, &mut missing);
             }
             Some(value) if !value.is_null() => section(&mut text, value, &mut missing),
+            _ if name == real_file_system::NAME && word(run, "tier") != "full" => missing
+                .0
+                .push(real_file_system::NOT_IN_THIS_TIER.to_owned()),
             _ => missing
                 .0
                 .push(format!("{name}: not run, or without a result")),

@@ -17,6 +17,7 @@
 mod delivery;
 mod facts;
 mod recording;
+mod room;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -121,6 +122,12 @@ impl LineState {
             waits_at: None,
         }
     }
+
+    /// Whether events are recorded for it. What the relay shows proves nothing and stops no
+    /// recording; what the phone proved does, for it could never follow.
+    fn may_record(&self) -> bool {
+        !self.broken && self.standing != PROVEN
+    }
 }
 
 /// A sync under way: what is true when it is over.
@@ -137,16 +144,16 @@ pub struct Core {
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
     recording: Option<Recording>,
-    /// Said once until a phone is there.
-    said_no_pairing: bool,
+    /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
+    stopped: Option<Stop>,
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
     /// Why it could not be opened again.
     dead: Option<String>,
-    /// Set by a test: the disk is full, and what the journal holds back for epochs is used up.
+    /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
-    pub(crate) no_room: bool,
+    pub(crate) room: Option<bool>,
     /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
     pub(crate) no_sync: u32,
@@ -171,13 +178,13 @@ impl Core {
             opener,
             lines: BTreeMap::new(),
             recording: None,
-            said_no_pairing: false,
+            stopped: None,
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
             dead: None,
             #[cfg(test)]
-            no_room: false,
+            room: None,
             #[cfg(test)]
             no_sync: 0,
             flight: None,
@@ -264,7 +271,7 @@ impl Core {
         }
     }
 
-    /// Stages the removal of acked envelopes, some of each line.
+    /// Stages the removal of acked envelopes, some of each line, and of what ended lines left.
     fn trim(&mut self, steps: u32) {
         let Some(journal) = self.journal.as_mut() else {
             return;
@@ -273,6 +280,8 @@ impl Core {
             let staged = journal.stage_trims(steps, |txn| txn.trim_outbox(*line));
             self.staged_bytes += u64::from(staged) * TRIM_BYTES;
         }
+        let staged = journal.stage_trims(steps, |txn| txn.trim_ended());
+        self.staged_bytes += u64::from(staged) * TRIM_BYTES;
     }
 
     /// Whether [`Self::begin_commit`] has anything to do.
@@ -399,8 +408,9 @@ impl Core {
         }
     }
 
-    /// Runs a step that is the journal's own (pairing, certificate). A poisoned journal is opened
-    /// again.
+    /// Runs a step that is the journal's own (pairing, certificate). What is staged is committed
+    /// first, so that the log has room for the step, which can be run once only. A poisoned journal
+    /// is opened again.
     ///
     /// # Errors
     /// The journal's, or [`CoreError::Reopened`].
@@ -409,6 +419,9 @@ impl Core {
         now_unix_ms: u64,
         step: impl FnOnce(&mut Journal) -> Result<T, JournalError>,
     ) -> Result<T, CoreError> {
+        if self.has_staged() {
+            self.commit(now_unix_ms)?;
+        }
         let result = step(self.journal()?);
         self.judge(result, now_unix_ms)
     }
@@ -541,33 +554,26 @@ impl Core {
     }
 
     /// What a start owes to epochs that were encrypted in, all lines in one sync. A line whose
-    /// recording goes on owes nothing.
+    /// recording goes on owes nothing, and on one that is rolled back nothing is encrypted any more.
     fn close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let busy: Vec<Line> = self
             .recording
             .as_ref()
             .map(Recording::lines)
             .unwrap_or_default();
-        let lines: Vec<Line> = self
-            .lines
-            .keys()
-            .copied()
-            .filter(|line| !busy.contains(line))
-            .collect();
+        let owing = |(line, state): (&Line, &LineState)| {
+            let owes = state.standing != PROVEN && !busy.contains(line);
+            owes.then_some(*line)
+        };
+        let lines: Vec<Line> = self.lines.iter().filter_map(owing).collect();
         for line in lines {
             let Some(journal::EpochUse::InUse { .. }) = self.journal()?.epoch_use(line)? else {
                 continue;
             };
             self.journal()?.admit(EPOCH_BYTES, Priority::Epoch)?;
-            let closed = or_after_commit(
-                self,
-                |core| {
-                    core.in_txn(line, EPOCH_BYTES, |session, txn| {
-                        session.close_used_epoch(txn, now_unix_ms)
-                    })
-                },
-                |core| core.commit(now_unix_ms),
-            );
+            let closed = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
+                session.close_used_epoch(txn, now_unix_ms)
+            });
             match closed {
                 Ok(Closed::CutOff(end)) => self.pending.push(Notice::ClipFinished {
                     line,
@@ -583,8 +589,23 @@ impl Core {
         Ok(())
     }
 
-    /// One transaction of one line, staged.
+    /// One transaction of one line, staged. If the log takes no more at once, what is staged is
+    /// committed first.
     fn in_txn<T>(
+        &mut self,
+        line: Line,
+        bytes: u64,
+        now_unix_ms: u64,
+        mut step: impl FnMut(&mut Session<Committer>, &mut journal::Txn<'_>) -> Result<T, JournalError>,
+    ) -> Result<T, CoreError> {
+        or_after_commit(
+            self,
+            |core| core.try_in_txn(line, bytes, &mut step),
+            |core| core.commit(now_unix_ms),
+        )
+    }
+
+    fn try_in_txn<T>(
         &mut self,
         line: Line,
         bytes: u64,

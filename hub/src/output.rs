@@ -70,11 +70,7 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             format!("stored bytes are damaged and nothing more is sent to one phone until their clip can be dropped: {what}. It is tried again; check the disk and its free space"),
         ),
         Notice::NotRecorded(why) => {
-            let (word, text) = match why {
-                Stop::NoPairing => ("no_phone", "events are not recorded: no phone is paired. Run `secluso-hub pair`"),
-                Stop::Space => ("disk_full", "an event is not recorded, or no further: the disk is full. Free some space"),
-                Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
-            };
+            let (word, text) = stop(*why);
             (Some(json!({"event": "not_recorded", "why": word})), text.into())
         }
         Notice::Reopened => (
@@ -93,13 +89,32 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             ),
             Standing::RolledBack(Evidence::PhoneHoldsMore) => (
                 Some(json!({"event": "standing", "state": "rolled_back"})),
-                "a phone holds what this state directory never made: the directory is older than what it once sent. Recording goes on, nothing is sent to that phone any more. Run `secluso-hub reset` and pair again".into(),
+                "a phone holds what this state directory never made: the directory is older than what it once sent. Nothing is recorded for that phone or sent to it any more. Run `secluso-hub reset` and pair again".into(),
             ),
             Standing::RolledBack(Evidence::AboveHead | Evidence::OtherDigest) => (
                 Some(json!({"event": "standing", "state": "rolled_back"})),
                 "this state directory is older than what it once sent, or the relay lies: recording goes on, nothing is sent to that phone, and the relay is asked again. If the directory was restored from a copy, run `secluso-hub reset` and pair again".into(),
             ),
         },
+    }
+}
+
+/// Why events are not recorded: the word for it in JSON, and a sentence.
+pub fn stop(why: Stop) -> (&'static str, &'static str) {
+    match why {
+        Stop::NoPairing => (
+            "no_phone",
+            "events are not recorded: no phone is paired. Run `secluso-hub pair`",
+        ),
+        Stop::Space => (
+            "disk_full",
+            "an event is not recorded, or no further: the disk is full. Free some space",
+        ),
+        Stop::RolledBack => (
+            "rolled_back",
+            "events are not recorded: this state directory is older than what it once sent, and no phone could read them. Run `secluso-hub reset` and pair again",
+        ),
+        Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
     }
 }
 

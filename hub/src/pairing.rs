@@ -12,6 +12,7 @@ mod image;
 mod listener;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -132,17 +133,7 @@ impl<C: Clock> Place<'_, C> {
             .run(|core, now| core.with_journal(now, journal::Journal::device))
             .await?;
         let identity = Identity::from_seed(*device.identity_seed);
-        let endpoint = rpk::server_endpoint(config.listen, &identity, ALPN, &listener::limits())
-            .map_err(|error| {
-                Failure::new(
-                    Code::Usage,
-                    format!("pairing cannot listen: {error}; correct [pairing] listen"),
-                )
-            })?;
-        let port = endpoint
-            .local_addr()
-            .map_err(|error| Failure::new(Code::Internal, error.to_string()))?
-            .port();
+        let (endpoint, port) = self.listen(&identity).await?;
         let terms = OfferTerms {
             hub: identity.device_id(),
             addresses: addresses::of(config, port),
@@ -195,6 +186,50 @@ impl<C: Clock> Place<'_, C> {
         let phone = phone.to_hex();
         let _gone = steps.send(Step::Paired { phone }).await;
         Ok(Ended::Paired)
+    }
+
+    /// Listens where it is configured. Where the port is left open, it is the one of last time if that is
+    /// free: a phone that was interrupted asks again there, with the code that it has.
+    async fn listen(&self, identity: &Identity) -> Result<(quinn::Endpoint, u16), Failure> {
+        let listen = self.config.listen;
+        let open = |at| rpk::server_endpoint(at, identity, ALPN, &listener::limits());
+        let kept: Option<u16> = match listen.port() {
+            0 => {
+                let ask = |core: &mut crate::core::Core, now| {
+                    core.with_journal(now, |journal| journal.pairing_port())
+                };
+                self.sealer.run(ask).await?
+            }
+            _ => None,
+        };
+        let again = kept.and_then(|port| {
+            let opened = open(SocketAddr::new(listen.ip(), port));
+            opened
+                .inspect_err(
+                    |error| tracing::debug!(port, %error, "the port of last time is taken"),
+                )
+                .ok()
+        });
+        let endpoint = match again {
+            Some(endpoint) => endpoint,
+            None => open(listen).map_err(|error| {
+                Failure::new(
+                    Code::Usage,
+                    format!("pairing cannot listen: {error}; correct [pairing] listen"),
+                )
+            })?,
+        };
+        let port = endpoint
+            .local_addr()
+            .map_err(|error| Failure::new(Code::Internal, error.to_string()))?
+            .port();
+        if listen.port() == 0 && kept != Some(port) {
+            let keep = move |core: &mut crate::core::Core, now| {
+                core.with_journal(now, |journal| journal.keep_pairing_port(port))
+            };
+            drop(self.sealer.run(keep).await?);
+        }
+        Ok((endpoint, port))
     }
 
     /// Nothing of an offer outlives its pairing mode, except a pairing that is whole: a phone may

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::core::{CoreStatus, Evidence, Standing};
+use crate::core::{CoreStatus, Evidence, Standing, Stop};
 use crate::exit::Failure;
-use crate::output::hex;
+use crate::output::{hex, stop};
 use crate::sealer::Sealer;
 use crate::uplink::{LinkStatus, Uplink};
 
@@ -52,6 +52,8 @@ fn to_json(core: &CoreStatus, link: &LinkStatus) -> Value {
         .collect();
     json!({
         "recording": core.recording,
+        // Why the last event was not recorded, or not all of it; null once one is recorded again.
+        "not_recorded": core.stopped.map(|why| stop(why).0),
         "connected": link.connected,
         "trouble": link.trouble,
         "pairings": pairings,
@@ -89,6 +91,13 @@ pub fn to_text(status: &Value) -> String {
     );
     if let Some(trouble) = status["trouble"].as_str() {
         out.push_str(&format!(" ({trouble})"));
+    }
+    let why = [Stop::NoPairing, Stop::Space, Stop::RolledBack].map(stop);
+    if let Some((_, text)) = why
+        .into_iter()
+        .find(|(word, _)| status["not_recorded"] == *word)
+    {
+        out.push_str(&format!("\n{text}"));
     }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(

@@ -380,14 +380,60 @@ impl Session<Committer> {
         self.carries(txn, clip)
     }
 
+    /// What a proved rollback costs the hub ([`Session::prove_rollback`]): the group dies with all its
+    /// keys, because nothing is encrypted in it any more and what left of a clip in progress would
+    /// open with them. Such a clip ends in our books only; it comes back with how much was accepted.
+    ///
+    /// # Errors
+    /// If the clip's rows cannot be read: it stays as it is, and the group dies all the same.
+    pub fn abandon(&mut self, txn: &mut Txn<'_>) -> Result<Option<HubClip>, JournalError> {
+        let ended = self.end_unsaid(txn);
+        self.forget();
+        self.scratch = Zeroizing::default();
+        txn.end(Scope::Group(self.line()));
+        ended
+    }
+
+    /// Ends the clip that the open epoch carries, without an envelope that says so.
+    fn end_unsaid(&mut self, txn: &mut Txn<'_>) -> Result<Option<HubClip>, JournalError> {
+        let line = self.line();
+        let used: Option<EpochUse> = txn.row(&keys::epoch_use(line))?;
+        let Some(EpochUse::InUse {
+            clip: Some(clip), ..
+        }) = used
+        else {
+            return Ok(None);
+        };
+        if load_clip(txn, line, clip)?.outcome != ClipOutcome::Recording {
+            return Ok(None);
+        }
+        let OpenClip {
+            mut record, digest, ..
+        } = self.take_open(txn, clip)?;
+        record.sha256 = Some(digest.finalize().into());
+        record.outcome = ClipOutcome::CutOff;
+        put_clip(txn, line, &record)?;
+        Ok(Some(record))
+    }
+
     /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
-    /// envelopes give way to a signed statement under the last one's number. What came before `at`
-    /// may already be at the relay and stays. Commits stay always.
+    /// envelopes give way to signed statements, each under the number of the last one that it covers.
+    /// What came before `at` may already be at the relay and stays. Commits stay always.
+    ///
+    /// A statement that stands may have left, so it stays as it is, and its range with it. If an
+    /// earlier place of a clip is found damaged later, what lies between the two gets a statement of
+    /// its own; asked again about the same place, or a later one, this changes nothing.
+    ///
+    /// The clip comes back if it was not dropped before.
     ///
     /// # Errors
     /// [`JournalError::Misuse`] if `at` belongs to no clip, or to one that is being recorded: finish
     /// that one first.
-    pub fn drop_damaged(&mut self, txn: &mut Txn<'_>, at: Seq) -> Result<HubClip, JournalError> {
+    pub fn drop_damaged(
+        &mut self,
+        txn: &mut Txn<'_>,
+        at: Seq,
+    ) -> Result<Option<HubClip>, JournalError> {
         let line = self.line();
         let clips = txn.hub_clips(line.pairing)?;
         let holds = |clip: &HubClip| clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
@@ -401,24 +447,29 @@ impl Session<Committer> {
             ));
         }
         let pairing = txn.pairing_record(line)?;
+        let mut is_news = false;
         for (first, last) in record.spans.clone() {
-            if last < at.0 {
+            let first = Seq(first.max(at.0));
+            let Some(range) = outbox::unexplained(txn, line, (first, Seq(last)))? else {
                 continue;
-            }
+            };
             let statement = Statement {
                 channel: line.channel,
-                first: first.max(at.0),
-                last,
+                first: range.0.0,
+                last: range.1.0,
                 clip: record.clip,
                 reason: DropReason::Damaged,
             };
             let content = self.sign_statement(txn, &statement)?;
-            let range = (Seq(statement.first), Seq(last));
             outbox::replace(txn, line, &pairing, range, &content)?;
+            is_news = true;
+        }
+        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
+            return Ok(None);
         }
         record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
         put_clip(txn, line, &record)?;
-        Ok(record)
+        Ok(Some(record))
     }
 
     /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`].

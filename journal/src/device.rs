@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::error::JournalError;
 use crate::journal::Journal;
-use crate::keys::Family;
+use crate::keys::{self, Family};
 use crate::scope::Scope;
 use crate::sealed::Key;
 
@@ -49,6 +49,24 @@ impl Journal {
         };
         txn.put_secret_row(Scope::Device, Family::Device, &[], &device)?;
         Ok(txn.commit(device)?.into_inner())
+    }
+
+    /// The port on which phones were last paired, if one was kept.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn pairing_port(&self) -> Result<Option<u16>, JournalError> {
+        self.row(keys::PAIRING_PORT)
+    }
+
+    /// Keeps the port on which phones are paired: a phone that was interrupted knows no other.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn keep_pairing_port(&mut self, port: u16) -> Result<Durable<()>, JournalError> {
+        let mut txn = self.begin();
+        txn.put_row(keys::PAIRING_PORT, &port)?;
+        txn.commit(())
     }
 
     /// Keeps the relay's certificate.

@@ -37,6 +37,11 @@ pub enum JournalError {
     /// The vault file could not be read or written.
     #[error("the key vault failed: {0}. Restart; if it happens again, check the disk")]
     Vault(std::io::Error),
+    /// There is no room for another key: the vault is as large as it may be, or the disk is full.
+    #[error(
+        "the key vault has no room for another key. Delete clips, or free some space on the disk, and try again"
+    )]
+    VaultFull,
     /// Both images of a vault sector are unreadable.
     #[error(
         "the key vault is damaged in sector {sector}, in both of its images. Its keys are gone: run `reset` on this device and pair again"
@@ -80,6 +85,16 @@ pub enum JournalError {
         /// In this program.
         expected: u32,
     },
+    /// The MLS state was written by another OpenMLS, whose stored values nobody promises to be the same.
+    #[error(
+        "this directory was written with OpenMLS {found}, this program reads that of {expected}. Use the program that wrote it, or run `reset` and pair again"
+    )]
+    OpenMlsVersion {
+        /// In the directory.
+        found: String,
+        /// In this program.
+        expected: &'static str,
+    },
     /// The directory belongs to the other role (hub or app).
     #[error(
         "this directory belongs to a {found}, not to a {expected}. Give the right state directory"
@@ -109,6 +124,18 @@ pub enum JournalError {
         "this handle did not open the current epoch of {0:?}; its next message must be a Commit"
     )]
     NoRightToEncrypt(Line),
+    /// The other side proved that this directory is older than what left it. Nothing is encrypted or
+    /// taken on the line any more.
+    #[error(
+        "the other side of {0:?} holds what this directory never made: it is an older copy of what it was. Nothing is sent any more; make a new one and pair again"
+    )]
+    RolledBack(Line),
+    /// The other side opened an epoch that this end cannot follow. Nothing is taken or sent on the
+    /// line any more.
+    #[error(
+        "the hub of {0:?} goes on in keys that this directory does not have. Nothing is taken or sent any more; pair again"
+    )]
+    LineBroken(Line),
     /// An envelope too large for the relay would have entered the outbox.
     #[error("an envelope of {bytes} bytes exceeds the limit of {limit}")]
     EnvelopeTooLarge {
@@ -160,13 +187,17 @@ impl JournalError {
                 wal::ErrorKind::Poisoned => ErrorKind::Poisoned,
             },
             Self::Vault(_) | Self::Poisoned => ErrorKind::Poisoned,
+            Self::VaultFull => ErrorKind::Space,
             Self::VaultDamaged { .. }
             | Self::VaultMismatch { .. }
             | Self::ValueDamaged { .. }
             | Self::FormatVersion { .. }
+            | Self::OpenMlsVersion { .. }
             | Self::WrongRole { .. }
             | Self::NoGroup(_)
             | Self::GroupNotWhole { .. }
+            | Self::RolledBack(_)
+            | Self::LineBroken(_)
             | Self::EnvelopeDamaged { .. }
             | Self::ChunkDamaged { .. } => ErrorKind::Corrupt,
             Self::Mls(_) | Self::Pairing(_) => ErrorKind::Peer,

@@ -124,6 +124,12 @@ impl Journal {
                 expected: FORMAT_VERSION,
             });
         }
+        if meta.openmls != OPENMLS_VERSION {
+            return Err(JournalError::OpenMlsVersion {
+                found: meta.openmls,
+                expected: OPENMLS_VERSION,
+            });
+        }
         if meta.role != role {
             return Err(JournalError::WrongRole {
                 found: format!("{:?}", meta.role).to_lowercase(),
@@ -335,6 +341,19 @@ pub(crate) fn value_aad(scope: Scope, version: u64, key: &[u8]) -> Vec<u8> {
     aad.extend_from_slice(&version.to_be_bytes());
     aad.extend_from_slice(key);
     aad
+}
+
+/// Says in the meta row that another version, or another role, wrote this journal.
+#[cfg(test)]
+pub(crate) fn spoil_meta(journal: &mut Journal, format: u32, openmls: &str, role: Role) {
+    let meta = Meta {
+        format,
+        openmls: openmls.to_owned(),
+        role,
+    };
+    let mut txn = journal.begin();
+    txn.put_row(keys::META, &meta).unwrap();
+    drop(txn.commit(()).unwrap());
 }
 
 /// Key and value.

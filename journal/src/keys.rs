@@ -10,6 +10,8 @@ use crate::scope::Scope;
 
 /// `M`: one row, the journal's format version and role.
 pub(crate) const META: &[u8] = b"M";
+/// `P`: one row, the port on which phones were last paired (hub).
+pub(crate) const PAIRING_PORT: &[u8] = b"P";
 /// `K`: one row, the next unused key number of the vault's pool.
 pub(crate) const NEXT_KEY: &[u8] = b"K";
 /// Namespace of scope rows.
@@ -53,9 +55,14 @@ pub(crate) fn outbox_head(line: Line) -> Vec<u8> {
     join(b'H', &[&line.key()])
 }
 
-/// `R` line: what the other side proved to hold that our outbox does not explain (hub).
+/// `R` line: what the other side proved to hold that our outbox does not explain.
 pub(crate) fn rollback_proof(line: Line) -> Vec<u8> {
     join(b'R', &[&line.key()])
+}
+
+/// `B` line: where it broke, so that nothing behind that is taken (app).
+pub(crate) fn line_break(line: Line) -> Vec<u8> {
+    join(b'B', &[&line.key()])
 }
 
 /// `I` line: cursor of a line's inbox.
@@ -71,6 +78,22 @@ pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
+}
+
+/// `X` scope: the line of a group that has ended, whose outbox rows may still be there (hub).
+pub(crate) fn ended_line(line: Line) -> Vec<u8> {
+    join(b'X', &[&Scope::Group(line).encode()])
+}
+
+/// Namespace of the above.
+pub(crate) const ENDED_LINES: &[u8] = b"X";
+
+/// The line of such a key.
+pub(crate) fn ended_line_of(key: &[u8]) -> Option<Line> {
+    match key.get(1..).and_then(Scope::decode)? {
+        Scope::Group(line) => Some(line),
+        _ => None,
+    }
 }
 
 /// `L` clip index: payload key of one stored chunk (app).

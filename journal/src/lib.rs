@@ -64,7 +64,9 @@ pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use scope::Scope;
 pub use sealed::Key;
-pub use session::{AckEffect, Arrived, Committer, EpochUse, Follower, Received, Session, Takes};
+pub use session::{
+    AckEffect, Arrived, Committer, EpochUse, Follower, LineBreak, Received, Session, Takes,
+};
 pub use steps::{WantsCommit, or_after_commit};
 pub use txn::Txn;
 pub use wal::{Committed, Durable, Staged};

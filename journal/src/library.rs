@@ -74,6 +74,10 @@ pub enum Taken {
     },
     /// See [`Received::NotAuthentic`].
     NotAuthentic,
+    /// See [`Received::RolledBack`]: stage the transaction, and send nothing any more.
+    RolledBack,
+    /// See [`Received::LineBroken`]: stage the transaction, and send nothing any more.
+    LineBroken,
     /// Taken without effect: stale, or against the rules; the text says which.
     Nothing(&'static str),
     /// A new epoch; the hub should hear an ack in it.
@@ -136,6 +140,8 @@ impl Session<Follower> {
             Received::Duplicate => return Ok(Taken::Duplicate),
             Received::Gap { expected } => return Ok(Taken::Gap { expected }),
             Received::NotAuthentic => return Ok(Taken::NotAuthentic),
+            Received::RolledBack(_) => return Ok(Taken::RolledBack),
+            Received::LineBroken(_) => return Ok(Taken::LineBroken),
             Received::Stale => Taken::Nothing("from an epoch that is over"),
             Received::Refused(why) => Taken::Nothing(why),
             Received::NewEpoch(epoch) => Taken::NewEpoch(epoch),
@@ -300,7 +306,8 @@ impl Session<Follower> {
     /// made good by the next.
     ///
     /// # Errors
-    /// Storage, or MLS; the transaction must be dropped.
+    /// [`JournalError::RolledBack`] once that is proved. Storage, or MLS; the transaction must be
+    /// dropped.
     pub fn send_ack(&mut self, txn: &mut Txn<'_>) -> Result<Seq, JournalError> {
         let head = txn.journal().inbox_head(self.line())?;
         let ack = AppMessage::Ack {

@@ -10,6 +10,7 @@
 //! because an ack may cover more than one transaction can hold. Nothing dead is ever given out or
 //! counted, whether its row is still there or not.
 
+mod ended;
 mod evidence;
 
 use serde::{Deserialize, Serialize};
@@ -23,12 +24,13 @@ use crate::ids::Line;
 use crate::inbox::InboxHead;
 use crate::journal::Journal;
 use crate::keys::{self, Family};
-use crate::message::{self, SignedStatement};
+use crate::message::{self, SignedStatement, Statement};
 use crate::record::PairingRecord;
 use crate::scope::Scope;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
 
+pub(crate) use ended::end;
 pub use evidence::OutboxBooks;
 
 /// Dead envelopes whose rows one transaction removes: under 32 KiB in the log, so that it fits
@@ -188,6 +190,28 @@ pub(crate) fn append(
         Placement::Payload => txn.put_payload(&key, bytes),
     }
     Ok(seq)
+}
+
+/// The part of envelopes `first..=last` of one clip that is not acked and that no statement explains:
+/// what a new statement has to cover. Statements of a clip were made from its end towards its
+/// beginning, so it is one range before the first of them.
+pub(crate) fn unexplained(
+    txn: &Txn<'_>,
+    line: Line,
+    (first, last): (Seq, Seq),
+) -> Result<Option<(Seq, Seq)>, JournalError> {
+    let first = first.max(next_seq(row(txn, line)?.acked));
+    let mut end = last;
+    while first <= end {
+        let Some(bytes) = txn.get(&keys::outbox(line, end))? else {
+            break;
+        };
+        let Some(statement) = txn.journal().own_statement(line, end, &bytes)? else {
+            break;
+        };
+        end = Seq(statement.first.saturating_sub(1));
+    }
+    Ok((first <= end).then_some((first, end)))
 }
 
 /// Puts a statement in the place of envelopes `first..=last`: it takes the number `last`, the rest
@@ -410,13 +434,24 @@ impl Journal {
         let Some(bytes) = self.wal.get(&keys::outbox(line, seq))? else {
             return Ok(None);
         };
-        let statement = self
-            .own_body(line, seq, &bytes)?
-            .filter(|body| body.kind == Kind::Statement)
-            .and_then(|body| message::decode::<SignedStatement>(&body.content));
+        let statement = self.own_statement(line, seq, &bytes)?;
         Ok(statement
-            .is_some_and(|signed| signed.statement.first <= gone.0)
+            .is_some_and(|statement| statement.first <= gone.0)
             .then_some(seq))
+    }
+
+    /// The statement that an envelope of ours is, if it is one.
+    fn own_statement(
+        &self,
+        line: Line,
+        seq: Seq,
+        bytes: &[u8],
+    ) -> Result<Option<Statement>, JournalError> {
+        let body = self.own_body(line, seq, bytes)?;
+        Ok(body
+            .filter(|body| body.kind == Kind::Statement)
+            .and_then(|body| message::decode::<SignedStatement>(&body.content))
+            .map(|signed| signed.statement))
     }
 
     /// What is inside an envelope of ours; `None` if these bytes are not one for this place.

@@ -34,6 +34,7 @@ use openmls_basic_credential::SignatureKeyPair;
 use openmls_libcrux_crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use wire::ids::{DeviceId, SendId};
 
 pub use app::JOINED_GRACE_S;
@@ -369,6 +370,11 @@ fn proof(group: &MlsGroup, crypto: &CryptoProvider, side: &str) -> Result<[u8; 3
     secret
         .try_into()
         .map_err(|_| JournalError::Misuse("the exporter gives the length that was asked for"))
+}
+
+/// Compares two proofs in a time that says nothing about where they differ.
+fn proofs_equal(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    a.ct_eq(b).into()
 }
 
 /// Two members, the other of the expected name and key, the expected group and suite.

@@ -122,10 +122,7 @@ impl Scopes {
             owed: BTreeMap::new(),
             vault,
         };
-        scopes.fill_pool(&mut changes, dice);
-        if !changes.is_empty() {
-            scopes.vault.store(&changes).map_err(JournalError::Vault)?;
-        }
+        scopes.store(changes, POOL_KEYS, dice)?;
         Ok(scopes)
     }
 
@@ -147,16 +144,15 @@ impl Scopes {
     /// The `n`-th unused key, as the first key of a new scope.
     ///
     /// # Errors
-    /// If the pool is empty it is filled first, which costs two syncs.
+    /// If the pool is empty it is filled first, which costs two syncs. [`JournalError::VaultFull`] if
+    /// that is not possible: nothing is wrong, and keys come free when scopes end.
     pub(crate) fn pooled(
         &mut self,
         n: usize,
         dice: &mut dyn Dice,
     ) -> Result<ScopeKey, JournalError> {
         if self.pool.len() <= n {
-            let mut changes = Vec::new();
-            self.fill_pool(&mut changes, dice);
-            self.vault.store(&changes).map_err(JournalError::Vault)?;
+            self.store(Vec::new(), POOL_KEYS, dice)?;
         }
         mutant!("birth_after_the_log", "C7", "a new key is made on the spot, unknown to the vault" => {
             let mut key = Key::default();
@@ -165,9 +161,14 @@ impl Scopes {
             self.next_pool += 1;
             return Ok(ScopeKey { id, version: 0, key });
         });
-        let (id, key) = self.pool.iter().nth(n).ok_or(JournalError::Misuse(
-            "more scopes born in one transaction than the pool holds",
-        ))?;
+        let Some((id, key)) = self.pool.iter().nth(n) else {
+            return Err(match n < POOL_KEYS {
+                true => JournalError::VaultFull,
+                false => {
+                    JournalError::Misuse("more scopes born in one transaction than the pool holds")
+                }
+            });
+        };
         Ok(ScopeKey {
             id: *id,
             version: 0,
@@ -220,30 +221,70 @@ impl Scopes {
         if due.is_empty() {
             return Ok(());
         }
-        let mut changes: Vec<Change> = due
+        let changes: Vec<Change> = due
             .into_iter()
             .map(|(id, (_, change))| (id, change))
             .collect();
-        if self.pool.len() < POOL_LOW {
-            self.fill_pool(&mut changes, dice);
-        }
-        self.vault.store(&changes).map_err(JournalError::Vault)
+        self.store(changes, POOL_LOW, dice)
     }
 
-    fn fill_pool(&mut self, changes: &mut Vec<Change>, dice: &mut dyn Dice) {
-        while self.pool.len() < POOL_KEYS {
+    /// Stores what the vault owes, and fills the pool if it holds less than `low`.
+    ///
+    /// New keys that fit in place share the writes of `changes`. Where the vault must grow for them,
+    /// they come after these, because growing may find the disk full, and that is nobody's error: a
+    /// smaller pool is as good.
+    fn store(
+        &mut self,
+        mut changes: Vec<Change>,
+        low: usize,
+        dice: &mut dyn Dice,
+    ) -> Result<(), JournalError> {
+        let room = self.vault.room();
+        // What is erased makes room at once.
+        let erased = changes.iter().filter(|(_, key)| key.is_none()).count();
+        let wanted = match self.pool.len() < low {
+            true => POOL_KEYS.saturating_sub(self.pool.len()),
+            false => 0,
+        };
+        let mut fresh = self.make_keys(wanted.min(room.at_most + erased), dice);
+        let in_place = (room.in_place + erased).min(fresh.len());
+        let growing = fresh.split_off(in_place);
+        changes.extend(fresh.iter().cloned());
+        if !changes.is_empty() {
+            self.vault.store(&changes).map_err(JournalError::Vault)?;
+            self.keep(fresh);
+        }
+        if growing.is_empty() {
+            return Ok(());
+        }
+        match self.vault.store(&growing) {
+            Ok(()) => {
+                self.keep(growing);
+                Ok(())
+            }
+            Err(error) if wal::disk::is_full(&error) => {
+                tracing::debug!("no room for more keys in the vault");
+                Ok(())
+            }
+            Err(error) => Err(JournalError::Vault(error)),
+        }
+    }
+
+    fn make_keys(&mut self, count: usize, dice: &mut dyn Dice) -> Vec<Change> {
+        let make = |_| {
             let mut key = Key::default();
             dice.fill(key.as_mut_slice());
             let id = KeyId(self.next_pool);
             self.next_pool += 1;
-            changes.push((
-                id,
-                Some(VaultKey {
-                    version: 0,
-                    key: key.clone(),
-                }),
-            ));
-            self.pool.insert(id, key);
-        }
+            (id, Some(VaultKey { version: 0, key }))
+        };
+        (0..count).map(make).collect()
+    }
+
+    /// The vault holds these new keys now.
+    fn keep(&mut self, keys: Vec<Change>) {
+        let keys = keys.into_iter();
+        self.pool
+            .extend(keys.filter_map(|(id, key)| Some((id, key?.key))));
     }
 }

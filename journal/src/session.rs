@@ -72,6 +72,15 @@ pub enum EpochUse {
     },
 }
 
+impl EpochUse {
+    /// The epoch that it is about.
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::InUse { epoch, .. } | Self::Finished { epoch } => *epoch,
+        }
+    }
+}
+
 /// One line's group, loaded when first needed.
 pub struct Session<R> {
     line: Line,
@@ -120,6 +129,13 @@ pub enum Received {
     Message(Zeroizing<Vec<u8>>),
     /// A clip that is no more; the cursor passed its envelopes.
     Dropped(Statement),
+    /// Authentic, and this follower can follow no more, now or since earlier: where that began is all
+    /// that this transaction took. Nothing is taken or sent on the line any more once it is staged.
+    LineBroken(LineBreak),
+    /// The other side holds what our books do not explain (promise C8), now or since earlier: the
+    /// proof of that is all that this transaction took, if it was not there. Nothing is taken or
+    /// encrypted on the line any more once it is staged.
+    RolledBack(Held),
 }
 
 /// A judged envelope and what its wrap said.
@@ -127,7 +143,8 @@ pub enum Received {
 pub struct Arrived {
     /// What it was.
     pub received: Received,
-    /// What the other side held from us when it sent this; `None` if it was not authentic.
+    /// What the other side held from us when it sent this, which our books explain; `None` if that was
+    /// not looked at.
     pub held: Option<Held>,
 }
 
@@ -287,6 +304,12 @@ impl<R> Session<R> {
         let channel = record
             .line(self.line.channel)
             .ok_or(JournalError::NoGroup(self.line))?;
+        if let Some(proof) = txn.rollback_proof(self.line)? {
+            return Ok(nothing(Received::RolledBack(proof)));
+        }
+        if let Some(found) = txn.line_break(self.line)? {
+            return Ok(nothing(Received::LineBroken(found)));
+        }
         let arrival = inbox::arrival(txn, self.line, seq)?;
         if arrival == Arrival::Duplicate {
             return Ok(nothing(Received::Duplicate));
@@ -311,6 +334,18 @@ impl<R> Session<R> {
             }
             return Ok(nothing(Received::NotAuthentic));
         };
+        // ORDER: what the other side holds is judged before anything that it says is believed. An
+        // older copy of a directory may meet nothing but envelopes behind a gap: those say it too.
+        if !txn.outbox_explains(self.line, body.held)?
+            && !mutant!(
+                "held_not_compared",
+                "C8",
+                "what the other side says it holds is not compared with our books"
+            )
+        {
+            self.prove_rollback(txn, body.held)?;
+            return Ok(nothing(Received::RolledBack(body.held)));
+        }
         let digest = Digest::of(envelope);
         let ahead = matches!(arrival, Arrival::AfterGap { .. });
         let arrival = match ahead
@@ -346,17 +381,38 @@ impl<R> Session<R> {
             (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
             (Kind::Mls, _) => {
                 let received = self.take_mls(txn, &record, seq, &body.content, takes)?;
-                inbox::take(txn, self.line, seq, digest)?;
+                match received {
+                    Received::LineBroken(found) => txn.keep_line_break(self.line, found)?,
+                    _ => inbox::take(txn, self.line, seq, digest)?,
+                }
                 received
             }
         };
-        if !matches!(received, Received::Gap { .. }) {
+        if !matches!(received, Received::Gap { .. } | Received::LineBroken(_)) {
             note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
         }
         Ok(Arrived {
             received,
             held: Some(body.held),
         })
+    }
+
+    /// Remembers that the other side holds `held`, which our books do not explain, and gives up the
+    /// right to encrypt: neither end could follow the other any more.
+    ///
+    /// # Errors
+    /// None that storage could cause.
+    pub fn prove_rollback(&mut self, txn: &mut Txn<'_>, held: Held) -> Result<(), JournalError> {
+        self.handle = None;
+        txn.keep_rollback_proof(self.line, held)
+    }
+
+    /// Refuses on a line whose rollback is proved.
+    fn check_not_rolled_back(&self, txn: &Txn<'_>) -> Result<(), JournalError> {
+        match txn.rollback_proof(self.line)? {
+            Some(_) => Err(JournalError::RolledBack(self.line)),
+            None => Ok(()),
+        }
     }
 
     /// The deliberate bug `commit_taken_ahead`: its effect without the cursor.
@@ -370,7 +426,9 @@ impl<R> Session<R> {
     ) -> Result<Arrived, JournalError> {
         let received = match self.take_mls(txn, record, seq, &body.content, takes)? {
             // One that is of a later epoch still waits for its turn.
-            Received::Refused(_) | Received::Stale => Received::Gap { expected: seq },
+            Received::Refused(_) | Received::Stale | Received::LineBroken(_) => {
+                Received::Gap { expected: seq }
+            }
             received => received,
         };
         Ok(Arrived {
@@ -441,9 +499,22 @@ impl<R> Session<R> {
         if message.epoch() < epoch {
             return Ok(Received::Stale);
         }
+        // The hub is the only one that opens epochs; a follower that misses one cannot go on.
+        let broken = |handle: &Handle, theirs: u64| {
+            Received::LineBroken(LineBreak {
+                seq,
+                ours: Epoch(handle.group.epoch().as_u64()),
+                theirs: Epoch(theirs),
+            })
+        };
+        let theirs = message.epoch().as_u64();
         if message.epoch() > epoch {
-            return Ok(Received::Refused("an epoch that we have not seen"));
+            return Ok(match takes {
+                Takes::Messages => Received::Refused("an epoch that we have not seen"),
+                Takes::MessagesAndCommits => broken(handle, theirs),
+            });
         }
+        let is_commit = matches!(message.content_type(), ContentType::Commit);
         let wanted = match takes {
             Takes::Messages => matches!(message.content_type(), ContentType::Application),
             Takes::MessagesAndCommits => {
@@ -469,7 +540,17 @@ impl<R> Session<R> {
             // the handle keeps its epoch.
             Err(JournalError::Mls(_)) if untouched => {
                 handle.touched = before;
-                return Ok(Received::Refused("MLS did not accept it"));
+                return Ok(match is_commit {
+                    true => broken(handle, theirs),
+                    false => Received::Refused("MLS did not accept it"),
+                });
+            }
+            Err(JournalError::Mls(_)) if is_commit => {
+                drop(provider);
+                let found = broken(handle, theirs);
+                self.handle = None;
+                txn.restore_secrets(unspoilt);
+                return Ok(found);
             }
             Err(error) => {
                 self.handle = None;
@@ -484,11 +565,12 @@ impl<R> Session<R> {
                 if !(from_peer && in_place && is_plain(&staged)) =>
             {
                 // What OpenMLS wrote for a Commit that is not merged must never become durable: the
-                // group stays as it was before, and the envelope is passed.
+                // group stays as it was before.
                 drop(provider);
+                let found = broken(handle, theirs);
                 self.handle = None;
                 txn.restore_secrets(unspoilt);
-                Received::Refused("a Commit of another sender or place, or of members")
+                found
             }
             _ if !from_peer || !in_place => {
                 Received::Refused("a message of another sender or place")
@@ -533,8 +615,10 @@ impl Session<Committer> {
     /// encrypt. Takes every queued proposal with it.
     ///
     /// # Errors
-    /// Storage, or MLS; the handle is lost, the transaction must be dropped.
+    /// [`JournalError::RolledBack`] once that is proved. Storage, or MLS; the handle is lost, the
+    /// transaction must be dropped.
     pub fn advance_epoch(&mut self, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
+        self.check_not_rolled_back(txn)?;
         mutant!("new_commit_after_restart", "C1", "a start forgets what is un-acked and commits anew" => {
             if self.load(txn)?.touched.is_none() {
                 outbox::forget_unacked(txn, self.line)?;
@@ -713,12 +797,17 @@ impl Session<Follower> {
     /// Seals one message into the outbox; the ratchet goes into the same transaction.
     ///
     /// # Errors
-    /// Storage, or MLS; the handle is lost, the transaction must be dropped.
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`] once that is so. Storage, or MLS; the handle is lost, the
+    /// transaction must be dropped.
     pub(crate) fn send(
         &mut self,
         txn: &mut Txn<'_>,
         plaintext: &[u8],
     ) -> Result<Seq, JournalError> {
+        self.check_not_rolled_back(txn)?;
+        if txn.line_break(self.line)?.is_some() {
+            return Err(JournalError::LineBroken(self.line));
+        }
         let ratchet = match mutant!(
             "ratchet_not_stored",
             "C3",
@@ -818,7 +907,10 @@ fn commit_and_merge(
     Ok(bytes)
 }
 
+mod broken;
 pub(crate) mod notes;
+
+pub use broken::LineBreak;
 
 #[cfg(test)]
 mod tests;

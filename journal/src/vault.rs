@@ -2,7 +2,7 @@
 //!
 //! Neither log nor LSM tree ever deletes, so old secrets are made unreadable by losing their keys
 //! here. A vault holds numbered keys, each with a version that counts its rotations; what a key
-//! is for is written in the journal ([`crate::scope`]). Numbers at and above the journal's
+//! is for is written in the journal ([`crate::Scope`]). Numbers at and above the journal's
 //! `next key` row form the **pool**: random keys made in advance, so that the birth of a scope
 //! costs no sync on the way to a first byte.
 //!
@@ -33,6 +33,15 @@ pub struct VaultKey {
 /// One change: `None` erases the key.
 pub type Change = (KeyId, Option<VaultKey>);
 
+/// For how many more keys there is room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Without growing.
+    pub in_place: usize,
+    /// At most; whether the disk has room for that is another question.
+    pub at_most: usize,
+}
+
 /// Where keys are kept: a file here, a phone's key store or a TPM elsewhere.
 ///
 /// After `store` returns Ok, the keys that it replaced or erased must not be readable from any file
@@ -44,9 +53,13 @@ pub trait Vault: Send {
     /// [`JournalError::VaultDamaged`] if keys are lost for good, [`JournalError::Vault`] for IO.
     fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError>;
 
+    /// How many more keys fit in place, and how many if the vault grows as far as it may.
+    fn room(&self) -> Room;
+
     /// Applies `changes` durably; each key is either as before or as asked, never in between.
     ///
     /// # Errors
-    /// Any IO error; the caller poisons itself.
+    /// Any IO error; the caller poisons itself. Where all of `changes` are new keys that do not fit in place,
+    /// one of kind `StorageFull` says that the vault is as it was.
     fn store(&mut self, changes: &[Change]) -> io::Result<()>;
 }

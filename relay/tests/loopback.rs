@@ -388,6 +388,97 @@ async fn a_peer_that_breaks_the_protocol_is_closed_and_the_relay_lives() {
     server.shutdown().await;
 }
 
+/// One frame of a hub that says a number without one after it, on the control stream or on an append
+/// stream: that hub is closed, and the relay serves others from the same mailbox.
+#[tokio::test]
+async fn a_number_without_one_after_it_costs_who_says_it_and_nobody_else() {
+    let place = Place::new();
+    let server = place.serve();
+    let (hub, _) = join(&server.address(), &device(), place.invitation(Class::Hub))
+        .await
+        .unwrap();
+    let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
+    append(&mut uplink, 1, 0, &envelope(1, 100)).await;
+    receipt(&mut uplink, 1).await;
+
+    let (slot, end, one) = (wire::Slot(1), Seq(u64::MAX), envelope(1, 100));
+    let append_frame = |seq, after| wire::Frame::Append {
+        seq,
+        after,
+        digest: Digest::of(&one),
+        envelope: &one,
+    };
+    let attach_receive = |cursor| wire::Frame::AttachReceive {
+        slot,
+        mailbox: MAILBOX,
+        cursor,
+    };
+    let attach_send = wire::Frame::AttachSend {
+        slot,
+        mailbox: ReceiveId([8; 24]).send_id(),
+    };
+    let trim = wire::Frame::Trim { slot, through: end };
+    let table = [
+        (vec![attach_receive(end)], None),
+        (vec![attach_receive(Seq::NONE), trim], None),
+        (
+            vec![attach_send.clone(), wire::Frame::Fetch { slot, seq: end }],
+            None,
+        ),
+        (
+            vec![attach_send.clone()],
+            Some(append_frame(end, Seq::NONE)),
+        ),
+        (vec![attach_send], Some(append_frame(Seq(2), end))),
+    ];
+    for (control, append) in table {
+        let invitation = place.invitation(Class::Hub);
+        let pinned = wire::DeviceId(place.identity.relay_id().0);
+        let (_endpoint, stranger) = relay_client::rpk::client_connect(
+            server.bound(),
+            &device(),
+            pinned,
+            wire::limits::ALPN,
+            &EndpointLimits::default(),
+        )
+        .await
+        .unwrap();
+        let (mut send, _receive) = stranger.open_bi().await.unwrap();
+        let mut flight = wire::Frame::Hello {
+            version_min: 1,
+            version_max: 1,
+            features: 0,
+        }
+        .to_bytes();
+        wire::Frame::Redeem(invitation).encode(&mut flight);
+        for frame in &control {
+            frame.encode(&mut flight);
+        }
+        send.write_all(&flight).await.unwrap();
+        if let Some(append) = append {
+            let mut stream = within(stranger.open_uni()).await.unwrap();
+            let mut flight = wire::Frame::Stream { slot }.to_bytes();
+            append.encode(&mut flight);
+            stream.write_all(&flight).await.unwrap();
+        }
+        match within(stranger.closed()).await {
+            quinn::ConnectionError::ApplicationClosed(close) => {
+                let code = u32::from(ErrorCode::Protocol.to_u16());
+                assert_eq!(close.error_code, code.into(), "{control:?}");
+            }
+            other => panic!("{control:?}: {other:?}"),
+        }
+    }
+
+    append(&mut uplink, 2, 1, &envelope(2, 100)).await;
+    receipt(&mut uplink, 2).await;
+    let (_, mut deliveries) = within(hub.attach_receive(MAILBOX, Seq::NONE))
+        .await
+        .unwrap();
+    assert_eq!(within(deliveries.next()).await.unwrap().seq, Seq(1));
+    server.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_connection_survives_a_change_of_socket() {
     let place = Place::new();

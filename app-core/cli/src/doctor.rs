@@ -67,14 +67,18 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
         style.check("pairing", "bad", &AppError::NotPaired.to_string())?;
         return Ok(code_of(&AppError::NotPaired));
     }
+    let mut worst = 0;
     for hub in &status.hubs {
-        style.check(
-            "pairing",
-            "ok",
-            &format!("hub {} through {}", hub.hub, hub.relay),
-        )?;
+        let what = format!("hub {} through {}", hub.hub, hub.relay);
+        match hub.standing.trouble() {
+            None => style.check("pairing", "ok", &what)?,
+            Some(error) => {
+                style.check("pairing", "bad", &format!("{what}: {error}"))?;
+                worst = code_of(&error);
+            }
+        }
     }
-    Ok(match app.check_relays().await {
+    let relay = match app.check_relays().await {
         Ok(()) => {
             style.check("relay", "ok", "it answers and admits this device")?;
             0
@@ -83,7 +87,8 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
             style.check("relay", "bad", &error.to_string())?;
             code_of(&error)
         }
-    })
+    };
+    Ok(worst.max(relay))
 }
 
 #[expect(

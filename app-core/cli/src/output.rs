@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use app_core::{Clip, Event, Exported, PairedHub, Pairing, Status, hex};
+use app_core::{AppError, Clip, Event, Exported, PairedHub, Pairing, Status, hex};
 use serde_json::{Value, json};
 
 /// How to print.
@@ -100,7 +100,8 @@ impl Style {
             .iter()
             .map(|hub| {
                 json!({"hub": hub.hub.to_string(), "relay": hub.relay, "epoch": hub.epoch, "cursor": hub.cursor,
-                       "acked": hub.acked, "waiting": hub.waiting, "clips": hub.clips, "paired_unix_s": hub.paired_unix_s})
+                       "acked": hub.acked, "waiting": hub.waiting, "clips": hub.clips, "paired_unix_s": hub.paired_unix_s,
+                       "standing": hub.standing.as_str()})
             })
             .collect();
         let json = || {
@@ -112,8 +113,10 @@ impl Style {
         };
         let text = || {
             let line = |hub: &app_core::HubStatus| {
+                let trouble = hub.standing.trouble();
+                let standing = trouble.map_or_else(String::new, |error| format!("; {error}"));
                 format!(
-                    "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait",
+                    "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait{standing}",
                     hub.hub, hub.relay, hub.epoch, hub.cursor, hub.clips, hub.waiting
                 )
             };
@@ -177,6 +180,12 @@ fn json_of(event: &Event) -> Option<Value> {
         Event::Ignored { hub, seq, why } => {
             json!({"event": "ignored", "hub": hub.to_string(), "seq": seq, "why": why})
         }
+        Event::RolledBack { hub } => {
+            json!({"event": "standing", "state": "rolled_back", "hub": hub.to_string()})
+        }
+        Event::LineBroken { hub } => {
+            json!({"event": "standing", "state": "line_broken", "hub": hub.to_string()})
+        }
         Event::Missed { count } => json!({"event": "missed", "count": count}),
         // A newer app-core may know more than this program.
         _ => return None,
@@ -200,6 +209,8 @@ fn text_of(event: &Event) -> Option<String> {
         Event::Deleted(clip) => format!("deleted {clip}"),
         Event::Idle { .. } => "everything that the relay holds is here".into(),
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
+        Event::RolledBack { hub } => format!("hub {hub}: {}", AppError::OlderCopy),
+        Event::LineBroken { hub } => format!("hub {hub}: {}", AppError::LineBroken),
         Event::Missed { count } => format!("{count} events were not shown"),
         // One line for each chunk is for programs.
         _ => return None,

@@ -254,6 +254,8 @@ mod tests {
             (AppError::Corrupt(String::new()), 4),
             (AppError::ClipDamaged { clip, chunk: 0 }, 4),
             (AppError::RolledBack, 4),
+            (AppError::OlderCopy, 4),
+            (AppError::LineBroken, 4),
             (AppError::Poisoned(String::new()), 4),
             (AppError::Network(String::new()), 5),
             (AppError::Peer(String::new()), 5),

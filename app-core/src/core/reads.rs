@@ -6,7 +6,7 @@ use wire::envelope::Envelope;
 use wire::{Digest, Seq};
 use zeroize::Zeroizing;
 
-use super::{Core, event_line};
+use super::{Core, Over, event_line};
 
 /// Where a line's envelopes go and come from.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct LineStatus {
     pub clips: u64,
     /// When it was paired, seconds since 1970.
     pub paired_unix_s: u64,
+    /// Why nothing more is taken from its hub or sent to it, if that is so.
+    pub over: Option<Over>,
 }
 
 impl Core {
@@ -81,6 +83,7 @@ impl Core {
                 waiting,
                 clips,
                 paired_unix_s: pairing.paired_unix_s,
+                over: self.over(line)?,
             });
         }
         Ok(out)
@@ -96,12 +99,15 @@ impl Core {
         self.journal.outbox_head(line)
     }
 
-    /// The first durable envelope behind `after`.
+    /// The first durable envelope behind `after`; the error that says so once the line is over.
     pub fn next_envelope(
         &self,
         line: Line,
         after: Seq,
     ) -> Result<Option<(Seq, Durable<Envelope>)>, JournalError> {
+        if let Some(over) = self.over(line)? {
+            return Err(over.error(line));
+        }
         self.journal.outbox_next(line, after)
     }
 

@@ -1,7 +1,9 @@
 //! The core over crashable disks, with a hub's journal on the other side.
 
+mod broken;
 mod crash;
 mod garbage;
+mod rollback;
 
 use journal::{AckEffect, AppClipState, JournalError, Role, Taken};
 use wire::Seq;
@@ -125,6 +127,34 @@ fn a_new_process_owes_an_ack_for_what_is_durable() {
     assert_eq!(hub.unacked(), 0);
 }
 
+/// `sync` is a process of its own each time; a hub that is away takes none of what they send.
+#[test]
+fn a_thousand_syncs_with_nothing_new_add_nothing_to_the_outbox() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    hub.record(&[b"one"]);
+    deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    let outbox = finish_sync(&mut core, line, 20).outbox;
+    assert!(outbox.last.is_some());
+    drop(core);
+    for sync in 0..1_000 {
+        let mut core = open_core(&disk, 4 + sync);
+        let run = finish_sync(&mut core, line, 0);
+        assert_eq!((run.ack, run.outbox), (None, outbox), "sync {sync}");
+        // The relay delivers again what it was not asked to forget.
+        if sync % 100 == 0 {
+            let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+            assert_eq!((run.ack, run.outbox), (None, outbox), "sync {sync}");
+        }
+    }
+    // It says all that is durable, and the hub takes it when it is back.
+    let core = open_core(&disk, 2_000);
+    let effects = hub.take_all(&core);
+    assert_eq!(effects.last(), Some(&Some(AckEffect::Moved)));
+    assert_eq!(hub.unacked(), 0);
+}
+
 #[test]
 fn the_outbox_shrinks_by_what_the_hub_holds() {
     let (mut hub, disk) = paired();
@@ -223,6 +253,29 @@ fn deleting_removes_a_clip_even_while_it_arrives() {
     drop(core);
     let core = open_core(&disk, 4);
     assert_eq!(core.clips().unwrap().len(), 1);
+}
+
+/// What shares a commit with a deletion may leave no room for it.
+#[test]
+fn a_full_batch_does_not_hold_up_a_deletion() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let clip = hub.record(&[b"small"]);
+    deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    let full = loop {
+        let Core { journal, lines } = &mut core;
+        let mut txn = journal.begin();
+        let session = &mut lines.get_mut(&line).unwrap().session;
+        session.send_ack(&mut txn).unwrap();
+        if let Err(error) = txn.stage(()) {
+            break error;
+        }
+    };
+    assert!(full.wants_commit(), "{full}");
+    drop(core.delete(clip).unwrap());
+    drop(core.commit().unwrap());
+    assert!(core.clips().unwrap().is_empty());
 }
 
 #[test]

@@ -83,7 +83,19 @@ impl LineTask {
             let before = self.cursor;
             let error = match self.attachment().await {
                 Err(End::Line(error)) => error,
-                other => return other,
+                other => {
+                    let hub = self.hub();
+                    match &other {
+                        Err(End::Fatal(AppError::OlderCopy)) => {
+                            self.shared.announcer.tell(Event::RolledBack { hub });
+                        }
+                        Err(End::Fatal(AppError::LineBroken)) => {
+                            self.shared.announcer.tell(Event::LineBroken { hub });
+                        }
+                        _ => {}
+                    }
+                    return other;
+                }
             };
             if self.cursor > before {
                 backoff.reset();
@@ -118,10 +130,13 @@ impl LineTask {
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        let heads = self
-            .shared
-            .engine
-            .read(move |core, _shell| Ok((core.cursor(line)?, core.outbox(line)?)));
+        let heads = self.shared.engine.read(move |core, _shell| {
+            // Nothing is asked of the relay, and nothing told to it, once the line is over.
+            match core.over(line)? {
+                Some(over) => Err(over.error(line)),
+                None => Ok((core.cursor(line)?, core.outbox(line)?)),
+            }
+        });
         let (cursor, outbox) = heads.await.map_err(|error| self.storage(error))?;
         let attached = self
             .connection
@@ -309,6 +324,10 @@ impl LineTask {
             Some(Halt::Gap { expected }) => Err(End::Line(AppError::Peer(format!(
                 "the relay left out envelope {expected}; asking again"
             )))),
+            Some(Halt::Over(over)) => {
+                let error = over.error(self.info.line);
+                Err(self.storage(AppError::from_journal(&error)))
+            }
             Some(Halt::Journal(error)) => Err(self.storage(AppError::from_journal(&error))),
         }
     }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use crashtest::trouble::{Outcome, Trouble};
 use serde_json::{Value, json};
 
+use crate::heads::Heads;
 use crate::image::Hash;
 use crate::report::{Count, Failure};
 use crate::states::Kind;
@@ -56,7 +57,7 @@ pub struct Totals {
     /// States that were left out.
     pub left_out: u64,
     /// Epochs, by outbox and its last number.
-    pub epochs: BTreeMap<(String, u64), u64>,
+    pub heads: Heads,
     /// Wall time.
     pub took: Duration,
 }
@@ -222,7 +223,7 @@ impl Totals {
             (kind.name().to_owned(), json!(numbers))
         });
         let counts: serde_json::Map<String, Value> = counts.collect();
-        let epochs = self.epochs.iter();
+        let epochs = self.heads.epochs.iter();
         let epochs = epochs.map(|((send, last), epoch)| json!([send, last, epoch]));
         json!({"counts": counts, "refusals": self.refusals, "explained": self.explained,
                "talks": self.talks, "unpaired": self.unpaired, "left_out": self.left_out,
@@ -257,7 +258,7 @@ impl Totals {
             talks: number("talks")?,
             unpaired: number("unpaired")?,
             left_out: number("left_out")?,
-            epochs,
+            heads: Heads { epochs },
             took: Duration::from_millis(number("ms")?),
         })
     }
@@ -289,7 +290,9 @@ mod tests {
         assert_eq!((earlier.rounds, earlier.seen.len()), (0, 0));
         let mut totals = Totals {
             explained: 5,
-            epochs: [(("m".to_owned(), 3), 4)].into(),
+            heads: Heads {
+                epochs: [(("m".to_owned(), 3), 4)].into(),
+            },
             ..Totals::default()
         };
         totals.counts.entry(Kind::Kill).or_default().unique = 2;
@@ -316,7 +319,7 @@ mod tests {
         assert_eq!(earlier.moments, [3].into());
         assert_eq!(earlier.seen, [0xa, Hash::MAX].into());
         assert_eq!(earlier.totals.explained, 6);
-        assert_eq!(earlier.totals.epochs, totals.epochs);
+        assert_eq!(earlier.totals.heads.epochs, totals.heads.epochs);
         assert_eq!(earlier.totals.counts, totals.counts);
         let found = &earlier.failed[0];
         assert_eq!((found.hash, found.marks, found.nanos), (0xa, 2, 9));

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crashtest::process::Role;
 
-use crate::check::{Facts, Outcome, Part, Program, Subject, Told};
+use crate::check::{Outcome, Part, Program, Subject, Told};
 use crate::command;
 use crate::disk::{Noting, TreeDisk};
 use crate::ends::{Agreement, Peer, talk};
@@ -592,7 +592,7 @@ impl Shared<'_> {
                 let told = self.told.get(marks);
                 let mut why =
                     told.map_or_else(Vec::new, |told| self.subject.unexplained(facts, told));
-                why.extend(self.epochs(facts));
+                why.extend(self.found().totals.heads.judge(self.subject.role(), facts));
                 why
             }
         }
@@ -615,40 +615,6 @@ impl Shared<'_> {
             Agreement::Broken(why) => return why,
         }
         Vec::new()
-    }
-
-    /// C5: the Commit and its outbox row are one transaction, so the outbox's head decides the
-    /// epoch, and a higher head has no lower epoch.
-    fn epochs(&self, facts: &Facts) -> Vec<String> {
-        let mut why = Vec::new();
-        if self.subject.role() != Some(Role::Hub) {
-            return why;
-        }
-        let mut found = self.found();
-        for line in &facts.lines {
-            let Some(epoch) = line.epoch else { continue };
-            let last = line.last;
-            let known = found
-                .totals
-                .epochs
-                .entry((line.send.clone(), last))
-                .or_insert(epoch);
-            if *known != epoch {
-                why.push(format!(
-                    "the outbox ends with {last} in epoch {epoch}, and in another state in {known}"
-                ));
-            }
-            let name = |last| (line.send.clone(), last);
-            let below = found.totals.epochs.range(name(0)..name(last)).next_back();
-            if let Some(((_, lower), before)) = below
-                && *before > epoch
-            {
-                why.push(format!(
-                    "epoch {before} with {lower} in the outbox, but only {epoch} with {last}"
-                ));
-            }
-        }
-        why
     }
 
     /// Writes a failing state down.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use app_core::core::{Core, Delivered, Halt, PendingRun, Run};
+use app_core::core::{Core, Delivered, Halt, Over, PendingRun, Run};
 use bytes::Bytes;
 use journal::ids::Line;
 use journal::{AppClipState, ErrorKind, JournalError, Role, Taken};
@@ -110,10 +110,19 @@ impl App {
         }
     }
 
+    /// Whether its hub has proved that its directory is older than what left it.
+    #[must_use]
+    pub fn has_noticed(&self) -> bool {
+        let process = self.process.as_ref();
+        process.is_some_and(|process| {
+            matches!(process.core.over(self.line), Ok(Some(Over::RolledBack)))
+        })
+    }
+
     /// When it wants to be asked again without anything else happening.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        let process = self.process.as_ref()?;
+        let process = self.process.as_ref().filter(|_| !self.has_noticed())?;
         let read = (!process.reading).then_some(process.read_at_ms);
         let write = process
             .sender
@@ -129,13 +138,17 @@ impl App {
     pub fn pump(&mut self, up: bool, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
         let mut out = Vec::new();
         let (line, send, receive) = (self.line, self.send, self.receive);
-        while let Some(process) = &mut self.process
+        while !self.has_noticed()
+            && let Some(process) = &mut self.process
             && !process.inbox.is_empty()
         {
             let count = process.inbox.len().min(RUN_MAX);
             let run: Vec<Delivered> = process.inbox.drain(..count).collect();
             let pending = process.core.deliver(line, &run, now_ms);
             self.settle(pending, now_ms, books, &mut out)?;
+        }
+        if self.has_noticed() {
+            return Ok(out);
         }
         if let Some(process) = &mut self.process
             && process.due_at_ms.is_some_and(|at| at <= now_ms)
@@ -242,7 +255,10 @@ impl App {
         };
         process.act(&run, self.receive.send_id(), now_ms, books, out)?;
         match run.halt {
-            None => Ok(()),
+            None | Some(Halt::Over(Over::RolledBack)) => Ok(()),
+            Some(Halt::Over(Over::Broken)) => {
+                Err(Broken::new("C1", "the app can no longer follow its hub").into())
+            }
             Some(Halt::Gap { .. } | Halt::NotAuthentic { .. }) => {
                 process.look_again(now_ms);
                 Ok(())

@@ -18,6 +18,8 @@ use crate::oracle::Broken;
 const LIVES_MAX: u64 = 6;
 /// Starts that may die before one succeeds.
 const STARTS_MAX: u64 = 4;
+/// The same where they die in their syncs.
+const DYING_STARTS_MAX: u64 = 8;
 /// Syncs that a start makes, about.
 const SYNCS_OF_A_START: u64 = 8;
 /// And of a start and the commits behind it.
@@ -132,6 +134,10 @@ pub fn run(bias: Bias, seed: u64) -> Result<u64, Broken> {
     if dice.below(2) == 0 {
         disk.delay_started_writes();
     }
+    // Who can tell boots apart needs less care; the care is tried where it is needed.
+    if bias == Bias::Syncs || dice.below(2) == 0 {
+        disk.hide_boot();
+    }
     let mut run = Run {
         bias,
         seed,
@@ -204,7 +210,11 @@ impl Run {
                 Some(wal) => break wal,
                 None => tries += 1,
             }
-            if tries == STARTS_MAX {
+            let most = match self.bias {
+                Bias::Syncs => DYING_STARTS_MAX,
+                _ => STARTS_MAX,
+            };
+            if tries == most {
                 self.plan_nothing();
             } else if self.bias == Bias::Syncs {
                 self.die_at_sync();
@@ -215,8 +225,8 @@ impl Run {
             }
         };
         // Some lives end as soon as they have begun.
-        let ended = match self.dice.below(4) {
-            0 => Ok(()),
+        let ended = match (self.dice.below(4), self.bias) {
+            (0, _) | (1 | 2, Bias::Syncs) => Ok(()),
             _ => self.work(&mut wal),
         };
         drop(wal);

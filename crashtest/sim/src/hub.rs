@@ -202,7 +202,7 @@ impl Hub {
         };
         let begun = process.core.handle_event_started(event, wall);
         self.recorded(begun)?;
-        self.commit(now_ms, books)
+        self.commit(now_ms, books).map(drop)
     }
 
     /// The next piece of the event that is being recorded.
@@ -231,9 +231,13 @@ impl Hub {
         event.pieces.push(bytes.to_vec());
         let taken = process.core.handle_pieces(vec![piece], wall);
         let taken = self.recorded(taken)? == Some(Recorded::Taken);
-        self.commit(now_ms, books)?;
-        // Durable only if nobody had to take the recording up again in between.
-        if taken && let Some(event) = books.events.get_mut(&name) {
+        let synced = self.commit(now_ms, books)?;
+        // Durable only if nobody had to take the recording up again in between, or if it goes on: on
+        // a full disk what was lost with the sync is given up.
+        if taken
+            && synced
+            && let Some(event) = books.events.get_mut(&name)
+        {
             event.durable = event.pieces.len();
         }
         Ok(())
@@ -266,7 +270,7 @@ impl Hub {
         };
         let over = process.core.handle_event_ended(end, wall);
         self.recorded(over)?;
-        self.commit(now_ms, books)
+        self.commit(now_ms, books).map(drop)
     }
 
     fn recorded(&mut self, result: Result<Recorded, CoreError>) -> Result<Option<Recorded>, Fault> {
@@ -277,16 +281,19 @@ impl Hub {
         }
     }
 
-    fn commit(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+    /// Whether everything of the event is durable, if one is being recorded.
+    fn commit(&mut self, now_ms: u64, books: &mut Books) -> Result<bool, Fault> {
         let wall = self.wall(now_ms);
         let Some(process) = &mut self.process else {
-            return Ok(());
+            return Ok(false);
         };
-        match process.core.commit(wall) {
-            Ok(()) | Err(CoreError::Reopened) => {}
+        let synced = match process.core.commit(wall) {
+            Ok(()) => true,
+            Err(CoreError::Reopened) => process.core.is_recording(),
             Err(error) => return Err(ended(error)),
-        }
-        self.settle(books)
+        };
+        self.settle(books)?;
+        Ok(synced)
     }
 
     /// Facts into the books.

@@ -177,8 +177,8 @@ pub enum Flavour {
     Skips,
     /// Stored bytes of the hub are damaged before they were sent.
     Rots,
-    /// The hub's directory becomes an old copy.
-    GoesBack,
+    /// The directory of hub or app becomes an old copy.
+    GoesBack(Who),
     /// The relay flips bits.
     Flips,
 }
@@ -262,8 +262,8 @@ impl Plan {
                 step(500, What::Break { who, for_ms: 4_000 });
                 step(3_500, What::Rot { who });
             }
-            Flavour::GoesBack => {
-                step(20_000, What::OldDisk { who: Who::Hub });
+            Flavour::GoesBack(who) => {
+                step(20_000, What::OldDisk { who });
                 let what = record(&mut dice);
                 step(25_000, what);
             }
@@ -278,7 +278,14 @@ impl Plan {
     pub fn of_seed(seed: u64) -> Plan {
         match seed % 16 {
             7 => Plan::flavoured(Flavour::Rots, seed),
-            15 => Plan::flavoured(Flavour::GoesBack, seed),
+            15 => {
+                let who = if seed / 16 % 2 == 0 {
+                    Who::Hub
+                } else {
+                    Who::App
+                };
+                Plan::flavoured(Flavour::GoesBack(who), seed)
+            }
             _ => Plan::of(seed),
         }
     }

@@ -232,20 +232,30 @@ impl World {
         Ok(stats)
     }
 
-    /// Somebody runs on an old copy of its directory. The books see that nothing new leaves it; a hub
-    /// has to say so as well.
+    /// Somebody runs on an old copy of its directory. The books see that nothing new leaves it; it has
+    /// to say so as well, and a phone, which only the hub's word can tell, has to keep it.
     fn old_copy_is_seen(&mut self, last_ms: u64) -> Result<Stats, Broken> {
         self.play(|world| world.now_ms > last_ms + SEEN_MS_MAX)?;
-        let hub = self
-            .plan
-            .steps
-            .iter()
-            .any(|step| step.what == What::OldDisk { who: Who::Hub });
-        if hub && !self.hub.has_noticed() {
-            return Err(Broken::new(
-                "C8",
-                "the hub runs on an old copy and says nothing",
-            ));
+        let goes_back = |who| {
+            let what = What::OldDisk { who };
+            self.plan.steps.iter().any(|step| step.what == what)
+        };
+        let silent = |who| {
+            let what = format!("{who:?} runs on an old copy and says nothing");
+            Err(Broken::new("C8", what))
+        };
+        if goes_back(Who::Hub) && !self.hub.has_noticed() {
+            return silent(Who::Hub);
+        }
+        if goes_back(Who::App) {
+            if !self.app.has_noticed() {
+                return silent(Who::App);
+            }
+            self.stop(Who::App);
+            self.start(Who::App)?;
+            if !self.app.has_noticed() {
+                return silent(Who::App);
+            }
         }
         Ok(self.stats())
     }

@@ -1,14 +1,16 @@
 //! What a phone sends: judged, taken, and what it says about our own books.
 //!
-//! It must never let a stale or forged envelope cost the right to encrypt (scenario 12), and never
-//! move the watermark on anything but the phone's own sealed word.
+//! It must never let a stale or forged envelope cost the right to encrypt (scenario 12), never move
+//! the watermark on anything but the phone's own sealed word, and never take, record or send anything
+//! on a line whose phone has proved a rollback (promise C8): the next start knows it before anybody
+//! is asked.
 
 use journal::ids::Line;
 use journal::message::{self, AppMessage};
-use journal::{AckEffect, Held, Received, Takes, or_after_commit};
+use journal::{AckEffect, Arrived, Held, Received, Takes, or_after_commit};
 use wire::ids::{Digest, Seq};
 
-use super::{Core, CoreError, Evidence, SMALL_GROUP_BYTES, Standing};
+use super::{ClipFacts, Core, CoreError, Evidence, Notice, SMALL_GROUP_BYTES, Standing};
 
 /// How a line stands whose phone has proved a rollback.
 pub(super) const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
@@ -85,71 +87,71 @@ impl Core {
             return Ok(Verdict::RolledBack);
         }
         let mut txn = journal.begin();
-        let arrived = state
-            .session
-            .receive(&mut txn, seq, envelope, Takes::Messages)?;
-        let mut proof = None;
-        // ORDER: what the phone holds is judged before anything that it says is believed.
-        if let Some(held) = arrived.held
-            && !txn.outbox_explains(line, held)?
-        {
-            proof = Some(held);
-        }
-        let unchanged = match &arrived.received {
-            Received::Duplicate => Some(Verdict::Duplicate),
-            Received::Gap { .. } => Some(Verdict::Gap),
-            Received::NotAuthentic => Some(Verdict::NotAuthentic),
-            _ => None,
-        };
-        match (unchanged, proof) {
-            (Some(verdict), None) => return Ok(verdict),
-            (_, Some(_)) => {}
-            (None, None) => match arrived.received {
-                Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
-                    Some(AppMessage::Ack { through, digest }) => {
-                        let acked = Held {
-                            seq: Seq(through),
-                            digest: Digest(digest),
-                        };
-                        // Mostly the wrap named the same envelope, which was just hashed.
-                        let known = arrived.held == Some(acked);
-                        if !known && !txn.outbox_explains(line, acked)?
-                            || state.session.take_ack(&mut txn, acked.seq)?
-                                == AckEffect::BeyondOurHead
-                        {
-                            proof = Some(acked);
-                        }
+        let Arrived { received, held } =
+            state
+                .session
+                .receive(&mut txn, seq, envelope, Takes::Messages)?;
+        let mut disproved = None;
+        match received {
+            Received::Duplicate => return Ok(Verdict::Duplicate),
+            Received::Gap { .. } => return Ok(Verdict::Gap),
+            Received::NotAuthentic => return Ok(Verdict::NotAuthentic),
+            Received::RolledBack(proof) => disproved = Some(proof),
+            Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
+                Some(AppMessage::Ack { through, digest }) => {
+                    let acked = Held {
+                        seq: Seq(through),
+                        digest: Digest(digest),
+                    };
+                    // Mostly the wrap named the same envelope, which was just hashed.
+                    let known = held == Some(acked);
+                    if !known && !txn.outbox_explains(line, acked)?
+                        || state.session.take_ack(&mut txn, acked.seq)? == AckEffect::BeyondOurHead
+                    {
+                        // Nothing of it is taken: the watermark stays where it is.
+                        drop(txn);
+                        txn = journal.begin();
+                        state.session.prove_rollback(&mut txn, acked)?;
+                        disproved = Some(acked);
                     }
-                    None => tracing::debug!("a phone said something that cannot be read"),
-                },
-                Received::Refused(why) => {
-                    tracing::debug!(why, "an envelope was taken without effect");
                 }
-                _ => {}
+                None => tracing::debug!("a phone said something that cannot be read"),
             },
+            Received::Refused(why) => {
+                tracing::debug!(why, "an envelope was taken without effect");
+            }
+            // The last is a follower's.
+            Received::Stale
+            | Received::NewEpoch(_)
+            | Received::Dropped(_)
+            | Received::LineBroken(_) => {}
         }
-        if let Some(proof) = proof {
-            // Nothing of it is taken: the watermark stays where it is.
-            drop(txn);
-            return self.rolled_back(line, proof);
-        }
-        drop(txn.stage(())?);
-        self.staged_bytes += envelope.len() as u64;
-        Ok(Verdict::Taken)
-    }
-
-    /// The phone holds what our books do not explain. Nothing is sent to it from now on, and the
-    /// next start knows it before anybody is asked (promise C8).
-    fn rolled_back(&mut self, line: Line, proof: Held) -> Result<Verdict, CoreError> {
+        let Some(proof) = disproved else {
+            drop(txn.stage(())?);
+            self.staged_bytes += envelope.len() as u64;
+            return Ok(Verdict::Taken);
+        };
         tracing::error!(
             seq = proof.seq.0,
             "a phone holds an envelope that this state directory never made"
         );
+        // The proof and the end of what was being recorded are one transaction. That a clip's rows
+        // cannot be read must not hold the proof up.
+        let abandoned = state.session.abandon(&mut txn).unwrap_or_else(|error| {
+            tracing::error!(%error, "a clip of a line that is rolled back stays as it is");
+            None
+        });
+        let staged = txn.stage(()).map(drop);
+        // Also if there was no room for the proof: it comes again with the next envelope.
         self.set_standing(line, PROVEN);
-        let mut txn = self.journal()?.begin();
-        txn.keep_rollback_proof(line, proof)?;
-        drop(txn.stage(())?);
+        self.leave_recording(line);
+        staged?;
         self.staged_bytes += SMALL_GROUP_BYTES;
+        self.pending
+            .extend(abandoned.map(|clip| Notice::ClipFinished {
+                line,
+                clip: ClipFacts::of(&clip),
+            }));
         Ok(Verdict::RolledBack)
     }
 }

@@ -9,7 +9,7 @@ use journal::message::ClipEnd;
 use journal::{ClipOutcome, HubClip};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError};
+use super::{Core, CoreError, PROVEN};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +81,9 @@ pub enum Stop {
     NoPairing,
     /// The disk is full. The rest of the event is not recorded.
     Space,
+    /// Every phone has proved that this directory is older than what left it: none could ever read
+    /// what is recorded now.
+    RolledBack,
     /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
     /// Begin a new one at the next key frame.
     NoClip,
@@ -103,8 +106,9 @@ pub enum Evidence {
 pub enum Standing {
     /// Yes.
     Good,
-    /// Recording goes on, nothing is sent. What the relay shows is not stored: every connection asks
-    /// it again. What the phone proved is, and nothing takes it back.
+    /// Nothing is sent. What the relay shows is not stored: recording goes on, and every connection
+    /// asks it again. What the phone proved is, and nothing takes it back: nothing is recorded for it
+    /// any more.
     RolledBack(Evidence),
 }
 
@@ -206,6 +210,8 @@ pub struct LineStatus {
 pub struct CoreStatus {
     /// Whether an event is being recorded.
     pub recording: bool,
+    /// Why the last event was not recorded, or not all of it.
+    pub stopped: Option<Stop>,
     /// The pairings.
     pub lines: Vec<LineStatus>,
     /// Clips, oldest first.
@@ -249,10 +255,14 @@ impl Core {
             let head = journal.outbox_head(*line)?;
             let (unacked_envelopes, unacked_bytes) = journal.outbox_waiting(*line)?;
             clips.extend(journal.hub_clips(line.pairing)?.iter().map(ClipFacts::of));
-            let epoch = state.session.epoch(&mut journal.begin())?;
+            let epoch = match state.standing {
+                // Its group is gone; the last epoch that was used is what there is to say.
+                PROVEN => journal.epoch_use(*line)?.map_or(0, |used| used.epoch().0),
+                _ => state.session.epoch(&mut journal.begin())?.0,
+            };
             lines.push(LineStatus {
                 line: *line,
-                epoch: epoch.0,
+                epoch,
                 unacked_envelopes,
                 unacked_bytes,
                 last: head.last,
@@ -263,6 +273,7 @@ impl Core {
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            stopped: self.stopped,
             lines,
             clips,
         })

@@ -4,7 +4,8 @@
 //! staged yet. So taking a recording up again after a failed sync is the same function again, after
 //! a look at what the journal really holds. The Commit, the header and the first piece are one
 //! transaction: nothing is begun before there is something to show, and the first byte waits for
-//! one sync. It must never encrypt before the room for it was admitted.
+//! one sync. It must never encrypt before the room for it was admitted, and never try again what a
+//! full disk refused: that is given up ([`super::room`]).
 
 use std::collections::VecDeque;
 
@@ -15,9 +16,10 @@ use journal::{Committer, ErrorKind, JournalError, Session, Txn, WantsCommit, or_
 use wal::Priority;
 use wire::ids::Seq;
 
+use super::room::Room;
 use super::{
-    BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES, Notice,
-    Stop, TRIM_STEPS_PER_TICK, is_about_one_line, push,
+    BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
+    LineState, Notice, PROVEN, Stop, TRIM_STEPS_PER_TICK, is_about_one_line,
 };
 use crate::camera::EventEnd;
 
@@ -53,7 +55,7 @@ pub enum Recorded {
 
 /// Why a clip ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ending {
+pub(super) enum Ending {
     /// The event is over: the trailer.
     Trailer,
     /// The camera failed, the hub stops, the disk is full, or stored bytes are damaged: the cut-off
@@ -105,6 +107,8 @@ pub(super) struct Recording {
     announced: bool,
     ending: Option<Ending>,
     ended: bool,
+    /// It was said that the end has to wait for room.
+    said_owed: bool,
 }
 
 impl Recording {
@@ -120,6 +124,7 @@ impl Recording {
             announced: false,
             ending: None,
             ended: false,
+            said_owed: false,
         }
     }
 
@@ -137,6 +142,23 @@ impl Recording {
         while self.first < staged && self.pieces.pop_front().is_some() {
             self.first += 1;
         }
+    }
+
+    /// Gives up the pieces that are not staged; the clip is then cut off where they began. True if
+    /// there were any.
+    pub(super) fn shed(&mut self) -> bool {
+        let staged = self.staged.saturating_sub(self.first) as usize;
+        let sheds = self.pieces.len() > staged;
+        self.pieces.truncate(staged);
+        if sheds {
+            self.ending = Some(Ending::CutOff);
+        }
+        sheds
+    }
+
+    /// Notes that the end has to wait for room; true for the first time.
+    pub(super) fn owes_end(&mut self) -> bool {
+        !std::mem::replace(&mut self.said_owed, true)
     }
 
     pub(super) fn lines(&self) -> Vec<Line> {
@@ -177,17 +199,17 @@ impl Core {
         let usable = self
             .lines
             .iter()
-            .filter(|(_, state)| !state.broken)
+            .filter(|(_, state)| state.may_record())
             .map(|(line, _)| *line);
         self.events += 1;
         let recording = Recording::new(self.events, event, usable);
         if recording.clips.is_empty() {
-            if std::mem::replace(&mut self.said_no_pairing, true) {
-                return Ok(Recorded::Not(Stop::NoPairing));
-            }
-            return Ok(self.not_recorded(Stop::NoPairing));
+            let proven = self.lines.values().any(|state| state.standing == PROVEN);
+            return Ok(self.not_recorded(match proven {
+                true => Stop::RolledBack,
+                false => Stop::NoPairing,
+            }));
         }
-        self.said_no_pairing = false;
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
         if !self.has_room(needed, Priority::Bulk)? {
             return Ok(self.not_recorded(Stop::Space));
@@ -224,16 +246,13 @@ impl Core {
         if let Some(recording) = self.recording.as_mut() {
             recording.pieces.extend(pieces);
         }
-        match self.advance(now_unix_ms) {
-            Ok(()) if self.recording.is_some() => Ok(Recorded::Taken),
-            Ok(()) => Ok(Recorded::Not(Stop::NoClip)),
-            // The room was there when it was asked for. The transaction was dropped whole.
-            Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => {
-                self.end_recording(Ending::CutOff, now_unix_ms)?;
-                Ok(self.not_recorded(Stop::Space))
+        match self.advance_or_shed(now_unix_ms) {
+            Ok(Room::None) => Ok(self.not_recorded(Stop::Space)),
+            // If it was opened again, the pieces were taken up with it.
+            Ok(Room::Enough) | Err(CoreError::Reopened) if self.is_recording() => {
+                Ok(Recorded::Taken)
             }
-            // It was opened again, and the pieces with it.
-            Err(CoreError::Reopened) => Ok(Recorded::Taken),
+            Ok(Room::Enough) | Err(CoreError::Reopened) => Ok(Recorded::Not(Stop::NoClip)),
             Err(error) => Err(error),
         }
     }
@@ -297,9 +316,9 @@ impl Core {
             seq = at.0,
             "a stored envelope is damaged on disk, or gone; its clip is lost"
         );
-        let mut dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
-            session.drop_damaged(txn, at)
-        });
+        let step =
+            |session: &mut Session<Committer>, txn: &mut Txn<'_>| session.drop_damaged(txn, at);
+        let mut dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         let own = self
             .recording
             .as_ref()
@@ -307,14 +326,13 @@ impl Core {
         if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
             self.commit(now_unix_ms)?;
-            dropped = self.in_txn(line, EPOCH_BYTES, |session, txn| {
-                session.drop_damaged(txn, at)
-            });
+            dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         }
         match dropped {
             Ok(clip) => {
-                let clip = ClipFacts::of(&clip);
-                self.pending.push(Notice::ClipDropped { line, clip });
+                let clip = clip.as_ref().map(ClipFacts::of);
+                self.pending
+                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip }));
                 Ok(())
             }
             Err(CoreError::Journal(error)) if self.is_poison(&error) => {
@@ -345,9 +363,10 @@ impl Core {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
+        let lines = &self.lines;
         recording
             .clips
-            .retain(|(line, _)| self.lines.contains_key(line));
+            .retain(|(line, _)| lines.get(line).is_some_and(LineState::may_record));
         let journal = self
             .journal
             .as_mut()
@@ -392,11 +411,33 @@ impl Core {
                 }
             }
         }
-        self.advance(now_unix_ms)
+        if self.advance_or_shed(now_unix_ms)? == Room::None {
+            let _said = self.not_recorded(Stop::Space);
+        }
+        Ok(())
+    }
+
+    /// A line takes no further part in the event, if it took any.
+    pub(super) fn leave_recording(&mut self, line: Line) {
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
+        recording.clips.retain(|(other, _)| *other != line);
+        if recording.clips.is_empty() {
+            let goes_on = recording.ending.is_none();
+            self.recording = None;
+            if goes_on {
+                let _said = self.not_recorded(Stop::RolledBack);
+            }
+        }
     }
 
     /// Ends the recording, or owes its end if not even the reserve has room.
-    fn end_recording(&mut self, ending: Ending, now_unix_ms: u64) -> Result<(), CoreError> {
+    pub(super) fn end_recording(
+        &mut self,
+        ending: Ending,
+        now_unix_ms: u64,
+    ) -> Result<(), CoreError> {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
@@ -406,21 +447,31 @@ impl Core {
             return Ok(());
         }
         let needed = recording.clips.len() as u64 * EPOCH_BYTES;
-        if !self.has_room(needed, Priority::Epoch)? {
-            tracing::warn!(
-                "not even the reserve has room for the end of the clip; it is tried again"
-            );
-            return Ok(());
-        }
-        match self.advance(now_unix_ms) {
+        let tried = match self.has_room(needed, Priority::Epoch)? {
+            true => self.advance(now_unix_ms),
+            false => {
+                let _any = self.recording.as_mut().is_some_and(Recording::shed);
+                self.say_owed();
+                return Ok(());
+            }
+        };
+        match tried {
             // The recording was taken up again, its end included.
             Err(CoreError::Reopened) => Ok(()),
+            Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => {
+                if self.recording.as_mut().is_some_and(Recording::shed) {
+                    // Without the video that was in its way it may fit.
+                    return self.end_recording(ending, now_unix_ms);
+                }
+                self.say_owed();
+                Ok(())
+            }
             other => other,
         }
     }
 
     /// Stages whatever of the recording is not staged yet.
-    fn advance(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+    pub(super) fn advance(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         loop {
             let Some(recording) = &self.recording else {
                 return Ok(());
@@ -472,6 +523,7 @@ impl Core {
             .collect();
         recording.begun = true;
         recording.staged += 1;
+        self.stopped = None;
         if begins {
             self.staged_bytes += EPOCH_BYTES;
             self.announce_start();
@@ -621,22 +673,5 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    fn has_room(&mut self, bytes: u64, priority: Priority) -> Result<bool, CoreError> {
-        #[cfg(test)]
-        if self.no_room {
-            return Ok(false);
-        }
-        match self.journal()?.admit(bytes, priority) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Space => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn not_recorded(&mut self, why: Stop) -> Recorded {
-        push(&mut self.notices, Notice::NotRecorded(why));
-        Recorded::Not(why)
     }
 }

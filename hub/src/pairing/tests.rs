@@ -268,6 +268,23 @@ async fn a_phone_that_was_confirmed_is_reported_whatever_ends_the_offer() {
     }
 }
 
+/// A phone that was interrupted has the old code and no other address.
+#[tokio::test]
+async fn an_open_port_is_that_of_last_time_unless_somebody_has_it() {
+    let hub = Hub::new(1_000);
+    let mut at = Vec::new();
+    for taken in [false, false, true, false] {
+        let last = at.last().copied();
+        let _held = taken.then(|| std::net::UdpSocket::bind(last.unwrap()).unwrap());
+        let shown = hub.show(PATIENCE).await;
+        let address: SocketAddr = shown.offer.addresses[0].parse().unwrap();
+        assert_eq!(last.is_some_and(|last| last != address), taken, "{at:?}");
+        at.push(address);
+        let _gone = shown.stop.send(());
+        assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Stopped);
+    }
+}
+
 #[tokio::test]
 async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     let hub = Hub::new(1_000);

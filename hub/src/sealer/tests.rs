@@ -61,7 +61,7 @@ async fn a_busy_hub_does_what_time_asks_for() {
     let clock = HandClock::default();
     let (sealer, mut thread) = start(world.core, clock.clone()).unwrap();
     let room = sealer.run(|core, _now| {
-        core.no_room = false;
+        core.room = None;
         Ok(())
     });
     room.await.unwrap();

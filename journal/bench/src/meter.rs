@@ -100,6 +100,10 @@ pub(crate) struct MeteredDisk {
 }
 
 impl Disk for MeteredDisk {
+    fn boot(&self) -> u64 {
+        self.inner.boot()
+    }
+
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         self.inner.list(dir)
     }

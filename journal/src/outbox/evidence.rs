@@ -24,8 +24,7 @@ pub struct OutboxBooks {
     pub last: Seq,
     /// Digest of that envelope; `None` if its bytes are damaged, and then it proves nothing.
     pub last_digest: Option<Digest>,
-    /// Digest of the envelope that stood there before a statement took its place, for the last
-    /// time if that happened more than once.
+    /// Digest of the envelope that stood there before a statement took its place.
     pub replaced_digest: Option<Digest>,
 }
 
@@ -34,6 +33,12 @@ pub struct OutboxBooks {
 struct Proof {
     seq: Seq,
     digest: Digest,
+}
+
+impl From<Proof> for Held {
+    fn from(Proof { seq, digest }: Proof) -> Self {
+        Self { seq, digest }
+    }
 }
 
 impl Journal {
@@ -91,13 +96,13 @@ impl Journal {
         }
     }
 
-    /// The proof that [`Txn::keep_rollback_proof`] kept: such a line must send nothing any more.
+    /// The proof that [`crate::Session::prove_rollback`] kept: such a line must send nothing any more.
     ///
     /// # Errors
     /// If the row cannot be read.
     pub fn rollback_proof(&self, line: Line) -> Result<Option<Held>, JournalError> {
         let proof: Option<Proof> = self.row(&keys::rollback_proof(line))?;
-        Ok(proof.map(|Proof { seq, digest }| Held { seq, digest }))
+        Ok(proof.map(Held::from))
     }
 
     /// The digest of a stored envelope; `None` if it is gone or damaged.
@@ -132,13 +137,23 @@ impl Txn<'_> {
         self.journal().outbox_explains(line, held)
     }
 
+    /// [`Journal::rollback_proof`], as the transaction sees it.
+    pub(crate) fn rollback_proof(&self, line: Line) -> Result<Option<Held>, JournalError> {
+        let proof: Option<Proof> = self.row(&keys::rollback_proof(line))?;
+        Ok(proof.map(Held::from))
+    }
+
     /// Remembers that the other side holds what these books do not explain. There is no way back
     /// but to end the pairing: what the proof was compared with may be damaged or dropped later, and
     /// then nothing else would know any more.
     ///
     /// # Errors
     /// None that storage could cause.
-    pub fn keep_rollback_proof(&mut self, line: Line, held: Held) -> Result<(), JournalError> {
+    pub(crate) fn keep_rollback_proof(
+        &mut self,
+        line: Line,
+        held: Held,
+    ) -> Result<(), JournalError> {
         let Held { seq, digest } = held;
         self.put_row(&keys::rollback_proof(line), &Proof { seq, digest })
     }

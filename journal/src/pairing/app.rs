@@ -13,7 +13,7 @@ use wire::ids::{DeviceId, ReceiveId, SendId};
 use super::{
     Answer, CHANNELS, Confirm, Done, Offer, PairingError, Request, capabilities, check_group,
     credential, end_pairing, group_id, join_config, lifetime, mac_bytes, mac_holds, offers, proof,
-    wrap_keys,
+    proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Line, OfferId, PairingId};
@@ -185,7 +185,7 @@ impl AppPairing {
         let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
         let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
         drop(provider);
-        if done.pairing != pairing || proof(&group, &crypto, "hub")? != done.proof {
+        if done.pairing != pairing || !proofs_equal(&proof(&group, &crypto, "hub")?, &done.proof) {
             return Err(PairingError::ProofDiffers.into());
         }
         record.state = PairingState::Confirmed;

@@ -8,18 +8,19 @@ use openmls_traits::OpenMlsProvider;
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _};
 use wal::{Durable, crash_point};
-use wire::ids::{DeviceId, ReceiveId};
+use wire::ids::{DeviceId, ReceiveId, Seq};
 
 use super::{
     Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PairingError, Request, check_group,
     create_config, credential, end_pairing, group_id, identity, mac_bytes, mac_holds, proof,
-    wrap_keys,
+    proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Line, OfferId, PairingId};
 use crate::journal::Journal;
 use crate::keys::Family;
 use crate::mls_storage::{MlsProvider, Ratchet};
+use crate::outbox;
 use crate::record::{LineRecord, PairingRecord, PairingState, Suite};
 use crate::scope::Scope;
 use crate::sealed::{Key, derive};
@@ -199,7 +200,9 @@ impl HubPairing {
         txn.commit(answer)
     }
 
-    /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated.
+    /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated. Older pairings
+    /// with the same phone from which nothing has ever come end whole in the same transaction; rows
+    /// that they leave are removed by [`Txn::trim_ended`].
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
@@ -212,7 +215,7 @@ impl HubPairing {
             return Err(PairingError::UnknownOffer.into());
         }
         if let Some(row) = journal.secret_row::<DoneRow>(scope, Family::PairingAnswer, &[])? {
-            if row.offer != confirm.offer || row.confirm != confirm.proof {
+            if row.offer != confirm.offer || !proofs_equal(&row.confirm, &confirm.proof) {
                 return Err(PairingError::ProofDiffers.into());
             }
             return journal.begin().commit(row.done);
@@ -236,7 +239,7 @@ impl HubPairing {
         let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
         let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
         drop(provider);
-        if proof(&group, &crypto, "app")? != confirm.proof {
+        if !proofs_equal(&proof(&group, &crypto, "app")?, &confirm.proof) {
             return Err(PairingError::ProofDiffers.into());
         }
         let done = Done {
@@ -252,7 +255,15 @@ impl HubPairing {
         };
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
         txn.end(Scope::Offer(confirm.offer));
-        // CRASH(journal.pairing.hub_done): still joined; the phone repeats its proof.
+        for silent in silent_pairings(&txn, confirm.pairing, record.peer_device)? {
+            for channel in CHANNELS {
+                let pairing = silent;
+                outbox::end(&mut txn, Line { pairing, channel })?;
+            }
+            end_pairing(&mut txn, silent);
+        }
+        // CRASH(journal.pairing.hub_done): still joined, and what it takes the place of is there; the
+        // phone repeats its proof.
         crash_point!("journal.pairing.hub_done");
         txn.commit(done)
     }
@@ -289,6 +300,41 @@ fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, Journa
         }
     }
     Ok(None)
+}
+
+/// Confirmed pairings with the same phone that are older than `newer` and from which nothing has ever
+/// come. The phone that paired again has none of them: it was interrupted before the last word, and
+/// what is sealed for such a pairing would wait for ever.
+fn silent_pairings(
+    txn: &Txn<'_>,
+    newer: PairingId,
+    device: DeviceId,
+) -> Result<Vec<PairingId>, JournalError> {
+    let journal = txn.journal();
+    // Keys are given in rising order, so they say which was made first; a clock could not.
+    let born = |pairing| {
+        let key = journal.scopes.get(Scope::Pairing(pairing));
+        key.map(|key| key.id)
+    };
+    let mut silent = Vec::new();
+    for pairing in journal.pairing_ids() {
+        let record: Option<PairingRecord> =
+            txn.secret_row(Scope::Pairing(pairing), Family::Pairing, &[])?;
+        let replaced = record.is_some_and(|record| {
+            record.state == PairingState::Confirmed && record.peer_device == device
+        });
+        if !replaced || born(pairing) >= born(newer) {
+            continue;
+        }
+        let mut heard = false;
+        for channel in CHANNELS {
+            heard |= journal.inbox_head(Line { pairing, channel })?.cursor != Seq::NONE;
+        }
+        if !heard {
+            silent.push(pairing);
+        }
+    }
+    Ok(silent)
 }
 
 fn end_offer(txn: &mut Txn<'_>, id: OfferId, row: &OfferRow) {

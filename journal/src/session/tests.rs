@@ -1,8 +1,11 @@
 //! What only this room can see: proposals, orphan keys, and the storage calls behind them.
 
 use openmls::prelude::LeafNodeParameters;
+use wal::disk::CrashPolicy;
+use wire::envelope::Envelope;
 
 use super::*;
+use crate::Role;
 use crate::keys::Family;
 use crate::tests::harness::{App, Hub, paired, settle};
 
@@ -78,10 +81,37 @@ impl Hub {
     }
 }
 
-/// An authentic Commit at the wrong place is passed, and nothing that OpenMLS wrote for it stays: the
-/// group is as it was, to the byte, and the line goes on.
+impl Hub {
+    /// What this envelope carries, in a good wrap for another place, its last byte changed if asked.
+    fn rewrap(&mut self, envelope: &Envelope, from: Seq, to: Seq, spoil: bool) -> Vec<u8> {
+        let mut txn = self.journal.begin();
+        let record = txn.pairing_record(self.session.line()).unwrap();
+        let mailbox = record.line(self.session.line().channel).unwrap().send;
+        let place = |seq| Place {
+            mailbox: &mailbox,
+            seq,
+        };
+        let mut body = wrap::unwrap(&record.send_key, place(from), envelope.as_bytes()).unwrap();
+        if spoil {
+            *body.content.last_mut().unwrap() ^= 1;
+        }
+        let (keys, dice) = ((&record.send_key, &record.tag_key), txn.dice());
+        wrap::wrap(
+            keys.0,
+            keys.1,
+            place(to),
+            body.kind,
+            body.held,
+            &body.content,
+            dice,
+        )
+    }
+}
+
+/// An authentic Commit at the wrong place is not passed, and nothing that OpenMLS wrote for it stays:
+/// the group is as it was, to the byte, and the line is over.
 #[test]
-fn a_misplaced_commit_leaves_the_group_as_it_was_and_the_line_goes_on() {
+fn a_misplaced_commit_leaves_the_group_as_it_was_and_breaks_the_line() {
     let (mut hub, mut app) = paired();
     hub.record(&[b"one"]);
     settle(&mut hub, &mut app);
@@ -91,27 +121,104 @@ fn a_misplaced_commit_leaves_the_group_as_it_was_and_the_line_goes_on() {
         app.journal.begin().secrets(scope, &prefix).unwrap()
     };
     let before = stored(&mut app);
-    let epoch = app.epoch();
+    let (epoch, cursor) = (app.epoch(), app.cursor());
     hub.commit_misplaced();
-    let sent = hub.outgoing(app.cursor());
-    for (seq, envelope) in &sent {
-        let taken = app.take(*seq, envelope.as_bytes());
-        assert!(matches!(taken, crate::Taken::Nothing(_)), "{taken:?}");
+    // What follows is of an epoch that this phone will never see.
+    hub.record(&[b"two"]);
+    for (seq, envelope) in hub.outgoing(cursor) {
+        let taken = app.take(seq, envelope.as_bytes());
+        assert_eq!(taken, crate::Taken::LineBroken);
     }
-    assert_eq!(
-        app.cursor(),
-        sent.last().unwrap().0,
-        "the line is not wedged"
-    );
+    assert_eq!(app.cursor(), cursor);
     assert_eq!(stored(&mut app), before);
     assert_eq!(app.epoch(), epoch);
-    // What follows is of an epoch that this phone will never see; it is passed as well.
+}
+
+/// A phone that cannot follow says so, durably, and stops before the envelope. To pass it and to ack it
+/// would make the hub throw away what nobody has read.
+#[test]
+fn who_can_follow_no_more_says_so_and_takes_and_sends_nothing() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    let first = hub.outgoing(Seq::NONE);
+    settle(&mut hub, &mut app);
+    let (line, at) = (app.line(), app.cursor().next());
+    let ours = app.epoch();
     hub.record(&[b"two"]);
-    for (seq, envelope) in hub.outgoing(app.cursor()) {
-        let taken = app.take(seq, envelope.as_bytes());
-        assert!(matches!(taken, crate::Taken::Nothing(_)), "{taken:?}");
+    hub.record(&[b"three"]);
+    let sent = hub.outgoing(app.cursor());
+    let next = Epoch(ours.0 + 1);
+    // Clips of one chunk: Commit, header, chunk, trailer.
+    let table = [
+        ("a later epoch's Commit", &sent[4], false, Some(next)),
+        ("a later epoch's message", &sent[1], false, Some(next)),
+        (
+            "a Commit that MLS does not accept",
+            &sent[0],
+            true,
+            Some(ours),
+        ),
+        ("a Commit of a past epoch", &first[0], false, None),
+        ("a message that was taken before", &first[2], false, None),
+        ("a message that MLS does not accept", &first[2], true, None),
+    ];
+    for (what, (from, envelope), spoil, theirs) in table {
+        let bytes = hub.rewrap(envelope, *from, at, spoil);
+        let disk = app.disk.crash_clone(CrashPolicy::KeepAll, 0);
+        let mut phone = App::open(Role::App, disk, line, 50);
+        // Nobody without the pairing's key can say it.
+        for spoilt in [0, bytes.len() / 2, bytes.len() - 1] {
+            let mut forged = bytes.clone();
+            forged[spoilt] ^= 1;
+            assert_eq!(phone.take(at, &forged), crate::Taken::NotAuthentic);
+        }
+        assert_eq!(phone.take(at.next(), &bytes), crate::Taken::NotAuthentic);
+        assert_eq!(phone.journal.line_break(line).unwrap(), None);
+        let taken = phone.take(at, &bytes);
+        let Some(theirs) = theirs else {
+            assert!(
+                matches!(taken, crate::Taken::Nothing(_)),
+                "{what}: {taken:?}"
+            );
+            assert_eq!(phone.cursor(), at, "{what}: it is passed");
+            assert_eq!(phone.journal.line_break(line).unwrap(), None);
+            continue;
+        };
+        assert_eq!(taken, crate::Taken::LineBroken, "{what}");
+        let found = LineBreak {
+            seq: at,
+            ours,
+            theirs,
+        };
+        for start in 0..2 {
+            assert_eq!(
+                phone.journal.line_break(line).unwrap(),
+                Some(found),
+                "{what}"
+            );
+            assert_eq!(
+                phone.cursor().next(),
+                at,
+                "{what}: the cursor stays before it"
+            );
+            let outbox = phone.journal.outbox_head(line).unwrap();
+            for (seq, envelope) in &sent {
+                assert_eq!(
+                    phone.take(*seq, envelope.as_bytes()),
+                    crate::Taken::LineBroken
+                );
+            }
+            let mut txn = phone.journal.begin();
+            let ack = phone.session.send_ack(&mut txn);
+            assert!(matches!(ack, Err(JournalError::LineBroken(_))), "{ack:?}");
+            drop(txn);
+            assert_eq!(phone.journal.outbox_head(line).unwrap(), outbox);
+            let disk = phone.disk.crash_clone(CrashPolicy::LoseAll, start);
+            phone = phone.restart(disk, 60 + start);
+        }
     }
-    app.ack();
+    // The honest one follows.
+    settle(&mut hub, &mut app);
 }
 
 /// What the crash tests believe about generations is what OpenMLS stores: after messages, after a new

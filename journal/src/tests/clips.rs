@@ -270,6 +270,7 @@ fn a_damaged_payload_costs_its_clip_and_both_ends_know() {
     let mut txn = hub.journal.begin();
     let dropped = hub.session.drop_damaged(&mut txn, Seq(4)).unwrap();
     drop(txn.commit(()).unwrap());
+    let dropped = dropped.expect("it was not dropped before");
     assert_eq!(dropped.outcome, ClipOutcome::Dropped(DropReason::Damaged));
     settle(&mut hub, &mut app);
     let state = app.journal.app_clip(lost).unwrap().state;

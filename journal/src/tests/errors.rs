@@ -5,7 +5,7 @@ use wal::disk::{CrashPolicy, Fault, SimDisk};
 use wire::envelope::Envelope;
 use wire::ids::Seq;
 
-use super::harness::{App, Hub, NOW_MS, converge, paired, settle};
+use super::harness::{App, Hub, NOW_MS, converge, open, paired, settle};
 use crate::ids::Line;
 use crate::{ErrorKind, JournalError, Role};
 
@@ -80,6 +80,30 @@ fn run(base: &SimDisk, app: &SimDisk, line: Line, at: u64, fault: Fault) -> bool
         converge(&mut hub, &mut app);
     }
     true
+}
+
+#[test]
+fn a_journal_of_another_version_or_role_is_refused() {
+    let (format, openmls) = (crate::FORMAT_VERSION, crate::OPENMLS_VERSION);
+    let table = [
+        (format, openmls, Role::Hub, None),
+        (format + 1, openmls, Role::Hub, Some("journal format 2")),
+        (format, "0.9.1", Role::Hub, Some("OpenMLS 0.9.1")),
+        (format, "0.10.0", Role::Hub, Some("OpenMLS 0.10.0")),
+        (format, openmls, Role::App, Some("belongs to a app")),
+    ];
+    for (format, openmls, role, refusal) in table {
+        let disk = SimDisk::new();
+        let mut hub = open(Role::Hub, &disk, 1).unwrap();
+        crate::journal::spoil_meta(&mut hub, format, openmls, role);
+        drop(hub);
+        let error = open(Role::Hub, &disk, 2).err();
+        assert_eq!(error.is_some(), refusal.is_some(), "{error:?}");
+        if let (Some(error), Some(refusal)) = (error, refusal) {
+            assert!(error.to_string().contains(refusal), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! What the other side holds, against our books; and what is missing from them.
+//! What the other side holds, against our books, at either end; and what is missing from them.
 
+use sha2::{Digest as _, Sha256};
 use wal::disk::CrashPolicy;
 use wire::ids::{Digest, Seq};
 
@@ -7,7 +8,8 @@ use super::harness::{Hub, converge, open, paired, settle};
 use crate::keys;
 use crate::library::AppClipState;
 use crate::message::DropReason;
-use crate::{Held, JournalError, Role};
+use crate::scope::Scope;
+use crate::{ClipOutcome, Held, JournalError, Role, Taken};
 
 fn explains(hub: &Hub, held: Held) -> bool {
     hub.journal.outbox_explains(hub.line(), held).unwrap()
@@ -97,7 +99,7 @@ fn damaged_bytes_prove_nothing_and_a_proof_is_kept() {
     let line = hub.line();
     assert_eq!(hub.journal.rollback_proof(line).unwrap(), None);
     let mut txn = hub.journal.begin();
-    txn.keep_rollback_proof(line, held).unwrap();
+    hub.session.prove_rollback(&mut txn, held).unwrap();
     drop(txn.commit(()).unwrap());
     let disk = hub.disk.crash_clone(CrashPolicy::LoseAll, 0);
     drop(hub);
@@ -140,9 +142,10 @@ fn a_row_that_is_gone_without_a_statement_is_a_damaged_envelope() {
 }
 
 /// The relay had what lies before the hole, and loses it: an earlier hole of the same clip is met
-/// only now, and the statement that was made does not explain it.
+/// only now, and the statement that was made does not explain it. That one may have left, so it
+/// stays, byte for byte (promise C3), and the new hole has a statement of its own.
 #[test]
-fn an_earlier_hole_of_a_clip_that_was_dropped_makes_its_statement_longer() {
+fn an_earlier_hole_of_a_clip_that_was_dropped_has_a_statement_of_its_own() {
     let (mut hub, mut app) = paired();
     // Envelopes: 1 Commit, 2 header, 3 to 6 chunks, 7 trailer.
     let lost = hub.record(&[b"one", b"two", b"three", b"four"]);
@@ -154,17 +157,33 @@ fn an_earlier_hole_of_a_clip_that_was_dropped_makes_its_statement_longer() {
     }
     drop(hub.journal.wal.stage(rows, ()).unwrap());
     drop(hub.journal.commit().unwrap());
-    for (after, hole, next) in [(5, 6, 7), (3, 4, 7)] {
+    let mut statements = Vec::new();
+    for (after, hole, place) in [(5, 6, 7), (3, 4, 5)] {
         let found = hub.journal.outbox_next(line, Seq(after));
         let Err(JournalError::EnvelopeDamaged { seq, .. }) = found else {
             panic!("{found:?}");
         };
         assert_eq!(seq, Seq(hole));
         let mut txn = hub.journal.begin();
-        hub.session.drop_damaged(&mut txn, seq).unwrap();
+        let dropped = hub.session.drop_damaged(&mut txn, seq).unwrap();
+        assert_eq!(dropped.is_some(), hole == 6, "a clip is dropped once");
         drop(txn.commit(()).unwrap());
         let found = hub.journal.outbox_next(line, Seq(after)).unwrap();
-        assert_eq!(found.unwrap().0, Seq(next));
+        let (seq, statement) = found.unwrap();
+        assert_eq!(seq, Seq(place));
+        statements.push((seq, statement.digest()));
+        // Whatever left is what is sent again, and asking once more changes nothing.
+        for again in [hole, 6, 7] {
+            let mut txn = hub.journal.begin();
+            let dropped = hub.session.drop_damaged(&mut txn, Seq(again)).unwrap();
+            assert_eq!(dropped, None);
+            drop(txn.commit(()).unwrap());
+        }
+        for (seq, digest) in &statements {
+            let before = Seq(seq.0 - 1);
+            let (found, envelope) = hub.journal.outbox_next(line, before).unwrap().unwrap();
+            assert_eq!((found, envelope.digest()), (*seq, *digest));
+        }
     }
     // A phone that had it all before the relay lost it is no proof of anything.
     let digest = end.last_digest.unwrap();
@@ -174,4 +193,136 @@ fn an_earlier_hole_of_a_clip_that_was_dropped_makes_its_statement_longer() {
     let state = app.journal.app_clip(lost).unwrap().state;
     assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
     converge(&mut hub, &mut app);
+}
+
+/// The phone took the first statement and its ack is under way when the relay forgets everything:
+/// the statement about the earlier hole lies behind its cursor.
+#[test]
+fn a_phone_that_holds_the_first_statement_passes_the_second() {
+    let (mut hub, mut app) = paired();
+    // Envelopes: 1 Commit, 2 header, 3 to 6 chunks, 7 trailer.
+    hub.record(&[b"one", b"two", b"three", b"four"]);
+    let line = hub.line();
+    for (seq, envelope) in hub.outgoing(Seq(0)).into_iter().take(5) {
+        app.take(seq, envelope.as_bytes());
+    }
+    for hole in [6, 4] {
+        let mut txn = hub.journal.begin();
+        let _clip = hub.session.drop_damaged(&mut txn, Seq(hole)).unwrap();
+        drop(txn.commit(()).unwrap());
+        for (seq, envelope) in hub.outgoing(app.cursor()) {
+            app.take(seq, envelope.as_bytes());
+        }
+        assert_eq!(app.cursor(), Seq(7));
+    }
+    assert_eq!(hub.outgoing(Seq(3))[0].0, Seq(5));
+    converge(&mut hub, &mut app);
+    assert_eq!(hub.journal.outbox_waiting(line).unwrap(), (0, 0));
+}
+
+/// Promise C8 at the phone (scenario 21): a backup of it is put back, and the hub says what it holds.
+#[test]
+fn scenario_21_a_phone_that_was_put_back_hears_it_from_the_hub_and_encrypts_nothing_more() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let line = app.line();
+    let old = app.disk.crash_clone(CrashPolicy::KeepAll, 0);
+    hub.record(&[b"two"]);
+    settle(&mut hub, &mut app);
+    // Made after the hub took the second ack.
+    hub.record(&[b"three"]);
+    let sent = hub.outgoing(Seq(0));
+
+    let mut app = app.restart(old, 21);
+    let before = app.journal.outbox_head(line).unwrap();
+    let cursor = app.cursor();
+    // Behind a gap: the relay forgot what the newer phone had acked.
+    assert!(sent[0].0 > Seq(cursor.0 + 1));
+    for started in [false, true] {
+        if started {
+            let disk = app.disk.crash_clone(CrashPolicy::LoseAll, 0);
+            app = app.restart(disk, 22);
+        }
+        for (seq, envelope) in &sent {
+            assert_eq!(app.take(*seq, envelope.as_bytes()), Taken::RolledBack);
+        }
+        let proof = app.journal.rollback_proof(line).unwrap().unwrap();
+        assert!(proof.seq > before.last, "{proof:?}");
+        let mut txn = app.journal.begin();
+        let ack = app.session.send_ack(&mut txn);
+        assert!(matches!(ack, Err(JournalError::RolledBack(_))), "{ack:?}");
+        drop(txn);
+        assert_eq!(app.journal.outbox_head(line).unwrap(), before);
+        assert_eq!(app.cursor(), cursor);
+    }
+}
+
+/// As the phone before, but it has acked on from its backup: under numbers that the hub has.
+#[test]
+fn scenario_21_another_ack_under_a_number_that_the_hub_has_proves_it_as_well() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    for (seq, envelope) in hub.outgoing(Seq(0)) {
+        app.take(seq, envelope.as_bytes());
+    }
+    let old = app.disk.crash_clone(CrashPolicy::KeepAll, 0);
+    app.ack();
+    for (seq, envelope) in app.outgoing(Seq(0)) {
+        hub.take(seq, &envelope);
+    }
+    let clip = hub.start_clip();
+    let sent = hub.outgoing(app.cursor());
+
+    let mut app = app.restart(old, 23);
+    app.ack();
+    app.ack();
+    let (seq, envelope) = &sent[0];
+    assert_eq!(app.take(*seq, envelope.as_bytes()), Taken::RolledBack);
+    // The honest one goes on, of course.
+    hub.finish(clip);
+}
+
+/// Promise C8 at the hub: the right to encrypt ends with the proof, also in an open epoch, and the
+/// group's keys die (promise S3).
+#[test]
+fn nothing_is_encrypted_on_a_line_whose_rollback_is_proved() {
+    let (mut hub, _app) = paired();
+    let clip = hub.start_clip();
+    hub.chunk(clip, b"before");
+    let line = hub.line();
+    let head = hub.journal.outbox_head(line).unwrap();
+    let held = Held {
+        seq: Seq(head.last.0 + 1),
+        digest: Digest([9; 32]),
+    };
+    let mut txn = hub.journal.begin();
+    hub.session.prove_rollback(&mut txn, held).unwrap();
+    let abandoned = hub.session.abandon(&mut txn).unwrap().unwrap();
+    drop(txn.commit(()).unwrap());
+    assert_eq!(abandoned.outcome, ClipOutcome::CutOff);
+    let sha256: [u8; 32] = Sha256::digest(b"before").into();
+    assert_eq!((abandoned.bytes, abandoned.sha256), (6, Some(sha256)));
+    for started in [false, true] {
+        if started {
+            let disk = hub.disk.crash_clone(CrashPolicy::LoseAll, 0);
+            hub = Hub::open(Role::Hub, disk, line, 40);
+        }
+        let stored = hub.journal.hub_clips(line.pairing).unwrap();
+        assert_eq!(stored, std::slice::from_ref(&abandoned));
+        for step in 0..4 {
+            let mut txn = hub.journal.begin();
+            let session = &mut hub.session;
+            let refused = match step {
+                0 => session.append_chunk(&mut txn, clip, b"after", 1).err(),
+                1 => session.finish_clip(&mut txn, clip, 1).err(),
+                2 => session.start_clip(&mut txn, "door", "video/mp4", 1).err(),
+                _ => session.close_used_epoch(&mut txn, 1).err(),
+            };
+            assert!(refused.is_some(), "step {step}");
+            drop(txn);
+        }
+        assert_eq!(hub.journal.outbox_head(line).unwrap(), head);
+        assert!(hub.journal.scopes.get(Scope::Group(line)).is_none());
+    }
 }

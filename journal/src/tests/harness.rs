@@ -242,7 +242,17 @@ pub(crate) fn finish_pairing(
     app: &mut Journal,
     offer: &Offer,
 ) -> Result<PairingId, JournalError> {
-    let next = AppPairing::start(app, offer, DeviceId([8; 32]), NOW_S)?.into_inner();
+    finish_pairing_as(DeviceId([8; 32]), hub, app, offer)
+}
+
+/// As [`finish_pairing`], for the phone of this name.
+pub(crate) fn finish_pairing_as(
+    device: DeviceId,
+    hub: &mut Journal,
+    app: &mut Journal,
+    offer: &Offer,
+) -> Result<PairingId, JournalError> {
+    let next = AppPairing::start(app, offer, device, NOW_S)?.into_inner();
     let confirm = match next {
         AppNext::Request(request) => {
             let answer = HubPairing::request(hub, &request, NOW_S)?;

@@ -3,11 +3,14 @@
 use wal::disk::{CrashPolicy, SimDisk};
 use wire::ids::DeviceId;
 
-use super::harness::{End, NOW_S, converge, finish_pairing, open, pair_journals, terms};
+use super::harness::{
+    End, Hub, NOW_S, converge, finish_pairing, finish_pairing_as, open, pair_journals, terms,
+};
 use crate::ids::{Channel, Line};
 use crate::pairing::{
     AppNext, AppPairing, HubPairing, Offer, OfferEnd, PairingError, PairingMessage,
 };
+use crate::scope::Scope;
 use crate::{JournalError, PairingState, Role, Session, Suite};
 
 fn both() -> (crate::Journal, crate::Journal) {
@@ -231,7 +234,7 @@ fn redo(victim: Role, watched: &SimDisk, other: &SimDisk, offer: &Offer) -> usiz
 fn kept(journal: &crate::Journal) -> usize {
     let scopes = journal.scopes.iter();
     scopes
-        .filter(|scope| !matches!(scope, crate::scope::Scope::Device))
+        .filter(|scope| !matches!(scope, Scope::Device))
         .count()
 }
 
@@ -326,6 +329,106 @@ fn an_app_ends_what_ran_out_but_gives_the_last_word_time() {
     assert_eq!(kept(&app), empty);
 }
 
+/// What a journal keeps of a line: plain rows, envelopes that lie in the log, secret values.
+fn rows_of(journal: &crate::Journal, line: Line) -> usize {
+    use crate::keys;
+    let plain = [
+        keys::outbox_head(line),
+        keys::rollback_proof(line),
+        keys::inbox_head(line),
+        keys::ack_sent(line),
+        keys::epoch_use(line),
+        keys::ended_line(line),
+        keys::outbox_prefix(line),
+        keys::secret_prefix(Scope::Group(line)),
+        keys::secret_prefix(Scope::Pairing(line.pairing)),
+    ];
+    let small = plain.iter().map(|key| journal.wal.scan(key, key, 1000));
+    let prefix = keys::outbox_prefix(line);
+    let large = journal.wal.scan_payloads(&prefix, &prefix, 1000).unwrap();
+    small.map(|rows| rows.unwrap().len()).sum::<usize>() + large.len()
+}
+
+/// The phone is killed between its proof and the hub's last word, and its owner scans a new code: the
+/// pairing that only the hub has is gone, whole, with what was recorded for it meanwhile.
+#[test]
+fn a_pairing_that_no_phone_has_ends_when_its_phone_pairs_again() {
+    let hub_disk = SimDisk::new();
+    let mut hub = open(Role::Hub, &hub_disk, 1).unwrap();
+    let app_disk = SimDisk::new();
+    let mut app = open(Role::App, &app_disk, 2).unwrap();
+    // Another phone, which has not been heard of yet either: none of this is its business.
+    let mut other = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let others = offer(&mut hub);
+    let theirs = finish_pairing_as(DeviceId([9; 32]), &mut hub, &mut other, &others).unwrap();
+
+    let first = offer(&mut hub);
+    let request = ask(&mut app, &first);
+    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &first, &answer, NOW_S).unwrap();
+    let dead = HubPairing::confirm(&mut hub, &confirm).unwrap().pairing();
+    let line = |pairing| Line {
+        pairing,
+        channel: Channel::EventVideo,
+    };
+    let mut hub = Hub {
+        disk: hub_disk,
+        journal: hub,
+        session: Session::new(line(dead)),
+    };
+    // More than one transaction removes.
+    let clip = hub.start_clip();
+    for n in 0..2 * crate::TRIM_ROWS_MAX {
+        hub.chunk(clip, &n.to_be_bytes());
+    }
+    hub.finish(clip);
+    assert!(rows_of(&hub.journal, line(dead)) > 2 * crate::TRIM_ROWS_MAX as usize);
+
+    let second = offer(&mut hub.journal);
+    hub.disk.record_snapshots();
+    let pairing = finish_pairing(&mut hub.journal, &mut app, &second).unwrap();
+    let snapshots = hub.disk.snapshots();
+    let mut both = [theirs, pairing];
+    both.sort();
+    // A crash on the way: the old one is there whole, or it is gone and what it left goes now.
+    for (i, snapshot) in snapshots.iter().enumerate() {
+        let disk = snapshot.crash_clone(CrashPolicy::LoseAll, i as u64);
+        let mut crashed = open(Role::Hub, &disk, 300 + i as u64).unwrap();
+        let there = crashed.pairing_ids().contains(&dead);
+        crashed.stage_trims(100, |txn| txn.trim_ended());
+        drop(crashed.commit().unwrap());
+        assert_eq!(rows_of(&crashed, line(dead)) > 0, there, "state {i}");
+    }
+    hub.journal.stage_trims(100, |txn| txn.trim_ended());
+    drop(hub.journal.commit().unwrap());
+    let mut left = hub.journal.pairing_ids();
+    left.sort();
+    assert_eq!(left, both);
+    assert_eq!(rows_of(&hub.journal, line(dead)), 0);
+    assert_eq!(hub.journal.outbox_waiting(line(dead)).unwrap(), (0, 0));
+    // The old code's last word is not to be had any more.
+    assert_eq!(
+        refused(HubPairing::confirm(&mut hub.journal, &confirm)),
+        PairingError::UnknownOffer
+    );
+    hub.session = Session::new(line(pairing));
+    let mut app = End {
+        disk: app_disk,
+        journal: app,
+        session: Session::new(line(pairing)),
+    };
+    converge(&mut hub, &mut app);
+
+    // One that has been heard of stays, whatever the same phone does.
+    let third = offer(&mut hub.journal);
+    let next = finish_pairing(&mut hub.journal, &mut app.journal, &third).unwrap();
+    let mut left = hub.journal.pairing_ids();
+    left.sort();
+    let mut all = [theirs, pairing, next];
+    all.sort();
+    assert_eq!(left, all);
+}
+
 #[test]
 fn two_pairings_are_independent() {
     let (hub_disk, a_disk, b_disk) = (SimDisk::new(), SimDisk::new(), SimDisk::new());
@@ -333,7 +436,8 @@ fn two_pairings_are_independent() {
     let mut a = open(Role::App, &a_disk, 2).unwrap();
     let mut b = open(Role::App, &b_disk, 3).unwrap();
     let first = pair_journals(&mut hub, &mut a, Suite::Classic);
-    let second = pair_journals(&mut hub, &mut b, Suite::XWing);
+    let second = HubPairing::offer(&mut hub, terms(Suite::XWing), NOW_S).unwrap();
+    let second = finish_pairing_as(DeviceId([9; 32]), &mut hub, &mut b, &second).unwrap();
     let line = |pairing| Line {
         pairing,
         channel: Channel::EventVideo,

@@ -1,14 +1,20 @@
 //! What may be found in files, and what must not (scenarios 23 to 27).
 
-use wal::disk::{CrashPolicy, SimDisk};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::harness::{App, Hub, NOW_MS, open, paired, settle};
+use wal::SeededDice;
+use wal::disk::{CrashPolicy, SimDisk};
+use wal::store::MemStore;
+
+use super::harness::{App, Hub, NOW_MS, open, options, paired, settle};
+use crate::ids::ClipId;
 use crate::keys;
 use crate::scope::Scope;
 use crate::sealed::next_key;
-use crate::vault::file::FileVault;
-use crate::vault::{KeyId, Vault};
-use crate::{JournalError, Role};
+use crate::vault::file::{FileVault, KEYS_PER_SECTOR, SECTORS_MAX};
+use crate::vault::{Change, KeyId, Room, Vault, VaultKey};
+use crate::{ErrorKind, Journal, JournalError, Role};
 
 fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
     let holds = |path: &String| {
@@ -19,7 +25,7 @@ fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
 }
 
 fn vault_version(disk: &SimDisk, id: KeyId) -> Option<u64> {
-    let mut vault = FileVault::new(std::sync::Arc::new(disk.clone()), "vault");
+    let mut vault = FileVault::new(Arc::new(disk.clone()), "vault");
     vault.load().unwrap().get(&id).map(|key| key.version)
 }
 
@@ -217,6 +223,108 @@ fn nothing_is_sealed_after_the_trailer() {
 
 /// A rotation that is staged while an earlier commit is under way reaches the vault after its own
 /// sync, not after the earlier one's.
+/// A vault that may grow and never can: the disk is full.
+struct Stuck(FileVault);
+
+impl Vault for Stuck {
+    fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError> {
+        self.0.load()
+    }
+
+    fn room(&self) -> Room {
+        self.0.room()
+    }
+
+    fn store(&mut self, changes: &[Change]) -> std::io::Result<()> {
+        let room = self.0.room();
+        let has_one = room.at_most < SECTORS_MAX * KEYS_PER_SECTOR;
+        let is_fresh = |(_, key): &Change| key.as_ref().is_some_and(|key| key.version == 0);
+        if has_one && room.in_place == 0 && changes.iter().all(is_fresh) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.0.store(changes)
+    }
+}
+
+fn open_over(disk: &SimDisk, seed: u64, vault: Box<dyn Vault>) -> Result<Journal, JournalError> {
+    let disk: Arc<SimDisk> = Arc::new(disk.clone());
+    let store = Box::new(MemStore::on_disk(disk.clone(), "view"));
+    let dice = Box::new(SeededDice(seed));
+    let opened = Journal::open(Role::App, disk, store, vault, dice, options());
+    opened.map(|(journal, _)| journal)
+}
+
+/// A birth of its own, as a clip's header makes one.
+fn birth(journal: &mut Journal, n: u64) -> Result<(), JournalError> {
+    let mut txn = journal.begin();
+    txn.birth(clip_scope(n))?;
+    drop(txn.commit(())?);
+    Ok(())
+}
+
+fn clip_scope(n: u64) -> Scope {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&n.to_le_bytes());
+    Scope::Clip(ClipId(id))
+}
+
+/// Births until there is no room; how many there were.
+fn fill(journal: &mut Journal, from: u64) -> u64 {
+    for n in from.. {
+        match birth(journal, n) {
+            Ok(()) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Space, "{error}");
+                assert!(!journal.is_poisoned());
+                return n - from;
+            }
+        }
+    }
+    unreachable!("a vault is finite")
+}
+
+/// A vault that holds as many keys as it may, or for which the disk has no more room, refuses new ones
+/// and nothing else: what is there stays, can be deleted, and makes room, in the same process and
+/// after a start.
+#[test]
+fn a_full_vault_refuses_births_and_nothing_else() {
+    type Make = fn(&SimDisk) -> Box<dyn Vault>;
+    fn vault(disk: &SimDisk) -> FileVault {
+        FileVault::new(Arc::new(disk.clone()), "vault")
+    }
+    let table: [(usize, Make); 3] = [
+        (1, |disk| Box::new(vault(disk).with_sectors_max(1))),
+        (2, |disk| Box::new(vault(disk).with_sectors_max(2))),
+        (1, |disk| Box::new(Stuck(vault(disk)))),
+    ];
+    for (sectors, make) in table {
+        let keys = (sectors * KEYS_PER_SECTOR) as u64;
+        let disk = SimDisk::new();
+        let mut journal = open_over(&disk, 1, make(&disk)).unwrap();
+        assert_eq!(fill(&mut journal, 0), keys);
+        for start in 0..3 {
+            let first = 3 * start;
+            for n in first..first + 3 {
+                let mut txn = journal.begin();
+                txn.rotate(clip_scope(n));
+                drop(txn.commit(()).unwrap());
+                let mut txn = journal.begin();
+                txn.end(clip_scope(n));
+                drop(txn.commit(()).unwrap());
+            }
+            if start > 0 {
+                drop(journal);
+                journal = open_over(&disk, 2 + start, make(&disk)).unwrap();
+            }
+            assert_eq!(fill(&mut journal, keys + first), 3, "start {start}");
+            drop(journal);
+            journal = open_over(&disk, 20 + start, make(&disk)).unwrap();
+            assert_eq!(journal.scopes.iter().count() as u64, keys);
+            assert_eq!(fill(&mut journal, 10_000), 0);
+        }
+    }
+}
+
 #[test]
 fn the_vault_never_runs_ahead_of_the_log() {
     let (mut hub, mut app) = paired();

@@ -14,7 +14,7 @@ use wal::disk::OpenMode;
 use wal::{Disk, DiskFile, crash_point, mutant};
 use zeroize::Zeroizing;
 
-use super::{Change, KeyId, Vault, VaultKey};
+use super::{Change, KeyId, Room, Vault, VaultKey};
 use crate::error::JournalError;
 use crate::sealed::Key;
 
@@ -146,6 +146,7 @@ pub struct FileVault {
     path: String,
     file: Option<Arc<dyn DiskFile>>,
     sectors: Vec<Sector>,
+    sectors_max: usize,
 }
 
 impl FileVault {
@@ -156,7 +157,15 @@ impl FileVault {
             path: path.to_owned(),
             file: None,
             sectors: Vec::new(),
+            sectors_max: SECTORS_MAX,
         }
+    }
+
+    /// The same with another bound on its growth, at most [`SECTORS_MAX`]: so that a test can fill it.
+    #[must_use]
+    pub fn with_sectors_max(mut self, sectors: usize) -> Self {
+        self.sectors_max = sectors.min(SECTORS_MAX);
+        self
     }
 
     fn file(&self) -> io::Result<&dyn DiskFile> {
@@ -254,22 +263,24 @@ impl FileVault {
             .map_err(JournalError::Vault)
     }
 
-    /// The slot of `id`, or a free one, or a new sector's first.
-    fn slot_for(&mut self, id: KeyId) -> io::Result<(usize, usize)> {
-        let find = |sectors: &[Sector], want: &dyn Fn(&Slot) -> bool| {
-            sectors
-                .iter()
-                .enumerate()
-                .find_map(|(i, sector)| sector.slots.iter().position(want).map(|slot| (i, slot)))
-        };
-        if let Some(found) = find(&self.sectors, &|slot| {
-            slot.as_ref().is_some_and(|(k, _)| *k == id)
-        })
-        .or_else(|| find(&self.sectors, &Option::is_none))
-        {
+    /// The first slot of which this holds, as sector and place.
+    fn find(&self, want: impl Fn(&Slot) -> bool) -> Option<(usize, usize)> {
+        let sectors = self.sectors.iter().enumerate();
+        sectors
+            .filter_map(|(i, sector)| Some((i, sector.slots.iter().position(&want)?)))
+            .next()
+    }
+
+    fn place_of(&self, id: KeyId) -> Option<(usize, usize)> {
+        self.find(|slot| slot.as_ref().is_some_and(|(held, _)| *held == id))
+    }
+
+    /// A free slot, if need be a new sector's first.
+    fn free_slot(&mut self) -> io::Result<(usize, usize)> {
+        if let Some(found) = self.find(Option::is_none) {
             return Ok(found);
         }
-        if self.sectors.len() >= SECTORS_MAX {
+        if self.sectors.len() >= self.sectors_max {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 "the vault is full",
@@ -330,10 +341,41 @@ impl Vault for FileVault {
         Ok(slots.map(|(id, key)| (*id, key.clone())).collect())
     }
 
+    fn room(&self) -> Room {
+        let slots = self.sectors.iter().flat_map(|sector| &sector.slots);
+        let in_place = slots.filter(|slot| slot.is_none()).count();
+        let more = self.sectors_max.saturating_sub(self.sectors.len());
+        Room {
+            in_place,
+            at_most: in_place + more * KEYS_PER_SECTOR,
+        }
+    }
+
     fn store(&mut self, changes: &[Change]) -> io::Result<()> {
+        let sectors = self.sectors.len();
+        let stored = self.store_all(changes);
+        if matches!(&stored, Err(error) if wal::disk::is_full(error))
+            && self.sectors.len() > sectors
+        {
+            // A new sector that the disk has no room for. Its keys are nobody's yet.
+            self.sectors.truncate(sectors);
+            let _tried = self
+                .file()
+                .and_then(|file| file.set_len((sectors * 2 * SECTOR_BYTES) as u64));
+        }
+        stored
+    }
+}
+
+impl FileVault {
+    fn store_all(&mut self, changes: &[Change]) -> io::Result<()> {
         let mut dirty = BTreeSet::new();
         for (id, change) in changes {
-            let (sector, slot) = self.slot_for(*id)?;
+            let (sector, slot) = match (self.place_of(*id), change) {
+                (Some(place), _) => place,
+                (None, Some(_)) => self.free_slot()?,
+                (None, None) => continue,
+            };
             let Some(target) = self.sectors.get_mut(sector) else {
                 continue;
             };

@@ -2,7 +2,9 @@
 //!
 //! Two files take turns, so that a torn one always leaves the other. A checkpoint counts as
 //! confirmed once the mark in its second sector was written, which happens only after its sync
-//! returned Ok; an unconfirmed one may exist in the page cache alone and is not built on.
+//! returned Ok; an unconfirmed one may exist in the page cache alone. The other one is overwritten only
+//! by a process that knows this one to be on the disk, so of two the older always is, and so is one
+//! that is alone with a torn one, whatever became of their marks.
 
 use std::io;
 
@@ -59,6 +61,8 @@ pub(crate) struct CheckpointHead {
     pub(crate) next_number: u64,
     pub(crate) incarnation: u64,
     pub(crate) body_bytes: u64,
+    /// Which checkpoint this is: one more than the one that it was made beside.
+    pub(crate) count: u64,
 }
 
 impl CheckpointHead {
@@ -73,7 +77,7 @@ impl CheckpointHead {
             self.next_number,
             self.incarnation,
             self.body_bytes,
-            0,
+            self.count,
         ] {
             out.extend_from_slice(&field.to_le_bytes());
         }
@@ -115,6 +119,7 @@ impl CheckpointHead {
             next_number: next()?,
             incarnation: next()?,
             body_bytes: next()?,
+            count: next()?,
         })
     }
 }

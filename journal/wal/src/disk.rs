@@ -42,6 +42,11 @@ pub trait Disk: Send + Sync {
     fn exists(&self, path: &str) -> io::Result<bool>;
     /// Bytes that this process may still allocate.
     fn available_bytes(&self) -> io::Result<u64>;
+    /// Names the present boot of the machine, or rather of its page cache: what was written in another
+    /// one and reads back is on the disk. 0 is unknown, and the same as no other.
+    fn boot(&self) -> u64 {
+        0
+    }
     /// Takes the lock file at `path` until the guard is dropped, or fails with `WouldBlock` if
     /// somebody else holds it.
     fn lock(&self, path: &str) -> io::Result<Box<dyn LockGuard>>;
@@ -85,7 +90,8 @@ pub trait PendingSync: Send {
 }
 
 /// True if the error says that the disk is full.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -21,8 +21,13 @@ use crate::{Dice, Lsn, ballast, crash_point, mutant, note};
 #[cfg(feature = "crashtest")]
 mod bugs;
 
-/// Files held back so that a start can always copy the tail, even on a full disk.
-pub(crate) const RESERVE_FILES: usize = 2;
+/// Files held back so that a start can always copy the tail, even on a full disk: one for its copy, and
+/// two that starts before it may have filled, of which one is proven to be finished and the other not.
+pub(crate) const RESERVE_FILES: usize = 3;
+/// Sectors by which they are larger than the tail that they must take. Each start that is cut off behind
+/// its seal makes the tail of the next one two sectors longer, and none of them can grow a file on a
+/// full disk.
+pub(crate) const RESERVE_EXTRA_SECTORS: u64 = 8;
 /// Sectors that a copy needs beyond the tail: its header, its seal, the witness of the seal, and one to
 /// spare.
 pub(crate) const COPY_EXTRA_SECTORS: u64 = 4;
@@ -259,7 +264,7 @@ impl Log {
 
     /// Makes sure that the files held back for recovery can take a tail of `tail_bytes`.
     pub(crate) fn ensure_reserve(&mut self, tail_bytes: u64) -> io::Result<()> {
-        let need = tail_bytes + COPY_EXTRA_SECTORS * SECTOR_BYTES;
+        let need = tail_bytes + (COPY_EXTRA_SECTORS + RESERVE_EXTRA_SECTORS) * SECTOR_BYTES;
         while self.reserve.len() < RESERVE_FILES {
             let file = match self.pop_free(need) {
                 Some(file) => file,
@@ -408,6 +413,7 @@ impl Log {
             buffer: FileHeader {
                 identity,
                 first_lsn,
+                boot: self.disk.boot(),
             }
             .encode(),
             fresh: true,

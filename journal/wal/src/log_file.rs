@@ -58,7 +58,8 @@ pub(crate) struct FreeFile {
 /// What became of a file's first sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderState {
-    Intact,
+    /// It says in which boot of the machine this life began, 0 if nobody knew.
+    Intact { boot: u64 },
     /// Unreadable; the identity comes from the groups.
     Damaged,
 }
@@ -101,12 +102,25 @@ impl FileScan {
         self.identity.kind == FileKind::Copy && self.seal.is_some_and(witnessed)
     }
 
+    /// Whether this copy's seal is known to be on the disk because the machine was started since: what
+    /// reads back then comes from there, whatever became of its sync.
+    pub(crate) fn outlived_its_boot(&self, boot: u64) -> bool {
+        let HeaderState::Intact { boot: own } = self.header else {
+            return false;
+        };
+        self.identity.kind == FileKind::Copy
+            && self.seal.is_some()
+            && own != boot
+            && own != 0
+            && boot != 0
+    }
+
     /// The highest LSN that this file proves to have been synced.
     pub(crate) fn proof(&self) -> Lsn {
         // A header is written after everything before it was synced. A group that stands in for
         // a damaged header may be the second one of a torn batch and proves less.
         let mut proof = match self.header {
-            HeaderState::Intact => self.first_lsn.prev(),
+            HeaderState::Intact { .. } => self.first_lsn.prev(),
             HeaderState::Damaged => Lsn::ZERO,
         };
         let headers = self
@@ -161,7 +175,7 @@ pub(crate) fn identify(file: &dyn DiskFile) -> io::Result<Identified> {
         Ok(header) => {
             return Ok(Identified::Known {
                 identity: header.identity,
-                header: HeaderState::Intact,
+                header: HeaderState::Intact { boot: header.boot },
                 first_lsn: header.first_lsn,
             });
         }

@@ -42,7 +42,6 @@ impl Ranges {
         self.by_start.is_empty()
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.by_start.iter().map(|(start, end)| end - start).sum()
     }

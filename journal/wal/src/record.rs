@@ -15,7 +15,7 @@ pub const FILE_MAGIC: [u8; 8] = *b"SecluLog";
 /// FORMAT: first bytes of a record group.
 pub const GROUP_MAGIC: [u8; 4] = *b"SGrp";
 /// Bytes of a file header that carry meaning; the rest of its sector is zero.
-pub const FILE_HEADER_BYTES: usize = 56;
+pub const FILE_HEADER_BYTES: usize = 64;
 /// Bytes of a group header; the meta section follows at once.
 pub const GROUP_HEADER_BYTES: usize = 80;
 /// Bytes that frame a record: kind, length and checksum.
@@ -85,6 +85,8 @@ pub struct FileHeader {
     pub identity: Identity,
     /// The LSN of its first group.
     pub first_lsn: Lsn,
+    /// The boot of the machine in which this life began ([`crate::Disk::boot`]), 0 if nobody knows.
+    pub boot: u64,
 }
 
 /// The fixed part of a record group.
@@ -301,6 +303,7 @@ impl FileHeader {
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         put_identity(&mut out, &self.identity);
         out.extend_from_slice(&self.first_lsn.0.to_le_bytes());
+        out.extend_from_slice(&self.boot.to_le_bytes());
         let sum = crc_from(0, &out);
         out.extend_from_slice(&sum.to_le_bytes());
         debug_assert_eq!(out.len(), FILE_HEADER_BYTES);
@@ -327,6 +330,7 @@ impl FileHeader {
         Ok(FileHeader {
             identity,
             first_lsn,
+            boot: fields.u64()?,
         })
     }
 }

@@ -4,7 +4,7 @@
 //! trying them all. The procedure in `recover/run.rs` gathers the facts and obeys; it never
 //! decides anything itself. FORMAT.md prints the same rows.
 
-use crate::Lsn;
+use crate::{Lsn, mutant};
 
 pub(crate) mod replay;
 pub(crate) mod run;
@@ -245,8 +245,11 @@ pub enum CheckpointFact {
 /// Which state the tail is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseAction {
-    /// The confirmed one with the higher LSN.
+    /// Of two confirmed ones the one that was made later.
     Newer,
+    /// Of two that no mark confirms the one that was made first: the other one was begun only when
+    /// this one was known to be on the disk, and a mark can be lost when it is written once more.
+    Older,
     /// Checkpoint A.
     A,
     /// Checkpoint B.
@@ -348,49 +351,41 @@ pub const BASE_TABLE: &[Row<CheckpointFact, BaseAction, 3>] = {
         },
         Row {
             number: 18,
-            when: [Some(Unconfirmed), Some(Bad), Some(LogFromStart)],
-            then: BaseAction::Beginning,
-        },
-        Row {
-            number: 19,
-            when: [Some(Unconfirmed), Some(Bad), Some(LogLater)],
+            when: [Some(Unconfirmed), Some(Bad), None],
             then: BaseAction::A,
         },
         Row {
-            number: 20,
+            number: 19,
             when: [Some(Absent), Some(Unconfirmed), Some(LogFromStart)],
             then: BaseAction::Beginning,
         },
         Row {
-            number: 21,
+            number: 20,
             when: [Some(Absent), Some(Unconfirmed), Some(LogLater)],
             then: BaseAction::B,
         },
         Row {
-            number: 22,
-            when: [Some(Bad), Some(Unconfirmed), Some(LogFromStart)],
-            then: BaseAction::Beginning,
-        },
-        Row {
-            number: 23,
-            when: [Some(Bad), Some(Unconfirmed), Some(LogLater)],
+            number: 21,
+            when: [Some(Bad), Some(Unconfirmed), None],
             then: BaseAction::B,
         },
         Row {
-            number: 24,
-            when: [Some(Unconfirmed), Some(Unconfirmed), Some(LogFromStart)],
-            then: BaseAction::Beginning,
-        },
-        Row {
-            number: 25,
-            when: [Some(Unconfirmed), Some(Unconfirmed), Some(LogLater)],
-            then: BaseAction::Newer,
+            number: 22,
+            when: [Some(Unconfirmed), Some(Unconfirmed), None],
+            then: BaseAction::Older,
         },
     ]
 };
 
 /// Decides which checkpoint to build on.
 pub fn decide_base(a: CheckpointFact, b: CheckpointFact, log: CheckpointFact) -> BaseAction {
+    mutant!("unconfirmed_is_no_base", "C7", "a checkpoint whose mark is lost is not built on" => {
+        let bad = |fact| match fact {
+            CheckpointFact::Unconfirmed => CheckpointFact::Bad,
+            fact => fact,
+        };
+        return decide(BASE_TABLE, [bad(a), bad(b), log]);
+    });
     decide(BASE_TABLE, [a, b, log])
 }
 

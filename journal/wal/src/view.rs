@@ -17,7 +17,7 @@ pub(crate) const VALUE: u8 = b's';
 /// First byte of a payload row's key in the store.
 pub(crate) const PAYLOAD: u8 = b'p';
 
-/// Most bytes that may wait for a store that cannot take them.
+/// Most bytes that commits may add while the store cannot take them.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 8 << 20;
 
 /// Operations in one batch when much is applied at once.
@@ -61,7 +61,8 @@ pub(crate) fn raw_key(space: u8, key: &[u8]) -> Vec<u8> {
 pub(crate) struct View {
     pub(crate) store: Box<dyn Store>,
     waiting: Overlay<Vec<u8>>,
-    waiting_bytes: usize,
+    /// Of what waits, the bytes that commits have added.
+    committed_bytes: usize,
     /// What the store may say once it has taken what waits; `None` if nothing does.
     waiting_lsn: Option<Lsn>,
     /// The store found the disk full: bulk data is refused until it takes things again.
@@ -73,19 +74,26 @@ impl View {
         View {
             store,
             waiting: Overlay::new(),
-            waiting_bytes: 0,
+            committed_bytes: 0,
             waiting_lsn: None,
             full: false,
         }
     }
 
-    /// Adds what one commit made durable.
+    /// Adds what a start or a rebuild found in checkpoint and log. It is no more than was stored
+    /// before, and counts for no backlog: a disk that is full is no reason to call it broken.
     pub(crate) fn enqueue(&mut self, changes: Overlay<Vec<u8>>, through: Lsn) {
-        for (key, value) in changes {
-            self.waiting_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-            self.waiting.insert(key, value);
-        }
+        self.waiting.extend(changes);
         self.waiting_lsn = Some(through);
+    }
+
+    /// Adds what one commit made durable, and counts it: this can grow without end.
+    pub(crate) fn enqueue_commit(&mut self, changes: Overlay<Vec<u8>>, through: Lsn) {
+        let bytes = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
+            key.len() + value.as_ref().map_or(0, Vec::len)
+        };
+        self.committed_bytes += changes.iter().map(bytes).sum::<usize>();
+        self.enqueue(changes, through);
     }
 
     /// Whether something waits.
@@ -93,9 +101,9 @@ impl View {
         self.waiting_lsn.is_some()
     }
 
-    /// Whether too much waits.
+    /// Whether commits have added too much that waits.
     pub(crate) fn is_overdue(&self) -> bool {
-        self.waiting_bytes > BACKLOG_BYTES_MAX
+        self.committed_bytes > BACKLOG_BYTES_MAX
     }
 
     /// Hands everything that waits to the store. A full disk is remembered and not an error.
@@ -135,7 +143,7 @@ impl View {
 
     pub(crate) fn forget_waiting(&mut self) {
         self.waiting.clear();
-        self.waiting_bytes = 0;
+        self.committed_bytes = 0;
         self.waiting_lsn = None;
     }
 

@@ -88,8 +88,6 @@ pub struct Wal {
     /// A log file was finished by a commit that has landed, and no checkpoint has been made since.
     rotated: bool,
     base: run::BaseState,
-    /// Whether this handle has itself synced the confirmation of the base.
-    base_is_sure: bool,
     checkpoints: u64,
     /// A checkpoint or a start found the disk full: bulk data is refused until one succeeds.
     low: bool,
@@ -141,7 +139,6 @@ impl Wal {
             since_flight: Overlay::new(),
             rotated: false,
             base: recovered.base,
-            base_is_sure: false,
             checkpoints: 0,
             low: false,
             _lock: lock,
@@ -254,6 +251,11 @@ impl Wal {
             "what is staged is read as if it were synced"
         );
         blind.then_some(&self.staged)
+    }
+
+    /// Sixteen bytes of the engine's dice.
+    pub fn random_bytes(&mut self) -> [u8; 16] {
+        self.log.random_id()
     }
 
     /// The number that the next staged transaction gets.
@@ -400,7 +402,7 @@ impl Wal {
         }
         mutant!("view_before_the_sync", "C7", "the view is told, and flushed, before the log" => {
             let mut view = self.view.borrow_mut();
-            view.enqueue(self.staged.clone(), self.next_lsn.prev());
+            view.enqueue_commit(self.staged.clone(), self.next_lsn.prev());
             let told = view.apply().and_then(|()| view.flush());
             told.map_err(WalError::View)?;
         });
@@ -487,7 +489,7 @@ impl Wal {
         self.staged = std::mem::take(&mut self.since_flight);
         self.view
             .borrow_mut()
-            .enqueue(flight.changes, flight.through);
+            .enqueue_commit(flight.changes, flight.through);
         self.apply_view()?;
         // CRASH(wal.commit.after_apply): durable and applied; nobody was told yet.
         crash_point!("wal.commit.after_apply");

@@ -197,7 +197,7 @@ fn a_thousand_starts_stay_bounded() {
 #[test]
 fn space_is_refused_before_anything_is_built() {
     let disk = SimDisk::new();
-    disk.set_capacity(Some(640 << 10));
+    disk.set_capacity(Some(896 << 10));
     let options = Options {
         ballast_bytes: 64 << 10,
         grow_bytes: 8 << 10,

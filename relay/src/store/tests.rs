@@ -474,3 +474,39 @@ fn a_second_owner_of_the_directory_is_refused() {
     let _first = open().unwrap();
     assert!(matches!(open(), Err(WalError::Locked)));
 }
+
+/// Numbers come from strangers: whatever is said, the store answers and goes on.
+#[test]
+fn numbers_at_the_end_of_64_bits_stop_nothing() {
+    let seqs = [0, 1, 2, u64::MAX - 2, u64::MAX - 1, u64::MAX];
+    let short = bytes(3, 100);
+    for (what, filled) in [
+        ("empty", None),
+        ("low", Some(1)),
+        ("high", Some(Seq::LAST.0)),
+    ] {
+        for seq in seqs {
+            let mut store = store();
+            if let Some(first) = filled {
+                receipt(append(&mut store, BOX, first, 0, &short));
+            }
+            let what = format!("{what}, {seq}");
+            let read = store.read(&BOX, Seq(seq), 1 << 20).unwrap();
+            let ReadAnswer::Envelopes(read) = read else {
+                panic!("{what}: lost");
+            };
+            assert_eq!(read.len(), usize::from(filled.is_some_and(|n| n > seq)));
+            store.fetch(&BOX, Seq(seq)).unwrap();
+            for after in seqs {
+                append(&mut store, BOX, seq, after, &short);
+            }
+            for _ in 0..2 {
+                while store.trim(&BOX, Seq(seq)).unwrap() == Progress::More {}
+            }
+            store.send_state(&BOX).unwrap();
+            store.receive_state(&BOX).unwrap();
+            drop(store.commit().unwrap());
+            receipt(append(&mut store, SendId([9; 24]), 1, 0, &short));
+        }
+    }
+}

@@ -561,18 +561,26 @@ fn read_slot(reader: &mut Reader<'_>) -> Result<Slot, WireError> {
 
 /// A number that names an envelope: zero does not.
 fn read_seq(reader: &mut Reader<'_>) -> Result<Seq, WireError> {
-    match reader.u64("seq")? {
-        0 => Err(WireError::BadValue {
+    match read_number(reader, "seq")? {
+        Seq::NONE => Err(WireError::BadValue {
             what: "seq",
             found: 0,
         }),
-        seq => Ok(Seq(seq)),
+        seq => Ok(seq),
     }
 }
 
 /// A number that may be zero for "none".
 fn read_cursor(reader: &mut Reader<'_>) -> Result<Seq, WireError> {
-    Ok(Seq(reader.u64("cursor")?))
+    read_number(reader, "cursor")
+}
+
+/// A number that has one after it: 2^64 - 1 is none that anybody gives or holds.
+fn read_number(reader: &mut Reader<'_>, what: &'static str) -> Result<Seq, WireError> {
+    match Seq(reader.u64(what)?) {
+        seq if seq > Seq::LAST => Err(WireError::BadValue { what, found: seq.0 }),
+        seq => Ok(seq),
+    }
 }
 
 fn read_some_head(reader: &mut Reader<'_>) -> Result<Head, WireError> {

@@ -130,7 +130,8 @@ impl Digest {
     }
 }
 
-/// The order that the sender gave an envelope within one mailbox. The first is 1.
+/// The order that the sender gave an envelope within one mailbox. The first is 1, the last that
+/// can be [`Seq::LAST`].
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
 )]
@@ -142,22 +143,21 @@ impl Seq {
     /// The first envelope of a mailbox.
     pub const FIRST: Seq = Seq(1);
 
-    /// The one after this.
-    ///
-    /// # Panics
-    /// At the end of 64 bits, which no mailbox can reach.
+    /// The highest number that an envelope can have. The one above it is refused wherever bytes
+    /// are read, so that each number that a peer can say has one after it.
+    pub const LAST: Seq = Seq(u64::MAX - 1);
+
+    /// The one after this; behind [`Seq::LAST`] there is only one, which no envelope has. It never
+    /// panics: numbers come from peers.
     #[must_use]
     pub fn next(self) -> Seq {
-        match self.0.checked_add(1) {
-            Some(next) => Seq(next),
-            None => panic!("a mailbox used up 2^64 sequence numbers"),
-        }
+        Seq(self.0.saturating_add(1))
     }
 
     /// True for a number that an envelope can have.
     #[must_use]
     pub fn is_some(self) -> bool {
-        self.0 != 0
+        self != Seq::NONE && self <= Seq::LAST
     }
 }
 

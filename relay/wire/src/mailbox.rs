@@ -64,6 +64,10 @@ impl Mailbox {
         digest: Digest,
         stored: impl FnOnce(Seq) -> Option<Digest>,
     ) -> Verdict {
+        if !seq.is_some() {
+            // No envelope has it: it would leave the reader without a cursor behind it.
+            return Verdict::NotNext { head: self.last };
+        }
         let Some(last) = self.last else {
             // Any first number is welcome, but only from a sender who knows that it is first
             // here: one that believes in a predecessor must look again.

@@ -30,6 +30,11 @@ const FULL_TOTALS: &str = "crashtest/full-totals.json";
 /// The example program's trial.
 const EXAMPLE: &str = "sqlite-example";
 
+/// The trial on a real file system, as root; the long tier's, because it takes hours and a machine.
+const REAL_FILE_SYSTEM: &str = "real-file-system";
+/// What its program says when the machine cannot run it.
+const NOT_COVERED: i32 = 77;
+
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tier {
@@ -130,6 +135,8 @@ struct Trial {
     weight: u32,
     /// Whether it is told `--minutes`.
     timed: bool,
+    /// What an earlier run left and must not be used again.
+    stale: Vec<PathBuf>,
 }
 
 /// The minutes of the first of these trials, if so much time is left for all of them.
@@ -179,6 +186,7 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         arguments,
         writes: None,
         first: None,
+        stale: Vec::new(),
         weight: 2,
         timed: false,
     };
@@ -237,6 +245,9 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         let replay = words(&["replay", "--json"]);
         all.push(trial("model-replay", "crashtest-model", replay));
     }
+    if tier == Tier::Full || options.only.as_deref() == Some(REAL_FILE_SYSTEM) {
+        all.push(real_file_system(options, place));
+    }
     all
 }
 
@@ -249,6 +260,36 @@ fn states_of(options: &Options) -> String {
         Tier::Full => "1000000",
     }
     .to_owned()
+}
+
+/// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
+fn real_file_system(options: &Options, place: &Path) -> Trial {
+    let recording = place.join("block-recording");
+    let progress = place.join(format!("{REAL_FILE_SYSTEM}.progress"));
+    let writes = place.join(format!("{REAL_FILE_SYSTEM}.json"));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut arguments = words(&["run", "--json", &text(&writes)]);
+    arguments.extend(["--keep".to_owned(), text(&place.join("failed-disks"))]);
+    arguments.extend(["--recording".to_owned(), text(&recording)]);
+    arguments.extend(["--shard".to_owned(), options.shard.clone()]);
+    if options.tier == Tier::Full {
+        arguments.extend(words(&["--events", "24"]));
+    }
+    let mut stale = vec![recording];
+    if options.resume {
+        arguments.extend(["--resume".to_owned(), text(&progress)]);
+        stale.clear();
+    }
+    Trial {
+        name: REAL_FILE_SYSTEM,
+        program: "crashtest-block",
+        arguments,
+        writes: Some(writes),
+        first: None,
+        weight: 20,
+        timed: true,
+        stale,
+    }
 }
 
 /// Runs everything that was asked for, and writes the report.
@@ -432,6 +473,13 @@ fn play(
     if result.exists() {
         fs::remove_file(&result).because("an old result cannot be removed")?;
     }
+    for stale in trial.stale.iter().filter(|stale| stale.exists()) {
+        let removed = match stale.is_dir() {
+            true => fs::remove_dir_all(stale),
+            false => fs::remove_file(stale),
+        };
+        removed.because("what an earlier run left cannot be removed")?;
+    }
     if let Some(first) = &trial.first {
         let recording = place.join("recording");
         if recording.exists() {
@@ -465,6 +513,12 @@ fn play(
     }
     if output.status.success() {
         return Ok(());
+    }
+    if output.status.code() == Some(NOT_COVERED) {
+        return Err(Failure::machine(format!(
+            "NOT COVERED: {} says what this machine lacks",
+            trial.program
+        )));
     }
     Err(Failure::found(format!(
         "{} ended with {}",
@@ -606,5 +660,22 @@ mod tests {
         }
         assert!(left < Duration::from_secs(60 * 240));
         assert_eq!(share(Duration::ZERO, &row), 1);
+    }
+
+    #[test]
+    fn the_real_file_system_is_the_long_tiers_or_asked_for() {
+        let find = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            let options = Options::parse(&words).unwrap();
+            let all = trials(&options, Path::new("/place"));
+            all.into_iter().find(|trial| trial.name == REAL_FILE_SYSTEM)
+        };
+        assert!(find("").is_none());
+        assert!(find("--quick").is_none());
+        assert!(find("--only real-file-system").is_some());
+        assert_eq!(find("--full").unwrap().stale.len(), 1);
+        let resumed = find("--full --resume").unwrap();
+        assert!(resumed.stale.is_empty());
+        assert!(resumed.arguments.contains(&"--resume".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! Full disks, failing syncs, damaged bytes, restored copies.
+//! Failing syncs, damaged bytes, full batches.
 
 use journal::message::DropReason;
 use journal::{AppClipState, Trim};
@@ -6,42 +6,8 @@ use wal::Disk as _;
 use wal::disk::{CrashPolicy, Fault};
 
 use super::super::*;
-use super::world::{NOW_MS, World, event, opener, piece};
+use super::world::{World, event, opener, piece};
 use crate::camera::EventEnd;
-
-#[test]
-fn scenario_07_a_full_disk_ends_the_clip_once_and_burns_no_epoch() {
-    let mut world = World::paired();
-    let bytes = world.record_some(2);
-    let epoch = world.core.status().unwrap().lines[0].epoch;
-    world.notices();
-    world.disk.set_capacity(Some(world.disk.used_bytes()));
-    let huge: Vec<Piece> = (0..2_000).map(piece).collect();
-    assert_eq!(
-        world.core.handle_pieces(huge, 6).unwrap(),
-        Recorded::Not(Stop::Space)
-    );
-    world.core.commit(6).unwrap();
-    let notices = world.notices();
-    assert!(
-        notices.contains(&Notice::NotRecorded(Stop::Space)),
-        "{notices:?}"
-    );
-    let ended = notices.iter().any(|notice| {
-        matches!(notice, Notice::ClipFinished { clip, .. } if clip.state == ClipState::CutOff)
-    });
-    assert!(ended, "a truncated clip is not whole: {notices:?}");
-    assert_eq!(
-        world.core.handle_pieces(vec![piece(3)], 6).unwrap(),
-        Recorded::Not(Stop::NoClip)
-    );
-    assert_eq!(world.core.status().unwrap().lines[0].epoch, epoch);
-    world.disk.set_capacity(None);
-    world.deliver();
-    assert_eq!(world.app_clips(), [(AppClipState::CutOff, bytes)]);
-    // There is room again, and events are recorded again.
-    let _ = world.record_some(1);
-}
 
 #[test]
 fn a_failed_sync_reopens_the_journal_and_the_clip_goes_on_behind_a_new_commit() {
@@ -219,7 +185,7 @@ fn a_damaged_clip_whose_end_is_owed_is_reported_once_and_dropped_when_there_is_r
     let waits = |notice: &Notice| matches!(notice, Notice::DamageWaits { .. });
     let said = world.notices();
     assert_eq!(said.iter().filter(|n| waits(n)).count(), 1, "{said:?}");
-    world.core.no_room = false;
+    world.core.room = None;
     world.core.handle_timeout(8).unwrap();
     world.core.commit(8).unwrap();
     world.deliver();
@@ -331,11 +297,14 @@ fn a_full_batch_is_committed_and_costs_no_reopening() {
     world.app_ack();
     let chunk = vec![1; journal::CHUNK_BYTES_MAX];
     let fill = |world: &mut World| {
+        // Small ones last, so that there is no room for anything.
         let full = loop {
-            let staged = world.core.in_txn(line, 0, |session, txn| {
-                session.append_chunk(txn, clip, &chunk, 6)
-            });
-            if let Err(error) = staged {
+            let mut stage = |bytes: &[u8]| {
+                world.core.try_in_txn(line, 0, |session, txn| {
+                    session.append_chunk(txn, clip, bytes, 6)
+                })
+            };
+            if let (Err(_), Err(error)) = (stage(&chunk), stage(b"x")) {
                 break error;
             }
         };
@@ -351,55 +320,48 @@ fn a_full_batch_is_committed_and_costs_no_reopening() {
         world.core.handle_pieces(vec![piece(1)], 6).unwrap(),
         Recorded::Taken
     );
+    // A step that can be run once only.
+    fill(&mut world);
+    let certificate = vec![1; 16 << 10];
+    let keep = |journal: &mut Journal| journal.keep_certificate("relay", certificate);
+    drop(world.core.with_journal(6, keep).unwrap());
     world.core.commit(6).unwrap();
     assert_eq!(world.core.generation(), 0);
 }
 
-/// Somebody copies an old directory back, and the hub records on: less, or more, than the phone
-/// already holds under the same numbers.
+/// A damaged clip is dropped at once, however much is staged: nobody is told to wait.
 #[test]
-fn scenario_18_a_phone_that_holds_what_this_directory_never_made_stops_the_line_for_good() {
-    for more in [0, 1, 9] {
-        let mut world = World::paired();
-        let line = world.line;
-        let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
-        // Envelopes: Commit, header, two chunks.
-        let _ = world.record_some(2);
-        world.deliver();
-        world.app_ack();
-        world.restart_on(old);
-        let recorded = world.record_some(more);
-        world.notices();
-        let before = world.core.status().unwrap().lines[0].clone();
-        for _ in 0..2 {
-            // It stays in the mailbox, and comes again.
-            assert_eq!(world.take_from_app(), [Verdict::RolledBack], "{more}");
+fn a_full_batch_does_not_hold_up_the_end_of_a_damaged_clip() {
+    let mut world = World::paired();
+    let line = world.line;
+    let _ = world.record_some(3);
+    world.end_event(EventEnd::Completed);
+    damage_newest_chunk(&world, line);
+    let damaged = Seq(world.core.heads().unwrap()[&line].last.0 - 1);
+    let _ = world.record_some(1);
+    let clip = world.core.status().unwrap().clips[1].clip;
+    let chunk = vec![1; journal::CHUNK_BYTES_MAX];
+    let full = loop {
+        // Small ones last, so that there is no room for the statement either.
+        let mut stage = |bytes: &[u8]| {
+            world.core.try_in_txn(line, 0, |session, txn| {
+                session.append_chunk(txn, clip, bytes, 6)
+            })
+        };
+        if let (Err(_), Err(error)) = (stage(&chunk), stage(b"x")) {
+            break error;
         }
-        let standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
-        let said = Notice::Standing { line, standing };
-        assert_eq!(world.notices(), std::slice::from_ref(&said), "{more}");
-        // The relay may say what it likes.
-        world.core.handle_standing(line, Standing::Good);
-        for started in [false, true] {
-            if started {
-                // Known again before anybody is asked.
-                world.crash();
-                assert!(world.notices().contains(&said), "{more}");
-            }
-            assert_eq!(world.core.heads().unwrap()[&line].standing, standing);
-            let next = world.core.next_envelope(line, Seq::NONE, NOW_MS).unwrap();
-            assert!(next.is_none(), "{more}: something is sent");
-            let now = world.core.status().unwrap().lines[0].clone();
-            assert_eq!(now.acked, before.acked, "{more}");
-            assert!(now.unacked_envelopes >= before.unacked_envelopes, "{more}");
-        }
-        assert_eq!(world.take_from_app(), [Verdict::RolledBack], "{more}");
-        // It still records, and what it recorded before is all there.
-        let _ = world.record_some(1);
-        let stored = world.core.status().unwrap().clips;
-        assert_eq!(stored.len(), 1 + usize::from(more > 0));
-        assert!(more == 0 || stored[0].bytes == recorded.len() as u64);
-    }
+    };
+    assert!(full.wants_commit(), "{full}");
+    world.notices();
+    let before = Seq(damaged.0 - 1);
+    let found = world.core.next_envelope(line, before, 7).unwrap();
+    assert_eq!(found.unwrap().0, Seq(damaged.0 + 1));
+    let said = world.notices();
+    let dropped = |notice: &Notice| matches!(notice, Notice::ClipDropped { .. });
+    assert!(said.iter().any(dropped), "{said:?}");
+    let waits = |notice: &Notice| matches!(notice, Notice::DamageWaits { .. });
+    assert!(!said.iter().any(waits), "{said:?}");
 }
 
 /// The log file that held a clip's chunks is lost together with the view, which is all that knew of

@@ -110,14 +110,20 @@ pub(crate) fn opener(disk: &SimDisk, first_seed: u64) -> Opener {
     })
 }
 
-pub(crate) struct World {
-    pub(crate) disk: SimDisk,
-    pub(crate) core: Core,
+/// An app's journal, and what has gone to and fro.
+pub(crate) struct Phone {
     pub(crate) line: Line,
     app: Journal,
     session: Session<Follower>,
     delivered: Seq,
     taken: Seq,
+}
+
+pub(crate) struct World {
+    pub(crate) disk: SimDisk,
+    pub(crate) core: Core,
+    pub(crate) line: Line,
+    phone: Phone,
     seed: u64,
 }
 
@@ -130,58 +136,29 @@ impl World {
     pub(crate) fn with_dice(seed: u64) -> Self {
         let disk = SimDisk::new();
         let core = Core::start(opener(&disk, seed), NOW_MS).unwrap();
-        let line = Line {
-            pairing: PairingId([0; 16]),
-            channel: Channel::EventVideo,
-        };
-        let (app, _) = open(Role::App, &SimDisk::new(), 7).unwrap();
+        let phone = Phone::new(7);
         Self {
             disk,
             core,
-            line,
-            app,
-            session: Session::new(line),
-            delivered: Seq::NONE,
-            taken: Seq::NONE,
+            line: phone.line,
+            phone,
             seed,
         }
     }
 
     pub(crate) fn paired() -> Self {
         let mut world = Self::unpaired();
-        let terms = OfferTerms {
-            hub: DeviceId([1; 32]),
-            addresses: vec!["127.0.0.1:1".into()],
-            relay: "relay".into(),
-            invitation: vec![1],
-            suite: journal::Suite::Classic,
-            ttl_s: 600,
-        };
-        let now_s = NOW_MS / 1000;
-        let core = &mut world.core;
-        let offer = core
-            .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
-            .unwrap()
-            .into_inner();
-        let app = &mut world.app;
-        let AppNext::Request(request) = AppPairing::start(app, &offer, DeviceId([2; 32]), now_s)
-            .unwrap()
-            .into_inner()
-        else {
-            panic!("a fresh pairing begins with a request");
-        };
-        let answer = core
-            .with_journal(NOW_MS, |hub| HubPairing::request(hub, &request, now_s))
-            .unwrap();
-        let confirm = AppPairing::answer(app, &offer, &answer, now_s).unwrap();
-        let done = core
-            .with_journal(NOW_MS, |hub| HubPairing::confirm(hub, &confirm))
-            .unwrap();
-        world.line.pairing = AppPairing::done(app, &offer, &done).unwrap().into_inner();
-        world.session = Session::new(world.line);
-        core.refresh_lines().unwrap();
-        assert_eq!(core.heads().unwrap().len(), 1);
+        world.phone.pair(&mut world.core);
+        world.line = world.phone.line;
+        assert_eq!(world.core.heads().unwrap().len(), 1);
         world
+    }
+
+    /// One more phone of the same hub.
+    pub(crate) fn pair_another(&mut self) -> Phone {
+        let mut phone = Phone::new(8);
+        phone.pair(&mut self.core);
+        phone
     }
 
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
@@ -229,7 +206,7 @@ impl World {
 
     /// The disk is full and the reserve is used up: the end of the clip is owed.
     pub(crate) fn fill_the_disk(&mut self) {
-        self.core.no_room = true;
+        self.core.room = Some(false);
         let refused = self.core.handle_pieces(vec![piece(0)], 6).unwrap();
         assert_eq!(refused, Recorded::Not(Stop::Space));
     }
@@ -260,41 +237,16 @@ impl World {
 
     /// Everything new from the hub to the app.
     pub(crate) fn deliver(&mut self) {
-        while let Some((seq, envelope)) = self
-            .core
-            .next_envelope(self.line, self.delivered, NOW_MS)
-            .unwrap()
-        {
-            let mut txn = self.app.begin();
-            let taken = self
-                .session
-                .take(&mut txn, seq, envelope.as_bytes())
-                .unwrap();
-            let good = !matches!(
-                taken,
-                Taken::Gap { .. } | Taken::NotAuthentic | Taken::Nothing(_)
-            );
-            assert!(good, "{seq}: {taken:?}");
-            drop(txn.commit(()).unwrap());
-            self.delivered = seq;
-        }
+        self.phone.deliver(&mut self.core);
     }
 
     pub(crate) fn app_ack(&mut self) {
-        let mut txn = self.app.begin();
-        self.session.send_ack(&mut txn).unwrap();
-        drop(txn.commit(()).unwrap());
+        self.phone.ack();
     }
 
     /// Everything new from the app, not yet taken.
     pub(crate) fn sent_by_app(&mut self) -> Vec<(Seq, Vec<u8>)> {
-        let mut out = Vec::new();
-        let mut at = self.taken;
-        while let Some((seq, envelope)) = self.app.outbox_next(self.line, at).unwrap() {
-            out.push((seq, envelope.as_bytes().to_vec()));
-            at = seq;
-        }
-        out
+        self.phone.sent()
     }
 
     /// Everything new from the app to the hub. What the hub does not take stays in the mailbox.
@@ -306,7 +258,7 @@ impl World {
                 .handle_envelope(self.line, seq, &envelope, NOW_MS)
                 .unwrap();
             if matches!(delivered.verdict, Verdict::Taken | Verdict::Duplicate) {
-                self.taken = seq;
+                self.phone.taken = seq;
             }
             verdicts.push(delivered.verdict);
         }
@@ -320,11 +272,106 @@ impl World {
     }
 
     pub(crate) fn app_epoch(&mut self) -> u64 {
-        self.session.epoch(&mut self.app.begin()).unwrap().0
+        let Phone { session, app, .. } = &mut self.phone;
+        session.epoch(&mut app.begin()).unwrap().0
     }
 
     /// The app's clips: state and bytes.
     pub(crate) fn app_clips(&self) -> Vec<(AppClipState, Vec<u8>)> {
+        self.phone.clips()
+    }
+}
+
+impl Phone {
+    fn new(seed: u64) -> Self {
+        let line = Line {
+            pairing: PairingId([0; 16]),
+            channel: Channel::EventVideo,
+        };
+        let (app, _) = open(Role::App, &SimDisk::new(), seed).unwrap();
+        Self {
+            line,
+            app,
+            session: Session::new(line),
+            delivered: Seq::NONE,
+            taken: Seq::NONE,
+        }
+    }
+
+    fn pair(&mut self, core: &mut Core) {
+        let terms = OfferTerms {
+            hub: DeviceId([1; 32]),
+            addresses: vec!["127.0.0.1:1".into()],
+            relay: "relay".into(),
+            invitation: vec![1],
+            suite: journal::Suite::Classic,
+            ttl_s: 600,
+        };
+        let now_s = NOW_MS / 1000;
+        let offer = core
+            .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
+            .unwrap()
+            .into_inner();
+        let app = &mut self.app;
+        // Each phone has a name of its own, or a later one would take an earlier one's place.
+        let device = DeviceId(*app.device().unwrap().identity_seed);
+        let AppNext::Request(request) = AppPairing::start(app, &offer, device, now_s)
+            .unwrap()
+            .into_inner()
+        else {
+            panic!("a fresh pairing begins with a request");
+        };
+        let answer = core
+            .with_journal(NOW_MS, |hub| HubPairing::request(hub, &request, now_s))
+            .unwrap();
+        let confirm = AppPairing::answer(app, &offer, &answer, now_s).unwrap();
+        let done = core
+            .with_journal(NOW_MS, |hub| HubPairing::confirm(hub, &confirm))
+            .unwrap();
+        self.line.pairing = AppPairing::done(app, &offer, &done).unwrap().into_inner();
+        self.session = Session::new(self.line);
+        core.refresh_lines().unwrap();
+    }
+
+    /// Everything new from the hub.
+    pub(crate) fn deliver(&mut self, core: &mut Core) {
+        while let Some((seq, envelope)) = core
+            .next_envelope(self.line, self.delivered, NOW_MS)
+            .unwrap()
+        {
+            let mut txn = self.app.begin();
+            let taken = self
+                .session
+                .take(&mut txn, seq, envelope.as_bytes())
+                .unwrap();
+            let good = !matches!(
+                taken,
+                Taken::Gap { .. } | Taken::NotAuthentic | Taken::Nothing(_) | Taken::RolledBack
+            );
+            assert!(good, "{seq}: {taken:?}");
+            drop(txn.commit(()).unwrap());
+            self.delivered = seq;
+        }
+    }
+
+    fn ack(&mut self) {
+        let mut txn = self.app.begin();
+        self.session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    fn sent(&self) -> Vec<(Seq, Vec<u8>)> {
+        let mut out = Vec::new();
+        let mut at = self.taken;
+        while let Some((seq, envelope)) = self.app.outbox_next(self.line, at).unwrap() {
+            out.push((seq, envelope.as_bytes().to_vec()));
+            at = seq;
+        }
+        out
+    }
+
+    /// Its clips: state and bytes.
+    pub(crate) fn clips(&self) -> Vec<(AppClipState, Vec<u8>)> {
         let clips = self.app.app_clips(self.line.pairing).unwrap();
         let whole = |clip: journal::AppClip| {
             let chunks =

@@ -209,3 +209,40 @@ fn a_failed_sync_and_a_crash_cost_no_key() {
         assert_eq!(load(&disk.crash_clone(CrashPolicy::LoseAll, 0)), first);
     }
 }
+
+#[test]
+fn a_vault_that_cannot_grow_is_as_it_was() {
+    let disk = SimDisk::new();
+    let mut vault = FileVault::new(Arc::new(disk.clone()), "vault").with_sectors_max(3);
+    vault.load().unwrap();
+    let full: Vec<Change> = (1..=KEYS_PER_SECTOR as u64)
+        .map(|id| (KeyId(id), Some(key(1, 0))))
+        .collect();
+    vault.store(&full).unwrap();
+    let more = [(KeyId(1_000), Some(key(2, 0)))];
+    let before = load(&disk);
+    disk.set_capacity(Some(disk.used_bytes()));
+    for _ in 0..2 {
+        let error = vault.store(&more).unwrap_err();
+        assert!(wal::disk::is_full(&error), "{error}");
+        let room = vault.room();
+        assert_eq!((room.in_place, room.at_most), (0, 2 * KEYS_PER_SECTOR));
+    }
+    // What it holds moves on, and what is erased makes room.
+    vault.store(&[(KeyId(1), Some(key(9, 1)))]).unwrap();
+    vault
+        .store(&[(KeyId(2), None), (KeyId(500), None)])
+        .unwrap();
+    vault.store(&more).unwrap();
+    let mut after = before;
+    after.insert(KeyId(1), (1, 9));
+    after.remove(&KeyId(2));
+    after.insert(KeyId(1_000), (0, 2));
+    assert_eq!(load(&disk), after);
+    disk.set_capacity(None);
+    let erased = KeyId(2);
+    vault
+        .store(&[(erased, Some(key(3, 0))), (KeyId(3), None)])
+        .unwrap();
+    assert_eq!(vault.room().in_place, KEYS_PER_SECTOR);
+}

@@ -13,6 +13,7 @@ fn written() -> (SimDisk, CheckpointHead) {
         next_number: 4,
         incarnation: 2,
         body_bytes: 0,
+        count: 6,
     };
     let mut writer = Writer::new(&*file, &head.id);
     writer.value(b"k1", b"v1").unwrap();

@@ -53,7 +53,19 @@ impl RealDisk {
     }
 }
 
+/// The kernel's name for this boot, made anew at each start of the machine (`random(4)`): the first 16
+/// hexadecimal digits of it.
+fn boot_of(text: &str) -> Option<u64> {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u64::from_str_radix(digits.get(..16)?, 16).ok()
+}
+
 impl Disk for RealDisk {
+    fn boot(&self) -> u64 {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        text.ok().and_then(|text| boot_of(&text)).unwrap_or(0)
+    }
+
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.path(dir)?)? {

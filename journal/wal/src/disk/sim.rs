@@ -129,6 +129,7 @@ struct State {
     trace: Option<Vec<TraceOp>>,
     snapshots: Option<Vec<State>>,
     mark: u64,
+    boot: u64,
     written: u64,
     syncs: u64,
 }
@@ -151,6 +152,7 @@ impl SimDisk {
     pub fn new() -> Self {
         SimDisk::from_state(State {
             next_inode: 1,
+            boot: 1,
             dirs: vec![String::new()],
             ..State::default()
         })
@@ -208,6 +210,11 @@ impl SimDisk {
     /// nothing that a death in one does not.
     pub fn die_at_sync(&self, n: u64) {
         self.state().dead_at_sync = Some(n);
+    }
+
+    /// From now on nobody can tell one boot of this machine from another.
+    pub fn hide_boot(&self) {
+        self.state().boot = 0;
     }
 
     /// Takes all injected errors back.
@@ -269,6 +276,7 @@ impl SimDisk {
             dirs: state.dirs.clone(),
             capacity: state.capacity,
             mark: state.mark,
+            boot: state.boot,
             ..State::default()
         };
         if policy == CrashPolicy::ProcessKill {
@@ -279,6 +287,8 @@ impl SimDisk {
             after.pending = state.pending.clone();
             return SimDisk::from_state(after);
         }
+        // Every other crash takes the page cache with it: the machine starts again.
+        after.boot += u64::from(after.boot != 0);
         let mut dice = SeededDice(seed);
         after.durable = state.durable.clone();
         after.durable_names = state.durable_names.clone();
@@ -544,6 +554,10 @@ fn error_of(fault: Fault) -> io::Error {
 }
 
 impl Disk for SimDisk {
+    fn boot(&self) -> u64 {
+        self.state().boot
+    }
+
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         let state = self.state();
         if !state.dirs.iter().any(|known| known == dir) {

@@ -17,6 +17,7 @@ fn file(disk: &SimDisk, wrong_chain: Option<u32>) -> Arc<dyn DiskFile> {
     let header = FileHeader {
         identity: IDENTITY,
         first_lsn: Lsn(10),
+        boot: 0x0102_0304_0506_0708,
     };
     let mut bytes = header.encode();
     let mut chain = chain_start(&IDENTITY.life);

@@ -102,6 +102,7 @@ fn every_layout_has_its_golden_bytes() {
     let header = FileHeader {
         identity: identity(),
         first_lsn: Lsn(100),
+        boot: 0x0102_0304_0506_0708,
     };
     let mut lines = vec![format!(
         "file_header {}",
@@ -162,6 +163,7 @@ fn every_prefix_and_every_flipped_bit_is_an_error() {
     let header = FileHeader {
         identity: identity(),
         first_lsn: Lsn(100),
+        boot: 0x0102_0304_0506_0708,
     }
     .encode();
     assert_eq!(FileHeader::decode(&header).unwrap().first_lsn, Lsn(100));
@@ -206,6 +208,7 @@ fn another_version_is_told_apart_from_damage() {
     let mut header = FileHeader {
         identity: identity(),
         first_lsn: Lsn(1),
+        boot: 0x0102_0304_0506_0708,
     }
     .encode();
     header[8] = 2;

@@ -41,6 +41,8 @@ pub(crate) struct BaseState {
     pub(crate) lsn: Lsn,
     /// Its id, if there is a file.
     pub(crate) id: LifeId,
+    /// Its number, 0 for the beginning.
+    pub(crate) count: u64,
 }
 
 /// What a start hands to the engine.
@@ -126,12 +128,12 @@ pub(crate) fn recover(
     })?;
     let newest = known.iter().map(|file| file.identity.incarnation);
     let newest = newest.chain([base.finished]).max().unwrap_or(0);
-    log.incarnation = newest + 1;
+    log.incarnation = newest.saturating_add(1);
 
     #[allow(unused_mut, reason = "Only a deliberate bug changes it.")]
     let mut kept = keep_files(&known, &chosen);
-    let lost: u64 = lost_payloads(&known, &chosen);
-    let proven = Proven::of(&known, &slots, &scans, base);
+    let mut lost = lost_payloads(&known, &chosen);
+    let proven = Proven::of(&known, &slots, &scans, base, log.disk.boot());
     let used = found
         .groups
         .iter()
@@ -153,7 +155,6 @@ pub(crate) fn recover(
         torn_tail: found.torn,
         reclaimed_copies: found.reclaimed.len() as u64,
         headless_files: found.headless,
-        lost_payloads: lost,
         ..RecoveryReport::default()
     };
     #[cfg(not(feature = "crashtest"))]
@@ -184,7 +185,8 @@ pub(crate) fn recover(
         .collect();
     log.files.insert(copied.file.identity.number, copied.file);
     release_sources(&mut log, &known);
-    let next_ordinal = replay_live(&mut log, &chosen)?;
+    let next_ordinal = replay_live(&mut log, &chosen, &mut lost)?;
+    report.lost_payloads = lost.len();
     report.view = settle_view(&log, &mut view, view_state, &chosen.state, report.last_lsn)?;
     report
         .damaged_payloads
@@ -252,7 +254,7 @@ fn inventory(log: &mut Log) -> Result<Vec<Known>, WalError> {
                 header,
                 first_lsn,
             } => {
-                log.next_number = log.next_number.max(identity.number + 1);
+                log.next_number = log.next_number.max(identity.number.saturating_add(1));
                 known.push(Known {
                     slot,
                     filled,
@@ -322,7 +324,11 @@ fn choose_base(
         BaseAction::B => Some(CheckpointSlot::B),
         BaseAction::Newer => sound
             .iter()
-            .max_by_key(|found| found.head.lsn)
+            .max_by_key(|found| found.head.count)
+            .map(|found| found.slot),
+        BaseAction::Older => sound
+            .iter()
+            .min_by_key(|found| found.head.count)
             .map(|found| found.slot),
         BaseAction::Beginning => None,
         BaseAction::None => {
@@ -340,6 +346,7 @@ fn choose_base(
                 slot: Some(found.slot),
                 lsn: found.head.lsn,
                 id: found.head.id,
+                count: found.head.count,
             },
             head: Some(found.head),
             files: found.files.clone(),
@@ -349,6 +356,7 @@ fn choose_base(
                 slot: None,
                 lsn: Lsn::ZERO,
                 id: LifeId::default(),
+                count: 0,
             },
             head: None,
             files: Vec::new(),
@@ -444,18 +452,21 @@ fn keep_files(known: &[Known], chosen: &Chosen) -> Vec<LogFile> {
     kept
 }
 
-fn lost_payloads(known: &[Known], chosen: &Chosen) -> u64 {
+/// Payloads that were live at the base and whose file is gone. What the log frees above the base is
+/// taken out of them later: its file may have been used again for good reason.
+fn lost_payloads(known: &[Known], chosen: &Chosen) -> Ranges {
     let gone = |row: &&FileRow| {
         !known
             .iter()
             .any(|file| Some(file.identity) == row.identity())
     };
-    chosen
-        .files
-        .iter()
-        .filter(gone)
-        .map(|row| row.live_end - row.live_start)
-        .sum()
+    let mut lost = Ranges::new();
+    for row in chosen.files.iter().filter(gone) {
+        for ordinal in row.live_start..row.live_end {
+            lost.insert(ordinal);
+        }
+    }
+    lost
 }
 
 /// What holds even if a seal that reads back is in the page cache alone.
@@ -464,7 +475,7 @@ fn lost_payloads(known: &[Known], chosen: &Chosen) -> u64 {
 /// finished and after a power cut is not. The copy may be read, but what it was made from must not
 /// be overwritten before a seal of this start is synced. That a seal's sync returned is proven by what
 /// is only written after it: the witness behind it, a file of commits or a checkpoint of its
-/// incarnation. Nobody was told anything by a start that did not come so far.
+/// incarnation. And what reads back after the machine was started again is on the disk. Nobody was told anything by a start that did not come so far.
 struct Proven {
     /// The files that are the log if no unproven copy is, and each unproven copy itself.
     sources: Vec<u64>,
@@ -475,30 +486,37 @@ struct Proven {
 }
 
 impl Proven {
-    fn of(known: &[Known], slots: &[u64], scans: &[FileScan], base: Base) -> Proven {
+    fn of(known: &[Known], slots: &[u64], scans: &[FileScan], base: Base, boot: u64) -> Proven {
         let normal = known.iter();
         let normal = normal.filter(|file| file.identity.kind == FileKind::Normal);
         let normal = normal.map(|file| file.identity.incarnation);
         let worked = normal.fold(base.finished, u64::max);
-        let copies = scans.iter().filter(|scan| scan.is_witnessed_copy());
+        let sure = |scan: &&FileScan| scan.is_witnessed_copy() || scan.outlived_its_boot(boot);
+        let copies = scans.iter().filter(sure);
         let copies = copies.map(|scan| scan.identity.incarnation);
         let finished = copies.fold(worked, u64::max);
         let older = |scan: &&FileScan| scan.identity.incarnation <= worked;
         let lsn = scans.iter().filter(older).map(FileScan::proof);
-        let above = scans.iter().filter(|scan| scan.is_sealed_copy());
-        let above = above.map(|scan| scan.identity.incarnation);
+        let (mut sources, reach) = log_through(finished, slots, scans, base);
+        let unproven =
+            |scan: &&FileScan| scan.is_sealed_copy() && scan.identity.incarnation > finished;
+        let copies: Vec<&FileScan> = scans.iter().filter(unproven).collect();
+        let copied = copies.iter().filter_map(|scan| scan.seal);
+        let whole = copied.map(|seal| Lsn(seal.last_lsn)).min() <= reach;
         // A witness that reads back was written after the sync that it speaks of, but may itself be in
         // the page cache alone. An earlier start may have read one, given away what that seal replaces,
-        // and been cut off by the power, which took the witness. So each unproven seal may be the only
-        // one that is on the disk, and none of them is given away before a seal of this start is.
-        let mut tops: Vec<u64> = above.filter(|top| *top > finished).collect();
-        mutant!("older_seals_given_away", "C7", "of several unproven seals only the newest is kept" => {
-            tops.clear();
-        });
-        tops.push(finished);
-        let mut sources: Vec<u64> = Vec::new();
-        for top in tops {
-            sources.extend(sources_through(top, slots, scans, base));
+        // and been cut off by the power, which took the witness. Then those files no longer reach as far
+        // as the first unproven copy was made from, each unproven seal may be the only one that is on the
+        // disk, and none of them is given away before a seal of this start is.
+        let forgetful = mutant!(
+            "older_seals_given_away",
+            "C7",
+            "of several unproven seals only the newest is kept"
+        );
+        if !whole && !forgetful {
+            for copy in copies {
+                sources.extend(log_through(copy.identity.incarnation, slots, scans, base).0);
+            }
         }
         Proven {
             sources,
@@ -507,17 +525,19 @@ impl Proven {
     }
 }
 
-/// The slots of the files that are the log if no start after this incarnation was finished. None, if they
-/// are no longer whole: then a later one was, and gave them away.
-fn sources_through(top: u64, slots: &[u64], scans: &[FileScan], base: Base) -> Vec<u64> {
+/// The slots of the files that are the log if no start after this incarnation was finished, and its last
+/// LSN. Nothing, if they are no longer whole: then a later start was finished, and gave them away.
+fn log_through(top: u64, slots: &[u64], scans: &[FileScan], base: Base) -> (Vec<u64>, Option<Lsn>) {
     let chosen = slots.iter().zip(scans);
     let chosen = chosen.filter(|(_, scan)| scan.identity.incarnation <= top);
     let (slots, scans): (Vec<u64>, Vec<FileScan>) =
         chosen.map(|(slot, scan)| (*slot, scan.clone())).unzip();
-    let found = walk(&scans, base, &mut |_, _| PayloadCheck::default());
-    let groups = found.map(|found| found.groups).unwrap_or_default();
-    let taken = groups.iter().map(|taken| taken.scan);
-    taken.filter_map(|scan| slots.get(scan).copied()).collect()
+    let Ok(found) = walk(&scans, base, &mut |_, _| PayloadCheck::default()) else {
+        return (Vec::new(), None);
+    };
+    let taken = found.groups.iter().map(|taken| taken.scan);
+    let used = taken.filter_map(|scan| slots.get(scan).copied());
+    (used.collect(), Some(found.last_lsn))
 }
 
 /// Files that may be overwritten by the copy: neither kept nor in use. Unfinished copies of earlier
@@ -589,6 +609,7 @@ fn copy_tail(
     let header = FileHeader {
         identity,
         first_lsn: base.next(),
+        boot: log.disk.boot(),
     };
     let before = identify(&*file).map_err(failed)?;
     file.write_at(0, &header.encode()).map_err(failed)?;
@@ -736,8 +757,9 @@ fn release_sources(log: &mut Log, known: &[Known]) {
     }
 }
 
-/// Applies the tail's payload records to the live sets; gives the next ordinal.
-fn replay_live(log: &mut Log, chosen: &Chosen) -> Result<u64, WalError> {
+/// Applies the tail's payload records to the live sets, and to those of lost files; gives the next
+/// ordinal.
+fn replay_live(log: &mut Log, chosen: &Chosen, lost: &mut Ranges) -> Result<u64, WalError> {
     let mut next = chosen.head.map_or(0, |head| head.next_ordinal);
     let mut changes = Vec::new();
     each_group(log, chosen.state.lsn, Lsn(u64::MAX), &mut |at| {
@@ -756,7 +778,10 @@ fn replay_live(log: &mut Log, chosen: &Chosen) -> Result<u64, WalError> {
     for (number, ordinal, len) in changes {
         match number {
             Some(number) => log.add_live(number, ordinal, len),
-            None => log.free_live(ordinal, len),
+            None => {
+                lost.remove(ordinal);
+                log.free_live(ordinal, len);
+            }
         }
     }
     Ok(next)

@@ -340,6 +340,102 @@ fn numbers_that_cannot_be() {
     assert_eq!(Frame::decode(&unknown_odd), Ok((ignored, 6)));
 }
 
+/// Each field that holds a number of an envelope, with a frame made to hold `seq` in it.
+fn with_seq(seq: Seq) -> Vec<(&'static str, Frame<'static>)> {
+    let slot = Slot(7);
+    let five = Seq(5);
+    let digest = Digest([0xdd; 32]);
+    let head = Head { seq, digest };
+    let send_state = |trimmed_through, last| Frame::SendState {
+        slot,
+        state: SendState {
+            last,
+            trimmed_through,
+        },
+    };
+    let receive_state = |first, last| Frame::ReceiveState {
+        slot,
+        state: ReceiveState { first, last },
+    };
+    let append = |seq, after| Frame::Append {
+        seq,
+        after,
+        digest,
+        envelope: b"abc",
+    };
+    let not_next = |seq, head| Frame::NotNext { slot, seq, head };
+    vec![
+        ("trimmed through", send_state(seq, None)),
+        ("head of a send state", send_state(five, Some(head))),
+        (
+            "cursor",
+            Frame::AttachReceive {
+                slot,
+                mailbox: ReceiveId([9; 24]),
+                cursor: seq,
+            },
+        ),
+        ("first stored", receive_state(seq, None)),
+        ("head of a receive state", receive_state(five, Some(head))),
+        ("append", append(seq, five)),
+        ("after", append(five, seq)),
+        ("receipt", Frame::Receipt { slot, head }),
+        ("conflict", Frame::Conflict { slot, stored: head }),
+        ("refused", not_next(seq, None)),
+        ("head of a refusal", not_next(five, Some(head))),
+        (
+            "over quota",
+            Frame::OverQuota {
+                slot,
+                seq,
+                size: Size::Small,
+                retry_after_s: 1,
+            },
+        ),
+        ("fetch", Frame::Fetch { slot, seq }),
+        (
+            "stored",
+            Frame::Stored {
+                slot,
+                seq,
+                envelope: None,
+            },
+        ),
+        (
+            "deliver",
+            Frame::Deliver {
+                seq,
+                envelope: b"abc",
+            },
+        ),
+        ("trim", Frame::Trim { slot, through: seq }),
+    ]
+}
+
+#[test]
+fn a_number_without_one_after_it_is_refused_in_every_field() {
+    for (what, frame) in with_seq(Seq::LAST) {
+        let bytes = frame.to_bytes();
+        assert_eq!(Frame::decode(&bytes), Ok((frame, bytes.len())), "{what}");
+    }
+    for (what, frame) in with_seq(Seq(u64::MAX)) {
+        let bytes = frame.to_bytes();
+        let found = Frame::decode(&bytes);
+        let refused = matches!(
+            found,
+            Err(WireError::BadValue {
+                found: u64::MAX,
+                ..
+            })
+        );
+        assert!(refused, "{what}: {found:?}");
+    }
+    assert_eq!(Seq(4).next(), Seq(5));
+    assert_eq!(Seq::LAST.next(), Seq(u64::MAX));
+    assert_eq!(Seq(u64::MAX).next(), Seq(u64::MAX));
+    assert!(Seq::LAST.is_some() && !Seq(u64::MAX).is_some());
+}
+
 fn hex_bytes(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
@@ -417,7 +513,7 @@ proptest! {
     }
 
     #[test]
-    fn appends_come_back(seq in 1_u64.., after: u64, digest: [u8; 32], envelope in proptest::collection::vec(any::<u8>(), 1..2000)) {
+    fn appends_come_back(seq in 1..u64::MAX, after in 0..u64::MAX, digest: [u8; 32], envelope in proptest::collection::vec(any::<u8>(), 1..2000)) {
         let frame = Frame::Append {
             seq: Seq(seq),
             after: Seq(after),

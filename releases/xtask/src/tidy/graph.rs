@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::Complaints;
 use crate::cargo;
 use crate::failure::{Because, Outcome};
@@ -63,7 +65,11 @@ pub(super) fn check(root: &Path) -> Outcome<Complaints> {
     if !wire.lines().any(|line| line.trim() == "#![no_std]") {
         complaints.push("relay/wire/src/lib.rs: must say `#![no_std]`".to_owned());
     }
-    complaints.extend(licences(root)?);
+    let deny = std::fs::read_to_string(root.join("deny.toml")).because("cannot read deny.toml")?;
+    complaints.extend(licences(&deny)?);
+    let metadata = cargo::output(&["metadata", "--locked", "--no-deps", "--format-version", "1"])?;
+    let metadata = serde_json::from_str(&metadata).because("cargo's metadata is no JSON")?;
+    complaints.extend(wrong_wrappers(&deny, &metadata));
     Ok(complaints)
 }
 
@@ -98,10 +104,55 @@ fn closure(package: &str) -> Outcome<BTreeSet<String>> {
         .collect())
 }
 
+/// The bans of `deny.toml` name exactly the packages of this workspace that depend on what is banned:
+/// one too few and cargo-deny fails where it runs, one too many and nobody notices a new user.
+fn wrong_wrappers(deny: &str, metadata: &Value) -> Complaints {
+    let mut complaints = Complaints::new();
+    for (banned, wrappers) in bans(deny) {
+        let users = users(metadata, &banned);
+        for user in users.difference(&wrappers) {
+            complaints.push(format!(
+                "deny.toml: `{user}` depends on `{banned}` and is not among its wrappers"
+            ));
+        }
+        for wrapper in wrappers.difference(&users) {
+            complaints.push(format!(
+                "deny.toml: `{wrapper}` is a wrapper of `{banned}` and does not depend on it"
+            ));
+        }
+    }
+    complaints
+}
+
+/// Each ban with wrappers, one a line.
+fn bans(deny: &str) -> Vec<(String, BTreeSet<String>)> {
+    deny.lines()
+        .filter(|line| line.trim_start().starts_with('{') && line.contains("wrappers"))
+        .filter_map(|line| {
+            // What is in quotes: the banned crate, then its wrappers.
+            let mut quoted = line.split('"').skip(1).step_by(2).map(str::to_owned);
+            Some((quoted.next()?, quoted.collect()))
+        })
+        .collect()
+}
+
+/// Packages of the workspace that name `crate_name` among their dependencies of any kind.
+fn users(metadata: &Value, crate_name: &str) -> BTreeSet<String> {
+    let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+    list(metadata, "packages")
+        .iter()
+        .filter(|package| {
+            list(package, "dependencies")
+                .iter()
+                .any(|dependency| dependency["name"] == crate_name)
+        })
+        .filter_map(|package| package["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
 /// Every package's licence can be met with the licences that `deny.toml` allows.
-fn licences(root: &Path) -> Outcome<Complaints> {
-    let deny = std::fs::read_to_string(root.join("deny.toml")).because("cannot read deny.toml")?;
-    let allowed = allowed_licences(&deny);
+fn licences(deny: &str) -> Outcome<Complaints> {
+    let allowed = allowed_licences(deny);
     let tree = cargo::output(&[
         "tree",
         "--locked",
@@ -189,6 +240,8 @@ fn one(words: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -215,6 +268,28 @@ mod tests {
         assert!(matches("openmls", "openmls_traits"));
         assert!(matches("hpke-rs", "hpke-rs-crypto"));
         assert!(!matches("hub", "hubris"));
+    }
+
+    #[test]
+    fn a_ban_whose_wrappers_are_not_its_users_is_complained_about() {
+        let deny = r#"
+            { crate = "journal", wrappers = ["hub", "gone"] },
+            { crate = "openmls", wrappers = ["journal"] },
+            { crate = "native-tls" },
+        "#;
+        let package = |name: &str, uses: &[&str]| {
+            let uses: Vec<Value> = uses.iter().map(|name| json!({ "name": name })).collect();
+            json!({ "name": name, "dependencies": uses })
+        };
+        let metadata = json!({ "packages": [
+            package("hub", &["journal", "wal"]),
+            package("simulation", &["journal"]),
+            package("journal", &["openmls"]),
+        ] });
+        let complaints = wrong_wrappers(deny, &metadata);
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert!(complaints[0].contains("`simulation` depends on `journal`"));
+        assert!(complaints[1].contains("`gone` is a wrapper of `journal`"));
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! Restored copies (promise C8): once the phone has proved one, nothing more happens on its line.
+
+use wal::disk::CrashPolicy;
+
+use super::super::*;
+use super::world::{NOW_MS, World, event, piece};
+use crate::camera::EventEnd;
+
+/// Somebody copies an old directory back, and the hub records on: less, or more, than the phone
+/// already holds under the same numbers.
+#[test]
+fn scenario_18_a_phone_that_holds_what_this_directory_never_made_stops_the_line_for_good() {
+    for more in [0, 1, 9] {
+        let mut world = World::paired();
+        let line = world.line;
+        let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+        // Envelopes: Commit, header, two chunks.
+        let _ = world.record_some(2);
+        world.deliver();
+        world.app_ack();
+        world.restart_on(old);
+        let recorded = world.record_some(more);
+        world.notices();
+        let before = world.core.status().unwrap().lines[0].clone();
+        for _ in 0..2 {
+            // It stays in the mailbox, and comes again.
+            assert_eq!(world.take_from_app(), [Verdict::RolledBack], "{more}");
+        }
+        let standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
+        let said = Notice::Standing { line, standing };
+        let notices = world.notices();
+        assert!(notices.contains(&said), "{more}: {notices:?}");
+        // The event that was being recorded ends, without a word to the phone.
+        assert!(notices.contains(&Notice::NotRecorded(Stop::RolledBack)));
+        let cut = |notice: &&Notice| matches!(notice, Notice::ClipFinished { clip, .. } if clip.state == ClipState::CutOff);
+        assert_eq!(notices.iter().filter(cut).count(), usize::from(more > 0));
+        assert_eq!(notices.len(), 2 + usize::from(more > 0), "{notices:?}");
+        let more_of_it = world.core.handle_pieces(vec![piece(20)], 8).unwrap();
+        assert_eq!(more_of_it, Recorded::Not(Stop::NoClip));
+        // The relay may say what it likes.
+        world.core.handle_standing(line, Standing::Good);
+        for started in [false, true] {
+            if started {
+                // Known again before anybody is asked.
+                world.crash();
+                assert!(world.notices().contains(&said), "{more}");
+            }
+            assert_eq!(world.core.heads().unwrap()[&line].standing, standing);
+            let next = world.core.next_envelope(line, Seq::NONE, NOW_MS).unwrap();
+            assert!(next.is_none(), "{more}: something is sent");
+            // Nothing more is recorded or encrypted, not even what a start owes otherwise; and what
+            // was recorded before is all there.
+            let refused = world.core.handle_event_started(event(), 9).unwrap();
+            assert_eq!(refused, Recorded::Not(Stop::RolledBack), "{more}");
+            world.core.handle_timeout(9).unwrap();
+            world.core.commit(9).unwrap();
+            let status = world.core.status().unwrap();
+            assert_eq!(status.stopped, Some(Stop::RolledBack));
+            let now = &status.lines[0];
+            assert_eq!((now.last, now.acked), (before.last, before.acked), "{more}");
+            // Of a group that is gone, the last epoch that was used.
+            let epoch = if more > 0 { before.epoch } else { 0 };
+            assert_eq!(now.epoch, epoch, "{more}");
+            assert_eq!(now.unacked_envelopes, before.unacked_envelopes, "{more}");
+            let clips: Vec<_> = status.clips.iter().map(|c| (c.state, c.bytes)).collect();
+            match more {
+                0 => assert_eq!(clips, []),
+                _ => assert_eq!(clips, [(ClipState::CutOff, recorded.len() as u64)]),
+            }
+        }
+        assert_eq!(world.take_from_app(), [Verdict::RolledBack], "{more}");
+    }
+}
+
+/// The other phone holds nothing of the lost history, and goes on.
+#[test]
+fn another_phone_of_the_same_hub_is_not_concerned() {
+    let mut world = World::paired();
+    let mut other = world.pair_another();
+    let line = world.line;
+    let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let _ = world.record_some(2);
+    world.deliver();
+    world.app_ack();
+    world.restart_on(old);
+    // In the middle of an event that both take part in.
+    let mut bytes = world.record_some(2);
+    assert_eq!(world.take_from_app(), [Verdict::RolledBack]);
+    let head = world.core.heads().unwrap()[&line].last;
+    bytes.extend(world.record_more(2..5));
+    world.end_event(EventEnd::Completed);
+    let next = world.record_some(1);
+    world.end_event(EventEnd::Completed);
+    assert_eq!(world.core.heads().unwrap()[&line].last, head);
+    let status = world.core.status().unwrap();
+    assert_eq!(status.stopped, None, "events are recorded");
+    let of_both = status.clips.len();
+    other.deliver(&mut world.core);
+    let clips = other.clips();
+    assert_eq!(clips.len(), 2);
+    assert!(clips[0] == (journal::AppClipState::Complete, bytes));
+    assert!(clips[1] == (journal::AppClipState::Complete, next));
+    assert_eq!(
+        of_both, 3,
+        "one of the first phone, cut off, and two of the other"
+    );
+    // A failed sync takes only the good line up again.
+    let _ = world.record_some(1);
+    world
+        .disk
+        .inject(world.disk.op_count() + 1, wal::disk::Fault::Eio);
+    let _ = world.core.handle_pieces(vec![piece(30)], 6).unwrap();
+    assert!(world.reopens(Core::commit));
+    world.end_event(EventEnd::Completed);
+    assert_eq!(world.core.heads().unwrap()[&line].last, head);
+    other.deliver(&mut world.core);
+    assert_eq!(other.clips()[2].0, journal::AppClipState::Complete);
+}
