@@ -23,9 +23,13 @@ use crate::log::Log;
 pub struct Crash {
     /// Its place among the beginnings and ends of the log: what ended before it has ended.
     pub at: u64,
-    /// A flush that the drive ignored, as record of the log; to see whether that is noticed.
-    pub ignored: Option<usize>,
+    /// Flushes that the drive ignored, from one record of the log to another; to see whether that is
+    /// noticed.
+    pub ignored: Option<Ignored>,
 }
+
+/// The first and the last record of the log between which every flush is ignored, both included.
+pub type Ignored = (usize, usize);
 
 /// What may be lost at some instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,16 +53,17 @@ pub struct Walk<'a> {
     pending: Vec<(usize, u64)>,
     base: Image,
     at: u64,
-    ignored: Option<usize>,
+    ignored: Option<Ignored>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk from the beginning. With an ignored flush all of it is as if that had never been.
+    /// A walk from the beginning. With ignored flushes all of it is as if those had never been.
     #[must_use]
-    pub fn new(log: &'a Log, ignored: Option<usize>) -> Self {
+    pub fn new(log: &'a Log, ignored: Option<Ignored>) -> Self {
         let records = || log.records.iter().enumerate();
+        let heeded = |number| ignored.is_none_or(|(first, last)| number < first || last < number);
         let flushes: Vec<(u64, u64)> = records()
-            .filter(|(number, record)| record.is_flush() && ignored != Some(*number))
+            .filter(|(number, record)| record.is_flush() && heeded(*number))
             .map(|(_, record)| (record.began, record.ended))
             .collect();
         // The earliest end of the flushes from each one on; they are in the order of beginnings.
@@ -208,24 +213,20 @@ mod tests {
 
     #[test]
     fn an_ignored_flush_leaves_its_writes_pending_until_the_next() {
-        let log = log_of(&[(1, 1, 1, 2), (2, 2, 5, 6)], &[(3, 4), (7, 9)]);
-        let mut walk = Walk::new(&log, Some(1));
+        let log = log_of(&[(1, 1, 1, 2), (2, 2, 5, 6)], &[(3, 4), (7, 9), (10, 11)]);
+        let ignored = Some((1, 1));
+        let mut walk = Walk::new(&log, ignored);
         assert_eq!(walk.go_to(8), [0, 2]);
         assert_eq!(walk.go_to(10), [0; 0]);
-        assert!(!walk.can_go_to(Crash {
-            at: 9,
-            ignored: Some(1)
-        }));
+        assert!(!walk.can_go_to(Crash { at: 9, ignored }));
+        let mut walk = Walk::new(&log, Some((1, 3)));
+        assert_eq!(walk.go_to(11), [0, 2]);
+        assert_eq!(walk.go_to(12), [0; 0]);
         let mut walk = Walk::new(&log, None);
         assert_eq!(walk.go_to(8), [2]);
-        assert!(!walk.can_go_to(Crash {
-            at: 9,
-            ignored: Some(1)
-        }));
-        assert!(walk.can_go_to(Crash {
-            at: 9,
-            ignored: None
-        }));
+        assert!(!walk.can_go_to(Crash { at: 9, ignored }));
+        let ignored = None;
+        assert!(walk.can_go_to(Crash { at: 9, ignored }));
     }
 
     #[test]

@@ -103,17 +103,20 @@ impl Shape {
 pub struct Vacuity {
     /// Flushes, right behind which something left, that were taken out one at a time.
     pub flushes: u64,
-    /// Of them, those whose absence some state showed.
+    /// Of them, those whose absence some state showed; by itself, or with that of flushes before it.
     pub noticed: u64,
+    /// Of those, by itself.
+    pub alone: u64,
     /// States that this took.
     pub states: u64,
 }
 
 impl Vacuity {
-    /// At least three quarters: what leaves late may have been covered by an earlier flush.
+    /// At least three quarters are noticed, and half by themselves: what leaves late was covered by
+    /// earlier flushes.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.flushes > 0 && self.noticed * 4 >= self.flushes * 3
+        self.flushes > 0 && self.noticed * 4 >= self.flushes * 3 && self.alone * 2 >= self.flushes
     }
 }
 
@@ -185,8 +188,9 @@ impl Report {
         }
         if !self.vacuity.is_good() {
             all.push(format!(
-                "only {} of {} flushes that were taken out were noticed: the tier is blind",
-                self.vacuity.noticed, self.vacuity.flushes
+                "only {} of {} flushes that were taken out were noticed, {} of them by themselves: the tier is \
+                 blind",
+                self.vacuity.noticed, self.vacuity.flushes, self.vacuity.alone
             ));
         }
         all
@@ -258,6 +262,7 @@ impl Report {
             "seen_before": self.seen_before,
             "removed_flushes": self.vacuity.flushes,
             "removed_flushes_noticed": self.vacuity.noticed,
+            "removed_flushes_noticed_alone": self.vacuity.alone,
             "slowest_start_ms": self.slowest.as_millis() as u64,
             "seconds": self.took.as_secs_f64(),
             "states_per_second": self.rate(),
@@ -320,8 +325,8 @@ impl fmt::Display for Report {
         writeln!(f, "  writes per epoch: {}", sizes.join(" "))?;
         writeln!(
             f,
-            "  {} of {} flushes that were taken out were noticed, with {} states",
-            self.vacuity.noticed, self.vacuity.flushes, self.vacuity.states
+            "  {} of {} flushes that were taken out were noticed, {} of them by themselves, with {} states",
+            self.vacuity.noticed, self.vacuity.flushes, self.vacuity.alone, self.vacuity.states
         )?;
         for (refusal, count) in &self.refusals {
             writeln!(f, "  refused {count} times: {refusal}")?;
@@ -359,6 +364,7 @@ mod tests {
             vacuity: Vacuity {
                 flushes: 4,
                 noticed: 3,
+                alone: 2,
                 states: 9,
             },
             ..Report::default()
@@ -383,6 +389,9 @@ mod tests {
         report.counts.insert(Kind::Random, count);
         assert_eq!(report.complaints().len(), 2);
         report.vacuity.noticed = 2;
+        assert_eq!(report.complaints().len(), 3);
+        report.vacuity.noticed = 3;
+        report.vacuity.alone = 1;
         assert_eq!(report.complaints().len(), 3);
         report.vacuity = Vacuity::default();
         assert_eq!(report.complaints().len(), 3);

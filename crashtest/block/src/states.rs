@@ -109,7 +109,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.crash.at)?;
         match self.crash.ignored {
-            Some(flush) => write!(f, "{flush}")?,
+            Some((first, last)) => write!(f, "{first}-{last}")?,
             None => write!(f, "-")?,
         }
         for piece in &self.pieces {
@@ -133,7 +133,10 @@ impl FromStr for State {
         let at = number(word()?)?;
         let ignored = match word()? {
             "-" => None,
-            flush => Some(number(flush)? as usize),
+            flushes => {
+                let (first, last) = flushes.split_once('-').ok_or_else(wrong)?;
+                Some((number(first)? as usize, number(last)? as usize))
+            }
         };
         let mut pieces = Vec::new();
         for word in words {
@@ -475,10 +478,10 @@ mod tests {
 
     #[test]
     fn a_state_is_read_as_it_is_written() {
-        for text in ["9 - 1 2:0-512 7", "18446744073709551615 4", "0 -"] {
+        for text in ["9 - 1 2:0-512 7", "18446744073709551615 4-7", "0 -"] {
             assert_eq!(text.parse::<State>().unwrap().to_string(), text);
         }
-        for text in ["", "9", "x -", "9 - 1:2", "9 - -"] {
+        for text in ["", "9", "x -", "9 4", "9 - 1:2", "9 - -"] {
             assert!(text.parse::<State>().is_err(), "{text}");
         }
     }

@@ -16,7 +16,9 @@ use crate::states::{Depth, State, states};
 
 /// Flushes that are taken out, spread evenly over the session.
 const FLUSHES_MAX: usize = 48;
-/// States of one of them that are tried before it counts as not noticed.
+/// How many more are taken out, one try after the other.
+const BACK: [usize; 6] = [0, 1, 3, 7, 15, 31];
+/// States that are tried with one of them before it counts as not noticed.
 const STATES_MAX: usize = 32;
 
 /// The whole log leaves the directory that the program left.
@@ -54,7 +56,8 @@ pub fn leads_to(opener: &Opener<'_>, left: Hash) -> Outcome<()> {
     }
 }
 
-/// Takes out flushes.
+/// Takes out flushes: the one right before something left, and if nobody notices, more and more of those
+/// before it as well. What waits in a queue leaves many flushes after the one that covered it.
 ///
 /// # Errors
 /// The harness's.
@@ -63,14 +66,27 @@ pub fn vacuity(opener: &Opener<'_>, story: &Story) -> Outcome<Vacuity> {
     let stride = suspects.len().div_ceil(FLUSHES_MAX).max(1);
     let mut hand = opener.hand(0);
     let mut vacuity = Vacuity::default();
-    for (epoch, marks) in suspects.into_iter().step_by(stride) {
+    for suspect in suspects.into_iter().step_by(stride) {
         vacuity.flushes += 1;
-        let told = Told::until(&story.steps, marks);
-        let corners = states(opener.log(), &epoch, Depth::Corners, 1);
-        for (_, state) in corners.into_iter().take(STATES_MAX) {
-            vacuity.states += 1;
-            if notices(opener, &mut hand, &state, &told)? {
+        let told = Told::until(&story.steps, suspect.marks);
+        let mut noticed = false;
+        for back in BACK {
+            let alone = back == 0;
+            let Some(epoch) = suspect.epoch_without(opener, back) else {
+                break;
+            };
+            let corners = states(opener.log(), &epoch, Depth::Corners, 1);
+            let tries = if alone { STATES_MAX } else { 1 };
+            for (_, state) in corners.into_iter().take(tries) {
+                vacuity.states += 1;
+                noticed = notices(opener, &mut hand, &state, &told)?;
+                if noticed {
+                    break;
+                }
+            }
+            if noticed {
                 vacuity.noticed += 1;
+                vacuity.alone += u64::from(alone);
                 break;
             }
         }
@@ -78,38 +94,51 @@ pub fn vacuity(opener: &Opener<'_>, story: &Story) -> Outcome<Vacuity> {
     Ok(vacuity)
 }
 
-/// The epochs in which something new left, each without the flush before it, and the marks by their
-/// ends.
-fn suspects(opener: &Opener<'_>, story: &Story) -> Vec<(Epoch, usize)> {
+/// An epoch in which something new left.
+struct Suspect {
+    epoch: Epoch,
+    /// The marks by its end.
+    marks: usize,
+    /// The flushes before it, as records of the log, the last one first.
+    flushes: Vec<usize>,
+}
+
+impl Suspect {
+    /// The epoch as it is without the flush before it and so many more before that.
+    fn epoch_without(&self, opener: &Opener<'_>, back: usize) -> Option<Epoch> {
+        let ignored = Some((*self.flushes.get(back)?, *self.flushes.first()?));
+        let crash = Crash {
+            ignored,
+            ..self.epoch.crash
+        };
+        Some(Epoch {
+            crash,
+            nanos: self.epoch.nanos,
+            pending: Walk::new(opener.log(), ignored).go_to(crash.at),
+        })
+    }
+}
+
+fn suspects(opener: &Opener<'_>, story: &Story) -> Vec<Suspect> {
     let log = opener.log();
+    let told = |epoch: &Epoch| Told::until(&story.steps, marks_before(&story.steps, epoch.nanos));
     let mut all = Vec::new();
     for pair in epochs(log).windows(2) {
         let [before, epoch] = pair else { continue };
-        let marks = marks_before(&story.steps, epoch.nanos);
         // What is only said again was durable long ago.
-        let told = |nanos| Told::until(&story.steps, marks_before(&story.steps, nanos));
-        if told(epoch.nanos) == told(before.nanos) {
+        if told(epoch) == told(before) {
             continue;
         }
-        // An epoch ends just before its flush has ended, so that of the one before is the flush.
-        let flush = log
-            .records
-            .iter()
-            .position(|record| record.is_flush() && record.ended == before.crash.at);
-        let crash = Crash {
-            at: epoch.crash.at,
-            ignored: flush,
+        // An epoch ends just before its flush has ended.
+        let ended = |record: &usize| {
+            let record = log.records.get(*record);
+            record.is_some_and(|record| record.is_flush() && record.ended <= before.crash.at)
         };
-        let mut walk = Walk::new(log, flush);
-        let pending = walk.go_to(crash.at);
-        all.push((
-            Epoch {
-                crash,
-                nanos: epoch.nanos,
-                pending,
-            },
-            marks,
-        ));
+        all.push(Suspect {
+            epoch: epoch.clone(),
+            marks: marks_before(&story.steps, epoch.nanos),
+            flushes: (0..log.records.len()).rev().filter(ended).collect(),
+        });
     }
     all
 }

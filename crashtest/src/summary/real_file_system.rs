@@ -52,7 +52,8 @@ pub(super) fn section(text: &mut String, value: &Value, missing: &mut Missing) {
         text,
         "The directory of `{}`, {} writes ({} KiB) and {} flushes: {}. {} disk-and-instant pairs \
          explained against {} sends; {} disks talked on with their peer until both agreed; {:.0} s, \
-         {:.1} disks a second. {} of {} flushes that were taken out of the log were noticed.\n",
+         {:.1} disks a second. {} of {} flushes that were taken out of the log were noticed, {} \
+         of them by themselves.\n",
         word(value, "program"),
         number(value, "writes"),
         number(value, "bytes") / 1024,
@@ -65,6 +66,7 @@ pub(super) fn section(text: &mut String, value: &Value, missing: &mut Missing) {
         rate.unwrap_or_default(),
         number(value, "removed_flushes_noticed"),
         number(value, "removed_flushes"),
+        number(value, "removed_flushes_noticed_alone"),
     );
     let kinds = value.get("kinds").and_then(Value::as_object);
     let lines = kinds.into_iter().flatten().map(|(kind, counts)| {
