@@ -209,6 +209,7 @@ async fn converse(
         AppNext::Done(pairing) => return Ok(pairing),
         AppNext::Confirm(confirm) => confirm,
         AppNext::Request(request) => {
+            wal::leaves!("pairing request");
             let answer = match hub.ask(&PairingMessage::Request(request)).await? {
                 PairingMessage::Answer(answer) => answer,
                 _ => return Err(AppError::refused()),
@@ -221,6 +222,7 @@ async fn converse(
             confirm.await?
         }
     };
+    wal::leaves!("pairing confirm");
     let done = match hub.ask(&PairingMessage::Confirm(confirm)).await? {
         PairingMessage::Done(done) => done,
         _ => return Err(AppError::refused()),

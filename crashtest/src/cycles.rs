@@ -1,8 +1,8 @@
 //! One installation, killed and started again a thousand times.
 //!
-//! The hub dies at an instant that dice choose, again and again, mostly while it records; now and
-//! then the phone or the relay dies with it. What is looked at is what could creep up: files, bytes
-//! on disk, memory, the time a start takes. In the end both ends must be in step, as always.
+//! The hub dies at an instant that dice choose, again and again, every other time before it is up and
+//! else mostly while it records; now and then the phone or the relay dies with it. What is looked at is
+//! what could creep up: files and bytes on disk of all three, the hub's memory, the time a start takes. In the end both ends must be in step, as always.
 #![expect(
     clippy::disallowed_methods,
     reason = "Starts of real processes are timed, and killed after a real pause."
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use wal::SeededDice;
 
 use crate::oracle::{Clip, Ends, Verdict};
-use crate::process::Role;
+use crate::process::{Line, Role, Start};
 use crate::system::{Setup, System};
 use crate::trouble::{Outcome, Trouble};
 
@@ -36,10 +36,15 @@ const START_MAX: Duration = Duration::from_secs(2);
 /// Starts may take so many times longer in the end than after the warm-up: more is a trend.
 const START_GROWTH_MAX: u32 = 3;
 
+/// Of so many cycles one must have ended before the hub was up, at least.
+const EARLY_AT_LEAST: usize = 4;
+
 /// What was looked at after one cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Look {
-    start: Duration,
+    /// Until it was up; none if it was killed before.
+    start: Option<Duration>,
+    /// Of all three.
     files: u64,
     bytes: u64,
     memory_bytes: u64,
@@ -64,7 +69,7 @@ fn most(looks: &[Look]) -> Look {
 }
 
 fn median_start(looks: &[Look]) -> Duration {
-    let mut starts: Vec<Duration> = looks.iter().map(|look| look.start).collect();
+    let mut starts: Vec<Duration> = looks.iter().filter_map(|look| look.start).collect();
     starts.sort_unstable();
     starts.get(starts.len() / 2).copied().unwrap_or_default()
 }
@@ -73,6 +78,14 @@ impl Figures {
     fn split(&self) -> (&[Look], &[Look]) {
         let warm = (WARM_UP as usize).min(self.looks.len() / 2);
         self.looks.split_at(warm)
+    }
+
+    /// Kills before the hub was up.
+    fn early(&self) -> usize {
+        self.looks
+            .iter()
+            .filter(|look| look.start.is_none())
+            .count()
     }
 
     /// What is not bounded, a sentence each.
@@ -85,6 +98,13 @@ impl Figures {
             .unwrap_or_default();
         let (first_median, last_median) = (median_start(early), median_start(last));
         let mut all = Vec::new();
+        let early = self.early();
+        if early * EARLY_AT_LEAST < self.looks.len() {
+            all.push(format!(
+                "only {early} of {} kills came before the hub was up",
+                self.looks.len()
+            ));
+        }
         if after.files > before.files + SLACK_FILES {
             all.push(format!(
                 "files grew from {} to {}",
@@ -126,10 +146,11 @@ impl Figures {
             json!({"files_max": most.files, "bytes_max": most.bytes,
                    "memory_bytes_max": most.memory_bytes,
                    "start_ms_median": median_start(looks).as_millis() as u64,
-                   "start_ms_max": most.start.as_millis() as u64})
+                   "start_ms_max": most.start.unwrap_or_default().as_millis() as u64})
         };
         let complaints = self.complaints();
-        json!({"cycles": self.looks.len(), "seconds": self.took.as_secs_f64(),
+        json!({"cycles": self.looks.len(), "before_ready": self.early(),
+               "in_step": self.verdict == Verdict::Pass, "seconds": self.took.as_secs_f64(),
                "first": side(early), "rest": side(late),
                "good": complaints.is_empty(), "complaints": complaints})
     }
@@ -150,21 +171,45 @@ pub fn run(cycles: u32, mut told: impl FnMut(u32)) -> Outcome<Figures> {
     let mut system = System::paired(setup)?;
     system.start_app()?;
     let mut looks = Vec::new();
+    let mut usual = Duration::ZERO;
     for cycle in 0..cycles {
-        let start = Instant::now();
-        system.start_hub()?;
-        let start = start.elapsed();
-        std::thread::sleep(Duration::from_millis(dice.below(LIFE_MS_MAX)));
-        let id = system.process(Role::Hub)?.id();
-        let memory_bytes = memory_bytes(id);
+        // Every other hub dies somewhere in its start, as long as the last one took.
+        let start = if cycle % 2 == 0 {
+            let start = Instant::now();
+            system.start_hub()?;
+            usual = start.elapsed();
+            std::thread::sleep(Duration::from_millis(dice.below(LIFE_MS_MAX)));
+            Some(usual)
+        } else {
+            let config = system.path("hub.toml").to_string_lossy().into_owned();
+            let from = system.spawn(
+                Role::Hub,
+                &Start::with(&["run", "--config", &config, "--json"]),
+            )?;
+            std::thread::sleep(usual.mul_f64(dice.below(100) as f64 / 100.0));
+            let number = system.process(Role::Hub)?.number();
+            let up = |line: &Line| line.process == number && line.event() == "ready";
+            // One that was quicker than usual is as good as any other, and has no time of its own.
+            system.board().find(from, up).map(|_up| usual)
+        };
+        let hub = system.process(Role::Hub)?;
+        let memory_bytes = memory_bytes(hub.id()).map_err(Trouble::machine("the hub's memory"));
+        if let Some(status) = hub.ended() {
+            return Err(hub.trouble(status));
+        }
+        let memory_bytes = memory_bytes?;
         if cycle % OTHERS_EVERY == OTHERS_EVERY - 1 {
             let other = [Role::App, Role::Relay][dice.below(2) as usize];
             system.kill(other)?;
             system.start(other)?;
         }
         system.kill(Role::Hub)?;
-        let (files, bytes) =
-            weigh(&system.path("hub")).map_err(Trouble::machine("the hub's files"))?;
+        let (mut files, mut bytes) = (0, 0);
+        for place in ["hub", "app", "relay/data"] {
+            let (more, heavy) = weigh(&system.path(place)).map_err(Trouble::machine(place))?;
+            files += more;
+            bytes += heavy;
+        }
         looks.push(Look {
             start,
             files,
@@ -203,12 +248,13 @@ fn without_forgotten(mut ends: Ends) -> Ends {
     ends
 }
 
-/// Peak memory of a process, 0 if it cannot be asked.
-fn memory_bytes(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+/// Peak memory of a process.
+fn memory_bytes(id: u32) -> std::io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.unwrap_or_default() * 1024
+    let unread = || std::io::Error::other("the kernel says nothing of it");
+    Ok(kib.ok_or_else(unread)? * 1024)
 }
 
 /// Files below a directory, and the bytes that they take on disk.
@@ -217,7 +263,11 @@ fn weigh(dir: &Path) -> std::io::Result<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        let metadata = entry.metadata()?;
+        let metadata = match entry.metadata() {
+            // Phone and relay run on, and clean up after themselves.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
         if metadata.is_dir() {
             let (more, heavy) = weigh(&entry.path())?;
             files += more;
@@ -237,21 +287,29 @@ mod tests {
     #[test]
     fn what_creeps_up_is_seen() {
         let look = |number: u64| Look {
-            start: Duration::from_millis(50),
+            start: (number % 2 == 0).then_some(Duration::from_millis(50)),
             files: 20,
             bytes: number << 20,
             memory_bytes: 30 << 20,
         };
+        let still = |number: u64| look(number % 2);
         let figures = |looks: Vec<Look>| Figures {
             looks,
             verdict: Verdict::Pass,
             took: Duration::from_secs(1),
         };
-        assert!(figures(vec![look(1); 300]).complaints().is_empty());
+        assert!(
+            figures((0..300).map(still).collect())
+                .complaints()
+                .is_empty()
+        );
+        let late = figures(vec![look(0); 300]).complaints();
+        assert_eq!(late.len(), 1, "{late:?}");
         let growing = figures((0..300).map(look).collect());
         assert_eq!(growing.complaints().len(), 1, "{:?}", growing.complaints());
-        let mut slow = vec![look(1); 300];
-        slow.iter_mut().skip(150).for_each(|look| look.start *= 5);
+        let mut slow: Vec<Look> = (0..300).map(still).collect();
+        let slower = |look: &mut Look| look.start = look.start.map(|start| start * 5);
+        slow.iter_mut().skip(150).for_each(slower);
         assert_eq!(figures(slow).complaints().len(), 1);
     }
 }

@@ -257,7 +257,13 @@ fn hunt(stock: &Stock, survey: &sweep::Survey) -> Outcome<(Vec<Finding>, bool)> 
         eprintln!("{finding}");
         findings.push(finding);
     }
-    let caught = findings.iter().all(Finding::caught) && unmatched.is_empty();
+    let median = mutants::median(&findings);
+    if median > mutants::MEDIAN_MAX {
+        eprintln!("FAILED: half of the bugs are seen only after {median:?}");
+    }
+    let caught = findings.iter().all(Finding::caught)
+        && unmatched.is_empty()
+        && median <= mutants::MEDIAN_MAX;
     Ok((findings, caught))
 }
 

@@ -12,6 +12,9 @@ use std::path::Path;
 use crate::oracle::Broken;
 use crate::process::Role;
 
+/// Transactions of a start's own: the seal of its copy and the witness of the seal.
+pub const OWN_GROUPS: u64 = 2;
+
 /// What one program noted, over all its processes.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
@@ -24,6 +27,8 @@ pub struct Notes {
 #[derive(Clone, Debug, Default)]
 struct Life {
     /// The last transaction that the opening found.
+    found: u64,
+    /// The last one when it was done, its own included.
     opened: u64,
     notes: Vec<Note>,
 }
@@ -38,6 +43,11 @@ enum Note {
     Syncing { file: String },
     /// It returned Ok.
     Synced { file: String },
+    /// A start writes its own groups, through this transaction; it may be cut off before it opens.
+    Seals { lsn: u64 },
+    /// What only the replayer judges: that the engine believes everything durable through here (here
+    /// writes and syncs are counted), and the words of a pairing.
+    Replayer,
     /// A row that is true if its transaction is durable.
     Staged { fact: Fact, lsn: u64 },
     /// An envelope goes to the relay.
@@ -88,17 +98,24 @@ impl Notes {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut notes = Self::default();
+        let mut sealing: Option<u64> = None;
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').skip(1).collect();
             if let ["opened", lsn] = words[..]
-                && let Ok(opened) = lsn.parse()
+                && let Ok(opened) = lsn.parse::<u64>()
             {
                 // The writes of the recovery itself belong to the life that it begins.
+                let sealed = sealing.take() == Some(opened);
+                let own = if sealed { OWN_GROUPS } else { 0 };
                 notes.lives.push(Life {
+                    found: opened.saturating_sub(own),
                     opened,
                     notes: Vec::new(),
                 });
             } else if let Some(note) = Note::parse(&words) {
+                if let Note::Seals { lsn } = note {
+                    sealing = Some(lsn);
+                }
                 if let Some(life) = notes.lives.last_mut() {
                     life.notes.push(note);
                 }
@@ -122,7 +139,7 @@ impl Notes {
             let kept = self
                 .lives
                 .get(index + 1)
-                .map_or(u64::MAX, |next| next.opened);
+                .map_or(u64::MAX, |next| next.found);
             for note in &life.notes {
                 if let Note::Staged {
                     fact: Fact::Epoch(epoch),
@@ -163,6 +180,9 @@ impl Note {
             ["wrote", file] => Some(Self::Wrote { file: file.into() }),
             ["syncing", file] => Some(Self::Syncing { file: file.into() }),
             ["synced", file] => Some(Self::Synced { file: file.into() }),
+            ["seals", lsn] => Some(Self::Seals { lsn: number(lsn)? }),
+            ["durable", lsn] => number(lsn).map(|_| Self::Replayer),
+            ["paired" | "pairing", _] => Some(Self::Replayer),
             ["envelope", mailbox, seq, digest] => Some(Self::Send {
                 at: slot(mailbox, seq)?,
                 digest: digest.into(),
@@ -332,6 +352,18 @@ impl<'n> Shelf<'n> {
     }
 }
 
+/// What a start finds: C4 if it is less than what had been synced, C5 if it is more than was attempted.
+fn between(role: Role, found: u64, (least, most): (u64, u64), all: &mut Vec<Broken>) {
+    if found < least {
+        let what = format!("{role} synced through transaction {least}, and a start found {found}");
+        tell(all, "C4", what);
+    }
+    if found > most {
+        let what = format!("{role} wrote through transaction {most}, and a start found {found}");
+        tell(all, "C5", what);
+    }
+}
+
 /// C4: what left the process was durable in that instant, and the next start finds it.
 fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
     // What a start finds again, and by which transaction.
@@ -340,23 +372,38 @@ fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
     let mut claims: BTreeMap<(u64, u64), &Slot> = BTreeMap::new();
     // What was shown to others in the life before, and by which transaction it was explained.
     let mut shown: Vec<(u64, String)> = Vec::new();
+    // State >= last durable, <= last attempted: what is known to have been synced until then, and the
+    // last that was ever handed to whoever writes.
+    let (mut least, mut most) = (0, u64::MAX);
     for life in &notes.lives {
-        for (lsn, what) in shown.drain(..).filter(|(lsn, _)| *lsn > life.opened) {
-            let found = life.opened;
+        let found = life.found;
+        between(role, found, (least, most), all);
+        for (lsn, what) in shown.drain(..).filter(|(lsn, _)| *lsn > found) {
             tell(
                 all,
                 "C4",
                 format!("{role} {what} (transaction {lsn}); its next start found {found} only"),
             );
         }
-        sealed.retain(|_, lsn| *lsn <= life.opened);
-        taken.retain(|_, lsn| *lsn <= life.opened);
+        sealed.retain(|_, lsn| *lsn <= found);
+        taken.retain(|_, lsn| *lsn <= found);
+        most = life.opened;
         let mut shelf = Shelf {
             durable: life.opened,
             ..Shelf::default()
         };
         for note in &life.notes {
             shelf.note(note);
+            match note {
+                Note::Handed { lsn } => most = most.max(*lsn),
+                // The next start, which may be cut off before it opens.
+                Note::Seals { lsn } => {
+                    let found = lsn.saturating_sub(OWN_GROUPS);
+                    between(role, found, (shelf.durable, most), all);
+                    most = most.max(*lsn);
+                }
+                _ => {}
+            }
             let mut show = |what: String, lsn: Option<u64>| match lsn {
                 Some(lsn) if lsn <= shelf.durable => shown.push((lsn, what)),
                 Some(lsn) => {
@@ -392,6 +439,7 @@ fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
                 _ => {}
             }
         }
+        least = shelf.durable;
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Ends {
     pub notes: [Notes; 2],
     /// Every line of hub and app, over all their processes.
     pub history: Vec<Line>,
+    /// Whether a clip may be missing by a statement of the hub: only where stored bytes were damaged.
+    pub drops_allowed: bool,
     /// What a thief of the directories opens although it is past.
     pub stolen: Vec<Broken>,
 }
@@ -242,8 +244,9 @@ fn nothing_lost(ends: &Ends, all: &mut Vec<Broken>) {
             continue;
         };
         match hub.outcome.as_str() {
-            // The one allowed loss: by a statement that both ends keep.
-            "dropped" if app.outcome == "damaged" => {}
+            // The one allowed loss: of damaged bytes, by a statement that both ends keep. No kill, no
+            // power cut and no disk error that is survived costs a clip.
+            "dropped" if app.outcome == "damaged" && ends.drops_allowed => {}
             "complete" | "cut_off" => same_clip(hub, app, ends.exports.get(&hub.id), all),
             _ => broken(
                 "C2",
@@ -431,7 +434,7 @@ fn hub_finished<'a>(
     }
     let now = ends.hub_clips.iter().find(|clip| clip.id == id);
     let stands = now.is_some_and(|now| {
-        now.outcome == "dropped"
+        (now.outcome == "dropped" && ends.drops_allowed)
             || (now.outcome == line.text("outcome")
                 && now.sha256.as_deref() == Some(line.text("sha256"))
                 && Some(now.bytes) == line.number("bytes"))

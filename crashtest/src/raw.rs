@@ -40,41 +40,54 @@ pub struct Group {
     pub offset: u64,
 }
 
-/// Every small value that any log file or checkpoint still holds, dead or alive.
+/// Every small value that any log file still holds, dead or alive.
 ///
 /// # Errors
 /// The disk's.
 pub fn puts(disk: &dyn Disk) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
-    let mut take = |lsn, record: &Record<'_>| {
-        if let Record::Put { key, value } = record {
-            found.push(Found {
-                lsn,
-                key: key.to_vec(),
-                value: value.to_vec(),
-            });
-        }
-    };
     each_group(disk, &mut |_, (_, header), records| {
         for record in records {
-            take(Some(header.lsn.0), record);
+            found.extend(put(Some(header.lsn.0), record));
         }
     })?;
+    Ok(found)
+}
+
+/// Every small value of each checkpoint, dead or alive; these have no number of their own.
+///
+/// # Errors
+/// The disk's.
+pub fn checkpoints(disk: &dyn Disk) -> io::Result<Vec<Vec<Found>>> {
+    let mut all = Vec::new();
     for name in disk.list("")? {
         if !name.starts_with("checkpoint-") {
             continue;
         }
+        let mut found = Vec::new();
         let bytes = contents(disk, &name)?;
         let id = bytes.get(CHECKPOINT_ID).and_then(|id| id.try_into().ok());
         let Some(id) = id else { continue };
         let mut sum = chain_start(&id);
         let mut rest = bytes.get(CHECKPOINT_BODY..).unwrap_or_default();
         while let Ok((record, after, next)) = Record::decode(sum, rest) {
-            take(None, &record);
+            found.extend(put(None, &record));
             (rest, sum) = (after, next);
         }
+        all.push(found);
     }
-    Ok(found)
+    Ok(all)
+}
+
+fn put(lsn: Option<u64>, record: &Record<'_>) -> Option<Found> {
+    let Record::Put { key, value } = record else {
+        return None;
+    };
+    Some(Found {
+        lsn,
+        key: key.to_vec(),
+        value: value.to_vec(),
+    })
 }
 
 /// Every payload that any log file still holds, dead or alive.

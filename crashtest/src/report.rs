@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use crate::process::Role;
 use crate::sweep::{Case, Cell, Death, Survey, Worth};
 
+/// So many hundredths of the later hits may be missed.
+const MISSED_PERCENT_MAX: usize = 5;
+
 /// Counts of cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -131,11 +134,43 @@ impl Report<'_> {
         all
     }
 
+    /// Second crashes that were planned at a point and happened behind none of the first ones: then
+    /// nothing shows that a recovery survives it.
+    #[must_use]
+    pub fn never_second(&self) -> Vec<String> {
+        let mut reached: BTreeMap<(Role, &str), bool> = BTreeMap::new();
+        for cell in self.cells {
+            if let [_, second] = &cell.case.crashes[..] {
+                let point = (second.role, second.point.as_str());
+                *reached.entry(point).or_default() |= cell.died == Death::Really;
+            }
+        }
+        let never = reached.into_iter().filter(|(_, reached)| !reached);
+        never
+            .map(|((role, point), _)| format!("{role}: {point} was never a second death"))
+            .collect()
+    }
+
+    /// Too many later hits that were not reached; a few fall away with the batches of a group commit.
+    #[must_use]
+    pub fn too_many_missed(&self) -> Option<String> {
+        let later = self.cells.iter().filter(|cell| cell.is_later_hit());
+        let (mut all, mut missed) = (0, 0);
+        for cell in later {
+            all += 1;
+            missed += usize::from(cell.died == Death::Never);
+        }
+        let too_many = missed * 100 > all * MISSED_PERCENT_MAX;
+        too_many.then(|| format!("{missed} of {all} later hits were not reached"))
+    }
+
     /// Whether everything was done and every promise held.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.cells.len() == self.cases.len()
             && self.survey.never_hit().is_empty()
+            && self.never_second().is_empty()
+            && self.too_many_missed().is_none()
             && !self.cells.iter().any(Cell::fails)
     }
 
@@ -171,6 +206,9 @@ impl Report<'_> {
         for cell in self.cells.iter().filter(|cell| cell.fails()) {
             let _ = writeln!(text, "FAILED: {cell}");
         }
+        for sentence in self.never_second().iter().chain(&self.too_many_missed()) {
+            let _ = writeln!(text, "FAILED: {sentence}");
+        }
         for sentence in self.not_covered() {
             let _ = writeln!(text, "NOT COVERED: {sentence}");
         }
@@ -194,13 +232,72 @@ impl Report<'_> {
                    "counts": counts.json(), "workloads": self.by_workload(row)})
         });
         let failed = self.cells.iter().filter(|cell| cell.fails());
+        let failed = failed.map(ToString::to_string);
+        let failed = failed
+            .chain(self.never_second())
+            .chain(self.too_many_missed());
         json!({
             "good": self.is_good(),
             "totals": self.totals().json(),
             "points": rows.collect::<Vec<Value>>(),
-            "failed": failed.map(ToString::to_string).collect::<Vec<String>>(),
+            "failed": failed.collect::<Vec<String>>(),
             "not_covered": self.not_covered(),
             "seconds": self.took.as_secs_f64(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::Verdict;
+    use crate::system::Crash;
+    use crate::workload::Workload;
+
+    fn cell(points: &[(&str, u64)], died: Death) -> Cell {
+        let crash = |(point, hit): &(&str, u64)| Crash {
+            role: Role::Hub,
+            point: (*point).to_owned(),
+            hit: *hit,
+        };
+        Cell {
+            case: Case {
+                workload: Workload::Event,
+                crashes: points.iter().map(crash).collect(),
+            },
+            died,
+            verdict: Verdict::Pass,
+            took: Duration::ZERO,
+        }
+    }
+
+    fn is_good(cells: &[Cell]) -> bool {
+        let cases: Vec<Case> = cells.iter().map(|cell| cell.case.clone()).collect();
+        let report = Report {
+            survey: &Survey::default(),
+            cases: &cases,
+            cells,
+            took: Duration::ZERO,
+        };
+        report.is_good()
+    }
+
+    #[test]
+    fn a_second_point_that_no_start_reaches_fails() {
+        let second = |first, died| cell(&[(first, 1), ("wal.recover.x", 1)], died);
+        let never = second("one", Death::OnlyFirst);
+        assert!(!is_good(&[never.clone()]));
+        assert!(is_good(&[never, second("two", Death::Really)]));
+    }
+
+    #[test]
+    fn a_few_later_hits_may_be_missed_and_not_more() {
+        let mut cells: Vec<Cell> = (2..42)
+            .map(|hit| cell(&[("one", hit)], Death::Really))
+            .collect();
+        cells.extend([2, 3].map(|hit| cell(&[("two", hit)], Death::Never)));
+        assert!(is_good(&cells));
+        cells.push(cell(&[("two", 4)], Death::Never));
+        assert!(!is_good(&cells));
     }
 }

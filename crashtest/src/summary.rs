@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+mod failures;
+mod real_file_system;
 mod tiers;
 
 /// Said by people, kept beside the code: what was found, and what cannot be covered.
@@ -28,9 +30,11 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     head(&mut text, run);
     tiers::times(&mut text, run);
     let results = &run["results"];
-    let sections: [(&str, Section); 10] = [
+    failures::list_all(&mut text, results);
+    let sections: [(&str, Section); 11] = [
         ("kills", kills),
         ("power-cuts", power_cuts),
+        (real_file_system::NAME, real_file_system::section),
         ("disk-errors", disk_errors),
         ("simulation", simulation),
         ("engine", engine),
@@ -52,6 +56,9 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
                 section(&mut text, &all, &mut missing);
             }
             Some(value) if !value.is_null() => section(&mut text, value, &mut missing),
+            _ if name == real_file_system::NAME && word(run, "tier") != "full" => missing
+                .0
+                .push(real_file_system::NOT_IN_THIS_TIER.to_owned()),
             _ => missing
                 .0
                 .push(format!("{name}: not run, or without a result")),
@@ -237,6 +244,11 @@ fn power_cuts(text: &mut String, value: &Value, missing: &mut Missing) {
                 number(counts, "failed"),
             ));
         }
+        if let Some(why) = one.get("unfinished").and_then(Value::as_str) {
+            let part = word(one, "part");
+            let sentence = format!("power cuts of {program}, {part}: {why}");
+            missing.0.push(sentence);
+        }
         if number(one, "unpaired") > 0 {
             missing.0.push(format!(
                 "power cuts of {program}: {} talks without a peer",
@@ -317,8 +329,14 @@ fn cycles(text: &mut String, value: &Value, _: &mut Missing) {
     let _ = writeln!(
         text,
         "{} kills and starts of one hub, with phone and relay dying now and then: what was most in the \
-         first hundred and in all others. In the end both ends were in step.\n",
+         first hundred and in all others. {} of them before the hub was up. {}\n",
         number(value, "cycles"),
+        number(value, "before_ready"),
+        match value.get("in_step").and_then(Value::as_bool) {
+            Some(true) => "In the end both ends were in step.",
+            Some(false) => "In the end both ends were **not in step**.",
+            None => "Whether both ends were in step in the end is not known.",
+        },
     );
     let side = |name: &str| &value[name];
     let line = |what: &str, key: &str, scale: u64, unit: &str| {
@@ -530,7 +548,12 @@ mod tests {
         let run = json!({
             "tier": "crash", "commit": "abc", "good": false, "failed": ["mutants"],
             "results": {
-                "simulation": {"seeds": 7, "failed": [3], "deaths": 1, "envelopes": 2},
+                "simulation": {"seeds": 7, "left": 5, "failed": [3], "deaths": 1, "envelopes": 2},
+                "cycles": {"cycles": 9, "in_step": false, "complaints": ["files grew"]},
+                "kills": {"failed": ["event hub:1 FATAL"], "not_covered": []},
+                "power-cuts": [{"program": "secluso-hub", "part": "log", "failed": 1,
+                    "unfinished": "the time was up",
+                    "failures": [{"kind": "kill", "step": 7, "why": ["it is gone"], "kept": "x"}]}],
                 "mutants": {"mutants": [
                     {"mutant": "one", "promise": "C1", "caught": true, "seconds": 1.0, "seeds": 4},
                     {"mutant": "two", "promise": "C4", "caught": false, "seconds": 3.0},
@@ -543,7 +566,14 @@ mod tests {
             "7 seeds from 0, 1 failed",
             "1 of 2 caught",
             "| `two` | C4 | **survived** | real processes | 3.0 s |",
-            "- kills: not run, or without a result",
+            "- engine: not run, or without a result",
+            "- simulation: seed 3; repeat: `simulate repro 3`",
+            "- simulation: 5 seeds were not reached in the time",
+            "- cycles: files grew",
+            "**not in step**",
+            "- kills: event hub:1 FATAL",
+            "- power-cuts: secluso-hub log, kill after step 7: it is gone; kept in x",
+            "- power cuts of hub, log: the time was up",
             "- the bug `two` survives",
             "It has not been run on any commit.",
         ] {

@@ -9,7 +9,7 @@
     reason = "The sweep shows how long it took, and its workers are threads that wait for processes."
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -30,6 +30,20 @@ pub const HITS_MAX: u64 = 8;
 /// commit, and so the numbers of hits, depend on timing.
 const ATTEMPTS_MAX: u32 = 5;
 
+/// Where a process that has started begins its first commit.
+const COMMIT: &str = "wal.commit.before_write";
+/// The points of a recovery proper: each is a second crash behind each first one.
+const RECOVERY: &str = "wal.recover.";
+/// What a start may pass besides: each is a second crash behind a few of the first ones.
+const IN_STARTS: [&str; 4] = [
+    "journal.vault.",
+    "wal.checkpoint.",
+    "wal.witness.",
+    "wal.file.created",
+];
+/// How many first crashes that is, spread over all.
+const FEW: usize = 6;
+
 /// Code that is linked into programs whose role never enters it: one crate, two ends. Nothing here
 /// is an excuse: the roles that are named must hit every point of the room, the others none.
 const ROOMS: [(&str, &[Role]); 4] = [
@@ -48,6 +62,8 @@ pub struct Points {
     pub linked: BTreeMap<String, String>,
     /// By workload: the most hits in any one of its processes.
     pub hits: BTreeMap<(Workload, String), u64>,
+    /// Those that some process passed before it committed anything of its own: in its start.
+    pub starts: BTreeSet<String>,
 }
 
 /// What the workloads hit.
@@ -187,6 +203,7 @@ pub fn survey(stock: &Stock) -> Outcome<Survey> {
             let points = survey.points.entry(role).or_default();
             let file = |kind: &str| system.path(&format!("{kind}.{role}"));
             points.linked.extend(read_points(&file("points"))?);
+            points.starts.extend(read_starts(&file("trace"))?);
             for (name, most) in read_trace(&file("trace"))? {
                 points.hits.insert((workload, name), most);
             }
@@ -227,6 +244,32 @@ fn read_trace(file: &Path) -> Outcome<BTreeMap<String, u64>> {
         *entry = count.max(*entry);
     }
     Ok(most)
+}
+
+/// The points that processes passed in their starts: up to the first that is of a commit of its own.
+fn read_starts(file: &Path) -> Outcome<BTreeSet<String>> {
+    let text =
+        std::fs::read_to_string(file).map_err(Trouble::machine(file.display().to_string()))?;
+    Ok(starts_of(&text))
+}
+
+fn starts_of(trace: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut passed: BTreeSet<&str> = BTreeSet::new();
+    let mut up = false;
+    for (name, count) in trace.lines().filter_map(|line| line.split_once(' ')) {
+        // Counts begin anew in each process.
+        if count == "1" && passed.contains(name) {
+            passed.clear();
+            up = false;
+        }
+        passed.insert(name);
+        up |= name == COMMIT;
+        if !up {
+            found.insert(name.to_owned());
+        }
+    }
+    found
 }
 
 impl Survey {
@@ -301,23 +344,30 @@ impl Survey {
     #[must_use]
     pub fn again_in_recovery(&self) -> Vec<Case> {
         let mut cases = Vec::new();
-        for first in self.each_point_once() {
-            let Some(crash) = first.crashes.first() else {
-                continue;
-            };
-            let linked = self.points.get(&crash.role).map(|points| &points.linked);
-            let recovery = linked
-                .into_iter()
-                .flat_map(BTreeMap::keys)
-                .filter(|name| name.starts_with("wal.recover."));
-            for name in recovery {
-                let mut case = first.clone();
-                case.crashes.push(Crash {
-                    role: crash.role,
-                    point: name.clone(),
-                    hit: 1,
-                });
-                cases.push(case);
+        let firsts = self.each_point_once();
+        for (role, points) in &self.points {
+            let of_role = |case: &&Case| case.crashes.iter().any(|crash| crash.role == *role);
+            let firsts: Vec<&Case> = firsts.iter().filter(of_role).collect();
+            let stride = firsts.len().div_ceil(FEW).max(1);
+            for name in points.linked.keys() {
+                let stride = if name.starts_with(RECOVERY) {
+                    1
+                } else if points.starts.contains(name)
+                    && IN_STARTS.iter().any(|room| name.starts_with(room))
+                {
+                    stride
+                } else {
+                    continue;
+                };
+                for first in firsts.iter().step_by(stride) {
+                    let mut case = (*first).clone();
+                    case.crashes.push(Crash {
+                        role: *role,
+                        point: name.clone(),
+                        hit: 1,
+                    });
+                    cases.push(case);
+                }
             }
         }
         cases
@@ -426,4 +476,20 @@ pub fn run(
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(done.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_start_passes_ends_with_its_first_commit() {
+        let trace = "wal.recover.one 1\njournal.vault.x 1\nwal.commit.before_write 1\n\
+                     wal.witness.late 1\nwal.recover.one 1\nwal.file.created 1\n";
+        let found: Vec<String> = starts_of(trace).into_iter().collect();
+        assert_eq!(
+            found,
+            ["journal.vault.x", "wal.file.created", "wal.recover.one"]
+        );
+    }
 }

@@ -55,6 +55,8 @@ pub struct Setup {
     pub log_kib: Option<u32>,
     /// A deliberate bug that is alive in all three.
     pub mutant: Option<String>,
+    /// Whether a clip may be missing by a statement of the hub: only for those who damage payloads.
+    pub drops_allowed: bool,
     /// How long a wait may take.
     pub patience: Duration,
 }
@@ -70,6 +72,7 @@ impl Default for Setup {
             hub_extra: String::new(),
             log_kib: None,
             mutant: None,
+            drops_allowed: false,
             patience: PATIENCE,
         }
     }

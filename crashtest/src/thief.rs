@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use journal::thief::{self, Loot};
+use journal::thief::{self, Found, Loot};
 use journal::vault::file::FileVault;
 use journal::{Journal, Role};
 use wal::disk::Disk;
@@ -17,6 +17,8 @@ use wal::{Options, SeededDice};
 use crate::oracle::Broken;
 use crate::raw;
 
+/// The family of the rows that say what became of a line's epoch (journal/FORMAT.md).
+const EPOCH_USE: u8 = b'E';
 /// The vault's file.
 const VAULT: &str = "vault";
 
@@ -32,6 +34,7 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     let unread = |error: &dyn std::fmt::Display| Broken::new("C7", error.to_string());
     let vault = raw::contents(&**disk, VAULT).map_err(|error| unread(&error))?;
     let found = raw::puts(&**disk).map_err(|error| unread(&error))?;
+    let checkpoints = raw::checkpoints(&**disk).map_err(|error| unread(&error))?;
     let (journal, _) = Journal::open(
         role,
         Arc::clone(disk),
@@ -41,14 +44,39 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
         options,
     )
     .map_err(|error| unread(&error))?;
-    let loot = thief::loot(&journal, &vault, &found).map_err(|error| unread(&error))?;
-    match past(role, &loot, thief::finished_at(&found)) {
+    let open =
+        |found: &[Found]| thief::loot(&journal, &vault, found).map_err(|error| unread(&error));
+    let mut loot = open(&found)?;
+    let finished = thief::finished_at(&found);
+    for checkpoint in &checkpoints {
+        let mut more = open(checkpoint)?;
+        // All of one that knows another epoch than the log was stored before the last one was finished.
+        if is_of_another_epoch(checkpoint, &found) {
+            for loot in &mut more {
+                loot.lsn = Some(0);
+            }
+        }
+        loot.extend(more);
+    }
+    match past(role, &loot, finished) {
         None => Ok(()),
         Some((promise, loot)) => Err(Broken::new(
             promise,
             format!("{role:?}: a value that is past opens: {loot:?}"),
         )),
     }
+}
+
+/// Whether a checkpoint says something else of a line's epoch than the newest word of the log: then it
+/// was made before that was finished. Where the log says nothing of it (it was all recycled) this
+/// cannot be told.
+fn is_of_another_epoch(checkpoint: &[Found], log: &[Found]) -> bool {
+    let of_epoch = |found: &&Found| found.key.first() == Some(&EPOCH_USE);
+    checkpoint.iter().filter(of_epoch).any(|old| {
+        let same_line = log.iter().filter(|found| found.key == old.key);
+        let newest = same_line.max_by_key(|found| found.lsn);
+        newest.is_some_and(|newest| newest.value != old.value)
+    })
 }
 
 /// The first piece of loot that should have been gone.
@@ -84,6 +112,19 @@ mod tests {
         let found = [after.clone(), before.clone()];
         assert_eq!(past(Role::Hub, &found, Some(8)), Some(("S3", &before)));
         assert_eq!(past(Role::Hub, &[after], Some(8)), None);
+    }
+
+    #[test]
+    fn a_checkpoint_from_before_the_last_finish_is_told_by_its_epoch() {
+        let row = |lsn, epoch: u8| Found {
+            lsn,
+            key: vec![EPOCH_USE, 1],
+            value: vec![epoch],
+        };
+        let log = [row(Some(3), 1), row(Some(9), 2)];
+        assert!(is_of_another_epoch(&[row(None, 1)], &log));
+        assert!(!is_of_another_epoch(&[row(None, 2)], &log));
+        assert!(!is_of_another_epoch(&[row(None, 1)], &[]));
     }
 
     #[test]

@@ -320,6 +320,18 @@ impl<R> Session<R> {
             seq,
         };
         let Some(body) = wrap::unwrap(&record.receive_key, place, envelope) else {
+            if arrival == Arrival::Next
+                && mutant!(
+                    "garbage_moves_the_cursor",
+                    "C6",
+                    "an envelope that nobody sealed counts as taken"
+                )
+            {
+                let digest = Digest::of(envelope);
+                inbox::take(txn, self.line, seq, digest)?;
+                note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
+                return Ok(nothing(Received::Stale));
+            }
             return Ok(nothing(Received::NotAuthentic));
         };
         // ORDER: what the other side holds is judged before anything that it says is believed. An
@@ -816,7 +828,13 @@ impl Session<Follower> {
 
     /// Asks that the group's key be rotated: at the end of a sync.
     pub fn rotate(&mut self, txn: &mut Txn<'_>) {
-        txn.rotate(Scope::Group(self.line));
+        if !mutant!(
+            "past_epochs_kept",
+            "S5",
+            "the end of a sync leaves the key that past epochs lie under"
+        ) {
+            txn.rotate(Scope::Group(self.line));
+        }
     }
 }
 

@@ -410,6 +410,7 @@ impl Worker {
         }
         for (answer, staged) in batch.redeems.drain(..) {
             // Askers may have gone: what they asked for is durable all the same.
+            wal::leaves!("admitted");
             let _gone = answer.send(staged.map(|staged| committed.redeem(staged)));
         }
         for (answer, staged) in batch.invitations.drain(..) {

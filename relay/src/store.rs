@@ -14,6 +14,7 @@ use wire::{Class, DeviceId, Digest, Head, ReceiveState, SendId, SendState, Seq};
 mod answer;
 mod gather;
 mod invites;
+mod mask;
 mod quota;
 mod removal;
 mod rows;
@@ -24,6 +25,7 @@ pub use answer::{AppendAnswer, PendingAppend, Progress, ReadAnswer, Receipt, Red
 pub use quota::{Quota, Quotas, envelope_disk_bytes};
 
 use gather::Gather;
+use mask::Mask;
 use rows::{AccountRow, Charge, MailboxRow, account_key, envelope_key, mailbox_key};
 
 /// Envelopes that one read hands out.
@@ -50,6 +52,7 @@ pub struct MailboxStore {
     batch_bytes_max: u64,
     totals: Totals,
     gather: Gather,
+    mask: Mask,
     /// Where the search for expired invitations goes on.
     sweep_from: Vec<u8>,
     lost: Vec<SendId>,
@@ -66,6 +69,8 @@ impl MailboxStore {
         report: &RecoveryReport,
         quotas: Quotas,
     ) -> Result<MailboxStore, WalError> {
+        let mut wal = wal;
+        let mask = Mask::of(&mut wal)?;
         let batch_bytes_max = BATCH_BYTES_MAX.min(wal.options().batch_bytes_max() / 2);
         let mut store = MailboxStore {
             wal,
@@ -73,6 +78,7 @@ impl MailboxStore {
             batch_bytes_max,
             totals: Totals::default(),
             gather: Gather::default(),
+            mask,
             sweep_from: rows::INVITE.to_vec(),
             lost: Vec::new(),
         };
@@ -133,7 +139,7 @@ impl MailboxStore {
         let mut damaged = None;
         let verdict = known.append(seq, after, digest, |seq| {
             match self.wal.payload(&envelope_key(&mailbox, seq)) {
-                Ok(stored) => stored.map(|bytes| Digest::of(&bytes)),
+                Ok(stored) => stored.map(|bytes| Digest::of(&self.mask.turn(bytes))),
                 Err(error) => {
                     damaged = Some(error);
                     None
@@ -218,7 +224,8 @@ impl MailboxStore {
         if let Some(seq) = superseded {
             txn.delete_payload(envelope_key(&mailbox, seq));
         }
-        txn.put_payload(envelope_key(&mailbox, head.seq), envelope.to_vec());
+        let masked = self.mask.turn(envelope.to_vec());
+        txn.put_payload(envelope_key(&mailbox, head.seq), masked);
         txn.put(mailbox_key(&mailbox), row.encode());
         txn.put(account_key(&row.payer), account.encode());
         // CRASH(relay.append.before_stage): nothing of this envelope is on disk. No receipt was
@@ -345,7 +352,7 @@ impl MailboxStore {
         for (key, _) in found {
             match self.wal.durable_payload(&key) {
                 Ok(Some(envelope)) => {
-                    let envelope = Bytes::from(envelope.into_inner());
+                    let envelope = Bytes::from(self.mask.turn(envelope.into_inner()));
                     total += envelope.len();
                     out.push((rows::envelope_seq(&key), envelope));
                 }
@@ -375,7 +382,9 @@ impl MailboxStore {
     /// A [`WalError`] of the engine.
     pub fn fetch(&self, mailbox: &SendId, seq: Seq) -> Result<Option<Bytes>, WalError> {
         match self.wal.durable_payload(&envelope_key(mailbox, seq)) {
-            Ok(envelope) => Ok(envelope.map(|bytes| Bytes::from(bytes.into_inner()))),
+            Ok(envelope) => {
+                Ok(envelope.map(|bytes| Bytes::from(self.mask.turn(bytes.into_inner()))))
+            }
             Err(WalError::PayloadDamaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -87,9 +87,9 @@ fn acks_wait_for_their_time_and_a_quiet_line_rotates_once() {
     );
 }
 
-/// C1, scenario 9's kin: an ack that comes too late for its epoch is made good in the next.
+/// C1: an ack that comes too late for its epoch is made good in the next.
 #[test]
-fn an_ack_made_stale_by_a_new_epoch_is_made_good() {
+fn scenario_09_an_ack_made_stale_by_a_new_epoch_is_made_good() {
     let (mut hub, disk) = paired();
     let mut core = open_core(&disk, 3);
     let line = hub.line();

@@ -2,7 +2,8 @@
 //!
 //! `write:12:EIO` is the twelfth write, `any:3+:EIO` the third operation and all after it,
 //! `any:3-40:FULL` a disk that is full from the third to the fortieth. The operations are those that
-//! are recorded, in the order in which they are recorded, from 1.
+//! are recorded, in the order in which they are recorded, from 1; reads are counted only if they are
+//! asked for: `read:7:EIO`.
 
 use std::ffi::c_int;
 
@@ -25,10 +26,12 @@ pub(crate) enum Sort {
     Remove,
     /// `mkdir`.
     MakeDir,
+    /// `read`, `pread`: never recorded, and none of `any`.
+    Read,
 }
 
 impl Sort {
-    const NAMES: [(&'static str, Self); 8] = [
+    const NAMES: [(&'static str, Self); 9] = [
         ("write", Self::Write),
         ("sync", Self::Sync),
         ("create", Self::Create),
@@ -37,6 +40,7 @@ impl Sort {
         ("rename", Self::Rename),
         ("remove", Self::Remove),
         ("make_dir", Self::MakeDir),
+        ("read", Self::Read),
     ];
 }
 
@@ -123,7 +127,11 @@ impl Faults {
     /// The next operation is of this sort, and needs new space or not: what does it meet?
     pub(crate) fn next(&mut self, sort: Sort, needs_space: bool) -> Option<Error> {
         let plan = self.plan?;
-        if plan.sort.is_some_and(|wanted| wanted != sort) {
+        let wanted = match plan.sort {
+            None => sort != Sort::Read,
+            Some(wanted) => wanted == sort,
+        };
+        if !wanted {
             return None;
         }
         self.seen += 1;

@@ -35,6 +35,8 @@ macro_rules! export {
 }
 pub(crate) use export;
 
+export!(read, do_read, (fd: c_int, to: *mut c_void, length: size_t) -> ssize_t);
+export!(pread pread64, do_pread, (fd: c_int, to: *mut c_void, length: size_t, offset: off_t) -> ssize_t);
 export!(write, do_write, (fd: c_int, from: *const c_void, length: size_t) -> ssize_t);
 export!(pwrite pwrite64, do_pwrite, (fd: c_int, from: *const c_void, length: size_t, offset: off_t) -> ssize_t);
 export!(writev, do_writev, (fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t);
@@ -95,6 +97,26 @@ fn unless(error: Option<Error>, real: impl FnOnce() -> isize) -> isize {
 fn int(result: isize) -> c_int {
     // The kernel's answers to these calls are ints.
     c_int::try_from(result).unwrap_or(-1)
+}
+
+// ----- reads ------------------------------------------------------------------------------------
+
+/// A read, which is counted if reads are to fail, and never recorded.
+fn reading(fd: c_int, real: impl FnOnce() -> isize) -> ssize_t {
+    let error = followed(fd).and_then(|(recorder, _)| recorder.log().fault(Sort::Read));
+    unless(error, real)
+}
+
+unsafe fn do_read(fd: c_int, to: *mut c_void, length: size_t) -> ssize_t {
+    let arguments = [fd as usize, to as usize, length, 0, 0, 0];
+    // SAFETY: the caller's buffer and length.
+    reading(fd, || unsafe { call(libc::SYS_read, arguments) })
+}
+
+unsafe fn do_pread(fd: c_int, to: *mut c_void, length: size_t, offset: off_t) -> ssize_t {
+    let arguments = [fd as usize, to as usize, length, offset as usize, 0, 0];
+    // SAFETY: the caller's buffer and length.
+    reading(fd, || unsafe { call(libc::SYS_pread64, arguments) })
 }
 
 // ----- writes -----------------------------------------------------------------------------------

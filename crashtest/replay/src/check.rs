@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crashtest::notes::OWN_GROUPS;
 use crashtest::process::Role;
 use journal::ids::{Channel, Line};
 use journal::vault::file::FileVault;
 use journal::{Committer, Follower, Journal, JournalError, Session};
 use relay::store::{MailboxStore, Quotas};
 use wal::disk::RealDisk;
+use wal::note::Hex;
 use wal::store::{MemStore, RocksStore};
 use wal::{Disk, Options, RecoveryReport, SeededDice, Store, Wal, WalError};
 use wire::ids::{Digest, SendId, Seq};
@@ -80,6 +82,8 @@ impl Part {
 /// What a start found in one line's books.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineFacts {
+    /// The pairing, in hex.
+    pub pairing: String,
     /// Where we append, as text.
     pub send: String,
     /// The mailbox that we read, by the name under which it is appended to.
@@ -118,6 +122,8 @@ pub struct Facts {
     pub lines: Vec<LineFacts>,
     /// Of the relay.
     pub mailboxes: BTreeMap<String, MailboxFacts>,
+    /// The last transaction that it found.
+    pub last_lsn: u64,
 }
 
 /// What became of a start.
@@ -140,6 +146,12 @@ pub struct Told {
     pub trims: BTreeMap<String, u64>,
     /// What the relay said to have stored.
     pub receipts: BTreeMap<(String, u64), Digest>,
+    /// Clips that the phone's owner was deleting, or had deleted, in hex.
+    pub deleting: BTreeSet<String>,
+    /// Pairings whose last word was said.
+    pub paired: BTreeSet<String>,
+    /// The last transaction of a batch whose sync had ended.
+    pub durable: u64,
     /// Marks that nobody here understands.
     pub unknown: Vec<String>,
 }
@@ -165,6 +177,23 @@ impl Told {
     pub fn take(&mut self, words: &str) -> Option<()> {
         let mut words = words.split(' ');
         let kind = words.next()?;
+        match kind {
+            "durable" => {
+                self.durable = self.durable.max(words.next()?.parse().ok()?);
+                return Some(());
+            }
+            "deleting" => {
+                self.deleting.insert(words.next()?.to_owned());
+                return Some(());
+            }
+            "paired" => {
+                self.paired.insert(words.next()?.to_owned());
+                return Some(());
+            }
+            // What was committed for them before is durable: `durable` says so, and is checked here, too.
+            "pairing" | "admitted" => return Some(()),
+            _ => {}
+        }
         let mailbox = words.next()?.to_owned();
         let number: u64 = words.next()?.parse().ok()?;
         let mut digest = || words.next()?.parse::<Digest>().ok();
@@ -303,15 +332,18 @@ impl Subject {
     }
 
     fn relay(&self, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededDice) -> Outcome {
-        let opened = Wal::open(disk, store, Box::new(dice), options(Role::Relay))
-            .and_then(|(wal, report)| MailboxStore::new(wal, &report, Quotas::default()));
-        let mut store = match opened {
+        let opened = Wal::open(disk, store, Box::new(dice), options()).and_then(|(wal, report)| {
+            let store = MailboxStore::new(wal, &report, Quotas::default())?;
+            Ok((store, found(&report)))
+        });
+        let (mut store, last_lsn) = match opened {
             Ok(store) => store,
             Err(error) => return Outcome::Refused(format!("{:?}: {error}", error.kind())),
         };
         match self.relay_facts(&mut store) {
             Ok(mailboxes) => Outcome::Opened(Facts {
                 mailboxes,
+                last_lsn,
                 ..Facts::default()
             }),
             Err(error) => Outcome::Broken(format!("it opened, but: {error}")),
@@ -357,6 +389,19 @@ impl Subject {
                 .iter()
                 .map(|words| format!("an unknown mark: {words}")),
         );
+        if facts.last_lsn < told.durable {
+            all.push(format!(
+                "C4: a sync through transaction {} had ended, and the start finds {}",
+                told.durable, facts.last_lsn
+            ));
+        }
+        for pairing in &told.paired {
+            if !facts.lines.iter().any(|line| line.pairing == *pairing) {
+                all.push(format!(
+                    "C4: the last word of pairing {pairing:.8} was said, and it is not there"
+                ));
+            }
+        }
         for ((mailbox, number), digests) in &told.envelopes {
             let line = facts.lines.iter().find(|line| line.send == *mailbox);
             let why = match line {
@@ -438,9 +483,10 @@ fn not_stored(mailbox: Option<&MailboxFacts>, number: u64, digest: &Digest) -> O
 
 fn journal(role: Role, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededDice) -> Outcome {
     match open_journal(role, disk, store, dice) {
-        Ok((mut journal, _report)) => match journal_facts(role, &mut journal) {
+        Ok((mut journal, report)) => match journal_facts(role, &mut journal) {
             Ok(lines) => Outcome::Opened(Facts {
                 lines,
+                last_lsn: found(&report),
                 ..Facts::default()
             }),
             Err(error) => Outcome::Broken(format!("it opened, but: {error}")),
@@ -449,15 +495,20 @@ fn journal(role: Role, disk: Arc<dyn Disk>, store: Box<dyn Store>, dice: SeededD
     }
 }
 
+/// The last transaction that a start found: its own come on top.
+fn found(report: &RecoveryReport) -> u64 {
+    report.last_lsn.0.saturating_sub(OWN_GROUPS)
+}
+
+/// The size of the log files of all recorded programs: so small that a conversation of seconds fills
+/// them, and checkpoints, recycled files and trims come into it.
+pub const LOG_KIB: u32 = 1024;
+
 /// The sizes with which the recorded programs open their engine.
-fn options(role: Role) -> Options {
-    match role {
-        // What the harness writes into the configurations of hub and relay.
-        Role::Hub | Role::Relay => Options {
-            log_file_bytes: 4 << 20,
-            ..Options::default()
-        },
-        Role::App => Options::default(),
+fn options() -> Options {
+    Options {
+        log_file_bytes: u64::from(LOG_KIB) << 10,
+        ..Options::default()
     }
 }
 
@@ -477,14 +528,7 @@ pub fn open_journal(
     } else {
         journal::Role::App
     };
-    Journal::open(
-        own,
-        disk,
-        store,
-        Box::new(vault),
-        Box::new(dice),
-        options(role),
-    )
+    Journal::open(own, disk, store, Box::new(vault), Box::new(dice), options())
 }
 
 fn journal_facts(role: Role, journal: &mut Journal) -> Result<Vec<LineFacts>, JournalError> {
@@ -512,6 +556,7 @@ fn journal_facts(role: Role, journal: &mut Journal) -> Result<Vec<LineFacts>, Jo
             Err(error) => return Err(error),
         };
         lines.push(LineFacts {
+            pairing: Hex(pairing.0).to_string(),
             send: mailboxes.send.to_text(),
             receive: mailboxes.receive.send_id().to_text(),
             last: head.last.0,

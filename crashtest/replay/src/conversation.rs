@@ -14,11 +14,39 @@ use crashtest::process::Role;
 use crashtest::system::Setup;
 use crashtest::trouble::{Outcome, Trouble};
 
-use crate::check::{Outcome as Start, Part, Subject};
+use crate::check::{LOG_KIB, Outcome as Start, Part, Subject};
 use crate::recording::Recording;
 use crate::states::Weight;
 use crate::steps::{Story, story};
 use crate::tree::{Inodes, Node, Tree};
+
+/// What a recording is for: log files that fill up, checkpoints, files used again, trims, a deleted clip.
+const MUST_PASS: [(Role, &[&str]); 3] = [
+    (Role::Hub, FULL_FILES),
+    (
+        Role::App,
+        &[
+            "wal.file.created",
+            "wal.checkpoint.after_confirm",
+            "wal.recycle.before_trim",
+            "app.delete.staged",
+        ],
+    ),
+    (
+        Role::Relay,
+        &[
+            "wal.file.created",
+            "wal.checkpoint.after_confirm",
+            "wal.recycle.before_trim",
+            "relay.trim.before_stage",
+        ],
+    ),
+];
+const FULL_FILES: &[&str] = &[
+    "wal.file.created",
+    "wal.checkpoint.after_confirm",
+    "wal.recycle.before_trim",
+];
 
 /// How much is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +131,13 @@ fn opens(role: Role, story: &Story) -> Outcome<()> {
 /// A program failed or is not built.
 pub fn converse(length: Length) -> Outcome<Recording> {
     let events = match length {
-        Length::Gate => 1,
+        Length::Gate => 2,
         Length::Events(events) => events,
     };
     let mut recording = Recording::new(Setup {
         passes: 0,
         gap_seconds: 0.6,
+        log_kib: Some(LOG_KIB),
         ..Setup::default()
     })?;
     recording.pair()?;
@@ -119,11 +148,24 @@ pub fn converse(length: Length) -> Outcome<Recording> {
     for role in [Role::Relay, Role::App, Role::Hub] {
         recording.into_an_event()?;
         recording.stop(role)?;
+        if role == Role::App {
+            recording.delete_a_clip()?;
+        }
         recording.start(role)?;
         recording.play(events)?;
     }
     for role in [Role::Hub, Role::App, Role::Relay] {
         recording.stop(role)?;
+    }
+    for (role, points) in MUST_PASS {
+        let passed = recording.passed(role)?;
+        let missing = points.iter().filter(|point| !passed.contains(**point));
+        let missing: Vec<&&str> = missing.collect();
+        if !missing.is_empty() {
+            return Err(Trouble::Broken(format!(
+                "the recording of {role} never passes {missing:?}, so no state of it would be tried"
+            )));
+        }
     }
     Ok(recording)
 }

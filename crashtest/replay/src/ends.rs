@@ -15,6 +15,7 @@ use hub::core::{ClipFacts, ClipState, Event, Piece, Recorded, Verdict};
 use journal::AppClipState;
 use journal::ids::Line;
 use sha2::{Digest as _, Sha256};
+use wal::note::Hex;
 use wal::store::MemStore;
 use wal::{Disk, Options, SeededDice};
 use wire::Seq;
@@ -41,6 +42,8 @@ const PIECES: u64 = 3;
 pub struct Peer {
     role: Role,
     trees: Vec<(u64, Tree)>,
+    /// Clips that its owner deletes, from when on.
+    deleting: Vec<(u64, String)>,
 }
 
 impl Peer {
@@ -69,13 +72,33 @@ impl Peer {
                 trees.push((placed.nanos, tree.clone()));
             }
         }
-        Self { role, trees }
+        let deleting = story.steps.iter().filter_map(|placed| match &placed.step {
+            Step::Mark(words) => {
+                let clip = words.strip_prefix("deleting ")?;
+                Some((placed.nanos, clip.to_owned()))
+            }
+            _ => None,
+        });
+        Self {
+            role,
+            trees,
+            deleting: deleting.collect(),
+        }
     }
 
     /// Which end it is.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// What had been said by then, with the clips that were being deleted here.
+    #[must_use]
+    pub fn told(&self, told: &Told, nanos: u64) -> Told {
+        let mut told = told.clone();
+        let until = self.deleting.iter().filter(|(at, _)| *at <= nanos);
+        told.deleting.extend(until.map(|(_, clip)| clip.clone()));
+        told
     }
 
     /// How it was at that time: its process lives, so it sees all that it did.
@@ -329,6 +352,7 @@ impl Talk<'_> {
         for clip in &hub.clips {
             let known = clips.iter().find(|(_, known)| known.clip == clip.clip);
             let why = match known {
+                None if self.told.deleting.contains(&Hex(clip.clip.0).to_string()) => None,
                 None => Some("never reached the app".to_owned()),
                 Some((_, known)) => self.differs(clip, known)?,
             };
@@ -343,7 +367,7 @@ impl Talk<'_> {
         let same = match (hub.state, app.state) {
             (ClipState::Complete, AppClipState::Complete)
             | (ClipState::CutOff, AppClipState::CutOff) => true,
-            (ClipState::Dropped, AppClipState::Dropped(_)) => return Ok(None),
+            // Nothing rots in a recording: a clip that is dropped, with a statement or without, is lost.
             _ => false,
         };
         if !same || hub.sha256 != app.sha256 || hub.bytes != app.bytes {

@@ -11,17 +11,22 @@
 //!
 //! The public interface is: [`recording`] and [`conversation`] (real programs, recorded), [`steps`] (a trace as a
 //! story), [`states`] (moments and fates), [`check`] (a start, and what it must explain), [`command`]
-//! (the same for somebody else's program), [`ends`] (both ends after a crash of one), [`sweep`] (all of it, with a report), and [`strace`] (whether the recorder missed anything).
+//! and [`any`] (the same for somebody else's program), [`ends`] (both ends after a crash of one), [`heads`]
+//! (what all states must have in common), [`sweep`] (all of it, with a report), and [`strace`] (whether the
+//! recorder missed anything).
 
+pub mod any;
 pub mod check;
 pub mod command;
 pub mod conversation;
 pub mod disk;
 pub mod ends;
+pub mod heads;
 pub mod image;
 pub mod progress;
 mod quiet;
 pub mod recording;
+pub mod report;
 pub mod states;
 pub mod steps;
 pub mod strace;

@@ -10,12 +10,15 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use crashtest::process::Role;
 use crashtest::trouble::{Outcome, Trouble};
+use crashtest_replay::any::{self, Marks};
 use crashtest_replay::check::{Outcome as Start, Part, Subject, Told};
 use crashtest_replay::conversation::{Length, converse, load, save};
 use crashtest_replay::ends::Peer;
+use crashtest_replay::progress::Progress;
+use crashtest_replay::report;
+use crashtest_replay::steps;
 use crashtest_replay::sweep::{Plan, Report, Talkative, open_files, sweep};
 use crashtest_replay::tree::{Inodes, Tree};
-use crashtest_replay::{progress, steps};
 
 /// Crash states from recordings: each one opened by the real recovery and judged.
 #[derive(Parser)]
@@ -54,10 +57,14 @@ enum Command {
         /// Only this part of each state.
         #[arg(long)]
         part: Option<PartName>,
-        /// Go on where an earlier sweep of this recording stopped, and write down how far this one
-        /// came.
+        /// Go on where an earlier sweep of this recording stopped: what failed then is asked again
+        /// first, and totals are of all parts. Only for the same build.
         #[arg(long)]
         resume: bool,
+        /// The time is what was planned: states that it does not reach are reported as not covered, and
+        /// are no failure.
+        #[arg(long, requires = "minutes")]
+        open_ended: bool,
         /// Write the totals to this file.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -69,6 +76,12 @@ enum Command {
     Any {
         /// The trace.
         trace: PathBuf,
+        /// A copy of the directory as it was before the recording; empty, if it is not said.
+        #[arg(long)]
+        before: Option<PathBuf>,
+        /// The program does not say what it sends.
+        #[arg(long)]
+        no_marks: bool,
         /// Different states to open.
         #[arg(long, default_value_t = 10_000)]
         states: u64,
@@ -122,6 +135,7 @@ fn main() -> ExitCode {
             minutes,
             part,
             resume,
+            open_ended,
             json,
             keep,
         } => sweep_all(
@@ -135,12 +149,15 @@ fn main() -> ExitCode {
                 }),
                 part,
                 resume,
+                open_ended,
                 keep,
             },
             json.as_deref(),
         ),
         Command::Any {
             trace,
+            before,
+            no_marks,
             states,
             seed,
             json,
@@ -150,7 +167,13 @@ fn main() -> ExitCode {
             let mut plan = Plan::new(Part::Whole, states, &keep);
             plan.seed = seed;
             plan.talkative = Talkative::Yes;
-            any(&trace, command, &plan, json.as_deref())
+            let marks = if no_marks { Marks::None } else { Marks::Wanted };
+            any::story(&trace, before.as_deref())
+                .and_then(|story| any::judge(&story, command, &plan, marks))
+                .and_then(|report| {
+                    println!("{report}");
+                    verdict(&[report], json.as_deref(), false)
+                })
         }
         Command::Check { directory } => check(&directory),
     };
@@ -170,6 +193,7 @@ struct Wanted {
     time_max: Duration,
     part: Option<PartName>,
     resume: bool,
+    open_ended: bool,
     keep: PathBuf,
 }
 
@@ -184,6 +208,7 @@ fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<
         .into_iter()
         .filter(|role| !stories.of(*role).steps.is_empty())
         .collect();
+    let build = build(directory, wanted.seed)?;
     let mut reports = Vec::new();
     for role in &programs {
         let story = stories.of(*role);
@@ -200,47 +225,62 @@ fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<
             plan.recoveries_every = 800;
             plan.talks_every = 40;
             plan.time_max = wanted.time_max / (programs.len() * parts.len()) as u32;
-            plan.progress = wanted.resume.then(|| {
-                let (rest, of) = wanted.shard;
-                directory.join(format!("{role}-{part:?}-{rest}-of-{of}.progress"))
-            });
+            let (rest, of) = wanted.shard;
+            let path = directory.join(format!("{role}-{part:?}-{rest}-of-{of}.progress"));
+            let (progress, earlier) = Progress::open(&path, &build, wanted.resume)?;
+            (plan.progress, plan.earlier) = (Some(progress), earlier);
             let report = sweep(&subject, story, peer.as_ref(), &plan);
             println!("{report}");
             reports.push(report);
         }
     }
-    verdict(&reports, json)
+    verdict(&reports, json, wanted.open_ended)
 }
 
-fn any(trace: &Path, command: Vec<String>, plan: &Plan, json: Option<&Path>) -> Outcome<()> {
-    let bytes = std::fs::read(trace).map_err(Trouble::machine("the trace"))?;
-    let (records, error) = crashtest_trace::read(&bytes);
-    if let Some(error) = error {
-        // What comes before a cut-off frame is good: the program was killed there.
-        eprintln!("{error}");
+/// What found states belong to: this very program, the recording, and the dice.
+fn build(directory: &Path, seed: u64) -> Outcome<String> {
+    use sha2::{Digest as _, Sha256};
+    let mut hasher = Sha256::new();
+    let own = std::env::current_exe().map_err(Trouble::machine("this program"))?;
+    let traces = Role::ALL.map(|role| directory.join(format!("{role}.iotrace")));
+    for file in std::iter::once(own).chain(traces) {
+        if file.exists() {
+            let bytes = std::fs::read(&file).map_err(Trouble::machine("a recording"))?;
+            hasher.update(Sha256::digest(&bytes));
+        }
     }
-    let story = steps::story(Tree::default(), Inodes::default(), &records)
-        .map_err(|error| Trouble::Broken(error.to_string()))?;
-    let report = sweep(&Subject::command(command), &story, None, plan);
-    println!("{report}");
-    verdict(&[report], json)
+    hasher.update(seed.to_le_bytes());
+    let digest: String = hasher
+        .finalize()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    Ok(digest.chars().take(16).collect())
 }
 
 /// Totals, and whether all is good.
-fn verdict(reports: &[Report], json: Option<&Path>) -> Outcome<()> {
+fn verdict(reports: &[Report], json: Option<&Path>, open_ended: bool) -> Outcome<()> {
     if let Some(json) = json {
-        let text = progress::json(reports).to_string();
+        let text = report::json(reports).to_string();
         std::fs::write(json, text).map_err(Trouble::machine("the totals"))?;
     }
     let unique: u64 = reports.iter().map(|report| report.total().unique).sum();
     let bad = |report: &Report| report.total().failed + report.total().refused;
     let bad: u64 = reports.iter().map(bad).sum();
     println!("{unique} unique states, {bad} of them refused or failed");
-    if bad == 0 {
-        Ok(())
-    } else {
-        Err(Trouble::Broken(format!("{bad} states are not good")))
+    if bad > 0 {
+        return Err(Trouble::Broken(format!("{bad} states are not good")));
     }
+    let unfinished = reports
+        .iter()
+        .filter_map(|report| report.unfinished.as_ref());
+    let unfinished = unfinished.count();
+    if unfinished > 0 && !open_ended {
+        return Err(Trouble::Broken(format!(
+            "{unfinished} parts opened fewer states than planned; see NOT COVERED"
+        )));
+    }
+    Ok(())
 }
 
 fn check(directory: &Path) -> Outcome<()> {

@@ -3,7 +3,7 @@
 //! This room starts the programs as their owner would and only adds the recorder's environment.
 //! It must never judge what they did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -51,7 +51,7 @@ impl Recording {
     /// A program failed, or is not built.
     pub fn new(setup: Setup) -> Outcome<Self> {
         library()?;
-        let mut system = System::new(setup)?;
+        let mut system = System::new(setup)?.traced();
         system.make_relay()?;
         system.stop(Role::Relay)?;
         // Once more, so that its configuration has the port it got.
@@ -121,6 +121,9 @@ impl Recording {
         set("SECLUSO_RECORD_TRACE", self.trace(role).into());
         let marks = self.system.path(&format!("{role}.marks"));
         set("SECLUSO_RECORD_MARKS", marks.into());
+        if let Some(kib) = self.system.setup.log_kib {
+            set("SECLUSO_CRASH_LOG_KIB", kib.to_string().into());
+        }
         if let Some(fault) = self.fault.get(&role) {
             set("SECLUSO_RECORD_FAULT", fault.into());
         }
@@ -224,6 +227,48 @@ impl Recording {
         let from = self.system.board().len();
         let media = |line: &Line| line.role == Role::App && line.event() == "media";
         self.system.until_line("its media", from, media).map(drop)
+    }
+
+    /// Has the app delete its first clip; it does not run.
+    ///
+    /// # Errors
+    /// There is none, or the app failed.
+    pub fn delete_a_clip(&mut self) -> Outcome<()> {
+        let nothing = || Trouble::Broken("there is no clip to delete".to_owned());
+        let lines = self.system.board().lines();
+        let of_app = |line: &&Line| line.role == Role::App && line.event() == "clip";
+        let clip = lines.iter().find(of_app).ok_or_else(nothing)?;
+        let words = self
+            .system
+            .app_words(&["delete", clip.text("clip"), "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut start = self.recorded(Role::App, &words)?;
+        // From here on the clip may be missing; the program itself says nothing of it beforehand.
+        let say = format!(
+            "echo deleting {} >> \"$SECLUSO_RECORD_MARKS\"; exec \"$@\"",
+            clip.text("clip")
+        );
+        start.wrapper = ["sh", "-c", &say, "sh"].map(OsString::from).to_vec();
+        let answer = self.system.ask_started(Role::App, &start)?;
+        if answer.status.success() {
+            return Ok(());
+        }
+        Err(Trouble::Ended {
+            role: Role::App,
+            status: answer.status,
+            said: answer.said,
+        })
+    }
+
+    /// The crash points that a program passed, over all its processes.
+    ///
+    /// # Errors
+    /// It left no trace of them.
+    pub fn passed(&self, role: Role) -> Outcome<BTreeSet<String>> {
+        let file = self.system.path(&format!("trace.{role}"));
+        let text = std::fs::read_to_string(&file).map_err(Trouble::machine("a trace of points"))?;
+        let names = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(names.map(|(name, _)| name.to_owned()).collect())
     }
 
     /// Stops a program politely.

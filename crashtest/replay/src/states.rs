@@ -19,6 +19,8 @@ pub const SMALL_SECTOR: u64 = 512;
 pub const SECTOR: u64 = 4096;
 /// Up to so many pending changes all their subsets are tried.
 const ALL_SUBSETS_MAX: usize = 6;
+/// Where there are more, so many by dice.
+const SUBSETS_BY_SEED: u64 = 32;
 
 /// The sort of a state, for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +54,29 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    const ALL: [Self; 13] = [
+        Self::Kill,
+        Self::LoseAll,
+        Self::Subset,
+        Self::Prefix,
+        Self::Drop,
+        Self::Alone,
+        Self::Tear512,
+        Self::Tear4096,
+        Self::SizeFirst,
+        Self::Names,
+        Self::Trash,
+        Self::Random,
+        Self::Recovery,
+    ];
+
+    /// The one with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -84,6 +109,13 @@ pub enum Fate {
     First(u64),
     /// All but its first bytes are there.
     AllBut(u64),
+    /// Its first bytes are there, and this byte in place of all others.
+    Filled {
+        /// So many are there.
+        cut: u64,
+        /// In place of the others.
+        byte: u8,
+    },
     /// The file is as long as it would be; the bytes are as they were, zeros where none were.
     SizeOnly,
     /// The sectors of this size that it touches are garbage, whole.
@@ -321,9 +353,27 @@ impl Moment {
                 all.push((Kind::Alone, self.with(Fate::Lost, place, Fate::Kept)));
             }
         }
+        if count > ALL_SUBSETS_MAX {
+            for number in 0..SUBSETS_BY_SEED {
+                let mut dice = SeededDice((self.steps as u64) << 16 | number << 1 | 1);
+                let fate = |_| match dice.below(2) {
+                    0 => Fate::Kept,
+                    _ => Fate::Lost,
+                };
+                all.push((Kind::Subset, (0..count).map(fate).collect()));
+            }
+        }
         self.of_names(&mut all);
-        if self.changed {
-            self.of_newest(&mut all);
+        // After a change only it is new. At a mark whatever is pending must not matter to what leaves:
+        // the newest write is torn and trashed there, too, though it was before.
+        let newest = if self.changed {
+            count.checked_sub(1)
+        } else {
+            let write = |pending: &Pending| matches!(pending.change, Change::Write { .. });
+            self.pending.iter().rposition(write)
+        };
+        if let Some(place) = newest {
+            self.of_write(place, &mut all);
         }
         for round in 0..by_dice {
             let seed = seed ^ (self.steps as u64) << 32 ^ u64::from(round);
@@ -351,15 +401,12 @@ impl Moment {
         }
     }
 
-    fn of_newest(&self, all: &mut Vec<(Kind, Vec<Fate>)>) {
-        let Some(place) = self.pending.len().checked_sub(1) else {
-            return;
-        };
+    fn of_write(&self, place: usize, all: &mut Vec<(Kind, Vec<Fate>)>) {
         let Some(Change::Write {
             file,
             offset,
             content,
-        }) = self.pending.last().map(|pending| &pending.change)
+        }) = self.pending.get(place).map(|pending| &pending.change)
         else {
             return;
         };
@@ -372,6 +419,13 @@ impl Moment {
             Content::Zeros(length) => vec![(Kind::Tear4096, length / 2 / SECTOR * SECTOR)],
             Content::Bytes(bytes) => cuts(*offset, bytes.len() as u64),
         };
+        // What was not written of the newest sectors may read as anything, all zeros or all ones too.
+        let middle = cuts.get(cuts.len() / 2).into_iter();
+        for (_, cut) in cuts.first().into_iter().chain(middle) {
+            for byte in [0, 0xff] {
+                both(Kind::Trash, Fate::Filled { cut: *cut, byte });
+            }
+        }
         for (kind, cut) in cuts {
             both(kind, Fate::First(cut));
             both(kind, Fate::AllBut(cut));
@@ -479,6 +533,11 @@ fn befall(tree: &mut Tree, change: &Change, fate: Fate) {
         Fate::Kept | Fate::Lost => {}
         Fate::First(cut) => put(0, cut.min(length)),
         Fate::AllBut(cut) => put(cut.min(length), length),
+        Fate::Filled { cut, byte } => {
+            let cut = cut.min(length);
+            put(0, cut);
+            image.write(offset + cut, &vec![byte; (length - cut) as usize]);
+        }
         Fate::SizeOnly => {
             let end = offset + length;
             if image.length() < end {

@@ -218,6 +218,13 @@ impl Teller {
             return Ok(());
         }
         if !created {
+            let known = self.inodes.files.contains_key(&inode);
+            if self.inodes.by_name
+                && !known
+                && let Some(Node::File(object)) = self.live.get(path)
+            {
+                self.inodes.files.insert(inode, object);
+            }
             return self.file(number, inode).map(drop);
         }
         let object = Object(self.next);

@@ -8,7 +8,7 @@
     reason = "The sweep reports states per second and may have a deadline: it is a shell."
 )]
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,17 @@ use std::time::{Duration, Instant};
 
 use crashtest::process::Role;
 
-use crate::check::{Facts, Outcome, Part, Program, Subject, Told};
+use crate::check::{Outcome, Part, Program, Subject, Told};
 use crate::command;
 use crate::disk::{Noting, TreeDisk};
 use crate::ends::{Agreement, Peer, talk};
 use crate::image::Hash;
-use crate::progress::Progress;
+use crate::progress::{Earlier, Failed, News, Progress, Totals};
 use crate::states::{Fate, Kind, Moment, Weight, moments, moments_from};
 use crate::steps::{Step, Story};
 use crate::tree::Tree;
+
+pub use crate::report::{Count, Failure, Report};
 
 /// Failing states that are kept as directories.
 const KEPT_MAX: usize = 20;
@@ -36,6 +38,8 @@ const BARREN_ROUNDS_MAX: u32 = 3;
 const RECOVERY_MOMENTS_MAX: usize = 40;
 /// How often a talkative sweep speaks.
 const SAY_SECONDS: u64 = 10;
+/// How often a sweep writes down how far it has come: so much is done again after a kill.
+const NOTE_SECONDS: u64 = 15;
 /// A start that takes longer is stuck (promise C7).
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -67,8 +71,10 @@ pub struct Plan {
     pub keep: PathBuf,
     /// Say on stderr how far it has come, now and then.
     pub talkative: Talkative,
-    /// Go on where this file says, and write down there how far we come.
-    pub progress: Option<PathBuf>,
+    /// Where to write down how far we come.
+    pub progress: Option<Progress>,
+    /// What was written down there by earlier parts of this sweep.
+    pub earlier: Earlier,
 }
 
 impl Plan {
@@ -89,6 +95,7 @@ impl Plan {
             keep: keep.to_owned(),
             talkative: Talkative::No,
             progress: None,
+            earlier: Earlier::default(),
         }
     }
 }
@@ -100,141 +107,6 @@ pub enum Talkative {
     No,
     /// About every ten seconds.
     Yes,
-}
-
-/// Numbers for one kind of state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Derived.
-    pub derived: u64,
-    /// Of them, not seen before.
-    pub unique: u64,
-    /// Of the unique, refused with a typed error.
-    pub refused: u64,
-    /// Of the derived, failed: broken, or something sent is not explained.
-    pub failed: u64,
-}
-
-/// One state that must not be.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What sort of state.
-    pub kind: Kind,
-    /// After so many steps of the story.
-    pub steps: usize,
-    /// What is wrong, one sentence each.
-    pub why: Vec<String>,
-    /// Where it is kept, with what repeats it; none if there are too many.
-    pub kept: Option<PathBuf>,
-}
-
-/// What came of a sweep.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Which program.
-    pub name: String,
-    /// Which part of its state.
-    pub part: Part,
-    /// Moments at which a crash leaves something new.
-    pub moments: usize,
-    /// Marks that were checked.
-    pub marks: usize,
-    /// By kind.
-    pub counts: BTreeMap<Kind, Count>,
-    /// Refusals and how often each.
-    pub refusals: BTreeMap<String, u64>,
-    /// The first failures.
-    pub failures: Vec<Failure>,
-    /// Pairs of a state and a moment at which it must explain what was sent.
-    pub explained: u64,
-    /// States that came to an agreement with the other end.
-    pub talks: u64,
-    /// States that could not, because the two are not paired yet.
-    pub unpaired: u64,
-    /// Derived states that were left out because the plan wants fewer.
-    pub left_out: u64,
-    /// The longest start.
-    pub slowest: Duration,
-    /// Wall time.
-    pub took: Duration,
-    /// Rounds that were begun.
-    pub rounds: u32,
-}
-
-impl Report {
-    /// All kinds together.
-    #[must_use]
-    pub fn total(&self) -> Count {
-        self.counts
-            .values()
-            .fold(Count::default(), |sum, count| Count {
-                derived: sum.derived + count.derived,
-                unique: sum.unique + count.unique,
-                refused: sum.refused + count.refused,
-                failed: sum.failed + count.failed,
-            })
-    }
-
-    /// Different states opened in a second.
-    #[must_use]
-    pub fn rate(&self) -> f64 {
-        self.total().unique as f64 / self.took.as_secs_f64().max(1e-9)
-    }
-}
-
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let total = self.total();
-        writeln!(
-            f,
-            "{} {:?}: {} unique of {} derived states at {} moments with {} marks; {} refused, {} \
-             failed; {} state-and-moment pairs explained, {} talks agreed ({} not paired yet); {} derived states left out; {:.1} s, {:.0} unique states/s, slowest \
-             start {} ms, {} rounds",
-            self.name,
-            self.part,
-            total.unique,
-            total.derived,
-            self.moments,
-            self.marks,
-            total.refused,
-            total.failed,
-            self.explained,
-            self.talks,
-            self.unpaired,
-            self.left_out,
-            self.took.as_secs_f64(),
-            self.rate(),
-            self.slowest.as_millis(),
-            self.rounds,
-        )?;
-        for (kind, count) in &self.counts {
-            writeln!(
-                f,
-                "  {:<18} {:>8} derived {:>8} unique {:>6} refused {:>6} failed",
-                kind.name(),
-                count.derived,
-                count.unique,
-                count.refused,
-                count.failed
-            )?;
-        }
-        for (refusal, count) in &self.refusals {
-            writeln!(f, "  refused {count} times: {refusal}")?;
-        }
-        for failure in &self.failures {
-            writeln!(
-                f,
-                "  FAILED {} after step {}: {}",
-                failure.kind.name(),
-                failure.steps,
-                failure.why.join("; ")
-            )?;
-            if let Some(kept) = &failure.kept {
-                writeln!(f, "    repeat: crashtest-replay check {}", kept.display())?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What all workers share.
@@ -262,20 +134,17 @@ struct Found {
     /// The same facts are found again and again.
     known: HashSet<Arc<Outcome>>,
     checked: HashSet<(Hash, usize)>,
-    epochs: BTreeMap<(String, u64), u64>,
-    counts: BTreeMap<Kind, Count>,
-    refusals: BTreeMap<String, u64>,
+    /// Over all parts of the sweep.
+    totals: Totals,
     failures: Vec<Failure>,
-    explained: u64,
-    talks: u64,
-    unpaired: u64,
-    left_out: u64,
+    /// Failing states that were given a directory, or tried to.
+    kept: usize,
     /// Times that somebody was told how far it has come.
     said: u64,
     /// Opened by earlier sweeps.
     seen: HashSet<Hash>,
-    /// Opened first by this one, since the last note.
-    fresh: Vec<Hash>,
+    /// Since the last note.
+    news: News,
     slowest: Duration,
 }
 
@@ -307,53 +176,63 @@ pub fn sweep(subject: &Subject, story: &Story, peer: Option<&Peer>, plan: &Plan)
         begun: Instant::now(),
     };
     shared.below = shared.share();
-    let before = plan.progress.as_deref().map(Progress::read);
-    let mut rounds = before.as_ref().map_or(0, |before| before.rounds);
-    if let Some(before) = before {
-        shared.found().seen = before.seen;
-    }
-    let mut barren = 0;
+    let mut rounds = plan.earlier.rounds;
+    shared.go_on();
+    let (mut barren, mut skip) = (0, plan.earlier.moments.clone());
+    let mut exhausted = false;
     while rounds < plan.rounds_max
         && !shared.stop.load(Ordering::Relaxed)
         && (rounds == 0 || shared.found().unique() < plan.unique_max)
     {
         let before = shared.found().unique();
-        shared.round(rounds);
+        shared.round(rounds, &std::mem::take(&mut skip));
         rounds += 1;
-        shared.note(rounds);
+        shared.round_is_over(rounds);
         let found = shared.found().unique() - before;
         barren = if found * 100 < before { barren + 1 } else { 0 };
-        if barren >= BARREN_ROUNDS_MAX {
+        exhausted = barren >= BARREN_ROUNDS_MAX;
+        if exhausted {
             break;
         }
     }
-    let took = shared.begun.elapsed();
+    let took = shared.took();
     let marks = shared.words.len();
+    let stopped = shared.stop.load(Ordering::Relaxed);
     let found = shared
         .found
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
+    let unique = found.unique();
+    let late = stopped && unique < plan.unique_max && !exhausted;
+    let totals = found.totals;
     Report {
         name: subject.name().to_owned(),
         part: plan.part,
         moments: moments.len(),
         marks,
-        counts: found.counts,
-        refusals: found.refusals,
+        counts: totals.counts,
+        refusals: totals.refusals,
         failures: found.failures,
-        explained: found.explained,
-        talks: found.talks,
-        unpaired: found.unpaired,
-        left_out: found.left_out,
+        explained: totals.explained,
+        talks: totals.talks,
+        unpaired: totals.unpaired,
+        left_out: totals.left_out,
         slowest: found.slowest,
         took,
         rounds,
+        unfinished: late.then(|| {
+            format!(
+                "the time was up after {unique} of {} planned states",
+                plan.unique_max
+            )
+        }),
     }
 }
 
 impl Found {
     fn unique(&self) -> u64 {
-        self.counts.values().map(|count| count.unique).sum()
+        let counts = self.totals.counts.values();
+        counts.map(|count| count.unique).sum()
     }
 }
 
@@ -381,33 +260,101 @@ impl Shared<'_> {
         );
     }
 
-    /// Writes down that a round is over, unless it was stopped in the middle.
-    fn note(&self, rounds: u32) {
-        let Some(path) = &self.plan.progress else {
+    /// Of all parts of the sweep.
+    fn took(&self) -> Duration {
+        self.plan.earlier.totals.took + self.begun.elapsed()
+    }
+
+    /// Takes what earlier parts found. What failed then is asked again, and stays a failure: this is
+    /// the same build, so nothing has mended it.
+    fn go_on(&self) {
+        let earlier = &self.plan.earlier;
+        {
+            let mut found = self.found();
+            found.seen = earlier.seen.clone();
+            found.totals = earlier.totals.clone();
+        }
+        let place = scratch();
+        for failed in &earlier.failed {
+            let mut failure = failed.failure.clone();
+            if let Some(kept) = &failure.kept {
+                match self.again(failed, kept, &place) {
+                    Ok(why) if why.is_empty() => failure.why.push(
+                        "an earlier part of this sweep saw that; asked again, the state is good"
+                            .to_owned(),
+                    ),
+                    Ok(why) => failure.why = why,
+                    Err(error) => failure
+                        .why
+                        .push(format!("it cannot be asked again: {error}")),
+                }
+            }
+            let mut found = self.found();
+            found.checked.insert((failed.hash, failed.marks));
+            found.kept += 1;
+            found.failures.push(failure);
+        }
+        // It is in memory and small; the next run makes it anew.
+        let _ = std::fs::remove_dir_all(&place);
+    }
+
+    /// What is wrong with a state that was kept.
+    fn again(&self, failed: &Failed, kept: &Path, place: &Path) -> std::io::Result<Vec<String>> {
+        let (tree, _) = Tree::read(&kept.join("state"))?;
+        let heard = self.heard(failed.marks);
+        let outcome = self.start(&tree, (failed.hash, heard), place);
+        let mut why = self.judge(&outcome, failed.marks);
+        if self.plan.talks_every > 0 && matches!(outcome, Outcome::Opened(_)) {
+            why.extend(self.talk((failed.nanos, failed.marks), &tree, failed.hash));
+        }
+        Ok(why)
+    }
+
+    /// Writes down how far it has come, if it is time.
+    fn note(&self, due: bool) {
+        let Some(progress) = &self.plan.progress else {
             return;
         };
-        let fresh = std::mem::take(&mut self.found().fresh);
-        if self.stop.load(Ordering::Relaxed) {
+        // The lock is held over the writing, so that notes keep their order.
+        let mut found = self.found();
+        let due = due || found.totals.took + Duration::from_secs(NOTE_SECONDS) < self.took();
+        if !due {
             return;
         }
-        if let Err(error) = Progress::append(path, rounds, &fresh) {
-            eprintln!(
-                "{} cannot be written ({error}); this sweep cannot be resumed",
-                path.display()
-            );
+        found.totals.took = self.took();
+        let news = std::mem::take(&mut found.news);
+        if let Err(error) = progress.note(&news, &found.totals) {
+            eprintln!("the progress cannot be written ({error}); what follows cannot be resumed");
         }
     }
 
-    fn round(&self, round: u32) {
+    /// Writes down that a round is over, or how far it came if it was stopped.
+    fn round_is_over(&self, rounds: u32) {
+        if !self.stop.load(Ordering::Relaxed) {
+            self.found().news.rounds = Some(rounds);
+        }
+        self.note(true);
+    }
+
+    fn round(&self, round: u32, skip: &BTreeSet<usize>) {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _worker in 0..self.plan.threads.max(1) {
                 scope.spawn(|| {
                     let place = scratch();
-                    while let Some(moment) = self.moments.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        self.moment(moment, round, &place);
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(moment) = self.moments.get(number) else {
+                            break;
+                        };
+                        if skip.contains(&number) {
+                            continue;
+                        }
+                        if self.moment(moment, round, &place) {
+                            self.found().news.moments.push(number);
+                        }
                         self.say(moment, round);
+                        self.note(false);
                         if self.stop.load(Ordering::Relaxed) {
                             break;
                         }
@@ -434,7 +381,8 @@ impl Shared<'_> {
         hashes.get(wanted).copied().unwrap_or(Hash::MAX)
     }
 
-    fn moment(&self, moment: &Moment, round: u32, place: &Path) {
+    /// Visits a moment's states; false if it was stopped before the last.
+    fn moment(&self, moment: &Moment, round: u32, place: &Path) -> bool {
         let fates = if round == 0 {
             moment.fates(0, 0)
         } else {
@@ -442,7 +390,8 @@ impl Shared<'_> {
             let all = moment.fates(DICE_PER_ROUND, seed).into_iter();
             all.filter(|(kind, _)| *kind == Kind::Random).collect()
         };
-        for (kind, fates) in fates {
+        let count = fates.len();
+        for (number, (kind, fates)) in fates.into_iter().enumerate() {
             let tree = moment.tree(&fates);
             self.state(kind, moment, &tree, &fates, place);
             // The first round visits every moment: it was cut to its share beforehand.
@@ -450,9 +399,10 @@ impl Shared<'_> {
                 || self.begun.elapsed() >= self.plan.time_max;
             if full {
                 self.stop.store(true, Ordering::Relaxed);
-                return;
+                return number + 1 == count;
             }
         }
+        true
     }
 
     /// One state: opened if it is new, and asked to explain what was told.
@@ -460,14 +410,16 @@ impl Shared<'_> {
         let hash = tree.hash();
         let always = matches!(kind, Kind::LoseAll | Kind::Recovery) || hash == moment.live.hash();
         if hash > self.below && !always {
-            self.found().left_out += 1;
+            self.found().totals.left_out += 1;
             return;
         }
         let (rest, of) = self.plan.shard;
-        if of > 1 && hash % Hash::from(of) != Hash::from(rest) {
+        // Whoever owns a state derives the crashes in its recovery, and nobody else does.
+        let shared = of > 1 && kind != Kind::Recovery;
+        if shared && hash % Hash::from(of) != Hash::from(rest) {
             return;
         }
-        self.found().counts.entry(kind).or_default().derived += 1;
+        self.found().totals.counts.entry(kind).or_default().derived += 1;
         let key = (hash, self.heard(moment.marks));
         let known = self.found().outcomes.get(&key).cloned();
         let outcome = match known {
@@ -498,27 +450,33 @@ impl Shared<'_> {
             && (hash >> 32).is_multiple_of(every)
             && matches!(&*outcome, Outcome::Opened(_))
         {
-            why.extend(self.talk(moment, tree, hash));
+            why.extend(self.talk((moment.nanos, moment.marks), tree, hash));
         }
-        let mut found = self.found();
-        found.explained += 1;
-        if !why.is_empty() {
-            found.counts.entry(kind).or_default().failed += 1;
-            let number = found.failures.len();
-            if number < KEPT_MAX {
-                // Reserved, so that another worker takes another number.
-                found.failures.push(Failure {
-                    kind,
-                    steps: moment.steps,
-                    why: why.clone(),
-                    kept: None,
-                });
-                drop(found);
-                let kept = self.keep(moment, tree, fates, hash, &why);
-                if let Some(failure) = self.found().failures.get_mut(number) {
-                    failure.kept = kept;
-                }
+        let keep = {
+            let mut found = self.found();
+            found.totals.explained += 1;
+            if why.is_empty() {
+                return;
             }
+            found.totals.counts.entry(kind).or_default().failed += 1;
+            found.kept += 1;
+            found.kept <= KEPT_MAX
+        };
+        if keep {
+            let failure = Failure {
+                kind,
+                steps: moment.steps,
+                kept: self.keep(moment, tree, fates, hash, &why),
+                why,
+            };
+            let mut found = self.found();
+            found.failures.push(failure.clone());
+            found.news.failed.push(Failed {
+                failure,
+                hash,
+                marks: moment.marks,
+                nanos: moment.nanos,
+            });
         }
     }
 
@@ -538,23 +496,8 @@ impl Shared<'_> {
         (hash, heard): (Hash, usize),
         place: &Path,
     ) -> Arc<Outcome> {
-        let begun = Instant::now();
-        let outcome = match (self.subject.program(), self.plan.part) {
-            (Program::Command(words), _) => {
-                let told = self.words.get(..heard).unwrap_or_default();
-                command::ask(words, tree, told, place)
-            }
-            (Program::Own(_), Part::Log) => self.subject.open(tree, hash),
-            (Program::Own(_), Part::Whole) => open_files(self.subject, tree, hash, place),
-        };
-        let took = begun.elapsed();
-        let outcome = if took > START_MAX {
-            Outcome::Broken(format!("the start took {} s", took.as_secs()))
-        } else {
-            outcome
-        };
+        let outcome = self.start(tree, (hash, heard), place);
         let mut found = self.found();
-        found.slowest = found.slowest.max(took);
         let outcome = match found.known.get(&outcome) {
             Some(known) => Arc::clone(known),
             None => {
@@ -569,16 +512,40 @@ impl Shared<'_> {
         // What an earlier sweep opened is opened again where it is needed, and counted there.
         if first && !found.seen.contains(&hash) {
             if self.plan.progress.is_some() {
-                found.fresh.push(hash);
+                found.news.fresh.push(hash);
             }
-            found.counts.entry(kind).or_default().unique += 1;
+            let totals = &mut found.totals;
+            totals.counts.entry(kind).or_default().unique += 1;
             if let Outcome::Refused(why) = &*outcome {
-                found.counts.entry(kind).or_default().refused += 1;
+                totals.counts.entry(kind).or_default().refused += 1;
                 let why = why.clone();
-                *found.refusals.entry(why).or_default() += 1;
+                *totals.refusals.entry(why).or_default() += 1;
             }
         }
         outcome
+    }
+
+    /// What a start makes of a state.
+    fn start(&self, tree: &Tree, (hash, heard): (Hash, usize), place: &Path) -> Outcome {
+        let begun = Instant::now();
+        let outcome = match (self.subject.program(), self.plan.part) {
+            (Program::Command(words), _) => {
+                let told = self.words.get(..heard).unwrap_or_default();
+                command::ask(words, tree, told, place)
+            }
+            (Program::Own(_), Part::Log) => self.subject.open(tree, hash),
+            (Program::Own(_), Part::Whole) => open_files(self.subject, tree, hash, place),
+        };
+        let took = begun.elapsed();
+        {
+            let mut found = self.found();
+            found.slowest = found.slowest.max(took);
+        }
+        if took > START_MAX {
+            Outcome::Broken(format!("the start took {} s", took.as_secs()))
+        } else {
+            outcome
+        }
     }
 
     /// Crashes during the recovery from a crash: the recovery is a story of its own. After the death
@@ -625,61 +592,29 @@ impl Shared<'_> {
                 let told = self.told.get(marks);
                 let mut why =
                     told.map_or_else(Vec::new, |told| self.subject.unexplained(facts, told));
-                why.extend(self.epochs(facts));
+                why.extend(self.found().totals.heads.judge(self.subject.role(), facts));
                 why
             }
         }
     }
 
     /// The state and its peer, until they agree.
-    fn talk(&self, moment: &Moment, tree: &Tree, hash: Hash) -> Vec<String> {
-        let (Some(peer), Some(told)) = (self.peer, self.told.get(moment.marks)) else {
+    fn talk(&self, (nanos, marks): (u64, usize), tree: &Tree, hash: Hash) -> Vec<String> {
+        let (Some(peer), Some(told)) = (self.peer, self.told.get(marks)) else {
             return Vec::new();
         };
-        let other = peer.at(moment.nanos);
+        let other = peer.at(nanos);
+        let told = &peer.told(told, nanos);
         let agreement = match peer.role() {
             Role::Hub => talk(&other, tree, told, hash),
             Role::App | Role::Relay => talk(tree, &other, told, hash),
         };
         match agreement {
-            Agreement::Reached => self.found().talks += 1,
-            Agreement::NotPaired => self.found().unpaired += 1,
+            Agreement::Reached => self.found().totals.talks += 1,
+            Agreement::NotPaired => self.found().totals.unpaired += 1,
             Agreement::Broken(why) => return why,
         }
         Vec::new()
-    }
-
-    /// C5: the Commit and its outbox row are one transaction, so the outbox's head decides the
-    /// epoch, and a higher head has no lower epoch.
-    fn epochs(&self, facts: &Facts) -> Vec<String> {
-        let mut why = Vec::new();
-        if self.subject.role() != Some(Role::Hub) {
-            return why;
-        }
-        let mut found = self.found();
-        for line in &facts.lines {
-            let Some(epoch) = line.epoch else { continue };
-            let last = line.last;
-            let known = found
-                .epochs
-                .entry((line.send.clone(), last))
-                .or_insert(epoch);
-            if *known != epoch {
-                why.push(format!(
-                    "the outbox ends with {last} in epoch {epoch}, and in another state in {known}"
-                ));
-            }
-            let name = |last| (line.send.clone(), last);
-            let below = found.epochs.range(name(0)..name(last)).next_back();
-            if let Some(((_, lower), before)) = below
-                && *before > epoch
-            {
-                why.push(format!(
-                    "epoch {before} with {lower} in the outbox, but only {epoch} with {last}"
-                ));
-            }
-        }
-        why
     }
 
     /// Writes a failing state down.
@@ -717,7 +652,7 @@ impl Shared<'_> {
 }
 
 /// A directory in memory for one worker of one round, used by nobody else.
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     static USED: AtomicUsize = AtomicUsize::new(0);
     let memory = Path::new("/dev/shm");
     let base = if memory.is_dir() {

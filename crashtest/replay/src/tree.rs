@@ -327,4 +327,6 @@ pub struct Inodes {
     pub files: BTreeMap<u64, Object>,
     /// Directories and their paths.
     pub directories: BTreeMap<u64, String>,
+    /// Whether a file with another number may be the one that has its name: of a copy.
+    pub by_name: bool,
 }

@@ -18,8 +18,12 @@ use crate::oracle::Broken;
 const LIVES_MAX: u64 = 6;
 /// Starts that may die before one succeeds.
 const STARTS_MAX: u64 = 4;
+/// The same where they die in their syncs.
+const DYING_STARTS_MAX: u64 = 8;
 /// Syncs that a start makes, about.
 const SYNCS_OF_A_START: u64 = 8;
+/// And of a start and the commits behind it.
+const SYNCS_OF_A_LIFE: u64 = 30;
 /// Transactions of one life at most.
 const TXNS_MAX: u64 = 60;
 /// A commit is due when so much less is staged than half of a log file: room for one transaction.
@@ -45,6 +49,8 @@ pub enum Bias {
     Checkpoints,
     /// Torn sectors of large batches.
     Torn,
+    /// Deaths between a write and its sync, in sectors of which garbage is left.
+    Trash,
     /// Torn sectors in starts.
     Starts,
     /// Operations that fail.
@@ -63,7 +69,7 @@ impl Bias {
             Bias::Checkpoints,
             Bias::Any,
             Bias::Torn,
-            Bias::Any,
+            Bias::Trash,
             Bias::Starts,
             Bias::Syncs,
             Bias::Faults,
@@ -128,7 +134,8 @@ pub fn run(bias: Bias, seed: u64) -> Result<u64, Broken> {
     if dice.below(2) == 0 {
         disk.delay_started_writes();
     }
-    if dice.below(2) == 0 {
+    // Who can tell boots apart needs less care; the care is tried where it is needed.
+    if bias == Bias::Syncs || dice.below(2) == 0 {
         disk.hide_boot();
     }
     let mut run = Run {
@@ -155,7 +162,9 @@ pub fn run(bias: Bias, seed: u64) -> Result<u64, Broken> {
             (run.log_file_bytes, run.commits, run.checkpoints) = (64 << 10, 2, 4);
             run.spare_files_max = 3;
         }
-        Bias::Torn => (run.log_file_bytes, run.commits, run.checkpoints) = (256 << 10, 12, 40),
+        Bias::Torn | Bias::Trash => {
+            (run.log_file_bytes, run.commits, run.checkpoints) = (256 << 10, 12, 40)
+        }
         Bias::Syncs => {
             (run.log_file_bytes, run.commits) = (64 << 10, 2);
             run.checkpoints = [4, 400][run.dice.below(2) as usize];
@@ -184,6 +193,10 @@ impl Run {
         let at = self.disk.op_count() + self.dice.below(fuse);
         match self.dice.below(8) {
             _ if self.bias == Bias::Syncs => self.die_at_sync(),
+            _ if self.bias == Bias::Trash => {
+                let nth = 1 + self.dice.below(SYNCS_OF_A_LIFE);
+                self.disk.die_at_sync(nth);
+            }
             n if n < deadly => self.disk.inject_from(at, Fault::Dead),
             _ => {
                 let fault = [Fault::Eio, Fault::Enospc, Fault::ShortWrite];
@@ -197,7 +210,11 @@ impl Run {
                 Some(wal) => break wal,
                 None => tries += 1,
             }
-            if tries == STARTS_MAX {
+            let most = match self.bias {
+                Bias::Syncs => DYING_STARTS_MAX,
+                _ => STARTS_MAX,
+            };
+            if tries == most {
                 self.plan_nothing();
             } else if self.bias == Bias::Syncs {
                 self.die_at_sync();
@@ -208,8 +225,8 @@ impl Run {
             }
         };
         // Some lives end as soon as they have begun.
-        let ended = match self.dice.below(4) {
-            0 => Ok(()),
+        let ended = match (self.dice.below(4), self.bias) {
+            (0, _) | (1 | 2, Bias::Syncs) => Ok(()),
             _ => self.work(&mut wal),
         };
         drop(wal);
@@ -257,6 +274,7 @@ impl Run {
                 CrashPolicy::LoseAll,
                 CrashPolicy::Garbage,
             ],
+            Bias::Trash => &[CrashPolicy::Garbage],
             Bias::Torn | Bias::Starts => &[
                 CrashPolicy::Torn { sector_bytes: 4096 },
                 CrashPolicy::Torn { sector_bytes: 512 },

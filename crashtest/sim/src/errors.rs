@@ -34,6 +34,8 @@ const RUN_MAX: Duration = Duration::from_secs(60);
 const FULL_OPERATIONS: u64 = 60;
 /// A full disk is begun at every so many operations.
 const FULL_STRIDE: u64 = 8;
+/// A start alone reads hundreds of times; of them each so many-th fails.
+const READ_STRIDE: u64 = 4;
 /// So many numbers in a row that no operation had any more: there are no more operations.
 const NONE_LEFT: u32 = 4;
 /// The recorder's file name.
@@ -52,14 +54,27 @@ pub enum Kind {
     Lost,
     /// The disk is full for a while.
     Full,
+    /// A read fails with EIO, once.
+    Read,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Eio, Kind::Enospc, Kind::Short, Kind::Lost, Kind::Full];
+    pub const ALL: [Kind; 6] = [
+        Kind::Eio,
+        Kind::Enospc,
+        Kind::Short,
+        Kind::Lost,
+        Kind::Full,
+        Kind::Read,
+    ];
 
     fn stride(self) -> u64 {
-        if self == Kind::Full { FULL_STRIDE } else { 1 }
+        match self {
+            Kind::Full => FULL_STRIDE,
+            Kind::Read => READ_STRIDE,
+            _ => 1,
+        }
     }
 
     /// What the recorder is told.
@@ -69,6 +84,7 @@ impl Kind {
             Kind::Enospc => format!("any:{number}:ENOSPC"),
             Kind::Short => format!("write:{number}:SHORT"),
             Kind::Lost => format!("sync:{number}:LOST"),
+            Kind::Read => format!("read:{number}:EIO"),
             Kind::Full => format!("any:{number}-{}:FULL", number + FULL_OPERATIONS),
         }
     }
@@ -82,6 +98,7 @@ impl fmt::Display for Kind {
             Kind::Short => "short write",
             Kind::Lost => "lost sync",
             Kind::Full => "full for a while",
+            Kind::Read => "EIO on a read",
         })
     }
 }

@@ -16,9 +16,10 @@ use crashtest_sim::errors::{Run, Sweep};
 use crashtest_sim::files;
 use crashtest_sim::plan::{Plan, Who};
 use crashtest_sim::run::{self, pair};
-use crashtest_sim::seeds::Seeds;
+use crashtest_sim::seeds::{Progress, Seeds};
 use crashtest_sim::start_up;
 use journal::Suite;
+use sha2::{Digest as _, Sha256};
 
 /// Hub, relay and app in one thread, on a simulated clock, network and disk.
 #[derive(Debug, Parser)]
@@ -41,10 +42,14 @@ struct Range {
     /// `2/8` is the third of eight machines that share the seeds.
     #[arg(long, default_value = "0/1", value_parser = shard)]
     shard: (u64, u64),
-    /// Begin no seed after so many minutes; what is left then is said.
+    /// Begin no seed after so many minutes; what is left then is said, and fails.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Go on behind the seed that this file names, and write down there how far we came.
+    /// The time is what was planned: seeds that it does not reach are said, and are no failure.
+    #[arg(long, requires = "minutes")]
+    open_ended: bool,
+    /// Go on behind what this file says, play first what failed before, and write down there how far
+    /// we came. Only for the same build of this program.
     #[arg(long)]
     resume: Option<PathBuf>,
     /// One line of JSON at the end.
@@ -53,17 +58,28 @@ struct Range {
 }
 
 impl Range {
-    fn of(self, count: u64) -> (Seeds, bool) {
+    fn of(self, count: u64) -> std::io::Result<(Seeds, bool, bool)> {
+        let resume = self
+            .resume
+            .map(|path| -> std::io::Result<Progress> { Ok(Progress::new(&path, &build()?)) });
         let seeds = Seeds {
             shard: self.shard,
             time_max: self
                 .minutes
                 .map(|minutes| Duration::from_secs(60 * minutes)),
-            resume: self.resume,
+            resume: resume.transpose()?,
             ..Seeds::new(self.from, count)
         };
-        (seeds, self.json)
+        Ok((seeds, self.json, self.open_ended))
     }
+}
+
+/// Names this program by its bytes.
+fn build() -> std::io::Result<String> {
+    let bytes = std::fs::read(std::env::current_exe()?)?;
+    let digest = Sha256::digest(&bytes);
+    let text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(text.chars().take(16).collect())
 }
 
 fn shard(text: &str) -> Result<(u64, u64), String> {
@@ -160,12 +176,12 @@ fn main() -> ExitCode {
 fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
     match command {
         Command::Run { seeds, range } => {
-            let (seeds, json) = range.of(seeds);
-            Ok(hunt::worlds(&seeds, json)?)
+            let (seeds, json, open_ended) = range.of(seeds)?;
+            Ok(hunt::worlds(&seeds, json, open_ended)?)
         }
         Command::Engine { seeds, range } => {
-            let (seeds, json) = range.of(seeds);
-            Ok(hunt::engines(&seeds, json)?)
+            let (seeds, json, open_ended) = range.of(seeds)?;
+            Ok(hunt::engines(&seeds, json, open_ended)?)
         }
         Command::Repro { seed } => Ok(repro(seed)?),
         Command::Mutants { name, json } => Ok(hunt::mutants(name.as_deref(), json)),
@@ -260,7 +276,7 @@ fn errors(
 
 fn repro(seed: u64) -> Result<bool, journal::JournalError> {
     let pair = pair(Suite::XWing)?;
-    let plan = Plan::of(seed);
+    let plan = Plan::of_seed(seed);
     println!("the plan of seed {seed}:\n{plan}");
     match run::repeat(&plan, &pair) {
         Ok(stats) => {

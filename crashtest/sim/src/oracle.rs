@@ -62,6 +62,10 @@ pub struct Books {
     old_readers: BTreeSet<SendId>,
     /// Where an envelope lies in the ratchets, by mailbox, number and digest as text.
     places: BTreeMap<(String, String, String), String>,
+    /// Statements, which lie in no ratchet: mailbox, number and digest.
+    statements: BTreeSet<(String, String, String)>,
+    /// The first envelope that an end took and the other one never sealed.
+    forged: Option<String>,
     /// What was encrypted at a place and left.
     encrypted: BTreeMap<String, Digest>,
 }
@@ -94,17 +98,47 @@ impl Books {
                         self.places.insert((mailbox, seq, digest), place);
                     }
                 }
+                ["replace", mailbox, seq, digest, _lsn] => {
+                    let [mailbox, seq, digest] =
+                        [mailbox, seq, digest].map(|word| (*word).to_owned());
+                    self.statements.insert((mailbox, seq, digest));
+                }
+                ["take", mailbox, seq, digest, _lsn] => {
+                    let [mailbox, seq, digest] =
+                        [mailbox, seq, digest].map(|word| (*word).to_owned());
+                    let key = (mailbox, seq, digest);
+                    if !self.places.contains_key(&key) && !self.statements.contains(&key) {
+                        let what = format!("envelope {} was taken, which nobody sealed", key.1);
+                        self.forged.get_or_insert(what);
+                    }
+                }
                 _ => {}
             }
         }
     }
 
+    /// C6: nothing changed state but what the other end once sealed under that number.
+    ///
+    /// # Errors
+    /// C6.
+    pub fn nothing_forged(&mut self) -> Result<(), Broken> {
+        self.read_notes();
+        match &self.forged {
+            Some(what) => Err(Broken::new("C6", what.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// One ciphertext at one place of a ratchet, over everything that ever left.
     fn no_reuse(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
-        self.read_notes();
+        self.nothing_forged()?;
         let key = (mailbox.to_text(), seq.to_string(), digest.to_text());
-        let Some(place) = self.places.get(&key) else {
+        if self.statements.contains(&key) {
             return Ok(());
+        }
+        let Some(place) = self.places.get(&key) else {
+            let what = format!("envelope {seq} left, whose place in the ratchets is unknown");
+            return Err(Broken::new("C3", what));
         };
         let first = self.encrypted.entry(place.clone()).or_insert(digest);
         if *first != digest {

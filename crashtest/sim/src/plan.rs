@@ -179,6 +179,8 @@ pub enum Flavour {
     Rots,
     /// The directory of hub or app becomes an old copy.
     GoesBack(Who),
+    /// The relay flips bits.
+    Flips,
 }
 
 /// Longest plan in simulated milliseconds.
@@ -251,6 +253,10 @@ impl Plan {
                 let (lie, for_ms) = (Lie::Skip, 20_000);
                 step(0, What::Lie { lie, for_ms });
             }
+            Flavour::Flips => {
+                let (lie, for_ms) = (Lie::Flip, 20_000);
+                step(0, What::Lie { lie, for_ms });
+            }
             Flavour::Rots => {
                 let who = Who::Hub;
                 step(500, What::Break { who, for_ms: 4_000 });
@@ -266,7 +272,25 @@ impl Plan {
         Plan { seed, steps }
     }
 
-    /// The plan of a seed. Each seed has its own mixture: few or many events, calm or rough.
+    /// The plan that a seed is played with: [`Self::of`], but each eighth has stored bytes damaged, or an
+    /// old copy of a directory, which no mixture has: nothing else may happen beside these.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Plan {
+        match seed % 16 {
+            7 => Plan::flavoured(Flavour::Rots, seed),
+            15 => {
+                let who = if seed / 16 % 2 == 0 {
+                    Who::Hub
+                } else {
+                    Who::App
+                };
+                Plan::flavoured(Flavour::GoesBack(who), seed)
+            }
+            _ => Plan::of(seed),
+        }
+    }
+
+    /// A mixture. Each seed has its own: few or many events, calm or rough.
     #[must_use]
     pub fn of(seed: u64) -> Plan {
         let mut dice = SeededDice(seed ^ 0x5ec1_0503_51a7_e11e);

@@ -84,10 +84,10 @@ pub fn engine(bias: Bias, seed: u64) -> Result<u64, Broken> {
 ///
 /// # Errors
 /// No pair can be made, or see [`seeds::play`].
-pub fn worlds(seeds: &Seeds) -> io::Result<Played<Stats>> {
+pub fn worlds(seeds: &Seeds) -> io::Result<Played> {
     seeds::play(seeds, || {
         let pair = pair(Suite::XWing).map_err(io::Error::other)?;
-        Ok(move |seed| repeat(&Plan::of(seed), &pair))
+        Ok(move |seed| repeat(&Plan::of_seed(seed), &pair))
     })
 }
 
@@ -95,7 +95,7 @@ pub fn worlds(seeds: &Seeds) -> io::Result<Played<Stats>> {
 ///
 /// # Errors
 /// See [`seeds::play`].
-pub fn engines(seeds: &Seeds) -> io::Result<Played<u64>> {
+pub fn engines(seeds: &Seeds) -> io::Result<Played> {
     seeds::play(seeds, || Ok(|seed| engine(Bias::of(seed), seed)))
 }
 

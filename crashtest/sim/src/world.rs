@@ -85,6 +85,23 @@ pub struct Stats {
     pub simulated_ms: u64,
     /// Events that were recorded, at least in part.
     pub events: u64,
+    /// Clips that were lost to damage, by a statement.
+    pub dropped: u64,
+    /// Directories that became old copies, and were seen to be.
+    pub old_copies: u64,
+}
+
+impl crate::seeds::Told for Stats {
+    /// Deaths, envelopes, events, dropped clips, old copies.
+    fn numbers(&self) -> Vec<u64> {
+        vec![
+            self.deaths,
+            self.envelopes,
+            self.events,
+            self.dropped,
+            self.old_copies,
+        ]
+    }
 }
 
 /// See the module's documentation.
@@ -176,6 +193,13 @@ impl World {
     /// # Errors
     /// The promise that did not hold.
     pub fn run(mut self) -> Result<Stats, Broken> {
+        self.to_its_end().map_err(|broken| {
+            // Whatever came of it, garbage that was taken came first.
+            self.books.nothing_forged().err().unwrap_or(broken)
+        })
+    }
+
+    fn to_its_end(&mut self) -> Result<Stats, Broken> {
         let last_ms = self.plan.steps.last().map_or(0, |step| step.at_ms);
         self.play(|world| world.now_ms > last_ms + 2_000)?;
         self.heal();
@@ -198,6 +222,7 @@ impl World {
             Fault::Broken(broken) => broken,
             Fault::Ended(what) => Broken::new("C7", what),
         })?;
+        self.books.nothing_forged()?;
         self.books.judge(&held)?;
         let stats = self.stats();
         self.hub.stop();
@@ -209,7 +234,7 @@ impl World {
 
     /// Somebody runs on an old copy of its directory. The books see that nothing new leaves it; it has
     /// to say so as well, and a phone, which only the hub's word can tell, has to keep it.
-    fn old_copy_is_seen(mut self, last_ms: u64) -> Result<Stats, Broken> {
+    fn old_copy_is_seen(&mut self, last_ms: u64) -> Result<Stats, Broken> {
         self.play(|world| world.now_ms > last_ms + SEEN_MS_MAX)?;
         let goes_back = |who| {
             let what = What::OldDisk { who };
@@ -242,6 +267,13 @@ impl World {
             happenings: self.number,
             simulated_ms: self.now_ms,
             events: self.books.events.len() as u64,
+            dropped: self
+                .books
+                .events
+                .values()
+                .filter(|event| event.dropped)
+                .count() as u64,
+            old_copies: u64::from(self.books.is_rolled_back()),
         }
     }
 

@@ -9,7 +9,7 @@ const SEEDS: u64 = 4_000;
 #[test]
 fn every_prefix_survives_every_crash() {
     let found = run::engines(&Seeds::new(0, SEEDS)).unwrap();
-    let crashes: u64 = found.told.iter().sum();
+    let crashes = found.sum(0);
     let failed = &found.failed;
     println!(
         "{SEEDS} engine seeds, {crashes} crashes, {} failed",

@@ -11,8 +11,7 @@ const SEEDS: u64 = 2_000;
 #[test]
 fn every_promise_holds_for_every_seed() {
     let found = run::worlds(&Seeds::new(0, SEEDS)).unwrap();
-    let deaths: u64 = found.told.iter().map(|stats| stats.deaths).sum();
-    let events: u64 = found.told.iter().map(|stats| stats.events).sum();
+    let (deaths, events) = (found.sum(0), found.sum(2));
     let failed = &found.failed;
     println!(
         "{SEEDS} seeds, {deaths} deaths, {events} events, {} failed",
@@ -20,12 +19,18 @@ fn every_promise_holds_for_every_seed() {
     );
     assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(found.played, SEEDS);
+    let (dropped, old) = (found.sum(3), found.sum(4));
+    println!("{dropped} clips lost to damage and said so, {old} old copies seen");
+    assert!(
+        dropped >= SEEDS / 64 && old >= SEEDS / 64,
+        "{dropped} {old}"
+    );
     assert!(deaths > SEEDS / 2 && events > SEEDS, "{deaths} {events}");
 }
 
 /// A disk from before must be seen at the next start, whoever it belongs to.
 #[test]
-fn an_old_disk_is_seen() {
+fn scenario_21_an_old_disk_is_seen_whoever_it_belongs_to() {
     let pair = pair(Suite::Classic).unwrap();
     for who in [Who::Hub, Who::App] {
         let record = |at_ms| Step {

@@ -129,7 +129,32 @@ fn what_is_not_durable_must_not_leave() {
 #[test]
 fn what_was_sent_must_be_found_again() {
     let forgetful = hub(3).replace("8 opened 4", "8 opened 3");
-    assert_eq!(promises(&forgetful, &app(3)), ["C4"]);
+    assert_eq!(promises(&forgetful, &app(3)), ["C4", "C4"]);
+    // Synced, and nothing of it was shown to anybody: it must be there all the same.
+    let quiet = "9 handed 10\n9 wrote 5\n9 syncing 5\n9 synced 5\n";
+    let lost = app(3) + quiet + "9 opened 9\n";
+    assert_eq!(promises(&hub(3), &lost), ["C4"]);
+    let there = app(3) + quiet + "9 opened 10\n";
+    assert!(promises(&hub(3), &there).is_empty());
+    // A start's own seal and witness must not stand in for what it did not find.
+    let start = |sealed: u64| format!("{}{quiet}9 seals {sealed}\n9 opened {sealed}\n", app(3));
+    assert!(promises(&hub(3), &start(12)).is_empty());
+    assert_eq!(promises(&hub(3), &start(11)), ["C4", "C4"]);
+    assert_eq!(promises(&hub(3), &start(13)), ["C5"]);
+    // One that is cut off behind them has no other note; the next one finds them, or not.
+    for second in [12, 14] {
+        let again = format!(
+            "{}{quiet}9 seals 12\n9 seals {second}\n9 opened {second}\n",
+            app(3)
+        );
+        assert!(promises(&hub(3), &again).is_empty(), "{second}");
+    }
+    // Written and not synced: it may be there or not, but nothing may be that was never attempted.
+    let unsynced = app(3) + "9 handed 10\n9 wrote 5\n";
+    for (found, broken) in [(9, vec![]), (10, vec![]), (11, vec!["C5"])] {
+        let notes = format!("{unsynced}9 opened {found}\n");
+        assert_eq!(promises(&hub(3), &notes), broken, "{found}");
+    }
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn good() -> Ends {
         deleted: BTreeSet::new(),
         notes: notes::tests::good(3),
         history,
+        drops_allowed: false,
         stolen: Vec::new(),
     }
 }
@@ -164,6 +165,9 @@ fn a_dropped_clip_needs_both_ends_to_say_so() {
     ends.app_clips[1].outcome = "damaged".into();
     ends.history
         .retain(|line| !(line.role == Role::App && line.text("clip") == "clip1"));
+    // Even so: a clip is lost, and nobody damaged a byte of it.
+    assert!(judge(&ends).iter().any(|broken| broken.promise == "C2"));
+    ends.drops_allowed = true;
     assert_eq!(judge(&ends), []);
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Missing, list, number, push, rows, word};
+use super::{Missing, list, number, push, real_file_system, rows, word};
 
 /// Wall time of each kind in this run.
 pub(super) fn times(text: &mut String, run: &Value) {
@@ -112,6 +112,7 @@ fn totals(name: &str, value: &Value) -> String {
             let fatal: u64 = rows.map(|row| number(row, "fatal")).sum();
             format!("{runs} runs, {fatal} fatal")
         }
+        real_file_system::NAME => real_file_system::totals(value),
         "cycles" => format!("{} cycles", number(value, "cycles")),
         "start-up" => format!(
             "{} MiB un-acked, {} ms",

@@ -8,7 +8,7 @@ use wal::{Disk, Options};
 
 use super::{System, number};
 use crate::oracle::{Broken, Ends};
-use crate::process::Role;
+use crate::process::{Line, Role};
 use crate::thief;
 use crate::trouble::{Outcome, Trouble};
 
@@ -79,6 +79,16 @@ impl System {
             let status = system.hub_status()?;
             system.remember(format!("{status:?}"));
             Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
+        })?;
+        // The thief may ask nobody who is busy: the phone's key rotates when its line has fallen quiet,
+        // and only then it says that it is idle.
+        let own = |line: &Line| line.role == Role::App;
+        self.until("a quiet phone", patience, |system| {
+            let lines = system.board.lines();
+            let last = lines.iter().rfind(|line| own(line));
+            Ok(last
+                .is_some_and(|line| line.event() == "idle")
+                .then_some(()))
         })
     }
 
@@ -109,6 +119,7 @@ impl System {
             notes: [self.notes(Role::Hub), self.notes(Role::App)],
             deleted: self.deleted.clone(),
             history: self.board.lines(),
+            drops_allowed: self.setup.drops_allowed,
             stolen: Vec::new(),
         })
     }

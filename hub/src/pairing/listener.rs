@@ -136,6 +136,7 @@ async fn answer(body: &[u8], sealer: &Sealer) -> Result<(PairingMessage, Option<
                 })
             };
             let answer = sealer.run(step).await.map_err(blame)?;
+            wal::leaves!("pairing answer");
             Ok((PairingMessage::Answer(answer.into_inner()), None))
         }
         PairingMessage::Confirm(confirm) => {
@@ -147,6 +148,7 @@ async fn answer(body: &[u8], sealer: &Sealer) -> Result<(PairingMessage, Option<
             };
             let done = sealer.run(step).await.map_err(blame)?.into_inner();
             let pairing = done.pairing();
+            wal::leaves!("paired {}", wal::note::Hex(pairing.0));
             Ok((PairingMessage::Done(done), Some(pairing)))
         }
         _ => Err(Talk::Refused),

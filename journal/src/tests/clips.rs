@@ -279,6 +279,28 @@ fn a_damaged_payload_costs_its_clip_and_both_ends_know() {
     converge(&mut hub, &mut app);
 }
 
+/// The statement is sealed when the hub is five epochs behind the gap that it explains: it is read
+/// ahead of them, and all that came since is there.
+#[test]
+fn scenario_14_a_statement_sealed_five_epochs_behind_its_gap_is_read_ahead() {
+    let (mut hub, mut app) = paired();
+    let lost = hub.record(&[b"one", b"two", b"three"]);
+    for (seq, envelope) in hub.outgoing(Seq(0)).into_iter().take(3) {
+        app.take(seq, envelope.as_bytes());
+    }
+    let later: Vec<_> = (0..5).map(|_| hub.record(&[b"later"])).collect();
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, Seq(4)).unwrap();
+    drop(txn.commit(()).unwrap());
+    settle(&mut hub, &mut app);
+    let state = app.journal.app_clip(lost).unwrap().state;
+    assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
+    for clip in later {
+        assert_eq!(app.bytes_of(clip), b"later");
+    }
+    converge(&mut hub, &mut app);
+}
+
 /// The newest clip is lost: the phone's ack names the statement, and our books explain it. Whatever
 /// stood there is explained as well, for a phone that had it before.
 #[test]

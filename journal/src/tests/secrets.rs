@@ -132,7 +132,7 @@ fn scenario_27_no_secret_is_in_the_clear() {
 
 /// Deleting a clip erases its key from both images.
 #[test]
-fn a_deleted_clips_key_is_in_no_file() {
+fn scenario_28_a_deleted_clips_key_is_in_no_file() {
     let (mut hub, mut app) = paired();
     let clip = hub.record(&[b"one"]);
     settle(&mut hub, &mut app);

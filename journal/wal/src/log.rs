@@ -103,6 +103,9 @@ pub(crate) struct Log {
     /// Files finished since the last look at this.
     pub(crate) rotations: u64,
     spare_buffers: Vec<Vec<u8>>,
+    /// The last sector of the last group, for a deliberate bug.
+    #[cfg(feature = "crashtest")]
+    last_sector: Vec<u8>,
     handles: RefCell<VecDeque<(u64, Arc<dyn DiskFile>)>>,
 }
 
@@ -126,6 +129,8 @@ impl Log {
             syncs: 0,
             rotations: 0,
             spare_buffers: Vec::new(),
+            #[cfg(feature = "crashtest")]
+            last_sector: Vec::new(),
             handles: RefCell::default(),
         }
     }
@@ -454,6 +459,10 @@ impl Log {
         let Some(part) = self.parts.last_mut() else {
             panic!("a part was pushed and is gone");
         };
+        #[cfg(feature = "crashtest")]
+        if !continues && !part.fresh {
+            bugs::begin_in_the_sector_before(part, &self.last_sector);
+        }
         let payload_bytes: usize = payloads.iter().map(|bytes| bytes.len()).sum();
         part.buffer
             .reserve(payload_bytes + 2 * SECTOR_BYTES as usize);
@@ -474,6 +483,8 @@ impl Log {
         }
         let padded = (head.end - part.offset + header.padded_bytes()) as usize;
         part.buffer.resize(padded, 0);
+        #[cfg(feature = "crashtest")]
+        bugs::last_sector(&part.buffer, &mut self.last_sector);
         part.last_lsn = draft.lsn;
         part.filled = head.filled;
         head.end += header.padded_bytes();

@@ -6,14 +6,14 @@
 //! into a program, one `name promise what it does` each, so that none can be forgotten.
 //!
 //! A simulation, which has hub, relay and app in one thread and no process to itself, brings a bug to
-//! life with [`choose`](crate::mutant::choose), for the calling thread only.
+//! life with `wal::mutant::choose`, for the calling thread only.
 //!
 //! This room must never be part of a release: without the feature the macro is `false`, or nothing.
 
 /// Whether a deliberate bug is alive: `mutant!("name", "C4", "what it does")`, or code for it:
 /// `mutant!("name", "C4", "what it does" => { code })`. A bug may have several places; each repeats
 /// its promise and says its own part. A crate that forbids `unsafe` cannot register one, and asks
-/// [`lives`](crate::mutant::lives) for a bug that is registered elsewhere.
+/// `wal::mutant::lives` for a bug that is registered elsewhere.
 #[cfg(feature = "crashtest")]
 #[macro_export]
 macro_rules! mutant {

@@ -4,7 +4,7 @@
 //! trying them all. The procedure in `recover/run.rs` gathers the facts and obeys; it never
 //! decides anything itself. FORMAT.md prints the same rows.
 
-use crate::Lsn;
+use crate::{Lsn, mutant};
 
 pub(crate) mod replay;
 pub(crate) mod run;
@@ -379,6 +379,13 @@ pub const BASE_TABLE: &[Row<CheckpointFact, BaseAction, 3>] = {
 
 /// Decides which checkpoint to build on.
 pub fn decide_base(a: CheckpointFact, b: CheckpointFact, log: CheckpointFact) -> BaseAction {
+    mutant!("unconfirmed_is_no_base", "C7", "a checkpoint whose mark is lost is not built on" => {
+        let bad = |fact| match fact {
+            CheckpointFact::Unconfirmed => CheckpointFact::Bad,
+            fact => fact,
+        };
+        return decide(BASE_TABLE, [bad(a), bad(b), log]);
+    });
     decide(BASE_TABLE, [a, b, log])
 }
 

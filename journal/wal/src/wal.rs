@@ -88,8 +88,6 @@ pub struct Wal {
     /// A log file was finished by a commit that has landed, and no checkpoint has been made since.
     rotated: bool,
     base: run::BaseState,
-    /// Whether this handle has itself synced the confirmation of the base.
-    base_is_sure: bool,
     checkpoints: u64,
     /// A checkpoint or a start found the disk full: bulk data is refused until one succeeds.
     low: bool,
@@ -141,7 +139,6 @@ impl Wal {
             since_flight: Overlay::new(),
             rotated: false,
             base: recovered.base,
-            base_is_sure: false,
             checkpoints: 0,
             low: false,
             _lock: lock,
@@ -254,6 +251,11 @@ impl Wal {
             "what is staged is read as if it were synced"
         );
         blind.then_some(&self.staged)
+    }
+
+    /// Sixteen bytes of the engine's dice.
+    pub fn random_bytes(&mut self) -> [u8; 16] {
+        self.log.random_id()
     }
 
     /// The number that the next staged transaction gets.
@@ -468,6 +470,8 @@ impl Wal {
             Ok(buffer) => self.log.reuse(buffer),
             Err(error) => return Err(self.poison("log write or sync", &error)),
         }
+        // Nothing leaves here, but from now on something may: no crash takes this batch back.
+        crate::leaves!("durable {}", flight.through.0);
         self.synced = flight.through;
         // CRASH(wal.commit.after_sync): durable; the view does not know it and nobody was told.
         // A start copies it and applies it.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -29,6 +29,11 @@ const FULL_TOTALS: &str = "crashtest/full-totals.json";
 
 /// The example program's trial.
 const EXAMPLE: &str = "sqlite-example";
+
+/// The trial on a real file system, as root; the long tier's, because it takes hours and a machine.
+const REAL_FILE_SYSTEM: &str = "real-file-system";
+/// What its program says when the machine cannot run it.
+const NOT_COVERED: i32 = 77;
 
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ struct Options {
     tier: Tier,
     json: bool,
     minutes: u64,
+    /// The user gave a time for the long tier: what it does not reach is not covered, and no failure.
+    open_ended: bool,
     only: Option<String>,
     shard: String,
     resume: bool,
@@ -69,6 +76,7 @@ impl Options {
             tier: Tier::Crash,
             json: false,
             minutes: CRASH_MINUTES,
+            open_ended: false,
             only: None,
             shard: "0/1".to_owned(),
             resume: false,
@@ -97,16 +105,18 @@ impl Options {
                 other => return Err(Failure::usage(format!("crash: what is `{other}`?"))),
             }
         }
+        options.open_ended = minutes.is_some() && options.tier == Tier::Full;
+        if options.bless && options.only.is_some() && options.tier != Tier::Full {
+            return Err(Failure::usage(
+                "--bless keeps the report of a whole run; with --only only the long tier's parts are kept"
+                    .to_owned(),
+            ));
+        }
         options.minutes = minutes.unwrap_or(match options.tier {
             Tier::Full => FULL_MINUTES,
             Tier::Quick | Tier::Crash => CRASH_MINUTES,
         });
         Ok(options)
-    }
-
-    /// So many hundredths of the time.
-    fn share(&self, hundredths: u64) -> String {
-        (self.minutes * hundredths / 100).max(1).to_string()
     }
 }
 
@@ -120,24 +130,43 @@ struct Trial {
     writes: Option<PathBuf>,
     /// What must have run before it.
     first: Option<Vec<String>>,
+    /// Its part of the time, in no unit: a trial gets as much of what is left as its part is of the
+    /// parts of those that are left.
+    weight: u32,
+    /// Whether it is told `--minutes`.
+    timed: bool,
+    /// What an earlier run left and must not be used again.
+    stale: Vec<PathBuf>,
+}
+
+/// The minutes of the first of these trials, if so much time is left for all of them.
+fn share(left: Duration, trials: &[&Trial]) -> u64 {
+    let all: u32 = trials.iter().map(|trial| trial.weight).sum();
+    let own = trials.first().map_or(0, |trial| trial.weight);
+    let minutes = left.as_secs() / 60;
+    (minutes * u64::from(own) / u64::from(all.max(1))).max(1)
 }
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// What a search over seeds is told besides in the long tier: its part of the seeds, its hundredths of
-/// the time, and where to go on. The shorter tiers play all of theirs, however long that takes.
-fn long(options: &Options, place: &Path, name: &str, hundredths: u64) -> Vec<String> {
+/// What a search over seeds is told besides in the long tier: its part of the seeds, and where to go
+/// on. The shorter tiers play all of theirs.
+fn long(options: &Options, place: &Path, name: &str) -> Vec<String> {
     if options.tier != Tier::Full {
         return Vec::new();
     }
     let progress = place.join(format!("{name}.progress"));
-    let mut words = words(&["--shard", &options.shard, "--minutes"]);
-    words.push(options.share(hundredths));
-    words.push("--resume".to_owned());
+    let mut words = words(&["--shard", &options.shard, "--resume"]);
     words.push(progress.to_string_lossy().into_owned());
+    words.extend(open_ended(options));
     words
+}
+
+/// Said to those who can be stopped by the time.
+fn open_ended(options: &Options) -> Option<String> {
+    options.open_ended.then(|| "--open-ended".to_owned())
 }
 
 /// All trials of a tier, in the order in which they find things quickest.
@@ -157,6 +186,14 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         arguments,
         writes: None,
         first: None,
+        stale: Vec::new(),
+        weight: 2,
+        timed: false,
+    };
+    let timed = |weight, trial: Trial| Trial {
+        weight,
+        timed: true,
+        ..trial
     };
     let mut all = Vec::new();
     let mut model = words(&["all", "--json", "--epochs"]);
@@ -165,17 +202,16 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     all.push(trial("model", "crashtest-model", model));
     let mut simulation = words(&["run", "--json", "--seeds"]);
     simulation.push(pick("500", "2000", "100000"));
-    simulation.extend(long(options, place, "simulation", 15));
-    all.push(trial("simulation", "simulate", simulation));
+    simulation.extend(long(options, place, "simulation"));
+    all.push(timed(15, trial("simulation", "simulate", simulation)));
     let mut engine = words(&["engine", "--json", "--seeds"]);
     engine.push(pick("4000", "50000", "2000000"));
-    engine.extend(long(options, place, "engine", 10));
-    all.push(trial("engine", "simulate", engine));
+    engine.extend(long(options, place, "engine"));
+    all.push(timed(8, trial("engine", "simulate", engine)));
     all.push(trial("mutants", "simulate", words(&["mutants", "--json"])));
     let mut errors = words(&["errors", "--json", "--stride"]);
     errors.push(pick("40", "1", "1"));
-    errors.extend(["--minutes".to_owned(), options.share(30)]);
-    all.push(trial("disk-errors", "simulate", errors));
+    all.push(timed(18, trial("disk-errors", "simulate", errors)));
     let recording = place.join("recording").to_string_lossy().into_owned();
     let writes = place.join("power-cuts.json");
     let mut sweep = words(&["sweep", &recording, "--json", &writes.to_string_lossy()]);
@@ -183,25 +219,23 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         "--keep".to_owned(),
         place.join("failed-states").to_string_lossy().into_owned(),
     ]);
-    sweep.extend(["--states".to_owned(), pick("10000", "100000", "1000000000")]);
-    sweep.extend(["--minutes".to_owned(), options.share(40)]);
+    sweep.extend(["--states".to_owned(), states_of(options)]);
+    sweep.extend(open_ended(options));
     sweep.extend(["--shard".to_owned(), options.shard.clone()]);
     let again = options.resume && Path::new(&recording).is_dir();
     if options.resume {
         sweep.push("--resume".to_owned());
     }
     all.push(Trial {
-        name: "power-cuts",
-        program: "crashtest-replay",
-        arguments: sweep,
         writes: Some(writes),
         first: (!again).then(|| words(&["record", &recording, "--events", "4"])),
+        ..timed(25, trial("power-cuts", "crashtest-replay", sweep))
     });
-    let mut kills = words(&["sweep", "--json", "--minutes", &options.share(60)]);
+    let mut kills = words(&["sweep", "--json"]);
     if tier == Tier::Quick {
         kills.push("--quick".to_owned());
     }
-    all.push(trial("kills", "secluso-crashtest", kills));
+    all.push(timed(35, trial("kills", "secluso-crashtest", kills)));
     let cycles = words(&["cycles", &pick("100", "1000", "1000")]);
     all.push(trial("cycles", "secluso-crashtest", cycles));
     let start_up = words(&["start-up", "--mib", &pick("64", "1024", "1024"), "--json"]);
@@ -211,7 +245,51 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         let replay = words(&["replay", "--json"]);
         all.push(trial("model-replay", "crashtest-model", replay));
     }
+    if tier == Tier::Full || options.only.as_deref() == Some(REAL_FILE_SYSTEM) {
+        all.push(real_file_system(options, place));
+    }
     all
+}
+
+/// States of the power cuts. With a time of the user's own there is no end to them.
+fn states_of(options: &Options) -> String {
+    match options.tier {
+        Tier::Quick => "10000",
+        Tier::Crash => "100000",
+        Tier::Full if options.open_ended => "1000000000",
+        Tier::Full => "1000000",
+    }
+    .to_owned()
+}
+
+/// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
+fn real_file_system(options: &Options, place: &Path) -> Trial {
+    let recording = place.join("block-recording");
+    let progress = place.join(format!("{REAL_FILE_SYSTEM}.progress"));
+    let writes = place.join(format!("{REAL_FILE_SYSTEM}.json"));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut arguments = words(&["run", "--json", &text(&writes)]);
+    arguments.extend(["--keep".to_owned(), text(&place.join("failed-disks"))]);
+    arguments.extend(["--recording".to_owned(), text(&recording)]);
+    arguments.extend(["--shard".to_owned(), options.shard.clone()]);
+    if options.tier == Tier::Full {
+        arguments.extend(words(&["--events", "24"]));
+    }
+    let mut stale = vec![recording];
+    if options.resume {
+        arguments.extend(["--resume".to_owned(), text(&progress)]);
+        stale.clear();
+    }
+    Trial {
+        name: REAL_FILE_SYSTEM,
+        program: "crashtest-block",
+        arguments,
+        writes: Some(writes),
+        first: None,
+        weight: 20,
+        timed: true,
+        stale,
+    }
 }
 
 /// Runs everything that was asked for, and writes the report.
@@ -244,14 +322,17 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     steps.expect(chosen.len() + 1);
     let mut failed = Vec::new();
     let commit = commit();
-    for trial in chosen {
+    let until = Instant::now() + Duration::from_secs(60 * options.minutes);
+    for (place_in_row, trial) in chosen.iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let minutes = share(left, chosen.get(place_in_row..).unwrap_or_default());
         let outcome = steps.step(trial.name, || {
             stamped(&place, trial.name, &commit, || {
                 let progress = place.join(format!("{}.progress", trial.name));
                 if !options.resume && progress.exists() {
                     fs::remove_file(&progress).because("old progress cannot be removed")?;
                 }
-                play(trial, &programs, &place)
+                play(trial, minutes, &programs, &place)
             })
         });
         if let Err(failure) = outcome {
@@ -287,7 +368,7 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     )))
 }
 
-/// Runs one trial and keeps its commit and its time beside its result: with `--only`, results of other
+/// Runs one trial and keeps its commit, its time and whether it ended well beside its result: with `--only`, results of other
 /// commits may stand beside it, and each says its own.
 fn stamped(
     place: &Path,
@@ -301,8 +382,11 @@ fn stamped(
     };
     keep("commit", commit.to_owned())?;
     let began = Instant::now();
+    // Bad until it ended well: a run that is killed leaves no good result.
+    keep("good", false.to_string())?;
     let outcome = trial();
     keep("seconds", format!("{:.1}", began.elapsed().as_secs_f64()))?;
+    keep("good", outcome.is_ok().to_string())?;
     outcome
 }
 
@@ -345,6 +429,10 @@ fn play_example(programs: &BTreeMap<String, PathBuf>, place: &Path) -> Outcome<(
         return Err(Failure::found("the example could not be recorded"));
     }
     let totals = place.join(format!("{EXAMPLE}.json"));
+    // The replayer writes none if the check calls the example's own clean end bad, or if it has no mark.
+    if totals.exists() {
+        fs::remove_file(&totals).because("an old result cannot be removed")?;
+    }
     let status = Command::new(replay)
         .args(["any".as_ref(), home.join("trace").as_os_str()])
         .args(["--states", "4000", "--json"])
@@ -371,7 +459,12 @@ fn play_example(programs: &BTreeMap<String, PathBuf>, place: &Path) -> Outcome<(
 }
 
 /// Runs one trial and keeps what it says.
-fn play(trial: &Trial, programs: &BTreeMap<String, PathBuf>, place: &Path) -> Outcome<()> {
+fn play(
+    trial: &Trial,
+    minutes: u64,
+    programs: &BTreeMap<String, PathBuf>,
+    place: &Path,
+) -> Outcome<()> {
     let program = programs
         .get(trial.program)
         .ok_or_else(|| Failure::found(format!("cargo built no {}", trial.program)))?;
@@ -379,6 +472,13 @@ fn play(trial: &Trial, programs: &BTreeMap<String, PathBuf>, place: &Path) -> Ou
     // What an earlier run said must never stand for this one.
     if result.exists() {
         fs::remove_file(&result).because("an old result cannot be removed")?;
+    }
+    for stale in trial.stale.iter().filter(|stale| stale.exists()) {
+        let removed = match stale.is_dir() {
+            true => fs::remove_dir_all(stale),
+            false => fs::remove_file(stale),
+        };
+        removed.because("what an earlier run left cannot be removed")?;
     }
     if let Some(first) = &trial.first {
         let recording = place.join("recording");
@@ -395,8 +495,10 @@ fn play(trial: &Trial, programs: &BTreeMap<String, PathBuf>, place: &Path) -> Ou
             return Err(Failure::found("the recording failed"));
         }
     }
+    let minutes = ["--minutes".to_owned(), minutes.to_string()];
     let output = Command::new(program)
         .args(&trial.arguments)
+        .args(minutes.iter().filter(|_| trial.timed))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -411,6 +513,12 @@ fn play(trial: &Trial, programs: &BTreeMap<String, PathBuf>, place: &Path) -> Ou
     }
     if output.status.success() {
         return Ok(());
+    }
+    if output.status.code() == Some(NOT_COVERED) {
+        return Err(Failure::machine(format!(
+            "NOT COVERED: {} says what this machine lacks",
+            trial.program
+        )));
     }
     Err(Failure::found(format!(
         "{} ended with {}",
@@ -428,11 +536,16 @@ fn report(
 ) -> Outcome<()> {
     let mut results = serde_json::Map::new();
     let (mut commits, mut seconds) = (serde_json::Map::new(), serde_json::Map::new());
+    // Each result by its own exit, whichever run left it: `failed` is only of this one.
+    let mut bad: Vec<&str> = Vec::new();
     let example = (options.tier == Tier::Full).then_some(EXAMPLE);
     for name in all.iter().map(|trial| trial.name).chain(example) {
         let text = fs::read_to_string(place.join(format!("{name}.json")));
         let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
         let stamp = |kind: &str| fs::read_to_string(place.join(format!("{name}.{kind}"))).ok();
+        if value.is_none() || stamp("good").as_deref() != Some("true") {
+            bad.push(name);
+        }
         if value.is_some() {
             let took: Option<f64> = stamp("seconds").and_then(|text| text.parse().ok());
             commits.insert(name.to_owned(), stamp("commit").into());
@@ -447,8 +560,9 @@ fn report(
         "seconds": seconds,
         "minutes": options.minutes,
         "shard": options.shard,
-        "failed": failed,
-        "good": failed.is_empty() && results.values().all(|value| !value.is_null()),
+        "failed": bad,
+        "failed_now": failed,
+        "good": bad.is_empty(),
         "results": results,
     });
     let totals = place.join("totals.json");
@@ -472,13 +586,20 @@ fn report(
         return Err(Failure::found("the report cannot be made"));
     }
     fs::write(&document, &output.stdout).because("the report cannot be written")?;
-    if options.bless && options.tier != Tier::Full {
+    let keep = options.bless && options.tier != Tier::Full;
+    if keep && bad.is_empty() {
         fs::write(root.join(REPORT), &output.stdout).because("the report cannot be written")?;
     }
     if options.json {
         println!("{text}");
     }
     eprintln!("\nThe report: {}", document.display());
+    if keep && !bad.is_empty() {
+        return Err(Failure::found(format!(
+            "not blessed: {} not good",
+            bad.join(", ")
+        )));
+    }
     Ok(())
 }
 
@@ -512,8 +633,12 @@ mod tests {
             let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
             Options::parse(&words)
         };
-        assert_eq!(parse("").unwrap().share(50), "30");
-        assert_eq!(parse("--full --minutes 10").unwrap().share(5), "1");
+        assert_eq!(parse("").unwrap().minutes, CRASH_MINUTES);
+        assert!(parse("--full --minutes 10").unwrap().open_ended);
+        assert!(!parse("--full").unwrap().open_ended);
+        assert!(!parse("--minutes 10").unwrap().open_ended);
+        assert!(parse("--bless --only kills").is_err());
+        assert!(parse("--full --bless --only kills").is_ok());
         assert_eq!(parse("--full").unwrap().minutes, FULL_MINUTES);
         assert!(parse("--fast").is_err());
         assert!(parse("--minutes x").is_err());
@@ -526,5 +651,31 @@ mod tests {
                 .windows(2)
                 .any(|pair| pair == ["--shard", "2/8"])
         );
+        // If each takes what it is given, all together take no more than there is.
+        let row: Vec<&Trial> = all.iter().collect();
+        let mut left = Duration::from_secs(60 * 240);
+        for at in 0..row.len() {
+            let minutes = share(left, &row[at..]);
+            left = left.checked_sub(Duration::from_secs(60 * minutes)).unwrap();
+        }
+        assert!(left < Duration::from_secs(60 * 240));
+        assert_eq!(share(Duration::ZERO, &row), 1);
+    }
+
+    #[test]
+    fn the_real_file_system_is_the_long_tiers_or_asked_for() {
+        let find = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            let options = Options::parse(&words).unwrap();
+            let all = trials(&options, Path::new("/place"));
+            all.into_iter().find(|trial| trial.name == REAL_FILE_SYSTEM)
+        };
+        assert!(find("").is_none());
+        assert!(find("--quick").is_none());
+        assert!(find("--only real-file-system").is_some());
+        assert_eq!(find("--full").unwrap().stale.len(), 1);
+        let resumed = find("--full --resume").unwrap();
+        assert!(resumed.stale.is_empty());
+        assert!(resumed.arguments.contains(&"--resume".to_owned()));
     }
 }

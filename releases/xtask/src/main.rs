@@ -38,15 +38,18 @@ cargo xtask COMMAND
   crash    every kind of crash test and one report, within an hour: a simulation, every disk
            error, power cuts derived from recordings, kills at every hit up to 8 of every crash
            point and again in recovery, deliberate bugs, the model
-             --quick        what the gate runs of it
+             --quick        a few minutes: less of everything (the gate runs more)
              --full         hours: more of everything, and what needs root
-             --minutes N    at most about so long; what is left is reported and fails
+             --minutes N    at most about so long; what is left is reported as NOT COVERED, and
+                            fails; with --full it is only reported, for there N is the plan
              --only NAME    one kind: simulation, disk-errors, power-cuts, kills, ...
-             --shard K/N    the power cuts of one machine of several
-             --resume       power cuts go on where they stopped
+             --shard K/N    the power cuts and seeds of one machine of several
+             --resume       power cuts and seeds go on where they stopped: what failed is asked again
+                            first, totals are of all parts; refused on another build
              --json         one JSON object on stdout
              --junit FILE   results for CI
-             --bless        keep the report as crashtest/REPORT.md
+             --bless        keep the report as crashtest/REPORT.md, if all of it is good; with
+                            --full the totals, whatever parts were run
   bench    ratios against the yardsticks, in one run
   bless    rewrite golden files and hex; then read the diff
   setup    only set up what is missing

@@ -176,3 +176,69 @@ fn few_changes_have_all_their_subsets() {
     let kinds = [Kind::Subset, Kind::Kill, Kind::LoseAll];
     assert_eq!(contents(&told(steps), &kinds).len(), 16);
 }
+
+/// What leaves must be explained whatever became of the newest write: at a mark it is torn and
+/// trashed as behind the write itself.
+#[test]
+fn at_a_mark_the_newest_write_is_torn_and_trashed_too() {
+    let mut moment = Moment::sure(Tree::default());
+    moment.steps = 9;
+    let change = |change| Pending {
+        step: 1,
+        change,
+        abandoned: false,
+    };
+    let write = Change::Write {
+        file: Object(0),
+        offset: 0,
+        content: Content::Bytes(Arc::from(vec![1; 2048])),
+    };
+    let name = Change::Unlink {
+        path: "other".to_owned(),
+    };
+    moment.pending = vec![change(write), change(name)];
+    let fates = |moment: &Moment, wanted: Fate| {
+        let all = moment.fates(0, 0);
+        all.iter().filter(|(_, fates)| fates[0] == wanted).count()
+    };
+    let torn = Fate::First(512);
+    let ones = Fate::Filled {
+        cut: 512,
+        byte: 0xff,
+    };
+    let trashed = Fate::Garbage {
+        bytes: SMALL_SECTOR,
+        seed: 0,
+    };
+    for fate in [torn, ones, trashed] {
+        assert!(fates(&moment, fate) >= 1, "{fate:?}");
+        // Behind the name alone only the name is new.
+        moment.changed = true;
+        assert_eq!(fates(&moment, fate), 0, "{fate:?}");
+        moment.changed = false;
+    }
+    let mut tree = Tree::default();
+    befall(&mut tree, &moment.pending[0].change, ones);
+    let mut wanted = vec![1; 512];
+    wanted.resize(2048, 0xff);
+    assert_eq!(tree.file(Object(0)).unwrap().to_vec(), wanted);
+}
+
+#[test]
+fn of_many_pending_changes_some_subsets_are_tried() {
+    let mut moment = Moment::sure(Tree::default());
+    let pending = |number: u64| Pending {
+        step: 1,
+        change: Change::SetLength {
+            file: Object(0),
+            length: number,
+        },
+        abandoned: false,
+    };
+    moment.pending = (0..9).map(pending).collect();
+    let all = moment.fates(0, 0);
+    let subsets = all.iter().filter(|(kind, _)| *kind == Kind::Subset);
+    let different: std::collections::HashSet<String> =
+        subsets.map(|(_, fates)| format!("{fates:?}")).collect();
+    assert!(different.len() > 24, "{}", different.len());
+}

@@ -5,8 +5,10 @@
 use std::io;
 use std::sync::Arc;
 
+use super::Part;
 use crate::disk::{DiskFile, PendingSync, is_full};
 use crate::mutant;
+use crate::options::SECTOR_BYTES;
 
 /// A write whose outcome is known, or believed.
 struct Done(io::Result<()>);
@@ -72,4 +74,21 @@ pub(super) fn start_write(
         judge,
         file: Arc::clone(file),
     })
+}
+
+/// Remembers the last sector of what was appended to a part.
+pub(super) fn last_sector(buffer: &[u8], last: &mut Vec<u8>) {
+    last.clear();
+    let from = buffer.len().saturating_sub(SECTOR_BYTES as usize);
+    last.extend_from_slice(buffer.get(from..).unwrap_or_default());
+}
+
+/// What a log without padding does: the sector in which acknowledged data ends is written once more.
+pub(super) fn begin_in_the_sector_before(part: &mut Part, last: &[u8]) {
+    mutant!("group_not_padded", "C4", "a batch is written with the last sector of the one before" => {
+        if last.len() as u64 == SECTOR_BYTES {
+            part.offset -= SECTOR_BYTES;
+            part.buffer.extend_from_slice(last);
+        }
+    });
 }

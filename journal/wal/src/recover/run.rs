@@ -510,7 +510,7 @@ impl Proven {
         // disk, and none of them is given away before a seal of this start is.
         let forgetful = mutant!(
             "older_seals_given_away",
-            "C4",
+            "C7",
             "of several unproven seals only the newest is kept"
         );
         if !whole && !forgetful {
@@ -671,6 +671,7 @@ fn copy_tail(
     let mut buffer = Vec::new();
     let (_, chain) = encode_group(&draft, &identity, chain, &mut buffer);
     buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
+    crate::note!("seals {}", lsn.next().0);
     // CRASH(wal.recover.before_seal): the copy is whole, durable and without its seal.
     crash_point!("wal.recover.before_seal");
     file.write_at(at, &buffer).map_err(failed)?;

@@ -38,11 +38,12 @@ impl Wal {
                 .recycle(crate::Lsn(u64::MAX))
                 .map_err(|error| self.dump_error(error))?;
         });
-        self.make_base_sure()?;
         let slot = match self.base.slot {
             None => CheckpointSlot::A,
             Some(slot) => {
-                // ORDER: the older one is overwritten, so that one whole is always there.
+                // ORDER: the other one is overwritten, so that one whole is always there. That ours is on
+                // the disk is known, by our own sync or by how the start chose it: a mark that reads back,
+                // from the page cache even, was written after the sync of what it confirms.
                 match mutant!(
                     "checkpoint_in_place",
                     "C7",
@@ -91,8 +92,8 @@ impl Wal {
         // ORDER: this sync, then its confirmation, then files below the older one are reused.
         file.sync_data()
             .map_err(|error| self.poison("checkpoint sync", &error))?;
-        // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start does not build
-        // on it.
+        // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start prefers the older
+        // one.
         crash_point!("wal.checkpoint.before_confirm");
         checkpoint::confirm(&*file, &head.id)
             .map_err(|error| self.poison("checkpoint confirmation", &error))?;
@@ -110,7 +111,6 @@ impl Wal {
             id: head.id,
             count: head.count,
         };
-        self.base_is_sure = true;
         self.log.tail_bytes = 0;
         // CRASH(wal.checkpoint.after_confirm): a start counts its tail from here.
         crash_point!("wal.checkpoint.after_confirm");
@@ -124,31 +124,6 @@ impl Wal {
             Err(error) => return Err(self.poison("recycling", &error)),
         }
         self.revive_view()
-    }
-
-    /// Confirms once more what this handle was opened on: its confirmation may be in the page cache
-    /// alone, because the process before died in its sync, or because that sync failed. Were the
-    /// older checkpoint overwritten then, a power cut could leave none that is confirmed.
-    fn make_base_sure(&mut self) -> Result<(), WalError> {
-        let Some(slot) = self.base.slot.filter(|_| !self.base_is_sure) else {
-            return Ok(());
-        };
-        mutant!("base_not_made_sure", "C7", "a confirmation counts that perhaps only the page cache has" => {
-            self.base_is_sure = true;
-            return Ok(());
-        });
-        // ORDER: written anew, because a sync covers only what was written since the last one failed;
-        // then its sync, then the older checkpoint is overwritten.
-        let file = self.log.disk.open(slot.path(), OpenMode::Existing);
-        let sure = file.and_then(|file| {
-            checkpoint::confirm(&*file, &self.base.id)?;
-            file.sync_data()
-        });
-        sure.map_err(|error| self.poison("checkpoint confirmation", &error))?;
-        self.log.syncs += 1;
-        self.log.written += SECTOR_BYTES;
-        self.base_is_sure = true;
-        Ok(())
     }
 
     /// Like [`Wal::admit`], and if that refuses although the disk has room again, first takes back
