@@ -279,7 +279,7 @@ impl Plan {
         match seed % 16 {
             7 => Plan::flavoured(Flavour::Rots, seed),
             15 => {
-                let who = if seed / 16 % 2 == 0 {
+                let who = if (seed / 16).is_multiple_of(2) {
                     Who::Hub
                 } else {
                     Who::App

@@ -193,13 +193,13 @@ impl World {
     /// # Errors
     /// The promise that did not hold.
     pub fn run(mut self) -> Result<Stats, Broken> {
-        self.to_its_end().map_err(|broken| {
+        self.play_out().map_err(|broken| {
             // Whatever came of it, garbage that was taken came first.
             self.books.nothing_forged().err().unwrap_or(broken)
         })
     }
 
-    fn to_its_end(&mut self) -> Result<Stats, Broken> {
+    fn play_out(&mut self) -> Result<Stats, Broken> {
         let last_ms = self.plan.steps.last().map_or(0, |step| step.at_ms);
         self.play(|world| world.now_ms > last_ms + 2_000)?;
         self.heal();

@@ -116,7 +116,6 @@ type Program = (Role, &'static str, Vec<String>);
 fn at_rest() -> Outcome<(System, Vec<Program>)> {
     let mut system = System::paired(one_event())?;
     let _ends = system.settle()?;
-    system.stop(Role::Hub)?;
     // No relay: what happens on the copies must not leave them.
     system.stop(Role::Relay)?;
     let text = |name: &str| system.path(name).to_string_lossy().into_owned();

@@ -285,6 +285,16 @@ impl Log {
         Ok(())
     }
 
+    /// Bytes that the disk must still give before [`Self::ensure_reserve`] can succeed for this tail.
+    pub(crate) fn reserve_shortfall(&self, tail_bytes: u64) -> u64 {
+        let need = tail_bytes + (COPY_EXTRA_SECTORS + RESERVE_EXTRA_SECTORS) * SECTOR_BYTES;
+        let target = need.next_multiple_of(self.options.grow_bytes);
+        let missing = RESERVE_FILES.saturating_sub(self.reserve.len()) as u64 * target;
+        let small = self.reserve.iter().filter(|file| file.filled < need);
+        let growth: u64 = small.map(|file| target.saturating_sub(file.filled)).sum();
+        missing + growth
+    }
+
     /// Takes the smallest free file that holds `bytes`, or else the largest.
     fn pop_free(&mut self, bytes: u64) -> Option<FreeFile> {
         let fits = self

@@ -308,20 +308,19 @@ impl Wal {
             .available_bytes()
             .map_err(|error| WalError::io("the free space", error))?;
         let refuse = Err(WalError::Space { needed, available });
-        // A new file costs a step of growth, and the files held back grow with the tail.
-        let step = self.log.options.grow_bytes;
-        let growth = needed.next_multiple_of(step) + 2 * step;
-        let prepared = self.log.prepared_bytes() >= needed;
+        // What is not prepared grows by whole steps, and the files held back grow with the tail.
+        let own = match self.log.prepared_bytes() >= needed {
+            true => 0,
+            false => needed.next_multiple_of(self.log.options.grow_bytes),
+        };
+        let tail = self.log.tail_bytes + self.log.staged_bytes() + needed;
+        let growth = own + self.log.reserve_shortfall(tail);
         match priority {
             Priority::Bulk => {
                 if self.low || self.view.borrow().full || !self.log.ballast {
                     return refuse;
                 }
-                if prepared || available >= growth {
-                    Ok(())
-                } else {
-                    refuse
-                }
+                if available >= growth { Ok(()) } else { refuse }
             }
             Priority::Epoch => {
                 let ballast = if self.log.ballast {
@@ -329,7 +328,7 @@ impl Wal {
                 } else {
                     0
                 };
-                if prepared || available.saturating_add(ballast) >= needed {
+                if available.saturating_add(ballast) >= growth {
                     Ok(())
                 } else {
                     refuse

@@ -128,7 +128,8 @@ impl Wal {
 
     /// Like [`Wal::admit`], and if that refuses although the disk has room again, first takes back
     /// what the full disk took: the files held back, the view's backlog, the ballast. Without
-    /// this nothing would, as long as nothing is committed.
+    /// this nothing would, as long as nothing is committed. For an epoch it makes a checkpoint on a full
+    /// disk as well, so that staging need not, when something has been encrypted already.
     pub fn admit_or_relieve(&mut self, bytes: u64, priority: Priority) -> Result<(), WalError> {
         let refused = match self.admit(bytes, priority) {
             Err(error @ WalError::Space { .. }) => error,
@@ -140,7 +141,10 @@ impl Wal {
             .disk
             .available_bytes()
             .map_err(|error| WalError::io("the free space", error))?;
-        if !pressed || available < 2 * self.log.options.ballast_bytes {
+        let roomy = pressed && available >= 2 * self.log.options.ballast_bytes;
+        // An epoch needs no more room than a checkpoint makes: it shortens the tail, and frees files.
+        let shortens = priority == Priority::Epoch && self.log.tail_bytes > 0;
+        if !roomy && !shortens {
             return Err(refused);
         }
         match self.checkpoint() {
