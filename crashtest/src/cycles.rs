@@ -287,7 +287,9 @@ mod tests {
     #[test]
     fn what_creeps_up_is_seen() {
         let look = |number: u64| Look {
-            start: (number % 2 == 0).then_some(Duration::from_millis(50)),
+            start: number
+                .is_multiple_of(2)
+                .then_some(Duration::from_millis(50)),
             files: 20,
             bytes: number << 20,
             memory_bytes: 30 << 20,

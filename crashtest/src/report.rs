@@ -286,7 +286,7 @@ mod tests {
     fn a_second_point_that_no_start_reaches_fails() {
         let second = |first, died| cell(&[(first, 1), ("wal.recover.x", 1)], died);
         let never = second("one", Death::OnlyFirst);
-        assert!(!is_good(&[never.clone()]));
+        assert!(!is_good(std::slice::from_ref(&never)));
         assert!(is_good(&[never, second("two", Death::Really)]));
     }
 
