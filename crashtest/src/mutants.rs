@@ -62,7 +62,7 @@ pub const TRIALS: &[Trial] = &[
     Trial {
         mutant: "ratchet_not_stored",
         workload: Workload::Event,
-        crash: Some((Role::App, "journal.vault.before_first_image", 2)),
+        crash: Some((Role::App, "app.take.staged", 3)),
     },
     // The simulation tries it, too; here it shows that the thief of real directories is not blind.
     Trial {

@@ -237,7 +237,7 @@ pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
                 format!("{role} noted what nobody understands: {line}"),
             );
         }
-        durable_before_visible(role, notes, &mut all);
+        durable_before_visible(role, notes, &mut all, &mut Vec::new());
         no_reuse(role, notes, &mut all);
         one_transaction(role, notes, &mut all);
     }
@@ -245,6 +245,17 @@ pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
     only_what_was_sealed(Role::App, app, hub, &mut all);
     only_what_was_sealed(Role::Hub, hub, app, &mut all);
     all
+}
+
+/// What starts found that had not been attempted, or did not find though it was synced: of worlds in
+/// which every start of a program is one of the same directory, that nobody copied, damaged or removed.
+#[must_use]
+pub fn judge_starts(hub: &Notes, app: &Notes) -> Vec<Broken> {
+    let mut starts = Vec::new();
+    for (role, notes) in [(Role::Hub, hub), (Role::App, app)] {
+        durable_before_visible(role, notes, &mut Vec::new(), &mut starts);
+    }
+    starts
 }
 
 fn tell(all: &mut Vec<Broken>, promise: &'static str, what: String) {
@@ -365,7 +376,12 @@ fn between(role: Role, found: u64, (least, most): (u64, u64), all: &mut Vec<Brok
 }
 
 /// C4: what left the process was durable in that instant, and the next start finds it.
-fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
+fn durable_before_visible(
+    role: Role,
+    notes: &Notes,
+    all: &mut Vec<Broken>,
+    starts: &mut Vec<Broken>,
+) {
     // What a start finds again, and by which transaction.
     let mut sealed: BTreeMap<(&Slot, &str), u64> = BTreeMap::new();
     let mut taken: BTreeMap<&Slot, u64> = BTreeMap::new();
@@ -377,7 +393,7 @@ fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
     let (mut least, mut most) = (0, u64::MAX);
     for life in &notes.lives {
         let found = life.found;
-        between(role, found, (least, most), all);
+        between(role, found, (least, most), starts);
         for (lsn, what) in shown.drain(..).filter(|(lsn, _)| *lsn > found) {
             tell(
                 all,
@@ -399,7 +415,7 @@ fn durable_before_visible(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
                 // The next start, which may be cut off before it opens.
                 Note::Seals { lsn } => {
                     let found = lsn.saturating_sub(OWN_GROUPS);
-                    between(role, found, (shelf.durable, most), all);
+                    between(role, found, (shelf.durable, most), starts);
                     most = most.max(*lsn);
                 }
                 _ => {}

@@ -82,6 +82,9 @@ impl fmt::Display for Broken {
     }
 }
 
+/// By this a phone says that it can follow its hub no more.
+const PARTED: &str = "in keys that this directory does not have";
+
 /// The three outcomes of a run. A typed refusal is not a pass, and is counted apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -120,6 +123,11 @@ impl Verdict {
                 }
             }
             Err(trouble @ Trouble::Ended { role, status, said }) => match status.code() {
+                // A phone that says so is right; that it came to this is a broken promise.
+                Some(4) if said.contains(PARTED) => Self::Fatal(vec![Broken {
+                    promise: "C1",
+                    what: trouble.to_string(),
+                }]),
                 // The codes by which a program says: damaged state, not admitted, no space.
                 Some(code @ (4 | 6 | 7)) if !said.is_empty() => Self::Refused {
                     role: *role,
@@ -145,6 +153,7 @@ impl Verdict {
             Ok(_judged_with_them) => Vec::new(),
             Err(_) => notes::judge(hub, app),
         };
+        broken.extend(notes::judge_starts(hub, app));
         if broken.is_empty() {
             return verdict;
         }

@@ -369,6 +369,10 @@ mod tests {
     fn another_digest_under_a_number_is_seen_and_so_is_amnesia_at_home() {
         let mailbox = SendId([1; SendId::BYTES]);
         let mut books = Books::default();
+        for (digest, place) in [([1; 32], "one"), ([2; 32], "two")] {
+            let key = (mailbox.to_text(), "3".into(), Digest(digest).to_text());
+            books.places.insert(key, place.into());
+        }
         books.leaves(mailbox, Seq(3), Digest([1; 32])).unwrap();
         books.leaves(mailbox, Seq(3), Digest([1; 32])).unwrap();
         let other = books.leaves(mailbox, Seq(3), Digest([2; 32]));

@@ -54,8 +54,10 @@ pub(crate) fn good(last: u64) -> [Notes; 2] {
 }
 
 fn promises(hub: &str, app: &str) -> Vec<&'static str> {
-    let broken = judge(&Notes::parse(hub), &Notes::parse(app));
-    broken.into_iter().map(|one| one.promise).collect()
+    let (hub, app) = (Notes::parse(hub), Notes::parse(app));
+    let starts = judge_starts(&hub, &app);
+    let broken = starts.into_iter().chain(judge(&hub, &app));
+    broken.map(|one| one.promise).collect()
 }
 
 #[test]

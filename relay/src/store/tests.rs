@@ -425,7 +425,7 @@ fn an_envelope_damaged_on_disk_costs_its_mailbox_and_nothing_else() {
     receipt(append(&mut store, BOX, 1, 0, &fine));
     receipt(append(&mut store, BOX, 2, 1, &hurt));
     receipt(append(&mut store, other, 1, 0, &fine));
-    assert!(damage(&disk, &[0xa5; 64]) > 0);
+    assert!(damage(&disk, &store.mask.turn(vec![0xa5; 64])) > 0);
     assert_eq!(
         store.read(&BOX, Seq::NONE, 1 << 20).unwrap(),
         ReadAnswer::Lost

@@ -143,7 +143,7 @@ impl Wal {
             .map_err(|error| WalError::io("the free space", error))?;
         let roomy = pressed && available >= 2 * self.log.options.ballast_bytes;
         // An epoch needs no more room than a checkpoint makes: it shortens the tail, and frees files.
-        let shortens = priority == Priority::Epoch && self.log.tail_bytes > 0;
+        let shortens = priority == Priority::Epoch && self.log.tail_bytes > 0 && !self.low;
         if !roomy && !shortens {
             return Err(refused);
         }

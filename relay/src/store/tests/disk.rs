@@ -195,7 +195,7 @@ fn damage_found_while_gathering_costs_its_mailbox_and_nothing_else() {
         receipt(append(&mut store, other, n, n - 1, &bytes(1, 50)));
         churned = churn(&mut store, churned);
     }
-    assert!(damage(&disk, &[0xa5; 64]) > 0);
+    assert!(damage(&disk, &store.mask.turn(vec![0xa5; 64])) > 0);
     gather(&mut store);
     assert_eq!(store.take_lost(), [BOX]);
     assert_eq!(store.send_state(&BOX).unwrap().last, None);
