@@ -164,7 +164,7 @@ struct Follow {
     /// Since when an ack is owed.
     owed_since_ms: Option<u64>,
     urgent: bool,
-    /// Something was taken since the group's key last rotated.
+    /// Something was taken since the group's key last rotated, or may have been.
     stirred: bool,
     last_taken_ms: u64,
     /// The line is over; the row that says so may still want room.
@@ -263,7 +263,9 @@ impl Core {
                 session: Session::new(line),
                 owed_since_ms: (cursor > acked).then_some(0),
                 urgent: false,
-                stirred: false,
+                // Whether the last process came to the rotation after what it took is not stored: one too
+                // many costs two syncs, one too few leaves a past epoch readable while the phone idles (S5).
+                stirred: cursor.is_some(),
                 last_taken_ms: 0,
                 over: Over::stored(&self.journal, line)?,
             };

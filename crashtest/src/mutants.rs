@@ -80,6 +80,11 @@ pub const TRIALS: &[Trial] = &[
         workload: Workload::Event,
         crash: Some((Role::Hub, "wal.commit.after_apply", 4)),
     },
+    Trial {
+        mutant: "success_without_proof",
+        workload: Workload::Pair,
+        crash: Some((Role::Hub, "journal.pairing.hub_done", 1)),
+    },
 ];
 
 /// What came of a trial.

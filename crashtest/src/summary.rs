@@ -484,22 +484,25 @@ fn model_replay(text: &mut String, value: &Value, missing: &mut Missing) {
     let lines = real.map(|one| {
         let crash = list(one, "crash").iter().filter_map(Value::as_str);
         format!(
-            "| `{}` | `{}` | {} | {} |",
+            "| `{}` | `{}` | {} | {} | {} | {} |",
             word(one, "name"),
             word(one, "mutant"),
+            word(one, "promise"),
+            word(one, "workload"),
             crash.collect::<Vec<_>>().join(" "),
             word(one, "verdict"),
         )
     });
     rows(
         text,
-        "| mistake of the model | in the programs | crash | verdict |",
+        "| mistake of the model | in the programs | breaks | workload | crash | verdict |",
         lines,
     );
     for one in all.iter().filter(|one| one["mutant"].is_null()) {
         let name = word(one, "name");
+        let why = word(one, "why_not");
         missing.0.push(format!(
-            "model: `{name}` is a mistake that was not planted in the programs"
+            "model: `{name}` is a mistake that was not planted in the programs: {why}"
         ));
     }
 }

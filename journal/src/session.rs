@@ -497,6 +497,13 @@ impl<R> Session<R> {
         }
         let epoch = handle.group.epoch();
         if message.epoch() < epoch {
+            mutant!("stale_reloads_handle", "C3", "a stale envelope makes the hub load the group again and go on in its epoch" => {
+                if takes == Takes::Messages {
+                    let mut reloaded = self.read_handle(txn)?;
+                    reloaded.opened = Some(Epoch(epoch.as_u64()));
+                    self.handle = Some(reloaded);
+                }
+            });
             return Ok(Received::Stale);
         }
         // The hub is the only one that opens epochs; a follower that misses one cannot go on.

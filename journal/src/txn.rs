@@ -391,6 +391,9 @@ impl<'j> Txn<'j> {
         mutant!("cursor_apart", "C5", "what an envelope does becomes durable before the cursor" => {
             rows = self.split(rows, |key| key.first() == Some(&b'I'))?;
         });
+        mutant!("cursor_first", "C1", "the cursor becomes durable before what the envelope does" => {
+            rows = self.split(rows, |key| key.first() != Some(&b'I'))?;
+        });
         let staged = self.journal.wal.stage(rows, value)?;
         self.journal
             .scopes

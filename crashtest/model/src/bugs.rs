@@ -44,16 +44,41 @@ pub enum Place {
     Pairing(PairingBug),
 }
 
-/// The same mistake in the programs, and the crash that shows it: what
-/// `secluso-crashtest mutant` is told.
+/// The same mistake in the programs.
 #[derive(Clone, Copy, Debug)]
-pub struct Real {
-    /// Its name in the programs.
-    pub mutant: &'static str,
-    /// The conversation.
-    pub workload: &'static str,
-    /// Program, crash point and hit; nothing if it takes no crash.
-    pub crash: &'static [&'static str],
+pub enum Real {
+    /// In the real processes, with the crash that shows it: what `secluso-crashtest mutant` is told.
+    Processes {
+        /// Its name in the programs.
+        mutant: &'static str,
+        /// The conversation.
+        workload: &'static str,
+        /// Program, crash point and hit; nothing if it takes no crash.
+        crash: &'static [&'static str],
+        /// The promise that it breaks there, where that is not the model's.
+        promise: &'static str,
+    },
+    /// In their cores, with real MLS and the real journal, among schedules of a simulation that lead
+    /// where the model's way leads: what `simulate mutants` is told.
+    Cores {
+        /// Its name in the programs.
+        mutant: &'static str,
+        /// The promise that it breaks there: the first that anybody sees, where that is not the model's.
+        promise: &'static str,
+    },
+    /// Not to be planted, and why.
+    Not(&'static str),
+}
+
+impl Real {
+    /// Its name in the programs, if they have it.
+    #[must_use]
+    pub fn mutant(&self) -> Option<&'static str> {
+        match self {
+            Self::Processes { mutant, .. } | Self::Cores { mutant, .. } => Some(mutant),
+            Self::Not(_) => None,
+        }
+    }
 }
 
 /// What is known of a mistake.
@@ -67,8 +92,8 @@ pub struct Planted {
     pub promise: &'static str,
     /// Where it is sought.
     pub place: Place,
-    /// The programs' own, if they have it.
-    pub real: Option<Real>,
+    /// The same in the programs.
+    pub real: Real,
 }
 
 /// Bounds within which a mistake is sought; the design is proven within the same, with fine steps.
@@ -128,177 +153,226 @@ pub const PLANTED: &[Planted] = &[
         what: "the merge is a transaction of its own, before the Commit's envelope",
         promise: Promise::Follow.name(),
         place: Place::Channel(Bug::MergeBeforePersist, CRASHES),
-        real: Some(Real {
+        real: Real::Processes {
             mutant: "merge_before_persist",
             workload: "event",
             crash: &["hub", "wal.commit.after_apply", "1"],
-        }),
+            promise: "C1",
+        },
     },
     Planted {
         name: "send_before_persist",
         what: "the hub sends what is staged and not yet synced",
         promise: Promise::Visible.name(),
         place: Place::Channel(Bug::SendBeforePersist, CRASHES),
-        real: Some(Real {
+        real: Real::Processes {
             mutant: "send_before_sync",
             workload: "event",
             crash: &[],
-        }),
+            promise: "C4",
+        },
     },
     Planted {
         name: "new_commit_after_restart",
         what: "a start forgets what is un-acked and commits anew",
         promise: Promise::Follow.name(),
         place: Place::Channel(Bug::NewCommitAfterRestart, CRASHES),
-        real: Some(Real {
+        real: Real::Processes {
             mutant: "new_commit_after_restart",
             workload: "event",
             crash: &["hub", "wal.commit.after_apply", "4"],
-        }),
+            promise: "C1",
+        },
     },
     Planted {
         name: "ack_before_durable",
         what: "the app lets relay and hub forget what it has not synced",
         promise: Promise::Visible.name(),
         place: Place::Channel(Bug::AckBeforeDurable, CRASHES),
-        real: Some(Real {
+        real: Real::Processes {
             mutant: "ack_before_durable",
             workload: "event",
             crash: &["app", "app.take.staged", "2"],
-        }),
+            promise: "C4",
+        },
     },
     Planted {
         name: "old_epoch_after_restart",
         what: "a start goes on encrypting in the epoch that it finds",
         promise: Promise::Reuse.name(),
         place: Place::Channel(Bug::OldEpochAfterRestart, CRASHES),
-        real: None,
+        real: Real::Cores {
+            mutant: "old_epoch_encrypted_in",
+            promise: "C3",
+        },
     },
     Planted {
         name: "believe_page_cache",
         what: "a start takes for durable what it can read",
         promise: Promise::Visible.name(),
         place: Place::Channel(Bug::BelievePageCache, CRASHES),
-        real: None,
+        real: Real::Cores {
+            mutant: "page_cache_believed",
+            promise: "C7",
+        },
     },
     Planted {
         name: "free_on_receipt",
         what: "the hub frees what the relay says it stored",
         promise: Promise::Once.name(),
         place: Place::Channel(Bug::FreeOnReceipt, RELAY),
-        real: None,
+        real: Real::Not(
+            "no receipt reaches the code that frees: the hub's core is not told of any",
+        ),
     },
     Planted {
         name: "trim_on_delivery",
         what: "the relay forgets what it delivered",
         promise: Promise::Converge.name(),
         place: Place::Channel(Bug::TrimOnDelivery, CRASHES),
-        real: None,
+        real: Real::Cores {
+            mutant: "relay_deletes_early",
+            promise: "C1",
+        },
     },
     Planted {
         name: "cursor_apart",
         what: "what an envelope does is durable before the cursor",
         promise: Promise::Atomic.name(),
         place: Place::Channel(Bug::CursorApart, CRASHES),
-        real: Some(Real {
+        real: Real::Processes {
             mutant: "cursor_apart",
             workload: "event",
             crash: &[],
-        }),
+            promise: "C5",
+        },
     },
     Planted {
         name: "cursor_first",
         what: "the cursor is durable before what the envelope does",
         promise: Promise::Follow.name(),
         place: Place::Channel(Bug::CursorFirst, CRASHES),
-        real: None,
+        real: Real::Cores {
+            mutant: "cursor_first",
+            promise: "C1",
+        },
     },
     Planted {
         name: "commit_in_another_mailbox",
         what: "a Commit may come before the chunks that it follows",
         promise: Promise::Once.name(),
         place: Place::Channel(Bug::CommitElsewhere, CRASHES),
-        real: None,
+        real: Real::Cores {
+            mutant: "commit_taken_ahead",
+            promise: "C1",
+        },
     },
     Planted {
         name: "proposal_is_stored",
         what: "the hub keeps a proposal until its next Commit",
         promise: Promise::Blocked.name(),
         place: Place::Channel(Bug::ProposalIsStored, HEARTBEAT),
-        real: None,
+        real: Real::Not("heartbeats are not in the programs yet"),
     },
     Planted {
         name: "proposal_key_not_stored",
         what: "the key of the app's proposal is in memory only",
         promise: Promise::Follow.name(),
         place: Place::Channel(Bug::ProposalKeyNotStored, HEARTBEAT),
-        real: None,
+        real: Real::Not("heartbeats are not in the programs yet"),
     },
     Planted {
         name: "stale_reloads_handle",
         what: "a stale envelope makes the hub load the group again and go on in its epoch",
         promise: Promise::Reuse.name(),
         place: Place::Channel(Bug::StaleReloadsHandle, HEARTBEAT),
-        real: None,
+        real: Real::Cores {
+            mutant: "stale_reloads_handle",
+            promise: "C3",
+        },
     },
     Planted {
         name: "app_ratchet_not_stored",
         what: "the ratchet of the app's acks is in memory only",
         promise: Promise::Reuse.name(),
         place: Place::Channel(Bug::AppRatchetNotStored, HEARTBEAT),
-        real: Some(Real {
+        real: Real::Processes {
             mutant: "ratchet_not_stored",
             workload: "event",
-            crash: &["app", "journal.vault.before_first_image", "2"],
-        }),
+            crash: &["app", "app.take.staged", "3"],
+            promise: "C3",
+        },
     },
     Planted {
         name: "digest_not_compared",
         what: "a sender looks at the relay's last number and not at its digest",
         promise: Promise::Rollback.name(),
         place: Place::Channel(Bug::DigestNotCompared, HUB_ROLLBACK),
-        real: None,
+        real: Real::Cores {
+            mutant: "digest_not_compared",
+            promise: "C8",
+        },
     },
     Planted {
         name: "last_not_kept",
         what: "the relay forgets the last envelope of a mailbox with the others",
         promise: Promise::Rollback.name(),
         place: Place::Channel(Bug::LastNotKept, HUB_ROLLBACK),
-        real: None,
+        real: Real::Cores {
+            mutant: "relay_keeps_no_evidence",
+            promise: "C8",
+        },
     },
     Planted {
         name: "held_not_compared",
         what: "the app frees its outbox by what the hub holds and does not compare its digest",
         promise: Promise::Rollback.name(),
         place: Place::Channel(Bug::HeldNotCompared, APP_ROLLBACK),
-        real: None,
+        real: Real::Cores {
+            mutant: "held_not_compared",
+            promise: "C8",
+        },
     },
     Planted {
         name: "last_word_once",
         what: "the hub repeats its last word to nobody",
         promise: pairing::FINISHES,
         place: Place::Pairing(PairingBug::LastWordOnce),
-        real: None,
+        real: Real::Not(
+            "a hub that has a phone still makes codes, which the model's does not: the next one heals it",
+        ),
     },
     Planted {
         name: "last_word_before_persist",
         what: "the hub says its last word before it is durable",
         promise: pairing::PROOF,
         place: Place::Pairing(PairingBug::LastWordBeforePersist),
-        real: None,
+        real: Real::Processes {
+            mutant: "send_before_sync",
+            workload: "pair",
+            crash: &[],
+            promise: "C4",
+        },
     },
     Planted {
         name: "success_without_proof",
         what: "the app takes its own join for success",
         promise: pairing::PROOF,
         place: Place::Pairing(PairingBug::SuccessWithoutProof),
-        real: None,
+        real: Real::Processes {
+            mutant: "success_without_proof",
+            workload: "pair",
+            crash: &["hub", "journal.pairing.hub_done", "1"],
+            promise: "C1",
+        },
     },
     Planted {
         name: "never_gives_up",
         what: "the app keeps what it joined although the hub does not know it",
         promise: pairing::FINISHES,
         place: Place::Pairing(PairingBug::NeverGivesUp),
-        real: None,
+        real: Real::Not(
+            "at the phone another code is another pairing, and what it joined before ends with its time",
+        ),
     },
 ];

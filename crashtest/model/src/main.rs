@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use crashtest_model::bugs::PLANTED;
+use crashtest_model::bugs::{PLANTED, Real};
 use crashtest_model::channel::Channel;
 use crashtest_model::check::{self, Outcome, explore};
 use crashtest_model::pairing::Pairing;
-use crashtest_model::replay::{self, Verdict};
+use crashtest_model::replay::{self, Programs, Verdict};
 use crashtest_model::scope::{CRASHES, ORDERS, SCOPES, Scope};
 use serde_json::{Value, json};
 
@@ -44,9 +44,9 @@ enum Command {
     All(Bounds),
     /// The mistakes that the programs have too, in the programs.
     Replay {
-        /// The harness; beside this program if nothing is said.
+        /// Where `secluso-crashtest` and `simulate` are; beside this program if nothing is said.
         #[arg(long)]
-        program: Option<PathBuf>,
+        programs: Option<PathBuf>,
         /// One line of JSON at the end.
         #[arg(long)]
         json: bool,
@@ -93,7 +93,10 @@ fn main() -> ExitCode {
             whole["seconds"] = json!(began.elapsed().as_secs_f64());
             (bounds.json, whole)
         }
-        Command::Replay { program, json } => (json, part("replay", replayed(program))),
+        Command::Replay { programs, json } => {
+            let programs = programs.map_or_else(Programs::beside, |place| Programs::of(&place));
+            (json, part("replay", replayed(&programs)))
+        }
     };
     let good = result["good"] == json!(true);
     if json {
@@ -238,24 +241,40 @@ fn bugs() -> Vec<(bool, Value)> {
     found.collect()
 }
 
-fn replayed(program: Option<PathBuf>) -> Vec<(bool, Value)> {
-    let program = program.unwrap_or_else(replay::beside);
+fn replayed(programs: &Programs) -> Vec<(bool, Value)> {
     let mut rows = Vec::new();
     for planted in PLANTED {
-        let Some(real) = &planted.real else {
-            eprintln!(
-                "{:<27} NOT COVERED: the programs do not have it",
-                planted.name
-            );
-            rows.push((true, json!({ "name": planted.name, "mutant": null })));
-            continue;
+        let mut value = json!({ "name": planted.name, "mutant": planted.real.mutant() });
+        let verdict = match (replay::play(programs, &planted.real), &planted.real) {
+            (Some(verdict), _) => verdict,
+            (None, Real::Not(why)) => {
+                eprintln!("{:<27} NOT COVERED: {why}", planted.name);
+                value["why_not"] = json!(why);
+                rows.push((true, value));
+                continue;
+            }
+            (None, _) => continue,
         };
-        let verdict = replay::play(&program, real, planted.promise);
         eprintln!("{:<27} {verdict}", planted.name);
-        let value = json!({
-            "name": planted.name, "mutant": real.mutant, "workload": real.workload,
-            "crash": real.crash, "verdict": verdict.to_string(),
-        });
+        match planted.real {
+            Real::Processes {
+                workload,
+                crash,
+                promise,
+                ..
+            } => {
+                value["workload"] = json!(workload);
+                value["crash"] = json!(crash);
+                value["promise"] = json!(promise);
+            }
+            Real::Cores { promise, .. } => {
+                value["workload"] = json!("simulation");
+                value["crash"] = json!([]);
+                value["promise"] = json!(promise);
+            }
+            Real::Not(_) => {}
+        }
+        value["verdict"] = json!(verdict.to_string());
         rows.push((verdict == Verdict::Parted, value));
     }
     rows

@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::bugs::Real;
 
 /// A name under which no program has a mistake: the same run without one.
@@ -36,35 +38,96 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The harness of the same build.
-#[must_use]
-pub fn beside() -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    own.with_file_name("secluso-crashtest")
+/// The programs of one build that are asked.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `secluso-crashtest`: the real processes.
+    pub processes: PathBuf,
+    /// `simulate`: their cores.
+    pub cores: PathBuf,
 }
 
-/// Runs one with the mistake and one without.
+impl Programs {
+    /// Those in a directory.
+    #[must_use]
+    pub fn of(place: &Path) -> Self {
+        Self {
+            processes: place.join("secluso-crashtest"),
+            cores: place.join("simulate"),
+        }
+    }
+
+    /// Those of the same build.
+    #[must_use]
+    pub fn beside() -> Self {
+        let own = std::env::current_exe().unwrap_or_default();
+        Self::of(own.parent().unwrap_or_else(|| Path::new(".")))
+    }
+}
+
+/// Runs one with the mistake and one without; `None` if it is not to be planted.
 #[must_use]
-pub fn play(program: &Path, real: &Real, promise: &str) -> Verdict {
-    let number = promise.split(' ').next().unwrap_or(promise);
-    let with = match run(program, real.mutant, real) {
+pub fn play(programs: &Programs, real: &Real) -> Option<Verdict> {
+    match *real {
+        Real::Processes {
+            mutant,
+            workload,
+            crash,
+            promise,
+        } => {
+            let run = |mutant: &str| run(&programs.processes, mutant, workload, crash);
+            Some(processes(run, mutant, promise))
+        }
+        Real::Cores { mutant, promise } => Some(cores(&programs.cores, mutant, promise)),
+        Real::Not(_) => None,
+    }
+}
+
+fn processes(run: impl Fn(&str) -> Result<String, String>, mutant: &str, promise: &str) -> Verdict {
+    let with = match run(mutant) {
         Ok(said) => said,
         Err(why) => return Verdict::NoHarness(why),
     };
-    if !with.contains(&format!("promise: \"{number}\"")) {
+    if !with.contains(&format!("promise: \"{promise}\"")) {
         return Verdict::Survived(shortened(&with));
     }
-    match run(program, NO_MUTANT, real) {
+    match run(NO_MUTANT) {
         Ok(said) if said.contains(": Pass") => Verdict::Parted,
         Ok(said) => Verdict::FailsAnyway(shortened(&said)),
         Err(why) => Verdict::NoHarness(why),
     }
 }
 
-fn run(program: &Path, mutant: &str, real: &Real) -> Result<String, String> {
+/// The simulation seeks the schedule itself, and plays it without the mistake too.
+fn cores(program: &Path, mutant: &str, promise: &str) -> Verdict {
     let output = Command::new(program)
-        .args(["mutant", mutant, real.workload])
-        .args(real.crash)
+        .args(["mutants", mutant, "--json"])
+        .stdin(Stdio::null())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            let name = program.display();
+            return Verdict::NoHarness(format!("{name} cannot be started: {error}"));
+        }
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let value: Value = match text.lines().last().map(serde_json::from_str) {
+        Some(Ok(value)) => value,
+        _ => return Verdict::NoHarness("the simulation said nothing".to_owned()),
+    };
+    let found = &value["mutants"][0];
+    let caught = found["caught"] == true && found["promise"] == promise;
+    match caught && output.status.success() {
+        true => Verdict::Parted,
+        false => Verdict::Survived(shortened(&text)),
+    }
+}
+
+fn run(program: &Path, mutant: &str, workload: &str, crash: &[&str]) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(["mutant", mutant, workload])
+        .args(crash)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

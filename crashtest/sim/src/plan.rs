@@ -179,6 +179,10 @@ pub enum Flavour {
     Rots,
     /// The directory of hub or app becomes an old copy.
     GoesBack(Who),
+    /// So does the hub's, which is out of reach then and records past where it had been.
+    GoesOn,
+    /// The hub is out of reach whenever an event ends, and hears of it in the middle of the next.
+    HearsLate,
     /// The relay flips bits.
     Flips,
 }
@@ -196,10 +200,15 @@ impl Plan {
         let mut ends = Vec::new();
         let (events, apart_ms) = match flavour {
             Flavour::Skips => (8, 1_500),
+            Flavour::HearsLate => (8, 1_200),
             _ => (3, 4_000),
         };
         for n in 0..events {
-            let pieces = 1 + dice.below(if flavour == Flavour::Skips { 2 } else { 5 });
+            let pieces = match flavour {
+                Flavour::Skips => 1 + dice.below(2),
+                Flavour::HearsLate => 4 + dice.below(4),
+                _ => 1 + dice.below(5),
+            };
             let what = What::Record {
                 pieces: (0..pieces)
                     .map(|_| 100 + dice.below(3_000) as u32)
@@ -266,6 +275,22 @@ impl Plan {
                 step(20_000, What::OldDisk { who });
                 let what = record(&mut dice);
                 step(25_000, what);
+            }
+            Flavour::GoesOn => {
+                let (who, for_ms) = (Who::Hub, 15_000);
+                step(19_000, What::Break { who, for_ms });
+                step(20_000, What::OldDisk { who });
+                for n in 0..7 {
+                    let what = record(&mut dice);
+                    step(21_000 + n * 1_500, what);
+                }
+            }
+            Flavour::HearsLate => {
+                for end_ms in ends {
+                    let (who, for_ms) = (Who::Hub, 300 + dice.below(1_000));
+                    let at_ms = end_ms.saturating_sub(dice.below(100));
+                    step(at_ms, What::Break { who, for_ms });
+                }
             }
         }
         steps.sort_by_key(|step| step.at_ms);

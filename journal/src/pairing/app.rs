@@ -7,7 +7,7 @@ use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::OpenMlsProvider;
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _};
-use wal::{Durable, crash_point};
+use wal::{Durable, crash_point, mutant};
 use wire::ids::{DeviceId, ReceiveId, SendId};
 
 use super::{
@@ -150,6 +150,17 @@ impl AppPairing {
         }
         let mut txn = journal.begin();
         let confirm = join(&mut txn, &row, answer, now_unix_s)?;
+        mutant!("success_without_proof", "C1", "the app takes its own join for success" => {
+            let pairing = row.request.pairing;
+            let line = Line { pairing, channel: CHANNELS[0] };
+            let mut record = txn.pairing_record(line)?;
+            record.state = PairingState::Confirmed;
+            record.put(&mut txn, pairing)?;
+            let scope = Scope::Pairing(pairing);
+            txn.put_secret_row(scope, Family::PairingAnswer, &[], &offer.offer)?;
+            txn.end(Scope::Offer(offer.offer));
+            return txn.commit(confirm);
+        });
         row.confirm = Some(confirm.clone());
         txn.put_secret_row(Scope::Offer(offer.offer), Family::Offer, &[], &row)?;
         // CRASH(journal.pairing.app_join): not joined; the same request gets the same answer.

@@ -13,6 +13,7 @@ pub const ELSEWHERE: &[&str] = &[
     "ratchet_not_stored",
     "cursor_apart",
     "new_commit_after_restart",
+    "success_without_proof",
 ];
 
 const fn engine(mutant: &'static str) -> Trial {
@@ -66,7 +67,9 @@ pub const TRIALS: &[Trial] = &[
     biased("unconfirmed_is_no_base", Bias::Syncs),
     world("birth_after_the_log", Flavour::Dies(Who::App)),
     world("commit_taken_ahead", Flavour::Skips),
+    world("cursor_first", Flavour::Dies(Who::App)),
     world("dedupe_left_out", Flavour::Repeats),
+    world("digest_not_compared", Flavour::GoesOn),
     world("garbage_moves_the_cursor", Flavour::Flips),
     world("held_not_compared", Flavour::GoesBack(Who::App)),
     world("key_not_rotated", Flavour::Calm),
@@ -75,6 +78,7 @@ pub const TRIALS: &[Trial] = &[
     world("relay_deletes_early", Flavour::Dies(Who::App)),
     world("relay_keeps_no_evidence", Flavour::GoesBack(Who::Hub)),
     world("relay_receipt_before_sync", Flavour::Dies(Who::Relay)),
+    world("stale_reloads_handle", Flavour::HearsLate),
     world("statement_behind_its_gap", Flavour::Rots),
     world("vault_before_the_log", Flavour::Dies(Who::Hub)),
     world("vault_image_left_old", Flavour::Calm),
