@@ -85,6 +85,11 @@ pub const TRIALS: &[Trial] = &[
         workload: Workload::Pair,
         crash: Some((Role::Hub, "journal.pairing.hub_done", 1)),
     },
+    Trial {
+        mutant: "key_in_a_log_line",
+        workload: Workload::Event,
+        crash: None,
+    },
 ];
 
 /// What came of a trial.

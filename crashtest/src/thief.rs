@@ -67,6 +67,18 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     }
 }
 
+/// Whether a key stands in a text: as it is, in hex, or as a list of numbers.
+#[must_use]
+pub fn is_told(text: &[u8], key: &[u8]) -> bool {
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let list = format!("{key:?}");
+    let list = list.trim_matches(['[', ']']);
+    let upper = hex.to_uppercase();
+    let ways: [&[u8]; 4] = [key, hex.as_bytes(), upper.as_bytes(), list.as_bytes()];
+    ways.iter()
+        .any(|way| !way.is_empty() && text.windows(way.len()).any(|part| part == *way))
+}
+
 /// Whether a checkpoint says something else of a line's epoch than the newest word of the log: then it
 /// was made before that was finished. Where the log says nothing of it (it was all recycled) this
 /// cannot be told.
@@ -125,6 +137,16 @@ mod tests {
         assert!(is_of_another_epoch(&[row(None, 1)], &log));
         assert!(!is_of_another_epoch(&[row(None, 2)], &log));
         assert!(!is_of_another_epoch(&[row(None, 1)], &[]));
+    }
+
+    #[test]
+    fn a_key_in_a_text_is_seen_however_it_is_written() {
+        let key = [7_u8, 200, 31];
+        for text in ["key=07c81f", "KEY=07C81F.", "[7, 200, 31]"] {
+            assert!(is_told(text.as_bytes(), &key), "{text}");
+        }
+        assert!(is_told(b"ab\x07\xc8\x1fcd", &key));
+        assert!(!is_told(b"07c81e 7,200,31", &key));
     }
 
     #[test]

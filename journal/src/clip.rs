@@ -183,7 +183,14 @@ impl Session<Committer> {
             ));
         }
         self.prune_clips(txn)?;
-        let clip = ClipId(txn.random());
+        let clip = match wal::mutant!(
+            "clip_named_by_the_clock",
+            "C1",
+            "a clip's name comes from the clock, which may stand where it once stood"
+        ) {
+            true => ClipId(u128::from(now_unix_ms / 1_000).to_be_bytes()),
+            false => ClipId(txn.random()),
+        };
         self.advance_epoch(txn)?;
         self.carries(txn, clip)?;
         let header = HubMessage::ClipHeader(ClipHeader {

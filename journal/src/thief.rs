@@ -35,6 +35,16 @@ pub struct Loot {
     pub what: String,
 }
 
+/// The storage keys in the bytes of a `vault`, both images, whatever their checksums say: what no log, error
+/// or note may hold.
+#[must_use]
+pub fn keys_in(vault: &[u8]) -> Vec<Vec<u8>> {
+    let entries = vault.chunks(SECTOR_BYTES).flat_map(raw_entries);
+    let keys = entries.map(|(_, _, key)| key.as_slice().to_vec());
+    keys.filter(|key| key.iter().any(|byte| *byte != 0))
+        .collect()
+}
+
 /// The newest transaction that finished an epoch (hub): with it the group's key was rotated.
 #[must_use]
 pub fn finished_at(found: &[Found]) -> Option<u64> {

@@ -127,6 +127,29 @@ fn a_new_process_owes_an_ack_for_what_is_durable() {
     assert_eq!(hub.unacked(), 0);
 }
 
+/// S5: killed between what it took and the rotation after it, a phone that then idles would keep what
+/// opens a past epoch.
+#[test]
+fn a_new_process_rotates_what_the_last_one_may_not_have() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    hub.record(&[b"taken"]);
+    let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    assert!(run.ack.is_some(), "acked at once; the rotation waits");
+    drop(core);
+    let mut core = open_core(&disk, 4);
+    let syncs = disk.totals().1;
+    assert!(tick(&mut core, line, 60_000).ack.is_none());
+    assert!(
+        disk.totals().1 >= syncs + 3,
+        "the log and both images of the vault"
+    );
+    let syncs = disk.totals().1;
+    drop(tick(&mut core, line, 120_000));
+    assert!(disk.totals().1 <= syncs + 1, "once is enough");
+}
+
 /// `sync` is a process of its own each time; a hub that is away takes none of what they send.
 #[test]
 fn a_thousand_syncs_with_nothing_new_add_nothing_to_the_outbox() {

@@ -304,6 +304,28 @@ impl Subject {
         self.open_on(&disk, seed)
     }
 
+    /// The same, twice in a row on one disk: the second start finds what the first one found.
+    #[must_use]
+    pub fn open_twice(&self, tree: &Tree, seed: Hash) -> Outcome {
+        let disk = TreeDisk::new(tree.clone(), self.engine(), Noting::Off);
+        let first = self.open_on(&disk, seed);
+        let Outcome::Opened(found) = &first else {
+            return first;
+        };
+        match self.open_on(&disk, !seed) {
+            Outcome::Opened(again)
+                if again.lines == found.lines
+                    && again.mailboxes == found.mailboxes
+                    && again.last_lsn >= found.last_lsn =>
+            {
+                first
+            }
+            other => Outcome::Broken(format!(
+                "C7: a second start finds something else: {other:?} after {found:?}"
+            )),
+        }
+    }
+
     /// The same on a disk that the caller has.
     #[must_use]
     pub fn open_on(&self, disk: &TreeDisk, seed: Hash) -> Outcome {

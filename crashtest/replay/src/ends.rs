@@ -12,8 +12,8 @@ use crashtest::process::Role;
 use crashtest::thief;
 use hub::camera::EventEnd;
 use hub::core::{ClipFacts, ClipState, Event, Piece, Recorded, Verdict};
-use journal::AppClipState;
 use journal::ids::Line;
+use journal::{AppClipState, Committer, Follower, Session};
 use sha2::{Digest as _, Sha256};
 use wal::note::Hex;
 use wal::store::MemStore;
@@ -341,6 +341,20 @@ impl Talk<'_> {
                 "C1: the hub is in epoch {}, the app in {}",
                 hub_line.epoch, app_line.epoch
             ));
+        }
+        let line = self.line;
+        let hub_secret = self.hub.with_journal(self.now_ms, |journal| {
+            Session::<Committer>::new(line).exporter(&mut journal.begin())
+        });
+        let app_secret = Session::<Follower>::new(line).exporter(&mut self.app.journal().begin());
+        let same = match (hub_secret, app_secret) {
+            (Ok(hub), Ok(app)) => hub == app,
+            (Err(error), _) => return Err(error.to_string()),
+            (_, Err(error)) => return Err(error.to_string()),
+        };
+        if !same {
+            self.why
+                .push("C1: in epochs of one number with different secrets".to_owned());
         }
         if hub_line.unacked_envelopes != 0 {
             self.why.push(format!(

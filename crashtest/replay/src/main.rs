@@ -2,10 +2,14 @@
 //!
 //! This room is the command line only: arguments in, reports out, an exit code that says whether
 //! every state was good.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "A sweep may have a deadline: it is a shell."
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use crashtest::process::Role;
@@ -186,6 +190,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Of every so many states one talks with its peer; see [`Plan::talks_every`].
+const TALKS_EVERY: u32 = 8;
+
 struct Wanted {
     states: u64,
     seed: u64,
@@ -199,15 +206,22 @@ struct Wanted {
 
 fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<()> {
     let stories = load(directory)?;
-    let parts: &[(Part, u64)] = match wanted.part {
-        Some(PartName::Log) => &[(Part::Log, 10)],
-        Some(PartName::Whole) => &[(Part::Whole, 10)],
-        None => &[(Part::Log, 9), (Part::Whole, 1)],
+    // Tenths of the states, and parts of the time: a state as files takes longer.
+    let parts: &[(Part, u64, u32)] = match wanted.part {
+        Some(PartName::Log) => &[(Part::Log, 10, 1)],
+        Some(PartName::Whole) => &[(Part::Whole, 10, 1)],
+        None => &[(Part::Log, 9, 2), (Part::Whole, 1, 1)],
     };
-    let programs: Vec<Role> = Role::ALL
-        .into_iter()
-        .filter(|role| !stories.of(*role).steps.is_empty())
-        .collect();
+    let programs = Role::ALL;
+    let silent = |role: &&Role| stories.of(**role).steps.is_empty();
+    if let Some(role) = programs.iter().find(silent) {
+        return Err(Trouble::Broken(format!(
+            "the recording has nothing of {role}; make another one"
+        )));
+    }
+    let until = Instant::now().checked_add(wanted.time_max);
+    let all: u32 = parts.iter().map(|(_, _, share)| share).sum();
+    let mut shares_left = all * programs.len() as u32;
     let build = build(directory, wanted.seed)?;
     let mut reports = Vec::new();
     for role in &programs {
@@ -216,15 +230,19 @@ fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<
         let peer = stories
             .peer(*role)
             .map(|(role, story)| Peer::new(role, story));
-        for (part, tenths) in parts {
-            let states = wanted.states * tenths / 10 / programs.len() as u64;
+        for (part, tenths, share) in parts {
+            let states = (wanted.states * tenths).div_ceil(10 * programs.len() as u64);
             let mut plan = Plan::new(*part, states, &wanted.keep);
             plan.seed = wanted.seed;
             plan.talkative = Talkative::Yes;
             plan.shard = wanted.shard;
             plan.recoveries_every = 800;
-            plan.talks_every = 40;
-            plan.time_max = wanted.time_max / (programs.len() * parts.len()) as u32;
+            plan.talks_every = TALKS_EVERY;
+            plan.time_max = until.map_or(Duration::MAX, |until| {
+                let rest = until.saturating_duration_since(Instant::now());
+                rest * *share / shares_left
+            });
+            shares_left -= share;
             let (rest, of) = wanted.shard;
             let path = directory.join(format!("{role}-{part:?}-{rest}-of-{of}.progress"));
             let (progress, earlier) = Progress::open(&path, &build, wanted.resume)?;
@@ -234,7 +252,24 @@ fn sweep_all(directory: &Path, wanted: &Wanted, json: Option<&Path>) -> Outcome<
             reports.push(report);
         }
     }
-    verdict(&reports, json, wanted.open_ended)
+    verdict(&reports, json, wanted.open_ended)?;
+    let (_, of) = wanted.shard;
+    let unique: u64 = reports.iter().map(|report| report.total().unique).sum();
+    let floor = wanted.states / u64::from(of) * 9 / 10;
+    if !wanted.open_ended && unique < floor {
+        return Err(Trouble::Broken(format!(
+            "NOT COVERED: {unique} different states, and about {floor} were wanted; record more events"
+        )));
+    }
+    let talks: u64 = reports.iter().map(|report| report.talks).sum();
+    let mute = reports.iter().find(|report| report.marks == 0);
+    if talks == 0 || mute.is_some() {
+        return Err(Trouble::Broken(
+            "NOT COVERED: no state came to talk with its peer, or a program said nothing"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// What found states belong to: this very program, the recording, and the dice.

@@ -40,6 +40,10 @@ const RECOVERY_MOMENTS_MAX: usize = 40;
 const SAY_SECONDS: u64 = 10;
 /// How often a sweep writes down how far it has come: so much is done again after a kill.
 const NOTE_SECONDS: u64 = 15;
+/// Of every so many states one is started twice in a row: recovery is idempotent (promise C7).
+const TWICE_EVERY: Hash = 16;
+/// Of every so many recoveries one is crashed in all ways, the others in the four that differ most.
+const ALL_WAYS_EVERY: Hash = 4;
 /// A start that takes longer is stuck (promise C7).
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -63,7 +67,8 @@ pub struct Plan {
     /// Of every so many states one is also crashed during its recovery (some 200 states more), and
     /// of every tenth of so many that a killed process leaves; 0 is none.
     pub recoveries_every: u32,
-    /// Of every so many states one also talks with its peer until both agree; 0 is none.
+    /// Of every so many states one also talks with its peer until both agree; 0 is none. Of what a killed
+    /// process leaves and of what loses everything un-synced each does, of crashes in recovery each fourth.
     pub talks_every: u32,
     /// Stop after this time.
     pub time_max: Duration,
@@ -445,7 +450,11 @@ impl Shared<'_> {
             return;
         }
         let mut why = self.judge(&outcome, moment.marks);
-        let every = Hash::from(self.plan.talks_every);
+        let every = match (kind, self.plan.talks_every) {
+            (Kind::Kill | Kind::LoseAll, 1..) => 1,
+            (Kind::Recovery, every) => Hash::from(every.min(4)),
+            (_, every) => Hash::from(every),
+        };
         if every > 0
             && (hash >> 32).is_multiple_of(every)
             && matches!(&*outcome, Outcome::Opened(_))
@@ -533,6 +542,9 @@ impl Shared<'_> {
                 let told = self.words.get(..heard).unwrap_or_default();
                 command::ask(words, tree, told, place)
             }
+            (Program::Own(_), Part::Log) if (hash >> 16).is_multiple_of(TWICE_EVERY) => {
+                self.subject.open_twice(tree, hash)
+            }
             (Program::Own(_), Part::Log) => self.subject.open(tree, hash),
             (Program::Own(_), Part::Whole) => open_files(self.subject, tree, hash, place),
         };
@@ -569,13 +581,15 @@ impl Shared<'_> {
         let from = (hash % stride as Hash) as usize;
         for inner in inner.into_iter().skip(from).step_by(stride) {
             let all = inner.fates(1, hash as u64).into_iter();
-            let few = all.filter(|(kind, _)| {
-                matches!(
-                    kind,
-                    Kind::Kill | Kind::LoseAll | Kind::Random | Kind::Tear4096
-                )
+            let in_all_ways = (hash >> 96).is_multiple_of(ALL_WAYS_EVERY);
+            let wanted = all.filter(|(kind, _)| {
+                in_all_ways
+                    || matches!(
+                        kind,
+                        Kind::Kill | Kind::LoseAll | Kind::Random | Kind::Tear4096
+                    )
             });
-            for (_, fates) in few {
+            for (_, fates) in wanted {
                 let tree = inner.tree(&fates);
                 self.state(Kind::Recovery, moment, &tree, &fates, place);
             }

@@ -42,7 +42,7 @@ fn every_state_that_a_crash_leaves_explains_what_was_sent() -> Outcome<()> {
         for (part, states) in [(Part::Log, LOG_STATES), (Part::Whole, WHOLE_STATES)] {
             let mut plan = Plan::new(part, states, &keep());
             plan.recoveries_every = 800;
-            plan.talks_every = 40;
+            plan.talks_every = 20;
             let report = sweep(&subject, story, peer.as_ref(), &plan);
             print!("{report}");
             unique += report.total().unique;
@@ -62,7 +62,7 @@ fn every_state_that_a_crash_leaves_explains_what_was_sent() -> Outcome<()> {
     assert!(unique >= UNIQUE_MIN, "{unique}");
     let talks: u64 = reports.iter().map(|report| report.talks).sum();
     assert!(
-        talks >= 50,
+        talks >= 400,
         "only {talks} states came to talk with their peer"
     );
     Ok(())

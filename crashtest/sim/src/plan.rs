@@ -181,6 +181,8 @@ pub enum Flavour {
     GoesBack(Who),
     /// So does the hub's, which is out of reach then and records past where it had been.
     GoesOn,
+    /// The hub's clock is set back to where it stood when the event before began.
+    ClockGoesBack,
     /// The hub is out of reach whenever an event ends, and hears of it in the middle of the next.
     HearsLate,
     /// The relay flips bits.
@@ -216,7 +218,11 @@ impl Plan {
                 gap_ms: 20 + dice.below(80),
                 cut: dice.below(5) == 0,
             };
-            let at_ms = 600 + n * apart_ms;
+            let at_ms = match flavour {
+                // Never at the same millisecond: that is the event's name in the books.
+                Flavour::ClockGoesBack => 600 + n * (apart_ms + 1 + dice.below(20)),
+                _ => 600 + n * apart_ms,
+            };
             if let What::Record { pieces, gap_ms, .. } = &what {
                 ends.push(at_ms + pieces.len() as u64 * gap_ms);
             }
@@ -283,6 +289,12 @@ impl Plan {
                 for n in 0..7 {
                     let what = record(&mut dice);
                     step(21_000 + n * 1_500, what);
+                }
+            }
+            Flavour::ClockGoesBack => {
+                for n in 1..events {
+                    let by_s = -(apart_ms as i64) / 1_000;
+                    step(600 + n * apart_ms - 100, What::ClockJump { by_s });
                 }
             }
             Flavour::HearsLate => {

@@ -40,8 +40,29 @@ impl System {
             let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             stolen.extend(thief::judge(role, &disk, Options::default()).err());
+            let vault = std::fs::read(self.path(place).join("vault"));
+            let vault = vault.map_err(Trouble::machine("a vault"))?;
+            stolen.extend(self.told(&vault).map_err(Trouble::machine("a log"))?);
         }
         Ok(stolen)
+    }
+
+    /// Whether a key of a vault stands in anything that the programs wrote to their logs.
+    fn told(&self, vault: &[u8]) -> std::io::Result<Option<Broken>> {
+        let keys = journal::thief::keys_in(vault);
+        for entry in std::fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "log") {
+                continue;
+            }
+            let log = std::fs::read(&path)?;
+            if keys.iter().any(|key| thief::is_told(&log, key)) {
+                let name = path.file_name().unwrap_or_default().display();
+                let what = format!("a storage key stands in {name}");
+                return Ok(Some(Broken::new("S3", what)));
+            }
+        }
+        Ok(None)
     }
 
     fn come_to_rest(&mut self) -> Outcome<()> {

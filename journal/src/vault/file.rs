@@ -403,6 +403,12 @@ impl FileVault {
         ) {
             self.write_images(&dirty, 1)?;
         }
+        mutant!("key_in_a_log_line", "S3", "a storage key is told to the log" => {
+            let told = changes.iter().filter_map(|(_, change)| change.as_ref());
+            for key in told {
+                tracing::warn!(key = %wal::note::Hex(key.key.as_slice()), "the vault is up to date");
+            }
+        });
         // CRASH(journal.vault.after_second_image): old keys are in no file any more.
         crash_point!("journal.vault.after_second_image");
         Ok(())

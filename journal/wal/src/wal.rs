@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, LockGuard, is_full};
+use crate::disk::{Disk, LockGuard, OpenMode, is_full};
 use crate::log::{Flying, Log};
 use crate::log_file::read_patiently;
 use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
@@ -58,6 +58,36 @@ struct Unlocked;
 
 impl LockGuard for Unlocked {}
 
+/// What the deliberate bug `lock_file_left` holds instead of a lock.
+struct HeldByName(Arc<dyn Disk>);
+
+impl HeldByName {
+    const NAME: &str = "lock.held";
+
+    fn if_planted(disk: &Arc<dyn Disk>) -> Result<Option<Self>, WalError> {
+        if !mutant!(
+            "lock_file_left",
+            "C7",
+            "a lock is a file, which a killed process leaves behind"
+        ) {
+            return Ok(None);
+        }
+        match disk.open(Self::NAME, OpenMode::CreateNew) {
+            Ok(_) => Ok(Some(Self(Arc::clone(disk)))),
+            Err(_) => Err(WalError::Locked),
+        }
+    }
+}
+
+impl LockGuard for HeldByName {}
+
+impl Drop for HeldByName {
+    fn drop(&mut self) {
+        // Of a disk that has lost its power nothing is removed.
+        let _removed = self.0.remove(Self::NAME);
+    }
+}
+
 /// A commit whose write and sync are under way.
 struct Flight {
     flying: Flying,
@@ -106,8 +136,12 @@ impl Wal {
         options: Options,
     ) -> Result<(Wal, RecoveryReport), WalError> {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
+        let left_behind = HeldByName::if_planted(&disk)?;
         let lock = match disk.lock("lock") {
-            Ok(lock) => lock,
+            Ok(lock) => match left_behind {
+                Some(held) => Box::new(held),
+                None => lock,
+            },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if !mutant!(
                     "lock_left_out",

@@ -14,6 +14,7 @@ pub const ELSEWHERE: &[&str] = &[
     "cursor_apart",
     "new_commit_after_restart",
     "success_without_proof",
+    "key_in_a_log_line",
 ];
 
 const fn engine(mutant: &'static str) -> Trial {
@@ -48,6 +49,7 @@ pub const TRIALS: &[Trial] = &[
     biased("group_not_padded", Bias::Trash),
     engine("index_before_chunk"),
     engine("life_id_reused"),
+    engine("lock_file_left"),
     engine("lock_left_out"),
     biased("longest_copy_wins", Bias::Torn),
     engine("newest_copy_without_its_seal"),
@@ -66,6 +68,7 @@ pub const TRIALS: &[Trial] = &[
     biased("write_on_in_a_recovered_file", Bias::Torn),
     biased("unconfirmed_is_no_base", Bias::Syncs),
     world("birth_after_the_log", Flavour::Dies(Who::App)),
+    world("clip_named_by_the_clock", Flavour::ClockGoesBack),
     world("commit_taken_ahead", Flavour::Skips),
     world("cursor_first", Flavour::Dies(Who::App)),
     world("dedupe_left_out", Flavour::Repeats),
