@@ -14,6 +14,8 @@ mod tiers;
 /// Said by people, kept beside the code: what was found, and what cannot be covered.
 const TRACK_RECORD: &str = include_str!("../track-record.md");
 const LIMITS: &str = include_str!("../limits.md");
+/// Made of the comments at the crash points: which two states each of them separates.
+const POINTS: &str = include_str!("../points.md");
 
 /// Sentences about what was not covered, collected while the rest is written.
 #[derive(Default)]
@@ -76,6 +78,8 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
         push(&mut text, &format!("- {sentence}"));
     }
     push(&mut text, "");
+    text.push_str(POINTS);
+    text.push('\n');
     text.push_str(LIMITS);
     text.push('\n');
     text.push_str(TRACK_RECORD);
@@ -576,6 +580,7 @@ mod tests {
             "- power cuts of hub, log: the time was up",
             "- the bug `two` survives",
             "It has not been run on any commit.",
+            "| `wal.commit.before_write` | nothing of the batch",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
         }

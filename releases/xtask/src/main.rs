@@ -52,6 +52,7 @@ cargo xtask COMMAND
                             --full the totals, whatever parts were run
   bench    ratios against the yardsticks, in one run
   bless    rewrite golden files and hex; then read the diff
+             points         only the table of crash points (crashtest/points.md)
   setup    only set up what is missing
   tidy     only the tidy rules
 ";

@@ -1,11 +1,12 @@
 //! The house rules that a tool can check: a rule that matters and is not checked is a wish.
 //!
-//! This room reads the tree, asks its neighbours for complaints and prints all of them. It never
-//! changes a file. Untracked files count too (unless git ignores them): a slip should show before
+//! This room reads the tree, asks its neighbours for complaints and prints all of them. It changes no
+//! file but the one that is made of others ([`bless_points`]), when asked. Untracked files count too (unless git ignores them): a slip should show before
 //! it is committed.
 
 mod documents;
 mod graph;
+mod points;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -44,7 +45,8 @@ pub(crate) fn run() -> Outcome<()> {
         complaints.extend(size(file));
         complaints.extend(sources::check(file));
     }
-    complaints.extend(sources::crash_points(&files));
+    complaints.extend(points::check(&files));
+    complaints.extend(points::check_table(&files));
     complaints.extend(documents::check(&root, &files));
     complaints.extend(graph::check(&root)?);
     for complaint in &complaints {
@@ -56,6 +58,13 @@ pub(crate) fn run() -> Outcome<()> {
             "{count} tidy rules are broken (listed above)"
         ))),
     }
+}
+
+/// Writes the table of crash points anew.
+pub(crate) fn bless_points() -> Outcome<()> {
+    let root = cargo::root();
+    let table = points::table(&read_tree(&root)?);
+    std::fs::write(root.join(points::TABLE), table).because("the table cannot be written")
 }
 
 fn read_tree(root: &Path) -> Outcome<Vec<File>> {
