@@ -228,6 +228,13 @@ impl MailboxStore {
         txn.put_payload(envelope_key(&mailbox, head.seq), masked);
         txn.put(mailbox_key(&mailbox), row.encode());
         txn.put(account_key(&row.payer), account.encode());
+        wal::note_with!(
+            envelope_key(&mailbox, head.seq);
+            "stored {} {} {}",
+            mailbox.to_text(),
+            head.seq,
+            head.digest.to_text()
+        );
         // CRASH(relay.append.before_stage): before: nothing of this envelope; its sender has no receipt
         // and sends it again | after: it is synced with its batch.
         crash_point!("relay.append.before_stage");
@@ -240,7 +247,10 @@ impl MailboxStore {
                 Ok(PendingAppend::Staged(mailbox, staged, head))
             }
             // Others of this batch took the space that was there a moment ago.
-            Err(WalError::Space { .. }) => refused(AppendAnswer::OverQuota(size)),
+            Err(WalError::Space { .. }) => {
+                wal::note_forget!();
+                refused(AppendAnswer::OverQuota(size))
+            }
             Err(error) => Err(error),
         }
     }
