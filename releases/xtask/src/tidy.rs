@@ -48,6 +48,7 @@ pub(crate) fn run() -> Outcome<()> {
     complaints.extend(points::check(&files));
     complaints.extend(points::check_table(&files));
     complaints.extend(documents::check(&root, &files));
+    complaints.extend(documents::report_stays(&files, was_kept(&root)?));
     complaints.extend(graph::check(&root)?);
     for complaint in &complaints {
         eprintln!("      {complaint}");
@@ -95,6 +96,18 @@ fn read_tree(root: &Path) -> Outcome<Vec<File>> {
         .filter_map(|name| read_file(root, name))
         .collect();
     Ok(files)
+}
+
+/// Whether the history has the crash report.
+fn was_kept(root: &Path) -> Outcome<bool> {
+    let output = Command::new("git")
+        .args(["-c", "safe.directory=*", "log", "-1", "--format=%h", "--"])
+        .arg(documents::REPORT)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .output()
+        .because("cannot start git")?;
+    Ok(!output.stdout.is_empty())
 }
 
 /// `None` for a file that is in the index and not in the work tree: it is being deleted.
