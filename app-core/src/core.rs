@@ -381,7 +381,8 @@ impl Core {
         }
         let noted = taken.clone();
         let staged = txn.stage((seq, taken))?;
-        // CRASH(app.take.staged): the envelope's effect is staged and not synced; it comes again.
+        // CRASH(app.take.staged): before: the envelope is not taken, the cursor is before it; it comes
+        // again | after: its effect and the cursor behind it are synced as one.
         crash_point!("app.take.staged");
         follow.took(&noted, now_ms);
         Ok(Some(staged))
@@ -518,7 +519,8 @@ impl Core {
             follow.session.rotate(&mut txn);
         }
         let staged = txn.stage(clip)?;
-        // CRASH(app.delete.staged): staged and not synced; the clip is still there.
+        // CRASH(app.delete.staged): before: the clip is there, whole | after: it is in no list and its key
+        // is past, synced as one.
         crash_point!("app.delete.staged");
         Ok(staged)
     }
@@ -596,7 +598,8 @@ fn stage_ack(
     }
     let envelope = follow.session.send_ack(&mut txn)?;
     let staged = txn.stage(AckSent { envelope, through })?;
-    // CRASH(app.ack.staged): no ack was made; the next process owes one.
+    // CRASH(app.ack.staged): before: no ack in the outbox, keys as they were; the next process owes one
+    // | after: ack and rotation are synced as one.
     crash_point!("app.ack.staged");
     journal.stage_trims(1, |txn| txn.trim_deleted());
     Ok(Some(staged))

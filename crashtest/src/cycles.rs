@@ -222,10 +222,9 @@ pub fn run(cycles: u32, mut told: impl FnMut(u32)) -> Outcome<Figures> {
     system.write_hub_config()?;
     system.start_hub()?;
     let ends = system.settle().map(without_forgotten);
-    let notes = [system.notes(Role::Hub), system.notes(Role::App)];
     Ok(Figures {
         looks,
-        verdict: Verdict::with_notes(&ends, &notes),
+        verdict: Verdict::with_notes(&ends, &system.all_notes()),
         took: began.elapsed(),
     })
 }

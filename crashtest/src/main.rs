@@ -34,6 +34,7 @@ secluso-crashtest sweep    every hit up to 8 of every crash point in the workloa
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)
                              --minutes N     at most so long (60)
+                             --shard K/N     the runs of one machine of N, from 0
 secluso-crashtest case WORKLOAD ROLE POINT HIT [POINT_IN_RECOVERY]
                            one run by hand; ROLE is relay, hub or app
 secluso-crashtest mutants  only the deliberate bugs
@@ -132,8 +133,7 @@ fn run(words: &[&str]) -> Outcome<bool> {
                 system = system.planted(crash(role, point, hit)?);
             }
             let run = workload.run(&mut system);
-            let notes = [system.notes(Role::Hub), system.notes(Role::App)];
-            let verdict = crashtest::oracle::Verdict::with_notes(&run, &notes);
+            let verdict = crashtest::oracle::Verdict::with_notes(&run, &system.all_notes());
             println!("died {} times: {verdict:#?}", system.deaths());
             stock.keep("mutant");
             Ok(true)
@@ -163,6 +163,8 @@ struct Options {
     json: bool,
     quick: bool,
     minutes: u64,
+    /// The runs of one machine of several: `(rest, of)`.
+    shard: (usize, usize),
 }
 
 impl Options {
@@ -171,6 +173,7 @@ impl Options {
             json: false,
             quick: false,
             minutes: MINUTES_MAX,
+            shard: (0, 1),
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -182,6 +185,11 @@ impl Options {
                     options.minutes =
                         number.ok_or_else(|| Trouble::Usage("--minutes wants a number".into()))?;
                 }
+                "--shard" => {
+                    let shard = words.next().and_then(|word| shard(word));
+                    options.shard = shard
+                        .ok_or_else(|| Trouble::Usage("--shard wants K/N, K from 0".into()))?;
+                }
                 other => {
                     return Err(Trouble::Usage(format!("what is `{other}`?\n\n{USAGE}")));
                 }
@@ -189,6 +197,12 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+fn shard(text: &str) -> Option<(usize, usize)> {
+    let (rest, of) = text.split_once('/')?;
+    let (rest, of) = (rest.parse().ok()?, of.parse().ok()?);
+    (rest < of).then_some((rest, of))
 }
 
 fn sweep(options: &Options) -> Outcome<bool> {
@@ -214,6 +228,7 @@ fn sweep(options: &Options) -> Outcome<bool> {
         cases.extend(more);
         cases
     };
+    let cases = sweep::of_shard(cases, options.shard);
     let all = cases.len();
     let cells = sweep::run(&cases, Some(until), |count, cell: &Cell| {
         let minutes = began.elapsed().as_secs() / 60;
@@ -291,4 +306,20 @@ fn points() -> Outcome<bool> {
         println!("mutant {name} breaks {promise}");
     }
     Ok(never.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_one_of_several_and_nothing_else() {
+        let parse = |words: &[&str]| Options::parse(words).map(|options| options.shard);
+        assert_eq!(parse(&[]).unwrap(), (0, 1));
+        assert_eq!(parse(&["--json", "--shard", "3/4"]).unwrap(), (3, 4));
+        for wrong in ["4/4", "1", "a/b", "/2", "0/0"] {
+            assert!(parse(&["--shard", wrong]).is_err(), "{wrong}");
+        }
+        assert!(parse(&["--shard"]).is_err());
+    }
 }

@@ -1,4 +1,4 @@
-//! The notes that hub and app take for the oracle (`SECLUSO_CRASH_NOTES`), read and judged: C1,
+//! The notes that hub, app and relay take for the oracle (`SECLUSO_CRASH_NOTES`), read and judged: C1,
 //! C3 to C6, as far as they can be seen only from inside a program.
 //!
 //! A note was written before its effect (a sync: after it), so what it proves held at that instant,
@@ -46,7 +46,7 @@ enum Note {
     /// A start writes its own groups, through this transaction; it may be cut off before it opens.
     Seals { lsn: u64 },
     /// What only the replayer judges: that the engine believes everything durable through here (here
-    /// writes and syncs are counted), and the words of a pairing.
+    /// writes and syncs are counted), the words of a pairing, and that a device was admitted.
     Replayer,
     /// A row that is true if its transaction is durable.
     Staged { fact: Fact, lsn: u64 },
@@ -54,6 +54,8 @@ enum Note {
     Send { at: Slot, digest: String },
     /// The relay is told to forget everything through here.
     Trim { at: Slot },
+    /// The relay tells a sender that everything through here is durable.
+    Receipt { at: Slot, digest: String },
 }
 
 /// A place in a mailbox: its name and a sequence number.
@@ -63,6 +65,8 @@ type Slot = (String, u64);
 enum Fact {
     /// An envelope in the outbox.
     Seal { at: Slot, digest: String },
+    /// An envelope in a mailbox of the relay.
+    Stored { at: Slot, digest: String },
     /// A statement in the place of envelopes.
     Replace { at: Slot, digest: String },
     /// Where the envelope of this number lies in the ratchets: group, epoch, leaf, kind, generation.
@@ -132,6 +136,13 @@ impl Notes {
         self.lives.is_empty()
     }
 
+    /// Whether a receipt was given.
+    #[must_use]
+    pub fn has_receipts(&self) -> bool {
+        let mut notes = self.lives.iter().flat_map(|life| &life.notes);
+        notes.any(|note| matches!(note, Note::Receipt { .. }))
+    }
+
     /// The exporter digests of the states that became durable: by group and epoch, the last one.
     fn epochs(&self) -> BTreeMap<(&str, u64), &str> {
         let mut all = BTreeMap::new();
@@ -182,7 +193,7 @@ impl Note {
             ["synced", file] => Some(Self::Synced { file: file.into() }),
             ["seals", lsn] => Some(Self::Seals { lsn: number(lsn)? }),
             ["durable", lsn] => number(lsn).map(|_| Self::Replayer),
-            ["paired" | "pairing", _] => Some(Self::Replayer),
+            ["paired" | "pairing", _] | ["admitted"] => Some(Self::Replayer),
             ["envelope", mailbox, seq, digest] => Some(Self::Send {
                 at: slot(mailbox, seq)?,
                 digest: digest.into(),
@@ -190,6 +201,14 @@ impl Note {
             ["trim", mailbox, seq] => Some(Self::Trim {
                 at: slot(mailbox, seq)?,
             }),
+            ["receipt", mailbox, seq, digest] => Some(Self::Receipt {
+                at: slot(mailbox, seq)?,
+                digest: digest.into(),
+            }),
+            ["stored", mailbox, seq, digest, lsn] => {
+                let (at, digest) = (slot(mailbox, seq)?, digest.into());
+                staged(Fact::Stored { at, digest }, lsn)
+            }
             ["seal", mailbox, seq, digest, lsn] => {
                 let (at, digest) = (slot(mailbox, seq)?, digest.into());
                 staged(Fact::Seal { at, digest }, lsn)
@@ -230,13 +249,7 @@ impl Note {
 pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
     let mut all = Vec::new();
     for (role, notes) in [(Role::Hub, hub), (Role::App, app)] {
-        for line in &notes.nonsense {
-            tell(
-                &mut all,
-                "C4",
-                format!("{role} noted what nobody understands: {line}"),
-            );
-        }
+        nonsense(role, notes, &mut all);
         durable_before_visible(role, notes, &mut all, &mut Vec::new());
         no_reuse(role, notes, &mut all);
         one_transaction(role, notes, &mut all);
@@ -245,6 +258,24 @@ pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
     only_what_was_sealed(Role::App, app, hub, &mut all);
     only_what_was_sealed(Role::Hub, hub, app, &mut all);
     all
+}
+
+/// Everything that the relay's notes show to be broken: C4 and C5. Its directory is one and the same at
+/// every start, that nobody copied, damaged or removed.
+#[must_use]
+pub fn judge_relay(relay: &Notes) -> Vec<Broken> {
+    let (mut all, mut starts) = (Vec::new(), Vec::new());
+    nonsense(Role::Relay, relay, &mut all);
+    durable_before_visible(Role::Relay, relay, &mut all, &mut starts);
+    all.extend(starts);
+    all
+}
+
+fn nonsense(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
+    for line in &notes.nonsense {
+        let what = format!("{role} noted what nobody understands: {line}");
+        tell(all, "C4", what);
+    }
 }
 
 /// What starts found that had not been attempted, or did not find though it was synced: of worlds in
@@ -432,7 +463,9 @@ fn durable_before_visible(
             };
             match note {
                 Note::Staged { fact, lsn } => match fact {
-                    Fact::Seal { at, digest } | Fact::Replace { at, digest } => {
+                    Fact::Seal { at, digest }
+                    | Fact::Replace { at, digest }
+                    | Fact::Stored { at, digest } => {
                         sealed.insert((at, digest), *lsn);
                     }
                     Fact::Take { at, .. } => drop(taken.insert(at, *lsn)),
@@ -447,6 +480,10 @@ fn durable_before_visible(
                         let lsn = taken.get(through).copied();
                         show(format!("acked through {}", through.1), lsn);
                     }
+                }
+                Note::Receipt { at, digest } => {
+                    let lsn = sealed.get(&(at, digest.as_str())).copied();
+                    show(format!("gave a receipt through {}", at.1), lsn);
                 }
                 Note::Trim { at } if at.1 > 0 => {
                     let lsn = taken.get(at).copied();

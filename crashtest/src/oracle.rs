@@ -144,16 +144,29 @@ impl Verdict {
         }
     }
 
-    /// The same of a run that may have stopped before its end, with what was noted until then.
+    /// The same of a run that may have stopped before its end, with what was noted until then: by hub
+    /// and app, and by the relay if its notes are the third.
+    ///
+    /// # Panics
+    /// If there are fewer than two.
     #[must_use]
-    pub fn with_notes(run: &Outcome<Ends>, notes: &[Notes; 2]) -> Self {
+    pub fn with_notes(run: &Outcome<Ends>, notes: &[Notes]) -> Self {
         let verdict = Self::of(run);
-        let [hub, app] = notes;
+        let [hub, app, relay @ ..] = notes else {
+            panic!("the notes of hub and app are both wanted");
+        };
         let mut broken = match run {
             Ok(_judged_with_them) => Vec::new(),
             Err(_) => notes::judge(hub, app),
         };
         broken.extend(notes::judge_starts(hub, app));
+        for relay in relay {
+            broken.extend(notes::judge_relay(relay));
+            // Whatever came to rest went through it.
+            if run.is_ok() && !relay.has_receipts() {
+                broken.push(Broken::new("C4", "the relay noted no receipt at all"));
+            }
+        }
         if broken.is_empty() {
             return verdict;
         }

@@ -19,7 +19,7 @@ const MISSED_PERCENT_MAX: usize = 5;
 pub struct Counts {
     /// Planned.
     pub planned: usize,
-    /// In which the program really died.
+    /// In which the program really died, as often as planned.
     pub killed: usize,
     /// Every promise held.
     pub passed: usize,
@@ -32,14 +32,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, worth: Worth) {
-        match worth {
+    fn add(&mut self, cell: &Cell) {
+        match cell.worth() {
             Worth::Passed => self.passed += 1,
             Worth::Refused => self.refused += 1,
             Worth::Fatal => self.fatal += 1,
             Worth::NotReached => self.not_reached += 1,
         }
-        if worth != Worth::NotReached {
+        if cell.died == Death::Really {
             self.killed += 1;
         }
     }
@@ -78,7 +78,7 @@ impl Report<'_> {
         }
         for cell in self.cells {
             if let Some(row) = row(&cell.case) {
-                rows.entry(row).or_default().add(cell.worth());
+                rows.entry(row).or_default().add(cell);
             }
         }
         rows
@@ -104,7 +104,7 @@ impl Report<'_> {
             ..Counts::default()
         };
         for cell in self.cells {
-            totals.add(cell.worth());
+            totals.add(cell);
         }
         totals
     }
@@ -122,7 +122,8 @@ impl Report<'_> {
             .iter()
             .filter(|cell| cell.worth() == Worth::NotReached && cell.died == Death::OnlyFirst);
         let second = second.count();
-        for cell in self.cells.iter().filter(|cell| cell.died == Death::Never) {
+        let missed = |cell: &&Cell| cell.worth() == Worth::NotReached && cell.died == Death::Never;
+        for cell in self.cells.iter().filter(missed) {
             let case = &cell.case;
             all.push(format!("{case}: that hit was not reached in several tries"));
         }
@@ -212,6 +213,9 @@ impl Report<'_> {
         for sentence in self.not_covered() {
             let _ = writeln!(text, "NOT COVERED: {sentence}");
         }
+        for sentence in self.survey.not_entered() {
+            let _ = writeln!(text, "never entered, {sentence}");
+        }
         let seconds = self.took.as_secs_f64();
         let rate = self.cells.len() as f64 / seconds.max(f64::EPSILON);
         let _ = writeln!(
@@ -242,6 +246,7 @@ impl Report<'_> {
             "points": rows.collect::<Vec<Value>>(),
             "failed": failed.collect::<Vec<String>>(),
             "not_covered": self.not_covered(),
+            "not_entered": self.survey.not_entered(),
             "seconds": self.took.as_secs_f64(),
         })
     }
@@ -269,6 +274,26 @@ mod tests {
             verdict: Verdict::Pass,
             took: Duration::ZERO,
         }
+    }
+
+    #[test]
+    fn a_refusal_before_the_second_point_fails_whatever_other_starts_do() {
+        let second = |first, died| cell(&[(first, 1), ("wal.recover.x", 1)], died);
+        let mut refused = second("one", Death::OnlyFirst);
+        refused.verdict = Verdict::Refused {
+            role: Role::Hub,
+            code: 4,
+            said: "the log is damaged".to_owned(),
+        };
+        assert!(!is_good(&[refused.clone(), second("two", Death::Really)]));
+        // A later hit may be missed; it may not be refused.
+        let mut later: Vec<Cell> = (2..42)
+            .map(|hit| cell(&[("one", hit)], Death::Really))
+            .collect();
+        refused.case = later[0].case.clone();
+        refused.died = Death::Never;
+        later.push(refused);
+        assert!(!is_good(&later));
     }
 
     fn is_good(cells: &[Cell]) -> bool {

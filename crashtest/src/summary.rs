@@ -14,6 +14,8 @@ mod tiers;
 /// Said by people, kept beside the code: what was found, and what cannot be covered.
 const TRACK_RECORD: &str = include_str!("../track-record.md");
 const LIMITS: &str = include_str!("../limits.md");
+/// Made of the comments at the crash points: which two states each of them separates.
+const POINTS: &str = include_str!("../points.md");
 
 /// Sentences about what was not covered, collected while the rest is written.
 #[derive(Default)]
@@ -27,7 +29,8 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
         "# Crash report\n\nMade by `cargo xtask crash --bless`; do not edit. What each test does, the \
          promises C1 to C8 and the fault model: [README](README.md).\n\n",
     );
-    head(&mut text, run);
+    // The head must not claim what the sections, which come after it, find missing.
+    let begin = text.len();
     tiers::times(&mut text, run);
     let results = &run["results"];
     failures::list_all(&mut text, results);
@@ -56,6 +59,7 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
                 section(&mut text, &all, &mut missing);
             }
             Some(value) if !value.is_null() => section(&mut text, value, &mut missing),
+            _ if list(run, "left_out").iter().any(|one| one == name) => {}
             _ if name == real_file_system::NAME && word(run, "tier") != "full" => missing
                 .0
                 .push(real_file_system::NOT_IN_THIS_TIER.to_owned()),
@@ -68,6 +72,13 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     if let Some(full) = full {
         example(&mut text, &full["results"]["sqlite-example"], &mut missing);
     }
+    for name in list(run, "left_out").iter().filter_map(Value::as_str) {
+        let sentence = format!("{name}: left out, as was asked for (`--without`)");
+        missing.0.push(sentence);
+    }
+    let mut top = String::new();
+    head(&mut top, run, missing.0.len());
+    text.insert_str(begin, &top);
     push(&mut text, "## Not covered in this run\n");
     if missing.0.is_empty() {
         push(&mut text, "Nothing of what is planned.\n");
@@ -76,6 +87,8 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
         push(&mut text, &format!("- {sentence}"));
     }
     push(&mut text, "");
+    text.push_str(POINTS);
+    text.push('\n');
     text.push_str(LIMITS);
     text.push('\n');
     text.push_str(TRACK_RECORD);
@@ -111,12 +124,18 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-fn head(text: &mut String, run: &Value) {
+/// The verdict, which is of what was done; and how many things were not.
+fn head(text: &mut String, run: &Value, missing: usize) {
     let good = run.get("good").and_then(Value::as_bool) == Some(true);
     let verdict = if good {
-        "every promise held, every deliberate bug was caught, all that was planned was done"
+        "every promise held and every deliberate bug was caught in what was done"
     } else {
         "**not good**: see below"
+    };
+    let covered = match missing {
+        0 => "All that was planned was done.".to_owned(),
+        1 => "One thing was not covered, listed below.".to_owned(),
+        more => format!("{more} things were not covered, listed below."),
     };
     let failed: Vec<&str> = list(run, "failed")
         .iter()
@@ -139,7 +158,7 @@ fn head(text: &mut String, run: &Value) {
     push(
         text,
         &format!(
-            "Commit {}, tier {}: {verdict}{failed}.\n",
+            "Commit {}, tier {}: {verdict}{failed}. {covered}\n",
             own,
             word(run, "tier")
         ),
@@ -202,6 +221,18 @@ fn kills(text: &mut String, value: &Value, missing: &mut Missing) {
         "| program | point | killed in | runs | killed | passed | refused | fatal |",
         lines,
     );
+    let rooms = list(value, "not_entered");
+    if !rooms.is_empty() {
+        push(
+            text,
+            "Linked into a program that never comes there, because one crate has the code of both ends; a \
+             run in which it does fails:\n",
+        );
+        for room in rooms {
+            push(text, &format!("- {}", room.as_str().unwrap_or("?")));
+        }
+        push(text, "");
+    }
     for sentence in list(value, "not_covered") {
         missing
             .0
@@ -553,7 +584,8 @@ mod tests {
             "results": {
                 "simulation": {"seeds": 7, "left": 5, "failed": [3], "deaths": 1, "envelopes": 2},
                 "cycles": {"cycles": 9, "in_step": false, "complaints": ["files grew"]},
-                "kills": {"failed": ["event hub:1 FATAL"], "not_covered": []},
+                "kills": {"failed": ["event hub:1 FATAL"], "not_covered": [],
+                    "not_entered": ["secluso-relay: wal.witness.x (secluso-hub only)"]},
                 "power-cuts": [{"program": "secluso-hub", "part": "log", "failed": 1,
                     "unfinished": "the time was up",
                     "failures": [{"kind": "kill", "step": 7, "why": ["it is gone"], "kept": "x"}]}],
@@ -565,7 +597,9 @@ mod tests {
         });
         let text = document(&run, None);
         for wanted in [
-            "**not good**: see below (mutants)",
+            "**not good**: see below (mutants). ",
+            " things were not covered, listed below.",
+            "- secluso-relay: wal.witness.x (secluso-hub only)",
             "7 seeds from 0, 1 failed",
             "1 of 2 caught",
             "| `two` | C4 | **survived** | real processes | 3.0 s |",
@@ -579,8 +613,58 @@ mod tests {
             "- power cuts of hub, log: the time was up",
             "- the bug `two` survives",
             "It has not been run on any commit.",
+            "| `wal.commit.before_write` | nothing of the batch",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_head_claims_no_more_than_was_done() {
+        let part = json!({"seeds": 7, "failed": []});
+        let mut results = serde_json::Map::new();
+        for name in [
+            "kills",
+            "power-cuts",
+            "disk-errors",
+            "simulation",
+            "engine",
+            "cycles",
+            "start-up",
+            "mutants",
+            "model",
+            "model-replay",
+        ] {
+            results.insert(name.to_owned(), part.clone());
+        }
+        let mut run = json!({
+            "tier": "full", "commit": "abc", "good": true, "failed": [], "results": results,
+        });
+        run["results"]["real-file-system"] = part.clone();
+        let full =
+            json!({"shard": "0/1", "results": {"sqlite-example": [{"unique": 3, "failed": 1}]}});
+        let whole = document(&run, Some(&full));
+        assert!(whole.contains("All that was planned was done."), "{whole}");
+        // Every exit was good, and yet.
+        run["results"]["kills"]["not_covered"] =
+            json!(["event hub x:3: that hit was not reached in several tries"]);
+        let text = document(&run, Some(&full));
+        assert!(!text.contains("All that was planned"), "{text}");
+        assert!(
+            text.contains("One thing was not covered, listed below."),
+            "{text}"
+        );
+        run["results"]["engine"]["left"] = json!(5);
+        run["results"]["real-file-system"] = Value::Null;
+        run["left_out"] = json!(["real-file-system"]);
+        let text = document(&run, Some(&full));
+        assert!(
+            text.contains("3 things were not covered, listed below."),
+            "{text}"
+        );
+        assert!(
+            text.contains("- real-file-system: left out, as was asked for"),
+            "{text}"
+        );
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::oracle::{Broken, Verdict};
 use crate::process::Role;
-use crate::system::{Crash, Stock, System};
+use crate::system::{Crash, Stock};
 use crate::trouble::{Outcome, Trouble};
 use crate::workload::Workload;
 
@@ -113,7 +113,7 @@ pub enum Death {
 pub enum Worth {
     /// Died there, every promise held.
     Passed,
-    /// Died there, a typed refusal.
+    /// A typed refusal.
     Refused,
     /// A promise is broken.
     Fatal,
@@ -122,14 +122,15 @@ pub enum Worth {
 }
 
 impl Cell {
-    /// What it is worth. A broken promise counts wherever the program died.
+    /// What it is worth. A broken promise and a refusal count wherever the program died, and where it
+    /// did not die at all: a start that refuses never reaches a point behind the refusal.
     #[must_use]
     pub fn worth(&self) -> Worth {
         match (&self.verdict, self.died) {
             (Verdict::Fatal(_), _) => Worth::Fatal,
-            (_, Death::Never | Death::OnlyFirst) => Worth::NotReached,
             (Verdict::Refused { .. }, _) => Worth::Refused,
-            (Verdict::Pass, _) => Worth::Passed,
+            (Verdict::Pass, Death::Never | Death::OnlyFirst) => Worth::NotReached,
+            (Verdict::Pass, Death::Really) => Worth::Passed,
         }
     }
 
@@ -198,7 +199,7 @@ pub fn survey(stock: &Stock) -> Outcome<Survey> {
     for workload in Workload::ALL {
         let mut system = workload.world(stock, workload.setup())?.traced();
         let run = workload.run(&mut system);
-        Verdict::with_notes(&run, &notes(&system)).expect_pass()?;
+        Verdict::with_notes(&run, &system.all_notes()).expect_pass()?;
         for role in Role::ALL {
             let points = survey.points.entry(role).or_default();
             let file = |kind: &str| system.path(&format!("{kind}.{role}"));
@@ -216,10 +217,6 @@ pub fn survey(stock: &Stock) -> Outcome<Survey> {
         }
     }
     Ok(survey)
-}
-
-fn notes(system: &System) -> [crate::notes::Notes; 2] {
-    [system.notes(Role::Hub), system.notes(Role::App)]
 }
 
 fn read_points(file: &Path) -> Outcome<BTreeMap<String, String>> {
@@ -291,6 +288,28 @@ impl Survey {
             }
         }
         wrong
+    }
+
+    /// What is linked into a program whose role never comes there, by [`ROOMS`], a sentence for each
+    /// room: nobody kills there, because nobody can.
+    #[must_use]
+    pub fn not_entered(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (role, points) in &self.points {
+            for (room, roles) in ROOMS.iter().filter(|(_, roles)| !roles.contains(role)) {
+                let linked = points.linked.keys().filter(|name| name.starts_with(room));
+                let linked: Vec<&str> = linked.map(String::as_str).collect();
+                if !linked.is_empty() {
+                    let who: Vec<&str> = roles.iter().map(|role| role.program()).collect();
+                    all.push(format!(
+                        "{role}: {} ({} only)",
+                        linked.join(", "),
+                        who.join(" and ")
+                    ));
+                }
+            }
+        }
+        all
     }
 
     /// Of two surveys the smaller numbers of hits: how the group commit gathers its batches, and so
@@ -374,6 +393,31 @@ impl Survey {
     }
 }
 
+/// The cases of one machine of several: `(rest, of)`. All that die a second time at one point go to
+/// one machine, so that it can say whether any of them did.
+#[must_use]
+pub fn of_shard(cases: Vec<Case>, (rest, of): (usize, usize)) -> Vec<Case> {
+    let mut seconds: Vec<(Role, String)> = Vec::new();
+    let mut kept = Vec::new();
+    for (index, case) in cases.into_iter().enumerate() {
+        let place = match &case.crashes[..] {
+            [_, second, ..] => {
+                let point = (second.role, second.point.clone());
+                let known = seconds.iter().position(|one| *one == point);
+                known.unwrap_or_else(|| {
+                    seconds.push(point);
+                    seconds.len() - 1
+                })
+            }
+            _ => index,
+        };
+        if place % of.max(1) == rest {
+            kept.push(case);
+        }
+    }
+    kept
+}
+
 impl Case {
     /// One crash in one workload.
     #[must_use]
@@ -418,7 +462,7 @@ fn attempt(stock: &Stock, case: &Case) -> Cell {
                 deaths if deaths < case.crashes.len() => Death::OnlyFirst,
                 _ => Death::Really,
             };
-            Verdict::with_notes(&run, &notes(&system))
+            Verdict::with_notes(&run, &system.all_notes())
         }
     };
     Cell {
@@ -481,6 +525,74 @@ pub fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_none_whose_point_was_not_reached() {
+        let refused = || Verdict::Refused {
+            role: Role::Hub,
+            code: 4,
+            said: "the log is damaged".to_owned(),
+        };
+        let fatal = || Verdict::Fatal(vec![Broken::new("C7", "it hung")]);
+        for died in [Death::Really, Death::OnlyFirst, Death::Never] {
+            // The first hit and a later one, which may be missed by a run that passes.
+            for hit in [1, 5] {
+                let cell = |verdict: Verdict| Cell {
+                    case: Case::one(Workload::Event, Role::Hub, "wal.commit.after_sync", hit),
+                    died,
+                    verdict,
+                    took: Duration::ZERO,
+                };
+                assert_eq!(cell(refused()).worth(), Worth::Refused, "{died:?} {hit}");
+                assert!(cell(refused()).fails(), "{died:?} {hit}");
+                assert_eq!(cell(fatal()).worth(), Worth::Fatal, "{died:?} {hit}");
+                assert!(cell(fatal()).fails(), "{died:?} {hit}");
+            }
+        }
+    }
+
+    #[test]
+    fn shards_share_the_cases_and_each_second_point_stays_whole() {
+        let case = |first: &str, second: Option<&str>| {
+            let mut case = Case::one(Workload::Event, Role::Hub, first, 1);
+            case.crashes.extend(second.map(|point| Crash {
+                role: Role::Hub,
+                point: point.to_owned(),
+                hit: 1,
+            }));
+            case
+        };
+        let mut cases: Vec<Case> = ["a", "b", "c", "d", "e"].map(|one| case(one, None)).into();
+        for second in ["x", "y", "z"] {
+            cases.extend(["a", "b"].map(|first| case(first, Some(second))));
+        }
+        let shards = [0, 1].map(|rest| of_shard(cases.clone(), (rest, 2)));
+        assert_eq!(shards[0].len() + shards[1].len(), cases.len());
+        assert!(shards.iter().all(|shard| shard.len() >= 4));
+        for second in ["x", "y", "z"] {
+            let with = |shard: &Vec<Case>| {
+                let second = |case: &&Case| case.crashes.get(1).is_some_and(|c| c.point == second);
+                shard.iter().filter(second).count()
+            };
+            let counts = [with(&shards[0]), with(&shards[1])];
+            assert!(counts == [2, 0] || counts == [0, 2], "{second}: {counts:?}");
+        }
+        assert_eq!(of_shard(cases.clone(), (0, 1)), cases);
+    }
+
+    #[test]
+    fn rooms_that_a_role_never_enters_are_named() {
+        let mut survey = Survey::default();
+        let points = survey.points.entry(Role::Relay).or_default();
+        for name in ["wal.witness.before_write", "wal.commit.after_sync"] {
+            points.linked.insert(name.to_owned(), "a.rs:1".to_owned());
+        }
+        let found = survey.not_entered();
+        assert_eq!(
+            found,
+            ["secluso-relay: wal.witness.before_write (secluso-hub and secluso-app only)"]
+        );
+    }
 
     #[test]
     fn what_a_start_passes_ends_with_its_first_commit() {

@@ -251,6 +251,12 @@ impl System {
         Notes::read(&self.path(&format!("notes.{role}")))
     }
 
+    /// What hub, app and relay have noted so far, in the order in which the oracle wants them.
+    #[must_use]
+    pub fn all_notes(&self) -> [Notes; 3] {
+        [Role::Hub, Role::App, Role::Relay].map(|role| self.notes(role))
+    }
+
     /// A path in the world's directory.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -334,12 +340,15 @@ impl System {
         Ok(())
     }
 
-    /// Deletes everything that the stopped relay stored. Its configuration and key stay.
+    /// Deletes everything that the stopped relay stored, and what it noted of that. Its configuration
+    /// and key stay.
     ///
     /// # Errors
     /// The machine.
     pub fn wipe_relay(&self) -> Outcome<()> {
+        let notes = self.path(&format!("notes.{}", Role::Relay));
         std::fs::remove_dir_all(self.path("relay/data"))
+            .and_then(|()| std::fs::remove_file(notes))
             .map_err(Trouble::machine("wiping the relay"))
     }
 

@@ -4,6 +4,7 @@
 //! This room must never turn a refusal into a pass: who catches a [`Trouble`] decides that.
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
@@ -11,6 +12,10 @@ use crate::process::Role;
 
 /// The outcome of a step.
 pub type Outcome<T> = Result<T, Trouble>;
+
+/// Another process still has the directory; hub or relay cannot be reached; not admitted, or the code
+/// is void. The programs' READMEs have the list.
+const PASSING_CODES: [i32; 3] = [3, 5, 6];
 
 /// Why a step did not do what it should.
 #[derive(thiserror::Error)]
@@ -109,6 +114,21 @@ impl Trouble {
         }
     }
 
+    /// Whether it is the answer of a program whose neighbour is just dying or starting, in a documented
+    /// code that says so: whoever asked may ask again. Everything else is what it is at once: a panic
+    /// (101), a signal, a refusal (4), a full disk, a hang, words that nobody understands.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.exit_code()
+            .is_some_and(|code| PASSING_CODES.contains(&code))
+    }
+
+    /// Whether a SIGKILL ended the program: the planted one, or somebody's.
+    #[must_use]
+    pub fn is_kill(&self) -> bool {
+        matches!(self, Self::Ended { status, .. } if status.signal() == Some(9))
+    }
+
     /// The code with which a program refused, if that is what happened.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
@@ -116,5 +136,35 @@ impl Trouble {
             Self::Ended { status, .. } => status.code(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_documented_words_of_a_neighbour_in_trouble_may_pass() {
+        let ended = |raw: i32| Trouble::Ended {
+            role: Role::Hub,
+            status: ExitStatus::from_raw(raw),
+            said: "something".to_owned(),
+        };
+        for code in 1..=255 {
+            let trouble = ended(code << 8);
+            assert_eq!(trouble.may_pass(), [3, 5, 6].contains(&code), "{code}");
+            assert!(!trouble.is_kill());
+        }
+        for signal in [6, 9, 11, 15] {
+            assert!(!ended(signal).may_pass(), "signal {signal}");
+            assert_eq!(ended(signal).is_kill(), signal == 9);
+        }
+        let late = Trouble::Late {
+            what: "the end".to_owned(),
+            seconds: 60,
+            last: String::new(),
+        };
+        assert!(!late.may_pass());
+        assert!(!Trouble::Broken("it is".to_owned()).may_pass());
     }
 }

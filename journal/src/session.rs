@@ -673,8 +673,8 @@ impl Session<Committer> {
         handle.opened = Some(epoch);
         let used = EpochUse::InUse { epoch, clip: None };
         txn.put_row(&keys::epoch_use(self.line), &used)?;
-        // CRASH(journal.session.commit_staged): Commit, merge and outbox row are in the overlay
-        // only; dying here leaves the old epoch.
+        // CRASH(journal.session.commit_staged): before: the old epoch; Commit, merge and outbox row are
+        // in the overlay only | after: the new epoch and its Commit in the outbox, synced as one.
         crash_point!("journal.session.commit_staged");
         Ok(epoch)
     }
@@ -740,8 +740,8 @@ impl Session<Committer> {
         ) {
             txn.rotate(Scope::Group(self.line));
         }
-        // CRASH(journal.session.finish_staged): trailer, ratchet and rotation are in the overlay
-        // only; dying here leaves a clip that the next start cuts off.
+        // CRASH(journal.session.finish_staged): before: a clip without its trailer, which the next
+        // start cuts off | after: trailer, ratchet and rotation are synced as one.
         crash_point!("journal.session.finish_staged");
         Ok(seq)
     }

@@ -198,8 +198,8 @@ async fn admit(
                 })
                 .await?;
             let _durable = redeemed.ok_or(ErrorCode::InvitationUsed)?;
-            // CRASH(relay.redeem.after_sync): the invitation is used up and its certificate was
-            // not sent. The same device may redeem it again.
+            // CRASH(relay.redeem.after_sync): before: used up, and its certificate was not sent; the
+            // same device may redeem it again | after: used up, and the device has its certificate.
             crash_point!("relay.redeem.after_sync");
             admission::issue_certificate(&shared.identity, device, invitation.class, now_unix_s)
         }

@@ -228,8 +228,15 @@ impl MailboxStore {
         txn.put_payload(envelope_key(&mailbox, head.seq), masked);
         txn.put(mailbox_key(&mailbox), row.encode());
         txn.put(account_key(&row.payer), account.encode());
-        // CRASH(relay.append.before_stage): nothing of this envelope is on disk. No receipt was
-        // given, so its sender still has it and sends it again.
+        wal::note_with!(
+            envelope_key(&mailbox, head.seq);
+            "stored {} {} {}",
+            mailbox.to_text(),
+            head.seq,
+            head.digest.to_text()
+        );
+        // CRASH(relay.append.before_stage): before: nothing of this envelope; its sender has no receipt
+        // and sends it again | after: it is synced with its batch.
         crash_point!("relay.append.before_stage");
         match self.stage(txn, row) {
             Ok(staged) => {
@@ -240,7 +247,10 @@ impl MailboxStore {
                 Ok(PendingAppend::Staged(mailbox, staged, head))
             }
             // Others of this batch took the space that was there a moment ago.
-            Err(WalError::Space { .. }) => refused(AppendAnswer::OverQuota(size)),
+            Err(WalError::Space { .. }) => {
+                wal::note_forget!();
+                refused(AppendAnswer::OverQuota(size))
+            }
             Err(error) => Err(error),
         }
     }
@@ -250,15 +260,16 @@ impl MailboxStore {
     /// # Errors
     /// A [`WalError`]; after one of kind `Poisoned` the store must be dropped and reopened.
     pub fn commit(&mut self) -> Result<Committed, WalError> {
-        // CRASH(relay.batch.before_commit): decided, not written. Same as before_stage.
+        // CRASH(relay.batch.before_commit): before: nothing of the batch; no sender has a receipt |
+        // after: it is synced.
         crash_point!("relay.batch.before_commit");
         wal::mutant!("relay_receipt_before_sync", "C4", "the relay gives receipts before its sync" => {
             self.wal.begin_commit()?;
             return Ok(self.wal.believed());
         });
         let committed = self.wal.commit()?;
-        // CRASH(relay.batch.after_sync): durable, and nobody knows. Senders come back, see the
-        // head in the state answer, and take it for the receipt that was never sent.
+        // CRASH(relay.batch.after_sync): before: the batch is synced and nobody knows; senders who come
+        // back are shown the head | after: the same, and the receipts are made.
         crash_point!("relay.batch.after_sync");
         Ok(committed)
     }

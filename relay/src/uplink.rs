@@ -160,8 +160,8 @@ async fn answer(
             current = waiting.try_recv().ok();
         }
         if let Some(head) = receipt {
-            // CRASH(relay.receipt.before_send): durable, the sender does not know. It comes
-            // back and is shown the head.
+            // CRASH(relay.receipt.before_send): before: stored, and the sender does not know; it comes
+            // back and is shown the head | after: stored, and the receipt is with the sender.
             crash_point!("relay.receipt.before_send");
             send(Frame::Receipt { slot, head }).await?;
         }

@@ -67,6 +67,9 @@ struct Run {
     /// Stop after so many minutes.
     #[arg(long)]
     minutes: Option<u64>,
+    /// The time or number of states is the plan: epochs that it does not reach are no failure.
+    #[arg(long)]
+    open_ended: bool,
     /// For the states that are chosen by dice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -256,5 +259,6 @@ fn open_all(run: &Run, home: &Path, directory: &Path) -> Outcome<Report> {
     };
     let mut report = sweep(&opener, story, peer.as_ref(), &plan)?;
     report.vacuity = vacuity;
+    report.open_ended = run.open_ended;
     Ok(report)
 }

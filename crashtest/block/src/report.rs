@@ -131,6 +131,8 @@ pub struct Report {
     pub shape: Shape,
     /// Epochs all of whose wanted states were visited.
     pub finished: u64,
+    /// Of them, those of which every subset is a state.
+    pub small_finished: u64,
     /// Marks of the session.
     pub marks: usize,
     /// By kind.
@@ -157,6 +159,8 @@ pub struct Report {
     pub slowest: Duration,
     /// Wall time of the sweep alone.
     pub took: Duration,
+    /// The time was the plan: what it does not reach is not covered, and no failure.
+    pub open_ended: bool,
 }
 
 impl Report {
@@ -185,6 +189,23 @@ impl Report {
         }
         if total.refused > 0 {
             all.push(format!("{} states are refused", total.refused));
+        }
+        let small = self.shape.small().saturating_sub(self.small_finished);
+        if small > 0 && !self.open_ended {
+            all.push(format!(
+                "{small} of {} epochs with at most {WRITES_ALL_SUBSETS} writes are not finished",
+                self.shape.small()
+            ));
+        }
+        // A run that goes on where another one ended may have nothing left to do.
+        if self.seen_before == 0 {
+            let done = [
+                (total.opened, "no disk was mounted and opened"),
+                (self.explained, "no state was asked to explain anything"),
+                (self.talks, "no state was talked on with its peer"),
+            ];
+            let nothing = done.iter().filter(|(count, _)| *count == 0);
+            all.extend(nothing.map(|(_, what)| (*what).to_owned()));
         }
         if !self.vacuity.is_good() {
             all.push(format!(
@@ -249,6 +270,7 @@ impl Report {
             "largest_epoch": self.shape.largest(),
             "epoch_sizes": sizes,
             "finished_epochs": self.finished,
+            "small_finished_epochs": self.small_finished,
             "marks": self.marks,
             "totals": self.total().json(),
             "kinds": kinds,
@@ -278,13 +300,14 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{}: {} writes of {} KiB and {} flushes in {} epochs, {} of them with at most \
-             {WRITES_ALL_SUBSETS} writes; {} epochs finished",
+             {WRITES_ALL_SUBSETS} writes ({} finished); {} epochs finished in all",
             self.program,
             self.log.writes,
             self.log.bytes / 1024,
             self.log.flushes,
             self.shape.epochs(),
             self.shape.small(),
+            self.small_finished,
             self.finished,
         )?;
         writeln!(
@@ -358,9 +381,18 @@ mod tests {
     use super::*;
 
     fn good() -> Report {
+        let opened = Count {
+            derived: 8,
+            opened: 7,
+            ..Count::default()
+        };
         Report {
             shape: Shape::of([0, 3, 12, 13, 90]),
             finished: 5,
+            small_finished: 3,
+            counts: BTreeMap::from([(Kind::Subset, opened)]),
+            explained: 9,
+            talks: 1,
             vacuity: Vacuity {
                 flushes: 4,
                 noticed: 3,
@@ -376,6 +408,7 @@ mod tests {
         assert!(good().complaints().is_empty());
         let mut report = good();
         let mut count = Count {
+            opened: 7,
             not_mounted: 5,
             repaired: 5,
             ..Count::default()
@@ -395,6 +428,30 @@ mod tests {
         assert_eq!(report.complaints().len(), 3);
         report.vacuity = Vacuity::default();
         assert_eq!(report.complaints().len(), 3);
+    }
+
+    #[test]
+    fn who_did_nothing_or_left_a_small_epoch_did_not_do_well() {
+        type Break = fn(&mut Report);
+        let table: [(&str, Break); 4] = [
+            ("opened", |r| r.counts.clear()),
+            ("explained", |r| r.explained = 0),
+            ("talks", |r| r.talks = 0),
+            ("a small epoch", |r| r.small_finished = 2),
+        ];
+        for (what, make) in table {
+            let mut report = good();
+            make(&mut report);
+            assert_eq!(report.complaints().len(), 1, "{what}");
+            // Only what the time left open may be left open.
+            report.open_ended = true;
+            let left = usize::from(what != "a small epoch");
+            assert_eq!(report.complaints().len(), left, "{what}");
+        }
+        let mut resumed = good();
+        resumed.counts.clear();
+        (resumed.explained, resumed.talks, resumed.seen_before) = (0, 0, 9);
+        assert!(resumed.complaints().is_empty());
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::keep::{Kept, keep};
 use crate::opener::{Hand, Look, Mount, Opened, Opener};
 use crate::progress::Progress;
 use crate::report::{Failure, Report, Shape};
-use crate::states::{Depth, Kind, State, states};
+use crate::states::{Depth, Kind, State, WRITES_ALL_SUBSETS, states};
 
 /// Fatal and refused states that are kept.
 const KEPT_MAX: usize = 10;
@@ -223,6 +223,8 @@ impl<'a> Shared<'a> {
         let mut found = self.found();
         if depth == Depth::Rest {
             found.report.finished += 1;
+            let small = epoch.pending.len() <= WRITES_ALL_SUBSETS;
+            found.report.small_finished += u64::from(small);
         }
         let fresh = std::mem::take(&mut found.fresh);
         drop(found);

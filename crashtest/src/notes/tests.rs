@@ -173,3 +173,40 @@ fn a_step_in_two_transactions_is_seen() {
 fn a_line_that_nobody_understands_is_not_ignored() {
     assert_eq!(promises(&(hub(3) + "7 sned h 1 d1\n"), &app(3)), ["C4"]);
 }
+
+/// Of a relay that stored envelopes 1 to `last` of one mailbox, each with its own sync and receipt.
+fn relay(last: u64) -> String {
+    let mut text = String::from("5 opened 0\n");
+    for n in 1..=last {
+        text.push_str(&format!(
+            "5 stored h {n} d{n} {n}\n5 handed {n}\n5 wrote 3\n5 syncing 3\n5 synced 3\n\
+             5 durable {n}\n5 receipt h {n} d{n}\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn a_receipt_needs_a_sync_before_it() {
+    let promises = |text: &str| -> Vec<&str> {
+        let broken = judge_relay(&Notes::parse(text));
+        broken.into_iter().map(|one| one.promise).collect()
+    };
+    assert!(promises(&relay(3)).is_empty());
+    assert!(promises(&(relay(3) + "5 admitted\n")).is_empty());
+    assert!(Notes::parse(&relay(1)).has_receipts());
+    assert!(!Notes::parse(&relay(0)).has_receipts());
+    // Before its sync, of what nobody stored, and of what the next start does not find.
+    let early = relay(3).replace("5 syncing 3\n5 synced 3\n5 durable 2\n", "");
+    assert_eq!(promises(&early), ["C4"]);
+    assert_eq!(promises(&(relay(3) + "5 receipt h 4 d4\n")), ["C4"]);
+    assert_eq!(
+        promises(&relay(3).replace("receipt h 2 d2", "receipt h 2 d9")),
+        ["C4"]
+    );
+    assert_eq!(promises(&(relay(3) + "6 opened 2\n")), ["C4", "C4"]);
+    // Once more in a later life, to a sender who comes back.
+    assert!(promises(&(relay(3) + "6 opened 3\n6 receipt h 3 d3\n")).is_empty());
+    assert_eq!(promises(&(relay(3) + "6 opened 4\n")), ["C5"]);
+    assert_eq!(promises(&(relay(1) + "5 recieved h 1\n")), ["C4"]);
+}

@@ -49,7 +49,8 @@ impl System {
     }
 
     /// Pairs. A planted crash on the way is answered as an owner would: the hub shows a code
-    /// again, and the app is asked to go on with the code it had before it gets the new one.
+    /// again, and the app is asked to go on with the code it had before it gets the new one. What is no
+    /// documented answer to such a death is never tried again.
     ///
     /// # Errors
     /// One of the two failed without having been killed.
@@ -72,12 +73,18 @@ impl System {
             if which == Codes::NewestOnly {
                 codes.clear();
             }
+            let before = self.deaths;
             match self.pair_once(&mut codes) {
                 Ok(()) => return Ok(()),
-                Err(trouble) if self.died() => last = trouble,
+                // The planted death, of this very process.
+                Err(trouble) if trouble.is_kill() && self.deaths > before => last = trouble,
+                Err(trouble) if trouble.may_pass() => last = trouble,
                 Err(trouble) => return Err(trouble),
             }
             self.revive()?;
+            if !self.died() {
+                return Err(last);
+            }
         }
         Err(last)
     }
@@ -99,11 +106,17 @@ impl System {
                     .any(|line| line.get("new") == Some(&Value::Bool(false)));
                 return self.hub_paired(&mut hub, known);
             }
-            refused = Some(Trouble::Ended {
+            let trouble = Trouble::Ended {
                 role: Role::App,
                 status: answer.status,
                 said: answer.said,
-            });
+            };
+            // An older code may be void and a killed neighbour cannot be reached; nothing else is
+            // forgotten over a code that works.
+            if !trouble.may_pass() {
+                return Err(trouble);
+            }
+            refused = Some(trouble);
         }
         if hub.was_killed() {
             self.note_death(Role::Hub);

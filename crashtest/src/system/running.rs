@@ -57,7 +57,8 @@ impl System {
     /// Looks until `look` finds something. Every line of every program leads to another look.
     ///
     /// # Errors
-    /// [`Trouble::Late`]; [`Trouble::Broken`] from `look`, at once; a program ended by itself.
+    /// [`Trouble::Late`]; what `look` says, at once, unless it [may pass](Trouble::may_pass); a program
+    /// ended by itself.
     pub fn until<T>(
         &mut self,
         what: &str,
@@ -70,9 +71,9 @@ impl System {
             let mut last = match look(self) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => String::new(),
-                Err(broken @ Trouble::Broken(_)) => return Err(broken),
                 // A program may just be dying or starting.
-                Err(trouble) => trouble.to_string(),
+                Err(trouble) if trouble.may_pass() => trouble.to_string(),
+                Err(trouble) => return Err(trouble),
             };
             self.revive()?;
             if Instant::now() >= deadline {

@@ -120,7 +120,8 @@ impl AppPairing {
             confirm: None,
         };
         txn.put_secret_row(scope, Family::Offer, &[], &row)?;
-        // CRASH(journal.pairing.app_request): nothing is stored; the person scans again.
+        // CRASH(journal.pairing.app_request): before: nothing of this pairing; the person scans again |
+        // after: the request and its secrets are stored.
         crash_point!("journal.pairing.app_request");
         txn.commit(Next::Request(request))
     }
@@ -163,7 +164,8 @@ impl AppPairing {
         });
         row.confirm = Some(confirm.clone());
         txn.put_secret_row(Scope::Offer(offer.offer), Family::Offer, &[], &row)?;
-        // CRASH(journal.pairing.app_join): not joined; the same request gets the same answer.
+        // CRASH(journal.pairing.app_join): before: the request alone; the same one gets the same answer
+        // | after: joined, with the proof for the hub stored.
         crash_point!("journal.pairing.app_join");
         txn.commit(confirm)
     }
@@ -209,7 +211,8 @@ impl AppPairing {
             &offer.offer,
         )?;
         txn.end(Scope::Offer(offer.offer));
-        // CRASH(journal.pairing.app_done): still joined; the same proof gets the same last word.
+        // CRASH(journal.pairing.app_done): before: joined, not confirmed; the same proof gets the same
+        // last word | after: confirmed, and the offer's secrets are past.
         crash_point!("journal.pairing.app_done");
         txn.commit(pairing)
     }

@@ -195,7 +195,8 @@ impl HubPairing {
             answered: Some((request.pairing, request.mac, answer.clone())),
         };
         txn.put_secret_row(Scope::Offer(request.offer), Family::Offer, &[], &row)?;
-        // CRASH(journal.pairing.hub_answer): nothing is stored; the phone asks again.
+        // CRASH(journal.pairing.hub_answer): before: the offer, not answered so; the phone asks again |
+        // after: the group and the answer are stored as one.
         crash_point!("journal.pairing.hub_answer");
         txn.commit(answer)
     }
@@ -262,8 +263,9 @@ impl HubPairing {
             }
             end_pairing(&mut txn, silent);
         }
-        // CRASH(journal.pairing.hub_done): still joined, and what it takes the place of is there; the
-        // phone repeats its proof.
+        // CRASH(journal.pairing.hub_done): before: joined, not confirmed, what it takes the place of is
+        // there; the phone repeats its proof | after: confirmed, that has ended and the offer's secrets
+        // are past.
         crash_point!("journal.pairing.hub_done");
         txn.commit(done)
     }

@@ -389,12 +389,12 @@ impl FileVault {
                 sector.generation += 1;
             }
         }
-        // CRASH(journal.vault.before_first_image): the log has the rotation, both images are old.
-        // Recovery derives the new key from the old one.
+        // CRASH(journal.vault.before_first_image): before: the log has the rotation, both images are
+        // old; recovery derives the new key | after: image A is new, B is old.
         crash_point!("journal.vault.before_first_image");
         self.write_images(&dirty, 0)?;
-        // CRASH(journal.vault.after_first_image): image A is new, B is old. `load` takes the
-        // higher generation and makes B equal.
+        // CRASH(journal.vault.after_first_image): before: image A is new, B is old; `load` takes the
+        // higher generation and makes B equal | after: both are new.
         crash_point!("journal.vault.after_first_image");
         if !mutant!(
             "vault_image_left_old",
@@ -409,7 +409,8 @@ impl FileVault {
                 tracing::warn!(key = %wal::note::Hex(key.key.as_slice()), "the vault is up to date");
             }
         });
-        // CRASH(journal.vault.after_second_image): old keys are in no file any more.
+        // CRASH(journal.vault.after_second_image): before: both images are new, old keys are in no file
+        // any more | after: the same, and who waits for the commit is told.
         crash_point!("journal.vault.after_second_image");
         Ok(())
     }

@@ -224,7 +224,8 @@ impl Log {
         let slot = self.next_slot;
         self.disk.open(&slot_path(slot), OpenMode::CreateNew)?;
         self.next_slot += 1;
-        // CRASH(wal.file.created): an empty file without a header. A start finds it blank.
+        // CRASH(wal.file.created): before: an empty file without a header, its name not synced; a start
+        // finds it blank, if at all | after: its name is synced.
         crash_point!("wal.file.created");
         // A failed sync is never retried. As "full" it would be, with the ballast gone; so it is
         // passed on as what it is, and the caller poisons.
@@ -625,8 +626,8 @@ impl Log {
                 });
             }
         }
-        // CRASH(wal.recycle.before_trim): nothing changed on disk; a start finds the same files
-        // free again.
+        // CRASH(wal.recycle.before_trim): before: nothing has changed on disk; a start finds the same
+        // files free again | after: no more free files than are wanted.
         crash_point!("wal.recycle.before_trim");
         self.trim_free()
     }

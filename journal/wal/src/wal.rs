@@ -405,7 +405,8 @@ impl Wal {
         #[cfg(feature = "crashtest")]
         note::staged(&txn, lsn);
         self.encode(txn, &frees, lsn);
-        // CRASH(wal.stage.encoded): in memory only; a crash forgets it and nobody was told.
+        // CRASH(wal.stage.encoded): before: nothing of the group, which is in memory only | after: it
+        // is synced with its batch.
         crash_point!("wal.stage.encoded");
         Ok(Staged {
             value,
@@ -439,7 +440,8 @@ impl Wal {
             let told = view.apply().and_then(|()| view.flush());
             told.map_err(WalError::View)?;
         });
-        // CRASH(wal.commit.before_write): nothing of the batch is on disk; it never happened.
+        // CRASH(wal.commit.before_write): before: nothing of the batch; it never happened | after: the
+        // batch is written and not synced.
         crash_point!("wal.commit.before_write");
         let flying = match self.log.write_parts() {
             Ok(flying) => flying,
@@ -506,8 +508,8 @@ impl Wal {
         // Nothing leaves here, but from now on something may: no crash takes this batch back.
         crate::leaves!("durable {}", flight.through.0);
         self.synced = flight.through;
-        // CRASH(wal.commit.after_sync): durable; the view does not know it and nobody was told.
-        // A start copies it and applies it.
+        // CRASH(wal.commit.after_sync): before: the batch is synced, the view is without it; a start
+        // copies and applies it | after: it is synced and in the view.
         crash_point!("wal.commit.after_sync");
         for change in flight.live {
             match change {
@@ -524,7 +526,8 @@ impl Wal {
             .borrow_mut()
             .enqueue_commit(flight.changes, flight.through);
         self.apply_view()?;
-        // CRASH(wal.commit.after_apply): durable and applied; nobody was told yet.
+        // CRASH(wal.commit.after_apply): before: the batch is synced and in the view, nobody was told |
+        // after: the same, and what it holds may leave.
         crash_point!("wal.commit.after_apply");
         self.rotated |= flight.rotated;
         Ok(())

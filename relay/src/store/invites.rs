@@ -39,7 +39,8 @@ impl MailboxStore {
             expires_unix_s,
         };
         txn.put(invite_key(nonce), row.encode());
-        // CRASH(relay.redeem.before_stage): the invitation is still good for anybody who has it.
+        // CRASH(relay.redeem.before_stage): before: the invitation is good for anybody who has it |
+        // after: it is used up by this device.
         crash_point!("relay.redeem.before_stage");
         Ok(Some(self.stage(txn, Redeemed(()))?))
     }

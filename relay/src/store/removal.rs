@@ -67,8 +67,8 @@ impl MailboxStore {
         account.held.sub(freed);
         txn.put(mailbox_key(mailbox), row.encode());
         txn.put(account_key(&row.payer), account.encode());
-        // CRASH(relay.trim.before_stage): nothing removed, or the steps before this one. The
-        // reader trims again when it comes back, from its own durable cursor.
+        // CRASH(relay.trim.before_stage): before: nothing removed, or the steps before this one; the
+        // reader trims again from its durable cursor | after: the envelopes of this step are gone.
         crash_point!("relay.trim.before_stage");
         let _no_answer = self.stage(txn, ())?;
         self.totals.held.sub(freed);

@@ -27,6 +27,8 @@ const REPORT: &str = "crashtest/REPORT.md";
 /// Where the totals of the last long run are kept, with its commit.
 const FULL_TOTALS: &str = "crashtest/full-totals.json";
 
+/// What fails if the middle tier takes longer than it has.
+const TIME: &str = "time";
 /// The example program's trial.
 const EXAMPLE: &str = "sqlite-example";
 
@@ -65,6 +67,8 @@ struct Options {
     /// The user gave a time for the long tier: what it does not reach is not covered, and no failure.
     open_ended: bool,
     only: Option<String>,
+    /// Kinds that the user does not want; the report says that they are not covered.
+    without: Vec<String>,
     shard: String,
     resume: bool,
     bless: bool,
@@ -78,6 +82,7 @@ impl Options {
             minutes: CRASH_MINUTES,
             open_ended: false,
             only: None,
+            without: Vec::new(),
             shard: "0/1".to_owned(),
             resume: false,
             bless: false,
@@ -96,6 +101,7 @@ impl Options {
                 "--resume" => options.resume = true,
                 "--bless" => options.bless = true,
                 "--only" => options.only = Some(value()?),
+                "--without" => options.without.push(value()?),
                 "--shard" => options.shard = value()?,
                 "--minutes" => {
                     let number = value()?.parse();
@@ -106,10 +112,17 @@ impl Options {
             }
         }
         options.open_ended = minutes.is_some() && options.tier == Tier::Full;
-        if options.bless && options.only.is_some() && options.tier != Tier::Full {
+        let part = options.only.is_some() || !options.without.is_empty();
+        if options.bless && part && options.tier != Tier::Full {
             return Err(Failure::usage(
-                "--bless keeps the report of a whole run; with --only only the long tier's parts are kept"
+                "--bless keeps the report of a whole run; with --only or --without only the long tier's \
+                 parts are kept"
                     .to_owned(),
+            ));
+        }
+        if options.only.is_some() && !options.without.is_empty() {
+            return Err(Failure::usage(
+                "--only already leaves out all others".to_owned(),
             ));
         }
         options.minutes = minutes.unwrap_or(match options.tier {
@@ -231,7 +244,7 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         first: (!again).then(|| words(&["record", &recording, "--events", "4"])),
         ..timed(25, trial("power-cuts", "crashtest-replay", sweep))
     });
-    let mut kills = words(&["sweep", "--json"]);
+    let mut kills = words(&["sweep", "--json", "--shard", &options.shard]);
     if tier == Tier::Quick {
         kills.push("--quick".to_owned());
     }
@@ -275,6 +288,7 @@ fn real_file_system(options: &Options, place: &Path) -> Trial {
     if options.tier == Tier::Full {
         arguments.extend(words(&["--events", "24"]));
     }
+    arguments.extend(open_ended(options));
     let mut stale = vec![recording];
     if options.resume {
         arguments.extend(["--resume".to_owned(), text(&progress)]);
@@ -308,21 +322,12 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     let place = beside.with_file_name("crash").join(options.tier.name());
     fs::create_dir_all(&place).because("no place for results")?;
     let all = trials(&options, &place);
-    let chosen: Vec<&Trial> = match &options.only {
-        None => all.iter().collect(),
-        Some(name) => all.iter().filter(|trial| trial.name == name).collect(),
-    };
-    if chosen.is_empty() && options.only.as_deref() != Some(EXAMPLE) {
-        let names: Vec<&str> = all.iter().map(|trial| trial.name).collect();
-        return Err(Failure::usage(format!(
-            "--only is one of {}",
-            names.join(", ")
-        )));
-    }
+    let chosen = chosen(&options, &all)?;
     steps.expect(chosen.len() + 1);
     let mut failed = Vec::new();
     let commit = commit();
-    let until = Instant::now() + Duration::from_secs(60 * options.minutes);
+    let began = Instant::now();
+    let until = began + Duration::from_secs(60 * options.minutes);
     for (place_in_row, trial) in chosen.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
         let minutes = share(left, chosen.get(place_in_row..).unwrap_or_default());
@@ -340,7 +345,13 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
             failed.push(trial.name);
         }
     }
-    let example = options.only.as_deref().is_none_or(|name| name == EXAMPLE);
+    let late = too_late(&options, began.elapsed());
+    if let Some(why) = &late {
+        eprintln!("      FAILED: {why}");
+        failed.push(TIME);
+    }
+    let example = options.only.as_deref().is_none_or(|name| name == EXAMPLE)
+        && !options.without.iter().any(|name| name == EXAMPLE);
     if options.tier == Tier::Full && example {
         steps.expect(1);
         let played = steps.step(EXAMPLE, || {
@@ -366,6 +377,44 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
         "{} found something; see the lines FAILED, SURVIVED and NOT COVERED",
         failed.join(", ")
     )))
+}
+
+/// The trials that the user wants.
+fn chosen<'a>(options: &Options, all: &'a [Trial]) -> Outcome<Vec<&'a Trial>> {
+    let known = |name: &str| {
+        let example = options.tier == Tier::Full && name == EXAMPLE;
+        example || all.iter().any(|trial| trial.name == name)
+    };
+    let named = options.only.iter().map(|name| ("--only", name));
+    let named = named.chain(options.without.iter().map(|name| ("--without", name)));
+    for (option, name) in named {
+        if !known(name) {
+            let names: Vec<&str> = all.iter().map(|trial| trial.name).collect();
+            return Err(Failure::usage(format!(
+                "{option} is one of {}",
+                names.join(", ")
+            )));
+        }
+    }
+    let wanted = |trial: &&Trial| {
+        let only = options
+            .only
+            .as_deref()
+            .is_none_or(|name| name == trial.name);
+        only && !options.without.iter().any(|name| name == trial.name)
+    };
+    Ok(all.iter().filter(wanted).collect())
+}
+
+/// Whether the middle tier, which promises a time to everybody, took longer than it has.
+fn too_late(options: &Options, took: Duration) -> Option<String> {
+    let late = options.tier == Tier::Crash
+        && options.only.is_none()
+        && took > Duration::from_secs(60 * options.minutes);
+    late.then(|| {
+        let minutes = took.as_secs_f64() / 60.0;
+        format!("it took {minutes:.1} min and has {}", options.minutes)
+    })
 }
 
 /// Runs one trial and keeps its commit, its time and whether it ended well beside its result: with `--only`, results of other
@@ -539,7 +588,12 @@ fn report(
     // Each result by its own exit, whichever run left it: `failed` is only of this one.
     let mut bad: Vec<&str> = Vec::new();
     let example = (options.tier == Tier::Full).then_some(EXAMPLE);
-    for name in all.iter().map(|trial| trial.name).chain(example) {
+    let left_out = |name: &&str| options.without.iter().any(|one| one == name);
+    if failed.contains(&TIME) {
+        bad.push(TIME);
+    }
+    let names = all.iter().map(|trial| trial.name).chain(example);
+    for name in names.filter(|name| !left_out(name)) {
         let text = fs::read_to_string(place.join(format!("{name}.json")));
         let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
         let stamp = |kind: &str| fs::read_to_string(place.join(format!("{name}.{kind}"))).ok();
@@ -560,6 +614,7 @@ fn report(
         "seconds": seconds,
         "minutes": options.minutes,
         "shard": options.shard,
+        "left_out": options.without,
         "failed": bad,
         "failed_now": failed,
         "good": bad.is_empty(),
@@ -660,6 +715,72 @@ mod tests {
         }
         assert!(left < Duration::from_secs(60 * 240));
         assert_eq!(share(Duration::ZERO, &row), 1);
+    }
+
+    #[test]
+    fn what_is_left_out_is_left_out_by_name_and_no_report_is_kept_of_it() {
+        let parse = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            Options::parse(&words)
+        };
+        let names = |text: &str| -> Outcome<Vec<&'static str>> {
+            let options = parse(text)?;
+            let all = trials(&options, Path::new("/place"));
+            let chosen = chosen(&options, &all)?;
+            Ok(chosen.into_iter().map(|trial| trial.name).collect())
+        };
+        let all = names("--full").unwrap();
+        let without = names("--full --without real-file-system").unwrap();
+        assert!(all.contains(&REAL_FILE_SYSTEM));
+        assert!(!without.contains(&REAL_FILE_SYSTEM));
+        assert_eq!(without.len() + 1, all.len());
+        let two = names("--full --without real-file-system --without kills").unwrap();
+        assert_eq!(two.len() + 2, all.len());
+        assert!(names("--full --without sqlite-example").is_ok());
+        assert_eq!(names("--only kills").unwrap(), ["kills"]);
+        for wrong in [
+            "--without",
+            "--without nothing",
+            "--only nothing",
+            // Not of this tier: it would say that something was left out that was never planned.
+            "--without real-file-system",
+            "--without sqlite-example",
+            "--full --only kills --without mutants",
+            "--bless --without mutants",
+        ] {
+            assert!(names(wrong).is_err(), "{wrong}");
+        }
+        assert!(names("--full --bless --without real-file-system").is_ok());
+    }
+
+    #[test]
+    fn the_middle_tier_fails_if_it_takes_longer_than_its_time() {
+        let late = |text: &str, minutes: u64| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            let options = Options::parse(&words).unwrap();
+            too_late(&options, Duration::from_secs(60 * minutes + 1)).is_some()
+        };
+        assert!(late("", CRASH_MINUTES));
+        assert!(!late("", CRASH_MINUTES - 1));
+        assert!(late("--minutes 10", 10));
+        assert!(!late("--only kills", CRASH_MINUTES));
+        assert!(!late("--full", 10_000));
+    }
+
+    #[test]
+    fn kills_are_shared_and_the_real_file_system_knows_a_time_of_its_own() {
+        let find = |text: &str, name: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            let options = Options::parse(&words).unwrap();
+            let all = trials(&options, Path::new("/place"));
+            let trial = all.into_iter().find(|trial| trial.name == name);
+            trial.unwrap().arguments
+        };
+        let kills = find("--full --shard 2/4", "kills");
+        assert!(kills.windows(2).any(|pair| pair == ["--shard", "2/4"]));
+        let open = "--open-ended".to_owned();
+        assert!(!find("--full", REAL_FILE_SYSTEM).contains(&open));
+        assert!(find("--full --minutes 9", REAL_FILE_SYSTEM).contains(&open));
     }
 
     #[test]

@@ -94,8 +94,13 @@ pub(crate) fn bench(extra: &[String]) -> Outcome<()> {
     result
 }
 
-/// Rewrites golden files. The difference is for a person to read.
+/// Rewrites golden files, or with the word `points` only the table of crash points. The difference is
+/// for a person to read.
 pub(crate) fn bless(extra: &[String]) -> Outcome<()> {
+    tidy::bless_points()?;
+    if extra == ["points"] {
+        return Ok(());
+    }
     setup::ensure_build_tools()?;
     let mut arguments = vec!["test"];
     arguments.extend(SELECTION);

@@ -43,7 +43,8 @@ cargo xtask COMMAND
              --minutes N    at most about so long; what is left is reported as NOT COVERED, and
                             fails; with --full it is only reported, for there N is the plan
              --only NAME    one kind: simulation, disk-errors, power-cuts, kills, ...
-             --shard K/N    the power cuts and seeds of one machine of several
+             --without NAME leave one kind out; the report says that it was not covered
+             --shard K/N    the power cuts, seeds and kills of one machine of several
              --resume       power cuts and seeds go on where they stopped: what failed is asked again
                             first, totals are of all parts; refused on another build
              --json         one JSON object on stdout
@@ -52,6 +53,7 @@ cargo xtask COMMAND
                             --full the totals, whatever parts were run
   bench    ratios against the yardsticks, in one run
   bless    rewrite golden files and hex; then read the diff
+             points         only the table of crash points (crashtest/points.md)
   setup    only set up what is missing
   tidy     only the tidy rules
 ";

@@ -1,11 +1,12 @@
 //! The house rules that a tool can check: a rule that matters and is not checked is a wish.
 //!
-//! This room reads the tree, asks its neighbours for complaints and prints all of them. It never
-//! changes a file. Untracked files count too (unless git ignores them): a slip should show before
+//! This room reads the tree, asks its neighbours for complaints and prints all of them. It changes no
+//! file but the one that is made of others ([`bless_points`]), when asked. Untracked files count too (unless git ignores them): a slip should show before
 //! it is committed.
 
 mod documents;
 mod graph;
+mod points;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -44,8 +45,10 @@ pub(crate) fn run() -> Outcome<()> {
         complaints.extend(size(file));
         complaints.extend(sources::check(file));
     }
-    complaints.extend(sources::crash_points(&files));
+    complaints.extend(points::check(&files));
+    complaints.extend(points::check_table(&files));
     complaints.extend(documents::check(&root, &files));
+    complaints.extend(documents::report_stays(&files, was_kept(&root)?));
     complaints.extend(graph::check(&root)?);
     for complaint in &complaints {
         eprintln!("      {complaint}");
@@ -56,6 +59,13 @@ pub(crate) fn run() -> Outcome<()> {
             "{count} tidy rules are broken (listed above)"
         ))),
     }
+}
+
+/// Writes the table of crash points anew.
+pub(crate) fn bless_points() -> Outcome<()> {
+    let root = cargo::root();
+    let table = points::table(&read_tree(&root)?);
+    std::fs::write(root.join(points::TABLE), table).because("the table cannot be written")
 }
 
 fn read_tree(root: &Path) -> Outcome<Vec<File>> {
@@ -86,6 +96,18 @@ fn read_tree(root: &Path) -> Outcome<Vec<File>> {
         .filter_map(|name| read_file(root, name))
         .collect();
     Ok(files)
+}
+
+/// Whether the history has the crash report.
+fn was_kept(root: &Path) -> Outcome<bool> {
+    let output = Command::new("git")
+        .args(["-c", "safe.directory=*", "log", "-1", "--format=%h", "--"])
+        .arg(documents::REPORT)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .output()
+        .because("cannot start git")?;
+    Ok(!output.stdout.is_empty())
 }
 
 /// `None` for a file that is in the index and not in the work tree: it is being deleted.

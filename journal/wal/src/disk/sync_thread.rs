@@ -33,8 +33,8 @@ impl Job {
     fn run(&self) -> io::Result<()> {
         self.file.write_all_at(&self.bytes, self.offset)?;
         note!("wrote {}", inode(&self.file));
-        // CRASH(wal.commit.after_write): written, not synced. A start takes what it can read,
-        // copies it and syncs it before anything is believed; nobody was told yet.
+        // CRASH(wal.commit.after_write): before: the batch is written and not synced; a start copies
+        // what it can read and syncs that before anything is believed | after: it is synced.
         crash_point!("wal.commit.after_write");
         // ORDER: this sync, then Committed, then anything that leaves the process. It is never
         // repeated: after an error the pages may look clean without being on disk.

@@ -191,7 +191,8 @@ pub(crate) fn recover(
     report
         .damaged_payloads
         .retain(|damaged| still_live(&view, damaged));
-    // CRASH(wal.recover.after_view): log sealed, view applied; the next start does the same again.
+    // CRASH(wal.recover.after_view): before: log sealed, view applied; the next start does the same
+    // again | after: the same, and the first commit of this process.
     crash_point!("wal.recover.after_view");
     Ok((
         Recovered {
@@ -618,7 +619,8 @@ fn copy_tail(
         // start that lost only bytes of a payload would still be believed.
         file.sync_data().map_err(failed)?;
     }
-    // CRASH(wal.recover.after_header): a copy without a seal; the next start reclaims it.
+    // CRASH(wal.recover.after_header): before: a copy's header without its groups or its seal; the next
+    // start reclaims it | after: the groups are written behind it, not synced.
     crash_point!("wal.recover.after_header");
     let mut at = SECTOR_BYTES;
     let mut chain = chain_start(&identity.life);
@@ -636,7 +638,8 @@ fn copy_tail(
         file.write_at(at, &buffer).map_err(failed)?;
         at += buffer.len() as u64;
     }
-    // CRASH(wal.recover.before_sync): as after the header.
+    // CRASH(wal.recover.before_sync): before: a copy without its seal, written and not synced; the next
+    // start reclaims it | after: the copy is synced, without its seal.
     crash_point!("wal.recover.before_sync");
     let credulous = mutant!(
         "page_cache_believed",
@@ -672,15 +675,17 @@ fn copy_tail(
     let (_, chain) = encode_group(&draft, &identity, chain, &mut buffer);
     buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
     crate::note!("seals {}", lsn.next().0);
-    // CRASH(wal.recover.before_seal): the copy is whole, durable and without its seal.
+    // CRASH(wal.recover.before_seal): before: the copy is synced and without its seal; its sources are
+    // the truth | after: the seal is synced.
     crash_point!("wal.recover.before_seal");
     file.write_at(at, &buffer).map_err(failed)?;
     // ORDER: the seal's sync, then the first Durable of this start.
     if !credulous {
         file.sync_data().map_err(failed)?;
     }
-    // CRASH(wal.recover.after_seal): the copy is the truth; its sources count only below it. The
-    // next start cannot know that the seal's sync returned, and keeps the sources once more.
+    // CRASH(wal.recover.after_seal): before: the seal is synced, and no witness says so; the next start
+    // keeps the sources once more | after: a synced witness says so, and the sources may be given to
+    // others.
     crash_point!("wal.recover.after_seal");
     at += buffer.len() as u64;
     let witness = GroupDraft {

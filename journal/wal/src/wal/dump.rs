@@ -86,14 +86,15 @@ impl Wal {
                 Err(DumpError::Io(error)) => return Err(self.dump_error(error)),
             }
         };
-        // CRASH(wal.checkpoint.before_sync): the older checkpoint and the log since it are whole;
-        // a start ignores this one.
+        // CRASH(wal.checkpoint.before_sync): before: the older checkpoint and the log since it are
+        // whole, this one is written and not synced; a start ignores it | after: it is synced and not
+        // confirmed.
         crash_point!("wal.checkpoint.before_sync");
         // ORDER: this sync, then its confirmation, then files below the older one are reused.
         file.sync_data()
             .map_err(|error| self.poison("checkpoint sync", &error))?;
-        // CRASH(wal.checkpoint.before_confirm): durable and unconfirmed; a start prefers the older
-        // one.
+        // CRASH(wal.checkpoint.before_confirm): before: this checkpoint is synced and not confirmed; a
+        // start prefers the older one | after: it is confirmed.
         crash_point!("wal.checkpoint.before_confirm");
         checkpoint::confirm(&*file, &head.id)
             .map_err(|error| self.poison("checkpoint confirmation", &error))?;
@@ -112,7 +113,9 @@ impl Wal {
             count: head.count,
         };
         self.log.tail_bytes = 0;
-        // CRASH(wal.checkpoint.after_confirm): a start counts its tail from here.
+        // CRASH(wal.checkpoint.after_confirm): before: this checkpoint is confirmed and a start counts
+        // its tail from here; nothing below it is freed | after: idle files below the older one are for
+        // reuse or removed.
         crash_point!("wal.checkpoint.after_confirm");
         let tidied = self
             .log

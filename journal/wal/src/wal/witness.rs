@@ -35,7 +35,8 @@ impl Wal {
             records: &[],
         };
         self.log.append(&draft, &[]);
-        // CRASH(wal.witness.before_write): in memory only; what it would have witnessed stands.
+        // CRASH(wal.witness.before_write): before: the last batch is synced and no group says so |
+        // after: a synced group says so.
         crash_point!("wal.witness.before_write");
         drop(self.commit()?);
         self.witnessed = self.synced;

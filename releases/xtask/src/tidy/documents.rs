@@ -17,6 +17,10 @@ const REQUIRED: [&str; 7] = [
     "relay/PROTOCOL.md",
 ];
 
+/// The report of the crash tests. Only a whole, good run makes one, so no clone can be asked for it
+/// before the first; from then on it stays.
+pub(super) const REPORT: &str = "crashtest/REPORT.md";
+
 /// Documents whose pointers are followed. The format documents name paths inside a state
 /// directory, which are not files of the tree.
 const FOLLOWED: [&str; 4] = [
@@ -50,6 +54,12 @@ pub(super) fn check(root: &Path, files: &[File]) -> Complaints {
     }
     complaints.extend(machine_paths(root, files));
     complaints
+}
+
+/// The report is there, if it ever was.
+pub(super) fn report_stays(files: &[File], was_kept: bool) -> Option<String> {
+    let there = files.iter().any(|file| file.path == REPORT);
+    (was_kept && !there).then(|| format!("{REPORT} is gone; `cargo xtask crash --bless` makes it"))
 }
 
 /// Paths that a Markdown text names in backticks or links to, with their line. Only what can be
@@ -126,6 +136,15 @@ fn machine_paths(root: &Path, files: &[File]) -> Complaints {
 mod tests {
     use super::super::text_file;
     use super::*;
+
+    #[test]
+    fn a_report_that_was_kept_once_stays() {
+        let there = [text_file(REPORT, "# Crash report")];
+        assert_eq!(report_stays(&[], false), None);
+        assert!(report_stays(&[], true).is_some());
+        assert_eq!(report_stays(&there, true), None);
+        assert_eq!(report_stays(&there, false), None);
+    }
 
     #[test]
     fn pointers_are_paths_and_nothing_else() {
