@@ -304,12 +304,23 @@ impl App {
     /// # Errors
     /// What cannot be read.
     pub fn held(&mut self) -> Result<Vec<Held>, Fault> {
+        self.held_of(|_started_unix_ms| true)
+    }
+
+    /// What it holds of the events that began at these times, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn held_of(&mut self, wanted: impl Fn(u64) -> bool) -> Result<Vec<Held>, Fault> {
         let Some(process) = &mut self.process else {
             return Err(Broken::new("C7", "the app does not run").into());
         };
         let clips = process.core.clips().map_err(|error| ended(&error))?;
         let mut held = Vec::new();
         for (_, clip) in clips {
+            if !wanted(clip.started_unix_ms) {
+                continue;
+            }
             let mut bytes = Vec::new();
             for index in 0..clip.chunks {
                 let chunk = process.core.chunk(clip.clip, index);

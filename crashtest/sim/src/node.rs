@@ -102,6 +102,12 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether its state lies in real files.
+    #[must_use]
+    pub fn is_on_files(&self) -> bool {
+        self.files.is_some()
+    }
+
     /// Where its state lies.
     #[must_use]
     pub fn ground(&self) -> Ground {

@@ -181,6 +181,8 @@ pub enum Flavour {
     GoesBack(Who),
     /// The relay flips bits.
     Flips,
+    /// The hub's disk is full for a while.
+    Fills,
 }
 
 /// Longest plan in simulated milliseconds.
@@ -256,6 +258,16 @@ impl Plan {
             Flavour::Flips => {
                 let (lie, for_ms) = (Lie::Flip, 20_000);
                 step(0, What::Lie { lie, for_ms });
+            }
+            Flavour::Fills => {
+                let (who, for_ms) = (Who::Hub, 5_000 + dice.below(5_000));
+                let spare_bytes = dice.below(100_000);
+                let full = What::DiskFull {
+                    who,
+                    for_ms,
+                    spare_bytes,
+                };
+                step(500 + dice.below(500), full);
             }
             Flavour::Rots => {
                 let who = Who::Hub;

@@ -67,6 +67,7 @@ pub const TRIALS: &[Trial] = &[
     world("birth_after_the_log", Flavour::Dies(Who::App)),
     world("commit_taken_ahead", Flavour::Skips),
     world("dedupe_left_out", Flavour::Repeats),
+    world("full_for_ever", Flavour::Fills),
     world("garbage_moves_the_cursor", Flavour::Flips),
     world("held_not_compared", Flavour::GoesBack(Who::App)),
     world("key_not_rotated", Flavour::Calm),
