@@ -45,10 +45,18 @@ pub enum Lie {
     FalseReceipt,
     /// Says that it is full.
     Full,
+    /// Gives one after the next one.
+    Swap,
+    /// Takes an append twice.
+    AppendTwice,
+    /// Takes an append when it has taken later ones, perhaps those of another connection.
+    AppendLate,
+    /// Loses an append and says nothing.
+    AppendLost,
 }
 
 impl Lie {
-    const ALL: [Lie; 9] = [
+    const ALL: [Lie; 13] = [
         Lie::Skip,
         Lie::Twice,
         Lie::Flip,
@@ -58,6 +66,10 @@ impl Lie {
         Lie::OtherDigest,
         Lie::FalseReceipt,
         Lie::Full,
+        Lie::Swap,
+        Lie::AppendTwice,
+        Lie::AppendLate,
+        Lie::AppendLost,
     ];
 }
 
@@ -419,7 +431,7 @@ mod tests {
                 kinds.insert(kind);
             }
         }
-        // Eight kinds, of which lying has nine.
-        assert_eq!(kinds.len(), 7 + 9, "{kinds:?}");
+        // Eight kinds, of which lying has thirteen.
+        assert_eq!(kinds.len(), 7 + 13, "{kinds:?}");
     }
 }
