@@ -267,3 +267,46 @@ pub fn open_journal(
         options(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crashtest_trace::{Head, Kind};
+
+    #[test]
+    fn an_error_on_real_files_is_excused_only_after_one_was_made_to_fail() {
+        let place = tempfile::tempdir().unwrap();
+        let trace = place.path().join("trace");
+        let mut machine = Machine::new(SimDisk::new(), 1);
+        let state = place.path().join("state");
+        machine.on_files(state, Some(trace.clone())).unwrap();
+        assert!(!machine.is_troubled(), "no trace yet");
+        let frame = |kind, seq, payload: &[u8]| {
+            let head = Head {
+                kind,
+                flags: 0,
+                seq,
+                nanos: 0,
+                process: 1,
+                thread: 1,
+                file: 0,
+                a: 0,
+                b: 0,
+            };
+            [head.encode(&[payload]).to_vec(), payload.to_vec()].concat()
+        };
+        let mut bytes = frame(Kind::Unlink, 0, b"log/1");
+        std::fs::write(&trace, &bytes).unwrap();
+        assert!(!machine.is_troubled(), "nothing failed");
+        bytes.extend(frame(Kind::Fault, 1, b"Write Short"));
+        // Another thread is in the middle of its frame.
+        bytes.extend(&frame(Kind::Unlink, 2, b"log/2")[..66]);
+        std::fs::write(&trace, &bytes).unwrap();
+        assert!(machine.is_troubled());
+        machine.deaths = RESTARTS_MAX;
+        assert!(
+            !machine.is_troubled(),
+            "one fault excuses no endless deaths"
+        );
+    }
+}
