@@ -57,6 +57,8 @@ pub(crate) enum Error {
     /// A sync fails with EIO and what it should have covered is gone from the file; later syncs
     /// succeed. Anything else fails with EIO.
     Lost,
+    /// Nothing: the operation is only counted, by its frame in the trace.
+    Nothing,
 }
 
 /// What `SECLUSO_RECORD_FAULT` asks for.
@@ -96,6 +98,7 @@ impl Plan {
             "FULL" => Error::Full,
             "SHORT" => Error::Short,
             "LOST" => Error::Lost,
+            "NOTHING" => Error::Nothing,
             _ => return None,
         };
         Some(Self {

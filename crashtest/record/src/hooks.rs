@@ -82,7 +82,7 @@ fn number_of(error: Error) -> Option<c_int> {
         Error::Number(errno) => Some(errno),
         Error::Lost => Some(libc::EIO),
         Error::Full => Some(libc::ENOSPC),
-        Error::Short => None,
+        Error::Short | Error::Nothing => None,
     }
 }
 

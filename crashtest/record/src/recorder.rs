@@ -197,7 +197,7 @@ impl Log {
         let error = self.faults.next(sort, needs_space)?;
         let what = format!("{sort:?} {error:?}");
         self.put(Kind::Fault, 0, [0; 3], &[what.as_bytes()]);
-        Some(error)
+        (error != Error::Nothing).then_some(error)
     }
 
     /// Notes that `length` bytes of `parts` were written at `offset`.

@@ -168,6 +168,8 @@ impl App {
             process.cursor = process.core.cursor(line).map_err(|error| ended(&error))?;
             out.push(Up::AttachReceive(receive, process.cursor));
             if process.cursor.is_some() {
+                let (failure, mailbox) = (self.machine.failure(), receive.send_id());
+                books.claims_after(failure, mailbox, process.cursor)?;
                 books.claims(receive.send_id(), process.cursor);
                 out.push(Up::Trim(receive.send_id(), process.cursor));
             }
@@ -211,6 +213,7 @@ impl App {
                     match found.map_err(|error| ended(&error))? {
                         Some((found, envelope)) if found == seq => {
                             let digest = envelope.digest();
+                            books.leaves_after(self.machine.failure(), send, seq)?;
                             books.leaves(send, seq, digest)?;
                             books.ack_leaves(seq, receive.send_id());
                             let bytes = Bytes::from(envelope.into_inner().into_bytes());
@@ -253,7 +256,11 @@ impl App {
             }
             Err(error) => return Err(ended(&error)),
         };
-        process.act(&run, self.receive.send_id(), now_ms, books, out)?;
+        let mailbox = self.receive.send_id();
+        if process.reading && run.cursor > process.cursor {
+            books.claims_after(self.machine.failure(), mailbox, run.cursor)?;
+        }
+        process.act(&run, mailbox, now_ms, books, out)?;
         match run.halt {
             None | Some(Halt::Over(Over::RolledBack)) => Ok(()),
             Some(Halt::Over(Over::Broken)) => {
@@ -299,17 +306,48 @@ impl App {
         }
     }
 
+    /// Deletes the clip of the event that began then.
+    ///
+    /// # Errors
+    /// There is none, or the disk's trouble.
+    pub fn delete(&mut self, started_unix_ms: u64) -> Result<(), Fault> {
+        let Some(process) = &mut self.process else {
+            return Err(Broken::new("C7", "the app does not run").into());
+        };
+        let clips = process.core.clips().map_err(|error| ended(&error))?;
+        let found = clips
+            .into_iter()
+            .find(|(_, clip)| clip.started_unix_ms == started_unix_ms);
+        let Some((_, clip)) = found else {
+            return Err(Broken::new("C2", "there is no such clip").into());
+        };
+        let deleted = process.core.delete(clip.clip);
+        let committed = deleted.and_then(|_staged| process.core.commit());
+        committed.map(drop).map_err(|error| ended(&error))
+    }
+
     /// Everything that it holds.
     ///
     /// # Errors
     /// What cannot be read.
     pub fn held(&mut self) -> Result<Vec<Held>, Fault> {
+        self.held_of(|_started_unix_ms| true)
+    }
+
+    /// What it holds of the events that began at these times, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn held_of(&mut self, wanted: impl Fn(u64) -> bool) -> Result<Vec<Held>, Fault> {
         let Some(process) = &mut self.process else {
             return Err(Broken::new("C7", "the app does not run").into());
         };
         let clips = process.core.clips().map_err(|error| ended(&error))?;
         let mut held = Vec::new();
         for (_, clip) in clips {
+            if !wanted(clip.started_unix_ms) {
+                continue;
+            }
             let mut bytes = Vec::new();
             for index in 0..clip.chunks {
                 let chunk = process.core.chunk(clip.clip, index);

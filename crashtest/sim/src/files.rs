@@ -15,7 +15,7 @@ use wal::disk::{Disk, OpenMode, RealDisk, SimDisk};
 use wire::{ReceiveId, SendId};
 
 use crate::Outcome;
-use crate::node::{Ground, open_journal};
+use crate::node::{Ground, Place, open_journal};
 use crate::oracle::Broken;
 use crate::plan::{Plan, Step, What, Who};
 use crate::run;
@@ -65,7 +65,7 @@ pub fn lay_out(pair: &Pair, dir: &Path) -> io::Result<()> {
             }
         }
         let files = dir.join(format!("{name}.files"));
-        let ground = Ground::Files(files.clone(), RealDisk::new(files)?);
+        let ground = Ground::new(Place::Files(files.clone(), RealDisk::new(files)?));
         let opened: Result<_, JournalError> = open_journal(role, &ground, SeededDice(3));
         drop(opened.map_err(other)?);
     }
@@ -81,6 +81,24 @@ pub fn files_of(who: Who, dir: &Path) -> Option<PathBuf> {
         Who::App => Some(dir.join("app.files")),
         Who::Relay => None,
     }
+}
+
+/// Copies a directory and all that lies below it.
+///
+/// # Errors
+/// The machine's.
+pub fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 fn read_back(dir: &Path) -> io::Result<Pair> {
@@ -143,14 +161,15 @@ pub fn conversation() -> Plan {
     }
 }
 
-/// Plays the conversation with `who` on the files in `state`, and asks the oracle.
+/// Plays the conversation with `who` on the files in `state`, and asks the oracle. What the recorder
+/// made fail stands in its `trace`; without one, no error is excused.
 ///
 /// # Errors
 /// The pair cannot be read back.
-pub fn play(who: Who, pair: &Path, state: PathBuf) -> io::Result<Outcome> {
+pub fn play(who: Who, pair: &Path, state: PathBuf, trace: Option<PathBuf>) -> io::Result<Outcome> {
     let pair = read_back(pair)?;
     let mut world = World::new(conversation(), &pair);
-    Ok(match world.on_files(who, state) {
+    Ok(match world.on_files(who, state, trace) {
         Ok(()) => run::caught(|| world.run()),
         Err(error) => Err(Broken::new("C7", format!("its directory: {error}"))),
     })

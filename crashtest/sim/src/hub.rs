@@ -417,6 +417,7 @@ impl Hub {
                     match found {
                         Some((found, envelope)) if found == seq => {
                             let digest = envelope.digest();
+                            books.leaves_after(self.machine.failure(), send, seq)?;
                             books.leaves(send, seq, digest)?;
                             let bytes = Bytes::from(envelope.into_inner().into_bytes());
                             process.sender.handle_sent(seq, digest, bytes.len());
@@ -482,6 +483,8 @@ impl Hub {
                     return Ok(Vec::new());
                 };
                 self.settle(books)?;
+                let failure = self.machine.failure();
+                books.claims_after(failure, receive.send_id(), taken.cursor)?;
                 books.claims(receive.send_id(), taken.cursor);
                 return Ok(vec![Up::Trim(receive.send_id(), taken.cursor)]);
             }

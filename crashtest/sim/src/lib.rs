@@ -26,10 +26,11 @@ pub mod node;
 pub mod oracle;
 pub mod plan;
 pub mod relay;
-mod rot;
+pub mod rot;
 pub mod run;
 pub mod seeds;
 pub mod start_up;
+pub mod watch;
 pub mod world;
 
 pub use oracle::Broken;

@@ -211,7 +211,8 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(figures.is_good())
         }
         Command::Drive { who, pair, state } => {
-            let (restarts, broken) = match files::play(named(&who)?, &pair, state)? {
+            let trace = std::env::var_os("SECLUSO_RECORD_TRACE").map(PathBuf::from);
+            let (restarts, broken) = match files::play(named(&who)?, &pair, state, trace)? {
                 Ok(stats) => (stats.deaths, None),
                 Err(broken) => (0, Some(broken.to_string())),
             };
@@ -260,8 +261,9 @@ fn errors(
     } else {
         for ((who, kind), counts) in &found.counts {
             println!(
-                "{:<6} {kind:<18} {:>5} runs, {:>4} restarted, {:>3} fatal",
+                "{:<6} {kind:<18} {:>5} operations, {:>5} runs, {:>4} restarted, {:>3} fatal",
                 format!("{who:?}").to_lowercase(),
+                counts.operations,
                 counts.runs,
                 counts.restarted,
                 counts.fatal

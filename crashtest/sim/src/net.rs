@@ -2,7 +2,8 @@
 //!
 //! QUIC gives ordered streams or nothing, so what is lost, doubled or reordered on the way never
 //! reaches a core. What does: whole connections break with everything that was under way, and streams
-//! overtake each other. Lost, doubled and reordered envelopes are the relay's lies.
+//! overtake each other. Lost, doubled, late and reordered envelopes are the relay's lies, those that it
+//! hands out and those that it takes.
 
 use std::collections::BTreeMap;
 

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crashtest_trace::Event;
 use journal::vault::file::FileVault;
 use journal::{Journal, JournalError, Role};
 use wal::disk::{CrashPolicy, Disk, Fault, RealDisk, SimDisk};
 use wal::store::{MemStore, RocksStore, Store};
 use wal::{Options, RecoveryReport, SeededDice};
+
+use crate::watch::Watch;
 
 /// Sizes with which a short scenario meets rotations, checkpoints and recycled files.
 #[must_use]
@@ -35,9 +38,17 @@ pub struct Death {
     pub again: Vec<u64>,
 }
 
-/// Where a machine's state lies.
+/// Where a machine's state lies, and who watches it.
 #[derive(Clone)]
-pub enum Ground {
+pub struct Ground {
+    /// Where.
+    pub place: Place,
+    watch: Watch,
+}
+
+/// The place of a machine's state.
+#[derive(Clone)]
+pub enum Place {
     /// On a disk in memory, the view beside it.
     Simulated(SimDisk),
     /// In files below this directory, the view in RocksDB.
@@ -45,19 +56,51 @@ pub enum Ground {
 }
 
 impl Ground {
-    /// Its disk and its view.
+    /// A place that nobody else watches.
+    #[must_use]
+    pub fn new(place: Place) -> Ground {
+        Ground {
+            place,
+            watch: Watch::default(),
+        }
+    }
+
+    /// Its disk and its view: whoever asks opens them, or opens them again.
     #[must_use]
     pub fn parts(&self) -> (Arc<dyn Disk>, Box<dyn Store>) {
-        match self {
-            Ground::Simulated(disk) => {
+        let (disk, view): (Arc<dyn Disk>, Box<dyn Store>) = match &self.place {
+            Place::Simulated(disk) => {
                 let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-                (disk.clone(), Box::new(MemStore::on_disk(disk, "view")))
+                let view = MemStore::on_disk(disk.clone(), "view");
+                (disk, Box::new(view))
             }
-            Ground::Files(dir, disk) => (
+            Place::Files(dir, disk) => (
                 Arc::new(disk.clone()),
                 Box::new(RocksStore::new(dir.join("rocksdb"))),
             ),
-        }
+        };
+        (self.watch.opened(disk), view)
+    }
+}
+
+/// Real files, and the recorder's trace of what is done to them.
+struct Files {
+    dir: PathBuf,
+    disk: RealDisk,
+    trace: Option<PathBuf>,
+}
+
+impl Files {
+    /// How often the recorder has made an operation fail so far.
+    fn strikes(&self) -> usize {
+        let bytes = self.trace.as_ref().map(std::fs::read);
+        let Some(Ok(bytes)) = bytes else {
+            return 0;
+        };
+        // Other threads go on writing: an end in the middle of a frame is to be expected.
+        let (records, _cut_off) = crashtest_trace::read(&bytes);
+        let struck = |event: &Event| matches!(event, Event::Fault { .. });
+        records.iter().filter(|one| struck(&one.event)).count()
     }
 }
 
@@ -65,8 +108,9 @@ impl Ground {
 pub struct Machine {
     /// Its disk, if it is simulated.
     pub disk: SimDisk,
-    /// Its real files. Their trouble comes from outside, and any error may be that.
-    files: Option<(PathBuf, RealDisk)>,
+    /// Its real files. Their trouble comes from outside.
+    files: Option<Files>,
+    watch: Watch,
     death: Option<Death>,
     /// Operations on it were made to fail; an error is explained until the next restart.
     pub troubled: bool,
@@ -84,6 +128,7 @@ impl Machine {
         Machine {
             disk,
             files: None,
+            watch: Watch::default(),
             death: None,
             troubled: false,
             starts: 0,
@@ -92,29 +137,52 @@ impl Machine {
         }
     }
 
-    /// Its state lies in files below this directory instead.
+    /// Its state lies in files below this directory instead; a recorder that makes operations on them
+    /// fail says so in `trace`.
     ///
     /// # Errors
     /// The directory cannot be made.
-    pub fn on_files(&mut self, dir: PathBuf) -> std::io::Result<()> {
+    pub fn on_files(&mut self, dir: PathBuf, trace: Option<PathBuf>) -> std::io::Result<()> {
         let disk = RealDisk::new(&dir)?;
-        self.files = Some((dir, disk));
+        self.files = Some(Files { dir, disk, trace });
         Ok(())
+    }
+
+    /// Which write or sync of its log or vault failed since they were opened last.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.watch.failure()
+    }
+
+    /// How often an operation on its real files was made to fail so far.
+    #[must_use]
+    pub fn strikes(&self) -> usize {
+        self.files.as_ref().map_or(0, Files::strikes)
+    }
+
+    /// Whether its state lies in real files.
+    #[must_use]
+    pub fn is_on_files(&self) -> bool {
+        self.files.is_some()
     }
 
     /// Where its state lies.
     #[must_use]
     pub fn ground(&self) -> Ground {
-        match &self.files {
-            Some((dir, disk)) => Ground::Files(dir.clone(), disk.clone()),
-            None => Ground::Simulated(self.disk.clone()),
+        let place = match &self.files {
+            Some(files) => Place::Files(files.dir.clone(), files.disk.clone()),
+            None => Place::Simulated(self.disk.clone()),
+        };
+        Ground {
+            place,
+            watch: self.watch.clone(),
         }
     }
 
-    /// Whether an error of its disk was to be expected.
+    /// Whether an error of its disk was to be expected: on real files, once one was made to fail.
     #[must_use]
     pub fn is_troubled(&self) -> bool {
-        self.troubled || (self.files.is_some() && self.deaths < RESTARTS_MAX)
+        self.troubled || (self.deaths < RESTARTS_MAX && self.strikes() > 0)
     }
 
     /// It will die at its n-th disk operation from now.
@@ -198,4 +266,47 @@ pub fn open_journal(
         Box::new(dice),
         options(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crashtest_trace::{Head, Kind};
+
+    #[test]
+    fn an_error_on_real_files_is_excused_only_after_one_was_made_to_fail() {
+        let place = tempfile::tempdir().unwrap();
+        let trace = place.path().join("trace");
+        let mut machine = Machine::new(SimDisk::new(), 1);
+        let state = place.path().join("state");
+        machine.on_files(state, Some(trace.clone())).unwrap();
+        assert!(!machine.is_troubled(), "no trace yet");
+        let frame = |kind, seq, payload: &[u8]| {
+            let head = Head {
+                kind,
+                flags: 0,
+                seq,
+                nanos: 0,
+                process: 1,
+                thread: 1,
+                file: 0,
+                a: 0,
+                b: 0,
+            };
+            [head.encode(&[payload]).to_vec(), payload.to_vec()].concat()
+        };
+        let mut bytes = frame(Kind::Unlink, 0, b"log/1");
+        std::fs::write(&trace, &bytes).unwrap();
+        assert!(!machine.is_troubled(), "nothing failed");
+        bytes.extend(frame(Kind::Fault, 1, b"Write Short"));
+        // Another thread is in the middle of its frame.
+        bytes.extend(&frame(Kind::Unlink, 2, b"log/2")[..66]);
+        std::fs::write(&trace, &bytes).unwrap();
+        assert!(machine.is_troubled());
+        machine.deaths = RESTARTS_MAX;
+        assert!(
+            !machine.is_troubled(),
+            "one fault excuses no endless deaths"
+        );
+    }
 }

@@ -148,6 +148,36 @@ impl Books {
         Ok(())
     }
 
+    /// After a failed write or sync nothing may leave that had not left before, until the journal is
+    /// opened again: nobody knows what the disk holds.
+    ///
+    /// # Errors
+    /// C4.
+    pub fn leaves_after(
+        &self,
+        failure: Option<String>,
+        mailbox: SendId,
+        seq: Seq,
+    ) -> Result<(), Broken> {
+        let known = self.sent.contains_key(&(mailbox, seq));
+        nothing_new(failure.filter(|_| !known), &format!("envelope {seq} left"))
+    }
+
+    /// As [`Self::leaves_after`], of the word that everything through here is held.
+    ///
+    /// # Errors
+    /// C4.
+    pub fn claims_after(
+        &self,
+        failure: Option<String>,
+        mailbox: SendId,
+        through: Seq,
+    ) -> Result<(), Broken> {
+        let claimed = self.claimed.get(&mailbox).copied().unwrap_or_default();
+        let failure = failure.filter(|_| through > claimed);
+        nothing_new(failure, &format!("{through} was trimmed"))
+    }
+
     /// The app made an ack.
     pub fn ack_made(&mut self, envelope: Seq, through: Seq) {
         self.acks.insert(envelope, through);
@@ -287,6 +317,20 @@ impl Books {
     }
 }
 
+/// Whether nothing new leaves although something failed.
+///
+/// # Errors
+/// C4.
+pub fn nothing_new(failure: Option<String>, what: &str) -> Result<(), Broken> {
+    match failure {
+        None => Ok(()),
+        Some(failure) => Err(Broken::new(
+            "C4",
+            format!("{what} after {failure}, and nothing was opened again"),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,6 +407,21 @@ mod tests {
         for (name, held) in harm {
             assert_eq!(books.judge(&held).unwrap_err().promise, "C2", "{name}");
         }
+    }
+
+    #[test]
+    fn what_leaves_after_a_failure_is_seen_and_what_left_before_it_may_go_again() {
+        let (mailbox, failed) = (SendId([1; SendId::BYTES]), || Some("a sync failed".into()));
+        let mut books = Books::default();
+        books.sent.insert((mailbox, Seq(3)), Digest([1; 32]));
+        books.claims(mailbox, Seq(5));
+        books.leaves_after(failed(), mailbox, Seq(3)).unwrap();
+        books.leaves_after(None, mailbox, Seq(4)).unwrap();
+        books.claims_after(failed(), mailbox, Seq(5)).unwrap();
+        let left = books.leaves_after(failed(), mailbox, Seq(4));
+        let claimed = books.claims_after(failed(), mailbox, Seq(6));
+        assert!(left.is_err_and(|broken| broken.promise == "C4"));
+        assert!(claimed.is_err_and(|broken| broken.promise == "C4"));
     }
 
     #[test]

@@ -45,10 +45,18 @@ pub enum Lie {
     FalseReceipt,
     /// Says that it is full.
     Full,
+    /// Gives one after the next one.
+    Swap,
+    /// Takes an append twice.
+    AppendTwice,
+    /// Takes an append when it has taken later ones, perhaps those of another connection.
+    AppendLate,
+    /// Loses an append and says nothing.
+    AppendLost,
 }
 
 impl Lie {
-    const ALL: [Lie; 9] = [
+    const ALL: [Lie; 13] = [
         Lie::Skip,
         Lie::Twice,
         Lie::Flip,
@@ -58,6 +66,10 @@ impl Lie {
         Lie::OtherDigest,
         Lie::FalseReceipt,
         Lie::Full,
+        Lie::Swap,
+        Lie::AppendTwice,
+        Lie::AppendLate,
+        Lie::AppendLost,
     ];
 }
 
@@ -187,6 +199,8 @@ pub enum Flavour {
     HearsLate,
     /// The relay flips bits.
     Flips,
+    /// The hub's disk is full for a while.
+    Fills,
 }
 
 /// Longest plan in simulated milliseconds.
@@ -271,6 +285,16 @@ impl Plan {
             Flavour::Flips => {
                 let (lie, for_ms) = (Lie::Flip, 20_000);
                 step(0, What::Lie { lie, for_ms });
+            }
+            Flavour::Fills => {
+                let (who, for_ms) = (Who::Hub, 5_000 + dice.below(5_000));
+                let spare_bytes = dice.below(100_000);
+                let full = What::DiskFull {
+                    who,
+                    for_ms,
+                    spare_bytes,
+                };
+                step(500 + dice.below(500), full);
             }
             Flavour::Rots => {
                 let who = Who::Hub;
@@ -444,7 +468,7 @@ mod tests {
                 kinds.insert(kind);
             }
         }
-        // Eight kinds, of which lying has nine.
-        assert_eq!(kinds.len(), 7 + 9, "{kinds:?}");
+        // Eight kinds, of which lying has thirteen.
+        assert_eq!(kinds.len(), 7 + 13, "{kinds:?}");
     }
 }

@@ -27,6 +27,8 @@ pub type Answers = Vec<(Who, u8, Down)>;
 struct Reader {
     who: Who,
     through: Seq,
+    /// An envelope that is given after the next one, for a lie.
+    kept_back: Option<(Seq, Bytes)>,
 }
 
 /// The relay's machine.
@@ -152,6 +154,7 @@ impl Relay {
                 let reader = Reader {
                     who,
                     through: cursor,
+                    kept_back: None,
                 };
                 self.readers.insert(mailbox, reader);
                 let mut answers = vec![(who, READS, Down::ReceiveState(state))];
@@ -226,6 +229,13 @@ impl Relay {
                 let mut give =
                     |seq, bytes| answers.push((reader.who, READS, Down::Deliver(seq, bytes)));
                 match self.lie {
+                    Some(Lie::Swap) => match reader.kept_back.take() {
+                        None => reader.kept_back = Some((seq, bytes)),
+                        Some((before, kept)) => {
+                            give(seq, bytes);
+                            give(before, kept);
+                        }
+                    },
                     Some(Lie::Skip) if self.dice.below(2) == 0 => {}
                     Some(Lie::Twice) => {
                         give(seq, bytes.clone());

@@ -18,7 +18,7 @@ const OUTBOX: u8 = b'O';
 ///
 /// # Errors
 /// A file that is gone.
-pub(crate) fn truncate(disk: &SimDisk) -> io::Result<()> {
+pub fn truncate(disk: &SimDisk) -> io::Result<()> {
     let groups = raw::groups(disk)?;
     let last = groups.iter().map(|group| group.lsn).max();
     let newest = groups
@@ -34,7 +34,7 @@ pub(crate) fn truncate(disk: &SimDisk) -> io::Result<()> {
 ///
 /// # Errors
 /// A file that is gone.
-pub(crate) fn payload(disk: &SimDisk, dice: &mut SeededDice) -> io::Result<()> {
+pub fn payload(disk: &SimDisk, dice: &mut SeededDice) -> io::Result<()> {
     let mut payloads = raw::payloads(disk)?;
     payloads.retain(|payload| payload.key.first() == Some(&OUTBOX));
     payloads.sort_by_key(|payload| std::cmp::Reverse(payload.lsn));

@@ -11,7 +11,7 @@ use wal::disk::SimDisk;
 use wire::DeviceId;
 
 use crate::engine::Bias;
-use crate::node::{Ground, open_journal};
+use crate::node::{Ground, Place, open_journal};
 use crate::oracle::Broken;
 use crate::plan::Plan;
 use crate::seeds::{self, Played, Seeds};
@@ -30,7 +30,7 @@ pub type Outcome = Result<Stats, Broken>;
 pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
     const NOW_S: u64 = 1_800_000_000;
     let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
-    let on = |disk: &SimDisk| Ground::Simulated(disk.clone());
+    let on = |disk: &SimDisk| Ground::new(Place::Simulated(disk.clone()));
     let (mut hub, _) = open_journal(Role::Hub, &on(&hub_disk), SeededDice(1))?;
     let (mut app, _) = open_journal(Role::App, &on(&app_disk), SeededDice(2))?;
     let terms = OfferTerms {

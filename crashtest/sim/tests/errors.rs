@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crashtest_sim::errors::Sweep;
+use crashtest_sim::errors::{Kind, Sweep};
+use crashtest_sim::plan::Who;
 
 /// Each so many-th operation: about eighty runs.
 const STRIDE: u64 = 67;
@@ -18,4 +19,10 @@ fn an_operation_that_fails_parts_nobody_and_loses_nothing() {
         })
         .unwrap();
     assert!(found.is_good(), "{}", found.json());
+    // Counted from runs in which nothing failed, and tried to the last one.
+    for who in Who::ALL {
+        let counts = found.counts[&(who, Kind::Eio)];
+        assert!(counts.operations > 100, "{who:?}: {counts:?}");
+        assert_eq!(counts.tried, counts.operations.div_ceil(STRIDE), "{who:?}");
+    }
 }

@@ -11,16 +11,28 @@ use std::fmt::Write as _;
 use crashtest_sim::app::App;
 use crashtest_sim::hub::Hub;
 use crashtest_sim::net::{Down, Up};
+use crashtest_sim::node::{Ground, Place, open_journal, options};
 use crashtest_sim::oracle::Books;
 use crashtest_sim::plan::Who;
 use crashtest_sim::relay::Relay;
-use crashtest_sim::run::pair;
-use journal::Suite;
+use crashtest_sim::rot;
+use crashtest_sim::world::Pair;
+use journal::ids::{Channel, Line};
+use journal::pairing::{AppNext, OfferTerms};
+use journal::{AppPairing, HubPairing, Journal, Offer, Role, Suite};
+use relay::store::{MailboxStore, Quotas};
 use wal::disk::{CrashPolicy, SimDisk};
+use wal::{SeededDice, Wal};
+use wire::DeviceId;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/io-traces.txt");
 /// The view's files.
 const VIEW: &str = "view";
+/// When everything happens, in seconds since 1970, and how long an offer stands.
+const NOW_S: u64 = 1_800_000_000;
+const TTL_S: u64 = 600;
+/// Who pairs.
+const PHONE: DeviceId = DeviceId([2; 32]);
 /// Pieces that nearly fill a log file, those that go on in the next one, and their size in bytes.
 const FILLING: (u64, u64, usize) = (9, 4, 40_000);
 
@@ -77,11 +89,175 @@ fn told(disk: &SimDisk) -> String {
     }
 }
 
+/// Does something and writes down what it did to a disk.
+fn traced<T>(
+    text: &mut String,
+    disk: &SimDisk,
+    who: Who,
+    name: &str,
+    act: impl FnOnce() -> T,
+) -> T {
+    disk.record_trace();
+    let result = act();
+    writeln!(text, "{who:?}: {name}\n{}", told(disk)).unwrap();
+    result
+}
+
+fn ground(disk: &SimDisk) -> Ground {
+    Ground::new(Place::Simulated(disk.clone()))
+}
+
+fn offered(hub: &mut Journal) -> Offer {
+    let terms = OfferTerms {
+        hub: DeviceId([1; 32]),
+        addresses: vec!["127.0.0.1:1".into()],
+        relay: "127.0.0.1:2/relay".into(),
+        invitation: vec![1, 2, 3],
+        suite: Suite::Classic,
+        ttl_s: TTL_S,
+    };
+    HubPairing::offer(hub, terms, NOW_S).unwrap().into_inner()
+}
+
+/// Offers that come to nothing.
+fn offers(text: &mut String) {
+    let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
+    let (mut hub, _) = open_journal(Role::Hub, &ground(&hub_disk), SeededDice(3)).unwrap();
+    let (mut app, _) = open_journal(Role::App, &ground(&app_disk), SeededDice(4)).unwrap();
+    let offer = offered(&mut hub);
+    traced(text, &hub_disk, Who::Hub, "an offer is called off", || {
+        drop(HubPairing::end(&mut hub, offer.offer).unwrap());
+    });
+    drop(offered(&mut hub));
+    traced(text, &hub_disk, Who::Hub, "an offer expires", || {
+        HubPairing::expire(&mut hub, NOW_S + TTL_S).unwrap();
+    });
+    let offer = offered(&mut hub);
+    drop(AppPairing::start(&mut app, &offer, PHONE, NOW_S).unwrap());
+    traced(text, &app_disk, Who::App, "it gives an offer up", || {
+        drop(AppPairing::end(&mut app, offer.offer).unwrap());
+    });
+    let offer = offered(&mut hub);
+    drop(AppPairing::start(&mut app, &offer, PHONE, NOW_S).unwrap());
+    traced(text, &app_disk, Who::App, "an offer expires", || {
+        AppPairing::expire(&mut app, NOW_S + TTL_S).unwrap();
+    });
+    HubPairing::expire(&mut hub, NOW_S + TTL_S).unwrap();
+}
+
+/// First starts, and all steps of a pairing.
+fn pairing(text: &mut String) -> Pair {
+    let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
+    let mut hub = traced(
+        text,
+        &hub_disk,
+        Who::Hub,
+        "a first start on an empty directory",
+        || {
+            open_journal(Role::Hub, &ground(&hub_disk), SeededDice(1))
+                .unwrap()
+                .0
+        },
+    );
+    let mut app = traced(
+        text,
+        &app_disk,
+        Who::App,
+        "a first start on an empty directory",
+        || {
+            open_journal(Role::App, &ground(&app_disk), SeededDice(2))
+                .unwrap()
+                .0
+        },
+    );
+    let offer = traced(text, &hub_disk, Who::Hub, "it makes an offer", || {
+        offered(&mut hub)
+    });
+    let next = traced(
+        text,
+        &app_disk,
+        Who::App,
+        "it takes the code and makes its request",
+        || AppPairing::start(&mut app, &offer, PHONE, NOW_S).unwrap(),
+    );
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new pairing begins with a request");
+    };
+    let answer = traced(
+        text,
+        &hub_disk,
+        Who::Hub,
+        "it answers a request: a new group",
+        || HubPairing::request(&mut hub, &request, NOW_S).unwrap(),
+    );
+    let confirm = traced(
+        text,
+        &app_disk,
+        Who::App,
+        "it takes the answer and joins",
+        || AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap(),
+    );
+    let done = traced(
+        text,
+        &hub_disk,
+        Who::Hub,
+        "it takes the proof: the phone is paired, and the offer is over",
+        || HubPairing::confirm(&mut hub, &confirm).unwrap(),
+    );
+    let pairing = traced(
+        text,
+        &app_disk,
+        Who::App,
+        "it hears that it is paired",
+        || AppPairing::done(&mut app, &offer, &done).unwrap(),
+    );
+    let pairing = pairing.into_inner();
+
+    let line = Line {
+        pairing,
+        channel: Channel::EventVideo,
+    };
+    let (ours, theirs) = (hub.mailboxes(line).unwrap(), app.mailboxes(line).unwrap());
+    drop((hub, app));
+    Pair {
+        hub: hub_disk,
+        app: app_disk,
+        line,
+        hub_ids: (ours.send, ours.receive),
+        app_ids: (theirs.send, theirs.receive),
+    }
+}
+
+/// What a relay stores of those whom it lets in, beside their mailboxes.
+fn admission(text: &mut String) {
+    let disk = SimDisk::new();
+    let (watched, view) = ground(&disk).parts();
+    let dice = Box::new(SeededDice(6));
+    let (wal, report) = Wal::open(watched, view, dice, options()).unwrap();
+    let mut store = MailboxStore::new(wal, &report, Quotas::default()).unwrap();
+    drop(store.commit().unwrap());
+    let step = "an invitation is made for a hub: it is counted";
+    traced(text, &disk, Who::Relay, step, || {
+        let counted = store.count_invitation(DeviceId([1; 32]), NOW_S / 86_400);
+        let counted = counted.unwrap().unwrap();
+        drop(store.commit().unwrap().redeem(counted));
+    });
+    let step = "a phone redeems an invitation";
+    traced(text, &disk, Who::Relay, step, || {
+        let used = store.redeem(DeviceId([2; 32]), &[9; 16], NOW_S + TTL_S, NOW_S);
+        let used = used.unwrap().unwrap();
+        drop(store.commit().unwrap().redeem(used));
+    });
+}
+
 impl Stage {
     fn new() -> Stage {
         // The books want to know where in the ratchets each envelope lies.
         wal::note::keep(true);
-        let pair = pair(Suite::Classic).unwrap();
+        let mut text = String::new();
+        let pair = pairing(&mut text);
+        offers(&mut text);
+        admission(&mut text);
         let (send, receive) = pair.hub_ids;
         let hub = Hub::new(pair.hub, 1, pair.line, send, receive);
         let (send, receive) = pair.app_ids;
@@ -92,7 +268,7 @@ impl Stage {
             relay: Relay::new(3),
             books: Books::default(),
             now_ms: 0,
-            text: String::new(),
+            text,
         }
     }
 
@@ -107,9 +283,9 @@ impl Stage {
     /// Does something and writes down what it did to the disk of `who`.
     fn step<T>(&mut self, who: Who, name: &str, act: impl FnOnce(&mut Stage) -> T) -> T {
         let disk = self.disk(who);
-        disk.record_trace();
-        let result = act(self);
-        writeln!(self.text, "{who:?}: {name}\n{}", told(&disk)).unwrap();
+        let mut text = String::new();
+        let result = traced(&mut text, &disk, who, name, || act(self));
+        self.text.push_str(&text);
         result
     }
 
@@ -325,6 +501,62 @@ fn traces() -> String {
     stage.step(Who::App, "a start after a kill", |stage| {
         stage.start(Who::App)
     });
+    stage.carry();
+
+    stage.event(5);
+    stage.piece(5, 500);
+    stage.event_over(5);
+    for up in stage.pump(Who::Hub) {
+        for (to, down) in stage.relay_takes(Who::Hub, up) {
+            stage.handle(to, down);
+        }
+    }
+    for up in stage.pump(Who::App) {
+        let answers = match up {
+            Up::Trim(..) => stage.step(Who::Relay, "it trims what the phone holds", |stage| {
+                stage.relay_takes(Who::App, up)
+            }),
+            other => stage.relay_takes(Who::App, other),
+        };
+        for (to, down) in answers {
+            stage.handle(to, down);
+        }
+    }
+    stage.carry();
+    stage.step(Who::App, "a clip is deleted, and its key", |stage| {
+        stage.app.delete(5).unwrap();
+    });
+
+    stage.event(6);
+    // As many pieces as the rot chooses among, each too large to lie in the view as well.
+    for _ in 0..3 {
+        stage.piece(6, 40_000);
+    }
+    stage.event_over(6);
+    stage.books.rotted = true;
+    rot::payload(&stage.disk(Who::Hub), &mut SeededDice(8)).unwrap();
+    let ups = stage.step(
+        Who::Hub,
+        "it meets a damaged envelope: its clip is dropped by a statement",
+        |stage| {
+            let mut ups = stage.pump(Who::Hub);
+            // What nobody waits for is committed with the next tick.
+            stage.now_ms += 6_000;
+            ups.extend(stage.pump(Who::Hub));
+            ups
+        },
+    );
+    assert!(stage.books.events[&6].dropped, "the damage was not met");
+    for up in ups {
+        for (to, down) in stage.relay_takes(Who::Hub, up) {
+            stage.handle(to, down);
+        }
+    }
+    stage.step(Who::App, "it takes the statement", |stage| {
+        stage.pump(Who::App)
+    });
+    stage.hub.disconnected(stage.now_ms);
+    stage.app.disconnected(stage.now_ms);
     stage.carry();
     stage.text
 }

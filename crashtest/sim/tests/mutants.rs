@@ -5,6 +5,7 @@ use crashtest_sim::plan::{Flavour, Plan, Step, What, Who};
 use crashtest_sim::run::{pair, repeat};
 use crashtest_sim::world::Pair;
 use journal::Suite;
+use wal::disk::Fault;
 
 /// Those that each push tries, one for each promise; `simulate mutants` tries all.
 const QUICK: [&str; 10] = [
@@ -55,6 +56,31 @@ fn some_events(and: Option<What>) -> Plan {
         plan.steps.push(Step { at_ms, what });
     }
     plan
+}
+
+/// A hub that takes a failed sync for a good one sends what it covered, and is caught in the act, not
+/// only by what a later start misses.
+#[test]
+fn what_leaves_after_a_failed_sync_is_no_pass() {
+    let pair = pair(Suite::Classic).unwrap();
+    let caught = (0..24).any(|after_ops| {
+        let mut plan = some_events(None);
+        let what = What::DiskError {
+            who: Who::Hub,
+            after_ops,
+            fault: Fault::Eio,
+        };
+        plan.steps.insert(0, Step { at_ms: 500, what });
+        repeat(&plan, &pair).unwrap_or_else(|broken| panic!("without the bug: {broken}"));
+        wal::mutant::choose(Some("sync_error_ignored"));
+        let outcome = repeat(&plan, &pair);
+        wal::mutant::choose(None);
+        let left = |broken: crashtest_sim::Broken| {
+            broken.promise == "C4" && broken.what.contains("nothing was opened again")
+        };
+        outcome.is_err_and(left)
+    });
+    assert!(caught, "nobody saw what left after a failed sync");
 }
 
 #[test]

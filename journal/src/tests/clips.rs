@@ -301,6 +301,35 @@ fn scenario_14_a_statement_sealed_five_epochs_behind_its_gap_is_read_ahead() {
     converge(&mut hub, &mut app);
 }
 
+/// Whole clips are dropped, however long: with more than a thousand generations of its epoch skipped by
+/// a statement, which the phone never saw, it follows what comes after.
+#[test]
+fn scenario_14_a_statement_skips_more_than_a_thousand_generations() {
+    const CHUNKS: usize = 1_010;
+    let (mut hub, mut app) = paired();
+    let lost = hub.start_clip();
+    let numbers: Vec<Seq> = (0..CHUNKS).map(|_| hub.chunk(lost, b"chunk")).collect();
+    hub.finish(lost);
+    for (seq, envelope) in hub.outgoing(Seq(0)).into_iter().take(4) {
+        app.take(seq, envelope.as_bytes());
+    }
+    let later = hub.record(&[b"later"]);
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, numbers[2]).unwrap();
+    drop(txn.commit(()).unwrap());
+    let left = hub.outgoing(app.cursor());
+    assert!(
+        left[0].0.0 > app.cursor().0 + 1_000,
+        "one statement stands for all of them: {:?}",
+        left[0].0
+    );
+    settle(&mut hub, &mut app);
+    let state = app.journal.app_clip(lost).unwrap().state;
+    assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
+    assert_eq!(app.bytes_of(later), b"later");
+    converge(&mut hub, &mut app);
+}
+
 /// The newest clip is lost: the phone's ack names the statement, and our books explain it. Whatever
 /// stood there is explained as well, for a phone that had it before.
 #[test]

@@ -103,7 +103,9 @@ impl Wal {
         self.log.syncs += 2;
         self.log.written += SECTOR_BYTES;
         self.checkpoints += 1;
-        self.low = false;
+        if !mutant!("full_for_ever", "C1", "and a checkpoint changes nothing") {
+            self.low = false;
+        }
         self.witnessed = self.witnessed.max(head.lsn);
         let floor = self.base.lsn;
         self.base = run::BaseState {
@@ -138,6 +140,9 @@ impl Wal {
             Err(error @ WalError::Space { .. }) => error,
             result => return result,
         };
+        mutant!("full_for_ever", "C1", "what was refused once is refused for ever" => {
+            self.low = true;
+        });
         let pressed = self.low || !self.log.ballast || self.view.borrow().full;
         let available = self
             .log
