@@ -285,9 +285,7 @@ impl Thread {
             match core.commit() {
                 Ok(committed) => {
                     self.failures = 0;
-                    for job in staged {
-                        job.settle(core, &committed, &self.shell);
-                    }
+                    self.settle(staged, &committed);
                 }
                 Err(error) => {
                     let error = AppError::from_journal(&error);
@@ -301,7 +299,7 @@ impl Thread {
                 }
             }
         }
-        if core.is_poisoned() {
+        if self.core.as_ref().is_some_and(Core::is_poisoned) {
             self.failures = self.failures.saturating_add(1);
             tracing::warn!(
                 failures = self.failures,
@@ -309,6 +307,24 @@ impl Thread {
             );
             // Everything in memory goes, the lock with it; recovery decides what was durable.
             self.core = None;
+        }
+    }
+
+    /// Tells what a commit proved. The checkpoint behind its sync may have failed: facts are read
+    /// back, so the journal is opened again first, or nobody would ever hear of them.
+    fn settle(&mut self, staged: Vec<Box<dyn Waiting>>, committed: &Committed) {
+        if self.core.as_ref().is_some_and(Core::is_poisoned) {
+            tracing::warn!("the journal failed after a commit; it is opened again");
+            self.core = None;
+        }
+        match (self.reopen(), &mut self.core) {
+            (Ok(()), Some(core)) => {
+                for job in staged {
+                    job.settle(core, committed, &self.shell);
+                }
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => staged.into_iter().for_each(|job| job.refuse(error.clone())),
         }
     }
 

@@ -213,7 +213,8 @@ impl AppError {
         match error.kind() {
             relay_client::ErrorKind::Retry => Self::Network(text),
             relay_client::ErrorKind::NotAdmitted => Self::NotAdmitted(text),
-            relay_client::ErrorKind::Peer => Self::Peer(text),
+            // Not the relay's refusal, so no new code helps; another network may.
+            relay_client::ErrorKind::WrongRelay | relay_client::ErrorKind::Peer => Self::Peer(text),
             relay_client::ErrorKind::Replaced => Self::Network(text),
             relay_client::ErrorKind::Misuse => Self::Bug(text),
         }

@@ -23,10 +23,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use journal::ids::{Channel, Line};
 use journal::{
-    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, OutboxHead,
-    PairingState, Session, WantsCommit, or_after_commit,
+    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
+    OutboxHead, PairingState, Session, WantsCommit, or_after_commit,
 };
-use wal::{Priority, RecoveryReport, mutant};
+use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
@@ -103,6 +103,9 @@ impl WantsCommit for CoreError {
 /// What is kept in memory of a line.
 struct LineState {
     session: Session<Committer>,
+    /// They never change. The uplink is told of them from here, so that a journal that is poisoned
+    /// at that moment cannot hide a line from it.
+    mailboxes: Mailboxes,
     standing: Standing,
     /// Its outbox as far as a sync covers it: all that the uplink is told.
     durable: OutboxHead,
@@ -113,9 +116,10 @@ struct LineState {
 }
 
 impl LineState {
-    fn new(line: Line, durable: OutboxHead) -> Self {
+    fn new(line: Line, durable: OutboxHead, mailboxes: Mailboxes) -> Self {
         Self {
             session: Session::new(line),
+            mailboxes,
             standing: Standing::Good,
             durable,
             broken: false,
@@ -200,11 +204,17 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
-        core.close_used_epochs(now_unix_ms)?;
-        core.trim(TRIM_STEPS_PER_TICK);
-        core.commit(now_unix_ms)?;
+        // A journal that was opened again on the way has done all that a start owes.
+        let closed = core.close_used_epochs(now_unix_ms);
+        if unless_reopened(closed)?.is_some() {
+            core.trim(TRIM_STEPS_PER_TICK);
+            let synced = core.commit(now_unix_ms);
+            unless_reopened(synced)?;
+        }
         let expired = HubPairing::expire(core.journal()?, now_unix_ms / 1000);
-        core.judge(expired, now_unix_ms)?;
+        let expired = core.judge(expired, now_unix_ms);
+        unless_reopened(expired)?;
+        core.reopen_if_poisoned(now_unix_ms)?;
         Ok(core)
     }
 
@@ -256,18 +266,39 @@ impl Core {
     /// The second half of [`Self::commit`]: waits for the sync that is under way, if one is.
     ///
     /// # Errors
-    /// As [`Self::commit`].
+    /// As [`Self::commit`]. [`CoreError::Reopened`] also where this sync succeeded and the checkpoint
+    /// that followed it failed: what it covers is true and was said, what was staged since is not
+    /// known.
     pub fn finish_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let Some(flight) = self.flight.take() else {
             return Ok(());
         };
         match self.journal()?.finish_commit() {
             Ok(_committed) => {
-                self.reopens = 0;
                 self.settle(flight);
+                // The next call would be refused, whatever it is, and with it the rest of the event.
+                if self.journal()?.is_poisoned() {
+                    return self.reopen(&JournalError::Poisoned, now_unix_ms);
+                }
+                self.reopens = 0;
                 Ok(())
             }
             Err(error) => self.reopen(&error, now_unix_ms),
+        }
+    }
+
+    /// Opens the journal again if a step that succeeded has left it poisoned: its own sync was good,
+    /// the checkpoint behind it was not.
+    ///
+    /// # Errors
+    /// [`CoreError::Dead`].
+    fn reopen_if_poisoned(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        match self.journal()?.is_poisoned() {
+            true => {
+                let reopened = self.reopen(&JournalError::Poisoned, now_unix_ms);
+                unless_reopened(reopened).map(drop)
+            }
+            false => Ok(()),
         }
     }
 
@@ -366,8 +397,9 @@ impl Core {
         Ok(None)
     }
 
-    /// The digest of an envelope of ours that is not acked; `None` if it is gone or its bytes are
-    /// damaged, which here costs nothing: the relay has it.
+    /// The digest of an envelope of ours that is not acked; `None` if it is gone, if its bytes are
+    /// damaged, which here costs nothing because the relay has it, or if a statement took its place:
+    /// the relay may honestly hold what stood there before, and no digest proves anything.
     ///
     /// # Errors
     /// The journal's.
@@ -377,17 +409,8 @@ impl Core {
         seq: Seq,
         now_unix_ms: u64,
     ) -> Result<Option<Digest>, CoreError> {
-        if mutant::lives("digest_not_compared") {
-            return Ok(None);
-        }
-        let found = match self
-            .journal()?
-            .outbox_next(line, Seq(seq.0.saturating_sub(1)))
-        {
-            Err(JournalError::EnvelopeDamaged { .. }) => return Ok(None),
-            other => self.judge(other, now_unix_ms)?,
-        };
-        Ok(found.and_then(|(found, envelope)| (found == seq).then(|| envelope.digest())))
+        let found = self.journal()?.outbox_digest(line, seq);
+        self.judge(found, now_unix_ms)
     }
 
     /// The relay showed what our own books cannot explain, or agrees with them again. What a phone
@@ -413,7 +436,7 @@ impl Core {
 
     /// Runs a step that is the journal's own (pairing, certificate). What is staged is committed
     /// first, so that the log has room for the step, which can be run once only. A poisoned journal
-    /// is opened again.
+    /// is opened again, also after a step that succeeded.
     ///
     /// # Errors
     /// The journal's, or [`CoreError::Reopened`].
@@ -426,7 +449,9 @@ impl Core {
             self.commit(now_unix_ms)?;
         }
         let result = step(self.journal()?);
-        self.judge(result, now_unix_ms)
+        let done = self.judge(result, now_unix_ms)?;
+        self.reopen_if_poisoned(now_unix_ms)?;
+        Ok(done)
     }
 
     /// Looks which pairings there are: after one was confirmed.
@@ -454,7 +479,9 @@ impl Core {
                 let journal = self.journal_ref()?;
                 let durable = journal.outbox_head(line)?;
                 let proof = journal.rollback_proof(line)?;
-                self.lines.insert(line, LineState::new(line, durable));
+                let mailboxes = journal.mailboxes(line)?;
+                self.lines
+                    .insert(line, LineState::new(line, durable, mailboxes));
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
                 }
@@ -478,16 +505,15 @@ impl Core {
     /// Turns a poisoned journal into one that was opened again.
     fn judge<T>(
         &mut self,
-        result: Result<T, JournalError>,
+        result: Result<T, impl Into<CoreError>>,
         now_unix_ms: u64,
     ) -> Result<T, CoreError> {
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) if self.is_poison(&error) => {
+        match result.map_err(Into::into) {
+            Err(CoreError::Journal(error)) if self.is_poison(&error) => {
                 self.reopen(&error, now_unix_ms)?;
                 Err(CoreError::Reopened)
             }
-            Err(error) => Err(error.into()),
+            other => other,
         }
     }
 
@@ -558,7 +584,15 @@ impl Core {
 
     /// What a start owes to epochs that were encrypted in, all lines in one sync. A line whose
     /// recording goes on owes nothing, and on one that is rolled back nothing is encrypted any more.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
     fn close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        let closed = self.try_close_used_epochs(now_unix_ms);
+        self.judge(closed, now_unix_ms)
+    }
+
+    fn try_close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let busy: Vec<Line> = self
             .recording
             .as_ref()
@@ -663,6 +697,15 @@ impl Core {
         if let Some(mark) = flight.recording {
             self.settle_recording(mark);
         }
+    }
+}
+
+/// `None` if the journal was opened again instead, which is a whole start of its own.
+fn unless_reopened<T>(result: Result<T, CoreError>) -> Result<Option<T>, CoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(CoreError::Reopened) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -16,10 +16,9 @@ use crate::config::Config;
 use crate::control;
 use crate::exit::{Code, Failure};
 use crate::output::Format;
+use crate::pairing::CLOCK_UNIX_MS_MIN;
 use crate::state;
 
-/// 2025-01-01: this program did not exist before.
-const CLOCK_UNIX_MS_MIN: u64 = 1_735_689_600_000;
 /// 2100-01-01.
 const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
 /// Less free space than this will not record for long.

@@ -37,6 +37,8 @@ pub use image::CodeImage;
 pub const ALPN: &[u8] = b"secluso-pair/1";
 /// How long the relay may take to give the phone's invitation.
 const INVITE_PATIENCE: Duration = Duration::from_secs(30);
+/// 2025-01-01: a clock before it was never set.
+pub const CLOCK_UNIX_MS_MIN: u64 = 1_735_689_600_000;
 /// Steps that wait for whoever shows them.
 pub const STEPS_MAX: usize = 16;
 
@@ -84,16 +86,11 @@ pub async fn pair(
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, Failure> {
     let mut stop = pin!(stop);
+    let place = Place::new(config, relay, sealer, clock)?;
     let invitation = tokio::select! {
         biased;
         () = &mut stop => return Ok(stopped(steps).await),
         invitation = invite(config, uplink) => invitation?,
-    };
-    let place = Place {
-        config,
-        relay,
-        sealer,
-        clock,
     };
     let tries = Bucket::new(bucket::BURST, bucket::REFILL_MS);
     place.offer(invitation.to_bytes(), tries, steps, stop).await
@@ -119,7 +116,30 @@ struct Place<'a, C> {
     clock: &'a C,
 }
 
-impl<C: Clock> Place<'_, C> {
+impl<'a, C: Clock> Place<'a, C> {
+    /// # Errors
+    /// [`Code::Usage`] if the clock was never set: the offer's time would be over long ago for every
+    /// phone, and the phone could not say why.
+    fn new(
+        config: &'a PairingConfig,
+        relay: &'a relay_client::RelayAddress,
+        sealer: &'a Sealer,
+        clock: &'a C,
+    ) -> Result<Self, Failure> {
+        if clock.unix_ms() < CLOCK_UNIX_MS_MIN {
+            return Err(Failure::new(
+                Code::Usage,
+                "the clock of this machine is not set, and a code made now would be too old for every phone. Set it (`timedatectl set-ntp true`, or wait for the network), then run `secluso-hub pair` again",
+            ));
+        }
+        Ok(Self {
+            config,
+            relay,
+            sealer,
+            clock,
+        })
+    }
+
     async fn offer(
         &self,
         invitation: Vec<u8>,

@@ -6,13 +6,13 @@
 //!   control.sock      0600, while a hub runs
 //! ```
 
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use journal::vault::file::FileVault;
 use journal::{Journal, Role};
-use wal::disk::RealDisk;
+use wal::disk::{RealDisk, make_dir};
 use wal::store::RocksStore;
 use wal::{Disk, Options, OsDice};
 
@@ -28,15 +28,13 @@ pub fn journal_dir(config: &Config) -> PathBuf {
     config.state_dir.join("journal")
 }
 
-/// Makes the state directory, for the owner alone.
+/// Makes the state directory, for the owner alone, and durably.
 ///
 /// # Errors
 /// [`Code::Usage`] if it cannot be made, or if others may read it.
 pub fn prepare(state_dir: &Path) -> Result<(), Failure> {
     let shown = state_dir.display();
-    let mut builder = std::fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(state_dir);
-    made.map_err(|error| match error.kind() {
+    make_dir(state_dir).map_err(|error| match error.kind() {
         std::io::ErrorKind::StorageFull => Failure::new(
             Code::Space,
             format!("the disk of {shown} is full; free some space"),

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_client::ClientError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
@@ -22,7 +23,7 @@ use crate::pairing::{self, STEPS_MAX, Step};
 use crate::recorder::Recorder;
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::state;
-use crate::uplink::{self, Uplink, UplinkConfig};
+use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -185,8 +186,9 @@ async fn watch_over(
             _ended = &mut parts.uplink_task => return Err(gone("uplink")),
             _ = look.tick() => {
                 let link = parts.uplink.status();
-                if link.not_admitted {
-                    refuse_without_phones(parts, &link.trouble).await?;
+                // With phones it records on and asks again.
+                if parts.sealer.heads().borrow().is_empty() && let Some(failure) = hopeless(&link) {
+                    return Err(failure);
                 }
             }
         }
@@ -201,19 +203,22 @@ fn gone(part: &str) -> Failure {
     Failure::new(Code::Internal, message)
 }
 
-/// A relay that does not admit a hub without phones: nothing this process can do is of use. With
-/// phones it records on and asks again.
-async fn refuse_without_phones(parts: &Parts, trouble: &Option<String>) -> Result<(), Failure> {
-    if !parts.sealer.heads().borrow().is_empty() {
-        return Ok(());
+/// Why nothing that a hub without phones can do is of use: its relay does not admit it, or what answers
+/// is not its relay.
+fn hopeless(link: &LinkStatus) -> Option<Failure> {
+    if link.wrong_relay {
+        let what = ClientError::WrongRelay.to_string();
+        return Some(Failure::new(Code::Network, what));
     }
-    let why = trouble
-        .clone()
-        .unwrap_or_else(|| "it does not know this hub".into());
+    if !link.not_admitted {
+        return None;
+    }
+    let why = link.trouble.as_deref();
+    let why = why.unwrap_or("it does not know this hub");
     let what = format!(
         "the relay did not admit this hub: {why}. Get an invitation with `secluso-relay invite --class hub` and put it into the configuration"
     );
-    Err(Failure::new(Code::NotAdmitted, what))
+    Some(Failure::new(Code::NotAdmitted, what))
 }
 
 async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Result<(), Failure> {
@@ -371,6 +376,21 @@ mod tests {
         let signals = Signals::new().unwrap();
         let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
         finish(parts, Format::Json, ended).await.unwrap_err()
+    }
+
+    #[test]
+    fn no_invitation_is_advised_against_somebody_who_poses_as_the_relay() {
+        let mut link = LinkStatus::default();
+        assert!(hopeless(&link).is_none());
+        link.not_admitted = true;
+        let failure = hopeless(&link).unwrap();
+        assert_eq!(failure.code, Code::NotAdmitted);
+        assert!(failure.message.contains("Get an invitation"), "{failure}");
+        (link.not_admitted, link.wrong_relay) = (false, true);
+        let failure = hopeless(&link).unwrap();
+        assert_eq!(failure.code, Code::Network);
+        assert!(failure.message.contains("poses as the relay"), "{failure}");
+        assert!(!failure.message.contains("invitation"), "{failure}");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use line::LineUplink;
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
 const IDLE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// Wait after a relay has said that it does not know us.
+/// Wait after a relay has said that it does not know us, or after somebody else answered for it.
 const NOT_ADMITTED_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the uplink shows of one line.
@@ -53,6 +53,8 @@ pub struct LinkStatus {
     pub trouble: Option<String>,
     /// Set when the relay has refused us and we have nothing else to show: exit code 6.
     pub not_admitted: bool,
+    /// Set when what answers at the relay's address does not hold its key.
+    pub wrong_relay: bool,
     /// The lines.
     pub lines: BTreeMap<Line, LineLink>,
 }
@@ -123,15 +125,21 @@ impl Uplink {
         };
         let refused = async {
             loop {
-                if self.board.read().not_admitted {
-                    return;
+                let link = self.board.read();
+                if link.wrong_relay {
+                    return ClientError::WrongRelay;
+                }
+                if link.not_admitted {
+                    return ClientError::Refused {
+                        code: wire::ErrorCode::Stranger,
+                    };
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         tokio::select! {
             answer = asked => answer,
-            () = refused => Err(ClientError::Refused { code: wire::ErrorCode::Stranger }),
+            refusal = refused => Err(refusal),
             () = tokio::time::sleep(patience) => Err(ClientError::Timeout),
         }
     }
@@ -191,6 +199,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                         board.connected = true;
                         board.trouble = None;
                         board.not_admitted = false;
+                        board.wrong_relay = false;
                     });
                     tracing::info!("connected to the relay");
                     let began = self.clock.now();
@@ -220,18 +229,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                     line.connected = false;
                 }
             });
-            tokio::time::sleep(self.pause(&error)).await;
-        }
-    }
-
-    fn pause(&mut self, error: &ClientError) -> Duration {
-        let pause = self.backoff.pause();
-        match error {
-            ClientError::GoAway { retry_after_s } => {
-                pause + Duration::from_secs(u64::from(*retry_after_s))
-            }
-            error if error.kind() == ErrorKind::NotAdmitted => pause + NOT_ADMITTED_PAUSE,
-            _ => pause,
+            tokio::time::sleep(pause_after(&mut self.backoff, &error)).await;
         }
     }
 
@@ -279,10 +277,20 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                     return Ok(connection);
                 }
                 Err(error) if error.kind() == ErrorKind::NotAdmitted => refused = error,
-                Err(error) => return Err(Over::Client(error)),
+                Err(error) => {
+                    let wrong_relay = error == ClientError::WrongRelay;
+                    self.board.change(|board| {
+                        board.wrong_relay = wrong_relay;
+                        board.not_admitted = false;
+                    });
+                    return Err(Over::Client(error));
+                }
             }
         }
-        self.board.change(|board| board.not_admitted = true);
+        self.board.change(|board| {
+            board.not_admitted = true;
+            board.wrong_relay = false;
+        });
         Err(Over::Client(refused))
     }
 
@@ -347,6 +355,20 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     }
 }
 
+/// How long to wait before the next connection. What a relay asks for has its limit in the error.
+fn pause_after(backoff: &mut Backoff, error: &ClientError) -> Duration {
+    let pause = backoff.pause();
+    match error {
+        ClientError::GoAway { retry_after_s } => {
+            pause + Duration::from_secs(u64::from(*retry_after_s))
+        }
+        error if matches!(error.kind(), ErrorKind::NotAdmitted | ErrorKind::WrongRelay) => {
+            pause + NOT_ADMITTED_PAUSE
+        }
+        _ => pause,
+    }
+}
+
 fn client_config() -> relay_client::Config {
     let defaults = relay_client::Config::default();
     relay_client::Config {
@@ -356,5 +378,21 @@ fn client_config() -> relay_client::Config {
             ..defaults.limits.clone()
         },
         ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_wish_of_a_relay_silences_the_hub_for_longer_than_its_limit() {
+        let most = Duration::from_secs(u64::from(wire::limits::RETRY_AFTER_SECONDS_MAX));
+        for asked in [0, 5, u32::MAX] {
+            let mut backoff = Backoff::new(Box::new(|| u64::MAX));
+            let pause = pause_after(&mut backoff, &ClientError::go_away(asked));
+            assert!(pause >= Duration::from_secs(u64::from(asked)).min(most));
+            assert!(pause <= most + Duration::from_secs(30), "{pause:?}");
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! Logs go to stderr, answers to stdout; with `--json` an answer is one line of JSON. This room
 //! must never print a key, and never decide anything that a test could not reach without it.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -198,14 +197,10 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
     let config = Config::load(config_path)?;
     check_layout(&config)?;
     let identity = keyfile::load(&config.identity_key)?;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .map_err(|source| CliError::Io {
-            path: config.data_dir.clone(),
-            source,
-        })?;
+    wal::disk::make_dir(&config.data_dir).map_err(|source| CliError::Io {
+        path: config.data_dir.clone(),
+        source,
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -275,6 +275,7 @@ impl Worker {
                 self.queue.try_recv().ok()
             };
         }
+        self.store().go_on_losing()?;
         for _ in 0..TRIM_STEPS_PER_BATCH {
             if self.store().is_batch_full() || !self.go_on_trimming()? {
                 break;

@@ -5,6 +5,8 @@
 //! never answer "stored" before that, never look inside an envelope, and never know the name of
 //! anything: a mailbox is a hash, an account is a key.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use wal::{Committed, Priority, RecoveryReport, Staged, Txn, Wal, WalError, crash_point};
 use wire::envelope::Size;
@@ -56,6 +58,8 @@ pub struct MailboxStore {
     /// Where the search for expired invitations goes on.
     sweep_from: Vec<u8>,
     lost: Vec<SendId>,
+    /// Lost, and not emptied yet because the disk is full.
+    losing: BTreeSet<SendId>,
 }
 
 impl MailboxStore {
@@ -81,6 +85,7 @@ impl MailboxStore {
             mask,
             sweep_from: rows::INVITE.to_vec(),
             lost: Vec::new(),
+            losing: BTreeSet::new(),
         };
         store.count_accounts()?;
         store.finish_losses()?;
@@ -151,6 +156,10 @@ impl MailboxStore {
             Some(WalError::PayloadDamaged { .. }) => self.lose(&mailbox)?,
             Some(error) => return Err(error),
             None => {}
+        }
+        if self.is_losing(&mailbox) {
+            let size = Size::of(envelope.len());
+            return Ok(PendingAppend::Refused(AppendAnswer::OverQuota(size)));
         }
         match verdict {
             Verdict::Store {
@@ -290,6 +299,9 @@ impl MailboxStore {
             }
             PendingAppend::Duplicate(mailbox, head) => (mailbox, None, head),
         };
+        if self.is_losing(&mailbox) {
+            return Ok(AppendAnswer::NotNext(None));
+        }
         // What is durable now says more than what was staged, if the mailbox was emptied in
         // between: then only its very last envelope is known to lie there.
         let lost = self.lost.contains(&mailbox);
@@ -323,6 +335,9 @@ impl MailboxStore {
     /// A [`WalError`] of the engine.
     pub fn receive_state(&mut self, mailbox: &SendId) -> Result<ReceiveState, WalError> {
         let state = self.checked(mailbox)?;
+        if self.is_losing(mailbox) {
+            return Ok(state.receive_state(Seq::NONE));
+        }
         let prefix = rows::envelope_prefix(mailbox);
         let first = self.wal.scan_payloads(&prefix, &prefix, 1)?;
         let first = first
@@ -332,6 +347,9 @@ impl MailboxStore {
     }
 
     fn checked(&mut self, mailbox: &SendId) -> Result<Mailbox, WalError> {
+        if self.is_losing(mailbox) {
+            return Ok(Mailbox::default());
+        }
         let Some(row) = self.mailbox(mailbox)? else {
             return Ok(Mailbox::default());
         };
@@ -355,6 +373,9 @@ impl MailboxStore {
         cursor: Seq,
         bytes_max: usize,
     ) -> Result<ReadAnswer, WalError> {
+        if self.is_losing(mailbox) {
+            return Ok(ReadAnswer::Envelopes(Vec::new()));
+        }
         let prefix = rows::envelope_prefix(mailbox);
         let from = envelope_key(mailbox, cursor.next());
         let found = self.wal.scan_payloads(&prefix, &from, READ_ENVELOPES_MAX)?;
@@ -392,6 +413,9 @@ impl MailboxStore {
     /// # Errors
     /// A [`WalError`] of the engine.
     pub fn fetch(&self, mailbox: &SendId, seq: Seq) -> Result<Option<Bytes>, WalError> {
+        if self.is_losing(mailbox) {
+            return Ok(None);
+        }
         match self.wal.durable_payload(&envelope_key(mailbox, seq)) {
             Ok(envelope) => {
                 Ok(envelope.map(|bytes| Bytes::from(self.mask.turn(bytes.into_inner()))))
@@ -417,7 +441,7 @@ impl MailboxStore {
         }
     }
 
-    /// Mailboxes that were emptied since the last call, because they were damaged on disk.
+    /// Mailboxes that were lost since the last call, because they were damaged on disk.
     /// Their senders must be told, or nobody would fill them again.
     #[must_use]
     pub fn take_lost(&mut self) -> Vec<SendId> {

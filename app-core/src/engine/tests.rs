@@ -151,6 +151,60 @@ async fn a_poisoned_journal_is_opened_again_and_the_call_can_be_repeated() {
     );
 }
 
+/// The sync of a commit is good and the checkpoint behind it is not: what the commit proved is told,
+/// because no later sync repeats it.
+#[tokio::test]
+async fn facts_whose_commit_was_good_are_told_though_its_checkpoint_failed() {
+    let big = vec![7; journal::CHUNK_BYTES_MAX];
+    let (mut hub, phone) = paired();
+    hub.record(&[big.as_slice(); 30]);
+    let sent = hub.outgoing(Seq::NONE);
+    let checkpoints = async |app: &App| {
+        let stats = |core: &mut Core, _: &Shell| Ok(core.journal().stats().checkpoints);
+        app.engine().read(stats).await.unwrap()
+    };
+    // Which delivery owes a checkpoint, and how many operations its commit has.
+    let disk = phone.crash_clone(wal::disk::CrashPolicy::KeepAll, 1);
+    let app = App::start(opener(&disk)).await.unwrap();
+    let mut due = None;
+    for (index, one) in sent.iter().enumerate() {
+        let before = (checkpoints(&app).await, disk.op_count());
+        deliver(&app, &hub, vec![one.clone()]).await.unwrap();
+        if checkpoints(&app).await > before.0 {
+            due = Some((index, disk.op_count() - before.1));
+            break;
+        }
+    }
+    drop(app);
+    let (due, operations) = due.expect("some commit owes a checkpoint");
+    let mut good = 0;
+    for offset in 0..operations {
+        let disk = phone.crash_clone(wal::disk::CrashPolicy::KeepAll, 1);
+        let app = App::start(opener(&disk)).await.unwrap();
+        for one in &sent[..due] {
+            deliver(&app, &hub, vec![one.clone()]).await.unwrap();
+        }
+        let mut events = app.observe();
+        disk.inject(disk.op_count() + offset, Fault::Eio);
+        match deliver(&app, &hub, vec![sent[due].clone()]).await {
+            Ok(cursor) => {
+                assert_eq!(cursor, sent[due].seq);
+                let told = std::iter::from_fn(|| events.try_next());
+                let media = told.filter(|event| matches!(event, Event::Media { .. }));
+                assert_eq!(media.count(), 1, "operation {offset}");
+                good += 1;
+            }
+            // The commit's own write or sync failed.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Retry, "{error}"),
+        }
+        for one in &sent[due..] {
+            deliver(&app, &hub, vec![one.clone()]).await.unwrap();
+        }
+        assert_eq!(app.clips().await.unwrap()[0].state, ClipState::Complete);
+    }
+    assert!(good > 2, "{good} of {operations}");
+}
+
 #[tokio::test]
 async fn a_disk_that_keeps_failing_is_one_typed_error_and_nothing_hangs() {
     let (mut hub, disk) = paired();

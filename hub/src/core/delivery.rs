@@ -58,11 +58,7 @@ impl Core {
             |core| core.take(line, seq, envelope),
             |core| core.commit(now_unix_ms),
         );
-        let verdict = match taken {
-            Ok(verdict) => verdict,
-            Err(CoreError::Journal(error)) => return self.judge(Err(error), now_unix_ms),
-            Err(error) => return Err(error),
-        };
+        let verdict = self.judge(taken, now_unix_ms)?;
         let cursor = self.journal_ref()?.inbox_head(line)?.cursor;
         Ok(Delivered { verdict, cursor })
     }

@@ -9,7 +9,7 @@ use journal::message::ClipEnd;
 use journal::{ClipOutcome, HubClip};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError, PROVEN};
+use super::{Core, CoreError, LineState, PROVEN};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -222,22 +222,18 @@ impl Core {
     /// What the uplink needs: what a finished commit covers, and nothing that is only staged.
     ///
     /// # Errors
-    /// The journal's.
+    /// [`CoreError::Dead`]. It reads no journal, so that none can fail under it.
     pub fn heads(&self) -> Result<Heads, CoreError> {
-        let journal = self.journal_ref()?;
-        let mut heads = Heads::new();
-        for (line, state) in &self.lines {
-            let mailboxes = journal.mailboxes(*line)?;
-            let found = LineHeads {
-                send: mailboxes.send,
-                receive: mailboxes.receive,
-                last: state.durable.last,
-                acked: state.durable.acked,
-                standing: state.standing,
-            };
-            heads.insert(*line, found);
-        }
-        Ok(heads)
+        let _open = self.journal_ref()?;
+        let head = |state: &LineState| LineHeads {
+            send: state.mailboxes.send,
+            receive: state.mailboxes.receive,
+            last: state.durable.last,
+            acked: state.durable.acked,
+            standing: state.standing,
+        };
+        let heads = self.lines.iter().map(|(line, state)| (*line, head(state)));
+        Ok(heads.collect())
     }
 
     /// For `status`.

@@ -19,7 +19,7 @@ use wire::ids::Seq;
 use super::room::Room;
 use super::{
     BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
-    LineState, Notice, PROVEN, Stop, TRIM_STEPS_PER_TICK, is_about_one_line,
+    LineState, Notice, PROVEN, Stop, TRIM_STEPS_PER_TICK, is_about_one_line, unless_reopened,
 };
 use crate::camera::EventEnd;
 
@@ -190,7 +190,9 @@ impl Core {
     ) -> Result<Recorded, CoreError> {
         if self.recording.is_some() {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
-            self.commit(now_unix_ms)?;
+            // Opened again, it has ended the clip that was open; this event begins all the same.
+            let synced = self.commit(now_unix_ms);
+            unless_reopened(synced)?;
         }
         if self.recording.is_some() {
             // Its end is still owed, because the disk is full.
@@ -211,7 +213,7 @@ impl Core {
             }));
         }
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
-        if !self.has_room(needed, Priority::Bulk)? {
+        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
             return Ok(self.not_recorded(Stop::Space));
         }
         self.recording = Some(recording);
@@ -239,13 +241,15 @@ impl Core {
             .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
             .sum();
         let needed = bytes * recording.clips.len() as u64;
-        if !self.has_room(needed, Priority::Bulk)? {
+        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
             return Ok(self.not_recorded(Stop::Space));
         }
-        if let Some(recording) = self.recording.as_mut() {
-            recording.pieces.extend(pieces);
-        }
+        // The question may have opened the journal again, and that may have ended the clip.
+        let Some(recording) = self.recording.as_mut().filter(|r| r.ending.is_none()) else {
+            return Ok(Recorded::Not(Stop::NoClip));
+        };
+        recording.pieces.extend(pieces);
         match self.advance_or_shed(now_unix_ms) {
             Ok(Room::None) => Ok(self.not_recorded(Stop::Space)),
             // If it was opened again, the pieces were taken up with it.
@@ -447,7 +451,7 @@ impl Core {
             return Ok(());
         }
         let needed = recording.clips.len() as u64 * EPOCH_BYTES;
-        let tried = match self.has_room(needed, Priority::Epoch)? {
+        let tried = match self.has_room(needed, Priority::Epoch, now_unix_ms)? {
             true => self.advance(now_unix_ms),
             false => {
                 let _any = self.recording.as_mut().is_some_and(Recording::shed);

@@ -58,16 +58,39 @@ impl Core {
         }
     }
 
-    /// Whether there is room for so many bytes more.
-    pub(super) fn has_room(&mut self, bytes: u64, priority: Priority) -> Result<bool, CoreError> {
+    /// Whether there is room for so many bytes more. A journal that fails at the question is opened
+    /// again, which takes the recording up, and is asked once more: nothing of the caller's step was
+    /// done. So the recording may be another, or none, afterwards.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(super) fn has_room(
+        &mut self,
+        bytes: u64,
+        priority: Priority,
+        now_unix_ms: u64,
+    ) -> Result<bool, CoreError> {
+        match self.ask_for_room(bytes, priority, now_unix_ms) {
+            Err(CoreError::Reopened) => self.ask_for_room(bytes, priority, now_unix_ms),
+            asked => asked,
+        }
+    }
+
+    fn ask_for_room(
+        &mut self,
+        bytes: u64,
+        priority: Priority,
+        now_unix_ms: u64,
+    ) -> Result<bool, CoreError> {
         #[cfg(test)]
         if let Some(room) = self.room {
             return Ok(room);
         }
-        match self.journal()?.admit(bytes, priority) {
+        let asked = self.journal()?.admit(bytes, priority);
+        match self.judge(asked, now_unix_ms) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Space => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -10,7 +10,8 @@ use journal::ids::PairingId;
 use journal::pairing::{PAIRING_MESSAGE_BYTES_MAX, REFUSAL};
 use journal::{HubPairing, JournalError, PairingMessage};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
-use relay_client::rpk::EndpointLimits;
+use relay_client::rpk::{EndpointLimits, peer_id};
+use wire::ids::DeviceId;
 
 use super::bucket::Bucket;
 use crate::camera::Clock;
@@ -92,13 +93,14 @@ async fn talk(
     failures: &mut u32,
 ) -> Result<PairingId, Talk> {
     let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| Talk::Broken)?;
+    let peer = peer_id(connection);
     let mut confirmed = None;
     let mut refused = false;
     for _ in 0..MESSAGES_MAX {
         let Some(body) = read(&mut receive).await? else {
             break;
         };
-        match answer(&body, sealer).await {
+        match answer(&body, peer, sealer).await {
             Ok((answer, pairing)) => {
                 write(&mut send, &answer).await?;
                 confirmed = pairing;
@@ -127,12 +129,17 @@ async fn talk(
 }
 
 /// One message's answer, durable before it is said; and the pairing, if that was the last word.
-async fn answer(body: &[u8], sealer: &Sealer) -> Result<(PairingMessage, Option<PairingId>), Talk> {
+/// `peer` is whose key the connection has shown.
+async fn answer(
+    body: &[u8],
+    peer: DeviceId,
+    sealer: &Sealer,
+) -> Result<(PairingMessage, Option<PairingId>), Talk> {
     match PairingMessage::decode(body).map_err(|_| Talk::Refused)? {
         PairingMessage::Request(request) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
                 core.with_journal(now, |journal| {
-                    HubPairing::request(journal, &request, now / 1000)
+                    HubPairing::request_from(journal, &request, peer, now / 1000)
                 })
             };
             let answer = sealer.run(step).await.map_err(blame)?;

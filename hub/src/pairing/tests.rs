@@ -20,6 +20,9 @@ use crate::sealer::{self, SealerThread};
 /// Every wait in these tests ends after this, as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whose key every connection of these tests shows.
+const SPEAKER: [u8; 32] = [9; 32];
+
 struct Hub {
     sealer: Sealer,
     _thread: SealerThread,
@@ -54,12 +57,7 @@ impl Hub {
                 port: 1,
                 relay_id: RelayId([0; 32]),
             };
-            let place = Place {
-                config: &config,
-                relay: &relay,
-                sealer: &sealer,
-                clock: &clock,
-            };
+            let place = Place::new(&config, &relay, &sealer, &clock)?;
             let stop = pin!(async {
                 let _stopped = stopped.await;
             });
@@ -68,7 +66,7 @@ impl Hub {
                 .await
         });
         let Some(Step::Offer { text, .. }) = steps.recv().await else {
-            panic!("first the code is shown");
+            panic!("first the code is shown: {:?}", task.await.unwrap());
         };
         Showing {
             offer: Offer::from_text(&text).unwrap(),
@@ -112,7 +110,11 @@ fn phone() -> Journal {
 }
 
 fn request(offer: &Offer) -> Request {
-    let next = AppPairing::start(&mut phone(), offer, DeviceId([3; 32]), 0);
+    request_of(offer, Identity::from_seed(SPEAKER).device_id())
+}
+
+fn request_of(offer: &Offer, device: DeviceId) -> Request {
+    let next = AppPairing::start(&mut phone(), offer, device, 0);
     match next.unwrap().into_inner() {
         AppNext::Request(request) => request,
         _ => panic!("a new phone has nothing to confirm"),
@@ -162,7 +164,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
 async fn say(offer: &Offer, frame: &[u8]) -> Vec<u8> {
     let told = async {
         let address: SocketAddr = offer.addresses[0].parse().unwrap();
-        let identity = Identity::from_seed([9; 32]);
+        let identity = Identity::from_seed(SPEAKER);
         let limits = EndpointLimits::default();
         let (endpoint, connection) =
             rpk::client_connect(address, &identity, offer.hub, ALPN, &limits)
@@ -191,7 +193,12 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
     let guessed = with_another_secret(offer);
     let elsewhere_confirmed = confirm_at(&elsewhere, &other.offer).await;
     let out_of_turn = PairingMessage::Refused("no phone says this".into());
-    let wrong: [(&str, Vec<u8>); 9] = [
+    let another = request_of(offer, DeviceId([3; 32]));
+    let wrong: [(&str, Vec<u8>); 10] = [
+        (
+            "the name of another phone",
+            frame(&PairingMessage::Request(another).encode()),
+        ),
         ("garbage", frame(&[0xff; 40])),
         ("nothing", frame(&[])),
         ("too long", u32::MAX.to_be_bytes().to_vec()),
@@ -214,9 +221,43 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
     }
     hub.clock.set_unix_ms(NOW_MS + 3_600_000);
     assert_eq!(say(offer, &frame(&good)).await, refusal, "expired");
+    hub.clock.set_unix_ms(NOW_MS);
+    assert_ne!(say(offer, &frame(&good)).await, refusal, "nothing is wrong");
     assert!((wrong.len() as u32) < listener::FAILURES_MAX);
     let _gone = shown.stop.send(());
     assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Stopped);
+}
+
+/// A Pi without a battery clock begins in 1970: no phone would take its code.
+#[tokio::test]
+async fn a_clock_that_was_never_set_makes_no_code() {
+    let hub = Hub::new(1_000);
+    let config = PairingConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        addresses: Vec::new(),
+        suite: journal::Suite::Classic,
+        offer: PATIENCE,
+    };
+    let relay = relay_client::RelayAddress {
+        host: "relay".into(),
+        port: 1,
+        relay_id: RelayId([0; 32]),
+    };
+    for (unix_ms, good) in [
+        (0, false),
+        (CLOCK_UNIX_MS_MIN - 1, false),
+        (CLOCK_UNIX_MS_MIN, true),
+    ] {
+        hub.clock.set_unix_ms(unix_ms);
+        match Place::new(&config, &relay, &hub.sealer, &hub.clock) {
+            Ok(_place) => assert!(good),
+            Err(failure) => {
+                assert!(!good);
+                assert_eq!(failure.code, Code::Usage);
+                assert!(failure.message.contains("clock"), "{failure}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

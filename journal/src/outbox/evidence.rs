@@ -104,6 +104,29 @@ impl Journal {
         }
     }
 
+    /// The durable digest of an envelope that is not acked, to compare with what a relay shows. `None`
+    /// where nothing can be compared: it is gone or damaged, or a statement took its place, and the
+    /// relay may honestly hold what stood there before.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub fn outbox_digest(&self, line: Line, seq: Seq) -> Result<Option<Digest>, JournalError> {
+        wal::mutant!("digest_not_compared", "C8", "the digest under a number is not told" => {
+            return Ok(None);
+        });
+        let found = match self.outbox_next(line, Seq(seq.0.saturating_sub(1))) {
+            Err(JournalError::EnvelopeDamaged { .. }) => return Ok(None),
+            found => found?,
+        };
+        let Some((_, envelope)) = found.filter(|(found, _)| *found == seq) else {
+            return Ok(None);
+        };
+        let body = self.own_body(line, seq, envelope.as_bytes())?;
+        Ok(body
+            .filter(|body| body.kind == Kind::Mls)
+            .map(|_| envelope.digest()))
+    }
+
     /// The proof that [`crate::Session::prove_rollback`] kept: such a line must send nothing any more.
     ///
     /// # Errors

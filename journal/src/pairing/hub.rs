@@ -156,6 +156,30 @@ impl HubPairing {
         request: &Request,
         now_unix_s: u64,
     ) -> Result<Durable<Answer>, JournalError> {
+        Self::judge_request(journal, request, None, now_unix_s)
+    }
+
+    /// [`Self::request`] on a connection that has shown whose key the phone holds. A request in
+    /// another's name is judged like one with a wrong secret, on the same path: whose pairings a new
+    /// one takes the place of ([`Self::confirm`]) hangs on that name.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn request_from(
+        journal: &mut Journal,
+        request: &Request,
+        peer: DeviceId,
+        now_unix_s: u64,
+    ) -> Result<Durable<Answer>, JournalError> {
+        Self::judge_request(journal, request, Some(peer), now_unix_s)
+    }
+
+    fn judge_request(
+        journal: &mut Journal,
+        request: &Request,
+        peer: Option<DeviceId>,
+        now_unix_s: u64,
+    ) -> Result<Durable<Answer>, JournalError> {
         let row = offer_row(journal, request.offer)?;
         // An offer that is not known is judged like one whose secret was guessed: under a key that
         // nobody has.
@@ -163,7 +187,8 @@ impl HubPairing {
             Some(row) => row.offer.mac_key(),
             None => Key::new(random(journal)),
         };
-        let genuine = mac_holds(&key, &request.parts(), &request.mac);
+        let own_name = peer.is_none_or(|peer| peer == request.device);
+        let genuine = mac_holds(&key, &request.parts(), &request.mac) && own_name;
         let row = row.ok_or(PairingError::UnknownOffer)?;
         if !genuine {
             return Err(PairingError::WrongSecret.into());

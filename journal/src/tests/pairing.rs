@@ -32,6 +32,53 @@ fn refused<T>(result: Result<T, JournalError>) -> PairingError {
     }
 }
 
+/// Scenario 29: a phone whose clock was never set, and a hub whose clock is far ahead. Key packages have
+/// no lifetime that a clock could end; an offer has an expiry of its own, which the hub judges by the
+/// clock that made it.
+#[test]
+fn scenario_29_clocks_that_are_a_century_apart_pair_all_the_same() {
+    const FAR: u64 = 4_102_444_800;
+    let (mut hub, mut app) = both();
+    let offer = HubPairing::offer(&mut hub, terms(Suite::Classic), FAR)
+        .unwrap()
+        .into_inner();
+    let AppNext::Request(request) = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), 0)
+        .unwrap()
+        .into_inner()
+    else {
+        panic!("nothing to confirm yet");
+    };
+    let answer = HubPairing::request(&mut hub, &request, FAR + 1)
+        .unwrap()
+        .into_inner();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, 0)
+        .unwrap()
+        .into_inner();
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    let pairing = AppPairing::done(&mut app, &offer, &done)
+        .unwrap()
+        .into_inner();
+    for journal in [&hub, &app] {
+        let known = journal.pairing(pairing).unwrap().unwrap();
+        assert_eq!(known.state, PairingState::Confirmed);
+    }
+    // The hub's own expiry holds by its own clock.
+    let next = HubPairing::offer(&mut hub, terms(Suite::Classic), FAR)
+        .unwrap()
+        .into_inner();
+    let (_, mut late) = both();
+    let AppNext::Request(request) = AppPairing::start(&mut late, &next, DeviceId([9; 32]), 0)
+        .unwrap()
+        .into_inner()
+    else {
+        panic!("nothing to confirm yet");
+    };
+    assert_eq!(
+        refused(HubPairing::request(&mut hub, &request, FAR + 601)),
+        PairingError::Expired
+    );
+}
+
 /// Scenario 30: every message may be lost, the last one too; each side repeats itself.
 #[test]
 fn scenario_30_lost_answers_are_given_again() {

@@ -10,7 +10,7 @@ mod real;
 mod sim;
 mod sync_thread;
 
-pub use real::RealDisk;
+pub use real::{RealDisk, make_dir};
 pub use sim::{CrashPolicy, Fault, SimDisk, TraceOp};
 
 /// How a file is opened.

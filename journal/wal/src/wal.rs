@@ -470,7 +470,7 @@ impl Wal {
             // Asked for once a rotation: on a full disk every commit would try in vain.
             self.rotated = false;
             // The batch is durable whatever happens now: a full disk is remembered in `low`, and
-            // poison answers the next call.
+            // poison answers the next call, or whoever asks for it (`poisoned`).
             match self.checkpoint() {
                 Ok(()) | Err(WalError::Poisoned(_)) => {}
                 Err(error) => {

@@ -187,7 +187,7 @@ async fn admit(
             Ok((send, control, certificate))
         }
         Frame::Error { code, .. } => Err(ClientError::from_code(u64::from(code))),
-        Frame::GoAway { retry_after_s } => Err(ClientError::GoAway { retry_after_s }),
+        Frame::GoAway { retry_after_s } => Err(ClientError::go_away(retry_after_s)),
         other => Err(ClientError::Unexpected { kind: other.kind() }),
     }
 }

@@ -463,7 +463,7 @@ impl Inner {
                 }
             }
             Frame::GoAway { retry_after_s } => {
-                self.table().ended = Some(ClientError::GoAway { retry_after_s });
+                self.table().ended = Some(ClientError::go_away(retry_after_s));
             }
             Frame::Error {
                 slot: Some(slot),

@@ -4,6 +4,7 @@
 
 use quinn::ConnectionError;
 use thiserror::Error;
+use wire::limits::RETRY_AFTER_SECONDS_MAX;
 use wire::{ErrorCode, WireError};
 
 /// Why something with a relay failed.
@@ -22,8 +23,10 @@ pub enum ClientError {
         /// What the last attempt ended with.
         reason: String,
     },
-    /// Something answered with another key.
-    #[error("what answers there is not the relay with the pinned key; check the address")]
+    /// Something answered with another key: the address is wrong, or somebody stands between.
+    #[error(
+        "what answers there does not hold the relay's key: the address or the key is not right, or somebody in between poses as the relay. Nothing was sent to it; compare both with what `secluso-relay run` prints, and try another network"
+    )]
     WrongRelay,
     /// The relay said no.
     #[error("{}", .code.message())]
@@ -34,7 +37,7 @@ pub enum ClientError {
     /// The relay asked to be left alone for a while.
     #[error("the relay asks to come back in {retry_after_s} s")]
     GoAway {
-        /// Seconds, before jitter.
+        /// Seconds, before jitter; at most [`RETRY_AFTER_SECONDS_MAX`], see [`ClientError::go_away`].
         retry_after_s: u32,
     },
     /// The connection ended.
@@ -71,8 +74,11 @@ pub enum ClientError {
 pub enum ErrorKind {
     /// The caller must connect again after a backoff with jitter.
     Retry,
-    /// The caller must get a new invitation, or another address: trying again cannot help.
+    /// The caller must get a new invitation: trying again cannot help.
     NotAdmitted,
+    /// The caller must tell a person and try again after a long pause: what answers is not the relay.
+    /// No invitation helps.
+    WrongRelay,
     /// The caller must close, count it, and try again with a long backoff.
     Peer,
     /// The caller must stop this connection for good: a newer one took its place.
@@ -82,6 +88,14 @@ pub enum ErrorKind {
 }
 
 impl ClientError {
+    /// The relay's wish to be left alone, no longer than [`RETRY_AFTER_SECONDS_MAX`].
+    #[must_use]
+    pub fn go_away(retry_after_s: u32) -> ClientError {
+        ClientError::GoAway {
+            retry_after_s: retry_after_s.min(RETRY_AFTER_SECONDS_MAX),
+        }
+    }
+
     /// What the caller must do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -91,7 +105,7 @@ impl ClientError {
             | ClientError::Lost { .. }
             | ClientError::Timeout
             | ClientError::Socket { .. } => ErrorKind::Retry,
-            ClientError::WrongRelay => ErrorKind::NotAdmitted,
+            ClientError::WrongRelay => ErrorKind::WrongRelay,
             ClientError::Refused { code } => match code {
                 ErrorCode::Stranger
                 | ErrorCode::InvitationExpired

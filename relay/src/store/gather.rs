@@ -75,6 +75,9 @@ impl MailboxStore {
                 break;
             }
             self.gather.cursor = Some(rows::after(&key));
+            if self.is_losing(&rows::mailbox_of_envelope(&key)) {
+                continue;
+            }
             match self.wal.payload(&key) {
                 Ok(Some(envelope)) => {
                     moved += u64::from(bytes);

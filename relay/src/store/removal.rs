@@ -2,7 +2,8 @@
 //!
 //! Every removal is a row of transactions of bounded size; a crash between two of them leaves a
 //! state from which the next start, or the next trim of the reader, goes on. This room must
-//! never remove the last envelope of a mailbox that is not lost: it is evidence (scenario 19).
+//! never remove the last envelope of a mailbox that is not lost: it is evidence (scenario 19). It
+//! must never stop the relay because a full disk has no room for a removal.
 
 use wal::{Txn, WalError, crash_point};
 use wire::{Class, SendId, Seq};
@@ -23,6 +24,9 @@ impl MailboxStore {
     /// # Errors
     /// A [`WalError`] of the engine.
     pub fn trim(&mut self, mailbox: &SendId, through: Seq) -> Result<Progress, WalError> {
+        if self.is_losing(mailbox) {
+            return Ok(Progress::Done);
+        }
         let Some(mut row) = self.mailbox(mailbox)? else {
             return Ok(Progress::Done);
         };
@@ -80,15 +84,43 @@ impl MailboxStore {
     }
 
     /// Stages the end of a damaged mailbox: as if the relay had never had it. Both ends know
-    /// that case well, it is what a wiped relay looks like.
+    /// that case well, it is what a wiped relay looks like. On a full disk it is shown as empty from
+    /// now on and emptied when there is room ([`MailboxStore::go_on_losing`]).
     pub(super) fn lose(&mut self, mailbox: &SendId) -> Result<(), WalError> {
-        if self.mailbox(mailbox)?.is_none() {
+        if self.is_losing(mailbox) || self.mailbox(mailbox)?.is_none() {
             return Ok(());
         }
         tracing::warn!(mailbox = %mailbox.short(), "a stored envelope is damaged; its mailbox starts again");
         self.lost.push(*mailbox);
-        self.mark_lost(mailbox)?;
-        self.empty(mailbox)
+        self.losing.insert(*mailbox);
+        self.go_on_losing()
+    }
+
+    /// Whether a mailbox is lost and could not be emptied yet. It is shown as empty and takes
+    /// nothing in: what is left of it may be half of it.
+    pub(super) fn is_losing(&self, mailbox: &SendId) -> bool {
+        self.losing.contains(mailbox)
+    }
+
+    /// Empties lost mailboxes that the full disk has kept; those that find no room stay for the next
+    /// call. Nothing is lost with the memory of them: a start finds the same damage, or the row that
+    /// says how far it came.
+    ///
+    /// # Errors
+    /// A [`WalError`] of the engine, never of kind `Space`.
+    pub fn go_on_losing(&mut self) -> Result<(), WalError> {
+        while let Some(mailbox) = self.losing.first().copied() {
+            let emptied = self.mark_lost(&mailbox).and_then(|()| self.empty(&mailbox));
+            match emptied {
+                Ok(()) => drop(self.losing.remove(&mailbox)),
+                Err(WalError::Space { .. }) => {
+                    tracing::warn!(mailbox = %mailbox.short(), "the disk is too full to empty a damaged mailbox");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The first step of a loss: from now on even a start goes through with it. Half a mailbox
@@ -119,33 +151,37 @@ impl MailboxStore {
             let _no_answer = self.stage(txn, ())?;
         }
         let mut txn = Txn::new();
-        if let Some(row) = self.mailbox(mailbox)? {
+        let row = self.mailbox(mailbox)?;
+        if let Some(row) = &row {
             let (mut account, _) = self.account(&row.payer, Class::Phone)?;
             account.held.sub(row.held);
             account.mailboxes = account.mailboxes.saturating_sub(1);
-            self.totals.held.sub(row.held);
-            self.totals.mailboxes = self.totals.mailboxes.saturating_sub(1);
             txn.delete(mailbox_key(mailbox));
             txn.put(account_key(&row.payer), account.encode());
         }
         txn.delete(lost_key(mailbox));
         let _no_answer = self.stage(txn, ())?;
+        if let Some(row) = row {
+            self.totals.held.sub(row.held);
+            self.totals.mailboxes = self.totals.mailboxes.saturating_sub(1);
+        }
         Ok(())
     }
 
-    /// Goes on with mailboxes whose loss a crash interrupted.
+    /// Goes on with mailboxes whose loss a crash, or the full disk, interrupted.
     pub(super) fn finish_losses(&mut self) -> Result<(), WalError> {
-        // Each round removes the rows that it found, so this ends.
+        let mut from = rows::LOST.to_vec();
         loop {
-            let page = self.wal.scan(rows::LOST, rows::LOST, PAGE_ROWS)?;
-            if page.is_empty() {
-                break;
-            }
-            for (key, _) in page {
-                self.empty(&rows::mailbox_of(&key, rows::LOST))?;
-            }
+            let page = self.wal.scan(rows::LOST, &from, PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else {
+                return self.go_on_losing();
+            };
+            from = rows::after(last);
+            let found = page
+                .iter()
+                .map(|(key, _)| rows::mailbox_of(key, rows::LOST));
+            self.losing.extend(found);
         }
-        Ok(())
     }
 
     /// Ends mailboxes that no longer hold what their row counts.

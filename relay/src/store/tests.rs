@@ -460,6 +460,75 @@ fn a_full_disk_refuses_video_and_still_takes_small_envelopes() {
     receipt(append(&mut store, BOX, last + 2, last + 1, &video));
 }
 
+/// Uses up what the disk has and what the engine holds back: nothing more can be staged.
+fn exhaust(store: &mut MailboxStore, disk: &SimDisk) {
+    disk.set_capacity(Some(disk.used_bytes()));
+    for n in 0_u64.. {
+        let mut txn = Txn::new();
+        txn.put(b"zz".to_vec(), n.to_be_bytes());
+        match store.wal.stage(txn, ()) {
+            Ok(_staged) => drop(store.wal.commit().unwrap()),
+            Err(WalError::Space { .. }) => return,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(n < 10_000, "the disk is never full");
+    }
+}
+
+/// Whether the process goes on or starts again, and whether that start finds the damage or a loss
+/// half done: the mailbox is shown as empty, and it is emptied when there is room.
+#[test]
+fn a_damaged_mailbox_on_a_full_disk_stops_nothing_and_ends_when_there_is_room() {
+    let hurt = bytes(0xa5, 5000);
+    for (restarts, marked) in [(false, false), (true, false), (true, true)] {
+        let disk = SimDisk::new();
+        let mut store = open_with(&disk, wide());
+        receipt(append(&mut store, BOX, 1, 0, &hurt));
+        receipt(append(&mut store, SendId([3; 24]), 1, 0, &bytes(1, 100)));
+        if marked {
+            store.mark_lost(&BOX).unwrap();
+            let _durable = store.commit().unwrap();
+        } else {
+            assert!(damage(&disk, &store.mask.turn(vec![0xa5; 64])) > 0);
+        }
+        exhaust(&mut store, &disk);
+        if restarts {
+            drop(store);
+            store = open_with(&disk, wide());
+            if !store.is_losing(&BOX) {
+                exhaust(&mut store, &disk);
+            }
+        }
+        if !marked {
+            let seen = store.read(&BOX, Seq::NONE, 1 << 20).unwrap();
+            assert_eq!(seen, ReadAnswer::Lost);
+            assert_eq!(store.take_lost(), [BOX]);
+            assert!(store.is_losing(&BOX), "there was room for it all the same");
+        }
+        // Nothing of it is shown, and nothing is taken that would go with it.
+        for _ in 0..3 {
+            let seen = store.read(&BOX, Seq::NONE, 1 << 20).unwrap();
+            assert_eq!(seen, ReadAnswer::Envelopes(Vec::new()));
+            assert_eq!(store.send_state(&BOX).unwrap().last, None);
+            assert_eq!(store.fetch(&BOX, Seq(1)).unwrap(), None);
+            let refused = append(&mut store, BOX, 1, 0, &bytes(4, 100));
+            assert_eq!(refused, AppendAnswer::OverQuota(Size::Small));
+            let _progress = store.gather().unwrap();
+            store.go_on_losing().unwrap();
+        }
+        disk.set_capacity(None);
+        store.go_on_losing().unwrap();
+        let _durable = store.commit().unwrap();
+        assert!(!store.is_losing(&BOX));
+        assert_eq!(store.usage().mailboxes, 1);
+        receipt(append(&mut store, BOX, 1, 0, &bytes(4, 100)));
+        drop(store);
+        let mut store = open_with(&disk, wide());
+        assert_eq!(store.usage().mailboxes, 2);
+        assert_eq!(seqs(&mut store, 0), [1]);
+    }
+}
+
 #[test]
 fn a_second_owner_of_the_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -25,7 +25,7 @@ use alloc::collections::VecDeque;
 use crate::envelope::Size;
 use crate::frame::SendState;
 use crate::ids::{Digest, Head, Seq};
-use crate::limits::{WINDOW_BYTES_MAX, WINDOW_ENVELOPES_MAX};
+use crate::limits::{RETRY_AFTER_SECONDS_MAX, WINDOW_BYTES_MAX, WINDOW_ENVELOPES_MAX};
 
 /// Sending un-acked envelopes again is allowed after this pause at first...
 const REWIND_PAUSE_MS_MIN: u64 = 1_000;
@@ -333,16 +333,18 @@ impl Sender {
         }
     }
 
-    /// The relay has no room.
+    /// The relay has no room. It is asked again after the time that it names, which counts for one
+    /// second at least and [`RETRY_AFTER_SECONDS_MAX`] at most.
     pub fn handle_over_quota(&mut self, size: Size, retry_after_s: u32, now_ms: u64) {
         if matches!(self.link, Link::Suspect) {
             return;
         }
+        let retry_after_s = retry_after_s.clamp(1, RETRY_AFTER_SECONDS_MAX);
         self.push_event(SenderEvent::OverQuota {
             size,
             retry_after_s,
         });
-        let pause_ms = u64::from(retry_after_s.max(1)) * 1_000;
+        let pause_ms = u64::from(retry_after_s) * 1_000;
         self.detach(now_ms.saturating_add(pause_ms));
     }
 

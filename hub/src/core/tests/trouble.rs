@@ -148,6 +148,45 @@ fn damaged_bytes_cost_their_clip_and_the_phone_is_told() {
     world.ack();
 }
 
+/// A relay that was honestly restored, or that simply has it, shows the clip's end where the hub has a
+/// statement now: no digest of that number is evidence.
+#[test]
+fn a_statement_has_no_digest_that_a_relay_could_contradict() {
+    let mut world = World::paired();
+    let line = world.line;
+    let _ = world.record_some(3);
+    world.end_event(EventEnd::Completed);
+    let last = world.core.heads().unwrap()[&line].last;
+    let shown = world.core.digest(line, last, 7).unwrap().unwrap();
+    damage_newest_chunk(&world, line);
+    world.deliver();
+    let head = world.core.heads().unwrap()[&line];
+    assert_eq!(
+        head.last, last,
+        "the statement has the number of the clip's end"
+    );
+    let ours = world.core.digest(line, last, 7).unwrap();
+    assert_eq!(ours, None);
+    let mut sender = wire::sender::Sender::new(head.acked, head.last);
+    let last_shown = wire::Head {
+        seq: last,
+        digest: shown,
+    };
+    let state = wire::SendState {
+        last: Some(last_shown),
+        trimmed_through: Seq::NONE,
+    };
+    sender.handle_attached(&state, 0);
+    sender.handle_digest(last, ours, 0);
+    let told = sender.poll_event();
+    let receipt = wire::sender::SenderEvent::Receipt { through: last };
+    assert_eq!(told, Some(receipt), "no evidence against the relay");
+    // What is no statement can still be compared.
+    let _ = world.record_some(1);
+    let last = world.core.heads().unwrap()[&line].last;
+    assert!(world.core.digest(line, last, 8).unwrap().is_some());
+}
+
 #[test]
 fn damage_in_the_clip_being_recorded_ends_it_and_the_event_goes_on_in_another() {
     let mut world = World::paired();

@@ -19,22 +19,10 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// Takes `root` as the root, making it (0700) if needed, and syncs its parent so that the new
-    /// directory itself survives a power cut.
+    /// Takes `root` as the root, making it if needed: see [`make_dir`].
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
-        if !root.is_dir() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&root)?;
-            if let Some(parent) = root
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-            {
-                File::open(parent)?.sync_all()?;
-            }
-        }
+        make_dir(&root)?;
         Ok(RealDisk {
             root,
             syncs: Arc::default(),
@@ -51,6 +39,35 @@ impl RealDisk {
         }
         Ok(self.root.join(relative))
     }
+}
+
+/// Makes a directory, with whatever is missing above it (0700), and sees to it that its own name, and
+/// that of each directory above it, survives a power cut: all of them are synced at each call, because
+/// the process that made them may have died before it could.
+///
+/// # Errors
+/// What the system says. What was there before the call and cannot be synced, such as a directory that
+/// this user may not read, is no error unless it is the one right above `dir`.
+pub fn make_dir(dir: &Path) -> io::Result<()> {
+    make_dir_with(dir, &mut |dir| File::open(dir)?.sync_all())
+}
+
+fn make_dir_with(dir: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let dir = std::path::absolute(dir)?;
+    let made = dir.ancestors().take_while(|above| !above.is_dir()).count();
+    if made > 0 {
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    }
+    // ORDER: from the top, so that no name is durable below one that is not. `skip(1)`: the entries
+    // of the directory itself are its owner's to sync.
+    let above: Vec<&Path> = dir.ancestors().skip(1).collect();
+    for (distance, parent) in above.iter().enumerate().rev() {
+        match sync(parent) {
+            Err(error) if distance < made.max(1) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The kernel's name for this boot, made anew at each start of the machine (`random(4)`): the first 16
@@ -227,6 +244,37 @@ mod tests {
             assert!(disk.open(outside, OpenMode::Existing).is_err());
         }
         assert!(disk.available_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn the_names_of_all_directories_above_are_synced_at_each_start() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("a/b/c");
+        let synced = |refuse: Option<&Path>| {
+            let mut synced = Vec::new();
+            let made = make_dir_with(&dir, &mut |dir| {
+                synced.push(dir.to_owned());
+                match refuse == Some(dir) {
+                    true => Err(io::ErrorKind::PermissionDenied.into()),
+                    false => Ok(()),
+                }
+            });
+            made.map(|()| synced)
+        };
+        let all: Vec<PathBuf> = {
+            let above: Vec<_> = dir.ancestors().skip(1).map(Path::to_owned).collect();
+            above.into_iter().rev().collect()
+        };
+        // What is made now must be durable; whoever dies before that leaves it to the next start.
+        let refused = synced(Some(place.path()));
+        assert!(refused.is_err(), "the parent of what was made");
+        assert!(dir.is_dir());
+        assert_eq!(synced(None).unwrap(), all);
+        assert!(all.contains(&place.path().to_owned()));
+        assert_eq!(synced(Some(Path::new("/"))).unwrap(), all);
+        assert!(synced(Some(&place.path().join("a/b"))).is_err());
+        let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

@@ -182,6 +182,24 @@ fn refusals_lead_to_another_attach_after_a_pause() {
 }
 
 #[test]
+fn a_relay_cannot_ask_to_be_left_alone_for_ever() {
+    let mut sender = Sender::new(Seq::NONE, Seq(1));
+    sender.handle_attached(&shows(None), 0);
+    send(&mut sender, 1, 0);
+    sender.handle_over_quota(Size::Small, u32::MAX, 1_000);
+    assert_eq!(
+        sender.poll_event(),
+        Some(SenderEvent::OverQuota {
+            size: Size::Small,
+            retry_after_s: RETRY_AFTER_SECONDS_MAX
+        })
+    );
+    let again_ms = 1_000 + u64::from(RETRY_AFTER_SECONDS_MAX) * 1_000;
+    assert_eq!(sender.poll_timeout(), Some(again_ms));
+    assert_eq!(sender.poll_need(again_ms), Some(Need::Attach));
+}
+
+#[test]
 fn envelopes_that_are_gone_are_skipped() {
     let mut sender = Sender::new(Seq::NONE, Seq(5));
     sender.handle_attached(&shows(None), 0);
