@@ -14,6 +14,8 @@ mod tiers;
 /// Said by people, kept beside the code: what was found, and what cannot be covered.
 const TRACK_RECORD: &str = include_str!("../track-record.md");
 const LIMITS: &str = include_str!("../limits.md");
+/// Which tier asks what.
+const INVARIANTS: &str = include_str!("../invariants.md");
 /// Made of the comments at the crash points: which two states each of them separates.
 const POINTS: &str = include_str!("../points.md");
 
@@ -88,6 +90,8 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     }
     push(&mut text, "");
     text.push_str(POINTS);
+    text.push('\n');
+    text.push_str(INVARIANTS);
     text.push('\n');
     text.push_str(LIMITS);
     text.push('\n');
