@@ -1,6 +1,7 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
 mod full;
+pub(crate) mod gate;
 mod rollback;
 mod trouble;
 pub(crate) mod world;
