@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::camera::{AccessUnit, Camera, CameraEvent, EventEnd, VideoTrack};
+use crate::camera::{AccessUnit, Camera, CameraError, CameraEvent, EventEnd, VideoTrack};
 use crate::core::{CoreError, Event, Piece, Recorded, Stop};
 use crate::sealer::{Pending, Sealer, SealerError};
 use crate::segmenter::{ClipChunk, Segmenter};
 
 /// Steps of one camera that were handed over and not answered.
-const FLYING_MAX: usize = 4;
+pub const FLYING_MAX: usize = 4;
 /// Bytes of such steps. A fragment that is larger goes alone.
-const FLYING_BYTES_MAX: usize = 1 << 20;
+pub const FLYING_BYTES_MAX: usize = 1 << 20;
 
 /// Where in an event the recorder is.
 enum State {
@@ -33,6 +33,17 @@ enum State {
     Restart(Arc<VideoTrack>),
     /// The rest of the event is not recorded.
     Skip,
+}
+
+/// Why a recorder has nothing more to record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// It was asked to stop.
+    Stopped,
+    /// The camera has no more events.
+    Finished,
+    /// The camera failed. Whoever has another one, or the same again, goes on with it.
+    Failed(CameraError),
 }
 
 /// Steps that were handed over, oldest first.
@@ -72,6 +83,9 @@ pub struct Recorder {
     state: State,
     track: Option<Arc<VideoTrack>>,
     flying: Flying,
+    /// What the camera failed of last.
+    trouble: Option<CameraError>,
+    completed: u64,
 }
 
 impl Recorder {
@@ -83,7 +97,14 @@ impl Recorder {
             state: State::Idle,
             track: None,
             flying: Flying::default(),
+            trouble: None,
+            completed: 0,
         }
+    }
+
+    /// Events that a camera called complete, recorded or not.
+    pub fn completed(&self) -> u64 {
+        self.completed
     }
 
     /// Records until the camera is over or `stop` changes; an open clip is then cut off.
@@ -94,11 +115,14 @@ impl Recorder {
         &mut self,
         camera: &mut dyn Camera,
         stop: &mut watch::Receiver<bool>,
-    ) -> Result<(), SealerError> {
+    ) -> Result<Over, SealerError> {
         loop {
             let event = tokio::select! {
                 biased;
-                _ = stop.changed() => None,
+                _ = stop.changed() => {
+                    self.end(EventEnd::CutOff).await?;
+                    return Ok(Over::Stopped);
+                }
                 answer = self.flying.next() => {
                     self.judge(answer).await?;
                     continue;
@@ -107,7 +131,10 @@ impl Recorder {
             };
             match event {
                 Some(event) => self.handle(event).await?,
-                None => return self.end(EventEnd::CutOff).await,
+                None => {
+                    self.end(EventEnd::CutOff).await?;
+                    return Ok(self.trouble.take().map_or(Over::Finished, Over::Failed));
+                }
             }
         }
     }
@@ -118,9 +145,13 @@ impl Recorder {
                 self.begin(start.track, start.started_unix_ms).await
             }
             CameraEvent::AccessUnit(unit) => self.unit(unit).await,
-            CameraEvent::EventEnded(end) => self.end(end).await,
+            CameraEvent::EventEnded(end) => {
+                self.completed += u64::from(end == EventEnd::Completed);
+                self.end(end).await
+            }
             CameraEvent::Trouble(error) => {
                 tracing::error!(%error, "the camera failed");
+                self.trouble = Some(error);
                 Ok(())
             }
         }
