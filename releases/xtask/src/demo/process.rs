@@ -360,7 +360,7 @@ mod tests {
             .wait_for("ready", 0, SECONDS, |e| e.name() == "ready")
             .unwrap();
         assert_eq!(event.number("n"), 7);
-        if std::path::Path::new("/proc/self/io").exists() {
+        if Path::new("/proc/self/io").exists() {
             assert!(program.bytes_written().is_some());
         }
         let events = program.kill().unwrap();
