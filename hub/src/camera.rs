@@ -154,7 +154,8 @@ pub enum CameraError {
 pub enum CameraErrorKind {
     /// Open the camera again after a back-off: the same source may work later.
     Retry,
-    /// Tell the owner and stop: the source will not get better by itself, it must be replaced.
+    /// Tell the owner: the source will not get better by itself, it must be replaced. A hub that runs
+    /// looks for the new one by the same back-off.
     Replace,
 }
 

@@ -20,8 +20,10 @@ use crate::camera::{FileCameraConfig, Passes};
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Smallest and largest log file in MiB.
 const LOG_FILE_MIB: (u64, u64) = (4, 256);
-/// Longest gap between two passes of a file camera, in seconds.
+/// Longest gap between two passes of a file camera, and its longest event, in seconds.
 const GAP_SECONDS_MAX: f64 = 86_400.0;
+/// The shortest event that a file camera may be told to make, in seconds.
+const EVENT_SECONDS_MIN: f64 = 0.1;
 /// Shortest and longest life of a pairing code, in seconds.
 const OFFER_SECONDS: (u64, u64) = (30, journal::pairing::OFFER_TTL_S_MAX);
 /// Addresses that a pairing code may name.
@@ -147,6 +149,8 @@ struct CameraTable {
     name: Option<String>,
     path: PathBuf,
     gap_seconds: Option<f64>,
+    at_least_seconds: Option<f64>,
+    at_most_seconds: Option<f64>,
     passes: Option<u32>,
 }
 
@@ -269,14 +273,23 @@ fn camera(table: CameraTable, base: &Path, bad: Bad<'_>) -> Result<CameraConfig,
         ));
     }
     let mut file = FileCameraConfig::new(base.join(table.path));
-    if let Some(seconds) = table.gap_seconds {
-        if !(0.0..=GAP_SECONDS_MAX).contains(&seconds) {
-            return Err(bad(
-                "gap_seconds",
-                format!("0 to {GAP_SECONDS_MAX} seconds are supported"),
-            ));
-        }
-        file.gap = Duration::from_secs_f64(seconds);
+    let seconds = |key, seconds: Option<f64>, min: f64| match seconds {
+        Some(seconds) if !(min..=GAP_SECONDS_MAX).contains(&seconds) => Err(bad(
+            key,
+            format!("{min} to {GAP_SECONDS_MAX} seconds are supported"),
+        )),
+        seconds => Ok(seconds.map(Duration::from_secs_f64)),
+    };
+    if let Some(gap) = seconds("gap_seconds", table.gap_seconds, 0.0)? {
+        file.gap = gap;
+    }
+    if let Some(least) = seconds("at_least_seconds", table.at_least_seconds, 0.0)? {
+        file.at_least = least;
+    }
+    file.at_most = seconds("at_most_seconds", table.at_most_seconds, EVENT_SECONDS_MIN)?;
+    if file.at_most.is_some_and(|most| most < file.at_least) {
+        let what = "it is less than at_least_seconds; an event cannot be both";
+        return Err(bad("at_most_seconds", what.into()));
     }
     if let Some(passes) = table.passes.and_then(NonZeroU32::new) {
         file.passes = Passes::Exactly(passes);

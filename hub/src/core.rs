@@ -20,6 +20,7 @@ mod recording;
 mod room;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use journal::ids::{Channel, Line};
 use journal::{
@@ -300,6 +301,16 @@ impl Core {
             }
             false => Ok(()),
         }
+    }
+
+    /// Waits at most so long for the sync that is under way. False as long as
+    /// [`Self::finish_commit`] would still wait for it: there is time to run more steps.
+    pub fn wait_for_sync(&mut self, patience: Duration) -> bool {
+        self.flight.is_none()
+            || self
+                .journal
+                .as_mut()
+                .is_none_or(|journal| journal.wait_for_sync(patience))
     }
 
     /// Stages the removal of acked envelopes, some of each line, and of what ended lines left.

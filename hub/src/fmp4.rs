@@ -239,7 +239,7 @@ fn put_track(out: &mut Vec<u8>, track: &VideoTrack, presentation_start: u32) {
 fn put_sample_table(out: &mut Vec<u8>, track: &VideoTrack) {
     put_full_box(out, b"stsd", 0, 0, |out| {
         put_u32(out, 1);
-        put_box(out, b"avc1", |out| {
+        put_box(out, track.avc.sample_entry(), |out| {
             put_zeros(out, 6);
             put_u16(out, 1); // data_reference_index
             put_zeros(out, 16);

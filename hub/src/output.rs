@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::camera::{CameraError, CameraErrorKind};
 use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
 
 /// How facts are printed.
@@ -97,6 +98,26 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             ),
         },
     }
+}
+
+/// The word in `not_recorded` while the camera is not there.
+pub const CAMERA_FAILED: &str = "camera_failed";
+
+/// What the camera failed of, or that it is there again: JSON for stdout, and a line for people.
+pub fn camera(trouble: Option<&CameraError>) -> (Value, String) {
+    let Some(error) = trouble else {
+        let text = "the camera is there again; events are recorded";
+        return (json!({"event": "camera_back"}), text.into());
+    };
+    let (next, way_out) = match error.kind() {
+        CameraErrorKind::Retry => ("retry", "It is opened again and again; check where it is"),
+        CameraErrorKind::Replace => (
+            "replace",
+            "Put a good one in its place; the hub looks for it",
+        ),
+    };
+    let json = json!({"event": CAMERA_FAILED, "what": error.to_string(), "next": next});
+    (json, format!("events are not recorded: {error}. {way_out}"))
 }
 
 /// Why events are not recorded: the word for it in JSON, and a sentence.

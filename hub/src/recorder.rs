@@ -1,17 +1,25 @@
 //! From a camera to the journal: events become clips, access units become pieces.
 //!
-//! One task per camera. It waits for the journal's disk, piece by piece, and never for the network;
-//! what waits in memory is one fragment. It must never go on in a clip that the journal has ended:
-//! then it begins a new one at the next key frame.
+//! One task per camera. It hands each fragment to the journal as soon as it is full, so that the next
+//! is sealed while the disk syncs the last, and takes the answers in their order. It never waits for
+//! the network; for the disk it waits when a few fragments are on their way, and then the camera waits
+//! too. It must never go on in a clip that the journal has ended: then it begins a new one at the next
+//! key frame.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::camera::{AccessUnit, Camera, CameraEvent, EventEnd, VideoTrack};
+use crate::camera::{AccessUnit, Camera, CameraError, CameraEvent, EventEnd, VideoTrack};
 use crate::core::{CoreError, Event, Piece, Recorded, Stop};
-use crate::sealer::{Sealer, SealerError};
+use crate::sealer::{Pending, Sealer, SealerError};
 use crate::segmenter::{ClipChunk, Segmenter};
+
+/// Steps of one camera that were handed over and not answered.
+pub const FLYING_MAX: usize = 4;
+/// Bytes of such steps. A fragment that is larger goes alone.
+pub const FLYING_BYTES_MAX: usize = 1 << 20;
 
 /// Where in an event the recorder is.
 enum State {
@@ -19,10 +27,53 @@ enum State {
     Idle,
     /// A clip is open.
     Open(Box<Segmenter>),
+    /// Its last pieces and its end are on their way.
+    Ending,
     /// The clip was lost; the next key frame begins another.
     Restart(Arc<VideoTrack>),
     /// The rest of the event is not recorded.
     Skip,
+}
+
+/// Why a recorder has nothing more to record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// It was asked to stop.
+    Stopped,
+    /// The camera has no more events.
+    Finished,
+    /// The camera failed. Whoever has another one, or the same again, goes on with it.
+    Failed(CameraError),
+}
+
+/// Steps that were handed over, oldest first.
+#[derive(Default)]
+struct Flying {
+    steps: VecDeque<(Pending<Recorded>, usize)>,
+    bytes: usize,
+}
+
+impl Flying {
+    fn has_room_for(&self, bytes: usize) -> bool {
+        self.steps.is_empty()
+            || self.steps.len() < FLYING_MAX && self.bytes + bytes <= FLYING_BYTES_MAX
+    }
+
+    fn push(&mut self, step: Pending<Recorded>, bytes: usize) {
+        self.steps.push_back((step, bytes));
+        self.bytes += bytes;
+    }
+
+    /// The oldest step's answer; without steps it never comes. Cancel safe.
+    async fn next(&mut self) -> Result<Recorded, SealerError> {
+        let Some((step, bytes)) = self.steps.front_mut() else {
+            return std::future::pending().await;
+        };
+        let answer = step.answer().await;
+        self.bytes -= *bytes;
+        self.steps.pop_front();
+        answer
+    }
 }
 
 /// Records one camera.
@@ -31,6 +82,10 @@ pub struct Recorder {
     sealer: Sealer,
     state: State,
     track: Option<Arc<VideoTrack>>,
+    flying: Flying,
+    /// What the camera failed of last.
+    trouble: Option<CameraError>,
+    completed: u64,
 }
 
 impl Recorder {
@@ -41,7 +96,15 @@ impl Recorder {
             sealer,
             state: State::Idle,
             track: None,
+            flying: Flying::default(),
+            trouble: None,
+            completed: 0,
         }
+    }
+
+    /// Events that a camera called complete, recorded or not.
+    pub fn completed(&self) -> u64 {
+        self.completed
     }
 
     /// Records until the camera is over or `stop` changes; an open clip is then cut off.
@@ -52,16 +115,26 @@ impl Recorder {
         &mut self,
         camera: &mut dyn Camera,
         stop: &mut watch::Receiver<bool>,
-    ) -> Result<(), SealerError> {
+    ) -> Result<Over, SealerError> {
         loop {
             let event = tokio::select! {
                 biased;
-                _ = stop.changed() => None,
+                _ = stop.changed() => {
+                    self.end(EventEnd::CutOff).await?;
+                    return Ok(Over::Stopped);
+                }
+                answer = self.flying.next() => {
+                    self.judge(answer).await?;
+                    continue;
+                }
                 event = camera.next_event() => event,
             };
             match event {
                 Some(event) => self.handle(event).await?,
-                None => return self.end(EventEnd::CutOff).await,
+                None => {
+                    self.end(EventEnd::CutOff).await?;
+                    return Ok(self.trouble.take().map_or(Over::Finished, Over::Failed));
+                }
             }
         }
     }
@@ -72,9 +145,13 @@ impl Recorder {
                 self.begin(start.track, start.started_unix_ms).await
             }
             CameraEvent::AccessUnit(unit) => self.unit(unit).await,
-            CameraEvent::EventEnded(end) => self.end(end).await,
+            CameraEvent::EventEnded(end) => {
+                self.completed += u64::from(end == EventEnd::Completed);
+                self.end(end).await
+            }
             CameraEvent::Trouble(error) => {
                 tracing::error!(%error, "the camera failed");
+                self.trouble = Some(error);
                 Ok(())
             }
         }
@@ -85,6 +162,8 @@ impl Recorder {
         track: Arc<VideoTrack>,
         started_unix_ms: u64,
     ) -> Result<(), SealerError> {
+        // Answers of an earlier clip say nothing of this one.
+        self.land_all().await?;
         self.track = Some(Arc::clone(&track));
         let codec = track.avc.codec_string();
         let event = Event {
@@ -133,6 +212,14 @@ impl Recorder {
         if chunks.is_empty() {
             return Ok(());
         }
+        let bytes = chunks.iter().map(|chunk| chunk.data.len()).sum();
+        while !self.flying.has_room_for(bytes) {
+            self.land_one().await?;
+        }
+        if !self.is_in_clip() {
+            // It was lost while these waited for their turn.
+            return Ok(());
+        }
         let pieces = chunks
             .into_iter()
             .map(|chunk| Piece {
@@ -140,11 +227,38 @@ impl Recorder {
                 captured_unix_ms: chunk.captured_unix_ms,
             })
             .collect();
-        let taken = self
+        let step = self
             .sealer
-            .run(move |core, now| core.handle_pieces(pieces, now))
-            .await;
-        match taken {
+            .hand_over(move |core, now| core.handle_pieces(pieces, now))
+            .await?;
+        self.flying.push(step, bytes);
+        Ok(())
+    }
+
+    fn is_in_clip(&self) -> bool {
+        matches!(self.state, State::Open(_) | State::Ending)
+    }
+
+    async fn land_one(&mut self) -> Result<(), SealerError> {
+        let answer = self.flying.next().await;
+        self.judge(answer).await
+    }
+
+    /// Waits until nothing is on its way.
+    async fn land_all(&mut self) -> Result<(), SealerError> {
+        while !self.flying.steps.is_empty() {
+            self.land_one().await?;
+        }
+        Ok(())
+    }
+
+    /// What became of the oldest step. Only the first refusal of a clip says anything: the steps
+    /// behind it were refused because it was.
+    async fn judge(&mut self, answer: Result<Recorded, SealerError>) -> Result<(), SealerError> {
+        match answer {
+            Err(SealerError::Closed) => return Err(SealerError::Closed),
+            Err(SealerError::Core(error)) if is_fatal(&error) => return Err(error.into()),
+            _ if !self.is_in_clip() => {}
             Ok(Recorded::Taken) => {}
             // The core has taken the recording up where the durable part ends, or keeps the pieces
             // for the next sync.
@@ -153,43 +267,65 @@ impl Recorder {
                 self.state = self.track.clone().map_or(State::Skip, State::Restart);
             }
             Ok(Recorded::Not(_)) => self.state = State::Skip,
-            Err(SealerError::Core(error)) if !is_fatal(&error) => {
+            Err(SealerError::Core(error)) => {
                 tracing::error!(%error, "the rest of the event is not recorded");
                 self.state = State::Skip;
-                self.finish_event(EventEnd::CutOff).await?;
+                self.cut_off().await?;
             }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
 
+    /// The last pieces and, without waiting for them, the end: they may share a sync. Then every
+    /// answer.
     async fn end(&mut self, end: EventEnd) -> Result<(), SealerError> {
-        if let State::Open(segmenter) = std::mem::replace(&mut self.state, State::Idle) {
-            self.state = State::Skip;
-            self.pieces(segmenter.finish()).await?;
-            self.state = State::Idle;
-            self.finish_event(end).await?;
+        match std::mem::replace(&mut self.state, State::Ending) {
+            State::Open(segmenter) => self.pieces(segmenter.finish()).await?,
+            _ => self.state = State::Idle,
         }
-        Ok(())
+        let mut ended = None;
+        if self.is_in_clip() {
+            // If pieces before it are refused, the core has ended the clip where they began, and keeps
+            // to that.
+            let step = self
+                .sealer
+                .hand_over(move |core, now| core.handle_event_ended(end, now))
+                .await?;
+            ended = Some(step);
+        }
+        self.land_all().await?;
+        self.state = State::Idle;
+        match ended {
+            Some(mut step) => judge_end(step.answer().await),
+            None => Ok(()),
+        }
     }
 
-    async fn finish_event(&mut self, end: EventEnd) -> Result<(), SealerError> {
+    /// Ends a clip that cannot go on.
+    async fn cut_off(&mut self) -> Result<(), SealerError> {
         let ended = self
             .sealer
-            .run(move |core, now| core.handle_event_ended(end, now))
+            .run(|core, now| core.handle_event_ended(EventEnd::CutOff, now))
             .await;
-        match ended {
-            Ok(_) => Ok(()),
-            Err(SealerError::Core(error)) if error.is_open() => Ok(()),
-            Err(SealerError::Core(error)) if !is_fatal(&error) => {
-                tracing::error!(%error, "the clip's end could not be stored; the next start cuts it off");
-                Ok(())
-            }
-            Err(error) => Err(error),
+        judge_end(ended)
+    }
+}
+
+fn judge_end(ended: Result<Recorded, SealerError>) -> Result<(), SealerError> {
+    match ended {
+        Ok(_) => Ok(()),
+        Err(SealerError::Core(error)) if error.is_open() => Ok(()),
+        Err(SealerError::Core(error)) if !is_fatal(&error) => {
+            tracing::error!(%error, "the clip's end could not be stored; the next start cuts it off");
+            Ok(())
         }
+        Err(error) => Err(error),
     }
 }
 
 fn is_fatal(error: &CoreError) -> bool {
     matches!(error, CoreError::Dead(_))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! The journal's thread: the one place that owns the [`Core`], and the group commit.
 //!
 //! Jobs wait in a bounded channel; the thread takes all that wait, runs each, syncs once, and only
-//! then answers them; the jobs of the next batch run while the disk syncs the last. So whoever has an
-//! answer knows that it is durable, cameras share their syncs, and no network is ever waited for.
-//! This room must never answer before the sync.
+//! then answers them; jobs that come while the disk syncs run at once, and share the next sync. So
+//! whoever has an answer knows that it is durable, cameras share their syncs, and no network is ever
+//! waited for. Who need not know at once hands a job over and reads its answer later. This room must
+//! never answer before the sync.
 
 use std::time::Duration;
 
@@ -13,13 +14,16 @@ use wal::mutant;
 use crate::camera::Clock;
 use crate::core::{Core, CoreError, Heads, Notice};
 
-/// Jobs that wait; who has one more waits itself. Each camera and each line has one at a time, so
-/// with the bound on a fragment this bounds the hub's memory.
+/// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
+/// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
 pub const JOBS_MAX: usize = 64;
 /// Jobs that share one sync.
 const BATCH_JOBS_MAX: usize = 32;
 /// How often the core is given a chance to do what it owes.
 const TICK: Duration = Duration::from_secs(5);
+
+/// How often the thread looks for jobs while the disk syncs: the most that a job waits for its turn.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Why a job has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,21 @@ enum SyncResult {
 pub struct Sealer {
     jobs: mpsc::Sender<Job>,
     heads: watch::Receiver<Heads>,
+}
+
+/// The answer to a job that was handed over. Dropping it leaves the step whole, as it is.
+pub struct Pending<T>(oneshot::Receiver<Result<T, CoreError>>);
+
+impl<T> Pending<T> {
+    /// Waits until what the step did is durable, or could not be made so. Cancel safe; to be asked
+    /// until it answers, and not again.
+    ///
+    /// # Errors
+    /// As [`Sealer::run`].
+    pub async fn answer(&mut self) -> Result<T, SealerError> {
+        let answer = &mut self.0;
+        Ok(answer.await.map_err(|_| SealerError::Closed)??)
+    }
 }
 
 /// The other end: what the thread tells, and its end.
@@ -101,6 +120,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 publish,
                 tell,
                 flying: Answers::new(),
+                staged: Answers::new(),
                 tick_at: Duration::ZERO,
                 is_quiet: true,
             };
@@ -120,6 +140,18 @@ impl Sealer {
         &self,
         step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
     ) -> Result<T, SealerError> {
+        self.hand_over(step).await?.answer().await
+    }
+
+    /// Gives a step to the journal's thread and waits only for a place in its queue. Steps are run
+    /// in the order in which they were handed over, each whether or not the one before was good.
+    ///
+    /// # Errors
+    /// [`SealerError::Closed`].
+    pub async fn hand_over<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
+    ) -> Result<Pending<T>, SealerError> {
         let (sender, answer) = oneshot::channel();
         let job: Job = Box::new(move |core, now| {
             let result = step(core, now);
@@ -136,7 +168,7 @@ impl Sealer {
             })
         });
         self.jobs.send(job).await.map_err(|_| SealerError::Closed)?;
-        Ok(answer.await.map_err(|_| SealerError::Closed)??)
+        Ok(Pending(answer))
     }
 
     /// The durable ends of all lines; changes wake at once.
@@ -155,6 +187,8 @@ struct Worker {
     tell: mpsc::Sender<Notice>,
     /// Who waits for the sync that is under way.
     flying: Answers,
+    /// Who waits for the next one. Nobody while none is under way.
+    staged: Answers,
     /// When the core is to be given its chance, by the clock that never falls.
     tick_at: Duration,
     /// No job was run since the last tick.
@@ -162,8 +196,9 @@ struct Worker {
 }
 
 impl Worker {
-    /// Jobs of a batch are run while the sync of the batch before is under way; each is answered
-    /// after the sync that covers it.
+    /// Jobs are run while a sync is under way; each is answered after the sync that covers it. Only
+    /// a sync that is under way makes a job wait for company: the first of an idle hub is synced at
+    /// once.
     fn run(
         &mut self,
         clock: &impl Clock,
@@ -174,25 +209,34 @@ impl Worker {
         self.tick_at = clock.now() + TICK;
         loop {
             match self.next_job(clock, handle) {
-                Next::Job(job) => self.run_batch(job, clock)?,
-                Next::Nothing => self.finish(clock)?,
+                Next::Job(job) => self.run_jobs(job, clock)?,
+                Next::Synced => self.begin(clock)?,
+                Next::Nothing => {}
                 Next::Closed => return self.rest(clock),
             }
             // By the clock and not by silence: a busy hub owes the same as an idle one.
             if clock.now() >= self.tick_at {
                 self.tick_at = clock.now() + TICK;
                 self.tick(clock)?;
-                if std::mem::replace(&mut self.is_quiet, true) {
+                let was_quiet = std::mem::replace(&mut self.is_quiet, true);
+                if was_quiet && !self.core.is_committing() {
                     self.rest(clock)?;
                 }
             }
         }
     }
 
-    /// The next job; without one a sync that is under way is finished before anything is waited for.
+    /// The next job, or the end of the sync that is under way, whichever comes first.
     fn next_job(&mut self, clock: &impl Clock, handle: &tokio::runtime::Handle) -> Next {
-        if self.core.is_committing() {
-            return self.waiting.try_recv().map_or(Next::Nothing, Next::Job);
+        while self.core.is_committing() {
+            if self.staged.len() < BATCH_JOBS_MAX
+                && let Ok(job) = self.waiting.try_recv()
+            {
+                return Next::Job(job);
+            }
+            if self.core.wait_for_sync(LOOK_INTERVAL) {
+                return Next::Synced;
+            }
         }
         let patience = self.tick_at.saturating_sub(clock.now());
         let waiting = &mut self.waiting;
@@ -203,20 +247,32 @@ impl Worker {
         }
     }
 
-    fn run_batch(&mut self, first: Job, clock: &impl Clock) -> Result<(), CoreError> {
+    fn run_jobs(&mut self, first: Job, clock: &impl Clock) -> Result<(), CoreError> {
         self.is_quiet = false;
-        let mut answers = vec![self.step(first, clock.unix_ms())];
-        while answers.len() < BATCH_JOBS_MAX
-            && let Ok(job) = self.waiting.try_recv()
-        {
-            answers.push(self.step(job, clock.unix_ms()));
+        let mut next = Some(first);
+        while let Some(job) = next {
+            let answer = job(&mut self.core, clock.unix_ms());
+            self.staged.push((self.core.generation(), answer));
+            next = match self.staged.len() < BATCH_JOBS_MAX {
+                true => self.waiting.try_recv().ok(),
+                false => None,
+            };
         }
-        self.begin(answers, clock)
+        self.begin_unless_committing(clock)
+    }
+
+    /// What is staged while a sync is under way waits for its end.
+    fn begin_unless_committing(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
+        match self.core.is_committing() {
+            true => Ok(()),
+            false => self.begin(clock),
+        }
     }
 
     /// Finishes the sync under way and begins that of what was staged meanwhile.
-    fn begin(&mut self, answers: Answers, clock: &impl Clock) -> Result<(), CoreError> {
+    fn begin(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
         let finished = self.finish(clock);
+        let answers = std::mem::take(&mut self.staged);
         // An idle moment is the only one in which this bug lets the sync happen.
         let hasty = mutant::lives("send_before_sync") && !answers.is_empty();
         if hasty {
@@ -269,17 +325,12 @@ impl Worker {
         }
     }
 
-    fn step(&mut self, job: Job, now_unix_ms: u64) -> (u64, Answer) {
-        let answer = job(&mut self.core, now_unix_ms);
-        (self.core.generation(), answer)
-    }
-
     fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
         match self.core.handle_timeout(clock.unix_ms()) {
             Ok(()) | Err(CoreError::Dead(_)) => {}
             Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
         }
-        self.begin(Vec::new(), clock)
+        self.begin_unless_committing(clock)
     }
 
     /// Nothing is under way: what was synced last is written down as synced.
@@ -322,6 +373,8 @@ impl Worker {
 /// What the thread does next.
 enum Next {
     Job(Job),
+    /// The sync that was under way is over.
+    Synced,
     /// Nobody asks for anything.
     Nothing,
     /// Nobody can ask any more.

@@ -2,22 +2,32 @@
 
 use serde_json::{Value, json};
 
+use crate::camera::CameraError;
 use crate::core::{CoreStatus, Evidence, Standing, Stop};
 use crate::exit::Failure;
-use crate::output::{hex, stop};
+use crate::output::{CAMERA_FAILED, camera, hex, stop};
 use crate::sealer::Sealer;
 use crate::uplink::{LinkStatus, Uplink};
 
-/// Asks journal and uplink.
+/// Asks journal and uplink; `trouble` is what the camera failed of.
 ///
 /// # Errors
 /// The journal's.
-pub async fn read(sealer: &Sealer, uplink: &Uplink) -> Result<Value, Failure> {
+pub async fn read(
+    sealer: &Sealer,
+    uplink: &Uplink,
+    trouble: Option<CameraError>,
+) -> Result<Value, Failure> {
     let core = sealer.run(|core, _now| core.status()).await?;
-    Ok(to_json(&core, &uplink.status()))
+    Ok(to_json(&core, &uplink.status(), trouble.as_ref()))
 }
 
-fn to_json(core: &CoreStatus, link: &LinkStatus) -> Value {
+fn to_json(core: &CoreStatus, link: &LinkStatus, trouble: Option<&CameraError>) -> Value {
+    // Without a camera there is no event that could show that the other reason is gone.
+    let not_recorded = match trouble {
+        Some(_) => Some(CAMERA_FAILED),
+        None => core.stopped.map(|why| stop(why).0),
+    };
     let pairings: Vec<Value> = core
         .lines
         .iter()
@@ -53,7 +63,9 @@ fn to_json(core: &CoreStatus, link: &LinkStatus) -> Value {
     json!({
         "recording": core.recording,
         // Why the last event was not recorded, or not all of it; null once one is recorded again.
-        "not_recorded": core.stopped.map(|why| stop(why).0),
+        "not_recorded": not_recorded,
+        // What the camera failed of, for people; null while it is there.
+        "camera_trouble": trouble.map(|error| camera(Some(error)).1),
         "connected": link.connected,
         "trouble": link.trouble,
         "pairings": pairings,
@@ -99,6 +111,9 @@ pub fn to_text(status: &Value) -> String {
     {
         out.push_str(&format!("\n{text}"));
     }
+    if let Some(trouble) = status["camera_trouble"].as_str() {
+        out.push_str(&format!("\n{trouble}"));
+    }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(
             "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}",
@@ -118,4 +133,40 @@ pub fn to_text(status: &Value) -> String {
         ));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::ClipError;
+
+    #[test]
+    fn a_camera_that_failed_is_why_nothing_is_recorded() {
+        let core = CoreStatus {
+            recording: false,
+            stopped: Some(Stop::Space),
+            lines: Vec::new(),
+            clips: Vec::new(),
+        };
+        let link = LinkStatus::default();
+        let error = |kind| CameraError::Clip {
+            path: "/clip.mp4".into(),
+            source: ClipError::Unreadable { kind },
+        };
+        for (kind, way_out) in [
+            (std::io::ErrorKind::TimedOut, "opened again and again"),
+            (std::io::ErrorKind::NotFound, "Put a good one"),
+        ] {
+            let status = to_json(&core, &link, Some(&error(kind)));
+            assert_eq!(status["not_recorded"], CAMERA_FAILED);
+            let text = to_text(&status);
+            assert!(
+                text.contains("/clip.mp4") && text.contains(way_out),
+                "{text}"
+            );
+        }
+        let status = to_json(&core, &link, None);
+        assert_eq!(status["not_recorded"], "disk_full");
+        assert!(status["camera_trouble"].is_null());
+    }
 }

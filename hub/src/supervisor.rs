@@ -5,6 +5,8 @@
 //! camera (its clip is cut off), then a moment for the uplink, then the journal. This room must
 //! never restart a part whose state it does not know: the journal's thread decides that itself.
 
+mod camera;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +15,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
 
-use crate::camera::{Camera, Clock as _, FileCamera, TokioClock};
+use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
 use crate::config::{CameraConfig, Config};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, STEPS_MAX, Step};
-use crate::recorder::Recorder;
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::state;
-use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
+use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
+use camera::Keeper;
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -38,9 +40,15 @@ struct Parts {
     thread: SealerThread,
     uplink: Uplink,
     uplink_task: tokio::task::JoinHandle<()>,
+    /// What the camera failed of, until it is there again.
+    camera: watch::Receiver<Option<CameraError>>,
 }
 
-fn start_parts(config: &Config, clock: &TokioClock) -> Result<Parts, Failure> {
+fn start_parts(
+    config: &Config,
+    clock: &TokioClock,
+    camera: watch::Receiver<Option<CameraError>>,
+) -> Result<Parts, Failure> {
     state::prepare(&config.state_dir)?;
     let core = Core::start(state::opener(config)?, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
@@ -59,6 +67,7 @@ fn start_parts(config: &Config, clock: &TokioClock) -> Result<Parts, Failure> {
         thread,
         uplink,
         uplink_task,
+        camera,
     })
 }
 
@@ -82,7 +91,8 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         .as_ref()
         .map(|camera| open_camera(camera, &clock))
         .transpose()?;
-    let mut parts = start_parts(&config, &clock)?;
+    let (camera_trouble, trouble) = watch::channel(None);
+    let mut parts = start_parts(&config, &clock, trouble.clone())?;
     let socket = control::bind(&config.state_dir).map_err(|error| {
         Failure::new(
             Code::Internal,
@@ -106,11 +116,20 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         config,
         sealer: parts.sealer.clone(),
         uplink: parts.uplink.clone(),
+        camera: trouble,
         stop: stop.clone(),
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let mut camera_task = tokio::spawn(record(camera, name, parts.sealer.clone(), stopped.clone()));
+    let keeper = camera.map(|camera| Keeper {
+        camera,
+        name,
+        sealer: parts.sealer.clone(),
+        clock,
+        pauses: Backoff::new(Box::new(dice())),
+        trouble: camera_trouble,
+    });
+    let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
     let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
     if ended.is_ok() {
@@ -167,6 +186,7 @@ async fn watch_over(
 ) -> Result<(), Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
+    let mut is_camera_told = true;
     loop {
         tokio::select! {
             () = signals.any() => return Ok(()),
@@ -174,6 +194,11 @@ async fn watch_over(
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
+            },
+            changed = parts.camera.changed(), if is_camera_told => match changed {
+                Ok(()) => tell_camera(format, parts.camera.borrow_and_update().as_ref()),
+                // No camera, or none any more.
+                Err(_gone) => is_camera_told = false,
             },
             ended = &mut *camera_task, if !camera_ended => {
                 camera_ended = true;
@@ -227,6 +252,7 @@ async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Res
         mut thread,
         uplink,
         uplink_task,
+        camera: _,
     } = parts;
     if ended.is_ok() && uplink.status().connected {
         tokio::time::sleep(FAREWELL).await;
@@ -275,19 +301,20 @@ fn open_camera(
 }
 
 async fn record(
-    camera: Option<FileCamera<TokioClock>>,
-    name: String,
-    sealer: Sealer,
-    mut stop: watch::Receiver<bool>,
+    keeper: Option<Keeper<TokioClock>>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    let Some(mut camera) = camera else {
-        return Ok(());
-    };
-    let mut recorder = Recorder::new(name, sealer);
-    recorder
-        .run(&mut camera as &mut dyn Camera, &mut stop)
-        .await?;
-    Ok(())
+    match keeper {
+        Some(keeper) => Ok(keeper.run(stop).await?),
+        None => Ok(()),
+    }
+}
+
+/// Says that the camera failed, or that it is there again.
+fn tell_camera(format: Format, trouble: Option<&CameraError>) {
+    let (json, text) = output::camera(trouble);
+    format.line(&json, "");
+    eprintln!("secluso-hub: {text}");
 }
 
 fn tell(format: Format, notice: &Notice) {
@@ -314,7 +341,8 @@ pub async fn pair(
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
-    let parts = start_parts(&config, &clock)?;
+    let (_no_camera, trouble) = watch::channel(None);
+    let parts = start_parts(&config, &clock, trouble)?;
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
     let shower = tokio::spawn(async move {
         while let Some(step) = steps.recv().await {
@@ -338,6 +366,7 @@ pub async fn pair(
         thread,
         uplink,
         uplink_task,
+        camera: _,
     } = parts;
     end_task(uplink_task).await;
     drop(uplink);
@@ -370,6 +399,7 @@ mod tests {
             thread,
             uplink,
             uplink_task,
+            camera: watch::channel(None).1,
         };
         let (_stop, stopped) = watch::channel(false);
         let mut camera = tokio::spawn(std::future::pending());

@@ -4,6 +4,7 @@
 //! [`Journal::commit`]; everything that leaves is a [`Durable`]. This room knows no MLS.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use openmls_libcrux_crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
@@ -188,6 +189,13 @@ impl Journal {
                 Ok(committed)
             });
         self.poison_if_failed(result)
+    }
+
+    /// Waits at most so long for a commit that was begun. False as long as
+    /// [`Self::finish_commit`] would still wait for its sync: there is time to stage more. It says
+    /// nothing about how the sync went.
+    pub fn wait_for_sync(&mut self, patience: Duration) -> bool {
+        self.wal.wait_for_sync(patience)
     }
 
     fn poison_if_failed<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {

@@ -20,6 +20,8 @@ pub struct AvcConfig {
     nal_length_bytes: u8,
     sequence_parameter_sets: Vec<Range<usize>>,
     picture_parameter_sets: Vec<Range<usize>>,
+    /// The pictures may bring parameter sets of their own (sample entry `avc3`).
+    is_in_band: bool,
 }
 
 /// Why a configuration record was refused.
@@ -65,6 +67,16 @@ impl AvcConfig {
     /// Parses a record. Bytes after the picture parameter sets (the extension of the high
     /// profiles) are kept as they are.
     pub fn parse(record: &[u8]) -> Result<Self, AvcConfigError> {
+        Self::parse_as(record, false)
+    }
+
+    /// As [`Self::parse`], of a track whose pictures may bring parameter sets of their own (sample
+    /// entry `avc3`): the record need not have any.
+    pub fn parse_in_band(record: &[u8]) -> Result<Self, AvcConfigError> {
+        Self::parse_as(record, true)
+    }
+
+    fn parse_as(record: &[u8], is_in_band: bool) -> Result<Self, AvcConfigError> {
         let bytes = record.len();
         if bytes > AVC_CONFIG_BYTES_MAX {
             return Err(AvcConfigError::TooLarge { bytes });
@@ -96,7 +108,8 @@ impl AvcConfig {
         let pps_count = *record.get(at).ok_or(truncated)?;
         let (picture_parameter_sets, _) =
             parameter_sets(record, at + 1, pps_count).ok_or(truncated)?;
-        if sequence_parameter_sets.is_empty() || picture_parameter_sets.is_empty() {
+        let lacks = sequence_parameter_sets.is_empty() || picture_parameter_sets.is_empty();
+        if lacks && !is_in_band {
             return Err(AvcConfigError::ParameterSetMissing {
                 sequence_sets: sequence_parameter_sets.len(),
                 picture_sets: picture_parameter_sets.len(),
@@ -108,6 +121,7 @@ impl AvcConfig {
             nal_length_bytes,
             sequence_parameter_sets,
             picture_parameter_sets,
+            is_in_band,
         })
     }
 
@@ -121,14 +135,23 @@ impl AvcConfig {
         self.nal_length_bytes
     }
 
-    /// The sequence parameter sets (at least one), without length or start code.
+    /// The kind of the sample entry that such pictures need: `avc1`, or `avc3` if they may bring
+    /// parameter sets of their own.
+    pub fn sample_entry(&self) -> &'static [u8; 4] {
+        match self.is_in_band {
+            true => b"avc3",
+            false => b"avc1",
+        }
+    }
+
+    /// The sequence parameter sets (at least one, or they are in band), without length or start code.
     pub fn sequence_parameter_sets(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.sequence_parameter_sets
             .iter()
             .map(|range| self.record.slice(range.clone()))
     }
 
-    /// The picture parameter sets (at least one), without length or start code.
+    /// The picture parameter sets (at least one, or they are in band), without length or start code.
     pub fn picture_parameter_sets(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.picture_parameter_sets
             .iter()
@@ -138,7 +161,8 @@ impl AvcConfig {
     /// The codec as players name it, such as `avc1.42C01F` (RFC 6381, section 3.3).
     pub fn codec_string(&self) -> String {
         let [profile, compatibility, level] = self.profile;
-        format!("avc1.{profile:02X}{compatibility:02X}{level:02X}")
+        let entry = if self.is_in_band { "avc3" } else { "avc1" };
+        format!("{entry}.{profile:02X}{compatibility:02X}{level:02X}")
     }
 }
 

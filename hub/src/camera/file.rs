@@ -38,6 +38,11 @@ pub struct FileCameraConfig {
     pub path: PathBuf,
     /// The pause between the end of a pass and the start of the next.
     pub gap: Duration,
+    /// A pass that would be shorter plays the file again within its event, whole, until it has lasted
+    /// so long at speed 1.
+    pub at_least: Duration,
+    /// A pass ends, complete, when it has lasted so long at speed 1; `None`: with the file.
+    pub at_most: Option<Duration>,
     /// How often the file is played.
     pub passes: Passes,
     /// How many times faster than real time; 1 but for tests. The gap is not shortened.
@@ -50,6 +55,8 @@ impl FileCameraConfig {
         Self {
             path: path.into(),
             gap: Duration::from_secs(10),
+            at_least: Duration::ZERO,
+            at_most: None,
             passes: Passes::Endless,
             speed: NonZeroU32::MIN,
         }
@@ -132,12 +139,29 @@ impl<C: Clock> FileCamera<C> {
         &self.track
     }
 
+    /// What is played, and how.
+    pub fn config(&self) -> &FileCameraConfig {
+        &self.config
+    }
+
     /// What the clip is.
     pub fn facts(&self) -> ClipFacts {
         ClipFacts {
             duration: self.duration,
             pictures: self.samples.len(),
             picture_bytes: self.samples.iter().map(|s| u64::from(s.bytes)).sum(),
+        }
+    }
+
+    /// How often the file is still to be played, a pass that was cut off not counted; `None` if no
+    /// pass is left.
+    pub fn passes_left(&self) -> Option<Passes> {
+        match self.config.passes {
+            Passes::Endless => Some(Passes::Endless),
+            Passes::Exactly(passes) => {
+                let left = passes.get().saturating_sub(self.passes_done);
+                NonZeroU32::new(left).map(Passes::Exactly)
+            }
         }
     }
 
@@ -172,9 +196,20 @@ impl<C: Clock> FileCamera<C> {
     }
 
     async fn play(&mut self, pass: Pass) -> CameraEvent {
-        let after_start = media_time(pass.dts, self.track.timescale) / self.config.speed.get();
+        let played = media_time(pass.dts, self.track.timescale);
+        let after_start = played / self.config.speed.get();
         self.clock.sleep_until(pass.started + after_start).await;
-        let Some(&sample) = self.samples.get(pass.next) else {
+        let (next, sample) = match self.samples.get(pass.next) {
+            _ if self.config.at_most.is_some_and(|most| played >= most) => (0, None),
+            Some(sample) => (pass.next, Some(*sample)),
+            // Again from the first picture, which can be decoded. Of a file without any duration
+            // once is all there is.
+            None if played < self.config.at_least && pass.dts > 0 => {
+                (0, self.samples.first().copied())
+            }
+            None => (0, None),
+        };
+        let Some(sample) = sample else {
             self.end_pass();
             return CameraEvent::EventEnded(EventEnd::Completed);
         };
@@ -186,7 +221,7 @@ impl<C: Clock> FileCamera<C> {
             }
         };
         self.state = State::Playing(Pass {
-            next: pass.next + 1,
+            next: next + 1,
             dts: pass.dts + u64::from(sample.duration),
             ..pass
         });

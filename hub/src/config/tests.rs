@@ -18,7 +18,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     let config = parse(&text(
         "[pairing]\nlisten = \"127.0.0.1:0\"\nsuite = \"classic\"\n\
-         [camera]\nkind = \"file\"\npath = \"clip.mp4\"\ngap_seconds = 1.5\npasses = 3\nname = \"door\"\n\
+         [camera]\nkind = \"file\"\npath = \"clip.mp4\"\ngap_seconds = 1.5\nat_least_seconds = 12.0\nat_most_seconds = 20.0\npasses = 3\nname = \"door\"\n\
          [disk]\nlog_file_mib = 8\n",
     ))
     .unwrap();
@@ -26,6 +26,8 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     let camera = config.camera.unwrap();
     assert_eq!(camera.file.path, Path::new("/etc/secluso/clip.mp4"));
     assert_eq!(camera.file.gap, Duration::from_millis(1500));
+    assert_eq!(camera.file.at_least, Duration::from_secs(12));
+    assert_eq!(camera.file.at_most, Some(Duration::from_secs(20)));
     assert_eq!(
         camera.file.passes,
         Passes::Exactly(NonZeroU32::new(3).unwrap())
@@ -55,6 +57,11 @@ fn every_mistake_names_its_line_and_key() {
             "pases",
         ),
         ("[camera]\nkind = \"rtsp\"\npath = \"a\"\n", 4, "rtsp"),
+        (
+            "[camera]\nkind = \"file\"\npath = \"a\"\nat_least_seconds = 5.0\nat_most_seconds = 4.0\n",
+            7,
+            "at_most_seconds",
+        ),
         (
             "[camera]\nkind = \"file\"\npath = \"a\"\ngap_seconds = -1.0\n",
             6,

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
-use crate::camera::TokioClock;
+use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::Sealer;
@@ -30,6 +30,8 @@ pub struct Services {
     pub sealer: Sealer,
     /// The uplink.
     pub uplink: Uplink,
+    /// What the camera failed of.
+    pub camera: watch::Receiver<Option<CameraError>>,
     /// Set to stop the hub.
     pub stop: watch::Sender<bool>,
     /// One pairing at a time.
@@ -103,7 +105,8 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     }
     match serde_json::from_str(&line) {
         Ok(Request::Status) => {
-            let status = match status::read(&services.sealer, &services.uplink).await {
+            let trouble = services.camera.borrow().clone();
+            let status = match status::read(&services.sealer, &services.uplink, trouble).await {
                 Ok(status) => status,
                 Err(error) => {
                     json!({"event": "failed", "code": error.code as u8, "message": error.message})

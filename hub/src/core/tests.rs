@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod full;
+pub(crate) mod gate;
 mod rollback;
 mod trouble;
 pub(crate) mod world;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use hub::camera::clock::Sleep;
 use hub::camera::{
-    Camera, CameraError, CameraErrorKind, CameraEvent, ClipError, Clock, EventEnd, FileCamera,
-    Passes, TokioClock,
+    AvcConfig, Camera, CameraError, CameraErrorKind, CameraEvent, ClipError, Clock, EventEnd,
+    FileCamera, Passes, TokioClock,
 };
 
 use crate::support::{JumpingClock, START_UNIX_MS, block_on, config, demux, read, testdata};
@@ -100,6 +100,65 @@ fn speed_shortens_the_passes_and_not_the_gaps() {
     assert_eq!(events[2].0, 10 * MS);
     assert_eq!(events[201].0, 2_000 * MS);
     assert_eq!(events[202].0, 5_000 * MS);
+}
+
+#[test]
+fn an_event_can_be_longer_and_shorter_than_the_file() {
+    let pictures = |events: &[(Duration, CameraEvent)]| {
+        let unit = |(_, event): &(Duration, CameraEvent)| match event {
+            CameraEvent::AccessUnit(unit) => Some((unit.dts, unit.is_sync, unit.data.clone())),
+            _ => None,
+        };
+        events.iter().filter_map(unit).collect::<Vec<_>>()
+    };
+    let play_all = |at_least: u64, at_most: Option<u64>| {
+        let clock = JumpingClock::new();
+        let mut config = config(testdata("people-20s.mp4"), 1);
+        config.at_least = Duration::from_secs(at_least);
+        config.at_most = at_most.map(Duration::from_secs);
+        let mut camera = FileCamera::open(config, clock.clone()).expect("a sound clip");
+        let events = play(&mut camera, &clock);
+        let (ended, CameraEvent::EventEnded(EventEnd::Completed)) = &events[events.len() - 1]
+        else {
+            panic!("{events:?}");
+        };
+        (pictures(&events), *ended)
+    };
+    // Whole files within one event: the decode time goes on, and each begins with a key frame.
+    let (again, ended) = play_all(25, None);
+    assert_eq!((again.len(), ended), (400, 40_000 * MS));
+    assert_eq!(again[200].0, 200 * 1024);
+    assert!(again[200].1 && again[200].2 == again[0].2);
+    let (short, ended) = play_all(0, Some(3));
+    assert_eq!((short.len(), ended), (30, 3_000 * MS));
+    let (both, ended) = play_all(30, Some(30));
+    assert_eq!((both.len(), ended), (300, 30_000 * MS));
+    assert_eq!(play_all(0, None).0.len(), 200);
+}
+
+#[test]
+fn parameter_sets_may_come_with_the_pictures() {
+    let mut bytes = read("people-20s.mp4");
+    let at = entry_kind_at(&bytes);
+    bytes[at + 3] = b'3';
+    let track = demux(&bytes).track;
+    assert!(track.avc.codec_string().starts_with("avc3."));
+    let written = hub::fmp4::init_segment(&track, 0);
+    let at = entry_kind_at(&written);
+    assert_eq!(&written[at..at + 4], b"avc3");
+    // And then the record need not have any.
+    let mut record = track.avc.record()[..6].to_vec();
+    record[5] = 0xe0;
+    record.push(0);
+    assert!(AvcConfig::parse(&record).is_err());
+    assert!(AvcConfig::parse_in_band(&record).is_ok());
+}
+
+/// Where the kind of the first sample entry is.
+fn entry_kind_at(mp4: &[u8]) -> usize {
+    // Kind, version and flags, count, size of the entry, kind of the entry.
+    let stsd = mp4.windows(4).position(|four| four == b"stsd");
+    stsd.expect("one") + 16
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! A hub's journal on a real disk, paired with an app that is then gone, and clips as the hub makes them.
+//! A hub's journal on a real disk, paired with an app that is then gone, and clips sealed in it by
+//! hand: full chunks, several for a sync, every sync waited for.
 //!
-//! Acks are taken as if the app had sent them; nothing here knows a network. This room must use the
-//! journal exactly as the hub does: one transaction per chunk, several chunks per sync, a sync of
-//! its own for the end of the clip.
+//! That is the engine alone, at its best pattern; what a hub does with it is measured through the hub's
+//! own core (`recording.rs`). Acks are taken as if the app had sent them; nothing here knows a network.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use std::time::Duration;
 use journal::ids::{Channel, Line, PairingId};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
-use journal::{AppPairing, CHUNK_BYTES_MAX, Committer, HubPairing, Journal, Role, Session, Suite};
+use journal::{
+    AppPairing, CHUNK_BYTES_MAX, Committer, HubPairing, Journal, JournalError, Role, Session, Suite,
+};
 use wal::disk::RealDisk;
 use wal::store::RocksStore;
-use wal::{Dice as _, Options, OsDice, SeededDice};
+use wal::{Dice as _, Options, OsDice, RecoveryReport, SeededDice};
 use wire::ids::DeviceId;
 
 use crate::Outcome;
@@ -23,14 +25,14 @@ use crate::meter::{Meter, MeteredDisk, MeteredStore};
 
 /// The clip that the targets speak of.
 pub(crate) const CLIP_BYTES: usize = 5_000_000;
-/// Chunks that share one sync. The hub takes whatever waits, at most 32.
+/// Chunks that share one sync here.
 pub(crate) const CHUNKS_PER_COMMIT: usize = 16;
 /// Clips sealed before anything is measured: enough that log files are recycled, not made.
 pub(crate) const WARM_UP_CLIPS: usize = 16;
 
 /// Any fixed time will do; nothing here waits for it.
 const NOW_UNIX_S: u64 = 1_800_000_000;
-const NOW_UNIX_MS: u64 = NOW_UNIX_S * 1000;
+pub(crate) const NOW_UNIX_MS: u64 = NOW_UNIX_S * 1000;
 
 /// Where the time of sealing went, by step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,16 +43,6 @@ pub(crate) struct Steps {
     pub(crate) stage: Duration,
     /// `commit`: write, sync, view, vault.
     pub(crate) commit: Duration,
-}
-
-/// What sealing does while the disk makes a batch durable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Syncing {
-    /// It waits: `commit`.
-    Waited,
-    /// It seals the next batch: `begin_commit`, and one `commit` at the end that waits for all. So
-    /// does the hub's core.
-    Overlapped,
 }
 
 /// An open journal of a hub and the one line that it serves.
@@ -104,7 +96,7 @@ impl Hub {
     }
 
     /// Seals a whole clip, durable when this returns.
-    pub(crate) fn seal_clip(&mut self, clip_bytes: &[u8], syncing: Syncing) -> Outcome<Steps> {
+    pub(crate) fn seal_clip(&mut self, clip_bytes: &[u8]) -> Outcome<Steps> {
         let mut steps = Steps::default();
         let Self {
             journal, session, ..
@@ -119,17 +111,12 @@ impl Hub {
                         None => session.start_clip(&mut txn, "door", "video/mp4", NOW_UNIX_MS)?,
                     };
                     session.append_chunk(&mut txn, clip, chunk, NOW_UNIX_MS)?;
-                    Ok::<_, journal::JournalError>(clip)
+                    Ok::<_, JournalError>(clip)
                 });
                 clip = Some(sealed?);
                 drop(adding(&mut steps.stage, || txn.stage(()))?);
             }
-            match syncing {
-                Syncing::Waited => {
-                    let _covers_the_batch = adding(&mut steps.commit, || journal.commit())?;
-                }
-                Syncing::Overlapped => adding(&mut steps.commit, || journal.begin_commit())?,
-            }
+            let _covers_the_batch = adding(&mut steps.commit, || journal.commit())?;
         }
         let clip = clip.ok_or("a clip has bytes")?;
         let mut txn = journal.begin();
@@ -179,8 +166,19 @@ impl Hub {
 }
 
 fn open(dir: &Path, role: Role, meter: &Meter) -> Outcome<Journal> {
+    let disk = RealDisk::new(dir)?;
+    Ok(open_on(&disk, dir, role, meter)?.0)
+}
+
+/// Opens a journal on a disk with its view beside it, both metered.
+pub(crate) fn open_on(
+    disk: &RealDisk,
+    dir: &Path,
+    role: Role,
+    meter: &Meter,
+) -> Result<(Journal, RecoveryReport), JournalError> {
     let disk = Arc::new(MeteredDisk {
-        inner: RealDisk::new(dir)?,
+        inner: disk.clone(),
         meter: meter.clone(),
     });
     let store = MeteredStore {
@@ -189,15 +187,14 @@ fn open(dir: &Path, role: Role, meter: &Meter) -> Outcome<Journal> {
     };
     let vault = FileVault::new(disk.clone(), "vault");
     let options = Options::default();
-    let opened = Journal::open(
+    Journal::open(
         role,
         disk,
         Box::new(store),
         Box::new(vault),
         Box::new(OsDice),
         options,
-    )?;
-    Ok(opened.0)
+    )
 }
 
 /// Bytes that no file system and no drive can make smaller.

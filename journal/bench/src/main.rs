@@ -15,6 +15,7 @@ mod memory;
 mod meter;
 mod procfs;
 mod raw_file;
+mod recording;
 mod report;
 mod seal;
 mod sqlite;

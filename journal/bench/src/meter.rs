@@ -203,6 +203,7 @@ impl DiskFile for MeteredFile {
             meter: self.meter.clone(),
             area: self.area,
             batch,
+            waited: Duration::ZERO,
         })
     }
 
@@ -287,6 +288,7 @@ struct MeteredSync {
     meter: Meter,
     area: Area,
     batch: u64,
+    waited: Duration,
 }
 
 impl PendingSync for MeteredSync {
@@ -296,8 +298,8 @@ impl PendingSync for MeteredSync {
             meter,
             area,
             batch,
+            waited: mut time,
         } = *self;
-        let mut time = Duration::ZERO;
         let result = adding(&mut time, || inner.wait());
         let mut counts = meter.lock();
         let work = counts.area(area);
@@ -307,6 +309,11 @@ impl PendingSync for MeteredSync {
             counts.log_batches.push(batch);
         }
         result
+    }
+
+    fn wait_at_most(&mut self, patience: Duration) -> bool {
+        let Self { inner, waited, .. } = self;
+        adding(waited, || inner.wait_at_most(patience))
     }
 }
 

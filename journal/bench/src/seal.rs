@@ -1,25 +1,97 @@
 //! Durable sealing of a clip against the same MLS work in memory and against a plain file, and what
 //! it writes for each byte.
+//!
+//! Twice: the engine by hand, with full chunks and every sync waited for, and through the hub's core with
+//! the chunks of its segmenter, as it records.
 
 use std::path::Path;
 use std::time::Duration;
 
+use journal::CHUNK_BYTES_MAX;
 use serde_json::json;
 
-use crate::hub::{CHUNKS_PER_COMMIT, CLIP_BYTES, Hub, Steps, Syncing, WARM_UP_CLIPS, noise};
-use crate::measure::{Rounds, Samples, spin, timed};
-use crate::meter::Counts;
+use crate::hub::{CHUNKS_PER_COMMIT, CLIP_BYTES, Hub, Steps, WARM_UP_CLIPS, noise};
+use crate::measure::{Cost, Rounds, Samples, spin, timed};
+use crate::meter::{Counts, Meter};
 use crate::procfs::own_write_bytes;
 use crate::raw_file::RawFile;
+use crate::recording::{CoreHub, Fragments, Pace};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
 /// Steady state: log files are recycled, and the raw file is as large as one of them.
 const RAW_FILE_BYTES: u64 = 16 << 20;
+/// The bit rate at which the hub's speed is measured: a camera of 1080p.
+const SPEED_BITS_PER_S: f64 = 4e6;
+/// The bit rates at which bytes are counted; the last is that of the project's clip.
+const WRITTEN: [(&str, &str, Option<f64>); 4] = [
+    (
+        "bytes_written",
+        "bytes written per payload byte, 5 MB at 2 Mbit/s, and ack",
+        Some(2e6),
+    ),
+    ("bytes_written_4_mbit", "the same at 4 Mbit/s", Some(4e6)),
+    ("bytes_written_8_mbit", "the same at 8 Mbit/s", Some(8e6)),
+    (
+        "bytes_written_own_rate",
+        "the same at the rate of the project's clip",
+        None,
+    ),
+];
+
+/// Who seals a clip.
+trait Contender {
+    /// Durable when this returns.
+    fn seal(&mut self) -> Outcome<Steps>;
+    fn meter(&self) -> &Meter;
+    /// What it seals, for the yardstick.
+    fn chunks(&self) -> Vec<&[u8]>;
+}
+
+struct ByHand<'a> {
+    hub: &'a mut Hub,
+    clip: &'a [u8],
+}
+
+impl Contender for ByHand<'_> {
+    fn seal(&mut self) -> Outcome<Steps> {
+        self.hub.seal_clip(self.clip)
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.hub.meter
+    }
+
+    fn chunks(&self) -> Vec<&[u8]> {
+        self.clip.chunks(CHUNK_BYTES_MAX).collect()
+    }
+}
+
+struct Recorded<'a> {
+    hub: &'a mut CoreHub,
+    clip: &'a Fragments,
+}
+
+impl Contender for Recorded<'_> {
+    fn seal(&mut self) -> Outcome<Steps> {
+        self.hub.record(self.clip, Pace::Busy)?;
+        Ok(Steps::default())
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.hub.meter
+    }
+
+    fn chunks(&self) -> Vec<&[u8]> {
+        self.clip.chunks().collect()
+    }
+}
 
 /// What the rounds of sealing left behind.
+#[derive(Default)]
 struct Found {
-    syncing: Syncing,
+    how: String,
+    bytes: u64,
     journal: Rounds,
     memory: Rounds,
     raw: Rounds,
@@ -27,59 +99,64 @@ struct Found {
     against_sum: Samples,
     raw_syncs: Samples,
     raw_spaced_syncs: Samples,
+    /// Of the engine by hand; the hub's core does not tell.
     steps: Vec<Steps>,
     counts: Vec<Counts>,
-    /// Bytes for each payload byte, by the kernel and by the engine, clip and its ack together.
-    kernel_bytes: u64,
-    engine_bytes: u64,
-    /// The same for the raw file: where even this one is above 1, the kernel counts cached pages,
-    /// not what reaches the disk.
-    raw_kernel_bytes: u64,
-    raw_bytes: u64,
     batches: Vec<u64>,
 }
 
-impl Found {
-    fn new(syncing: Syncing) -> Self {
-        Self {
-            syncing,
-            journal: Rounds::default(),
-            memory: Rounds::default(),
-            raw: Rounds::default(),
-            against_sum: Samples::default(),
-            raw_syncs: Samples::default(),
-            raw_spaced_syncs: Samples::default(),
-            steps: Vec::new(),
-            counts: Vec::new(),
-            kernel_bytes: 0,
-            engine_bytes: 0,
-            raw_kernel_bytes: 0,
-            raw_bytes: 0,
-            batches: Vec::new(),
-        }
-    }
-}
-
-/// Runs the rounds and answers two questions.
+/// Runs the rounds and answers its questions.
 pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
-    let pairing = Hub::pair(dir)?;
-    let mut hub = Hub::open(dir, pairing)?;
+    let (engine_dir, core_dir) = (dir.join("engine"), dir.join("core"));
+    let mut hub = Hub::open(&engine_dir, Hub::pair(&engine_dir)?)?;
+    let mut core = CoreHub::start(&core_dir, Hub::pair(&core_dir)?)?;
     let clip = noise(CLIP_BYTES);
+    let recorded = Fragments::at(Some(SPEED_BITS_PER_S))?;
     for _ in 0..WARM_UP_CLIPS {
-        hub.seal_clip(&clip, Syncing::Waited)?;
+        hub.seal_clip(&clip)?;
         hub.ack_all()?;
+        core.record(&recorded, Pace::Busy)?;
+        core.ack_all()?;
     }
     let mut memory = yardstick::in_memory(journal::Suite::XWing.ciphersuite())?;
     let mut raw = RawFile::create(&dir.join("raw"), RAW_FILE_BYTES)?;
-    memory.seal_clip(&clip, journal::CHUNK_BYTES_MAX)?;
-    let mut waited = Found::new(Syncing::Waited);
-    let mut overlapped = Found::new(Syncing::Overlapped);
+    memory.seal_clip(clip.chunks(CHUNK_BYTES_MAX))?;
+    let mut waited = Found {
+        how: format!(
+            "the engine by hand: full chunks, {CHUNKS_PER_COMMIT} for a sync, every sync waited for"
+        ),
+        bytes: CLIP_BYTES as u64,
+        ..Found::default()
+    };
+    let mut overlapped = Found {
+        how: format!(
+            "the hub's core with its segmenter's {} fragments of a 5 MB clip at 4 Mbit/s, as fast as its recorder would hand them over: sealed while the disk syncs, a few under way at a time",
+            recorded.count()
+        ),
+        bytes: recorded.bytes,
+        ..Found::default()
+    };
     for _ in 0..scale.rounds(9, 30) {
-        for found in [&mut waited, &mut overlapped] {
-            round(&mut hub, &mut memory, &mut raw, &clip, found)?;
-        }
+        let hub = &mut hub;
+        let clip = &clip;
+        round(
+            &mut ByHand { hub, clip },
+            &mut memory,
+            &mut raw,
+            &mut waited,
+        )?;
+        hub.ack_all()?;
+        let hub = &mut core;
+        let clip = &recorded;
+        round(
+            &mut Recorded { hub, clip },
+            &mut memory,
+            &mut raw,
+            &mut overlapped,
+        )?;
+        hub.ack_all()?;
     }
-    Ok(vec![
+    let mut figures = vec![
         speed(
             "seal",
             "durable sealing of 5 MB / slower yardstick",
@@ -87,41 +164,35 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
         ),
         speed(
             "seal_overlapped",
-            "the same, sealing while the disk syncs",
+            "the same through the hub's core, as it records",
             &overlapped,
         ),
-        amplification(&waited),
-    ])
+    ];
+    for (key, title, bit_rate) in WRITTEN {
+        let clip = Fragments::at(bit_rate)?;
+        figures.push(written(key, title, &mut core, &clip, &mut raw, scale)?);
+    }
+    Ok(figures)
 }
 
 /// A, B, C, one after another.
 fn round(
-    hub: &mut Hub,
+    contender: &mut impl Contender,
     memory: &mut yardstick::Member<openmls_libcrux_crypto::Provider>,
     raw: &mut RawFile,
-    clip: &[u8],
     found: &mut Found,
 ) -> Outcome<()> {
-    hub.meter.take();
-    let (kernel, engine) = (own_write_bytes()?, hub.journal.stats().bytes_written);
-    let (steps, journal) = timed(|| hub.seal_clip(clip, found.syncing));
-    let counts = hub.meter.take();
-    hub.ack_all()?;
-    found.kernel_bytes += own_write_bytes()? - kernel;
-    found.engine_bytes += hub.journal.stats().bytes_written - engine;
-    let (sealed, in_memory) = timed(|| memory.seal_clip(clip, journal::CHUNK_BYTES_MAX));
+    contender.meter().take();
+    let (steps, journal) = timed(|| contender.seal());
+    let steps = steps?;
+    let counts = contender.meter().take();
+    let chunks = contender.chunks();
+    let (sealed, in_memory) = timed(|| memory.seal_clip(chunks));
     sealed?;
-    let batches = counts.log_batches.len() as u128;
-    let kernel = own_write_bytes()?;
     let (written, plain) = timed(|| raw.write_batches(&counts.log_batches, || {}));
     found.raw_syncs.push(written?.as_secs_f64());
-    found.raw_kernel_bytes += own_write_bytes()? - kernel;
-    found.raw_bytes += counts.log_batches.iter().sum::<u64>();
     // A disk that rests between two syncs may answer later than one that is kept busy.
-    let gap = steps
-        .as_ref()
-        .map_or(0, |steps| steps.seal.as_micros() / batches.max(1));
-    let gap = Duration::from_micros(gap as u64);
+    let gap = gap(&journal, &counts);
     let spaced = raw.write_batches(&counts.log_batches, || spin(gap))?;
     found.raw_spaced_syncs.push(spaced.as_secs_f64());
     found.journal.push(journal);
@@ -131,13 +202,20 @@ fn round(
         .against_sum
         .push((in_memory.wall_s + plain.wall_s) / journal.wall_s);
     found.batches.clone_from(&counts.log_batches);
-    found.steps.push(steps?);
+    found.steps.push(steps);
     found.counts.push(counts);
     Ok(())
 }
 
+/// How long the disk rested between two syncs.
+fn gap(journal: &Cost, counts: &Counts) -> Duration {
+    let idle = journal.wall_s - counts.log.sync_time.as_secs_f64();
+    let batches = counts.log_batches.len().max(1) as f64;
+    Duration::try_from_secs_f64(idle / batches).unwrap_or_default()
+}
+
 fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
-    let bytes = Some(CLIP_BYTES as u64);
+    let bytes = Some(found.bytes);
     let against_memory = found.journal.speed_against(&found.memory);
     let against_raw = found.journal.speed_against(&found.raw);
     let memory_is_slower = found.memory.wall_s.median() >= found.raw.wall_s.median();
@@ -145,14 +223,8 @@ fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
         true => (&against_memory, "OpenMLS in memory"),
         false => (&against_raw, "raw write + fdatasync"),
     };
-    let how = match found.syncing {
-        Syncing::Waited => "every batch waits for its sync (commit)",
-        Syncing::Overlapped => {
-            "begin_commit for every batch, one commit at the end of the clip, as the hub's core does"
-        }
-    };
     let mut figure = Figure::of_samples(key, title, "x", slower, Target::AtLeast(0.7))
-        .with("how", json!(how))
+        .with("how", json!(found.how))
         .with("slower yardstick", json!(name))
         .with_number("speed against OpenMLS in memory", against_memory.median())
         .with_number("speed against raw write + fdatasync", against_raw.median())
@@ -167,7 +239,6 @@ fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
         .with_rounds("journal", &found.journal, bytes)
         .with_rounds("OpenMLS in memory", &found.memory, bytes)
         .with_rounds("raw write + fdatasync", &found.raw, bytes)
-        .with("chunks per commit", json!(CHUNKS_PER_COMMIT))
         .with("log batches of the last clip", json!(found.batches));
     for (name, milliseconds) in profile(found) {
         figure = figure.with_number(format!("ms {name}"), milliseconds);
@@ -188,7 +259,7 @@ fn profile(found: &Found) -> Vec<(&'static str, f64)> {
     let counts = |pick: fn(&Counts) -> f64| {
         found.counts.iter().map(pick).collect::<Samples>().median() * 1e3
     };
-    vec![
+    let by_hand = vec![
         (
             "in seal: MLS, wrap, digests",
             steps(|s| s.seal.as_secs_f64()),
@@ -198,6 +269,8 @@ fn profile(found: &Found) -> Vec<(&'static str, f64)> {
             steps(|s| s.stage.as_secs_f64()),
         ),
         ("in commit", steps(|s| s.commit.as_secs_f64())),
+    ];
+    let of_commit = vec![
         (
             "of commit: writing new log files",
             counts(|c| c.log.write_time.as_secs_f64()),
@@ -225,31 +298,59 @@ fn profile(found: &Found) -> Vec<(&'static str, f64)> {
             "reading the view",
             counts(|c| c.store_read_time.as_secs_f64()),
         ),
-    ]
+    ];
+    let told = found.steps.iter().any(|steps| !steps.commit.is_zero());
+    let by_hand = by_hand.into_iter().filter(|_| told);
+    by_hand.chain(of_commit).collect()
 }
 
-fn amplification(found: &Found) -> Figure {
-    let payload = (CLIP_BYTES * found.counts.len()) as f64;
-    let area =
-        |pick: fn(&Counts) -> u64| found.counts.iter().map(pick).sum::<u64>() as f64 / payload;
-    let title = "bytes written per payload byte, 5 MB clip and its ack";
-    let measured = found.kernel_bytes as f64 / payload;
-    Figure::new("bytes_written", title, "x", measured, Target::AtMost(1.10))
-        .with(
-            "by",
-            json!("write_bytes of /proc/self/io, all rounds, checkpoints and view included"),
-        )
-        .with_number(
-            "write_bytes of the raw file for each of its bytes",
-            found.raw_kernel_bytes as f64 / found.raw_bytes as f64,
-        )
-        .with_number(
-            "by the engine's own count",
-            found.engine_bytes as f64 / payload,
-        )
-        .with_number("log files while sealing", area(|c| c.log.bytes))
-        .with_number("checkpoints while sealing", area(|c| c.checkpoint.bytes))
-        .with_number("vault while sealing", area(|c| c.vault.bytes))
+/// Clips and their acks through the hub's core at a camera's pace.
+fn written(
+    key: &'static str,
+    title: &'static str,
+    hub: &mut CoreHub,
+    clip: &Fragments,
+    raw: &mut RawFile,
+    scale: Scale,
+) -> Outcome<Figure> {
+    let mut all = Counts::default();
+    let (mut kernel, mut engine, mut raw_kernel, mut raw_bytes) = (0, 0, 0, 0);
+    let rounds = scale.rounds(4, 12);
+    for _ in 0..rounds {
+        hub.meter.take();
+        let before = (own_write_bytes()?, hub.engine_bytes()?);
+        hub.record(clip, Pace::Live)?;
+        let counts = hub.meter.take();
+        hub.ack_all()?;
+        kernel += own_write_bytes()? - before.0;
+        engine += hub.engine_bytes()? - before.1;
+        let before = own_write_bytes()?;
+        raw.write_batches(&counts.log_batches, || {})?;
+        raw_kernel += own_write_bytes()? - before;
+        raw_bytes += counts.log_batches.iter().sum::<u64>();
+        all.log.bytes += counts.log.bytes;
+        all.checkpoint.bytes += counts.checkpoint.bytes;
+        all.vault.bytes += counts.vault.bytes;
+    }
+    let payload = (clip.bytes * rounds as u64) as f64;
+    let each = |bytes: u64| bytes as f64 / payload;
+    Ok(
+        Figure::new(key, title, "x", each(kernel), Target::AtMost(1.10))
+            .with(
+                "how",
+                json!("the hub's core, a sync for each fragment of at most 200 ms as a camera makes them; clip, acks, checkpoints and view, log files recycled"),
+            )
+            .with("by", json!("write_bytes of /proc/self/io, all rounds"))
+            .with_number("Mbit/s of the pictures", clip.bit_rate / 1e6)
+            .with_number("fragments of the clip", clip.count() as f64)
+            .with_number("bytes of a fragment", clip.bytes as f64 / clip.count() as f64)
+            // Where even this one is above 1, the kernel counts cached pages, not what reaches the disk.
+            .with_number("write_bytes of a raw file for each of its bytes", raw_kernel as f64 / raw_bytes as f64)
+            .with_number("by the engine's own count", each(engine))
+            .with_number("log files while recording", each(all.log.bytes))
+            .with_number("checkpoints while recording", each(all.checkpoint.bytes))
+            .with_number("vault while recording", each(all.vault.bytes)),
+    )
 }
 
 /// Seals clips and nothing else, for a child process whose memory is measured.
@@ -257,7 +358,7 @@ pub(crate) fn only_seal(dir: &Path, pairing: journal::ids::PairingId, clips: u32
     let mut hub = Hub::open(dir, pairing)?;
     let clip = noise(CLIP_BYTES);
     for _ in 0..clips {
-        hub.seal_clip(&clip, Syncing::Waited)?;
+        hub.seal_clip(&clip)?;
         hub.ack_all()?;
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod real;
 mod sim;
@@ -87,6 +88,11 @@ pub trait PendingSync: Send {
     /// Waits for both and gives their result, which is asked for once. After an error nobody
     /// knows what the disk holds.
     fn wait(self: Box<Self>) -> io::Result<()>;
+    /// Waits at most so long; false as long as [`Self::wait`] would still wait. A disk that cannot
+    /// tell says true.
+    fn wait_at_most(&mut self, _patience: Duration) -> bool {
+        true
+    }
 }
 
 /// True if the error says that the disk is full.

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile, OpenMode, PendingSync, is_full};
 use crate::log_file::{FreeFile, LOG_DIR, LogFile, WriteHead, slot_path};
@@ -69,6 +70,11 @@ impl Flying {
             .filter(|_| number == self.number)?;
         let start = usize::try_from(start).ok()?;
         self.buffer.get(start..start.checked_add(len)?)
+    }
+
+    /// Waits at most so long; whether [`Self::land`] would not wait any more.
+    pub(crate) fn wait_at_most(&mut self, patience: Duration) -> bool {
+        self.pending.wait_at_most(patience)
     }
 
     /// Waits for write and sync; gives the buffer back, empty.

@@ -7,6 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::disk::{Disk, LockGuard, OpenMode, is_full};
 use crate::log::{Flying, Log};
@@ -484,6 +485,15 @@ impl Wal {
             instance: self.instance,
             through: self.synced,
         })
+    }
+
+    /// Waits at most so long for a commit that was begun. False as long as
+    /// [`Self::finish_commit`] would still wait for its sync: there is time to stage more. It says
+    /// nothing about how the sync went.
+    pub fn wait_for_sync(&mut self, patience: Duration) -> bool {
+        self.flight
+            .as_mut()
+            .is_none_or(|flight| flight.flying.wait_at_most(patience))
     }
 
     /// A proof of what is only under way: what deliberate bugs believe, and nobody else may.

@@ -28,7 +28,10 @@ cargo xtask COMMAND
 
   demo     set up what is missing, build, and run the whole system on a real clip:
            pair, record, stream, kill each process, compare every byte
-             --clip FILE    another H.264 MP4
+             --clip FILE    another MP4 with an H.264 track, of any length: a short one is played again
+                            within an event, of a long one the first 20 s are played. It wants about a
+                            picture a second or more; what the hub refuses (no H.264, no key frame, a
+                            damaged file, ...) it says in one sentence: hub/README.md
              --json         one JSON object on stdout
              --keep         keep the temporary directory
              --wipe-relay   also delete the relay's data while it is down
@@ -52,6 +55,10 @@ cargo xtask COMMAND
              --bless        keep the report as crashtest/REPORT.md, if all of it is good; with
                             --full the totals, whatever parts were run
   bench    ratios against the yardsticks, in one run
+             --quick        fewer rounds: a look, not a result
+             --only PART    seal, epoch, ingest, memory or crypto; may be given several times
+             --dir DIR      where to write: on the disk that is to be measured
+             --json         one line of JSON on stdout
   bless    rewrite golden files and hex; then read the diff
              points         only the table of crash points (crashtest/points.md)
   setup    only set up what is missing
@@ -73,6 +80,12 @@ fn run(arguments: &[String]) -> Outcome<()> {
     let Some((command, rest)) = arguments.split_first() else {
         return Err(Failure::usage(format!("which command?\n\n{USAGE}")));
     };
+    if asks_for_help(rest)
+        && let Some(part) = usage_of(command)
+    {
+        print!("{part}");
+        return Ok(());
+    }
     match command.as_str() {
         "demo" => demo::run(&demo::Options::parse(rest)?),
         "test" => gate::test(rest),
@@ -89,5 +102,53 @@ fn run(arguments: &[String]) -> Outcome<()> {
         other => Err(Failure::usage(format!(
             "no command is called `{other}`\n\n{USAGE}"
         ))),
+    }
+}
+
+/// What stands behind `--` is not ours.
+fn asks_for_help(arguments: &[String]) -> bool {
+    let ours = arguments.iter().take_while(|argument| *argument != "--");
+    ours.into_iter()
+        .any(|argument| argument == "--help" || argument == "-h")
+}
+
+/// The part of the usage that is about one command.
+fn usage_of(command: &str) -> Option<String> {
+    let is_command = |line: &str| line.starts_with("  ") && !line.starts_with("   ");
+    let mut lines = USAGE
+        .lines()
+        .skip_while(|line| !is_command(line) || line.split_whitespace().next() != Some(command));
+    let mut part = format!("cargo xtask {command}\n\n{}\n", lines.next()?);
+    for line in lines.take_while(|line| line.starts_with("   ")) {
+        part.push_str(line);
+        part.push('\n');
+    }
+    Some(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        let commands = "demo test check crash bench bless setup tidy";
+        for command in words(commands) {
+            for help in ["--help", "-h"] {
+                run(&[command.clone(), help.to_owned()]).unwrap();
+            }
+        }
+        let demo = usage_of("demo").unwrap();
+        assert!(demo.contains("--clip FILE") && demo.contains("--wipe-relay"));
+        assert!(!demo.contains("--junit"), "{demo}");
+        assert!(usage_of("bench").unwrap().contains("--quick"));
+        assert!(usage_of("fast").is_none());
+        assert_eq!(run(&words("fast --help")).unwrap_err().exit_code(), 2);
+        // What is another program's is not ours to explain.
+        assert!(!asks_for_help(&words("-- --help")));
     }
 }

@@ -56,7 +56,7 @@ pub enum ClipError {
     /// The H.264 configuration cannot be used.
     #[error("its H.264 configuration is damaged: {0}")]
     AvcConfig(#[from] AvcConfigError),
-    /// No track is H.264 as this hub reads it (sample entry `avc1`).
+    /// No track is H.264 as this hub reads it (sample entry `avc1` or `avc3`).
     #[error("it has no H.264 track; found: {}", found_list(found))]
     NoH264Track {
         /// The kinds of the tracks that were found, the first few of them.

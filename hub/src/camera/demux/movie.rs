@@ -34,7 +34,7 @@ pub(super) fn read(
     moov: Fields<'_>,
     file_bytes: u64,
 ) -> Result<(Movie, Vec<SampleEntry>), ClipError> {
-    let (trak, avc1) = find_h264(moov)?;
+    let (trak, entry) = find_h264(moov)?;
     let mdia = trak.need(b"mdia")?;
     let timescale = timescale(mdia.need(b"mdhd")?)?;
     let track_id = track_id(trak.need(b"tkhd")?)?;
@@ -44,7 +44,7 @@ pub(super) fn read(
         ticks_max: UNIT_SECONDS_MAX * timescale.get(),
     };
     let movie = Movie {
-        track: video_track(avc1, timescale)?,
+        track: video_track(entry, timescale)?,
         track_id,
         defaults: track_defaults(moov, track_id)?,
         checks,
@@ -53,7 +53,7 @@ pub(super) fn read(
     Ok((movie, samples))
 }
 
-/// The first video track with an `avc1` sample entry: the `trak` and the `avc1` box.
+/// The first video track with an `avc1` or `avc3` sample entry: the `trak` and that box.
 fn find_h264(mut moov: Fields<'_>) -> Result<(Fields<'_>, Fields<'_>), ClipError> {
     let mut found = Vec::new();
     while let Some(child) = moov.child()? {
@@ -61,7 +61,7 @@ fn find_h264(mut moov: Fields<'_>) -> Result<(Fields<'_>, Fields<'_>), ClipError
             continue;
         }
         match sample_entry(child) {
-            Ok((entry, _)) if &entry.inside().0 != b"avc1" => {
+            Ok((entry, _)) if !matches!(&entry.inside().0, b"avc1" | b"avc3") => {
                 if found.len() < FOUND_MAX {
                     found.push(entry.inside());
                 }
@@ -103,17 +103,21 @@ fn sample_entry(trak: Fields<'_>) -> Result<(Fields<'_>, u32), ClipError> {
     }
 }
 
-/// The `avc1` sample entry (14496-12, 12.1.3, and 14496-15, 5.4.2.1).
-fn video_track(mut avc1: Fields<'_>, timescale: NonZeroU32) -> Result<VideoTrack, ClipError> {
+/// The `avc1` or `avc3` sample entry (14496-12, 12.1.3, and 14496-15, 5.4.2.1).
+fn video_track(mut entry: Fields<'_>, timescale: NonZeroU32) -> Result<VideoTrack, ClipError> {
     // Reserved (6), data_reference_index (2), pre_defined and reserved (16).
-    avc1.skip(24)?;
-    let size = (NonZeroU16::new(avc1.u16()?), NonZeroU16::new(avc1.u16()?));
+    entry.skip(24)?;
+    let size = (NonZeroU16::new(entry.u16()?), NonZeroU16::new(entry.u16()?));
     let (Some(width), Some(height)) = size else {
-        return Err(avc1.malformed("the picture has no width or no height"));
+        return Err(entry.malformed("the picture has no width or no height"));
     };
     // Resolutions (8), reserved (4), frame_count (2), compressorname (32), depth and pre_defined (4).
-    avc1.skip(50)?;
-    let avc = AvcConfig::parse(avc1.need(b"avcC")?.rest())?;
+    entry.skip(50)?;
+    let record = entry.need(b"avcC")?.rest();
+    let avc = match &entry.inside().0 {
+        b"avc3" => AvcConfig::parse_in_band(record)?,
+        _ => AvcConfig::parse(record)?,
+    };
     Ok(VideoTrack {
         timescale,
         width,

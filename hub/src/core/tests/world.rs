@@ -9,12 +9,13 @@ use journal::ids::{Channel, Line, PairingId};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{AppClipState, AppPairing, Follower, HubPairing, Journal, Role, Session, Taken};
-use wal::disk::{CrashPolicy, SimDisk};
+use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
 use wire::ids::{DeviceId, Seq};
 
 use super::super::*;
+use super::gate::Gate;
 use crate::camera::EventEnd;
 use crate::camera::clock::{Clock, Sleep};
 
@@ -83,8 +84,17 @@ pub(crate) fn open(
     disk: &SimDisk,
     seed: u64,
 ) -> Result<(Journal, RecoveryReport), JournalError> {
-    let disk: Arc<SimDisk> = Arc::new(disk.clone());
-    let store = MemStore::on_disk(disk.clone(), "view");
+    open_over(role, disk, Arc::new(disk.clone()), seed)
+}
+
+/// Log and vault through a disk that lies over the simulated one.
+fn open_over(
+    role: Role,
+    sim: &SimDisk,
+    disk: Arc<dyn Disk>,
+    seed: u64,
+) -> Result<(Journal, RecoveryReport), JournalError> {
+    let store = MemStore::on_disk(Arc::new(sim.clone()), "view");
     let vault = FileVault::new(disk.clone(), "vault");
     let options = Options {
         log_file_bytes: 4 << 20,
@@ -107,6 +117,16 @@ pub(crate) fn opener(disk: &SimDisk, first_seed: u64) -> Opener {
     Box::new(move || {
         seed += 1;
         open(Role::Hub, &disk, seed)
+    })
+}
+
+/// As [`opener`], with syncs that wait at a gate.
+pub(crate) fn gated_opener(disk: &SimDisk, gate: &Gate, first_seed: u64) -> Opener {
+    let (disk, gate) = (disk.clone(), gate.clone());
+    let mut seed = first_seed;
+    Box::new(move || {
+        seed += 1;
+        open_over(Role::Hub, &disk, Arc::new(gate.before(&disk)), seed)
     })
 }
 
@@ -152,6 +172,16 @@ impl World {
         world.line = world.phone.line;
         assert_eq!(world.core.heads().unwrap().len(), 1);
         world
+    }
+
+    /// The hub starts again, on a disk whose syncs wait at a gate.
+    pub(crate) fn gated() -> (Self, Gate) {
+        let mut world = Self::paired();
+        let gate = Gate::default();
+        // The lock is inside the old one.
+        world.core = Core::start(opener(&SimDisk::new(), 1), NOW_MS).unwrap();
+        world.core = Core::start(gated_opener(&world.disk, &gate, 5_000), NOW_MS).unwrap();
+        (world, gate)
     }
 
     /// One more phone of the same hub.

@@ -112,10 +112,10 @@ impl<P: OpenMlsProvider> Member<P> {
 
     /// The MLS work of one clip: Commit, header, chunks, trailer. Gives the bytes sealed, so that
     /// nothing of it can be left out.
-    pub fn seal_clip(&mut self, clip: &[u8], chunk_bytes: usize) -> Outcome<usize> {
+    pub fn seal_clip<'a>(&mut self, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome<usize> {
         let mut sealed = self.advance_epoch()?.len();
         sealed += self.seal(&[0; 64])?.len();
-        for chunk in clip.chunks(chunk_bytes) {
+        for chunk in chunks {
             sealed += self.seal(chunk)?.len();
         }
         sealed += self.seal(&[0; 80])?.len();

@@ -7,9 +7,10 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::PendingSync;
 use crate::{crash_point, mutant, note};
@@ -81,7 +82,10 @@ impl SyncThread {
             };
             jobs.send(job).map_err(gone)
         });
-        Box::new(Started(started.map(|()| result)))
+        Box::new(match started {
+            Ok(()) => Started::UnderWay(result),
+            Err(error) => Started::Over(Err(error)),
+        })
     }
 
     fn jobs(&self) -> io::Result<SyncSender<Job>> {
@@ -133,13 +137,60 @@ impl Drop for SyncThread {
     }
 }
 
-struct Started(io::Result<Receiver<io::Result<()>>>);
+enum Started {
+    UnderWay(Receiver<io::Result<()>>),
+    Over(io::Result<()>),
+}
+
+fn died() -> io::Error {
+    io::Error::other("the sync thread died")
+}
 
 impl PendingSync for Started {
     fn wait(self: Box<Self>) -> io::Result<()> {
-        let result = self.0?;
-        result
-            .recv()
-            .map_err(|_| io::Error::other("the sync thread died"))?
+        match *self {
+            Self::UnderWay(result) => result.recv().map_err(|_| died())?,
+            Self::Over(result) => result,
+        }
+    }
+
+    fn wait_at_most(&mut self, patience: Duration) -> bool {
+        if let Self::UnderWay(answer) = self {
+            *self = Self::Over(match answer.recv_timeout(patience) {
+                Ok(result) => result,
+                Err(RecvTimeoutError::Timeout) => return false,
+                Err(RecvTimeoutError::Disconnected) => Err(died()),
+            });
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than any sync of a test.
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn who_waited_for_a_while_still_gets_the_result_once() {
+        let (answer, result) = sync_channel(1);
+        let mut started = Started::UnderWay(result);
+        assert!(!started.wait_at_most(Duration::ZERO));
+        answer.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+        assert!(started.wait_at_most(LONG));
+        assert!(started.wait_at_most(Duration::ZERO));
+        let error = Box::new(started).wait().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_thread_that_died_is_an_error_and_no_wait() {
+        let (answer, result) = sync_channel::<io::Result<()>>(1);
+        drop(answer);
+        let mut started = Started::UnderWay(result);
+        assert!(started.wait_at_most(LONG));
+        assert!(Box::new(started).wait().is_err());
     }
 }

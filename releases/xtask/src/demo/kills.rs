@@ -23,7 +23,7 @@ const APP_KILLS_MAX: usize = 10;
 /// A phone that slept while the relay died notices at the latest when its connection has been
 /// silent for a minute.
 const RECONNECT_WAIT: Duration = Duration::from_secs(90);
-/// A clip ends, or it is so long that we do not wait for its end.
+/// An event ends within this, with all that is under way.
 const CLIP_END_WAIT: Duration = Duration::from_secs(45);
 
 /// Whether the relay keeps its disk when it dies.
@@ -113,7 +113,7 @@ pub(super) fn relay(world: &mut World, disk: RelayDisk) -> Outcome<Kill> {
     })
 }
 
-/// Kills the hub in the middle of a clip, and starts it again for one more event.
+/// Kills the hub in the middle of a clip, and starts it again for some more events.
 pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
     // A clip of its own, so that the one with the other two kills may end complete.
     if let Ok(before) = current_clip(&world.hub_status()?) {
@@ -123,11 +123,12 @@ pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
             let over = clips.any(|clip| clip.id == before && clip.outcome != "recording");
             Ok(over.then_some(()))
         };
-        // A clip longer than our patience is killed where it is; that is as good a middle.
+        // One that is late is killed where it is; that is as good a middle.
         let _ = world.until("the end of a clip", CLIP_END_WAIT, ended);
     }
     let status = pile_up(world)?;
     let clip = current_clip(&status)?;
+    world.count_hub_writes();
     let Some(hub) = world.hub.take() else {
         return Err(Failure::found("the demo lost its hub"));
     };
@@ -140,7 +141,7 @@ pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
     }
     // The phone is awake before the hub is back: the later event is timed.
     world.wake_phone()?;
-    world.configure_hub(Passes::One)?;
+    world.configure_hub(Passes::Later)?;
     world.end_disturbance(Recovered::AtOnce);
     let restarted_unix_ms = unix_ms();
     world.start_hub()?;
@@ -202,7 +203,7 @@ fn pile_up(world: &mut World) -> Outcome<HubStatus> {
         world.end_disturbance(Recovered::WithMedia);
     }
     Err(Failure::found(format!(
-        "{EVENTS_MAX} events ended before anything piled up; the clip is too short for the demo"
+        "{EVENTS_MAX} events ended before anything piled up; the clip has too few pictures a second for the demo"
     )))
 }
 

@@ -187,6 +187,15 @@ impl Program {
         Some(kib * 1024)
     }
 
+    /// Bytes that the kernel wrote to disks for it, caches not counted; `None` where /proc does not say.
+    pub(super) fn bytes_written(&self) -> Option<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
+        let line = io
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes:"))?;
+        line.trim().parse().ok()
+    }
+
     /// SIGKILL, at once; returns all it ever said. Fails if it was dead already, for then the
     /// kill would prove nothing.
     pub(super) fn kill(mut self) -> Outcome<Vec<Event>> {
@@ -351,6 +360,9 @@ mod tests {
             .wait_for("ready", 0, SECONDS, |e| e.name() == "ready")
             .unwrap();
         assert_eq!(event.number("n"), 7);
+        if Path::new("/proc/self/io").exists() {
+            assert!(program.bytes_written().is_some());
+        }
         let events = program.kill().unwrap();
         assert_eq!(events.len(), 1);
     }

@@ -21,11 +21,21 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two events of the camera.
 const GAP_SECONDS: &str = "1.5";
 
+/// The camera's events last so long, whatever the clip does: time for two kills in one of them, and
+/// nobody waits for the end of a film. A clip between the two is played once, whole.
+const EVENT_SECONDS: (u64, u64) = (12, 20);
+/// Events after the last kill: so many that the median of their first samples means something.
+pub(super) const LATER_EVENTS: usize = 6;
+/// How long each of them lasts.
+const LATER_EVENT_SECONDS: u64 = 3;
+
 /// How often the hub's camera plays the clip.
 #[derive(Clone, Copy)]
 pub(super) enum Passes {
+    /// Again and again.
     Endless,
-    One,
+    /// [`LATER_EVENTS`] times, and short.
+    Later,
 }
 
 /// The directory, the programs' places, and what is running.
@@ -38,6 +48,8 @@ pub(super) struct World {
     pub(super) relay: Option<Program>,
     pub(super) hub: Option<Program>,
     pub(super) app: Option<Program>,
+    /// What hubs that recorded wrote to their disk by the kernel's count; `None` if it does not say.
+    pub(super) hub_bytes_written: Option<u64>,
     /// What hubs and apps that are gone have said, in order.
     pub(super) hub_past: Vec<Event>,
     pub(super) app_past: Vec<Event>,
@@ -104,6 +116,7 @@ impl World {
             relay: None,
             hub: None,
             app: None,
+            hub_bytes_written: Some(0),
             hub_past: Vec::new(),
             app_past: Vec::new(),
             disturbances: Vec::new(),
@@ -172,14 +185,15 @@ impl World {
             .relay_address
             .as_ref()
             .map_or("", |address| &address.relay);
-        let passes = match passes {
-            Passes::Endless => 0,
-            Passes::One => 1,
+        let (passes, (at_least, at_most)) = match passes {
+            Passes::Endless => (0, EVENT_SECONDS),
+            Passes::Later => (LATER_EVENTS, (LATER_EVENT_SECONDS, LATER_EVENT_SECONDS)),
         };
         let config = format!(
             "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
              [pairing]\nlisten = \"127.0.0.1:0\"\n\n\
-             [camera]\nkind = \"file\"\npath = {}\ngap_seconds = {GAP_SECONDS}\npasses = {passes}\n",
+             [camera]\nkind = \"file\"\npath = {}\ngap_seconds = {GAP_SECONDS}\n\
+             at_least_seconds = {at_least}.0\nat_most_seconds = {at_most}.0\npasses = {passes}\n",
             quoted(&self.path("hub")?),
             quoted(relay),
             quoted(&self.invitation),
@@ -230,6 +244,15 @@ impl World {
         self.hub
             .as_mut()
             .ok_or_else(|| Failure::found("the demo lost its hub"))
+    }
+
+    /// Counts what the running hub has written; to be called once, before it ends.
+    pub(super) fn count_hub_writes(&mut self) {
+        let written = self.hub.as_ref().and_then(Program::bytes_written);
+        self.hub_bytes_written = self
+            .hub_bytes_written
+            .zip(written)
+            .map(|(before, written)| before + written);
     }
 
     /// The running app.

@@ -1,0 +1,165 @@
+//! The recorder over a disk that is slow, and what it makes of refusals.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+use crate::camera::demux::Clip;
+use crate::camera::{EventStart, NextEvent};
+use crate::core::Notice;
+use crate::core::tests::world::{HandClock, NOW_MS, World, opener};
+use crate::sealer;
+
+/// Plays a script as fast as it is asked for, and counts what it was asked for.
+struct Script {
+    events: VecDeque<CameraEvent>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Camera for Script {
+    fn next_event(&mut self) -> NextEvent<'_> {
+        Box::pin(async {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.events.pop_front()
+        })
+    }
+}
+
+fn track() -> Arc<VideoTrack> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+    let file = std::fs::File::open(path).unwrap();
+    Arc::new(Clip::read(&file).unwrap().track)
+}
+
+/// Pictures that fill a fragment each.
+fn units(track: &VideoTrack, count: u64) -> Vec<AccessUnit> {
+    let ticks = track.timescale.get() / 5;
+    let unit = |number: u64| AccessUnit {
+        data: Bytes::from(vec![number as u8; 5_000]),
+        dts: number * u64::from(ticks),
+        composition_offset: 0,
+        duration: Some(ticks),
+        is_sync: number == 0,
+        captured_unix_ms: NOW_MS + number * 200,
+    };
+    (0..count).map(unit).collect()
+}
+
+async fn until(what: &str, mut seen: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if seen() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not happen");
+}
+
+#[tokio::test]
+async fn fragments_are_sealed_while_the_first_is_synced_and_shown_only_then() {
+    let (world, gate) = World::gated();
+    let (disk, line) = (world.disk.clone(), world.line);
+    let before = world.core.heads().unwrap()[&line].last.0;
+    let (sealer, mut thread) = sealer::start(world.core, HandClock::default()).unwrap();
+
+    let track = track();
+    let pictures = units(&track, 12);
+    let mut events = VecDeque::from([CameraEvent::EventStarted(EventStart {
+        track: Arc::clone(&track),
+        started_unix_ms: NOW_MS,
+    })]);
+    events.extend(pictures.iter().cloned().map(CameraEvent::AccessUnit));
+    events.push_back(CameraEvent::EventEnded(EventEnd::Completed));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut camera = Script {
+        events,
+        asked: Arc::clone(&asked),
+    };
+    gate.close();
+    let (_keep, mut stop) = watch::channel(false);
+    let mut recorder = Recorder::new("door".into(), sealer.clone());
+    let recording = tokio::spawn(async move { recorder.run(&mut camera, &mut stop).await });
+
+    // The start, what flies, and one that waits for its turn: then the camera waits too.
+    let limit = 1 + FLYING_MAX + 1;
+    until("the back-pressure", || {
+        asked.load(Ordering::Relaxed) == limit
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), limit);
+    // Behind a sync that is not over: Commit, header and all fragments that fly are sealed.
+    let (tell, sealed) = tokio::sync::oneshot::channel();
+    let look = sealer.hand_over(move |core, _now| {
+        let _gone = tell.send(core.status()?.lines[0].last.0);
+        Ok(())
+    });
+    let mut look = look.await.unwrap();
+    assert_eq!(sealed.await.unwrap(), before + 2 + FLYING_MAX as u64);
+    // And nobody was told of any.
+    assert_eq!(sealer.heads().borrow()[&line].last.0, before);
+    assert!(thread.notices.try_recv().is_err());
+    let answer = tokio::time::timeout(Duration::from_millis(20), look.answer());
+    assert!(answer.await.is_err(), "answered before the sync");
+
+    gate.open();
+    recording.await.unwrap().unwrap();
+    look.answer().await.unwrap();
+    drop(sealer);
+    let mut finished = Vec::new();
+    while let Some(notice) = thread.notices.recv().await {
+        if let Notice::ClipFinished { clip, .. } = notice {
+            finished.push(clip);
+        }
+    }
+    tokio::task::spawn_blocking(move || thread.join())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut segmenter = Segmenter::new(track);
+    let mut chunks = Vec::new();
+    for unit in pictures {
+        chunks.extend(segmenter.handle_unit(unit).unwrap());
+    }
+    chunks.extend(segmenter.finish());
+    let mut hash = Sha256::new();
+    chunks.iter().for_each(|chunk| hash.update(&chunk.data));
+    let digest: [u8; 32] = hash.finalize().into();
+    let whole: usize = chunks.iter().map(|chunk| chunk.data.len()).sum();
+    assert_eq!(finished.len(), 1);
+    assert_eq!(finished[0].bytes, whole as u64);
+    assert_eq!(finished[0].state, crate::core::ClipState::Complete);
+    assert_eq!(finished[0].sha256, Some(digest));
+    let crashed = disk.crash_clone(wal::disk::CrashPolicy::LoseAll, 1);
+    let (journal, _) = opener(&crashed, 9_000)().unwrap();
+    let stored = journal.hub_clips(line.pairing).unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].outcome, journal::ClipOutcome::Complete);
+    assert_eq!(stored[0].sha256, Some(digest));
+}
+
+#[tokio::test]
+async fn only_the_first_refusal_of_a_clip_says_why() {
+    let (sealer, _thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
+    let mut recorder = Recorder::new("door".into(), sealer);
+    let track = track();
+    recorder.track = Some(Arc::clone(&track));
+    let open = || State::Open(Box::new(Segmenter::new(Arc::clone(&track))));
+
+    recorder.state = open();
+    for answer in [Stop::Space, Stop::NoClip] {
+        recorder.judge(Ok(Recorded::Not(answer))).await.unwrap();
+        assert!(matches!(recorder.state, State::Skip), "{answer:?}");
+    }
+    recorder.state = open();
+    for answer in [Stop::NoClip, Stop::Space] {
+        recorder.judge(Ok(Recorded::Not(answer))).await.unwrap();
+        assert!(matches!(recorder.state, State::Restart(_)), "{answer:?}");
+    }
+    // A journal that is gone is never overheard.
+    let dead = CoreError::Dead("as the test wants it".into());
+    assert!(recorder.judge(Err(dead.into())).await.is_err());
+}

@@ -1,0 +1,159 @@
+//! Keeps a camera: records it, and opens it again after it has failed.
+//!
+//! Pauses between two attempts double up to their limit. What it failed of is told as it changes and
+//! stands in `status` until the camera is there again; the rest of the hub goes on meanwhile. This room
+//! must never give a camera up while the hub runs.
+
+use tokio::sync::watch;
+
+use crate::camera::{CameraError, Clock, FileCamera, FileCameraConfig};
+use crate::recorder::{Over, Recorder};
+use crate::sealer::{Sealer, SealerError};
+use crate::uplink::Backoff;
+
+/// A camera and what it takes to record it for as long as the hub runs.
+pub(super) struct Keeper<C> {
+    pub(super) camera: FileCamera<C>,
+    pub(super) name: String,
+    pub(super) sealer: Sealer,
+    pub(super) clock: C,
+    pub(super) pauses: Backoff,
+    /// What the camera failed of; `None` while it is there.
+    pub(super) trouble: watch::Sender<Option<CameraError>>,
+}
+
+impl<C: Clock + Clone + 'static> Keeper<C> {
+    /// Records until the camera has no more events, or `stop` changes.
+    ///
+    /// # Errors
+    /// [`SealerError`] when the journal is gone.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), SealerError> {
+        let mut recorder = Recorder::new(self.name.clone(), self.sealer.clone());
+        loop {
+            let completed = recorder.completed();
+            let error = match recorder.run(&mut self.camera, &mut stop).await? {
+                Over::Stopped | Over::Finished => return Ok(()),
+                Over::Failed(error) => error,
+            };
+            if recorder.completed() > completed {
+                self.pauses.reset();
+            }
+            let Some(passes) = self.camera.passes_left() else {
+                return Ok(());
+            };
+            let config = FileCameraConfig {
+                passes,
+                ..self.camera.config().clone()
+            };
+            self.tell(Some(error));
+            let reopened = tokio::select! {
+                biased;
+                _ = stop.changed() => None,
+                camera = self.reopen(config) => Some(camera),
+            };
+            let Some(camera) = reopened else {
+                return Ok(());
+            };
+            self.camera = camera;
+            self.tell(None);
+        }
+    }
+
+    /// Tries until it can be opened.
+    async fn reopen(&mut self, config: FileCameraConfig) -> FileCamera<C> {
+        loop {
+            let at = self.clock.now().saturating_add(self.pauses.pause());
+            self.clock.sleep_until(at).await;
+            let (again, clock) = (config.clone(), self.clock.clone());
+            // The file may lie on a slow disk.
+            match tokio::task::spawn_blocking(move || FileCamera::open(again, clock)).await {
+                Ok(Ok(camera)) => return camera,
+                Ok(Err(error)) => self.tell(Some(error)),
+                Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                // The runtime is shutting down.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    fn tell(&self, trouble: Option<CameraError>) {
+        self.trouble.send_if_modified(|told| {
+            let changed = *told != trouble;
+            *told = trouble;
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::camera::{CameraErrorKind, TokioClock};
+    use crate::core::tests::world::{HandClock, World};
+    use crate::core::{ClipState, Notice};
+    use crate::sealer::{self, SealerThread};
+
+    /// Waits for a clip that ends so.
+    async fn ended(thread: &mut SealerThread, state: ClipState) {
+        let ended = async {
+            loop {
+                match thread.notices.recv().await.unwrap() {
+                    Notice::ClipFinished { clip, .. } if clip.state == state => return,
+                    _ => {}
+                }
+            }
+        };
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, ended).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_clip_that_is_cut_short_and_put_back_is_recorded_again() {
+        let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+        let whole = std::fs::read(testdata).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clip.mp4");
+        std::fs::write(&path, &whole).unwrap();
+        let clock = TokioClock::new();
+        let config = FileCameraConfig {
+            gap: Duration::from_millis(200),
+            speed: NonZeroU32::new(20).unwrap(),
+            at_most: Some(Duration::from_secs(10)),
+            ..FileCameraConfig::new(&path)
+        };
+        let (sealer, mut thread) =
+            sealer::start(World::paired().core, HandClock::default()).unwrap();
+        let (trouble, mut told) = watch::channel(None);
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Keeper {
+            camera: FileCamera::open(config, clock.clone()).unwrap(),
+            name: "door".into(),
+            sealer,
+            clock,
+            pauses: Backoff::new(Box::new(|| 0)),
+            trouble,
+        };
+        let keeping = tokio::spawn(keeper.run(stopped));
+        ended(&mut thread, ClipState::Complete).await;
+
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(100_000).unwrap();
+        ended(&mut thread, ClipState::CutOff).await;
+        // First it cannot be read, then it cannot be opened: both are told.
+        let unusable = |told: &Option<CameraError>| {
+            let text = told.as_ref().map(ToString::to_string);
+            text.is_some_and(|text| text.contains("cut off"))
+        };
+        let found = told.wait_for(unusable).await.unwrap().clone().unwrap();
+        assert_eq!(found.kind(), CameraErrorKind::Replace);
+
+        std::fs::write(&path, &whole).unwrap();
+        told.wait_for(Option::is_none).await.unwrap();
+        ended(&mut thread, ClipState::Complete).await;
+        stop.send_replace(true);
+        keeping.await.unwrap().unwrap();
+    }
+}
