@@ -2,7 +2,8 @@
 //!
 //! The hub dies at an instant that dice choose, again and again, every other time before it is up and
 //! else mostly while it records; now and then the phone or the relay dies with it. What is looked at is
-//! what could creep up: files and bytes on disk of all three, the hub's memory, the time a start takes. In the end both ends must be in step, as always.
+//! what could creep up: files, bytes on disk and memory of all three, the time a start takes. In the end
+//! both ends must be in step, as always.
 #![expect(
     clippy::disallowed_methods,
     reason = "Starts of real processes are timed, and killed after a real pause."
@@ -29,7 +30,7 @@ const WARM_UP: u32 = 100;
 /// What may come on top of the most that was seen in the warm-up.
 const SLACK_FILES: u64 = 8;
 const SLACK_BYTES: u64 = 32 << 20;
-/// Most that a hub may need, in bytes.
+/// Most memory that a program may need, in bytes.
 const MEMORY_BYTES_MAX: u64 = 64 << 20;
 /// Longest start (promise C7).
 const START_MAX: Duration = Duration::from_secs(2);
@@ -47,8 +48,12 @@ struct Look {
     /// Of all three.
     files: u64,
     bytes: u64,
-    memory_bytes: u64,
+    /// Of hub, phone and relay, in that order.
+    memory_bytes: [u64; 3],
 }
+
+/// The order of the figures of memory.
+const PROGRAMS: [Role; 3] = [Role::Hub, Role::App, Role::Relay];
 
 /// Figures of a run.
 #[derive(Clone, Debug)]
@@ -64,7 +69,10 @@ fn most(looks: &[Look]) -> Look {
         start: most.start.max(look.start),
         files: most.files.max(look.files),
         bytes: most.bytes.max(look.bytes),
-        memory_bytes: most.memory_bytes.max(look.memory_bytes),
+        memory_bytes: std::array::from_fn(|program| {
+            let of = |look: &Look| look.memory_bytes.get(program).copied().unwrap_or_default();
+            of(&most).max(of(look))
+        }),
     })
 }
 
@@ -117,11 +125,14 @@ impl Figures {
                 before.bytes, after.bytes
             ));
         }
-        if after.memory_bytes > MEMORY_BYTES_MAX {
-            all.push(format!(
-                "the hub needed {} bytes of memory",
-                after.memory_bytes
-            ));
+        for (program, bytes) in PROGRAMS.into_iter().zip(after.memory_bytes) {
+            if bytes > MEMORY_BYTES_MAX {
+                all.push(format!("{program} needed {bytes} bytes of memory"));
+            }
+        }
+        let longest = before.start.max(after.start).unwrap_or_default();
+        if longest > START_MAX {
+            all.push(format!("a start took {longest:?}"));
         }
         if last_median > START_MAX || last_median > first_median * START_GROWTH_MAX {
             all.push(format!(
@@ -143,8 +154,10 @@ impl Figures {
         let (early, late) = self.split();
         let side = |looks: &[Look]| {
             let most = most(looks);
+            let [hub, app, relay] = most.memory_bytes;
             json!({"files_max": most.files, "bytes_max": most.bytes,
-                   "memory_bytes_max": most.memory_bytes,
+                   "memory_bytes_max": hub, "app_memory_bytes_max": app,
+                   "relay_memory_bytes_max": relay,
                    "start_ms_median": median_start(looks).as_millis() as u64,
                    "start_ms_max": most.start.unwrap_or_default().as_millis() as u64})
         };
@@ -192,12 +205,15 @@ pub fn run(cycles: u32, mut told: impl FnMut(u32)) -> Outcome<Figures> {
             // One that was quicker than usual is as good as any other, and has no time of its own.
             system.board().find(from, up).map(|_up| usual)
         };
-        let hub = system.process(Role::Hub)?;
-        let memory_bytes = memory_bytes(hub.id()).map_err(Trouble::machine("the hub's memory"));
-        if let Some(status) = hub.ended() {
-            return Err(hub.trouble(status));
+        let mut memory = [0; 3];
+        for (program, bytes) in PROGRAMS.into_iter().zip(&mut memory) {
+            let process = system.process(program)?;
+            let peak = memory_bytes(process.id()).map_err(Trouble::machine("a program's memory"));
+            if let Some(status) = process.ended() {
+                return Err(process.trouble(status));
+            }
+            *bytes = peak?;
         }
-        let memory_bytes = memory_bytes?;
         if cycle % OTHERS_EVERY == OTHERS_EVERY - 1 {
             let other = [Role::App, Role::Relay][dice.below(2) as usize];
             system.kill(other)?;
@@ -214,7 +230,7 @@ pub fn run(cycles: u32, mut told: impl FnMut(u32)) -> Outcome<Figures> {
             start,
             files,
             bytes,
-            memory_bytes,
+            memory_bytes: memory,
         });
         told(cycle + 1);
     }
@@ -291,7 +307,7 @@ mod tests {
                 .then_some(Duration::from_millis(50)),
             files: 20,
             bytes: number << 20,
-            memory_bytes: 30 << 20,
+            memory_bytes: [30 << 20; 3],
         };
         let still = |number: u64| look(number % 2);
         let figures = |looks: Vec<Look>| Figures {
@@ -312,5 +328,17 @@ mod tests {
         let slower = |look: &mut Look| look.start = look.start.map(|start| start * 5);
         slow.iter_mut().skip(150).for_each(slower);
         assert_eq!(figures(slow).complaints().len(), 1);
+        let mut one_slow: Vec<Look> = (0..300).map(still).collect();
+        one_slow[200].start = Some(START_MAX * 2);
+        assert_eq!(
+            figures(one_slow).complaints().len(),
+            1,
+            "the median hides it"
+        );
+        for program in 0..3 {
+            let mut heavy: Vec<Look> = (0..300).map(still).collect();
+            heavy[200].memory_bytes[program] = MEMORY_BYTES_MAX + 1;
+            assert_eq!(figures(heavy).complaints().len(), 1, "{program}");
+        }
     }
 }

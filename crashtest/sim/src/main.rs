@@ -149,6 +149,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Fills an outbox, or with 0 MiB begins an event and waits to be killed, for `start-up`.
+    #[command(hide = true)]
+    Fill {
+        /// Where the hub's files lie.
+        state: PathBuf,
+        /// How much, in MiB.
+        mib: u64,
+    },
     /// Plays the conversation with one machine on real files, for `errors`.
     #[command(hide = true)]
     Drive {
@@ -196,7 +204,7 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(run.broken.is_none())
         }
         Command::StartUp { mib, json } => {
-            let figures = start_up::measure(mib)?;
+            let figures = start_up::measure(&std::env::current_exe()?, mib)?;
             if json {
                 println!("{}", figures.json());
             } else {
@@ -209,6 +217,10 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
                 );
             }
             Ok(figures.is_good())
+        }
+        Command::Fill { state, mib } => {
+            start_up::fill(&state, mib)?;
+            Ok(true)
         }
         Command::Drive { who, pair, state } => {
             let trace = std::env::var_os("SECLUSO_RECORD_TRACE").map(PathBuf::from);
