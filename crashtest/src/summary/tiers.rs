@@ -55,6 +55,13 @@ pub(super) fn long(text: &mut String, full: Option<&Value>, missing: &mut Missin
             let sentence = format!("long tier, {name}: {left} seeds of its plan were not reached");
             missing.0.push(sentence);
         }
+        let unfinished = unfinished(value).into_iter();
+        missing
+            .0
+            .extend(unfinished.map(|what| format!("long tier, {name}: {what}")));
+    }
+    for name in list(full, "left_out").iter().filter_map(Value::as_str) {
+        missing.0.push(format!("long tier, {name}: left out"));
     }
     push(
         text,
@@ -64,6 +71,21 @@ pub(super) fn long(text: &mut String, full: Option<&Value>, missing: &mut Missin
         ),
     );
     rows(text, "| kind | commit | totals | wall time | |", lines);
+}
+
+/// What a result itself says was not done.
+fn unfinished(value: &Value) -> Vec<String> {
+    let parts = value.as_array().map_or(&[][..], Vec::as_slice);
+    let parts = parts.iter().filter_map(|one| {
+        let why = one.get("unfinished")?.as_str()?;
+        let what = [word(one, "program"), word(one, "part")].join(", ");
+        Some(format!("{what}: {why}"))
+    });
+    let said = list(value, "not_covered").iter().filter_map(Value::as_str);
+    let said = said.map(str::to_owned);
+    let late = value.get("unfinished").and_then(Value::as_bool) == Some(true);
+    let late = late.then(|| "the time was up before all was done".to_owned());
+    parts.chain(said).chain(late).collect()
 }
 
 /// A kind's totals in a few words.
@@ -120,5 +142,33 @@ fn totals(name: &str, value: &Value) -> String {
             number(value, "start_ms")
         ),
         _ => "see its section".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_long_tier_left_is_not_covered() {
+        let (mut text, mut missing) = (String::new(), Missing::default());
+        let full = json!({"shard": "0/1", "left_out": ["kills"], "results": {
+            "power-cuts": [
+                {"program": "secluso-hub", "part": "log", "unfinished": "the time was up"},
+                {"program": "secluso-app", "part": "log", "unfinished": null},
+            ],
+            "real-file-system": {"not_covered": ["2 of 9 epochs are not finished"]},
+            "disk-errors": {"rows": [], "unfinished": true},
+            "engine": {"seeds": 3, "left": 0},
+        }});
+        long(&mut text, Some(&full), &mut missing);
+        let wanted = [
+            "long tier, disk-errors: the time was up before all was done",
+            "long tier, power-cuts: secluso-hub, log: the time was up",
+            "long tier, real-file-system: 2 of 9 epochs are not finished",
+            "long tier, kills: left out",
+        ];
+        assert_eq!(missing.0, wanted);
     }
 }
