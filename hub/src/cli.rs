@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::pairing::{self, CodeImage, Step};
 use crate::{doctor, reset, status, supervisor};
 
@@ -93,6 +93,21 @@ enum Command {
     },
 }
 
+impl Cli {
+    /// How facts are printed, the last one included that says why it failed.
+    pub fn format(&self) -> Format {
+        match &self.command {
+            Command::Run(common)
+            | Command::Status(common)
+            | Command::Stop(common)
+            | Command::Doctor(common)
+            | Command::Pair { common, .. }
+            | Command::Reset { common, .. } => common.format(),
+            Command::Completions { .. } => Format::Text,
+        }
+    }
+}
+
 impl Common {
     fn format(&self) -> Format {
         if self.json {
@@ -154,12 +169,9 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             )
         }
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "secluso-hub",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "secluso-hub", &mut script);
+            output::raw(&script);
             Ok(())
         }
     }

@@ -3,6 +3,7 @@
 
 use journal::JournalError;
 use relay_client::ClientError;
+use wal::WalError;
 
 use crate::config::ConfigError;
 use crate::core::CoreError;
@@ -58,14 +59,20 @@ impl From<ConfigError> for Failure {
 
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
-        let code = match error.kind() {
-            journal::ErrorKind::Space => Code::Space,
-            journal::ErrorKind::Locked => Code::Locked,
-            journal::ErrorKind::Corrupt => Code::State,
-            journal::ErrorKind::Peer => Code::NotAdmitted,
-            journal::ErrorKind::Retry
-            | journal::ErrorKind::Poisoned
-            | journal::ErrorKind::Misuse => Code::Internal,
+        let code = match (&error, error.kind()) {
+            // Nothing that a phone says ends the hub: it is what is stored that MLS refuses. And what
+            // the disk does not read may be there, but nobody can go on without it.
+            (JournalError::Mls(_) | JournalError::Wal(WalError::Unread { .. }), _) => Code::State,
+            (_, journal::ErrorKind::Space) => Code::Space,
+            (_, journal::ErrorKind::Locked) => Code::Locked,
+            (_, journal::ErrorKind::Corrupt) => Code::State,
+            (_, journal::ErrorKind::Peer) => Code::NotAdmitted,
+            (
+                _,
+                journal::ErrorKind::Retry
+                | journal::ErrorKind::Poisoned
+                | journal::ErrorKind::Misuse,
+            ) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }
@@ -99,5 +106,51 @@ impl From<ClientError> for Failure {
             _ => Code::Network,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::PairingError;
+    use wal::Lsn;
+    use wire::ErrorCode;
+
+    use super::*;
+
+    fn code(error: impl Into<Failure>) -> u8 {
+        error.into().code as u8
+    }
+
+    /// The table of `hub/README.md`.
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        let space = WalError::Space {
+            needed: 2,
+            available: 1,
+        };
+        let stranger = ClientError::Refused {
+            code: ErrorCode::Stranger,
+        };
+        let table = [
+            (code(ClientError::BadAddress), 2),
+            (code(JournalError::Wal(WalError::Locked)), 3),
+            (code(JournalError::Wal(WalError::Unread { lsn: Lsn(7) })), 4),
+            (code(JournalError::VaultDamaged { sector: 0 }), 4),
+            (code(JournalError::Mls("no group".into())), 4),
+            (code(ClientError::Timeout), 5),
+            (code(ClientError::go_away(1)), 5),
+            (code(ClientError::WrongRelay), 5),
+            (code(stranger), 6),
+            (code(JournalError::Pairing(PairingError::Expired)), 6),
+            (code(JournalError::Wal(space)), 7),
+            (code(JournalError::VaultFull), 7),
+            (code(JournalError::Poisoned), 70),
+            (code(JournalError::Misuse("a rule")), 70),
+            (code(CoreError::Dead("the disk".into())), 70),
+            (code(SealerError::Closed), 70),
+        ];
+        for (row, (got, want)) in table.into_iter().enumerate() {
+            assert_eq!(got, want, "row {row}");
+        }
     }
 }

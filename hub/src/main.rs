@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use hub::cli::{self, Cli};
+use hub::output;
 use tracing_subscriber::EnvFilter;
 
 /// Threads for network and control: the journal has its own.
@@ -30,9 +31,11 @@ fn main() -> ExitCode {
             return ExitCode::from(hub::exit::Code::Internal as u8);
         }
     };
+    let format = cli.format();
     match runtime.block_on(cli::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            format.line(&output::failure(&failure), "");
             eprintln!("secluso-hub: {failure}");
             ExitCode::from(failure.code as u8)
         }

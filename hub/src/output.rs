@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
 use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
+use crate::exit::Failure;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,20 @@ impl Format {
             tracing::debug!("nobody reads stdout");
         }
     }
+}
+
+/// Prints what is no fact but a text of its own, such as completions. A reader that has gone is no
+/// reason to fail.
+pub fn raw(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        tracing::debug!("nobody reads stdout");
+    }
+}
+
+/// Why the program ends otherwise than asked, as one line of JSON.
+pub fn failure(failure: &Failure) -> Value {
+    json!({"event": "error", "message": failure.message, "exit_code": failure.code as u8})
 }
 
 /// Lower-case hexadecimal.

@@ -10,9 +10,17 @@
 //!
 //! The app role cannot commit:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0599
 //! fn fork(session: &mut journal::Session<journal::Follower>, txn: &mut journal::Txn<'_>) {
-//!     session.advance_epoch(txn);
+//!     let _ = session.advance_epoch(txn);
+//! }
+//! ```
+//!
+//! The hub's can, by the same words:
+//!
+//! ```
+//! fn advance(session: &mut journal::Session<journal::Committer>, txn: &mut journal::Txn<'_>) {
+//!     let _ = session.advance_epoch(txn);
 //! }
 //! ```
 

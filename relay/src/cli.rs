@@ -20,8 +20,23 @@ use crate::control;
 use crate::keyfile::{self, KeyFileError};
 use crate::server::{Server, StartError, random_bytes, unix_now_s};
 
+/// Prints a line of an answer. A reader that has gone is no reason to stop a relay, or to panic.
+macro_rules! say {
+    ($($line:tt)*) => {
+        $crate::cli::write_line(format_args!($($line)*))
+    };
+}
+
 mod doctor;
 mod init;
+
+fn write_line(line: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("nobody reads stdout");
+    }
+}
 
 const EXAMPLES: &str = "Examples:
   secluso-relay init /etc/secluso-relay        make a key and a sample configuration
@@ -156,7 +171,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if output == Output::Json {
-                println!(
+                say!(
                     "{}",
                     json!({"event": "error", "message": error.to_string(), "exit_code": error.exit_code()})
                 );
@@ -176,8 +191,10 @@ fn dispatch(arguments: Arguments, output: Output) -> Result<(), CliError> {
         Command::Doctor => doctor::run(&config, output),
         Command::Init { dir } => init::run(&dir, output),
         Command::Completions { shell } => {
+            let mut script = Vec::new();
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "secluso-relay", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command, "secluso-relay", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
     }
@@ -252,13 +269,13 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
 
 fn announce(relay: &str, listening: &str, output: Output) {
     match output {
-        Output::Json => println!(
+        Output::Json => say!(
             "{}",
             json!({"event": "listening", "addr": listening, "relay": relay})
         ),
         Output::Text => {
-            println!("listening on {listening}");
-            println!("clients reach this relay as {relay}");
+            say!("listening on {listening}");
+            say!("clients reach this relay as {relay}");
         }
     }
 }
@@ -320,7 +337,7 @@ fn invite(
         admission::issue_invitation(&identity, random_bytes(), class, ttl_seconds, unix_now_s());
     let relay = config.advertised(config.listen, identity.relay_id());
     match output {
-        Output::Json => println!(
+        Output::Json => say!(
             "{}",
             json!({
                 "event": "invitation",
@@ -331,7 +348,7 @@ fn invite(
             })
         ),
         Output::Text => {
-            println!("{invitation}");
+            say!("{invitation}");
             eprintln!("for one {class}, within {ttl_seconds} s, at the relay {relay}");
         }
     }
@@ -346,29 +363,29 @@ fn status(config_path: &Path, output: Output) -> Result<(), CliError> {
         });
     };
     match output {
-        Output::Json => println!("{}", json!({"event": "status", "status": report})),
+        Output::Json => say!("{}", json!({"event": "status", "status": report})),
         Output::Text => {
-            println!("relay        {}", report.relay);
-            println!("listening    {}", report.listening);
-            println!("connections  {}", report.connections);
-            println!("accounts     {}", report.accounts);
-            println!("mailboxes    {}", report.mailboxes);
-            println!("stored       {} bytes of envelopes", report.envelope_bytes);
-            println!(
+            say!("relay        {}", report.relay);
+            say!("listening    {}", report.listening);
+            say!("connections  {}", report.connections);
+            say!("accounts     {}", report.accounts);
+            say!("mailboxes    {}", report.mailboxes);
+            say!("stored       {} bytes of envelopes", report.envelope_bytes);
+            say!(
                 "quotas       {} bytes, in whole sectors of 4096",
                 report.quota_bytes
             );
             match report.disk_bytes {
-                Some(bytes) => println!("on disk      {bytes} bytes in the data directory"),
-                None => println!("on disk      the data directory cannot be measured"),
+                Some(bytes) => say!("on disk      {bytes} bytes in the data directory"),
+                None => say!("on disk      the data directory cannot be measured"),
             }
-            println!(
+            say!(
                 "log files    {} in use, {} free, up to {} MiB each",
                 report.log_files,
                 report.free_log_files,
                 report.log_file_bytes >> 20
             );
-            println!("syncs        {}", report.syncs);
+            say!("syncs        {}", report.syncs);
         }
     }
     Ok(())
@@ -406,10 +423,38 @@ mod tests {
     }
 
     #[test]
-    fn what_the_disk_does_not_read_is_damage_and_no_bug() {
-        let lsn = wal::Lsn(7);
-        assert_eq!(store_exit_code(&WalError::Unread { lsn }), 4);
-        assert_eq!(store_exit_code(&WalError::Locked), 3);
+    fn exit_codes_are_the_documented_ones() {
+        let store = |error| CliError::Start(StartError::Store(error));
+        let io = |kind: std::io::ErrorKind| CliError::Io {
+            path: PathBuf::from("data"),
+            source: kind.into(),
+        };
+        let config = Config::load(Path::new("/nowhere/relay.toml")).unwrap_err();
+        let space = WalError::Space {
+            needed: 2,
+            available: 1,
+        };
+        let table = [
+            (CliError::Unhealthy { count: 1 }, 1),
+            (CliError::Config(config), 2),
+            (CliError::KeyInDataDirectory, 2),
+            (io(std::io::ErrorKind::PermissionDenied), 2),
+            (store(WalError::Locked), 3),
+            // What the disk does not read is as good as damaged, and no bug.
+            (store(WalError::Unread { lsn: wal::Lsn(7) }), 4),
+            (
+                CliError::NotRunning {
+                    data_dir: PathBuf::from("data"),
+                },
+                5,
+            ),
+            (store(space), 7),
+            (io(std::io::ErrorKind::StorageFull), 7),
+            (CliError::StorageGone, 70),
+        ];
+        for (error, code) in table {
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::*;
 use relay_client::ErrorKind;
 use wire::{Class, Invitation, ReceiveId, Seq};
@@ -260,6 +262,76 @@ fn each_mistake_has_its_code_and_names_itself() {
     let port = taken.local_addr().unwrap().to_string();
     std::fs::write(&config, text.replace("127.0.0.1:0", &port)).unwrap();
     assert_eq!(run(&["run"], &config).status.code(), Some(5));
+}
+
+#[test]
+fn doctor_on_a_broken_configuration_ends_as_every_other_command() {
+    let output = run(&["doctor", "--json"], Path::new("/nowhere/relay.toml"));
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [found, failed] = &lines[..] else {
+        panic!("{said}");
+    };
+    assert_eq!(
+        (&found["event"], &found["problems"]),
+        (&"doctor".into(), &1.into())
+    );
+    assert_eq!(
+        (&failed["event"], &failed["exit_code"]),
+        (&"error".into(), &2.into())
+    );
+}
+
+/// Whoever started it has read enough, or has died: that must not be the end of a relay.
+#[test]
+fn readers_that_have_gone_are_no_failure() {
+    let place = Place::new();
+    let config = place.config_path();
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for command in [
+        &["completions", "bash"][..],
+        &["invite", "--json"],
+        &["invite"],
+    ] {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_secluso-relay"));
+        let output = program
+            .args(command)
+            .arg("--config")
+            .arg(&config)
+            .stdout(gone())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    }
+    let mut relay = std::process::Command::new(env!("CARGO_BIN_EXE_secluso-relay"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .stdout(gone())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = || run(&["status"], &config).status.code();
+    let answers = (0..200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        status() == Some(0)
+    });
+    let alive = relay.try_wait().unwrap().is_none();
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+    assert!(
+        answers && alive,
+        "the line that nobody read ended the relay"
+    );
 }
 
 #[tokio::test]

@@ -172,6 +172,8 @@ async fn say(offer: &Offer, frame: &[u8]) -> Vec<u8> {
                 .unwrap();
         let (mut send, mut receive) = connection.open_bi().await.unwrap();
         send.write_all(frame).await.unwrap();
+        // Nothing follows, so that an answer is the last word as well.
+        send.finish().unwrap();
         let answer = receive.read_to_end(1 << 20).await.unwrap();
         connection.close(0_u32.into(), b"");
         endpoint.wait_idle().await;

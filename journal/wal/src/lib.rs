@@ -16,39 +16,66 @@
 //!
 //! Nothing outside can make a `Durable`:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0451
 //! let forged = wal::Durable { value: 7 };
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0599
 //! let forged: wal::Durable<u32> = wal::Durable::new(7);
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! let forged: wal::Durable<u32> = 7u32.into();
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0308
 //! // A map takes a plain function pointer, so no un-durable value can be smuggled in.
 //! fn smuggle(durable: wal::Durable<u32>, other: u32) -> wal::Durable<u32> {
 //!     durable.map(move |_| other)
 //! }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0614
 //! // A staged value cannot be read before its commit.
 //! fn peek(staged: &wal::Staged<u32>) -> u32 { **staged }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0616
 //! // A staged value has no public payload.
 //! fn take(staged: wal::Staged<u32>) -> u32 { staged.value }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0451
 //! // A commit cannot be invented either.
 //! let forged = wal::Committed { instance: 1, through: wal::Lsn(9) };
 //! ```
 //!
-//! What is allowed:
+//! What is allowed, each the twin of one above, so that none of those fails for a name that is gone:
 //!
 //! ```
+//! // Where a Durable, its value or its type is named.
+//! fn keep(durable: wal::Durable<u32>) -> u32 {
+//!     let kept: wal::Durable<u32> = durable;
+//!     *kept
+//! }
+//! ```
+//! ```
+//! // A map without a capture.
 //! fn length(durable: wal::Durable<Vec<u8>>) -> wal::Durable<usize> {
 //!     durable.map(|bytes| bytes.len())
+//! }
+//! fn next(durable: wal::Durable<u32>) -> wal::Durable<u32> {
+//!     durable.map(|value| value + 1)
+//! }
+//! ```
+//! ```
+//! // A staged value is read, or taken, behind the commit that covers it.
+//! fn peek(committed: &wal::Committed, staged: wal::Staged<u32>) -> u32 {
+//!     *committed.redeem(staged)
+//! }
+//! fn take(committed: &wal::Committed, staged: wal::Staged<u32>) -> u32 {
+//!     committed.redeem(staged).into_inner()
+//! }
+//! ```
+//! ```
+//! // A commit comes from the engine.
+//! fn through(wal: &mut wal::Wal) -> Result<wal::Lsn, wal::WalError> {
+//!     let committed: wal::Committed = wal.commit()?;
+//!     Ok(committed.through_lsn())
 //! }
 //! ```
 

@@ -38,20 +38,25 @@ struct Check {
 }
 
 pub(super) fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
+    let mut broken = None;
     let checks = match Config::load(config_path) {
         Ok(config) => {
             let mut checks = vec![ok("configuration", config_path.display().to_string())];
             checks.extend(check_all(&config));
             checks
         }
-        Err(error) => vec![problem("configuration", error.to_string())],
+        Err(error) => {
+            let found = vec![problem("configuration", error.to_string())];
+            broken = Some(error);
+            found
+        }
     };
     let count = checks
         .iter()
         .filter(|check| check.level == Level::Problem)
         .count();
     match output {
-        Output::Json => println!(
+        Output::Json => say!(
             "{}",
             json!({
                 "event": "doctor",
@@ -62,9 +67,13 @@ pub(super) fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
         Output::Text => {
             for check in &checks {
                 let word = level_word(check.level);
-                println!("{word:<8} {:<14} {}", check.name, check.detail);
+                say!("{word:<8} {:<14} {}", check.name, check.detail);
             }
         }
+    }
+    // As every other command says it: nothing more could be looked at.
+    if let Some(error) = broken {
+        return Err(error.into());
     }
     if count > 0 {
         return Err(CliError::Unhealthy { count });

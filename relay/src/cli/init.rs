@@ -67,7 +67,7 @@ pub(super) fn run(dir: &Path, output: Output) -> Result<(), CliError> {
     let identity = Identity::generate(|out| wal::OsDice.fill(out));
     keyfile::create(&key_path, &identity)?;
     match output {
-        Output::Json => println!(
+        Output::Json => say!(
             "{}",
             json!({
                 "event": "init",
@@ -77,9 +77,9 @@ pub(super) fn run(dir: &Path, output: Output) -> Result<(), CliError> {
             })
         ),
         Output::Text => {
-            println!("made {} and {}", config_path.display(), key_path.display());
-            println!("next: edit the first, back up the second, then");
-            println!("  secluso-relay run --config {}", config_path.display());
+            say!("made {} and {}", config_path.display(), key_path.display());
+            say!("next: edit the first, back up the second, then");
+            say!("  secluso-relay run --config {}", config_path.display());
         }
     }
     Ok(())

@@ -46,8 +46,8 @@ impl RealDisk {
 /// the process that made them may have died before it could.
 ///
 /// # Errors
-/// What the system says. What was there before the call and cannot be synced, such as a directory that
-/// this user may not read, is no error unless it is the one right above `dir`.
+/// What the system says. Of what was there before the call, only the directory right above `dir` must be
+/// synced, unless this user may not even read it: then somebody else made `dir`.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     make_dir_with(dir, &mut |dir| File::open(dir)?.sync_all())
 }
@@ -63,7 +63,10 @@ fn make_dir_with(dir: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> i
     let above: Vec<&Path> = dir.ancestors().skip(1).collect();
     for (distance, parent) in above.iter().enumerate().rev() {
         match sync(parent) {
-            Err(error) if distance < made.max(1) => return Err(error),
+            Err(error) if distance < made => return Err(error),
+            Err(error) if distance == 0 && error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(error);
+            }
             _ => {}
         }
     }
@@ -250,13 +253,13 @@ mod tests {
     fn the_names_of_all_directories_above_are_synced_at_each_start() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("a/b/c");
-        let synced = |refuse: Option<&Path>| {
+        let synced = |refuse: Option<(&Path, io::ErrorKind)>| {
             let mut synced = Vec::new();
             let made = make_dir_with(&dir, &mut |dir| {
                 synced.push(dir.to_owned());
-                match refuse == Some(dir) {
-                    true => Err(io::ErrorKind::PermissionDenied.into()),
-                    false => Ok(()),
+                match refuse {
+                    Some((refused, kind)) if refused == dir => Err(kind.into()),
+                    _ => Ok(()),
                 }
             });
             made.map(|()| synced)
@@ -266,13 +269,17 @@ mod tests {
             above.into_iter().rev().collect()
         };
         // What is made now must be durable; whoever dies before that leaves it to the next start.
-        let refused = synced(Some(place.path()));
+        let unreadable = io::ErrorKind::PermissionDenied;
+        let refused = synced(Some((place.path(), unreadable)));
         assert!(refused.is_err(), "the parent of what was made");
         assert!(dir.is_dir());
         assert_eq!(synced(None).unwrap(), all);
         assert!(all.contains(&place.path().to_owned()));
-        assert_eq!(synced(Some(Path::new("/"))).unwrap(), all);
-        assert!(synced(Some(&place.path().join("a/b"))).is_err());
+        let parent = place.path().join("a/b");
+        let fails = io::ErrorKind::Other;
+        assert_eq!(synced(Some((Path::new("/"), fails))).unwrap(), all);
+        assert_eq!(synced(Some((&parent, unreadable))).unwrap(), all);
+        assert!(synced(Some((&parent, fails))).is_err());
         let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }
