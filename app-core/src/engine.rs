@@ -164,6 +164,8 @@ impl Engine {
         match outcome.await {
             Ok(Ok(())) => Ok(engine),
             Ok(Err(AppError::Interrupted(reason))) => Err(AppError::Poisoned(reason)),
+            // Nobody else has said anything yet: it is what is stored here that MLS refuses.
+            Ok(Err(AppError::Peer(reason))) => Err(AppError::Corrupt(reason)),
             Ok(Err(error)) => Err(error),
             Err(_stopped) => Err(stopped()),
         }

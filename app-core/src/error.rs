@@ -185,6 +185,8 @@ impl AppError {
             JournalError::Pairing(error) => Self::from_pairing(error),
             JournalError::RolledBack(_) => Self::OlderCopy,
             JournalError::LineBroken(_) => Self::LineBroken,
+            // It may be there, but nobody can go on without it.
+            JournalError::Wal(wal::WalError::Unread { .. }) => Self::Corrupt(text),
             _ => match error.kind() {
                 journal::ErrorKind::Space => Self::Space(text),
                 journal::ErrorKind::Peer => Self::Peer(text),
@@ -231,5 +233,35 @@ impl AppError {
                 Self::Network(format!("the hub cannot be reached ({error})"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_storage_says_has_the_kind_that_names_the_way_out() {
+        let lsn = wal::Lsn(7);
+        let table = [
+            (JournalError::Wal(wal::WalError::Locked), ErrorKind::Locked),
+            (
+                JournalError::Wal(wal::WalError::Unread { lsn }),
+                ErrorKind::Corrupt,
+            ),
+            (JournalError::VaultDamaged { sector: 0 }, ErrorKind::Corrupt),
+            (JournalError::VaultFull, ErrorKind::Space),
+            (JournalError::Poisoned, ErrorKind::Retry),
+            (JournalError::Misuse("a rule"), ErrorKind::Poisoned),
+            (
+                JournalError::Pairing(PairingError::Expired),
+                ErrorKind::Refused,
+            ),
+        ];
+        for (error, kind) in table {
+            assert_eq!(AppError::from_journal(&error).kind(), kind, "{error}");
+        }
+        let wrong = AppError::from_client(&ClientError::WrongRelay);
+        assert_eq!(wrong.kind(), ErrorKind::Peer, "no new code helps: {wrong}");
     }
 }

@@ -27,12 +27,18 @@ fn main() -> ExitCode {
             return ExitCode::from(run::EXIT_INTERNAL);
         }
     };
+    let style = match arguments.json {
+        true => output::Style::Json,
+        false => output::Style::Text,
+    };
     let outcome = runtime.block_on(run::run(arguments));
     // Whatever still runs was dropped with the future; the journal was closed by the last handle.
     drop(runtime);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            // Its reader may have gone: that is what stderr is for.
+            let _gone = style.failure(&failure.to_string(), failure.code());
             eprintln!("secluso-app: {failure}");
             ExitCode::from(failure.code())
         }

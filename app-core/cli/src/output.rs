@@ -8,6 +8,16 @@ use std::io::{self, Write};
 use app_core::{AppError, Clip, Event, Exported, PairedHub, Pairing, Status, hex};
 use serde_json::{Value, json};
 
+/// Prints what is no fact but a text of its own, such as completions. A reader that has gone has had
+/// enough of it.
+pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 /// How to print.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Style {
@@ -31,6 +41,14 @@ impl Style {
         let mut out = io::stdout().lock();
         writeln!(out, "{line}")?;
         out.flush()
+    }
+
+    /// Why the program ends otherwise than asked: for scripts only, people read stderr.
+    pub(crate) fn failure(self, message: &str, exit_code: u8) -> io::Result<()> {
+        self.line(
+            || json!({"event": "error", "message": message, "exit_code": exit_code}),
+            || None,
+        )
     }
 
     pub(crate) fn paired(self, paired: &PairedHub) -> io::Result<()> {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Arguments, Command};
 use crate::doctor;
-use crate::output::Style;
+use crate::output::{self, Style};
 
 /// A mistake in this program, or something that should not be possible.
 pub(crate) const EXIT_INTERNAL: u8 = 70;
@@ -109,13 +109,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Style::Text
     };
     if let Command::Completions { shell } = arguments.command {
-        clap_complete::generate(
-            shell,
-            &mut Arguments::command(),
-            "secluso-app",
-            &mut std::io::stdout(),
-        );
-        return Ok(());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "secluso-app", &mut script);
+        return Ok(output::raw(&script)?);
     }
     let dir = state_dir(arguments.dir)?;
     let work = work(&dir, arguments.command, style);

@@ -49,6 +49,32 @@ fn what_cannot_be_done_is_one_line_and_a_code() {
 }
 
 #[test]
+fn a_failure_is_one_object_for_scripts() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("app");
+    assert_eq!(run(&["status"], &dir).stdout, b"");
+    let said = run(&["status", "--json"], &dir).stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for part in ["\"event\":\"error\"", "\"exit_code\":6", "not paired"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn completions_for_a_reader_that_has_gone_are_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_secluso-app"))
+        .args(["completions", "bash"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+}
+
+#[test]
 fn the_doctor_names_what_is_wrong() {
     let place = tempfile::tempdir().unwrap();
     let output = run(&["doctor", "--json"], &place.path().join("app"));

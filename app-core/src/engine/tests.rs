@@ -225,6 +225,13 @@ async fn a_disk_that_keeps_failing_is_one_typed_error_and_nothing_hangs() {
 }
 
 #[tokio::test]
+async fn what_mls_refuses_at_the_start_is_our_own_state_and_no_peer() {
+    let refuse: Opener = Box::new(|| Err(JournalError::Mls("no group".into())));
+    let error = App::start(refuse).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+#[tokio::test]
 async fn a_second_process_is_refused_and_the_lock_is_given_back() {
     let (_hub, disk) = paired();
     let app = App::start(opener(&disk)).await.unwrap();
