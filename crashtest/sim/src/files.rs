@@ -84,10 +84,7 @@ pub fn files_of(who: Who, dir: &Path) -> Option<PathBuf> {
 }
 
 /// Copies a directory and all that lies below it.
-///
-/// # Errors
-/// The machine's.
-pub fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -112,7 +109,12 @@ fn read_back(dir: &Path) -> io::Result<Pair> {
     })
 }
 
-fn disk_of(root: &Path) -> io::Result<SimDisk> {
+/// What lies below a directory, as a disk in memory. RocksDB is left behind: it holds nothing that the
+/// log does not.
+///
+/// # Errors
+/// The machine's.
+pub fn disk_of(root: &Path) -> io::Result<SimDisk> {
     fn copy(disk: &SimDisk, root: &Path, below: &str) -> io::Result<()> {
         for entry in std::fs::read_dir(root.join(below))? {
             let entry = entry?;
@@ -122,6 +124,9 @@ fn disk_of(root: &Path) -> io::Result<SimDisk> {
             } else {
                 format!("{below}/{name}")
             };
+            if path == "rocksdb" {
+                continue;
+            }
             if entry.file_type()?.is_dir() {
                 disk.create_dir(&path)?;
                 copy(disk, root, &path)?;
