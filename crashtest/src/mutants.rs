@@ -205,7 +205,7 @@ pub fn play(stock: &Stock, trial: &Trial, mutant: Option<(&str, Duration)>) -> V
         system = system.planted(Crash { role, point, hit });
     }
     let run = trial.workload.run(&mut system);
-    let verdict = Verdict::with_notes(&run, &[system.notes(Role::Hub), system.notes(Role::App)]);
+    let verdict = Verdict::with_notes(&run, &system.all_notes());
     let died = system.died() || trial.crash.is_none();
     // With the bug or without, the crash must have happened, or the run is worth nothing.
     if !died {

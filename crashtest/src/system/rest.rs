@@ -103,13 +103,8 @@ impl System {
         })?;
         // The thief may ask nobody who is busy: the phone's key rotates when its line has fallen quiet,
         // and only then it says that it is idle.
-        let own = |line: &Line| line.role == Role::App;
         self.until("a quiet phone", patience, |system| {
-            let lines = system.board.lines();
-            let last = lines.iter().rfind(|line| own(line));
-            Ok(last
-                .is_some_and(|line| line.event() == "idle")
-                .then_some(()))
+            Ok(is_quiet(&system.board.lines()).then_some(()))
         })
     }
 
@@ -153,5 +148,47 @@ impl System {
         let file = self.text(&format!("{clip}.mp4"));
         self.ask_app(&["export", clip, &file, "--json"])?;
         std::fs::read(&file).map_err(Trouble::machine("an exported clip"))
+    }
+}
+
+/// Whether the phone's last word is that it is idle. A phone that comes back to a relay says so before
+/// that has given a receipt for its ack, which changes nothing any more and is the very last word then.
+fn is_quiet(lines: &[Line]) -> bool {
+    let told = |line: &&Line| line.role == Role::App && line.event() != "acked";
+    let last = lines.iter().rfind(told);
+    last.is_some_and(|line| line.event() == "idle")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_phone_is_quiet_when_it_says_so_and_nothing_but_a_receipt_follows() {
+        let lines = |events: &[&str]| -> Vec<Line> {
+            let line = |event: &&str| Line {
+                role: Role::App,
+                process: 1,
+                at: std::time::Instant::now(),
+                value: json!({ "event": event }),
+            };
+            events.iter().map(line).collect()
+        };
+        assert!(is_quiet(&lines(&["media", "acked", "idle"])));
+        assert!(is_quiet(&lines(&[
+            "disconnected",
+            "connected",
+            "idle",
+            "acked"
+        ])));
+        assert!(!is_quiet(&lines(&["idle", "media", "acked"])));
+        assert!(!is_quiet(&lines(&["idle", "disconnected", "connected"])));
+        assert!(!is_quiet(&lines(&["acked"])));
+        assert!(!is_quiet(&[]));
+        // What others say is not about the phone.
+        let mut others = lines(&["idle", "ready"]);
+        others[1].role = Role::Hub;
+        assert!(is_quiet(&others));
     }
 }

@@ -30,13 +30,24 @@ pub async fn ask(
     state_dir: &Path,
     request: Request,
     patience: Duration,
-    each: impl FnMut(Value),
+    mut each: impl FnMut(Value),
 ) -> Result<(), Failure> {
     let never = Until {
         stop: std::future::pending(),
         last_words: patience,
     };
-    ask_until(state_dir, request, patience, never, each).await
+    let mut answered = false;
+    let heard = |value| {
+        answered = true;
+        each(value);
+    };
+    ask_until(state_dir, request, patience, never, heard).await?;
+    // A hub that dies between question and answer hangs up, too.
+    if answered {
+        return Ok(());
+    }
+    let what = "the running hub hung up without an answer";
+    Err(Failure::new(Code::Network, what))
 }
 
 /// What ends a question early, and how long its answer may still take.
@@ -102,5 +113,39 @@ pub async fn ask_until(
             },
             None => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// Asks a hub that reads the question, says this, and hangs up.
+    async fn asked(says: &'static str) -> (usize, Result<(), Failure>) {
+        let place = tempfile::tempdir().unwrap();
+        let socket = SocketPath::of(place.path()).unwrap();
+        let listener = UnixListener::bind(&socket.path).unwrap();
+        let hub = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.into_split();
+            BufReader::new(read).lines().next_line().await.unwrap();
+            write.write_all(says.as_bytes()).await.unwrap();
+        };
+        let mut heard = 0;
+        let patience = Duration::from_secs(60);
+        let ask = ask(place.path(), Request::Status, patience, |_| heard += 1);
+        let ((), outcome) = tokio::join!(hub, ask);
+        (heard, outcome)
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_dies_before_its_answer_has_not_answered() {
+        let (heard, outcome) = asked("").await;
+        assert_eq!(heard, 0);
+        assert_eq!(outcome.unwrap_err().code, Code::Network);
+        let (heard, outcome) = asked("{\"epoch\": 1}\n").await;
+        assert_eq!((heard, outcome.is_ok()), (1, true));
     }
 }
