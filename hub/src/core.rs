@@ -159,6 +159,9 @@ pub struct Core {
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
     pub(crate) room: Option<bool>,
+    /// Set by a test: what the next questions for room end with.
+    #[cfg(test)]
+    pub(crate) room_errors: VecDeque<CoreError>,
     /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
     pub(crate) no_sync: u32,
@@ -190,6 +193,8 @@ impl Core {
             dead: None,
             #[cfg(test)]
             room: None,
+            #[cfg(test)]
+            room_errors: VecDeque::new(),
             #[cfg(test)]
             no_sync: 0,
             flight: None,

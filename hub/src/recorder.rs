@@ -175,15 +175,7 @@ impl Recorder {
             .sealer
             .run(move |core, now| core.handle_event_started(event, now))
             .await;
-        self.state = match begun {
-            Ok(Recorded::Taken) => State::Open(Box::new(Segmenter::new(track))),
-            Ok(Recorded::Not(_)) => State::Skip,
-            Err(SealerError::Core(error)) if !is_fatal(&error) => {
-                tracing::error!(%error, "an event is not recorded");
-                State::Skip
-            }
-            Err(error) => return Err(error),
-        };
+        self.state = after_begin(begun, track)?;
         Ok(())
     }
 
@@ -309,6 +301,25 @@ impl Recorder {
             .await;
         judge_end(ended)
     }
+}
+
+fn after_begin(
+    begun: Result<Recorded, SealerError>,
+    track: Arc<VideoTrack>,
+) -> Result<State, SealerError> {
+    let open = |track| State::Open(Box::new(Segmenter::new(track)));
+    Ok(match begun {
+        Ok(Recorded::Taken) => open(track),
+        Ok(Recorded::Not(_)) => State::Skip,
+        // Another step's sync failed under it. Whether the event was begun is not known: if not, its
+        // first piece says so, and the next key frame begins another.
+        Err(SealerError::Core(error)) if error.is_open() => open(track),
+        Err(SealerError::Core(error)) if !is_fatal(&error) => {
+            tracing::error!(%error, "an event is not recorded");
+            State::Skip
+        }
+        Err(error) => return Err(error),
+    })
 }
 
 fn judge_end(ended: Result<Recorded, SealerError>) -> Result<(), SealerError> {

@@ -203,6 +203,10 @@ impl PendingSync for WatchedSync {
             .note("a batch's write and sync", &self.path, &result);
         result
     }
+
+    fn wait_at_most(&mut self, patience: std::time::Duration) -> bool {
+        self.pending.wait_at_most(patience)
+    }
 }
 
 #[cfg(test)]

@@ -241,9 +241,24 @@ impl Core {
             .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
             .sum();
         let needed = bytes * recording.clips.len() as u64;
-        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
-            self.end_recording(Ending::CutOff, now_unix_ms)?;
-            return Ok(self.not_recorded(Stop::Space));
+        match self.has_room(needed, Priority::Bulk, now_unix_ms) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.end_recording(Ending::CutOff, now_unix_ms)?;
+                return Ok(self.not_recorded(Stop::Space));
+            }
+            // These pieces are lost, and more of the event may be on its way: the clip ends here, for
+            // nothing may close over the hole.
+            Err(CoreError::Reopened) => {
+                self.end_recording(Ending::CutOff, now_unix_ms)?;
+                return Ok(Recorded::Not(Stop::NoClip));
+            }
+            Err(error) => {
+                if let Err(ended) = self.end_recording(Ending::CutOff, now_unix_ms) {
+                    tracing::error!(error = %ended, "the end of a clip has to wait");
+                }
+                return Err(error);
+            }
         }
         // The question may have opened the journal again, and that may have ended the clip.
         let Some(recording) = self.recording.as_mut().filter(|r| r.ending.is_none()) else {
@@ -305,7 +320,8 @@ impl Core {
     pub fn handle_rest(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.commit(now_unix_ms)?;
         let rested = self.journal()?.rest();
-        self.judge(rested, now_unix_ms)
+        self.judge(rested, now_unix_ms)?;
+        self.reopen_if_poisoned(now_unix_ms)
     }
 
     /// Drops the clip of a damaged envelope. The clip being recorded is ended first; the event goes

@@ -83,6 +83,10 @@ impl Core {
         now_unix_ms: u64,
     ) -> Result<bool, CoreError> {
         #[cfg(test)]
+        if let Some(error) = self.room_errors.pop_front() {
+            return Err(error);
+        }
+        #[cfg(test)]
         if let Some(room) = self.room {
             return Ok(room);
         }

@@ -163,3 +163,17 @@ async fn only_the_first_refusal_of_a_clip_says_why() {
     let dead = CoreError::Dead("as the test wants it".into());
     assert!(recorder.judge(Err(dead.into())).await.is_err());
 }
+
+#[test]
+fn an_event_whose_beginning_is_not_known_is_recorded_all_the_same() {
+    let after = |error: CoreError| after_begin(Err(error.into()), track());
+    for open in [
+        CoreError::Reopened,
+        CoreError::NotSynced("as the test wants it".into()),
+    ] {
+        assert!(matches!(after(open), Ok(State::Open(_))));
+    }
+    assert!(after(CoreError::Dead("as the test wants it".into())).is_err());
+    let refused = after_begin(Ok(Recorded::Not(Stop::Space)), track());
+    assert!(matches!(refused, Ok(State::Skip)));
+}

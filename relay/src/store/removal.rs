@@ -109,13 +109,14 @@ impl MailboxStore {
     /// # Errors
     /// A [`WalError`] of the engine, never of kind `Space`.
     pub fn go_on_losing(&mut self) -> Result<(), WalError> {
-        while let Some(mailbox) = self.losing.first().copied() {
+        let losing: Vec<SendId> = self.losing.iter().copied().collect();
+        for mailbox in losing {
             let emptied = self.mark_lost(&mailbox).and_then(|()| self.empty(&mailbox));
             match emptied {
                 Ok(()) => drop(self.losing.remove(&mailbox)),
                 Err(WalError::Space { .. }) => {
+                    // A smaller one may find room.
                     tracing::warn!(mailbox = %mailbox.short(), "the disk is too full to empty a damaged mailbox");
-                    return Ok(());
                 }
                 Err(error) => return Err(error),
             }
@@ -126,6 +127,10 @@ impl MailboxStore {
     /// The first step of a loss: from now on even a start goes through with it. Half a mailbox
     /// would show its reader a gap that nobody ever fills.
     pub(super) fn mark_lost(&mut self, mailbox: &SendId) -> Result<(), WalError> {
+        // Once: whoever waits for room must not use up what is left of it.
+        if self.wal.get(&lost_key(mailbox))?.is_some() {
+            return Ok(());
+        }
         let mut txn = Txn::new();
         txn.put(lost_key(mailbox), []);
         let _no_answer = self.stage(txn, ())?;

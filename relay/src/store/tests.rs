@@ -488,6 +488,10 @@ fn a_damaged_mailbox_on_a_full_disk_stops_nothing_and_ends_when_there_is_room() 
         if marked {
             store.mark_lost(&BOX).unwrap();
             let _durable = store.commit().unwrap();
+            let operations = disk.op_count();
+            store.mark_lost(&BOX).unwrap();
+            let _durable = store.commit().unwrap();
+            assert_eq!(disk.op_count(), operations, "marked once, and not again");
         } else {
             assert!(damage(&disk, &store.mask.turn(vec![0xa5; 64])) > 0);
         }

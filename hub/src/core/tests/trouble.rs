@@ -514,3 +514,38 @@ fn a_crash_at_every_operation_of_a_clip_ends_with_a_clip_that_the_phone_can_chec
         }
     }
 }
+
+/// What the question for room ends with, and what the step then ends with.
+fn lost_at_the_question() -> [(Vec<CoreError>, bool); 2] {
+    let unread = std::io::Error::other("as the test wants it");
+    let view = wal::WalError::View(wal::store::StoreError::Io { source: unread });
+    [
+        (vec![CoreError::Journal(JournalError::Wal(view))], false),
+        // The journal was opened again, and failed again at the same question.
+        (vec![CoreError::Reopened, CoreError::Reopened], true),
+    ]
+}
+
+/// More of the event was handed over behind it: nothing of that may close over the hole.
+#[test]
+fn pieces_lost_at_the_question_for_room_end_the_clip_where_they_would_have_begun() {
+    for (errors, answered) in lost_at_the_question() {
+        let mut world = World::paired();
+        let bytes = world.record_some(2);
+        world.core.room_errors.extend(errors);
+        let lost = world.core.handle_pieces(vec![piece(2)], 6);
+        match answered {
+            true => assert_eq!(lost.unwrap(), Recorded::Not(Stop::NoClip)),
+            false => assert!(matches!(lost, Err(CoreError::Journal(_)))),
+        }
+        let next = world.core.handle_pieces(vec![piece(3)], 6).unwrap();
+        assert_eq!(next, Recorded::Not(Stop::NoClip));
+        let _ended = world
+            .core
+            .handle_event_ended(EventEnd::Completed, 6)
+            .unwrap();
+        world.core.commit(6).unwrap();
+        world.deliver();
+        assert_eq!(world.app_clips(), [(AppClipState::CutOff, bytes)]);
+    }
+}

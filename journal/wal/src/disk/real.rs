@@ -47,7 +47,8 @@ impl RealDisk {
 ///
 /// # Errors
 /// What the system says. Of what was there before the call, only the directory right above `dir` must be
-/// synced, unless this user may not even read it: then somebody else made `dir`.
+/// synced, unless this user may not even read it (then somebody else made `dir`), or it lies on a file
+/// system that cannot sync directories or take new names: then no name can be lost there.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     make_dir_with(dir, &mut |dir| File::open(dir)?.sync_all())
 }
@@ -64,13 +65,22 @@ fn make_dir_with(dir: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> i
     for (distance, parent) in above.iter().enumerate().rev() {
         match sync(parent) {
             Err(error) if distance < made => return Err(error),
-            Err(error) if distance == 0 && error.kind() != io::ErrorKind::PermissionDenied => {
-                return Err(error);
-            }
+            Err(error) if distance == 0 && !owes_nothing(error.kind()) => return Err(error),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether a directory whose sync ends so owes its names to somebody else.
+fn owes_nothing(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// The kernel's name for this boot, made anew at each start of the machine (`random(4)`): the first 16
@@ -280,6 +290,14 @@ mod tests {
         assert_eq!(synced(Some((Path::new("/"), fails))).unwrap(), all);
         assert_eq!(synced(Some((&parent, unreadable))).unwrap(), all);
         assert!(synced(Some((&parent, fails))).is_err());
+        // A read-only image above the mount point of the state: its names cannot be lost.
+        for still in [
+            io::ErrorKind::InvalidInput,
+            io::ErrorKind::Unsupported,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            assert_eq!(synced(Some((&parent, still))).unwrap(), all);
+        }
         let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }
