@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::*;
+use relay_client::framed::FrameReader;
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, AppendEvent, ClientError, ErrorKind, connect};
 use wire::receiver::Arrival;
@@ -446,7 +447,8 @@ async fn a_number_without_one_after_it_costs_who_says_it_and_nobody_else() {
         )
         .await
         .unwrap();
-        let (mut send, _receive) = stranger.open_bi().await.unwrap();
+        let (mut send, receive) = stranger.open_bi().await.unwrap();
+        let mut control_frames = FrameReader::new(receive, wire::limits::ENVELOPE_BYTES_MAX);
         let mut flight = wire::Frame::Hello {
             version_min: 1,
             version_max: 1,
@@ -459,6 +461,13 @@ async fn a_number_without_one_after_it_costs_who_says_it_and_nobody_else() {
         }
         send.write_all(&flight).await.unwrap();
         if let Some(append) = append {
+            // A stream that overtakes its slot is turned away, and nobody would read what it says.
+            loop {
+                let answer = within(control_frames.next()).await.unwrap().unwrap();
+                if answer.kind == wire::frame::kind::SEND_STATE {
+                    break;
+                }
+            }
             let mut stream = within(stranger.open_uni()).await.unwrap();
             let mut flight = wire::Frame::Stream { slot }.to_bytes();
             append.encode(&mut flight);
