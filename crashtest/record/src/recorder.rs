@@ -60,6 +60,27 @@ fn bytes_of(name: &str) -> Option<Vec<u8>> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
+/// The trace, held by one thread.
+pub(crate) struct Held<'a> {
+    // ORDER: given back before signals are handled again.
+    log: MutexGuard<'a, Log>,
+    _masked: sys::Masked,
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Log;
+
+    fn deref(&self) -> &Log {
+        &self.log
+    }
+}
+
+impl std::ops::DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+}
+
 impl Recorder {
     fn from_environment() -> Option<Self> {
         let root = bytes_of(ROOT)?;
@@ -85,15 +106,20 @@ impl Recorder {
         })
     }
 
-    /// Takes the lock, and opens the trace if this process has not yet.
-    pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
+    /// Takes the lock, and opens the trace if this process has not yet. No signal is handled on this
+    /// thread meanwhile: a handler that sends (as tokio's does) would wait here for itself.
+    pub(crate) fn log(&self) -> Held<'_> {
+        let masked = sys::Masked::all();
         // Nothing panics while it holds the lock; should it, each frame is whole all the same.
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let (process, _) = sys::who();
         if log.process != process {
             self.begin(&mut log, process);
         }
-        log
+        Held {
+            log,
+            _masked: masked,
+        }
     }
 
     /// The first frame of a process, be it new or forked.

@@ -288,3 +288,28 @@ pub(crate) fn with_reopened<T>(fd: c_int, work: impl FnOnce(c_int) -> Option<T>)
     close(fd);
     result
 }
+
+/// All signals of this thread wait as long as this lives.
+pub(crate) struct Masked(libc::sigset_t);
+
+impl Masked {
+    pub(crate) fn all() -> Self {
+        // SAFETY: both sets are ours and large enough; zeroed is a valid set, and filled before use.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that was there before.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut());
+        }
+    }
+}
