@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wal::disk::{Disk, DiskFile, LockGuard, OpenMode, PendingSync, is_full};
+use wal::disk::{Disk, DiskFile, DiskOver, FileOver, PendingSync, is_full};
 
 /// Where the log's files lie.
 const LOG_DIR: &str = "log";
@@ -92,57 +92,26 @@ struct Watched {
     told: Told,
 }
 
-impl Disk for Watched {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
+impl DiskOver for Watched {
+    fn below(&self) -> &dyn Disk {
+        &*self.disk
     }
 
-    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.open(path, mode)?;
+    fn opened(&self, path: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         if !is_kept(path) {
-            return Ok(file);
+            return file;
         }
-        Ok(Arc::new(WatchedFile {
+        Arc::new(WatchedFile {
             file,
             path: path.to_owned(),
             told: self.told.clone(),
-        }))
+        })
     }
 
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn create_dir(&self, path: &str) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        let result = self.disk.sync_dir(dir);
+    fn dir_synced(&self, dir: &str, result: &io::Result<()>) {
         if dir == LOG_DIR {
-            self.told.note("a sync", dir, &result);
+            self.told.note("a sync", dir, result);
         }
-        result
-    }
-
-    fn exists(&self, path: &str) -> io::Result<bool> {
-        self.disk.exists(path)
-    }
-
-    fn available_bytes(&self) -> io::Result<u64> {
-        self.disk.available_bytes()
-    }
-
-    fn boot(&self) -> u64 {
-        self.disk.boot()
-    }
-
-    fn lock(&self, path: &str) -> io::Result<Box<dyn LockGuard>> {
-        self.disk.lock(path)
     }
 }
 
@@ -152,41 +121,29 @@ struct WatchedFile {
     told: Told,
 }
 
-impl DiskFile for WatchedFile {
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(offset, out)
+impl FileOver for WatchedFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.file
     }
 
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let result = self.file.write_at(offset, bytes);
         self.told.note_unless_full("a write", &self.path, &result);
         result
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let result = self.file.sync_data();
         self.told.note_unless_full("a sync", &self.path, &result);
         result
     }
 
-    fn start_write(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
+    fn start(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
         Box::new(WatchedSync {
             pending: self.file.start_write(offset, bytes),
             path: self.path.clone(),
             told: self.told.clone(),
         })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn forget_cache(&self) {
-        self.file.forget_cache();
     }
 }
 
@@ -212,7 +169,7 @@ impl PendingSync for WatchedSync {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wal::disk::{Fault, SimDisk};
+    use wal::disk::{Fault, OpenMode, SimDisk};
 
     #[test]
     fn a_failure_of_log_or_vault_stands_until_the_next_opening() {

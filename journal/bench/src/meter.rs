@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wal::disk::{Disk, DiskFile, LockGuard, OpenMode, PendingSync};
+use wal::disk::{Disk, DiskFile, DiskOver, FileOver, PendingSync};
 use wal::store::{Store, StoreError, StoreOp};
 use wal::{Lsn, disk::RealDisk, store::RocksStore};
 
@@ -99,51 +99,21 @@ pub(crate) struct MeteredDisk {
     pub(crate) meter: Meter,
 }
 
-impl Disk for MeteredDisk {
-    fn boot(&self) -> u64 {
-        self.inner.boot()
+impl DiskOver for MeteredDisk {
+    fn below(&self) -> &dyn Disk {
+        &self.inner
     }
 
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-
-    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let inner = self.inner.open(path, mode)?;
-        Ok(Arc::new(MeteredFile {
+    fn opened(&self, path: &str, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(MeteredFile {
             inner,
             area: Area::of(path),
             meter: self.meter.clone(),
-        }))
+        })
     }
 
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.inner.remove(path)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn create_dir(&self, path: &str) -> io::Result<()> {
-        self.inner.create_dir(path)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+    fn dir_synced(&self, _dir: &str, _result: &io::Result<()>) {
         self.meter.lock().directory_syncs += 1;
-        self.inner.sync_dir(dir)
-    }
-
-    fn exists(&self, path: &str) -> io::Result<bool> {
-        self.inner.exists(path)
-    }
-
-    fn available_bytes(&self) -> io::Result<u64> {
-        self.inner.available_bytes()
-    }
-
-    fn lock(&self, path: &str) -> io::Result<Box<dyn LockGuard>> {
-        self.inner.lock(path)
     }
 }
 
@@ -153,12 +123,12 @@ struct MeteredFile {
     meter: Meter,
 }
 
-impl DiskFile for MeteredFile {
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_at(offset, out)
+impl FileOver for MeteredFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.inner
     }
 
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut time = Duration::ZERO;
         let result = adding(&mut time, || self.inner.write_at(offset, bytes));
         let mut counts = self.meter.lock();
@@ -172,7 +142,7 @@ impl DiskFile for MeteredFile {
         result
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let mut time = Duration::ZERO;
         let result = adding(&mut time, || self.inner.sync_data());
         let mut counts = self.meter.lock();
@@ -186,7 +156,7 @@ impl DiskFile for MeteredFile {
         result
     }
 
-    fn start_write(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
+    fn start(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
         let len = bytes.len() as u64;
         let batch = {
             let mut counts = self.meter.lock();
@@ -205,18 +175,6 @@ impl DiskFile for MeteredFile {
             batch,
             waited: Duration::ZERO,
         })
-    }
-
-    fn forget_cache(&self) {
-        self.inner.forget_cache();
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
     }
 }
 
@@ -320,6 +278,7 @@ impl PendingSync for MeteredSync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wal::disk::OpenMode;
 
     #[test]
     fn writes_are_counted_by_area_and_batched_by_sync() {

@@ -7,10 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod over;
 mod real;
 mod sim;
 mod sync_thread;
 
+pub use over::{DiskOver, FileOver};
 pub use real::{RealDisk, make_dir};
 pub use sim::{CrashPolicy, Fault, SimDisk, TraceOp};
 

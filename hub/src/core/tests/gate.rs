@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use wal::disk::{Disk, DiskFile, LockGuard, OpenMode, PendingSync, SimDisk};
+use wal::disk::{Disk, DiskFile, DiskOver, FileOver, PendingSync, SimDisk};
 
 /// Open at first.
 #[derive(Clone, Default)]
@@ -42,49 +42,16 @@ pub(crate) struct GatedDisk {
     gate: Gate,
 }
 
-impl Disk for GatedDisk {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
+impl DiskOver for GatedDisk {
+    fn below(&self) -> &dyn Disk {
+        &self.inner
     }
 
-    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let inner = self.inner.open(path, mode)?;
-        Ok(Arc::new(GatedFile {
+    fn opened(&self, _path: &str, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(GatedFile {
             inner,
             gate: self.gate.clone(),
-        }))
-    }
-
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.inner.remove(path)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn create_dir(&self, path: &str) -> io::Result<()> {
-        self.inner.create_dir(path)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn exists(&self, path: &str) -> io::Result<bool> {
-        self.inner.exists(path)
-    }
-
-    fn available_bytes(&self) -> io::Result<u64> {
-        self.inner.available_bytes()
-    }
-
-    fn boot(&self) -> u64 {
-        self.inner.boot()
-    }
-
-    fn lock(&self, path: &str) -> io::Result<Box<dyn LockGuard>> {
-        self.inner.lock(path)
+        })
     }
 }
 
@@ -93,32 +60,16 @@ struct GatedFile {
     gate: Gate,
 }
 
-impl DiskFile for GatedFile {
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_at(offset, out)
+impl FileOver for GatedFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.inner
     }
 
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.inner.write_at(offset, bytes)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.inner.sync_data()
-    }
-
-    fn start_write(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
+    fn start(&self, offset: u64, bytes: Arc<Vec<u8>>) -> Box<dyn PendingSync> {
         Box::new(GatedSync {
             inner: self.inner.start_write(offset, bytes),
             gate: self.gate.clone(),
         })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
     }
 }
 
