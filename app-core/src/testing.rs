@@ -180,7 +180,7 @@ fn pair_journals(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Pairing
     let AppNext::Request(request) = next else {
         panic!("a fresh pairing begins with a request")
     };
-    let answer = HubPairing::request(hub, &request, NOW_S).unwrap();
+    let answer = HubPairing::request(hub, &request, request.device(), NOW_S).unwrap();
     let confirm = AppPairing::answer(app, offer, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(hub, &confirm).unwrap();
     AppPairing::done(app, offer, &done).unwrap().into_inner()

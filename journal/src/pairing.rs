@@ -274,6 +274,11 @@ fn mac_holds(key: &Key, parts: &[&[u8]], claimed: &[u8; 32]) -> bool {
 }
 
 impl Request {
+    /// In whose name it is made.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
     fn parts(&self) -> [&[u8]; 7] {
         [
             b"request",

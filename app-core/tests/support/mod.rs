@@ -198,7 +198,9 @@ impl Hub {
     fn answer(&mut self, message: PairingMessage) -> (PairingMessage, bool) {
         match message {
             PairingMessage::Request(request) => {
-                let answer = HubPairing::request(&mut self.journal, &request, unix_s()).unwrap();
+                let answer =
+                    HubPairing::request(&mut self.journal, &request, request.device(), unix_s())
+                        .unwrap();
                 (PairingMessage::Answer(answer.into_inner()), false)
             }
             PairingMessage::Confirm(confirm) => {

@@ -46,7 +46,7 @@ pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
     let AppNext::Request(request) = next else {
         return Err(JournalError::Misuse("a new pairing begins with a request"));
     };
-    let answer = HubPairing::request(&mut hub, &request, NOW_S)?;
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S)?;
     let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)?;
     let done = HubPairing::confirm(&mut hub, &confirm)?;
     let pairing = AppPairing::done(&mut app, &offer, &done)?.into_inner();

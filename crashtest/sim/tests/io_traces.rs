@@ -188,7 +188,7 @@ fn pairing(text: &mut String) -> Pair {
         &hub_disk,
         Who::Hub,
         "it answers a request: a new group",
-        || HubPairing::request(&mut hub, &request, NOW_S).unwrap(),
+        || HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap(),
     );
     let confirm = traced(
         text,

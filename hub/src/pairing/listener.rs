@@ -139,7 +139,7 @@ async fn answer(
         PairingMessage::Request(request) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
                 core.with_journal(now, |journal| {
-                    HubPairing::request_from(journal, &request, peer, now / 1000)
+                    HubPairing::request(journal, &request, peer, now / 1000)
                 })
             };
             let answer = sealer.run(step).await.map_err(blame)?;

@@ -80,7 +80,7 @@ impl Hub {
     async fn judge(&self, request: Request) -> Result<(), SealerError> {
         let step = move |core: &mut crate::core::Core, now: u64| {
             core.with_journal(now, |journal| {
-                HubPairing::request(journal, &request, now / 1000)
+                HubPairing::request(journal, &request, request.device(), now / 1000)
             })
         };
         self.sealer.run(step).await.map(drop)
@@ -146,7 +146,7 @@ async fn confirm_at(hub: &Hub, offer: &Offer) -> Vec<u8> {
         .sealer
         .run(move |core, now| {
             core.with_journal(now, |journal| {
-                HubPairing::request(journal, &request, now / 1000)
+                HubPairing::request(journal, &request, request.device(), now / 1000)
             })
         })
         .await

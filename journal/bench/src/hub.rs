@@ -70,7 +70,7 @@ impl Hub {
         let AppNext::Request(request) = next else {
             return Err("a new pairing begins with a request".into());
         };
-        let answer = HubPairing::request(&mut hub, &request, NOW_UNIX_S)?;
+        let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_UNIX_S)?;
         let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_UNIX_S)?.into_inner();
         let done = HubPairing::confirm(&mut hub, &confirm)?;
         Ok(AppPairing::done(&mut app, &offer, &done)?.into_inner())

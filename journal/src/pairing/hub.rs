@@ -147,37 +147,17 @@ impl HubPairing {
         txn.commit(end)
     }
 
-    /// Takes a request: makes the pairing's groups, or repeats the answer.
+    /// Takes a request: makes the pairing's groups, or repeats the answer. `peer` is whose key the phone
+    /// has shown on its connection: a request in another's name is judged like one with a wrong secret,
+    /// on the same path, because whose pairings a new one takes the place of ([`Self::confirm`]) hangs on
+    /// that name.
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
     pub fn request(
         journal: &mut Journal,
         request: &Request,
-        now_unix_s: u64,
-    ) -> Result<Durable<Answer>, JournalError> {
-        Self::judge_request(journal, request, None, now_unix_s)
-    }
-
-    /// [`Self::request`] on a connection that has shown whose key the phone holds. A request in
-    /// another's name is judged like one with a wrong secret, on the same path: whose pairings a new
-    /// one takes the place of ([`Self::confirm`]) hangs on that name.
-    ///
-    /// # Errors
-    /// As [`Self::request`].
-    pub fn request_from(
-        journal: &mut Journal,
-        request: &Request,
         peer: DeviceId,
-        now_unix_s: u64,
-    ) -> Result<Durable<Answer>, JournalError> {
-        Self::judge_request(journal, request, Some(peer), now_unix_s)
-    }
-
-    fn judge_request(
-        journal: &mut Journal,
-        request: &Request,
-        peer: Option<DeviceId>,
         now_unix_s: u64,
     ) -> Result<Durable<Answer>, JournalError> {
         let row = offer_row(journal, request.offer)?;
@@ -187,8 +167,7 @@ impl HubPairing {
             Some(row) => row.offer.mac_key(),
             None => Key::new(random(journal)),
         };
-        let own_name = peer.is_none_or(|peer| peer == request.device);
-        let genuine = mac_holds(&key, &request.parts(), &request.mac) && own_name;
+        let genuine = mac_holds(&key, &request.parts(), &request.mac) && peer == request.device;
         let row = row.ok_or(PairingError::UnknownOffer)?;
         if !genuine {
             return Err(PairingError::WrongSecret.into());

@@ -255,7 +255,7 @@ pub(crate) fn finish_pairing_as(
     let next = AppPairing::start(app, offer, device, NOW_S)?.into_inner();
     let confirm = match next {
         AppNext::Request(request) => {
-            let answer = HubPairing::request(hub, &request, NOW_S)?;
+            let answer = HubPairing::request(hub, &request, request.device(), NOW_S)?;
             AppPairing::answer(app, offer, &answer, NOW_S)?.into_inner()
         }
         AppNext::Confirm(confirm) => confirm,

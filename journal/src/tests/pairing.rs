@@ -8,7 +8,7 @@ use super::harness::{
 };
 use crate::ids::{Channel, Line};
 use crate::pairing::{
-    AppNext, AppPairing, HubPairing, Offer, OfferEnd, PairingError, PairingMessage,
+    AppNext, AppPairing, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage, Request,
 };
 use crate::scope::Scope;
 use crate::{JournalError, PairingState, Role, Session, Suite};
@@ -22,6 +22,24 @@ fn offer(hub: &mut crate::Journal) -> Offer {
     HubPairing::offer(hub, terms(Suite::Classic), NOW_S)
         .unwrap()
         .into_inner()
+}
+
+/// The phone's request.
+fn asked(app: &mut crate::Journal, offer: &Offer, device: u8, now_s: u64) -> Request {
+    let next = AppPairing::start(app, offer, DeviceId([device; 32]), now_s).unwrap();
+    match next.into_inner() {
+        AppNext::Request(request) => request,
+        _ => panic!("nothing to confirm yet"),
+    }
+}
+
+/// The phone takes the hub's last word, and both hold the pairing for confirmed.
+fn assert_whole(hub: &crate::Journal, app: &mut crate::Journal, offer: &Offer, done: &Done) {
+    let pairing = AppPairing::done(app, offer, done).unwrap().into_inner();
+    for journal in [hub, app] {
+        let known = journal.pairing(pairing).unwrap().unwrap();
+        assert_eq!(known.state, PairingState::Confirmed);
+    }
 }
 
 fn refused<T>(result: Result<T, JournalError>) -> PairingError {
@@ -42,39 +60,28 @@ fn scenario_29_clocks_that_are_a_century_apart_pair_all_the_same() {
     let offer = HubPairing::offer(&mut hub, terms(Suite::Classic), FAR)
         .unwrap()
         .into_inner();
-    let AppNext::Request(request) = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), 0)
-        .unwrap()
-        .into_inner()
-    else {
-        panic!("nothing to confirm yet");
-    };
-    let answer = HubPairing::request(&mut hub, &request, FAR + 1)
+    let request = asked(&mut app, &offer, 8, 0);
+    let answer = HubPairing::request(&mut hub, &request, request.device(), FAR + 1)
         .unwrap()
         .into_inner();
     let confirm = AppPairing::answer(&mut app, &offer, &answer, 0)
         .unwrap()
         .into_inner();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    let pairing = AppPairing::done(&mut app, &offer, &done)
-        .unwrap()
-        .into_inner();
-    for journal in [&hub, &app] {
-        let known = journal.pairing(pairing).unwrap().unwrap();
-        assert_eq!(known.state, PairingState::Confirmed);
-    }
+    assert_whole(&hub, &mut app, &offer, &done);
     // The hub's own expiry holds by its own clock.
     let next = HubPairing::offer(&mut hub, terms(Suite::Classic), FAR)
         .unwrap()
         .into_inner();
     let (_, mut late) = both();
-    let AppNext::Request(request) = AppPairing::start(&mut late, &next, DeviceId([9; 32]), 0)
-        .unwrap()
-        .into_inner()
-    else {
-        panic!("nothing to confirm yet");
-    };
+    let request = asked(&mut late, &next, 9, 0);
     assert_eq!(
-        refused(HubPairing::request(&mut hub, &request, FAR + 601)),
+        refused(HubPairing::request(
+            &mut hub,
+            &request,
+            request.device(),
+            FAR + 601
+        )),
         PairingError::Expired
     );
 }
@@ -84,16 +91,11 @@ fn scenario_29_clocks_that_are_a_century_apart_pair_all_the_same() {
 fn scenario_30_lost_answers_are_given_again() {
     let (mut hub, mut app) = both();
     let offer = offer(&mut hub);
-    let AppNext::Request(request) = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S)
-        .unwrap()
-        .into_inner()
-    else {
-        panic!("nothing to confirm yet");
-    };
-    let lost = HubPairing::request(&mut hub, &request, NOW_S)
+    let request = asked(&mut app, &offer, 8, NOW_S);
+    let lost = HubPairing::request(&mut hub, &request, request.device(), NOW_S)
         .unwrap()
         .into_inner();
-    let answer = HubPairing::request(&mut hub, &request, NOW_S)
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S)
         .unwrap()
         .into_inner();
     assert_eq!(
@@ -112,13 +114,7 @@ fn scenario_30_lost_answers_are_given_again() {
     );
     let _lost = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    let pairing = AppPairing::done(&mut app, &offer, &done)
-        .unwrap()
-        .into_inner();
-    for journal in [&hub, &app] {
-        let known = journal.pairing(pairing).unwrap().unwrap();
-        assert_eq!(known.state, PairingState::Confirmed);
-    }
+    assert_whole(&hub, &mut app, &offer, &done);
 }
 
 #[test]
@@ -129,16 +125,15 @@ fn a_wrong_or_used_or_expired_code_is_refused_and_changes_nothing() {
     let mut forged = Offer::from_text(&good.to_text()).unwrap();
     forged.spoil_secret();
     let (mut stranger, _) = both();
-    let AppNext::Request(request) =
-        AppPairing::start(&mut stranger, &forged, DeviceId([9; 32]), NOW_S)
-            .unwrap()
-            .into_inner()
-    else {
-        panic!("a stranger has nothing to confirm");
-    };
+    let request = asked(&mut stranger, &forged, 9, NOW_S);
     let lsn = hub.wal.next_lsn();
     assert_eq!(
-        refused(HubPairing::request(&mut hub, &request, NOW_S)),
+        refused(HubPairing::request(
+            &mut hub,
+            &request,
+            request.device(),
+            NOW_S
+        )),
         PairingError::WrongSecret
     );
     assert_eq!(hub.wal.next_lsn(), lsn);
@@ -180,18 +175,18 @@ fn a_misread_code_does_not_stand_in_the_way_of_the_right_one() {
 fn an_expired_offer_dies_with_what_its_phone_left_unfinished() {
     let (mut hub, mut app) = both();
     let offer = offer(&mut hub);
-    let AppNext::Request(request) = AppPairing::start(&mut app, &offer, DeviceId([8; 32]), NOW_S)
-        .unwrap()
-        .into_inner()
-    else {
-        panic!("nothing to confirm yet");
-    };
-    drop(HubPairing::request(&mut hub, &request, NOW_S).unwrap());
+    let request = asked(&mut app, &offer, 8, NOW_S);
+    drop(HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap());
     assert_eq!(hub.pairing_ids().len(), 1);
     HubPairing::expire(&mut hub, NOW_S + 601).unwrap();
     assert!(hub.pairing_ids().is_empty());
     assert_eq!(
-        refused(HubPairing::request(&mut hub, &request, NOW_S + 601)),
+        refused(HubPairing::request(
+            &mut hub,
+            &request,
+            request.device(),
+            NOW_S + 601
+        )),
         PairingError::UnknownOffer
     );
 }
@@ -216,7 +211,7 @@ fn a_pairing_survives_a_crash_at_every_operation() {
     };
 
     hub_disk.record_snapshots();
-    let answer = HubPairing::request(&mut hub, &request, NOW_S)
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S)
         .unwrap()
         .into_inner();
     states += redo(Role::Hub, &hub_disk, &app_disk, &offer);
@@ -285,7 +280,7 @@ fn kept(journal: &crate::Journal) -> usize {
         .count()
 }
 
-fn ask(app: &mut crate::Journal, offer: &Offer) -> crate::pairing::Request {
+fn ask(app: &mut crate::Journal, offer: &Offer) -> Request {
     match AppPairing::start(app, offer, DeviceId([8; 32]), NOW_S)
         .unwrap()
         .into_inner()
@@ -301,12 +296,12 @@ fn a_new_offer_ends_every_other_that_nobody_answered() {
     let unanswered = offer(&mut hub);
     let answered = offer(&mut hub);
     let request = ask(&mut app, &answered);
-    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
     let third = offer(&mut hub);
     let mut stranger = open(Role::App, &SimDisk::new(), 3).unwrap();
     let late = ask(&mut stranger, &unanswered);
     assert_eq!(
-        refused(HubPairing::request(&mut hub, &late, NOW_S)),
+        refused(HubPairing::request(&mut hub, &late, late.device(), NOW_S)),
         PairingError::UnknownOffer
     );
     // The phone that was answered goes on; so may the next.
@@ -321,7 +316,7 @@ fn a_void_offer_dies_whole_and_a_finished_pairing_is_still_answered() {
     let (empty_hub, empty_app) = (kept(&hub), kept(&app));
     let void = offer(&mut hub);
     let request = ask(&mut app, &void);
-    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
     let confirm = AppPairing::answer(&mut app, &void, &answer, NOW_S).unwrap();
     let end = |hub: &mut _, offer: &Offer| *HubPairing::end(hub, offer.offer).unwrap();
     assert_eq!(end(&mut hub, &void), OfferEnd::Void);
@@ -337,12 +332,12 @@ fn a_void_offer_dies_whole_and_a_finished_pairing_is_still_answered() {
 
     let good = offer(&mut hub);
     let request = ask(&mut app, &good);
-    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
     let confirm = AppPairing::answer(&mut app, &good, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let ended = end(&mut hub, &good);
     let again = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    let bytes = |done: &crate::pairing::Done| PairingMessage::Done(done.clone()).encode();
+    let bytes = |done: &Done| PairingMessage::Done(done.clone()).encode();
     assert_eq!(bytes(&done), bytes(&again));
     let pairing = AppPairing::done(&mut app, &good, &again).unwrap();
     assert_eq!(ended, OfferEnd::Paired(*pairing));
@@ -367,7 +362,7 @@ fn an_app_ends_what_ran_out_but_gives_the_last_word_time() {
 
     let joined = offer(&mut hub);
     let request = ask(&mut app, &joined);
-    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
     drop(AppPairing::answer(&mut app, &joined, &answer, NOW_S).unwrap());
     let over = joined.expires_unix_s + crate::pairing::JOINED_GRACE_S;
     AppPairing::expire(&mut app, over - 1).unwrap();
@@ -411,7 +406,7 @@ fn a_pairing_that_no_phone_has_ends_when_its_phone_pairs_again() {
 
     let first = offer(&mut hub);
     let request = ask(&mut app, &first);
-    let answer = HubPairing::request(&mut hub, &request, NOW_S).unwrap();
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
     let confirm = AppPairing::answer(&mut app, &first, &answer, NOW_S).unwrap();
     let dead = HubPairing::confirm(&mut hub, &confirm).unwrap().pairing();
     let line = |pairing| Line {

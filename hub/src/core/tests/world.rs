@@ -352,7 +352,9 @@ impl Phone {
             panic!("a fresh pairing begins with a request");
         };
         let answer = core
-            .with_journal(NOW_MS, |hub| HubPairing::request(hub, &request, now_s))
+            .with_journal(NOW_MS, |hub| {
+                HubPairing::request(hub, &request, request.device(), now_s)
+            })
             .unwrap();
         let confirm = AppPairing::answer(app, &offer, &answer, now_s).unwrap();
         let done = core
