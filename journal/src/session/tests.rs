@@ -1,6 +1,7 @@
 //! What only this room can see: proposals, orphan keys, and the storage calls behind them.
 
-use openmls::prelude::LeafNodeParameters;
+use openmls::prelude::{LeafNodeParameters, MlsMessageIn, ProcessedMessageContent};
+use tls_codec::Deserialize as _;
 use wal::disk::CrashPolicy;
 use wire::envelope::Envelope;
 
@@ -8,6 +9,7 @@ use super::*;
 use crate::Role;
 use crate::keys::Family;
 use crate::tests::harness::{App, Hub, paired, settle};
+use crate::wrap::{self, Place};
 
 impl App {
     /// An update proposal as the wire carries it, in a transaction of its own.

@@ -9,24 +9,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::disk::{Disk, LockGuard, OpenMode, is_full};
+use crate::disk::{Disk, LockGuard, is_full};
 use crate::log::{Flying, Log};
-use crate::log_file::read_patiently;
 use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
 use crate::record::{GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
 use crate::recover::{replay, run};
-use crate::store::{KeyValue, StoreError};
+use crate::store::StoreError;
 use crate::txn::Overlay;
 use crate::view::{PAYLOAD, PayloadRow, VALUE, View, raw_key};
 use crate::{
-    Committed, Dice, Durable, Lsn, Options, PoisonCause, Priority, RecoveryReport, Staged, Store,
-    Txn, WalError, crash_point, mutant, note, record,
+    Committed, Dice, Lsn, Options, PoisonCause, Priority, RecoveryReport, Staged, Store, Txn,
+    WalError, crash_point, mutant, note, record,
 };
 
 /// Bytes that a record's body may add to its keys and values.
 const BODY_SLACK_BYTES: u64 = 32;
 
 mod dump;
+mod lock;
+mod read;
 mod witness;
 
 /// Figures about one handle.
@@ -52,41 +53,6 @@ pub struct Stats {
 enum LiveChange {
     Add { number: u64, ordinal: u64, len: u32 },
     Free { ordinal: u64, len: u32 },
-}
-
-/// What the deliberate bug `lock_left_out` holds instead of a lock.
-struct Unlocked;
-
-impl LockGuard for Unlocked {}
-
-/// What the deliberate bug `lock_file_left` holds instead of a lock.
-struct HeldByName(Arc<dyn Disk>);
-
-impl HeldByName {
-    const NAME: &str = "lock.held";
-
-    fn if_planted(disk: &Arc<dyn Disk>) -> Result<Option<Self>, WalError> {
-        if !mutant!(
-            "lock_file_left",
-            "C7",
-            "a lock is a file, which a killed process leaves behind"
-        ) {
-            return Ok(None);
-        }
-        match disk.open(Self::NAME, OpenMode::CreateNew) {
-            Ok(_) => Ok(Some(Self(Arc::clone(disk)))),
-            Err(_) => Err(WalError::Locked),
-        }
-    }
-}
-
-impl LockGuard for HeldByName {}
-
-impl Drop for HeldByName {
-    fn drop(&mut self) {
-        // Of a disk that has lost its power nothing is removed.
-        let _removed = self.0.remove(Self::NAME);
-    }
 }
 
 /// A commit whose write and sync are under way.
@@ -137,24 +103,7 @@ impl Wal {
         options: Options,
     ) -> Result<(Wal, RecoveryReport), WalError> {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
-        let left_behind = HeldByName::if_planted(&disk)?;
-        let lock = match disk.lock("lock") {
-            Ok(lock) => match left_behind {
-                Some(held) => Box::new(held),
-                None => lock,
-            },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !mutant!(
-                    "lock_left_out",
-                    "C4",
-                    "a second process opens the directory"
-                ) {
-                    return Err(WalError::Locked);
-                }
-                Box::new(Unlocked)
-            }
-            Err(error) => return Err(WalError::io("the lock file", error)),
-        };
+        let lock = lock::take(&disk)?;
         let log = Log::new(disk, dice, options.normalised());
         let (recovered, report) = run::recover(log, View::new(store))?;
         note!("opened {}", report.last_lsn.0);
@@ -204,88 +153,6 @@ impl Wal {
             }
             Err(error) => Err(WalError::io("the files held back for recovery", error)),
         }
-    }
-
-    /// The value of a key, staged transactions included.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, WalError> {
-        let raw = raw_key(VALUE, key);
-        self.read_view(|view| view.get(Some(&self.staged), &raw))
-    }
-
-    /// At most `limit` pairs in ascending order whose key begins with `prefix` and is not below
-    /// `from`, staged transactions included.
-    pub fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        limit: usize,
-    ) -> Result<Vec<KeyValue>, WalError> {
-        let (raw_prefix, raw_from) = (raw_key(VALUE, prefix), raw_key(VALUE, from));
-        let pairs =
-            self.read_view(|view| view.scan(Some(&self.staged), &raw_prefix, &raw_from, limit))?;
-        Ok(pairs.into_iter().map(strip_pair).collect())
-    }
-
-    /// The last pair whose key begins with `prefix`.
-    pub fn scan_last(&self, prefix: &[u8]) -> Result<Option<KeyValue>, WalError> {
-        let raw = raw_key(VALUE, prefix);
-        let pair = self.read_view(|view| view.last(Some(&self.staged), &raw))?;
-        Ok(pair.map(strip_pair))
-    }
-
-    /// The bytes of a payload, staged transactions included. `PayloadDamaged` if the disk does
-    /// not give back what was stored.
-    pub fn payload(&self, key: &[u8]) -> Result<Option<Vec<u8>>, WalError> {
-        let raw = raw_key(PAYLOAD, key);
-        let Some(row) = self.read_row(Some(&self.staged), &raw)? else {
-            return Ok(None);
-        };
-        self.payload_of(key, &row).map(Some)
-    }
-
-    /// Keys and lengths of payloads, in the manner of [`Self::scan`].
-    pub fn scan_payloads(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, u32)>, WalError> {
-        let (raw_prefix, raw_from) = (raw_key(PAYLOAD, prefix), raw_key(PAYLOAD, from));
-        self.read_view(|view| {
-            let pairs = view.scan(Some(&self.staged), &raw_prefix, &raw_from, limit)?;
-            let rows = pairs.into_iter().map(|pair| {
-                let (key, value) = strip_pair(pair);
-                Ok((key, PayloadRow::decode(&value)?.len))
-            });
-            rows.collect()
-        })
-    }
-
-    /// The value of a key as far as it is synced.
-    pub fn durable_get(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
-        let raw = raw_key(VALUE, key);
-        let value = self.read_view(|view| view.get(self.durable_over(), &raw))?;
-        Ok(value.map(Durable::from_synced))
-    }
-
-    /// A payload as far as it is synced.
-    pub fn durable_payload(&self, key: &[u8]) -> Result<Option<Durable<Vec<u8>>>, WalError> {
-        let raw = raw_key(PAYLOAD, key);
-        let Some(row) = self.read_row(self.durable_over(), &raw)? else {
-            return Ok(None);
-        };
-        self.payload_of(key, &row)
-            .map(|bytes| Some(Durable::from_synced(bytes)))
-    }
-
-    /// What lies over the view where only what is synced may be seen: nothing.
-    fn durable_over(&self) -> Option<&Overlay<Vec<u8>>> {
-        let blind = mutant!(
-            "send_before_sync",
-            "C4",
-            "what is staged is read as if it were synced"
-        );
-        blind.then_some(&self.staged)
     }
 
     /// Sixteen bytes of the engine's dice.
@@ -637,38 +504,6 @@ impl Wal {
         self.rebuild(&mut view)
     }
 
-    fn read_row(
-        &self,
-        over: Option<&Overlay<Vec<u8>>>,
-        raw: &[u8],
-    ) -> Result<Option<PayloadRow>, WalError> {
-        self.read_view(|view| match view.get(over, raw)? {
-            Some(bytes) => PayloadRow::decode(&bytes).map(Some),
-            None => Ok(None),
-        })
-    }
-
-    fn payload_of(&self, key: &[u8], row: &PayloadRow) -> Result<Vec<u8>, WalError> {
-        let len = row.len as usize;
-        if let Some(bytes) = self.log.staged_bytes_of(row.file, row.offset, len) {
-            return Ok(bytes.to_vec());
-        }
-        let flying = self.flight.as_ref().map(|flight| &flight.flying);
-        if let Some(bytes) = flying.and_then(|f| f.bytes_of(row.file, row.offset, len)) {
-            return Ok(bytes.to_vec());
-        }
-        let damaged = || WalError::PayloadDamaged {
-            key: key.to_vec(),
-            lsn: Lsn(row.lsn),
-        };
-        let file = self.log.files.get(&row.file).ok_or_else(damaged)?;
-        let file = self.log.reader(file.slot).map_err(|_| damaged())?;
-        let mut bytes = vec![0; len];
-        let read = read_patiently(&*file, row.offset, &mut bytes).map_err(|_| damaged())?;
-        let sound = read == len && record::crc_from(0, &bytes) == row.crc;
-        if sound { Ok(bytes) } else { Err(damaged()) }
-    }
-
     /// Makes room for a group: in what is prepared, else from the disk, else from the ballast,
     /// else by a checkpoint that frees files.
     fn make_room(&mut self, bytes: u64, next: Lsn) -> Result<(), WalError> {
@@ -807,13 +642,6 @@ impl Wal {
             self.note(raw_key(VALUE, &key), value);
         }
     }
-}
-
-fn strip_pair((mut raw, value): KeyValue) -> KeyValue {
-    if !raw.is_empty() {
-        raw.remove(0);
-    }
-    (raw, value)
 }
 
 fn check_limits(txn: &Txn) -> Result<(), WalError> {

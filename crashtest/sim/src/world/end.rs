@@ -1,0 +1,201 @@
+//! The end of a scenario: everything is healed, one event more is recorded and arrives, and then both ends,
+//! the books and a thief are asked.
+//!
+//! This room must never pass a world in which nothing happened any more.
+
+use std::io;
+use std::sync::Arc;
+
+use journal::ids::Line;
+use journal::{Committer, ErrorKind, Follower, Journal, JournalError, Role, Session};
+use wal::Disk;
+use wal::disk::CrashPolicy;
+
+use super::{Stats, World};
+use crate::files;
+use crate::hub::Fault;
+use crate::node::{Place, open_journal, options};
+use crate::oracle::Broken;
+use crate::plan::{What, Who};
+
+/// After so much simulated time without anything new both ends are at rest.
+const QUIET_MS: u64 = 3_000;
+/// An old copy must be noticed within so much simulated time.
+const SEEN_MS_MAX: u64 = 60_000;
+/// A last look is tried so often while there is no room for it.
+const ATTEMPTS_MAX: u32 = 100;
+/// Events more of which one must be recorded and arrive on real files, not counting those in which an
+/// operation was made to fail: what the fault did before may still refuse one.
+const TRIES_ON_FILES: u32 = 2;
+
+impl World {
+    pub(super) fn play_out(&mut self) -> Result<Stats, Broken> {
+        let last_ms = self.plan.steps.last().map_or(0, |step| step.at_ms);
+        self.play(|world| world.now_ms > last_ms + 2_000)?;
+        self.heal();
+        if self.books.is_rolled_back() {
+            return self.old_copy_is_seen(last_ms);
+        }
+        self.until_done("after everything was healed")?;
+        self.one_event_more()?;
+        // The phone rotates its key when the line has fallen quiet.
+        let quiet_ms = self.now_ms + QUIET_MS;
+        self.play(|world| world.now_ms > quiet_ms)?;
+        let held = self.app.held().map_err(|fault| match fault {
+            Fault::Broken(broken) => broken,
+            Fault::Ended(what) => Broken::new("C7", what),
+        })?;
+        self.books.nothing_forged()?;
+        self.books.judge(&held)?;
+        let stats = self.stats();
+        self.hub.stop();
+        self.app.stop();
+        self.steal()?;
+        self.compare_ends()?;
+        Ok(stats)
+    }
+
+    /// In step is who can follow one step more (scenario 16), and a hub that records nothing any more
+    /// is of no use to anybody: this event has to become durable as a whole, and to arrive.
+    fn one_event_more(&mut self) -> Result<(), Broken> {
+        // Nothing heals real files: their fault may strike in this very event. Whether one did is looked
+        // up only after a try that failed.
+        let on_files = Who::ALL.iter().any(|who| self.machine(*who).is_on_files());
+        let (tries, mut strikes) = if on_files {
+            (TRIES_ON_FILES, None)
+        } else {
+            (1, Some(0))
+        };
+        let mut clean = 0;
+        for _ in 0..ATTEMPTS_MAX {
+            let name = self.record(&[100, 2_000], 20, false)?;
+            self.until_done("after one event more")?;
+            if self.is_recorded(name) && self.is_held(name)? {
+                return Ok(());
+            }
+            let now = Some(self.strikes());
+            clean += u32::from(now == strikes);
+            if clean == tries {
+                break;
+            }
+            strikes = now;
+        }
+        Err(Broken::new("C1", "nothing more is recorded"))
+    }
+
+    /// How often an operation on real files was made to fail so far.
+    fn strikes(&mut self) -> usize {
+        let all = Who::ALL.map(|who| self.machine(who).strikes());
+        all.into_iter().sum()
+    }
+
+    /// Whether the hub said of every piece of an event that it is durable.
+    fn is_recorded(&self, name: u64) -> bool {
+        let event = self.books.events.get(&name);
+        event.is_some_and(|event| event.durable == event.pieces.len() && event.durable > 0)
+    }
+
+    /// Whether the app holds an event whole.
+    fn is_held(&mut self, name: u64) -> Result<bool, Broken> {
+        let held = match self.app.held_of(|started_unix_ms| started_unix_ms == name) {
+            Ok(held) => held,
+            Err(Fault::Broken(broken)) => return Err(broken),
+            Err(Fault::Ended(why)) => {
+                self.ended(Who::App, why)?;
+                return Ok(false);
+            }
+        };
+        let event = self.books.events.get(&name);
+        let whole = event.map(|event| event.pieces.concat());
+        Ok(held
+            .iter()
+            .any(|clip| clip.whole == Some(true) && Some(&clip.bytes) == whole.as_ref()))
+    }
+
+    /// Somebody runs on an old copy of its directory. The books see that nothing new leaves it; it has
+    /// to say so as well, and a phone, which only the hub's word can tell, has to keep it.
+    fn old_copy_is_seen(&mut self, last_ms: u64) -> Result<Stats, Broken> {
+        self.play(|world| world.now_ms > last_ms + SEEN_MS_MAX)?;
+        let goes_back = |who| {
+            let what = What::OldDisk { who };
+            self.plan.steps.iter().any(|step| step.what == what)
+        };
+        let silent = |who| {
+            let what = format!("{who:?} runs on an old copy and says nothing");
+            Err(Broken::new("C8", what))
+        };
+        if goes_back(Who::Hub) && !self.hub.has_noticed() {
+            return silent(Who::Hub);
+        }
+        if goes_back(Who::App) {
+            if !self.app.has_noticed() {
+                return silent(Who::App);
+            }
+            self.stop(Who::App);
+            self.start(Who::App)?;
+            if !self.app.has_noticed() {
+                return silent(Who::App);
+            }
+        }
+        Ok(self.stats())
+    }
+
+    /// A thief with every byte of both disks (S3, S5); both ends are at rest.
+    fn steal(&mut self) -> Result<(), Broken> {
+        for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
+            match self.machine(who).ground().place {
+                Place::Simulated(disk) => {
+                    let copy: Arc<dyn Disk> = Arc::new(disk.crash_clone(CrashPolicy::KeepAll, 0));
+                    crashtest::thief::judge(role, &copy, options())?;
+                }
+                Place::Files(dir, _) => {
+                    // In memory, where the thief's own syncs cost nothing. A fault that has not struck
+                    // yet may be one of these reads; it strikes once.
+                    let copy = files::disk_of(&dir).or_else(|_struck| files::disk_of(&dir));
+                    let unread = |error: io::Error| Broken::new("C7", error.to_string());
+                    let copy: Arc<dyn Disk> = Arc::new(copy.map_err(unread)?);
+                    crashtest::thief::judge(role, &copy, options())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Epoch and exporter secret of both ends, from their closed disks.
+    fn compare_ends(&mut self) -> Result<(), Broken> {
+        let mut ends = Vec::new();
+        for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
+            let line = self.line;
+            let machine = self.machine(who);
+            let mut without_room = 0;
+            let opened = loop {
+                let opened = open_journal(role, &machine.ground(), machine.dice());
+                match &opened {
+                    Err(error)
+                        if error.kind() == ErrorKind::Space && without_room < ATTEMPTS_MAX =>
+                    {
+                        without_room += 1;
+                    }
+                    Err(_) if machine.is_troubled() => machine.deaths += 1,
+                    _ => break opened,
+                }
+            };
+            let (mut journal, _) = opened.map_err(|error| Broken::new("C7", error.to_string()))?;
+            let end = match role {
+                Role::Hub => end_of::<Committer>(&mut journal, line),
+                Role::App => end_of::<Follower>(&mut journal, line),
+            };
+            ends.push(end.map_err(|error| Broken::new("C1", error.to_string()))?);
+        }
+        match ends.as_slice() {
+            [hub, app] if hub == app => Ok(()),
+            _ => Err(Broken::new("C1", "epoch or exporter secret differ")),
+        }
+    }
+}
+
+fn end_of<R>(journal: &mut Journal, line: Line) -> Result<(u64, Vec<u8>), JournalError> {
+    let mut session = Session::<R>::new(line);
+    let mut txn = journal.begin();
+    Ok((session.epoch(&mut txn)?.0, session.exporter(&mut txn)?))
+}

@@ -1,0 +1,404 @@
+//! What arrives, judged and taken: by `Seq`, then by the wrap, then by the MLS header, and only then by
+//! OpenMLS (scenario 12).
+//!
+//! This room must never let bytes from outside cost the handle its epoch, and never believe anything that
+//! an envelope says before what the other side holds of ours is explained (promise C8).
+
+use std::sync::Arc;
+
+use openmls::group::StagedCommit;
+use openmls::prelude::{
+    ContentType, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender,
+};
+use openmls_traits::OpenMlsProvider;
+use tls_codec::Deserialize as _;
+use wal::{mutant, note_with};
+use wire::ids::{Digest, Seq};
+use zeroize::Zeroizing;
+
+use super::{Handle, LineBreak, Session, aad, notes};
+use crate::error::JournalError;
+use crate::ids::Epoch;
+use crate::inbox::{self, Arrival};
+use crate::keys::{self, Family};
+use crate::message::{self, SignedStatement, Statement};
+use crate::mls_storage::{MlsProvider, Ratchet};
+use crate::record::PairingRecord;
+use crate::txn::Txn;
+use crate::wrap::{self, Held, Kind, Place};
+
+/// What an arriving envelope was.
+#[derive(Debug)]
+pub enum Received {
+    /// Taken before; nothing changed.
+    Duplicate,
+    /// Something is missing before it; nothing changed.
+    Gap {
+        /// What must come first.
+        expected: Seq,
+    },
+    /// Not made by the other side for this place: nothing changed, ask again on a new connection.
+    NotAuthentic,
+    /// Authentic, from an epoch that is over; taken, nothing else changed.
+    Stale,
+    /// Authentic, and against the rules; taken, nothing else changed. The text says which rule.
+    Refused(&'static str),
+    /// A Commit of the hub was merged.
+    NewEpoch(Epoch),
+    /// An application message.
+    Message(Zeroizing<Vec<u8>>),
+    /// A clip that is no more; the cursor passed its envelopes.
+    Dropped(Statement),
+    /// Authentic, and this follower can follow no more, now or since earlier: where that began is all
+    /// that this transaction took. Nothing is taken or sent on the line any more once it is staged.
+    LineBroken(LineBreak),
+    /// The other side holds what our books do not explain (promise C8), now or since earlier: the
+    /// proof of that is all that this transaction took, if it was not there. Nothing is taken or
+    /// encrypted on the line any more once it is staged.
+    RolledBack(Held),
+}
+
+/// A judged envelope and what its wrap said.
+#[derive(Debug)]
+pub struct Arrived {
+    /// What it was.
+    pub received: Received,
+    /// What the other side held from us when it sent this, which our books explain; `None` if that was
+    /// not looked at.
+    pub held: Option<Held>,
+}
+
+/// Which MLS messages a side takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// The hub: application messages. Nobody else commits.
+    Messages,
+    /// The app.
+    MessagesAndCommits,
+}
+
+impl<R> Session<R> {
+    /// Judges an envelope that arrived as `seq` and takes it into this transaction. What says
+    /// "nothing changed" left the transaction empty.
+    ///
+    /// # Errors
+    /// Only our own storage; whatever the other side or the relay did is in [`Received`].
+    pub fn receive(
+        &mut self,
+        txn: &mut Txn<'_>,
+        seq: Seq,
+        envelope: &[u8],
+        takes: Takes,
+    ) -> Result<Arrived, JournalError> {
+        let nothing = |received| Arrived {
+            received,
+            held: None,
+        };
+        let record = txn.pairing_record(self.line)?;
+        let channel = record
+            .line(self.line.channel)
+            .ok_or(JournalError::NoGroup(self.line))?;
+        if let Some(proof) = txn.rollback_proof(self.line)? {
+            return Ok(nothing(Received::RolledBack(proof)));
+        }
+        if let Some(found) = txn.line_break(self.line)? {
+            return Ok(nothing(Received::LineBroken(found)));
+        }
+        let arrival = inbox::arrival(txn, self.line, seq)?;
+        if arrival == Arrival::Duplicate {
+            return Ok(nothing(Received::Duplicate));
+        }
+        let mailbox = channel.receive.send_id();
+        let place = Place {
+            mailbox: &mailbox,
+            seq,
+        };
+        let Some(body) = wrap::unwrap(&record.receive_key, place, envelope) else {
+            if arrival == Arrival::Next
+                && mutant!(
+                    "garbage_moves_the_cursor",
+                    "C6",
+                    "an envelope that nobody sealed counts as taken"
+                )
+            {
+                let digest = Digest::of(envelope);
+                inbox::take(txn, self.line, seq, digest)?;
+                note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
+                return Ok(nothing(Received::Stale));
+            }
+            return Ok(nothing(Received::NotAuthentic));
+        };
+        // ORDER: what the other side holds is judged before anything that it says is believed. An
+        // older copy of a directory may meet nothing but envelopes behind a gap: those say it too.
+        if !txn.outbox_explains(self.line, body.held)?
+            && !mutant!(
+                "held_not_compared",
+                "C8",
+                "what the other side says it holds is not compared with our books"
+            )
+        {
+            self.prove_rollback(txn, body.held)?;
+            return Ok(nothing(Received::RolledBack(body.held)));
+        }
+        let digest = Digest::of(envelope);
+        let ahead = matches!(arrival, Arrival::AfterGap { .. });
+        let arrival = match ahead
+            && body.kind == Kind::Mls
+            && is_commit(&body.content)
+            && mutant!(
+                "commit_taken_ahead",
+                "C1",
+                "a Commit is taken before what lies before it, as from a mailbox of its own"
+            ) {
+            true => return self.take_ahead(txn, &record, seq, &body, takes),
+            false => arrival,
+        };
+        let received = match (body.kind, arrival) {
+            (Kind::Statement, Arrival::AfterGap { expected })
+                if mutant!(
+                    "statement_behind_its_gap",
+                    "C1",
+                    "a statement is read in its turn only"
+                ) =>
+            {
+                Received::Gap { expected }
+            }
+            // Readable ahead of the cursor, because the gap before it is what it explains. It is
+            // not sealed by MLS: the keys for its place may be gone.
+            (Kind::Statement, arrival) => {
+                let expected = match arrival {
+                    Arrival::AfterGap { expected } => expected,
+                    _ => seq,
+                };
+                self.take_statement(txn, &record, (seq, digest), expected, &body.content)?
+            }
+            (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
+            (Kind::Mls, _) => {
+                let received = self.take_mls(txn, &record, seq, &body.content, takes)?;
+                match received {
+                    Received::LineBroken(found) => txn.keep_line_break(self.line, found)?,
+                    _ => inbox::take(txn, self.line, seq, digest)?,
+                }
+                received
+            }
+        };
+        if !matches!(received, Received::Gap { .. } | Received::LineBroken(_)) {
+            note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
+        }
+        Ok(Arrived {
+            received,
+            held: Some(body.held),
+        })
+    }
+
+    /// The deliberate bug `commit_taken_ahead`: its effect without the cursor.
+    fn take_ahead(
+        &mut self,
+        txn: &mut Txn<'_>,
+        record: &PairingRecord,
+        seq: Seq,
+        body: &wrap::Body,
+        takes: Takes,
+    ) -> Result<Arrived, JournalError> {
+        let received = match self.take_mls(txn, record, seq, &body.content, takes)? {
+            // One that is of a later epoch still waits for its turn.
+            Received::Refused(_) | Received::Stale | Received::LineBroken(_) => {
+                Received::Gap { expected: seq }
+            }
+            received => received,
+        };
+        Ok(Arrived {
+            received,
+            held: Some(body.held),
+        })
+    }
+
+    /// Whoever sends a bad one is the hub itself, for the wrap is good. It closes no gap, and is
+    /// taken without effect only if nothing is missing before it.
+    fn take_statement(
+        &mut self,
+        txn: &mut Txn<'_>,
+        record: &PairingRecord,
+        (seq, digest): (Seq, Digest),
+        expected: Seq,
+        content: &[u8],
+    ) -> Result<Received, JournalError> {
+        let line = self.line;
+        let crypto = Arc::clone(&txn.journal().crypto);
+        let genuine = |signed: &SignedStatement| {
+            let scheme = record.suite.ciphersuite().signature_algorithm();
+            let bytes = signed.statement.signed_bytes().unwrap_or_default();
+            let (key, signature) = (&record.peer_signature_key, &signed.signature);
+            openmls_traits::crypto::OpenMlsCrypto::verify_signature(
+                &*crypto, scheme, &bytes, key, signature,
+            )
+            .is_ok()
+        };
+        let fits = |statement: &Statement| {
+            statement.channel == line.channel
+                && statement.last == seq.0
+                && (statement.first..=statement.last).contains(&expected.0)
+        };
+        let signed = message::decode::<SignedStatement>(content)
+            .filter(|signed| fits(&signed.statement) && genuine(signed));
+        if signed.is_none() && seq != expected {
+            return Ok(Received::Gap { expected });
+        }
+        inbox::take(txn, line, seq, digest)?;
+        Ok(match signed {
+            Some(signed) => Received::Dropped(signed.statement),
+            None => Received::Refused("a statement that does not fit"),
+        })
+    }
+
+    fn take_mls(
+        &mut self,
+        txn: &mut Txn<'_>,
+        record: &PairingRecord,
+        seq: Seq,
+        content: &[u8],
+        takes: Takes,
+    ) -> Result<Received, JournalError> {
+        let Ok(message) = MlsMessageIn::tls_deserialize_exact(content) else {
+            return Ok(Received::Refused("not an MLS message"));
+        };
+        let MlsMessageBodyIn::PrivateMessage(message) = message.extract() else {
+            return Ok(Received::Refused("not a private message"));
+        };
+        let (group_scope, client_scope) = self.scopes();
+        let handle = self.load(txn)?;
+        let message = ProtocolMessage::from(message);
+        if message.group_id() != handle.group.group_id() {
+            return Ok(Received::Refused("another group's message"));
+        }
+        let epoch = handle.group.epoch();
+        if message.epoch() < epoch {
+            mutant!("stale_reloads_handle", "C3", "a stale envelope makes the hub load the group again and go on in its epoch" => {
+                if takes == Takes::Messages {
+                    let mut reloaded = self.read_handle(txn)?;
+                    reloaded.opened = Some(Epoch(epoch.as_u64()));
+                    self.handle = Some(reloaded);
+                }
+            });
+            return Ok(Received::Stale);
+        }
+        // The hub is the only one that opens epochs; a follower that misses one cannot go on.
+        let broken = |handle: &Handle, theirs: u64| {
+            Received::LineBroken(LineBreak {
+                seq,
+                ours: Epoch(handle.group.epoch().as_u64()),
+                theirs: Epoch(theirs),
+            })
+        };
+        let theirs = message.epoch().as_u64();
+        if message.epoch() > epoch {
+            return Ok(match takes {
+                Takes::Messages => Received::Refused("an epoch that we have not seen"),
+                Takes::MessagesAndCommits => broken(handle, theirs),
+            });
+        }
+        let is_commit = matches!(message.content_type(), ContentType::Commit);
+        let wanted = match takes {
+            Takes::Messages => matches!(message.content_type(), ContentType::Application),
+            Takes::MessagesAndCommits => {
+                matches!(
+                    message.content_type(),
+                    ContentType::Application | ContentType::Commit
+                )
+            }
+        };
+        if !wanted {
+            return Ok(Received::Refused(
+                "a kind of MLS message that this side never takes",
+            ));
+        }
+        let before = handle.touched.replace(txn.outcome().clone());
+        let unspoilt = txn.secrets_so_far();
+        let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
+        let processed = handle.group.process_message(&provider, message);
+        let untouched = provider.writes() == 0;
+        let processed = match provider.result(processed) {
+            Ok(processed) => processed,
+            // OpenMLS verifies before it writes: nothing was written, so memory is as it was and
+            // the handle keeps its epoch.
+            Err(JournalError::Mls(_)) if untouched => {
+                handle.touched = before;
+                return Ok(match is_commit {
+                    true => broken(handle, theirs),
+                    false => Received::Refused("MLS did not accept it"),
+                });
+            }
+            Err(JournalError::Mls(_)) if is_commit => {
+                drop(provider);
+                let found = broken(handle, theirs);
+                self.handle = None;
+                txn.restore_secrets(unspoilt);
+                return Ok(found);
+            }
+            Err(error) => {
+                self.handle = None;
+                return Err(error);
+            }
+        };
+        let from_peer = matches!(processed.sender(), Sender::Member(leaf)
+            if handle.group.member_at(*leaf).is_some_and(|m| m.signature_key == record.peer_signature_key));
+        let in_place = processed.aad() == aad(seq);
+        let received = match processed.into_content() {
+            ProcessedMessageContent::StagedCommitMessage(staged)
+                if !(from_peer && in_place && is_plain(&staged)) =>
+            {
+                // What OpenMLS wrote for a Commit that is not merged must never become durable: the
+                // group stays as it was before.
+                drop(provider);
+                let found = broken(handle, theirs);
+                self.handle = None;
+                txn.restore_secrets(unspoilt);
+                found
+            }
+            _ if !from_peer || !in_place => {
+                Received::Refused("a message of another sender or place")
+            }
+            ProcessedMessageContent::ApplicationMessage(plaintext) => {
+                Received::Message(Zeroizing::new(plaintext.into_bytes()))
+            }
+            ProcessedMessageContent::StagedCommitMessage(staged) => {
+                let merged = handle.group.merge_staged_commit(&provider, *staged);
+                let merged = provider.result(merged).inspect_err(|_| self.handle = None);
+                merged?;
+                let line = self.line;
+                let handle = self.handle.as_mut().ok_or(JournalError::NoGroup(line))?;
+                handle.generation = 0;
+                note_with!(
+                    keys::secret(group_scope, Family::Context, &[]);
+                    "epoch {}", notes::epoch(&handle.group, provider.crypto())
+                );
+                note_with!(
+                    keys::inbox_head(line);
+                    "follow {}", notes::epoch(&handle.group, provider.crypto())
+                );
+                Received::NewEpoch(Epoch(handle.group.epoch().as_u64()))
+            }
+            _ => Received::Refused("a kind of MLS message that this side never takes"),
+        };
+        Ok(received)
+    }
+}
+
+/// Whether an MLS message is a Commit.
+fn is_commit(content: &[u8]) -> bool {
+    let message = MlsMessageIn::tls_deserialize_exact(content);
+    match message.map(MlsMessageIn::extract) {
+        Ok(MlsMessageBodyIn::PrivateMessage(message)) => {
+            ProtocolMessage::from(message).content_type() == ContentType::Commit
+        }
+        _ => false,
+    }
+}
+
+/// Whether a Commit leaves the members as they are. An update in it can only be our own: nobody else
+/// is there to propose one.
+fn is_plain(staged: &StagedCommit) -> bool {
+    staged.add_proposals().next().is_none()
+        && staged.remove_proposals().next().is_none()
+        && staged.psk_proposals().next().is_none()
+}
