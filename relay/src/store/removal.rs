@@ -115,8 +115,8 @@ impl MailboxStore {
             match emptied {
                 Ok(()) => drop(self.losing.remove(&mailbox)),
                 Err(WalError::Space { .. }) => {
-                    // A smaller one may find room.
-                    tracing::warn!(mailbox = %mailbox.short(), "the disk is too full to empty a damaged mailbox");
+                    // A smaller one may find room. Each batch comes by here, and `lose` has said it.
+                    tracing::debug!(mailbox = %mailbox.short(), "the disk is too full to empty a damaged mailbox");
                 }
                 Err(error) => return Err(error),
             }
