@@ -53,7 +53,8 @@ impl Fragments {
             if at >= CLIP_BYTES {
                 break;
             }
-            let size = ((f64::from(sample.bytes) * scale) as usize).clamp(1, CLIP_BYTES);
+            // The last picture is cut to fit: a key frame alone is a tenth of the clip.
+            let size = ((f64::from(sample.bytes) * scale) as usize).clamp(1, CLIP_BYTES - at);
             let unit = AccessUnit {
                 data: bytes.slice(at..at + size),
                 dts,
