@@ -290,7 +290,7 @@ impl Survey {
         wrong
     }
 
-    /// What is linked into a program whose role never comes there, by [`ROOMS`], a sentence for each
+    /// What is linked into a program whose role never comes there, by `ROOMS`, a sentence for each
     /// room: nobody kills there, because nobody can.
     #[must_use]
     pub fn not_entered(&self) -> Vec<String> {

@@ -240,7 +240,7 @@ impl Wal {
     }
 
     /// Takes a transaction in: it gets its number, is encoded, and is visible to reads at once.
-    /// `value` becomes readable only as a [`Durable`] after the commit that covers it.
+    /// `value` becomes readable only as a [`crate::Durable`] after the commit that covers it.
     ///
     /// `Space`, `TooLarge` and `BatchFull` change nothing and use no number.
     pub fn stage<T>(&mut self, txn: Txn, value: T) -> Result<Staged<T>, WalError> {
