@@ -241,7 +241,7 @@ impl Core {
     /// As [`Self::commit`]; any other changes nothing, and what is staged waits for the next.
     pub fn begin_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.finish_commit(now_unix_ms)?;
-        self.trim(TRIM_STEPS_PER_COMMIT);
+        self.trim_acked(TRIM_STEPS_PER_COMMIT);
         let heads = self.outbox_heads();
         #[cfg(test)]
         let heads = match self.no_sync {
@@ -318,8 +318,8 @@ impl Core {
                 .is_none_or(|journal| journal.wait_for_sync(patience))
     }
 
-    /// Stages the removal of acked envelopes, some of each line, and of what ended lines left.
-    fn trim(&mut self, steps: u32) {
+    /// Stages the removal of acked envelopes, some of each line.
+    fn trim_acked(&mut self, steps: u32) {
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
@@ -327,6 +327,14 @@ impl Core {
             let staged = journal.stage_trims(steps, |txn| txn.trim_outbox(*line));
             self.staged_bytes += u64::from(staged) * TRIM_BYTES;
         }
+    }
+
+    /// The same, and of what ended lines left: that is looked for in the view, and waits for a tick.
+    fn trim(&mut self, steps: u32) {
+        self.trim_acked(steps);
+        let Some(journal) = self.journal.as_mut() else {
+            return;
+        };
         let staged = journal.stage_trims(steps, |txn| txn.trim_ended());
         self.staged_bytes += u64::from(staged) * TRIM_BYTES;
     }

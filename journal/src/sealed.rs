@@ -4,17 +4,12 @@
 //! redo may seal other values under the same key and version (scenario 26). This room knows no
 //! storage and no scope rows; keys and dice are arguments.
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use wal::Dice;
 use zeroize::Zeroizing;
 
-/// Length of a nonce in bytes.
-pub(crate) const NONCE_BYTES: usize = 24;
-/// Length of an authentication tag in bytes.
-pub(crate) const TAG_BYTES: usize = 16;
+use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 
 /// A 256-bit key, wiped when dropped.
 pub type Key = Zeroizing<[u8; 32]>;
@@ -27,9 +22,7 @@ pub(crate) fn seal(key: &Key, aad: &[u8], plaintext: &[u8], dice: &mut dyn Dice)
     out.extend_from_slice(&nonce);
     out.extend_from_slice(plaintext);
     let (_, body) = out.split_at_mut(NONCE_BYTES);
-    let tag = cipher(key)
-        .encrypt_inout_detached(&XNonce::from(nonce), aad, body.into())
-        .unwrap_or_else(|_| unreachable!("plaintexts are far below the cipher's 256 GiB limit"));
+    let tag = aead::seal_in_place(key, &nonce, aad, body);
     out.extend_from_slice(&tag);
     out
 }
@@ -39,15 +32,7 @@ pub(crate) fn open(key: &Key, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_BYTES>()?;
     let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
     let mut plaintext = Zeroizing::new(body.to_vec());
-    cipher(key)
-        .decrypt_inout_detached(
-            &XNonce::from(*nonce),
-            aad,
-            plaintext.as_mut_slice().into(),
-            &Tag::from(*tag),
-        )
-        .ok()?;
-    Some(plaintext)
+    aead::open_in_place(key, nonce, aad, &mut plaintext, tag).then_some(plaintext)
 }
 
 /// `HKDF-SHA256(ikm, salt = none, info)`, 32 bytes (RFC 5869).
@@ -62,10 +47,6 @@ pub(crate) fn derive(ikm: &[u8], info: &[&[u8]]) -> Key {
 /// The storage key that follows `key` in its scope. One way: the old key cannot be had from it.
 pub(crate) fn next_key(key: &Key) -> Key {
     derive(key.as_slice(), &[b"secluso storage key rotation v1"])
-}
-
-fn cipher(key: &Key) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new((&**key).into())
 }
 
 #[cfg(test)]

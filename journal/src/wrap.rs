@@ -5,15 +5,14 @@
 //! highest envelope that its sender holds from us, and a tag under a key that only its sender has.
 //! This room knows no storage and no MLS.
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use wal::Dice;
 use wire::ids::{Digest, SendId, Seq};
 use zeroize::Zeroizing;
 
-use crate::sealed::{Key, NONCE_BYTES, TAG_BYTES};
+use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
+use crate::sealed::Key;
 
 const VERSION: u8 = 1;
 const PREFIX_BYTES: usize = 1 + NONCE_BYTES;
@@ -103,9 +102,7 @@ pub(crate) fn wrap(
     out.extend_from_slice(content);
     out.resize(total - TAG_BYTES, 0);
     let (_, body) = out.split_at_mut(PREFIX_BYTES);
-    let tag = cipher(key)
-        .encrypt_inout_detached(&XNonce::from(nonce), &place.aad(), body.into())
-        .unwrap_or_else(|_| unreachable!("envelopes are far below the cipher's 256 GiB limit"));
+    let tag = aead::seal_in_place(key, &nonce, &place.aad(), body);
     out.extend_from_slice(&tag);
     out
 }
@@ -118,14 +115,9 @@ pub(crate) fn unwrap(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Bod
     let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
     let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
     let mut body = Zeroizing::new(body.to_vec());
-    cipher(key)
-        .decrypt_inout_detached(
-            &XNonce::from(*nonce),
-            &place.aad(),
-            body.as_mut_slice().into(),
-            &Tag::from(*tag),
-        )
-        .ok()?;
+    if !aead::open_in_place(key, nonce, &place.aad(), &mut body, tag) {
+        return None;
+    }
     let kind = match body.get(16)? {
         1 => Kind::Mls,
         2 => Kind::Statement,
@@ -153,10 +145,6 @@ fn own_tag(tag_key: &Key, place: Place<'_>, nonce: &[u8; NONCE_BYTES]) -> [u8; 1
     let mut tag = [0; 16];
     tag.copy_from_slice(&full[..16]);
     tag
-}
-
-fn cipher(key: &Key) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new((&**key).into())
 }
 
 #[cfg(test)]
