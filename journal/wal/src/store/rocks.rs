@@ -40,6 +40,18 @@ impl RocksStore {
         }
     }
 
+    /// RocksDB writes its options and its `CURRENT` to a file of another name first; one that a kill left
+    /// behind it never removes. Nobody has the view open, for the journal's lock is ours.
+    fn remove_leavings(&self) {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            if path.extension().is_some_and(|ending| ending == "dbtmp") {
+                // Rubbish that stays costs a sector or three; the next start tries again.
+                let _stays = std::fs::remove_file(path);
+            }
+        }
+    }
+
     fn db(&self) -> Result<&DB, StoreError> {
         // A failed wipe leaves nothing open; saying "damaged" makes the owner try again.
         self.db.as_ref().ok_or_else(|| StoreError::Corrupt {
@@ -104,6 +116,7 @@ fn read_options() -> ReadOptions {
 impl Store for RocksStore {
     fn open(&mut self) -> Result<(), StoreError> {
         std::fs::create_dir_all(&self.dir).map_err(|source| StoreError::Io { source })?;
+        self.remove_leavings();
         let db = DB::open(&options(), &self.dir).map_err(|error| match error.kind() {
             // A lock or an IO error at open is not cured by deleting files.
             ErrorKind::IOError if error.to_string().contains("lock ") => StoreError::Io {

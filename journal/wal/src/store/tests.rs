@@ -57,6 +57,27 @@ fn the_rocks_view_keeps_its_contract() {
     check(&mut RocksStore::new(dir.path().join("view")));
 }
 
+/// RocksDB keeps what a kill left of a file that it had not yet renamed: one more for each such kill.
+#[test]
+fn what_a_kill_left_in_the_rocks_view_goes_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = dir.path().join("view");
+    let mut store = RocksStore::new(&view);
+    store.open().unwrap();
+    let put = StoreOp::Put(b"sk".to_vec(), b"v".to_vec());
+    store.apply(&[put], Lsn(1)).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    let leaving = |number: u32| view.join(format!("OPTIONS-{number:06}.dbtmp"));
+    for number in [7, 8_000] {
+        std::fs::write(leaving(number), b"half of it").unwrap();
+    }
+    let mut store = RocksStore::new(&view);
+    store.open().unwrap();
+    assert_eq!(store.get(b"sk").unwrap(), Some(b"v".to_vec()));
+    assert!(!leaving(7).exists() && !leaving(8_000).exists());
+}
+
 #[test]
 fn a_prefix_ends_where_the_next_begins() {
     assert_eq!(prefix_end(b"ab"), Some(b"ac".to_vec()));
