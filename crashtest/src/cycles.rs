@@ -25,9 +25,11 @@ use crate::trouble::{Outcome, Trouble};
 const LIFE_MS_MAX: u64 = 350;
 /// The phone or the relay dies too in every so many-th cycle.
 const OTHERS_EVERY: u32 = 10;
+/// The phone's owner deletes all clips in every so many-th cycle: what is kept on purpose grows for ever.
+const DELETE_EVERY: u32 = 50;
 /// Cycles before anything is compared: files are made and recycled for the first time in them.
 const WARM_UP: u32 = 100;
-/// What may come on top of the most that was seen in the warm-up.
+/// What may come on top of the most that was seen in the warm-up, of each of the three.
 const SLACK_FILES: u64 = 8;
 const SLACK_BYTES: u64 = 32 << 20;
 /// Most memory that a program may need, in bytes.
@@ -45,15 +47,16 @@ const EARLY_AT_LEAST: usize = 4;
 struct Look {
     /// Until it was up; none if it was killed before.
     start: Option<Duration>,
-    /// Of all three.
-    files: u64,
-    bytes: u64,
-    /// Of hub, phone and relay, in that order.
+    /// Of hub, phone and relay, in that order: files in the state directory.
+    files: [u64; 3],
+    /// What these take on disk.
+    bytes: [u64; 3],
     memory_bytes: [u64; 3],
 }
 
-/// The order of the figures of memory.
+/// The order of the figures, and where each keeps its state.
 const PROGRAMS: [Role; 3] = [Role::Hub, Role::App, Role::Relay];
+const PLACES: [&str; 3] = ["hub", "app", "relay/data"];
 
 /// Figures of a run.
 #[derive(Clone, Debug)]
@@ -67,13 +70,16 @@ pub struct Figures {
 fn most(looks: &[Look]) -> Look {
     looks.iter().fold(Look::default(), |most, look| Look {
         start: most.start.max(look.start),
-        files: most.files.max(look.files),
-        bytes: most.bytes.max(look.bytes),
-        memory_bytes: std::array::from_fn(|program| {
-            let of = |look: &Look| look.memory_bytes.get(program).copied().unwrap_or_default();
-            of(&most).max(of(look))
-        }),
+        files: larger(most.files, look.files),
+        bytes: larger(most.bytes, look.bytes),
+        memory_bytes: larger(most.memory_bytes, look.memory_bytes),
     })
+}
+
+fn larger(a: [u64; 3], b: [u64; 3]) -> [u64; 3] {
+    let [a0, a1, a2] = a;
+    let [b0, b1, b2] = b;
+    [a0.max(b0), a1.max(b1), a2.max(b2)]
 }
 
 fn median_start(looks: &[Look]) -> Duration {
@@ -113,18 +119,16 @@ impl Figures {
                 self.looks.len()
             ));
         }
-        if after.files > before.files + SLACK_FILES {
-            all.push(format!(
-                "files grew from {} to {}",
-                before.files, after.files
-            ));
-        }
-        if after.bytes > before.bytes + SLACK_BYTES {
-            all.push(format!(
-                "bytes grew from {} to {}",
-                before.bytes, after.bytes
-            ));
-        }
+        let mut grew = |what: &str, before: [u64; 3], after: [u64; 3], slack: u64| {
+            let pairs = before.into_iter().zip(after);
+            for (program, (before, after)) in PROGRAMS.into_iter().zip(pairs) {
+                if after > before + slack {
+                    all.push(format!("{what} of {program} grew from {before} to {after}"));
+                }
+            }
+        };
+        grew("files", before.files, after.files, SLACK_FILES);
+        grew("bytes", before.bytes, after.bytes, SLACK_BYTES);
         for (program, bytes) in PROGRAMS.into_iter().zip(after.memory_bytes) {
             if bytes > MEMORY_BYTES_MAX {
                 all.push(format!("{program} needed {bytes} bytes of memory"));
@@ -155,7 +159,10 @@ impl Figures {
         let side = |looks: &[Look]| {
             let most = most(looks);
             let [hub, app, relay] = most.memory_bytes;
-            json!({"files_max": most.files, "bytes_max": most.bytes,
+            let ([hub_files, app_files, relay_files], [hub_bytes, app_bytes, relay_bytes]) =
+                (most.files, most.bytes);
+            json!({"files_max": hub_files, "app_files_max": app_files, "relay_files_max": relay_files,
+                   "bytes_max": hub_bytes, "app_bytes_max": app_bytes, "relay_bytes_max": relay_bytes,
                    "memory_bytes_max": hub, "app_memory_bytes_max": app,
                    "relay_memory_bytes_max": relay,
                    "start_ms_median": median_start(looks).as_millis() as u64,
@@ -220,11 +227,14 @@ pub fn run(cycles: u32, mut told: impl FnMut(u32)) -> Outcome<Figures> {
             system.start(other)?;
         }
         system.kill(Role::Hub)?;
-        let (mut files, mut bytes) = (0, 0);
-        for place in ["hub", "app", "relay/data"] {
-            let (more, heavy) = weigh(&system.path(place)).map_err(Trouble::machine(place))?;
-            files += more;
-            bytes += heavy;
+        if cycle % DELETE_EVERY == DELETE_EVERY - 1 {
+            system.kill(Role::App)?;
+            system.delete_clips()?;
+            system.start(Role::App)?;
+        }
+        let (mut files, mut bytes) = ([0; 3], [0; 3]);
+        for ((place, files), bytes) in PLACES.into_iter().zip(&mut files).zip(&mut bytes) {
+            (*files, *bytes) = weigh(&system.path(place)).map_err(Trouble::machine(place))?;
         }
         looks.push(Look {
             start,
@@ -245,8 +255,8 @@ pub fn run(cycles: u32, mut told: impl FnMut(u32)) -> Outcome<Figures> {
     })
 }
 
-/// The hub forgets all but its newest acked clips. What the phone has whole and the hub no more is
-/// no contradiction here; every other rule of the oracle stands.
+/// The hub forgets all but its newest acked clips. What the phone has whole, or its owner deleted, and the
+/// hub knows no more is no contradiction here; every other rule of the oracle stands.
 fn without_forgotten(mut ends: Ends) -> Ends {
     let known: BTreeSet<String> = ends.hub_clips.iter().map(|clip| clip.id.clone()).collect();
     let whole = |clip: &Clip| matches!(clip.outcome.as_str(), "complete" | "cut_off");
@@ -255,6 +265,12 @@ fn without_forgotten(mut ends: Ends) -> Ends {
         .iter()
         .filter(|clip| whole(clip) && !known.contains(&clip.id))
         .map(|clip| clip.id.clone())
+        .chain(
+            ends.deleted
+                .iter()
+                .filter(|id| !known.contains(*id))
+                .cloned(),
+        )
         .collect();
     ends.app_clips.retain(|clip| !forgotten.contains(&clip.id));
     ends.exports.retain(|id, _| !forgotten.contains(id));
@@ -305,8 +321,8 @@ mod tests {
             start: number
                 .is_multiple_of(2)
                 .then_some(Duration::from_millis(50)),
-            files: 20,
-            bytes: number << 20,
+            files: [20; 3],
+            bytes: [number << 20, 1, 1],
             memory_bytes: [30 << 20; 3],
         };
         let still = |number: u64| look(number % 2);

@@ -10,11 +10,14 @@
 //! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`mutants`] (deliberate
 //! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`report`] (tables of one sweep), [`summary`] (the document about all
 //! kinds of crash tests), [`cycles`] (a thousand kills of
-//! one installation), [`damage`] (bytes flipped on disk) and
+//! one installation), [`daemon_errors`] (one operation of a running program fails; [`fault`] says how),
+//! [`damage`] (bytes flipped on disk) and
 //! [`trouble`] (what can go wrong in the harness itself).
 
 pub mod cycles;
+pub mod daemon_errors;
 pub mod damage;
+pub mod fault;
 pub mod mutants;
 pub mod notes;
 pub mod oracle;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crashtest::cycles;
+use crashtest::daemon_errors;
 use crashtest::mutants::{self, Finding};
 use crashtest::process::Role;
 use crashtest::report::Report;
@@ -40,6 +41,13 @@ secluso-crashtest case WORKLOAD ROLE POINT HIT [POINT_IN_RECOVERY]
 secluso-crashtest mutants  only the deliberate bugs
 secluso-crashtest mutant NAME WORKLOAD [ROLE POINT HIT]
                            one deliberate bug by hand
+secluso-crashtest errors   one operation on a file fails in a running program: EIO, ENOSPC, half a
+                           write, a lost sync, a full disk, at operations spread over all there are
+                             --json          one JSON object on stdout
+                             --each N        operations of each program and error (24)
+                             --minutes N     at most so long (60)
+secluso-crashtest error ROLE PLAN
+                           one of them by hand; PLAN as for the recorder: any:17:EIO
 secluso-crashtest cycles [N]
                            kills and starts one installation N times (1000): files, disk, memory and
                            start-up time must stay bounded; one JSON object on stdout
@@ -75,6 +83,14 @@ fn run(words: &[&str]) -> Outcome<bool> {
             Ok(hunt(&stock, &survey)?.1)
         }
         ["points"] => points(),
+        ["errors", options @ ..] => errors(options),
+        ["error", role, plan] => {
+            let stock = stock()?;
+            let (met, verdict) = daemon_errors::attempt(&stock, role_of(role)?, plan);
+            println!("{met:?} {verdict:#?}");
+            stock.keep("error");
+            Ok(verdict == crashtest::oracle::Verdict::Pass)
+        }
         ["cycles", count @ ..] => {
             let wrong = |_| Trouble::Usage("cycles wants a number".to_owned());
             let count = count.first().map_or(Ok(CYCLES), |count| count.parse());
@@ -146,16 +162,53 @@ fn stock() -> Outcome<Stock> {
     Stock::paired(&Workload::Event.setup())
 }
 
-fn crash(role: &str, point: &str, hit: &str) -> Outcome<Crash> {
+fn role_of(name: &str) -> Outcome<Role> {
     let found = Role::ALL
         .into_iter()
-        .find(|one| one.program().ends_with(&format!("-{role}")));
-    let wrong = |what: &str| Trouble::Usage(format!("{what}\n\n{USAGE}"));
+        .find(|one| one.program().ends_with(&format!("-{name}")));
+    found.ok_or_else(|| Trouble::Usage(format!("no such role\n\n{USAGE}")))
+}
+
+fn crash(role: &str, point: &str, hit: &str) -> Outcome<Crash> {
+    let wrong = |_| Trouble::Usage(format!("a hit is a number from 1\n\n{USAGE}"));
     Ok(Crash {
-        role: found.ok_or_else(|| wrong("no such role"))?,
+        role: role_of(role)?,
         point: point.to_owned(),
-        hit: hit.parse().map_err(|_| wrong("a hit is a number from 1"))?,
+        hit: hit.parse().map_err(wrong)?,
     })
+}
+
+/// Disk errors under the running programs.
+fn errors(words: &[&str]) -> Outcome<bool> {
+    let (mut json, mut each, mut minutes) = (false, daemon_errors::EACH, MINUTES_MAX);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let number = words.next().and_then(|word| word.parse().ok());
+            number.ok_or_else(|| Trouble::Usage(format!("{word} wants a number")))
+        };
+        match *word {
+            "--json" => json = true,
+            "--each" => each = number()?,
+            "--minutes" => minutes = number()?,
+            other => return Err(Trouble::Usage(format!("what is `{other}`?"))),
+        }
+    }
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    eprintln!("one run of each program in which no operation fails");
+    let operations = daemon_errors::count(&stock()?)?;
+    let cases = daemon_errors::cases(&operations, each);
+    let all = cases.len();
+    let found = daemon_errors::run(cases, Some(until), |count, cell| {
+        eprintln!("{count:>5}/{all}  {cell}");
+    })?;
+    for sentence in found.not_covered() {
+        eprintln!("NOT COVERED: {sentence}");
+    }
+    if json {
+        println!("{}", found.json());
+    }
+    Ok(found.is_good())
 }
 
 /// What a sweep should do.

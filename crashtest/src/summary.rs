@@ -36,11 +36,12 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     tiers::times(&mut text, run);
     let results = &run["results"];
     failures::list_all(&mut text, results);
-    let sections: [(&str, Section); 11] = [
+    let sections: [(&str, Section); 12] = [
         ("kills", kills),
         ("power-cuts", power_cuts),
         (real_file_system::NAME, real_file_system::section),
         ("disk-errors", disk_errors),
+        ("daemon-errors", daemon_errors),
         ("simulation", simulation),
         ("engine", engine),
         ("cycles", cycles),
@@ -309,15 +310,26 @@ fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
         text,
         "## Disk errors: at every operation, real files and RocksDB\n",
     );
-    let runs: u64 = list(value, "rows")
-        .iter()
-        .map(|row| number(row, "runs"))
-        .sum();
-    let fatal: u64 = list(value, "rows")
-        .iter()
-        .map(|row| number(row, "fatal"))
-        .sum();
-    let took = seconds(value);
+    errors(text, value);
+    if value.get("unfinished").and_then(Value::as_bool) == Some(true) {
+        missing
+            .0
+            .push("disk errors: the time was up before every operation had failed".to_owned());
+    }
+}
+
+fn daemon_errors(text: &mut String, value: &Value, missing: &mut Missing) {
+    push(text, "## Disk errors under the running programs\n");
+    errors(text, value);
+    let left = list(value, "not_covered").iter().filter_map(Value::as_str);
+    let left = left.map(|sentence| format!("disk errors under the running programs: {sentence}"));
+    missing.0.extend(left);
+}
+
+/// The table of both.
+fn errors(text: &mut String, value: &Value) {
+    let sum = |key: &str| -> u64 { list(value, "rows").iter().map(|row| number(row, key)).sum() };
+    let (runs, fatal, took) = (sum("runs"), sum("fatal"), seconds(value));
     let _ = writeln!(
         text,
         "{runs} runs in which an operation failed, {fatal} fatal; {took:.0} s, {:.1} runs a second.\n",
@@ -338,11 +350,6 @@ fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
         "| program | error | runs | process ended and was started again | fatal |",
         lines,
     );
-    if value.get("unfinished").and_then(Value::as_bool) == Some(true) {
-        missing
-            .0
-            .push("disk errors: the time was up before every operation had failed".to_owned());
-    }
 }
 
 fn simulation(text: &mut String, value: &Value, missing: &mut Missing) {
@@ -383,9 +390,25 @@ fn cycles(text: &mut String, value: &Value, _: &mut Missing) {
         )
     };
     let lines = [
-        line("files", "files_max", 1, ""),
-        line("on disk", "bytes_max", 1 << 20, " MiB"),
-        line("peak memory", "memory_bytes_max", 1 << 20, " MiB"),
+        line("files of the hub", "files_max", 1, ""),
+        line("of the phone", "app_files_max", 1, ""),
+        line("of the relay", "relay_files_max", 1, ""),
+        line("on disk, hub", "bytes_max", 1 << 20, " MiB"),
+        line("on disk, phone", "app_bytes_max", 1 << 20, " MiB"),
+        line("on disk, relay", "relay_bytes_max", 1 << 20, " MiB"),
+        line(
+            "peak memory of the hub",
+            "memory_bytes_max",
+            1 << 20,
+            " MiB",
+        ),
+        line(
+            "of the phone's program",
+            "app_memory_bytes_max",
+            1 << 20,
+            " MiB",
+        ),
+        line("of the relay", "relay_memory_bytes_max", 1 << 20, " MiB"),
         line("start until ready, median", "start_ms_median", 1, " ms"),
         line("start until ready, longest", "start_ms_max", 1, " ms"),
     ];
@@ -631,6 +654,7 @@ mod tests {
             "kills",
             "power-cuts",
             "disk-errors",
+            "daemon-errors",
             "simulation",
             "engine",
             "cycles",

@@ -374,6 +374,12 @@ impl Survey {
                 } else if points.starts.contains(name)
                     && IN_STARTS.iter().any(|room| name.starts_with(room))
                 {
+                    // A first start makes everything, and whatever died there is made once more.
+                    if points.hits.contains_key(&(Workload::Pair, name.clone())) {
+                        let mut case = Case::one(Workload::Pair, *role, name, 1);
+                        case.crashes.extend(case.crashes.first().cloned());
+                        cases.push(case);
+                    }
                     stride
                 } else {
                     continue;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,12 +22,16 @@ use crate::oracle::Clip;
 use crate::process::{Board, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
+mod faults;
 mod pairing;
 mod rest;
 mod running;
 mod stock;
 
+pub use faults::Met;
 pub use stock::Stock;
+
+use faults::Fault;
 
 /// What any single step may take on a loaded small machine. Every wait ends earlier if what it
 /// waits for happens.
@@ -162,6 +167,8 @@ pub struct System {
     /// Crashes still to come, in this order.
     planted: VecDeque<Crash>,
     deaths: u32,
+    /// An operation that is to fail in one of the programs.
+    fault: Option<Fault>,
     deleted: BTreeSet<String>,
     tracing: Tracing,
     /// What a wait saw last, for its failure.
@@ -186,10 +193,7 @@ impl System {
     /// No temporary directory can be made.
     pub fn new(setup: Setup) -> Outcome<Self> {
         let directory = temporary()?;
-        let pairing_port = std::net::UdpSocket::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .map_err(Trouble::machine("a free port"))?
-            .port();
+        let pairing_port = free_port()?;
         Ok(Self {
             root: directory.path().to_owned(),
             directory: Some(directory),
@@ -200,6 +204,7 @@ impl System {
             running: BTreeMap::new(),
             planted: VecDeque::new(),
             deaths: 0,
+            fault: None,
             deleted: BTreeSet::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
@@ -316,12 +321,12 @@ impl System {
     /// # Errors
     /// It does not come up.
     pub fn start_relay(&mut self) -> Outcome<()> {
-        let listen = self
-            .address
-            .as_ref()
-            .map_or("127.0.0.1:0", |address| &address.listen);
+        let listen = match &self.address {
+            Some(address) => address.listen.clone(),
+            None => format!("127.0.0.1:{}", free_port()?),
+        };
         let values = [
-            ("listen", quoted(listen)),
+            ("listen", quoted(&listen)),
             ("account_mib", self.setup.quota_mib.to_string()),
             ("reserved_mib", self.setup.reserved_mib.to_string()),
             ("log_file_mib", "4".to_owned()),
@@ -460,6 +465,18 @@ impl System {
         )
     }
 
+    /// Has the app delete every clip that it has; no sync may run.
+    ///
+    /// # Errors
+    /// As [`Self::ask_app`].
+    pub fn delete_clips(&mut self) -> Outcome<()> {
+        for clip in self.app_clips()? {
+            self.ask_app(&["delete", &clip.id, "--json"])?;
+            self.deleted.insert(clip.id);
+        }
+        Ok(())
+    }
+
     /// Has the app delete the first clip that it has; no sync may run. One that a crash has
     /// deleted already counts.
     ///
@@ -486,6 +503,26 @@ impl Drop for System {
             eprintln!("kept: {}", self.root.display());
         }
     }
+}
+
+/// A port that stays free while nobody listens there, for programs that come back to theirs: below those
+/// that the system gives to whoever asks for any.
+fn free_port() -> Outcome<u16> {
+    /// Below Linux's own range, 32768 to 60999.
+    const PORTS: std::ops::Range<u32> = 12_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Harnesses that run side by side begin far from each other.
+    let begin = std::process::id().wrapping_mul(977);
+    for _try in 0..count {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let offset = begin.wrapping_add(next) % count;
+        let port = u16::try_from(PORTS.start + offset).unwrap_or(u16::MAX);
+        if std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Trouble::Broken("this machine has no free port".to_owned()))
 }
 
 /// A directory that is kept if `SECLUSO_KEEP` says so, for whoever looks into a failure.

@@ -14,23 +14,12 @@ use crashtest::trouble::{Outcome, Trouble};
 use crate::steps::{Story, story};
 use crate::tree::{Inodes, Tree};
 
-/// The recorder's file name.
-pub const LIBRARY: &str = "libcrashtest_record.so";
-
 /// Where the recorder lies: beside the programs.
 ///
 /// # Errors
 /// It is not there; the text says what to run.
 pub fn library() -> Outcome<PathBuf> {
-    let program = Role::Hub.path()?;
-    let library = program.with_file_name(LIBRARY);
-    if library.is_file() {
-        return Ok(library);
-    }
-    Err(Trouble::Broken(format!(
-        "{} is missing; build it first: cargo build --package crashtest-record --locked",
-        library.display()
-    )))
+    crashtest::fault::library(&Role::Hub.path()?).map_err(Trouble::Broken)
 }
 
 /// A world whose programs are recorded from their first start on.
@@ -38,8 +27,6 @@ pub struct Recording {
     system: System,
     /// Words before the program, for the one that is watched by something else as well.
     pub wrapper: BTreeMap<Role, Vec<OsString>>,
-    /// What `SECLUSO_RECORD_FAULT` says to a program.
-    pub fault: BTreeMap<Role, String>,
     /// What the relay, which needs a directory before it is recorded, had in it.
     relay_before: (Tree, Inodes),
 }
@@ -63,7 +50,6 @@ impl Recording {
         let mut recording = Self {
             system,
             wrapper: BTreeMap::new(),
-            fault: BTreeMap::new(),
             relay_before,
         };
         recording.start(Role::Relay)?;
@@ -123,9 +109,6 @@ impl Recording {
         set("SECLUSO_RECORD_MARKS", marks.into());
         if let Some(kib) = self.system.setup.log_kib {
             set("SECLUSO_CRASH_LOG_KIB", kib.to_string().into());
-        }
-        if let Some(fault) = self.fault.get(&role) {
-            set("SECLUSO_RECORD_FAULT", fault.into());
         }
         Ok(start)
     }

@@ -11,7 +11,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crashtest_trace::Event;
+use crashtest::fault::{self, Kind, Operations};
 use journal::Suite;
 use serde_json::json;
 
@@ -31,84 +30,9 @@ use crate::run;
 const WORKERS: usize = 2;
 /// A run that takes longer is counted as hung. Usually it takes a third of a second.
 const RUN_MAX: Duration = Duration::from_secs(60);
-/// Operations after which room is found again on a disk that was full.
-const FULL_OPERATIONS: u64 = 60;
-/// A full disk is begun at every so many operations.
-const FULL_STRIDE: u64 = 8;
-/// A start alone reads hundreds of times; of them each so many-th fails.
-const READ_STRIDE: u64 = 4;
 /// Of the numbers that are tried so many and a tenth may meet no operation: how many there are differs
 /// a little from run to run, because RocksDB has threads.
 const MISSED_MAX: u64 = 2;
-/// The recorder's file name.
-const LIBRARY: &str = "libcrashtest_record.so";
-
-/// How an operation fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// EIO, once.
-    Eio,
-    /// ENOSPC, once, for whatever operation.
-    Enospc,
-    /// A write takes half of its bytes.
-    Short,
-    /// A sync fails once, what it should have covered is gone, and later syncs succeed.
-    Lost,
-    /// The disk is full for a while.
-    Full,
-    /// A read fails with EIO, once.
-    Read,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 6] = [
-        Kind::Eio,
-        Kind::Enospc,
-        Kind::Short,
-        Kind::Lost,
-        Kind::Full,
-        Kind::Read,
-    ];
-
-    /// Most operations need no room, so that many a number meets nothing.
-    fn is_rare(self) -> bool {
-        self == Kind::Full
-    }
-
-    fn stride(self) -> u64 {
-        match self {
-            Kind::Full => FULL_STRIDE,
-            Kind::Read => READ_STRIDE,
-            _ => 1,
-        }
-    }
-
-    /// What the recorder is told.
-    fn fault(self, number: u64) -> String {
-        match self {
-            Kind::Eio => format!("any:{number}:EIO"),
-            Kind::Enospc => format!("any:{number}:ENOSPC"),
-            Kind::Short => format!("write:{number}:SHORT"),
-            Kind::Lost => format!("sync:{number}:LOST"),
-            Kind::Read => format!("read:{number}:EIO"),
-            Kind::Full => format!("any:{number}-{}:FULL", number + FULL_OPERATIONS),
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Eio => "EIO",
-            Kind::Enospc => "ENOSPC",
-            Kind::Short => "short write",
-            Kind::Lost => "lost sync",
-            Kind::Full => "full for a while",
-            Kind::Read => "EIO on a read",
-        })
-    }
-}
 
 /// What came of one run.
 #[derive(Clone, Debug)]
@@ -186,26 +110,6 @@ impl Counts {
     }
 }
 
-/// The operations of a run in which none failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Operations {
-    any: u64,
-    writes: u64,
-    syncs: u64,
-    reads: u64,
-}
-
-impl Operations {
-    fn of(self, kind: Kind) -> u64 {
-        match kind {
-            Kind::Eio | Kind::Enospc | Kind::Full => self.any,
-            Kind::Short => self.writes,
-            Kind::Lost => self.syncs,
-            Kind::Read => self.reads,
-        }
-    }
-}
-
 /// The pair and the programs of a sweep.
 pub struct Sweep {
     program: PathBuf,
@@ -219,13 +123,7 @@ impl Sweep {
     /// # Errors
     /// The recorder is not built, or the machine.
     pub fn new(program: PathBuf) -> io::Result<Sweep> {
-        let library = program.with_file_name(LIBRARY);
-        if !library.is_file() {
-            let shown = library.display();
-            return Err(io::Error::other(format!(
-                "{shown} is missing; build it first: cargo build --package crashtest-record --locked"
-            )));
-        }
+        let library = fault::library(&program).map_err(io::Error::other)?;
         let scratch = tempfile::tempdir()?;
         let pair = run::pair(Suite::Classic).map_err(io::Error::other)?;
         files::lay_out(&pair, scratch.path())?;
@@ -245,16 +143,7 @@ impl Sweep {
                 let what = format!("even without an error there is trouble: {run:?}");
                 return Err(io::Error::other(what));
             }
-            for fault in faults {
-                match fault.split(' ').next() {
-                    Some("Read") => counted.reads += 1,
-                    sort => {
-                        counted.any += 1;
-                        counted.writes += u64::from(sort == Some("Write"));
-                        counted.syncs += u64::from(sort == Some("Sync"));
-                    }
-                }
-            }
+            counted.add(&faults);
         }
         Ok(counted)
     }
@@ -294,18 +183,11 @@ impl Sweep {
         let ended = wait(&mut child)?;
         let said = std::fs::read_to_string(place.path().join("said"))?;
         let (restarts, broken) = verdict(&said, ended);
-        let (records, unread) = crashtest_trace::read(&std::fs::read(&trace)?);
+        let (faults, unread) = fault::met(&std::fs::read(&trace)?);
         // Only a process that was killed leaves half a frame.
         if let Some(error) = unread.filter(|_| ended.is_some()) {
             return Err(io::Error::other(error));
         }
-        let faults: Vec<String> = records
-            .into_iter()
-            .filter_map(|record| match record.event {
-                Event::Fault { what } => Some(what),
-                _ => None,
-            })
-            .collect();
         let run = Run {
             who,
             fault: fault.to_owned(),
@@ -348,7 +230,7 @@ impl Sweep {
                     unpoisoned(&found).unfinished = true;
                     return Ok(());
                 }
-                let run = self.one(who, &kind.fault(number))?;
+                let run = self.one(who, &kind.plan(number))?;
                 told(&run);
                 unpoisoned(&found).count(kind, run);
             }

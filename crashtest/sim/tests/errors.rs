@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crashtest_sim::errors::{Kind, Sweep};
+use crashtest::fault::Kind;
+use crashtest_sim::errors::Sweep;
 use crashtest_sim::plan::Who;
 
 /// Each so many-th operation: about eighty runs.

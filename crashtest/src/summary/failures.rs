@@ -25,6 +25,7 @@ pub(super) fn list_all(text: &mut String, results: &Value) {
         ("kills", words("kills", "failed")),
         ("power-cuts", states(&results["power-cuts"])),
         ("disk-errors", words("disk-errors", "fatal")),
+        ("daemon-errors", words("daemon-errors", "fatal")),
         ("simulation", seeds("simulation", "simulate repro")),
         (
             "engine",

@@ -128,7 +128,7 @@ fn totals(name: &str, value: &Value) -> String {
                 .filter(|one| one["caught"].as_bool() == Some(true));
             format!("{} of {} caught", caught.count(), all.len())
         }
-        "disk-errors" => {
+        "disk-errors" | "daemon-errors" => {
             let rows = list(value, "rows").iter();
             let runs: u64 = rows.clone().map(|row| number(row, "runs")).sum();
             let fatal: u64 = rows.map(|row| number(row, "fatal")).sum();

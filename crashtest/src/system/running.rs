@@ -38,6 +38,8 @@ impl System {
                 self.note_death(role);
                 Ok(())
             }
+            // Told to end, it met the error on its last steps.
+            Err(_) if self.ended_by_fault(&mut process) => Ok(()),
             result => result,
         }
     }
@@ -111,10 +113,10 @@ impl System {
         })
     }
 
-    /// Starts again whatever the planted crash killed; says whether it did.
+    /// Starts again whatever the planted crash killed, or the planned error ended; says whether it did.
     ///
     /// # Errors
-    /// A program ended without having been killed by the planted crash.
+    /// A program ended by neither.
     pub fn revive(&mut self) -> Outcome<bool> {
         if let Some((role, said)) = self.board.nonsense() {
             return Err(contract(role, &said));
@@ -129,11 +131,14 @@ impl System {
             };
             let trouble = process.trouble(status);
             let killed = process.was_killed();
-            self.running.remove(&role);
-            if !(killed && self.died_there(role)) {
+            let Some(mut process) = self.running.remove(&role) else {
+                continue;
+            };
+            if killed && self.died_there(role) {
+                self.note_death(role);
+            } else if !self.ended_by_fault(&mut process) {
                 return Err(trouble);
             }
-            self.note_death(role);
             self.start(role)?;
             revived = true;
         }
@@ -213,22 +218,25 @@ impl System {
     /// The machine.
     pub fn spawn(&mut self, role: Role, start: &Start) -> Outcome<usize> {
         let from = self.board.len();
-        let start = self.prepared(role, start.clone());
+        let start = self.with_fault(role, start)?;
         let process = Process::start(role, &start, &self.board, &self.log(role))?;
+        self.note_start(role, &process);
         self.running.insert(role, process);
         Ok(from)
     }
 
     pub(super) fn start_until(&mut self, role: Role, start: &Start, event: &str) -> Outcome<Line> {
         loop {
-            let start = self.prepared(role, start.clone());
+            let start = self.with_fault(role, start)?;
             let mut process = Process::start(role, &start, &self.board, &self.log(role))?;
+            self.note_start(role, &process);
             match self.line_of(&mut process, event) {
                 Ok(line) => {
                     self.running.insert(role, process);
                     return Ok(line);
                 }
                 Err(_) if process.was_killed() && self.died_there(role) => self.note_death(role),
+                Err(_) if self.ended_by_fault(&mut process) => {}
                 Err(trouble) => return Err(trouble),
             }
         }

@@ -76,6 +76,7 @@ impl Stock {
             running: BTreeMap::new(),
             planted: VecDeque::new(),
             deaths: 0,
+            fault: None,
             deleted: BTreeSet::new(),
             tracing: Tracing::Off,
             last_look: String::new(),

@@ -224,7 +224,13 @@ fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     all.push(trial("mutants", "simulate", words(&["mutants", "--json"])));
     let mut errors = words(&["errors", "--json", "--stride"]);
     errors.push(pick("40", "1", "1"));
-    all.push(timed(18, trial("disk-errors", "simulate", errors)));
+    all.push(timed(30, trial("disk-errors", "simulate", errors)));
+    let mut errors = words(&["errors", "--json", "--each"]);
+    errors.push(pick("2", "24", "1000"));
+    all.push(timed(
+        8,
+        trial("daemon-errors", "secluso-crashtest", errors),
+    ));
     let recording = place.join("recording").to_string_lossy().into_owned();
     let writes = place.join("power-cuts.json");
     let mut sweep = words(&["sweep", &recording, "--json", &writes.to_string_lossy()]);
