@@ -4,24 +4,20 @@
 //! The errors at every operation are tried where a run takes a third of a second (`simulate errors`); here it
 //! is the shells that are tried: sockets, threads, restarts, and what a program says when it ends. This room
 //! must never count a run in which no operation failed.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "It shows how long it took, and its workers are threads that wait for processes."
-)]
+#![expect(clippy::disallowed_methods, reason = "It shows how long it took.")]
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::fault::{Kind, Operations};
 use crate::oracle::{Broken, Ends, Verdict};
-use crate::process::Role;
-use crate::sweep::WORKERS;
+use crate::process::{Line, Role};
 use crate::system::{Met, Setup, Stock, System};
 use crate::trouble::{Outcome, Trouble};
+use crate::workers;
 use crate::workload::Workload;
 
 /// The errors that are tried. One on a read belongs to a start, which is all of `simulate errors`.
@@ -29,7 +25,7 @@ pub const KINDS: [Kind; 5] = [Kind::Eio, Kind::Enospc, Kind::Short, Kind::Lost, 
 /// How many operations of each program meet each error in the whole sweep, spread over all there are.
 pub const EACH: u64 = 24;
 /// How long the event that meets the error may take to come to an end, or to be given up.
-const EVENT_PATIENCE: Duration = Duration::from_secs(20);
+const EVENT_PATIENCE: Duration = Duration::from_secs(60);
 /// Of the runs of one program and error so many may meet no operation, and half of them if it is rare.
 const MISSED_MAX: u64 = 2;
 
@@ -104,26 +100,54 @@ impl fmt::Display for Cell {
     }
 }
 
+/// Events while the error may come: the one after it must be as if nothing had been.
+const EVENTS: u32 = 2;
+
 fn setup() -> Setup {
     Setup {
-        passes: 1,
+        passes: EVENTS,
         ..Workload::Event.setup()
     }
 }
 
-/// One event, whatever comes of it: a full disk may cut it off or refuse it whole. Then one more, which must
-/// arrive, and rest.
-fn conversation(system: &mut System) -> Outcome<Ends> {
+/// What the running hub has said of its events so far: whether they are over as they may be under this error.
+///
+/// # Errors
+/// It says what this error is no reason for.
+fn are_over(system: &mut System, role: Role, full: bool) -> Outcome<bool> {
+    let hub = system.process(Role::Hub)?.number();
+    let lines = system.board().lines();
+    let said = |line: &&Line| {
+        line.process == hub && matches!(line.event(), "clip_finished" | "not_recorded")
+    };
+    let said: Vec<&Line> = lines.iter().filter(said).collect();
+    for line in &said {
+        let is_full = role == Role::Hub && line.text("why") == "disk_full";
+        if line.event() == "not_recorded" && !is_full {
+            let what = format!(
+                "C7: an error of {role}'s disk made the hub say {}",
+                line.value
+            );
+            return Err(Trouble::Broken(what));
+        }
+    }
+    // A disk that is full for a while may refuse both; then the next start shows that it goes on.
+    if full && role == Role::Hub {
+        return Ok(!said.is_empty());
+    }
+    let is_whole =
+        |line: &Line| line.event() == "clip_finished" && line.text("outcome") == "complete";
+    Ok(said.len() >= EVENTS as usize && said.last().is_some_and(|line| is_whole(line)))
+}
+
+/// Two events in one process of the hub: the one that meets the error may be cut off or refused by a full
+/// disk, the next must be whole. Then one more after a start, which must arrive, and rest.
+fn conversation(system: &mut System, role: Role, full: bool) -> Outcome<Ends> {
     for role in [Role::Relay, Role::App, Role::Hub] {
         system.start(role)?;
     }
-    system.until("the end of the event", EVENT_PATIENCE, |system| {
-        let over = |event: &str| matches!(event, "clip_finished" | "not_recorded");
-        let lines = system.board().lines();
-        let told = lines
-            .iter()
-            .any(|line| line.role == Role::Hub && over(line.event()));
-        Ok(told.then_some(()))
+    system.until("the end of the events", EVENT_PATIENCE, |system| {
+        Ok(are_over(system, role, full)?.then_some(()))
     })?;
     let patience = system.setup.patience;
     let acked = system.until("its acks", patience, |system| {
@@ -145,8 +169,12 @@ pub fn attempt(stock: &Stock, role: Role, plan: &str) -> (Met, Verdict) {
         Ok(system) => system,
         Err(trouble) => return (Met::default(), Verdict::of(&Err(trouble))),
     };
-    let run = conversation(&mut system);
-    let verdict = Verdict::with_notes(&run, &system.all_notes());
+    let run = conversation(&mut system, role, plan.ends_with(":FULL"));
+    let verdict = match system.panic_said() {
+        // Whoever lives on after it has hidden a mistake of ours.
+        Some(said) => Verdict::Fatal(vec![Broken::new("C7", said)]),
+        None => Verdict::with_notes(&run, &system.all_notes()),
+    };
     match system.met() {
         Ok(met) => (met, verdict),
         Err(trouble) => (Met::default(), Verdict::of(&Err(trouble))),
@@ -182,6 +210,11 @@ pub fn count(stock: &Stock) -> Outcome<BTreeMap<Role, Operations>> {
         verdict.expect_pass()?;
         let mut operations = Operations::default();
         operations.add(&met.operations);
+        if let Some(kind) = KINDS.into_iter().find(|kind| operations.of(*kind) == 0) {
+            return Err(Trouble::Broken(format!(
+                "{role} makes no operation that can meet {kind}"
+            )));
+        }
         all.insert(role, operations);
     }
     Ok(all)
@@ -223,10 +256,16 @@ pub struct Found {
 }
 
 impl Found {
+    /// Runs that the time did not reach.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.cases.len() - self.cells.len()
+    }
+
     /// What was not done, or in which too many runs met no operation; a sentence each.
     #[must_use]
     pub fn not_covered(&self) -> Vec<String> {
-        let left = self.cases.len() - self.cells.len();
+        let left = self.left();
         let mut all: Vec<String> = (left > 0)
             .then(|| format!("{left} runs: the time was up"))
             .into_iter()
@@ -239,9 +278,11 @@ impl Found {
                 let missed = missed.count() as u64;
                 // Most operations need no room: a full disk is often not noticed.
                 let may = match kind.is_rare() {
-                    true => runs.saturating_sub(1),
+                    true => runs,
                     false => MISSED_MAX + runs / 10,
                 };
+                // One at least, however few there are.
+                let may = may.min(runs.saturating_sub(1));
                 if missed > may || runs == 0 {
                     all.push(format!(
                         "{role}, {kind}: {missed} of {runs} runs met no operation"
@@ -296,44 +337,13 @@ pub fn run(
     tell: impl Fn(usize, &Cell) + Sync,
 ) -> Outcome<Found> {
     let began = Instant::now();
-    let waiting = Mutex::new(cases.iter().copied());
-    let done: Mutex<Vec<Cell>> = Mutex::new(Vec::new());
-    let work = || -> Outcome<()> {
-        let stock = Stock::paired(&setup())?;
-        loop {
-            let late = until.is_some_and(|until| Instant::now() >= until);
-            let next = unpoisoned(&waiting).next();
-            let Some(case) = next.filter(|_| !late) else {
-                return Ok(());
-            };
-            let cell = cell(&stock, case);
-            let mut done = unpoisoned(&done);
-            done.push(cell.clone());
-            tell(done.len(), &cell);
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS.min(cases.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-    })?;
-    let cells = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let one = |stock: &Stock, case: &Case| cell(stock, *case);
+    let cells = workers::run(&setup(), &cases, until, one, tell)?;
     Ok(Found {
         cases,
         cells,
         took: began.elapsed(),
     })
-}
-
-fn unpoisoned<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A worker that panicked is joined, and its panic goes on there.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ impl fmt::Display for Broken {
 }
 
 /// By this a phone says that it can follow its hub no more.
-const PARTED: &str = "in keys that this directory does not have";
+pub(crate) const PARTED: &str = "in keys that this directory does not have";
 
 /// The three outcomes of a run. A typed refusal is not a pass, and is counted apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

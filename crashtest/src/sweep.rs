@@ -6,24 +6,21 @@
 //! program did not really die there.
 #![expect(
     clippy::disallowed_methods,
-    reason = "The sweep shows how long it took, and its workers are threads that wait for processes."
+    reason = "The sweep shows how long it took."
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::oracle::{Broken, Verdict};
 use crate::process::Role;
 use crate::system::{Crash, Stock};
 use crate::trouble::{Outcome, Trouble};
+use crate::workers;
 use crate::workload::Workload;
 
-/// Runs at a time. They mostly wait: for the camera, which plays in real time, and for syncs.
-pub const WORKERS: usize = 6;
 /// Hits of one point in one process that are tried, at most.
 pub const HITS_MAX: u64 = 8;
 /// How often a run is tried in which the program did not come to the point: the batches of a group
@@ -395,7 +392,14 @@ impl Survey {
                 }
             }
         }
-        cases
+        // The same two deaths may have been planned for two reasons.
+        let mut unique: Vec<Case> = Vec::new();
+        for case in cases {
+            if !unique.contains(&case) {
+                unique.push(case);
+            }
+        }
+        unique
     }
 }
 
@@ -489,43 +493,8 @@ pub fn run(
     until: Option<Instant>,
     tell: impl Fn(usize, &Cell) + Sync,
 ) -> Outcome<Vec<Cell>> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<BTreeMap<usize, Cell>> = Mutex::new(BTreeMap::new());
-    let lock = |done: &Mutex<BTreeMap<usize, Cell>>, index: usize, cell: Cell| {
-        let mut done = done
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        done.insert(index, cell);
-        done.len()
-    };
-    let work = || -> Outcome<()> {
-        let stock = Stock::paired(&Workload::Event.setup())?;
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let late = until.is_some_and(|until| Instant::now() >= until);
-            let Some(case) = cases.get(index).filter(|_| !late) else {
-                return Ok(());
-            };
-            let cell = cell(&stock, case);
-            let count = lock(&done, index, cell.clone());
-            tell(count, &cell);
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS.min(cases.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-    })?;
-    let done = done
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(done.into_values().collect())
+    let setup = Workload::Event.setup();
+    workers::run(&setup, cases, until, cell, tell)
 }
 
 #[cfg(test)]

@@ -465,15 +465,13 @@ impl System {
         )
     }
 
-    /// Has the app delete every clip that it has; no sync may run.
+    /// Has the app delete a clip; no sync may run.
     ///
     /// # Errors
     /// As [`Self::ask_app`].
-    pub fn delete_clips(&mut self) -> Outcome<()> {
-        for clip in self.app_clips()? {
-            self.ask_app(&["delete", &clip.id, "--json"])?;
-            self.deleted.insert(clip.id);
-        }
+    pub fn delete_clip(&mut self, clip: &str) -> Outcome<()> {
+        self.ask_app(&["delete", clip, "--json"])?;
+        self.deleted.insert(clip.to_owned());
         Ok(())
     }
 
@@ -505,15 +503,15 @@ impl Drop for System {
     }
 }
 
-/// A port that stays free while nobody listens there, for programs that come back to theirs: below those
-/// that the system gives to whoever asks for any.
+/// A port for programs that come back to theirs: below those that the system gives to whoever asks for any,
+/// so that only another harness could take it meanwhile, which begins elsewhere.
 fn free_port() -> Outcome<u16> {
-    /// Below Linux's own range, 32768 to 60999.
+    /// Below Linux's own range, 32768 to 60999, where nobody has changed that.
     const PORTS: std::ops::Range<u32> = 12_000..32_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let count = PORTS.end - PORTS.start;
-    // Harnesses that run side by side begin far from each other.
-    let begin = std::process::id().wrapping_mul(977);
+    // A multiplicative hash (Knuth): neighbouring process ids begin far from each other.
+    let begin = std::process::id().wrapping_mul(2_654_435_769) >> 12;
     for _try in 0..count {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let offset = begin.wrapping_add(next) % count;

@@ -47,7 +47,8 @@ pub(crate) fn open_in_place(
         .is_ok()
 }
 
-/// The cipher of one nonce; AWS-LC wipes its copy of the key when it is freed.
+/// The cipher of one nonce. AWS-LC wipes its copy of the key when it is freed; HChaCha20's own state on the
+/// stack is not wiped by its library.
 fn cipher(key: &Key, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
     let (prefix, rest) = nonce.split_at(16);
     let prefix: &[u8; 16] = prefix

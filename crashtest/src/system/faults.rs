@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::System;
 use crate::fault;
+use crate::oracle::PARTED;
 use crate::process::{Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
@@ -119,6 +120,10 @@ impl System {
         let Some(fault) = self.fault.as_mut() else {
             return false;
         };
+        // A run that only counts has no error to end by.
+        if fault.plan.ends_with(":NOTHING") {
+            return false;
+        }
         let code = process.ended().and_then(|status| status.code());
         let allowed = match fault.role {
             // A relay has no better word for a file that it cannot make than "cannot start so".
@@ -127,13 +132,14 @@ impl System {
             // To a phone a disk that keeps failing is like one that is damaged.
             Role::App => matches!(code, Some(4 | 7 | 70)),
         };
-        let panicked = process.said().contains("panicked");
+        let said = process.said();
+        // A phone that cannot follow its hub any more is no phone with a bad disk.
+        let is_other = said.is_empty() || said.contains("panicked") || said.contains(PARTED);
         let is_it = fault.process == Some(process.number())
             && fault.ends < ENDS_MAX
             && met
             && allowed
-            && !panicked
-            && !process.said().is_empty();
+            && !is_other;
         fault.ends += u32::from(is_it);
         is_it
     }

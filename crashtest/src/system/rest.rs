@@ -65,6 +65,21 @@ impl System {
         Ok(None)
     }
 
+    /// The first line in which a program says that a thread or task of it panicked, whatever became of it.
+    #[must_use]
+    pub fn panic_said(&self) -> Option<String> {
+        for role in Role::ALL {
+            for name in [format!("{role}.log"), format!("{role}.asked.log")] {
+                let text = std::fs::read(self.path(&name)).unwrap_or_default();
+                let text = String::from_utf8_lossy(&text);
+                if let Some(line) = text.lines().find(|line| line.contains("panicked at")) {
+                    return Some(format!("{role}: {line}"));
+                }
+            }
+        }
+        None
+    }
+
     fn come_to_rest(&mut self) -> Outcome<()> {
         if self.running.contains_key(&Role::Hub) {
             self.stop(Role::Hub)?;

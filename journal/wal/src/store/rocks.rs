@@ -40,8 +40,8 @@ impl RocksStore {
         }
     }
 
-    /// RocksDB writes its options and its `CURRENT` to a file of another name first; one that a kill left
-    /// behind it never removes. Nobody has the view open, for the journal's lock is ours.
+    /// RocksDB writes its options to a file of another name first; one that a kill left behind it never
+    /// removes. Nobody has the view open, for the journal's lock is ours.
     fn remove_leavings(&self) {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {

@@ -1,0 +1,189 @@
+//! Which programs a tier runs, with what, and for how much of the time.
+//!
+//! This room runs nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Options, REAL_FILE_SYSTEM, Tier};
+
+/// One kind of test: a program and what it is told.
+pub(super) struct Trial {
+    /// Its name, also of its file of results.
+    pub(super) name: &'static str,
+    pub(super) program: &'static str,
+    pub(super) arguments: Vec<String>,
+    /// Where it writes its results; none if it prints them.
+    pub(super) writes: Option<PathBuf>,
+    /// What must have run before it.
+    pub(super) first: Option<Vec<String>>,
+    /// Its part of the time, in no unit: a trial gets as much of what is left as its part is of the
+    /// parts of those that are left.
+    pub(super) weight: u32,
+    /// Whether it is told `--minutes`.
+    pub(super) timed: bool,
+    /// What an earlier run left and must not be used again.
+    pub(super) stale: Vec<PathBuf>,
+}
+
+/// The minutes of the first of these trials, if so much time is left for all of them.
+pub(super) fn share(left: Duration, trials: &[&Trial]) -> u64 {
+    let all: u32 = trials.iter().map(|trial| trial.weight).sum();
+    let own = trials.first().map_or(0, |trial| trial.weight);
+    let minutes = left.as_secs() / 60;
+    (minutes * u64::from(own) / u64::from(all.max(1))).max(1)
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// What a search over seeds is told besides in the long tier: its part of the seeds, and where to go
+/// on. The shorter tiers play all of theirs.
+fn long(options: &Options, place: &Path, name: &str) -> Vec<String> {
+    if options.tier != Tier::Full {
+        return Vec::new();
+    }
+    let progress = place.join(format!("{name}.progress"));
+    let mut words = words(&["--shard", &options.shard, "--resume"]);
+    words.push(progress.to_string_lossy().into_owned());
+    words.extend(open_ended(options));
+    words
+}
+
+/// Said to those who can be stopped by the time.
+fn open_ended(options: &Options) -> Option<String> {
+    options.open_ended.then(|| "--open-ended".to_owned())
+}
+
+/// All trials of a tier, in the order in which they find things quickest.
+pub(super) fn trials(options: &Options, place: &Path) -> Vec<Trial> {
+    let tier = options.tier;
+    let pick = |quick: &str, crash: &str, full: &str| {
+        match tier {
+            Tier::Quick => quick,
+            Tier::Crash => crash,
+            Tier::Full => full,
+        }
+        .to_owned()
+    };
+    let trial = |name, program, arguments| Trial {
+        name,
+        program,
+        arguments,
+        writes: None,
+        first: None,
+        stale: Vec::new(),
+        weight: 2,
+        timed: false,
+    };
+    let timed = |weight, trial: Trial| Trial {
+        weight,
+        timed: true,
+        ..trial
+    };
+    let mut all = Vec::new();
+    let mut model = words(&["all", "--json", "--epochs"]);
+    model.push(pick("4", "6", "8"));
+    model.extend(["--crashes".to_owned(), pick("3", "4", "6")]);
+    all.push(trial("model", "crashtest-model", model));
+    let mut simulation = words(&["run", "--json", "--seeds"]);
+    simulation.push(pick("500", "2000", "100000"));
+    simulation.extend(long(options, place, "simulation"));
+    all.push(timed(15, trial("simulation", "simulate", simulation)));
+    let mut engine = words(&["engine", "--json", "--seeds"]);
+    engine.push(pick("4000", "50000", "2000000"));
+    engine.extend(long(options, place, "engine"));
+    all.push(timed(8, trial("engine", "simulate", engine)));
+    all.push(trial("mutants", "simulate", words(&["mutants", "--json"])));
+    let mut errors = words(&["errors", "--json", "--stride"]);
+    errors.push(pick("40", "1", "1"));
+    all.push(timed(30, trial("disk-errors", "simulate", errors)));
+    let mut errors = words(&["errors", "--json", "--each"]);
+    errors.push(pick("2", "24", "1000"));
+    errors.extend(["--shard".to_owned(), options.shard.clone()]);
+    errors.extend(open_ended(options));
+    all.push(timed(
+        8,
+        trial("daemon-errors", "secluso-crashtest", errors),
+    ));
+    let recording = place.join("recording").to_string_lossy().into_owned();
+    let writes = place.join("power-cuts.json");
+    let mut sweep = words(&["sweep", &recording, "--json", &writes.to_string_lossy()]);
+    sweep.extend([
+        "--keep".to_owned(),
+        place.join("failed-states").to_string_lossy().into_owned(),
+    ]);
+    sweep.extend(["--states".to_owned(), states_of(options)]);
+    sweep.extend(open_ended(options));
+    sweep.extend(["--shard".to_owned(), options.shard.clone()]);
+    let again = options.resume && Path::new(&recording).is_dir();
+    if options.resume {
+        sweep.push("--resume".to_owned());
+    }
+    all.push(Trial {
+        writes: Some(writes),
+        first: (!again).then(|| words(&["record", &recording, "--events", "4"])),
+        ..timed(25, trial("power-cuts", "crashtest-replay", sweep))
+    });
+    let mut kills = words(&["sweep", "--json", "--shard", &options.shard]);
+    if tier == Tier::Quick {
+        kills.push("--quick".to_owned());
+    }
+    all.push(timed(35, trial("kills", "secluso-crashtest", kills)));
+    let cycles = words(&["cycles", &pick("100", "1000", "1000")]);
+    all.push(trial("cycles", "secluso-crashtest", cycles));
+    let start_up = words(&["start-up", "--mib", &pick("64", "1024", "1024"), "--json"]);
+    all.push(trial("start-up", "simulate", start_up));
+    if tier != Tier::Quick {
+        // The model's mistakes in the real programs.
+        let replay = words(&["replay", "--json"]);
+        all.push(trial("model-replay", "crashtest-model", replay));
+    }
+    if tier == Tier::Full || options.only.as_deref() == Some(REAL_FILE_SYSTEM) {
+        all.push(real_file_system(options, place));
+    }
+    all
+}
+
+/// States of the power cuts. With a time of the user's own there is no end to them.
+fn states_of(options: &Options) -> String {
+    match options.tier {
+        Tier::Quick => "10000",
+        Tier::Crash => "100000",
+        Tier::Full if options.open_ended => "1000000000",
+        Tier::Full => "1000000",
+    }
+    .to_owned()
+}
+
+/// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
+fn real_file_system(options: &Options, place: &Path) -> Trial {
+    let recording = place.join("block-recording");
+    let progress = place.join(format!("{REAL_FILE_SYSTEM}.progress"));
+    let writes = place.join(format!("{REAL_FILE_SYSTEM}.json"));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut arguments = words(&["run", "--json", &text(&writes)]);
+    arguments.extend(["--keep".to_owned(), text(&place.join("failed-disks"))]);
+    arguments.extend(["--recording".to_owned(), text(&recording)]);
+    arguments.extend(["--shard".to_owned(), options.shard.clone()]);
+    if options.tier == Tier::Full {
+        arguments.extend(words(&["--events", "24"]));
+    }
+    arguments.extend(open_ended(options));
+    let mut stale = vec![recording];
+    if options.resume {
+        arguments.extend(["--resume".to_owned(), text(&progress)]);
+        stale.clear();
+    }
+    Trial {
+        name: REAL_FILE_SYSTEM,
+        program: "crashtest-block",
+        arguments,
+        writes: Some(writes),
+        first: None,
+        weight: 20,
+        timed: true,
+        stale,
+    }
+}
