@@ -4,6 +4,7 @@
 use journal::JournalError;
 use relay_client::ClientError;
 use wal::WalError;
+use wal::disk::Cause;
 
 use crate::config::ConfigError;
 use crate::core::CoreError;
@@ -29,6 +30,17 @@ pub enum Code {
     Space = 7,
     /// A mistake of ours, or a disk that fails.
     Internal = 70,
+}
+
+impl Code {
+    /// For a path that could not be used.
+    pub fn of_path(error: &std::io::Error) -> Self {
+        match Cause::of(error) {
+            Cause::Setup => Self::Usage,
+            Cause::Space => Self::Space,
+            _ => Self::Internal,
+        }
+    }
 }
 
 /// One clear sentence and the code to end with.
@@ -119,6 +131,13 @@ mod tests {
 
     fn code(error: impl Into<Failure>) -> u8 {
         error.into().code as u8
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_used_is_no_failing_disk() {
+        let of = |number| Code::of_path(&std::io::Error::from_raw_os_error(number)) as u8;
+        // EACCES, ENOSPC, EIO.
+        assert_eq!([13, 28, 5].map(of), [2, 7, 70]);
     }
 
     /// The table of `hub/README.md`.

@@ -31,18 +31,20 @@ pub fn journal_dir(config: &Config) -> PathBuf {
 /// Makes the state directory, for the owner alone, and durably.
 ///
 /// # Errors
-/// [`Code::Usage`] if it cannot be made, or if others may read it.
+/// [`Code::Usage`] if the path is wrong or others may read it, [`Code::Space`] or [`Code::Internal`] if the disk
+/// does not let it be made.
 pub fn prepare(state_dir: &Path) -> Result<(), Failure> {
     let shown = state_dir.display();
-    make_dir(state_dir).map_err(|error| match error.kind() {
-        std::io::ErrorKind::StorageFull => Failure::new(
-            Code::Space,
-            format!("the disk of {shown} is full; free some space"),
-        ),
-        _ => Failure::new(
-            Code::Usage,
-            format!("the state directory {shown} cannot be made ({error}); correct state_dir"),
-        ),
+    make_dir(state_dir).map_err(|error| {
+        let code = Code::of_path(&error);
+        let what = match code {
+            Code::Space => format!("the disk of {shown} is full; free some space"),
+            Code::Usage => {
+                format!("the state directory {shown} cannot be made ({error}); correct state_dir")
+            }
+            _ => format!("the state directory {shown} cannot be made ({error}); check the disk"),
+        };
+        Failure::new(code, what)
     })?;
     let mode = std::fs::metadata(state_dir).map(|meta| meta.permissions().mode() & 0o777);
     match mode {
@@ -54,7 +56,7 @@ pub fn prepare(state_dir: &Path) -> Result<(), Failure> {
             ),
         )),
         Err(error) => Err(Failure::new(
-            Code::Usage,
+            Code::of_path(&error),
             format!("the state directory {shown} cannot be read ({error})"),
         )),
     }
@@ -68,12 +70,8 @@ pub fn opener(config: &Config) -> Result<Opener, Failure> {
     let root = journal_dir(config);
     let disk = RealDisk::new(&root).map_err(|error| {
         let shown = root.display();
-        let code = match error.kind() {
-            std::io::ErrorKind::StorageFull => Code::Space,
-            _ => Code::Usage,
-        };
         Failure::new(
-            code,
+            Code::of_path(&error),
             format!("the journal directory {shown} cannot be made ({error})"),
         )
     })?;

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wal::disk::Cause;
 use wal::{ErrorKind, WalError};
 use wire::Class;
 use wire::limits::INVITATION_TTL_SECONDS_MAX;
@@ -135,13 +136,23 @@ impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
             CliError::Unhealthy { .. } => 1,
+            CliError::Key(KeyFileError::Io { source, .. }) | CliError::Io { source, .. } => {
+                path_exit_code(source)
+            }
             CliError::Config(_) | CliError::Key(_) | CliError::KeyInDataDirectory => 2,
             CliError::Start(StartError::Store(error)) => store_exit_code(error),
             CliError::Start(StartError::Endpoint(_)) | CliError::NotRunning { .. } => 5,
-            CliError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => 7,
-            CliError::Io { .. } => 2,
             CliError::StorageGone => 70,
         }
+    }
+}
+
+/// A path that is wrong is the owner's to correct; a disk that fails is not.
+fn path_exit_code(error: &std::io::Error) -> u8 {
+    match Cause::of(error) {
+        Cause::Setup => 2,
+        Cause::Space => 7,
+        _ => 70,
     }
 }
 
@@ -450,6 +461,14 @@ mod tests {
             ),
             (store(space), 7),
             (io(std::io::ErrorKind::StorageFull), 7),
+            (io(std::io::ErrorKind::Other), 70),
+            (
+                CliError::Key(KeyFileError::Io {
+                    path: PathBuf::from("key"),
+                    source: std::io::ErrorKind::AlreadyExists.into(),
+                }),
+                2,
+            ),
             (CliError::StorageGone, 70),
         ];
         for (error, code) in table {

@@ -46,10 +46,9 @@ pub(crate) fn code_of(error: &AppError) -> u8 {
     match error.kind() {
         ErrorKind::Usage => 2,
         ErrorKind::Locked => 3,
-        ErrorKind::Corrupt | ErrorKind::RolledBack | ErrorKind::Poisoned => match error {
-            AppError::Bug(_) => EXIT_INTERNAL,
-            _ => 4,
-        },
+        ErrorKind::Corrupt | ErrorKind::RolledBack => 4,
+        // A mistake of ours, or a disk that keeps failing.
+        ErrorKind::Poisoned => EXIT_INTERNAL,
         ErrorKind::Retry | ErrorKind::Peer => 5,
         ErrorKind::Refused | ErrorKind::NotPaired => 6,
         ErrorKind::Space => 7,
@@ -252,7 +251,7 @@ mod tests {
             (AppError::RolledBack, 4),
             (AppError::OlderCopy, 4),
             (AppError::LineBroken, 4),
-            (AppError::Poisoned(String::new()), 4),
+            (AppError::Poisoned(String::new()), 70),
             (AppError::Network(String::new()), 5),
             (AppError::Peer(String::new()), 5),
             (AppError::NotAdmitted(String::new()), 6),

@@ -14,6 +14,13 @@ use crate::trouble::{Outcome, Trouble};
 /// How often one error may end a program: it fails once, and the next process does not meet it.
 const ENDS_MAX: u32 = 1;
 
+/// Exit code: the state is damaged.
+const DAMAGED: i32 = 4;
+/// Exit code: no space.
+const SPACE: i32 = 7;
+/// Exit code: internal, or a disk that fails.
+const FAILING: i32 = 70;
+
 /// A program one of whose operations fails.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -33,6 +40,20 @@ pub struct Met {
     pub operations: Vec<String>,
     /// How often the program ended by it and was started again.
     pub ends: u32,
+}
+
+/// Whether a program that an error of its disk ends may end with this code: all three have one list, and a
+/// full disk is neither a failing one nor a wrong path.
+fn is_code_of(plan: &str, code: i32) -> bool {
+    let full = plan.ends_with(":ENOSPC") || plan.ends_with(":FULL");
+    let read = plan.starts_with("read:");
+    match code {
+        FAILING => true,
+        SPACE => full,
+        // What the disk does not read is as good as damaged.
+        DAMAGED => read,
+        _ => false,
+    }
 }
 
 impl System {
@@ -125,13 +146,7 @@ impl System {
             return false;
         }
         let code = process.ended().and_then(|status| status.code());
-        let allowed = match fault.role {
-            // A relay has no better word for a file that it cannot make than "cannot start so".
-            Role::Relay => matches!(code, Some(2 | 7 | 70)),
-            Role::Hub => matches!(code, Some(7 | 70)),
-            // To a phone a disk that keeps failing is like one that is damaged.
-            Role::App => matches!(code, Some(4 | 7 | 70)),
-        };
+        let allowed = code.is_some_and(|code| is_code_of(&fault.plan, code));
         let said = process.said();
         // A phone that cannot follow its hub any more is no phone with a bad disk.
         let is_other = said.is_empty() || said.contains("panicked") || said.contains(PARTED);
@@ -142,5 +157,21 @@ impl System {
             && !is_other;
         fault.ends += u32::from(is_it);
         is_it
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_excuses_its_own_code_and_no_other() {
+        let allowed =
+            |plan: &str| -> Vec<i32> { (0..=255).filter(|code| is_code_of(plan, *code)).collect() };
+        assert_eq!(allowed("any:3:EIO"), [70]);
+        assert_eq!(allowed("sync:1:LOST"), [70]);
+        assert_eq!(allowed("any:3:ENOSPC"), [7, 70]);
+        assert_eq!(allowed("any:3-63:FULL"), [7, 70]);
+        assert_eq!(allowed("read:9:EIO"), [4, 70]);
     }
 }

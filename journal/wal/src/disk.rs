@@ -7,11 +7,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod cause;
 mod over;
 mod real;
 mod sim;
 mod sync_thread;
 
+pub use cause::Cause;
 pub use over::{DiskOver, FileOver};
 pub use real::{RealDisk, make_dir};
 pub use sim::{CrashPolicy, Fault, SimDisk, TraceOp};
