@@ -12,7 +12,7 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::error::JournalError;
-use crate::ids::{ClipId, Line, PairingId};
+use crate::ids::{Channel, ClipId, Line, PairingId};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::{
@@ -93,6 +93,11 @@ fn put_clip(txn: &mut Txn<'_>, line: Line, clip: &HubClip) -> Result<(), Journal
 fn load_clip(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<HubClip, JournalError> {
     txn.secret_row(clip_scope(line), Family::Clip, &clip.0)?
         .ok_or(JournalError::NoSuchClip(clip))
+}
+
+/// Whether a clip that an epoch carries is still being recorded.
+pub(crate) fn is_recording(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<bool, JournalError> {
+    Ok(load_clip(txn, line, clip)?.outcome == ClipOutcome::Recording)
 }
 
 /// The running digest: secret, because up to 63 bytes of the clip are in its buffer.
@@ -180,6 +185,11 @@ impl Session<Committer> {
         if camera.len() > NAME_BYTES_MAX || mime.len() > NAME_BYTES_MAX {
             return Err(JournalError::Misuse(
                 "camera names and MIME types have at most 64 bytes",
+            ));
+        }
+        if self.line().channel != Channel::EventVideo {
+            return Err(JournalError::Misuse(
+                "clips are recorded in the event video channel",
             ));
         }
         self.prune_clips(txn)?;
@@ -443,7 +453,10 @@ impl Session<Committer> {
     ) -> Result<Option<HubClip>, JournalError> {
         let line = self.line();
         let clips = txn.hub_clips(line.pairing)?;
-        let holds = |clip: &HubClip| clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
+        // A pairing's clips are all in one of its lines; a number of another line means none of them.
+        let has_clips = line.channel == Channel::EventVideo;
+        let holds =
+            |clip: &HubClip| has_clips && clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
         let mut record = clips
             .into_iter()
             .find(holds)

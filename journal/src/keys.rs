@@ -75,6 +75,21 @@ pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
     join(b'A', &[&line.key()])
 }
 
+/// `U` line: the last Commit that took an update of ours (app).
+pub(crate) fn healed(line: Line) -> Vec<u8> {
+    join(b'U', &[&line.key()])
+}
+
+/// `T` pairing: the last heartbeat that was sent, and the last answer (app).
+pub(crate) fn heartbeat(pairing: PairingId) -> Vec<u8> {
+    join(b'T', &[&pairing.0])
+}
+
+/// `W` pairing: the last heartbeat of the phone that came (hub).
+pub(crate) fn phone_heard(pairing: PairingId) -> Vec<u8> {
+    join(b'W', &[&pairing.0])
+}
+
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])

@@ -10,15 +10,17 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::error::JournalError;
-use crate::ids::{ClipId, Epoch, Line, PairingId};
+use crate::heartbeat::Healed;
+use crate::ids::{Channel, ClipId, Epoch, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
-    self, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX,
+    self, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason,
+    HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX,
 };
 use crate::outbox::Trim;
 use crate::scope::Scope;
-use crate::session::{Arrived, Follower, Received, Session, Takes, notes};
+use crate::session::{Arrived, Follower, Received, Session, notes};
 use crate::txn::Txn;
 
 /// Chunks of a deleted clip whose rows one transaction removes, for the same reason as
@@ -80,8 +82,13 @@ pub enum Taken {
     LineBroken,
     /// Taken without effect: stale, or against the rules; the text says which.
     Nothing(&'static str),
-    /// A new epoch; the hub should hear an ack in it.
+    /// A new epoch; the hub should hear an ack in it. An update of ours that was pending is not any more:
+    /// this Commit did not take it, and it is to be proposed again.
     NewEpoch(Epoch),
+    /// A new epoch, whose Commit took an update of ours; the hub should hear an ack in it.
+    Healed(Epoch),
+    /// The hub has answered a heartbeat.
+    Answered(HeartbeatAnswer),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -124,7 +131,8 @@ fn add_clip(txn: &mut Txn<'_>, pairing: PairingId, clip: &AppClip) -> Result<(),
 }
 
 impl Session<Follower> {
-    /// Takes one envelope from the hub: its effect on group, clip and cursor in one transaction.
+    /// Takes one envelope from the hub: its effect on group, clip and cursor in one transaction. The
+    /// time is this end's, for what it remembers.
     ///
     /// # Errors
     /// Only our own storage; the transaction must be dropped.
@@ -133,9 +141,9 @@ impl Session<Follower> {
         txn: &mut Txn<'_>,
         seq: Seq,
         envelope: &[u8],
+        now_unix_ms: u64,
     ) -> Result<Taken, JournalError> {
-        let Arrived { received, held } =
-            self.receive(txn, seq, envelope, Takes::MessagesAndCommits)?;
+        let Arrived { received, held } = self.receive(txn, seq, envelope)?;
         let taken = match received {
             Received::Duplicate => return Ok(Taken::Duplicate),
             Received::Gap { expected } => return Ok(Taken::Gap { expected }),
@@ -144,11 +152,14 @@ impl Session<Follower> {
             Received::LineBroken(_) => return Ok(Taken::LineBroken),
             Received::Stale => Taken::Nothing("from an epoch that is over"),
             Received::Refused(why) => Taken::Nothing(why),
+            Received::Waits => Taken::Nothing("a proposal to one that never commits"),
             Received::NewEpoch(epoch) => Taken::NewEpoch(epoch),
-            Received::Message(plaintext) => match message::decode(&plaintext) {
-                Some(message) => self.take_message(txn, message)?,
-                None => Taken::Nothing("a message that cannot be read"),
-            },
+            Received::Healed(epoch) => {
+                let unix_ms = now_unix_ms;
+                txn.put_healed(self.line(), Healed { epoch, unix_ms })?;
+                Taken::Healed(epoch)
+            }
+            Received::Message(plaintext) => self.take_plaintext(txn, &plaintext, now_unix_ms)?,
             Received::Dropped(statement) => {
                 self.take_dropped(txn, statement.clip, statement.reason)?
             }
@@ -157,6 +168,32 @@ impl Session<Follower> {
             self.peer_holds(txn, held)?;
         }
         Ok(taken)
+    }
+
+    /// Each channel has messages of its own; one of another channel's is none here.
+    fn take_plaintext(
+        &mut self,
+        txn: &mut Txn<'_>,
+        plaintext: &[u8],
+        now_unix_ms: u64,
+    ) -> Result<Taken, JournalError> {
+        let unreadable = Taken::Nothing("a message that cannot be read in this channel");
+        Ok(match self.line().channel {
+            Channel::EventVideo => match message::decode(plaintext) {
+                Some(message) => self.take_message(txn, message)?,
+                None => unreadable,
+            },
+            Channel::Config => match message::decode(plaintext) {
+                Some(HubConfigMessage::Answer(answer)) => {
+                    match self.take_answer(txn, &answer, now_unix_ms)? {
+                        true => Taken::Answered(answer),
+                        false => Taken::Nothing("an answer to what was never asked"),
+                    }
+                }
+                None => unreadable,
+            },
+            Channel::Thumbnail | Channel::Livestream | Channel::Notification => unreadable,
+        })
     }
 
     fn take_message(
@@ -306,18 +343,19 @@ impl Session<Follower> {
     /// made good by the next.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`] once that is proved. Storage, or MLS; the transaction must be
-    /// dropped.
+    /// [`JournalError::RolledBack`] once that is proved, [`JournalError::LineBroken`] once that is so,
+    /// and [`JournalError::AwaitsCommit`] while an update is pending: nothing was changed. Storage, or
+    /// MLS; the transaction must be dropped.
     pub fn send_ack(&mut self, txn: &mut Txn<'_>) -> Result<Seq, JournalError> {
         let head = txn.journal().inbox_head(self.line())?;
-        let ack = AppMessage::Ack {
-            through: head.cursor.0,
-            digest: head.digest.0,
+        let (through, digest) = (head.cursor.0, head.digest.0);
+        let encoded = match self.line().channel {
+            Channel::Config => message::encode(&AppConfigMessage::Ack { through, digest }),
+            _ => message::encode(&AppMessage::Ack { through, digest }),
         };
-        let bytes =
-            message::encode(&ack).ok_or(JournalError::Misuse("our own messages must encode"))?;
-        txn.put_row(&keys::ack_sent(self.line()), &head.cursor)?;
+        let bytes = encoded.ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.send(txn, &bytes)?;
+        txn.put_row(&keys::ack_sent(self.line()), &head.cursor)?;
         note_with!(
             keys::outbox(self.line(), seq);
             "claim {seq} {} {}", notes::inbox(txn, self.line()), head.cursor

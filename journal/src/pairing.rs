@@ -3,18 +3,19 @@
 //! Four messages over a direct connection between the two (promise S2: the relay has no part in it):
 //!
 //! ```text
-//! app                                        hub
-//!  |  Request {key package, mailbox, MAC}     |   knows the offer's secret
-//!  |----------------------------------------->|   makes the group, PSK in its first Commit
-//!  |  Answer {welcome, mailbox, MAC}          |
-//!  |<-----------------------------------------|   joined: PSK, welcome, group in one transaction
-//!  |  Confirm {proof from the group}          |
-//!  |----------------------------------------->|   confirmed
-//!  |  Done {proof from the group}             |
-//!  |<-----------------------------------------|   confirmed
+//! app                                          hub
+//!  |  Request {5 key packages, 5 mailboxes, MAC} |   knows the offer's secret
+//!  |-------------------------------------------->|   makes the groups, PSK in the first Commit of each
+//!  |  Answer {5 welcomes, 5 mailboxes, MAC}      |
+//!  |<--------------------------------------------|   joined: PSK, welcomes, groups in one transaction
+//!  |  Confirm {proof from all groups}            |
+//!  |-------------------------------------------->|   confirmed
+//!  |  Done {proof from all groups}               |
+//!  |<--------------------------------------------|   confirmed
 //! ```
 //!
-//! Every step is one transaction and can be repeated: a message that was answered is answered with
+//! A pairing has one group for each channel, in the order of [`Channel::ALL`], and one signature key
+//! on each side for all of them. Every step is one transaction and can be repeated: a message that was answered is answered with
 //! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it:
 //! when the pairing is whole, when the code is refused, or when its time is over. This room knows no
 //! sockets and no clock.
@@ -22,20 +23,23 @@
 mod app;
 mod hub;
 
+use std::sync::Arc;
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use openmls::group::{
     MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
 };
 use openmls::prelude::{
-    BasicCredential, Capabilities, CredentialWithKey, Lifetime, SenderRatchetConfiguration,
+    BasicCredential, Capabilities, CredentialWithKey, GroupId, Lifetime, SenderRatchetConfiguration,
 };
 use openmls_basic_credential::SignatureKeyPair;
-use openmls_libcrux_crypto::CryptoProvider;
+use openmls_traits::OpenMlsProvider as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use wire::ids::{DeviceId, SendId};
+use zeroize::Zeroizing;
 
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
@@ -44,6 +48,7 @@ pub use hub::{HubPairing, OfferEnd, OfferTerms};
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
+use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::record::{PairingRecord, Suite};
 use crate::scope::Scope;
 use crate::sealed::{Key, derive};
@@ -51,7 +56,7 @@ use crate::txn::Txn;
 
 /// Generations that a follower may skip inside an epoch: above the chunks of the longest clip.
 pub const FORWARD_DISTANCE_MAX: u32 = 1_000_000;
-/// Longest pairing message in bytes.
+/// Longest pairing message in bytes: an Answer with five X-Wing welcomes has about 28 kB.
 pub const PAIRING_MESSAGE_BYTES_MAX: usize = 32 * 1024;
 /// Longest time between showing an offer and using it, in seconds.
 pub const OFFER_TTL_S_MAX: u64 = 3600;
@@ -118,7 +123,7 @@ pub struct Offer {
 impl Offer {
     /// The text of the QR code.
     pub fn to_text(&self) -> String {
-        let mut bytes = zeroize::Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
+        let mut bytes = Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
         format!("{QR_PREFIX}{}", Base64UrlUnpadded::encode_string(&bytes))
@@ -137,7 +142,7 @@ impl Offer {
             return Err(PairingError::NotAnOffer);
         }
         let bytes = Base64UrlUnpadded::decode_vec(body).map_err(|_| PairingError::NotAnOffer)?;
-        let bytes = zeroize::Zeroizing::new(bytes);
+        let bytes = Zeroizing::new(bytes);
         let (body, sum) = bytes
             .split_last_chunk::<CHECKSUM_BYTES>()
             .ok_or(PairingError::NotAnOffer)?;
@@ -179,8 +184,10 @@ pub struct Request {
     pairing: PairingId,
     nonce: [u8; 32],
     device: DeviceId,
-    mailbox: SendId,
-    key_package: Vec<u8>,
+    /// Where the hub sends, by channel.
+    mailboxes: [SendId; CHANNELS],
+    /// One for each group, by channel.
+    key_packages: [Vec<u8>; CHANNELS],
     mac: [u8; 32],
 }
 
@@ -189,8 +196,10 @@ pub struct Request {
 pub struct Answer {
     pairing: PairingId,
     device: DeviceId,
-    mailbox: SendId,
-    welcome: Vec<u8>,
+    /// Where the app sends, by channel.
+    mailboxes: [SendId; CHANNELS],
+    /// One into each group, by channel.
+    welcomes: [Vec<u8>; CHANNELS],
     mac: [u8; 32],
 }
 
@@ -279,30 +288,32 @@ impl Request {
         self.device
     }
 
-    fn parts(&self) -> [&[u8]; 7] {
-        [
-            b"request",
+    fn parts(&self) -> Vec<&[u8]> {
+        let mut parts = vec![
+            b"request".as_slice(),
             &self.offer.0,
             &self.pairing.0,
             &self.nonce,
             &self.device.0,
-            &self.mailbox.0,
-            &self.key_package,
-        ]
+        ];
+        parts.extend(self.mailboxes.iter().map(|mailbox| mailbox.0.as_slice()));
+        parts.extend(self.key_packages.iter().map(Vec::as_slice));
+        parts
     }
 }
 
 impl Answer {
     /// Bound to the request that it answers.
-    fn parts<'a>(&'a self, request: &'a [u8; 32]) -> [&'a [u8]; 6] {
-        [
-            b"answer",
+    fn parts<'a>(&'a self, request: &'a [u8; 32]) -> Vec<&'a [u8]> {
+        let mut parts = vec![
+            b"answer".as_slice(),
             request,
             &self.pairing.0,
             &self.device.0,
-            &self.mailbox.0,
-            &self.welcome,
-        ]
+        ];
+        parts.extend(self.mailboxes.iter().map(|mailbox| mailbox.0.as_slice()));
+        parts.extend(self.welcomes.iter().map(Vec::as_slice));
+        parts
     }
 }
 
@@ -367,14 +378,36 @@ fn wrap_keys(psk: &Key, pairing: PairingId) -> (Key, Key) {
     (hub_to_app, app_to_hub)
 }
 
-/// What only a member of the group in its joining epoch can say.
-fn proof(group: &MlsGroup, crypto: &CryptoProvider, side: &str) -> Result<[u8; 32], JournalError> {
-    let secret = group
-        .export_secret(crypto, "secluso pairing proof", side.as_bytes(), 32)
-        .map_err(|error| JournalError::Mls(error.to_string()))?;
-    secret
+/// What only a member of all the pairing's groups in their joining epochs can say: a secret exported
+/// from each, hashed together in the order of the channels.
+fn proof(txn: &mut Txn<'_>, pairing: PairingId, side: &str) -> Result<[u8; 32], JournalError> {
+    let crypto = Arc::clone(&txn.journal().crypto);
+    let mut hash = Sha256::new();
+    for line in Line::all(pairing) {
+        let (group, client) = (Scope::Group(line), Scope::Pairing(pairing));
+        let provider = MlsProvider::new(txn, group, client, Ratchet::Store);
+        let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
+        let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
+        let secret = group
+            .export_secret(&*crypto, "secluso pairing proof", side.as_bytes(), 32)
+            .map_err(|error| JournalError::Mls(error.to_string()))?;
+        hash.update(&*Zeroizing::new(secret));
+    }
+    Ok(hash.finalize().into())
+}
+
+/// One value for each channel, in the order of [`Channel::ALL`].
+fn for_each_channel<T, E>(
+    pairing: PairingId,
+    mut make: impl FnMut(Line) -> Result<T, E>,
+) -> Result<[T; CHANNELS], E> {
+    let mut made = Vec::with_capacity(CHANNELS);
+    for line in Line::all(pairing) {
+        made.push(make(line)?);
+    }
+    Ok(made
         .try_into()
-        .map_err(|_| JournalError::Misuse("the exporter gives the length that was asked for"))
+        .unwrap_or_else(|_| unreachable!("there is one for each channel")))
 }
 
 /// Compares two proofs in a time that says nothing about where they differ.
@@ -407,8 +440,8 @@ fn check_group(
     }
 }
 
-/// The channels of a pairing. One for now; the shape is for five.
-const CHANNELS: [Channel; 1] = [Channel::EventVideo];
+/// How many groups a pairing has.
+const CHANNELS: usize = Channel::ALL.len();
 
 /// The offers that this journal holds keys for.
 fn offers(journal: &Journal) -> Vec<OfferId> {
@@ -421,8 +454,8 @@ fn offers(journal: &Journal) -> Vec<OfferId> {
 
 /// Ends a pairing that is not confirmed, with everything that was made for it.
 fn end_pairing(txn: &mut Txn<'_>, pairing: PairingId) {
-    for channel in CHANNELS {
-        txn.end(Scope::Group(Line { pairing, channel }));
+    for line in Line::all(pairing) {
+        txn.end(Scope::Group(line));
     }
     txn.end(Scope::Pairing(pairing));
 }

@@ -63,15 +63,9 @@ impl Scope {
 }
 
 fn channel_from_number(number: u8) -> Option<Channel> {
-    [
-        Channel::EventVideo,
-        Channel::Thumbnail,
-        Channel::Livestream,
-        Channel::Notification,
-        Channel::Config,
-    ]
-    .into_iter()
-    .find(|channel| channel.number() == number)
+    Channel::ALL
+        .into_iter()
+        .find(|channel| channel.number() == number)
 }
 
 #[cfg(test)]

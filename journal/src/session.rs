@@ -453,17 +453,15 @@ impl Session<Follower> {
     /// Seals one message into the outbox; the ratchet goes into the same transaction.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`] once that is so. Storage, or MLS; the handle is lost, the
-    /// transaction must be dropped.
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`] once that is so, and
+    /// [`JournalError::AwaitsCommit`] while that is so: nothing was changed. Storage, or MLS; the
+    /// handle is lost, the transaction must be dropped.
     pub(crate) fn send(
         &mut self,
         txn: &mut Txn<'_>,
         plaintext: &[u8],
     ) -> Result<Seq, JournalError> {
-        self.check_not_rolled_back(txn)?;
-        if txn.line_break(self.line)?.is_some() {
-            return Err(JournalError::LineBroken(self.line));
-        }
+        self.check_may_send(txn)?;
         let ratchet = match mutant!(
             "ratchet_not_stored",
             "C3",
@@ -545,6 +543,7 @@ fn commit_and_merge(
 }
 
 mod broken;
+mod heal;
 pub(crate) mod notes;
 mod receive;
 

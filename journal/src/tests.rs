@@ -6,6 +6,7 @@ mod evidence;
 mod format;
 mod golden;
 pub(crate) mod harness;
+mod heartbeat;
 mod pairing;
 mod secrets;
 mod sweep;

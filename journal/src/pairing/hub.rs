@@ -12,11 +12,11 @@ use wire::ids::{DeviceId, ReceiveId, Seq};
 
 use super::{
     Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PairingError, Request, check_group,
-    create_config, credential, end_pairing, group_id, identity, mac_bytes, mac_holds, proof,
-    proofs_equal, wrap_keys,
+    create_config, credential, end_pairing, for_each_channel, group_id, identity, mac_bytes,
+    mac_holds, proof, proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
-use crate::ids::{Line, OfferId, PairingId};
+use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
 use crate::keys::Family;
 use crate::mls_storage::{MlsProvider, Ratchet};
@@ -200,7 +200,7 @@ impl HubPairing {
         };
         txn.put_secret_row(Scope::Offer(request.offer), Family::Offer, &[], &row)?;
         // CRASH(journal.pairing.hub_answer): before: the offer, not answered so; the phone asks again |
-        // after: the group and the answer are stored as one.
+        // after: the groups and the answer are stored as one.
         crash_point!("journal.pairing.hub_answer");
         txn.commit(answer)
     }
@@ -234,22 +234,14 @@ impl HubPairing {
             return Err(PairingError::UnknownOffer.into());
         }
         let mut txn = journal.begin();
-        let crypto = std::sync::Arc::clone(&txn.journal().crypto);
-        let line = Line {
-            pairing: confirm.pairing,
-            channel: CHANNELS[0],
-        };
+        let line = Line::of(confirm.pairing, Channel::EventVideo);
         let mut record = txn.pairing_record(line)?;
-        let provider = MlsProvider::new(&mut txn, Scope::Group(line), scope, Ratchet::Store);
-        let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
-        let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
-        drop(provider);
-        if !proofs_equal(&proof(&group, &crypto, "app")?, &confirm.proof) {
+        if !proofs_equal(&proof(&mut txn, confirm.pairing, "app")?, &confirm.proof) {
             return Err(PairingError::ProofDiffers.into());
         }
         let done = Done {
             pairing: confirm.pairing,
-            proof: proof(&group, &crypto, "hub")?,
+            proof: proof(&mut txn, confirm.pairing, "hub")?,
         };
         record.state = PairingState::Confirmed;
         record.put(&mut txn, confirm.pairing)?;
@@ -261,9 +253,8 @@ impl HubPairing {
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
         txn.end(Scope::Offer(confirm.offer));
         for silent in silent_pairings(&txn, confirm.pairing, record.peer_device)? {
-            for channel in CHANNELS {
-                let pairing = silent;
-                outbox::end(&mut txn, Line { pairing, channel })?;
+            for line in Line::all(silent) {
+                outbox::end(&mut txn, line)?;
             }
             end_pairing(&mut txn, silent);
         }
@@ -333,8 +324,8 @@ fn silent_pairings(
             continue;
         }
         let mut heard = false;
-        for channel in CHANNELS {
-            heard |= journal.inbox_head(Line { pairing, channel })?.cursor != Seq::NONE;
+        for line in Line::all(pairing) {
+            heard |= journal.inbox_head(line)?.cursor != Seq::NONE;
         }
         if !heard {
             silent.push(pairing);
@@ -354,25 +345,34 @@ fn mls<E: std::fmt::Display>(error: E) -> PairingError {
     PairingError::Mls(error.to_string())
 }
 
-fn check_key_package(
+/// One for each group, of this offer, all of one signature key, each with an init key of its own.
+fn check_key_packages(
     txn: &Txn<'_>,
     offer: &Offer,
     request: &Request,
-) -> Result<KeyPackage, PairingError> {
-    let package = KeyPackageIn::tls_deserialize_exact(&request.key_package)
-        .map_err(|_| PairingError::Malformed("the key package does not decode"))?;
-    let package = package
-        .validate(&*txn.journal().crypto, ProtocolVersion::Mls10)
-        .map_err(mls)?;
-    let named = BasicCredential::try_from(package.leaf_node().credential().clone())
-        .is_ok_and(|credential| credential.identity() == identity("app", request.pairing));
-    if named && package.ciphersuite() == offer.suite.ciphersuite() {
-        Ok(package)
-    } else {
-        Err(PairingError::Mls(
-            "the key package is not for this offer".into(),
-        ))
+) -> Result<Vec<KeyPackage>, PairingError> {
+    let mut checked: Vec<KeyPackage> = Vec::with_capacity(CHANNELS);
+    for package in &request.key_packages {
+        let package = KeyPackageIn::tls_deserialize_exact(package)
+            .map_err(|_| PairingError::Malformed("a key package does not decode"))?;
+        let package = package
+            .validate(&*txn.journal().crypto, ProtocolVersion::Mls10)
+            .map_err(mls)?;
+        let leaf = package.leaf_node();
+        let named = BasicCredential::try_from(leaf.credential().clone())
+            .is_ok_and(|credential| credential.identity() == identity("app", request.pairing));
+        let fits = checked.iter().all(|other| {
+            other.leaf_node().signature_key() == leaf.signature_key()
+                && other.hpke_init_key().as_slice() != package.hpke_init_key().as_slice()
+        });
+        if !named || !fits || package.ciphersuite() != offer.suite.ciphersuite() {
+            return Err(PairingError::Mls(
+                "the key packages are not for this offer".into(),
+            ));
+        }
+        checked.push(package);
     }
+    Ok(checked)
 }
 
 fn make_pairing(
@@ -381,61 +381,71 @@ fn make_pairing(
     request: &Request,
     now_unix_s: u64,
 ) -> Result<Answer, JournalError> {
-    let package = check_key_package(txn, offer, request)?;
+    let packages = check_key_packages(txn, offer, request)?;
+    let first = packages
+        .first()
+        .ok_or(PairingError::Malformed("no key package"))?;
+    let peer_signature_key = first.leaf_node().signature_key().as_slice().to_vec();
     let pairing = request.pairing;
-    let suite = offer.suite.ciphersuite();
-    let line = Line {
-        pairing,
-        channel: CHANNELS[0],
-    };
-    txn.birth(Scope::Pairing(pairing))?;
-    txn.birth(Scope::Group(line))?;
-    let signer = SignatureKeyPair::new(suite.signature_algorithm())
+    let scope = Scope::Pairing(pairing);
+    txn.birth(scope)?;
+    let signer = SignatureKeyPair::new(offer.suite.ciphersuite().signature_algorithm())
         .map_err(|e| JournalError::Mls(e.to_string()))?;
+    let provider = MlsProvider::new(txn, scope, scope, Ratchet::Store);
+    provider.result(signer.store(provider.storage()))?;
+    drop(provider);
     let psk = offer.psk(&request.nonce);
     let (hub_to_app, app_to_hub) = wrap_keys(&psk, pairing);
-    let receive = ReceiveId(txn.random());
+    let receive = Channel::ALL.map(|_| ReceiveId(txn.random()));
+    let places = request.mailboxes.iter().zip(&receive);
     let record = PairingRecord {
         state: PairingState::Joined,
         suite: offer.suite,
         own_signature_key: signer.to_public_vec(),
-        peer_signature_key: package.leaf_node().signature_key().as_slice().to_vec(),
+        peer_signature_key,
         peer_device: request.device,
         send_key: hub_to_app,
         receive_key: app_to_hub,
         tag_key: Key::new(txn.random()),
-        lines: vec![LineRecord {
-            channel: line.channel,
-            group_id: group_id(line),
-            send: request.mailbox,
-            receive,
-        }],
+        lines: Line::all(pairing)
+            .into_iter()
+            .zip(places)
+            .map(|(line, (send, receive))| LineRecord {
+                channel: line.channel,
+                group_id: group_id(line),
+                send: *send,
+                receive: *receive,
+            })
+            .collect(),
         relay: offer.relay.clone(),
         paired_unix_s: now_unix_s,
     };
     record.put(txn, pairing)?;
-    let provider = MlsProvider::new(
-        txn,
-        Scope::Group(line),
-        Scope::Pairing(pairing),
-        Ratchet::Store,
-    );
-    let made = make_group(&provider, &signer, line, offer, &psk, package);
-    let (group, welcome) = provider.result(made)?;
-    drop(provider);
-    check_group(&group, &record, line, "app")?;
+    let mut packages = packages.into_iter();
+    let welcomes = for_each_channel(pairing, |line| {
+        let package = packages
+            .next()
+            .ok_or(PairingError::Malformed("a key package is missing"))?;
+        txn.birth(Scope::Group(line))?;
+        let provider = MlsProvider::new(txn, Scope::Group(line), scope, Ratchet::Store);
+        let made = make_group(&provider, &signer, line, offer, &psk, package);
+        let (group, welcome) = provider.result(made)?;
+        drop(provider);
+        check_group(&group, &record, line, "app")?;
+        Ok::<_, JournalError>(welcome)
+    })?;
     let mut answer = Answer {
         pairing,
         device: offer.hub,
-        mailbox: receive.send_id(),
-        welcome,
+        mailboxes: receive.map(|receive| receive.send_id()),
+        welcomes,
         mac: [0; 32],
     };
     answer.mac = mac_bytes(&offer.mac_key(), &answer.parts(&request.mac));
     Ok(answer)
 }
 
-/// The group, with the phone added by a Commit that takes the offer's secret in as an external PSK
+/// One group, with the phone added by a Commit that takes the offer's secret in as an external PSK
 /// (RFC 9420, section 8.4). The Commit itself goes nowhere: its only receiver joins by the welcome.
 fn make_group(
     provider: &MlsProvider<'_, '_>,
@@ -446,7 +456,6 @@ fn make_group(
     package: KeyPackage,
 ) -> Result<(MlsGroup, Vec<u8>), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    signer.store(provider.storage()).map_err(|e| text(&e))?;
     let mut group = MlsGroup::new_with_group_id(
         provider,
         signer,

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use openmls::group::StagedCommit;
+use openmls::group::{MlsGroup, StagedCommit};
 use openmls::prelude::{
-    ContentType, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender,
+    ContentType, LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, Proposal,
+    ProtocolMessage, QueuedProposal, Sender,
 };
 use openmls_traits::OpenMlsProvider;
 use tls_codec::Deserialize as _;
@@ -16,7 +17,7 @@ use wal::{mutant, note_with};
 use wire::ids::{Digest, Seq};
 use zeroize::Zeroizing;
 
-use super::{Handle, LineBreak, Session, aad, notes};
+use super::{Committer, Follower, Handle, LineBreak, Session, aad, heal, notes};
 use crate::error::JournalError;
 use crate::ids::Epoch;
 use crate::inbox::{self, Arrival};
@@ -24,7 +25,7 @@ use crate::keys::{self, Family};
 use crate::message::{self, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::record::PairingRecord;
-use crate::txn::Txn;
+use crate::txn::{Secrets, Txn};
 use crate::wrap::{self, Held, Kind, Place};
 
 /// What an arriving envelope was.
@@ -43,8 +44,14 @@ pub enum Received {
     Stale,
     /// Authentic, and against the rules; taken, nothing else changed. The text says which rule.
     Refused(&'static str),
-    /// A Commit of the hub was merged.
+    /// A proposal, and this side takes none now ([`Takes::Messages`]): nothing changed, ask for it again.
+    Waits,
+    /// A Commit of the hub was merged (app).
     NewEpoch(Epoch),
+    /// An update of the app's keys was taken by a Commit, which opened this epoch: whoever had a copy
+    /// of the app's keys is shut out. At the hub that Commit is in the outbox, in this transaction; at
+    /// the app it was merged.
+    Healed(Epoch),
     /// An application message.
     Message(Zeroizing<Vec<u8>>),
     /// A clip that is no more; the cursor passed its envelopes.
@@ -71,15 +78,41 @@ pub struct Arrived {
 /// Which MLS messages a side takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Takes {
-    /// The hub: application messages. Nobody else commits.
+    /// The hub when it has no room for an epoch: application messages alone. A proposal waits.
     Messages,
+    /// The hub: an update that the app proposes is taken at once, by a Commit in the same transaction.
+    /// Have the room of an epoch admitted first. Nobody else commits.
+    MessagesAndProposals,
     /// The app.
     MessagesAndCommits,
 }
 
-impl<R> Session<R> {
+/// Longest MLS message that may hold a proposal, in bytes; an update with X-Wing has 1,482. What a
+/// member's leaf carries, every Commit's tree keeps.
+const PROPOSAL_BYTES_MAX: usize = 4096;
+
+/// What a side does with a proposal that was accepted so far.
+type OnProposal<R> = fn(&mut Session<R>, &mut Txn<'_>, Proposed) -> Result<Received, JournalError>;
+
+/// A proposal of the other side, authentic and in its place.
+pub(super) struct Proposed {
+    pub(super) proposal: QueuedProposal,
+    /// Where it stood.
+    pub(super) seq: Seq,
+    /// Digest of its envelope.
+    pub(super) digest: Digest,
+    /// The secret values of the transaction as they were before OpenMLS saw it.
+    pub(super) before: Secrets,
+}
+
+impl Session<Committer> {
     /// Judges an envelope that arrived as `seq` and takes it into this transaction. What says
     /// "nothing changed" left the transaction empty.
+    ///
+    /// An update that the app proposes is committed at once, because a stored proposal would block
+    /// every message. A clip being recorded goes on in the new epoch; otherwise the epoch is closed
+    /// and the group's key rotated, except in the config channel, where [`Session::answer`] or
+    /// [`Session::close`] must follow in the same transaction.
     ///
     /// # Errors
     /// Only our own storage; whatever the other side or the relay did is in [`Received`].
@@ -89,6 +122,36 @@ impl<R> Session<R> {
         seq: Seq,
         envelope: &[u8],
         takes: Takes,
+    ) -> Result<Arrived, JournalError> {
+        self.judge(txn, seq, envelope, (takes, heal::commit_to))
+    }
+}
+
+impl Session<Follower> {
+    /// Judges an envelope of the hub and takes it into this transaction. What says "nothing changed"
+    /// left the transaction empty.
+    ///
+    /// # Errors
+    /// Only our own storage; whatever the other side or the relay did is in [`Received`].
+    pub(crate) fn receive(
+        &mut self,
+        txn: &mut Txn<'_>,
+        seq: Seq,
+        envelope: &[u8],
+    ) -> Result<Arrived, JournalError> {
+        let never: OnProposal<Follower> =
+            |_, _, _| Ok(Received::Refused("a proposal to one that never commits"));
+        self.judge(txn, seq, envelope, (Takes::MessagesAndCommits, never))
+    }
+}
+
+impl<R> Session<R> {
+    fn judge(
+        &mut self,
+        txn: &mut Txn<'_>,
+        seq: Seq,
+        envelope: &[u8],
+        side: (Takes, OnProposal<R>),
     ) -> Result<Arrived, JournalError> {
         let nothing = |received| Arrived {
             received,
@@ -150,7 +213,7 @@ impl<R> Session<R> {
                 "C1",
                 "a Commit is taken before what lies before it, as from a mailbox of its own"
             ) {
-            true => return self.take_ahead(txn, &record, seq, &body, takes),
+            true => return self.take_ahead(txn, &record, (seq, digest), &body, side),
             false => arrival,
         };
         let received = match (body.kind, arrival) {
@@ -174,15 +237,21 @@ impl<R> Session<R> {
             }
             (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
             (Kind::Mls, _) => {
-                let received = self.take_mls(txn, &record, seq, &body.content, takes)?;
+                let at = (seq, digest);
+                let received = self.take_mls(txn, &record, at, &body.content, side)?;
                 match received {
                     Received::LineBroken(found) => txn.keep_line_break(self.line, found)?,
+                    Received::Waits => {}
                     _ => inbox::take(txn, self.line, seq, digest)?,
                 }
                 received
             }
         };
-        if !matches!(received, Received::Gap { .. } | Received::LineBroken(_)) {
+        let taken = !matches!(
+            received,
+            Received::Gap { .. } | Received::LineBroken(_) | Received::Waits
+        );
+        if taken {
             note_with!(keys::inbox_head(self.line); "take {} {seq} {}", mailbox.to_text(), digest.to_text());
         }
         Ok(Arrived {
@@ -196,14 +265,14 @@ impl<R> Session<R> {
         &mut self,
         txn: &mut Txn<'_>,
         record: &PairingRecord,
-        seq: Seq,
+        at: (Seq, Digest),
         body: &wrap::Body,
-        takes: Takes,
+        side: (Takes, OnProposal<R>),
     ) -> Result<Arrived, JournalError> {
-        let received = match self.take_mls(txn, record, seq, &body.content, takes)? {
+        let received = match self.take_mls(txn, record, at, &body.content, side)? {
             // One that is of a later epoch still waits for its turn.
             Received::Refused(_) | Received::Stale | Received::LineBroken(_) => {
-                Received::Gap { expected: seq }
+                Received::Gap { expected: at.0 }
             }
             received => received,
         };
@@ -255,9 +324,9 @@ impl<R> Session<R> {
         &mut self,
         txn: &mut Txn<'_>,
         record: &PairingRecord,
-        seq: Seq,
+        (seq, digest): (Seq, Digest),
         content: &[u8],
-        takes: Takes,
+        (takes, on_proposal): (Takes, OnProposal<R>),
     ) -> Result<Received, JournalError> {
         let Ok(message) = MlsMessageIn::tls_deserialize_exact(content) else {
             return Ok(Received::Refused("not an MLS message"));
@@ -274,7 +343,7 @@ impl<R> Session<R> {
         let epoch = handle.group.epoch();
         if message.epoch() < epoch {
             mutant!("stale_reloads_handle", "C3", "a stale envelope makes the hub load the group again and go on in its epoch" => {
-                if takes == Takes::Messages {
+                if takes != Takes::MessagesAndCommits {
                     let mut reloaded = self.read_handle(txn)?;
                     reloaded.opened = Some(Epoch(epoch.as_u64()));
                     self.handle = Some(reloaded);
@@ -293,24 +362,26 @@ impl<R> Session<R> {
         let theirs = message.epoch().as_u64();
         if message.epoch() > epoch {
             return Ok(match takes {
-                Takes::Messages => Received::Refused("an epoch that we have not seen"),
+                Takes::Messages | Takes::MessagesAndProposals => {
+                    Received::Refused("an epoch that we have not seen")
+                }
                 Takes::MessagesAndCommits => broken(handle, theirs),
             });
         }
         let is_commit = matches!(message.content_type(), ContentType::Commit);
-        let wanted = match takes {
-            Takes::Messages => matches!(message.content_type(), ContentType::Application),
-            Takes::MessagesAndCommits => {
-                matches!(
-                    message.content_type(),
-                    ContentType::Application | ContentType::Commit
-                )
+        match (message.content_type(), takes) {
+            (ContentType::Application, _) | (ContentType::Commit, Takes::MessagesAndCommits) => {}
+            (ContentType::Proposal, Takes::Messages) => return Ok(Received::Waits),
+            (ContentType::Proposal, Takes::MessagesAndProposals) => {
+                if content.len() > PROPOSAL_BYTES_MAX {
+                    return Ok(Received::Refused("a proposal of more bytes than one has"));
+                }
             }
-        };
-        if !wanted {
-            return Ok(Received::Refused(
-                "a kind of MLS message that this side never takes",
-            ));
+            _ => {
+                return Ok(Received::Refused(
+                    "a kind of MLS message that this side never takes",
+                ));
+            }
         }
         let before = handle.touched.replace(txn.outcome().clone());
         let unspoilt = txn.secrets_so_far();
@@ -343,9 +414,28 @@ impl<R> Session<R> {
         let from_peer = matches!(processed.sender(), Sender::Member(leaf)
             if handle.group.member_at(*leaf).is_some_and(|m| m.signature_key == record.peer_signature_key));
         let in_place = processed.aad() == aad(seq);
+        let own_leaf = handle.group.own_leaf_index();
         let received = match processed.into_content() {
+            ProcessedMessageContent::ProposalMessage(proposal) => {
+                drop(provider);
+                if !(from_peer && in_place && is_own_update(&handle.group, &proposal)) {
+                    // In memory the ratchet of proposals has moved by one, which harms nobody: its
+                    // sender's has as well. The epoch stays this handle's.
+                    txn.restore_secrets(unspoilt);
+                    return Ok(Received::Refused(
+                        "a proposal that is not the app's own update",
+                    ));
+                }
+                let proposed = Proposed {
+                    proposal: *proposal,
+                    seq,
+                    digest,
+                    before: unspoilt,
+                };
+                return on_proposal(self, txn, proposed);
+            }
             ProcessedMessageContent::StagedCommitMessage(staged)
-                if !(from_peer && in_place && is_plain(&staged)) =>
+                if !(from_peer && in_place && is_plain(&staged, own_leaf)) =>
             {
                 // What OpenMLS wrote for a Commit that is not merged must never become durable: the
                 // group stays as it was before.
@@ -362,6 +452,8 @@ impl<R> Session<R> {
                 Received::Message(Zeroizing::new(plaintext.into_bytes()))
             }
             ProcessedMessageContent::StagedCommitMessage(staged) => {
+                // A plain Commit takes nothing but updates of ours.
+                let heals = staged.update_proposals().next().is_some();
                 let merged = handle.group.merge_staged_commit(&provider, *staged);
                 let merged = provider.result(merged).inspect_err(|_| self.handle = None);
                 merged?;
@@ -376,7 +468,11 @@ impl<R> Session<R> {
                     keys::inbox_head(line);
                     "follow {}", notes::epoch(&handle.group, provider.crypto())
                 );
-                Received::NewEpoch(Epoch(handle.group.epoch().as_u64()))
+                let epoch = Epoch(handle.group.epoch().as_u64());
+                match heals {
+                    true => Received::Healed(epoch),
+                    false => Received::NewEpoch(epoch),
+                }
             }
             _ => Received::Refused("a kind of MLS message that this side never takes"),
         };
@@ -395,10 +491,27 @@ fn is_commit(content: &[u8]) -> bool {
     }
 }
 
-/// Whether a Commit leaves the members as they are. An update in it can only be our own: nobody else
-/// is there to propose one.
-fn is_plain(staged: &StagedCommit) -> bool {
-    staged.add_proposals().next().is_none()
-        && staged.remove_proposals().next().is_none()
-        && staged.psk_proposals().next().is_none()
+/// Whether a Commit leaves the members and the group's terms as they are: it takes nothing, or updates
+/// of our own, which is all that anybody here proposes.
+fn is_plain(staged: &StagedCommit, own_leaf: LeafNodeIndex) -> bool {
+    let updates = staged.update_proposals();
+    let ours = |sender: &Sender| matches!(sender, Sender::Member(leaf) if *leaf == own_leaf);
+    staged.queued_proposals().count() == updates.filter(|update| ours(update.sender())).count()
+}
+
+/// Whether a proposal is what a phone's heartbeat makes: new keys for its own leaf, and all else about it
+/// as it was. OpenMLS has checked the signatures.
+fn is_own_update(group: &MlsGroup, proposed: &QueuedProposal) -> bool {
+    let Sender::Member(sender) = proposed.sender() else {
+        return false;
+    };
+    let Proposal::Update(update) = proposed.proposal() else {
+        return false;
+    };
+    let leaf = update.leaf_node();
+    group.member_at(*sender).is_some_and(|member| {
+        member.signature_key == leaf.signature_key().as_slice()
+            && member.credential == *leaf.credential()
+            && member.encryption_key != leaf.encryption_key().as_slice()
+    })
 }

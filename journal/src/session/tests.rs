@@ -262,7 +262,7 @@ fn keys_of_ignored_proposals_go_with_the_next_merge() {
     for (seq, envelope) in hub.outgoing(app.cursor()) {
         assert!(matches!(
             app.take(seq, envelope.as_bytes()),
-            crate::Taken::NewEpoch(_)
+            crate::Taken::Healed(_)
         ));
     }
     for family in [
@@ -274,4 +274,207 @@ fn keys_of_ignored_proposals_go_with_the_next_merge() {
     }
     assert_eq!(app.rows(Family::EpochKeyPairs), 1);
     assert_eq!(hub.exporter(), app.exporter());
+}
+
+/// A kind of proposal that no phone makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Foreign {
+    AddMember,
+    RemoveHub,
+    Psk,
+    GroupExtensions,
+    /// Signed with another key, which would be the phone's from then on.
+    OtherSigner,
+    /// A good update that says it stands elsewhere.
+    OtherPlace,
+}
+
+impl App {
+    /// An envelope with a proposal that MLS lets a member make, in a good wrap: what a phone whose program
+    /// is not ours could say.
+    fn misbehave(&mut self, kind: Foreign) -> (Seq, Vec<u8>) {
+        use openmls::group::NewSignerBundle;
+        use openmls::prelude::{
+            BasicCredential, Capabilities, CredentialWithKey, Extensions, KeyPackage, LeafNodeIndex,
+        };
+        use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
+
+        let line = self.session.line();
+        let (group_scope, client) = self.session.scopes();
+        let mut txn = self.journal.begin();
+        let seq = outbox::upcoming(&txn, line).unwrap();
+        let handle = self.session.load(&mut txn).unwrap();
+        let record = Arc::clone(&handle.record);
+        handle.touched = Some(txn.outcome().clone());
+        let place = match kind {
+            Foreign::OtherPlace => seq.next(),
+            _ => seq,
+        };
+        handle.group.set_aad(aad(place));
+        let provider = MlsProvider::new(&mut txn, group_scope, client, Ratchet::Store);
+        let suite = record.suite.ciphersuite();
+        let Handle { group, signer, .. } = handle;
+        let other = SignatureKeyPair::new(suite.signature_algorithm()).unwrap();
+        let credential = |name: &[u8]| CredentialWithKey {
+            credential: BasicCredential::new(name.to_vec()).into(),
+            signature_key: other.public().into(),
+        };
+        let message = match kind {
+            Foreign::AddMember => {
+                let capabilities = Capabilities::new(None, Some(&[suite]), None, None, None);
+                let package = KeyPackage::builder()
+                    .leaf_node_capabilities(capabilities)
+                    .build(suite, &provider, &other, credential(b"a third one"))
+                    .unwrap();
+                group
+                    .propose_add_member(&provider, signer, package.key_package())
+                    .unwrap()
+                    .0
+            }
+            Foreign::RemoveHub => {
+                let hub = LeafNodeIndex::new(0);
+                assert_ne!(group.own_leaf_index(), hub);
+                group
+                    .propose_remove_member(&provider, signer, hub)
+                    .unwrap()
+                    .0
+            }
+            Foreign::Psk => {
+                let name = Psk::External(ExternalPsk::new(b"mine".to_vec()));
+                let psk = PreSharedKeyId::new(suite, provider.rand(), name).unwrap();
+                psk.store(&provider, &[1; 32]).unwrap();
+                group
+                    .propose_pre_shared_key(&provider, signer, psk)
+                    .unwrap()
+                    .0
+            }
+            Foreign::GroupExtensions => {
+                group
+                    .propose_group_context_extensions(&provider, Extensions::empty(), signer)
+                    .unwrap()
+                    .0
+            }
+            Foreign::OtherSigner => {
+                let own = group.own_leaf_node().unwrap().credential().clone();
+                let credential_with_key = CredentialWithKey {
+                    credential: own,
+                    signature_key: other.public().into(),
+                };
+                let bundle = NewSignerBundle {
+                    signer: &other,
+                    credential_with_key,
+                };
+                group
+                    .propose_self_update_with_new_signer(
+                        &provider,
+                        signer,
+                        bundle,
+                        LeafNodeParameters::default(),
+                    )
+                    .unwrap()
+                    .0
+            }
+            Foreign::OtherPlace => {
+                group
+                    .propose_self_update(&provider, signer, LeafNodeParameters::default())
+                    .unwrap()
+                    .0
+            }
+        };
+        let bytes = message.tls_serialize_detached().unwrap();
+        drop(provider);
+        let (wrapped, inline) = (Kind::Mls, Placement::Inline);
+        outbox::append(&mut txn, line, &record, wrapped, &bytes, inline).unwrap();
+        drop(txn.commit(()).unwrap());
+        let sent = self.outgoing(Seq(seq.0 - 1)).remove(0).1;
+        (seq, sent.into_bytes())
+    }
+}
+
+/// Whatever else a member may propose: refused, with nothing of it durable but the cursor, and without
+/// costing the hub's handle its epoch. The next good one is taken.
+#[test]
+fn a_proposal_that_no_phone_makes_changes_nothing() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let line = hub.line();
+    for kind in [
+        Foreign::AddMember,
+        Foreign::RemoveHub,
+        Foreign::Psk,
+        Foreign::GroupExtensions,
+        Foreign::OtherSigner,
+        Foreign::OtherPlace,
+    ] {
+        let disk = app.disk.crash_clone(CrashPolicy::KeepAll, 0);
+        let mut phone = App::open(Role::App, disk, line, 70);
+        let disk = hub.disk.crash_clone(CrashPolicy::KeepAll, 0);
+        let (mut camera, _) = Hub::start(disk, line, 71);
+        let clip = camera.start_clip();
+        camera.chunk(clip, b"one ");
+        for (seq, envelope) in camera.outgoing(phone.cursor()) {
+            phone.take(seq, envelope.as_bytes());
+        }
+        let scope = Scope::Group(line);
+        let prefix = keys::secret_prefix(scope);
+        let stored = |hub: &mut Hub| hub.journal.begin().secrets(scope, &prefix).unwrap();
+        let before = stored(&mut camera);
+        let outbox = camera.journal.outbox_head(line).unwrap();
+        let epoch = camera.epoch();
+        let (seq, bytes) = phone.misbehave(kind);
+        let envelope = Envelope::new(bytes).unwrap();
+        let received = camera.take(seq, &envelope);
+        assert!(
+            matches!(received, crate::Received::Refused(_)),
+            "{kind:?}: {received:?}"
+        );
+        assert_eq!(stored(&mut camera), before, "{kind:?}");
+        assert_eq!(camera.journal.outbox_head(line).unwrap(), outbox);
+        assert!(matches!(
+            camera.take(seq, &envelope),
+            crate::Received::Duplicate
+        ));
+        // The epoch is still this handle's, and goes on where it was.
+        camera.chunk(clip, b"two");
+        assert_eq!(camera.epoch(), epoch, "{kind:?}");
+        camera.finish(clip);
+        // What the phone had pending goes with the next Commit, and then it can follow and be healed.
+        camera.record(&[b"more"]);
+        settle(&mut camera, &mut phone);
+        assert_eq!(phone.bytes_of(clip), b"one two");
+        let mut txn = phone.journal.begin();
+        let seq = phone.session.propose_update(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        let sent = phone.outgoing(Seq(seq.0 - 1)).remove(0).1;
+        let received = camera.take(seq, &sent);
+        assert!(matches!(received, crate::Received::Healed(_)), "{kind:?}");
+        crate::tests::harness::converge(&mut camera, &mut phone);
+    }
+}
+
+/// A proposal that the wrap or MLS finds spoilt is nothing at all, and nobody without the pairing's keys can
+/// make one.
+#[test]
+fn a_spoilt_proposal_changes_nothing() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let mut txn = app.journal.begin();
+    let seq = app.session.propose_update(&mut txn).unwrap();
+    drop(txn.commit(()).unwrap());
+    let sent = app.outgoing(Seq(seq.0 - 1)).remove(0).1.into_bytes();
+    let lsn = hub.journal.wal.next_lsn();
+    let takes = crate::Takes::MessagesAndProposals;
+    for at in (0..sent.len()).step_by(7) {
+        let mut bad = sent.clone();
+        bad[at] ^= 1;
+        let mut txn = hub.journal.begin();
+        let arrived = hub.session.receive(&mut txn, seq, &bad, takes).unwrap();
+        assert!(matches!(arrived.received, crate::Received::NotAuthentic));
+    }
+    assert_eq!(hub.journal.wal.next_lsn(), lsn);
+    let good = Envelope::new(sent).unwrap();
+    assert!(matches!(hub.take(seq, &good), crate::Received::Healed(_)));
+    crate::tests::harness::converge(&mut hub, &mut app);
 }

@@ -144,7 +144,12 @@ impl Hub {
         let mut txn = self.journal.begin();
         let arrived = self
             .session
-            .receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages)
+            .receive(
+                &mut txn,
+                seq,
+                envelope.as_bytes(),
+                Takes::MessagesAndProposals,
+            )
             .unwrap();
         if let Received::Message(bytes) = &arrived.received {
             let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
@@ -165,7 +170,7 @@ impl App {
     /// Takes one envelope of the hub.
     pub(crate) fn take(&mut self, seq: Seq, bytes: &[u8]) -> Taken {
         let mut txn = self.journal.begin();
-        let taken = self.session.take(&mut txn, seq, bytes).unwrap();
+        let taken = self.session.take(&mut txn, seq, bytes, NOW_MS).unwrap();
         txn.commit(taken).unwrap().into_inner()
     }
 

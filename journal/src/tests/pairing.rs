@@ -86,6 +86,27 @@ fn scenario_29_clocks_that_are_a_century_apart_pair_all_the_same() {
     );
 }
 
+/// The longest messages there are, with the post-quantum suite: they fit, and the limit has little to spare.
+#[test]
+fn the_longest_pairing_messages_fit() {
+    use crate::pairing::PAIRING_MESSAGE_BYTES_MAX;
+    let (mut hub, mut app) = both();
+    let offer = HubPairing::offer(&mut hub, terms(Suite::XWing), NOW_S).unwrap();
+    let request = asked(&mut app, &offer, 8, NOW_S);
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
+    let answer = answer.into_inner();
+    let asks = PairingMessage::Request(request).encode();
+    let answers = PairingMessage::Answer(answer).encode();
+    for bytes in [&asks, &answers] {
+        assert!(PairingMessage::decode(bytes).is_ok(), "{}", bytes.len());
+    }
+    assert!(
+        answers.len() > PAIRING_MESSAGE_BYTES_MAX * 3 / 4,
+        "{}",
+        answers.len()
+    );
+}
+
 /// Scenario 30: every message may be lost, the last one too; each side repeats itself.
 #[test]
 fn scenario_30_lost_answers_are_given_again() {
@@ -380,6 +401,7 @@ fn rows_of(journal: &crate::Journal, line: Line) -> usize {
         keys::inbox_head(line),
         keys::ack_sent(line),
         keys::epoch_use(line),
+        keys::phone_heard(line.pairing),
         keys::ended_line(line),
         keys::outbox_prefix(line),
         keys::secret_prefix(Scope::Group(line)),
