@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use journal::ids::{Channel as JournalChannel, Line};
 use journal::{AppPairing, Taken};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
-use crate::core::Run;
+use crate::core::{Rhythm, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
@@ -17,7 +19,8 @@ use crate::export::{self, ClipReader};
 use crate::pairing;
 use crate::state_dir;
 use crate::types::{
-    Clip, ClipId, Exported, HubId, HubStatus, PairedHub, Standing, Status, SyncMode,
+    Channel, ChannelKeys, Clip, ClipId, Exported, Heartbeat, HubId, HubStatus, PairedHub, Standing,
+    Status, SyncMode,
 };
 
 /// What to do about a state directory that does not exist.
@@ -44,6 +47,22 @@ pub(crate) struct Shared {
     pub(crate) announcer: Announcer,
     /// One sync or pairing at a time: the relay lets a device have one connection.
     network: Mutex<()>,
+    /// A sync has looked whether this launch asks for a heartbeat.
+    launched: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn rhythm(&self) -> Rhythm {
+        match self.launched.load(Ordering::Relaxed) {
+            true => Rhythm::Running,
+            false => Rhythm::Launch,
+        }
+    }
+
+    /// Later heartbeats have their own rhythm.
+    pub(crate) fn launch_is_over(&self) {
+        self.launched.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The phone's side of any number of pairings, over one state directory. Cheap to clone; the last
@@ -84,6 +103,7 @@ impl App {
             clock,
             announcer,
             network: Mutex::new(()),
+            launched: AtomicBool::new(false),
         };
         let now_unix_s = clock.unix_s();
         let expire = shared
@@ -117,6 +137,10 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
+    /// A heartbeat that is due ([`Self::heartbeat_due`]) is sent once everything is here: with
+    /// [`SyncMode::Once`] the sync ends when the relay has it and does not wait for the hub, whose answer
+    /// comes with a later one; with [`SyncMode::Follow`] whenever one is due.
+    ///
     /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
     ///
     /// # Errors
@@ -127,6 +151,23 @@ impl App {
         // Whatever the network did, what was stored last is written down as synced.
         let rested = self.shared.engine.read(|core, _shell| core.rest()).await;
         result.and(rested)
+    }
+
+    /// When the next heartbeat is due, milliseconds since 1970 by this device's clock, so that a phone's
+    /// scheduler can call [`Self::sync`] then: at a launch unless one was sent in the last ten minutes,
+    /// later every six hours, less up to half an hour at random. A time that is past means now; none
+    /// means that there is no pairing, or that every hub must first take the last one.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn heartbeat_due(&self) -> Result<Option<u64>, AppError> {
+        let rhythm = self.shared.rhythm();
+        let die = downlink::die();
+        let due = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.next_heartbeat(rhythm, die));
+        due.await
     }
 
     /// All clips, in the order in which they became known.
@@ -218,6 +259,7 @@ impl App {
             .engine
             .read(|core, _shell| core.status())
             .await?;
+        let now_unix_ms = self.shared.clock.unix_ms();
         let hub = |line: crate::core::LineStatus| HubStatus {
             hub: HubId::from_journal(line.line.pairing),
             // The relay's key is no secret, and no news for a person either.
@@ -229,9 +271,14 @@ impl App {
             clips: line.clips,
             paired_unix_s: line.paired_unix_s,
             standing: Standing::of(line.over),
+            channels: line.channels.iter().map(ChannelKeys::of).collect(),
+            heartbeat: line
+                .heartbeat
+                .map(|state| Heartbeat::of(state, now_unix_ms)),
         };
         Ok(Status {
             hubs: lines.into_iter().map(hub).collect(),
+            read_unix_ms: now_unix_ms,
         })
     }
 
@@ -264,7 +311,8 @@ impl App {
 }
 
 /// Tells watchers what a run made durable.
-pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
+pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
+    let hub = HubId::from_journal(line.pairing);
     let durable_unix_ms = shell.clock.unix_ms();
     for fact in &run.facts {
         let event = match &fact.taken {
@@ -279,9 +327,26 @@ pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
                 captured_unix_ms: Some(*captured_unix_ms).filter(|captured| *captured != 0),
                 durable_unix_ms,
             },
-            Taken::NewEpoch(epoch) => Event::NewEpoch {
+            Taken::NewEpoch(epoch) | Taken::Healed(epoch) => {
+                if line.channel == JournalChannel::EventVideo {
+                    shell.announcer.tell(Event::NewEpoch {
+                        hub,
+                        epoch: epoch.0,
+                    });
+                }
+                match &fact.taken {
+                    Taken::Healed(_) => Event::Healed {
+                        hub,
+                        channel: Channel::from_journal(line.channel),
+                        epoch: epoch.0,
+                    },
+                    _ => continue,
+                }
+            }
+            Taken::Answered(answer) => Event::HeartbeatAnswered {
                 hub,
-                epoch: epoch.0,
+                number: answer.number,
+                hub_version: answer.version.clone(),
             },
             Taken::Nothing(why) => Event::Ignored {
                 hub,

@@ -10,8 +10,10 @@
 //! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
 //! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
-//! line falls quiet, in the transaction of the last ack.
+//! line falls quiet, in the transaction of the last ack. While an update of ours waits for the hub's
+//! Commit no ack is due; that Commit makes it due at once. Heartbeats have a room of their own.
 
+mod heartbeat;
 mod reads;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,8 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
-pub use reads::{LineInfo, LineStatus};
+pub use heartbeat::{BeatSent, OFFLINE_AFTER_MS, Pulse, Rhythm};
+pub use reads::{ChannelStatus, LineInfo, LineStatus};
 
 /// An ack waits at most this long while media flows, in milliseconds.
 pub const ACK_PAUSE_MS: u64 = 1_000;
@@ -169,15 +172,15 @@ struct Follow {
     last_taken_ms: u64,
     /// The line is over; the row that says so may still want room.
     over: Option<Over>,
+    /// An update of ours is pending: nothing can be said before the hub's Commit.
+    awaits_commit: bool,
 }
 
 impl Follow {
     fn due_at_ms(&self) -> Option<u64> {
-        let ack = self
-            .owed_since_ms
-            .map(|since| if self.urgent { 0 } else { since + ACK_PAUSE_MS });
-        let quiet =
-            (self.stirred || self.owed_since_ms.is_some()).then_some(self.last_taken_ms + QUIET_MS);
+        let owed = self.owed_since_ms.filter(|_| !self.awaits_commit);
+        let ack = owed.map(|since| if self.urgent { 0 } else { since + ACK_PAUSE_MS });
+        let quiet = (self.stirred || owed.is_some()).then_some(self.last_taken_ms + QUIET_MS);
         match (ack, quiet) {
             (Some(ack), Some(quiet)) => Some(ack.min(quiet)),
             (ack, quiet) => ack.or(quiet),
@@ -186,7 +189,10 @@ impl Follow {
 
     fn took(&mut self, taken: &Taken, now_ms: u64) {
         self.owed_since_ms.get_or_insert(now_ms);
-        self.urgent |= matches!(taken, Taken::NewEpoch(_) | Taken::Ended { .. });
+        let moved = matches!(taken, Taken::NewEpoch(_) | Taken::Healed(_));
+        // Any Commit takes a pending update, or ends it.
+        self.awaits_commit &= !moved;
+        self.urgent |= moved || matches!(taken, Taken::Ended { .. });
         self.stirred = true;
         self.last_taken_ms = now_ms;
     }
@@ -259,15 +265,22 @@ impl Core {
             // else would make it good. One that says it is sent until the hub holds it.
             let cursor = self.journal.inbox_head(line)?.cursor;
             let acked = self.journal.ack_sent(line)?;
+            let over = Over::stored(&self.journal, line)?;
+            let mut session = Session::new(line);
+            let awaits_commit = match over {
+                Some(_) => false,
+                None => session.awaits_commit(&mut self.journal.begin())?,
+            };
             let follow = Follow {
-                session: Session::new(line),
+                session,
                 owed_since_ms: (cursor > acked).then_some(0),
                 urgent: false,
                 // Whether the last process came to the rotation after what it took is not stored: one too
                 // many costs two syncs, one too few leaves a past epoch readable while the phone idles (S5).
                 stirred: cursor.is_some(),
                 last_taken_ms: 0,
-                over: Over::stored(&self.journal, line)?,
+                over,
+                awaits_commit,
             };
             self.lines.insert(line, follow);
         }
@@ -289,7 +302,8 @@ impl Core {
     }
 
     /// Takes a run of envelopes, each in a transaction of its own, and the ack that is due. The
-    /// caller commits once and then settles.
+    /// caller commits once and then settles. `now_unix_ms` is what is remembered as the time of a
+    /// Commit or an answer.
     ///
     /// # Errors
     /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage, before anything was taken; later trouble
@@ -299,6 +313,7 @@ impl Core {
         line: Line,
         run: &[Delivered],
         now_ms: u64,
+        now_unix_ms: u64,
     ) -> Result<PendingRun, JournalError> {
         self.follow(line)?;
         // A proof that found no room yet is tried again.
@@ -311,7 +326,7 @@ impl Core {
             // Small log files take less at once than a run holds.
             let taken = or_after_commit(
                 self,
-                |core| core.take(line, delivered, now_ms),
+                |core| core.take(line, delivered, now_ms, now_unix_ms),
                 |core| Ok(core.commit().map(drop)?),
             );
             match taken {
@@ -351,13 +366,16 @@ impl Core {
         line: Line,
         delivered: &Delivered,
         now_ms: u64,
+        now_unix_ms: u64,
     ) -> Result<Option<Staged<(Seq, Taken)>>, Halt> {
         let Some(follow) = self.lines.get_mut(&line) else {
             return Err(JournalError::NoGroup(line).into());
         };
         let seq = delivered.seq;
         let mut txn = self.journal.begin();
-        let taken = follow.session.take(&mut txn, seq, &delivered.bytes)?;
+        let taken = follow
+            .session
+            .take(&mut txn, seq, &delivered.bytes, now_unix_ms)?;
         match taken {
             Taken::Duplicate => return Ok(None),
             Taken::Gap { expected } => return Err(Halt::Gap { expected }),
@@ -375,6 +393,8 @@ impl Core {
             }
             Taken::Nothing(_)
             | Taken::NewEpoch(_)
+            | Taken::Healed(_)
+            | Taken::Answered(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}
@@ -423,7 +443,7 @@ impl Core {
         if !due {
             return;
         }
-        let owed = follow.owed_since_ms.is_some();
+        let owed = follow.owed_since_ms.is_some() && !follow.awaits_commit;
         let quiet = now_ms >= follow.last_taken_ms + QUIET_MS || settling == Settling::Now;
         let rotate = follow.stirred && quiet;
         if !owed && !rotate {
@@ -608,10 +628,7 @@ fn stage_ack(
 /// The line of a pairing's event videos.
 #[must_use]
 pub fn event_line(pairing: PairingId) -> Line {
-    Line {
-        pairing,
-        channel: Channel::EventVideo,
-    }
+    Line::of(pairing, Channel::EventVideo)
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use journal::ids::{Channel, Line, PairingId};
 use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wal::Dice;
 use wire::{Certificate, ErrorCode, Invitation};
@@ -27,6 +29,8 @@ use crate::types::{HubId, SyncMode};
 const ATTEMPTS_ONCE_MAX: u32 = 4;
 /// How often it tries to connect.
 const CONNECTS_ONCE_MAX: u32 = 2;
+/// A sync that goes on looks so often whether a heartbeat is due.
+const HEARTBEAT_LOOK: Duration = Duration::from_secs(2);
 /// How long one address of the relay may take to complete a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -134,7 +138,10 @@ async fn sync_relay(
         }
         attempt += 1;
         let pause = backoff.next(die());
-        for line in &lines {
+        let videos = lines
+            .iter()
+            .filter(|info| info.line.channel == Channel::EventVideo);
+        for line in videos {
             shared.announcer.tell(Event::Disconnected {
                 hub: HubId::from_journal(line.line.pairing),
                 reason: error.to_string(),
@@ -154,28 +161,110 @@ async fn one_connection(
     progress: &Arc<AtomicBool>,
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
-    let mut tasks = JoinSet::new();
-    for info in lines {
-        let task = line::LineTask::new(
-            Arc::clone(shared),
-            Arc::clone(&connection),
-            info.clone(),
-            mode,
-            Arc::clone(progress),
-        );
-        tasks.spawn(task.run());
-    }
+    let pulses: Vec<LinePulse> = lines.iter().map(LinePulse::new).collect();
+    let (beats, heard) = watch::channel(0);
+    let pass = |wanted: &dyn Fn(Line) -> bool| {
+        let mut tasks = JoinSet::new();
+        for (info, pulse) in lines.iter().zip(&pulses) {
+            if !wanted(info.line) {
+                continue;
+            }
+            let task = line::LineTask::new(
+                Arc::clone(shared),
+                Arc::clone(&connection),
+                info.clone(),
+                mode,
+                Arc::clone(progress),
+                (Arc::clone(&pulse.caught_up), heard.clone()),
+            );
+            tasks.spawn(task.run());
+        }
+        tasks
+    };
+    let mut tasks = pass(&|_line| true);
     let mut outcome = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        match joined(ended) {
-            Err(End::Connection(error)) => {
+    loop {
+        let ended = tokio::select! {
+            ended = tasks.join_next() => ended,
+            () = tokio::time::sleep(HEARTBEAT_LOOK), if mode == SyncMode::Follow => {
+                if !beat(shared, &pulses).await.is_empty() {
+                    beats.send_modify(|count| *count += 1);
+                }
+                continue;
+            }
+        };
+        match ended.map(joined) {
+            Some(Err(End::Connection(error))) => {
                 tasks.shutdown().await;
                 return Err(End::Connection(error));
             }
-            other => outcome = outcome.and(other),
+            Some(other) => outcome = outcome.and(other),
+            None if mode == SyncMode::Once => {
+                // What it says was only now known to be all; a second pass takes it to the relay.
+                let beating = beat(shared, &pulses).await;
+                if beating.is_empty() {
+                    return outcome;
+                }
+                tasks = pass(&|line| beating.contains(&line.pairing));
+            }
+            None => return outcome,
         }
     }
-    outcome
+}
+
+/// Whether a line is ready for a heartbeat.
+struct LinePulse {
+    line: Line,
+    caught_up: Arc<AtomicBool>,
+}
+
+impl LinePulse {
+    fn new(info: &LineInfo) -> Self {
+        Self {
+            line: info.line,
+            caught_up: Arc::new(AtomicBool::new(false)),
+        }
+    }
+}
+
+/// Puts the heartbeats that are due into the outboxes, of those pairings whose lines have all caught
+/// up; says which. What stands in the way is no trouble of the sync: a later look tries again.
+async fn beat(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
+    let waits = |pulse: &&LinePulse| !pulse.caught_up.load(Ordering::Relaxed);
+    let waiting: Vec<PairingId> = pulses
+        .iter()
+        .filter(waits)
+        .map(|pulse| pulse.line.pairing)
+        .collect();
+    let (rhythm, die) = (shared.rhythm(), die());
+    let here: Vec<PairingId> = pulses.iter().map(|pulse| pulse.line.pairing).collect();
+    let everyone = waiting.is_empty();
+    let due = shared.engine.read(move |core, shell| {
+        let due = core.due_heartbeats(rhythm, shell.clock.unix_ms(), die)?;
+        let ready = |pairing: &PairingId| here.contains(pairing) && !waiting.contains(pairing);
+        Ok(due.into_iter().filter(ready).collect::<Vec<_>>())
+    });
+    let mut sent = Vec::new();
+    for pairing in due.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether a heartbeat is due cannot be read");
+        Vec::new()
+    }) {
+        let staged = shared.engine.write(
+            move |core, shell| core.stage_heartbeat(pairing, shell.clock.unix_ms()),
+            |_core, committed, staged, _shell| Ok(committed.redeem(staged).into_inner()),
+        );
+        match staged.await {
+            Ok(beat) => {
+                tracing::info!(number = beat.number, "a heartbeat is on its way");
+                sent.push(pairing);
+            }
+            Err(error) => tracing::warn!(%error, "a heartbeat has to wait"),
+        }
+    }
+    if everyone {
+        shared.launch_is_over();
+    }
+    sent
 }
 
 /// Connects to a relay as this device: with its certificate, or the first time with an invitation.

@@ -193,6 +193,8 @@ impl AppError {
                 journal::ErrorKind::Corrupt => Self::Corrupt(text),
                 // Both mean for the caller: it may not have had its effect, so try again.
                 journal::ErrorKind::Retry | journal::ErrorKind::Poisoned => Self::Interrupted(text),
+                // The hub will come round to it.
+                journal::ErrorKind::Wait => Self::Peer(text),
                 journal::ErrorKind::Locked => Self::Locked,
                 journal::ErrorKind::Misuse => Self::Bug(text),
             },

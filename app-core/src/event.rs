@@ -5,7 +5,7 @@
 
 use tokio::sync::broadcast;
 
-use crate::types::{Clip, ClipId, HubId};
+use crate::types::{Channel, Clip, ClipId, HubId};
 
 /// Events that wait for a slow watcher.
 pub const EVENTS_WAITING_MAX: usize = 4096;
@@ -14,7 +14,7 @@ pub const EVENTS_WAITING_MAX: usize = 4096;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A relay admitted us and mailboxes are attached.
+    /// A relay admitted us and the mailbox of event videos is attached.
     Connected {
         /// Whose mailboxes.
         hub: HubId,
@@ -53,14 +53,33 @@ pub enum Event {
         /// Its number.
         epoch: u64,
     },
-    /// The relay stored our sealed ack of everything through `seq`.
+    /// The hub has taken new keys of this phone: whoever copied older ones reads nothing further of
+    /// this channel.
+    Healed {
+        /// Which hub.
+        hub: HubId,
+        /// Which channel.
+        channel: Channel,
+        /// The epoch in which they are used.
+        epoch: u64,
+    },
+    /// The hub has answered a heartbeat.
+    HeartbeatAnswered {
+        /// Which hub.
+        hub: HubId,
+        /// Number of the heartbeat.
+        number: u64,
+        /// The hub's program.
+        hub_version: String,
+    },
+    /// The relay stored our sealed ack of all event video through `seq`.
     Acked {
         /// Whose.
         hub: HubId,
         /// Number in the hub's mailbox.
         seq: u64,
     },
-    /// Everything that the relay holds is here.
+    /// All event video that the relay holds is here.
     Idle {
         /// Whose.
         hub: HubId,

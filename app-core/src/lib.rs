@@ -56,6 +56,6 @@ pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
 pub use types::{
-    Clip, ClipId, ClipState, Exported, HubId, HubStatus, PairedHub, Pairing, Standing, Status,
-    SyncMode, hex,
+    Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, Heartbeat, HubId, HubStatus,
+    PairedHub, Pairing, Standing, Status, SyncMode, hex,
 };

@@ -188,7 +188,7 @@ fn pair_journals(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Pairing
 
 /// Delivers a run and commits.
 pub(crate) fn deliver(core: &mut Core, line: Line, run: &[Delivered], now_ms: u64) -> Run {
-    let pending = core.deliver(line, run, now_ms).unwrap();
+    let pending = core.deliver(line, run, now_ms, NOW_MS + now_ms).unwrap();
     let committed = core.commit().unwrap();
     core.settle(&committed, pending).unwrap()
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use journal::ids::{ClipId as JournalClip, PairingId};
-use journal::{AppClip, AppClipState};
+use journal::ids::{Channel as JournalChannel, ClipId as JournalClip, PairingId};
+use journal::{AppClip, AppClipState, HeartbeatState};
 
-use crate::core::Over;
+use crate::core::{ChannelStatus, OFFLINE_AFTER_MS, Over};
 use crate::error::AppError;
 
 /// The video of one event. The same text at hub and app.
@@ -187,6 +187,96 @@ pub struct Exported {
     pub sha256: [u8; 32],
 }
 
+/// What hub and app exchange, each with keys of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Channel {
+    /// The videos of events.
+    EventVideo,
+    /// Pictures of events.
+    Thumbnail,
+    /// Live video.
+    Livestream,
+    /// Notifications.
+    Notification,
+    /// Heartbeats.
+    Config,
+}
+
+impl Channel {
+    pub(crate) fn from_journal(channel: JournalChannel) -> Self {
+        match channel {
+            JournalChannel::EventVideo => Self::EventVideo,
+            JournalChannel::Thumbnail => Self::Thumbnail,
+            JournalChannel::Livestream => Self::Livestream,
+            JournalChannel::Notification => Self::Notification,
+            JournalChannel::Config => Self::Config,
+        }
+    }
+
+    /// The word for programs: `event_video`, `thumbnail`, `livestream`, `notification` or `config`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventVideo => "event_video",
+            Self::Thumbnail => "thumbnail",
+            Self::Livestream => "livestream",
+            Self::Notification => "notification",
+            Self::Config => "config",
+        }
+    }
+}
+
+/// How the keys of one channel stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChannelKeys {
+    /// Which channel.
+    pub channel: Channel,
+    /// When the hub last took new keys of this phone, milliseconds since 1970 by our clock: whoever
+    /// copied older ones reads nothing of this channel since. None if never since pairing.
+    pub healed_unix_ms: Option<u64>,
+    /// New keys wait for the hub: nothing is sent on this channel before it has taken them.
+    pub awaits_commit: bool,
+}
+
+impl ChannelKeys {
+    pub(crate) fn of(status: &ChannelStatus) -> Self {
+        Self {
+            channel: Channel::from_journal(status.channel),
+            healed_unix_ms: status.healed_unix_ms,
+            awaits_commit: status.awaits_commit,
+        }
+    }
+}
+
+/// The last heartbeat to a hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    /// Its number.
+    pub number: u64,
+    /// When it was sent, milliseconds since 1970 by our clock.
+    pub sent_unix_ms: u64,
+    /// When the last answer came, to this or an earlier one.
+    pub answered_unix_ms: Option<u64>,
+    /// The hub's program, as that answer had it.
+    pub hub_version: Option<String>,
+    /// It has waited for its answer for more than 15 minutes: the camera has no power or no network,
+    /// or the relay has been out of reach since.
+    pub looks_offline: bool,
+}
+
+impl Heartbeat {
+    pub(crate) fn of(state: HeartbeatState, now_unix_ms: u64) -> Self {
+        let waits_since = now_unix_ms.saturating_sub(state.sent_unix_ms);
+        Self {
+            number: state.number,
+            sent_unix_ms: state.sent_unix_ms,
+            looks_offline: !state.is_answered() && waits_since >= OFFLINE_AFTER_MS,
+            answered_unix_ms: state.answered.as_ref().map(|answered| answered.unix_ms),
+            hub_version: state.answered.map(|answered| answered.version),
+        }
+    }
+}
+
 /// How one pairing stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HubStatus {
@@ -208,6 +298,20 @@ pub struct HubStatus {
     pub paired_unix_s: u64,
     /// Whether anything is taken and sent.
     pub standing: Standing,
+    /// The keys of all channels.
+    pub channels: Vec<ChannelKeys>,
+    /// The last heartbeat; none before the first.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+impl HubStatus {
+    /// Since when every channel is healed, milliseconds since 1970: the oldest of theirs. None while
+    /// one never was since pairing.
+    #[must_use]
+    pub fn healed_unix_ms(&self) -> Option<u64> {
+        let healed = self.channels.iter().map(|keys| keys.healed_unix_ms);
+        healed.min().flatten()
+    }
 }
 
 /// Whether an app may go on with a hub.
@@ -258,6 +362,8 @@ impl Standing {
 pub struct Status {
     /// One for each hub.
     pub hubs: Vec<HubStatus>,
+    /// When this was read, milliseconds since 1970 by our clock.
+    pub read_unix_ms: u64,
 }
 
 /// Lower-case hex, for digests.

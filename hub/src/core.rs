@@ -131,7 +131,12 @@ impl LineState {
     /// Whether events are recorded for it. What the relay shows proves nothing and stops no
     /// recording; what the phone proved does, for it could never follow.
     fn may_record(&self) -> bool {
-        !self.broken && self.standing != PROVEN
+        self.records() && !self.broken && self.standing != PROVEN
+    }
+
+    /// Whether it is the line that its pairing's events belong to.
+    fn records(&self) -> bool {
+        self.session.line().channel == Channel::EventVideo
     }
 }
 
@@ -478,7 +483,7 @@ impl Core {
         Ok(done)
     }
 
-    /// Looks which pairings there are: after one was confirmed.
+    /// Looks which pairings there are, each with a line for every channel: after one was confirmed.
     ///
     /// # Errors
     /// The journal's.
@@ -490,10 +495,7 @@ impl Core {
                 .pairing(id)?
                 .is_some_and(|p| p.state == PairingState::Confirmed);
             if confirmed {
-                lines.push(Line {
-                    pairing: id,
-                    channel: Channel::EventVideo,
-                });
+                lines.extend(Line::all(id));
             }
         }
         self.lines.retain(|line, _| lines.contains(line));

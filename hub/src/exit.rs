@@ -83,6 +83,8 @@ impl From<JournalError> for Failure {
                 _,
                 journal::ErrorKind::Retry
                 | journal::ErrorKind::Poisoned
+                // A phone's: a hub awaits nobody's Commit.
+                | journal::ErrorKind::Wait
                 | journal::ErrorKind::Misuse,
             ) => Code::Internal,
         };

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+use journal::ids::Channel;
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
@@ -97,6 +98,15 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             Some(json!({"event": "pairing_broken"})),
             format!("events are not recorded for one phone: {what}"),
         ),
+        Notice::Healed { line, epoch } => (
+            Some(
+                json!({"event": "healed", "channel": channel(line.channel), "epoch": epoch.0}),
+            ),
+            format!(
+                "new keys of a phone are in use for {}",
+                channel(line.channel)
+            ),
+        ),
         Notice::Standing { standing, .. } => match standing {
             // Only the relay's word is ever taken back.
             Standing::Good => (
@@ -154,9 +164,20 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
     }
 }
 
+/// The word for a channel in JSON.
+fn channel(channel: Channel) -> &'static str {
+    match channel {
+        Channel::EventVideo => "event_video",
+        Channel::Thumbnail => "thumbnail",
+        Channel::Livestream => "livestream",
+        Channel::Notification => "notification",
+        Channel::Config => "config",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Channel, Line, PairingId};
+    use journal::ids::{Line, PairingId};
 
     use super::*;
 

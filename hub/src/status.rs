@@ -18,11 +18,22 @@ pub async fn read(
     uplink: &Uplink,
     trouble: Option<CameraError>,
 ) -> Result<Value, Failure> {
-    let core = sealer.run(|core, _now| core.status()).await?;
-    Ok(to_json(&core, &uplink.status(), trouble.as_ref()))
+    let asked = sealer.run(|core, now| Ok((core.status()?, now)));
+    let (core, now_unix_ms) = asked.await?;
+    Ok(to_json(
+        &core,
+        &uplink.status(),
+        trouble.as_ref(),
+        now_unix_ms,
+    ))
 }
 
-fn to_json(core: &CoreStatus, link: &LinkStatus, trouble: Option<&CameraError>) -> Value {
+fn to_json(
+    core: &CoreStatus,
+    link: &LinkStatus,
+    trouble: Option<&CameraError>,
+    now_unix_ms: u64,
+) -> Value {
     // Without a camera there is no event that could show that the other reason is gone.
     let not_recorded = match trouble {
         Some(_) => Some(CAMERA_FAILED),
@@ -45,6 +56,10 @@ fn to_json(core: &CoreStatus, link: &LinkStatus, trouble: Option<&CameraError>) 
                 "connected": known.connected,
                 "relay_full": known.over_quota,
                 "standing": standing(line.standing),
+                // Seconds since its last heartbeat was taken; null before the first.
+                "phone_heard_s_ago": line
+                    .heard
+                    .map(|heard| now_unix_ms.saturating_sub(heard.unix_ms) / 1000),
             })
         })
         .collect();
@@ -116,12 +131,16 @@ pub fn to_text(status: &Value) -> String {
     }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}",
+            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}",
             pairing["phone"].as_str().unwrap_or_default(),
             pairing["epoch"],
             pairing["unacked_envelopes"],
             pairing["unacked_bytes"],
             pairing["standing"].as_str().unwrap_or_default(),
+            match pairing["phone_heard_s_ago"].as_u64() {
+                Some(seconds) => format!("last heartbeat {seconds} s ago"),
+                None => "no heartbeat yet".into(),
+            },
         ));
     }
     for clip in status["clips"].as_array().into_iter().flatten() {
@@ -157,7 +176,7 @@ mod tests {
             (std::io::ErrorKind::TimedOut, "opened again and again"),
             (std::io::ErrorKind::NotFound, "Put a good one"),
         ] {
-            let status = to_json(&core, &link, Some(&error(kind)));
+            let status = to_json(&core, &link, Some(&error(kind)), 0);
             assert_eq!(status["not_recorded"], CAMERA_FAILED);
             let text = to_text(&status);
             assert!(
@@ -165,7 +184,7 @@ mod tests {
                 "{text}"
             );
         }
-        let status = to_json(&core, &link, None);
+        let status = to_json(&core, &link, None, 0);
         assert_eq!(status["not_recorded"], "disk_full");
         assert!(status["camera_trouble"].is_null());
     }

@@ -321,7 +321,7 @@ fn tell(format: Format, notice: &Notice) {
     let (json, text) = output::notice(notice);
     let is_fact = matches!(
         notice,
-        Notice::ClipStarted { .. } | Notice::ClipFinished { .. }
+        Notice::ClipStarted { .. } | Notice::ClipFinished { .. } | Notice::Healed { .. }
     );
     if let Some(json) = &json {
         format.line(json, if is_fact { &text } else { "" });

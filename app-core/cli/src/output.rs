@@ -119,7 +119,8 @@ impl Style {
             .map(|hub| {
                 json!({"hub": hub.hub.to_string(), "relay": hub.relay, "epoch": hub.epoch, "cursor": hub.cursor,
                        "acked": hub.acked, "waiting": hub.waiting, "clips": hub.clips, "paired_unix_s": hub.paired_unix_s,
-                       "standing": hub.standing.as_str()})
+                       "standing": hub.standing.as_str(), "healed_unix_ms": hub.healed_unix_ms(),
+                       "channels": channels_json(hub), "heartbeat": heartbeat_json(hub)})
             })
             .collect();
         let json = || {
@@ -134,8 +135,14 @@ impl Style {
                 let trouble = hub.standing.trouble();
                 let standing = trouble.map_or_else(String::new, |error| format!("; {error}"));
                 format!(
-                    "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait{standing}",
-                    hub.hub, hub.relay, hub.epoch, hub.cursor, hub.clips, hub.waiting
+                    "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait{standing}\n{}",
+                    hub.hub,
+                    hub.relay,
+                    hub.epoch,
+                    hub.cursor,
+                    hub.clips,
+                    hub.waiting,
+                    keys_text(hub, status.read_unix_ms)
                 )
             };
             Some(status.hubs.iter().map(line).collect::<Vec<_>>().join("\n"))
@@ -149,6 +156,59 @@ impl Style {
             || Some(format!("{verdict:>4}  {name}: {detail}")),
         )
     }
+}
+
+fn channels_json(hub: &app_core::HubStatus) -> Value {
+    let channels = hub.channels.iter().map(|keys| {
+        json!({"channel": keys.channel.as_str(), "healed_unix_ms": keys.healed_unix_ms,
+               "awaits_commit": keys.awaits_commit})
+    });
+    channels.collect()
+}
+
+fn heartbeat_json(hub: &app_core::HubStatus) -> Value {
+    hub.heartbeat.as_ref().map_or(Value::Null, |beat| {
+        json!({"number": beat.number, "sent_unix_ms": beat.sent_unix_ms,
+               "answered_unix_ms": beat.answered_unix_ms, "hub_version": beat.hub_version,
+               "looks_offline": beat.looks_offline})
+    })
+}
+
+/// Since when stolen keys are of no use, and whether the camera answers.
+fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
+    let ago = |unix_ms: u64| format!("{} s ago", now_unix_ms.saturating_sub(unix_ms) / 1_000);
+    let healed = |unix_ms: Option<u64>| match unix_ms {
+        Some(unix_ms) => format!("healed {}", ago(unix_ms)),
+        None => "not healed since pairing".into(),
+    };
+    let never = |keys: &app_core::ChannelKeys| keys.healed_unix_ms.is_none();
+    let mixed = hub.channels.iter().any(never) && !hub.channels.iter().all(never);
+    let mut text = match mixed {
+        // Of all of them the one that waited longest is what counts.
+        false => format!("  keys of all channels {}", healed(hub.healed_unix_ms())),
+        true => {
+            let each = hub
+                .channels
+                .iter()
+                .map(|keys| format!("{} {}", keys.channel.as_str(), healed(keys.healed_unix_ms)));
+            format!("  keys of {}", each.collect::<Vec<_>>().join(", "))
+        }
+    };
+    if hub.channels.iter().any(|keys| keys.awaits_commit) {
+        text.push_str("; new ones wait for the camera");
+    }
+    match &hub.heartbeat {
+        None => text.push_str("; no heartbeat yet"),
+        Some(beat) => {
+            text.push_str(&format!("; last heartbeat {}", ago(beat.sent_unix_ms)));
+            if beat.looks_offline {
+                text.push_str(
+                    ", unanswered: the camera looks offline. Check its power and its network",
+                );
+            }
+        }
+    }
+    text
 }
 
 fn clip_json(clip: &Clip) -> Value {
@@ -192,6 +252,20 @@ fn json_of(event: &Event) -> Option<Value> {
         Event::Deleted(clip) => json!({"event": "deleted", "clip": clip.to_string()}),
         Event::NewEpoch { hub, epoch } => {
             json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch})
+        }
+        Event::Healed {
+            hub,
+            channel,
+            epoch,
+        } => {
+            json!({"event": "healed", "hub": hub.to_string(), "channel": channel.as_str(), "epoch": epoch})
+        }
+        Event::HeartbeatAnswered {
+            hub,
+            number,
+            hub_version,
+        } => {
+            json!({"event": "heartbeat_answered", "hub": hub.to_string(), "number": number, "hub_version": hub_version})
         }
         Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.to_string(), "seq": seq}),
         Event::Idle { hub } => json!({"event": "idle", "hub": hub.to_string()}),

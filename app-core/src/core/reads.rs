@@ -1,7 +1,7 @@
 //! What the core can say without changing anything.
 
-use journal::ids::{ClipId, Line, PairingId};
-use journal::{AppClip, Device, Durable, JournalError, Mailboxes, OutboxHead};
+use journal::ids::{Channel, ClipId, Line, PairingId};
+use journal::{AppClip, Device, Durable, HeartbeatState, JournalError, Mailboxes, OutboxHead};
 use wire::envelope::Envelope;
 use wire::{Digest, Seq};
 use zeroize::Zeroizing;
@@ -19,7 +19,19 @@ pub struct LineInfo {
     pub mailboxes: Mailboxes,
 }
 
-/// How a line stands.
+/// How the keys of one channel stand.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelStatus {
+    /// Which channel.
+    pub channel: Channel,
+    /// When the hub last took new keys of ours, milliseconds since 1970; `None` if never since
+    /// pairing.
+    pub healed_unix_ms: Option<u64>,
+    /// An update of ours waits for the hub's Commit: nothing can be said on this line before it.
+    pub awaits_commit: bool,
+}
+
+/// How a pairing's event video line stands, and what is known of the others.
 #[derive(Clone, Debug)]
 pub struct LineStatus {
     /// Which line.
@@ -40,24 +52,29 @@ pub struct LineStatus {
     pub paired_unix_s: u64,
     /// Why nothing more is taken from its hub or sent to it, if that is so.
     pub over: Option<Over>,
+    /// All channels.
+    pub channels: Vec<ChannelStatus>,
+    /// The last heartbeat.
+    pub heartbeat: Option<HeartbeatState>,
 }
 
 impl Core {
-    /// The lines of all confirmed pairings, oldest first.
+    /// The five lines of each confirmed pairing, the oldest pairing first.
     ///
     /// # Errors
     /// Only our own storage; likewise for everything below.
     pub fn lines(&self) -> Result<Vec<LineInfo>, JournalError> {
-        let pairings = self.confirmed()?;
-        let info = pairings.into_iter().map(|pairing| {
-            let line = event_line(pairing.id);
-            Ok(LineInfo {
-                line,
-                relay: pairing.relay,
-                mailboxes: self.journal.mailboxes(line)?,
-            })
-        });
-        info.collect()
+        let mut out = Vec::new();
+        for pairing in self.confirmed()? {
+            for line in Line::all(pairing.id) {
+                out.push(LineInfo {
+                    line,
+                    relay: pairing.relay.clone(),
+                    mailboxes: self.journal.mailboxes(line)?,
+                });
+            }
+        }
+        Ok(out)
     }
 
     /// How all confirmed pairings stand.
@@ -74,6 +91,14 @@ impl Core {
                 Some(follow) => follow.session.epoch(&mut self.journal.begin())?.0,
                 None => 0,
             };
+            let mut channels = Vec::new();
+            for line in Line::all(pairing.id) {
+                channels.push(ChannelStatus {
+                    channel: line.channel,
+                    healed_unix_ms: self.journal.healed(line)?.map(|healed| healed.unix_ms),
+                    awaits_commit: self.follow(line)?.awaits_commit,
+                });
+            }
             out.push(LineStatus {
                 line,
                 relay: pairing.relay,
@@ -84,6 +109,8 @@ impl Core {
                 clips,
                 paired_unix_s: pairing.paired_unix_s,
                 over: self.over(line)?,
+                channels,
+                heartbeat: self.journal.heartbeat(pairing.id)?,
             });
         }
         Ok(out)

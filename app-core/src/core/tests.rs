@@ -3,6 +3,7 @@
 mod broken;
 mod crash;
 mod garbage;
+mod heartbeat;
 mod rollback;
 
 use journal::{AckEffect, AppClipState, JournalError, Role, Taken};

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::Durable;
+use journal::ids::Channel;
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliveries, Delivery};
+use tokio::sync::watch;
 use wal::mutant;
 use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
@@ -43,6 +45,10 @@ pub(super) struct LineTask {
     acks: VecDeque<AckSent>,
     /// Everything through here is durable and was told to the relay.
     cursor: Seq,
+    /// Whether everything is here that the relay held when the mailbox was attached.
+    caught_up: Arc<AtomicBool>,
+    /// Something was put into the outbox by somebody else.
+    beats: watch::Receiver<u64>,
     /// When the core wants to be called again.
     due_at_ms: Option<u64>,
     moved_at_ms: u64,
@@ -55,6 +61,7 @@ impl LineTask {
         info: LineInfo,
         mode: SyncMode,
         progress: Arc<AtomicBool>,
+        (caught_up, beats): (Arc<AtomicBool>, watch::Receiver<u64>),
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
         Self {
@@ -66,8 +73,17 @@ impl LineTask {
             sender: Sender::new(Seq::NONE, Seq::NONE),
             acks: VecDeque::new(),
             cursor: Seq::NONE,
+            caught_up,
+            beats,
             due_at_ms: None,
             moved_at_ms,
+        }
+    }
+
+    /// What people and programs hear of a connection is how the event videos stand.
+    fn tell(&self, event: Event) {
+        if self.info.line.channel == Channel::EventVideo {
+            self.shared.announcer.tell(event);
         }
     }
 
@@ -109,7 +125,7 @@ impl LineTask {
                 backoff.at_longest();
             }
             let pause = backoff.next(die());
-            self.shared.announcer.tell(Event::Disconnected {
+            self.tell(Event::Disconnected {
                 hub: self.hub(),
                 reason: error.to_string(),
                 retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
@@ -130,6 +146,7 @@ impl LineTask {
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
+        self.caught_up.store(false, Ordering::Relaxed);
         let heads = self.shared.engine.read(move |core, _shell| {
             // Nothing is asked of the relay, and nothing told to it, once the line is over.
             match core.over(line)? {
@@ -166,9 +183,7 @@ impl LineTask {
                 .await
                 .map_err(|error| End::from_client(&error))?;
         }
-        self.shared
-            .announcer
-            .tell(Event::Connected { hub: self.hub() });
+        self.tell(Event::Connected { hub: self.hub() });
         self.progress.store(true, Ordering::Relaxed);
         self.moved_at_ms = self.shared.clock.now_ms();
         self.pass(target, Some(deliveries)).await
@@ -181,7 +196,8 @@ impl LineTask {
             if !caught_up && self.cursor >= target {
                 caught_up = true;
                 self.finish_sync().await?;
-                self.shared.announcer.tell(Event::Idle { hub: self.hub() });
+                self.caught_up.store(true, Ordering::Relaxed);
+                self.tell(Event::Idle { hub: self.hub() });
                 if self.mode == SyncMode::Once {
                     // What comes now belongs to the next sync.
                     deliveries = None;
@@ -199,6 +215,10 @@ impl LineTask {
                     self.deliver(run, &deliveries).await?;
                 }
                 event = next_append_event(&mut appends) => self.handle_append_event(event, &mut appends)?,
+                changed = self.beats.changed() => match changed {
+                    Ok(()) => self.look_into_outbox().await?,
+                    Err(_over) => return Ok(()),
+                },
                 () = tokio::time::sleep(pause) => self.wake(caught_up, &deliveries).await?,
             }
         }
@@ -243,9 +263,22 @@ impl LineTask {
             let quiet = run.due_in_ms.is_none();
             self.handle_run(run, deliveries).await?;
             if quiet && caught_up {
-                self.shared.announcer.tell(Event::Idle { hub: self.hub() });
+                self.tell(Event::Idle { hub: self.hub() });
             }
         }
+        Ok(())
+    }
+
+    /// A heartbeat was put there.
+    async fn look_into_outbox(&mut self) -> Result<(), End> {
+        let line = self.info.line;
+        let outbox = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.outbox(line));
+        let outbox = outbox.await.map_err(|error| self.storage(error))?;
+        self.sender.handle_durable(outbox.last);
+        self.sender.handle_ack(outbox.acked);
         Ok(())
     }
 
@@ -266,7 +299,6 @@ impl LineTask {
         deliveries: &Option<Deliveries>,
     ) -> Result<(), End> {
         let line = self.info.line;
-        let hub = self.hub();
         let shared = Arc::clone(&self.shared);
         mutant!("ack_before_durable", "C4", "the relay may forget what is not yet durable here" => {
             if let (Some(deliveries), Some(last)) = (deliveries, run.last()) {
@@ -276,12 +308,15 @@ impl LineTask {
             }
         });
         let run = shared.engine.write(
-            move |core, shell| core.deliver(line, &run, shell.clock.now_ms()),
+            move |core, shell| {
+                let clock = shell.clock;
+                core.deliver(line, &run, clock.now_ms(), clock.unix_ms())
+            },
             move |core, committed, pending, shell| {
                 let run = core.settle(committed, pending)?;
                 // Told from here, where it became durable: a sync that was dropped meanwhile must
                 // not cost its watchers a fact, because no later sync repeats it.
-                crate::app::announce(shell, hub, &run);
+                crate::app::announce(shell, line, &run);
                 Ok(run)
             },
         );
@@ -397,7 +432,7 @@ impl LineTask {
                     self.acks.pop_front();
                 }
                 if let Some(seq) = stored {
-                    self.shared.announcer.tell(Event::Acked {
+                    self.tell(Event::Acked {
                         hub: self.hub(),
                         seq: seq.0,
                     });

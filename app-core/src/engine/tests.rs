@@ -31,7 +31,7 @@ fn opener(disk: &SimDisk) -> Opener {
 async fn deliver(app: &App, hub: &Hub, run: Vec<Delivered>) -> Result<Seq, AppError> {
     let line = hub.line();
     let settled = app.engine().write(
-        move |core: &mut Core, _shell| core.deliver(line, &run, 0),
+        move |core: &mut Core, _shell| core.deliver(line, &run, 0, 0),
         move |core, committed, pending, shell| {
             let run = core.settle(committed, pending)?;
             announce(shell, HubId::from_journal(line.pairing), &run);

@@ -18,6 +18,8 @@ use crate::oracle::{Books, Broken, Held};
 
 /// After trouble a mailbox is attached again so much later.
 const RETRY_MS: u64 = 1_000;
+/// Where its clock on the wall begins.
+const WALL_MS: u64 = 1_800_000_000_000;
 /// Most envelopes that share a commit here.
 const RUN_MAX: usize = 8;
 
@@ -144,7 +146,7 @@ impl App {
         {
             let count = process.inbox.len().min(RUN_MAX);
             let run: Vec<Delivered> = process.inbox.drain(..count).collect();
-            let pending = process.core.deliver(line, &run, now_ms);
+            let pending = process.core.deliver(line, &run, now_ms, WALL_MS + now_ms);
             self.settle(pending, now_ms, books, &mut out)?;
         }
         if self.has_noticed() {

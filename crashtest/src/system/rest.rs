@@ -169,7 +169,9 @@ impl System {
 /// Whether the phone's last word is that it is idle. A phone that comes back to a relay says so before
 /// that has given a receipt for its ack, which changes nothing any more and is the very last word then.
 fn is_quiet(lines: &[Line]) -> bool {
-    let told = |line: &&Line| line.role == Role::App && line.event() != "acked";
+    // What the other channels tell says nothing of the videos.
+    const APART: [&str; 3] = ["acked", "healed", "heartbeat_answered"];
+    let told = |line: &&Line| line.role == Role::App && !APART.contains(&line.event());
     let last = lines.iter().rfind(told);
     last.is_some_and(|line| line.event() == "idle")
 }

@@ -5,12 +5,20 @@
 //! on a line whose phone has proved a rollback (promise C8): the next start knows it before anybody
 //! is asked.
 
-use journal::ids::Line;
-use journal::message::{self, AppMessage};
-use journal::{AckEffect, Arrived, Held, Received, Takes, or_after_commit};
+use std::collections::BTreeMap;
+
+use journal::ids::{Channel, Line};
+use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
+use journal::{
+    AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, Takes, Txn, or_after_commit,
+};
+use wal::Priority;
 use wire::ids::{Digest, Seq};
 
-use super::{ClipFacts, Core, CoreError, Evidence, Notice, SMALL_GROUP_BYTES, Standing};
+use super::{
+    ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
+    Standing,
+};
 
 /// How a line stands whose phone has proved a rollback.
 pub(super) const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
@@ -22,6 +30,8 @@ pub enum Verdict {
     Taken,
     /// Taken before.
     Duplicate,
+    /// New keys for which there is no room now: nothing was taken, ask again later.
+    Waits,
     /// Something is missing before it: attach again from the cursor.
     Gap,
     /// Not made by the phone: drop the connection's delivery, wait, ask again.
@@ -53,12 +63,19 @@ impl Core {
         envelope: &[u8],
         now_unix_ms: u64,
     ) -> Result<Delivered, CoreError> {
-        let taken = or_after_commit(
-            self,
-            |core| core.take(line, seq, envelope),
-            |core| core.commit(now_unix_ms),
-        );
-        let verdict = self.judge(taken, now_unix_ms)?;
+        let take = |core: &mut Self, takes| {
+            let taken = or_after_commit(
+                core,
+                |core| core.take(line, seq, envelope, takes, now_unix_ms),
+                |core| core.commit(now_unix_ms),
+            );
+            core.judge(taken, now_unix_ms)
+        };
+        let mut verdict = take(self, Takes::Messages)?;
+        // Its Commit is never half: without room for it the proposal stays where it is.
+        if verdict == Verdict::Waits && self.has_room(EPOCH_BYTES, Priority::Epoch, now_unix_ms)? {
+            verdict = take(self, Takes::MessagesAndProposals)?;
+        }
         let cursor = self.journal_ref()?.inbox_head(line)?.cursor;
         Ok(Delivered { verdict, cursor })
     }
@@ -71,7 +88,14 @@ impl Core {
         Ok(self.journal_ref()?.inbox_head(line)?.cursor)
     }
 
-    fn take(&mut self, line: Line, seq: Seq, envelope: &[u8]) -> Result<Verdict, CoreError> {
+    fn take(
+        &mut self,
+        line: Line,
+        seq: Seq,
+        envelope: &[u8],
+        takes: Takes,
+        now_unix_ms: u64,
+    ) -> Result<Verdict, CoreError> {
         let journal = self
             .journal
             .as_mut()
@@ -83,38 +107,58 @@ impl Core {
             return Ok(Verdict::RolledBack);
         }
         let mut txn = journal.begin();
-        let Arrived { received, held } =
-            state
-                .session
-                .receive(&mut txn, seq, envelope, Takes::Messages)?;
-        let mut disproved = None;
+        let Arrived { received, held } = state.session.receive(&mut txn, seq, envelope, takes)?;
+        let mut healed = None;
+        // What the phone claims to hold, and we cannot explain.
+        let mut disproved = Vec::new();
+        let mut in_wrap = false;
         match received {
             Received::Duplicate => return Ok(Verdict::Duplicate),
             Received::Gap { .. } => return Ok(Verdict::Gap),
             Received::NotAuthentic => return Ok(Verdict::NotAuthentic),
-            Received::RolledBack(proof) => disproved = Some(proof),
-            Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
-                Some(AppMessage::Ack { through, digest }) => {
-                    let acked = Held {
-                        seq: Seq(through),
-                        digest: Digest(digest),
+            Received::Waits => return Ok(Verdict::Waits),
+            Received::RolledBack(proof) => {
+                in_wrap = true;
+                disproved.push((line, proof));
+            }
+            Received::Message(plaintext) => {
+                let said = Said::read(line, &plaintext);
+                if said.is_none() {
+                    tracing::debug!("a phone said something that cannot be read");
+                }
+                for (acked_line, acked) in said.iter().flat_map(|said| &said.acks) {
+                    // A line that is over, or that this hub does not know, has nothing to free.
+                    let Some(state) = self.lines.get_mut(acked_line) else {
+                        continue;
                     };
+                    if state.standing == PROVEN {
+                        continue;
+                    }
                     // Mostly the wrap named the same envelope, which was just hashed.
-                    let known = held == Some(acked);
-                    if !known && !txn.outbox_explains(line, acked)?
+                    let known = *acked_line == line && held == Some(*acked);
+                    if !known && !txn.outbox_explains(*acked_line, *acked)?
                         || state.session.take_ack(&mut txn, acked.seq)? == AckEffect::BeyondOurHead
                     {
-                        // Nothing of it is taken: the watermark stays where it is.
-                        drop(txn);
-                        txn = journal.begin();
-                        state.session.prove_rollback(&mut txn, acked)?;
-                        disproved = Some(acked);
+                        disproved.push((*acked_line, *acked));
                     }
                 }
-                None => tracing::debug!("a phone said something that cannot be read"),
-            },
+                if disproved.iter().any(|(of, _)| *of == line) {
+                    // Nothing of it is taken: the watermarks stay where they are.
+                    drop(txn);
+                    txn = journal.begin();
+                } else if let Some(number) = said.and_then(|said| said.heartbeat) {
+                    let unix_ms = now_unix_ms;
+                    txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
+                }
+            }
             Received::Refused(why) => {
                 tracing::debug!(why, "an envelope was taken without effect");
+            }
+            Received::Healed(epoch) => {
+                healed = Some(epoch);
+                if line.channel == Channel::Config {
+                    answer(&mut self.lines, &mut txn, line, now_unix_ms)?;
+                }
             }
             // The last is a follower's.
             Received::Stale
@@ -122,32 +166,117 @@ impl Core {
             | Received::Dropped(_)
             | Received::LineBroken(_) => {}
         }
-        let Some(proof) = disproved else {
-            drop(txn.stage(())?);
-            self.staged_bytes += envelope.len() as u64;
-            return Ok(Verdict::Taken);
-        };
-        tracing::error!(
-            seq = proof.seq.0,
-            "a phone holds an envelope that this state directory never made"
-        );
-        // The proof and the end of what was being recorded are one transaction. That a clip's rows
+        // A proof and the end of what was being recorded are one transaction. That a clip's rows
         // cannot be read must not hold the proof up.
-        let abandoned = state.session.abandon(&mut txn).unwrap_or_else(|error| {
-            tracing::error!(%error, "a clip of a line that is rolled back stays as it is");
-            None
-        });
+        let mut abandoned = Vec::new();
+        for (of, proof) in &disproved {
+            tracing::error!(
+                seq = proof.seq.0,
+                "a phone holds an envelope that this state directory never made"
+            );
+            let Some(state) = self.lines.get_mut(of) else {
+                continue;
+            };
+            // What came in its wrap the session has kept itself.
+            if !in_wrap {
+                state.session.prove_rollback(&mut txn, *proof)?;
+            }
+            let clip = state.session.abandon(&mut txn).unwrap_or_else(|error| {
+                tracing::error!(%error, "a clip of a line that is rolled back stays as it is");
+                None
+            });
+            abandoned.extend(clip.map(|clip| (*of, ClipFacts::of(&clip))));
+        }
         let staged = txn.stage(()).map(drop);
         // Also if there was no room for the proof: it comes again with the next envelope.
-        self.set_standing(line, PROVEN);
-        self.leave_recording(line);
+        for (of, _) in &disproved {
+            self.set_standing(*of, PROVEN);
+            self.leave_recording(*of);
+        }
         staged?;
-        self.staged_bytes += SMALL_GROUP_BYTES;
+        self.staged_bytes += match healed {
+            Some(_) => EPOCH_BYTES,
+            None => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
+        };
+        let ended = |(line, clip)| Notice::ClipFinished { line, clip };
+        self.pending.extend(abandoned.into_iter().map(ended));
         self.pending
-            .extend(abandoned.map(|clip| Notice::ClipFinished {
-                line,
-                clip: ClipFacts::of(&clip),
-            }));
-        Ok(Verdict::RolledBack)
+            .extend(healed.map(|epoch| Notice::Healed { line, epoch }));
+        Ok(match disproved.iter().any(|(of, _)| *of == line) {
+            true => Verdict::RolledBack,
+            false => Verdict::Taken,
+        })
     }
+}
+
+/// What a phone said, in the terms of our books.
+struct Said {
+    /// What it holds of which line.
+    acks: Vec<(Line, Held)>,
+    /// The number of a heartbeat.
+    heartbeat: Option<u64>,
+}
+
+impl Said {
+    /// Each channel has messages of its own.
+    fn read(line: Line, plaintext: &[u8]) -> Option<Self> {
+        let held = |through, digest| Held {
+            seq: Seq(through),
+            digest: Digest(digest),
+        };
+        let ack = |through, digest| Self {
+            acks: vec![(line, held(through, digest))],
+            heartbeat: None,
+        };
+        if line.channel != Channel::Config {
+            let AppMessage::Ack { through, digest } = message::decode(plaintext)?;
+            return Some(ack(through, digest));
+        }
+        match message::decode(plaintext)? {
+            AppConfigMessage::Ack { through, digest } => Some(ack(through, digest)),
+            AppConfigMessage::Heartbeat(heartbeat) => {
+                let holds = heartbeat.holds.iter().filter(|held| held.through > 0);
+                let acks = holds.map(|of| {
+                    let line = Line::of(line.pairing, of.channel);
+                    (line, held(of.through, of.digest))
+                });
+                Some(Self {
+                    acks: acks.collect(),
+                    heartbeat: Some(heartbeat.number),
+                })
+            }
+        }
+    }
+}
+
+/// Closes the epoch that a phone's update has opened in the config channel: with the answer to its
+/// heartbeat, which is the last message of that epoch.
+fn answer(
+    lines: &mut BTreeMap<Line, LineState>,
+    txn: &mut Txn<'_>,
+    config: Line,
+    now_unix_ms: u64,
+) -> Result<(), JournalError> {
+    let heard = txn.phone_heard(config.pairing)?;
+    let mut epochs = Vec::new();
+    for line in Line::all(config.pairing) {
+        // A line that is over has no group to speak of.
+        let goes_on = |state: &&mut LineState| !state.broken && state.standing != PROVEN;
+        if let Some(state) = lines.get_mut(&line).filter(goes_on) {
+            epochs.push((line.channel, state.session.epoch(txn)?.0));
+        }
+    }
+    let Some(state) = lines.get_mut(&config) else {
+        return Err(JournalError::NoGroup(config));
+    };
+    let Some(heard) = heard else {
+        return state.session.close(txn);
+    };
+    let answer = HeartbeatAnswer {
+        number: heard.number,
+        answered_unix_ms: now_unix_ms,
+        version: env!("CARGO_PKG_VERSION").into(),
+        epochs,
+    };
+    state.session.answer(txn, &answer).map(drop)
 }

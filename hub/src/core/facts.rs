@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{ClipId, Line};
+use journal::ids::{ClipId, Epoch, Line};
 use journal::message::ClipEnd;
-use journal::{ClipOutcome, HubClip};
+use journal::{ClipOutcome, HubClip, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
 use super::{Core, CoreError, LineState, PROVEN};
@@ -159,6 +159,13 @@ pub enum Notice {
         /// What is wrong.
         what: String,
     },
+    /// New keys of a phone are in use on a line: whoever copied its old ones is shut out of it.
+    Healed {
+        /// Which.
+        line: Line,
+        /// The epoch in which they are.
+        epoch: Epoch,
+    },
     /// Whether a line may send has changed.
     Standing {
         /// Which.
@@ -186,7 +193,7 @@ pub struct LineHeads {
 /// All lines.
 pub type Heads = BTreeMap<Line, LineHeads>;
 
-/// One pairing for `status`.
+/// One pairing for `status`: its event video line.
 #[derive(Clone, Debug)]
 pub struct LineStatus {
     /// Which.
@@ -203,6 +210,8 @@ pub struct LineStatus {
     pub acked: Seq,
     /// Whether it may send.
     pub standing: Standing,
+    /// The last heartbeat that came from the phone.
+    pub heard: Option<PhoneHeard>,
 }
 
 /// All that `status` asks of the core.
@@ -247,7 +256,8 @@ impl Core {
             .journal
             .as_mut()
             .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
-        for (line, state) in &mut self.lines {
+        let records = self.lines.iter_mut().filter(|(_, state)| state.records());
+        for (line, state) in records {
             let head = journal.outbox_head(*line)?;
             let (unacked_envelopes, unacked_bytes) = journal.outbox_waiting(*line)?;
             clips.extend(journal.hub_clips(line.pairing)?.iter().map(ClipFacts::of));
@@ -264,6 +274,7 @@ impl Core {
                 last: head.last,
                 acked: head.acked,
                 standing: state.standing,
+                heard: journal.phone_heard(line.pairing)?,
             });
         }
         let recording = self.is_recording();

@@ -206,7 +206,8 @@ impl Core {
         self.events += 1;
         let recording = Recording::new(self.events, event, usable);
         if recording.clips.is_empty() {
-            let proven = self.lines.values().any(|state| state.standing == PROVEN);
+            let mut records = self.lines.values().filter(|state| state.records());
+            let proven = records.any(|state| state.standing == PROVEN);
             return Ok(self.not_recorded(match proven {
                 true => Stop::RolledBack,
                 false => Stop::NoPairing,

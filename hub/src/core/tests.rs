@@ -3,6 +3,7 @@
 mod checkpoint;
 mod full;
 pub(crate) mod gate;
+mod heartbeat;
 mod rollback;
 mod trouble;
 pub(crate) mod world;

@@ -45,7 +45,7 @@ fn a_line_that_broke_is_said_and_takes_and_sends_nothing_more() {
         assert_eq!(core.status().unwrap()[0].over, Some(Over::Broken));
         core.owe_ack(line, 30_000).unwrap();
         let refused = [
-            core.deliver(line, &sent, 30_000).err(),
+            core.deliver(line, &sent, 30_000, 0).err(),
             core.tick(line, 40_000).err(),
             core.finish_sync(line, 50_000).err(),
             core.next_envelope(line, Seq::NONE).err(),

@@ -51,7 +51,7 @@ fn scenario_21_an_older_copy_is_told_by_the_hub_and_takes_and_sends_nothing_more
             assert_eq!(core.status().unwrap()[0].over, Some(Over::RolledBack));
             core.owe_ack(line, 30_000).unwrap();
             let refused = [
-                core.deliver(line, &sent, 30_000).err(),
+                core.deliver(line, &sent, 30_000, 0).err(),
                 core.tick(line, 40_000).err(),
                 core.finish_sync(line, 50_000).err(),
                 core.next_envelope(line, Seq::NONE).err(),

@@ -170,7 +170,7 @@ impl World {
         let mut world = Self::unpaired();
         world.phone.pair(&mut world.core);
         world.line = world.phone.line;
-        assert_eq!(world.core.heads().unwrap().len(), 1);
+        assert_eq!(world.core.heads().unwrap().len(), Channel::ALL.len());
         world
     }
 
@@ -301,6 +301,23 @@ impl World {
         assert_eq!(self.take_from_app(), [Verdict::Taken]);
     }
 
+    /// The phone sends a heartbeat.
+    pub(crate) fn beat(&mut self, number: u64) {
+        self.phone.beat(number);
+    }
+
+    /// Carries what the phone has on one line to the hub.
+    pub(crate) fn send_on(&mut self, channel: Channel) -> Vec<Verdict> {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.send(&mut self.core, line)
+    }
+
+    /// Carries what the hub has on one line to the phone.
+    pub(crate) fn fetch_on(&mut self, channel: Channel) -> Vec<Taken> {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.fetch(&mut self.core, line)
+    }
+
     pub(crate) fn app_epoch(&mut self) -> u64 {
         let Phone { session, app, .. } = &mut self.phone;
         session.epoch(&mut app.begin()).unwrap().0
@@ -374,7 +391,7 @@ impl Phone {
             let mut txn = self.app.begin();
             let taken = self
                 .session
-                .take(&mut txn, seq, envelope.as_bytes())
+                .take(&mut txn, seq, envelope.as_bytes(), NOW_MS)
                 .unwrap();
             let good = !matches!(
                 taken,
@@ -384,6 +401,52 @@ impl Phone {
             drop(txn.commit(()).unwrap());
             self.delivered = seq;
         }
+    }
+
+    /// A heartbeat: the message, then new keys on every line.
+    fn beat(&mut self, number: u64) {
+        let mut sessions = Line::all(self.line.pairing).map(Session::<Follower>::new);
+        let mut txn = self.app.begin();
+        for session in &mut sessions {
+            if session.line().channel == Channel::Config {
+                session.send_heartbeat(&mut txn, number, NOW_MS).unwrap();
+            }
+        }
+        for session in &mut sessions {
+            session.propose_update(&mut txn).unwrap();
+        }
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
+    /// What the phone has sent on a line and the hub has not taken, judged by the hub.
+    fn send(&mut self, core: &mut Core, line: Line) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        let mut at = core.cursor(line).unwrap();
+        while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
+            let taken = core.handle_envelope(line, seq, envelope.as_bytes(), NOW_MS);
+            verdicts.push(taken.unwrap().verdict);
+            at = seq;
+        }
+        core.commit(NOW_MS).unwrap();
+        verdicts
+    }
+
+    /// What the hub has sent on a line and the phone has not taken.
+    fn fetch(&mut self, core: &mut Core, line: Line) -> Vec<Taken> {
+        let mut session = Session::<Follower>::new(line);
+        let mut all = Vec::new();
+        let mut at = self.app.inbox_head(line).unwrap().cursor;
+        while let Some((seq, envelope)) = core.next_envelope(line, at, NOW_MS).unwrap() {
+            let mut txn = self.app.begin();
+            let taken = session.take(&mut txn, seq, envelope.as_bytes(), NOW_MS);
+            all.push(taken.unwrap());
+            drop(txn.commit(()).unwrap());
+            at = seq;
+        }
+        self.session = Session::new(self.line);
+        self.delivered = self.app.inbox_head(self.line).unwrap().cursor;
+        all
     }
 
     fn ack(&mut self) {
