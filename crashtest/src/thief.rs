@@ -5,6 +5,7 @@
 //! dead or alive. It must never be asked about a directory in which something is in progress: there
 //! the promises allow a thief that much.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use journal::thief::{self, Found, Loot};
@@ -50,15 +51,16 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     let finished = thief::finished_at(&found);
     for checkpoint in &checkpoints {
         let mut more = open(checkpoint)?;
-        // All of one that knows another epoch than the log was stored before the last one was finished.
-        if is_of_another_epoch(checkpoint, &found) {
-            for loot in &mut more {
+        // All of a line was stored before its last epoch was finished, if the checkpoint knows another one
+        // than the log.
+        for loot in &mut more {
+            if is_of_another_epoch(checkpoint, &found, &loot.line) {
                 loot.lsn = Some(0);
             }
         }
         loot.extend(more);
     }
-    match past(role, &loot, finished) {
+    match past(role, &loot, &finished) {
         None => Ok(()),
         Some((promise, loot)) => Err(Broken::new(
             promise,
@@ -82,8 +84,8 @@ pub fn is_told(text: &[u8], key: &[u8]) -> bool {
 /// Whether a checkpoint says something else of a line's epoch than the newest word of the log: then it
 /// was made before that was finished. Where the log says nothing of it (it was all recycled) this
 /// cannot be told.
-fn is_of_another_epoch(checkpoint: &[Found], log: &[Found]) -> bool {
-    let of_epoch = |found: &&Found| found.key.first() == Some(&EPOCH_USE);
+fn is_of_another_epoch(checkpoint: &[Found], log: &[Found], line: &[u8]) -> bool {
+    let of_epoch = |found: &&Found| found.key.strip_prefix(&[EPOCH_USE]) == Some(line);
     checkpoint.iter().filter(of_epoch).any(|old| {
         let same_line = log.iter().filter(|found| found.key == old.key);
         let newest = same_line.max_by_key(|found| found.lsn);
@@ -92,10 +94,15 @@ fn is_of_another_epoch(checkpoint: &[Found], log: &[Found]) -> bool {
 }
 
 /// The first piece of loot that should have been gone.
-fn past(role: Role, loot: &[Loot], finished: Option<u64>) -> Option<(&'static str, &Loot)> {
+fn past<'a>(
+    role: Role,
+    loot: &'a [Loot],
+    finished: &BTreeMap<Vec<u8>, u64>,
+) -> Option<(&'static str, &'a Loot)> {
     match role {
         Role::Hub => {
-            let old = |loot: &&Loot| loot.lsn.is_some() && loot.lsn < finished;
+            let old =
+                |loot: &&Loot| loot.lsn.is_some() && loot.lsn < finished.get(&loot.line).copied();
             loot.iter().find(old).map(|loot| ("S3", loot))
         }
         Role::App => {
@@ -111,6 +118,7 @@ mod tests {
 
     fn loot(lsn: u64, superseded: bool, epoch_secrets: bool) -> Loot {
         Loot {
+            line: vec![1],
             lsn: Some(lsn),
             superseded,
             epoch_secrets,
@@ -122,8 +130,11 @@ mod tests {
     fn what_a_hub_stored_before_its_last_epoch_ended_must_not_open() {
         let (before, after) = (loot(7, true, false), loot(9, false, true));
         let found = [after.clone(), before.clone()];
-        assert_eq!(past(Role::Hub, &found, Some(8)), Some(("S3", &before)));
-        assert_eq!(past(Role::Hub, &[after], Some(8)), None);
+        let at = |line: u8, lsn| BTreeMap::from([(vec![line], lsn)]);
+        assert_eq!(past(Role::Hub, &found, &at(1, 8)), Some(("S3", &before)));
+        assert_eq!(past(Role::Hub, &[after], &at(1, 8)), None);
+        // Each line has epochs of its own.
+        assert_eq!(past(Role::Hub, &found, &at(2, 8)), None);
     }
 
     #[test]
@@ -134,9 +145,10 @@ mod tests {
             value: vec![epoch],
         };
         let log = [row(Some(3), 1), row(Some(9), 2)];
-        assert!(is_of_another_epoch(&[row(None, 1)], &log));
-        assert!(!is_of_another_epoch(&[row(None, 2)], &log));
-        assert!(!is_of_another_epoch(&[row(None, 1)], &[]));
+        assert!(is_of_another_epoch(&[row(None, 1)], &log, &[1]));
+        assert!(!is_of_another_epoch(&[row(None, 1)], &log, &[2]));
+        assert!(!is_of_another_epoch(&[row(None, 2)], &log, &[1]));
+        assert!(!is_of_another_epoch(&[row(None, 1)], &[], &[1]));
     }
 
     #[test]
@@ -153,7 +165,10 @@ mod tests {
     fn secrets_of_a_past_epoch_must_not_open_at_a_phone() {
         let (past_epoch, message) = (loot(7, true, true), loot(7, true, false));
         let found = [message.clone(), past_epoch.clone()];
-        assert_eq!(past(Role::App, &found, None), Some(("S5", &past_epoch)));
-        assert_eq!(past(Role::App, &[message], None), None);
+        assert_eq!(
+            past(Role::App, &found, &BTreeMap::new()),
+            Some(("S5", &past_epoch))
+        );
+        assert_eq!(past(Role::App, &[message], &BTreeMap::new()), None);
     }
 }

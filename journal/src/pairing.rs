@@ -56,8 +56,8 @@ use crate::txn::Txn;
 
 /// Generations that a follower may skip inside an epoch: above the chunks of the longest clip.
 pub const FORWARD_DISTANCE_MAX: u32 = 1_000_000;
-/// Longest pairing message in bytes: an Answer with five X-Wing welcomes has about 28 kB.
-pub const PAIRING_MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// Longest pairing message in bytes: an Answer with five X-Wing welcomes has about 21.5 kB.
+pub const PAIRING_MESSAGE_BYTES_MAX: usize = 24 * 1024;
 /// Longest time between showing an offer and using it, in seconds.
 pub const OFFER_TTL_S_MAX: u64 = 3600;
 

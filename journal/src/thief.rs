@@ -3,6 +3,8 @@
 //! The keys are taken from the raw bytes of the vault, both images, whatever their checksums say; the
 //! sealed values from wherever they were found. Only in a build with `crashtest`.
 
+use std::collections::BTreeMap;
+
 use crate::error::JournalError;
 use crate::journal::{Journal, value_aad};
 use crate::keys::{self, Family};
@@ -25,6 +27,8 @@ pub struct Found {
 /// A value of a group's scope that opens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loot {
+    /// Whose: the key of the group's line (FORMAT.md, "Keys").
+    pub line: Vec<u8>,
     /// The transaction that stored it, if it lies in the log.
     pub lsn: Option<u64>,
     /// Whether the journal says otherwise now.
@@ -45,19 +49,21 @@ pub fn keys_in(vault: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The newest transaction that finished an epoch (hub): with it the group's key was rotated.
+/// The newest transaction that finished an epoch of each line (hub), by the line's key: with it the group's
+/// key was rotated.
 #[must_use]
-pub fn finished_at(found: &[Found]) -> Option<u64> {
-    let rows = found
-        .iter()
-        .filter(|found| found.key.first() == Some(&b'E'));
-    let finished = rows.filter(|found| {
-        matches!(
-            crate::codec::from_row(&found.value),
-            Some(EpochUse::Finished { .. })
-        )
-    });
-    finished.filter_map(|found| found.lsn).max()
+pub fn finished_at(found: &[Found]) -> BTreeMap<Vec<u8>, u64> {
+    let mut newest = BTreeMap::new();
+    for Found { lsn, key, value } in found {
+        let (Some(line), Some(lsn)) = (key.strip_prefix(b"E"), lsn) else {
+            continue;
+        };
+        if let Some(EpochUse::Finished { .. }) = crate::codec::from_row(value) {
+            let of_line = newest.entry(line.to_vec()).or_default();
+            *of_line = u64::max(*of_line, *lsn);
+        }
+    }
+    newest
 }
 
 /// Which sealed values of the groups' scopes in `found` open with a key in the bytes of the `vault`,
@@ -68,8 +74,10 @@ pub fn finished_at(found: &[Found]) -> Option<u64> {
 pub fn loot(journal: &Journal, vault: &[u8], found: &[Found]) -> Result<Vec<Loot>, JournalError> {
     let mut out = Vec::new();
     let entries: Vec<(u64, u64, Key)> = vault.chunks(SECTOR_BYTES).flat_map(raw_entries).collect();
-    let groups = journal.scopes.iter();
-    for scope in groups.filter(|scope| matches!(scope, Scope::Group(_))) {
+    for scope in journal.scopes.iter() {
+        let Scope::Group(line) = scope else {
+            continue;
+        };
         let Some(current) = journal.scopes.get(scope) else {
             continue;
         };
@@ -86,6 +94,7 @@ pub fn loot(journal: &Journal, vault: &[u8], found: &[Found]) -> Result<Vec<Loot
             let now = journal.secret(scope, key)?;
             let rest = key.get(prefix.len()..).unwrap_or_default();
             out.push(Loot {
+                line: line.key().to_vec(),
                 lsn: *lsn,
                 superseded: now.is_none_or(|now| *now != *opened),
                 epoch_secrets: rest.first() == Some(&(Family::EpochSecrets as u8)),

@@ -17,7 +17,7 @@ use crate::core::{Core, Delivered};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::testing::{Hub, open_journal, paired};
-use crate::types::{ClipId, ClipState, HubId};
+use crate::types::{ClipId, ClipState};
 
 fn opener(disk: &SimDisk) -> Opener {
     let disk = disk.clone();
@@ -34,7 +34,7 @@ async fn deliver(app: &App, hub: &Hub, run: Vec<Delivered>) -> Result<Seq, AppEr
         move |core: &mut Core, _shell| core.deliver(line, &run, 0, 0),
         move |core, committed, pending, shell| {
             let run = core.settle(committed, pending)?;
-            announce(shell, HubId::from_journal(line.pairing), &run);
+            announce(shell, line, &run);
             assert!(run.halt.is_none(), "{:?}", run.halt);
             Ok(run.cursor)
         },

@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 
-use app_core::core::{Core, Delivered, Halt, Over, PendingRun, Run};
+use app_core::core::{Core, Delivered, Halt, Over, PendingRun, Rhythm, Run};
 use bytes::Bytes;
-use journal::ids::Line;
+use journal::ids::{Channel, Line, PairingId};
 use journal::{AppClipState, ErrorKind, JournalError, Role, Taken};
 use wal::disk::SimDisk;
+use wire::Seq;
 use wire::envelope::Size;
 use wire::sender::{Need, Sender, SenderEvent};
-use wire::{ReceiveId, SendId, Seq};
 
 use crate::hub::Fault;
-use crate::net::{Down, Up};
+use crate::net::{Answer, Down, Up, Way};
 use crate::node::{Machine, open_journal};
 use crate::oracle::{Books, Broken, Held};
 
@@ -20,11 +20,14 @@ use crate::oracle::{Books, Broken, Held};
 const RETRY_MS: u64 = 1_000;
 /// Where its clock on the wall begins.
 const WALL_MS: u64 = 1_800_000_000_000;
+/// It looks so often whether a heartbeat is due.
+const HEARTBEAT_LOOK_MS: u64 = 2_000;
 /// Most envelopes that share a commit here.
 const RUN_MAX: usize = 8;
 
-struct Process {
-    core: Core,
+/// One line's way to the relay and back.
+struct LineEnd {
+    way: Way,
     sender: Sender,
     attached: bool,
     attaching: bool,
@@ -34,6 +37,18 @@ struct Process {
     due_at_ms: Option<u64>,
     inbox: VecDeque<Delivered>,
     cursor: Seq,
+    /// The last one that the relay held when it was asked, and that answer's envelopes are not all here.
+    target: Option<Seq>,
+}
+
+struct Process {
+    core: Core,
+    lines: Vec<LineEnd>,
+    rhythm: Rhythm,
+    /// When it looks whether a heartbeat is due.
+    look_at_ms: u64,
+    /// One was asked for, due or not.
+    wanted: bool,
 }
 
 /// The phone.
@@ -41,21 +56,17 @@ pub struct App {
     /// Its disk.
     pub machine: Machine,
     process: Option<Process>,
-    line: Line,
-    send: SendId,
-    receive: ReceiveId,
+    ways: Vec<Way>,
 }
 
 impl App {
     /// A phone that was paired on this disk, not started.
     #[must_use]
-    pub fn new(disk: SimDisk, seed: u64, line: Line, send: SendId, receive: ReceiveId) -> App {
+    pub fn new(disk: SimDisk, seed: u64, ways: Vec<Way>) -> App {
         App {
             machine: Machine::new(disk, seed),
             process: None,
-            line,
-            send,
-            receive,
+            ways,
         }
     }
 
@@ -77,21 +88,32 @@ impl App {
             Err(error) => return Err(ended(&error)),
         };
         let core = Core::new(journal);
-        let head = core.outbox(self.line).map_err(|error| ended(&error))?;
-        let cursor = core.cursor(self.line).map_err(|error| ended(&error))?;
-        books.explains(self.send, head.last)?;
-        books.holds(self.receive.send_id(), cursor)?;
+        let mut lines = Vec::new();
+        for way in &self.ways {
+            let head = core.outbox(way.line).map_err(|error| ended(&error))?;
+            let cursor = core.cursor(way.line).map_err(|error| ended(&error))?;
+            books.explains(way.send, head.last)?;
+            books.holds(way.receive.send_id(), cursor)?;
+            lines.push(LineEnd {
+                way: *way,
+                sender: Sender::new(head.acked, head.last),
+                attached: false,
+                attaching: false,
+                reading: false,
+                read_at_ms: now_ms,
+                write_at_ms: now_ms,
+                due_at_ms: Some(now_ms),
+                inbox: VecDeque::new(),
+                cursor,
+                target: None,
+            });
+        }
         self.process = Some(Process {
             core,
-            sender: Sender::new(head.acked, head.last),
-            attached: false,
-            attaching: false,
-            reading: false,
-            read_at_ms: now_ms,
-            write_at_ms: now_ms,
-            due_at_ms: Some(now_ms),
-            inbox: VecDeque::new(),
-            cursor,
+            lines,
+            rhythm: Rhythm::Launch,
+            look_at_ms: now_ms,
+            wanted: false,
         });
         Ok(true)
     }
@@ -103,34 +125,65 @@ impl App {
 
     /// Its connection is gone.
     pub fn disconnected(&mut self, now_ms: u64) {
-        if let Some(process) = &mut self.process {
-            process.attached = false;
-            process.attaching = false;
-            process.reading = false;
-            process.inbox.clear();
-            process.sender.handle_detached(now_ms);
+        let lines = self
+            .process
+            .iter_mut()
+            .flat_map(|process| &mut process.lines);
+        for end in lines {
+            end.attached = false;
+            end.attaching = false;
+            end.reading = false;
+            end.target = None;
+            end.inbox.clear();
+            end.sender.handle_detached(now_ms);
         }
     }
 
-    /// Whether its hub has proved that its directory is older than what left it.
+    /// Whether its hub has proved, on the line of its videos, that its directory is older than what left it.
     #[must_use]
     pub fn has_noticed(&self) -> bool {
-        let process = self.process.as_ref();
-        process.is_some_and(|process| {
-            matches!(process.core.over(self.line), Ok(Some(Over::RolledBack)))
-        })
+        let Some(process) = &self.process else {
+            return false;
+        };
+        let mut videos = self.ways.iter().map(|way| way.line);
+        videos.any(|line| line.channel == Channel::EventVideo && is_over(&process.core, line))
+    }
+
+    /// A heartbeat is wanted as soon as one can be, due or not.
+    pub fn want_heartbeat(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.wanted = true;
+        }
+    }
+
+    /// Whether a heartbeat that was made at `since_ms` or later was answered, and its updates taken on every
+    /// line. One is wanted if there was none since then.
+    pub fn has_healed(&mut self, since_ms: u64) -> bool {
+        let pairing = self.ways.first().map(|way| way.line.pairing);
+        let (Some(process), Some(pairing)) = (&mut self.process, pairing) else {
+            return false;
+        };
+        // What cannot be read now shows again in the next step.
+        let pulse = process.core.pulse(pairing).unwrap_or_default();
+        let sent = pulse.sent_unix_ms >= Some(WALL_MS + since_ms);
+        process.wanted |= !sent;
+        sent && pulse.answered && !pulse.awaits_commit && !pulse.stale
     }
 
     /// When it wants to be asked again without anything else happening.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        let process = self.process.as_ref().filter(|_| !self.has_noticed())?;
-        let read = (!process.reading).then_some(process.read_at_ms);
-        let write = process
-            .sender
-            .poll_timeout()
-            .map(|at| at.max(process.write_at_ms));
-        [process.due_at_ms, read, write].into_iter().flatten().min()
+        let process = self.process.as_ref()?;
+        let of_lines = process.lines.iter().flat_map(|end| {
+            if is_over(&process.core, end.way.line) {
+                return [None; 3];
+            }
+            let read = (!end.reading).then_some(end.read_at_ms);
+            let write = end.sender.poll_timeout();
+            let write = write.map(|at| at.max(end.write_at_ms));
+            [end.due_at_ms, read, write]
+        });
+        of_lines.flatten().chain([process.look_at_ms]).min()
     }
 
     /// Does whatever is to be done now; gives what goes to the relay.
@@ -139,172 +192,105 @@ impl App {
     /// As all steps.
     pub fn pump(&mut self, up: bool, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
         let mut out = Vec::new();
-        let (line, send, receive) = (self.line, self.send, self.receive);
-        while !self.has_noticed()
-            && let Some(process) = &mut self.process
-            && !process.inbox.is_empty()
-        {
-            let count = process.inbox.len().min(RUN_MAX);
-            let run: Vec<Delivered> = process.inbox.drain(..count).collect();
-            let pending = process.core.deliver(line, &run, now_ms, WALL_MS + now_ms);
-            self.settle(pending, now_ms, books, &mut out)?;
-        }
-        if self.has_noticed() {
-            return Ok(out);
-        }
-        if let Some(process) = &mut self.process
-            && process.due_at_ms.is_some_and(|at| at <= now_ms)
-        {
-            process.due_at_ms = None;
-            let pending = process.core.tick(line, now_ms);
-            self.settle(pending, now_ms, books, &mut out)?;
-        }
-        let Some(process) = &mut self.process else {
+        let App {
+            machine, process, ..
+        } = self;
+        let Some(Process { core, lines, .. }) = process else {
             return Ok(out);
         };
-        if !up {
-            return Ok(out);
+        for end in lines {
+            end.pump(core, machine, (up, now_ms), books, &mut out)?;
         }
-        if !process.reading && now_ms >= process.read_at_ms {
-            process.reading = true;
-            process.cursor = process.core.cursor(line).map_err(|error| ended(&error))?;
-            out.push(Up::AttachReceive(receive, process.cursor));
-            if process.cursor.is_some() {
-                let (failure, mailbox) = (self.machine.failure(), receive.send_id());
-                books.claims_after(failure, mailbox, process.cursor)?;
-                books.claims(receive.send_id(), process.cursor);
-                out.push(Up::Trim(receive.send_id(), process.cursor));
-            }
-        }
-        if now_ms < process.write_at_ms {
-            return Ok(out);
-        }
-        loop {
-            while let Some(event) = process.sender.poll_event() {
-                if let SenderEvent::Evidence(_) = event {
-                    // Judged anew after a pause: a relay that lied once must not silence us for good.
-                    process.write_at_ms = now_ms + RETRY_MS;
-                    process.attached = false;
-                    process.attaching = false;
-                    process
-                        .sender
-                        .handle_evidence_dismissed(process.write_at_ms);
-                }
-            }
-            match process.sender.poll_need(now_ms) {
-                None => return Ok(out),
-                Some(Need::Attach) => {
-                    if !process.attaching {
-                        process.attaching = true;
-                        out.push(Up::AttachSend(send));
-                    }
-                    return Ok(out);
-                }
-                Some(Need::Digest(seq)) => {
-                    let digest = process.core.envelope_digest(line, seq);
-                    let digest = digest.map_err(|error| ended(&error))?;
-                    process.sender.handle_digest(seq, digest, now_ms);
-                }
-                Some(Need::Envelope { seq, after }) => {
-                    if !process.attached {
-                        process.sender.handle_detached(now_ms);
-                        continue;
-                    }
-                    let before = Seq(seq.0.saturating_sub(1));
-                    let found = process.core.next_envelope(line, before);
-                    match found.map_err(|error| ended(&error))? {
-                        Some((found, envelope)) if found == seq => {
-                            let digest = envelope.digest();
-                            books.leaves_after(self.machine.failure(), send, seq)?;
-                            books.leaves(send, seq, digest)?;
-                            books.ack_leaves(seq, receive.send_id());
-                            let bytes = Bytes::from(envelope.into_inner().into_bytes());
-                            process.sender.handle_sent(seq, digest, bytes.len());
-                            out.push(Up::Append {
-                                mailbox: send,
-                                seq,
-                                after,
-                                digest,
-                                bytes,
-                            });
-                        }
-                        _ => process.sender.handle_missing(seq),
-                    }
-                }
-            }
-        }
+        self.heartbeat(now_ms, books)?;
+        Ok(out)
     }
 
-    /// Commits what was staged and acts on what is durable then.
-    fn settle(
-        &mut self,
-        pending: Result<PendingRun, JournalError>,
-        now_ms: u64,
-        books: &mut Books,
-        out: &mut Vec<Up>,
-    ) -> Result<(), Fault> {
+    /// Puts a heartbeat into the outboxes, if one is wanted or due and every line has caught up.
+    fn heartbeat(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        let run = pending.and_then(|pending| {
-            let committed = process.core.commit()?;
-            process.core.settle(&committed, pending)
+        let looks = now_ms >= process.look_at_ms;
+        if looks {
+            process.look_at_ms = now_ms + HEARTBEAT_LOOK_MS;
+        }
+        let caught_up = |end: &LineEnd| end.target.is_some_and(|target| end.cursor >= target);
+        if !(looks || process.wanted) || !process.lines.iter().all(caught_up) {
+            return Ok(());
+        }
+        let Some(first) = process.lines.first() else {
+            return Ok(());
+        };
+        let (pairing, wall) = (first.way.line.pairing, WALL_MS + now_ms);
+        let core = &mut process.core;
+        let is_due = |due: Vec<PairingId>| due.contains(&pairing);
+        let due = core.due_heartbeats(process.rhythm, wall, 0).map(is_due);
+        process.rhythm = Rhythm::Running;
+        if !due.map_err(|error| ended(&error))? && !process.wanted {
+            return Ok(());
+        }
+        let staged = core.stage_heartbeat(pairing, wall).and_then(|staged| {
+            let committed = core.commit()?;
+            Ok(committed.redeem(staged).into_inner())
         });
-        let run = match run {
-            Ok(run) => run,
-            Err(error) if error.kind() == ErrorKind::Space && !process.core.is_poisoned() => {
-                process.look_again(now_ms);
+        let beat = match staged {
+            Ok(beat) => beat,
+            // It is said when the hub has answered, or when there is room.
+            Err(error) if error.kind() == ErrorKind::Wait => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => return Ok(()),
+            Err(JournalError::RolledBack(_)) => {
+                process.wanted = false;
                 return Ok(());
             }
             Err(error) => return Err(ended(&error)),
         };
-        let mailbox = self.receive.send_id();
-        if process.reading && run.cursor > process.cursor {
-            books.claims_after(self.machine.failure(), mailbox, run.cursor)?;
+        process.wanted = false;
+        let claims = process.lines.iter().map(|end| {
+            let cursor = core.cursor(end.way.line)?;
+            Ok((end.way.receive.send_id(), cursor))
+        });
+        let claims: Result<Vec<_>, JournalError> = claims.collect();
+        let claims = claims.map_err(|error| ended(&error))?;
+        for end in &mut process.lines {
+            let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
+            end.sender.handle_durable(outbox.last);
+            if end.way.line.channel == Channel::Config {
+                books.ack_made((end.way.send, beat.message), claims.clone());
+            }
         }
-        process.act(&run, mailbox, now_ms, books, out)?;
-        match run.halt {
-            None | Some(Halt::Over(Over::RolledBack)) => Ok(()),
-            Some(Halt::Over(Over::Broken)) => {
-                Err(Broken::new("C1", "the app can no longer follow its hub").into())
-            }
-            Some(Halt::Gap { .. } | Halt::NotAuthentic { .. }) => {
-                process.look_again(now_ms);
-                Ok(())
-            }
-            Some(Halt::Journal(error)) if error.kind() == ErrorKind::Space => {
-                process.look_again(now_ms);
-                Ok(())
-            }
-            Some(Halt::Journal(error)) => Err(ended(&error)),
-        }
+        Ok(())
     }
 
     /// Takes what the relay says.
-    pub fn handle(&mut self, message: Down, now_ms: u64) {
-        let Some(process) = &mut self.process else {
+    pub fn handle(&mut self, answer: Answer, now_ms: u64) {
+        let Some(Process { core, lines, .. }) = &mut self.process else {
             return;
         };
-        match message {
+        let about = |end: &&mut LineEnd| end.way.is_about(answer.mailbox);
+        let Some(end) = lines.iter_mut().find(about) else {
+            return;
+        };
+        match answer.down {
             Down::SendState(state) => {
-                process.attaching = false;
-                process.attached = true;
-                process.sender.handle_attached(&state, now_ms);
+                end.attaching = false;
+                end.attached = true;
+                end.sender.handle_attached(&state, now_ms);
             }
-            Down::Receipt(head) => process.sender.handle_receipt(head),
-            Down::Conflict(stored) => process.sender.handle_conflict(stored, now_ms),
-            Down::NotNext => process.sender.handle_not_next(now_ms),
-            Down::OverQuota(_) => process.sender.handle_over_quota(Size::Small, 2, now_ms),
+            Down::Receipt(head) => end.sender.handle_receipt(head),
+            Down::Conflict(stored) => end.sender.handle_conflict(stored, now_ms),
+            Down::NotNext => end.sender.handle_not_next(now_ms),
+            Down::OverQuota(_) => end.sender.handle_over_quota(Size::Small, 2, now_ms),
             Down::ReceiveState(state) => {
                 let last = state.last.map_or(Seq::NONE, |last| last.seq);
-                if last < process.cursor {
+                end.target = Some(last);
+                if last < end.cursor {
                     // The relay forgot; the hub hears once more what is here. An error shows again.
-                    let owed = process.core.owe_ack(self.line, now_ms);
-                    process.due_at_ms = owed.ok().map(|()| now_ms + RETRY_MS);
+                    let owed = core.owe_ack(end.way.line, now_ms);
+                    end.due_at_ms = owed.ok().map(|()| now_ms + RETRY_MS);
                 }
             }
-            Down::Deliver(..) if !process.reading => {}
-            Down::Deliver(seq, bytes) => process.inbox.push_back(Delivered { seq, bytes }),
+            Down::Deliver(..) if !end.reading => {}
+            Down::Deliver(seq, bytes) => end.inbox.push_back(Delivered { seq, bytes }),
         }
     }
 
@@ -385,9 +371,153 @@ impl App {
     }
 }
 
-impl Process {
+impl LineEnd {
+    /// Does whatever is to be done for this line now.
+    fn pump(
+        &mut self,
+        core: &mut Core,
+        machine: &Machine,
+        (up, now_ms): (bool, u64),
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let Way {
+            line,
+            send,
+            receive,
+        } = self.way;
+        while !is_over(core, line) && !self.inbox.is_empty() {
+            let count = self.inbox.len().min(RUN_MAX);
+            let run: Vec<Delivered> = self.inbox.drain(..count).collect();
+            let pending = core.deliver(line, &run, now_ms, WALL_MS + now_ms);
+            self.settle((core, machine), pending, now_ms, books, out)?;
+        }
+        if is_over(core, line) {
+            return Ok(());
+        }
+        if self.due_at_ms.is_some_and(|at| at <= now_ms) {
+            self.due_at_ms = None;
+            let pending = core.tick(line, now_ms);
+            self.settle((core, machine), pending, now_ms, books, out)?;
+        }
+        if !up {
+            return Ok(());
+        }
+        if !self.reading && now_ms >= self.read_at_ms {
+            self.reading = true;
+            self.target = None;
+            self.cursor = core.cursor(line).map_err(|error| ended(&error))?;
+            out.push(Up::AttachReceive(receive, self.cursor));
+            if self.cursor.is_some() {
+                let mailbox = receive.send_id();
+                books.claims_after(machine.failure(), mailbox, self.cursor)?;
+                books.claims(mailbox, self.cursor);
+                out.push(Up::Trim(mailbox, self.cursor));
+            }
+        }
+        if now_ms < self.write_at_ms {
+            return Ok(());
+        }
+        loop {
+            while let Some(event) = self.sender.poll_event() {
+                if let SenderEvent::Evidence(_) = event {
+                    // Judged anew after a pause: a relay that lied once must not silence us for good.
+                    self.write_at_ms = now_ms + RETRY_MS;
+                    self.attached = false;
+                    self.attaching = false;
+                    self.sender.handle_evidence_dismissed(self.write_at_ms);
+                }
+            }
+            match self.sender.poll_need(now_ms) {
+                None => return Ok(()),
+                Some(Need::Attach) => {
+                    if !self.attaching {
+                        self.attaching = true;
+                        out.push(Up::AttachSend(send));
+                    }
+                    return Ok(());
+                }
+                Some(Need::Digest(seq)) => {
+                    let digest = core.envelope_digest(line, seq);
+                    let digest = digest.map_err(|error| ended(&error))?;
+                    self.sender.handle_digest(seq, digest, now_ms);
+                }
+                Some(Need::Envelope { seq, after }) => {
+                    if !self.attached {
+                        self.sender.handle_detached(now_ms);
+                        continue;
+                    }
+                    let before = Seq(seq.0.saturating_sub(1));
+                    let found = core.next_envelope(line, before);
+                    match found.map_err(|error| ended(&error))? {
+                        Some((found, envelope)) if found == seq => {
+                            let digest = envelope.digest();
+                            books.leaves_after(machine.failure(), send, seq)?;
+                            books.leaves(send, seq, digest)?;
+                            books.ack_leaves((send, seq));
+                            let bytes = Bytes::from(envelope.into_inner().into_bytes());
+                            self.sender.handle_sent(seq, digest, bytes.len());
+                            out.push(Up::Append {
+                                mailbox: send,
+                                seq,
+                                after,
+                                digest,
+                                bytes,
+                            });
+                        }
+                        _ => self.sender.handle_missing(seq),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits what was staged and acts on what is durable then.
+    fn settle(
+        &mut self,
+        (core, machine): (&mut Core, &Machine),
+        pending: Result<PendingRun, JournalError>,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let run = pending.and_then(|pending| {
+            let committed = core.commit()?;
+            core.settle(&committed, pending)
+        });
+        let run = match run {
+            Ok(run) => run,
+            Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => {
+                self.look_again(now_ms);
+                return Ok(());
+            }
+            Err(error) => return Err(ended(&error)),
+        };
+        let mailbox = self.way.receive.send_id();
+        if self.reading && run.cursor > self.cursor {
+            books.claims_after(machine.failure(), mailbox, run.cursor)?;
+        }
+        self.act(&run, now_ms, books, out)?;
+        match run.halt {
+            None | Some(Halt::Over(Over::RolledBack)) => Ok(()),
+            Some(Halt::Over(Over::Broken)) => {
+                Err(Broken::new("C1", "the app can no longer follow its hub").into())
+            }
+            Some(Halt::Gap { .. } | Halt::NotAuthentic { .. }) => {
+                self.look_again(now_ms);
+                Ok(())
+            }
+            Some(Halt::Journal(error)) if error.kind() == ErrorKind::Space => {
+                self.look_again(now_ms);
+                Ok(())
+            }
+            Some(Halt::Journal(error)) => Err(ended(&error)),
+        }
+    }
+
     fn look_again(&mut self, now_ms: u64) {
         self.reading = false;
+        self.target = None;
         self.inbox.clear();
         self.read_at_ms = now_ms + RETRY_MS;
         // An ack that had no room is still owed.
@@ -397,11 +527,11 @@ impl Process {
     fn act(
         &mut self,
         run: &Run,
-        mailbox: SendId,
         now_ms: u64,
         books: &mut Books,
         out: &mut Vec<Up>,
     ) -> Result<(), Fault> {
+        let mailbox = self.way.receive.send_id();
         for fact in &run.facts {
             if let Taken::Nothing(why) = fact.taken {
                 // The hub makes nothing that the app could not take.
@@ -412,7 +542,8 @@ impl Process {
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);
         if let Some(ack) = run.ack {
-            books.ack_made(ack.envelope, ack.through);
+            let envelope = (self.way.send, ack.envelope);
+            books.ack_made(envelope, vec![(mailbox, ack.through)]);
         }
         self.due_at_ms = run.due_in_ms.map(|due| now_ms + due.max(1));
         if run.cursor > self.cursor {
@@ -424,6 +555,11 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// Whether nothing is taken or sent on a line any more.
+fn is_over(core: &Core, line: Line) -> bool {
+    matches!(core.over(line), Ok(Some(Over::RolledBack)))
 }
 
 fn ended(error: &JournalError) -> Fault {

@@ -51,8 +51,8 @@ pub struct Books {
     pub receipts: BTreeMap<SendId, Seq>,
     /// The highest that the reader of a mailbox said it holds: in a trim, or in an ack that left.
     claimed: BTreeMap<SendId, Seq>,
-    /// Acks that are made and have not left: by their envelope.
-    acks: BTreeMap<Seq, Seq>,
+    /// What acks claim that are made and have not left: by their envelope.
+    acks: BTreeMap<(SendId, Seq), Vec<(SendId, Seq)>>,
     /// Envelopes that left, again included.
     pub left: u64,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
@@ -178,9 +178,10 @@ impl Books {
         nothing_new(failure, &format!("{through} was trimmed"))
     }
 
-    /// The app made an ack.
-    pub fn ack_made(&mut self, envelope: Seq, through: Seq) {
-        self.acks.insert(envelope, through);
+    /// The app made an ack, in this envelope of the mailbox that it writes to: it claims of each of these
+    /// mailboxes to hold everything through there.
+    pub fn ack_made(&mut self, envelope: (SendId, Seq), claims: Vec<(SendId, Seq)>) {
+        self.acks.insert(envelope, claims);
     }
 
     /// An envelope leaves.
@@ -213,9 +214,9 @@ impl Books {
         *claimed = (*claimed).max(through);
     }
 
-    /// An envelope of the app leaves; if it is an ack, it claims what it says of `mailbox`.
-    pub fn ack_leaves(&mut self, envelope: Seq, mailbox: SendId) {
-        if let Some(through) = self.acks.get(&envelope).copied() {
+    /// An envelope of the app leaves; if it is an ack, it claims what it says.
+    pub fn ack_leaves(&mut self, envelope: (SendId, Seq)) {
+        for (mailbox, through) in self.acks.get(&envelope).cloned().unwrap_or_default() {
             self.claims(mailbox, through);
         }
     }
@@ -426,7 +427,7 @@ mod tests {
 
     #[test]
     fn another_digest_under_a_number_is_seen_and_so_is_amnesia_at_home() {
-        let mailbox = SendId([1; SendId::BYTES]);
+        let (mailbox, own) = (SendId([1; SendId::BYTES]), SendId([2; SendId::BYTES]));
         let mut books = Books::default();
         for (digest, place) in [([1; 32], "one"), ([2; 32], "two")] {
             let key = (mailbox.to_text(), "3".into(), Digest(digest).to_text());
@@ -438,9 +439,9 @@ mod tests {
         assert_eq!(other.unwrap_err().promise, "C3");
         books.explains(mailbox, Seq(3)).unwrap();
         assert_eq!(books.explains(mailbox, Seq(2)).unwrap_err().promise, "C4");
-        books.ack_made(Seq(1), Seq(9));
+        books.ack_made((own, Seq(1)), vec![(mailbox, Seq(9))]);
         books.holds(mailbox, Seq(0)).unwrap();
-        books.ack_leaves(Seq(1), mailbox);
+        books.ack_leaves((own, Seq(1)));
         assert_eq!(books.holds(mailbox, Seq(8)).unwrap_err().promise, "C4");
     }
 }

@@ -138,6 +138,8 @@ pub enum What {
         /// By how much; may be negative.
         by_s: i64,
     },
+    /// The phone says a heartbeat as soon as it can, due or not.
+    Heartbeat,
     /// A payload in its log is damaged, one of the last that it stored.
     Rot {
         /// Whose.
@@ -362,6 +364,15 @@ impl Plan {
             let at_ms = dice.below(length_ms);
             steps.push(Step { at_ms, what });
         }
+        for _ in 0..dice.below(4) {
+            // Those are most telling that come while something is recorded, too.
+            let at_ms = match steps.first() {
+                Some(first) if dice.below(2) > 0 => first.at_ms + dice.below(2_000),
+                _ => dice.below(length_ms),
+            };
+            let what = What::Heartbeat;
+            steps.push(Step { at_ms, what });
+        }
         let troubles = dice.below(9);
         for _ in 0..troubles {
             let what = trouble(&mut dice);
@@ -468,7 +479,7 @@ mod tests {
                 kinds.insert(kind);
             }
         }
-        // Eight kinds, of which lying has thirteen.
-        assert_eq!(kinds.len(), 7 + 13, "{kinds:?}");
+        // Nine kinds, of which lying has thirteen.
+        assert_eq!(kinds.len(), 8 + 13, "{kinds:?}");
     }
 }

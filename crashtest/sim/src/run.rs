@@ -3,14 +3,15 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use journal::ids::{Channel, Line};
+use journal::ids::{Line, PairingId};
 use journal::pairing::{AppNext, OfferTerms};
-use journal::{AppPairing, HubPairing, JournalError, Role, Suite};
+use journal::{AppPairing, HubPairing, Journal, JournalError, Mailboxes, Role, Suite};
 use wal::SeededDice;
 use wal::disk::SimDisk;
 use wire::DeviceId;
 
 use crate::engine::Bias;
+use crate::net::Way;
 use crate::node::{Ground, Place, open_journal};
 use crate::oracle::Broken;
 use crate::plan::Plan;
@@ -50,19 +51,29 @@ pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
     let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)?;
     let done = HubPairing::confirm(&mut hub, &confirm)?;
     let pairing = AppPairing::done(&mut app, &offer, &done)?.into_inner();
-    let line = Line {
-        pairing,
-        channel: Channel::EventVideo,
-    };
-    let (ours, theirs) = (hub.mailboxes(line)?, app.mailboxes(line)?);
+    let ways = (ways(&hub, pairing)?, ways(&app, pairing)?);
     drop((hub, app));
     Ok(Pair {
         hub: hub_disk,
         app: app_disk,
-        line,
-        hub_ids: (ours.send, ours.receive),
-        app_ids: (theirs.send, theirs.receive),
+        ways,
     })
+}
+
+/// The lines of a pairing as this end has them.
+///
+/// # Errors
+/// The journal's.
+pub fn ways(journal: &Journal, pairing: PairingId) -> Result<Vec<Way>, JournalError> {
+    let all = Line::all(pairing).into_iter().map(|line| {
+        let Mailboxes { send, receive } = journal.mailboxes(line)?;
+        Ok(Way {
+            line,
+            send,
+            receive,
+        })
+    });
+    all.collect()
 }
 
 /// Plays a plan. A panic in a core is a broken promise too: bytes from outside never panic, and our

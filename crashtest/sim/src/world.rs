@@ -9,18 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use journal::ids::Line;
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::{Dice as _, SeededDice};
-use wire::{ReceiveId, SendId};
 
 use crate::app::App;
 use crate::hub::{Fault, Hub};
-use crate::net::{Down, Net, Up};
+use crate::net::{Answer, Down, Net, Up, Way};
 use crate::node::Death;
 use crate::oracle::{self, Books, Broken};
 use crate::plan::{Lie, Plan, What, Who};
-use crate::relay::{READS, Relay, WRITES};
+use crate::relay::Relay;
 use crate::rot;
 
 /// After everything was healed, both ends must be in step within so much simulated time: the
@@ -41,12 +39,8 @@ pub struct Pair {
     pub hub: SimDisk,
     /// The app's disk, closed.
     pub app: SimDisk,
-    /// Their line.
-    pub line: Line,
-    /// The mailbox that the hub writes to, and the one that it reads.
-    pub hub_ids: (SendId, ReceiveId),
-    /// The same of the app.
-    pub app_ids: (SendId, ReceiveId),
+    /// Their lines as the hub has them, and as the app has them.
+    pub ways: (Vec<Way>, Vec<Way>),
 }
 
 #[derive(Debug)]
@@ -62,7 +56,7 @@ enum Happening {
     Up(Who, u64, Up),
     /// An append that a lying relay put aside.
     Late(Who, u64, Up),
-    Down(Who, u64, Down),
+    Down(u64, Answer),
     Wake(Who),
     Start(Who),
     Connect(Who),
@@ -119,9 +113,7 @@ pub struct World {
     wakes: BTreeMap<Who, u64>,
     starting: BTreeSet<Who>,
     first_disks: (SimDisk, SimDisk),
-    /// The mailboxes that hub and app write to.
-    send_ids: (SendId, SendId),
-    line: Line,
+    ways: (Vec<Way>, Vec<Way>),
 }
 
 impl World {
@@ -131,10 +123,8 @@ impl World {
         wal::note::keep(true);
         let seed = plan.seed;
         let copy = |disk: &SimDisk| disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let (send, receive) = pair.hub_ids;
-        let hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.line, send, receive);
-        let (send, receive) = pair.app_ids;
-        let app = App::new(copy(&pair.app), seed ^ 2, pair.line, send, receive);
+        let hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.ways.0.clone());
+        let app = App::new(copy(&pair.app), seed ^ 2, pair.ways.1.clone());
         let mut world = World {
             now_ms: 0,
             queue: BTreeMap::new(),
@@ -149,8 +139,7 @@ impl World {
             wakes: BTreeMap::new(),
             starting: BTreeSet::new(),
             first_disks: (copy(&pair.hub), copy(&pair.app)),
-            send_ids: (pair.hub_ids.0, pair.app_ids.0),
-            line: pair.line,
+            ways: pair.ways.clone(),
             plan,
         };
         for who in [Who::Relay, Who::Hub, Who::App] {
@@ -237,7 +226,7 @@ impl World {
     }
 
     /// Lets things happen until `enough`; false if nothing more would.
-    fn play(&mut self, enough: impl Fn(&World) -> bool) -> Result<bool, Broken> {
+    fn play(&mut self, mut enough: impl FnMut(&mut World) -> bool) -> Result<bool, Broken> {
         while !enough(self) {
             if self.number > HAPPENINGS_MAX {
                 return Err(Broken::new("C1", "the nodes talk without end"));
@@ -290,18 +279,19 @@ impl World {
                 self.arrives(who, link, message)
             }
             Happening::Late(who, link, message) => self.taken(who, link, message),
-            Happening::Down(who, link, message) => {
+            Happening::Down(link, answer) => {
+                let who = answer.to;
                 let here = self.net.link(who);
                 if !here.up || here.number != link {
                     return Ok(());
                 }
                 match who {
                     Who::Hub => {
-                        let out = self.hub.handle(message, self.now_ms, &mut self.books);
+                        let out = self.hub.handle(answer, self.now_ms, &mut self.books);
                         self.send(who, out)
                     }
                     _ => {
-                        self.app.handle(message, self.now_ms);
+                        self.app.handle(answer, self.now_ms);
                         Ok(())
                     }
                 }
@@ -397,11 +387,13 @@ impl World {
                 rot::truncate(&disk).map_err(unread)?;
                 self.start_in(*who, 10);
             }
+            What::Heartbeat => self.app.want_heartbeat(),
             What::OldDisk { who } => {
-                let (hub, app) = (self.send_ids.0, self.send_ids.1);
-                match who {
-                    Who::Hub => self.books.rolled_back(hub, app),
-                    _ => self.books.rolled_back(app, hub),
+                for (hub, app) in self.ways.0.iter().zip(&self.ways.1) {
+                    match who {
+                        Who::Hub => self.books.rolled_back(hub.send, app.send),
+                        _ => self.books.rolled_back(app.send, hub.send),
+                    }
                 }
                 let (hub, app) = &self.first_disks;
                 let old = if *who == Who::Hub { hub } else { app };
@@ -436,14 +428,14 @@ impl World {
     fn taken(&mut self, who: Who, link: u64, message: Up) -> Result<(), Broken> {
         match self.relay.handle(who, message, &mut self.books) {
             Ok(answers) => {
-                let receipt = |answer: &Down| matches!(answer, Down::Receipt(_));
-                if answers.iter().any(|(_, _, answer)| receipt(answer)) {
+                let receipt = |answer: &Answer| matches!(answer.down, Down::Receipt(_));
+                if answers.iter().any(receipt) {
                     let failure = self.relay.machine.failure();
                     oracle::nothing_new(failure, "a receipt was given")?;
                 }
-                for (to, stream, answer) in answers {
-                    if to != who || self.net.link(who).number == link {
-                        self.down(to, stream, answer);
+                for answer in answers {
+                    if answer.to != who || self.net.link(who).number == link {
+                        self.down(answer);
                     }
                 }
                 Ok(())
@@ -514,11 +506,7 @@ impl World {
             Ok(messages) => {
                 let link = self.net.link(who);
                 for message in messages.into_iter().filter(|_| link.up) {
-                    let stream = match message {
-                        Up::AttachSend(_) | Up::Append { .. } => WRITES,
-                        Up::AttachReceive(..) | Up::Trim(..) => READS,
-                    };
-                    let at_ms = self.net.arrival_ms(who, stream, self.now_ms);
+                    let at_ms = self.net.arrival_ms(who, message.stream(), self.now_ms);
                     self.at(at_ms, Happening::Up(who, link.number, message));
                 }
                 Ok(())
@@ -528,12 +516,11 @@ impl World {
         }
     }
 
-    fn down(&mut self, to: Who, stream: u8, answer: Down) {
-        let link = self.net.link(to);
+    fn down(&mut self, answer: Answer) {
+        let link = self.net.link(answer.to);
         if link.up {
-            // Streams of the way down have their own order.
-            let at_ms = self.net.arrival_ms(to, stream + 2, self.now_ms);
-            self.at(at_ms, Happening::Down(to, link.number, answer));
+            let at_ms = self.net.arrival_ms(answer.to, answer.stream(), self.now_ms);
+            self.at(at_ms, Happening::Down(link.number, answer));
         }
     }
 

@@ -10,20 +10,21 @@ use std::fmt::Write as _;
 
 use crashtest_sim::app::App;
 use crashtest_sim::hub::Hub;
-use crashtest_sim::net::{Down, Up};
+use crashtest_sim::net::{Answer, Down, Up, Way};
 use crashtest_sim::node::{Ground, Place, open_journal, options};
 use crashtest_sim::oracle::Books;
 use crashtest_sim::plan::Who;
 use crashtest_sim::relay::Relay;
 use crashtest_sim::rot;
+use crashtest_sim::run::ways;
 use crashtest_sim::world::Pair;
-use journal::ids::{Channel, Line};
+use journal::ids::Channel;
 use journal::pairing::{AppNext, OfferTerms};
 use journal::{AppPairing, HubPairing, Journal, Offer, Role, Suite};
 use relay::store::{MailboxStore, Quotas};
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::{SeededDice, Wal};
-use wire::DeviceId;
+use wire::{DeviceId, Seq};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/io-traces.txt");
 /// The view's files.
@@ -43,6 +44,8 @@ struct Stage {
     books: Books,
     now_ms: u64,
     text: String,
+    /// The phone's lines.
+    ways: Vec<Way>,
 }
 
 /// The operations of a step. Files are numbered in the order in which the step meets them, because
@@ -187,7 +190,7 @@ fn pairing(text: &mut String) -> Pair {
         text,
         &hub_disk,
         Who::Hub,
-        "it answers a request: a new group",
+        "it answers a request: five new groups",
         || HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap(),
     );
     let confirm = traced(
@@ -213,18 +216,12 @@ fn pairing(text: &mut String) -> Pair {
     );
     let pairing = pairing.into_inner();
 
-    let line = Line {
-        pairing,
-        channel: Channel::EventVideo,
-    };
-    let (ours, theirs) = (hub.mailboxes(line).unwrap(), app.mailboxes(line).unwrap());
+    let ways = (ways(&hub, pairing).unwrap(), ways(&app, pairing).unwrap());
     drop((hub, app));
     Pair {
         hub: hub_disk,
         app: app_disk,
-        line,
-        hub_ids: (ours.send, ours.receive),
-        app_ids: (theirs.send, theirs.receive),
+        ways,
     }
 }
 
@@ -258,10 +255,8 @@ impl Stage {
         let pair = pairing(&mut text);
         offers(&mut text);
         admission(&mut text);
-        let (send, receive) = pair.hub_ids;
-        let hub = Hub::new(pair.hub, 1, pair.line, send, receive);
-        let (send, receive) = pair.app_ids;
-        let app = App::new(pair.app, 2, pair.line, send, receive);
+        let hub = Hub::new(pair.hub, 1, pair.ways.0);
+        let app = App::new(pair.app, 2, pair.ways.1.clone());
         Stage {
             hub,
             app,
@@ -269,6 +264,7 @@ impl Stage {
             books: Books::default(),
             now_ms: 0,
             text,
+            ways: pair.ways.1,
         }
     }
 
@@ -325,22 +321,106 @@ impl Stage {
         out.unwrap()
     }
 
-    fn relay_takes(&mut self, who: Who, up: Up) -> Vec<(Who, Down)> {
-        let answers = self.relay.handle(who, up, &mut self.books).unwrap();
-        answers
-            .into_iter()
-            .map(|(who, _, down)| (who, down))
-            .collect()
+    fn relay_takes(&mut self, who: Who, up: Up) -> Vec<Answer> {
+        self.relay.handle(who, up, &mut self.books).unwrap()
     }
 
-    fn handle(&mut self, who: Who, down: Down) -> Vec<Up> {
-        match who {
-            Who::Hub => self.hub.handle(down, self.now_ms, &mut self.books).unwrap(),
+    fn handle(&mut self, answer: Answer) -> Vec<Up> {
+        match answer.to {
+            Who::Hub => {
+                let taken = self.hub.handle(answer, self.now_ms, &mut self.books);
+                taken.unwrap()
+            }
             _ => {
-                self.app.handle(down, self.now_ms);
+                self.app.handle(answer, self.now_ms);
                 Vec::new()
             }
         }
+    }
+
+    /// What an end has to say now reaches the relay, whose answers reach their ends; gives the envelopes that
+    /// it hands out.
+    fn carry_from(&mut self, who: Who) -> Vec<Answer> {
+        let mut ups = VecDeque::from(self.pump(who));
+        let mut handed_out = Vec::new();
+        while let Some(up) = ups.pop_front() {
+            for answer in self.relay_takes(who, up) {
+                match answer.down {
+                    Down::Deliver(..) => handed_out.push(answer),
+                    _ => drop(self.handle(answer)),
+                }
+            }
+        }
+        handed_out
+    }
+
+    /// All steps of a heartbeat, with nothing being recorded.
+    fn heartbeat(&mut self) {
+        let nothing = self.carry_from(Who::App);
+        assert!(nothing.is_empty(), "nothing was sent so far");
+        self.app.want_heartbeat();
+        let step = "it says a heartbeat and proposes new keys on all lines";
+        let attaches = self.step(Who::App, step, |stage| stage.pump(Who::App));
+        for up in attaches {
+            for answer in self.relay_takes(Who::App, up) {
+                self.handle(answer);
+            }
+        }
+        self.carry_from(Who::App);
+        let channel = |stage: &Stage, answer: &Answer| {
+            let way = stage.ways.iter().find(|way| way.is_about(answer.mailbox));
+            way.unwrap().line.channel
+        };
+        let mut trims = Vec::new();
+        for answer in self.carry_from(Who::Hub) {
+            let Down::Deliver(seq, _) = answer.down else {
+                continue;
+            };
+            // The idle lines are alike: one stands for all.
+            let name = match (channel(self, &answer), seq) {
+                (Channel::Config, Seq(1)) => "it takes what a heartbeat says",
+                (Channel::Config, _) => {
+                    "it takes new keys: Commit, answer, used-up ratchet and rotation"
+                }
+                (Channel::Livestream, _) => {
+                    "it takes new keys of an idle line: Commit and rotation"
+                }
+                _ => {
+                    trims.extend(self.handle(answer));
+                    continue;
+                }
+            };
+            trims.extend(self.step(Who::Hub, name, |stage| stage.handle(answer)));
+        }
+        for trim in trims {
+            self.relay_takes(Who::Hub, trim);
+        }
+        // It attaches, then it sends.
+        self.carry_from(Who::Hub);
+        self.carry_from(Who::Hub);
+        let handed_out = self.carry_from(Who::Hub);
+        assert!(handed_out.is_empty());
+        self.app.disconnected(self.now_ms);
+        let mut handed_out = self.carry_from(Who::App);
+        handed_out.retain(|answer| {
+            let is_idle = channel(self, answer) == Channel::Livestream;
+            if !is_idle {
+                self.app.handle(answer.clone(), self.now_ms);
+            }
+            is_idle
+        });
+        let step = "it takes a Commit that took its new keys";
+        self.step(Who::App, step, |stage| {
+            for answer in handed_out {
+                stage.handle(answer);
+            }
+            stage.pump(Who::App)
+        });
+        self.carry();
+        self.relay.forget(Who::Hub);
+        self.relay.forget(Who::App);
+        self.hub.disconnected(self.now_ms);
+        self.app.disconnected(self.now_ms);
     }
 
     /// Carries everything to and fro until all is acked; what an ack waits for comes too.
@@ -351,8 +431,9 @@ impl Stage {
                 ups.extend(self.pump(who).into_iter().map(|up| (who, up)));
             }
             while let Some((who, up)) = ups.pop_front() {
-                for (to, down) in self.relay_takes(who, up) {
-                    let more = self.handle(to, down);
+                for answer in self.relay_takes(who, up) {
+                    let to = answer.to;
+                    let more = self.handle(answer);
                     ups.extend(more.into_iter().map(|up| (to, up)));
                 }
             }
@@ -394,6 +475,7 @@ fn traces() -> String {
     stage.step(Who::App, "a start after the pairing", |stage| {
         stage.start(Who::App)
     });
+    stage.heartbeat();
     stage.step(Who::Hub, "an event begins: a new epoch", |stage| {
         stage.event(1)
     });
@@ -408,8 +490,8 @@ fn traces() -> String {
         stage.pump(Who::Hub)
     });
     for up in ups {
-        for (to, down) in stage.relay_takes(Who::Hub, up) {
-            stage.handle(to, down);
+        for answer in stage.relay_takes(Who::Hub, up) {
+            stage.handle(answer);
         }
     }
     let ups = stage.step(Who::Hub, "it sends what is durable", |stage| {
@@ -423,8 +505,8 @@ fn traces() -> String {
         |stage| stage.relay_takes(Who::Hub, first),
     );
     stage.step(Who::Hub, "it takes the receipt", |stage| {
-        for (to, down) in answers {
-            stage.handle(to, down);
+        for answer in answers {
+            stage.handle(answer);
         }
     });
     for up in appends {
@@ -433,17 +515,17 @@ fn traces() -> String {
 
     let mut delivered = Vec::new();
     for up in stage.pump(Who::App) {
-        for (to, down) in stage.relay_takes(Who::App, up) {
-            if matches!(down, Down::Deliver(..)) {
-                delivered.push(down);
+        for answer in stage.relay_takes(Who::App, up) {
+            if matches!(answer.down, Down::Deliver(..)) {
+                delivered.push(answer);
             } else {
-                stage.handle(to, down);
+                stage.handle(answer);
             }
         }
     }
     stage.step(Who::App, "it takes a Commit and two pieces", |stage| {
-        for down in delivered {
-            stage.handle(Who::App, down);
+        for answer in delivered {
+            stage.handle(answer);
         }
         stage.pump(Who::App)
     });
@@ -507,8 +589,8 @@ fn traces() -> String {
     stage.piece(5, 500);
     stage.event_over(5);
     for up in stage.pump(Who::Hub) {
-        for (to, down) in stage.relay_takes(Who::Hub, up) {
-            stage.handle(to, down);
+        for answer in stage.relay_takes(Who::Hub, up) {
+            stage.handle(answer);
         }
     }
     for up in stage.pump(Who::App) {
@@ -518,8 +600,8 @@ fn traces() -> String {
             }),
             other => stage.relay_takes(Who::App, other),
         };
-        for (to, down) in answers {
-            stage.handle(to, down);
+        for answer in answers {
+            stage.handle(answer);
         }
     }
     stage.carry();
@@ -548,8 +630,8 @@ fn traces() -> String {
     );
     assert!(stage.books.events[&6].dropped, "the damage was not met");
     for up in ups {
-        for (to, down) in stage.relay_takes(Who::Hub, up) {
-            stage.handle(to, down);
+        for answer in stage.relay_takes(Who::Hub, up) {
+            stage.handle(answer);
         }
     }
     stage.step(Who::App, "it takes the statement", |stage| {

@@ -12,7 +12,7 @@ use openmls::prelude::{
     ProtocolMessage, QueuedProposal, Sender,
 };
 use openmls_traits::OpenMlsProvider;
-use tls_codec::Deserialize as _;
+use tls_codec::{Deserialize as _, Serialize as _};
 use wal::{mutant, note_with};
 use wire::ids::{Digest, Seq};
 use zeroize::Zeroizing;
@@ -509,9 +509,13 @@ fn is_own_update(group: &MlsGroup, proposed: &QueuedProposal) -> bool {
         return false;
     };
     let leaf = update.leaf_node();
+    // OpenMLS gives the key of a leaf as TLS only: its length, then the key.
+    let Ok(encryption_key) = leaf.encryption_key().tls_serialize_detached() else {
+        return false;
+    };
     group.member_at(*sender).is_some_and(|member| {
         member.signature_key == leaf.signature_key().as_slice()
             && member.credential == *leaf.credential()
-            && member.encryption_key != leaf.encryption_key().as_slice()
+            && !encryption_key.ends_with(&member.encryption_key)
     })
 }

@@ -293,7 +293,7 @@ impl App {
     /// An envelope with a proposal that MLS lets a member make, in a good wrap: what a phone whose program
     /// is not ours could say.
     fn misbehave(&mut self, kind: Foreign) -> (Seq, Vec<u8>) {
-        use openmls::group::NewSignerBundle;
+        use openmls::credentials::NewSignerBundle;
         use openmls::prelude::{
             BasicCredential, Capabilities, CredentialWithKey, Extensions, KeyPackage, LeafNodeIndex,
         };
@@ -426,15 +426,12 @@ fn a_proposal_that_no_phone_makes_changes_nothing() {
         let envelope = Envelope::new(bytes).unwrap();
         let received = camera.take(seq, &envelope);
         assert!(
-            matches!(received, crate::Received::Refused(_)),
+            matches!(received, Received::Refused(_)),
             "{kind:?}: {received:?}"
         );
         assert_eq!(stored(&mut camera), before, "{kind:?}");
         assert_eq!(camera.journal.outbox_head(line).unwrap(), outbox);
-        assert!(matches!(
-            camera.take(seq, &envelope),
-            crate::Received::Duplicate
-        ));
+        assert!(matches!(camera.take(seq, &envelope), Received::Duplicate));
         // The epoch is still this handle's, and goes on where it was.
         camera.chunk(clip, b"two");
         assert_eq!(camera.epoch(), epoch, "{kind:?}");
@@ -448,7 +445,7 @@ fn a_proposal_that_no_phone_makes_changes_nothing() {
         drop(txn.commit(()).unwrap());
         let sent = phone.outgoing(Seq(seq.0 - 1)).remove(0).1;
         let received = camera.take(seq, &sent);
-        assert!(matches!(received, crate::Received::Healed(_)), "{kind:?}");
+        assert!(matches!(received, Received::Healed(_)), "{kind:?}");
         crate::tests::harness::converge(&mut camera, &mut phone);
     }
 }
@@ -465,16 +462,16 @@ fn a_spoilt_proposal_changes_nothing() {
     drop(txn.commit(()).unwrap());
     let sent = app.outgoing(Seq(seq.0 - 1)).remove(0).1.into_bytes();
     let lsn = hub.journal.wal.next_lsn();
-    let takes = crate::Takes::MessagesAndProposals;
+    let takes = Takes::MessagesAndProposals;
     for at in (0..sent.len()).step_by(7) {
         let mut bad = sent.clone();
         bad[at] ^= 1;
         let mut txn = hub.journal.begin();
         let arrived = hub.session.receive(&mut txn, seq, &bad, takes).unwrap();
-        assert!(matches!(arrived.received, crate::Received::NotAuthentic));
+        assert!(matches!(arrived.received, Received::NotAuthentic));
     }
     assert_eq!(hub.journal.wal.next_lsn(), lsn);
     let good = Envelope::new(sent).unwrap();
-    assert!(matches!(hub.take(seq, &good), crate::Received::Healed(_)));
+    assert!(matches!(hub.take(seq, &good), Received::Healed(_)));
     crate::tests::harness::converge(&mut hub, &mut app);
 }

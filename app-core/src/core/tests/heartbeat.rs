@@ -156,9 +156,9 @@ fn a_start_knows_what_waits_for_the_hub() {
     );
     core.owe_ack(hub.line(), 0).unwrap();
     assert!(tick(&mut core, hub.line(), 60_000).ack.is_none());
-    let received = hub_takes(&mut hub, &core, hub.line());
-    assert!(matches!(received.last(), Some(Received::Healed(_))));
     let event = hub.line();
+    let received = hub_takes(&mut hub, &core, event);
+    assert!(matches!(received.last(), Some(Received::Healed(_))));
     let run = app_takes(&hub, &mut core, event, 61_000);
     assert!(run.ack.is_some());
     assert!(core.clip(clip).is_ok());

@@ -3,6 +3,7 @@
 //!
 //! This room must never pass a world in which nothing happened any more.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use journal::{Committer, ErrorKind, Follower, Journal, JournalError, Role, Sessi
 use wal::Disk;
 use wal::disk::CrashPolicy;
 
-use super::{Stats, World};
+use super::{HEALED_MS_MAX, Stats, World};
 use crate::files;
 use crate::hub::Fault;
 use crate::node::{Place, open_journal, options};
@@ -38,6 +39,7 @@ impl World {
         }
         self.until_done("after everything was healed")?;
         self.one_event_more()?;
+        self.one_heartbeat_more()?;
         // The phone rotates its key when the line has fallen quiet.
         let quiet_ms = self.now_ms + QUIET_MS;
         self.play(|world| world.now_ms > quiet_ms)?;
@@ -81,6 +83,20 @@ impl World {
             strikes = now;
         }
         Err(Broken::new("C1", "nothing more is recorded"))
+    }
+
+    /// In step on every line: whatever became of the heartbeats before, one more is answered, and a Commit
+    /// takes its update of each.
+    fn one_heartbeat_more(&mut self) -> Result<(), Broken> {
+        let since_ms = self.now_ms;
+        let limit_ms = since_ms + HEALED_MS_MAX;
+        self.play(|world| {
+            world.app.has_healed(since_ms) && world.is_done() || world.now_ms > limit_ms
+        })?;
+        match self.app.has_healed(since_ms) {
+            true => Ok(()),
+            false => Err(Broken::new("C1", "no heartbeat heals the lines any more")),
+        }
     }
 
     /// How often an operation on real files was made to fail so far.
@@ -163,9 +179,9 @@ impl World {
 
     /// Epoch and exporter secret of both ends, from their closed disks.
     fn compare_ends(&mut self) -> Result<(), Broken> {
+        let lines: Vec<Line> = self.ways.0.iter().map(|way| way.line).collect();
         let mut ends = Vec::new();
         for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
-            let line = self.line;
             let machine = self.machine(who);
             let mut without_room = 0;
             let opened = loop {
@@ -181,11 +197,16 @@ impl World {
                 }
             };
             let (mut journal, _) = opened.map_err(|error| Broken::new("C7", error.to_string()))?;
-            let end = match role {
-                Role::Hub => end_of::<Committer>(&mut journal, line),
-                Role::App => end_of::<Follower>(&mut journal, line),
-            };
-            ends.push(end.map_err(|error| Broken::new("C1", error.to_string()))?);
+            let mut all = BTreeMap::new();
+            for line in &lines {
+                let end = match role {
+                    Role::Hub => end_of::<Committer>(&mut journal, *line),
+                    Role::App => end_of::<Follower>(&mut journal, *line),
+                };
+                let end = end.map_err(|error| Broken::new("C1", error.to_string()))?;
+                all.insert(*line, end);
+            }
+            ends.push(all);
         }
         match ends.as_slice() {
             [hub, app] if hub == app => Ok(()),
