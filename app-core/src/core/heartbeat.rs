@@ -11,7 +11,7 @@
 
 use journal::ids::{Channel, Line, PairingId};
 use journal::{JournalError, Staged};
-use wal::Priority;
+use wal::{Priority, crash_point};
 use wire::Seq;
 
 use super::Core;
@@ -199,6 +199,10 @@ impl Core {
             }
         }
         let staged = txn.stage(BeatSent { number, message })?;
+        // CRASH(app.heartbeat.staged): before: no heartbeat in any outbox, no line waits; the next process owes
+        // one | after: message, new keys and proposals of all lines are synced as one, and each waits for its
+        // Commit.
+        crash_point!("app.heartbeat.staged");
         for line in Line::all(pairing) {
             if let Some(follow) = self.lines.get_mut(&line) {
                 follow.awaits_commit = true;

@@ -245,6 +245,7 @@ impl App {
             Err(error) => return Err(ended(&error)),
         };
         process.wanted = false;
+        books.heartbeats += 1;
         let claims = process.lines.iter().map(|end| {
             let cursor = core.cursor(end.way.line)?;
             Ok((end.way.receive.send_id(), cursor))

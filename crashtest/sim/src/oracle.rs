@@ -55,6 +55,8 @@ pub struct Books {
     acks: BTreeMap<(SendId, Seq), Vec<(SendId, Seq)>>,
     /// Envelopes that left, again included.
     pub left: u64,
+    /// Heartbeats that the phone made.
+    pub heartbeats: u64,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.

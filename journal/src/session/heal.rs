@@ -8,7 +8,7 @@
 use openmls::prelude::LeafNodeParameters;
 use openmls_traits::OpenMlsProvider;
 use tls_codec::Serialize as _;
-use wal::note_with;
+use wal::{crash_point, mutant, note_with};
 use wire::ids::Seq;
 
 use super::receive::Proposed;
@@ -45,6 +45,12 @@ impl Session<Follower> {
             keys::outbox(line, seq);
             "place {seq} {} handshake 0", notes::sender(&handle.group)
         );
+        let unspoilt = mutant!(
+            "update_keys_not_stored",
+            "C1",
+            "new keys are proposed and not kept: nobody here can follow the Commit that takes them"
+        )
+        .then(|| txn.secrets_so_far());
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
         let proposed = handle.group.propose_self_update(
             &provider,
@@ -56,6 +62,9 @@ impl Session<Follower> {
             bytes.map_err(|error| JournalError::Mls(error.to_string()))
         });
         let proposed = proposed.inspect_err(|_| self.handle = None)?;
+        if let Some(unspoilt) = unspoilt {
+            txn.restore_secrets(unspoilt);
+        }
         outbox::append(txn, line, &record, Kind::Mls, &proposed, Placement::Inline)
             .inspect_err(|_| self.handle = None)
     }
@@ -106,6 +115,9 @@ pub(super) fn commit_to(
         .store_pending_proposal(provider.storage(), proposal);
     let queued = provider.result(queued);
     drop(provider);
+    mutant!("proposal_kept", "C1", "an update waits for the next Commit, which an idle line never has" => {
+        return Ok(Received::Refused("an update that waits"));
+    });
     let epoch = match queued.and_then(|()| session.advance_epoch(txn)) {
         Ok(epoch) => epoch,
         // MLS accepts the message and not what it proposes: the keys of another member, say. The group
@@ -125,6 +137,9 @@ pub(super) fn commit_to(
         None if line.channel == Channel::Config => {}
         None => session.finish_empty(txn)?,
     }
+    // CRASH(journal.heal.staged): before: the update is not taken, the cursor is before it; it comes again
+    // | after: update, Commit and its envelope, the new epoch and what becomes of it are synced as one.
+    crash_point!("journal.heal.staged");
     Ok(Received::Healed(epoch))
 }
 

@@ -393,7 +393,7 @@ fn a_heartbeat_heals_every_channel_and_is_answered() {
 
 /// Scenario 8: the owner opens the app while an event is recorded.
 #[test]
-fn scenario_8_a_heartbeat_in_the_middle_of_a_clip_costs_it_nothing() {
+fn scenario_08_a_heartbeat_in_the_middle_of_a_clip_costs_it_nothing() {
     let (mut camera, mut phone) = five(Suite::Classic);
     let clip = camera.start_clip();
     camera.chunk(clip, b"one ");
@@ -459,7 +459,7 @@ fn a_proposal_that_comes_before_a_start_has_closed_its_epoch_is_taken() {
 /// Scenarios 9 and 12: an event comes between the phone's proposal and the hub. The proposal is of an epoch
 /// that is over: consumed, and it costs the hub's handle nothing. The Commit frees the phone to speak.
 #[test]
-fn scenario_9_a_stale_proposal_is_consumed_and_the_hub_records_on() {
+fn scenario_09_a_stale_proposal_is_consumed_and_the_hub_records_on() {
     let (mut camera, mut phone) = five(Suite::Classic);
     settle(&mut camera, &mut phone);
     phone.heartbeat(1);
