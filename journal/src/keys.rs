@@ -75,8 +75,8 @@ pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
     join(b'A', &[&line.key()])
 }
 
-/// `U` line: the last Commit that took an update of ours (app).
-pub(crate) fn healed(line: Line) -> Vec<u8> {
+/// `U` line: keys of ours that are proposed, and the last that a Commit took (app).
+pub(crate) fn line_keys(line: Line) -> Vec<u8> {
     join(b'U', &[&line.key()])
 }
 

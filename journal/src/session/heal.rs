@@ -15,6 +15,7 @@ use super::receive::Proposed;
 use super::{Committer, EpochUse, Follower, Received, Session, aad, notes};
 use crate::clip;
 use crate::error::JournalError;
+use crate::heartbeat::Made;
 use crate::ids::{Channel, ClipId};
 use crate::inbox;
 use crate::keys;
@@ -26,12 +27,18 @@ use crate::wrap::Kind;
 impl Session<Follower> {
     /// Proposes new keys for our leaf, as the next envelope. They, the proposal and its envelope are in
     /// this transaction. From here on the line is mute until the hub's Commit: at most one proposal is
-    /// pending, and nothing else can be sent.
+    /// pending, and nothing else can be sent. `number` is the heartbeat that it belongs to; that, and when
+    /// the keys were made, is remembered ([`crate::LineKeys`]).
     ///
     /// # Errors
     /// [`JournalError::AwaitsCommit`] if one is pending: nothing was changed. As [`Session::send_ack`]
     /// otherwise.
-    pub fn propose_update(&mut self, txn: &mut Txn<'_>) -> Result<Seq, JournalError> {
+    pub fn propose_update(
+        &mut self,
+        txn: &mut Txn<'_>,
+        number: u64,
+        now_unix_ms: u64,
+    ) -> Result<Seq, JournalError> {
         self.check_may_send(txn)?;
         let line = self.line;
         let seq = outbox::upcoming(txn, line)?;
@@ -65,7 +72,14 @@ impl Session<Follower> {
         if let Some(unspoilt) = unspoilt {
             txn.restore_secrets(unspoilt);
         }
-        outbox::append(txn, line, &record, Kind::Mls, &proposed, Placement::Inline)
+        let made = Made {
+            number,
+            made_unix_ms: now_unix_ms,
+        };
+        txn.keys_made(line, made)
+            .and_then(|()| {
+                outbox::append(txn, line, &record, Kind::Mls, &proposed, Placement::Inline)
+            })
             .inspect_err(|_| self.handle = None)
     }
 
