@@ -6,14 +6,14 @@
 
 mod line;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use journal::ids::{Channel, Line, PairingId};
 use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use wal::Dice;
 use wire::{Certificate, ErrorCode, Invitation};
@@ -24,13 +24,19 @@ use crate::core::LineInfo;
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HubId, SyncMode};
+use line::Stay;
 
 /// How often a sync that is to end attaches a line before it gives up.
 const ATTEMPTS_ONCE_MAX: u32 = 4;
 /// How often it tries to connect.
 const CONNECTS_ONCE_MAX: u32 = 2;
-/// A sync that goes on looks so often whether a heartbeat is due.
-const HEARTBEAT_LOOK: Duration = Duration::from_secs(2);
+/// A sync that goes on looks so often whether a heartbeat is due, though nothing says that one is: the
+/// clock may have been set.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
+/// It looks so seldom, if nothing stirs.
+const LOOK_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// It looks again so much later when it could not see.
+const LOOK_PAUSE_AFTER_TROUBLE: Duration = Duration::from_secs(30);
 /// How long one address of the relay may take to complete a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -161,33 +167,37 @@ async fn one_connection(
     progress: &Arc<AtomicBool>,
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
-    let pulses: Vec<LinePulse> = lines.iter().map(LinePulse::new).collect();
+    let levels = Arc::new(Levels::default());
     let (beats, heard) = watch::channel(0);
-    let pass = |wanted: &dyn Fn(Line) -> bool| {
+    let pass = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
         let mut tasks = JoinSet::new();
-        for (info, pulse) in lines.iter().zip(&pulses) {
-            if !wanted(info.line) {
-                continue;
-            }
+        for info in lines.iter().filter(|info| wanted(info.line)) {
             let task = line::LineTask::new(
                 Arc::clone(shared),
                 Arc::clone(&connection),
                 info.clone(),
-                mode,
+                stay,
                 Arc::clone(progress),
-                (Arc::clone(&pulse.caught_up), heard.clone()),
+                (Arc::clone(&levels), heard.clone()),
             );
             tasks.spawn(task.run());
         }
         tasks
     };
-    let mut tasks = pass(&|_line| true);
+    let mut tasks = match mode {
+        SyncMode::Once => pass(Stay::UntilLevel, &|_line| true),
+        SyncMode::Follow => pass(Stay::Following, &|_line| true),
+    };
     let mut outcome = Ok(());
+    let mut beaten = BTreeSet::new();
+    let mut pause = LOOK_PAUSE_MAX;
     loop {
         let ended = tokio::select! {
             ended = tasks.join_next() => ended,
-            () = tokio::time::sleep(HEARTBEAT_LOOK), if mode == SyncMode::Follow => {
-                if !beat(shared, &pulses).await.is_empty() {
+            () = levels.moved(pause), if mode == SyncMode::Follow => {
+                let looked = look(shared, &levels).await;
+                pause = looked.pause;
+                if !looked.tried.is_empty() {
                     beats.send_modify(|count| *count += 1);
                 }
                 continue;
@@ -200,55 +210,103 @@ async fn one_connection(
             }
             Some(other) => outcome = outcome.and(other),
             None if mode == SyncMode::Once => {
-                // What it says was only now known to be all; a second pass takes it to the relay.
-                let beating = beat(shared, &pulses).await;
+                // What it says was only now known to be all; a second pass takes it to the relay, and
+                // stays a moment for the hub's word.
+                let mut beating = look(shared, &levels).await.tried;
+                beating.retain(|pairing| beaten.insert(*pairing));
                 if beating.is_empty() {
                     return outcome;
                 }
-                tasks = pass(&|line| beating.contains(&line.pairing));
+                tasks = pass(Stay::UntilAnswered, &|line| {
+                    beating.contains(&line.pairing) && levels.contains(line)
+                });
             }
             None => return outcome,
         }
     }
 }
 
-/// Whether a line is ready for a heartbeat.
-struct LinePulse {
-    line: Line,
-    caught_up: Arc<AtomicBool>,
+/// Which lines of a connection are level with the relay: everything that it holds for them is here, and
+/// its copy of what we sent agrees with the outbox.
+#[derive(Default)]
+struct Levels {
+    lines: Mutex<BTreeSet<Line>>,
+    moved: Notify,
 }
 
-impl LinePulse {
-    fn new(info: &LineInfo) -> Self {
-        Self {
-            line: info.line,
-            caught_up: Arc::new(AtomicBool::new(false)),
+impl Levels {
+    fn lines(&self) -> MutexGuard<'_, BTreeSet<Line>> {
+        // Nothing panics while it is held, and a set of lines is always whole.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, line: Line) {
+        if self.lines().insert(line) {
+            self.stir();
+        }
+    }
+
+    fn remove(&self, line: Line) {
+        self.lines().remove(&line);
+    }
+
+    fn contains(&self, line: Line) -> bool {
+        self.lines().contains(&line)
+    }
+
+    /// Whether a heartbeat is due may have changed.
+    fn stir(&self) {
+        self.moved.notify_one();
+    }
+
+    /// Until something stirred, or so much time has passed.
+    async fn moved(&self, pause: Duration) {
+        tokio::select! {
+            () = self.moved.notified() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Puts the heartbeats that are due into the outboxes, of those pairings whose lines have all caught
-/// up; says which. What stands in the way is no trouble of the sync: a later look tries again.
-async fn beat(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
-    let waits = |pulse: &&LinePulse| !pulse.caught_up.load(Ordering::Relaxed);
-    let waiting: Vec<PairingId> = pulses
-        .iter()
-        .filter(waits)
-        .map(|pulse| pulse.line.pairing)
-        .collect();
-    let (rhythm, die) = (shared.rhythm(), die());
-    let here: Vec<PairingId> = pulses.iter().map(|pulse| pulse.line.pairing).collect();
-    let everyone = waiting.is_empty();
-    let due = shared.engine.read(move |core, shell| {
-        let due = core.due_heartbeats(rhythm, shell.clock.unix_ms(), die)?;
-        let ready = |pairing: &PairingId| here.contains(pairing) && !waiting.contains(pairing);
-        Ok(due.into_iter().filter(ready).collect::<Vec<_>>())
+/// What a look came to.
+struct Looked {
+    /// Pairings whose heartbeat may be in the outboxes.
+    tried: BTreeSet<PairingId>,
+    /// How long there is nothing to look for, unless something stirs.
+    pause: Duration,
+}
+
+/// Does what is to be done about heartbeats now: says those that are due, of pairings whose lines are all
+/// level, and writes down which hubs are silent. What stands in the way is no trouble of the sync: a
+/// later look tries again.
+async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
+    let (level, launch) = (levels.lines().clone(), shared.launch());
+    let look = shared.engine.read(move |core, shell| {
+        let now_unix_ms = shell.clock.unix_ms();
+        Ok((core.look(&level, &launch, now_unix_ms)?, now_unix_ms))
     });
-    let mut sent = Vec::new();
-    for pairing in due.await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "whether a heartbeat is due cannot be read");
-        Vec::new()
-    }) {
+    let mut tried = BTreeSet::new();
+    let (look, now_unix_ms) = match look.await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "whether a heartbeat is due cannot be read");
+            let pause = LOOK_PAUSE_AFTER_TROUBLE;
+            return Looked { tried, pause };
+        }
+    };
+    for pairing in look.idle {
+        shared.launch_is_over(pairing);
+    }
+    for pairing in look.silent {
+        let noted = shared.engine.write(
+            move |core, shell| core.stage_level(pairing, shell.clock.unix_ms()),
+            |_core, committed, staged, _shell| Ok(committed.redeem(staged).into_inner()),
+        );
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "that a hub is silent cannot be written down");
+        }
+    }
+    for pairing in look.due {
         let staged = shared.engine.write(
             move |core, shell| core.stage_heartbeat(pairing, shell.clock.unix_ms()),
             |_core, committed, staged, _shell| Ok(committed.redeem(staged).into_inner()),
@@ -256,15 +314,20 @@ async fn beat(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
         match staged.await {
             Ok(beat) => {
                 tracing::info!(number = beat.number, "a heartbeat is on its way");
-                sent.push(pairing);
+                shared.launch_is_over(pairing);
             }
             Err(error) => tracing::warn!(%error, "a heartbeat has to wait"),
         }
+        // Also after an error: a commit that failed may be found to be there, and goes out at once then.
+        tried.insert(pairing);
     }
-    if everyone {
-        shared.launch_is_over();
+    let pause = look.again_unix_ms.map_or(LOOK_PAUSE_MAX, |at| {
+        Duration::from_millis(at.saturating_sub(now_unix_ms))
+    });
+    Looked {
+        tried,
+        pause: pause.clamp(LOOK_PAUSE_MIN, LOOK_PAUSE_MAX),
     }
-    sent
 }
 
 /// Connects to a relay as this device: with its certificate, or the first time with an invitation.
@@ -321,8 +384,8 @@ async fn connect(
     Ok(connection)
 }
 
-/// A random number for jitter.
-pub(crate) fn die() -> u64 {
+/// A random number for the pauses between attempts.
+fn die() -> u64 {
     let mut bytes = [0; 8];
     wal::OsDice.fill(&mut bytes);
     u64::from_le_bytes(bytes)

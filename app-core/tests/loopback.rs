@@ -82,6 +82,7 @@ async fn pair_sync_export_ack() {
         &dir,
         AppOptions {
             creation: Creation::Never,
+            ..AppOptions::default()
         },
     )
     .await
@@ -315,6 +316,7 @@ async fn network_trouble_is_one_clear_error() {
         place.path().join("nowhere"),
         AppOptions {
             creation: Creation::Never,
+            ..AppOptions::default()
         },
     )
     .await;

@@ -235,7 +235,8 @@ impl Txn<'_> {
     }
 
     /// Remembers that this phone has, on all lines of a pairing, everything that the relay holds. Before
-    /// the first heartbeat there is nothing to remember it for.
+    /// the first heartbeat there is nothing to remember it for. If the clock was put back behind the time
+    /// when that was first sent, what is waited for is counted from now.
     ///
     /// # Errors
     /// If the row cannot be read.
@@ -244,6 +245,7 @@ impl Txn<'_> {
         let Some(mut state) = self.row::<HeartbeatState>(&key)? else {
             return Ok(());
         };
+        state.first_sent_unix_ms = state.first_sent_unix_ms.min(unix_ms);
         state.caught_up_unix_ms = Some(unix_ms);
         self.put_row(&key, &state)
     }
