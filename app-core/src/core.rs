@@ -109,9 +109,12 @@ impl Over {
         }
     }
 
+    /// A directory rolls back whole, so a proof on one line ends all of its pairing.
     fn stored(journal: &Journal, line: Line) -> Result<Option<Self>, JournalError> {
-        if journal.rollback_proof(line)?.is_some() {
-            return Ok(Some(Self::RolledBack));
+        for line in Line::all(line.pairing) {
+            if journal.rollback_proof(line)?.is_some() {
+                return Ok(Some(Self::RolledBack));
+            }
         }
         Ok(journal.line_break(line)?.map(|_| Self::Broken))
     }
@@ -393,7 +396,11 @@ impl Core {
                 tracing::error!(?over, "nothing more is taken from this hub or sent to it");
                 // Also if there is no room for the proof: it comes again with the next envelope.
                 follow.over = Some(over);
-                drop(txn.stage(())?);
+                let staged = txn.stage(());
+                if over == Over::RolledBack {
+                    self.end_all(line.pairing);
+                }
+                drop(staged?);
                 return Err(Halt::Over(over));
             }
             Taken::Nothing(_)
@@ -414,6 +421,15 @@ impl Core {
             self.owe_overtaken(line, now_ms)?;
         }
         Ok(Some(staged))
+    }
+
+    /// A directory rolls back whole.
+    fn end_all(&mut self, pairing: PairingId) {
+        for (line, follow) in &mut self.lines {
+            if line.pairing == pairing {
+                follow.over = Some(Over::RolledBack);
+            }
+        }
     }
 
     /// Stages what time asks for: an ack, and a rotation when the line is quiet.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use journal::ids::{Channel, Line, PairingId};
 use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use wal::Dice;
 use wire::{Certificate, ErrorCode, Invitation};
 
@@ -104,17 +104,17 @@ pub(crate) async fn sync(shared: &Arc<Shared>, mode: SyncMode) -> Result<(), App
     }
     let mut first_error = Ok(());
     while let Some(ended) = tasks.join_next().await {
-        first_error = first_error.and(joined(ended));
+        first_error = first_error.and(joined(ended).unwrap_or(Ok(())));
     }
     first_error
 }
 
-/// A task's result. A panic in it is ours to pass on; it is never cancelled but by us.
-fn joined<E>(ended: Result<Result<(), E>, tokio::task::JoinError>) -> Result<(), E> {
+/// What a task came to; none if we ended it. A panic in it is ours to pass on.
+fn joined<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended {
-        Ok(result) => result,
+        Ok(result) => Some(result),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_aborted) => Ok(()),
+        Err(_aborted) => None,
     }
 }
 
@@ -169,9 +169,10 @@ async fn one_connection(
     let connection = Arc::new(connect(shared, relay, None).await?);
     let levels = Arc::new(Levels::default());
     let (beats, heard) = watch::channel(0);
-    let pass = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
-        let mut tasks = JoinSet::new();
+    let start = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
+        let mut pass = Pass::default();
         for info in lines.iter().filter(|info| wanted(info.line)) {
+            let line = info.line;
             let task = line::LineTask::new(
                 Arc::clone(shared),
                 Arc::clone(&connection),
@@ -180,20 +181,21 @@ async fn one_connection(
                 Arc::clone(progress),
                 (Arc::clone(&levels), heard.clone()),
             );
-            tasks.spawn(task.run());
+            let task = pass.tasks.spawn(async move { (line, task.run().await) });
+            pass.handles.push((line.pairing, task));
         }
-        tasks
+        pass
     };
-    let mut tasks = match mode {
-        SyncMode::Once => pass(Stay::UntilLevel, &|_line| true),
-        SyncMode::Follow => pass(Stay::Following, &|_line| true),
+    let mut pass = match mode {
+        SyncMode::Once => start(Stay::UntilLevel, &|_line| true),
+        SyncMode::Follow => start(Stay::Following, &|_line| true),
     };
     let mut outcome = Ok(());
-    let mut beaten = BTreeSet::new();
+    let (mut over, mut beaten) = (BTreeSet::new(), BTreeSet::new());
     let mut pause = LOOK_PAUSE_MAX;
     loop {
         let ended = tokio::select! {
-            ended = tasks.join_next() => ended,
+            ended = pass.tasks.join_next() => ended.map(joined),
             () = levels.moved(pause), if mode == SyncMode::Follow => {
                 let looked = look(shared, &levels).await;
                 pause = looked.pause;
@@ -203,12 +205,24 @@ async fn one_connection(
                 continue;
             }
         };
-        match ended.map(joined) {
-            Some(Err(End::Connection(error))) => {
-                tasks.shutdown().await;
+        match ended {
+            Some(Some((_line, Err(End::Connection(error))))) => {
+                pass.tasks.shutdown().await;
                 return Err(End::Connection(error));
             }
-            Some(other) => outcome = outcome.and(other),
+            Some(Some((line, other))) => {
+                if let Some(event) = end_of_hub(line, &other)
+                    && over.insert(line.pairing)
+                {
+                    shared.announcer.tell(event);
+                }
+                if let Err(End::Fatal(AppError::OlderCopy)) = &other {
+                    // A directory rolls back whole: nothing more is asked or said on its other lines.
+                    pass.abort(line.pairing);
+                }
+                outcome = outcome.and(other);
+            }
+            Some(None) => {}
             None if mode == SyncMode::Once => {
                 // What it says was only now known to be all; a second pass takes it to the relay, and
                 // stays a moment for the hub's word.
@@ -217,11 +231,36 @@ async fn one_connection(
                 if beating.is_empty() {
                     return outcome;
                 }
-                tasks = pass(Stay::UntilAnswered, &|line| {
+                pass = start(Stay::UntilAnswered, &|line| {
                     beating.contains(&line.pairing) && levels.contains(line)
                 });
             }
             None => return outcome,
+        }
+    }
+}
+
+/// What is told when a line ends for good.
+fn end_of_hub(line: Line, ended: &Result<(), End>) -> Option<Event> {
+    let hub = HubId::from_journal(line.pairing);
+    match ended {
+        Err(End::Fatal(AppError::OlderCopy)) => Some(Event::RolledBack { hub }),
+        Err(End::Fatal(AppError::LineBroken)) => Some(Event::LineBroken { hub }),
+        _ => None,
+    }
+}
+
+/// The tasks of some lines on one connection.
+#[derive(Default)]
+struct Pass {
+    tasks: JoinSet<(Line, Result<(), End>)>,
+    handles: Vec<(PairingId, AbortHandle)>,
+}
+
+impl Pass {
+    fn abort(&self, pairing: PairingId) {
+        for (_, handle) in self.handles.iter().filter(|(of, _)| *of == pairing) {
+            handle.abort();
         }
     }
 }

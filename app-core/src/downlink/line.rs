@@ -141,19 +141,7 @@ impl LineTask {
             }
             let error = match ended {
                 Err(End::Line(error)) => error,
-                other => {
-                    let hub = self.hub();
-                    match &other {
-                        Err(End::Fatal(AppError::OlderCopy)) => {
-                            self.shared.announcer.tell(Event::RolledBack { hub });
-                        }
-                        Err(End::Fatal(AppError::LineBroken)) => {
-                            self.shared.announcer.tell(Event::LineBroken { hub });
-                        }
-                        _ => {}
-                    }
-                    return other;
-                }
+                other => return other,
             };
             if self.cursor > before {
                 backoff.reset();

@@ -53,6 +53,7 @@ fn hub_takes(hub: &mut Hub, core: &Core, line: Line) -> Vec<Received> {
                     };
                     session.answer(&mut txn, &answer).unwrap();
                 }
+                (Received::Stale, _) => {}
                 other => panic!("{other:?}"),
             }
         }
