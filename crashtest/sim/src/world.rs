@@ -379,7 +379,12 @@ impl World {
                 self.relay.lie = Some(*lie);
                 self.after_ms(*for_ms, Happening::Truth);
             }
-            What::ClockJump { by_s } => self.hub.wall_offset_ms += by_s * 1_000,
+            What::ClockJump { who, by_s } => match who {
+                Who::Hub => self.hub.wall_offset_ms += by_s * 1_000,
+                Who::App => self.app.wall_offset_ms += by_s * 1_000,
+                // It has none.
+                Who::Relay => {}
+            },
             What::Rot { who } => {
                 self.books.rotted = true;
                 let disk = self.machine(*who).disk.clone();
