@@ -257,8 +257,11 @@ impl App {
         for pairing in &look.idle {
             launch.is_over(*pairing);
         }
-        let wanted = look.idle.into_iter().filter(|_| process.wanted);
-        for pairing in look.due.into_iter().chain(wanted) {
+        let mut saying = look.due;
+        if process.wanted {
+            saying.extend(look.idle);
+        }
+        for pairing in saying {
             process.say(pairing, wall_ms, books)?;
         }
         Ok(())
