@@ -23,7 +23,7 @@ use wire::{Certificate, Class, Invitation};
 pub use backoff::Backoff;
 
 use crate::camera::Clock;
-use crate::core::Heads;
+use crate::core::{CoreError, Heads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
 use line::LineUplink;
 
@@ -32,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Wait after a relay has said that it does not know us, or after somebody else answered for it.
 const NOT_ADMITTED_PAUSE: Duration = Duration::from_secs(60);
+/// Pause of a line whose stored state cannot be used, before it is looked at again.
+const BROKEN_LINE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the uplink shows of one line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -349,9 +351,36 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         let for_receiving = shared.clone();
         tasks.spawn(async move {
             let mut known = known.lock().await;
-            (line, known.send(&shared, &clock).await)
+            loop {
+                let ended = known.send(&shared, &clock).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
         });
-        tasks.spawn(async move { (line, line::receive(&for_receiving).await) });
+        tasks.spawn(async move {
+            loop {
+                let ended = line::receive(&for_receiving).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
+        });
+    }
+}
+
+/// How a task of a line ended. What concerns that line's own stored state alone only makes it wait, and there is
+/// no end: the connection is for the other lines, and the other phones, too.
+async fn unless_its_own(line: Line, ended: Result<(), Over>) -> Option<Result<(), Over>> {
+    match ended {
+        Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))))
+            if is_about_one_line(&error) =>
+        {
+            tracing::warn!(?line, %error, "a line waits; the others go on");
+            tokio::time::sleep(BROKEN_LINE_PAUSE).await;
+            None
+        }
+        ended => Some(ended),
     }
 }
 
@@ -384,6 +413,21 @@ fn client_config() -> relay_client::Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_with_one_line_does_not_end_the_connection() {
+        let line = Line::of(journal::ids::PairingId([1; 16]), journal::ids::Channel::Config);
+        let own = journal::JournalError::NoGroup(line);
+        let full = journal::JournalError::VaultFull;
+        for (error, waits) in [(own, true), (full, false)] {
+            let error = SealerError::Core(CoreError::Journal(error));
+            let ended = unless_its_own(line, Err(Over::Sealer(error))).await;
+            assert_eq!(ended.is_none(), waits);
+        }
+        let closed = Err(Over::Sealer(SealerError::Closed));
+        assert!(unless_its_own(line, closed).await.is_some());
+        assert!(unless_its_own(line, Ok(())).await.is_some());
+    }
 
     #[test]
     fn no_wish_of_a_relay_silences_the_hub_for_longer_than_its_limit() {
