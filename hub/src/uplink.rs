@@ -369,19 +369,21 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     }
 }
 
-/// How a task of a line ended. What concerns that line's own stored state alone only makes it wait, and there is
-/// no end: the connection is for the other lines, and the other phones, too.
+/// How a task of a line ended; `None` if it is to begin again, after a pause, because nothing but that line is
+/// concerned: the connection is for the other lines, and the other phones, too.
 async fn unless_its_own(line: Line, ended: Result<(), Over>) -> Option<Result<(), Over>> {
-    match ended {
-        Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))))
-            if is_about_one_line(&error) =>
-        {
-            tracing::warn!(?line, %error, "a line waits; the others go on");
-            tokio::time::sleep(BROKEN_LINE_PAUSE).await;
-            None
-        }
-        ended => Some(ended),
+    if !is_its_own(&ended) {
+        return Some(ended);
     }
+    tracing::warn!(?line, "what is stored of a line cannot be used; it waits, the others go on");
+    tokio::time::sleep(BROKEN_LINE_PAUSE).await;
+    None
+}
+
+/// Whether a task ended by what is stored of its line alone.
+fn is_its_own(ended: &Result<(), Over>) -> bool {
+    matches!(ended, Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))))
+        if is_about_one_line(error))
 }
 
 /// How long to wait before the next connection. What a relay asks for has its limit in the error.
@@ -414,19 +416,19 @@ fn client_config() -> relay_client::Config {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_wrong_with_one_line_does_not_end_the_connection() {
-        let line = Line::of(journal::ids::PairingId([1; 16]), journal::ids::Channel::Config);
-        let own = journal::JournalError::NoGroup(line);
-        let full = journal::JournalError::VaultFull;
-        for (error, waits) in [(own, true), (full, false)] {
-            let error = SealerError::Core(CoreError::Journal(error));
-            let ended = unless_its_own(line, Err(Over::Sealer(error))).await;
-            assert_eq!(ended.is_none(), waits);
-        }
-        let closed = Err(Over::Sealer(SealerError::Closed));
-        assert!(unless_its_own(line, closed).await.is_some());
-        assert!(unless_its_own(line, Ok(())).await.is_some());
+    #[test]
+    fn what_is_wrong_with_one_line_does_not_end_the_connection() {
+        use journal::JournalError;
+        use journal::ids::{Channel, PairingId};
+
+        let line = Line::of(PairingId([1; 16]), Channel::Config);
+        let of = |error| Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))));
+        assert!(is_its_own(&of(JournalError::NoGroup(line))));
+        assert!(!is_its_own(&of(JournalError::VaultFull)));
+        assert!(!is_its_own(&of(JournalError::Poisoned)));
+        assert!(!is_its_own(&Err(Over::Sealer(SealerError::Closed))));
+        assert!(!is_its_own(&Err(Over::Client(ClientError::Timeout))));
+        assert!(!is_its_own(&Ok(())));
     }
 
     #[test]
