@@ -6,6 +6,7 @@
 //! room knows no time of its own and decides nothing about when a heartbeat is due.
 
 use serde::{Deserialize, Serialize};
+use wal::mutant;
 use wire::ids::Seq;
 
 use crate::error::JournalError;
@@ -17,6 +18,7 @@ use crate::message::{
     self, AppConfigMessage, ChannelHeld, Heartbeat, HeartbeatAnswer, HubConfigMessage,
     NAME_BYTES_MAX,
 };
+use crate::outbox;
 use crate::session::{Committer, Follower, Session};
 use crate::txn::Txn;
 
@@ -197,6 +199,9 @@ impl Session<Committer> {
                 "an answer names each channel once, in order, and a short version",
             ));
         }
+        mutant!("answer_left_out", "C1", "the epoch that a heartbeat opened in the config channel stays without its answer" => {
+            return outbox::upcoming(txn, self.line());
+        });
         let bytes = message::encode(&HubConfigMessage::Answer(answer.clone()))
             .ok_or(JournalError::Misuse("our own messages must encode"))?;
         self.finish(txn, &bytes)

@@ -95,6 +95,11 @@ pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
 }
 
+/// `G` line: Commits that proposals of the phone have cost (hub).
+pub(crate) fn heals(line: Line) -> Vec<u8> {
+    join(b'G', &[&line.key()])
+}
+
 /// `X` scope: the line of a group that has ended, whose outbox rows may still be there (hub).
 pub(crate) fn ended_line(line: Line) -> Vec<u8> {
     join(b'X', &[&Scope::Group(line).encode()])

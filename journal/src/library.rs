@@ -150,7 +150,7 @@ impl Session<Follower> {
             Received::RolledBack(_) => return Ok(Taken::RolledBack),
             Received::LineBroken(_) => return Ok(Taken::LineBroken),
             Received::Stale => Taken::Nothing("from an epoch that is over"),
-            Received::Refused(why) => Taken::Nothing(why),
+            Received::Refused(why) | Received::NotHealed(why) => Taken::Nothing(why),
             Received::Waits => Taken::Nothing("a proposal to one that never commits"),
             Received::NewEpoch(epoch) => {
                 txn.keys_settled(self.line(), None)?;

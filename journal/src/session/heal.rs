@@ -3,7 +3,8 @@
 //! Whoever copied the app's keys can follow the group no further than that Commit, because it is encrypted
 //! to keys that were made since (RFC 9420, section 12.1.2). A proposal that is stored and not committed
 //! blocks every message of both ends, so the hub never keeps one (scenario 8), and the app has at most one
-//! pending and says so. This room must never let what it refuses become durable.
+//! pending and says so. A proposal that is refused costs a Commit as well, or its app would be mute for good.
+//! This room must never let what it refuses become durable.
 
 use openmls::prelude::LeafNodeParameters;
 use openmls_traits::OpenMlsProvider;
@@ -16,8 +17,9 @@ use super::{Committer, EpochUse, Follower, Received, Session, aad, notes};
 use crate::clip;
 use crate::error::JournalError;
 use crate::heartbeat::Made;
-use crate::ids::{Channel, ClipId};
+use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::inbox;
+use crate::journal::Journal;
 use crate::keys;
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement};
@@ -132,14 +134,14 @@ pub(super) fn commit_to(
     mutant!("proposal_kept", "C1", "an update waits for the next Commit, which an idle line never has" => {
         return Ok(Received::Refused("an update that waits"));
     });
-    let epoch = match queued.and_then(|()| session.advance_epoch(txn)) {
+    let epoch = match queued.and_then(|()| advance(session, txn)) {
         Ok(epoch) => epoch,
         // MLS accepts the message and not what it proposes: the keys of another member, say. The group
-        // in memory has it queued, so it is loaded again, and the next message is a Commit.
+        // in memory has it queued, so it is loaded again.
         Err(JournalError::Mls(_)) => {
             session.handle = None;
             txn.restore_secrets(before);
-            return Ok(Received::Refused("an update that cannot be committed"));
+            return Ok(Received::NotHealed("an update that cannot be committed"));
         }
         Err(error) => {
             session.handle = None;
@@ -147,7 +149,7 @@ pub(super) fn commit_to(
         }
     };
     match clip {
-        Some(clip) => session.carries(txn, clip)?,
+        Some(clip) => carry(session, txn, clip)?,
         None if line.channel == Channel::Config => {}
         None => session.finish_empty(txn)?,
     }
@@ -155,6 +157,49 @@ pub(super) fn commit_to(
     // | after: update, Commit and its envelope, the new epoch and what becomes of it are synced as one.
     crash_point!("journal.heal.staged");
     Ok(Received::Healed(epoch))
+}
+
+/// A Commit that takes nothing: whoever proposed what is refused has it pending, and only a Commit frees it to
+/// speak and to propose anew. On a line that carries no clips no other would ever come.
+pub(super) fn free(
+    session: &mut Session<Committer>,
+    txn: &mut Txn<'_>,
+) -> Result<(), JournalError> {
+    let clip = recorded(session, txn)?;
+    advance(session, txn)?;
+    match clip {
+        Some(clip) => carry(session, txn, clip),
+        None => session.finish_empty(txn),
+    }
+}
+
+/// A Commit because of a proposal, and a note of its number ([`Journal::unacked_heals`]).
+fn advance(session: &mut Session<Committer>, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
+    let line = session.line;
+    let seq = outbox::upcoming(txn, line)?;
+    let epoch = session.advance_epoch(txn)?;
+    let acked = txn.journal().outbox_head(line)?.acked;
+    let mut unacked: Vec<Seq> = txn.row(&keys::heals(line))?.unwrap_or_default();
+    unacked.retain(|seq| *seq > acked);
+    unacked.push(seq);
+    txn.put_row(&keys::heals(line), &unacked)?;
+    Ok(epoch)
+}
+
+/// The clip goes on in the epoch that was just opened.
+fn carry(
+    session: &mut Session<Committer>,
+    txn: &mut Txn<'_>,
+    clip: ClipId,
+) -> Result<(), JournalError> {
+    match mutant!(
+        "clip_not_carried",
+        "C1",
+        "a Commit in the middle of a clip forgets which clip its epoch carries: a start cuts off nothing"
+    ) {
+        true => Ok(()),
+        false => session.carries(txn, clip),
+    }
 }
 
 /// The clip that the current epoch carries, if it is still being recorded: also by a handle that is gone,
@@ -165,6 +210,19 @@ fn recorded(session: &Session<Committer>, txn: &Txn<'_>) -> Result<Option<ClipId
             clip: Some(clip), ..
         }) if clip::is_recording(txn, session.line, clip)? => Ok(Some(clip)),
         _ => Ok(None),
+    }
+}
+
+impl Journal {
+    /// Commits that proposals of the app have cost on a line and that it has not acked (hub), staged ones
+    /// included. Whoever takes proposals bounds them: each of these stays in the outbox until it is acked.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn unacked_heals(&self, line: Line) -> Result<u64, JournalError> {
+        let acked = self.outbox_head(line)?.acked;
+        let known: Vec<Seq> = self.row(&keys::heals(line))?.unwrap_or_default();
+        Ok(known.iter().filter(|seq| **seq > acked).count() as u64)
     }
 }
 
