@@ -244,6 +244,8 @@ async fn an_older_copy_of_the_directory_sends_nothing() {
     let old = open(&copy).await;
     let error = within(old.sync(SyncMode::Once)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
+    let made = hub_of(&old).await.heartbeat;
+    assert_eq!(made, None, "a directory that may be old made something new");
     // Not kept: the right directory goes on.
     drop(old);
     let app = open(&dir).await;

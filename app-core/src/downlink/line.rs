@@ -21,7 +21,8 @@ use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
-use super::{ATTEMPTS_ONCE_MAX, End, Levels, die};
+use super::look::Levels;
+use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
 use crate::backoff::Backoff;
 use crate::core::{AckSent, Delivered, Halt, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run};
