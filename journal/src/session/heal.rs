@@ -140,7 +140,13 @@ pub(super) fn commit_to(
         // in memory has it queued, so it is loaded again.
         Err(JournalError::Mls(_)) => {
             session.handle = None;
-            txn.restore_secrets(before);
+            if !mutant!(
+                "refused_update_stays",
+                "C1",
+                "what MLS could not commit stays queued, and no Commit can be made any more"
+            ) {
+                txn.restore_secrets(before);
+            }
             return Ok(Received::NotHealed("an update that cannot be committed"));
         }
         Err(error) => {

@@ -454,13 +454,7 @@ impl<R> Session<R> {
                 if !(from_peer && in_place && is_own_update(&handle.group, &proposal)) {
                     // In memory the ratchet of proposals has moved by one, which harms nobody: its
                     // sender's has as well. The epoch stays this handle's.
-                    if !mutant!(
-                        "refusal_is_stored",
-                        "C5",
-                        "what OpenMLS wrote for a proposal that is refused becomes durable"
-                    ) {
-                        txn.restore_secrets(unspoilt);
-                    }
+                    txn.restore_secrets(unspoilt);
                     return Ok(refused("a proposal that is not the app's own update"));
                 }
                 let proposed = Proposed {
