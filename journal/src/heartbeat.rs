@@ -18,7 +18,6 @@ use crate::message::{
     self, AppConfigMessage, ChannelHeld, Heartbeat, HeartbeatAnswer, HubConfigMessage,
     NAME_BYTES_MAX,
 };
-use crate::outbox;
 use crate::session::{Committer, Follower, Session};
 use crate::txn::Txn;
 
@@ -200,7 +199,7 @@ impl Session<Committer> {
             ));
         }
         mutant!("answer_left_out", "C1", "the epoch that a heartbeat opened in the config channel stays without its answer" => {
-            return outbox::upcoming(txn, self.line());
+            return crate::outbox::upcoming(txn, self.line());
         });
         let bytes = message::encode(&HubConfigMessage::Answer(answer.clone()))
             .ok_or(JournalError::Misuse("our own messages must encode"))?;
