@@ -18,7 +18,6 @@ use crate::message::{
     self, AppConfigMessage, ChannelHeld, Heartbeat, HeartbeatAnswer, HubConfigMessage,
     NAME_BYTES_MAX,
 };
-use crate::outbox;
 use crate::session::{Committer, Follower, Session};
 use crate::txn::Txn;
 
@@ -116,6 +115,7 @@ impl Session<Follower> {
     ) -> Result<Seq, JournalError> {
         let pairing = in_config(self.line())?;
         let mut holds = Vec::with_capacity(Channel::ALL.len());
+        let mut acked = Vec::with_capacity(Channel::ALL.len());
         for line in Line::all(pairing) {
             let head: InboxHead = txn.row(&keys::inbox_head(line))?.unwrap_or_default();
             holds.push(ChannelHeld {
@@ -123,7 +123,7 @@ impl Session<Follower> {
                 through: head.cursor.0,
                 digest: head.digest.0,
             });
-            txn.put_row(&keys::ack_sent(line), &head.cursor)?;
+            acked.push((line, head.cursor));
         }
         let heartbeat = AppConfigMessage::Heartbeat(Heartbeat {
             number,
@@ -133,6 +133,9 @@ impl Session<Follower> {
         let bytes = message::encode(&heartbeat)
             .ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.send(txn, &bytes)?;
+        for (line, cursor) in acked {
+            txn.put_row(&keys::ack_sent(line), &cursor)?;
+        }
         let key = keys::heartbeat(pairing);
         let state = match txn.row::<HeartbeatState>(&key)? {
             Some(last) if last.number == number => HeartbeatState {
@@ -200,7 +203,7 @@ impl Session<Committer> {
             ));
         }
         mutant!("answer_left_out", "C1", "the epoch that a heartbeat opened in the config channel stays without its answer" => {
-            return outbox::upcoming(txn, self.line());
+            return crate::outbox::upcoming(txn, self.line());
         });
         let bytes = message::encode(&HubConfigMessage::Answer(answer.clone()))
             .ok_or(JournalError::Misuse("our own messages must encode"))?;

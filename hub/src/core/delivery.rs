@@ -101,7 +101,8 @@ impl Core {
                 state.pace.spend();
             }
         }
-        let cursor = self.journal_ref()?.inbox_head(line)?.cursor;
+        let head = self.journal_ref()?.inbox_head(line);
+        let cursor = self.judge(head, now_unix_ms)?.cursor;
         Ok(Delivered { verdict, cursor })
     }
 
@@ -111,7 +112,8 @@ impl Core {
         line: Line,
         now_unix_ms: u64,
     ) -> Result<bool, CoreError> {
-        let unacked = self.journal_ref()?.unacked_heals(line)?;
+        let unacked = self.journal_ref()?.unacked_heals(line);
+        let unacked = self.judge(unacked, now_unix_ms)?;
         let allowed = self
             .lines
             .get_mut(&line)

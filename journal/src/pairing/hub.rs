@@ -495,3 +495,6 @@ fn make_group(
     let welcome = welcome.tls_serialize_detached().map_err(|e| text(&e))?;
     Ok((group, welcome))
 }
+
+#[cfg(test)]
+mod tests;
