@@ -274,11 +274,15 @@ impl LineTask {
         if !self.waits_for_hub {
             return true;
         }
-        if !self.sender.is_idle() {
-            return false;
-        }
         let now_ms = self.shared.clock.now_ms();
-        now_ms >= *self.listens_until_ms.get_or_insert(now_ms + HUB_WAIT_MS)
+        match self.listens_until_ms {
+            Some(until_ms) => now_ms >= until_ms,
+            None => {
+                // From when the relay has all that we said.
+                self.listens_until_ms = self.sender.is_idle().then_some(now_ms + HUB_WAIT_MS);
+                false
+            }
+        }
     }
 
     /// Whether the relay owes deliveries or receipts that this pass cannot do without.
