@@ -126,7 +126,7 @@ impl Session<Committer> {
     /// An update that the app proposes is committed at once, because a stored proposal would block
     /// every message. A clip being recorded goes on in the new epoch; otherwise the epoch is closed
     /// and the group's key rotated, except in the config channel, where [`Session::answer`] or
-    /// [`Session::close`] must follow in the same transaction.
+    /// [`Session::close`] must follow a [`Received::Healed`] in the same transaction.
     ///
     /// # Errors
     /// Only our own storage; whatever the other side or the relay did is in [`Received`].
