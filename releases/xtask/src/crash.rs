@@ -161,7 +161,11 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     let until = began + Duration::from_secs(60 * options.minutes);
     for (place_in_row, trial) in chosen.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
-        let minutes = share(left, chosen.get(place_in_row..).unwrap_or_default());
+        let minutes = share(
+            options.tier,
+            left,
+            chosen.get(place_in_row..).unwrap_or_default(),
+        );
         let outcome = steps.step(trial.name, || {
             stamped(&place, trial.name, &commit, || {
                 let progress = place.join(format!("{}.progress", trial.name));
@@ -537,15 +541,19 @@ mod tests {
                 .windows(2)
                 .any(|pair| pair == ["--shard", "2/8"])
         );
-        // If each takes what it is given, all together take no more than there is.
+        // If each takes what it is given, all together take no more than there is, and nobody less than
+        // it needs.
         let row: Vec<&Trial> = all.iter().collect();
-        let mut left = Duration::from_secs(60 * 240);
-        for at in 0..row.len() {
-            let minutes = share(left, &row[at..]);
-            left = left.checked_sub(Duration::from_secs(60 * minutes)).unwrap();
+        for (tier, hours) in [(Tier::Full, 4), (Tier::Crash, 1)] {
+            let mut left = Duration::from_secs(3600 * hours);
+            for at in 0..row.len() {
+                let minutes = share(tier, left, &row[at..]);
+                assert!(tier == Tier::Full || minutes >= row[at].needs);
+                left = left.checked_sub(Duration::from_secs(60 * minutes)).unwrap();
+            }
+            assert!(left < Duration::from_secs(3600 * hours));
+            assert_eq!(share(tier, Duration::ZERO, &row), 1);
         }
-        assert!(left < Duration::from_secs(60 * 240));
-        assert_eq!(share(Duration::ZERO, &row), 1);
     }
 
     #[test]
