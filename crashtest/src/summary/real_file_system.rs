@@ -18,11 +18,13 @@ pub(super) const NOT_IN_THIS_TIER: &str = "real-file-system: not covered in this
 fn figures(value: &Value) -> String {
     let totals = &value["totals"];
     format!(
-        "{} flush epochs ({} with at most 12 writes: all subsets; {} finished), {} disks mounted and \
-         opened of {} derived, {} refused, {} fatal, {} not mounted ({} of them after `e2fsck`)",
+        "{} flush epochs, {} of them finished ({} with at most 12 writes, of which all subsets are tried: {} \
+         of them finished), {} disks mounted and opened of {} derived, {} refused, {} fatal, {} not mounted \
+         ({} of them after `e2fsck`)",
         number(value, "epochs"),
-        number(value, "small_epochs"),
         number(value, "finished_epochs"),
+        number(value, "small_epochs"),
+        number(value, "small_finished_epochs"),
         number(totals, "opened"),
         number(totals, "derived"),
         number(totals, "refused"),
@@ -46,6 +48,13 @@ pub(super) fn section(text: &mut String, value: &Value, missing: &mut Missing) {
         push(text, &format!("**NOT COVERED**: {why}.\n"));
         missing.0.push(format!("{NAME}: {why}"));
         return;
+    }
+    let left = number(value, "small_epochs")
+        - number(value, "small_finished_epochs").min(number(value, "small_epochs"));
+    if left > 0 {
+        missing.0.push(format!(
+            "{NAME}: {left} flush epochs with at most 12 writes are not finished"
+        ));
     }
     let rate = value.get("states_per_second").and_then(Value::as_f64);
     let _ = writeln!(

@@ -44,7 +44,11 @@ pub(super) fn share(tier: Tier, left: Duration, trials: &[&Trial]) -> u64 {
         }
         Tier::Quick | Tier::Crash => {
             let reserved: u64 = later.iter().map(|trial| trial.needs).sum();
-            minutes.saturating_sub(reserved)
+            match minutes >= first.needs + reserved {
+                true => minutes - reserved,
+                // Somebody gave less than all need: each gets its part.
+                false => minutes * first.needs / (first.needs + reserved).max(1),
+            }
         }
     };
     own.max(1)
