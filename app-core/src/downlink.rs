@@ -315,7 +315,7 @@ async fn connect(
 }
 
 /// A random number for the pauses between attempts.
-fn die() -> u64 {
+pub(crate) fn die() -> u64 {
     let mut bytes = [0; 8];
     wal::OsDice.fill(&mut bytes);
     u64::from_le_bytes(bytes)

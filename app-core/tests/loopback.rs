@@ -5,8 +5,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use app_core::{
-    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, HUB_WAIT_MS, HubStatus,
-    OpenedBy, Pairing, Standing, SyncMode,
+    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, HUB_WAIT_MS,
+    HubStatus, OpenedBy, Pairing, Standing, SyncMode,
 };
 use support::{After, HUB_VERSION, Hub, Relay, Says, within};
 
@@ -363,13 +363,12 @@ async fn a_sync_that_ends_stays_for_the_hubs_word_on_its_heartbeat() {
     hub.pair(&relay, &app).await;
     assert_eq!(app.heartbeat_due().await.unwrap(), Some(0));
     let mut events = app.observe();
-    let (synced, ()) = tokio::join!(
-        within(app.sync(SyncMode::Once)),
-        hub.take_heartbeat(&relay)
-    );
+    let (synced, ()) = tokio::join!(within(app.sync(SyncMode::Once)), hub.take_heartbeat(&relay));
     synced.unwrap();
     let told: Vec<Event> = std::iter::from_fn(|| events.try_next()).collect();
-    let healed = told.iter().filter(|event| matches!(event, Event::Healed { .. }));
+    let healed = told
+        .iter()
+        .filter(|event| matches!(event, Event::Healed { .. }));
     assert_eq!(healed.count(), 5);
     let status = hub_of(&app).await;
     let beat = status.heartbeat.clone().unwrap();
@@ -381,7 +380,10 @@ async fn a_sync_that_ends_stays_for_the_hubs_word_on_its_heartbeat() {
     assert!(beat.sent_unix_ms <= beat.answered_unix_ms.unwrap());
     let due = app.heartbeat_due().await.unwrap().unwrap();
     let after = due - beat.sent_unix_ms;
-    assert!((330 * MINUTE_MS..=360 * MINUTE_MS).contains(&after), "{after}");
+    assert!(
+        (330 * MINUTE_MS..=360 * MINUTE_MS).contains(&after),
+        "{after}"
+    );
     // A scheduler's process is told the same, and sends nothing before.
     drop((events, app));
     let options = AppOptions {
@@ -425,7 +427,12 @@ async fn a_sync_whose_hub_is_away_ends_soon_and_says_when_to_look_for_the_answer
     within(app.sync(SyncMode::Once)).await.unwrap();
     let status = hub_of(&app).await;
     assert!(status.heartbeat.unwrap().answered_unix_ms.is_some());
-    assert!(status.channels.iter().all(|keys| keys.healed_unix_ms.is_some()));
+    assert!(
+        status
+            .channels
+            .iter()
+            .all(|keys| keys.healed_unix_ms.is_some())
+    );
 }
 
 #[tokio::test]
@@ -452,7 +459,13 @@ async fn a_sync_that_follows_says_its_heartbeat_once_all_lines_are_level() {
         }
     })
     .await;
-    assert!(hub_of(&app).await.channels.iter().all(|keys| !keys.awaits_commit));
+    assert!(
+        hub_of(&app)
+            .await
+            .channels
+            .iter()
+            .all(|keys| !keys.awaits_commit)
+    );
     following.abort();
     let _aborted = following.await;
 }

@@ -12,6 +12,8 @@ use std::path::Path;
 use crate::oracle::Broken;
 use crate::process::Role;
 
+/// Channel number of the event videos, as the name of a group ends.
+const EVENT_VIDEO: &str = "01";
 /// Transactions of a start's own: the seal of its copy and the witness of the seal.
 pub const OWN_GROUPS: u64 = 2;
 

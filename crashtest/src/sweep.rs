@@ -192,9 +192,19 @@ impl fmt::Display for Cell {
 /// # Errors
 /// A run failed, or was not a pass: a sweep over a broken system says nothing.
 pub fn survey(stock: &Stock) -> Outcome<Survey> {
+    survey_with(stock, None)
+}
+
+/// The same, with a deliberate bug alive.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_with(stock: &Stock, mutant: Option<&str>) -> Outcome<Survey> {
     let mut survey = Survey::default();
     for workload in Workload::ALL {
-        let mut system = workload.world(stock, workload.setup())?.traced();
+        let mut setup = workload.setup();
+        setup.mutant = mutant.map(str::to_owned);
+        let mut system = workload.world(stock, setup)?.traced();
         let run = workload.run(&mut system);
         Verdict::with_notes(&run, &system.all_notes()).expect_pass()?;
         for role in Role::ALL {

@@ -33,12 +33,12 @@ use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
 use delivery::PROVEN;
-use pace::Pace;
 pub use delivery::{Delivered, Verdict};
 pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
     Stop,
 };
+use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
 
 use recording::{Mark, Recording};

@@ -375,7 +375,10 @@ async fn unless_its_own(line: Line, ended: Result<(), Over>) -> Option<Result<()
     if !is_its_own(&ended) {
         return Some(ended);
     }
-    tracing::warn!(?line, "what is stored of a line cannot be used; it waits, the others go on");
+    tracing::warn!(
+        ?line,
+        "what is stored of a line cannot be used; it waits, the others go on"
+    );
     tokio::time::sleep(BROKEN_LINE_PAUSE).await;
     None
 }

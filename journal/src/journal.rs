@@ -200,6 +200,11 @@ impl Journal {
 
     fn poison_if_failed<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         self.poisoned |= result.is_err();
+        wal::mutant!("panic_instead_of_poison", "C7", "a failed write or sync unwinds the thread that keeps the journal" => {
+            if let Err(error) = &result {
+                std::panic::panic_any(error.to_string());
+            }
+        });
         result
     }
 

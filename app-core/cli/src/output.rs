@@ -199,7 +199,10 @@ fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
     match waits.len() {
         0 => {}
         all if all == hub.channels.len() => text.push_str("; new ones wait for the camera"),
-        _ => text.push_str(&format!("; new ones of {} wait for the camera", waits.join(", "))),
+        _ => text.push_str(&format!(
+            "; new ones of {} wait for the camera",
+            waits.join(", ")
+        )),
     }
     match &hub.heartbeat {
         None => text.push_str("; no heartbeat yet"),

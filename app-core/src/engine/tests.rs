@@ -235,7 +235,9 @@ async fn what_mls_refuses_at_the_start_is_our_own_state_and_no_peer() {
 async fn a_second_process_is_refused_and_the_lock_is_given_back() {
     let (_hub, disk) = paired();
     let app = App::start(opener(&disk), OpenedBy::Person).await.unwrap();
-    let error = App::start(opener(&disk), OpenedBy::Person).await.unwrap_err();
+    let error = App::start(opener(&disk), OpenedBy::Person)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
     drop(app);
     App::start(opener(&disk), OpenedBy::Person).await.unwrap();

@@ -107,11 +107,7 @@ impl Core {
     }
 
     /// Whether a proposal of the phone may cost a Commit now.
-    fn may_commit_to_proposal(
-        &mut self,
-        line: Line,
-        now_unix_ms: u64,
-    ) -> Result<bool, CoreError> {
+    fn may_commit_to_proposal(&mut self, line: Line, now_unix_ms: u64) -> Result<bool, CoreError> {
         let unacked = self.journal_ref()?.unacked_heals(line);
         let unacked = self.judge(unacked, now_unix_ms)?;
         let allowed = self
@@ -371,7 +367,7 @@ fn answer(
                 version: env!("CARGO_PKG_VERSION").into(),
                 epochs,
             };
-            drop(state.session.answer(txn, &answer)?);
+            let _seq = state.session.answer(txn, &answer)?;
         }
     }
     Ok(unreadable)

@@ -9,8 +9,8 @@ use super::*;
 use crate::keys::Family;
 use crate::tests::harness::{App, End, Hub, NOW_MS, paired, paired_with, settle};
 use crate::tests::odd::Foreign;
-use crate::{Role, Suite};
 use crate::wrap::{self, Place};
+use crate::{Role, Suite};
 
 impl<R> End<R> {
     fn rows(&mut self, family: Family) -> usize {

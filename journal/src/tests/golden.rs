@@ -97,7 +97,11 @@ fn bless() {
             files: dump(disk),
             clip,
         };
-        std::fs::write(path(FORMAT_VERSION, side), postcard::to_allocvec(&golden).unwrap()).unwrap();
+        std::fs::write(
+            path(FORMAT_VERSION, side),
+            postcard::to_allocvec(&golden).unwrap(),
+        )
+        .unwrap();
     }
 }
 

@@ -9,14 +9,14 @@ use wire::ids::{Digest, SendId, Seq};
 use super::five::{Camera, Five, Phone, converge, five, healed, index, settle};
 use super::harness::{NOW_MS, paired_with};
 use super::odd::Foreign;
-use crate::ids::{Channel, Epoch, Line, PairingId};
+use crate::ids::{Channel, Epoch, PairingId};
 use crate::keys::{self, Family};
 use crate::library::AppClipState;
 use crate::message::{self, HeartbeatAnswer};
 use crate::scope::Scope;
 use crate::{
     EpochUse, ErrorKind, Healed, HeartbeatState, JournalError, LineKeys, Made, Received, Role,
-    Session, Suite, Taken, Takes,
+    Suite, Taken, Takes,
 };
 
 const SUITES: [Suite; 2] = [Suite::Classic, Suite::XWing];
@@ -120,43 +120,43 @@ fn a_heartbeat_heals_every_channel_and_is_answered() {
 #[test]
 fn scenario_08_a_heartbeat_in_the_middle_of_a_clip_costs_it_nothing() {
     for suite in SUITES {
-    let (mut camera, mut phone) = five(suite);
-    let clip = camera.start_clip();
-    camera.chunk(clip, b"one ");
-    phone.listen(&camera);
-    for round in 0..3_u64 {
-        phone.heartbeat(round + 1);
-        // Staged, and not yet synced, when the proposal comes.
-        let mut txn = camera.journal.begin();
-        camera.sessions[0]
-            .append_chunk(&mut txn, clip, b"two ", NOW_MS)
-            .unwrap();
-        let staged = txn.stage(()).unwrap();
-        assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
-        drop(staged);
-        let epoch = camera.state()[0].0;
-        let line = camera.line(Channel::EventVideo);
-        let used = camera.journal.epoch_use(line).unwrap();
-        let clip_of_it = Some(clip);
-        assert_eq!(
-            used,
-            Some(EpochUse::InUse {
-                epoch,
-                clip: clip_of_it
-            })
-        );
-        camera.chunk(clip, b"three ");
-        assert_eq!(camera.state()[0].0, epoch, "no second Commit");
-        let taken = phone.listen(&camera);
-        assert!(taken.contains(&(Channel::EventVideo, Taken::Healed(epoch))));
+        let (mut camera, mut phone) = five(suite);
+        let clip = camera.start_clip();
+        camera.chunk(clip, b"one ");
+        phone.listen(&camera);
+        for round in 0..3_u64 {
+            phone.heartbeat(round + 1);
+            // Staged, and not yet synced, when the proposal comes.
+            let mut txn = camera.journal.begin();
+            camera.sessions[0]
+                .append_chunk(&mut txn, clip, b"two ", NOW_MS)
+                .unwrap();
+            let staged = txn.stage(()).unwrap();
+            assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
+            drop(staged);
+            let epoch = camera.state()[0].0;
+            let line = camera.line(Channel::EventVideo);
+            let used = camera.journal.epoch_use(line).unwrap();
+            let clip_of_it = Some(clip);
+            assert_eq!(
+                used,
+                Some(EpochUse::InUse {
+                    epoch,
+                    clip: clip_of_it
+                })
+            );
+            camera.chunk(clip, b"three ");
+            assert_eq!(camera.state()[0].0, epoch, "no second Commit");
+            let taken = phone.listen(&camera);
+            assert!(taken.contains(&(Channel::EventVideo, Taken::Healed(epoch))));
+            settle(&mut camera, &mut phone);
+        }
+        camera.finish(clip);
         settle(&mut camera, &mut phone);
-    }
-    camera.finish(clip);
-    settle(&mut camera, &mut phone);
-    let known = phone.journal.app_clip(clip).unwrap();
-    assert_eq!(known.state, AppClipState::Complete);
-    assert_eq!(phone.bytes_of(clip), b"one two three two three two three ");
-    converge(&mut camera, &mut phone);
+        let known = phone.journal.app_clip(clip).unwrap();
+        assert_eq!(known.state, AppClipState::Complete);
+        assert_eq!(phone.bytes_of(clip), b"one two three two three two three ");
+        converge(&mut camera, &mut phone);
     }
 }
 
@@ -165,23 +165,23 @@ fn scenario_08_a_heartbeat_in_the_middle_of_a_clip_costs_it_nothing() {
 #[test]
 fn a_proposal_that_comes_before_a_start_has_closed_its_epoch_is_taken() {
     for suite in SUITES {
-    let (mut camera, mut phone) = five(suite);
-    let clip = camera.start_clip();
-    camera.chunk(clip, b"cut");
-    phone.listen(&camera);
-    phone.heartbeat(1);
-    let disk = camera.disk.crash_clone(CrashPolicy::KeepAll, 1);
-    let mut camera = Camera::open(Role::Hub, disk, camera.pairing, 7);
-    assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
-    let disk = camera.disk.clone();
-    let pairing = camera.pairing;
-    drop(camera);
-    let mut camera = Camera::start(disk, pairing, 8);
-    settle(&mut camera, &mut phone);
-    let known = phone.journal.app_clip(clip).unwrap();
-    assert_eq!(known.state, AppClipState::CutOff);
-    assert_eq!(phone.bytes_of(clip), b"cut");
-    converge(&mut camera, &mut phone);
+        let (mut camera, mut phone) = five(suite);
+        let clip = camera.start_clip();
+        camera.chunk(clip, b"cut");
+        phone.listen(&camera);
+        phone.heartbeat(1);
+        let disk = camera.disk.crash_clone(CrashPolicy::KeepAll, 1);
+        let mut camera = Camera::open(Role::Hub, disk, camera.pairing, 7);
+        assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
+        let disk = camera.disk.clone();
+        let pairing = camera.pairing;
+        drop(camera);
+        let mut camera = Camera::start(disk, pairing, 8);
+        settle(&mut camera, &mut phone);
+        let known = phone.journal.app_clip(clip).unwrap();
+        assert_eq!(known.state, AppClipState::CutOff);
+        assert_eq!(phone.bytes_of(clip), b"cut");
+        converge(&mut camera, &mut phone);
     }
 }
 
@@ -190,57 +190,60 @@ fn a_proposal_that_comes_before_a_start_has_closed_its_epoch_is_taken() {
 #[test]
 fn scenario_09_a_stale_proposal_is_consumed_and_the_hub_records_on() {
     for suite in SUITES {
-    let (mut camera, mut phone) = five(suite);
-    settle(&mut camera, &mut phone);
-    phone.heartbeat(1);
-    let clip = camera.start_clip();
-    camera.chunk(clip, b"one ");
-    let epoch = camera.state()[0].0;
-    let found = camera.listen(&phone);
-    assert!(matches!(&found[0], (Channel::EventVideo, Received::Stale)));
-    assert_eq!(healed(&found), Channel::ALL[1..]);
-    {
-        let txn = camera.journal.begin();
-        assert!(camera.sessions[0].may_encrypt(&txn));
-    }
-    camera.chunk(clip, b"two");
-    assert_eq!(camera.state()[0].0, epoch);
-    camera.finish(clip);
-
-    for reload in [false, true] {
-        let disk = phone.disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let mut phone = Phone::open(Role::App, disk, phone.pairing, 40);
-        assert_eq!(phone.awaits(), Channel::ALL);
-        let camera_disk = camera.disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let mut camera = Camera::start(camera_disk, camera.pairing, 41);
-        let taken = phone.listen(&camera);
-        assert!(taken.contains(&(Channel::EventVideo, Taken::NewEpoch(epoch))));
-        if reload {
-            let disk = phone.disk.clone();
-            let pairing = phone.pairing;
-            drop(phone);
-            phone = Phone::open(Role::App, disk, pairing, 42);
-        }
-        // Nothing is pending, nothing is left of what was not taken, and it can be said again.
-        assert!(phone.awaits().is_empty());
-        let line = phone.line(Channel::EventVideo);
-        assert_eq!(phone.journal.line_keys(line).unwrap(), Some(LineKeys::default()));
-        for family in [
-            Family::EncryptionKeyPair,
-            Family::OwnLeafNode,
-            Family::Proposal,
-        ] {
-            assert_eq!(phone.rows(Channel::EventVideo, family), 0, "{family:?}");
-        }
+        let (mut camera, mut phone) = five(suite);
         settle(&mut camera, &mut phone);
-        assert_eq!(phone.bytes_of(clip), b"one two");
-        phone.heartbeat(2);
-        assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
-        phone.listen(&camera);
-        let row = phone.journal.line_keys(line).unwrap().unwrap();
-        assert_eq!(row.healed.map(|healed| healed.number), Some(2));
-        converge(&mut camera, &mut phone);
-    }
+        phone.heartbeat(1);
+        let clip = camera.start_clip();
+        camera.chunk(clip, b"one ");
+        let epoch = camera.state()[0].0;
+        let found = camera.listen(&phone);
+        assert!(matches!(&found[0], (Channel::EventVideo, Received::Stale)));
+        assert_eq!(healed(&found), Channel::ALL[1..]);
+        {
+            let txn = camera.journal.begin();
+            assert!(camera.sessions[0].may_encrypt(&txn));
+        }
+        camera.chunk(clip, b"two");
+        assert_eq!(camera.state()[0].0, epoch);
+        camera.finish(clip);
+
+        for reload in [false, true] {
+            let disk = phone.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let mut phone = Phone::open(Role::App, disk, phone.pairing, 40);
+            assert_eq!(phone.awaits(), Channel::ALL);
+            let camera_disk = camera.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let mut camera = Camera::start(camera_disk, camera.pairing, 41);
+            let taken = phone.listen(&camera);
+            assert!(taken.contains(&(Channel::EventVideo, Taken::NewEpoch(epoch))));
+            if reload {
+                let disk = phone.disk.clone();
+                let pairing = phone.pairing;
+                drop(phone);
+                phone = Phone::open(Role::App, disk, pairing, 42);
+            }
+            // Nothing is pending, nothing is left of what was not taken, and it can be said again.
+            assert!(phone.awaits().is_empty());
+            let line = phone.line(Channel::EventVideo);
+            assert_eq!(
+                phone.journal.line_keys(line).unwrap(),
+                Some(LineKeys::default())
+            );
+            for family in [
+                Family::EncryptionKeyPair,
+                Family::OwnLeafNode,
+                Family::Proposal,
+            ] {
+                assert_eq!(phone.rows(Channel::EventVideo, family), 0, "{family:?}");
+            }
+            settle(&mut camera, &mut phone);
+            assert_eq!(phone.bytes_of(clip), b"one two");
+            phone.heartbeat(2);
+            assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
+            phone.listen(&camera);
+            let row = phone.journal.line_keys(line).unwrap().unwrap();
+            assert_eq!(row.healed.map(|healed| healed.number), Some(2));
+            converge(&mut camera, &mut phone);
+        }
     }
 }
 
@@ -249,44 +252,48 @@ fn scenario_09_a_stale_proposal_is_consumed_and_the_hub_records_on() {
 #[test]
 fn scenario_11_a_line_with_a_pending_update_is_mute_and_says_so() {
     for suite in SUITES {
-    let (mut camera, mut phone) = five(suite);
-    camera.record(b"one");
-    phone.listen(&camera);
-    phone.heartbeat(1);
-    for start in 0..2 {
-        for channel in Channel::ALL {
-            let line = phone.line(channel);
-            let before = phone.journal.outbox_head(line).unwrap();
-            let scope = Scope::Group(line);
-            let prefix = keys::secret_prefix(scope);
-            let stored = phone.journal.begin().secrets(scope, &prefix).unwrap();
-            let acked = phone.journal.ack_sent(line).unwrap();
-            let mut txn = phone.journal.begin();
-            let session = &mut phone.sessions[index(channel)];
-            let refused = [session.send_ack(&mut txn), session.propose_update(&mut txn, 2, NOW_MS)];
-            let refused = refused.into_iter().chain(
-                (channel == Channel::Config).then(|| session.send_heartbeat(&mut txn, 2, NOW_MS)),
-            );
-            for refused in refused {
-                let error = refused.expect_err("it is mute");
-                assert!(matches!(error, JournalError::AwaitsCommit(l) if l == line));
-                assert_eq!(error.kind(), ErrorKind::Wait);
+        let (mut camera, mut phone) = five(suite);
+        camera.record(b"one");
+        phone.listen(&camera);
+        phone.heartbeat(1);
+        for start in 0..2 {
+            for channel in Channel::ALL {
+                let line = phone.line(channel);
+                let before = phone.journal.outbox_head(line).unwrap();
+                let scope = Scope::Group(line);
+                let prefix = keys::secret_prefix(scope);
+                let stored = phone.journal.begin().secrets(scope, &prefix).unwrap();
+                let acked = phone.journal.ack_sent(line).unwrap();
+                let mut txn = phone.journal.begin();
+                let session = &mut phone.sessions[index(channel)];
+                let refused = [
+                    session.send_ack(&mut txn),
+                    session.propose_update(&mut txn, 2, NOW_MS),
+                ];
+                let refused = refused.into_iter().chain(
+                    (channel == Channel::Config)
+                        .then(|| session.send_heartbeat(&mut txn, 2, NOW_MS)),
+                );
+                for refused in refused {
+                    let error = refused.expect_err("it is mute");
+                    assert!(matches!(error, JournalError::AwaitsCommit(l) if l == line));
+                    assert_eq!(error.kind(), ErrorKind::Wait);
+                }
+                drop(txn.commit(()).unwrap());
+                assert_eq!(phone.journal.outbox_head(line).unwrap(), before);
+                assert_eq!(phone.journal.ack_sent(line).unwrap(), acked);
+                let now = phone.journal.begin().secrets(scope, &prefix).unwrap();
+                assert_eq!(now, stored);
             }
-            drop(txn.commit(()).unwrap());
-            assert_eq!(phone.journal.outbox_head(line).unwrap(), before);
-            assert_eq!(phone.journal.ack_sent(line).unwrap(), acked);
-            let now = phone.journal.begin().secrets(scope, &prefix).unwrap();
-            assert_eq!(now, stored);
+            let state = phone.journal.heartbeat(phone.pairing).unwrap().unwrap();
+            assert_eq!(state.number, 1);
+            let (disk, pairing) = (phone.disk.clone(), phone.pairing);
+            drop(phone);
+            phone = Phone::open(Role::App, disk, pairing, 20 + start);
+            assert_eq!(phone.awaits(), Channel::ALL);
         }
-        let state = phone.journal.heartbeat(phone.pairing).unwrap().unwrap();
-        assert_eq!(state.number, 1);
-        let (disk, pairing) = (phone.disk.clone(), phone.pairing);
-        drop(phone);
-        phone = Phone::open(Role::App, disk, pairing, 20 + start);
-        assert_eq!(phone.awaits(), Channel::ALL);
-    }
-    settle(&mut camera, &mut phone);
-    converge(&mut camera, &mut phone);
+        settle(&mut camera, &mut phone);
+        converge(&mut camera, &mut phone);
     }
 }
 
@@ -325,34 +332,34 @@ fn fifty_heartbeats_that_nobody_takes_leave_no_keys_behind() {
 #[test]
 fn a_hub_without_room_lets_a_proposal_wait() {
     for suite in SUITES {
-    let (mut camera, mut phone) = five(suite);
-    camera.record(b"one");
-    phone.listen(&camera);
-    phone.heartbeat(1);
-    let channel = Channel::EventVideo;
-    let (seq, envelope) = phone.outgoing(channel, Seq::NONE).remove(0);
-    let lsn = camera.journal.wal.next_lsn();
-    for _ in 0..2 {
-        let before = camera.cursor(channel);
+        let (mut camera, mut phone) = five(suite);
+        camera.record(b"one");
+        phone.listen(&camera);
+        phone.heartbeat(1);
+        let channel = Channel::EventVideo;
+        let (seq, envelope) = phone.outgoing(channel, Seq::NONE).remove(0);
+        let lsn = camera.journal.wal.next_lsn();
+        for _ in 0..2 {
+            let before = camera.cursor(channel);
+            let mut txn = camera.journal.begin();
+            let arrived = camera.sessions[0]
+                .receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages)
+                .unwrap();
+            assert!(matches!(arrived.received, Received::Waits));
+            drop(txn);
+            assert_eq!(camera.cursor(channel), before);
+        }
+        assert_eq!(camera.journal.wal.next_lsn(), lsn);
+        // An ack is taken all the same, on a line that has not proposed.
+        let (seq, heartbeat) = phone.outgoing(Channel::Config, Seq::NONE).remove(0);
         let mut txn = camera.journal.begin();
-        let arrived = camera.sessions[0]
-            .receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages)
+        let arrived = camera.sessions[index(Channel::Config)]
+            .receive(&mut txn, seq, heartbeat.as_bytes(), Takes::Messages)
             .unwrap();
-        assert!(matches!(arrived.received, Received::Waits));
+        assert!(matches!(arrived.received, Received::Message(_)));
         drop(txn);
-        assert_eq!(camera.cursor(channel), before);
-    }
-    assert_eq!(camera.journal.wal.next_lsn(), lsn);
-    // An ack is taken all the same, on a line that has not proposed.
-    let (seq, heartbeat) = phone.outgoing(Channel::Config, Seq::NONE).remove(0);
-    let mut txn = camera.journal.begin();
-    let arrived = camera.sessions[index(Channel::Config)]
-        .receive(&mut txn, seq, heartbeat.as_bytes(), Takes::Messages)
-        .unwrap();
-    assert!(matches!(arrived.received, Received::Message(_)));
-    drop(txn);
-    assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
-    converge(&mut camera, &mut phone);
+        assert_eq!(healed(&camera.listen(&phone)), Channel::ALL);
+        converge(&mut camera, &mut phone);
     }
 }
 
@@ -360,46 +367,46 @@ fn a_hub_without_room_lets_a_proposal_wait() {
 #[test]
 fn an_epoch_without_an_answer_is_closed() {
     for suite in SUITES {
-    let (camera, mut phone) = five(suite);
-    let channel = Channel::Config;
-    let mut txn = phone.journal.begin();
-    phone.sessions[index(channel)]
-        .propose_update(&mut txn, 1, NOW_MS)
-        .unwrap();
-    drop(txn.commit(()).unwrap());
-    for closes in [true, false] {
-        let disk = camera.disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let mut camera = Camera::open(Role::Hub, disk, camera.pairing, 9);
-        let phone_disk = phone.disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let mut phone = Phone::open(Role::App, phone_disk, phone.pairing, 10);
-        let (seq, envelope) = phone.outgoing(channel, Seq::NONE).remove(0);
-        let mut txn = camera.journal.begin();
-        let session = &mut camera.sessions[index(channel)];
-        let arrived = session
-            .receive(
-                &mut txn,
-                seq,
-                envelope.as_bytes(),
-                Takes::MessagesAndProposals,
-            )
+        let (camera, mut phone) = five(suite);
+        let channel = Channel::Config;
+        let mut txn = phone.journal.begin();
+        phone.sessions[index(channel)]
+            .propose_update(&mut txn, 1, NOW_MS)
             .unwrap();
-        assert!(matches!(arrived.received, Received::Healed(_)));
-        if closes {
-            session.close(&mut txn).unwrap();
-            let twice = session.close(&mut txn);
-            assert!(matches!(twice, Err(JournalError::NoRightToEncrypt(_))));
-        }
         drop(txn.commit(()).unwrap());
-        let used = camera.journal.epoch_use(camera.line(channel)).unwrap();
-        let finished = matches!(used, Some(EpochUse::Finished { .. }));
-        assert_eq!(finished, closes);
-        let (disk, pairing) = (camera.disk.clone(), camera.pairing);
-        drop(camera);
-        let mut camera = Camera::start(disk, pairing, 11);
-        let used = camera.journal.epoch_use(camera.line(channel)).unwrap();
-        assert!(matches!(used, Some(EpochUse::Finished { .. })));
-        converge(&mut camera, &mut phone);
-    }
+        for closes in [true, false] {
+            let disk = camera.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let mut camera = Camera::open(Role::Hub, disk, camera.pairing, 9);
+            let phone_disk = phone.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let mut phone = Phone::open(Role::App, phone_disk, phone.pairing, 10);
+            let (seq, envelope) = phone.outgoing(channel, Seq::NONE).remove(0);
+            let mut txn = camera.journal.begin();
+            let session = &mut camera.sessions[index(channel)];
+            let arrived = session
+                .receive(
+                    &mut txn,
+                    seq,
+                    envelope.as_bytes(),
+                    Takes::MessagesAndProposals,
+                )
+                .unwrap();
+            assert!(matches!(arrived.received, Received::Healed(_)));
+            if closes {
+                session.close(&mut txn).unwrap();
+                let twice = session.close(&mut txn);
+                assert!(matches!(twice, Err(JournalError::NoRightToEncrypt(_))));
+            }
+            drop(txn.commit(()).unwrap());
+            let used = camera.journal.epoch_use(camera.line(channel)).unwrap();
+            let finished = matches!(used, Some(EpochUse::Finished { .. }));
+            assert_eq!(finished, closes);
+            let (disk, pairing) = (camera.disk.clone(), camera.pairing);
+            drop(camera);
+            let mut camera = Camera::start(disk, pairing, 11);
+            let used = camera.journal.epoch_use(camera.line(channel)).unwrap();
+            assert!(matches!(used, Some(EpochUse::Finished { .. })));
+            converge(&mut camera, &mut phone);
+        }
     }
 }
 
@@ -453,21 +460,21 @@ fn a_message_of_another_channel_is_none_here() {
 #[test]
 fn a_copy_of_the_phone_from_before_a_heartbeat_refuses_to_go_on() {
     for suite in SUITES {
-    let (mut camera, mut phone) = five(suite);
-    settle(&mut camera, &mut phone);
-    let old = phone.disk.crash_clone(CrashPolicy::KeepAll, 0);
-    phone.heartbeat(1);
-    camera.listen(&phone);
-    let mut copy = Phone::open(Role::App, old, phone.pairing, 67);
-    for (channel, taken) in copy.listen(&camera) {
-        assert_eq!(taken, Taken::RolledBack, "{channel:?}");
-    }
-    for session in &mut copy.sessions {
-        let mut txn = copy.journal.begin();
-        let refused = session.propose_update(&mut txn, 2, NOW_MS);
-        assert!(matches!(refused, Err(JournalError::RolledBack(_))));
-    }
-    converge(&mut camera, &mut phone);
+        let (mut camera, mut phone) = five(suite);
+        settle(&mut camera, &mut phone);
+        let old = phone.disk.crash_clone(CrashPolicy::KeepAll, 0);
+        phone.heartbeat(1);
+        camera.listen(&phone);
+        let mut copy = Phone::open(Role::App, old, phone.pairing, 67);
+        for (channel, taken) in copy.listen(&camera) {
+            assert_eq!(taken, Taken::RolledBack, "{channel:?}");
+        }
+        for session in &mut copy.sessions {
+            let mut txn = copy.journal.begin();
+            let refused = session.propose_update(&mut txn, 2, NOW_MS);
+            assert!(matches!(refused, Err(JournalError::RolledBack(_))));
+        }
+        converge(&mut camera, &mut phone);
     }
 }
 
@@ -615,7 +622,10 @@ fn a_phone_whose_proposals_are_refused_on_idle_lines_is_not_mute_for_good() {
         for (i, (epoch, _)) in camera.state().into_iter().enumerate() {
             assert_eq!(epoch, Epoch(before[i].0.0 + 1));
             // Closed, the config channel's too: nobody will answer in it.
-            let used = camera.journal.epoch_use(camera.line(Channel::ALL[i])).unwrap();
+            let used = camera
+                .journal
+                .epoch_use(camera.line(Channel::ALL[i]))
+                .unwrap();
             assert_eq!(used, Some(EpochUse::Finished { epoch }));
         }
         phone.listen(&camera);

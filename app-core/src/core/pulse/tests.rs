@@ -129,7 +129,14 @@ fn what_failed_is_said_again_after_ever_longer_pauses() {
         let minutes_10 = 10 * MINUTE;
         assert_eq!(
             launched,
-            [30_000, MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, minutes_10]
+            [
+                30_000,
+                MINUTE,
+                2 * MINUTE,
+                4 * MINUTE,
+                8 * MINUTE,
+                minutes_10
+            ]
         );
     }
     assert_eq!(at(overtaken(u32::MAX), Rhythm::Running), 6 * HOUR);

@@ -181,7 +181,9 @@ fn a_start_knows_what_waits_for_the_hub() {
 fn heard_on(hub: &mut Hub, core: &mut Core, lines: &[Line], now_ms: u64) {
     for line in lines {
         let received = hub_takes(hub, core, *line);
-        let healed = received.iter().any(|one| matches!(one, Received::Healed(_)));
+        let healed = received
+            .iter()
+            .any(|one| matches!(one, Received::Healed(_)));
         assert!(healed, "{line:?}: {received:?}");
         let run = app_takes(hub, core, *line, now_ms);
         assert!(run.halt.is_none() && !run.waits_for_hub, "{run:?}");

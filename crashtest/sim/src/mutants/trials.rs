@@ -15,6 +15,8 @@ pub const ELSEWHERE: &[&str] = &[
     "new_commit_after_restart",
     "success_without_proof",
     "key_in_a_log_line",
+    "panic_instead_of_poison",
+    "point_never_passed",
 ];
 
 const fn engine(mutant: &'static str) -> Trial {

@@ -33,7 +33,12 @@ fn packages(
         let bundle = KeyPackage::builder()
             .key_package_lifetime(lifetime())
             .leaf_node_capabilities(capabilities(offer.suite))
-            .build(suite, &provider, &signer, credential("app", pairing, &signer))
+            .build(
+                suite,
+                &provider,
+                &signer,
+                credential("app", pairing, &signer),
+            )
             .unwrap();
         bundle.key_package().tls_serialize_detached()
     });
@@ -75,10 +80,7 @@ fn a_key_package_with_a_key_of_another_length_is_refused() {
                 assert!(answered.is_ok(), "the control");
                 continue;
             }
-            let refused = matches!(
-                answered,
-                Err(JournalError::Pairing(PairingError::Mls(_)))
-            );
+            let refused = matches!(answered, Err(JournalError::Pairing(PairingError::Mls(_))));
             assert!(refused, "{suite:?} {number} {length}");
             assert!(hub.pairing_ids().is_empty());
         }
