@@ -96,7 +96,10 @@ pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
     for pairing in look.silent {
         let noted = shared.engine.write(
             move |core, shell| core.stage_level(pairing, shell.clock.unix_ms()),
-            |_core, committed, staged, _shell| Ok(committed.redeem(staged).into_inner()),
+            |_core, committed, staged, _shell| {
+                committed.redeem(staged).into_inner();
+                Ok(())
+            },
         );
         if let Err(error) = noted.await {
             tracing::warn!(%error, "that a hub is silent cannot be written down");

@@ -161,7 +161,10 @@ impl App {
             return false;
         };
         let mut videos = self.ways.iter().map(|way| way.line);
-        videos.any(|line| line.channel == Channel::EventVideo && is_over(&process.core, line))
+        videos.any(|line| {
+            let over = process.core.over(line);
+            line.channel == Channel::EventVideo && matches!(over, Ok(Some(Over::RolledBack)))
+        })
     }
 
     /// A heartbeat is wanted as soon as one can be, due or not.
@@ -560,6 +563,8 @@ impl LineEnd {
         self.act(&run, now_ms, books, out)?;
         match run.halt {
             None | Some(Halt::Over(Over::RolledBack)) => Ok(()),
+            // Whoever runs on an old copy may meet what it cannot follow before anybody tells it so.
+            Some(Halt::Over(Over::Broken)) if books.is_old_reader(mailbox) => Ok(()),
             Some(Halt::Over(Over::Broken)) => {
                 Err(Broken::new("C1", "the app can no longer follow its hub").into())
             }
@@ -623,7 +628,7 @@ impl LineEnd {
 
 /// Whether nothing is taken or sent on a line any more.
 fn is_over(core: &Core, line: Line) -> bool {
-    matches!(core.over(line), Ok(Some(Over::RolledBack)))
+    matches!(core.over(line), Ok(Some(_)))
 }
 
 fn ended(error: &JournalError) -> Fault {

@@ -79,6 +79,12 @@ impl Books {
         self.old_readers.insert(other);
     }
 
+    /// Whether the reader of a mailbox runs on an old copy.
+    #[must_use]
+    pub fn is_old_reader(&self, mailbox: SendId) -> bool {
+        self.old_readers.contains(&mailbox)
+    }
+
     /// Whether somebody runs on an old copy.
     #[must_use]
     pub fn is_rolled_back(&self) -> bool {

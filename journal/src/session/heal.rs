@@ -140,13 +140,7 @@ pub(super) fn commit_to(
         // in memory has it queued, so it is loaded again.
         Err(JournalError::Mls(_)) => {
             session.handle = None;
-            if !mutant!(
-                "refused_update_stays",
-                "C1",
-                "what MLS could not commit stays queued, and no Commit can be made any more"
-            ) {
-                txn.restore_secrets(before);
-            }
+            txn.restore_secrets(before);
             return Ok(Received::NotHealed("an update that cannot be committed"));
         }
         Err(error) => {
@@ -155,7 +149,7 @@ pub(super) fn commit_to(
         }
     };
     match clip {
-        Some(clip) => carry(session, txn, clip)?,
+        Some(clip) => session.carries(txn, clip)?,
         None if line.channel == Channel::Config => {}
         None => session.finish_empty(txn)?,
     }
@@ -174,7 +168,7 @@ pub(super) fn free(
     let clip = recorded(session, txn)?;
     advance(session, txn)?;
     match clip {
-        Some(clip) => carry(session, txn, clip),
+        Some(clip) => session.carries(txn, clip),
         None => session.finish_empty(txn),
     }
 }
@@ -190,22 +184,6 @@ fn advance(session: &mut Session<Committer>, txn: &mut Txn<'_>) -> Result<Epoch,
     unacked.push(seq);
     txn.put_row(&keys::heals(line), &unacked)?;
     Ok(epoch)
-}
-
-/// The clip goes on in the epoch that was just opened.
-fn carry(
-    session: &mut Session<Committer>,
-    txn: &mut Txn<'_>,
-    clip: ClipId,
-) -> Result<(), JournalError> {
-    match mutant!(
-        "clip_not_carried",
-        "C1",
-        "a Commit in the middle of a clip forgets which clip its epoch carries: a start cuts off nothing"
-    ) {
-        true => Ok(()),
-        false => session.carries(txn, clip),
-    }
 }
 
 /// The clip that the current epoch carries, if it is still being recorded: also by a handle that is gone,

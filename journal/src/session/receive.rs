@@ -531,13 +531,6 @@ fn is_plain(staged: &StagedCommit, own_leaf: LeafNodeIndex) -> bool {
 /// Whether a proposal is what a phone's heartbeat makes: new keys for its own leaf, and all else about it
 /// as it was. OpenMLS has checked the signatures.
 fn is_own_update(group: &MlsGroup, proposed: &QueuedProposal) -> bool {
-    if mutant!(
-        "any_update_is_taken",
-        "C7",
-        "an update is committed whatever it puts into the leaf: a key of another length ends the process"
-    ) {
-        return matches!(proposed.proposal(), Proposal::Update(_));
-    }
     let Sender::Member(sender) = proposed.sender() else {
         return false;
     };

@@ -1,3 +1,5 @@
+//! When a heartbeat is due, and when a camera looks offline: times, launches, clocks that jump.
+
 use super::*;
 
 const T: u64 = 1_800_000_000_000;
