@@ -349,12 +349,12 @@ async fn a_damaged_chunk_is_an_error_and_the_target_stays_as_it_was() {
 
 #[tokio::test]
 async fn a_dropped_export_leaves_nothing_behind() {
-    let parts: Vec<Vec<u8>> = (0..8).map(|n| vec![n; 1000]).collect();
+    let parts: Vec<Vec<u8>> = (0..48).map(|n| vec![n; 1000]).collect();
     let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     let (app, clip, _disk) = app_with_clip(&slices).await;
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("clip.mp4");
-    // Behind the last chunk the rename may already be under way.
+    // Far from the last chunk: behind it the rename may already be under way.
     for stop_after in [0_u64, 1000, 4000, 7000] {
         let (tell, told) = oneshot::channel();
         let mut tell = Some(tell);
