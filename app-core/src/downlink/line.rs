@@ -85,8 +85,8 @@ pub(super) struct LineTask {
     listens_until_ms: Option<u64>,
     /// Something was put into the outbox by somebody else.
     beats: watch::Receiver<u64>,
-    /// Everything through here was told to watchers, or to those of an earlier sync.
-    told_through: Option<Seq>,
+    /// The mailbox was attached before: everything through the cursor was told to watchers.
+    was_attached: bool,
     /// When the core wants to be called again.
     due_at_ms: Option<u64>,
     moved_at_ms: u64,
@@ -115,7 +115,7 @@ impl LineTask {
             waits_for_hub: false,
             listens_until_ms: None,
             beats,
-            told_through: None,
+            was_attached: false,
             due_at_ms: None,
             moved_at_ms,
         }
@@ -196,11 +196,11 @@ impl LineTask {
         let (state, deliveries) = attached.map_err(|error| End::from_client(&error))?;
         // A write that failed may be durable all the same, once the journal has been opened again: its facts
         // were told to nobody, and no later run repeats them.
-        if let Some(before) = self.told_through.filter(|before| *before < cursor) {
-            let count = cursor.0 - before.0;
+        if self.was_attached && self.cursor < cursor {
+            let count = cursor.0 - self.cursor.0;
             self.tell(Event::Missed { count });
         }
-        self.told_through = Some(cursor);
+        self.was_attached = true;
         self.cursor = cursor;
         self.sender.handle_durable(outbox.last);
         self.sender.handle_ack(outbox.acked);
@@ -427,7 +427,6 @@ impl LineTask {
         }
         if run.cursor > self.cursor {
             self.cursor = run.cursor;
-            self.told_through = Some(run.cursor);
             self.moved_at_ms = now_ms;
             self.progress.store(true, Ordering::Relaxed);
             if let Some(deliveries) = deliveries {

@@ -44,8 +44,8 @@ pub struct Met {
     pub untold: usize,
 }
 
-/// Whether a program that an error of its disk ends may end with this code: all three have one list, and a
-/// full disk is neither a failing one nor a wrong path.
+/// Whether a program that an error of its disk ends may end with this code: all three have one list. No error is
+/// a wrong path, and only a full disk is one without space; it may be called a failing one as well.
 fn is_code_of(plan: &str, code: i32) -> bool {
     let full = plan.ends_with(":ENOSPC") || plan.ends_with(":FULL");
     let read = plan.starts_with("read:");
