@@ -189,19 +189,32 @@ pub fn unmatched(survey: &Survey) -> Vec<String> {
 /// Tries one bug, and the same without it. A [`Survey`] must have passed before.
 #[must_use]
 pub fn find(stock: &Stock, trial: &Trial, promise: &str) -> Finding {
+    let finding = |without, with, took| Finding {
+        mutant: trial.mutant,
+        promise: promise.to_owned(),
+        with,
+        without,
+        took,
+    };
+    let counted = match trial.by {
+        // A heartbeat's messages of five lines would come between the hits that are counted.
+        By::Crash(..) => match Stock::answered(&trial.workload.setup()) {
+            Ok(stock) => Some(stock),
+            Err(trouble) => {
+                let failed = Verdict::of(&Err(trouble));
+                return finding(failed.clone(), failed, Duration::ZERO);
+            }
+        },
+        By::Itself | By::Fault(..) | By::Survey => None,
+    };
+    let stock = counted.as_ref().unwrap_or(stock);
     let began = Instant::now();
     // Here and now: how fast the survey was says nothing of a machine that has other work since.
     let without = play(stock, trial, None);
     let patience = PATIENCE_MIN.max(began.elapsed() * PATIENCE_RUNS);
     let began = Instant::now();
     let with = play(stock, trial, Some((trial.mutant, patience)));
-    Finding {
-        mutant: trial.mutant,
-        promise: promise.to_owned(),
-        with,
-        without,
-        took: began.elapsed(),
-    }
+    finding(without, with, began.elapsed())
 }
 
 /// The median time to detection.
