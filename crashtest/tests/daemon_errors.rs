@@ -2,6 +2,8 @@
 //! and is started again, and every promise holds.
 
 use crashtest::daemon_errors;
+use crashtest::progress::Progress;
+use crashtest::shard::Shard;
 use crashtest::system::{Setup, Stock};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workload::Workload;
@@ -16,8 +18,10 @@ fn an_operation_that_fails_under_a_running_program_breaks_no_promise() -> Outcom
         ..Workload::Event.setup()
     };
     let operations = daemon_errors::count(&Stock::paired(&setup)?)?;
-    let cases = daemon_errors::cases(&operations, EACH);
-    let found = daemon_errors::run(cases, None, |_count, cell| println!("{cell}"))?;
+    let cases = daemon_errors::cases(&operations, EACH, Shard::WHOLE);
+    let found = daemon_errors::run(operations, cases, None, &Progress::unkept(), |_count, cell| {
+        println!("{cell}");
+    })?;
     println!("{}", found.json());
     let failed: Vec<String> = found
         .cells
