@@ -316,6 +316,9 @@ fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
             .0
             .push("disk errors: the time was up before every operation had failed".to_owned());
     }
+    let left = list(value, "not_covered").iter().filter_map(Value::as_str);
+    let left = left.map(|sentence| format!("disk errors: {sentence}"));
+    missing.0.extend(left);
 }
 
 fn daemon_errors(text: &mut String, value: &Value, missing: &mut Missing) {
@@ -326,7 +329,8 @@ fn daemon_errors(text: &mut String, value: &Value, missing: &mut Missing) {
     missing.0.extend(left);
 }
 
-/// The table of both.
+/// The table of both: operations that can meet an error, those of them that were tried, runs in which one met
+/// it.
 fn errors(text: &mut String, value: &Value) {
     let sum = |key: &str| -> u64 { list(value, "rows").iter().map(|row| number(row, key)).sum() };
     let (runs, fatal, took) = (sum("runs"), sum("fatal"), seconds(value));
@@ -337,9 +341,11 @@ fn errors(text: &mut String, value: &Value) {
     );
     let lines = list(value, "rows").iter().map(|row| {
         format!(
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             word(row, "program"),
             word(row, "error"),
+            number(row, "operations"),
+            number(row, "tried"),
             number(row, "runs"),
             number(row, "restarted"),
             number(row, "fatal"),
@@ -347,7 +353,7 @@ fn errors(text: &mut String, value: &Value) {
     });
     rows(
         text,
-        "| program | error | runs | process ended and was started again | fatal |",
+        "| program | error | operations | tried | met it | process ended and was started again | fatal |",
         lines,
     );
 }
