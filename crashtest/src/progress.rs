@@ -105,6 +105,14 @@ struct Table<T> {
     done: BTreeMap<String, T>,
 }
 
+/// What became of the last word about a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Counts,
+    /// It failed before, and that stays.
+    Ignored,
+}
+
 impl<T: Kept> Progress<T> {
     /// Of a sweep that nobody will resume.
     #[must_use]
@@ -201,7 +209,10 @@ impl<T: Kept> Progress<T> {
         let wall = self.wall().as_secs_f64();
         let mut table = self.lock();
         table.append(&json!({"wall": wall, "cell": one.to_value()}))?;
-        table.take(one.clone());
+        if table.take(one.clone()) == Word::Ignored {
+            let case = one.case();
+            eprintln!("{case}: it passes now, and failed in an earlier part: it stays failed");
+        }
         Ok(table.done.len())
     }
 
@@ -265,12 +276,14 @@ impl<T: Kept> Table<T> {
     }
 
     /// The last word about a run counts; only a failure is not taken back.
-    fn take(&mut self, one: T) {
+    fn take(&mut self, one: T) -> Word {
         let name = one.case().to_string();
         let failed = self.done.get(&name).is_some_and(T::fails);
-        if !failed || one.fails() {
-            self.done.insert(name, one);
+        if failed && !one.fails() {
+            return Word::Ignored;
         }
+        self.done.insert(name, one);
+        Word::Counts
     }
 }
 

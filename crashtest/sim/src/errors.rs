@@ -297,14 +297,14 @@ fn verdict(said: &str, ended: Option<ExitStatus>) -> (u64, Option<String>) {
     let Some(status) = ended else {
         return (0, Some("C7: it hung".to_owned()));
     };
-    let line: Option<serde_json::Value> = said
+    let line: Option<Value> = said
         .lines()
         .last()
         .and_then(|line| serde_json::from_str(line).ok());
     match line {
         Some(line) if status.success() => {
-            let restarts = line.get("restarts").and_then(serde_json::Value::as_u64);
-            let broken = line.get("broken").and_then(serde_json::Value::as_str);
+            let restarts = line.get("restarts").and_then(Value::as_u64);
+            let broken = line.get("broken").and_then(Value::as_str);
             (restarts.unwrap_or_default(), broken.map(str::to_owned))
         }
         _ => (0, Some(format!("C7: it ended with {status}"))),
