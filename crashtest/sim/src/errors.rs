@@ -262,7 +262,10 @@ impl Sweep {
 fn cases(operations: &BTreeMap<Who, Operations>, stride: u64, shard: Shard) -> Vec<Case> {
     let mut lists = Vec::new();
     for (who, operations) in operations {
-        lists.extend(Kind::ALL.map(|kind| (*who, kind, stride.max(1) * kind.stride(), *operations)));
+        lists.extend(Kind::ALL.map(|kind| {
+            let stride = stride.max(1) * kind.stride();
+            (*who, kind, stride, *operations)
+        }));
     }
     let length = |(_, kind, stride, operations): &(Who, Kind, u64, Operations)| {
         operations.of(*kind).div_ceil(*stride)
