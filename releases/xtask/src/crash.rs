@@ -362,7 +362,8 @@ fn play(
         .get(trial.program)
         .ok_or_else(|| Failure::found(format!("cargo built no {}", trial.program)))?;
     let result = place.join(format!("{}.json", trial.name));
-    // What an earlier run said must never stand for this one.
+    // What an earlier run said must never stand for this one. Who goes on with that run has its progress, and
+    // makes the result anew from all of it: what failed then has failed now.
     if result.exists() {
         fs::remove_file(&result).because("an old result cannot be removed")?;
     }

@@ -44,12 +44,17 @@ cargo xtask COMMAND
              --quick        a few minutes: less of everything (the gate runs more)
              --full         hours: more of everything, and what needs root
              --minutes N    at most about so long; what is left is reported as NOT COVERED, and
-                            fails; with --full it is only reported, for there N is the plan
+                            fails; with --full it is only reported, for there N is the plan. Stopped
+                            by it: simulation, engine, disk-errors, daemon-errors, power-cuts,
+                            real-file-system, kills; all others take what they take
              --only NAME    one kind: simulation, disk-errors, power-cuts, kills, ...
              --without NAME leave one kind out; the report says that it was not covered
-             --shard K/N    the power cuts, seeds and kills of one machine of several
-             --resume       power cuts and seeds go on where they stopped: what failed is asked again
-                            first, totals are of all parts; refused on another build
+             --shard K/N    one machine's part, K from 0, of those same seven (the seeds of simulation
+                            and engine only with --full); all others do the whole of what they do
+             --resume       with --full those same seven go on where they stopped, and all others begin
+                            anew. What passed is not repeated; what failed is asked again first and
+                            stays failed, totals are of all parts, another build is refused (of the
+                            real file system totals are of the last part, and a failure is tried again)
              --json         one JSON object on stdout
              --junit FILE   results for CI
              --bless        keep the report as crashtest/REPORT.md, if all of it is good; with
