@@ -197,10 +197,11 @@ impl Report<'_> {
         self.cases.len() - self.cells.len()
     }
 
-    /// Every promise held in what was done: good for a sweep whose plan is the time.
+    /// Something was done, and every promise held in it: good for a sweep whose plan is the time.
     #[must_use]
     pub fn is_good_so_far(&self) -> bool {
-        self.survey.never_hit().is_empty()
+        (self.cases.is_empty() || !self.cells.is_empty())
+            && self.survey.never_hit().is_empty()
             && self.never_second().is_empty()
             && self.too_many_missed().is_none()
             && !self.cells.iter().any(Cell::fails)
@@ -374,6 +375,7 @@ mod tests {
         // One later hit of one was missed, and one second death was not yet reached: both may still be.
         let early = [all[40].clone(), all[41].clone()];
         assert_eq!(so_far(&early), (false, true));
+        assert_eq!(so_far(&[]), (false, false));
         let mut fatal = all[0].clone();
         fatal.verdict = Verdict::Fatal(Vec::new());
         assert_eq!(so_far(&[fatal]), (false, false));

@@ -164,6 +164,9 @@ pub(crate) fn sweep(options: &Options) -> Outcome<bool> {
     let kept = report.is_good() || options.open_ended && report.is_good_so_far();
     let good = kept && all_caught;
     if options.json {
+        for sentence in report.not_covered() {
+            eprintln!("NOT COVERED: {sentence}");
+        }
         print_json(&report, &findings, good);
     } else {
         println!("{}", report.table());

@@ -129,11 +129,13 @@ impl Found {
         self.left() == 0 && self.is_good_so_far()
     }
 
-    /// Every promise held, and whatever the time did not cut short met what it should: good for a sweep
-    /// whose plan is the time.
+    /// Something was done, every promise held in it, and whatever the time did not cut short met what it
+    /// should: good for a sweep whose plan is the time.
     #[must_use]
     pub fn is_good_so_far(&self) -> bool {
-        self.blind().is_empty() && !self.cells.iter().any(Cell::fails)
+        (self.cases.is_empty() || !self.cells.is_empty())
+            && self.blind().is_empty()
+            && !self.cells.iter().any(Cell::fails)
     }
 
     /// For programs.
@@ -219,6 +221,9 @@ mod tests {
 
     #[test]
     fn what_the_time_did_not_reach_is_said_and_is_good_only_for_whoever_planned_the_time() {
+        let mut none = found(|_| true);
+        none.cells.clear();
+        assert!(!none.is_good_so_far());
         let mut early = found(|_| true);
         let of_hub = |cell: &Cell| cell.case.role == Role::Hub && cell.case.kind == Kind::Eio;
         early.cells.retain(|cell| !of_hub(cell));

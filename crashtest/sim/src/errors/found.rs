@@ -105,12 +105,17 @@ impl Found {
         self.left == 0 && self.is_good_so_far()
     }
 
-    /// Every promise held, and whatever the time did not cut short met what it should: good for a sweep
-    /// whose plan is the time.
+    /// Something was done, every promise held in it, and whatever the time did not cut short met what it
+    /// should: good for a sweep whose plan is the time.
     #[must_use]
     pub fn is_good_so_far(&self) -> bool {
         let blind = |((_, kind), counts): (&(Who, Kind), &Counts)| counts.is_blind(*kind);
-        self.fatal.is_empty() && !self.counts.iter().any(blind)
+        let (mut planned, mut tried) = (0, 0);
+        for counts in self.counts.values() {
+            planned += counts.planned;
+            tried += counts.tried;
+        }
+        (planned == 0 || tried > 0) && self.fatal.is_empty() && !self.counts.iter().any(blind)
     }
 
     /// Errors that no run met, or too few, a sentence each.
@@ -198,6 +203,7 @@ mod tests {
         let said = late.not_covered();
         assert_eq!(said, ["hub, EIO: the time was up before a run met it"]);
         assert_eq!(late.json()["unfinished"], true);
+        assert!(!found(|_| false, |_| true).is_good_so_far());
         let mut fatal = found(|_| true, |_| true);
         fatal.fatal.push(Run {
             who: Who::App,
