@@ -678,6 +678,38 @@ mod tests {
     }
 
     #[test]
+    fn every_row_of_the_track_record_says_tier_commit_and_last_reproduction() {
+        let cells = |line: &str| -> Vec<String> {
+            let inner = line.trim_matches('|').split('|');
+            inner.map(|cell| cell.trim().to_owned()).collect()
+        };
+        let mut header: Vec<String> = Vec::new();
+        let mut rows = 0;
+        for line in TRACK_RECORD.lines().filter(|line| line.starts_with('|')) {
+            let row = cells(line);
+            if row.first().is_some_and(|first| first == "bug") {
+                header = row;
+                continue;
+            }
+            if line.starts_with("|---") {
+                continue;
+            }
+            assert_eq!(row.len(), header.len(), "{line}");
+            for (name, cell) in header.iter().zip(&row) {
+                assert!(!cell.is_empty(), "no {name}: {line}");
+                let unknown = cell.starts_with("not known");
+                let commit = cell.get(..7).unwrap_or_default();
+                let is_commit = commit.len() == 7 && commit.chars().all(|c| c.is_ascii_hexdigit());
+                assert!(name != "commit" || is_commit || unknown, "{line}");
+                let day = cell.starts_with("20");
+                assert!(name != "last reproduced" || day || unknown, "{line}");
+            }
+            rows += 1;
+        }
+        assert!(rows >= 27, "{rows}");
+    }
+
+    #[test]
     fn the_head_claims_no_more_than_was_done() {
         let part = json!({"seeds": 7, "failed": []});
         let mut results = serde_json::Map::new();

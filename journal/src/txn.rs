@@ -160,8 +160,8 @@ impl<'j> Txn<'j> {
         }
         let Journal { scopes, dice, .. } = &mut *self.journal;
         let key = scopes.pooled(self.births, &mut **dice);
-        if matches!(key, Err(JournalError::Vault(_))) {
-            self.journal.poison();
+        if let Err(error @ JournalError::Vault(_)) = &key {
+            self.journal.poison(error.cause());
         }
         self.born.insert(scope, key?);
         self.births += 1;
