@@ -23,6 +23,8 @@ enum Rule {
     Same,
     /// True if all are.
     Every,
+    /// True if one is.
+    Any,
     /// A list: all that is in any.
     List,
     /// A list of sentences that mean the same whoever says them: each once.
@@ -46,8 +48,8 @@ enum Rule {
 type Fields = &'static [(&'static str, Rule)];
 
 use Rule::{
-    Add, Every, Least, List, Most, Named, Numbers, Object, Rate, Rows, Same, Sentence, Sentences,
-    Union,
+    Add, Any, Every, Least, List, Most, Named, Numbers, Object, Rate, Rows, Same, Sentence,
+    Sentences, Union,
 };
 
 const SEEDS: Fields = &[
@@ -92,7 +94,10 @@ const KILLS: Fields = &[
     ("mutants", Rows(&["mutant"], MUTANT)),
 ];
 
+/// Each machine counts the operations itself, a few more or less; what it plans is its part of them.
 const ERRORS: Fields = &[
+    ("operations", Most),
+    ("planned", Add),
     ("tried", Add),
     ("runs", Add),
     ("restarted", Add),
@@ -103,6 +108,15 @@ const DAEMON_ERRORS: Fields = &[
     ("rows", Rows(&["program", "error"], ERRORS)),
     ("fatal", List),
     ("not_covered", Sentences),
+    ("seconds", Add),
+    ("good", Every),
+];
+
+const DISK_ERRORS: Fields = &[
+    ("rows", Rows(&["program", "error"], ERRORS)),
+    ("fatal", List),
+    ("not_covered", Sentences),
+    ("unfinished", Any),
     ("seconds", Add),
     ("good", Every),
 ];
@@ -177,9 +191,10 @@ const REAL_FILE_SYSTEM: Fields = &[
 ];
 
 /// The kinds of which each shard has a part.
-const SHARED: [(&str, Rule); 6] = [
+const SHARED: [(&str, Rule); 7] = [
     ("simulation", Object(SEEDS)),
     ("engine", Object(SEEDS)),
+    ("disk-errors", Object(DISK_ERRORS)),
     ("daemon-errors", Object(DAEMON_ERRORS)),
     ("power-cuts", Rows(&["program", "part"], CUTS)),
     ("kills", Object(KILLS)),
@@ -225,10 +240,14 @@ fn one(field: &str, rule: Rule, all: &[Said<'_>]) -> Outcome<Value> {
             }
             _ => Err(bad()),
         },
-        Every => {
+        Every | Any => {
             let values: Option<Vec<bool>> = all.iter().map(|(_, value)| value.as_bool()).collect();
             let values = values.ok_or_else(bad)?;
-            Ok(values.into_iter().all(|value| value).into())
+            let met = match rule {
+                Any => values.contains(&true),
+                _ => !values.contains(&false),
+            };
+            Ok(met.into())
         }
         List | Union | Sentences => lists(rule, all).ok_or_else(bad),
         Sentence => {

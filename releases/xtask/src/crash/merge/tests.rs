@@ -131,6 +131,28 @@ fn kills_are_added_point_by_point() {
 }
 
 #[test]
+fn disk_errors_are_added_by_program_and_error() {
+    let errors = |shard: &str, unfinished: bool| {
+        let mut one = totals(shard, 1);
+        one["results"]["disk-errors"] = json!({
+            "rows": [{"program": "hub", "error": "EIO", "operations": 537, "planned": 269,
+                "tried": 269, "runs": 268, "restarted": 9, "fatal": 0}],
+            "fatal": [], "not_covered": [], "unfinished": unfinished, "seconds": 60, "good": true,
+        });
+        one["commits"]["disk-errors"] = json!("abc");
+        one["shards"]["disk-errors"] = json!(shard);
+        one
+    };
+    let sum = merge(&[errors("0/2", false), errors("1/2", true)]).unwrap();
+    let found = &sum["results"]["disk-errors"];
+    // Both machines counted the same operations, and tried different ones.
+    assert_eq!(found["rows"][0]["operations"], 537);
+    assert_eq!(found["rows"][0]["tried"], 538);
+    assert_eq!(found["unfinished"], true);
+    assert_eq!(found["good"], true);
+}
+
+#[test]
 fn files_that_do_not_belong_together_are_refused() {
     let other = |key: &str, value: &str| {
         let mut other = totals("1/2", 1);
