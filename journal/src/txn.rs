@@ -417,10 +417,6 @@ impl<'j> Txn<'j> {
         if rest.is_empty() {
             return Ok(rows);
         }
-        if rows.is_empty() {
-            // Nothing of it is to come first, so nothing that was staged before may either.
-            return Ok(rest);
-        }
         let _first = self.journal.wal.stage(rows, ())?;
         drop(self.journal.wal.commit()?);
         Ok(rest)

@@ -314,9 +314,8 @@ pub const PLANTED: &[Planted] = &[
         what: "the cursor is durable before what the envelope does",
         promise: Promise::Follow.name(),
         place: Place::Channel(Bug::CursorFirst, CRASHES),
-        real: Real::Script {
+        real: Real::Cores {
             mutant: "cursor_first",
-            then: &["AppDies"],
             promise: "C1",
         },
     },
