@@ -121,6 +121,15 @@ impl Step {
         })
     }
 
+    /// The name of every step, without the number that some have.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        let numbered = [Self::HubHearsAck(0), Self::RelayIsSetBack(0)];
+        let steps = PLAIN.into_iter().chain(numbered);
+        let named = steps.map(|step| format!("{step:?}"));
+        named.map(|name| name.replace("(0)", "")).collect()
+    }
+
     /// Whether it is in the design and not yet in the programs.
     #[must_use]
     pub fn is_design_only(self) -> bool {

@@ -31,7 +31,11 @@ struct Process {
     write_at_ms: u64,
     due_at_ms: Option<u64>,
     inbox: VecDeque<Delivered>,
+    /// What is staged and waits for a sync of its own: only where a script goes step by step.
+    staged: Vec<PendingRun>,
     cursor: Seq,
+    /// The last envelope of its outbox that is durable.
+    last: Seq,
 }
 
 /// The phone.
@@ -89,7 +93,9 @@ impl App {
             write_at_ms: now_ms,
             due_at_ms: Some(now_ms),
             inbox: VecDeque::new(),
+            staged: Vec::new(),
             cursor,
+            last: head.last,
         });
         Ok(true)
     }
@@ -137,7 +143,7 @@ impl App {
     /// As all steps.
     pub fn pump(&mut self, up: bool, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
         let mut out = Vec::new();
-        let (line, send, receive) = (self.line, self.send, self.receive);
+        let line = self.line;
         while !self.has_noticed()
             && let Some(process) = &mut self.process
             && !process.inbox.is_empty()
@@ -157,12 +163,22 @@ impl App {
             let pending = process.core.tick(line, now_ms);
             self.settle(pending, now_ms, books, &mut out)?;
         }
-        let Some(process) = &mut self.process else {
-            return Ok(out);
-        };
-        if !up {
-            return Ok(out);
+        if up {
+            self.read(now_ms, books, &mut out)?;
+            self.write(now_ms, books, &mut out)?;
         }
+        Ok(out)
+    }
+
+    /// Attaches to its mailbox, if it is time.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn read(&mut self, now_ms: u64, books: &mut Books, out: &mut Vec<Up>) -> Result<(), Fault> {
+        let (line, receive) = (self.line, self.receive);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
         if !process.reading && now_ms >= process.read_at_ms {
             process.reading = true;
             process.cursor = process.core.cursor(line).map_err(|error| ended(&error))?;
@@ -174,8 +190,25 @@ impl App {
                 out.push(Up::Trim(receive.send_id(), process.cursor));
             }
         }
+        Ok(())
+    }
+
+    /// Sends what is durable and what the relay lacks.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn write(
+        &mut self,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let (line, send, receive) = (self.line, self.send, self.receive);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
         if now_ms < process.write_at_ms {
-            return Ok(out);
+            return Ok(());
         }
         loop {
             while let Some(event) = process.sender.poll_event() {
@@ -190,13 +223,13 @@ impl App {
                 }
             }
             match process.sender.poll_need(now_ms) {
-                None => return Ok(out),
+                None => return Ok(()),
                 Some(Need::Attach) => {
                     if !process.attaching {
                         process.attaching = true;
                         out.push(Up::AttachSend(send));
                     }
-                    return Ok(out);
+                    return Ok(());
                 }
                 Some(Need::Digest(seq)) => {
                     let digest = process.core.envelope_digest(line, seq);
@@ -233,6 +266,41 @@ impl App {
         }
     }
 
+    /// Takes envelopes and syncs nothing; with none, what time asks for.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn stage(&mut self, run: &[Delivered], now_ms: u64) -> Result<(), Fault> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let pending = match run {
+            [] => process.core.tick(self.line, now_ms),
+            _ => process.core.deliver(self.line, run, now_ms),
+        };
+        process.staged.push(pending.map_err(|error| ended(&error))?);
+        Ok(())
+    }
+
+    /// Syncs what [`Self::stage`] left, and acts on what is durable then.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn sync(&mut self, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
+        let mut out = Vec::new();
+        if let Some(process) = &mut self.process {
+            let staged = std::mem::take(&mut process.staged);
+            self.settle_all(Ok(staged), now_ms, books, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// The last envelope of its outbox that is durable, if it runs.
+    #[must_use]
+    pub fn last(&self) -> Option<Seq> {
+        self.process.as_ref().map(|process| process.last)
+    }
+
     /// Commits what was staged and acts on what is durable then.
     fn settle(
         &mut self,
@@ -241,20 +309,50 @@ impl App {
         books: &mut Books,
         out: &mut Vec<Up>,
     ) -> Result<(), Fault> {
+        self.settle_all(pending.map(|one| vec![one]), now_ms, books, out)
+    }
+
+    fn settle_all(
+        &mut self,
+        pending: Result<Vec<PendingRun>, JournalError>,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        let run = pending.and_then(|pending| {
+        let runs = pending.and_then(|pending| {
             let committed = process.core.commit()?;
-            process.core.settle(&committed, pending)
+            let settle = |one| process.core.settle(&committed, one);
+            pending
+                .into_iter()
+                .map(settle)
+                .collect::<Result<Vec<_>, _>>()
         });
-        let run = match run {
-            Ok(run) => run,
+        let runs = match runs {
+            Ok(runs) => runs,
             Err(error) if error.kind() == ErrorKind::Space && !process.core.is_poisoned() => {
                 process.look_again(now_ms);
                 return Ok(());
             }
             Err(error) => return Err(ended(&error)),
+        };
+        for run in runs {
+            self.act(run, now_ms, books, out)?;
+        }
+        Ok(())
+    }
+
+    fn act(
+        &mut self,
+        run: Run,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
         };
         let mailbox = self.receive.send_id();
         if process.reading && run.cursor > process.cursor {
@@ -407,6 +505,7 @@ impl Process {
                 return Err(Broken::new("C1", what).into());
             }
         }
+        self.last = run.outbox.last;
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);
         if let Some(ack) = run.ack {

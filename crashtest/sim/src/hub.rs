@@ -60,6 +60,17 @@ struct Process {
     ask_at_ms: u64,
 }
 
+/// Which of its envelopes the hub gives out when it is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LetsGo {
+    /// All that the relay lacks.
+    All,
+    /// Those through the next that has one of these numbers, or one alone behind all of them.
+    Through(Vec<u64>),
+    /// None.
+    Nothing,
+}
+
 /// The hub's machine.
 pub struct Hub {
     /// Its disk.
@@ -70,6 +81,8 @@ pub struct Hub {
     receive: ReceiveId,
     /// What its clock on the wall is off by, in milliseconds.
     pub wall_offset_ms: i64,
+    /// Other than all only where a script goes step by step.
+    pub lets_go: LetsGo,
 }
 
 /// Where every clock on a wall begins.
@@ -86,6 +99,7 @@ impl Hub {
             send,
             receive,
             wall_offset_ms: 0,
+            lets_go: LetsGo::All,
         }
     }
 
@@ -190,6 +204,18 @@ impl Hub {
     /// # Errors
     /// As all steps.
     pub fn event(&mut self, name: u64, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        if !self.is_up() {
+            return Ok(());
+        }
+        self.begin(name, now_ms)?;
+        self.commit(now_ms, books).map(drop)
+    }
+
+    /// An event begins; nothing is staged before its first piece.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn begin(&mut self, name: u64, now_ms: u64) -> Result<(), Fault> {
         let wall = self.wall(now_ms);
         let Some(process) = &mut self.process else {
             return Ok(());
@@ -201,8 +227,7 @@ impl Hub {
             started_unix_ms: name,
         };
         let begun = process.core.handle_event_started(event, wall);
-        self.recorded(begun)?;
-        self.commit(now_ms, books).map(drop)
+        self.recorded(begun).map(drop)
     }
 
     /// The next piece of the event that is being recorded.
@@ -216,21 +241,9 @@ impl Hub {
         now_ms: u64,
         books: &mut Books,
     ) -> Result<(), Fault> {
-        let wall = self.wall(now_ms);
-        let Some(process) = &mut self.process else {
+        let Some(taken) = self.stage_piece(name, bytes, now_ms, books)? else {
             return Ok(());
         };
-        if !process.core.is_recording() || process.event != Some(name) {
-            return Ok(());
-        }
-        let piece = Piece {
-            bytes: Bytes::copy_from_slice(bytes),
-            captured_unix_ms: wall,
-        };
-        let event = books.events.entry(name).or_default();
-        event.pieces.push(bytes.to_vec());
-        let taken = process.core.handle_pieces(vec![piece], wall);
-        let taken = self.recorded(taken)? == Some(Recorded::Taken);
         let synced = self.commit(now_ms, books)?;
         // Durable only if nobody had to take the recording up again in between, or if it goes on: on
         // a full disk what was lost with the sync is given up.
@@ -241,6 +254,65 @@ impl Hub {
             event.durable = event.pieces.len();
         }
         Ok(())
+    }
+
+    /// Stages a piece and syncs nothing: whether it was taken, or nothing if that event is not being
+    /// recorded.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn stage_piece(
+        &mut self,
+        name: u64,
+        bytes: &[u8],
+        now_ms: u64,
+        books: &mut Books,
+    ) -> Result<Option<bool>, Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(None);
+        };
+        if !process.core.is_recording() || process.event != Some(name) {
+            return Ok(None);
+        }
+        let piece = Piece {
+            bytes: Bytes::copy_from_slice(bytes),
+            captured_unix_ms: wall,
+        };
+        let event = books.events.entry(name).or_default();
+        event.pieces.push(bytes.to_vec());
+        let taken = process.core.handle_pieces(vec![piece], wall);
+        Ok(Some(self.recorded(taken)? == Some(Recorded::Taken)))
+    }
+
+    /// The event that is being recorded.
+    #[must_use]
+    pub fn recording(&self) -> Option<u64> {
+        let process = self.process.as_ref();
+        process
+            .filter(|process| process.core.is_recording())
+            .and_then(|process| process.event)
+    }
+
+    /// Syncs everything that is staged.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn sync(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let recording = self.recording();
+        if self.commit(now_ms, books)?
+            && let Some(event) = recording.and_then(|name| books.events.get_mut(&name))
+        {
+            event.durable = event.pieces.len();
+        }
+        Ok(())
+    }
+
+    /// The last envelope of its outbox that is durable.
+    #[must_use]
+    pub fn last(&self) -> Option<Seq> {
+        let heads = self.process.as_ref()?.core.heads().ok()?;
+        heads.get(&self.line).map(|head| head.last)
     }
 
     /// The event is over.
@@ -406,6 +478,7 @@ impl Hub {
                     let ours = passing(process.core.digest(line, seq, wall))?.flatten();
                     process.sender.handle_digest(seq, ours, now_ms);
                 }
+                Some(Need::Envelope { .. }) if self.lets_go == LetsGo::Nothing => break,
                 Some(Need::Envelope { seq, after }) => {
                     process.settle_doubt(line);
                     if !process.attached {
@@ -428,6 +501,11 @@ impl Hub {
                                 digest,
                                 bytes,
                             });
+                            if let LetsGo::Through(ends) = &self.lets_go
+                                && (ends.contains(&seq.0) || ends.iter().all(|end| *end < seq.0))
+                            {
+                                break;
+                            }
                         }
                         Some(_) => process.sender.handle_missing(seq),
                         None => {

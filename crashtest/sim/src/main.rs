@@ -6,7 +6,7 @@
 
 mod hunt;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,8 +16,10 @@ use crashtest::progress;
 use crashtest::shard::Shard;
 use crashtest_sim::errors::{self, Part, Run, Sweep};
 use crashtest_sim::files;
+use crashtest_sim::mutants;
 use crashtest_sim::plan::{Plan, Who};
 use crashtest_sim::run::{self, pair};
+use crashtest_sim::script;
 use crashtest_sim::seeds::{Progress, Seeds};
 use crashtest_sim::start_up;
 use journal::Suite;
@@ -139,6 +141,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Plays a way of the model step by step, with a deliberate bug or without, and asks the oracle.
+    Script {
+        /// The steps, as `crashtest-model bugs` prints them; `-` is the standard input.
+        file: PathBuf,
+        /// The bug.
+        #[arg(long)]
+        mutant: Option<String>,
+        /// One line of JSON at the end.
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes every file operation of each of the three fail, one run each, on real files.
     Errors {
         #[command(flatten)]
@@ -205,6 +218,7 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
         Command::Repro { seed } => Ok(repro(seed)?),
         Command::Mutants { name, json } => Ok(hunt::mutants(name.as_deref(), json)),
         Command::Errors { range } => Ok(errors(&range)?),
+        Command::Script { file, mutant, json } => script(&file, mutant.as_deref(), json),
         Command::Error { who, fault } => {
             let run = Sweep::new(std::env::current_exe()?)?.one(named(&who)?, &fault)?;
             println!("{run:?}");
@@ -242,6 +256,63 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(true)
         }
     }
+}
+
+/// True if every promise held, whatever was refused.
+fn script(
+    file: &Path,
+    mutant: Option<&str>,
+    json: bool,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())?
+    } else {
+        std::fs::read_to_string(file)?
+    };
+    let steps = script::parse(&text)?;
+    let linked = mutants::linked()?;
+    let mutant = match mutant {
+        Some(name) => {
+            let known = linked.keys().find(|known| **known == name);
+            Some(*known.ok_or_else(|| format!("there is no deliberate bug `{name}`"))?)
+        }
+        None => None,
+    };
+    let pair = pair(Suite::XWing)?;
+    // A bug may well end in a panic, which is a broken promise like any other.
+    std::panic::set_hook(Box::new(|_| {}));
+    wal::mutant::choose(mutant);
+    let played = script::play(&steps, &pair);
+    wal::mutant::choose(None);
+    if let Some((index, what)) = played.otherwise {
+        let step = steps.get(index);
+        return Err(format!("step {index}, {step:?}, is not what the table says: {what}").into());
+    }
+    for (index, why) in &played.refused {
+        let step = steps.get(*index);
+        eprintln!("REFUSED step {index}, {step:?}: {why}");
+    }
+    let broken = played.broken.as_ref();
+    if json {
+        let refused = played
+            .refused
+            .iter()
+            .map(|(index, why)| serde_json::json!({ "step": index, "why": why }));
+        println!(
+            "{}",
+            serde_json::json!({
+                "steps": steps.len(), "done": played.done, "refused": refused.collect::<Vec<_>>(),
+                "mutant": mutant, "promise": broken.map(|broken| broken.promise),
+                "what": broken.map(|broken| &broken.what), "broken_in": played.broken_in,
+            })
+        );
+    } else {
+        match broken {
+            Some(broken) => println!("{broken} ({} steps done)", played.done),
+            None => println!("every promise held: {} steps done", played.done),
+        }
+    }
+    Ok(broken.is_none())
 }
 
 fn named(name: &str) -> Result<Who, String> {

@@ -4,6 +4,7 @@
 //! very end, the closed disks are compared.
 
 mod end;
+mod script;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
