@@ -1,6 +1,7 @@
-//! Steps of a phone that no short conversation has: its rest, the next log file, a long clip's rows.
+//! Steps of a phone that no short conversation has: a forged envelope, its rest, the next log file, a
+//! long clip's rows.
 
-use app_core::core::RUN_ENVELOPES_MAX;
+use app_core::core::{Delivered, Halt, RUN_ENVELOPES_MAX};
 use crashtest_sim::plan::Who;
 use hub::core::Recorded;
 use journal::Trim;
@@ -16,9 +17,37 @@ const LONG: usize = 1_100;
 
 /// The steps of this room.
 pub(crate) fn steps(text: &mut String) {
+    forged(text);
     rest(text);
     checkpoint(text);
     deleted(text);
+}
+
+/// It does nothing at all, and the genuine one is taken afterwards.
+fn forged(text: &mut String) {
+    let mut ends = Ends::in_step();
+    let disk = ends.app.disk.clone();
+    ends.hub.record(&[500]);
+    let cursor = ends.app.cursor();
+    let sent = ends.hub.sent_after(cursor);
+    let first = sent.first().unwrap();
+    let mut bytes = first.bytes.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let forged = Delivered {
+        seq: first.seq,
+        bytes: bytes.into(),
+    };
+    let step = "it is given a forged envelope";
+    let run = traced(text, &disk, Who::App, step, || ends.app.takes(&[forged]));
+    assert!(is_untouched(&disk), "a forged envelope is not written down");
+    assert!(
+        matches!(run.halt, Some(Halt::NotAuthentic { seq }) if seq == first.seq),
+        "{:?}",
+        run.halt
+    );
+    assert_eq!(ends.app.cursor(), cursor);
+    ends.settle();
 }
 
 fn rest(text: &mut String) {

@@ -3,11 +3,14 @@
 //! A sync that goes missing, or one too many on the way to a first byte, is a difference that a
 //! reviewer reads. `BLESS=1 cargo test -p crashtest-sim --test io_traces` writes the file anew. The
 //! view is left out (it is never synced on the way, and RocksDB's calls are its own), and so are
-//! sizes and offsets. Each step also asserts that it was what its name says.
+//! sizes and offsets. What no good conversation has is also asserted to have happened: a step that does
+//! something else than its name says must not be blessed.
 //!
 //! ```text
-//! told     a disk's trace as text         stage, ends     who does the steps, with and without a relay
-//! pairing, conversation, at_hub, evidence, at_app, at_relay    the steps
+//! told                                      a disk's trace as text
+//! stage, ends                               who does the steps, with a relay and without one
+//! pairing, conversation                     the steps of a good conversation
+//! at_hub, evidence, at_app, at_relay        those that it has not
 //! ```
 
 mod at_app;
