@@ -13,7 +13,7 @@ use crate::told::{is_untouched, traced, traced_until, wrote_checkpoint};
 /// Pieces that go on in the next log file, and their size in bytes.
 const NEXT_FILE: (usize, usize) = (30, 40_000);
 /// Pieces of a clip that has more rows than one transaction removes.
-const LONG: usize = 1_100;
+const LONG: usize = 800;
 
 /// The steps of this room.
 pub(crate) fn steps(text: &mut String) {

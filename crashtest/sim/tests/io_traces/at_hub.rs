@@ -10,6 +10,8 @@ use wal::disk::Fault;
 use crate::ends::{Ends, NOW_MS, event, piece};
 use crate::told::{is_untouched, traced, traced_until};
 
+/// A piece whose first half says nothing of it, in bytes: of a small one half a write may be all.
+const TORN: usize = 40_000;
 /// Pieces for which a disk is full that still has room for the end of their clip, in bytes.
 const TOO_MANY: usize = 2_000;
 const ROOM_FOR_THE_END: u64 = 4 << 20;
@@ -76,35 +78,55 @@ fn rest(text: &mut String) {
     assert!(is_untouched(&disk), "it is written down once");
 }
 
-/// The journal is dead; the core opens it again and seals what was lost behind a new Commit.
-fn reopening(text: &mut String) {
+/// A commit in the middle of an event fails at the operation of this kind, so far into it. The journal
+/// is dead, and the core opens it again.
+fn failing(text: &mut String, step: &str, (ahead, kind): (u64, &str), fault: Fault) -> Ends {
     let mut ends = Ends::in_step();
     let disk = ends.hub.disk.clone();
     ends.hub.begin();
     assert_eq!(ends.hub.piece(500), Recorded::Taken);
     drop(ends.hub.notices());
     let (from, mut struck) = (disk.op_count(), 0);
-    let step = "a sync fails in the middle of an event: the journal is opened again";
-    let synced = traced(text, &disk, Who::Hub, step, || {
+    let failed = traced(text, &disk, Who::Hub, step, || {
         let core = &mut ends.hub.core;
-        let taken = core.handle_pieces(vec![piece(500)], NOW_MS).unwrap();
+        let taken = core.handle_pieces(vec![piece(TORN)], NOW_MS).unwrap();
         assert_eq!(taken, Recorded::Taken);
-        // The batch is written, and then synced.
-        struck = disk.op_count() + 1;
-        disk.inject(struck, Fault::Eio);
+        struck = disk.op_count() + ahead;
+        disk.inject(struck, fault);
         core.commit(NOW_MS)
     });
-    assert!(matches!(synced, Err(CoreError::Reopened)), "{synced:?}");
-    let failed = disk.trace()[(struck - from) as usize].kind;
-    assert_eq!(failed, "sync", "something else failed");
+    assert!(matches!(failed, Err(CoreError::Reopened)), "{failed:?}");
+    let met = disk.trace()[(struck - from) as usize].kind;
+    assert_eq!(met, kind, "something else failed");
     assert_eq!(ends.hub.core.generation(), 1);
     assert!(ends.hub.core.is_recording());
     assert!(ends.hub.notices().contains(&Notice::Reopened));
+    ends
+}
+
+/// The clip ends well, and so many bytes of it arrive.
+fn arrives_whole(mut ends: Ends, bytes: u64) {
     ends.hub.end();
     ends.settle();
     let clips = ends.app.core.clips().unwrap();
     let (_, clip) = clips.last().unwrap();
-    assert_eq!((clip.state, clip.bytes), (AppClipState::Complete, 1_000));
+    assert_eq!((clip.state, clip.bytes), (AppClipState::Complete, bytes));
+}
+
+/// What a failed sync leaves reads back and is kept. What a failed write leaves is not whole.
+fn reopening(text: &mut String) {
+    let step = "a sync fails in the middle of an event: the journal is opened again";
+    let mut ends = failing(text, step, (1, "sync"), Fault::Eio);
+    let disk = ends.hub.disk.clone();
+    let step = "the next piece after that is sealed behind a new Commit";
+    let taken = traced(text, &disk, Who::Hub, step, || ends.hub.piece(500));
+    assert_eq!(taken, Recorded::Taken);
+    arrives_whole(ends, (500 + TORN + 500) as u64);
+
+    let step =
+        "a write fails in the middle of an event: what it lost is sealed behind a new Commit";
+    let ends = failing(text, step, (0, "write"), Fault::ShortWrite);
+    arrives_whole(ends, (500 + TORN) as u64);
 }
 
 /// Whether a clip that was cut off is said to have ended.
