@@ -65,9 +65,6 @@ pub enum Real {
     Script {
         /// Its name in the programs.
         mutant: &'static str,
-        /// Steps behind the way, in the model's words: where a promise is about what the disks hold, the
-        /// power goes, so that a start shows it.
-        then: &'static [&'static str],
         /// The promise that it breaks there, where that is not the model's.
         promise: &'static str,
     },
@@ -137,13 +134,12 @@ pub struct Script {
 }
 
 impl Planted {
-    /// The shortest way as a script, with `then` behind it; `None` if there is none, or if it is not in
-    /// the channel.
+    /// The shortest way as a script; `None` if there is none, or if it is not in the channel.
     ///
     /// Where a scope lets the relay store what it receives in the step of the sender, the script says both
     /// steps.
     #[must_use]
-    pub fn script(&self, then: &[&str]) -> Option<Script> {
+    pub fn script(&self) -> Option<Script> {
         let Place::Channel(bug, scope) = self.place else {
             return None;
         };
@@ -165,7 +161,6 @@ impl Planted {
                 words.push(format!("{:?}", channel::Step::RelaySyncs));
             }
         }
-        words.extend(then.iter().map(|step| (*step).to_owned()));
         let text = words.join("\n");
         Some(Script {
             text,
@@ -263,7 +258,6 @@ pub const PLANTED: &[Planted] = &[
         place: Place::Channel(Bug::OldEpochAfterRestart, CRASHES),
         real: Real::Script {
             mutant: "old_epoch_encrypted_in",
-            then: &[],
             promise: "C3",
         },
     },
@@ -293,7 +287,6 @@ pub const PLANTED: &[Planted] = &[
         place: Place::Channel(Bug::TrimOnDelivery, CRASHES),
         real: Real::Script {
             mutant: "relay_deletes_early",
-            then: &[],
             promise: "C1",
         },
     },
@@ -326,7 +319,6 @@ pub const PLANTED: &[Planted] = &[
         place: Place::Channel(Bug::CommitElsewhere, CRASHES),
         real: Real::Script {
             mutant: "commit_taken_ahead",
-            then: &[],
             promise: "C1",
         },
     },
@@ -373,7 +365,6 @@ pub const PLANTED: &[Planted] = &[
         place: Place::Channel(Bug::DigestNotCompared, HUB_ROLLBACK),
         real: Real::Script {
             mutant: "digest_not_compared",
-            then: &[],
             promise: "C8",
         },
     },
@@ -384,7 +375,6 @@ pub const PLANTED: &[Planted] = &[
         place: Place::Channel(Bug::LastNotKept, HUB_ROLLBACK),
         real: Real::Script {
             mutant: "relay_keeps_no_evidence",
-            then: &[],
             promise: "C8",
         },
     },

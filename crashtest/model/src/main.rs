@@ -267,8 +267,8 @@ fn replayed(programs: &Programs) -> Vec<(bool, Value)> {
                 value["crash"] = json!(crash);
                 value["promise"] = json!(promise);
             }
-            Real::Script { promise, then, .. } => {
-                let way = planted.script(then).map(|script| script.text);
+            Real::Script { promise, .. } => {
+                let way = planted.script().map(|script| script.text);
                 value["workload"] = json!("the model's way");
                 value["crash"] = json!([]);
                 value["way"] = json!(way);

@@ -80,11 +80,7 @@ pub fn play(programs: &Programs, planted: &Planted) -> Option<Verdict> {
             let run = |mutant: &str| run(&programs.processes, mutant, workload, crash);
             Some(processes(run, mutant, promise))
         }
-        Real::Script {
-            mutant,
-            then,
-            promise,
-        } => Some(match planted.script(then) {
+        Real::Script { mutant, promise } => Some(match planted.script() {
             Some(script) => {
                 let run = |mutant: Option<&str>| follow(&programs.cores, &script.text, mutant);
                 scripted(run, &script, mutant, promise)

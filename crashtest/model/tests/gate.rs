@@ -145,11 +145,11 @@ fn every_step_has_its_row_in_the_table_of_the_cores() {
     }
     let mut scripts = 0;
     for planted in PLANTED {
-        let Real::Script { then, .. } = planted.real else {
+        if !matches!(planted.real, Real::Script { .. }) {
             continue;
-        };
+        }
         scripts += 1;
-        let script = planted.script(then).unwrap();
+        let script = planted.script().unwrap();
         for step in script.text.lines() {
             assert!(done(step), "{}: {step}", planted.name);
         }
