@@ -1,7 +1,7 @@
 //! How far a sweep has come, on disk, so that another process goes on where this one was stopped.
 //!
 //! ```text
-//! build ID                               what the runs are made with
+//! build ID PART                          what the runs are made with, and which of them are this machine's
 //! {"plan": ...}                          what the plan was counted from, where each count differs a little
 //! {"wall": SECONDS, "cell": {...}}       a finished run, and how long all parts had taken by then
 //! ```
@@ -77,7 +77,10 @@ pub fn behind_head<'a>(path: &Path, text: &'a str, build: &str) -> io::Result<&'
     }
     Err(refused(
         path,
-        "it belongs to another build: what was found there says nothing here; remove it to begin anew",
+        &format!(
+            "it belongs to another build or to another part of the work (`{first}`, not `build {build}`): what \
+             was found there says nothing here; remove it to begin anew"
+        ),
     ))
 }
 
@@ -154,13 +157,13 @@ impl<T: Kept> Progress<T> {
         Ok(Self::of(table))
     }
 
-    /// Kept in a file if there is a path, which is about these programs.
+    /// Kept in a file if there is a path, which is about these programs and this part of their runs.
     ///
     /// # Errors
     /// As [`Progress::open`]; or a program cannot be read.
-    pub fn resumed(path: Option<&Path>, programs: &[PathBuf]) -> io::Result<Self> {
+    pub fn resumed(path: Option<&Path>, programs: &[PathBuf], part: &str) -> io::Result<Self> {
         match path {
-            Some(path) => Self::open(path, &build(programs)?),
+            Some(path) => Self::open(path, &format!("{} {part}", build(programs)?)),
             None => Ok(Self::unkept()),
         }
     }

@@ -72,7 +72,7 @@ impl Options {
                 "--shard" => options.shard = value()?.parse::<Shard>().map_err(Trouble::Usage)?,
                 "--resume" => options.resume = Some(value()?.into()),
                 "--quick" if own.contains(word) => options.quick = true,
-                "--each" if own.contains(word) => options.each = number(value()?)?,
+                "--each" if own.contains(word) => options.each = number(value()?)?.max(1),
                 other => {
                     let what = format!("what is `{other}`?\n\n{}", crate::USAGE);
                     return Err(Trouble::Usage(what));
@@ -93,7 +93,9 @@ impl Options {
             programs.push(role.path()?);
         }
         programs.extend_from_slice(more);
-        let progress = Progress::resumed(self.resume.as_deref(), &programs);
+        let kind = if self.quick { "quick" } else { "all" };
+        let part = format!("{kind} each {} shard {}", self.each, self.shard);
+        let progress = Progress::resumed(self.resume.as_deref(), &programs, &part);
         progress.map_err(Trouble::machine("progress"))
     }
 }

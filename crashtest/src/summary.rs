@@ -75,6 +75,13 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     if let Some(full) = full {
         example(&mut text, &full["results"]["sqlite-example"], &mut missing);
     }
+    if !["?", "0/1"].contains(&word(run, "shard")) {
+        missing.0.push(format!(
+            "this is shard {}: its sends and epochs were checked against its part of the states alone, and a kill \
+             that no other machine's survey saw is nobody's",
+            word(run, "shard")
+        ));
+    }
     for name in list(run, "left_out").iter().filter_map(Value::as_str) {
         let sentence = format!("{name}: left out, as was asked for (`--without`)");
         missing.0.push(sentence);

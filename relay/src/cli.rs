@@ -276,11 +276,13 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
         };
         announce(&relay, &listening, output);
         let ended = tokio::select! {
-            () = signals.wait() => Ok(()),
+            // In this order: whoever stops a relay whose store is gone hears of it.
+            biased;
             () = server.storage_gone() => Err(match told.try_recv() {
                 Ok(error) => CliError::StorageFailed(error),
                 Err(_nothing) => CliError::StorageGone,
             }),
+            () = signals.wait() => Ok(()),
         };
         tracing::info!("stopping");
         if let Some(control) = control {
@@ -292,7 +294,11 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
             }
         }
         server.shutdown().await;
-        ended
+        // A store that dies while it is being closed has not ended well either.
+        match (ended, told.try_recv()) {
+            (Ok(()), Ok(error)) => Err(CliError::StorageFailed(error)),
+            (ended, _) => ended,
+        }
     })
 }
 

@@ -119,7 +119,13 @@ fn scripted(
         Ok(said) => said,
         Err(why) => return Verdict::NoHarness(why),
     };
-    if with["promise"] != promise || with["refused"] != Value::Array(Vec::new()) {
+    // The model's promise breaks at the end of its way: in the last step, or when the cores come to rest.
+    let at_the_end = match with["broken_in"].as_u64() {
+        Some(step) => with["steps"].as_u64() == Some(step + 1),
+        None => with["done"] == with["steps"],
+    };
+    let refused_none = with["refused"] == Value::Array(Vec::new());
+    if with["promise"] != promise || !at_the_end || !refused_none {
         return Verdict::Survived(shortened(&with.to_string()));
     }
     let without = match run(None) {

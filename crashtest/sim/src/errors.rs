@@ -252,8 +252,14 @@ impl Sweep {
     ///
     /// # Errors
     /// It is about another build, or damaged; or the machine's.
-    pub fn progress(&self, path: Option<&Path>) -> io::Result<Progress<Cell>> {
-        Progress::resumed(path, &[self.program.clone(), self.library.clone()])
+    pub fn progress(
+        &self,
+        path: Option<&Path>,
+        stride: u64,
+        shard: Shard,
+    ) -> io::Result<Progress<Cell>> {
+        let part = format!("stride {stride} shard {shard}");
+        Progress::resumed(path, &[self.program.clone(), self.library.clone()], &part)
     }
 }
 

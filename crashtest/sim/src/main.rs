@@ -64,7 +64,11 @@ impl Range {
     fn of(self, count: u64) -> std::io::Result<(Seeds, bool, bool)> {
         let resume = self
             .resume
-            .map(|path| -> std::io::Result<Progress> { Ok(Progress::new(&path, &build()?)) });
+            .map(|path| -> std::io::Result<Progress> {
+                let (rest, of) = self.shard;
+                let part = format!("{} from {} shard {rest}/{of}", build()?, self.from);
+                Ok(Progress::new(&path, &part))
+            });
         let seeds = Seeds {
             shard: self.shard,
             time_max: self
@@ -325,7 +329,7 @@ fn errors(range: &ErrorRange) -> std::io::Result<bool> {
     let began = Instant::now();
     let minutes = range.minutes;
     let sweep = Sweep::new(std::env::current_exe()?)?;
-    let progress = sweep.progress(range.resume.as_deref())?;
+    let progress = sweep.progress(range.resume.as_deref(), range.stride, range.shard)?;
     let part = Part {
         stride: range.stride,
         shard: range.shard,

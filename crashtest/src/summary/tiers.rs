@@ -67,6 +67,13 @@ pub(super) fn long(text: &mut String, full: Option<&Value>, missing: &mut Missin
     for sentence in list(full, "not_covered").iter().filter_map(Value::as_str) {
         missing.0.push(format!("long tier, {sentence}"));
     }
+    if word(full, "shard").contains('+') {
+        missing.0.push(
+            "long tier: machines shared the states, and each checked its own recording's sends and epochs against \
+             its part of them; a kill that only the survey of another machine than its own saw is nobody's"
+                .to_owned(),
+        );
+    }
     push(
         text,
         &format!(

@@ -65,7 +65,8 @@ cargo xtask COMMAND
              --bless        keep the report as crashtest/REPORT.md, if all of it is good; with
                             --full the totals, whatever parts were run
              --merge FILE.. run nothing: add the totals that the machines of --full --shard wrote with
-                            --json; prints them (--json) or keeps them (--bless)
+                            --json; prints them (--json) or keeps them (--bless). A kind that no file
+                            has fails, unless --without NAME says that this is meant
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times

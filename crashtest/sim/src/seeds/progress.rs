@@ -3,7 +3,7 @@
 //! build a file is about stands in the first line of both.
 //!
 //! ```text
-//! build ID                what the seeds were played by
+//! build ID PART           what the seeds were played by, and which of them are this machine's
 //! next SEED               all below it were played
 //! played COUNT MS SUM...  how many, for how long, and the sums of what they told
 //! failed SEED WHY         one that broke a promise

@@ -46,7 +46,12 @@ impl Cause {
         if error.raw_os_error().is_none() && !is_full(error) {
             return Self::Disk;
         }
-        Self::of(error)
+        match error.kind() {
+            // A file system becomes read-only beneath us when it fails (`errors=remount-ro`), and what we
+            // ask of files that are open is valid: neither is the owner's mistake.
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::InvalidInput => Self::Disk,
+            _ => Self::of(error),
+        }
     }
 }
 
@@ -90,7 +95,13 @@ mod tests {
     #[test]
     fn of_our_own_files_only_the_system_can_say_that_the_path_is_wrong() {
         let system = Error::from_raw_os_error;
-        for (number, cause) in [(13, Cause::Setup), (28, Cause::Space), (5, Cause::Disk)] {
+        for (number, cause) in [
+            (13, Cause::Setup), // EACCES
+            (28, Cause::Space), // ENOSPC
+            (5, Cause::Disk),   // EIO
+            (22, Cause::Disk),  // EINVAL
+            (30, Cause::Disk),  // EROFS: a card that was remounted read-only
+        ] {
             assert_eq!(Cause::of_ours(&system(number)), cause, "{number}");
             let hidden = Error::other(Error::other(system(number)));
             assert_eq!(Cause::of_ours(&hidden), cause, "{number}, hidden");

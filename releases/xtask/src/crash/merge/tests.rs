@@ -29,7 +29,8 @@ fn merge(files: &[Value]) -> Outcome<Value> {
         let file = format!("file {number}");
         Part::new(file, totals.clone())
     });
-    merged(parts.collect::<Outcome<Vec<Part>>>()?)
+    let without = BTreeSet::from(["real-file-system".to_owned()]);
+    merged(parts.collect::<Outcome<Vec<Part>>>()?, &without)
 }
 
 fn refused(files: &[Value]) -> String {
@@ -215,6 +216,13 @@ fn the_machine_with_the_real_file_system_belongs_to_the_shards() {
     // What another commit left on that machine is not counted, and what it did not run is no failure.
     assert_eq!(sum["results"]["engine"]["seeds"], 50);
     assert_eq!((&sum["good"], &sum["left_out"]), (&json!(true), &json!([])));
+    // Without that machine everybody left it to somebody else.
+    let parts = shards.iter().cloned();
+    let parts = parts.map(|totals| Part::new("a file".to_owned(), totals));
+    let parts: Vec<Part> = parts.collect::<Outcome<_>>().unwrap();
+    let sum = merged(parts, &BTreeSet::new()).unwrap();
+    let wanted = ["real-file-system: every file leaves it out"];
+    assert_eq!(words(&sum["not_covered"]), wanted);
     // Somebody left it out, but this machine tried and could not.
     let mut unable = real_file_system();
     unable["results"]["real-file-system"] = json!({"not_run": "this machine lacks root"});
@@ -262,7 +270,14 @@ fn a_merge_runs_nothing_and_wants_to_know_where_to() {
     let options = parse("--json --merge a b --bless").unwrap().unwrap();
     assert_eq!(options.files, [PathBuf::from("a"), PathBuf::from("b")]);
     assert!(options.json && options.bless);
-    for wrong in ["--merge --json", "--merge a", "--merge a --json --full"] {
+    let options = parse("--json --merge a --without kills").unwrap().unwrap();
+    assert!(options.without.contains("kills"));
+    for wrong in [
+        "--merge --json",
+        "--merge a",
+        "--merge a --json --full",
+        "--merge a --json --without",
+    ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
 }
