@@ -93,20 +93,17 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         .transpose()?;
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    let socket = control::bind(&config.state_dir).map_err(|error| {
-        Failure::new(
-            Code::of_path(&error),
-            format!(
-                "the control socket cannot be made in {}: {error}",
-                config.state_dir.display()
-            ),
-        )
-    })?;
+    // The signals before anybody is told that the hub runs: whoever is told may stop it.
+    let front = bind_control(&config).and_then(|socket| Ok((socket, Signals::new()?)));
+    let (socket, signals) = match front {
+        Ok(front) => front,
+        // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
+        // process is gone then, and a thread that still uses it aborts.
+        Err(failure) => return finish(parts, format, Err(failure)).await,
+    };
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
-    // Before anybody is told that the hub runs: whoever is told may stop it.
-    let signals = Signals::new()?;
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
@@ -151,6 +148,16 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let _ended = control_task.await;
     drop(services);
     finish(parts, format, ended).await
+}
+
+fn bind_control(config: &Config) -> Result<control::Server, Failure> {
+    control::bind(&config.state_dir).map_err(|error| {
+        let dir = config.state_dir.display();
+        Failure::new(
+            Code::of_path(&error),
+            format!("the control socket cannot be made in {dir}: {error}"),
+        )
+    })
 }
 
 /// The polite requests to end.

@@ -62,13 +62,11 @@ struct Range {
 
 impl Range {
     fn of(self, count: u64) -> std::io::Result<(Seeds, bool, bool)> {
-        let resume = self
-            .resume
-            .map(|path| -> std::io::Result<Progress> {
-                let (rest, of) = self.shard;
-                let part = format!("{} from {} shard {rest}/{of}", build()?, self.from);
-                Ok(Progress::new(&path, &part))
-            });
+        let resume = self.resume.map(|path| -> std::io::Result<Progress> {
+            let (rest, of) = self.shard;
+            let part = format!("{} from {} shard {rest}/{of}", build()?, self.from);
+            Ok(Progress::new(&path, &part))
+        });
         let seeds = Seeds {
             shard: self.shard,
             time_max: self
