@@ -75,6 +75,7 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
         Ok(config) => {
             report.add("configuration", Finding::Good(shown(path)));
             report.add("state directory", directory(&config.state_dir));
+            report.add("files", files(&config.state_dir));
             report.add("file system", file_system(&config.state_dir));
             report.add("free space", free_space(&config.state_dir));
             report.add("clip", clip(&config));
@@ -126,6 +127,25 @@ fn directory(state_dir: &Path) -> Finding {
             Finding::Warning("does not exist yet; the first start makes it".into())
         }
         Err(error) => Finding::Bad(Code::Usage, format!("cannot be read: {error}")),
+    }
+}
+
+/// Whether everything in the directory is for its owner alone.
+fn files(state_dir: &Path) -> Finding {
+    if !state_dir.exists() {
+        return Finding::Good("none yet".into());
+    }
+    match wal::private::first_shared(state_dir) {
+        Ok(None) => Finding::Good("for their owner alone".into()),
+        Ok(Some((path, mode))) => Finding::Bad(
+            Code::Usage,
+            format!(
+                "others may look into {} (mode {mode:o}); run `chmod -R go= {}`",
+                shown(&path),
+                shown(state_dir)
+            ),
+        ),
+        Err(error) => Finding::Warning(format!("cannot be looked at: {error}")),
     }
 }
 

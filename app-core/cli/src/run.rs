@@ -90,14 +90,8 @@ pub(crate) fn log_to_stderr() {
 
 /// A core dump would hold keys; and what libraries make on their own is for nobody else either.
 pub(crate) fn keep_to_ourselves() {
-    use rustix::process::{Resource, Rlimit, setrlimit, umask};
-    let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "core dumps could not be turned off");
+    if let Err(error) = app_core::private::keep_process() {
+        tracing::warn!(%error, "this process could not be kept to itself: its memory may be dumped or read");
     }
 }
 
