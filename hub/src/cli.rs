@@ -12,7 +12,7 @@ use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, CodeImage, Step};
-use crate::{doctor, reset, status, supervisor};
+use crate::{doctor, reset, secret, status, supervisor};
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -83,6 +83,21 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Print the secret of this device, of which every pairing code is made: a QR code and its text.
+    #[command(
+        after_help = "Example:\n  secluso-hub secret --config hub.toml --print\n\nWorks with and without a running hub. It is printed on a terminal only, unless --force is given; it has no --json."
+    )]
+    Secret {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+        config: PathBuf,
+        /// Really print it.
+        #[arg(long)]
+        print: bool,
+        /// Print it also where stdout is no terminal.
+        #[arg(long)]
+        force: bool,
+    },
     /// Print completions for a shell.
     #[command(
         after_help = "Example:\n  secluso-hub completions bash > /etc/bash_completion.d/secluso-hub"
@@ -103,7 +118,7 @@ impl Cli {
             | Command::Doctor(common)
             | Command::Pair { common, .. }
             | Command::Reset { common, .. } => common.format(),
-            Command::Completions { .. } => Format::Text,
+            Command::Secret { .. } | Command::Completions { .. } => Format::Text,
         }
     }
 }
@@ -167,6 +182,21 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 },
                 common.format(),
             )
+        }
+        Command::Secret {
+            config,
+            print,
+            force,
+        } => {
+            if !print {
+                let what = "whoever has the device secret can pair while the hub is in pairing mode; add --print to see it";
+                return Err(Failure::new(Code::Usage, what));
+            }
+            let reader = match force {
+                true => secret::Reader::Anybody,
+                false => secret::Reader::Person,
+            };
+            secret::print(&Config::read(&config)?, reader).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -44,6 +44,10 @@ pub struct Config {
     pub camera: Option<CameraConfig>,
     /// Sizes on disk.
     pub disk: DiskConfig,
+    /// Where the device secret comes from at the first start; none: it is made then.
+    pub device_secret_file: Option<PathBuf>,
+    /// A file that asks for a reset when it is there, beside `reset` in the state directory.
+    pub reset_file: Option<PathBuf>,
 }
 
 /// How phones pair.
@@ -118,6 +122,8 @@ struct File {
     state_dir: PathBuf,
     relay: String,
     invitation: Option<String>,
+    device_secret_file: Option<PathBuf>,
+    reset_file: Option<PathBuf>,
     #[serde(default)]
     pairing: PairingTable,
     camera: Option<CameraTable>,
@@ -227,6 +233,8 @@ impl Config {
                 .map(|table| camera(table, base, &bad))
                 .transpose()?,
             disk: disk(&file.disk, &bad)?,
+            device_secret_file: file.device_secret_file.map(|path| base.join(path)),
+            reset_file: file.reset_file.map(|path| base.join(path)),
         })
     }
 }

@@ -1,6 +1,6 @@
-//! The control socket of a running hub: `status`, `pair` and `stop` for the owner of the state
-//! directory, as one JSON object a line. It must never answer anybody else: the socket has mode 0600
-//! in a directory of mode 0700.
+//! The control socket of a running hub: `status`, `pair`, `secret` and `stop` for the owner of the
+//! state directory, as one JSON object a line. It must never answer anybody else: the socket has mode
+//! 0600 in a directory of mode 0700.
 
 mod client;
 mod server;
@@ -33,6 +33,8 @@ pub enum Request {
     /// Answers `offer`, then one of `paired`, `stopped` and `failed`. Whoever closes its own half of
     /// the connection stops it, and is answered all the same.
     Pair,
+    /// One answer: the device secret, as text.
+    Secret,
     /// One answer, then a clean stop.
     Stop,
 }

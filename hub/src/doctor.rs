@@ -17,7 +17,8 @@ use crate::control;
 use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::pairing::CLOCK_UNIX_MS_MIN;
-use crate::state;
+use crate::secret::{self, Provisioned};
+use crate::{reset, state};
 
 /// 2100-01-01.
 const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
@@ -78,6 +79,13 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
             report.add("files", files(&config.state_dir));
             report.add("file system", file_system(&config.state_dir));
             report.add("free space", free_space(&config.state_dir));
+            if let Some(trigger) = reset::asked(&config) {
+                let text = format!(
+                    "{} asks for one: the next start erases all keys and stored video",
+                    shown(&trigger)
+                );
+                report.add("reset", Finding::Warning(text));
+            }
             report.add("clip", clip(&config));
             if control::is_running(&config.state_dir).await {
                 report.add(
@@ -146,6 +154,18 @@ fn files(state_dir: &Path) -> Finding {
             ),
         ),
         Err(error) => Finding::Warning(format!("cannot be looked at: {error}")),
+    }
+}
+
+/// Whether the device has the secret of the configured file.
+fn device_secret(device: &journal::Device, path: &Path) -> Finding {
+    match secret::compare(device, path) {
+        Ok(Provisioned::Same) => Finding::Good(format!("that of {}", shown(path))),
+        Ok(Provisioned::Other) => Finding::Warning(format!(
+            "another than in {}, which was there too late; `secluso-hub reset` takes that one over",
+            shown(path)
+        )),
+        Err(failure) => Finding::Warning(failure.message),
     }
 }
 
@@ -249,6 +269,9 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
         Ok(device) => device,
         Err(error) => return report.add("relay", Finding::Bad(Code::State, error.to_string())),
     };
+    if let Some(path) = &config.device_secret_file {
+        report.add("device secret", device_secret(&device, path));
+    }
     let certificate = device
         .certificate
         .as_deref()

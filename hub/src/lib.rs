@@ -20,6 +20,7 @@ pub mod pairing;
 pub mod recorder;
 pub mod reset;
 pub mod sealer;
+pub mod secret;
 pub mod segmenter;
 pub mod state;
 pub mod status;

@@ -55,7 +55,7 @@ pub mod vault;
 mod wrap;
 
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
-pub use device::{DEVICE_SECRET_BYTES, Device};
+pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};
 pub use heartbeat::{Answered, Healed, HeartbeatState, PhoneHeard};
 pub use inbox::InboxHead;

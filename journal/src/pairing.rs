@@ -68,7 +68,7 @@ pub const REFUSAL: &str = "this pairing code was refused: it is wrong, altered, 
 
 const QR_PREFIX: &str = "SECLUSO1:";
 const QR_BYTES_MAX: usize = 2048;
-const CHECKSUM_BYTES: usize = 4;
+pub(crate) const CHECKSUM_BYTES: usize = 4;
 
 /// What went wrong in a pairing, for logs and tests. People and the other side are told
 /// [`REFUSAL`] and nothing else.
@@ -176,6 +176,12 @@ impl Offer {
     }
 }
 
+/// What the two ends derive from an offer and the nonce of a request: the offer's secret and the PSK.
+#[cfg(test)]
+pub(crate) fn secrets_of(offer: &Offer, request: &Request) -> [Key; 2] {
+    [offer.secret.clone(), offer.psk(&request.nonce)]
+}
+
 /// First message: app to hub.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Request {
@@ -259,7 +265,7 @@ impl PairingMessage {
 }
 
 /// The end of a code's text: one misread character anywhere makes it no code at all.
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(bytes));
     [a, b, c, d]
 }

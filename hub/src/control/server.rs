@@ -16,6 +16,7 @@ use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::Sealer;
+use crate::secret;
 use crate::status;
 use crate::uplink::Uplink;
 
@@ -113,6 +114,15 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
                 }
             };
             say(&mut write, &status).await
+        }
+        Ok(Request::Secret) => {
+            let told = match secret::answer(&services.sealer).await {
+                Ok(told) => told,
+                Err(error) => {
+                    json!({"event": "failed", "code": error.code as u8, "message": error.message})
+                }
+            };
+            say(&mut write, &told).await
         }
         Ok(Request::Stop) => {
             say(&mut write, &json!({"event": "stopping"})).await?;
