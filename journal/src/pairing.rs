@@ -161,6 +161,12 @@ impl Offer {
         self.secret = Key::new([0; 32]);
     }
 
+    /// What the code is worth, for who looks whether it was written anywhere.
+    #[cfg(any(test, feature = "crashtest"))]
+    pub(crate) fn secret(&self) -> &Key {
+        &self.secret
+    }
+
     fn psk(&self, nonce: &[u8; 32]) -> Key {
         derive(
             self.secret.as_slice(),
@@ -179,7 +185,7 @@ impl Offer {
 /// What the two ends derive from an offer and the nonce of a request: the offer's secret and the PSK.
 #[cfg(test)]
 pub(crate) fn secrets_of(offer: &Offer, request: &Request) -> [Key; 2] {
-    [offer.secret.clone(), offer.psk(&request.nonce)]
+    [offer.secret().clone(), offer.psk(&request.nonce)]
 }
 
 /// First message: app to hub.

@@ -26,7 +26,11 @@ impl System {
         let log = self.log(Role::Hub);
         let mut hub = Process::start(Role::Hub, &start, &self.board, &log)?;
         match self.line_of(&mut hub, "offer") {
-            Ok(line) => Ok((hub, line.text("qr").to_owned())),
+            Ok(line) => {
+                let code = line.text("qr").to_owned();
+                self.codes.push(code.clone());
+                Ok((hub, code))
+            }
             Err(trouble) => {
                 if hub.was_killed() {
                     self.note_death(Role::Hub);
