@@ -12,6 +12,9 @@ use crashtest::process::Role;
 use crashtest::system::{PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 
+/// None.
+const NONE: [(PathBuf, u32); 0] = [];
+
 /// Every file and directory at or below `root` with another mode than its owner's own.
 fn open_to_others(root: &Path) -> Vec<(PathBuf, u32)> {
     let mut waiting = vec![root.to_path_buf()];
@@ -72,14 +75,14 @@ fn all_that_the_programs_make_is_for_their_owner_alone() -> Outcome<()> {
         assert_eq!(values, ["0", "0"], "{role}");
     }
     for place in ["hub", "app", "relay"] {
-        assert_eq!(open_to_others(&system.path(place)), [], "{place}, running");
+        assert_eq!(open_to_others(&system.path(place)), NONE, "{place}, running");
     }
     let ends = system.settle()?;
     let clip = ends.exports.keys().next().cloned().unwrap_or_default();
     let exported = system.path(&format!("{clip}.mp4"));
-    assert_eq!(open_to_others(&exported), []);
+    assert_eq!(open_to_others(&exported), NONE);
     for place in ["hub", "app", "relay"] {
-        assert_eq!(open_to_others(&system.path(place)), [], "{place}, at rest");
+        assert_eq!(open_to_others(&system.path(place)), NONE, "{place}, at rest");
     }
     // Each doctor sees what is not so.
     let file = system.path("hub/journal/vault");
@@ -102,7 +105,7 @@ fn a_provisioned_secret_is_printed_for_a_person_and_written_nowhere_else() -> Ou
     let secret: Vec<u8> = (0..72_u8).map(|n| n.wrapping_mul(73) ^ 0x5c).collect();
     let file = system.path("device.secret");
     std::fs::write(&file, &secret)
-        .and_then(|()| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)))
+        .and_then(|()| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)))
         .map_err(Trouble::machine("a device secret"))?;
     system.make_relay()?;
     system.write_hub_config()?;
