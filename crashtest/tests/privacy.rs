@@ -11,6 +11,7 @@ use crashtest::oracle::Verdict;
 use crashtest::process::Role;
 use crashtest::system::{PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
+use journal::DeviceSecret;
 
 /// None.
 const NONE: [(PathBuf, u32); 0] = [];
@@ -118,7 +119,18 @@ fn a_provisioned_secret_is_printed_for_a_person_and_written_nowhere_else() -> Ou
     let text = secret_in(&forced);
     assert!(text.is_some(), "{}", String::from_utf8_lossy(&forced.stderr));
 
-    system.pair()?;
+    // The phone scans what is printed on the device, which is in pairing mode.
+    let printed = text.clone().unwrap_or_default();
+    let other = DeviceSecret::from_bytes(&secret.iter().map(|byte| !byte).collect::<Vec<_>>());
+    let other = other.ok_or_else(|| Trouble::Broken("no secret".into()))?;
+    let nobody = system.app_pair_printed(&printed)?;
+    assert_eq!(nobody.code(), 5, "not in pairing mode: {nobody:?}");
+    let (mut pairing, _code) = system.offer()?;
+    let stranger = system.app_pair_printed(&other.to_text())?;
+    assert_eq!(stranger.code(), 6, "another device's secret: {stranger:?}");
+    let paired = system.app_pair_printed(&printed)?;
+    assert_eq!(paired.code(), 0, "{paired:?}");
+    assert!(pairing.wait(PATIENCE)?.success());
     system.start_hub()?;
     // The running hub tells the same, also without the file.
     std::fs::remove_file(&file).map_err(Trouble::machine("a device secret"))?;

@@ -22,6 +22,7 @@
 
 mod app;
 mod hub;
+mod printed;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ use zeroize::Zeroizing;
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
+pub use printed::{Ask, Offered};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
@@ -250,6 +252,10 @@ pub enum PairingMessage {
     Done(Done),
     /// Hub to app: refused, with a reason for the person.
     Refused(String),
+    /// App to hub, before all others: it has the device secret and no code.
+    Ask(Ask),
+    /// Hub to app: the code.
+    Offered(Offered),
 }
 
 impl PairingMessage {

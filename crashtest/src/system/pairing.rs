@@ -52,6 +52,19 @@ impl System {
         self.ask_started(Role::App, &start)
     }
 
+    /// The app's `pair` with the secret that is printed on the hub, whatever comes of it.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn app_pair_printed(&mut self, secret: &str) -> Outcome<Answer> {
+        let at = format!("127.0.0.1:{}", self.pairing_port);
+        let words = self.app_words(&["pair", "-", "--at", &at, "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut start = Start::with(&words);
+        start.input = secret.to_owned();
+        self.ask_started(Role::App, &start)
+    }
+
     /// Pairs. A planted crash on the way is answered as an owner would: the hub shows a code
     /// again, and the app is asked to go on with the code it had before it gets the new one. What is no
     /// documented answer to such a death is never tried again.

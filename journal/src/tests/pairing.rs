@@ -8,7 +8,7 @@ use super::harness::{
 };
 use crate::ids::{Channel, Line};
 use crate::pairing::{
-    AppNext, AppPairing, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage, Request,
+    Ask, AppNext, AppPairing, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage, Request,
 };
 use crate::scope::Scope;
 use crate::{DeviceSecret, JournalError, PairingState, Role, Session, Suite};
@@ -217,6 +217,78 @@ fn every_code_comes_of_the_device_secret() {
     assert_eq!(one.offer, other.offer);
     assert_eq!(one.to_text(), same.to_text());
     assert_ne!(one.to_text(), other.to_text());
+}
+
+/// The code that a hub shows, as a phone gets it that asks with this secret.
+fn asked_with(
+    hub: &mut crate::Journal,
+    app: &mut crate::Journal,
+    secret: &DeviceSecret,
+    peer: DeviceId,
+) -> Result<Offer, PairingError> {
+    let ask = Ask::new(app);
+    let offered = HubPairing::asked(hub, &ask, NOW_S).unwrap();
+    secret.open(&ask, &offered, peer)
+}
+
+#[test]
+fn a_phone_with_the_printed_secret_gets_the_code_and_nobody_else_does() {
+    let (mut hub, mut app) = both();
+    let (secret, peer) = (device_secret(1), DeviceId([7; 32]));
+    drop(hub.provision(&secret).unwrap());
+    let ask = Ask::new(&mut app);
+    assert_eq!(
+        refused(HubPairing::asked(&mut hub, &ask, NOW_S)),
+        PairingError::UnknownOffer,
+        "not in pairing mode"
+    );
+    let shown = offer(&mut hub);
+    let lsn = hub.wal.next_lsn();
+    let got = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    assert_eq!(got.to_text(), shown.to_text());
+    let wrong = Err(PairingError::WrongSecret);
+    let guessed = asked_with(&mut hub, &mut app, &device_secret(2), peer).map(drop);
+    assert_eq!(guessed, wrong);
+    // Somebody in between passes the words on, and has a key of his own.
+    let between = asked_with(&mut hub, &mut app, &secret, DeviceId([6; 32])).map(drop);
+    assert_eq!(between, wrong);
+    // The answer to one question is none to another, and not a byte of it may differ.
+    let (ask, other) = (Ask::new(&mut app), Ask::new(&mut app));
+    let offered = HubPairing::asked(&mut hub, &ask, NOW_S).unwrap();
+    assert_eq!(secret.open(&other, &offered, peer).map(drop), wrong);
+    let whole = PairingMessage::Offered(offered).encode();
+    for at in 1..whole.len() {
+        let mut altered = whole.clone();
+        altered[at] ^= 1;
+        if let Ok(PairingMessage::Offered(offered)) = PairingMessage::decode(&altered) {
+            assert!(secret.open(&ask, &offered, peer).is_err(), "byte {at}");
+        }
+    }
+    assert_eq!(hub.wal.next_lsn(), lsn, "asking changes nothing");
+    let late = HubPairing::asked(&mut hub, &ask, NOW_S + 601);
+    assert_eq!(refused(late), PairingError::UnknownOffer);
+}
+
+/// A phone that was interrupted asks again: while the same offer stands it goes on where it was, and a new
+/// one takes the place of what it left.
+#[test]
+fn asking_again_goes_on_with_the_same_pairing() {
+    let (mut hub, mut app) = both();
+    let (secret, peer) = (device_secret(1), DeviceId([7; 32]));
+    drop(hub.provision(&secret).unwrap());
+    offer(&mut hub);
+    let first = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    let request = ask(&mut app, &first);
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
+    let again = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    assert_eq!(again.to_text(), first.to_text());
+    let confirm = AppPairing::answer(&mut app, &again, &answer, NOW_S).unwrap();
+    // The hub shows a new code before it hears the proof: that is the one that stands.
+    let second = offer(&mut hub);
+    let newest = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    assert_eq!(newest.to_text(), second.to_text());
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    assert_whole(&hub, &mut app, &first, &done);
 }
 
 /// A crash at every operation of a first start that is provisioned: afterwards the device has the secret
