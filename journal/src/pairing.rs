@@ -14,6 +14,9 @@
 //!  |<--------------------------------------------|   confirmed
 //! ```
 //!
+//! A phone that has the secret printed on the device, and does not see the code, asks for it first
+//! ([`Ask`], [`Offered`]).
+//!
 //! A pairing has one group for each channel, in the order of [`Channel::ALL`], and one signature key
 //! on each side for all of them. Every step is one transaction and can be repeated: a message that was answered is answered with
 //! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it:
