@@ -24,8 +24,8 @@ use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
-use crate::{reset, secret, state};
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
+use crate::{reset, secret, state};
 use camera::Keeper;
 
 /// What the uplink may still send when the hub stops.
