@@ -217,7 +217,9 @@ mod tests {
 
     fn config(dir: &Path, more: &str) -> Config {
         let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());
-        let text = format!("state_dir = \"state\"\nrelay = \"{relay}\"\n{more}");
+        let text = format!(
+            "state_dir = \"state\"\nrelay = \"{relay}\"\n{more}[disk]\nlog_file_mib = 4\n"
+        );
         Config::parse(&text, "hub.toml", dir).unwrap()
     }
 
