@@ -122,7 +122,7 @@ fn hand_over(from: &mut rustls::quic::Connection, to: &mut rustls::quic::Connect
 fn the_key_exchange_is_post_quantum_at_both_ends() {
     let (server, client) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
     let wrong_key = Arc::new(AtomicBool::new(false));
-    let ours = client_tls(&client, server.device_id(), ALPN, &wrong_key).unwrap();
+    let ours = client_tls(&client, Some(server.device_id()), ALPN, &wrong_key).unwrap();
     let theirs = server_tls(&server, ALPN).unwrap();
     let version = rustls::quic::Version::V1;
     let mut ours = rustls::quic::Connection::Client(
@@ -158,7 +158,7 @@ async fn no_connection_resumes_and_nothing_is_sent_early() {
     assert!(!server_side.session_storage.can_cache());
 
     let wrong_key = Arc::new(AtomicBool::new(false));
-    let mut tls = client_tls(&client, server.device_id(), ALPN, &wrong_key).unwrap();
+    let mut tls = client_tls(&client, Some(server.device_id()), ALPN, &wrong_key).unwrap();
     assert!(!tls.enable_early_data);
     // Even a client that would take tickets and send early gets no chance to.
     tls.resumption = rustls::client::Resumption::in_memory_sessions(8);
