@@ -44,6 +44,8 @@ pub struct Config {
     pub camera: Option<CameraConfig>,
     /// Sizes on disk.
     pub disk: DiskConfig,
+    /// What is kept beside what phones are sent.
+    pub retain: Retain,
     /// Where the device secret comes from at the first start; none: it is made then.
     pub device_secret_file: Option<PathBuf>,
     /// A file that asks for a reset when it is there, beside `reset` in the state directory.
@@ -77,6 +79,18 @@ pub struct CameraConfig {
 pub struct DiskConfig {
     /// Size of a log file in bytes.
     pub log_file_bytes: u64,
+}
+
+/// What a hub keeps that it can open itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+pub enum Retain {
+    /// Nothing: what is sealed for a phone, only that phone opens.
+    #[default]
+    #[serde(rename = "nothing")]
+    Nothing,
+    /// A copy of each clip, until its phone's ack: for a new phone, should that one be lost.
+    #[serde(rename = "until-acked")]
+    UntilAcked,
 }
 
 /// What is wrong with a configuration, and what to do.
@@ -129,6 +143,15 @@ struct File {
     camera: Option<CameraTable>,
     #[serde(default)]
     disk: DiskTable,
+    #[serde(default)]
+    privacy: PrivacyTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PrivacyTable {
+    #[serde(default)]
+    retain: Retain,
 }
 
 #[derive(Deserialize, Default)]
@@ -233,6 +256,7 @@ impl Config {
                 .map(|table| camera(table, base, &bad))
                 .transpose()?,
             disk: disk(&file.disk, &bad)?,
+            retain: file.privacy.retain,
             device_secret_file: file.device_secret_file.map(|path| base.join(path)),
             reset_file: file.reset_file.map(|path| base.join(path)),
         })

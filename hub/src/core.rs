@@ -17,6 +17,7 @@
 mod delivery;
 mod facts;
 mod recording;
+mod retained;
 mod room;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -159,6 +160,8 @@ pub struct Core {
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
+    /// Whether a copy is kept of clips that begin.
+    retains: bool,
     /// Why it could not be opened again.
     dead: Option<String>,
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
@@ -195,6 +198,7 @@ impl Core {
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
+            retains: false,
             dead: None,
             #[cfg(test)]
             room: None,
@@ -340,8 +344,9 @@ impl Core {
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
-        let staged = journal.stage_trims(steps, |txn| txn.trim_ended());
-        self.staged_bytes += u64::from(staged) * TRIM_BYTES;
+        let ended = journal.stage_trims(steps, |txn| txn.trim_ended());
+        let released = journal.stage_trims(steps, |txn| txn.trim_deleted());
+        self.staged_bytes += u64::from(ended + released) * TRIM_BYTES;
     }
 
     /// Whether [`Self::begin_commit`] has anything to do.
@@ -506,8 +511,9 @@ impl Core {
                 let durable = journal.outbox_head(line)?;
                 let proof = journal.rollback_proof(line)?;
                 let mailboxes = journal.mailboxes(line)?;
-                self.lines
-                    .insert(line, LineState::new(line, durable, mailboxes));
+                let mut state = LineState::new(line, durable, mailboxes);
+                state.session.retain(self.retains);
+                self.lines.insert(line, state);
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
                 }

@@ -19,6 +19,7 @@ pub mod output;
 pub mod pairing;
 pub mod recorder;
 pub mod reset;
+pub mod retained;
 pub mod sealer;
 pub mod secret;
 pub mod segmenter;

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
 
 use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
-use crate::config::{CameraConfig, Config};
+use crate::config::{CameraConfig, Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
@@ -51,6 +51,7 @@ fn start_parts(
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
     let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    core.set_retention(config.retain == Retain::UntilAcked);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {

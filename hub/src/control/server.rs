@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
+use crate::exit::Failure;
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::Sealer;
-use crate::secret;
-use crate::status;
 use crate::uplink::Uplink;
+use crate::{retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
@@ -116,13 +116,20 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             say(&mut write, &status).await
         }
         Ok(Request::Secret) => {
-            let told = match secret::answer(&services.sealer).await {
-                Ok(told) => told,
-                Err(error) => {
-                    json!({"event": "failed", "code": error.code as u8, "message": error.message})
-                }
-            };
-            say(&mut write, &told).await
+            let told = secret::answer(&services.sealer).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Retained) => {
+            let told = retained::list(&services.sealer).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Play { to, from }) => {
+            let told = retained::play(&services.sealer, to, from).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Forget { phone }) => {
+            let told = retained::forget(&services.sealer, phone).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
         }
         Ok(Request::Stop) => {
             say(&mut write, &json!({"event": "stopping"})).await?;
@@ -138,6 +145,10 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             .await
         }
     }
+}
+
+fn failed(failure: &Failure) -> Value {
+    json!({"event": "failed", "code": failure.code as u8, "message": failure.message})
 }
 
 /// Until it is done, or whoever asked hangs up, or the hub stops.

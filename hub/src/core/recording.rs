@@ -241,7 +241,8 @@ impl Core {
             .iter()
             .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
             .sum();
-        let needed = bytes * recording.clips.len() as u64;
+        let lines = recording.clips.len() as u64;
+        let needed = bytes * self.copies() * lines;
         match self.has_room(needed, Priority::Bulk, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
@@ -310,6 +311,7 @@ impl Core {
             .and_then(|recording| recording.ending)
         {
             Some(ending) => self.end_recording(ending, now_unix_ms),
+            None if self.recording.is_none() => self.play_next(now_unix_ms),
             None => Ok(()),
         }
     }
