@@ -34,6 +34,8 @@ pub fn request(play: Option<(&str, &str)>, forget: Option<&str>) -> Result<Reque
     })
 }
 
+/// What is retained, by phone.
+///
 /// # Errors
 /// The journal's.
 pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
@@ -53,6 +55,8 @@ pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
     Ok(json!({"event": "retained", "phones": phones}))
 }
 
+/// Notes that phone `to` gets what was retained for `from`.
+///
 /// # Errors
 /// The journal's; also if there is no such phone.
 pub(crate) async fn play(
@@ -64,6 +68,8 @@ pub(crate) async fn play(
     Ok(json!({"event": "playing", "clips": clips.await?}))
 }
 
+/// Erases what is retained for a phone.
+///
 /// # Errors
 /// The journal's.
 pub(crate) async fn forget(sealer: &Sealer, phone: PairingId) -> Result<Value, Failure> {

@@ -151,6 +151,74 @@ fn scenario_28_a_deleted_clips_key_is_in_no_file() {
     assert!(!files_contain(&app.disk, key.as_slice()));
 }
 
+/// What a hub retains is exactly what a thief opens more, chunk by chunk, until the ack: then the copy's key
+/// is in no file, and its rows go.
+#[test]
+fn a_retained_copy_opens_until_the_ack_and_never_after_it() {
+    let (mut hub, mut app) = paired();
+    let plain = b"this is the plaintext of a retained chunk, long enough to find";
+    let without = hub.record(&[plain]);
+    hub.session.retain(true);
+    let clip = hub.record(&[plain, b"two"]);
+    let has = |hub: &Hub, clip| hub.journal.scopes.get(Scope::Clip(clip)).is_some();
+    assert!(!has(&hub, without) && has(&hub, clip));
+    assert!(!files_contain(&hub.disk, plain), "it is sealed");
+    let kept = hub.journal.retained_clips().unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].clip, kept[0].chunks), (clip, 2));
+    assert!(kept[0].is_whole);
+    let (captured, bytes) = hub.journal.retained_chunk(clip, 0).unwrap();
+    assert_eq!((captured, bytes.as_slice()), (NOW_MS, plain.as_slice()));
+    let scope = Scope::Clip(clip);
+    let key = hub.journal.scopes.get(scope).unwrap().key.clone();
+    assert!(files_contain(&hub.disk, key.as_slice()));
+    // A start finds it as it is.
+    let (disk, line) = (hub.disk.crash_clone(CrashPolicy::LoseAll, 1), hub.line());
+    drop(hub);
+    let (mut hub, _) = Hub::start(disk, line, 9);
+    assert_eq!(hub.journal.retained_clips().unwrap(), kept);
+
+    settle(&mut hub, &mut app);
+    assert!(!has(&hub, clip));
+    assert!(!files_contain(&hub.disk, key.as_slice()));
+    assert!(hub.journal.retained_clips().unwrap().is_empty());
+    hub.journal.stage_trims(10, |txn| txn.trim_deleted());
+    drop(hub.journal.commit().unwrap());
+    let prefix = keys::chunk(clip, 0);
+    let left = hub.journal.wal.scan_payloads(&prefix[..17], &prefix[..17], 10);
+    assert_eq!(left.unwrap().len(), 0);
+    let more = hub.journal.begin().trim_deleted().unwrap();
+    assert_eq!(more, crate::Trim::Idle);
+    assert_eq!(app.bytes_of(without), plain);
+}
+
+/// Copies end in each state that a crash leaves with the ack that ends them, or are there whole.
+#[test]
+fn an_ack_and_the_end_of_copies_are_one() {
+    let (mut hub, mut app) = paired();
+    hub.session.retain(true);
+    for _ in 0..3 {
+        hub.record(&[b"one", b"two"]);
+    }
+    hub.disk.record_snapshots();
+    settle(&mut hub, &mut app);
+    let line = hub.line();
+    let mut ended = 0;
+    for (i, snapshot) in hub.disk.snapshots().iter().enumerate() {
+        for policy in CrashPolicy::ALL {
+            let crashed = snapshot.crash_clone(policy, i as u64);
+            let journal = open(Role::Hub, &crashed, 70 + i as u64).unwrap();
+            let head = journal.outbox_head(line).unwrap();
+            let kept = journal.retained_clips().unwrap().len();
+            let clips = journal.hub_clips(line.pairing).unwrap();
+            let open = clips.iter().filter(|clip| clip.last_seq() > head.acked);
+            assert_eq!(kept, open.count(), "{i} {policy:?}");
+            ended += usize::from(kept == 0);
+        }
+    }
+    assert!(ended > 0);
+}
+
 /// A vault from before the last two rotations, or from another device, is refused with the way out
 /// (promise C7).
 #[test]
