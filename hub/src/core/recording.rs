@@ -311,7 +311,10 @@ impl Core {
             .and_then(|recording| recording.ending)
         {
             Some(ending) => self.end_recording(ending, now_unix_ms),
-            None if self.recording.is_none() => self.play_next(now_unix_ms),
+            None if self.recording.is_none() => {
+                let played = self.play_next(now_unix_ms);
+                self.judge(played, now_unix_ms)
+            }
             None => Ok(()),
         }
     }

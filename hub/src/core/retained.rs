@@ -7,7 +7,7 @@
 //! It must never play what the owner did not ask for, and never while a camera records.
 
 use journal::ids::{Channel, ClipId, Line, PairingId};
-use journal::{JournalError, RetainedClip};
+use journal::{ErrorKind, JournalError, RetainedClip};
 use wal::Priority;
 
 use super::{
@@ -101,15 +101,27 @@ impl Core {
         let line = Line::of(to, Channel::EventVideo);
         let next = self.playable(to, from)?.into_iter().next();
         let may_play = self.lines.get(&line).is_some_and(LineState::may_record);
-        match next {
+        let played = match next {
             Some(kept) if may_play => self.play(line, &kept, now_unix_ms),
             // It is all there, or nobody is there any more who could get it.
-            _ => self.with_journal(now_unix_ms, |journal| {
-                let mut txn = journal.begin();
-                txn.played(to);
-                txn.commit(()).map(drop)
-            }),
+            _ => return self.end_playing(to, now_unix_ms),
+        };
+        match played {
+            // It would end like this at every tick. The copies stay, and may be asked for again.
+            Err(CoreError::Journal(error)) if !self.is_poison(&error) && !may_pass(&error) => {
+                tracing::error!(%error, "what is retained cannot be played");
+                self.end_playing(to, now_unix_ms)
+            }
+            played => played,
         }
+    }
+
+    fn end_playing(&mut self, to: PairingId, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.with_journal(now_unix_ms, |journal| {
+            let mut txn = journal.begin();
+            txn.played(to);
+            txn.commit(()).map(drop)
+        })
     }
 
     fn play(&mut self, line: Line, kept: &RetainedClip, now_unix_ms: u64) -> Result<(), CoreError> {
@@ -129,8 +141,9 @@ impl Core {
         let played = self.play_chunks(line, clip, kept, now_unix_ms);
         match played {
             Ok(is_whole) => self.end_played(line, clip, Some((kept, is_whole)), now_unix_ms),
-            // Opened again, it has cut off what was begun; the copy is still there.
+            // Opened again, it has cut off what was begun, or will; the copy is still there.
             Err(error) if error.is_open() => Err(error),
+            Err(CoreError::Journal(error)) if self.is_poison(&error) => Err(error.into()),
             Err(error) => {
                 if let Err(also) = self.end_played(line, clip, None, now_unix_ms) {
                     tracing::error!(error = %also, "a clip that was being played is not ended");
@@ -204,4 +217,9 @@ impl Core {
     pub(super) fn copies(&self) -> u64 {
         1 + u64::from(self.retains)
     }
+}
+
+/// Whether the same may go well at another time.
+fn may_pass(error: &JournalError) -> bool {
+    matches!(error.kind(), ErrorKind::Space | ErrorKind::Retry)
 }
