@@ -75,8 +75,8 @@ pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
     join(b'A', &[&line.key()])
 }
 
-/// `U` line: the last Commit that took an update of ours (app).
-pub(crate) fn healed(line: Line) -> Vec<u8> {
+/// `U` line: keys of ours that are proposed, and the last that a Commit took (app).
+pub(crate) fn line_keys(line: Line) -> Vec<u8> {
     join(b'U', &[&line.key()])
 }
 
@@ -93,6 +93,11 @@ pub(crate) fn phone_heard(pairing: PairingId) -> Vec<u8> {
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
+}
+
+/// `G` line: Commits that proposals of the phone have cost (hub).
+pub(crate) fn heals(line: Line) -> Vec<u8> {
+    join(b'G', &[&line.key()])
 }
 
 /// `X` scope: the line of a group that has ended, whose outbox rows may still be there (hub).
@@ -139,13 +144,13 @@ pub(crate) fn deleted_clip(key: &[u8]) -> Option<ClipId> {
     Some(ClipId(key.get(1..)?.try_into().ok()?))
 }
 
-/// `G` pairing: from which pairing the retained clips are to be played to this one (hub).
+/// `F` pairing: from which pairing the retained clips are to be played to this one (hub).
 pub(crate) fn plays(to: PairingId) -> Vec<u8> {
-    join(b'G', &[&to.0])
+    join(b'F', &[&to.0])
 }
 
 /// Namespace of the above.
-pub(crate) const PLAYS: &[u8] = b"G";
+pub(crate) const PLAYS: &[u8] = b"F";
 
 fn join(namespace: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
