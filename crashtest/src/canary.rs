@@ -148,22 +148,29 @@ impl Canaries {
     ) -> io::Result<Option<(PathBuf, Sighting)>> {
         let mut waiting = vec![root.to_path_buf()];
         while let Some(path) = waiting.pop() {
-            let metadata = match std::fs::symlink_metadata(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                metadata => metadata?,
+            let Some(metadata) = there(std::fs::symlink_metadata(&path))? else {
+                continue;
             };
             if metadata.is_dir() {
-                for entry in std::fs::read_dir(&path)? {
+                for entry in there(std::fs::read_dir(&path))?.into_iter().flatten() {
                     waiting.push(entry?.path());
                 }
-            } else if metadata.is_file()
-                && !passed(&path)
-                && let Some(sighting) = self.first_in(&std::fs::read(&path)?)
-            {
-                return Ok(Some((path, sighting)));
+            } else if metadata.is_file() && !passed(&path) {
+                let bytes = there(std::fs::read(&path))?.unwrap_or_default();
+                if let Some(sighting) = self.first_in(&bytes) {
+                    return Ok(Some((path, sighting)));
+                }
             }
         }
         Ok(None)
+    }
+}
+
+/// A program that runs may remove a file at any time.
+fn there<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
+    match looked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        looked => looked.map(Some),
     }
 }
 

@@ -393,7 +393,7 @@ impl System {
             quoted(&self.text("hub")),
             quoted(relay),
             quoted(&self.invitation),
-            setup.hub_first,
+            self.setup.hub_first,
             self.pairing_port,
             self.setup.hub_extra,
         );

@@ -1,5 +1,5 @@
-//! The control socket of a running hub: `status`, `pair`, `secret` and `stop` for the owner of the
-//! state directory, as one JSON object a line. It must never answer anybody else: the socket has mode
+//! The control socket of a running hub: `status`, `pair`, `retained`, `secret` and `stop` for the owner of
+//! the state directory, as one JSON object a line. It must never answer anybody else: the socket has mode
 //! 0600 in a directory of mode 0700.
 
 mod client;

@@ -167,6 +167,8 @@ pub struct Core {
     generation: u64,
     /// Whether a copy is kept of clips that begin.
     retains: bool,
+    /// Whether an ack, or a crash behind one, may have left copies that are to be released.
+    releases: bool,
     /// Why it could not be opened again.
     dead: Option<String>,
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
@@ -204,6 +206,7 @@ impl Core {
             reopens: 0,
             generation: 0,
             retains: false,
+            releases: true,
             dead: None,
             #[cfg(test)]
             room: None,
@@ -349,9 +352,14 @@ impl Core {
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
-        let ended = journal.stage_trims(steps, |txn| txn.trim_ended());
-        let released = journal.stage_trims(steps, |txn| txn.trim_deleted());
-        self.staged_bytes += u64::from(ended + released) * TRIM_BYTES;
+        let mut staged = journal.stage_trims(steps, |txn| txn.trim_ended());
+        if self.releases {
+            let released = journal.stage_trims(steps, |txn| txn.trim_retained());
+            self.releases = released > 0;
+            staged += released;
+        }
+        staged += journal.stage_trims(steps, |txn| txn.trim_deleted());
+        self.staged_bytes += u64::from(staged) * TRIM_BYTES;
     }
 
     /// Whether [`Self::begin_commit`] has anything to do.

@@ -157,8 +157,14 @@ fn files(state_dir: &Path) -> Finding {
     }
 }
 
-/// Whether the device has the secret of the configured file.
-fn device_secret(device: &journal::Device, path: &Path) -> Finding {
+/// Whether the device has the secret of the configured file, or will have it.
+fn device_secret(device: Option<&journal::Device>, path: &Path) -> Finding {
+    let Some(device) = device else {
+        return match secret::read(path) {
+            Ok(_good) => Finding::Good(format!("the next start takes that of {}", shown(path))),
+            Err(failure) => Finding::Bad(failure.code, failure.message),
+        };
+    };
     match secret::compare(device, path) {
         Ok(Provisioned::Same) => Finding::Good(format!("that of {}", shown(path))),
         Ok(Provisioned::Other) => Finding::Warning(format!(
@@ -236,10 +242,13 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             "pairing",
             Finding::Warning("none yet; run `secluso-hub pair`".into()),
         );
+        if let Some(path) = &config.device_secret_file {
+            report.add("device secret", device_secret(None, path));
+        }
         return;
     }
     let opened = state::opener(config).and_then(|mut open| Ok(open()?));
-    let (mut journal, recovered) = match opened {
+    let (journal, recovered) = match opened {
         Ok(opened) => opened,
         Err(failure) => return report.add("journal", Finding::Bad(failure.code, failure.message)),
     };
@@ -265,18 +274,19 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             phones => Finding::Good(format!("{phones} phone(s)")),
         },
     );
-    let device = match journal.device() {
+    // Only looked at: one that was made here would keep out the secret that is provisioned.
+    let device = match journal.known_device() {
         Ok(device) => device,
         Err(error) => return report.add("relay", Finding::Bad(Code::State, error.to_string())),
     };
     if let Some(path) = &config.device_secret_file {
-        report.add("device secret", device_secret(&device, path));
+        report.add("device secret", device_secret(device.as_ref(), path));
     }
-    let certificate = device
-        .certificate
-        .as_deref()
-        .and_then(|bytes| Certificate::decode(bytes).ok());
-    let Some(certificate) = certificate else {
+    let admitted = device.and_then(|device| {
+        let certificate = Certificate::decode(device.certificate.as_deref()?).ok()?;
+        Some((Identity::from_seed(*device.identity_seed), certificate))
+    });
+    let Some((identity, certificate)) = admitted else {
         return report.add(
             "relay",
             Finding::Warning(
@@ -284,7 +294,6 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             ),
         );
     };
-    let identity = Identity::from_seed(*device.identity_seed);
     let attempt = relay_client::connect(
         &config.relay,
         &identity,

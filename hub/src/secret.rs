@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use journal::{DEVICE_SECRET_BYTES, DeviceSecret, Journal};
-use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -24,6 +23,10 @@ use crate::{reset, state};
 
 /// How long a running hub may take to say it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What stands below the secret, for the person who reads it.
+const MEANING: &str = "This is the secret of this device: every pairing code is made of it. Whoever has it can pair
+while the hub is in pairing mode. Keep it where the device is kept, and nowhere else.
+";
 
 /// Whether the secret may go where it is not a person who reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,16 +118,21 @@ pub fn compare(device: &journal::Device, path: &Path) -> Result<Provisioned, Fai
     })
 }
 
-/// The secret of a running hub as the control socket tells it.
+/// The secret of a running hub as the control socket tells it: a line of JSON.
 ///
 /// # Errors
 /// Our own storage.
-pub(crate) async fn answer(sealer: &Sealer) -> Result<Value, Failure> {
+pub(crate) async fn answer(sealer: &Sealer) -> Result<Zeroizing<String>, Failure> {
     let device = sealer
         .run(|core, now| core.with_journal(now, Journal::device))
         .await?;
+    // It is written by hand, because JSON's own values are not wiped. The text has nothing to escape.
     let text = text_of(&device)?;
-    Ok(json!({"event": "device_secret", "text": text.as_str()}))
+    Ok(joined(&[
+        "{\"event\":\"device_secret\",\"text\":\"",
+        text.as_str(),
+        "\"}\n",
+    ]))
 }
 
 /// Prints the device secret: a QR code and its text.
@@ -204,9 +212,17 @@ fn text_of(device: &journal::Device) -> Result<Zeroizing<String>, Failure> {
 fn show(text: &str) -> Zeroizing<String> {
     let qr = terminal_qr(text).map(Zeroizing::new);
     let qr = qr.as_ref().map_or("", |qr| qr.as_str());
-    Zeroizing::new(format!(
-        "{qr}\n\n{text}\n\nThis is the secret of this device: every pairing code is made of it. Whoever has it can pair\nwhile the hub is in pairing mode. Keep it where the device is kept, and nowhere else.\n"
-    ))
+    joined(&[qr, "\n\n", text, "\n\n", MEANING])
+}
+
+/// All of them, in a string that never grows, because one that does leaves copies behind.
+fn joined(parts: &[&str]) -> Zeroizing<String> {
+    let bytes = parts.iter().map(|part| part.len()).sum();
+    let mut text = Zeroizing::new(String::with_capacity(bytes));
+    for part in parts {
+        text.push_str(part);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -309,6 +325,22 @@ mod tests {
         let shown = show(&secret.to_text());
         assert!(shown.contains(secret.to_text().as_str()));
         assert!(shown.lines().count() > 20, "a QR code");
+    }
+
+    #[tokio::test]
+    async fn a_running_hub_tells_it_as_json() {
+        let clock = crate::camera::TokioClock::new();
+        let core = crate::core::tests::world::World::unpaired().core;
+        let (sealer, _thread) = crate::sealer::start(core, clock).unwrap();
+        let line = answer(&sealer).await.unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["event"], "device_secret");
+        let device = sealer
+            .run(|core, now| core.with_journal(now, Journal::device))
+            .await
+            .unwrap();
+        let told = DeviceSecret::from_text(value["text"].as_str().unwrap()).unwrap();
+        assert_eq!(told.as_bytes(), device.secret.as_slice());
     }
 
     #[test]

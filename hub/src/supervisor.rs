@@ -97,12 +97,14 @@ enum Ending {
 /// # Errors
 /// One sentence and its code.
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
+    // Kept from one start to the next, so that who asks this hub to end between the two is heard.
+    let mut signals = None;
     loop {
         prepare(&config, |json, text| {
             format.line(json, "");
             eprintln!("secluso-hub: {text}");
         })?;
-        match run_once(config.clone(), format).await? {
+        match run_once(config.clone(), format, &mut signals).await? {
             Ending::Stopped => return Ok(()),
             Ending::Reset => {}
         }
@@ -118,7 +120,11 @@ fn prepare(config: &Config, tell: impl FnOnce(&Value, &str)) -> Result<(), Failu
     Ok(())
 }
 
-async fn run_once(config: Config, format: Format) -> Result<Ending, Failure> {
+async fn run_once(
+    config: Config,
+    format: Format,
+    signals: &mut Option<Signals>,
+) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
     let triggers = config.clone();
     // Before the journal is touched: an unreadable clip is a mistake of the configuration.
@@ -139,7 +145,7 @@ async fn run_once(config: Config, format: Format) -> Result<Ending, Failure> {
         tell(format, &notice);
     }
     // Before anybody is told that the hub runs: whoever is told may stop it.
-    let signals = Signals::new()?;
+    let signals = signals.get_or_insert(Signals::new()?);
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
@@ -225,7 +231,7 @@ impl Signals {
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
-    mut signals: Signals,
+    signals: &mut Signals,
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
     is_reset: impl Fn() -> bool,
@@ -457,9 +463,16 @@ mod tests {
         };
         let (_stop, stopped) = watch::channel(false);
         let mut camera = tokio::spawn(std::future::pending());
-        let signals = Signals::new().unwrap();
-        let (format, never) = (Format::Json, || false);
-        let watched = watch_over(&mut parts, format, signals, stopped, &mut camera, never);
+        let mut signals = Signals::new().unwrap();
+        let never = || false;
+        let watched = watch_over(
+            &mut parts,
+            Format::Json,
+            &mut signals,
+            stopped,
+            &mut camera,
+            never,
+        );
         let ended = watched.await;
         finish(parts, Format::Json, ended).await.unwrap_err()
     }

@@ -513,7 +513,11 @@ impl Session<Committer> {
         let line = self.line();
         let acked = txn.journal().outbox_head(line)?.acked;
         let mut done: Vec<_> = txn.hub_clips(line.pairing)?;
-        done.retain(|clip| clip.outcome != ClipOutcome::Recording && clip.last_seq() <= acked);
+        done.retain(|clip| {
+            let ended = clip.outcome != ClipOutcome::Recording;
+            // A copy that is still to be released is found by what is known of its clip.
+            ended && clip.last_seq() <= acked && !retain::has_copy(txn, clip.clip)
+        });
         let excess = done.len().saturating_sub(ACKED_CLIPS_KEPT);
         for clip in done.into_iter().take(excess) {
             let key = keys::secret(clip_scope(line), Family::Clip, &clip.clip.0);

@@ -4,8 +4,9 @@
 //! An outbox is ciphertext for one phone, under keys that are gone. Where the owner wants to give a new
 //! phone what the lost one never had, the hub must keep what it can open itself: exactly that, and no
 //! longer. So a copy is a scope of its own, as a clip is on a phone: chunk by chunk in the transaction that
-//! seals the chunk for the phone; the ack ends the scope, which erases its key. This room never sends
-//! anything.
+//! seals the chunk for the phone; the ack ends the scope, which erases its key. One ack may cover more clips
+//! than a transaction can end: it ends some, and the rest go in steps ([`Txn::trim_retained`]). This room
+//! never sends anything.
 
 use serde::{Deserialize, Serialize};
 use wire::ids::Seq;
@@ -13,15 +14,19 @@ use zeroize::Zeroizing;
 
 use crate::clip::ClipOutcome;
 use crate::error::JournalError;
-use crate::ids::{ClipId, Line, PairingId};
+use crate::ids::{Channel, ClipId, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
+use crate::outbox::Trim;
 use crate::scope::Scope;
 use crate::session::{Committer, Session};
 use crate::txn::Txn;
 
 /// In front of the bytes of a chunk: when they were captured, milliseconds since 1970, big-endian.
 const CAPTURED_BYTES: usize = 8;
+/// Copies that one transaction ends at most, beside whatever else is in it: under 128 KiB in the log, for the
+/// same reason as [`crate::TRIM_ROWS_MAX`].
+pub(crate) const RELEASED_MAX: usize = 256;
 
 /// A clip of which the hub keeps a copy that it can open.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -101,19 +106,29 @@ pub(crate) fn end(
 }
 
 /// The phone has everything through this number: copies of what it has whole are gone with this
-/// transaction.
-pub(crate) fn acked(txn: &mut Txn<'_>, line: Line, through: Seq) -> Result<(), JournalError> {
-    let keeps_any = txn.journal().scopes.iter().any(is_clip);
-    if !keeps_any {
-        return Ok(());
+/// transaction, at most [`RELEASED_MAX`] of them. True if there was any.
+pub(crate) fn acked(txn: &mut Txn<'_>, line: Line, through: Seq) -> Result<bool, JournalError> {
+    if !keeps_any(txn) {
+        return Ok(false);
     }
-    for clip in txn.hub_clips(line.pairing)? {
+    let mut due = txn.hub_clips(line.pairing)?;
+    due.retain(|clip| {
         let ended = clip.outcome != ClipOutcome::Recording;
-        if ended && clip.last_seq() <= through {
-            txn.release_retained(clip.clip)?;
-        }
+        ended && clip.last_seq() <= through && has_copy(txn, clip.clip)
+    });
+    for clip in due.iter().take(RELEASED_MAX) {
+        txn.release_retained(clip.clip)?;
     }
-    Ok(())
+    Ok(!due.is_empty())
+}
+
+/// Whether there is a copy of this clip. What is known of the clip is kept as long.
+pub(crate) fn has_copy(txn: &Txn<'_>, clip: ClipId) -> bool {
+    txn.has_scope(Scope::Clip(clip))
+}
+
+fn keeps_any(txn: &Txn<'_>) -> bool {
+    txn.journal().scopes.iter().any(is_clip)
 }
 
 fn is_clip(scope: Scope) -> bool {
@@ -143,6 +158,25 @@ impl Txn<'_> {
         Ok(())
     }
 
+    /// Ends more copies of what phones have acked. A crash between two steps costs nothing.
+    ///
+    /// # Errors
+    /// If what is known of a clip cannot be read.
+    pub fn trim_retained(&mut self) -> Result<Trim, JournalError> {
+        if !keeps_any(self) {
+            return Ok(Trim::Idle);
+        }
+        for pairing in self.journal().pairing_ids() {
+            let line = Line::of(pairing, Channel::EventVideo);
+            let through = self.journal().outbox_head(line)?.acked;
+            if acked(self, line, through)? {
+                // Of this phone or another: the next step sees.
+                return Ok(Trim::More);
+            }
+        }
+        Ok(Trim::Idle)
+    }
+
     /// Notes that the owner wants a new phone to get what was retained for another: until
     /// [`Txn::played`].
     ///
@@ -166,9 +200,32 @@ impl Journal {
     pub fn retained_clips(&self) -> Result<Vec<RetainedClip>, JournalError> {
         let mut clips: Vec<RetainedClip> = Vec::new();
         for scope in self.scopes.iter().filter(|scope| is_clip(*scope)) {
-            clips.extend(self.secret_row(scope, Family::Clip, &[])?);
+            let clip: Option<RetainedClip> = self.secret_row(scope, Family::Clip, &[])?;
+            clips.extend(clip);
         }
         clips.sort_by_key(|clip| (clip.pairing, clip.first));
+        Ok(clips)
+    }
+
+    /// Of what is retained for phone `from`, the clips that were begun before `to` was paired, in order: what
+    /// came later was recorded for that phone as well.
+    ///
+    /// # Errors
+    /// If a row cannot be read.
+    pub fn playable(
+        &self,
+        to: PairingId,
+        from: PairingId,
+    ) -> Result<Vec<RetainedClip>, JournalError> {
+        // Keys are given in rising order, so they say which was made first; a clock could not.
+        let born = |scope| self.scopes.get(scope).map(|key| key.id);
+        let Some(paired) = born(Scope::Pairing(to)) else {
+            return Ok(Vec::new());
+        };
+        let mut clips = self.retained_clips()?;
+        clips.retain(|clip| {
+            clip.pairing == from && born(Scope::Clip(clip.clip)).is_some_and(|key| key < paired)
+        });
         Ok(clips)
     }
 

@@ -90,6 +90,11 @@ fn every_mistake_names_its_line_and_key() {
         ("[disk]\nlog_file_mib = 1\n", 4, "log_file_mib"),
         ("invitation = \"nonsense\"\n", 3, "invitation"),
         ("[privacy]\nretain = \"for ever\"\n", 4, "for ever"),
+        (
+            "[disk]\nlog_file_mib = 4\n[privacy]\nretain = \"until-acked\"\n",
+            4,
+            "log_file_mib",
+        ),
         ("state_dir = ", 3, ""),
     ];
     for (rest, line, word) in table {

@@ -115,10 +115,13 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             };
             say(&mut write, &status).await
         }
-        Ok(Request::Secret) => {
-            let told = secret::answer(&services.sealer).await;
-            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
-        }
+        Ok(Request::Secret) => match secret::answer(&services.sealer).await {
+            Ok(line) => {
+                write.write_all(line.as_bytes()).await?;
+                write.flush().await
+            }
+            Err(failure) => say(&mut write, &failed(&failure)).await,
+        },
         Ok(Request::Retained) => {
             let told = retained::list(&services.sealer).await;
             say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await

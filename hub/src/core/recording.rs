@@ -165,6 +165,11 @@ impl Recording {
         self.clips.iter().map(|(line, _)| *line).collect()
     }
 
+    /// Its clips, as far as they are begun.
+    pub(super) fn clip_ids(&self) -> Vec<ClipId> {
+        self.clips.iter().filter_map(|(_, clip)| *clip).collect()
+    }
+
     fn next_piece(&self) -> Option<&Piece> {
         self.pieces
             .get(self.staged.saturating_sub(self.first) as usize)
@@ -242,7 +247,7 @@ impl Core {
             .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
             .sum();
         let lines = recording.clips.len() as u64;
-        let needed = bytes * self.copies() * lines;
+        let needed = bytes * lines * self.copies();
         match self.has_room(needed, Priority::Bulk, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
@@ -530,7 +535,7 @@ impl Core {
         };
         let event = recording.event.clone();
         let begins = !recording.begun;
-        let bytes = piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES;
+        let bytes = self.copies() * (piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES);
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
             let clip = match clip {
                 Some(clip) if !begins => clip,

@@ -10,6 +10,7 @@ use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{ErrorKind, JournalError, RetainedClip};
 use wal::Priority;
 
+use super::recording::Recording;
 use super::{
     BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
     LineState, Notice, SMALL_GROUP_BYTES,
@@ -39,7 +40,7 @@ impl Core {
         if to == from || !self.lines.contains_key(&line) {
             return Err(JournalError::NoGroup(line).into());
         }
-        let count = self.playable(to, from)?.len();
+        let count = self.journal_ref()?.playable(to, from)?.len();
         self.in_txn(line, SMALL_GROUP_BYTES, now_unix_ms, |_session, txn| {
             txn.play(to, from)
         })?;
@@ -47,8 +48,8 @@ impl Core {
         Ok(count)
     }
 
-    /// The owner wants nothing any more of what is retained for a phone: the copies' keys are erased. How
-    /// many there were.
+    /// The owner wants nothing any more of what is retained for a phone: the copies' keys are erased, but for
+    /// that of the clip being recorded. How many there were.
     ///
     /// # Errors
     /// The journal's.
@@ -57,15 +58,10 @@ impl Core {
         phone: PairingId,
         now_unix_ms: u64,
     ) -> Result<usize, CoreError> {
+        let recorded = self.recording.as_ref().map(Recording::clip_ids);
+        let recorded = recorded.unwrap_or_default();
         let mut clips = self.retained()?;
-        clips.retain(|clip| clip.pairing == phone);
-        let busy = self.recording.as_ref().is_some_and(|recording| {
-            recording.lines().iter().any(|line| line.pairing == phone)
-        });
-        // The newest is the one that is being recorded.
-        if busy {
-            clips.pop();
-        }
+        clips.retain(|clip| clip.pairing == phone && !recorded.contains(&clip.clip));
         for clip in &clips {
             self.with_journal(now_unix_ms, |journal| {
                 let mut txn = journal.begin();
@@ -84,22 +80,13 @@ impl Core {
         Ok(self.journal_ref()?.retained_clips()?)
     }
 
-    /// What of `from` is older than the pairing `to`: what came later, that phone got itself.
-    fn playable(&self, to: PairingId, from: PairingId) -> Result<Vec<RetainedClip>, CoreError> {
-        let paired = self.journal_ref()?.pairing(to)?;
-        let paired_unix_ms = paired.map_or(0, |to| to.paired_unix_s.saturating_mul(1000));
-        let mut clips = self.retained()?;
-        clips.retain(|clip| clip.pairing == from && clip.started_unix_ms < paired_unix_ms);
-        Ok(clips)
-    }
-
     /// Plays one clip that is to be played, if there is one and room for it.
     pub(super) fn play_next(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let Some((to, from)) = self.journal_ref()?.plays()?.into_iter().next() else {
             return Ok(());
         };
         let line = Line::of(to, Channel::EventVideo);
-        let next = self.playable(to, from)?.into_iter().next();
+        let next = self.journal_ref()?.playable(to, from)?.into_iter().next();
         let may_play = self.lines.get(&line).is_some_and(LineState::may_record);
         let played = match next {
             Some(kept) if may_play => self.play(line, &kept, now_unix_ms),

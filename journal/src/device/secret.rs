@@ -21,7 +21,7 @@ impl DeviceSecret {
     /// Takes exactly [`DEVICE_SECRET_BYTES`] random bytes. `None` if there are more or fewer, or if all of
     /// them are the same, which no dice throw.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut secret = Zeroizing::new([0; DEVICE_SECRET_BYTES]);
+        let mut secret = Zeroizing::new([0_u8; DEVICE_SECRET_BYTES]);
         if bytes.len() != secret.len() {
             return None;
         }
@@ -43,7 +43,11 @@ impl DeviceSecret {
         bytes.extend_from_slice(self.as_bytes());
         bytes.extend_from_slice(&checksum(self.as_bytes()));
         let body = Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes));
-        Zeroizing::new(format!("{PREFIX}{}", *body))
+        // With its whole room from the beginning: a string that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + body.len()));
+        text.push_str(PREFIX);
+        text.push_str(&body);
+        text
     }
 
     /// Reads what [`Self::to_text`] wrote; white space around it does not matter.

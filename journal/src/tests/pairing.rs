@@ -8,7 +8,8 @@ use super::harness::{
 };
 use crate::ids::{Channel, Line};
 use crate::pairing::{
-    Ask, AppNext, AppPairing, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage, Request,
+    AppNext, AppPairing, Ask, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage,
+    Request,
 };
 use crate::scope::Scope;
 use crate::{DeviceSecret, JournalError, PairingState, Role, Session, Suite};

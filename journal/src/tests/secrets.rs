@@ -6,15 +6,20 @@ use std::sync::Arc;
 use wal::SeededDice;
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::store::MemStore;
+use wire::ids::DeviceId;
 
-use super::harness::{App, Hub, NOW_MS, open, options, paired, settle};
-use crate::ids::ClipId;
+use super::harness::{
+    App, Hub, NOW_MS, NOW_S, finish_pairing_as, open, options, paired, settle, terms,
+};
+use crate::ids::{ClipId, PairingId};
 use crate::keys;
+use crate::pairing::HubPairing;
+use crate::retain::RELEASED_MAX;
 use crate::scope::Scope;
 use crate::sealed::next_key;
 use crate::vault::file::{FileVault, KEYS_PER_SECTOR, SECTORS_MAX};
 use crate::vault::{Change, KeyId, Room, Vault, VaultKey};
-use crate::{ErrorKind, Journal, JournalError, Role};
+use crate::{ACKED_CLIPS_KEPT, ErrorKind, Journal, JournalError, Role, Suite};
 
 fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
     let holds = |path: &String| {
@@ -217,6 +222,48 @@ fn an_ack_and_the_end_of_copies_are_one() {
         }
     }
     assert!(ended > 0);
+}
+
+/// One ack of more clips than a transaction can end: some copies end with it, the rest in the steps that
+/// follow, and not one stays.
+#[test]
+fn an_ack_of_many_clips_ends_their_copies_in_steps() {
+    const BEYOND: usize = ACKED_CLIPS_KEPT + 3;
+    let (mut hub, mut app) = paired();
+    hub.session.retain(true);
+    for _ in 0..RELEASED_MAX + BEYOND {
+        hub.record(&[b"one"]);
+    }
+    settle(&mut hub, &mut app);
+    assert_eq!(hub.journal.retained_clips().unwrap().len(), BEYOND);
+    // What is known of their clips is not forgotten over a later one.
+    let later = hub.record(&[b"two"]);
+    hub.journal.stage_trims(10, |txn| txn.trim_retained());
+    drop(hub.journal.commit().unwrap());
+    let left = hub.journal.retained_clips().unwrap();
+    assert_eq!(left.len(), 1, "what is not acked");
+    assert_eq!(left[0].clip, later);
+    settle(&mut hub, &mut app);
+    assert!(hub.journal.retained_clips().unwrap().is_empty());
+}
+
+/// What was begun before a phone was paired, and only that, is to be played to it, whatever a clock says.
+#[test]
+fn what_a_new_phone_missed_is_told_by_the_order_of_keys() {
+    let (mut hub, _app) = paired();
+    let old = hub.line().pairing;
+    hub.session.retain(true);
+    let missed = [hub.record(&[b"one"]), hub.record(&[b"two"])];
+    let mut phone = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let offer = HubPairing::offer(&mut hub.journal, terms(Suite::Classic), NOW_S).unwrap();
+    let device = DeviceId([9; 32]);
+    let new = finish_pairing_as(device, &mut hub.journal, &mut phone, &offer).unwrap();
+    hub.record(&[b"three"]);
+    let clips = hub.journal.playable(new, old).unwrap();
+    assert_eq!(clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(), missed);
+    assert!(hub.journal.playable(old, new).unwrap().is_empty());
+    let nobody = PairingId([7; 16]);
+    assert!(hub.journal.playable(nobody, old).unwrap().is_empty());
 }
 
 /// A vault from before the last two rotations, or from another device, is refused with the way out
