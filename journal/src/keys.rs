@@ -144,13 +144,13 @@ pub(crate) fn deleted_clip(key: &[u8]) -> Option<ClipId> {
     Some(ClipId(key.get(1..)?.try_into().ok()?))
 }
 
-/// `F` pairing: from which pairing the retained clips are to be played to this one (hub).
+/// `J` pairing: from which pairing the retained clips are to be played to this one (hub).
 pub(crate) fn plays(to: PairingId) -> Vec<u8> {
-    join(b'F', &[&to.0])
+    join(b'J', &[&to.0])
 }
 
 /// Namespace of the above.
-pub(crate) const PLAYS: &[u8] = b"F";
+pub(crate) const PLAYS: &[u8] = b"J";
 
 fn join(namespace: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
