@@ -128,10 +128,16 @@ pub struct Offer {
 impl Offer {
     /// The text of the QR code.
     pub fn to_text(&self) -> String {
-        let mut bytes = Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
+        // With its whole room from the beginning: what grows leaves copies of the secret behind.
+        let room: Vec<u8> = Vec::with_capacity(QR_BYTES_MAX);
+        let mut bytes = Zeroizing::new(postcard::to_extend(self, room).unwrap_or_default());
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
-        format!("{QR_PREFIX}{}", Base64UrlUnpadded::encode_string(&bytes))
+        let body = Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes));
+        let mut text = String::with_capacity(QR_PREFIX.len() + body.len());
+        text.push_str(QR_PREFIX);
+        text.push_str(&body);
+        text
     }
 
     /// Reads what [`Self::to_text`] wrote; white space around it does not matter.
