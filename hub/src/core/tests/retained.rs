@@ -134,3 +134,22 @@ fn a_phone_that_is_not_there_gets_nothing() {
     tick(&mut world, 2);
     assert_eq!(world.core.handle_forget(nobody, 8).unwrap(), 0);
 }
+
+#[test]
+fn what_is_being_recorded_is_not_forgotten_and_all_else_is() {
+    let mut world = World::paired();
+    let own = world.line.pairing;
+    world.core.set_retention(true);
+    event_at(&mut world, 1_000, 0..2);
+    // An event of which nothing has come yet has no copy, and spares none.
+    let begun = world.core.handle_event_started(event(), 5).unwrap();
+    assert_eq!(begun, Recorded::Taken);
+    assert_eq!(world.core.handle_forget(own, 8).unwrap(), 1);
+    assert!(world.core.retained().unwrap().is_empty());
+    world.record_more(2..3);
+    assert_eq!(world.core.handle_forget(own, 8).unwrap(), 0);
+    world.record_more(3..4);
+    world.end_event(EventEnd::Completed);
+    let kept = world.core.retained().unwrap();
+    assert_eq!((kept.len(), kept[0].chunks, kept[0].is_whole), (1, 2, true));
+}
