@@ -153,6 +153,16 @@ impl App {
         pairing::pair(&self.shared, code).await
     }
 
+    /// Pairs by the secret that is printed on a hub (`SECLUSODEVICE1:...`) with the hub at `address`
+    /// (`host:port`), while that is in pairing mode. After an interruption, call it again, as [`Self::pair`].
+    ///
+    /// # Errors
+    /// As [`Self::pair`].
+    pub async fn pair_printed(&self, secret: &str, address: &str) -> Result<PairedHub, AppError> {
+        let _alone = self.shared.network.lock().await;
+        pairing::pair_printed(&self.shared, secret, address).await
+    }
+
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
     /// A heartbeat that is due is sent once everything is here. With [`SyncMode::Once`] the sync then stays

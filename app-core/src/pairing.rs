@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journal::ids::PairingId;
-use journal::pairing::{AppNext, PAIRING_MESSAGE_BYTES_MAX};
-use journal::{AppPairing, JournalError, Offer, PairingMessage};
+use journal::pairing::{AppNext, Ask, PAIRING_MESSAGE_BYTES_MAX};
+use journal::{AppPairing, DeviceSecret, JournalError, Offer, PairingMessage};
 use relay_client::rpk::{self, EndpointLimits, RpkError};
 use relay_client::{Identity, RelayAddress};
 use tokio::time::timeout;
-use wire::Invitation;
+use wire::{DeviceId, Invitation};
 
 use crate::app::Shared;
 use crate::downlink;
@@ -43,7 +43,41 @@ const HANG_UP_TIMEOUT: Duration = Duration::from_secs(1);
 const ADDRESSES_MAX: usize = 8;
 
 pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, AppError> {
-    let offer = Arc::new(Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?);
+    let offer = Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?;
+    pair_by(shared, offer).await
+}
+
+/// Pairs by the secret that is printed on the hub: asks the hub at `address`, which must be in pairing mode,
+/// for the code that it shows, then goes on as if that had been scanned.
+pub(crate) async fn pair_printed(
+    shared: &Arc<Shared>,
+    secret: &str,
+    address: &str,
+) -> Result<PairedHub, AppError> {
+    let secret =
+        DeviceSecret::from_text(secret).map_err(|error| AppError::from_pairing(&error))?;
+    let (device, ask) = shared
+        .engine
+        .read(|core, _shell| Ok((core.device()?, Ask::new(core.journal()))))
+        .await?;
+    let identity = Identity::from_seed(*device.identity_seed);
+    let addresses = [address.to_owned()];
+    let mut hub = HubTalk::connect(&addresses, None, &identity, CONNECT_TIMEOUT).await?;
+    let answer = hub.ask(&PairingMessage::Ask(ask.clone())).await;
+    let peer = rpk::peer_id(&hub.connection);
+    // The hub hears one phone at a time, and this one comes again with the code.
+    hub.end().await;
+    let offer = match answer? {
+        PairingMessage::Offered(offered) => secret
+            .open(&ask, &offered, peer)
+            .map_err(|error| AppError::from_pairing(&error))?,
+        _ => return Err(AppError::refused()),
+    };
+    pair_by(shared, offer).await
+}
+
+async fn pair_by(shared: &Arc<Shared>, offer: Offer) -> Result<PairedHub, AppError> {
+    let offer = Arc::new(offer);
     let relay: RelayAddress = offer
         .relay
         .parse()
@@ -173,7 +207,8 @@ async fn talk_once(
         AppNext::Done(pairing) => return Ok((pairing, Pairing::Known)),
         next => next,
     };
-    let mut hub = match HubTalk::connect(offer, identity, attempt.connect_timeout()).await {
+    let (addresses, wait) = (&offer.addresses, attempt.connect_timeout());
+    let mut hub = match HubTalk::connect(addresses, Some(offer.hub), identity, wait).await {
         Ok(hub) => hub,
         Err(error @ AppError::Network(_)) => return Err(Trouble::Connection(error)),
         Err(error) => return Err(Trouble::Other(error)),
@@ -245,15 +280,16 @@ struct HubTalk {
 }
 
 impl HubTalk {
-    /// Tries the addresses of the offer in turn.
+    /// Tries the addresses of a hub in turn. `pinned` is its key, where that is known.
     async fn connect(
-        offer: &Offer,
+        addresses: &[String],
+        pinned: Option<DeviceId>,
         identity: &Identity,
         timeout: Duration,
     ) -> Result<Self, AppError> {
         let mut last =
             AppError::Pairing("the code holds no address of the hub; make a new code there".into());
-        for address in offer.addresses.iter().take(ADDRESSES_MAX) {
+        for address in addresses.iter().take(ADDRESSES_MAX) {
             let resolved = match tokio::net::lookup_host(address.as_str()).await {
                 Ok(resolved) => resolved,
                 Err(error) => {
@@ -262,7 +298,7 @@ impl HubTalk {
                 }
             };
             for address in resolved.take(ADDRESSES_MAX) {
-                match Self::open(address, offer, identity, timeout).await {
+                match Self::open(address, pinned, identity, timeout).await {
                     Ok(talk) => return Ok(talk),
                     // A wrong key at one address is no reason to give up the others.
                     Err(error) => last = error,
@@ -274,7 +310,7 @@ impl HubTalk {
 
     async fn open(
         address: std::net::SocketAddr,
-        offer: &Offer,
+        pinned: Option<DeviceId>,
         identity: &Identity,
         wait: Duration,
     ) -> Result<Self, AppError> {
@@ -283,7 +319,12 @@ impl HubTalk {
             keep_alive: Some(KEEP_ALIVE),
             ..EndpointLimits::default()
         };
-        let connecting = rpk::client_connect(address, identity, offer.hub, ALPN, &limits);
+        let connecting = async {
+            match pinned {
+                Some(hub) => rpk::client_connect(address, identity, hub, ALPN, &limits).await,
+                None => rpk::client_connect_to_anybody(address, identity, ALPN, &limits).await,
+            }
+        };
         let connected: Result<_, RpkError> = match timeout(wait, connecting).await {
             Ok(connected) => connected,
             Err(_elapsed) => {

@@ -26,6 +26,7 @@ mod faults;
 mod pairing;
 mod rest;
 mod running;
+mod secrecy;
 mod stock;
 
 pub use faults::Met;
@@ -54,6 +55,8 @@ pub struct Setup {
     pub quota_mib: u32,
     /// The part of it that only small envelopes may use, in MiB.
     pub reserved_mib: u32,
+    /// Lines of the hub's configuration before its first table.
+    pub hub_first: String,
     /// Lines after the hub's configuration.
     pub hub_extra: String,
     /// Size of the log files of all three, in KiB; `None` is what their configuration says.
@@ -74,6 +77,7 @@ impl Default for Setup {
             gap_seconds: 0.1,
             quota_mib: 64,
             reserved_mib: 1,
+            hub_first: String::new(),
             hub_extra: String::new(),
             log_kib: None,
             mutant: None,
@@ -175,6 +179,10 @@ pub struct System {
     last_look: String,
     /// Where every `pair` of this hub listens, so that a code still leads there after a restart.
     pairing_port: u16,
+    /// Every code that was shown, for the search whether one was written anywhere.
+    codes: Vec<String>,
+    /// What programs answered, for the same, as lines of JSON.
+    answers: String,
 }
 
 /// Whether the programs write down their crash points.
@@ -209,6 +217,8 @@ impl System {
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port,
+            codes: Vec::new(),
+            answers: String::new(),
         })
     }
 
@@ -377,12 +387,13 @@ impl System {
     fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
         let relay = self.address.as_ref().map_or("", |address| &address.relay);
         let config = format!(
-            "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
+            "state_dir = {}\nrelay = {}\ninvitation = {}\n{}\n\
              [pairing]\nlisten = \"127.0.0.1:{}\"\naddresses = [\"127.0.0.1\"]\n\n\
              {camera}[disk]\nlog_file_mib = 4\n{}",
             quoted(&self.text("hub")),
             quoted(relay),
             quoted(&self.invitation),
+            self.setup.hub_first,
             self.pairing_port,
             self.setup.hub_extra,
         );

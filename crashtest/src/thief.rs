@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use journal::thief::{self, Found, Loot};
 use journal::vault::file::FileVault;
-use journal::{Journal, Role};
+use journal::{Journal, JournalError, Role};
 use wal::disk::Disk;
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
@@ -36,21 +36,14 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     let vault = raw::contents(&**disk, VAULT).map_err(|error| unread(&error))?;
     let found = raw::puts(&**disk).map_err(|error| unread(&error))?;
     let checkpoints = raw::checkpoints(&**disk).map_err(|error| unread(&error))?;
-    let (journal, _) = Journal::open(
-        role,
-        Arc::clone(disk),
-        Box::new(MemStore::new()),
-        Box::new(FileVault::new(Arc::clone(disk), VAULT)),
-        Box::new(SeededDice(found.len() as u64)),
-        options,
-    )
-    .map_err(|error| unread(&error))?;
-    let open =
+    let journal =
+        open(role, disk, options, found.len() as u64).map_err(|error| unread(&error))?;
+    let try_all =
         |found: &[Found]| thief::loot(&journal, &vault, found).map_err(|error| unread(&error));
-    let mut loot = open(&found)?;
+    let mut loot = try_all(&found)?;
     let finished = thief::finished_at(&found);
     for checkpoint in &checkpoints {
-        let mut more = open(checkpoint)?;
+        let mut more = try_all(checkpoint)?;
         // All of a line was stored before its last epoch was finished, if the checkpoint knows another one
         // than the log.
         for loot in &mut more {
@@ -69,16 +62,36 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     }
 }
 
-/// Whether a key stands in a text: as it is, in hex, or as a list of numbers.
-#[must_use]
-pub fn is_told(text: &[u8], key: &[u8]) -> bool {
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let list = format!("{key:?}");
-    let list = list.trim_matches(['[', ']']);
-    let upper = hex.to_uppercase();
-    let ways: [&[u8]; 4] = [key, hex.as_bytes(), upper.as_bytes(), list.as_bytes()];
-    ways.iter()
-        .any(|way| !way.is_empty() && text.windows(way.len()).any(|part| part == *way))
+/// What the journal on `disk` knows and must have written nowhere as it is. As [`judge`], it opens the
+/// journal, which writes to that disk.
+///
+/// # Errors
+/// C7 if the directory cannot be read at all.
+pub fn secrets(
+    role: Role,
+    disk: &Arc<dyn Disk>,
+    options: Options,
+) -> Result<Vec<thief::Secret>, Broken> {
+    let unread = |error: &dyn std::fmt::Display| Broken::new("C7", error.to_string());
+    let journal = open(role, disk, options, 0).map_err(|error| unread(&error))?;
+    thief::secrets(&journal).map_err(|error| unread(&error))
+}
+
+fn open(
+    role: Role,
+    disk: &Arc<dyn Disk>,
+    options: Options,
+    seed: u64,
+) -> Result<Journal, JournalError> {
+    let (journal, _report) = Journal::open(
+        role,
+        Arc::clone(disk),
+        Box::new(MemStore::new()),
+        Box::new(FileVault::new(Arc::clone(disk), VAULT)),
+        Box::new(SeededDice(seed)),
+        options,
+    )?;
+    Ok(journal)
 }
 
 /// Whether a checkpoint says something else of a line's epoch than the newest word of the log: then it
@@ -149,16 +162,6 @@ mod tests {
         assert!(!is_of_another_epoch(&[row(None, 1)], &log, &[2]));
         assert!(!is_of_another_epoch(&[row(None, 2)], &log, &[1]));
         assert!(!is_of_another_epoch(&[row(None, 1)], &[], &[1]));
-    }
-
-    #[test]
-    fn a_key_in_a_text_is_seen_however_it_is_written() {
-        let key = [7_u8, 200, 31];
-        for text in ["key=07c81f", "KEY=07C81F.", "[7, 200, 31]"] {
-            assert!(is_told(text.as_bytes(), &key), "{text}");
-        }
-        assert!(is_told(b"ab\x07\xc8\x1fcd", &key));
-        assert!(!is_told(b"07c81e 7,200,31", &key));
     }
 
     #[test]

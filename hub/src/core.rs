@@ -19,6 +19,7 @@ mod delivery;
 mod facts;
 mod pace;
 mod recording;
+mod retained;
 mod room;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -166,6 +167,10 @@ pub struct Core {
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
+    /// Whether a copy is kept of clips that begin.
+    retains: bool,
+    /// Whether an ack, or a crash behind one, may have left copies that are to be released.
+    releases: bool,
     /// Why it could not be opened again.
     dead: Option<Death>,
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
@@ -202,6 +207,8 @@ impl Core {
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
+            retains: false,
+            releases: true,
             dead: None,
             #[cfg(test)]
             room: None,
@@ -351,7 +358,13 @@ impl Core {
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
-        let staged = journal.stage_trims(steps, |txn| txn.trim_ended());
+        let mut staged = journal.stage_trims(steps, |txn| txn.trim_ended());
+        if self.releases {
+            let released = journal.stage_trims(steps, |txn| txn.trim_retained());
+            self.releases = released > 0;
+            staged += released;
+        }
+        staged += journal.stage_trims(steps, |txn| txn.trim_deleted());
         self.staged_bytes += u64::from(staged) * TRIM_BYTES;
     }
 
@@ -517,8 +530,9 @@ impl Core {
                 let durable = journal.outbox_head(line)?;
                 let proof = journal.rollback_proof(line)?;
                 let mailboxes = journal.mailboxes(line)?;
-                self.lines
-                    .insert(line, LineState::new(line, durable, mailboxes));
+                let mut state = LineState::new(line, durable, mailboxes);
+                state.session.retain(self.retains);
+                self.lines.insert(line, state);
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
                 }

@@ -17,7 +17,8 @@ use crate::control;
 use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::pairing::CLOCK_UNIX_MS_MIN;
-use crate::state;
+use crate::secret::{self, Provisioned};
+use crate::{reset, state};
 
 /// 2100-01-01.
 const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
@@ -75,8 +76,16 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
         Ok(config) => {
             report.add("configuration", Finding::Good(shown(path)));
             report.add("state directory", directory(&config.state_dir));
+            report.add("files", files(&config.state_dir));
             report.add("file system", file_system(&config.state_dir));
             report.add("free space", free_space(&config.state_dir));
+            if let Some(trigger) = reset::asked(&config) {
+                let text = format!(
+                    "{} asks for one: the next start erases all keys and stored video",
+                    shown(&trigger)
+                );
+                report.add("reset", Finding::Warning(text));
+            }
             report.add("clip", clip(&config));
             if control::is_running(&config.state_dir).await {
                 report.add(
@@ -126,6 +135,43 @@ fn directory(state_dir: &Path) -> Finding {
             Finding::Warning("does not exist yet; the first start makes it".into())
         }
         Err(error) => Finding::Bad(Code::of_path(&error), format!("cannot be read: {error}")),
+    }
+}
+
+/// Whether everything in the directory is for its owner alone.
+fn files(state_dir: &Path) -> Finding {
+    if !state_dir.exists() {
+        return Finding::Good("none yet".into());
+    }
+    match wal::private::first_shared(state_dir) {
+        Ok(None) => Finding::Good("for their owner alone".into()),
+        Ok(Some((path, mode))) => Finding::Bad(
+            Code::Usage,
+            format!(
+                "others may look into {} (mode {mode:o}); run `chmod -R go= {}`",
+                shown(&path),
+                shown(state_dir)
+            ),
+        ),
+        Err(error) => Finding::Warning(format!("cannot be looked at: {error}")),
+    }
+}
+
+/// Whether the device has the secret of the configured file, or will have it.
+fn device_secret(device: Option<&journal::Device>, path: &Path) -> Finding {
+    let Some(device) = device else {
+        return match secret::read(path) {
+            Ok(_good) => Finding::Good(format!("the next start takes that of {}", shown(path))),
+            Err(failure) => Finding::Bad(failure.code, failure.message),
+        };
+    };
+    match secret::compare(device, path) {
+        Ok(Provisioned::Same) => Finding::Good(format!("that of {}", shown(path))),
+        Ok(Provisioned::Other) => Finding::Warning(format!(
+            "another than in {}, which was there too late; `secluso-hub reset` takes that one over",
+            shown(path)
+        )),
+        Err(failure) => Finding::Warning(failure.message),
     }
 }
 
@@ -196,10 +242,13 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             "pairing",
             Finding::Warning("none yet; run `secluso-hub pair`".into()),
         );
+        if let Some(path) = &config.device_secret_file {
+            report.add("device secret", device_secret(None, path));
+        }
         return;
     }
     let opened = state::opener(config).and_then(|mut open| Ok(open()?));
-    let (mut journal, recovered) = match opened {
+    let (journal, recovered) = match opened {
         Ok(opened) => opened,
         Err(failure) => return report.add("journal", Finding::Bad(failure.code, failure.message)),
     };
@@ -225,15 +274,19 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             phones => Finding::Good(format!("{phones} phone(s)")),
         },
     );
-    let device = match journal.device() {
+    // Only looked at: one that was made here would keep out the secret that is provisioned.
+    let device = match journal.known_device() {
         Ok(device) => device,
         Err(error) => return report.add("relay", Finding::Bad(Code::State, error.to_string())),
     };
-    let certificate = device
-        .certificate
-        .as_deref()
-        .and_then(|bytes| Certificate::decode(bytes).ok());
-    let Some(certificate) = certificate else {
+    if let Some(path) = &config.device_secret_file {
+        report.add("device secret", device_secret(device.as_ref(), path));
+    }
+    let admitted = device.and_then(|device| {
+        let certificate = Certificate::decode(device.certificate.as_deref()?).ok()?;
+        Some((Identity::from_seed(*device.identity_seed), certificate))
+    });
+    let Some((identity, certificate)) = admitted else {
         return report.add(
             "relay",
             Finding::Warning(
@@ -241,7 +294,6 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             ),
         );
     };
-    let identity = Identity::from_seed(*device.identity_seed);
     let attempt = relay_client::connect(
         &config.relay,
         &identity,

@@ -2,12 +2,15 @@
 //!
 //! The vault goes first, overwritten and synced in place: without its keys the rest is noise, even
 //! if the power fails before the rest is removed. It must never run beside a hub.
+//!
+//! Two ways lead here: the command, and a trigger file, for a device without a keyboard. The trigger is
+//! removed last, durably: whatever interrupts a reset, the next start does it again, whole.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wal::Disk as _;
 use wal::disk::RealDisk;
 
@@ -19,6 +22,8 @@ use crate::state::{VAULT_NAME, journal_dir};
 
 /// The engine's lock file (journal/FORMAT.md).
 const LOCK_NAME: &str = "lock";
+/// The trigger's name in the state directory.
+pub const TRIGGER_NAME: &str = "reset";
 
 /// Whether the owner said yes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,25 +34,63 @@ pub enum Consent {
     Missing,
 }
 
-/// Erases the state.
+/// The command: erases the state, and with it whatever trigger asks for the same.
 ///
 /// # Errors
 /// [`Code::Locked`] beside a running hub, [`Code::Usage`] without consent.
 pub fn run(config: &Config, consent: Consent, format: Format) -> Result<(), Failure> {
     let dir = journal_dir(config);
     let shown = dir.display();
-    if !dir.exists() {
-        format.line(
-            &json!({"event": "reset", "removed": false}),
-            &format!("nothing to erase: {shown} does not exist"),
-        );
-        return Ok(());
-    }
-    if consent == Consent::Missing {
+    if consent == Consent::Missing && dir.exists() {
         let what = format!(
             "this erases all keys and stored video in {shown}; phones must pair again. Add --yes to do it"
         );
         return Err(Failure::new(Code::Usage, what));
+    }
+    let erased = erase(config)?;
+    if consent == Consent::Given {
+        remove_triggers(config)?;
+    }
+    let (json, text) = said(config, erased);
+    format.line(&json, &text);
+    Ok(())
+}
+
+/// The trigger file that is there, if any: the one in the state directory, or the configured one. Only
+/// a regular file asks for anything; links are not followed.
+pub fn asked(config: &Config) -> Option<PathBuf> {
+    let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    triggers(config).into_iter().find(is_file)
+}
+
+/// Does what a trigger file asks, if there is one, before anything else of a start: erases the state,
+/// then removes the trigger. What was done, as JSON and for people; none if nobody asked.
+///
+/// # Errors
+/// [`Code::Locked`] beside a running hub; [`Code::Usage`] if the trigger cannot be removed: a start that
+/// went on would be erased by the next.
+pub fn obey(config: &Config) -> Result<Option<(Value, String)>, Failure> {
+    if asked(config).is_none() {
+        return Ok(None);
+    }
+    let erased = erase(config)?;
+    remove_triggers(config)?;
+    Ok(Some(said(config, erased)))
+}
+
+fn triggers(config: &Config) -> Vec<PathBuf> {
+    let own = config.state_dir.join(TRIGGER_NAME);
+    let named = config.reset_file.clone();
+    [Some(own), named].into_iter().flatten().collect()
+}
+
+/// Overwrites the keys, then removes the journal, durably. The bytes of keys that were overwritten; `None`
+/// if there was no journal.
+fn erase(config: &Config) -> Result<Option<u64>, Failure> {
+    let dir = journal_dir(config);
+    let shown = dir.display();
+    if !dir.exists() {
+        return Ok(None);
     }
     let failed = |what: &str, error: std::io::Error| {
         let code = Code::of_path(&error);
@@ -69,6 +112,7 @@ pub fn run(config: &Config, consent: Consent, format: Format) -> Result<(), Fail
         ),
         _ => failed("locking", error),
     })?;
+    // ORDER: the keys first. Whatever remains of the rest if the power fails now opens no more.
     let erased =
         overwrite(&dir.join(VAULT_NAME)).map_err(|error| failed("overwriting the vault", error))?;
     fs::remove_dir_all(&dir).map_err(|error| failed("removing", error))?;
@@ -77,13 +121,44 @@ pub fn run(config: &Config, consent: Consent, format: Format) -> Result<(), Fail
         .and_then(|parent| parent.sync_all())
         .map_err(|error| failed("syncing", error))?;
     drop(lock);
-    let text =
-        format!("overwrote {erased} bytes of keys and removed {shown}. Phones must pair again");
-    format.line(
-        &json!({"event": "reset", "removed": true, "key_bytes_overwritten": erased}),
-        &text,
-    );
+    Ok(Some(erased))
+}
+
+/// Removes every trigger that is there, durably.
+fn remove_triggers(config: &Config) -> Result<(), Failure> {
+    while let Some(path) = asked(config) {
+        let removed = fs::remove_file(&path).and_then(|()| {
+            let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        });
+        removed.map_err(|error| {
+            let shown = path.display();
+            Failure::new(
+                Code::Usage,
+                format!(
+                    "the hub was reset as {shown} asks, but that file cannot be removed ({error}). Remove it: while it is there, every start erases everything again"
+                ),
+            )
+        })?;
+    }
     Ok(())
+}
+
+fn said(config: &Config, erased: Option<u64>) -> (Value, String) {
+    let dir = journal_dir(config);
+    let shown = dir.display();
+    match erased {
+        None => (
+            json!({"event": "reset", "removed": false}),
+            format!("nothing to erase: {shown} does not exist"),
+        ),
+        Some(bytes) => (
+            json!({"event": "reset", "removed": true, "key_bytes_overwritten": bytes}),
+            format!(
+                "overwrote {bytes} bytes of keys and removed {shown}. Phones must pair again, and the relay must invite this hub again"
+            ),
+        ),
+    }
 }
 
 /// Overwrites a file in place, twice, each time synced. Returns its length; 0 if there is none.
@@ -112,24 +187,30 @@ fn overwrite(path: &Path) -> std::io::Result<u64> {
 mod tests {
     use super::*;
 
-    fn config(dir: &Path) -> Config {
+    fn config(dir: &Path, more: &str) -> Config {
         let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());
         Config::parse(
-            &format!("state_dir = \"state\"\nrelay = \"{relay}\"\n"),
+            &format!("state_dir = \"state\"\nrelay = \"{relay}\"\n{more}"),
             "hub.toml",
             dir,
         )
         .unwrap()
     }
 
+    /// A journal's directory with a vault in it.
+    fn journal(config: &Config) -> PathBuf {
+        let journal = journal_dir(config);
+        fs::create_dir_all(&journal).unwrap();
+        fs::write(journal.join(VAULT_NAME), vec![7; 10_000]).unwrap();
+        journal
+    }
+
     #[test]
     fn it_asks_refuses_beside_a_hub_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path());
+        let config = config(dir.path(), "");
         run(&config, Consent::Given, Format::Json).unwrap();
-        let journal = journal_dir(&config);
-        fs::create_dir_all(&journal).unwrap();
-        fs::write(journal.join(VAULT_NAME), vec![7; 10_000]).unwrap();
+        let journal = journal(&config);
         assert_eq!(
             run(&config, Consent::Missing, Format::Json)
                 .unwrap_err()
@@ -155,5 +236,69 @@ mod tests {
         fs::write(&path, vec![7; 5000]).unwrap();
         assert_eq!(overwrite(&path).unwrap(), 5000);
         assert_eq!(fs::read(&path).unwrap(), vec![0; 5000]);
+    }
+
+    #[test]
+    fn a_trigger_file_is_obeyed_once_wherever_it_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "reset_file = \"boot/secluso-reset\"\n");
+        fs::create_dir_all(dir.path().join("boot")).unwrap();
+        for trigger in triggers(&config) {
+            let journal = journal(&config);
+            assert!(obey(&config).unwrap().is_none(), "nobody asked");
+            assert!(journal.exists());
+            fs::write(&trigger, b"").unwrap();
+            assert_eq!(asked(&config), Some(trigger.clone()));
+            let (json, _text) = obey(&config).unwrap().unwrap();
+            assert_eq!(json["removed"], true);
+            assert!(!journal.exists());
+            assert!(!trigger.exists());
+        }
+        // One that was interrupted after the journal went is only finished.
+        fs::write(config.state_dir.join(TRIGGER_NAME), b"").unwrap();
+        let (json, _text) = obey(&config).unwrap().unwrap();
+        assert_eq!(json["removed"], false);
+        assert_eq!(asked(&config), None);
+    }
+
+    #[test]
+    fn what_is_no_file_asks_for_nothing_and_a_running_hub_is_not_erased() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "");
+        let journal = journal(&config);
+        let trigger = config.state_dir.join(TRIGGER_NAME);
+        fs::create_dir(&trigger).unwrap();
+        assert!(obey(&config).unwrap().is_none());
+        fs::remove_dir(&trigger).unwrap();
+        std::os::unix::fs::symlink(journal.join(VAULT_NAME), &trigger).unwrap();
+        assert!(obey(&config).unwrap().is_none());
+        fs::remove_file(&trigger).unwrap();
+
+        fs::write(&trigger, b"").unwrap();
+        let disk = RealDisk::new(&journal).unwrap();
+        let lock = disk.lock(LOCK_NAME).unwrap();
+        assert_eq!(obey(&config).unwrap_err().code, Code::Locked);
+        drop(lock);
+        let vault = fs::read(journal.join(VAULT_NAME)).unwrap();
+        assert_eq!(vault, vec![7; 10_000]);
+        assert!(trigger.exists(), "it is still to be obeyed");
+        assert!(obey(&config).unwrap().is_some());
+    }
+
+    /// The keys go before anything else does: a vault that cannot be overwritten keeps its journal, and
+    /// the trigger stays.
+    #[test]
+    fn nothing_is_removed_before_the_keys_are_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "");
+        let journal = journal_dir(&config);
+        // A directory in the vault's place cannot be written to, by root neither.
+        fs::create_dir_all(journal.join(VAULT_NAME)).unwrap();
+        fs::write(journal.join("log"), b"sealed").unwrap();
+        let trigger = config.state_dir.join(TRIGGER_NAME);
+        fs::write(&trigger, b"").unwrap();
+        assert_eq!(obey(&config).unwrap_err().code, Code::Usage);
+        assert!(journal.join("log").exists());
+        assert!(trigger.exists());
     }
 }

@@ -4,6 +4,7 @@
 //! state_dir/          0700
 //!   journal/          the log, its view, the vault: see journal/FORMAT.md
 //!   control.sock      0600, while a hub runs
+//!   reset             whoever makes this file asks for a reset: see `crate::reset`
 //! ```
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -11,20 +11,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_client::ClientError;
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
 
 use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
-use crate::config::{CameraConfig, Config};
+use crate::config::{CameraConfig, Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
-use crate::state;
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
+use crate::{reset, secret, state};
 use camera::Keeper;
 
 /// What the uplink may still send when the hub stops.
@@ -49,8 +50,10 @@ fn start_parts(
     clock: &TokioClock,
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
-    state::prepare(&config.state_dir)?;
-    let core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    core.set_retention(config.retain == Retain::UntilAcked);
+    // Before the uplink, which makes the device if there is none.
+    secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
         Failure::new(
             Code::Internal,
@@ -79,12 +82,51 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
     }
 }
 
-/// `run`: until SIGTERM, SIGINT or `stop`.
+/// Why a hub ended that did not fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// It was told to.
+    Stopped,
+    /// A trigger file asks for a reset.
+    Reset,
+}
+
+/// `run`: until SIGTERM, SIGINT or `stop`. When a trigger file asks for a reset, at a start or later,
+/// the hub ends its parts, erases its state and starts anew.
 ///
 /// # Errors
 /// One sentence and its code.
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
+    // Kept from one start to the next, so that who asks this hub to end between the two is heard.
+    let mut signals = None;
+    loop {
+        prepare(&config, |json, text| {
+            format.line(json, "");
+            eprintln!("secluso-hub: {text}");
+        })?;
+        match run_once(config.clone(), format, &mut signals).await? {
+            Ending::Stopped => return Ok(()),
+            Ending::Reset => {}
+        }
+    }
+}
+
+/// The state directory, and what a trigger file asks for: before anything is read from it.
+fn prepare(config: &Config, tell: impl FnOnce(&Value, &str)) -> Result<(), Failure> {
+    state::prepare(&config.state_dir)?;
+    if let Some((json, text)) = reset::obey(config)? {
+        tell(&json, &text);
+    }
+    Ok(())
+}
+
+async fn run_once(
+    config: Config,
+    format: Format,
+    signals: &mut Option<Signals>,
+) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
+    let triggers = config.clone();
     // Before the journal is touched: an unreadable clip is a mistake of the configuration.
     let camera = config
         .camera
@@ -93,9 +135,7 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         .transpose()?;
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    // The signals before anybody is told that the hub runs: whoever is told may stop it.
-    let front = bind_control(&config).and_then(|socket| Ok((socket, Signals::new()?)));
-    let (socket, signals) = match front {
+    let (socket, signals) = match front(&config, signals) {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -130,7 +170,16 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         trouble: camera_trouble,
     });
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
-    let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
+    let is_reset = || reset::asked(&triggers).is_some();
+    let watched = watch_over(
+        &mut parts,
+        format,
+        signals,
+        stopped,
+        &mut camera_task,
+        is_reset,
+    );
+    let ended = watched.await;
     stop.send_replace(true);
     if ended.is_ok() {
         // A pairing under way ends its offer.
@@ -150,14 +199,19 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     finish(parts, format, ended).await
 }
 
-fn bind_control(config: &Config) -> Result<control::Server, Failure> {
-    control::bind(&config.state_dir).map_err(|error| {
+/// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
+fn front<'s>(
+    config: &Config,
+    kept: &'s mut Option<Signals>,
+) -> Result<(control::Server, &'s mut Signals), Failure> {
+    let socket = control::bind(&config.state_dir).map_err(|error| {
         let dir = config.state_dir.display();
         Failure::new(
             Code::of_path(&error),
             format!("the control socket cannot be made in {dir}: {error}"),
         )
-    })
+    })?;
+    Ok((socket, kept.get_or_insert(Signals::new()?)))
 }
 
 /// The polite requests to end.
@@ -190,17 +244,18 @@ impl Signals {
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
-    mut signals: Signals,
+    signals: &mut Signals,
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
-) -> Result<(), Failure> {
+    is_reset: impl Fn() -> bool,
+) -> Result<Ending, Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     let mut is_camera_told = true;
     loop {
         tokio::select! {
-            () = signals.any() => return Ok(()),
-            _ = stopped.changed() => return Ok(()),
+            () = signals.any() => return Ok(Ending::Stopped),
+            _ = stopped.changed() => return Ok(Ending::Stopped),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
@@ -220,6 +275,9 @@ async fn watch_over(
             // It never ends of itself: without it the hub would record and send nothing, in silence.
             _ended = &mut parts.uplink_task => return Err(gone("uplink")),
             _ = look.tick() => {
+                if is_reset() {
+                    return Ok(Ending::Reset);
+                }
                 let link = parts.uplink.status();
                 // With phones it records on and asks again.
                 if parts.sealer.heads().borrow().is_empty() && let Some(failure) = hopeless(&link) {
@@ -256,7 +314,11 @@ fn hopeless(link: &LinkStatus) -> Option<Failure> {
     Some(Failure::new(Code::NotAdmitted, what))
 }
 
-async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Result<(), Failure> {
+async fn finish<T>(
+    parts: Parts,
+    format: Format,
+    ended: Result<T, Failure>,
+) -> Result<T, Failure> {
     let Parts {
         sealer,
         mut thread,
@@ -347,6 +409,7 @@ pub async fn pair(
     config: Config,
     mut show: impl FnMut(&Step) + Send + 'static,
 ) -> Result<(), Failure> {
+    prepare(&config, |_json, text| eprintln!("secluso-hub: {text}"))?;
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
     let (_no_camera, trouble) = watch::channel(None);
@@ -411,8 +474,17 @@ mod tests {
         };
         let (_stop, stopped) = watch::channel(false);
         let mut camera = tokio::spawn(std::future::pending());
-        let signals = Signals::new().unwrap();
-        let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+        let mut signals = Signals::new().unwrap();
+        let never = || false;
+        let watched = watch_over(
+            &mut parts,
+            Format::Json,
+            &mut signals,
+            stopped,
+            &mut camera,
+            never,
+        );
+        let ended = watched.await;
         finish(parts, Format::Json, ended).await.unwrap_err()
     }
 

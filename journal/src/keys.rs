@@ -114,7 +114,7 @@ pub(crate) fn ended_scope(key: &[u8]) -> Option<Scope> {
     key.get(1..).and_then(Scope::decode)
 }
 
-/// `L` clip index: payload key of one stored chunk (app).
+/// `L` clip index: payload key of one stored chunk (app), or of one of a retained copy (hub).
 pub(crate) fn chunk(clip: ClipId, index: u32) -> Vec<u8> {
     join(b'L', &[&clip.0, &index.to_be_bytes()])
 }
@@ -129,7 +129,7 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
-/// `D` clip: which rows of a deleted clip's chunks are still to be removed (app).
+/// `D` clip: which rows of a deleted clip's, or a released copy's, chunks are still to be removed.
 pub(crate) fn deleted(clip: ClipId) -> Vec<u8> {
     join(b'D', &[&clip.0])
 }
@@ -141,6 +141,14 @@ pub(crate) const DELETED: &[u8] = b"D";
 pub(crate) fn deleted_clip(key: &[u8]) -> Option<ClipId> {
     Some(ClipId(key.get(1..)?.try_into().ok()?))
 }
+
+/// `J` pairing: from which pairing the retained clips are to be played to this one (hub).
+pub(crate) fn plays(to: PairingId) -> Vec<u8> {
+    join(b'J', &[&to.0])
+}
+
+/// Namespace of the above.
+pub(crate) const PLAYS: &[u8] = b"J";
 
 fn join(namespace: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());

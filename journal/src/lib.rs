@@ -43,6 +43,7 @@ mod mls_storage;
 mod outbox;
 pub mod pairing;
 mod record;
+mod retain;
 mod scope;
 mod scopes;
 mod sealed;
@@ -55,7 +56,7 @@ pub mod vault;
 mod wrap;
 
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
-pub use device::{DEVICE_SECRET_BYTES, Device};
+pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};
 pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
@@ -65,6 +66,7 @@ pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
+pub use retain::RetainedClip;
 pub use scope::Scope;
 pub use sealed::Key;
 pub use session::{

@@ -40,13 +40,14 @@ use zeroize::Zeroizing;
 
 use crate::clip::OpenClip;
 use crate::error::JournalError;
-use crate::ids::{ClipId, Epoch, Line};
+use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::{self, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement, Watermark};
 use crate::record::PairingRecord;
+use crate::retain;
 use crate::scope::Scope;
 use crate::txn::{Outcome, Txn};
 use crate::wrap::{Held, Kind};
@@ -94,6 +95,8 @@ pub struct Session<R> {
     /// Where messages are encoded before they are encrypted: wiped when the session goes, and
     /// overwritten by every message until then.
     pub(crate) scratch: Zeroizing<Vec<u8>>,
+    /// Whether a copy is kept of clips that begin (hub).
+    pub(crate) retains: bool,
     role: PhantomData<fn() -> R>,
 }
 
@@ -119,6 +122,7 @@ impl<R> Session<R> {
             handle: None,
             open_clip: None,
             scratch: Zeroizing::default(),
+            retains: false,
             role: PhantomData,
         }
     }
@@ -433,7 +437,13 @@ impl Session<Committer> {
     /// Only our own storage.
     pub fn take_ack(&mut self, txn: &mut Txn<'_>, through: Seq) -> Result<AckEffect, JournalError> {
         Ok(match outbox::acked(txn, self.line, through)? {
-            Watermark::Moved => AckEffect::Moved,
+            Watermark::Moved => {
+                if self.line.channel == Channel::EventVideo {
+                    // Those that are too many for this transaction go in later ones.
+                    let _some = retain::acked(txn, self.line, through)?;
+                }
+                AckEffect::Moved
+            }
             Watermark::Unmoved => AckEffect::Unmoved,
             Watermark::BeyondOurHead => AckEffect::BeyondOurHead,
         })

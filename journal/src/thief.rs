@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use crate::error::JournalError;
 use crate::journal::{Journal, value_aad};
 use crate::keys::{self, Family};
+use crate::pairing::Offer;
+use crate::record::PairingRecord;
 use crate::scope::Scope;
 use crate::sealed::{self, Key, next_key};
 use crate::session::EpochUse;
@@ -37,6 +39,77 @@ pub struct Loot {
     pub epoch_secrets: bool,
     /// Its key's bytes behind the scope, in hex: family and rest.
     pub what: String,
+}
+
+/// Something that a journal keeps sealed, and that must stand in the clear nowhere.
+#[derive(Clone)]
+pub struct Secret {
+    /// What it is, for people.
+    pub what: &'static str,
+    /// Itself.
+    pub bytes: Vec<u8>,
+    /// Whether its owner shows it to the relay, which may then know it: mailboxes, names, admissions.
+    pub is_shown_to_relay: bool,
+}
+
+impl Secret {
+    fn kept(what: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            what,
+            bytes: bytes.to_vec(),
+            is_shown_to_relay: false,
+        }
+    }
+
+    fn shown(what: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            is_shown_to_relay: true,
+            ..Self::kept(what, bytes)
+        }
+    }
+}
+
+/// What a journal at rest knows and must have written nowhere as it is: its own and its pairings' secrets,
+/// and the whole names by which the relay knows it and its peers. Storage keys are in [`keys_in`].
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
+    let mut out = Vec::new();
+    if let Some(device) = journal.known_device()? {
+        out.push(Secret::kept("a device secret", &device.secret));
+        let seed = device.identity_seed.as_slice();
+        out.push(Secret::kept("a device's identity key", seed));
+        let certificate = device.certificate.as_deref().unwrap_or_default();
+        out.push(Secret::shown("a certificate of the relay", certificate));
+    }
+    for pairing in journal.pairing_ids() {
+        let scope = Scope::Pairing(pairing);
+        let record: Option<PairingRecord> = journal.secret_row(scope, Family::Pairing, &[])?;
+        let Some(record) = record else { continue };
+        out.push(Secret::kept("a wrapping key", record.send_key.as_slice()));
+        let receive_key = record.receive_key.as_slice();
+        out.push(Secret::kept("a wrapping key", receive_key));
+        out.push(Secret::kept("a tag key", record.tag_key.as_slice()));
+        out.push(Secret::shown("a device's name", &record.peer_device.0));
+        for line in &record.lines {
+            out.push(Secret::shown("the right to read", &line.receive.0));
+            out.push(Secret::shown("the right to append", &line.send.0));
+        }
+    }
+    Ok(out)
+}
+
+/// What the text of a pairing code is worth. Nothing, if it is none.
+#[must_use]
+pub fn secrets_of_code(text: &str) -> Vec<Secret> {
+    let Ok(offer) = Offer::from_text(text) else {
+        return Vec::new();
+    };
+    vec![
+        Secret::kept("a code's secret", offer.secret().as_slice()),
+        Secret::shown("a phone's invitation", &offer.invitation),
+    ]
 }
 
 /// The storage keys in the bytes of a `vault`, both images, whatever their checksums say: what no log, error

@@ -15,6 +15,8 @@ use crate::output::{self, Style};
 
 /// A mistake in this program, or something that should not be possible.
 pub(crate) const EXIT_INTERNAL: u8 = 70;
+/// How the secret begins that is printed on a hub.
+const PRINTED: &str = "SECLUSODEVICE1:";
 /// The longest code that is read from stdin, in bytes.
 const CODE_BYTES_MAX: u64 = 8 * 1024;
 
@@ -97,14 +99,8 @@ pub(crate) fn log_to_stderr() {
 
 /// A core dump would hold keys; and what libraries make on their own is for nobody else either.
 pub(crate) fn keep_to_ourselves() {
-    use rustix::process::{Resource, Rlimit, setrlimit, umask};
-    let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "core dumps could not be turned off");
+    if let Err(error) = app_core::private::keep_process() {
+        tracing::warn!(%error, "this process could not be kept to itself: its memory may be dumped or read");
     }
 }
 
@@ -145,10 +141,17 @@ fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 
 async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure> {
     match command {
-        Command::Pair { code } => {
+        Command::Pair { code, at } => {
             let code = read_code(code)?;
+            if at.is_none() && code.trim().starts_with(PRINTED) {
+                let what = "this is the secret that is printed on a hub; add --at HOST:PORT, where that hub listens while `secluso-hub pair` runs";
+                return Err(Failure::Usage(what.into()));
+            }
             let app = App::open(dir, AppOptions::default()).await?;
-            let paired = app.pair(&code).await?;
+            let paired = match at {
+                Some(address) => app.pair_printed(&code, &address).await?,
+                None => app.pair(&code).await?,
+            };
             style.paired(&paired)?;
         }
         Command::Sync { follow } => {

@@ -26,7 +26,11 @@ impl System {
         let log = self.log(Role::Hub);
         let mut hub = Process::start(Role::Hub, &start, &self.board, &log)?;
         match self.line_of(&mut hub, "offer") {
-            Ok(line) => Ok((hub, line.text("qr").to_owned())),
+            Ok(line) => {
+                let code = line.text("qr").to_owned();
+                self.codes.push(code.clone());
+                Ok((hub, code))
+            }
             Err(trouble) => {
                 if hub.was_killed() {
                     self.note_death(Role::Hub);
@@ -45,6 +49,19 @@ impl System {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut start = Start::with(&words);
         start.input = code.to_owned();
+        self.ask_started(Role::App, &start)
+    }
+
+    /// The app's `pair` with the secret that is printed on the hub, whatever comes of it.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn app_pair_printed(&mut self, secret: &str) -> Outcome<Answer> {
+        let at = format!("127.0.0.1:{}", self.pairing_port);
+        let words = self.app_words(&["pair", "-", "--at", &at, "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut start = Start::with(&words);
+        start.input = secret.to_owned();
         self.ask_started(Role::App, &start)
     }
 

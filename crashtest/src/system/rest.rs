@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wal::disk::RealDisk;
 use wal::{Disk, Options};
 
+use super::secrecy::Kept;
 use super::{System, number};
 use crate::oracle::{Broken, Ends};
 use crate::process::{Line, Role};
@@ -25,44 +26,38 @@ impl System {
         self.stop(Role::App)?;
         let mut ends = self.ends()?;
         self.stop(Role::Hub)?;
-        ends.stolen = self.steal()?;
+        ends.stolen = self.steal(&ends.exports)?;
         Ok(ends)
     }
 
-    /// What a thief of both directories opens although it is past; neither program runs.
-    fn steal(&self) -> Outcome<Vec<Broken>> {
+    /// What a thief of both directories opens although it is past, and what stands in the clear where it
+    /// must not; neither program runs.
+    fn steal(&self, exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Vec<Broken>> {
         let ends = [
             (journal::Role::Hub, "hub/journal"),
             (journal::Role::App, "app"),
         ];
-        let mut stolen = Vec::new();
+        let (mut stolen, mut kept) = (Vec::new(), Vec::new());
         for (role, place) in ends {
             let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             stolen.extend(thief::judge(role, &disk, Options::default()).err());
-            let vault = std::fs::read(self.path(place).join("vault"));
-            let vault = vault.map_err(Trouble::machine("a vault"))?;
-            stolen.extend(self.told(&vault).map_err(Trouble::machine("a log"))?);
+            match thief::secrets(role, &disk, Options::default()) {
+                Ok(secrets) => {
+                    // After the last start, which may have made keys.
+                    let vault = std::fs::read(self.path(place).join("vault"));
+                    let vault = vault.map_err(Trouble::machine("a vault"))?;
+                    kept.push(Kept {
+                        place,
+                        secrets,
+                        vault,
+                    });
+                }
+                Err(broken) => stolen.push(broken),
+            }
         }
+        stolen.extend(self.told(&kept, exports)?);
         Ok(stolen)
-    }
-
-    /// Whether a key of a vault stands in anything that the programs wrote to their logs.
-    fn told(&self, vault: &[u8]) -> std::io::Result<Option<Broken>> {
-        let keys = journal::thief::keys_in(vault);
-        for entry in std::fs::read_dir(&self.root)? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "log") {
-                continue;
-            }
-            let log = std::fs::read(&path)?;
-            if keys.iter().any(|key| thief::is_told(&log, key)) {
-                let name = path.file_name().unwrap_or_default().display();
-                let what = format!("a storage key stands in {name}");
-                return Ok(Some(Broken::new("S3", what)));
-            }
-        }
-        Ok(None)
     }
 
     /// The first line in which a program says that a thread or task of it panicked, whatever became of it.

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{Answer, LOOK_INTERVAL, PATIENCE, System, Tracing, contract};
 use crate::process::{Board, Line, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
@@ -204,9 +206,11 @@ impl System {
                 self.note_death(role);
                 continue;
             }
+            let lines: Vec<Value> = board.lines().into_iter().map(|line| line.value).collect();
+            self.note_answer(&lines);
             return Ok(Answer {
                 status,
-                lines: board.lines().into_iter().map(|line| line.value).collect(),
+                lines,
                 said: process.said(),
             });
         }

@@ -14,10 +14,11 @@ use tokio::task::JoinSet;
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
+use crate::exit::Failure;
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::Sealer;
-use crate::status;
 use crate::uplink::Uplink;
+use crate::{retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
@@ -114,6 +115,25 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             };
             say(&mut write, &status).await
         }
+        Ok(Request::Secret) => match secret::answer(&services.sealer).await {
+            Ok(line) => {
+                write.write_all(line.as_bytes()).await?;
+                write.flush().await
+            }
+            Err(failure) => say(&mut write, &failed(&failure)).await,
+        },
+        Ok(Request::Retained) => {
+            let told = retained::list(&services.sealer).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Play { to, from }) => {
+            let told = retained::play(&services.sealer, to, from).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Forget { phone }) => {
+            let told = retained::forget(&services.sealer, phone).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
         Ok(Request::Stop) => {
             say(&mut write, &json!({"event": "stopping"})).await?;
             services.stop.send_replace(true);
@@ -128,6 +148,10 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             .await
         }
     }
+}
+
+fn failed(failure: &Failure) -> Value {
+    json!({"event": "failed", "code": failure.code as u8, "message": failure.message})
 }
 
 /// Until it is done, or whoever asked hangs up, or the hub stops.

@@ -165,6 +165,7 @@ impl Core {
                 disproved.push((line, proof));
             }
             Received::Message(plaintext) => {
+                self.releases = true;
                 let said = Said::read(line, &plaintext);
                 if said.is_none() {
                     tracing::debug!("a phone said something that cannot be read");

@@ -165,6 +165,11 @@ impl Recording {
         self.clips.iter().map(|(line, _)| *line).collect()
     }
 
+    /// Its clips, as far as they are begun.
+    pub(super) fn clip_ids(&self) -> Vec<ClipId> {
+        self.clips.iter().filter_map(|(_, clip)| *clip).collect()
+    }
+
     fn next_piece(&self) -> Option<&Piece> {
         self.pieces
             .get(self.staged.saturating_sub(self.first) as usize)
@@ -241,7 +246,8 @@ impl Core {
             .iter()
             .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
             .sum();
-        let needed = bytes * recording.clips.len() as u64;
+        let lines = recording.clips.len() as u64;
+        let needed = bytes * lines * self.copies();
         match self.has_room(needed, Priority::Bulk, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
@@ -310,6 +316,10 @@ impl Core {
             .and_then(|recording| recording.ending)
         {
             Some(ending) => self.end_recording(ending, now_unix_ms),
+            None if self.recording.is_none() => {
+                let played = self.play_next(now_unix_ms);
+                self.judge(played, now_unix_ms)
+            }
             None => Ok(()),
         }
     }
@@ -525,7 +535,7 @@ impl Core {
         };
         let event = recording.event.clone();
         let begins = !recording.begun;
-        let bytes = piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES;
+        let bytes = self.copies() * (piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES);
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
             let clip = match clip {
                 Some(clip) if !begins => clip,

@@ -262,6 +262,32 @@ async fn a_clock_that_was_never_set_makes_no_code() {
     }
 }
 
+/// A phone that has the device secret gets the code that is shown, in pairing mode; the answer is of no use to
+/// anybody else, and asking uses up no tries.
+#[tokio::test]
+async fn who_has_the_device_secret_is_told_the_code() {
+    let hub = Hub::new(1_000);
+    let shown = hub.show(PATIENCE).await;
+    let device = hub
+        .sealer
+        .run(|core, now| core.with_journal(now, Journal::device))
+        .await
+        .unwrap();
+    let secret = journal::DeviceSecret::from_bytes(&device.secret).unwrap();
+    for _try in 0..=listener::FAILURES_MAX {
+        let ask = journal::pairing::Ask::new(&mut phone());
+        let frames = say(&shown.offer, &frame(&PairingMessage::Ask(ask.clone()).encode())).await;
+        let Ok(PairingMessage::Offered(offered)) = PairingMessage::decode(&frames[4..]) else {
+            panic!("it is an offer");
+        };
+        let opened = secret.open(&ask, &offered, shown.offer.hub).unwrap();
+        assert_eq!(opened.to_text(), shown.offer.to_text());
+    }
+    hub.judge(request(&shown.offer)).await.unwrap();
+    let _gone = shown.stop.send(());
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Stopped);
+}
+
 #[tokio::test]
 async fn after_too_many_failures_the_offer_is_void() {
     let hub = Hub::new(1_000);

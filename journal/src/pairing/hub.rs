@@ -276,6 +276,18 @@ fn offer_rows(journal: &Journal) -> Result<Vec<(OfferId, OfferRow)>, JournalErro
     Ok(found)
 }
 
+/// The offer that stands now. Beside one that a phone was answered on and may still prove itself, it is the
+/// one that nobody has used.
+pub(super) fn current_offer(
+    journal: &Journal,
+    now_unix_s: u64,
+) -> Result<Option<Offer>, JournalError> {
+    let rows = offer_rows(journal)?.into_iter().map(|(_, row)| row);
+    let standing = rows.filter(|row| row.offer.expires_unix_s > now_unix_s);
+    let newest = standing.max_by_key(|row| (row.answered.is_none(), row.offer.expires_unix_s));
+    Ok(newest.map(|row| row.offer))
+}
+
 fn random(journal: &mut Journal) -> [u8; 32] {
     journal.begin().random()
 }
