@@ -35,7 +35,8 @@ const EXAMPLES: &str = "Examples:
   secluso-hub status --config hub.toml     what a running hub is doing
 
 Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
-4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full, 70 internal.";
+4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full,
+8 a phone asked for a restart: start it again, 70 internal.";
 
 #[derive(Args, Debug, Clone)]
 struct Common {

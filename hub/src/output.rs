@@ -98,6 +98,16 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             Some(json!({"event": "pairing_broken"})),
             format!("events are not recorded for one phone: {what}"),
         ),
+        Notice::Settings(doc) => {
+            let settings = doc.settings;
+            let json = json!({"event": "settings", "version": doc.version, "privacy": settings.privacy,
+                              "event_seconds_max": settings.event_seconds_max});
+            let text = match settings.privacy {
+                true => "a phone has changed the settings: privacy mode is on, no event is recorded",
+                false => "a phone has changed the settings: privacy mode is off",
+            };
+            (Some(json), text.into())
+        }
         Notice::Healed { line, epoch } => (
             Some(
                 json!({"event": "healed", "channel": channel(line.channel), "epoch": epoch.0}),
@@ -155,6 +165,10 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
         Stop::Space => (
             "disk_full",
             "an event is not recorded, or no further: the disk is full. Free some space",
+        ),
+        Stop::Privacy => (
+            "privacy",
+            "events are not recorded: a phone has switched privacy mode on",
         ),
         Stop::RolledBack => (
             "rolled_back",

@@ -2,8 +2,10 @@
 //! journal means.
 //!
 //! Order of start: journal (with what a start owes), camera, control socket, uplink. Order of stop:
-//! camera (its clip is cut off), then a moment for the uplink, then the journal. This room must
-//! never restart a part whose state it does not know: the journal's thread decides that itself.
+//! camera (its clip is cut off), then a moment for the uplink, then the journal. A restart that a phone asks
+//! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
+//! journal has forgotten the wish by then. This room must never restart a part whose state it does not know:
+//! the journal's thread decides that itself.
 
 mod camera;
 
@@ -122,7 +124,7 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
     let keeper = camera.map(|camera| Keeper {
-        camera,
+        camera: Some(camera),
         name,
         sealer: parts.sealer.clone(),
         clock,
@@ -147,7 +149,15 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     control_task.abort();
     let _ended = control_task.await;
     drop(services);
-    finish(parts, format, ended).await
+    let restart = parts.sealer.wishes().borrow().restart;
+    finish(parts, format, ended).await?;
+    match restart {
+        true => Err(Failure::new(
+            Code::Restart,
+            "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The polite requests to end.
@@ -187,9 +197,17 @@ async fn watch_over(
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     let mut is_camera_told = true;
+    let mut wishes = parts.sealer.wishes();
     loop {
+        // A wish that is there is durable, and so is the answer to whoever has it.
+        if wishes.borrow_and_update().restart {
+            return Ok(());
+        }
         tokio::select! {
             () = signals.any() => return Ok(()),
+            changed = wishes.changed() => if changed.is_err() {
+                return Err(gone("journal"));
+            },
             _ = stopped.changed() => return Ok(()),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),

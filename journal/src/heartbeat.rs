@@ -162,12 +162,12 @@ impl Session<Committer> {
     }
 }
 
-/// Heartbeats are said in the config channel alone.
-fn in_config(line: Line) -> Result<PairingId, JournalError> {
+/// Heartbeats and commands are said in the config channel alone.
+pub(crate) fn in_config(line: Line) -> Result<PairingId, JournalError> {
     match line.channel {
         Channel::Config => Ok(line.pairing),
         _ => Err(JournalError::Misuse(
-            "heartbeats are said in the config channel",
+            "heartbeats and commands are said in the config channel",
         )),
     }
 }

@@ -14,6 +14,10 @@ pub(crate) const META: &[u8] = b"M";
 pub(crate) const PAIRING_PORT: &[u8] = b"P";
 /// `K`: one row, the next unused key number of the vault's pool.
 pub(crate) const NEXT_KEY: &[u8] = b"K";
+/// `G`: one row, the settings that phones have made (hub).
+pub(crate) const SETTINGS: &[u8] = b"G";
+/// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
+pub(crate) const RESTART: &[u8] = b"Q";
 /// Namespace of scope rows.
 pub(crate) const SCOPES: &[u8] = b"C";
 /// Namespace of inline outbox rows, and of outbox payloads.
@@ -88,6 +92,16 @@ pub(crate) fn heartbeat(pairing: PairingId) -> Vec<u8> {
 /// `W` pairing: the last heartbeat of the phone that came (hub).
 pub(crate) fn phone_heard(pairing: PairingId) -> Vec<u8> {
     join(b'W', &[&pairing.0])
+}
+
+/// `Y` line: how often the phone has asked that the relay be asked anew (hub).
+pub(crate) fn asked_again(line: Line) -> Vec<u8> {
+    join(b'Y', &[&line.key()])
+}
+
+/// `V` pairing: the version of the settings that this phone was told last (hub).
+pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
+    join(b'V', &[&pairing.0])
 }
 
 /// `E` line: what became of the current epoch (hub).
@@ -179,4 +193,6 @@ pub(crate) enum Family {
     Clip = 0x43,
     ClipDigest = 0x44,
     PairingAnswer = 0x45,
+    Commands = 0x46,
+    Outcomes = 0x47,
 }

@@ -30,6 +30,7 @@
 mod aead;
 mod clip;
 mod codec;
+mod command;
 mod device;
 mod error;
 mod heartbeat;
@@ -55,6 +56,10 @@ pub mod vault;
 mod wrap;
 
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
+pub use command::{
+    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
+    PendingCommand,
+};
 pub use device::{DEVICE_SECRET_BYTES, Device};
 pub use error::{ErrorKind, JournalError};
 pub use heartbeat::{Answered, Healed, HeartbeatState, PhoneHeard};

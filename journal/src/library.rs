@@ -9,6 +9,7 @@ use wal::note_with;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
+use crate::command::DoneCommand;
 use crate::error::JournalError;
 use crate::heartbeat::Healed;
 use crate::ids::{Channel, ClipId, Epoch, Line, PairingId};
@@ -16,7 +17,7 @@ use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
     self, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason,
-    HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX,
+    HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
 };
 use crate::outbox::Trim;
 use crate::scope::Scope;
@@ -89,6 +90,10 @@ pub enum Taken {
     Healed(Epoch),
     /// The hub has answered a heartbeat.
     Answered(HeartbeatAnswer),
+    /// The hub has answered a command.
+    CommandDone(DoneCommand),
+    /// The hub has told its settings.
+    Settings(SettingsDoc),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -153,8 +158,12 @@ impl Session<Follower> {
             Received::Stale => Taken::Nothing("from an epoch that is over"),
             Received::Refused(why) => Taken::Nothing(why),
             Received::Waits => Taken::Nothing("a proposal to one that never commits"),
-            Received::NewEpoch(epoch) => Taken::NewEpoch(epoch),
+            Received::NewEpoch(epoch) => {
+                self.commands_overtaken(txn, held)?;
+                Taken::NewEpoch(epoch)
+            }
             Received::Healed(epoch) => {
+                self.commands_overtaken(txn, held)?;
                 let unix_ms = now_unix_ms;
                 txn.put_healed(self.line(), Healed { epoch, unix_ms })?;
                 Taken::Healed(epoch)
@@ -189,6 +198,16 @@ impl Session<Follower> {
                         true => Taken::Answered(answer),
                         false => Taken::Nothing("an answer to what was never asked"),
                     }
+                }
+                Some(HubConfigMessage::Outcome(outcome)) => {
+                    match self.take_outcome(txn, &outcome, now_unix_ms)? {
+                        Some(done) => Taken::CommandDone(done),
+                        None => Taken::Nothing("an answer to no command that waits"),
+                    }
+                }
+                Some(HubConfigMessage::Settings(doc)) => {
+                    self.take_settings(txn, &doc)?;
+                    Taken::Settings(doc)
                 }
                 None => unreadable,
             },

@@ -39,8 +39,9 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::clip::OpenClip;
+use crate::command;
 use crate::error::JournalError;
-use crate::ids::{ClipId, Epoch, Line};
+use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::{self, SignedStatement, Statement};
@@ -425,13 +426,19 @@ impl Session<Committer> {
         .ok_or(JournalError::Misuse("our own statements must encode"))
     }
 
-    /// Takes what the app sent: an ack moves the watermark of our outbox.
+    /// Takes what the app sent: an ack moves the watermark of our outbox, and in the config channel ends the
+    /// memory of the outcomes that it covers.
     ///
     /// # Errors
     /// Only our own storage.
     pub fn take_ack(&mut self, txn: &mut Txn<'_>, through: Seq) -> Result<AckEffect, JournalError> {
         Ok(match outbox::acked(txn, self.line, through)? {
-            Watermark::Moved => AckEffect::Moved,
+            Watermark::Moved => {
+                if self.line.channel == Channel::Config {
+                    command::forget_outcomes(txn, self.line.pairing, through)?;
+                }
+                AckEffect::Moved
+            }
             Watermark::Unmoved => AckEffect::Unmoved,
             Watermark::BeyondOurHead => AckEffect::BeyondOurHead,
         })

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{Channel, Line};
-use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
+use journal::message::{self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer};
 use journal::{
     AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, Takes, Txn, or_after_commit,
 };
@@ -17,7 +17,7 @@ use wire::ids::{Digest, Seq};
 
 use super::{
     ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
-    Standing,
+    Standing, command,
 };
 
 /// How a line stands whose phone has proved a rollback.
@@ -30,7 +30,8 @@ pub enum Verdict {
     Taken,
     /// Taken before.
     Duplicate,
-    /// New keys for which there is no room now: nothing was taken, ask again later.
+    /// New keys, or a command, and there is no room now for the epoch that answers: nothing was taken, ask
+    /// again later.
     Waits,
     /// Something is missing before it: attach again from the cursor.
     Gap,
@@ -72,9 +73,14 @@ impl Core {
             core.judge(taken, now_unix_ms)
         };
         let mut verdict = take(self, Takes::Messages)?;
-        // Its Commit is never half: without room for it the proposal stays where it is.
+        // Its Commit is never half: without room for it proposal or command stays where it is.
         if verdict == Verdict::Waits && self.has_room(EPOCH_BYTES, Priority::Epoch, now_unix_ms)? {
+            let before = self.settings(now_unix_ms)?;
             verdict = take(self, Takes::MessagesAndProposals)?;
+            if verdict == Verdict::Taken && line.channel == Channel::Config {
+                self.announce_settings(before, now_unix_ms)?;
+                self.follow_settings(now_unix_ms)?;
+            }
         }
         let cursor = self.journal_ref()?.inbox_head(line)?.cursor;
         Ok(Delivered { verdict, cursor })
@@ -109,6 +115,7 @@ impl Core {
         let mut txn = journal.begin();
         let Arrived { received, held } = state.session.receive(&mut txn, seq, envelope, takes)?;
         let mut healed = None;
+        let mut obeyed = false;
         // What the phone claims to hold, and we cannot explain.
         let mut disproved = Vec::new();
         let mut in_wrap = false;
@@ -125,6 +132,11 @@ impl Core {
                 let said = Said::read(line, &plaintext);
                 if said.is_none() {
                     tracing::debug!("a phone said something that cannot be read");
+                }
+                let ordered = said.as_ref().is_some_and(|said| said.command.is_some());
+                if ordered && takes == Takes::Messages {
+                    // Its answer is an epoch, for which nobody has asked for room yet.
+                    return Ok(Verdict::Waits);
                 }
                 for (acked_line, acked) in said.iter().flat_map(|said| &said.acks) {
                     // A line that is over, or that this hub does not know, has nothing to free.
@@ -146,9 +158,15 @@ impl Core {
                     // Nothing of it is taken: the watermarks stay where they are.
                     drop(txn);
                     txn = journal.begin();
-                } else if let Some(number) = said.and_then(|said| said.heartbeat) {
-                    let unix_ms = now_unix_ms;
-                    txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
+                } else if let Some(said) = said {
+                    if let Some(number) = said.heartbeat {
+                        let unix_ms = now_unix_ms;
+                        txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
+                    }
+                    if let Some(command) = &said.command {
+                        command::obey(&mut self.lines, &mut txn, line, command)?;
+                        obeyed = true;
+                    }
                 }
             }
             Received::Refused(why) => {
@@ -194,9 +212,9 @@ impl Core {
             self.leave_recording(*of);
         }
         staged?;
-        self.staged_bytes += match healed {
-            Some(_) => EPOCH_BYTES,
-            None => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
+        self.staged_bytes += match healed.is_some() || obeyed {
+            true => EPOCH_BYTES,
+            false => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
         };
         let ended = |(line, clip)| Notice::ClipFinished { line, clip };
         self.pending.extend(abandoned.into_iter().map(ended));
@@ -215,6 +233,8 @@ struct Said {
     acks: Vec<(Line, Held)>,
     /// The number of a heartbeat.
     heartbeat: Option<u64>,
+    /// What is ordered.
+    command: Option<Command>,
 }
 
 impl Said {
@@ -227,6 +247,7 @@ impl Said {
         let ack = |through, digest| Self {
             acks: vec![(line, held(through, digest))],
             heartbeat: None,
+            command: None,
         };
         if line.channel != Channel::Config {
             let AppMessage::Ack { through, digest } = message::decode(plaintext)?;
@@ -243,8 +264,14 @@ impl Said {
                 Some(Self {
                     acks: acks.collect(),
                     heartbeat: Some(heartbeat.number),
+                    command: None,
                 })
             }
+            AppConfigMessage::Command(command) => Some(Self {
+                acks: Vec::new(),
+                heartbeat: None,
+                command: Some(command),
+            }),
         }
     }
 }

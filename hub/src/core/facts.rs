@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{ClipId, Epoch, Line};
-use journal::message::ClipEnd;
+use journal::message::{ClipEnd, Settings, SettingsDoc};
 use journal::{ClipOutcome, HubClip, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
@@ -81,6 +81,8 @@ pub enum Stop {
     NoPairing,
     /// The disk is full. The rest of the event is not recorded.
     Space,
+    /// Privacy mode: the owner wants no event recorded.
+    Privacy,
     /// Every phone has proved that this directory is older than what left it: none could ever read
     /// what is recorded now.
     RolledBack,
@@ -166,6 +168,8 @@ pub enum Notice {
         /// The epoch in which they are.
         epoch: Epoch,
     },
+    /// A phone has changed the settings.
+    Settings(SettingsDoc),
     /// Whether a line may send has changed.
     Standing {
         /// Which.
@@ -188,6 +192,17 @@ pub struct LineHeads {
     pub acked: Seq,
     /// Whether it may send.
     pub standing: Standing,
+    /// How often its phone has asked that the relay be asked anew what it holds.
+    pub asked_again: u64,
+}
+
+/// What the parts outside the journal are to do. Only durable facts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// What phones have set.
+    pub settings: Settings,
+    /// A phone wants the program to end, and to be started again.
+    pub restart: bool,
 }
 
 /// All lines.
@@ -221,6 +236,8 @@ pub struct CoreStatus {
     pub recording: bool,
     /// Why the last event was not recorded, or not all of it.
     pub stopped: Option<Stop>,
+    /// What phones have set.
+    pub settings: SettingsDoc,
     /// The pairings.
     pub lines: Vec<LineStatus>,
     /// Clips, oldest first.
@@ -237,9 +254,10 @@ impl Core {
         let head = |state: &LineState| LineHeads {
             send: state.mailboxes.send,
             receive: state.mailboxes.receive,
-            last: state.durable.last,
-            acked: state.durable.acked,
+            last: state.durable.outbox.last,
+            acked: state.durable.outbox.acked,
             standing: state.standing,
+            asked_again: state.durable.asked_again,
         };
         let heads = self.lines.iter().map(|(line, state)| (*line, head(state)));
         Ok(heads.collect())
@@ -277,9 +295,11 @@ impl Core {
                 heard: journal.phone_heard(line.pairing)?,
             });
         }
+        let settings = journal.settings()?;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            settings,
             stopped: self.stopped,
             lines,
             clips,

@@ -198,6 +198,9 @@ impl Core {
             // Its end is still owed, because the disk is full.
             return Ok(self.not_recorded(Stop::Space));
         }
+        if self.settings(now_unix_ms)?.settings.privacy {
+            return Ok(self.not_recorded(Stop::Privacy));
+        }
         let usable = self
             .lines
             .iter()
@@ -297,21 +300,18 @@ impl Core {
         Ok(Recorded::Taken)
     }
 
-    /// Something that waits for room may have it now: the end of a clip that the full disk cut. And
-    /// acked envelopes are removed.
+    /// Something that waits for room may have it now: the end of a clip that the full disk cut, or what a
+    /// phone is to be told. And acked envelopes are removed.
     ///
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.trim(TRIM_STEPS_PER_TICK);
-        match self
-            .recording
-            .as_ref()
-            .and_then(|recording| recording.ending)
-        {
-            Some(ending) => self.end_recording(ending, now_unix_ms),
-            None => Ok(()),
+        let recording = self.recording.as_ref();
+        if let Some(ending) = recording.and_then(|recording| recording.ending) {
+            self.end_recording(ending, now_unix_ms)?;
         }
+        self.follow_settings(now_unix_ms)
     }
 
     /// Nothing has happened for a moment: what was synced last is written down as synced.

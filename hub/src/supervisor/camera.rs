@@ -1,19 +1,21 @@
 //! Keeps a camera: records it, and opens it again after it has failed.
 //!
 //! Pauses between two attempts double up to their limit. What it failed of is told as it changes and
-//! stands in `status` until the camera is there again; the rest of the hub goes on meanwhile. This room
-//! must never give a camera up while the hub runs.
+//! stands in `status` until the camera is there again; the rest of the hub goes on meanwhile. In privacy mode
+//! nobody has the camera: it is let go of, and opened again when the owner says so. This room must never give
+//! a camera up otherwise while the hub runs.
 
 use tokio::sync::watch;
 
 use crate::camera::{CameraError, Clock, FileCamera, FileCameraConfig};
+use crate::core::Wishes;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Backoff;
 
 /// A camera and what it takes to record it for as long as the hub runs.
 pub(super) struct Keeper<C> {
-    pub(super) camera: FileCamera<C>,
+    pub(super) camera: Option<FileCamera<C>>,
     pub(super) name: String,
     pub(super) sealer: Sealer,
     pub(super) clock: C,
@@ -29,41 +31,64 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     /// [`SealerError`] when the journal is gone.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), SealerError> {
         let mut recorder = Recorder::new(self.name.clone(), self.sealer.clone());
+        let mut wishes = self.sealer.wishes();
         loop {
-            let completed = recorder.completed();
-            let error = match recorder.run(&mut self.camera, &mut stop).await? {
-                Over::Stopped | Over::Finished => return Ok(()),
-                Over::Failed(error) => error,
+            let Some(mut camera) = self.camera.take() else {
+                return Ok(());
             };
+            let completed = recorder.completed();
+            let over = recorder.run(&mut camera, &mut stop).await?;
             if recorder.completed() > completed {
                 self.pauses.reset();
             }
-            let Some(passes) = self.camera.passes_left() else {
+            let Some(passes) = camera.passes_left() else {
                 return Ok(());
             };
             let config = FileCameraConfig {
                 passes,
-                ..self.camera.config().clone()
+                ..camera.config().clone()
             };
-            self.tell(Some(error));
-            let reopened = tokio::select! {
-                biased;
-                _ = stop.changed() => None,
-                camera = self.reopen(config) => Some(camera),
+            let trouble = match over {
+                Over::Stopped | Over::Finished => return Ok(()),
+                Over::Failed(error) => Some(error),
+                Over::Private => None,
+            };
+            drop(camera);
+            let reopened = match trouble {
+                Some(error) => {
+                    self.tell(Some(error));
+                    tokio::select! {
+                        biased;
+                        _ = stop.changed() => None,
+                        camera = self.reopen(config, Attempt::AfterPause) => Some(camera),
+                    }
+                }
+                None => tokio::select! {
+                    biased;
+                    _ = stop.changed() => None,
+                    camera = async {
+                        until_wanted(&mut wishes).await?;
+                        Ok::<_, SealerError>(self.reopen(config, Attempt::AtOnce).await)
+                    } => Some(camera?),
+                },
             };
             let Some(camera) = reopened else {
                 return Ok(());
             };
-            self.camera = camera;
+            self.camera = Some(camera);
             self.tell(None);
         }
     }
 
     /// Tries until it can be opened.
-    async fn reopen(&mut self, config: FileCameraConfig) -> FileCamera<C> {
+    async fn reopen(&mut self, config: FileCameraConfig, first: Attempt) -> FileCamera<C> {
+        let mut next = first;
         loop {
-            let at = self.clock.now().saturating_add(self.pauses.pause());
-            self.clock.sleep_until(at).await;
+            if next == Attempt::AfterPause {
+                let at = self.clock.now().saturating_add(self.pauses.pause());
+                self.clock.sleep_until(at).await;
+            }
+            next = Attempt::AfterPause;
             let (again, clock) = (config.clone(), self.clock.clone());
             // The file may lie on a slow disk.
             match tokio::task::spawn_blocking(move || FileCamera::open(again, clock)).await {
@@ -83,6 +108,21 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             changed
         });
     }
+}
+
+/// When a camera is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Attempt {
+    /// It was good when it was let go of.
+    AtOnce,
+    /// It has just failed.
+    AfterPause,
+}
+
+/// Waits for the end of privacy mode.
+async fn until_wanted(wishes: &mut watch::Receiver<Wishes>) -> Result<(), SealerError> {
+    let wanted = wishes.wait_for(|wishes| !wishes.settings.privacy).await;
+    wanted.map(drop).map_err(|_closed| SealerError::Closed)
 }
 
 #[cfg(test)]
@@ -129,7 +169,7 @@ mod tests {
         let (trouble, mut told) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let keeper = Keeper {
-            camera: FileCamera::open(config, clock.clone()).unwrap(),
+            camera: Some(FileCamera::open(config, clock.clone()).unwrap()),
             name: "door".into(),
             sealer,
             clock,

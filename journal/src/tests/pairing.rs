@@ -402,6 +402,8 @@ fn rows_of(journal: &crate::Journal, line: Line) -> usize {
         keys::ack_sent(line),
         keys::epoch_use(line),
         keys::phone_heard(line.pairing),
+        keys::asked_again(line),
+        keys::settings_said(line.pairing),
         keys::ended_line(line),
         keys::outbox_prefix(line),
         keys::secret_prefix(Scope::Group(line)),
