@@ -10,7 +10,8 @@ use journal::{AppPairing, Taken};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
-use crate::core::{Rhythm, Run};
+use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
+use crate::core::{Ordered, Rhythm, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
@@ -137,7 +138,8 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A heartbeat that is due ([`Self::heartbeat_due`]) is sent once everything is here: with
+    /// Commands that wait ([`Self::command`]) and a heartbeat that is due ([`Self::heartbeat_due`]) are sent
+    /// once everything is here: with
     /// [`SyncMode::Once`] the sync ends when the relay has it and does not wait for the hub, whose answer
     /// comes with a later one; with [`SyncMode::Follow`] whenever one is due.
     ///
@@ -168,6 +170,65 @@ impl App {
             .engine
             .read(move |core, _shell| core.next_heartbeat(rhythm, die));
         due.await
+    }
+
+    /// Orders something from a hub. When this returns it is stored and will be done, also if this process is
+    /// killed: the next [`Self::sync`] sends it, once everything is here, and again if an epoch of the hub
+    /// overtakes it; the hub does it once. What came of it is told by [`Event::CommandDone`] and kept in
+    /// [`Self::commands`]. Commands are done in the order in which they were given, one after the other.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], [`AppError::BadSetting`], [`AppError::CommandsWait`] if 16 wait already;
+    /// [`AppError::OlderCopy`] or [`AppError::LineBroken`] if nothing is sent to that hub any more; or about
+    /// the state directory.
+    pub async fn command(&self, hub: HubId, command: Command) -> Result<CommandId, AppError> {
+        let order = command.to_order()?;
+        let pairing = hub.to_journal();
+        let ordered = self.shared.engine.write(
+            move |core, shell| core.stage_order(pairing, order, shell.clock.unix_ms()),
+            move |_core, committed, ordered, _shell| {
+                Ok(match ordered {
+                    Ordered::Taken(staged) => {
+                        let id = committed.redeem(staged).into_inner();
+                        Ok(CommandId::from_journal(id))
+                    }
+                    Ordered::Full => Err(AppError::CommandsWait),
+                    Ordered::NoSuchHub => Err(AppError::NoSuchHub(hub)),
+                })
+            },
+        );
+        ordered.await?
+    }
+
+    /// The commands that wait for their answers, and the last 16 of each hub that were answered.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn commands(&self) -> Result<Vec<CommandStatus>, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = |(pairing, book)| command::of_book(HubId::from_journal(pairing), &book);
+        Ok(books.into_iter().flat_map(of).collect())
+    }
+
+    /// What is known here of a hub's settings.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn settings(&self, hub: HubId) -> Result<KnownSettings, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = books
+            .iter()
+            .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
+        let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
+        Ok(KnownSettings::of(hub, book))
     }
 
     /// All clips, in the order in which they became known.
@@ -348,6 +409,19 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
                 number: answer.number,
                 hub_version: answer.version.clone(),
             },
+            Taken::CommandDone(done) => Event::CommandDone {
+                hub,
+                id: CommandId::from_journal(done.id),
+                outcome: CommandOutcome::of(&done.result),
+            },
+            Taken::Settings(doc) => {
+                let (version, settings) = command::told(doc);
+                Event::Settings {
+                    hub,
+                    version,
+                    settings,
+                }
+            }
             Taken::Nothing(why) => Event::Ignored {
                 hub,
                 seq: fact.seq.0,

@@ -11,8 +11,9 @@
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
 //! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
 //! line falls quiet, in the transaction of the last ack. While an update of ours waits for the hub's
-//! Commit no ack is due; that Commit makes it due at once. Heartbeats have a room of their own.
+//! Commit no ack is due; that Commit makes it due at once. Heartbeats and commands have rooms of their own.
 
+mod command;
 mod heartbeat;
 mod reads;
 
@@ -28,6 +29,7 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
+pub use command::{CommandSent, Order, Ordered};
 pub use heartbeat::{BeatSent, OFFLINE_AFTER_MS, Pulse, Rhythm};
 pub use reads::{ChannelStatus, LineInfo, LineStatus};
 
@@ -395,6 +397,8 @@ impl Core {
             | Taken::NewEpoch(_)
             | Taken::Healed(_)
             | Taken::Answered(_)
+            | Taken::CommandDone(_)
+            | Taken::Settings(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}

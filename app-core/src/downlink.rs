@@ -29,7 +29,7 @@ use crate::types::{HubId, SyncMode};
 const ATTEMPTS_ONCE_MAX: u32 = 4;
 /// How often it tries to connect.
 const CONNECTS_ONCE_MAX: u32 = 2;
-/// A sync that goes on looks so often whether a heartbeat is due.
+/// A sync that goes on looks so often whether a command waits or a heartbeat is due.
 const HEARTBEAT_LOOK: Duration = Duration::from_secs(2);
 /// How long one address of the relay may take to complete a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -187,7 +187,7 @@ async fn one_connection(
         let ended = tokio::select! {
             ended = tasks.join_next() => ended,
             () = tokio::time::sleep(HEARTBEAT_LOOK), if mode == SyncMode::Follow => {
-                if !beat(shared, &pulses).await.is_empty() {
+                if !speak(shared, &pulses).await.is_empty() {
                     beats.send_modify(|count| *count += 1);
                 }
                 continue;
@@ -201,18 +201,55 @@ async fn one_connection(
             Some(other) => outcome = outcome.and(other),
             None if mode == SyncMode::Once => {
                 // What it says was only now known to be all; a second pass takes it to the relay.
-                let beating = beat(shared, &pulses).await;
-                if beating.is_empty() {
+                let speaking = speak(shared, &pulses).await;
+                if speaking.is_empty() {
                     return outcome;
                 }
-                tasks = pass(&|line| beating.contains(&line.pairing));
+                tasks = pass(&|line| speaking.contains(&line.pairing));
             }
             None => return outcome,
         }
     }
 }
 
-/// Whether a line is ready for a heartbeat.
+/// Puts what is to be said into the outboxes, of those pairings whose lines have caught up; says which.
+///
+/// A heartbeat waits for a later look if a command was sent in this one: the answer opens an epoch of the
+/// config channel, and would make it stale.
+async fn speak(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
+    let mut speaking = order(shared, pulses).await;
+    let beating = beat(shared, pulses, &speaking).await;
+    speaking.extend(beating);
+    speaking
+}
+
+/// Puts the next command of each pairing into the outbox. What stands in the way is no trouble of the sync.
+async fn order(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
+    let ready = pulses.iter().filter(|pulse| {
+        pulse.line.channel == Channel::Config && pulse.caught_up.load(Ordering::Relaxed)
+    });
+    let ready: Vec<PairingId> = ready.map(|pulse| pulse.line.pairing).collect();
+    let mut sent = Vec::new();
+    for pairing in ready {
+        let staged = shared.engine.write(
+            move |core, _shell| core.stage_command(pairing),
+            |_core, committed, staged, _shell| {
+                Ok(staged.map(|staged| committed.redeem(staged).into_inner()))
+            },
+        );
+        match staged.await {
+            Ok(Some(command)) => {
+                tracing::info!(id = ?command.id, "a command is on its way");
+                sent.push(pairing);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a command has to wait"),
+        }
+    }
+    sent
+}
+
+/// Whether a line is ready for what is to be said.
 struct LinePulse {
     line: Line,
     caught_up: Arc<AtomicBool>,
@@ -228,9 +265,16 @@ impl LinePulse {
 }
 
 /// Puts the heartbeats that are due into the outboxes, of those pairings whose lines have all caught
-/// up; says which. What stands in the way is no trouble of the sync: a later look tries again.
-async fn beat(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
-    let waits = |pulse: &&LinePulse| !pulse.caught_up.load(Ordering::Relaxed);
+/// up and that are not `busy`; says which. What stands in the way is no trouble of the sync: a later look
+/// tries again.
+async fn beat(
+    shared: &Arc<Shared>,
+    pulses: &[LinePulse],
+    busy: &[PairingId],
+) -> Vec<PairingId> {
+    let waits = |pulse: &&LinePulse| {
+        !pulse.caught_up.load(Ordering::Relaxed) || busy.contains(&pulse.line.pairing)
+    };
     let waiting: Vec<PairingId> = pulses
         .iter()
         .filter(waits)

@@ -38,6 +38,7 @@
 mod app;
 mod backoff;
 mod clock;
+mod command;
 #[doc(hidden)]
 pub mod core;
 mod downlink;
@@ -52,6 +53,10 @@ mod testing;
 mod types;
 
 pub use app::{App, AppOptions, Creation};
+pub use command::{
+    Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS, HubSettings,
+    KnownSettings,
+};
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;

@@ -53,6 +53,10 @@ impl HubId {
     pub(crate) fn from_journal(pairing: PairingId) -> Self {
         Self(pairing.0)
     }
+
+    pub(crate) fn to_journal(self) -> PairingId {
+        PairingId(self.0)
+    }
 }
 
 impl fmt::Display for HubId {
@@ -198,7 +202,7 @@ pub enum Channel {
     Livestream,
     /// Notifications.
     Notification,
-    /// Heartbeats.
+    /// Heartbeats, settings and commands.
     Config,
 }
 
@@ -210,6 +214,16 @@ impl Channel {
             JournalChannel::Livestream => Self::Livestream,
             JournalChannel::Notification => Self::Notification,
             JournalChannel::Config => Self::Config,
+        }
+    }
+
+    pub(crate) fn to_journal(self) -> JournalChannel {
+        match self {
+            Self::EventVideo => JournalChannel::EventVideo,
+            Self::Thumbnail => JournalChannel::Thumbnail,
+            Self::Livestream => JournalChannel::Livestream,
+            Self::Notification => JournalChannel::Notification,
+            Self::Config => JournalChannel::Config,
         }
     }
 

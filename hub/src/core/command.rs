@@ -95,13 +95,14 @@ fn carry_out(
     Ok(CommandResult::Changed(doc))
 }
 
-/// What is acked is at the phone, and what was never made cannot be missing there.
+/// What is acked is at the phone, and what was never made cannot be missing there: a phone that has all of
+/// it asks for the next.
 fn send_again(txn: &mut Txn<'_>, line: Line, from: Seq) -> Result<CommandResult, JournalError> {
     let head = txn.outbox_head(line)?;
-    if from == Seq::NONE || from > head.last {
+    if from == Seq::NONE || from > head.last.next() {
         return Ok(CommandResult::Refused(Refusal::OutOfRange));
     }
-    if from > head.acked {
+    if from > head.acked && from <= head.last {
         txn.ask_again(line)?;
     }
     Ok(CommandResult::Done)
