@@ -453,6 +453,40 @@ mod tests {
         }
     }
 
+    /// A phone's wish ends the hub as a clean stop does; what it ends with is for the one who started it.
+    #[tokio::test]
+    async fn a_restart_that_is_stored_ends_the_watch() {
+        let mut world = World::paired();
+        let (core, phone) = world.ends();
+        phone.order(journal::message::CommandKind::Restart);
+        let _taken = phone.talk(core);
+        let clock = TokioClock::new();
+        let (sealer, thread) = sealer::start(world.core, clock.clone()).unwrap();
+        assert!(sealer.wishes().borrow().restart);
+        let nobody = UplinkConfig {
+            relay: relay_client::RelayAddress {
+                host: "127.0.0.1".into(),
+                port: 9,
+                relay_id: wire::ids::RelayId([0; 32]),
+            },
+            invitation: None,
+        };
+        let (uplink, uplink_task) = uplink::start(nobody, sealer.clone(), clock, || 0);
+        let mut parts = Parts {
+            sealer,
+            thread,
+            uplink,
+            uplink_task,
+            camera: watch::channel(None).1,
+        };
+        let (_stop, stopped) = watch::channel(false);
+        let mut camera = tokio::spawn(std::future::pending());
+        let signals = Signals::new().unwrap();
+        let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+        assert_eq!(ended, Ok(()));
+        finish(parts, Format::Json, ended).await.unwrap();
+    }
+
     #[tokio::test]
     async fn a_disk_that_fails_ends_the_hub_with_its_code() {
         let world = World::paired();

@@ -108,10 +108,10 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct OrderOptions {
     /// The hub, as `status` names it; needed only if there are several.
-    #[arg(long, value_name = "HUB")]
+    #[arg(long, global = true, value_name = "HUB")]
     pub(crate) hub: Option<String>,
     /// Go on until the hub has answered. Without it, a later `sync` fetches the answer.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) wait: bool,
 }
 

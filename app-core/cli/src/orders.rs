@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use app_core::{
-    App, AppError, Command, CommandId, CommandState, CommandStatus, HubId, HubSettings, SyncMode,
+    App, AppError, Command, CommandId, CommandState, CommandStatus, Events, HubId, HubSettings,
+    SyncMode,
 };
 
 use crate::args::{OrderOptions, SettingKey, SettingsAction, Switch};
@@ -110,21 +111,22 @@ async fn stands(app: &App, id: CommandId) -> Result<CommandStatus, AppError> {
 
 /// Syncs until the hub has answered. Whoever stops it loses nothing.
 async fn wait_for(app: &App, id: CommandId) -> Result<(), AppError> {
-    let mut events = app.observe();
-    let answered = async {
-        // Whatever happens may have been the answer: the books say so, also if an event was missed.
-        loop {
-            if matches!(stands(app, id).await?.state, CommandState::Answered(_)) {
-                return Ok(());
-            }
-            if events.next().await.is_none() {
-                return Ok(());
-            }
-        }
-    };
+    let events = app.observe();
     tokio::select! {
-        answered = answered => answered,
+        answered = answered(app, id, events) => answered,
         ended = app.sync(SyncMode::Follow) => ended,
+    }
+}
+
+/// Whatever happens may have been the answer: the books say so, also if an event was missed.
+async fn answered(app: &App, id: CommandId, mut events: Events) -> Result<(), AppError> {
+    loop {
+        if matches!(stands(app, id).await?.state, CommandState::Answered(_)) {
+            return Ok(());
+        }
+        if events.next().await.is_none() {
+            return Ok(());
+        }
     }
 }
 

@@ -13,9 +13,6 @@ use wire::Seq;
 
 use super::{ACK_COST_BYTES, Core};
 
-/// What a command's rows may cost in the log: all that wait are written together.
-const ORDER_COST_BYTES: u64 = 32 * 1024;
-
 /// What an owner orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -79,7 +76,8 @@ impl Core {
         order: Order,
         now_unix_ms: u64,
     ) -> Result<Ordered, JournalError> {
-        self.journal.admit(ORDER_COST_BYTES, Priority::Epoch)?;
+        // As much as its envelope will want: what cannot be sent is better not stored.
+        self.journal.admit(ACK_COST_BYTES, Priority::Epoch)?;
         let missing = |channel| {
             let line = Line::of(pairing, channel);
             Ok::<_, JournalError>(self.journal.inbox_head(line)?.cursor.next().0)

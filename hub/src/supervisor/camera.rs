@@ -196,4 +196,47 @@ mod tests {
         stop.send_replace(true);
         keeping.await.unwrap().unwrap();
     }
+
+    #[tokio::test]
+    async fn in_privacy_mode_nobody_has_the_camera_and_afterwards_events_are_recorded_again() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+        let clock = TokioClock::new();
+        let config = FileCameraConfig {
+            gap: Duration::from_millis(200),
+            speed: NonZeroU32::new(20).unwrap(),
+            at_most: Some(Duration::from_secs(10)),
+            ..FileCameraConfig::new(path)
+        };
+        let (sealer, mut thread) =
+            sealer::start(World::paired().core, HandClock::default()).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Keeper {
+            camera: Some(FileCamera::open(config, clock.clone()).unwrap()),
+            name: "door".into(),
+            sealer: sealer.clone(),
+            clock,
+            pauses: Backoff::new(Box::new(|| 0)),
+            trouble: watch::channel(None).0,
+        };
+        let keeping = tokio::spawn(keeper.run(stopped));
+        ended(&mut thread, ClipState::Complete).await;
+        let set = |privacy| {
+            let settings = journal::message::Settings {
+                privacy,
+                event_seconds_max: None,
+            };
+            sealer.run(move |core, now| core.set(settings, now))
+        };
+        set(true).await.unwrap();
+        let recording = sealer.run(|core, _now| Ok(core.is_recording()));
+        assert!(!recording.await.unwrap());
+        // Nothing begins while it is on: not even an event that is refused.
+        while thread.notices.try_recv().is_ok() {}
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(thread.notices.try_recv().is_err());
+        set(false).await.unwrap();
+        ended(&mut thread, ClipState::Complete).await;
+        stop.send_replace(true);
+        keeping.await.unwrap().unwrap();
+    }
 }

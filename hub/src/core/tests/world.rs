@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
+use journal::message::{CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
-use journal::{AppClipState, AppPairing, Follower, HubPairing, Journal, Role, Session, Taken};
+use journal::{AppClipState, AppPairing, CommandBook, Follower, HubPairing, Journal, Role, Session, Taken};
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
@@ -133,6 +134,7 @@ pub(crate) fn gated_opener(disk: &SimDisk, gate: &Gate, first_seed: u64) -> Open
 /// An app's journal, and what has gone to and fro.
 pub(crate) struct Phone {
     pub(crate) line: Line,
+    disk: SimDisk,
     app: Journal,
     session: Session<Follower>,
     delivered: Seq,
@@ -182,6 +184,11 @@ impl World {
         world.core = Core::start(opener(&SimDisk::new(), 1), NOW_MS).unwrap();
         world.core = Core::start(gated_opener(&world.disk, &gate, 5_000), NOW_MS).unwrap();
         (world, gate)
+    }
+
+    /// The hub's core and the phone that was paired first.
+    pub(crate) fn ends(&mut self) -> (&mut Core, &mut Phone) {
+        (&mut self.core, &mut self.phone)
     }
 
     /// One more phone of the same hub.
@@ -329,15 +336,33 @@ impl World {
     }
 }
 
+impl Core {
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn set(&mut self, settings: Settings, now_unix_ms: u64) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        let doc = SettingsDoc {
+            version: txn.settings()?.version + 1,
+            made_by: None,
+            settings,
+        };
+        txn.put_settings(&doc)?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        self.follow_settings(now_unix_ms)
+    }
+}
+
 impl Phone {
     fn new(seed: u64) -> Self {
         let line = Line {
             pairing: PairingId([0; 16]),
             channel: Channel::EventVideo,
         };
-        let (app, _) = open(Role::App, &SimDisk::new(), seed).unwrap();
+        let disk = SimDisk::new();
+        let (app, _) = open(Role::App, &disk, seed).unwrap();
         Self {
             line,
+            disk,
             app,
             session: Session::new(line),
             delivered: Seq::NONE,
@@ -419,8 +444,74 @@ impl Phone {
         self.session = Session::new(self.line);
     }
 
+    /// The same phone once more, as its disk has it: for one of several worlds that go on from here.
+    pub(crate) fn twin(&self, seed: u64) -> Self {
+        let disk = self.disk.crash_clone(CrashPolicy::KeepAll, seed);
+        let (app, _) = open(Role::App, &disk, 20_000 + seed).unwrap();
+        Self {
+            line: self.line,
+            disk,
+            app,
+            session: Session::new(self.line),
+            delivered: self.delivered,
+            taken: self.taken,
+        }
+    }
+
+    /// The owner orders something: it waits.
+    pub(crate) fn order(&mut self, kind: CommandKind) {
+        let mut txn = self.app.begin();
+        let id = txn.add_command(self.line.pairing, kind, NOW_MS).unwrap();
+        assert!(id.is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// The owner sets something, on what this phone knows.
+    pub(crate) fn set(&mut self, settings: Settings) {
+        let mut txn = self.app.begin();
+        let id = txn.add_settings(self.line.pairing, settings, NOW_MS);
+        assert!(id.unwrap().is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// Encrypts the next command, if it is its turn.
+    pub(crate) fn say_order(&mut self) -> bool {
+        let mut session = Session::<Follower>::new(self.config());
+        let mut txn = self.app.begin();
+        let sent = session.send_command(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        sent.is_some()
+    }
+
+    /// The next command goes to the hub, and whatever the hub says in the config channel comes back.
+    pub(crate) fn talk(&mut self, core: &mut Core) -> Vec<Taken> {
+        self.say_order();
+        let config = self.config();
+        let _verdicts = self.send(core, config);
+        self.fetch(core, config)
+    }
+
+    /// An ack of the config channel.
+    pub(crate) fn ack_config(&mut self, core: &mut Core) {
+        let config = self.config();
+        let mut session = Session::<Follower>::new(config);
+        let mut txn = self.app.begin();
+        session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        assert_eq!(self.send(core, config), [Verdict::Taken]);
+    }
+
+    /// What the phone knows of its commands.
+    pub(crate) fn book(&self) -> CommandBook {
+        self.app.commands(self.line.pairing).unwrap()
+    }
+
+    pub(crate) fn config(&self) -> Line {
+        Line::of(self.line.pairing, Channel::Config)
+    }
+
     /// What the phone has sent on a line and the hub has not taken, judged by the hub.
-    fn send(&mut self, core: &mut Core, line: Line) -> Vec<Verdict> {
+    pub(crate) fn send(&mut self, core: &mut Core, line: Line) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at = core.cursor(line).unwrap();
         while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
@@ -433,7 +524,7 @@ impl Phone {
     }
 
     /// What the hub has sent on a line and the phone has not taken.
-    fn fetch(&mut self, core: &mut Core, line: Line) -> Vec<Taken> {
+    pub(crate) fn fetch(&mut self, core: &mut Core, line: Line) -> Vec<Taken> {
         let mut session = Session::<Follower>::new(line);
         let mut all = Vec::new();
         let mut at = self.app.inbox_head(line).unwrap().cursor;
