@@ -213,13 +213,9 @@ async fn one_connection(
 }
 
 /// Puts what is to be said into the outboxes, of those pairings whose lines have caught up; says which.
-///
-/// A heartbeat waits for a later look if a command was sent in this one: the answer opens an epoch of the
-/// config channel, and would make it stale.
 async fn speak(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
     let mut speaking = order(shared, pulses).await;
-    let beating = beat(shared, pulses, &speaking).await;
-    speaking.extend(beating);
+    speaking.extend(beat(shared, pulses).await);
     speaking
 }
 
@@ -229,10 +225,22 @@ async fn order(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
         pulse.line.channel == Channel::Config && pulse.caught_up.load(Ordering::Relaxed)
     });
     let ready: Vec<PairingId> = ready.map(|pulse| pulse.line.pairing).collect();
+    let due = shared.engine.read(move |core, _shell| {
+        let mut due = Vec::new();
+        for pairing in ready {
+            if core.command_is_due(pairing)? {
+                due.push(pairing);
+            }
+        }
+        Ok(due)
+    });
     let mut sent = Vec::new();
-    for pairing in ready {
+    for pairing in due.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether a command waits cannot be read");
+        Vec::new()
+    }) {
         let staged = shared.engine.write(
-            move |core, _shell| core.stage_command(pairing),
+            move |core, shell| core.stage_command(pairing, shell.clock.unix_ms()),
             |_core, committed, staged, _shell| {
                 Ok(staged.map(|staged| committed.redeem(staged).into_inner()))
             },
@@ -265,16 +273,9 @@ impl LinePulse {
 }
 
 /// Puts the heartbeats that are due into the outboxes, of those pairings whose lines have all caught
-/// up and that are not `busy`; says which. What stands in the way is no trouble of the sync: a later look
-/// tries again.
-async fn beat(
-    shared: &Arc<Shared>,
-    pulses: &[LinePulse],
-    busy: &[PairingId],
-) -> Vec<PairingId> {
-    let waits = |pulse: &&LinePulse| {
-        !pulse.caught_up.load(Ordering::Relaxed) || busy.contains(&pulse.line.pairing)
-    };
+/// up; says which. What stands in the way is no trouble of the sync: a later look tries again.
+async fn beat(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
+    let waits = |pulse: &&LinePulse| !pulse.caught_up.load(Ordering::Relaxed);
     let waiting: Vec<PairingId> = pulses
         .iter()
         .filter(waits)
@@ -284,15 +285,22 @@ async fn beat(
     let here: Vec<PairingId> = pulses.iter().map(|pulse| pulse.line.pairing).collect();
     let everyone = waiting.is_empty();
     let due = shared.engine.read(move |core, shell| {
-        let due = core.due_heartbeats(rhythm, shell.clock.unix_ms(), die)?;
+        let now_unix_ms = shell.clock.unix_ms();
+        let due = core.due_heartbeats(rhythm, now_unix_ms, die)?;
         let ready = |pairing: &PairingId| here.contains(pairing) && !waiting.contains(pairing);
-        Ok(due.into_iter().filter(ready).collect::<Vec<_>>())
+        let mut held_back = false;
+        for pairing in &here {
+            held_back |= core.answer_is_near(*pairing, now_unix_ms)?;
+        }
+        let due = due.into_iter().filter(ready).collect::<Vec<_>>();
+        Ok((due, held_back))
     });
     let mut sent = Vec::new();
-    for pairing in due.await.unwrap_or_else(|error| {
+    let (due, held_back) = due.await.unwrap_or_else(|error| {
         tracing::warn!(%error, "whether a heartbeat is due cannot be read");
-        Vec::new()
-    }) {
+        (Vec::new(), false)
+    });
+    for pairing in due {
         let staged = shared.engine.write(
             move |core, shell| core.stage_heartbeat(pairing, shell.clock.unix_ms()),
             |_core, committed, staged, _shell| Ok(committed.redeem(staged).into_inner()),
@@ -305,7 +313,8 @@ async fn beat(
             Err(error) => tracing::warn!(%error, "a heartbeat has to wait"),
         }
     }
-    if everyone {
+    // A launch that came with a command still has its heartbeat to send.
+    if everyone && !held_back {
         shared.launch_is_over();
     }
     sent

@@ -45,6 +45,8 @@ pub struct PendingCommand {
     pub made_unix_ms: u64,
     /// Its envelope in the config line, if one is on its way that the hub can still open.
     pub sent: Option<Seq>,
+    /// When it was encrypted last, milliseconds since 1970 by our clock; 0 if never.
+    pub sent_unix_ms: u64,
     /// How often it was encrypted.
     pub times: u32,
 }
@@ -137,6 +139,7 @@ impl Txn<'_> {
             kind,
             made_unix_ms: now_unix_ms,
             sent: None,
+            sent_unix_ms: 0,
             times: 0,
         });
         put(self, pairing, &book)?;
@@ -179,6 +182,7 @@ impl Session<Follower> {
     pub fn send_command(
         &mut self,
         txn: &mut Txn<'_>,
+        now_unix_ms: u64,
     ) -> Result<Option<(CommandId, Seq)>, JournalError> {
         let pairing = in_config(self.line())?;
         let mut book = load(txn, pairing)?;
@@ -190,6 +194,7 @@ impl Session<Follower> {
         let bytes = bytes.ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.send(txn, &bytes)?;
         first.sent = Some(seq);
+        first.sent_unix_ms = now_unix_ms;
         first.times = first.times.saturating_add(1);
         let id = first.id;
         put(txn, pairing, &book)?;

@@ -13,6 +13,9 @@ use wire::Seq;
 
 use super::{ACK_COST_BYTES, Core};
 
+/// A command that was sent less than this ago may be answered any moment, in milliseconds.
+const ANSWER_NEAR_MS: u64 = 30_000;
+
 /// What an owner orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -113,27 +116,56 @@ impl Core {
     pub fn stage_command(
         &mut self,
         pairing: PairingId,
+        now_unix_ms: u64,
     ) -> Result<Option<Staged<CommandSent>>, JournalError> {
         let config = Line::of(pairing, Channel::Config);
         self.check_goes_on(config)?;
-        if self.follow(config)?.awaits_commit {
-            return Ok(None);
-        }
-        let book = self.journal.commands(pairing)?;
-        let waits = book.pending.first().is_some_and(|one| one.sent.is_none());
-        if !waits {
+        if !self.command_is_due(pairing)? {
             return Ok(None);
         }
         journal::or_after_commit(
             self,
-            |core| core.try_stage_command(config),
+            |core| core.try_stage_command(config, now_unix_ms),
             |core| core.commit().map(drop),
         )
+    }
+
+    /// Whether a command is to be sent now, if the config line has caught up with the relay: none is under way,
+    /// no update of ours makes the line mute, and it is not over.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn command_is_due(&mut self, pairing: PairingId) -> Result<bool, JournalError> {
+        let follow = self.follow(Line::of(pairing, Channel::Config))?;
+        if follow.over.is_some() || follow.awaits_commit {
+            return Ok(false);
+        }
+        let book = self.journal.commands(pairing)?;
+        Ok(book.pending.first().is_some_and(|one| one.sent.is_none()))
+    }
+
+    /// Whether a command was just sent, so that the hub's next epoch in the config channel is near: what is
+    /// encrypted there now would be stale.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn answer_is_near(
+        &self,
+        pairing: PairingId,
+        now_unix_ms: u64,
+    ) -> Result<bool, JournalError> {
+        let book = self.journal.commands(pairing)?;
+        let near = book.pending.iter().any(|one| {
+            // Also behind a clock that was put back: it must not silence us for as long as it was wrong.
+            one.sent.is_some() && now_unix_ms.abs_diff(one.sent_unix_ms) < ANSWER_NEAR_MS
+        });
+        Ok(near)
     }
 
     fn try_stage_command(
         &mut self,
         config: Line,
+        now_unix_ms: u64,
     ) -> Result<Option<Staged<CommandSent>>, JournalError> {
         // Before anything is encrypted: a refusal spends no generation.
         self.journal.admit(ACK_COST_BYTES, Priority::Epoch)?;
@@ -141,7 +173,7 @@ impl Core {
             return Err(JournalError::NoGroup(config));
         };
         let mut txn = self.journal.begin();
-        let sent = follow.session.send_command(&mut txn)?;
+        let sent = follow.session.send_command(&mut txn, now_unix_ms)?;
         let Some((id, envelope)) = sent else {
             return Ok(None);
         };

@@ -122,7 +122,8 @@ impl Core {
         Ok(next)
     }
 
-    /// The pairings whose heartbeat is due now.
+    /// The pairings whose heartbeat is due now. Beside a command that was just sent there is none: the answer
+    /// would make it stale.
     ///
     /// # Errors
     /// Only our own storage.
@@ -140,7 +141,8 @@ impl Core {
                 .journal
                 .heartbeat(pairing.id)?
                 .is_some_and(|state| state.sent_unix_ms > now_unix_ms);
-            if at.is_some_and(|at| at <= now_unix_ms || sent_later) {
+            let is_due = at.is_some_and(|at| at <= now_unix_ms || sent_later);
+            if is_due && !self.answer_is_near(pairing.id, now_unix_ms)? {
                 due.push(pairing.id);
             }
         }

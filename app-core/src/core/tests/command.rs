@@ -115,7 +115,7 @@ fn order(core: &mut Core, config: Line, order: Order) -> bool {
 }
 
 fn send(core: &mut Core, config: Line) -> Option<CommandSent> {
-    let staged = core.stage_command(config.pairing).unwrap();
+    let staged = core.stage_command(config.pairing, NOW_MS).unwrap();
     let committed = core.commit().unwrap();
     staged.map(|staged| committed.redeem(staged).into_inner())
 }
@@ -226,6 +226,23 @@ fn a_command_waits_while_new_keys_wait_for_the_hub() {
     assert_eq!(camera.version(), 1);
 }
 
+/// A heartbeat beside a command would be stale; it waits half a minute, and no longer for a hub that is away.
+#[test]
+fn no_heartbeat_goes_out_beside_a_command() {
+    let (camera, _, mut core, _disk) = world();
+    let config = camera.config;
+    let due = |core: &mut Core, now_unix_ms| {
+        let due = core.due_heartbeats(Rhythm::Running, now_unix_ms, 0);
+        due.unwrap() == [config.pairing]
+    };
+    assert!(due(&mut core, NOW_MS));
+    assert!(order(&mut core, config, Order::Restart));
+    assert!(due(&mut core, NOW_MS), "one that only waits holds nothing up");
+    assert!(send(&mut core, config).is_some());
+    assert!(!due(&mut core, NOW_MS + 29_999));
+    assert!(due(&mut core, NOW_MS + 30_000));
+}
+
 #[test]
 fn no_more_wait_than_may_and_a_stranger_is_no_hub() {
     let (camera, _, mut core, _disk) = world();
@@ -269,7 +286,7 @@ fn a_full_disk_refuses_a_command_whole() {
     }
     let before = (book(&mut core, config), core.outbox(config).unwrap());
     let stored = core.stage_order(config.pairing, Order::Restart, NOW_MS);
-    let sent = core.stage_command(config.pairing);
+    let sent = core.stage_command(config.pairing, NOW_MS);
     for refused in [stored.map(drop), sent.map(drop)] {
         assert_eq!(refused.unwrap_err().kind(), journal::ErrorKind::Space);
     }

@@ -478,7 +478,7 @@ impl Phone {
     pub(crate) fn say_order(&mut self) -> bool {
         let mut session = Session::<Follower>::new(self.config());
         let mut txn = self.app.begin();
-        let sent = session.send_command(&mut txn).unwrap();
+        let sent = session.send_command(&mut txn, NOW_MS).unwrap();
         drop(txn.commit(()).unwrap());
         sent.is_some()
     }
