@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
-//! ([`ClipId`], [`Clip`], [`Status`], ...), and [`AppError`] whose [`AppError::kind`] says what the
+//! ([`ClipId`], [`Clip`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
 //! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
 //! crash tests alone.)
 //!

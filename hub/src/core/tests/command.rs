@@ -141,7 +141,7 @@ fn two_phones_in_conflict_are_told() {
     assert_eq!((doc.version, doc.settings), (1, limit(20)));
     assert_eq!(version(core), 1);
     assert_eq!(phone.book().settings, doc, "what it starts from next");
-    // A change that was given behind the one that lost does not apply on top of the other phone's.
+    // From what it was told it can start anew.
     phone.set(limit(40));
     let _taken = phone.talk(core);
     assert_eq!(core.wishes().settings, limit(40));
