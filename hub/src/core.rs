@@ -16,8 +16,10 @@
 
 mod delivery;
 mod facts;
+mod phones;
 mod recording;
 mod room;
+mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -38,8 +40,10 @@ pub use facts::{
     Stop,
 };
 pub use recording::{Event, Piece, Recorded};
+pub use silence::SilenceLimits;
 
 use recording::{Mark, Recording};
+use silence::Silence;
 
 /// Bytes that are staged before their sync begins even if more could share it: four chunks, so that
 /// a long fragment is sealed while its beginning reaches the disk. Far below half a log file of the
@@ -154,6 +158,8 @@ pub struct Core {
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
     recording: Option<Recording>,
+    /// How long each phone was not heard of.
+    silence: Silence,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -191,6 +197,7 @@ impl Core {
             opener,
             lines: BTreeMap::new(),
             recording: None,
+            silence: Silence::default(),
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -483,7 +490,8 @@ impl Core {
         Ok(done)
     }
 
-    /// Looks which pairings there are, each with a line for every channel: after one was confirmed.
+    /// Looks which pairings there are, each with a line for every channel: after one was confirmed, or
+    /// removed.
     ///
     /// # Errors
     /// The journal's.
@@ -513,7 +521,7 @@ impl Core {
                 }
             }
         }
-        Ok(())
+        self.count_silence()
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {
@@ -583,6 +591,7 @@ impl Core {
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
         self.refresh_lines()?;
+        self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
         for (line, head) in self.outbox_heads()? {
             if let Some(state) = self.lines.get_mut(&line) {

@@ -3,12 +3,15 @@
 
 use std::io::Write as _;
 
-use journal::ids::Channel;
+use journal::ids::{Channel, PairingId};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
 use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
 use crate::exit::Failure;
+
+/// Hexadecimal digits by which people name a phone.
+const SHORT_DIGITS: usize = 8;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +110,28 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
                 channel(line.channel)
             ),
         ),
+        Notice::PhoneSilent { phone } => (
+            Some(json!({"event": "phone_silent", "phone": short(*phone)})),
+            format!(
+                "phone {} was not heard of for too long: nothing new is encrypted for it until its next heartbeat. If it is lost, run `secluso-hub remove {}`",
+                short(*phone),
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneBack { phone } => (
+            Some(json!({"event": "phone_back", "phone": short(*phone)})),
+            format!(
+                "phone {} was heard of again: events are recorded for it",
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneRemoved { phone } => (
+            Some(json!({"event": "phone_removed", "phone": short(*phone)})),
+            format!(
+                "phone {} is removed with all its keys; to use it again, pair it again",
+                short(*phone)
+            ),
+        ),
         Notice::Standing { standing, .. } => match standing {
             // Only the relay's word is ever taken back.
             Standing::Good => (
@@ -152,6 +177,10 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
             "no_phone",
             "events are not recorded: no phone is paired. Run `secluso-hub pair`",
         ),
+        Stop::Silent => (
+            "phones_silent",
+            "events are not recorded: no paired phone was heard of for too long. Open the app on one",
+        ),
         Stop::Space => (
             "disk_full",
             "an event is not recorded, or no further: the disk is full. Free some space",
@@ -162,6 +191,13 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
         ),
         Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
     }
+}
+
+/// How a phone is named to people: enough of its identifier to tell it from the others.
+pub fn short(phone: PairingId) -> String {
+    let mut name = phone.to_hex();
+    name.truncate(SHORT_DIGITS);
+    name
 }
 
 /// The word for a channel in JSON.
@@ -177,7 +213,7 @@ fn channel(channel: Channel) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Line, PairingId};
+    use journal::ids::Line;
 
     use super::*;
 

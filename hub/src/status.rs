@@ -60,6 +60,7 @@ fn to_json(
                 "phone_heard_s_ago": line
                     .heard
                     .map(|heard| now_unix_ms.saturating_sub(heard.unix_ms) / 1000),
+                "silent": line.is_silent,
             })
         })
         .collect();
@@ -83,6 +84,8 @@ fn to_json(
         "camera_trouble": trouble.map(|error| camera(Some(error)).1),
         "connected": link.connected,
         "trouble": link.trouble,
+        // Phones that were removed here and that the relay does not know of yet.
+        "relay_not_told": core.dismissals,
         "pairings": pairings,
         "clips": clips,
     })
@@ -119,7 +122,7 @@ pub fn to_text(status: &Value) -> String {
     if let Some(trouble) = status["trouble"].as_str() {
         out.push_str(&format!(" ({trouble})"));
     }
-    let why = [Stop::NoPairing, Stop::Space, Stop::RolledBack].map(stop);
+    let why = [Stop::NoPairing, Stop::Silent, Stop::Space, Stop::RolledBack].map(stop);
     if let Some((_, text)) = why
         .into_iter()
         .find(|(word, _)| status["not_recorded"] == *word)
@@ -131,7 +134,7 @@ pub fn to_text(status: &Value) -> String {
     }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}",
+            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}{}",
             pairing["phone"].as_str().unwrap_or_default(),
             pairing["epoch"],
             pairing["unacked_envelopes"],
@@ -141,6 +144,15 @@ pub fn to_text(status: &Value) -> String {
                 Some(seconds) => format!("last heartbeat {seconds} s ago"),
                 None => "no heartbeat yet".into(),
             },
+            match pairing["silent"] == true {
+                true => ", silent: it gets nothing new",
+                false => "",
+            },
+        ));
+    }
+    if let Some(phones @ 1..) = status["relay_not_told"].as_u64() {
+        out.push_str(&format!(
+            "\n{phones} removed phones are not yet shut out at the relay; it is told as soon as it is reached"
         ));
     }
     for clip in status["clips"].as_array().into_iter().flatten() {
@@ -165,6 +177,7 @@ mod tests {
             recording: false,
             stopped: Some(Stop::Space),
             lines: Vec::new(),
+            dismissals: 0,
             clips: Vec::new(),
         };
         let link = LinkStatus::default();

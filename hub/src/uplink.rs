@@ -16,14 +16,14 @@ use journal::ids::Line;
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use wire::ids::Seq;
 use wire::{Certificate, Class, Invitation};
 
 pub use backoff::Backoff;
 
 use crate::camera::Clock;
-use crate::core::Heads;
+use crate::core::{Heads, LineHeads};
 use crate::sealer::{Sealer, SealerError};
 use line::LineUplink;
 
@@ -294,20 +294,31 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         Err(Over::Client(refused))
     }
 
-    /// Runs the tasks of all lines until the connection ends; new lines join.
+    /// Runs the tasks of all lines until the connection ends; new lines join, and those of a phone that
+    /// was removed end.
     async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
         let mut heads = self.sealer.heads();
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
-        let mut attached: Vec<Line> = Vec::new();
+        let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
         loop {
             let current: Heads = heads.borrow_and_update().clone();
-            for line in current.keys() {
-                if !attached.contains(line) {
-                    attached.push(*line);
-                    self.attach(*line, &current, connection, &mut tasks);
+            for (line, head) in &current {
+                if !attached.contains_key(line) {
+                    let both = self.attach(*line, *head, connection, &mut tasks);
+                    attached.insert(*line, both);
                 }
             }
+            // A phone was removed: nothing is sent to it and nothing is waited for from it any more.
+            attached.retain(|line, both| {
+                let is_there = current.contains_key(line);
+                if !is_there {
+                    both.iter().for_each(AbortHandle::abort);
+                }
+                is_there
+            });
             self.lines.retain(|line, _| current.contains_key(line));
+            self.board
+                .change(|board| board.lines.retain(|line, _| current.contains_key(line)));
             tokio::select! {
                 error = connection.closed() => return Over::Client(error),
                 changed = heads.changed() => if changed.is_err() {
@@ -326,13 +337,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     fn attach(
         &mut self,
         line: Line,
-        heads: &Heads,
+        head: LineHeads,
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
-    ) {
-        let Some(head) = heads.get(&line).copied() else {
-            return;
-        };
+    ) -> [AbortHandle; 2] {
         let known = self
             .lines
             .entry(line)
@@ -347,11 +355,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         };
         let clock = self.clock.clone();
         let for_receiving = shared.clone();
-        tasks.spawn(async move {
+        let sending = tasks.spawn(async move {
             let mut known = known.lock().await;
             (line, known.send(&shared, &clock).await)
         });
-        tasks.spawn(async move { (line, line::receive(&for_receiving).await) });
+        let receiving = tasks.spawn(async move { (line, line::receive(&for_receiving).await) });
+        [sending, receiving]
     }
 }
 

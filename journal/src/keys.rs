@@ -90,6 +90,11 @@ pub(crate) fn phone_heard(pairing: PairingId) -> Vec<u8> {
     join(b'W', &[&pairing.0])
 }
 
+/// `Z` pairing: for how long this hub has run without a heartbeat of the phone (hub).
+pub(crate) fn unheard(pairing: PairingId) -> Vec<u8> {
+    join(b'Z', &[&pairing.0])
+}
+
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
@@ -179,4 +184,5 @@ pub(crate) enum Family {
     Clip = 0x43,
     ClipDigest = 0x44,
     PairingAnswer = 0x45,
+    Dismissal = 0x46,
 }

@@ -63,7 +63,7 @@ pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
-pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
+pub use pairing::{AppPairing, Dismissal, HubPairing, Offer, PairingError, PairingMessage};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use scope::Scope;
 pub use sealed::Key;

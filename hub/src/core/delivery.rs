@@ -17,7 +17,7 @@ use wire::ids::{Digest, Seq};
 
 use super::{
     ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
-    Standing,
+    Standing, Stop,
 };
 
 /// How a line stands whose phone has proved a rollback.
@@ -112,6 +112,7 @@ impl Core {
         // What the phone claims to hold, and we cannot explain.
         let mut disproved = Vec::new();
         let mut in_wrap = false;
+        let mut is_heartbeat = false;
         match received {
             Received::Duplicate => return Ok(Verdict::Duplicate),
             Received::Gap { .. } => return Ok(Verdict::Gap),
@@ -149,6 +150,7 @@ impl Core {
                 } else if let Some(number) = said.and_then(|said| said.heartbeat) {
                     let unix_ms = now_unix_ms;
                     txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
+                    is_heartbeat = true;
                 }
             }
             Received::Refused(why) => {
@@ -191,9 +193,13 @@ impl Core {
         // Also if there was no room for the proof: it comes again with the next envelope.
         for (of, _) in &disproved {
             self.set_standing(*of, PROVEN);
-            self.leave_recording(*of);
+            self.leave_recording(*of, Stop::RolledBack);
         }
         staged?;
+        if is_heartbeat && self.silence.heard(line.pairing) {
+            let phone = line.pairing;
+            self.pending.push(Notice::PhoneBack { phone });
+        }
         self.staged_bytes += match healed {
             Some(_) => EPOCH_BYTES,
             None => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,

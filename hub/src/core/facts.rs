@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{ClipId, Epoch, Line};
+use journal::ids::{ClipId, Epoch, Line, PairingId};
 use journal::message::ClipEnd;
 use journal::{ClipOutcome, HubClip, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
@@ -79,6 +79,8 @@ impl ClipFacts {
 pub enum Stop {
     /// No phone is paired.
     NoPairing,
+    /// Phones are paired, and none of those that could take part was heard of for too long.
+    Silent,
     /// The disk is full. The rest of the event is not recorded.
     Space,
     /// Every phone has proved that this directory is older than what left it: none could ever read
@@ -166,6 +168,21 @@ pub enum Notice {
         /// The epoch in which they are.
         epoch: Epoch,
     },
+    /// A phone was not heard of for so long that it gets nothing new.
+    PhoneSilent {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A silent phone was heard of again: events are recorded for it.
+    PhoneBack {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A phone is removed with all its keys: it was asked for, or it was silent for too long.
+    PhoneRemoved {
+        /// Which.
+        phone: PairingId,
+    },
     /// Whether a line may send has changed.
     Standing {
         /// Which.
@@ -212,6 +229,12 @@ pub struct LineStatus {
     pub standing: Standing,
     /// The last heartbeat that came from the phone.
     pub heard: Option<PhoneHeard>,
+    /// For how long this hub has run since then, or since pairing, in milliseconds.
+    pub unheard_ms: u64,
+    /// Whether that is so long that it gets nothing new.
+    pub is_silent: bool,
+    /// When it was paired, seconds since 1970 by our clock; `None` if the pairing's row is gone.
+    pub paired_unix_s: Option<u64>,
 }
 
 /// All that `status` asks of the core.
@@ -223,6 +246,8 @@ pub struct CoreStatus {
     pub stopped: Option<Stop>,
     /// The pairings.
     pub lines: Vec<LineStatus>,
+    /// Removed phones that the relay was not yet told of.
+    pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
 }
@@ -275,13 +300,20 @@ impl Core {
                 acked: head.acked,
                 standing: state.standing,
                 heard: journal.phone_heard(line.pairing)?,
+                unheard_ms: self.silence.unheard_ms(line.pairing),
+                is_silent: self.silence.is_silent(line.pairing),
+                paired_unix_s: journal
+                    .pairing(line.pairing)?
+                    .map(|pairing| pairing.paired_unix_s),
             });
         }
+        let dismissals = journal.dismissals()?.len() as u64;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
             stopped: self.stopped,
             lines,
+            dismissals,
             clips,
         })
     }
