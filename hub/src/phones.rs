@@ -194,7 +194,7 @@ mod tests {
         let failure = answer(&sealer, &question).await.unwrap_err();
         assert_eq!(failure.code, Code::Usage, "it is gone");
         drop(sealer);
-        thread.join().unwrap();
+        supervisor::join(thread).await.unwrap();
     }
 
     #[test]

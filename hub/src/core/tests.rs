@@ -4,6 +4,7 @@ mod checkpoint;
 mod full;
 pub(crate) mod gate;
 mod heartbeat;
+mod phones;
 mod rollback;
 mod trouble;
 pub(crate) mod world;

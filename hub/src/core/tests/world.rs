@@ -130,6 +130,18 @@ pub(crate) fn gated_opener(disk: &SimDisk, gate: &Gate, first_seed: u64) -> Open
     })
 }
 
+/// What every phone is offered.
+pub(crate) fn terms() -> OfferTerms {
+    OfferTerms {
+        hub: DeviceId([1; 32]),
+        addresses: vec!["127.0.0.1:1".into()],
+        relay: "relay".into(),
+        invitation: vec![1],
+        suite: journal::Suite::Classic,
+        ttl_s: 600,
+    }
+}
+
 /// An app's journal, and what has gone to and fro.
 pub(crate) struct Phone {
     pub(crate) line: Line,
@@ -145,6 +157,8 @@ pub(crate) struct World {
     pub(crate) line: Line,
     phone: Phone,
     seed: u64,
+    /// How much time has passed.
+    idle_ms: u64,
 }
 
 impl World {
@@ -163,6 +177,7 @@ impl World {
             line: phone.line,
             phone,
             seed,
+            idle_ms: 0,
         }
     }
 
@@ -186,9 +201,23 @@ impl World {
 
     /// One more phone of the same hub.
     pub(crate) fn pair_another(&mut self) -> Phone {
-        let mut phone = Phone::new(8);
+        self.pair_with_dice(8)
+    }
+
+    /// One of several more phones: the same dice would give them the same keys.
+    pub(crate) fn pair_with_dice(&mut self, seed: u64) -> Phone {
+        let mut phone = Phone::new(seed);
         phone.pair(&mut self.core);
         phone
+    }
+
+    /// So much time passes, in which the hub runs and nobody is heard of.
+    pub(crate) fn idle(&mut self, minutes: u64) {
+        for _ in 0..minutes {
+            self.idle_ms += 60_000;
+            self.core.handle_timeout(NOW_MS + self.idle_ms).unwrap();
+            self.core.commit(NOW_MS + self.idle_ms).unwrap();
+        }
     }
 
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
@@ -346,17 +375,9 @@ impl Phone {
     }
 
     fn pair(&mut self, core: &mut Core) {
-        let terms = OfferTerms {
-            hub: DeviceId([1; 32]),
-            addresses: vec!["127.0.0.1:1".into()],
-            relay: "relay".into(),
-            invitation: vec![1],
-            suite: journal::Suite::Classic,
-            ttl_s: 600,
-        };
         let now_s = NOW_MS / 1000;
         let offer = core
-            .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
+            .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms(), now_s))
             .unwrap()
             .into_inner();
         let app = &mut self.app;
@@ -404,7 +425,7 @@ impl Phone {
     }
 
     /// A heartbeat: the message, then new keys on every line.
-    fn beat(&mut self, number: u64) {
+    pub(crate) fn beat(&mut self, number: u64) {
         let mut sessions = Line::all(self.line.pairing).map(Session::<Follower>::new);
         let mut txn = self.app.begin();
         for session in &mut sessions {
@@ -420,7 +441,7 @@ impl Phone {
     }
 
     /// What the phone has sent on a line and the hub has not taken, judged by the hub.
-    fn send(&mut self, core: &mut Core, line: Line) -> Vec<Verdict> {
+    pub(crate) fn send(&mut self, core: &mut Core, line: Line) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at = core.cursor(line).unwrap();
         while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
