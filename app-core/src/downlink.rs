@@ -267,7 +267,8 @@ async fn beat(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
     sent
 }
 
-/// Connects to a relay as this device: with its certificate, or the first time with an invitation.
+/// Connects to a relay as this device: with its certificate, or, if there is none or it is refused, with an
+/// invitation.
 /// A new certificate is durable before this returns.
 pub(crate) async fn connect_to_relay(
     shared: &Shared,
@@ -295,20 +296,31 @@ async fn connect(
         .and_then(|bytes| Certificate::decode(bytes).ok());
     let kept =
         kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
-    let admission = match (&kept, invitation) {
-        (Some(certificate), _) => Admission::Certificate(certificate.clone()),
-        (None, Some(invitation)) => Admission::Invitation(invitation),
-        (None, None) => {
-            return Err(End::Fatal(AppError::NotAdmitted(
-                "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
-            )));
+    let certificate = kept.clone().map(Admission::Certificate);
+    let ways = certificate
+        .into_iter()
+        .chain(invitation.map(Admission::Invitation));
+    let mut connected = None;
+    for admission in ways {
+        let config = Config {
+            connect_timeout: CONNECT_TIMEOUT,
+            ..Config::default()
+        };
+        let tried = relay_client::connect(&address, &identity, admission, config).await;
+        let is_refused = tried
+            .as_ref()
+            .is_err_and(|error| error.kind() == relay_client::ErrorKind::NotAdmitted);
+        connected = Some(tried);
+        // A phone that was removed and pairs again is refused by its certificate alone.
+        if !is_refused {
+            break;
         }
+    }
+    let Some(connected) = connected else {
+        return Err(End::Fatal(AppError::NotAdmitted(
+            "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
+        )));
     };
-    let config = Config {
-        connect_timeout: CONNECT_TIMEOUT,
-        ..Config::default()
-    };
-    let connected = relay_client::connect(&address, &identity, admission, config).await;
     let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;
     if kept.as_ref() != Some(&certificate) {
         let relay = relay.to_owned();

@@ -6,9 +6,11 @@
 //! room must never give up for ever: every state it can be in ends with another attempt.
 
 mod backoff;
+mod dismissals;
 mod line;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -298,6 +300,8 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     /// was removed end.
     async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
         let mut heads = self.sealer.heads();
+        let relay = self.config.relay.relay_id;
+        let mut telling = pin!(dismissals::tell(connection, self.sealer.clone(), relay));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
         let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
         loop {
@@ -321,6 +325,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                 .change(|board| board.lines.retain(|line, _| current.contains_key(line)));
             tokio::select! {
                 error = connection.closed() => return Over::Client(error),
+                over = &mut telling => return over,
                 changed = heads.changed() => if changed.is_err() {
                     return Over::Sealer(SealerError::Closed);
                 },

@@ -23,8 +23,8 @@ use crate::scope::Scope;
 pub struct Dismissal {
     /// Which pairing it was.
     pub pairing: PairingId,
-    /// The phone's account at the relay, which is to end; `None` if another pairing of this hub with the
-    /// same phone goes on and needs it.
+    /// The phone's account at the relay, which is to end; `None` while the same phone is paired with this
+    /// hub by another pairing, which may be a new one, and needs it.
     pub device: Option<DeviceId>,
     /// The relay, as text.
     pub relay: String,
@@ -35,7 +35,7 @@ pub struct Dismissal {
 /// A dismissal as stored. The mailboxes are rights to append, so it is a secret.
 #[derive(Serialize, Deserialize)]
 struct DismissalRow {
-    device: Option<DeviceId>,
+    device: DeviceId,
     relay: String,
     mailboxes: Vec<SendId>,
 }
@@ -67,20 +67,17 @@ impl HubPairing {
     /// # Errors
     /// Our own storage.
     pub fn remove(journal: &mut Journal, id: PairingId) -> Result<Durable<bool>, JournalError> {
-        let phones = Self::phones(journal)?;
         let record: Option<PairingRecord> =
             journal.secret_row(Scope::Pairing(id), Family::Pairing, &[])?;
         let record = record.filter(|record| record.state == PairingState::Confirmed);
         let Some(record) = record else {
             return journal.begin().commit(false);
         };
-        let device = record.peer_device;
-        let stays = |other: &Pairing| other.id != id && other.peer_device == device;
-        let lines = &record.lines;
         let row = DismissalRow {
-            device: Some(device).filter(|_| !phones.iter().any(stays)),
+            device: record.peer_device,
             relay: record.relay.clone(),
-            mailboxes: lines
+            mailboxes: record
+                .lines
                 .iter()
                 .flat_map(|line| [line.send, line.receive.send_id()])
                 .collect(),
@@ -108,8 +105,14 @@ impl Journal {
             what: "dismissal",
         };
         let prefix = keys::secret(Scope::Device, Family::Dismissal, &[]);
+        let rows = scan_all(&self.wal, &prefix)?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let phones = HubPairing::phones(self)?;
+        let goes_on = |device: &DeviceId| phones.iter().any(|phone| phone.peer_device == *device);
         let mut found = Vec::new();
-        for (key, sealed) in scan_all(&self.wal, &prefix)? {
+        for (key, sealed) in rows {
             let bytes = self.open_value(Scope::Device, &key, &sealed)?;
             let id = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
             let row: Option<DismissalRow> = codec::from_row(&bytes);
@@ -118,7 +121,7 @@ impl Journal {
             };
             found.push(Dismissal {
                 pairing: PairingId(id),
-                device: row.device,
+                device: Some(row.device).filter(|device| !goes_on(device)),
                 relay: row.relay,
                 mailboxes: row.mailboxes,
             });

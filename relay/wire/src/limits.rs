@@ -53,6 +53,9 @@ pub const INVITATION_TTL_SECONDS_MAX: u32 = 30 * 24 * 3600;
 /// Invitations that one account may ask for in one day.
 pub const INVITATIONS_PER_DAY_MAX: u32 = 64;
 
+/// Mailboxes that one `REVOKE` may name: those of a pairing, of both directions, with room to spare.
+pub const REVOKE_MAILBOXES_MAX: usize = 16;
+
 /// Seconds that a client waits at most because a relay asks it to (GOAWAY, OVER_QUOTA): ten minutes.
 /// A longer wish is a lie or a mistake, and would silence the client for up to 136 years.
 pub const RETRY_AFTER_SECONDS_MAX: u32 = 600;
