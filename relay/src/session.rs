@@ -13,7 +13,7 @@ use relay_client::rpk;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
-use wal::{Durable, crash_point};
+use wal::crash_point;
 use wire::frame::{Frame, Revocation};
 use wire::limits::{CONTROL_BODY_BYTES_MAX, PROTOCOL_VERSION, SLOTS_PER_CONNECTION_MAX};
 use wire::{Class, DeviceId, ErrorCode, ReceiveId, SendId, Seq, Slot};
@@ -499,7 +499,10 @@ impl Session {
                     answer,
                 })
                 .await?;
-            if let Some(Revoked::Done) = revoked.map(Durable::into_inner) {
+            let Some(revoked) = revoked else {
+                return Ok(());
+            };
+            if revoked.into_inner() == Revoked::Done {
                 outcome = Revocation::Done;
                 if let Some(device) = device {
                     self.shared.registry.shut_out(&device);

@@ -420,9 +420,8 @@ impl Worker {
             } => {
                 let asking = (hub, admission::inviter_tag(&hub));
                 let staged = self.store().revoke(asking, device, &mailboxes);
-                if let Some(staged) = unless_full(staged)? {
-                    batch.revocations.push((answer, Some(staged)));
-                }
+                // A full disk is said to the session: its connection goes on without an answer.
+                batch.revocations.push((answer, unless_full(staged)?));
             }
             look => batch.looks.push(look),
         }

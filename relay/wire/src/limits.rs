@@ -77,6 +77,10 @@ const _: () = {
     assert!(DELIVER_PREFIX_BYTES <= APPEND_PREFIX_BYTES);
     assert!(CREDENTIAL_BYTES_MAX < CONTROL_BODY_BYTES_MAX);
     assert!(
+        4 + 33 + 1 + 24 * REVOKE_MAILBOXES_MAX <= CONTROL_BODY_BYTES_MAX,
+        "a REVOKE is a control frame"
+    );
+    assert!(
         WINDOW_BYTES_MAX as usize >= 2 * ENVELOPE_BYTES_MAX,
         "a window of one envelope would send in lock step"
     );
