@@ -5,7 +5,7 @@
 //! away. This room knows no relay; it must never forget a dismissal that nobody has confirmed.
 
 use serde::{Deserialize, Serialize};
-use wal::Durable;
+use wal::{Durable, crash_point};
 use wire::ids::{DeviceId, SendId};
 
 use super::{HubPairing, end_pairing};
@@ -90,6 +90,9 @@ impl HubPairing {
         }
         end_pairing(&mut txn, id);
         txn.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
+        // CRASH(journal.pairing.hub_removed): before: the phone is there, whole, and is removed again |
+        // after: it is gone with its keys, and what the relay is to be told is stored, synced as one.
+        crash_point!("journal.pairing.hub_removed");
         txn.commit(true)
     }
 }

@@ -4,7 +4,7 @@
 //! here is the tag of the hub that invited a phone last, and whether that hub has taken it back. This room
 //! must never let a hub shut out a phone that another one invited.
 
-use wal::{Staged, Txn, WalError};
+use wal::{Staged, Txn, WalError, crash_point};
 use wire::{DeviceId, SendId};
 
 use super::MailboxStore;
@@ -51,8 +51,9 @@ impl MailboxStore {
             true => Revoked::Done,
             false => Revoked::NotInviter,
         };
-        // ORDER: the phone first. A crash before the batch is synced leaves the hub without an answer, and
-        // it asks again; one between two steps of emptying a mailbox is what a start goes on with.
+        // CRASH(relay.revoke.before_stage): before: nothing of it; the hub has no answer and asks again |
+        // after: the phone is shut out, synced with its batch; mailboxes are emptied in steps behind it.
+        crash_point!("relay.revoke.before_stage");
         let staged = self.stage(txn, revoked)?;
         for mailbox in mailboxes {
             let payer = self.mailbox(mailbox)?.map(|row| row.payer);
