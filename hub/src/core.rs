@@ -16,6 +16,7 @@
 
 mod delivery;
 mod facts;
+mod pace;
 mod phones;
 mod recording;
 mod room;
@@ -39,6 +40,7 @@ pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
     Stop,
 };
+use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
 pub use silence::SilenceLimits;
 
@@ -118,6 +120,8 @@ struct LineState {
     broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
     waits_at: Option<Seq>,
+    /// What the phone's proposals have cost lately.
+    pace: Pace,
 }
 
 impl LineState {
@@ -129,6 +133,7 @@ impl LineState {
             durable,
             broken: false,
             waits_at: None,
+            pace: Pace::default(),
         }
     }
 
@@ -745,7 +750,7 @@ fn unless_reopened<T>(result: Result<T, CoreError>) -> Result<Option<T>, CoreErr
 }
 
 /// Whether an error concerns one line's stored state and leaves the others alone.
-fn is_about_one_line(error: &JournalError) -> bool {
+pub(crate) fn is_about_one_line(error: &JournalError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse

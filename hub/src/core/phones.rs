@@ -97,10 +97,16 @@ impl Core {
                     }
                     Err(error) => return self.judge(Err(error), now_unix_ms),
                 },
-                Due::Remove(phone) => {
-                    tracing::warn!("a phone that was not heard of for too long is removed");
-                    let _is_removed = self.remove_phone(phone, now_unix_ms)?;
-                }
+                Due::Remove(phone) => match self.remove_phone(phone, now_unix_ms) {
+                    Ok(_was_there) => {
+                        tracing::warn!("a phone that was not heard of for too long is removed");
+                    }
+                    // It is due again at the next tick, and gets nothing new meanwhile.
+                    Err(CoreError::Journal(error)) if is_for_later(&error) => {
+                        tracing::warn!(%error, "a phone that is silent for too long is removed later");
+                    }
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok(())

@@ -137,6 +137,8 @@ impl Silence {
                 due.push(Due::Store(*phone, unheard.ms));
             }
         }
+        // What cannot fail comes first: it is found once.
+        due.sort_by_key(|due| !matches!(due, Due::Say(_)));
         due
     }
 }

@@ -401,6 +401,7 @@ fn rows_of(journal: &crate::Journal, line: Line) -> usize {
         keys::inbox_head(line),
         keys::ack_sent(line),
         keys::epoch_use(line),
+        keys::heals(line),
         keys::phone_heard(line.pairing),
         keys::unheard(line.pairing),
         keys::ended_line(line),

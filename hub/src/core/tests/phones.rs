@@ -77,7 +77,7 @@ fn a_silent_phone_gets_nothing_new_others_do_and_its_first_heartbeat_resumes() {
     );
     other.beat(1);
     let config = Line::of(other.line.pairing, Channel::Config);
-    let verdicts = other.send(&mut world.core, config);
+    let verdicts = other.send(&mut world.core, config, NOW_MS);
     assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Taken));
     let phone = other.line.pairing;
     assert!(world.notices().contains(&Notice::PhoneBack { phone }));
