@@ -29,8 +29,8 @@ const MINUTES_MAX: u64 = 60;
 const CYCLES: u32 = 1_000;
 
 const USAGE: &str = "\
-secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim
-                           and pair, each point again inside the recovery that follows, and the
+secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim,
+                           pair and remove, each point again inside the recovery that follows, and the
                            deliberate bugs
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)
@@ -145,7 +145,10 @@ fn run(words: &[&str]) -> Outcome<bool> {
             let mut setup = workload.setup();
             setup.mutant = Some((*name).to_owned());
             setup.patience = Duration::from_secs(8);
-            let stock = stock()?;
+            let stock = match rest.is_empty() {
+                true => stock()?,
+                false => Stock::answered(&Workload::Event.setup())?,
+            };
             let mut system = workload.world(&stock, setup)?;
             if let [role, point, hit] = rest {
                 system = system.planted(crash(role, point, hit)?);

@@ -17,8 +17,11 @@
 mod command;
 mod delivery;
 mod facts;
+mod pace;
+mod phones;
 mod recording;
 mod room;
+mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -38,9 +41,12 @@ pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
     Stop, Wishes,
 };
+use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
+pub use silence::SilenceLimits;
 
 use recording::{Mark, Recording};
+use silence::Silence;
 
 /// Bytes that are staged before their sync begins even if more could share it: four chunks, so that
 /// a long fragment is sealed while its beginning reaches the disk. Far below half a log file of the
@@ -132,6 +138,8 @@ struct LineState {
     broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
     waits_at: Option<Seq>,
+    /// What the phone's proposals have cost lately.
+    pace: Pace,
 }
 
 impl LineState {
@@ -143,6 +151,7 @@ impl LineState {
             durable,
             broken: false,
             waits_at: None,
+            pace: Pace::default(),
         }
     }
 
@@ -173,6 +182,8 @@ pub struct Core {
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
     recording: Option<Recording>,
+    /// How long each phone was not heard of.
+    silence: Silence,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -214,6 +225,7 @@ impl Core {
             opener,
             lines: BTreeMap::new(),
             recording: None,
+            silence: Silence::default(),
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -520,7 +532,8 @@ impl Core {
         Ok(done)
     }
 
-    /// Looks which pairings there are, each with a line for every channel: after one was confirmed.
+    /// Looks which pairings there are, each with a line for every channel: after one was confirmed, or
+    /// removed.
     ///
     /// # Errors
     /// The journal's.
@@ -550,7 +563,7 @@ impl Core {
                 }
             }
         }
-        Ok(())
+        self.count_silence()
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {
@@ -620,6 +633,7 @@ impl Core {
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
         self.refresh_lines()?;
+        self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
         for (line, head) in self.outbox_heads()? {
             if let Some(state) = self.lines.get_mut(&line) {
@@ -775,7 +789,7 @@ fn unless_reopened<T>(result: Result<T, CoreError>) -> Result<Option<T>, CoreErr
 }
 
 /// Whether an error concerns one line's stored state and leaves the others alone.
-fn is_about_one_line(error: &JournalError) -> bool {
+pub(crate) fn is_about_one_line(error: &JournalError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse

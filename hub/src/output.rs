@@ -3,12 +3,15 @@
 
 use std::io::Write as _;
 
-use journal::ids::Channel;
+use journal::ids::{Channel, PairingId};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
 use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
 use crate::exit::Failure;
+
+/// Hexadecimal digits by which people name a phone.
+const SHORT_DIGITS: usize = 8;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,9 +97,12 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             Some(json!({"event": "reopened"})),
             "a write to the disk failed; the journal was opened again and recording goes on. Check the disk".into(),
         ),
-        Notice::LineBroken { what, .. } => (
-            Some(json!({"event": "pairing_broken"})),
-            format!("events are not recorded for one phone: {what}"),
+        Notice::LineBroken { line, what } => (
+            Some(json!({"event": "pairing_broken", "channel": channel(line.channel)})),
+            match line.channel {
+                Channel::EventVideo => format!("events are not recorded for one phone: {what}"),
+                other => format!("one channel of a phone, {}, cannot be used: {what}", channel(other)),
+            },
         ),
         Notice::Settings(doc) => {
             let settings = doc.settings;
@@ -115,6 +121,28 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             format!(
                 "new keys of a phone are in use for {}",
                 channel(line.channel)
+            ),
+        ),
+        Notice::PhoneSilent { phone } => (
+            Some(json!({"event": "phone_silent", "phone": short(*phone)})),
+            format!(
+                "phone {} was not heard of for too long: nothing new is encrypted for it until its next heartbeat. If it is lost, run `secluso-hub remove {}`",
+                short(*phone),
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneBack { phone } => (
+            Some(json!({"event": "phone_back", "phone": short(*phone)})),
+            format!(
+                "phone {} was heard of again: events are recorded for it",
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneRemoved { phone } => (
+            Some(json!({"event": "phone_removed", "phone": short(*phone)})),
+            format!(
+                "phone {} is removed with all its keys; to use it again, pair it again",
+                short(*phone)
             ),
         ),
         Notice::Standing { standing, .. } => match standing {
@@ -162,6 +190,10 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
             "no_phone",
             "events are not recorded: no phone is paired. Run `secluso-hub pair`",
         ),
+        Stop::Silent => (
+            "phones_silent",
+            "events are not recorded: no paired phone was heard of for too long. Open the app on one",
+        ),
         Stop::Space => (
             "disk_full",
             "an event is not recorded, or no further: the disk is full. Free some space",
@@ -178,6 +210,13 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
     }
 }
 
+/// How a phone is named to people: enough of its identifier to tell it from the others.
+pub fn short(phone: PairingId) -> String {
+    let mut name = phone.to_hex();
+    name.truncate(SHORT_DIGITS);
+    name
+}
+
 /// The word for a channel in JSON.
 fn channel(channel: Channel) -> &'static str {
     match channel {
@@ -191,7 +230,7 @@ fn channel(channel: Channel) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Line, PairingId};
+    use journal::ids::Line;
 
     use super::*;
 

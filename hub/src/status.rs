@@ -64,6 +64,7 @@ fn to_json(
                 "phone_heard_s_ago": line
                     .heard
                     .map(|heard| now_unix_ms.saturating_sub(heard.unix_ms) / 1000),
+                "silent": line.is_silent,
             })
         })
         .collect();
@@ -93,6 +94,8 @@ fn to_json(
         "camera_trouble": trouble.map(|error| camera(Some(error)).1),
         "connected": link.connected,
         "trouble": link.trouble,
+        // Phones that were removed here and that the relay does not know of yet.
+        "relay_not_told": core.dismissals,
         "pairings": pairings,
         "clips": clips,
     })
@@ -131,6 +134,7 @@ pub fn to_text(status: &Value) -> String {
     }
     let why = [
         Stop::NoPairing,
+        Stop::Silent,
         Stop::Space,
         Stop::Privacy,
         Stop::RolledBack,
@@ -147,7 +151,7 @@ pub fn to_text(status: &Value) -> String {
     }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}",
+            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}{}",
             pairing["phone"].as_str().unwrap_or_default(),
             pairing["epoch"],
             pairing["unacked_envelopes"],
@@ -157,6 +161,15 @@ pub fn to_text(status: &Value) -> String {
                 Some(seconds) => format!("last heartbeat {seconds} s ago"),
                 None => "no heartbeat yet".into(),
             },
+            match pairing["silent"] == true {
+                true => ", silent: it gets nothing new",
+                false => "",
+            },
+        ));
+    }
+    if let Some(phones @ 1..) = status["relay_not_told"].as_u64() {
+        out.push_str(&format!(
+            "\n{phones} removed phones are not yet shut out at the relay; it is told as soon as it is reached"
         ));
     }
     for clip in status["clips"].as_array().into_iter().flatten() {
@@ -182,6 +195,7 @@ mod tests {
             stopped: Some(Stop::Space),
             settings: journal::message::SettingsDoc::default(),
             lines: Vec::new(),
+            dismissals: 0,
             clips: Vec::new(),
         };
         let link = LinkStatus::default();

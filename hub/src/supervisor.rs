@@ -52,7 +52,8 @@ fn start_parts(
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
     state::prepare(&config.state_dir)?;
-    let core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    core.limit_silence(config.silence);
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
         Failure::new(
             Code::Internal,
@@ -296,7 +297,7 @@ async fn end_task(task: tokio::task::JoinHandle<()>) {
 }
 
 /// Waits for the journal's thread; its own end explains every other.
-async fn join(thread: SealerThread) -> Result<(), Failure> {
+pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || thread.join()).await {
         Ok(Err(CoreError::Dead(what))) => {
             tracing::error!(what, "the journal is dead");

@@ -6,9 +6,11 @@
 //! room must never give up for ever: every state it can be in ends with another attempt.
 
 mod backoff;
+mod dismissals;
 mod line;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,14 +18,14 @@ use journal::ids::Line;
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use wire::ids::Seq;
 use wire::{Certificate, Class, Invitation};
 
 pub use backoff::Backoff;
 
 use crate::camera::Clock;
-use crate::core::Heads;
+use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
 use line::LineUplink;
 
@@ -32,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Wait after a relay has said that it does not know us, or after somebody else answered for it.
 const NOT_ADMITTED_PAUSE: Duration = Duration::from_secs(60);
+/// Pause of a line whose stored state cannot be used, before it is looked at again.
+const BROKEN_LINE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the uplink shows of one line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -294,22 +298,36 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         Err(Over::Client(refused))
     }
 
-    /// Runs the tasks of all lines until the connection ends; new lines join.
+    /// Runs the tasks of all lines until the connection ends; new lines join, and those of a phone that
+    /// was removed end.
     async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
         let mut heads = self.sealer.heads();
+        let relay = self.config.relay.relay_id;
+        let mut telling = pin!(dismissals::tell(connection, self.sealer.clone(), relay));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
-        let mut attached: Vec<Line> = Vec::new();
+        let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
         loop {
             let current: Heads = heads.borrow_and_update().clone();
-            for line in current.keys() {
-                if !attached.contains(line) {
-                    attached.push(*line);
-                    self.attach(*line, &current, connection, &mut tasks);
+            for (line, head) in &current {
+                if !attached.contains_key(line) {
+                    let both = self.attach(*line, *head, connection, &mut tasks);
+                    attached.insert(*line, both);
                 }
             }
+            // A phone was removed: nothing is sent to it and nothing is waited for from it any more.
+            attached.retain(|line, both| {
+                let is_there = current.contains_key(line);
+                if !is_there {
+                    both.iter().for_each(AbortHandle::abort);
+                }
+                is_there
+            });
             self.lines.retain(|line, _| current.contains_key(line));
+            self.board
+                .change(|board| board.lines.retain(|line, _| current.contains_key(line)));
             tokio::select! {
                 error = connection.closed() => return Over::Client(error),
+                over = &mut telling => return over,
                 changed = heads.changed() => if changed.is_err() {
                     return Over::Sealer(SealerError::Closed);
                 },
@@ -326,13 +344,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     fn attach(
         &mut self,
         line: Line,
-        heads: &Heads,
+        head: LineHeads,
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
-    ) {
-        let Some(head) = heads.get(&line).copied() else {
-            return;
-        };
+    ) -> [AbortHandle; 2] {
         let known = self
             .lines
             .entry(line)
@@ -347,12 +362,45 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         };
         let clock = self.clock.clone();
         let for_receiving = shared.clone();
-        tasks.spawn(async move {
+        let sending = tasks.spawn(async move {
             let mut known = known.lock().await;
-            (line, known.send(&shared, &clock).await)
+            loop {
+                let ended = known.send(&shared, &clock).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
         });
-        tasks.spawn(async move { (line, line::receive(&for_receiving).await) });
+        let receiving = tasks.spawn(async move {
+            loop {
+                let ended = line::receive(&for_receiving).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
+        });
+        [sending, receiving]
     }
+}
+
+/// How a task of a line ended; `None` if it is to begin again, after a pause, because nothing but that line is
+/// concerned: the connection is for the other lines, and the other phones, too.
+async fn unless_its_own(line: Line, ended: Result<(), Over>) -> Option<Result<(), Over>> {
+    if !is_its_own(&ended) {
+        return Some(ended);
+    }
+    tracing::warn!(
+        ?line,
+        "what is stored of a line cannot be used; it waits, the others go on"
+    );
+    tokio::time::sleep(BROKEN_LINE_PAUSE).await;
+    None
+}
+
+/// Whether a task ended by what is stored of its line alone.
+fn is_its_own(ended: &Result<(), Over>) -> bool {
+    matches!(ended, Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))))
+        if is_about_one_line(error))
 }
 
 /// How long to wait before the next connection. What a relay asks for has its limit in the error.
@@ -384,6 +432,21 @@ fn client_config() -> relay_client::Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_one_line_does_not_end_the_connection() {
+        use journal::JournalError;
+        use journal::ids::{Channel, PairingId};
+
+        let line = Line::of(PairingId([1; 16]), Channel::Config);
+        let of = |error| Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))));
+        assert!(is_its_own(&of(JournalError::NoGroup(line))));
+        assert!(!is_its_own(&of(JournalError::VaultFull)));
+        assert!(!is_its_own(&of(JournalError::Poisoned)));
+        assert!(!is_its_own(&Err(Over::Sealer(SealerError::Closed))));
+        assert!(!is_its_own(&Err(Over::Client(ClientError::Timeout))));
+        assert!(!is_its_own(&Ok(())));
+    }
 
     #[test]
     fn no_wish_of_a_relay_silences_the_hub_for_longer_than_its_limit() {

@@ -79,8 +79,8 @@ pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
     join(b'A', &[&line.key()])
 }
 
-/// `U` line: the last Commit that took an update of ours (app).
-pub(crate) fn healed(line: Line) -> Vec<u8> {
+/// `U` line: keys of ours that are proposed, and the last that a Commit took (app).
+pub(crate) fn line_keys(line: Line) -> Vec<u8> {
     join(b'U', &[&line.key()])
 }
 
@@ -99,14 +99,24 @@ pub(crate) fn asked_again(line: Line) -> Vec<u8> {
     join(b'Y', &[&line.key()])
 }
 
-/// `V` pairing: the version of the settings that this phone was told last (hub).
+/// `V` pairing: what this phone was told last of the settings (hub).
 pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
     join(b'V', &[&pairing.0])
+}
+
+/// `Z` pairing: for how long this hub has run without a heartbeat of the phone (hub).
+pub(crate) fn unheard(pairing: PairingId) -> Vec<u8> {
+    join(b'Z', &[&pairing.0])
 }
 
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
+}
+
+/// `G` line: Commits that proposals of the phone have cost (hub).
+pub(crate) fn heals(line: Line) -> Vec<u8> {
+    join(b'G', &[&line.key()])
 }
 
 /// `X` scope: the line of a group that has ended, whose outbox rows may still be there (hub).
@@ -193,6 +203,7 @@ pub(crate) enum Family {
     Clip = 0x43,
     ClipDigest = 0x44,
     PairingAnswer = 0x45,
-    Commands = 0x46,
-    Outcomes = 0x47,
+    Dismissal = 0x46,
+    Commands = 0x47,
+    Outcomes = 0x48,
 }

@@ -62,13 +62,13 @@ pub use command::{
 };
 pub use device::{DEVICE_SECRET_BYTES, Device};
 pub use error::{ErrorKind, JournalError};
-pub use heartbeat::{Answered, Healed, HeartbeatState, PhoneHeard};
+pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
-pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
+pub use pairing::{AppPairing, Dismissal, HubPairing, Offer, PairingError, PairingMessage};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use scope::Scope;
 pub use sealed::Key;

@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
+use crate::exit::Failure;
 use crate::pairing::{self, STEPS_MAX, Step};
+use crate::phones::{self, Question};
 use crate::sealer::Sealer;
 use crate::status;
 use crate::uplink::Uplink;
@@ -106,13 +108,16 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     match serde_json::from_str(&line) {
         Ok(Request::Status) => {
             let trouble = services.camera.borrow().clone();
-            let status = match status::read(&services.sealer, &services.uplink, trouble).await {
-                Ok(status) => status,
-                Err(error) => {
-                    json!({"event": "failed", "code": error.code as u8, "message": error.message})
-                }
-            };
-            say(&mut write, &status).await
+            let status = status::read(&services.sealer, &services.uplink, trouble).await;
+            say(&mut write, &or_failed(status)).await
+        }
+        Ok(Request::Phones) => {
+            let listed = phones::answer(&services.sealer, &Question::List).await;
+            say(&mut write, &or_failed(listed)).await
+        }
+        Ok(Request::Remove { phone }) => {
+            let removed = phones::answer(&services.sealer, &Question::Remove(phone)).await;
+            say(&mut write, &or_failed(removed)).await
         }
         Ok(Request::Stop) => {
             say(&mut write, &json!({"event": "stopping"})).await?;
@@ -128,6 +133,13 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             .await
         }
     }
+}
+
+/// An answer, or why there is none.
+fn or_failed(answer: Result<Value, Failure>) -> Value {
+    answer.unwrap_or_else(
+        |error| json!({"event": "failed", "code": error.code as u8, "message": error.message}),
+    )
 }
 
 /// Until it is done, or whoever asked hangs up, or the hub stops.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{ClipId, Epoch, Line};
+use journal::ids::{ClipId, Epoch, Line, PairingId};
 use journal::message::{ClipEnd, Settings, SettingsDoc};
 use journal::{ClipOutcome, HubClip, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
@@ -79,6 +79,8 @@ impl ClipFacts {
 pub enum Stop {
     /// No phone is paired.
     NoPairing,
+    /// Phones are paired, and none of those that could take part was heard of for too long.
+    Silent,
     /// The disk is full. The rest of the event is not recorded.
     Space,
     /// Privacy mode: the owner wants no event recorded.
@@ -170,6 +172,21 @@ pub enum Notice {
     },
     /// A phone has changed the settings.
     Settings(SettingsDoc),
+    /// A phone was not heard of for so long that it gets nothing new.
+    PhoneSilent {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A silent phone was heard of again: events are recorded for it.
+    PhoneBack {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A phone is removed with all its keys: it was asked for, or it was silent for too long.
+    PhoneRemoved {
+        /// Which.
+        phone: PairingId,
+    },
     /// Whether a line may send has changed.
     Standing {
         /// Which.
@@ -227,6 +244,12 @@ pub struct LineStatus {
     pub standing: Standing,
     /// The last heartbeat that came from the phone.
     pub heard: Option<PhoneHeard>,
+    /// For how long this hub has run since then, or since pairing, in milliseconds.
+    pub unheard_ms: u64,
+    /// Whether that is so long that it gets nothing new.
+    pub is_silent: bool,
+    /// When it was paired, seconds since 1970 by our clock; `None` if the pairing's row is gone.
+    pub paired_unix_s: Option<u64>,
 }
 
 /// All that `status` asks of the core.
@@ -240,6 +263,8 @@ pub struct CoreStatus {
     pub settings: SettingsDoc,
     /// The pairings.
     pub lines: Vec<LineStatus>,
+    /// Removed phones that the relay was not yet told of.
+    pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
 }
@@ -293,15 +318,22 @@ impl Core {
                 acked: head.acked,
                 standing: state.standing,
                 heard: journal.phone_heard(line.pairing)?,
+                unheard_ms: self.silence.unheard_ms(line.pairing),
+                is_silent: self.silence.is_silent(line.pairing),
+                paired_unix_s: journal
+                    .pairing(line.pairing)?
+                    .map(|pairing| pairing.paired_unix_s),
             });
         }
         let settings = journal.settings()?;
+        let dismissals = journal.dismissals()?.len() as u64;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
             settings,
             stopped: self.stopped,
             lines,
+            dismissals,
             clips,
         })
     }

@@ -34,10 +34,12 @@ fn remove_some(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
         keys::inbox_head(line),
         keys::ack_sent(line),
         keys::epoch_use(line),
+        keys::heals(line),
         keys::asked_again(line),
-        // One for the whole pairing, which has ended in the same transaction as this line.
+        // One each for the whole pairing, which has ended in the same transaction as this line.
         keys::phone_heard(line.pairing),
         keys::settings_said(line.pairing),
+        keys::unheard(line.pairing),
         keys::ended_line(line),
     ] {
         txn.delete(&key);

@@ -9,7 +9,10 @@ use journal::ids::{Channel, Line, PairingId};
 use journal::message::{CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
-use journal::{AppClipState, AppPairing, CommandBook, Follower, HubPairing, Journal, Role, Session, Taken};
+use journal::{
+    AppClipState, AppPairing, CommandBook, Follower, HubPairing, Journal, Role, Session, Suite,
+    Taken,
+};
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
@@ -131,6 +134,18 @@ pub(crate) fn gated_opener(disk: &SimDisk, gate: &Gate, first_seed: u64) -> Open
     })
 }
 
+/// What every phone is offered.
+pub(crate) fn terms() -> OfferTerms {
+    OfferTerms {
+        hub: DeviceId([1; 32]),
+        addresses: vec!["127.0.0.1:1".into()],
+        relay: "relay".into(),
+        invitation: vec![1],
+        suite: Suite::Classic,
+        ttl_s: 600,
+    }
+}
+
 /// An app's journal, and what has gone to and fro.
 pub(crate) struct Phone {
     pub(crate) line: Line,
@@ -147,6 +162,8 @@ pub(crate) struct World {
     pub(crate) line: Line,
     phone: Phone,
     seed: u64,
+    /// How much time has passed.
+    idle_ms: u64,
 }
 
 impl World {
@@ -165,12 +182,17 @@ impl World {
             line: phone.line,
             phone,
             seed,
+            idle_ms: 0,
         }
     }
 
     pub(crate) fn paired() -> Self {
+        Self::paired_with(Suite::Classic)
+    }
+
+    pub(crate) fn paired_with(suite: Suite) -> Self {
         let mut world = Self::unpaired();
-        world.phone.pair(&mut world.core);
+        world.phone.pair(&mut world.core, suite);
         world.line = world.phone.line;
         assert_eq!(world.core.heads().unwrap().len(), Channel::ALL.len());
         world
@@ -193,9 +215,23 @@ impl World {
 
     /// One more phone of the same hub.
     pub(crate) fn pair_another(&mut self) -> Phone {
-        let mut phone = Phone::new(8);
-        phone.pair(&mut self.core);
+        self.pair_with_dice(8)
+    }
+
+    /// One of several more phones: the same dice would give them the same keys.
+    pub(crate) fn pair_with_dice(&mut self, seed: u64) -> Phone {
+        let mut phone = Phone::new(seed);
+        phone.pair(&mut self.core, Suite::Classic);
         phone
+    }
+
+    /// So much time passes, in which the hub runs and nobody is heard of.
+    pub(crate) fn idle(&mut self, minutes: u64) {
+        for _ in 0..minutes {
+            self.idle_ms += 60_000;
+            self.core.handle_timeout(NOW_MS + self.idle_ms).unwrap();
+            self.core.commit(NOW_MS + self.idle_ms).unwrap();
+        }
     }
 
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
@@ -313,10 +349,46 @@ impl World {
         self.phone.beat(number);
     }
 
+    /// The phone proposes new keys on one line, and says nothing else.
+    pub(crate) fn propose_on(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.propose(line);
+    }
+
+    /// The phone acks one line.
+    pub(crate) fn ack_on(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.ack_line(line);
+    }
+
+    /// What is stored of a line's group is gone, as if it had rotted.
+    pub(crate) fn lose_group(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        let lost = self.core.with_journal(NOW_MS, |journal| {
+            let mut session = Session::<Committer>::new(line);
+            let mut txn = journal.begin();
+            assert_eq!(session.abandon(&mut txn)?, None);
+            txn.commit(())
+        });
+        drop(lost.unwrap());
+        // Whatever the core had in memory of it goes as well.
+        self.crash();
+    }
+
+    /// The phone says a heartbeat's message, and proposes nothing.
+    pub(crate) fn say_heartbeat(&mut self, number: u64) {
+        self.phone.say_heartbeat(number);
+    }
+
     /// Carries what the phone has on one line to the hub.
     pub(crate) fn send_on(&mut self, channel: Channel) -> Vec<Verdict> {
+        self.send_at(channel, NOW_MS)
+    }
+
+    /// The same at another time.
+    pub(crate) fn send_at(&mut self, channel: Channel, now_ms: u64) -> Vec<Verdict> {
         let line = Line::of(self.line.pairing, channel);
-        self.phone.send(&mut self.core, line)
+        self.phone.send(&mut self.core, line, now_ms)
     }
 
     /// Carries what the hub has on one line to the phone.
@@ -370,15 +442,8 @@ impl Phone {
         }
     }
 
-    fn pair(&mut self, core: &mut Core) {
-        let terms = OfferTerms {
-            hub: DeviceId([1; 32]),
-            addresses: vec!["127.0.0.1:1".into()],
-            relay: "relay".into(),
-            invitation: vec![1],
-            suite: journal::Suite::Classic,
-            ttl_s: 600,
-        };
+    fn pair(&mut self, core: &mut Core, suite: Suite) {
+        let terms = OfferTerms { suite, ..terms() };
         let now_s = NOW_MS / 1000;
         let offer = core
             .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
@@ -429,7 +494,7 @@ impl Phone {
     }
 
     /// A heartbeat: the message, then new keys on every line.
-    fn beat(&mut self, number: u64) {
+    pub(crate) fn beat(&mut self, number: u64) {
         let mut sessions = Line::all(self.line.pairing).map(Session::<Follower>::new);
         let mut txn = self.app.begin();
         for session in &mut sessions {
@@ -438,7 +503,7 @@ impl Phone {
             }
         }
         for session in &mut sessions {
-            session.propose_update(&mut txn).unwrap();
+            session.propose_update(&mut txn, number, NOW_MS).unwrap();
         }
         drop(txn.commit(()).unwrap());
         self.session = Session::new(self.line);
@@ -487,7 +552,7 @@ impl Phone {
     pub(crate) fn talk(&mut self, core: &mut Core) -> Vec<Taken> {
         self.say_order();
         let config = self.config();
-        let _verdicts = self.send(core, config);
+        let _verdicts = self.send(core, config, NOW_MS);
         self.fetch(core, config)
     }
 
@@ -498,7 +563,7 @@ impl Phone {
         let mut txn = self.app.begin();
         session.send_ack(&mut txn).unwrap();
         drop(txn.commit(()).unwrap());
-        assert_eq!(self.send(core, config), [Verdict::Taken]);
+        assert_eq!(self.send(core, config, NOW_MS), [Verdict::Taken]);
     }
 
     /// What the phone knows of its commands.
@@ -510,16 +575,40 @@ impl Phone {
         Line::of(self.line.pairing, Channel::Config)
     }
 
+    fn say_heartbeat(&mut self, number: u64) {
+        let config = Line::of(self.line.pairing, Channel::Config);
+        let mut session = Session::<Follower>::new(config);
+        let mut txn = self.app.begin();
+        session.send_heartbeat(&mut txn, number, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    fn propose(&mut self, line: Line) {
+        let mut session = Session::<Follower>::new(line);
+        let mut txn = self.app.begin();
+        session.propose_update(&mut txn, 1, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
+    fn ack_line(&mut self, line: Line) {
+        let mut session = Session::<Follower>::new(line);
+        let mut txn = self.app.begin();
+        session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
     /// What the phone has sent on a line and the hub has not taken, judged by the hub.
-    pub(crate) fn send(&mut self, core: &mut Core, line: Line) -> Vec<Verdict> {
+    pub(crate) fn send(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at = core.cursor(line).unwrap();
         while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
-            let taken = core.handle_envelope(line, seq, envelope.as_bytes(), NOW_MS);
+            let taken = core.handle_envelope(line, seq, envelope.as_bytes(), now_ms);
             verdicts.push(taken.unwrap().verdict);
             at = seq;
         }
-        core.commit(NOW_MS).unwrap();
+        core.commit(now_ms).unwrap();
         verdicts
     }
 
