@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use journal::ids::{Channel as JournalChannel, Line, PairingId};
 use journal::{AppPairing, Taken};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
 use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     network: Mutex<()>,
     /// Which pairings this launch still owes a heartbeat.
     launch: std::sync::Mutex<Launch>,
+    /// Rises with each command that is given, so that a sync that goes on sends it at once.
+    orders: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -73,6 +75,11 @@ impl Shared {
     /// Later heartbeats of this pairing have their own rhythm.
     pub(crate) fn launch_is_over(&self, pairing: PairingId) {
         self.locked_launch().is_over(pairing);
+    }
+
+    /// Changes whenever a command is given.
+    pub(crate) fn orders(&self) -> watch::Receiver<u64> {
+        self.orders.subscribe()
     }
 
     fn locked_launch(&self) -> MutexGuard<'_, Launch> {
@@ -123,6 +130,7 @@ impl App {
                 OpenedBy::Person => Launch::ByPerson(BTreeSet::new()),
                 OpenedBy::Scheduler => Launch::ByScheduler,
             }),
+            orders: watch::channel(0).0,
         };
         let now_unix_s = clock.unix_s();
         let expire = shared
@@ -218,7 +226,9 @@ impl App {
                 })
             },
         );
-        ordered.await?
+        let id = ordered.await??;
+        self.shared.orders.send_modify(|orders| *orders += 1);
+        Ok(id)
     }
 
     /// The commands that wait for their answers, and the last 16 of each hub that were answered.
@@ -433,7 +443,7 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
             Taken::CommandDone(done) => Event::CommandDone {
                 hub,
                 id: CommandId::from_journal(done.id),
-                outcome: CommandOutcome::of(&done.result),
+                outcome: CommandOutcome::of(hub, &done.result),
             },
             Taken::Settings(doc) => {
                 let (version, settings) = command::told(doc);

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use journal::ids::CommandId as JournalCommand;
-use journal::message::{CommandKind, CommandResult, Refusal, Settings, SettingsDoc};
+use journal::ids::{CommandId as JournalCommand, PairingId};
+use journal::message::{
+    CommandKind, CommandResult, PhoneFacts, Refusal, Settings, SettingsDoc,
+};
 use journal::{CommandBook, DoneCommand, PendingCommand};
 
 use crate::core::Order;
@@ -32,6 +34,57 @@ impl fmt::Display for CommandId {
 impl fmt::Debug for CommandId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&JournalCommand(self.0), f)
+    }
+}
+
+/// A phone that is paired with a hub, as that hub names it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PhoneId([u8; 16]);
+
+impl PhoneId {
+    fn from_journal(id: PairingId) -> Self {
+        Self(id.0)
+    }
+
+    fn to_journal(self) -> PairingId {
+        PairingId(self.0)
+    }
+}
+
+impl fmt::Display for PhoneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_journal().to_hex())
+    }
+}
+
+impl fmt::Debug for PhoneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_journal(), f)
+    }
+}
+
+/// A phone of a hub, as the hub told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PairedPhone {
+    /// Which.
+    pub phone: PhoneId,
+    /// It is this one.
+    pub is_this: bool,
+    /// When it was paired, seconds since 1970 by the hub's clock.
+    pub paired_unix_s: u64,
+    /// When the hub heard of it last, milliseconds since 1970 by the hub's clock; none before its first
+    /// heartbeat.
+    pub heard_unix_ms: Option<u64>,
+}
+
+impl PairedPhone {
+    fn of(hub: HubId, facts: &PhoneFacts) -> Self {
+        Self {
+            phone: PhoneId::from_journal(facts.phone),
+            is_this: facts.phone == hub.to_journal(),
+            paired_unix_s: facts.paired_unix_s,
+            heard_unix_ms: facts.heard_unix_ms,
+        }
     }
 }
 
@@ -76,6 +129,10 @@ pub enum Command {
     SendAgain(Channel),
     /// The hub's program is to start again.
     Restart,
+    /// Which phones the hub has.
+    Phones,
+    /// This other phone of the hub is to be removed, with all that is kept for it. This one cannot remove itself.
+    Remove(PhoneId),
 }
 
 impl Command {
@@ -91,12 +148,14 @@ impl Command {
             }
             Self::SendAgain(channel) => Order::SendAgain(channel.to_journal()),
             Self::Restart => Order::Restart,
+            Self::Phones => Order::Phones,
+            Self::Remove(phone) => Order::Remove(phone.to_journal()),
         })
     }
 }
 
 /// What came of a command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum CommandOutcome {
     /// It is done, or stored to be done.
@@ -119,10 +178,14 @@ pub enum CommandOutcome {
     NotUnderstood,
     /// Nothing was changed: a value is outside its limits.
     OutOfRange,
+    /// Nothing was changed: no other phone of the hub has that name. It may have been removed before.
+    NoSuchPhone,
+    /// The phones of the hub, the oldest pairing first.
+    Phones(Vec<PairedPhone>),
 }
 
 impl CommandOutcome {
-    pub(crate) fn of(result: &CommandResult) -> Self {
+    pub(crate) fn of(hub: HubId, result: &CommandResult) -> Self {
         let parts = |doc: &SettingsDoc| (doc.version, HubSettings::of(&doc.settings));
         match result {
             CommandResult::Done => Self::Done,
@@ -136,10 +199,15 @@ impl CommandOutcome {
             }
             CommandResult::Refused(Refusal::NotUnderstood) => Self::NotUnderstood,
             CommandResult::Refused(Refusal::OutOfRange) => Self::OutOfRange,
+            CommandResult::Refused(Refusal::NoSuchPhone) => Self::NoSuchPhone,
+            CommandResult::Phones(phones) => {
+                Self::Phones(phones.iter().map(|facts| PairedPhone::of(hub, facts)).collect())
+            }
         }
     }
 
-    /// The word for programs: `done`, `changed`, `conflict`, `not_understood` or `out_of_range`.
+    /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
+    /// `no_such_phone` or `phones`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -148,12 +216,14 @@ impl CommandOutcome {
             Self::Conflict { .. } => "conflict",
             Self::NotUnderstood => "not_understood",
             Self::OutOfRange => "out_of_range",
+            Self::NoSuchPhone => "no_such_phone",
+            Self::Phones(_) => "phones",
         }
     }
 }
 
 /// How far a command has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CommandState {
     /// It waits for its turn, or for the next sync.
     Waiting,
@@ -164,13 +234,13 @@ pub enum CommandState {
 }
 
 /// One command and how it stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandStatus {
     /// Which.
     pub id: CommandId,
     /// To which hub.
     pub hub: HubId,
-    /// The word for what is ordered: `privacy`, `settings`, `send_again` or `restart`.
+    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones` or `remove`.
     pub what: &'static str,
     /// When it was given, or, once it is answered, when the answer came; milliseconds since 1970 by our
     /// clock.
@@ -211,7 +281,7 @@ pub(crate) fn of_book(hub: HubId, book: &CommandBook) -> Vec<CommandStatus> {
         hub,
         what: word(&one.kind),
         unix_ms: one.unix_ms,
-        state: CommandState::Answered(CommandOutcome::of(&one.result)),
+        state: CommandState::Answered(CommandOutcome::of(hub, &one.result)),
     };
     let pending = |one: &PendingCommand| CommandStatus {
         id: CommandId::from_journal(one.id),
@@ -238,5 +308,7 @@ fn word(kind: &CommandKind) -> &'static str {
         CommandKind::SetSettings { .. } => "settings",
         CommandKind::SendAgain { .. } => "send_again",
         CommandKind::Restart => "restart",
+        CommandKind::Phones => "phones",
+        CommandKind::Remove { .. } => "remove",
     }
 }

@@ -55,7 +55,7 @@ mod types;
 pub use app::{App, AppOptions, Creation, OpenedBy};
 pub use command::{
     Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS, HubSettings,
-    KnownSettings,
+    KnownSettings, PairedPhone, PhoneId,
 };
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};

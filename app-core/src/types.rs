@@ -10,7 +10,7 @@ use crate::core::{ChannelStatus, Over, Pulse};
 use crate::error::AppError;
 
 /// How long a sync that is to end waits for a hub's Commits and its answer, milliseconds since the relay
-/// has the whole heartbeat. A hub that is there takes a second or two; until it has taken the new keys, a
+/// has the whole heartbeat, or the command. A hub that is there takes a second or two; until it has taken the new keys, a
 /// copy of this directory holds them as well as we do.
 pub const HUB_WAIT_MS: u64 = 5_000;
 

@@ -26,7 +26,7 @@ use crate::session::{Follower, Session};
 use crate::txn::Txn;
 use crate::wrap::Held;
 
-pub use hub::OUTCOMES_KEPT;
+pub use hub::{OUTCOMES_KEPT, SettingsSaid};
 pub(crate) use hub::forget_outcomes;
 
 /// Commands to one hub that may wait for their answers.
@@ -52,7 +52,7 @@ pub struct PendingCommand {
 }
 
 /// A command that was answered (app).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DoneCommand {
     /// Which.
     pub id: CommandId,
@@ -96,7 +96,10 @@ impl CommandBook {
                 CommandKind::SetSettings { settings, .. } => {
                     (SettingsBase::Command(pending.id), settings)
                 }
-                CommandKind::SendAgain { .. } | CommandKind::Restart => (base, settings),
+                CommandKind::SendAgain { .. }
+                | CommandKind::Restart
+                | CommandKind::Phones
+                | CommandKind::Remove { .. } => (base, settings),
             })
     }
 
@@ -246,15 +249,15 @@ impl Session<Follower> {
             DoneCommand {
                 id: one.id,
                 kind: one.kind,
-                result: outcome.result,
+                result: outcome.result.clone(),
                 unix_ms: now_unix_ms,
             }
         });
-        if let Some(done) = done {
+        if let Some(done) = &done {
             if book.done.len() >= COMMANDS_DONE_KEPT {
                 book.done.remove(0);
             }
-            book.done.push(done);
+            book.done.push(done.clone());
         }
         put(txn, pairing, &book)?;
         Ok(done)

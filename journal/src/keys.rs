@@ -14,8 +14,8 @@ pub(crate) const META: &[u8] = b"M";
 pub(crate) const PAIRING_PORT: &[u8] = b"P";
 /// `K`: one row, the next unused key number of the vault's pool.
 pub(crate) const NEXT_KEY: &[u8] = b"K";
-/// `G`: one row, the settings that phones have made (hub).
-pub(crate) const SETTINGS: &[u8] = b"G";
+/// `F`: one row, the settings that phones have made (hub).
+pub(crate) const SETTINGS: &[u8] = b"F";
 /// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
 pub(crate) const RESTART: &[u8] = b"Q";
 /// Namespace of scope rows.
@@ -114,7 +114,7 @@ pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
 }
 
-/// `G` line: Commits that proposals of the phone have cost (hub).
+/// `G` line: Commits that proposals and commands of the phone have cost (hub).
 pub(crate) fn heals(line: Line) -> Vec<u8> {
     join(b'G', &[&line.key()])
 }

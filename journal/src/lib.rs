@@ -58,7 +58,7 @@ mod wrap;
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{
     COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
-    PendingCommand,
+    PendingCommand, SettingsSaid,
 };
 pub use device::{DEVICE_SECRET_BYTES, Device};
 pub use error::{ErrorKind, JournalError};

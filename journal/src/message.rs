@@ -12,8 +12,8 @@ use crate::ids::{Channel, ClipId};
 mod command;
 
 pub use command::{
-    COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, Refusal,
-    Settings, SettingsBase, SettingsDoc,
+    COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
+    Refusal, Settings, SettingsBase, SettingsDoc,
 };
 
 /// Most bytes of a clip in one chunk. One KiB short of 64 KiB, so that chunk, MLS framing, wrap and

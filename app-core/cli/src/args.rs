@@ -90,6 +90,25 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: OrderOptions,
     },
+    /// Ask which phones are paired with the camera.
+    #[command(after_help = "Example: secluso-app phones --wait")]
+    Phones {
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Remove another phone of the camera: its keys and everything kept for it, at once. It must pair again.
+    #[command(
+        after_help = "Example: secluso-app remove-phone 1a2b3c4d --yes --wait\n\nThis phone cannot remove itself: that is done at the camera, with `secluso-hub remove`."
+    )]
+    RemovePhone {
+        /// The phone, as the answer to `phones` names it.
+        phone: String,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        options: OrderOptions,
+    },
     /// List the commands that wait for an answer, and the last that were answered.
     Commands,
     /// Check directory, clock, pairing and relay.

@@ -6,13 +6,16 @@
 use std::path::Path;
 
 use app_core::{
-    App, AppError, Command, CommandId, CommandState, CommandStatus, Events, HubId, HubSettings,
-    SyncMode,
+    App, AppError, Command, CommandId, CommandOutcome, CommandState, CommandStatus, Events, HubId,
+    HubSettings, PairedPhone, PhoneId, SyncMode,
 };
 
 use crate::args::{OrderOptions, SettingKey, SettingsAction, Switch};
 use crate::output::Style;
 use crate::run::{Failure, open};
+
+/// Fewest digits by which a phone may be named.
+const NAME_DIGITS_MIN: usize = 4;
 
 /// What is to be ordered, as the command line has it.
 pub(crate) enum Wanted {
@@ -20,6 +23,8 @@ pub(crate) enum Wanted {
     Settings(SettingsAction),
     Resend,
     Restart,
+    Phones,
+    Remove(String),
 }
 
 /// Gives a command, sends it, and says how it stands; with `--wait` once the hub has answered.
@@ -43,6 +48,8 @@ pub(crate) async fn order(
         }
         Wanted::Resend => Command::SendAgain(app_core::Channel::EventVideo),
         Wanted::Restart => Command::Restart,
+        Wanted::Phones => Command::Phones,
+        Wanted::Remove(named) => Command::Remove(which_phone(&app, hub, &named).await?),
     };
     let id = app.command(hub, command).await?;
     let sent = match options.wait {
@@ -78,6 +85,52 @@ async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, Failure> {
                 ))
             })
         }
+    }
+}
+
+/// The phone that is named so, of those that the hub told of last.
+async fn which_phone(app: &App, hub: HubId, named: &str) -> Result<PhoneId, Failure> {
+    let commands = app.commands().await?;
+    let told = commands.iter().rev().find_map(|one| match &one.state {
+        CommandState::Answered(CommandOutcome::Phones(phones)) if one.hub == hub => Some(phones),
+        _ => None,
+    });
+    match told {
+        Some(phones) => find(phones, named),
+        None => Err(Failure::Usage(
+            "ask first which phones the camera has: `secluso-app phones --wait`".into(),
+        )),
+    }
+}
+
+fn find(phones: &[PairedPhone], named: &str) -> Result<PhoneId, Failure> {
+    let names = phones.iter().map(|known| known.phone.to_string());
+    let only = only_one(names, named).map_err(Failure::Usage)?;
+    match phones.iter().find(|known| known.phone.to_string() == only) {
+        Some(known) if !known.is_this => Ok(known.phone),
+        _ => Err(Failure::Usage(
+            "this phone cannot remove itself; run `secluso-hub remove` at the camera".into(),
+        )),
+    }
+}
+
+/// The one name that begins so; else what to say.
+fn only_one(names: impl Iterator<Item = String>, named: &str) -> Result<String, String> {
+    let named = named.trim().to_ascii_lowercase();
+    let is_name =
+        named.len() >= NAME_DIGITS_MIN && named.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_name {
+        return Err(format!(
+            "a phone is named by at least {NAME_DIGITS_MIN} hexadecimal digits, as the answer to `phones` has them"
+        ));
+    }
+    let mut fitting = names.filter(|name| name.starts_with(&named));
+    match (fitting.next(), fitting.next()) {
+        (Some(name), None) => Ok(name),
+        (Some(_), Some(_)) => Err(format!("several phones begin with {named}; give more digits")),
+        (None, _) => Err(format!(
+            "no phone begins with {named}; `secluso-app phones --wait` asks for those that there are"
+        )),
     }
 }
 
@@ -133,6 +186,17 @@ async fn answered(app: &App, id: CommandId, mut events: Events) -> Result<(), Ap
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phone_is_named_by_the_beginning_that_fits_it_alone() {
+        let find = |named| only_one(["12ab34", "12cd00"].map(str::to_owned).into_iter(), named);
+        assert_eq!(find("12AB ").as_deref(), Ok("12ab34"));
+        for bad in ["", "12a", "12xy", "9999", "12ab345"] {
+            assert!(find(bad).is_err(), "{bad:?}");
+        }
+        let twice = ["12ab34", "12ab99"].map(str::to_owned).into_iter();
+        assert!(only_one(twice, "12ab").is_err());
+    }
 
     #[test]
     fn one_setting_is_changed_and_the_others_stay_as_they_are_wanted() {

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use app_core::{
     AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubSettings,
-    KnownSettings, PairedHub, Pairing, Status, hex,
+    KnownSettings, PairedHub, PairedPhone, Pairing, Status, hex,
 };
 use serde_json::{Value, json};
 
@@ -270,11 +270,36 @@ fn settings_text(settings: &HubSettings) -> String {
     }
 }
 
+fn phone_json(phone: &PairedPhone) -> Value {
+    json!({"phone": phone.phone.to_string(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
+           "heard_unix_ms": phone.heard_unix_ms})
+}
+
+fn phone_text(phone: &PairedPhone) -> String {
+    let name: String = phone.phone.to_string().chars().take(8).collect();
+    let this = match phone.is_this {
+        true => ", this one",
+        false => "",
+    };
+    let heard = match phone.heard_unix_ms {
+        Some(unix_ms) => format!("last heard of at {}", unix_ms / 1_000),
+        None => "not heard of yet".into(),
+    };
+    format!(
+        "phone {name}{this}: paired at {}, {heard} (seconds since 1970)",
+        phone.paired_unix_s
+    )
+}
+
 fn outcome_json(outcome: &CommandOutcome) -> Value {
     match outcome {
         CommandOutcome::Changed { version, settings }
         | CommandOutcome::Conflict { version, settings } => {
             json!({"result": outcome.as_str(), "version": version, "settings": settings_json(settings)})
+        }
+        CommandOutcome::Phones(phones) => {
+            let phones: Vec<Value> = phones.iter().map(phone_json).collect();
+            json!({"result": outcome.as_str(), "phones": phones})
         }
         _ => json!({"result": outcome.as_str()}),
     }
@@ -292,6 +317,13 @@ fn outcome_text(outcome: &CommandOutcome) -> String {
             "not done: the camera's program is older than this one".into()
         }
         CommandOutcome::OutOfRange => "not done: a value is outside its limits".into(),
+        CommandOutcome::NoSuchPhone => {
+            "not done: the camera has no other phone of that name. It may be removed already".into()
+        }
+        CommandOutcome::Phones(phones) => {
+            let lines = phones.iter().map(|phone| format!("\n  {}", phone_text(phone)));
+            format!("done: the camera has {} phones{}", phones.len(), lines.collect::<String>())
+        }
         // A newer app-core may know more than this program.
         _ => outcome.as_str().into(),
     }

@@ -182,6 +182,21 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
         Command::RestartHub { options } => {
             orders::order(dir, Wanted::Restart, &options, style).await?;
         }
+        Command::Phones { options } => {
+            orders::order(dir, Wanted::Phones, &options, style).await?;
+        }
+        Command::RemovePhone {
+            phone,
+            yes,
+            options,
+        } => {
+            if !yes {
+                return Err(Failure::Usage(format!(
+                    "this has the camera erase the keys of phone {phone} and all that is kept for it; it must pair again. Add --yes to do it"
+                )));
+            }
+            orders::order(dir, Wanted::Remove(phone), &options, style).await?;
+        }
         Command::Commands => orders::list(dir, style).await?,
         Command::Doctor => doctor::examine(dir, style).await?,
         Command::Completions { .. } => {}

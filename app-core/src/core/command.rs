@@ -30,6 +30,10 @@ pub enum Order {
     SendAgain(Channel),
     /// The hub's program is to start again.
     Restart,
+    /// Which phones the hub has.
+    Phones,
+    /// This other phone of the hub is to be removed.
+    Remove(PairingId),
 }
 
 /// What became of an order.
@@ -92,6 +96,8 @@ impl Core {
                 from: missing(channel)?,
             }),
             Order::Restart => Some(CommandKind::Restart),
+            Order::Phones => Some(CommandKind::Phones),
+            Order::Remove(phone) => Some(CommandKind::Remove { phone }),
             Order::Settings(_) => None,
         };
         let mut txn = self.journal.begin();

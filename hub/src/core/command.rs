@@ -11,11 +11,13 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{Channel, Line};
+use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
-    Command, CommandKind, CommandResult, HubConfigMessage, Outcome, Refusal, SettingsDoc,
+    Command, CommandKind, CommandResult, HubConfigMessage, Outcome, PhoneFacts, Refusal,
+    SettingsDoc,
 };
-use journal::{JournalError, Txn};
+use journal::pairing::PHONES_MAX;
+use journal::{JournalError, SettingsSaid, Txn};
 use wal::Priority;
 use wire::ids::Seq;
 
@@ -26,47 +28,65 @@ use super::{
 };
 
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
-/// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch.
+/// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch. Returns
+/// the phone that this transaction removes, if it does ([`Core::forget_phone`]).
 pub(super) fn obey(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
     command: &Command,
-) -> Result<(), JournalError> {
-    let pairing = config.pairing;
-    let result = match txn.remembered_outcome(pairing, command.id)? {
-        Some(known) => known,
-        None => carry_out(txn, config, command)?,
+) -> Result<Option<PairingId>, JournalError> {
+    let (pairing, id) = (config.pairing, command.id);
+    let mut removed = None;
+    let result = match (txn.remembered_outcome(pairing, id)?, command.kind()) {
+        (Some(known), _) => known,
+        (None, None) => CommandResult::Refused(Refusal::NotUnderstood),
+        (None, Some(kind)) => carry_out(txn, config, (id, kind), &mut removed)?,
     };
-    let told = result.settings().map_or(0, |doc| doc.version);
     let doc = txn.settings()?;
+    let told = result.settings().map_or(0, |doc| doc.version);
+    let is_new = txn.settings_said(pairing)?.version < doc.version;
     let mut messages = Vec::new();
-    if told < doc.version && txn.settings_said(pairing)? < doc.version {
+    if is_new && told < doc.version {
         messages.push(HubConfigMessage::Settings(doc));
     }
-    let id = command.id;
-    messages.push(HubConfigMessage::Outcome(Outcome { id, result }));
+    let outcome = Outcome {
+        id,
+        result: result.clone(),
+    };
+    messages.push(HubConfigMessage::Outcome(outcome));
     let state = lines
         .get_mut(&config)
         .ok_or(JournalError::NoGroup(config))?;
-    let said = state.session.say(txn, &messages)?;
+    let said = state.session.say_back(txn, &messages)?;
     txn.remember_outcome(pairing, (id, result), said)?;
-    txn.put_settings_said(pairing, doc.version)
+    if is_new {
+        let version = doc.version;
+        txn.put_settings_said(pairing, SettingsSaid { version, said })?;
+    }
+    Ok(removed)
 }
 
-/// The effect of a command on the rows of this transaction.
+/// The effect of a command on the rows of this transaction. Says which phone it removes, if it does.
 fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,
-    command: &Command,
+    (id, kind): (CommandId, CommandKind),
+    removed: &mut Option<PairingId>,
 ) -> Result<CommandResult, JournalError> {
-    let Some(kind) = command.kind() else {
-        return Ok(CommandResult::Refused(Refusal::NotUnderstood));
-    };
     let current = txn.settings()?;
     let settings = match kind {
         CommandKind::Restart => {
-            txn.want_restart(command.id)?;
+            txn.want_restart(id)?;
+            return Ok(CommandResult::Done);
+        }
+        CommandKind::Phones => return Ok(CommandResult::Phones(phones(txn)?)),
+        CommandKind::Remove { phone } => {
+            // Itself it cannot remove: nobody would be left to be answered.
+            if phone == config.pairing || !txn.remove_phone(phone)? {
+                return Ok(CommandResult::Refused(Refusal::NoSuchPhone));
+            }
+            *removed = Some(phone);
             return Ok(CommandResult::Done);
         }
         CommandKind::SendAgain { channel, from } => {
@@ -88,11 +108,24 @@ fn carry_out(
     // Also if nothing differs: a later change may start from what this command made.
     let doc = SettingsDoc {
         version: current.version + 1,
-        made_by: Some(command.id),
+        made_by: Some(id),
         settings,
     };
     txn.put_settings(&doc)?;
     Ok(CommandResult::Changed(doc))
+}
+
+fn phones(txn: &Txn<'_>) -> Result<Vec<PhoneFacts>, JournalError> {
+    let mut facts = Vec::new();
+    for phone in txn.phones()?.iter().take(PHONES_MAX) {
+        let heard = txn.phone_heard(phone.id)?;
+        facts.push(PhoneFacts {
+            phone: phone.id,
+            paired_unix_s: phone.paired_unix_s,
+            heard_unix_ms: heard.map(|heard| heard.unix_ms),
+        });
+    }
+    Ok(facts)
 }
 
 /// What is acked is at the phone, and what was never made cannot be missing there: a phone that has all of
@@ -145,7 +178,9 @@ impl Core {
     }
 
     /// Does what follows from the settings that are stored: in privacy mode the clip being recorded ends, and
-    /// every phone that was not told of this version is told, as far as there is room.
+    /// every phone that was not told of this version is told, as far as there is room. A silent phone is told
+    /// nothing, and one that has not acked what it was told before is told the newest version when it has: so
+    /// no number of changes fills the outbox of a phone that is away.
     ///
     /// # Errors
     /// The journal's.
@@ -162,8 +197,9 @@ impl Core {
             }
             let told = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
                 let doc = txn.settings()?;
-                session.say(txn, &[HubConfigMessage::Settings(doc)])?;
-                txn.put_settings_said(line.pairing, doc.version)
+                let said = session.say(txn, &[HubConfigMessage::Settings(doc)])?;
+                let version = doc.version;
+                txn.put_settings_said(line.pairing, SettingsSaid { version, said })
             });
             match self.judge(told, now_unix_ms) {
                 Ok(()) => {}
@@ -180,16 +216,20 @@ impl Core {
         Ok(())
     }
 
-    /// The config lines of the phones that know an older version.
+    /// The config lines of the phones that know an older version and are to be told now.
     fn lines_to_tell(&self, version: u64) -> Result<Vec<Line>, CoreError> {
         let journal = self.journal_ref()?;
         let mut due = Vec::new();
         for (line, state) in &self.lines {
             let goes_on = !state.broken && state.standing != PROVEN;
-            if line.channel == Channel::Config
-                && goes_on
-                && journal.settings_said(line.pairing)? < version
+            if line.channel != Channel::Config
+                || !goes_on
+                || self.silence.is_silent(line.pairing)
             {
+                continue;
+            }
+            let said = journal.settings_said(line.pairing)?;
+            if said.version < version && said.said <= journal.outbox_head(*line)?.acked {
                 due.push(*line);
             }
         }

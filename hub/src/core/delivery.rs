@@ -111,8 +111,8 @@ impl Core {
         Ok(Delivered { verdict, cursor })
     }
 
-    /// Whether a proposal of the phone may cost a Commit now.
-    fn may_commit_to_proposal(&mut self, line: Line, now_unix_ms: u64) -> Result<bool, CoreError> {
+    /// Whether a proposal or a command of the phone may cost a Commit now.
+    fn may_cost_a_commit(&mut self, line: Line, now_unix_ms: u64) -> Result<bool, CoreError> {
         let unacked = self.journal_ref()?.unacked_heals(line);
         let unacked = self.judge(unacked, now_unix_ms)?;
         let allowed = self
@@ -159,6 +159,8 @@ impl Core {
         let mut disproved = Vec::new();
         let mut in_wrap = false;
         let mut is_heartbeat = false;
+        // Another phone, by a command of this one.
+        let mut removed = None;
         // Other lines of this phone that cannot be read: what is said of them has to wait.
         let mut unreadable = Vec::new();
         match received {
@@ -208,7 +210,7 @@ impl Core {
                         is_heartbeat = true;
                     }
                     if let Some(command) = &said.command {
-                        command::obey(&mut self.lines, &mut txn, line, command)?;
+                        removed = command::obey(&mut self.lines, &mut txn, line, command)?;
                         costs_epoch = true;
                     }
                 }
@@ -286,6 +288,10 @@ impl Core {
             true => EPOCH_BYTES,
             false => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
         };
+        if let Some(phone) = removed {
+            self.pending.push(Notice::PhoneRemoved { phone });
+            self.forget_phone(phone)?;
+        }
         let ended = |(line, clip)| Notice::ClipFinished { line, clip };
         self.pending.extend(abandoned.into_iter().map(ended));
         self.pending

@@ -31,11 +31,18 @@ impl Core {
         if !removed.into_inner() {
             return Ok(false);
         }
+        self.forget_phone(phone)?;
+        push(&mut self.notices, Notice::PhoneRemoved { phone });
+        Ok(true)
+    }
+
+    /// A phone is removed by what is durable or staged: memory has no line of it any more, and an event in
+    /// progress goes on for the others. If its sync fails, what recovery finds is looked at anew.
+    pub(super) fn forget_phone(&mut self, phone: PairingId) -> Result<(), CoreError> {
         self.refresh_lines()?;
         let why = self.nobody();
         self.leave_recording(Line::of(phone, Channel::EventVideo), why);
-        push(&mut self.notices, Notice::PhoneRemoved { phone });
-        Ok(true)
+        Ok(())
     }
 
     /// Phones that were removed and that the relay was not yet told of.

@@ -23,8 +23,17 @@ use crate::txn::Txn;
 /// most [`super::COMMANDS_PENDING_MAX`] times since, because answers come in the order of the commands.
 pub const OUTCOMES_KEPT: usize = 2 * super::COMMANDS_PENDING_MAX;
 
+/// What a phone was told last of the settings (hub).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct SettingsSaid {
+    /// Their version; 0 if it was told of none.
+    pub version: u64,
+    /// The envelope in the config line that said it. Until it is acked, nothing newer need be said.
+    pub said: Seq,
+}
+
 /// An outcome that the phone may not have heard yet.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Remembered {
     id: CommandId,
     result: CommandResult,
@@ -61,6 +70,21 @@ impl Session<Committer> {
             self.seal(txn, &encoded(message)?, Placement::Inline)?;
         }
         self.finish(txn, &encoded(last)?)
+    }
+
+    /// As [`Session::say`], in answer to a command: in a new epoch, whose Commit counts among those that the
+    /// phone's wishes have cost ([`Journal::unacked_heals`]).
+    ///
+    /// # Errors
+    /// As [`Session::say`].
+    pub fn say_back(
+        &mut self,
+        txn: &mut Txn<'_>,
+        messages: &[HubConfigMessage],
+    ) -> Result<Seq, JournalError> {
+        in_config(self.line())?;
+        self.advance_for_app(txn)?;
+        self.say(txn, messages)
     }
 }
 
@@ -105,7 +129,7 @@ impl Txn<'_> {
     ) -> Result<Option<CommandResult>, JournalError> {
         let kept = outcomes(self, pairing)?;
         let known = kept.iter().find(|one| one.id == id);
-        Ok(known.map(|one| one.result))
+        Ok(known.map(|one| one.result.clone()))
     }
 
     /// Remembers what came of a command, and which envelope says it. The oldest of more than
@@ -148,20 +172,22 @@ impl Txn<'_> {
     ///
     /// # Errors
     /// If the row cannot be read.
-    pub fn settings_said(&self, pairing: PairingId) -> Result<u64, JournalError> {
-        Ok(self.row(&keys::settings_said(pairing))?.unwrap_or(0))
+    pub fn settings_said(&self, pairing: PairingId) -> Result<SettingsSaid, JournalError> {
+        Ok(self
+            .row(&keys::settings_said(pairing))?
+            .unwrap_or_default())
     }
 
-    /// Remembers that this transaction tells a phone of this version.
+    /// Remembers what this transaction tells a phone of the settings.
     ///
     /// # Errors
     /// None that storage could cause.
     pub fn put_settings_said(
         &mut self,
         pairing: PairingId,
-        version: u64,
+        said: SettingsSaid,
     ) -> Result<(), JournalError> {
-        self.put_row(&keys::settings_said(pairing), &version)
+        self.put_row(&keys::settings_said(pairing), &said)
     }
 
     /// Remembers that a command asks for a restart.
@@ -197,12 +223,14 @@ impl Journal {
         Ok(self.row(keys::SETTINGS)?.unwrap_or_default())
     }
 
-    /// The version of the settings that a phone was told last (hub); 0 if none.
+    /// What a phone was told last of the settings (hub).
     ///
     /// # Errors
     /// If the row cannot be read.
-    pub fn settings_said(&self, pairing: PairingId) -> Result<u64, JournalError> {
-        Ok(self.row(&keys::settings_said(pairing))?.unwrap_or(0))
+    pub fn settings_said(&self, pairing: PairingId) -> Result<SettingsSaid, JournalError> {
+        Ok(self
+            .row(&keys::settings_said(pairing))?
+            .unwrap_or_default())
     }
 
     /// The command that asked for a restart which has not happened yet (hub).

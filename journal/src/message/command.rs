@@ -8,7 +8,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{decode, encode};
-use crate::ids::{Channel, CommandId};
+use crate::ids::{Channel, CommandId, PairingId};
+use crate::pairing::PHONES_MAX;
 
 /// Most bytes of an encoded [`CommandKind`].
 pub const COMMAND_BYTES_MAX: usize = 256;
@@ -63,6 +64,25 @@ pub enum CommandKind {
     },
     /// The hub's program ends and is to be started again.
     Restart,
+    /// Which phones the hub has.
+    Phones,
+    /// Another phone of this hub is to be removed: its keys and all that is kept for it, at once. A phone cannot
+    /// remove itself so, because nobody would be left to be answered.
+    Remove {
+        /// Its pairing, as the hub names it.
+        phone: PairingId,
+    },
+}
+
+/// A phone of a hub, as the hub tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PhoneFacts {
+    /// Its pairing.
+    pub phone: PairingId,
+    /// When it was paired, seconds since 1970 by the hub's clock.
+    pub paired_unix_s: u64,
+    /// When its last heartbeat came, milliseconds since 1970 by the hub's clock; `None` before the first.
+    pub heard_unix_ms: Option<u64>,
 }
 
 /// What an owner may set.
@@ -116,7 +136,7 @@ impl SettingsBase {
 }
 
 /// What came of a command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Which command.
     pub id: CommandId,
@@ -125,7 +145,7 @@ pub struct Outcome {
 }
 
 /// What came of a command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CommandResult {
     /// It is done, or will be: it is stored.
     Done,
@@ -135,6 +155,8 @@ pub enum CommandResult {
     Conflict(SettingsDoc),
     /// Nothing was changed.
     Refused(Refusal),
+    /// The phones of the hub, the oldest pairing first; at most [`PHONES_MAX`].
+    Phones(#[serde(deserialize_with = "few_phones")] Vec<PhoneFacts>),
 }
 
 impl CommandResult {
@@ -142,7 +164,7 @@ impl CommandResult {
     pub fn settings(&self) -> Option<&SettingsDoc> {
         match self {
             Self::Changed(doc) | Self::Conflict(doc) => Some(doc),
-            Self::Done | Self::Refused(_) => None,
+            Self::Done | Self::Refused(_) | Self::Phones(_) => None,
         }
     }
 }
@@ -154,6 +176,8 @@ pub enum Refusal {
     NotUnderstood,
     /// A value outside its limits, or an envelope that the hub never made.
     OutOfRange,
+    /// No other phone of this hub has that name: it may have been removed before.
+    NoSuchPhone,
 }
 
 fn short_kind<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
@@ -161,6 +185,14 @@ fn short_kind<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
     match kind.len() <= COMMAND_BYTES_MAX {
         true => Ok(kind),
         false => Err(D::Error::custom("too long a command")),
+    }
+}
+
+fn few_phones<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PhoneFacts>, D::Error> {
+    let phones = Vec::<PhoneFacts>::deserialize(from)?;
+    match phones.len() <= PHONES_MAX {
+        true => Ok(phones),
+        false => Err(D::Error::custom("more phones than a hub may have")),
     }
 }
 
@@ -182,7 +214,15 @@ mod tests {
         }
     }
 
-    fn kinds() -> [CommandKind; 5] {
+    fn phone() -> PhoneFacts {
+        PhoneFacts {
+            phone: PairingId([6; 16]),
+            paired_unix_s: 5,
+            heard_unix_ms: Some(6_000),
+        }
+    }
+
+    fn kinds() -> [CommandKind; 7] {
         let settings = doc().settings;
         [
             CommandKind::Privacy { on: true },
@@ -199,6 +239,10 @@ mod tests {
                 from: u64::MAX,
             },
             CommandKind::Restart,
+            CommandKind::Phones,
+            CommandKind::Remove {
+                phone: phone().phone,
+            },
         ]
     }
 
@@ -222,6 +266,7 @@ mod tests {
             CommandResult::Changed(doc()),
             CommandResult::Conflict(doc()),
             CommandResult::Refused(Refusal::OutOfRange),
+            CommandResult::Phones(vec![phone(); PHONES_MAX]),
         ];
         let said = results.map(|result| HubConfigMessage::Outcome(Outcome { id: ID, result }));
         for message in said.into_iter().chain([HubConfigMessage::Settings(doc())]) {
@@ -251,6 +296,13 @@ mod tests {
         };
         let bytes = encode(&AppConfigMessage::Command(long)).unwrap();
         assert_eq!(decode::<AppConfigMessage>(&bytes), None);
+    }
+
+    #[test]
+    fn an_answer_names_no_more_phones_than_a_hub_may_have() {
+        let result = CommandResult::Phones(vec![phone(); PHONES_MAX + 1]);
+        let bytes = encode(&HubConfigMessage::Outcome(Outcome { id: ID, result })).unwrap();
+        assert_eq!(decode::<HubConfigMessage>(&bytes), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::keys::{self, Family};
 use crate::outbox;
 use crate::record::{Pairing, PairingRecord, PairingState};
 use crate::scope::Scope;
+use crate::txn::Txn;
 
 /// A phone that was removed here, and that the relay was not yet told of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,11 +68,33 @@ impl HubPairing {
     /// # Errors
     /// Our own storage.
     pub fn remove(journal: &mut Journal, id: PairingId) -> Result<Durable<bool>, JournalError> {
+        // It stands already wherever an offer was made; its scope is where the dismissal lies.
+        drop(journal.device()?);
+        let mut txn = journal.begin();
+        let removed = txn.remove_phone(id)?;
+        txn.commit(removed)
+    }
+}
+
+impl Txn<'_> {
+    /// [`HubPairing::phones`], as earlier transactions left them.
+    ///
+    /// # Errors
+    /// If a pairing's row does not open.
+    pub fn phones(&self) -> Result<Vec<Pairing>, JournalError> {
+        HubPairing::phones(self.journal())
+    }
+
+    /// [`HubPairing::remove`] as a part of this transaction, for a hub whose device has its row.
+    ///
+    /// # Errors
+    /// Our own storage.
+    pub fn remove_phone(&mut self, id: PairingId) -> Result<bool, JournalError> {
         let record: Option<PairingRecord> =
-            journal.secret_row(Scope::Pairing(id), Family::Pairing, &[])?;
+            self.secret_row(Scope::Pairing(id), Family::Pairing, &[])?;
         let record = record.filter(|record| record.state == PairingState::Confirmed);
         let Some(record) = record else {
-            return journal.begin().commit(false);
+            return Ok(false);
         };
         let row = DismissalRow {
             device: record.peer_device,
@@ -82,18 +105,15 @@ impl HubPairing {
                 .flat_map(|line| [line.send, line.receive.send_id()])
                 .collect(),
         };
-        // It stands already wherever an offer was made; its scope is where the dismissal lies.
-        drop(journal.device()?);
-        let mut txn = journal.begin();
         for line in Line::all(id) {
-            outbox::end(&mut txn, line)?;
+            outbox::end(self, line)?;
         }
-        end_pairing(&mut txn, id);
-        txn.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
+        end_pairing(self, id);
+        self.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
         // CRASH(journal.pairing.hub_removed): before: the phone is there, whole, and is removed again |
         // after: it is gone with its keys, and what the relay is to be told is stored, synced as one.
         crash_point!("journal.pairing.hub_removed");
-        txn.commit(true)
+        Ok(true)
     }
 }
 

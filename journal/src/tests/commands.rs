@@ -91,7 +91,7 @@ fn what_is_due_shares_the_epoch_of_a_heartbeat() {
     let line = config(&hub);
     let mut phone = Session::<Follower>::new(line);
     let mut txn = app.journal.begin();
-    let seq = phone.propose_update(&mut txn).unwrap();
+    let seq = phone.propose_update(&mut txn, 1, NOW_MS).unwrap();
     drop(txn.commit(()).unwrap());
     let (_, envelope) = app.journal.outbox_next(line, Seq(0)).unwrap().unwrap();
     let before = hub.journal.outbox_head(line).unwrap().last;
@@ -183,6 +183,7 @@ fn what_is_remembered_has_its_limits() {
     for round in 0..2 {
         let result = CommandResult::Refused(Refusal::NotUnderstood);
         for id in given.drain(..) {
+            let result = result.clone();
             say(&mut hub, &[HubConfigMessage::Outcome(Outcome { id, result })]);
         }
         let taken = listen(&hub, &mut app);

@@ -1,6 +1,8 @@
 //! Commands at the phone: stored before they are sent, one at a time, said again when they were overtaken, and
 //! done once, whatever crashes.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use journal::ids::{Channel, Line};
 use journal::message::{
@@ -226,21 +228,45 @@ fn a_command_waits_while_new_keys_wait_for_the_hub() {
     assert_eq!(camera.version(), 1);
 }
 
-/// A heartbeat beside a command would be stale; it waits half a minute, and no longer for a hub that is away.
+/// A heartbeat beside a command would be stale; it waits half a minute, and no longer for a hub that is away. The
+/// launch still owes it meanwhile.
 #[test]
 fn no_heartbeat_goes_out_beside_a_command() {
     let (camera, _, mut core, _disk) = world();
     let config = camera.config;
-    let due = |core: &mut Core, now_unix_ms| {
-        let due = core.due_heartbeats(Rhythm::Running, now_unix_ms, 0);
-        due.unwrap() == [config.pairing]
-    };
-    assert!(due(&mut core, NOW_MS));
+    let level: BTreeSet<Line> = Line::all(config.pairing).into_iter().collect();
+    let launch = Launch::ByPerson(BTreeSet::new());
+    let look = |core: &mut Core, now_unix_ms| core.look(&level, &launch, now_unix_ms).unwrap();
+    let here = [config.pairing];
+    assert_eq!(look(&mut core, NOW_MS).due, here);
     assert!(order(&mut core, config, Order::Restart));
-    assert!(due(&mut core, NOW_MS), "one that only waits holds nothing up");
+    let found = look(&mut core, NOW_MS);
+    assert_eq!((found.orders, found.due), (here.to_vec(), vec![]));
     assert!(send(&mut core, config).is_some());
-    assert!(!due(&mut core, NOW_MS + 29_999));
-    assert!(due(&mut core, NOW_MS + 30_000));
+    for now_unix_ms in [NOW_MS, NOW_MS + 29_999] {
+        let found = look(&mut core, now_unix_ms);
+        assert!(found.orders.is_empty() && found.due.is_empty());
+        assert!(found.idle.is_empty(), "the launch is not over");
+    }
+    let found = look(&mut core, NOW_MS + 30_000);
+    assert_eq!((found.orders, found.due), (vec![], here.to_vec()));
+}
+
+/// A command asks for its own line alone to be level.
+#[test]
+fn a_command_is_not_held_up_by_another_line() {
+    let (camera, _, mut core, _disk) = world();
+    let config = camera.config;
+    assert!(order(&mut core, config, Order::Restart));
+    let mut orders = |level: &BTreeSet<Line>| {
+        let look = core.look(level, &Launch::ByScheduler, NOW_MS);
+        look.unwrap().orders
+    };
+    assert!(orders(&BTreeSet::new()).is_empty());
+    assert_eq!(orders(&BTreeSet::from([config])), [config.pairing]);
+    assert!(core.waits_for_hub(config).is_ok_and(|waits| !waits));
+    assert!(send(&mut core, config).is_some());
+    assert!(core.waits_for_hub(config).unwrap());
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! Commands: each once, answered in the transaction that does it, also when it is overtaken, when the disk is
 //! full, when two phones disagree, and when the power fails anywhere.
 
-use journal::Taken;
 use journal::ids::{Channel, CommandId, Line};
 use journal::message::{Command, CommandKind, CommandResult, Refusal, Settings};
+use journal::{AppClipState, Taken};
 use wal::disk::CrashPolicy;
 
 use super::super::command::obey;
 use super::super::*;
 use super::world::{NOW_MS, Phone, World, event, opener};
+use crate::camera::EventEnd;
 
 /// What the hub answered, oldest first.
 fn results(phone: &Phone) -> Vec<CommandResult> {
-    phone.book().done.iter().map(|done| done.result).collect()
+    phone.book().done.iter().map(|done| done.result.clone()).collect()
 }
 
 fn version(core: &Core) -> u64 {
@@ -104,7 +105,7 @@ fn a_command_that_is_overtaken_is_said_again_and_done_once() {
     assert_eq!(version(core), 1);
     // The first phone was told of that, in an epoch of its own channel.
     let config = phone.config();
-    assert_eq!(phone.send(core, config), [Verdict::Taken]);
+    assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Taken]);
     assert_eq!(version(core), 1, "what was stale has no effect");
     let told = phone.fetch(core, config);
     assert!(
@@ -117,8 +118,12 @@ fn a_command_that_is_overtaken_is_said_again_and_done_once() {
     assert!(matches!(results(phone)[..], [CommandResult::Changed(_)]));
     assert_eq!(core.wishes().settings.event_seconds_max, Some(30));
     assert!(core.wishes().settings.privacy);
-    // And the other one hears of it.
+    // And the other one hears of it, when it has acked what it was told before.
     let config = other.config();
+    assert!(other.fetch(core, config).is_empty());
+    other.ack_config(core);
+    core.handle_timeout(NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
     let told = other.fetch(core, config);
     assert!(matches!(told.last(), Some(Taken::Settings(doc)) if doc.version == 2));
 }
@@ -183,13 +188,13 @@ fn a_command_waits_where_there_is_no_room_for_its_answer_and_nothing_of_it_is_ta
     let before = config_heads(core, config);
     core.room = Some(false);
     for _ in 0..2 {
-        assert_eq!(phone.send(core, config), [Verdict::Waits]);
+        assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Waits]);
         assert_eq!(core.cursor(config).unwrap(), Seq::NONE);
         assert_eq!(config_heads(core, config), before);
         assert_eq!(version(core), 0);
     }
     core.room = None;
-    assert_eq!(phone.send(core, config), [Verdict::Taken]);
+    assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Taken]);
     let _taken = phone.fetch(core, config);
     assert!(matches!(results(phone)[..], [CommandResult::Changed(_)]));
 }
@@ -359,7 +364,7 @@ fn a_command_survives_a_crash_at_every_operation() {
         phone.order(kind);
         assert!(phone.say_order());
         let config = phone.config();
-        assert_eq!(phone.send(core, config), [Verdict::Taken]);
+        assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Taken]);
         let snapshots = world.disk.snapshots();
         for (i, snapshot) in snapshots.iter().enumerate() {
             for policy in CrashPolicy::ALL {
@@ -390,4 +395,122 @@ fn a_command_survives_a_crash_at_every_operation() {
         }
     }
     assert!(states > 20, "only {states} states");
+}
+
+/// However often the settings change: who is away is told once, and of the newest when that is acked.
+#[test]
+fn changes_do_not_pile_up_for_a_phone_that_is_away() {
+    let mut world = World::paired();
+    let mut away = world.pair_another();
+    let config = away.config();
+    let (core, phone) = world.ends();
+    let mut said = Vec::new();
+    for seconds in 1..=6 {
+        phone.set(limit(seconds));
+        let _taken = phone.talk(core);
+        said.push(config_heads(core, config).1);
+    }
+    assert_eq!(said, [said[0]; 6]);
+    assert_eq!(away.fetch(core, config).len(), 2);
+    away.ack_config(core);
+    core.handle_timeout(NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    let told = away.fetch(core, config);
+    assert!(matches!(told.last(), Some(Taken::Settings(doc)) if doc.version == 6));
+}
+
+/// A command costs a Commit, as new keys do, and has its bound with them.
+#[test]
+fn commands_without_end_wait_as_proposals_do() {
+    let mut world = World::paired();
+    let (core, phone) = world.ends();
+    let config = phone.config();
+    for _ in 0..pace::BURST {
+        phone.order(CommandKind::Restart);
+        let _taken = phone.talk(core);
+        phone.ack_config(core);
+    }
+    phone.order(CommandKind::Restart);
+    assert!(phone.say_order());
+    assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Waits]);
+    let later = NOW_MS + pace::REFILL_MS;
+    assert_eq!(phone.send(core, config, later), [Verdict::Taken]);
+}
+
+#[test]
+fn a_phone_removes_another_one_in_the_transaction_that_answers() {
+    let mut world = World::paired();
+    let other = world.pair_another();
+    let (gone, stays) = (other.line.pairing, world.line.pairing);
+    let mut bytes = world.record_some(2);
+    let (core, phone) = world.ends();
+    phone.order(CommandKind::Phones);
+    let _taken = phone.talk(core);
+    let Some(CommandResult::Phones(facts)) = results(phone).pop() else {
+        panic!("{:?}", results(phone));
+    };
+    let named: Vec<_> = facts.iter().map(|facts| facts.phone).collect();
+    assert_eq!(named, [stays, gone]);
+    phone.order(CommandKind::Remove { phone: gone });
+    let _taken = phone.talk(core);
+    assert_eq!(results(phone).last(), Some(&CommandResult::Done));
+    assert!(!core.heads().unwrap().contains_key(&other.line));
+    assert_eq!(core.dismissals().unwrap().len(), 1);
+    // Once; and nobody removes itself.
+    for nobody in [gone, stays] {
+        phone.order(CommandKind::Remove { phone: nobody });
+        let _taken = phone.talk(core);
+        let refused = CommandResult::Refused(Refusal::NoSuchPhone);
+        assert_eq!(results(phone).last(), Some(&refused));
+    }
+    let removed = Notice::PhoneRemoved { phone: gone };
+    let told = world.notices();
+    assert_eq!(told.iter().filter(|notice| **notice == removed).count(), 1);
+    // The event goes on for who stays.
+    bytes.extend(world.record_more(2..4));
+    world.end_event(EventEnd::Completed);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+    world.crash();
+    assert_eq!(world.core.status().unwrap().lines.len(), 1);
+}
+
+/// Whatever a crash keeps: the other phone is there and the command comes again, or it is gone, the relay will
+/// be told, and the answer is stored.
+#[test]
+fn a_removal_by_command_survives_a_crash_at_every_operation() {
+    let mut world = World::paired();
+    let other = world.pair_another();
+    world.disk.record_snapshots();
+    let (core, phone) = world.ends();
+    phone.order(CommandKind::Remove {
+        phone: other.line.pairing,
+    });
+    assert!(phone.say_order());
+    let config = phone.config();
+    assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Taken]);
+    let snapshots = world.disk.snapshots();
+    let (mut there, mut gone) = (0, 0);
+    for (i, snapshot) in snapshots.iter().enumerate() {
+        for policy in CrashPolicy::ALL {
+            let seed = i as u64;
+            let disk = snapshot.crash_clone(policy, seed);
+            let mut core = Core::start(opener(&disk, 9_000 + seed), NOW_MS).unwrap();
+            let lives = core.heads().unwrap().contains_key(&other.line);
+            assert_eq!(core.dismissals().unwrap().is_empty(), lives);
+            match lives {
+                true => there += 1,
+                false => gone += 1,
+            }
+            let (_old, phone) = world.ends();
+            let mut phone = phone.twin(seed);
+            for _ in 0..3 {
+                let _taken = phone.talk(&mut core);
+            }
+            assert_eq!(results(&phone), [CommandResult::Done], "{i} {policy:?}");
+            assert!(!core.heads().unwrap().contains_key(&other.line));
+            assert_eq!(core.dismissals().unwrap().len(), 1, "{i} {policy:?}");
+        }
+    }
+    assert!(there > 0 && gone > 0, "{there} there, {gone} gone");
 }
