@@ -275,6 +275,26 @@ fn a_hub_has_at_most_eight_phones_and_one_more_is_refused_until_one_is_removed()
     offer(&mut world).unwrap();
 }
 
+/// The way back from a directory that was put back: the phone is removed, though its groups have ended already,
+/// and another pairing is made.
+#[test]
+fn a_phone_that_proved_a_rollback_is_removed_like_any_other() {
+    let mut world = World::paired();
+    let phone = world.line.pairing;
+    let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let _bytes = world.record_some(2);
+    world.deliver();
+    world.app_ack();
+    world.restart_on(old);
+    assert_eq!(world.take_from_app(), [Verdict::RolledBack]);
+    assert!(world.core.remove_phone(phone, NOW_MS).unwrap());
+    world.crash();
+    assert!(phones(&mut world).is_empty());
+    assert_eq!(world.core.dismissals().unwrap().len(), 1);
+    let again = world.pair_with_dice(9);
+    assert_eq!(phones(&mut world), [again.line.pairing]);
+}
+
 /// Whatever the disk kept: the phone is there and whole, or it is gone, the relay will be told, and
 /// the other one's clip is whole or cut off where it was.
 #[test]
