@@ -7,10 +7,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use journal::ids::{Channel as JournalChannel, Line, PairingId};
 use journal::{AppPairing, Taken};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
-use crate::core::{Launch, Run};
+use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
+use crate::core::{Launch, Ordered, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     network: Mutex<()>,
     /// Which pairings this launch still owes a heartbeat.
     launch: std::sync::Mutex<Launch>,
+    /// Rises with each command that is given, so that a sync that goes on sends it at once.
+    orders: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -72,6 +75,11 @@ impl Shared {
     /// Later heartbeats of this pairing have their own rhythm.
     pub(crate) fn launch_is_over(&self, pairing: PairingId) {
         self.locked_launch().is_over(pairing);
+    }
+
+    /// Changes whenever a command is given.
+    pub(crate) fn orders(&self) -> watch::Receiver<u64> {
+        self.orders.subscribe()
     }
 
     fn locked_launch(&self) -> MutexGuard<'_, Launch> {
@@ -122,6 +130,7 @@ impl App {
                 OpenedBy::Person => Launch::ByPerson(BTreeSet::new()),
                 OpenedBy::Scheduler => Launch::ByScheduler,
             }),
+            orders: watch::channel(0).0,
         };
         let now_unix_s = clock.unix_s();
         let expire = shared
@@ -165,10 +174,11 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A heartbeat that is due is sent once everything is here. With [`SyncMode::Once`] the sync then stays
+    /// A command that waits ([`Self::command`]), or else a heartbeat that is due, is sent once everything is here.
+    /// With [`SyncMode::Once`] the sync then stays
     /// for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it; what
-    /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when). With
-    /// [`SyncMode::Follow`] one is sent whenever it is due.
+    /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when a heartbeat asks for one). With
+    /// [`SyncMode::Follow`] each is sent whenever it is due.
     ///
     /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
     ///
@@ -199,6 +209,67 @@ impl App {
             .engine
             .read(|core, shell| core.next_heartbeat(shell.clock.unix_ms()));
         due.await
+    }
+
+    /// Orders something from a hub. When this returns it is stored and will be done, also if this process is
+    /// killed: the next [`Self::sync`] sends it, once everything is here, and again if an epoch of the hub
+    /// overtakes it; the hub does it once. What came of it is told by [`Event::CommandDone`] and kept in
+    /// [`Self::commands`]. Commands are done in the order in which they were given, one after the other.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], [`AppError::BadSetting`], [`AppError::CommandsWait`] if 16 wait already;
+    /// [`AppError::OlderCopy`] or [`AppError::LineBroken`] if nothing is sent to that hub any more; or about
+    /// the state directory.
+    pub async fn command(&self, hub: HubId, command: Command) -> Result<CommandId, AppError> {
+        let order = command.to_order()?;
+        let pairing = hub.to_journal();
+        let ordered = self.shared.engine.write(
+            move |core, shell| core.stage_order(pairing, order, shell.clock.unix_ms()),
+            move |_core, committed, ordered, _shell| {
+                Ok(match ordered {
+                    Ordered::Taken(staged) => {
+                        let id = committed.redeem(staged).into_inner();
+                        Ok(CommandId::from_journal(id))
+                    }
+                    Ordered::Full => Err(AppError::CommandsWait),
+                    Ordered::NoSuchHub => Err(AppError::NoSuchHub(hub)),
+                })
+            },
+        );
+        let id = ordered.await??;
+        self.shared.orders.send_modify(|orders| *orders += 1);
+        Ok(id)
+    }
+
+    /// The commands that wait for their answers, and the last 16 of each hub that were answered.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn commands(&self) -> Result<Vec<CommandStatus>, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = |(pairing, book)| command::of_book(HubId::from_journal(pairing), &book);
+        Ok(books.into_iter().flat_map(of).collect())
+    }
+
+    /// What is known here of a hub's settings.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn settings(&self, hub: HubId) -> Result<KnownSettings, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = books
+            .iter()
+            .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
+        let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
+        Ok(KnownSettings::of(hub, book))
     }
 
     /// All clips, in the order in which they became known.
@@ -379,6 +450,19 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
                 number: answer.number,
                 hub_version: answer.version.clone(),
             },
+            Taken::CommandDone(done) => Event::CommandDone {
+                hub,
+                id: CommandId::from_journal(done.id),
+                outcome: CommandOutcome::of(hub, &done.result),
+            },
+            Taken::Settings(doc) => {
+                let (version, settings) = command::told(doc);
+                Event::Settings {
+                    hub,
+                    version,
+                    settings,
+                }
+            }
             Taken::Nothing(why) => Event::Ignored {
                 hub,
                 seq: fact.seq.0,

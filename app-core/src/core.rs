@@ -12,8 +12,9 @@
 //! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
 //! line falls quiet, in the transaction of the last ack. While an update of ours waits for the hub's
 //! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
-//! two rooms of their own.
+//! two rooms of their own, and commands one.
 
+mod command;
 mod heartbeat;
 mod pulse;
 mod reads;
@@ -30,6 +31,7 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
+pub use command::{CommandSent, Order, Ordered};
 pub use heartbeat::{BeatSent, Look};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
 pub use reads::{ChannelStatus, LineInfo, LineStatus};
@@ -407,6 +409,8 @@ impl Core {
             | Taken::NewEpoch(_)
             | Taken::Healed(_)
             | Taken::Answered(_)
+            | Taken::CommandDone(_)
+            | Taken::Settings(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}

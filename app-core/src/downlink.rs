@@ -32,6 +32,8 @@ use look::{LOOK_PAUSE_MAX, Levels, look};
 const ATTEMPTS_ONCE_MAX: u32 = 4;
 /// How often it tries to connect.
 const CONNECTS_ONCE_MAX: u32 = 2;
+/// How many commands a sync that is to end sends one after the other: each waits for the answer to the last.
+const ORDERS_ONCE_MAX: usize = journal::COMMANDS_PENDING_MAX;
 /// How long one address of the relay may take to complete a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -188,13 +190,15 @@ async fn one_connection(
     let mut outcome = Ok(());
     let (mut over, mut beaten) = (BTreeSet::new(), BTreeSet::new());
     let mut pause = LOOK_PAUSE_MAX;
+    let mut orders = shared.orders();
+    let mut order_passes = 0;
     loop {
         let ended = tokio::select! {
             ended = pass.tasks.join_next() => ended.map(joined),
-            () = levels.moved(pause), if mode == SyncMode::Follow => {
+            () = stirred(&levels, &mut orders, pause), if mode == SyncMode::Follow => {
                 let looked = look(shared, &levels).await;
                 pause = looked.pause;
-                if !looked.tried.is_empty() {
+                if !looked.tried.is_empty() || !looked.ordered.is_empty() {
                     beats.send_modify(|count| *count += 1);
                 }
                 continue;
@@ -221,17 +225,31 @@ async fn one_connection(
             None if mode == SyncMode::Once => {
                 // What it says was only now known to be all; a second pass takes it to the relay, and
                 // stays a moment for the hub's word.
-                let mut beating = look(shared, &levels).await.tried;
-                beating.retain(|pairing| beaten.insert(*pairing));
-                if beating.is_empty() {
+                let looked = look(shared, &levels).await;
+                let mut speaking = looked.tried;
+                speaking.retain(|pairing| beaten.insert(*pairing));
+                if order_passes < ORDERS_ONCE_MAX && !looked.ordered.is_empty() {
+                    order_passes += 1;
+                    speaking.extend(looked.ordered);
+                }
+                if speaking.is_empty() {
                     return outcome;
                 }
                 pass = start(Stay::UntilAnswered, &|line| {
-                    beating.contains(&line.pairing) && levels.contains(line)
+                    speaking.contains(&line.pairing) && levels.contains(line)
                 });
             }
             None => return outcome,
         }
+    }
+}
+
+/// Until there may be something to say: a line has moved, a command was given, or so much time has passed.
+async fn stirred(levels: &Levels, orders: &mut watch::Receiver<u64>, pause: Duration) {
+    tokio::select! {
+        () = levels.moved(pause) => {}
+        // Whoever gives commands lives as long as the sync.
+        _ = orders.changed() => {}
     }
 }
 
@@ -260,7 +278,8 @@ impl Pass {
     }
 }
 
-/// Connects to a relay as this device: with its certificate, or the first time with an invitation.
+/// Connects to a relay as this device: with its certificate, or, if there is none or it is refused, with an
+/// invitation.
 /// A new certificate is durable before this returns.
 pub(crate) async fn connect_to_relay(
     shared: &Shared,
@@ -288,20 +307,31 @@ async fn connect(
         .and_then(|bytes| Certificate::decode(bytes).ok());
     let kept =
         kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
-    let admission = match (&kept, invitation) {
-        (Some(certificate), _) => Admission::Certificate(certificate.clone()),
-        (None, Some(invitation)) => Admission::Invitation(invitation),
-        (None, None) => {
-            return Err(End::Fatal(AppError::NotAdmitted(
-                "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
-            )));
+    let certificate = kept.clone().map(Admission::Certificate);
+    let ways = certificate
+        .into_iter()
+        .chain(invitation.map(Admission::Invitation));
+    let mut connected = None;
+    for admission in ways {
+        let config = Config {
+            connect_timeout: CONNECT_TIMEOUT,
+            ..Config::default()
+        };
+        let tried = relay_client::connect(&address, &identity, admission, config).await;
+        let is_refused = tried
+            .as_ref()
+            .is_err_and(|error| error.kind() == relay_client::ErrorKind::NotAdmitted);
+        connected = Some(tried);
+        // A phone that was removed and pairs again is refused by its certificate alone.
+        if !is_refused {
+            break;
         }
+    }
+    let Some(connected) = connected else {
+        return Err(End::Fatal(AppError::NotAdmitted(
+            "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
+        )));
     };
-    let config = Config {
-        connect_timeout: CONNECT_TIMEOUT,
-        ..Config::default()
-    };
-    let connected = relay_client::connect(&address, &identity, admission, config).await;
     let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;
     if kept.as_ref() != Some(&certificate) {
         let relay = relay.to_owned();

@@ -5,6 +5,7 @@
 
 use tokio::sync::broadcast;
 
+use crate::command::{CommandId, CommandOutcome, HubSettings};
 use crate::types::{Channel, Clip, ClipId, HubId};
 
 /// Events that wait for a slow watcher.
@@ -71,6 +72,24 @@ pub enum Event {
         number: u64,
         /// The hub's program.
         hub_version: String,
+    },
+    /// The hub has answered a command.
+    CommandDone {
+        /// Which hub.
+        hub: HubId,
+        /// Which command.
+        id: CommandId,
+        /// What came of it.
+        outcome: CommandOutcome,
+    },
+    /// The hub's settings have changed, by another phone.
+    Settings {
+        /// Which hub.
+        hub: HubId,
+        /// Their version.
+        version: u64,
+        /// All of them.
+        settings: HubSettings,
     },
     /// The relay stored our sealed ack of all event video through `seq`.
     Acked {

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
-//! ([`ClipId`], [`Clip`], [`Status`], ...), and [`AppError`] whose [`AppError::kind`] says what the
+//! ([`ClipId`], [`Clip`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
 //! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
 //! crash tests alone.)
 //!
@@ -38,6 +38,7 @@
 mod app;
 mod backoff;
 mod clock;
+mod command;
 #[doc(hidden)]
 pub mod core;
 mod downlink;
@@ -52,6 +53,10 @@ mod testing;
 mod types;
 
 pub use app::{App, AppOptions, Creation, OpenedBy};
+pub use command::{
+    Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS, HubSettings,
+    KnownSettings, PairedPhone, PhoneId,
+};
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;

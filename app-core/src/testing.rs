@@ -58,6 +58,7 @@ pub(crate) fn open_core(disk: &SimDisk, seed: u64) -> Core {
 
 /// A hub without a camera and a network.
 pub(crate) struct Hub {
+    pub(crate) disk: SimDisk,
     pub(crate) journal: Journal,
     pub(crate) session: Session<Committer>,
 }
@@ -149,7 +150,8 @@ impl Hub {
 /// A paired hub, and the disk of the app's side.
 pub(crate) fn paired() -> (Hub, SimDisk) {
     let app_disk = SimDisk::new();
-    let mut hub = open_journal(Role::Hub, &SimDisk::new(), 1).unwrap();
+    let disk = SimDisk::new();
+    let mut hub = open_journal(Role::Hub, &disk, 1).unwrap();
     let mut app = open_journal(Role::App, &app_disk, 2).unwrap();
     let terms = OfferTerms {
         hub: DeviceId([7; 32]),
@@ -166,6 +168,7 @@ pub(crate) fn paired() -> (Hub, SimDisk) {
     let session = Session::new(event_line(pairing));
     (
         Hub {
+            disk,
             journal: hub,
             session,
         },

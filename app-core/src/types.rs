@@ -10,8 +10,8 @@ use crate::core::{ChannelStatus, Over, Pulse};
 use crate::error::AppError;
 
 /// How long a sync that is to end waits for a hub's Commits and its answer, milliseconds since the relay
-/// has the whole heartbeat. A hub that is there takes a second or two; until it has taken the new keys, a
-/// copy of this directory holds them as well as we do.
+/// has the whole heartbeat, or the command. A hub that is there takes a second or two; until it has taken
+/// the new keys, a copy of this directory holds them as well as we do.
 pub const HUB_WAIT_MS: u64 = 5_000;
 
 /// The video of one event. The same text at hub and app.
@@ -58,6 +58,10 @@ impl HubId {
     pub(crate) fn from_journal(pairing: PairingId) -> Self {
         Self(pairing.0)
     }
+
+    pub(crate) fn to_journal(self) -> PairingId {
+        PairingId(self.0)
+    }
 }
 
 impl fmt::Display for HubId {
@@ -94,7 +98,7 @@ pub enum Pairing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncMode {
     /// Until everything that the relay holds now is here and its acks are at the relay. If it sent a
-    /// heartbeat, it stays for the hub's word on it, [`HUB_WAIT_MS`] at most.
+    /// heartbeat or a command, it stays for the hub's word on it, [`HUB_WAIT_MS`] at most for each.
     Once,
     /// Until the future is dropped; connects again by itself.
     Follow,
@@ -204,7 +208,7 @@ pub enum Channel {
     Livestream,
     /// Notifications.
     Notification,
-    /// Heartbeats.
+    /// Heartbeats, settings and commands.
     Config,
 }
 
@@ -216,6 +220,16 @@ impl Channel {
             JournalChannel::Livestream => Self::Livestream,
             JournalChannel::Notification => Self::Notification,
             JournalChannel::Config => Self::Config,
+        }
+    }
+
+    pub(crate) fn to_journal(self) -> JournalChannel {
+        match self {
+            Self::EventVideo => JournalChannel::EventVideo,
+            Self::Thumbnail => JournalChannel::Thumbnail,
+            Self::Livestream => JournalChannel::Livestream,
+            Self::Notification => JournalChannel::Notification,
+            Self::Config => JournalChannel::Config,
         }
     }
 

@@ -120,6 +120,34 @@ async fn a_relay_that_lost_its_disk_loses_no_video() {
 }
 
 #[tokio::test]
+async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    hub.remove_phone(&relay).await;
+    for _ in 0..2 {
+        match within(app.sync(SyncMode::Once)).await {
+            Err(AppError::NotAdmitted(why)) => {
+                assert!(why.contains("removed") && why.contains("pair again"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The device is the same, and its old certificate is still refused.
+    hub.pair(&relay, &app).await;
+    let clip = hub.record(&[b"again"]);
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let clips = app.clips().await.unwrap();
+    let found = clips.iter().find(|known| known.clip.to_string() == clip.to_hex());
+    assert_eq!(found.unwrap().state, ClipState::Complete);
+    drop(app);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_pairing_goes_on_when_the_hub_is_killed_in_the_middle_and_started_again() {
     let relay = Relay::start().await;
     for killed_after in [After::Request, After::Confirm] {

@@ -29,8 +29,8 @@ use serde_json::Value;
 const CYCLES: u32 = 1_000;
 
 const USAGE: &str = "\
-secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim
-                           and pair, each point again inside the recovery that follows, and the
+secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim,
+                           pair and remove, each point again inside the recovery that follows, and the
                            deliberate bugs
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)

@@ -1,4 +1,4 @@
-//! The four conversations that a crash may interrupt: pair, event, sync, trim.
+//! The five conversations that a crash may interrupt: pair, event, sync, trim, remove.
 //!
 //! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
 //! nothing of crashes; whatever was killed is started again by the steps themselves, as its owner
@@ -29,11 +29,19 @@ pub enum Workload {
     Trim,
     /// From nothing: relay made, hub admitted, paired, one event.
     Pair,
+    /// The phone is lost: its owner removes it, and pairs another.
+    Remove,
 }
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 4] = [Self::Event, Self::Sync, Self::Trim, Self::Pair];
+    pub const ALL: [Self; 5] = [
+        Self::Event,
+        Self::Sync,
+        Self::Trim,
+        Self::Pair,
+        Self::Remove,
+    ];
 
     /// Its name on command lines and in tables.
     #[must_use]
@@ -43,6 +51,7 @@ impl Workload {
             Self::Sync => "sync",
             Self::Trim => "trim",
             Self::Pair => "pair",
+            Self::Remove => "remove",
         }
     }
 
@@ -52,7 +61,7 @@ impl Workload {
         let passes = match self {
             Self::Event | Self::Sync => 2,
             Self::Trim => 3,
-            Self::Pair => 1,
+            Self::Pair | Self::Remove => 1,
         };
         Setup {
             passes,
@@ -69,7 +78,7 @@ impl Workload {
     pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
         match self {
             Self::Pair => System::new(setup),
-            Self::Event | Self::Sync | Self::Trim => stock.system(setup),
+            Self::Event | Self::Sync | Self::Trim | Self::Remove => stock.system(setup),
         }
     }
 
@@ -83,6 +92,7 @@ impl Workload {
             Self::Sync => sync(system),
             Self::Trim => trim(system),
             Self::Pair => pair(system),
+            Self::Remove => remove(system),
         }
     }
 }
@@ -105,6 +115,14 @@ impl FromStr for Workload {
 fn pair(system: &mut System) -> Outcome<Ends> {
     system.make_relay()?;
     system.write_hub_config()?;
+    system.pair()?;
+    system.settle()
+}
+
+fn remove(system: &mut System) -> Outcome<Ends> {
+    system.start(Role::Relay)?;
+    system.remove_phone()?;
+    system.lose_phone()?;
     system.pair()?;
     system.settle()
 }

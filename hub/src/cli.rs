@@ -12,6 +12,7 @@ use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, CodeImage, Step};
+use crate::phones::{self, Question};
 use crate::{doctor, reset, retained, secret, status, supervisor};
 
 /// How long a running hub may take for its status.
@@ -33,9 +34,11 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --config hub.toml       show a code for a phone
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
+  secluso-hub phones --config hub.toml     which phones are paired
 
 Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
-4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full, 70 internal.";
+4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full,
+8 a phone asked for a restart: start it again, 70 internal.";
 
 #[derive(Args, Debug, Clone)]
 struct Common {
@@ -69,6 +72,24 @@ enum Command {
     /// What a running hub is doing.
     #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
     Status(Common),
+    /// Which phones are paired.
+    #[command(
+        after_help = "Example:\n  secluso-hub phones --config hub.toml\n\nWorks with and without a running hub."
+    )]
+    Phones(Common),
+    /// Remove a phone: its keys and everything kept for it, at once. It must pair again.
+    #[command(
+        after_help = "Example:\n  secluso-hub remove 1a2b3c4d --config hub.toml --yes\n\nWorks with and without a running hub. What the phone has received stays on the phone; what the hub retains for it stays for `secluso-hub retained`."
+    )]
+    Remove {
+        /// The phone, as `secluso-hub phones` names it.
+        phone: String,
+        #[command(flatten)]
+        common: Common,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Stop a running hub cleanly.
     Stop(Common),
     /// Look for what could go wrong: clock, disk, clip, relay, pairing.
@@ -133,7 +154,9 @@ impl Cli {
             | Command::Status(common)
             | Command::Stop(common)
             | Command::Doctor(common)
+            | Command::Phones(common)
             | Command::Pair { common, .. }
+            | Command::Remove { common, .. }
             | Command::Retained { common, .. }
             | Command::Reset { common, .. } => common.format(),
             Command::Secret { .. } | Command::Completions { .. } => Format::Text,
@@ -178,6 +201,19 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             )
             .await?;
             failed.map_or(Ok(()), Err)
+        }
+        Command::Phones(common) => {
+            about_phones(&common.read()?, common.format(), &Question::List).await
+        }
+        Command::Remove { phone, common, yes } => {
+            let config = common.read()?;
+            if !yes {
+                let what = format!(
+                    "this erases the keys of phone {phone} and all that is kept for it; it must pair again. Add --yes to do it"
+                );
+                return Err(Failure::new(Code::Usage, what));
+            }
+            about_phones(&config, common.format(), &Question::Remove(phone)).await
         }
         Command::Stop(common) => {
             let config = common.read()?;
@@ -236,6 +272,17 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "secluso-hub", &mut script);
             output::raw(&script);
+            Ok(())
+        }
+    }
+}
+
+async fn about_phones(config: &Config, format: Format, question: &Question) -> Result<(), Failure> {
+    let answer = phones::ask(config, question).await?;
+    match failure_in(&answer) {
+        Some(failure) => Err(failure),
+        None => {
+            format.line(&answer, &phones::to_text(&answer));
             Ok(())
         }
     }

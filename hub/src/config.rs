@@ -3,6 +3,8 @@
 //! Every mistake names line, key and next step. This room must never touch the network or the
 //! state directory, and a value that is not here is not configurable.
 
+mod duration;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use serde::Deserialize;
 use wire::Invitation;
 
 use crate::camera::{FileCameraConfig, Passes};
+use crate::core::SilenceLimits;
 
 /// A longer file is not a configuration.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
@@ -29,6 +32,11 @@ const GAP_SECONDS_MAX: f64 = 86_400.0;
 const EVENT_SECONDS_MIN: f64 = 0.1;
 /// Shortest and longest life of a pairing code, in seconds.
 const OFFER_SECONDS: (u64, u64) = (30, journal::pairing::OFFER_TTL_S_MAX);
+/// The least time after which a phone may count as silent: a phone that is well says a word every six
+/// hours, and its system may hold that up.
+const SILENT_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time after which a silent phone may be removed: ten years.
+const REMOVED_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Addresses that a pairing code may name.
 const ADDRESSES_MAX: usize = 4;
 
@@ -43,6 +51,8 @@ pub struct Config {
     pub invitation: Option<Invitation>,
     /// Pairing.
     pub pairing: PairingConfig,
+    /// When a phone that is not heard of gets nothing more, and when it is removed.
+    pub silence: SilenceLimits,
     /// The camera; none: the hub only sends what it has.
     pub camera: Option<CameraConfig>,
     /// Sizes on disk.
@@ -143,6 +153,8 @@ struct File {
     reset_file: Option<PathBuf>,
     #[serde(default)]
     pairing: PairingTable,
+    #[serde(default)]
+    phones: PhonesTable,
     camera: Option<CameraTable>,
     #[serde(default)]
     disk: DiskTable,
@@ -164,6 +176,13 @@ struct PairingTable {
     addresses: Option<Vec<String>>,
     suite: Option<SuiteName>,
     offer_seconds: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PhonesTable {
+    silent_after: Option<String>,
+    removed_after: Option<String>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -254,6 +273,7 @@ impl Config {
             relay,
             invitation,
             pairing: pairing(file.pairing, &bad)?,
+            silence: silence(&file.phones, &bad)?,
             camera: file
                 .camera
                 .map(|table| camera(table, base, &bad))
@@ -296,6 +316,30 @@ fn pairing(table: PairingTable, bad: Bad<'_>) -> Result<PairingConfig, ConfigErr
         },
         offer: Duration::from_secs(offer_seconds),
     })
+}
+
+fn silence(table: &PhonesTable, bad: Bad<'_>) -> Result<SilenceLimits, ConfigError> {
+    let read = |key, text: &Option<String>, default| match text.as_deref().map(str::trim) {
+        None => Ok(default),
+        Some(text) => duration::parse(text).ok_or_else(|| {
+            let what = "not a duration; write a whole number of minutes, hours or days, as 90m, 36h or 7d";
+            bad(key, what.into())
+        }),
+    };
+    let defaults = SilenceLimits::default();
+    let limits = SilenceLimits {
+        silent_after: read("silent_after", &table.silent_after, defaults.silent_after)?,
+        removed_after: read("removed_after", &table.removed_after, defaults.removed_after)?,
+    };
+    if limits.silent_after < SILENT_MIN {
+        let what = "at least 1d: a phone that is well is heard of every few hours, and not to the minute";
+        return Err(bad("silent_after", what.into()));
+    }
+    if limits.removed_after <= limits.silent_after || limits.removed_after > REMOVED_MAX {
+        let what = "more than silent_after, and at most 3650d";
+        return Err(bad("removed_after", what.into()));
+    }
+    Ok(limits)
 }
 
 fn camera(table: CameraTable, base: &Path, bad: Bad<'_>) -> Result<CameraConfig, ConfigError> {

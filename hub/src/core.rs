@@ -14,18 +14,21 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod command;
 mod death;
 mod delivery;
 mod facts;
 mod pace;
+mod phones;
 mod recording;
 mod retained;
 mod room;
+mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use journal::ids::{Channel, Line};
+use journal::ids::{Channel, CommandId, Line};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
     OutboxHead, PairingState, Session, WantsCommit, or_after_commit,
@@ -39,12 +42,14 @@ use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
 pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
-    Stop,
+    Stop, Wishes,
 };
 use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
+pub use silence::SilenceLimits;
 
 use recording::{Mark, Recording};
+use silence::Silence;
 
 /// Bytes that are staged before their sync begins even if more could share it: four chunks, so that
 /// a long fragment is sealed while its beginning reaches the disk. Far below half a log file of the
@@ -106,6 +111,22 @@ impl WantsCommit for CoreError {
     }
 }
 
+/// What the uplink is told of a line, apart from what never changes.
+#[derive(Clone, Copy)]
+struct LineBooks {
+    outbox: OutboxHead,
+    asked_again: u64,
+}
+
+impl LineBooks {
+    fn read(journal: &Journal, line: Line) -> Result<Self, JournalError> {
+        Ok(Self {
+            outbox: journal.outbox_head(line)?,
+            asked_again: journal.asked_again(line)?,
+        })
+    }
+}
+
 /// What is kept in memory of a line.
 struct LineState {
     session: Session<Committer>,
@@ -113,8 +134,9 @@ struct LineState {
     /// at that moment cannot hide a line from it.
     mailboxes: Mailboxes,
     standing: Standing,
-    /// Its outbox as far as a sync covers it: all that the uplink is told.
-    durable: OutboxHead,
+    /// Its outbox as far as a sync covers it, and how often the phone has asked that the relay be asked
+    /// anew: all that the uplink is told.
+    durable: LineBooks,
     /// The event that this line's stored state could not take part in was reported.
     broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
@@ -124,7 +146,7 @@ struct LineState {
 }
 
 impl LineState {
-    fn new(line: Line, durable: OutboxHead, mailboxes: Mailboxes) -> Self {
+    fn new(line: Line, durable: LineBooks, mailboxes: Mailboxes) -> Self {
         Self {
             session: Session::new(line),
             mailboxes,
@@ -151,7 +173,8 @@ impl LineState {
 /// A sync under way: what is true when it is over.
 struct Flight {
     notices: Vec<Notice>,
-    heads: Vec<(Line, OutboxHead)>,
+    heads: Vec<(Line, LineBooks)>,
+    wishes: Wishes,
     recording: Option<Mark>,
 }
 
@@ -162,6 +185,8 @@ pub struct Core {
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
     recording: Option<Recording>,
+    /// How long each phone was not heard of.
+    silence: Silence,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -183,6 +208,10 @@ pub struct Core {
     #[cfg(test)]
     pub(crate) no_sync: u32,
     flight: Option<Flight>,
+    /// What the parts outside are to do, as far as a sync covers it.
+    wishes: Wishes,
+    /// The command whose restart this start was; its row may still be there.
+    restarted_for: Option<CommandId>,
     /// Events recorded by this handle, so that a sync is never counted for another one's pieces.
     events: u64,
     /// True as soon as they are synced.
@@ -203,6 +232,7 @@ impl Core {
             opener,
             lines: BTreeMap::new(),
             recording: None,
+            silence: Silence::default(),
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -217,6 +247,8 @@ impl Core {
             #[cfg(test)]
             no_sync: 0,
             flight: None,
+            wishes: Wishes::default(),
+            restarted_for: None,
             events: 0,
             pending: Vec::new(),
             notices: VecDeque::new(),
@@ -229,6 +261,8 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
+        let restarted = core.note_restarted(now_unix_ms);
+        unless_reopened(restarted)?;
         // A journal that was opened again on the way has done all that a start owes.
         let closed = core.close_used_epochs(now_unix_ms);
         if unless_reopened(closed)?.is_some() {
@@ -239,7 +273,14 @@ impl Core {
         let expired = HubPairing::expire(core.journal()?, now_unix_ms / 1000);
         let expired = core.judge(expired, now_unix_ms);
         unless_reopened(expired)?;
+        // What was told to nobody yet is told, and what is durable is what the parts outside go by.
+        let followed = core.follow_settings(now_unix_ms);
+        if unless_reopened(followed)?.is_some() && core.has_staged() {
+            let synced = core.commit(now_unix_ms);
+            unless_reopened(synced)?;
+        }
         core.reopen_if_poisoned(now_unix_ms)?;
+        core.wishes = core.staged_wishes()?;
         Ok(core)
     }
 
@@ -274,12 +315,15 @@ impl Core {
             }
         };
         let heads = self.judge(heads, now_unix_ms)?;
+        let wishes = self.staged_wishes();
+        let wishes = self.judge(wishes, now_unix_ms)?;
         match self.journal()?.begin_commit() {
             Ok(()) => {
                 self.staged_bytes = 0;
                 self.flight = Some(Flight {
                     notices: std::mem::take(&mut self.pending),
                     heads,
+                    wishes,
                     recording: self.recording.as_ref().map(Recording::mark),
                 });
                 Ok(())
@@ -393,11 +437,11 @@ impl Core {
         }
     }
 
-    fn outbox_heads(&self) -> Result<Vec<(Line, OutboxHead)>, JournalError> {
+    fn outbox_heads(&self) -> Result<Vec<(Line, LineBooks)>, JournalError> {
         let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
         self.lines
             .keys()
-            .map(|line| Ok((*line, journal.outbox_head(*line)?)))
+            .map(|line| Ok((*line, LineBooks::read(journal, *line)?)))
             .collect()
     }
 
@@ -507,7 +551,8 @@ impl Core {
         Ok(done)
     }
 
-    /// Looks which pairings there are, each with a line for every channel: after one was confirmed.
+    /// Looks which pairings there are, each with a line for every channel: after one was confirmed, or
+    /// removed.
     ///
     /// # Errors
     /// The journal's.
@@ -527,7 +572,7 @@ impl Core {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
                 let journal = self.journal_ref()?;
-                let durable = journal.outbox_head(line)?;
+                let durable = LineBooks::read(journal, line)?;
                 let proof = journal.rollback_proof(line)?;
                 let mailboxes = journal.mailboxes(line)?;
                 let mut state = LineState::new(line, durable, mailboxes);
@@ -538,7 +583,7 @@ impl Core {
                 }
             }
         }
-        Ok(())
+        self.count_silence()
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {
@@ -608,12 +653,14 @@ impl Core {
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
         self.refresh_lines()?;
+        self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
         for (line, head) in self.outbox_heads()? {
             if let Some(state) = self.lines.get_mut(&line) {
                 state.durable = head;
             }
         }
+        self.wishes = self.staged_wishes()?;
         self.resume_recording(now_unix_ms)?;
         self.close_used_epochs(now_unix_ms)?;
         self.commit(now_unix_ms)?;
@@ -745,6 +792,7 @@ impl Core {
                 state.durable = head;
             }
         }
+        self.wishes = flight.wishes;
         if let Some(mark) = flight.recording {
             self.settle_recording(mark);
         }

@@ -28,6 +28,8 @@ pub enum Code {
     NotAdmitted = 6,
     /// The disk is full.
     Space = 7,
+    /// A phone asked for a restart: the hub has stopped cleanly and is to be started again.
+    Restart = 8,
     /// A mistake of ours, or a disk that fails.
     Internal = 70,
 }

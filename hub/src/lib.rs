@@ -17,6 +17,7 @@ pub mod exit;
 pub mod fmp4;
 pub mod output;
 pub mod pairing;
+pub mod phones;
 pub mod recorder;
 pub mod reset;
 pub mod retained;

@@ -3,12 +3,15 @@
 
 use std::io::Write as _;
 
-use journal::ids::Channel;
+use journal::ids::{Channel, PairingId};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
 use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
 use crate::exit::Failure;
+
+/// Hexadecimal digits by which people name a phone.
+const SHORT_DIGITS: usize = 8;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +104,16 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
                 other => format!("one channel of a phone, {}, cannot be used: {what}", channel(other)),
             },
         ),
+        Notice::Settings(doc) => {
+            let settings = doc.settings;
+            let json = json!({"event": "settings", "version": doc.version, "privacy": settings.privacy,
+                              "event_seconds_max": settings.event_seconds_max});
+            let text = match settings.privacy {
+                true => "a phone has changed the settings: privacy mode is on, no event is recorded",
+                false => "a phone has changed the settings: privacy mode is off",
+            };
+            (Some(json), text.into())
+        }
         Notice::Healed { line, epoch } => (
             Some(
                 json!({"event": "healed", "channel": channel(line.channel), "epoch": epoch.0}),
@@ -108,6 +121,28 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             format!(
                 "new keys of a phone are in use for {}",
                 channel(line.channel)
+            ),
+        ),
+        Notice::PhoneSilent { phone } => (
+            Some(json!({"event": "phone_silent", "phone": short(*phone)})),
+            format!(
+                "phone {} was not heard of for too long: nothing new is encrypted for it until its next heartbeat. If it is lost, run `secluso-hub remove {}`",
+                short(*phone),
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneBack { phone } => (
+            Some(json!({"event": "phone_back", "phone": short(*phone)})),
+            format!(
+                "phone {} was heard of again: events are recorded for it",
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneRemoved { phone } => (
+            Some(json!({"event": "phone_removed", "phone": short(*phone)})),
+            format!(
+                "phone {} is removed with all its keys; to use it again, pair it again",
+                short(*phone)
             ),
         ),
         Notice::Standing { standing, .. } => match standing {
@@ -155,9 +190,17 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
             "no_phone",
             "events are not recorded: no phone is paired. Run `secluso-hub pair`",
         ),
+        Stop::Silent => (
+            "phones_silent",
+            "events are not recorded: no paired phone was heard of for too long. Open the app on one",
+        ),
         Stop::Space => (
             "disk_full",
             "an event is not recorded, or no further: the disk is full. Free some space",
+        ),
+        Stop::Privacy => (
+            "privacy",
+            "events are not recorded: a phone has switched privacy mode on",
         ),
         Stop::RolledBack => (
             "rolled_back",
@@ -165,6 +208,13 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
         ),
         Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
     }
+}
+
+/// How a phone is named to people: enough of its identifier to tell it from the others.
+pub fn short(phone: PairingId) -> String {
+    let mut name = phone.to_hex();
+    name.truncate(SHORT_DIGITS);
+    name
 }
 
 /// The word for a channel in JSON.
@@ -180,7 +230,7 @@ fn channel(channel: Channel) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Line, PairingId};
+    use journal::ids::Line;
 
     use super::*;
 

@@ -17,8 +17,8 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use journal::ids::OfferId;
-use journal::pairing::{OfferEnd, OfferTerms};
-use journal::{Durable, HubPairing, Offer};
+use journal::pairing::{OfferEnd, OfferTerms, PHONES_MAX};
+use journal::{Durable, HubPairing, JournalError, Offer, PairingError};
 use relay_client::{Identity, rpk};
 use tokio::sync::mpsc;
 use wire::Invitation;
@@ -87,6 +87,7 @@ pub async fn pair(
 ) -> Result<Ended, Failure> {
     let mut stop = pin!(stop);
     let place = Place::new(config, relay, sealer, clock)?;
+    place.has_room_for_a_phone().await?;
     let invitation = tokio::select! {
         biased;
         () = &mut stop => return Ok(stopped(steps).await),
@@ -138,6 +139,20 @@ impl<'a, C: Clock> Place<'a, C> {
             sealer,
             clock,
         })
+    }
+
+    /// Before the relay is asked for an invitation that nobody could use.
+    ///
+    /// # Errors
+    /// [`Code::NotAdmitted`] if the hub has as many phones as it may have.
+    async fn has_room_for_a_phone(&self) -> Result<(), Failure> {
+        let count = |core: &mut crate::core::Core, now| {
+            core.with_journal(now, |journal| Ok(HubPairing::phones(journal)?.len()))
+        };
+        if self.sealer.run(count).await? < PHONES_MAX {
+            return Ok(());
+        }
+        Err(JournalError::from(PairingError::TooManyPhones).into())
     }
 
     async fn offer(

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wal::mutant;
 
 use crate::camera::Clock;
-use crate::core::{Core, CoreError, Death, Heads, Notice};
+use crate::core::{Core, CoreError, Death, Heads, Notice, Wishes};
 
 /// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
 /// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
@@ -53,6 +53,7 @@ enum SyncResult {
 pub struct Sealer {
     jobs: mpsc::Sender<Job>,
     heads: watch::Receiver<Heads>,
+    wishes: watch::Receiver<Wishes>,
 }
 
 /// The answer to a job that was handed over. Dropping it leaves the step whole, as it is.
@@ -109,6 +110,7 @@ const NOTICES_MAX: usize = 1024;
 pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer, SealerThread)> {
     let (jobs, waiting) = mpsc::channel(JOBS_MAX);
     let (publish, heads) = watch::channel(core.heads().unwrap_or_default());
+    let (wish, wishes) = watch::channel(core.wishes());
     let (tell, notices) = mpsc::channel(NOTICES_MAX);
     let handle = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new()
@@ -118,6 +120,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 core,
                 waiting,
                 publish,
+                wish,
                 tell,
                 flying: Answers::new(),
                 staged: Answers::new(),
@@ -126,7 +129,12 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
             };
             worker.run(&clock, &handle)
         })?;
-    Ok((Sealer { jobs, heads }, SealerThread { notices, thread }))
+    let sealer = Sealer {
+        jobs,
+        heads,
+        wishes,
+    };
+    Ok((sealer, SealerThread { notices, thread }))
 }
 
 impl Sealer {
@@ -175,6 +183,11 @@ impl Sealer {
     pub fn heads(&self) -> watch::Receiver<Heads> {
         self.heads.clone()
     }
+
+    /// What camera and supervisor are to do, as far as it is durable; changes wake at once.
+    pub fn wishes(&self) -> watch::Receiver<Wishes> {
+        self.wishes.clone()
+    }
 }
 
 /// Answers of one batch of jobs, each with the journal's generation in which it was staged.
@@ -184,6 +197,7 @@ struct Worker {
     core: Core,
     waiting: mpsc::Receiver<Job>,
     publish: watch::Sender<Heads>,
+    wish: watch::Sender<Wishes>,
     tell: mpsc::Sender<Notice>,
     /// Who waits for the sync that is under way.
     flying: Answers,
@@ -362,6 +376,12 @@ impl Worker {
             }
             Err(error) => tracing::warn!(%error, "the lines cannot be read"),
         }
+        let wishes = self.core.wishes();
+        self.wish.send_if_modified(|old| {
+            let changed = *old != wishes;
+            *old = wishes;
+            changed
+        });
         while let Some(notice) = self.core.poll_notice() {
             if self.tell.try_send(notice).is_err() {
                 tracing::warn!("a notice was lost because nobody reads them");

@@ -37,6 +37,10 @@ fn to_json(
     // Without a camera there is no event that could show that the other reason is gone.
     let not_recorded = match trouble {
         Some(_) => Some(CAMERA_FAILED),
+        // Also before the first event since, of which there may be none: the camera is not asked.
+        None if core.settings.settings.privacy => Some(stop(Stop::Privacy).0),
+        // It was off again before any event could show it.
+        None if core.stopped == Some(Stop::Privacy) => None,
         None => core.stopped.map(|why| stop(why).0),
     };
     let pairings: Vec<Value> = core
@@ -60,6 +64,7 @@ fn to_json(
                 "phone_heard_s_ago": line
                     .heard
                     .map(|heard| now_unix_ms.saturating_sub(heard.unix_ms) / 1000),
+                "silent": line.is_silent,
             })
         })
         .collect();
@@ -77,12 +82,20 @@ fn to_json(
         .collect();
     json!({
         "recording": core.recording,
+        // What phones have set; version 0 before the first time.
+        "settings": {
+            "version": core.settings.version,
+            "privacy": core.settings.settings.privacy,
+            "event_seconds_max": core.settings.settings.event_seconds_max,
+        },
         // Why the last event was not recorded, or not all of it; null once one is recorded again.
         "not_recorded": not_recorded,
         // What the camera failed of, for people; null while it is there.
         "camera_trouble": trouble.map(|error| camera(Some(error)).1),
         "connected": link.connected,
         "trouble": link.trouble,
+        // Phones that were removed here and that the relay does not know of yet.
+        "relay_not_told": core.dismissals,
         "pairings": pairings,
         "clips": clips,
     })
@@ -119,7 +132,14 @@ pub fn to_text(status: &Value) -> String {
     if let Some(trouble) = status["trouble"].as_str() {
         out.push_str(&format!(" ({trouble})"));
     }
-    let why = [Stop::NoPairing, Stop::Space, Stop::RolledBack].map(stop);
+    let why = [
+        Stop::NoPairing,
+        Stop::Silent,
+        Stop::Space,
+        Stop::Privacy,
+        Stop::RolledBack,
+    ];
+    let why = why.map(stop);
     if let Some((_, text)) = why
         .into_iter()
         .find(|(word, _)| status["not_recorded"] == *word)
@@ -131,7 +151,7 @@ pub fn to_text(status: &Value) -> String {
     }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}",
+            "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}{}",
             pairing["phone"].as_str().unwrap_or_default(),
             pairing["epoch"],
             pairing["unacked_envelopes"],
@@ -141,6 +161,15 @@ pub fn to_text(status: &Value) -> String {
                 Some(seconds) => format!("last heartbeat {seconds} s ago"),
                 None => "no heartbeat yet".into(),
             },
+            match pairing["silent"] == true {
+                true => ", silent: it gets nothing new",
+                false => "",
+            },
+        ));
+    }
+    if let Some(phones @ 1..) = status["relay_not_told"].as_u64() {
+        out.push_str(&format!(
+            "\n{phones} removed phones are not yet shut out at the relay; it is told as soon as it is reached"
         ));
     }
     for clip in status["clips"].as_array().into_iter().flatten() {
@@ -164,7 +193,9 @@ mod tests {
         let core = CoreStatus {
             recording: false,
             stopped: Some(Stop::Space),
+            settings: journal::message::SettingsDoc::default(),
             lines: Vec::new(),
+            dismissals: 0,
             clips: Vec::new(),
         };
         let link = LinkStatus::default();
@@ -187,5 +218,26 @@ mod tests {
         let status = to_json(&core, &link, None, 0);
         assert_eq!(status["not_recorded"], "disk_full");
         assert!(status["camera_trouble"].is_null());
+    }
+
+    #[test]
+    fn privacy_mode_is_said_as_long_as_it_is_on_and_no_longer() {
+        let mut core = CoreStatus {
+            recording: false,
+            stopped: None,
+            settings: journal::message::SettingsDoc::default(),
+            lines: Vec::new(),
+            dismissals: 0,
+            clips: Vec::new(),
+        };
+        core.settings.settings.privacy = true;
+        let link = LinkStatus::default();
+        let status = to_json(&core, &link, None, 0);
+        assert_eq!(status["not_recorded"], "privacy");
+        assert_eq!(status["settings"]["privacy"], true);
+        assert!(to_text(&status).contains("privacy mode"));
+        core.stopped = Some(Stop::Privacy);
+        core.settings.settings.privacy = false;
+        assert!(to_json(&core, &link, None, 0)["not_recorded"].is_null());
     }
 }

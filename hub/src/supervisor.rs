@@ -2,8 +2,10 @@
 //! journal means.
 //!
 //! Order of start: journal (with what a start owes), camera, control socket, uplink. Order of stop:
-//! camera (its clip is cut off), then a moment for the uplink, then the journal. This room must
-//! never restart a part whose state it does not know: the journal's thread decides that itself.
+//! camera (its clip is cut off), then a moment for the uplink, then the journal. A restart that a phone asks
+//! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
+//! journal has forgotten the wish by then. This room must never restart a part whose state it does not know:
+//! the journal's thread decides that itself.
 
 mod camera;
 
@@ -52,6 +54,7 @@ fn start_parts(
 ) -> Result<Parts, Failure> {
     let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
     core.set_retention(config.retain == Retain::UntilAcked);
+    core.limit_silence(config.silence);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
@@ -162,7 +165,7 @@ async fn run_once(
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
     let keeper = camera.map(|camera| Keeper {
-        camera,
+        camera: Some(camera),
         name,
         sealer: parts.sealer.clone(),
         clock,
@@ -196,7 +199,14 @@ async fn run_once(
     control_task.abort();
     let _ended = control_task.await;
     drop(services);
-    finish(parts, format, ended).await
+    let restart = parts.sealer.wishes().borrow().restart;
+    match finish(parts, format, ended).await? {
+        Ending::Stopped if restart => Err(Failure::new(
+            Code::Restart,
+            "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
+        )),
+        ended => Ok(ended),
+    }
 }
 
 /// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
@@ -252,9 +262,17 @@ async fn watch_over(
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     let mut is_camera_told = true;
+    let mut wishes = parts.sealer.wishes();
     loop {
+        // A wish that is there is durable, and so is the answer to whoever has it.
+        if wishes.borrow_and_update().restart {
+            return Ok(Ending::Stopped);
+        }
         tokio::select! {
             () = signals.any() => return Ok(Ending::Stopped),
+            changed = wishes.changed() => if changed.is_err() {
+                return Err(gone("journal"));
+            },
             _ = stopped.changed() => return Ok(Ending::Stopped),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
@@ -350,7 +368,7 @@ async fn end_task(task: tokio::task::JoinHandle<()>) {
 }
 
 /// Waits for the journal's thread; its own end explains every other.
-async fn join(thread: SealerThread) -> Result<(), Failure> {
+pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || thread.join()).await {
         Ok(Err(CoreError::Dead(death))) => {
             // Nothing is left to write: the journal is closed.
@@ -513,6 +531,49 @@ mod tests {
             assert_eq!(failure.code, Code::Internal);
             assert!(failure.message.contains("uplink"), "{failure}");
         }
+    }
+
+    /// A phone's wish ends the hub as a clean stop does; what it ends with is for the one who started it.
+    #[tokio::test]
+    async fn a_restart_that_is_stored_ends_the_watch() {
+        let mut world = World::paired();
+        let (core, phone) = world.ends();
+        phone.order(journal::message::CommandKind::Restart);
+        let _taken = phone.talk(core);
+        let clock = TokioClock::new();
+        let (sealer, thread) = sealer::start(world.core, clock.clone()).unwrap();
+        assert!(sealer.wishes().borrow().restart);
+        let nobody = UplinkConfig {
+            relay: relay_client::RelayAddress {
+                host: "127.0.0.1".into(),
+                port: 9,
+                relay_id: wire::ids::RelayId([0; 32]),
+            },
+            invitation: None,
+        };
+        let (uplink, uplink_task) = uplink::start(nobody, sealer.clone(), clock, || 0);
+        let mut parts = Parts {
+            sealer,
+            thread,
+            uplink,
+            uplink_task,
+            camera: watch::channel(None).1,
+        };
+        let (_stop, stopped) = watch::channel(false);
+        let mut camera = tokio::spawn(std::future::pending());
+        let mut signals = Signals::new().unwrap();
+        let never = || false;
+        let watched = watch_over(
+            &mut parts,
+            Format::Json,
+            &mut signals,
+            stopped,
+            &mut camera,
+            never,
+        );
+        let ended = watched.await;
+        assert_eq!(ended, Ok(Ending::Stopped));
+        finish(parts, Format::Json, ended).await.unwrap();
     }
 
     #[tokio::test]

@@ -6,9 +6,11 @@
 //! room must never give up for ever: every state it can be in ends with another attempt.
 
 mod backoff;
+mod dismissals;
 mod line;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,14 +18,14 @@ use journal::ids::Line;
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use wire::ids::Seq;
 use wire::{Certificate, Class, Invitation};
 
 pub use backoff::Backoff;
 
 use crate::camera::Clock;
-use crate::core::{CoreError, Heads, is_about_one_line};
+use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
 use line::LineUplink;
 
@@ -296,22 +298,36 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         Err(Over::Client(refused))
     }
 
-    /// Runs the tasks of all lines until the connection ends; new lines join.
+    /// Runs the tasks of all lines until the connection ends; new lines join, and those of a phone that
+    /// was removed end.
     async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
         let mut heads = self.sealer.heads();
+        let relay = self.config.relay.relay_id;
+        let mut telling = pin!(dismissals::tell(connection, self.sealer.clone(), relay));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
-        let mut attached: Vec<Line> = Vec::new();
+        let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
         loop {
             let current: Heads = heads.borrow_and_update().clone();
-            for line in current.keys() {
-                if !attached.contains(line) {
-                    attached.push(*line);
-                    self.attach(*line, &current, connection, &mut tasks);
+            for (line, head) in &current {
+                if !attached.contains_key(line) {
+                    let both = self.attach(*line, *head, connection, &mut tasks);
+                    attached.insert(*line, both);
                 }
             }
+            // A phone was removed: nothing is sent to it and nothing is waited for from it any more.
+            attached.retain(|line, both| {
+                let is_there = current.contains_key(line);
+                if !is_there {
+                    both.iter().for_each(AbortHandle::abort);
+                }
+                is_there
+            });
             self.lines.retain(|line, _| current.contains_key(line));
+            self.board
+                .change(|board| board.lines.retain(|line, _| current.contains_key(line)));
             tokio::select! {
                 error = connection.closed() => return Over::Client(error),
+                over = &mut telling => return over,
                 changed = heads.changed() => if changed.is_err() {
                     return Over::Sealer(SealerError::Closed);
                 },
@@ -328,13 +344,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     fn attach(
         &mut self,
         line: Line,
-        heads: &Heads,
+        head: LineHeads,
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
-    ) {
-        let Some(head) = heads.get(&line).copied() else {
-            return;
-        };
+    ) -> [AbortHandle; 2] {
         let known = self
             .lines
             .entry(line)
@@ -349,7 +362,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         };
         let clock = self.clock.clone();
         let for_receiving = shared.clone();
-        tasks.spawn(async move {
+        let sending = tasks.spawn(async move {
             let mut known = known.lock().await;
             loop {
                 let ended = known.send(&shared, &clock).await;
@@ -358,7 +371,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                 }
             }
         });
-        tasks.spawn(async move {
+        let receiving = tasks.spawn(async move {
             loop {
                 let ended = line::receive(&for_receiving).await;
                 if let Some(ended) = unless_its_own(line, ended).await {
@@ -366,6 +379,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                 }
             }
         });
+        [sending, receiving]
     }
 }
 

@@ -211,18 +211,18 @@ impl Session<Committer> {
     }
 }
 
-/// Heartbeats are said in the config channel alone.
-fn in_config(line: Line) -> Result<PairingId, JournalError> {
+/// Heartbeats and commands are said in the config channel alone.
+pub(crate) fn in_config(line: Line) -> Result<PairingId, JournalError> {
     match line.channel {
         Channel::Config => Ok(line.pairing),
         _ => Err(JournalError::Misuse(
-            "heartbeats are said in the config channel",
+            "heartbeats and commands are said in the config channel",
         )),
     }
 }
 
 impl Txn<'_> {
-    /// Remembers the last heartbeat that came from a phone.
+    /// Remembers the last heartbeat that came from a phone. Its silence ends with it.
     ///
     /// # Errors
     /// None that storage could cause.
@@ -231,7 +231,16 @@ impl Txn<'_> {
         pairing: PairingId,
         heard: PhoneHeard,
     ) -> Result<(), JournalError> {
+        self.delete(&keys::unheard(pairing));
         self.put_row(&keys::phone_heard(pairing), &heard)
+    }
+
+    /// Remembers for how long this hub has run without a heartbeat of a phone, in milliseconds.
+    ///
+    /// # Errors
+    /// None that storage could cause.
+    pub fn put_unheard(&mut self, pairing: PairingId, ms: u64) -> Result<(), JournalError> {
+        self.put_row(&keys::unheard(pairing), &ms)
     }
 
     /// [`Journal::phone_heard`], as the transaction sees it.
@@ -326,5 +335,14 @@ impl Journal {
     /// If the row cannot be read.
     pub fn phone_heard(&self, pairing: PairingId) -> Result<Option<PhoneHeard>, JournalError> {
         self.row(&keys::phone_heard(pairing))
+    }
+
+    /// For how long this hub has run without a heartbeat of a phone, in milliseconds, as it was last
+    /// stored; 0 if never since the last heartbeat, or since pairing (hub).
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn unheard_ms(&self, pairing: PairingId) -> Result<u64, JournalError> {
+        Ok(self.row(&keys::unheard(pairing))?.unwrap_or_default())
     }
 }

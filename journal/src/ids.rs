@@ -55,6 +55,10 @@ id16! {
     /// The video of one event. Chosen at random by the hub.
     ClipId
 }
+id16! {
+    /// One order of an owner's app. Chosen at random by the app.
+    CommandId
+}
 
 /// An MLS epoch (RFC 9420, section 7.1). Never seconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

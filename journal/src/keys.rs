@@ -14,6 +14,10 @@ pub(crate) const META: &[u8] = b"M";
 pub(crate) const PAIRING_PORT: &[u8] = b"P";
 /// `K`: one row, the next unused key number of the vault's pool.
 pub(crate) const NEXT_KEY: &[u8] = b"K";
+/// `F`: one row, the settings that phones have made (hub).
+pub(crate) const SETTINGS: &[u8] = b"F";
+/// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
+pub(crate) const RESTART: &[u8] = b"Q";
 /// Namespace of scope rows.
 pub(crate) const SCOPES: &[u8] = b"C";
 /// Namespace of inline outbox rows, and of outbox payloads.
@@ -90,12 +94,27 @@ pub(crate) fn phone_heard(pairing: PairingId) -> Vec<u8> {
     join(b'W', &[&pairing.0])
 }
 
+/// `Y` line: how often the phone has asked that the relay be asked anew (hub).
+pub(crate) fn asked_again(line: Line) -> Vec<u8> {
+    join(b'Y', &[&line.key()])
+}
+
+/// `V` pairing: what this phone was told last of the settings (hub).
+pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
+    join(b'V', &[&pairing.0])
+}
+
+/// `Z` pairing: for how long this hub has run without a heartbeat of the phone (hub).
+pub(crate) fn unheard(pairing: PairingId) -> Vec<u8> {
+    join(b'Z', &[&pairing.0])
+}
+
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
 }
 
-/// `G` line: Commits that proposals of the phone have cost (hub).
+/// `G` line: Commits that proposals and commands of the phone have cost (hub).
 pub(crate) fn heals(line: Line) -> Vec<u8> {
     join(b'G', &[&line.key()])
 }
@@ -190,4 +209,7 @@ pub(crate) enum Family {
     Clip = 0x43,
     ClipDigest = 0x44,
     PairingAnswer = 0x45,
+    Dismissal = 0x46,
+    Commands = 0x47,
+    Outcomes = 0x48,
 }

@@ -30,6 +30,7 @@
 mod aead;
 mod clip;
 mod codec;
+mod command;
 mod device;
 mod error;
 mod heartbeat;
@@ -56,6 +57,10 @@ pub mod vault;
 mod wrap;
 
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
+pub use command::{
+    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
+    PendingCommand, SettingsSaid,
+};
 pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};
 pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
@@ -64,7 +69,7 @@ pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
-pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
+pub use pairing::{AppPairing, Dismissal, HubPairing, Offer, PairingError, PairingMessage};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use retain::RetainedClip;
 pub use scope::Scope;

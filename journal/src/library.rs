@@ -9,13 +9,14 @@ use wal::note_with;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
+use crate::command::DoneCommand;
 use crate::error::JournalError;
 use crate::ids::{Channel, ClipId, Epoch, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
     self, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason,
-    HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX,
+    HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
 };
 use crate::outbox::Trim;
 use crate::scope::Scope;
@@ -88,6 +89,10 @@ pub enum Taken {
     Healed(Epoch),
     /// The hub has answered a heartbeat.
     Answered(HeartbeatAnswer),
+    /// The hub has answered a command.
+    CommandDone(DoneCommand),
+    /// The hub has told its settings.
+    Settings(SettingsDoc),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -153,6 +158,7 @@ impl Session<Follower> {
             Received::Refused(why) | Received::NotHealed(why) => Taken::Nothing(why),
             Received::Waits => Taken::Nothing("a proposal to one that never commits"),
             Received::NewEpoch(epoch) => {
+                self.commands_overtaken(txn, held)?;
                 txn.keys_settled(self.line(), None)?;
                 if self.line().channel == Channel::Config {
                     txn.heartbeat_overtaken(self.line().pairing)?;
@@ -160,6 +166,7 @@ impl Session<Follower> {
                 Taken::NewEpoch(epoch)
             }
             Received::Healed(epoch) => {
+                self.commands_overtaken(txn, held)?;
                 txn.keys_settled(self.line(), Some((epoch, now_unix_ms)))?;
                 Taken::Healed(epoch)
             }
@@ -193,6 +200,16 @@ impl Session<Follower> {
                         true => Taken::Answered(answer),
                         false => Taken::Nothing("an answer to what was never asked"),
                     }
+                }
+                Some(HubConfigMessage::Outcome(outcome)) => {
+                    match self.take_outcome(txn, &outcome, now_unix_ms)? {
+                        Some(done) => Taken::CommandDone(done),
+                        None => Taken::Nothing("an answer to no command that waits"),
+                    }
+                }
+                Some(HubConfigMessage::Settings(doc)) => {
+                    self.take_settings(txn, &doc)?;
+                    Taken::Settings(doc)
                 }
                 None => unreadable,
             },

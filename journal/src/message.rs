@@ -9,6 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{Channel, ClipId};
 
+mod command;
+
+pub use command::{
+    COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
+    Refusal, Settings, SettingsBase, SettingsDoc,
+};
+
 /// Most bytes of a clip in one chunk. One KiB short of 64 KiB, so that chunk, MLS framing, wrap and
 /// padding together with the log's record group fill sixteen sectors of 4 KiB and no more.
 pub const CHUNK_BYTES_MAX: usize = 63 * 1024;
@@ -94,6 +101,8 @@ pub enum AppConfigMessage {
         /// Digest of that envelope.
         digest: [u8; 32],
     },
+    /// An order of the owner's.
+    Command(Command),
 }
 
 /// A sign of life, and an ack of every channel at once.
@@ -124,6 +133,10 @@ pub struct ChannelHeld {
 pub enum HubConfigMessage {
     /// A heartbeat was heard. Last message of the epoch that its update opened.
     Answer(HeartbeatAnswer),
+    /// What came of a command. Last message of its epoch, whose Commit is in the same transaction.
+    Outcome(Outcome),
+    /// The settings have changed.
+    Settings(SettingsDoc),
 }
 
 /// What a hub says to a heartbeat.

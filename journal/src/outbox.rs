@@ -328,6 +328,15 @@ fn next_seq(seq: Seq) -> Seq {
 }
 
 impl Txn<'_> {
+    /// [`Journal::outbox_head`], as the transaction sees it.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn outbox_head(&self, line: Line) -> Result<OutboxHead, JournalError> {
+        let Row { last, acked, .. } = row(self, line)?;
+        Ok(OutboxHead { last, acked })
+    }
+
     /// Removes dead rows of a line's outbox, at most [`TRIM_ROWS_MAX`]. A crash between two steps
     /// costs nothing: what is left to remove is in the head row.
     ///

@@ -26,6 +26,7 @@
 mod app;
 mod hub;
 mod printed;
+mod remove;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
 pub use printed::{Ask, Offered};
+pub use remove::Dismissal;
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
@@ -65,6 +67,9 @@ pub const FORWARD_DISTANCE_MAX: u32 = 1_000_000;
 pub const PAIRING_MESSAGE_BYTES_MAX: usize = 24 * 1024;
 /// Longest time between showing an offer and using it, in seconds.
 pub const OFFER_TTL_S_MAX: u64 = 3600;
+
+/// Phones that one hub may be paired with at a time: each costs an encryption and an upload of its own.
+pub const PHONES_MAX: usize = 8;
 
 /// The one thing that is said to a person about a code that does not pair, on either side and
 /// whatever is wrong with it: altered, misread, of another hub, expired, used up, or guessed. Whoever
@@ -93,6 +98,12 @@ pub enum PairingError {
     /// The other side does not hold the offer's secret.
     #[error("the other side could not prove that it knows the pairing code. Scan the code again")]
     WrongSecret,
+    /// The hub has as many phones as it may have.
+    #[error(
+        "this hub is paired with {most} phones, and that is all that it can have. Remove one with `secluso-hub remove`, then pair again",
+        most = PHONES_MAX
+    )]
+    TooManyPhones,
     /// A message that does not decode, or not in this state.
     #[error("a pairing message did not fit: {0}. Start the pairing again")]
     Malformed(&'static str),
@@ -479,7 +490,8 @@ fn offers(journal: &Journal) -> Vec<OfferId> {
     journal.scopes.iter().filter_map(offer).collect()
 }
 
-/// Ends a pairing that is not confirmed, with everything that was made for it.
+/// Ends a pairing with every key that was made for it. What its outbox holds, if it was ever confirmed,
+/// ends by [`crate::outbox::end`] in the same transaction.
 fn end_pairing(txn: &mut Txn<'_>, pairing: PairingId) {
     for line in Line::all(pairing) {
         txn.end(Scope::Group(line));

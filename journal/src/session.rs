@@ -39,6 +39,7 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::clip::OpenClip;
+use crate::command;
 use crate::error::JournalError;
 use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::journal::Journal;
@@ -431,16 +432,21 @@ impl Session<Committer> {
         .ok_or(JournalError::Misuse("our own statements must encode"))
     }
 
-    /// Takes what the app sent: an ack moves the watermark of our outbox.
+    /// Takes what the app sent: an ack moves the watermark of our outbox, and in the config channel ends the
+    /// memory of the outcomes that it covers.
     ///
     /// # Errors
     /// Only our own storage.
     pub fn take_ack(&mut self, txn: &mut Txn<'_>, through: Seq) -> Result<AckEffect, JournalError> {
         Ok(match outbox::acked(txn, self.line, through)? {
             Watermark::Moved => {
-                if self.line.channel == Channel::EventVideo {
-                    // Those that are too many for this transaction go in later ones.
-                    let _some = retain::acked(txn, self.line, through)?;
+                match self.line.channel {
+                    Channel::EventVideo => {
+                        // Those that are too many for this transaction go in later ones.
+                        let _some = retain::acked(txn, self.line, through)?;
+                    }
+                    Channel::Config => command::forget_outcomes(txn, self.line.pairing, through)?,
+                    Channel::Thumbnail | Channel::Livestream | Channel::Notification => {}
                 }
                 AckEffect::Moved
             }

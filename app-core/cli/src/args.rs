@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "Examples:
   secluso-hub pair --json | jq -r .qr | head -1 | secluso-app pair -
@@ -65,6 +65,55 @@ pub(crate) enum Command {
     },
     /// How the pairings stand.
     Status,
+    /// Privacy mode: with it no event is recorded.
+    #[command(after_help = "Example: secluso-app privacy on --wait")]
+    Privacy {
+        /// On or off.
+        switch: Switch,
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// The settings of a camera.
+    #[command(
+        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
+    )]
+    Settings {
+        #[command(subcommand)]
+        action: SettingsAction,
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Ask for event videos that are missing here: the hub asks the relay anew what it holds.
+    Resend {
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Have the hub's program start again.
+    RestartHub {
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Ask which phones are paired with the camera.
+    #[command(after_help = "Example: secluso-app phones --wait")]
+    Phones {
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Remove another phone of the camera: its keys and everything kept for it, at once. It must pair again.
+    #[command(
+        after_help = "Example: secluso-app remove-phone 1a2b3c4d --yes --wait\n\nThis phone cannot remove itself: that is done at the camera, with `secluso-hub remove`."
+    )]
+    RemovePhone {
+        /// The phone, as the answer to `phones` names it.
+        phone: String,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// List the commands that wait for an answer, and the last that were answered.
+    Commands,
     /// Check directory, clock, pairing and relay.
     Doctor,
     /// Print completions for a shell.
@@ -75,6 +124,49 @@ pub(crate) enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// To which hub a command goes, and how long this program lasts.
+#[derive(Args, Debug)]
+pub(crate) struct OrderOptions {
+    /// The hub, as `status` names it; needed only if there are several.
+    #[arg(long, global = true, value_name = "HUB")]
+    pub(crate) hub: Option<String>,
+    /// Go on until the hub has answered. Without it, a later `sync` fetches the answer.
+    #[arg(long, global = true)]
+    pub(crate) wait: bool,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsAction {
+    /// Show them, as the hub told them last.
+    Show,
+    /// Change one of them.
+    Set {
+        /// Which.
+        key: SettingKey,
+        /// `on` or `off` for privacy; seconds, or `none`, for event_seconds_max.
+        value: String,
+    },
+}
+
+/// A setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum SettingKey {
+    /// Privacy mode.
+    #[value(name = "privacy")]
+    Privacy,
+    /// Seconds after which the recording of an event ends.
+    #[value(name = "event_seconds_max")]
+    EventSecondsMax,
+}
+
+/// A switch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod args;
 mod doctor;
+mod orders;
 mod output;
 mod run;
 

@@ -5,7 +5,10 @@
 
 use std::io::{self, Write};
 
-use app_core::{AppError, Clip, Event, Exported, PairedHub, Pairing, Status, hex};
+use app_core::{
+    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubSettings,
+    KnownSettings, PairedHub, PairedPhone, Pairing, Status, hex,
+};
 use serde_json::{Value, json};
 
 /// Prints what is no fact but a text of its own, such as completions. A reader that has gone has had
@@ -108,6 +111,40 @@ impl Style {
         self.line(
             || json!({"event": "deleted", "clip": clip}),
             || Some(format!("deleted {clip}")),
+        )
+    }
+
+    pub(crate) fn command(self, command: &CommandStatus) -> io::Result<()> {
+        self.line(|| command_json(command), || Some(command_text(command)))
+    }
+
+    pub(crate) fn commands(self, commands: &[CommandStatus]) -> io::Result<()> {
+        let rows = || commands.iter().map(command_json).collect::<Vec<_>>();
+        let text = || match commands {
+            [] => Some("no commands yet".into()),
+            _ => {
+                let lines: Vec<String> = commands.iter().map(command_text).collect();
+                Some(lines.join("\n"))
+            }
+        };
+        self.line(|| json!({"commands": rows()}), text)
+    }
+
+    pub(crate) fn settings(self, known: &KnownSettings) -> io::Result<()> {
+        let hub = known.hub.to_string();
+        self.line(
+            || {
+                json!({"hub": hub, "version": known.version, "settings": settings_json(&known.settings),
+                       "wanted": settings_json(&known.wanted)})
+            },
+            || {
+                let mut text = format!("hub {hub}: {}", settings_text(&known.settings));
+                if known.wanted != known.settings {
+                    let wanted = settings_text(&known.wanted);
+                    text.push_str(&format!("\n  once it has answered: {wanted}"));
+                }
+                Some(text)
+            },
         )
     }
 
@@ -218,6 +255,99 @@ fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
     text
 }
 
+fn settings_json(settings: &HubSettings) -> Value {
+    json!({"privacy": settings.privacy, "event_seconds_max": settings.event_seconds_max})
+}
+
+fn settings_text(settings: &HubSettings) -> String {
+    let privacy = match settings.privacy {
+        true => "privacy mode on, no event is recorded",
+        false => "privacy mode off",
+    };
+    match settings.event_seconds_max {
+        Some(seconds) => format!("{privacy}; an event ends after {seconds} s"),
+        None => format!("{privacy}; an event lasts as long as the camera says"),
+    }
+}
+
+fn phone_json(phone: &PairedPhone) -> Value {
+    json!({"phone": phone.phone.to_string(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
+           "heard_unix_ms": phone.heard_unix_ms})
+}
+
+fn phone_text(phone: &PairedPhone) -> String {
+    let name: String = phone.phone.to_string().chars().take(8).collect();
+    let this = match phone.is_this {
+        true => ", this one",
+        false => "",
+    };
+    let heard = match phone.heard_unix_ms {
+        Some(unix_ms) => format!("last heard of at {}", unix_ms / 1_000),
+        None => "not heard of yet".into(),
+    };
+    format!(
+        "phone {name}{this}: paired at {}, {heard} (seconds since 1970)",
+        phone.paired_unix_s
+    )
+}
+
+fn outcome_json(outcome: &CommandOutcome) -> Value {
+    match outcome {
+        CommandOutcome::Changed { version, settings }
+        | CommandOutcome::Conflict { version, settings } => {
+            json!({"result": outcome.as_str(), "version": version, "settings": settings_json(settings)})
+        }
+        CommandOutcome::Phones(phones) => {
+            let phones: Vec<Value> = phones.iter().map(phone_json).collect();
+            json!({"result": outcome.as_str(), "phones": phones})
+        }
+        _ => json!({"result": outcome.as_str()}),
+    }
+}
+
+fn outcome_text(outcome: &CommandOutcome) -> String {
+    match outcome {
+        CommandOutcome::Done => "done".into(),
+        CommandOutcome::Changed { settings, .. } => format!("done: {}", settings_text(settings)),
+        CommandOutcome::Conflict { settings, .. } => format!(
+            "not done, another phone has changed the settings: {}. Look at them and try again",
+            settings_text(settings)
+        ),
+        CommandOutcome::NotUnderstood => {
+            "not done: the camera's program is older than this one".into()
+        }
+        CommandOutcome::OutOfRange => "not done: a value is outside its limits".into(),
+        CommandOutcome::NoSuchPhone => {
+            "not done: the camera has no other phone of that name. It may be removed already".into()
+        }
+        CommandOutcome::Phones(phones) => {
+            let lines = phones.iter().map(|phone| format!("\n  {}", phone_text(phone)));
+            format!("done: the camera has {} phones{}", phones.len(), lines.collect::<String>())
+        }
+        // A newer app-core may know more than this program.
+        _ => outcome.as_str().into(),
+    }
+}
+
+fn command_json(command: &CommandStatus) -> Value {
+    let (state, outcome) = match &command.state {
+        CommandState::Waiting => ("waiting", Value::Null),
+        CommandState::Sent => ("sent", Value::Null),
+        CommandState::Answered(outcome) => ("answered", outcome_json(outcome)),
+    };
+    json!({"command": command.id.to_string(), "hub": command.hub.to_string(), "what": command.what,
+           "unix_ms": command.unix_ms, "state": state, "outcome": outcome})
+}
+
+fn command_text(command: &CommandStatus) -> String {
+    let state = match &command.state {
+        CommandState::Waiting => "waits, and is sent by the next sync".into(),
+        CommandState::Sent => "is on its way; a later sync fetches the answer".into(),
+        CommandState::Answered(outcome) => outcome_text(outcome),
+    };
+    format!("{} {}: {state}", command.what, command.id)
+}
+
 fn clip_json(clip: &Clip) -> Value {
     json!({
         "clip": clip.clip.to_string(),
@@ -274,6 +404,18 @@ fn json_of(event: &Event) -> Option<Value> {
         } => {
             json!({"event": "heartbeat_answered", "hub": hub.to_string(), "number": number, "hub_version": hub_version})
         }
+        Event::CommandDone { hub, id, outcome } => {
+            json!({"event": "command_done", "hub": hub.to_string(), "command": id.to_string(),
+                   "outcome": outcome_json(outcome)})
+        }
+        Event::Settings {
+            hub,
+            version,
+            settings,
+        } => {
+            json!({"event": "settings", "hub": hub.to_string(), "version": version,
+                   "settings": settings_json(settings)})
+        }
         Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.to_string(), "seq": seq}),
         Event::Idle { hub } => json!({"event": "idle", "hub": hub.to_string()}),
         Event::Ignored { hub, seq, why } => {
@@ -306,6 +448,15 @@ fn text_of(event: &Event) -> Option<String> {
             clip.bytes
         ),
         Event::Deleted(clip) => format!("deleted {clip}"),
+        Event::CommandDone { id, outcome, .. } => {
+            format!("command {id}: {}", outcome_text(outcome))
+        }
+        Event::Settings { settings, .. } => {
+            format!(
+                "another phone has changed the settings: {}",
+                settings_text(settings)
+            )
+        }
         Event::Idle { .. } => "everything that the relay holds is here".into(),
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
         Event::RolledBack { hub } => format!("hub {hub}: {}", AppError::OlderCopy),

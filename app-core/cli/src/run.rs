@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Arguments, Command};
 use crate::doctor;
+use crate::orders::{self, Wanted};
 use crate::output::{self, Style};
 
 /// A mistake in this program, or something that should not be possible.
@@ -179,13 +180,41 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             }
             style.status(&status)?;
         }
+        Command::Privacy { switch, options } => {
+            orders::order(dir, Wanted::Privacy(switch), &options, style).await?;
+        }
+        Command::Settings { action, options } => {
+            orders::order(dir, Wanted::Settings(action), &options, style).await?;
+        }
+        Command::Resend { options } => {
+            orders::order(dir, Wanted::Resend, &options, style).await?;
+        }
+        Command::RestartHub { options } => {
+            orders::order(dir, Wanted::Restart, &options, style).await?;
+        }
+        Command::Phones { options } => {
+            orders::order(dir, Wanted::Phones, &options, style).await?;
+        }
+        Command::RemovePhone {
+            phone,
+            yes,
+            options,
+        } => {
+            if !yes {
+                return Err(Failure::Usage(format!(
+                    "this has the camera erase the keys of phone {phone} and all that is kept for it; it must pair again. Add --yes to do it"
+                )));
+            }
+            orders::order(dir, Wanted::Remove(phone), &options, style).await?;
+        }
+        Command::Commands => orders::list(dir, style).await?,
         Command::Doctor => doctor::examine(dir, style).await?,
         Command::Completions { .. } => {}
     }
     Ok(())
 }
 
-async fn open(dir: &Path) -> Result<App, AppError> {
+pub(crate) async fn open(dir: &Path) -> Result<App, AppError> {
     let options = AppOptions {
         creation: Creation::Never,
         ..AppOptions::default()

@@ -28,9 +28,11 @@ pub struct BeatSent {
     pub message: Seq,
 }
 
-/// What is to be done about heartbeats now.
+/// What is to be said, or written down, now.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Look {
+    /// Pairings whose next command is to be sent: [`Core::stage_command`].
+    pub orders: Vec<PairingId>,
     /// Pairings whose heartbeat is due: [`Core::stage_heartbeat`]. Once it is staged, their launch is over.
     pub due: Vec<PairingId>,
     /// Pairings whose hub is silent, and not because we have not looked: [`Core::stage_level`].
@@ -109,7 +111,9 @@ impl Core {
     }
 
     /// What is to be done now. Only pairings of which every line that is not over is among `level` are
-    /// looked at: what the relay holds for it is here, and its own mailbox there agrees with our outbox.
+    /// looked at: what the relay holds for it is here, and its own mailbox there agrees with our outbox. For
+    /// a command that is asked of the config line alone. Beside a command no heartbeat is due: the answer would
+    /// make it stale.
     ///
     /// # Errors
     /// Only our own storage.
@@ -122,6 +126,11 @@ impl Core {
         let mut look = Look::default();
         for pairing in self.confirmed()? {
             let id = pairing.id;
+            let config = Line::of(id, Channel::Config);
+            let orders = level.contains(&config) && self.command_is_due(id)?;
+            if orders {
+                look.orders.push(id);
+            }
             let pulse = self.pulse(id)?;
             if pulse.over || !self.is_level(id, level)? {
                 continue;
@@ -129,9 +138,12 @@ impl Core {
             let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
             let is_due = due.is_some_and(|at| at <= now_unix_ms);
             let is_silent = pulse.asks_for_note(now_unix_ms);
-            match is_due {
-                true => look.due.push(id),
-                false => look.idle.push(id),
+            let held_back = orders || self.answer_is_near(id, now_unix_ms)?;
+            match (is_due, held_back) {
+                (true, false) => look.due.push(id),
+                // It is still owed, also to the launch.
+                (true, true) => {}
+                (false, _) => look.idle.push(id),
             }
             if is_silent {
                 look.silent.push(id);
@@ -161,7 +173,7 @@ impl Core {
     }
 
     /// Whether a line waits for something that only the hub can say: its Commit, and in the config
-    /// channel its answer.
+    /// channel its answers to heartbeat and command.
     ///
     /// # Errors
     /// Only our own storage.
@@ -171,7 +183,9 @@ impl Core {
             return Ok(follow.awaits_commit);
         }
         let state = self.journal.heartbeat(line.pairing)?;
-        Ok(state.is_some_and(|state| !state.is_answered()))
+        let book = self.journal.commands(line.pairing)?;
+        let asked = book.pending.iter().any(|one| one.sent.is_some());
+        Ok(asked || state.is_some_and(|state| !state.is_answered()))
     }
 
     /// Stages a heartbeat: the message in the config channel, then an update of our keys for every line

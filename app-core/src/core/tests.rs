@@ -1,6 +1,7 @@
 //! The core over crashable disks, with a hub's journal on the other side.
 
 mod broken;
+mod command;
 mod crash;
 mod garbage;
 mod heartbeat;

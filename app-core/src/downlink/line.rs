@@ -349,7 +349,7 @@ impl LineTask {
         Ok(())
     }
 
-    /// A heartbeat was put there.
+    /// A heartbeat or a command was put there.
     async fn look_into_outbox(&mut self) -> Result<(), End> {
         let line = self.info.line;
         let outbox = self
@@ -419,7 +419,10 @@ impl LineTask {
         let moves = |taken: &Taken| {
             matches!(
                 taken,
-                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_)
+                Taken::NewEpoch(_)
+                    | Taken::Healed(_)
+                    | Taken::Answered(_)
+                    | Taken::CommandDone(_)
             )
         };
         if run.facts.iter().any(|fact| moves(&fact.taken)) {

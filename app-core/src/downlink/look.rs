@@ -1,9 +1,9 @@
-//! When a sync looks whether a heartbeat is due, and what it does then.
+//! When a sync looks whether a command waits or a heartbeat is due, and what it does then.
 //!
 //! A phone's battery pays for every wake-up, so this room waits for what changes the answer: a line that
-//! becomes level with the relay, a Commit or an answer that was taken, the time that the core names. It
-//! must never have a heartbeat made while a line is not level: what the relay shows may prove that this
-//! directory is old.
+//! becomes level with the relay, a Commit or an answer that was taken, a command that was given, the time that the
+//! core names. It must never have anything made while its line is not level: what the relay shows may prove that
+//! this directory is old.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,30 +66,56 @@ impl Levels {
 
 /// What a look came to.
 pub(super) struct Looked {
-    /// Pairings whose heartbeat may be in the outboxes.
+    /// Pairings whose heartbeat may be in the outboxes, or a command that failed.
     pub(super) tried: BTreeSet<PairingId>,
+    /// Pairings whose next command is in the outbox.
+    pub(super) ordered: BTreeSet<PairingId>,
     /// How long there is nothing to look for, unless something stirs.
     pub(super) pause: Duration,
 }
 
-/// Does what is to be done about heartbeats now: says those that are due, of pairings whose lines are all
-/// level, and writes down which hubs are silent. What stands in the way is no trouble of the sync: a
-/// later look tries again.
+/// Does what is to be done now: sends the next command of each hub whose config line is level, says the heartbeats
+/// that are due, of pairings whose lines are all level, and writes down which hubs are silent. What stands in the
+/// way is no trouble of the sync: a later look tries again.
 pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
     let (level, launch) = (levels.lines().clone(), shared.launch());
     let look = shared.engine.read(move |core, shell| {
         let now_unix_ms = shell.clock.unix_ms();
         Ok((core.look(&level, &launch, now_unix_ms)?, now_unix_ms))
     });
-    let mut tried = BTreeSet::new();
+    let (mut tried, mut ordered) = (BTreeSet::new(), BTreeSet::new());
     let (look, now_unix_ms) = match look.await {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "whether a heartbeat is due cannot be read");
             let pause = LOOK_PAUSE_AFTER_TROUBLE;
-            return Looked { tried, pause };
+            return Looked {
+                tried,
+                ordered,
+                pause,
+            };
         }
     };
+    for pairing in look.orders {
+        let staged = shared.engine.write(
+            move |core, shell| core.stage_command(pairing, shell.clock.unix_ms()),
+            |_core, committed, staged, _shell| {
+                Ok(staged.map(|staged| committed.redeem(staged).into_inner()))
+            },
+        );
+        match staged.await {
+            Ok(Some(command)) => {
+                tracing::info!(id = ?command.id, "a command is on its way");
+                ordered.insert(pairing);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a command has to wait");
+                // As with a heartbeat: it may be found to be there.
+                tried.insert(pairing);
+            }
+        }
+    }
     for pairing in look.idle {
         shared.launch_is_over(pairing);
     }
@@ -125,6 +151,7 @@ pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
     });
     Looked {
         tried,
+        ordered,
         pause: pause.clamp(LOOK_PAUSE_MIN, LOOK_PAUSE_MAX),
     }
 }

@@ -23,6 +23,7 @@ use relay_client::{Admission, AppendEvent, Connection, Identity};
 use wal::OsDice;
 use wal::disk::SimDisk;
 use wal::store::MemStore;
+use wire::frame::Revocation;
 use wire::{Certificate, Class, Seq};
 
 /// Every wait in these tests ends after this, as a failure.
@@ -261,6 +262,21 @@ impl Hub {
         let code = self.offer(relay).await;
         let (paired, ()) = tokio::join!(within(app.pair(&code)), self.answer_pairing());
         paired.unwrap();
+    }
+
+    /// Removes its one phone and tells the relay.
+    pub(crate) async fn remove_phone(&mut self, relay: &Relay) {
+        let pairing = self.line().pairing;
+        let removed = HubPairing::remove(&mut self.journal, pairing).unwrap();
+        assert!(removed.into_inner());
+        self.session = None;
+        let connection = self.connect(relay).await;
+        for dismissal in self.journal.dismissals().unwrap() {
+            let told = connection.revoke(dismissal.device, dismissal.mailboxes);
+            assert_eq!(within(told).await.unwrap(), Revocation::Done);
+            drop(self.journal.dismissal_told(dismissal.pairing).unwrap());
+        }
+        connection.close();
     }
 
     fn line(&self) -> Line {

@@ -65,6 +65,50 @@ impl System {
         self.ask_started(Role::App, &start)
     }
 
+    /// Removes the hub's one phone, as an owner who has lost it: who was interrupted looks who is there, and
+    /// asks again.
+    ///
+    /// # Errors
+    /// The hub's program failed without having been killed.
+    pub fn remove_phone(&mut self) -> Outcome<()> {
+        let Some(phone) = self.first_phone()? else {
+            return Err(contract(Role::Hub, "no phone to remove"));
+        };
+        let config = self.text("hub.toml");
+        let words = ["remove", &phone, "--config", &config, "--json", "--yes"];
+        let answer = self.ask_started(Role::Hub, &Start::with(&words))?;
+        // Killed behind its sync, it was asked again and found nobody.
+        if answer.status.success() || self.first_phone()?.is_none() {
+            return Ok(());
+        }
+        Err(Trouble::Ended {
+            role: Role::Hub,
+            status: answer.status,
+            said: answer.said,
+        })
+    }
+
+    /// The name of the phone that was paired first.
+    fn first_phone(&mut self) -> Outcome<Option<String>> {
+        let config = self.text("hub.toml");
+        let answer = self.ask_ok(Role::Hub, &["phones", "--config", &config, "--json"])?;
+        let answer = answer.lines.last().cloned().unwrap_or_default();
+        let phones = answer.get("phones").and_then(Value::as_array);
+        let Some(phones) = phones else {
+            return Err(contract(Role::Hub, &format!("no list of phones: {answer}")));
+        };
+        let name = phones.first().and_then(|phone| phone.get("phone")?.as_str());
+        Ok(name.map(str::to_owned))
+    }
+
+    /// The phone is gone with all that it had; the next one begins with nothing.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn lose_phone(&self) -> Outcome<()> {
+        std::fs::remove_dir_all(self.path("app")).map_err(Trouble::machine("losing the phone"))
+    }
+
     /// Pairs. A planted crash on the way is answered as an owner would: the hub shows a code
     /// again, and the app is asked to go on with the code it had before it gets the new one. What is no
     /// documented answer to such a death is never tried again.

@@ -16,6 +16,7 @@ use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::pairing::{self, STEPS_MAX, Step};
+use crate::phones::{self, Question};
 use crate::sealer::Sealer;
 use crate::uplink::Uplink;
 use crate::{retained, secret, status};
@@ -107,13 +108,16 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     match serde_json::from_str(&line) {
         Ok(Request::Status) => {
             let trouble = services.camera.borrow().clone();
-            let status = match status::read(&services.sealer, &services.uplink, trouble).await {
-                Ok(status) => status,
-                Err(error) => {
-                    json!({"event": "failed", "code": error.code as u8, "message": error.message})
-                }
-            };
-            say(&mut write, &status).await
+            let status = status::read(&services.sealer, &services.uplink, trouble).await;
+            say(&mut write, &or_failed(status)).await
+        }
+        Ok(Request::Phones) => {
+            let listed = phones::answer(&services.sealer, &Question::List).await;
+            say(&mut write, &or_failed(listed)).await
+        }
+        Ok(Request::Remove { phone }) => {
+            let removed = phones::answer(&services.sealer, &Question::Remove(phone)).await;
+            say(&mut write, &or_failed(removed)).await
         }
         Ok(Request::Secret) => match secret::answer(&services.sealer).await {
             Ok(line) => {
@@ -152,6 +156,11 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
 
 fn failed(failure: &Failure) -> Value {
     json!({"event": "failed", "code": failure.code as u8, "message": failure.message})
+}
+
+/// An answer, or why there is none.
+fn or_failed(answer: Result<Value, Failure>) -> Value {
+    answer.unwrap_or_else(|failure| failed(&failure))
 }
 
 /// Until it is done, or whoever asked hangs up, or the hub stops.

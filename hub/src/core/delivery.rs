@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{Channel, Line};
-use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
+use journal::message::{self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer};
 use journal::{
     AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, Takes, Txn, or_after_commit,
 };
@@ -16,7 +16,7 @@ use wire::ids::{Digest, Seq};
 
 use super::{
     ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
-    Standing, is_about_one_line, pace,
+    Standing, Stop, command, is_about_one_line, pace,
 };
 
 /// How a line stands whose phone has proved a rollback.
@@ -29,7 +29,7 @@ pub enum Verdict {
     Taken,
     /// Taken before.
     Duplicate,
-    /// New keys whose Commit has to wait, for room or because there were too many of late: nothing was
+    /// New keys or a command, whose Commit has to wait, for room or because there were too many of late: nothing was
     /// taken, ask again later.
     Waits,
     /// Something is missing before it: attach again from the cursor.
@@ -94,11 +94,16 @@ impl Core {
             core.judge(taken, now_unix_ms)
         };
         let mut verdict = take(self, Takes::Messages)?;
-        // Its Commit is never half: without room for it the proposal stays where it is.
-        if verdict == Verdict::Waits && self.may_commit_to_proposal(line, now_unix_ms)? {
+        // Its Commit is never half: without room for it proposal or command stays where it is.
+        if verdict == Verdict::Waits && self.may_cost_a_commit(line, now_unix_ms)? {
+            let before = self.settings(now_unix_ms)?;
             verdict = take(self, Takes::MessagesAndProposals)?;
             if let Some(state) = self.lines.get_mut(&line) {
                 state.pace.spend();
+            }
+            if verdict == Verdict::Taken && line.channel == Channel::Config {
+                self.announce_settings(before, now_unix_ms)?;
+                self.follow_settings(now_unix_ms)?;
             }
         }
         let head = self.journal_ref()?.inbox_head(line);
@@ -106,8 +111,8 @@ impl Core {
         Ok(Delivered { verdict, cursor })
     }
 
-    /// Whether a proposal of the phone may cost a Commit now.
-    fn may_commit_to_proposal(&mut self, line: Line, now_unix_ms: u64) -> Result<bool, CoreError> {
+    /// Whether a proposal or a command of the phone may cost a Commit now.
+    fn may_cost_a_commit(&mut self, line: Line, now_unix_ms: u64) -> Result<bool, CoreError> {
         let unacked = self.journal_ref()?.unacked_heals(line);
         let unacked = self.judge(unacked, now_unix_ms)?;
         let allowed = self
@@ -153,6 +158,9 @@ impl Core {
         // What the phone claims to hold, and we cannot explain.
         let mut disproved = Vec::new();
         let mut in_wrap = false;
+        let mut is_heartbeat = false;
+        // Another phone, by a command of this one.
+        let mut removed = None;
         // Other lines of this phone that cannot be read: what is said of them has to wait.
         let mut unreadable = Vec::new();
         match received {
@@ -169,6 +177,11 @@ impl Core {
                 let said = Said::read(line, &plaintext);
                 if said.is_none() {
                     tracing::debug!("a phone said something that cannot be read");
+                }
+                let ordered = said.as_ref().is_some_and(|said| said.command.is_some());
+                if ordered && takes == Takes::Messages {
+                    // Its answer is an epoch, for which nobody has asked for room yet.
+                    return Ok(Verdict::Waits);
                 }
                 for (acked_line, acked) in said.iter().flat_map(|said| &said.acks) {
                     // A line that is over, or that this hub does not know, has nothing to free.
@@ -190,10 +203,17 @@ impl Core {
                     }
                 }
                 if disproved.is_empty()
-                    && let Some(number) = said.and_then(|said| said.heartbeat)
+                    && let Some(said) = said
                 {
-                    let unix_ms = now_unix_ms;
-                    txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
+                    if let Some(number) = said.heartbeat {
+                        let unix_ms = now_unix_ms;
+                        txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
+                        is_heartbeat = true;
+                    }
+                    if let Some(command) = &said.command {
+                        removed = command::obey(&mut self.lines, &mut txn, line, command)?;
+                        costs_epoch = true;
+                    }
                 }
             }
             Received::NotHealed(why) => {
@@ -255,16 +275,24 @@ impl Core {
         // Also if there was no room for the proof: it comes again with the next envelope.
         for (of, _) in &disproved {
             self.set_standing(*of, PROVEN);
-            self.leave_recording(*of);
+            self.leave_recording(*of, Stop::RolledBack);
         }
         for (of, error) in &unreadable {
             self.set_broken(*of, error);
         }
         staged?;
+        if is_heartbeat && self.silence.heard(line.pairing) {
+            let phone = line.pairing;
+            self.pending.push(Notice::PhoneBack { phone });
+        }
         self.staged_bytes += match costs_epoch {
             true => EPOCH_BYTES,
             false => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
         };
+        if let Some(phone) = removed {
+            self.pending.push(Notice::PhoneRemoved { phone });
+            self.forget_phone(phone)?;
+        }
         let ended = |(line, clip)| Notice::ClipFinished { line, clip };
         self.pending.extend(abandoned.into_iter().map(ended));
         self.pending
@@ -282,6 +310,8 @@ struct Said {
     acks: Vec<(Line, Held)>,
     /// The number of a heartbeat.
     heartbeat: Option<u64>,
+    /// What is ordered.
+    command: Option<Command>,
 }
 
 impl Said {
@@ -294,6 +324,7 @@ impl Said {
         let ack = |through, digest| Self {
             acks: vec![(line, held(through, digest))],
             heartbeat: None,
+            command: None,
         };
         if line.channel != Channel::Config {
             let AppMessage::Ack { through, digest } = message::decode(plaintext)?;
@@ -310,8 +341,14 @@ impl Said {
                 Some(Self {
                     acks: acks.collect(),
                     heartbeat: Some(heartbeat.number),
+                    command: None,
                 })
             }
+            AppConfigMessage::Command(command) => Some(Self {
+                acks: Vec::new(),
+                heartbeat: None,
+                command: Some(command),
+            }),
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{ClipId, Epoch, Line};
-use journal::message::ClipEnd;
+use journal::ids::{ClipId, Epoch, Line, PairingId};
+use journal::message::{ClipEnd, Settings, SettingsDoc};
 use journal::{ClipOutcome, HubClip, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
@@ -79,8 +79,12 @@ impl ClipFacts {
 pub enum Stop {
     /// No phone is paired.
     NoPairing,
+    /// Phones are paired, and none of those that could take part was heard of for too long.
+    Silent,
     /// The disk is full. The rest of the event is not recorded.
     Space,
+    /// Privacy mode: the owner wants no event recorded.
+    Privacy,
     /// Every phone has proved that this directory is older than what left it: none could ever read
     /// what is recorded now.
     RolledBack,
@@ -166,6 +170,23 @@ pub enum Notice {
         /// The epoch in which they are.
         epoch: Epoch,
     },
+    /// A phone has changed the settings.
+    Settings(SettingsDoc),
+    /// A phone was not heard of for so long that it gets nothing new.
+    PhoneSilent {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A silent phone was heard of again: events are recorded for it.
+    PhoneBack {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A phone is removed with all its keys: it was asked for, or it was silent for too long.
+    PhoneRemoved {
+        /// Which.
+        phone: PairingId,
+    },
     /// Whether a line may send has changed.
     Standing {
         /// Which.
@@ -188,6 +209,17 @@ pub struct LineHeads {
     pub acked: Seq,
     /// Whether it may send.
     pub standing: Standing,
+    /// How often its phone has asked that the relay be asked anew what it holds.
+    pub asked_again: u64,
+}
+
+/// What the parts outside the journal are to do. Only durable facts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// What phones have set.
+    pub settings: Settings,
+    /// A phone wants the program to end, and to be started again.
+    pub restart: bool,
 }
 
 /// All lines.
@@ -212,6 +244,12 @@ pub struct LineStatus {
     pub standing: Standing,
     /// The last heartbeat that came from the phone.
     pub heard: Option<PhoneHeard>,
+    /// For how long this hub has run since then, or since pairing, in milliseconds.
+    pub unheard_ms: u64,
+    /// Whether that is so long that it gets nothing new.
+    pub is_silent: bool,
+    /// When it was paired, seconds since 1970 by our clock; `None` if the pairing's row is gone.
+    pub paired_unix_s: Option<u64>,
 }
 
 /// All that `status` asks of the core.
@@ -221,8 +259,12 @@ pub struct CoreStatus {
     pub recording: bool,
     /// Why the last event was not recorded, or not all of it.
     pub stopped: Option<Stop>,
+    /// What phones have set.
+    pub settings: SettingsDoc,
     /// The pairings.
     pub lines: Vec<LineStatus>,
+    /// Removed phones that the relay was not yet told of.
+    pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
 }
@@ -237,9 +279,10 @@ impl Core {
         let head = |state: &LineState| LineHeads {
             send: state.mailboxes.send,
             receive: state.mailboxes.receive,
-            last: state.durable.last,
-            acked: state.durable.acked,
+            last: state.durable.outbox.last,
+            acked: state.durable.outbox.acked,
             standing: state.standing,
+            asked_again: state.durable.asked_again,
         };
         let heads = self.lines.iter().map(|(line, state)| (*line, head(state)));
         Ok(heads.collect())
@@ -275,13 +318,22 @@ impl Core {
                 acked: head.acked,
                 standing: state.standing,
                 heard: journal.phone_heard(line.pairing)?,
+                unheard_ms: self.silence.unheard_ms(line.pairing),
+                is_silent: self.silence.is_silent(line.pairing),
+                paired_unix_s: journal
+                    .pairing(line.pairing)?
+                    .map(|pairing| pairing.paired_unix_s),
             });
         }
+        let settings = journal.settings()?;
+        let dismissals = journal.dismissals()?.len() as u64;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            settings,
             stopped: self.stopped,
             lines,
+            dismissals,
             clips,
         })
     }

@@ -1,4 +1,4 @@
-//! How many Commits the proposals of a phone may cost.
+//! How many Commits the proposals and the commands of a phone may cost.
 //!
 //! Each costs a sync and an envelope that stays until the phone acks it, and in the middle of a clip a place in
 //! the books of that clip. A phone that is no longer its owner's could ask for one after the other, so there
@@ -6,15 +6,15 @@
 
 use wal::Priority;
 
-/// Commits that may wait for the phone's ack before its next proposal waits.
+/// Commits that may wait for the phone's ack before its next proposal or command waits.
 pub(super) const UNACKED_MAX: u64 = 16;
 /// Of these, so many may use the room that is held back for epochs. More than none: a phone with a proposal
 /// pending cannot ack, and what fills the disk may be what it holds already.
 const FROM_RESERVE_MAX: u64 = 4;
-/// Proposals that may come at once.
+/// Proposals and commands that may come at once.
 pub(super) const BURST: u64 = 16;
 /// One more is taken after so long, in milliseconds. An honest phone makes one in six hours, and a few more when
-/// its owner opens the app.
+/// its owner opens the app and gives commands.
 pub(super) const REFILL_MS: u64 = 120_000;
 
 /// For what the next Commit may use room, if so many are not acked; `None` if it has to wait for an ack.
@@ -26,7 +26,7 @@ pub(super) fn priority(unacked: u64) -> Option<Priority> {
     }
 }
 
-/// Proposals that a line has taken lately.
+/// Proposals and commands that a line has taken lately.
 #[derive(Default)]
 pub(super) struct Pace {
     spent: u64,

@@ -19,7 +19,7 @@ use wire::ids::Seq;
 use super::room::Room;
 use super::{
     BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
-    LineState, Notice, PROVEN, Stop, TRIM_STEPS_PER_TICK, is_about_one_line, unless_reopened,
+    LineState, Notice, Stop, TRIM_STEPS_PER_TICK, is_about_one_line, unless_reopened,
 };
 use crate::camera::EventEnd;
 
@@ -203,20 +203,19 @@ impl Core {
             // Its end is still owed, because the disk is full.
             return Ok(self.not_recorded(Stop::Space));
         }
+        if self.settings(now_unix_ms)?.settings.privacy {
+            return Ok(self.not_recorded(Stop::Privacy));
+        }
         let usable = self
             .lines
             .iter()
-            .filter(|(_, state)| state.may_record())
+            .filter(|(line, state)| state.may_record() && !self.silence.is_silent(line.pairing))
             .map(|(line, _)| *line);
         self.events += 1;
         let recording = Recording::new(self.events, event, usable);
         if recording.clips.is_empty() {
-            let mut records = self.lines.values().filter(|state| state.records());
-            let proven = records.any(|state| state.standing == PROVEN);
-            return Ok(self.not_recorded(match proven {
-                true => Stop::RolledBack,
-                false => Stop::NoPairing,
-            }));
+            let why = self.nobody();
+            return Ok(self.not_recorded(why));
         }
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
         if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
@@ -303,24 +302,28 @@ impl Core {
         Ok(Recorded::Taken)
     }
 
-    /// Something that waits for room may have it now: the end of a clip that the full disk cut. And
-    /// acked envelopes are removed.
+    /// Something that waits for room may have it now: the end of a clip that the full disk cut, or what a
+    /// phone is to be told. Acked envelopes are removed, and time is counted in which phones were not heard of.
     ///
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.trim(TRIM_STEPS_PER_TICK);
-        match self
+        let ending = self
             .recording
             .as_ref()
-            .and_then(|recording| recording.ending)
-        {
-            Some(ending) => self.end_recording(ending, now_unix_ms),
-            None if self.recording.is_none() => {
+            .and_then(|recording| recording.ending);
+        if let Some(ending) = ending {
+            self.end_recording(ending, now_unix_ms)?;
+        }
+        self.watch_silence(now_unix_ms)?;
+        self.follow_settings(now_unix_ms)?;
+        match self.recording {
+            Some(_) => Ok(()),
+            None => {
                 let played = self.play_next(now_unix_ms);
                 self.judge(played, now_unix_ms)
             }
-            None => Ok(()),
         }
     }
 
@@ -448,8 +451,9 @@ impl Core {
         Ok(())
     }
 
-    /// A line takes no further part in the event, if it took any.
-    pub(super) fn leave_recording(&mut self, line: Line) {
+    /// A line takes no further part in the event, if it took any. `why`: what is said if nobody is left
+    /// for whom it could go on.
+    pub(super) fn leave_recording(&mut self, line: Line, why: Stop) {
         let Some(recording) = &mut self.recording else {
             return;
         };
@@ -458,7 +462,7 @@ impl Core {
             let goes_on = recording.ending.is_none();
             self.recording = None;
             if goes_on {
-                let _said = self.not_recorded(Stop::RolledBack);
+                let _said = self.not_recorded(why);
             }
         }
     }
@@ -548,6 +552,7 @@ impl Core {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
+        let phones = clips.len() as u64;
         recording.clips = clips
             .into_iter()
             .map(|(line, clip)| (line, Some(clip)))
@@ -556,7 +561,7 @@ impl Core {
         recording.staged += 1;
         self.stopped = None;
         if begins {
-            self.staged_bytes += EPOCH_BYTES;
+            self.staged_bytes += phones * EPOCH_BYTES;
             self.announce_start();
         }
         Ok(())

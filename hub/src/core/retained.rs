@@ -82,7 +82,12 @@ impl Core {
 
     /// Plays one clip that is to be played, if there is one and room for it.
     pub(super) fn play_next(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let Some((to, from)) = self.journal_ref()?.plays()?.into_iter().next() else {
+        let plays = self.journal_ref()?.plays()?;
+        // A phone that is silent gets nothing new: it waits until it is heard of.
+        let mut heard = plays
+            .into_iter()
+            .filter(|(to, _from)| !self.silence.is_silent(*to));
+        let Some((to, from)) = heard.next() else {
             return Ok(());
         };
         let line = Line::of(to, Channel::EventVideo);

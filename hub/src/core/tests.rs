@@ -1,9 +1,11 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
 mod checkpoint;
+mod command;
 mod full;
 pub(crate) mod gate;
 mod heartbeat;
+mod phones;
 mod retained;
 mod rollback;
 mod trouble;

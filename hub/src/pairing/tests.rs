@@ -370,3 +370,28 @@ async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     assert!(failure.message.contains("void"), "{failure}");
     hub.does_not_know(&shown.offer).await;
 }
+
+#[tokio::test]
+async fn a_ninth_phone_is_refused_before_the_relay_is_asked_for_anything() {
+    let mut world = World::paired();
+    for seed in 1..PHONES_MAX as u64 {
+        let _phone = world.pair_with_dice(100 + seed);
+    }
+    let clock = HandClock::default();
+    let (sealer, _thread) = sealer::start(world.core, clock.clone()).unwrap();
+    let config = PairingConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        addresses: Vec::new(),
+        suite: journal::Suite::Classic,
+        offer: Duration::from_secs(60),
+    };
+    let relay = relay_client::RelayAddress {
+        host: "relay".into(),
+        port: 1,
+        relay_id: RelayId([0; 32]),
+    };
+    let place = Place::new(&config, &relay, &sealer, &clock).unwrap();
+    let failure = place.has_room_for_a_phone().await.unwrap_err();
+    assert_eq!(failure.code, Code::NotAdmitted);
+    assert!(failure.message.contains("secluso-hub remove"), "{failure}");
+}

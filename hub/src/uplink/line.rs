@@ -46,6 +46,8 @@ pub(super) struct LineUplink {
     sender: Sender,
     doubt: Option<Doubt>,
     absent: Option<Absent>,
+    /// How often the phone had asked that the relay be asked anew when it last was.
+    asked_again: u64,
 }
 
 /// An envelope that should be in the outbox and could not be had: acked meanwhile, which the next
@@ -83,7 +85,14 @@ impl LineUplink {
             sender: Sender::new(head.acked, head.last),
             doubt: None,
             absent: None,
+            asked_again: head.asked_again,
         }
+    }
+
+    /// The phone misses something that it has not acked: the relay says anew what it holds, and what it has
+    /// forgotten is sent again. True for each time that it asks.
+    fn asks_again(&mut self, head: &LineHeads) -> bool {
+        std::mem::replace(&mut self.asked_again, head.asked_again) != head.asked_again
     }
 
     /// Sends until the connection ends or the line is no more.
@@ -97,6 +106,11 @@ impl LineUplink {
             };
             self.sender.handle_durable(head.last);
             self.sender.handle_ack(head.acked);
+            if self.asks_again(&head) {
+                tracing::info!("a phone misses something; the relay is asked what it holds");
+                handle = None;
+                self.sender.handle_detached(now_ms(clock));
+            }
             self.take_events(shared, clock, &mut handle).await?;
             self.retry_after_doubt(now_ms(clock));
             let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
@@ -465,6 +479,28 @@ fn now_ms(clock: &impl Clock) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each time that a phone asks costs one look at the relay, and a new process has none to make up for.
+    #[test]
+    fn the_relay_is_asked_anew_once_for_each_time_that_a_phone_asks() {
+        let mut head = LineHeads {
+            send: wire::ids::SendId([1; 24]),
+            receive: wire::ids::ReceiveId([2; 24]),
+            last: Seq(9),
+            acked: Seq(3),
+            standing: Standing::Good,
+            asked_again: 4,
+        };
+        let line = Line::of(
+            journal::ids::PairingId([0; 16]),
+            journal::ids::Channel::EventVideo,
+        );
+        let mut uplink = LineUplink::new(line, head);
+        assert!(!uplink.asks_again(&head));
+        head.asked_again = 5;
+        assert!(uplink.asks_again(&head));
+        assert!(!uplink.asks_again(&head));
+    }
 
     #[test]
     fn what_could_not_be_had_is_not_asked_for_at_once_again() {

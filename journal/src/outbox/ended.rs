@@ -36,8 +36,11 @@ fn remove_some(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
         keys::ack_sent(line),
         keys::epoch_use(line),
         keys::heals(line),
-        // One for the whole pairing, which has ended in the same transaction as this line.
+        keys::asked_again(line),
+        // One each for the whole pairing, which has ended in the same transaction as this line.
         keys::phone_heard(line.pairing),
+        keys::settings_said(line.pairing),
+        keys::unheard(line.pairing),
         keys::ended(Scope::Group(line)),
     ] {
         txn.delete(&key);

@@ -11,9 +11,9 @@ use wal::{Durable, crash_point};
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
 use super::{
-    Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PairingError, Request, check_group,
-    create_config, credential, end_pairing, for_each_channel, group_id, identity, mac_bytes,
-    mac_holds, proof, proofs_equal, wrap_keys,
+    Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX, PairingError, Request,
+    check_group, create_config, credential, end_pairing, for_each_channel, group_id, identity,
+    mac_bytes, mac_holds, proof, proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
@@ -77,12 +77,16 @@ impl HubPairing {
     /// already and may still prove itself in time.
     ///
     /// # Errors
-    /// Our own storage.
+    /// [`PairingError::TooManyPhones`] if there are [`PHONES_MAX`] already; nothing changed. Our own
+    /// storage.
     pub fn offer(
         journal: &mut Journal,
         terms: OfferTerms,
         now_unix_s: u64,
     ) -> Result<Durable<Offer>, JournalError> {
+        if Self::phones(journal)?.len() >= PHONES_MAX {
+            return Err(PairingError::TooManyPhones.into());
+        }
         let device_secret = journal.device()?.secret;
         let others = offer_rows(journal)?;
         let mut txn = journal.begin();
@@ -189,6 +193,9 @@ impl HubPairing {
         {
             return Err(PairingError::Malformed("this pairing exists").into());
         }
+        if Self::phones(journal)?.len() >= PHONES_MAX {
+            return Err(PairingError::TooManyPhones.into());
+        }
         let mut txn = journal.begin();
         if let Some((superseded, ..)) = &row.answered {
             end_pairing(&mut txn, *superseded);
@@ -233,6 +240,7 @@ impl HubPairing {
         {
             return Err(PairingError::UnknownOffer.into());
         }
+        let others = Self::phones(journal)?.len();
         let mut txn = journal.begin();
         let line = Line::of(confirm.pairing, Channel::EventVideo);
         let mut record = txn.pairing_record(line)?;
@@ -252,11 +260,16 @@ impl HubPairing {
         };
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
         txn.end(Scope::Offer(confirm.offer));
-        for silent in silent_pairings(&txn, confirm.pairing, record.peer_device)? {
-            for line in Line::all(silent) {
+        let unheard = unheard_pairings(&txn, confirm.pairing, record.peer_device)?;
+        // Two phones may have been answered while there was one place left.
+        if others.saturating_sub(unheard.len()) >= PHONES_MAX {
+            return Err(PairingError::TooManyPhones.into());
+        }
+        for pairing in unheard {
+            for line in Line::all(pairing) {
                 outbox::end(&mut txn, line)?;
             }
-            end_pairing(&mut txn, silent);
+            end_pairing(&mut txn, pairing);
         }
         // CRASH(journal.pairing.hub_done): before: joined, not confirmed, what it takes the place of is
         // there; the phone repeats its proof | after: confirmed, that has ended and the offer's secrets
@@ -314,7 +327,7 @@ fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, Journa
 /// Confirmed pairings with the same phone that are older than `newer` and from which nothing has ever
 /// come. The phone that paired again has none of them: it was interrupted before the last word, and
 /// what is sealed for such a pairing would wait for ever.
-fn silent_pairings(
+fn unheard_pairings(
     txn: &Txn<'_>,
     newer: PairingId,
     device: DeviceId,
@@ -325,7 +338,7 @@ fn silent_pairings(
         let key = journal.scopes.get(Scope::Pairing(pairing));
         key.map(|key| key.id)
     };
-    let mut silent = Vec::new();
+    let mut unheard = Vec::new();
     for pairing in journal.pairing_ids() {
         let record: Option<PairingRecord> =
             txn.secret_row(Scope::Pairing(pairing), Family::Pairing, &[])?;
@@ -340,10 +353,10 @@ fn silent_pairings(
             heard |= journal.inbox_head(line)?.cursor != Seq::NONE;
         }
         if !heard {
-            silent.push(pairing);
+            unheard.push(pairing);
         }
     }
-    Ok(silent)
+    Ok(unheard)
 }
 
 fn end_offer(txn: &mut Txn<'_>, id: OfferId, row: &OfferRow) {

@@ -173,7 +173,14 @@ pub(super) fn free(
     }
 }
 
-/// A Commit because of a proposal, and a note of its number ([`Journal::unacked_heals`]).
+impl Session<Committer> {
+    /// A Commit because of what the app wishes, which is not a proposal: counted as one for a proposal is.
+    pub(crate) fn advance_for_app(&mut self, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
+        advance(self, txn)
+    }
+}
+
+/// A Commit because of what the app wishes, and a note of its number ([`Journal::unacked_heals`]).
 fn advance(session: &mut Session<Committer>, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
     let line = session.line;
     let seq = outbox::upcoming(txn, line)?;
@@ -198,8 +205,8 @@ fn recorded(session: &Session<Committer>, txn: &Txn<'_>) -> Result<Option<ClipId
 }
 
 impl Journal {
-    /// Commits that proposals of the app have cost on a line and that it has not acked (hub), staged ones
-    /// included. Whoever takes proposals bounds them: each of these stays in the outbox until it is acked.
+    /// Commits that proposals and commands of the app have cost on a line and that it has not acked (hub), staged
+    /// ones included. Whoever takes these bounds them: each such Commit stays in the outbox until it is acked.
     ///
     /// # Errors
     /// If the row cannot be read.

@@ -82,7 +82,8 @@ pub struct Arrived {
 /// Which MLS messages a side takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Takes {
-    /// The hub when it has no room for an epoch: application messages alone. A proposal waits.
+    /// The hub when it has no room for an epoch: application messages alone. A proposal waits, and so does what
+    /// the hub would have to answer: it drops the transaction.
     Messages,
     /// The hub: an update that the app proposes is taken at once, by a Commit in the same transaction.
     /// Have the room of an epoch admitted first. Nobody else commits.

@@ -138,6 +138,7 @@ impl Camera {
         let acks: Vec<(Channel, u64)> = match (&arrived.received, channel) {
             (Received::Message(bytes), Channel::Config) => match message::decode(bytes).unwrap() {
                 AppConfigMessage::Ack { through, .. } => vec![(channel, through)],
+                AppConfigMessage::Command(command) => panic!("nobody gave {command:?}"),
                 AppConfigMessage::Heartbeat(heartbeat) => {
                     let heard = PhoneHeard {
                         number: heartbeat.number,

@@ -59,6 +59,15 @@ pub enum PendingAppend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redeemed(pub(super) ());
 
+/// What came of a hub's wish to shut a phone out, once it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// The phone is shut out, or none was named; the mailboxes are gone, or go as soon as there is room.
+    Done,
+    /// This hub did not invite the phone, which stays admitted. The hub's own mailboxes are gone.
+    NotInviter,
+}
+
 /// What a reader gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadAnswer {

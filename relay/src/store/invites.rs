@@ -8,7 +8,8 @@ use wire::{Class, DeviceId};
 
 use super::MailboxStore;
 use super::answer::Redeemed;
-use super::rows::{self, InviteRow, account_key, invite_key};
+use super::rows::{self, GuestRow, InviteRow, account_key, guest_key, invite_key};
+use crate::admission::{self, InviterTag};
 
 /// Used invitations that one redemption looks at, to forget the expired ones.
 pub(super) const INVITE_SWEEP_MAX: usize = 64;
@@ -26,14 +27,51 @@ impl MailboxStore {
         expires_unix_s: u64,
         now_unix_s: u64,
     ) -> Result<Option<Staged<Redeemed>>, WalError> {
+        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, None)
+    }
+
+    /// As [`Self::redeem`], for a phone: the hub whose tag is in the invitation may shut it out again
+    /// ([`MailboxStore::revoke`]). A phone that was shut out is admitted again with another invitation,
+    /// and none is staged for the one that it used before.
+    ///
+    /// # Errors
+    /// A [`WalError`] of the engine.
+    pub fn redeem_phone(
+        &mut self,
+        device: DeviceId,
+        nonce: &[u8; 16],
+        expires_unix_s: u64,
+        now_unix_s: u64,
+    ) -> Result<Option<Staged<Redeemed>>, WalError> {
+        let inviter = Some(admission::tag_of(nonce));
+        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, inviter)
+    }
+
+    fn redeem_as(
+        &mut self,
+        device: DeviceId,
+        nonce: &[u8; 16],
+        expires_unix_s: u64,
+        now_unix_s: u64,
+        inviter: Option<InviterTag>,
+    ) -> Result<Option<Staged<Redeemed>>, WalError> {
+        let mut is_new = true;
         if let Some(used) = self.wal.get(&invite_key(nonce))? {
             let used = InviteRow::decode(used);
-            if used.device != device {
+            if used.device != device || self.is_revoked(&device)? {
                 return Ok(None);
             }
+            is_new = false;
         }
         let mut txn = Txn::new();
         self.sweep_invitations(&mut txn, now_unix_s)?;
+        if let Some(inviter) = inviter.filter(|_| is_new) {
+            let guest = GuestRow {
+                inviter,
+                is_revoked: false,
+            };
+            txn.put(guest_key(&device), guest.encode());
+        }
         let row = InviteRow {
             device,
             expires_unix_s,

@@ -9,6 +9,7 @@ use wire::mailbox::Mailbox;
 use wire::{Class, DeviceId, Head, SendId, Seq};
 
 use super::quota::envelope_disk_bytes;
+use crate::admission::InviterTag;
 
 /// Prefix of mailbox rows.
 pub(super) const MAILBOX: &[u8] = b"m";
@@ -16,6 +17,8 @@ pub(super) const MAILBOX: &[u8] = b"m";
 pub(super) const ACCOUNT: &[u8] = b"a";
 /// Prefix of used invitations.
 pub(super) const INVITE: &[u8] = b"i";
+/// Prefix of phones and who invited them.
+pub(super) const GUEST: &[u8] = b"g";
 /// Prefix of mailboxes that are being emptied because they were damaged.
 pub(super) const LOST: &[u8] = b"l";
 /// Prefix of envelopes, in the key space of payloads.
@@ -159,6 +162,25 @@ impl InviteRow {
     }
 }
 
+/// Which hub invited a phone last, and whether it has taken that back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GuestRow {
+    /// The hub's tag.
+    pub(super) inviter: InviterTag,
+    /// The phone is shut out until it brings another invitation.
+    pub(super) is_revoked: bool,
+}
+
+impl GuestRow {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(super) fn decode(bytes: Vec<u8>) -> GuestRow {
+        decode(&bytes)
+    }
+}
+
 fn encode<T: Serialize>(row: &T) -> Vec<u8> {
     match postcard::to_allocvec(row) {
         Ok(bytes) => bytes,
@@ -205,6 +227,10 @@ pub(super) fn lost_key(mailbox: &SendId) -> Vec<u8> {
 
 pub(super) fn account_key(device: &DeviceId) -> Vec<u8> {
     [ACCOUNT, device.as_bytes()].concat()
+}
+
+pub(super) fn guest_key(device: &DeviceId) -> Vec<u8> {
+    [GUEST, device.as_bytes()].concat()
 }
 
 pub(super) fn invite_key(nonce: &[u8; 16]) -> Vec<u8> {

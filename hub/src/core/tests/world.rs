@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
+use journal::message::{CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{
-    AppClipState, AppPairing, Follower, HubPairing, Journal, Role, Session, Suite, Taken,
+    AppClipState, AppPairing, CommandBook, Follower, HubPairing, Journal, Role, Session, Suite,
+    Taken,
 };
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
@@ -132,9 +134,22 @@ pub(crate) fn gated_opener(disk: &SimDisk, gate: &Gate, first_seed: u64) -> Open
     })
 }
 
+/// What every phone is offered.
+pub(crate) fn terms() -> OfferTerms {
+    OfferTerms {
+        hub: DeviceId([1; 32]),
+        addresses: vec!["127.0.0.1:1".into()],
+        relay: "relay".into(),
+        invitation: vec![1],
+        suite: Suite::Classic,
+        ttl_s: 600,
+    }
+}
+
 /// An app's journal, and what has gone to and fro.
 pub(crate) struct Phone {
     pub(crate) line: Line,
+    disk: SimDisk,
     app: Journal,
     session: Session<Follower>,
     delivered: Seq,
@@ -147,6 +162,8 @@ pub(crate) struct World {
     pub(crate) line: Line,
     phone: Phone,
     seed: u64,
+    /// How much time has passed.
+    idle_ms: u64,
 }
 
 impl World {
@@ -165,6 +182,7 @@ impl World {
             line: phone.line,
             phone,
             seed,
+            idle_ms: 0,
         }
     }
 
@@ -190,11 +208,30 @@ impl World {
         (world, gate)
     }
 
+    /// The hub's core and the phone that was paired first.
+    pub(crate) fn ends(&mut self) -> (&mut Core, &mut Phone) {
+        (&mut self.core, &mut self.phone)
+    }
+
     /// One more phone of the same hub.
     pub(crate) fn pair_another(&mut self) -> Phone {
-        let mut phone = Phone::new(8);
+        self.pair_with_dice(8)
+    }
+
+    /// One of several more phones: the same dice would give them the same keys.
+    pub(crate) fn pair_with_dice(&mut self, seed: u64) -> Phone {
+        let mut phone = Phone::new(seed);
         phone.pair(&mut self.core, Suite::Classic);
         phone
+    }
+
+    /// So much time passes, in which the hub runs and nobody is heard of.
+    pub(crate) fn idle(&mut self, minutes: u64) {
+        for _ in 0..minutes {
+            self.idle_ms += 60_000;
+            self.core.handle_timeout(NOW_MS + self.idle_ms).unwrap();
+            self.core.commit(NOW_MS + self.idle_ms).unwrap();
+        }
     }
 
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
@@ -371,15 +408,33 @@ impl World {
     }
 }
 
+impl Core {
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn set(&mut self, settings: Settings, now_unix_ms: u64) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        let doc = SettingsDoc {
+            version: txn.settings()?.version + 1,
+            made_by: None,
+            settings,
+        };
+        txn.put_settings(&doc)?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        self.follow_settings(now_unix_ms)
+    }
+}
+
 impl Phone {
     fn new(seed: u64) -> Self {
         let line = Line {
             pairing: PairingId([0; 16]),
             channel: Channel::EventVideo,
         };
-        let (app, _) = open(Role::App, &SimDisk::new(), seed).unwrap();
+        let disk = SimDisk::new();
+        let (app, _) = open(Role::App, &disk, seed).unwrap();
         Self {
             line,
+            disk,
             app,
             session: Session::new(line),
             delivered: Seq::NONE,
@@ -388,14 +443,7 @@ impl Phone {
     }
 
     fn pair(&mut self, core: &mut Core, suite: Suite) {
-        let terms = OfferTerms {
-            hub: DeviceId([1; 32]),
-            addresses: vec!["127.0.0.1:1".into()],
-            relay: "relay".into(),
-            invitation: vec![1],
-            suite,
-            ttl_s: 600,
-        };
+        let terms = OfferTerms { suite, ..terms() };
         let now_s = NOW_MS / 1000;
         let offer = core
             .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
@@ -446,7 +494,7 @@ impl Phone {
     }
 
     /// A heartbeat: the message, then new keys on every line.
-    fn beat(&mut self, number: u64) {
+    pub(crate) fn beat(&mut self, number: u64) {
         let mut sessions = Line::all(self.line.pairing).map(Session::<Follower>::new);
         let mut txn = self.app.begin();
         for session in &mut sessions {
@@ -459,6 +507,72 @@ impl Phone {
         }
         drop(txn.commit(()).unwrap());
         self.session = Session::new(self.line);
+    }
+
+    /// The same phone once more, as its disk has it: for one of several worlds that go on from here.
+    pub(crate) fn twin(&self, seed: u64) -> Self {
+        let disk = self.disk.crash_clone(CrashPolicy::KeepAll, seed);
+        let (app, _) = open(Role::App, &disk, 20_000 + seed).unwrap();
+        Self {
+            line: self.line,
+            disk,
+            app,
+            session: Session::new(self.line),
+            delivered: self.delivered,
+            taken: self.taken,
+        }
+    }
+
+    /// The owner orders something: it waits.
+    pub(crate) fn order(&mut self, kind: CommandKind) {
+        let mut txn = self.app.begin();
+        let id = txn.add_command(self.line.pairing, kind, NOW_MS).unwrap();
+        assert!(id.is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// The owner sets something, on what this phone knows.
+    pub(crate) fn set(&mut self, settings: Settings) {
+        let mut txn = self.app.begin();
+        let id = txn.add_settings(self.line.pairing, settings, NOW_MS);
+        assert!(id.unwrap().is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// Encrypts the next command, if it is its turn.
+    pub(crate) fn say_order(&mut self) -> bool {
+        let mut session = Session::<Follower>::new(self.config());
+        let mut txn = self.app.begin();
+        let sent = session.send_command(&mut txn, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+        sent.is_some()
+    }
+
+    /// The next command goes to the hub, and whatever the hub says in the config channel comes back.
+    pub(crate) fn talk(&mut self, core: &mut Core) -> Vec<Taken> {
+        self.say_order();
+        let config = self.config();
+        let _verdicts = self.send(core, config, NOW_MS);
+        self.fetch(core, config)
+    }
+
+    /// An ack of the config channel.
+    pub(crate) fn ack_config(&mut self, core: &mut Core) {
+        let config = self.config();
+        let mut session = Session::<Follower>::new(config);
+        let mut txn = self.app.begin();
+        session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        assert_eq!(self.send(core, config, NOW_MS), [Verdict::Taken]);
+    }
+
+    /// What the phone knows of its commands.
+    pub(crate) fn book(&self) -> CommandBook {
+        self.app.commands(self.line.pairing).unwrap()
+    }
+
+    pub(crate) fn config(&self) -> Line {
+        Line::of(self.line.pairing, Channel::Config)
     }
 
     fn say_heartbeat(&mut self, number: u64) {
@@ -486,7 +600,7 @@ impl Phone {
     }
 
     /// What the phone has sent on a line and the hub has not taken, judged by the hub.
-    fn send(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
+    pub(crate) fn send(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at = core.cursor(line).unwrap();
         while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
@@ -499,7 +613,7 @@ impl Phone {
     }
 
     /// What the hub has sent on a line and the phone has not taken.
-    fn fetch(&mut self, core: &mut Core, line: Line) -> Vec<Taken> {
+    pub(crate) fn fetch(&mut self, core: &mut Core, line: Line) -> Vec<Taken> {
         let mut session = Session::<Follower>::new(line);
         let mut all = Vec::new();
         let mut at = self.app.inbox_head(line).unwrap().cursor;
