@@ -30,6 +30,7 @@ pub mod rot;
 pub mod run;
 pub mod seeds;
 pub mod start_up;
+pub mod theft;
 pub mod watch;
 pub mod world;
 

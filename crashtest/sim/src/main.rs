@@ -1,4 +1,4 @@
-//! `simulate`: many seeds, or one again; disk errors on real files; the deliberate bugs.
+//! `simulate`: many seeds, or one again; disk errors on real files; the deliberate bugs; the thief.
 #![expect(
     clippy::disallowed_methods,
     reason = "A developer's tool is a shell: it times what it does."
@@ -18,6 +18,7 @@ use crashtest_sim::plan::{Plan, Who};
 use crashtest_sim::run::{self, pair};
 use crashtest_sim::seeds::{Progress, Seeds};
 use crashtest_sim::start_up;
+use crashtest_sim::theft::{self, Terms};
 use journal::Suite;
 use sha2::{Digest as _, Sha256};
 
@@ -140,6 +141,18 @@ enum Command {
         /// Which operation and how, as the recorder's README says.
         fault: String,
     },
+    /// Copies the files of a hub and a phone after every step of a long life, and attacks each copy.
+    Thief {
+        /// Epochs of the event video group.
+        #[arg(long, default_value_t = 200)]
+        epochs: u64,
+        /// What the life's dice begin with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// One line of JSON at the end.
+        #[arg(long)]
+        json: bool,
+    },
     /// Times a hub's start with so much un-acked in its outbox.
     StartUp {
         /// How much, in MiB.
@@ -203,6 +216,7 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             println!("{run:?}");
             Ok(run.broken.is_none())
         }
+        Command::Thief { epochs, seed, json } => steal(Terms { epochs, seed }, json),
         Command::StartUp { mib, json } => {
             let figures = start_up::measure(&std::env::current_exe()?, mib)?;
             if json {
@@ -286,6 +300,31 @@ fn errors(
         eprintln!("NOT COVERED: the time was up before every operation had failed");
     }
     Ok(found.is_good())
+}
+
+fn steal(terms: Terms, json: bool) -> Result<bool, Box<dyn std::error::Error>> {
+    let began = Instant::now();
+    let evidence = theft::evidence(terms, &|life, epoch| {
+        if epoch.is_multiple_of(20) {
+            eprintln!(
+                "{life}: {epoch} of {} epochs, {} s",
+                terms.epochs,
+                began.elapsed().as_secs()
+            );
+        }
+    })?;
+    let complaints = evidence.complaints();
+    if json {
+        let mut value = evidence.json();
+        value["seconds"] = began.elapsed().as_secs().into();
+        println!("{value}");
+    } else {
+        println!("{evidence:#?}");
+    }
+    for complaint in &complaints {
+        eprintln!("FAILED {complaint}");
+    }
+    Ok(complaints.is_empty())
 }
 
 fn repro(seed: u64) -> Result<bool, journal::JournalError> {
