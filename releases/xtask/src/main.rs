@@ -17,6 +17,7 @@ mod gate;
 mod junit;
 mod progress;
 mod setup;
+mod thief;
 mod tidy;
 
 use std::process::ExitCode;
@@ -54,6 +55,12 @@ cargo xtask COMMAND
              --junit FILE   results for CI
              --bless        keep the report as crashtest/REPORT.md, if all of it is good; with
                             --full the totals, whatever parts were run
+  thief    live a long life of hub and phone, copy all files after every step, and let a program that
+           shares none of our code open what it can, with all that was ever sent at hand; then the
+           same with sealing switched off, where everything must open
+             --quick        20 epochs instead of 200
+             --seed N       another life
+             --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times
@@ -91,6 +98,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "test" => gate::test(rest),
         "check" => gate::check(),
         "crash" => crash::run(rest),
+        "thief" => thief::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
         "setup" => gate::setup_only(),
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash bench bless setup tidy";
+        let commands = "demo test check crash thief bench bless setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();
