@@ -3,7 +3,7 @@
 //! This room starts the programs that steal and says what they found; it knows no format and judges
 //! nothing that they did not. What cannot be measured here is said, never left out in silence.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
 }
 
 /// A build of its own: SQLite's dependencies beside RocksDB's would build that again.
-fn sqlite_thief(beside: &std::path::Path) -> Outcome<PathBuf> {
+fn sqlite_thief(beside: &Path) -> Outcome<PathBuf> {
     let build = [
         "build",
         "--locked",
@@ -134,7 +134,8 @@ fn told(stolen: &Value, sqlite: &Value) -> String {
         ("  opened by a later copy", "deleted_clips_opened"),
         ("messages behind the next new keys", "messages_opened_behind_new_keys"),
     ] {
-        text.push_str(&format!("{name:<48}{:>10}{:>12}\n", sealed[key], unsealed[key]));
+        let (sealed, unsealed) = (sealed[key].to_string(), unsealed[key].to_string());
+        text.push_str(&format!("{name:<48}{sealed:>10}{unsealed:>12}\n"));
     }
     text.push_str(&format!(
         "\nOpenMLS on its SQLite storage, secure_delete=ON, {} epochs: up to {} superseded ones readable at once, \

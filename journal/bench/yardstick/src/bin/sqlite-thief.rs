@@ -29,8 +29,8 @@ const BEHIND: usize = FIELD.len() + 24;
 const NEEDLE_BYTES: usize = 30;
 
 fn main() -> ExitCode {
-    let epochs = std::env::args().nth(1).unwrap_or_default();
-    match epochs.parse().map_err(Into::into).and_then(run) {
+    let epochs = std::env::args().nth(1).and_then(|word| word.parse().ok());
+    match epochs.ok_or("how many?".into()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sqlite-thief EPOCHS: {error}");
