@@ -196,7 +196,7 @@ impl<'o> Attack<'o> {
 
     fn of_epoch(&self, group: &[u8], epoch: u64) -> impl Iterator<Item = (usize, &Message)> {
         let places = self.places.get(&(group.to_vec(), epoch));
-        places.into_iter().flatten().filter_map(|place| {
+        places.into_iter().flatten().filter_map(move |place| {
             let message = self.messages.get(*place)?.as_ref()?;
             Some((*place, message))
         })

@@ -8,7 +8,7 @@ use wire::{SendId, Seq};
 
 /// Whose files were copied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whose {
+pub(super) enum Whose {
     /// The hub's.
     Hub,
     /// The phone's.

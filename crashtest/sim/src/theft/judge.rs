@@ -15,7 +15,7 @@ use thief::{Attack, Header, Spoils};
 
 use super::Outcome;
 use super::books::{Books, Clip, Sent, Whose};
-use super::life::{Copy, Life};
+use super::life::{Copied, Life};
 
 /// Broken promises that are told one by one.
 const TOLD_MAX: usize = 20;
@@ -63,7 +63,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn breaks(&mut self, promise: &str, copy: &Copy, what: &str) {
+    fn breaks(&mut self, promise: &str, copy: &Copied, what: &str) {
         self.broken += 1;
         if self.told.len() < TOLD_MAX {
             let (whose, step) = (copy.whose, copy.step);
@@ -209,7 +209,7 @@ struct Opened {
 
 fn hub(
     books: &Books,
-    copy: &Copy,
+    copy: &Copied,
     spoils: &Spoils,
     messages: &[(Header, Sent)],
     tally: &mut Tally,
@@ -250,7 +250,7 @@ fn hub(
 
 fn phone(
     books: &Books,
-    copy: &Copy,
+    copy: &Copied,
     spoils: &Spoils,
     messages: &[(Header, Sent)],
     tally: &mut Tally,
@@ -299,8 +299,8 @@ mod tests {
         application: true,
     };
 
-    fn copy(whose: Whose, step: u64, recording: Option<usize>) -> Copy {
-        Copy {
+    fn copy(whose: Whose, step: u64, recording: Option<usize>) -> Copied {
+        Copied {
             step,
             whose,
             recording,

@@ -3,6 +3,7 @@
 //! Crashes fall into the middle of a clip, hours pass idle behind them, heartbeats come in the middle of
 //! clips and between them, clips are deleted. The relay is a list: what lies in it is what a thief has.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ const STEP_MS: u64 = 700;
 const KEPT: usize = 3;
 
 /// What was stolen at one step.
-pub(super) struct Copy {
+pub(super) struct Copied {
     pub(super) step: u64,
     pub(super) whose: Whose,
     /// The clip in progress, if it is the hub's copy.
@@ -41,11 +42,10 @@ pub(super) struct Life {
     phone: PhoneEnd,
     pairing: PairingId,
     now_ms: u64,
-    seed: u64,
     dice: SeededDice,
     pub(super) books: Books,
     pub(super) opener: Opener,
-    pub(super) copies: Vec<Copy>,
+    pub(super) copies: Vec<Copied>,
     pub(super) epochs: u64,
     /// Last, so that it goes when nobody has its files open any more.
     scratch: TempDir,
@@ -61,15 +61,15 @@ impl Life {
         let pairing = hub_ways.first().ok_or("a pairing without lines")?;
         let pairing = pairing.line.pairing;
         let at = |name: &str| scratch.path().join(name);
-        let hub = HubEnd::start(at("hub.files"), hub_ways, seed ^ 11, BEGIN_MS)?;
-        let phone = PhoneEnd::start(at("app.files"), phone_ways, seed ^ 13)?;
+        let mut dice = SeededDice(seed);
+        let hub = HubEnd::start(at("hub.files"), hub_ways, dice.next_u64(), BEGIN_MS)?;
+        let phone = PhoneEnd::start(at("app.files"), phone_ways, dice.next_u64())?;
         Ok(Self {
             hub: Some(hub),
             phone,
             pairing,
             now_ms: BEGIN_MS,
-            seed,
-            dice: SeededDice(seed),
+            dice,
             books: Books::default(),
             opener: Opener::new(),
             copies: Vec::new(),
@@ -173,7 +173,8 @@ impl Life {
         self.steal(Whose::Hub, &dir)?;
         self.now_ms += 3_600_000 * (1 + self.dice.below(8));
         self.step();
-        let seed = self.seed ^ self.books.step;
+        // Dice that began as others did would make the same keys and names again.
+        let seed = self.dice.next_u64();
         let old = hub.dir.clone();
         let mut hub = hub.dies(dir, seed, self.now_ms)?;
         std::fs::remove_dir_all(old)?;
@@ -236,7 +237,7 @@ impl Life {
         self.step();
         self.books.heals.push(Heal {
             made: self.books.step,
-            taken: std::collections::BTreeMap::new(),
+            taken: BTreeMap::new(),
         });
         let core = &mut self.phone.core;
         let staged = core.stage_heartbeat(self.pairing, self.now_ms)?;
@@ -307,7 +308,7 @@ impl Life {
         copy_files(from, &copy)?;
         let haul = Haul::read(&copy)?;
         std::fs::remove_dir_all(&copy)?;
-        self.copies.push(Copy {
+        self.copies.push(Copied {
             step: self.books.step,
             whose,
             recording: self.books.recording.filter(|_| whose == Whose::Hub),
