@@ -153,6 +153,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lives the thief's life on files below a directory and writes down, elsewhere, which storage keys
+    /// should be gone from that file system.
+    Superseded {
+        /// Where to live.
+        home: PathBuf,
+        /// Where to write: 32 bytes for each key.
+        keys: PathBuf,
+        /// Epochs of the event video group.
+        #[arg(long, default_value_t = 200)]
+        epochs: u64,
+        /// What the life's dice begin with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Times a hub's start with so much un-acked in its outbox.
     StartUp {
         /// How much, in MiB.
@@ -217,6 +231,16 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(run.broken.is_none())
         }
         Command::Thief { epochs, seed, json } => steal(Terms { epochs, seed }, json),
+        Command::Superseded {
+            home,
+            keys,
+            epochs,
+            seed,
+        } => {
+            let gone = theft::superseded_keys(Terms { epochs, seed }, &home)?;
+            std::fs::write(keys, gone.concat())?;
+            Ok(!gone.is_empty())
+        }
         Command::StartUp { mib, json } => {
             let figures = start_up::measure(&std::env::current_exe()?, mib)?;
             if json {

@@ -17,6 +17,7 @@ mod judge;
 mod life;
 
 use std::error::Error;
+use std::path::Path;
 
 pub use judge::{Evidence, Tally};
 
@@ -46,9 +47,20 @@ pub fn evidence(terms: Terms, progress: &dyn Fn(&str, u64)) -> Outcome<Evidence>
     Ok(Evidence { sealed, unsealed })
 }
 
+/// Lives once, sealed, on files below `home` and nowhere else on that file system, and gives the storage
+/// keys that are in no vault any more: whoever looks for them there looks at freed blocks, too.
+///
+/// # Errors
+/// As [`evidence`].
+pub fn superseded_keys(terms: Terms, home: &Path) -> Outcome<Vec<[u8; 32]>> {
+    let mut life = life::Life::begin(terms.seed, Some(home))?;
+    life.live(terms.epochs, &|_| {})?;
+    Ok(life.superseded())
+}
+
 fn lived(terms: Terms, bug: Option<&'static str>, progress: &dyn Fn(u64)) -> Outcome<Tally> {
     let _alive = Alive::with(bug);
-    let mut life = life::Life::begin(terms.seed)?;
+    let mut life = life::Life::begin(terms.seed, None)?;
     life.live(terms.epochs, progress)?;
     judge::judge(life)
 }

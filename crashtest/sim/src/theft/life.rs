@@ -3,7 +3,7 @@
 //! Crashes fall into the middle of a clip, hours pass idle behind them, heartbeats come in the middle of
 //! clips and between them, clips are deleted. The relay is a list: what lies in it is what a thief has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -47,23 +47,37 @@ pub(super) struct Life {
     pub(super) opener: Opener,
     pub(super) copies: Vec<Copied>,
     pub(super) epochs: u64,
+    /// Every key that was ever in a vault, and those that were in each one's last copy.
+    keys: BTreeSet<[u8; 32]>,
+    last_keys: BTreeMap<&'static str, BTreeSet<[u8; 32]>>,
+    /// Processes that die leave their directory to the next one, so that nothing here puts keys elsewhere.
+    stays: bool,
     /// Last, so that it goes when nobody has its files open any more.
     scratch: TempDir,
 }
 
 impl Life {
-    /// A hub and a phone, paired, on files of their own.
-    pub(super) fn begin(seed: u64) -> Outcome<Self> {
+    /// A hub and a phone, paired, on files of their own: below `home`, if there is one, where nothing else
+    /// is ever written.
+    pub(super) fn begin(seed: u64, home: Option<&Path>) -> Outcome<Self> {
         let scratch = tempfile::tempdir()?;
         let pair = run::pair(Suite::XWing)?;
         files::lay_out(&pair, scratch.path())?;
         let (hub_ways, phone_ways) = pair.ways;
         let pairing = hub_ways.first().ok_or("a pairing without lines")?;
         let pairing = pairing.line.pairing;
-        let at = |name: &str| scratch.path().join(name);
+        let at = |name: &str| -> Outcome<PathBuf> {
+            let made = scratch.path().join(name);
+            let Some(home) = home else {
+                return Ok(made);
+            };
+            let place = home.join(name);
+            copy_files(&made, &place)?;
+            Ok(place)
+        };
         let mut dice = SeededDice(seed);
-        let hub = HubEnd::start(at("hub.files"), hub_ways, dice.next_u64(), BEGIN_MS)?;
-        let phone = PhoneEnd::start(at("app.files"), phone_ways, dice.next_u64())?;
+        let hub = HubEnd::start(at("hub.files")?, hub_ways, dice.next_u64(), BEGIN_MS)?;
+        let phone = PhoneEnd::start(at("app.files")?, phone_ways, dice.next_u64())?;
         Ok(Self {
             hub: Some(hub),
             phone,
@@ -74,6 +88,9 @@ impl Life {
             opener: Opener::new(),
             copies: Vec::new(),
             epochs: 0,
+            keys: BTreeSet::new(),
+            last_keys: BTreeMap::new(),
+            stays: home.is_some(),
             scratch,
         })
     }
@@ -102,6 +119,13 @@ impl Life {
         self.idle()
     }
 
+    /// The keys that were in a vault once and are in none any more.
+    pub(super) fn superseded(&self) -> Vec<[u8; 32]> {
+        let lives = |key: &&[u8; 32]| self.last_keys.values().any(|keys| keys.contains(*key));
+        let gone = self.keys.iter().filter(|key| !lives(key));
+        gone.copied().collect()
+    }
+
     fn step(&mut self) {
         self.books.step += 1;
         self.now_ms += STEP_MS;
@@ -120,11 +144,15 @@ impl Life {
         let begun = self.hub()?.core.handle_event_started(event, now_ms)?;
         taken(begun)?;
         self.hub_commits()?;
-        let crashes = self.dice.below(6) == 0;
+        // However short a life is, its second clip is cut off and a heartbeat falls into its third.
+        let number = self.books.clips.len();
+        let crashes = number == 2 || self.dice.below(6) == 0;
+        let mut heartbeat_is_due = number == 3;
         for _ in 0..=self.dice.below(4) {
             self.piece()?;
             self.hub_commits()?;
             match self.dice.below(8) {
+                _ if std::mem::take(&mut heartbeat_is_due) => self.heartbeat()?,
                 0 => self.heartbeat()?,
                 1 => self.phone_takes()?,
                 _ => {}
@@ -166,18 +194,26 @@ impl Life {
         }
         self.books.crashes += 1;
         self.step();
-        let dir = self.scratch.path().join(format!("hub-{}", self.books.step));
         let hub = self.hub.take().ok_or("the hub is down")?;
-        copy_files(&hub.dir, &dir)?;
+        let old = hub.dir.clone();
+        let dir = match self.stays {
+            true => old.clone(),
+            false => {
+                let dir = self.scratch.path().join(format!("hub-{}", self.books.step));
+                copy_files(&old, &dir)?;
+                dir
+            }
+        };
         // What a thief finds who comes while it lies dark.
         self.steal(Whose::Hub, &dir)?;
         self.now_ms += 3_600_000 * (1 + self.dice.below(8));
         self.step();
         // Dice that began as others did would make the same keys and names again.
         let seed = self.dice.next_u64();
-        let old = hub.dir.clone();
         let mut hub = hub.dies(dir, seed, self.now_ms)?;
-        std::fs::remove_dir_all(old)?;
+        if !self.stays {
+            std::fs::remove_dir_all(old)?;
+        }
         hub.tell(&mut self.books, self.now_ms)?;
         self.hub = Some(hub);
         self.books.is_over();
@@ -308,6 +344,13 @@ impl Life {
         copy_files(from, &copy)?;
         let haul = Haul::read(&copy)?;
         std::fs::remove_dir_all(&copy)?;
+        let keys: BTreeSet<[u8; 32]> = haul.keys.iter().map(|stored| *stored.key).collect();
+        self.keys.extend(&keys);
+        let end = match whose {
+            Whose::Hub => "hub",
+            Whose::Phone => "phone",
+        };
+        self.last_keys.insert(end, keys);
         self.copies.push(Copied {
             step: self.books.step,
             whose,
