@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openmls_libcrux_crypto::CryptoProvider;
 use zeroize::Zeroizing;
 
+use crate::bytes::Reader;
 use crate::follow;
 use crate::mls::{APPLICATION, COMMIT, EpochKeys, PrivateMessage};
 use crate::open::{Loot, Opener};
@@ -17,6 +18,8 @@ use crate::pairing::{self, Wrap};
 const PAIRING: u8 = 0x42;
 const CLIP: u8 = 0x43;
 const RUNNING_DIGEST: u8 = 0x44;
+/// First byte of what is said inside MLS.
+const MESSAGE_VERSION: u8 = 1;
 /// First byte of a clip's scope.
 const CLIP_SCOPE: u8 = 5;
 
@@ -41,6 +44,46 @@ pub struct Header {
     pub epoch: u64,
     /// Whether it is an application message, and no Commit or proposal.
     pub application: bool,
+}
+
+/// What an opened message says, as far as a thief cares.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Said {
+    /// A clip begins: its camera and time.
+    ClipBegins(ClipId),
+    /// A chunk of a clip, by its number.
+    Chunk(ClipId, u32),
+    /// A clip ends: its length and digest.
+    ClipEnds(ClipId),
+    /// Something else that the hub says in a channel (1 event video, 2 thumbnail, 3 livestream, 4
+    /// notification, 5 config).
+    OfHub(u8),
+    /// Something that the phone says in a channel.
+    OfPhone(u8),
+}
+
+impl Said {
+    /// The hub made the group, so its leaf is the first.
+    fn read(group: &[u8], leaf: u32, plaintext: &[u8]) -> Self {
+        let channel = group.last().copied().unwrap_or(0);
+        match (leaf, channel) {
+            (0, 1) => Self::of_clip(plaintext).unwrap_or(Self::OfHub(channel)),
+            (0, _) => Self::OfHub(channel),
+            _ => Self::OfPhone(channel),
+        }
+    }
+
+    fn of_clip(plaintext: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(plaintext.strip_prefix(&[MESSAGE_VERSION])?);
+        let kind = reader.varint()?;
+        let clip = reader.array()?;
+        match kind {
+            0 => Some(Self::ClipBegins(clip)),
+            1 => Some(Self::Chunk(clip, reader.varint()?.try_into().ok()?)),
+            2 | 3 => Some(Self::ClipEnds(clip)),
+            _ => None,
+        }
+    }
 }
 
 /// What one copy opens.
@@ -71,6 +114,7 @@ pub struct Attack<'o> {
     places: BTreeMap<(Vec<u8>, u64), Vec<usize>>,
     of_plain: BTreeMap<usize, BTreeSet<usize>>,
     of_state: BTreeMap<usize, BTreeSet<usize>>,
+    said: BTreeMap<usize, Said>,
 }
 
 /// No attack can be begun.
@@ -107,6 +151,7 @@ impl<'o> Attack<'o> {
             places,
             of_plain: BTreeMap::new(),
             of_state: BTreeMap::new(),
+            said: BTreeMap::new(),
         })
     }
 
@@ -120,6 +165,12 @@ impl<'o> Attack<'o> {
         })
     }
 
+    /// What a captured message says, if any copy so far has opened it.
+    #[must_use]
+    pub fn said(&self, place: usize) -> Option<Said> {
+        self.said.get(&place).copied()
+    }
+
     /// How many envelopes were unwrapped and hold an MLS message.
     #[must_use]
     pub fn unwrapped(&self) -> usize {
@@ -128,9 +179,10 @@ impl<'o> Attack<'o> {
 
     /// What a copy opens.
     pub fn spoils(&mut self, loot: &Loot) -> Spoils {
+        let opener = self.opener;
         let mut spoils = Spoils::default();
         for number in &loot.plains {
-            let Some(plain) = self.opener.plain(*number) else {
+            let Some(plain) = opener.plain(*number) else {
                 continue;
             };
             spoils.chunks.extend(plain.chunk_of());
@@ -171,10 +223,11 @@ impl<'o> Attack<'o> {
         if let Some(known) = self.of_state.get(&number) {
             return known.clone();
         }
+        let opener = self.opener;
         let mut opened = BTreeSet::new();
-        if let Some(state) = self.opener.state(number) {
+        if let Some(state) = opener.state(number) {
             let values = state.values.iter().filter_map(|(name, plain)| {
-                let plain = self.opener.plain(*plain)?;
+                let plain = opener.plain(*plain)?;
                 Some((name.clone(), plain.bytes.to_vec()))
             });
             // A group is called by its line: pairing and channel, which is the scope without its tag.
@@ -202,19 +255,20 @@ impl<'o> Attack<'o> {
         })
     }
 
-    fn opened_by(&self, keys: &[EpochKeys]) -> BTreeSet<usize> {
-        let mut opened = BTreeSet::new();
+    fn opened_by(&mut self, keys: &[EpochKeys]) -> BTreeSet<usize> {
+        let mut opened = BTreeMap::new();
         for keys in keys {
             for (place, message) in self.of_epoch(&keys.group, keys.epoch) {
-                if message.parts.content_type == APPLICATION
-                    && !opened.contains(&place)
-                    && keys.open(&message.parts).is_some()
-                {
-                    opened.insert(place);
+                if message.parts.content_type != APPLICATION || opened.contains_key(&place) {
+                    continue;
+                }
+                if let Some((leaf, plaintext)) = keys.open(&message.parts) {
+                    opened.insert(place, Said::read(&keys.group, leaf, &plaintext));
                 }
             }
         }
-        opened
+        self.said.extend(&opened);
+        opened.into_keys().collect()
     }
 }
 
@@ -235,4 +289,22 @@ fn wraps_of(opener: &Opener) -> Vec<Wrap> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_told_by_channel_sender_and_kind() {
+        let group = |channel| [&[9; 16][..], &[channel]].concat();
+        let mut chunk = vec![MESSAGE_VERSION, 1];
+        chunk.extend([7; 16]);
+        chunk.extend([0xac, 0x02, 0]);
+        let read = |channel, leaf| Said::read(&group(channel), leaf, &chunk);
+        assert_eq!(read(1, 0), Said::Chunk([7; 16], 300));
+        assert_eq!(read(1, 1), Said::OfPhone(1));
+        assert_eq!(read(5, 0), Said::OfHub(5));
+        assert_eq!(Said::read(&group(1), 0, b""), Said::OfHub(1));
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use thief::{Attack, Captured, Haul, Opener};
+use thief::{Attack, Captured, Haul, Opener, Said};
 
 /// Opens what a copied state directory opens, with nothing but its own bytes.
 #[derive(Debug, Parser)]
@@ -46,6 +46,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let loot = opener.open(&haul);
     let mut attack = Attack::new(&opener, &captured)?;
     let spoils = attack.spoils(&loot);
+    let said: Vec<Said> = spoils
+        .envelopes
+        .iter()
+        .filter_map(|place| attack.said(*place))
+        .collect();
+    let count = |wanted: fn(&Said) -> bool| said.iter().filter(|said| wanted(said)).count();
     let figures = [
         ("storage_keys", loot.keys),
         ("sealed_values", loot.sealed),
@@ -53,6 +59,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         ("captured", captured.len()),
         ("unwrapped", attack.unwrapped()),
         ("opened_messages", spoils.envelopes.len()),
+        ("of_these_clips_begun", count(|said| matches!(said, Said::ClipBegins(_)))),
+        ("of_these_chunks", count(|said| matches!(said, Said::Chunk(..)))),
+        ("of_these_clips_ended", count(|said| matches!(said, Said::ClipEnds(_)))),
+        ("of_these_thumbnails", count(|said| matches!(said, Said::OfHub(2)))),
+        ("of_these_live", count(|said| matches!(said, Said::OfHub(3)))),
+        ("of_these_notifications", count(|said| matches!(said, Said::OfHub(4)))),
+        ("of_these_config_messages", count(|said| matches!(said, Said::OfHub(5)))),
+        ("of_these_from_the_phone", count(|said| matches!(said, Said::OfPhone(_)))),
         ("clips_with_stored_chunks", spoils.chunks.len()),
         ("clips_with_rows", spoils.rows.len()),
         ("clips_with_running_digests", spoils.digests.len()),

@@ -93,8 +93,8 @@ impl EpochKeys {
         })
     }
 
-    /// The application data of a message of this epoch, if what was found reaches it.
-    pub(crate) fn open(&self, message: &PrivateMessage) -> Option<Zeroizing<Vec<u8>>> {
+    /// The sender's leaf and the application data of a message of this epoch, if what was found reaches it.
+    pub(crate) fn open(&self, message: &PrivateMessage) -> Option<(u32, Zeroizing<Vec<u8>>)> {
         if (message.epoch, &message.group) != (self.epoch, &self.group) {
             return None;
         }
@@ -120,7 +120,7 @@ impl EpochKeys {
             }
             let aad = message.content_aad()?;
             if let Some(content) = crypto::open(&key, *nonce, &aad, &message.ciphertext) {
-                return application_data(&content, handshake);
+                return Some((leaf, application_data(&content, handshake)?));
             }
         }
         None
