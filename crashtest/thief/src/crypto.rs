@@ -72,7 +72,7 @@ pub(crate) fn expand_with_label<const N: usize>(
     let mut info = u16::try_from(N).ok()?.to_be_bytes().to_vec();
     put_vector(&mut info, format!("MLS 1.0 {label}").as_bytes())?;
     put_vector(&mut info, context)?;
-    let mut out = Zeroizing::new([0; N]);
+    let mut out = Zeroizing::new([0_u8; N]);
     Hkdf::<Sha256>::from_prk(secret)
         .ok()?
         .expand(&info, out.as_mut_slice())

@@ -54,6 +54,7 @@ pub(super) struct Books {
     pub(super) sent: Vec<Sent>,
     pub(super) heals: Vec<Heal>,
     pub(super) crashes: u64,
+    pub(super) idle_hours: u64,
     pub(super) places: BTreeMap<(SendId, Seq), usize>,
 }
 

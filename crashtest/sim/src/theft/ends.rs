@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hub::core::{Core as HubCore, Notice, Verdict};
 use journal::Role;
 use journal::ids::Line;
-use wal::disk::RealDisk;
 use wal::SeededDice;
+use wal::disk::RealDisk;
 use wire::Seq;
 
 use super::Outcome;

@@ -29,12 +29,16 @@ pub struct Tally {
     pub clips: u64,
     /// Crashes of the hub in the middle of one.
     pub crashes: u64,
+    /// Hours in which the hub was idle, or dark after a crash.
+    pub idle_hours: u64,
     /// Heartbeats whose keys the hub took.
     pub heals: u64,
     /// Envelopes that were sent, all of which the thief has.
     pub envelopes: u64,
     /// Of these, MLS messages that stolen wrapping keys laid bare.
     pub unwrapped: u64,
+    /// Of these, application messages, and those of them that some copy of either opened, whether it may or not.
+    pub messages: (u64, u64),
     /// Copies of the hub's files.
     pub hub_copies: u64,
     /// Those that were taken in the middle of a clip, and those of them that opened some of it.
@@ -77,9 +81,12 @@ impl Tally {
             "epochs": self.epochs,
             "clips": self.clips,
             "crashes": self.crashes,
+            "idle_hours": self.idle_hours,
             "heals": self.heals,
             "envelopes": self.envelopes,
             "unwrapped": self.unwrapped,
+            "messages": self.messages.0,
+            "messages_opened_by_any_copy": self.messages.1,
             "hub_copies": self.hub_copies,
             "copies_in_a_clip": self.in_progress.0,
             "copies_in_a_clip_that_open_it": self.in_progress.1,
@@ -124,8 +131,12 @@ impl Evidence {
         demand(sealed.held > 0, "no clip that the phone holds opened");
         demand(sealed.followed > 0, "no Commit was followed with the phone's files");
         demand(
-            sealed.finished.0 > 0 && sealed.deleted.0 > 0 && sealed.heals > 0 && sealed.crashes > 0,
-            "nothing was finished, deleted, healed or cut off",
+            sealed.finished.0 > 0 && sealed.deleted.0 > 0 && sealed.heals > 0,
+            "nothing was finished, deleted or healed",
+        );
+        demand(
+            sealed.crashes > 0 && sealed.idle_hours > 0,
+            "no clip was cut off, or no hour passed idle",
         );
         let everything = |(all, opened): (u64, u64)| all > 0 && all == opened;
         demand(
@@ -135,6 +146,10 @@ impl Evidence {
         demand(
             everything(unsealed.deleted),
             "without seals some deleted clips stay shut",
+        );
+        demand(
+            everything(unsealed.messages),
+            "without seals some messages stay shut",
         );
         all
     }
@@ -164,14 +179,17 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
         epochs,
         clips: books.clips.len() as u64,
         crashes: books.crashes,
+        idle_hours: books.idle_hours,
         heals: books.heals.iter().filter(|heal| !heal.taken.is_empty()).count() as u64,
         envelopes: books.captured.len() as u64,
         unwrapped: attack.unwrapped() as u64,
         ..Tally::default()
     };
     let mut opened = Opened::default();
+    let mut by_any: BTreeSet<usize> = BTreeSet::new();
     for copy in &copies {
         let spoils = attack.spoils(&copy.loot);
+        by_any.extend(&spoils.envelopes);
         let messages: Vec<(Header, Sent)> = spoils
             .envelopes
             .iter()
@@ -195,6 +213,9 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
     tally.finished = (are(|clip| clip.over.is_some()), count(&opened.finished));
     tally.deleted = (are(|clip| clip.deleted.is_some()), count(&opened.deleted));
     (tally.later, tally.held) = (count(&opened.later), count(&opened.held));
+    let headers = (0..books.captured.len()).filter_map(|place| attack.header(place));
+    let messages = headers.filter(|header| header.application).count() as u64;
+    tally.messages = (messages, count(&by_any));
     Ok(tally)
 }
 
@@ -369,6 +390,6 @@ mod tests {
             sealed: Tally::default(),
             unsealed: Tally::default(),
         };
-        assert!(evidence.complaints().len() >= 5);
+        assert!(evidence.complaints().len() >= 8);
     }
 }

@@ -24,6 +24,7 @@ use crate::{files, run};
 const BEGIN_MS: u64 = 1_800_000_000_000;
 /// Between two steps.
 const STEP_MS: u64 = 700;
+const HOUR_MS: u64 = 3_600_000;
 /// Clips that the phone keeps at least, so that a thief finds some that he may have.
 const KEPT: usize = 3;
 
@@ -131,6 +132,13 @@ impl Life {
         self.now_ms += STEP_MS;
     }
 
+    /// At least one, at most so many.
+    fn hours_pass(&mut self, most: u64) {
+        let hours = 1 + self.dice.below(most);
+        self.now_ms += hours * HOUR_MS;
+        self.books.idle_hours += hours;
+    }
+
     /// An event, recorded to its end or into a crash.
     fn event(&mut self) -> Outcome<()> {
         self.step();
@@ -206,7 +214,7 @@ impl Life {
         };
         // What a thief finds who comes while it lies dark.
         self.steal(Whose::Hub, &dir)?;
-        self.now_ms += 3_600_000 * (1 + self.dice.below(8));
+        self.hours_pass(8);
         self.step();
         // Dice that began as others did would make the same keys and names again.
         let seed = self.dice.next_u64();
@@ -223,7 +231,7 @@ impl Life {
 
     /// Hours in which nothing happens.
     fn idle(&mut self) -> Outcome<()> {
-        self.now_ms += 3_600_000 * (1 + self.dice.below(6));
+        self.hours_pass(6);
         self.step();
         let now_ms = self.now_ms;
         let hub = self.hub()?;
@@ -351,6 +359,10 @@ impl Life {
             Whose::Phone => "phone",
         };
         self.last_keys.insert(end, keys);
+        if self.stays {
+            // This life is lived for its keys alone.
+            return Ok(());
+        }
         self.copies.push(Copied {
             step: self.books.step,
             whose,

@@ -86,7 +86,7 @@ impl Stolen {
             .borrow()
             .keys()
             .filter(|key| key.first() == Some(&family))
-            .filter_map(|key| key.last_chunk().copied())
+            .filter_map(|key| key.last_chunk::<4>().copied())
             .map(u32::from_be_bytes)
             .max();
         let number = last.map_or(0, |last| last.wrapping_add(1));

@@ -89,7 +89,7 @@ fn search(image: &Path, keys: &[u8]) -> Outcome<Found> {
     // By their first eight bytes, so that each place of the image is looked up once.
     let mut wanted: BTreeMap<[u8; 8], Vec<&[u8]>> = BTreeMap::new();
     for key in keys.chunks_exact(KEY_BYTES) {
-        if let Some(start) = key.first_chunk() {
+        if let Some(start) = key.first_chunk::<8>() {
             wanted.entry(*start).or_default().push(key);
         }
     }
@@ -110,7 +110,8 @@ fn search(image: &Path, keys: &[u8]) -> Outcome<Found> {
             continue;
         }
         for window in buffer.windows(KEY_BYTES) {
-            let Some(found) = window.first_chunk().and_then(|start| wanted.get_mut(start)) else {
+            let start = window.first_chunk::<8>();
+            let Some(found) = start.and_then(|start| wanted.get_mut(start)) else {
                 continue;
             };
             let before = found.len();

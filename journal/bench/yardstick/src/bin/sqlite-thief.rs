@@ -21,12 +21,11 @@ const DATABASE: &str = "group.db";
 /// What SQLite keeps beside the database.
 const FILES: [&str; 3] = ["group.db", "group.db-wal", "group.db-journal"];
 const MESSAGES: usize = 3;
-/// Where in an encoded value the root of the secret tree stands: so many bytes behind the name of the field
-/// that holds it, whatever the first of them encode.
-const FIELD: &[u8] = b"parent_nodes";
-const BEHIND: usize = FIELD.len() + 24;
-/// Bytes that are looked for: at least fifteen of the secret's thirty-two.
-const NEEDLE_BYTES: usize = 30;
+/// What stands before the root of the secret tree in an encoded value: the name of the field that holds it, a
+/// list of two whose first is there, and the wrappers of its 32 bytes (RFC 8949).
+const BEFORE: &[u8] = b"parent_nodes\x82\xa1\x66secret\xa1\x65value\xa1\x63vec\x98\x20";
+/// Bytes that are looked for behind it: at least sixteen of the secret's, each of which is one or two.
+const NEEDLE_BYTES: usize = 32;
 
 fn main() -> ExitCode {
     let epochs = std::env::args().nth(1).and_then(|word| word.parse().ok());
@@ -83,10 +82,10 @@ fn run(epochs: usize) -> Outcome<()> {
 /// A part of the root secret of a fresh epoch's tree.
 fn needle(value: &[u8]) -> Outcome<Vec<u8>> {
     let at = value
-        .windows(FIELD.len())
-        .position(|window| window == FIELD)
-        .ok_or("the stored secrets have no tree")?;
-    let found = value.get(at + BEHIND..at + BEHIND + NEEDLE_BYTES);
+        .windows(BEFORE.len())
+        .position(|window| window == BEFORE)
+        .ok_or("the stored secrets of a fresh epoch have no root")?;
+    let found = value.get(at + BEFORE.len()..at + BEFORE.len() + NEEDLE_BYTES);
     Ok(found.ok_or("the stored tree ends early")?.to_vec())
 }
 
