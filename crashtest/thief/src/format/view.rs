@@ -86,7 +86,7 @@ fn user_key(internal: &[u8]) -> &[u8] {
 fn entry<'a>(reader: &mut Reader<'a>, key: &mut Vec<u8>) -> Option<&'a [u8]> {
     let (shared, more, value) = (reader.length()?, reader.length()?, reader.length()?);
     let fits = shared <= key.len()
-        && (TRAILER_BYTES..=KEY_BYTES_MAX).contains(&(shared.checked_add(more)?))
+        && (TRAILER_BYTES..=KEY_BYTES_MAX).contains(&shared.checked_add(more)?)
         && value <= VALUE_BYTES_MAX;
     if !fits {
         return None;
