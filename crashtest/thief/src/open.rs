@@ -20,6 +20,8 @@ const CLIP_SCOPE: u8 = 5;
 const GROUP_FAMILIES_END: u8 = 0x30;
 /// The number of no key at all: a value whose tag is zero was never sealed.
 const IN_THE_CLEAR: usize = 0;
+/// The first byte of a small value says how it is encoded.
+const ENCODINGS: [u8; 2] = [1, 2];
 
 /// An opened value.
 pub struct Plain {
@@ -208,7 +210,7 @@ impl Opener {
         }
         let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let (clear, tag) = body.split_last_chunk::<TAG_BYTES>()?;
-        let found = match *tag == [0; TAG_BYTES] {
+        let found = match *tag == [0; TAG_BYTES] && is_clear(&change.key, nonce, clear) {
             true => Some((IN_THE_CLEAR, Zeroizing::new(clear.to_vec()))),
             false => keys.iter().find_map(|(number, version, key)| {
                 if !known.tried.insert(*number) {
@@ -289,6 +291,13 @@ impl Opener {
         }
         numbers
     }
+}
+
+/// Whether a value without a tag was never sealed, and is no hole in a torn file.
+fn is_clear(key: &[u8], nonce: &[u8; NONCE_BYTES], clear: &[u8]) -> bool {
+    let is_small = key.first() == Some(&b'S');
+    let is_encoded = clear.first().is_some_and(|first| ENCODINGS.contains(first));
+    *nonce != [0; NONCE_BYTES] && (is_encoded || !is_small)
 }
 
 /// Applies a change to the groups; gives the scope of the group that it touched.
@@ -413,11 +422,17 @@ mod tests {
 
     #[test]
     fn what_was_never_sealed_is_simply_read() {
-        let clear = [&[9; 24][..], b"text", &[0; 16]].concat();
+        let open = |opener: &mut Opener, nonce: u8, text: &[u8]| {
+            let clear = [&[nonce; 24][..], text, &[0; 16]].concat();
+            opener.open(&haul((1, [1; 32]), &[(1, 1, What::Put(clear))]))
+        };
         let mut opener = Opener::new();
-        let loot = opener.open(&haul((1, [1; 32]), &[(1, 1, What::Put(clear))]));
+        let loot = open(&mut opener, 9, b"\x02text");
         let number = *loot.plains.first().unwrap();
-        assert_eq!(opener.plain(number).unwrap().bytes.as_slice(), b"text");
+        assert_eq!(opener.plain(number).unwrap().bytes.as_slice(), b"\x02text");
+        for (nonce, hole) in [(0, &[0; 5]), (9, b"torn.")] {
+            assert!(open(&mut opener, nonce, hole).plains.is_empty());
+        }
     }
 
     #[test]

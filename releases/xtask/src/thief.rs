@@ -136,6 +136,10 @@ fn told(stolen: &Value, sqlite: &Value, freed: &Value) -> String {
     let (sealed, unsealed) = (&stolen["sealed"], &stolen["unsealed"]);
     let mut text = String::from("\nwhat the thief opened                               sealed  not sealed\n");
     for (name, key) in [
+        ("messages that were sent", "messages"),
+        ("  opened by any copy, as it may or not", "messages_opened_by_any_copy"),
+        ("crashes in the middle of a clip", "crashes"),
+        ("hours without anything", "idle_hours"),
         ("copies of the hub", "hub_copies"),
         ("  taken in the middle of a clip", "copies_in_a_clip"),
         ("  of these: that clip opened", "copies_in_a_clip_that_open_it"),
