@@ -4,20 +4,21 @@
 //! sealed under it and nothing else. What was tried once is not tried again in the next copy: nearly all of
 //! a copy stood in the one before.
 
+mod states;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, Secret, TAG_BYTES};
-use crate::format::{Change, Haul, Origin, What};
+use crate::format::{Change, Haul, What};
+use states::{State, States};
 
 const NONCE_BYTES: usize = 24;
 /// Length of an encoded scope, and what its first byte says.
 const SCOPE_BYTES: usize = 18;
 const GROUP_SCOPE: u8 = 4;
 const CLIP_SCOPE: u8 = 5;
-/// Families below this one are an MLS group's own.
-const GROUP_FAMILIES_END: u8 = 0x30;
 /// The number of no key at all: a value whose tag is zero was never sealed.
 const IN_THE_CLEAR: usize = 0;
 /// The first byte of a small value says how it is encoded.
@@ -59,13 +60,6 @@ impl Plain {
             _ => None,
         }
     }
-}
-
-/// A group's values as they stood together, by family and rest; each is a [`Plain`] by its number.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) struct State {
-    pub(crate) scope: [u8; SCOPE_BYTES],
-    pub(crate) values: BTreeMap<Vec<u8>, usize>,
 }
 
 /// What one copy gave away, in the numbers of the [`Opener`] that opened it.
@@ -117,8 +111,7 @@ pub struct Opener {
     candidates: BTreeMap<Candidate, usize>,
     known: BTreeMap<[u8; 32], Known>,
     plains: Vec<Plain>,
-    states: BTreeMap<State, usize>,
-    by_number: Vec<State>,
+    states: States,
 }
 
 impl Opener {
@@ -136,7 +129,7 @@ impl Opener {
 
     /// A state by its number.
     pub(crate) fn state(&self, number: usize) -> Option<&State> {
-        self.by_number.get(number)
+        self.states.get(number)
     }
 
     /// How many values were opened so far, in all copies.
@@ -164,7 +157,7 @@ impl Opener {
             opened.push(of_source);
         }
         loot.sealed = seen.len();
-        loot.states = self.states_of(haul, &opened);
+        loot.states = self.states.of(haul, &opened);
         loot
     }
 
@@ -229,68 +222,6 @@ impl Opener {
         });
         Some(plain)
     }
-
-    /// Every state in which a group's opened values stood together: each picture with the history behind
-    /// it, transaction by transaction, and the history by itself. A value that does not open takes what
-    /// stood there before with it.
-    fn states_of(&mut self, haul: &Haul, opened: &[Vec<Option<usize>>]) -> BTreeSet<usize> {
-        let sources = || haul.sources.iter().zip(opened);
-        let history: Vec<(&Change, Option<usize>)> = sources()
-            .filter(|(source, _)| source.origin == Origin::Log)
-            .flat_map(|(source, plains)| source.changes.iter().zip(plains.iter().copied()))
-            .filter(|(change, _)| group_scope(&change.key).is_some())
-            .collect();
-        let mut states = BTreeSet::new();
-        let mut bases = vec![(0, BTreeMap::new())];
-        for (source, plains) in sources() {
-            let Origin::Picture { through } = source.origin else {
-                continue;
-            };
-            let mut groups = BTreeMap::new();
-            for (change, plain) in source.changes.iter().zip(plains) {
-                apply(&mut groups, change, *plain);
-            }
-            states.extend(self.whole(groups.values()));
-            bases.push((through, groups));
-        }
-        for (through, mut groups) in bases {
-            let behind = history.iter().filter(|(change, _)| change.lsn > through);
-            let mut behind = behind.peekable();
-            let mut touched = BTreeSet::new();
-            while let Some((change, plain)) = behind.next() {
-                touched.extend(apply(&mut groups, change, *plain));
-                if behind.peek().is_none_or(|(next, _)| next.lsn != change.lsn) {
-                    let of = std::mem::take(&mut touched);
-                    let moved = of.iter().filter_map(|scope| groups.get(scope));
-                    states.extend(self.whole(moved));
-                }
-            }
-        }
-        states
-    }
-
-    /// The numbers of those states that hold what following a group takes: its context, its message
-    /// secrets and the key pairs of its epoch.
-    fn whole<'a>(&mut self, states: impl Iterator<Item = &'a State>) -> Vec<usize> {
-        let mut numbers = Vec::new();
-        for state in states {
-            let has = |family: u8| state.values.keys().any(|name| name.first() == Some(&family));
-            if !(has(0x03) && has(0x07) && has(0x22)) {
-                continue;
-            }
-            let number = match self.states.get(state) {
-                Some(number) => *number,
-                None => {
-                    let number = self.by_number.len();
-                    self.states.insert(state.clone(), number);
-                    self.by_number.push(state.clone());
-                    number
-                }
-            };
-            numbers.push(number);
-        }
-        numbers
-    }
 }
 
 /// Whether a value without a tag was never sealed, and is no hole in a torn file.
@@ -300,37 +231,11 @@ fn is_clear(key: &[u8], nonce: &[u8; NONCE_BYTES], clear: &[u8]) -> bool {
     *nonce != [0; NONCE_BYTES] && (is_encoded || !is_small)
 }
 
-/// Applies a change to the groups; gives the scope of the group that it touched.
-fn apply(
-    groups: &mut BTreeMap<[u8; SCOPE_BYTES], State>,
-    change: &Change,
-    plain: Option<usize>,
-) -> Option<[u8; SCOPE_BYTES]> {
-    let scope = group_scope(&change.key)?;
-    let name = change.key.get(1 + SCOPE_BYTES..)?;
-    if *name.first()? >= GROUP_FAMILIES_END {
-        return None;
-    }
-    let state = groups.entry(scope).or_insert_with(|| State {
-        scope,
-        values: BTreeMap::new(),
-    });
-    match plain {
-        Some(plain) => state.values.insert(name.to_vec(), plain),
-        None => state.values.remove(name),
-    };
-    Some(scope)
-}
-
 fn small_scope(key: &[u8]) -> Option<[u8; SCOPE_BYTES]> {
     match key.split_first() {
         Some((b'S', rest)) => rest.first_chunk().copied(),
         _ => None,
     }
-}
-
-fn group_scope(key: &[u8]) -> Option<[u8; SCOPE_BYTES]> {
-    small_scope(key).filter(|scope| scope.first() == Some(&GROUP_SCOPE))
 }
 
 /// The scope under whose key a value of this key is sealed, if it is a sealed one.
@@ -363,7 +268,7 @@ mod tests {
     use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
     use super::*;
-    use crate::format::{Source, StorageKey};
+    use crate::format::{Origin, Source, StorageKey};
 
     fn key(name: u8) -> Vec<u8> {
         let mut key = vec![b'S', GROUP_SCOPE];
