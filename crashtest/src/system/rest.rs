@@ -1,7 +1,12 @@
 //! The end of a run: everything at rest, and what both ends then say. Judging it is the oracle's.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "The harness owns real processes: it waits on a real clock until they are quiet."
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wal::disk::RealDisk;
 use wal::{Disk, Options};
@@ -12,6 +17,10 @@ use crate::oracle::{Broken, Ends};
 use crate::process::{Line, Role};
 use crate::thief;
 use crate::trouble::{Outcome, Trouble};
+
+/// A line of the phone rotates its key half a second after what it took last, and says nothing of it but in
+/// the channel of the videos. As long again is left for the sync.
+const ROTATES_WITHIN: Duration = Duration::from_secs(1);
 
 impl System {
     /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
@@ -112,10 +121,9 @@ impl System {
             system.remember(format!("{status:?}"));
             Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
         })?;
-        // The thief may ask nobody who is busy: the phone's key rotates when its line has fallen quiet,
-        // and only then it says that it is idle.
+        // The thief may ask nobody who is busy: the phone's keys rotate when their lines have fallen quiet.
         self.until("a quiet phone", patience, |system| {
-            Ok(is_quiet(&system.board.lines()).then_some(()))
+            Ok(is_quiet(&system.board.lines(), Instant::now()).then_some(()))
         })
     }
 
@@ -162,14 +170,19 @@ impl System {
     }
 }
 
-/// Whether the phone's last word is that it is idle. A phone that comes back to a relay says so before
-/// that has given a receipt for its ack, which changes nothing any more and is the very last word then.
-fn is_quiet(lines: &[Line]) -> bool {
-    // What the other channels tell says nothing of the videos.
-    const APART: [&str; 3] = ["acked", "healed", "heartbeat_answered"];
-    let told = |line: &&Line| line.role == Role::App && !APART.contains(&line.event());
-    let last = lines.iter().rfind(told);
-    last.is_some_and(|line| line.event() == "idle")
+/// Whether the phone's last word about the videos is that it is idle, which it says behind the rotation of
+/// their key, and the keys of the other channels have had their time since the last Commit or answer there. A
+/// phone that comes back to a relay says that it is idle before that has given a receipt for its ack, which
+/// changes nothing any more and is the very last word then.
+fn is_quiet(lines: &[Line], now: Instant) -> bool {
+    // What was taken in any channel; only of the videos' it is told when the key behind it is gone.
+    const TAKEN: [&str; 2] = ["healed", "heartbeat_answered"];
+    let is_taken = |line: &&Line| TAKEN.contains(&line.event());
+    let of_app = || lines.iter().filter(|line| line.role == Role::App);
+    let last = of_app().rfind(|line| line.event() != "acked" && !is_taken(line));
+    let is_idle = last.is_some_and(|line| line.event() == "idle");
+    let taken = of_app().rfind(is_taken);
+    is_idle && taken.is_none_or(|line| now.saturating_duration_since(line.at) >= ROTATES_WITHIN)
 }
 
 #[cfg(test)]
@@ -179,15 +192,17 @@ mod tests {
 
     #[test]
     fn a_phone_is_quiet_when_it_says_so_and_nothing_but_a_receipt_follows() {
+        let said_at = Instant::now();
         let lines = |events: &[&str]| -> Vec<Line> {
             let line = |event: &&str| Line {
                 role: Role::App,
                 process: 1,
-                at: std::time::Instant::now(),
+                at: said_at,
                 value: json!({ "event": event }),
             };
             events.iter().map(line).collect()
         };
+        let is_quiet = |lines: &[Line]| is_quiet(lines, said_at);
         assert!(is_quiet(&lines(&["media", "acked", "idle"])));
         assert!(is_quiet(&lines(&[
             "disconnected",
@@ -203,5 +218,23 @@ mod tests {
         let mut others = lines(&["idle", "ready"]);
         others[1].role = Role::Hub;
         assert!(is_quiet(&others));
+    }
+
+    #[test]
+    fn behind_a_commit_in_another_channel_its_key_is_given_time_to_go() {
+        let said_at = Instant::now();
+        for taken in ["healed", "heartbeat_answered"] {
+            for order in [["idle", taken], [taken, "idle"]] {
+                let line = |event: &&str| Line {
+                    role: Role::App,
+                    process: 1,
+                    at: said_at,
+                    value: json!({ "event": event }),
+                };
+                let lines: Vec<Line> = order.iter().map(line).collect();
+                assert!(!is_quiet(&lines, said_at), "{order:?}");
+                assert!(is_quiet(&lines, said_at + ROTATES_WITHIN), "{order:?}");
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ mod gate;
 mod junit;
 mod progress;
 mod setup;
+mod thief;
 mod tidy;
 mod words;
 
@@ -67,6 +68,12 @@ cargo xtask COMMAND
              --merge FILE.. run nothing: add the totals that the machines of --full --shard wrote with
                             --json; prints them (--json) or keeps them (--bless). A kind that no file
                             has fails, unless --without NAME says that this is meant
+  thief    live a long life of hub and phone, copy all files after every step, and let a program that
+           shares none of our code open what it can, with all that was ever sent at hand; then the
+           same with sealing switched off, where everything must open
+             --quick        20 epochs instead of 200
+             --seed N       another life
+             --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times
@@ -104,6 +111,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "test" => gate::test(rest),
         "check" => gate::check(rest),
         "crash" => crash::run(rest),
+        "thief" => thief::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
         "setup" => gate::setup_only(),
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash bench bless setup tidy";
+        let commands = "demo test check crash thief bench bless setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();

@@ -80,6 +80,7 @@ pub const TRIALS: &[Trial] = &[
     world("garbage_moves_the_cursor", Flavour::Flips),
     world("held_not_compared", Flavour::GoesBack(Who::App)),
     world("key_not_rotated", Flavour::Calm),
+    world("nothing_is_sealed", Flavour::Calm),
     world("old_epoch_encrypted_in", Flavour::Dies(Who::Hub)),
     world("past_epochs_kept", Flavour::Calm),
     world("proposal_kept", Flavour::Calm),
