@@ -23,8 +23,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
-    WantsCommit, or_after_commit,
+    AppClip, Committed, ErrorKind, Follower, Journal, JournalError, PairingState, Session, Staged,
+    Taken, WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point};
 use wire::Seq;
@@ -293,6 +293,19 @@ impl Core {
             self.lines.insert(line, follow);
         }
         self.lines.get_mut(&line).ok_or(JournalError::NoGroup(line))
+    }
+
+    /// Why nothing is said or taken on a line, if that is so, and whether it waits for the hub's Commit. A line
+    /// whose stored state cannot be used is as good as broken: the keys that its hub goes on in are not here.
+    fn stand(&mut self, line: Line) -> Result<(Option<Over>, bool), JournalError> {
+        match self.follow(line) {
+            Ok(follow) => Ok((follow.over, follow.awaits_commit)),
+            Err(error) if is_about_one_line(&error) => {
+                tracing::debug!(%error, "what is stored of a line cannot be used");
+                Ok((Some(Over::Broken), false))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Notes that the hub may not know what we hold: the relay lost something, or a new
@@ -649,6 +662,14 @@ fn stage_ack(
     crash_point!("app.ack.staged");
     journal.stage_trims(1, |txn| txn.trim_deleted());
     Ok(Some(staged))
+}
+
+/// Whether an error concerns the stored state of one line or pairing and leaves the others alone.
+fn is_about_one_line(error: &JournalError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse
+    )
 }
 
 /// The line of a pairing's event videos.

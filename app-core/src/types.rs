@@ -291,7 +291,7 @@ pub struct HubStatus {
     pub hub: HubId,
     /// The relay, as `host:port`.
     pub relay: String,
-    /// Epoch of the event video group.
+    /// Epoch of the event video group; 0 if what is stored of that is damaged.
     pub epoch: u64,
     /// The last envelope taken from the hub.
     pub cursor: u64,
@@ -329,8 +329,8 @@ pub enum Standing {
     /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
     /// sent to it any more ([`crate::AppError::OlderCopy`]).
     RolledBack,
-    /// The hub goes on in keys that this directory does not have: nothing is taken from it or sent to
-    /// it any more ([`crate::AppError::LineBroken`]).
+    /// The hub goes on in keys that this directory does not have, or not any more because they are damaged:
+    /// nothing is taken from it or sent to it on that channel ([`crate::AppError::LineBroken`]).
     LineBroken,
 }
 

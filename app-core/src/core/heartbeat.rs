@@ -2,8 +2,8 @@
 //!
 //! A heartbeat is a sign of life that says what is durable here, then new keys of ours for each group
 //! (DESIGN section 4, scenarios 8 to 12). All of it is one transaction, the message first: behind a
-//! proposal its line is mute until the hub's Commit. A line that still waits for one, or is over, is
-//! left out; the others are not held up by it. This room must never propose on a line that may be
+//! proposal its line is mute until the hub's Commit. A line that still waits for one, is over, or whose
+//! stored state cannot be used, is left out; the others are not held up by it. This room must never propose on a line that may be
 //! about to be told of a newer epoch, so the caller says which lines have caught up with the relay.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 
 use super::pulse::{self, REPEAT_AFTER_MS};
-use super::{Core, Launch, Over, Pulse, Rhythm, Said};
+use super::{Core, Launch, Over, Pulse, Rhythm, Said, is_about_one_line};
 
 /// What a heartbeat may cost in the log: a message, five groups with new keys, five envelopes.
 const HEARTBEAT_COST_BYTES: u64 = 512 * 1024;
@@ -67,8 +67,7 @@ impl Core {
         let mut waits = unanswered.map(|said| said.first_unix_ms);
         for line in Line::all(pairing) {
             let keys = self.journal.line_keys(line)?.unwrap_or_default();
-            let follow = self.follow(line)?;
-            let (over, awaits) = (follow.over, follow.awaits_commit);
+            let (over, awaits) = self.stand(line)?;
             // A directory rolls back whole; a broken line is one line's trouble.
             pulse.over |= over == Some(Over::RolledBack);
             if line.channel == Channel::Config {
@@ -101,7 +100,11 @@ impl Core {
     pub fn next_heartbeat(&mut self, now_unix_ms: u64) -> Result<Option<u64>, JournalError> {
         let mut next = None;
         for pairing in self.confirmed()? {
-            let pulse = self.pulse(pairing.id)?;
+            let pulse = match self.pulse(pairing.id) {
+                // One hub's trouble is no other hub's.
+                Err(error) if is_about_one_line(&error) => continue,
+                pulse => pulse?,
+            };
             let due = pulse.next_unix_ms(Rhythm::Running, now_unix_ms);
             next = next.into_iter().chain(due).min();
         }
@@ -121,30 +124,46 @@ impl Core {
     ) -> Result<Look, JournalError> {
         let mut look = Look::default();
         for pairing in self.confirmed()? {
-            let id = pairing.id;
-            let pulse = self.pulse(id)?;
-            if pulse.over || !self.is_level(id, level)? {
-                continue;
+            match self.look_at(pairing.id, level, launch, now_unix_ms, &mut look) {
+                Err(error) if is_about_one_line(&error) => {
+                    tracing::warn!(%error, "a hub's heartbeats cannot be looked at; the others go on");
+                }
+                looked => looked?,
             }
-            let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
-            let is_due = due.is_some_and(|at| at <= now_unix_ms);
-            let is_silent = pulse.asks_for_note(now_unix_ms);
-            match is_due {
-                true => look.due.push(id),
-                false => look.idle.push(id),
-            }
-            if is_silent {
-                look.silent.push(id);
-            }
-            // What is done now is seen then.
-            let soon = now_unix_ms.saturating_add(REPEAT_AFTER_MS);
-            let again = match is_due || is_silent {
-                true => Some(soon),
-                false => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
-            };
-            look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();
         }
         Ok(look)
+    }
+
+    fn look_at(
+        &mut self,
+        id: PairingId,
+        level: &BTreeSet<Line>,
+        launch: &Launch,
+        now_unix_ms: u64,
+        look: &mut Look,
+    ) -> Result<(), JournalError> {
+        let pulse = self.pulse(id)?;
+        if pulse.over || !self.is_level(id, level)? {
+            return Ok(());
+        }
+        let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
+        let is_due = due.is_some_and(|at| at <= now_unix_ms);
+        let is_silent = pulse.asks_for_note(now_unix_ms);
+        match is_due {
+            true => look.due.push(id),
+            false => look.idle.push(id),
+        }
+        if is_silent {
+            look.silent.push(id);
+        }
+        // What is done now is seen then.
+        let soon = now_unix_ms.saturating_add(REPEAT_AFTER_MS);
+        let again = match is_due || is_silent {
+            true => Some(soon),
+            false => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
+        };
+        look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();
+        Ok(())
     }
 
     fn is_level(
@@ -153,7 +172,7 @@ impl Core {
         level: &BTreeSet<Line>,
     ) -> Result<bool, JournalError> {
         for line in Line::all(pairing) {
-            if self.follow(line)?.over.is_none() && !level.contains(&line) {
+            if self.stand(line)?.0.is_none() && !level.contains(&line) {
                 return Ok(false);
             }
         }
@@ -190,8 +209,7 @@ impl Core {
         let config = Line::of(pairing, Channel::Config);
         let mut proposing = Vec::new();
         for line in Line::all(pairing) {
-            let follow = self.follow(line)?;
-            match (follow.over, follow.awaits_commit) {
+            match self.stand(line)? {
                 (Some(Over::RolledBack), _) => return Err(JournalError::RolledBack(line)),
                 (None, false) => proposing.push(line),
                 (Some(Over::Broken), _) | (None, true) => {}
@@ -263,7 +281,7 @@ impl Core {
             return Ok(());
         }
         for other in Line::all(line.pairing) {
-            if other != line {
+            if other != line && self.stand(other)?.0.is_none() {
                 self.owe_ack(other, now_ms)?;
             }
         }

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use journal::ids::{Channel, Line};
 use journal::message::{self, AppConfigMessage, HeartbeatAnswer};
 use journal::{Committer, PhoneHeard, Received, Session, Taken, Takes};
+use wal::disk::SimDisk;
 use wire::Seq;
 
 use super::super::*;
-use crate::testing::{Hub, NOW_MS, deliver, open_core, paired, tick};
+use crate::testing::{Hub, NOW_MS, deliver, open_core, pair_another, paired, tick};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -269,6 +270,71 @@ fn a_broken_line_is_left_out_and_a_rolled_back_directory_says_nothing() {
         core.stage_heartbeat(pairing, late),
         Err(JournalError::RolledBack(line)) if line == broken
     ));
+}
+
+/// What is stored of a line's group is gone, as if it had rotted, and the process starts again.
+fn lose_group(mut core: Core, disk: &SimDisk, line: Line, seed: u64) -> Core {
+    let mut session = Session::<Committer>::new(line);
+    let mut txn = core.journal().begin();
+    assert_eq!(session.abandon(&mut txn).unwrap(), None);
+    drop(txn.commit(()).unwrap());
+    drop(core);
+    open_core(disk, seed)
+}
+
+/// What has rotted of one idle group concerns that line alone, and another hub not at all.
+#[test]
+fn a_damaged_idle_group_is_left_out_and_everything_else_goes_on() {
+    let (mut hub, disk) = paired();
+    let mut second = pair_another(&disk);
+    let (pairing, other) = (hub.line().pairing, second.line().pairing);
+    let mut both = vec![pairing, other];
+    both.sort_unstable();
+    let lost = Line::of(pairing, Channel::Livestream);
+    let mut core = lose_group(open_core(&disk, 3), &disk, lost, 4);
+    assert_eq!(core.next_heartbeat(NOW_MS).unwrap(), Some(0));
+    // Nobody waits for what cannot be read.
+    let lines = Line::all(pairing).into_iter().chain(Line::all(other));
+    let level: BTreeSet<Line> = lines.filter(|line| *line != lost).collect();
+    let launch = Launch::ByScheduler;
+    let mut look = core.look(&level, &launch, NOW_MS).unwrap();
+    look.due.sort_unstable();
+    assert_eq!(look.due, both);
+    beat(&mut core, pairing, NOW_MS);
+    beat(&mut core, other, NOW_MS);
+    let whole: Vec<Line> = Line::all(pairing)
+        .into_iter()
+        .filter(|line| *line != lost)
+        .collect();
+    heard_on(&mut hub, &mut core, &whole, 1_000);
+    heard_on(&mut second, &mut core, &Line::all(other), 1_000);
+    assert!(core.pulse(pairing).unwrap().is_settled());
+    // It is said, and the status of everything else is there.
+    let over = |core: &mut Core| {
+        let status = core.status().unwrap();
+        let mut over: Vec<_> = status.iter().map(|hub| (hub.line, hub.over)).collect();
+        over.sort_unstable_by_key(|(line, _)| *line == event_line(other));
+        over
+    };
+    let expected = [
+        (event_line(pairing), Some(Over::Broken)),
+        (event_line(other), None),
+    ];
+    assert_eq!(over(&mut core), expected);
+    // Without its config line a hub is told nothing, and without that of its videos it has no epoch.
+    let core = lose_group(core, &disk, Line::of(pairing, Channel::Config), 5);
+    let mut core = lose_group(core, &disk, event_line(pairing), 6);
+    assert_eq!(over(&mut core), expected);
+    let status = core.status().unwrap();
+    let of_first = status.iter().find(|hub| hub.line == event_line(pairing));
+    assert_eq!(of_first.unwrap().epoch, 0);
+    let late = NOW_MS + 6 * HOUR;
+    let look = core.look(&level, &launch, late).unwrap();
+    assert_eq!(look.due, [other]);
+    assert!(core.next_heartbeat(late).unwrap().is_some_and(|at| at <= late));
+    assert!(core.stage_heartbeat(pairing, late).is_err());
+    beat(&mut core, other, late);
+    heard_on(&mut second, &mut core, &Line::all(other), 6 * HOUR);
 }
 
 #[test]
