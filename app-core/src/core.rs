@@ -167,6 +167,8 @@ pub struct Run {
     pub due_in_ms: Option<u64>,
     /// The line waits for what only the hub can say: [`Core::waits_for_hub`].
     pub waits_for_hub: bool,
+    /// Acks of the pairing's other lines may be due since: ask [`Core::due_in_ms`] for each of them.
+    pub stirs_others: bool,
 }
 
 /// What this process knows of a line besides what is durable.
@@ -456,6 +458,15 @@ impl Core {
         pending.no_journal_trouble()
     }
 
+    /// After how many milliseconds [`Self::tick`] has something to do on a line; `None` if nothing is due.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn due_in_ms(&mut self, line: Line, now_ms: u64) -> Result<Option<u64>, JournalError> {
+        let due_at_ms = self.follow(line)?.due_at_ms();
+        Ok(due_at_ms.map(|at| at.saturating_sub(now_ms)))
+    }
+
     /// The end of a sync: the last ack if one is owed, and the rotation of the group's key, in one
     /// transaction.
     ///
@@ -529,17 +540,18 @@ impl Core {
         let cursor = self.journal.inbox_head(line)?.cursor;
         let outbox = self.journal.outbox_head(line)?;
         let waits_for_hub = self.waits_for_hub(line)?;
-        let follow = self.follow(line)?;
+        let due_in_ms = self.due_in_ms(line, pending.now_ms)?;
+        let overtakes = |fact: &Fact| matches!(fact.taken, Taken::NewEpoch(_));
+        let stirs_others = line.channel == Channel::Config && facts.iter().any(overtakes);
         Ok(Run {
             facts,
             ack,
             cursor,
             outbox,
             halt: pending.halt,
-            due_in_ms: follow
-                .due_at_ms()
-                .map(|at| at.saturating_sub(pending.now_ms)),
+            due_in_ms,
             waits_for_hub,
+            stirs_others,
         })
     }
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use journal::ids::{Channel, Line, PairingId};
 use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use wal::Dice;
 use wire::{Certificate, ErrorCode, Invitation};
@@ -163,7 +162,6 @@ async fn one_connection(
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
     let levels = Arc::new(Levels::default());
-    let (beats, heard) = watch::channel(0);
     let start = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
         let mut pass = Pass::default();
         for info in lines.iter().filter(|info| wanted(info.line)) {
@@ -174,7 +172,7 @@ async fn one_connection(
                 info.clone(),
                 stay,
                 Arc::clone(progress),
-                (Arc::clone(&levels), heard.clone()),
+                Arc::clone(&levels),
             );
             let task = pass.tasks.spawn(async move { (line, task.run().await) });
             pass.handles.push((line.pairing, task));
@@ -195,7 +193,7 @@ async fn one_connection(
                 let looked = look(shared, &levels).await;
                 pause = looked.pause;
                 if !looked.tried.is_empty() {
-                    beats.send_modify(|count| *count += 1);
+                    levels.nudge();
                 }
                 continue;
             }

@@ -83,8 +83,8 @@ pub(super) struct LineTask {
     waits_for_hub: bool,
     /// Until when it is waited for, once the relay has all that we said.
     listens_until_ms: Option<u64>,
-    /// Something was put into the outbox by somebody else.
-    beats: watch::Receiver<u64>,
+    /// Somebody else put something into the outbox, or has made an ack due.
+    nudges: watch::Receiver<u64>,
     /// The mailbox was attached before: everything through the cursor was told to watchers.
     was_attached: bool,
     /// When the core wants to be called again.
@@ -99,9 +99,10 @@ impl LineTask {
         info: LineInfo,
         stay: Stay,
         progress: Arc<AtomicBool>,
-        (levels, beats): (Arc<Levels>, watch::Receiver<u64>),
+        levels: Arc<Levels>,
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
+        let nudges = levels.nudges();
         Self {
             shared,
             connection,
@@ -114,7 +115,7 @@ impl LineTask {
             levels,
             waits_for_hub: false,
             listens_until_ms: None,
-            beats,
+            nudges,
             was_attached: false,
             due_at_ms: None,
             moved_at_ms,
@@ -267,8 +268,8 @@ impl LineTask {
                     self.deliver(run, &deliveries).await?;
                 }
                 event = next_append_event(&mut appends) => self.handle_append_event(event, &mut appends)?,
-                changed = self.beats.changed() => match changed {
-                    Ok(()) => self.look_into_outbox().await?,
+                changed = self.nudges.changed() => match changed {
+                    Ok(()) => self.look_again().await?,
                     Err(_over) => return Ok(()),
                 },
                 () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
@@ -349,14 +350,16 @@ impl LineTask {
         Ok(())
     }
 
-    /// A heartbeat was put there.
-    async fn look_into_outbox(&mut self) -> Result<(), End> {
+    /// A heartbeat was put into the outbox, or what one had said on this line is owed again.
+    async fn look_again(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        let outbox = self
-            .shared
-            .engine
-            .read(move |core, _shell| core.outbox(line));
-        let outbox = outbox.await.map_err(|error| self.storage(error))?;
+        let found = self.shared.engine.read(move |core, shell| {
+            let due_in_ms = core.due_in_ms(line, shell.clock.now_ms())?;
+            Ok((core.outbox(line)?, due_in_ms))
+        });
+        let (outbox, due_in_ms) = found.await.map_err(|error| self.storage(error))?;
+        let now_ms = self.shared.clock.now_ms();
+        self.due_at_ms = due_in_ms.map(|due| now_ms + due);
         self.sender.handle_durable(outbox.last);
         self.sender.handle_ack(outbox.acked);
         Ok(())
@@ -424,6 +427,9 @@ impl LineTask {
         };
         if run.facts.iter().any(|fact| moves(&fact.taken)) {
             self.levels.stir();
+        }
+        if run.stirs_others {
+            self.levels.nudge();
         }
         if run.cursor > self.cursor {
             self.cursor = run.cursor;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use journal::ids::{Line, PairingId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::app::Shared;
 
@@ -28,6 +28,7 @@ const LOOK_PAUSE_AFTER_TROUBLE: Duration = Duration::from_secs(30);
 pub(super) struct Levels {
     lines: Mutex<BTreeSet<Line>>,
     moved: Notify,
+    nudges: watch::Sender<u64>,
 }
 
 impl Levels {
@@ -53,6 +54,16 @@ impl Levels {
     /// Whether a heartbeat is due may have changed.
     pub(super) fn stir(&self) {
         self.moved.notify_one();
+    }
+
+    /// What is in the outboxes, or due on the lines, may have changed without their doing.
+    pub(super) fn nudge(&self) {
+        self.nudges.send_modify(|count| *count += 1);
+    }
+
+    /// Changes with each [`Self::nudge`] from now on.
+    pub(super) fn nudges(&self) -> watch::Receiver<u64> {
+        self.nudges.subscribe()
     }
 
     /// Until something stirred, or so much time has passed.

@@ -45,6 +45,8 @@ struct LineEnd {
     target: Option<Seq>,
     /// Whether a heartbeat is due may have changed.
     stirred: bool,
+    /// Acks of the other lines may be due since.
+    stirs_others: bool,
 }
 
 struct Process {
@@ -126,6 +128,7 @@ impl App {
                 last: head.last,
                 target: None,
                 stirred: false,
+                stirs_others: false,
             });
         }
         self.process = Some(Process {
@@ -230,8 +233,19 @@ impl App {
         let Some(Process { core, lines, .. }) = process else {
             return Ok(out);
         };
-        for end in lines {
+        for end in lines.iter_mut() {
             end.pump(core, machine, (up, now_ms, wall_ms), books, &mut out)?;
+        }
+        let mut stirred = false;
+        for end in lines.iter_mut() {
+            stirred |= std::mem::take(&mut end.stirs_others);
+        }
+        for end in lines.iter_mut().filter(|_| stirred) {
+            if !is_over(core, end.way.line) {
+                let due = core.due_in_ms(end.way.line, now_ms);
+                let due = due.map_err(|error| ended(&error))?;
+                end.due_at_ms = due.map(|due| now_ms + due.max(1));
+            }
         }
         self.heartbeat(now_ms, books)?;
         Ok(out)
@@ -747,6 +761,7 @@ impl LineEnd {
                 Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_)
             );
         }
+        self.stirs_others |= run.stirs_others;
         self.last = run.outbox.last;
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);

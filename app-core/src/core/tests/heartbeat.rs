@@ -481,3 +481,33 @@ fn a_heartbeat_acks_every_line_and_one_that_was_overtaken_does_not() {
         "{received:?}"
     );
 }
+
+/// Nothing comes in on the other lines: whoever follows them sleeps until told that their acks are owed again.
+#[test]
+fn an_overtaken_heartbeat_stirs_the_other_lines() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let (event, pairing) = (hub.line(), hub.line().pairing);
+    let config = Line::of(pairing, Channel::Config);
+    hub.record(&[b"one"]);
+    deliver(&mut core, event, &hub.outgoing(Seq::NONE), 10);
+    hub.take_all(&core);
+    beat(&mut core, pairing, NOW_MS);
+    let received = hub_takes(&mut hub, &core, event);
+    assert!(matches!(received[..], [Received::Healed(_)]), "{received:?}");
+    let run = app_takes(&hub, &mut core, event, 1_000);
+    assert!(run.ack.is_some() && !run.stirs_others);
+    assert_eq!(tick(&mut core, event, 2_000).due_in_ms, None);
+    assert_eq!(core.due_in_ms(event, 2_000).unwrap(), None);
+    let mut own = Session::<Committer>::new(config);
+    let mut txn = hub.journal.begin();
+    own.advance_epoch(&mut txn).unwrap();
+    own.close(&mut txn).unwrap();
+    drop(txn.commit(()).unwrap());
+    let run = app_takes(&hub, &mut core, config, 3_000);
+    assert!(run.stirs_others);
+    assert_eq!(core.due_in_ms(event, 3_000).unwrap(), Some(0));
+    let ack = tick(&mut core, event, 3_000).ack;
+    assert_eq!(ack.map(|ack| ack.through), Some(core.cursor(event).unwrap()));
+    assert_eq!(core.due_in_ms(event, 3_000).unwrap(), None);
+}
