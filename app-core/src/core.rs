@@ -30,7 +30,7 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
-pub use heartbeat::{BeatSent, Look};
+pub use heartbeat::{BeatSent, Look, Sight};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
 pub use reads::{ChannelStatus, LineInfo, LineStatus};
 

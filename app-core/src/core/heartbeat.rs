@@ -2,9 +2,10 @@
 //!
 //! A heartbeat is a sign of life that says what is durable here, then new keys of ours for each group
 //! (DESIGN section 4, scenarios 8 to 12). All of it is one transaction, the message first: behind a
-//! proposal its line is mute until the hub's Commit. A line that still waits for one, is over, or whose
-//! stored state cannot be used, is left out; the others are not held up by it. This room must never propose on a line that may be
-//! about to be told of a newer epoch, so the caller says which lines have caught up with the relay.
+//! proposal its line is mute until the hub's Commit. A line that still waits for one, is over, cannot be
+//! reached, or whose stored state cannot be used, is left out; the others are not held up by it. This room
+//! must never propose on a line that may be about to be told of a newer epoch, so the caller says which
+//! lines have caught up with the relay ([`Sight`]).
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,17 @@ pub struct BeatSent {
     pub number: u64,
     /// The envelope of its message in the config line.
     pub message: Seq,
+}
+
+/// What the caller of [`Core::look`] knows of the lines. One that is in neither set has yet to be compared
+/// with the relay's copy, or was found to differ from it: this directory may be old, so nothing is said.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sight {
+    /// Level with the relay: what that holds for the line is here, and the line's own mailbox there agrees
+    /// with our outbox.
+    pub level: BTreeSet<Line>,
+    /// Could not be made level when that was tried last, and nothing spoke against this directory.
+    pub away: BTreeSet<Line>,
 }
 
 /// What is to be done about heartbeats now.
@@ -111,20 +123,20 @@ impl Core {
         Ok(next)
     }
 
-    /// What is to be done now. Only pairings of which every line that is not over is among `level` are
-    /// looked at: what the relay holds for it is here, and its own mailbox there agrees with our outbox.
+    /// What is to be done now. Only pairings are looked at whose config line, which carries messages and
+    /// answers, is level, and of which no other line may yet prove this directory to be old.
     ///
     /// # Errors
     /// Only our own storage.
     pub fn look(
         &mut self,
-        level: &BTreeSet<Line>,
+        sight: &Sight,
         launch: &Launch,
         now_unix_ms: u64,
     ) -> Result<Look, JournalError> {
         let mut look = Look::default();
         for pairing in self.confirmed()? {
-            match self.look_at(pairing.id, level, launch, now_unix_ms, &mut look) {
+            match self.look_at(pairing.id, sight, launch, now_unix_ms, &mut look) {
                 Err(error) if is_about_one_line(&error) => {
                     tracing::warn!(%error, "a hub's heartbeats cannot be looked at; the others go on");
                 }
@@ -137,13 +149,13 @@ impl Core {
     fn look_at(
         &mut self,
         id: PairingId,
-        level: &BTreeSet<Line>,
+        sight: &Sight,
         launch: &Launch,
         now_unix_ms: u64,
         look: &mut Look,
     ) -> Result<(), JournalError> {
         let pulse = self.pulse(id)?;
-        if pulse.over || !self.is_level(id, level)? {
+        if pulse.over || !self.is_in_sight(id, sight)? {
             return Ok(());
         }
         let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
@@ -166,13 +178,14 @@ impl Core {
         Ok(())
     }
 
-    fn is_level(
-        &mut self,
-        pairing: PairingId,
-        level: &BTreeSet<Line>,
-    ) -> Result<bool, JournalError> {
+    /// Whether a pairing's config line is level, and every other line that is not over is level too, or away.
+    fn is_in_sight(&mut self, pairing: PairingId, sight: &Sight) -> Result<bool, JournalError> {
+        if !sight.level.contains(&Line::of(pairing, Channel::Config)) {
+            return Ok(false);
+        }
         for line in Line::all(pairing) {
-            if self.stand(line)?.0.is_none() && !level.contains(&line) {
+            let is_known = sight.level.contains(&line) || sight.away.contains(&line);
+            if !is_known && self.stand(line)?.0.is_none() {
                 return Ok(false);
             }
         }
@@ -193,17 +206,19 @@ impl Core {
         Ok(state.is_some_and(|state| !state.is_answered()))
     }
 
-    /// Stages a heartbeat: the message in the config channel, then an update of our keys for every line
-    /// that neither waits for a Commit nor is over. Call it only when every line has caught up with the
-    /// relay, or a Commit that is on its way makes it stale; then it is said again, whole.
+    /// Stages a heartbeat: the message in the config channel, then an update of our keys for every line among
+    /// `level` that neither waits for a Commit nor is over. Call it only for what [`Self::look`] names: on a
+    /// line that has not caught up with the relay, a Commit that is on its way would make it stale; then it is
+    /// said again, whole.
     ///
     /// # Errors
-    /// [`JournalError::AwaitsCommit`] while an update is pending on the config line,
+    /// [`JournalError::AwaitsCommit`] while an update is pending on the config line, or if that is not level,
     /// [`JournalError::RolledBack`] if that is proved of any line, as [`Self::tick`] otherwise: nothing
     /// was changed.
     pub fn stage_heartbeat(
         &mut self,
         pairing: PairingId,
+        level: &BTreeSet<Line>,
         now_unix_ms: u64,
     ) -> Result<Staged<BeatSent>, JournalError> {
         let config = Line::of(pairing, Channel::Config);
@@ -211,8 +226,8 @@ impl Core {
         for line in Line::all(pairing) {
             match self.stand(line)? {
                 (Some(Over::RolledBack), _) => return Err(JournalError::RolledBack(line)),
-                (None, false) => proposing.push(line),
-                (Some(Over::Broken), _) | (None, true) => {}
+                (None, false) if level.contains(&line) => proposing.push(line),
+                (Some(Over::Broken), _) | (None, _) => {}
             }
         }
         self.check_goes_on(config)?;

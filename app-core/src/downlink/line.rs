@@ -140,9 +140,17 @@ impl LineTask {
         loop {
             let before = self.cursor;
             let ended = self.attachment().await;
-            if ended.is_err() {
-                // A directory that was just suspected to be old, say, must not say anything new.
-                self.levels.remove(self.info.line);
+            match &ended {
+                Ok(()) => {}
+                Err(End::Line(error) | End::Fatal(error))
+                    if error.kind() != ErrorKind::RolledBack =>
+                {
+                    // What cannot be reached must not hold up the heartbeats of other lines.
+                    self.levels.away(self.info.line);
+                }
+                // A directory that was just suspected to be old must not say anything new.
+                Err(End::Line(_) | End::Fatal(_)) => self.levels.suspect(self.info.line),
+                Err(End::Connection(_)) => self.levels.lower(self.info.line),
             }
             let error = match ended {
                 Err(End::Line(error)) => error,
@@ -160,10 +168,20 @@ impl LineTask {
                 backoff.at_longest();
             }
             let pause = backoff.next(die());
-            self.tell(Event::Disconnected {
-                hub: self.hub(),
-                reason: error.to_string(),
-                retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            let (hub, reason) = (self.hub(), error.to_string());
+            let retry_after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            self.shared.announcer.tell(match self.info.line.channel {
+                Channel::EventVideo => Event::Disconnected {
+                    hub,
+                    reason,
+                    retry_after_ms,
+                },
+                other => Event::ChannelAway {
+                    hub,
+                    channel: crate::types::Channel::from_journal(other),
+                    reason,
+                    retry_after_ms,
+                },
             });
             tracing::info!(%error, ?pause, "a mailbox is attached again");
             tokio::time::sleep(pause).await;
@@ -181,7 +199,7 @@ impl LineTask {
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        self.levels.remove(line);
+        self.levels.lower(line);
         let heads = self.shared.engine.read(move |core, _shell| {
             // Nothing is asked of the relay, and nothing told to it, once the line is over.
             match core.over(line)? {
@@ -255,7 +273,7 @@ impl LineTask {
             // Only now is it known that nothing at the relay speaks against our outbox.
             match phase != Phase::CatchingUp && self.sender.is_sending() {
                 true => self.levels.insert(self.info.line),
-                false => self.levels.remove(self.info.line),
+                false => self.levels.lower(self.info.line),
             }
             if phase == Phase::Closing && self.sender.is_idle() {
                 return Ok(());

@@ -2,10 +2,10 @@
 //!
 //! A phone's battery pays for every wake-up, so this room waits for what changes the answer: a line that
 //! becomes level with the relay, a Commit or an answer that was taken, the time that the core names. It
-//! must never have a heartbeat made while a line is not level: what the relay shows may prove that this
-//! directory is old.
+//! must never have a heartbeat made while a line has yet to be compared with the relay: what that shows may
+//! prove that this directory is old. A line that cannot be reached is no such thing and is left out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use journal::ids::{Line, PairingId};
 use tokio::sync::{Notify, watch};
 
 use crate::app::Shared;
+use crate::core::Sight;
 
 /// A sync that goes on looks so often whether a heartbeat is due, though nothing says that one is: the
 /// clock may have been set.
@@ -22,33 +23,73 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// It looks again so much later when it could not see.
 const LOOK_PAUSE_AFTER_TROUBLE: Duration = Duration::from_secs(30);
 
-/// Which lines of a connection are level with the relay: everything that it holds for them is here, and
-/// its copy of what we sent agrees with the outbox.
+/// How a line stands with the relay, as far as this connection knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// Everything that the relay holds for it is here, and its copy of what we sent agrees with the outbox.
+    Level,
+    /// It could not be brought there when that was tried last.
+    Away,
+    /// What the relay showed of it speaks against this directory.
+    Suspect,
+}
+
+/// Which lines of a connection are level with the relay, and which cannot be. Of those that are not there
+/// nothing is known yet.
 #[derive(Default)]
 pub(super) struct Levels {
-    lines: Mutex<BTreeSet<Line>>,
+    lines: Mutex<BTreeMap<Line, Place>>,
     moved: Notify,
     nudges: watch::Sender<u64>,
 }
 
 impl Levels {
-    fn lines(&self) -> MutexGuard<'_, BTreeSet<Line>> {
-        // Nothing panics while it is held, and a set of lines is always whole.
+    fn lines(&self) -> MutexGuard<'_, BTreeMap<Line, Place>> {
+        // Nothing panics while it is held, and a map of lines is always whole.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn insert(&self, line: Line) {
-        if self.lines().insert(line) {
+    fn place(&self, line: Line, place: Place) {
+        if self.lines().insert(line, place) != Some(place) {
             self.stir();
         }
     }
 
-    pub(super) fn remove(&self, line: Line) {
-        self.lines().remove(&line);
+    pub(super) fn insert(&self, line: Line) {
+        self.place(line, Place::Level);
+    }
+
+    /// It cannot be made level. A suspicion stays one until the relay's copy has been found to agree.
+    pub(super) fn away(&self, line: Line) {
+        if self.lines().get(&line) != Some(&Place::Suspect) {
+            self.place(line, Place::Away);
+        }
+    }
+
+    /// What the relay showed of it speaks against this directory.
+    pub(super) fn suspect(&self, line: Line) {
+        self.lines().insert(line, Place::Suspect);
+    }
+
+    /// It is not level any more, or is tried once more.
+    pub(super) fn lower(&self, line: Line) {
+        self.lines().retain(|known, place| *known != line || *place != Place::Level);
     }
 
     pub(super) fn contains(&self, line: Line) -> bool {
-        self.lines().contains(&line)
+        self.lines().get(&line) == Some(&Place::Level)
+    }
+
+    fn sight(&self) -> Sight {
+        let mut sight = Sight::default();
+        for (line, place) in self.lines().iter() {
+            match place {
+                Place::Level => sight.level.insert(*line),
+                Place::Away => sight.away.insert(*line),
+                Place::Suspect => false,
+            };
+        }
+        sight
     }
 
     /// Whether a heartbeat is due may have changed.
@@ -83,14 +124,15 @@ pub(super) struct Looked {
     pub(super) pause: Duration,
 }
 
-/// Does what is to be done about heartbeats now: says those that are due, of pairings whose lines are all
-/// level, and writes down which hubs are silent. What stands in the way is no trouble of the sync: a
+/// Does what is to be done about heartbeats now: says those that are due, on the lines that are level, and
+/// writes down which hubs are silent. What stands in the way is no trouble of the sync: a
 /// later look tries again.
 pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
-    let (level, launch) = (levels.lines().clone(), shared.launch());
+    let (sight, launch) = (levels.sight(), shared.launch());
+    let level = sight.level.clone();
     let look = shared.engine.read(move |core, shell| {
         let now_unix_ms = shell.clock.unix_ms();
-        Ok((core.look(&level, &launch, now_unix_ms)?, now_unix_ms))
+        Ok((core.look(&sight, &launch, now_unix_ms)?, now_unix_ms))
     });
     let mut tried = BTreeSet::new();
     let (look, now_unix_ms) = match look.await {
@@ -117,8 +159,9 @@ pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
         }
     }
     for pairing in look.due {
+        let level = level.clone();
         let staged = shared.engine.write(
-            move |core, shell| core.stage_heartbeat(pairing, shell.clock.unix_ms()),
+            move |core, shell| core.stage_heartbeat(pairing, &level, shell.clock.unix_ms()),
             |_core, committed, staged, _shell| Ok(committed.redeem(staged).into_inner()),
         );
         match staged.await {
@@ -137,5 +180,43 @@ pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
     Looked {
         tried,
         pause: pause.clamp(LOOK_PAUSE_MIN, LOOK_PAUSE_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::ids::Channel;
+
+    use super::*;
+
+    #[test]
+    fn a_line_that_cannot_be_reached_stays_so_until_it_is_level_or_suspected() {
+        let levels = Levels::default();
+        let line = Line::of(PairingId([1; 16]), Channel::Config);
+        let only = BTreeSet::from([line]);
+        let none = BTreeSet::new();
+        // Tried for the first time: nothing is known.
+        levels.lower(line);
+        assert_eq!(levels.sight(), Sight::default());
+        levels.away(line);
+        levels.lower(line);
+        let sight = levels.sight();
+        assert_eq!((&sight.level, &sight.away), (&none, &only));
+        assert!(!levels.contains(line));
+        levels.insert(line);
+        let sight = levels.sight();
+        assert_eq!((&sight.level, &sight.away), (&only, &none));
+        assert!(levels.contains(line));
+        levels.lower(line);
+        assert_eq!(levels.sight(), Sight::default());
+        levels.away(line);
+        levels.suspect(line);
+        assert_eq!(levels.sight(), Sight::default());
+        // It could not be attached again: that takes back nothing.
+        levels.lower(line);
+        levels.away(line);
+        assert_eq!(levels.sight(), Sight::default());
+        levels.insert(line);
+        assert!(levels.contains(line));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use app_core::core::{Core, Delivered, Halt, Launch, Over, PendingRun, Run};
+use app_core::core::{Core, Delivered, Halt, Launch, Over, PendingRun, Run, Sight};
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
 use journal::{AppClipState, ErrorKind, JournalError, Role, Taken};
@@ -53,8 +53,8 @@ struct Process {
     core: Core,
     lines: Vec<LineEnd>,
     launch: Launch,
-    /// The lines that were level with the relay when that was last asked.
-    level: BTreeSet<Line>,
+    /// What was known of the lines when that was last asked. None is ever away: all have one relay.
+    sight: Sight,
     /// When it looks whether a heartbeat is due, though nothing stirs.
     look_at_ms: u64,
     /// One was asked for, due or not.
@@ -135,7 +135,7 @@ impl App {
             core,
             lines,
             launch: Launch::ByPerson(BTreeSet::new()),
-            level: BTreeSet::new(),
+            sight: Sight::default(),
             look_at_ms: now_ms,
             wanted: false,
         });
@@ -330,7 +330,7 @@ impl App {
             return Ok(());
         }
         let Process { core, launch, .. } = process;
-        let look = core.look(&process.level, launch, wall_ms);
+        let look = core.look(&process.sight, launch, wall_ms);
         let look = look.map_err(|error| ended(&error))?;
         let pause_ms = look.again_unix_ms.map_or(LOOK_PAUSE_MS[1], |at| {
             let pause_ms = at.saturating_sub(wall_ms);
@@ -480,8 +480,9 @@ impl Process {
     fn stirs(&mut self, now_ms: u64) -> bool {
         let level = self.lines.iter().filter(|end| end.is_level());
         let level: BTreeSet<Line> = level.map(|end| end.way.line).collect();
-        let mut stirs = self.wanted || now_ms >= self.look_at_ms || !level.is_subset(&self.level);
-        self.level = level;
+        let risen = !level.is_subset(&self.sight.level);
+        let mut stirs = self.wanted || now_ms >= self.look_at_ms || risen;
+        self.sight.level = level;
         for end in &mut self.lines {
             stirs |= std::mem::take(&mut end.stirred);
         }
@@ -491,7 +492,8 @@ impl Process {
     /// Puts a heartbeat into the outboxes.
     fn say(&mut self, pairing: PairingId, wall_ms: u64, books: &mut Books) -> Result<(), Fault> {
         let core = &mut self.core;
-        let staged = core.stage_heartbeat(pairing, wall_ms).and_then(|staged| {
+        let staged = core.stage_heartbeat(pairing, &self.sight.level, wall_ms);
+        let staged = staged.and_then(|staged| {
             let committed = core.commit()?;
             Ok(committed.redeem(staged).into_inner())
         });

@@ -181,8 +181,8 @@ impl System {
 /// What it took on the other channels, or may have since it came back, must be [`ROTATED_AFTER`] old.
 fn is_quiet(lines: &[Line], now: Instant) -> bool {
     // What the other channels tell says nothing of the videos.
-    const APART: [&str; 3] = ["acked", "healed", "heartbeat_answered"];
-    const STIRS: [&str; 3] = ["connected", "healed", "heartbeat_answered"];
+    const APART: [&str; 4] = ["acked", "healed", "heartbeat_answered", "channel_away"];
+    const STIRS: [&str; 4] = ["connected", "healed", "heartbeat_answered", "channel_away"];
     let of_phone = |line: &&Line| line.role == Role::App;
     let told = |line: &&Line| of_phone(line) && !APART.contains(&line.event());
     let stirred = |line: &&Line| of_phone(line) && STIRS.contains(&line.event());
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_phone_that_was_just_healed_has_yet_to_rotate() {
         let at = Instant::now();
-        for event in ["connected", "healed", "heartbeat_answered"] {
+        for event in ["connected", "healed", "heartbeat_answered", "channel_away"] {
             let lines = said(&[event, "idle"], at);
             for (after_ms, quiet) in [(0, false), (500, false), (1_499, false), (1_500, true)] {
                 let now = at + Duration::from_millis(after_ms);

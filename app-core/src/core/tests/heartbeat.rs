@@ -16,9 +16,23 @@ const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 
 fn beat(core: &mut Core, pairing: PairingId, now_unix_ms: u64) -> BeatSent {
-    let staged = core.stage_heartbeat(pairing, now_unix_ms).unwrap();
+    let level = BTreeSet::from(Line::all(pairing));
+    say(core, pairing, &level, now_unix_ms)
+}
+
+/// A heartbeat while these lines are level.
+fn say(core: &mut Core, pairing: PairingId, level: &BTreeSet<Line>, now_unix_ms: u64) -> BeatSent {
+    let staged = core.stage_heartbeat(pairing, level, now_unix_ms).unwrap();
     let committed = core.commit().unwrap();
     committed.redeem(staged).into_inner()
+}
+
+/// These lines are level, and of no other is anything known.
+fn sight(level: &BTreeSet<Line>) -> Sight {
+    Sight {
+        level: level.clone(),
+        ..Sight::default()
+    }
 }
 
 /// The hub takes what the app has on a line; on config it answers what it heard.
@@ -93,7 +107,7 @@ fn all_five_lines_are_healed_and_acks_wait_for_their_commits() {
     let look = core.next_heartbeat(NOW_MS).unwrap();
     assert_eq!(look, Some(NOW_MS + 15 * MINUTE));
     assert!(matches!(
-        core.stage_heartbeat(pairing, NOW_MS),
+        core.stage_heartbeat(pairing, &BTreeSet::from(Line::all(pairing)), NOW_MS),
         Err(JournalError::AwaitsCommit(_))
     ));
     let clip = hub.start_clip();
@@ -220,7 +234,7 @@ fn a_line_whose_commit_never_comes_is_noticed_and_does_not_hold_up_the_others() 
     assert!(core.pulse(pairing).unwrap().looks_offline(quarter));
     let later = NOW_MS + 6 * HOUR;
     let level = BTreeSet::from(Line::all(pairing));
-    let look = core.look(&level, &Launch::ByScheduler, later).unwrap();
+    let look = core.look(&sight(&level), &Launch::ByScheduler, later).unwrap();
     assert_eq!((look.due, look.silent), (vec![pairing], vec![pairing]));
     let again = beat(&mut core, pairing, later);
     assert_eq!(again.number, 2);
@@ -254,7 +268,7 @@ fn a_broken_line_is_left_out_and_a_rolled_back_directory_says_nothing() {
     assert_eq!(core.status().unwrap()[0].over, Some(Over::Broken));
     let level: BTreeSet<Line> = others.iter().copied().collect();
     let launch = Launch::ByScheduler;
-    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    let look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
     assert_eq!(look.due, [pairing], "nobody waits for a line that is over");
     let before = core.outbox(broken).unwrap();
     beat(&mut core, pairing, NOW_MS);
@@ -264,10 +278,10 @@ fn a_broken_line_is_left_out_and_a_rolled_back_directory_says_nothing() {
     // A directory rolls back whole, whichever line has proved it.
     core.follow(broken).unwrap().over = Some(Over::RolledBack);
     let late = NOW_MS + 24 * HOUR;
-    assert_eq!(core.look(&level, &launch, late).unwrap(), Look::default());
+    assert_eq!(core.look(&sight(&level), &launch, late).unwrap(), Look::default());
     assert_eq!(core.next_heartbeat(late).unwrap(), None);
     assert!(matches!(
-        core.stage_heartbeat(pairing, late),
+        core.stage_heartbeat(pairing, &level, late),
         Err(JournalError::RolledBack(line)) if line == broken
     ));
 }
@@ -297,7 +311,7 @@ fn a_damaged_idle_group_is_left_out_and_everything_else_goes_on() {
     let lines = Line::all(pairing).into_iter().chain(Line::all(other));
     let level: BTreeSet<Line> = lines.filter(|line| *line != lost).collect();
     let launch = Launch::ByScheduler;
-    let mut look = core.look(&level, &launch, NOW_MS).unwrap();
+    let mut look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
     look.due.sort_unstable();
     assert_eq!(look.due, both);
     beat(&mut core, pairing, NOW_MS);
@@ -329,12 +343,58 @@ fn a_damaged_idle_group_is_left_out_and_everything_else_goes_on() {
     let of_first = status.iter().find(|hub| hub.line == event_line(pairing));
     assert_eq!(of_first.unwrap().epoch, 0);
     let late = NOW_MS + 6 * HOUR;
-    let look = core.look(&level, &launch, late).unwrap();
+    let look = core.look(&sight(&level), &launch, late).unwrap();
     assert_eq!(look.due, [other]);
     assert!(core.next_heartbeat(late).unwrap().is_some_and(|at| at <= late));
-    assert!(core.stage_heartbeat(pairing, late).is_err());
+    assert!(core.stage_heartbeat(pairing, &level, late).is_err());
     beat(&mut core, other, late);
     heard_on(&mut second, &mut core, &Line::all(other), 6 * HOUR);
+}
+
+/// A relay that withholds an idle line, or has no room for its mailbox, must not end the heartbeats of the
+/// others, nor hide that the hub is silent.
+#[test]
+fn a_line_that_never_becomes_level_is_left_out_and_does_not_hold_up_the_others() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let config = Line::of(pairing, Channel::Config);
+    let away = Line::of(pairing, Channel::Notification);
+    let others: Vec<Line> = Line::all(pairing)
+        .into_iter()
+        .filter(|line| *line != away)
+        .collect();
+    let launch = Launch::ByScheduler;
+    let mut sight = sight(&others.iter().copied().collect());
+    // As long as nobody knows: it may show that this directory is old.
+    let look = core.look(&sight, &launch, NOW_MS).unwrap();
+    assert_eq!(look, Look::default());
+    sight.away.insert(away);
+    let look = core.look(&sight, &launch, NOW_MS).unwrap();
+    assert_eq!(look.due, [pairing]);
+    let before = core.outbox(away).unwrap();
+    say(&mut core, pairing, &sight.level, NOW_MS);
+    assert_eq!(core.outbox(away).unwrap(), before);
+    heard_on(&mut hub, &mut core, &others, 1_000);
+    // It has its old keys, which is said, and everything else goes on.
+    for keys in &core.status().unwrap()[0].channels {
+        let healed = (keys.channel != away.channel).then_some(NOW_MS);
+        assert_eq!((keys.healed_unix_ms, keys.awaits_commit), (healed, false));
+    }
+    let pulse = core.pulse(pairing).unwrap();
+    assert_eq!((pulse.behind, pulse.waits_since_unix_ms), (1, None));
+    let again = NOW_MS + 30_000;
+    let look = core.look(&sight, &launch, again).unwrap();
+    assert_eq!(look.due, [pairing]);
+    say(&mut core, pairing, &sight.level, again);
+    let quarter = again + 15 * MINUTE;
+    let look = core.look(&sight, &launch, quarter).unwrap();
+    assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
+    // Messages and answers have one line only.
+    sight.level.remove(&config);
+    sight.away.insert(config);
+    let look = core.look(&sight, &launch, quarter).unwrap();
+    assert_eq!(look, Look::default());
 }
 
 #[test]
@@ -346,11 +406,11 @@ fn a_heartbeat_waits_until_every_line_is_level_and_a_launch_is_over_with_its_own
     let mut launch = Launch::ByPerson(BTreeSet::new());
     let mut level = BTreeSet::new();
     for line in lines {
-        let look = core.look(&level, &launch, NOW_MS).unwrap();
+        let look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
         assert_eq!(look, Look::default(), "{line:?} is not level");
         level.insert(line);
     }
-    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    let look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
     assert_eq!((look.due, look.idle), (vec![pairing], vec![]));
     assert_eq!(look.again_unix_ms, Some(NOW_MS + 30_000));
     beat(&mut core, pairing, NOW_MS);
@@ -359,13 +419,13 @@ fn a_heartbeat_waits_until_every_line_is_level_and_a_launch_is_over_with_its_own
     let hour = NOW_MS + HOUR;
     let next = core.next_heartbeat(hour).unwrap().unwrap();
     assert!((NOW_MS + 5 * HOUR + 30 * MINUTE..=NOW_MS + 6 * HOUR).contains(&next));
-    let look = core.look(&level, &Launch::ByScheduler, hour).unwrap();
+    let look = core.look(&sight(&level), &Launch::ByScheduler, hour).unwrap();
     assert_eq!((look.due, look.idle), (vec![], vec![pairing]));
     assert_eq!(look.again_unix_ms, Some(next));
-    let look = core.look(&level, &launch, hour).unwrap();
+    let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!(look.due, [pairing]);
     launch.is_over(pairing);
-    let look = core.look(&level, &launch, hour).unwrap();
+    let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!((look.due, look.again_unix_ms), (vec![], Some(next)));
     // The same at every look, also by the next process: no die is thrown.
     drop(core);
@@ -383,11 +443,11 @@ fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_kno
     beat(&mut core, pairing, NOW_MS);
     let (soon, hour) = (NOW_MS + MINUTE, NOW_MS + HOUR);
     let launch = Launch::ByScheduler;
-    let look = core.look(&level, &launch, soon).unwrap();
+    let look = core.look(&sight(&level), &launch, soon).unwrap();
     assert_eq!((look.due, look.silent), (vec![], vec![]));
     assert!(!core.pulse(pairing).unwrap().looks_offline(hour));
     // An hour later it is not there.
-    let look = core.look(&level, &launch, hour).unwrap();
+    let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
     note_level(&mut core, pairing, hour);
     drop(core);
@@ -395,7 +455,7 @@ fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_kno
     assert!(core.pulse(pairing).unwrap().looks_offline(hour));
     let next = core.next_heartbeat(hour).unwrap();
     assert_eq!(next, Some(hour + HOUR), "as long again");
-    let look = core.look(&level, &launch, hour).unwrap();
+    let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!((look.silent, look.again_unix_ms), (vec![], next));
     heard_on(&mut hub, &mut core, &Line::all(pairing), HOUR);
     let pulse = core.pulse(pairing).unwrap();
@@ -412,7 +472,7 @@ fn a_clock_that_was_a_year_ahead_does_not_silence_the_phone() {
     let year = 365 * 24 * HOUR;
     beat(&mut core, pairing, NOW_MS + year);
     assert_eq!(core.next_heartbeat(NOW_MS).unwrap(), Some(NOW_MS));
-    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    let look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
     assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
     note_level(&mut core, pairing, NOW_MS);
     // Counted anew from here, and not before.
@@ -423,7 +483,7 @@ fn a_clock_that_was_a_year_ahead_does_not_silence_the_phone() {
     assert!(core.pulse(pairing).unwrap().looks_offline(quarter));
     heard_on(&mut hub, &mut core, &Line::all(pairing), HOUR);
     assert_eq!(core.next_heartbeat(NOW_MS).unwrap(), Some(NOW_MS));
-    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    let look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
     assert_eq!(look.due, [pairing]);
 }
 
@@ -468,9 +528,9 @@ fn a_heartbeat_acks_every_line_and_one_that_was_overtaken_does_not() {
     let level = BTreeSet::from(Line::all(pairing));
     let half_minute = NOW_MS + 30_000;
     let launch = Launch::ByScheduler;
-    let look = core.look(&level, &launch, half_minute - 1).unwrap();
+    let look = core.look(&sight(&level), &launch, half_minute - 1).unwrap();
     assert_eq!(look.due, []);
-    let look = core.look(&level, &launch, half_minute).unwrap();
+    let look = core.look(&sight(&level), &launch, half_minute).unwrap();
     assert_eq!(look.due, [pairing]);
     assert_eq!(beat(&mut core, pairing, half_minute).number, 1);
     let said = core.pulse(pairing).unwrap().said.unwrap();
