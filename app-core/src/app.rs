@@ -155,8 +155,9 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A heartbeat that is due is sent once everything is here. With [`SyncMode::Once`] the sync then stays
-    /// for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it; what
+    /// A heartbeat that is due is sent once everything is here, on all channels that can be reached. With
+    /// [`SyncMode::Once`] the sync then stays for the hub's Commits and its answer, at most
+    /// [`crate::HUB_WAIT_MS`] from when the relay has it, and so it does before it calls a hub silent; what
     /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when). With
     /// [`SyncMode::Follow`] one is sent whenever it is due.
     ///

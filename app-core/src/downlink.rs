@@ -218,8 +218,11 @@ async fn one_connection(
             Some(None) => {}
             None if mode == SyncMode::Once => {
                 // What it says was only now known to be all; a second pass takes it to the relay, and
-                // stays a moment for the hub's word.
-                let mut beating = look(shared, &levels).await.tried;
+                // stays a moment for the hub's word. So it does before a hub is called silent: what was said
+                // long ago may have reached the relay only now.
+                let looked = look(shared, &levels).await;
+                let mut beating = looked.tried;
+                beating.extend(looked.unsure);
                 beating.retain(|pairing| beaten.insert(*pairing));
                 if beating.is_empty() {
                     return outcome;

@@ -94,7 +94,7 @@ pub enum Pairing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncMode {
     /// Until everything that the relay holds now is here and its acks are at the relay. If it sent a
-    /// heartbeat, it stays for the hub's word on it, [`HUB_WAIT_MS`] at most.
+    /// heartbeat, or would call a hub silent, it stays for the hub's word, [`HUB_WAIT_MS`] at most.
     Once,
     /// Until the future is dropped; connects again by itself.
     Follow,
@@ -267,8 +267,9 @@ pub struct Heartbeat {
     /// The hub's program, as that answer had it.
     pub hub_version: Option<String>,
     /// An answer, or one of the Commits that take the new keys, is missing for more than 15 minutes, and
-    /// it was not at the relay when we looked there after that time: the camera has no power or no
-    /// network. A sync that cannot reach the relay ends with an error instead.
+    /// it was not at the relay when we looked there after that time and [`HUB_WAIT_MS`] after the relay had
+    /// the heartbeat: the camera has no power or no network. A sync that cannot reach the relay ends with an
+    /// error instead.
     pub looks_offline: bool,
 }
 

@@ -16,6 +16,7 @@ use wire::Seq;
 
 use super::pulse::{self, REPEAT_AFTER_MS};
 use super::{Core, Launch, Over, Pulse, Rhythm, Said, is_about_one_line};
+use crate::types::HUB_WAIT_MS;
 
 /// What a heartbeat may cost in the log: a message, five groups with new keys, five envelopes.
 const HEARTBEAT_COST_BYTES: u64 = 512 * 1024;
@@ -38,6 +39,9 @@ pub struct Sight {
     pub level: BTreeSet<Line>,
     /// Could not be made level when that was tried last, and nothing spoke against this directory.
     pub away: BTreeSet<Line>,
+    /// Was listened to for [`HUB_WAIT_MS`] while the relay had all that we said there: a hub that is there
+    /// has answered.
+    pub waited: BTreeSet<Line>,
 }
 
 /// What is to be done about heartbeats now.
@@ -47,6 +51,9 @@ pub struct Look {
     pub due: Vec<PairingId>,
     /// Pairings whose hub is silent, and not because we have not looked: [`Core::stage_level`].
     pub silent: Vec<PairingId>,
+    /// Pairings whose hub may be silent, or have only just been told: look again once the relay has had
+    /// all that we said for a while ([`Sight::waited`]).
+    pub unsure: Vec<PairingId>,
     /// Pairings of which nothing is due: their launch is over.
     pub idle: Vec<PairingId>,
     /// When to look again if no line catches up and nothing is taken before, milliseconds since 1970;
@@ -160,22 +167,37 @@ impl Core {
         }
         let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
         let is_due = due.is_some_and(|at| at <= now_unix_ms);
-        let is_silent = pulse.asks_for_note(now_unix_ms);
+        let asks = pulse.asks_for_note(now_unix_ms);
+        let is_silent = asks && self.has_waited(id, sight)?;
         match is_due {
             true => look.due.push(id),
             false => look.idle.push(id),
         }
-        if is_silent {
-            look.silent.push(id);
+        match (asks, is_silent) {
+            (_, true) => look.silent.push(id),
+            (true, false) => look.unsure.push(id),
+            (false, false) => {}
         }
         // What is done now is seen then.
-        let soon = now_unix_ms.saturating_add(REPEAT_AFTER_MS);
-        let again = match is_due || is_silent {
-            true => Some(soon),
-            false => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
+        let again = match (asks && !is_silent, is_due || is_silent) {
+            (true, _) => Some(now_unix_ms.saturating_add(HUB_WAIT_MS)),
+            (false, true) => Some(now_unix_ms.saturating_add(REPEAT_AFTER_MS)),
+            (false, false) => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
         };
         look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();
         Ok(())
+    }
+
+    /// Whether a hub that is there would have answered by now, on every line that can be read and waits for
+    /// it. A heartbeat may have lain in our outbox for hours before the relay had it.
+    fn has_waited(&mut self, pairing: PairingId, sight: &Sight) -> Result<bool, JournalError> {
+        for line in Line::all(pairing) {
+            let is_fresh = sight.level.contains(&line) && !sight.waited.contains(&line);
+            if is_fresh && self.waits_for_hub(line)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a pairing's config line is level, and every other line that is not over is level too, or away.

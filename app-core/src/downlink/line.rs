@@ -81,8 +81,8 @@ pub(super) struct LineTask {
     levels: Arc<Levels>,
     /// The line waits for what only the hub can say.
     waits_for_hub: bool,
-    /// Until when it is waited for, once the relay has all that we said.
-    listens_until_ms: Option<u64>,
+    /// Since when we have listened while the relay had all that we said, but for acks that came later.
+    told_since_ms: Option<u64>,
     /// Somebody else put something into the outbox, or has made an ack due.
     nudges: watch::Receiver<u64>,
     /// The mailbox was attached before: everything through the cursor was told to watchers.
@@ -114,7 +114,7 @@ impl LineTask {
             cursor: Seq::NONE,
             levels,
             waits_for_hub: false,
-            listens_until_ms: None,
+            told_since_ms: None,
             nudges,
             was_attached: false,
             due_at_ms: None,
@@ -200,6 +200,7 @@ impl LineTask {
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
         self.levels.lower(line);
+        self.told_since_ms = None;
         let heads = self.shared.engine.read(move |core, _shell| {
             // Nothing is asked of the relay, and nothing told to it, once the line is over.
             match core.over(line)? {
@@ -270,9 +271,14 @@ impl LineTask {
                 deliveries = None;
             }
             self.send(&mut appends).await?;
+            // Whoever does not listen has not waited, however long ago the relay had it all.
+            if phase == Phase::Listening && self.sender.is_idle() {
+                let now_ms = self.shared.clock.now_ms();
+                self.told_since_ms.get_or_insert(now_ms);
+            }
             // Only now is it known that nothing at the relay speaks against our outbox.
             match phase != Phase::CatchingUp && self.sender.is_sending() {
-                true => self.levels.insert(self.info.line),
+                true => self.levels.insert(self.info.line, self.told_since_ms),
                 false => self.levels.lower(self.info.line),
             }
             if phase == Phase::Closing && self.sender.is_idle() {
@@ -296,22 +302,18 @@ impl LineTask {
     }
 
     /// Whether a sync that is to end has waited for the hub long enough.
-    fn has_heard_enough(&mut self) -> bool {
+    fn has_heard_enough(&self) -> bool {
         if self.stay != Stay::UntilAnswered {
             return false;
         }
-        if !self.waits_for_hub {
-            return true;
-        }
         let now_ms = self.shared.clock.now_ms();
-        match self.listens_until_ms {
-            Some(until_ms) => now_ms >= until_ms,
-            None => {
-                // From when the relay has all that we said.
-                self.listens_until_ms = self.sender.is_idle().then_some(now_ms + HUB_WAIT_MS);
-                false
-            }
-        }
+        !self.waits_for_hub || self.listens_until_ms().is_some_and(|until| now_ms >= until)
+    }
+
+    /// Until when a sync that is to end waits for the hub, once the relay has all that we said.
+    fn listens_until_ms(&self) -> Option<u64> {
+        let until_ms = self.told_since_ms?.saturating_add(HUB_WAIT_MS);
+        (self.stay == Stay::UntilAnswered).then_some(until_ms)
     }
 
     /// Whether the relay owes deliveries or receipts that this pass cannot do without.
@@ -331,7 +333,7 @@ impl LineTask {
             .then_some(self.moved_at_ms + STALL_MS);
         let (due, listens) = match phase {
             Phase::CatchingUp => (self.due_at_ms, None),
-            Phase::Listening => (self.due_at_ms, self.listens_until_ms),
+            Phase::Listening => (self.due_at_ms, self.listens_until_ms()),
             Phase::Closing => (None, None),
         };
         let times = [stall, due, listens, self.sender.poll_timeout()];
@@ -380,6 +382,10 @@ impl LineTask {
         self.due_at_ms = due_in_ms.map(|due| now_ms + due);
         self.sender.handle_durable(outbox.last);
         self.sender.handle_ack(outbox.acked);
+        // A sync that is to end says nothing new meanwhile, and would wait for ever if acks counted.
+        if self.stay == Stay::Following && !self.sender.is_idle() {
+            self.told_since_ms = None;
+        }
         Ok(())
     }
 

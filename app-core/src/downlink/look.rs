@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::app::Shared;
 use crate::core::Sight;
+use crate::types::HUB_WAIT_MS;
 
 /// A sync that goes on looks so often whether a heartbeat is due, though nothing says that one is: the
 /// clock may have been set.
@@ -27,7 +28,11 @@ const LOOK_PAUSE_AFTER_TROUBLE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
     /// Everything that the relay holds for it is here, and its copy of what we sent agrees with the outbox.
-    Level,
+    Level {
+        /// Since when we have listened while the relay had all that we said; milliseconds of the clock that
+        /// never steps.
+        told_since_ms: Option<u64>,
+    },
     /// It could not be brought there when that was tried last.
     Away,
     /// What the relay showed of it speaks against this directory.
@@ -49,20 +54,21 @@ impl Levels {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, line: Line, place: Place) {
-        if self.lines().insert(line, place) != Some(place) {
+    pub(super) fn insert(&self, line: Line, told_since_ms: Option<u64>) {
+        let place = Place::Level { told_since_ms };
+        let before = self.lines().insert(line, place);
+        if !matches!(before, Some(Place::Level { .. })) {
             self.stir();
         }
     }
 
-    pub(super) fn insert(&self, line: Line) {
-        self.place(line, Place::Level);
-    }
-
     /// It cannot be made level. A suspicion stays one until the relay's copy has been found to agree.
     pub(super) fn away(&self, line: Line) {
-        if self.lines().get(&line) != Some(&Place::Suspect) {
-            self.place(line, Place::Away);
+        let mut lines = self.lines();
+        let before = lines.get(&line).copied();
+        if !matches!(before, Some(Place::Suspect | Place::Away)) {
+            lines.insert(line, Place::Away);
+            self.stir();
         }
     }
 
@@ -73,21 +79,29 @@ impl Levels {
 
     /// It is not level any more, or is tried once more.
     pub(super) fn lower(&self, line: Line) {
-        self.lines().retain(|known, place| *known != line || *place != Place::Level);
+        let keeps = |place: &Place| !matches!(place, Place::Level { .. });
+        self.lines().retain(|known, place| *known != line || keeps(place));
     }
 
     pub(super) fn contains(&self, line: Line) -> bool {
-        self.lines().get(&line) == Some(&Place::Level)
+        matches!(self.lines().get(&line), Some(Place::Level { .. }))
     }
 
-    fn sight(&self) -> Sight {
+    fn sight(&self, now_ms: u64) -> Sight {
         let mut sight = Sight::default();
         for (line, place) in self.lines().iter() {
             match place {
-                Place::Level => sight.level.insert(*line),
-                Place::Away => sight.away.insert(*line),
-                Place::Suspect => false,
-            };
+                Place::Level { told_since_ms } => {
+                    sight.level.insert(*line);
+                    if told_since_ms.is_some_and(|since| now_ms >= since + HUB_WAIT_MS) {
+                        sight.waited.insert(*line);
+                    }
+                }
+                Place::Away => {
+                    sight.away.insert(*line);
+                }
+                Place::Suspect => {}
+            }
         }
         sight
     }
@@ -120,6 +134,8 @@ impl Levels {
 pub(super) struct Looked {
     /// Pairings whose heartbeat may be in the outboxes.
     pub(super) tried: BTreeSet<PairingId>,
+    /// Pairings whose hub has to be listened to before it can be called silent.
+    pub(super) unsure: BTreeSet<PairingId>,
     /// How long there is nothing to look for, unless something stirs.
     pub(super) pause: Duration,
 }
@@ -128,7 +144,7 @@ pub(super) struct Looked {
 /// writes down which hubs are silent. What stands in the way is no trouble of the sync: a
 /// later look tries again.
 pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
-    let (sight, launch) = (levels.sight(), shared.launch());
+    let (sight, launch) = (levels.sight(shared.clock.now_ms()), shared.launch());
     let level = sight.level.clone();
     let look = shared.engine.read(move |core, shell| {
         let now_unix_ms = shell.clock.unix_ms();
@@ -139,8 +155,11 @@ pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "whether a heartbeat is due cannot be read");
-            let pause = LOOK_PAUSE_AFTER_TROUBLE;
-            return Looked { tried, pause };
+            return Looked {
+                tried,
+                unsure: BTreeSet::new(),
+                pause: LOOK_PAUSE_AFTER_TROUBLE,
+            };
         }
     };
     for pairing in look.idle {
@@ -179,6 +198,7 @@ pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
     });
     Looked {
         tried,
+        unsure: look.unsure.into_iter().collect(),
         pause: pause.clamp(LOOK_PAUSE_MIN, LOOK_PAUSE_MAX),
     }
 }
@@ -197,26 +217,41 @@ mod tests {
         let none = BTreeSet::new();
         // Tried for the first time: nothing is known.
         levels.lower(line);
-        assert_eq!(levels.sight(), Sight::default());
+        assert_eq!(levels.sight(0), Sight::default());
         levels.away(line);
         levels.lower(line);
-        let sight = levels.sight();
+        let sight = levels.sight(0);
         assert_eq!((&sight.level, &sight.away), (&none, &only));
         assert!(!levels.contains(line));
-        levels.insert(line);
-        let sight = levels.sight();
+        levels.insert(line, None);
+        let sight = levels.sight(0);
         assert_eq!((&sight.level, &sight.away), (&only, &none));
         assert!(levels.contains(line));
         levels.lower(line);
-        assert_eq!(levels.sight(), Sight::default());
+        assert_eq!(levels.sight(0), Sight::default());
         levels.away(line);
         levels.suspect(line);
-        assert_eq!(levels.sight(), Sight::default());
+        assert_eq!(levels.sight(0), Sight::default());
         // It could not be attached again: that takes back nothing.
         levels.lower(line);
         levels.away(line);
-        assert_eq!(levels.sight(), Sight::default());
-        levels.insert(line);
+        assert_eq!(levels.sight(0), Sight::default());
+        levels.insert(line, None);
+        assert!(levels.contains(line));
+    }
+    #[test]
+    fn a_line_has_waited_once_the_relay_has_had_all_for_a_while() {
+        let levels = Levels::default();
+        let line = Line::of(PairingId([1; 16]), Channel::Config);
+        levels.insert(line, None);
+        assert!(levels.sight(u64::MAX).waited.is_empty());
+        levels.insert(line, Some(1_000));
+        let waited = |now_ms| levels.sight(now_ms).waited.contains(&line);
+        assert!(!waited(1_000) && !waited(999 + HUB_WAIT_MS));
+        assert!(waited(1_000 + HUB_WAIT_MS));
+        // Something new was said there, or the line is attached again.
+        levels.insert(line, None);
+        assert!(!waited(1_000 + HUB_WAIT_MS));
         assert!(levels.contains(line));
     }
 }

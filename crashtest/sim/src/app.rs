@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use app_core::HUB_WAIT_MS;
 use app_core::core::{Core, Delivered, Halt, Launch, Over, PendingRun, Run, Sight};
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
@@ -43,6 +44,8 @@ struct LineEnd {
     last: Seq,
     /// The last one that the relay held when it was asked, and that answer's envelopes are not all here.
     target: Option<Seq>,
+    /// Since when the relay has had all that was said on it, while it is level.
+    told_since_ms: Option<u64>,
     /// Whether a heartbeat is due may have changed.
     stirred: bool,
     /// Acks of the other lines may be due since.
@@ -127,6 +130,7 @@ impl App {
                 cursor,
                 last: head.last,
                 target: None,
+                told_since_ms: None,
                 stirred: false,
                 stirs_others: false,
             });
@@ -478,8 +482,22 @@ impl Process {
     /// Whether there is anything to look for: a line has become level, something was taken, the time has
     /// come, or somebody wants it.
     fn stirs(&mut self, now_ms: u64) -> bool {
-        let level = self.lines.iter().filter(|end| end.is_level());
-        let level: BTreeSet<Line> = level.map(|end| end.way.line).collect();
+        let (mut level, mut waited) = (BTreeSet::new(), BTreeSet::new());
+        for end in &mut self.lines {
+            if !end.is_level() {
+                end.told_since_ms = None;
+                continue;
+            }
+            level.insert(end.way.line);
+            if end.sender.is_idle() {
+                end.told_since_ms.get_or_insert(now_ms);
+            }
+            let since = end.told_since_ms;
+            if since.is_some_and(|since| now_ms >= since + HUB_WAIT_MS) {
+                waited.insert(end.way.line);
+            }
+        }
+        self.sight.waited = waited;
         let risen = !level.is_subset(&self.sight.level);
         let mut stirs = self.wanted || now_ms >= self.look_at_ms || risen;
         self.sight.level = level;
@@ -517,6 +535,9 @@ impl Process {
             let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
             end.last = outbox.last;
             end.sender.handle_durable(outbox.last);
+            if !end.sender.is_idle() {
+                end.told_since_ms = None;
+            }
             if end.way.line.channel == Channel::Config {
                 books.ack_made((end.way.send, beat.message), claims.clone());
             }

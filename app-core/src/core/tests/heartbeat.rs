@@ -11,6 +11,7 @@ use wire::Seq;
 
 use super::super::*;
 use crate::testing::{Hub, NOW_MS, deliver, open_core, pair_another, paired, tick};
+use crate::types::HUB_WAIT_MS;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -27,10 +28,11 @@ fn say(core: &mut Core, pairing: PairingId, level: &BTreeSet<Line>, now_unix_ms:
     committed.redeem(staged).into_inner()
 }
 
-/// These lines are level, and of no other is anything known.
+/// These lines are level, and the relay has long had all that we said there; of no other is anything known.
 fn sight(level: &BTreeSet<Line>) -> Sight {
     Sight {
         level: level.clone(),
+        waited: level.clone(),
         ..Sight::default()
     }
 }
@@ -460,6 +462,50 @@ fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_kno
     heard_on(&mut hub, &mut core, &Line::all(pairing), HOUR);
     let pulse = core.pulse(pairing).unwrap();
     assert!(pulse.is_settled() && !pulse.looks_offline(hour));
+}
+
+/// A sync that was killed before it sent its heartbeat leaves that in the outbox. When the next one sends it, an
+/// hour later, a hub that is well has had no time to answer.
+#[test]
+fn a_hub_is_silent_only_once_the_relay_has_had_the_heartbeat_for_a_while() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let lines = Line::all(pairing);
+    beat(&mut core, pairing, NOW_MS);
+    drop(core);
+    let mut core = open_core(&disk, 4);
+    let launch = Launch::ByScheduler;
+    let hour = NOW_MS + HOUR;
+    let mut sight = sight(&BTreeSet::from(lines));
+    // The relay has it, but no line's, or all but one line's, for so long.
+    for fresh in [&lines[..], &lines[..1], &lines[4..]] {
+        let waited = lines.iter().filter(|line| !fresh.contains(line));
+        sight.waited = waited.copied().collect();
+        let look = core.look(&sight, &launch, hour).unwrap();
+        assert_eq!((look.due, look.silent), (vec![], vec![]), "{fresh:?}");
+        assert_eq!(look.unsure, [pairing]);
+        assert_eq!(look.again_unix_ms, Some(hour + HUB_WAIT_MS));
+    }
+    sight.waited = BTreeSet::from(lines);
+    let look = core.look(&sight, &launch, hour).unwrap();
+    assert_eq!((look.silent, look.unsure), (vec![pairing], vec![]));
+    // It takes time only where something is waited for.
+    heard_on(&mut hub, &mut core, &lines[1..], 1_000);
+    sight.waited = BTreeSet::from([lines[0]]);
+    let look = core.look(&sight, &launch, hour).unwrap();
+    assert_eq!((look.silent, look.unsure), (vec![pairing], vec![]));
+    // Nobody can say when a line that cannot be reached has waited long enough.
+    sight.waited.clear();
+    let look = core.look(&sight, &launch, hour).unwrap();
+    assert_eq!((look.silent, look.unsure), (vec![], vec![pairing]));
+    sight.level.remove(&lines[0]);
+    sight.away.insert(lines[0]);
+    let look = core.look(&sight, &launch, hour).unwrap();
+    assert_eq!((look.silent, look.unsure), (vec![pairing], vec![]));
+    // Before its time nothing is asked.
+    let look = core.look(&sight, &launch, NOW_MS + MINUTE).unwrap();
+    assert_eq!((look.silent, look.unsure), (vec![], vec![]));
 }
 
 #[test]
