@@ -184,13 +184,13 @@ async fn one_connection(
         SyncMode::Follow => start(Stay::Following, &|_line| true),
     };
     let mut outcome = Ok(());
-    let (mut over, mut beaten) = (BTreeSet::new(), BTreeSet::new());
+    let (mut over, mut said, mut stayed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut pause = LOOK_PAUSE_MAX;
     loop {
         let ended = tokio::select! {
             ended = pass.tasks.join_next() => ended.map(joined),
             () = levels.moved(pause), if mode == SyncMode::Follow => {
-                let looked = look(shared, &levels).await;
+                let looked = look(shared, &levels, &said).await;
                 pause = looked.pause;
                 if !looked.tried.is_empty() {
                     levels.nudge();
@@ -219,16 +219,18 @@ async fn one_connection(
             None if mode == SyncMode::Once => {
                 // What it says was only now known to be all; a second pass takes it to the relay, and
                 // stays a moment for the hub's word. So it does before a hub is called silent: what was said
-                // long ago may have reached the relay only now.
-                let looked = look(shared, &levels).await;
-                let mut beating = looked.tried;
-                beating.extend(looked.unsure);
-                beating.retain(|pairing| beaten.insert(*pairing));
-                if beating.is_empty() {
+                // long ago may have reached the relay only now. Each is done once for a pairing, and what no
+                // pass could send is not made.
+                let looked = look(shared, &levels, &said).await;
+                let mut staying = looked.unsure;
+                staying.retain(|pairing| stayed.insert(*pairing));
+                staying.extend(&looked.tried);
+                said.extend(looked.tried);
+                if staying.is_empty() {
                     return outcome;
                 }
                 pass = start(Stay::UntilAnswered, &|line| {
-                    beating.contains(&line.pairing) && levels.contains(line)
+                    staying.contains(&line.pairing) && levels.contains(line)
                 });
             }
             None => return outcome,

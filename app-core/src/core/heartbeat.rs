@@ -30,8 +30,8 @@ pub struct BeatSent {
     pub message: Seq,
 }
 
-/// What the caller of [`Core::look`] knows of the lines. One that is in neither set has yet to be compared
-/// with the relay's copy, or was found to differ from it: this directory may be old, so nothing is said.
+/// What the caller of [`Core::look`] knows. A line that is neither level nor away has yet to be compared with
+/// the relay's copy, or was found to differ from it: this directory may be old, so nothing is said.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sight {
     /// Level with the relay: what that holds for the line is here, and the line's own mailbox there agrees
@@ -42,6 +42,9 @@ pub struct Sight {
     /// Was listened to for [`HUB_WAIT_MS`] while the relay had all that we said there: a hub that is there
     /// has answered.
     pub waited: BTreeSet<Line>,
+    /// Pairings whose heartbeat was said by a sync that is to end: it sends no further one, and one that is
+    /// made all the same would only keep their lines mute.
+    pub said: BTreeSet<PairingId>,
 }
 
 /// What is to be done about heartbeats now.
@@ -169,9 +172,11 @@ impl Core {
         let is_due = due.is_some_and(|at| at <= now_unix_ms);
         let asks = pulse.asks_for_note(now_unix_ms);
         let is_silent = asks && self.has_waited(id, sight)?;
-        match is_due {
-            true => look.due.push(id),
-            false => look.idle.push(id),
+        match (is_due, sight.said.contains(&id)) {
+            (true, false) => look.due.push(id),
+            (false, _) => look.idle.push(id),
+            // The next sync says it.
+            (true, true) => {}
         }
         match (asks, is_silent) {
             (_, true) => look.silent.push(id),

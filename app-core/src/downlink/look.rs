@@ -141,10 +141,17 @@ pub(super) struct Looked {
 }
 
 /// Does what is to be done about heartbeats now: says those that are due, on the lines that are level, and
-/// writes down which hubs are silent. What stands in the way is no trouble of the sync: a
-/// later look tries again.
-pub(super) async fn look(shared: &Arc<Shared>, levels: &Levels) -> Looked {
-    let (sight, launch) = (levels.sight(shared.clock.now_ms()), shared.launch());
+/// writes down which hubs are silent. What stands in the way is no trouble of the sync: a later look tries
+/// again.
+///
+/// `said` are the pairings for which a sync that is to end has said one already.
+pub(super) async fn look(
+    shared: &Arc<Shared>,
+    levels: &Levels,
+    said: &BTreeSet<PairingId>,
+) -> Looked {
+    let (mut sight, launch) = (levels.sight(shared.clock.now_ms()), shared.launch());
+    sight.said.clone_from(said);
     let level = sight.level.clone();
     let look = shared.engine.read(move |core, shell| {
         let now_unix_ms = shell.clock.unix_ms();

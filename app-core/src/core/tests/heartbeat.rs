@@ -508,6 +508,39 @@ fn a_hub_is_silent_only_once_the_relay_has_had_the_heartbeat_for_a_while() {
     assert_eq!((look.silent, look.unsure), (vec![], vec![]));
 }
 
+/// What a sync that ends cannot send any more must not be made: the lines would be mute until the next one.
+#[test]
+fn a_sync_that_ends_is_told_to_say_one_heartbeat_and_no_second() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let lines = Line::all(pairing);
+    let launch = Launch::ByPerson(BTreeSet::new());
+    let mut sight = sight(&BTreeSet::from(lines));
+    let look = core.look(&sight, &launch, NOW_MS).unwrap();
+    assert_eq!((look.due, look.idle), (vec![pairing], vec![]));
+    // Taken, but for one line that a clip has overtaken; and listened to for long.
+    let clip = hub.start_clip();
+    beat(&mut core, pairing, NOW_MS);
+    app_takes(&hub, &mut core, lines[0], 1_000);
+    heard_on(&mut hub, &mut core, &lines[1..], 1_000);
+    let later = NOW_MS + MINUTE;
+    sight.said.insert(pairing);
+    let look = core.look(&sight, &launch, later).unwrap();
+    assert_eq!((look.due, look.idle), (vec![], vec![]));
+    assert!(look.again_unix_ms > Some(later));
+    // The next sync says it.
+    sight.said.clear();
+    let look = core.look(&sight, &launch, later).unwrap();
+    assert_eq!(look.due, [pairing]);
+    // That its hub is silent is written down all the same.
+    sight.said.insert(pairing);
+    hub.finish(clip);
+    beat(&mut core, pairing, later);
+    let look = core.look(&sight, &launch, later + HOUR).unwrap();
+    assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
+}
+
 #[test]
 fn a_clock_that_was_a_year_ahead_does_not_silence_the_phone() {
     let (mut hub, disk) = paired();
