@@ -174,11 +174,11 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A command that waits ([`Self::command`]), or else a heartbeat that is due, is sent once everything is here.
-    /// With [`SyncMode::Once`] the sync then stays
-    /// for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it; what
-    /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when a heartbeat asks for one). With
-    /// [`SyncMode::Follow`] each is sent whenever it is due.
+    /// A command that waits ([`Self::command`]), or else a heartbeat that is due, is sent once everything is here, the
+    /// heartbeat on all channels that can be reached. With [`SyncMode::Once`] the sync then stays for the hub's
+    /// Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it, and so it does before it
+    /// calls a hub silent; what comes later is fetched by a later one ([`Self::heartbeat_due`] says when a heartbeat
+    /// asks for one). With [`SyncMode::Follow`] each is sent whenever it is due.
     ///
     /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
     ///

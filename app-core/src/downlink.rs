@@ -165,7 +165,6 @@ async fn one_connection(
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
     let levels = Arc::new(Levels::default());
-    let (beats, heard) = watch::channel(0);
     let start = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
         let mut pass = Pass::default();
         for info in lines.iter().filter(|info| wanted(info.line)) {
@@ -176,7 +175,7 @@ async fn one_connection(
                 info.clone(),
                 stay,
                 Arc::clone(progress),
-                (Arc::clone(&levels), heard.clone()),
+                Arc::clone(&levels),
             );
             let task = pass.tasks.spawn(async move { (line, task.run().await) });
             pass.handles.push((line.pairing, task));
@@ -188,7 +187,7 @@ async fn one_connection(
         SyncMode::Follow => start(Stay::Following, &|_line| true),
     };
     let mut outcome = Ok(());
-    let (mut over, mut beaten) = (BTreeSet::new(), BTreeSet::new());
+    let (mut over, mut said, mut stayed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut pause = LOOK_PAUSE_MAX;
     let mut orders = shared.orders();
     let mut order_passes = 0;
@@ -196,10 +195,10 @@ async fn one_connection(
         let ended = tokio::select! {
             ended = pass.tasks.join_next() => ended.map(joined),
             () = stirred(&levels, &mut orders, pause), if mode == SyncMode::Follow => {
-                let looked = look(shared, &levels).await;
+                let looked = look(shared, &levels, &said).await;
                 pause = looked.pause;
                 if !looked.tried.is_empty() || !looked.ordered.is_empty() {
-                    beats.send_modify(|count| *count += 1);
+                    levels.nudge();
                 }
                 continue;
             }
@@ -224,19 +223,23 @@ async fn one_connection(
             Some(None) => {}
             None if mode == SyncMode::Once => {
                 // What it says was only now known to be all; a second pass takes it to the relay, and
-                // stays a moment for the hub's word.
-                let looked = look(shared, &levels).await;
-                let mut speaking = looked.tried;
-                speaking.retain(|pairing| beaten.insert(*pairing));
+                // stays a moment for the hub's word. So it does before a hub is called silent: what was said
+                // long ago may have reached the relay only now. Each is done once for a pairing, and what no
+                // pass could send is not made. Commands go one after the other, each behind its answer.
+                let looked = look(shared, &levels, &said).await;
+                let (mut staying, mut tried) = (looked.unsure, looked.tried);
+                staying.retain(|pairing| stayed.insert(*pairing));
+                tried.retain(|pairing| said.insert(*pairing));
+                staying.extend(tried);
                 if order_passes < ORDERS_ONCE_MAX && !looked.ordered.is_empty() {
                     order_passes += 1;
-                    speaking.extend(looked.ordered);
+                    staying.extend(looked.ordered);
                 }
-                if speaking.is_empty() {
+                if staying.is_empty() {
                     return outcome;
                 }
                 pass = start(Stay::UntilAnswered, &|line| {
-                    speaking.contains(&line.pairing) && levels.contains(line)
+                    staying.contains(&line.pairing) && levels.contains(line)
                 });
             }
             None => return outcome,

@@ -137,7 +137,7 @@ struct LineState {
     /// Its outbox as far as a sync covers it, and how often the phone has asked that the relay be asked
     /// anew: all that the uplink is told.
     durable: LineBooks,
-    /// The event that this line's stored state could not take part in was reported.
+    /// What is stored of this line could not be used, and that was reported; until the journal is opened again.
     broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
     waits_at: Option<Seq>,
@@ -675,6 +675,8 @@ impl Core {
         self.staged_bytes = 0;
         for state in self.lines.values_mut() {
             state.session.forget();
+            // Recovery makes the view anew: what could not be read may be whole again, and is said again if not.
+            state.broken = false;
         }
         // The lock is inside: the old handle must be gone before the new one is made.
         self.journal = None;

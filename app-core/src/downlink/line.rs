@@ -81,10 +81,10 @@ pub(super) struct LineTask {
     levels: Arc<Levels>,
     /// The line waits for what only the hub can say.
     waits_for_hub: bool,
-    /// Until when it is waited for, once the relay has all that we said.
-    listens_until_ms: Option<u64>,
-    /// Something was put into the outbox by somebody else.
-    beats: watch::Receiver<u64>,
+    /// Since when we have listened while the relay had all that we said, but for acks that came later.
+    told_since_ms: Option<u64>,
+    /// Somebody else put something into the outbox, or has made an ack due.
+    nudges: watch::Receiver<u64>,
     /// The mailbox was attached before: everything through the cursor was told to watchers.
     was_attached: bool,
     /// When the core wants to be called again.
@@ -99,9 +99,10 @@ impl LineTask {
         info: LineInfo,
         stay: Stay,
         progress: Arc<AtomicBool>,
-        (levels, beats): (Arc<Levels>, watch::Receiver<u64>),
+        levels: Arc<Levels>,
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
+        let nudges = levels.nudges();
         Self {
             shared,
             connection,
@@ -113,8 +114,8 @@ impl LineTask {
             cursor: Seq::NONE,
             levels,
             waits_for_hub: false,
-            listens_until_ms: None,
-            beats,
+            told_since_ms: None,
+            nudges,
             was_attached: false,
             due_at_ms: None,
             moved_at_ms,
@@ -139,9 +140,17 @@ impl LineTask {
         loop {
             let before = self.cursor;
             let ended = self.attachment().await;
-            if ended.is_err() {
-                // A directory that was just suspected to be old, say, must not say anything new.
-                self.levels.remove(self.info.line);
+            match &ended {
+                Ok(()) => {}
+                Err(End::Line(error) | End::Fatal(error))
+                    if error.kind() != ErrorKind::RolledBack =>
+                {
+                    // What cannot be reached must not hold up the heartbeats of other lines.
+                    self.levels.away(self.info.line);
+                }
+                // A directory that was just suspected to be old must not say anything new.
+                Err(End::Line(_) | End::Fatal(_)) => self.levels.suspect(self.info.line),
+                Err(End::Connection(_)) => self.levels.lower(self.info.line),
             }
             let error = match ended {
                 Err(End::Line(error)) => error,
@@ -159,10 +168,20 @@ impl LineTask {
                 backoff.at_longest();
             }
             let pause = backoff.next(die());
-            self.tell(Event::Disconnected {
-                hub: self.hub(),
-                reason: error.to_string(),
-                retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            let (hub, reason) = (self.hub(), error.to_string());
+            let retry_after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            self.shared.announcer.tell(match self.info.line.channel {
+                Channel::EventVideo => Event::Disconnected {
+                    hub,
+                    reason,
+                    retry_after_ms,
+                },
+                other => Event::ChannelAway {
+                    hub,
+                    channel: crate::types::Channel::from_journal(other),
+                    reason,
+                    retry_after_ms,
+                },
             });
             tracing::info!(%error, ?pause, "a mailbox is attached again");
             tokio::time::sleep(pause).await;
@@ -180,7 +199,8 @@ impl LineTask {
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        self.levels.remove(line);
+        self.levels.lower(line);
+        self.told_since_ms = None;
         let heads = self.shared.engine.read(move |core, _shell| {
             // Nothing is asked of the relay, and nothing told to it, once the line is over.
             match core.over(line)? {
@@ -251,10 +271,15 @@ impl LineTask {
                 deliveries = None;
             }
             self.send(&mut appends).await?;
+            // Whoever does not listen has not waited, however long ago the relay had it all.
+            if phase == Phase::Listening && self.sender.is_idle() {
+                let now_ms = self.shared.clock.now_ms();
+                self.told_since_ms.get_or_insert(now_ms);
+            }
             // Only now is it known that nothing at the relay speaks against our outbox.
             match phase != Phase::CatchingUp && self.sender.is_sending() {
-                true => self.levels.insert(self.info.line),
-                false => self.levels.remove(self.info.line),
+                true => self.levels.insert(self.info.line, self.told_since_ms),
+                false => self.levels.lower(self.info.line),
             }
             if phase == Phase::Closing && self.sender.is_idle() {
                 return Ok(());
@@ -267,8 +292,8 @@ impl LineTask {
                     self.deliver(run, &deliveries).await?;
                 }
                 event = next_append_event(&mut appends) => self.handle_append_event(event, &mut appends)?,
-                changed = self.beats.changed() => match changed {
-                    Ok(()) => self.look_into_outbox().await?,
+                changed = self.nudges.changed() => match changed {
+                    Ok(()) => self.look_again().await?,
                     Err(_over) => return Ok(()),
                 },
                 () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
@@ -277,22 +302,18 @@ impl LineTask {
     }
 
     /// Whether a sync that is to end has waited for the hub long enough.
-    fn has_heard_enough(&mut self) -> bool {
+    fn has_heard_enough(&self) -> bool {
         if self.stay != Stay::UntilAnswered {
             return false;
         }
-        if !self.waits_for_hub {
-            return true;
-        }
         let now_ms = self.shared.clock.now_ms();
-        match self.listens_until_ms {
-            Some(until_ms) => now_ms >= until_ms,
-            None => {
-                // From when the relay has all that we said.
-                self.listens_until_ms = self.sender.is_idle().then_some(now_ms + HUB_WAIT_MS);
-                false
-            }
-        }
+        !self.waits_for_hub || self.listens_until_ms().is_some_and(|until| now_ms >= until)
+    }
+
+    /// Until when a sync that is to end waits for the hub, once the relay has all that we said.
+    fn listens_until_ms(&self) -> Option<u64> {
+        let until_ms = self.told_since_ms?.saturating_add(HUB_WAIT_MS);
+        (self.stay == Stay::UntilAnswered).then_some(until_ms)
     }
 
     /// Whether the relay owes deliveries or receipts that this pass cannot do without.
@@ -312,7 +333,7 @@ impl LineTask {
             .then_some(self.moved_at_ms + STALL_MS);
         let (due, listens) = match phase {
             Phase::CatchingUp => (self.due_at_ms, None),
-            Phase::Listening => (self.due_at_ms, self.listens_until_ms),
+            Phase::Listening => (self.due_at_ms, self.listens_until_ms()),
             Phase::Closing => (None, None),
         };
         let times = [stall, due, listens, self.sender.poll_timeout()];
@@ -349,16 +370,22 @@ impl LineTask {
         Ok(())
     }
 
-    /// A heartbeat or a command was put there.
-    async fn look_into_outbox(&mut self) -> Result<(), End> {
+    /// A heartbeat or a command was put into the outbox, or what one had said on this line is owed again.
+    async fn look_again(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        let outbox = self
-            .shared
-            .engine
-            .read(move |core, _shell| core.outbox(line));
-        let outbox = outbox.await.map_err(|error| self.storage(error))?;
+        let found = self.shared.engine.read(move |core, shell| {
+            let due_in_ms = core.due_in_ms(line, shell.clock.now_ms())?;
+            Ok((core.outbox(line)?, due_in_ms))
+        });
+        let (outbox, due_in_ms) = found.await.map_err(|error| self.storage(error))?;
+        let now_ms = self.shared.clock.now_ms();
+        self.due_at_ms = due_in_ms.map(|due| now_ms + due);
         self.sender.handle_durable(outbox.last);
         self.sender.handle_ack(outbox.acked);
+        // A sync that is to end says nothing new meanwhile, and would wait for ever if acks counted.
+        if self.stay == Stay::Following && !self.sender.is_idle() {
+            self.told_since_ms = None;
+        }
         Ok(())
     }
 
@@ -427,6 +454,9 @@ impl LineTask {
         };
         if run.facts.iter().any(|fact| moves(&fact.taken)) {
             self.levels.stir();
+        }
+        if run.stirs_others {
+            self.levels.nudge();
         }
         if run.cursor > self.cursor {
             self.cursor = run.cursor;

@@ -1,8 +1,4 @@
 //! The end of a run: everything at rest, and what both ends then say. Judging it is the oracle's.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "The harness owns real processes: it waits on a real clock until they are quiet."
-)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +14,9 @@ use crate::process::{Line, Role};
 use crate::thief;
 use crate::trouble::{Outcome, Trouble};
 
-/// A line of the phone rotates its key half a second after what it took last, and says nothing of it but in
-/// the channel of the videos. As long again is left for the sync.
-const ROTATES_WITHIN: Duration = Duration::from_secs(1);
+/// The phone's keys of a channel rotate half a second after the last that it took there
+/// (`app_core::core::QUIET_MS`), and of the channels without videos nothing says so. Three times that.
+const ROTATED_AFTER: Duration = Duration::from_millis(1_500);
 
 impl System {
     /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
@@ -84,6 +80,10 @@ impl System {
         None
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "The harness waits for real programs on a real clock."
+    )]
     fn come_to_rest(&mut self) -> Outcome<()> {
         if self.running.contains_key(&Role::Hub) {
             self.stop(Role::Hub)?;
@@ -121,7 +121,8 @@ impl System {
             system.remember(format!("{status:?}"));
             Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
         })?;
-        // The thief may ask nobody who is busy: the phone's keys rotate when their lines have fallen quiet.
+        // The thief may ask nobody who is busy: the phone's key rotates when its line has fallen quiet,
+        // and only of the videos it says then that it is idle.
         self.until("a quiet phone", patience, |system| {
             Ok(is_quiet(&system.board.lines(), Instant::now()).then_some(()))
         })
@@ -170,19 +171,34 @@ impl System {
     }
 }
 
-/// Whether the phone's last word about the videos is that it is idle, which it says behind the rotation of
-/// their key, and the keys of the other channels have had their time since the last Commit or answer there. A
-/// phone that comes back to a relay says that it is idle before that has given a receipt for its ack, which
-/// changes nothing any more and is the very last word then.
+/// Whether the phone's last word is that it is idle. A phone that comes back to a relay says so before
+/// that has given a receipt for its ack, which changes nothing any more and is the very last word then.
+/// What it took on the other channels, or may have since it came back, must be [`ROTATED_AFTER`] old.
 fn is_quiet(lines: &[Line], now: Instant) -> bool {
-    // What was taken in any channel; only of the videos' it is told when the key behind it is gone.
-    const TAKEN: [&str; 2] = ["healed", "heartbeat_answered"];
-    let is_taken = |line: &&Line| TAKEN.contains(&line.event());
-    let of_app = || lines.iter().filter(|line| line.role == Role::App);
-    let last = of_app().rfind(|line| line.event() != "acked" && !is_taken(line));
-    let is_idle = last.is_some_and(|line| line.event() == "idle");
-    let taken = of_app().rfind(is_taken);
-    is_idle && taken.is_none_or(|line| now.saturating_duration_since(line.at) >= ROTATES_WITHIN)
+    // What the other channels tell says nothing of the videos.
+    const APART: [&str; 6] = [
+        "acked",
+        "healed",
+        "heartbeat_answered",
+        "channel_away",
+        "command_done",
+        "settings",
+    ];
+    const STIRS: [&str; 6] = [
+        "connected",
+        "healed",
+        "heartbeat_answered",
+        "channel_away",
+        "command_done",
+        "settings",
+    ];
+    let of_phone = |line: &&Line| line.role == Role::App;
+    let told = |line: &&Line| of_phone(line) && !APART.contains(&line.event());
+    let stirred = |line: &&Line| of_phone(line) && STIRS.contains(&line.event());
+    let last = lines.iter().rfind(told);
+    let since = lines.iter().rfind(stirred);
+    last.is_some_and(|line| line.event() == "idle")
+        && since.is_none_or(|line| now.saturating_duration_since(line.at) >= ROTATED_AFTER)
 }
 
 #[cfg(test)]
@@ -190,50 +206,63 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// The phone said this, all of it at `at`.
+    fn said(events: &[&str], at: Instant) -> Vec<Line> {
+        let line = |event: &&str| Line {
+            role: Role::App,
+            process: 1,
+            at,
+            value: json!({ "event": event }),
+        };
+        events.iter().map(line).collect()
+    }
+
     #[test]
     fn a_phone_is_quiet_when_it_says_so_and_nothing_but_a_receipt_follows() {
-        let said_at = Instant::now();
-        let lines = |events: &[&str]| -> Vec<Line> {
-            let line = |event: &&str| Line {
-                role: Role::App,
-                process: 1,
-                at: said_at,
-                value: json!({ "event": event }),
-            };
-            events.iter().map(line).collect()
-        };
-        let is_quiet = |lines: &[Line]| is_quiet(lines, said_at);
-        assert!(is_quiet(&lines(&["media", "acked", "idle"])));
-        assert!(is_quiet(&lines(&[
-            "disconnected",
-            "connected",
-            "idle",
-            "acked"
-        ])));
-        assert!(!is_quiet(&lines(&["idle", "media", "acked"])));
-        assert!(!is_quiet(&lines(&["idle", "disconnected", "connected"])));
-        assert!(!is_quiet(&lines(&["acked"])));
-        assert!(!is_quiet(&[]));
+        let at = Instant::now();
+        let quiet = |events: &[&str]| is_quiet(&said(events, at), at + ROTATED_AFTER);
+        assert!(quiet(&["media", "acked", "idle"]));
+        assert!(quiet(&["disconnected", "connected", "idle", "acked"]));
+        assert!(!quiet(&["idle", "media", "acked"]));
+        assert!(!quiet(&["idle", "disconnected", "connected"]));
+        assert!(!quiet(&["acked"]));
+        assert!(!quiet(&[]));
         // What others say is not about the phone.
-        let mut others = lines(&["idle", "ready"]);
+        let mut others = said(&["idle", "ready"], at);
         others[1].role = Role::Hub;
-        assert!(is_quiet(&others));
+        assert!(is_quiet(&others, at + ROTATED_AFTER));
+    }
+
+    /// The thief would find keys of an epoch that is past, and not by a mistake of the phone.
+    #[test]
+    fn a_phone_that_was_just_healed_has_yet_to_rotate() {
+        let at = Instant::now();
+        for event in ["connected", "healed", "heartbeat_answered", "channel_away"] {
+            let lines = said(&[event, "idle"], at);
+            for (after_ms, quiet) in [(0, false), (500, false), (1_499, false), (1_500, true)] {
+                let now = at + Duration::from_millis(after_ms);
+                assert_eq!(is_quiet(&lines, now), quiet, "{event}: {after_ms}");
+            }
+            // The last of them counts.
+            let mut lines = said(&[event, "idle"], at);
+            lines.extend(said(&["healed"], at + ROTATED_AFTER));
+            assert!(!is_quiet(&lines, at + ROTATED_AFTER));
+        }
+        // The videos are told of, and need no time.
+        assert!(is_quiet(&said(&["media", "idle"], at), at));
+        let mut hub = said(&["healed", "idle"], at);
+        hub[0].role = Role::Hub;
+        assert!(is_quiet(&hub, at), "the hub's word");
     }
 
     #[test]
     fn behind_a_commit_in_another_channel_its_key_is_given_time_to_go() {
-        let said_at = Instant::now();
-        for taken in ["healed", "heartbeat_answered"] {
+        let at = Instant::now();
+        for taken in ["healed", "heartbeat_answered", "command_done", "settings"] {
             for order in [["idle", taken], [taken, "idle"]] {
-                let line = |event: &&str| Line {
-                    role: Role::App,
-                    process: 1,
-                    at: said_at,
-                    value: json!({ "event": event }),
-                };
-                let lines: Vec<Line> = order.iter().map(line).collect();
-                assert!(!is_quiet(&lines, said_at), "{order:?}");
-                assert!(is_quiet(&lines, said_at + ROTATES_WITHIN), "{order:?}");
+                let lines = said(&order, at);
+                assert!(!is_quiet(&lines, at), "{order:?}");
+                assert!(is_quiet(&lines, at + ROTATED_AFTER), "{order:?}");
             }
         }
     }

@@ -188,7 +188,8 @@ impl Core {
                     let Some(state) = self.lines.get_mut(acked_line) else {
                         continue;
                     };
-                    if state.standing == PROVEN {
+                    // A proof that found no room is in memory only: what proves it again must not be passed over.
+                    if state.standing == PROVEN && txn.rollback_proof(*acked_line)?.is_some() {
                         continue;
                     }
                     // Mostly the wrap named the same envelope, which was just hashed.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{Event, Piece, Recorded};
 use journal::Suite;
-use journal::ids::{ClipId, PairingId};
+use journal::ids::{ClipId, Line, PairingId};
 use tempfile::TempDir;
 use thief::{Haul, Loot, Opener};
 use wal::{Dice as _, SeededDice};
@@ -283,8 +283,10 @@ impl Life {
             made: self.books.step,
             taken: BTreeMap::new(),
         });
+        // It has caught up on all of them.
+        let level: BTreeSet<Line> = self.phone.lines().into_iter().collect();
         let core = &mut self.phone.core;
-        let staged = core.stage_heartbeat(self.pairing, self.now_ms)?;
+        let staged = core.stage_heartbeat(self.pairing, &level, self.now_ms)?;
         let committed = core.commit()?;
         let _beat = committed.redeem(staged);
         self.phone.tell(&mut self.books)?;
