@@ -186,7 +186,7 @@ fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
     *lies = system.until("a lie", SPELL_MAX * 2, |system| {
         let look = order(system, Order::Look)?;
         let took = began.elapsed();
-        let enough = look.lies > 0 && took >= SPELL_MIN || took >= SPELL_MAX;
+        let enough = (look.lies > 0 && took >= SPELL_MIN) || took >= SPELL_MAX;
         Ok(enough.then_some(look.lies))
     })?;
     order(system, Order::Behave)?;
