@@ -17,6 +17,7 @@ use crashtest_adversary::campaign::{self, Case, Cell};
 use crashtest_adversary::evil::server;
 use crashtest_adversary::mutated::{self, Depth, Tally};
 use crashtest_adversary::rollback::{self, Row};
+use crashtest_adversary::vice::Vice;
 use serde_json::json;
 
 /// Rounds of all vices in the long form.
@@ -60,9 +61,9 @@ fn run(words: &[&str]) -> Outcome<bool> {
         }
         ["play", options @ ..] => play(&Options::parse(options)?),
         ["vice", name, seed] => {
-            let seed = seed.parse();
+            let seed = seed.parse::<u64>();
             let seed = seed.map_err(|_| Trouble::Usage("vice wants a seed".to_owned()))?;
-            let vice = name.parse()?;
+            let vice = name.parse::<Vice>()?;
             let setup = campaign::setup()?;
             let stock = Stock::paired(&setup)?;
             let cell = campaign::attempt(&stock, &setup, Case { vice, seed });

@@ -55,7 +55,8 @@ impl FromStr for Order {
         let unknown = || Trouble::Usage(format!("no order is called `{text}`"));
         Ok(match words.as_slice() {
             ["vice", vice, seed] => {
-                Self::Vice(vice.parse()?, seed.parse().map_err(|_| unknown())?)
+                let seed = seed.parse::<u64>().map_err(|_| unknown())?;
+                Self::Vice(vice.parse()?, seed)
             }
             ["behave"] => Self::Behave,
             ["empty"] => Self::Empty,

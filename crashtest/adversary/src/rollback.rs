@@ -375,21 +375,42 @@ fn start_old(system: &mut System, case: Case) -> Outcome<Met> {
     }
     let noticed_alone = watch(system, case, from, ALONE, |_system| Ok(false))?;
     let alone = left(system, case)?;
+    if noticed_alone {
+        // A start that refused has asked nobody.
+        let ended = system.process(case.whose)?.ended().is_some();
+        let asked = |line: &Line| line.role == case.whose && line.event() == "connected";
+        let refused = ended && system.board().find(from, asked).is_none();
+        return Ok(Met {
+            noticed: if refused {
+                Noticed::AtStart
+            } else {
+                Noticed::Alone
+            },
+            alone,
+            with_peer: 0,
+        });
+    }
     let peer_from = system.board().len();
-    system.start(case.peer())?;
-    let mut in_step = false;
-    let with_peer = watch(system, case, from, TOGETHER, |system| {
-        if noticed_alone {
-            return Ok(true);
+    let noticed = match system.start(case.peer()) {
+        Ok(()) => {
+            let mut in_step = false;
+            let noticed = watch(system, case, from, TOGETHER, |system| {
+                in_step = is_in_step(system, peer_from)?;
+                Ok(in_step)
+            })?;
+            match (noticed, in_step) {
+                (true, _) => Noticed::WithPeer,
+                (false, true) => Noticed::InStep,
+                (false, false) => Noticed::Never,
+            }
         }
-        in_step = is_in_step(system, peer_from)?;
-        Ok(in_step)
-    })?;
-    let noticed = match (noticed_alone, with_peer, in_step) {
-        (true, _, _) => Noticed::Alone,
-        (false, true, _) => Noticed::WithPeer,
-        (false, false, true) => Noticed::InStep,
-        (false, false, false) => Noticed::Never,
+        // Its first word was enough: the old one has ended while the peer was still starting.
+        Err(Trouble::Ended { role, status, .. })
+            if role == case.whose && status.code() == Some(REFUSED) =>
+        {
+            Noticed::WithPeer
+        }
+        Err(trouble) => return Err(trouble),
     };
     let with_peer = left(system, case)? - alone;
     Ok(Met {

@@ -9,6 +9,7 @@
     reason = "A developer tool is a shell: it times its steps and waits for processes."
 )]
 
+mod adversary;
 mod cargo;
 mod crash;
 mod demo;
@@ -54,6 +55,12 @@ cargo xtask COMMAND
              --junit FILE   results for CI
              --bless        keep the report as crashtest/REPORT.md, if all of it is good; with
                             --full the totals, whatever parts were run
+  adversary
+           a malicious relay with fourteen vices against the real hub and app, starts on old copies of
+           their directories, and every message between them changed before it comes; some minutes
+             --long         ten seeds of each vice, and every byte instead of a sample: an hour or so
+             --only NAME    relay, rollback or traffic
+             --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times
@@ -91,6 +98,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "test" => gate::test(rest),
         "check" => gate::check(),
         "crash" => crash::run(rest),
+        "adversary" => adversary::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
         "setup" => gate::setup_only(),
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash bench bless setup tidy";
+        let commands = "demo test check crash adversary bench bless setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();
