@@ -69,8 +69,7 @@ impl Evil {
             Order::Vice(vice, seed) => {
                 self.liar.begin(vice, seed);
                 if vice == Vice::Wipe {
-                    let image = self.mailboxes.image();
-                    self.wiped.get_or_insert(image);
+                    self.wiped = Some(self.mailboxes.image());
                     self.mailboxes.become_image(Image::default());
                     self.liar.tell();
                 }

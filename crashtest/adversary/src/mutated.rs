@@ -175,6 +175,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_that_is_taken_does_not_pass_for_one_that_was_refused() -> Outcome<()> {
+        let mut ends = Ends::paired()?;
+        ends.beat()?;
+        ends.quiesce(To::Hub)?;
+        let mut caught = 0;
+        for line in ends.lines() {
+            let (seq, bytes) = ends.next(To::Hub, line)?.unwrap();
+            let refused = ends.refuses(To::Hub, line, (seq, &bytes), String::new);
+            let said = refused.unwrap_err().to_string();
+            assert!(said.contains("C6"), "{said}");
+            caught += 1;
+        }
+        assert_eq!(caught, 5);
+        Ok(())
+    }
+
+    #[test]
     fn a_sample_has_both_ends_and_every_is_every() {
         let sample = Depth::Sample.places(1_000);
         assert!((0..ALL_AT_ENDS).all(|place| sample.contains(&place)));

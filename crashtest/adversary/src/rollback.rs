@@ -1,10 +1,10 @@
 //! Old copies: hub or app is started on a directory that is older than what left it, whole or in part, at a
-//! relay whose mailboxes are full, trimmed or empty; what leaves it before it notices is counted where it
-//! arrives.
+//! relay whose mailboxes are full, trimmed or empty, or hold only what the peer has said; what leaves it before
+//! it notices is counted where it arrives.
 //!
-//! The old one runs alone first, so that only the relay can contradict it; then its peer comes. Where the relay
-//! still holds the last envelope, nothing new may leave a whole old copy. Where it holds nothing, something
-//! may: that is the promise's limit, and the table says how much it was. This room must never let the old one
+//! The old one runs alone first, so that only what the relay holds can contradict it; then its peer comes. Where
+//! the relay still holds a last envelope of either, nothing new may leave an old log. Where it holds nothing,
+//! something may: that is the promise's limit, and the table says how much it was. This room must never let the old one
 //! meet its peer before it was counted alone.
 #![expect(
     clippy::disallowed_methods,
@@ -54,6 +54,8 @@ pub enum Held {
     Full,
     /// The peer has taken and trimmed everything: the last envelope of each mailbox.
     Trimmed,
+    /// Nothing of the old one's; but what its peer has said since.
+    Spoken,
     /// Nothing.
     Empty,
 }
@@ -75,7 +77,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for whose in [Role::Hub, Role::App] {
         for old in [Old::Whole, Old::AllButVault, Old::Vault] {
-            for held in [Held::Full, Held::Trimmed, Held::Empty] {
+            for held in [Held::Full, Held::Trimmed, Held::Spoken, Held::Empty] {
                 all.push(Case { whose, old, held });
             }
         }
@@ -184,6 +186,7 @@ impl Case {
         match self.held {
             Held::Full => "full",
             Held::Trimmed => "trimmed",
+            Held::Spoken => "peer only",
             Held::Empty => "empty",
         }
     }
@@ -286,41 +289,52 @@ fn play(system: &mut System, case: Case) -> Outcome<Met> {
 
 /// What happens after the copy was made.
 fn go_on(system: &mut System, case: Case) -> Outcome<()> {
-    match (case.held, case.whose) {
-        (Held::Full, _) => {
-            system.start(Role::Hub)?;
-            let patience = system.setup.patience;
-            system.until("an event at the relay", patience, |system| {
-                let status = system.hub_status()?;
-                system.remember(format!("{status:?}"));
-                let stored = status.stored_through >= status.acked_through + status.unacked_envelopes;
-                let whole = status.unacked_envelopes > 0 && !status.recording;
-                Ok((whole && stored && has_recorded(system)?).then_some(()))
-            })?;
-            system.stop(Role::Hub)?;
-            if case.whose == Role::App {
-                let from = system.board().len();
-                system.start(Role::App)?;
-                system.until_line("the phone's acks at the relay", from, |line| {
-                    line.role == Role::App && line.event() == "acked"
-                })?;
-                system.stop(Role::App)?;
-            }
+    if case.held == Held::Full {
+        hub_speaks(system)?;
+        if case.whose == Role::App {
+            phone_speaks(system)?;
         }
-        (Held::Trimmed | Held::Empty, _) => {
-            for role in [Role::App, Role::Hub] {
-                system.start(role)?;
-            }
-            everything_acked(system)?;
-            for role in [Role::App, Role::Hub] {
-                system.stop(role)?;
-            }
-            if case.held == Held::Empty {
-                order(system, Order::Empty)?;
-            }
-        }
+        return Ok(());
     }
-    Ok(())
+    for role in [Role::App, Role::Hub] {
+        system.start(role)?;
+    }
+    everything_acked(system)?;
+    for role in [Role::App, Role::Hub] {
+        system.stop(role)?;
+    }
+    if case.held != Held::Trimmed {
+        order(system, Order::Empty)?;
+    }
+    match (case.held, case.whose) {
+        (Held::Spoken, Role::Hub) => phone_speaks(system),
+        (Held::Spoken, _) => hub_speaks(system),
+        _ => Ok(()),
+    }
+}
+
+/// The hub alone records an event; all of it comes to the relay.
+fn hub_speaks(system: &mut System) -> Outcome<()> {
+    system.start(Role::Hub)?;
+    let patience = system.setup.patience;
+    system.until("an event at the relay", patience, |system| {
+        let status = system.hub_status()?;
+        system.remember(format!("{status:?}"));
+        let stored = status.stored_through >= status.acked_through + status.unacked_envelopes;
+        let whole = status.unacked_envelopes > 0 && !status.recording;
+        Ok((whole && stored && has_recorded(system)?).then_some(()))
+    })?;
+    system.stop(Role::Hub)
+}
+
+/// The phone alone says what it holds; the relay has that.
+fn phone_speaks(system: &mut System) -> Outcome<()> {
+    let from = system.board().len();
+    system.start(Role::App)?;
+    system.until_line("the phone's acks at the relay", from, |line| {
+        line.role == Role::App && line.event() == "acked"
+    })?;
+    system.stop(Role::App)
 }
 
 /// Whether the running hub has recorded an event whole.
@@ -524,7 +538,7 @@ mod tests {
     #[test]
     fn what_leaves_an_old_copy_is_excused_only_where_nobody_knew_better() {
         use {Held as H, Noticed as N};
-        for held in [H::Full, H::Trimmed] {
+        for held in [H::Full, H::Trimmed, H::Spoken] {
             assert!(row(Old::Whole, held, N::Alone, 0).broken().is_none());
             assert!(row(Old::Whole, held, N::Alone, 1).broken().is_some());
             assert!(row(Old::AllButVault, held, N::AtStart, 0).broken().is_none());
@@ -542,7 +556,7 @@ mod tests {
     #[test]
     fn all_cases_are_there_once() {
         let all = cases();
-        assert_eq!(all.len(), 18);
+        assert_eq!(all.len(), 24);
         for (at, case) in all.iter().enumerate() {
             assert!(!all[..at].contains(case), "{case:?}");
         }
