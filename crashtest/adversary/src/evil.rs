@@ -6,6 +6,7 @@
 pub mod liar;
 pub mod mailboxes;
 pub mod server;
+mod session;
 
 use std::collections::BTreeMap;
 

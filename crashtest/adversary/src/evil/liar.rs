@@ -17,7 +17,7 @@ const NEVER_SENT: u64 = 1_000;
 #[derive(Clone, Debug)]
 pub struct Reader {
     through: Seq,
-    /// Given behind the next one.
+    /// Given behind the next one, whenever that comes.
     kept_back: Option<(Seq, Bytes)>,
     side: Side,
     /// Where the mailbox ends for the side that is shown less.
@@ -219,10 +219,7 @@ impl Liar {
         let mut out = Vec::new();
         while out.len() < max {
             let next = mailboxes.next_after(mailbox, reader.through);
-            let Some((seq, bytes)) = next else {
-                out.extend(reader.kept_back.take());
-                break;
-            };
+            let Some((seq, bytes)) = next else { break };
             let vice = self.vice_now();
             let ends = vice == Some(Vice::Equivocate)
                 && reader.side == Side::Half
