@@ -113,7 +113,8 @@ impl Vice {
 
 impl fmt::Display for Vice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        // Tables give it a width.
+        f.pad(self.name())
     }
 }
 
