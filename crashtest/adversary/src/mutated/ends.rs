@@ -152,6 +152,7 @@ impl Ends {
                     | Verdict::NotAuthentic
                     | Verdict::Waits => Ok(Effect::Nothing),
                     Verdict::RolledBack => Err(broken("C8: the hub took itself for an old copy")),
+                    Verdict::LineBroken => Err(broken("C6: the hub cannot use its line any more")),
                 }
             }
             To::App => {
