@@ -27,7 +27,7 @@ const USAGE: &str = "\
 secluso-adversary play     all three attacks: every vice of a malicious relay against real hub and app
                            processes, old copies of their directories, every byte of their traffic
                            changed
-                             --long      ten seeds of each vice; every byte instead of a sample
+                             --long      ten seeds of each vice; each byte in three ways
                              --json      one JSON object on stdout
                              --only NAME relay, rollback or traffic
 secluso-adversary vice NAME SEED
@@ -95,6 +95,7 @@ enum Form {
 
 struct Options {
     depth: Depth,
+    rounds: u64,
     form: Form,
     only: Option<Attack>,
 }
@@ -102,14 +103,15 @@ struct Options {
 impl Options {
     fn parse(words: &[&str]) -> Outcome<Self> {
         let mut options = Self {
-            depth: Depth::Sample,
+            depth: Depth::Every,
+            rounds: 1,
             form: Form::Text,
             only: None,
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
-                "--long" => options.depth = Depth::Every,
+                "--long" => (options.depth, options.rounds) = (Depth::Thrice, ROUNDS_LONG),
                 "--json" => options.form = Form::Json,
                 "--only" => {
                     options.only = Some(match words.next().copied() {
@@ -148,11 +150,7 @@ fn play(options: &Options) -> Outcome<bool> {
         eprintln!("{tally}");
     }
     if options.wants(Attack::Relay) {
-        let rounds = match options.depth {
-            Depth::Sample => 1,
-            Depth::Every => ROUNDS_LONG,
-        };
-        let cases = campaign::cases(rounds, 1);
+        let cases = campaign::cases(options.rounds, 1);
         let all = cases.len();
         eprintln!("{all} runs with a malicious relay");
         cells = campaign::run(&cases, |count, cell| eprintln!("[{count}/{all}] {cell}"))?;

@@ -20,7 +20,7 @@ use wire::Seq;
 
 use ends::{Effect, Ends, To};
 
-/// Bytes at each end of an envelope that are all tried, and the stride between them, in the short form.
+/// Bytes at each end of an envelope that are all tried, and the stride between them, in a sample.
 const ALL_AT_ENDS: usize = 64;
 const STRIDE: usize = 61;
 
@@ -29,15 +29,17 @@ const STRIDE: usize = 61;
 pub enum Depth {
     /// The ends of each envelope and a sample between, one bit of each byte.
     Sample,
-    /// Every byte in three ways.
+    /// Every byte, one bit of it.
     Every,
+    /// Every byte in three ways.
+    Thrice,
 }
 
 impl Depth {
     /// Which bytes of an envelope of so many are changed.
     fn places(self, length: usize) -> Vec<usize> {
         let wanted = |place: &usize| {
-            self == Self::Every
+            self != Self::Sample
                 || *place < ALL_AT_ENDS
                 || *place + ALL_AT_ENDS >= length
                 || place % STRIDE == 0
@@ -48,8 +50,8 @@ impl Depth {
     /// What a byte is changed with.
     fn masks(self) -> &'static [u8] {
         match self {
-            Self::Sample => &[0x01],
-            Self::Every => &[0x01, 0x80, 0xff],
+            Self::Sample | Self::Every => &[0x01],
+            Self::Thrice => &[0x01, 0x80, 0xff],
         }
     }
 }
@@ -197,7 +199,9 @@ mod tests {
         assert!((0..ALL_AT_ENDS).all(|place| sample.contains(&place)));
         assert!((1_000 - ALL_AT_ENDS..1_000).all(|place| sample.contains(&place)));
         assert!(sample.contains(&(STRIDE * 3)) && sample.len() < 200);
-        assert_eq!(Depth::Every.places(1_000).len(), 1_000);
+        for depth in [Depth::Every, Depth::Thrice] {
+            assert_eq!(depth.places(1_000).len(), 1_000);
+        }
         assert_eq!(Depth::Sample.places(3), [0, 1, 2]);
     }
 }

@@ -58,7 +58,7 @@ cargo xtask COMMAND
   adversary
            a malicious relay with fourteen vices against the real hub and app, starts on old copies of
            their directories, and every message between them changed before it comes; some minutes
-             --long         ten seeds of each vice, and every byte instead of a sample: half an hour or more
+             --long         ten seeds of each vice, and every byte in three ways: half an hour or more
              --only NAME    relay, rollback or traffic
              --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
