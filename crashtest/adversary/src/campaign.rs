@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crashtest::oracle::{Ends, Verdict};
@@ -129,13 +130,13 @@ fn program() -> Outcome<PathBuf> {
 /// No paired world could be made.
 pub fn run(cases: &[Case], tell: impl Fn(usize, &Cell) + Sync) -> Outcome<Vec<Cell>> {
     let setup = setup()?;
-    workers::run(
-        &setup,
-        cases,
-        None,
-        |stock, case| attempt(stock, &setup, *case),
-        tell,
-    )
+    let count = AtomicUsize::new(0);
+    let tell = |cell: &Cell| {
+        tell(count.fetch_add(1, Ordering::Relaxed) + 1, cell);
+        Ok(())
+    };
+    let one = |stock: &Stock, case: &Case| attempt(stock, &setup, *case);
+    workers::run(&setup, cases, None, one, tell)
 }
 
 /// Plays one case.

@@ -10,6 +10,7 @@
 mod play;
 
 use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crashtest::process::Role;
 use crashtest::system::{Setup, Stock};
@@ -247,6 +248,11 @@ pub fn run(cases: &[Case], tell: impl Fn(usize, &Row) + Sync) -> Outcome<Vec<Row
             stock.keep(&place.replace(' ', "-"));
         }
         row
+    };
+    let count = AtomicUsize::new(0);
+    let tell = |row: &Row| {
+        tell(count.fetch_add(1, Ordering::Relaxed) + 1, row);
+        Ok(())
     };
     // The phone's first heartbeat is over, and the next is not due: only events leave, on one line.
     workers::run_in(|| Stock::answered(&setup), cases, None, one, tell)
