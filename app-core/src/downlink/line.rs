@@ -21,6 +21,7 @@ use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
+use super::hearing::Hearing;
 use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
@@ -79,6 +80,10 @@ pub(super) struct LineTask {
     cursor: Seq,
     /// Whether this line is among those that are level with the relay.
     levels: Arc<Levels>,
+    /// Which lines of this connection have taken what the relay held for them.
+    hearing: Arc<Hearing>,
+    /// Nothing is said before.
+    has_heard: bool,
     /// The line waits for what only the hub can say.
     waits_for_hub: bool,
     /// Since when we have listened while the relay had all that we said, but for acks that came later.
@@ -99,7 +104,7 @@ impl LineTask {
         info: LineInfo,
         stay: Stay,
         progress: Arc<AtomicBool>,
-        levels: Arc<Levels>,
+        (levels, hearing): (Arc<Levels>, Arc<Hearing>),
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
         let nudges = levels.nudges();
@@ -113,6 +118,8 @@ impl LineTask {
             acks: VecDeque::new(),
             cursor: Seq::NONE,
             levels,
+            hearing,
+            has_heard: false,
             waits_for_hub: false,
             told_since_ms: None,
             nudges,
@@ -140,6 +147,8 @@ impl LineTask {
         loop {
             let before = self.cursor;
             let ended = self.attachment().await;
+            // The others do not wait for what cannot be taken.
+            self.hearing.heard(self.info.line);
             match &ended {
                 Ok(()) => {}
                 Err(End::Line(error) | End::Fatal(error))
@@ -255,6 +264,7 @@ impl LineTask {
         let mut phase = Phase::CatchingUp;
         loop {
             if phase == Phase::CatchingUp && self.cursor >= target {
+                self.hearing.heard(self.info.line);
                 self.finish_sync().await?;
                 self.tell(Event::Idle { hub: self.hub() });
                 phase = match self.stay {
@@ -270,9 +280,12 @@ impl LineTask {
             if phase == Phase::Closing {
                 deliveries = None;
             }
-            self.send(&mut appends).await?;
+            self.has_heard |= self.may_speak();
+            if self.has_heard {
+                self.send(&mut appends).await?;
+            }
             // Whoever does not listen has not waited, however long ago the relay had it all.
-            if phase == Phase::Listening && self.sender.is_idle() {
+            if phase == Phase::Listening && self.has_heard && self.sender.is_idle() {
                 let now_ms = self.shared.clock.now_ms();
                 self.told_since_ms.get_or_insert(now_ms);
             }
@@ -281,7 +294,7 @@ impl LineTask {
                 true => self.levels.insert(self.info.line, self.told_since_ms),
                 false => self.levels.lower(self.info.line),
             }
-            if phase == Phase::Closing && self.sender.is_idle() {
+            if phase == Phase::Closing && self.has_heard && self.sender.is_idle() {
                 return Ok(());
             }
             let pause = self.pause(phase);
@@ -296,9 +309,15 @@ impl LineTask {
                     Ok(()) => self.look_again().await?,
                     Err(_over) => return Ok(()),
                 },
+                () = self.hearing.over(self.info.line.pairing), if !self.has_heard => {}
                 () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
             }
         }
+    }
+
+    fn may_speak(&self) -> bool {
+        let now_ms = self.shared.clock.now_ms();
+        self.hearing.may_speak(self.info.line.pairing, now_ms)
     }
 
     /// Whether a sync that is to end has waited for the hub long enough.
@@ -336,7 +355,12 @@ impl LineTask {
             Phase::Listening => (self.due_at_ms, self.listens_until_ms()),
             Phase::Closing => (None, None),
         };
-        let times = [stall, due, listens, self.sender.poll_timeout()];
+        // Who may not speak yet has nothing to do for its sender.
+        let speaks = match self.has_heard {
+            true => self.sender.poll_timeout(),
+            false => Some(self.hearing.until_ms()),
+        };
+        let times = [stall, due, listens, speaks];
         let next = times.into_iter().flatten().min();
         let now_ms = self.shared.clock.now_ms();
         Duration::from_millis(next.map_or(STALL_MS, |at| at.saturating_sub(now_ms)))

@@ -9,6 +9,7 @@
     reason = "A developer tool is a shell: it times its steps and waits for processes."
 )]
 
+mod adversary;
 mod budget;
 mod cargo;
 mod crash;
@@ -74,6 +75,12 @@ cargo xtask COMMAND
              --quick        20 epochs instead of 200
              --seed N       another life
              --json         one JSON object on stdout
+  adversary
+           a malicious relay with fourteen vices against the real hub and app, starts on old copies of
+           their directories, and every message between them changed before it comes; some minutes
+             --long         ten seeds of each vice, and every byte in three ways: half an hour or more
+             --only NAME    relay, rollback or traffic
+             --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times
@@ -112,6 +119,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "check" => gate::check(rest),
         "crash" => crash::run(rest),
         "thief" => thief::run(rest),
+        "adversary" => adversary::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
         "setup" => gate::setup_only(),
@@ -157,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash thief bench bless setup tidy";
+        let commands = "demo test check crash thief adversary bench bless setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();
