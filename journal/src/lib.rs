@@ -32,6 +32,8 @@ mod clip;
 mod codec;
 mod device;
 mod error;
+#[cfg(feature = "crashtest")]
+pub mod fuzzing;
 mod heartbeat;
 pub mod ids;
 mod inbox;
