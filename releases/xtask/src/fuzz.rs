@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ const INPUT_SECONDS_MAX: u64 = 25;
 const MEMORY_MIB_MAX: u64 = 2048;
 
 /// The libFuzzer programs' package.
-pub(super) const PACKAGE: &str = "crashtest/fuzz";
+const PACKAGE: &str = "crashtest/fuzz";
 
 /// What the user asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ fn number(word: &str, text: &str) -> Outcome<u64> {
 }
 
 /// What became of one target.
-struct Result {
+struct Run {
     target: String,
     heard: Heard,
     /// Inputs that failed, kept.
@@ -94,7 +94,7 @@ struct Result {
     ended: Option<String>,
 }
 
-impl Result {
+impl Run {
     fn failed(&self) -> bool {
         self.ended.is_some() || !self.findings.is_empty()
     }
@@ -186,7 +186,7 @@ fn fuzz_all(
     wanted: &[String],
     each: Duration,
     jobs: usize,
-) -> Outcome<Vec<Result>> {
+) -> Outcome<Vec<Run>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -197,19 +197,19 @@ fn fuzz_all(
                     if let Ok(result) = &result {
                         eprintln!("{}", line(result));
                     }
-                    let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     done.push(result);
                 }
             });
         }
     });
-    let done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut results = done.into_iter().collect::<Outcome<Vec<Result>>>()?;
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut results = done.into_iter().collect::<Outcome<Vec<Run>>>()?;
     results.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(results)
 }
 
-fn fuzz_one(place: &Path, programs: &Path, target: &str, each: Duration) -> Outcome<Result> {
+fn fuzz_one(place: &Path, programs: &Path, target: &str, each: Duration) -> Outcome<Run> {
     let corpus = place.join("corpus").join(target);
     let artifacts = place.join("findings").join(target);
     let seeds = cargo::root().join(PACKAGE).join("seeds").join(target);
@@ -245,7 +245,7 @@ fn fuzz_one(place: &Path, programs: &Path, target: &str, each: Duration) -> Outc
             eprintln!("      again: {} {}", program.display(), finding.display());
         }
     }
-    Ok(Result {
+    Ok(Run {
         target: target.to_owned(),
         heard: listen::heard(&said),
         findings,
@@ -263,7 +263,7 @@ fn files(folder: &Path) -> Outcome<BTreeSet<PathBuf>> {
     Ok(paths)
 }
 
-fn line(result: &Result) -> String {
+fn line(result: &Run) -> String {
     let Heard {
         runs,
         runs_per_second,
@@ -281,13 +281,13 @@ fn line(result: &Result) -> String {
     )
 }
 
-fn report(results: &[Result], as_json: bool) {
+fn report(results: &[Run], as_json: bool) {
     eprintln!();
     for result in results {
         eprintln!("{}", line(result));
     }
     if as_json {
-        let results: Vec<Value> = results.iter().map(Result::json).collect();
+        let results: Vec<Value> = results.iter().map(Run::json).collect();
         println!("{}", json!({ "fuzz": results }));
     }
 }
