@@ -63,8 +63,9 @@ targets! {
     mls_hub, 4096, line::mls_hub, "MLS messages to a hub";
     mls_app, 4096, line::mls_app, "MLS messages to an app";
     message, 4096, message::message, "every message that is said inside MLS";
-    said_hub, 4096, line::said_hub, "what a phone says inside MLS, and what a hub does with it";
-    said_app, 4096, line::said_app, "what a hub says inside MLS, and what a phone does with it";
+    said_hub, 4096, line::said_hub, "what a phone says inside MLS, to one session of a hub";
+    hub_core, 4096, line::hub_core, "what a phone says inside MLS, and what a whole hub does with it";
+    said_app, 4096, line::said_app, "what a hub says inside MLS, to one session of a phone";
     statement, 1024, line::statement, "statements about clips that are no more";
     log_record, 4096, log::records, "headers, groups and records of a log file";
     recover_engine, 4096, recovery::engine, "a directory of the storage engine";

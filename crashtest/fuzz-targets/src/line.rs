@@ -4,6 +4,7 @@
 //! what each target says: bytes that are not honest never move a group's epoch or its secrets, and the
 //! honest envelope that follows is always understood (promise C6).
 
+mod hub_core;
 mod said;
 mod statement;
 mod to_app;
@@ -17,6 +18,7 @@ use wire::ids::{Digest, Seq};
 
 use crate::input::Input;
 
+pub(crate) use hub_core::hub_core;
 pub(crate) use said::{said_app, said_hub};
 pub(crate) use statement::statement;
 

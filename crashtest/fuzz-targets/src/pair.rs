@@ -15,7 +15,7 @@ use journal::{
 };
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::store::MemStore;
-use wal::{Options, SeededDice};
+use wal::{Options, RecoveryReport, SeededDice};
 use wire::ids::{DeviceId, Seq};
 
 pub(crate) const NOW_S: u64 = 1_800_000_000;
@@ -28,6 +28,15 @@ pub(crate) type Said = (Seq, Vec<u8>);
 pub(crate) const PHONE: DeviceId = DeviceId([8; 32]);
 
 pub(crate) fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<Journal, JournalError> {
+    open_reported(role, disk, seed).map(|(journal, _)| journal)
+}
+
+/// As [`open`], with what the start found.
+pub(crate) fn open_reported(
+    role: Role,
+    disk: &SimDisk,
+    seed: u64,
+) -> Result<(Journal, RecoveryReport), JournalError> {
     let disk: Arc<SimDisk> = Arc::new(disk.clone());
     let store = MemStore::on_disk(disk.clone(), "view");
     let vault = FileVault::new(disk.clone(), "vault");
@@ -37,15 +46,14 @@ pub(crate) fn open(role: Role, disk: &SimDisk, seed: u64) -> Result<Journal, Jou
         ballast_bytes: 64 << 10,
         ..Options::default()
     };
-    let (journal, _) = Journal::open(
+    Journal::open(
         role,
         disk,
         Box::new(store),
         Box::new(vault),
         dice,
         options,
-    )?;
-    Ok(journal)
+    )
 }
 
 /// A disk with the same contents that goes its own way from here.

@@ -35,6 +35,12 @@ pub fn of(target: &str) -> Vec<Seed> {
         "envelope" | "wrap_body" | "mls_hub" | "mls_app" => lines(),
         "message" => messages(),
         "said_hub" => said_hub(),
+        // An ack on its own line; a heartbeat that holds the first of each; new keys on two lines.
+        "hub_core" => programs(&[
+            b"\0\0\0\0\0\0\0",
+            b"\0\x04\0\x02\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\0\0\0\0\0\0\0\x09",
+            b"\0\x04\x01\0\x02\x01",
+        ]),
         "said_app" => programs(&[
             b"\0\0\0\x01abcdefgh\0\x04door\0\x09video/mp4\x01\x01\0abcdefgh\0\x03abc\x02\x01",
             b"\0\x01\x04\0\0\x05hello",
