@@ -1,5 +1,8 @@
 //! The bytes of log files: file headers, group headers, records and meta sections.
 
+use std::ops::Range;
+
+use wal::SECTOR_BYTES;
 use wal::record::{
     Bad, FILE_HEADER_BYTES, FILE_MAGIC, FileHeader, GROUP_HEADER_BYTES, GROUP_MAGIC,
     GroupHeader, RECORD_FRAME_BYTES, Record, crc_from, decode_meta,
@@ -82,31 +85,68 @@ fn with_checksum<const N: usize>(magic: &[u8], data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Makes the checksums of the group or the file header in this sector fit again, so far as its records
-/// lie in it.
-pub(crate) fn repair(sector: &mut [u8]) {
-    if sector.starts_with(&FILE_MAGIC) && sector.len() >= FILE_HEADER_BYTES {
-        seal(&mut sector[..FILE_HEADER_BYTES], 0);
+/// First bytes of a checkpoint, and of a sector of the vault (FORMAT.md).
+const CHECKPOINT_MAGIC: &[u8] = b"SecluCkp";
+const VAULT_MAGIC: &[u8] = b"SCLSVLT1";
+/// Where a checkpoint's records begin, and where its name is.
+const CHECKPOINT_BODY: usize = 2 * SECTOR_BYTES as usize;
+const CHECKPOINT_ID: Range<usize> = 10..26;
+/// Bytes of a checkpoint's header, its checksum at the end.
+const CHECKPOINT_HEADER_BYTES: usize = 78;
+/// Where the checksum of a vault's sector is.
+const VAULT_SUM: Range<usize> = 12..16;
+/// Where a group's header says how long its meta section is.
+const META_BYTES: Range<usize> = 60..64;
+
+/// Makes all checksums of a file fit again: of log files, checkpoints and the vault.
+pub(crate) fn repair(file: &mut [u8]) {
+    if file.starts_with(CHECKPOINT_MAGIC) && file.len() >= CHECKPOINT_BODY {
+        seal(&mut file[..CHECKPOINT_HEADER_BYTES], 0);
+        let chain = crc_from(0, &file[CHECKPOINT_ID]);
+        chain_records(&mut file[CHECKPOINT_BODY..], chain);
         return;
     }
-    if !sector.starts_with(&GROUP_MAGIC) || sector.len() < GROUP_HEADER_BYTES {
-        return;
+    for start in (0..file.len()).step_by(SECTOR_BYTES as usize) {
+        repair_sector(&mut file[start..]);
     }
-    let mut sum = seal(&mut sector[..GROUP_HEADER_BYTES], 0);
-    let mut rest = &mut sector[GROUP_HEADER_BYTES..];
-    while let Some(length) = rest.get(1..PREFIX_BYTES).and_then(|four| four.try_into().ok()) {
-        let length = u32::from_le_bytes(length) as usize;
-        let Some(whole) = length.checked_add(RECORD_FRAME_BYTES) else {
-            return;
-        };
-        // Zeros behind the last record are no record.
-        if whole > rest.len() || rest[0] == 0 {
+}
+
+/// What begins with this sector.
+fn repair_sector(bytes: &mut [u8]) {
+    if bytes.starts_with(&FILE_MAGIC) && bytes.len() >= FILE_HEADER_BYTES {
+        seal(&mut bytes[..FILE_HEADER_BYTES], 0);
+    } else if bytes.starts_with(&GROUP_MAGIC) && bytes.len() >= GROUP_HEADER_BYTES {
+        let sum = seal(&mut bytes[..GROUP_HEADER_BYTES], 0);
+        let length = number(&bytes[META_BYTES]);
+        let meta = &mut bytes[GROUP_HEADER_BYTES..];
+        let length = length.min(meta.len());
+        chain_records(&mut meta[..length], sum);
+    } else if bytes.starts_with(VAULT_MAGIC) && bytes.len() >= SECTOR_BYTES as usize {
+        let sector = &mut bytes[..SECTOR_BYTES as usize];
+        sector[VAULT_SUM].fill(0);
+        let sum = crc_from(0, sector);
+        sector[VAULT_SUM].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// Writes the checksum of each record behind that of the one before it.
+fn chain_records(mut rest: &mut [u8], mut sum: u32) {
+    while rest.len() >= RECORD_FRAME_BYTES {
+        let whole = number(&rest[1..PREFIX_BYTES]).saturating_add(RECORD_FRAME_BYTES);
+        if whole > rest.len() {
             return;
         }
         let (record, after) = std::mem::take(&mut rest).split_at_mut(whole);
         sum = seal(record, sum);
         rest = after;
     }
+}
+
+/// Four bytes, little end first.
+fn number(four: &[u8]) -> usize {
+    four.iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 /// Writes the checksum behind `seed` into the last four bytes.

@@ -84,7 +84,7 @@ pub(crate) fn journal(data: &[u8]) {
 /// fit again, or not.
 fn change(disk: &SimDisk, input: &mut Input<'_>) {
     for _ in 0..CHANGES_MAX {
-        // The view stands for RocksDB, whose files are not ours to parse: it is there, old, or gone.
+        // The view stands for RocksDB, whose files are not ours to parse: it is there or gone.
         let paths: Vec<String> = disk.paths();
         if input.is_empty() || paths.is_empty() {
             return;
@@ -113,12 +113,9 @@ fn change(disk: &SimDisk, input: &mut Input<'_>) {
                 }
             }
             3 => {
-                let bytes = disk.contents(path).expect("the file is there");
-                let start = (sector as usize).min(bytes.len());
-                let end = (start + SECTOR_BYTES as usize).min(bytes.len());
-                let mut one = bytes[start..end].to_vec();
-                repair(&mut one);
-                overwrite(disk, path, sector, &one);
+                let mut bytes = disk.contents(path).expect("the file is there");
+                repair(&mut bytes);
+                overwrite(disk, path, 0, &bytes);
             }
             4 => {
                 let file = disk.open(path, OpenMode::Existing).expect("the file is there");
