@@ -1,16 +1,16 @@
 //! The app as its callers see it. Every call here is a thin order to the journal thread or to a
 //! shell; nothing is decided in this room.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use journal::ids::{Channel as JournalChannel, Line};
+use journal::ids::{Channel as JournalChannel, Line, PairingId};
 use journal::{AppPairing, Taken};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
-use crate::core::{Rhythm, Run};
+use crate::core::{Launch, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
@@ -33,11 +33,24 @@ pub enum Creation {
     Never,
 }
 
+/// Who opens an app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OpenedBy {
+    /// A person who looks at it: its first sync sends a heartbeat, unless one was sent in the last ten
+    /// minutes.
+    #[default]
+    Person,
+    /// A phone's scheduler, which opens it again and again: heartbeats keep their rhythm.
+    Scheduler,
+}
+
 /// How to open an app.
 #[derive(Clone, Debug, Default)]
 pub struct AppOptions {
     /// About a directory that does not exist.
     pub creation: Creation,
+    /// Whether this is a launch.
+    pub opened_by: OpenedBy,
 }
 
 /// What all futures of one app share.
@@ -47,21 +60,23 @@ pub(crate) struct Shared {
     pub(crate) announcer: Announcer,
     /// One sync or pairing at a time: the relay lets a device have one connection.
     network: Mutex<()>,
-    /// A sync has looked whether this launch asks for a heartbeat.
-    launched: AtomicBool,
+    /// Which pairings this launch still owes a heartbeat.
+    launch: std::sync::Mutex<Launch>,
 }
 
 impl Shared {
-    pub(crate) fn rhythm(&self) -> Rhythm {
-        match self.launched.load(Ordering::Relaxed) {
-            true => Rhythm::Running,
-            false => Rhythm::Launch,
-        }
+    pub(crate) fn launch(&self) -> Launch {
+        self.locked_launch().clone()
     }
 
-    /// Later heartbeats have their own rhythm.
-    pub(crate) fn launch_is_over(&self) {
-        self.launched.store(true, Ordering::Relaxed);
+    /// Later heartbeats of this pairing have their own rhythm.
+    pub(crate) fn launch_is_over(&self, pairing: PairingId) {
+        self.locked_launch().is_over(pairing);
+    }
+
+    fn locked_launch(&self) -> MutexGuard<'_, Launch> {
+        // Nothing panics while it is held, and a set of pairings is always whole.
+        self.launch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,10 +103,10 @@ impl App {
     pub async fn open(dir: impl AsRef<Path>, options: AppOptions) -> Result<Self, AppError> {
         let dir = dir.as_ref().to_path_buf();
         state_dir::prepare(&dir, options.creation)?;
-        Self::start(state_dir::opener(dir)).await
+        Self::start(state_dir::opener(dir), options.opened_by).await
     }
 
-    pub(crate) async fn start(opener: Opener) -> Result<Self, AppError> {
+    pub(crate) async fn start(opener: Opener, opened_by: OpenedBy) -> Result<Self, AppError> {
         let clock = Clock::start();
         let announcer = Announcer::new();
         let shell = Shell {
@@ -103,7 +118,10 @@ impl App {
             clock,
             announcer,
             network: Mutex::new(()),
-            launched: AtomicBool::new(false),
+            launch: std::sync::Mutex::new(match opened_by {
+                OpenedBy::Person => Launch::ByPerson(BTreeSet::new()),
+                OpenedBy::Scheduler => Launch::ByScheduler,
+            }),
         };
         let now_unix_s = clock.unix_s();
         let expire = shared
@@ -137,9 +155,10 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A heartbeat that is due ([`Self::heartbeat_due`]) is sent once everything is here: with
-    /// [`SyncMode::Once`] the sync ends when the relay has it and does not wait for the hub, whose answer
-    /// comes with a later one; with [`SyncMode::Follow`] whenever one is due.
+    /// A heartbeat that is due is sent once everything is here. With [`SyncMode::Once`] the sync then stays
+    /// for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it; what
+    /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when). With
+    /// [`SyncMode::Follow`] one is sent whenever it is due.
     ///
     /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
     ///
@@ -153,20 +172,22 @@ impl App {
         result.and(rested)
     }
 
-    /// When the next heartbeat is due, milliseconds since 1970 by this device's clock, so that a phone's
-    /// scheduler can call [`Self::sync`] then: at a launch unless one was sent in the last ten minutes,
-    /// later every six hours, less up to half an hour at random. A time that is past means now; none
-    /// means that there is no pairing, or that every hub must first take the last one.
+    /// When a phone's scheduler should call [`Self::sync`] next, milliseconds since 1970 by this device's
+    /// clock: six hours after the last heartbeat, less up to half an hour that differs from phone to
+    /// phone; 30 s after one that failed, twice as long after each further one, six hours at most. While a
+    /// hub is silent, when to look for its answer: after 15 minutes, then after as long again as it has
+    /// been silent, six hours at most. A time that is past means now; a sync that failed is better tried
+    /// again after a pause. None means that there is no pairing, or none whose hub could be heard.
+    ///
+    /// A launch is no matter of this: whoever opens the app as a person calls [`Self::sync`] anyway.
     ///
     /// # Errors
     /// Only about the state directory.
     pub async fn heartbeat_due(&self) -> Result<Option<u64>, AppError> {
-        let rhythm = self.shared.rhythm();
-        let die = downlink::die();
         let due = self
             .shared
             .engine
-            .read(move |core, _shell| core.next_heartbeat(rhythm, die));
+            .read(|core, shell| core.next_heartbeat(shell.clock.unix_ms()));
         due.await
     }
 
@@ -274,7 +295,7 @@ impl App {
             channels: line.channels.iter().map(ChannelKeys::of).collect(),
             heartbeat: line
                 .heartbeat
-                .map(|state| Heartbeat::of(state, now_unix_ms)),
+                .map(|state| Heartbeat::of(state, &line.pulse, now_unix_ms)),
         };
         Ok(Status {
             hubs: lines.into_iter().map(hub).collect(),

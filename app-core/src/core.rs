@@ -11,9 +11,11 @@
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
 //! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
 //! line falls quiet, in the transaction of the last ack. While an update of ours waits for the hub's
-//! Commit no ack is due; that Commit makes it due at once. Heartbeats have a room of their own.
+//! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
+//! two rooms of their own.
 
 mod heartbeat;
+mod pulse;
 mod reads;
 
 use std::collections::BTreeMap;
@@ -28,7 +30,8 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
-pub use heartbeat::{BeatSent, OFFLINE_AFTER_MS, Pulse, Rhythm};
+pub use heartbeat::{BeatSent, Look};
+pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
 pub use reads::{ChannelStatus, LineInfo, LineStatus};
 
 /// An ack waits at most this long while media flows, in milliseconds.
@@ -106,9 +109,12 @@ impl Over {
         }
     }
 
+    /// A directory rolls back whole, so a proof on one line ends all of its pairing.
     fn stored(journal: &Journal, line: Line) -> Result<Option<Self>, JournalError> {
-        if journal.rollback_proof(line)?.is_some() {
-            return Ok(Some(Self::RolledBack));
+        for line in Line::all(line.pairing) {
+            if journal.rollback_proof(line)?.is_some() {
+                return Ok(Some(Self::RolledBack));
+            }
         }
         Ok(journal.line_break(line)?.map(|_| Self::Broken))
     }
@@ -159,6 +165,8 @@ pub struct Run {
     pub halt: Option<Halt>,
     /// Call [`Core::tick`] after so many milliseconds.
     pub due_in_ms: Option<u64>,
+    /// The line waits for what only the hub can say: [`Core::waits_for_hub`].
+    pub waits_for_hub: bool,
 }
 
 /// What this process knows of a line besides what is durable.
@@ -388,7 +396,11 @@ impl Core {
                 tracing::error!(?over, "nothing more is taken from this hub or sent to it");
                 // Also if there is no room for the proof: it comes again with the next envelope.
                 follow.over = Some(over);
-                drop(txn.stage(())?);
+                let staged = txn.stage(());
+                if over == Over::RolledBack {
+                    self.end_all(line.pairing);
+                }
+                drop(staged?);
                 return Err(Halt::Over(over));
             }
             Taken::Nothing(_)
@@ -405,7 +417,19 @@ impl Core {
         // again | after: its effect and the cursor behind it are synced as one.
         crash_point!("app.take.staged");
         follow.took(&noted, now_ms);
+        if matches!(noted, Taken::NewEpoch(_)) {
+            self.owe_overtaken(line, now_ms)?;
+        }
         Ok(Some(staged))
+    }
+
+    /// A directory rolls back whole.
+    fn end_all(&mut self, pairing: PairingId) {
+        for (line, follow) in &mut self.lines {
+            if line.pairing == pairing {
+                follow.over = Some(Over::RolledBack);
+            }
+        }
     }
 
     /// Stages what time asks for: an ack, and a rotation when the line is quiet.
@@ -491,6 +515,7 @@ impl Core {
             .map(|staged| committed.redeem(staged).into_inner());
         let cursor = self.journal.inbox_head(line)?.cursor;
         let outbox = self.journal.outbox_head(line)?;
+        let waits_for_hub = self.waits_for_hub(line)?;
         let follow = self.follow(line)?;
         Ok(Run {
             facts,
@@ -501,6 +526,7 @@ impl Core {
             due_in_ms: follow
                 .due_at_ms()
                 .map(|at| at.saturating_sub(pending.now_ms)),
+            waits_for_hub,
         })
     }
 

@@ -5,8 +5,9 @@
 //! its future is dropped.
 
 mod line;
+mod look;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use journal::ids::{Channel, Line, PairingId};
 use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use wal::Dice;
 use wire::{Certificate, ErrorCode, Invitation};
 
@@ -24,13 +25,13 @@ use crate::core::LineInfo;
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HubId, SyncMode};
+use line::Stay;
+use look::{LOOK_PAUSE_MAX, Levels, look};
 
 /// How often a sync that is to end attaches a line before it gives up.
 const ATTEMPTS_ONCE_MAX: u32 = 4;
 /// How often it tries to connect.
 const CONNECTS_ONCE_MAX: u32 = 2;
-/// A sync that goes on looks so often whether a heartbeat is due.
-const HEARTBEAT_LOOK: Duration = Duration::from_secs(2);
 /// How long one address of the relay may take to complete a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -98,17 +99,17 @@ pub(crate) async fn sync(shared: &Arc<Shared>, mode: SyncMode) -> Result<(), App
     }
     let mut first_error = Ok(());
     while let Some(ended) = tasks.join_next().await {
-        first_error = first_error.and(joined(ended));
+        first_error = first_error.and(joined(ended).unwrap_or(Ok(())));
     }
     first_error
 }
 
-/// A task's result. A panic in it is ours to pass on; it is never cancelled but by us.
-fn joined<E>(ended: Result<Result<(), E>, tokio::task::JoinError>) -> Result<(), E> {
+/// What a task came to; none if we ended it. A panic in it is ours to pass on.
+fn joined<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended {
-        Ok(result) => result,
+        Ok(result) => Some(result),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_aborted) => Ok(()),
+        Err(_aborted) => None,
     }
 }
 
@@ -161,110 +162,102 @@ async fn one_connection(
     progress: &Arc<AtomicBool>,
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
-    let pulses: Vec<LinePulse> = lines.iter().map(LinePulse::new).collect();
+    let levels = Arc::new(Levels::default());
     let (beats, heard) = watch::channel(0);
-    let pass = |wanted: &dyn Fn(Line) -> bool| {
-        let mut tasks = JoinSet::new();
-        for (info, pulse) in lines.iter().zip(&pulses) {
-            if !wanted(info.line) {
-                continue;
-            }
+    let start = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
+        let mut pass = Pass::default();
+        for info in lines.iter().filter(|info| wanted(info.line)) {
+            let line = info.line;
             let task = line::LineTask::new(
                 Arc::clone(shared),
                 Arc::clone(&connection),
                 info.clone(),
-                mode,
+                stay,
                 Arc::clone(progress),
-                (Arc::clone(&pulse.caught_up), heard.clone()),
+                (Arc::clone(&levels), heard.clone()),
             );
-            tasks.spawn(task.run());
+            let task = pass.tasks.spawn(async move { (line, task.run().await) });
+            pass.handles.push((line.pairing, task));
         }
-        tasks
+        pass
     };
-    let mut tasks = pass(&|_line| true);
+    let mut pass = match mode {
+        SyncMode::Once => start(Stay::UntilLevel, &|_line| true),
+        SyncMode::Follow => start(Stay::Following, &|_line| true),
+    };
     let mut outcome = Ok(());
+    let (mut over, mut beaten) = (BTreeSet::new(), BTreeSet::new());
+    let mut pause = LOOK_PAUSE_MAX;
     loop {
         let ended = tokio::select! {
-            ended = tasks.join_next() => ended,
-            () = tokio::time::sleep(HEARTBEAT_LOOK), if mode == SyncMode::Follow => {
-                if !beat(shared, &pulses).await.is_empty() {
+            ended = pass.tasks.join_next() => ended.map(joined),
+            () = levels.moved(pause), if mode == SyncMode::Follow => {
+                let looked = look(shared, &levels).await;
+                pause = looked.pause;
+                if !looked.tried.is_empty() {
                     beats.send_modify(|count| *count += 1);
                 }
                 continue;
             }
         };
-        match ended.map(joined) {
-            Some(Err(End::Connection(error))) => {
-                tasks.shutdown().await;
+        match ended {
+            Some(Some((_line, Err(End::Connection(error))))) => {
+                pass.tasks.shutdown().await;
                 return Err(End::Connection(error));
             }
-            Some(other) => outcome = outcome.and(other),
+            Some(Some((line, other))) => {
+                if let Some(event) = end_of_hub(line, &other)
+                    && over.insert(line.pairing)
+                {
+                    shared.announcer.tell(event);
+                }
+                if let Err(End::Fatal(AppError::OlderCopy)) = &other {
+                    // A directory rolls back whole: nothing more is asked or said on its other lines.
+                    pass.abort(line.pairing);
+                }
+                outcome = outcome.and(other);
+            }
+            Some(None) => {}
             None if mode == SyncMode::Once => {
-                // What it says was only now known to be all; a second pass takes it to the relay.
-                let beating = beat(shared, &pulses).await;
+                // What it says was only now known to be all; a second pass takes it to the relay, and
+                // stays a moment for the hub's word.
+                let mut beating = look(shared, &levels).await.tried;
+                beating.retain(|pairing| beaten.insert(*pairing));
                 if beating.is_empty() {
                     return outcome;
                 }
-                tasks = pass(&|line| beating.contains(&line.pairing));
+                pass = start(Stay::UntilAnswered, &|line| {
+                    beating.contains(&line.pairing) && levels.contains(line)
+                });
             }
             None => return outcome,
         }
     }
 }
 
-/// Whether a line is ready for a heartbeat.
-struct LinePulse {
-    line: Line,
-    caught_up: Arc<AtomicBool>,
-}
-
-impl LinePulse {
-    fn new(info: &LineInfo) -> Self {
-        Self {
-            line: info.line,
-            caught_up: Arc::new(AtomicBool::new(false)),
-        }
+/// What is told when a line ends for good.
+fn end_of_hub(line: Line, ended: &Result<(), End>) -> Option<Event> {
+    let hub = HubId::from_journal(line.pairing);
+    match ended {
+        Err(End::Fatal(AppError::OlderCopy)) => Some(Event::RolledBack { hub }),
+        Err(End::Fatal(AppError::LineBroken)) => Some(Event::LineBroken { hub }),
+        _ => None,
     }
 }
 
-/// Puts the heartbeats that are due into the outboxes, of those pairings whose lines have all caught
-/// up; says which. What stands in the way is no trouble of the sync: a later look tries again.
-async fn beat(shared: &Arc<Shared>, pulses: &[LinePulse]) -> Vec<PairingId> {
-    let waits = |pulse: &&LinePulse| !pulse.caught_up.load(Ordering::Relaxed);
-    let waiting: Vec<PairingId> = pulses
-        .iter()
-        .filter(waits)
-        .map(|pulse| pulse.line.pairing)
-        .collect();
-    let (rhythm, die) = (shared.rhythm(), die());
-    let here: Vec<PairingId> = pulses.iter().map(|pulse| pulse.line.pairing).collect();
-    let everyone = waiting.is_empty();
-    let due = shared.engine.read(move |core, shell| {
-        let due = core.due_heartbeats(rhythm, shell.clock.unix_ms(), die)?;
-        let ready = |pairing: &PairingId| here.contains(pairing) && !waiting.contains(pairing);
-        Ok(due.into_iter().filter(ready).collect::<Vec<_>>())
-    });
-    let mut sent = Vec::new();
-    for pairing in due.await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "whether a heartbeat is due cannot be read");
-        Vec::new()
-    }) {
-        let staged = shared.engine.write(
-            move |core, shell| core.stage_heartbeat(pairing, shell.clock.unix_ms()),
-            |_core, committed, staged, _shell| Ok(committed.redeem(staged).into_inner()),
-        );
-        match staged.await {
-            Ok(beat) => {
-                tracing::info!(number = beat.number, "a heartbeat is on its way");
-                sent.push(pairing);
-            }
-            Err(error) => tracing::warn!(%error, "a heartbeat has to wait"),
+/// The tasks of some lines on one connection.
+#[derive(Default)]
+struct Pass {
+    tasks: JoinSet<(Line, Result<(), End>)>,
+    handles: Vec<(PairingId, AbortHandle)>,
+}
+
+impl Pass {
+    fn abort(&self, pairing: PairingId) {
+        for (_, handle) in self.handles.iter().filter(|(of, _)| *of == pairing) {
+            handle.abort();
         }
     }
-    if everyone {
-        shared.launch_is_over();
-    }
-    sent
 }
 
 /// Connects to a relay as this device: with its certificate, or the first time with an invitation.
@@ -321,7 +314,7 @@ async fn connect(
     Ok(connection)
 }
 
-/// A random number for jitter.
+/// A random number for the pauses between attempts.
 pub(crate) fn die() -> u64 {
     let mut bytes = [0; 8];
     wal::OsDice.fill(&mut bytes);

@@ -105,7 +105,8 @@ pub enum Event {
         /// Which rule.
         why: &'static str,
     },
-    /// This watcher was too slow for so many events.
+    /// So many events were not told: this watcher was too slow, or a write of so many envelopes failed and
+    /// turned out to be durable when the state was opened again. Ask for what is here.
     Missed {
         /// How many.
         count: u64,

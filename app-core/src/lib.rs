@@ -51,11 +51,11 @@ mod state_dir;
 mod testing;
 mod types;
 
-pub use app::{App, AppOptions, Creation};
+pub use app::{App, AppOptions, Creation, OpenedBy};
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
 pub use types::{
-    Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, Heartbeat, HubId, HubStatus,
-    PairedHub, Pairing, Standing, Status, SyncMode, hex,
+    Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat, HubId,
+    HubStatus, PairedHub, Pairing, Standing, Status, SyncMode, hex,
 };

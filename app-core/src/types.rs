@@ -6,8 +6,13 @@ use std::str::FromStr;
 use journal::ids::{Channel as JournalChannel, ClipId as JournalClip, PairingId};
 use journal::{AppClip, AppClipState, HeartbeatState};
 
-use crate::core::{ChannelStatus, OFFLINE_AFTER_MS, Over};
+use crate::core::{ChannelStatus, Over, Pulse};
 use crate::error::AppError;
+
+/// How long a sync that is to end waits for a hub's Commits and its answer, milliseconds since the relay
+/// has the whole heartbeat. A hub that is there takes a second or two; until it has taken the new keys, a
+/// copy of this directory holds them as well as we do.
+pub const HUB_WAIT_MS: u64 = 5_000;
 
 /// The video of one event. The same text at hub and app.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,7 +93,8 @@ pub enum Pairing {
 /// How long a sync lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncMode {
-    /// Until everything that the relay holds now is here and its acks are at the relay.
+    /// Until everything that the relay holds now is here and its acks are at the relay. If it sent a
+    /// heartbeat, it stays for the hub's word on it, [`HUB_WAIT_MS`] at most.
     Once,
     /// Until the future is dropped; connects again by itself.
     Follow,
@@ -231,8 +237,9 @@ impl Channel {
 pub struct ChannelKeys {
     /// Which channel.
     pub channel: Channel,
-    /// When the hub last took new keys of this phone, milliseconds since 1970 by our clock: whoever
-    /// copied older ones reads nothing of this channel since. None if never since pairing.
+    /// Since when the channel is healed, milliseconds since 1970 by our clock: when those keys of this
+    /// phone were made that the hub took last. Whoever copied its directory before reads nothing that was
+    /// sealed since the hub took them; a copy made since holds them. None if it took none since pairing.
     pub healed_unix_ms: Option<u64>,
     /// New keys wait for the hub: nothing is sent on this channel before it has taken them.
     pub awaits_commit: bool,
@@ -253,24 +260,24 @@ impl ChannelKeys {
 pub struct Heartbeat {
     /// Its number.
     pub number: u64,
-    /// When it was sent, milliseconds since 1970 by our clock.
+    /// When it was sent last, milliseconds since 1970 by our clock.
     pub sent_unix_ms: u64,
     /// When the last answer came, to this or an earlier one.
     pub answered_unix_ms: Option<u64>,
     /// The hub's program, as that answer had it.
     pub hub_version: Option<String>,
-    /// It has waited for its answer for more than 15 minutes: the camera has no power or no network,
-    /// or the relay has been out of reach since.
+    /// An answer, or one of the Commits that take the new keys, is missing for more than 15 minutes, and
+    /// it was not at the relay when we looked there after that time: the camera has no power or no
+    /// network. A sync that cannot reach the relay ends with an error instead.
     pub looks_offline: bool,
 }
 
 impl Heartbeat {
-    pub(crate) fn of(state: HeartbeatState, now_unix_ms: u64) -> Self {
-        let waits_since = now_unix_ms.saturating_sub(state.sent_unix_ms);
+    pub(crate) fn of(state: HeartbeatState, pulse: &Pulse, now_unix_ms: u64) -> Self {
         Self {
             number: state.number,
             sent_unix_ms: state.sent_unix_ms,
-            looks_offline: !state.is_answered() && waits_since >= OFFLINE_AFTER_MS,
+            looks_offline: pulse.looks_offline(now_unix_ms),
             answered_unix_ms: state.answered.as_ref().map(|answered| answered.unix_ms),
             hub_version: state.answered.map(|answered| answered.version),
         }
@@ -305,8 +312,8 @@ pub struct HubStatus {
 }
 
 impl HubStatus {
-    /// Since when every channel is healed, milliseconds since 1970: the oldest of theirs. None while
-    /// one never was since pairing.
+    /// Since when every channel is healed, milliseconds since 1970: the oldest of theirs
+    /// ([`ChannelKeys::healed_unix_ms`]). None while one never was since pairing.
     #[must_use]
     pub fn healed_unix_ms(&self) -> Option<u64> {
         let healed = self.channels.iter().map(|keys| keys.healed_unix_ms);

@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use app_core::{
-    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, Standing,
-    SyncMode,
+    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, HUB_WAIT_MS,
+    HubStatus, OpenedBy, Pairing, Standing, SyncMode,
 };
-use support::{After, Hub, Relay, Says, within};
+use support::{After, HUB_VERSION, Hub, Relay, Says, within};
 
 async fn open(dir: &std::path::Path) -> App {
     App::open(dir, AppOptions::default()).await.unwrap()
@@ -82,6 +82,7 @@ async fn pair_sync_export_ack() {
         &dir,
         AppOptions {
             creation: Creation::Never,
+            ..AppOptions::default()
         },
     )
     .await
@@ -133,7 +134,7 @@ async fn a_pairing_goes_on_when_the_hub_is_killed_in_the_middle_and_started_agai
         };
         let app_side = async {
             let paired = within(app.pair(&code)).await;
-            (paired, std::time::Instant::now())
+            (paired, Instant::now())
         };
         let ((paired, done), killed) = tokio::join!(app_side, hub_side);
         assert_eq!(paired.unwrap().news, Pairing::New);
@@ -212,7 +213,9 @@ async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
     assert_eq!(seen, (3..15).collect::<Vec<u64>>());
     within(async {
         while hub.unacked() > 0 {
-            hub.take_acks(&relay).await;
+            // While the app waits for the Commit to its new keys it cannot ack.
+            hub.take_acks_and_keys(&relay).await;
+            hub.push(&relay).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -241,6 +244,8 @@ async fn an_older_copy_of_the_directory_sends_nothing() {
     let old = open(&copy).await;
     let error = within(old.sync(SyncMode::Once)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
+    let made = hub_of(&old).await.heartbeat;
+    assert_eq!(made, None, "a directory that may be old made something new");
     // Not kept: the right directory goes on.
     drop(old);
     let app = open(&dir).await;
@@ -315,6 +320,7 @@ async fn network_trouble_is_one_clear_error() {
         place.path().join("nowhere"),
         AppOptions {
             creation: Creation::Never,
+            ..AppOptions::default()
         },
     )
     .await;
@@ -337,4 +343,129 @@ async fn network_trouble_is_one_clear_error() {
             .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+}
+
+const MINUTE_MS: u64 = 60_000;
+
+async fn hub_of(app: &App) -> HubStatus {
+    app.status().await.unwrap().hubs.remove(0)
+}
+
+/// What was sealed after a Commit is safe from copies that are older than the keys in it, so a sync that
+/// ends does not go before it has that Commit.
+#[tokio::test]
+async fn a_sync_that_ends_stays_for_the_hubs_word_on_its_heartbeat() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("app");
+    let app = open(&dir).await;
+    hub.pair(&relay, &app).await;
+    assert_eq!(app.heartbeat_due().await.unwrap(), Some(0));
+    let mut events = app.observe();
+    let (synced, ()) = tokio::join!(within(app.sync(SyncMode::Once)), hub.take_heartbeat(&relay));
+    synced.unwrap();
+    let told: Vec<Event> = std::iter::from_fn(|| events.try_next()).collect();
+    let healed = told
+        .iter()
+        .filter(|event| matches!(event, Event::Healed { .. }));
+    assert_eq!(healed.count(), 5);
+    let status = hub_of(&app).await;
+    let beat = status.heartbeat.clone().unwrap();
+    assert_eq!((beat.number, beat.looks_offline), (1, false));
+    assert_eq!(beat.hub_version.as_deref(), Some(HUB_VERSION));
+    assert!(status.channels.iter().all(|keys| !keys.awaits_commit));
+    // Since when: from before the answer.
+    assert_eq!(status.healed_unix_ms(), Some(beat.sent_unix_ms));
+    assert!(beat.sent_unix_ms <= beat.answered_unix_ms.unwrap());
+    let due = app.heartbeat_due().await.unwrap().unwrap();
+    let after = due - beat.sent_unix_ms;
+    assert!(
+        (330 * MINUTE_MS..=360 * MINUTE_MS).contains(&after),
+        "{after}"
+    );
+    // A scheduler's process is told the same, and sends nothing before.
+    drop((events, app));
+    let options = AppOptions {
+        opened_by: OpenedBy::Scheduler,
+        ..AppOptions::default()
+    };
+    let app = App::open(&dir, options).await.unwrap();
+    assert_eq!(app.heartbeat_due().await.unwrap(), Some(due));
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    assert_eq!(hub_of(&app).await.heartbeat.unwrap().number, 1);
+    // The acks of those Commits are at the relay.
+    hub.take_acks(&relay).await;
+    assert_eq!(hub.unacked(), 0);
+}
+
+#[tokio::test]
+async fn a_sync_whose_hub_is_away_ends_soon_and_says_when_to_look_for_the_answer() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    let wait = Duration::from_millis(HUB_WAIT_MS);
+    let begun = Instant::now();
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let took = begun.elapsed();
+    assert!(took >= wait && took < 4 * wait, "{took:?}");
+    let status = hub_of(&app).await;
+    let beat = status.heartbeat.clone().unwrap();
+    assert!(!beat.looks_offline && beat.answered_unix_ms.is_none());
+    assert!(status.channels.iter().all(|keys| keys.awaits_commit));
+    let due = app.heartbeat_due().await.unwrap();
+    assert_eq!(due, Some(beat.sent_unix_ms + 15 * MINUTE_MS));
+    // Nothing can be said again, so nobody waits again.
+    let begun = Instant::now();
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    assert!(begun.elapsed() < wait);
+    assert_eq!(hub_of(&app).await.heartbeat.unwrap().number, 1);
+    // The hub is back; a sync finds its word at the relay.
+    hub.take_heartbeat(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let status = hub_of(&app).await;
+    assert!(status.heartbeat.unwrap().answered_unix_ms.is_some());
+    assert!(
+        status
+            .channels
+            .iter()
+            .all(|keys| keys.healed_unix_ms.is_some())
+    );
+}
+
+#[tokio::test]
+async fn a_sync_that_follows_says_its_heartbeat_once_all_lines_are_level() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    let mut events = app.observe();
+    let following = {
+        let app = app.clone();
+        tokio::spawn(async move { app.sync(SyncMode::Follow).await })
+    };
+    within(hub.take_heartbeat(&relay)).await;
+    let (mut healed, mut answered) = (0, 0);
+    within(async {
+        while (healed, answered) != (5, 1) {
+            match events.next().await.unwrap() {
+                Event::Healed { .. } => healed += 1,
+                Event::HeartbeatAnswered { number: 1, .. } => answered += 1,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert!(
+        hub_of(&app)
+            .await
+            .channels
+            .iter()
+            .all(|keys| !keys.awaits_commit)
+    );
+    following.abort();
+    let _aborted = following.await;
 }

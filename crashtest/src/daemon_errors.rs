@@ -162,8 +162,14 @@ fn conversation(system: &mut System, role: Role, full: bool) -> Outcome<Ends> {
 /// One run in which operations of a program fail as `plan` says (`SECLUSO_RECORD_FAULT`).
 #[must_use]
 pub fn attempt(stock: &Stock, role: Role, plan: &str) -> (Met, Verdict) {
+    attempt_in(stock, setup(), role, plan)
+}
+
+/// The same, in a world of this kind.
+#[must_use]
+pub fn attempt_in(stock: &Stock, setup: Setup, role: Role, plan: &str) -> (Met, Verdict) {
     let world = stock
-        .system(setup())
+        .system(setup)
         .and_then(|system| system.faulted(role, plan));
     let mut system = match world {
         Ok(system) => system,
@@ -384,6 +390,7 @@ mod tests {
             met: Met {
                 operations: met.then(|| "Write EIO".to_owned()).into_iter().collect(),
                 ends: 0,
+                untold: 0,
             },
             verdict: Verdict::Pass,
             took: Duration::ZERO,

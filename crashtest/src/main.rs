@@ -145,7 +145,10 @@ fn run(words: &[&str]) -> Outcome<bool> {
             let mut setup = workload.setup();
             setup.mutant = Some((*name).to_owned());
             setup.patience = Duration::from_secs(8);
-            let stock = stock()?;
+            let stock = match rest.is_empty() {
+                true => stock()?,
+                false => Stock::answered(&Workload::Event.setup())?,
+            };
             let mut system = workload.world(&stock, setup)?;
             if let [role, point, hit] = rest {
                 system = system.planted(crash(role, point, hit)?);

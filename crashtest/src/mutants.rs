@@ -9,9 +9,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::daemon_errors;
 use crate::oracle::{Broken, Verdict};
 use crate::process::Role;
-use crate::sweep::{Case, Survey};
+use crate::sweep::{self, Case, Survey};
 use crate::system::{Crash, Stock};
 use crate::workload::Workload;
 
@@ -33,8 +34,21 @@ pub struct Trial {
     pub mutant: &'static str,
     /// In which conversation.
     pub workload: Workload,
-    /// Which program dies where, if it takes a crash to see the bug.
-    pub crash: Option<(Role, &'static str, u64)>,
+    /// What it takes to see the bug.
+    pub by: By,
+}
+
+/// What it takes to see a bug, besides the conversation.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    /// Nothing.
+    Itself,
+    /// A program dies: which, at which point, at which hit.
+    Crash(Role, &'static str, u64),
+    /// An operation of a program fails, as `SECLUSO_RECORD_FAULT` says.
+    Fault(Role, &'static str),
+    /// The survey: a point that nobody passes fails a sweep before it begins.
+    Survey,
 }
 
 /// All trials. A bug that the programs have and that is missing here fails the run.
@@ -42,53 +56,63 @@ pub const TRIALS: &[Trial] = &[
     Trial {
         mutant: "merge_before_persist",
         workload: Workload::Event,
-        crash: Some((Role::Hub, "wal.commit.after_apply", 1)),
+        by: By::Crash(Role::Hub, "wal.commit.after_apply", 1),
     },
     Trial {
         mutant: "send_before_sync",
         workload: Workload::Event,
-        crash: None,
+        by: By::Itself,
     },
     Trial {
         mutant: "skip_the_sync",
         workload: Workload::Event,
-        crash: None,
+        by: By::Itself,
     },
     Trial {
         mutant: "ack_before_durable",
         workload: Workload::Event,
-        crash: Some((Role::App, "app.take.staged", 2)),
+        by: By::Crash(Role::App, "app.take.staged", 2),
     },
     Trial {
         mutant: "ratchet_not_stored",
         workload: Workload::Event,
-        crash: Some((Role::App, "app.take.staged", 3)),
+        by: By::Crash(Role::App, "app.take.staged", 3),
     },
     // The simulation tries it, too; here it shows that the thief of real directories is not blind.
     Trial {
         mutant: "key_not_rotated",
         workload: Workload::Event,
-        crash: None,
+        by: By::Itself,
     },
     Trial {
         mutant: "cursor_apart",
         workload: Workload::Event,
-        crash: None,
+        by: By::Itself,
     },
     Trial {
         mutant: "new_commit_after_restart",
         workload: Workload::Event,
-        crash: Some((Role::Hub, "wal.commit.after_apply", 4)),
+        by: By::Crash(Role::Hub, "wal.commit.after_apply", 4),
     },
     Trial {
         mutant: "success_without_proof",
         workload: Workload::Pair,
-        crash: Some((Role::Hub, "journal.pairing.hub_done", 1)),
+        by: By::Crash(Role::Hub, "journal.pairing.hub_done", 1),
     },
     Trial {
         mutant: "key_in_a_log_line",
         workload: Workload::Event,
-        crash: None,
+        by: By::Itself,
+    },
+    Trial {
+        mutant: "panic_instead_of_poison",
+        workload: Workload::Event,
+        by: By::Fault(Role::Hub, "sync:16:EIO"),
+    },
+    Trial {
+        mutant: "point_never_passed",
+        workload: Workload::Event,
+        by: By::Survey,
     },
 ];
 
@@ -165,19 +189,32 @@ pub fn unmatched(survey: &Survey) -> Vec<String> {
 /// Tries one bug, and the same without it. A [`Survey`] must have passed before.
 #[must_use]
 pub fn find(stock: &Stock, trial: &Trial, promise: &str) -> Finding {
+    let finding = |without, with, took| Finding {
+        mutant: trial.mutant,
+        promise: promise.to_owned(),
+        with,
+        without,
+        took,
+    };
+    let counted = match trial.by {
+        // A heartbeat's messages of five lines would come between the hits that are counted.
+        By::Crash(..) => match Stock::answered(&trial.workload.setup()) {
+            Ok(stock) => Some(stock),
+            Err(trouble) => {
+                let failed = Verdict::of(&Err(trouble));
+                return finding(failed.clone(), failed, Duration::ZERO);
+            }
+        },
+        By::Itself | By::Fault(..) | By::Survey => None,
+    };
+    let stock = counted.as_ref().unwrap_or(stock);
     let began = Instant::now();
     // Here and now: how fast the survey was says nothing of a machine that has other work since.
     let without = play(stock, trial, None);
     let patience = PATIENCE_MIN.max(began.elapsed() * PATIENCE_RUNS);
     let began = Instant::now();
     let with = play(stock, trial, Some((trial.mutant, patience)));
-    Finding {
-        mutant: trial.mutant,
-        promise: promise.to_owned(),
-        with,
-        without,
-        took: began.elapsed(),
-    }
+    finding(without, with, began.elapsed())
 }
 
 /// The median time to detection.
@@ -188,7 +225,7 @@ pub fn median(findings: &[Finding]) -> Duration {
     took.get(took.len() / 2).copied().unwrap_or_default()
 }
 
-/// Plays a trial's workload with its crash, with a bug and so much patience, or without.
+/// Plays a trial's workload with what it takes, with a bug and so much patience, or without.
 #[must_use]
 pub fn play(stock: &Stock, trial: &Trial, mutant: Option<(&str, Duration)>) -> Verdict {
     let mut setup = trial.workload.setup();
@@ -196,17 +233,22 @@ pub fn play(stock: &Stock, trial: &Trial, mutant: Option<(&str, Duration)>) -> V
         setup.mutant = Some(mutant.to_owned());
         setup.patience = patience;
     }
+    match trial.by {
+        By::Fault(role, plan) => return daemon_errors::attempt_in(stock, setup, role, plan).1,
+        By::Survey => return surveyed(stock, setup.mutant),
+        By::Itself | By::Crash(..) => {}
+    }
     let mut system = match trial.workload.world(stock, setup) {
         Ok(system) => system,
         Err(trouble) => return Verdict::of(&Err(trouble)),
     };
-    if let Some((role, point, hit)) = trial.crash {
+    if let By::Crash(role, point, hit) = trial.by {
         let point = point.to_owned();
         system = system.planted(Crash { role, point, hit });
     }
     let run = trial.workload.run(&mut system);
     let verdict = Verdict::with_notes(&run, &system.all_notes());
-    let died = system.died() || trial.crash.is_none();
+    let died = system.died() || !matches!(trial.by, By::Crash(..));
     // With the bug or without, the crash must have happened, or the run is worth nothing.
     if !died {
         return Verdict::Fatal(vec![Broken {
@@ -217,13 +259,31 @@ pub fn play(stock: &Stock, trial: &Trial, mutant: Option<(&str, Duration)>) -> V
     verdict
 }
 
+/// What a sweep would say of its points before it kills anybody.
+fn surveyed(stock: &Stock, mutant: Option<String>) -> Verdict {
+    let never = sweep::survey_with(stock, mutant.as_deref()).map(|survey| survey.never_hit());
+    match never {
+        Ok(never) if never.is_empty() => Verdict::Pass,
+        Ok(never) => Verdict::Fatal(
+            never
+                .into_iter()
+                .map(|what| Broken::new("sweep", what))
+                .collect(),
+        ),
+        Err(trouble) => Verdict::of(&Err(trouble)),
+    }
+}
+
 impl From<&Trial> for Case {
     fn from(trial: &Trial) -> Self {
-        let crash = trial.crash.map(|(role, point, hit)| Crash {
-            role,
-            point: point.to_owned(),
-            hit,
-        });
+        let crash = match trial.by {
+            By::Crash(role, point, hit) => Some(Crash {
+                role,
+                point: point.to_owned(),
+                hit,
+            }),
+            By::Itself | By::Fault(..) | By::Survey => None,
+        };
         Self {
             workload: trial.workload,
             crashes: crash.into_iter().collect(),

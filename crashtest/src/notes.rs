@@ -12,6 +12,8 @@ use std::path::Path;
 use crate::oracle::Broken;
 use crate::process::Role;
 
+/// Channel number of the event videos, as the name of a group ends.
+const EVENT_VIDEO: &str = "01";
 /// Transactions of a start's own: the seal of its copy and the witness of the seal.
 pub const OWN_GROUPS: u64 = 2;
 
@@ -504,14 +506,20 @@ fn durable_before_visible(
 fn no_reuse(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
     let mut by_slot: BTreeMap<&Slot, BTreeSet<&str>> = BTreeMap::new();
     let mut by_place: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut digests: BTreeMap<(&Slot, u64), &str> = BTreeMap::new();
     let mut statements: BTreeSet<&str> = BTreeSet::new();
     let mut places: BTreeMap<&str, &str> = BTreeMap::new();
+    // A place stands right before its envelope's seal, in the same transaction: a heartbeat has
+    // envelopes of five lines under one number in it.
+    let mut last: Option<(u64, u64, &str)> = None;
     for note in notes.lives.iter().flat_map(|life| &life.notes) {
         match note {
             Note::Staged { fact, lsn } => match fact {
+                Fact::Place { seq, place } => last = Some((*seq, *lsn, place)),
                 Fact::Seal { at, digest } => {
-                    digests.insert((at, *lsn), digest);
+                    let of_it = last
+                        .take()
+                        .filter(|(seq, of, _)| (*seq, *of) == (at.1, *lsn));
+                    places.extend(of_it.map(|(_, _, place)| (digest.as_str(), place)));
                 }
                 Fact::Replace { digest, .. } => drop(statements.insert(digest)),
                 _ => {}
@@ -520,18 +528,6 @@ fn no_reuse(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
                 by_slot.entry(at).or_default().insert(digest);
             }
             _ => {}
-        }
-    }
-    for note in notes.lives.iter().flat_map(|life| &life.notes) {
-        if let Note::Staged {
-            fact: Fact::Place { seq, place },
-            lsn,
-        } = note
-        {
-            let at = digests.iter().find(|((at, l), _)| at.1 == *seq && l == lsn);
-            if let Some((_, digest)) = at {
-                places.insert(digest, place);
-            }
         }
     }
     for (at, sent) in &by_slot {

@@ -35,7 +35,7 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     let begin = text.len();
     tiers::times(&mut text, run);
     let results = &run["results"];
-    failures::list_all(&mut text, results);
+    failures::list_all(&mut text, run);
     let sections: [(&str, Section); 12] = [
         ("kills", kills),
         ("power-cuts", power_cuts),
@@ -310,7 +310,11 @@ fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
         text,
         "## Disk errors: at every operation, real files and RocksDB\n",
     );
-    errors(text, value);
+    push(
+        text,
+        "Workload: two long events that fill log files, with acks, a checkpoint and a start.\n",
+    );
+    errors(text, value, "disk errors", missing);
     if value.get("unfinished").and_then(Value::as_bool) == Some(true) {
         missing
             .0
@@ -320,14 +324,20 @@ fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
 
 fn daemon_errors(text: &mut String, value: &Value, missing: &mut Missing) {
     push(text, "## Disk errors under the running programs\n");
-    errors(text, value);
+    push(text, "Workload: event, and one more event after a start.\n");
+    errors(
+        text,
+        value,
+        "disk errors under the running programs",
+        missing,
+    );
     let left = list(value, "not_covered").iter().filter_map(Value::as_str);
     let left = left.map(|sentence| format!("disk errors under the running programs: {sentence}"));
     missing.0.extend(left);
 }
 
-/// The table of both.
-fn errors(text: &mut String, value: &Value) {
+/// The table of both; what is only sampled is said.
+fn errors(text: &mut String, value: &Value, name: &str, missing: &mut Missing) {
     let sum = |key: &str| -> u64 { list(value, "rows").iter().map(|row| number(row, key)).sum() };
     let (runs, fatal, took) = (sum("runs"), sum("fatal"), seconds(value));
     let _ = writeln!(
@@ -337,9 +347,11 @@ fn errors(text: &mut String, value: &Value) {
     );
     let lines = list(value, "rows").iter().map(|row| {
         format!(
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             word(row, "program"),
             word(row, "error"),
+            number(row, "operations"),
+            number(row, "tried"),
             number(row, "runs"),
             number(row, "restarted"),
             number(row, "fatal"),
@@ -347,9 +359,19 @@ fn errors(text: &mut String, value: &Value) {
     });
     rows(
         text,
-        "| program | error | runs | process ended and was started again | fatal |",
+        "| program | error | operations that can meet it | tried | met it | ended by it and started again | fatal |",
         lines,
     );
+    for row in list(value, "rows") {
+        let (operations, tried) = (number(row, "operations"), number(row, "tried"));
+        if tried < operations {
+            missing.0.push(format!(
+                "{name}, {}, {}: {tried} of {operations} operations, spread over all",
+                word(row, "program"),
+                word(row, "error"),
+            ));
+        }
+    }
 }
 
 fn simulation(text: &mut String, value: &Value, missing: &mut Missing) {

@@ -43,11 +43,12 @@ const FEW: usize = 6;
 
 /// Code that is linked into programs whose role never enters it: one crate, two ends. Nothing here
 /// is an excuse: the roles that are named must hit every point of the room, the others none.
-const ROOMS: [(&str, &[Role]); 4] = [
+const ROOMS: [(&str, &[Role]); 5] = [
     ("journal.pairing.app_", &[Role::App]),
     ("journal.pairing.hub_", &[Role::Hub]),
     // The hub alone commits.
     ("journal.session.", &[Role::Hub]),
+    ("journal.heal.", &[Role::Hub]),
     // Whatever a relay loses, the hub still has.
     ("wal.witness.", &[Role::Hub, Role::App]),
 ];
@@ -192,9 +193,19 @@ impl fmt::Display for Cell {
 /// # Errors
 /// A run failed, or was not a pass: a sweep over a broken system says nothing.
 pub fn survey(stock: &Stock) -> Outcome<Survey> {
+    survey_with(stock, None)
+}
+
+/// The same, with a deliberate bug alive.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_with(stock: &Stock, mutant: Option<&str>) -> Outcome<Survey> {
     let mut survey = Survey::default();
     for workload in Workload::ALL {
-        let mut system = workload.world(stock, workload.setup())?.traced();
+        let mut setup = workload.setup();
+        setup.mutant = mutant.map(str::to_owned);
+        let mut system = workload.world(stock, setup)?.traced();
         let run = workload.run(&mut system);
         Verdict::with_notes(&run, &system.all_notes()).expect_pass()?;
         for role in Role::ALL {

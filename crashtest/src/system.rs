@@ -364,21 +364,27 @@ impl System {
     /// # Errors
     /// The machine.
     pub fn write_hub_config(&self) -> Outcome<()> {
-        let relay = self.address.as_ref().map_or("", |address| &address.relay);
         let setup = &self.setup;
+        self.write_hub_config_with(&format!(
+            "[camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n\n",
+            quoted(&setup.clip.to_string_lossy()),
+            setup.gap_seconds,
+            setup.passes,
+        ))
+    }
+
+    /// The same with this section about the camera, or with none.
+    fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
+        let relay = self.address.as_ref().map_or("", |address| &address.relay);
         let config = format!(
             "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
              [pairing]\nlisten = \"127.0.0.1:{}\"\naddresses = [\"127.0.0.1\"]\n\n\
-             [camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n\n\
-             [disk]\nlog_file_mib = 4\n{}",
+             {camera}[disk]\nlog_file_mib = 4\n{}",
             quoted(&self.text("hub")),
             quoted(relay),
             quoted(&self.invitation),
             self.pairing_port,
-            quoted(&setup.clip.to_string_lossy()),
-            setup.gap_seconds,
-            setup.passes,
-            setup.hub_extra,
+            self.setup.hub_extra,
         );
         std::fs::write(self.path("hub.toml"), config).map_err(Trouble::machine("hub.toml"))
     }

@@ -71,12 +71,15 @@ const SCENARIOS: [(u32, &str, Lives); 31] = [
     (
         8,
         "a stored proposal makes every message of the recording fail",
-        NotYet("there are no heartbeats and no proposals yet"),
+        In(&["scenario_08_a_heartbeat_in_the_middle_of_a_clip"]),
     ),
     (
         9,
         "what the phone made in one epoch arrives in the next",
-        In(&["scenario_09_an_ack_made_stale_by_a_new_epoch"]),
+        In(&[
+            "scenario_09_a_stale_proposal_is_consumed",
+            "scenario_09_an_ack_made_stale_by_a_new_epoch",
+        ]),
     ),
     (
         10,
@@ -85,8 +88,8 @@ const SCENARIOS: [(u32, &str, Lives); 31] = [
     ),
     (
         11,
-        "the phone has proposed, and then wants to remove another one while the hub is away",
-        NotYet("there is no channel for configuration yet, and nobody can be removed"),
+        "the phone has proposed, and can say nothing while the hub is away",
+        In(&["scenario_11_a_line_with_a_pending_update_is_mute_and_says_so"]),
     ),
     (
         12,

@@ -16,6 +16,7 @@
 
 mod delivery;
 mod facts;
+mod pace;
 mod recording;
 mod room;
 
@@ -37,6 +38,7 @@ pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
     Stop,
 };
+use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
 
 use recording::{Mark, Recording};
@@ -114,6 +116,8 @@ struct LineState {
     broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
     waits_at: Option<Seq>,
+    /// What the phone's proposals have cost lately.
+    pace: Pace,
 }
 
 impl LineState {
@@ -125,6 +129,7 @@ impl LineState {
             durable,
             broken: false,
             waits_at: None,
+            pace: Pace::default(),
         }
     }
 
@@ -736,7 +741,7 @@ fn unless_reopened<T>(result: Result<T, CoreError>) -> Result<Option<T>, CoreErr
 }
 
 /// Whether an error concerns one line's stored state and leaves the others alone.
-fn is_about_one_line(error: &JournalError) -> bool {
+pub(crate) fn is_about_one_line(error: &JournalError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse

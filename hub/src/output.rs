@@ -94,9 +94,12 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             Some(json!({"event": "reopened"})),
             "a write to the disk failed; the journal was opened again and recording goes on. Check the disk".into(),
         ),
-        Notice::LineBroken { what, .. } => (
-            Some(json!({"event": "pairing_broken"})),
-            format!("events are not recorded for one phone: {what}"),
+        Notice::LineBroken { line, what } => (
+            Some(json!({"event": "pairing_broken", "channel": channel(line.channel)})),
+            match line.channel {
+                Channel::EventVideo => format!("events are not recorded for one phone: {what}"),
+                other => format!("one channel of a phone, {}, cannot be used: {what}", channel(other)),
+            },
         ),
         Notice::Healed { line, epoch } => (
             Some(

@@ -23,7 +23,7 @@ use wire::{Certificate, Class, Invitation};
 pub use backoff::Backoff;
 
 use crate::camera::Clock;
-use crate::core::Heads;
+use crate::core::{CoreError, Heads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
 use line::LineUplink;
 
@@ -32,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Wait after a relay has said that it does not know us, or after somebody else answered for it.
 const NOT_ADMITTED_PAUSE: Duration = Duration::from_secs(60);
+/// Pause of a line whose stored state cannot be used, before it is looked at again.
+const BROKEN_LINE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the uplink shows of one line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -349,10 +351,42 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         let for_receiving = shared.clone();
         tasks.spawn(async move {
             let mut known = known.lock().await;
-            (line, known.send(&shared, &clock).await)
+            loop {
+                let ended = known.send(&shared, &clock).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
         });
-        tasks.spawn(async move { (line, line::receive(&for_receiving).await) });
+        tasks.spawn(async move {
+            loop {
+                let ended = line::receive(&for_receiving).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
+        });
     }
+}
+
+/// How a task of a line ended; `None` if it is to begin again, after a pause, because nothing but that line is
+/// concerned: the connection is for the other lines, and the other phones, too.
+async fn unless_its_own(line: Line, ended: Result<(), Over>) -> Option<Result<(), Over>> {
+    if !is_its_own(&ended) {
+        return Some(ended);
+    }
+    tracing::warn!(
+        ?line,
+        "what is stored of a line cannot be used; it waits, the others go on"
+    );
+    tokio::time::sleep(BROKEN_LINE_PAUSE).await;
+    None
+}
+
+/// Whether a task ended by what is stored of its line alone.
+fn is_its_own(ended: &Result<(), Over>) -> bool {
+    matches!(ended, Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))))
+        if is_about_one_line(error))
 }
 
 /// How long to wait before the next connection. What a relay asks for has its limit in the error.
@@ -384,6 +418,21 @@ fn client_config() -> relay_client::Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_one_line_does_not_end_the_connection() {
+        use journal::JournalError;
+        use journal::ids::{Channel, PairingId};
+
+        let line = Line::of(PairingId([1; 16]), Channel::Config);
+        let of = |error| Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))));
+        assert!(is_its_own(&of(JournalError::NoGroup(line))));
+        assert!(!is_its_own(&of(JournalError::VaultFull)));
+        assert!(!is_its_own(&of(JournalError::Poisoned)));
+        assert!(!is_its_own(&Err(Over::Sealer(SealerError::Closed))));
+        assert!(!is_its_own(&Err(Over::Client(ClientError::Timeout))));
+        assert!(!is_its_own(&Ok(())));
+    }
 
     #[test]
     fn no_wish_of_a_relay_silences_the_hub_for_longer_than_its_limit() {

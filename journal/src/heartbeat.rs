@@ -6,6 +6,7 @@
 //! room knows no time of its own and decides nothing about when a heartbeat is due.
 
 use serde::{Deserialize, Serialize};
+use wal::mutant;
 use wire::ids::Seq;
 
 use crate::error::JournalError;
@@ -20,13 +21,37 @@ use crate::message::{
 use crate::session::{Committer, Follower, Session};
 use crate::txn::Txn;
 
-/// The last time that new keys of this phone were taken on a line (app).
+/// New keys of this phone that are proposed on a line and that no Commit has taken yet (app).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Made {
+    /// The heartbeat that they belong to.
+    pub number: u64,
+    /// When they were made and stored here, milliseconds since 1970 by our clock.
+    pub made_unix_ms: u64,
+}
+
+/// The last new keys of this phone that a Commit took on a line (app). Whoever copied this phone's files
+/// before they were made is shut out; a copy made since holds them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Healed {
     /// The epoch that their Commit opened.
     pub epoch: Epoch,
-    /// When that Commit was taken here, milliseconds since 1970 by our clock.
-    pub unix_ms: u64,
+    /// The heartbeat that they belong to.
+    pub number: u64,
+    /// When they were made and stored here, milliseconds since 1970 by our clock: since when the line is
+    /// healed.
+    pub made_unix_ms: u64,
+    /// When their Commit was taken here, milliseconds since 1970 by our clock.
+    pub taken_unix_ms: u64,
+}
+
+/// What this phone remembers of its own keys on a line (app).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct LineKeys {
+    /// Those that wait for a Commit of the hub.
+    pub pending: Option<Made>,
+    /// The last ones that a Commit took.
+    pub healed: Option<Healed>,
 }
 
 /// The last heartbeat of a pairing (app).
@@ -34,8 +59,15 @@ pub struct Healed {
 pub struct HeartbeatState {
     /// The last one that was sent.
     pub number: u64,
-    /// When, milliseconds since 1970 by our clock.
+    /// When it was sent for the first time, milliseconds since 1970 by our clock.
+    pub first_sent_unix_ms: u64,
+    /// When it was sent last, in the same way.
     pub sent_unix_ms: u64,
+    /// How often it was sent; at least 1.
+    pub attempts: u32,
+    /// When this phone last had, on all lines, everything that the relay held, since it was first sent;
+    /// milliseconds since 1970 by our clock ([`Txn::put_caught_up`]).
+    pub caught_up_unix_ms: Option<u64>,
     /// The last one that was answered, which may be an earlier one.
     pub answered: Option<Answered>,
 }
@@ -71,7 +103,7 @@ pub struct PhoneHeard {
 impl Session<Follower> {
     /// Says in the config channel that this phone is there, with what is durable here of all channels of
     /// the pairing as this transaction sees it: an ack of each. The updates of the keys come after it
-    /// ([`Session::propose_update`]), those of this channel too.
+    /// ([`Session::propose_update`]), those of this channel too. One that is said again keeps its number.
     ///
     /// # Errors
     /// [`JournalError::Misuse`] on another channel. As [`Session::send_ack`] otherwise.
@@ -83,6 +115,7 @@ impl Session<Follower> {
     ) -> Result<Seq, JournalError> {
         let pairing = in_config(self.line())?;
         let mut holds = Vec::with_capacity(Channel::ALL.len());
+        let mut acked = Vec::with_capacity(Channel::ALL.len());
         for line in Line::all(pairing) {
             let head: InboxHead = txn.row(&keys::inbox_head(line))?.unwrap_or_default();
             holds.push(ChannelHeld {
@@ -90,6 +123,7 @@ impl Session<Follower> {
                 through: head.cursor.0,
                 digest: head.digest.0,
             });
+            acked.push((line, head.cursor));
         }
         let heartbeat = AppConfigMessage::Heartbeat(Heartbeat {
             number,
@@ -99,12 +133,24 @@ impl Session<Follower> {
         let bytes = message::encode(&heartbeat)
             .ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.send(txn, &bytes)?;
+        for (line, cursor) in acked {
+            txn.put_row(&keys::ack_sent(line), &cursor)?;
+        }
         let key = keys::heartbeat(pairing);
-        let last: Option<HeartbeatState> = txn.row(&key)?;
-        let state = HeartbeatState {
-            number,
-            sent_unix_ms: now_unix_ms,
-            answered: last.and_then(|last| last.answered),
+        let state = match txn.row::<HeartbeatState>(&key)? {
+            Some(last) if last.number == number => HeartbeatState {
+                sent_unix_ms: now_unix_ms,
+                attempts: last.attempts.saturating_add(1),
+                ..last
+            },
+            last => HeartbeatState {
+                number,
+                first_sent_unix_ms: now_unix_ms,
+                sent_unix_ms: now_unix_ms,
+                attempts: 1,
+                caught_up_unix_ms: None,
+                answered: last.and_then(|last| last.answered),
+            },
         };
         txn.put_row(&key, &state)?;
         Ok(seq)
@@ -156,6 +202,9 @@ impl Session<Committer> {
                 "an answer names each channel once, in order, and a short version",
             ));
         }
+        mutant!("answer_left_out", "C1", "the epoch that a heartbeat opened in the config channel stays without its answer" => {
+            return crate::outbox::upcoming(txn, self.line());
+        });
         let bytes = message::encode(&HubConfigMessage::Answer(answer.clone()))
             .ok_or(JournalError::Misuse("our own messages must encode"))?;
         self.finish(txn, &bytes)
@@ -193,19 +242,74 @@ impl Txn<'_> {
         self.row(&keys::phone_heard(pairing))
     }
 
-    /// Remembers that new keys of ours were taken.
-    pub(crate) fn put_healed(&mut self, line: Line, healed: Healed) -> Result<(), JournalError> {
-        self.put_row(&keys::healed(line), &healed)
+    /// Remembers that this phone has, on all lines of a pairing, everything that the relay holds. Before
+    /// the first heartbeat there is nothing to remember it for. If the clock was put back behind the time
+    /// when that was first sent, what is waited for is counted from now.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn put_caught_up(&mut self, pairing: PairingId, unix_ms: u64) -> Result<(), JournalError> {
+        let key = keys::heartbeat(pairing);
+        let Some(mut state) = self.row::<HeartbeatState>(&key)? else {
+            return Ok(());
+        };
+        state.first_sent_unix_ms = state.first_sent_unix_ms.min(unix_ms);
+        state.caught_up_unix_ms = Some(unix_ms);
+        self.put_row(&key, &state)
+    }
+
+    /// Remembers new keys of ours that are proposed in this transaction.
+    pub(crate) fn keys_made(&mut self, line: Line, made: Made) -> Result<(), JournalError> {
+        let known: LineKeys = self.row(&keys::line_keys(line))?.unwrap_or_default();
+        let pending = Some(made);
+        self.put_row(&keys::line_keys(line), &LineKeys { pending, ..known })
+    }
+
+    /// What a Commit made of the keys that were pending: `taken` has the epoch that it opened and the time,
+    /// if it took them. Either way nothing is pending any more.
+    pub(crate) fn keys_settled(
+        &mut self,
+        line: Line,
+        taken: Option<(Epoch, u64)>,
+    ) -> Result<(), JournalError> {
+        let Some(mut known) = self.row::<LineKeys>(&keys::line_keys(line))? else {
+            return Ok(());
+        };
+        if let (Some(made), Some((epoch, taken_unix_ms))) = (known.pending.take(), taken) {
+            known.healed = Some(Healed {
+                epoch,
+                number: made.number,
+                made_unix_ms: made.made_unix_ms,
+                taken_unix_ms,
+            });
+        }
+        self.put_row(&keys::line_keys(line), &known)
+    }
+
+    /// A Commit of the config channel took no update of ours, so whatever we said there was of an epoch that
+    /// is over: the acks in an unanswered heartbeat may have been consumed with it. Those of the other lines
+    /// are owed again; its own is, because the cursor has moved.
+    pub(crate) fn heartbeat_overtaken(&mut self, pairing: PairingId) -> Result<(), JournalError> {
+        let state: Option<HeartbeatState> = self.row(&keys::heartbeat(pairing))?;
+        if state.is_none_or(|state| state.is_answered()) {
+            return Ok(());
+        }
+        for line in Line::all(pairing) {
+            if line.channel != Channel::Config {
+                self.put_row(&keys::ack_sent(line), &Seq(0))?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Journal {
-    /// When new keys of this phone were last taken on a line (app); `None` if never since pairing.
+    /// What this phone remembers of its own keys on a line (app); `None` if none were made since pairing.
     ///
     /// # Errors
     /// If the row cannot be read.
-    pub fn healed(&self, line: Line) -> Result<Option<Healed>, JournalError> {
-        self.row(&keys::healed(line))
+    pub fn line_keys(&self, line: Line) -> Result<Option<LineKeys>, JournalError> {
+        self.row(&keys::line_keys(line))
     }
 
     /// The last heartbeat of a pairing (app); `None` before the first.

@@ -22,7 +22,7 @@ use crate::txn::Txn;
 use crate::vault::Vault;
 
 /// Version of keys and values (FORMAT.md). Rises with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The OpenMLS release whose stored state this program reads.
 pub const OPENMLS_VERSION: &str = "0.9.2";
@@ -200,6 +200,11 @@ impl Journal {
 
     fn poison_if_failed<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         self.poisoned |= result.is_err();
+        wal::mutant!("panic_instead_of_poison", "C7", "a failed write or sync unwinds the thread that keeps the journal" => {
+            if let Err(error) = &result {
+                std::panic::panic_any(error.to_string());
+            }
+        });
         result
     }
 

@@ -75,8 +75,8 @@ pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
     join(b'A', &[&line.key()])
 }
 
-/// `U` line: the last Commit that took an update of ours (app).
-pub(crate) fn healed(line: Line) -> Vec<u8> {
+/// `U` line: keys of ours that are proposed, and the last that a Commit took (app).
+pub(crate) fn line_keys(line: Line) -> Vec<u8> {
     join(b'U', &[&line.key()])
 }
 
@@ -93,6 +93,11 @@ pub(crate) fn phone_heard(pairing: PairingId) -> Vec<u8> {
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
+}
+
+/// `G` line: Commits that proposals of the phone have cost (hub).
+pub(crate) fn heals(line: Line) -> Vec<u8> {
+    join(b'G', &[&line.key()])
 }
 
 /// `X` scope: the line of a group that has ended, whose outbox rows may still be there (hub).

@@ -59,7 +59,7 @@ mod wrap;
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use device::{DEVICE_SECRET_BYTES, Device};
 pub use error::{ErrorKind, JournalError};
-pub use heartbeat::{Answered, Healed, HeartbeatState, PhoneHeard};
+pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};

@@ -10,7 +10,6 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::error::JournalError;
-use crate::heartbeat::Healed;
 use crate::ids::{Channel, ClipId, Epoch, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
@@ -151,12 +150,17 @@ impl Session<Follower> {
             Received::RolledBack(_) => return Ok(Taken::RolledBack),
             Received::LineBroken(_) => return Ok(Taken::LineBroken),
             Received::Stale => Taken::Nothing("from an epoch that is over"),
-            Received::Refused(why) => Taken::Nothing(why),
+            Received::Refused(why) | Received::NotHealed(why) => Taken::Nothing(why),
             Received::Waits => Taken::Nothing("a proposal to one that never commits"),
-            Received::NewEpoch(epoch) => Taken::NewEpoch(epoch),
+            Received::NewEpoch(epoch) => {
+                txn.keys_settled(self.line(), None)?;
+                if self.line().channel == Channel::Config {
+                    txn.heartbeat_overtaken(self.line().pairing)?;
+                }
+                Taken::NewEpoch(epoch)
+            }
             Received::Healed(epoch) => {
-                let unix_ms = now_unix_ms;
-                txn.put_healed(self.line(), Healed { epoch, unix_ms })?;
+                txn.keys_settled(self.line(), Some((epoch, now_unix_ms)))?;
                 Taken::Healed(epoch)
             }
             Received::Message(plaintext) => self.take_plaintext(txn, &plaintext, now_unix_ms)?,

@@ -288,15 +288,17 @@ impl Session<Committer> {
         handle.touched = Some(txn.outcome().clone());
         handle.opened = None;
         handle.group.set_aad(aad(seq));
-        note_with!(
-            keys::outbox(line, seq);
-            "place {seq} {} handshake 0", notes::sender(&handle.group)
-        );
+        let sender = match wal::note::wanted() {
+            true => notes::sender(&handle.group),
+            false => String::new(),
+        };
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
         let commit = commit_and_merge(&provider, handle);
         let commit = provider
             .result(commit)
             .inspect_err(|_| self.handle = None)?;
+        // One that was not made has no place: whoever proposed what cannot be committed gets another.
+        note_with!(keys::outbox(line, seq); "place {seq} {sender} handshake 0");
         outbox::append(
             txn,
             self.line,

@@ -3,11 +3,14 @@
 mod clips;
 mod errors;
 mod evidence;
+mod five;
 mod format;
 mod golden;
 pub(crate) mod harness;
 mod heartbeat;
+pub(crate) mod odd;
 mod pairing;
 mod secrets;
 mod sweep;
+mod thieves;
 mod trim;

@@ -41,6 +41,7 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
         dir,
         AppOptions {
             creation: Creation::Never,
+            ..AppOptions::default()
         },
     )
     .await

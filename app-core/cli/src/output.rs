@@ -177,25 +177,32 @@ fn heartbeat_json(hub: &app_core::HubStatus) -> Value {
 /// Since when stolen keys are of no use, and whether the camera answers.
 fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
     let ago = |unix_ms: u64| format!("{} s ago", now_unix_ms.saturating_sub(unix_ms) / 1_000);
-    let healed = |unix_ms: Option<u64>| match unix_ms {
-        Some(unix_ms) => format!("healed {}", ago(unix_ms)),
-        None => "not healed since pairing".into(),
+    let made = |unix_ms: Option<u64>| match unix_ms {
+        Some(unix_ms) => format!("made {}", ago(unix_ms)),
+        None => "not renewed since pairing".into(),
     };
     let never = |keys: &app_core::ChannelKeys| keys.healed_unix_ms.is_none();
     let mixed = hub.channels.iter().any(never) && !hub.channels.iter().all(never);
     let mut text = match mixed {
-        // Of all of them the one that waited longest is what counts.
-        false => format!("  keys of all channels {}", healed(hub.healed_unix_ms())),
+        // Of all of them the oldest is what counts.
+        false => format!("  keys of all channels {}", made(hub.healed_unix_ms())),
         true => {
             let each = hub
                 .channels
                 .iter()
-                .map(|keys| format!("{} {}", keys.channel.as_str(), healed(keys.healed_unix_ms)));
+                .map(|keys| format!("{} {}", keys.channel.as_str(), made(keys.healed_unix_ms)));
             format!("  keys of {}", each.collect::<Vec<_>>().join(", "))
         }
     };
-    if hub.channels.iter().any(|keys| keys.awaits_commit) {
-        text.push_str("; new ones wait for the camera");
+    let waits = hub.channels.iter().filter(|keys| keys.awaits_commit);
+    let waits: Vec<&str> = waits.map(|keys| keys.channel.as_str()).collect();
+    match waits.len() {
+        0 => {}
+        all if all == hub.channels.len() => text.push_str("; new ones wait for the camera"),
+        _ => text.push_str(&format!(
+            "; new ones of {} wait for the camera",
+            waits.join(", ")
+        )),
     }
     match &hub.heartbeat {
         None => text.push_str("; no heartbeat yet"),
@@ -203,7 +210,7 @@ fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
             text.push_str(&format!("; last heartbeat {}", ago(beat.sent_unix_ms)));
             if beat.looks_offline {
                 text.push_str(
-                    ", unanswered: the camera looks offline. Check its power and its network",
+                    ", which the camera has not taken: it looks offline. Check its power and its network",
                 );
             }
         }

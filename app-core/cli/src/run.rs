@@ -178,6 +178,7 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
 async fn open(dir: &Path) -> Result<App, AppError> {
     let options = AppOptions {
         creation: Creation::Never,
+        ..AppOptions::default()
     };
     App::open(dir, options).await
 }

@@ -1,77 +1,23 @@
-//! Heartbeats: when one is due, and its one transaction over all lines of a pairing.
+//! Heartbeats: their one transaction over the lines of a pairing, and the look that says whose is due.
 //!
 //! A heartbeat is a sign of life that says what is durable here, then new keys of ours for each group
 //! (DESIGN section 4, scenarios 8 to 12). All of it is one transaction, the message first: behind a
-//! proposal its line is mute until the hub's Commit. This room decides from what is stored, the time
-//! and a die that the caller throws; it must never propose on a line that may be about to be told of
-//! a newer epoch, so the caller asks only once every line has caught up with the relay.
-//!
-//! No back-off of its own is needed towards a hub that does not answer: its lines await their
-//! Commits, and until they come there is nothing that could be sent again.
+//! proposal its line is mute until the hub's Commit. A line that still waits for one, or is over, is
+//! left out; the others are not held up by it. This room must never propose on a line that may be
+//! about to be told of a newer epoch, so the caller says which lines have caught up with the relay.
+
+use std::collections::BTreeSet;
 
 use journal::ids::{Channel, Line, PairingId};
 use journal::{JournalError, Staged};
-use wal::Priority;
+use wal::{Priority, crash_point};
 use wire::Seq;
 
-use super::Core;
+use super::pulse::{self, REPEAT_AFTER_MS};
+use super::{Core, Launch, Over, Pulse, Rhythm, Said};
 
-/// From one heartbeat to the next, in milliseconds, not counting jitter.
-const EVERY_MS: u64 = 6 * 60 * 60 * 1_000;
-/// Most that jitter takes from it, in milliseconds: phones that were paired together part.
-const JITTER_MS_MAX: u64 = 30 * 60 * 1_000;
-/// A launch sends one unless the last is younger than this, in milliseconds.
-const LAUNCH_AFTER_MS: u64 = 10 * 60 * 1_000;
-/// One that went stale, or whose answer is lost, is said again after this time, in milliseconds.
-const REPEAT_AFTER_MS: u64 = 30_000;
-/// A heartbeat without an answer for so long: the camera looks offline, in milliseconds.
-pub const OFFLINE_AFTER_MS: u64 = 15 * 60 * 1_000;
 /// What a heartbeat may cost in the log: a message, five groups with new keys, five envelopes.
 const HEARTBEAT_COST_BYTES: u64 = 512 * 1024;
-
-/// Why the question is asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rhythm {
-    /// The first time since the app was launched.
-    Launch,
-    /// Any later time.
-    Running,
-}
-
-/// What is stored about the heartbeats of a pairing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Pulse {
-    /// When the last one was sent, milliseconds since 1970 by our clock.
-    pub sent_unix_ms: Option<u64>,
-    /// It was answered.
-    pub answered: bool,
-    /// An update of ours waits for the hub's Commit, on any line: nothing can be sent.
-    pub awaits_commit: bool,
-    /// A line moved on without taking the update of the last one.
-    pub stale: bool,
-    /// A line is over: there is nothing to heal.
-    pub over: bool,
-}
-
-impl Pulse {
-    /// When the next heartbeat is due, milliseconds since 1970; `None` while only the hub can change
-    /// that. `die` is any number.
-    #[must_use]
-    pub fn due_unix_ms(&self, rhythm: Rhythm, die: u64) -> Option<u64> {
-        if self.awaits_commit || self.over {
-            return None;
-        }
-        let Some(sent) = self.sent_unix_ms else {
-            return Some(0);
-        };
-        let pause = match rhythm {
-            _ if self.stale || !self.answered => REPEAT_AFTER_MS,
-            Rhythm::Launch => LAUNCH_AFTER_MS,
-            Rhythm::Running => EVERY_MS - die % JITTER_MS_MAX,
-        };
-        Some(sent.saturating_add(pause))
-    }
-}
 
 /// A heartbeat in the outboxes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +28,20 @@ pub struct BeatSent {
     pub message: Seq,
 }
 
+/// What is to be done about heartbeats now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Look {
+    /// Pairings whose heartbeat is due: [`Core::stage_heartbeat`]. Once it is staged, their launch is over.
+    pub due: Vec<PairingId>,
+    /// Pairings whose hub is silent, and not because we have not looked: [`Core::stage_level`].
+    pub silent: Vec<PairingId>,
+    /// Pairings of which nothing is due: their launch is over.
+    pub idle: Vec<PairingId>,
+    /// When to look again if no line catches up and nothing is taken before, milliseconds since 1970;
+    /// always later than now. `None` if then only.
+    pub again_unix_ms: Option<u64>,
+}
+
 impl Core {
     /// What is stored about the heartbeats of a pairing.
     ///
@@ -89,85 +49,161 @@ impl Core {
     /// Only our own storage.
     pub fn pulse(&mut self, pairing: PairingId) -> Result<Pulse, JournalError> {
         let state = self.journal.heartbeat(pairing)?;
+        let said = state.map(|state| Said {
+            number: state.number,
+            first_unix_ms: state.first_sent_unix_ms,
+            last_unix_ms: state.sent_unix_ms,
+            attempts: state.attempts,
+            answered: state.is_answered(),
+            level_unix_ms: state.caught_up_unix_ms,
+        });
+        let number = said.map_or(0, |said| said.number);
         let mut pulse = Pulse {
-            sent_unix_ms: state.as_ref().map(|state| state.sent_unix_ms),
-            answered: state.as_ref().is_some_and(|state| state.is_answered()),
+            said,
+            jitter_ms: pulse::jitter_ms(pairing, number),
             ..Pulse::default()
         };
+        let unanswered = said.filter(|said| !said.answered);
+        let mut waits = unanswered.map(|said| said.first_unix_ms);
         for line in Line::all(pairing) {
-            let healed = self.journal.healed(line)?.map(|healed| healed.unix_ms);
+            let keys = self.journal.line_keys(line)?.unwrap_or_default();
             let follow = self.follow(line)?;
-            pulse.over |= follow.over.is_some();
-            pulse.awaits_commit |= follow.awaits_commit;
-            pulse.stale |= !follow.awaits_commit && healed < pulse.sent_unix_ms;
+            let (over, awaits) = (follow.over, follow.awaits_commit);
+            // A directory rolls back whole; a broken line is one line's trouble.
+            pulse.over |= over == Some(Over::RolledBack);
+            if line.channel == Channel::Config {
+                pulse.over |= over.is_some();
+                pulse.mute |= awaits;
+            }
+            if over.is_some() {
+                continue;
+            }
+            if awaits {
+                // What the wait is counted from is put right with the heartbeat, if the clock was wrong.
+                let said = said.map(|said| said.first_unix_ms);
+                let made = keys.pending.map(|made| made.made_unix_ms);
+                waits = waits.into_iter().chain(said).chain(made).min();
+            } else {
+                let taken = keys.healed.map_or(0, |healed| healed.number);
+                pulse.behind = pulse.behind.max(number.saturating_sub(taken));
+            }
         }
+        pulse.waits_since_unix_ms = waits;
         Ok(pulse)
     }
 
-    /// When the next heartbeat of any pairing is due, milliseconds since 1970; `None` while only a hub
-    /// can change that.
+    /// When a scheduler should have us look next, milliseconds since 1970: the next heartbeat of any
+    /// pairing, or a look whether a silent hub has answered. A time that is past means now; `None` if
+    /// there is no pairing that could be heard of.
     ///
     /// # Errors
     /// Only our own storage.
-    pub fn next_heartbeat(
-        &mut self,
-        rhythm: Rhythm,
-        die: u64,
-    ) -> Result<Option<u64>, JournalError> {
+    pub fn next_heartbeat(&mut self, now_unix_ms: u64) -> Result<Option<u64>, JournalError> {
         let mut next = None;
         for pairing in self.confirmed()? {
-            let due = self.pulse(pairing.id)?.due_unix_ms(rhythm, die);
+            let pulse = self.pulse(pairing.id)?;
+            let due = pulse.next_unix_ms(Rhythm::Running, now_unix_ms);
             next = next.into_iter().chain(due).min();
         }
         Ok(next)
     }
 
-    /// The pairings whose heartbeat is due now.
+    /// What is to be done now. Only pairings of which every line that is not over is among `level` are
+    /// looked at: what the relay holds for it is here, and its own mailbox there agrees with our outbox.
     ///
     /// # Errors
     /// Only our own storage.
-    pub fn due_heartbeats(
+    pub fn look(
         &mut self,
-        rhythm: Rhythm,
+        level: &BTreeSet<Line>,
+        launch: &Launch,
         now_unix_ms: u64,
-        die: u64,
-    ) -> Result<Vec<PairingId>, JournalError> {
-        let mut due = Vec::new();
+    ) -> Result<Look, JournalError> {
+        let mut look = Look::default();
         for pairing in self.confirmed()? {
-            let at = self.pulse(pairing.id)?.due_unix_ms(rhythm, die);
-            // A clock that was put back must not silence us for as long as it was wrong.
-            let sent_later = self
-                .journal
-                .heartbeat(pairing.id)?
-                .is_some_and(|state| state.sent_unix_ms > now_unix_ms);
-            if at.is_some_and(|at| at <= now_unix_ms || sent_later) {
-                due.push(pairing.id);
+            let id = pairing.id;
+            let pulse = self.pulse(id)?;
+            if pulse.over || !self.is_level(id, level)? {
+                continue;
             }
+            let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
+            let is_due = due.is_some_and(|at| at <= now_unix_ms);
+            let is_silent = pulse.asks_for_note(now_unix_ms);
+            match is_due {
+                true => look.due.push(id),
+                false => look.idle.push(id),
+            }
+            if is_silent {
+                look.silent.push(id);
+            }
+            // What is done now is seen then.
+            let soon = now_unix_ms.saturating_add(REPEAT_AFTER_MS);
+            let again = match is_due || is_silent {
+                true => Some(soon),
+                false => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
+            };
+            look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();
         }
-        Ok(due)
+        Ok(look)
     }
 
-    /// Stages a heartbeat: the message in the config channel, then an update of our keys for every
-    /// line. Call it only when every line has caught up with the relay, or a Commit that is on its way
-    /// makes it stale; then it is said again, whole.
+    fn is_level(
+        &mut self,
+        pairing: PairingId,
+        level: &BTreeSet<Line>,
+    ) -> Result<bool, JournalError> {
+        for line in Line::all(pairing) {
+            if self.follow(line)?.over.is_none() && !level.contains(&line) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a line waits for something that only the hub can say: its Commit, and in the config
+    /// channel its answer.
     ///
     /// # Errors
-    /// [`JournalError::AwaitsCommit`] while an update is pending on any of the lines, as
-    /// [`Self::tick`] otherwise: nothing was changed.
+    /// Only our own storage.
+    pub fn waits_for_hub(&mut self, line: Line) -> Result<bool, JournalError> {
+        let follow = self.follow(line)?;
+        if follow.awaits_commit || follow.over.is_some() || line.channel != Channel::Config {
+            return Ok(follow.awaits_commit);
+        }
+        let state = self.journal.heartbeat(line.pairing)?;
+        Ok(state.is_some_and(|state| !state.is_answered()))
+    }
+
+    /// Stages a heartbeat: the message in the config channel, then an update of our keys for every line
+    /// that neither waits for a Commit nor is over. Call it only when every line has caught up with the
+    /// relay, or a Commit that is on its way makes it stale; then it is said again, whole.
+    ///
+    /// # Errors
+    /// [`JournalError::AwaitsCommit`] while an update is pending on the config line,
+    /// [`JournalError::RolledBack`] if that is proved of any line, as [`Self::tick`] otherwise: nothing
+    /// was changed.
     pub fn stage_heartbeat(
         &mut self,
         pairing: PairingId,
         now_unix_ms: u64,
     ) -> Result<Staged<BeatSent>, JournalError> {
+        let config = Line::of(pairing, Channel::Config);
+        let mut proposing = Vec::new();
         for line in Line::all(pairing) {
-            self.check_goes_on(line)?;
-            if self.follow(line)?.awaits_commit {
-                return Err(JournalError::AwaitsCommit(line));
+            let follow = self.follow(line)?;
+            match (follow.over, follow.awaits_commit) {
+                (Some(Over::RolledBack), _) => return Err(JournalError::RolledBack(line)),
+                (None, false) => proposing.push(line),
+                (Some(Over::Broken), _) | (None, true) => {}
             }
+        }
+        self.check_goes_on(config)?;
+        if !proposing.contains(&config) {
+            return Err(JournalError::AwaitsCommit(config));
         }
         journal::or_after_commit(
             self,
-            |core| core.try_stage_heartbeat(pairing, now_unix_ms),
+            |core| core.try_stage_heartbeat(pairing, &proposing, now_unix_ms),
             |core| core.commit().map(drop),
         )
     }
@@ -175,6 +211,7 @@ impl Core {
     fn try_stage_heartbeat(
         &mut self,
         pairing: PairingId,
+        proposing: &[Line],
         now_unix_ms: u64,
     ) -> Result<Staged<BeatSent>, JournalError> {
         // Before anything is encrypted: a refusal spends no generation.
@@ -186,60 +223,70 @@ impl Core {
             last => last.map_or(0, |last| last.number) + 1,
         };
         let mut txn = self.journal.begin();
-        let follow = self.lines.get_mut(&config);
-        let Some(follow) = follow else {
+        let Some(follow) = self.lines.get_mut(&config) else {
             return Err(JournalError::NoGroup(config));
         };
         let message = follow
             .session
             .send_heartbeat(&mut txn, number, now_unix_ms)?;
-        for line in Line::all(pairing) {
-            if let Some(follow) = self.lines.get_mut(&line) {
-                follow.session.propose_update(&mut txn)?;
+        for line in proposing {
+            if let Some(follow) = self.lines.get_mut(line) {
+                follow
+                    .session
+                    .propose_update(&mut txn, number, now_unix_ms)?;
             }
         }
         let staged = txn.stage(BeatSent { number, message })?;
+        // CRASH(app.heartbeat.staged): before: no heartbeat in any outbox, no line waits; the next process owes
+        // one | after: message, new keys and proposals of all lines are synced as one, and each waits for its
+        // Commit.
+        crash_point!("app.heartbeat.staged");
         for line in Line::all(pairing) {
             if let Some(follow) = self.lines.get_mut(&line) {
-                follow.awaits_commit = true;
+                follow.awaits_commit |= proposing.contains(&line);
+                // It acks everything that is durable.
+                follow.owed_since_ms = None;
+                follow.urgent = false;
             }
         }
         Ok(staged)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_heartbeat_is_due_at_a_launch_then_every_six_hours_and_never_while_one_waits() {
-        let at = |pulse: Pulse, rhythm| pulse.due_unix_ms(rhythm, 0);
-        assert_eq!(at(Pulse::default(), Rhythm::Running), Some(0));
-        let answered = Pulse {
-            sent_unix_ms: Some(1_000),
-            answered: true,
-            ..Pulse::default()
+    /// A new epoch of the config channel has made stale what was said there: the acks of the other lines
+    /// in an unanswered heartbeat are owed again.
+    pub(super) fn owe_overtaken(&mut self, line: Line, now_ms: u64) -> Result<(), JournalError> {
+        let state = match line.channel {
+            Channel::Config => self.journal.heartbeat(line.pairing)?,
+            _ => return Ok(()),
         };
-        assert_eq!(
-            at(answered, Rhythm::Running),
-            Some(1_000 + 6 * 60 * 60 * 1_000)
-        );
-        assert_eq!(at(answered, Rhythm::Launch), Some(1_000 + 10 * 60 * 1_000));
-        let stale = Pulse {
-            stale: true,
-            ..answered
-        };
-        assert_eq!(at(stale, Rhythm::Running), Some(31_000));
-        let waits = Pulse {
-            awaits_commit: true,
-            ..stale
-        };
-        assert_eq!(at(waits, Rhythm::Launch), None);
-        for die in [0, 7, u64::MAX] {
-            let due = answered.due_unix_ms(Rhythm::Running, die);
-            let least = 1_000 + EVERY_MS - JITTER_MS_MAX;
-            assert!(due.is_some_and(|due| (least..=1_000 + EVERY_MS).contains(&due)));
+        if state.is_none_or(|state| state.is_answered()) {
+            return Ok(());
         }
+        for other in Line::all(line.pairing) {
+            if other != line {
+                self.owe_ack(other, now_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stages that everything that the relay holds for a pairing is here now, while its hub is silent.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn stage_level(
+        &mut self,
+        pairing: PairingId,
+        now_unix_ms: u64,
+    ) -> Result<Staged<()>, JournalError> {
+        journal::or_after_commit(
+            &mut self.journal,
+            |journal| {
+                let mut txn = journal.begin();
+                txn.put_caught_up(pairing, now_unix_ms)?;
+                txn.stage(())
+            },
+            |journal| journal.commit().map(drop),
+        )
     }
 }

@@ -6,7 +6,7 @@ use wire::envelope::Envelope;
 use wire::{Digest, Seq};
 use zeroize::Zeroizing;
 
-use super::{Core, Over, event_line};
+use super::{Core, Over, Pulse, event_line};
 
 /// Where a line's envelopes go and come from.
 #[derive(Clone, Debug)]
@@ -24,14 +24,14 @@ pub struct LineInfo {
 pub struct ChannelStatus {
     /// Which channel.
     pub channel: Channel,
-    /// When the hub last took new keys of ours, milliseconds since 1970; `None` if never since
-    /// pairing.
+    /// When the keys of ours that the hub took last were made, milliseconds since 1970: copies of this
+    /// directory that are older are shut out. `None` if it took none since pairing.
     pub healed_unix_ms: Option<u64>,
     /// An update of ours waits for the hub's Commit: nothing can be said on this line before it.
     pub awaits_commit: bool,
 }
 
-/// How a pairing's event video line stands, and what is known of the others.
+/// How a pairing's event video line stands, and what counts of the others.
 #[derive(Clone, Debug)]
 pub struct LineStatus {
     /// Which line.
@@ -50,12 +50,14 @@ pub struct LineStatus {
     pub clips: u64,
     /// When it was paired, seconds since 1970.
     pub paired_unix_s: u64,
-    /// Why nothing more is taken from its hub or sent to it, if that is so.
+    /// Why nothing more is taken or sent on one of the pairing's lines, if that is so: the worst of all.
     pub over: Option<Over>,
     /// All channels.
     pub channels: Vec<ChannelStatus>,
     /// The last heartbeat.
     pub heartbeat: Option<HeartbeatState>,
+    /// What it comes to.
+    pub pulse: Pulse,
 }
 
 impl Core {
@@ -91,12 +93,18 @@ impl Core {
                 Some(follow) => follow.session.epoch(&mut self.journal.begin())?.0,
                 None => 0,
             };
-            let mut channels = Vec::new();
+            let (mut channels, mut over) = (Vec::new(), None);
             for line in Line::all(pairing.id) {
+                let healed = self.journal.line_keys(line)?.and_then(|keys| keys.healed);
+                let follow = self.follow(line)?;
+                over = match (over, follow.over) {
+                    (Some(Over::RolledBack), _) | (_, None) => over,
+                    (_, worse) => worse,
+                };
                 channels.push(ChannelStatus {
                     channel: line.channel,
-                    healed_unix_ms: self.journal.healed(line)?.map(|healed| healed.unix_ms),
-                    awaits_commit: self.follow(line)?.awaits_commit,
+                    healed_unix_ms: healed.map(|healed| healed.made_unix_ms),
+                    awaits_commit: follow.awaits_commit,
                 });
             }
             out.push(LineStatus {
@@ -108,9 +116,10 @@ impl Core {
                 waiting,
                 clips,
                 paired_unix_s: pairing.paired_unix_s,
-                over: self.over(line)?,
+                over,
                 channels,
                 heartbeat: self.journal.heartbeat(pairing.id)?,
+                pulse: self.pulse(pairing.id)?,
             });
         }
         Ok(out)

@@ -12,8 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::Durable;
 use journal::ids::Channel;
+use journal::{Durable, Taken};
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliveries, Delivery};
 use tokio::sync::watch;
 use wal::mutant;
@@ -21,34 +21,72 @@ use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
+use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
 use crate::backoff::Backoff;
 use crate::core::{AckSent, Delivered, Halt, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run};
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
-use crate::types::{HubId, SyncMode};
+use crate::types::{HUB_WAIT_MS, HubId, SyncMode};
 
 /// A relay that owes deliveries or receipts and gives none for so long is asked again.
 const STALL_MS: u64 = 20_000;
 /// Acks whose receipts are awaited; older ones are covered by newer ones.
 const ACKS_AWAITED_MAX: usize = 64;
 
+/// How long a line's task stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stay {
+    /// Until everything that the relay holds is here, and what is in the outbox is there.
+    UntilLevel,
+    /// Until the hub has said what the line waits for, too; [`HUB_WAIT_MS`] longer at most.
+    UntilAnswered,
+    /// Until the future is dropped.
+    Following,
+}
+
+impl Stay {
+    fn mode(self) -> SyncMode {
+        match self {
+            Self::UntilLevel | Self::UntilAnswered => SyncMode::Once,
+            Self::Following => SyncMode::Follow,
+        }
+    }
+}
+
+/// Where an attachment is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// What the relay held when the mailbox was attached is not all here.
+    CatchingUp,
+    /// It is, and whatever comes is taken.
+    Listening,
+    /// What comes now belongs to the next sync; ours has yet to reach the relay.
+    Closing,
+}
+
 /// One line's task.
 pub(super) struct LineTask {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
     info: LineInfo,
-    mode: SyncMode,
+    stay: Stay,
     progress: Arc<AtomicBool>,
     sender: Sender,
     acks: VecDeque<AckSent>,
     /// Everything through here is durable and was told to the relay.
     cursor: Seq,
-    /// Whether everything is here that the relay held when the mailbox was attached.
-    caught_up: Arc<AtomicBool>,
+    /// Whether this line is among those that are level with the relay.
+    levels: Arc<Levels>,
+    /// The line waits for what only the hub can say.
+    waits_for_hub: bool,
+    /// Until when it is waited for, once the relay has all that we said.
+    listens_until_ms: Option<u64>,
     /// Something was put into the outbox by somebody else.
     beats: watch::Receiver<u64>,
+    /// The mailbox was attached before: everything through the cursor was told to watchers.
+    was_attached: bool,
     /// When the core wants to be called again.
     due_at_ms: Option<u64>,
     moved_at_ms: u64,
@@ -59,22 +97,25 @@ impl LineTask {
         shared: Arc<Shared>,
         connection: Arc<Connection>,
         info: LineInfo,
-        mode: SyncMode,
+        stay: Stay,
         progress: Arc<AtomicBool>,
-        (caught_up, beats): (Arc<AtomicBool>, watch::Receiver<u64>),
+        (levels, beats): (Arc<Levels>, watch::Receiver<u64>),
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
         Self {
             shared,
             connection,
             info,
-            mode,
+            stay,
             progress,
             sender: Sender::new(Seq::NONE, Seq::NONE),
             acks: VecDeque::new(),
             cursor: Seq::NONE,
-            caught_up,
+            levels,
+            waits_for_hub: false,
+            listens_until_ms: None,
             beats,
+            was_attached: false,
             due_at_ms: None,
             moved_at_ms,
         }
@@ -97,27 +138,20 @@ impl LineTask {
         let mut attempt = 1;
         loop {
             let before = self.cursor;
-            let error = match self.attachment().await {
+            let ended = self.attachment().await;
+            if ended.is_err() {
+                // A directory that was just suspected to be old, say, must not say anything new.
+                self.levels.remove(self.info.line);
+            }
+            let error = match ended {
                 Err(End::Line(error)) => error,
-                other => {
-                    let hub = self.hub();
-                    match &other {
-                        Err(End::Fatal(AppError::OlderCopy)) => {
-                            self.shared.announcer.tell(Event::RolledBack { hub });
-                        }
-                        Err(End::Fatal(AppError::LineBroken)) => {
-                            self.shared.announcer.tell(Event::LineBroken { hub });
-                        }
-                        _ => {}
-                    }
-                    return other;
-                }
+                other => return other,
             };
             if self.cursor > before {
                 backoff.reset();
                 attempt = 1;
             }
-            if self.mode == SyncMode::Once && attempt >= ATTEMPTS_ONCE_MAX {
+            if self.stay.mode() == SyncMode::Once && attempt >= ATTEMPTS_ONCE_MAX {
                 return Err(End::Fatal(error));
             }
             attempt += 1;
@@ -140,13 +174,13 @@ impl LineTask {
     }
 
     fn storage(&self, error: AppError) -> End {
-        End::from_app(error, self.mode)
+        End::from_app(error, self.stay.mode())
     }
 
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        self.caught_up.store(false, Ordering::Relaxed);
+        self.levels.remove(line);
         let heads = self.shared.engine.read(move |core, _shell| {
             // Nothing is asked of the relay, and nothing told to it, once the line is over.
             match core.over(line)? {
@@ -160,6 +194,13 @@ impl LineTask {
             .attach_receive(self.info.mailboxes.receive, cursor)
             .await;
         let (state, deliveries) = attached.map_err(|error| End::from_client(&error))?;
+        // A write that failed may be durable all the same, once the journal has been opened again: its facts
+        // were told to nobody, and no later run repeats them.
+        if self.was_attached && self.cursor < cursor {
+            let count = cursor.0 - self.cursor.0;
+            self.tell(Event::Missed { count });
+        }
+        self.was_attached = true;
         self.cursor = cursor;
         self.sender.handle_durable(outbox.last);
         self.sender.handle_ack(outbox.acked);
@@ -191,23 +232,34 @@ impl LineTask {
 
     async fn pass(&mut self, target: Seq, mut deliveries: Option<Deliveries>) -> Result<(), End> {
         let mut appends: Option<AppendHandle> = None;
-        let mut caught_up = false;
+        let mut phase = Phase::CatchingUp;
         loop {
-            if !caught_up && self.cursor >= target {
-                caught_up = true;
+            if phase == Phase::CatchingUp && self.cursor >= target {
                 self.finish_sync().await?;
-                self.caught_up.store(true, Ordering::Relaxed);
                 self.tell(Event::Idle { hub: self.hub() });
-                if self.mode == SyncMode::Once {
-                    // What comes now belongs to the next sync.
-                    deliveries = None;
-                }
+                phase = match self.stay {
+                    Stay::UntilLevel => Phase::Closing,
+                    Stay::UntilAnswered | Stay::Following => Phase::Listening,
+                };
+            }
+            if phase == Phase::Listening && self.has_heard_enough() {
+                // Commits were taken: their acks, and the rotation behind them.
+                self.finish_sync().await?;
+                phase = Phase::Closing;
+            }
+            if phase == Phase::Closing {
+                deliveries = None;
             }
             self.send(&mut appends).await?;
-            if self.mode == SyncMode::Once && caught_up && self.sender.is_idle() {
+            // Only now is it known that nothing at the relay speaks against our outbox.
+            match phase != Phase::CatchingUp && self.sender.is_sending() {
+                true => self.levels.insert(self.info.line),
+                false => self.levels.remove(self.info.line),
+            }
+            if phase == Phase::Closing && self.sender.is_idle() {
                 return Ok(());
             }
-            let pause = self.pause(caught_up);
+            let pause = self.pause(phase);
             tokio::select! {
                 delivery = next_delivery(&mut deliveries) => {
                     let delivery = delivery.map_err(|error| End::from_client(&error))?;
@@ -219,34 +271,62 @@ impl LineTask {
                     Ok(()) => self.look_into_outbox().await?,
                     Err(_over) => return Ok(()),
                 },
-                () = tokio::time::sleep(pause) => self.wake(caught_up, &deliveries).await?,
+                () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
+            }
+        }
+    }
+
+    /// Whether a sync that is to end has waited for the hub long enough.
+    fn has_heard_enough(&mut self) -> bool {
+        if self.stay != Stay::UntilAnswered {
+            return false;
+        }
+        if !self.waits_for_hub {
+            return true;
+        }
+        let now_ms = self.shared.clock.now_ms();
+        match self.listens_until_ms {
+            Some(until_ms) => now_ms >= until_ms,
+            None => {
+                // From when the relay has all that we said.
+                self.listens_until_ms = self.sender.is_idle().then_some(now_ms + HUB_WAIT_MS);
+                false
+            }
+        }
+    }
+
+    /// Whether the relay owes deliveries or receipts that this pass cannot do without.
+    fn waits_for_relay(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::CatchingUp => true,
+            Phase::Listening | Phase::Closing => {
+                self.stay.mode() == SyncMode::Once && !self.sender.is_idle()
             }
         }
     }
 
     /// How long nothing needs to be done unless something comes in.
-    fn pause(&self, caught_up: bool) -> Duration {
-        let waits = !caught_up || (self.mode == SyncMode::Once);
-        let stall = waits.then_some(self.moved_at_ms + STALL_MS);
-        let due = if caught_up && self.mode == SyncMode::Once {
-            None
-        } else {
-            self.due_at_ms
+    fn pause(&self, phase: Phase) -> Duration {
+        let stall = self
+            .waits_for_relay(phase)
+            .then_some(self.moved_at_ms + STALL_MS);
+        let (due, listens) = match phase {
+            Phase::CatchingUp => (self.due_at_ms, None),
+            Phase::Listening => (self.due_at_ms, self.listens_until_ms),
+            Phase::Closing => (None, None),
         };
-        let times = [stall, due, self.sender.poll_timeout()];
+        let times = [stall, due, listens, self.sender.poll_timeout()];
         let next = times.into_iter().flatten().min();
         let now_ms = self.shared.clock.now_ms();
         Duration::from_millis(next.map_or(STALL_MS, |at| at.saturating_sub(now_ms)))
     }
 
-    async fn wake(&mut self, caught_up: bool, deliveries: &Option<Deliveries>) -> Result<(), End> {
+    async fn wake(&mut self, phase: Phase, deliveries: &Option<Deliveries>) -> Result<(), End> {
         let now_ms = self.shared.clock.now_ms();
-        let waits = !caught_up || self.mode == SyncMode::Once;
-        if waits && now_ms >= self.moved_at_ms + STALL_MS {
-            let what = if caught_up {
-                "give receipts"
-            } else {
-                "deliver what it says it holds"
+        if self.waits_for_relay(phase) && now_ms >= self.moved_at_ms + STALL_MS {
+            let what = match phase {
+                Phase::CatchingUp => "deliver what it says it holds",
+                Phase::Listening | Phase::Closing => "give receipts",
             };
             return Err(End::Line(AppError::Network(format!(
                 "the relay does not {what}"
@@ -262,7 +342,7 @@ impl LineTask {
             let run = run.await.map_err(|error| self.storage(error))?;
             let quiet = run.due_in_ms.is_none();
             self.handle_run(run, deliveries).await?;
-            if quiet && caught_up {
+            if quiet && phase != Phase::CatchingUp {
                 self.tell(Event::Idle { hub: self.hub() });
             }
         }
@@ -335,6 +415,16 @@ impl LineTask {
             self.acks.push_back(ack);
         }
         self.due_at_ms = run.due_in_ms.map(|due| now_ms + due);
+        self.waits_for_hub = run.waits_for_hub;
+        let moves = |taken: &Taken| {
+            matches!(
+                taken,
+                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_)
+            )
+        };
+        if run.facts.iter().any(|fact| moves(&fact.taken)) {
+            self.levels.stir();
+        }
         if run.cursor > self.cursor {
             self.cursor = run.cursor;
             self.moved_at_ms = now_ms;
@@ -447,7 +537,7 @@ impl LineTask {
                 let error = AppError::Network(format!(
                     "the relay is full; it asks to come back in {retry_after_s} s"
                 ));
-                match self.mode {
+                match self.stay.mode() {
                     SyncMode::Once => Err(End::Fatal(error)),
                     SyncMode::Follow => {
                         tracing::warn!(%error, "acks wait");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use app_core::App;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line};
-use journal::message::{self, AppMessage};
+use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
 use journal::{
@@ -319,8 +319,12 @@ impl Hub {
 
     /// Sends everything un-acked that the relay does not have, and waits for its receipt.
     pub(crate) async fn push(&mut self, relay: &Relay) {
-        let line = self.line();
         let connection = self.connect(relay).await;
+        self.push_line(&connection, self.line()).await;
+        connection.close();
+    }
+
+    async fn push_line(&self, connection: &Connection, line: Line) {
         let mailbox = self.journal.mailboxes(line).unwrap().send;
         let (state, mut handle) = connection.attach_send(mailbox).await.unwrap();
         let mut after = state.last.map_or(Seq::NONE, |head| head.seq);
@@ -340,11 +344,20 @@ impl Hub {
                 other => panic!("{other:?}"),
             }
         }
-        connection.close();
     }
 
-    /// Takes whatever the relay holds of the app's.
+    /// Takes whatever the relay holds of the app's on the line of its event videos, up to a proposal of
+    /// new keys.
     pub(crate) async fn take_acks(&mut self, relay: &Relay) {
+        self.take_held(relay, Takes::Messages).await;
+    }
+
+    /// Takes all of it.
+    pub(crate) async fn take_acks_and_keys(&mut self, relay: &Relay) {
+        self.take_held(relay, Takes::MessagesAndProposals).await;
+    }
+
+    async fn take_held(&mut self, relay: &Relay, takes: Takes) {
         let line = self.line();
         let connection = self.connect(relay).await;
         let mailbox = self.journal.mailboxes(line).unwrap().receive;
@@ -356,18 +369,83 @@ impl Hub {
             let mut txn = self.journal.begin();
             let session = self.session.as_mut().unwrap();
             let arrived = session
-                .receive(&mut txn, delivery.seq, &delivery.bytes, Takes::Messages)
+                .receive(&mut txn, delivery.seq, &delivery.bytes, takes)
                 .unwrap();
-            if let Received::Message(bytes) = &arrived.received {
-                let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
-                session.take_ack(&mut txn, Seq(through)).unwrap();
+            match &arrived.received {
+                Received::Message(bytes) => {
+                    let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
+                    session.take_ack(&mut txn, Seq(through)).unwrap();
+                }
+                Received::Waits => break,
+                _ => {}
             }
             drop(txn.commit(()).unwrap());
             cursor = self.journal.inbox_head(line).unwrap().cursor;
         }
         connection.close();
     }
+
+    /// Waits for one heartbeat of the app on all of its lines, takes its keys and answers it, as a hub
+    /// that is there does.
+    pub(crate) async fn take_heartbeat(&mut self, relay: &Relay) {
+        let connection = self.connect(relay).await;
+        // The config line comes last, and with it the answer.
+        for line in Line::all(self.line().pairing) {
+            self.take_keys(&connection, line).await;
+            self.push_line(&connection, line).await;
+        }
+        connection.close();
+    }
+
+    async fn take_keys(&mut self, connection: &Connection, line: Line) {
+        let mailbox = self.journal.mailboxes(line).unwrap().receive;
+        let cursor = self.journal.inbox_head(line).unwrap().cursor;
+        let (_state, mut deliveries) = connection.attach_receive(mailbox, cursor).await.unwrap();
+        let mut own = Session::<Committer>::new(line);
+        let mut number = 0;
+        loop {
+            let delivery = within(deliveries.next()).await.unwrap();
+            let mut txn = self.journal.begin();
+            let session = match line.channel {
+                Channel::EventVideo => self.session.as_mut().unwrap(),
+                _ => &mut own,
+            };
+            let takes = Takes::MessagesAndProposals;
+            let arrived = session
+                .receive(&mut txn, delivery.seq, &delivery.bytes, takes)
+                .unwrap();
+            let healed = matches!(arrived.received, Received::Healed(_));
+            match (&arrived.received, line.channel) {
+                (Received::Message(bytes), Channel::EventVideo) => {
+                    let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
+                    session.take_ack(&mut txn, Seq(through)).unwrap();
+                }
+                (Received::Message(bytes), Channel::Config) => {
+                    if let AppConfigMessage::Heartbeat(said) = message::decode(bytes).unwrap() {
+                        number = said.number;
+                    }
+                }
+                (Received::Healed(_), Channel::Config) => {
+                    let answer = HeartbeatAnswer {
+                        number,
+                        answered_unix_ms: unix_s() * 1_000,
+                        version: HUB_VERSION.into(),
+                        epochs: Vec::new(),
+                    };
+                    session.answer(&mut txn, &answer).unwrap();
+                }
+                _ => {}
+            }
+            drop(txn.commit(()).unwrap());
+            if healed {
+                return;
+            }
+        }
+    }
 }
+
+/// What this hub says that it is.
+pub(crate) const HUB_VERSION: &str = "hub without a camera";
 
 /// What a hub stored last before it dies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -300,3 +300,19 @@ pub(crate) fn lowest_free(state: &State, taken: impl Fn(state::Envelope) -> Opti
     }
     u8::try_from(used.trailing_ones()).unwrap_or(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names are the programs' own, so that a counter-example can be played there.
+    #[test]
+    fn every_step_stands_beside_a_crash_point_that_there_is() {
+        const POINTS: &str = include_str!("../../points.md");
+        let named: Vec<&str> = PLAIN.into_iter().filter_map(Step::point).collect();
+        assert!(named.len() > 10, "{named:?}");
+        for point in named {
+            assert!(POINTS.contains(&format!("`{point}`")), "{point}");
+        }
+    }
+}

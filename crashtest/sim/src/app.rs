@@ -1,8 +1,8 @@
 //! The app: its core and its sender, with a shell of the shape of `app_core::downlink`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use app_core::core::{Core, Delivered, Halt, Over, PendingRun, Rhythm, Run};
+use app_core::core::{Core, Delivered, Halt, Launch, Over, PendingRun, Run};
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
 use journal::{AppClipState, ErrorKind, JournalError, Role, Taken};
@@ -19,9 +19,9 @@ use crate::oracle::{Books, Broken, Held};
 /// After trouble a mailbox is attached again so much later.
 const RETRY_MS: u64 = 1_000;
 /// Where its clock on the wall begins.
-const WALL_MS: u64 = 1_800_000_000_000;
-/// It looks so often whether a heartbeat is due.
-const HEARTBEAT_LOOK_MS: u64 = 2_000;
+const WALL_MS: i64 = 1_800_000_000_000;
+/// It looks whether a heartbeat is due so often at most and so seldom at least, if nothing stirs.
+const LOOK_PAUSE_MS: [u64; 2] = [1_000, 15 * 60 * 1_000];
 /// Most envelopes that share a commit here.
 const RUN_MAX: usize = 8;
 
@@ -39,13 +39,17 @@ struct LineEnd {
     cursor: Seq,
     /// The last one that the relay held when it was asked, and that answer's envelopes are not all here.
     target: Option<Seq>,
+    /// Whether a heartbeat is due may have changed.
+    stirred: bool,
 }
 
 struct Process {
     core: Core,
     lines: Vec<LineEnd>,
-    rhythm: Rhythm,
-    /// When it looks whether a heartbeat is due.
+    launch: Launch,
+    /// The lines that were level with the relay when that was last asked.
+    level: BTreeSet<Line>,
+    /// When it looks whether a heartbeat is due, though nothing stirs.
     look_at_ms: u64,
     /// One was asked for, due or not.
     wanted: bool,
@@ -57,6 +61,8 @@ pub struct App {
     pub machine: Machine,
     process: Option<Process>,
     ways: Vec<Way>,
+    /// How far its clock on the wall is from the simulated time.
+    pub wall_offset_ms: i64,
 }
 
 impl App {
@@ -67,7 +73,14 @@ impl App {
             machine: Machine::new(disk, seed),
             process: None,
             ways,
+            wall_offset_ms: 0,
         }
+    }
+
+    /// Its clock on the wall: milliseconds since 1970.
+    fn wall_ms(&self, now_ms: u64) -> u64 {
+        let wall_ms = WALL_MS.saturating_add(self.wall_offset_ms);
+        u64::try_from(wall_ms).unwrap_or(0) + now_ms
     }
 
     /// Whether it runs.
@@ -106,12 +119,14 @@ impl App {
                 inbox: VecDeque::new(),
                 cursor,
                 target: None,
+                stirred: false,
             });
         }
         self.process = Some(Process {
             core,
             lines,
-            rhythm: Rhythm::Launch,
+            launch: Launch::ByPerson(BTreeSet::new()),
+            level: BTreeSet::new(),
             look_at_ms: now_ms,
             wanted: false,
         });
@@ -146,7 +161,10 @@ impl App {
             return false;
         };
         let mut videos = self.ways.iter().map(|way| way.line);
-        videos.any(|line| line.channel == Channel::EventVideo && is_over(&process.core, line))
+        videos.any(|line| {
+            let over = process.core.over(line);
+            line.channel == Channel::EventVideo && matches!(over, Ok(Some(Over::RolledBack)))
+        })
     }
 
     /// A heartbeat is wanted as soon as one can be, due or not.
@@ -156,18 +174,25 @@ impl App {
         }
     }
 
-    /// Whether a heartbeat that was made at `since_ms` or later was answered, and its updates taken on every
-    /// line. One is wanted if there was none since then.
-    pub fn has_healed(&mut self, since_ms: u64) -> bool {
+    /// The number of its last heartbeat, 0 before the first; none if it cannot be asked now.
+    pub fn heartbeat_number(&mut self) -> Option<u64> {
+        let pairing = self.ways.first().map(|way| way.line.pairing)?;
+        let pulse = self.process.as_mut()?.core.pulse(pairing).ok()?;
+        Some(pulse.said.map_or(0, |said| said.number))
+    }
+
+    /// Whether a heartbeat with a higher number than this was answered, and its updates taken on every
+    /// line. One is wanted if there was none yet.
+    pub fn has_healed(&mut self, since_number: u64) -> bool {
         let pairing = self.ways.first().map(|way| way.line.pairing);
         let (Some(process), Some(pairing)) = (&mut self.process, pairing) else {
             return false;
         };
         // What cannot be read now shows again in the next step.
         let pulse = process.core.pulse(pairing).unwrap_or_default();
-        let sent = pulse.sent_unix_ms >= Some(WALL_MS + since_ms);
-        process.wanted |= !sent;
-        sent && pulse.answered && !pulse.awaits_commit && !pulse.stale
+        let newer = pulse.said.is_some_and(|said| said.number > since_number);
+        process.wanted |= !newer;
+        newer && pulse.is_settled()
     }
 
     /// When it wants to be asked again without anything else happening.
@@ -192,6 +217,7 @@ impl App {
     /// As all steps.
     pub fn pump(&mut self, up: bool, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
         let mut out = Vec::new();
+        let wall_ms = self.wall_ms(now_ms);
         let App {
             machine, process, ..
         } = self;
@@ -199,64 +225,47 @@ impl App {
             return Ok(out);
         };
         for end in lines {
-            end.pump(core, machine, (up, now_ms), books, &mut out)?;
+            end.pump(core, machine, (up, now_ms, wall_ms), books, &mut out)?;
         }
         self.heartbeat(now_ms, books)?;
         Ok(out)
     }
 
-    /// Puts a heartbeat into the outboxes, if one is wanted or due and every line has caught up.
+    /// Does what is to be done about heartbeats: one is said if it is due, or wanted, and every line is
+    /// level with the relay; and that a hub is silent is written down.
     fn heartbeat(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let wall_ms = self.wall_ms(now_ms);
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        let looks = now_ms >= process.look_at_ms;
-        if looks {
-            process.look_at_ms = now_ms + HEARTBEAT_LOOK_MS;
-        }
-        let caught_up = |end: &LineEnd| end.target.is_some_and(|target| end.cursor >= target);
-        if !(looks || process.wanted) || !process.lines.iter().all(caught_up) {
+        if !process.stirs(now_ms) {
             return Ok(());
         }
-        let Some(first) = process.lines.first() else {
-            return Ok(());
-        };
-        let (pairing, wall) = (first.way.line.pairing, WALL_MS + now_ms);
-        let core = &mut process.core;
-        let is_due = |due: Vec<PairingId>| due.contains(&pairing);
-        let due = core.due_heartbeats(process.rhythm, wall, 0).map(is_due);
-        process.rhythm = Rhythm::Running;
-        if !due.map_err(|error| ended(&error))? && !process.wanted {
-            return Ok(());
-        }
-        let staged = core.stage_heartbeat(pairing, wall).and_then(|staged| {
-            let committed = core.commit()?;
-            Ok(committed.redeem(staged).into_inner())
+        let Process { core, launch, .. } = process;
+        let look = core.look(&process.level, launch, wall_ms);
+        let look = look.map_err(|error| ended(&error))?;
+        let pause_ms = look.again_unix_ms.map_or(LOOK_PAUSE_MS[1], |at| {
+            let pause_ms = at.saturating_sub(wall_ms);
+            pause_ms.clamp(LOOK_PAUSE_MS[0], LOOK_PAUSE_MS[1])
         });
-        let beat = match staged {
-            Ok(beat) => beat,
-            // It is said when the hub has answered, or when there is room.
-            Err(error) if error.kind() == ErrorKind::Wait => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => return Ok(()),
-            Err(JournalError::RolledBack(_)) => {
-                process.wanted = false;
-                return Ok(());
+        process.look_at_ms = now_ms + pause_ms;
+        for pairing in look.silent {
+            let staged = core.stage_level(pairing, wall_ms);
+            match staged.and_then(|_staged| core.commit()) {
+                Ok(_committed) => {}
+                Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => {}
+                Err(error) => return Err(ended(&error)),
             }
-            Err(error) => return Err(ended(&error)),
-        };
-        process.wanted = false;
-        let claims = process.lines.iter().map(|end| {
-            let cursor = core.cursor(end.way.line)?;
-            Ok((end.way.receive.send_id(), cursor))
-        });
-        let claims: Result<Vec<_>, JournalError> = claims.collect();
-        let claims = claims.map_err(|error| ended(&error))?;
-        for end in &mut process.lines {
-            let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
-            end.sender.handle_durable(outbox.last);
-            if end.way.line.channel == Channel::Config {
-                books.ack_made((end.way.send, beat.message), claims.clone());
-            }
+        }
+        for pairing in &look.idle {
+            launch.is_over(*pairing);
+        }
+        let mut saying = look.due;
+        if process.wanted {
+            saying.extend(look.idle);
+        }
+        for pairing in saying {
+            process.say(pairing, wall_ms, books)?;
         }
         Ok(())
     }
@@ -371,13 +380,67 @@ impl App {
     }
 }
 
+impl Process {
+    /// Whether there is anything to look for: a line has become level, something was taken, the time has
+    /// come, or somebody wants it.
+    fn stirs(&mut self, now_ms: u64) -> bool {
+        let level = self.lines.iter().filter(|end| end.is_level());
+        let level: BTreeSet<Line> = level.map(|end| end.way.line).collect();
+        let mut stirs = self.wanted || now_ms >= self.look_at_ms || !level.is_subset(&self.level);
+        self.level = level;
+        for end in &mut self.lines {
+            stirs |= std::mem::take(&mut end.stirred);
+        }
+        stirs
+    }
+
+    /// Puts a heartbeat into the outboxes.
+    fn say(&mut self, pairing: PairingId, wall_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let core = &mut self.core;
+        let staged = core.stage_heartbeat(pairing, wall_ms).and_then(|staged| {
+            let committed = core.commit()?;
+            Ok(committed.redeem(staged).into_inner())
+        });
+        let beat = match staged {
+            Ok(beat) => beat,
+            // It is said when the hub has answered, or when there is room.
+            Err(error) if error.kind() == ErrorKind::Wait => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => return Ok(()),
+            Err(error) => return Err(ended(&error)),
+        };
+        self.wanted = false;
+        self.launch.is_over(pairing);
+        books.heartbeats += 1;
+        let claims = self.lines.iter().map(|end| {
+            let cursor = core.cursor(end.way.line)?;
+            Ok((end.way.receive.send_id(), cursor))
+        });
+        let claims: Result<Vec<_>, JournalError> = claims.collect();
+        let claims = claims.map_err(|error| ended(&error))?;
+        for end in &mut self.lines {
+            let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
+            end.sender.handle_durable(outbox.last);
+            if end.way.line.channel == Channel::Config {
+                books.ack_made((end.way.send, beat.message), claims.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
 impl LineEnd {
+    /// Whether everything is here that the relay holds, and its copy of ours agrees with the outbox.
+    fn is_level(&self) -> bool {
+        let here = self.target.is_some_and(|target| self.cursor >= target);
+        here && self.reading && self.attached && self.sender.is_sending()
+    }
+
     /// Does whatever is to be done for this line now.
     fn pump(
         &mut self,
         core: &mut Core,
         machine: &Machine,
-        (up, now_ms): (bool, u64),
+        (up, now_ms, wall_ms): (bool, u64, u64),
         books: &mut Books,
         out: &mut Vec<Up>,
     ) -> Result<(), Fault> {
@@ -389,7 +452,7 @@ impl LineEnd {
         while !is_over(core, line) && !self.inbox.is_empty() {
             let count = self.inbox.len().min(RUN_MAX);
             let run: Vec<Delivered> = self.inbox.drain(..count).collect();
-            let pending = core.deliver(line, &run, now_ms, WALL_MS + now_ms);
+            let pending = core.deliver(line, &run, now_ms, wall_ms);
             self.settle((core, machine), pending, now_ms, books, out)?;
         }
         if is_over(core, line) {
@@ -500,6 +563,8 @@ impl LineEnd {
         self.act(&run, now_ms, books, out)?;
         match run.halt {
             None | Some(Halt::Over(Over::RolledBack)) => Ok(()),
+            // Whoever runs on an old copy may meet what it cannot follow before anybody tells it so.
+            Some(Halt::Over(Over::Broken)) if books.is_old_reader(mailbox) => Ok(()),
             Some(Halt::Over(Over::Broken)) => {
                 Err(Broken::new("C1", "the app can no longer follow its hub").into())
             }
@@ -538,6 +603,10 @@ impl LineEnd {
                 let what = format!("envelope {} was authentic and useless: {why}", fact.seq);
                 return Err(Broken::new("C1", what).into());
             }
+            self.stirred |= matches!(
+                fact.taken,
+                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_)
+            );
         }
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);
@@ -559,7 +628,7 @@ impl LineEnd {
 
 /// Whether nothing is taken or sent on a line any more.
 fn is_over(core: &Core, line: Line) -> bool {
-    matches!(core.over(line), Ok(Some(Over::RolledBack)))
+    matches!(core.over(line), Ok(Some(_)))
 }
 
 fn ended(error: &JournalError) -> Fault {

@@ -193,6 +193,13 @@ impl Hub {
         videos.any(|(_, head)| head.standing != Standing::Good)
     }
 
+    /// What stands in the way of [`Self::is_done`].
+    #[must_use]
+    pub fn what_waits(&self) -> String {
+        let heads = self.process.as_ref().map(|process| process.core.heads());
+        format!("{heads:?}")
+    }
+
     /// Whether everything that it ever sent is acked.
     #[must_use]
     pub fn is_done(&self) -> bool {

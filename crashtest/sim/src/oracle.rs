@@ -55,6 +55,8 @@ pub struct Books {
     acks: BTreeMap<(SendId, Seq), Vec<(SendId, Seq)>>,
     /// Envelopes that left, again included.
     pub left: u64,
+    /// Heartbeats that the phone made.
+    pub heartbeats: u64,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
@@ -75,6 +77,12 @@ impl Books {
     pub fn rolled_back(&mut self, own: SendId, other: SendId) {
         self.old_writers.insert(own);
         self.old_readers.insert(other);
+    }
+
+    /// Whether the reader of a mailbox runs on an old copy.
+    #[must_use]
+    pub fn is_old_reader(&self, mailbox: SendId) -> bool {
+        self.old_readers.contains(&mailbox)
     }
 
     /// Whether somebody runs on an old copy.

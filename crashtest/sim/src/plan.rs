@@ -133,8 +133,10 @@ pub enum What {
         /// How long.
         for_ms: u64,
     },
-    /// The hub's clock on the wall jumps; the app's core has none.
+    /// The clock on the wall of hub or phone jumps; the relay has none.
     ClockJump {
+        /// Whose.
+        who: Who,
         /// By how much; may be negative.
         by_s: i64,
     },
@@ -319,8 +321,8 @@ impl Plan {
             }
             Flavour::ClockGoesBack => {
                 for n in 1..events {
-                    let by_s = -(apart_ms as i64) / 1_000;
-                    step(600 + n * apart_ms - 100, What::ClockJump { by_s });
+                    let (who, by_s) = (Who::Hub, -(apart_ms as i64) / 1_000);
+                    step(600 + n * apart_ms - 100, What::ClockJump { who, by_s });
                 }
             }
             Flavour::HearsLate => {
@@ -444,6 +446,7 @@ fn trouble(dice: &mut SeededDice) -> What {
             for_ms: 1 + dice.below(20_000),
         },
         _ => What::ClockJump {
+            who: end(dice),
             by_s: dice.below(200_000_000) as i64 - 100_000_000,
         },
     }

@@ -81,10 +81,12 @@ pub struct Stats {
     pub dropped: u64,
     /// Directories that became old copies, and were seen to be.
     pub old_copies: u64,
+    /// Heartbeats of the phone.
+    pub heartbeats: u64,
 }
 
 impl crate::seeds::Told for Stats {
-    /// Deaths, envelopes, events, dropped clips, old copies.
+    /// Deaths, envelopes, events, dropped clips, old copies, heartbeats.
     fn numbers(&self) -> Vec<u64> {
         vec![
             self.deaths,
@@ -92,6 +94,7 @@ impl crate::seeds::Told for Stats {
             self.events,
             self.dropped,
             self.old_copies,
+            self.heartbeats,
         ]
     }
 }
@@ -201,6 +204,7 @@ impl World {
                 .filter(|event| event.dropped)
                 .count() as u64,
             old_copies: u64::from(self.books.is_rolled_back()),
+            heartbeats: self.books.heartbeats,
         }
     }
 
@@ -375,7 +379,12 @@ impl World {
                 self.relay.lie = Some(*lie);
                 self.after_ms(*for_ms, Happening::Truth);
             }
-            What::ClockJump { by_s } => self.hub.wall_offset_ms += by_s * 1_000,
+            What::ClockJump { who, by_s } => match who {
+                Who::Hub => self.hub.wall_offset_ms += by_s * 1_000,
+                Who::App => self.app.wall_offset_ms += by_s * 1_000,
+                // It has none.
+                Who::Relay => {}
+            },
             What::Rot { who } => {
                 self.books.rotted = true;
                 let disk = self.machine(*who).disk.clone();

@@ -410,12 +410,18 @@ impl Stage {
             is_idle
         });
         let step = "it takes a Commit that took its new keys";
-        self.step(Who::App, step, |stage| {
+        let ups = self.step(Who::App, step, |stage| {
             for answer in handed_out {
                 stage.handle(answer);
             }
             stage.pump(Who::App)
         });
+        for up in ups {
+            for answer in self.relay_takes(Who::App, up) {
+                self.handle(answer);
+            }
+        }
+        assert!(self.app.has_healed(0));
         self.carry();
         self.relay.forget(Who::Hub);
         self.relay.forget(Who::App);
@@ -442,7 +448,7 @@ impl Stage {
             }
             self.now_ms += 1_000;
         }
-        panic!("the ends did not come into step");
+        panic!("the ends did not come into step: {}", self.hub.what_waits());
     }
 
     fn piece(&mut self, event: u64, bytes: usize) {

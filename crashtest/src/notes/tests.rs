@@ -12,12 +12,12 @@ fn hub(last: u64) -> String {
         }
         let (before, commit, chunk) = (epoch - 1, 2 * epoch - 1, 2 * epoch);
         text.push_str(&format!(
-            "7 epoch g {epoch} x{epoch} {commit}\n\
-             7 commit g {epoch} x{epoch} {commit}\n\
-             7 place {commit} g {before} 0 handshake 0 {commit}\n\
+            "7 epoch g01 {epoch} x{epoch} {commit}\n\
+             7 commit g01 {epoch} x{epoch} {commit}\n\
+             7 place {commit} g01 {before} 0 handshake 0 {commit}\n\
              7 seal h {commit} d{commit} {commit}\n\
              7 handed {commit}\n7 wrote 5\n7 syncing 5\n\
-             7 place {chunk} g {epoch} 0 application 0 {chunk}\n\
+             7 place {chunk} g01 {epoch} 0 application 0 {chunk}\n\
              7 seal h {chunk} d{chunk} {chunk}\n\
              7 synced 5\n7 envelope h {commit} d{commit}\n\
              7 handed {chunk}\n7 wrote 5\n7 syncing 5\n7 synced 5\n\
@@ -34,12 +34,12 @@ fn app(last: u64) -> String {
         let (commit, chunk) = (2 * epoch - 1, 2 * epoch);
         let (one, two, ack) = (3 * epoch - 2, 3 * epoch - 1, 3 * epoch);
         text.push_str(&format!(
-            "9 epoch g {epoch} x{epoch} {one}\n\
-             9 follow g {epoch} x{epoch} {one}\n\
+            "9 epoch g01 {epoch} x{epoch} {one}\n\
+             9 follow g01 {epoch} x{epoch} {one}\n\
              9 take h {commit} d{commit} {one}\n\
              9 take h {chunk} d{chunk} {two}\n\
              9 claim {epoch} h {chunk} {ack}\n\
-             9 place {epoch} g {epoch} 1 application 0 {ack}\n\
+             9 place {epoch} g01 {epoch} 1 application 0 {ack}\n\
              9 seal a {epoch} a{epoch} {ack}\n\
              9 handed {ack}\n9 wrote 5\n9 syncing 5\n9 synced 5\n\
              9 envelope a {epoch} a{epoch}\n9 trim h {chunk}\n"
@@ -88,7 +88,7 @@ fn what_nobody_sealed_must_not_be_taken() {
 
 #[test]
 fn a_second_ciphertext_is_seen() {
-    let again = "7 place 2 g 1 0 application 0 9\n7 seal h 2 other 9\n\
+    let again = "7 place 2 g01 1 0 application 0 9\n7 seal h 2 other 9\n\
                  7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n7 envelope h 2 other\n";
     let broken = promises(&(hub(3) + again), &app(3));
     // Under one number, and at one place in the ratchets.
@@ -161,11 +161,11 @@ fn what_was_sent_must_be_found_again() {
 
 #[test]
 fn a_step_in_two_transactions_is_seen() {
-    let split = hub(3).replace("7 commit g 2 x2 3", "7 commit g 2 x2 4");
+    let split = hub(3).replace("7 commit g01 2 x2 3", "7 commit g01 2 x2 4");
     assert_eq!(promises(&split, &app(3)), ["C5", "C5"]);
-    let split = app(3).replace("9 follow g 2 x2 4", "9 follow g 2 x2 5");
+    let split = app(3).replace("9 follow g01 2 x2 4", "9 follow g01 2 x2 5");
     assert_eq!(promises(&hub(3), &split), ["C5", "C5"]);
-    let gone = app(3).replace("9 follow g 2 x2 4\n", "");
+    let gone = app(3).replace("9 follow g01 2 x2 4\n", "");
     assert_eq!(promises(&hub(3), &gone), ["C5"]);
 }
 

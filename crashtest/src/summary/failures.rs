@@ -7,9 +7,10 @@ use super::{list, number, push, word};
 /// Lines of one kind at most; the rest is counted.
 const LINES_MAX: usize = 20;
 
-/// Every failed run, state and seed, and every complaint.
-pub(super) fn list_all(text: &mut String, results: &Value) {
+/// Every failed run, state and seed, and every complaint; and each kind that ended badly for another reason.
+pub(super) fn list_all(text: &mut String, run: &Value) {
     push(text, "## What failed\n");
+    let results = &run["results"];
     let words = |kind: &str, key: &str| -> Vec<String> {
         let all = list(&results[kind], key).iter();
         all.map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
@@ -33,19 +34,25 @@ pub(super) fn list_all(text: &mut String, results: &Value) {
         ),
         ("cycles", words("cycles", "complaints")),
     ];
-    let mut any = false;
+    let mut named = Vec::new();
     for (kind, lines) in kinds {
         for line in lines.iter().take(LINES_MAX) {
             push(text, &format!("- {kind}: {line:.600}"));
-            any = true;
+            named.push(kind);
         }
         let more = lines.len().saturating_sub(LINES_MAX);
         if more > 0 {
             push(text, &format!("- {kind}: and {more} more"));
         }
     }
-    if !any {
-        push(text, "Nothing that these results name.");
+    for kind in list(run, "failed").iter().filter_map(Value::as_str) {
+        if !named.contains(&kind) {
+            push(text, &format!("- {kind}: did not end well; see its part"));
+            named.push(kind);
+        }
+    }
+    if named.is_empty() {
+        push(text, "Nothing.");
     }
     push(text, "");
 }

@@ -18,11 +18,13 @@ pub(super) const NOT_IN_THIS_TIER: &str = "real-file-system: not covered in this
 fn figures(value: &Value) -> String {
     let totals = &value["totals"];
     format!(
-        "{} flush epochs ({} with at most 12 writes: all subsets; {} finished), {} disks mounted and \
-         opened of {} derived, {} refused, {} fatal, {} not mounted ({} of them after `e2fsck`)",
+        "{} flush epochs, {} of them finished ({} with at most 12 writes, of which all subsets are tried: {} \
+         of them finished), {} disks mounted and opened of {} derived, {} refused, {} fatal, {} not mounted \
+         ({} of them after `e2fsck`)",
         number(value, "epochs"),
-        number(value, "small_epochs"),
         number(value, "finished_epochs"),
+        number(value, "small_epochs"),
+        number(value, "small_finished_epochs"),
         number(totals, "opened"),
         number(totals, "derived"),
         number(totals, "refused"),
@@ -135,6 +137,7 @@ mod tests {
         let (mut text, mut missing) = (String::new(), Missing::default());
         let value = json!({
             "program": "secluso-hub", "epochs": 9, "small_epochs": 8, "finished_epochs": 7,
+            "small_finished_epochs": 6,
             "totals": {"opened": 40, "derived": 50, "refused": 1, "failed": 2, "not_mounted": 3,
                        "repaired": 3},
             "kinds": {"one alone": {"derived": 5, "opened": 4, "failed": 2}},
@@ -145,7 +148,7 @@ mod tests {
         });
         section(&mut text, &value, &mut missing);
         for wanted in [
-            "9 flush epochs (8 with at most 12 writes",
+            "9 flush epochs, 7 of them finished (8 with at most 12 writes, of which all subsets are tried: 6 of",
             "40 disks mounted and opened of 50 derived, 1 refused, 2 fatal, 3 not mounted",
             "3 of 4 flushes",
             "| one alone | 5 | 4 | 0 | 2 | 0 |",

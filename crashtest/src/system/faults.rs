@@ -40,10 +40,12 @@ pub struct Met {
     pub operations: Vec<String>,
     /// How often the program ended by it and was started again.
     pub ends: u32,
+    /// How often the phone said that it had not told something that turned out to be durable.
+    pub untold: usize,
 }
 
-/// Whether a program that an error of its disk ends may end with this code: all three have one list, and a
-/// full disk is neither a failing one nor a wrong path.
+/// Whether a program that an error of its disk ends may end with this code: all three have one list. No error is
+/// a wrong path, and only a full disk is one without space; it may be called a failing one as well.
 fn is_code_of(plan: &str, code: i32) -> bool {
     let full = plan.ends_with(":ENOSPC") || plan.ends_with(":FULL");
     let read = plan.starts_with("read:");
@@ -88,7 +90,16 @@ impl System {
         Ok(Met {
             operations,
             ends: fault.ends,
+            untold: self.untold(0),
         })
+    }
+
+    /// How often the phone said that it had not told something, behind so many lines.
+    pub(super) fn untold(&self, from: usize) -> usize {
+        let lines = self.board.lines();
+        let behind = lines.iter().skip(from);
+        let missed = behind.filter(|line| line.role == Role::App && line.event() == "missed");
+        missed.count()
     }
 
     fn fault_trace(&self) -> PathBuf {

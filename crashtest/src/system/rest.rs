@@ -107,9 +107,10 @@ impl System {
                     && line.text("clip") == clip
                     && line.text("state") == "complete"
             });
-            // An app that died between its sync and the line never prints it; its ack says the same,
-            // and the oracle looks at the clip itself.
-            if arrived.is_none() && !system.died() {
+            // An app that died between its sync and the line never prints it, and one whose sync failed and
+            // was durable all the same says that it did not; its ack says the same, and the oracle looks at
+            // the clip itself.
+            if arrived.is_none() && !system.died() && system.untold(from) == 0 {
                 return Ok(None);
             }
             let status = system.hub_status()?;

@@ -12,12 +12,11 @@ use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
 use journal::{
     AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, Takes, Txn, or_after_commit,
 };
-use wal::Priority;
 use wire::ids::{Digest, Seq};
 
 use super::{
     ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
-    Standing,
+    Standing, is_about_one_line, pace,
 };
 
 /// How a line stands whose phone has proved a rollback.
@@ -30,7 +29,8 @@ pub enum Verdict {
     Taken,
     /// Taken before.
     Duplicate,
-    /// New keys for which there is no room now: nothing was taken, ask again later.
+    /// New keys whose Commit has to wait, for room or because there were too many of late: nothing was
+    /// taken, ask again later.
     Waits,
     /// Something is missing before it: attach again from the cursor.
     Gap,
@@ -39,6 +39,8 @@ pub enum Verdict {
     /// The phone holds what this directory never made. Nothing is taken from it, and nothing is
     /// sent to it, any more.
     RolledBack,
+    /// What is stored of this line cannot be used, and that was said: nothing was taken. The others go on.
+    LineBroken,
 }
 
 /// What came of [`Core::handle_envelope`].
@@ -55,8 +57,28 @@ impl Core {
     /// Takes an envelope that the relay delivered to a line's mailbox.
     ///
     /// # Errors
-    /// Only our own storage; whatever phone or relay did is in the verdict.
+    /// Only our own storage; whatever phone or relay did is in the verdict, and that a line's own stored
+    /// state is unusable, too.
     pub fn handle_envelope(
+        &mut self,
+        line: Line,
+        seq: Seq,
+        envelope: &[u8],
+        now_unix_ms: u64,
+    ) -> Result<Delivered, CoreError> {
+        match self.try_envelope(line, seq, envelope, now_unix_ms) {
+            Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
+                self.set_broken(line, &error);
+                Ok(Delivered {
+                    verdict: Verdict::LineBroken,
+                    cursor: Seq::NONE,
+                })
+            }
+            delivered => delivered,
+        }
+    }
+
+    fn try_envelope(
         &mut self,
         line: Line,
         seq: Seq,
@@ -73,11 +95,29 @@ impl Core {
         };
         let mut verdict = take(self, Takes::Messages)?;
         // Its Commit is never half: without room for it the proposal stays where it is.
-        if verdict == Verdict::Waits && self.has_room(EPOCH_BYTES, Priority::Epoch, now_unix_ms)? {
+        if verdict == Verdict::Waits && self.may_commit_to_proposal(line, now_unix_ms)? {
             verdict = take(self, Takes::MessagesAndProposals)?;
+            if let Some(state) = self.lines.get_mut(&line) {
+                state.pace.spend();
+            }
         }
-        let cursor = self.journal_ref()?.inbox_head(line)?.cursor;
+        let head = self.journal_ref()?.inbox_head(line);
+        let cursor = self.judge(head, now_unix_ms)?.cursor;
         Ok(Delivered { verdict, cursor })
+    }
+
+    /// Whether a proposal of the phone may cost a Commit now.
+    fn may_commit_to_proposal(&mut self, line: Line, now_unix_ms: u64) -> Result<bool, CoreError> {
+        let unacked = self.journal_ref()?.unacked_heals(line);
+        let unacked = self.judge(unacked, now_unix_ms)?;
+        let allowed = self
+            .lines
+            .get_mut(&line)
+            .is_some_and(|state| state.pace.allows(now_unix_ms));
+        match pace::priority(unacked).filter(|_| allowed) {
+            Some(priority) => self.has_room(EPOCH_BYTES, priority, now_unix_ms),
+            None => Ok(false),
+        }
     }
 
     /// How far a line's mailbox has been read.
@@ -109,9 +149,12 @@ impl Core {
         let mut txn = journal.begin();
         let Arrived { received, held } = state.session.receive(&mut txn, seq, envelope, takes)?;
         let mut healed = None;
+        let mut costs_epoch = false;
         // What the phone claims to hold, and we cannot explain.
         let mut disproved = Vec::new();
         let mut in_wrap = false;
+        // Other lines of this phone that cannot be read: what is said of them has to wait.
+        let mut unreadable = Vec::new();
         match received {
             Received::Duplicate => return Ok(Verdict::Duplicate),
             Received::Gap { .. } => return Ok(Verdict::Gap),
@@ -136,28 +179,34 @@ impl Core {
                     }
                     // Mostly the wrap named the same envelope, which was just hashed.
                     let known = *acked_line == line && held == Some(*acked);
-                    if !known && !txn.outbox_explains(*acked_line, *acked)?
-                        || state.session.take_ack(&mut txn, acked.seq)? == AckEffect::BeyondOurHead
-                    {
-                        disproved.push((*acked_line, *acked));
+                    match take_ack(state, &mut txn, *acked, known) {
+                        Ok(true) => {}
+                        Ok(false) => disproved.push((*acked_line, *acked)),
+                        Err(error) if *acked_line != line && is_about_one_line(&error) => {
+                            unreadable.push((*acked_line, error));
+                        }
+                        Err(error) => return Err(error.into()),
                     }
                 }
-                if disproved.iter().any(|(of, _)| *of == line) {
-                    // Nothing of it is taken: the watermarks stay where they are.
-                    drop(txn);
-                    txn = journal.begin();
-                } else if let Some(number) = said.and_then(|said| said.heartbeat) {
+                if disproved.is_empty()
+                    && let Some(number) = said.and_then(|said| said.heartbeat)
+                {
                     let unix_ms = now_unix_ms;
                     txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
                 }
+            }
+            Received::NotHealed(why) => {
+                tracing::warn!(why, "a phone's new keys were refused");
+                costs_epoch = true;
             }
             Received::Refused(why) => {
                 tracing::debug!(why, "an envelope was taken without effect");
             }
             Received::Healed(epoch) => {
                 healed = Some(epoch);
+                costs_epoch = true;
                 if line.channel == Channel::Config {
-                    answer(&mut self.lines, &mut txn, line, now_unix_ms)?;
+                    unreadable = answer(&mut self.lines, &mut txn, line, now_unix_ms)?;
                 }
             }
             // The last is a follower's.
@@ -166,19 +215,33 @@ impl Core {
             | Received::Dropped(_)
             | Received::LineBroken(_) => {}
         }
-        // A proof and the end of what was being recorded are one transaction. That a clip's rows
-        // cannot be read must not hold the proof up.
-        let mut abandoned = Vec::new();
-        for (of, proof) in &disproved {
+        if let Some((_, proof)) = disproved.first().copied() {
             tracing::error!(
                 seq = proof.seq.0,
                 "a phone holds an envelope that this state directory never made"
             );
+            if !in_wrap {
+                // Nothing of it is taken: the watermarks stay where they are.
+                drop(txn);
+                txn = journal.begin();
+            }
+            // A directory goes back as a whole: what disproves one line of a pairing ends all of them.
+            for of in Line::all(line.pairing) {
+                let named = disproved.iter().any(|(named, _)| *named == of);
+                if !named && txn.rollback_proof(of)?.is_none() {
+                    disproved.push((of, proof));
+                }
+            }
+        }
+        // A proof and the end of what was being recorded are one transaction. That a clip's rows
+        // cannot be read must not hold the proof up.
+        let mut abandoned = Vec::new();
+        for (of, proof) in &disproved {
             let Some(state) = self.lines.get_mut(of) else {
                 continue;
             };
             // What came in its wrap the session has kept itself.
-            if !in_wrap {
+            if !in_wrap || *of != line {
                 state.session.prove_rollback(&mut txn, *proof)?;
             }
             let clip = state.session.abandon(&mut txn).unwrap_or_else(|error| {
@@ -193,18 +256,21 @@ impl Core {
             self.set_standing(*of, PROVEN);
             self.leave_recording(*of);
         }
+        for (of, error) in &unreadable {
+            self.set_broken(*of, error);
+        }
         staged?;
-        self.staged_bytes += match healed {
-            Some(_) => EPOCH_BYTES,
-            None => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
+        self.staged_bytes += match costs_epoch {
+            true => EPOCH_BYTES,
+            false => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
         };
         let ended = |(line, clip)| Notice::ClipFinished { line, clip };
         self.pending.extend(abandoned.into_iter().map(ended));
         self.pending
             .extend(healed.map(|epoch| Notice::Healed { line, epoch }));
-        Ok(match disproved.iter().any(|(of, _)| *of == line) {
-            true => Verdict::RolledBack,
-            false => Verdict::Taken,
+        Ok(match disproved.is_empty() {
+            true => Verdict::Taken,
+            false => Verdict::RolledBack,
         })
     }
 }
@@ -249,34 +315,60 @@ impl Said {
     }
 }
 
+/// Takes the phone's word that it holds an envelope; `known` if that was compared with our books already.
+/// False if they do not explain it.
+fn take_ack(
+    state: &mut LineState,
+    txn: &mut Txn<'_>,
+    acked: Held,
+    known: bool,
+) -> Result<bool, JournalError> {
+    let line = state.session.line();
+    if !known && !txn.outbox_explains(line, acked)? {
+        return Ok(false);
+    }
+    Ok(state.session.take_ack(txn, acked.seq)? != AckEffect::BeyondOurHead)
+}
+
 /// Closes the epoch that a phone's update has opened in the config channel: with the answer to its
-/// heartbeat, which is the last message of that epoch.
+/// heartbeat, which is the last message of that epoch. Another line that cannot be read is left out of it
+/// and comes back.
 fn answer(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
     now_unix_ms: u64,
-) -> Result<(), JournalError> {
+) -> Result<Vec<(Line, JournalError)>, JournalError> {
     let heard = txn.phone_heard(config.pairing)?;
-    let mut epochs = Vec::new();
+    let (mut epochs, mut unreadable) = (Vec::new(), Vec::new());
     for line in Line::all(config.pairing) {
         // A line that is over has no group to speak of.
         let goes_on = |state: &&mut LineState| !state.broken && state.standing != PROVEN;
-        if let Some(state) = lines.get_mut(&line).filter(goes_on) {
-            epochs.push((line.channel, state.session.epoch(txn)?.0));
+        let Some(state) = lines.get_mut(&line).filter(goes_on) else {
+            continue;
+        };
+        match state.session.epoch(txn) {
+            Ok(epoch) => epochs.push((line.channel, epoch.0)),
+            Err(error) if line != config && is_about_one_line(&error) => {
+                unreadable.push((line, error));
+            }
+            Err(error) => return Err(error),
         }
     }
     let Some(state) = lines.get_mut(&config) else {
         return Err(JournalError::NoGroup(config));
     };
-    let Some(heard) = heard else {
-        return state.session.close(txn);
-    };
-    let answer = HeartbeatAnswer {
-        number: heard.number,
-        answered_unix_ms: now_unix_ms,
-        version: env!("CARGO_PKG_VERSION").into(),
-        epochs,
-    };
-    state.session.answer(txn, &answer).map(drop)
+    match heard {
+        None => state.session.close(txn)?,
+        Some(heard) => {
+            let answer = HeartbeatAnswer {
+                number: heard.number,
+                answered_unix_ms: now_unix_ms,
+                version: env!("CARGO_PKG_VERSION").into(),
+                epochs,
+            };
+            let _seq = state.session.answer(txn, &answer)?;
+        }
+    }
+    Ok(unreadable)
 }

@@ -423,7 +423,11 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                     );
                     deliveries.trim(taken.cursor).await.map_err(Over::Client)?;
                 }
-                Verdict::Waits | Verdict::Gap | Verdict::NotAuthentic | Verdict::RolledBack => {
+                Verdict::Waits
+                | Verdict::Gap
+                | Verdict::NotAuthentic
+                | Verdict::RolledBack
+                | Verdict::LineBroken => {
                     tracing::warn!(verdict = ?taken.verdict, "an envelope could not be taken; it is asked for again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(60));

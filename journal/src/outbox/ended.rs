@@ -34,6 +34,7 @@ fn remove_some(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
         keys::inbox_head(line),
         keys::ack_sent(line),
         keys::epoch_use(line),
+        keys::heals(line),
         // One for the whole pairing, which has ended in the same transaction as this line.
         keys::phone_heard(line.pairing),
         keys::ended_line(line),

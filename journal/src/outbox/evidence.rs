@@ -169,7 +169,10 @@ impl Txn<'_> {
     }
 
     /// [`Journal::rollback_proof`], as the transaction sees it.
-    pub(crate) fn rollback_proof(&self, line: Line) -> Result<Option<Held>, JournalError> {
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn rollback_proof(&self, line: Line) -> Result<Option<Held>, JournalError> {
         let proof: Option<Proof> = self.row(&keys::rollback_proof(line))?;
         Ok(proof.map(Held::from))
     }

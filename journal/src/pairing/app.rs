@@ -42,6 +42,10 @@ struct RequestRow {
 
 /// What the phone has to say next.
 #[derive(Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "There is one at a time, and it is sent at once."
+)]
 pub enum Next {
     /// Send this and wait for an Answer.
     Request(Request),

@@ -6,7 +6,7 @@ use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::OpenMlsProvider;
 use serde::{Deserialize, Serialize};
-use tls_codec::{Deserialize as _, Serialize as _};
+use tls_codec::{Deserialize as _, Serialize as _, Size as _};
 use wal::{Durable, crash_point};
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
@@ -365,7 +365,12 @@ fn check_key_packages(
             other.leaf_node().signature_key() == leaf.signature_key()
                 && other.hpke_init_key().as_slice() != package.hpke_init_key().as_slice()
         });
-        if !named || !fits || package.ciphersuite() != offer.suite.ciphersuite() {
+        // The KEM of X-Wing takes a key apart without a look at its length.
+        let usable = [
+            package.hpke_init_key().tls_serialized_len(),
+            leaf.encryption_key().tls_serialized_len(),
+        ] == [offer.suite.encryption_key_len(); 2];
+        if !named || !fits || !usable || package.ciphersuite() != offer.suite.ciphersuite() {
             return Err(PairingError::Mls(
                 "the key packages are not for this offer".into(),
             ));
@@ -490,3 +495,6 @@ fn make_group(
     let welcome = welcome.tls_serialize_detached().map_err(|e| text(&e))?;
     Ok((group, welcome))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,20 +3,23 @@
 //! Whoever copied the app's keys can follow the group no further than that Commit, because it is encrypted
 //! to keys that were made since (RFC 9420, section 12.1.2). A proposal that is stored and not committed
 //! blocks every message of both ends, so the hub never keeps one (scenario 8), and the app has at most one
-//! pending and says so. This room must never let what it refuses become durable.
+//! pending and says so. A proposal that is refused costs a Commit as well, or its app would be mute for good.
+//! This room must never let what it refuses become durable.
 
 use openmls::prelude::LeafNodeParameters;
 use openmls_traits::OpenMlsProvider;
 use tls_codec::Serialize as _;
-use wal::note_with;
+use wal::{crash_point, mutant, note_with};
 use wire::ids::Seq;
 
 use super::receive::Proposed;
 use super::{Committer, EpochUse, Follower, Received, Session, aad, notes};
 use crate::clip;
 use crate::error::JournalError;
-use crate::ids::{Channel, ClipId};
+use crate::heartbeat::Made;
+use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::inbox;
+use crate::journal::Journal;
 use crate::keys;
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement};
@@ -26,12 +29,18 @@ use crate::wrap::Kind;
 impl Session<Follower> {
     /// Proposes new keys for our leaf, as the next envelope. They, the proposal and its envelope are in
     /// this transaction. From here on the line is mute until the hub's Commit: at most one proposal is
-    /// pending, and nothing else can be sent.
+    /// pending, and nothing else can be sent. `number` is the heartbeat that it belongs to; that, and when
+    /// the keys were made, is remembered ([`crate::LineKeys`]).
     ///
     /// # Errors
     /// [`JournalError::AwaitsCommit`] if one is pending: nothing was changed. As [`Session::send_ack`]
     /// otherwise.
-    pub fn propose_update(&mut self, txn: &mut Txn<'_>) -> Result<Seq, JournalError> {
+    pub fn propose_update(
+        &mut self,
+        txn: &mut Txn<'_>,
+        number: u64,
+        now_unix_ms: u64,
+    ) -> Result<Seq, JournalError> {
         self.check_may_send(txn)?;
         let line = self.line;
         let seq = outbox::upcoming(txn, line)?;
@@ -45,6 +54,12 @@ impl Session<Follower> {
             keys::outbox(line, seq);
             "place {seq} {} handshake 0", notes::sender(&handle.group)
         );
+        let unspoilt = mutant!(
+            "update_keys_not_stored",
+            "C1",
+            "new keys are proposed and not kept: nobody here can follow the Commit that takes them"
+        )
+        .then(|| txn.secrets_so_far());
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
         let proposed = handle.group.propose_self_update(
             &provider,
@@ -56,7 +71,17 @@ impl Session<Follower> {
             bytes.map_err(|error| JournalError::Mls(error.to_string()))
         });
         let proposed = proposed.inspect_err(|_| self.handle = None)?;
-        outbox::append(txn, line, &record, Kind::Mls, &proposed, Placement::Inline)
+        if let Some(unspoilt) = unspoilt {
+            txn.restore_secrets(unspoilt);
+        }
+        let made = Made {
+            number,
+            made_unix_ms: now_unix_ms,
+        };
+        txn.keys_made(line, made)
+            .and_then(|()| {
+                outbox::append(txn, line, &record, Kind::Mls, &proposed, Placement::Inline)
+            })
             .inspect_err(|_| self.handle = None)
     }
 
@@ -106,14 +131,17 @@ pub(super) fn commit_to(
         .store_pending_proposal(provider.storage(), proposal);
     let queued = provider.result(queued);
     drop(provider);
-    let epoch = match queued.and_then(|()| session.advance_epoch(txn)) {
+    mutant!("proposal_kept", "C1", "an update waits for the next Commit, which an idle line never has" => {
+        return Ok(Received::Refused("an update that waits"));
+    });
+    let epoch = match queued.and_then(|()| advance(session, txn)) {
         Ok(epoch) => epoch,
         // MLS accepts the message and not what it proposes: the keys of another member, say. The group
-        // in memory has it queued, so it is loaded again, and the next message is a Commit.
+        // in memory has it queued, so it is loaded again.
         Err(JournalError::Mls(_)) => {
             session.handle = None;
             txn.restore_secrets(before);
-            return Ok(Received::Refused("an update that cannot be committed"));
+            return Ok(Received::NotHealed("an update that cannot be committed"));
         }
         Err(error) => {
             session.handle = None;
@@ -125,7 +153,37 @@ pub(super) fn commit_to(
         None if line.channel == Channel::Config => {}
         None => session.finish_empty(txn)?,
     }
+    // CRASH(journal.heal.staged): before: the update is not taken, the cursor is before it; it comes again
+    // | after: update, Commit and its envelope, the new epoch and what becomes of it are synced as one.
+    crash_point!("journal.heal.staged");
     Ok(Received::Healed(epoch))
+}
+
+/// A Commit that takes nothing: whoever proposed what is refused has it pending, and only a Commit frees it to
+/// speak and to propose anew. On a line that carries no clips no other would ever come.
+pub(super) fn free(
+    session: &mut Session<Committer>,
+    txn: &mut Txn<'_>,
+) -> Result<(), JournalError> {
+    let clip = recorded(session, txn)?;
+    advance(session, txn)?;
+    match clip {
+        Some(clip) => session.carries(txn, clip),
+        None => session.finish_empty(txn),
+    }
+}
+
+/// A Commit because of a proposal, and a note of its number ([`Journal::unacked_heals`]).
+fn advance(session: &mut Session<Committer>, txn: &mut Txn<'_>) -> Result<Epoch, JournalError> {
+    let line = session.line;
+    let seq = outbox::upcoming(txn, line)?;
+    let epoch = session.advance_epoch(txn)?;
+    let acked = txn.journal().outbox_head(line)?.acked;
+    let mut unacked: Vec<Seq> = txn.row(&keys::heals(line))?.unwrap_or_default();
+    unacked.retain(|seq| *seq > acked);
+    unacked.push(seq);
+    txn.put_row(&keys::heals(line), &unacked)?;
+    Ok(epoch)
 }
 
 /// The clip that the current epoch carries, if it is still being recorded: also by a handle that is gone,
@@ -136,6 +194,19 @@ fn recorded(session: &Session<Committer>, txn: &Txn<'_>) -> Result<Option<ClipId
             clip: Some(clip), ..
         }) if clip::is_recording(txn, session.line, clip)? => Ok(Some(clip)),
         _ => Ok(None),
+    }
+}
+
+impl Journal {
+    /// Commits that proposals of the app have cost on a line and that it has not acked (hub), staged ones
+    /// included. Whoever takes proposals bounds them: each of these stays in the outbox until it is acked.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn unacked_heals(&self, line: Line) -> Result<u64, JournalError> {
+        let acked = self.outbox_head(line)?.acked;
+        let known: Vec<Seq> = self.row(&keys::heals(line))?.unwrap_or_default();
+        Ok(known.iter().filter(|seq| **seq > acked).count() as u64)
     }
 }
 

@@ -12,7 +12,7 @@ use openmls::prelude::{
     ProtocolMessage, QueuedProposal, Sender,
 };
 use openmls_traits::OpenMlsProvider;
-use tls_codec::{Deserialize as _, Serialize as _};
+use tls_codec::{Deserialize as _, Size as _};
 use wal::{mutant, note_with};
 use wire::ids::{Digest, Seq};
 use zeroize::Zeroizing;
@@ -44,6 +44,10 @@ pub enum Received {
     Stale,
     /// Authentic, and against the rules; taken, nothing else changed. The text says which rule.
     Refused(&'static str),
+    /// A proposal of the current epoch that is against the rules or cannot be committed (hub); the text says
+    /// why. Whoever proposes is mute until a Commit, so one that takes nothing is in the outbox, in this
+    /// transaction, and its epoch is closed unless a clip goes on in it.
+    NotHealed(&'static str),
     /// A proposal, and this side takes none now ([`Takes::Messages`]): nothing changed, ask for it again.
     Waits,
     /// A Commit of the hub was merged (app).
@@ -94,6 +98,16 @@ const PROPOSAL_BYTES_MAX: usize = 4096;
 /// What a side does with a proposal that was accepted so far.
 type OnProposal<R> = fn(&mut Session<R>, &mut Txn<'_>, Proposed) -> Result<Received, JournalError>;
 
+/// What a side does for whoever made a proposal that was refused.
+type OnRefusal<R> = fn(&mut Session<R>, &mut Txn<'_>) -> Result<(), JournalError>;
+
+/// What one side takes, and what it does with proposals.
+struct Side<R> {
+    takes: Takes,
+    on_proposal: OnProposal<R>,
+    on_refusal: OnRefusal<R>,
+}
+
 /// A proposal of the other side, authentic and in its place.
 pub(super) struct Proposed {
     pub(super) proposal: QueuedProposal,
@@ -112,7 +126,7 @@ impl Session<Committer> {
     /// An update that the app proposes is committed at once, because a stored proposal would block
     /// every message. A clip being recorded goes on in the new epoch; otherwise the epoch is closed
     /// and the group's key rotated, except in the config channel, where [`Session::answer`] or
-    /// [`Session::close`] must follow in the same transaction.
+    /// [`Session::close`] must follow a [`Received::Healed`] in the same transaction.
     ///
     /// # Errors
     /// Only our own storage; whatever the other side or the relay did is in [`Received`].
@@ -123,7 +137,12 @@ impl Session<Committer> {
         envelope: &[u8],
         takes: Takes,
     ) -> Result<Arrived, JournalError> {
-        self.judge(txn, seq, envelope, (takes, heal::commit_to))
+        let side = Side {
+            takes,
+            on_proposal: heal::commit_to,
+            on_refusal: heal::free,
+        };
+        self.judge(txn, seq, envelope, &side)
     }
 }
 
@@ -139,9 +158,12 @@ impl Session<Follower> {
         seq: Seq,
         envelope: &[u8],
     ) -> Result<Arrived, JournalError> {
-        let never: OnProposal<Follower> =
-            |_, _, _| Ok(Received::Refused("a proposal to one that never commits"));
-        self.judge(txn, seq, envelope, (Takes::MessagesAndCommits, never))
+        let side = Side {
+            takes: Takes::MessagesAndCommits,
+            on_proposal: |_, _, _| Ok(Received::Refused("a proposal to one that never commits")),
+            on_refusal: |_, _| Ok(()),
+        };
+        self.judge(txn, seq, envelope, &side)
     }
 }
 
@@ -151,7 +173,7 @@ impl<R> Session<R> {
         txn: &mut Txn<'_>,
         seq: Seq,
         envelope: &[u8],
-        side: (Takes, OnProposal<R>),
+        side: &Side<R>,
     ) -> Result<Arrived, JournalError> {
         let nothing = |received| Arrived {
             received,
@@ -242,6 +264,11 @@ impl<R> Session<R> {
                 match received {
                     Received::LineBroken(found) => txn.keep_line_break(self.line, found)?,
                     Received::Waits => {}
+                    Received::NotHealed(_) => {
+                        // ORDER: as with a Commit that takes one: its wrap says what is held.
+                        inbox::take(txn, self.line, seq, digest)?;
+                        (side.on_refusal)(self, txn)?;
+                    }
                     _ => inbox::take(txn, self.line, seq, digest)?,
                 }
                 received
@@ -267,7 +294,7 @@ impl<R> Session<R> {
         record: &PairingRecord,
         at: (Seq, Digest),
         body: &wrap::Body,
-        side: (Takes, OnProposal<R>),
+        side: &Side<R>,
     ) -> Result<Arrived, JournalError> {
         let received = match self.take_mls(txn, record, at, &body.content, side)? {
             // One that is of a later epoch still waits for its turn.
@@ -326,7 +353,7 @@ impl<R> Session<R> {
         record: &PairingRecord,
         (seq, digest): (Seq, Digest),
         content: &[u8],
-        (takes, on_proposal): (Takes, OnProposal<R>),
+        side: &Side<R>,
     ) -> Result<Received, JournalError> {
         let Ok(message) = MlsMessageIn::tls_deserialize_exact(content) else {
             return Ok(Received::Refused("not an MLS message"));
@@ -334,6 +361,7 @@ impl<R> Session<R> {
         let MlsMessageBodyIn::PrivateMessage(message) = message.extract() else {
             return Ok(Received::Refused("not a private message"));
         };
+        let takes = side.takes;
         let (group_scope, client_scope) = self.scopes();
         let handle = self.load(txn)?;
         let message = ProtocolMessage::from(message);
@@ -369,12 +397,17 @@ impl<R> Session<R> {
             });
         }
         let is_commit = matches!(message.content_type(), ContentType::Commit);
+        let is_proposal = matches!(message.content_type(), ContentType::Proposal);
+        let refused = |why| match is_proposal {
+            true => Received::NotHealed(why),
+            false => Received::Refused(why),
+        };
         match (message.content_type(), takes) {
             (ContentType::Application, _) | (ContentType::Commit, Takes::MessagesAndCommits) => {}
             (ContentType::Proposal, Takes::Messages) => return Ok(Received::Waits),
             (ContentType::Proposal, Takes::MessagesAndProposals) => {
                 if content.len() > PROPOSAL_BYTES_MAX {
-                    return Ok(Received::Refused("a proposal of more bytes than one has"));
+                    return Ok(refused("a proposal of more bytes than one has"));
                 }
             }
             _ => {
@@ -396,7 +429,7 @@ impl<R> Session<R> {
                 handle.touched = before;
                 return Ok(match is_commit {
                     true => broken(handle, theirs),
-                    false => Received::Refused("MLS did not accept it"),
+                    false => refused("MLS did not accept it"),
                 });
             }
             Err(JournalError::Mls(_)) if is_commit => {
@@ -422,9 +455,7 @@ impl<R> Session<R> {
                     // In memory the ratchet of proposals has moved by one, which harms nobody: its
                     // sender's has as well. The epoch stays this handle's.
                     txn.restore_secrets(unspoilt);
-                    return Ok(Received::Refused(
-                        "a proposal that is not the app's own update",
-                    ));
+                    return Ok(refused("a proposal that is not the app's own update"));
                 }
                 let proposed = Proposed {
                     proposal: *proposal,
@@ -432,7 +463,7 @@ impl<R> Session<R> {
                     digest,
                     before: unspoilt,
                 };
-                return on_proposal(self, txn, proposed);
+                return (side.on_proposal)(self, txn, proposed);
             }
             ProcessedMessageContent::StagedCommitMessage(staged)
                 if !(from_peer && in_place && is_plain(&staged, own_leaf)) =>
@@ -445,9 +476,7 @@ impl<R> Session<R> {
                 txn.restore_secrets(unspoilt);
                 found
             }
-            _ if !from_peer || !in_place => {
-                Received::Refused("a message of another sender or place")
-            }
+            _ if !from_peer || !in_place => refused("a message of another sender or place"),
             ProcessedMessageContent::ApplicationMessage(plaintext) => {
                 Received::Message(Zeroizing::new(plaintext.into_bytes()))
             }
@@ -474,7 +503,7 @@ impl<R> Session<R> {
                     false => Received::NewEpoch(epoch),
                 }
             }
-            _ => Received::Refused("a kind of MLS message that this side never takes"),
+            _ => refused("a kind of MLS message that this side never takes"),
         };
         Ok(received)
     }
@@ -509,13 +538,15 @@ fn is_own_update(group: &MlsGroup, proposed: &QueuedProposal) -> bool {
         return false;
     };
     let leaf = update.leaf_node();
-    // OpenMLS gives the key of a leaf as TLS only: its length, then the key.
-    let Ok(encryption_key) = leaf.encryption_key().tls_serialize_detached() else {
+    let Some(current) = group.public_group().leaf(*sender) else {
         return false;
     };
-    group.member_at(*sender).is_some_and(|member| {
-        member.signature_key == leaf.signature_key().as_slice()
-            && member.credential == *leaf.credential()
-            && !encryption_key.ends_with(&member.encryption_key)
-    })
+    // The KEM of X-Wing takes a key apart without a look at its length, and the Commit encrypts to it.
+    let (key, known) = (leaf.encryption_key(), current.encryption_key());
+    key.tls_serialized_len() == known.tls_serialized_len()
+        && key != known
+        && leaf.signature_key() == current.signature_key()
+        && leaf.credential() == current.credential()
+        && leaf.capabilities() == current.capabilities()
+        && leaf.extensions() == current.extensions()
 }

@@ -6,10 +6,19 @@ use wal::disk::CrashPolicy;
 use wire::envelope::Envelope;
 
 use super::*;
-use crate::Role;
 use crate::keys::Family;
-use crate::tests::harness::{App, Hub, paired, settle};
+use crate::tests::harness::{App, End, Hub, NOW_MS, paired, paired_with, settle};
+use crate::tests::odd::Foreign;
 use crate::wrap::{self, Place};
+use crate::{Role, Suite};
+
+impl<R> End<R> {
+    fn rows(&mut self, family: Family) -> usize {
+        let scope = Scope::Group(self.session.line());
+        let prefix = keys::secret(scope, family, &[]);
+        self.journal.begin().secrets(scope, &prefix).unwrap().len()
+    }
+}
 
 impl App {
     /// An update proposal as the wire carries it, in a transaction of its own.
@@ -28,12 +37,6 @@ impl App {
         drop(provider);
         drop(txn.commit(()).unwrap());
         message.tls_serialize_detached().unwrap()
-    }
-
-    fn rows(&mut self, family: Family) -> usize {
-        let scope = Scope::Group(self.session.line());
-        let prefix = keys::secret(scope, family, &[]);
-        self.journal.begin().secrets(scope, &prefix).unwrap().len()
     }
 }
 
@@ -276,34 +279,15 @@ fn keys_of_ignored_proposals_go_with_the_next_merge() {
     assert_eq!(hub.exporter(), app.exporter());
 }
 
-/// A kind of proposal that no phone makes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Foreign {
-    AddMember,
-    RemoveHub,
-    Psk,
-    GroupExtensions,
-    /// Signed with another key, which would be the phone's from then on.
-    OtherSigner,
-    /// A good update that says it stands elsewhere.
-    OtherPlace,
-}
-
-impl App {
+impl Session<Follower> {
     /// An envelope with a proposal that MLS lets a member make, in a good wrap: what a phone whose program
     /// is not ours could say.
-    fn misbehave(&mut self, kind: Foreign) -> (Seq, Vec<u8>) {
-        use openmls::credentials::NewSignerBundle;
-        use openmls::prelude::{
-            BasicCredential, Capabilities, CredentialWithKey, Extensions, KeyPackage, LeafNodeIndex,
-        };
-        use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
-
-        let line = self.session.line();
-        let (group_scope, client) = self.session.scopes();
-        let mut txn = self.journal.begin();
-        let seq = outbox::upcoming(&txn, line).unwrap();
-        let handle = self.session.load(&mut txn).unwrap();
+    pub(crate) fn misbehave(&mut self, txn: &mut Txn<'_>, kind: Foreign) -> Seq {
+        let line = self.line;
+        let (group_scope, client) = self.scopes();
+        let crypto = Arc::clone(&txn.journal().crypto);
+        let seq = outbox::upcoming(txn, line).unwrap();
+        let handle = self.load(txn).unwrap();
         let record = Arc::clone(&handle.record);
         handle.touched = Some(txn.outcome().clone());
         let place = match kind {
@@ -311,143 +295,97 @@ impl App {
             _ => seq,
         };
         handle.group.set_aad(aad(place));
-        let provider = MlsProvider::new(&mut txn, group_scope, client, Ratchet::Store);
-        let suite = record.suite.ciphersuite();
+        let provider = MlsProvider::new(txn, group_scope, client, Ratchet::Store);
         let Handle { group, signer, .. } = handle;
-        let other = SignatureKeyPair::new(suite.signature_algorithm()).unwrap();
-        let credential = |name: &[u8]| CredentialWithKey {
-            credential: BasicCredential::new(name.to_vec()).into(),
-            signature_key: other.public().into(),
-        };
-        let message = match kind {
-            Foreign::AddMember => {
-                let capabilities = Capabilities::new(None, Some(&[suite]), None, None, None);
-                let package = KeyPackage::builder()
-                    .leaf_node_capabilities(capabilities)
-                    .build(suite, &provider, &other, credential(b"a third one"))
-                    .unwrap();
-                group
-                    .propose_add_member(&provider, signer, package.key_package())
-                    .unwrap()
-                    .0
-            }
-            Foreign::RemoveHub => {
-                let hub = LeafNodeIndex::new(0);
-                assert_ne!(group.own_leaf_index(), hub);
-                group
-                    .propose_remove_member(&provider, signer, hub)
-                    .unwrap()
-                    .0
-            }
-            Foreign::Psk => {
-                let name = Psk::External(ExternalPsk::new(b"mine".to_vec()));
-                let psk = PreSharedKeyId::new(suite, provider.rand(), name).unwrap();
-                psk.store(&provider, &[1; 32]).unwrap();
-                group
-                    .propose_pre_shared_key(&provider, signer, psk)
-                    .unwrap()
-                    .0
-            }
-            Foreign::GroupExtensions => {
-                group
-                    .propose_group_context_extensions(&provider, Extensions::empty(), signer)
-                    .unwrap()
-                    .0
-            }
-            Foreign::OtherSigner => {
-                let own = group.own_leaf_node().unwrap().credential().clone();
-                let credential_with_key = CredentialWithKey {
-                    credential: own,
-                    signature_key: other.public().into(),
-                };
-                let bundle = NewSignerBundle {
-                    signer: &other,
-                    credential_with_key,
-                };
-                group
-                    .propose_self_update_with_new_signer(
-                        &provider,
-                        signer,
-                        bundle,
-                        LeafNodeParameters::default(),
-                    )
-                    .unwrap()
-                    .0
-            }
-            Foreign::OtherPlace => {
-                group
-                    .propose_self_update(&provider, signer, LeafNodeParameters::default())
-                    .unwrap()
-                    .0
-            }
-        };
+        let message = kind.make(group, &provider, crypto, signer);
         let bytes = message.tls_serialize_detached().unwrap();
         drop(provider);
         let (wrapped, inline) = (Kind::Mls, Placement::Inline);
-        outbox::append(&mut txn, line, &record, wrapped, &bytes, inline).unwrap();
-        drop(txn.commit(()).unwrap());
-        let sent = self.outgoing(Seq(seq.0 - 1)).remove(0).1;
-        (seq, sent.into_bytes())
+        outbox::append(txn, line, &record, wrapped, &bytes, inline).unwrap()
     }
 }
 
-/// Whatever else a member may propose: refused, with nothing of it durable but the cursor, and without
-/// costing the hub's handle its epoch. The next good one is taken.
+/// The keys that the hub encrypts to when it commits.
+fn leaf_of_the_phone(hub: &mut Hub) -> openmls::prelude::LeafNode {
+    let mut txn = hub.journal.begin();
+    let group = &hub.session.load(&mut txn).unwrap().group;
+    let phone = group
+        .members()
+        .find(|member| member.index != group.own_leaf_index())
+        .unwrap();
+    group.public_group().leaf(phone.index).unwrap().clone()
+}
+
+/// Whatever else a member may propose: refused, with nothing of it durable. It costs a Commit that takes nothing,
+/// behind which the clip goes on; the phone can follow that, speak and be healed.
 #[test]
-fn a_proposal_that_no_phone_makes_changes_nothing() {
-    let (mut hub, mut app) = paired();
-    hub.record(&[b"one"]);
-    settle(&mut hub, &mut app);
-    let line = hub.line();
-    for kind in [
-        Foreign::AddMember,
-        Foreign::RemoveHub,
-        Foreign::Psk,
-        Foreign::GroupExtensions,
-        Foreign::OtherSigner,
-        Foreign::OtherPlace,
-    ] {
-        let disk = app.disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let mut phone = App::open(Role::App, disk, line, 70);
-        let disk = hub.disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let (mut camera, _) = Hub::start(disk, line, 71);
-        let clip = camera.start_clip();
-        camera.chunk(clip, b"one ");
-        for (seq, envelope) in camera.outgoing(phone.cursor()) {
-            phone.take(seq, envelope.as_bytes());
+fn a_proposal_that_no_phone_makes_changes_nothing_but_the_epoch() {
+    for suite in [Suite::Classic, Suite::XWing] {
+        let (mut hub, mut app) = paired_with(suite);
+        hub.record(&[b"one"]);
+        settle(&mut hub, &mut app);
+        let line = hub.line();
+        for kind in Foreign::all(key_bytes(&mut hub)) {
+            let disk = app.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let mut phone = App::open(Role::App, disk, line, 70);
+            let disk = hub.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let (mut camera, _) = Hub::start(disk, line, 71);
+            let clip = camera.start_clip();
+            camera.chunk(clip, b"one ");
+            for (seq, envelope) in camera.outgoing(phone.cursor()) {
+                phone.take(seq, envelope.as_bytes());
+            }
+            let leaf = leaf_of_the_phone(&mut camera);
+            let outbox = camera.journal.outbox_head(line).unwrap();
+            let epoch = camera.epoch();
+            let mut txn = phone.journal.begin();
+            let seq = phone.session.misbehave(&mut txn, kind);
+            drop(txn.commit(()).unwrap());
+            let envelope = phone.outgoing(Seq(seq.0 - 1)).remove(0).1;
+            let received = camera.take(seq, &envelope);
+            assert!(
+                matches!(received, Received::NotHealed(_)),
+                "{suite:?} {kind:?}: {received:?}"
+            );
+            assert!(matches!(camera.take(seq, &envelope), Received::Duplicate));
+            assert_eq!(leaf_of_the_phone(&mut camera), leaf, "{suite:?} {kind:?}");
+            for family in [Family::Proposal, Family::OwnLeafNode] {
+                assert_eq!(camera.rows(family), 0, "{kind:?} {family:?}");
+            }
+            let last = camera.journal.outbox_head(line).unwrap().last;
+            assert_eq!(last, outbox.last.next(), "one Commit");
+            assert_eq!(camera.epoch(), Epoch(epoch.0 + 1));
+            assert_eq!(camera.journal.unacked_heals(line).unwrap(), 1);
+            // The new epoch is this handle's, and carries the clip.
+            let clip_of_it = Some(clip);
+            let used = EpochUse::InUse {
+                epoch: Epoch(epoch.0 + 1),
+                clip: clip_of_it,
+            };
+            assert_eq!(camera.journal.epoch_use(line).unwrap(), Some(used));
+            camera.chunk(clip, b"two");
+            assert_eq!(camera.epoch(), Epoch(epoch.0 + 1), "{kind:?}");
+            camera.finish(clip);
+            settle(&mut camera, &mut phone);
+            assert_eq!(phone.bytes_of(clip), b"one two");
+            assert_eq!(camera.journal.unacked_heals(line).unwrap(), 0);
+            let mut txn = phone.journal.begin();
+            let seq = phone.session.propose_update(&mut txn, 1, NOW_MS).unwrap();
+            drop(txn.commit(()).unwrap());
+            let sent = phone.outgoing(Seq(seq.0 - 1)).remove(0).1;
+            let received = camera.take(seq, &sent);
+            assert!(matches!(received, Received::Healed(_)), "{kind:?}");
+            crate::tests::harness::converge(&mut camera, &mut phone);
         }
-        let scope = Scope::Group(line);
-        let prefix = keys::secret_prefix(scope);
-        let stored = |hub: &mut Hub| hub.journal.begin().secrets(scope, &prefix).unwrap();
-        let before = stored(&mut camera);
-        let outbox = camera.journal.outbox_head(line).unwrap();
-        let epoch = camera.epoch();
-        let (seq, bytes) = phone.misbehave(kind);
-        let envelope = Envelope::new(bytes).unwrap();
-        let received = camera.take(seq, &envelope);
-        assert!(
-            matches!(received, Received::Refused(_)),
-            "{kind:?}: {received:?}"
-        );
-        assert_eq!(stored(&mut camera), before, "{kind:?}");
-        assert_eq!(camera.journal.outbox_head(line).unwrap(), outbox);
-        assert!(matches!(camera.take(seq, &envelope), Received::Duplicate));
-        // The epoch is still this handle's, and goes on where it was.
-        camera.chunk(clip, b"two");
-        assert_eq!(camera.epoch(), epoch, "{kind:?}");
-        camera.finish(clip);
-        // What the phone had pending goes with the next Commit, and then it can follow and be healed.
-        camera.record(&[b"more"]);
-        settle(&mut camera, &mut phone);
-        assert_eq!(phone.bytes_of(clip), b"one two");
-        let mut txn = phone.journal.begin();
-        let seq = phone.session.propose_update(&mut txn).unwrap();
-        drop(txn.commit(()).unwrap());
-        let sent = phone.outgoing(Seq(seq.0 - 1)).remove(0).1;
-        let received = camera.take(seq, &sent);
-        assert!(matches!(received, Received::Healed(_)), "{kind:?}");
-        crate::tests::harness::converge(&mut camera, &mut phone);
     }
+}
+
+/// Bytes of an encryption key of the suite.
+fn key_bytes(hub: &mut Hub) -> usize {
+    let mut txn = hub.journal.begin();
+    let group = &hub.session.load(&mut txn).unwrap().group;
+    let mut members = group.members();
+    members.next().unwrap().encryption_key.len()
 }
 
 /// A proposal that the wrap or MLS finds spoilt is nothing at all, and nobody without the pairing's keys can
@@ -458,7 +396,7 @@ fn a_spoilt_proposal_changes_nothing() {
     hub.record(&[b"one"]);
     settle(&mut hub, &mut app);
     let mut txn = app.journal.begin();
-    let seq = app.session.propose_update(&mut txn).unwrap();
+    let seq = app.session.propose_update(&mut txn, 1, NOW_MS).unwrap();
     drop(txn.commit(()).unwrap());
     let sent = app.outgoing(Seq(seq.0 - 1)).remove(0).1.into_bytes();
     let lsn = hub.journal.wal.next_lsn();

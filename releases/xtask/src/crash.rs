@@ -31,6 +31,9 @@ const REPORT: &str = "crashtest/REPORT.md";
 /// Where the totals of the last long run are kept, with its commit.
 const FULL_TOTALS: &str = "crashtest/full-totals.json";
 
+/// The shard of somebody who shares with nobody.
+const WHOLE: &str = "0/1";
+
 /// What fails if the middle tier takes longer than it has.
 const TIME: &str = "time";
 /// The example program's trial.
@@ -87,7 +90,7 @@ impl Options {
             open_ended: false,
             only: None,
             without: Vec::new(),
-            shard: "0/1".to_owned(),
+            shard: WHOLE.to_owned(),
             resume: false,
             bless: false,
         };
@@ -121,6 +124,12 @@ impl Options {
             return Err(Failure::usage(
                 "--bless keeps the report of a whole run; with --only or --without only the long tier's \
                  parts are kept"
+                    .to_owned(),
+            ));
+        }
+        if options.bless && (options.tier == Tier::Quick || options.shard != WHOLE) {
+            return Err(Failure::usage(
+                "--bless keeps what a whole tier found; neither --quick nor a --shard is one"
                     .to_owned(),
             ));
         }
@@ -161,7 +170,11 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
     let until = began + Duration::from_secs(60 * options.minutes);
     for (place_in_row, trial) in chosen.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
-        let minutes = share(left, chosen.get(place_in_row..).unwrap_or_default());
+        let minutes = share(
+            options.tier,
+            left,
+            chosen.get(place_in_row..).unwrap_or_default(),
+        );
         let outcome = steps.step(trial.name, || {
             stamped(&place, trial.name, &commit, || {
                 let progress = place.join(format!("{}.progress", trial.name));
@@ -456,7 +469,9 @@ fn report(
     fs::write(&totals, &text).because("the totals cannot be written")?;
     let root = cargo::root();
     if options.bless && options.tier == Tier::Full {
-        fs::write(root.join(FULL_TOTALS), &text).because("the totals cannot be written")?;
+        // Where this machine keeps what failed is of no use to another.
+        let kept = text.replace(&place.display().to_string(), "crash/full");
+        fs::write(root.join(FULL_TOTALS), kept).because("the totals cannot be written")?;
     }
     let program = programs
         .get("secluso-crashtest")
@@ -501,7 +516,10 @@ fn commit() -> String {
         output.status.success().then(|| text.trim().to_owned())
     };
     let hash = git(&["rev-parse", "--short=12", "HEAD"]);
-    let changed = git(&["status", "--porcelain"]).is_some_and(|text| !text.is_empty());
+    // What a run writes down itself is no change of what it tests.
+    let (report, totals) = (format!(":!{REPORT}"), format!(":!{FULL_TOTALS}"));
+    let changed = git(&["status", "--porcelain", "--", ".", &report, &totals]);
+    let changed = changed.is_some_and(|text| !text.is_empty());
     match hash {
         Some(hash) if changed => format!("{hash} and changes"),
         Some(hash) => hash,
@@ -525,6 +543,9 @@ mod tests {
         assert!(!parse("--minutes 10").unwrap().open_ended);
         assert!(parse("--bless --only kills").is_err());
         assert!(parse("--full --bless --only kills").is_ok());
+        assert!(parse("--quick --bless").is_err());
+        assert!(parse("--bless --shard 0/8").is_err());
+        assert!(parse("--full --bless --shard 0/8").is_err());
         assert_eq!(parse("--full").unwrap().minutes, FULL_MINUTES);
         assert!(parse("--fast").is_err());
         assert!(parse("--minutes x").is_err());
@@ -537,15 +558,23 @@ mod tests {
                 .windows(2)
                 .any(|pair| pair == ["--shard", "2/8"])
         );
-        // If each takes what it is given, all together take no more than there is.
+        // If each takes what it is given, all together take no more than there is, and nobody less than
+        // it needs.
         let row: Vec<&Trial> = all.iter().collect();
-        let mut left = Duration::from_secs(60 * 240);
-        for at in 0..row.len() {
-            let minutes = share(left, &row[at..]);
-            left = left.checked_sub(Duration::from_secs(60 * minutes)).unwrap();
+        for (tier, hours) in [(Tier::Full, 4), (Tier::Crash, 1)] {
+            let mut left = Duration::from_secs(3600 * hours);
+            for at in 0..row.len() {
+                let minutes = share(tier, left, &row[at..]);
+                assert!(tier == Tier::Full || minutes >= row[at].needs);
+                left = left.checked_sub(Duration::from_secs(60 * minutes)).unwrap();
+            }
+            assert!(left < Duration::from_secs(3600 * hours));
+            assert_eq!(share(tier, Duration::ZERO, &row), 1);
+            // Half of the time is half for everybody, not all of it for the last.
+            let errors = row.iter().position(|trial| trial.name == "disk-errors");
+            let half = share(tier, Duration::from_secs(1800), &row[errors.unwrap()..]);
+            assert!((5..15).contains(&half), "{half}");
         }
-        assert!(left < Duration::from_secs(60 * 240));
-        assert_eq!(share(Duration::ZERO, &row), 1);
     }
 
     #[test]

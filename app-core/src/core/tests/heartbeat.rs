@@ -1,13 +1,18 @@
 //! Heartbeats: one transaction for five lines, mute until the hub's Commit, said again when stale.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use journal::ids::{Channel, Line};
-use journal::message::HeartbeatAnswer;
+use journal::message::{self, AppConfigMessage, HeartbeatAnswer};
 use journal::{Committer, PhoneHeard, Received, Session, Taken, Takes};
 use wire::Seq;
 
 use super::super::*;
 use crate::testing::{Hub, NOW_MS, deliver, open_core, paired, tick};
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
 
 fn beat(core: &mut Core, pairing: PairingId, now_unix_ms: u64) -> BeatSent {
     let staged = core.stage_heartbeat(pairing, now_unix_ms).unwrap();
@@ -32,10 +37,12 @@ fn hub_takes(hub: &mut Hub, core: &Core, line: Line) -> Vec<Received> {
         if line.channel == Channel::Config {
             let heard = txn.phone_heard(line.pairing).unwrap();
             match (&received, heard) {
-                (Received::Message(_), _) => {
-                    let (number, unix_ms) = (1, NOW_MS);
-                    let heard = PhoneHeard { number, unix_ms };
-                    txn.put_phone_heard(line.pairing, heard).unwrap();
+                (Received::Message(bytes), _) => {
+                    if let AppConfigMessage::Heartbeat(said) = message::decode(bytes).unwrap() {
+                        let (number, unix_ms) = (said.number, NOW_MS);
+                        let heard = PhoneHeard { number, unix_ms };
+                        txn.put_phone_heard(line.pairing, heard).unwrap();
+                    }
                 }
                 (Received::Healed(_), Some(heard)) => {
                     let answer = HeartbeatAnswer {
@@ -46,6 +53,7 @@ fn hub_takes(hub: &mut Hub, core: &Core, line: Line) -> Vec<Received> {
                     };
                     session.answer(&mut txn, &answer).unwrap();
                 }
+                (Received::Stale, _) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -75,13 +83,14 @@ fn all_five_lines_are_healed_and_acks_wait_for_their_commits() {
     let pairing = hub.line().pairing;
     let event = hub.line();
     assert_eq!(core.lines().unwrap().len(), 5);
-    assert_eq!(core.next_heartbeat(Rhythm::Running, 0).unwrap(), Some(0));
+    assert_eq!(core.next_heartbeat(NOW_MS).unwrap(), Some(0));
     let syncs = disk.totals().1;
     let sent = beat(&mut core, pairing, NOW_MS);
     assert_eq!(sent.number, 1);
     assert_eq!(disk.totals().1, syncs + 1, "one transaction, one sync");
-    // Mute, and said so; what is due waits.
-    assert_eq!(core.next_heartbeat(Rhythm::Running, 0).unwrap(), None);
+    // Mute, and said so; what is due waits, and a scheduler has somebody look for the answer.
+    let look = core.next_heartbeat(NOW_MS).unwrap();
+    assert_eq!(look, Some(NOW_MS + 15 * MINUTE));
     assert!(matches!(
         core.stage_heartbeat(pairing, NOW_MS),
         Err(JournalError::AwaitsCommit(_))
@@ -109,8 +118,9 @@ fn all_five_lines_are_healed_and_acks_wait_for_their_commits() {
     assert!(state.is_answered());
     // One line was left out: the whole of it again, in half a minute.
     let pulse = core.pulse(pairing).unwrap();
-    assert!(pulse.stale && !pulse.awaits_commit, "{pulse:?}");
-    let due = core.next_heartbeat(Rhythm::Running, 0).unwrap();
+    assert_eq!((pulse.behind, pulse.mute), (1, false), "{pulse:?}");
+    assert_eq!(pulse.waits_since_unix_ms, None);
+    let due = core.next_heartbeat(NOW_MS).unwrap();
     assert_eq!(due, Some(NOW_MS + 30_000));
     let again = beat(&mut core, pairing, NOW_MS + 30_000);
     assert_eq!(again.number, 2);
@@ -127,12 +137,14 @@ fn all_five_lines_are_healed_and_acks_wait_for_their_commits() {
     let status = core.status().unwrap();
     assert_eq!(status.len(), 1, "a hub is one row");
     assert_eq!(status[0].channels.len(), 5);
-    assert!(
-        status[0]
-            .channels
-            .iter()
-            .all(|keys| keys.healed_unix_ms.is_some())
-    );
+    // Since when a channel is healed is when its keys were made, not when their Commit came.
+    for keys in &status[0].channels {
+        let made = match keys.channel {
+            Channel::EventVideo => NOW_MS + 30_000,
+            _ => NOW_MS,
+        };
+        assert_eq!(keys.healed_unix_ms, Some(made), "{:?}", keys.channel);
+    }
 }
 
 /// What waits is stored: the next process knows that its lines are mute.
@@ -147,7 +159,8 @@ fn a_start_knows_what_waits_for_the_hub() {
     let _sent = beat(&mut core, pairing, NOW_MS);
     drop(core);
     let mut core = open_core(&disk, 4);
-    assert!(core.pulse(pairing).unwrap().awaits_commit);
+    let pulse = core.pulse(pairing).unwrap();
+    assert!(pulse.mute && pulse.waits_since_unix_ms == Some(NOW_MS));
     assert!(
         core.status().unwrap()[0]
             .channels
@@ -162,4 +175,243 @@ fn a_start_knows_what_waits_for_the_hub() {
     let run = app_takes(&hub, &mut core, event, 61_000);
     assert!(run.ack.is_some());
     assert!(core.clip(clip).is_ok());
+}
+
+/// All that a heartbeat needs of the hub, on these lines.
+fn heard_on(hub: &mut Hub, core: &mut Core, lines: &[Line], now_ms: u64) {
+    for line in lines {
+        let received = hub_takes(hub, core, *line);
+        let healed = received
+            .iter()
+            .any(|one| matches!(one, Received::Healed(_)));
+        assert!(healed, "{line:?}: {received:?}");
+        let run = app_takes(hub, core, *line, now_ms);
+        assert!(run.halt.is_none() && !run.waits_for_hub, "{run:?}");
+    }
+}
+
+fn note_level(core: &mut Core, pairing: PairingId, now_unix_ms: u64) {
+    let staged = core.stage_level(pairing, now_unix_ms).unwrap();
+    let committed = core.commit().unwrap();
+    committed.redeem(staged).into_inner();
+}
+
+/// A hub whose one line is in trouble, or a thief who cut the power before its last Commit left.
+#[test]
+fn a_line_whose_commit_never_comes_is_noticed_and_does_not_hold_up_the_others() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let stuck = Line::of(pairing, Channel::Thumbnail);
+    let others: Vec<Line> = Line::all(pairing)
+        .into_iter()
+        .filter(|line| *line != stuck)
+        .collect();
+    beat(&mut core, pairing, NOW_MS);
+    heard_on(&mut hub, &mut core, &others, 1_000);
+    let pulse = core.pulse(pairing).unwrap();
+    assert!(!pulse.mute && pulse.behind == 0, "{pulse:?}");
+    assert_eq!(pulse.waits_since_unix_ms, Some(NOW_MS));
+    // Answered, and yet an alarm: one channel has the old keys.
+    let quarter = NOW_MS + 15 * MINUTE;
+    assert!(!pulse.looks_offline(quarter));
+    note_level(&mut core, pairing, quarter);
+    assert!(core.pulse(pairing).unwrap().looks_offline(quarter));
+    let later = NOW_MS + 6 * HOUR;
+    let level = BTreeSet::from(Line::all(pairing));
+    let look = core.look(&level, &Launch::ByScheduler, later).unwrap();
+    assert_eq!((look.due, look.silent), (vec![pairing], vec![pairing]));
+    let again = beat(&mut core, pairing, later);
+    assert_eq!(again.number, 2);
+    heard_on(&mut hub, &mut core, &others, 6 * HOUR);
+    for keys in &core.status().unwrap()[0].channels {
+        let is_stuck = keys.channel == stuck.channel;
+        assert_eq!(keys.awaits_commit, is_stuck);
+        assert_eq!(keys.healed_unix_ms, (!is_stuck).then_some(later));
+    }
+    // Its Commit comes at last, for the keys that were made first: the whole of it is said once more.
+    heard_on(&mut hub, &mut core, &[stuck], 7 * HOUR);
+    let pulse = core.pulse(pairing).unwrap();
+    assert_eq!((pulse.behind, pulse.waits_since_unix_ms), (1, None));
+    assert_eq!(
+        pulse.heartbeat_unix_ms(Rhythm::Running, later),
+        Some(later + 30_000)
+    );
+}
+
+#[test]
+fn a_broken_line_is_left_out_and_a_rolled_back_directory_says_nothing() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let broken = Line::of(pairing, Channel::Livestream);
+    let others: Vec<Line> = Line::all(pairing)
+        .into_iter()
+        .filter(|line| *line != broken)
+        .collect();
+    core.follow(broken).unwrap().over = Some(Over::Broken);
+    assert_eq!(core.status().unwrap()[0].over, Some(Over::Broken));
+    let level: BTreeSet<Line> = others.iter().copied().collect();
+    let launch = Launch::ByScheduler;
+    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    assert_eq!(look.due, [pairing], "nobody waits for a line that is over");
+    let before = core.outbox(broken).unwrap();
+    beat(&mut core, pairing, NOW_MS);
+    assert_eq!(core.outbox(broken).unwrap(), before);
+    heard_on(&mut hub, &mut core, &others, 1_000);
+    assert!(core.pulse(pairing).unwrap().is_settled());
+    // A directory rolls back whole, whichever line has proved it.
+    core.follow(broken).unwrap().over = Some(Over::RolledBack);
+    let late = NOW_MS + 24 * HOUR;
+    assert_eq!(core.look(&level, &launch, late).unwrap(), Look::default());
+    assert_eq!(core.next_heartbeat(late).unwrap(), None);
+    assert!(matches!(
+        core.stage_heartbeat(pairing, late),
+        Err(JournalError::RolledBack(line)) if line == broken
+    ));
+}
+
+#[test]
+fn a_heartbeat_waits_until_every_line_is_level_and_a_launch_is_over_with_its_own() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let lines = Line::all(pairing);
+    let mut launch = Launch::ByPerson(BTreeSet::new());
+    let mut level = BTreeSet::new();
+    for line in lines {
+        let look = core.look(&level, &launch, NOW_MS).unwrap();
+        assert_eq!(look, Look::default(), "{line:?} is not level");
+        level.insert(line);
+    }
+    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    assert_eq!((look.due, look.idle), (vec![pairing], vec![]));
+    assert_eq!(look.again_unix_ms, Some(NOW_MS + 30_000));
+    beat(&mut core, pairing, NOW_MS);
+    heard_on(&mut hub, &mut core, &lines, 1_000);
+    // A launch an hour later owes one; a scheduler's does not, and neither does this one from then on.
+    let hour = NOW_MS + HOUR;
+    let next = core.next_heartbeat(hour).unwrap().unwrap();
+    assert!((NOW_MS + 5 * HOUR + 30 * MINUTE..=NOW_MS + 6 * HOUR).contains(&next));
+    let look = core.look(&level, &Launch::ByScheduler, hour).unwrap();
+    assert_eq!((look.due, look.idle), (vec![], vec![pairing]));
+    assert_eq!(look.again_unix_ms, Some(next));
+    let look = core.look(&level, &launch, hour).unwrap();
+    assert_eq!(look.due, [pairing]);
+    launch.is_over(pairing);
+    let look = core.look(&level, &launch, hour).unwrap();
+    assert_eq!((look.due, look.again_unix_ms), (vec![], Some(next)));
+    // The same at every look, also by the next process: no die is thrown.
+    drop(core);
+    let mut core = open_core(&disk, 4);
+    assert_eq!(core.next_heartbeat(hour).unwrap(), Some(next));
+}
+
+/// A sync that ends looks when it is called; the answer of a hub that is well lies at the relay meanwhile.
+#[test]
+fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_knows() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let level = BTreeSet::from(Line::all(pairing));
+    beat(&mut core, pairing, NOW_MS);
+    let (soon, hour) = (NOW_MS + MINUTE, NOW_MS + HOUR);
+    let launch = Launch::ByScheduler;
+    let look = core.look(&level, &launch, soon).unwrap();
+    assert_eq!((look.due, look.silent), (vec![], vec![]));
+    assert!(!core.pulse(pairing).unwrap().looks_offline(hour));
+    // An hour later it is not there.
+    let look = core.look(&level, &launch, hour).unwrap();
+    assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
+    note_level(&mut core, pairing, hour);
+    drop(core);
+    let mut core = open_core(&disk, 4);
+    assert!(core.pulse(pairing).unwrap().looks_offline(hour));
+    let next = core.next_heartbeat(hour).unwrap();
+    assert_eq!(next, Some(hour + HOUR), "as long again");
+    let look = core.look(&level, &launch, hour).unwrap();
+    assert_eq!((look.silent, look.again_unix_ms), (vec![], next));
+    heard_on(&mut hub, &mut core, &Line::all(pairing), HOUR);
+    let pulse = core.pulse(pairing).unwrap();
+    assert!(pulse.is_settled() && !pulse.looks_offline(hour));
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_does_not_silence_the_phone() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let pairing = hub.line().pairing;
+    let level = BTreeSet::from(Line::all(pairing));
+    let launch = Launch::ByScheduler;
+    let year = 365 * 24 * HOUR;
+    beat(&mut core, pairing, NOW_MS + year);
+    assert_eq!(core.next_heartbeat(NOW_MS).unwrap(), Some(NOW_MS));
+    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
+    note_level(&mut core, pairing, NOW_MS);
+    // Counted anew from here, and not before.
+    let quarter = NOW_MS + 15 * MINUTE;
+    assert_eq!(core.next_heartbeat(NOW_MS).unwrap(), Some(quarter));
+    assert!(!core.pulse(pairing).unwrap().looks_offline(NOW_MS));
+    note_level(&mut core, pairing, quarter);
+    assert!(core.pulse(pairing).unwrap().looks_offline(quarter));
+    heard_on(&mut hub, &mut core, &Line::all(pairing), HOUR);
+    assert_eq!(core.next_heartbeat(NOW_MS).unwrap(), Some(NOW_MS));
+    let look = core.look(&level, &launch, NOW_MS).unwrap();
+    assert_eq!(look.due, [pairing]);
+}
+
+/// It says what is durable on every line, so no ack is owed beside it, not even by the next process.
+#[test]
+fn a_heartbeat_acks_every_line_and_one_that_was_overtaken_does_not() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let (event, pairing) = (hub.line(), hub.line().pairing);
+    let config = Line::of(pairing, Channel::Config);
+    let clip = hub.start_clip();
+    let run = deliver(&mut core, event, &hub.outgoing(Seq::NONE), 10);
+    hub.take_all(&core);
+    let seq = hub.chunk(clip, b"taken and not acked");
+    let run = deliver(&mut core, event, &hub.outgoing(run.cursor), 20);
+    assert!(run.ack.is_none() && run.cursor == seq);
+    assert!(core.follow(event).unwrap().owed_since_ms.is_some());
+    beat(&mut core, pairing, NOW_MS);
+    assert!(core.follow(event).unwrap().owed_since_ms.is_none());
+    assert_eq!(core.journal().ack_sent(event).unwrap(), seq);
+    // The hub has begun a new epoch of the config channel before that came.
+    let mut own = Session::<Committer>::new(config);
+    let mut txn = hub.journal.begin();
+    own.advance_epoch(&mut txn).unwrap();
+    own.close(&mut txn).unwrap();
+    drop(txn.commit(()).unwrap());
+    let run = app_takes(&hub, &mut core, config, 30);
+    assert!(matches!(
+        run.facts.as_slice(),
+        [Fact {
+            taken: Taken::NewEpoch(_),
+            ..
+        }]
+    ));
+    assert!(run.waits_for_hub, "the heartbeat has no answer");
+    assert!(core.follow(event).unwrap().owed_since_ms.is_some());
+    let received = hub_takes(&mut hub, &core, config);
+    assert!(matches!(received[0], Received::Stale), "{received:?}");
+    // It is said again, by its number.
+    let pulse = core.pulse(pairing).unwrap();
+    assert_eq!((pulse.mute, pulse.behind), (false, 1));
+    let level = BTreeSet::from(Line::all(pairing));
+    let half_minute = NOW_MS + 30_000;
+    let launch = Launch::ByScheduler;
+    let look = core.look(&level, &launch, half_minute - 1).unwrap();
+    assert_eq!(look.due, []);
+    let look = core.look(&level, &launch, half_minute).unwrap();
+    assert_eq!(look.due, [pairing]);
+    assert_eq!(beat(&mut core, pairing, half_minute).number, 1);
+    let said = core.pulse(pairing).unwrap().said.unwrap();
+    assert_eq!((said.first_unix_ms, said.attempts), (NOW_MS, 2));
+    let received = hub_takes(&mut hub, &core, config);
+    assert!(
+        matches!(received.last(), Some(Received::Healed(_))),
+        "{received:?}"
+    );
 }

@@ -15,6 +15,8 @@ pub const ELSEWHERE: &[&str] = &[
     "new_commit_after_restart",
     "success_without_proof",
     "key_in_a_log_line",
+    "panic_instead_of_poison",
+    "point_never_passed",
 ];
 
 const fn engine(mutant: &'static str) -> Trial {
@@ -67,6 +69,7 @@ pub const TRIALS: &[Trial] = &[
     engine("view_before_the_sync"),
     biased("write_on_in_a_recovered_file", Bias::Torn),
     biased("unconfirmed_is_no_base", Bias::Syncs),
+    world("answer_left_out", Flavour::Calm),
     world("birth_after_the_log", Flavour::Dies(Who::App)),
     world("clip_named_by_the_clock", Flavour::ClockGoesBack),
     world("commit_taken_ahead", Flavour::Skips),
@@ -79,11 +82,13 @@ pub const TRIALS: &[Trial] = &[
     world("key_not_rotated", Flavour::Calm),
     world("old_epoch_encrypted_in", Flavour::Dies(Who::Hub)),
     world("past_epochs_kept", Flavour::Calm),
+    world("proposal_kept", Flavour::Calm),
     world("relay_deletes_early", Flavour::Dies(Who::App)),
     world("relay_keeps_no_evidence", Flavour::GoesBack(Who::Hub)),
     world("relay_receipt_before_sync", Flavour::Dies(Who::Relay)),
     world("stale_reloads_handle", Flavour::HearsLate),
     world("statement_behind_its_gap", Flavour::Rots),
+    world("update_keys_not_stored", Flavour::Calm),
     world("vault_before_the_log", Flavour::Dies(Who::Hub)),
     world("vault_image_left_old", Flavour::Calm),
     world("vault_images_together", Flavour::Tears),

@@ -88,12 +88,14 @@ impl World {
     /// In step on every line: whatever became of the heartbeats before, one more is answered, and a Commit
     /// takes its update of each.
     fn one_heartbeat_more(&mut self) -> Result<(), Broken> {
-        let since_ms = self.now_ms;
-        let limit_ms = since_ms + HEALED_MS_MAX;
+        let limit_ms = self.now_ms + HEALED_MS_MAX;
+        let mut since = None;
         self.play(|world| {
-            world.app.has_healed(since_ms) && world.is_done() || world.now_ms > limit_ms
+            since = since.or_else(|| world.app.heartbeat_number());
+            let healed = since.is_some_and(|since| world.app.has_healed(since));
+            healed && world.is_done() || world.now_ms > limit_ms
         })?;
-        match self.app.has_healed(since_ms) {
+        match since.is_some_and(|since| self.app.has_healed(since)) {
             true => Ok(()),
             false => Err(Broken::new("C1", "no heartbeat heals the lines any more")),
         }

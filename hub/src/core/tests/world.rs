@@ -8,7 +8,9 @@ use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
-use journal::{AppClipState, AppPairing, Follower, HubPairing, Journal, Role, Session, Taken};
+use journal::{
+    AppClipState, AppPairing, Follower, HubPairing, Journal, Role, Session, Suite, Taken,
+};
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
@@ -167,8 +169,12 @@ impl World {
     }
 
     pub(crate) fn paired() -> Self {
+        Self::paired_with(Suite::Classic)
+    }
+
+    pub(crate) fn paired_with(suite: Suite) -> Self {
         let mut world = Self::unpaired();
-        world.phone.pair(&mut world.core);
+        world.phone.pair(&mut world.core, suite);
         world.line = world.phone.line;
         assert_eq!(world.core.heads().unwrap().len(), Channel::ALL.len());
         world
@@ -187,7 +193,7 @@ impl World {
     /// One more phone of the same hub.
     pub(crate) fn pair_another(&mut self) -> Phone {
         let mut phone = Phone::new(8);
-        phone.pair(&mut self.core);
+        phone.pair(&mut self.core, Suite::Classic);
         phone
     }
 
@@ -306,10 +312,46 @@ impl World {
         self.phone.beat(number);
     }
 
+    /// The phone proposes new keys on one line, and says nothing else.
+    pub(crate) fn propose_on(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.propose(line);
+    }
+
+    /// The phone acks one line.
+    pub(crate) fn ack_on(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.ack_line(line);
+    }
+
+    /// What is stored of a line's group is gone, as if it had rotted.
+    pub(crate) fn lose_group(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        let lost = self.core.with_journal(NOW_MS, |journal| {
+            let mut session = Session::<Committer>::new(line);
+            let mut txn = journal.begin();
+            assert_eq!(session.abandon(&mut txn)?, None);
+            txn.commit(())
+        });
+        drop(lost.unwrap());
+        // Whatever the core had in memory of it goes as well.
+        self.crash();
+    }
+
+    /// The phone says a heartbeat's message, and proposes nothing.
+    pub(crate) fn say_heartbeat(&mut self, number: u64) {
+        self.phone.say_heartbeat(number);
+    }
+
     /// Carries what the phone has on one line to the hub.
     pub(crate) fn send_on(&mut self, channel: Channel) -> Vec<Verdict> {
+        self.send_at(channel, NOW_MS)
+    }
+
+    /// The same at another time.
+    pub(crate) fn send_at(&mut self, channel: Channel, now_ms: u64) -> Vec<Verdict> {
         let line = Line::of(self.line.pairing, channel);
-        self.phone.send(&mut self.core, line)
+        self.phone.send(&mut self.core, line, now_ms)
     }
 
     /// Carries what the hub has on one line to the phone.
@@ -345,13 +387,13 @@ impl Phone {
         }
     }
 
-    fn pair(&mut self, core: &mut Core) {
+    fn pair(&mut self, core: &mut Core, suite: Suite) {
         let terms = OfferTerms {
             hub: DeviceId([1; 32]),
             addresses: vec!["127.0.0.1:1".into()],
             relay: "relay".into(),
             invitation: vec![1],
-            suite: journal::Suite::Classic,
+            suite,
             ttl_s: 600,
         };
         let now_s = NOW_MS / 1000;
@@ -413,22 +455,46 @@ impl Phone {
             }
         }
         for session in &mut sessions {
-            session.propose_update(&mut txn).unwrap();
+            session.propose_update(&mut txn, number, NOW_MS).unwrap();
         }
         drop(txn.commit(()).unwrap());
         self.session = Session::new(self.line);
     }
 
+    fn say_heartbeat(&mut self, number: u64) {
+        let config = Line::of(self.line.pairing, Channel::Config);
+        let mut session = Session::<Follower>::new(config);
+        let mut txn = self.app.begin();
+        session.send_heartbeat(&mut txn, number, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    fn propose(&mut self, line: Line) {
+        let mut session = Session::<Follower>::new(line);
+        let mut txn = self.app.begin();
+        session.propose_update(&mut txn, 1, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
+    fn ack_line(&mut self, line: Line) {
+        let mut session = Session::<Follower>::new(line);
+        let mut txn = self.app.begin();
+        session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
     /// What the phone has sent on a line and the hub has not taken, judged by the hub.
-    fn send(&mut self, core: &mut Core, line: Line) -> Vec<Verdict> {
+    fn send(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at = core.cursor(line).unwrap();
         while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
-            let taken = core.handle_envelope(line, seq, envelope.as_bytes(), NOW_MS);
+            let taken = core.handle_envelope(line, seq, envelope.as_bytes(), now_ms);
             verdicts.push(taken.unwrap().verdict);
             at = seq;
         }
-        core.commit(NOW_MS).unwrap();
+        core.commit(now_ms).unwrap();
         verdicts
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::{Error, ErrorKind};
 
+use super::is_full;
+
 /// Why a file or a directory could not be made, opened or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,10 +20,10 @@ impl Cause {
     /// Sorts an error by what is to be done about it.
     #[must_use]
     pub fn of(error: &Error) -> Self {
+        if is_full(error) {
+            return Self::Space;
+        }
         match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                Self::Space
-            }
             ErrorKind::NotFound
             | ErrorKind::PermissionDenied
             | ErrorKind::AlreadyExists

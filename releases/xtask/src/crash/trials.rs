@@ -17,8 +17,11 @@ pub(super) struct Trial {
     pub(super) writes: Option<PathBuf>,
     /// What must have run before it.
     pub(super) first: Option<Vec<String>>,
-    /// Its part of the time, in no unit: a trial gets as much of what is left as its part is of the
-    /// parts of those that are left.
+    /// Minutes that it takes in the middle tier on two cores, rounded up. Whoever runs before it leaves it
+    /// so much.
+    pub(super) needs: u64,
+    /// Its part of the time in the long tier, in no unit: a trial gets as much of what is left as its part is
+    /// of the parts of those that are left.
     pub(super) weight: u32,
     /// Whether it is told `--minutes`.
     pub(super) timed: bool,
@@ -26,12 +29,29 @@ pub(super) struct Trial {
     pub(super) stale: Vec<PathBuf>,
 }
 
-/// The minutes of the first of these trials, if so much time is left for all of them.
-pub(super) fn share(left: Duration, trials: &[&Trial]) -> u64 {
-    let all: u32 = trials.iter().map(|trial| trial.weight).sum();
-    let own = trials.first().map_or(0, |trial| trial.weight);
+/// The minutes of the first of these trials, if so much time is left for all of them. In the long tier the
+/// time is shared, because there is no end to what a search can do with it; else whoever is slow today may
+/// take all that the others can do without.
+pub(super) fn share(tier: Tier, left: Duration, trials: &[&Trial]) -> u64 {
     let minutes = left.as_secs() / 60;
-    (minutes * u64::from(own) / u64::from(all.max(1))).max(1)
+    let Some((first, later)) = trials.split_first() else {
+        return 1;
+    };
+    let own = match tier {
+        Tier::Full => {
+            let all: u32 = trials.iter().map(|trial| trial.weight).sum();
+            minutes * u64::from(first.weight) / u64::from(all.max(1))
+        }
+        Tier::Quick | Tier::Crash => {
+            let reserved: u64 = later.iter().map(|trial| trial.needs).sum();
+            match minutes >= first.needs + reserved {
+                true => minutes - reserved,
+                // Somebody gave less than all need: each gets its part.
+                false => minutes * first.needs / (first.needs + reserved).max(1),
+            }
+        }
+    };
+    own.max(1)
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -74,10 +94,12 @@ pub(super) fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         writes: None,
         first: None,
         stale: Vec::new(),
+        needs: 1,
         weight: 2,
         timed: false,
     };
-    let timed = |weight, trial: Trial| Trial {
+    let timed = |needs, weight, trial: Trial| Trial {
+        needs,
         weight,
         timed: true,
         ..trial
@@ -90,20 +112,21 @@ pub(super) fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     let mut simulation = words(&["run", "--json", "--seeds"]);
     simulation.push(pick("500", "2000", "100000"));
     simulation.extend(long(options, place, "simulation"));
-    all.push(timed(15, trial("simulation", "simulate", simulation)));
+    all.push(timed(1, 15, trial("simulation", "simulate", simulation)));
     let mut engine = words(&["engine", "--json", "--seeds"]);
     engine.push(pick("4000", "50000", "2000000"));
     engine.extend(long(options, place, "engine"));
-    all.push(timed(8, trial("engine", "simulate", engine)));
+    all.push(timed(2, 8, trial("engine", "simulate", engine)));
     all.push(trial("mutants", "simulate", words(&["mutants", "--json"])));
     let mut errors = words(&["errors", "--json", "--stride"]);
     errors.push(pick("40", "1", "1"));
-    all.push(timed(30, trial("disk-errors", "simulate", errors)));
+    all.push(timed(13, 30, trial("disk-errors", "simulate", errors)));
     let mut errors = words(&["errors", "--json", "--each"]);
     errors.push(pick("2", "24", "1000"));
     errors.extend(["--shard".to_owned(), options.shard.clone()]);
     errors.extend(open_ended(options));
     all.push(timed(
+        6,
         8,
         trial("daemon-errors", "secluso-crashtest", errors),
     ));
@@ -124,15 +147,18 @@ pub(super) fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     all.push(Trial {
         writes: Some(writes),
         first: (!again).then(|| words(&["record", &recording, "--events", "4"])),
-        ..timed(25, trial("power-cuts", "crashtest-replay", sweep))
+        ..timed(6, 25, trial("power-cuts", "crashtest-replay", sweep))
     });
     let mut kills = words(&["sweep", "--json", "--shard", &options.shard]);
     if tier == Tier::Quick {
         kills.push("--quick".to_owned());
     }
-    all.push(timed(35, trial("kills", "secluso-crashtest", kills)));
+    all.push(timed(21, 35, trial("kills", "secluso-crashtest", kills)));
     let cycles = words(&["cycles", &pick("100", "1000", "1000")]);
-    all.push(trial("cycles", "secluso-crashtest", cycles));
+    all.push(Trial {
+        needs: 5,
+        ..trial("cycles", "secluso-crashtest", cycles)
+    });
     let start_up = words(&["start-up", "--mib", &pick("64", "1024", "1024"), "--json"]);
     all.push(trial("start-up", "simulate", start_up));
     if tier != Tier::Quick {
@@ -182,6 +208,7 @@ fn real_file_system(options: &Options, place: &Path) -> Trial {
         arguments,
         writes: Some(writes),
         first: None,
+        needs: 20,
         weight: 20,
         timed: true,
         stale,
