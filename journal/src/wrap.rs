@@ -115,7 +115,13 @@ pub(crate) fn wrap_body(key: &Key, place: Place<'_>, body: &[u8], dice: &mut dyn
     dice.fill(&mut nonce);
     let mut body = body.to_vec();
     let tag = aead::seal_in_place(key, &nonce, &place.aad(), &mut body);
-    [&[VERSION][..], nonce.as_slice(), body.as_slice(), tag.as_slice()].concat()
+    [
+        [VERSION].as_slice(),
+        nonce.as_slice(),
+        body.as_slice(),
+        tag.as_slice(),
+    ]
+    .concat()
 }
 
 /// Opens an envelope from the other side; `None` if it is not authentic for this place.

@@ -2,7 +2,7 @@
 //!
 //! `BLESS=1` writes the inputs that the code makes; others stay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crashtest_fuzz::{TARGETS, seeds};
@@ -75,6 +75,41 @@ fn what_the_code_makes_is_committed() {
             assert_eq!(found, bytes, "{}: cargo xtask bless", path.display());
         }
     }
+}
+
+/// What is fuzzed is what is shipped: where both lock files know a crate, they mean the same version.
+#[test]
+fn the_fuzzers_lock_file_has_the_versions_of_the_workspace() {
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path);
+        packages(&text.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    let ours = read(fuzz().join("../../Cargo.lock"));
+    let theirs = read(fuzz().join("Cargo.lock"));
+    assert!(theirs.keys().any(|name| name == "crashtest-fuzz"));
+    for (name, versions) in &theirs {
+        let known = ours.get(name);
+        assert!(
+            known.is_none_or(|known| versions.is_subset(known)),
+            "{name} {versions:?}: make the lock file anew (crashtest/README.md, \"Fuzzing\")"
+        );
+    }
+}
+
+/// The versions of each crate in a lock file.
+fn packages(lock: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let field = |table: &str, name: &str| {
+        let values = table.lines().filter_map(|line| line.strip_prefix(name));
+        let mut values = values.filter_map(|rest| rest.strip_prefix(" = \"")?.strip_suffix('"'));
+        values.next().map(str::to_owned)
+    };
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for table in lock.split("[[package]]").skip(1) {
+        if let (Some(name), Some(version)) = (field(table, "name"), field(table, "version")) {
+            all.entry(name).or_default().insert(version);
+        }
+    }
+    all
 }
 
 /// A target without a program is never fuzzed, and a program without a target cannot run.

@@ -96,7 +96,8 @@ struct Run {
 
 impl Run {
     fn failed(&self) -> bool {
-        self.ended.is_some() || !self.findings.is_empty()
+        // One that ran nothing has shown nothing.
+        self.ended.is_some() || !self.findings.is_empty() || self.heard.runs == 0
     }
 
     fn json(&self) -> Value {
@@ -115,6 +116,7 @@ impl Run {
             "peak_mib": self.heard.peak_mib,
             "findings": findings,
             "ended": self.ended,
+            "ok": !self.failed(),
         })
     }
 }

@@ -16,6 +16,8 @@ use crate::pair::{NOW_MS, Pair, copy, open_reported};
 
 /// Most messages of one run.
 const MESSAGES_MAX: usize = 8;
+/// The heartbeat that new keys are said to belong to; the hub is never told.
+const HEARTBEAT: u64 = 1;
 
 thread_local! {
     static PAIR: RefCell<Pair> = RefCell::new(Pair::new());
@@ -70,7 +72,7 @@ fn say(pair: &mut Pair, input: &mut Input<'_>) -> Vec<(Line, Seq, Vec<u8>)> {
         let session = &mut sessions[input.below(Channel::ALL.len())];
         let line = session.line();
         let seq = match input.flag() {
-            true => session.propose_update(&mut txn),
+            true => session.propose_update(&mut txn, HEARTBEAT, NOW_MS),
             false => fuzzing::say_as_app(session, &mut txn, &spoken(input)),
         };
         // Behind a proposal a line is mute.

@@ -56,12 +56,12 @@ impl Stage {
         let line = of.session.line();
         let envelope = fuzzing::wrap(&self.pair.app, line, of.next, &inside, &mut SeededDice(5))
             .expect("a paired app wraps");
-        match self.hear(which, &envelope, takes, !honest) {
+        match self.hear(which, &envelope, takes) {
             Received::Message(_) | Received::Healed(_) => {
                 assert!(honest, "a damaged MLS message was accepted");
             }
             Received::Waits => assert_eq!(takes, Takes::Messages),
-            Received::Refused(_) | Received::Stale => assert!(!honest),
+            Received::Refused(_) | Received::NotHealed(_) | Received::Stale => assert!(!honest),
             other => panic!("{other:?} of an MLS message to a hub"),
         }
     }
@@ -74,7 +74,7 @@ impl Stage {
             false => honest.clone(),
         };
         input.edit(&mut envelope);
-        let received = self.hear(which, &envelope, Takes::MessagesAndProposals, false);
+        let received = self.hear(which, &envelope, Takes::MessagesAndProposals);
         let taken = matches!(received, Received::Message(_));
         assert_eq!(taken, envelope == honest, "{received:?}");
         assert!(taken || matches!(received, Received::NotAuthentic));
@@ -87,7 +87,7 @@ impl Stage {
         let body = input.rest();
         let envelope = fuzzing::wrap_body(&self.pair.app, line, next, body, &mut SeededDice(6))
             .expect("a paired app wraps");
-        let received = self.hear(which, &envelope, Takes::MessagesAndProposals, false);
+        let received = self.hear(which, &envelope, Takes::MessagesAndProposals);
         let authentic = !matches!(received, Received::NotAuthentic);
         assert_eq!(authentic, is_body(body), "{received:?}");
         assert!(!matches!(
@@ -97,7 +97,7 @@ impl Stage {
     }
 
     /// Hears one envelope and, unless that ended the line or waits, the honest one that follows.
-    fn hear(&mut self, which: usize, envelope: &[u8], takes: Takes, dishonest: bool) -> Received {
+    fn hear(&mut self, which: usize, envelope: &[u8], takes: Takes) -> Received {
         let Listening {
             session,
             next,
@@ -109,20 +109,33 @@ impl Stage {
         let mut txn = self.pair.hub.begin();
         let arrived = session.receive(&mut txn, *next, envelope, takes);
         let received = arrived.expect("bytes from outside are no error of ours").received;
-        let moved = matches!(received, Received::Healed(_));
+        let healed = matches!(received, Received::Healed(_));
+        // Whoever proposes is mute until a Commit, so what is refused costs one that takes nothing.
+        let freed = matches!(received, Received::NotHealed(_));
         let over = matches!(received, Received::RolledBack(_) | Received::LineBroken(_));
-        if !moved && !over {
-            assert_eq!(session.epoch(&mut txn).expect("the group loads"), *epoch);
+        let now = session.epoch(&mut txn).expect("the group loads");
+        if healed || freed {
+            assert_eq!(now, Epoch(epoch.0 + 1), "it costs one Commit");
+        } else if !over {
+            assert_eq!(now, *epoch);
             let secret = session.exporter(&mut txn).expect("the group loads");
             assert_eq!(secret, *exporter, "the group's secrets have moved");
         }
-        let consumed = matches!(received, Received::Refused(_) | Received::Stale);
-        if consumed || dishonest && matches!(received, Received::Message(_)) {
+        let consumed = matches!(
+            received,
+            Received::Refused(_) | Received::Stale | Received::Message(_)
+        );
+        if consumed || freed {
             let (seq, follows) = follows;
             let takes = Takes::MessagesAndProposals;
             let after = session.receive(&mut txn, *seq, follows, takes);
             let after = after.expect("an honest envelope is no error").received;
-            assert!(matches!(after, Received::Message(_)), "{after:?}: wedged");
+            // Behind a Commit it is of an epoch that is over, and its sender says it again.
+            let understood = match freed {
+                true => matches!(after, Received::Stale),
+                false => matches!(after, Received::Message(_)),
+            };
+            assert!(understood, "{after:?}: wedged");
         }
         drop(txn);
         let mut txn = self.pair.hub.begin();
@@ -144,7 +157,7 @@ impl Listening {
         );
         let [honest, follows] = <[Said; 2]>::try_from(acks).expect("two acks are two envelopes");
         let mut others = pair.app_says(line, &[|session, txn| {
-            session.propose_update(txn).map(drop)
+            session.propose_update(txn, 1, NOW_MS).map(drop)
         }]);
         if channel == Channel::Config {
             others.extend(pair.app_says(line, &[|session, txn| {

@@ -45,7 +45,7 @@ pub(super) fn programs(place: &Path, targets: &[String]) -> Outcome<PathBuf> {
     } else {
         eprintln!("building for libFuzzer, in {}", place.display());
         let manifest = package.join("Cargo.toml");
-        let mut command = nightly(&["build", "--release", "--target", &host]);
+        let mut command = nightly(&["build", "--locked", "--release", "--target", &host]);
         command.arg("--manifest-path").arg(&manifest);
         command.arg("--target-dir").arg(place);
         for target in targets {

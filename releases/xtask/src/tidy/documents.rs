@@ -63,8 +63,8 @@ pub(super) fn check(root: &Path, files: &[File]) -> Complaints {
 
 /// Every test that the document of promises names is one: a promise whose proof is gone is a wish.
 fn proofs(files: &[File]) -> Complaints {
-    let of = |path: &str| files.iter().find(|file| file.path == path);
-    let Some(text) = of(PROMISES).and_then(|file| file.text.as_deref()) else {
+    let promises = files.iter().find(|file| file.path == PROMISES);
+    let Some(text) = promises.and_then(|file| file.text.as_deref()) else {
         return Complaints::new();
     };
     let tests: BTreeSet<&str> = files
