@@ -40,7 +40,7 @@ pub(crate) fn hub_core(data: &[u8]) {
             }
         }
         core.commit(NOW_MS).expect("a sound disk commits");
-        assert_eq!(core.death(), None);
+        assert!(core.death().is_none(), "the hub died of what a phone said");
         let cursors = |core: &Core| {
             Line::all(pair.pairing).map(|line| core.cursor(line).expect("our own storage"))
         };
