@@ -4,6 +4,7 @@
 //! core does) and never trim at the relay what is not durable here. Everything it starts ends when
 //! its future is dropped.
 
+mod hearing;
 mod line;
 mod look;
 
@@ -25,6 +26,7 @@ use crate::core::LineInfo;
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HubId, SyncMode};
+use hearing::Hearing;
 use line::Stay;
 use look::{LOOK_PAUSE_MAX, Levels, look};
 
@@ -163,6 +165,8 @@ async fn one_connection(
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
     let levels = Arc::new(Levels::default());
+    let all = lines.iter().map(|info| info.line).collect();
+    let hearing = Arc::new(Hearing::new(all, shared.clock.now_ms()));
     let (beats, heard) = watch::channel(0);
     let start = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
         let mut pass = Pass::default();
@@ -174,7 +178,7 @@ async fn one_connection(
                 info.clone(),
                 stay,
                 Arc::clone(progress),
-                (Arc::clone(&levels), heard.clone()),
+                (Arc::clone(&levels), Arc::clone(&hearing), heard.clone()),
             );
             let task = pass.tasks.spawn(async move { (line, task.run().await) });
             pass.handles.push((line.pairing, task));

@@ -57,6 +57,12 @@ impl Role {
         }
     }
 
+    /// The role of a program.
+    #[must_use]
+    pub fn of_program(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.program() == name)
+    }
+
     /// Where the program lies: beside the test's own executable.
     ///
     /// # Errors
@@ -213,6 +219,8 @@ pub struct Start {
     pub input: String,
     /// Words before the program, such as `unshare`.
     pub wrapper: Vec<OsString>,
+    /// Another program that takes this one's place; it has the same command line.
+    pub program: Option<PathBuf>,
 }
 
 impl Start {
@@ -257,7 +265,11 @@ impl Process {
             heard.processes += 1;
             heard.processes
         };
-        let mut child = command(&role.path()?, start)
+        let program = match &start.program {
+            Some(program) => program.clone(),
+            None => role.path()?,
+        };
+        let mut child = command(&program, start)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file)

@@ -64,6 +64,9 @@ pub struct Setup {
     pub drops_allowed: bool,
     /// How long a wait may take.
     pub patience: Duration,
+    /// What runs in the relay's place, if it is another program: an attacker. Keys and invitations are made
+    /// by the relay's own program.
+    pub relay_program: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -79,6 +82,7 @@ impl Default for Setup {
             mutant: None,
             drops_allowed: false,
             patience: PATIENCE,
+            relay_program: None,
         }
     }
 }
@@ -140,6 +144,8 @@ pub struct HubStatus {
     pub stored_through: u64,
     /// The app acked through this number.
     pub acked_through: u64,
+    /// Whether its event videos may be sent: `good`, or what stands against it.
+    pub standing: String,
     /// All clips that the hub remembers.
     pub clips: Vec<Clip>,
 }
@@ -424,6 +430,11 @@ impl System {
             unacked_bytes: number(Role::Hub, pairing, "unacked_bytes")?,
             stored_through: number(Role::Hub, pairing, "stored_through")?,
             acked_through: number(Role::Hub, pairing, "acked_through")?,
+            standing: pairing
+                .get("standing")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             clips: clips(Role::Hub, &answer, "outcome")?,
         })
     }

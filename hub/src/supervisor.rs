@@ -95,8 +95,11 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
     let socket = control::bind(&config.state_dir).map_err(|error| {
         Failure::new(
-            Code::Internal,
-            format!("the control socket cannot be made: {error}"),
+            Code::of_path(&error),
+            format!(
+                "the control socket cannot be made in {}: {error}",
+                config.state_dir.display()
+            ),
         )
     })?;
     while let Ok(notice) = parts.thread.notices.try_recv() {
@@ -280,12 +283,10 @@ async fn end_task(task: tokio::task::JoinHandle<()>) {
 /// Waits for the journal's thread; its own end explains every other.
 async fn join(thread: SealerThread) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || thread.join()).await {
-        Ok(Err(CoreError::Dead(what))) => {
-            tracing::error!(what, "the journal is dead");
-            // Nothing in memory can be trusted to agree with the disk any more, and nothing is left
-            // to write: the journal is closed. The next start recovers.
-            let message = format!("the disk fails: {what}. Check it, then start again");
-            Err(Failure::new(Code::Internal, message))
+        Ok(Err(CoreError::Dead(death))) => {
+            // Nothing is left to write: the journal is closed.
+            tracing::error!(%death, "the journal is dead");
+            Err(death.into())
         }
         Ok(_) => Ok(()),
         Err(_panicked) => Err(gone("journal")),
@@ -436,15 +437,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_fails_ends_the_hub_with_its_code() {
-        let world = World::paired();
-        let disk = world.disk.clone();
-        let mut core = world.core;
-        disk.inject_from(disk.op_count(), wal::disk::Fault::Eio);
-        let kept = core.with_journal(5, |journal| journal.keep_certificate("relay", vec![1]));
-        assert!(matches!(kept, Err(CoreError::Dead(_))));
-        let failure = ends(tokio::spawn(std::future::pending()), core).await;
-        assert_eq!(failure.code, Code::Internal);
-        assert!(failure.message.contains("the disk fails"), "{failure}");
+    async fn a_disk_that_fails_or_is_full_ends_the_hub_with_its_code() {
+        use wal::disk::Fault;
+        for (fault, code, words) in [
+            (Fault::Eio, Code::Internal, "the disk fails"),
+            (Fault::Enospc, Code::Space, "the disk is full"),
+        ] {
+            let world = World::paired();
+            let disk = world.disk.clone();
+            let mut core = world.core;
+            disk.inject_from(disk.op_count(), fault);
+            let kept = core.with_journal(5, |journal| journal.keep_certificate("relay", vec![1]));
+            assert!(matches!(kept, Err(CoreError::Dead(_))), "{kept:?}");
+            let failure = ends(tokio::spawn(std::future::pending()), core).await;
+            assert_eq!(failure.code, code, "{failure}");
+            assert!(failure.message.contains(words), "{failure}");
+        }
     }
 }

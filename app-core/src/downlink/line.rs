@@ -21,6 +21,7 @@ use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
+use super::hearing::Hearing;
 use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
@@ -79,6 +80,10 @@ pub(super) struct LineTask {
     cursor: Seq,
     /// Whether this line is among those that are level with the relay.
     levels: Arc<Levels>,
+    /// Which lines of this connection have taken what the relay held for them.
+    hearing: Arc<Hearing>,
+    /// Nothing is said before.
+    has_heard: bool,
     /// The line waits for what only the hub can say.
     waits_for_hub: bool,
     /// Until when it is waited for, once the relay has all that we said.
@@ -99,7 +104,7 @@ impl LineTask {
         info: LineInfo,
         stay: Stay,
         progress: Arc<AtomicBool>,
-        (levels, beats): (Arc<Levels>, watch::Receiver<u64>),
+        (levels, hearing, beats): (Arc<Levels>, Arc<Hearing>, watch::Receiver<u64>),
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
         Self {
@@ -112,6 +117,8 @@ impl LineTask {
             acks: VecDeque::new(),
             cursor: Seq::NONE,
             levels,
+            hearing,
+            has_heard: false,
             waits_for_hub: false,
             listens_until_ms: None,
             beats,
@@ -139,6 +146,8 @@ impl LineTask {
         loop {
             let before = self.cursor;
             let ended = self.attachment().await;
+            // The others do not wait for what cannot be taken.
+            self.hearing.heard(self.info.line);
             if ended.is_err() {
                 // A directory that was just suspected to be old, say, must not say anything new.
                 self.levels.remove(self.info.line);
@@ -235,6 +244,7 @@ impl LineTask {
         let mut phase = Phase::CatchingUp;
         loop {
             if phase == Phase::CatchingUp && self.cursor >= target {
+                self.hearing.heard(self.info.line);
                 self.finish_sync().await?;
                 self.tell(Event::Idle { hub: self.hub() });
                 phase = match self.stay {
@@ -250,13 +260,16 @@ impl LineTask {
             if phase == Phase::Closing {
                 deliveries = None;
             }
-            self.send(&mut appends).await?;
+            self.has_heard |= self.may_speak();
+            if self.has_heard {
+                self.send(&mut appends).await?;
+            }
             // Only now is it known that nothing at the relay speaks against our outbox.
             match phase != Phase::CatchingUp && self.sender.is_sending() {
                 true => self.levels.insert(self.info.line),
                 false => self.levels.remove(self.info.line),
             }
-            if phase == Phase::Closing && self.sender.is_idle() {
+            if phase == Phase::Closing && self.has_heard && self.sender.is_idle() {
                 return Ok(());
             }
             let pause = self.pause(phase);
@@ -271,9 +284,15 @@ impl LineTask {
                     Ok(()) => self.look_into_outbox().await?,
                     Err(_over) => return Ok(()),
                 },
+                () = self.hearing.over(self.info.line.pairing), if !self.has_heard => {}
                 () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
             }
         }
+    }
+
+    fn may_speak(&self) -> bool {
+        let now_ms = self.shared.clock.now_ms();
+        self.hearing.may_speak(self.info.line.pairing, now_ms)
     }
 
     /// Whether a sync that is to end has waited for the hub long enough.
@@ -315,7 +334,12 @@ impl LineTask {
             Phase::Listening => (self.due_at_ms, self.listens_until_ms),
             Phase::Closing => (None, None),
         };
-        let times = [stall, due, listens, self.sender.poll_timeout()];
+        // Who may not speak yet has nothing to do for its sender.
+        let speaks = match self.has_heard {
+            true => self.sender.poll_timeout(),
+            false => Some(self.hearing.until_ms()),
+        };
+        let times = [stall, due, listens, speaks];
         let next = times.into_iter().flatten().min();
         let now_ms = self.shared.clock.now_ms();
         Duration::from_millis(next.map_or(STALL_MS, |at| at.saturating_sub(now_ms)))

@@ -274,6 +274,10 @@ impl System {
     }
 
     pub(super) fn prepared(&self, role: Role, mut start: Start) -> Start {
+        let is_run = start.arguments.first().is_some_and(|word| word == "run");
+        if role == Role::Relay && is_run {
+            start.program.clone_from(&self.setup.relay_program);
+        }
         let mut set = |name: &str, value: OsString| {
             start.environment.push((name.to_owned(), value));
         };
