@@ -33,6 +33,8 @@ mod codec;
 mod command;
 mod device;
 mod error;
+#[cfg(feature = "crashtest")]
+pub mod fuzzing;
 mod heartbeat;
 pub mod ids;
 mod inbox;

@@ -859,3 +859,22 @@ fn a_phone_with_a_second_pairing_is_not_shut_out_with_its_first() {
         assert_eq!(told.device.is_some(), n == 1);
     }
 }
+
+/// It is the hub that speaks out of turn: no reason to give up the phone's directory.
+#[test]
+fn a_last_word_before_an_answer_is_refused_and_changes_nothing() {
+    let app_disk = SimDisk::new();
+    let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+    let mut app = open(Role::App, &app_disk, 2).unwrap();
+    let offer = offer(&mut hub);
+    let request = asked(&mut app, &offer, 8, NOW_S);
+    let early = app_disk.crash_clone(CrashPolicy::ProcessKill, 0);
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap();
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    let mut early = open(Role::App, &early, 3).unwrap();
+    let error = refused(AppPairing::done(&mut early, &offer, &done));
+    assert!(matches!(error, PairingError::Malformed(_)), "{error}");
+    drop(AppPairing::answer(&mut early, &offer, &answer, NOW_S).unwrap());
+    assert_whole(&hub, &mut early, &offer, &done);
+}

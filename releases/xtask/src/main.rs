@@ -15,6 +15,7 @@ mod cargo;
 mod crash;
 mod demo;
 mod failure;
+mod fuzz;
 mod gate;
 mod junit;
 mod progress;
@@ -81,6 +82,13 @@ cargo xtask COMMAND
              --long         ten seeds of each vice, and every byte in three ways: half an hour or more
              --only NAME    relay, rollback or traffic
              --json         one JSON object on stdout
+  fuzz     every parser of bytes from outside under libFuzzer, 5 minutes each, on a nightly toolchain;
+           it fails on a finding and keeps the input
+             --minutes N    for each target
+             --long         30 minutes for each
+             --target NAME  one of them; may be given several times
+             --jobs N       so many at a time; otherwise half as many as the machine has threads
+             --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times
@@ -120,6 +128,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "crash" => crash::run(rest),
         "thief" => thief::run(rest),
         "adversary" => adversary::run(rest),
+        "fuzz" => fuzz::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
         "setup" => gate::setup_only(),
@@ -165,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash thief adversary bench bless setup tidy";
+        let commands = "demo test check crash thief adversary fuzz bench bless setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();
