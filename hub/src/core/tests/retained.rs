@@ -1,6 +1,9 @@
 //! Clips that are retained until they are acked, and played to the phone that takes a lost one's place.
 
+use std::time::Duration;
+
 use journal::AppClipState;
+use journal::ids::{Channel, Line};
 
 use super::super::*;
 use super::world::{World, event, piece};
@@ -152,4 +155,30 @@ fn what_is_being_recorded_is_not_forgotten_and_all_else_is() {
     world.end_event(EventEnd::Completed);
     let kept = world.core.retained().unwrap();
     assert_eq!((kept.len(), kept[0].chunks, kept[0].is_whole), (1, 2, true));
+}
+
+/// A phone that takes a lost one's place and is silent itself gets nothing new, not of the lost one's either.
+#[test]
+fn a_silent_phone_is_played_nothing_until_it_is_heard_of() {
+    let mut world = World::paired();
+    let lost = world.line.pairing;
+    world.core.set_retention(true);
+    let bytes = event_at(&mut world, 1_000, 0..2);
+    let mut new = world.pair_another();
+    let phone = new.line.pairing;
+    world.core.limit_silence(SilenceLimits {
+        silent_after: Duration::from_secs(3600),
+        removed_after: Duration::from_secs(3 * 3600),
+    });
+    world.idle(62);
+    assert_eq!(world.core.handle_play(phone, lost, 8).unwrap(), 1);
+    world.idle(2);
+    new.deliver(&mut world.core);
+    assert!(new.clips().is_empty());
+    new.beat(1);
+    let config = Line::of(phone, Channel::Config);
+    let _verdicts = new.send(&mut world.core, config, super::world::NOW_MS);
+    world.idle(1);
+    new.deliver(&mut world.core);
+    assert_eq!(new.clips(), [(AppClipState::Complete, bytes)]);
 }
