@@ -84,10 +84,9 @@ impl Core {
     pub(super) fn play_next(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let plays = self.journal_ref()?.plays()?;
         // A phone that is silent gets nothing new: it waits until it is heard of.
-        let mut heard = plays
-            .into_iter()
-            .filter(|(to, _from)| !self.silence.is_silent(*to));
-        let Some((to, from)) = heard.next() else {
+        let mut plays = plays.into_iter();
+        let heard = plays.find(|(to, _from)| !self.silence.is_silent(*to));
+        let Some((to, from)) = heard else {
             return Ok(());
         };
         let line = Line::of(to, Channel::EventVideo);
