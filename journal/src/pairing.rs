@@ -47,6 +47,7 @@ use zeroize::Zeroizing;
 
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
+pub(crate) use hub::first_key_since;
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
 pub use printed::{Ask, Offered};
 

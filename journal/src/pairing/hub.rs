@@ -18,10 +18,11 @@ use super::{
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
-use crate::keys::Family;
+use crate::keys::{self, Family};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox;
 use crate::record::{LineRecord, PairingRecord, PairingState, Suite};
+use crate::retain;
 use crate::scope::Scope;
 use crate::sealed::{Key, derive};
 use crate::txn::Txn;
@@ -39,6 +40,8 @@ struct DoneRow {
     offer: OfferId,
     confirm: [u8; 32],
     done: Done,
+    /// The next unused key of the vault when it was confirmed: what was begun before has an earlier one.
+    next_key: u64,
 }
 
 /// What the hub was told to offer.
@@ -207,7 +210,7 @@ impl HubPairing {
 
     /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated. Older pairings
     /// with the same phone from which nothing has ever come end whole in the same transaction; rows
-    /// that they leave are removed by [`Txn::trim_ended`].
+    /// that they leave are removed by [`Txn::trim_ended`], and what was retained for them is to be played.
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
@@ -249,12 +252,17 @@ impl HubPairing {
             offer: confirm.offer,
             confirm: confirm.proof,
             done: done.clone(),
+            next_key: txn.row(keys::NEXT_KEY)?.unwrap_or(1),
         };
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
         txn.end(Scope::Offer(confirm.offer));
         for silent in silent_pairings(&txn, confirm.pairing, record.peer_device)? {
             for line in Line::all(silent) {
                 outbox::end(&mut txn, line)?;
+            }
+            // It is the same phone: what was kept for it would otherwise wait for an ack for ever.
+            if retain::keeps_any(&txn) {
+                txn.play(confirm.pairing, silent);
             }
             end_pairing(&mut txn, silent);
         }
@@ -309,6 +317,17 @@ fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, Journa
         }
     }
     Ok(None)
+}
+
+/// The number of the first key of the vault that was given after this pairing was confirmed (hub): its lines
+/// take part in whatever is begun from then on.
+pub(crate) fn first_key_since(
+    journal: &Journal,
+    pairing: PairingId,
+) -> Result<Option<u64>, JournalError> {
+    let scope = Scope::Pairing(pairing);
+    let done: Option<DoneRow> = journal.secret_row(scope, Family::PairingAnswer, &[])?;
+    Ok(done.map(|done| done.next_key))
 }
 
 /// Confirmed pairings with the same phone that are older than `newer` and from which nothing has ever
