@@ -18,6 +18,7 @@ use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::pairing::CLOCK_UNIX_MS_MIN;
 use crate::secret::{self, Provisioned};
+use crate::status::stranded;
 use crate::{reset, state};
 
 /// 2100-01-01.
@@ -274,6 +275,11 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             phones => Finding::Good(format!("{phones} phone(s)")),
         },
     );
+    match journal.stranded_copies() {
+        Ok(0) => {}
+        Ok(copies) => report.add("retained", Finding::Warning(stranded(copies as u64))),
+        Err(error) => report.add("retained", Finding::Bad(Code::State, error.to_string())),
+    }
     // Only looked at: one that was made here would keep out the secret that is provisioned.
     let device = match journal.known_device() {
         Ok(device) => device,

@@ -150,6 +150,11 @@ pub enum Notice {
     },
     /// An event is not recorded, or no further.
     NotRecorded(Stop),
+    /// What is to be played to a phone waits for room on the disk: said once, until there is some.
+    PlayWaits {
+        /// For which phone.
+        line: Line,
+    },
     /// The journal was opened again after a failed write.
     Reopened,
     /// A line's stored state cannot be used; the others go on.
@@ -225,6 +230,8 @@ pub struct CoreStatus {
     pub lines: Vec<LineStatus>,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
+    /// Retained copies that no ack will end.
+    pub stranded_copies: usize,
 }
 
 impl Core {
@@ -277,12 +284,14 @@ impl Core {
                 heard: journal.phone_heard(line.pairing)?,
             });
         }
+        let stranded_copies = journal.stranded_copies()?;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
             stopped: self.stopped,
             lines,
             clips,
+            stranded_copies,
         })
     }
 }

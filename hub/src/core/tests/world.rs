@@ -197,6 +197,13 @@ impl World {
         phone
     }
 
+    /// And one more.
+    pub(crate) fn pair_a_third(&mut self) -> Phone {
+        let mut phone = Phone::new(9);
+        phone.pair(&mut self.core, Suite::Classic);
+        phone
+    }
+
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
     pub(crate) fn record_some(&mut self, count: u64) -> Vec<u8> {
         assert_eq!(
