@@ -96,6 +96,26 @@ fn all_that_the_programs_make_is_for_their_owner_alone() -> Outcome<()> {
     Verdict::of(&Ok(ends)).expect_pass()
 }
 
+/// Whatever may be asked for when something is looked into: nothing secret is in the most that can be logged.
+#[test]
+fn nothing_is_told_where_everything_is_logged() -> Outcome<()> {
+    let mut system = System::paired(Setup {
+        log: Some("trace".into()),
+        ..Setup::default()
+    })?;
+    system.start_app()?;
+    system.start_hub()?;
+    system.until_line("an ack", 0, |line| line.event() == "acked")?;
+    let ends = system.settle()?;
+    assert!(!ends.exports.is_empty(), "a clip is sought");
+    for role in Role::ALL {
+        let log = std::fs::read_to_string(system.path(&format!("{role}.log")));
+        let log = log.map_err(Trouble::machine("a log"))?;
+        assert!(log.contains("TRACE"), "{role} logs less than it could");
+    }
+    Verdict::of(&Ok(ends)).expect_pass()
+}
+
 #[test]
 fn a_provisioned_secret_is_printed_for_a_person_and_written_nowhere_else() -> Outcome<()> {
     let mut system = System::new(Setup {

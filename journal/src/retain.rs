@@ -9,6 +9,7 @@
 //! never sends anything.
 
 use serde::{Deserialize, Serialize};
+use wal::crash_point;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
@@ -98,7 +99,11 @@ pub(crate) fn add(
     let sealed = txn.seal_payload(Scope::Clip(clip), &key, &plaintext)?;
     txn.put_payload(&key, sealed);
     kept.chunks += 1;
-    put(txn, &kept)
+    put(txn, &kept)?;
+    // CRASH(journal.retain.added): before: the chunk is neither in the outbox nor in the copy | after: it is
+    // in both, synced as one.
+    crash_point!("journal.retain.added");
+    Ok(())
 }
 
 /// A clip has ended, one way or another.
@@ -133,6 +138,9 @@ pub(crate) fn acked(txn: &mut Txn<'_>, line: Line, through: Seq) -> Result<bool,
     });
     for clip in due.iter().take(RELEASED_MAX) {
         txn.release_retained(clip.clip)?;
+        // CRASH(journal.retain.released): before: the copy is there, whole, and the ack comes again, or the
+        // step that follows one | after: its key is past, synced with the ack.
+        crash_point!("journal.retain.released");
     }
     Ok(!due.is_empty())
 }
