@@ -7,7 +7,7 @@ use journal::ids::PairingId;
 use serde_json::{Value, json};
 
 use crate::control::Request;
-use crate::core::Core;
+use crate::core::{Core, CoreError};
 use crate::exit::{Code, Failure};
 use crate::sealer::Sealer;
 
@@ -40,7 +40,7 @@ pub fn request(play: Option<(&str, &str)>, forget: Option<&str>) -> Result<Reque
 /// # Errors
 /// The journal's.
 pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
-    let read = |core: &mut Core, _now| {
+    let read = |core: &mut Core, _now: u64| {
         let mut phones: BTreeMap<PairingId, (u64, u64, bool)> = BTreeMap::new();
         for clip in core.retained()? {
             let may_ack = core.may_ack(clip.pairing)?;
@@ -48,7 +48,7 @@ pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
             *count += 1;
             *chunks += u64::from(clip.chunks);
         }
-        Ok(phones)
+        Ok::<_, CoreError>(phones)
     };
     let phones: Vec<Value> = sealer
         .run(read)

@@ -206,7 +206,7 @@ fn of_ended_clips(
         let opens = |(_, version, secret): &&(u64, u64, Key)| {
             sealed::open(secret, &value_aad(scope, *version, key), value).is_some()
         };
-        if left.iter().any(|entry| opens(entry)) {
+        if left.iter().any(opens) {
             out.push(Loot {
                 line: Vec::new(),
                 lsn: *lsn,
