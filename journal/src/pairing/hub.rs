@@ -40,9 +40,11 @@ struct DoneRow {
     offer: OfferId,
     confirm: [u8; 32],
     done: Done,
-    /// The next unused key of the vault when it was confirmed: what was begun before has an earlier one.
-    next_key: u64,
 }
+
+/// What stands behind [`Family::PairingAnswer`] in the key of the row that says which key of the vault was the
+/// next when the pairing was confirmed: what was begun before has an earlier one.
+const NEXT_KEY_THEN: &[u8] = &[1];
 
 /// What the hub was told to offer.
 #[derive(Clone, Debug)]
@@ -252,9 +254,10 @@ impl HubPairing {
             offer: confirm.offer,
             confirm: confirm.proof,
             done: done.clone(),
-            next_key: txn.row(keys::NEXT_KEY)?.unwrap_or(1),
         };
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
+        let next_key: u64 = txn.row(keys::NEXT_KEY)?.unwrap_or(1);
+        txn.put_secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN, &next_key)?;
         txn.end(Scope::Offer(confirm.offer));
         for silent in silent_pairings(&txn, confirm.pairing, record.peer_device)? {
             for line in Line::all(silent) {
@@ -320,14 +323,17 @@ fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, Journa
 }
 
 /// The number of the first key of the vault that was given after this pairing was confirmed (hub): its lines
-/// take part in whatever is begun from then on.
+/// take part in whatever is begun from then on. Of a pairing from before that was written down: its own key,
+/// which is older.
 pub(crate) fn first_key_since(
     journal: &Journal,
     pairing: PairingId,
 ) -> Result<Option<u64>, JournalError> {
     let scope = Scope::Pairing(pairing);
-    let done: Option<DoneRow> = journal.secret_row(scope, Family::PairingAnswer, &[])?;
-    Ok(done.map(|done| done.next_key))
+    let next_key: Option<u64> =
+        journal.secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN)?;
+    let own = journal.scopes.get(scope).map(|key| key.id.0);
+    Ok(next_key.or(own))
 }
 
 /// Confirmed pairings with the same phone that are older than `newer` and from which nothing has ever
