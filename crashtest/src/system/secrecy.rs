@@ -22,6 +22,8 @@ const CLIP_PIECE_BYTES: usize = 32;
 /// Pieces of one clip, and clips.
 const CLIP_PIECES_MAX: usize = 16;
 const CLIPS_MAX: usize = 8;
+/// Storage keys that are remembered of a world that runs for long.
+const STORAGE_KEYS_MAX: usize = 4096;
 /// Kept of what programs answered, in bytes.
 pub(super) const ANSWERS_BYTES_MAX: usize = 4 << 20;
 
@@ -70,8 +72,10 @@ impl System {
     /// nowhere.
     pub(super) fn note_storage_keys(&mut self) {
         for place in ENDS {
-            let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
-            self.storage_keys.extend(keys_in(&vault));
+            if self.storage_keys.len() < STORAGE_KEYS_MAX {
+                let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
+                self.storage_keys.extend(keys_in(&vault));
+            }
         }
     }
 
