@@ -56,8 +56,7 @@ pub(crate) async fn pair_printed(
     secret: &str,
     address: &str,
 ) -> Result<PairedHub, AppError> {
-    let secret =
-        DeviceSecret::from_text(secret).map_err(|error| AppError::from_pairing(&error))?;
+    let secret = DeviceSecret::from_text(secret).map_err(|error| AppError::from_pairing(&error))?;
     let ask = shared
         .engine
         .read(|core, _shell| Ok(Ask::new(core.journal())))

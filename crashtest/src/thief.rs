@@ -37,8 +37,7 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     let vault = raw::contents(&**disk, VAULT).map_err(|error| unread(&error))?;
     let found = raw::puts(&**disk).map_err(|error| unread(&error))?;
     let checkpoints = raw::checkpoints(&**disk).map_err(|error| unread(&error))?;
-    let journal =
-        open(role, disk, options, found.len() as u64).map_err(|error| unread(&error))?;
+    let journal = open(role, disk, options, found.len() as u64).map_err(|error| unread(&error))?;
     let try_all =
         |found: &[Found]| thief::loot(&journal, &vault, found).map_err(|error| unread(&error));
     let mut loot = try_all(&found)?;

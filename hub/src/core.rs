@@ -537,7 +537,8 @@ impl Core {
             }
         }
         self.lines.retain(|line, _| lines.contains(line));
-        self.playing.take_if(|playing| !lines.contains(&playing.line()));
+        self.playing
+            .take_if(|playing| !lines.contains(&playing.line()));
         for line in lines {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.

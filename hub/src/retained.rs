@@ -149,7 +149,10 @@ mod tests {
         let phones = json!([{"phone": "ab", "clips": 2, "chunks": 5, "may_ack": false}]);
         let text = to_text(&json!({"event": "retained", "phones": phones}));
         assert!(text.contains("never can"), "{text}");
-        assert_eq!(to_text(&json!({"event": "retained", "phones": []})), "nothing is retained");
+        assert_eq!(
+            to_text(&json!({"event": "retained", "phones": []})),
+            "nothing is retained"
+        );
         let text = to_text(&json!({"event": "playing", "clips": 3}));
         assert!(text.starts_with("3 clips"), "{text}");
     }

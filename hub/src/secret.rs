@@ -25,7 +25,8 @@ use crate::{reset, state};
 /// How long a running hub may take to say it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What stands below the secret, for the person who reads it.
-const MEANING: &str = "This is the secret of this device: every pairing code is made of it. Whoever has it can pair
+const MEANING: &str =
+    "This is the secret of this device: every pairing code is made of it. Whoever has it can pair
 while the hub is in pairing mode. Keep it where the device is kept, and nowhere else.
 ";
 
@@ -251,9 +252,8 @@ mod tests {
 
     fn config(dir: &Path, more: &str) -> Config {
         let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());
-        let text = format!(
-            "state_dir = \"state\"\nrelay = \"{relay}\"\n{more}[disk]\nlog_file_mib = 4\n"
-        );
+        let text =
+            format!("state_dir = \"state\"\nrelay = \"{relay}\"\n{more}[disk]\nlog_file_mib = 4\n");
         Config::parse(&text, "hub.toml", dir).unwrap()
     }
 

@@ -160,7 +160,10 @@ pub fn to_text(status: &Value) -> String {
             clip["bytes"],
         ));
     }
-    if let Some(copies) = status["stranded_copies"].as_u64().filter(|copies| *copies > 0) {
+    if let Some(copies) = status["stranded_copies"]
+        .as_u64()
+        .filter(|copies| *copies > 0)
+    {
         out.push_str(&format!("\n{}", stranded(copies)));
     }
     out

@@ -160,7 +160,10 @@ pub(crate) fn has_copy(txn: &Txn<'_>, clip: ClipId) -> bool {
 
 /// Whether there is a copy of any clip.
 pub(crate) fn keeps_any(txn: &Txn<'_>) -> bool {
-    txn.journal().scopes.iter().any(|scope| clip_of(scope).is_some())
+    txn.journal()
+        .scopes
+        .iter()
+        .any(|scope| clip_of(scope).is_some())
 }
 
 fn clip_of(scope: Scope) -> Option<ClipId> {
@@ -374,7 +377,10 @@ impl Journal {
         let kept = self.app_chunk(clip, index)?;
         let damaged = JournalError::ChunkDamaged { clip, index };
         let (captured, bytes) = kept.split_first_chunk::<CAPTURED_BYTES>().ok_or(damaged)?;
-        Ok((u64::from_be_bytes(*captured), Zeroizing::new(bytes.to_vec())))
+        Ok((
+            u64::from_be_bytes(*captured),
+            Zeroizing::new(bytes.to_vec()),
+        ))
     }
 
     /// What is to be played: to which phone, and for which one it was retained.

@@ -255,7 +255,10 @@ mod tests {
             assert_eq!(refused.code(), 2);
             assert!(!refused.to_string().contains("AAAA"));
         }
-        assert_eq!(read_code("SECLUSO1:AAAA".to_owned()).unwrap(), "SECLUSO1:AAAA");
+        assert_eq!(
+            read_code("SECLUSO1:AAAA".to_owned()).unwrap(),
+            "SECLUSO1:AAAA"
+        );
     }
 
     /// The table of `app-core/README.md`.

@@ -13,8 +13,8 @@ use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
 use journal::{
-    AppPairing, Committer, DeviceSecret, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite,
-    Takes,
+    AppPairing, Committer, DeviceSecret, HubPairing, Journal, PairingMessage, Received, Role,
+    Session, Suite, Takes,
 };
 use relay::server::Server;
 use relay::{admission, config::Config};
@@ -152,13 +152,16 @@ impl Hub {
     /// Listens, and makes a code.
     pub(crate) async fn offer(&mut self, relay: &Relay) -> String {
         // The first is no address at all; the phone goes on to the next.
-        self.offer_at(relay, |address| vec!["nowhere".into(), address]).await
+        self.offer_at(relay, |address| vec!["nowhere".into(), address])
+            .await
     }
 
     /// Listens, and makes a code with addresses in which nobody answers. The secret of the device, and where
     /// it listens.
     pub(crate) async fn offer_elsewhere(&mut self, relay: &Relay) -> (String, String) {
-        let _code = self.offer_at(relay, |_address| vec!["nowhere".into()]).await;
+        let _code = self
+            .offer_at(relay, |_address| vec!["nowhere".into()])
+            .await;
         let listener = self.listener.as_ref().unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let secret = self.journal.device().unwrap().secret;

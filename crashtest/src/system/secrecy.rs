@@ -177,8 +177,7 @@ impl System {
             search("S1", &relay, keys, None)?;
             for (other, _) in &sought.keys {
                 // An end's storage keys are in its vault, and nowhere else.
-                let own: Option<PathBuf> =
-                    (other == place).then(|| self.path(place).join("vault"));
+                let own: Option<PathBuf> = (other == place).then(|| self.path(place).join("vault"));
                 search("S3", &self.path(other), keys, own.as_deref())?;
             }
         }

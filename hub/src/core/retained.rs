@@ -231,8 +231,12 @@ impl Core {
             if playing.ending.is_some() {
                 return self.end_played(now_unix_ms);
             }
-            let (line, clip, copy, index) =
-                (playing.line, playing.clip, playing.kept.clip, playing.played);
+            let (line, clip, copy, index) = (
+                playing.line,
+                playing.clip,
+                playing.kept.clip,
+                playing.played,
+            );
             if index == playing.kept.chunks {
                 let is_whole = playing.kept.is_whole;
                 playing.ending = Some(PlayEnd::Played { is_whole });
@@ -244,7 +248,10 @@ impl Core {
             let (captured_unix_ms, bytes) = match self.journal_ref()?.retained_chunk(copy, index) {
                 Ok(chunk) => chunk,
                 Err(JournalError::ChunkDamaged { .. }) => {
-                    tracing::error!(index, "a retained copy is damaged; it is played up to there");
+                    tracing::error!(
+                        index,
+                        "a retained copy is damaged; it is played up to there"
+                    );
                     self.ends_playing(PlayEnd::Played { is_whole: false });
                     continue;
                 }

@@ -330,8 +330,7 @@ pub(crate) fn first_key_since(
     pairing: PairingId,
 ) -> Result<Option<u64>, JournalError> {
     let scope = Scope::Pairing(pairing);
-    let next_key: Option<u64> =
-        journal.secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN)?;
+    let next_key: Option<u64> = journal.secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN)?;
     let own = journal.scopes.get(scope).map(|key| key.id.0);
     Ok(next_key.or(own))
 }

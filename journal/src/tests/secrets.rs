@@ -191,7 +191,10 @@ fn a_retained_copy_opens_until_the_ack_and_never_after_it() {
     hub.journal.stage_trims(10, |txn| txn.trim_deleted());
     drop(hub.journal.commit().unwrap());
     let prefix = keys::chunk(clip, 0);
-    let left = hub.journal.wal.scan_payloads(&prefix[..17], &prefix[..17], 10);
+    let left = hub
+        .journal
+        .wal
+        .scan_payloads(&prefix[..17], &prefix[..17], 10);
     assert_eq!(left.unwrap().len(), 0);
     let more = hub.journal.begin().trim_deleted().unwrap();
     assert_eq!(more, crate::Trim::Idle);
@@ -261,7 +264,10 @@ fn what_a_new_phone_missed_is_told_by_the_order_of_keys() {
     let new = finish_pairing_as(device, &mut hub.journal, &mut phone, &offer).unwrap();
     hub.record(&[b"three"]);
     let clips = hub.journal.playable(new, old).unwrap();
-    assert_eq!(clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(), missed);
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        missed
+    );
     assert!(hub.journal.playable(old, new).unwrap().is_empty());
     let nobody = PairingId([7; 16]);
     assert!(hub.journal.playable(nobody, old).unwrap().is_empty());
@@ -285,10 +291,15 @@ fn what_began_while_a_phone_was_paired_is_played_to_it() {
     let missed = hub.record(&[b"one"]);
     let confirm = AppPairing::answer(&mut phone, &offer, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(&mut hub.journal, &confirm).unwrap();
-    let new = AppPairing::done(&mut phone, &offer, &done).unwrap().into_inner();
+    let new = AppPairing::done(&mut phone, &offer, &done)
+        .unwrap()
+        .into_inner();
     hub.record(&[b"two"]);
     let clips = hub.journal.playable(new, old).unwrap();
-    assert_eq!(clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(), [missed]);
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [missed]
+    );
 }
 
 /// A pairing of which the phone never heard takes its copies along: the same phone gets them in the pairing
@@ -306,7 +317,10 @@ fn what_was_kept_for_a_pairing_that_was_replaced_is_played_to_the_new_one() {
     assert!(!hub.journal.pairing_ids().contains(&silent));
     assert_eq!(hub.journal.plays().unwrap(), [(new, silent)]);
     let clips = hub.journal.playable(new, silent).unwrap();
-    assert_eq!(clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(), [clip]);
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [clip]
+    );
     assert_eq!(hub.journal.stranded_copies().unwrap(), 1);
 }
 
@@ -327,7 +341,10 @@ fn a_damaged_copy_holds_nothing_up() {
     hub.finish(bad);
     let good = hub.record(&[b"three"]);
     let kept = hub.journal.retained_clips().unwrap();
-    assert_eq!(kept.iter().map(|clip| clip.clip).collect::<Vec<_>>(), [good]);
+    assert_eq!(
+        kept.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [good]
+    );
     assert_eq!(hub.journal.stranded_copies().unwrap(), 1);
     // The owner may end it as well.
     let mut txn = hub.journal.begin();

@@ -59,10 +59,7 @@ fn is_of(owner: u32, user: u32) -> bool {
 ///
 /// # Errors
 /// What the system says; what goes while it is looked at is no error.
-pub fn first_shared(
-    root: &Path,
-    passed: Option<&Path>,
-) -> io::Result<Option<(PathBuf, u32)>> {
+pub fn first_shared(root: &Path, passed: Option<&Path>) -> io::Result<Option<(PathBuf, u32)>> {
     let mut waiting = vec![root.to_path_buf()];
     for _file in 0..FILES_MAX {
         let Some(path) = waiting.pop() else {
@@ -136,7 +133,10 @@ mod tests {
         assert_eq!(first_shared(&root, None).unwrap(), None);
         for (path, good, bad) in [(&file, 0o600, 0o640), (&deep, 0o700, 0o701)] {
             set(path, bad);
-            assert_eq!(first_shared(&root, None).unwrap(), Some((path.clone(), bad)));
+            assert_eq!(
+                first_shared(&root, None).unwrap(),
+                Some((path.clone(), bad))
+            );
             assert_eq!(first_shared(&root, Some(path.as_path())).unwrap(), None);
             set(path, good);
         }

@@ -43,7 +43,10 @@ fn a_new_phone_gets_what_a_lost_one_never_had_in_order_and_once() {
     assert!(before.len() > 1_000);
 
     let mut new = world.pair_another();
-    assert_eq!(world.core.handle_play(new.line.pairing, lost, 8).unwrap(), 2);
+    assert_eq!(
+        world.core.handle_play(new.line.pairing, lost, 8).unwrap(),
+        2
+    );
     // What comes later is not played a second time.
     let own = event_at(&mut world, super::world::NOW_MS + 5_000, 7..9);
     tick(&mut world, 5);
@@ -63,7 +66,14 @@ fn a_new_phone_gets_what_a_lost_one_never_had_in_order_and_once() {
     let of = |phone| kept.iter().filter(|clip| clip.pairing == phone).count();
     assert_eq!((of(lost), of(new.line.pairing)), (1, 3));
     assert_eq!(world.core.handle_forget(lost, 9).unwrap(), 1);
-    assert!(world.core.retained().unwrap().iter().all(|clip| clip.pairing != lost));
+    assert!(
+        world
+            .core
+            .retained()
+            .unwrap()
+            .iter()
+            .all(|clip| clip.pairing != lost)
+    );
     // Nothing more is to be played, also after a start.
     world.crash();
     tick(&mut world, 2);
@@ -90,7 +100,10 @@ fn an_ack_ends_the_copy_and_nothing_is_kept_unless_it_is_asked_for() {
     assert_eq!(world.core.retained().unwrap().len(), 1);
     world.crash();
     let kept = world.core.retained().unwrap();
-    assert_eq!((kept.len(), kept[0].chunks, kept[0].is_whole), (1, 2, false));
+    assert_eq!(
+        (kept.len(), kept[0].chunks, kept[0].is_whole),
+        (1, 2, false)
+    );
     world.deliver();
     world.ack();
     assert!(world.core.retained().unwrap().is_empty());
@@ -170,12 +183,18 @@ fn a_long_clip_is_played_in_batches() {
     let new = world.pair_another();
     world.core.handle_play(new.line.pairing, lost, 8).unwrap();
     world.core.handle_timeout(9).unwrap();
-    assert!(world.core.plays_on(new.line), "one tick does not play it all");
+    assert!(
+        world.core.plays_on(new.line),
+        "one tick does not play it all"
+    );
     let begun = world.core.handle_event_started(event(), 9).unwrap();
     assert_eq!(begun, Recorded::Taken);
     assert!(!world.core.plays_on(new.line));
     tick(&mut world, 1);
-    assert!(!world.core.plays_on(new.line), "nothing is played while a camera records");
+    assert!(
+        !world.core.plays_on(new.line),
+        "nothing is played while a camera records"
+    );
 }
 
 /// More copies than one ack can end, and a step of theirs that was staged and lost with its sync: the others
@@ -195,7 +214,9 @@ fn copies_of_acked_clips_go_whatever_becomes_of_a_step() {
     world.core.handle_timeout(9).unwrap();
     world.core.handle_timeout(9).unwrap();
     assert!(world.core.retained().unwrap().is_empty());
-    world.disk.inject(world.disk.op_count(), wal::disk::Fault::Eio);
+    world
+        .disk
+        .inject(world.disk.op_count(), wal::disk::Fault::Eio);
     assert!(world.reopens(Core::commit));
     assert_eq!(world.core.retained().unwrap().len(), left);
     tick(&mut world, 2);
@@ -211,7 +232,11 @@ fn copies_end_when_none_are_to_be_kept() {
     event_at(&mut world, 2_000, 0..2);
     world.crash();
     tick(&mut world, 1);
-    assert_eq!(world.core.retained().unwrap().len(), 2, "nothing was said yet");
+    assert_eq!(
+        world.core.retained().unwrap().len(),
+        2,
+        "nothing was said yet"
+    );
     world.core.set_retention(false);
     tick(&mut world, 1);
     assert!(world.core.retained().unwrap().is_empty());
@@ -241,7 +266,10 @@ fn nothing_is_played_to_a_phone_that_proved_a_rollback() {
     world.core.set_standing(new.line, PROVEN);
     let refused = world.core.handle_play(new.line.pairing, lost, 8);
     assert!(
-        matches!(refused, Err(CoreError::Journal(JournalError::RolledBack(_)))),
+        matches!(
+            refused,
+            Err(CoreError::Journal(JournalError::RolledBack(_)))
+        ),
         "{refused:?}"
     );
 }
@@ -261,13 +289,24 @@ fn two_may_be_played_to_one_and_waiting_is_said_once() {
     world.core.room = Some(false);
     tick(&mut world, 3);
     let waits = |notice: &Notice| matches!(notice, Notice::PlayWaits { .. });
-    assert_eq!(world.notices().iter().filter(|notice| waits(notice)).count(), 1);
+    assert_eq!(
+        world
+            .notices()
+            .iter()
+            .filter(|notice| waits(notice))
+            .count(),
+        1
+    );
     world.core.room = None;
     tick(&mut world, 6);
     new.deliver(&mut world.core);
     let clip = (AppClipState::Complete, bytes);
     assert_eq!(new.clips(), [clip.clone(), clip]);
-    assert_eq!(world.core.retained().unwrap().len(), 2, "the new phone's own");
+    assert_eq!(
+        world.core.retained().unwrap().len(),
+        2,
+        "the new phone's own"
+    );
 }
 
 /// A phone that is confirmed before anything of an event is stored takes part in it.
@@ -301,12 +340,21 @@ fn the_copy_of_a_clip_whose_envelopes_are_damaged_is_played() {
     world.core.commit(8).unwrap();
     world.deliver();
     world.ack();
-    assert_eq!(world.core.retained().unwrap().len(), 1, "its ack is for the statement");
+    assert_eq!(
+        world.core.retained().unwrap().len(),
+        1,
+        "its ack is for the statement"
+    );
     tick(&mut world, 2);
     world.deliver();
     let clips = world.app_clips();
-    let complete = clips.iter().filter(|(state, _)| *state == AppClipState::Complete);
-    assert_eq!(complete.map(|(_, bytes)| bytes).collect::<Vec<_>>(), [&bytes]);
+    let complete = clips
+        .iter()
+        .filter(|(state, _)| *state == AppClipState::Complete);
+    assert_eq!(
+        complete.map(|(_, bytes)| bytes).collect::<Vec<_>>(),
+        [&bytes]
+    );
     world.ack();
     tick(&mut world, 1);
     assert!(world.core.retained().unwrap().is_empty());
