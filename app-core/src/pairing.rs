@@ -13,7 +13,9 @@ use journal::{AppPairing, DeviceSecret, JournalError, Offer, PairingMessage};
 use relay_client::rpk::{self, EndpointLimits, RpkError};
 use relay_client::{Identity, RelayAddress};
 use tokio::time::timeout;
+use wal::Dice as _;
 use wire::{DeviceId, Invitation};
+use zeroize::Zeroizing;
 
 use crate::app::Shared;
 use crate::downlink;
@@ -39,12 +41,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long hanging up may take.
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Addresses in a code that are tried, and addresses of one name.
+/// Addresses of a hub that are tried, and addresses of one name.
 const ADDRESSES_MAX: usize = 8;
 
 pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, AppError> {
     let offer = Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?;
-    pair_by(shared, offer).await
+    pair_by(shared, offer, None).await
 }
 
 /// Pairs by the secret that is printed on the hub: asks the hub at `address`, which must be in pairing mode,
@@ -54,15 +56,13 @@ pub(crate) async fn pair_printed(
     secret: &str,
     address: &str,
 ) -> Result<PairedHub, AppError> {
-    let secret =
-        DeviceSecret::from_text(secret).map_err(|error| AppError::from_pairing(&error))?;
-    let (device, ask) = shared
+    let secret = DeviceSecret::from_text(secret).map_err(|error| AppError::from_pairing(&error))?;
+    let ask = shared
         .engine
-        .read(|core, _shell| Ok((core.device()?, Ask::new(core.journal()))))
+        .read(|core, _shell| Ok(Ask::new(core.journal())))
         .await?;
-    let identity = Identity::from_seed(*device.identity_seed);
     let addresses = [address.to_owned()];
-    let mut hub = HubTalk::connect(&addresses, None, &identity, CONNECT_TIMEOUT).await?;
+    let mut hub = HubTalk::connect(&addresses, None, &passer_by(), CONNECT_TIMEOUT).await?;
     let answer = hub.ask(&PairingMessage::Ask(ask.clone())).await;
     let peer = rpk::peer_id(&hub.connection);
     // The hub hears one phone at a time, and this one comes again with the code.
@@ -73,10 +73,25 @@ pub(crate) async fn pair_printed(
             .map_err(|error| AppError::from_pairing(&error))?,
         _ => return Err(AppError::refused()),
     };
-    pair_by(shared, offer).await
+    pair_by(shared, offer, Some(address)).await
 }
 
-async fn pair_by(shared: &Arc<Shared>, offer: Offer) -> Result<PairedHub, AppError> {
+/// A name for one talk: whoever answers at an address that was typed need not be the hub, and is not told by
+/// which name the relay knows this phone.
+fn passer_by() -> Identity {
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    wal::OsDice.fill(seed.as_mut_slice());
+    Identity::from_seed(*seed)
+}
+
+/// `at` is where the hub has answered already, if it has.
+async fn pair_by(
+    shared: &Arc<Shared>,
+    offer: Offer,
+    at: Option<&str>,
+) -> Result<PairedHub, AppError> {
+    let mut addresses: Vec<String> = at.map(str::to_owned).into_iter().collect();
+    addresses.extend(offer.addresses.iter().cloned());
     let offer = Arc::new(offer);
     let relay: RelayAddress = offer
         .relay
@@ -86,7 +101,7 @@ async fn pair_by(shared: &Arc<Shared>, offer: Offer) -> Result<PairedHub, AppErr
     refuse_second_relay(&device, &relay)?;
     let identity = Identity::from_seed(*device.identity_seed);
 
-    let (pairing, news) = talk_to_hub(shared, &offer, &identity).await?;
+    let (pairing, news) = talk_to_hub(shared, &offer, &addresses, &identity).await?;
     downlink::connect_to_relay(shared, &offer.relay, Some(invitation(&offer)?))
         .await?
         .close();
@@ -129,13 +144,14 @@ fn invitation(offer: &Offer) -> Result<Invitation, AppError> {
 async fn talk_to_hub(
     shared: &Arc<Shared>,
     offer: &Arc<Offer>,
+    addresses: &[String],
     identity: &Identity,
 ) -> Result<(PairingId, Pairing), AppError> {
     let mut attempt = Attempt::First;
     let mut pause = RECONNECT_PAUSE_MIN;
     let mut reconnects = RECONNECTS_MAX;
     loop {
-        let error = match talk_once(shared, offer, identity, attempt).await {
+        let error = match talk_once(shared, offer, addresses, identity, attempt).await {
             Ok(talked) => return Ok(talked),
             Err(Trouble::Other(error)) => return Err(error),
             // Nobody was there at all: that is for the person to judge.
@@ -193,6 +209,7 @@ impl From<AppError> for Trouble {
 async fn talk_once(
     shared: &Arc<Shared>,
     offer: &Arc<Offer>,
+    addresses: &[String],
     identity: &Identity,
     attempt: Attempt,
 ) -> Result<(PairingId, Pairing), Trouble> {
@@ -207,7 +224,7 @@ async fn talk_once(
         AppNext::Done(pairing) => return Ok((pairing, Pairing::Known)),
         next => next,
     };
-    let (addresses, wait) = (&offer.addresses, attempt.connect_timeout());
+    let wait = attempt.connect_timeout();
     let mut hub = match HubTalk::connect(addresses, Some(offer.hub), identity, wait).await {
         Ok(hub) => hub,
         Err(error @ AppError::Network(_)) => return Err(Trouble::Connection(error)),

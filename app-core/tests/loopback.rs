@@ -49,7 +49,7 @@ async fn pair_sync_export_ack() {
         let error = within(app.pair(wrong)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{wrong}: {error}");
     }
-    let (paired, ()) = tokio::join!(within(app.pair(&code)), hub.answer_pairing());
+    let (paired, _) = tokio::join!(within(app.pair(&code)), hub.answer_pairing());
     let paired = paired.unwrap();
     assert_eq!(paired.news, Pairing::New);
     // Again with the same code: nobody listens any more, and nobody needs to.
@@ -117,6 +117,25 @@ async fn a_relay_that_lost_its_disk_loses_no_video() {
     let ids: Vec<_> = clips.iter().map(|clip| clip.clip.to_string()).collect();
     assert_eq!(ids, [first.to_hex(), second.to_hex()]);
     assert!(clips.iter().all(|clip| clip.state == ClipState::Complete));
+}
+
+/// By the secret that is printed on it the hub is asked under a name that nobody knows; then the phone pairs as
+/// itself, at the address where the hub has answered, whatever stands in the code.
+#[tokio::test]
+async fn a_phone_asks_under_no_name_of_its_own_and_pairs_where_it_was_answered() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    let (secret, address) = hub.offer_elsewhere(&relay).await;
+    let talks = async {
+        let asked_as = hub.answer_ask().await;
+        (asked_as, hub.answer_pairing().await)
+    };
+    let (paired, (asked_as, paired_as)) =
+        tokio::join!(within(app.pair_printed(&secret, &address)), within(talks));
+    assert_eq!(paired.unwrap().news, Pairing::New);
+    assert_ne!(asked_as, paired_as);
 }
 
 #[tokio::test]

@@ -250,7 +250,10 @@ mod tests {
             (SECRET.to_vec(), "as it is"),
             (hex.to_uppercase().into_bytes(), "in upper-case hex"),
             (hex.into_bytes(), "in hex"),
-            (list.replace(' ', "").into_bytes(), "as numbers without spaces"),
+            (
+                list.replace(' ', "").into_bytes(),
+                "as numbers without spaces",
+            ),
             (list.into_bytes(), "as numbers"),
         ];
         for before in [&b""[..], b"x", b"xy", b"xyz"] {

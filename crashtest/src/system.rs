@@ -59,6 +59,10 @@ pub struct Setup {
     pub hub_first: String,
     /// Lines after the hub's configuration.
     pub hub_extra: String,
+    /// Size of the hub's log files in MiB, as its configuration says it.
+    pub hub_log_mib: u32,
+    /// What all three log, as `SECLUSO_LOG` says it; `None` is what they do by themselves.
+    pub log: Option<String>,
     /// Size of the log files of all three, in KiB; `None` is what their configuration says.
     pub log_kib: Option<u32>,
     /// A deliberate bug that is alive in all three.
@@ -82,6 +86,8 @@ impl Default for Setup {
             reserved_mib: 1,
             hub_first: String::new(),
             hub_extra: String::new(),
+            hub_log_mib: 4,
+            log: None,
             log_kib: None,
             mutant: None,
             drops_allowed: false,
@@ -189,6 +195,8 @@ pub struct System {
     codes: Vec<String>,
     /// What programs answered, for the same, as lines of JSON.
     answers: String,
+    /// Every storage key that was seen in a vault while this world ran, for the same.
+    storage_keys: BTreeSet<Vec<u8>>,
 }
 
 /// Whether the programs write down their crash points.
@@ -225,6 +233,7 @@ impl System {
             pairing_port,
             codes: Vec::new(),
             answers: String::new(),
+            storage_keys: BTreeSet::new(),
         })
     }
 
@@ -395,12 +404,13 @@ impl System {
         let config = format!(
             "state_dir = {}\nrelay = {}\ninvitation = {}\n{}\n\
              [pairing]\nlisten = \"127.0.0.1:{}\"\naddresses = [\"127.0.0.1\"]\n\n\
-             {camera}[disk]\nlog_file_mib = 4\n{}",
+             {camera}[disk]\nlog_file_mib = {}\n{}",
             quoted(&self.text("hub")),
             quoted(relay),
             quoted(&self.invitation),
             self.setup.hub_first,
             self.pairing_port,
+            self.setup.hub_log_mib,
             self.setup.hub_extra,
         );
         std::fs::write(self.path("hub.toml"), config).map_err(Trouble::machine("hub.toml"))

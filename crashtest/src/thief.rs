@@ -13,7 +13,7 @@ use journal::vault::file::FileVault;
 use journal::{Journal, JournalError, Role};
 use wal::disk::Disk;
 use wal::store::MemStore;
-use wal::{Options, SeededDice};
+use wal::{Dice as _, Options, OsDice, SeededDice};
 
 use crate::oracle::Broken;
 use crate::raw;
@@ -25,8 +25,9 @@ const VAULT: &str = "vault";
 
 /// Whether a thief with every byte of `disk`, on which nothing is in progress, opens what is past.
 ///
-/// At an idle hub nothing of a group opens that was stored before its last epoch was finished (S3).
-/// At an idle phone no secrets of an earlier epoch do (S5). The journal is opened on that disk, which
+/// At an idle hub nothing of a group opens that was stored before its last epoch was finished (S3), and
+/// nothing of a copy that was released. At an idle phone no secrets of an earlier epoch do (S5), and nothing
+/// of a clip that was deleted (S3). The journal is opened on that disk, which
 /// writes to it: give it a copy, or one that nobody needs any more.
 ///
 /// # Errors
@@ -36,8 +37,7 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     let vault = raw::contents(&**disk, VAULT).map_err(|error| unread(&error))?;
     let found = raw::puts(&**disk).map_err(|error| unread(&error))?;
     let checkpoints = raw::checkpoints(&**disk).map_err(|error| unread(&error))?;
-    let journal =
-        open(role, disk, options, found.len() as u64).map_err(|error| unread(&error))?;
+    let journal = open(role, disk, options, found.len() as u64).map_err(|error| unread(&error))?;
     let try_all =
         |found: &[Found]| thief::loot(&journal, &vault, found).map_err(|error| unread(&error));
     let mut loot = try_all(&found)?;
@@ -73,7 +73,11 @@ pub fn secrets(
     options: Options,
 ) -> Result<Vec<thief::Secret>, Broken> {
     let unread = |error: &dyn std::fmt::Display| Broken::new("C7", error.to_string());
-    let journal = open(role, disk, options, 0).map_err(|error| unread(&error))?;
+    // Dice that fall the same in every world would give each the same keys and nonces.
+    let mut seed = [0; 8];
+    OsDice.fill(&mut seed);
+    let seed = u64::from_le_bytes(seed);
+    let journal = open(role, disk, options, seed).map_err(|error| unread(&error))?;
     thief::secrets(&journal).map_err(|error| unread(&error))
 }
 
@@ -112,6 +116,9 @@ fn past<'a>(
     loot: &'a [Loot],
     finished: &BTreeMap<Vec<u8>, u64>,
 ) -> Option<(&'static str, &'a Loot)> {
+    if let Some(loot) = loot.iter().find(|loot| loot.is_of_ended_clip) {
+        return Some(("S3", loot));
+    }
     match role {
         Role::Hub => {
             let old =
@@ -135,6 +142,7 @@ mod tests {
             lsn: Some(lsn),
             superseded,
             epoch_secrets,
+            is_of_ended_clip: false,
             what: String::new(),
         }
     }
@@ -148,6 +156,32 @@ mod tests {
         assert_eq!(past(Role::Hub, &[after], &at(1, 8)), None);
         // Each line has epochs of its own.
         assert_eq!(past(Role::Hub, &found, &at(2, 8)), None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_clip_that_has_ended_must_not_open_at_either_end() {
+        let left = Loot {
+            is_of_ended_clip: true,
+            ..loot(9, true, false)
+        };
+        for role in [Role::Hub, Role::App] {
+            let found = [loot(9, false, false), left.clone()];
+            let judged = past(role, &found, &BTreeMap::new());
+            assert_eq!(judged, Some(("S3", &found[1])), "{role:?}");
+        }
+    }
+
+    /// Each opening makes keys of its own.
+    #[test]
+    fn two_openings_throw_other_dice() {
+        let keys = || {
+            let disk: Arc<dyn Disk> = Arc::new(wal::disk::SimDisk::new());
+            drop(secrets(Role::Hub, &disk, Options::default()).unwrap());
+            thief::keys_in(&raw::contents(&*disk, VAULT).unwrap())
+        };
+        let (first, second) = (keys(), keys());
+        assert!(!first.is_empty());
+        assert!(first.iter().all(|key| !second.contains(key)));
     }
 
     #[test]

@@ -48,14 +48,19 @@ fn open_to_others(root: &Path) -> Vec<(PathBuf, u32)> {
 /// The program by itself: its answer is text.
 fn hub(system: &System, words: &[&str]) -> Outcome<Output> {
     let mut command = Command::new(Role::Hub.path()?);
-    command.args(words).arg("--config").arg(system.path("hub.toml"));
+    command
+        .args(words)
+        .arg("--config")
+        .arg(system.path("hub.toml"));
     command.output().map_err(Trouble::machine("secluso-hub"))
 }
 
 /// The text of the device secret, however many lines stand around it.
 fn secret_in(output: &Output) -> Option<String> {
     let said = String::from_utf8_lossy(&output.stdout);
-    let line = said.lines().find(|line| line.starts_with("SECLUSODEVICE1:"));
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("SECLUSODEVICE1:"));
     line.map(str::to_owned)
 }
 
@@ -72,18 +77,30 @@ fn all_that_the_programs_make_is_for_their_owner_alone() -> Outcome<()> {
         let core = limits
             .lines()
             .find_map(|line| line.strip_prefix("Max core file size"));
-        let values: Vec<&str> = core.unwrap_or_default().split_whitespace().take(2).collect();
+        let values: Vec<&str> = core
+            .unwrap_or_default()
+            .split_whitespace()
+            .take(2)
+            .collect();
         assert_eq!(values, ["0", "0"], "{role}");
     }
     for place in ["hub", "app", "relay"] {
-        assert_eq!(open_to_others(&system.path(place)), NONE, "{place}, running");
+        assert_eq!(
+            open_to_others(&system.path(place)),
+            NONE,
+            "{place}, running"
+        );
     }
     let ends = system.settle()?;
     let clip = ends.exports.keys().next().cloned().unwrap_or_default();
     let exported = system.path(&format!("{clip}.mp4"));
     assert_eq!(open_to_others(&exported), NONE);
     for place in ["hub", "app", "relay"] {
-        assert_eq!(open_to_others(&system.path(place)), NONE, "{place}, at rest");
+        assert_eq!(
+            open_to_others(&system.path(place)),
+            NONE,
+            "{place}, at rest"
+        );
     }
     // Each doctor sees what is not so.
     let file = system.path("hub/journal/vault");
@@ -93,6 +110,26 @@ fn all_that_the_programs_make_is_for_their_owner_alone() -> Outcome<()> {
     let said = String::from_utf8_lossy(&found.stdout);
     assert!(said.contains("chmod -R go="), "{said}");
     assert_ne!(found.status.code(), Some(0));
+    Verdict::of(&Ok(ends)).expect_pass()
+}
+
+/// Whatever may be asked for when something is looked into: nothing secret is in the most that can be logged.
+#[test]
+fn nothing_is_told_where_everything_is_logged() -> Outcome<()> {
+    let mut system = System::paired(Setup {
+        log: Some("trace".into()),
+        ..Setup::default()
+    })?;
+    system.start_app()?;
+    system.start_hub()?;
+    system.until_line("an ack", 0, |line| line.event() == "acked")?;
+    let ends = system.settle()?;
+    assert!(!ends.exports.is_empty(), "a clip is sought");
+    for role in Role::ALL {
+        let log = std::fs::read_to_string(system.path(&format!("{role}.log")));
+        let log = log.map_err(Trouble::machine("a log"))?;
+        assert!(log.contains("TRACE"), "{role} logs less than it could");
+    }
     Verdict::of(&Ok(ends)).expect_pass()
 }
 
@@ -117,7 +154,11 @@ fn a_provisioned_secret_is_printed_for_a_person_and_written_nowhere_else() -> Ou
     assert_eq!(hub(&system, &["secret", "--force"])?.status.code(), Some(2));
     let forced = hub(&system, &["secret", "--print", "--force"])?;
     let text = secret_in(&forced);
-    assert!(text.is_some(), "{}", String::from_utf8_lossy(&forced.stderr));
+    assert!(
+        text.is_some(),
+        "{}",
+        String::from_utf8_lossy(&forced.stderr)
+    );
 
     // The phone scans what is printed on the device, which is in pairing mode.
     let printed = text.clone().unwrap_or_default();

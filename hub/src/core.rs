@@ -49,6 +49,7 @@ pub use recording::{Event, Piece, Recorded};
 pub use silence::SilenceLimits;
 
 use recording::{Mark, Recording};
+use retained::Playing;
 use silence::Silence;
 
 /// Bytes that are staged before their sync begins even if more could share it: four chunks, so that
@@ -72,6 +73,8 @@ const TRIM_STEPS_PER_TICK: u32 = 32;
 const SMALL_GROUP_BYTES: u64 = 4 * 1024;
 /// What one of the steps takes in the log.
 const TRIM_BYTES: u64 = 32 * 1024;
+/// What one of those takes that remove chunks of a clip, or end copies.
+const TRIM_CLIPS_BYTES: u64 = 128 * 1024;
 /// Facts that wait for whoever polls; the oldest go first.
 const NOTICES_MAX: usize = 1024;
 
@@ -187,6 +190,10 @@ pub struct Core {
     recording: Option<Recording>,
     /// How long each phone was not heard of.
     silence: Silence,
+    /// What is being played, or the end of which is owed.
+    playing: Option<Playing>,
+    /// It was said that what is to be played waits for room.
+    said_play_waits: bool,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -194,6 +201,8 @@ pub struct Core {
     generation: u64,
     /// Whether a copy is kept of clips that begin.
     retains: bool,
+    /// Whether copies that are there are wanted by nobody.
+    unwanted: bool,
     /// Whether an ack, or a crash behind one, may have left copies that are to be released.
     releases: bool,
     /// Why it could not be opened again.
@@ -233,11 +242,14 @@ impl Core {
             lines: BTreeMap::new(),
             recording: None,
             silence: Silence::default(),
+            playing: None,
+            said_play_waits: false,
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
             retains: false,
+            unwanted: false,
             releases: true,
             dead: None,
             #[cfg(test)]
@@ -392,24 +404,32 @@ impl Core {
         };
         for line in self.lines.keys() {
             let staged = journal.stage_trims(steps, |txn| txn.trim_outbox(*line));
-            self.staged_bytes += u64::from(staged) * TRIM_BYTES;
+            self.staged_bytes += u64::from(staged.steps) * TRIM_BYTES;
         }
     }
 
     /// The same, and of what ended lines left: that is looked for in the view, and waits for a tick.
     fn trim(&mut self, steps: u32) {
         self.trim_acked(steps);
+        let busy = self.clips_in_progress();
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
-        let mut staged = journal.stage_trims(steps, |txn| txn.trim_ended());
+        let ended = journal.stage_trims(steps, |txn| txn.trim_ended());
+        let mut of_clips = 0;
         if self.releases {
             let released = journal.stage_trims(steps, |txn| txn.trim_retained());
-            self.releases = released > 0;
-            staged += released;
+            // A step that could not be staged is made at the next tick.
+            self.releases = !released.is_all;
+            of_clips += released.steps;
         }
-        staged += journal.stage_trims(steps, |txn| txn.trim_deleted());
-        self.staged_bytes += u64::from(staged) * TRIM_BYTES;
+        if self.unwanted {
+            let forgotten = journal.stage_trims(steps, |txn| txn.trim_unwanted(&busy));
+            of_clips += forgotten.steps;
+        }
+        of_clips += journal.stage_trims(steps, |txn| txn.trim_deleted()).steps;
+        self.staged_bytes += u64::from(ended.steps) * TRIM_BYTES;
+        self.staged_bytes += u64::from(of_clips) * TRIM_CLIPS_BYTES;
     }
 
     /// Whether [`Self::begin_commit`] has anything to do.
@@ -568,6 +588,8 @@ impl Core {
             }
         }
         self.lines.retain(|line, _| lines.contains(line));
+        self.playing
+            .take_if(|playing| !lines.contains(&playing.line()));
         for line in lines {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
@@ -577,9 +599,12 @@ impl Core {
                 let mailboxes = journal.mailboxes(line)?;
                 let mut state = LineState::new(line, durable, mailboxes);
                 state.session.retain(self.retains);
+                let records = state.records();
                 self.lines.insert(line, state);
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
+                } else if records {
+                    self.join_recording(line);
                 }
             }
         }
@@ -652,6 +677,8 @@ impl Core {
         self.generation += 1;
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
+        // What a step released may be there again.
+        self.releases = true;
         self.refresh_lines()?;
         self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
@@ -673,6 +700,8 @@ impl Core {
         self.pending.clear();
         self.flight = None;
         self.staged_bytes = 0;
+        // It is cut off with its epoch, and played again.
+        self.playing = None;
         for state in self.lines.values_mut() {
             state.session.forget();
             // Recovery makes the view anew: what could not be read may be whole again, and is said again if not.

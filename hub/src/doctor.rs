@@ -18,6 +18,7 @@ use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::pairing::CLOCK_UNIX_MS_MIN;
 use crate::secret::{self, Provisioned};
+use crate::status::stranded;
 use crate::{reset, state};
 
 /// 2100-01-01.
@@ -86,6 +87,13 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
                 );
                 report.add("reset", Finding::Warning(text));
             }
+            if let Some(trigger) = reset::ignored(&config) {
+                let text = format!(
+                    "{} is no regular file of this user or of root, and asks for nothing; remove it",
+                    shown(&trigger)
+                );
+                report.add("reset", Finding::Warning(text));
+            }
             report.add("clip", clip(&config));
             if control::is_running(&config.state_dir).await {
                 report.add(
@@ -143,7 +151,9 @@ fn files(state_dir: &Path) -> Finding {
     if !state_dir.exists() {
         return Finding::Good("none yet".into());
     }
-    match wal::private::first_shared(state_dir) {
+    // Whoever asks for a reset makes that file as they please, and there is nothing in it.
+    let trigger = state_dir.join(reset::TRIGGER_NAME);
+    match wal::private::first_shared(state_dir, Some(&trigger)) {
         Ok(None) => Finding::Good("for their owner alone".into()),
         Ok(Some((path, mode))) => Finding::Bad(
             Code::Usage,
@@ -175,15 +185,8 @@ fn device_secret(device: Option<&journal::Device>, path: &Path) -> Finding {
     }
 }
 
-/// The directory, or the nearest one above it that exists.
-fn existing(path: &Path) -> &Path {
-    path.ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"))
-}
-
 fn file_system(state_dir: &Path) -> Finding {
-    match rustix::fs::statfs(existing(state_dir)) {
+    match rustix::fs::statfs(state::existing(state_dir)) {
         Ok(stat) => {
             let magic = stat.f_type as u64 & 0xffff_ffff;
             match FILE_SYSTEMS.iter().find(|(known, _)| *known == magic) {
@@ -198,7 +201,7 @@ fn file_system(state_dir: &Path) -> Finding {
 }
 
 fn free_space(state_dir: &Path) -> Finding {
-    match rustix::fs::statvfs(existing(state_dir)) {
+    match rustix::fs::statvfs(state::existing(state_dir)) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let text = format!("{} MiB", free >> 20);
@@ -274,6 +277,11 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             phones => Finding::Good(format!("{phones} phone(s)")),
         },
     );
+    match journal.stranded_copies() {
+        Ok(0) => {}
+        Ok(copies) => report.add("retained", Finding::Warning(stranded(copies as u64))),
+        Err(error) => report.add("retained", Finding::Bad(Code::State, error.to_string())),
+    }
     // Only looked at: one that was made here would keep out the secret that is provisioned.
     let device = match journal.known_device() {
         Ok(device) => device,
@@ -313,4 +321,26 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             Err(_elapsed) => Finding::Bad(Code::Network, "does not answer".into()),
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_that_was_touched_is_no_file_that_others_may_open() {
+        let place = tempfile::tempdir().unwrap();
+        let state = place.path().join("state");
+        state::prepare(&state).unwrap();
+        let touch = |name: &str| {
+            let path = state.join(name);
+            std::fs::write(&path, b"").unwrap();
+            let mode = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        touch(reset::TRIGGER_NAME);
+        assert!(matches!(files(&state), Finding::Good(_)));
+        touch("vault");
+        assert!(matches!(files(&state), Finding::Bad(Code::Usage, _)));
+    }
 }

@@ -7,6 +7,7 @@ use journal::ids::PairingId;
 use serde_json::{Value, json};
 
 use crate::control::Request;
+use crate::core::{Core, CoreError};
 use crate::exit::{Code, Failure};
 use crate::sealer::Sealer;
 
@@ -39,17 +40,22 @@ pub fn request(play: Option<(&str, &str)>, forget: Option<&str>) -> Result<Reque
 /// # Errors
 /// The journal's.
 pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
-    let clips = sealer.run(|core, _now| core.retained()).await?;
-    let mut phones: BTreeMap<PairingId, (u64, u64)> = BTreeMap::new();
-    for clip in clips {
-        let (count, chunks) = phones.entry(clip.pairing).or_default();
-        *count += 1;
-        *chunks += u64::from(clip.chunks);
-    }
-    let phones: Vec<Value> = phones
+    let read = |core: &mut Core, _now: u64| {
+        let mut phones: BTreeMap<PairingId, (u64, u64, bool)> = BTreeMap::new();
+        for clip in core.retained()? {
+            let may_ack = core.may_ack(clip.pairing)?;
+            let (count, chunks, _) = phones.entry(clip.pairing).or_insert((0, 0, may_ack));
+            *count += 1;
+            *chunks += u64::from(clip.chunks);
+        }
+        Ok::<_, CoreError>(phones)
+    };
+    let phones: Vec<Value> = sealer
+        .run(read)
+        .await?
         .into_iter()
-        .map(|(phone, (clips, chunks))| {
-            json!({"phone": phone.to_hex(), "clips": clips, "chunks": chunks})
+        .map(|(phone, (clips, chunks, may_ack))| {
+            json!({"phone": phone.to_hex(), "clips": clips, "chunks": chunks, "may_ack": may_ack})
         })
         .collect();
     Ok(json!({"event": "retained", "phones": phones}))
@@ -73,8 +79,16 @@ pub(crate) async fn play(
 /// # Errors
 /// The journal's.
 pub(crate) async fn forget(sealer: &Sealer, phone: PairingId) -> Result<Value, Failure> {
-    let clips = sealer.run(move |core, now| core.handle_forget(phone, now));
-    Ok(json!({"event": "forgotten", "clips": clips.await?}))
+    let mut clips = 0;
+    // In jobs, so that a recording goes on between them.
+    loop {
+        let step = sealer.run(move |core, now| core.handle_forget(phone, now));
+        match step.await? {
+            0 => break,
+            ended => clips += ended,
+        }
+    }
+    Ok(json!({"event": "forgotten", "clips": clips}))
 }
 
 /// An answer for people.
@@ -90,7 +104,11 @@ pub fn to_text(answer: &Value) -> String {
                 .flatten()
                 .map(|row| {
                     let phone = row["phone"].as_str().unwrap_or_default();
-                    format!("phone {phone}: {} clips not acked", row["clips"])
+                    let why = match row["may_ack"].as_bool() {
+                        Some(false) => ", and it never can: play them to another, or forget them",
+                        _ => "",
+                    };
+                    format!("phone {phone}: {} clips not acked{why}", row["clips"])
                 })
                 .collect();
             match lines.is_empty() {
@@ -128,7 +146,13 @@ mod tests {
         let phones = json!([{"phone": "ab", "clips": 2, "chunks": 5}]);
         let text = to_text(&json!({"event": "retained", "phones": phones}));
         assert_eq!(text, "phone ab: 2 clips not acked");
-        assert_eq!(to_text(&json!({"event": "retained", "phones": []})), "nothing is retained");
+        let phones = json!([{"phone": "ab", "clips": 2, "chunks": 5, "may_ack": false}]);
+        let text = to_text(&json!({"event": "retained", "phones": phones}));
+        assert!(text.contains("never can"), "{text}");
+        assert_eq!(
+            to_text(&json!({"event": "retained", "phones": []})),
+            "nothing is retained"
+        );
         let text = to_text(&json!({"event": "playing", "clips": 3}));
         assert!(text.starts_with("3 clips"), "{text}");
     }

@@ -5,11 +5,12 @@
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
 use journal::{DEVICE_SECRET_BYTES, DeviceSecret, Journal};
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -24,7 +25,8 @@ use crate::{reset, state};
 /// How long a running hub may take to say it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What stands below the secret, for the person who reads it.
-const MEANING: &str = "This is the secret of this device: every pairing code is made of it. Whoever has it can pair
+const MEANING: &str =
+    "This is the secret of this device: every pairing code is made of it. Whoever has it can pair
 while the hub is in pairing mode. Keep it where the device is kept, and nowhere else.
 ";
 
@@ -40,8 +42,8 @@ pub enum Reader {
 /// Reads the file that provisions a device.
 ///
 /// # Errors
-/// [`Code::Usage`] with the way out: it cannot be read, others may read it, or it is not
-/// [`DEVICE_SECRET_BYTES`] random bytes.
+/// [`Code::Usage`] with the way out: it cannot be read, it is no regular file of this user or of root, others
+/// may read it, or it is not [`DEVICE_SECRET_BYTES`] random bytes.
 pub fn read(path: &Path) -> Result<DeviceSecret, Failure> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
@@ -50,8 +52,19 @@ pub fn read(path: &Path) -> Result<DeviceSecret, Failure> {
         );
         Failure::new(Code::Usage, what)
     };
-    let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
+    // A pipe in its place would otherwise hold the start up until somebody writes.
+    let mut options = File::options();
+    options.read(true);
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?;
+    if !found.is_file() || !wal::private::is_ours(&found) {
+        let what = format!(
+            "device_secret_file {shown} is no regular file of this user or of root, and others may choose what is in it; put a file there that is"
+        );
+        return Err(Failure::new(Code::Usage, what));
+    }
+    let mode = found.permissions().mode() & 0o777;
     if mode & wal::private::OTHERS != 0 {
         let what = format!(
             "others may read device_secret_file {shown} (mode {mode:o}); run `chmod 600 {shown}`"
@@ -179,6 +192,12 @@ async fn of_running(config: &Config) -> Result<Zeroizing<String>, Failure> {
 
 /// No hub runs: as a first start would, so that a device can be labelled before it ever runs.
 fn of_state(config: &Config) -> Result<Zeroizing<String>, Failure> {
+    of_state_as(config, wal::private::user())
+}
+
+/// In the name of `user`, who must be the one that the hub runs as.
+fn of_state_as(config: &Config, user: u32) -> Result<Zeroizing<String>, Failure> {
+    state::refuse_others(&config.state_dir, user)?;
     state::prepare(&config.state_dir)?;
     if let Some(trigger) = reset::asked(config) {
         let what = format!(
@@ -233,9 +252,8 @@ mod tests {
 
     fn config(dir: &Path, more: &str) -> Config {
         let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());
-        let text = format!(
-            "state_dir = \"state\"\nrelay = \"{relay}\"\n{more}[disk]\nlog_file_mib = 4\n"
-        );
+        let text =
+            format!("state_dir = \"state\"\nrelay = \"{relay}\"\n{more}[disk]\nlog_file_mib = 4\n");
         Config::parse(&text, "hub.toml", dir).unwrap()
     }
 
@@ -273,6 +291,46 @@ mod tests {
             assert!(failure.message.contains(word), "{failure}");
         }
         let failure = read(&dir.path().join("nothing")).err().unwrap();
+        assert_eq!(failure.code, Code::Usage);
+    }
+
+    /// Neither a pipe that nobody writes to, nor a directory.
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for path in [pipe.as_path(), dir.path()] {
+            let failure = read(path).err().unwrap();
+            assert_eq!(failure.code, Code::Usage);
+            assert!(failure.message.contains("regular file"), "{failure}");
+        }
+    }
+
+    /// A secret that a person typed, or a file of one text again and again.
+    #[test]
+    fn what_was_not_thrown_by_dice_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let typed = b"correct horse battery staple ".repeat(3);
+        for bytes in [&typed[..DEVICE_SECRET_BYTES], &[7; DEVICE_SECRET_BYTES]] {
+            let failure = read(&file(dir.path(), bytes, 0o600)).err().unwrap();
+            assert!(failure.message.contains("/dev/urandom"), "{failure}");
+        }
+    }
+
+    /// Whoever prints makes nothing that the hub's own user could not open.
+    #[test]
+    fn somebody_else_makes_no_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "");
+        let (user, other) = (wal::private::user(), wal::private::user() + 1);
+        let failure = of_state_as(&config, other).err().unwrap();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(!config.state_dir.exists());
+        of_state_as(&config, user).unwrap();
+        // Nor does anybody else open what is there.
+        let failure = of_state_as(&config, other).err().unwrap();
         assert_eq!(failure.code, Code::Usage);
     }
 

@@ -332,11 +332,7 @@ fn hopeless(link: &LinkStatus) -> Option<Failure> {
     Some(Failure::new(Code::NotAdmitted, what))
 }
 
-async fn finish<T>(
-    parts: Parts,
-    format: Format,
-    ended: Result<T, Failure>,
-) -> Result<T, Failure> {
+async fn finish<T>(parts: Parts, format: Format, ended: Result<T, Failure>) -> Result<T, Failure> {
     let Parts {
         sealer,
         mut thread,

@@ -513,6 +513,7 @@ impl Session<Committer> {
         }
         record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
         put_clip(txn, line, &record)?;
+        retain::lost(txn, line, record.clip);
         Ok(Some(record))
     }
 

@@ -138,6 +138,16 @@ pub(crate) fn chunk(clip: ClipId, index: u32) -> Vec<u8> {
     join(b'L', &[&clip.0, &index.to_be_bytes()])
 }
 
+/// `L` clip: prefix of the above.
+pub(crate) fn chunks(clip: ClipId) -> Vec<u8> {
+    join(b'L', &[&clip.0])
+}
+
+/// The index at the end of such a key.
+pub(crate) fn chunk_index(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
+}
+
 /// `N` pairing sequence: clips in the order in which they became known; value is the clip id (app).
 pub(crate) fn clip_order(pairing: PairingId, number: u64) -> Vec<u8> {
     join(b'N', &[&pairing.0, &number.to_be_bytes()])
@@ -161,9 +171,16 @@ pub(crate) fn deleted_clip(key: &[u8]) -> Option<ClipId> {
     Some(ClipId(key.get(1..)?.try_into().ok()?))
 }
 
-/// `J` pairing: from which pairing the retained clips are to be played to this one (hub).
-pub(crate) fn plays(to: PairingId) -> Vec<u8> {
-    join(b'J', &[&to.0])
+/// `J` pairing pairing: to the first, the clips that are retained for the second are to be played (hub).
+pub(crate) fn plays(to: PairingId, from: PairingId) -> Vec<u8> {
+    join(b'J', &[&to.0, &from.0])
+}
+
+/// The two pairings of such a key.
+pub(crate) fn played_pair(key: &[u8]) -> Option<(PairingId, PairingId)> {
+    let to = key.get(1..17)?.try_into().ok()?;
+    let from = key.get(17..)?.try_into().ok()?;
+    Some((PairingId(to), PairingId(from)))
 }
 
 /// Namespace of the above.

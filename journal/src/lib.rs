@@ -79,7 +79,7 @@ pub use sealed::Key;
 pub use session::{
     AckEffect, Arrived, Committer, EpochUse, Follower, LineBreak, Received, Session, Takes,
 };
-pub use steps::{WantsCommit, or_after_commit};
+pub use steps::{Trimmed, WantsCommit, or_after_commit};
 pub use txn::Txn;
 pub use wal::{Committed, Durable, Staged};
 pub use wrap::Held;

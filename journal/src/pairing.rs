@@ -48,6 +48,7 @@ use zeroize::Zeroizing;
 
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
+pub(crate) use hub::first_key_since;
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
 pub use printed::{Ask, Offered};
 pub use remove::Dismissal;

@@ -35,7 +35,8 @@ pub(crate) enum Command {
     Pair {
         /// The text of the code (SECLUSO1:...), or `-` to read it from stdin, where `ps` does not see it.
         code: String,
-        /// Where the hub listens while it pairs: CODE is then the secret printed on it (SECLUSODEVICE1:...).
+        /// Where the hub listens while it pairs: what `-` reads is then the secret printed on it
+        /// (SECLUSODEVICE1:...), which is taken from nowhere else.
         #[arg(long, value_name = "HOST:PORT")]
         at: Option<String>,
     },

@@ -64,7 +64,7 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
 
 /// Whether everything in the directory is for its owner alone.
 fn files(dir: &Path, style: Style) -> Result<u8, Failure> {
-    match app_core::private::first_shared(dir) {
+    match app_core::private::first_shared(dir, None) {
         Ok(None) => style.check("files", "ok", "for their owner alone")?,
         Ok(Some((path, mode))) => {
             let what = format!(

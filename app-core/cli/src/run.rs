@@ -223,6 +223,11 @@ pub(crate) async fn open(dir: &Path) -> Result<App, AppError> {
 }
 
 fn read_code(given: String) -> Result<String, Failure> {
+    if given.trim_start().starts_with(PRINTED) {
+        // A code is worth nothing soon; this is the hub's for good.
+        let what = "the secret of a hub is not taken from the command line, where others see it: give `-` as the code, and the secret on stdin";
+        return Err(Failure::Usage(what.into()));
+    }
     if given != "-" {
         return Ok(given);
     }
@@ -278,6 +283,19 @@ async fn export(app: &App, clip: ClipId, file: &Path, style: Style) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hubs_secret_is_not_taken_from_the_command_line() {
+        for given in ["SECLUSODEVICE1:AAAA", " SECLUSODEVICE1:AAAA"] {
+            let refused = read_code(given.to_owned()).unwrap_err();
+            assert_eq!(refused.code(), 2);
+            assert!(!refused.to_string().contains("AAAA"));
+        }
+        assert_eq!(
+            read_code("SECLUSO1:AAAA".to_owned()).unwrap(),
+            "SECLUSO1:AAAA"
+        );
+    }
 
     /// The table of `app-core/README.md`.
     #[test]

@@ -37,11 +37,12 @@ impl System {
 
     /// What a thief of both directories opens although it is past, and what stands in the clear where it
     /// must not; neither program runs.
-    fn steal(&self, exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Vec<Broken>> {
+    fn steal(&mut self, exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Vec<Broken>> {
         let ends = [
             (journal::Role::Hub, "hub/journal"),
             (journal::Role::App, "app"),
         ];
+        self.note_storage_keys();
         let (mut stolen, mut kept) = (Vec::new(), Vec::new());
         for (role, place) in ends {
             let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;

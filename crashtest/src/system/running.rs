@@ -72,6 +72,7 @@ impl System {
         let deadline = Instant::now() + patience;
         loop {
             let seen = self.board.changes();
+            self.note_storage_keys();
             let mut last = match look(self) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => String::new(),
@@ -297,6 +298,9 @@ impl System {
             "SECLUSO_CRASH_NOTES",
             self.path(&format!("notes.{role}")).into(),
         );
+        if let Some(log) = &self.setup.log {
+            set("SECLUSO_LOG", log.into());
+        }
         if let Some(kib) = self.setup.log_kib {
             set("SECLUSO_CRASH_LOG_KIB", kib.to_string().into());
         }

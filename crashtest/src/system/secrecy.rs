@@ -4,7 +4,7 @@
 //! What is looked for is read from the journals at rest, from the codes that were shown and from the clips
 //! that came out whole. This room must never open a sealed value for any other end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use journal::thief::{Secret, keys_in, secrets_of_code};
@@ -22,6 +22,8 @@ const CLIP_PIECE_BYTES: usize = 32;
 /// Pieces of one clip, and clips.
 const CLIP_PIECES_MAX: usize = 16;
 const CLIPS_MAX: usize = 8;
+/// Storage keys that are remembered of a world that runs for long.
+const STORAGE_KEYS_MAX: usize = 4096;
 /// Kept of what programs answered, in bytes.
 pub(super) const ANSWERS_BYTES_MAX: usize = 4 << 20;
 
@@ -43,7 +45,12 @@ struct Sought {
     at_relay: Canaries,
     /// Storage keys of each end, which its own vault alone holds.
     keys: Vec<(&'static str, Canaries)>,
+    /// Storage keys that some vault held once and none holds now: they are nowhere.
+    past: Canaries,
 }
+
+/// The directories that hold a vault.
+const ENDS: [&str; 2] = ["hub/journal", "app"];
 
 impl System {
     /// Every place in which a secret stands that must not; one sentence for each place.
@@ -52,7 +59,7 @@ impl System {
         ends: &[Kept],
         exports: &BTreeMap<String, Vec<u8>>,
     ) -> Outcome<Vec<Broken>> {
-        let sought = self.sought(ends, exports);
+        let sought = self.sought(ends, exports)?;
         let mut broken = Vec::new();
         self.search_words(&sought, &mut broken)
             .and_then(|()| self.search_state(&sought, &mut broken))
@@ -60,40 +67,71 @@ impl System {
         Ok(broken)
     }
 
-    fn sought(&self, ends: &[Kept], exports: &BTreeMap<String, Vec<u8>>) -> Sought {
+    /// Reads which storage keys are in the vaults now, so that those are sought as well that are past when
+    /// the world comes to rest. A vault that is being written may be read torn: what is no key is found
+    /// nowhere.
+    pub(super) fn note_storage_keys(&mut self) {
+        for place in ENDS {
+            if self.storage_keys.len() < STORAGE_KEYS_MAX {
+                let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
+                self.storage_keys.extend(keys_in(&vault));
+            }
+        }
+    }
+
+    fn sought(&self, ends: &[Kept], exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Sought> {
+        // A search for what cannot be sought would find nothing and prove nothing.
+        let seek = |canaries: &mut Canaries, what: &str, bytes: &[u8]| match bytes {
+            [] => Ok(()),
+            bytes if canaries.add(what, bytes) => Ok(()),
+            _ => Err(Trouble::Broken(format!("{what} cannot be sought"))),
+        };
         let (mut everywhere, mut at_relay) = (Canaries::default(), Canaries::default());
         let codes = self.codes.iter().flat_map(|code| secrets_of_code(code));
         let kept = ends.iter().flat_map(|end| end.secrets.iter().cloned());
         for secret in codes.chain(kept) {
-            everywhere.add(secret.what, &secret.bytes);
+            seek(&mut everywhere, secret.what, &secret.bytes)?;
             if !secret.is_shown_to_relay {
-                at_relay.add(secret.what, &secret.bytes);
+                seek(&mut at_relay, secret.what, &secret.bytes)?;
             }
         }
         for code in &self.codes {
-            everywhere.add("a pairing code", code.as_bytes());
-            at_relay.add("a pairing code", code.as_bytes());
+            seek(&mut everywhere, "a pairing code", code.as_bytes())?;
+            seek(&mut at_relay, "a pairing code", code.as_bytes())?;
         }
-        everywhere.add("the hub's invitation", self.invitation.as_bytes());
+        let invitation = self.invitation.as_bytes();
+        seek(&mut everywhere, "the hub's invitation", invitation)?;
         for (clip, bytes) in exports.iter().take(CLIPS_MAX) {
+            let what = format!("plaintext of clip {clip:.8}");
+            let mut is_sought = bytes.is_empty();
             for piece in pieces(bytes) {
-                let what = format!("plaintext of clip {clip:.8}");
-                everywhere.add(&what, piece);
-                at_relay.add(&what, piece);
+                // One that is too much like nothing is passed over; not all are.
+                is_sought |= everywhere.add(&what, piece) && at_relay.add(&what, piece);
+            }
+            if !is_sought {
+                return Err(Trouble::Broken(format!("{what} cannot be sought")));
             }
         }
-        let keys = ends.iter().map(|end| {
-            let mut keys = Canaries::default();
+        let mut keys = Vec::new();
+        let mut now = BTreeSet::new();
+        for end in ends {
+            let mut of_end = Canaries::default();
             for key in keys_in(&end.vault) {
-                keys.add("a storage key", &key);
+                of_end.add("a storage key", &key);
+                now.insert(key);
             }
-            (end.place, keys)
-        });
-        Sought {
+            keys.push((end.place, of_end));
+        }
+        let mut past = Canaries::default();
+        for key in self.storage_keys.difference(&now) {
+            past.add("a storage key that is past", key);
+        }
+        Ok(Sought {
             everywhere,
             at_relay,
-            keys: keys.collect(),
-        }
+            keys,
+            past,
+        })
     }
 
     /// Logs, and what was printed.
@@ -108,7 +146,7 @@ impl System {
         }
         for (place, text) in words {
             let keys = sought.keys.iter().map(|(_, keys)| keys);
-            for canaries in keys.chain([&sought.everywhere]) {
+            for canaries in keys.chain([&sought.everywhere, &sought.past]) {
                 if let Some(seen) = canaries.first_in(&text) {
                     let what = format!("{} stands {} in {place}", seen.what, seen.way);
                     broken.push(Broken::new("S3", what));
@@ -132,13 +170,14 @@ impl System {
             Ok::<(), std::io::Error>(())
         };
         search("S1", &relay, &sought.at_relay, None)?;
+        search("S1", &relay, &sought.past, None)?;
         for (place, keys) in &sought.keys {
             search("S3", &self.path(place), &sought.everywhere, None)?;
+            search("S3", &self.path(place), &sought.past, None)?;
             search("S1", &relay, keys, None)?;
             for (other, _) in &sought.keys {
                 // An end's storage keys are in its vault, and nowhere else.
-                let own: Option<PathBuf> =
-                    (other == place).then(|| self.path(place).join("vault"));
+                let own: Option<PathBuf> = (other == place).then(|| self.path(place).join("vault"));
                 search("S3", &self.path(other), keys, own.as_deref())?;
             }
         }
@@ -243,6 +282,23 @@ mod tests {
         std::fs::write(&at_relay, clip()).unwrap();
         assert_eq!(told(&system), ["S1"]);
         std::fs::remove_file(&at_relay).unwrap();
+        // A key that was in use once is nowhere, not even in the vault that held it.
+        system.storage_keys.insert(secret(3));
+        assert_eq!(told(&system), none);
+        for file in ["hub/journal/vault", "secluso-app.log"] {
+            let file = system.path(file);
+            std::fs::write(&file, secret(3)).unwrap();
+            assert_eq!(told(&system), ["S3"], "{file:?}");
+            std::fs::remove_file(&file).unwrap();
+        }
+        system.storage_keys.clear();
+        // What cannot be sought is no clean bill.
+        system.codes.push("none".into());
+        let exports = BTreeMap::new();
+        assert!(system.told(&ends(), &exports).is_err());
+        system.codes.clear();
+        let exports = BTreeMap::from([("0123456789".to_owned(), vec![0; 90_000])]);
+        assert!(system.told(&ends(), &exports).is_err());
         // What was answered counts, but for invitations.
         system.note_answer(&[serde_json::json!({"invitation": hex(1)})]);
         assert_eq!(told(&system), none);

@@ -103,6 +103,7 @@ impl Stock {
             pairing_port: self.pairing_port,
             codes: self.codes.clone(),
             answers: String::new(),
+            storage_keys: BTreeSet::new(),
         };
         system.write_hub_config()?;
         Ok(system)

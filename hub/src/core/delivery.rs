@@ -277,6 +277,7 @@ impl Core {
         for (of, _) in &disproved {
             self.set_standing(*of, PROVEN);
             self.leave_recording(*of, Stop::RolledBack);
+            self.leave_playing(*of);
         }
         for (of, error) in &unreadable {
             self.set_broken(*of, error);

@@ -154,6 +154,11 @@ pub enum Notice {
     },
     /// An event is not recorded, or no further.
     NotRecorded(Stop),
+    /// What is to be played to a phone waits for room on the disk: said once, until there is some.
+    PlayWaits {
+        /// For which phone.
+        line: Line,
+    },
     /// The journal was opened again after a failed write.
     Reopened,
     /// A line's stored state cannot be used; the others go on.
@@ -267,6 +272,8 @@ pub struct CoreStatus {
     pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
+    /// Retained copies that no ack will end.
+    pub stranded_copies: usize,
 }
 
 impl Core {
@@ -327,6 +334,7 @@ impl Core {
         }
         let settings = journal.settings()?;
         let dismissals = journal.dismissals()?.len() as u64;
+        let stranded_copies = journal.stranded_copies()?;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
@@ -335,6 +343,7 @@ impl Core {
             lines,
             dismissals,
             clips,
+            stranded_copies,
         })
     }
 }

@@ -199,8 +199,11 @@ impl Core {
             let synced = self.commit(now_unix_ms);
             unless_reopened(synced)?;
         }
-        if self.recording.is_some() {
-            // Its end is still owed, because the disk is full.
+        // An event goes before what is played: that is broken off, and played again later.
+        let stopped = self.stop_playing(now_unix_ms);
+        unless_reopened(stopped)?;
+        if self.recording.is_some() || self.playing.is_some() {
+            // The end of that is still owed, because the disk is full.
             return Ok(self.not_recorded(Stop::Space));
         }
         if self.settings(now_unix_ms)?.settings.privacy {
@@ -362,6 +365,13 @@ impl Core {
             self.commit(now_unix_ms)?;
             dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         }
+        if self.plays_on(line)
+            && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_))))
+        {
+            self.stop_playing(now_unix_ms)?;
+            self.commit(now_unix_ms)?;
+            dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
+        }
         match dropped {
             Ok(clip) => {
                 let clip = clip.as_ref().map(ClipFacts::of);
@@ -449,6 +459,17 @@ impl Core {
             let _said = self.not_recorded(Stop::Space);
         }
         Ok(())
+    }
+
+    /// A line that is new takes part in an event of which nothing is stored yet: what begins from here on is
+    /// recorded for it, and is not among what it has missed.
+    pub(super) fn join_recording(&mut self, line: Line) {
+        let waits = |recording: &&mut Recording| !recording.begun && recording.ending.is_none();
+        if let Some(recording) = self.recording.as_mut().filter(waits)
+            && !recording.lines().contains(&line)
+        {
+            recording.clips.push((line, None));
+        }
     }
 
     /// A line takes no further part in the event, if it took any. `why`: what is said if nobody is left

@@ -276,7 +276,11 @@ async fn who_has_the_device_secret_is_told_the_code() {
     let secret = journal::DeviceSecret::from_bytes(&device.secret).unwrap();
     for _try in 0..=listener::FAILURES_MAX {
         let ask = journal::pairing::Ask::new(&mut phone());
-        let frames = say(&shown.offer, &frame(&PairingMessage::Ask(ask.clone()).encode())).await;
+        let frames = say(
+            &shown.offer,
+            &frame(&PairingMessage::Ask(ask.clone()).encode()),
+        )
+        .await;
         let Ok(PairingMessage::Offered(offered)) = PairingMessage::decode(&frames[4..]) else {
             panic!("it is an offer");
         };

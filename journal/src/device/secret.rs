@@ -8,6 +8,10 @@ use zeroize::Zeroizing;
 use super::DEVICE_SECRET_BYTES;
 use crate::pairing::{CHECKSUM_BYTES, PairingError, checksum};
 
+/// Fewer different bytes than this are no [`DEVICE_SECRET_BYTES`] throws of dice: those have 63 on average, and
+/// so few less than once in 10^18 times. A text that a person typed has fewer letters.
+const VARIETY_MIN: usize = 32;
+
 const PREFIX: &str = "SECLUSODEVICE1:";
 /// A longer text is none of ours.
 const TEXT_BYTES_MAX: usize = 256;
@@ -18,17 +22,18 @@ const TEXT_BYTES_MAX: usize = 256;
 pub struct DeviceSecret(Zeroizing<[u8; DEVICE_SECRET_BYTES]>);
 
 impl DeviceSecret {
-    /// Takes exactly [`DEVICE_SECRET_BYTES`] random bytes. `None` if there are more or fewer, or if all of
-    /// them are the same, which no dice throw.
+    /// Takes exactly [`DEVICE_SECRET_BYTES`] random bytes. `None` if there are more or fewer, or if fewer than 32
+    /// of them differ, which no dice throw. That is no proof: who asks a hub for its code may try secrets on
+    /// the answer at home, for as long as they like, so whatever can be guessed is no secret.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut secret = Zeroizing::new([0_u8; DEVICE_SECRET_BYTES]);
         if bytes.len() != secret.len() {
             return None;
         }
         secret.copy_from_slice(bytes);
-        let first = secret.first().copied();
-        let is_random = secret.iter().any(|byte| Some(*byte) != first);
-        is_random.then_some(Self(secret))
+        let is_in = |byte: u8| secret.contains(&byte);
+        let variety = (0..=u8::MAX).filter(|byte| is_in(*byte)).count();
+        (variety >= VARIETY_MIN).then_some(Self(secret))
     }
 
     /// Its bytes.
@@ -98,6 +103,9 @@ mod tests {
         assert!(DeviceSecret::from_bytes(&bytes[1..]).is_none());
         assert!(DeviceSecret::from_bytes(&[bytes.as_slice(), &[1]].concat()).is_none());
         assert!(DeviceSecret::from_bytes(&[0; DEVICE_SECRET_BYTES]).is_none());
+        let of = |variety: u8| -> Vec<u8> { (0..72).map(|n| n % variety).collect() };
+        assert!(DeviceSecret::from_bytes(&of(31)).is_none());
+        assert!(DeviceSecret::from_bytes(&of(32)).is_some());
         let mut other = bytes.clone();
         other[71] ^= 1;
         assert!(DeviceSecret::from_bytes(&other).unwrap() != secret);

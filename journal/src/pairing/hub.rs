@@ -18,10 +18,11 @@ use super::{
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
-use crate::keys::Family;
+use crate::keys::{self, Family};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox;
 use crate::record::{LineRecord, PairingRecord, PairingState, Suite};
+use crate::retain;
 use crate::scope::Scope;
 use crate::sealed::{Key, derive};
 use crate::txn::Txn;
@@ -40,6 +41,10 @@ struct DoneRow {
     confirm: [u8; 32],
     done: Done,
 }
+
+/// What stands behind [`Family::PairingAnswer`] in the key of the row that says which key of the vault was the
+/// next when the pairing was confirmed: what was begun before has an earlier one.
+const NEXT_KEY_THEN: &[u8] = &[1];
 
 /// What the hub was told to offer.
 #[derive(Clone, Debug)]
@@ -214,7 +219,7 @@ impl HubPairing {
 
     /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated. Older pairings
     /// with the same phone from which nothing has ever come end whole in the same transaction; rows
-    /// that they leave are removed by [`Txn::trim_ended`].
+    /// that they leave are removed by [`Txn::trim_ended`], and what was retained for them is to be played.
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
@@ -259,6 +264,8 @@ impl HubPairing {
             done: done.clone(),
         };
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
+        let next_key: u64 = txn.row(keys::NEXT_KEY)?.unwrap_or(1);
+        txn.put_secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN, &next_key)?;
         txn.end(Scope::Offer(confirm.offer));
         let unheard = unheard_pairings(&txn, confirm.pairing, record.peer_device)?;
         // Two phones may have been answered while there was one place left.
@@ -268,6 +275,10 @@ impl HubPairing {
         for pairing in unheard {
             for line in Line::all(pairing) {
                 outbox::end(&mut txn, line)?;
+            }
+            // It is the same phone: what was kept for it would otherwise wait for an ack for ever.
+            if retain::keeps_any(&txn) {
+                txn.play(confirm.pairing, pairing);
             }
             end_pairing(&mut txn, pairing);
         }
@@ -322,6 +333,19 @@ fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, Journa
         }
     }
     Ok(None)
+}
+
+/// The number of the first key of the vault that was given after this pairing was confirmed (hub): its lines
+/// take part in whatever is begun from then on. Of a pairing from before that was written down: its own key,
+/// which is older.
+pub(crate) fn first_key_since(
+    journal: &Journal,
+    pairing: PairingId,
+) -> Result<Option<u64>, JournalError> {
+    let scope = Scope::Pairing(pairing);
+    let next_key: Option<u64> = journal.secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN)?;
+    let own = journal.scopes.get(scope).map(|key| key.id.0);
+    Ok(next_key.or(own))
 }
 
 /// Confirmed pairings with the same phone that are older than `newer` and from which nothing has ever

@@ -310,7 +310,11 @@ fn a_provisioned_start_survives_a_crash_at_every_operation() {
             let mut hub = open(Role::Hub, &crashed, 50 + i as u64).unwrap();
             before += usize::from(hub.known_device().unwrap().is_none());
             let device = hub.provision(&secret).unwrap().into_inner();
-            assert_eq!(device.secret.as_slice(), secret.as_bytes(), "{i} {policy:?}");
+            assert_eq!(
+                device.secret.as_slice(),
+                secret.as_bytes(),
+                "{i} {policy:?}"
+            );
         }
     }
     assert!(before > 0 && before < snapshots.len() * CrashPolicy::ALL.len());

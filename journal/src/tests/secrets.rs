@@ -9,11 +9,12 @@ use wal::store::MemStore;
 use wire::ids::DeviceId;
 
 use super::harness::{
-    App, Hub, NOW_MS, NOW_S, finish_pairing_as, open, options, paired, settle, terms,
+    App, Hub, NOW_MS, NOW_S, finish_pairing, finish_pairing_as, open, options, paired, settle,
+    terms,
 };
 use crate::ids::{ClipId, PairingId};
-use crate::keys;
-use crate::pairing::HubPairing;
+use crate::keys::{self, Family};
+use crate::pairing::{AppNext, AppPairing, HubPairing};
 use crate::retain::RELEASED_MAX;
 use crate::scope::Scope;
 use crate::sealed::next_key;
@@ -190,7 +191,10 @@ fn a_retained_copy_opens_until_the_ack_and_never_after_it() {
     hub.journal.stage_trims(10, |txn| txn.trim_deleted());
     drop(hub.journal.commit().unwrap());
     let prefix = keys::chunk(clip, 0);
-    let left = hub.journal.wal.scan_payloads(&prefix[..17], &prefix[..17], 10);
+    let left = hub
+        .journal
+        .wal
+        .scan_payloads(&prefix[..17], &prefix[..17], 10);
     assert_eq!(left.unwrap().len(), 0);
     let more = hub.journal.begin().trim_deleted().unwrap();
     assert_eq!(more, crate::Trim::Idle);
@@ -260,10 +264,112 @@ fn what_a_new_phone_missed_is_told_by_the_order_of_keys() {
     let new = finish_pairing_as(device, &mut hub.journal, &mut phone, &offer).unwrap();
     hub.record(&[b"three"]);
     let clips = hub.journal.playable(new, old).unwrap();
-    assert_eq!(clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(), missed);
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        missed
+    );
     assert!(hub.journal.playable(old, new).unwrap().is_empty());
     let nobody = PairingId([7; 16]);
     assert!(hub.journal.playable(nobody, old).unwrap().is_empty());
+}
+
+/// The phone of a pairing takes part in an event only once it is confirmed: what began while it was being
+/// paired it has missed as well.
+#[test]
+fn what_began_while_a_phone_was_paired_is_played_to_it() {
+    let (mut hub, _app) = paired();
+    let old = hub.line().pairing;
+    hub.session.retain(true);
+    let mut phone = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let offer = HubPairing::offer(&mut hub.journal, terms(Suite::Classic), NOW_S).unwrap();
+    let started = AppPairing::start(&mut phone, &offer, DeviceId([9; 32]), NOW_S).unwrap();
+    let AppNext::Request(request) = started.into_inner() else {
+        panic!("a fresh pairing begins with a request");
+    };
+    let device = request.device();
+    let answer = HubPairing::request(&mut hub.journal, &request, device, NOW_S).unwrap();
+    let missed = hub.record(&[b"one"]);
+    let confirm = AppPairing::answer(&mut phone, &offer, &answer, NOW_S).unwrap();
+    let done = HubPairing::confirm(&mut hub.journal, &confirm).unwrap();
+    let new = AppPairing::done(&mut phone, &offer, &done)
+        .unwrap()
+        .into_inner();
+    hub.record(&[b"two"]);
+    let clips = hub.journal.playable(new, old).unwrap();
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [missed]
+    );
+}
+
+/// A pairing of which the phone never heard takes its copies along: the same phone gets them in the pairing
+/// that takes its place, and until then they are known to wait for nobody's ack.
+#[test]
+fn what_was_kept_for_a_pairing_that_was_replaced_is_played_to_the_new_one() {
+    let (mut hub, _app) = paired();
+    let silent = hub.line().pairing;
+    hub.session.retain(true);
+    let clip = hub.record(&[b"one"]);
+    assert_eq!(hub.journal.stranded_copies().unwrap(), 0);
+    let mut phone = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let offer = HubPairing::offer(&mut hub.journal, terms(Suite::Classic), NOW_S).unwrap();
+    let new = finish_pairing(&mut hub.journal, &mut phone, &offer).unwrap();
+    assert!(!hub.journal.pairing_ids().contains(&silent));
+    assert_eq!(hub.journal.plays().unwrap(), [(new, silent)]);
+    let clips = hub.journal.playable(new, silent).unwrap();
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [clip]
+    );
+    assert_eq!(hub.journal.stranded_copies().unwrap(), 1);
+}
+
+/// A copy of which nothing can be read holds up neither the ack nor the recording nor the list of the others,
+/// and goes with all its rows.
+#[test]
+fn a_damaged_copy_holds_nothing_up() {
+    let (mut hub, mut app) = paired();
+    let pairing = hub.line().pairing;
+    hub.session.retain(true);
+    let bad = hub.start_clip();
+    hub.chunk(bad, b"one");
+    let key = keys::secret(Scope::Clip(bad), Family::Clip, &[]);
+    let mut txn = hub.journal.begin();
+    txn.put(&key, &[7; 60]);
+    drop(txn.commit(()).unwrap());
+    hub.chunk(bad, b"two");
+    hub.finish(bad);
+    let good = hub.record(&[b"three"]);
+    let kept = hub.journal.retained_clips().unwrap();
+    assert_eq!(
+        kept.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [good]
+    );
+    assert_eq!(hub.journal.stranded_copies().unwrap(), 1);
+    // The owner may end it as well.
+    let mut txn = hub.journal.begin();
+    assert_eq!(txn.forget_retained(Some(pairing), &[good]).unwrap(), 1);
+    drop(txn);
+    settle(&mut hub, &mut app);
+    assert!(hub.journal.scopes.get(Scope::Clip(bad)).is_none());
+    assert!(hub.journal.scopes.get(Scope::Clip(good)).is_none());
+    hub.journal.stage_trims(10, |txn| txn.trim_deleted());
+    drop(hub.journal.commit().unwrap());
+    let prefix = keys::chunks(bad);
+    let left = hub.journal.wal.scan_payloads(&prefix, &prefix, 10);
+    assert_eq!(left.unwrap().len(), 0);
+    assert_eq!(app.bytes_of(bad), b"onetwo");
+}
+
+/// Steps that cannot be staged are not the end of the work.
+#[test]
+fn a_step_that_fails_leaves_more_to_do() {
+    let (mut hub, _app) = paired();
+    let refuse = |_: &mut crate::Txn<'_>| Err(JournalError::Misuse("a test"));
+    let trimmed = hub.journal.stage_trims(3, refuse);
+    assert_eq!((trimmed.steps, trimmed.is_all), (0, false));
+    let trimmed = hub.journal.stage_trims(3, |txn| txn.trim_retained());
+    assert_eq!((trimmed.steps, trimmed.is_all), (0, true));
 }
 
 /// A vault from before the last two rotations, or from another device, is refused with the way out

@@ -17,7 +17,7 @@ fn a_process_that_keeps_to_itself_leaves_no_dump_and_no_open_file() {
     let dir = place.path().join("view");
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("LOG"), b"text").unwrap();
-    assert_eq!(first_shared(&dir).unwrap(), None);
+    assert_eq!(first_shared(&dir, None).unwrap(), None);
     let mode = std::fs::metadata(dir.join("LOG")).unwrap().permissions();
     assert_eq!(mode.mode() & OTHERS, 0);
     // What is its own is open to itself: a long path to a socket is reached so.

@@ -189,7 +189,7 @@ fn check_data_dir(data_dir: &Path) -> Vec<Check> {
 
 /// Whether everything in the directory is for its owner alone.
 fn check_files(data_dir: &Path) -> Check {
-    match wal::private::first_shared(data_dir) {
+    match wal::private::first_shared(data_dir, None) {
         Ok(None) => ok("files", "for their owner alone"),
         Ok(Some((path, mode))) => problem(
             "files",

@@ -12,6 +12,7 @@ pub const ELSEWHERE: &[&str] = &[
     "ack_before_durable",
     "ratchet_not_stored",
     "cursor_apart",
+    "copy_outlives_ack",
     "new_commit_after_restart",
     "success_without_proof",
     "key_in_a_log_line",
