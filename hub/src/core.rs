@@ -15,6 +15,7 @@
 //! for that and says it. What is staged between the two belongs to the next.
 
 mod command;
+mod death;
 mod delivery;
 mod facts;
 mod pace;
@@ -35,6 +36,7 @@ use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
+pub use death::Death;
 use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
 pub use facts::{
@@ -91,7 +93,7 @@ pub enum CoreError {
     NotSynced(String),
     /// Opening again failed twice: the process must end.
     #[error("the journal cannot be written and could not be opened again: {0}")]
-    Dead(String),
+    Dead(Death),
 }
 
 impl CoreError {
@@ -190,7 +192,7 @@ pub struct Core {
     reopens: u32,
     generation: u64,
     /// Why it could not be opened again.
-    dead: Option<String>,
+    dead: Option<Death>,
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
     pub(crate) room: Option<bool>,
@@ -337,8 +339,10 @@ impl Core {
             Ok(_committed) => {
                 self.settle(flight);
                 // The next call would be refused, whatever it is, and with it the rest of the event.
-                if self.journal()?.is_poisoned() {
-                    return self.reopen(&JournalError::Poisoned, now_unix_ms);
+                let journal = self.journal()?;
+                if journal.is_poisoned() {
+                    let poisoning = journal.poisoning();
+                    return self.reopen(&poisoning, now_unix_ms);
                 }
                 self.reopens = 0;
                 Ok(())
@@ -353,9 +357,11 @@ impl Core {
     /// # Errors
     /// [`CoreError::Dead`].
     fn reopen_if_poisoned(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        match self.journal()?.is_poisoned() {
+        let journal = self.journal()?;
+        match journal.is_poisoned() {
             true => {
-                let reopened = self.reopen(&JournalError::Poisoned, now_unix_ms);
+                let poisoning = journal.poisoning();
+                let reopened = self.reopen(&poisoning, now_unix_ms);
                 unless_reopened(reopened).map(drop)
             }
             false => Ok(()),
@@ -404,8 +410,8 @@ impl Core {
     }
 
     /// Why nothing can be stored any more, if that is so: end the process.
-    pub fn death(&self) -> Option<&str> {
-        self.dead.as_deref()
+    pub fn death(&self) -> Option<&Death> {
+        self.dead.as_ref()
     }
 
     /// Tells the uplink of what no sync covers: part of a deliberate bug (crashtest), never called
@@ -419,7 +425,7 @@ impl Core {
     }
 
     fn outbox_heads(&self) -> Result<Vec<(Line, LineBooks)>, JournalError> {
-        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned)?;
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
         self.lines
             .keys()
             .map(|line| Ok((*line, LineBooks::read(journal, *line)?)))
@@ -610,7 +616,7 @@ impl Core {
     /// Always one of two: [`CoreError::Reopened`], or [`CoreError::Dead`].
     fn reopen(&mut self, cause: &JournalError, now_unix_ms: u64) -> Result<(), CoreError> {
         tracing::error!(error = %cause, "the journal failed and is opened again");
-        let mut last = cause.to_string();
+        let mut last = Death::of(cause);
         while self.dead.is_none() && self.reopens < REOPENS_MAX {
             self.reopens += 1;
             match self.open_again(now_unix_ms) {
@@ -618,7 +624,7 @@ impl Core {
                 Ok(()) | Err(CoreError::Reopened) => return Err(CoreError::Reopened),
                 Err(error) => {
                     tracing::error!(%error, "the journal could not be opened again");
-                    last = error.to_string();
+                    last = Death::by(&error);
                 }
             }
         }

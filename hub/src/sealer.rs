@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wal::mutant;
 
 use crate::camera::Clock;
-use crate::core::{Core, CoreError, Heads, Notice, Wishes};
+use crate::core::{Core, CoreError, Death, Heads, Notice, Wishes};
 
 /// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
 /// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
@@ -45,7 +45,7 @@ enum SyncResult {
     Synced,
     Reopened,
     NotSynced(String),
-    Dead(String),
+    Dead(Death),
 }
 
 /// A handle on the journal's thread. Cheap to clone.
@@ -169,7 +169,7 @@ impl Sealer {
                     (SyncResult::Synced, Ok(value)) => Ok(value),
                     (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
                     (SyncResult::NotSynced(why), Ok(_)) => Err(CoreError::NotSynced(why.clone())),
-                    (SyncResult::Dead(what), Ok(_)) => Err(CoreError::Dead(what.clone())),
+                    (SyncResult::Dead(death), Ok(_)) => Err(CoreError::Dead(death.clone())),
                 };
                 // Whoever asked may have gone; the step is done all the same.
                 let _gone = sender.send(result);
@@ -329,7 +329,7 @@ impl Worker {
             // A job whose journal was dropped by a later one of the same batch is as unknown as
             // after a failed sync.
             answer(&match self.core.death() {
-                Some(what) => SyncResult::Dead(what.to_owned()),
+                Some(death) => SyncResult::Dead(death.clone()),
                 None if generation != self.core.generation() => SyncResult::Reopened,
                 None => match &not_synced {
                     Some(why) => SyncResult::NotSynced(why.clone()),
@@ -359,7 +359,7 @@ impl Worker {
     /// it was that found out.
     fn alive(&self) -> Result<(), CoreError> {
         match self.core.death() {
-            Some(what) => Err(CoreError::Dead(what.to_owned())),
+            Some(death) => Err(CoreError::Dead(death.clone())),
             None => Ok(()),
         }
     }

@@ -96,17 +96,17 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         .transpose()?;
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    let socket = control::bind(&config.state_dir).map_err(|error| {
-        Failure::new(
-            Code::Internal,
-            format!("the control socket cannot be made: {error}"),
-        )
-    })?;
+    // The signals before anybody is told that the hub runs: whoever is told may stop it.
+    let front = bind_control(&config).and_then(|socket| Ok((socket, Signals::new()?)));
+    let (socket, signals) = match front {
+        Ok(front) => front,
+        // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
+        // process is gone then, and a thread that still uses it aborts.
+        Err(failure) => return finish(parts, format, Err(failure)).await,
+    };
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
-    // Before anybody is told that the hub runs: whoever is told may stop it.
-    let signals = Signals::new()?;
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
@@ -159,6 +159,16 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         )),
         false => Ok(()),
     }
+}
+
+fn bind_control(config: &Config) -> Result<control::Server, Failure> {
+    control::bind(&config.state_dir).map_err(|error| {
+        let dir = config.state_dir.display();
+        Failure::new(
+            Code::of_path(&error),
+            format!("the control socket cannot be made in {dir}: {error}"),
+        )
+    })
 }
 
 /// The polite requests to end.
@@ -299,12 +309,10 @@ async fn end_task(task: tokio::task::JoinHandle<()>) {
 /// Waits for the journal's thread; its own end explains every other.
 pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || thread.join()).await {
-        Ok(Err(CoreError::Dead(what))) => {
-            tracing::error!(what, "the journal is dead");
-            // Nothing in memory can be trusted to agree with the disk any more, and nothing is left
-            // to write: the journal is closed. The next start recovers.
-            let message = format!("the disk fails: {what}. Check it, then start again");
-            Err(Failure::new(Code::Internal, message))
+        Ok(Err(CoreError::Dead(death))) => {
+            // Nothing is left to write: the journal is closed.
+            tracing::error!(%death, "the journal is dead");
+            Err(death.into())
         }
         Ok(_) => Ok(()),
         Err(_panicked) => Err(gone("journal")),
@@ -489,15 +497,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_fails_ends_the_hub_with_its_code() {
-        let world = World::paired();
-        let disk = world.disk.clone();
-        let mut core = world.core;
-        disk.inject_from(disk.op_count(), wal::disk::Fault::Eio);
-        let kept = core.with_journal(5, |journal| journal.keep_certificate("relay", vec![1]));
-        assert!(matches!(kept, Err(CoreError::Dead(_))));
-        let failure = ends(tokio::spawn(std::future::pending()), core).await;
-        assert_eq!(failure.code, Code::Internal);
-        assert!(failure.message.contains("the disk fails"), "{failure}");
+    async fn a_disk_that_fails_or_is_full_ends_the_hub_with_its_code() {
+        use wal::disk::Fault;
+        for (fault, code, words) in [
+            (Fault::Eio, Code::Internal, "the disk fails"),
+            (Fault::Enospc, Code::Space, "the disk is full"),
+        ] {
+            let world = World::paired();
+            let disk = world.disk.clone();
+            let mut core = world.core;
+            disk.inject_from(disk.op_count(), fault);
+            let kept = core.with_journal(5, |journal| journal.keep_certificate("relay", vec![1]));
+            assert!(matches!(kept, Err(CoreError::Dead(_))), "{kept:?}");
+            let failure = ends(tokio::spawn(std::future::pending()), core).await;
+            assert_eq!(failure.code, code, "{failure}");
+            assert!(failure.message.contains(words), "{failure}");
+        }
     }
 }

@@ -442,7 +442,7 @@ mod tests {
         let of = |error| Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))));
         assert!(is_its_own(&of(JournalError::NoGroup(line))));
         assert!(!is_its_own(&of(JournalError::VaultFull)));
-        assert!(!is_its_own(&of(JournalError::Poisoned)));
+        assert!(!is_its_own(&of(JournalError::Poisoned(None))));
         assert!(!is_its_own(&Err(Over::Sealer(SealerError::Closed))));
         assert!(!is_its_own(&Err(Over::Client(ClientError::Timeout))));
         assert!(!is_its_own(&Ok(())));

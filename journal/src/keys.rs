@@ -119,20 +119,18 @@ pub(crate) fn heals(line: Line) -> Vec<u8> {
     join(b'G', &[&line.key()])
 }
 
-/// `X` scope: the line of a group that has ended, whose outbox rows may still be there (hub).
-pub(crate) fn ended_line(line: Line) -> Vec<u8> {
-    join(b'X', &[&Scope::Group(line).encode()])
+/// `X` scope: a group or a pairing that has ended and of which rows may still be there: those of the
+/// group's line, or the pairing's values (hub).
+pub(crate) fn ended(scope: Scope) -> Vec<u8> {
+    join(b'X', &[&scope.encode()])
 }
 
 /// Namespace of the above.
-pub(crate) const ENDED_LINES: &[u8] = b"X";
+pub(crate) const ENDED: &[u8] = b"X";
 
-/// The line of such a key.
-pub(crate) fn ended_line_of(key: &[u8]) -> Option<Line> {
-    match key.get(1..).and_then(Scope::decode)? {
-        Scope::Group(line) => Some(line),
-        _ => None,
-    }
+/// The scope of such a key.
+pub(crate) fn ended_scope(key: &[u8]) -> Option<Scope> {
+    key.get(1..).and_then(Scope::decode)
 }
 
 /// `L` clip index: payload key of one stored chunk (app).

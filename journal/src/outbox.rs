@@ -215,7 +215,7 @@ pub(crate) fn unexplained(
 }
 
 /// Puts a statement in the place of envelopes `first..=last`: it takes the number `last`, the rest
-/// become a hole before it that it explains. At the end, because the other side may hold some of
+/// are dead, and become a hole before it that it explains. At the end, because the other side may hold some of
 /// the first ones already, and a relay that has forgotten them gives it nothing but what follows.
 pub(crate) fn replace(
     txn: &mut Txn<'_>,
@@ -253,7 +253,6 @@ pub(crate) fn replace(
     // The statement takes the last one's row at once; the others are dead from now on.
     remove(txn, line, last, last);
     head.kill(first, Seq(last.0.saturating_sub(1)));
-    head.trim(txn, line);
     note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
     txn.put(&keys::outbox(line, last), &bytes);
     if head.last == last {

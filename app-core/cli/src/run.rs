@@ -74,7 +74,14 @@ impl From<AppError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Internal(format!("the output cannot be written: {error}"))
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::App(AppError::Space(format!(
+                    "the output cannot be written: {error}; free some space, then try again"
+                )))
+            }
+            _ => Self::Internal(format!("the output cannot be written: {error}")),
+        }
     }
 }
 
@@ -289,6 +296,7 @@ mod tests {
             (AppError::NotPaired, 6),
             (AppError::Space(String::new()), 7),
             (AppError::Bug(String::new()), 70),
+            (AppError::Unusable(String::new()), 2),
         ];
         for (error, code) in table {
             assert_eq!(code_of(&error), code, "{error:?}");

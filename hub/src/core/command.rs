@@ -149,7 +149,7 @@ impl Core {
 
     /// The same, with what is only staged.
     pub(super) fn staged_wishes(&self) -> Result<Wishes, JournalError> {
-        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned)?;
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
         let restart = journal.restart_wanted()?;
         Ok(Wishes {
             settings: journal.settings()?.settings,

@@ -643,7 +643,9 @@ impl Core {
         ) -> Result<T, JournalError>,
     ) -> Result<Vec<(Line, T)>, AtFault> {
         let Some(journal) = self.journal.as_mut() else {
-            return Err(AtFault::from(CoreError::Journal(JournalError::Poisoned)));
+            return Err(AtFault::from(CoreError::Journal(JournalError::Poisoned(
+                None,
+            ))));
         };
         let mut txn = journal.begin();
         let mut done = Vec::new();

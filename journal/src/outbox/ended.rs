@@ -1,7 +1,8 @@
-//! What a line that has ended leaves behind: its rows, removed in steps.
+//! What a pairing that has ended leaves behind: its rows and those of its lines, removed in steps.
 //!
-//! A pairing ends in one transaction, which takes its keys with it; what its outbox holds may be more
-//! than a transaction can remove. This room never touches a line that lives.
+//! A pairing ends in one transaction, which takes its keys with it; what its outbox holds, and the
+//! clips that it knows, may be more than a transaction can remove. This room never touches a line that
+//! lives.
 
 use super::{Trim, next_seq, row};
 use crate::error::JournalError;
@@ -17,7 +18,7 @@ pub(crate) fn end(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
     head.kill(next_seq(head.acked), head.last);
     head.acked = head.last;
     txn.put_row(&keys::outbox_head(line), &head)?;
-    txn.put(&keys::ended_line(line), &[]);
+    txn.put(&keys::ended(Scope::Group(line)), &[]);
     remove_some(txn, line)
 }
 
@@ -40,7 +41,7 @@ fn remove_some(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
         keys::phone_heard(line.pairing),
         keys::settings_said(line.pairing),
         keys::unheard(line.pairing),
-        keys::ended_line(line),
+        keys::ended(Scope::Group(line)),
     ] {
         txn.delete(&key);
     }
@@ -48,21 +49,26 @@ fn remove_some(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
 }
 
 impl Txn<'_> {
-    /// Removes more rows of what lines left that have ended. A crash between two steps costs
-    /// nothing.
+    /// Removes more rows of what pairings and their lines left that have ended. A crash between two
+    /// steps costs nothing.
     ///
     /// # Errors
     /// If what is left to remove cannot be read.
     pub fn trim_ended(&mut self) -> Result<Trim, JournalError> {
-        let Some(key) = self.first(keys::ENDED_LINES)? else {
+        let Some(key) = self.first(keys::ENDED)? else {
             return Ok(Trim::Idle);
         };
-        let line = keys::ended_line_of(&key).ok_or(JournalError::ValueDamaged {
-            scope: Scope::Device,
-            what: "row of a line that has ended",
-        })?;
-        remove_some(self, line)?;
-        Ok(match self.first(keys::ENDED_LINES)? {
+        match keys::ended_scope(&key) {
+            Some(Scope::Group(line)) => remove_some(self, line)?,
+            Some(pairing @ Scope::Pairing(_)) => self.remove_values(pairing)?,
+            _ => {
+                return Err(JournalError::ValueDamaged {
+                    scope: Scope::Device,
+                    what: "row of a scope that has ended",
+                });
+            }
+        }
+        Ok(match self.first(keys::ENDED)? {
             Some(_) => Trim::More,
             None => Trim::Done,
         })

@@ -6,6 +6,7 @@ use wire::ids::DeviceId;
 use super::harness::{
     End, Hub, NOW_S, converge, finish_pairing, finish_pairing_as, open, pair_journals, terms,
 };
+use super::trim::know_many_clips;
 use crate::ids::{Channel, Line};
 use crate::pairing::{
     AppNext, AppPairing, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage, Request,
@@ -406,14 +407,15 @@ fn rows_of(journal: &crate::Journal, line: Line) -> usize {
         keys::asked_again(line),
         keys::settings_said(line.pairing),
         keys::unheard(line.pairing),
-        keys::ended_line(line),
+        keys::ended(Scope::Group(line)),
+        keys::ended(Scope::Pairing(line.pairing)),
         keys::outbox_prefix(line),
         keys::secret_prefix(Scope::Group(line)),
         keys::secret_prefix(Scope::Pairing(line.pairing)),
     ];
-    let small = plain.iter().map(|key| journal.wal.scan(key, key, 1000));
+    let small = plain.iter().map(|key| journal.wal.scan(key, key, 10_000));
     let prefix = keys::outbox_prefix(line);
-    let large = journal.wal.scan_payloads(&prefix, &prefix, 1000).unwrap();
+    let large = journal.wal.scan_payloads(&prefix, &prefix, 10_000).unwrap();
     small.map(|rows| rows.unwrap().len()).sum::<usize>() + large.len()
 }
 
@@ -495,6 +497,59 @@ fn a_pairing_that_no_phone_has_ends_when_its_phone_pairs_again() {
     let mut all = [theirs, pairing, next];
     all.sort();
     assert_eq!(left, all);
+}
+
+/// Nobody acks what is recorded for it, so how many clips it knows is for the time to say in which the
+/// phone does not come back.
+#[test]
+fn a_pairing_that_knows_more_clips_than_a_transaction_forgets_ends_in_steps() {
+    let disk = SimDisk::new();
+    let mut journal = open(Role::Hub, &disk, 1).unwrap();
+    let mut app = open(Role::App, &SimDisk::new(), 2).unwrap();
+    let first = offer(&mut journal);
+    let request = ask(&mut app, &first);
+    let answer = HubPairing::request(&mut journal, &request, request.device(), NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &first, &answer, NOW_S).unwrap();
+    let dead = Line {
+        pairing: HubPairing::confirm(&mut journal, &confirm)
+            .unwrap()
+            .pairing(),
+        channel: Channel::EventVideo,
+    };
+    let mut hub = Hub {
+        disk,
+        journal,
+        session: Session::new(dead),
+    };
+    hub.record(&[b"nobody sees it"]);
+    know_many_clips(&mut hub.journal, dead);
+
+    let second = offer(&mut hub.journal);
+    let pairing = finish_pairing(&mut hub.journal, &mut app, &second).unwrap();
+    let Hub {
+        mut disk,
+        mut journal,
+        ..
+    } = hub;
+    let mut left = rows_of(&journal, dead);
+    assert!(left > 0, "the test must need more than one step");
+    let mut seed = 400;
+    while left > 0 {
+        // Dead as a whole from the first step on, and the power fails behind each of them.
+        assert_eq!(journal.pairing_ids(), [pairing]);
+        let readable = journal.hub_clips(dead.pairing).unwrap_or_default();
+        assert!(readable.is_empty());
+        drop(journal);
+        disk = disk.crash_clone(CrashPolicy::LoseAll, seed);
+        journal = open(Role::Hub, &disk, seed).unwrap();
+        seed += 1;
+        journal.stage_trims(1, |txn| txn.trim_ended());
+        drop(journal.commit().unwrap());
+        let now = rows_of(&journal, dead);
+        assert!(now < left, "{now} of {left}");
+        left = now;
+    }
+    assert_eq!(journal.begin().trim_ended().unwrap(), crate::Trim::Idle);
 }
 
 #[test]
