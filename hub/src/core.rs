@@ -186,6 +186,8 @@ pub struct Core {
     recording: Option<Recording>,
     /// How long each phone was not heard of.
     silence: Silence,
+    /// How long this process has run, as far as ticks have counted it.
+    ran: Duration,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -216,18 +218,24 @@ pub struct Core {
 
 impl Core {
     /// Opens the journal and does what a start owes: every epoch that was encrypted in is closed,
-    /// with the cut-off notice of its clip, all in one sync.
+    /// with the cut-off notice of its clip, all in one sync. `limits`: who is silent is known from the first
+    /// moment on.
     ///
     /// # Errors
     /// The journal's, each of which names the way out.
-    pub fn start(mut opener: Opener, now_unix_ms: u64) -> Result<Self, CoreError> {
+    pub fn start(
+        mut opener: Opener,
+        limits: SilenceLimits,
+        now_unix_ms: u64,
+    ) -> Result<Self, CoreError> {
         let (journal, report) = opener()?;
         let mut core = Self {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
             recording: None,
-            silence: Silence::default(),
+            silence: Silence::new(limits),
+            ran: Duration::ZERO,
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -254,6 +262,9 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
+        for state in core.lines.values_mut() {
+            state.pace = Pace::after_start(now_unix_ms);
+        }
         let restarted = core.note_restarted(now_unix_ms);
         unless_reopened(restarted)?;
         // A journal that was opened again on the way has done all that a start owes.

@@ -54,8 +54,7 @@ pub async fn ask(config: &Config, question: &Question) -> Result<Value, Failure>
 async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Failure> {
     let clock = TokioClock::new();
     state::prepare(&config.state_dir)?;
-    let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
-    core.limit_silence(config.silence);
+    let core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock).map_err(|error| {
         let what = format!("no thread for the journal: {error}");
         Failure::new(Code::Internal, what)

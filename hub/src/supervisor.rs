@@ -52,8 +52,7 @@ fn start_parts(
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
     state::prepare(&config.state_dir)?;
-    let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
-    core.limit_silence(config.silence);
+    let core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
         Failure::new(
             Code::Internal,

@@ -104,7 +104,7 @@ pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
     join(b'V', &[&pairing.0])
 }
 
-/// `Z` pairing: for how long this hub has run without a heartbeat of the phone (hub).
+/// `Z` pairing: for how long the phone was not heard of (hub).
 pub(crate) fn unheard(pairing: PairingId) -> Vec<u8> {
     join(b'Z', &[&pairing.0])
 }

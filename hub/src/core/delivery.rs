@@ -158,7 +158,7 @@ impl Core {
         // What the phone claims to hold, and we cannot explain.
         let mut disproved = Vec::new();
         let mut in_wrap = false;
-        let mut is_heartbeat = false;
+        let mut is_heard = false;
         // Another phone, by a command of this one.
         let mut removed = None;
         // Other lines of this phone that cannot be read: what is said of them has to wait.
@@ -207,10 +207,16 @@ impl Core {
                     if let Some(number) = said.heartbeat {
                         let unix_ms = now_unix_ms;
                         txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
-                        is_heartbeat = true;
                     }
+                    // An ack and a command are signs of life as well.
+                    if self.silence.has_stored(line.pairing) {
+                        txn.forget_unheard(line.pairing);
+                    }
+                    is_heard = true;
                     if let Some(command) = &said.command {
-                        removed = command::obey(&mut self.lines, &mut txn, line, command)?;
+                        let may_restart = self.ran >= pace::RESTART_AFTER;
+                        let lines = &mut self.lines;
+                        removed = command::obey(lines, &mut txn, line, (command, may_restart))?;
                         costs_epoch = true;
                     }
                 }
@@ -280,7 +286,7 @@ impl Core {
             self.set_broken(*of, error);
         }
         staged?;
-        if is_heartbeat && self.silence.heard(line.pairing) {
+        if is_heard && self.silence.heard(line.pairing) {
             let phone = line.pairing;
             self.pending.push(Notice::PhoneBack { phone });
         }
