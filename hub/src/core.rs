@@ -30,7 +30,7 @@ use std::time::Duration;
 use journal::ids::{Channel, CommandId, Line};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
-    OutboxHead, PairingState, Session, WantsCommit, or_after_commit,
+    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
@@ -56,6 +56,8 @@ use silence::Silence;
 pub const BATCH_BYTES: u64 = 256 * 1024;
 /// What a Commit, a header and a notice take in the log, with room for X-Wing's keys.
 const EPOCH_BYTES: u64 = 128 * 1024;
+/// What a command takes, with its answer.
+const COMMAND_BYTES: u64 = EPOCH_BYTES + REMOVAL_BYTES_MAX;
 /// What a chunk takes beside its own bytes: MLS, wrap, padding, its rows and its sector.
 const CHUNK_OVERHEAD_BYTES: u64 = 12 * 1024;
 /// Times that the journal is opened again without one good sync in between.

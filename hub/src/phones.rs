@@ -69,20 +69,30 @@ async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Fail
 /// # Errors
 /// As [`ask`].
 pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failure> {
-    let (lines, now_unix_ms) = sealer
-        .run(|core, now| Ok((core.status()?.lines, now)))
-        .await?;
     let phone = match question {
-        Question::List => return Ok(list(&lines, now_unix_ms)),
-        Question::Remove(name) => find(&lines, name)?,
+        Question::List => {
+            let (lines, now_unix_ms) = sealer
+                .run(|core, now| Ok((core.status()?.lines, now)))
+                .await?;
+            return Ok(list(&lines, now_unix_ms));
+        }
+        // Nothing of it need be readable for that.
+        Question::Remove(name) => {
+            let known = sealer.run(|core, _now| core.pairing_ids()).await?;
+            find(&known, name)?
+        }
     };
     let remove = || sealer.run(move |core, now| core.remove_phone(phone, now));
     let mut removed = remove().await;
-    if matches!(&removed, Err(SealerError::Core(error)) if error.is_open()) {
+    let was_unsure = matches!(&removed, Err(SealerError::Core(error)) if error.is_open());
+    if was_unsure {
         // It may have been removed then: asked again, nobody is there.
         removed = remove().await;
     }
-    let _was_there = removed?;
+    if !removed? && !was_unsure {
+        let what = "no phone has finished pairing under this name; its code ends by itself";
+        return Err(Failure::new(Code::Usage, what));
+    }
     Ok(json!({"event": "removed", "phone": short(phone)}))
 }
 
@@ -105,7 +115,7 @@ fn list(lines: &[LineStatus], now_unix_ms: u64) -> Value {
 }
 
 /// The one phone whose identifier begins so.
-fn find(lines: &[LineStatus], name: &str) -> Result<PairingId, Failure> {
+fn find(known: &[PairingId], name: &str) -> Result<PairingId, Failure> {
     let name = name.trim().to_ascii_lowercase();
     let usage = |what: String| Failure::new(Code::Usage, what);
     let is_name =
@@ -115,9 +125,9 @@ fn find(lines: &[LineStatus], name: &str) -> Result<PairingId, Failure> {
             "a phone is named by at least {NAME_DIGITS_MIN} hexadecimal digits, as `secluso-hub phones` shows them"
         )));
     }
-    let mut fitting = lines
+    let mut fitting = known
         .iter()
-        .map(|line| line.line.pairing)
+        .copied()
         .filter(|phone| phone.to_hex().starts_with(&name));
     match (fitting.next(), fitting.next()) {
         (Some(phone), None) => Ok(phone),
@@ -164,6 +174,8 @@ pub fn to_text(answer: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use journal::ids::Channel;
+
     use super::*;
     use crate::core::tests::world::{HandClock, World};
 
@@ -196,14 +208,32 @@ mod tests {
         supervisor::join(thread).await.unwrap();
     }
 
+    /// `status` cannot be told then, and the phone goes all the same.
+    #[tokio::test]
+    async fn a_phone_whose_group_is_gone_is_removed_by_its_name() {
+        let mut world = World::paired();
+        world.lose_group(Channel::EventVideo);
+        assert!(world.core.status().is_err());
+        let name = short(world.line.pairing);
+        let (sealer, thread) = sealer::start(world.core, HandClock::default()).unwrap();
+        let question = Question::Remove(name.clone());
+        let removed = answer(&sealer, &question).await.unwrap();
+        assert_eq!(removed["phone"], name);
+        let left = sealer.run(|core, _now| core.pairing_ids()).await.unwrap();
+        assert!(left.is_empty());
+        drop(sealer);
+        supervisor::join(thread).await.unwrap();
+    }
+
     #[test]
     fn a_name_that_fits_two_phones_removes_none() {
-        let mut world = World::paired();
-        let status = world.core.status().unwrap();
-        let line = status.lines[0].clone();
-        let twice = [line.clone(), line];
-        let name = short(world.line.pairing);
+        let phone = PairingId([0x1a; 16]);
+        let mut like = phone;
+        like.0[15] = 0;
+        let twice = [phone, like];
+        let name = short(phone);
         assert_eq!(find(&twice, &name).unwrap_err().code, Code::Usage);
-        assert_eq!(find(&twice[..1], &name).unwrap(), world.line.pairing);
+        assert_eq!(find(&twice[..1], &name).unwrap(), phone);
+        assert_eq!(find(&twice, &phone.to_hex()).unwrap(), phone);
     }
 }

@@ -320,6 +320,9 @@ fn outcome_text(outcome: &CommandOutcome) -> String {
         CommandOutcome::NoSuchPhone => {
             "not done: the camera has no other phone of that name. It may be removed already".into()
         }
+        CommandOutcome::Unreadable => {
+            "not done: what the camera has stored of it is damaged. Look at the camera's own program".into()
+        }
         CommandOutcome::Phones(phones) => {
             let lines = phones.iter().map(|phone| format!("\n  {}", phone_text(phone)));
             format!("done: the camera has {} phones{}", phones.len(), lines.collect::<String>())

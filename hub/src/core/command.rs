@@ -43,7 +43,14 @@ pub(super) fn obey(
         (Some(known), _) => known,
         (None, None) => CommandResult::Refused(Refusal::NotUnderstood),
         (None, Some(CommandKind::Restart)) if !may_restart => CommandResult::Done,
-        (None, Some(kind)) => carry_out(txn, config, (id, kind), &mut removed)?,
+        (None, Some(kind)) => match carry_out(txn, config, (id, kind), &mut removed) {
+            // It is about another line or phone than the one that is answered.
+            Err(error) if is_about_one_line(&error) => {
+                tracing::error!(%error, "a command is refused");
+                CommandResult::Refused(Refusal::Unreadable)
+            }
+            done => done?,
+        },
     };
     let doc = txn.settings()?;
     let told = result.settings().map_or(0, |doc| doc.version);
@@ -69,7 +76,8 @@ pub(super) fn obey(
     Ok(removed)
 }
 
-/// The effect of a command on the rows of this transaction. Says which phone it removes, if it does.
+/// The effect of a command on the rows of this transaction, all of it or none. Says which phone it removes, if it
+/// does.
 fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,

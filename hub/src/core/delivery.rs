@@ -15,7 +15,7 @@ use journal::{
 use wire::ids::{Digest, Seq};
 
 use super::{
-    ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
+    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
     Standing, Stop, command, is_about_one_line, pace,
 };
 
@@ -120,7 +120,8 @@ impl Core {
             .get_mut(&line)
             .is_some_and(|state| state.pace.allows(now_unix_ms));
         match pace::priority(unacked).filter(|_| allowed) {
-            Some(priority) => self.has_room(EPOCH_BYTES, priority, now_unix_ms),
+            // What a command does fits beside its answer, also if it is a removal.
+            Some(priority) => self.has_room(COMMAND_BYTES, priority, now_unix_ms),
             None => Ok(false),
         }
     }
@@ -291,6 +292,7 @@ impl Core {
             self.pending.push(Notice::PhoneBack { phone });
         }
         self.staged_bytes += match costs_epoch {
+            true if removed.is_some() => COMMAND_BYTES,
             true => EPOCH_BYTES,
             false => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
         };

@@ -326,7 +326,8 @@ impl Core {
             });
         }
         let settings = journal.settings()?;
-        let dismissals = journal.dismissals()?.len() as u64;
+        let dismissals = journal.dismissals()?;
+        let dismissals = dismissals.owed.len() as u64 + dismissals.damaged;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,

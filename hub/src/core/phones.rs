@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use journal::ids::{Channel, Line, PairingId};
-use journal::{Dismissal, ErrorKind, HubPairing, JournalError};
+use journal::{Dismissals, ErrorKind, HubPairing, JournalError};
 
 use super::silence::{Due, SilenceLimits};
 use super::{Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, push};
@@ -49,19 +49,29 @@ impl Core {
     }
 
     /// A phone is removed by what is durable or staged: memory has no line of it any more, and an event in
-    /// progress goes on for the others. If its sync fails, what recovery finds is looked at anew.
+    /// progress goes on for the others. Nothing is read of them. If its sync fails, what recovery finds is looked
+    /// at anew.
     pub(super) fn forget_phone(&mut self, phone: PairingId) -> Result<(), CoreError> {
-        self.refresh_lines()?;
+        self.lines.retain(|line, _| line.pairing != phone);
+        self.count_silence()?;
         let why = self.nobody();
         self.leave_recording(Line::of(phone, Channel::EventVideo), why);
         Ok(())
+    }
+
+    /// The pairings that there are, also those of which nothing can be read.
+    ///
+    /// # Errors
+    /// [`CoreError::Dead`].
+    pub fn pairing_ids(&self) -> Result<Vec<PairingId>, CoreError> {
+        Ok(self.journal_ref()?.pairing_ids())
     }
 
     /// Phones that were removed and that the relay was not yet told of.
     ///
     /// # Errors
     /// The journal's.
-    pub fn dismissals(&self) -> Result<Vec<Dismissal>, CoreError> {
+    pub fn dismissals(&self) -> Result<Dismissals, CoreError> {
         Ok(self.journal_ref()?.dismissals()?)
     }
 
