@@ -9,12 +9,12 @@ mod backoff;
 mod dismissals;
 mod line;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use journal::ids::Line;
+use journal::ids::{Line, PairingId};
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
@@ -59,6 +59,8 @@ pub struct LinkStatus {
     pub not_admitted: bool,
     /// Set when what answers at the relay's address does not hold its key.
     pub wrong_relay: bool,
+    /// Removed phones that the relay admits all the same, by an invitation that is not this hub's.
+    pub still_admitted: BTreeSet<PairingId>,
     /// The lines.
     pub lines: BTreeMap<Line, LineLink>,
 }
@@ -68,9 +70,9 @@ pub struct LinkStatus {
 pub(crate) struct Board(Arc<Mutex<LinkStatus>>);
 
 impl Board {
-    pub(crate) fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LinkStatus) -> T) -> T {
         // Plain facts; a panic elsewhere cannot have left them half changed.
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn read(&self) -> LinkStatus {
@@ -317,7 +319,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
         let mut heads = self.sealer.heads();
         let relay = self.config.relay.relay_id;
-        let mut telling = pin!(dismissals::tell(connection, self.sealer.clone(), relay));
+        let mut telling = pin!(dismissals::tell(
+            connection,
+            self.sealer.clone(),
+            relay,
+            self.board.clone(),
+        ));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
         let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
         loop {
