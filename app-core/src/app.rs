@@ -164,7 +164,8 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A command that waits ([`Self::command`]), or else a heartbeat that is due, is sent once everything is here.
+    /// A heartbeat that is due, or else a command that waits ([`Self::command`]), is sent once everything is here, and
+    /// the command when the heartbeat is answered.
     /// With [`SyncMode::Once`] the sync then stays
     /// for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it; what
     /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when a heartbeat asks for one). With

@@ -8,9 +8,12 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{Channel, Line};
-use journal::message::{self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer};
+use journal::message::{
+    self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer, HubConfigMessage,
+};
 use journal::{
-    AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, Takes, Txn, or_after_commit,
+    AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, SettingsSaid, Takes, Txn,
+    or_after_commit,
 };
 use wire::ids::{Digest, Seq};
 
@@ -376,8 +379,8 @@ fn take_ack(
 }
 
 /// Closes the epoch that a phone's update has opened in the config channel: with the answer to its
-/// heartbeat, which is the last message of that epoch. Another line that cannot be read is left out of it
-/// and comes back.
+/// heartbeat, which is the last message of that epoch, behind the settings if they are due. Another line that
+/// cannot be read is left out of it and comes back.
 fn answer(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
@@ -403,16 +406,26 @@ fn answer(
     let Some(state) = lines.get_mut(&config) else {
         return Err(JournalError::NoGroup(config));
     };
-    match heard {
-        None => state.session.close(txn)?,
-        Some(heard) => {
-            let answer = HeartbeatAnswer {
-                number: heard.number,
-                answered_unix_ms: now_unix_ms,
-                version: env!("CARGO_PKG_VERSION").into(),
-                epochs,
-            };
+    // Settings that the phone is to be told share the epoch.
+    let (doc, known) = (txn.settings()?, txn.settings_said(config.pairing)?);
+    let is_told = known.version >= doc.version || known.said > txn.outbox_head(config)?.acked;
+    let answer = heard.map(|heard| HeartbeatAnswer {
+        number: heard.number,
+        answered_unix_ms: now_unix_ms,
+        version: env!("CARGO_PKG_VERSION").into(),
+        epochs,
+    });
+    match (answer, is_told) {
+        (None, true) => state.session.close(txn)?,
+        (Some(answer), true) => {
             let _seq = state.session.answer(txn, &answer)?;
+        }
+        (answer, false) => {
+            let mut messages = vec![HubConfigMessage::Settings(doc)];
+            messages.extend(answer.map(HubConfigMessage::Answer));
+            let said = state.session.say(txn, &messages)?;
+            let version = doc.version;
+            txn.put_settings_said(config.pairing, SettingsSaid { version, said })?;
         }
     }
     Ok(unreadable)

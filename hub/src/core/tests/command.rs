@@ -372,6 +372,31 @@ fn every_phone_is_told_of_the_settings_when_there_is_room() {
     assert!(matches!(results(&late)[..], [CommandResult::Changed(_)]));
 }
 
+/// A Commit more would cost a sync, and an epoch for nothing.
+#[test]
+fn due_settings_share_the_epoch_of_a_heartbeats_answer() {
+    let mut world = World::paired();
+    let (core, phone) = world.ends();
+    phone.set(limit(30));
+    let _taken = phone.talk(core);
+    let mut late = world.pair_another();
+    let config = late.config();
+    late.beat(1);
+    let core = &mut world.core;
+    let verdicts = late.send(core, config, NOW_MS);
+    assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Taken));
+    core.handle_timeout(NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    let taken = late.fetch(core, config);
+    assert!(
+        matches!(
+            taken[..],
+            [Taken::Healed(_), Taken::Settings(_), Taken::Answered(_)]
+        ),
+        "{taken:?}"
+    );
+}
+
 /// A power cut at every disk operation of taking a command, while an event is recorded: it is done once, and
 /// its phone hears so.
 #[test]

@@ -442,6 +442,15 @@ impl Core {
         self.staged_bytes += SMALL_GROUP_BYTES;
         self.follow_settings(now_unix_ms)
     }
+
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn wish_restart(&mut self) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        txn.want_restart(CommandId([1; 16]))?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        Ok(())
+    }
 }
 
 impl Phone {
