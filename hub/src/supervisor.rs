@@ -87,17 +87,17 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
 /// One sentence and its code.
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let clock = TokioClock::new();
-    // Before the journal is touched: an unreadable clip is a mistake of the configuration.
-    let camera = config
-        .camera
-        .as_ref()
-        .map(|camera| open_camera(camera, &clock))
-        .transpose()?;
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
+    // In privacy mode nobody has the camera, from the first moment on, and only the journal knows of that.
+    let is_private = parts.sealer.wishes().borrow().settings.privacy;
+    let camera = config.camera.as_ref().filter(|_| !is_private);
+    // An unreadable clip is a mistake of the configuration.
+    let camera = camera.map(|camera| open_camera(camera, &clock)).transpose();
     // The signals before anybody is told that the hub runs: whoever is told may stop it.
-    let front = bind_control(&config).and_then(|socket| Ok((socket, Signals::new()?)));
-    let (socket, signals) = match front {
+    let front =
+        camera.and_then(|camera| Ok((camera, bind_control(&config)?, Signals::new()?)));
+    let (camera, socket, signals) = match front {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -109,11 +109,15 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
-    let name = config
-        .camera
-        .as_ref()
-        .map(|camera| camera.name.clone())
-        .unwrap_or_default();
+    let keeper = config.camera.clone().map(|wanted| Keeper {
+        camera,
+        config: wanted.file,
+        name: wanted.name,
+        sealer: parts.sealer.clone(),
+        clock,
+        pauses: Backoff::new(Box::new(dice())),
+        trouble: camera_trouble,
+    });
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
@@ -123,14 +127,6 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let keeper = camera.map(|camera| Keeper {
-        camera: Some(camera),
-        name,
-        sealer: parts.sealer.clone(),
-        clock,
-        pauses: Backoff::new(Box::new(dice())),
-        trouble: camera_trouble,
-    });
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
     let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
@@ -149,15 +145,24 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     control_task.abort();
     let _ended = control_task.await;
     drop(services);
-    let restart = parts.sealer.wishes().borrow().restart;
-    finish(parts, format, ended).await?;
-    match restart {
-        true => Err(Failure::new(
+    let why = ended.as_ref().ok().copied();
+    finish(parts, format, ended.map(|_why| ())).await?;
+    match why {
+        Some(Ended::ByPhone) => Err(Failure::new(
             Code::Restart,
             "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
         )),
-        false => Ok(()),
+        Some(Ended::ByOwner) | None => Ok(()),
     }
+}
+
+/// What ended a hub that is well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ended {
+    /// A signal, or `stop`: it is not to be started again.
+    ByOwner,
+    /// A phone's wish for a restart.
+    ByPhone,
 }
 
 fn bind_control(config: &Config) -> Result<control::Server, Failure> {
@@ -203,7 +208,7 @@ async fn watch_over(
     mut signals: Signals,
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
-) -> Result<(), Failure> {
+) -> Result<Ended, Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     let mut is_camera_told = true;
@@ -211,14 +216,14 @@ async fn watch_over(
     loop {
         // A wish that is there is durable, and so is the answer to whoever has it.
         if wishes.borrow_and_update().restart {
-            return Ok(());
+            return Ok(Ended::ByPhone);
         }
         tokio::select! {
-            () = signals.any() => return Ok(()),
+            () = signals.any() => return Ok(Ended::ByOwner),
             changed = wishes.changed() => if changed.is_err() {
                 return Err(gone("journal"));
             },
-            _ = stopped.changed() => return Ok(()),
+            _ = stopped.changed() => return Ok(Ended::ByOwner),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
@@ -407,7 +412,7 @@ mod tests {
     use crate::core::tests::world::World;
 
     /// A running hub without camera, whose uplink is this task.
-    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+    fn parts(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Parts {
         let clock = TokioClock::new();
         let (sealer, thread) = sealer::start(core, clock.clone()).unwrap();
         let nobody = UplinkConfig {
@@ -420,18 +425,54 @@ mod tests {
         };
         let (uplink, real) = uplink::start(nobody, sealer.clone(), clock, || 0);
         real.abort();
-        let mut parts = Parts {
+        Parts {
             sealer,
             thread,
             uplink,
             uplink_task,
             camera: watch::channel(None).1,
-        };
+        }
+    }
+
+    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+        let mut parts = parts(uplink_task, core);
         let (_stop, stopped) = watch::channel(false);
         let mut camera = tokio::spawn(std::future::pending());
         let signals = Signals::new().unwrap();
         let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+        let ended = ended.map(|_why| ());
         finish(parts, Format::Json, ended).await.unwrap_err()
+    }
+
+    /// A wish that comes when its owner has stopped the hub starts it no more.
+    #[tokio::test]
+    async fn only_the_wish_that_ended_the_watch_asks_for_a_start() {
+        for by_phone in [false, true] {
+            let uplink = tokio::spawn(std::future::pending());
+            let mut parts = parts(uplink, World::paired().core);
+            let (stop, stopped) = watch::channel(false);
+            let wish = |sealer: Sealer| async move {
+                let wished = sealer.run(|core, _now| core.wish_restart());
+                wished.await.unwrap();
+            };
+            match by_phone {
+                true => wish(parts.sealer.clone()).await,
+                false => {
+                    stop.send_replace(true);
+                }
+            }
+            let mut camera = tokio::spawn(std::future::pending());
+            let signals = Signals::new().unwrap();
+            let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+            let expected = match by_phone {
+                true => Ended::ByPhone,
+                false => Ended::ByOwner,
+            };
+            assert_eq!(ended.unwrap(), expected);
+            wish(parts.sealer.clone()).await;
+            assert!(parts.sealer.wishes().borrow().restart);
+            finish(parts, Format::Json, Ok(())).await.unwrap();
+        }
     }
 
     #[test]
