@@ -15,6 +15,7 @@ use journal::{
     AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, SettingsSaid, Takes, Txn,
     or_after_commit,
 };
+use wal::crash_point;
 use wire::ids::{Digest, Seq};
 
 use super::{
@@ -162,7 +163,7 @@ impl Core {
         // What the phone claims to hold, and we cannot explain.
         let mut disproved = Vec::new();
         let mut in_wrap = false;
-        let mut is_heard = false;
+        let (mut is_heard, mut is_command) = (false, false);
         // Another phone, by a command of this one.
         let mut removed = None;
         // Other lines of this phone that cannot be read: what is said of them has to wait.
@@ -221,7 +222,7 @@ impl Core {
                         let may_restart = self.ran >= pace::RESTART_AFTER;
                         let lines = &mut self.lines;
                         removed = command::obey(lines, &mut txn, line, (command, may_restart))?;
-                        costs_epoch = true;
+                        (costs_epoch, is_command) = (true, true);
                     }
                 }
             }
@@ -290,6 +291,11 @@ impl Core {
             self.set_broken(*of, error);
         }
         staged?;
+        if is_command {
+            // CRASH(hub.command.staged): before: nothing of the command, the cursor is before it; it comes again |
+            // after: what it does, its outcome, the Commit and the answer are synced as one.
+            crash_point!("hub.command.staged");
+        }
         if is_heard && self.silence.heard(line.pairing) {
             let phone = line.pairing;
             self.pending.push(Notice::PhoneBack { phone });
