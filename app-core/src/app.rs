@@ -342,6 +342,29 @@ impl App {
         deleted.await
     }
 
+    /// Forgets a hub: its keys, what waits for it, and **every clip of it that is here**. For one that is lost, or
+    /// that has removed this phone; the hub is told nothing. Waits for the end of a sync that runs. After a crash
+    /// in the middle, ask again.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn forget(&self, hub: HubId) -> Result<(), AppError> {
+        let _alone = self.shared.network.lock().await;
+        let pairing = hub.to_journal();
+        let forgotten = self.shared.engine.read(move |core, shell| {
+            let clips = core.forget(pairing)?;
+            for clip in clips.iter().flatten() {
+                let clip = ClipId::from_journal(*clip);
+                shell.announcer.tell(Event::Deleted(clip));
+            }
+            Ok(clips.is_some())
+        });
+        match forgotten.await? {
+            true => Ok(()),
+            false => Err(AppError::NoSuchHub(hub)),
+        }
+    }
+
     /// How all pairings stand.
     ///
     /// # Errors

@@ -120,7 +120,7 @@ pub(crate) fn heals(line: Line) -> Vec<u8> {
 }
 
 /// `X` scope: a group or a pairing that has ended and of which rows may still be there: those of the
-/// group's line, or the pairing's values (hub).
+/// group's line, or the pairing's values.
 pub(crate) fn ended(scope: Scope) -> Vec<u8> {
     join(b'X', &[&scope.encode()])
 }

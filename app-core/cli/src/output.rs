@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubSettings,
+    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId, HubSettings,
     KnownSettings, PairedHub, PairedPhone, Pairing, Status, hex,
 };
 use serde_json::{Value, json};
@@ -111,6 +111,13 @@ impl Style {
         self.line(
             || json!({"event": "deleted", "clip": clip}),
             || Some(format!("deleted {clip}")),
+        )
+    }
+
+    pub(crate) fn forgotten(self, hub: &HubId) -> io::Result<()> {
+        self.line(
+            || json!({"event": "forgotten", "hub": hub.to_string()}),
+            || Some(format!("hub {hub} and its clips are forgotten")),
         )
     }
 

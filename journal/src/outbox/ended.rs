@@ -67,6 +67,16 @@ fn remove_some(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
     ] {
         txn.delete(&key);
     }
+    // A phone's own.
+    for key in [
+        keys::line_break(line),
+        keys::line_keys(line),
+        keys::heartbeat(line.pairing),
+    ] {
+        if txn.get(&key)?.is_some() {
+            txn.delete(&key);
+        }
+    }
     Ok(())
 }
 
