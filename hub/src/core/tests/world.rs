@@ -16,7 +16,8 @@ use journal::{
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
-use wire::ids::{DeviceId, Seq};
+use wire::ids::{DeviceId, RelayId, Seq};
+use wire::{Class, Invitation};
 
 use super::super::*;
 use super::gate::Gate;
@@ -140,7 +141,14 @@ pub(crate) fn terms() -> OfferTerms {
         hub: DeviceId([1; 32]),
         addresses: vec!["127.0.0.1:1".into()],
         relay: "relay".into(),
-        invitation: vec![1],
+        invitation: Invitation {
+            relay: RelayId([2; 32]),
+            nonce: [3; 16],
+            expires_unix_s: NOW_MS / 1000 + 600,
+            class: Class::Phone,
+            signature: [4; 64],
+        }
+        .to_bytes(),
         suite: Suite::Classic,
         ttl_s: 600,
     }
