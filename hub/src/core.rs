@@ -27,7 +27,7 @@ mod silence;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use journal::ids::{Channel, CommandId, Line};
+use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
     OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
@@ -206,6 +206,9 @@ pub struct Core {
     /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
     pub(crate) no_sync: u32,
+    /// Set by a test: what is stored of this pairing cannot be read.
+    #[cfg(test)]
+    pub(crate) unreadable: Option<PairingId>,
     flight: Option<Flight>,
     /// What the parts outside are to do, as far as a sync covers it.
     wishes: Wishes,
@@ -249,6 +252,8 @@ impl Core {
             room_errors: VecDeque::new(),
             #[cfg(test)]
             no_sync: 0,
+            #[cfg(test)]
+            unreadable: None,
             flight: None,
             wishes: Wishes::default(),
             restarted_for: None,
@@ -552,19 +557,21 @@ impl Core {
     }
 
     /// Looks which pairings there are, each with a line for every channel: after one was confirmed, or
-    /// removed.
+    /// removed. One of which what is stored cannot be read has none, and is told of; it can be removed.
     ///
     /// # Errors
-    /// The journal's.
+    /// The journal's, as a whole.
     pub fn refresh_lines(&mut self) -> Result<(), CoreError> {
-        let journal = self.journal()?;
         let mut lines = Vec::new();
-        for id in journal.pairing_ids() {
-            let confirmed = journal
-                .pairing(id)?
-                .is_some_and(|p| p.state == PairingState::Confirmed);
-            if confirmed {
-                lines.extend(Line::all(id));
+        for id in self.journal_ref()?.pairing_ids() {
+            match self.is_confirmed(id) {
+                Ok(true) => lines.extend(Line::all(id)),
+                Ok(false) => {}
+                Err(error) if is_about_one_line(&error) => {
+                    let (line, what) = (Line::of(id, Channel::EventVideo), error.to_string());
+                    push(&mut self.notices, Notice::LineBroken { line, what });
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         self.lines.retain(|line, _| lines.contains(line));
@@ -583,6 +590,19 @@ impl Core {
             }
         }
         self.count_silence()
+    }
+
+    fn is_confirmed(&self, id: PairingId) -> Result<bool, JournalError> {
+        #[cfg(test)]
+        if self.unreadable == Some(id) {
+            return Err(JournalError::ValueDamaged {
+                scope: journal::Scope::Pairing(id),
+                what: "as the test wants it",
+            });
+        }
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
+        let pairing = journal.pairing(id)?;
+        Ok(pairing.is_some_and(|pairing| pairing.state == PairingState::Confirmed))
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {

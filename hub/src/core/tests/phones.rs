@@ -226,6 +226,24 @@ fn a_phone_that_stays_silent_is_removed_and_the_others_are_not() {
     assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
 }
 
+/// Rot in what is stored of one phone is not the others' trouble, and its owner gets rid of it.
+#[test]
+fn a_phone_that_cannot_be_read_stops_no_other_and_is_removed() {
+    let mut world = World::paired();
+    let rotten = world.pair_another().line;
+    world.core.unreadable = Some(rotten.pairing);
+    world.core.refresh_lines().unwrap();
+    assert_eq!(phones(&mut world), [world.line.pairing]);
+    let is_told = |notice: &Notice| matches!(notice, Notice::LineBroken { line, .. } if *line == rotten);
+    assert!(world.notices().iter().any(is_told));
+    let bytes = world.record_some(2);
+    assert!(world.core.remove_phone(rotten.pairing, NOW_MS).unwrap());
+    assert_eq!(world.core.pairing_ids().unwrap(), [world.line.pairing]);
+    world.end_event(EventEnd::Completed);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+}
+
 /// What is in the way of one phone's end keeps no other one.
 #[test]
 fn a_removal_that_fails_holds_up_no_other_and_is_tried_again() {
