@@ -71,10 +71,12 @@ async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Fail
 pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failure> {
     let phone = match question {
         Question::List => {
-            let (lines, now_unix_ms) = sealer
-                .run(|core, now| Ok((core.status()?.lines, now)))
-                .await?;
-            return Ok(list(&lines, now_unix_ms));
+            let asked = sealer.run(|core, now| {
+                let lines = core.status()?.lines;
+                Ok((lines, core.unreadable_phones()?, now))
+            });
+            let (lines, unreadable, now_unix_ms) = asked.await?;
+            return Ok(list(&lines, &unreadable, now_unix_ms));
         }
         // Nothing of it need be readable for that.
         Question::Remove(name) => {
@@ -96,7 +98,7 @@ pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failu
     Ok(json!({"event": "removed", "phone": short(phone)}))
 }
 
-fn list(lines: &[LineStatus], now_unix_ms: u64) -> Value {
+fn list(lines: &[LineStatus], unreadable: &[PairingId], now_unix_ms: u64) -> Value {
     let phone = |line: &LineStatus| {
         let heard = line.heard;
         json!({
@@ -110,7 +112,9 @@ fn list(lines: &[LineStatus], now_unix_ms: u64) -> Value {
             "epoch": line.epoch,
         })
     };
-    let phones: Vec<Value> = lines.iter().map(phone).collect();
+    let rotten = |phone: &PairingId| json!({"phone": short(*phone), "unreadable": true});
+    let phones = lines.iter().map(phone);
+    let phones: Vec<Value> = phones.chain(unreadable.iter().map(rotten)).collect();
     json!({"event": "phones", "phones": phones})
 }
 
@@ -154,6 +158,10 @@ pub fn to_text(answer: &Value) -> String {
         return "no phone is paired; run `secluso-hub pair`".into();
     }
     let line = |phone: &Value| {
+        if phone["unreadable"] == true {
+            let name = phone["phone"].as_str().unwrap_or_default();
+            return format!("phone {name}: what is stored of it cannot be read; remove it");
+        }
         let heard = match phone["heard_s_ago"].as_u64() {
             Some(seconds) => format!("last heartbeat {seconds} s ago"),
             None => "no heartbeat yet".into(),
@@ -208,19 +216,34 @@ mod tests {
         supervisor::join(thread).await.unwrap();
     }
 
-    /// `status` cannot be told then, and the phone goes all the same.
+    /// It is listed by its name, and goes by it.
     #[tokio::test]
     async fn a_phone_whose_group_is_gone_is_removed_by_its_name() {
         let mut world = World::paired();
         world.lose_group(Channel::EventVideo);
-        assert!(world.core.status().is_err());
         let name = short(world.line.pairing);
         let (sealer, thread) = sealer::start(world.core, HandClock::default()).unwrap();
+        let listed = answer(&sealer, &Question::List).await.unwrap();
+        assert_eq!(listed["phones"][0]["phone"], name.as_str());
         let question = Question::Remove(name.clone());
         let removed = answer(&sealer, &question).await.unwrap();
-        assert_eq!(removed["phone"], name);
+        assert_eq!(removed["phone"], name.as_str());
         let left = sealer.run(|core, _now| core.pairing_ids()).await.unwrap();
         assert!(left.is_empty());
+        drop(sealer);
+        supervisor::join(thread).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_phone_of_which_nothing_can_be_read_is_listed_to_be_removed() {
+        let mut world = World::paired();
+        world.core.unreadable = Some(world.line.pairing);
+        world.core.refresh_lines().unwrap();
+        let name = short(world.line.pairing);
+        let (sealer, thread) = sealer::start(world.core, HandClock::default()).unwrap();
+        let listed = answer(&sealer, &Question::List).await.unwrap();
+        assert_eq!(listed["phones"][0]["unreadable"], true);
+        assert!(to_text(&listed).contains(&name));
         drop(sealer);
         supervisor::join(thread).await.unwrap();
     }

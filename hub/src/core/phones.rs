@@ -11,7 +11,9 @@ use journal::ids::{Channel, Line, PairingId};
 use journal::{Dismissals, ErrorKind, HubPairing, JournalError};
 
 use super::silence::{Due, SilenceLimits};
-use super::{Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, push};
+use super::{
+    Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, is_about_one_line, push,
+};
 
 impl Core {
     /// Whether the relay has admitted this hub: only then can phones be heard. It is not until this was said.
@@ -65,6 +67,22 @@ impl Core {
     /// [`CoreError::Dead`].
     pub fn pairing_ids(&self) -> Result<Vec<PairingId>, CoreError> {
         Ok(self.journal_ref()?.pairing_ids())
+    }
+
+    /// Those of them of which nothing can be read: they have no line, and wait to be removed.
+    ///
+    /// # Errors
+    /// The journal's, as a whole.
+    pub fn unreadable_phones(&self) -> Result<Vec<PairingId>, CoreError> {
+        let mut found = Vec::new();
+        for id in self.pairing_ids()? {
+            match self.is_confirmed(id) {
+                Ok(_confirmed) => {}
+                Err(error) if is_about_one_line(&error) => found.push(id),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
     }
 
     /// Phones that were removed and that the relay was not yet told of.
