@@ -180,6 +180,8 @@ pub enum CommandOutcome {
     OutOfRange,
     /// Nothing was changed: no other phone of the hub has that name. It may have been removed before.
     NoSuchPhone,
+    /// Nothing was changed: what the hub has stored of it cannot be read any more.
+    Unreadable,
     /// The phones of the hub, the oldest pairing first.
     Phones(Vec<PairedPhone>),
 }
@@ -200,6 +202,7 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::NotUnderstood) => Self::NotUnderstood,
             CommandResult::Refused(Refusal::OutOfRange) => Self::OutOfRange,
             CommandResult::Refused(Refusal::NoSuchPhone) => Self::NoSuchPhone,
+            CommandResult::Refused(Refusal::Unreadable) => Self::Unreadable,
             CommandResult::Phones(phones) => {
                 Self::Phones(phones.iter().map(|facts| PairedPhone::of(hub, facts)).collect())
             }
@@ -207,7 +210,7 @@ impl CommandOutcome {
     }
 
     /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
-    /// `no_such_phone` or `phones`.
+    /// `no_such_phone`, `unreadable` or `phones`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -217,6 +220,7 @@ impl CommandOutcome {
             Self::NotUnderstood => "not_understood",
             Self::OutOfRange => "out_of_range",
             Self::NoSuchPhone => "no_such_phone",
+            Self::Unreadable => "unreadable",
             Self::Phones(_) => "phones",
         }
     }

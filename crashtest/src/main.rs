@@ -30,7 +30,7 @@ const CYCLES: u32 = 1_000;
 
 const USAGE: &str = "\
 secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim,
-                           pair and remove, each point again inside the recovery that follows, and the
+                           pair, remove and order, each point again inside the recovery that follows, and the
                            deliberate bugs
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)

@@ -28,10 +28,10 @@ mod silence;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use journal::ids::{Channel, CommandId, Line};
+use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
-    OutboxHead, PairingState, Session, WantsCommit, or_after_commit,
+    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
@@ -58,6 +58,8 @@ use silence::Silence;
 pub const BATCH_BYTES: u64 = 256 * 1024;
 /// What a Commit, a header and a notice take in the log, with room for X-Wing's keys.
 const EPOCH_BYTES: u64 = 128 * 1024;
+/// What a command takes, with its answer.
+const COMMAND_BYTES: u64 = EPOCH_BYTES + REMOVAL_BYTES_MAX;
 /// What a chunk takes beside its own bytes: MLS, wrap, padding, its rows and its sector.
 const CHUNK_OVERHEAD_BYTES: u64 = 12 * 1024;
 /// Times that the journal is opened again without one good sync in between.
@@ -194,6 +196,8 @@ pub struct Core {
     playing: Option<Playing>,
     /// It was said that what is to be played waits for room.
     said_play_waits: bool,
+    /// How long this process has run, as far as ticks have counted it.
+    ran: Duration,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -216,6 +220,9 @@ pub struct Core {
     /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
     pub(crate) no_sync: u32,
+    /// Set by a test: what is stored of this pairing cannot be read.
+    #[cfg(test)]
+    pub(crate) unreadable: Option<PairingId>,
     flight: Option<Flight>,
     /// What the parts outside are to do, as far as a sync covers it.
     wishes: Wishes,
@@ -230,20 +237,26 @@ pub struct Core {
 
 impl Core {
     /// Opens the journal and does what a start owes: every epoch that was encrypted in is closed,
-    /// with the cut-off notice of its clip, all in one sync.
+    /// with the cut-off notice of its clip, all in one sync. `limits`: who is silent is known from the first
+    /// moment on.
     ///
     /// # Errors
     /// The journal's, each of which names the way out.
-    pub fn start(mut opener: Opener, now_unix_ms: u64) -> Result<Self, CoreError> {
+    pub fn start(
+        mut opener: Opener,
+        limits: SilenceLimits,
+        now_unix_ms: u64,
+    ) -> Result<Self, CoreError> {
         let (journal, report) = opener()?;
         let mut core = Self {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
             recording: None,
-            silence: Silence::default(),
+            silence: Silence::new(limits),
             playing: None,
             said_play_waits: false,
+            ran: Duration::ZERO,
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -258,6 +271,8 @@ impl Core {
             room_errors: VecDeque::new(),
             #[cfg(test)]
             no_sync: 0,
+            #[cfg(test)]
+            unreadable: None,
             flight: None,
             wishes: Wishes::default(),
             restarted_for: None,
@@ -273,6 +288,9 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
+        for state in core.lines.values_mut() {
+            state.pace = Pace::after_start(now_unix_ms);
+        }
         let restarted = core.note_restarted(now_unix_ms);
         unless_reopened(restarted)?;
         // A journal that was opened again on the way has done all that a start owes.
@@ -572,19 +590,21 @@ impl Core {
     }
 
     /// Looks which pairings there are, each with a line for every channel: after one was confirmed, or
-    /// removed.
+    /// removed. One of which what is stored cannot be read has none, and is told of; it can be removed.
     ///
     /// # Errors
-    /// The journal's.
+    /// The journal's, as a whole.
     pub fn refresh_lines(&mut self) -> Result<(), CoreError> {
-        let journal = self.journal()?;
         let mut lines = Vec::new();
-        for id in journal.pairing_ids() {
-            let confirmed = journal
-                .pairing(id)?
-                .is_some_and(|p| p.state == PairingState::Confirmed);
-            if confirmed {
-                lines.extend(Line::all(id));
+        for id in self.journal_ref()?.pairing_ids() {
+            match self.is_confirmed(id) {
+                Ok(true) => lines.extend(Line::all(id)),
+                Ok(false) => {}
+                Err(error) if is_about_one_line(&error) => {
+                    let (line, what) = (Line::of(id, Channel::EventVideo), error.to_string());
+                    push(&mut self.notices, Notice::LineBroken { line, what });
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         self.lines.retain(|line, _| lines.contains(line));
@@ -609,6 +629,19 @@ impl Core {
             }
         }
         self.count_silence()
+    }
+
+    fn is_confirmed(&self, id: PairingId) -> Result<bool, JournalError> {
+        #[cfg(test)]
+        if self.unreadable == Some(id) {
+            return Err(JournalError::ValueDamaged {
+                scope: journal::Scope::Pairing(id),
+                what: "as the test wants it",
+            });
+        }
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
+        let pairing = journal.pairing(id)?;
+        Ok(pairing.is_some_and(|pairing| pairing.state == PairingState::Confirmed))
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {

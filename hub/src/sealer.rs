@@ -124,6 +124,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 tell,
                 flying: Answers::new(),
                 staged: Answers::new(),
+                ticked_at: Duration::ZERO,
                 tick_at: Duration::ZERO,
                 is_quiet: true,
             };
@@ -203,6 +204,8 @@ struct Worker {
     flying: Answers,
     /// Who waits for the next one. Nobody while none is under way.
     staged: Answers,
+    /// When it was given its chance last, or the start; by the clock that never falls.
+    ticked_at: Duration,
     /// When the core is to be given its chance, by the clock that never falls.
     tick_at: Duration,
     /// No job was run since the last tick.
@@ -220,7 +223,8 @@ impl Worker {
     ) -> Result<(), CoreError> {
         self.report();
         self.alive()?;
-        self.tick_at = clock.now() + TICK;
+        self.ticked_at = clock.now();
+        self.tick_at = self.ticked_at + TICK;
         loop {
             match self.next_job(clock, handle) {
                 Next::Job(job) => self.run_jobs(job, clock)?,
@@ -340,9 +344,15 @@ impl Worker {
     }
 
     fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
-        match self.core.handle_timeout(clock.unix_ms()) {
-            Ok(()) | Err(CoreError::Dead(_)) => {}
-            Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
+        let now = clock.now();
+        let passed = now.saturating_sub(std::mem::replace(&mut self.ticked_at, now));
+        let owed = self.core.handle_timeout(clock.unix_ms());
+        let counted = self.core.handle_elapsed(passed, clock.unix_ms());
+        for done in [owed, counted] {
+            match done {
+                Ok(()) | Err(CoreError::Dead(_)) => {}
+                Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
+            }
         }
         self.begin_unless_committing(clock)
     }

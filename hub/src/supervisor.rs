@@ -52,9 +52,8 @@ fn start_parts(
     clock: &TokioClock,
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
-    let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.set_retention(config.retain == Retain::UntilAcked);
-    core.limit_silence(config.silence);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
@@ -88,8 +87,10 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
 /// Why a hub ended that did not fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ending {
-    /// It was told to.
+    /// A signal, or `stop`: it is not to be started again.
     Stopped,
+    /// A phone's wish for a restart.
+    Restart,
     /// A trigger file asks for a reset.
     Reset,
 }
@@ -109,6 +110,12 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         })?;
         match run_once(config.clone(), format, &mut signals).await? {
             Ending::Stopped => return Ok(()),
+            Ending::Restart => {
+                return Err(Failure::new(
+                    Code::Restart,
+                    "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
+                ));
+            }
             Ending::Reset => {}
         }
     }
@@ -130,15 +137,18 @@ async fn run_once(
 ) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
     let triggers = config.clone();
-    // Before the journal is touched: an unreadable clip is a mistake of the configuration.
-    let camera = config
-        .camera
-        .as_ref()
-        .map(|camera| open_camera(camera, &clock))
-        .transpose()?;
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    let (socket, signals) = match front(&config, signals) {
+    // In privacy mode nobody has the camera, from the first moment on, and only the journal knows of that.
+    let is_private = parts.sealer.wishes().borrow().settings.privacy;
+    let camera = config.camera.as_ref().filter(|_| !is_private);
+    // An unreadable clip is a mistake of the configuration.
+    let camera = camera.map(|camera| open_camera(camera, &clock)).transpose();
+    let front = match camera {
+        Ok(camera) => front(&config, signals).map(|(socket, signals)| (camera, socket, signals)),
+        Err(failure) => Err(failure),
+    };
+    let (camera, socket, signals) = match front {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -150,11 +160,15 @@ async fn run_once(
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
-    let name = config
-        .camera
-        .as_ref()
-        .map(|camera| camera.name.clone())
-        .unwrap_or_default();
+    let keeper = config.camera.clone().map(|wanted| Keeper {
+        camera,
+        config: wanted.file,
+        name: wanted.name,
+        sealer: parts.sealer.clone(),
+        clock,
+        pauses: Backoff::new(Box::new(dice())),
+        trouble: camera_trouble,
+    });
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
@@ -164,14 +178,6 @@ async fn run_once(
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let keeper = camera.map(|camera| Keeper {
-        camera: Some(camera),
-        name,
-        sealer: parts.sealer.clone(),
-        clock,
-        pauses: Backoff::new(Box::new(dice())),
-        trouble: camera_trouble,
-    });
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
     let is_reset = || reset::asked(&triggers).is_some();
     let watched = watch_over(
@@ -199,14 +205,7 @@ async fn run_once(
     control_task.abort();
     let _ended = control_task.await;
     drop(services);
-    let restart = parts.sealer.wishes().borrow().restart;
-    match finish(parts, format, ended).await? {
-        Ending::Stopped if restart => Err(Failure::new(
-            Code::Restart,
-            "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
-        )),
-        ended => Ok(ended),
-    }
+    finish(parts, format, ended).await
 }
 
 /// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
@@ -266,7 +265,7 @@ async fn watch_over(
     loop {
         // A wish that is there is durable, and so is the answer to whoever has it.
         if wishes.borrow_and_update().restart {
-            return Ok(Ending::Stopped);
+            return Ok(Ending::Restart);
         }
         tokio::select! {
             () = signals.any() => return Ok(Ending::Stopped),
@@ -466,7 +465,7 @@ mod tests {
     use crate::core::tests::world::World;
 
     /// A running hub without camera, whose uplink is this task.
-    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+    fn parts(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Parts {
         let clock = TokioClock::new();
         let (sealer, thread) = sealer::start(core, clock.clone()).unwrap();
         let nobody = UplinkConfig {
@@ -479,27 +478,61 @@ mod tests {
         };
         let (uplink, real) = uplink::start(nobody, sealer.clone(), clock, || 0);
         real.abort();
-        let mut parts = Parts {
+        Parts {
             sealer,
             thread,
             uplink,
             uplink_task,
             camera: watch::channel(None).1,
-        };
-        let (_stop, stopped) = watch::channel(false);
+        }
+    }
+
+    /// Watches over a hub whose camera never ends, and of which nobody asks a reset.
+    async fn watched(
+        parts: &mut Parts,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<Ending, Failure> {
         let mut camera = tokio::spawn(std::future::pending());
-        let mut signals = Signals::new().unwrap();
+        let mut signals = Signals::new()?;
         let never = || false;
-        let watched = watch_over(
-            &mut parts,
-            Format::Json,
-            &mut signals,
-            stopped,
-            &mut camera,
-            never,
-        );
-        let ended = watched.await;
+        let watched = watch_over(parts, Format::Json, &mut signals, stopped, &mut camera, never);
+        watched.await
+    }
+
+    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+        let mut parts = parts(uplink_task, core);
+        let (_stop, stopped) = watch::channel(false);
+        let ended = watched(&mut parts, stopped).await;
         finish(parts, Format::Json, ended).await.unwrap_err()
+    }
+
+    /// A wish that comes when its owner has stopped the hub starts it no more.
+    #[tokio::test]
+    async fn only_the_wish_that_ended_the_watch_asks_for_a_start() {
+        for by_phone in [false, true] {
+            let uplink = tokio::spawn(std::future::pending());
+            let mut parts = parts(uplink, World::paired().core);
+            let (stop, stopped) = watch::channel(false);
+            let wish = |sealer: Sealer| async move {
+                let wished = sealer.run(|core, _now| core.wish_restart());
+                wished.await.unwrap();
+            };
+            match by_phone {
+                true => wish(parts.sealer.clone()).await,
+                false => {
+                    stop.send_replace(true);
+                }
+            }
+            let ended = watched(&mut parts, stopped).await;
+            let expected = match by_phone {
+                true => Ending::Restart,
+                false => Ending::Stopped,
+            };
+            assert_eq!(ended.unwrap(), expected);
+            wish(parts.sealer.clone()).await;
+            assert!(parts.sealer.wishes().borrow().restart);
+            finish(parts, Format::Json, Ok(())).await.unwrap();
+        }
     }
 
     #[test]
@@ -533,6 +566,8 @@ mod tests {
     #[tokio::test]
     async fn a_restart_that_is_stored_ends_the_watch() {
         let mut world = World::paired();
+        // One that has just started is a restart already.
+        world.pass(10);
         let (core, phone) = world.ends();
         phone.order(journal::message::CommandKind::Restart);
         let _taken = phone.talk(core);
@@ -556,19 +591,8 @@ mod tests {
             camera: watch::channel(None).1,
         };
         let (_stop, stopped) = watch::channel(false);
-        let mut camera = tokio::spawn(std::future::pending());
-        let mut signals = Signals::new().unwrap();
-        let never = || false;
-        let watched = watch_over(
-            &mut parts,
-            Format::Json,
-            &mut signals,
-            stopped,
-            &mut camera,
-            never,
-        );
-        let ended = watched.await;
-        assert_eq!(ended, Ok(Ending::Stopped));
+        let ended = watched(&mut parts, stopped).await;
+        assert_eq!(ended, Ok(Ending::Restart));
         finish(parts, Format::Json, ended).await.unwrap();
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
     join(b'V', &[&pairing.0])
 }
 
-/// `Z` pairing: for how long this hub has run without a heartbeat of the phone (hub).
+/// `Z` pairing: for how long the phone was not heard of (hub).
 pub(crate) fn unheard(pairing: PairingId) -> Vec<u8> {
     join(b'Z', &[&pairing.0])
 }
@@ -120,7 +120,7 @@ pub(crate) fn heals(line: Line) -> Vec<u8> {
 }
 
 /// `X` scope: a group or a pairing that has ended and of which rows may still be there: those of the
-/// group's line, or the pairing's values (hub).
+/// group's line, or the pairing's values.
 pub(crate) fn ended(scope: Scope) -> Vec<u8> {
     join(b'X', &[&scope.encode()])
 }

@@ -71,7 +71,10 @@ pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
-pub use pairing::{AppPairing, Dismissal, HubPairing, Offer, PairingError, PairingMessage};
+pub use pairing::{
+    AppPairing, Dismissal, Dismissals, Guest, HubPairing, Offer, PairingError, PairingMessage,
+    REMOVAL_BYTES_MAX,
+};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use retain::RetainedClip;
 pub use scope::Scope;

@@ -30,7 +30,7 @@ use crate::scope::Scope;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
 
-pub(crate) use ended::end;
+pub(crate) use ended::{end, end_in_steps};
 pub use evidence::OutboxBooks;
 
 /// Dead envelopes whose rows one transaction removes: under 32 KiB in the log, so that it fits
@@ -489,6 +489,28 @@ impl Journal {
             (None, seq) | (seq, None) => seq,
             (Some(a), Some(b)) => Some(a.min(b)),
         })
+    }
+
+    /// The first and the last number under which a row lies, dead or not.
+    fn stored_range(&self, line: Line) -> Result<Option<(Seq, Seq)>, JournalError> {
+        const PAGE: usize = 256;
+        let Some(first) = self.first_row(line, Seq(1))? else {
+            return Ok(None);
+        };
+        let prefix = keys::outbox_prefix(line);
+        let small = crate::journal::scan_all(&self.wal, &prefix)?;
+        let last_small = small.last().and_then(|(key, _)| keys::outbox_seq(key));
+        let mut last = first.max(last_small.unwrap_or(first));
+        let mut from = keys::outbox(line, first);
+        loop {
+            let page = self.wal.scan_payloads(&prefix, &from, PAGE)?;
+            let Some((key, _)) = page.last() else {
+                return Ok(Some((first, last)));
+            };
+            last = last.max(keys::outbox_seq(key).unwrap_or(last));
+            from.clone_from(key);
+            from.push(0);
+        }
     }
 
     /// How much waits for the other side's ack: envelopes and bytes.

@@ -51,7 +51,7 @@ pub use app::{AppPairing, Next as AppNext};
 pub(crate) use hub::first_key_since;
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
 pub use printed::{Ask, Offered};
-pub use remove::Dismissal;
+pub use remove::{Dismissal, Dismissals, Guest, REMOVAL_BYTES_MAX};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};

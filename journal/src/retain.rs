@@ -14,7 +14,7 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::clip::ClipOutcome;
-use crate::error::JournalError;
+use crate::error::{ErrorKind, JournalError};
 use crate::ids::{Channel, ClipId, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
@@ -250,17 +250,23 @@ impl Txn<'_> {
     /// Ends more copies of what phones have acked. A crash between two steps costs nothing.
     ///
     /// # Errors
-    /// If what is known of a clip cannot be read.
+    /// Our own storage, as a whole.
     pub fn trim_retained(&mut self) -> Result<Trim, JournalError> {
         if !keeps_any(self) {
             return Ok(Trim::Idle);
         }
         for pairing in self.journal().pairing_ids() {
             let line = Line::of(pairing, Channel::EventVideo);
-            let through = self.journal().outbox_head(line)?.acked;
-            if acked(self, line, through)? {
+            let head = self.journal().outbox_head(line);
+            match head.and_then(|head| acked(self, line, head.acked)) {
+                Ok(false) => {}
                 // Of this phone or another: the next step sees.
-                return Ok(Trim::More);
+                Ok(true) => return Ok(Trim::More),
+                // What cannot be read of one phone holds up no other's.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::warn!(%error, "what a phone has acked cannot be read");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(Trim::Idle)

@@ -11,6 +11,7 @@ pub(crate) mod harness;
 mod heartbeat;
 pub(crate) mod odd;
 mod pairing;
+mod removal;
 mod secrets;
 mod sweep;
 mod thieves;

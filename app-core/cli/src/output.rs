@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubSettings,
+    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId, HubSettings,
     KnownSettings, PairedHub, PairedPhone, Pairing, Status, hex,
 };
 use serde_json::{Value, json};
@@ -111,6 +111,13 @@ impl Style {
         self.line(
             || json!({"event": "deleted", "clip": clip}),
             || Some(format!("deleted {clip}")),
+        )
+    }
+
+    pub(crate) fn forgotten(self, hub: &HubId) -> io::Result<()> {
+        self.line(
+            || json!({"event": "forgotten", "hub": hub.to_string()}),
+            || Some(format!("hub {hub} and its clips are forgotten")),
         )
     }
 
@@ -319,6 +326,9 @@ fn outcome_text(outcome: &CommandOutcome) -> String {
         CommandOutcome::OutOfRange => "not done: a value is outside its limits".into(),
         CommandOutcome::NoSuchPhone => {
             "not done: the camera has no other phone of that name. It may be removed already".into()
+        }
+        CommandOutcome::Unreadable => {
+            "not done: what the camera has stored of it is damaged. Look at the camera's own program".into()
         }
         CommandOutcome::Phones(phones) => {
             let lines = phones.iter().map(|phone| format!("\n  {}", phone_text(phone)));

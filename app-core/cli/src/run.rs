@@ -173,6 +173,15 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             open(dir).await?.delete(id).await?;
             style.deleted(&clip)?;
         }
+        Command::Forget { hub, yes } => {
+            if !yes {
+                return Err(Failure::Usage(format!(
+                    "this erases the keys of hub {hub} and every clip of it that is here. Add --yes to do it"
+                )));
+            }
+            let hub = orders::forget(dir, &hub).await?;
+            style.forgotten(&hub)?;
+        }
         Command::Status => {
             let status = open(dir).await?.status().await?;
             if status.hubs.is_empty() {

@@ -137,7 +137,8 @@ impl Core {
 
     /// What is to be done now. Only pairings are looked at whose config line, which carries messages and
     /// answers, is level, and of which no other line may yet prove this directory to be old. For a command that is
-    /// asked of the config line alone. Beside a command no heartbeat is due: the answer would make it stale.
+    /// asked of the config line alone. Behind a command that was just sent no heartbeat is due: the answer would make
+    /// it stale. One that is due then goes before the next command, so that no number of commands holds it up.
     ///
     /// # Errors
     /// Only our own storage.
@@ -168,20 +169,28 @@ impl Core {
         look: &mut Look,
     ) -> Result<(), JournalError> {
         let config = Line::of(id, Channel::Config);
-        let orders = sight.level.contains(&config) && self.command_is_due(id)?;
-        if orders {
+        let has_order = sight.level.contains(&config) && self.command_is_due(id)?;
+        let pulse = match self.pulse(id) {
+            // What cannot be read of another line is no trouble of a command.
+            Err(error) if has_order && is_about_one_line(&error) => {
+                look.orders.push(id);
+                return Err(error);
+            }
+            pulse => pulse?,
+        };
+        let is_seen = !pulse.over && self.is_in_sight(id, sight)?;
+        let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
+        let is_due = is_seen && due.is_some_and(|at| at <= now_unix_ms);
+        let held_back =
+            is_due && (sight.said.contains(&id) || self.answer_is_near(id, now_unix_ms)?);
+        if has_order && (!is_due || held_back) {
             look.orders.push(id);
         }
-        let pulse = self.pulse(id)?;
-        if pulse.over || !self.is_in_sight(id, sight)? {
+        if !is_seen {
             return Ok(());
         }
-        let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
-        let is_due = due.is_some_and(|at| at <= now_unix_ms);
         let asks = pulse.asks_for_note(now_unix_ms);
         let is_silent = asks && self.has_waited(id, sight)?;
-        let held_back =
-            sight.said.contains(&id) || orders || self.answer_is_near(id, now_unix_ms)?;
         match (is_due, held_back) {
             (true, false) => look.due.push(id),
             (false, _) => look.idle.push(id),

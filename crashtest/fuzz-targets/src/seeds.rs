@@ -13,7 +13,7 @@ use journal::message::{
 use relay_client::RelayAddress;
 use wal::Lsn;
 use wal::record::{FileHeader, FileKind, GroupDraft, Identity, Record, Seal, encode_group};
-use wire::frame::Revocation;
+use wire::frame::{Guest, Revocation};
 use wire::ids::{Digest, Head, SendId, Seq, Slot};
 use wire::{
     Certificate, Class, DeviceId, Frame, Invitation, ReceiveId, ReceiveState, RelayId, SendState,
@@ -179,7 +179,10 @@ fn all_frames() -> Vec<Frame<'static>> {
         },
         Frame::Revoke {
             request: 9,
-            device: Some(DeviceId([0x44; 32])),
+            guest: Some(Guest {
+                device: DeviceId([0x44; 32]),
+                invitation: [0x66; 16],
+            }),
             mailboxes: vec![SendId([0x55; 24])],
         },
         Frame::Revoked {

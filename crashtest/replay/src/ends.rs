@@ -157,8 +157,9 @@ fn talk_of(hub: &Tree, app: &Tree, told: &Told, seed: u64) -> Result<Agreement, 
             SeededDice(seed + opens),
         )
     });
-    let hub =
-        hub::core::Core::start(opener, NOW_MS).map_err(|error| format!("C7: the hub: {error}"))?;
+    let limits = hub::core::SilenceLimits::default();
+    let hub = hub::core::Core::start(opener, limits, NOW_MS)
+        .map_err(|error| format!("C7: the hub: {error}"))?;
     let opened = open_journal(
         Role::App,
         Arc::new(app_disk),

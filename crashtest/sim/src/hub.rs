@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{
-    ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded, Standing,
-    Verdict,
+    ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded, SilenceLimits,
+    Standing, Verdict,
 };
 use journal::ErrorKind;
 use journal::Role;
@@ -148,7 +148,7 @@ impl Hub {
             let dice = wal::SeededDice(dice.next_u64());
             open_journal(Role::Hub, &ground, dice)
         });
-        let core = match Core::start(opener, self.wall(now_ms)) {
+        let core = match Core::start(opener, SilenceLimits::default(), self.wall(now_ms)) {
             Ok(core) => core,
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => return Ok(false),
             Err(error) => return Err(Fault::Ended(error.to_string())),

@@ -28,20 +28,29 @@ use super::{
 };
 
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
-/// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch. Returns
-/// the phone that this transaction removes, if it does ([`Core::forget_phone`]).
+/// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch. Where the
+/// program may not restart, because it has just done so, the wish is granted already. Returns the phone that this
+/// transaction removes, if it does ([`Core::forget_phone`]).
 pub(super) fn obey(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
-    command: &Command,
+    (command, may_restart): (&Command, bool),
 ) -> Result<Option<PairingId>, JournalError> {
     let (pairing, id) = (config.pairing, command.id);
     let mut removed = None;
     let result = match (txn.remembered_outcome(pairing, id)?, command.kind()) {
         (Some(known), _) => known,
         (None, None) => CommandResult::Refused(Refusal::NotUnderstood),
-        (None, Some(kind)) => carry_out(txn, config, (id, kind), &mut removed)?,
+        (None, Some(CommandKind::Restart)) if !may_restart => CommandResult::Done,
+        (None, Some(kind)) => match carry_out(txn, config, (id, kind), &mut removed) {
+            // It is about another line or phone than the one that is answered.
+            Err(error) if is_about_one_line(&error) => {
+                tracing::error!(%error, "a command is refused");
+                CommandResult::Refused(Refusal::Unreadable)
+            }
+            done => done?,
+        },
     };
     let doc = txn.settings()?;
     let told = result.settings().map_or(0, |doc| doc.version);
@@ -67,7 +76,8 @@ pub(super) fn obey(
     Ok(removed)
 }
 
-/// The effect of a command on the rows of this transaction. Says which phone it removes, if it does.
+/// The effect of a command on the rows of this transaction, all of it or none. Says which phone it removes, if it
+/// does.
 fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,

@@ -306,7 +306,7 @@ impl Core {
     }
 
     /// Something that waits for room may have it now: the end of a clip that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed, and time is counted in which phones were not heard of.
+    /// phone is to be told. Acked envelopes are removed.
     ///
     /// # Errors
     /// The journal's.
@@ -319,7 +319,6 @@ impl Core {
         if let Some(ending) = ending {
             self.end_recording(ending, now_unix_ms)?;
         }
-        self.watch_silence(now_unix_ms)?;
         self.follow_settings(now_unix_ms)?;
         match self.recording {
             Some(_) => Ok(()),

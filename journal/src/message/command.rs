@@ -178,6 +178,8 @@ pub enum Refusal {
     OutOfRange,
     /// No other phone of this hub has that name: it may have been removed before.
     NoSuchPhone,
+    /// What the hub has stored of it cannot be read any more.
+    Unreadable,
 }
 
 fn short_kind<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {

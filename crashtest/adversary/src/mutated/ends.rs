@@ -10,7 +10,7 @@ use crashtest::trouble::{Outcome, Trouble};
 use crashtest_sim::node::{Ground, Place, open_journal};
 use crashtest_sim::run::pair;
 use hub::camera::EventEnd;
-use hub::core::{Event, Opener, Piece, Recorded, Verdict};
+use hub::core::{Event, Opener, Piece, Recorded, SilenceLimits, Verdict};
 use journal::ids::{Line, PairingId};
 use journal::{AppClipState, Role, Suite};
 use wal::SeededDice;
@@ -74,7 +74,7 @@ impl Ends {
             seed += 1;
             open_journal(Role::Hub, &ground, SeededDice(seed))
         });
-        let hub = hub::core::Core::start(opener, WALL_MS).map_err(broken)?;
+        let hub = hub::core::Core::start(opener, SilenceLimits::default(), WALL_MS).map_err(broken)?;
         let opened = open_journal(Role::App, &on(&pair.app), SeededDice(200));
         let (journal, _report) = opened.map_err(broken)?;
         Ok(Self {

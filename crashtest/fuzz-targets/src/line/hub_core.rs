@@ -2,8 +2,9 @@
 //! heartbeats about other channels, commands, new keys at any time.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
-use hub::core::{Core, Verdict};
+use hub::core::{Core, SilenceLimits, Verdict};
 use journal::fuzzing;
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
@@ -60,7 +61,12 @@ fn start(disk: &SimDisk, mut seed: u64) -> Core {
         seed += 1;
         open_reported(Role::Hub, &disk, seed)
     });
-    Core::start(opener, NOW_MS).expect("a hub that was paired starts")
+    let limits = SilenceLimits::default();
+    let mut core = Core::start(opener, limits, NOW_MS).expect("a hub that was paired starts");
+    // So long that it carries out a restart.
+    let passed = core.handle_elapsed(Duration::from_secs(3600), NOW_MS);
+    passed.expect("nothing is in the way of time");
+    core
 }
 
 /// The phone's envelopes, each line's in order; the phone itself forgets them.

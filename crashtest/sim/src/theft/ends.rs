@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use app_core::core::{Core as AppCore, Delivered, PendingRun, Run};
 use bytes::Bytes;
-use hub::core::{Core as HubCore, Notice, Verdict};
+use hub::core::{Core as HubCore, Notice, SilenceLimits, Verdict};
 use journal::Role;
 use journal::ids::Line;
 use wal::SeededDice;
@@ -42,7 +42,7 @@ impl HubEnd {
             let dice = SeededDice(dice.next_u64());
             open_journal(Role::Hub, &ground, dice)
         });
-        let core = HubCore::start(opener, now_ms)?;
+        let core = HubCore::start(opener, SilenceLimits::default(), now_ms)?;
         Ok(Self {
             dir,
             core,

@@ -7,7 +7,9 @@ use app_core::core::{Core as AppCore, Delivered, Run, event_line};
 use bytes::Bytes;
 use crashtest_sim::node::open_journal;
 use hub::camera::EventEnd;
-use hub::core::{Core as HubCore, Event, LineHeads, Notice, Piece, Recorded, Verdict};
+use hub::core::{
+    Core as HubCore, Event, LineHeads, Notice, Piece, Recorded, SilenceLimits, Verdict,
+};
 use journal::Role;
 use journal::ids::Line;
 use wal::SeededDice;
@@ -59,7 +61,7 @@ impl HubEnd {
             let dice = SeededDice(dice.next_u64());
             open_journal(Role::Hub, &ground, dice)
         });
-        let core = HubCore::start(opener, NOW_MS).unwrap();
+        let core = HubCore::start(opener, SilenceLimits::default(), NOW_MS).unwrap();
         HubEnd { core, disk, line }
     }
 

@@ -176,6 +176,27 @@ fn the_end_of_a_played_clip_is_owed_until_there_is_room() {
     assert_eq!(of_lost.count(), 1, "the event in between");
 }
 
+/// A phone that is removed while a clip is played to it holds nothing up: the copy stays, for another.
+#[test]
+fn a_clip_that_was_played_to_a_phone_that_is_removed_is_played_to_another() {
+    let mut world = World::paired();
+    let lost = world.line.pairing;
+    world.core.set_retention(true);
+    let bytes = event_at(&mut world, 1_000, 0..LONG);
+    let gone = world.pair_another();
+    world.core.handle_play(gone.line.pairing, lost, 8).unwrap();
+    tick(&mut world, 1);
+    assert!(world.core.plays_on(gone.line));
+    assert!(world.core.remove_phone(gone.line.pairing, 9).unwrap());
+    assert!(!world.core.plays_on(gone.line));
+    let mut new = world.pair_with_dice(9);
+    let played = world.core.handle_play(new.line.pairing, lost, 9);
+    assert_eq!(played.unwrap(), 1);
+    tick(&mut world, 8);
+    new.deliver(&mut world.core);
+    assert_eq!(new.clips(), [(AppClipState::Complete, bytes)]);
+}
+
 /// Other jobs have their turn between two ticks, and an event goes before what is played.
 #[test]
 fn a_long_clip_is_played_in_batches() {
@@ -403,7 +424,7 @@ fn a_silent_phone_is_played_nothing_until_it_is_heard_of() {
     let bytes = event_at(&mut world, 1_000, 0..2);
     let mut new = world.pair_another();
     let phone = new.line.pairing;
-    world.core.limit_silence(SilenceLimits {
+    world.limit_silence(SilenceLimits {
         silent_after: Duration::from_secs(3600),
         removed_after: Duration::from_secs(3 * 3600),
     });
