@@ -3,9 +3,7 @@
 use std::fmt;
 
 use journal::ids::{CommandId as JournalCommand, PairingId};
-use journal::message::{
-    CommandKind, CommandResult, PhoneFacts, Refusal, Settings, SettingsDoc,
-};
+use journal::message::{CommandKind, CommandResult, PhoneFacts, Refusal, Settings, SettingsDoc};
 use journal::{CommandBook, DoneCommand, PendingCommand};
 
 use crate::core::Order;
@@ -203,9 +201,12 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::OutOfRange) => Self::OutOfRange,
             CommandResult::Refused(Refusal::NoSuchPhone) => Self::NoSuchPhone,
             CommandResult::Refused(Refusal::Unreadable) => Self::Unreadable,
-            CommandResult::Phones(phones) => {
-                Self::Phones(phones.iter().map(|facts| PairedPhone::of(hub, facts)).collect())
-            }
+            CommandResult::Phones(phones) => Self::Phones(
+                phones
+                    .iter()
+                    .map(|facts| PairedPhone::of(hub, facts))
+                    .collect(),
+            ),
         }
     }
 

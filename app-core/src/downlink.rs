@@ -336,7 +336,8 @@ async fn connect(
     }
     let Some(connected) = connected else {
         return Err(End::Fatal(AppError::NotAdmitted(
-            "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
+            "this app has no admission to the relay yet; give the hub's code to `pair` once more"
+                .into(),
         )));
     };
     let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;

@@ -150,7 +150,10 @@ async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     for _ in 0..2 {
         match within(app.sync(SyncMode::Once)).await {
             Err(AppError::NotAdmitted(why)) => {
-                assert!(why.contains("removed") && why.contains("pair again"), "{why}");
+                assert!(
+                    why.contains("removed") && why.contains("pair again"),
+                    "{why}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -161,7 +164,9 @@ async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     hub.push(&relay).await;
     within(app.sync(SyncMode::Once)).await.unwrap();
     let clips = app.clips().await.unwrap();
-    let found = clips.iter().find(|known| known.clip.to_string() == clip.to_hex());
+    let found = clips
+        .iter()
+        .find(|known| known.clip.to_string() == clip.to_hex());
     assert_eq!(found.unwrap().state, ClipState::Complete);
     drop(app);
     relay.stop().await;
@@ -182,11 +187,16 @@ async fn a_hub_that_removes_its_phone_does_not_shut_it_out_of_another_hubs_mailb
     second.push(&relay).await;
     within(app.sync(SyncMode::Once)).await.unwrap();
     let clips = app.clips().await.unwrap();
-    let found = clips.iter().find(|known| known.clip.to_string() == clip.to_hex());
+    let found = clips
+        .iter()
+        .find(|known| known.clip.to_string() == clip.to_hex());
     assert_eq!(found.unwrap().state, ClipState::Complete);
     second.remove_phone(&relay, Revocation::Done).await;
     let refused = within(app.sync(SyncMode::Once)).await;
-    assert!(matches!(refused, Err(AppError::NotAdmitted(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(AppError::NotAdmitted(_))),
+        "{refused:?}"
+    );
     drop(app);
     relay.stop().await;
 }

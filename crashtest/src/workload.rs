@@ -93,12 +93,9 @@ impl Workload {
     pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
         match self {
             Self::Pair => System::new(setup),
-            Self::Event
-            | Self::Sync
-            | Self::Trim
-            | Self::Retain
-            | Self::Remove
-            | Self::Order => stock.system(setup),
+            Self::Event | Self::Sync | Self::Trim | Self::Retain | Self::Remove | Self::Order => {
+                stock.system(setup)
+            }
         }
     }
 

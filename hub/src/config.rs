@@ -322,17 +322,23 @@ fn silence(table: &PhonesTable, bad: Bad<'_>) -> Result<SilenceLimits, ConfigErr
     let read = |key, text: &Option<String>, default| match text.as_deref().map(str::trim) {
         None => Ok(default),
         Some(text) => duration::parse(text).ok_or_else(|| {
-            let what = "not a duration; write a whole number of minutes, hours or days, as 90m, 36h or 7d";
+            let what =
+                "not a duration; write a whole number of minutes, hours or days, as 90m, 36h or 7d";
             bad(key, what.into())
         }),
     };
     let defaults = SilenceLimits::default();
     let limits = SilenceLimits {
         silent_after: read("silent_after", &table.silent_after, defaults.silent_after)?,
-        removed_after: read("removed_after", &table.removed_after, defaults.removed_after)?,
+        removed_after: read(
+            "removed_after",
+            &table.removed_after,
+            defaults.removed_after,
+        )?,
     };
     if limits.silent_after < SILENT_MIN {
-        let what = "at least 1d: a phone that is well is heard of every few hours, and not to the minute";
+        let what =
+            "at least 1d: a phone that is well is heard of every few hours, and not to the minute";
         return Err(bad("silent_after", what.into()));
     }
     if limits.removed_after <= limits.silent_after || limits.removed_after > REMOVED_MAX {

@@ -189,8 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_phone_is_listed_by_a_short_name_and_removed_by_it() {
-        let (sealer, thread) =
-            sealer::start(World::paired().core, HandClock::default()).unwrap();
+        let (sealer, thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
         let listed = answer(&sealer, &Question::List).await.unwrap();
         let phones = listed["phones"].as_array().unwrap();
         assert_eq!(phones.len(), 1);

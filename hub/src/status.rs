@@ -287,12 +287,14 @@ mod tests {
         let mut link = LinkStatus::default();
         let text = to_text(&to_json(&core, &link, None, 0));
         assert!(text.contains("2 removed phones are not yet"), "{text}");
-        link.still_admitted
-            .insert(journal::ids::PairingId([1; 16]));
+        link.still_admitted.insert(journal::ids::PairingId([1; 16]));
         let status = to_json(&core, &link, None, 0);
         assert_eq!(status["relay_not_told"], 1);
         assert_eq!(status["relay_still_admits"], 1);
         let text = to_text(&status);
-        assert!(text.contains("1 removed phones are still admitted"), "{text}");
+        assert!(
+            text.contains("1 removed phones are still admitted"),
+            "{text}"
+        );
     }
 }

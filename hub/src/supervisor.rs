@@ -488,14 +488,18 @@ mod tests {
     }
 
     /// Watches over a hub whose camera never ends, and of which nobody asks a reset.
-    async fn watched(
-        parts: &mut Parts,
-        stopped: watch::Receiver<bool>,
-    ) -> Result<Ending, Failure> {
+    async fn watched(parts: &mut Parts, stopped: watch::Receiver<bool>) -> Result<Ending, Failure> {
         let mut camera = tokio::spawn(std::future::pending());
         let mut signals = Signals::new()?;
         let never = || false;
-        let watched = watch_over(parts, Format::Json, &mut signals, stopped, &mut camera, never);
+        let watched = watch_over(
+            parts,
+            Format::Json,
+            &mut signals,
+            stopped,
+            &mut camera,
+            never,
+        );
         watched.await
     }
 

@@ -6,8 +6,8 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId, HubSettings,
-    KnownSettings, PairedHub, PairedPhone, Pairing, Status, hex,
+    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId,
+    HubSettings, KnownSettings, PairedHub, PairedPhone, Pairing, Status, hex,
 };
 use serde_json::{Value, json};
 

@@ -470,10 +470,7 @@ impl LineTask {
         let moves = |taken: &Taken| {
             matches!(
                 taken,
-                Taken::NewEpoch(_)
-                    | Taken::Healed(_)
-                    | Taken::Answered(_)
-                    | Taken::CommandDone(_)
+                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_) | Taken::CommandDone(_)
             )
         };
         if run.facts.iter().any(|fact| moves(&fact.taken)) {

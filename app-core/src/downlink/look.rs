@@ -81,7 +81,8 @@ impl Levels {
     /// It is not level any more, or is tried once more.
     pub(super) fn lower(&self, line: Line) {
         let keeps = |place: &Place| !matches!(place, Place::Level { .. });
-        self.lines().retain(|known, place| *known != line || keeps(place));
+        self.lines()
+            .retain(|known, place| *known != line || keeps(place));
     }
 
     pub(super) fn contains(&self, line: Line) -> bool {

@@ -206,9 +206,7 @@ fn recorded(system: &mut System) -> Outcome<usize> {
     let hub = system.process(Role::Hub)?.number();
     let lines = system.board().lines();
     let whole = |line: &&Line| {
-        line.process == hub
-            && line.event() == "clip_finished"
-            && line.text("outcome") == "complete"
+        line.process == hub && line.event() == "clip_finished" && line.text("outcome") == "complete"
     };
     Ok(lines.iter().filter(whole).count())
 }

@@ -151,7 +151,9 @@ fn attack(
         for mask in depth.masks() {
             flip(&mut wrong, place, *mask);
             let changed = Bytes::copy_from_slice(&wrong);
-            ends.refuses(to, line, (seq, &changed), || format!("byte {place} ^ {mask:#04x}"))?;
+            ends.refuses(to, line, (seq, &changed), || {
+                format!("byte {place} ^ {mask:#04x}")
+            })?;
             flip(&mut wrong, place, *mask);
             tally.changed += 1;
         }

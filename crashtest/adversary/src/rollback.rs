@@ -200,7 +200,11 @@ impl Case {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (old, held) = (self.case.old_name(), self.case.held_name());
-        write!(f, "{:<12} | {old:<17} | {held:<9} | ", self.case.whose.program())?;
+        write!(
+            f,
+            "{:<12} | {old:<17} | {held:<9} | ",
+            self.case.whose.program()
+        )?;
         if let Ok(met) = &self.met {
             let (noticed, alone, with_peer) = (met.noticed.name(), met.alone, met.with_peer);
             write!(f, "{noticed:<12} | {alone:>10} | {with_peer:>13}")?;
@@ -222,7 +226,9 @@ pub fn table(rows: &[Row]) -> String {
         // A String takes everything.
         let _written = writeln!(out, "{row}");
     }
-    out.push_str("left: envelopes that were new, counted at the relay, before and after it noticed\n");
+    out.push_str(
+        "left: envelopes that were new, counted at the relay, before and after it noticed\n",
+    );
     out
 }
 
@@ -244,7 +250,12 @@ pub fn run(cases: &[Case], tell: impl Fn(usize, &Row) + Sync) -> Outcome<Vec<Row
             met: played.map_err(|trouble| trouble.to_string()),
         };
         if row.broken().is_some() {
-            let place = format!("{}-{}-{}", case.directory(), case.old_name(), case.held_name());
+            let place = format!(
+                "{}-{}-{}",
+                case.directory(),
+                case.old_name(),
+                case.held_name()
+            );
             stock.keep(&place.replace(' ', "-"));
         }
         row
@@ -280,7 +291,11 @@ mod tests {
         for held in [H::Full, H::Trimmed, H::Spoken] {
             assert!(row(Old::Whole, held, N::Alone, 0).broken().is_none());
             assert!(row(Old::Whole, held, N::Alone, 1).broken().is_some());
-            assert!(row(Old::AllButVault, held, N::AtStart, 0).broken().is_none());
+            assert!(
+                row(Old::AllButVault, held, N::AtStart, 0)
+                    .broken()
+                    .is_none()
+            );
         }
         assert!(row(Old::Whole, H::Empty, N::WithPeer, 3).broken().is_none());
         assert!(row(Old::Whole, H::Empty, N::Never, 0).broken().is_some());

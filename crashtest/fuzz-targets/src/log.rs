@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use wal::SECTOR_BYTES;
 use wal::record::{
-    Bad, FILE_HEADER_BYTES, FILE_MAGIC, FileHeader, GROUP_HEADER_BYTES, GROUP_MAGIC,
-    GroupHeader, RECORD_FRAME_BYTES, Record, crc_from, decode_meta,
+    Bad, FILE_HEADER_BYTES, FILE_MAGIC, FileHeader, GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHeader,
+    RECORD_FRAME_BYTES, Record, crc_from, decode_meta,
 };
 
 /// Bytes of a record's kind and length.
@@ -26,7 +26,10 @@ pub(crate) fn records(data: &[u8]) {
 fn file_header(bytes: &[u8]) {
     if let Ok(header) = FileHeader::decode(bytes) {
         assert_eq!(FileHeader::decode(&header.encode()), Ok(header));
-        assert_eq!(header.encode()[..FILE_HEADER_BYTES], bytes[..FILE_HEADER_BYTES]);
+        assert_eq!(
+            header.encode()[..FILE_HEADER_BYTES],
+            bytes[..FILE_HEADER_BYTES]
+        );
     }
 }
 
@@ -159,8 +162,8 @@ fn seal(bytes: &mut [u8], seed: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use wal::record::{FileKind, GroupDraft, Identity, encode_group};
     use wal::Lsn;
+    use wal::record::{FileKind, GroupDraft, Identity, encode_group};
 
     use super::*;
 

@@ -43,7 +43,11 @@ pub(crate) fn mp4(data: &[u8]) {
             captured_unix_ms: 0,
         };
         dts += u64::from(sample.duration);
-        chunks.extend(segmenter.handle_unit(unit).expect("a clip's picture is one"));
+        chunks.extend(
+            segmenter
+                .handle_unit(unit)
+                .expect("a clip's picture is one"),
+        );
         recorded += 1;
     }
     chunks.extend(segmenter.finish());
@@ -118,7 +122,11 @@ pub(crate) fn units(data: &[u8]) {
                 pauses |= end.is_some_and(|end| at > end);
                 end = duration.map(|duration| at.saturating_add(u64::from(duration)));
             }
-            Err(_) => assert_eq!(segmenter.clip_bytes(), before, "a refused picture left bytes"),
+            Err(_) => assert_eq!(
+                segmenter.clip_bytes(),
+                before,
+                "a refused picture left bytes"
+            ),
         }
     }
     chunks.extend(segmenter.finish());

@@ -46,14 +46,7 @@ pub(crate) fn open_reported(
         ballast_bytes: 64 << 10,
         ..Options::default()
     };
-    Journal::open(
-        role,
-        disk,
-        Box::new(store),
-        Box::new(vault),
-        dice,
-        options,
-    )
+    Journal::open(role, disk, Box::new(store), Box::new(vault), dice, options)
 }
 
 /// A disk with the same contents that goes its own way from here.

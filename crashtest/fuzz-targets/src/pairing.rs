@@ -7,8 +7,8 @@ use std::cell::RefCell;
 
 use journal::pairing::{AppNext, PAIRING_MESSAGE_BYTES_MAX};
 use journal::{
-    AppPairing, ErrorKind, HubPairing, Journal, JournalError, Offer, PairingError,
-    PairingMessage, Role,
+    AppPairing, ErrorKind, HubPairing, Journal, JournalError, Offer, PairingError, PairingMessage,
+    Role,
 };
 use wal::disk::SimDisk;
 
@@ -128,14 +128,20 @@ impl Stage {
         let Ok(message) = PairingMessage::decode(&bytes) else {
             return;
         };
-        let known = self.moments.iter().any(|moment| moment.honest == message.encode());
+        let known = self
+            .moments
+            .iter()
+            .any(|moment| moment.honest == message.encode());
         let moment = &mut self.moments[which];
         let before = moment.running.totals();
         match said(&mut moment.journal, &self.offer, &message) {
             Some(Ok(())) => {
                 // Who has joined says again what it said, whatever the Answer, and keeps nothing of it.
                 let repeats = which == 1 && matches!(message, PairingMessage::Answer(_));
-                assert!(known || repeats, "an altered message of a pairing was accepted");
+                assert!(
+                    known || repeats,
+                    "an altered message of a pairing was accepted"
+                );
                 moment.start_again(self.role);
             }
             Some(Err(error)) => {
@@ -163,9 +169,7 @@ fn said(
         (Role::App, PairingMessage::Answer(answer)) => {
             AppPairing::answer(journal, offer, answer, NOW_S).map(drop)
         }
-        (Role::App, PairingMessage::Done(done)) => {
-            AppPairing::done(journal, offer, done).map(drop)
-        }
+        (Role::App, PairingMessage::Done(done)) => AppPairing::done(journal, offer, done).map(drop),
         _ => return None,
     })
 }

@@ -118,7 +118,9 @@ fn change(disk: &SimDisk, input: &mut Input<'_>) {
                 overwrite(disk, path, 0, &bytes);
             }
             4 => {
-                let file = disk.open(path, OpenMode::Existing).expect("the file is there");
+                let file = disk
+                    .open(path, OpenMode::Existing)
+                    .expect("the file is there");
                 let shorter = sector.min(length as u64);
                 file.set_len(shorter).expect("a disk in memory can");
             }
@@ -135,7 +137,10 @@ fn overwrite(disk: &SimDisk, path: &str, at: u64, bytes: &[u8]) {
 
 fn bounded(disk: &SimDisk) {
     let used = disk.used_bytes();
-    assert!(used <= DIRECTORY_BYTES_MAX, "a start made {used} bytes of it");
+    assert!(
+        used <= DIRECTORY_BYTES_MAX,
+        "a start made {used} bytes of it"
+    );
 }
 
 /// A start that refuses says what to do.
@@ -215,6 +220,9 @@ fn journal_directory() -> SimDisk {
     hub.device().expect("our own storage");
     let _offer = offered(&mut hub);
     hub.checkpoint().expect("a sound disk takes a checkpoint");
-    drop(hub.keep_certificate("relay", vec![7; 138]).expect("our own storage"));
+    drop(
+        hub.keep_certificate("relay", vec![7; 138])
+            .expect("our own storage"),
+    );
     disk
 }

@@ -52,7 +52,10 @@ fn one_spelling(frame: &Frame<'_>, bytes: &[u8]) {
     match frame {
         // What a later version appends is passed over.
         Frame::Hello { .. } => {
-            assert_eq!(again[FRAME_HEADER_BYTES..], bytes[FRAME_HEADER_BYTES..again.len()]);
+            assert_eq!(
+                again[FRAME_HEADER_BYTES..],
+                bytes[FRAME_HEADER_BYTES..again.len()]
+            );
         }
         Frame::Ignored { kind } => assert_eq!(kind % 2, 1, "a critical frame was ignored"),
         _ => assert_eq!(again, bytes, "a second spelling of {frame:?}"),
@@ -141,7 +144,10 @@ pub(crate) fn relay_answers(data: &[u8]) {
         }
         go_on(&mut sender, now_ms, input.byte());
         assert!(sender.in_flight_bytes() <= WINDOW_BYTES_MAX + BODY_BYTES_MAX as u64);
-        assert!(sender.receipted_through() <= head, "a receipt for what was never made");
+        assert!(
+            sender.receipted_through() <= head,
+            "a receipt for what was never made"
+        );
         for _ in 0..WINDOW_ENVELOPES_MAX {
             if sender.poll_event().is_none() {
                 break;

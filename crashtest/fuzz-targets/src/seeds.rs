@@ -56,7 +56,10 @@ pub fn of(target: &str) -> Vec<Seed> {
         "log_record" => log_records(),
         "recover_engine" | "recover_journal" => directories(),
         "hub_config" => texts(&[HUB_CONFIG]),
-        "relay_config" => texts(&["identity_key = \"id.key\"\ndata_dir = \"data\"\n", RELAY_CONFIG]),
+        "relay_config" => texts(&[
+            "identity_key = \"id.key\"\ndata_dir = \"data\"\n",
+            RELAY_CONFIG,
+        ]),
         "control" => texts(&[
             r#"{"ask":"status"}"#,
             r#"{"ask":"pair"}"#,
@@ -264,7 +267,14 @@ fn frames() -> Vec<Seed> {
 fn relay_answers() -> Vec<Seed> {
     let mut bytes = [9_u64, 2, 3].map(u64::to_be_bytes).concat();
     let answers = all_frames();
-    for (kind, index) in [(0x12, 0_u8), (0x22, 2), (0x28, 5), (0x30, 6), (0x20, 7), (0x32, 8)] {
+    for (kind, index) in [
+        (0x12, 0_u8),
+        (0x22, 2),
+        (0x28, 5),
+        (0x30, 6),
+        (0x20, 7),
+        (0x32, 8),
+    ] {
         let Some(frame) = answers.iter().find(|frame| frame.kind() == kind) else {
             continue;
         };

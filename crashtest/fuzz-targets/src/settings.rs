@@ -18,7 +18,12 @@ pub(crate) fn hub_config(data: &[u8]) {
             assert!((4 << 20..=256 << 20).contains(&config.disk.log_file_bytes));
             if let Some(camera) = config.camera {
                 assert!((1..=64).contains(&camera.name.len()));
-                assert!(camera.file.at_most.is_none_or(|most| most >= camera.file.at_least));
+                assert!(
+                    camera
+                        .file
+                        .at_most
+                        .is_none_or(|most| most >= camera.file.at_least)
+                );
             }
         }
         Err(error) => {

@@ -31,7 +31,12 @@ fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 fn every_committed_input_holds() {
     for target in TARGETS {
         let inputs = inputs(target.name);
-        assert!((1..=SEEDS_MAX).contains(&inputs.len()), "{}: {}", target.name, inputs.len());
+        assert!(
+            (1..=SEEDS_MAX).contains(&inputs.len()),
+            "{}: {}",
+            target.name,
+            inputs.len()
+        );
         for (path, bytes) in inputs {
             let most = SEED_BYTES_MAX.min(target.bytes_max);
             assert!(bytes.len() <= most, "{}", path.display());
@@ -128,9 +133,15 @@ fn every_target_has_a_program_and_a_folder_and_the_other_way_round() {
     assert_eq!(names("seeds"), targets);
     let manifest = std::fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     for target in TARGETS {
-        let program = format!("name = \"{0}\"\npath = \"fuzz_targets/{0}.rs\"", target.name);
+        let program = format!(
+            "name = \"{0}\"\npath = \"fuzz_targets/{0}.rs\"",
+            target.name
+        );
         assert!(manifest.contains(&program), "{} is no program", target.name);
-        let text = fuzz().join("fuzz_targets").join(target.name).with_extension("rs");
+        let text = fuzz()
+            .join("fuzz_targets")
+            .join(target.name)
+            .with_extension("rs");
         let text = std::fs::read_to_string(text).unwrap();
         assert!(text.contains(&format!("run(\"{}\", data)", target.name)));
     }

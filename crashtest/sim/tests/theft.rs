@@ -12,7 +12,10 @@ fn a_thief_opens_what_is_in_progress_and_without_seals_everything() {
     let complaints = evidence.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}\n{evidence:#?}");
     let (sealed, unsealed) = (&evidence.sealed, &evidence.unsealed);
-    assert_eq!((sealed.broken, sealed.finished.1, sealed.deleted.1), (0, 0, 0));
+    assert_eq!(
+        (sealed.broken, sealed.finished.1, sealed.deleted.1),
+        (0, 0, 0)
+    );
     assert!(unsealed.broken > 0, "a life without seals breaks promises");
     assert!(sealed.hub_copies > 30 && sealed.phone_copies > 30);
 }

@@ -97,7 +97,9 @@ impl System {
         let Some(phones) = phones else {
             return Err(contract(Role::Hub, &format!("no list of phones: {answer}")));
         };
-        let name = phones.first().and_then(|phone| phone.get("phone")?.as_str());
+        let name = phones
+            .first()
+            .and_then(|phone| phone.get("phone")?.as_str());
         Ok(name.map(str::to_owned))
     }
 
@@ -111,7 +113,10 @@ impl System {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         // Hub or relay may just be dying: it is stored all the same.
         let answer = self.ask_started(Role::App, &Start::with(&words))?;
-        let given = answer.lines.iter().find_map(|line| line.get("command")?.as_str());
+        let given = answer
+            .lines
+            .iter()
+            .find_map(|line| line.get("command")?.as_str());
         let Some(given) = given.map(str::to_owned) else {
             let said = answer.said;
             return Err(contract(Role::App, &format!("no command: {said}")));

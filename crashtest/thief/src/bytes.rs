@@ -81,7 +81,9 @@ impl<'a> Reader<'a> {
             1 => (usize::from(first & 0x3f) << 8) | usize::from(self.u8()?),
             2 => {
                 let [a, b, c] = self.array()?;
-                u32::from_be_bytes([first & 0x3f, a, b, c]).try_into().ok()?
+                u32::from_be_bytes([first & 0x3f, a, b, c])
+                    .try_into()
+                    .ok()?
             }
             _ => return None,
         };

@@ -59,21 +59,48 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         ("captured", captured.len()),
         ("unwrapped", attack.unwrapped()),
         ("opened_messages", spoils.envelopes.len()),
-        ("of_these_clips_begun", count(|said| matches!(said, Said::ClipBegins(_)))),
-        ("of_these_chunks", count(|said| matches!(said, Said::Chunk(..)))),
-        ("of_these_clips_ended", count(|said| matches!(said, Said::ClipEnds(_)))),
-        ("of_these_thumbnails", count(|said| matches!(said, Said::OfHub(2)))),
-        ("of_these_live", count(|said| matches!(said, Said::OfHub(3)))),
-        ("of_these_notifications", count(|said| matches!(said, Said::OfHub(4)))),
-        ("of_these_config_messages", count(|said| matches!(said, Said::OfHub(5)))),
-        ("of_these_from_the_phone", count(|said| matches!(said, Said::OfPhone(_)))),
+        (
+            "of_these_clips_begun",
+            count(|said| matches!(said, Said::ClipBegins(_))),
+        ),
+        (
+            "of_these_chunks",
+            count(|said| matches!(said, Said::Chunk(..))),
+        ),
+        (
+            "of_these_clips_ended",
+            count(|said| matches!(said, Said::ClipEnds(_))),
+        ),
+        (
+            "of_these_thumbnails",
+            count(|said| matches!(said, Said::OfHub(2))),
+        ),
+        (
+            "of_these_live",
+            count(|said| matches!(said, Said::OfHub(3))),
+        ),
+        (
+            "of_these_notifications",
+            count(|said| matches!(said, Said::OfHub(4))),
+        ),
+        (
+            "of_these_config_messages",
+            count(|said| matches!(said, Said::OfHub(5))),
+        ),
+        (
+            "of_these_from_the_phone",
+            count(|said| matches!(said, Said::OfPhone(_))),
+        ),
         ("clips_with_stored_chunks", spoils.chunks.len()),
         ("clips_with_rows", spoils.rows.len()),
         ("clips_with_running_digests", spoils.digests.len()),
     ];
     if arguments.json {
         let figures = figures.map(|(name, count)| (name.to_owned(), count.into()));
-        println!("{}", serde_json::Value::Object(figures.into_iter().collect()));
+        println!(
+            "{}",
+            serde_json::Value::Object(figures.into_iter().collect())
+        );
     } else {
         for (name, count) in figures {
             println!("{count:>8}  {}", name.replace('_', " "));

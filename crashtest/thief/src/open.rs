@@ -279,7 +279,10 @@ mod tests {
 
     fn seal(secret: &Secret, version: u64, key: &[u8], text: &[u8]) -> Vec<u8> {
         let aad = aad(&scope_of(key).unwrap(), version, key);
-        let payload = Payload { msg: text, aad: &aad };
+        let payload = Payload {
+            msg: text,
+            aad: &aad,
+        };
         let cipher = XChaCha20Poly1305::new(&(**secret).into());
         let body = cipher.encrypt(&XNonce::from([3; 24]), payload).unwrap();
         [&[3; 24][..], &body].concat()

@@ -19,8 +19,8 @@ use wal::crash_point;
 use wire::ids::{Digest, Seq};
 
 use super::{
-    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
-    Standing, Stop, command, is_about_one_line, pace,
+    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice,
+    SMALL_GROUP_BYTES, Standing, Stop, command, is_about_one_line, pace,
 };
 
 /// How a line stands whose phone has proved a rollback.

@@ -68,9 +68,8 @@ mod tests {
 
     #[test]
     fn a_slip_is_told_before_anything_is_built() {
-        let words = |text: &str| -> Vec<String> {
-            text.split_whitespace().map(str::to_owned).collect()
-        };
+        let words =
+            |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
         for right in ["", "--json --long", "--only relay", "--only traffic --json"] {
             assert!(check(&words(right)).is_ok(), "{right}");
         }

@@ -124,8 +124,10 @@ impl Run {
 /// Fuzzes what was asked for, and says what came of it.
 pub(crate) fn run(words: &[String]) -> Outcome<()> {
     let options = Options::parse(words)?;
-    let all = targets(&fs::read_to_string(cargo::root().join(PACKAGE).join("Cargo.toml"))
-        .because("the fuzz targets' manifest cannot be read")?);
+    let all = targets(
+        &fs::read_to_string(cargo::root().join(PACKAGE).join("Cargo.toml"))
+            .because("the fuzz targets' manifest cannot be read")?,
+    );
     if let Some(unknown) = options.targets.iter().find(|name| !all.contains(name)) {
         return Err(Failure::usage(format!(
             "no target is called `{unknown}`; there are {}",
@@ -309,8 +311,18 @@ mod tests {
         assert!(options.targets.contains("frame"));
         let options = Options::parse(&words("--long --minutes 2 --jobs 3")).unwrap();
         assert_eq!((options.minutes, options.jobs), (2, 3));
-        for wrong in ["--minutes", "--minutes x", "--minutes 0", "--jobs 0", "fast"] {
-            assert_eq!(Options::parse(&words(wrong)).unwrap_err().exit_code(), 2, "{wrong}");
+        for wrong in [
+            "--minutes",
+            "--minutes x",
+            "--minutes 0",
+            "--jobs 0",
+            "fast",
+        ] {
+            assert_eq!(
+                Options::parse(&words(wrong)).unwrap_err().exit_code(),
+                2,
+                "{wrong}"
+            );
         }
     }
 

@@ -134,22 +134,32 @@ fn heard(program: &mut Command, name: &str) -> Outcome<Value> {
 /// The figures for a person.
 fn told(stolen: &Value, sqlite: &Value, freed: &Value) -> String {
     let (sealed, unsealed) = (&stolen["sealed"], &stolen["unsealed"]);
-    let mut text = String::from("\nwhat the thief opened                               sealed  not sealed\n");
+    let mut text =
+        String::from("\nwhat the thief opened                               sealed  not sealed\n");
     for (name, key) in [
         ("messages that were sent", "messages"),
-        ("  opened by any copy, as it may or not", "messages_opened_by_any_copy"),
+        (
+            "  opened by any copy, as it may or not",
+            "messages_opened_by_any_copy",
+        ),
         ("crashes in the middle of a clip", "crashes"),
         ("hours without anything", "idle_hours"),
         ("copies of the hub", "hub_copies"),
         ("  taken in the middle of a clip", "copies_in_a_clip"),
-        ("  of these: that clip opened", "copies_in_a_clip_that_open_it"),
+        (
+            "  of these: that clip opened",
+            "copies_in_a_clip_that_open_it",
+        ),
         ("clips that were finished", "finished_clips"),
         ("  opened by a later copy", "finished_clips_opened"),
         ("clips opened before they began", "later_clips_opened"),
         ("copies of the phone", "phone_copies"),
         ("clips that were deleted", "deleted_clips"),
         ("  opened by a later copy", "deleted_clips_opened"),
-        ("messages behind the next new keys", "messages_opened_behind_new_keys"),
+        (
+            "messages behind the next new keys",
+            "messages_opened_behind_new_keys",
+        ),
     ] {
         let (sealed, unsealed) = (sealed[key].to_string(), unsealed[key].to_string());
         text.push_str(&format!("{name:<48}{sealed:>10}{unsealed:>12}\n"));

@@ -236,7 +236,9 @@ fn a_line_whose_commit_never_comes_is_noticed_and_does_not_hold_up_the_others() 
     assert!(core.pulse(pairing).unwrap().looks_offline(quarter));
     let later = NOW_MS + 6 * HOUR;
     let level = BTreeSet::from(Line::all(pairing));
-    let look = core.look(&sight(&level), &Launch::ByScheduler, later).unwrap();
+    let look = core
+        .look(&sight(&level), &Launch::ByScheduler, later)
+        .unwrap();
     assert_eq!((look.due, look.silent), (vec![pairing], vec![pairing]));
     let again = beat(&mut core, pairing, later);
     assert_eq!(again.number, 2);
@@ -280,7 +282,10 @@ fn a_broken_line_is_left_out_and_a_rolled_back_directory_says_nothing() {
     // A directory rolls back whole, whichever line has proved it.
     core.follow(broken).unwrap().over = Some(Over::RolledBack);
     let late = NOW_MS + 24 * HOUR;
-    assert_eq!(core.look(&sight(&level), &launch, late).unwrap(), Look::default());
+    assert_eq!(
+        core.look(&sight(&level), &launch, late).unwrap(),
+        Look::default()
+    );
     assert_eq!(core.next_heartbeat(late).unwrap(), None);
     assert!(matches!(
         core.stage_heartbeat(pairing, &level, late),
@@ -347,7 +352,11 @@ fn a_damaged_idle_group_is_left_out_and_everything_else_goes_on() {
     let late = NOW_MS + 6 * HOUR;
     let look = core.look(&sight(&level), &launch, late).unwrap();
     assert_eq!(look.due, [other]);
-    assert!(core.next_heartbeat(late).unwrap().is_some_and(|at| at <= late));
+    assert!(
+        core.next_heartbeat(late)
+            .unwrap()
+            .is_some_and(|at| at <= late)
+    );
     assert!(core.stage_heartbeat(pairing, &level, late).is_err());
     beat(&mut core, other, late);
     heard_on(&mut second, &mut core, &Line::all(other), 6 * HOUR);
@@ -421,7 +430,9 @@ fn a_heartbeat_waits_until_every_line_is_level_and_a_launch_is_over_with_its_own
     let hour = NOW_MS + HOUR;
     let next = core.next_heartbeat(hour).unwrap().unwrap();
     assert!((NOW_MS + 5 * HOUR + 30 * MINUTE..=NOW_MS + 6 * HOUR).contains(&next));
-    let look = core.look(&sight(&level), &Launch::ByScheduler, hour).unwrap();
+    let look = core
+        .look(&sight(&level), &Launch::ByScheduler, hour)
+        .unwrap();
     assert_eq!((look.due, look.idle), (vec![], vec![pairing]));
     assert_eq!(look.again_unix_ms, Some(next));
     let look = core.look(&sight(&level), &launch, hour).unwrap();
@@ -633,7 +644,10 @@ fn an_overtaken_heartbeat_stirs_the_other_lines() {
     hub.take_all(&core);
     beat(&mut core, pairing, NOW_MS);
     let received = hub_takes(&mut hub, &core, event);
-    assert!(matches!(received[..], [Received::Healed(_)]), "{received:?}");
+    assert!(
+        matches!(received[..], [Received::Healed(_)]),
+        "{received:?}"
+    );
     let run = app_takes(&hub, &mut core, event, 1_000);
     assert!(run.ack.is_some() && !run.stirs_others);
     assert_eq!(tick(&mut core, event, 2_000).due_in_ms, None);
@@ -647,6 +661,9 @@ fn an_overtaken_heartbeat_stirs_the_other_lines() {
     assert!(run.stirs_others);
     assert_eq!(core.due_in_ms(event, 3_000).unwrap(), Some(0));
     let ack = tick(&mut core, event, 3_000).ack;
-    assert_eq!(ack.map(|ack| ack.through), Some(core.cursor(event).unwrap()));
+    assert_eq!(
+        ack.map(|ack| ack.through),
+        Some(core.cursor(event).unwrap())
+    );
     assert_eq!(core.due_in_ms(event, 3_000).unwrap(), None);
 }

@@ -74,7 +74,8 @@ impl Ends {
             seed += 1;
             open_journal(Role::Hub, &ground, SeededDice(seed))
         });
-        let hub = hub::core::Core::start(opener, SilenceLimits::default(), WALL_MS).map_err(broken)?;
+        let hub =
+            hub::core::Core::start(opener, SilenceLimits::default(), WALL_MS).map_err(broken)?;
         let opened = open_journal(Role::App, &on(&pair.app), SeededDice(200));
         let (journal, _report) = opened.map_err(broken)?;
         Ok(Self {
@@ -137,22 +138,15 @@ impl Ends {
     }
 
     /// Gives a message to an end.
-    pub(super) fn feed(
-        &mut self,
-        to: To,
-        line: Line,
-        seq: Seq,
-        bytes: &Bytes,
-    ) -> Outcome<Effect> {
+    pub(super) fn feed(&mut self, to: To, line: Line, seq: Seq, bytes: &Bytes) -> Outcome<Effect> {
         match to {
             To::Hub => {
                 let delivered = self.hub.handle_envelope(line, seq, bytes, WALL_MS);
                 match delivered.map_err(broken)?.verdict {
                     Verdict::Taken => Ok(Effect::Taken),
-                    Verdict::Duplicate
-                    | Verdict::Gap
-                    | Verdict::NotAuthentic
-                    | Verdict::Waits => Ok(Effect::Nothing),
+                    Verdict::Duplicate | Verdict::Gap | Verdict::NotAuthentic | Verdict::Waits => {
+                        Ok(Effect::Nothing)
+                    }
                     Verdict::RolledBack => Err(broken("C8: the hub took itself for an old copy")),
                     Verdict::LineBroken => Err(broken("C6: the hub cannot use its line any more")),
                 }
@@ -294,7 +288,9 @@ impl Ends {
         let healed = self.app.status().map_err(broken)?;
         let channels = healed.iter().flat_map(|line| &line.channels);
         if channels.clone().count() != self.lines().len()
-            || channels.clone().any(|channel| channel.healed_unix_ms.is_none())
+            || channels
+                .clone()
+                .any(|channel| channel.healed_unix_ms.is_none())
         {
             return Err(broken("S4: a line has no new keys after the heartbeat"));
         }

@@ -52,7 +52,9 @@ pub(super) fn around(
                 && (at, envelope) != (seq, &**bytes)
             {
                 let envelope = Bytes::copy_from_slice(envelope);
-                ends.refuses(to, line, (at, &envelope), || format!("bit {bit} of a frame"))?;
+                ends.refuses(to, line, (at, &envelope), || {
+                    format!("bit {bit} of a frame")
+                })?;
             }
             flip(&mut stream, bit);
             count += 1;
@@ -159,7 +161,9 @@ pub(super) fn control(ends: &mut Ends, tally: &mut Tally) -> Outcome<()> {
     if ends.state(To::Hub)? == before {
         return Ok(());
     }
-    Err(broken("C6: a relay's control frames changed the hub's disk"))
+    Err(broken(
+        "C6: a relay's control frames changed the hub's disk",
+    ))
 }
 
 /// A sender hears a control frame, or loses its connection over it.
@@ -273,7 +277,9 @@ fn outgoing(ends: &mut Ends, line: Line, seq: Seq) -> Outcome<Option<Bytes>> {
 /// Hands the sender's next envelope over and waits for no answer.
 fn send_one(ends: &mut Ends, line: Line, sender: &mut Sender) -> Outcome<Head> {
     let Some(Need::Envelope { seq, .. }) = sender.poll_need(0) else {
-        return Err(broken("a sender with half an outbox left has nothing to send"));
+        return Err(broken(
+            "a sender with half an outbox left has nothing to send",
+        ));
     };
     let bytes = outgoing(ends, line, seq)?.ok_or_else(|| broken("an envelope is not there"))?;
     let digest = Digest::of(&bytes);

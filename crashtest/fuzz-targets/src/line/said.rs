@@ -30,8 +30,8 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let pair = Pair::new();
-        let lines = [Channel::EventVideo, Channel::Config]
-            .map(|channel| Line::of(pair.pairing, channel));
+        let lines =
+            [Channel::EventVideo, Channel::Config].map(|channel| Line::of(pair.pairing, channel));
         Self {
             pair,
             hub: lines.map(Session::new),
@@ -138,7 +138,10 @@ fn acks(line: Line, plaintext: &[u8]) -> Vec<Held> {
     match message::decode(plaintext) {
         Some(AppConfigMessage::Ack { through, digest }) => vec![held(through, digest)],
         Some(AppConfigMessage::Heartbeat(heartbeat)) => {
-            let own = heartbeat.holds.iter().filter(|of| of.channel == line.channel);
+            let own = heartbeat
+                .holds
+                .iter()
+                .filter(|of| of.channel == line.channel);
             own.map(|of| held(of.through, of.digest)).collect()
         }
         Some(AppConfigMessage::Command(_)) | None => Vec::new(),

@@ -76,14 +76,23 @@ pub(crate) fn statement(data: &[u8]) {
         let mut txn = pair.app.begin();
         let taken = app.take(&mut txn, seq, &envelope, NOW_MS);
         let taken = taken.expect("a statement is no error of ours");
-        assert!(matches!(taken, Taken::Gap { .. } | Taken::Nothing(_) | Taken::Ended { .. }));
+        assert!(matches!(
+            taken,
+            Taken::Gap { .. } | Taken::Nothing(_) | Taken::Ended { .. }
+        ));
         if seq != expected {
             let passed = !matches!(taken, Taken::Gap { .. });
-            assert_eq!(passed, good, "{statement:?} at {seq}, {expected} is missing");
+            assert_eq!(
+                passed, good,
+                "{statement:?} at {seq}, {expected} is missing"
+            );
         }
         // Whatever it was, it is taken once at most.
         let again = app.take(&mut txn, seq, &envelope, NOW_MS);
         let again = again.expect("a statement is no error of ours");
-        assert!(matches!(again, Taken::Gap { .. } | Taken::Duplicate), "{again:?}");
+        assert!(
+            matches!(again, Taken::Gap { .. } | Taken::Duplicate),
+            "{again:?}"
+        );
     });
 }

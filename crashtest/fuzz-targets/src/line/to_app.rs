@@ -146,7 +146,10 @@ impl Stage {
         drop(txn);
         let mut txn = self.pair.app.begin();
         let same = session.epoch(&mut txn).expect("the group loads");
-        assert_eq!(same, self.epoch, "a dropped transaction was not rolled back");
+        assert_eq!(
+            same, self.epoch,
+            "a dropped transaction was not rolled back"
+        );
         taken
     }
 }

@@ -108,7 +108,9 @@ impl Stage {
         } = &mut self.lines[which];
         let mut txn = self.pair.hub.begin();
         let arrived = session.receive(&mut txn, *next, envelope, takes);
-        let received = arrived.expect("bytes from outside are no error of ours").received;
+        let received = arrived
+            .expect("bytes from outside are no error of ours")
+            .received;
         let healed = matches!(received, Received::Healed(_));
         // Whoever proposes is mute until a Commit, so what is refused costs one that takes nothing.
         let freed = matches!(received, Received::NotHealed(_));
@@ -156,13 +158,15 @@ impl Listening {
             ],
         );
         let [honest, follows] = <[Said; 2]>::try_from(acks).expect("two acks are two envelopes");
-        let mut others = pair.app_says(line, &[|session, txn| {
-            session.propose_update(txn, 1, NOW_MS).map(drop)
-        }]);
+        let mut others = pair.app_says(
+            line,
+            &[|session, txn| session.propose_update(txn, 1, NOW_MS).map(drop)],
+        );
         if channel == Channel::Config {
-            others.extend(pair.app_says(line, &[|session, txn| {
-                session.send_heartbeat(txn, 1, NOW_MS).map(drop)
-            }]));
+            others.extend(pair.app_says(
+                line,
+                &[|session, txn| session.send_heartbeat(txn, 1, NOW_MS).map(drop)],
+            ));
         }
         let mut samples = vec![pair.inside_at_hub(line, &honest)];
         samples.extend(others.iter().map(|said| pair.inside_at_hub(line, said)));

@@ -96,7 +96,9 @@ impl HubEnd {
             let delivered = self.core.handle_envelope(way.line, seq, &bytes, now_ms)?;
             if delivered.verdict != Verdict::Taken {
                 let why = delivered.verdict;
-                return Err(format!("the hub did not take {seq} of {:?}: {why:?}", way.line).into());
+                return Err(
+                    format!("the hub did not take {seq} of {:?}: {why:?}", way.line).into(),
+                );
             }
             self.commit(books, now_ms)?;
             return Ok(true);

@@ -71,8 +71,9 @@ impl Tally {
         self.broken += 1;
         if self.told.len() < TOLD_MAX {
             let (whose, step) = (copy.whose, copy.step);
-            self.told
-                .push(format!("{promise}: the copy of step {step} ({whose:?}) opens {what}"));
+            self.told.push(format!(
+                "{promise}: the copy of step {step} ({whose:?}) opens {what}"
+            ));
         }
     }
 
@@ -126,10 +127,16 @@ impl Evidence {
                 all.push(format!("NO EVIDENCE: {what}"));
             }
         };
-        demand(sealed.unwrapped == sealed.envelopes, "the thief did not unwrap everything");
+        demand(
+            sealed.unwrapped == sealed.envelopes,
+            "the thief did not unwrap everything",
+        );
         demand(sealed.in_progress.1 > 0, "no clip in progress opened");
         demand(sealed.held > 0, "no clip that the phone holds opened");
-        demand(sealed.followed > 0, "no Commit was followed with the phone's files");
+        demand(
+            sealed.followed > 0,
+            "no Commit was followed with the phone's files",
+        );
         demand(
             sealed.finished.0 > 0 && sealed.deleted.0 > 0 && sealed.heals > 0,
             "nothing was finished, deleted or healed",
@@ -180,7 +187,11 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
         clips: books.clips.len() as u64,
         crashes: books.crashes,
         idle_hours: books.idle_hours,
-        heals: books.heals.iter().filter(|heal| !heal.taken.is_empty()).count() as u64,
+        heals: books
+            .heals
+            .iter()
+            .filter(|heal| !heal.taken.is_empty())
+            .count() as u64,
         envelopes: books.captured.len() as u64,
         unwrapped: attack.unwrapped() as u64,
         ..Tally::default()
@@ -251,7 +262,11 @@ fn hub(
         } else {
             opened.finished.insert(*place);
         }
-        tally.breaks("S3", copy, &format!("clip {place}, which is not in progress"));
+        tally.breaks(
+            "S3",
+            copy,
+            &format!("clip {place}, which is not in progress"),
+        );
     }
     if let Some(recording) = copy.recording {
         tally.in_progress.0 += 1;

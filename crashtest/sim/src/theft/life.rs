@@ -245,8 +245,7 @@ impl Life {
         self.phone_takes()?;
         for line in self.phone.lines() {
             self.step();
-            self.phone
-                .finish_sync(line, &mut self.books, self.now_ms)?;
+            self.phone.finish_sync(line, &mut self.books, self.now_ms)?;
             self.steal_phone()?;
         }
         self.hub_takes()

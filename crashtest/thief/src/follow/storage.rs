@@ -167,7 +167,13 @@ impl StorageProvider<CURRENT_VERSION> for Stolen {
     type Error = Unreadable;
 
     single!(TREE, TreeSync, write_tree, tree, delete_tree);
-    single!(CONTEXT, GroupContext, write_context, group_context, delete_context);
+    single!(
+        CONTEXT,
+        GroupContext,
+        write_context,
+        group_context,
+        delete_context
+    );
     single!(
         INTERIM_TRANSCRIPT_HASH,
         InterimTranscriptHash,
@@ -251,10 +257,7 @@ impl StorageProvider<CURRENT_VERSION> for Stolen {
         self.push(OWN_LEAF_NODE, leaf_node)
     }
 
-    fn own_leaf_nodes<
-        G: traits::GroupId<CURRENT_VERSION>,
-        L: traits::LeafNode<CURRENT_VERSION>,
-    >(
+    fn own_leaf_nodes<G: traits::GroupId<CURRENT_VERSION>, L: traits::LeafNode<CURRENT_VERSION>>(
         &self,
         _: &G,
     ) -> Answer<Vec<L>> {
@@ -404,7 +407,12 @@ impl StorageProvider<CURRENT_VERSION> for Stolen {
         write_signature_key_pair,
         delete_signature_key_pair
     );
-    absent!(HashReference, KeyPackage, write_key_package, delete_key_package);
+    absent!(
+        HashReference,
+        KeyPackage,
+        write_key_package,
+        delete_key_package
+    );
     absent!(PskId, PskBundle, write_psk, delete_psk);
 
     fn signature_key_pair<

@@ -29,8 +29,9 @@ pub(super) fn read(file: &[u8]) -> LogFile {
             at += SECTOR_BYTES;
             continue;
         };
-        out.remnants
-            .extend(record::carve(file.get(orphans_from..at).unwrap_or_default()));
+        out.remnants.extend(record::carve(
+            file.get(orphans_from..at).unwrap_or_default(),
+        ));
         match lsn {
             Some(_) => out.changes.extend(changes),
             None => out.remnants.extend(changes),

@@ -102,7 +102,12 @@ impl EpochKeys {
         let sample = sample.unwrap_or(&message.ciphertext);
         let key = expand_with_label::<32>(&self.sender_data, "key", sample)?;
         let nonce = expand_with_label::<12>(&self.sender_data, "nonce", sample)?;
-        let sender = crypto::open(&key, *nonce, &message.sender_data_aad()?, &message.sender_data)?;
+        let sender = crypto::open(
+            &key,
+            *nonce,
+            &message.sender_data_aad()?,
+            &message.sender_data,
+        )?;
         let mut sender = Reader::new(&sender);
         let (leaf, generation) = (sender.be_u32()?, sender.be_u32()?);
         let reuse_guard: [u8; 4] = sender.array()?;
@@ -256,9 +261,8 @@ mod tests {
 
     fn secrets(leaf: Option<Value>, root: Option<Value>, head: Option<Value>) -> Value {
         let context = [0, 1, 0, 3, 1, 5, 0, 0, 0, 0, 0, 0, 0, 9].map(|byte: u8| byte.into());
-        let list = |first: Option<Value>| {
-            Value::Array(vec![first.unwrap_or(Value::Null), Value::Null])
-        };
+        let list =
+            |first: Option<Value>| Value::Array(vec![first.unwrap_or(Value::Null), Value::Null]);
         let tree = Value::Map(vec![
             (text("leaf_nodes"), list(leaf)),
             (text("parent_nodes"), list(root)),
@@ -266,7 +270,10 @@ mod tests {
             (text("application_sender_ratchets"), list(head)),
         ]);
         Value::Map(vec![
-            (text("sender_data_secret"), Value::Map(vec![(text("secret"), wrapped(4))])),
+            (
+                text("sender_data_secret"),
+                Value::Map(vec![(text("secret"), wrapped(4))]),
+            ),
             (
                 text("serialized_context"),
                 Value::Array(context.map(Value::Integer).to_vec()),

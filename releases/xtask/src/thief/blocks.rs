@@ -51,10 +51,15 @@ pub(super) fn measure(
     let (image, mount, keys) = (place.join("image"), place.join("mount"), place.join("keys"));
     fs::create_dir_all(&mount).because("no place to mount")?;
     let file = File::create(&image).because("the image cannot be made")?;
-    file.set_len(IMAGE_BYTES).because("the image cannot be made")?;
+    file.set_len(IMAGE_BYTES)
+        .because("the image cannot be made")?;
     drop(file);
     done(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
-    done(Command::new("mount").args(["-o", "loop"]).args([&image, &mount]))?;
+    done(
+        Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&image, &mount]),
+    )?;
     let lived = done(
         Command::new(simulate)
             .arg("superseded")

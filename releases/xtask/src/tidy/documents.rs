@@ -78,7 +78,10 @@ fn proofs(files: &[File]) -> Complaints {
         let named = line.split('`').skip(1).step_by(2);
         for name in named.filter(|name| is_test_name(name)) {
             if !tests.contains(name) {
-                complaints.push(format!("{PROMISES}:{}: no test is called `{name}`", index + 1));
+                complaints.push(format!(
+                    "{PROMISES}:{}: no test is called `{name}`",
+                    index + 1
+                ));
             }
         }
     }
@@ -100,7 +103,9 @@ fn tests(text: &str) -> Vec<&str> {
             is_test = true;
         } else if is_test && !line.starts_with("#[") && !line.starts_with("//") {
             let signature = line.trim_start_matches("async ");
-            let name = signature.strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+            let name = signature
+                .strip_prefix("fn ")
+                .and_then(|rest| rest.split('(').next());
             names.extend(name);
             is_test = false;
         }
