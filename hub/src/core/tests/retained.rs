@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use journal::AppClipState;
 use journal::ids::{Channel, Line};
+use journal::pairing::PHONES_MAX;
+use journal::{AppClipState, Suite};
+use wal::disk::SimDisk;
 
 use super::super::*;
-use super::world::{World, event, piece};
+use super::world::{NOW_MS, Phone, World, event, opener_with, piece};
 use crate::camera::EventEnd;
 
 /// A clip of so many pieces is more than one tick plays.
@@ -51,7 +53,7 @@ fn a_new_phone_gets_what_a_lost_one_never_had_in_order_and_once() {
         2
     );
     // What comes later is not played a second time.
-    let own = event_at(&mut world, super::world::NOW_MS + 5_000, 7..9);
+    let own = event_at(&mut world, NOW_MS + 5_000, 7..9);
     tick(&mut world, 5);
     new.deliver(&mut world.core);
     let complete = AppClipState::Complete;
@@ -298,6 +300,44 @@ fn nothing_is_played_to_a_phone_that_proved_a_rollback() {
     );
 }
 
+/// The largest transactions that there are: a full piece for as many phones as may be, with a copy for each, and
+/// the Commits of the event, in the smallest log files that such a hub may have.
+#[test]
+fn full_pieces_for_eight_phones_and_their_copies_fit_into_one_transaction() {
+    let disk = SimDisk::new();
+    let opener = opener_with(&disk, 8 << 20, 1);
+    let mut core = Core::start(opener, SilenceLimits::default(), NOW_MS).unwrap();
+    core.set_retention(true);
+    let pair = |seed: usize| {
+        let mut phone = Phone::new(100 + seed as u64);
+        phone.pair(&mut core, Suite::XWing);
+        phone
+    };
+    let mut phones: Vec<Phone> = (0..PHONES_MAX).map(pair).collect();
+    let begun = core.handle_event_started(event(), NOW_MS).unwrap();
+    assert_eq!(begun, Recorded::Taken);
+    let mut all = Vec::new();
+    for number in 0..2 {
+        let mut bytes = vec![0; journal::CHUNK_BYTES_MAX];
+        wal::Dice::fill(&mut wal::SeededDice(number), &mut bytes);
+        all.extend_from_slice(&bytes);
+        let piece = Piece {
+            bytes: bytes.into(),
+            captured_unix_ms: NOW_MS,
+        };
+        let taken = core.handle_pieces(vec![piece], NOW_MS).unwrap();
+        assert_eq!(taken, Recorded::Taken);
+    }
+    let ended = core.handle_event_ended(EventEnd::Completed, NOW_MS);
+    assert_eq!(ended.unwrap(), Recorded::Taken);
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(core.retained().unwrap().len(), PHONES_MAX);
+    for phone in &mut phones {
+        phone.deliver(&mut core);
+        assert_eq!(phone.clips(), [(AppClipState::Complete, all.clone())]);
+    }
+}
+
 /// Two phones' copies are played to the same one, and that they wait for room is said once.
 #[test]
 fn two_may_be_played_to_one_and_waiting_is_said_once() {
@@ -435,7 +475,7 @@ fn a_silent_phone_is_played_nothing_until_it_is_heard_of() {
     assert!(new.clips().is_empty());
     new.beat(1);
     let config = Line::of(phone, Channel::Config);
-    let _verdicts = new.send(&mut world.core, config, super::world::NOW_MS);
+    let _verdicts = new.send(&mut world.core, config, NOW_MS);
     world.idle(1);
     new.deliver(&mut world.core);
     assert_eq!(new.clips(), [(AppClipState::Complete, bytes)]);
