@@ -12,6 +12,9 @@ use crate::bytes::put_vector;
 /// A 256-bit secret, wiped when it goes.
 pub(crate) type Secret = Zeroizing<[u8; 32]>;
 
+/// What a rotation mixes into the storage key that follows: it lies in the clear, in the scope's row.
+pub(crate) type Salt = [u8; 32];
+
 /// Length of an authentication tag in bytes.
 pub(crate) const TAG_BYTES: usize = 16;
 
@@ -54,10 +57,10 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The storage key that follows `key` in its scope.
-pub(crate) fn next_storage_key(key: &Secret) -> Option<Secret> {
+/// The storage key that follows `key` in its scope, by the rotation of this salt.
+pub(crate) fn next_storage_key(key: &Secret, salt: &Salt) -> Option<Secret> {
     let mut out = Secret::default();
-    Hkdf::<Sha256>::new(None, key.as_slice())
+    Hkdf::<Sha256>::new(Some(salt), key.as_slice())
         .expand(b"secluso storage key rotation v1", out.as_mut_slice())
         .ok()?;
     Some(out)

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! format   bytes of a directory -> storage keys, and every value, living, dead, torn or left in a recycled file
-//! open     each key, and the one derived from it, tried on each sealed value -> what is in the clear
+//! open     each key, and those derived from it, tried on each sealed value -> what is in the clear
 //! mls      secrets of an epoch among that -> messages of that epoch (RFC 9420, sections 6.3 and 9)
 //! follow   a whole group among that -> OpenMLS takes the Commits that came later -> more epochs
 //! attack   all of it against all ciphertext -> which envelopes, clips and stored chunks open

@@ -1,4 +1,7 @@
-//! Keys tried on sealed values: every key of the vault, and the one derived from it, on every value.
+//! Keys tried on sealed values: every key of the vault, and those derived from it, on every value.
+//!
+//! A rotation mixes a salt into the key that follows, and its scope's row tells it to everybody. So each key
+//! is followed by every rotation of it that any row of the copy tells of, also by one that was taken back.
 //!
 //! A value's associated data binds it to its scope, its key and its key's version, so a key opens what was
 //! sealed under it and nothing else. What was tried once is not tried again in the next copy: nearly all of
@@ -10,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{self, Secret, TAG_BYTES};
+use crate::bytes::Reader;
+use crate::crypto::{self, Salt, Secret, TAG_BYTES};
 use crate::format::{Change, Haul, What};
 use states::{State, States};
 
@@ -21,8 +25,9 @@ const GROUP_SCOPE: u8 = 4;
 const CLIP_SCOPE: u8 = 5;
 /// The number of no key at all: a value whose tag is zero was never sealed.
 const IN_THE_CLEAR: usize = 0;
-/// The first byte of a small value says how it is encoded.
-const ENCODINGS: [u8; 2] = [1, 2];
+/// The first byte of a small value says how it is encoded; a row is postcard.
+const ENCODINGS: [u8; 2] = [1, ROW];
+const ROW: u8 = 2;
 
 /// An opened value.
 pub struct Plain {
@@ -161,13 +166,18 @@ impl Opener {
         loot
     }
 
-    /// The keys of a copy, each with the one that follows it, by the numbers under which they are known.
+    /// The keys of a copy, each with those that follow it, by the numbers under which they are known.
     fn keys_of(&mut self, haul: &Haul) -> Vec<(usize, u64, Secret)> {
+        let rotations = rotations_of(haul);
         let mut keys = Vec::new();
         let mut seen = BTreeSet::new();
         for stored in &haul.keys {
-            let next = crypto::next_storage_key(&stored.key)
-                .map(|next| (stored.version.wrapping_add(1), next));
+            let then = stored.version.wrapping_add(1);
+            let salts = rotations.get(&(stored.number, then));
+            let next = salts
+                .into_iter()
+                .flatten()
+                .filter_map(|salt| Some((then, crypto::next_storage_key(&stored.key, salt)?)));
             for (version, key) in [(stored.version, stored.key.clone())]
                 .into_iter()
                 .chain(next)
@@ -222,6 +232,29 @@ impl Opener {
         });
         Some(plain)
     }
+}
+
+/// What all rotations mixed in that any row of a copy tells of, by the number of the key and the version that
+/// they led to. Of one that was taken back, a row may still lie behind a torn group.
+fn rotations_of(haul: &Haul) -> BTreeMap<(u64, u64), BTreeSet<Salt>> {
+    let mut rotations: BTreeMap<_, BTreeSet<Salt>> = BTreeMap::new();
+    for change in haul.sources.iter().flat_map(|source| &source.changes) {
+        if let Some((number, version, salt)) = rotation(change) {
+            rotations.entry((number, version)).or_default().insert(salt);
+        }
+    }
+    rotations
+}
+
+/// What a scope's row says: the number of its key, its version, the salt of the rotation that led to that.
+fn rotation(change: &Change) -> Option<(u64, u64, Salt)> {
+    let (Some(b'C'), What::Put(row)) = (change.key.first(), &change.what) else {
+        return None;
+    };
+    let mut reader = Reader::new(row);
+    let is_row = reader.u8()? == ROW;
+    let fields = (reader.varint()?, reader.varint()?, reader.array()?);
+    (is_row && reader.rest().is_empty()).then_some(fields)
 }
 
 /// Whether a value without a tag was never sealed, and is no hole in a torn file.
@@ -310,22 +343,69 @@ mod tests {
         }
     }
 
+    /// A copy in which rows of the group's scope stand as well, each with the number of a key, the version
+    /// that a rotation led to, and its salt.
+    fn with_rows(mut haul: Haul, rows: &[(u8, u8, Salt)]) -> Haul {
+        let row = |(number, version, salt): &(u8, u8, Salt)| Change {
+            lsn: 0,
+            key: [&[b'C', GROUP_SCOPE][..], &[7; 17]].concat(),
+            what: What::Put([&[ROW, *number, *version][..], salt].concat()),
+        };
+        haul.sources.push(Source {
+            origin: Origin::Remnants,
+            changes: rows.iter().map(row).collect(),
+        });
+        haul
+    }
+
     #[test]
-    fn a_key_opens_its_version_and_the_next_and_nothing_before() {
+    fn a_key_opens_its_version_and_by_each_salt_the_next_and_nothing_before() {
+        let (salt, taken_back) = ([1; 32], [2; 32]);
         let old = Secret::new([5; 32]);
-        let new = crypto::next_storage_key(&old).unwrap();
+        let new = crypto::next_storage_key(&old, &salt).unwrap();
+        let other = crypto::next_storage_key(&old, &taken_back).unwrap();
         let put = |secret, version| What::Put(seal(secret, version, &key(1), b"text"));
-        let log = [(1, 1, put(&old, 4)), (2, 1, put(&new, 5))];
+        let log = [
+            (1, 1, put(&old, 4)),
+            (2, 1, put(&new, 5)),
+            (3, 1, put(&other, 5)),
+        ];
         let mut opener = Opener::new();
-        let before = opener.open(&haul((4, *old), &log));
-        assert_eq!(before.plains.len(), 2, "the key and what follows it");
-        let after = opener.open(&haul((5, *new), &log));
-        assert_eq!(after.plains.len(), 1, "no way back");
-        assert_eq!(after.sealed, 2);
+        let mut opened = |stored, rows: &[(u8, u8, Salt)]| {
+            let loot = opener.open(&with_rows(haul(stored, &log), rows));
+            assert_eq!(loot.sealed, 3);
+            loot.plains.len()
+        };
+        assert_eq!(opened((4, *old), &[]), 1, "no salt, no way on");
+        let of_another = [(2, 5, salt), (1, 6, salt), (1, 4, salt)];
+        assert_eq!(opened((4, *old), &of_another), 1, "of no rotation of it");
+        assert_eq!(opened((4, *old), &[(1, 5, salt)]), 2, "what follows");
+        let both = [(1, 5, salt), (1, 5, taken_back)];
+        assert_eq!(opened((4, *old), &both), 3, "and what was taken back");
+        assert_eq!(opened((5, *new), &both), 1, "no way back, and none across");
         // What was opened once counts only where its key still is.
         let gone = opener.open(&haul((9, [1; 32]), &log));
         assert!(gone.plains.is_empty());
-        assert_eq!(opener.opened(), 2);
+        assert_eq!(opener.opened(), 3);
+    }
+
+    #[test]
+    fn a_scopes_row_is_read_as_it_is_written() {
+        // Key 300 at version 1, a salt of nines, by hand.
+        let row = [&[ROW, 0xac, 0x02, 1][..], &[9; 32]].concat();
+        let read = |key: &[u8], row: &[u8]| {
+            rotation(&Change {
+                lsn: 7,
+                key: key.to_vec(),
+                what: What::Put(row.to_vec()),
+            })
+        };
+        assert_eq!(read(b"Cscope", &row), Some((300, 1, [9; 32])));
+        assert_eq!(read(b"Hscope", &row), None);
+        for length in 0..row.len() {
+            assert_eq!(read(b"Cscope", &row[..length]), None);
+        }
+        assert_eq!(read(b"Cscope", &[&row[..], &[0]].concat()), None);
     }
 
     #[test]

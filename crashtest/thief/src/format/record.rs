@@ -5,8 +5,8 @@ use crate::bytes::Reader;
 
 /// Longest body that is believed: a key and a small value of the longest, and their lengths.
 const BODY_BYTES_MAX: usize = (1 << 20) + 8192;
-/// Namespaces of sealed values.
-const SEALED: [u8; 2] = [b'S', b'L'];
+/// Namespaces that a thief looks for: sealed values, and the rows of scopes with the salts of their keys.
+const WANTED: [u8; 3] = [b'S', b'L', b'C'];
 
 /// A record as it stands, its checksum not looked at.
 pub(super) enum Record<'a> {
@@ -42,7 +42,7 @@ pub(super) fn next<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
     })
 }
 
-/// Every record of a sealed value that stands anywhere in `bytes`: remnants of groups whose header is
+/// Every record of a sealed value or of a scope's row that stands anywhere in `bytes`: remnants of groups whose header is
 /// gone. A record is one if its lengths agree with each other.
 pub(super) fn carve(bytes: &[u8]) -> Vec<Change> {
     let mut found = Vec::new();
@@ -73,8 +73,8 @@ fn put<'a>(reader: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8])> {
     }
     let mut body = Reader::new(reader.take(length)?);
     let (key, value) = (body.blob()?, body.blob()?);
-    let is_sealed = key.first().is_some_and(|first| SEALED.contains(first));
-    (is_sealed && body.rest().is_empty()).then_some((key, value))
+    let is_wanted = key.first().is_some_and(|first| WANTED.contains(first));
+    (is_wanted && body.rest().is_empty()).then_some((key, value))
 }
 
 #[cfg(test)]
@@ -100,6 +100,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].key, b"Skey");
         assert_eq!(found[0].what, What::Put(b"value".to_vec()));
+        assert_eq!(carve(&encode_put(b"Cscope", b"value")).len(), 1);
         assert!(carve(&encode_put(b"Hrow", b"value")).is_empty());
     }
 }

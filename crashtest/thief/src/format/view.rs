@@ -17,9 +17,10 @@ const TRAILER_BYTES: usize = 8;
 const KEY_BYTES_MAX: usize = 4200;
 /// Longest value that is believed.
 const VALUE_BYTES_MAX: usize = (1 << 20) + 64;
-/// First byte of the keys of small values, and what stands behind it in those of sealed ones.
+/// First byte of the keys of small values, and what stands behind it in those that a thief looks for: sealed
+/// values, and the rows of scopes with the salts of their keys.
 const SMALL: u8 = b's';
-const SEALED: u8 = b'S';
+const WANTED: [u8; 2] = [b'S', b'C'];
 /// The key whose value is the last transaction that is in the view.
 const APPLIED: &[u8] = b"a";
 
@@ -44,7 +45,7 @@ pub(super) fn living(dir: &Path) -> Option<(u64, Vec<Change>)> {
     Some((through, changes))
 }
 
-/// Every sealed value in a table file, living or superseded.
+/// Every sealed value and every row of a scope in a table file, living or superseded.
 pub(super) fn carve(file: &[u8]) -> Vec<Change> {
     let mut found = Vec::new();
     let mut rest = file;
@@ -59,7 +60,7 @@ pub(super) fn carve(file: &[u8]) -> Vec<Change> {
             reader = ahead;
             entries += 1;
             if let Some((&SMALL, key)) = user_key(&key).split_first()
-                && key.first() == Some(&SEALED)
+                && key.first().is_some_and(|first| WANTED.contains(first))
             {
                 found.push(Change {
                     lsn: 0,
