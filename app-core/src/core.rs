@@ -499,7 +499,8 @@ impl Core {
         }
         let owed = follow.owed_since_ms.is_some() && !follow.awaits_commit;
         let quiet = now_ms >= follow.last_taken_ms + QUIET_MS || settling == Settling::Now;
-        let rotate = follow.stirred && quiet;
+        // Also of a line on which only we have spoken: an ack has moved a ratchet, too.
+        let rotate = (follow.stirred || owed) && quiet;
         if !owed && !rotate {
             return;
         }

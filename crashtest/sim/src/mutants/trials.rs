@@ -70,6 +70,7 @@ pub const TRIALS: &[Trial] = &[
     engine("view_before_the_sync"),
     biased("write_on_in_a_recovered_file", Bias::Torn),
     biased("unconfirmed_is_no_base", Bias::Syncs),
+    world("ack_key_stays", Flavour::Calm),
     world("answer_left_out", Flavour::Calm),
     world("birth_after_the_log", Flavour::Dies(Who::App)),
     world("clip_named_by_the_clock", Flavour::ClockGoesBack),
