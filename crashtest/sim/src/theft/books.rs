@@ -103,6 +103,8 @@ pub(super) struct Books {
     pub(super) pairings: u64,
     /// Clips that were played to a phone that took another's place.
     pub(super) played: u64,
+    /// What a hub that retains did wrong, in words.
+    pub(super) wrongs: Vec<String>,
     pub(super) places: BTreeMap<(SendId, Seq), usize>,
     /// Envelopes of phones that were taken while something was recorded.
     taken_in_a_clip: Vec<usize>,

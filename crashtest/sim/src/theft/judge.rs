@@ -99,6 +99,9 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
             Whose::Phone(_) => phone(&books, copy, &spoils, &messages, &mut tally, &mut found),
         }
     }
+    for wrong in &books.wrongs {
+        tally.tells(format!("S3: {wrong}"));
+    }
     let count = |set: &BTreeSet<usize>| set.len() as u64;
     let are = |what: fn(&Clip) -> bool| books.clips.iter().filter(|clip| what(clip)).count() as u64;
     tally.finished = (are(|clip| clip.over.is_some()), count(&found.finished));

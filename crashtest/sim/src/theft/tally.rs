@@ -74,20 +74,24 @@ pub struct Tally {
 
 impl Tally {
     pub(super) fn breaks(&mut self, promise: &str, copy: &Copied, what: &str) {
+        let whose = match copy.whose {
+            Whose::Hub => "the hub",
+            Whose::Phone(_) => "a phone",
+        };
+        let when = match copy.at.within {
+            true => "within step",
+            false => "of step",
+        };
+        let step = copy.at.step;
+        self.tells(format!(
+            "{promise}: the copy {when} {step} of {whose} opens {what}"
+        ));
+    }
+
+    pub(super) fn tells(&mut self, what: String) {
         self.broken += 1;
         if self.told.len() < TOLD_MAX {
-            let whose = match copy.whose {
-                Whose::Hub => "the hub",
-                Whose::Phone(_) => "a phone",
-            };
-            let when = match copy.at.within {
-                true => "within step",
-                false => "of step",
-            };
-            let step = copy.at.step;
-            self.told.push(format!(
-                "{promise}: the copy {when} {step} of {whose} opens {what}"
-            ));
+            self.told.push(what);
         }
     }
 
