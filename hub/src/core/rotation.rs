@@ -6,8 +6,8 @@
 //! added on the way to that. The end of the event takes them along. What a process leaves owing, the next one's first
 //! sync makes good. This room must never hold up what is staged: where there is no room for a rotation it comes later.
 
-use journal::ids::Line;
 use journal::Rotation;
+use journal::ids::Line;
 use wal::Priority;
 
 use super::recording::Recording;

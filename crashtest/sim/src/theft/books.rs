@@ -144,6 +144,20 @@ impl Books {
         }
     }
 
+    /// A tick of the hub: what it took in an event is shut now, but for what was said on a line that records.
+    pub(super) fn ticks(&mut self) {
+        for place in std::mem::take(&mut self.taken_in_a_clip) {
+            let line = self.sent.get(place).map(|sent| sent.line);
+            let records = line.is_some_and(|line| {
+                line.channel == Channel::EventVideo && self.recording.contains_key(&line.pairing)
+            });
+            match records {
+                true => self.taken_in_a_clip.push(place),
+                false => self.shuts(place),
+            }
+        }
+    }
+
     /// It was deleted on its phone, and that is synced.
     pub(super) fn is_deleted(&mut self, id: ClipId) {
         let step = self.step;
@@ -317,6 +331,24 @@ mod tests {
         books.step = 4;
         books.removes(PAIRING);
         assert_eq!(shut(&books), [Some(1), Some(3), Some(4)]);
+    }
+
+    #[test]
+    fn a_tick_in_an_event_shuts_what_was_said_on_other_lines() {
+        let mut books = Books::default();
+        books.begins(PAIRING, [7; 16]);
+        for (channel, to) in [(Channel::Config, 2), (Channel::EventVideo, 3)] {
+            let (line, to) = (Line::of(PAIRING, channel), SendId([to; 24]));
+            books.leaves((line, Whose::Phone(PAIRING)), to, Seq(1), b"ack");
+            books.takes(to, Seq(1));
+        }
+        books.step = 4;
+        books.ticks();
+        let shut: Vec<Option<u64>> = books.sent.iter().map(|sent| sent.shut).collect();
+        assert_eq!(shut, [Some(4), None]);
+        books.step = 5;
+        books.ends([7; 16]);
+        assert_eq!(books.sent.last().unwrap().shut, Some(5));
     }
 
     #[test]

@@ -113,7 +113,9 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
     tally.released = (released, count(&found.released));
     (tally.later, tally.held) = (count(&found.later), count(&found.held));
     let shut = books.sent.iter().enumerate().filter(|(place, sent)| {
-        let is_message = attack.header(*place).is_some_and(|header| header.application);
+        let is_message = attack
+            .header(*place)
+            .is_some_and(|header| header.application);
         is_message && sent.shut.is_some()
     });
     tally.shut = (shut.count() as u64, count(&found.shut));
@@ -185,7 +187,10 @@ fn hub(
                 Whose::Hub => "the hub's",
                 Whose::Phone(_) => "a phone's, which was taken",
             };
-            let what = format!("a message of epoch {} of {:?}, {by}", header.epoch, sent.line);
+            let what = format!(
+                "a message of epoch {} of {:?}, {by}",
+                header.epoch, sent.line
+            );
             tally.breaks("S3", copy, &what);
         }
     }
@@ -250,7 +255,11 @@ fn phone(
             continue;
         };
         if copy.whose != Whose::Phone(clip.pairing) {
-            tally.breaks("S3", copy, &format!("clip {place}, which is another phone's"));
+            tally.breaks(
+                "S3",
+                copy,
+                &format!("clip {place}, which is another phone's"),
+            );
             continue;
         }
         if clip.deleted.is_some_and(|step| copy.at.is_past(step)) {
@@ -266,10 +275,7 @@ fn phone(
 }
 
 /// Which clips of the books have these names.
-fn places<'a>(
-    books: &'a Books,
-    names: &'a BTreeSet<ClipId>,
-) -> impl Iterator<Item = usize> + 'a {
+fn places<'a>(books: &'a Books, names: &'a BTreeSet<ClipId>) -> impl Iterator<Item = usize> + 'a {
     let clips = books.clips.iter().enumerate();
     clips.filter_map(move |(place, clip)| names.contains(&clip.id).then_some(place))
 }

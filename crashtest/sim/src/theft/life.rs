@@ -6,6 +6,9 @@
 //! and removed, and another takes its place. However short a life is, each of these comes in it. The relay is a
 //! list: what lies in it is what a thief has.
 
+mod phones;
+mod stealing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -14,15 +17,14 @@ use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{Event, Piece, Recorded};
 use journal::Suite;
-use journal::ids::{ClipId, Line, PairingId};
+use journal::ids::PairingId;
 use tempfile::TempDir;
-use thief::{Haul, Loot, Opener};
+use thief::{Loot, Opener};
 use wal::{Dice as _, SeededDice};
-use wire::DeviceId;
 
 use super::Outcome;
-use super::books::{Books, Heal, Moment, Whose};
-use super::ends::{Blank, HubEnd, PhoneEnd, Start, copy_files};
+use super::books::{Books, Moment, Whose};
+use super::ends::{HubEnd, PhoneEnd, Start, copy_files};
 use super::peep::Peep;
 use crate::{files, run};
 
@@ -220,6 +222,12 @@ impl Life {
                 0 => self.heartbeat(OWN)?,
                 1 => self.phone_takes(OWN)?,
                 2 => self.hub_takes()?,
+                3 => {
+                    self.step();
+                    self.tick()?;
+                    self.books.ticks();
+                    self.steal_hub()?;
+                }
                 _ => {}
             }
         }
@@ -297,172 +305,6 @@ impl Life {
         self.hub_commits()
     }
 
-    /// A phone takes everything, ends its sync, and the hub takes its acks.
-    fn sync(&mut self, phone: usize) -> Outcome<()> {
-        self.phone_takes(phone)?;
-        self.step();
-        let now_ms = self.now_ms;
-        let end = self.phones.get_mut(phone).ok_or("there is no such phone")?;
-        end.finish_sync(&mut self.books, now_ms)?;
-        self.steal_phone(phone)?;
-        self.hub_takes()
-    }
-
-    fn phone_takes(&mut self, phone: usize) -> Outcome<()> {
-        loop {
-            self.step();
-            let now_ms = self.now_ms;
-            let end = self.phones.get_mut(phone).ok_or("there is no such phone")?;
-            if !end.take_one(&mut self.books, now_ms)? {
-                return Ok(());
-            }
-            self.steal_phone(phone)?;
-        }
-    }
-
-    /// The hub takes what its phones have sent, a batch of each.
-    fn hub_takes(&mut self) -> Outcome<()> {
-        let pairings: Vec<PairingId> = self.phones.iter().map(|phone| phone.pairing).collect();
-        for pairing in pairings {
-            self.step();
-            let now_ms = self.now_ms;
-            let hub = self.hub.as_mut().ok_or("the hub is down")?;
-            if hub.take_all(pairing, &mut self.books, now_ms)? {
-                self.steal_hub()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A heartbeat, taken and answered. The phone has caught up first.
-    fn heartbeat(&mut self, phone: usize) -> Outcome<()> {
-        self.phone_takes(phone)?;
-        self.hub_takes()?;
-        self.step();
-        self.books.heals.push(Heal {
-            made: self.books.step,
-            taken: BTreeMap::new(),
-        });
-        let now_ms = self.now_ms;
-        let end = self.phones.get_mut(phone).ok_or("there is no such phone")?;
-        // It has caught up on all of them.
-        let level: BTreeSet<Line> = end.lines().into_iter().collect();
-        let staged = end.core.stage_heartbeat(end.pairing, &level, now_ms)?;
-        let committed = end.core.commit()?;
-        let _beat = committed.redeem(staged);
-        end.tell(&mut self.books)?;
-        self.steal_phone(phone)?;
-        self.hub_takes()?;
-        self.phone_takes(phone)
-    }
-
-    /// The owner orders something, which is done and answered. The phone has caught up first.
-    fn order(&mut self, order: Order) -> Outcome<()> {
-        self.phone_takes(OWN)?;
-        self.hub_takes()?;
-        self.step();
-        let now_ms = self.now_ms;
-        let own = self.phones.get_mut(OWN).ok_or("there is no phone")?;
-        own.orders(order, &mut self.books, now_ms)?;
-        self.books.commands += 1;
-        self.steal_phone(OWN)?;
-        self.hub_takes()?;
-        self.phone_takes(OWN)
-    }
-
-    /// One more phone.
-    fn pair_another(&mut self) -> Outcome<()> {
-        self.step();
-        let name = format!("phone-{}", self.phones_made);
-        self.phones_made += 1;
-        let place = self.home.as_deref().unwrap_or(self.scratch.path());
-        let peep = Peep::new(self.scratch.path(), &name);
-        let blank = Blank::start(place.join(&name), peep, self.dice.next_u64())?;
-        let mut device = [0; 32];
-        self.dice.fill(&mut device);
-        let now_ms = self.now_ms;
-        let hub = self.hub.as_mut().ok_or("the hub is down")?;
-        let phone = hub.pair(blank, DeviceId(device), now_ms)?;
-        hub.tell(&mut self.books, now_ms)?;
-        self.phones.push(phone);
-        self.books.pairings += 1;
-        self.steal_hub()?;
-        self.steal_phone(self.phones.len() - 1)
-    }
-
-    /// The other phone is lost: its owner removes it by the first one, and pairs another. What a hub that retains has
-    /// kept for the lost one is played to that.
-    fn lose_the_other(&mut self) -> Outcome<()> {
-        let lost = self.phone(OTHER)?.pairing;
-        self.order(Order::Remove(lost))?;
-        if !self.books.removed.contains(&lost) {
-            return Err("the hub did not remove the phone".into());
-        }
-        self.phones.truncate(OTHER);
-        self.idle()?;
-        self.pair_another()?;
-        match self.books.retains {
-            true => self.play(lost),
-            false => Ok(()),
-        }
-    }
-
-    fn play(&mut self, from: PairingId) -> Outcome<()> {
-        let to = self.phone(OTHER)?.pairing;
-        let kept = self.books.retained_for(from);
-        self.step();
-        let now_ms = self.now_ms;
-        let count = self.hub()?.core.handle_play(to, from, now_ms)?;
-        if count != kept.len() {
-            let kept = kept.len();
-            let wrong = format!("{count} clips are to be played, and {kept} are not acked");
-            self.books.wrongs.push(wrong);
-        }
-        self.hub_commits()?;
-        let mut kept = kept.into_iter();
-        for _ in 0..count {
-            self.step();
-            self.tick()?;
-            if let Some(clip) = kept.next() {
-                self.books.is_played(clip);
-            }
-            self.steal_hub()?;
-        }
-        self.step();
-        self.tick()?;
-        self.steal_hub()
-    }
-
-    fn tick(&mut self) -> Outcome<()> {
-        let now_ms = self.now_ms;
-        let hub = self.hub.as_mut().ok_or("the hub is down")?;
-        hub.core.handle_timeout(now_ms)?;
-        hub.commit(&mut self.books, now_ms)
-    }
-
-    /// The phone's owner deletes the oldest clips but a few.
-    fn delete_oldest(&mut self) -> Outcome<()> {
-        let clips = self.phone(OWN)?.core.clips()?;
-        let is_over = |id: &ClipId| {
-            let of_books = self.books.clips.iter().find(|clip| clip.id == id.0);
-            of_books.is_some_and(|clip| clip.over.is_some())
-        };
-        let old: Vec<ClipId> = clips
-            .iter()
-            .map(|(_, clip)| clip.clip)
-            .filter(is_over)
-            .collect();
-        for id in old.iter().take(old.len().saturating_sub(KEPT)) {
-            self.step();
-            let own = self.phones.get_mut(OWN).ok_or("there is no phone")?;
-            let _staged = own.core.delete(*id)?;
-            let _committed = own.core.commit()?;
-            self.books.is_deleted(id.0);
-            self.steal_phone(OWN)?;
-        }
-        Ok(())
-    }
-
     fn hub(&mut self) -> Outcome<&mut HubEnd> {
         Ok(self.hub.as_mut().ok_or("the hub is down")?)
     }
@@ -477,53 +319,6 @@ impl Life {
         let hub = self.hub.as_mut().ok_or("the hub is down")?;
         hub.commit(&mut self.books, now_ms)?;
         self.steal_hub()
-    }
-
-    fn steal_hub(&mut self) -> Outcome<()> {
-        let hub = self.hub()?;
-        let (dir, within) = (hub.dir.clone(), hub.peep.take()?);
-        self.steal(Whose::Hub, &dir, within)
-    }
-
-    fn steal_phone(&mut self, phone: usize) -> Outcome<()> {
-        let phone = self.phone(phone)?;
-        let (dir, within) = (phone.dir.clone(), phone.peep.take()?);
-        let whose = Whose::Phone(phone.pairing);
-        self.steal(whose, &dir, within)
-    }
-
-    /// Opens what opens of the copies from within this step, and of one of all files below `from` as they are now.
-    fn steal(&mut self, whose: Whose, from: &Path, within: Vec<PathBuf>) -> Outcome<()> {
-        for copy in within {
-            self.open(whose, &copy, true)?;
-        }
-        let copy: PathBuf = self.scratch.path().join("stolen");
-        copy_files(from, &copy)?;
-        self.open(whose, &copy, false)
-    }
-
-    fn open(&mut self, whose: Whose, copy: &Path, within: bool) -> Outcome<()> {
-        let haul = Haul::read(copy)?;
-        std::fs::remove_dir_all(copy)?;
-        let keys: BTreeSet<[u8; 32]> = haul.keys.iter().map(|stored| *stored.key).collect();
-        self.keys.extend(&keys);
-        let end = match whose {
-            Whose::Hub => None,
-            Whose::Phone(pairing) => Some(pairing),
-        };
-        self.last_keys.insert(end, keys);
-        if self.home.is_some() {
-            return Ok(());
-        }
-        self.copies.push(Copied {
-            at: Moment {
-                step: self.books.step,
-                within,
-            },
-            whose,
-            loot: self.opener.open(&haul),
-        });
-        Ok(())
     }
 }
 

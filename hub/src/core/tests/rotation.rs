@@ -115,7 +115,9 @@ fn a_start_rotates_what_the_last_process_left_owing() {
 fn a_rotation_whose_sync_fails_is_owed_again() {
     let mut world = healed();
     assert_eq!(world.hand_over_on(Channel::Config), [Verdict::Taken]);
-    world.disk.inject(world.disk.op_count(), wal::disk::Fault::Eio);
+    world
+        .disk
+        .inject(world.disk.op_count(), wal::disk::Fault::Eio);
     assert!(world.reopens(Core::commit));
     // What recovery found of it is stored: with the ack, or without it.
     let again = world.hand_over_on(Channel::Config);
