@@ -57,7 +57,7 @@ impl Terms {
 /// # Errors
 /// The machine's, or a life that does not go on: nothing was judged then.
 pub fn evidence(terms: Terms, progress: &dyn Fn(&str, u64)) -> Outcome<Evidence> {
-    let lived = |life, retains, bug| {
+    let lived = |life: &str, retains: bool, bug: Option<&'static str>| {
         let _alive = Alive::with(bug);
         lived(terms, retains, &|epoch| progress(life, epoch))
     };
