@@ -3,7 +3,8 @@
 //! The transaction that opens a message says that its line owes a rotation (`journal::Session::rotate_stirred`); what
 //! is owed by all lines is staged once for a batch, so that however many acks a batch takes cost two syncs of the
 //! vault together. While an event is recorded they wait for a tick, and always for the event's first byte: no sync is
-//! added on the way to that. The end of the event takes them along. What a process leaves owing, the next one's first
+//! added on the way to that (one that is under way when an event begins is finished first, as that of a clip that has
+//! just ended is). The end of the event takes them along. What a process leaves owing, the next one's first
 //! sync makes good. This room must never hold up what is staged: where there is no room for a rotation it comes later.
 
 use journal::Rotation;
