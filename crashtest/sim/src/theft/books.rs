@@ -107,7 +107,7 @@ pub(super) struct Books {
     pub(super) wrongs: Vec<String>,
     pub(super) places: BTreeMap<(SendId, Seq), usize>,
     /// Envelopes of phones that were taken while something was recorded.
-    taken_in_a_clip: Vec<usize>,
+    pub(super) taken_in_a_clip: Vec<usize>,
 }
 
 impl Books {
