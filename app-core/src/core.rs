@@ -10,7 +10,7 @@
 //! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
 //! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
-//! line falls quiet, in the transaction of the last ack. While an update of ours waits for the hub's
+//! line falls quiet, in the transaction of the last ack, also if that is said again and nothing was taken. While an update of ours waits for the hub's
 //! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
 //! two rooms of their own, and commands one.
 
@@ -499,7 +499,8 @@ impl Core {
         }
         let owed = follow.owed_since_ms.is_some() && !follow.awaits_commit;
         let quiet = now_ms >= follow.last_taken_ms + QUIET_MS || settling == Settling::Now;
-        let rotate = follow.stirred && quiet;
+        // Also of a line on which only we have spoken: an ack has moved a ratchet, too.
+        let rotate = (follow.stirred || owed) && quiet;
         if !owed && !rotate {
             return;
         }

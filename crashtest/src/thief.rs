@@ -25,8 +25,8 @@ const VAULT: &str = "vault";
 
 /// Whether a thief with every byte of `disk`, on which nothing is in progress, opens what is past.
 ///
-/// At an idle hub nothing of a group opens that was stored before its last epoch was finished (S3), and
-/// nothing of a copy that was released. At an idle phone no secrets of an earlier epoch do (S5), and nothing
+/// At an idle hub nothing of a group opens that was stored before its last epoch was finished, or before anything was
+/// taken in it since (S3), and nothing of a copy that was released. At an idle phone no secrets of an earlier epoch do (S5), and nothing
 /// of a clip that was deleted (S3). The journal is opened on that disk, which
 /// writes to it: give it a copy, or one that nobody needs any more.
 ///

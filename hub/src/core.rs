@@ -23,6 +23,7 @@ mod phones;
 mod recording;
 mod retained;
 mod room;
+mod rotation;
 mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -148,6 +149,8 @@ struct LineState {
     waits_at: Option<Seq>,
     /// What the phone's proposals have cost lately.
     pace: Pace,
+    /// A rotation of its key may be owed for what was taken: its row knows.
+    stirred: bool,
 }
 
 impl LineState {
@@ -160,6 +163,7 @@ impl LineState {
             broken: false,
             waits_at: None,
             pace: Pace::default(),
+            stirred: true,
         }
     }
 
@@ -332,6 +336,7 @@ impl Core {
     pub fn begin_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.finish_commit(now_unix_ms)?;
         self.trim_acked(TRIM_STEPS_PER_COMMIT);
+        self.rotate_with_batch(now_unix_ms)?;
         let heads = self.outbox_heads();
         #[cfg(test)]
         let heads = match self.no_sync {
@@ -737,6 +742,8 @@ impl Core {
         self.playing = None;
         for state in self.lines.values_mut() {
             state.session.forget();
+            // A rotation that was staged may be lost.
+            state.stirred = true;
             // Recovery makes the view anew: what could not be read may be whole again, and is said again if not.
             state.broken = false;
         }

@@ -80,7 +80,8 @@ pub use retain::RetainedClip;
 pub use scope::Scope;
 pub use sealed::Key;
 pub use session::{
-    AckEffect, Arrived, Committer, EpochUse, Follower, LineBreak, Received, Session, Takes,
+    AckEffect, Arrived, Committer, EpochUse, Follower, LineBreak, Received, Rotation, Session,
+    Takes,
 };
 pub use steps::{Trimmed, WantsCommit, or_after_commit};
 pub use txn::Txn;

@@ -9,7 +9,7 @@
 //! never sends anything.
 
 use serde::{Deserialize, Serialize};
-use wal::crash_point;
+use wal::{crash_point, mutant};
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
@@ -125,6 +125,9 @@ pub(crate) fn acked(txn: &mut Txn<'_>, line: Line, through: Seq) -> Result<bool,
     if !keeps_any(txn) {
         return Ok(false);
     }
+    mutant!("retained_never_forgotten", "S3", "the ack of a clip ends no copy of it" => {
+        return Ok(false);
+    });
     // What was lost in the outbox the phone has not got: its copy is about to be played.
     let plays_lost = txn.get(&keys::plays(line.pairing, line.pairing))?;
     let mut due = txn.hub_clips(line.pairing)?;

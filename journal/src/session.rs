@@ -76,13 +76,21 @@ pub enum EpochUse {
         /// Which epoch.
         epoch: Epoch,
     },
+    /// Closed, and a message of the phone was opened in it since: a rotation of the group's key is owed, by whoever
+    /// owns the journal and by a start.
+    Stirred {
+        /// Which epoch.
+        epoch: Epoch,
+    },
 }
 
 impl EpochUse {
     /// The epoch that it is about.
     pub fn epoch(&self) -> Epoch {
         match self {
-            Self::InUse { epoch, .. } | Self::Finished { epoch } => *epoch,
+            Self::InUse { epoch, .. } | Self::Finished { epoch } | Self::Stirred { epoch } => {
+                *epoch
+            }
         }
     }
 }
@@ -564,9 +572,11 @@ mod broken;
 mod heal;
 pub(crate) mod notes;
 mod receive;
+mod stirred;
 
 pub use broken::LineBreak;
 pub use receive::{Arrived, Received, Takes};
+pub use stirred::Rotation;
 
 #[cfg(test)]
 mod tests;

@@ -125,8 +125,8 @@ pub fn keys_in(vault: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The newest transaction that finished an epoch of each line (hub), by the line's key: with it the group's
-/// key was rotated.
+/// The newest transaction that finished an epoch of each line (hub), or took something in one that was finished, by
+/// the line's key: what was stored before it is sealed under keys that a hub at rest has rotated away.
 #[must_use]
 pub fn finished_at(found: &[Found]) -> BTreeMap<Vec<u8>, u64> {
     let mut newest = BTreeMap::new();
@@ -134,7 +134,9 @@ pub fn finished_at(found: &[Found]) -> BTreeMap<Vec<u8>, u64> {
         let (Some(line), Some(lsn)) = (key.strip_prefix(b"E"), lsn) else {
             continue;
         };
-        if let Some(EpochUse::Finished { .. }) = crate::codec::from_row(value) {
+        if let Some(EpochUse::Finished { .. } | EpochUse::Stirred { .. }) =
+            crate::codec::from_row(value)
+        {
             let of_line = newest.entry(line.to_vec()).or_default();
             *of_line = u64::max(*of_line, *lsn);
         }

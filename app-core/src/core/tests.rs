@@ -153,6 +153,24 @@ fn a_new_process_rotates_what_the_last_one_may_not_have() {
     assert!(disk.totals().1 <= syncs + 1, "once is enough");
 }
 
+/// On a line where nothing was taken since the last rotation an ack moves a ratchet as well.
+#[test]
+fn an_ack_that_is_owed_again_rotates_too() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    hub.record(&[b"taken"]);
+    drop(deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10));
+    drop(finish_sync(&mut core, line, 20));
+    core.owe_ack(line, 60_000).unwrap();
+    let syncs = disk.totals().1;
+    assert!(tick(&mut core, line, 60_000).ack.is_some());
+    assert!(
+        disk.totals().1 >= syncs + 3,
+        "the log and both images of the vault"
+    );
+}
+
 /// `sync` is a process of its own each time; a hub that is away takes none of what they send.
 #[test]
 fn a_thousand_syncs_with_nothing_new_add_nothing_to_the_outbox() {

@@ -13,6 +13,7 @@ use crate::engine::Bias;
 use crate::oracle::Broken;
 use crate::plan::{Flavour, Plan};
 use crate::run;
+use crate::theft;
 use crate::world::Pair;
 
 mod trials;
@@ -24,6 +25,9 @@ const ENGINE_SEEDS_MAX: u64 = 20_000;
 /// Seeds that a trial in the whole world may take: about as long.
 const WORLD_SEEDS_MAX: u64 = 600;
 
+/// Lives that a trial by the thief may take: each is as short as a life can be.
+const LIVES_MAX: u64 = 3;
+
 /// Where a bug is tried: the fastest place that can see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tier {
@@ -31,6 +35,8 @@ pub enum Tier {
     Engine(Bias),
     /// Hub, relay and app, with plans of this flavour.
     World(Flavour),
+    /// Hub and phones on real files, whose copies a thief attacks.
+    Theft,
 }
 
 impl fmt::Display for Tier {
@@ -39,6 +45,7 @@ impl fmt::Display for Tier {
             Tier::Engine(Bias::Any) => f.write_str("engine"),
             Tier::Engine(bias) => write!(f, "engine, {bias:?}"),
             Tier::World(flavour) => write!(f, "world, {flavour:?}"),
+            Tier::Theft => f.write_str("theft"),
         }
     }
 }
@@ -155,6 +162,7 @@ pub fn find(trial: &Trial, promise: &'static str, pair: &Pair) -> Finding {
     let seeds_max = match trial.tier {
         Tier::Engine(_) => ENGINE_SEEDS_MAX,
         Tier::World(_) => WORLD_SEEDS_MAX,
+        Tier::Theft => LIVES_MAX,
     };
     for seed in 0..seeds_max {
         finding.seeds += 1;
@@ -187,6 +195,7 @@ pub fn play(
     match tier {
         Tier::Engine(bias) => run::engine(bias, seed).map(drop),
         Tier::World(flavour) => run::repeat(&Plan::flavoured(flavour, seed), pair).map(drop),
+        Tier::Theft => theft::judged(theft::Terms::shortest(seed)),
     }
 }
 

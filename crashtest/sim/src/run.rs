@@ -34,15 +34,7 @@ pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
     let on = |disk: &SimDisk| Ground::new(Place::Simulated(disk.clone()));
     let (mut hub, _) = open_journal(Role::Hub, &on(&hub_disk), SeededDice(1))?;
     let (mut app, _) = open_journal(Role::App, &on(&app_disk), SeededDice(2))?;
-    let terms = OfferTerms {
-        hub: DeviceId([1; 32]),
-        addresses: vec!["127.0.0.1:1".into()],
-        relay: "127.0.0.1:2/relay".into(),
-        invitation: vec![1, 2, 3],
-        suite,
-        ttl_s: 600,
-    };
-    let offer = HubPairing::offer(&mut hub, terms, NOW_S)?.into_inner();
+    let offer = HubPairing::offer(&mut hub, terms(suite), NOW_S)?.into_inner();
     let next = AppPairing::start(&mut app, &offer, DeviceId([2; 32]), NOW_S)?.into_inner();
     let AppNext::Request(request) = next else {
         return Err(JournalError::Misuse("a new pairing begins with a request"));
@@ -58,6 +50,19 @@ pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
         app: app_disk,
         ways,
     })
+}
+
+/// What a hub offers to a phone.
+#[must_use]
+pub fn terms(suite: Suite) -> OfferTerms {
+    OfferTerms {
+        hub: DeviceId([1; 32]),
+        addresses: vec!["127.0.0.1:1".into()],
+        relay: "127.0.0.1:2/relay".into(),
+        invitation: vec![1, 2, 3],
+        suite,
+        ttl_s: 600,
+    }
 }
 
 /// The lines of a pairing as this end has them.

@@ -164,6 +164,8 @@ impl Core {
         let mut disproved = Vec::new();
         let mut in_wrap = false;
         let (mut is_heard, mut is_command) = (false, false);
+        // A rotation of the line's key may be owed for it.
+        let stirs = matches!(received, Received::Message(_) | Received::Refused(_));
         // Another phone, by a command of this one.
         let mut removed = None;
         // Other lines of this phone that cannot be read: what is said of them has to wait.
@@ -294,6 +296,9 @@ impl Core {
             self.set_broken(*of, error);
         }
         staged?;
+        if stirs && let Some(state) = self.lines.get_mut(&line) {
+            state.stirred = true;
+        }
         if is_command {
             // CRASH(hub.command.staged): before: nothing of the command, the cursor is before it; it comes again |
             // after: what it does, its outcome, the Commit and the answer are synced as one.

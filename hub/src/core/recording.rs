@@ -170,6 +170,16 @@ impl Recording {
         self.clips.iter().filter_map(|(_, clip)| *clip).collect()
     }
 
+    /// Whether its end is staged.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether nothing of it is durable yet, so that its first byte waits for a sync.
+    pub(super) fn awaits_first_byte(&self) -> bool {
+        !self.announced
+    }
+
     fn next_piece(&self) -> Option<&Piece> {
         self.pieces
             .get(self.staged.saturating_sub(self.first) as usize)
@@ -306,7 +316,7 @@ impl Core {
     }
 
     /// Something that waits for room may have it now: the end of a clip that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed.
+    /// phone is to be told. Acked envelopes are removed, and keys rotated that an event has kept waiting.
     ///
     /// # Errors
     /// The journal's.
@@ -320,6 +330,7 @@ impl Core {
             self.end_recording(ending, now_unix_ms)?;
         }
         self.follow_settings(now_unix_ms)?;
+        self.rotate_at_tick(now_unix_ms)?;
         match self.recording {
             Some(_) => Ok(()),
             None => {

@@ -8,6 +8,7 @@ mod heartbeat;
 mod phones;
 mod retained;
 mod rollback;
+mod rotation;
 mod trouble;
 pub(crate) mod world;
 

@@ -127,7 +127,8 @@ impl Session<Committer> {
     /// An update that the app proposes is committed at once, because a stored proposal would block
     /// every message. A clip being recorded goes on in the new epoch; otherwise the epoch is closed
     /// and the group's key rotated, except in the config channel, where [`Session::answer`] or
-    /// [`Session::close`] must follow a [`Received::Healed`] in the same transaction.
+    /// [`Session::close`] must follow a [`Received::Healed`] in the same transaction. A message that was opened in an
+    /// epoch that is not in use leaves a rotation owed ([`Session::rotate_stirred`]).
     ///
     /// # Errors
     /// Only our own storage; whatever the other side or the relay did is in [`Received`].
@@ -143,7 +144,14 @@ impl Session<Committer> {
             on_proposal: heal::commit_to,
             on_refusal: heal::free,
         };
-        self.judge(txn, seq, envelope, &side)
+        let arrived = self.judge(txn, seq, envelope, &side)?;
+        if matches!(
+            arrived.received,
+            Received::Message(_) | Received::Refused(_)
+        ) {
+            self.stir(txn)?;
+        }
+        Ok(arrived)
     }
 }
 

@@ -133,9 +133,11 @@ fn heard(program: &mut Command, name: &str) -> Outcome<Value> {
 
 /// The figures for a person.
 fn told(stolen: &Value, sqlite: &Value, freed: &Value) -> String {
-    let (sealed, unsealed) = (&stolen["sealed"], &stolen["unsealed"]);
-    let mut text =
-        String::from("\nwhat the thief opened                               sealed  not sealed\n");
+    let lives = ["sealed", "retaining", "unsealed"].map(|life| &stolen[life]);
+    let mut text = format!(
+        "\n{:<48}{:>10}{:>12}{:>12}\n",
+        "what the thief opened", "sealed", "retaining", "not sealed"
+    );
     for (name, key) in [
         ("messages that were sent", "messages"),
         (
@@ -144,16 +146,26 @@ fn told(stolen: &Value, sqlite: &Value, freed: &Value) -> String {
         ),
         ("crashes in the middle of a clip", "crashes"),
         ("hours without anything", "idle_hours"),
+        ("commands", "commands"),
+        ("further phones paired", "pairings"),
+        ("phones removed", "removals"),
         ("copies of the hub", "hub_copies"),
-        ("  taken in the middle of a clip", "copies_in_a_clip"),
-        (
-            "  of these: that clip opened",
-            "copies_in_a_clip_that_open_it",
-        ),
+        ("copies of phones", "phone_copies"),
+        ("  either, within a step", "copies_within_a_step"),
+        ("clips in progress, for each copy", "clips_in_progress"),
+        ("  of these opened, as they may", "clips_in_progress_opened"),
         ("clips that were finished", "finished_clips"),
         ("  opened by a later copy", "finished_clips_opened"),
         ("clips opened before they began", "later_clips_opened"),
-        ("copies of the phone", "phone_copies"),
+        (
+            "messages of phones that the hub took",
+            "taken_phone_messages",
+        ),
+        ("  opened by a later copy", "taken_phone_messages_opened"),
+        ("clips retained, for each copy", "retained_clips"),
+        ("  of these opened, as they may", "retained_clips_opened"),
+        ("clips retained no more", "released_clips"),
+        ("  opened by a later copy", "released_clips_opened"),
         ("clips that were deleted", "deleted_clips"),
         ("  opened by a later copy", "deleted_clips_opened"),
         (
@@ -161,8 +173,10 @@ fn told(stolen: &Value, sqlite: &Value, freed: &Value) -> String {
             "messages_opened_behind_new_keys",
         ),
     ] {
-        let (sealed, unsealed) = (sealed[key].to_string(), unsealed[key].to_string());
-        text.push_str(&format!("{name:<48}{sealed:>10}{unsealed:>12}\n"));
+        let [sealed, retaining, unsealed] = lives.map(|life| life[key].to_string());
+        text.push_str(&format!(
+            "{name:<48}{sealed:>10}{retaining:>12}{unsealed:>12}\n"
+        ));
     }
     text.push_str(&format!(
         "\nOpenMLS on its SQLite storage, secure_delete=ON, {} epochs: up to {} superseded ones readable at once, \
@@ -199,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn figures_of_both_lives_stand_side_by_side() {
+    fn figures_of_all_lives_stand_side_by_side() {
         let life = |finished: u64| json!({"finished_clips": 9, "finished_clips_opened": finished});
-        let stolen = json!({"sealed": life(0), "unsealed": life(9)});
+        let stolen = json!({"sealed": life(0), "retaining": life(1), "unsealed": life(9)});
         let sqlite = json!({"epochs": 200, "superseded_readable_at_most": 92});
         let text = told(&stolen, &sqlite, &json!({"not_measured": "no root"}));
         let row = text.lines().find(|line| line.contains("by a later copy"));
-        let numbers: Vec<&str> = row.unwrap().split_whitespace().rev().take(2).collect();
-        assert_eq!(numbers, ["9", "0"]);
+        let numbers: Vec<&str> = row.unwrap().split_whitespace().rev().take(3).collect();
+        assert_eq!(numbers, ["9", "1", "0"]);
         assert!(text.contains("up to 92 superseded"));
     }
 }

@@ -38,6 +38,13 @@ const fn world(mutant: &'static str, flavour: Flavour) -> Trial {
     }
 }
 
+const fn theft(mutant: &'static str) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::Theft,
+    }
+}
+
 /// All trials of the simulation. A linked bug that is missing here fails the run.
 pub const TRIALS: &[Trial] = &[
     engine("another_file_synced"),
@@ -70,6 +77,7 @@ pub const TRIALS: &[Trial] = &[
     engine("view_before_the_sync"),
     biased("write_on_in_a_recovered_file", Bias::Torn),
     biased("unconfirmed_is_no_base", Bias::Syncs),
+    world("ack_key_stays", Flavour::Calm),
     world("answer_left_out", Flavour::Calm),
     world("birth_after_the_log", Flavour::Dies(Who::App)),
     world("clip_named_by_the_clock", Flavour::ClockGoesBack),
@@ -94,4 +102,5 @@ pub const TRIALS: &[Trial] = &[
     world("vault_before_the_log", Flavour::Dies(Who::Hub)),
     world("vault_image_left_old", Flavour::Calm),
     world("vault_images_together", Flavour::Tears),
+    theft("retained_never_forgotten"),
 ];

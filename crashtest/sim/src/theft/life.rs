@@ -1,23 +1,31 @@
-//! The life of a hub and a phone, step by step; behind each step the files of whoever took it are copied.
+//! The life of a hub and its phones, step by step; behind each step the files of whoever took it are copied, and in
+//! the middle of a step wherever a vault changed.
 //!
-//! Crashes fall into the middle of a clip, hours pass idle behind them, heartbeats come in the middle of
-//! clips and between them, clips are deleted. The relay is a list: what lies in it is what a thief has.
+//! Crashes fall into the middle of a clip, hours pass idle behind them, heartbeats come in the middle of clips and
+//! between them, clips are deleted, settings are ordered, a second phone comes by less often than the first, is lost
+//! and removed, and another takes its place. However short a life is, each of these comes in it. The relay is a
+//! list: what lies in it is what a thief has.
+
+mod phones;
+mod stealing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use app_core::core::Order;
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{Event, Piece, Recorded};
 use journal::Suite;
-use journal::ids::{ClipId, Line, PairingId};
+use journal::ids::PairingId;
 use tempfile::TempDir;
-use thief::{Haul, Loot, Opener};
+use thief::{Loot, Opener};
 use wal::{Dice as _, SeededDice};
 
 use super::Outcome;
-use super::books::{Books, Heal, Whose};
-use super::ends::{HubEnd, PhoneEnd, copy_files};
+use super::books::{Books, Moment, Whose};
+use super::ends::{HubEnd, PhoneEnd, Start, copy_files};
+use super::peep::Peep;
 use crate::{files, run};
 
 /// When it begins, milliseconds since 1970.
@@ -27,21 +35,37 @@ const STEP_MS: u64 = 700;
 const HOUR_MS: u64 = 3_600_000;
 /// Clips that the phone keeps at least, so that a thief finds some that he may have.
 const KEPT: usize = 3;
+/// Pieces of an event at most, and bytes of one: what all phones and copies of it take together fits into a
+/// transaction of the small log files of [`crate::node::options`].
+const PIECES_MAX: u64 = 5;
+const PIECE_BYTES_MAX: u64 = 8_000;
+/// Rounds of a life at least: in each of these something comes that may not be missing.
+const ROUNDS_MIN: u64 = 6;
+/// The round in which a second phone comes, the first clip is cut off by a crash, a heartbeat falls into a clip, a
+/// command is given, and the second phone is lost.
+const PAIRS: u64 = 1;
+const CRASHES: u64 = 1;
+const BEATS_IN_A_CLIP: u64 = 2;
+const ORDERS: u64 = 3;
+const LOSES: u64 = 4;
+/// Rounds after which hours pass at the latest: a phone may ask for so many Commits in a time, and no more.
+const IDLE_EVERY: u64 = 4;
+/// The owner's own phone, by its place among them. The other one comes behind it.
+const OWN: usize = 0;
+const OTHER: usize = 1;
 
-/// What was stolen at one step.
+/// What was stolen at one moment.
 pub(super) struct Copied {
-    pub(super) step: u64,
+    pub(super) at: Moment,
     pub(super) whose: Whose,
-    /// The clip in progress, if it is the hub's copy.
-    pub(super) recording: Option<usize>,
     pub(super) loot: Loot,
 }
 
 /// See the module's documentation.
 pub(super) struct Life {
     hub: Option<HubEnd>,
-    phone: PhoneEnd,
-    pairing: PairingId,
+    phones: Vec<PhoneEnd>,
+    phones_made: u64,
     now_ms: u64,
     dice: SeededDice,
     pub(super) books: Books,
@@ -50,9 +74,10 @@ pub(super) struct Life {
     pub(super) epochs: u64,
     /// Every key that was ever in a vault, and those that were in each one's last copy.
     keys: BTreeSet<[u8; 32]>,
-    last_keys: BTreeMap<&'static str, BTreeSet<[u8; 32]>>,
-    /// Processes that die leave their directory to the next one, so that nothing here puts keys elsewhere.
-    stays: bool,
+    last_keys: BTreeMap<Option<PairingId>, BTreeSet<[u8; 32]>>,
+    /// Where all directories lie, and processes that die leave theirs to the next one, so that nothing here puts
+    /// keys elsewhere. This life is lived for its keys alone.
+    home: Option<PathBuf>,
     /// Last, so that it goes when nobody has its files open any more.
     scratch: TempDir,
 }
@@ -60,13 +85,11 @@ pub(super) struct Life {
 impl Life {
     /// A hub and a phone, paired, on files of their own: below `home`, if there is one, where nothing else
     /// is ever written.
-    pub(super) fn begin(seed: u64, home: Option<&Path>) -> Outcome<Self> {
+    pub(super) fn begin(seed: u64, retains: bool, home: Option<&Path>) -> Outcome<Self> {
         let scratch = tempfile::tempdir()?;
         let pair = run::pair(Suite::XWing)?;
         files::lay_out(&pair, scratch.path())?;
         let (hub_ways, phone_ways) = pair.ways;
-        let pairing = hub_ways.first().ok_or("a pairing without lines")?;
-        let pairing = pairing.line.pairing;
         let at = |name: &str| -> Outcome<PathBuf> {
             let made = scratch.path().join(name);
             let Some(home) = home else {
@@ -77,47 +100,87 @@ impl Life {
             Ok(place)
         };
         let mut dice = SeededDice(seed);
-        let hub = HubEnd::start(at("hub.files")?, hub_ways, dice.next_u64(), BEGIN_MS)?;
-        let phone = PhoneEnd::start(at("app.files")?, phone_ways, dice.next_u64())?;
-        Ok(Self {
+        let start = Start {
+            dir: at("hub.files")?,
+            ways: hub_ways,
+            peep: Peep::new(scratch.path(), "hub"),
+            retains,
+        };
+        let hub = HubEnd::start(start, dice.next_u64(), BEGIN_MS)?;
+        let peep = Peep::new(scratch.path(), "own");
+        let own = PhoneEnd::start(at("app.files")?, phone_ways, peep, dice.next_u64())?;
+        let mut life = Self {
             hub: Some(hub),
-            phone,
-            pairing,
+            phones: vec![own],
+            phones_made: 1,
             now_ms: BEGIN_MS,
             dice,
-            books: Books::default(),
+            books: Books {
+                retains,
+                ..Books::default()
+            },
             opener: Opener::new(),
             copies: Vec::new(),
             epochs: 0,
             keys: BTreeSet::new(),
             last_keys: BTreeMap::new(),
-            stays: home.is_some(),
+            home: home.map(Path::to_owned),
             scratch,
-        })
+        };
+        life.steal_hub()?;
+        life.steal_phone(OWN)?;
+        Ok(life)
     }
 
-    /// Lives until the event video group has seen so many epochs.
+    /// Lives until the event video group of the first phone has seen so many epochs, and each kind of step has come.
     pub(super) fn live(&mut self, epochs: u64, progress: &dyn Fn(u64)) -> Outcome<()> {
-        while self.epochs < epochs {
-            self.event()?;
-            if self.dice.below(3) == 0 {
-                self.idle()?;
-            }
-            self.sync()?;
-            if self.dice.below(2) == 0 {
-                self.delete_oldest()?;
-            }
-            if self.dice.below(6) == 0 {
-                self.heartbeat()?;
-            }
-            let status = self.phone.core.status()?;
+        let mut round = 0;
+        while self.epochs < epochs || round < ROUNDS_MIN {
+            self.round(round)?;
+            round += 1;
+            let status = self.phone(OWN)?.core.status()?;
             self.epochs = status.first().map_or(0, |line| line.epoch);
             progress(self.epochs);
         }
         // The last clips are to be healed and deleted as the others were.
-        self.heartbeat()?;
+        for phone in 0..self.phones.len() {
+            self.heartbeat(phone)?;
+        }
         self.delete_oldest()?;
         self.idle()
+    }
+
+    /// An event, and what comes with it.
+    fn round(&mut self, round: u64) -> Outcome<()> {
+        if round == PAIRS {
+            self.pair_another()?;
+        }
+        if round == LOSES || (round > LOSES && self.dice.below(12) == 0) {
+            self.lose_the_other()?;
+        }
+        let crashes = round == CRASHES || self.dice.below(6) == 0;
+        self.event(crashes, round == BEATS_IN_A_CLIP)?;
+        if round.is_multiple_of(IDLE_EVERY) || self.dice.below(3) == 0 {
+            self.idle()?;
+        }
+        self.sync(OWN)?;
+        // What the other phone has not fetched when it is lost, a hub that retains has for the next one.
+        let comes_by = self.dice.below(2) == 0 && round + 1 != LOSES;
+        if self.phones.len() > OTHER && (comes_by || round == BEATS_IN_A_CLIP) {
+            self.sync(OTHER)?;
+        }
+        if round == ORDERS || self.dice.below(5) == 0 {
+            self.order(Order::Privacy { on: false })?;
+        }
+        if self.dice.below(2) == 0 {
+            self.delete_oldest()?;
+        }
+        for phone in 0..self.phones.len() {
+            if self.dice.below(6) == 0 && !(phone == OTHER && round + 1 == LOSES) {
+                self.heartbeat(phone)?;
+            }
+        }
+        Ok(())
     }
 
     /// The keys that were in a vault once and are in none any more.
@@ -140,29 +203,31 @@ impl Life {
     }
 
     /// An event, recorded to its end or into a crash.
-    fn event(&mut self) -> Outcome<()> {
+    fn event(&mut self, crashes: bool, mut heartbeat_is_due: bool) -> Outcome<()> {
         self.step();
         let event = Event {
             camera: "door".into(),
             mime: "video/mp4".into(),
             started_unix_ms: self.now_ms,
         };
-        self.books.begins();
         let now_ms = self.now_ms;
         let begun = self.hub()?.core.handle_event_started(event, now_ms)?;
         taken(begun)?;
         self.hub_commits()?;
-        // However short a life is, its second clip is cut off and a heartbeat falls into its third.
-        let number = self.books.clips.len();
-        let crashes = number == 2 || self.dice.below(6) == 0;
-        let mut heartbeat_is_due = number == 3;
-        for _ in 0..=self.dice.below(4) {
+        for _ in 0..=self.dice.below(PIECES_MAX - 1) {
             self.piece()?;
             self.hub_commits()?;
             match self.dice.below(8) {
-                _ if std::mem::take(&mut heartbeat_is_due) => self.heartbeat()?,
-                0 => self.heartbeat()?,
-                1 => self.phone_takes()?,
+                _ if std::mem::take(&mut heartbeat_is_due) => self.heartbeat(OWN)?,
+                0 => self.heartbeat(OWN)?,
+                1 => self.phone_takes(OWN)?,
+                2 => self.hub_takes()?,
+                3 => {
+                    self.step();
+                    self.tick()?;
+                    self.books.ticks();
+                    self.steal_hub()?;
+                }
                 _ => {}
             }
         }
@@ -177,12 +242,12 @@ impl Life {
         let now_ms = self.now_ms;
         let ended = self.hub()?.core.handle_event_ended(end, now_ms)?;
         taken(ended)?;
-        self.told(true)
+        self.hub_commits()
     }
 
     fn piece(&mut self) -> Outcome<()> {
         self.step();
-        let mut bytes = vec![0; 200 + self.dice.below(20_000) as usize];
+        let mut bytes = vec![0; 200 + self.dice.below(PIECE_BYTES_MAX - 200) as usize];
         self.dice.fill(&mut bytes);
         let piece = Piece {
             bytes: Bytes::from(bytes),
@@ -204,7 +269,8 @@ impl Life {
         self.step();
         let hub = self.hub.take().ok_or("the hub is down")?;
         let old = hub.dir.clone();
-        let dir = match self.stays {
+        let stays = self.home.is_some();
+        let dir = match stays {
             true => old.clone(),
             false => {
                 let dir = self.scratch.path().join(format!("hub-{}", self.books.step));
@@ -213,18 +279,17 @@ impl Life {
             }
         };
         // What a thief finds who comes while it lies dark.
-        self.steal(Whose::Hub, &dir)?;
+        self.steal(Whose::Hub, &dir, Vec::new())?;
         self.hours_pass(8);
         self.step();
         // Dice that began as others did would make the same keys and names again.
         let seed = self.dice.next_u64();
         let mut hub = hub.dies(dir, seed, self.now_ms)?;
-        if !self.stays {
+        if !stays {
             std::fs::remove_dir_all(old)?;
         }
         hub.tell(&mut self.books, self.now_ms)?;
         self.hub = Some(hub);
-        self.books.is_over();
         self.steal_hub()?;
         self.idle()
     }
@@ -237,140 +302,23 @@ impl Life {
         let hub = self.hub()?;
         hub.core.handle_timeout(now_ms)?;
         hub.core.handle_rest(now_ms)?;
-        self.told(false)
-    }
-
-    /// The phone takes everything, ends its sync, and the hub takes its acks.
-    fn sync(&mut self) -> Outcome<()> {
-        self.phone_takes()?;
-        for line in self.phone.lines() {
-            self.step();
-            self.phone.finish_sync(line, &mut self.books, self.now_ms)?;
-            self.steal_phone()?;
-        }
-        self.hub_takes()
-    }
-
-    fn phone_takes(&mut self) -> Outcome<()> {
-        loop {
-            self.step();
-            if !self.phone.take_one(&mut self.books, self.now_ms)? {
-                return Ok(());
-            }
-            self.steal_phone()?;
-        }
-    }
-
-    fn hub_takes(&mut self) -> Outcome<()> {
-        loop {
-            self.step();
-            let now_ms = self.now_ms;
-            let hub = self.hub.as_mut().ok_or("the hub is down")?;
-            if !hub.take_one(&mut self.books, now_ms)? {
-                return Ok(());
-            }
-            self.steal_hub()?;
-        }
-    }
-
-    /// A heartbeat, taken and answered. The phone has caught up first.
-    fn heartbeat(&mut self) -> Outcome<()> {
-        self.phone_takes()?;
-        self.hub_takes()?;
-        self.step();
-        self.books.heals.push(Heal {
-            made: self.books.step,
-            taken: BTreeMap::new(),
-        });
-        // It has caught up on all of them.
-        let level: BTreeSet<Line> = self.phone.lines().into_iter().collect();
-        let core = &mut self.phone.core;
-        let staged = core.stage_heartbeat(self.pairing, &level, self.now_ms)?;
-        let committed = core.commit()?;
-        let _beat = committed.redeem(staged);
-        self.phone.tell(&mut self.books)?;
-        self.steal_phone()?;
-        self.hub_takes()?;
-        self.phone_takes()
-    }
-
-    /// The phone's owner deletes the oldest clips but a few.
-    fn delete_oldest(&mut self) -> Outcome<()> {
-        let clips = self.phone.core.clips()?;
-        let is_over = |id: &ClipId| {
-            let of_books = self.books.clips.iter().find(|clip| clip.id == Some(id.0));
-            of_books.is_some_and(|clip| clip.over.is_some())
-        };
-        let old: Vec<ClipId> = clips
-            .iter()
-            .map(|(_, clip)| clip.clip)
-            .filter(is_over)
-            .collect();
-        for id in old.iter().take(old.len().saturating_sub(KEPT)) {
-            self.step();
-            let core = &mut self.phone.core;
-            let _staged = core.delete(*id)?;
-            let _committed = core.commit()?;
-            self.books.is_deleted(id.0);
-            self.steal_phone()?;
-        }
-        Ok(())
+        self.hub_commits()
     }
 
     fn hub(&mut self) -> Outcome<&mut HubEnd> {
         Ok(self.hub.as_mut().ok_or("the hub is down")?)
     }
 
-    /// The hub syncs what it staged, and its files are copied.
-    fn hub_commits(&mut self) -> Outcome<()> {
-        self.told(false)
+    fn phone(&mut self, phone: usize) -> Outcome<&mut PhoneEnd> {
+        Ok(self.phones.get_mut(phone).ok_or("there is no such phone")?)
     }
 
-    /// As [`Self::hub_commits`]; what was recorded may be over with it.
-    fn told(&mut self, is_over: bool) -> Outcome<()> {
+    /// The hub syncs what it staged, and its files are copied.
+    fn hub_commits(&mut self) -> Outcome<()> {
         let now_ms = self.now_ms;
         let hub = self.hub.as_mut().ok_or("the hub is down")?;
         hub.commit(&mut self.books, now_ms)?;
-        if is_over {
-            self.books.is_over();
-        }
         self.steal_hub()
-    }
-
-    fn steal_hub(&mut self) -> Outcome<()> {
-        let dir = self.hub()?.dir.clone();
-        self.steal(Whose::Hub, &dir)
-    }
-
-    fn steal_phone(&mut self) -> Outcome<()> {
-        let dir = self.phone.dir.clone();
-        self.steal(Whose::Phone, &dir)
-    }
-
-    /// Copies all files below `from` and opens what opens.
-    fn steal(&mut self, whose: Whose, from: &Path) -> Outcome<()> {
-        let copy: PathBuf = self.scratch.path().join("stolen");
-        copy_files(from, &copy)?;
-        let haul = Haul::read(&copy)?;
-        std::fs::remove_dir_all(&copy)?;
-        let keys: BTreeSet<[u8; 32]> = haul.keys.iter().map(|stored| *stored.key).collect();
-        self.keys.extend(&keys);
-        let end = match whose {
-            Whose::Hub => "hub",
-            Whose::Phone => "phone",
-        };
-        self.last_keys.insert(end, keys);
-        if self.stays {
-            // This life is lived for its keys alone.
-            return Ok(());
-        }
-        self.copies.push(Copied {
-            step: self.books.step,
-            whose,
-            recording: self.books.recording.filter(|_| whose == Whose::Hub),
-            loot: self.opener.open(&haul),
-        });
-        Ok(())
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn conversation() -> String {
     stage.event(2);
     stage.piece(2, 500);
     stage.event_over(2);
-    stage.step(Who::Hub, "it takes an ack and trims", Stage::carry);
+    stage.step(Who::Hub, "it takes an ack, trims and rotates", Stage::carry);
     stage.event(3);
     stage.piece(3, 500);
     stage.event_over(3);

@@ -50,7 +50,9 @@ fn taken_by_the_hub(stage: &mut Stage) {
         };
         // The idle lines are alike: one stands for all.
         let name = match (channel(stage, &answer), seq) {
-            (Channel::Config, Seq(1)) => "it takes what a heartbeat says",
+            (Channel::Config, Seq(1)) => {
+                "it takes what a heartbeat says, and rotates the key of its line"
+            }
             (Channel::Config, _) => {
                 "it takes new keys: Commit, answer, used-up ratchet and rotation"
             }

@@ -435,6 +435,12 @@ impl World {
         self.phone.send(&mut self.core, line, now_ms)
     }
 
+    /// The same, not synced.
+    pub(crate) fn hand_over_on(&mut self, channel: Channel) -> Vec<Verdict> {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.hand_over(&mut self.core, line, NOW_MS)
+    }
+
     /// Carries what the hub has on one line to the phone.
     pub(crate) fn fetch_on(&mut self, channel: Channel) -> Vec<Taken> {
         let line = Line::of(self.line.pairing, channel);
@@ -652,8 +658,15 @@ impl Phone {
         self.session = Session::new(self.line);
     }
 
-    /// What the phone has sent on a line and the hub has not taken, judged by the hub.
+    /// What the phone has sent on a line and the hub has not taken, judged by the hub and synced.
     pub(crate) fn send(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
+        let verdicts = self.hand_over(core, line, now_ms);
+        core.commit(now_ms).unwrap();
+        verdicts
+    }
+
+    /// The same, not synced.
+    pub(crate) fn hand_over(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at = core.cursor(line).unwrap();
         while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
@@ -661,7 +674,6 @@ impl Phone {
             verdicts.push(taken.unwrap().verdict);
             at = seq;
         }
-        core.commit(now_ms).unwrap();
         verdicts
     }
 
