@@ -12,7 +12,7 @@ use super::odd::Foreign;
 use crate::ids::{Channel, Epoch, PairingId};
 use crate::keys::{self, Family};
 use crate::library::AppClipState;
-use crate::message::{self, HeartbeatAnswer};
+use crate::message::{self, HeartbeatAnswer, HubReport};
 use crate::scope::Scope;
 use crate::{
     EpochUse, ErrorKind, Healed, HeartbeatState, JournalError, LineKeys, Made, Received, Role,
@@ -419,6 +419,7 @@ fn a_message_of_another_channel_is_none_here() {
         answered_unix_ms: NOW_MS,
         version: String::new(),
         epochs: Vec::new(),
+        status: HubReport::default(),
     };
     // An answer to what was never asked, and one on a line that has none.
     let bytes = message::encode(&message::HubConfigMessage::Answer(answer.clone())).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line};
-use journal::message::{self, AppConfigMessage, HeartbeatAnswer};
+use journal::message::{self, AppConfigMessage, HeartbeatAnswer, HubReport};
 use journal::{Committer, PhoneHeard, Received, Session, Taken, Takes};
 use wal::disk::SimDisk;
 use wire::Seq;
@@ -67,6 +67,7 @@ fn hub_takes(hub: &mut Hub, core: &Core, line: Line) -> Vec<Received> {
                         answered_unix_ms: NOW_MS,
                         version: "0".into(),
                         epochs: Vec::new(),
+                        status: HubReport::default(),
                     };
                     session.answer(&mut txn, &answer).unwrap();
                 }
