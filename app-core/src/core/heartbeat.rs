@@ -61,6 +61,10 @@ pub struct Look {
     pub unsure: Vec<PairingId>,
     /// Pairings of which nothing is due: their launch is over.
     pub idle: Vec<PairingId>,
+    /// Pairings whose hub looks offline, and since when it has been silent, milliseconds since 1970 by our clock.
+    pub offline: Vec<(PairingId, u64)>,
+    /// Pairings whose hub does not.
+    pub online: Vec<PairingId>,
     /// When to look again if no line catches up and nothing is taken before, milliseconds since 1970;
     /// always later than now. `None` if then only.
     pub again_unix_ms: Option<u64>,
@@ -85,6 +89,7 @@ impl Core {
         let mut pulse = Pulse {
             said,
             jitter_ms: pulse::jitter_ms(pairing, number),
+            offline_after_ms: self.offline_after_ms,
             ..Pulse::default()
         };
         let unanswered = said.filter(|said| !said.answered);
@@ -178,6 +183,12 @@ impl Core {
             }
             pulse => pulse?,
         };
+        match pulse.offline_since_unix_ms(now_unix_ms) {
+            // Nobody is waited for any more, and what is wrong was said.
+            _ if pulse.over => {}
+            Some(since) => look.offline.push((id, since)),
+            None => look.online.push(id),
+        }
         let is_seen = !pulse.over && self.is_in_sight(id, sight)?;
         let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
         let is_due = is_seen && due.is_some_and(|at| at <= now_unix_ms);

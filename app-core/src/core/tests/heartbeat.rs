@@ -463,6 +463,7 @@ fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_kno
     // An hour later it is not there.
     let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
+    assert_eq!((look.offline, look.online), (vec![], vec![pairing]));
     note_level(&mut core, pairing, hour);
     drop(core);
     let mut core = open_core(&disk, 4);
@@ -471,9 +472,15 @@ fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_kno
     assert_eq!(next, Some(hour + HOUR), "as long again");
     let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!((look.silent, look.again_unix_ms), (vec![], next));
+    assert_eq!(
+        (look.offline, look.online),
+        (vec![(pairing, NOW_MS)], vec![])
+    );
     heard_on(&mut hub, &mut core, &Line::all(pairing), HOUR);
     let pulse = core.pulse(pairing).unwrap();
     assert!(pulse.is_settled() && !pulse.looks_offline(hour));
+    let look = core.look(&sight(&level), &launch, hour).unwrap();
+    assert_eq!((look.offline, look.online), (vec![], vec![pairing]));
 }
 
 /// A sync that was killed before it sent its heartbeat leaves that in the outbox. When the next one sends it, an
