@@ -241,11 +241,11 @@ impl Hub {
                 let answer =
                     HubPairing::request(&mut self.journal, &request, request.device(), unix_s())
                         .unwrap();
-                (PairingMessage::Answer(answer.into_inner()), false)
+                (answer.to_message(), false)
             }
             PairingMessage::Confirm(confirm) => {
                 let done = HubPairing::confirm(&mut self.journal, &confirm).unwrap();
-                (PairingMessage::Done(done.into_inner()), true)
+                (done.to_message(), true)
             }
             _ => panic!("a phone says nothing else"),
         }
