@@ -70,7 +70,8 @@ fn a_phone_that_a_running_hub_removes_is_shut_out_until_it_is_paired_again() -> 
     assert_ne!(only_phone(&mut system)?, name);
     let (code, said) = sync(&mut system)?;
     assert_eq!(code, 0, "{said}");
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
 }
 
 #[test]
@@ -90,5 +91,6 @@ fn a_relay_that_was_away_when_a_phone_was_removed_is_told_by_the_next_hub() -> O
     let (code, said) = sync(&mut system)?;
     assert_ne!(code, 0);
     assert!(said.contains("removed"), "{said}");
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
 }
