@@ -183,12 +183,6 @@ impl Core {
             }
             pulse => pulse?,
         };
-        match pulse.offline_since_unix_ms(now_unix_ms) {
-            // Nobody is waited for any more, and what is wrong was said.
-            _ if pulse.over => {}
-            Some(since) => look.offline.push((id, since)),
-            None => look.online.push(id),
-        }
         let is_seen = !pulse.over && self.is_in_sight(id, sight)?;
         let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
         let is_due = is_seen && due.is_some_and(|at| at <= now_unix_ms);
@@ -199,6 +193,10 @@ impl Core {
         }
         if !is_seen {
             return Ok(());
+        }
+        match pulse.offline_since_unix_ms(now_unix_ms) {
+            Some(since) => look.offline.push((id, since)),
+            None => look.online.push(id),
         }
         let asks = pulse.asks_for_note(now_unix_ms);
         let is_silent = asks && self.has_waited(id, sight)?;

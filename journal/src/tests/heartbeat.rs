@@ -459,7 +459,7 @@ fn a_message_of_another_channel_is_none_here() {
 /// The same copy put back in the place of the phone: its own journal sees that it is one (C8) and goes no
 /// further, whatever its keys would open.
 #[test]
-fn a_copy_of_the_phone_from_before_a_heartbeat_refuses_to_go_on() {
+fn scenario_21_a_copy_of_the_phone_from_before_a_heartbeat_refuses_to_go_on() {
     for suite in SUITES {
         let (mut camera, mut phone) = five(suite);
         settle(&mut camera, &mut phone);

@@ -398,7 +398,7 @@ fn an_expired_offer_dies_with_what_its_phone_left_unfinished() {
 /// A crash at every disk operation of every step of a pairing, at the end whose step it is: doing it
 /// again with the same code finishes it, and the two ends can talk.
 #[test]
-fn a_pairing_survives_a_crash_at_every_operation() {
+fn scenario_15_a_pairing_survives_a_crash_at_every_operation() {
     let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
     let mut hub = open(Role::Hub, &hub_disk, 1).unwrap();
     let mut app = open(Role::App, &app_disk, 2).unwrap();
