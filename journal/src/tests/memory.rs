@@ -5,6 +5,7 @@
 //! SECURITY.md promises nothing of it.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::os::unix::fs::FileExt as _;
 
 use wal::SeededDice;
@@ -37,8 +38,9 @@ fn pattern() -> [u8; 32] {
 #[test]
 fn a_key_and_what_it_opened_are_wiped_where_they_were() {
     let pattern = pattern();
-    let key = Box::new(Key::new(pattern));
-    let at = key.as_ptr().addr();
+    // Whoever looks does so behind the compiler's back.
+    let key = black_box(Box::new(Key::new(pattern)));
+    let at = key.as_ptr().expose_provenance();
     assert!(is_there(at, &pattern), "the look is blind");
     drop(key);
     assert!(!is_there(at, &pattern));
@@ -46,8 +48,8 @@ fn a_key_and_what_it_opened_are_wiped_where_they_were() {
     let plaintext: Vec<u8> = (0..200_u8).map(|n| n ^ 0x33).collect();
     let key = Key::new(pattern);
     let sealed = sealed::seal(&key, b"place", &plaintext, &mut SeededDice(5));
-    let opened = sealed::open(&key, b"place", &sealed).unwrap();
-    let at = opened.as_ptr().addr();
+    let opened = black_box(sealed::open(&key, b"place", &sealed).unwrap());
+    let at = opened.as_ptr().expose_provenance();
     assert!(is_there(at, &plaintext), "the look is blind");
     drop(opened);
     assert!(!is_there(at, &plaintext));
@@ -56,7 +58,7 @@ fn a_key_and_what_it_opened_are_wiped_where_they_were() {
 /// Where the storage key of a scope is in memory, and what it is.
 fn place(journal: &Journal, scope: Scope) -> (usize, Vec<u8>) {
     let key = &journal.scopes.get(scope).unwrap().key;
-    (key.as_ptr().addr(), key.to_vec())
+    (key.as_ptr().expose_provenance(), key.to_vec())
 }
 
 #[test]
