@@ -214,7 +214,11 @@ impl Core {
         // What is done now is seen then.
         let again = match (asks && !is_silent, is_due || is_silent) {
             (true, _) => Some(now_unix_ms.saturating_add(HUB_WAIT_MS)),
-            (false, true) => Some(now_unix_ms.saturating_add(REPEAT_AFTER_MS)),
+            (false, true) => {
+                // No sooner than a hub could have answered, and in time to find it silent.
+                let silent_ms = pulse.offline_after_ms.max(HUB_WAIT_MS);
+                Some(now_unix_ms.saturating_add(REPEAT_AFTER_MS.min(silent_ms)))
+            }
             (false, false) => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
         };
         look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();

@@ -110,7 +110,9 @@ fn a_heartbeat_heals_every_channel_and_is_answered() {
         assert_eq!(said, epochs);
         let row = phone.journal.heartbeat(phone.pairing).unwrap().unwrap();
         assert!(row.is_answered());
-        assert_eq!(row.answered.unwrap().version, "1.2.3");
+        let answered = row.answered.unwrap();
+        assert_eq!(answered.version, "1.2.3");
+        assert_eq!(answered.report, answers[0].status);
         assert_eq!(phone.bytes_of(clip), b"before");
         converge(&mut camera, &mut phone);
     }
