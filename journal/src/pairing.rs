@@ -23,7 +23,7 @@
 //! when the pairing is whole, when the code is refused, or when its time is over. This room knows no
 //! sockets and no clock.
 //!
-//! What may be done next is a matter of types ([`Requested`], [`Joined`], [`Answered`], [`Confirmed`]). A phone cannot
+//! What may be done next is a matter of types ([`Requested`], [`Joined`], [`Welcomed`], [`Confirmed`]). A phone cannot
 //! take the last word of a hub whose answer it has not taken:
 //!
 //! ```compile_fail,E0308
@@ -52,8 +52,8 @@
 //! ```
 //!
 //! ```
-//! use journal::pairing::{Answered, Confirm};
-//! fn in_turn(journal: &mut journal::Journal, answered: &Answered, proof: &Confirm) {
+//! use journal::pairing::{Welcomed, Confirm};
+//! fn in_turn(journal: &mut journal::Journal, answered: &Welcomed, proof: &Confirm) {
 //!     let _ = answered.confirm(journal, proof);
 //! }
 //! ```
@@ -88,7 +88,7 @@ pub(crate) use hub::first_key_since;
 pub use hub::{HubPairing, Next as HubNext, OfferEnd, OfferTerms};
 pub use printed::{Ask, Offered};
 pub use remove::{Dismissal, Dismissals, Guest, REMOVAL_BYTES_MAX};
-pub use states::{Answered, Confirmed, Joined, Requested};
+pub use states::{Confirmed, Joined, Requested, Welcomed};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};

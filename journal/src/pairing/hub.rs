@@ -12,8 +12,8 @@ use wire::Invitation;
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
 use super::{
-    Answer, Answered, CHANNELS, Confirm, Confirmed, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX,
-    PairingError, Request, check_group, create_config, credential, end_pairing, for_each_channel,
+    Answer, CHANNELS, Confirm, Confirmed, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX, PairingError,
+    Request, Welcomed, check_group, create_config, credential, end_pairing, for_each_channel,
     group_id, identity, mac_bytes, mac_holds, proof, proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
@@ -73,8 +73,8 @@ pub struct OfferTerms {
     reason = "There is one at a time, and the next step takes it."
 )]
 pub enum Next {
-    /// Its request was answered: judge the proof with [`Answered::confirm`].
-    Answered(Answered),
+    /// Its request was answered: judge the proof with [`Welcomed::confirm`].
+    Welcomed(Welcomed),
     /// It is whole, and this proof is the one that made it so: say the last word again.
     Confirmed(Confirmed),
 }
@@ -184,8 +184,8 @@ impl HubPairing {
         request: &Request,
         peer: DeviceId,
         now_unix_s: u64,
-    ) -> Result<Durable<Answered>, JournalError> {
-        let answered = |answer| Answered {
+    ) -> Result<Durable<Welcomed>, JournalError> {
+        let answered = |answer| Welcomed {
             offer: request.offer,
             answer,
         };
@@ -256,7 +256,7 @@ impl HubPairing {
         let row = offer_row(journal, confirm.offer)?.ok_or(PairingError::UnknownOffer)?;
         match row.answered {
             Some((pairing, _, answer)) if pairing == confirm.pairing => {
-                Ok(Next::Answered(Answered {
+                Ok(Next::Welcomed(Welcomed {
                     offer: confirm.offer,
                     answer,
                 }))
@@ -265,23 +265,23 @@ impl HubPairing {
         }
     }
 
-    /// Takes the phone's proof, however the pairing stands: it is confirmed ([`Answered::confirm`]), or the last word
+    /// Takes the phone's proof, however the pairing stands: it is confirmed ([`Welcomed::confirm`]), or the last word
     /// is repeated.
     ///
     /// # Errors
-    /// As [`Self::resume`] and [`Answered::confirm`].
+    /// As [`Self::resume`] and [`Welcomed::confirm`].
     pub fn confirm(
         journal: &mut Journal,
         confirm: &Confirm,
     ) -> Result<Durable<Confirmed>, JournalError> {
         match Self::resume(journal, confirm)? {
-            Next::Answered(answered) => answered.finish(journal, confirm),
+            Next::Welcomed(answered) => answered.finish(journal, confirm),
             Next::Confirmed(confirmed) => journal.begin().commit(confirmed),
         }
     }
 }
 
-impl Answered {
+impl Welcomed {
     /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated. Older pairings with the same
     /// phone from which nothing has ever come end whole in the same transaction; rows that they leave are removed by
     /// [`Txn::trim_ended`], and what was retained for them is to be played.

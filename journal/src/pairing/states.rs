@@ -2,7 +2,7 @@
 //! that a step out of turn cannot be written.
 //!
 //! ```text
-//! hub   Offer ------> Answered ------> Confirmed
+//! hub   Offer ------> Welcomed ------> Confirmed
 //! app   Offer ------> Requested -----> Joined ------> PairingId
 //! ```
 //!
@@ -30,9 +30,9 @@ pub struct Joined {
     pub(super) confirm: Confirm,
 }
 
-/// The hub has answered a request, and waits for the phone's proof ([`Answered::confirm`]). Derefs to the answer.
+/// The hub has answered a request, and waits for the phone's proof ([`Welcomed::confirm`]). Derefs to the answer.
 #[derive(Clone)]
-pub struct Answered {
+pub struct Welcomed {
     pub(super) offer: OfferId,
     pub(super) answer: Answer,
 }
@@ -57,7 +57,7 @@ impl Joined {
     }
 }
 
-impl Answered {
+impl Welcomed {
     /// What is to be said.
     pub fn to_message(&self) -> PairingMessage {
         PairingMessage::Answer(self.answer.clone())
@@ -87,7 +87,7 @@ impl Deref for Joined {
     }
 }
 
-impl Deref for Answered {
+impl Deref for Welcomed {
     type Target = Answer;
 
     fn deref(&self) -> &Answer {
