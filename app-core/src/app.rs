@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use journal::ids::{Channel as JournalChannel, Line, PairingId};
 use journal::{AppPairing, Taken};
@@ -11,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
 use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
-use crate::core::{Launch, Ordered, Run};
+use crate::core::{Launch, OFFLINE_AFTER_MS, Ordered, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
@@ -46,12 +47,25 @@ pub enum OpenedBy {
 }
 
 /// How to open an app.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AppOptions {
     /// About a directory that does not exist.
     pub creation: Creation,
     /// Whether this is a launch.
     pub opened_by: OpenedBy,
+    /// A hub that has not answered for so long looks offline ([`Event::LooksOffline`]); 15 minutes unless somebody
+    /// says otherwise, six hours at most.
+    pub offline_after: Duration,
+}
+
+impl Default for AppOptions {
+    fn default() -> Self {
+        Self {
+            creation: Creation::default(),
+            opened_by: OpenedBy::default(),
+            offline_after: Duration::from_millis(OFFLINE_AFTER_MS),
+        }
+    }
 }
 
 /// What all futures of one app share.
@@ -63,6 +77,8 @@ pub(crate) struct Shared {
     network: Mutex<()>,
     /// Which pairings this launch still owes a heartbeat.
     launch: std::sync::Mutex<Launch>,
+    /// Pairings whose hub looks offline, and watchers were told.
+    offline: std::sync::Mutex<BTreeSet<PairingId>>,
     /// Rises with each command that is given, so that a sync that goes on sends it at once.
     orders: watch::Sender<u64>,
 }
@@ -75,6 +91,28 @@ impl Shared {
     /// Later heartbeats of this pairing have their own rhythm.
     pub(crate) fn launch_is_over(&self, pairing: PairingId) {
         self.locked_launch().is_over(pairing);
+    }
+
+    /// A hub looks offline, and has been silent since then: watchers are told, once until it is back.
+    pub(crate) fn looks_offline(&self, pairing: PairingId, since_unix_ms: u64) {
+        if self.locked_offline().insert(pairing) {
+            let hub = HubId::from_journal(pairing);
+            self.announcer
+                .tell(Event::LooksOffline { hub, since_unix_ms });
+        }
+    }
+
+    /// A hub does not look offline: if watchers were told that it does, they are told that it is back.
+    pub(crate) fn looks_online(&self, pairing: PairingId) {
+        if self.locked_offline().remove(&pairing) {
+            let hub = HubId::from_journal(pairing);
+            self.announcer.tell(Event::BackOnline { hub });
+        }
+    }
+
+    fn locked_offline(&self) -> MutexGuard<'_, BTreeSet<PairingId>> {
+        // As with the launch.
+        self.offline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes whenever a command is given.
@@ -111,25 +149,29 @@ impl App {
     pub async fn open(dir: impl AsRef<Path>, options: AppOptions) -> Result<Self, AppError> {
         let dir = dir.as_ref().to_path_buf();
         state_dir::prepare(&dir, options.creation)?;
-        Self::start(state_dir::opener(dir), options.opened_by).await
+        Self::start(state_dir::opener(dir), &options).await
     }
 
-    pub(crate) async fn start(opener: Opener, opened_by: OpenedBy) -> Result<Self, AppError> {
+    pub(crate) async fn start(opener: Opener, options: &AppOptions) -> Result<Self, AppError> {
         let clock = Clock::start();
+        let offline_after_ms = options.offline_after.as_millis();
         let announcer = Announcer::new();
         let shell = Shell {
             clock,
             announcer: announcer.clone(),
+            // The core takes no longer one than it has use for.
+            offline_after_ms: u64::try_from(offline_after_ms).unwrap_or(u64::MAX),
         };
         let shared = Shared {
             engine: Engine::start(opener, shell).await?,
             clock,
             announcer,
             network: Mutex::new(()),
-            launch: std::sync::Mutex::new(match opened_by {
+            launch: std::sync::Mutex::new(match options.opened_by {
                 OpenedBy::Person => Launch::ByPerson(BTreeSet::new()),
                 OpenedBy::Scheduler => Launch::ByScheduler,
             }),
+            offline: std::sync::Mutex::default(),
             orders: watch::channel(0).0,
         };
         let now_unix_s = clock.unix_s();
@@ -180,6 +222,9 @@ impl App {
     /// when the relay has it, and so it does before it calls a hub silent; what comes later is fetched by a later one
     /// ([`Self::heartbeat_due`] says when a heartbeat asks for one). With [`SyncMode::Follow`] each is sent whenever it
     /// is due.
+    ///
+    /// A hub that looks offline is told of by [`Event::LooksOffline`], and by [`Event::BackOnline`] when it is heard of
+    /// again, each once as long as this app is open.
     ///
     /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
     ///

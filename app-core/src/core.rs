@@ -215,6 +215,8 @@ impl Follow {
 pub struct Core {
     journal: Journal,
     lines: BTreeMap<Line, Follow>,
+    /// A hub that is silent for so long looks offline, in milliseconds.
+    offline_after_ms: u64,
 }
 
 impl Core {
@@ -224,7 +226,14 @@ impl Core {
         Self {
             journal,
             lines: BTreeMap::new(),
+            offline_after_ms: OFFLINE_AFTER_MS,
         }
+    }
+
+    /// After how long a hub that does not answer looks offline, in milliseconds; it is [`OFFLINE_AFTER_MS`] until this
+    /// is called. More than the pause between two heartbeats is that pause.
+    pub fn limit_silence(&mut self, offline_after_ms: u64) {
+        self.offline_after_ms = offline_after_ms.min(pulse::EVERY_MS);
     }
 
     /// The journal, for pairing and for tests.

@@ -85,6 +85,23 @@ pub enum Event {
         /// The hub's program.
         hub_version: String,
     },
+    /// An answer to a heartbeat, or one of the Commits that take new keys, has been missing for longer than
+    /// [`crate::AppOptions::offline_after`], and it was not at the relay when we looked there: the camera has no power
+    /// or no network. Or it has lost its state, of which no phone can hear: one that was reset, or got another disk,
+    /// is another hub, and the way back is to pair again ([`crate::App::pair`]) and to forget this one
+    /// ([`crate::App::forget`]). Until it is heard of nothing more can be said to it. [`crate::OFFLINE_ADVICE`] is that
+    /// for a person.
+    LooksOffline {
+        /// Which hub.
+        hub: HubId,
+        /// Since when it has been silent, milliseconds since 1970 by our clock.
+        since_unix_ms: u64,
+    },
+    /// A hub that looked offline was heard of again: everything that was waited for is here.
+    BackOnline {
+        /// Which hub.
+        hub: HubId,
+    },
     /// The hub has answered a command.
     CommandDone {
         /// Which hub.

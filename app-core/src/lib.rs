@@ -61,8 +61,9 @@ pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
 pub use types::{
-    Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat, HubId,
-    HubStatus, PairedHub, Pairing, Standing, Status, SyncMode, hex,
+    CameraReport, Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat,
+    HubId, HubStatus, NotRecorded, OFFLINE_ADVICE, PairedHub, Pairing, Standing, Status, SyncMode,
+    hex,
 };
 /// For programs: what keeps a process and its files to itself.
 pub use wal::private;

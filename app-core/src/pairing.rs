@@ -230,7 +230,7 @@ async fn talk_once(
         Err(error @ AppError::Network(_)) => return Err(Trouble::Connection(error)),
         Err(error) => return Err(Trouble::Other(error)),
     };
-    let result = converse(shared, offer, &mut hub, next, now_unix_s).await;
+    let result = converse(shared, &mut hub, next, now_unix_s).await;
     // Also after a refusal: the hub waits for this before it hears the next phone.
     hub.end().await;
     if let Err(AppError::Pairing(_)) = &result {
@@ -252,36 +252,33 @@ async fn forget(shared: &Arc<Shared>, offer: &Arc<Offer>) {
 
 async fn converse(
     shared: &Arc<Shared>,
-    offer: &Arc<Offer>,
     hub: &mut HubTalk,
     next: AppNext,
     now_unix_s: u64,
 ) -> Result<PairingId, AppError> {
-    let confirm = match next {
+    let joined = match next {
         AppNext::Done(pairing) => return Ok(pairing),
-        AppNext::Confirm(confirm) => confirm,
-        AppNext::Request(request) => {
+        AppNext::Confirm(joined) => joined,
+        AppNext::Request(asked) => {
             wal::leaves!("pairing request");
-            let answer = match hub.ask(&PairingMessage::Request(request)).await? {
+            let answer = match hub.ask(&asked.to_message()).await? {
                 PairingMessage::Answer(answer) => answer,
                 _ => return Err(AppError::refused()),
             };
-            let asked = Arc::clone(offer);
-            let confirm = shared.engine.read(move |core, _shell| {
-                let confirm = AppPairing::answer(core.journal(), &asked, &answer, now_unix_s)?;
-                Ok(confirm.into_inner())
+            let joined = shared.engine.read(move |core, _shell| {
+                let joined = AppPairing::answer(core.journal(), &asked, &answer, now_unix_s)?;
+                Ok(joined.into_inner())
             });
-            confirm.await?
+            joined.await?
         }
     };
     wal::leaves!("pairing confirm");
-    let done = match hub.ask(&PairingMessage::Confirm(confirm)).await? {
+    let done = match hub.ask(&joined.to_message()).await? {
         PairingMessage::Done(done) => done,
         _ => return Err(AppError::refused()),
     };
-    let asked = Arc::clone(offer);
     let pairing = shared.engine.read(move |core, _shell| {
-        let pairing = AppPairing::done(core.journal(), &asked, &done)?;
+        let pairing = AppPairing::done(core.journal(), &joined, &done)?;
         Ok::<_, JournalError>(pairing.into_inner())
     });
     pairing.await

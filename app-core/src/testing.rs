@@ -191,9 +191,9 @@ fn pair_journals(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Pairing
         panic!("a fresh pairing begins with a request")
     };
     let answer = HubPairing::request(hub, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(app, offer, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(app, &request, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(hub, &confirm).unwrap();
-    AppPairing::done(app, offer, &done).unwrap().into_inner()
+    AppPairing::done(app, &confirm, &done).unwrap().into_inner()
 }
 
 /// Delivers a run and commits.

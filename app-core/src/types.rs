@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use journal::ids::{Channel as JournalChannel, ClipId as JournalClip, PairingId};
+use journal::message::{HubReport, NotRecorded as JournalNotRecorded};
 use journal::{AppClip, AppClipState, HeartbeatState};
 
 use crate::core::{ChannelStatus, Over, Pulse};
@@ -13,6 +14,10 @@ use crate::error::AppError;
 /// has the whole heartbeat, or the command. A hub that is there takes a second or two; until it has taken
 /// the new keys, a copy of this directory holds them as well as we do.
 pub const HUB_WAIT_MS: u64 = 5_000;
+
+/// What a person is told of a camera that looks offline. Nobody can tell from here whether it only has no power, or has
+/// lost its state and is another hub now: both are silent.
+pub const OFFLINE_ADVICE: &str = "it looks offline: check its power and its network. If it was reset, or its disk was replaced, it has lost the keys that it shared with this phone and never answers: run `secluso-hub pair` there, `secluso-app pair` here, then `secluso-app forget` for the lost one";
 
 /// The video of one event. The same text at hub and app.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -270,6 +275,66 @@ impl ChannelKeys {
     }
 }
 
+/// Why a camera records no events, or did not record the last one whole, as it said itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NotRecorded {
+    /// The hub has no camera: it failed, or was taken away.
+    Camera,
+    /// Privacy mode is on.
+    Privacy,
+    /// The hub's disk is full.
+    Space,
+    /// It has not heard of any phone for too long.
+    Silent,
+    /// Its state directory is older than what left it.
+    RolledBack,
+}
+
+impl NotRecorded {
+    fn of(why: JournalNotRecorded) -> Self {
+        match why {
+            JournalNotRecorded::Camera => Self::Camera,
+            JournalNotRecorded::Privacy => Self::Privacy,
+            JournalNotRecorded::Space => Self::Space,
+            JournalNotRecorded::Silent => Self::Silent,
+            JournalNotRecorded::RolledBack => Self::RolledBack,
+        }
+    }
+
+    /// The word for programs: `camera_failed`, `privacy`, `disk_full`, `phones_silent` or `rolled_back`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Camera => "camera_failed",
+            Self::Privacy => "privacy",
+            Self::Space => "disk_full",
+            Self::Silent => "phones_silent",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+}
+
+/// How a hub was when it last answered a heartbeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CameraReport {
+    /// It was recording an event.
+    pub recording: bool,
+    /// Why it recorded none, or the last one not whole; none if all was well.
+    pub not_recorded: Option<NotRecorded>,
+    /// Envelopes for this phone that it had heard no ack of.
+    pub unacked: u64,
+}
+
+impl CameraReport {
+    fn of(report: HubReport) -> Self {
+        Self {
+            recording: report.recording,
+            not_recorded: report.not_recorded.map(NotRecorded::of),
+            unacked: report.unacked,
+        }
+    }
+}
+
 /// The last heartbeat to a hub.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Heartbeat {
@@ -281,9 +346,11 @@ pub struct Heartbeat {
     pub answered_unix_ms: Option<u64>,
     /// The hub's program, as that answer had it.
     pub hub_version: Option<String>,
-    /// An answer, or one of the Commits that take the new keys, is missing for more than 15 minutes, and
-    /// it was not at the relay when we looked there after that time and [`HUB_WAIT_MS`] after the relay had
-    /// the heartbeat: the camera has no power or no network. A sync that cannot reach the relay ends with an
+    /// How the hub was when it made that answer.
+    pub report: Option<CameraReport>,
+    /// An answer, or one of the Commits that take the new keys, is missing for more than 15 minutes
+    /// ([`crate::AppOptions::offline_after`]), and it was not at the relay when we looked there after that time and [`HUB_WAIT_MS`] after the relay had
+    /// the heartbeat: the camera has no power or no network, or lost its state ([`OFFLINE_ADVICE`]). A sync that cannot reach the relay ends with an
     /// error instead.
     pub looks_offline: bool,
 }
@@ -295,6 +362,10 @@ impl Heartbeat {
             sent_unix_ms: state.sent_unix_ms,
             looks_offline: pulse.looks_offline(now_unix_ms),
             answered_unix_ms: state.answered.as_ref().map(|answered| answered.unix_ms),
+            report: state
+                .answered
+                .as_ref()
+                .map(|answered| CameraReport::of(answered.report)),
             hub_version: state.answered.map(|answered| answered.version),
         }
     }

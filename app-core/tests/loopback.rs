@@ -517,6 +517,57 @@ async fn a_sync_whose_hub_is_away_ends_soon_and_says_when_to_look_for_the_answer
     );
 }
 
+/// Who watches hears of it without asking, once, and again when the camera answers.
+#[tokio::test]
+async fn watchers_are_told_that_a_camera_looks_offline_and_that_it_is_back() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let options = AppOptions {
+        offline_after: Duration::from_secs(1),
+        ..AppOptions::default()
+    };
+    let app = App::open(place.path().join("app"), options).await.unwrap();
+    hub.pair(&relay, &app).await;
+    let mut events = app.observe();
+    let following = {
+        let app = app.clone();
+        tokio::spawn(async move { app.sync(SyncMode::Follow).await })
+    };
+    let offline = within(async {
+        loop {
+            if let Event::LooksOffline { hub, since_unix_ms } = events.next().await.unwrap() {
+                return (hub, since_unix_ms);
+            }
+        }
+    });
+    let offline = offline.await;
+    let status = hub_of(&app).await;
+    let beat = status.heartbeat.unwrap();
+    assert!(beat.looks_offline && beat.report.is_none());
+    assert_eq!(offline, (status.hub, beat.sent_unix_ms));
+    within(hub.take_heartbeat(&relay)).await;
+    let back = within(async {
+        loop {
+            match events.next().await.unwrap() {
+                Event::LooksOffline { .. } => panic!("it was told before"),
+                Event::BackOnline { hub } => return hub,
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(back.await, status.hub);
+    let beat = hub_of(&app).await.heartbeat.unwrap();
+    assert!(!beat.looks_offline);
+    let report = beat.report.unwrap();
+    assert_eq!(
+        (report.recording, report.not_recorded, report.unacked),
+        (true, None, 2)
+    );
+    following.abort();
+    let _aborted = following.await;
+}
+
 #[tokio::test]
 async fn a_sync_that_follows_says_its_heartbeat_once_all_lines_are_level() {
     let relay = Relay::start().await;

@@ -10,6 +10,7 @@
 
 mod searches;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crashtest::mutants::{self, Finding};
 use crashtest::process::Role;
 use crashtest::summary;
 use crashtest::sweep::{self, Case};
-use crashtest::system::{Crash, Stock};
+use crashtest::system::{Crash, Stock, System};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workload::Workload;
 use searches::Options;
@@ -64,6 +65,9 @@ secluso-crashtest report TOTALS [FULL_TOTALS]
 secluso-crashtest repro SEED
                            a seed of the simulation again: its plan, its verdict, and if it fails the
                            shortest plan that still does
+secluso-crashtest canaries DIR
+                           whether anything that programs wrote below DIR holds a secret of theirs: of a
+                           world in which nothing runs, laid out as the demo's is
 secluso-crashtest points   which points there are and which workload hits each how often
 
 SECLUSO_KEEP=1 keeps the directories of failed runs.
@@ -91,6 +95,11 @@ fn run(words: &[&str]) -> Outcome<bool> {
             Ok(hunt(&stock, &survey)?.1)
         }
         ["points"] => points(),
+        ["canaries", directory] => {
+            System::found(Path::new(directory))?.finish()?;
+            println!("no secret stands where it must not");
+            Ok(true)
+        }
         ["errors", options @ ..] => searches::errors(&Options::of_errors(options)?),
         ["error", role, plan] => {
             let stock = stock()?;

@@ -237,6 +237,17 @@ impl System {
         })
     }
 
+    /// A world that somebody else has made in `root` and of which nothing runs, laid out as ours are: for
+    /// [`Self::finish`]. It is left where it is.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn found(root: &Path) -> Outcome<Self> {
+        let mut system = Self::new(Setup::default())?;
+        system.root = root.to_owned();
+        Ok(system)
+    }
+
     /// A world with a running relay, and hub and app paired; neither runs.
     ///
     /// # Errors

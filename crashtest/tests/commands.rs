@@ -44,7 +44,8 @@ fn privacy_mode_is_kept_over_a_restart_and_one_that_is_ordered_just_after_a_star
     assert_eq!(status["settings"]["privacy"], true, "{status}");
     let done = order(&mut system, &["privacy", "off"])?;
     assert_eq!(done["settings"]["privacy"], false, "{done}");
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
 }
 
 #[test]
@@ -62,5 +63,6 @@ fn a_phone_is_told_which_phones_there_are_and_cannot_remove_itself() -> Outcome<
     assert_eq!(refused.code(), 2, "{}", refused.said);
     let again = order(&mut system, &["phones"])?;
     assert_eq!(again["phones"].as_array().map(Vec::len), Some(1), "{again}");
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
 }

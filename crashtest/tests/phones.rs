@@ -1,4 +1,7 @@
-//! A lost phone, with real processes: removed by its owner, shut out by the relay, and paired again.
+//! Ends that are lost, with real processes: a phone that is removed by its owner, shut out by the relay and paired
+//! again, what was retained for it, and a camera that is silent for a while or for good.
+
+use std::collections::BTreeSet;
 
 use crashtest::process::{Role, Start};
 use crashtest::system::{PATIENCE, Setup, System};
@@ -70,7 +73,8 @@ fn a_phone_that_a_running_hub_removes_is_shut_out_until_it_is_paired_again() -> 
     assert_ne!(only_phone(&mut system)?, name);
     let (code, said) = sync(&mut system)?;
     assert_eq!(code, 0, "{said}");
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
 }
 
 #[test]
@@ -90,5 +94,143 @@ fn a_relay_that_was_away_when_a_phone_was_removed_is_told_by_the_next_hub() -> O
     let (code, said) = sync(&mut system)?;
     assert_ne!(code, 0);
     assert!(said.contains("removed"), "{said}");
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// Length and digest of each clip.
+type Figures = Vec<(u64, Option<String>)>;
+
+/// What was recorded for a phone that is lost comes to the one that takes its place, if the owner chose to retain it.
+#[test]
+fn a_new_phone_is_played_what_a_lost_one_never_had() -> Outcome<()> {
+    let mut system = System::paired(Setup {
+        hub_extra: "\n[privacy]\nretain = \"until-acked\"\n".into(),
+        hub_log_mib: 8,
+        ..Setup::default()
+    })?;
+    let old = only_phone(&mut system)?;
+    system.start_hub()?;
+    // The phone never comes for them.
+    let recorded: Figures = system.until("two clips", PATIENCE, |system| {
+        let status = system.hub_status()?;
+        system.remember(format!("{status:?}"));
+        let clips = status.clips.into_iter();
+        let whole = clips.filter(|clip| clip.outcome == "complete");
+        let figures: Figures = whole.map(|clip| (clip.bytes, clip.sha256)).collect();
+        Ok((figures.len() == 2 && !status.recording).then_some(figures))
+    })?;
+    system.lose_phone()?;
+    ask_hub(&mut system, &["remove", &old, "--yes"])?;
+    system.pair()?;
+    let new = only_phone(&mut system)?;
+    let retained = ask_hub(&mut system, &["retained"])?;
+    assert_eq!(retained["phones"][0]["phone"], old.as_str(), "{retained}");
+    assert_eq!(retained["phones"][0]["clips"], 2, "{retained}");
+
+    let playing = ask_hub(&mut system, &["retained", "--play", &old, "--to", &new])?;
+    assert_eq!(playing["clips"], 2, "{playing}");
+    let from = system.board().len();
+    system.start_app()?;
+    system.until("what was retained", PATIENCE, |system| {
+        let lines = system.board().lines();
+        let whole = |line: &&crashtest::process::Line| {
+            line.role == Role::App && line.event() == "clip" && line.text("state") == "complete"
+        };
+        let clips = lines.iter().skip(from).filter(whole);
+        let clips: BTreeSet<&str> = clips.map(|line| line.text("clip")).collect();
+        Ok((clips.len() == 2).then_some(()))
+    })?;
+    // Neither the lost phone's copies are left, nor those that were made for the new one until its ack.
+    system.until("nothing retained", PATIENCE, |system| {
+        let retained = ask_hub(system, &["retained"])?;
+        system.remember(retained.to_string());
+        Ok((retained["phones"] == serde_json::json!([])).then_some(()))
+    })?;
+    system.stop(Role::App)?;
+    let clips = system.app_clips()?.into_iter();
+    let played: Figures = clips.map(|clip| (clip.bytes, clip.sha256)).collect();
+    assert_eq!(played, recorded);
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// Starts the app, following, for which a camera that does not answer at once is silent. Where to look from.
+fn start_impatient_app(system: &mut System) -> Outcome<usize> {
+    let words = ["sync", "--follow", "--offline-after", "1", "--json"];
+    let words = system.app_words(&words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    system.spawn(Role::App, &Start::with(&words))
+}
+
+#[test]
+fn who_watches_is_told_that_a_camera_is_offline_and_that_it_is_back() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    // No hub runs.
+    let from = start_impatient_app(&mut system)?;
+    let told = |line: &crashtest::process::Line| line.event() == "looks_offline";
+    let line = system.until_line("a camera that looks offline", from, told)?;
+    assert!(line.number("since_unix_ms").is_some(), "{:?}", line.value);
+    system.start_hub()?;
+    let back = |line: &crashtest::process::Line| line.event() == "back_online";
+    system.until_line("its return", from, back)?;
+    let lines = system.board().lines();
+    assert_eq!(lines.iter().filter(|line| told(line)).count(), 1);
+    system.stop(Role::App)?;
+    let status = system.ask_app(&["status", "--json"])?;
+    let status = status.lines.last().cloned().unwrap_or_default();
+    let beat = &status["heartbeat"];
+    assert_eq!(beat["looks_offline"], false, "{beat}");
+    assert!(beat["report"]["recording"].is_boolean(), "{beat}");
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// A hub that has lost its directory is another hub: no word of it could prove to the phone what has happened. So the
+/// phone sends nothing more, says what it may be in plain words with the way back, and that way works.
+#[test]
+fn a_phone_whose_hub_has_lost_its_state_is_told_to_pair_again() -> Outcome<()> {
+    let mut system = System::paired(Setup {
+        passes: 0,
+        ..Setup::default()
+    })?;
+    std::fs::remove_dir_all(system.path("hub")).map_err(Trouble::machine("losing the hub"))?;
+    system.invitation = system.invite("hub", "1h")?;
+    system.write_hub_config()?;
+    system.start_hub()?;
+    let from = start_impatient_app(&mut system)?;
+    let told = |line: &crashtest::process::Line| line.event() == "looks_offline";
+    let line = system.until_line("a camera that looks offline", from, told)?;
+    for word in [
+        "reset",
+        "secluso-hub pair",
+        "secluso-app pair",
+        "secluso-app forget",
+    ] {
+        assert!(line.text("what").contains(word), "{:?}", line.value);
+    }
+    let lost = line.text("hub").to_owned();
+    system.stop(Role::App)?;
+    let status = system.ask_app(&["status", "--json"])?;
+    let status = status.lines.last().cloned().unwrap_or_default();
+    let channels = status["channels"].as_array().cloned().unwrap_or_default();
+    assert_eq!(channels.len(), 5, "{status}");
+    let mute = |channel: &Value| channel["awaits_commit"] == true;
+    assert!(channels.iter().all(mute), "nothing more is sent: {status}");
+
+    system.pair()?;
+    system.ask_app(&["forget", &lost, "--yes", "--json"])?;
+    let from = system.board().len();
+    system.start_app()?;
+    system.until_line("a clip of the hub that is there", from, |line| {
+        line.role == Role::App && line.event() == "clip" && line.text("state") == "complete"
+    })?;
+    system.stop(Role::App)?;
+    let status = system.ask_app(&["status", "--json"])?;
+    let status = status.lines.last().cloned().unwrap_or_default();
+    let hubs = status["hubs"].as_array().cloned().unwrap_or_default();
+    assert_eq!(hubs.len(), 1, "{status}");
+    assert_ne!(hubs[0]["hub"], lost.as_str(), "{status}");
+    system.kill(Role::Hub)?;
+    system.finish()
 }

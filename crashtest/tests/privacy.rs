@@ -245,5 +245,114 @@ fn a_trigger_file_resets_a_running_hub_and_one_that_starts() -> Outcome<()> {
         let pairings = answer.lines.last().map(|line| line["pairings"].clone());
         Ok((pairings == Some(serde_json::json!([]))).then_some(()))
     })?;
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// A function of a test file.
+struct Function {
+    name: String,
+    is_test: bool,
+    body: String,
+}
+
+/// The functions that stand by themselves in the text of a file.
+fn functions(text: &str) -> Vec<Function> {
+    let mut found: Vec<Function> = Vec::new();
+    let (mut is_test, mut is_open) = (false, false);
+    for line in text.lines() {
+        if let Some(last) = found.last_mut().filter(|_| is_open) {
+            last.body.push_str(line);
+            last.body.push('\n');
+            is_open = line != "}";
+            continue;
+        }
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let bare = line.trim_start_matches("pub(super) ");
+        let Some(rest) = bare.trim_start_matches("async ").strip_prefix("fn ") else {
+            continue;
+        };
+        let name = rest.split(['(', '<']).next().unwrap_or_default();
+        found.push(Function {
+            name: name.to_owned(),
+            is_test,
+            body: String::new(),
+        });
+        (is_test, is_open) = (false, true);
+    }
+    found
+}
+
+/// Whether `body` calls the function of this name.
+fn calls(body: &str, name: &str) -> bool {
+    let call = format!("{name}(");
+    body.match_indices(&call).any(|(at, _)| {
+        let before = body[..at].chars().next_back();
+        before.is_none_or(|before| !before.is_alphanumeric() && before != '_' && before != '.')
+    })
+}
+
+/// The functions that say one of these words, or call one that does.
+fn reaching<'a>(all: &'a [Function], words: &[&str]) -> Vec<&'a str> {
+    let mut reached: Vec<&str> = Vec::new();
+    loop {
+        let before = reached.len();
+        for function in all.iter().filter(|one| !one.body.is_empty()) {
+            let says = words.iter().any(|word| function.body.contains(word));
+            let reaches = says || reached.iter().any(|name| calls(&function.body, name));
+            if reaches && !reached.contains(&function.name.as_str()) {
+                reached.push(&function.name);
+            }
+        }
+        if reached.len() == before {
+            return reached;
+        }
+    }
+}
+
+/// What programs wrote and printed is searched at the end of every test that starts them, in one place.
+#[test]
+fn every_test_that_starts_programs_ends_with_the_search() -> Outcome<()> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let machine = || Trouble::machine("the tests' own sources");
+    let read = |directory: &Path| -> Outcome<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(directory).map_err(machine())?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        paths.collect::<Result<_, _>>().map_err(machine())
+    };
+    // What stands in one file, or in the files of one program.
+    let mut programs: Vec<Vec<Function>> = Vec::new();
+    for path in read(&tests)? {
+        let files = match path.is_dir() {
+            true => read(&path)?,
+            false => vec![path],
+        };
+        let mut program = Vec::new();
+        for file in files {
+            program.extend(functions(
+                &std::fs::read_to_string(&file).map_err(machine())?,
+            ));
+        }
+        programs.push(program);
+    }
+    let mut seen = 0;
+    for program in &programs {
+        let begins = reaching(program, &["System::new(", "System::paired("]);
+        let ends = reaching(program, &[".settle()", ".finish()"]);
+        for test in program.iter().filter(|function| function.is_test) {
+            let name = test.name.as_str();
+            if begins.contains(&name) {
+                seen += 1;
+                assert!(ends.contains(&name), "{name} ends with no search");
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} tests start programs");
+    // The reader is not blind.
+    let text = "#[test]\nfn one() {\n    System::new(setup);\n    other();\n}\n\nfn other() {\n    x.finish()\n}\n";
+    let program = functions(text);
+    assert_eq!(reaching(&program, &["System::new("]), ["one"]);
+    assert_eq!(reaching(&program, &[".finish()"]), ["other", "one"]);
+    assert_eq!(reaching(&program, &[".settle()"]), [""; 0]);
+    Ok(())
 }

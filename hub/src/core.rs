@@ -204,6 +204,8 @@ pub struct Core {
     ran: Duration,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
+    /// The camera is not there, as the parts outside know.
+    camera_failed: bool,
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
@@ -262,6 +264,7 @@ impl Core {
             said_play_waits: false,
             ran: Duration::ZERO,
             stopped: None,
+            camera_failed: false,
             staged_bytes: 0,
             reopens: 0,
             generation: 0,

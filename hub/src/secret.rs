@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_read_once_and_again_after_a_reset() {
+    fn scenario_30_the_file_is_read_once_and_again_after_a_reset() {
         let dir = tempfile::tempdir().unwrap();
         let path = file(dir.path(), &random_looking(), 0o600);
         let with_file = config(dir.path(), "device_secret_file = \"device.secret\"\n");

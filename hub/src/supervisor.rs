@@ -278,7 +278,18 @@ async fn watch_over(
                 None => return Err(gone("journal")),
             },
             changed = parts.camera.changed(), if is_camera_told => match changed {
-                Ok(()) => tell_camera(format, parts.camera.borrow_and_update().as_ref()),
+                Ok(()) => {
+                    let is_there = {
+                        let trouble = parts.camera.borrow_and_update();
+                        tell_camera(format, trouble.as_ref());
+                        trouble.is_none()
+                    };
+                    // Phones are told of it in the answers to their heartbeats. A journal that is gone is told above.
+                    let _told = parts.sealer.hand_over(move |core, _now| {
+                        core.handle_camera(is_there);
+                        Ok(())
+                    }).await;
+                }
                 // No camera, or none any more.
                 Err(_gone) => is_camera_told = false,
             },

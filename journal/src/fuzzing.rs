@@ -67,7 +67,13 @@ pub fn wrap(
     ))
 }
 
-/// As [`wrap()`], with these bytes for all that lies under the wrap, whatever they say.
+/// These bytes and zeros behind them, of the length that all that lies under a wrap may have.
+pub fn padded(body: &[u8]) -> Vec<u8> {
+    wrap::padded(body)
+}
+
+/// As [`wrap()`], with these bytes for all that lies under the wrap, whatever they say. What was not
+/// [`padded`] has no length of an envelope.
 ///
 /// # Errors
 /// As [`wrap()`].

@@ -15,7 +15,7 @@ use crate::inbox::InboxHead;
 use crate::journal::Journal;
 use crate::keys;
 use crate::message::{
-    self, AppConfigMessage, ChannelHeld, Heartbeat, HeartbeatAnswer, HubConfigMessage,
+    self, AppConfigMessage, ChannelHeld, Heartbeat, HeartbeatAnswer, HubConfigMessage, HubReport,
     NAME_BYTES_MAX,
 };
 use crate::session::{Committer, Follower, Session};
@@ -89,6 +89,8 @@ pub struct Answered {
     pub unix_ms: u64,
     /// The hub's program.
     pub version: String,
+    /// How the hub was then.
+    pub report: HubReport,
 }
 
 /// The last heartbeat that came from a phone (hub).
@@ -174,6 +176,7 @@ impl Session<Follower> {
                 number: answer.number,
                 unix_ms: now_unix_ms,
                 version: answer.version.clone(),
+                report: answer.status,
             });
             txn.put_row(&key, &state)?;
         }

@@ -105,7 +105,8 @@ pub enum AppConfigMessage {
     Command(Command),
 }
 
-/// A sign of life, and an ack of every channel at once.
+/// A sign of life, an ack of every channel at once, and with it what is to be sent again: everything behind what is
+/// held, as far as the relay does not have it any more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Rises with each heartbeat of this pairing, from 1. One that is said again keeps its number.
@@ -122,7 +123,8 @@ pub struct Heartbeat {
 pub struct ChannelHeld {
     /// Which channel.
     pub channel: Channel,
-    /// Everything up to and including this envelope of the hub's outbox is durable; 0 if none came.
+    /// Everything up to and including this envelope of the hub's outbox is durable; 0 if none came. What the hub
+    /// has made behind it is to be sent again, if the relay has lost it.
     pub through: u64,
     /// Digest of that envelope; zero if none came.
     pub digest: [u8; 32],
@@ -153,6 +155,34 @@ pub struct HeartbeatAnswer {
     /// their numbers.
     #[serde(deserialize_with = "in_order")]
     pub epochs: Vec<(Channel, u64)>,
+    /// How the hub is.
+    pub status: HubReport,
+}
+
+/// How a hub is, as it tells a phone.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct HubReport {
+    /// An event is being recorded.
+    pub recording: bool,
+    /// Why events are not recorded, or the last one not whole; none if all is well.
+    pub not_recorded: Option<NotRecorded>,
+    /// Envelopes of all channels that this phone has not acked.
+    pub unacked: u64,
+}
+
+/// Why a hub records no events, as far as a phone that it answers can be concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NotRecorded {
+    /// The camera is not there.
+    Camera,
+    /// A phone has switched privacy mode on.
+    Privacy,
+    /// The disk is full.
+    Space,
+    /// No phone was heard of for too long.
+    Silent,
+    /// The hub's directory is older than what left it.
+    RolledBack,
 }
 
 /// Something said about one channel.
@@ -315,6 +345,11 @@ mod tests {
             answered_unix_ms: 1_700_000_000_000,
             version: "0.1.0".into(),
             epochs: Channel::ALL.map(|channel| (channel, 3)).to_vec(),
+            status: HubReport {
+                recording: true,
+                not_recorded: Some(NotRecorded::Space),
+                unacked: 70_000,
+            },
         };
         (
             AppConfigMessage::Heartbeat(heartbeat),

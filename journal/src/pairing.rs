@@ -22,11 +22,47 @@
 //! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it:
 //! when the pairing is whole, when the code is refused, or when its time is over. This room knows no
 //! sockets and no clock.
+//!
+//! What may be done next is a matter of types ([`Requested`], [`Joined`], [`Welcomed`], [`Confirmed`]). A phone cannot
+//! take the last word of a hub whose answer it has not taken:
+//!
+//! ```compile_fail,E0308
+//! use journal::pairing::{AppPairing, Done, Requested};
+//! fn early(journal: &mut journal::Journal, asked: &Requested, done: &Done) {
+//!     let _ = AppPairing::done(journal, asked, done);
+//! }
+//! ```
+//!
+//! It can once it has joined, by the same words:
+//!
+//! ```
+//! use journal::pairing::{AppPairing, Done, Joined};
+//! fn in_turn(journal: &mut journal::Journal, joined: &Joined, done: &Done) {
+//!     let _ = AppPairing::done(journal, joined, done);
+//! }
+//! ```
+//!
+//! Nor can a hub say the last word on an offer that it has not answered:
+//!
+//! ```compile_fail,E0599
+//! use journal::pairing::{Confirm, Offer};
+//! fn early(journal: &mut journal::Journal, offer: &Offer, proof: &Confirm) {
+//!     let _ = offer.confirm(journal, proof);
+//! }
+//! ```
+//!
+//! ```
+//! use journal::pairing::{Welcomed, Confirm};
+//! fn in_turn(journal: &mut journal::Journal, answered: &Welcomed, proof: &Confirm) {
+//!     let _ = answered.confirm(journal, proof);
+//! }
+//! ```
 
 mod app;
 mod hub;
 mod printed;
 mod remove;
+mod states;
 
 use std::sync::Arc;
 
@@ -49,9 +85,10 @@ use zeroize::Zeroizing;
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
 pub(crate) use hub::first_key_since;
-pub use hub::{HubPairing, OfferEnd, OfferTerms};
+pub use hub::{HubPairing, Next as HubNext, OfferEnd, OfferTerms};
 pub use printed::{Ask, Offered};
 pub use remove::{Dismissal, Dismissals, Guest, REMOVAL_BYTES_MAX};
+pub use states::{Confirmed, Joined, Requested, Welcomed};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};

@@ -69,7 +69,9 @@ impl ScopeKey {
 }
 
 pub(crate) struct Scopes {
-    live: BTreeMap<Scope, ScopeKey>,
+    /// Each in a place of its own, which is wiped when it goes: a map moves its values about, and leaves copies of
+    /// them behind in memory.
+    live: BTreeMap<Scope, Box<ScopeKey>>,
     /// Unused keys, ascending; all at or above the journal's next-key row.
     pool: BTreeMap<KeyId, Key>,
     next_pool: u64,
@@ -114,12 +116,12 @@ impl Scopes {
             }
             live.insert(
                 scope,
-                ScopeKey {
+                Box::new(ScopeKey {
                     id,
                     version: entry.version,
                     salt: row.salt,
                     key: entry.key,
-                },
+                }),
             );
         }
         let mut pool = BTreeMap::new();
@@ -149,7 +151,7 @@ impl Scopes {
     }
 
     pub(crate) fn get(&self, scope: Scope) -> Option<&ScopeKey> {
-        self.live.get(&scope)
+        self.live.get(&scope).map(Box::as_ref)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Scope> + '_ {
@@ -206,7 +208,7 @@ impl Scopes {
                 let (version, key) = (key.version, (key.id, key.key.clone()));
                 self.owed.insert(key.0, (lsn, Some(VaultKey { version, key: key.1 })));
             });
-            self.live.insert(*scope, key.clone());
+            self.live.insert(*scope, Box::new(key.clone()));
         }
         for (scope, key) in rotated {
             self.owed.insert(
@@ -219,7 +221,7 @@ impl Scopes {
                     }),
                 ),
             );
-            self.live.insert(*scope, key.clone());
+            self.live.insert(*scope, Box::new(key.clone()));
         }
         for scope in ended {
             if let Some(key) = self.live.remove(scope) {

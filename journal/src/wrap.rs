@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use wal::Dice;
 use wire::ids::{Digest, SendId, Seq};
+use wire::limits::ENVELOPE_BYTES_MAX;
 use zeroize::Zeroizing;
 
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
@@ -65,14 +66,20 @@ impl Place<'_> {
 
 /// The length class of an envelope that needs `bytes`: 512, 1024, 2048, then 512 short of a
 /// multiple of 4096, so that envelope and record group share their last sector.
-pub(crate) fn size_class(bytes: usize) -> usize {
+pub(crate) const fn size_class(bytes: usize) -> usize {
     const SLACK: usize = 512;
-    for class in [512, 1024, 2048] {
-        if bytes <= class {
-            return class;
-        }
+    match bytes {
+        ..=512 => 512,
+        ..=1024 => 1024,
+        ..=2048 => 2048,
+        _ => (bytes + SLACK).next_multiple_of(4096) - SLACK,
     }
-    (bytes + SLACK).next_multiple_of(4096) - SLACK
+}
+
+/// Whether an envelope has a length that a sender may pad to. Any other was not made by us, so it is neither
+/// copied nor decrypted.
+fn is_size_class(bytes: usize) -> bool {
+    bytes <= ENVELOPE_BYTES_MAX && size_class(bytes) == bytes
 }
 
 /// Wraps and pads. `tag_key` is the sender's own.
@@ -108,8 +115,9 @@ pub(crate) fn wrap(
 }
 
 /// Wraps these bytes in place of tag, kind, held, length, content and padding: what only a member could
-/// make, and a member may be malicious. For [`crate::fuzzing`].
-#[cfg(feature = "crashtest")]
+/// make, and a member may be malicious. Its length is a class only if that of `body` is right ([`padded`]).
+/// For tests and fuzz targets.
+#[cfg(any(test, feature = "crashtest"))]
 pub(crate) fn wrap_body(key: &Key, place: Place<'_>, body: &[u8], dice: &mut dyn Dice) -> Vec<u8> {
     let mut nonce = [0; NONCE_BYTES];
     dice.fill(&mut nonce);
@@ -124,8 +132,21 @@ pub(crate) fn wrap_body(key: &Key, place: Place<'_>, body: &[u8], dice: &mut dyn
     .concat()
 }
 
-/// Opens an envelope from the other side; `None` if it is not authentic for this place.
+/// These bytes and zeros behind them, so that what [`wrap_body`] makes of them has the length of a class.
+#[cfg(any(test, feature = "crashtest"))]
+pub(crate) fn padded(body: &[u8]) -> Vec<u8> {
+    let around = PREFIX_BYTES + TAG_BYTES;
+    let mut body = body.to_vec();
+    body.resize(size_class(around + body.len()) - around, 0);
+    body
+}
+
+/// Opens an envelope from the other side; `None` if it is not authentic for this place. Its length is looked
+/// at first, before anything of it is copied.
 pub(crate) fn unwrap(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Body> {
+    if !is_size_class(envelope.len()) {
+        return None;
+    }
     let (&VERSION, rest) = envelope.split_first()? else {
         return None;
     };
@@ -209,7 +230,7 @@ mod tests {
         for (bytes, class) in table {
             assert_eq!(size_class(bytes), class, "{bytes}");
         }
-        assert!(size_class(65_025) < wire::limits::ENVELOPE_BYTES_MAX);
+        assert!(size_class(65_025) < ENVELOPE_BYTES_MAX);
     }
 
     #[test]
@@ -236,6 +257,36 @@ mod tests {
             bad[i] ^= 0x40;
             assert!(unwrap(&key, place(9), &bad).is_none(), "byte {i}");
             assert!(unwrap(&key, place(9), &bytes[..i]).is_none(), "prefix {i}");
+        }
+    }
+
+    /// Nobody pads to any other length, so what has one is nothing, however well it was sealed.
+    #[test]
+    fn only_the_lengths_of_classes_are_opened() {
+        let (key, mailbox) = (Key::new([1; 32]), SendId([2; 24]));
+        let place = Place {
+            mailbox: &mailbox,
+            seq: Seq(9),
+        };
+        let sealed = |total: usize| {
+            let mut body = vec![0; total - PREFIX_BYTES - TAG_BYTES];
+            body[16] = 1;
+            wrap_body(&key, place, &body, &mut SeededDice(3))
+        };
+        let longest = ENVELOPE_BYTES_MAX - 512;
+        for class in [512, 1024, 2048, 3584, 7680, 65_024, longest] {
+            for (bytes, opens) in [(class - 1, false), (class, true), (class + 1, false)] {
+                let envelope = sealed(bytes);
+                assert_eq!(envelope.len(), bytes);
+                assert_eq!(unwrap(&key, place, &envelope).is_some(), opens, "{bytes}");
+            }
+        }
+        let beyond = size_class(longest + 1);
+        assert!(beyond > ENVELOPE_BYTES_MAX);
+        assert!(unwrap(&key, place, &sealed(beyond)).is_none());
+        for bytes in [0, 1, 60, 480] {
+            let padded = padded(&vec![0; bytes]);
+            assert!(is_size_class(PREFIX_BYTES + padded.len() + TAG_BYTES));
         }
     }
 

@@ -46,6 +46,9 @@ pub(crate) enum Command {
         /// Go on for ever; connect again when the relay was away.
         #[arg(long)]
         follow: bool,
+        /// A camera that has not answered for so many seconds looks offline.
+        #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=21_600))]
+        offline_after: u64,
     },
     /// List the clips.
     Clips,

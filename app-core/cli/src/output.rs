@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use app_core::{
     AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId,
-    HubSettings, KnownSettings, PairedHub, PairedPhone, Pairing, Status, hex,
+    HubSettings, KnownSettings, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing, Status, hex,
 };
 use serde_json::{Value, json};
 
@@ -214,8 +214,30 @@ fn heartbeat_json(hub: &app_core::HubStatus) -> Value {
     hub.heartbeat.as_ref().map_or(Value::Null, |beat| {
         json!({"number": beat.number, "sent_unix_ms": beat.sent_unix_ms,
                "answered_unix_ms": beat.answered_unix_ms, "hub_version": beat.hub_version,
-               "looks_offline": beat.looks_offline})
+               "report": beat.report.as_ref().map(report_json), "looks_offline": beat.looks_offline})
     })
+}
+
+fn report_json(report: &app_core::CameraReport) -> Value {
+    json!({"recording": report.recording, "unacked": report.unacked,
+           "not_recorded": report.not_recorded.map(app_core::NotRecorded::as_str)})
+}
+
+/// What the camera said of itself, if it is something to be told.
+fn report_text(report: &app_core::CameraReport) -> &'static str {
+    match (report.not_recorded, report.recording) {
+        (Some(app_core::NotRecorded::Camera), _) => "; it said that its camera had failed",
+        (Some(app_core::NotRecorded::Privacy), _) => "; it said that privacy mode was on",
+        (Some(app_core::NotRecorded::Space), _) => "; it said that its disk was full",
+        (Some(app_core::NotRecorded::Silent), _) => {
+            "; it said that it had heard of no phone for too long"
+        }
+        (Some(app_core::NotRecorded::RolledBack), _) => {
+            "; it said that its directory is an older copy"
+        }
+        (None, true) => "; it was recording",
+        (None, false) => "",
+    }
 }
 
 /// Since when stolen keys are of no use, and whether the camera answers.
@@ -252,10 +274,12 @@ fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
         None => text.push_str("; no heartbeat yet"),
         Some(beat) => {
             text.push_str(&format!("; last heartbeat {}", ago(beat.sent_unix_ms)));
-            if beat.looks_offline {
-                text.push_str(
-                    ", which the camera has not taken: it looks offline. Check its power and its network",
-                );
+            match (beat.looks_offline, &beat.report) {
+                (true, _) => text.push_str(&format!(
+                    ", which the camera has not taken: {OFFLINE_ADVICE}"
+                )),
+                (false, Some(report)) => text.push_str(report_text(report)),
+                (false, None) => {}
             }
         }
     }
@@ -423,6 +447,11 @@ fn json_of(event: &Event) -> Option<Value> {
         } => {
             json!({"event": "heartbeat_answered", "hub": hub.to_string(), "number": number, "hub_version": hub_version})
         }
+        Event::LooksOffline { hub, since_unix_ms } => {
+            json!({"event": "looks_offline", "hub": hub.to_string(), "since_unix_ms": since_unix_ms,
+                   "what": OFFLINE_ADVICE})
+        }
+        Event::BackOnline { hub } => json!({"event": "back_online", "hub": hub.to_string()}),
         Event::CommandDone { hub, id, outcome } => {
             json!({"event": "command_done", "hub": hub.to_string(), "command": id.to_string(),
                    "outcome": outcome_json(outcome)})
@@ -476,6 +505,8 @@ fn text_of(event: &Event) -> Option<String> {
             clip.bytes
         ),
         Event::Deleted(clip) => format!("deleted {clip}"),
+        Event::LooksOffline { hub, .. } => format!("hub {hub} does not answer: {OFFLINE_ADVICE}"),
+        Event::BackOnline { hub } => format!("hub {hub} answers again"),
         Event::CommandDone { id, outcome, .. } => {
             format!("command {id}: {}", outcome_text(outcome))
         }

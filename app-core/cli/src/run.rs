@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use app_core::{App, AppError, AppOptions, ClipId, Creation, ErrorKind, Events, SyncMode};
 use clap::CommandFactory;
@@ -155,13 +156,21 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             };
             style.paired(&paired)?;
         }
-        Command::Sync { follow } => {
+        Command::Sync {
+            follow,
+            offline_after,
+        } => {
             let mode = if follow {
                 SyncMode::Follow
             } else {
                 SyncMode::Once
             };
-            sync(&open(dir).await?, mode, style).await?;
+            let options = AppOptions {
+                creation: Creation::Never,
+                offline_after: Duration::from_secs(offline_after),
+                ..AppOptions::default()
+            };
+            sync(&App::open(dir, options).await?, mode, style).await?;
         }
         Command::Clips => style.clips(&open(dir).await?.clips().await?)?,
         Command::Export { clip, file } => {

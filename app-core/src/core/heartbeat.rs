@@ -61,6 +61,10 @@ pub struct Look {
     pub unsure: Vec<PairingId>,
     /// Pairings of which nothing is due: their launch is over.
     pub idle: Vec<PairingId>,
+    /// Pairings whose hub looks offline, and since when it has been silent, milliseconds since 1970 by our clock.
+    pub offline: Vec<(PairingId, u64)>,
+    /// Pairings whose hub does not.
+    pub online: Vec<PairingId>,
     /// When to look again if no line catches up and nothing is taken before, milliseconds since 1970;
     /// always later than now. `None` if then only.
     pub again_unix_ms: Option<u64>,
@@ -85,6 +89,7 @@ impl Core {
         let mut pulse = Pulse {
             said,
             jitter_ms: pulse::jitter_ms(pairing, number),
+            offline_after_ms: self.offline_after_ms,
             ..Pulse::default()
         };
         let unanswered = said.filter(|said| !said.answered);
@@ -189,6 +194,10 @@ impl Core {
         if !is_seen {
             return Ok(());
         }
+        match pulse.offline_since_unix_ms(now_unix_ms) {
+            Some(since) => look.offline.push((id, since)),
+            None => look.online.push(id),
+        }
         let asks = pulse.asks_for_note(now_unix_ms);
         let is_silent = asks && self.has_waited(id, sight)?;
         match (is_due, held_back) {
@@ -205,7 +214,11 @@ impl Core {
         // What is done now is seen then.
         let again = match (asks && !is_silent, is_due || is_silent) {
             (true, _) => Some(now_unix_ms.saturating_add(HUB_WAIT_MS)),
-            (false, true) => Some(now_unix_ms.saturating_add(REPEAT_AFTER_MS)),
+            (false, true) => {
+                // No sooner than a hub could have answered, and in time to find it silent.
+                let silent_ms = pulse.offline_after_ms.max(HUB_WAIT_MS);
+                Some(now_unix_ms.saturating_add(REPEAT_AFTER_MS.min(silent_ms)))
+            }
             (false, false) => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
         };
         look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();

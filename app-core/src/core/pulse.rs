@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use journal::ids::PairingId;
 
 /// From one heartbeat to the next, in milliseconds, not counting jitter.
-const EVERY_MS: u64 = 6 * 60 * 60 * 1_000;
+pub(crate) const EVERY_MS: u64 = 6 * 60 * 60 * 1_000;
 /// Most that jitter takes from it, in milliseconds: phones that were paired together part.
 const JITTER_MS_MAX: u64 = 30 * 60 * 1_000;
 /// A launch sends one unless the last is younger than this, in milliseconds.
@@ -20,7 +20,8 @@ const LAUNCH_AFTER_MS: u64 = 10 * 60 * 1_000;
 pub(super) const REPEAT_AFTER_MS: u64 = 30_000;
 /// Doublings that are counted: more would pass [`EVERY_MS`] by far.
 const DOUBLINGS_MAX: u64 = 16;
-/// A heartbeat without an answer for so long, in milliseconds: the camera looks offline.
+/// A heartbeat without an answer for so long, in milliseconds: the camera looks offline. What an app takes that is
+/// told nothing else.
 pub const OFFLINE_AFTER_MS: u64 = 15 * 60 * 1_000;
 /// That everything is here is written down again after this time at the earliest, in milliseconds.
 const NOTE_AFTER_MS: u64 = 60_000;
@@ -81,7 +82,7 @@ pub struct Said {
 }
 
 /// What is stored about the heartbeats of a pairing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pulse {
     /// The last one; `None` before the first.
     pub said: Option<Said>,
@@ -97,6 +98,23 @@ pub struct Pulse {
     pub over: bool,
     /// What jitter takes from the next pause, in milliseconds.
     pub jitter_ms: u64,
+    /// A hub that is silent for so long looks offline, in milliseconds; six hours at most.
+    pub offline_after_ms: u64,
+}
+
+impl Default for Pulse {
+    /// Nothing was said yet.
+    fn default() -> Self {
+        Self {
+            said: None,
+            mute: false,
+            waits_since_unix_ms: None,
+            behind: 0,
+            over: false,
+            jitter_ms: 0,
+            offline_after_ms: OFFLINE_AFTER_MS,
+        }
+    }
 }
 
 impl Pulse {
@@ -141,10 +159,10 @@ impl Pulse {
             return Some(now_unix_ms);
         }
         Some(match said.level_unix_ms {
-            None => since.saturating_add(OFFLINE_AFTER_MS),
+            None => since.saturating_add(self.offline_after_ms),
             Some(level) => {
                 let silent = level.saturating_sub(since);
-                level.saturating_add(silent.clamp(OFFLINE_AFTER_MS, EVERY_MS))
+                level.saturating_add(silent.max(self.offline_after_ms).min(EVERY_MS))
             }
         })
     }
@@ -163,7 +181,7 @@ impl Pulse {
         let noted = said
             .level_unix_ms
             .is_some_and(|level| now_unix_ms < level.saturating_add(NOTE_AFTER_MS));
-        let silent = now_unix_ms >= since.saturating_add(OFFLINE_AFTER_MS);
+        let silent = now_unix_ms >= since.saturating_add(self.offline_after_ms);
         look <= now_unix_ms || silent && !noted
     }
 
@@ -177,16 +195,20 @@ impl Pulse {
             .min()
     }
 
-    /// The hub has been silent for 15 minutes, and that is not because we have not looked: since then we
-    /// once had everything that the relay held.
+    /// The hub has been silent for 15 minutes ([`Self::offline_after_ms`]), and that is not because we have not
+    /// looked: since then we once had everything that the relay held.
     #[must_use]
     pub fn looks_offline(&self, now_unix_ms: u64) -> bool {
-        let (Some(since), Some(said)) = (self.waits_since_unix_ms, self.said) else {
-            return false;
-        };
-        said.level_unix_ms.is_some_and(|level| {
-            level >= since.saturating_add(OFFLINE_AFTER_MS) && !is_ahead(level, now_unix_ms)
-        })
+        self.offline_since_unix_ms(now_unix_ms).is_some()
+    }
+
+    /// Since when the hub has been silent, milliseconds since 1970 by our clock, if it looks offline.
+    #[must_use]
+    pub fn offline_since_unix_ms(&self, now_unix_ms: u64) -> Option<u64> {
+        let (since, said) = (self.waits_since_unix_ms?, self.said?);
+        let level = said.level_unix_ms?;
+        let looked = level >= since.saturating_add(self.offline_after_ms);
+        (looked && !is_ahead(level, now_unix_ms)).then_some(since)
     }
 
     /// How many heartbeats in a row did not do all that they are for.

@@ -316,7 +316,7 @@ fn a_full_batch_does_not_hold_up_a_deletion() {
     let clip = hub.record(&[b"small"]);
     deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
     let full = loop {
-        let Core { journal, lines } = &mut core;
+        let Core { journal, lines, .. } = &mut core;
         let mut txn = journal.begin();
         let session = &mut lines.get_mut(&line).unwrap().session;
         session.send_ack(&mut txn).unwrap();

@@ -1,4 +1,4 @@
-//! When a sync looks whether a command waits or a heartbeat is due, and what it does then.
+//! When a sync looks whether a command waits or a heartbeat is due, or a hub silent, and what it does then.
 //!
 //! A phone's battery pays for every wake-up, so this room waits for what changes the answer: a line that
 //! becomes level with the relay, a Commit or an answer that was taken, a command that was given, the time that the
@@ -197,16 +197,26 @@ pub(super) async fn look(
     for pairing in look.idle {
         shared.launch_is_over(pairing);
     }
+    // Also what an earlier process has found: whoever watches this one has not heard of it.
+    for (pairing, since_unix_ms) in look.offline {
+        shared.looks_offline(pairing, since_unix_ms);
+    }
+    for pairing in look.online {
+        shared.looks_online(pairing);
+    }
     for pairing in look.silent {
         let noted = shared.engine.write(
             move |core, shell| core.stage_level(pairing, shell.clock.unix_ms()),
-            |_core, committed, staged, _shell| {
+            move |core, committed, staged, shell| {
                 committed.redeem(staged).into_inner();
-                Ok(())
+                let pulse = core.pulse(pairing)?;
+                Ok(pulse.offline_since_unix_ms(shell.clock.unix_ms()))
             },
         );
-        if let Err(error) = noted.await {
-            tracing::warn!(%error, "that a hub is silent cannot be written down");
+        match noted.await {
+            Ok(Some(since_unix_ms)) => shared.looks_offline(pairing, since_unix_ms),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "that a hub is silent cannot be written down"),
         }
     }
     for pairing in look.due {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use app_core::App;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line};
-use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
+use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer, HubReport};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
 use journal::{
@@ -241,11 +241,11 @@ impl Hub {
                 let answer =
                     HubPairing::request(&mut self.journal, &request, request.device(), unix_s())
                         .unwrap();
-                (PairingMessage::Answer(answer.into_inner()), false)
+                (answer.to_message(), false)
             }
             PairingMessage::Confirm(confirm) => {
                 let done = HubPairing::confirm(&mut self.journal, &confirm).unwrap();
-                (PairingMessage::Done(done.into_inner()), true)
+                (done.to_message(), true)
             }
             _ => panic!("a phone says nothing else"),
         }
@@ -490,6 +490,11 @@ impl Hub {
                         answered_unix_ms: unix_s() * 1_000,
                         version: HUB_VERSION.into(),
                         epochs: Vec::new(),
+                        status: HubReport {
+                            recording: true,
+                            not_recorded: None,
+                            unacked: 2,
+                        },
                     };
                     session.answer(&mut txn, &answer).unwrap();
                 }

@@ -157,7 +157,7 @@ fn pair(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Result<PairingId
         panic!("a new pairing begins with a request");
     };
     let answer = HubPairing::request(hub, &request, PHONE, NOW_S)?;
-    let confirm = AppPairing::answer(app, offer, &answer, NOW_S)?;
+    let confirm = AppPairing::answer(app, &request, &answer, NOW_S)?;
     let done = HubPairing::confirm(hub, &confirm)?;
-    Ok(AppPairing::done(app, offer, &done)?.into_inner())
+    Ok(AppPairing::done(app, &confirm, &done)?.into_inner())
 }

@@ -5,10 +5,9 @@
 
 use std::cell::RefCell;
 
-use journal::pairing::{AppNext, PAIRING_MESSAGE_BYTES_MAX};
+use journal::pairing::{AppNext, Joined, PAIRING_MESSAGE_BYTES_MAX, Requested};
 use journal::{
-    AppPairing, ErrorKind, HubPairing, Journal, JournalError, Offer, PairingError, PairingMessage,
-    Role,
+    AppPairing, ErrorKind, HubPairing, Journal, JournalError, PairingError, PairingMessage, Role,
 };
 use wal::disk::SimDisk;
 
@@ -47,7 +46,8 @@ pub(crate) fn app(data: &[u8]) {
 /// One end before its first message and before its second.
 struct Stage {
     role: Role,
-    offer: Offer,
+    asked: Requested,
+    joined: Joined,
     moments: [Moment; 2],
 }
 
@@ -95,26 +95,27 @@ impl Stage {
         let answer = HubPairing::request(&mut hub, &request, PHONE, NOW_S)
             .expect("an honest request is answered")
             .into_inner();
-        let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)
+        let joined = AppPairing::answer(&mut app, &request, &answer, NOW_S)
             .expect("an honest answer is taken")
             .into_inner();
         let (hub_between, app_between) = (copy(&hub_disk), copy(&app_disk));
-        let done = HubPairing::confirm(&mut hub, &confirm)
+        let done = HubPairing::confirm(&mut hub, &joined)
             .expect("an honest proof is taken")
             .into_inner();
         let heard = match role {
             Role::Hub => [
-                (hub_before, PairingMessage::Request(request)),
-                (hub_between, PairingMessage::Confirm(confirm)),
+                (hub_before, request.to_message()),
+                (hub_between, joined.to_message()),
             ],
             Role::App => [
-                (app_before, PairingMessage::Answer(answer)),
-                (app_between, PairingMessage::Done(done)),
+                (app_before, answer.to_message()),
+                (app_between, done.to_message()),
             ],
         };
         Self {
             role,
-            offer,
+            asked: request,
+            joined,
             moments: heard.map(|(disk, honest)| Moment::new(role, &disk, &honest)),
         }
     }
@@ -134,7 +135,7 @@ impl Stage {
             .any(|moment| moment.honest == message.encode());
         let moment = &mut self.moments[which];
         let before = moment.running.totals();
-        match said(&mut moment.journal, &self.offer, &message) {
+        match said(&mut moment.journal, &self.asked, &self.joined, &message) {
             Some(Ok(())) => {
                 // Who has joined says again what it said, whatever the Answer, and keeps nothing of it.
                 let repeats = which == 1 && matches!(message, PairingMessage::Answer(_));
@@ -156,7 +157,8 @@ impl Stage {
 /// Gives an end a message that it takes; `None` for one of the other direction.
 fn said(
     journal: &mut Journal,
-    offer: &Offer,
+    asked: &Requested,
+    joined: &Joined,
     message: &PairingMessage,
 ) -> Option<Result<(), JournalError>> {
     Some(match (journal.role(), message) {
@@ -167,9 +169,11 @@ fn said(
             HubPairing::confirm(journal, confirm).map(drop)
         }
         (Role::App, PairingMessage::Answer(answer)) => {
-            AppPairing::answer(journal, offer, answer, NOW_S).map(drop)
+            AppPairing::answer(journal, asked, answer, NOW_S).map(drop)
         }
-        (Role::App, PairingMessage::Done(done)) => AppPairing::done(journal, offer, done).map(drop),
+        (Role::App, PairingMessage::Done(done)) => {
+            AppPairing::done(journal, joined, done).map(drop)
+        }
         _ => return None,
     })
 }

@@ -7,8 +7,9 @@
 use journal::ids::{Channel, ClipId, CommandId, PairingId};
 use journal::message::{
     self, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader, Command, CommandKind,
-    CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage, HubMessage, Outcome,
-    PhoneFacts, Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
+    CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage, HubMessage, HubReport,
+    NotRecorded, Outcome, PhoneFacts, Settings, SettingsBase, SettingsDoc, SignedStatement,
+    Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;
@@ -394,6 +395,11 @@ fn messages() -> Vec<Seed> {
             answered_unix_ms: 1_700_000_000_000,
             version: "0.1.0".into(),
             epochs: Channel::ALL.map(|channel| (channel, 3)).to_vec(),
+            status: HubReport {
+                recording: true,
+                not_recorded: Some(NotRecorded::Space),
+                unacked: 3,
+            },
         })),
         message::encode(&SignedStatement {
             statement,

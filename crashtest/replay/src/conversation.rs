@@ -92,7 +92,7 @@ impl Stories {
 /// # Errors
 /// A program failed or is not built, or a trace does not rebuild its directory.
 pub fn record(length: Length) -> Outcome<Stories> {
-    let recording = converse(length)?;
+    let mut recording = converse(length)?;
     let mut all = BTreeMap::new();
     for role in Role::ALL {
         let story = recording.story(role)?;
@@ -106,6 +106,8 @@ pub fn record(length: Length) -> Outcome<Stories> {
         opens(role, &story)?;
         all.insert(role, story);
     }
+    // Last, for it opens the directories, which writes to them.
+    recording.system_mut().finish()?;
     Ok(Stories { all })
 }
 

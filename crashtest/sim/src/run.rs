@@ -40,9 +40,9 @@ pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
         return Err(JournalError::Misuse("a new pairing begins with a request"));
     };
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S)?;
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)?;
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S)?;
     let done = HubPairing::confirm(&mut hub, &confirm)?;
-    let pairing = AppPairing::done(&mut app, &offer, &done)?.into_inner();
+    let pairing = AppPairing::done(&mut app, &confirm, &done)?.into_inner();
     let ways = (ways(&hub, pairing)?, ways(&app, pairing)?);
     drop((hub, app));
     Ok(Pair {

@@ -18,6 +18,14 @@ use crate::trouble::{Outcome, Trouble};
 /// (`app_core::core::QUIET_MS`), and of the channels without videos nothing says so. Three times that.
 const ROTATED_AFTER: Duration = Duration::from_millis(1_500);
 
+/// The exit code of a program that cannot use its state.
+const REFUSED: i32 = 4;
+/// Both ends, and where each has its state.
+const ENDS_OF: [(journal::Role, &str); 2] = [
+    (journal::Role::Hub, "hub/journal"),
+    (journal::Role::App, "app"),
+];
+
 impl System {
     /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
     /// is un-acked. Then the app is stopped and both ends are asked. The one more event is what
@@ -35,16 +43,68 @@ impl System {
         Ok(ends)
     }
 
+    /// Ends a run that does not come to rest by [`Self::settle`], as every test must that starts programs: kills
+    /// whatever runs, and looks whether anything that was written or printed holds a secret. What an end keeps in a
+    /// directory that a test has put out of use cannot be read, and is said; all else is sought, also there.
+    ///
+    /// # Errors
+    /// Where a secret stands that must not; the phone's clips cannot be read; the machine.
+    pub fn finish(&mut self) -> Outcome<()> {
+        for role in [Role::App, Role::Hub, Role::Relay] {
+            if self.running.contains_key(&role) {
+                self.kill(role)?;
+            }
+        }
+        let mut exports = BTreeMap::new();
+        if self.path("app").exists() {
+            let clips = match self.app_clips() {
+                Err(trouble) if trouble.exit_code() == Some(REFUSED) => {
+                    eprintln!("NOT SOUGHT: clips of a phone that refuses to start: {trouble}");
+                    Vec::new()
+                }
+                clips => clips?,
+            };
+            for clip in clips {
+                if clip.outcome == "complete" || clip.outcome == "cut_off" {
+                    exports.insert(clip.id.clone(), self.export(&clip.id)?);
+                }
+            }
+        }
+        self.note_storage_keys();
+        let mut kept = Vec::new();
+        for (role, place) in ENDS_OF {
+            if !self.path(place).exists() {
+                continue;
+            }
+            let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
+            let disk: Arc<dyn Disk> = Arc::new(disk);
+            let secrets = thief::secrets(role, &disk, Options::default());
+            let secrets = secrets.unwrap_or_else(|broken| {
+                eprintln!("NOT SOUGHT: what {place} keeps, for it cannot be read: {broken}");
+                Vec::new()
+            });
+            let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
+            kept.push(Kept {
+                place,
+                secrets,
+                vault,
+            });
+        }
+        match &self.told(&kept, &exports)?[..] {
+            [] => Ok(()),
+            broken => {
+                let said: Vec<String> = broken.iter().map(ToString::to_string).collect();
+                Err(Trouble::Broken(said.join("; ")))
+            }
+        }
+    }
+
     /// What a thief of both directories opens although it is past, and what stands in the clear where it
     /// must not; neither program runs.
     fn steal(&mut self, exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Vec<Broken>> {
-        let ends = [
-            (journal::Role::Hub, "hub/journal"),
-            (journal::Role::App, "app"),
-        ];
         self.note_storage_keys();
         let (mut stolen, mut kept) = (Vec::new(), Vec::new());
-        for (role, place) in ends {
+        for (role, place) in ENDS_OF {
             let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             stolen.extend(thief::judge(role, &disk, Options::default()).err());
@@ -177,8 +237,10 @@ impl System {
 /// What it took on the other channels, or may have since it came back, must be [`ROTATED_AFTER`] old.
 fn is_quiet(lines: &[Line], now: Instant) -> bool {
     // What the other channels tell says nothing of the videos.
-    const APART: [&str; 6] = [
+    const APART: [&str; 8] = [
         "acked",
+        "looks_offline",
+        "back_online",
         "healed",
         "heartbeat_answered",
         "channel_away",

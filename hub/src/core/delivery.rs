@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{Channel, Line};
+use journal::ids::{Channel, Line, PairingId};
 use journal::message::{
-    self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer, HubConfigMessage,
+    self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer, HubConfigMessage, HubReport,
+    NotRecorded,
 };
 use journal::{
     AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, SettingsSaid, Takes, Txn,
@@ -146,6 +147,7 @@ impl Core {
         takes: Takes,
         now_unix_ms: u64,
     ) -> Result<Verdict, CoreError> {
+        let report = self.report();
         let journal = self
             .journal
             .as_mut()
@@ -214,6 +216,10 @@ impl Core {
                     && let Some(said) = said
                 {
                     if let Some(number) = said.heartbeat {
+                        let last = txn.phone_heard(line.pairing)?;
+                        if last.is_none_or(|last| last.number < number) {
+                            unreadable.extend(ask_anew(&self.lines, &mut txn, line.pairing)?);
+                        }
                         let unix_ms = now_unix_ms;
                         txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
                     }
@@ -241,7 +247,7 @@ impl Core {
                 healed = Some(epoch);
                 costs_epoch = true;
                 if line.channel == Channel::Config {
-                    unreadable = answer(&mut self.lines, &mut txn, line, now_unix_ms)?;
+                    unreadable = answer(&mut self.lines, &mut txn, line, report, now_unix_ms)?;
                 }
             }
             // The last is a follower's.
@@ -392,6 +398,36 @@ fn take_ack(
     Ok(state.session.take_ack(txn, acked.seq)? != AckEffect::BeyondOurHead)
 }
 
+/// What a phone has said to hold is acked: what was made behind that is what it misses, on each line. Its own uplink
+/// sends that; whether the relay still has what it took before is asked anew. Once for each heartbeat, so that one
+/// that is said again costs nothing. Lines that cannot be read are left out and come back.
+fn ask_anew(
+    lines: &BTreeMap<Line, LineState>,
+    txn: &mut Txn<'_>,
+    pairing: PairingId,
+) -> Result<Vec<(Line, JournalError)>, JournalError> {
+    let mut unreadable = Vec::new();
+    for line in Line::all(pairing) {
+        let state = lines.get(&line);
+        if !state.is_some_and(|state| !state.broken && state.standing != PROVEN) {
+            continue;
+        }
+        let head = txn.outbox_head(line);
+        let asked = head.and_then(|head| match head.acked < head.last {
+            true => txn.ask_again(line),
+            false => Ok(()),
+        });
+        match asked {
+            Ok(()) => {}
+            Err(error) if line.channel != Channel::Config && is_about_one_line(&error) => {
+                unreadable.push((line, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(unreadable)
+}
+
 /// Closes the epoch that a phone's update has opened in the config channel: with the answer to its
 /// heartbeat, which is the last message of that epoch, behind the settings if they are due. Another line that
 /// cannot be read is left out of it and comes back.
@@ -399,6 +435,7 @@ fn answer(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
+    mut status: HubReport,
     now_unix_ms: u64,
 ) -> Result<Vec<(Line, JournalError)>, JournalError> {
     let heard = txn.phone_heard(config.pairing)?;
@@ -409,8 +446,12 @@ fn answer(
         let Some(state) = lines.get_mut(&line).filter(goes_on) else {
             continue;
         };
-        match state.session.epoch(txn) {
-            Ok(epoch) => epochs.push((line.channel, epoch.0)),
+        let epoch = state.session.epoch(txn);
+        match epoch.and_then(|epoch| Ok((epoch, txn.outbox_head(line)?))) {
+            Ok((epoch, head)) => {
+                epochs.push((line.channel, epoch.0));
+                status.unacked += head.last.0.saturating_sub(head.acked.0);
+            }
             Err(error) if line != config && is_about_one_line(&error) => {
                 unreadable.push((line, error));
             }
@@ -423,11 +464,15 @@ fn answer(
     // Settings that the phone is to be told share the epoch.
     let (doc, known) = (txn.settings()?, txn.settings_said(config.pairing)?);
     let is_told = known.version >= doc.version || known.said > txn.outbox_head(config)?.acked;
+    if doc.settings.privacy && status.not_recorded != Some(NotRecorded::Camera) {
+        status.not_recorded = Some(NotRecorded::Privacy);
+    }
     let answer = heard.map(|heard| HeartbeatAnswer {
         number: heard.number,
         answered_unix_ms: now_unix_ms,
         version: env!("CARGO_PKG_VERSION").into(),
         epochs,
+        status,
     });
     match (answer, is_told) {
         (None, true) => state.session.close(txn)?,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
-use journal::message::{ClipEnd, Settings, SettingsDoc};
+use journal::message::{ClipEnd, HubReport, NotRecorded, Settings, SettingsDoc};
 use journal::{ClipOutcome, HubClip, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
@@ -91,6 +91,19 @@ pub enum Stop {
     /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
     /// Begin a new one at the next key frame.
     NoClip,
+}
+
+impl Stop {
+    /// What a phone is told of it: one that is answered is paired, and a clip that goes on in another is no trouble.
+    fn told(self) -> Option<NotRecorded> {
+        match self {
+            Self::Silent => Some(NotRecorded::Silent),
+            Self::Space => Some(NotRecorded::Space),
+            Self::Privacy => Some(NotRecorded::Privacy),
+            Self::RolledBack => Some(NotRecorded::RolledBack),
+            Self::NoPairing | Self::NoClip => None,
+        }
+    }
 }
 
 /// What shows that this directory is older than what left it, or that the relay lies.
@@ -293,6 +306,26 @@ impl Core {
         };
         let heads = self.lines.iter().map(|(line, state)| (*line, head(state)));
         Ok(heads.collect())
+    }
+
+    /// Whether the camera is there, as phones are told. Nothing is written.
+    pub fn handle_camera(&mut self, is_there: bool) {
+        self.camera_failed = !is_there;
+    }
+
+    /// How this hub is, as far as memory knows. What is stored, privacy mode and what is un-acked, is added where
+    /// it is told.
+    pub(super) fn report(&self) -> HubReport {
+        // Privacy mode may have been switched off before any event could show it.
+        let stopped = self.stopped.filter(|why| *why != Stop::Privacy);
+        HubReport {
+            recording: self.is_recording(),
+            not_recorded: match self.camera_failed {
+                true => Some(NotRecorded::Camera),
+                false => stopped.and_then(Stop::told),
+            },
+            unacked: 0,
+        }
     }
 
     /// For `status`.

@@ -151,7 +151,7 @@ async fn answer(
             };
             let answer = sealer.run(step).await.map_err(blame)?;
             wal::leaves!("pairing answer");
-            Ok((PairingMessage::Answer(answer.into_inner()), None))
+            Ok((answer.to_message(), None))
         }
         PairingMessage::Confirm(confirm) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
@@ -160,10 +160,10 @@ async fn answer(
                 core.refresh_lines()?;
                 Ok(done)
             };
-            let done = sealer.run(step).await.map_err(blame)?.into_inner();
-            let pairing = done.pairing();
+            let confirmed = sealer.run(step).await.map_err(blame)?;
+            let pairing = confirmed.pairing();
             wal::leaves!("paired {}", wal::note::Hex(pairing.0));
-            Ok((PairingMessage::Done(done), Some(pairing)))
+            Ok((confirmed.to_message(), Some(pairing)))
         }
         _ => Err(Talk::Refused),
     }

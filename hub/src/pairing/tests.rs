@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use journal::pairing::{AppNext, REFUSAL, Request};
+use journal::pairing::{AppNext, REFUSAL, Requested};
 use journal::{AppPairing, Journal, JournalError, PairingError, PairingMessage, Role};
 use relay_client::rpk::EndpointLimits;
 use sha2::Digest as _;
@@ -77,7 +77,7 @@ impl Hub {
     }
 
     /// What the hub says to a request, without a network.
-    async fn judge(&self, request: Request) -> Result<(), SealerError> {
+    async fn judge(&self, request: Requested) -> Result<(), SealerError> {
         let step = move |core: &mut crate::core::Core, now: u64| {
             core.with_journal(now, |journal| {
                 HubPairing::request(journal, &request, request.device(), now / 1000)
@@ -109,11 +109,11 @@ fn phone() -> Journal {
     open(Role::App, &SimDisk::new(), 70).unwrap().0
 }
 
-fn request(offer: &Offer) -> Request {
+fn request(offer: &Offer) -> Requested {
     request_of(offer, Identity::from_seed(SPEAKER).device_id())
 }
 
-fn request_of(offer: &Offer, device: DeviceId) -> Request {
+fn request_of(offer: &Offer, device: DeviceId) -> Requested {
     let next = AppPairing::start(&mut phone(), offer, device, 0);
     match next.unwrap().into_inner() {
         AppNext::Request(request) => request,
@@ -142,17 +142,18 @@ async fn confirm_at(hub: &Hub, offer: &Offer) -> Vec<u8> {
     let AppNext::Request(request) = next.into_inner() else {
         panic!("a new phone has nothing to confirm");
     };
+    let asked = request.clone();
     let answer = hub
         .sealer
         .run(move |core, now| {
             core.with_journal(now, |journal| {
-                HubPairing::request(journal, &request, request.device(), now / 1000)
+                HubPairing::request(journal, &asked, asked.device(), now / 1000)
             })
         })
         .await
         .unwrap();
-    let confirm = AppPairing::answer(&mut phone, offer, &answer, 0).unwrap();
-    PairingMessage::Confirm(confirm.into_inner()).encode()
+    let confirm = AppPairing::answer(&mut phone, &request, &answer, 0).unwrap();
+    confirm.to_message().encode()
 }
 
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -188,7 +189,7 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
     let shown = hub.show(PATIENCE).await;
     let offer = &shown.offer;
     let other = elsewhere.show(PATIENCE).await;
-    let good = PairingMessage::Request(request(offer)).encode();
+    let good = request(offer).to_message().encode();
     let mut altered = good.clone();
     let middle = altered.len() / 2;
     altered[middle] ^= 1;
@@ -199,7 +200,7 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
     let wrong: [(&str, Vec<u8>); 10] = [
         (
             "the name of another phone",
-            frame(&PairingMessage::Request(another).encode()),
+            frame(&another.to_message().encode()),
         ),
         ("garbage", frame(&[0xff; 40])),
         ("nothing", frame(&[])),
@@ -208,11 +209,11 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
         ("an altered request", frame(&altered)),
         (
             "the code of another hub",
-            frame(&PairingMessage::Request(request(&other.offer)).encode()),
+            frame(&request(&other.offer).to_message().encode()),
         ),
         (
             "a guessed secret",
-            frame(&PairingMessage::Request(request(&guessed)).encode()),
+            frame(&request(&guessed).to_message().encode()),
         ),
         ("the proof of another pairing", frame(&elsewhere_confirmed)),
         ("out of turn", frame(&out_of_turn.encode())),

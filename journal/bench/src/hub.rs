@@ -71,9 +71,9 @@ impl Hub {
             return Err("a new pairing begins with a request".into());
         };
         let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_UNIX_S)?;
-        let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_UNIX_S)?.into_inner();
+        let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_UNIX_S)?.into_inner();
         let done = HubPairing::confirm(&mut hub, &confirm)?;
-        Ok(AppPairing::done(&mut app, &offer, &done)?.into_inner())
+        Ok(AppPairing::done(&mut app, &confirm, &done)?.into_inner())
     }
 
     /// Opens what [`Self::pair`] made, as a start of the hub does.

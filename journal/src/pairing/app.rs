@@ -11,9 +11,9 @@ use wal::{Durable, crash_point, mutant};
 use wire::ids::{DeviceId, ReceiveId};
 
 use super::{
-    Answer, CHANNELS, Confirm, Done, Offer, PairingError, Request, capabilities, check_group,
-    credential, end_pairing, for_each_channel, group_id, join_config, lifetime, mac_bytes,
-    mac_holds, offers, proof, proofs_equal, wrap_keys,
+    Answer, CHANNELS, Confirm, Done, Joined, Offer, PairingError, Request, Requested, capabilities,
+    check_group, credential, end_pairing, for_each_channel, group_id, join_config, lifetime,
+    mac_bytes, mac_holds, offers, proof, proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
@@ -48,10 +48,10 @@ struct RequestRow {
     reason = "There is one at a time, and it is sent at once."
 )]
 pub enum Next {
-    /// Send this and wait for an Answer.
-    Request(Request),
-    /// Send this and wait for Done.
-    Confirm(Confirm),
+    /// Send this and wait for an Answer, for [`AppPairing::answer`].
+    Request(Requested),
+    /// Send this and wait for Done, for [`AppPairing::done`].
+    Confirm(Joined),
     /// Nothing: this code was used by this phone, and the pairing is whole.
     Done(PairingId),
 }
@@ -72,9 +72,18 @@ impl AppPairing {
     ) -> Result<Durable<Next>, JournalError> {
         let scope = Scope::Offer(offer.offer);
         if let Some(row) = request_row(journal, offer)? {
+            let offer_of_row = row.offer;
             let next = match row.confirm {
-                Some(confirm) => Some(Next::Confirm(confirm)),
-                None if row.offer.to_text() == offer.to_text() => Some(Next::Request(row.request)),
+                Some(confirm) => Some(Next::Confirm(Joined {
+                    offer: offer_of_row,
+                    confirm,
+                })),
+                None if offer_of_row.to_text() == offer.to_text() => {
+                    Some(Next::Request(Requested {
+                        offer: offer_of_row,
+                        request: row.request,
+                    }))
+                }
                 None => None,
             };
             let mut txn = journal.begin();
@@ -131,23 +140,32 @@ impl AppPairing {
         // CRASH(journal.pairing.app_request): before: nothing of this pairing; the person scans again |
         // after: the request and its secrets are stored.
         crash_point!("journal.pairing.app_request");
-        txn.commit(Next::Request(request))
+        txn.commit(Next::Request(Requested {
+            offer: offer.clone(),
+            request,
+        }))
     }
 
-    /// Takes the hub's answer: joins, in one transaction.
+    /// Takes the hub's answer to what was `asked`: joins, in one transaction.
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the hub is at fault; nothing changed.
     pub fn answer(
         journal: &mut Journal,
-        offer: &Offer,
+        asked: &Requested,
         answer: &Answer,
         now_unix_s: u64,
-    ) -> Result<Durable<Confirm>, JournalError> {
+    ) -> Result<Durable<Joined>, JournalError> {
+        let offer = &asked.offer;
+        let joined = |confirm| Joined {
+            offer: offer.clone(),
+            confirm,
+        };
+        // It may have been given up since.
         let mut row =
             request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
         if let Some(confirm) = row.confirm {
-            return journal.begin().commit(confirm);
+            return journal.begin().commit(joined(confirm));
         }
         let genuine = mac_holds(
             &offer.mac_key(),
@@ -167,30 +185,31 @@ impl AppPairing {
             let scope = Scope::Pairing(pairing);
             txn.put_secret_row(scope, Family::PairingAnswer, &[], &offer.offer)?;
             txn.end(Scope::Offer(offer.offer));
-            return txn.commit(confirm);
+            return txn.commit(joined(confirm));
         });
         row.confirm = Some(confirm.clone());
         txn.put_secret_row(Scope::Offer(offer.offer), Family::Offer, &[], &row)?;
         // CRASH(journal.pairing.app_join): before: the request alone; the same one gets the same answer
         // | after: joined, with the proof for the hub stored.
         crash_point!("journal.pairing.app_join");
-        txn.commit(confirm)
+        txn.commit(joined(confirm))
     }
 
-    /// Takes the hub's last word: the pairing is confirmed.
+    /// Takes the hub's last word to who has `joined`: the pairing is confirmed.
     ///
     /// # Errors
-    /// [`PairingError::ProofDiffers`], or [`PairingError::Malformed`] before the hub has answered;
-    /// nothing changed.
+    /// [`PairingError::ProofDiffers`], or [`PairingError::Malformed`] if the pairing was given up since, or is of
+    /// another journal; nothing changed.
     pub fn done(
         journal: &mut Journal,
-        offer: &Offer,
+        joined: &Joined,
         done: &Done,
     ) -> Result<Durable<PairingId>, JournalError> {
+        let offer = &joined.offer;
         let row =
             request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
         if row.confirm.is_none() {
-            return Err(PairingError::Malformed("a last word before an answer").into());
+            return Err(PairingError::Malformed("this journal has not joined").into());
         }
         let pairing = row.request.pairing;
         let mut txn = journal.begin();

@@ -12,9 +12,9 @@ use wire::Invitation;
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
 use super::{
-    Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX, PairingError, Request,
-    check_group, create_config, credential, end_pairing, for_each_channel, group_id, identity,
-    mac_bytes, mac_holds, proof, proofs_equal, wrap_keys,
+    Answer, CHANNELS, Confirm, Confirmed, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX, PairingError,
+    Request, Welcomed, check_group, create_config, credential, end_pairing, for_each_channel,
+    group_id, identity, mac_bytes, mac_holds, proof, proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
@@ -64,6 +64,19 @@ pub struct OfferTerms {
     pub suite: Suite,
     /// How long the offer lasts, in seconds; at most [`OFFER_TTL_S_MAX`].
     pub ttl_s: u64,
+}
+
+/// Where the pairing stands that a phone's proof is about.
+#[derive(Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "There is one at a time, and the next step takes it."
+)]
+pub enum Next {
+    /// Its request was answered: judge the proof with [`Welcomed::confirm`].
+    Welcomed(Welcomed),
+    /// It is whole, and this proof is the one that made it so: say the last word again.
+    Confirmed(Confirmed),
 }
 
 /// What [`HubPairing::end`] found.
@@ -171,7 +184,11 @@ impl HubPairing {
         request: &Request,
         peer: DeviceId,
         now_unix_s: u64,
-    ) -> Result<Durable<Answer>, JournalError> {
+    ) -> Result<Durable<Welcomed>, JournalError> {
+        let answered = |answer| Welcomed {
+            offer: request.offer,
+            answer,
+        };
         let row = offer_row(journal, request.offer)?;
         // An offer that is not known is judged like one whose secret was guessed: under a key that
         // nobody has.
@@ -185,11 +202,11 @@ impl HubPairing {
             return Err(PairingError::WrongSecret.into());
         }
         let offer = &row.offer;
-        if let Some((_, answered, answer)) = &row.answered
-            && *answered == request.mac
+        if let Some((_, answered_to, answer)) = &row.answered
+            && *answered_to == request.mac
         {
             let answer = answer.clone();
-            return journal.begin().commit(answer);
+            return journal.begin().commit(answered(answer));
         }
         if offer.expires_unix_s <= now_unix_s {
             return Err(PairingError::Expired.into());
@@ -217,19 +234,15 @@ impl HubPairing {
         // CRASH(journal.pairing.hub_answer): before: the offer, not answered so; the phone asks again |
         // after: the groups and the answer are stored as one.
         crash_point!("journal.pairing.hub_answer");
-        txn.commit(answer)
+        txn.commit(answered(answer))
     }
 
-    /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated. Older pairings
-    /// with the same phone from which nothing has ever come end whole in the same transaction; rows
-    /// that they leave are removed by [`Txn::trim_ended`], and what was retained for them is to be played.
+    /// Where the pairing stands that this proof is about; the proof itself is judged only if it was before.
     ///
     /// # Errors
-    /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
-    pub fn confirm(
-        journal: &mut Journal,
-        confirm: &Confirm,
-    ) -> Result<Durable<Done>, JournalError> {
+    /// [`PairingError`] inside [`JournalError::Pairing`] if there is no such pairing, or a finished one has another
+    /// proof; nothing changed.
+    pub fn resume(journal: &Journal, confirm: &Confirm) -> Result<Next, JournalError> {
         let scope = Scope::Pairing(confirm.pairing);
         if journal.scopes.get(scope).is_none() {
             return Err(PairingError::UnknownOffer.into());
@@ -238,17 +251,65 @@ impl HubPairing {
             if row.offer != confirm.offer || !proofs_equal(&row.confirm, &confirm.proof) {
                 return Err(PairingError::ProofDiffers.into());
             }
-            return journal.begin().commit(row.done);
+            return Ok(Next::Confirmed(Confirmed { done: row.done }));
         }
         let row = offer_row(journal, confirm.offer)?.ok_or(PairingError::UnknownOffer)?;
-        if row
-            .answered
-            .as_ref()
-            .is_none_or(|(pairing, ..)| *pairing != confirm.pairing)
-        {
+        match row.answered {
+            Some((pairing, _, answer)) if pairing == confirm.pairing => {
+                Ok(Next::Welcomed(Welcomed {
+                    offer: confirm.offer,
+                    answer,
+                }))
+            }
+            _ => Err(PairingError::UnknownOffer.into()),
+        }
+    }
+
+    /// Takes the phone's proof, however the pairing stands: it is confirmed ([`Welcomed::confirm`]), or the last word
+    /// is repeated.
+    ///
+    /// # Errors
+    /// As [`Self::resume`] and [`Welcomed::confirm`].
+    pub fn confirm(
+        journal: &mut Journal,
+        confirm: &Confirm,
+    ) -> Result<Durable<Confirmed>, JournalError> {
+        match Self::resume(journal, confirm)? {
+            Next::Welcomed(answered) => answered.finish(journal, confirm),
+            Next::Confirmed(confirmed) => journal.begin().commit(confirmed),
+        }
+    }
+}
+
+impl Welcomed {
+    /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated. Older pairings with the same
+    /// phone from which nothing has ever come end whole in the same transaction; rows that they leave are removed by
+    /// [`Txn::trim_ended`], and what was retained for them is to be played.
+    ///
+    /// # Errors
+    /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault, or this answer does not stand any
+    /// more; nothing changed.
+    pub fn confirm(
+        &self,
+        journal: &mut Journal,
+        confirm: &Confirm,
+    ) -> Result<Durable<Confirmed>, JournalError> {
+        if (confirm.offer, confirm.pairing) != (self.offer, self.answer.pairing) {
             return Err(PairingError::UnknownOffer.into());
         }
-        let others = Self::phones(journal)?.len();
+        // It may have been confirmed before, or another request by the same code may have been answered since.
+        HubPairing::confirm(journal, confirm)
+    }
+
+    /// The answer that stands, and the proof that it waits for, if it is that.
+    fn finish(
+        &self,
+        journal: &mut Journal,
+        confirm: &Confirm,
+    ) -> Result<Durable<Confirmed>, JournalError> {
+        let scope = Scope::Pairing(self.answer.pairing);
+        let row = offer_row(journal, self.offer)?.ok_or(PairingError::UnknownOffer)?;
+        let others = HubPairing::phones(journal)?.len();
         let mut txn = journal.begin();
         let line = Line::of(confirm.pairing, Channel::EventVideo);
         let mut record = txn.pairing_record(line)?;
@@ -292,7 +353,7 @@ impl HubPairing {
         // there; the phone repeats its proof | after: confirmed, that has ended and the offer's secrets
         // are past.
         crash_point!("journal.pairing.hub_done");
-        txn.commit(done)
+        txn.commit(Confirmed { done })
     }
 }
 

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use openmls::group::{MlsGroup, StagedCommit};
 use openmls::prelude::{
-    ContentType, LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, Proposal,
-    ProtocolMessage, QueuedProposal, Sender,
+    ContentType, LeafNode, LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent,
+    Proposal, ProtocolMessage, QueuedProposal, Sender,
 };
 use openmls_traits::OpenMlsProvider;
 use tls_codec::{Deserialize as _, Size as _};
 use wal::{mutant, note_with};
 use wire::ids::{Digest, Seq};
+use wire::limits::{ENVELOPE_BYTES_MAX, SMALL_ENVELOPE_BYTES_MAX};
 use zeroize::Zeroizing;
 
 use super::{Committer, Follower, Handle, LineBreak, Session, aad, heal, notes};
@@ -22,7 +23,7 @@ use crate::error::JournalError;
 use crate::ids::Epoch;
 use crate::inbox::{self, Arrival};
 use crate::keys::{self, Family};
-use crate::message::{self, SignedStatement, Statement};
+use crate::message::{self, CHUNK_BYTES_MAX, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::record::PairingRecord;
 use crate::txn::{Secrets, Txn};
@@ -92,9 +93,27 @@ pub enum Takes {
     MessagesAndCommits,
 }
 
+/// Longest MLS message of any kind, in bytes: that of a full chunk, and what fits beside it in the class of its
+/// envelope. A longer one is not decoded.
+pub(super) const MLS_BYTES_MAX: usize = wrap::size_class(CHUNK_BYTES_MAX) - wrap::OVERHEAD_BYTES;
+/// Longest MLS message of a phone that is not a proposal, in bytes. What a phone says is short: its longest, a
+/// command, has less than 1 KiB.
+pub(super) const PHONE_SAYS_BYTES_MAX: usize = 8 * 1024;
 /// Longest MLS message that may hold a proposal, in bytes; an update with X-Wing has 1,482. What a
 /// member's leaf carries, every Commit's tree keeps.
-const PROPOSAL_BYTES_MAX: usize = 4096;
+pub(super) const PROPOSAL_BYTES_MAX: usize = 4096;
+/// Longest MLS message that may hold a Commit, in bytes: the path of a group of two, with keys of X-Wing and with
+/// an update of the other member, has less than 8 KiB. It is no larger than what a small envelope holds.
+pub(super) const COMMIT_BYTES_MAX: usize = 12 * 1024;
+/// Longest statement with its signature, in bytes; one has about 120.
+const STATEMENT_BYTES_MAX: usize = 512;
+
+// Who sends what is here is sure that it is taken.
+const _: () = {
+    assert!(MLS_BYTES_MAX + wrap::OVERHEAD_BYTES <= ENVELOPE_BYTES_MAX);
+    assert!(COMMIT_BYTES_MAX + wrap::OVERHEAD_BYTES <= SMALL_ENVELOPE_BYTES_MAX);
+    assert!(PROPOSAL_BYTES_MAX <= PHONE_SAYS_BYTES_MAX);
+};
 
 /// What a side does with a proposal that was accepted so far.
 type OnProposal<R> = fn(&mut Session<R>, &mut Txn<'_>, Proposed) -> Result<Received, JournalError>;
@@ -344,7 +363,9 @@ impl<R> Session<R> {
                 && statement.last == seq.0
                 && (statement.first..=statement.last).contains(&expected.0)
         };
-        let signed = message::decode::<SignedStatement>(content)
+        let short = Some(content).filter(|content| content.len() <= STATEMENT_BYTES_MAX);
+        let signed = short
+            .and_then(message::decode::<SignedStatement>)
             .filter(|signed| fits(&signed.statement) && genuine(signed));
         if signed.is_none() && seq != expected {
             return Ok(Received::Gap { expected });
@@ -364,6 +385,11 @@ impl<R> Session<R> {
         content: &[u8],
         side: &Side<R>,
     ) -> Result<Received, JournalError> {
+        if content.len() > MLS_BYTES_MAX {
+            return Ok(Received::Refused(
+                "an MLS message of more bytes than one has",
+            ));
+        }
         let Ok(message) = MlsMessageIn::tls_deserialize_exact(content) else {
             return Ok(Received::Refused("not an MLS message"));
         };
@@ -411,8 +437,20 @@ impl<R> Session<R> {
             true => Received::NotHealed(why),
             false => Received::Refused(why),
         };
+        // The header is read; what is encrypted is looked at only if it has a length of its kind.
         match (message.content_type(), takes) {
-            (ContentType::Application, _) | (ContentType::Commit, Takes::MessagesAndCommits) => {}
+            (ContentType::Application, Takes::MessagesAndCommits) => {}
+            (ContentType::Application, _) => {
+                if content.len() > PHONE_SAYS_BYTES_MAX {
+                    return Ok(refused("a message of more bytes than a phone says"));
+                }
+            }
+            (ContentType::Commit, Takes::MessagesAndCommits) => {
+                // It opens the next epoch all the same, and nobody could follow that without it.
+                if content.len() > COMMIT_BYTES_MAX {
+                    return Ok(broken(handle, theirs));
+                }
+            }
             (ContentType::Proposal, Takes::Messages) => return Ok(Received::Waits),
             (ContentType::Proposal, Takes::MessagesAndProposals) => {
                 if content.len() > PROPOSAL_BYTES_MAX {
@@ -453,8 +491,12 @@ impl<R> Session<R> {
                 return Err(error);
             }
         };
-        let from_peer = matches!(processed.sender(), Sender::Member(leaf)
-            if handle.group.member_at(*leaf).is_some_and(|m| m.signature_key == record.peer_signature_key));
+        let sender = match processed.sender() {
+            Sender::Member(leaf) => Some(*leaf),
+            _ => None,
+        };
+        let member = sender.and_then(|leaf| handle.group.member_at(leaf));
+        let from_peer = member.is_some_and(|m| m.signature_key == record.peer_signature_key);
         let in_place = processed.aad() == aad(seq);
         let own_leaf = handle.group.own_leaf_index();
         let received = match processed.into_content() {
@@ -475,7 +517,10 @@ impl<R> Session<R> {
                 return (side.on_proposal)(self, txn, proposed);
             }
             ProcessedMessageContent::StagedCommitMessage(staged)
-                if !(from_peer && in_place && is_plain(&staged, own_leaf)) =>
+                if !(from_peer
+                    && in_place
+                    && is_plain(&staged, own_leaf)
+                    && renews_own_leaf(&handle.group, sender, &staged)) =>
             {
                 // What OpenMLS wrote for a Commit that is not merged must never become durable: the
                 // group stays as it was before.
@@ -537,6 +582,20 @@ fn is_plain(staged: &StagedCommit, own_leaf: LeafNodeIndex) -> bool {
     staged.queued_proposals().count() == updates.filter(|update| ours(update.sender())).count()
 }
 
+/// Whether a Commit gives its committer new keys by a path, and leaves all else about its leaf as it was. Who the
+/// hub is was settled when it was paired: a Commit that puts another signature key, name or ability in its
+/// place is not of the hub that was paired.
+fn renews_own_leaf(
+    group: &MlsGroup,
+    committer: Option<LeafNodeIndex>,
+    staged: &StagedCommit,
+) -> bool {
+    let current = committer.and_then(|leaf| group.public_group().leaf(leaf));
+    let path = staged.update_path_leaf_node();
+    path.zip(current)
+        .is_some_and(|(leaf, current)| renews(leaf, current))
+}
+
 /// Whether a proposal is what a phone's heartbeat makes: new keys for its own leaf, and all else about it
 /// as it was. OpenMLS has checked the signatures.
 fn is_own_update(group: &MlsGroup, proposed: &QueuedProposal) -> bool {
@@ -546,11 +605,14 @@ fn is_own_update(group: &MlsGroup, proposed: &QueuedProposal) -> bool {
     let Proposal::Update(update) = proposed.proposal() else {
         return false;
     };
-    let leaf = update.leaf_node();
-    let Some(current) = group.public_group().leaf(*sender) else {
-        return false;
-    };
-    // The KEM of X-Wing takes a key apart without a look at its length, and the Commit encrypts to it.
+    let current = group.public_group().leaf(*sender);
+    current.is_some_and(|current| renews(update.leaf_node(), current))
+}
+
+/// Whether a leaf has new keys, and is the one in whose place it comes in all else. That one is the pairing's,
+/// or came in its place by this same rule.
+fn renews(leaf: &LeafNode, current: &LeafNode) -> bool {
+    // The KEM of X-Wing takes a key apart without a look at its length, and a Commit encrypts to it.
     let (key, known) = (leaf.encryption_key(), current.encryption_key());
     key.tls_serialized_len() == known.tls_serialized_len()
         && key != known

@@ -1,12 +1,18 @@
 //! What only this room can see: proposals, orphan keys, and the storage calls behind them.
 
-use openmls::prelude::{LeafNodeParameters, MlsMessageIn, ProcessedMessageContent};
+use openmls::credentials::NewSignerBundle;
+use openmls::prelude::{
+    ApplicationIdExtension, BasicCredential, Capabilities, CredentialWithKey, Extension,
+    Extensions, LeafNode, LeafNodeParameters, MlsMessageIn, ProcessedMessageContent,
+};
 use tls_codec::Deserialize as _;
 use wal::disk::CrashPolicy;
 use wire::envelope::Envelope;
 
+use super::receive::{COMMIT_BYTES_MAX, MLS_BYTES_MAX, PHONE_SAYS_BYTES_MAX, PROPOSAL_BYTES_MAX};
 use super::*;
 use crate::keys::Family;
+use crate::message::CHUNK_BYTES_MAX;
 use crate::tests::harness::{App, End, Hub, NOW_MS, paired, paired_with, settle};
 use crate::tests::odd::Foreign;
 use crate::wrap::{self, Place};
@@ -306,7 +312,7 @@ impl Session<Follower> {
 }
 
 /// The keys that the hub encrypts to when it commits.
-fn leaf_of_the_phone(hub: &mut Hub) -> openmls::prelude::LeafNode {
+fn leaf_of_the_phone(hub: &mut Hub) -> LeafNode {
     let mut txn = hub.journal.begin();
     let group = &hub.session.load(&mut txn).unwrap().group;
     let phone = group
@@ -453,4 +459,222 @@ fn a_spoilt_proposal_changes_nothing() {
     let good = Envelope::new(sent).unwrap();
     assert!(matches!(hub.take(seq, &good), Received::Healed(_)));
     crate::tests::harness::converge(&mut hub, &mut app);
+}
+
+/// What is wrong with the leaf that a Commit puts in its committer's place. MLS lets a member do all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum OddLeaf {
+    /// Another signature key, which would be the hub's from then on.
+    Signer,
+    /// Another name.
+    Credential,
+    /// It says that the hub can do something else than before.
+    Capabilities,
+    /// Something is put into it.
+    Extension,
+}
+
+impl OddLeaf {
+    const ALL: [Self; 4] = [
+        Self::Signer,
+        Self::Credential,
+        Self::Capabilities,
+        Self::Extension,
+    ];
+
+    /// A Commit that takes nothing, merged.
+    fn commit(
+        self,
+        group: &mut MlsGroup,
+        provider: &MlsProvider<'_, '_>,
+        signer: &SignatureKeyPair,
+    ) -> Vec<u8> {
+        let other = SignatureKeyPair::new(group.ciphersuite().signature_algorithm()).unwrap();
+        let own = group.own_leaf_node().unwrap().credential().clone();
+        let leaf = LeafNodeParameters::builder();
+        let leaf = match self {
+            Self::Signer => leaf,
+            Self::Credential => leaf.with_credential_with_key(CredentialWithKey {
+                credential: BasicCredential::new(b"another hub".to_vec()).into(),
+                signature_key: signer.public().into(),
+            }),
+            Self::Capabilities => {
+                let suites = [Suite::Classic.ciphersuite(), Suite::XWing.ciphersuite()];
+                leaf.with_capabilities(Capabilities::new(None, Some(&suites), None, None, None))
+            }
+            Self::Extension => {
+                let id = Extension::ApplicationId(ApplicationIdExtension::new(b"me"));
+                leaf.with_extensions(Extensions::<LeafNode>::single(id).unwrap())
+            }
+        };
+        let builder = group
+            .commit_builder()
+            .force_self_update(true)
+            .leaf_node_parameters(leaf.build())
+            .load_psks(provider.storage())
+            .unwrap()
+            .create_group_info(false);
+        let (rand, crypto) = (provider.rand(), provider.crypto());
+        let built = match self {
+            Self::Signer => {
+                let bundle = NewSignerBundle {
+                    signer: &other,
+                    credential_with_key: CredentialWithKey {
+                        credential: own,
+                        signature_key: other.public().into(),
+                    },
+                };
+                builder.build_with_new_signer(rand, crypto, signer, bundle, |_| true)
+            }
+            _ => builder.build(rand, crypto, signer, |_| true),
+        };
+        let staged = built.unwrap().stage_commit(provider).unwrap();
+        let commit = staged.into_commit().tls_serialize_detached().unwrap();
+        group.merge_pending_commit(provider).unwrap();
+        commit
+    }
+}
+
+impl Hub {
+    /// A Commit with such a leaf, in a good wrap and in its place.
+    fn commit_with_leaf(&mut self, odd: OddLeaf) {
+        let line = self.session.line();
+        let (group, client) = self.session.scopes();
+        let mut txn = self.journal.begin();
+        let seq = outbox::upcoming(&txn, line).unwrap();
+        let handle = self.session.load(&mut txn).unwrap();
+        let record = Arc::clone(&handle.record);
+        handle.touched = Some(txn.outcome().clone());
+        handle.group.set_aad(aad(seq));
+        let provider = MlsProvider::new(&mut txn, group, client, Ratchet::Store);
+        let Handle { group, signer, .. } = handle;
+        let commit = odd.commit(group, &provider, signer);
+        drop(provider);
+        let (kind, placement) = (Kind::Mls, Placement::Inline);
+        outbox::append(&mut txn, line, &record, kind, &commit, placement).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+}
+
+/// Who the hub is was settled when it was paired. A Commit that changes that is authentic and MLS accepts it, so
+/// the phone must look itself: it stays where it was, to the byte, and says that the two have parted.
+#[test]
+fn a_commit_that_changes_who_its_hub_is_breaks_the_line() {
+    for suite in [Suite::Classic, Suite::XWing] {
+        let (mut hub, mut app) = paired_with(suite);
+        hub.record(&[b"one"]);
+        settle(&mut hub, &mut app);
+        let line = hub.line();
+        for odd in OddLeaf::ALL {
+            let disk = app.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let mut phone = App::open(Role::App, disk, line, 80);
+            let disk = hub.disk.crash_clone(CrashPolicy::KeepAll, 0);
+            let mut camera = Hub::open(Role::Hub, disk, line, 81);
+            let before = (phone.epoch(), phone.exporter(), phone.cursor());
+            camera.commit_with_leaf(odd);
+            let (seq, commit) = camera.outgoing(before.2).remove(0);
+            let taken = phone.take(seq, commit.as_bytes());
+            assert_eq!(taken, crate::Taken::LineBroken, "{suite:?} {odd:?}");
+            let after = (phone.epoch(), phone.exporter(), phone.cursor());
+            assert_eq!(after, before, "{suite:?} {odd:?}");
+            let found = phone.journal.line_break(line).unwrap().unwrap();
+            assert_eq!(
+                (found.seq, found.ours, found.theirs),
+                (seq, before.0, before.0)
+            );
+        }
+        // A Commit that leaves all of it as it was is followed.
+        crate::tests::harness::converge(&mut hub, &mut app);
+    }
+}
+
+impl<R> End<R> {
+    /// Bytes of the MLS message in an envelope of ours.
+    fn content_bytes(&mut self, seq: Seq, envelope: &Envelope) -> usize {
+        let line = self.session.line();
+        let record = self.journal.begin().pairing_record(line).unwrap();
+        let mailbox = record.line(line.channel).unwrap().send;
+        let place = Place {
+            mailbox: &mailbox,
+            seq,
+        };
+        let body = wrap::unwrap(&record.send_key, place, envelope.as_bytes());
+        body.unwrap().content.len()
+    }
+}
+
+/// The bounds are above whatever an honest end makes, of either suite, and not far above.
+#[test]
+fn what_an_honest_end_says_is_within_the_bounds_of_its_kind() {
+    for suite in [Suite::Classic, Suite::XWing] {
+        let (mut hub, mut app) = paired_with(suite);
+        let clip = hub.start_clip();
+        let chunk = hub.chunk(clip, &vec![1; CHUNK_BYTES_MAX]);
+        hub.finish(clip);
+        settle(&mut hub, &mut app);
+        let mut txn = app.journal.begin();
+        let seq = app.session.propose_update(&mut txn, 1, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+        let update = app.outgoing(Seq(seq.0 - 1)).remove(0).1;
+        let bytes = app.content_bytes(seq, &update);
+        assert!(
+            bytes <= PROPOSAL_BYTES_MAX,
+            "{suite:?}: an update of {bytes}"
+        );
+        let before = hub.journal.outbox_head(hub.line()).unwrap().last;
+        assert!(matches!(hub.take(seq, &update), Received::Healed(_)));
+        let (seq, commit) = hub.outgoing(before).remove(0);
+        let bytes = hub.content_bytes(seq, &commit);
+        assert!(bytes <= 8 * 1024, "{suite:?}: a Commit of {bytes}");
+        assert!(bytes <= COMMIT_BYTES_MAX);
+        settle(&mut hub, &mut app);
+        // A chunk is gone with its ack; the next is as long.
+        let clip = hub.start_clip();
+        let next = hub.chunk(clip, &vec![1; CHUNK_BYTES_MAX]);
+        assert!(next > chunk);
+        let (seq, full) = hub.outgoing(Seq(next.0 - 1)).remove(0);
+        let bytes = hub.content_bytes(seq, &full);
+        assert!(bytes <= MLS_BYTES_MAX, "{suite:?}: a chunk of {bytes}");
+        assert!(bytes + 512 > MLS_BYTES_MAX, "{suite:?}: a chunk of {bytes}");
+    }
+}
+
+/// What a phone says is judged by its length before MLS decrypts it: the longest that it may have passes, one
+/// byte more is taken without effect.
+#[test]
+fn a_message_of_one_byte_too_many_is_not_decrypted() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let say = |app: &mut App, bytes: usize| {
+        let mut txn = app.journal.begin();
+        let seq = app.session.send(&mut txn, &vec![7; bytes]).unwrap();
+        drop(txn.commit(()).unwrap());
+        let envelope = app.outgoing(Seq(seq.0 - 1)).remove(0).1;
+        (seq, app.content_bytes(seq, &envelope), envelope)
+    };
+    let takes = Takes::MessagesAndProposals;
+    let mut hear = |seq, envelope: &Envelope| {
+        let mut txn = hub.journal.begin();
+        let arrived = hub
+            .session
+            .receive(&mut txn, seq, envelope.as_bytes(), takes);
+        drop(txn.commit(()).unwrap());
+        arrived.unwrap().received
+    };
+    let almost = PHONE_SAYS_BYTES_MAX - 400;
+    let (seq, bytes, envelope) = say(&mut app, almost);
+    assert!(matches!(hear(seq, &envelope), Received::Message(_)));
+    // Around a plaintext of about this length stands as much as around another.
+    let longest = almost + (PHONE_SAYS_BYTES_MAX - bytes);
+    let (seq, bytes, envelope) = say(&mut app, longest);
+    assert_eq!(bytes, PHONE_SAYS_BYTES_MAX);
+    assert!(matches!(hear(seq, &envelope), Received::Message(_)));
+    let (seq, bytes, envelope) = say(&mut app, longest + 1);
+    assert_eq!(bytes, PHONE_SAYS_BYTES_MAX + 1);
+    let received = hear(seq, &envelope);
+    assert!(matches!(received, Received::Refused(why) if why.contains("more bytes")));
+    // It was passed, and the next is heard.
+    let (seq, _, envelope) = say(&mut app, 10);
+    assert!(matches!(hear(seq, &envelope), Received::Message(_)));
 }

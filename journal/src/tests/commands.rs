@@ -5,8 +5,8 @@ use wire::ids::Seq;
 use super::harness::{App, Hub, NOW_MS, paired};
 use crate::ids::{Channel, CommandId, Line};
 use crate::message::{
-    CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage, Outcome, Refusal, Settings,
-    SettingsBase, SettingsDoc,
+    CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage, HubReport, Outcome, Refusal,
+    Settings, SettingsBase, SettingsDoc,
 };
 use crate::{
     COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower, JournalError,
@@ -109,6 +109,7 @@ fn what_is_due_shares_the_epoch_of_a_heartbeat() {
         answered_unix_ms: NOW_MS,
         version: String::new(),
         epochs: Vec::new(),
+        status: HubReport::default(),
     };
     let late = session.answer(&mut txn, &answer);
     assert!(matches!(late, Err(JournalError::NoRightToEncrypt(_))));

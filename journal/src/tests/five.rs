@@ -7,7 +7,7 @@ use wire::ids::Seq;
 use super::harness::{App, End, Hub, NOW_MS, open, paired_with};
 use crate::ids::{Channel, ClipId, Epoch, Line, PairingId};
 use crate::keys::{self, Family};
-use crate::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
+use crate::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer, HubReport};
 use crate::scope::Scope;
 use crate::{
     AckEffect, Committer, Follower, Journal, PhoneHeard, Received, Role, Session, Suite, Taken,
@@ -171,6 +171,11 @@ impl Camera {
                 answered_unix_ms: NOW_MS,
                 version: "1.2.3".into(),
                 epochs: epochs.to_vec(),
+                status: HubReport {
+                    recording: false,
+                    not_recorded: None,
+                    unacked: number,
+                },
             };
             self.sessions[index(channel)]
                 .answer(&mut txn, &answer)

@@ -261,13 +261,13 @@ pub(crate) fn finish_pairing_as(
     let confirm = match next {
         AppNext::Request(request) => {
             let answer = HubPairing::request(hub, &request, request.device(), NOW_S)?;
-            AppPairing::answer(app, offer, &answer, NOW_S)?.into_inner()
+            AppPairing::answer(app, &request, &answer, NOW_S)?.into_inner()
         }
         AppNext::Confirm(confirm) => confirm,
         AppNext::Done(pairing) => return Ok(pairing),
     };
     let done = HubPairing::confirm(hub, &confirm)?;
-    Ok(AppPairing::done(app, offer, &done)?.into_inner())
+    Ok(AppPairing::done(app, &confirm, &done)?.into_inner())
 }
 
 /// A paired hub and app on fresh disks.

@@ -12,7 +12,7 @@ use super::odd::Foreign;
 use crate::ids::{Channel, Epoch, PairingId};
 use crate::keys::{self, Family};
 use crate::library::AppClipState;
-use crate::message::{self, HeartbeatAnswer};
+use crate::message::{self, HeartbeatAnswer, HubReport};
 use crate::scope::Scope;
 use crate::{
     EpochUse, ErrorKind, Healed, HeartbeatState, JournalError, LineKeys, Made, Received, Role,
@@ -110,7 +110,9 @@ fn a_heartbeat_heals_every_channel_and_is_answered() {
         assert_eq!(said, epochs);
         let row = phone.journal.heartbeat(phone.pairing).unwrap().unwrap();
         assert!(row.is_answered());
-        assert_eq!(row.answered.unwrap().version, "1.2.3");
+        let answered = row.answered.unwrap();
+        assert_eq!(answered.version, "1.2.3");
+        assert_eq!(answered.report, answers[0].status);
         assert_eq!(phone.bytes_of(clip), b"before");
         converge(&mut camera, &mut phone);
     }
@@ -419,6 +421,7 @@ fn a_message_of_another_channel_is_none_here() {
         answered_unix_ms: NOW_MS,
         version: String::new(),
         epochs: Vec::new(),
+        status: HubReport::default(),
     };
     // An answer to what was never asked, and one on a line that has none.
     let bytes = message::encode(&message::HubConfigMessage::Answer(answer.clone())).unwrap();
@@ -458,7 +461,7 @@ fn a_message_of_another_channel_is_none_here() {
 /// The same copy put back in the place of the phone: its own journal sees that it is one (C8) and goes no
 /// further, whatever its keys would open.
 #[test]
-fn a_copy_of_the_phone_from_before_a_heartbeat_refuses_to_go_on() {
+fn scenario_21_a_copy_of_the_phone_from_before_a_heartbeat_refuses_to_go_on() {
     for suite in SUITES {
         let (mut camera, mut phone) = five(suite);
         settle(&mut camera, &mut phone);

@@ -9,8 +9,8 @@ use super::harness::{
 use super::trim::know_many_clips;
 use crate::ids::{Channel, Line};
 use crate::pairing::{
-    AppNext, AppPairing, Ask, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage,
-    Request,
+    AppNext, AppPairing, Ask, Done, HubNext, HubPairing, Joined, Offer, OfferEnd, PairingError,
+    PairingMessage, Requested,
 };
 use crate::scope::Scope;
 use crate::{DeviceSecret, JournalError, PairingState, Role, Session, Suite};
@@ -27,7 +27,7 @@ pub(super) fn offer(hub: &mut crate::Journal) -> Offer {
 }
 
 /// The phone's request.
-fn asked(app: &mut crate::Journal, offer: &Offer, device: u8, now_s: u64) -> Request {
+fn asked(app: &mut crate::Journal, offer: &Offer, device: u8, now_s: u64) -> Requested {
     let next = AppPairing::start(app, offer, DeviceId([device; 32]), now_s).unwrap();
     match next.into_inner() {
         AppNext::Request(request) => request,
@@ -36,8 +36,8 @@ fn asked(app: &mut crate::Journal, offer: &Offer, device: u8, now_s: u64) -> Req
 }
 
 /// The phone takes the hub's last word, and both hold the pairing for confirmed.
-fn assert_whole(hub: &crate::Journal, app: &mut crate::Journal, offer: &Offer, done: &Done) {
-    let pairing = AppPairing::done(app, offer, done).unwrap().into_inner();
+fn assert_whole(hub: &crate::Journal, app: &mut crate::Journal, joined: &Joined, done: &Done) {
+    let pairing = AppPairing::done(app, joined, done).unwrap().into_inner();
     for journal in [hub, app] {
         let known = journal.pairing(pairing).unwrap().unwrap();
         assert_eq!(known.state, PairingState::Confirmed);
@@ -66,11 +66,11 @@ fn scenario_29_clocks_that_are_a_century_apart_pair_all_the_same() {
     let answer = HubPairing::request(&mut hub, &request, request.device(), FAR + 1)
         .unwrap()
         .into_inner();
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, 0)
+    let confirm = AppPairing::answer(&mut app, &request, &answer, 0)
         .unwrap()
         .into_inner();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    assert_whole(&hub, &mut app, &offer, &done);
+    assert_whole(&hub, &mut app, &confirm, &done);
     // The hub's own expiry holds by its own clock.
     let next = HubPairing::offer(&mut hub, terms(Suite::Classic), FAR)
         .unwrap()
@@ -96,9 +96,8 @@ fn the_longest_pairing_messages_fit() {
     let offer = HubPairing::offer(&mut hub, terms(Suite::XWing), NOW_S).unwrap();
     let request = asked(&mut app, &offer, 8, NOW_S);
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
-    let answer = answer.into_inner();
-    let asks = PairingMessage::Request(request).encode();
-    let answers = PairingMessage::Answer(answer).encode();
+    let asks = request.to_message().encode();
+    let answers = answer.to_message().encode();
     for bytes in [&asks, &answers] {
         assert!(PairingMessage::decode(bytes).is_ok(), "{}", bytes.len());
     }
@@ -121,23 +120,17 @@ fn scenario_30_lost_answers_are_given_again() {
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S)
         .unwrap()
         .into_inner();
-    assert_eq!(
-        PairingMessage::Answer(lost).encode(),
-        PairingMessage::Answer(answer.clone()).encode()
-    );
-    let first = AppPairing::answer(&mut app, &offer, &answer, NOW_S)
+    assert_eq!(lost.to_message().encode(), answer.to_message().encode());
+    let first = AppPairing::answer(&mut app, &request, &answer, NOW_S)
         .unwrap()
         .into_inner();
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S)
         .unwrap()
         .into_inner();
-    assert_eq!(
-        PairingMessage::Confirm(first).encode(),
-        PairingMessage::Confirm(confirm.clone()).encode()
-    );
+    assert_eq!(first.to_message().encode(), confirm.to_message().encode());
     let _lost = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    assert_whole(&hub, &mut app, &offer, &done);
+    assert_whole(&hub, &mut app, &confirm, &done);
 }
 
 #[test]
@@ -284,13 +277,13 @@ fn asking_again_goes_on_with_the_same_pairing() {
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
     let again = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
     assert_eq!(again.to_text(), first.to_text());
-    let confirm = AppPairing::answer(&mut app, &again, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     // The hub shows a new code before it hears the proof: that is the one that stands.
     let second = offer(&mut hub);
     let newest = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
     assert_eq!(newest.to_text(), second.to_text());
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    assert_whole(&hub, &mut app, &first, &done);
+    assert_whole(&hub, &mut app, &confirm, &done);
 }
 
 /// A crash at every operation of a first start that is provisioned: afterwards the device has the secret
@@ -333,9 +326,9 @@ fn what_a_pairing_is_made_of_is_in_the_clear_in_no_file() {
     let offer = offer(&mut hub);
     let request = ask(&mut app, &offer);
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
-    drop(AppPairing::done(&mut app, &offer, &done).unwrap());
+    drop(AppPairing::done(&mut app, &confirm, &done).unwrap());
     let holds = |disk: &SimDisk, needle: &[u8]| {
         let mut files = disk.paths().into_iter();
         files.any(|path| {
@@ -405,7 +398,7 @@ fn an_expired_offer_dies_with_what_its_phone_left_unfinished() {
 /// A crash at every disk operation of every step of a pairing, at the end whose step it is: doing it
 /// again with the same code finishes it, and the two ends can talk.
 #[test]
-fn a_pairing_survives_a_crash_at_every_operation() {
+fn scenario_15_a_pairing_survives_a_crash_at_every_operation() {
     let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
     let mut hub = open(Role::Hub, &hub_disk, 1).unwrap();
     let mut app = open(Role::App, &app_disk, 2).unwrap();
@@ -428,7 +421,7 @@ fn a_pairing_survives_a_crash_at_every_operation() {
     states += redo(Role::Hub, &hub_disk, &app_disk, &offer);
 
     app_disk.record_snapshots();
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S)
         .unwrap()
         .into_inner();
     states += redo(Role::App, &app_disk, &hub_disk, &offer);
@@ -440,7 +433,7 @@ fn a_pairing_survives_a_crash_at_every_operation() {
     states += redo(Role::Hub, &hub_disk, &app_disk, &offer);
 
     app_disk.record_snapshots();
-    drop(AppPairing::done(&mut app, &offer, &done).unwrap());
+    drop(AppPairing::done(&mut app, &confirm, &done).unwrap());
     states += redo(Role::App, &app_disk, &hub_disk, &offer);
     assert!(states > 100, "only {states} states");
 }
@@ -491,7 +484,7 @@ fn kept(journal: &crate::Journal) -> usize {
         .count()
 }
 
-fn ask(app: &mut crate::Journal, offer: &Offer) -> Request {
+fn ask(app: &mut crate::Journal, offer: &Offer) -> Requested {
     match AppPairing::start(app, offer, DeviceId([8; 32]), NOW_S)
         .unwrap()
         .into_inner()
@@ -516,7 +509,7 @@ fn a_new_offer_ends_every_other_that_nobody_answered() {
         PairingError::UnknownOffer
     );
     // The phone that was answered goes on; so may the next.
-    let confirm = AppPairing::answer(&mut app, &answered, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     drop(HubPairing::confirm(&mut hub, &confirm).unwrap());
     finish_pairing(&mut hub, &mut stranger, &third).unwrap();
 }
@@ -528,7 +521,7 @@ fn a_void_offer_dies_whole_and_a_finished_pairing_is_still_answered() {
     let void = offer(&mut hub);
     let request = ask(&mut app, &void);
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(&mut app, &void, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     let end = |hub: &mut _, offer: &Offer| *HubPairing::end(hub, offer.offer).unwrap();
     assert_eq!(end(&mut hub, &void), OfferEnd::Void);
     assert_eq!(end(&mut hub, &void), OfferEnd::Unknown);
@@ -544,13 +537,13 @@ fn a_void_offer_dies_whole_and_a_finished_pairing_is_still_answered() {
     let good = offer(&mut hub);
     let request = ask(&mut app, &good);
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(&mut app, &good, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let ended = end(&mut hub, &good);
     let again = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let bytes = |done: &Done| PairingMessage::Done(done.clone()).encode();
     assert_eq!(bytes(&done), bytes(&again));
-    let pairing = AppPairing::done(&mut app, &good, &again).unwrap();
+    let pairing = AppPairing::done(&mut app, &confirm, &again).unwrap();
     assert_eq!(ended, OfferEnd::Paired(*pairing));
     drop(AppPairing::end(&mut app, good.offer).unwrap());
     for journal in [&hub, &app] {
@@ -574,7 +567,7 @@ fn an_app_ends_what_ran_out_but_gives_the_last_word_time() {
     let joined = offer(&mut hub);
     let request = ask(&mut app, &joined);
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
-    drop(AppPairing::answer(&mut app, &joined, &answer, NOW_S).unwrap());
+    drop(AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap());
     let over = joined.expires_unix_s + crate::pairing::JOINED_GRACE_S;
     AppPairing::expire(&mut app, over - 1).unwrap();
     assert_eq!(app.pairing_ids().len(), 1);
@@ -624,7 +617,7 @@ fn a_pairing_that_no_phone_has_ends_when_its_phone_pairs_again() {
     let first = offer(&mut hub);
     let request = ask(&mut app, &first);
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(&mut app, &first, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     let dead = HubPairing::confirm(&mut hub, &confirm).unwrap().pairing();
     let line = |pairing| Line {
         pairing,
@@ -698,7 +691,7 @@ fn a_pairing_that_knows_more_clips_than_a_transaction_forgets_ends_in_steps() {
     let first = offer(&mut journal);
     let request = ask(&mut app, &first);
     let answer = HubPairing::request(&mut journal, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(&mut app, &first, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     let dead = Line {
         pairing: HubPairing::confirm(&mut journal, &confirm)
             .unwrap()
@@ -774,7 +767,8 @@ fn two_pairings_are_independent() {
     converge(&mut hub, &mut b);
 }
 
-/// It is the hub that speaks out of turn: no reason to give up the phone's directory.
+/// That a last word follows an answer is a matter of types; a journal that is older than the step is still asked. It
+/// is the hub that speaks out of turn then: no reason to give up the phone's directory.
 #[test]
 fn a_last_word_before_an_answer_is_refused_and_changes_nothing() {
     let app_disk = SimDisk::new();
@@ -784,11 +778,38 @@ fn a_last_word_before_an_answer_is_refused_and_changes_nothing() {
     let request = asked(&mut app, &offer, 8, NOW_S);
     let early = app_disk.crash_clone(CrashPolicy::ProcessKill, 0);
     let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
     let mut early = open(Role::App, &early, 3).unwrap();
-    let error = refused(AppPairing::done(&mut early, &offer, &done));
+    let error = refused(AppPairing::done(&mut early, &confirm, &done));
     assert!(matches!(error, PairingError::Malformed(_)), "{error}");
-    drop(AppPairing::answer(&mut early, &offer, &answer, NOW_S).unwrap());
-    assert_whole(&hub, &mut early, &offer, &done);
+    drop(AppPairing::answer(&mut early, &request, &answer, NOW_S).unwrap());
+    assert_whole(&hub, &mut early, &confirm, &done);
+}
+
+/// The hub's own states are the journal's: an answer that another one has taken the place of confirms nothing, and one
+/// that was confirmed says the last word again.
+#[test]
+fn an_answer_that_does_not_stand_any_more_confirms_nothing() {
+    let (mut hub, mut app) = both();
+    let offer = offer(&mut hub);
+    let request = ask(&mut app, &offer);
+    let first = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
+    let mut again = open(Role::App, &SimDisk::new(), 9).unwrap();
+    let newer = asked(&mut again, &offer, 9, NOW_S);
+    let second = HubPairing::request(&mut hub, &newer, newer.device(), NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &request, &first, NOW_S).unwrap();
+    let lsn = hub.wal.next_lsn();
+    let gone = refused(first.confirm(&mut hub, &confirm));
+    assert_eq!(gone, PairingError::UnknownOffer);
+    let crossed = refused(second.confirm(&mut hub, &confirm));
+    assert_eq!(crossed, PairingError::UnknownOffer);
+    assert_eq!(hub.wal.next_lsn(), lsn);
+    let confirm = AppPairing::answer(&mut again, &newer, &second, NOW_S).unwrap();
+    let done = second.confirm(&mut hub, &confirm).unwrap();
+    let repeated = second.confirm(&mut hub, &confirm).unwrap();
+    assert_eq!(done.to_message().encode(), repeated.to_message().encode());
+    let next = HubPairing::resume(&hub, &confirm).unwrap();
+    assert!(matches!(next, HubNext::Confirmed(_)));
+    assert_whole(&hub, &mut again, &confirm, &done);
 }

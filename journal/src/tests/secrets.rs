@@ -334,9 +334,9 @@ fn what_began_while_a_phone_was_paired_is_played_to_it() {
     let device = request.device();
     let answer = HubPairing::request(&mut hub.journal, &request, device, NOW_S).unwrap();
     let missed = hub.record(&[b"one"]);
-    let confirm = AppPairing::answer(&mut phone, &offer, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut phone, &request, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(&mut hub.journal, &confirm).unwrap();
-    let new = AppPairing::done(&mut phone, &offer, &done)
+    let new = AppPairing::done(&mut phone, &confirm, &done)
         .unwrap()
         .into_inner();
     hub.record(&[b"two"]);

@@ -167,6 +167,26 @@ fn while_the_hub_is_silent_there_is_always_a_next_look() {
 }
 
 #[test]
+fn an_app_may_say_after_how_long_a_camera_looks_offline() {
+    for offline_after_ms in [1_000, HOUR, EVERY_MS] {
+        let pulse = Pulse {
+            offline_after_ms,
+            ..unanswered()
+        };
+        assert_eq!(pulse.look_unix_ms(T), Some(T + offline_after_ms));
+        let late = T + 24 * HOUR;
+        let looked = level(pulse, T + offline_after_ms - 1);
+        assert_eq!(looked.offline_since_unix_ms(late), None);
+        let looked = level(pulse, T + offline_after_ms);
+        assert_eq!(looked.offline_since_unix_ms(late), Some(T));
+        assert_eq!(
+            looked.look_unix_ms(late),
+            Some(T + offline_after_ms + offline_after_ms.min(EVERY_MS))
+        );
+    }
+}
+
+#[test]
 fn the_camera_looks_offline_once_we_have_looked_and_not_before() {
     let pulse = unanswered();
     // In a sync that ends nobody looks between two calls, however long that is.

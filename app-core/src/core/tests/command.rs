@@ -184,7 +184,7 @@ fn a_start_knows_what_waits_and_what_is_on_its_way() {
 }
 
 #[test]
-fn what_an_epoch_overtook_is_encrypted_again_under_the_same_identifier() {
+fn scenario_10_what_an_epoch_overtook_is_encrypted_again_under_the_same_identifier() {
     let (mut camera, _, mut core, _disk) = world();
     let config = camera.config;
     assert!(order(&mut core, config, Order::Restart));
@@ -210,9 +210,10 @@ fn what_an_epoch_overtook_is_encrypted_again_under_the_same_identifier() {
     assert_eq!((book.pending.len(), book.done.len()), (0, 1));
 }
 
-/// New keys make the line mute: a command waits for the hub's Commit, which takes them.
+/// Scenario 11: new keys make the line mute, so what the owner orders while the hub is away, to remove a lost phone say,
+/// waits for the hub's Commit, which takes them.
 #[test]
-fn a_command_waits_while_new_keys_wait_for_the_hub() {
+fn scenario_11_a_command_waits_while_new_keys_wait_for_the_hub() {
     let (mut camera, _, mut core, _disk) = world();
     let config = camera.config;
     let level = BTreeSet::from(Line::all(config.pairing));

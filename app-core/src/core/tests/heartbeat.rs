@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line};
-use journal::message::{self, AppConfigMessage, HeartbeatAnswer};
+use journal::message::{self, AppConfigMessage, HeartbeatAnswer, HubReport};
 use journal::{Committer, PhoneHeard, Received, Session, Taken, Takes};
 use wal::disk::SimDisk;
 use wire::Seq;
@@ -67,6 +67,7 @@ fn hub_takes(hub: &mut Hub, core: &Core, line: Line) -> Vec<Received> {
                         answered_unix_ms: NOW_MS,
                         version: "0".into(),
                         epochs: Vec::new(),
+                        status: HubReport::default(),
                     };
                     session.answer(&mut txn, &answer).unwrap();
                 }
@@ -408,6 +409,50 @@ fn a_line_that_never_becomes_level_is_left_out_and_does_not_hold_up_the_others()
     assert_eq!(look, Look::default());
 }
 
+/// Scenario 9: a phone that is two hundred clips behind proposes once, when it has all of them, and not in each of the
+/// epochs that it passes through.
+#[test]
+fn scenario_09_a_phone_that_is_two_hundred_clips_behind_proposes_once() {
+    const CLIPS: usize = 200;
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let pairing = line.pairing;
+    for _ in 0..CLIPS {
+        hub.record(&[b"missed"]);
+    }
+    let mut level = BTreeSet::from(Line::all(pairing));
+    level.remove(&line);
+    let launch = Launch::ByPerson(BTreeSet::new());
+    let waiting = hub.outgoing(Seq::NONE);
+    assert_eq!(waiting.len(), 4 * CLIPS);
+    for run in waiting.chunks(RUN_ENVELOPES_MAX) {
+        let look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
+        assert!(look.due.is_empty(), "it has yet to catch up");
+        let run = deliver(&mut core, line, run, 10);
+        assert!(run.halt.is_none(), "{:?}", run.halt);
+    }
+    level.insert(line);
+    let look = core.look(&sight(&level), &launch, NOW_MS).unwrap();
+    assert_eq!(look.due, [pairing]);
+    beat(&mut core, pairing, NOW_MS);
+    let received = hub_takes(&mut hub, &core, line);
+    let of = |kind: fn(&Received) -> bool| received.iter().filter(|one| kind(one)).count();
+    assert_eq!(of(|one| matches!(one, Received::Healed(_))), 1);
+    assert_eq!(of(|one| matches!(one, Received::NotHealed(_))), 0);
+    // What it had acked on its way was of epochs that are over, and harmed nobody.
+    assert!(of(|one| matches!(one, Received::Stale)) > 0, "{received:?}");
+    let run = app_takes(&hub, &mut core, line, 20);
+    assert!(matches!(
+        run.facts[..],
+        [Fact {
+            taken: Taken::Healed(_),
+            ..
+        }]
+    ));
+    assert_eq!(core.clips().unwrap().len(), CLIPS);
+}
+
 #[test]
 fn a_heartbeat_waits_until_every_line_is_level_and_a_launch_is_over_with_its_own() {
     let (mut hub, disk) = paired();
@@ -462,6 +507,7 @@ fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_kno
     // An hour later it is not there.
     let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!((look.due, look.silent), (vec![], vec![pairing]));
+    assert_eq!((look.offline, look.online), (vec![], vec![pairing]));
     note_level(&mut core, pairing, hour);
     drop(core);
     let mut core = open_core(&disk, 4);
@@ -470,9 +516,15 @@ fn the_camera_looks_offline_when_a_look_found_no_answer_and_the_next_process_kno
     assert_eq!(next, Some(hour + HOUR), "as long again");
     let look = core.look(&sight(&level), &launch, hour).unwrap();
     assert_eq!((look.silent, look.again_unix_ms), (vec![], next));
+    assert_eq!(
+        (look.offline, look.online),
+        (vec![(pairing, NOW_MS)], vec![])
+    );
     heard_on(&mut hub, &mut core, &Line::all(pairing), HOUR);
     let pulse = core.pulse(pairing).unwrap();
     assert!(pulse.is_settled() && !pulse.looks_offline(hour));
+    let look = core.look(&sight(&level), &launch, hour).unwrap();
+    assert_eq!((look.offline, look.online), (vec![], vec![pairing]));
 }
 
 /// A sync that was killed before it sent its heartbeat leaves that in the outbox. When the next one sends it, an

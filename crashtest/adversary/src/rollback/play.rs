@@ -48,7 +48,8 @@ pub(super) fn play(system: &mut System, case: Case) -> Outcome<Met> {
     let met = start_old(system, case)?;
     match system.panic_said() {
         Some(line) => Err(Trouble::Broken(format!("a panic: {line}"))),
-        None => Ok(met),
+        // Whatever was put back, nothing is given away.
+        None => system.finish().map(|()| met),
     }
 }
 

@@ -106,12 +106,12 @@ impl Stage {
     }
 
     pub(super) fn wrap_body(&mut self, mut input: Input<'_>) {
-        let (line, body) = (self.session.line(), input.rest());
+        let (line, body) = (self.session.line(), fuzzing::padded(input.rest()));
         let dice = &mut SeededDice(6);
-        let envelope = fuzzing::wrap_body(&self.pair.hub, line, self.next, body, dice)
+        let envelope = fuzzing::wrap_body(&self.pair.hub, line, self.next, &body, dice)
             .expect("a paired hub wraps");
         let taken = self.hear(&envelope);
-        assert_eq!(taken != Taken::NotAuthentic, is_body(body), "{taken:?}");
+        assert_eq!(taken != Taken::NotAuthentic, is_body(&body), "{taken:?}");
         let without_effect = matches!(
             taken,
             Taken::NotAuthentic | Taken::Nothing(_) | Taken::LineBroken | Taken::RolledBack

@@ -84,7 +84,7 @@ impl Stage {
         let which = input.below(self.lines.len());
         let of = &self.lines[which];
         let (line, next) = (of.session.line(), of.next);
-        let body = input.rest();
+        let body = &fuzzing::padded(input.rest());
         let envelope = fuzzing::wrap_body(&self.pair.app, line, next, body, &mut SeededDice(6))
             .expect("a paired app wraps");
         let received = self.hear(which, &envelope, Takes::MessagesAndProposals);

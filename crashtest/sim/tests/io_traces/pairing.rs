@@ -5,7 +5,7 @@ use crashtest_sim::plan::Who;
 use crashtest_sim::run::ways;
 use crashtest_sim::world::Pair;
 use journal::ids::{Channel, Line};
-use journal::pairing::{AppNext, Confirm, OfferTerms};
+use journal::pairing::{AppNext, Joined, OfferTerms};
 use journal::{
     AppPairing, Committer, Durable, HubPairing, Journal, Offer, Role, Session, Suite,
     TRIM_ROWS_MAX, Trim,
@@ -110,7 +110,7 @@ pub(crate) fn pairing(text: &mut String) -> Pair {
         &app_disk,
         Who::App,
         "it takes the answer and joins",
-        || AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap(),
+        || AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap(),
     );
     let done = traced(
         text,
@@ -124,7 +124,7 @@ pub(crate) fn pairing(text: &mut String) -> Pair {
         &app_disk,
         Who::App,
         "it hears that it is paired",
-        || AppPairing::done(&mut app, &offer, &done).unwrap(),
+        || AppPairing::done(&mut app, &confirm, &done).unwrap(),
     );
     let pairing = pairing.into_inner();
 
@@ -138,13 +138,13 @@ pub(crate) fn pairing(text: &mut String) -> Pair {
 }
 
 /// The phone's proof that it has joined by this offer.
-fn joined(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Durable<Confirm> {
+fn joined(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Durable<Joined> {
     let next = AppPairing::start(app, offer, PHONE, NOW_S).unwrap();
     let AppNext::Request(request) = next.into_inner() else {
         panic!("a new pairing begins with a request");
     };
     let answer = HubPairing::request(hub, &request, request.device(), NOW_S).unwrap();
-    AppPairing::answer(app, offer, &answer, NOW_S).unwrap()
+    AppPairing::answer(app, &request, &answer, NOW_S).unwrap()
 }
 
 /// A clip that leaves more rows in the outbox than two transactions remove.
@@ -192,7 +192,7 @@ pub(crate) fn again(text: &mut String) {
     assert_eq!(steps, 2, "the first rows went with the pairing");
     assert_eq!(hub.begin().trim_ended().unwrap(), Trim::Idle);
 
-    drop(AppPairing::done(&mut app, &second, &done).unwrap());
+    drop(AppPairing::done(&mut app, &confirm, &done).unwrap());
     let step = "it gives up what it had joined and never heard of again";
     traced(text, &app_disk, Who::App, step, || {
         drop(AppPairing::end(&mut app, first.offer).unwrap());

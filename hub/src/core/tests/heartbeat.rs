@@ -1,6 +1,7 @@
 //! A phone's heartbeat heals all five groups, while an event is recorded too, and never half.
 
 use journal::ids::Channel;
+use journal::message::{NotRecorded, Settings};
 use journal::{AppClipState, Suite, Taken};
 
 use super::super::*;
@@ -110,6 +111,101 @@ fn scenario_09_new_keys_for_a_past_epoch_change_nothing() {
         let taken = world.fetch_on(Channel::EventVideo);
         assert!(taken.iter().any(|taken| matches!(taken, Taken::Healed(_))));
     }
+}
+
+/// What a phone holds says what it misses: the relay is asked anew about that line, once for each heartbeat, and
+/// about no line on which nothing is missing.
+#[test]
+fn a_heartbeat_says_what_is_to_be_sent_again() {
+    let mut world = World::paired();
+    let _bytes = world.record_some(2);
+    let asked = |world: &World| -> Vec<u64> {
+        let heads = world.core.heads().unwrap();
+        let line = |channel| Line::of(world.line.pairing, channel);
+        let times = Channel::ALL.map(|channel| heads[&line(channel)].asked_again);
+        times.to_vec()
+    };
+    assert_eq!(asked(&world), [0; 5]);
+    world.say_heartbeat(1);
+    assert_eq!(world.send_on(Channel::Config), [Verdict::Taken]);
+    let video = Channel::ALL.map(|channel| u64::from(channel == Channel::EventVideo));
+    assert_eq!(asked(&world), video, "nothing of the clip is at the phone");
+    // Said again it is the same heartbeat, and after a start the question is still on record.
+    world.say_heartbeat(1);
+    assert_eq!(world.send_on(Channel::Config), [Verdict::Taken]);
+    world.crash();
+    assert_eq!(asked(&world), video);
+    // The start has ended the clip.
+    world.deliver();
+    world.say_heartbeat(2);
+    assert_eq!(world.send_on(Channel::Config), [Verdict::Taken]);
+    assert_eq!(asked(&world), video, "the phone has all of it");
+    let _more = world.record_some(1);
+    world.say_heartbeat(3);
+    assert_eq!(world.send_on(Channel::Config), [Verdict::Taken]);
+    assert_eq!(asked(&world), video.map(|times| 2 * times));
+}
+
+/// The answer says how the camera is: to the phone that asks, with what that phone has not acked.
+#[test]
+fn the_answer_to_a_heartbeat_says_how_the_hub_is() {
+    let mut world = World::paired();
+    let report = |world: &mut World, number| {
+        world.beat(number);
+        for channel in Channel::ALL {
+            let _verdicts = world.send_on(channel);
+        }
+        let mut last = None;
+        for channel in Channel::ALL {
+            last = world.fetch_on(channel).pop();
+            if channel != Channel::Config {
+                world.ack_on(channel);
+                let _verdicts = world.send_on(channel);
+            }
+        }
+        match last {
+            Some(Taken::Answered(answer)) => answer.status,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(Channel::ALL.last(), Some(&Channel::Config));
+    let told = report(&mut world, 1);
+    assert_eq!((told.recording, told.not_recorded), (false, None));
+    let _bytes = world.record_some(3);
+    let told = report(&mut world, 2);
+    assert_eq!((told.recording, told.not_recorded), (true, None));
+    assert!(
+        told.unacked >= 4,
+        "a header and three chunks: {}",
+        told.unacked
+    );
+    world.fill_the_disk();
+    world.core.room = None;
+    let told = report(&mut world, 3);
+    assert_eq!(
+        (told.recording, told.not_recorded),
+        (false, Some(NotRecorded::Space))
+    );
+    // What is there to be said of the camera goes before what the last event came to.
+    world.core.handle_camera(false);
+    assert_eq!(
+        report(&mut world, 4).not_recorded,
+        Some(NotRecorded::Camera)
+    );
+    world.core.handle_camera(true);
+    let settings = Settings {
+        privacy: true,
+        ..Settings::default()
+    };
+    world.core.set(settings, NOW_MS).unwrap();
+    world.core.commit(NOW_MS).unwrap();
+    // The phone hears of that first, in an epoch of its own.
+    let told = world.fetch_on(Channel::Config);
+    assert!(matches!(told.last(), Some(Taken::Settings(_))), "{told:?}");
+    assert_eq!(
+        report(&mut world, 5).not_recorded,
+        Some(NotRecorded::Privacy)
+    );
 }
 
 /// The channels that the last answer names.

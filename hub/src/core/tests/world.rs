@@ -522,11 +522,11 @@ impl Phone {
                 HubPairing::request(hub, &request, request.device(), now_s)
             })
             .unwrap();
-        let confirm = AppPairing::answer(app, &offer, &answer, now_s).unwrap();
+        let confirm = AppPairing::answer(app, &request, &answer, now_s).unwrap();
         let done = core
             .with_journal(NOW_MS, |hub| HubPairing::confirm(hub, &confirm))
             .unwrap();
-        self.line.pairing = AppPairing::done(app, &offer, &done).unwrap().into_inner();
+        self.line.pairing = AppPairing::done(app, &confirm, &done).unwrap().into_inner();
         self.session = Session::new(self.line);
         core.refresh_lines().unwrap();
     }
