@@ -136,9 +136,9 @@ impl HubEnd {
         let answer = hub.with_journal(now_ms, |hub| {
             HubPairing::request(hub, &request, peer, now_s)
         })?;
-        let confirm = AppPairing::answer(app, &offer, &answer, now_s)?;
+        let confirm = AppPairing::answer(app, &request, &answer, now_s)?;
         let done = hub.with_journal(now_ms, |hub| HubPairing::confirm(hub, &confirm))?;
-        let pairing = AppPairing::done(app, &offer, &done)?.into_inner();
+        let pairing = AppPairing::done(app, &confirm, &done)?.into_inner();
         let phone_ways = run::ways(app, pairing)?;
         let hub_ways = hub.with_journal(now_ms, |hub| run::ways(hub, pairing))?;
         hub.refresh_lines()?;
