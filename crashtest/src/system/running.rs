@@ -284,7 +284,10 @@ impl System {
             start.program.clone_from(&self.setup.relay_program);
         }
         let mut set = |name: &str, value: OsString| {
-            start.environment.push((name.to_owned(), value));
+            // Whoever starts it may have said it otherwise.
+            if start.environment.iter().all(|(known, _)| known != name) {
+                start.environment.push((name.to_owned(), value));
+            }
         };
         if let Some(crash) = self.planted.front().filter(|crash| crash.role == role) {
             set(
