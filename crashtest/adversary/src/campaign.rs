@@ -252,7 +252,7 @@ fn shut_out(system: &mut System, case: Case) -> Outcome<()> {
 }
 
 /// Events that the running hub has recorded whole.
-fn recorded(system: &mut System) -> Outcome<usize> {
+pub(crate) fn recorded(system: &mut System) -> Outcome<usize> {
     let hub = system.process(Role::Hub)?.number();
     let lines = system.board().lines();
     let whole = |line: &&Line| {
@@ -262,7 +262,7 @@ fn recorded(system: &mut System) -> Outcome<usize> {
 }
 
 /// The same processes go on with a relay that behaves: no lie has stopped any of their mailboxes for good.
-fn come_back(system: &mut System) -> Outcome<()> {
+pub(crate) fn come_back(system: &mut System) -> Outcome<()> {
     let what = "everything in order once the relay behaves";
     system.until(what, RETURN_PATIENCE, |system| {
         let status = system.hub_status()?;
@@ -277,7 +277,7 @@ fn come_back(system: &mut System) -> Outcome<()> {
 
 /// What both ends said, without what the hub said of a relay that showed it a rollback: it is right to stop
 /// then, and took it back, as [`come_back`] has seen. What it says once the relay behaves stays.
-fn without_answered(mut ends: Ends, case: Case) -> Ends {
+pub(crate) fn without_answered(mut ends: Ends, case: Case) -> Ends {
     if !case.vice.accuses() {
         return ends;
     }

@@ -1,18 +1,23 @@
-//! A proxy beneath TLS: one byte of a frame changed on its way to its reader, another one at each attempt.
+//! A proxy beneath TLS: one byte of a frame changed on its way to its reader, another one each time.
 //!
-//! An envelope comes with its frame's bytes changed in so many places, from the first to the last in even steps;
-//! then it comes as it is. What the relay says of mailboxes is changed now and then in the same way. This room
-//! only says which byte; it must never change an envelope for good, or nothing would ever be taken.
+//! Each envelope comes changed a few times before it comes as it is, so that whoever reads goes on; from one change
+//! to the next the place moves on, in turn near the frame's beginning and anywhere in it. What the relay says of
+//! mailboxes is changed now and then in the same way. This room only says which byte; it must never change an
+//! envelope for good, or nothing would ever be taken.
 
 use std::collections::BTreeMap;
 
 use wire::frame::Frame;
 use wire::{SendId, Seq};
 
-/// Attempts at one envelope, each with another byte of it changed.
-pub const PLACES: usize = 24;
+/// How often one envelope comes changed: whoever reads waits longer from one time to the next.
+pub const TIMES: u32 = 2;
+/// Bytes at a frame's beginning that every other change walks through: its header, and the envelope's.
+const HEAD_BYTES: usize = 128;
+/// From one change anywhere to the next. Prime, so that frames of each length are walked through.
+const STRIDE: usize = 257;
 /// One in so many words of a kind is changed, or nobody would ever be attached.
-const ONE_WORD_IN: u64 = 4;
+const ONE_WORD_IN: usize = 4;
 
 /// What is changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,8 +59,10 @@ impl Change {
 #[derive(Default, Debug)]
 pub struct Walk {
     now: Option<Which>,
-    envelopes: BTreeMap<(SendId, Seq), usize>,
-    words: BTreeMap<u8, u64>,
+    envelopes: BTreeMap<(SendId, Seq), u32>,
+    /// Envelopes that came changed.
+    changed: usize,
+    words: BTreeMap<u8, usize>,
 }
 
 impl Walk {
@@ -64,20 +71,23 @@ impl Walk {
         self.now = which;
     }
 
-    /// What is changed in a frame of `bytes` that carries this envelope; nothing once all places were tried.
+    /// What is changed in a frame of `bytes` that carries this envelope; nothing once it was changed often enough.
     pub fn of_envelope(&mut self, mailbox: SendId, seq: Seq, bytes: usize) -> Option<Change> {
         if self.now != Some(Which::Envelopes) {
             return None;
         }
-        let tried = self.envelopes.entry((mailbox, seq)).or_default();
-        if *tried >= PLACES {
+        let times = self.envelopes.entry((mailbox, seq)).or_default();
+        if *times >= TIMES {
             return None;
         }
-        let step = bytes / PLACES + 1;
-        let shift = usize::try_from(seq.0 % step as u64).unwrap_or(0);
-        let place = (*tried * bytes / PLACES + shift) % bytes.max(1);
-        let mask = 1 << (*tried % 8);
-        *tried += 1;
+        *times += 1;
+        let turn = self.changed;
+        self.changed += 1;
+        let place = match turn % 2 {
+            0 => turn / 2 % HEAD_BYTES.min(bytes.max(1)),
+            _ => turn.wrapping_mul(STRIDE) % bytes.max(1),
+        };
+        let mask = 1 << (turn / 2 % 8);
         Some(Change { place, mask })
     }
 
@@ -102,7 +112,7 @@ impl Walk {
         if *said % ONE_WORD_IN != 0 {
             return None;
         }
-        let turn = usize::try_from(*said / ONE_WORD_IN).unwrap_or(0);
+        let turn = *said / ONE_WORD_IN;
         let place = turn % bytes.max(1);
         let mask = 1 << (turn % 8);
         Some(Change { place, mask })
@@ -118,28 +128,29 @@ mod tests {
     const BOX: SendId = SendId([1; 24]);
 
     #[test]
-    fn each_attempt_changes_another_byte_and_the_last_one_none() {
+    fn each_time_another_byte_is_changed_and_an_envelope_comes_as_it_is_in_the_end() {
         let mut walk = Walk::default();
         assert_eq!(walk.of_envelope(BOX, Seq(1), 512), None);
         walk.begin(Some(Which::Envelopes));
-        let mut places = Vec::new();
-        while let Some(change) = walk.of_envelope(BOX, Seq(1), 512) {
-            let mut frame = vec![0; 512];
-            change.apply(&mut frame);
-            let changed: Vec<usize> = (0..512).filter(|place| frame[*place] != 0).collect();
-            assert_eq!(changed.len(), 1);
-            places.extend(changed);
+        let mut places = std::collections::BTreeSet::new();
+        for seq in 1..=200 {
+            let mut times = 0;
+            while let Some(change) = walk.of_envelope(BOX, Seq(seq), 512) {
+                let mut frame = vec![0; 512];
+                change.apply(&mut frame);
+                let changed: Vec<usize> = (0..512).filter(|place| frame[*place] != 0).collect();
+                assert_eq!(changed.len(), 1);
+                places.extend(changed);
+                times += 1;
+            }
+            assert_eq!(times, TIMES);
         }
-        assert_eq!(places.len(), PLACES);
-        let mut once = places.clone();
-        once.sort_unstable();
-        once.dedup();
-        assert_eq!(once.len(), PLACES, "{places:?}");
-        assert!(once[0] < 8 && once[PLACES - 1] > 512 - 2 * 512 / PLACES);
-        // Ordered again it goes on, and another envelope begins.
-        walk.begin(Some(Which::Envelopes));
+        assert!((0..HEAD_BYTES).all(|place| places.contains(&place)));
+        assert!(places.len() > 250, "{}", places.len());
+        // Ordered again it goes on where it was.
+        walk.begin(Some(Which::of(2)));
         assert_eq!(walk.of_envelope(BOX, Seq(1), 512), None);
-        assert!(walk.of_envelope(BOX, Seq(2), 512).is_some());
+        assert!(walk.of_envelope(BOX, Seq(201), 512).is_some());
     }
 
     #[test]
