@@ -386,7 +386,10 @@ pub fn judge_rest(hub: &Notes, app: &Notes, epoch: u64) -> Vec<Broken> {
         .find(|((group, number), _)| *number == epoch && group.ends_with(EVENT_VIDEO));
     let of_app = found.map(|(_, exporter)| (*exporter).to_owned());
     let of_hub = match found {
-        Some((group, _)) => hub.epochs().get(group).map(|exporter| (*exporter).to_owned()),
+        Some((group, _)) => hub
+            .epochs()
+            .get(group)
+            .map(|exporter| (*exporter).to_owned()),
         None => None,
     };
     match (of_hub, of_app) {

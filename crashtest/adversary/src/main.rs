@@ -171,7 +171,11 @@ fn play(options: &Options) -> Outcome<bool> {
     let failed = cells.iter().filter(|cell| cell.broken.is_some()).count()
         + rows.iter().filter(|row| row.broken().is_some()).count()
         + broken_traffic.len();
-    if let Some(file) = options.table.as_ref().filter(|_| failed == 0 && !rows.is_empty()) {
+    if let Some(file) = options
+        .table
+        .as_ref()
+        .filter(|_| failed == 0 && !rows.is_empty())
+    {
         std::fs::write(file, rollback::document(&rows))
             .map_err(Trouble::machine(file.display().to_string()))?;
     }

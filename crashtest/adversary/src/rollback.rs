@@ -335,13 +335,7 @@ pub fn run(cases: &[Case], tell: impl Fn(usize, &Row) + Sync) -> Outcome<Vec<Row
     let answered = || Stock::answered(&setup);
     let mut rows = workers::run_in(answered, &of(Beat::Before), None, one, tell)?;
     let fresh = || Stock::paired(&setup);
-    rows.extend(workers::run_in(
-        fresh,
-        &of(Beat::Behind),
-        None,
-        one,
-        tell,
-    )?);
+    rows.extend(workers::run_in(fresh, &of(Beat::Behind), None, one, tell)?);
     Ok(rows)
 }
 

@@ -126,19 +126,23 @@ fn exchange(system: &mut System, walked: &mut Walked) -> Outcome<()> {
     let events = usize::try_from(EVENTS).unwrap_or(usize::MAX);
     let mut closed = Instant::now();
     let mut seed = 0;
-    let done = system.until("the exchange under changed bytes", EXCHANGE_PATIENCE, |system| {
-        let look = order(system, Order::Look)?;
-        walked.envelopes = look.lies;
-        if closed.elapsed() >= CLOSED_AFTER {
-            // Even: envelopes are changed.
-            seed += 2;
-            order(system, Order::Vice(Vice::Walk, seed))?;
-            closed = Instant::now();
-        }
-        let status = system.hub_status()?;
-        system.remember(format!("{look:?} {status:?}"));
-        let acked = status.unacked_envelopes == 0 && !status.recording;
-        Ok((acked && recorded(system)? >= events).then_some(()))
-    });
+    let done = system.until(
+        "the exchange under changed bytes",
+        EXCHANGE_PATIENCE,
+        |system| {
+            let look = order(system, Order::Look)?;
+            walked.envelopes = look.lies;
+            if closed.elapsed() >= CLOSED_AFTER {
+                // Even: envelopes are changed.
+                seed += 2;
+                order(system, Order::Vice(Vice::Walk, seed))?;
+                closed = Instant::now();
+            }
+            let status = system.hub_status()?;
+            system.remember(format!("{look:?} {status:?}"));
+            let acked = status.unacked_envelopes == 0 && !status.recording;
+            Ok((acked && recorded(system)? >= events).then_some(()))
+        },
+    );
     done.map_err(Trouble::apart)
 }
