@@ -23,7 +23,7 @@ use crashtest_evil_relay::orders::Order;
 use crashtest_evil_relay::vice::Vice;
 use serde_json::{Value, json};
 
-use crate::campaign::{self, Case, come_back, order, recorded, without_answered};
+use crate::campaign::{self, BRIEF, Case, come_back, order, recorded, without_answered};
 
 /// Events of the exchange.
 const EVENTS: u32 = 16;
@@ -88,7 +88,7 @@ fn play(system: &mut System, walked: &mut Walked) -> Outcome<()> {
     system.start(Role::Relay)?;
     order(system, Order::Vice(Vice::Walk, 0))?;
     // No hub runs yet: the command waits at the relay, behind the phone's first heartbeat or before it.
-    let command = system.give(&["phones"])?;
+    let command = system.give_briefly(&["phones"], BRIEF)?;
     for role in [Role::App, Role::Hub] {
         system.start(role)?;
     }

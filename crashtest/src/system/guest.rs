@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -61,17 +62,31 @@ impl System {
         self.ask_guest_with(words, String::new())
     }
 
+    /// One sync of the second phone, which may wait for a relay for longer than anybody wants to: then it is
+    /// killed.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn sync_guest_briefly(&mut self, at_most: Duration) -> Outcome<()> {
+        let start = self.guest_start(&["sync", "--json"], String::new());
+        self.ask_briefly(Role::App, &start, at_most).map(drop)
+    }
+
     fn ask_guest_with(&mut self, words: &[&str], input: String) -> Outcome<Answer> {
+        let start = self.guest_start(words, input);
+        self.ask_started(Role::App, &start)
+    }
+
+    fn guest_start(&self, words: &[&str], input: String) -> Start {
         let mut arguments: Vec<OsString> = vec!["--dir".into(), self.path(PLACE).into()];
         arguments.extend(words.iter().map(OsString::from));
         let notes = self.guest_notes().into_os_string();
-        let start = Start {
+        Start {
             arguments,
             environment: vec![("SECLUSO_CRASH_NOTES".to_owned(), notes)],
             input,
             ..Start::default()
-        };
-        self.ask_started(Role::App, &start)
+        }
     }
 
     /// Removes a phone at the hub.

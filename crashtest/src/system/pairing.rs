@@ -2,6 +2,7 @@
 //! tries again. This room must never look into a code.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -123,6 +124,26 @@ impl System {
         given
             .map(str::to_owned)
             .ok_or_else(|| contract(Role::App, &format!("no command: {}", answer.said)))
+    }
+
+    /// Gives the first command of a phone of which no sync runs, at a relay that may keep it waiting: its name.
+    ///
+    /// # Errors
+    /// None is stored behind it.
+    pub fn give_briefly(&mut self, words: &[&str], at_most: Duration) -> Outcome<String> {
+        let words = self.app_words(&[words, &["--json"]].concat());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // Killed or not, it was stored before anything was sent.
+        let _answer = self.ask_briefly(Role::App, &Start::with(&words), at_most)?;
+        let books = self.ask_app(&["commands", "--json"])?;
+        let books = books.lines.last().cloned().unwrap_or_default();
+        let rows = books.get("commands").and_then(Value::as_array);
+        let given = rows
+            .and_then(|rows| rows.last())
+            .and_then(|row| row["command"].as_str());
+        given
+            .map(str::to_owned)
+            .ok_or_else(|| contract(Role::App, &format!("no command: {books}")))
     }
 
     /// Syncs until a command is answered: what came of it.
