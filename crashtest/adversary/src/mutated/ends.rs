@@ -35,16 +35,6 @@ pub(super) enum To {
     App,
 }
 
-impl To {
-    /// Who said it.
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Hub => Self::App,
-            Self::App => Self::Hub,
-        }
-    }
-}
-
 /// What a message did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Effect {

@@ -1,31 +1,31 @@
 //! Under the wrap: an attacker who came by the wrapping keys of a pairing, and by none of MLS. What lies there is
-//! changed at each byte and wrapped again, so that the change reaches MLS framing, and what the sender says it holds.
+//! changed at each byte and wrapped again by the attacker's own code (`crashtest_evil_relay::wrap`), so that the change
+//! reaches MLS framing, and what the sender says it holds.
 //!
 //! A good wrap counts as the other end's word. So a changed message may be taken without effect, and then its number
 //! is gone: each is heard in a transaction that is dropped, as by a copy of the end, and the honest one is what
-//! comes to the end itself. A phone may also take it for a Commit that it cannot follow. No change may be taken
-//! for what the other end said, or move the group. This room must never commit what it lets an end hear.
+//! comes to the end itself. A phone may also take it for a Commit that it cannot follow, and a hub that cannot read a
+//! proposal frees its sender by a Commit that takes nothing. No change may be taken for what the other end said, or
+//! move the group otherwise. This room must never commit what it lets an end hear.
 
 use bytes::Bytes;
 use crashtest::trouble::Outcome;
-use journal::fuzzing::{self, Inside};
+use crashtest_evil_relay::wrap::{Opened, Part, Wrap};
+use journal::fuzzing;
 use journal::ids::{Epoch, Line};
 use journal::{Committer, Follower, Journal, JournalError, Received, Session, Taken, Takes, Txn};
-use wal::SeededDice;
-use wire::{Digest, Seq};
+use wire::Seq;
 
 use super::ends::{Ends, To, WALL_MS, broken};
 use super::{Depth, Tally, flip};
-
-/// Bytes of a number and of a digest, as an envelope says what its sender holds.
-const SEQ_BYTES: usize = 8;
-const HELD_BYTES: usize = SEQ_BYTES + 32;
 
 /// What became of a message whose wrap was good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Became {
     /// Nothing moved, but perhaps the cursor.
     Nothing,
+    /// The hub made a Commit that takes nothing, for whoever proposed cannot speak before one.
+    Freed,
     /// The line ends here: a phone cannot follow, or the other end holds what this one never made.
     Over,
     /// It was taken for what the other end said.
@@ -47,17 +47,17 @@ pub(super) fn attack(
     depth: Depth,
     tally: &mut Tally,
 ) -> Outcome<()> {
-    let opened = ends.journal(to, |journal| fuzzing::unwrap(journal, line, seq, bytes))?;
-    let honest = opened.ok_or_else(|| broken("an honest envelope does not open"))?;
+    let (key, mailbox) = ends.journal(to, |journal| fuzzing::wrapping_key(journal, line))?;
+    let wrap = Wrap::new(&key, mailbox);
+    let honest = wrap.open(seq, bytes);
+    let honest = honest.ok_or_else(|| broken("an honest envelope does not open"))?;
     let mut listener = match to {
         To::Hub => Listener::Hub(Session::new(line)),
         To::App => Listener::App(Session::new(line)),
     };
-    let mut hear = |inside: &Inside| {
-        let from = to.other();
-        let wrapped = ends.journal(from, |journal| {
-            fuzzing::wrap(journal, line, seq, inside, &mut SeededDice(seq.0))
-        })?;
+    let mut hear = |opened: &Opened| {
+        let wrapped = wrap.seal(seq, opened);
+        let wrapped = wrapped.ok_or_else(|| broken("an envelope cannot be wrapped again"))?;
         ends.journal(to, |journal| listener.hear(journal, seq, &wrapped))
     };
     // As it is, it is what the other end said; or of an epoch that is over, and nothing.
@@ -68,46 +68,42 @@ pub(super) fn attack(
     }
     tally.understood += u64::from(as_it_is == Became::Applied);
     let mut wrong = honest.clone();
-    for place in depth.places_inside(honest.content.len()) {
-        for mask in depth.masks() {
-            flip(&mut wrong.content, place, *mask);
+    let padding = honest.plaintext.len().saturating_sub(1);
+    let places = depth.places_inside(honest.said_bytes()).into_iter();
+    for place in places.chain([padding]) {
+        let part = honest.part(place);
+        // The one kind in the place of the other is two bits away.
+        let kinds: &[u8] = if part == Part::Kind { &[0x03] } else { &[] };
+        for mask in depth.masks().iter().chain(kinds) {
+            flip(&mut wrong.plaintext, place, *mask);
             let became = hear(&wrong)?;
-            let may_be_over = to == To::App;
-            if became == Became::Applied || (became == Became::Over && !may_be_over) {
-                let what = format!("byte {place} ^ {mask:#04x} under its wrap, and it is {became:?}");
+            if !may_become(part, became, as_it_is, to) {
+                let what = format!("byte {place} ({part:?}) ^ {mask:#04x} makes it {became:?}");
                 return Err(broken(format!("C6: {to:?}: {line:?} {seq}: {what}")));
             }
-            flip(&mut wrong.content, place, *mask);
+            flip(&mut wrong.plaintext, place, *mask);
             tally.inside += 1;
         }
     }
-    // A statement in the place of a message, and the other way round.
-    wrong.statement = !wrong.statement;
-    if hear(&wrong)? == Became::Applied {
-        return Err(broken(format!(
-            "C6: {to:?} took envelope {seq} of {line:?} for another kind"
-        )));
-    }
-    wrong.statement = honest.statement;
-    tally.inside += 1;
-    for place in 0..HELD_BYTES {
-        wrong.held = honest.held;
-        match place.checked_sub(SEQ_BYTES) {
-            None => wrong.held.seq = Seq(wrong.held.seq.0 ^ 1 << (place * 8)),
-            Some(place) => {
-                let Digest(mut digest) = wrong.held.digest;
-                flip(&mut digest, place, 1);
-                wrong.held.digest = Digest(digest);
-            }
-        }
-        // What it says it holds is believed, or proves that this end is an old copy: never taken for a forgery.
-        if hear(&wrong)? == Became::Nothing && as_it_is == Became::Applied {
-            let what = format!("byte {place} of what is held: {to:?} ignores {line:?} {seq}");
-            return Err(broken(what));
-        }
-        tally.inside += 1;
-    }
     Ok(())
+}
+
+/// Whether a change there may have this effect.
+fn may_become(part: Part, became: Became, as_it_is: Became, to: To) -> bool {
+    match part {
+        // Nobody but its sender looks at the one, and nobody at the other.
+        Part::OwnTag | Part::Padding => became == as_it_is,
+        // It is believed, or proves that this end is an old copy; never is it taken for a forgery.
+        Part::Held => became != Became::Nothing || as_it_is == Became::Nothing,
+        Part::Length | Part::Content => match became {
+            Became::Nothing => true,
+            Became::Freed => to == To::Hub,
+            // A phone may take it for what it cannot follow any more.
+            Became::Over => to == To::App,
+            Became::Applied => false,
+        },
+        Part::Kind => became == Became::Nothing,
+    }
 }
 
 impl Listener {
@@ -148,10 +144,9 @@ fn of_hub(received: &Received) -> Became {
         | Received::Stale
         | Received::Refused(_)
         | Received::Waits => Became::Nothing,
+        Received::NotHealed(_) => Became::Freed,
         Received::RolledBack(_) | Received::LineBroken(_) => Became::Over,
-        // What is against the rules and authentic inside MLS is the phone's own word.
-        Received::NotHealed(_)
-        | Received::NewEpoch(_)
+        Received::NewEpoch(_)
         | Received::Healed(_)
         | Received::Message(_)
         | Received::Dropped(_) => Became::Applied,
