@@ -189,6 +189,8 @@ pub struct System {
     /// An operation that is to fail in one of the programs.
     fault: Option<Fault>,
     deleted: BTreeSet<String>,
+    /// Clips that went with a phone that was removed.
+    gone: BTreeSet<String>,
     tracing: Tracing,
     /// What a wait saw last, for its failure.
     last_look: String,
@@ -231,6 +233,7 @@ impl System {
             deaths: 0,
             fault: None,
             deleted: BTreeSet::new(),
+            gone: BTreeSet::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port,
