@@ -54,7 +54,7 @@ impl Depth {
             self != Self::Sample
                 || *place < at_ends
                 || *place + at_ends >= length
-                || place % stride == 0
+                || place.is_multiple_of(stride)
         };
         (0..length).filter(wanted).collect()
     }

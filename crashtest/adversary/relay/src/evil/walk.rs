@@ -32,9 +32,9 @@ impl Which {
     /// By the parity of a seed, so that orders that count up try both.
     #[must_use]
     pub fn of(seed: u64) -> Self {
-        match seed % 2 {
-            0 => Self::Envelopes,
-            _ => Self::Words,
+        match seed.is_multiple_of(2) {
+            true => Self::Envelopes,
+            false => Self::Words,
         }
     }
 }
@@ -109,7 +109,7 @@ impl Walk {
         }
         let said = self.words.entry(frame.kind()).or_default();
         *said += 1;
-        if *said % ONE_WORD_IN != 0 {
+        if !said.is_multiple_of(ONE_WORD_IN) {
             return None;
         }
         let turn = *said / ONE_WORD_IN;
