@@ -198,7 +198,8 @@ fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
     let guest = system.pair_guest()?;
     // How far it comes is the relay's choice; that it panics is not.
     system.sync_guest_briefly(BRIEF)?;
-    system.stop(Role::App)?;
+    // As phones do it to an app, which may be waiting for the relay.
+    system.kill(Role::App)?;
     let command = system.give_briefly(&["phones"], BRIEF)?;
     system.start(Role::App)?;
     let passes = usize::try_from(system.setup.passes).unwrap_or(usize::MAX);
