@@ -17,6 +17,9 @@ const EVENT_VIDEO: &str = "01";
 /// Transactions of a start's own: the seal of its copy and the witness of the seal.
 pub const OWN_GROUPS: u64 = 2;
 
+/// A line of the harness's own: what follows is of a program with another directory.
+pub const ANEW: &str = "0 anew";
+
 /// What one program noted, over all its processes.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
@@ -32,6 +35,8 @@ struct Life {
     found: u64,
     /// The last one when it was done, its own included.
     opened: u64,
+    /// Whether it is the first of its directory, and not the first of all.
+    is_anew: bool,
     notes: Vec<Note>,
 }
 
@@ -100,14 +105,31 @@ impl Notes {
         Self::parse(&std::fs::read_to_string(file).unwrap_or_default())
     }
 
+    /// Reads the notes of two programs of one kind, each with a directory of its own; of a file that is not
+    /// there, none.
+    #[must_use]
+    pub fn read_both(first: &Path, second: &Path) -> Self {
+        let read = |file: &Path| std::fs::read_to_string(file).unwrap_or_default();
+        match read(first) {
+            none if none.is_empty() => Self::read(second),
+            first => {
+                let (first, second) = (first.trim_end(), read(second));
+                Self::parse(&format!("{first}\n{ANEW}\n{second}"))
+            }
+        }
+    }
+
     /// Reads notes.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut notes = Self::default();
         let mut sealing: Option<u64> = None;
+        let mut is_anew = false;
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').skip(1).collect();
-            if let ["opened", lsn] = words[..]
+            if line == ANEW {
+                (is_anew, sealing) = (true, None);
+            } else if let ["opened", lsn] = words[..]
                 && let Ok(opened) = lsn.parse::<u64>()
             {
                 // The writes of the recovery itself belong to the life that it begins.
@@ -116,6 +138,7 @@ impl Notes {
                 notes.lives.push(Life {
                     found: opened.saturating_sub(own),
                     opened,
+                    is_anew: std::mem::take(&mut is_anew),
                     notes: Vec::new(),
                 });
             } else if let Some(note) = Note::parse(&words) {
@@ -147,12 +170,20 @@ impl Notes {
 
     /// The exporter digests of the states that became durable: by group and epoch, the last one.
     fn epochs(&self) -> BTreeMap<(&str, u64), &str> {
+        Self::epochs_of(&self.lives)
+    }
+
+    /// Those of the last directory alone.
+    fn epochs_now(&self) -> BTreeMap<(&str, u64), &str> {
+        let first = self.lives.iter().rposition(|life| life.is_anew);
+        Self::epochs_of(self.lives.get(first.unwrap_or(0)..).unwrap_or_default())
+    }
+
+    fn epochs_of(lives: &[Life]) -> BTreeMap<(&str, u64), &str> {
         let mut all = BTreeMap::new();
-        for (index, life) in self.lives.iter().enumerate() {
-            let kept = self
-                .lives
-                .get(index + 1)
-                .map_or(u64::MAX, |next| next.found);
+        for (index, life) in lives.iter().enumerate() {
+            let next = lives.get(index + 1).filter(|next| !next.is_anew);
+            let kept = next.map_or(u64::MAX, |next| next.found);
             for note in &life.notes {
                 if let Note::Staged {
                     fact: Fact::Epoch(epoch),
@@ -348,15 +379,20 @@ fn same_states(hub: &Notes, app: &Notes, all: &mut Vec<Broken>) {
 #[must_use]
 pub fn judge_rest(hub: &Notes, app: &Notes, epoch: u64) -> Vec<Broken> {
     // The name of a group ends with its channel's number (journal/FORMAT.md, "Keys"): this epoch is the
-    // event videos'.
-    let exporter = |notes: &Notes| {
-        let epochs = notes.epochs();
-        let found = epochs
-            .iter()
-            .find(|((group, number), _)| *number == epoch && group.ends_with(EVENT_VIDEO));
-        found.map(|(_, exporter)| (*exporter).to_owned())
+    // event videos'. A hub may have been in it with a phone that is gone, too.
+    let apps = app.epochs_now();
+    let found = apps
+        .iter()
+        .find(|((group, number), _)| *number == epoch && group.ends_with(EVENT_VIDEO));
+    let of_app = found.map(|(_, exporter)| (*exporter).to_owned());
+    let of_hub = match found {
+        Some((group, _)) => hub
+            .epochs()
+            .get(group)
+            .map(|exporter| (*exporter).to_owned()),
+        None => None,
     };
-    match (exporter(hub), exporter(app)) {
+    match (of_hub, of_app) {
         (Some(hub), Some(app)) if hub == app => Vec::new(),
         (hub, app) => vec![Broken {
             promise: "C1",
@@ -430,6 +466,14 @@ fn durable_before_visible(
     let (mut least, mut most) = (0, u64::MAX);
     for life in &notes.lives {
         let found = life.found;
+        if life.is_anew {
+            // Another directory: it owes nothing of what the last one showed.
+            (least, most) = (0, u64::MAX);
+            shown.clear();
+            sealed.clear();
+            taken.clear();
+            claims.clear();
+        }
         between(role, found, (least, most), starts);
         for (lsn, what) in shown.drain(..).filter(|(lsn, _)| *lsn > found) {
             tell(

@@ -23,6 +23,7 @@ use crate::process::{Board, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
 mod faults;
+mod guest;
 mod pairing;
 mod rest;
 mod running;
@@ -156,6 +157,8 @@ pub struct HubStatus {
     pub acked_through: u64,
     /// Whether its event videos may be sent: `good`, or what stands against it.
     pub standing: String,
+    /// Removed phones of which the relay was not told yet.
+    pub relay_not_told: u64,
     /// All clips that the hub remembers.
     pub clips: Vec<Clip>,
 }
@@ -186,6 +189,8 @@ pub struct System {
     /// An operation that is to fail in one of the programs.
     fault: Option<Fault>,
     deleted: BTreeSet<String>,
+    /// Clips that went with a phone that was removed.
+    gone: BTreeSet<String>,
     tracing: Tracing,
     /// What a wait saw last, for its failure.
     last_look: String,
@@ -228,6 +233,7 @@ impl System {
             deaths: 0,
             fault: None,
             deleted: BTreeSet::new(),
+            gone: BTreeSet::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port,
@@ -286,10 +292,14 @@ impl System {
         self.deaths
     }
 
-    /// What a program has noted for the oracle so far.
+    /// What a program has noted for the oracle so far; of the app, a second phone's first.
     #[must_use]
     pub fn notes(&self, role: Role) -> Notes {
-        Notes::read(&self.path(&format!("notes.{role}")))
+        let own = self.path(&format!("notes.{role}"));
+        match role {
+            Role::App => Notes::read_both(&self.guest_notes(), &own),
+            Role::Hub | Role::Relay => Notes::read(&own),
+        }
     }
 
     /// What hub, app and relay have noted so far, in the order in which the oracle wants them.
@@ -467,6 +477,7 @@ impl System {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned(),
+            relay_not_told: number(Role::Hub, &answer, "relay_not_told")?,
             clips: clips(Role::Hub, &answer, "outcome")?,
         })
     }

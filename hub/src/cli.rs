@@ -288,7 +288,8 @@ async fn about_phones(config: &Config, format: Format, question: &Question) -> R
     }
 }
 
-fn failure_in(value: &Value) -> Option<Failure> {
+/// The failure that a running hub answered with, if it is one.
+pub fn failure_in(value: &Value) -> Option<Failure> {
     if value["event"] != "failed" {
         return None;
     }
@@ -366,7 +367,7 @@ async fn pair_there(
 }
 
 /// What a running hub says about a pairing.
-fn step_in(value: &Value) -> Option<Step> {
+pub fn step_in(value: &Value) -> Option<Step> {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     match value["event"].as_str()? {
         "offer" => Some(Step::Offer {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use journal::ids::PairingId;
 use serde::{Deserialize, Serialize};
 
-pub use client::{Until, ask, ask_until, is_running};
+pub use client::{Until, ask, ask_until, is_running, read_answer};
 pub(crate) use server::step_json;
 pub use server::{Server, Services, bind};
 

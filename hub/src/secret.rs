@@ -4,7 +4,7 @@
 //! mode. This room prints it for a person at a terminal, and must never let it into a log.
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
@@ -71,18 +71,25 @@ pub fn read(path: &Path) -> Result<DeviceSecret, Failure> {
         );
         return Err(Failure::new(Code::Usage, what));
     }
-    // One byte more shows a file that is too long. With that room, the vector never grows and leaves no copy.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * DEVICE_SECRET_BYTES));
-    let limit = DEVICE_SECRET_BYTES as u64 + 1;
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    DeviceSecret::from_bytes(&bytes).ok_or_else(|| {
+    let secret = read_bytes(file).map_err(unreadable)?;
+    secret.ok_or_else(|| {
         let what = format!(
             "device_secret_file {shown} is not {DEVICE_SECRET_BYTES} random bytes; make one with `head -c {DEVICE_SECRET_BYTES} /dev/urandom`"
         );
         Failure::new(Code::Usage, what)
     })
+}
+
+/// What such a file holds; none if it is not exactly [`DEVICE_SECRET_BYTES`] random bytes.
+///
+/// # Errors
+/// The file's.
+pub fn read_bytes(file: impl Read) -> std::io::Result<Option<DeviceSecret>> {
+    // One byte more shows a file that is too long. With that room, the vector never grows and leaves no copy.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * DEVICE_SECRET_BYTES));
+    let limit = DEVICE_SECRET_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(DeviceSecret::from_bytes(&bytes))
 }
 
 /// Takes the secret over from the configured file, if this device has none yet: the file is read once, at

@@ -6,7 +6,7 @@
 //! build with `crashtest`.
 
 use wal::Dice;
-use wire::ids::Seq;
+use wire::ids::{SendId, Seq};
 
 use crate::error::JournalError;
 use crate::ids::Line;
@@ -16,6 +16,7 @@ use crate::message::Statement;
 use crate::outbox::Placement;
 use crate::record::PairingRecord;
 use crate::scope::Scope;
+use crate::sealed::Key;
 use crate::session::{Committer, Follower, Session};
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
@@ -120,6 +121,19 @@ pub fn unwrap(
         held: body.held,
         content: body.content.to_vec(),
     }))
+}
+
+/// The key under which the end that owns `journal` opens what comes on this line, and the mailbox that it comes
+/// from: for an attacker who came by it.
+///
+/// # Errors
+/// As [`wrap()`].
+pub fn wrapping_key(journal: &Journal, line: Line) -> Result<(Key, SendId), JournalError> {
+    let record = record(journal, line)?;
+    let own = record
+        .line(line.channel)
+        .ok_or(JournalError::NoGroup(line))?;
+    Ok((record.receive_key.clone(), own.receive.send_id()))
 }
 
 /// Lets the hub say this inside MLS; it has to hold the right to.

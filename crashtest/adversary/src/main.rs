@@ -1,4 +1,4 @@
-//! `secluso-adversary`: the malicious relay as a program, and the attacks that are played with it.
+//! `secluso-adversary`: the attacks of whoever owns the relay, played and judged.
 //!
 //! Progress goes to stderr, results to stdout. This room only reads a command line and prints; it must never
 //! end with 0 if a promise is broken or something planned was not done.
@@ -7,36 +7,34 @@
     reason = "A developer's tool is a shell: it times what it does."
 )]
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use crashtest::system::Stock;
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest_adversary::campaign::{self, Case, Cell};
-use crashtest_adversary::evil::server;
 use crashtest_adversary::mutated::{self, Depth, Tally};
 use crashtest_adversary::rollback::{self, Row};
-use crashtest_adversary::vice::Vice;
+use crashtest_adversary::traffic::{self, Walked};
+use crashtest_evil_relay::vice::Vice;
 use serde_json::json;
 
 /// Rounds of all vices in the long form.
 const ROUNDS_LONG: u64 = 10;
 
 const USAGE: &str = "\
-secluso-adversary play     all three attacks: every vice of a malicious relay against real hub and app
+secluso-adversary play     all attacks: every vice of a malicious relay against real hub and app
                            processes, old copies of their directories, every byte of their traffic
                            changed
-                             --long      ten seeds of each vice; each byte in three ways
-                             --json      one JSON object on stdout
-                             --only NAME relay, rollback or traffic
+                             --long        ten seeds of each vice; each byte in three ways
+                             --json        one JSON object on stdout
+                             --only NAME   relay, rollback or traffic
+                             --table FILE  the table of old copies goes there, if all went well
 secluso-adversary vice NAME SEED
                            one run of the first by hand
-secluso-adversary run --config FILE
-                           the malicious relay itself, with a relay's configuration and key; it takes
-                           orders over orders.sock in its data directory: vice NAME SEED, behave,
-                           empty, mark, look
 
+The malicious relay itself is `secluso-evil-relay`.
 SECLUSO_KEEP=1 keeps the directories of failed runs.
 ";
 
@@ -55,15 +53,11 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Outcome<bool> {
     match words {
-        // The relay's own words; `--json` changes nothing.
-        ["run", "--config", config] | ["run", "--config", config, "--json"] => {
-            server::run(Path::new(config)).map(|()| true)
-        }
         ["play", options @ ..] => play(&Options::parse(options)?),
         ["vice", name, seed] => {
             let seed = seed.parse::<u64>();
             let seed = seed.map_err(|_| Trouble::Usage("vice wants a seed".to_owned()))?;
-            let vice = name.parse::<Vice>()?;
+            let vice = name.parse::<Vice>().map_err(campaign::told)?;
             let setup = campaign::setup()?;
             let stock = Stock::paired(&setup)?;
             let cell = campaign::attempt(&stock, &setup, Case { vice, seed });
@@ -98,6 +92,7 @@ struct Options {
     rounds: u64,
     form: Form,
     only: Option<Attack>,
+    table: Option<PathBuf>,
 }
 
 impl Options {
@@ -107,6 +102,7 @@ impl Options {
             rounds: 1,
             form: Form::Text,
             only: None,
+            table: None,
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -124,6 +120,11 @@ impl Options {
                         }
                     });
                 }
+                "--table" => {
+                    let missing = || Trouble::Usage("--table wants a file".to_owned());
+                    let file = words.next().ok_or_else(missing)?;
+                    options.table = Some(PathBuf::from(file));
+                }
                 other => return Err(Trouble::Usage(format!("play knows no `{other}`"))),
             }
         }
@@ -140,14 +141,19 @@ fn play(options: &Options) -> Outcome<bool> {
     let mut cells: Vec<Cell> = Vec::new();
     let mut rows: Vec<Row> = Vec::new();
     let mut tally = Tally::default();
-    let mut traffic = None;
+    let mut walked = Walked::default();
+    let mut broken_traffic: Vec<String> = Vec::new();
     if options.wants(Attack::Traffic) {
         eprintln!("every byte of an exchange changed");
-        if let Err(trouble) = mutated::run(options.depth, &mut tally) {
-            eprintln!("FAILED: {trouble}");
-            traffic = Some(trouble.to_string());
-        }
+        let cores = mutated::run(options.depth, &mut tally);
         eprintln!("{tally}");
+        eprintln!("bytes of the real programs' traffic changed beneath TLS");
+        let programs = traffic::run(&mut walked);
+        eprintln!("{walked}");
+        for trouble in [cores.err(), programs.err()].into_iter().flatten() {
+            eprintln!("FAILED: {trouble}");
+            broken_traffic.push(trouble.to_string());
+        }
     }
     if options.wants(Attack::Relay) {
         let cases = campaign::cases(options.rounds, 1);
@@ -164,13 +170,22 @@ fn play(options: &Options) -> Outcome<bool> {
     }
     let failed = cells.iter().filter(|cell| cell.broken.is_some()).count()
         + rows.iter().filter(|row| row.broken().is_some()).count()
-        + usize::from(traffic.is_some());
+        + broken_traffic.len();
+    if let Some(file) = options
+        .table
+        .as_ref()
+        .filter(|_| failed == 0 && !rows.is_empty())
+    {
+        std::fs::write(file, rollback::document(&rows))
+            .map_err(Trouble::machine(file.display().to_string()))?;
+    }
     if options.form == Form::Json {
         let result = json!({
             "relay": cells.iter().map(Cell::to_json).collect::<Vec<_>>(),
             "rollback": rows.iter().map(Row::to_json).collect::<Vec<_>>(),
             "traffic": tally.to_json(),
-            "traffic_broken": traffic,
+            "beneath_tls": walked.to_json(),
+            "traffic_broken": broken_traffic,
             "failed": failed,
             "seconds": began.elapsed().as_secs_f64(),
         });

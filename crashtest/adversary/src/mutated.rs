@@ -9,6 +9,8 @@
 
 mod ends;
 mod frames;
+mod inside;
+mod pairing;
 
 use std::fmt;
 
@@ -23,6 +25,9 @@ use ends::{Effect, Ends, To};
 /// Bytes at each end of an envelope that are all tried, and the stride between them, in a sample.
 const ALL_AT_ENDS: usize = 64;
 const STRIDE: usize = 61;
+/// The same under the wrap, where each change costs a look at the group.
+const ALL_AT_ENDS_INSIDE: usize = 24;
+const STRIDE_INSIDE: usize = 211;
 
 /// How much of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,11 +43,20 @@ pub enum Depth {
 impl Depth {
     /// Which bytes of an envelope of so many are changed.
     fn places(self, length: usize) -> Vec<usize> {
+        self.some_of(length, ALL_AT_ENDS, STRIDE)
+    }
+
+    /// Which bytes under a wrap.
+    fn places_inside(self, length: usize) -> Vec<usize> {
+        self.some_of(length, ALL_AT_ENDS_INSIDE, STRIDE_INSIDE)
+    }
+
+    fn some_of(self, length: usize, at_ends: usize, stride: usize) -> Vec<usize> {
         let wanted = |place: &usize| {
             self != Self::Sample
-                || *place < ALL_AT_ENDS
-                || *place + ALL_AT_ENDS >= length
-                || place.is_multiple_of(STRIDE)
+                || *place < at_ends
+                || *place + at_ends >= length
+                || place.is_multiple_of(stride)
         };
         (0..length).filter(wanted).collect()
     }
@@ -65,6 +79,12 @@ pub struct Tally {
     pub bytes: u64,
     /// Changed envelopes.
     pub changed: u64,
+    /// Changed forms of what lies under a wrap.
+    pub inside: u64,
+    /// Envelopes that are understood in a new wrap with nothing changed: else those forms show little.
+    pub understood: u64,
+    /// Changed messages of a pairing.
+    pub pairing: u64,
     /// Changed frames that carry an envelope.
     pub frames: u64,
     /// Changed frames of the relay to a sender.
@@ -79,6 +99,9 @@ impl Tally {
             "envelopes": self.envelopes,
             "bytes": self.bytes,
             "changed_envelopes": self.changed,
+            "changed_under_the_wrap": self.inside,
+            "understood_in_a_new_wrap": self.understood,
+            "changed_pairing_messages": self.pairing,
             "changed_frames": self.frames,
             "changed_control_frames": self.control,
         })
@@ -89,9 +112,15 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} envelopes of {} bytes: {} changed, and {} changed frames around them; {} changed control \
-             frames",
-            self.envelopes, self.bytes, self.changed, self.frames, self.control
+            "{} envelopes of {} bytes: {} changed, {} under their wrap, and {} changed frames around them; {} \
+             changed control frames; {} changed messages of a pairing",
+            self.envelopes,
+            self.bytes,
+            self.changed,
+            self.inside,
+            self.frames,
+            self.control,
+            self.pairing
         )
     }
 }
@@ -101,6 +130,7 @@ impl fmt::Display for Tally {
 /// # Errors
 /// [`Trouble::Broken`] with the first message that changed something, or the honest one that was not taken.
 pub fn run(depth: Depth, tally: &mut Tally) -> Outcome<()> {
+    pairing::attack(depth, tally)?;
     let mut ends = Ends::paired()?;
     // The heartbeat, its Commits and answer, and the acks of those.
     ends.beat()?;
@@ -114,7 +144,12 @@ pub fn run(depth: Depth, tally: &mut Tally) -> Outcome<()> {
     for to in [To::Hub, To::App] {
         carry(&mut ends, to, depth, tally)?;
     }
-    ends.is_complete(&event)
+    ends.is_complete(&event)?;
+    let command = ends.order()?;
+    for to in [To::Hub, To::App] {
+        carry(&mut ends, to, depth, tally)?;
+    }
+    ends.is_answered(command)
 }
 
 /// Takes everything that one end has to say to the other end, each message after its changed forms.
@@ -159,6 +194,7 @@ fn attack(
         }
     }
     tally.frames += frames::around(ends, to, line, (seq, bytes))?;
+    inside::attack(ends, to, line, (seq, bytes), depth, tally)?;
     // Nothing of it waits in memory for the next sync either.
     ends.keep(to)?;
     if ends.state(to)? != before {

@@ -44,6 +44,16 @@ pub enum Held {
     Empty,
 }
 
+/// Which heartbeat of the phone there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// It was answered before the copy was made, and the next is not due: only events leave, on one line.
+    Before,
+    /// The copy is from before the first one, which is said behind it: all five lines have rotated since, and an
+    /// old phone has one to say. Where the relay is full, it is un-answered when the copy comes back.
+    Behind,
+}
+
 /// One start on an old copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
@@ -53,20 +63,53 @@ pub struct Case {
     pub old: Old,
     /// What the relay holds.
     pub held: Held,
+    /// Which heartbeat there was.
+    pub beat: Beat,
 }
 
 /// All of them.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for whose in [Role::Hub, Role::App] {
-        for old in [Old::Whole, Old::AllButVault, Old::Vault] {
-            for held in [Held::Full, Held::Trimmed, Held::Spoken, Held::Empty] {
-                all.push(Case { whose, old, held });
+    for beat in [Beat::Before, Beat::Behind] {
+        for whose in [Role::Hub, Role::App] {
+            for old in [Old::Whole, Old::AllButVault, Old::Vault] {
+                for held in [Held::Full, Held::Trimmed, Held::Spoken, Held::Empty] {
+                    all.push(Case {
+                        whose,
+                        old,
+                        held,
+                        beat,
+                    });
+                }
             }
         }
     }
     all
+}
+
+/// For the gate: of each whose and what, one at a relay that knows better or does not; and both ends as they were
+/// before a heartbeat that is un-answered.
+#[must_use]
+pub fn sample() -> Vec<Case> {
+    use {Beat as B, Held as H, Old as O};
+    let rows = [
+        (Role::Hub, O::Whole, H::Full, B::Before),
+        (Role::Hub, O::AllButVault, H::Trimmed, B::Before),
+        (Role::Hub, O::Vault, H::Full, B::Before),
+        (Role::App, O::Whole, H::Spoken, B::Before),
+        (Role::App, O::AllButVault, H::Empty, B::Before),
+        (Role::App, O::Vault, H::Trimmed, B::Before),
+        (Role::Hub, O::Whole, H::Full, B::Behind),
+        (Role::App, O::Whole, H::Full, B::Behind),
+    ];
+    let case = |(whose, old, held, beat)| Case {
+        whose,
+        old,
+        held,
+        beat,
+    };
+    rows.map(case).into()
 }
 
 /// When it was noticed.
@@ -149,6 +192,7 @@ impl Row {
             "whose": self.case.whose.program(),
             "old": self.case.old_name(),
             "mailboxes": self.case.held_name(),
+            "heartbeat": self.case.beat_name(),
             "noticed": met.map(|met| met.noticed.name()),
             "left_alone": met.map(|met| met.alone),
             "left_with_peer": met.map(|met| met.with_peer),
@@ -172,6 +216,13 @@ impl Case {
             Held::Trimmed => "trimmed",
             Held::Spoken => "peer only",
             Held::Empty => "empty",
+        }
+    }
+
+    fn beat_name(self) -> &'static str {
+        match self.beat {
+            Beat::Before => "before",
+            Beat::Behind => "behind",
         }
     }
 
@@ -200,36 +251,52 @@ impl Case {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (old, held) = (self.case.old_name(), self.case.held_name());
+        let beat = self.case.beat_name();
         write!(
             f,
-            "{:<12} | {old:<17} | {held:<9} | ",
+            "| {:<12} | {old:<17} | {held:<9} | {beat:<9} | ",
             self.case.whose.program()
         )?;
-        if let Ok(met) = &self.met {
-            let (noticed, alone, with_peer) = (met.noticed.name(), met.alone, met.with_peer);
-            write!(f, "{noticed:<12} | {alone:>10} | {with_peer:>13}")?;
+        match &self.met {
+            Ok(met) => {
+                let (noticed, alone, with_peer) = (met.noticed.name(), met.alone, met.with_peer);
+                write!(f, "{noticed:<12} | {alone:>10} | {with_peer:>14} |")?;
+            }
+            Err(_not_played) => write!(f, "{:<12} | {:>10} | {:>14} |", "", "", "")?,
         }
         match self.broken() {
             None => Ok(()),
-            Some(what) => write!(f, " | FAILED: {what}"),
+            Some(what) => write!(f, " FAILED: {what}"),
         }
     }
 }
 
-/// All rows for people.
+/// All rows as a table, for people and for a document.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
     let mut out = String::from(
-        "whose        | old               | mailboxes | noticed      | left alone | left with peer\n",
+        "| whose        | old               | mailboxes | heartbeat | noticed      | left alone | left with peer |\n\
+         |--------------|-------------------|-----------|-----------|--------------|-----------:|---------------:|\n",
     );
     for row in rows {
         // A String takes everything.
         let _written = writeln!(out, "{row}");
     }
     out.push_str(
-        "left: envelopes that were new, counted at the relay, before and after it noticed\n",
+        "\nLeft: envelopes that were new, counted at the relay, before and after it noticed. Heartbeat: whether the \
+         phone's first one\nwas answered before the copy was made, or was said behind it, on all five lines.\n",
     );
     out
+}
+
+/// The document that holds the table of a whole run.
+#[must_use]
+pub fn document(rows: &[Row]) -> String {
+    format!(
+        "# What leaves an old copy\n\nWritten by `cargo xtask adversary --bless`; what is played is described in \
+         [README.md](README.md#the-adversary).\n\n{}",
+        table(rows)
+    )
 }
 
 /// Plays all cases, a few at a time; each is told when it is done.
@@ -250,12 +317,8 @@ pub fn run(cases: &[Case], tell: impl Fn(usize, &Row) + Sync) -> Outcome<Vec<Row
             met: played.map_err(|trouble| trouble.to_string()),
         };
         if row.broken().is_some() {
-            let place = format!(
-                "{}-{}-{}",
-                case.directory(),
-                case.old_name(),
-                case.held_name()
-            );
+            let (whose, old, held) = (case.directory(), case.old_name(), case.held_name());
+            let place = format!("{whose}-{old}-{held}-{}", case.beat_name());
             stock.keep(&place.replace(' ', "-"));
         }
         row
@@ -265,8 +328,15 @@ pub fn run(cases: &[Case], tell: impl Fn(usize, &Row) + Sync) -> Outcome<Vec<Row
         tell(count.fetch_add(1, Ordering::Relaxed) + 1, row);
         Ok(())
     };
-    // The phone's first heartbeat is over, and the next is not due: only events leave, on one line.
-    workers::run_in(|| Stock::answered(&setup), cases, None, one, tell)
+    let of = |beat: Beat| -> Vec<Case> {
+        let wanted = cases.iter().copied().filter(|case| case.beat == beat);
+        wanted.collect()
+    };
+    let answered = || Stock::answered(&setup);
+    let mut rows = workers::run_in(answered, &of(Beat::Before), None, one, tell)?;
+    let fresh = || Stock::paired(&setup);
+    rows.extend(workers::run_in(fresh, &of(Beat::Behind), None, one, tell)?);
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -276,7 +346,12 @@ mod tests {
     fn row(old: Old, held: Held, noticed: Noticed, left: u64) -> Row {
         let whose = Role::Hub;
         Row {
-            case: Case { whose, old, held },
+            case: Case {
+                whose,
+                old,
+                held,
+                beat: Beat::Before,
+            },
             met: Ok(Met {
                 noticed,
                 alone: left,
@@ -310,9 +385,32 @@ mod tests {
     #[test]
     fn all_cases_are_there_once() {
         let all = cases();
-        assert_eq!(all.len(), 24);
+        assert_eq!(all.len(), 48);
         for (at, case) in all.iter().enumerate() {
             assert!(!all[..at].contains(case), "{case:?}");
         }
+        // The gate's are of each end and each part, and of every state of the mailboxes.
+        let sample = sample();
+        assert!(sample.iter().all(|case| all.contains(case)));
+        for case in all.iter().filter(|case| case.beat == Beat::Before) {
+            let same = |one: &Case| (one.whose, one.old) == (case.whose, case.old);
+            assert!(sample.iter().any(same), "{case:?}");
+            assert!(sample.iter().any(|one| one.held == case.held), "{case:?}");
+        }
+        assert!(sample.iter().any(|case| case.beat == Beat::Behind));
+    }
+
+    #[test]
+    fn the_table_is_one_row_for_each_case() {
+        let rows = [
+            row(Old::Whole, Held::Full, Noticed::Alone, 0),
+            row(Old::Vault, Held::Empty, Noticed::Never, 2),
+        ];
+        let text = document(&rows);
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(lines.len(), 2 + rows.len());
+        let columns = |line: &str| line.matches('|').count();
+        assert!(lines.iter().all(|line| columns(line) == 8), "{text}");
+        assert!(lines[3].contains("FAILED: C8") && lines[2].contains("by the relay"));
     }
 }

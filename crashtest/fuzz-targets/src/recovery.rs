@@ -6,14 +6,16 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use journal::{ErrorKind, JournalError, Role};
+use journal::ids::{Channel, ClipId, Line, PairingId};
+use journal::{AppClip, Committer, ErrorKind, Follower, Journal, JournalError, Role, Session};
 use wal::disk::{Disk, OpenMode, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SECTOR_BYTES, SeededDice, Txn, Wal, WalError};
+use wire::ids::Seq;
 
 use crate::input::Input;
 use crate::log::repair;
-use crate::pair::{copy, offered, open};
+use crate::pair::{NOW_MS, Pair, copy, offered, open, outgoing};
 
 /// Most changes of a directory in one run.
 const CHANGES_MAX: usize = 16;
@@ -28,6 +30,7 @@ const VALUES: u8 = 24;
 
 thread_local! {
     static ENGINE: OnceCell<SimDisk> = const { OnceCell::new() };
+    static APP: OnceCell<SimDisk> = const { OnceCell::new() };
     static JOURNAL: OnceCell<SimDisk> = const { OnceCell::new() };
 }
 
@@ -77,6 +80,58 @@ pub(crate) fn journal(data: &[u8]) {
             assert_eq!(*again.secret, *secret, "the device has another secret");
         }
         Err(error) => panic!("a directory that opened does not open again: {error}"),
+    }
+}
+
+/// A phone's whole directory: what it says of its pairings and clips once, it says again.
+pub(crate) fn app(data: &[u8]) {
+    let disk = APP.with(|base| copy(base.get_or_init(app_directory)));
+    change(&disk, &mut Input::new(data));
+    let told = match open(Role::App, &disk, 5) {
+        Ok(app) => tells(&app),
+        Err(error) => return typed(&error),
+    };
+    bounded(&disk);
+    match open(Role::App, &disk, 6) {
+        Ok(app) => assert_eq!(tells(&app), told, "two starts say two things"),
+        Err(error) => panic!("a directory that opened does not open again: {error}"),
+    }
+}
+
+/// Of each pairing how far its videos were taken, and its clips with their pieces; nothing where the journal has
+/// an error instead.
+type Told = Vec<(PairingId, Option<Seq>, Option<Vec<ToldClip>>)>;
+type ToldClip = (ClipId, Vec<Option<Vec<u8>>>);
+
+fn tells(app: &Journal) -> Told {
+    let clip = |clip: &AppClip| -> ToldClip {
+        let pieces = (0..clip.chunks).map(|index| {
+            let piece = unless_damaged(app.app_chunk(clip.clip, index))?;
+            Some(piece.to_vec())
+        });
+        (clip.clip, pieces.collect())
+    };
+    let pairing = |pairing: PairingId| {
+        let line = Line::of(pairing, Channel::EventVideo);
+        let cursor = unless_damaged(app.inbox_head(line)).map(|head| head.cursor);
+        let clips = unless_damaged(app.app_clips(pairing));
+        (
+            pairing,
+            cursor,
+            clips.map(|clips| clips.iter().map(clip).collect::<Vec<_>>()),
+        )
+    };
+    app.pairing_ids().into_iter().map(pairing).collect()
+}
+
+/// An error about what is stored is a sentence.
+fn unless_damaged<T>(read: Result<T, JournalError>) -> Option<T> {
+    match read {
+        Ok(value) => Some(value),
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            None
+        }
     }
 }
 
@@ -225,4 +280,31 @@ fn journal_directory() -> SimDisk {
             .expect("our own storage"),
     );
     disk
+}
+
+/// Of a phone that has the beginning of a clip, part of it behind a checkpoint.
+fn app_directory() -> SimDisk {
+    let mut pair = Pair::new();
+    let line = Line::of(pair.pairing, Channel::EventVideo);
+    let mut hub = Session::<Committer>::new(line);
+    let mut txn = pair.hub.begin();
+    let clip = hub.start_clip(&mut txn, "door", "video/mp4", NOW_MS);
+    let clip = clip.expect("a hub that is paired records");
+    drop(txn.commit(()).expect("our own storage"));
+    let mut txn = pair.hub.begin();
+    let seq = hub.append_chunk(&mut txn, clip, b"bytes of a clip", NOW_MS);
+    seq.expect("a hub that records appends");
+    drop(txn.commit(()).expect("our own storage"));
+    let mut session = Session::<Follower>::new(line);
+    for (index, (seq, envelope)) in outgoing(&pair.hub, line, Seq::NONE).iter().enumerate() {
+        let mut txn = pair.app.begin();
+        let taken = session.take(&mut txn, *seq, envelope, NOW_MS);
+        taken.expect("an honest envelope is no error");
+        drop(txn.commit(()).expect("our own storage"));
+        if index == 0 {
+            let app = &mut pair.app;
+            app.checkpoint().expect("a sound disk takes a checkpoint");
+        }
+    }
+    pair.app_disk
 }

@@ -4,6 +4,7 @@
 //! begin from sound bytes anyway, so a few choices are enough. It must throw no dice:
 //! what is committed must be what is made.
 
+use journal::DEVICE_SECRET_BYTES;
 use journal::ids::{Channel, ClipId, CommandId, PairingId};
 use journal::message::{
     self, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader, Command, CommandKind,
@@ -55,7 +56,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         ]),
         "statement" => programs(&[b"\0\0\0\x01\x01\x07\0", b"\x02\0\0\x01\x03\x07\x01"]),
         "log_record" => log_records(),
-        "recover_engine" | "recover_journal" => directories(),
+        "recover_engine" | "recover_journal" | "recover_app" => directories(),
+        "device_secret" => device_secrets(),
         "hub_config" => texts(&[HUB_CONFIG]),
         "relay_config" => texts(&[
             "identity_key = \"id.key\"\ndata_dir = \"data\"\n",
@@ -70,6 +72,7 @@ pub fn of(target: &str) -> Vec<Seed> {
             r#"{"ask":"retained"}"#,
             r#"{"ask":"secret"}"#,
         ]),
+        "hub_answers" => texts(&HUB_ANSWERS),
         "json_line" => texts(&[r#"{"event":"offer","qr":"SECLUSO1:","expires_unix_ms":1}"#]),
         "avc" => programs(&[
             &[1, 0x42, 0, 30, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 2, 0x68, 1],
@@ -111,6 +114,21 @@ passes = 3
 [disk]
 log_file_mib = 16
 "#;
+
+/// A status, phones, what is retained, and how a pairing goes, as a running hub says them.
+const HUB_ANSWERS: [&str; 6] = [
+    r#"{"recording":true,"settings":{"version":1,"privacy":true,"event_seconds_max":null},"not_recorded":"privacy","camera_trouble":"the camera failed","connected":false,"trouble":"no answer","relay_not_told":1,"relay_still_admits":1,"pairings":[{"phone":"1a2b3c4d","epoch":3,"unacked_envelopes":2,"unacked_bytes":1024,"last":7,"stored_through":6,"acked_through":5,"connected":true,"relay_full":false,"standing":"good","phone_heard_s_ago":9,"silent":true}],"clips":[{"clip":"00","bytes":5,"sha256":null,"outcome":"complete"}],"stranded_copies":1}"#,
+    r#"{"event":"phones","phones":[{"phone":"1a2b3c4d","paired_unix_s":5,"heard_s_ago":null,"unheard_s":1,"silent":false,"epoch":3},{"phone":"00000000","unreadable":true}]}"#,
+    r#"{"event":"removed","phone":"1a2b3c4d"}"#,
+    r#"{"event":"retained","phones":[{"phone":"1a2b3c4d","clips":2,"may_ack":false}]}"#,
+    concat!(
+        r#"{"event":"offer","qr":"SECLUSO1:AAAA","expires_unix_ms":1}"#,
+        "\n",
+        r#"{"event":"paired","phone":"1a2b3c4d"}"#,
+        "\n",
+    ),
+    r#"{"event":"failed","code":2,"message":"no phone begins with 1a2b"}"#,
+];
 
 const RELAY_CONFIG: &str = r#"listen = "0.0.0.0:4433"
 public_address = "relay.example:4433"
@@ -454,6 +472,14 @@ fn said_hub() -> Vec<Seed> {
         }
     }
     all
+}
+
+/// One that is good, one that is short, and one without variety.
+fn device_secrets() -> Vec<Seed> {
+    let good: Vec<u8> = (0..DEVICE_SECRET_BYTES as u32)
+        .map(|n| (n * 3 % 251) as u8)
+        .collect();
+    programs(&[&good, &good[1..], &[7; DEVICE_SECRET_BYTES]])
 }
 
 fn log_records() -> Vec<Seed> {

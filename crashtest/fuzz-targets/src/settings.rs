@@ -1,9 +1,12 @@
-//! What people and other programs write: configuration files, and the questions and answers of the control
-//! sockets.
+//! What people and other programs write: configuration files, the file with a device's secret, and the questions
+//! and answers of the control sockets.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use hub::control::Request;
+use hub::{cli, control, pairing, phones, retained, secret, status};
+use journal::DEVICE_SECRET_BYTES;
 use serde_json::Value;
 
 /// A hub's configuration: values that cannot be wrong, or an error with its line.
@@ -72,5 +75,51 @@ pub(crate) fn json_line(data: &[u8]) {
         let spelt = value.to_string();
         assert!(!spelt.contains('\n'), "an answer is one line");
         assert!(serde_json::from_str::<Value>(&spelt).is_ok());
+    }
+}
+
+/// What a running hub answers, line by line: each is read or refused in a sentence, and whatever it says can be
+/// shown to a person, by every command that could have asked.
+pub(crate) fn hub_answers(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    for line in text.lines() {
+        let answer = match control::read_answer(line) {
+            Ok(answer) => answer,
+            Err(failure) => {
+                assert!(!failure.message.is_empty() && !failure.message.contains('\n'));
+                // Nothing behind it is read.
+                return;
+            }
+        };
+        if let Some(failure) = cli::failure_in(&answer) {
+            assert_eq!(answer["event"], "failed");
+            assert_ne!(failure.code, hub::exit::Code::Ok, "a failure ends with 0");
+            continue;
+        }
+        if let Some(pairing::Step::Offer { text, .. }) = cli::step_in(&answer) {
+            assert!(pairing::show(&text).contains(&text), "a code is not shown");
+        }
+        for shown in [
+            status::to_text(&answer),
+            phones::to_text(&answer),
+            retained::to_text(&answer),
+        ] {
+            assert!(!shown.is_empty());
+        }
+    }
+}
+
+/// The file with a device's secret: exactly so many bytes of some variety, which come out as they are.
+pub(crate) fn device_secret(data: &[u8]) {
+    let read = secret::read_bytes(data).expect("bytes in memory can be read");
+    let variety: BTreeSet<u8> = data.iter().copied().collect();
+    let is_one = data.len() == DEVICE_SECRET_BYTES && variety.len() >= 32;
+    assert_eq!(read.is_some(), is_one);
+    if let Some(secret) = read {
+        assert_eq!(secret.as_bytes(), data);
+        let again = journal::DeviceSecret::from_text(&secret.to_text());
+        assert!(again.is_ok_and(|again| again == secret));
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crashtest_fuzz::{TARGETS, seeds};
+use crashtest_fuzz::{TARGETS, seeds, table};
 
 /// Largest committed input in bytes: a small corpus is read by people, too.
 const SEED_BYTES_MAX: usize = 32 * 1024;
@@ -80,6 +80,22 @@ fn what_the_code_makes_is_committed() {
             assert_eq!(found, bytes, "{}: cargo xtask bless", path.display());
         }
     }
+}
+
+/// One table says which target tries which parser; it is made of the targets themselves.
+#[test]
+fn the_document_has_the_table_of_all_targets() {
+    const BEGIN: &str = "<!-- targets -->\n";
+    const END: &str = "<!-- end of targets -->\n";
+    let path = fuzz().join("README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, [before, BEGIN, &table(), END, after].concat()).unwrap();
+        return;
+    }
+    assert_eq!(found, table(), "{}: cargo xtask bless", path.display());
 }
 
 /// What is fuzzed is what is shipped: where both lock files know a crate, they mean the same version.

@@ -79,6 +79,26 @@ fn parted_ends_are_seen() {
 }
 
 #[test]
+fn a_phone_with_another_directory_owes_nothing_of_the_first_ones() {
+    let other = |text: String| {
+        let groups = text.replace("g01", "f01");
+        groups.replace(" h ", " i ").replace(" a ", " b ")
+    };
+    let anew = format!("{ANEW}\n");
+    let hubs = other(hub(3)) + &anew + &hub(3);
+    let apps = other(app(3)) + &anew + &app(3);
+    assert_eq!(promises(&hubs, &apps), Vec::<&str>::new());
+    let at_rest = |apps: &str| judge_rest(&Notes::parse(&hubs), &Notes::parse(apps), 3);
+    assert_eq!(at_rest(&apps), []);
+    // What the first one reached says nothing of the second.
+    let behind = other(app(3)) + &anew + &app(1);
+    assert_eq!(at_rest(&behind).len(), 1);
+    // Nobody has said that it is another one.
+    let silent = other(app(3)) + &app(3);
+    assert!(promises(&hubs, &silent).contains(&"C4"));
+}
+
+#[test]
 fn what_nobody_sealed_must_not_be_taken() {
     let forged = app(3).replace("take h 4 d4", "take h 4 f4");
     assert_eq!(promises(&hub(3), &forged), ["C6"]);

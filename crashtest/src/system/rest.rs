@@ -215,7 +215,7 @@ impl System {
             exports,
             notes: [self.notes(Role::Hub), self.notes(Role::App)],
             deleted: self.deleted.clone(),
-            history: self.board.lines(),
+            history: self.history(),
             drops_allowed: self.setup.drops_allowed,
             stolen: Vec::new(),
         })

@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -207,13 +208,39 @@ impl System {
                 self.note_death(role);
                 continue;
             }
-            let lines: Vec<Value> = board.lines().into_iter().map(|line| line.value).collect();
-            self.note_answer(&lines);
-            return Ok(Answer {
-                status,
-                lines,
-                said: process.said(),
-            });
+            return Ok(self.answer_of(&process, status, &board));
+        }
+    }
+
+    /// As [`Self::ask_started`], of one that may wait for somebody for longer than anybody wants to: it is killed
+    /// then, and there is no answer.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn ask_briefly(
+        &mut self,
+        role: Role,
+        start: &Start,
+        at_most: Duration,
+    ) -> Outcome<Option<Answer>> {
+        let board = Arc::new(Board::default());
+        let log = self.path(&format!("{role}.asked.log"));
+        let start = self.prepared(role, start.clone());
+        let mut process = Process::start(role, &start, &board, &log)?;
+        let status = match process.wait(at_most) {
+            Err(Trouble::Late { .. }) => return Ok(None),
+            ended => ended?,
+        };
+        Ok(Some(self.answer_of(&process, status, &board)))
+    }
+
+    fn answer_of(&mut self, process: &Process, status: ExitStatus, board: &Board) -> Answer {
+        let lines: Vec<Value> = board.lines().into_iter().map(|line| line.value).collect();
+        self.note_answer(&lines);
+        Answer {
+            status,
+            lines,
+            said: process.said(),
         }
     }
 
@@ -284,7 +311,10 @@ impl System {
             start.program.clone_from(&self.setup.relay_program);
         }
         let mut set = |name: &str, value: OsString| {
-            start.environment.push((name.to_owned(), value));
+            // Whoever starts it may have said it otherwise.
+            if start.environment.iter().all(|(known, _)| known != name) {
+                start.environment.push((name.to_owned(), value));
+            }
         };
         if let Some(crash) = self.planted.front().filter(|crash| crash.role == role) {
             set(

@@ -98,6 +98,7 @@ impl Stock {
             deaths: 0,
             fault: None,
             deleted: BTreeSet::new(),
+            gone: BTreeSet::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port: self.pairing_port,

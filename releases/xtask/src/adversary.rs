@@ -10,6 +10,8 @@ use crate::{cargo, setup};
 
 /// The program that plays the attacks.
 const PROGRAM: &str = "secluso-adversary";
+/// The table of old copies, as a whole run left it.
+const TABLE: &str = "crashtest/ROLLBACK.md";
 
 /// Builds everything and plays all attacks. The words go to the program as they are.
 pub(crate) fn run(words: &[String]) -> Outcome<()> {
@@ -27,10 +29,17 @@ fn play(steps: &mut Steps, words: &[String]) -> Outcome<()> {
     let program = programs
         .get(PROGRAM)
         .ok_or_else(|| Failure::found(format!("cargo built no {PROGRAM}")))?;
+    let bless = words.iter().any(|word| word == "--bless");
+    let table = cargo::root().join(TABLE);
     steps.step("attacks", || {
-        let status = Command::new(program)
+        let mut attacks = Command::new(program);
+        attacks
             .arg("play")
-            .args(words)
+            .args(words.iter().filter(|word| *word != "--bless"));
+        if bless {
+            attacks.arg("--table").arg(&table);
+        }
+        let status = attacks
             .stdin(Stdio::null())
             .status()
             .because("cannot start the attacker")?;
@@ -45,12 +54,15 @@ fn play(steps: &mut Steps, words: &[String]) -> Outcome<()> {
 
 /// A slip in the command line should not cost a build.
 fn check(words: &[String]) -> Outcome<()> {
+    let (mut bless, mut rollback) = (false, true);
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
             "--json" | "--long" => {}
+            "--bless" => bless = true,
             "--only" => match words.next() {
-                Some("relay" | "rollback" | "traffic") => {}
+                Some("rollback") => rollback = true,
+                Some("relay" | "traffic") => rollback = false,
                 _ => {
                     let sentence = "--only is one of relay, rollback, traffic";
                     return Err(Failure::usage(sentence));
@@ -59,7 +71,12 @@ fn check(words: &[String]) -> Outcome<()> {
             other => return Err(Failure::usage(format!("adversary knows no `{other}`"))),
         }
     }
-    Ok(())
+    match bless && !rollback {
+        true => Err(Failure::usage(
+            "--bless keeps the table of old copies, which --only leaves out",
+        )),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -70,10 +87,22 @@ mod tests {
     fn a_slip_is_told_before_anything_is_built() {
         let words =
             |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
-        for right in ["", "--json --long", "--only relay", "--only traffic --json"] {
+        for right in [
+            "",
+            "--json --long",
+            "--only relay",
+            "--only traffic --json",
+            "--only rollback --bless",
+        ] {
             assert!(check(&words(right)).is_ok(), "{right}");
         }
-        for wrong in ["--short", "--only", "--only hub", "relay"] {
+        for wrong in [
+            "--short",
+            "--only",
+            "--only hub",
+            "relay",
+            "--only relay --bless",
+        ] {
             assert_eq!(check(&words(wrong)).unwrap_err().exit_code(), 2, "{wrong}");
         }
     }

@@ -76,12 +76,16 @@ cargo xtask COMMAND
              --quick        20 epochs instead of 200
              --seed N       another life
              --json         one JSON object on stdout
+             --bless        keep the figures of a whole run in SECURITY.md; wants root, which also
+                            searches freed disk blocks
   adversary
-           a malicious relay with fourteen vices against the real hub and app, starts on old copies of
-           their directories, and every message between them changed before it comes; some minutes
-             --long         ten seeds of each vice, and every byte in three ways: half an hour or more
+           a malicious relay with sixteen vices against the real hub and app, starts on old copies of
+           their directories, every message between them changed before it comes, and what lies
+           under its wrap; half an hour or so
+             --long         ten seeds of each vice, and every byte in three ways: some hours
              --only NAME    relay, rollback or traffic
              --json         one JSON object on stdout
+             --bless        keep the table of old copies as crashtest/ROLLBACK.md, if all went well
   fuzz     every parser of bytes from outside under libFuzzer, 5 minutes each, on a nightly toolchain;
            it fails on a finding and keeps the input
              --minutes N    for each target

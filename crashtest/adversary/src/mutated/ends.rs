@@ -5,14 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use app_core::core::{Order, Ordered};
 use bytes::Bytes;
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest_sim::node::{Ground, Place, open_journal};
 use crashtest_sim::run::pair;
 use hub::camera::EventEnd;
 use hub::core::{Event, Opener, Piece, Recorded, SilenceLimits, Verdict};
-use journal::ids::{Line, PairingId};
-use journal::{AppClipState, Role, Suite};
+use journal::ids::{CommandId, Line, PairingId};
+use journal::{AppClipState, Journal, JournalError, Role, Suite};
 use wal::SeededDice;
 use wal::disk::SimDisk;
 use wire::{Digest, Seq};
@@ -100,6 +101,18 @@ impl Ends {
         match of {
             To::Hub => &self.hub_disk,
             To::App => &self.app_disk,
+        }
+    }
+
+    /// A step on the journal of an end.
+    pub(super) fn journal<T>(
+        &mut self,
+        of: To,
+        step: impl FnOnce(&mut Journal) -> Result<T, JournalError>,
+    ) -> Outcome<T> {
+        match of {
+            To::Hub => self.hub.with_journal(WALL_MS, step).map_err(broken),
+            To::App => step(self.app.journal()).map_err(broken),
         }
     }
 
@@ -230,6 +243,36 @@ impl Ends {
             let _run = self.app.settle(&committed, pending).map_err(broken)?;
         }
         Ok(())
+    }
+
+    /// The phone's question which phones there are is in its outbox.
+    pub(super) fn order(&mut self) -> Outcome<CommandId> {
+        let ordered = self.app.stage_order(self.pairing, Order::Phones, WALL_MS);
+        let Ordered::Taken(staged) = ordered.map_err(broken)? else {
+            return Err(broken("a phone that has asked nothing cannot ask"));
+        };
+        let committed = self.app.commit().map_err(broken)?;
+        let id = committed.redeem(staged).into_inner();
+        let sent = self.app.stage_command(self.pairing, WALL_MS);
+        let Some(staged) = sent.map_err(broken)? else {
+            return Err(broken("a command that is due is not sent"));
+        };
+        let committed = self.app.commit().map_err(broken)?;
+        let _sent = committed.redeem(staged).into_inner();
+        Ok(id)
+    }
+
+    /// The hub's answer is at the phone, once.
+    pub(super) fn is_answered(&mut self, id: CommandId) -> Outcome<()> {
+        let books = self.app.command_books().map_err(broken)?;
+        let books: Vec<_> = books.into_iter().map(|(_pairing, book)| book).collect();
+        let waits = books.iter().any(|book| !book.pending.is_empty());
+        let done = books.iter().flat_map(|book| &book.done);
+        let answers = done.filter(|one| one.id == id).count();
+        match (waits, answers) {
+            (false, 1) => Ok(()),
+            _ => Err(broken(format!("C2: a command has {answers} answers"))),
+        }
     }
 
     /// The hub records an event; its bytes.

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use crashtest::trouble::Outcome;
+use crashtest_evil_relay::evil::mailboxes::{Answer, Image, Mailboxes};
 use hub::core::{Evidence, LineHeads, Standing};
 use journal::ids::Line;
 use wire::envelope::Size;
@@ -16,7 +17,6 @@ use wire::{Digest, Frame, Head, Seq, Slot};
 
 use super::Tally;
 use super::ends::{Ends, To, WALL_MS, broken};
-use crate::evil::mailboxes::{Answer, Image, Mailboxes};
 
 /// The slot of every control frame here.
 const SLOT: Slot = Slot(1);

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use crashtest::process::{Line, Role};
 use crashtest::system::System;
 use crashtest::trouble::{Outcome, Trouble};
+use crashtest_evil_relay::orders::Order;
 
-use super::{Case, Held, Met, Noticed, Old};
+use super::{Beat, Case, Held, Met, Noticed, Old};
 use crate::campaign::order;
-use crate::orders::Order;
 
 /// How long the old one runs alone, if it does not notice before.
 const ALONE: Duration = Duration::from_secs(8);
@@ -26,6 +26,8 @@ const TOGETHER: Duration = Duration::from_secs(30);
 const AFTERWARDS: Duration = Duration::from_millis(1_500);
 /// The longest pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Lines of a pairing: a heartbeat says something on each.
+const LINES: u64 = 5;
 /// The exit code by which a program says that it cannot use its state.
 const REFUSED: i32 = 4;
 
@@ -34,12 +36,9 @@ const REFUSED: i32 = 4;
 /// # Errors
 /// A step that has to go well did not, or a program panicked or ended in a way that is not documented.
 pub(super) fn play(system: &mut System, case: Case) -> Outcome<Met> {
-    for role in [Role::Relay, Role::App, Role::Hub] {
-        system.start(role)?;
-    }
-    everything_acked(system)?;
-    for role in [Role::App, Role::Hub] {
-        system.stop(role)?;
+    system.start(Role::Relay)?;
+    if case.beat == Beat::Before {
+        both_speak(system, Until::Acked)?;
     }
     let old = system.path("old");
     copy(&system.path(case.directory()), &old)?;
@@ -56,19 +55,22 @@ pub(super) fn play(system: &mut System, case: Case) -> Outcome<Met> {
 /// What happens after the copy was made.
 fn go_on(system: &mut System, case: Case) -> Outcome<()> {
     if case.held == Held::Full {
+        if case.beat == Beat::Behind {
+            phone_beats(system)?;
+        }
         hub_speaks(system)?;
         if case.whose == Role::App {
             phone_speaks(system)?;
         }
         return Ok(());
     }
-    for role in [Role::App, Role::Hub] {
-        system.start(role)?;
-    }
-    everything_acked(system)?;
-    for role in [Role::App, Role::Hub] {
-        system.stop(role)?;
-    }
+    both_speak(
+        system,
+        match case.beat {
+            Beat::Before => Until::Acked,
+            Beat::Behind => Until::Heard,
+        },
+    )?;
     if case.held != Held::Trimmed {
         order(system, Order::Empty)?;
     }
@@ -77,6 +79,46 @@ fn go_on(system: &mut System, case: Case) -> Outcome<()> {
         (Held::Spoken, _) => hub_speaks(system),
         _ => Ok(()),
     }
+}
+
+/// How long both run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until an event is acked.
+    Acked,
+    /// And until the phone's heartbeat is answered, behind its five Commits.
+    Heard,
+}
+
+/// Both run.
+fn both_speak(system: &mut System, until: Until) -> Outcome<()> {
+    let from = system.board().len();
+    for role in [Role::App, Role::Hub] {
+        system.start(role)?;
+    }
+    everything_acked(system)?;
+    if until == Until::Heard {
+        system.until_line("the answer to a heartbeat", from, |line| {
+            line.event() == "heartbeat_answered"
+        })?;
+    }
+    for role in [Role::App, Role::Hub] {
+        system.stop(role)?;
+    }
+    Ok(())
+}
+
+/// The phone alone says the heartbeat that is due: new keys on all five lines.
+fn phone_beats(system: &mut System) -> Outcome<()> {
+    order(system, Order::Mark)?;
+    system.start(Role::App)?;
+    let patience = system.setup.patience;
+    system.until("a heartbeat at the relay", patience, |system| {
+        let look = order(system, Order::Look)?;
+        system.remember(format!("{look:?}"));
+        Ok((look.fresh_phone >= LINES).then_some(()))
+    })?;
+    system.stop(Role::App)
 }
 
 /// The hub alone records an event; all of it comes to the relay.

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crashtest::trouble::{Outcome, Trouble};
 use quinn::Endpoint;
 use relay::config::Config;
 use relay::keyfile;
@@ -22,6 +21,7 @@ use wire::ErrorCode;
 use wire::limits::{ALPN, SLOTS_PER_CONNECTION_MAX};
 
 use super::{Connections, Evil, session};
+use crate::fault::{Fault, Outcome};
 use crate::orders::{self, Order};
 
 /// What a peer may have under way on one stream and on all together, in bytes.
@@ -52,22 +52,23 @@ impl Shared {
 /// # Errors
 /// The configuration, the key, the socket.
 pub fn run(config_path: &Path) -> Outcome<()> {
-    let usage = |error: &dyn std::fmt::Display| Trouble::Usage(error.to_string());
+    let usage = |error: &dyn std::fmt::Display| Fault::Usage(error.to_string());
     let config = Config::load(config_path).map_err(|error| usage(&error))?;
     let identity = keyfile::load(&config.identity_key).map_err(|error| usage(&error))?;
-    wal::disk::make_dir(&config.data_dir).map_err(Trouble::machine("the data directory"))?;
+    // Nothing of it has to survive: an attacker's relay keeps its mailboxes in memory.
+    std::fs::create_dir_all(&config.data_dir).map_err(Fault::machine("the data directory"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(Trouble::machine("the runtime"))?;
+        .map_err(Fault::machine("the runtime"))?;
     runtime.block_on(serve(&config, identity))
 }
 
 async fn serve(config: &Config, identity: Identity) -> Outcome<()> {
     // Before anybody is told that it runs: who reads that line may stop it at once.
     let mut terminate =
-        signal(SignalKind::terminate()).map_err(Trouble::machine("the signal handler"))?;
+        signal(SignalKind::terminate()).map_err(Fault::machine("the signal handler"))?;
     let limits = EndpointLimits {
         peer_bidi_streams: 1,
         peer_uni_streams: SLOTS_PER_CONNECTION_MAX as u32,
@@ -76,10 +77,10 @@ async fn serve(config: &Config, identity: Identity) -> Outcome<()> {
         ..EndpointLimits::default()
     };
     let endpoint = rpk::server_endpoint(config.listen, &identity, ALPN, &limits)
-        .map_err(|error| Trouble::Usage(error.to_string()))?;
+        .map_err(|error| Fault::Usage(error.to_string()))?;
     let bound = endpoint
         .local_addr()
-        .map_err(Trouble::machine("the endpoint"))?;
+        .map_err(Fault::machine("the endpoint"))?;
     let relay = config.advertised(bound, identity.relay_id());
     let shared = Arc::new(Shared {
         identity,
@@ -90,11 +91,11 @@ async fn serve(config: &Config, identity: Identity) -> Outcome<()> {
     let place = orders::socket(&config.data_dir);
     match std::fs::remove_file(&place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Trouble::machine("an old socket")(error));
+            return Err(Fault::machine("an old socket")(error));
         }
         _ => {}
     }
-    let listener = UnixListener::bind(&place).map_err(Trouble::machine("the orders' socket"))?;
+    let listener = UnixListener::bind(&place).map_err(Fault::machine("the orders' socket"))?;
     println!(
         "{}",
         json!({"event": "listening", "addr": bound.to_string(), "relay": relay.to_string()})
@@ -109,7 +110,7 @@ async fn serve(config: &Config, identity: Identity) -> Outcome<()> {
         b"shutting down",
     );
     let _idle = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
-    std::fs::remove_file(&place).map_err(Trouble::machine("the orders' socket"))
+    std::fs::remove_file(&place).map_err(Fault::machine("the orders' socket"))
 }
 
 async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
@@ -122,7 +123,7 @@ async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
 async fn obey(shared: Arc<Shared>, listener: UnixListener) {
     while let Ok((stream, _from)) = listener.accept().await {
         if let Err(error) = obey_one(&shared, stream).await {
-            eprintln!("secluso-adversary: an order was lost: {error}");
+            eprintln!("secluso-evil-relay: an order was lost: {error}");
         }
     }
 }

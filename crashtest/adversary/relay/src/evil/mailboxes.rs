@@ -133,6 +133,13 @@ impl Mailboxes {
         }
     }
 
+    /// Empties a mailbox that nobody uses any more.
+    pub fn forget(&mut self, mailbox: &SendId) {
+        if let Some(gone) = self.now.0.remove(mailbox) {
+            self.bytes -= gone.envelopes.values().map(Bytes::len).sum::<usize>();
+        }
+    }
+
     /// What an honest relay shows a sender.
     #[must_use]
     pub fn send_state(&self, mailbox: &SendId) -> SendState {

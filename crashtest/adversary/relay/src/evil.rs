@@ -3,20 +3,25 @@
 //! [`Evil`] is sans IO and holds everything; [`server`] puts it on the network. It must never refuse a device
 //! that an honest relay would admit: a relay that says no is no attack on anything but availability.
 
+mod guests;
 pub mod liar;
 pub mod mailboxes;
 pub mod server;
 mod session;
+pub mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use wire::{Class, Digest, ReceiveState, SendId, SendState, Seq};
+use wire::frame::{Frame, Guest, Revocation};
+use wire::{Class, DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
 
 use crate::orders::{Look, Order};
 use crate::vice::Vice;
+use guests::Guests;
 use liar::{Handling, Liar, Reader, Side};
 use mailboxes::{Answer, Came, Image, Mailboxes};
+use walk::{Change, Walk, Which};
 
 /// Envelopes that one reader is given at a time.
 const DELIVERIES_MAX: usize = 32;
@@ -41,6 +46,7 @@ struct Attachments {
 struct Fresh {
     hub: u64,
     phone: u64,
+    gone: u64,
 }
 
 /// The malicious relay without its network.
@@ -51,7 +57,11 @@ pub struct Evil {
     /// What was wiped and comes back.
     wiped: Option<Image>,
     ends: BTreeMap<(SendId, End), Attachments>,
+    /// Mailboxes of which a hub has said that nobody uses them any more.
+    gone: BTreeSet<SendId>,
     fresh: Fresh,
+    guests: Guests,
+    walk: Walk,
 }
 
 /// Whether connections go on behind an order.
@@ -69,6 +79,8 @@ impl Evil {
         match order {
             Order::Vice(vice, seed) => {
                 self.liar.begin(vice, seed);
+                let walks = vice == Vice::Walk;
+                self.walk.begin(walks.then(|| Which::of(seed)));
                 if vice == Vice::Wipe {
                     self.wiped = Some(self.mailboxes.image());
                     self.mailboxes.become_image(Image::default());
@@ -77,6 +89,7 @@ impl Evil {
             }
             Order::Behave => {
                 self.liar.behave();
+                self.walk.begin(None);
                 if let Some(image) = self.wiped.take() {
                     self.mailboxes.become_image(image);
                     self.liar.tell();
@@ -98,14 +111,17 @@ impl Evil {
     /// What the one who gives the orders may see.
     #[must_use]
     pub fn look(&self) -> Look {
-        let waiting = self.ends.values().filter(|end| !end.again).count();
+        let used = self.ends.iter();
+        let used = used.filter(|((mailbox, _end), _)| !self.gone.contains(mailbox));
+        let again: Vec<bool> = used.map(|(_, end)| end.again).collect();
         Look {
             lies: self.liar.told(),
-            ends: self.ends.len() as u64,
-            waiting: waiting as u64,
+            ends: again.len() as u64,
+            waiting: again.iter().filter(|again| !**again).count() as u64,
             stored: self.mailboxes.count() as u64,
             fresh_hub: self.fresh.hub,
             fresh_phone: self.fresh.phone,
+            fresh_gone: self.fresh.gone,
         }
     }
 
@@ -135,7 +151,10 @@ impl Evil {
     pub fn saw(&mut self, from: Class, mailbox: SendId, seq: Seq, bytes: &Bytes) {
         if self.mailboxes.remember(mailbox, seq, bytes) == Came::First {
             match from {
-                Class::Hub => self.fresh.hub += 1,
+                Class::Hub => {
+                    self.fresh.hub += 1;
+                    self.fresh.gone += u64::from(self.gone.contains(&mailbox));
+                }
                 Class::Phone => self.fresh.phone += 1,
             }
         }
@@ -166,6 +185,52 @@ impl Evil {
             mailboxes, liar, ..
         } = self;
         liar.deliveries(mailboxes, mailbox, reader, DELIVERIES_MAX)
+    }
+
+    /// What is changed in the frame of `bytes` that carries this envelope to its reader.
+    pub fn change_of(&mut self, mailbox: SendId, seq: Seq, bytes: usize) -> Option<Change> {
+        let change = self.walk.of_envelope(mailbox, seq, bytes)?;
+        self.liar.tell();
+        Some(change)
+    }
+
+    /// What is changed in a control frame of `bytes`.
+    pub fn change_of_word(&mut self, frame: &Frame<'_>, bytes: usize) -> Option<Change> {
+        let change = self.walk.of_word(frame, bytes)?;
+        self.liar.tell();
+        Some(change)
+    }
+
+    /// A hub takes its invitation of a device back; the answer, if one is given.
+    pub fn revoke(&mut self, guest: Option<Guest>, mailboxes: &[SendId]) -> Option<Revocation> {
+        match self.liar.revoke() {
+            liar::Pardon::Silent => None,
+            liar::Pardon::Pretends => {
+                self.gone.extend(mailboxes);
+                Some(Revocation::Done)
+            }
+            liar::Pardon::None => {
+                self.gone.extend(mailboxes);
+                if let Some(guest) = guest {
+                    self.guests.shut_out(guest);
+                }
+                for mailbox in mailboxes {
+                    self.mailboxes.forget(mailbox);
+                }
+                Some(Revocation::Done)
+            }
+        }
+    }
+
+    /// Whether a device was shut out, and not invited again since.
+    #[must_use]
+    pub fn is_shut_out(&self, device: &DeviceId) -> bool {
+        self.guests.is_shut_out(device)
+    }
+
+    /// A device comes with an invitation; whether that admits it.
+    pub fn redeem(&mut self, device: DeviceId, nonce: &[u8; 16]) -> bool {
+        self.guests.redeem(device, nonce)
     }
 
     /// A reader holds everything through a number.
@@ -201,6 +266,31 @@ mod tests {
         evil.obey(Order::Behave);
         assert_eq!(evil.attach_send(BOX).last.unwrap().seq, Seq(1));
         assert_eq!(evil.look().lies, 2);
+    }
+
+    #[test]
+    fn who_was_taken_back_is_shut_out_unless_it_only_says_so() {
+        let guest = |letter| Guest {
+            device: DeviceId([letter; 32]),
+            invitation: [letter; 16],
+        };
+        let mut evil = Evil::default();
+        let _shown = evil.attach_send(BOX);
+        evil.obey(Order::Vice(Vice::Withhold, 1));
+        assert_eq!(evil.revoke(Some(guest(2)), &[BOX]), None);
+        assert_eq!(evil.look().ends, 1);
+        evil.obey(Order::Vice(Vice::Pardon, 1));
+        let said = evil.revoke(Some(guest(2)), &[BOX]);
+        assert_eq!(said, Some(Revocation::Done));
+        assert!(!evil.is_shut_out(&DeviceId([2; 32])) && evil.look().lies == 2);
+        // Nobody is waited for there any more, whoever attaches it.
+        let _shown = evil.attach_send(BOX);
+        assert_eq!(evil.look().ends, 0);
+        evil.obey(Order::Behave);
+        evil.revoke(Some(guest(2)), &[BOX]);
+        assert!(evil.is_shut_out(&DeviceId([2; 32])));
+        assert!(!evil.is_shut_out(&DeviceId([3; 32])));
+        assert_eq!(evil.look().ends, 0);
     }
 
     #[test]

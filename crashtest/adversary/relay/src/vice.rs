@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crashtest::trouble::{Outcome, Trouble};
+use crate::fault::{Fault, Outcome};
 
 /// One way to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,13 +36,17 @@ pub enum Vice {
     HeadDigest,
     /// Everything is forgotten, and when it behaves the old state is back.
     Wipe,
+    /// A hub that shuts a phone out is told that it is done, and the phone is let in.
+    Pardon,
+    /// One byte of a frame changes on its way, another one at each attempt: `evil/walk.rs`.
+    Walk,
     /// One of the others at each step, as dice fall.
     Mixture,
 }
 
 impl Vice {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Drop,
         Self::Replay,
         Self::Reorder,
@@ -56,11 +60,13 @@ impl Vice {
         Self::HeadAbove,
         Self::HeadDigest,
         Self::Wipe,
+        Self::Pardon,
+        Self::Walk,
         Self::Mixture,
     ];
 
-    /// Those that a [`Vice::Mixture`] draws from: what concerns one answer. The two that last are tried
-    /// alone.
+    /// Those that a [`Vice::Mixture`] draws from: what concerns one answer about a mailbox. The others are
+    /// tried alone.
     pub const OF_ONE_ANSWER: [Self; 11] = [
         Self::Drop,
         Self::Replay,
@@ -92,6 +98,8 @@ impl Vice {
             Self::HeadAbove => "head-above",
             Self::HeadDigest => "head-digest",
             Self::Wipe => "wipe",
+            Self::Pardon => "pardon",
+            Self::Walk => "walk",
             Self::Mixture => "mixture",
         }
     }
@@ -106,6 +114,7 @@ impl Vice {
                 | Self::ForgeReceipts
                 | Self::HeadAbove
                 | Self::HeadDigest
+                | Self::Walk
                 | Self::Mixture
         )
     }
@@ -119,11 +128,11 @@ impl fmt::Display for Vice {
 }
 
 impl FromStr for Vice {
-    type Err = Trouble;
+    type Err = Fault;
 
     fn from_str(text: &str) -> Outcome<Self> {
         let found = Self::ALL.into_iter().find(|vice| vice.name() == text);
-        found.ok_or_else(|| Trouble::Usage(format!("no vice is called `{text}`")))
+        found.ok_or_else(|| Fault::Usage(format!("no vice is called `{text}`")))
     }
 }
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crashtest::trouble::{Outcome, Trouble};
 use serde_json::{Value, json};
 
+use crate::fault::{Fault, Outcome};
 use crate::vice::Vice;
 
 /// The socket's name in the relay's data directory.
@@ -48,11 +48,11 @@ impl fmt::Display for Order {
 }
 
 impl FromStr for Order {
-    type Err = Trouble;
+    type Err = Fault;
 
     fn from_str(text: &str) -> Outcome<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let unknown = || Trouble::Usage(format!("no order is called `{text}`"));
+        let unknown = || Fault::Usage(format!("no order is called `{text}`"));
         Ok(match words.as_slice() {
             ["vice", vice, seed] => {
                 let seed = seed.parse::<u64>().map_err(|_| unknown())?;
@@ -72,7 +72,7 @@ impl FromStr for Order {
 pub struct Look {
     /// Lies that it has told.
     pub lies: u64,
-    /// Ends of mailboxes that were ever attached.
+    /// Ends of mailboxes that were ever attached, without those that a hub has given up.
     pub ends: u64,
     /// Those of them that have not been attached since the last order that closed the connections.
     pub waiting: u64,
@@ -82,6 +82,8 @@ pub struct Look {
     pub fresh_hub: u64,
     /// The same of phones.
     pub fresh_phone: u64,
+    /// Those of hubs that came into mailboxes which a hub had given up before.
+    pub fresh_gone: u64,
 }
 
 impl Look {
@@ -95,6 +97,7 @@ impl Look {
             "stored": self.stored,
             "fresh_hub": self.fresh_hub,
             "fresh_phone": self.fresh_phone,
+            "fresh_gone": self.fresh_gone,
         })
     }
 
@@ -107,6 +110,7 @@ impl Look {
             stored: number("stored")?,
             fresh_hub: number("fresh_hub")?,
             fresh_phone: number("fresh_phone")?,
+            fresh_gone: number("fresh_gone")?,
         })
     }
 }
@@ -120,13 +124,13 @@ pub fn socket(data_dir: &Path) -> PathBuf {
 /// Tells a running malicious relay, and waits until it has obeyed.
 ///
 /// # Errors
-/// [`Trouble::Machine`] if none runs there, [`Trouble::Broken`] if it answers nonsense.
+/// [`Fault::Machine`] if none runs there, [`Fault::Nonsense`] if it answers nonsense.
 pub fn tell(data_dir: &Path, order: Order) -> Outcome<Look> {
-    let said = exchange(data_dir, order).map_err(Trouble::machine("an order to the relay"))?;
+    let said = exchange(data_dir, order).map_err(Fault::machine("an order to the relay"))?;
     let look = serde_json::from_str(&said)
         .ok()
         .and_then(|value: Value| Look::from_json(&value));
-    look.ok_or_else(|| Trouble::Broken(format!("the malicious relay answered: {said}")))
+    look.ok_or(Fault::Nonsense(said))
 }
 
 fn exchange(data_dir: &Path, order: Order) -> std::io::Result<String> {
@@ -164,6 +168,7 @@ mod tests {
             stored: 4,
             fresh_hub: 5,
             fresh_phone: 6,
+            fresh_gone: 7,
         };
         assert_eq!(Look::from_json(&look.to_json()), Some(look));
     }

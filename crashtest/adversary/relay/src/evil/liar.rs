@@ -4,10 +4,10 @@
 //! change what is stored.
 
 use bytes::Bytes;
-use wal::SeededDice;
 use wire::{Digest, Head, ReceiveState, SendId, SendState, Seq};
 
 use super::mailboxes::{Answer, Mailboxes};
+use crate::dice::Dice;
 use crate::vice::Vice;
 
 /// A number so far above any head that nobody has sent it.
@@ -76,11 +76,22 @@ pub enum Handling {
     Pretend(Head),
 }
 
+/// What becomes of a hub's word that a phone is shut out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pardon {
+    /// It is shut out.
+    None,
+    /// It is not, and the hub is told that it is.
+    Pretends,
+    /// It is not, and nobody is told anything.
+    Silent,
+}
+
 /// The liar: a vice or none, and dice.
 #[derive(Debug)]
 pub struct Liar {
     vice: Option<Vice>,
-    dice: SeededDice,
+    dice: Dice,
     told: u64,
 }
 
@@ -88,7 +99,7 @@ impl Default for Liar {
     fn default() -> Self {
         Self {
             vice: None,
-            dice: SeededDice(0),
+            dice: Dice::seeded(0),
             told: 0,
         }
     }
@@ -98,7 +109,7 @@ impl Liar {
     /// From now on it has this vice. Lies are counted on.
     pub fn begin(&mut self, vice: Vice, seed: u64) {
         self.vice = Some(vice);
-        self.dice = SeededDice(seed);
+        self.dice = Dice::seeded(seed);
     }
 
     /// From now on it is honest.
@@ -206,6 +217,17 @@ impl Liar {
         };
         self.told += u64::from(handling != Handling::Store);
         handling
+    }
+
+    /// What becomes of a hub's word that a phone is shut out.
+    pub fn revoke(&mut self) -> Pardon {
+        let pardon = match self.vice {
+            Some(Vice::Pardon) => Pardon::Pretends,
+            Some(Vice::Withhold) => Pardon::Silent,
+            _ => Pardon::None,
+        };
+        self.told += u64::from(pardon != Pardon::None);
+        pardon
     }
 
     /// What is given to a reader next; at most `max`, with what lies add.
@@ -367,8 +389,10 @@ mod tests {
                 let _shown = liar.receive_state(all.receive_state(&BOX), side);
                 let _handled = liar.append(Seq(9), Digest([0; 32]));
             }
-            // What a wipe does is done to the mailboxes.
-            assert_eq!(liar.told() > 0, vice != Vice::Wipe, "{vice}");
+            let _pardoned = liar.revoke();
+            // What these two do is done to the mailboxes, and to frames.
+            let elsewhere = matches!(vice, Vice::Wipe | Vice::Walk);
+            assert_eq!(liar.told() > 0, !elsewhere, "{vice}");
             liar.behave();
             let told = liar.told();
             assert_eq!(read(&mut liar, &all, Side::Other).len(), 8, "{vice}");

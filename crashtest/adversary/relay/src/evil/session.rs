@@ -17,7 +17,7 @@ use relay_client::rpk;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use wire::envelope::Size;
-use wire::frame::{self, Frame};
+use wire::frame::{self, Frame, Revocation};
 use wire::limits::{APPEND_PREFIX_BYTES, BODY_BYTES_MAX, CONTROL_BODY_BYTES_MAX, PROTOCOL_VERSION};
 use wire::{Class, DeviceId, Digest, ErrorCode, SendId, Slot};
 
@@ -59,6 +59,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     };
     let mut orders = shared.orders.subscribe();
     let device = rpk::peer_id(&connection);
+    let guests = Arc::clone(&shared);
     let admitted = admit(&shared, &connection, device).await;
     let code = match admitted {
         Err(code) => code,
@@ -77,10 +78,24 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
             tokio::select! {
                 ended = session.run(control) => ended.err().unwrap_or(ErrorCode::Done),
                 _ordered = orders.changed() => ErrorCode::StorageRestarting,
+                () = shut_out(&guests, device) => ErrorCode::Revoked,
             }
         }
     };
     connection.close(u32::from(code.to_u16()).into(), b"");
+}
+
+/// Until this device is shut out.
+async fn shut_out(shared: &Shared, device: DeviceId) {
+    let mut news = shared.news.subscribe();
+    loop {
+        // ORDER: listen, then look, as a reader does.
+        let _seen = *news.borrow_and_update();
+        let is_out = shared.evil().is_shut_out(&device);
+        if is_out || news.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Admits as an honest relay does; an invitation may be used again, which only its owner could complain of.
@@ -104,10 +119,16 @@ async fn admit(
     let certificate = match Frame::parse(who.kind, &who.body).map_err(|_bad| ErrorCode::Protocol)? {
         Frame::Certificate(certificate) => {
             admission::check_certificate(&shared.identity, &certificate, device, &[])?;
+            if shared.evil().is_shut_out(&device) {
+                return Err(ErrorCode::Revoked);
+            }
             certificate
         }
         Frame::Redeem(invitation) => {
             admission::check_invitation(&shared.identity, &invitation, now_s)?;
+            if !shared.evil().redeem(device, &invitation.nonce) {
+                return Err(ErrorCode::InvitationUsed);
+            }
             admission::issue_certificate(&shared.identity, device, invitation.class, now_s)
         }
         _ => return Err(ErrorCode::Stranger),
@@ -147,6 +168,15 @@ fn lock(slots: &Mutex<HashMap<u32, Use>>) -> MutexGuard<'_, HashMap<u32, Use>> {
     slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A control frame as it leaves.
+fn on_its_way(shared: &Shared, frame: &Frame<'_>) -> Vec<u8> {
+    let mut bytes = frame.to_bytes();
+    if let Some(change) = shared.evil().change_of_word(frame, bytes.len()) {
+        change.apply(&mut bytes);
+    }
+    bytes
+}
+
 impl Session {
     async fn run(&mut self, mut control: FrameReader) -> Ended {
         loop {
@@ -166,7 +196,8 @@ impl Session {
     }
 
     async fn send(&self, frame: &Frame<'_>) -> Ended {
-        let sent = self.outbound.send(frame.to_bytes()).await;
+        let bytes = on_its_way(&self.shared, frame);
+        let sent = self.outbound.send(bytes).await;
         sent.map_err(|_writer_gone| ErrorCode::Done)
     }
 
@@ -253,6 +284,22 @@ impl Session {
                 })
                 .await
             }
+            Frame::Revoke {
+                request,
+                guest,
+                mailboxes,
+            } => {
+                // Only a hub may; a phone is told what would be so without it.
+                let outcome = match self.class {
+                    Class::Hub => self.shared.evil().revoke(guest, &mailboxes),
+                    Class::Phone => Some(Revocation::StillAdmitted),
+                };
+                self.shared.news.send_modify(|count| *count += 1);
+                match outcome {
+                    Some(outcome) => self.send(&Frame::Revoked { request, outcome }).await,
+                    None => Ok(()),
+                }
+            }
             Frame::Ping { token } => self.send(&Frame::Pong { token }).await,
             Frame::Pong { .. } | Frame::Ignored { .. } => Ok(()),
             _ => Err(ErrorCode::Protocol),
@@ -314,7 +361,7 @@ async fn uplink(
             },
         };
         refused = !matches!(answer, Answer::Receipt(_));
-        if outbound.send(frame.to_bytes()).await.is_err() {
+        if outbound.send(on_its_way(&shared, &frame)).await.is_err() {
             return Ok(());
         }
     }
@@ -352,7 +399,14 @@ async fn downlink(
         }
         for (seq, envelope) in batch {
             let prefix = Bytes::from(frame::deliver_prefix(seq, envelope.len()));
-            let mut chunks = [prefix, envelope];
+            let whole = prefix.len() + envelope.len();
+            let change = shared.evil().change_of(mailbox, seq, whole);
+            let mut chunks = vec![prefix, envelope];
+            if let Some(change) = change {
+                let mut frame = chunks.concat();
+                change.apply(&mut frame);
+                chunks = vec![Bytes::from(frame)];
+            }
             if stream.write_all_chunks(&mut chunks).await.is_err() {
                 return Ok(());
             }
