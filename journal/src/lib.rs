@@ -43,6 +43,7 @@ pub mod message;
 mod mls_storage;
 mod outbox;
 pub mod pairing;
+mod passed;
 mod record;
 mod scope;
 mod scopes;
@@ -68,7 +69,11 @@ pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
-pub use pairing::{AppPairing, Dismissal, HubPairing, Offer, PairingError, PairingMessage};
+pub use pairing::{
+    AddedSaid, AppPairing, Dismissal, HubPairing, Invite, InviteAsked, Offer, PairingError,
+    PairingMessage,
+};
+pub use passed::{InviteTaken, PassedCode};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use scope::Scope;
 pub use sealed::Key;

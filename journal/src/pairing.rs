@@ -22,6 +22,7 @@
 
 mod app;
 mod hub;
+mod invite;
 mod remove;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use zeroize::Zeroizing;
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
+pub use invite::{AddedSaid, Invite, InviteAsked};
 pub use remove::Dismissal;
 
 use crate::error::JournalError;
@@ -73,6 +75,8 @@ pub const REFUSAL: &str = "this pairing code was refused: it is wrong, altered, 
 
 const QR_PREFIX: &str = "SECLUSO1:";
 const QR_BYTES_MAX: usize = 2048;
+/// Longest text of a code, in bytes.
+pub const CODE_BYTES_MAX: usize = QR_PREFIX.len() + QR_BYTES_MAX;
 const CHECKSUM_BYTES: usize = 4;
 
 /// What went wrong in a pairing, for logs and tests. People and the other side are told

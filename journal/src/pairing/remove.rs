@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use wal::{Durable, crash_point};
 use wire::ids::{DeviceId, SendId};
 
-use super::{HubPairing, end_pairing};
+use super::{HubPairing, end_pairing, invite};
 use crate::codec;
 use crate::error::JournalError;
 use crate::ids::{Line, PairingId};
@@ -109,6 +109,8 @@ impl Txn<'_> {
             outbox::end(self, line)?;
         }
         end_pairing(self, id);
+        // An offer that it passes on is void with it.
+        invite::forget_phone(self, id)?;
         self.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
         // CRASH(journal.pairing.hub_removed): before: the phone is there, whole, and is removed again |
         // after: it is gone with its keys, and what the relay is to be told is stored, synced as one.
