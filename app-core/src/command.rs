@@ -23,6 +23,10 @@ impl CommandId {
     pub(crate) fn from_journal(id: JournalCommand) -> Self {
         Self(id.0)
     }
+
+    pub(crate) fn to_journal(self) -> JournalCommand {
+        JournalCommand(self.0)
+    }
 }
 
 impl fmt::Display for CommandId {
@@ -42,7 +46,7 @@ impl fmt::Debug for CommandId {
 pub struct PhoneId([u8; 16]);
 
 impl PhoneId {
-    fn from_journal(id: PairingId) -> Self {
+    pub(crate) fn from_journal(id: PairingId) -> Self {
         Self(id.0)
     }
 
@@ -133,6 +137,9 @@ pub enum Command {
     Phones,
     /// This other phone of the hub is to be removed, with all that is kept for it. This one cannot remove itself.
     Remove(PhoneId),
+    /// A code by which one more phone can pair, for this one to pass on ([`crate::App::invite_code`]). The answer only
+    /// says whether there will be one.
+    Invite,
 }
 
 impl Command {
@@ -150,6 +157,7 @@ impl Command {
             Self::Restart => Order::Restart,
             Self::Phones => Order::Phones,
             Self::Remove(phone) => Order::Remove(phone.to_journal()),
+            Self::Invite => Order::Invite,
         })
     }
 }
@@ -182,6 +190,12 @@ pub enum CommandOutcome {
     NoSuchPhone,
     /// The phones of the hub, the oldest pairing first.
     Phones(Vec<PairedPhone>),
+    /// There will be no code: the hub's owner allows no phone to pass one on.
+    NotAllowed,
+    /// There will be no code: the hub has as many phones as it may have.
+    TooManyPhones,
+    /// There will be no code now: another phone is passing one on.
+    Busy,
 }
 
 impl CommandOutcome {
@@ -200,6 +214,9 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::NotUnderstood) => Self::NotUnderstood,
             CommandResult::Refused(Refusal::OutOfRange) => Self::OutOfRange,
             CommandResult::Refused(Refusal::NoSuchPhone) => Self::NoSuchPhone,
+            CommandResult::Refused(Refusal::NotAllowed) => Self::NotAllowed,
+            CommandResult::Refused(Refusal::TooManyPhones) => Self::TooManyPhones,
+            CommandResult::Refused(Refusal::Busy) => Self::Busy,
             CommandResult::Phones(phones) => {
                 Self::Phones(phones.iter().map(|facts| PairedPhone::of(hub, facts)).collect())
             }
@@ -207,7 +224,7 @@ impl CommandOutcome {
     }
 
     /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
-    /// `no_such_phone` or `phones`.
+    /// `no_such_phone`, `phones`, `not_allowed`, `too_many_phones` or `busy`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -218,6 +235,9 @@ impl CommandOutcome {
             Self::OutOfRange => "out_of_range",
             Self::NoSuchPhone => "no_such_phone",
             Self::Phones(_) => "phones",
+            Self::NotAllowed => "not_allowed",
+            Self::TooManyPhones => "too_many_phones",
+            Self::Busy => "busy",
         }
     }
 }
@@ -240,7 +260,7 @@ pub struct CommandStatus {
     pub id: CommandId,
     /// To which hub.
     pub hub: HubId,
-    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones` or `remove`.
+    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones`, `remove` or `invite`.
     pub what: &'static str,
     /// When it was given, or, once it is answered, when the answer came; milliseconds since 1970 by our
     /// clock.
@@ -310,5 +330,6 @@ fn word(kind: &CommandKind) -> &'static str {
         CommandKind::Restart => "restart",
         CommandKind::Phones => "phones",
         CommandKind::Remove { .. } => "remove",
+        CommandKind::Invite => "invite",
     }
 }

@@ -3,12 +3,14 @@
 //!
 //! One offer at a time, for a bounded time, with bounded messages and a bounded number and rate of
 //! tries. Whatever a stranger does costs the stranger a wait and changes nothing; when the offer is
-//! over, for whatever reason, it is ended durably. This room must never log the code.
+//! over, for whatever reason, it is ended durably. A paired phone may pass such a code on ([`Inviter`]); whoever
+//! reads it answers here all the same. This room must never log the code.
 
 mod addresses;
 mod bucket;
 mod code;
 mod image;
+mod invited;
 mod listener;
 
 use std::future::Future;
@@ -32,6 +34,7 @@ use crate::uplink::Uplink;
 use bucket::Bucket;
 pub use code::{show, terminal_qr};
 pub use image::CodeImage;
+pub use invited::Inviter;
 
 /// The application protocol of the direct connection.
 pub const ALPN: &[u8] = b"secluso-pair/1";

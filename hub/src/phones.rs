@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::camera::{Clock as _, TokioClock};
 use crate::config::Config;
 use crate::control::{self, Request};
-use crate::core::{Core, LineStatus};
+use crate::core::{Core, CoreStatus, LineStatus};
 use crate::exit::{Code, Failure};
 use crate::output::short;
 use crate::sealer::{self, Sealer, SealerError};
@@ -70,12 +70,10 @@ async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Fail
 /// # Errors
 /// As [`ask`].
 pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failure> {
-    let (lines, now_unix_ms) = sealer
-        .run(|core, now| Ok((core.status()?.lines, now)))
-        .await?;
+    let (status, now_unix_ms) = sealer.run(|core, now| Ok((core.status()?, now))).await?;
     let phone = match question {
-        Question::List => return Ok(list(&lines, now_unix_ms)),
-        Question::Remove(name) => find(&lines, name)?,
+        Question::List => return Ok(list(&status, now_unix_ms)),
+        Question::Remove(name) => find(&status.lines, name)?,
     };
     let remove = || sealer.run(move |core, now| core.remove_phone(phone, now));
     let mut removed = remove().await;
@@ -87,7 +85,8 @@ pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failu
     Ok(json!({"event": "removed", "phone": short(phone)}))
 }
 
-fn list(lines: &[LineStatus], now_unix_ms: u64) -> Value {
+fn list(status: &CoreStatus, now_unix_ms: u64) -> Value {
+    let added = |phone: PairingId| status.added.phones.iter().find(move |one| one.phone == phone);
     let phone = |line: &LineStatus| {
         let heard = line.heard;
         json!({
@@ -99,9 +98,11 @@ fn list(lines: &[LineStatus], now_unix_ms: u64) -> Value {
             "unheard_s": line.unheard_ms / 1000,
             "silent": line.is_silent,
             "epoch": line.epoch,
+            // The phone that passed the code on; null if it paired at this hub.
+            "added_by": added(line.line.pairing).map(|one| short(one.by)),
         })
     };
-    let phones: Vec<Value> = lines.iter().map(phone).collect();
+    let phones: Vec<Value> = status.lines.iter().map(phone).collect();
     json!({"event": "phones", "phones": phones})
 }
 
@@ -153,8 +154,12 @@ pub fn to_text(answer: &Value) -> String {
             true => ", silent: it gets nothing new",
             false => "",
         };
+        let added = match phone["added_by"].as_str() {
+            Some(by) => format!(", by a code that phone {by} passed on"),
+            None => String::new(),
+        };
         format!(
-            "phone {}: paired at {} (seconds since 1970), {heard}, epoch {}{silent}",
+            "phone {}: paired at {} (seconds since 1970){added}, {heard}, epoch {}{silent}",
             phone["phone"].as_str().unwrap_or_default(),
             phone["paired_unix_s"],
             phone["epoch"],

@@ -194,6 +194,7 @@ mod tests {
             recording: false,
             stopped: Some(Stop::Space),
             settings: journal::message::SettingsDoc::default(),
+            added: journal::message::AddedPhones::default(),
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
@@ -226,7 +227,9 @@ mod tests {
             recording: false,
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
+            added: journal::message::AddedPhones::default(),
             lines: Vec::new(),
+            dismissals: 0,
             clips: Vec::new(),
         };
         core.settings.settings.privacy = true;

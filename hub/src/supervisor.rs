@@ -23,7 +23,7 @@ use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
-use crate::pairing::{self, STEPS_MAX, Step};
+use crate::pairing::{self, Inviter, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::state;
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
@@ -54,6 +54,7 @@ fn start_parts(
     state::prepare(&config.state_dir)?;
     let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
     core.limit_silence(config.silence);
+    core.let_phones_invite(config.may_invite);
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
         Failure::new(
             Code::Internal,
@@ -124,6 +125,7 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
+    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock.clone()));
     let keeper = camera.map(|camera| Keeper {
         camera: Some(camera),
         name,
@@ -135,6 +137,8 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
     let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
+    // An offer that a phone passes on stands until its time is over; the next start goes on with it.
+    end_task(invites_task).await;
     if ended.is_ok() {
         // A pairing under way ends its offer.
         let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.lock()).await;
@@ -327,6 +331,20 @@ async fn record(
         Some(keeper) => Ok(keeper.run(stop).await?),
         None => Ok(()),
     }
+}
+
+/// Makes the offers that phones pass on, for as long as the hub runs.
+async fn follow_invites(services: Arc<Services>, clock: TokioClock) {
+    let inviter = Inviter {
+        config: &services.config.pairing,
+        may_invite: services.config.may_invite,
+        relay: &services.config.relay,
+        sealer: &services.sealer,
+        uplink: &services.uplink,
+        clock: &clock,
+        alone: &services.pairing,
+    };
+    inviter.run().await;
 }
 
 /// Says that the camera failed, or that it is there again.

@@ -149,7 +149,7 @@ async fn pair(
     services: &Services,
 ) -> std::io::Result<()> {
     let Ok(_one) = services.pairing.try_lock() else {
-        let message = "another pairing is under way; finish that one first";
+        let message = "another pairing is under way, here or by a code that a phone passes on; let that one end first";
         return say(
             write,
             &json!({"event": "failed", "code": 6, "message": message}),

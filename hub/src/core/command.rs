@@ -23,8 +23,8 @@ use wire::ids::Seq;
 
 use super::recording::Ending;
 use super::{
-    Core, CoreError, EPOCH_BYTES, ErrorKind, LineState, Notice, PROVEN, SMALL_GROUP_BYTES, Stop,
-    Wishes, is_about_one_line,
+    Core, CoreError, EPOCH_BYTES, ErrorKind, LineState, MayInvite, Notice, PROVEN,
+    SMALL_GROUP_BYTES, Stop, Wishes, invite, is_about_one_line,
 };
 
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
@@ -35,13 +35,14 @@ pub(super) fn obey(
     txn: &mut Txn<'_>,
     config: Line,
     command: &Command,
+    may_invite: MayInvite,
 ) -> Result<Option<PairingId>, JournalError> {
     let (pairing, id) = (config.pairing, command.id);
     let mut removed = None;
     let result = match (txn.remembered_outcome(pairing, id)?, command.kind()) {
         (Some(known), _) => known,
         (None, None) => CommandResult::Refused(Refusal::NotUnderstood),
-        (None, Some(kind)) => carry_out(txn, config, (id, kind), &mut removed)?,
+        (None, Some(kind)) => carry_out(txn, config, (id, kind), may_invite, &mut removed)?,
     };
     let doc = txn.settings()?;
     let told = result.settings().map_or(0, |doc| doc.version);
@@ -72,6 +73,7 @@ fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,
     (id, kind): (CommandId, CommandKind),
+    may_invite: MayInvite,
     removed: &mut Option<PairingId>,
 ) -> Result<CommandResult, JournalError> {
     let current = txn.settings()?;
@@ -81,6 +83,7 @@ fn carry_out(
             return Ok(CommandResult::Done);
         }
         CommandKind::Phones => return Ok(CommandResult::Phones(phones(txn)?)),
+        CommandKind::Invite => return invite::ask(txn, config.pairing, id, may_invite),
         CommandKind::Remove { phone } => {
             // Itself it cannot remove: nobody would be left to be answered.
             if phone == config.pairing || !txn.remove_phone(phone)? {
@@ -154,6 +157,7 @@ impl Core {
         Ok(Wishes {
             settings: journal.settings()?.settings,
             restart: restart.is_some() && restart != self.restarted_for,
+            invite: journal.invite()?,
         })
     }
 

@@ -210,7 +210,9 @@ impl Core {
                         is_heartbeat = true;
                     }
                     if let Some(command) = &said.command {
-                        removed = command::obey(&mut self.lines, &mut txn, line, command)?;
+                        let may = self.may_invite;
+                        removed =
+                            command::obey(&mut self.lines, &mut txn, line, command, may)?;
                         costs_epoch = true;
                     }
                 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
-use journal::message::{ClipEnd, Settings, SettingsDoc};
-use journal::{ClipOutcome, HubClip, PhoneHeard};
+use journal::message::{AddedPhones, ClipEnd, Settings, SettingsDoc};
+use journal::{ClipOutcome, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
 use super::{Core, CoreError, LineState, PROVEN};
@@ -182,6 +182,13 @@ pub enum Notice {
         /// Which.
         phone: PairingId,
     },
+    /// A phone is paired by an offer that another one passed on.
+    PhoneAdded {
+        /// Which.
+        phone: PairingId,
+        /// The one that passed the offer on.
+        by: PairingId,
+    },
     /// A phone is removed with all its keys: it was asked for, or it was silent for too long.
     PhoneRemoved {
         /// Which.
@@ -220,6 +227,8 @@ pub struct Wishes {
     pub settings: Settings,
     /// A phone wants the program to end, and to be started again.
     pub restart: bool,
+    /// An offer that a phone wants to pass on, or passes on now.
+    pub invite: Option<Invite>,
 }
 
 /// All lines.
@@ -261,6 +270,8 @@ pub struct CoreStatus {
     pub stopped: Option<Stop>,
     /// What phones have set.
     pub settings: SettingsDoc,
+    /// The phones that came by an offer which another one passed on.
+    pub added: AddedPhones,
     /// The pairings.
     pub lines: Vec<LineStatus>,
     /// Removed phones that the relay was not yet told of.
@@ -326,11 +337,13 @@ impl Core {
             });
         }
         let settings = journal.settings()?;
+        let added = journal.added_phones()?;
         let dismissals = journal.dismissals()?.len() as u64;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
             settings,
+            added,
             stopped: self.stopped,
             lines,
             dismissals,

@@ -311,7 +311,8 @@ impl Core {
             self.end_recording(ending, now_unix_ms)?;
         }
         self.watch_silence(now_unix_ms)?;
-        self.follow_settings(now_unix_ms)
+        self.follow_settings(now_unix_ms)?;
+        self.follow_added(now_unix_ms)
     }
 
     /// Nothing has happened for a moment: what was synced last is written down as synced.

@@ -211,7 +211,7 @@ fn the_same_command_again_has_its_answer_again_and_no_second_effect() {
     for _ in 0..3 {
         let Core { journal, lines, .. } = &mut *core;
         let mut txn = journal.as_mut().unwrap().begin();
-        obey(lines, &mut txn, config, &command).unwrap();
+        obey(lines, &mut txn, config, &command, MayInvite::Yes).unwrap();
         drop(txn.stage(()).unwrap());
         core.commit(NOW_MS).unwrap();
         assert_eq!(version(core), 1);
