@@ -8,8 +8,6 @@
 
 mod addresses;
 mod bucket;
-mod code;
-mod image;
 mod invited;
 mod listener;
 
@@ -32,8 +30,6 @@ use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Uplink;
 
 use bucket::Bucket;
-pub use code::{show, terminal_qr};
-pub use image::CodeImage;
 pub use invited::Inviter;
 
 /// The application protocol of the direct connection.
