@@ -109,6 +109,16 @@ fn phone() -> Journal {
     open(Role::App, &SimDisk::new(), 70).unwrap().0
 }
 
+/// Who shows [`SPEAKER`] on every connection.
+fn speaker() -> DeviceId {
+    Identity::from_seed(SPEAKER).device_id()
+}
+
+/// The one message of an answer.
+fn heard(answer: &[u8]) -> PairingMessage {
+    PairingMessage::decode(answer.get(4..).unwrap_or_default()).unwrap()
+}
+
 fn request(offer: &Offer) -> Request {
     request_of(offer, Identity::from_seed(SPEAKER).device_id())
 }
@@ -343,6 +353,94 @@ async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     assert_eq!(failure.code, Code::NotAdmitted);
     assert!(failure.message.contains("void"), "{failure}");
     hub.does_not_know(&shown.offer).await;
+}
+
+/// A hub that was killed while a phone shows its code: the next one listens there again and takes the new phone, and
+/// then for nobody.
+#[tokio::test]
+async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = port.local_addr().unwrap();
+    drop(port);
+    let config = PairingConfig {
+        listen,
+        addresses: Vec::new(),
+        suite: journal::Suite::Classic,
+        offer: PATIENCE,
+    };
+    let mut world = World::paired();
+    let (core, asks) = world.ends();
+    asks.order(journal::message::CommandKind::Invite);
+    let _taken = asks.talk(core);
+    let invite = core.wishes().invite.unwrap();
+    let seed = core.with_journal(NOW_MS, Journal::device).unwrap().identity_seed;
+    let terms = OfferTerms {
+        hub: Identity::from_seed(*seed).device_id(),
+        addresses: addresses::of(&config, listen.port()),
+        relay: "relay".into(),
+        invitation: vec![1],
+        suite: config.suite,
+        ttl_s: config.offer.as_secs(),
+    };
+    let offer = core.make_invite(invite, terms, NOW_MS).unwrap().unwrap();
+    core.commit(NOW_MS).unwrap();
+    world.crash();
+
+    let clock = HandClock::default();
+    let (sealer, _thread) = sealer::start(world.core, clock.clone()).unwrap();
+    let relay = relay_client::RelayAddress {
+        host: "127.0.0.1".into(),
+        port: 9,
+        relay_id: RelayId([0; 32]),
+    };
+    let nobody = crate::uplink::UplinkConfig {
+        relay: relay.clone(),
+        invitation: None,
+    };
+    let (uplink, task) = crate::uplink::start(
+        nobody,
+        sealer.clone(),
+        crate::camera::TokioClock::new(),
+        || 0,
+    );
+    task.abort();
+    let alone = tokio::sync::Mutex::new(());
+    let inviter = Inviter {
+        config: &config,
+        may_invite: crate::core::MayInvite::Yes,
+        relay: &relay,
+        sealer: &sealer,
+        uplink: &uplink,
+        clock: &clock,
+        alone: &alone,
+    };
+    let mut wishes = sealer.wishes();
+    let pairs = async {
+        let mut app = phone();
+        let next = AppPairing::start(&mut app, &offer, speaker(), NOW_MS / 1000).unwrap();
+        let AppNext::Request(request) = next.into_inner() else {
+            panic!("a new phone has nothing to confirm");
+        };
+        let said = frame(&PairingMessage::Request(request).encode());
+        let PairingMessage::Answer(answer) = heard(&say(&offer, &said).await) else {
+            panic!("it is no answer");
+        };
+        let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_MS / 1000).unwrap();
+        let said = frame(&PairingMessage::Confirm(confirm.into_inner()).encode());
+        let PairingMessage::Done(done) = heard(&say(&offer, &said).await) else {
+            panic!("it is not the last word");
+        };
+        let paired = AppPairing::done(&mut app, &offer, &done).unwrap();
+        wishes.wait_for(|wishes| wishes.invite.is_none()).await.unwrap();
+        paired.into_inner()
+    };
+    let paired = tokio::select! {
+        paired = pairs => paired,
+        () = inviter.run() => panic!("the journal is there"),
+    };
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    let added = &status.added.phones[..];
+    assert!(matches!(added, [one] if one.phone == paired && one.by == invite.by), "{added:?}");
 }
 
 #[tokio::test]
