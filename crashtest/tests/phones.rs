@@ -1,7 +1,10 @@
-//! A lost phone, with real processes: removed by its owner, shut out by the relay, and paired again.
+//! A lost phone, with real processes: removed by its owner, shut out by the relay, and paired again. And one more
+//! phone, by a code that a paired one passes on.
 
-use crashtest::process::{Role, Start};
-use crashtest::system::{PATIENCE, Setup, System};
+use std::sync::Arc;
+
+use crashtest::process::{Line, Process, Role, Start};
+use crashtest::system::{Answer, PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 use serde_json::Value;
 
@@ -90,5 +93,116 @@ fn a_relay_that_was_away_when_a_phone_was_removed_is_told_by_the_next_hub() -> O
     let (code, said) = sync(&mut system)?;
     assert_ne!(code, 0);
     assert!(said.contains("removed"), "{said}");
+    system.stop(Role::Hub)
+}
+
+/// A phone of its own, beside the one that the system has.
+fn words_of(system: &System, dir: &str, words: &[&str]) -> Vec<String> {
+    let dir = system.path(dir).display().to_string();
+    let mut all = vec!["--dir".to_owned(), dir];
+    all.extend(words.iter().map(|word| (*word).to_owned()));
+    all
+}
+
+/// Runs the app on another phone's directory to its end.
+fn ask_phone(system: &mut System, dir: &str, words: &[&str], input: &str) -> Outcome<Answer> {
+    let words = words_of(system, dir, words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut start = Start::with(&words);
+    start.input = input.to_owned();
+    system.ask_started(Role::App, &start)
+}
+
+/// The app's `invite`, running, and the line with the code. It is not one of the system's programs, so that others can
+/// be asked meanwhile.
+fn invite(system: &mut System, png: &str) -> Outcome<(Process, Line)> {
+    let png = system.path(png).display().to_string();
+    let words = words_of(system, "app", &["invite", "--png", &png, "--json"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let board = Arc::clone(system.board());
+    let log = system.path("invite.log");
+    let process = Process::start(Role::App, &Start::with(&words), &board, &log)?;
+    let number = process.number();
+    let line = system.until("a code to pass on", PATIENCE, move |system| {
+        let wanted = |line: &Line| line.process == number && line.event() == "offer";
+        Ok(system.board().find(0, wanted))
+    })?;
+    Ok((process, line))
+}
+
+#[test]
+fn a_phone_passes_a_code_on_and_both_and_the_hub_say_who_was_added_by_whom() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let first = only_phone(&mut system)?;
+    let (mut process, offer) = invite(&mut system, "code.png")?;
+    assert!(system.path("code.png").exists());
+    let paired = ask_phone(&mut system, "app2", &["pair", "-", "--json"], offer.text("qr"))?;
+    assert_eq!(paired.code(), 0, "{}", paired.said);
+    let status = process.wait(PATIENCE)?;
+    assert!(status.success(), "{}", process.said());
+    assert!(!system.path("code.png").exists(), "the picture goes with it");
+
+    let names = phones(&mut system)?;
+    assert_eq!(names.len(), 2, "{names:?}");
+    let listed = ask_hub(&mut system, &["phones"])?;
+    let rows = listed["phones"].as_array().cloned().unwrap_or_default();
+    for row in &rows {
+        let by = match row["phone"] == first.as_str() {
+            true => Value::Null,
+            false => Value::from(first.as_str()),
+        };
+        assert_eq!(row["added_by"], by, "{listed}");
+    }
+    // The new one is told by whom; and the code is good for nobody else.
+    let synced = ask_phone(&mut system, "app2", &["sync", "--json"], "")?;
+    assert_eq!(synced.code(), 0, "{}", synced.said);
+    let told = |line: &&Value| line["event"] == "phone_added";
+    let added = synced.lines.iter().find(told).cloned().unwrap_or_default();
+    assert_eq!(added["is_this"], true, "{added}");
+    let third = ask_phone(&mut system, "app3", &["pair", "-", "--json"], offer.text("qr"))?;
+    assert_ne!(third.code(), 0, "{}", third.said);
+
+    // Who was added is removed as any other.
+    let second = names.into_iter().find(|name| *name != first);
+    let second = second.unwrap_or_default();
+    let removed = ask_hub(&mut system, &["remove", &second, "--yes"])?;
+    assert_eq!(removed["event"], "removed", "{removed}");
+    assert_eq!(only_phone(&mut system)?, first);
+    system.stop(Role::Hub)
+}
+
+/// What an owner sets at the hub holds for every phone, stolen ones too.
+#[test]
+fn a_hub_that_allows_no_codes_of_phones_makes_none() -> Outcome<()> {
+    let mut system = System::paired(Setup {
+        hub_extra: "\n[phones]\ninvite = false\n".into(),
+        ..Setup::default()
+    })?;
+    system.start_hub()?;
+    let refused = ask_phone(&mut system, "app", &["invite", "--json"], "")?;
+    assert_eq!(refused.code(), 6, "{}", refused.said);
+    assert!(refused.said.contains("allows no phone"), "{}", refused.said);
+    assert_eq!(phones(&mut system)?.len(), 1);
+    system.stop(Role::Hub)
+}
+
+/// The hub is killed while the code is shown: the next one listens for it again.
+#[test]
+fn a_code_that_is_shown_outlives_the_hub_that_made_it() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let (mut process, offer) = invite(&mut system, "code.png")?;
+    system.kill(Role::Hub)?;
+    system.start_hub()?;
+    let code = offer.text("qr").to_owned();
+    system.until("the second phone is paired", PATIENCE, move |system| {
+        let paired = ask_phone(system, "app2", &["pair", "-", "--json"], &code)?;
+        system.remember(paired.said.clone());
+        Ok((paired.code() == 0).then_some(()))
+    })?;
+    let status = process.wait(PATIENCE)?;
+    assert!(status.success(), "{}", process.said());
+    assert_eq!(phones(&mut system)?.len(), 2);
     system.stop(Role::Hub)
 }

@@ -1,19 +1,12 @@
 //! A code that a phone passes on, at that phone: sealed in a scope of its own, and gone when it was shown, used,
 //! replaced, or too old.
 
-use wire::ids::DeviceId;
-
-use super::harness::{App, Hub, NOW_MS, paired};
+use super::harness::{App, Hub, NOW_MS, NOW_S, paired, terms};
 use crate::ids::{Channel, CommandId, Line, OfferId, PairingId};
 use crate::message::{
     AddedPhone, AddedPhones, HubConfigMessage, InviteFailure, InviteNews, Invited, PairingCode,
 };
-use crate::pairing::OfferTerms;
-use crate::{
-    Committer, Follower, HubPairing, InviteTaken, Offer, Scope, Session, Suite, Taken,
-};
-
-const NOW_S: u64 = NOW_MS / 1000;
+use crate::{Committer, Follower, HubPairing, InviteTaken, Offer, Scope, Session, Suite, Taken};
 
 fn config(hub: &Hub) -> Line {
     Line::of(hub.line().pairing, Channel::Config)
@@ -39,15 +32,7 @@ fn say(hub: &mut Hub, app: &mut App, message: HubConfigMessage) -> Taken {
 }
 
 fn offer(hub: &mut Hub) -> Offer {
-    let terms = OfferTerms {
-        hub: DeviceId([1; 32]),
-        addresses: vec!["127.0.0.1:1".into()],
-        relay: "relay".into(),
-        invitation: vec![1],
-        suite: Suite::Classic,
-        ttl_s: 600,
-    };
-    let made = HubPairing::offer(&mut hub.journal, terms, NOW_S);
+    let made = HubPairing::offer(&mut hub.journal, terms(Suite::Classic), NOW_S);
     made.unwrap().into_inner()
 }
 
