@@ -122,3 +122,41 @@ pub(crate) fn event_of(hub: HubId, id: CommandId, taken: InviteTaken) -> Event {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use journal::ids::PairingId;
+
+    use super::*;
+
+    #[test]
+    fn nobody_reads_a_code_in_what_is_shown_for_debugging() {
+        let code = InviteCode {
+            hub: HubId::from_journal(PairingId([1; 16])),
+            text: Zeroizing::new("SECLUSO1:secret".into()),
+            expires_unix_s: 1,
+        };
+        assert_eq!(format!("{code:?}"), "InviteCode(..)");
+    }
+
+    #[test]
+    fn a_phone_knows_itself_among_those_that_were_added() {
+        let this = PairingId([1; 16]);
+        let hub = HubId::from_journal(this);
+        let added = |phone, by| JournalAdded {
+            phone,
+            by,
+            asked_by: journal::ids::CommandId([7; 16]),
+            paired_unix_s: 5,
+        };
+        let other = PairingId([2; 16]);
+        for (phone, by, told) in [
+            (this, other, (true, false)),
+            (other, this, (false, true)),
+            (other, other, (false, false)),
+        ] {
+            let one = AddedPhone::of(hub, &added(phone, by));
+            assert_eq!((one.is_this, one.by_this), told);
+        }
+    }
+}

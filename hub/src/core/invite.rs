@@ -86,7 +86,9 @@ impl Core {
             session.say(txn, &[HubConfigMessage::Invited(Invited { asked_by, news })])?;
             Ok(Some(offer))
         });
-        self.judge(made, now_unix_ms)
+        let made = self.judge(made, now_unix_ms);
+        let made = self.unless_broken(line, asked_by, made, now_unix_ms)?;
+        Ok(made.flatten())
     }
 
     /// The offer whose code is on its way already, if it still stands: an earlier process made it.
@@ -126,7 +128,9 @@ impl Core {
             }
             Ok(())
         });
-        self.judge(failed, now_unix_ms)
+        let failed = self.judge(failed, now_unix_ms);
+        let failed = self.unless_broken(line, asked_by, failed, now_unix_ms)?;
+        Ok(failed.unwrap_or_default())
     }
 
     /// A phone was just confirmed: its lines are there from now on, and if another one passed the offer on, that is
@@ -210,6 +214,26 @@ impl Core {
         let line = Line::of(invite.by, Channel::Config);
         let state = self.lines.get(&line)?;
         (!state.broken && state.standing != PROVEN).then_some(line)
+    }
+
+    /// A line whose stored state cannot be used is over, and with it what its phone wanted: `None`.
+    fn unless_broken<T>(
+        &mut self,
+        line: Line,
+        asked_by: CommandId,
+        result: Result<T, CoreError>,
+        now_unix_ms: u64,
+    ) -> Result<Option<T>, CoreError> {
+        match result {
+            // How many phones there are is no fault of the line.
+            Err(CoreError::Journal(error @ JournalError::Pairing(_))) => Err(error.into()),
+            Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
+                self.set_broken(line, &error);
+                self.drop_invite(asked_by, now_unix_ms)?;
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
     }
 
     /// What is wanted by a phone that nobody can tell anything is wanted no more.

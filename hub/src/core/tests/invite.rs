@@ -100,6 +100,7 @@ fn a_phone_passes_a_code_on_and_every_phone_hears_who_came_by_it() {
     // The new one is a phone as any other, until it is removed.
     third.order(CommandKind::Phones);
     let _taken = third.talk(core);
+    assert!(third.book().pending.is_empty());
     assert_eq!(core.status().unwrap().added.phones.len(), 1);
     assert!(core.remove_phone(new, NOW_MS).unwrap());
     assert!(core.status().unwrap().added.phones.is_empty());
