@@ -63,7 +63,7 @@ impl Session<Committer> {
         let (last, others) = messages.split_last().ok_or(nothing)?;
         let encoded = |message: &HubConfigMessage| {
             // Room enough from the start: one of them is a pairing code, and growing would leave copies behind.
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MESSAGE_ROOM_BYTES));
+            let mut bytes = Zeroizing::new(Vec::<u8>::with_capacity(MESSAGE_ROOM_BYTES));
             let written = message::encode_into(message, &mut bytes);
             written.ok_or(JournalError::Misuse("our own messages must encode"))?;
             Ok::<_, JournalError>(bytes)
