@@ -166,7 +166,8 @@ impl App {
 
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A command that waits ([`Self::command`]), or else a heartbeat that is due, is sent once everything is here.
+    /// A heartbeat that is due, or else a command that waits ([`Self::command`]), is sent once everything is here, and
+    /// the command when the heartbeat is answered.
     /// With [`SyncMode::Once`] the sync then stays
     /// for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it; what
     /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when a heartbeat asks for one). With
@@ -385,6 +386,29 @@ impl App {
             },
         );
         deleted.await
+    }
+
+    /// Forgets a hub: its keys, what waits for it, and **every clip of it that is here**. For one that is lost, or
+    /// that has removed this phone; the hub is told nothing. Waits for the end of a sync that runs. After a crash
+    /// in the middle, ask again.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn forget(&self, hub: HubId) -> Result<(), AppError> {
+        let _alone = self.shared.network.lock().await;
+        let pairing = hub.to_journal();
+        let forgotten = self.shared.engine.read(move |core, shell| {
+            let clips = core.forget(pairing)?;
+            for clip in clips.iter().flatten() {
+                let clip = ClipId::from_journal(*clip);
+                shell.announcer.tell(Event::Deleted(clip));
+            }
+            Ok(clips.is_some())
+        });
+        match forgotten.await? {
+            true => Ok(()),
+            false => Err(AppError::NoSuchHub(hub)),
+        }
     }
 
     /// How all pairings stand.

@@ -188,6 +188,8 @@ pub enum CommandOutcome {
     OutOfRange,
     /// Nothing was changed: no other phone of the hub has that name. It may have been removed before.
     NoSuchPhone,
+    /// Nothing was changed: what the hub has stored of it cannot be read any more.
+    Unreadable,
     /// The phones of the hub, the oldest pairing first.
     Phones(Vec<PairedPhone>),
     /// There will be no code: the hub's owner allows no phone to pass one on.
@@ -214,6 +216,7 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::NotUnderstood) => Self::NotUnderstood,
             CommandResult::Refused(Refusal::OutOfRange) => Self::OutOfRange,
             CommandResult::Refused(Refusal::NoSuchPhone) => Self::NoSuchPhone,
+            CommandResult::Refused(Refusal::Unreadable) => Self::Unreadable,
             CommandResult::Refused(Refusal::NotAllowed) => Self::NotAllowed,
             CommandResult::Refused(Refusal::TooManyPhones) => Self::TooManyPhones,
             CommandResult::Refused(Refusal::Busy) => Self::Busy,
@@ -224,7 +227,7 @@ impl CommandOutcome {
     }
 
     /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
-    /// `no_such_phone`, `phones`, `not_allowed`, `too_many_phones` or `busy`.
+    /// `no_such_phone`, `unreadable`, `phones`, `not_allowed`, `too_many_phones` or `busy`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -234,6 +237,7 @@ impl CommandOutcome {
             Self::NotUnderstood => "not_understood",
             Self::OutOfRange => "out_of_range",
             Self::NoSuchPhone => "no_such_phone",
+            Self::Unreadable => "unreadable",
             Self::Phones(_) => "phones",
             Self::NotAllowed => "not_allowed",
             Self::TooManyPhones => "too_many_phones",

@@ -15,6 +15,7 @@
 //! two rooms of their own, and commands one.
 
 mod command;
+mod forget;
 mod heartbeat;
 mod pulse;
 mod reads;
@@ -240,6 +241,7 @@ impl Core {
     /// # Errors
     /// As [`Self::commit`].
     pub fn rest(&mut self) -> Result<(), JournalError> {
+        self.trim_forgotten()?;
         self.journal.rest()
     }
 

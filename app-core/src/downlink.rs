@@ -278,8 +278,8 @@ impl Pass {
     }
 }
 
-/// Connects to a relay as this device: with its certificate, or, if there is none or it is refused, with an
-/// invitation.
+/// Connects to a relay as this device: with an invitation, if there is one, or, if that is refused, with its
+/// certificate.
 /// A new certificate is durable before this returns.
 pub(crate) async fn connect_to_relay(
     shared: &Shared,
@@ -308,9 +308,9 @@ async fn connect(
     let kept =
         kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
     let certificate = kept.clone().map(Admission::Certificate);
-    let ways = certificate
-        .into_iter()
-        .chain(invitation.map(Admission::Invitation));
+    // The invitation first: each hub's own has to admit this device, or another hub's removal would shut it out.
+    let ways = invitation.map(Admission::Invitation);
+    let ways = ways.into_iter().chain(certificate);
     let mut connected = None;
     for admission in ways {
         let config = Config {
@@ -322,7 +322,7 @@ async fn connect(
             .as_ref()
             .is_err_and(|error| error.kind() == relay_client::ErrorKind::NotAdmitted);
         connected = Some(tried);
-        // A phone that was removed and pairs again is refused by its certificate alone.
+        // One that ran out, or was used and taken back, leaves what another has given.
         if !is_refused {
             break;
         }

@@ -154,7 +154,7 @@ impl Engine {
                 Thread::new(opener, shell, Core::new(journal)).serve(waiting);
             }
             Err(error) => {
-                let _gone = opened.send(Err(AppError::from_journal(&error)));
+                let _gone = opened.send(Err(AppError::from_failing(&error)));
             }
         })?;
         let engine = Self {
@@ -163,7 +163,6 @@ impl Engine {
         };
         match outcome.await {
             Ok(Ok(())) => Ok(engine),
-            Ok(Err(AppError::Interrupted(reason))) => Err(AppError::Poisoned(reason)),
             // Nobody else has said anything yet: it is what is stored here that MLS refuses.
             Ok(Err(AppError::Peer(reason))) => Err(AppError::Corrupt(reason)),
             Ok(Err(error)) => Err(error),
@@ -290,12 +289,9 @@ impl Thread {
                     self.settle(staged, &committed);
                 }
                 Err(error) => {
-                    let error = AppError::from_journal(&error);
-                    let error = match error {
-                        AppError::Interrupted(reason) if self.failures + 1 >= REOPENS_MAX => {
-                            AppError::Poisoned(reason)
-                        }
-                        other => other,
+                    let error = match self.failures + 1 >= REOPENS_MAX {
+                        true => AppError::from_failing(&error),
+                        false => AppError::from_journal(&error),
                     };
                     staged.into_iter().for_each(|job| job.refuse(error.clone()));
                 }
@@ -339,13 +335,12 @@ impl Thread {
             }
             match (self.opener)() {
                 Ok(journal) => self.core = Some(Core::new(journal)),
-                Err(error) => last = Some(AppError::from_journal(&error)),
+                Err(error) => last = Some(error),
             }
         }
         match (&self.core, last) {
             (Some(_), _) => Ok(()),
-            (None, Some(AppError::Interrupted(reason))) => Err(AppError::Poisoned(reason)),
-            (None, Some(error)) => Err(error),
+            (None, Some(error)) => Err(AppError::from_failing(&error)),
             (None, None) => Err(stopped()),
         }
     }

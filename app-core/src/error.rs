@@ -6,6 +6,7 @@
 use journal::{JournalError, PairingError};
 use relay_client::ClientError;
 use relay_client::rpk::RpkError;
+use wal::disk::Cause;
 
 use crate::command::EVENT_SECONDS;
 use crate::types::{ClipId, HubId};
@@ -147,6 +148,9 @@ pub enum AppError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The operating system does not let its files be used.
+    #[error("the state directory cannot be used: {0}")]
+    Unusable(String),
     /// A mistake in this program.
     #[error("a mistake in this program: {0}; please report it")]
     Bug(String),
@@ -176,7 +180,8 @@ impl AppError {
             | Self::BadClipId
             | Self::OtherRelay { .. }
             | Self::Target { .. }
-            | Self::Directory { .. } => ErrorKind::Usage,
+            | Self::Directory { .. }
+            | Self::Unusable(_) => ErrorKind::Usage,
         }
     }
 
@@ -210,6 +215,19 @@ impl AppError {
                 journal::ErrorKind::Locked => Self::Locked,
                 journal::ErrorKind::Misuse => Self::Bug(text),
             },
+        }
+    }
+
+    /// The same of a journal that could not be opened, or not be opened again: to try once more cures
+    /// nothing, so whoever can mend it is told.
+    pub(crate) fn from_failing(error: &JournalError) -> Self {
+        match (Self::from_journal(error), error.cause()) {
+            (Self::Interrupted(reason), Some(Cause::Space)) => Self::Space(format!(
+                "the disk is full ({reason}); delete clips or free some space, then start again"
+            )),
+            (Self::Interrupted(reason), Some(Cause::Setup)) => Self::Unusable(reason),
+            (Self::Interrupted(reason), _) => Self::Poisoned(reason),
+            (other, _) => other,
         }
     }
 
@@ -265,7 +283,7 @@ mod tests {
             ),
             (JournalError::VaultDamaged { sector: 0 }, ErrorKind::Corrupt),
             (JournalError::VaultFull, ErrorKind::Space),
-            (JournalError::Poisoned, ErrorKind::Retry),
+            (JournalError::Poisoned(None), ErrorKind::Retry),
             (JournalError::Misuse("a rule"), ErrorKind::Poisoned),
             (
                 JournalError::Pairing(PairingError::Expired),
@@ -275,6 +293,29 @@ mod tests {
         for (error, kind) in table {
             assert_eq!(AppError::from_journal(&error).kind(), kind, "{error}");
         }
+        // Once it may pass; of a journal that cannot be opened again the disk's answer decides.
+        let system = std::io::Error::from_raw_os_error;
+        let table = [
+            (13, ErrorKind::Usage, "permissions"), // EACCES
+            (28, ErrorKind::Space, "free some space"),
+            (5, ErrorKind::Poisoned, "check the disk"),
+        ];
+        for (number, kind, way_out) in table {
+            let failures = [
+                JournalError::Vault(system(number)),
+                JournalError::Wal(wal::WalError::Io {
+                    operation: "the log directory",
+                    source: system(number),
+                }),
+            ];
+            for error in failures {
+                let failing = AppError::from_failing(&error);
+                assert_eq!(failing.kind(), kind, "{error}");
+                assert!(failing.to_string().contains(way_out), "{failing}");
+            }
+        }
+        let poisoned = JournalError::Poisoned(Some(Cause::Space));
+        assert_eq!(AppError::from_failing(&poisoned).kind(), ErrorKind::Space);
         let wrong = AppError::from_client(&ClientError::WrongRelay);
         assert_eq!(wrong.kind(), ErrorKind::Peer, "no new code helps: {wrong}");
     }

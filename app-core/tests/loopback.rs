@@ -9,6 +9,7 @@ use app_core::{
     HubStatus, OpenedBy, Pairing, Standing, SyncMode,
 };
 use support::{After, HUB_VERSION, Hub, Relay, Says, within};
+use wire::frame::Revocation;
 
 async fn open(dir: &std::path::Path) -> App {
     App::open(dir, AppOptions::default()).await.unwrap()
@@ -126,7 +127,7 @@ async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     let place = tempfile::tempdir().unwrap();
     let app = open(&place.path().join("app")).await;
     hub.pair(&relay, &app).await;
-    hub.remove_phone(&relay).await;
+    hub.remove_phone(&relay, Revocation::Done).await;
     for _ in 0..2 {
         match within(app.sync(SyncMode::Once)).await {
             Err(AppError::NotAdmitted(why)) => {
@@ -143,6 +144,30 @@ async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     let clips = app.clips().await.unwrap();
     let found = clips.iter().find(|known| known.clip.to_string() == clip.to_hex());
     assert_eq!(found.unwrap().state, ClipState::Complete);
+    drop(app);
+    relay.stop().await;
+}
+
+/// Whoever steals one hub must not blind the phone at the others.
+#[tokio::test]
+async fn a_hub_that_removes_its_phone_does_not_shut_it_out_of_another_hubs_mailboxes() {
+    let relay = Relay::start().await;
+    let mut first = Hub::join(&relay).await;
+    let mut second = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    first.pair(&relay, &app).await;
+    second.pair(&relay, &app).await;
+    first.remove_phone(&relay, Revocation::StillAdmitted).await;
+    let clip = second.record(&[b"still seen"]);
+    second.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let clips = app.clips().await.unwrap();
+    let found = clips.iter().find(|known| known.clip.to_string() == clip.to_hex());
+    assert_eq!(found.unwrap().state, ClipState::Complete);
+    second.remove_phone(&relay, Revocation::Done).await;
+    let refused = within(app.sync(SyncMode::Once)).await;
+    assert!(matches!(refused, Err(AppError::NotAdmitted(_))), "{refused:?}");
     drop(app);
     relay.stop().await;
 }

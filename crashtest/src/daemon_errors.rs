@@ -10,15 +10,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::fault::{Kind, Operations};
 use crate::oracle::{Broken, Ends, Verdict};
 use crate::process::{Line, Role};
+use crate::progress::Progress;
+use crate::shard::Shard;
 use crate::system::{Met, Setup, Stock, System};
 use crate::trouble::{Outcome, Trouble};
 use crate::workers;
 use crate::workload::Workload;
+
+mod found;
+mod kept;
+
+pub use found::Found;
 
 /// The errors that are tried. One on a read belongs to a start, which is all of `simulate errors`.
 pub const KINDS: [Kind; 5] = [Kind::Eio, Kind::Enospc, Kind::Short, Kind::Lost, Kind::Full];
@@ -26,8 +33,6 @@ pub const KINDS: [Kind; 5] = [Kind::Eio, Kind::Enospc, Kind::Short, Kind::Lost, 
 pub const EACH: u64 = 24;
 /// How long the event that meets the error may take to come to an end, or to be given up.
 const EVENT_PATIENCE: Duration = Duration::from_secs(60);
-/// Of the runs of one program and error so many may meet no operation, and half of them if it is rare.
-const MISSED_MAX: u64 = 2;
 
 /// One operation that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,129 +231,77 @@ pub fn count(stock: &Stock) -> Outcome<BTreeMap<Role, Operations>> {
     Ok(all)
 }
 
-/// Of each program and error at most `each` operations, spread evenly over all there are.
-#[must_use]
-pub fn cases(operations: &BTreeMap<Role, Operations>, each: u64) -> Vec<Case> {
-    let mut all = Vec::new();
-    for (role, operations) in operations {
-        for kind in KINDS {
-            let count = operations.of(kind);
-            let tried = each.min(count);
-            all.extend((0..tried).map(|index| Case {
-                role: *role,
-                kind,
-                // In the middle of its part, so that neither the first nor the last alone stand for all.
-                number: (2 * index + 1) * count / (2 * tried) + 1,
-            }));
-        }
-    }
-    all.iter_mut().for_each(|case| {
-        let count = operations
-            .get(&case.role)
-            .map_or(1, |all| all.of(case.kind));
-        case.number = case.number.min(count);
-    });
-    all
-}
-
-/// What a sweep found.
-pub struct Found {
-    /// What was planned.
-    pub cases: Vec<Case>,
-    /// What was done.
-    pub cells: Vec<Cell>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl Found {
-    /// Runs that the time did not reach.
-    #[must_use]
-    pub fn left(&self) -> usize {
-        self.cases.len() - self.cells.len()
-    }
-
-    /// What was not done, or in which too many runs met no operation; a sentence each.
-    #[must_use]
-    pub fn not_covered(&self) -> Vec<String> {
-        let left = self.left();
-        let mut all: Vec<String> = (left > 0)
-            .then(|| format!("{left} runs: the time was up"))
-            .into_iter()
-            .collect();
-        for role in Role::ALL {
-            for kind in KINDS {
-                let of = |cell: &&Cell| cell.case.role == role && cell.case.kind == kind;
-                let runs = self.cells.iter().filter(of).count() as u64;
-                let missed = self.cells.iter().filter(of).filter(|cell| !cell.has_met());
-                let missed = missed.count() as u64;
-                // Most operations need no room: a full disk is often not noticed.
-                let may = match kind.is_rare() {
-                    true => runs,
-                    false => MISSED_MAX + runs / 10,
-                };
-                // One at least, however few there are.
-                let may = may.min(runs.saturating_sub(1));
-                if missed > may || runs == 0 {
-                    all.push(format!(
-                        "{role}, {kind}: {missed} of {runs} runs met no operation"
-                    ));
-                }
-            }
-        }
-        all
-    }
-
-    /// Everything was done and every promise held.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.not_covered().is_empty() && !self.cells.iter().any(Cell::fails)
-    }
-
-    /// For programs.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        let mut rows = Vec::new();
-        for role in Role::ALL {
-            for kind in KINDS {
-                let of = |cell: &&Cell| cell.case.role == role && cell.case.kind == kind;
-                let cells = || self.cells.iter().filter(of);
-                rows.push(json!({
-                    "program": role.program(), "error": kind.to_string(),
-                    "tried": cells().count(),
-                    "runs": cells().filter(|cell| cell.has_met()).count(),
-                    "restarted": cells().filter(|cell| cell.met.ends > 0).count(),
-                    "fatal": cells().filter(|cell| cell.fails()).count(),
-                }));
-            }
-        }
-        let failed = self.cells.iter().filter(|cell| cell.fails());
-        json!({
-            "rows": rows,
-            "fatal": failed.map(Cell::to_string).collect::<Vec<_>>(),
-            "not_covered": self.not_covered(),
-            "seconds": self.took.as_secs_f64(),
-            "good": self.is_good(),
-        })
-    }
-}
-
-/// All cases, a few at a time; those that the time does not reach are left out.
+/// The same counts for all parts of a sweep: those that its first part made.
 ///
 /// # Errors
-/// No paired world could be made.
+/// As [`count`]; or the progress cannot be kept, or does not say what it should.
+pub fn counted(
+    progress: &Progress<Cell>,
+    stock: impl FnOnce() -> Outcome<Stock>,
+) -> Outcome<BTreeMap<Role, Operations>> {
+    if let Some(plan) = progress.plan() {
+        let of = |role: Role| Some((role, Operations::of_value(plan.get(role.program())?)?));
+        let all: Option<BTreeMap<Role, Operations>> = Role::ALL.into_iter().map(of).collect();
+        let wrong = || Trouble::Usage("the progress is of another kind of sweep".to_owned());
+        return all.ok_or_else(wrong);
+    }
+    let all = count(&stock()?)?;
+    let plan = all.iter();
+    let plan: Map<String, Value> = plan
+        .map(|(role, operations)| (role.program().to_owned(), operations.to_value()))
+        .collect();
+    let kept = progress.keep_plan(Value::Object(plan));
+    kept.map_err(Trouble::machine("progress"))?;
+    Ok(all)
+}
+
+/// One machine's part: of each program and error at most `each` operations, spread evenly over all there
+/// are, and from all of them by turns, so that a time limit cuts each of them alike.
+#[must_use]
+pub fn cases(operations: &BTreeMap<Role, Operations>, each: u64, shard: Shard) -> Vec<Case> {
+    let mut lists = Vec::new();
+    for (role, operations) in operations {
+        lists.extend(KINDS.map(|kind| (*role, kind, operations.of(kind))));
+    }
+    let lengths: Vec<u64> = lists.iter().map(|(_, _, count)| each.min(*count)).collect();
+    let own = shard.spread(&lengths).into_iter();
+    own.filter_map(|(list, place)| {
+        let (role, kind, count) = *lists.get(list)?;
+        let tried = each.min(count);
+        Some(Case {
+            role,
+            kind,
+            // In the middle of its part, so that neither the first nor the last alone stand for all.
+            number: ((2 * place + 1) * count / (2 * tried) + 1).min(count),
+        })
+    })
+    .collect()
+}
+
+/// All cases, a few at a time; those that the time does not reach are left out. What earlier parts did is
+/// not done again, but for what failed, and that first. Each cell is told when it is done, with how many
+/// there are of all parts.
+///
+/// # Errors
+/// No paired world could be made, or the progress cannot be kept.
 pub fn run(
+    operations: BTreeMap<Role, Operations>,
     cases: Vec<Case>,
     until: Option<Instant>,
+    progress: &Progress<Cell>,
     tell: impl Fn(usize, &Cell) + Sync,
 ) -> Outcome<Found> {
-    let began = Instant::now();
     let one = |stock: &Stock, case: &Case| cell(stock, *case);
-    let cells = workers::run(&setup(), &cases, until, one, tell)?;
+    workers::run(&setup(), &progress.left_of(&cases), until, one, |cell| {
+        let count = progress.take(cell).map_err(Trouble::machine("progress"))?;
+        tell(count, cell);
+        Ok(())
+    })?;
     Ok(Found {
-        cases,
-        cells,
-        took: began.elapsed(),
+        operations,
+        cases: progress.with_done(cases),
+        cells: progress.all(),
+        took: progress.wall(),
     })
 }
 
@@ -356,57 +309,55 @@ pub fn run(
 mod tests {
     use super::*;
 
-    fn counted() -> BTreeMap<Role, Operations> {
+    #[test]
+    fn cases_are_spread_over_all_operations_and_none_is_beyond_the_last() {
         let mut operations = Operations::default();
         let words = |sort: &str, count: usize| vec![format!("{sort} EIO"); count];
         operations.add(&words("Write", 60));
         operations.add(&words("Sync", 3));
-        Role::ALL
+        let counted: BTreeMap<Role, Operations> = Role::ALL
             .into_iter()
             .map(|role| (role, operations))
-            .collect()
-    }
-
-    #[test]
-    fn cases_are_spread_over_all_operations_and_none_is_beyond_the_last() {
-        let all = cases(&counted(), 4);
-        let of = |kind| -> Vec<u64> {
-            let own = all
-                .iter()
-                .filter(|case| case.role == Role::Hub && case.kind == kind);
-            own.map(|case| case.number).collect()
+            .collect();
+        let of = |all: &[Case], kind| -> Vec<u64> {
+            let own = all.iter();
+            let own = own.filter(|case| case.role == Role::Hub && case.kind == kind);
+            let mut numbers: Vec<u64> = own.map(|case| case.number).collect();
+            numbers.sort_unstable();
+            numbers
         };
-        assert_eq!(of(Kind::Eio), [8, 24, 40, 56]);
-        assert_eq!(of(Kind::Lost), [1, 2, 3], "there are no more syncs");
+        let all = cases(&counted, 4, Shard::WHOLE);
+        assert_eq!(of(&all, Kind::Eio), [8, 24, 40, 56]);
+        assert_eq!(of(&all, Kind::Lost), [1, 2, 3], "there are no more syncs");
         assert!(all.iter().all(|case| case.number >= 1));
-        assert_eq!(of(Kind::Read), [0u64; 0]);
+        assert_eq!(of(&all, Kind::Read), [0u64; 0]);
+        // Whoever tries all tries each once, and two machines share them.
+        let every = cases(&counted, 1000, Shard::WHOLE);
+        assert_eq!(of(&every, Kind::Eio), (1..=63).collect::<Vec<u64>>());
+        let halves = ["0/2", "1/2"].map(|half| cases(&counted, 1000, half.parse().unwrap()));
+        let mut both = halves.map(|half| of(&half, Kind::Short)).concat();
+        both.sort_unstable();
+        assert_eq!(both, (1..=60).collect::<Vec<u64>>());
     }
 
     #[test]
-    fn a_run_that_met_nothing_covers_nothing() {
-        let cases = cases(&counted(), 4);
-        let cell = |case: &Case, met: bool| Cell {
-            case: *case,
-            met: Met {
-                operations: met.then(|| "Write EIO".to_owned()).into_iter().collect(),
-                ends: 0,
-                untold: 0,
-            },
-            verdict: Verdict::Pass,
-            took: Duration::ZERO,
-        };
-        let found = |met: bool| Found {
-            cells: cases.iter().map(|case| cell(case, met)).collect(),
-            cases: cases.clone(),
-            took: Duration::ZERO,
-        };
-        assert!(found(true).is_good(), "{:?}", found(true).not_covered());
-        assert!(!found(false).is_good());
-        let mut early = found(true);
-        early.cells.truncate(5);
-        assert!(!early.is_good());
-        let mut broken = found(true);
-        broken.cells[0].verdict = Verdict::Fatal(vec![Broken::new("C4", "it left")]);
-        assert!(!broken.is_good());
+    fn a_time_limit_cuts_no_program_and_no_error_off() {
+        let mut operations = Operations::default();
+        operations.add(&vec!["Write EIO".to_owned(); 100]);
+        operations.add(&vec!["Sync EIO".to_owned(); 50]);
+        let counted: BTreeMap<Role, Operations> = Role::ALL
+            .into_iter()
+            .map(|role| (role, operations))
+            .collect();
+        let all = cases(&counted, 1000, Shard::WHOLE);
+        let early = &all[..all.len() / 10];
+        for role in Role::ALL {
+            for kind in KINDS {
+                let tried = early
+                    .iter()
+                    .filter(|case| case.role == role && case.kind == kind);
+                assert!(tried.count() >= 3, "{role}, {kind}");
+            }
+        }
     }
 }

@@ -4,8 +4,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crashtest_trace::{Event, TraceError};
+use serde_json::{Value, json};
 
 /// Operations after which room is found again on a disk that was full.
 const FULL_OPERATIONS: u64 = 60;
@@ -87,6 +89,16 @@ impl fmt::Display for Kind {
     }
 }
 
+impl FromStr for Kind {
+    type Err = String;
+
+    /// From its words.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.to_string() == text);
+        found.ok_or_else(|| format!("no error is called `{text}`"))
+    }
+}
+
 /// The operations of a process, counted in a run in which none failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
@@ -121,6 +133,24 @@ impl Operations {
             Kind::Read => self.reads,
         }
     }
+
+    /// For a file of progress, whose plan is made of them.
+    #[must_use]
+    pub fn to_value(self) -> Value {
+        json!({"any": self.any, "writes": self.writes, "syncs": self.syncs, "reads": self.reads})
+    }
+
+    /// What [`Operations::to_value`] made; none if it is something else.
+    #[must_use]
+    pub fn of_value(value: &Value) -> Option<Self> {
+        let number = |key: &str| value.get(key)?.as_u64();
+        Some(Self {
+            any: number("any")?,
+            writes: number("writes")?,
+            syncs: number("syncs")?,
+            reads: number("reads")?,
+        })
+    }
 }
 
 /// The operations of a trace that were made to fail, in order, and why the trace could not be read to its
@@ -147,5 +177,33 @@ pub fn library(program: &Path) -> Result<PathBuf, String> {
             "{} is missing; build it first: cargo build --package crashtest-record --locked",
             library.display()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_words_come_back_as_they_were() {
+        let mut operations = Operations::default();
+        let words = [
+            "Write EIO",
+            "Write EIO",
+            "Sync EIO",
+            "Rename EIO",
+            "Read EIO",
+        ];
+        operations.add(&words.map(str::to_owned));
+        assert_eq!(operations.of(Kind::Eio), 4);
+        assert_eq!(
+            Operations::of_value(&operations.to_value()),
+            Some(operations)
+        );
+        assert_eq!(Operations::of_value(&json!({"any": 1})), None);
+        for kind in Kind::ALL {
+            assert_eq!(kind.to_string().parse::<Kind>(), Ok(kind));
+        }
+        assert!("EIEIO".parse::<Kind>().is_err());
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! The public interface is: [`system`] (a relay, a hub and an app in a temporary directory),
 //! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
-//! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`workers`] (some of them at a time), [`mutants`] (deliberate
+//! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`workers`] (some of them at a time), [`progress`]
+//! (what was done before this process), [`shard`] (what is done by another machine), [`mutants`] (deliberate
 //! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`report`] (tables of one sweep), [`summary`] (the document about all
 //! kinds of crash tests), [`cycles`] (a thousand kills of
 //! one installation), [`daemon_errors`] (one operation of a running program fails; [`fault`] says how),
@@ -22,8 +23,10 @@ pub mod mutants;
 pub mod notes;
 pub mod oracle;
 pub mod process;
+pub mod progress;
 pub mod raw;
 pub mod report;
+pub mod shard;
 pub mod summary;
 pub mod sweep;
 pub mod system;

@@ -1,41 +1,46 @@
 //! `secluso-crashtest`: the crash sweep as a program of its own, started by `cargo xtask crash`.
 //!
-//! Progress goes to stderr, results to stdout. This room only reads a command line and prints; it
-//! must never end with 0 if a promise is broken or something planned was not done.
+//! Progress goes to stderr, results to stdout. This room only reads a command line and prints (`searches`
+//! has the two commands that may take hours); it must never end with 0 if a promise is broken or something
+//! planned was not done.
 #![expect(
     clippy::disallowed_methods,
     reason = "A developer's tool is a shell: it times what it does."
 )]
 
+mod searches;
+
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crashtest::cycles;
 use crashtest::daemon_errors;
 use crashtest::mutants::{self, Finding};
 use crashtest::process::Role;
-use crashtest::report::Report;
 use crashtest::summary;
-use crashtest::sweep::{self, Case, Cell};
+use crashtest::sweep::{self, Case};
 use crashtest::system::{Crash, Stock};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workload::Workload;
-use serde_json::{Value, json};
-
-/// The whole sweep may take this long; what is left then is reported as not covered.
-const MINUTES_MAX: u64 = 60;
+use searches::Options;
+use serde_json::Value;
 
 /// Cycles of one installation.
 const CYCLES: u32 = 1_000;
 
 const USAGE: &str = "\
 secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim,
-                           pair and remove, each point again inside the recovery that follows, and the
+                           pair, remove and order, each point again inside the recovery that follows, and the
                            deliberate bugs
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)
                              --minutes N     at most so long (60)
                              --shard K/N     the runs of one machine of N, from 0
+                             --open-ended    what the time does not reach is no failure
+                             --resume FILE   go on behind what this file says, and write each run down
+                                             there: what failed is run again first and stays failed,
+                                             what passed counts. Of the same programs only; the
+                                             deliberate bugs are tried each time
 secluso-crashtest case WORKLOAD ROLE POINT HIT [POINT_IN_RECOVERY]
                            one run by hand; ROLE is relay, hub or app
 secluso-crashtest mutants  only the deliberate bugs
@@ -48,6 +53,7 @@ secluso-crashtest errors   one operation on a file fails in a running program: E
                              --minutes N     at most so long (60)
                              --shard K/N     the runs of one machine of N, from 0
                              --open-ended    what the time does not reach is no failure
+                             --resume FILE   as above
 secluso-crashtest error ROLE PLAN
                            one of them by hand; PLAN as for the recorder: any:17:EIO
 secluso-crashtest cycles [N]
@@ -78,14 +84,14 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Outcome<bool> {
     match words {
-        ["sweep", options @ ..] => sweep(&Options::parse(options)?),
+        ["sweep", options @ ..] => searches::sweep(&Options::of_sweep(options)?),
         ["mutants"] => {
             let stock = stock()?;
             let survey = sweep::survey(&stock)?;
             Ok(hunt(&stock, &survey)?.1)
         }
         ["points"] => points(),
-        ["errors", options @ ..] => errors(options),
+        ["errors", options @ ..] => searches::errors(&Options::of_errors(options)?),
         ["error", role, plan] => {
             let stock = stock()?;
             let (met, verdict) = daemon_errors::attempt(&stock, role_of(role)?, plan);
@@ -183,155 +189,6 @@ fn crash(role: &str, point: &str, hit: &str) -> Outcome<Crash> {
     })
 }
 
-/// Disk errors under the running programs.
-fn errors(words: &[&str]) -> Outcome<bool> {
-    let (mut json, mut each, mut minutes) = (false, daemon_errors::EACH, MINUTES_MAX);
-    let (mut open_ended, mut part) = (false, (0, 1));
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let mut number = || {
-            let number = words.next().and_then(|word| word.parse().ok());
-            number.ok_or_else(|| Trouble::Usage(format!("{word} wants a number")))
-        };
-        match *word {
-            "--json" => json = true,
-            "--open-ended" => open_ended = true,
-            "--shard" => {
-                let wrong = || Trouble::Usage("--shard wants K/N, K from 0".into());
-                part = words
-                    .next()
-                    .and_then(|word| shard(word))
-                    .ok_or_else(wrong)?;
-            }
-            "--each" => each = number()?,
-            "--minutes" => minutes = number()?,
-            other => return Err(Trouble::Usage(format!("what is `{other}`?"))),
-        }
-    }
-    let until = Instant::now() + Duration::from_secs(60 * minutes);
-    eprintln!("one run of each program in which no operation fails");
-    let operations = daemon_errors::count(&stock()?)?;
-    let (rest, of) = part;
-    let cases = daemon_errors::cases(&operations, each).into_iter();
-    let cases: Vec<_> = cases.skip(rest).step_by(of).collect();
-    let all = cases.len();
-    let found = daemon_errors::run(cases, Some(until), |count, cell| {
-        eprintln!("{count:>5}/{all}  {cell}");
-    })?;
-    for sentence in found.not_covered() {
-        eprintln!("NOT COVERED: {sentence}");
-    }
-    if json {
-        println!("{}", found.json());
-    }
-    let late = found.left() > 0;
-    Ok(
-        found.is_good()
-            || open_ended && late && !found.cells.iter().any(daemon_errors::Cell::fails),
-    )
-}
-
-/// What a sweep should do.
-struct Options {
-    json: bool,
-    quick: bool,
-    minutes: u64,
-    /// The runs of one machine of several: `(rest, of)`.
-    shard: (usize, usize),
-}
-
-impl Options {
-    fn parse(words: &[&str]) -> Outcome<Self> {
-        let mut options = Self {
-            json: false,
-            quick: false,
-            minutes: MINUTES_MAX,
-            shard: (0, 1),
-        };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            match *word {
-                "--json" => options.json = true,
-                "--quick" => options.quick = true,
-                "--minutes" => {
-                    let number = words.next().and_then(|word| word.parse().ok());
-                    options.minutes =
-                        number.ok_or_else(|| Trouble::Usage("--minutes wants a number".into()))?;
-                }
-                "--shard" => {
-                    let shard = words.next().and_then(|word| shard(word));
-                    options.shard = shard
-                        .ok_or_else(|| Trouble::Usage("--shard wants K/N, K from 0".into()))?;
-                }
-                other => {
-                    return Err(Trouble::Usage(format!("what is `{other}`?\n\n{USAGE}")));
-                }
-            }
-        }
-        Ok(options)
-    }
-}
-
-fn shard(text: &str) -> Option<(usize, usize)> {
-    let (rest, of) = text.split_once('/')?;
-    let (rest, of) = (rest.parse().ok()?, of.parse().ok()?);
-    (rest < of).then_some((rest, of))
-}
-
-fn sweep(options: &Options) -> Outcome<bool> {
-    let began = Instant::now();
-    let until = began + Duration::from_secs(60 * options.minutes);
-    eprintln!("one run of each workload without a crash");
-    let stock = stock()?;
-    let mut survey = sweep::survey(&stock)?;
-    if !options.quick {
-        survey = survey.least(&sweep::survey(&stock)?);
-    }
-    let (findings, all_caught) = hunt(&stock, &survey)?;
-    drop(stock);
-    let cases = if options.quick {
-        survey.each_point_once()
-    } else {
-        // The recoveries before the many hits: if the time is up, the rarer kind is covered.
-        let mut cases = survey.each_point_once();
-        cases.extend(survey.again_in_recovery());
-        let hits = survey.every_hit();
-        let more = hits.into_iter().filter(|case| !cases.contains(case));
-        let more: Vec<Case> = more.collect();
-        cases.extend(more);
-        cases
-    };
-    let cases = sweep::of_shard(cases, options.shard);
-    let all = cases.len();
-    let cells = sweep::run(&cases, Some(until), |count, cell: &Cell| {
-        let minutes = began.elapsed().as_secs() / 60;
-        eprintln!("{count:>5}/{all} {minutes:>3} min  {cell}");
-    })?;
-    let report = Report {
-        survey: &survey,
-        cases: &cases,
-        cells: &cells,
-        took: began.elapsed(),
-    };
-    let good = report.is_good() && all_caught;
-    if options.json {
-        let mut value = report.json();
-        let caught = findings.iter().map(|finding| {
-            json!({"mutant": finding.mutant, "promise": finding.promise,
-                   "caught": finding.caught(), "seconds": finding.took.as_secs_f64()})
-        });
-        value["mutants"] = caught.collect();
-        value["good"] = good.into();
-        println!("{value}");
-    } else {
-        println!("{}", report.table());
-        for finding in &findings {
-            println!("{finding}");
-        }
-    }
-    Ok(good)
-}
-
 /// Tries every deliberate bug.
 fn hunt(stock: &Stock, survey: &sweep::Survey) -> Outcome<(Vec<Finding>, bool)> {
     let unmatched = mutants::unmatched(survey);
@@ -379,20 +236,4 @@ fn points() -> Outcome<bool> {
         println!("mutant {name} breaks {promise}");
     }
     Ok(never.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shard_is_one_of_several_and_nothing_else() {
-        let parse = |words: &[&str]| Options::parse(words).map(|options| options.shard);
-        assert_eq!(parse(&[]).unwrap(), (0, 1));
-        assert_eq!(parse(&["--json", "--shard", "3/4"]).unwrap(), (3, 4));
-        for wrong in ["4/4", "1", "a/b", "/2", "0/0"] {
-            assert!(parse(&["--shard", wrong]).is_err(), "{wrong}");
-        }
-        assert!(parse(&["--shard"]).is_err());
-    }
 }

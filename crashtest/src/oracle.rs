@@ -12,6 +12,8 @@ use crate::notes::{self, Notes};
 use crate::process::{Line, Role};
 use crate::trouble::{Outcome, Trouble};
 
+mod kept;
+
 /// A clip as one of the ends knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clip {

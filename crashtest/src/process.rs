@@ -57,6 +57,12 @@ impl Role {
         }
     }
 
+    /// The role of a program.
+    #[must_use]
+    pub fn of_program(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.program() == name)
+    }
+
     /// Where the program lies: beside the test's own executable.
     ///
     /// # Errors

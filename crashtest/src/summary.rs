@@ -75,6 +75,13 @@ pub fn document(run: &Value, full: Option<&Value>) -> String {
     if let Some(full) = full {
         example(&mut text, &full["results"]["sqlite-example"], &mut missing);
     }
+    if !["?", "0/1"].contains(&word(run, "shard")) {
+        missing.0.push(format!(
+            "this is shard {}: its sends and epochs were checked against its part of the states alone, and a kill \
+             that no other machine's survey saw is nobody's",
+            word(run, "shard")
+        ));
+    }
     for name in list(run, "left_out").iter().filter_map(Value::as_str) {
         let sentence = format!("{name}: left out, as was asked for (`--without`)");
         missing.0.push(sentence);
@@ -320,6 +327,9 @@ fn disk_errors(text: &mut String, value: &Value, missing: &mut Missing) {
             .0
             .push("disk errors: the time was up before every operation had failed".to_owned());
     }
+    let left = list(value, "not_covered").iter().filter_map(Value::as_str);
+    let left = left.map(|sentence| format!("disk errors: {sentence}"));
+    missing.0.extend(left);
 }
 
 fn daemon_errors(text: &mut String, value: &Value, missing: &mut Missing) {
@@ -633,6 +643,10 @@ mod tests {
             "results": {
                 "simulation": {"seeds": 7, "left": 5, "failed": [3], "deaths": 1, "envelopes": 2},
                 "cycles": {"cycles": 9, "in_step": false, "complaints": ["files grew"]},
+                "disk-errors": {"unfinished": true,
+                    "not_covered": ["app, EIO: the time was up before a run met it"],
+                    "rows": [{"program": "hub", "error": "EIO", "operations": 9, "tried": 7,
+                        "runs": 6, "restarted": 5, "fatal": 0}]},
                 "kills": {"failed": ["event hub:1 FATAL"], "not_covered": [],
                     "not_entered": ["secluso-relay: wal.witness.x (secluso-hub only)"]},
                 "power-cuts": [{"program": "secluso-hub", "part": "log", "failed": 1,
@@ -650,6 +664,8 @@ mod tests {
             " things were not covered, listed below.",
             "- secluso-relay: wal.witness.x (secluso-hub only)",
             "7 seeds from 0, 1 failed",
+            "| hub | EIO | 9 | 7 | 6 | 5 | 0 |",
+            "- disk errors: app, EIO: the time was up before a run met it",
             "1 of 2 caught",
             "| `two` | C4 | **survived** | real processes | 3.0 s |",
             "- engine: not run, or without a result",
@@ -666,6 +682,38 @@ mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn every_row_of_the_track_record_says_tier_commit_and_last_reproduction() {
+        let cells = |line: &str| -> Vec<String> {
+            let inner = line.trim_matches('|').split('|');
+            inner.map(|cell| cell.trim().to_owned()).collect()
+        };
+        let mut header: Vec<String> = Vec::new();
+        let mut rows = 0;
+        for line in TRACK_RECORD.lines().filter(|line| line.starts_with('|')) {
+            let row = cells(line);
+            if row.first().is_some_and(|first| first == "bug") {
+                header = row;
+                continue;
+            }
+            if line.starts_with("|---") {
+                continue;
+            }
+            assert_eq!(row.len(), header.len(), "{line}");
+            for (name, cell) in header.iter().zip(&row) {
+                assert!(!cell.is_empty(), "no {name}: {line}");
+                let unknown = cell.starts_with("not known");
+                let commit = cell.get(..7).unwrap_or_default();
+                let is_commit = commit.len() == 7 && commit.chars().all(|c| c.is_ascii_hexdigit());
+                assert!(name != "commit" || is_commit || unknown, "{line}");
+                let day = cell.starts_with("20");
+                assert!(name != "last reproduced" || day || unknown, "{line}");
+            }
+            rows += 1;
+        }
+        assert!(rows >= 27, "{rows}");
     }
 
     #[test]

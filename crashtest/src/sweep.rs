@@ -16,10 +16,14 @@ use std::time::{Duration, Instant};
 
 use crate::oracle::{Broken, Verdict};
 use crate::process::Role;
+use crate::progress::Progress;
+use crate::shard::Shard;
 use crate::system::{Crash, Stock};
 use crate::trouble::{Outcome, Trouble};
 use crate::workers;
 use crate::workload::Workload;
+
+mod kept;
 
 /// Hits of one point in one process that are tried, at most.
 pub const HITS_MAX: u64 = 8;
@@ -148,7 +152,7 @@ impl Cell {
     /// Whether its first crash is at another hit than the first.
     #[must_use]
     pub fn is_later_hit(&self) -> bool {
-        self.case.crashes.first().is_some_and(|crash| crash.hit > 1)
+        self.case.is_later_hit()
     }
 }
 
@@ -414,29 +418,16 @@ impl Survey {
     }
 }
 
-/// The cases of one machine of several: `(rest, of)`. All that die a second time at one point go to
+/// The cases of one machine of several, each by its own words: surveys differ a little, and yet nothing
+/// falls between two machines, or between two parts of one. All that die a second time at one point go to
 /// one machine, so that it can say whether any of them did.
 #[must_use]
-pub fn of_shard(cases: Vec<Case>, (rest, of): (usize, usize)) -> Vec<Case> {
-    let mut seconds: Vec<(Role, String)> = Vec::new();
-    let mut kept = Vec::new();
-    for (index, case) in cases.into_iter().enumerate() {
-        let place = match &case.crashes[..] {
-            [_, second, ..] => {
-                let point = (second.role, second.point.clone());
-                let known = seconds.iter().position(|one| *one == point);
-                known.unwrap_or_else(|| {
-                    seconds.push(point);
-                    seconds.len() - 1
-                })
-            }
-            _ => index,
-        };
-        if place % of.max(1) == rest {
-            kept.push(case);
-        }
-    }
-    kept
+pub fn of_shard(cases: Vec<Case>, shard: Shard) -> Vec<Case> {
+    let is_own = |case: &Case| match &case.crashes[..] {
+        [_, second, ..] => shard.has_name(&format!("{} {}", second.role, second.point)),
+        _ => shard.has_name(&case.to_string()),
+    };
+    cases.into_iter().filter(is_own).collect()
 }
 
 impl Case {
@@ -448,6 +439,12 @@ impl Case {
             workload,
             crashes: vec![Crash { role, point, hit }],
         }
+    }
+
+    /// Whether its first crash is at another hit than the first.
+    #[must_use]
+    pub fn is_later_hit(&self) -> bool {
+        self.crashes.first().is_some_and(|crash| crash.hit > 1)
     }
 }
 
@@ -494,18 +491,25 @@ fn attempt(stock: &Stock, case: &Case) -> Cell {
     }
 }
 
-/// All cells, a few at a time, in the order of `cases`; those that the time did not reach are
-/// missing at the end. Each cell is told when it is done.
+/// All cells, a few at a time; those that the time did not reach are missing. What earlier parts did is
+/// not done again, but for what failed, and that first. Each cell is told when it is done, with how many
+/// there are of all parts.
 ///
 /// # Errors
-/// No paired world could be made.
+/// No paired world could be made, or the progress cannot be kept.
 pub fn run(
     cases: &[Case],
     until: Option<Instant>,
+    progress: &Progress<Cell>,
     tell: impl Fn(usize, &Cell) + Sync,
 ) -> Outcome<Vec<Cell>> {
     let setup = Workload::Event.setup();
-    workers::run(&setup, cases, until, cell, tell)
+    workers::run(&setup, &progress.left_of(cases), until, cell, |cell| {
+        let count = progress.take(cell).map_err(Trouble::machine("progress"))?;
+        tell(count, cell);
+        Ok(())
+    })?;
+    Ok(progress.all())
 }
 
 #[cfg(test)]
@@ -552,7 +556,7 @@ mod tests {
         for second in ["x", "y", "z"] {
             cases.extend(["a", "b"].map(|first| case(first, Some(second))));
         }
-        let shards = [0, 1].map(|rest| of_shard(cases.clone(), (rest, 2)));
+        let shards = ["0/2", "1/2"].map(|shard| of_shard(cases.clone(), shard.parse().unwrap()));
         assert_eq!(shards[0].len() + shards[1].len(), cases.len());
         assert!(shards.iter().all(|shard| shard.len() >= 4));
         for second in ["x", "y", "z"] {
@@ -563,7 +567,7 @@ mod tests {
             let counts = [with(&shards[0]), with(&shards[1])];
             assert!(counts == [2, 0] || counts == [0, 2], "{second}: {counts:?}");
         }
-        assert_eq!(of_shard(cases.clone(), (0, 1)), cases);
+        assert_eq!(of_shard(cases.clone(), Shard::WHOLE), cases);
     }
 
     #[test]

@@ -18,16 +18,16 @@ use crate::trouble::Outcome;
 pub const WORKERS: usize = 6;
 
 /// Runs all cases; what came of each, in the order of `cases`. Those that the time did not reach are
-/// missing. Each result is told when it is there, with how many there are.
+/// missing. Each result is told when it is there; what cannot be told ends its worker.
 ///
 /// # Errors
-/// No paired world could be made.
-pub fn run<C: Sync, R: Send + Clone>(
+/// No paired world could be made, or a result could not be told.
+pub fn run<C: Sync, R: Send>(
     setup: &Setup,
     cases: &[C],
     until: Option<Instant>,
     one: impl Fn(&Stock, &C) -> R + Sync,
-    tell: impl Fn(usize, &R) + Sync,
+    tell: impl Fn(&R) -> Outcome<()> + Sync,
 ) -> Outcome<Vec<R>> {
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, R>> = Mutex::new(BTreeMap::new());
@@ -35,7 +35,6 @@ pub fn run<C: Sync, R: Send + Clone>(
         // A worker that panicked is joined, and its panic goes on there.
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
         done.insert(index, result);
-        done.len()
     };
     let work = || -> Outcome<()> {
         let stock = Stock::paired(setup)?;
@@ -46,8 +45,8 @@ pub fn run<C: Sync, R: Send + Clone>(
                 return Ok(());
             };
             let result = one(&stock, case);
-            let count = keep(index, result.clone());
-            tell(count, &result);
+            tell(&result)?;
+            keep(index, result);
         }
     };
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The five conversations that a crash may interrupt: pair, event, sync, trim, remove.
+//! The six conversations that a crash may interrupt: pair, event, sync, trim, remove, order.
 //!
 //! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
 //! nothing of crashes; whatever was killed is started again by the steps themselves, as its owner
@@ -31,16 +31,19 @@ pub enum Workload {
     Pair,
     /// The phone is lost: its owner removes it, and pairs another.
     Remove,
+    /// The owner gives commands from the phone, until each is answered.
+    Order,
 }
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Event,
         Self::Sync,
         Self::Trim,
         Self::Pair,
         Self::Remove,
+        Self::Order,
     ];
 
     /// Its name on command lines and in tables.
@@ -52,6 +55,7 @@ impl Workload {
             Self::Trim => "trim",
             Self::Pair => "pair",
             Self::Remove => "remove",
+            Self::Order => "order",
         }
     }
 
@@ -61,7 +65,7 @@ impl Workload {
         let passes = match self {
             Self::Event | Self::Sync => 2,
             Self::Trim => 3,
-            Self::Pair | Self::Remove => 1,
+            Self::Pair | Self::Remove | Self::Order => 1,
         };
         Setup {
             passes,
@@ -78,7 +82,9 @@ impl Workload {
     pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
         match self {
             Self::Pair => System::new(setup),
-            Self::Event | Self::Sync | Self::Trim | Self::Remove => stock.system(setup),
+            Self::Event | Self::Sync | Self::Trim | Self::Remove | Self::Order => {
+                stock.system(setup)
+            }
         }
     }
 
@@ -93,6 +99,7 @@ impl Workload {
             Self::Trim => trim(system),
             Self::Pair => pair(system),
             Self::Remove => remove(system),
+            Self::Order => order(system),
         }
     }
 }
@@ -124,6 +131,16 @@ fn remove(system: &mut System) -> Outcome<Ends> {
     system.remove_phone()?;
     system.lose_phone()?;
     system.pair()?;
+    system.settle()
+}
+
+fn order(system: &mut System) -> Outcome<Ends> {
+    for role in [Role::Relay, Role::Hub] {
+        system.start(role)?;
+    }
+    for words in [["phones"], ["resend"]] {
+        system.order(&words)?;
+    }
     system.settle()
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crashtest::mutants::{self, Finding};
+use crashtest::progress::Progress;
 use crashtest::report::Report;
 use crashtest::sweep::{self, Survey};
 use crashtest::system::Stock;
@@ -27,7 +28,9 @@ fn killed_at_the_first_hit_of_every_point() -> Outcome<()> {
     let began = Instant::now();
     let survey = survey()?;
     let cases = survey.each_point_once();
-    let cells = sweep::run(&cases, None, |_count, cell| println!("{cell}"))?;
+    let cells = sweep::run(&cases, None, &Progress::unkept(), |_count, cell| {
+        println!("{cell}");
+    })?;
     let report = Report {
         survey: &survey,
         cases: &cases,

@@ -2,8 +2,11 @@
 //! and is started again, and every promise holds.
 
 use crashtest::daemon_errors;
+use crashtest::oracle::Verdict;
 use crashtest::process::Role;
-use crashtest::system::{Setup, Stock};
+use crashtest::progress::Progress;
+use crashtest::shard::Shard;
+use crashtest::system::{Met, Setup, Stock};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workers;
 use crashtest::workload::Workload;
@@ -18,8 +21,16 @@ fn an_operation_that_fails_under_a_running_program_breaks_no_promise() -> Outcom
         ..Workload::Event.setup()
     };
     let operations = daemon_errors::count(&Stock::paired(&setup)?)?;
-    let cases = daemon_errors::cases(&operations, EACH);
-    let found = daemon_errors::run(cases, None, |_count, cell| println!("{cell}"))?;
+    let cases = daemon_errors::cases(&operations, EACH, Shard::WHOLE);
+    let found = daemon_errors::run(
+        operations,
+        cases,
+        None,
+        &Progress::unkept(),
+        |_count, cell| {
+            println!("{cell}");
+        },
+    )?;
     println!("{}", found.json());
     let failed: Vec<String> = found
         .cells
@@ -48,7 +59,11 @@ fn what_a_failed_sync_left_durable_is_not_passed_over_in_silence() -> Outcome<()
     };
     let one =
         |stock: &Stock, plan: &String| daemon_errors::attempt(stock, Role::App, plan.as_str());
-    let runs = workers::run(&setup, &plans, None, one, |_count, run| println!("{run:?}"))?;
+    let tell = |run: &(Met, Verdict)| {
+        println!("{run:?}");
+        Ok(())
+    };
+    let runs = workers::run(&setup, &plans, None, one, tell)?;
     for (_, verdict) in &runs {
         verdict.clone().expect_pass()?;
     }

@@ -15,6 +15,7 @@
 //! for that and says it. What is staged between the two belongs to the next.
 
 mod command;
+mod death;
 mod delivery;
 mod facts;
 mod invite;
@@ -27,15 +28,16 @@ mod silence;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use journal::ids::{Channel, CommandId, Line};
+use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
-    OutboxHead, PairingState, Session, WantsCommit, or_after_commit,
+    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
+pub use death::Death;
 use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
 pub use facts::{
@@ -56,6 +58,8 @@ use silence::Silence;
 pub const BATCH_BYTES: u64 = 256 * 1024;
 /// What a Commit, a header and a notice take in the log, with room for X-Wing's keys.
 const EPOCH_BYTES: u64 = 128 * 1024;
+/// What a command takes, with its answer.
+const COMMAND_BYTES: u64 = EPOCH_BYTES + REMOVAL_BYTES_MAX;
 /// What a chunk takes beside its own bytes: MLS, wrap, padding, its rows and its sector.
 const CHUNK_OVERHEAD_BYTES: u64 = 12 * 1024;
 /// Times that the journal is opened again without one good sync in between.
@@ -93,7 +97,7 @@ pub enum CoreError {
     NotSynced(String),
     /// Opening again failed twice: the process must end.
     #[error("the journal cannot be written and could not be opened again: {0}")]
-    Dead(String),
+    Dead(Death),
 }
 
 impl CoreError {
@@ -186,13 +190,15 @@ pub struct Core {
     recording: Option<Recording>,
     /// How long each phone was not heard of.
     silence: Silence,
+    /// How long this process has run, as far as ticks have counted it.
+    ran: Duration,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
     /// Why it could not be opened again.
-    dead: Option<String>,
+    dead: Option<Death>,
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
     pub(crate) room: Option<bool>,
@@ -202,6 +208,9 @@ pub struct Core {
     /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
     pub(crate) no_sync: u32,
+    /// Set by a test: what is stored of this pairing cannot be read.
+    #[cfg(test)]
+    pub(crate) unreadable: Option<PairingId>,
     flight: Option<Flight>,
     /// What the parts outside are to do, as far as a sync covers it.
     wishes: Wishes,
@@ -218,18 +227,24 @@ pub struct Core {
 
 impl Core {
     /// Opens the journal and does what a start owes: every epoch that was encrypted in is closed,
-    /// with the cut-off notice of its clip, all in one sync.
+    /// with the cut-off notice of its clip, all in one sync. `limits`: who is silent is known from the first
+    /// moment on.
     ///
     /// # Errors
     /// The journal's, each of which names the way out.
-    pub fn start(mut opener: Opener, now_unix_ms: u64) -> Result<Self, CoreError> {
+    pub fn start(
+        mut opener: Opener,
+        limits: SilenceLimits,
+        now_unix_ms: u64,
+    ) -> Result<Self, CoreError> {
         let (journal, report) = opener()?;
         let mut core = Self {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
             recording: None,
-            silence: Silence::default(),
+            silence: Silence::new(limits),
+            ran: Duration::ZERO,
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -241,6 +256,8 @@ impl Core {
             room_errors: VecDeque::new(),
             #[cfg(test)]
             no_sync: 0,
+            #[cfg(test)]
+            unreadable: None,
             flight: None,
             wishes: Wishes::default(),
             restarted_for: None,
@@ -257,6 +274,9 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
+        for state in core.lines.values_mut() {
+            state.pace = Pace::after_start(now_unix_ms);
+        }
         let restarted = core.note_restarted(now_unix_ms);
         unless_reopened(restarted)?;
         // A journal that was opened again on the way has done all that a start owes.
@@ -343,8 +363,10 @@ impl Core {
             Ok(_committed) => {
                 self.settle(flight);
                 // The next call would be refused, whatever it is, and with it the rest of the event.
-                if self.journal()?.is_poisoned() {
-                    return self.reopen(&JournalError::Poisoned, now_unix_ms);
+                let journal = self.journal()?;
+                if journal.is_poisoned() {
+                    let poisoning = journal.poisoning();
+                    return self.reopen(&poisoning, now_unix_ms);
                 }
                 self.reopens = 0;
                 Ok(())
@@ -359,9 +381,11 @@ impl Core {
     /// # Errors
     /// [`CoreError::Dead`].
     fn reopen_if_poisoned(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        match self.journal()?.is_poisoned() {
+        let journal = self.journal()?;
+        match journal.is_poisoned() {
             true => {
-                let reopened = self.reopen(&JournalError::Poisoned, now_unix_ms);
+                let poisoning = journal.poisoning();
+                let reopened = self.reopen(&poisoning, now_unix_ms);
                 unless_reopened(reopened).map(drop)
             }
             false => Ok(()),
@@ -410,8 +434,8 @@ impl Core {
     }
 
     /// Why nothing can be stored any more, if that is so: end the process.
-    pub fn death(&self) -> Option<&str> {
-        self.dead.as_deref()
+    pub fn death(&self) -> Option<&Death> {
+        self.dead.as_ref()
     }
 
     /// Tells the uplink of what no sync covers: part of a deliberate bug (crashtest), never called
@@ -425,7 +449,7 @@ impl Core {
     }
 
     fn outbox_heads(&self) -> Result<Vec<(Line, LineBooks)>, JournalError> {
-        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned)?;
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
         self.lines
             .keys()
             .map(|line| Ok((*line, LineBooks::read(journal, *line)?)))
@@ -539,19 +563,21 @@ impl Core {
     }
 
     /// Looks which pairings there are, each with a line for every channel: after one was confirmed, or
-    /// removed.
+    /// removed. One of which what is stored cannot be read has none, and is told of; it can be removed.
     ///
     /// # Errors
-    /// The journal's.
+    /// The journal's, as a whole.
     pub fn refresh_lines(&mut self) -> Result<(), CoreError> {
-        let journal = self.journal()?;
         let mut lines = Vec::new();
-        for id in journal.pairing_ids() {
-            let confirmed = journal
-                .pairing(id)?
-                .is_some_and(|p| p.state == PairingState::Confirmed);
-            if confirmed {
-                lines.extend(Line::all(id));
+        for id in self.journal_ref()?.pairing_ids() {
+            match self.is_confirmed(id) {
+                Ok(true) => lines.extend(Line::all(id)),
+                Ok(false) => {}
+                Err(error) if is_about_one_line(&error) => {
+                    let (line, what) = (Line::of(id, Channel::EventVideo), error.to_string());
+                    push(&mut self.notices, Notice::LineBroken { line, what });
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         self.lines.retain(|line, _| lines.contains(line));
@@ -570,6 +596,19 @@ impl Core {
             }
         }
         self.count_silence()
+    }
+
+    fn is_confirmed(&self, id: PairingId) -> Result<bool, JournalError> {
+        #[cfg(test)]
+        if self.unreadable == Some(id) {
+            return Err(JournalError::ValueDamaged {
+                scope: journal::Scope::Pairing(id),
+                what: "as the test wants it",
+            });
+        }
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
+        let pairing = journal.pairing(id)?;
+        Ok(pairing.is_some_and(|pairing| pairing.state == PairingState::Confirmed))
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {
@@ -616,7 +655,7 @@ impl Core {
     /// Always one of two: [`CoreError::Reopened`], or [`CoreError::Dead`].
     fn reopen(&mut self, cause: &JournalError, now_unix_ms: u64) -> Result<(), CoreError> {
         tracing::error!(error = %cause, "the journal failed and is opened again");
-        let mut last = cause.to_string();
+        let mut last = Death::of(cause);
         while self.dead.is_none() && self.reopens < REOPENS_MAX {
             self.reopens += 1;
             match self.open_again(now_unix_ms) {
@@ -624,7 +663,7 @@ impl Core {
                 Ok(()) | Err(CoreError::Reopened) => return Err(CoreError::Reopened),
                 Err(error) => {
                     tracing::error!(%error, "the journal could not be opened again");
-                    last = error.to_string();
+                    last = Death::by(&error);
                 }
             }
         }

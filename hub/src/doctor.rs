@@ -125,7 +125,7 @@ fn directory(state_dir: &Path) -> Finding {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Finding::Warning("does not exist yet; the first start makes it".into())
         }
-        Err(error) => Finding::Bad(Code::Usage, format!("cannot be read: {error}")),
+        Err(error) => Finding::Bad(Code::of_path(&error), format!("cannot be read: {error}")),
     }
 }
 

@@ -7,7 +7,7 @@ use wal::WalError;
 use wal::disk::Cause;
 
 use crate::config::ConfigError;
-use crate::core::CoreError;
+use crate::core::{CoreError, Death};
 use crate::sealer::SealerError;
 
 /// How the program ends.
@@ -37,9 +37,14 @@ pub enum Code {
 impl Code {
     /// For a path that could not be used.
     pub fn of_path(error: &std::io::Error) -> Self {
-        match Cause::of(error) {
-            Cause::Setup => Self::Usage,
-            Cause::Space => Self::Space,
+        Self::of_cause(Some(Cause::of(error)))
+    }
+
+    /// For what the operating system said, if it is known.
+    pub fn of_cause(cause: Option<Cause>) -> Self {
+        match cause {
+            Some(Cause::Setup) => Self::Usage,
+            Some(Cause::Space) => Self::Space,
             _ => Self::Internal,
         }
     }
@@ -94,7 +99,7 @@ impl From<JournalError> for Failure {
                 // A phone's: a hub awaits nobody's Commit.
                 | journal::ErrorKind::Wait
                 | journal::ErrorKind::Misuse,
-            ) => Code::Internal,
+            ) => Code::of_cause(error.cause()),
         };
         Self::new(code, error.to_string())
     }
@@ -104,10 +109,29 @@ impl From<CoreError> for Failure {
     fn from(error: CoreError) -> Self {
         match error {
             CoreError::Journal(error) => error.into(),
-            CoreError::Reopened | CoreError::NotSynced(_) | CoreError::Dead(_) => {
+            CoreError::Dead(death) => death.into(),
+            CoreError::Reopened | CoreError::NotSynced(_) => {
                 Self::new(Code::Internal, error.to_string())
             }
         }
+    }
+}
+
+/// Nothing in memory can be trusted to agree with the disk any more: the next start recovers.
+impl From<Death> for Failure {
+    fn from(death: Death) -> Self {
+        let code = Code::of_cause(death.cause());
+        let message = match code {
+            Code::Space => {
+                format!("the disk is full: {death}. Free some space, then start again")
+            }
+            Code::Usage => format!(
+                "the state directory cannot be used: {death}. Correct its path or its permissions, \
+                 then start again"
+            ),
+            _ => format!("the disk fails: {death}. Check it, then start again"),
+        };
+        Self::new(code, message)
     }
 }
 
@@ -150,6 +174,35 @@ mod tests {
         assert_eq!([13, 28, 5].map(of), [2, 7, 70]);
     }
 
+    /// The disk's answer decides, wherever it was met, and the sentence names the way out.
+    #[test]
+    fn what_the_system_says_of_the_state_has_the_code_of_its_way_out() {
+        let system = std::io::Error::from_raw_os_error;
+        for (number, code, way_out) in [
+            (13, 2, "permissions"),
+            (28, 7, "ree some space"),
+            (5, 70, "heck"),
+        ] {
+            let log = || {
+                JournalError::Wal(WalError::Io {
+                    operation: "the log directory",
+                    source: system(number),
+                })
+            };
+            let vault = || JournalError::Vault(system(number));
+            let failures: [Failure; 4] = [
+                log().into(),
+                vault().into(),
+                CoreError::Dead(Death::of(&log())).into(),
+                CoreError::Dead(Death::of(&vault())).into(),
+            ];
+            for failure in failures {
+                assert_eq!(failure.code as u8, code, "{number}: {failure}");
+                assert!(failure.message.contains(way_out), "{number}: {failure}");
+            }
+        }
+    }
+
     /// The table of `hub/README.md`.
     #[test]
     fn exit_codes_are_the_documented_ones() {
@@ -173,7 +226,8 @@ mod tests {
             (code(JournalError::Pairing(PairingError::Expired)), 6),
             (code(JournalError::Wal(space)), 7),
             (code(JournalError::VaultFull), 7),
-            (code(JournalError::Poisoned), 70),
+            (code(JournalError::Poisoned(None)), 70),
+            (code(JournalError::Poisoned(Some(Cause::Space))), 7),
             (code(JournalError::Misuse("a rule")), 70),
             (code(CoreError::Dead("the disk".into())), 70),
             (code(SealerError::Closed), 70),

@@ -54,8 +54,7 @@ pub async fn ask(config: &Config, question: &Question) -> Result<Value, Failure>
 async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Failure> {
     let clock = TokioClock::new();
     state::prepare(&config.state_dir)?;
-    let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
-    core.limit_silence(config.silence);
+    let core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock).map_err(|error| {
         let what = format!("no thread for the journal: {error}");
         Failure::new(Code::Internal, what)
@@ -70,22 +69,34 @@ async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Fail
 /// # Errors
 /// As [`ask`].
 pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failure> {
-    let (status, now_unix_ms) = sealer.run(|core, now| Ok((core.status()?, now))).await?;
     let phone = match question {
-        Question::List => return Ok(list(&status, now_unix_ms)),
-        Question::Remove(name) => find(&status.lines, name)?,
+        Question::List => {
+            let asked =
+                sealer.run(|core, now| Ok((core.status()?, core.unreadable_phones()?, now)));
+            let (status, unreadable, now_unix_ms) = asked.await?;
+            return Ok(list(&status, &unreadable, now_unix_ms));
+        }
+        // Nothing of it need be readable for that.
+        Question::Remove(name) => {
+            let known = sealer.run(|core, _now| core.pairing_ids()).await?;
+            find(&known, name)?
+        }
     };
     let remove = || sealer.run(move |core, now| core.remove_phone(phone, now));
     let mut removed = remove().await;
-    if matches!(&removed, Err(SealerError::Core(error)) if error.is_open()) {
+    let was_unsure = matches!(&removed, Err(SealerError::Core(error)) if error.is_open());
+    if was_unsure {
         // It may have been removed then: asked again, nobody is there.
         removed = remove().await;
     }
-    let _was_there = removed?;
+    if !removed? && !was_unsure {
+        let what = "no phone has finished pairing under this name; its code ends by itself";
+        return Err(Failure::new(Code::Usage, what));
+    }
     Ok(json!({"event": "removed", "phone": short(phone)}))
 }
 
-fn list(status: &CoreStatus, now_unix_ms: u64) -> Value {
+fn list(status: &CoreStatus, unreadable: &[PairingId], now_unix_ms: u64) -> Value {
     let added = |phone: PairingId| status.added.phones.iter().find(move |one| one.phone == phone);
     let phone = |line: &LineStatus| {
         let heard = line.heard;
@@ -102,12 +113,14 @@ fn list(status: &CoreStatus, now_unix_ms: u64) -> Value {
             "added_by": added(line.line.pairing).map(|one| short(one.by)),
         })
     };
-    let phones: Vec<Value> = status.lines.iter().map(phone).collect();
+    let rotten = |phone: &PairingId| json!({"phone": short(*phone), "unreadable": true});
+    let phones = status.lines.iter().map(phone);
+    let phones: Vec<Value> = phones.chain(unreadable.iter().map(rotten)).collect();
     json!({"event": "phones", "phones": phones})
 }
 
 /// The one phone whose identifier begins so.
-fn find(lines: &[LineStatus], name: &str) -> Result<PairingId, Failure> {
+fn find(known: &[PairingId], name: &str) -> Result<PairingId, Failure> {
     let name = name.trim().to_ascii_lowercase();
     let usage = |what: String| Failure::new(Code::Usage, what);
     let is_name =
@@ -117,9 +130,9 @@ fn find(lines: &[LineStatus], name: &str) -> Result<PairingId, Failure> {
             "a phone is named by at least {NAME_DIGITS_MIN} hexadecimal digits, as `secluso-hub phones` shows them"
         )));
     }
-    let mut fitting = lines
+    let mut fitting = known
         .iter()
-        .map(|line| line.line.pairing)
+        .copied()
         .filter(|phone| phone.to_hex().starts_with(&name));
     match (fitting.next(), fitting.next()) {
         (Some(phone), None) => Ok(phone),
@@ -146,6 +159,10 @@ pub fn to_text(answer: &Value) -> String {
         return "no phone is paired; run `secluso-hub pair`".into();
     }
     let line = |phone: &Value| {
+        if phone["unreadable"] == true {
+            let name = phone["phone"].as_str().unwrap_or_default();
+            return format!("phone {name}: what is stored of it cannot be read; remove it");
+        }
         let heard = match phone["heard_s_ago"].as_u64() {
             Some(seconds) => format!("last heartbeat {seconds} s ago"),
             None => "no heartbeat yet".into(),
@@ -170,6 +187,8 @@ pub fn to_text(answer: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use journal::ids::Channel;
+
     use super::*;
     use crate::core::tests::world::{HandClock, World};
 
@@ -202,14 +221,47 @@ mod tests {
         supervisor::join(thread).await.unwrap();
     }
 
+    /// It is listed by its name, and goes by it.
+    #[tokio::test]
+    async fn a_phone_whose_group_is_gone_is_removed_by_its_name() {
+        let mut world = World::paired();
+        world.lose_group(Channel::EventVideo);
+        let name = short(world.line.pairing);
+        let (sealer, thread) = sealer::start(world.core, HandClock::default()).unwrap();
+        let listed = answer(&sealer, &Question::List).await.unwrap();
+        assert_eq!(listed["phones"][0]["phone"], name.as_str());
+        let question = Question::Remove(name.clone());
+        let removed = answer(&sealer, &question).await.unwrap();
+        assert_eq!(removed["phone"], name.as_str());
+        let left = sealer.run(|core, _now| core.pairing_ids()).await.unwrap();
+        assert!(left.is_empty());
+        drop(sealer);
+        supervisor::join(thread).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_phone_of_which_nothing_can_be_read_is_listed_to_be_removed() {
+        let mut world = World::paired();
+        world.core.unreadable = Some(world.line.pairing);
+        world.core.refresh_lines().unwrap();
+        let name = short(world.line.pairing);
+        let (sealer, thread) = sealer::start(world.core, HandClock::default()).unwrap();
+        let listed = answer(&sealer, &Question::List).await.unwrap();
+        assert_eq!(listed["phones"][0]["unreadable"], true);
+        assert!(to_text(&listed).contains(&name));
+        drop(sealer);
+        supervisor::join(thread).await.unwrap();
+    }
+
     #[test]
     fn a_name_that_fits_two_phones_removes_none() {
-        let mut world = World::paired();
-        let status = world.core.status().unwrap();
-        let line = status.lines[0].clone();
-        let twice = [line.clone(), line];
-        let name = short(world.line.pairing);
+        let phone = PairingId([0x1a; 16]);
+        let mut like = phone;
+        like.0[15] = 0;
+        let twice = [phone, like];
+        let name = short(phone);
         assert_eq!(find(&twice, &name).unwrap_err().code, Code::Usage);
-        assert_eq!(find(&twice[..1], &name).unwrap(), world.line.pairing);
+        assert_eq!(find(&twice[..1], &name).unwrap(), phone);
+        assert_eq!(find(&twice, &phone.to_hex()).unwrap(), phone);
     }
 }

@@ -50,7 +50,16 @@ pub fn run(config: &Config, consent: Consent, format: Format) -> Result<(), Fail
         return Err(Failure::new(Code::Usage, what));
     }
     let failed = |what: &str, error: std::io::Error| {
-        Failure::new(Code::Internal, format!("{what} in {shown} failed: {error}"))
+        let code = Code::of_path(&error);
+        let way_out = match code {
+            Code::Usage => "correct its path or its permissions, then reset again",
+            Code::Space => "free some space, then reset again",
+            _ => "check the disk, then reset again",
+        };
+        Failure::new(
+            code,
+            format!("{what} in {shown} failed: {error}; {way_out}"),
+        )
     };
     let disk = RealDisk::new(&dir).map_err(|error| failed("opening", error))?;
     let lock = disk.lock(LOCK_NAME).map_err(|error| match error.kind() {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wal::mutant;
 
 use crate::camera::Clock;
-use crate::core::{Core, CoreError, Heads, Notice, Wishes};
+use crate::core::{Core, CoreError, Death, Heads, Notice, Wishes};
 
 /// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
 /// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
@@ -45,7 +45,7 @@ enum SyncResult {
     Synced,
     Reopened,
     NotSynced(String),
-    Dead(String),
+    Dead(Death),
 }
 
 /// A handle on the journal's thread. Cheap to clone.
@@ -124,6 +124,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 tell,
                 flying: Answers::new(),
                 staged: Answers::new(),
+                ticked_at: Duration::ZERO,
                 tick_at: Duration::ZERO,
                 is_quiet: true,
             };
@@ -169,7 +170,7 @@ impl Sealer {
                     (SyncResult::Synced, Ok(value)) => Ok(value),
                     (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
                     (SyncResult::NotSynced(why), Ok(_)) => Err(CoreError::NotSynced(why.clone())),
-                    (SyncResult::Dead(what), Ok(_)) => Err(CoreError::Dead(what.clone())),
+                    (SyncResult::Dead(death), Ok(_)) => Err(CoreError::Dead(death.clone())),
                 };
                 // Whoever asked may have gone; the step is done all the same.
                 let _gone = sender.send(result);
@@ -203,6 +204,8 @@ struct Worker {
     flying: Answers,
     /// Who waits for the next one. Nobody while none is under way.
     staged: Answers,
+    /// When it was given its chance last, or the start; by the clock that never falls.
+    ticked_at: Duration,
     /// When the core is to be given its chance, by the clock that never falls.
     tick_at: Duration,
     /// No job was run since the last tick.
@@ -220,7 +223,8 @@ impl Worker {
     ) -> Result<(), CoreError> {
         self.report();
         self.alive()?;
-        self.tick_at = clock.now() + TICK;
+        self.ticked_at = clock.now();
+        self.tick_at = self.ticked_at + TICK;
         loop {
             match self.next_job(clock, handle) {
                 Next::Job(job) => self.run_jobs(job, clock)?,
@@ -329,7 +333,7 @@ impl Worker {
             // A job whose journal was dropped by a later one of the same batch is as unknown as
             // after a failed sync.
             answer(&match self.core.death() {
-                Some(what) => SyncResult::Dead(what.to_owned()),
+                Some(death) => SyncResult::Dead(death.clone()),
                 None if generation != self.core.generation() => SyncResult::Reopened,
                 None => match &not_synced {
                     Some(why) => SyncResult::NotSynced(why.clone()),
@@ -340,9 +344,15 @@ impl Worker {
     }
 
     fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
-        match self.core.handle_timeout(clock.unix_ms()) {
-            Ok(()) | Err(CoreError::Dead(_)) => {}
-            Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
+        let now = clock.now();
+        let passed = now.saturating_sub(std::mem::replace(&mut self.ticked_at, now));
+        let owed = self.core.handle_timeout(clock.unix_ms());
+        let counted = self.core.handle_elapsed(passed, clock.unix_ms());
+        for done in [owed, counted] {
+            match done {
+                Ok(()) | Err(CoreError::Dead(_)) => {}
+                Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
+            }
         }
         self.begin_unless_committing(clock)
     }
@@ -359,7 +369,7 @@ impl Worker {
     /// it was that found out.
     fn alive(&self) -> Result<(), CoreError> {
         match self.core.death() {
-            Some(what) => Err(CoreError::Dead(what.to_owned())),
+            Some(death) => Err(CoreError::Dead(death.clone())),
             None => Ok(()),
         }
     }

@@ -80,6 +80,7 @@ fn to_json(
             })
         })
         .collect();
+    let still_admitted = link.still_admitted.len() as u64;
     json!({
         "recording": core.recording,
         // What phones have set; version 0 before the first time.
@@ -95,7 +96,9 @@ fn to_json(
         "connected": link.connected,
         "trouble": link.trouble,
         // Phones that were removed here and that the relay does not know of yet.
-        "relay_not_told": core.dismissals,
+        "relay_not_told": core.dismissals.saturating_sub(still_admitted),
+        // Phones that were removed here and that the relay admits by somebody else's invitation.
+        "relay_still_admits": still_admitted,
         "pairings": pairings,
         "clips": clips,
     })
@@ -172,6 +175,11 @@ pub fn to_text(status: &Value) -> String {
             "\n{phones} removed phones are not yet shut out at the relay; it is told as soon as it is reached"
         ));
     }
+    if let Some(phones @ 1..) = status["relay_still_admits"].as_u64() {
+        out.push_str(&format!(
+            "\n{phones} removed phones are still admitted at the relay, by the invitation of another hub or of its operator, who can revoke them there"
+        ));
+    }
     for clip in status["clips"].as_array().into_iter().flatten() {
         out.push_str(&format!(
             "\nclip {}: {}, {} bytes",
@@ -241,5 +249,27 @@ mod tests {
         core.stopped = Some(Stop::Privacy);
         core.settings.settings.privacy = false;
         assert!(to_json(&core, &link, None, 0)["not_recorded"].is_null());
+    }
+
+    #[test]
+    fn a_removed_phone_that_somebody_else_lets_in_is_said_for_as_long_as_that_is_so() {
+        let core = CoreStatus {
+            recording: false,
+            stopped: None,
+            settings: journal::message::SettingsDoc::default(),
+            lines: Vec::new(),
+            dismissals: 2,
+            clips: Vec::new(),
+        };
+        let mut link = LinkStatus::default();
+        let text = to_text(&to_json(&core, &link, None, 0));
+        assert!(text.contains("2 removed phones are not yet"), "{text}");
+        link.still_admitted
+            .insert(journal::ids::PairingId([1; 16]));
+        let status = to_json(&core, &link, None, 0);
+        assert_eq!(status["relay_not_told"], 1);
+        assert_eq!(status["relay_still_admits"], 1);
+        let text = to_text(&status);
+        assert!(text.contains("1 removed phones are still admitted"), "{text}");
     }
 }

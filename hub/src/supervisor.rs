@@ -52,8 +52,7 @@ fn start_parts(
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
     state::prepare(&config.state_dir)?;
-    let mut core = Core::start(state::opener(config)?, clock.unix_ms())?;
-    core.limit_silence(config.silence);
+    let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.let_phones_invite(config.may_invite);
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
         Failure::new(
@@ -89,33 +88,37 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
 /// One sentence and its code.
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let clock = TokioClock::new();
-    // Before the journal is touched: an unreadable clip is a mistake of the configuration.
-    let camera = config
-        .camera
-        .as_ref()
-        .map(|camera| open_camera(camera, &clock))
-        .transpose()?;
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    let socket = control::bind(&config.state_dir).map_err(|error| {
-        Failure::new(
-            Code::Internal,
-            format!("the control socket cannot be made: {error}"),
-        )
-    })?;
+    // In privacy mode nobody has the camera, from the first moment on, and only the journal knows of that.
+    let is_private = parts.sealer.wishes().borrow().settings.privacy;
+    let camera = config.camera.as_ref().filter(|_| !is_private);
+    // An unreadable clip is a mistake of the configuration.
+    let camera = camera.map(|camera| open_camera(camera, &clock)).transpose();
+    // The signals before anybody is told that the hub runs: whoever is told may stop it.
+    let front =
+        camera.and_then(|camera| Ok((camera, bind_control(&config)?, Signals::new()?)));
+    let (camera, socket, signals) = match front {
+        Ok(front) => front,
+        // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
+        // process is gone then, and a thread that still uses it aborts.
+        Err(failure) => return finish(parts, format, Err(failure)).await,
+    };
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
-    // Before anybody is told that the hub runs: whoever is told may stop it.
-    let signals = Signals::new()?;
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
-    let name = config
-        .camera
-        .as_ref()
-        .map(|camera| camera.name.clone())
-        .unwrap_or_default();
+    let keeper = config.camera.clone().map(|wanted| Keeper {
+        camera,
+        config: wanted.file,
+        name: wanted.name,
+        sealer: parts.sealer.clone(),
+        clock: clock.clone(),
+        pauses: Backoff::new(Box::new(dice())),
+        trouble: camera_trouble,
+    });
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
@@ -125,15 +128,7 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock.clone()));
-    let keeper = camera.map(|camera| Keeper {
-        camera: Some(camera),
-        name,
-        sealer: parts.sealer.clone(),
-        clock,
-        pauses: Backoff::new(Box::new(dice())),
-        trouble: camera_trouble,
-    });
+    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
     let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
@@ -154,15 +149,34 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     control_task.abort();
     let _ended = control_task.await;
     drop(services);
-    let restart = parts.sealer.wishes().borrow().restart;
-    finish(parts, format, ended).await?;
-    match restart {
-        true => Err(Failure::new(
+    let why = ended.as_ref().ok().copied();
+    finish(parts, format, ended.map(|_why| ())).await?;
+    match why {
+        Some(Ended::ByPhone) => Err(Failure::new(
             Code::Restart,
             "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
         )),
-        false => Ok(()),
+        Some(Ended::ByOwner) | None => Ok(()),
     }
+}
+
+/// What ended a hub that is well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ended {
+    /// A signal, or `stop`: it is not to be started again.
+    ByOwner,
+    /// A phone's wish for a restart.
+    ByPhone,
+}
+
+fn bind_control(config: &Config) -> Result<control::Server, Failure> {
+    control::bind(&config.state_dir).map_err(|error| {
+        let dir = config.state_dir.display();
+        Failure::new(
+            Code::of_path(&error),
+            format!("the control socket cannot be made in {dir}: {error}"),
+        )
+    })
 }
 
 /// The polite requests to end.
@@ -198,7 +212,7 @@ async fn watch_over(
     mut signals: Signals,
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
-) -> Result<(), Failure> {
+) -> Result<Ended, Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     let mut is_camera_told = true;
@@ -206,14 +220,14 @@ async fn watch_over(
     loop {
         // A wish that is there is durable, and so is the answer to whoever has it.
         if wishes.borrow_and_update().restart {
-            return Ok(());
+            return Ok(Ended::ByPhone);
         }
         tokio::select! {
-            () = signals.any() => return Ok(()),
+            () = signals.any() => return Ok(Ended::ByOwner),
             changed = wishes.changed() => if changed.is_err() {
                 return Err(gone("journal"));
             },
-            _ = stopped.changed() => return Ok(()),
+            _ = stopped.changed() => return Ok(Ended::ByOwner),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
@@ -303,12 +317,10 @@ async fn end_task(task: tokio::task::JoinHandle<()>) {
 /// Waits for the journal's thread; its own end explains every other.
 pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || thread.join()).await {
-        Ok(Err(CoreError::Dead(what))) => {
-            tracing::error!(what, "the journal is dead");
-            // Nothing in memory can be trusted to agree with the disk any more, and nothing is left
-            // to write: the journal is closed. The next start recovers.
-            let message = format!("the disk fails: {what}. Check it, then start again");
-            Err(Failure::new(Code::Internal, message))
+        Ok(Err(CoreError::Dead(death))) => {
+            // Nothing is left to write: the journal is closed.
+            tracing::error!(%death, "the journal is dead");
+            Err(death.into())
         }
         Ok(_) => Ok(()),
         Err(_panicked) => Err(gone("journal")),
@@ -418,7 +430,7 @@ mod tests {
     use crate::core::tests::world::World;
 
     /// A running hub without camera, whose uplink is this task.
-    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+    fn parts(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Parts {
         let clock = TokioClock::new();
         let (sealer, thread) = sealer::start(core, clock.clone()).unwrap();
         let nobody = UplinkConfig {
@@ -431,18 +443,54 @@ mod tests {
         };
         let (uplink, real) = uplink::start(nobody, sealer.clone(), clock, || 0);
         real.abort();
-        let mut parts = Parts {
+        Parts {
             sealer,
             thread,
             uplink,
             uplink_task,
             camera: watch::channel(None).1,
-        };
+        }
+    }
+
+    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+        let mut parts = parts(uplink_task, core);
         let (_stop, stopped) = watch::channel(false);
         let mut camera = tokio::spawn(std::future::pending());
         let signals = Signals::new().unwrap();
         let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+        let ended = ended.map(|_why| ());
         finish(parts, Format::Json, ended).await.unwrap_err()
+    }
+
+    /// A wish that comes when its owner has stopped the hub starts it no more.
+    #[tokio::test]
+    async fn only_the_wish_that_ended_the_watch_asks_for_a_start() {
+        for by_phone in [false, true] {
+            let uplink = tokio::spawn(std::future::pending());
+            let mut parts = parts(uplink, World::paired().core);
+            let (stop, stopped) = watch::channel(false);
+            let wish = |sealer: Sealer| async move {
+                let wished = sealer.run(|core, _now| core.wish_restart());
+                wished.await.unwrap();
+            };
+            match by_phone {
+                true => wish(parts.sealer.clone()).await,
+                false => {
+                    stop.send_replace(true);
+                }
+            }
+            let mut camera = tokio::spawn(std::future::pending());
+            let signals = Signals::new().unwrap();
+            let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+            let expected = match by_phone {
+                true => Ended::ByPhone,
+                false => Ended::ByOwner,
+            };
+            assert_eq!(ended.unwrap(), expected);
+            wish(parts.sealer.clone()).await;
+            assert!(parts.sealer.wishes().borrow().restart);
+            finish(parts, Format::Json, Ok(())).await.unwrap();
+        }
     }
 
     #[test]
@@ -507,15 +555,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_fails_ends_the_hub_with_its_code() {
-        let world = World::paired();
-        let disk = world.disk.clone();
-        let mut core = world.core;
-        disk.inject_from(disk.op_count(), wal::disk::Fault::Eio);
-        let kept = core.with_journal(5, |journal| journal.keep_certificate("relay", vec![1]));
-        assert!(matches!(kept, Err(CoreError::Dead(_))));
-        let failure = ends(tokio::spawn(std::future::pending()), core).await;
-        assert_eq!(failure.code, Code::Internal);
-        assert!(failure.message.contains("the disk fails"), "{failure}");
+    async fn a_disk_that_fails_or_is_full_ends_the_hub_with_its_code() {
+        use wal::disk::Fault;
+        for (fault, code, words) in [
+            (Fault::Eio, Code::Internal, "the disk fails"),
+            (Fault::Enospc, Code::Space, "the disk is full"),
+        ] {
+            let world = World::paired();
+            let disk = world.disk.clone();
+            let mut core = world.core;
+            disk.inject_from(disk.op_count(), fault);
+            let kept = core.with_journal(5, |journal| journal.keep_certificate("relay", vec![1]));
+            assert!(matches!(kept, Err(CoreError::Dead(_))), "{kept:?}");
+            let failure = ends(tokio::spawn(std::future::pending()), core).await;
+            assert_eq!(failure.code, code, "{failure}");
+            assert!(failure.message.contains(words), "{failure}");
+        }
     }
 }

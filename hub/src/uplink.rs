@@ -9,12 +9,12 @@ mod backoff;
 mod dismissals;
 mod line;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use journal::ids::Line;
+use journal::ids::{Line, PairingId};
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
@@ -59,6 +59,8 @@ pub struct LinkStatus {
     pub not_admitted: bool,
     /// Set when what answers at the relay's address does not hold its key.
     pub wrong_relay: bool,
+    /// Removed phones that the relay admits all the same, by an invitation that is not this hub's.
+    pub still_admitted: BTreeSet<PairingId>,
     /// The lines.
     pub lines: BTreeMap<Line, LineLink>,
 }
@@ -68,9 +70,9 @@ pub struct LinkStatus {
 pub(crate) struct Board(Arc<Mutex<LinkStatus>>);
 
 impl Board {
-    pub(crate) fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LinkStatus) -> T) -> T {
         // Plain facts; a panic elsewhere cannot have left them half changed.
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn read(&self) -> LinkStatus {
@@ -207,7 +209,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                     });
                     tracing::info!("connected to the relay");
                     let began = self.clock.now();
-                    let over = self.serve(&connection).await;
+                    let over = match self.say_attached(true).await {
+                        Ok(()) => self.serve(&connection).await,
+                        Err(over) => over,
+                    };
+                    // What is counted until this is done is a moment; a journal that is gone counts nothing.
+                    let _gone = self.say_attached(false).await;
                     self.publish.send_replace(None);
                     connection.close();
                     if self.clock.now().saturating_sub(began) > IDLE {
@@ -235,6 +242,15 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             });
             tokio::time::sleep(pause_after(&mut self.backoff, &error)).await;
         }
+    }
+
+    /// Whether phones can be heard: it decides whether their silence is counted.
+    async fn say_attached(&self, is_attached: bool) -> Result<(), Over> {
+        let said = self.sealer.run(move |core, _now| {
+            core.handle_link(is_attached);
+            Ok(())
+        });
+        said.await.map_err(Over::Sealer)
     }
 
     /// With the certificate that this relay gave, else with the invitation of the configuration.
@@ -303,7 +319,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
         let mut heads = self.sealer.heads();
         let relay = self.config.relay.relay_id;
-        let mut telling = pin!(dismissals::tell(connection, self.sealer.clone(), relay));
+        let mut telling = pin!(dismissals::tell(
+            connection,
+            self.sealer.clone(),
+            relay,
+            self.board.clone(),
+        ));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
         let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
         loop {
@@ -442,7 +463,7 @@ mod tests {
         let of = |error| Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))));
         assert!(is_its_own(&of(JournalError::NoGroup(line))));
         assert!(!is_its_own(&of(JournalError::VaultFull)));
-        assert!(!is_its_own(&of(JournalError::Poisoned)));
+        assert!(!is_its_own(&of(JournalError::Poisoned(None))));
         assert!(!is_its_own(&Err(Over::Sealer(SealerError::Closed))));
         assert!(!is_its_own(&Err(Over::Client(ClientError::Timeout))));
         assert!(!is_its_own(&Ok(())));

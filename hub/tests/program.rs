@@ -1,5 +1,6 @@
 //! The program as scripts start it: codes, one object that says why, and readers that have gone.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 fn hub(arguments: &[&str]) -> Command {
@@ -38,4 +39,25 @@ fn completions_for_a_reader_that_has_gone_are_no_failure() {
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert_eq!(stderr, "");
     assert!(run(&["completions", "bash"]).stdout.len() > 1_000);
+}
+
+/// The journal is open by then, on a thread of its own, which must be gone before the process takes itself
+/// apart: it was killed by a signal now and then (seldom here) instead of ending with its code.
+#[test]
+fn a_hub_without_room_for_its_control_socket_ends_with_its_code() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("state").join("control.sock");
+    std::fs::create_dir_all(socket.join("in the way")).unwrap();
+    let ours = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(place.path().join("state"), ours).unwrap();
+    let config = place.path().join("hub.toml");
+    let relay = wire::RelayId([7; 32]).to_text();
+    let text = format!("state_dir = \"state\"\nrelay = \"127.0.0.1:4433/{relay}\"\n");
+    std::fs::write(&config, text).unwrap();
+    for _ in 0..5 {
+        let output = run(&["run", "--config", config.to_str().unwrap()]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("control socket"), "{stderr}");
+    }
 }

@@ -26,6 +26,10 @@ use crate::txn::{Outcome, Txn};
 /// How many clips a hub remembers per pairing after they are acked, for `status`.
 pub const ACKED_CLIPS_KEPT: usize = 64;
 
+/// Clips beyond those that one start of a clip forgets: under 16 KiB in the log. More than that are
+/// over at once if one ack covers what a phone was away for; the rest goes with the next clips.
+const CLIPS_PRUNED_MAX: usize = 128;
+
 /// How a clip stands at the hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ClipOutcome {
@@ -484,6 +488,10 @@ impl Session<Committer> {
             outbox::replace(txn, line, &pairing, range, &content)?;
             is_news = true;
         }
+        if is_news {
+            // Once, and not for each of its spans, of which a disk that fails often makes many.
+            txn.trim_outbox(line)?;
+        }
         if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
             return Ok(None);
         }
@@ -492,14 +500,15 @@ impl Session<Committer> {
         Ok(Some(record))
     }
 
-    /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`].
+    /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`], the oldest first, at
+    /// most [`CLIPS_PRUNED_MAX`].
     fn prune_clips(&mut self, txn: &mut Txn<'_>) -> Result<(), JournalError> {
         let line = self.line();
         let acked = txn.journal().outbox_head(line)?.acked;
         let mut done: Vec<_> = txn.hub_clips(line.pairing)?;
         done.retain(|clip| clip.outcome != ClipOutcome::Recording && clip.last_seq() <= acked);
         let excess = done.len().saturating_sub(ACKED_CLIPS_KEPT);
-        for clip in done.into_iter().take(excess) {
+        for clip in done.into_iter().take(excess.min(CLIPS_PRUNED_MAX)) {
             let key = keys::secret(clip_scope(line), Family::Clip, &clip.clip.0);
             txn.delete_secret(clip_scope(line), key);
         }

@@ -3,6 +3,7 @@
 //! Errors carry facts, never secrets, payloads or whole identifiers.
 
 use wal::WalError;
+use wal::disk::Cause;
 use wire::ids::Seq;
 
 use crate::ids::{ClipId, Line};
@@ -38,7 +39,7 @@ pub enum JournalError {
     #[error(transparent)]
     Wal(#[from] WalError),
     /// The vault file could not be read or written.
-    #[error("the key vault failed: {0}. Restart; if it happens again, check the disk")]
+    #[error("{}", vault_failure(.0))]
     Vault(std::io::Error),
     /// There is no room for another key: the vault is as large as it may be, or the disk is full.
     #[error(
@@ -65,11 +66,12 @@ pub enum JournalError {
         /// The version in the vault, if it has the key at all.
         vault: Option<u64>,
     },
-    /// The vault could not be written after a rotation, or the process saw an earlier failure.
+    /// The vault could not be written after a rotation, or the process saw an earlier failure; with what
+    /// that one asks of a person, as far as the operating system said.
     #[error(
         "an earlier write failed; nothing more is encrypted or sent until the journal is opened again"
     )]
-    Poisoned,
+    Poisoned(Option<Cause>),
     /// A stored value does not open under its scope's key, or does not decode.
     #[error("a stored value of {scope:?} is damaged ({what}). Keep the directory and run `doctor`")]
     ValueDamaged {
@@ -183,7 +185,32 @@ pub enum JournalError {
     Misuse(&'static str),
 }
 
+/// A full disk, a broken one and a wrong path have different ways out.
+fn vault_failure(error: &std::io::Error) -> String {
+    let way_out = match Cause::of_ours(error) {
+        Cause::Space => "Free some space, then start again",
+        Cause::Setup => {
+            "Correct the path of its directory, or the permissions there, then start again"
+        }
+        _ => "Restart; if it happens again, check the disk",
+    };
+    format!("the key vault failed: {error}. {way_out}")
+}
+
 impl JournalError {
+    /// What the operating system's answer asks of a person, if it is one that this error tells. The kind
+    /// says what the caller must do; this says whose it is to mend when that does not help.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Wal(error) => error.cause(),
+            Self::Vault(error) => Some(Cause::of_ours(error)),
+            Self::VaultFull => Some(Cause::Space),
+            Self::Poisoned(cause) => *cause,
+            _ => None,
+        }
+    }
+
     /// What the caller must do.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -195,7 +222,7 @@ impl JournalError {
                 wal::ErrorKind::Retry => ErrorKind::Retry,
                 wal::ErrorKind::Poisoned => ErrorKind::Poisoned,
             },
-            Self::Vault(_) | Self::Poisoned => ErrorKind::Poisoned,
+            Self::Vault(_) | Self::Poisoned(_) => ErrorKind::Poisoned,
             Self::VaultFull => ErrorKind::Space,
             Self::VaultDamaged { .. }
             | Self::VaultMismatch { .. }
@@ -216,5 +243,28 @@ impl JournalError {
             | Self::NoSuchClip(_)
             | Self::Misuse(_) => ErrorKind::Misuse,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_vaults_disk_says_names_its_way_out() {
+        let table = [
+            (13, Cause::Setup, "permissions"), // EACCES
+            (28, Cause::Space, "Free some space"),
+            (5, Cause::Disk, "check the disk"),
+        ];
+        for (number, cause, way_out) in table {
+            let error = JournalError::Vault(std::io::Error::from_raw_os_error(number));
+            assert_eq!(error.cause(), Some(cause), "{error}");
+            assert!(error.to_string().contains(way_out), "{error}");
+            // Whatever it was, nothing more may be done with this handle.
+            assert_eq!(error.kind(), ErrorKind::Poisoned, "{error}");
+            assert_eq!(JournalError::Poisoned(error.cause()).cause(), Some(cause));
+        }
+        assert_eq!(JournalError::VaultDamaged { sector: 0 }.cause(), None);
     }
 }

@@ -235,12 +235,17 @@ impl Txn<'_> {
         self.put_row(&keys::phone_heard(pairing), &heard)
     }
 
-    /// Remembers for how long this hub has run without a heartbeat of a phone, in milliseconds.
+    /// Remembers for how long a phone was not heard of, in milliseconds.
     ///
     /// # Errors
     /// None that storage could cause.
     pub fn put_unheard(&mut self, pairing: PairingId, ms: u64) -> Result<(), JournalError> {
         self.put_row(&keys::unheard(pairing), &ms)
+    }
+
+    /// A phone was heard of, by whatever it said.
+    pub fn forget_unheard(&mut self, pairing: PairingId) {
+        self.delete(&keys::unheard(pairing));
     }
 
     /// [`Journal::phone_heard`], as the transaction sees it.
@@ -337,8 +342,8 @@ impl Journal {
         self.row(&keys::phone_heard(pairing))
     }
 
-    /// For how long this hub has run without a heartbeat of a phone, in milliseconds, as it was last
-    /// stored; 0 if never since the last heartbeat, or since pairing (hub).
+    /// For how long a phone was not heard of, in milliseconds in which it could have been, as it was last
+    /// stored; 0 if never since something was heard, or since pairing (hub).
     ///
     /// # Errors
     /// If the row cannot be read.

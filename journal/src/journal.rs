@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use openmls_libcrux_crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
+use wal::disk::Cause;
 use wal::{Committed, Dice, Disk, Durable, Options, Priority, RecoveryReport, Store, Wal};
 use zeroize::Zeroizing;
 
@@ -51,6 +52,8 @@ pub struct Journal {
     pub(crate) crypto: Arc<CryptoProvider>,
     role: Role,
     poisoned: bool,
+    /// What the failure that poisoned it asks of a person, if that is known.
+    poison_cause: Option<Cause>,
 }
 
 impl Journal {
@@ -96,6 +99,7 @@ impl Journal {
             crypto: Arc::new(crypto),
             role,
             poisoned: false,
+            poison_cause: None,
         };
         Ok((journal, report))
     }
@@ -199,7 +203,9 @@ impl Journal {
     }
 
     fn poison_if_failed<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
-        self.poisoned |= result.is_err();
+        if let Err(error) = &result {
+            self.poison(error.cause());
+        }
         wal::mutant!("panic_instead_of_poison", "C7", "a failed write or sync unwinds the thread that keeps the journal" => {
             if let Err(error) = &result {
                 std::panic::panic_any(error.to_string());
@@ -220,6 +226,13 @@ impl Journal {
     /// Whether an earlier failure forbids all further work with this handle.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned || self.wal.poisoned().is_some()
+    }
+
+    /// The error of a handle that [`Self::is_poisoned`]: it knows what the failure asks of a person.
+    #[must_use]
+    pub fn poisoning(&self) -> JournalError {
+        let of_log = || self.wal.poisoned().map(wal::PoisonCause::cause);
+        JournalError::Poisoned(self.poison_cause.or_else(of_log))
     }
 
     /// The engine's counters.
@@ -261,13 +274,17 @@ impl Journal {
 
     pub(crate) fn alive(&self) -> Result<(), JournalError> {
         if self.poisoned {
-            Err(JournalError::Poisoned)
+            Err(self.poisoning())
         } else {
             Ok(())
         }
     }
 
-    pub(crate) fn poison(&mut self) {
+    /// Forbids all further work. The first failure is the one that is told.
+    pub(crate) fn poison(&mut self, cause: Option<Cause>) {
+        if !self.poisoned {
+            self.poison_cause = cause;
+        }
         self.poisoned = true;
     }
 

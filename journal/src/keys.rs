@@ -18,8 +18,8 @@ pub(crate) const NEXT_KEY: &[u8] = b"K";
 pub(crate) const SETTINGS: &[u8] = b"F";
 /// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
 pub(crate) const RESTART: &[u8] = b"Q";
-/// `J`: one row, the offer that a phone passes on, and the phones that came by one (hub).
-pub(crate) const INVITES: &[u8] = b"J";
+/// `i`: one row, the offer that a phone passes on, and the phones that came by one (hub).
+pub(crate) const INVITES: &[u8] = b"i";
 /// Namespace of scope rows.
 pub(crate) const SCOPES: &[u8] = b"C";
 /// Namespace of inline outbox rows, and of outbox payloads.
@@ -106,12 +106,12 @@ pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
     join(b'V', &[&pairing.0])
 }
 
-/// `J` pairing: what this phone was told last of phones that were added (hub).
+/// `a` pairing: what this phone was told last of phones that were added (hub).
 pub(crate) fn added_said(pairing: PairingId) -> Vec<u8> {
-    join(b'J', &[&pairing.0])
+    join(b'a', &[&pairing.0])
 }
 
-/// `Z` pairing: for how long this hub has run without a heartbeat of the phone (hub).
+/// `Z` pairing: for how long the phone was not heard of (hub).
 pub(crate) fn unheard(pairing: PairingId) -> Vec<u8> {
     join(b'Z', &[&pairing.0])
 }
@@ -126,20 +126,18 @@ pub(crate) fn heals(line: Line) -> Vec<u8> {
     join(b'G', &[&line.key()])
 }
 
-/// `X` scope: the line of a group that has ended, whose outbox rows may still be there (hub).
-pub(crate) fn ended_line(line: Line) -> Vec<u8> {
-    join(b'X', &[&Scope::Group(line).encode()])
+/// `X` scope: a group or a pairing that has ended and of which rows may still be there: those of the
+/// group's line, or the pairing's values.
+pub(crate) fn ended(scope: Scope) -> Vec<u8> {
+    join(b'X', &[&scope.encode()])
 }
 
 /// Namespace of the above.
-pub(crate) const ENDED_LINES: &[u8] = b"X";
+pub(crate) const ENDED: &[u8] = b"X";
 
-/// The line of such a key.
-pub(crate) fn ended_line_of(key: &[u8]) -> Option<Line> {
-    match key.get(1..).and_then(Scope::decode)? {
-        Scope::Group(line) => Some(line),
-        _ => None,
-    }
+/// The scope of such a key.
+pub(crate) fn ended_scope(key: &[u8]) -> Option<Scope> {
+    key.get(1..).and_then(Scope::decode)
 }
 
 /// `L` clip index: payload key of one stored chunk (app).
@@ -213,6 +211,6 @@ pub(crate) enum Family {
     Dismissal = 0x46,
     Commands = 0x47,
     Outcomes = 0x48,
-    Passed = 0x49,
-    Added = 0x4a,
+    Passed = 0x50,
+    Added = 0x51,
 }

@@ -25,9 +25,9 @@ use crate::session::{Arrived, Follower, Received, Session, notes};
 use crate::txn::Txn;
 
 /// Chunks of a deleted clip whose rows one transaction removes, for the same reason as
-/// [`crate::TRIM_ROWS_MAX`]: under 128 KiB in the log. More at once than there, because whoever
-/// deletes wants the room, and nothing else is in the transaction.
-const DELETED_ROWS_MAX: u32 = 1024;
+/// [`crate::TRIM_ROWS_MAX`]: under 64 KiB in the log, beside the group's values if that rotates in the
+/// same transaction. More at once than there, because whoever deletes wants the room.
+const DELETED_ROWS_MAX: u32 = 512;
 
 /// How a clip stands at the app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

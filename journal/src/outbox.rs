@@ -30,7 +30,7 @@ use crate::scope::Scope;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
 
-pub(crate) use ended::end;
+pub(crate) use ended::{end, end_in_steps};
 pub use evidence::OutboxBooks;
 
 /// Dead envelopes whose rows one transaction removes: under 32 KiB in the log, so that it fits
@@ -215,7 +215,7 @@ pub(crate) fn unexplained(
 }
 
 /// Puts a statement in the place of envelopes `first..=last`: it takes the number `last`, the rest
-/// become a hole before it that it explains. At the end, because the other side may hold some of
+/// are dead, and become a hole before it that it explains. At the end, because the other side may hold some of
 /// the first ones already, and a relay that has forgotten them gives it nothing but what follows.
 pub(crate) fn replace(
     txn: &mut Txn<'_>,
@@ -253,7 +253,6 @@ pub(crate) fn replace(
     // The statement takes the last one's row at once; the others are dead from now on.
     remove(txn, line, last, last);
     head.kill(first, Seq(last.0.saturating_sub(1)));
-    head.trim(txn, line);
     note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
     txn.put(&keys::outbox(line, last), &bytes);
     if head.last == last {
@@ -490,6 +489,28 @@ impl Journal {
             (None, seq) | (seq, None) => seq,
             (Some(a), Some(b)) => Some(a.min(b)),
         })
+    }
+
+    /// The first and the last number under which a row lies, dead or not.
+    fn stored_range(&self, line: Line) -> Result<Option<(Seq, Seq)>, JournalError> {
+        const PAGE: usize = 256;
+        let Some(first) = self.first_row(line, Seq(1))? else {
+            return Ok(None);
+        };
+        let prefix = keys::outbox_prefix(line);
+        let small = crate::journal::scan_all(&self.wal, &prefix)?;
+        let last_small = small.last().and_then(|(key, _)| keys::outbox_seq(key));
+        let mut last = first.max(last_small.unwrap_or(first));
+        let mut from = keys::outbox(line, first);
+        loop {
+            let page = self.wal.scan_payloads(&prefix, &from, PAGE)?;
+            let Some((key, _)) = page.last() else {
+                return Ok(Some((first, last)));
+            };
+            last = last.max(keys::outbox_seq(key).unwrap_or(last));
+            from.clone_from(key);
+            from.push(0);
+        }
     }
 
     /// How much waits for the other side's ack: envelopes and bytes.

@@ -12,6 +12,7 @@ mod heartbeat;
 mod invites;
 pub(crate) mod odd;
 mod pairing;
+mod removal;
 mod secrets;
 mod sweep;
 mod thieves;

@@ -50,6 +50,10 @@ impl Outcome {
 /// A secret value to be sealed, or `None` for its deletion.
 type Secret = Option<Zeroizing<Vec<u8>>>;
 
+/// Values of a pairing that has ended whose rows one transaction removes: under 16 KiB in the log. A hub
+/// keeps one for each clip, and none of them goes while nobody acks.
+const ENDED_VALUES_MAX: usize = 128;
+
 /// What [`Txn::secrets_so_far`] remembers.
 pub(crate) struct Secrets(BTreeMap<Vec<u8>, (Scope, Secret)>);
 
@@ -160,8 +164,8 @@ impl<'j> Txn<'j> {
         }
         let Journal { scopes, dice, .. } = &mut *self.journal;
         let key = scopes.pooled(self.births, &mut **dice);
-        if matches!(key, Err(JournalError::Vault(_))) {
-            self.journal.poison();
+        if let Err(error @ JournalError::Vault(_)) = &key {
+            self.journal.poison(error.cause());
         }
         self.born.insert(scope, key?);
         self.births += 1;
@@ -179,6 +183,33 @@ impl<'j> Txn<'j> {
         if self.born.remove(&scope).is_none() {
             self.ended.insert(scope);
         }
+    }
+
+    /// Removes the rows of the values of a scope that has ended. Of a pairing at most
+    /// [`ENDED_VALUES_MAX`] at once, and it is noted whether others remain for [`Txn::trim_ended`]; no
+    /// other scope has more than a few.
+    pub(crate) fn remove_values(&mut self, scope: Scope) -> Result<(), JournalError> {
+        let prefix = keys::secret_prefix(scope);
+        if !matches!(scope, Scope::Pairing(_)) {
+            for (key, _) in scan_all(&self.journal.wal, &prefix)? {
+                self.rows.delete(key);
+            }
+            return Ok(());
+        }
+        let limit = ENDED_VALUES_MAX + 1;
+        let mut found = self.rows.scan(&self.journal.wal, &prefix, &prefix, limit)?;
+        let is_all = found.len() < limit;
+        found.truncate(ENDED_VALUES_MAX);
+        for (key, _) in found {
+            self.rows.delete(key);
+        }
+        let rest = keys::ended(scope);
+        match is_all {
+            true if self.get(&rest)?.is_some() => self.delete(&rest),
+            true => {}
+            false => self.put(&rest, &[]),
+        }
+        Ok(())
     }
 
     /// Asks that the scope's key be rotated by this transaction.
@@ -339,6 +370,9 @@ impl<'j> Txn<'j> {
         {
             drop(self.journal.commit()?);
         }
+        for scope in self.ended.clone() {
+            self.remove_values(scope)?;
+        }
         let mut rows = core::mem::take(&mut self.rows);
         let mut rotated = BTreeMap::new();
         for scope in core::mem::take(&mut self.rotate) {
@@ -357,9 +391,6 @@ impl<'j> Txn<'j> {
             rotated.insert(scope, next);
         }
         for scope in &self.ended {
-            for (key, _) in scan_all(&self.journal.wal, &keys::secret_prefix(*scope))? {
-                rows.delete(key);
-            }
             rows.delete(keys::scope_row(*scope));
         }
         if let Some(last) = self.born.values().map(|key| key.id.0).max() {

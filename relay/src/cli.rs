@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use wal::disk::Cause;
 use wal::{ErrorKind, WalError};
 use wire::Class;
@@ -128,6 +129,8 @@ enum CliError {
     },
     #[error("the storage thread ended; this is a bug, please report the log above")]
     StorageGone,
+    #[error("the store failed and could not be opened again: {0}")]
+    StorageFailed(WalError),
     #[error("the identity key must not lie in the data directory: wiping one would lose both")]
     KeyInDataDirectory,
 }
@@ -140,18 +143,24 @@ impl CliError {
                 path_exit_code(source)
             }
             CliError::Config(_) | CliError::Key(_) | CliError::KeyInDataDirectory => 2,
-            CliError::Start(StartError::Store(error)) => store_exit_code(error),
+            CliError::Start(StartError::Store(error)) | CliError::StorageFailed(error) => {
+                store_exit_code(error)
+            }
             CliError::Start(StartError::Endpoint(_)) | CliError::NotRunning { .. } => 5,
             CliError::StorageGone => 70,
         }
     }
 }
 
-/// A path that is wrong is the owner's to correct; a disk that fails is not.
 fn path_exit_code(error: &std::io::Error) -> u8 {
-    match Cause::of(error) {
-        Cause::Setup => 2,
-        Cause::Space => 7,
+    cause_exit_code(Some(Cause::of(error)))
+}
+
+/// A path that is wrong is the owner's to correct; a disk that fails is not.
+fn cause_exit_code(cause: Option<Cause>) -> u8 {
+    match cause {
+        Some(Cause::Setup) => 2,
+        Some(Cause::Space) => 7,
         _ => 70,
     }
 }
@@ -165,7 +174,9 @@ fn store_exit_code(error: &WalError) -> u8 {
         ErrorKind::Locked => 3,
         ErrorKind::Corrupt => 4,
         ErrorKind::Space => 7,
-        ErrorKind::Retry | ErrorKind::Poisoned | ErrorKind::Misuse => 70,
+        ErrorKind::Retry | ErrorKind::Poisoned | ErrorKind::Misuse => {
+            cause_exit_code(error.cause())
+        }
     }
 }
 
@@ -241,8 +252,12 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
         // Before anybody is told that it runs: who reads that line may stop it at once.
         let mut signals = StopSignals::new()?;
         let data_dir = config.data_dir.clone();
-        // Whoever supervises the process starts it again; what is durable is durable.
-        let fatal = Box::new(|_error: WalError| std::process::abort());
+        // The process ends with the store's own word; whoever supervises it starts it again.
+        let (tell, mut told) = oneshot::channel();
+        let fatal = Box::new(move |error: WalError| {
+            // Nobody hears it of a process that is stopping already.
+            let _stopping = tell.send(error);
+        });
         let server = Server::start(config, identity, fatal)?;
         let relay = server.address().to_string();
         let listening = server.bound().to_string();
@@ -261,8 +276,13 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
         };
         announce(&relay, &listening, output);
         let ended = tokio::select! {
+            // In this order: whoever stops a relay whose store is gone hears of it.
+            biased;
+            () = server.storage_gone() => Err(match told.try_recv() {
+                Ok(error) => CliError::StorageFailed(error),
+                Err(_nothing) => CliError::StorageGone,
+            }),
             () = signals.wait() => Ok(()),
-            () = server.storage_gone() => Err(CliError::StorageGone),
         };
         tracing::info!("stopping");
         if let Some(control) = control {
@@ -274,7 +294,11 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
             }
         }
         server.shutdown().await;
-        ended
+        // A store that dies while it is being closed has not ended well either.
+        match (ended, told.try_recv()) {
+            (Ok(()), Ok(error)) => Err(CliError::StorageFailed(error)),
+            (ended, _) => ended,
+        }
     })
 }
 
@@ -440,6 +464,10 @@ mod tests {
             path: PathBuf::from("data"),
             source: kind.into(),
         };
+        let system = |number| WalError::Io {
+            operation: "the log directory",
+            source: std::io::Error::from_raw_os_error(number),
+        };
         let config = Config::load(Path::new("/nowhere/relay.toml")).unwrap_err();
         let space = WalError::Space {
             needed: 2,
@@ -470,6 +498,13 @@ mod tests {
                 2,
             ),
             (CliError::StorageGone, 70),
+            // EACCES, ENOSPC, EIO: at the start, and of a store that could not be opened again.
+            (store(system(13)), 2),
+            (store(system(28)), 7),
+            (store(system(5)), 70),
+            (CliError::StorageFailed(system(13)), 2),
+            (CliError::StorageFailed(system(28)), 7),
+            (CliError::StorageFailed(system(5)), 70),
         ];
         for (error, code) in table {
             assert_eq!(error.exit_code(), code, "{error}");

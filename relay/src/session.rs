@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use wal::crash_point;
-use wire::frame::{Frame, Revocation};
+use wire::frame::{Frame, Guest, Revocation};
 use wire::limits::{CONTROL_BODY_BYTES_MAX, PROTOCOL_VERSION, SLOTS_PER_CONNECTION_MAX};
 use wire::{Class, DeviceId, ErrorCode, ReceiveId, SendId, Seq, Slot};
 
@@ -347,9 +347,9 @@ impl Session {
             } => self.invite(request, class, ttl_seconds).await,
             Frame::Revoke {
                 request,
-                device,
+                guest,
                 mailboxes,
-            } => self.revoke(request, device, mailboxes).await,
+            } => self.revoke(request, guest, mailboxes).await,
             Frame::Ping { token } => self.send(&Frame::Pong { token }).await,
             Frame::Pong { .. } | Frame::Ignored { .. } => Ok(()),
             _ => Err(ErrorCode::Protocol),
@@ -479,34 +479,39 @@ impl Session {
         .await
     }
 
-    /// Shuts out a phone that this hub invited, and empties what nobody needs any more. The answer
-    /// comes after the sync; a disk that is too full gives none, and the hub asks again.
+    /// Takes an invitation of this hub back, and empties what nobody needs any more. The answer comes after
+    /// the sync; a disk that is too full, or a hub that has asked for too much today, has none and asks again.
     async fn revoke(
         &mut self,
         request: u32,
-        device: Option<DeviceId>,
+        guest: Option<Guest>,
         mailboxes: Vec<SendId>,
     ) -> Ended {
-        let mut outcome = Revocation::NotInviter;
+        let mut outcome = Revocation::StillAdmitted;
         if self.class == Class::Hub {
             let revoked = self
                 .shared
                 .storage
                 .ask(|answer| Job::Revoke {
                     hub: self.device,
-                    device,
+                    guest,
                     mailboxes,
+                    now_unix_s: unix_now_s(),
                     answer,
                 })
                 .await?;
             let Some(revoked) = revoked else {
                 return Ok(());
             };
+            let device = guest.map(|guest| guest.device);
+            let by_operator = |device| self.shared.config.revoked.contains(&device);
             if revoked.into_inner() == Revoked::Done {
                 outcome = Revocation::Done;
                 if let Some(device) = device {
                     self.shared.registry.shut_out(&device);
                 }
+            } else if device.is_some_and(by_operator) {
+                outcome = Revocation::Done;
             }
         }
         self.send(&Frame::Revoked { request, outcome }).await

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use wal::{Committed, Durable, Staged, WalError};
+use wire::frame::Guest;
 use wire::{Class, DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
 
 use crate::admission;
@@ -95,8 +96,9 @@ pub(crate) enum Job {
     /// A hub takes back its invitation of a phone.
     Revoke {
         hub: DeviceId,
-        device: Option<DeviceId>,
+        guest: Option<Guest>,
         mailboxes: Vec<SendId>,
+        now_unix_s: u64,
         answer: oneshot::Sender<Option<Durable<Revoked>>>,
     },
     IsRevoked {
@@ -414,14 +416,16 @@ impl Worker {
             }
             Job::Revoke {
                 hub,
-                device,
+                guest,
                 mailboxes,
+                now_unix_s,
                 answer,
             } => {
                 let asking = (hub, admission::inviter_tag(&hub));
-                let staged = self.store().revoke(asking, device, &mailboxes);
+                let staged = self.store().revoke(asking, guest, &mailboxes, now_unix_s);
                 // A full disk is said to the session: its connection goes on without an answer.
-                batch.revocations.push((answer, unless_full(staged)?));
+                let staged = unless_full(staged)?.flatten();
+                batch.revocations.push((answer, staged));
             }
             look => batch.looks.push(look),
         }

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, connect};
-use wire::frame::Revocation;
+use wire::frame::{Guest, Revocation};
 use wire::{Certificate, Class, DeviceId, ErrorCode, ReceiveId, SendId, Seq};
 
 const TO_PHONE: ReceiveId = ReceiveId([7; 24]);
@@ -57,7 +57,10 @@ async fn a_phone_is_shut_out_at_once_and_for_good_until_it_is_invited_again() {
     let usage = server.figures().read().await.unwrap().usage;
     assert_eq!(usage.mailboxes, 2);
 
-    let asked = Some(phone_device.device_id());
+    let asked = Some(Guest {
+        device: phone_device.device_id(),
+        invitation: invitation.nonce,
+    });
     let done = within(hub.revoke(asked, both())).await.unwrap();
     assert_eq!(done, Revocation::Done);
     let revoked = ClientError::Refused {
@@ -104,30 +107,34 @@ async fn only_the_hub_that_invited_a_phone_may_shut_it_out() {
     let (other, _) = join(&address, &other_device, place.invitation(Class::Hub))
         .await
         .unwrap();
-    let (phone, _) = phone_of(&hub, &address, &phone_device).await;
+    let invitation = within(hub.invite(Class::Phone, 600)).await.unwrap();
+    let nonce = invitation.nonce;
+    let (phone, _) = join(&address, &phone_device, invitation).await.unwrap();
     let (_state, mut uplink) = within(phone.attach_send(TO_HUB.send_id())).await.unwrap();
     append(&mut uplink, 1, 0, &envelope(1, 1000)).await;
     receipt(&mut uplink, 1).await;
 
-    let asked = Some(phone_device.device_id());
+    let guest = |device, invitation| Some(Guest { device, invitation });
+    let asked = guest(phone_device.device_id(), nonce);
     for asker in [&other, &phone] {
         let refused = within(asker.revoke(asked, both())).await.unwrap();
-        assert_eq!(refused, Revocation::NotInviter);
+        assert_eq!(refused, Revocation::StillAdmitted);
     }
     for somebody in [hub_device.device_id(), DeviceId([9; 32])] {
-        let refused = within(hub.revoke(Some(somebody), vec![])).await.unwrap();
-        assert_eq!(refused, Revocation::NotInviter);
+        let named = guest(somebody, nonce);
+        let refused = within(hub.revoke(named, vec![])).await.unwrap();
+        assert_eq!(refused, Revocation::StillAdmitted);
     }
     // Neither the phone nor its mailbox was touched.
     append(&mut uplink, 2, 1, &envelope(2, 1000)).await;
     receipt(&mut uplink, 2).await;
     // One whom the operator invited is the operator's.
     let guest_device = device();
-    let (_guest, _) = join(&address, &guest_device, place.invitation(Class::Phone))
-        .await
-        .unwrap();
-    let guest = Some(guest_device.device_id());
-    let refused = within(hub.revoke(guest, vec![])).await.unwrap();
-    assert_eq!(refused, Revocation::NotInviter);
+    let invitation = place.invitation(Class::Phone);
+    let nonce = invitation.nonce;
+    let (_guest, _) = join(&address, &guest_device, invitation).await.unwrap();
+    let named = guest(guest_device.device_id(), nonce);
+    let refused = within(hub.revoke(named, vec![])).await.unwrap();
+    assert_eq!(refused, Revocation::StillAdmitted);
     server.shutdown().await;
 }

@@ -60,6 +60,15 @@ pub(crate) enum Command {
         /// The clip, as `clips` names it.
         clip: String,
     },
+    /// Forget a hub that is lost, or that has removed this phone: its keys, and every clip of it that is here.
+    #[command(after_help = "Example: secluso-app forget 1a2b3c4d --yes")]
+    Forget {
+        /// The hub, as `status` names it, or its first digits.
+        hub: String,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+    },
     /// How the pairings stand.
     Status,
     /// Privacy mode: with it no event is recorded.

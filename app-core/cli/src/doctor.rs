@@ -17,9 +17,16 @@ const FREE_BYTES_LOW: u64 = 256 * 1024 * 1024;
 pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
     let mut worst = 0;
     clock(style)?;
+    let options = AppOptions {
+        creation: Creation::Never,
+        ..AppOptions::default()
+    };
     let Ok(metadata) = std::fs::metadata(dir) else {
-        style.check("directory", "bad", &AppError::NotPaired.to_string())?;
-        return Err(Failure::Unwell(6));
+        // It is not there, or may not be looked at: whoever opens it can tell.
+        let error = App::open(dir, options).await.err();
+        let error = error.unwrap_or(AppError::NotPaired);
+        style.check("directory", "bad", &error.to_string())?;
+        return Err(Failure::Unwell(code_of(&error)));
     };
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
@@ -37,15 +44,7 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
         worst = 4;
     }
     space(dir, style)?;
-    match App::open(
-        dir,
-        AppOptions {
-            creation: Creation::Never,
-            ..AppOptions::default()
-        },
-    )
-    .await
-    {
+    match App::open(dir, options).await {
         Ok(app) => {
             style.check("journal", "ok", "it opens, and no other process uses it")?;
             worst = worst.max(inside(&app, style).await?);

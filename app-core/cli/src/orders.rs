@@ -67,6 +67,22 @@ pub(crate) async fn list(dir: &Path, style: Style) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `forget`: the hub that is named by its first digits.
+pub(crate) async fn forget(dir: &Path, named: &str) -> Result<HubId, Failure> {
+    let app = open(dir).await?;
+    let hubs: Vec<HubId> = app.status().await?.hubs.iter().map(|status| status.hub).collect();
+    let named = named.trim().to_ascii_lowercase();
+    let fits = |hub: &&HubId| !named.is_empty() && hub.to_string().starts_with(&named);
+    let mut fitting = hubs.iter().filter(fits);
+    let (Some(hub), None) = (fitting.next(), fitting.next()) else {
+        return Err(Failure::Usage(format!(
+            "this app is paired with no hub, or with several, whose name begins with {named}; `status` lists them"
+        )));
+    };
+    app.forget(*hub).await?;
+    Ok(*hub)
+}
+
 /// The only hub, or the one that is named.
 pub(crate) async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, Failure> {
     let hubs = app.status().await?.hubs;

@@ -116,6 +116,13 @@ impl Style {
         )
     }
 
+    pub(crate) fn forgotten(self, hub: &HubId) -> io::Result<()> {
+        self.line(
+            || json!({"event": "forgotten", "hub": hub.to_string()}),
+            || Some(format!("hub {hub} and its clips are forgotten")),
+        )
+    }
+
     pub(crate) fn command(self, command: &CommandStatus) -> io::Result<()> {
         self.line(|| command_json(command), || Some(command_text(command)))
     }
@@ -360,6 +367,9 @@ pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
         CommandOutcome::OutOfRange => "not done: a value is outside its limits".into(),
         CommandOutcome::NoSuchPhone => {
             "not done: the camera has no other phone of that name. It may be removed already".into()
+        }
+        CommandOutcome::Unreadable => {
+            "not done: what the camera has stored of it is damaged. Look at the camera's own program".into()
         }
         CommandOutcome::Phones(phones) => {
             let lines = phones.iter().map(|phone| format!("\n  {}", phone_text(phone)));

@@ -78,7 +78,14 @@ impl From<AppError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Internal(format!("the output cannot be written: {error}"))
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::App(AppError::Space(format!(
+                    "the output cannot be written: {error}; free some space, then try again"
+                )))
+            }
+            _ => Self::Internal(format!("the output cannot be written: {error}")),
+        }
     }
 }
 
@@ -166,6 +173,15 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             let id: ClipId = clip.parse()?;
             open(dir).await?.delete(id).await?;
             style.deleted(&clip)?;
+        }
+        Command::Forget { hub, yes } => {
+            if !yes {
+                return Err(Failure::Usage(format!(
+                    "this erases the keys of hub {hub} and every clip of it that is here. Add --yes to do it"
+                )));
+            }
+            let hub = orders::forget(dir, &hub).await?;
+            style.forgotten(&hub)?;
         }
         Command::Status => {
             let status = open(dir).await?.status().await?;
@@ -294,6 +310,7 @@ mod tests {
             (AppError::NotPaired, 6),
             (AppError::Space(String::new()), 7),
             (AppError::Bug(String::new()), 70),
+            (AppError::Unusable(String::new()), 2),
         ];
         for (error, code) in table {
             assert_eq!(code_of(&error), code, "{error:?}");

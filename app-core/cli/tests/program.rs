@@ -46,6 +46,13 @@ fn what_cannot_be_done_is_one_line_and_a_code() {
     assert_eq!(clips.stdout, b"{\"clips\":[]}\n");
     std::fs::write(place.path().join("photo.jpg"), b"x").unwrap();
     refused(&run(&["pair", "x"], place.path()), 2, "other files");
+    // Nobody is told to pair, or to check the disk, for a path that cannot be.
+    let through_a_file = place.path().join("photo.jpg/app");
+    for command in [&["status"][..], &["pair", "x"]] {
+        refused(&run(command, &through_a_file), 2, "correct the path");
+    }
+    let doctor = run(&["doctor"], &through_a_file);
+    assert_eq!(doctor.status.code(), Some(2), "{doctor:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{CommandKind, Settings};
 use journal::{CommandBook, JournalError, Staged};
-use wal::Priority;
+use wal::{Priority, crash_point};
 use wire::Seq;
 
 use super::{ACK_COST_BYTES, Core};
@@ -186,7 +186,11 @@ impl Core {
         let Some((id, envelope)) = sent else {
             return Ok(None);
         };
-        txn.stage(CommandSent { id, envelope }).map(Some)
+        let staged = txn.stage(CommandSent { id, envelope })?;
+        // CRASH(app.command.staged): before: the command waits, not sent; the next sync encrypts it | after: its
+        // envelope is in the outbox and the book says so, synced as one.
+        crash_point!("app.command.staged");
+        Ok(Some(staged))
     }
 
     /// What is known of the commands to each hub, the oldest pairing first.

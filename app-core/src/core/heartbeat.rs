@@ -112,8 +112,9 @@ impl Core {
 
     /// What is to be done now. Only pairings of which every line that is not over is among `level` are
     /// looked at: what the relay holds for it is here, and its own mailbox there agrees with our outbox. For
-    /// a command that is asked of the config line alone. Beside a command no heartbeat is due: the answer would
-    /// make it stale.
+    /// a command that is asked of the config line alone. Behind a command that was just sent no heartbeat is due: the
+    /// answer would make it stale. One that is due then goes before the next command, so that no number of commands
+    /// holds it up.
     ///
     /// # Errors
     /// Only our own storage.
@@ -127,18 +128,19 @@ impl Core {
         for pairing in self.confirmed()? {
             let id = pairing.id;
             let config = Line::of(id, Channel::Config);
-            let orders = level.contains(&config) && self.command_is_due(id)?;
-            if orders {
+            let has_order = level.contains(&config) && self.command_is_due(id)?;
+            let pulse = self.pulse(id)?;
+            let is_seen = !pulse.over && self.is_level(id, level)?;
+            let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
+            let is_due = is_seen && due.is_some_and(|at| at <= now_unix_ms);
+            let held_back = is_due && self.answer_is_near(id, now_unix_ms)?;
+            if has_order && (!is_due || held_back) {
                 look.orders.push(id);
             }
-            let pulse = self.pulse(id)?;
-            if pulse.over || !self.is_level(id, level)? {
+            if !is_seen {
                 continue;
             }
-            let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
-            let is_due = due.is_some_and(|at| at <= now_unix_ms);
             let is_silent = pulse.asks_for_note(now_unix_ms);
-            let held_back = orders || self.answer_is_near(id, now_unix_ms)?;
             match (is_due, held_back) {
                 (true, false) => look.due.push(id),
                 // It is still owed, also to the launch.

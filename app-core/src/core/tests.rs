@@ -3,6 +3,7 @@
 mod broken;
 mod command;
 mod crash;
+mod forget;
 mod garbage;
 mod heartbeat;
 mod rollback;

@@ -207,21 +207,29 @@ async fn facts_whose_commit_was_good_are_told_though_its_checkpoint_failed() {
 
 #[tokio::test]
 async fn a_disk_that_keeps_failing_is_one_typed_error_and_nothing_hangs() {
-    let (mut hub, disk) = paired();
-    hub.record(&[b"bytes"]);
-    let sent = hub.outgoing(Seq::NONE);
-    let app = App::start(opener(&disk), OpenedBy::Person).await.unwrap();
-    disk.inject_from(disk.op_count(), Fault::Eio);
-    let first = deliver(&app, &hub, sent.clone()).await.unwrap_err();
-    assert_eq!(first.kind(), ErrorKind::Retry, "{first}");
-    for _ in 0..3 {
-        let error = app.clips().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Poisoned, "{error}");
+    for (fault, kind) in [
+        (Fault::Eio, ErrorKind::Poisoned),
+        (Fault::Enospc, ErrorKind::Space),
+    ] {
+        let (mut hub, disk) = paired();
+        hub.record(&[b"bytes"]);
+        let sent = hub.outgoing(Seq::NONE);
+        let app = App::start(opener(&disk), OpenedBy::Person).await.unwrap();
+        disk.inject_from(disk.op_count(), fault);
+        let first = deliver(&app, &hub, sent.clone()).await.unwrap_err();
+        assert_eq!(first.kind(), ErrorKind::Retry, "{first}");
+        for _ in 0..3 {
+            let error = app.clips().await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        // Nor does a start help.
+        let error = App::start(opener(&disk), OpenedBy::Person).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        // The disk was repaired, or has room: the next call opens again.
+        disk.heal();
+        deliver(&app, &hub, sent).await.unwrap();
+        assert_eq!(app.clips().await.unwrap().len(), 1);
     }
-    // The disk was repaired: the next call opens again.
-    disk.heal();
-    deliver(&app, &hub, sent).await.unwrap();
-    assert_eq!(app.clips().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

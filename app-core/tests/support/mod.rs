@@ -23,7 +23,7 @@ use relay_client::{Admission, AppendEvent, Connection, Identity};
 use wal::OsDice;
 use wal::disk::SimDisk;
 use wal::store::MemStore;
-use wire::frame::Revocation;
+use wire::frame::{Guest, Revocation};
 use wire::{Certificate, Class, Seq};
 
 /// Every wait in these tests ends after this, as a failure.
@@ -264,16 +264,20 @@ impl Hub {
         paired.unwrap();
     }
 
-    /// Removes its one phone and tells the relay.
-    pub(crate) async fn remove_phone(&mut self, relay: &Relay) {
+    /// Removes its one phone and tells the relay, which answers so.
+    pub(crate) async fn remove_phone(&mut self, relay: &Relay, answer: Revocation) {
         let pairing = self.line().pairing;
         let removed = HubPairing::remove(&mut self.journal, pairing).unwrap();
         assert!(removed.into_inner());
         self.session = None;
         let connection = self.connect(relay).await;
-        for dismissal in self.journal.dismissals().unwrap() {
-            let told = connection.revoke(dismissal.device, dismissal.mailboxes);
-            assert_eq!(within(told).await.unwrap(), Revocation::Done);
+        for dismissal in self.journal.dismissals().unwrap().owed {
+            let guest = dismissal.guest.map(|guest| Guest {
+                device: guest.device,
+                invitation: guest.invitation,
+            });
+            let told = connection.revoke(guest, dismissal.mailboxes);
+            assert_eq!(within(told).await.unwrap(), answer);
             drop(self.journal.dismissal_told(dismissal.pairing).unwrap());
         }
         connection.close();

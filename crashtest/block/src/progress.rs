@@ -1,8 +1,8 @@
 //! How far a run has come, on disk, so that the next one goes on behind it.
 //!
-//! A text: `log CRC`, then `HASH MARKS` for each disk that was good at an instant with so many marks. It
+//! A text: `log CRC build ID` (of this program, which is what recovers), then `HASH MARKS` for each disk that was good at an instant with so many marks. It
 //! only ever grows, an epoch at a time. This room must never let a run go on behind that of another
-//! recording.
+//! recording or of another build.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -24,9 +24,9 @@ impl Progress {
     /// Reads what is there, and begins the file if there is none.
     ///
     /// # Errors
-    /// The machine's; or it belongs to another recording.
-    pub fn read(path: &Path, log: &Log) -> Outcome<Self> {
-        let head = format!("log {:x}", log.sum());
+    /// The machine's; or it belongs to another recording or another build.
+    pub fn read(path: &Path, log: &Log, build: &str) -> Outcome<Self> {
+        let head = format!("log {:x} build {build}", log.sum());
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -38,7 +38,8 @@ impl Progress {
         let mut lines = text.lines();
         if lines.next() != Some(&head) {
             return Err(Trouble::Usage(format!(
-                "{} belongs to another recording; name that with --recording, or begin a new file",
+                "{} belongs to another recording or another build; name the recording with --recording, or begin \
+                 a new file",
                 path.display()
             )));
         }
@@ -77,17 +78,19 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("progress");
         let log = log_of(&[(1, 1, 1, 2)], &[]);
-        assert!(Progress::read(&path, &log).unwrap().seen.is_empty());
+        assert!(Progress::read(&path, &log, "this").unwrap().seen.is_empty());
         Progress::append(&path, &[(0xa, 1), (Hash::MAX, 2)]).unwrap();
         let mut text = std::fs::read_to_string(&path).unwrap();
         text.push('c');
         std::fs::write(&path, text).unwrap();
-        let seen = Progress::read(&path, &log).unwrap().seen;
+        let seen = Progress::read(&path, &log, "this").unwrap().seen;
         assert_eq!(seen, [(0xa, 1), (Hash::MAX, 2)].into());
         let other = log_of(&[(1, 2, 1, 2)], &[]);
-        assert!(matches!(
-            Progress::read(&path, &other),
-            Err(Trouble::Usage(_))
-        ));
+        for (log, build) in [(&other, "this"), (&log, "another")] {
+            assert!(matches!(
+                Progress::read(&path, log, build),
+                Err(Trouble::Usage(_))
+            ));
+        }
     }
 }

@@ -40,6 +40,13 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// What is left after the corners is visited in so many passes, each through every so-many-th epoch.
 const PASSES: usize = 8;
 
+/// Names this program, which is what recovers, by its bytes.
+fn build() -> Outcome<String> {
+    let own = std::env::current_exe();
+    let build = own.and_then(|own| crashtest::progress::build(&[own]));
+    build.map_err(Trouble::machine("this program"))
+}
+
 /// What is wanted of a sweep.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -130,8 +137,8 @@ pub fn sweep(
     let progress = plan
         .resume
         .as_deref()
-        .map(|path| Progress::read(path, opener.log()));
-    let progress = progress.transpose()?;
+        .map(|path| Progress::read(path, opener.log(), &build()?))
+        .transpose()?;
     if let Some(progress) = &progress {
         found.checked.extend(&progress.seen);
     }

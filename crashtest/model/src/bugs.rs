@@ -5,6 +5,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use stateright::Model as _;
+
 use crate::channel::judge::Promise;
 use crate::channel::{self, Channel};
 use crate::check::{Outcome, explore};
@@ -58,8 +60,16 @@ pub enum Real {
         /// The promise that it breaks there, where that is not the model's.
         promise: &'static str,
     },
-    /// In their cores, with real MLS and the real journal, among schedules of a simulation that lead
-    /// where the model's way leads: what `simulate mutants` is told.
+    /// In their cores, with real MLS and the real journal, by the model's own way, step by step: what
+    /// `simulate script` is told.
+    Script {
+        /// Its name in the programs.
+        mutant: &'static str,
+        /// The promise that it breaks there, where that is not the model's.
+        promise: &'static str,
+    },
+    /// In their cores, among schedules of a simulation that lead where the model's way leads, because the
+    /// cores cannot go the way itself: what `simulate mutants` is told.
     Cores {
         /// Its name in the programs.
         mutant: &'static str,
@@ -75,7 +85,9 @@ impl Real {
     #[must_use]
     pub fn mutant(&self) -> Option<&'static str> {
         match self {
-            Self::Processes { mutant, .. } | Self::Cores { mutant, .. } => Some(mutant),
+            Self::Processes { mutant, .. }
+            | Self::Script { mutant, .. }
+            | Self::Cores { mutant, .. } => Some(mutant),
             Self::Not(_) => None,
         }
     }
@@ -112,7 +124,50 @@ pub struct Found {
     pub way: Option<Vec<(String, Option<&'static str>)>>,
 }
 
+/// A way as a script for the cores.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Script {
+    /// The model's words, one step a line.
+    pub text: String,
+    /// The first step that the design does not do without the mistake, if there is one.
+    pub first_refused: Option<usize>,
+}
+
 impl Planted {
+    /// The shortest way as a script; `None` if there is none, or if it is not in the channel.
+    ///
+    /// Where a scope lets the relay store what it receives in the step of the sender, the script says both
+    /// steps.
+    #[must_use]
+    pub fn script(&self) -> Option<Script> {
+        let Place::Channel(bug, scope) = self.place else {
+            return None;
+        };
+        let scope = scope.fine().bounded(EPOCHS, CRASHES_SOUGHT);
+        let outcome = explore(Channel::new(scope, Some(bug)), Some(self.promise), 1);
+        let mut broken = outcome.broken.iter();
+        let (_, way) = broken.find(|(promise, _)| *promise == self.promise)?;
+        let sound = Channel::new(scope, None);
+        let mut state = sound.init_states().pop();
+        let (mut words, mut first_refused) = (Vec::new(), None);
+        for (index, step) in way.iter().enumerate() {
+            state = state.and_then(|state| sound.after(&state, *step));
+            if state.is_none() && first_refused.is_none() {
+                first_refused = Some(words.len());
+            }
+            words.push(format!("{step:?}"));
+            let is_last = index + 1 == way.len();
+            if *step == channel::Step::HubSends && !scope.relay_crashes && !is_last {
+                words.push(format!("{:?}", channel::Step::RelaySyncs));
+            }
+        }
+        let text = words.join("\n");
+        Some(Script {
+            text,
+            first_refused,
+        })
+    }
+
     /// Seeks it.
     #[must_use]
     pub fn seek(&self) -> Found {
@@ -201,7 +256,7 @@ pub const PLANTED: &[Planted] = &[
         what: "a start goes on encrypting in the epoch that it finds",
         promise: Promise::Reuse.name(),
         place: Place::Channel(Bug::OldEpochAfterRestart, CRASHES),
-        real: Real::Cores {
+        real: Real::Script {
             mutant: "old_epoch_encrypted_in",
             promise: "C3",
         },
@@ -230,7 +285,7 @@ pub const PLANTED: &[Planted] = &[
         what: "the relay forgets what it delivered",
         promise: Promise::Converge.name(),
         place: Place::Channel(Bug::TrimOnDelivery, CRASHES),
-        real: Real::Cores {
+        real: Real::Script {
             mutant: "relay_deletes_early",
             promise: "C1",
         },
@@ -262,7 +317,7 @@ pub const PLANTED: &[Planted] = &[
         what: "a Commit may come before the chunks that it follows",
         promise: Promise::Once.name(),
         place: Place::Channel(Bug::CommitElsewhere, CRASHES),
-        real: Real::Cores {
+        real: Real::Script {
             mutant: "commit_taken_ahead",
             promise: "C1",
         },
@@ -272,14 +327,20 @@ pub const PLANTED: &[Planted] = &[
         what: "the hub keeps a proposal until its next Commit",
         promise: Promise::Blocked.name(),
         place: Place::Channel(Bug::ProposalIsStored, HEARTBEAT),
-        real: Real::Not("heartbeats are not in the programs yet"),
+        real: Real::Cores {
+            mutant: "proposal_kept",
+            promise: "C1",
+        },
     },
     Planted {
         name: "proposal_key_not_stored",
         what: "the key of the app's proposal is in memory only",
         promise: Promise::Follow.name(),
         place: Place::Channel(Bug::ProposalKeyNotStored, HEARTBEAT),
-        real: Real::Not("heartbeats are not in the programs yet"),
+        real: Real::Cores {
+            mutant: "update_keys_not_stored",
+            promise: "C1",
+        },
     },
     Planted {
         name: "stale_reloads_handle",
@@ -308,7 +369,7 @@ pub const PLANTED: &[Planted] = &[
         what: "a sender looks at the relay's last number and not at its digest",
         promise: Promise::Rollback.name(),
         place: Place::Channel(Bug::DigestNotCompared, HUB_ROLLBACK),
-        real: Real::Cores {
+        real: Real::Script {
             mutant: "digest_not_compared",
             promise: "C8",
         },
@@ -318,7 +379,7 @@ pub const PLANTED: &[Planted] = &[
         what: "the relay forgets the last envelope of a mailbox with the others",
         promise: Promise::Rollback.name(),
         place: Place::Channel(Bug::LastNotKept, HUB_ROLLBACK),
-        real: Real::Cores {
+        real: Real::Script {
             mutant: "relay_keeps_no_evidence",
             promise: "C8",
         },

@@ -245,7 +245,7 @@ fn replayed(programs: &Programs) -> Vec<(bool, Value)> {
     let mut rows = Vec::new();
     for planted in PLANTED {
         let mut value = json!({ "name": planted.name, "mutant": planted.real.mutant() });
-        let verdict = match (replay::play(programs, &planted.real), &planted.real) {
+        let verdict = match (replay::play(programs, planted), &planted.real) {
             (Some(verdict), _) => verdict,
             (None, Real::Not(why)) => {
                 eprintln!("{:<27} NOT COVERED: {why}", planted.name);
@@ -265,6 +265,13 @@ fn replayed(programs: &Programs) -> Vec<(bool, Value)> {
             } => {
                 value["workload"] = json!(workload);
                 value["crash"] = json!(crash);
+                value["promise"] = json!(promise);
+            }
+            Real::Script { promise, .. } => {
+                let way = planted.script().map(|script| script.text);
+                value["workload"] = json!("the model's way");
+                value["crash"] = json!([]);
+                value["way"] = json!(way);
                 value["promise"] = json!(promise);
             }
             Real::Cores { promise, .. } => {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crashtest_model::bugs::{CRASHES_SOUGHT, EPOCHS, PLANTED, Place};
+use crashtest_model::bugs::{CRASHES_SOUGHT, EPOCHS, PLANTED, Place, Real};
 use crashtest_model::channel::state::{Kind, Process, State};
 use crashtest_model::channel::{Channel, Step};
 use crashtest_model::check::explore;
@@ -120,12 +120,41 @@ fn each_mistake_is_planted_once() {
     let planted = PLANTED.iter().map(|planted| format!("{:?}", planted.real));
     let real: Vec<String> = planted.collect();
     let different: BTreeSet<&String> = real.iter().filter(|one| !one.starts_with("Not")).collect();
-    assert_eq!(different.len(), 17);
+    assert_eq!(different.len(), 19);
     assert!(
         PLANTED
             .iter()
             .any(|planted| matches!(planted.place, Place::Pairing(_)))
     );
+}
+
+/// The cores do each step of the model, or say of it that they have no counterpart; and nothing that is
+/// handed to them is a step that they do not have.
+#[test]
+fn every_step_has_its_row_in_the_table_of_the_cores() {
+    const TABLE: &str = include_str!("../../sim/src/script/steps.rs");
+    const README: &str = include_str!("../README.md");
+    let done = |name: &str| TABLE.contains(&format!("\n    {name}: \""));
+    let not_there = |name: &str| {
+        TABLE.contains(&format!("(\n        \"{name}\","))
+            || TABLE.contains(&format!("(\"{name}\", "))
+    };
+    for step in Step::names() {
+        assert!(done(&step) != not_there(&step), "{step}");
+        assert!(README.contains(&format!("| `{step}`")), "{step}");
+    }
+    let mut scripts = 0;
+    for planted in PLANTED {
+        if !matches!(planted.real, Real::Script { .. }) {
+            continue;
+        }
+        scripts += 1;
+        let script = planted.script().unwrap();
+        for step in script.text.lines() {
+            assert!(done(step), "{}: {step}", planted.name);
+        }
+    }
+    assert_eq!(scripts, 5);
 }
 
 /// What a vacuous model would not reach.

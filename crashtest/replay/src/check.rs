@@ -427,15 +427,15 @@ impl Subject {
         for ((mailbox, number), digests) in &told.envelopes {
             let line = facts.lines.iter().find(|line| line.send == *mailbox);
             let why = match line {
-                None => Some("its line is unknown".to_owned()),
+                None => Some(("C4", "its line is unknown".to_owned())),
                 // Only the newest word stands: a statement may have taken an envelope's place.
                 Some(line) => digests
                     .last()
                     .and_then(|digest| missing(line, *number, digest)),
             };
-            if let Some(why) = why {
+            if let Some((promise, why)) = why {
                 all.push(format!(
-                    "envelope {number} of {mailbox:.8} was sent, and {why}"
+                    "{promise}: envelope {number} of {mailbox:.8} was sent, and {why}"
                 ));
             }
         }
@@ -445,7 +445,7 @@ impl Subject {
                 let cursor = line.map(|line| line.cursor);
                 if cursor.is_none_or(|cursor| cursor < *through) {
                     all.push(format!(
-                        "the relay may forget {mailbox:.8} through {through}, and the cursor is {cursor:?}"
+                        "C4: the relay may forget {mailbox:.8} through {through}, and the cursor is {cursor:?}"
                     ));
                 }
             }
@@ -453,7 +453,7 @@ impl Subject {
         for ((mailbox, number), digest) in &told.receipts {
             if let Some(why) = not_stored(facts.mailboxes.get(mailbox), *number, digest) {
                 all.push(format!(
-                    "a receipt was given for {number} of {mailbox:.8}, and {why}"
+                    "C4: a receipt was given for {number} of {mailbox:.8}, and {why}"
                 ));
             }
         }
@@ -461,14 +461,17 @@ impl Subject {
     }
 }
 
-/// Why an envelope that was sent is not explained by a line's books.
-fn missing(line: &LineFacts, number: u64, digest: &Digest) -> Option<String> {
+/// Why an envelope that was sent is not explained by a line's books, and the promise that this breaks:
+/// it was not durable (C4), or its number is given to other bytes (C3).
+fn missing(line: &LineFacts, number: u64, digest: &Digest) -> Option<(&'static str, String)> {
+    let lost = |why: String| Some(("C4", why));
+    let reused = |why: &str| Some(("C3", why.to_owned()));
     if number > line.last {
-        return Some(format!("the last one in the books is {}", line.last));
+        return lost(format!("the last one in the books is {}", line.last));
     }
     let other = |stands: &Digest| stands != digest && line.replaced != Some(*digest);
     if number == line.last && line.newest.as_ref().is_some_and(other) {
-        return Some("the books have another one under its number".to_owned());
+        return reused("the books have another one under its number");
     }
     if number <= line.acked {
         return None;
@@ -476,9 +479,9 @@ fn missing(line: &LineFacts, number: u64, digest: &Digest) -> Option<String> {
     match line.outbox.get(&number) {
         Some(Some(stored)) if stored == digest => None,
         Some(Some(_)) if number == line.last && line.replaced == Some(*digest) => None,
-        Some(Some(_)) => Some("the outbox has other bytes under its number".to_owned()),
-        Some(None) => Some("its bytes in the outbox cannot be read".to_owned()),
-        None => Some(format!(
+        Some(Some(_)) => reused("the outbox has other bytes under its number"),
+        Some(None) => lost("its bytes in the outbox cannot be read".to_owned()),
+        None => lost(format!(
             "it is neither in the outbox nor acked (through {})",
             line.acked
         )),

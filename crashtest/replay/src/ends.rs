@@ -157,15 +157,16 @@ fn talk_of(hub: &Tree, app: &Tree, told: &Told, seed: u64) -> Result<Agreement, 
             SeededDice(seed + opens),
         )
     });
-    let hub =
-        hub::core::Core::start(opener, NOW_MS).map_err(|error| format!("the hub: {error}"))?;
+    let limits = hub::core::SilenceLimits::default();
+    let hub = hub::core::Core::start(opener, limits, NOW_MS)
+        .map_err(|error| format!("C7: the hub: {error}"))?;
     let opened = open_journal(
         Role::App,
         Arc::new(app_disk),
         Box::new(MemStore::new()),
         SeededDice(seed ^ 0xa5a5),
     );
-    let (app, _report) = opened.map_err(|error| format!("the app: {error}"))?;
+    let (app, _report) = opened.map_err(|error| format!("C7: the app: {error}"))?;
     let app = app_core::core::Core::new(app);
     let heads = hub.heads().map_err(|error| error.to_string())?;
     let lines = app.lines().map_err(|error| error.to_string())?;
@@ -173,7 +174,10 @@ fn talk_of(hub: &Tree, app: &Tree, told: &Told, seed: u64) -> Result<Agreement, 
     let Some(line) = line.filter(|line| heads.contains_key(line)) else {
         let said = !told.envelopes.is_empty();
         return if said {
-            Err("an envelope was sent, and one of the ends knows of no pairing".to_owned())
+            Err(
+                "C1: an envelope was sent, and one of the ends does not know the pairing"
+                    .to_owned(),
+            )
         } else {
             Ok(Agreement::NotPaired)
         };
@@ -219,7 +223,7 @@ impl Talk<'_> {
                 return Ok(());
             }
         }
-        Err("they never stop talking".to_owned())
+        Err("C1: they never stop talking".to_owned())
     }
 
     fn same_as_told(&mut self, mailbox: String, seq: Seq, digest: Digest) {
@@ -232,7 +236,7 @@ impl Talk<'_> {
     }
 
     fn carry_to_app(&mut self, line: Line) -> Result<bool, String> {
-        let text = |error: &dyn std::error::Error| format!("to the app: {error}");
+        let text = |error: &dyn std::error::Error| format!("C1: to the app: {error}");
         let mailbox = self
             .hub
             .heads()
@@ -261,7 +265,7 @@ impl Talk<'_> {
             .settle(&committed, pending)
             .map_err(|error| text(&error))?;
         if let Some(halt) = run.halt {
-            return Err(format!("the app cannot follow: {halt:?}"));
+            return Err(format!("C1: the app cannot follow: {halt:?}"));
         }
         let pending = self.app.finish_sync(line, self.now_ms);
         let pending = pending.map_err(|error| text(&error))?;
@@ -274,7 +278,7 @@ impl Talk<'_> {
     }
 
     fn carry_to_hub(&mut self, line: Line) -> Result<bool, String> {
-        let text = |error: &dyn std::error::Error| format!("to the hub: {error}");
+        let text = |error: &dyn std::error::Error| format!("C1: to the hub: {error}");
         let mailbox = self
             .app
             .lines()
@@ -296,7 +300,10 @@ impl Talk<'_> {
                 .handle_envelope(line, seq, envelope.as_bytes(), self.now_ms);
             let taken = taken.map_err(|error| text(&error))?;
             if !matches!(taken.verdict, Verdict::Taken | Verdict::Duplicate) {
-                return Err(format!("the hub cannot take {seq}: {:?}", taken.verdict));
+                return Err(format!(
+                    "C1: the hub cannot take {seq}: {:?}",
+                    taken.verdict
+                ));
             }
             any = true;
         }
@@ -306,7 +313,7 @@ impl Talk<'_> {
 
     /// Both can still follow a Commit, which nothing but another event shows.
     fn one_more_event(&mut self) -> Result<(), String> {
-        let text = |error: hub::core::CoreError| format!("another event: {error}");
+        let text = |error: hub::core::CoreError| format!("C1: another event: {error}");
         let now_ms = self.now_ms;
         let event = Event {
             camera: "door".into(),
@@ -326,7 +333,7 @@ impl Talk<'_> {
         taken.push(ended.map_err(text)?);
         self.hub.commit(now_ms).map_err(text)?;
         if taken.iter().any(|taken| *taken != Recorded::Taken) {
-            return Err(format!("another event was not recorded: {taken:?}"));
+            return Err(format!("C1: another event was not recorded: {taken:?}"));
         }
         Ok(())
     }
@@ -338,7 +345,7 @@ impl Talk<'_> {
             hub.lines.iter().find(|line| line.line == self.line),
             app.iter().find(|line| line.line == self.line),
         ) else {
-            return Err("a line is gone".to_owned());
+            return Err("C1: a line is gone".to_owned());
         };
         if hub_line.epoch != app_line.epoch {
             self.why.push(format!(

@@ -1,16 +1,20 @@
 //! A real conversation, recorded once; then every kind of crash of each program, and a few
-//! recordings that were tampered with, to see that the sweep would notice.
+//! recordings that were tampered with, stores that were cut and peers that were swapped, to see that
+//! the sweep would notice.
 
 use std::sync::OnceLock;
 
 use crashtest::process::Role;
+use crashtest::system::Setup;
 use crashtest::trouble::Outcome;
-use crashtest_replay::check::{Outcome as Start, Part, Subject, Told, layout};
+use crashtest_replay::check::{LOG_KIB, Outcome as Start, Part, Subject, Told, layout};
 use crashtest_replay::conversation::{Length, Stories, record};
-use crashtest_replay::ends::Peer;
+use crashtest_replay::ends::{Agreement, Peer, talk};
+use crashtest_replay::recording::Recording;
 use crashtest_replay::steps::{Step, Story, Target};
 use crashtest_replay::sweep::{Plan, Report, sweep};
-use crashtest_replay::tree::{Change, Node};
+use crashtest_replay::tree::{Change, Node, Object, Tree};
+use crashtest_trace::Content;
 
 /// Different states that the gate opens.
 const UNIQUE_MIN: u64 = 10_000;
@@ -196,9 +200,7 @@ fn a_state_that_lost_its_log_or_its_vault_is_not_explained() {
         let subject = Subject::new(role, &story.steps);
         let told = Told::until(&story.steps, usize::MAX);
         assert_eq!(told.unknown, Vec::<String>::new());
-        let whole = story
-            .after()
-            .part(|path| !path.starts_with(layout(role).view));
+        let whole = left(story, role);
         let good = match subject.open(&whole, 1) {
             Start::Opened(facts) => subject.unexplained(&facts, &told),
             other => panic!("{role}: {other:?}"),
@@ -224,4 +226,193 @@ fn a_state_that_lost_its_log_or_its_vault_is_not_explained() {
         };
         assert!(bad, "{role}: an empty directory explains everything");
     }
+}
+
+/// What is there when all was said, without the view.
+fn left(story: &Story, role: Role) -> Tree {
+    story
+        .after()
+        .part(|path| !path.starts_with(layout(role).view))
+}
+
+/// Where the newest synced batches of the log begin, in the file that has them all: each is covered by a
+/// sync right behind which the engine said so.
+fn newest_batches(story: &Story, role: Role) -> Vec<(Object, u64)> {
+    let mut found: Vec<(Object, u64)> = Vec::new();
+    for (begin, _) in syncs_before_words(story, role).into_iter().rev() {
+        let Step::SyncBegin {
+            target: Target::File(synced),
+            ..
+        } = &story.steps[begin].step
+        else {
+            continue;
+        };
+        let written = story.steps[..begin].iter().rev().find_map(|placed| {
+            match &placed.step {
+                // Zeros only make room.
+                Step::Change(Change::Write {
+                    file,
+                    offset,
+                    content: Content::Bytes(_),
+                }) if file == synced => Some((*file, *offset)),
+                _ => None,
+            }
+        });
+        found.extend(written);
+    }
+    let newest = found.first().map(|(file, _)| *file);
+    found.retain(|(file, _)| Some(*file) == newest);
+    found
+}
+
+/// Cut where the newest batches begin, of which everybody had been told.
+#[test]
+fn a_log_that_is_cut_behind_what_was_acknowledged_is_noticed() {
+    for role in Role::ALL {
+        let story = stories().of(role);
+        let subject = Subject::new(role, &story.steps);
+        let told = Told::until(&story.steps, usize::MAX);
+        let whole = left(story, role);
+        let cuts: Vec<(Object, u64)> = newest_batches(story, role).into_iter().take(4).collect();
+        assert!(!cuts.is_empty(), "{role}");
+        let mut lost = 0;
+        for (file, length) in &cuts {
+            let mut cut = whole.clone();
+            cut.apply(&Change::SetLength {
+                file: *file,
+                length: *length,
+            });
+            match subject.open(&cut, 1) {
+                Start::Opened(facts) => {
+                    let why = subject.unexplained(&facts, &told);
+                    assert!(
+                        why.iter().any(|why| why.starts_with("C4: ")),
+                        "{role}, cut at {length}: {why:?}"
+                    );
+                    lost += 1;
+                }
+                // The vault is ahead of such a log, which no crash leaves behind.
+                Start::Refused(why) => println!("{role}, cut at {length}: refused, {why}"),
+                Start::Broken(why) => panic!("{role}, cut at {length}: {why}"),
+            }
+        }
+        println!("{role}: {lost} of {} cuts break C4", cuts.len());
+        // A relay has no vault that could tell.
+        assert!(
+            role != Role::Relay || lost == cuts.len(),
+            "C4 is named for {lost} of {}",
+            cuts.len()
+        );
+    }
+}
+
+/// Another hub and another phone, paired with each other and with nobody else: one clip.
+fn strangers() -> Outcome<Recording> {
+    let mut recording = Recording::new(Setup {
+        passes: 0,
+        gap_seconds: 0.6,
+        log_kib: Some(LOG_KIB),
+        ..Setup::default()
+    })?;
+    recording.pair()?;
+    recording.start(Role::App)?;
+    recording.start(Role::Hub)?;
+    recording.play(1)?;
+    for role in [Role::Hub, Role::App, Role::Relay] {
+        recording.stop(role)?;
+    }
+    Ok(recording)
+}
+
+/// What a talk of these two breaks; nothing if they agree.
+fn broken(hub: &Tree, app: &Tree, told: &Told) -> Vec<String> {
+    match talk(hub, app, told, 1) {
+        Agreement::Broken(why) => why,
+        Agreement::Reached | Agreement::NotPaired => Vec::new(),
+    }
+}
+
+/// The promises that sentences begin with.
+fn promises(why: &[String]) -> Vec<&str> {
+    why.iter()
+        .filter_map(|why| why.split_once(": "))
+        .map(|(promise, _)| promise)
+        .filter(|promise| promise.len() == 2 && promise.starts_with(['C', 'S']))
+        .collect()
+}
+
+/// A state is judged beside the peer of its own instant, by what its own process said. With any other
+/// one the same states must fail.
+#[test]
+fn a_peer_that_is_not_its_own_is_noticed() -> Outcome<()> {
+    let stories = stories();
+    let (hub_story, app_story) = (stories.of(Role::Hub), stories.of(Role::App));
+    let (hub, app) = (left(hub_story, Role::Hub), left(app_story, Role::App));
+    let told =
+        Peer::new(Role::App, app_story).told(&Told::until(&hub_story.steps, usize::MAX), u64::MAX);
+    assert_eq!(talk(&hub, &app, &told, 1), Agreement::Reached);
+
+    let others = strangers()?;
+    let (other_hub, other_app) = (others.story(Role::Hub)?, others.story(Role::App)?);
+    // Together they are as good as ours.
+    let (their_hub, their_app) = (left(&other_hub, Role::Hub), left(&other_app, Role::App));
+    let their_told = Told::until(&other_hub.steps, usize::MAX);
+    assert_eq!(
+        talk(&their_hub, &their_app, &their_told, 1),
+        Agreement::Reached
+    );
+
+    let why = broken(&hub, &their_app, &told);
+    assert!(
+        promises(&why).contains(&"C1"),
+        "our hub, their app: {why:?}"
+    );
+    let why = broken(&their_hub, &app, &their_told);
+    assert!(
+        promises(&why).contains(&"C1"),
+        "their hub, our app: {why:?}"
+    );
+
+    // The words of the others.
+    for (role, story, other) in [
+        (Role::Hub, hub_story, &other_hub),
+        (Role::App, app_story, &other_app),
+        (
+            Role::Relay,
+            stories.of(Role::Relay),
+            &others.story(Role::Relay)?,
+        ),
+    ] {
+        // Asked for what the others had stored, too.
+        let subject = Subject::new(role, &other.steps);
+        let facts = match subject.open(&left(story, role), 1) {
+            Start::Opened(facts) => facts,
+            other => panic!("{role}: {other:?}"),
+        };
+        let why = subject.unexplained(&facts, &Told::until(&other.steps, usize::MAX));
+        assert!(promises(&why).contains(&"C4"), "{role}: {why:?}");
+    }
+
+    // The right two, of instants that are far apart: one as it was when the first clip of the other
+    // had been acked.
+    let first_ack = |story: &Story| {
+        let acked = |step: &Step| matches!(step, Step::Mark(words) if words.starts_with("trim "));
+        story
+            .steps
+            .iter()
+            .find(|placed| acked(&placed.step))
+            .map(|placed| placed.nanos)
+    };
+    for role in [Role::Hub, Role::App] {
+        let story = stories.of(role);
+        let instant = first_ack(story).expect("something was trimmed");
+        let early = Peer::new(role, story).at(instant);
+        let why = match role {
+            Role::Hub => broken(&early, &app, &told),
+            _ => broken(&hub, &early, &told),
+        };
+        assert!(!promises(&why).is_empty(), "{role} of long ago: {why:?}");
+        println!("{role} of long ago: {why:?}");
+    }
+    Ok(())
 }

@@ -36,7 +36,11 @@ struct LineEnd {
     write_at_ms: u64,
     due_at_ms: Option<u64>,
     inbox: VecDeque<Delivered>,
+    /// What is staged and waits for a sync of its own: only where a script goes step by step.
+    staged: Vec<PendingRun>,
     cursor: Seq,
+    /// The last envelope of its outbox that is durable.
+    last: Seq,
     /// The last one that the relay held when it was asked, and that answer's envelopes are not all here.
     target: Option<Seq>,
     /// Whether a heartbeat is due may have changed.
@@ -117,7 +121,9 @@ impl App {
                 write_at_ms: now_ms,
                 due_at_ms: Some(now_ms),
                 inbox: VecDeque::new(),
+                staged: Vec::new(),
                 cursor,
+                last: head.last,
                 target: None,
                 stirred: false,
             });
@@ -229,6 +235,74 @@ impl App {
         }
         self.heartbeat(now_ms, books)?;
         Ok(out)
+    }
+
+    /// Attaches to the mailbox of its videos, if it is time: a script's step, in which no other line moves
+    /// and no heartbeat is due.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn read(&mut self, now_ms: u64, books: &mut Books, out: &mut Vec<Up>) -> Result<(), Fault> {
+        match self.process.as_mut().and_then(Process::videos) {
+            Some((core, end)) => end.read(core, &self.machine, now_ms, books, out),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what is durable on the line of its videos and what the relay lacks: a script's step.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn write(
+        &mut self,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        match self.process.as_mut().and_then(Process::videos) {
+            Some((core, end)) => end.write(core, &self.machine, now_ms, books, out),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes envelopes of its videos and syncs nothing; with none, what time asks for: a script's step.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn stage(&mut self, run: &[Delivered], now_ms: u64) -> Result<(), Fault> {
+        let wall_ms = self.wall_ms(now_ms);
+        let Some((core, end)) = self.process.as_mut().and_then(Process::videos) else {
+            return Ok(());
+        };
+        let line = end.way.line;
+        let pending = match run {
+            [] => core.tick(line, now_ms),
+            _ => core.deliver(line, run, now_ms, wall_ms),
+        };
+        end.staged.push(pending.map_err(|error| ended(&error))?);
+        Ok(())
+    }
+
+    /// Syncs what [`Self::stage`] left, and acts on what is durable then.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn sync(&mut self, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
+        let mut out = Vec::new();
+        if let Some((core, end)) = self.process.as_mut().and_then(Process::videos) {
+            let staged = std::mem::take(&mut end.staged);
+            let parts = (core, &self.machine);
+            end.settle_all(parts, Ok(staged), now_ms, books, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// The last durable envelope on the line of its videos, if it runs.
+    #[must_use]
+    pub fn last(&self) -> Option<Seq> {
+        let mut lines = self.process.as_ref()?.lines.iter();
+        let videos = lines.find(|end| end.is_of_videos());
+        videos.map(|end| end.last)
     }
 
     /// Does what is to be done about heartbeats: one is said if it is due, or wanted, and every line is
@@ -381,6 +455,12 @@ impl App {
 }
 
 impl Process {
+    /// The core, and the line of its videos: the one that scripts are about.
+    fn videos(&mut self) -> Option<(&mut Core, &mut LineEnd)> {
+        let end = self.lines.iter_mut().find(|end| end.is_of_videos())?;
+        Some((&mut self.core, end))
+    }
+
     /// Whether there is anything to look for: a line has become level, something was taken, the time has
     /// come, or somebody wants it.
     fn stirs(&mut self, now_ms: u64) -> bool {
@@ -419,6 +499,7 @@ impl Process {
         let claims = claims.map_err(|error| ended(&error))?;
         for end in &mut self.lines {
             let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
+            end.last = outbox.last;
             end.sender.handle_durable(outbox.last);
             if end.way.line.channel == Channel::Config {
                 books.ack_made((end.way.send, beat.message), claims.clone());
@@ -429,6 +510,10 @@ impl Process {
 }
 
 impl LineEnd {
+    fn is_of_videos(&self) -> bool {
+        self.way.line.channel == Channel::EventVideo
+    }
+
     /// Whether everything is here that the relay holds, and its copy of ours agrees with the outbox.
     fn is_level(&self) -> bool {
         let here = self.target.is_some_and(|target| self.cursor >= target);
@@ -444,11 +529,7 @@ impl LineEnd {
         books: &mut Books,
         out: &mut Vec<Up>,
     ) -> Result<(), Fault> {
-        let Way {
-            line,
-            send,
-            receive,
-        } = self.way;
+        let line = self.way.line;
         while !is_over(core, line) && !self.inbox.is_empty() {
             let count = self.inbox.len().min(RUN_MAX);
             let run: Vec<Delivered> = self.inbox.drain(..count).collect();
@@ -463,9 +544,23 @@ impl LineEnd {
             let pending = core.tick(line, now_ms);
             self.settle((core, machine), pending, now_ms, books, out)?;
         }
-        if !up {
-            return Ok(());
+        if up {
+            self.read(core, machine, now_ms, books, out)?;
+            self.write(core, machine, now_ms, books, out)?;
         }
+        Ok(())
+    }
+
+    /// Attaches to its mailbox, if it is time.
+    fn read(
+        &mut self,
+        core: &Core,
+        machine: &Machine,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let Way { line, receive, .. } = self.way;
         if !self.reading && now_ms >= self.read_at_ms {
             self.reading = true;
             self.target = None;
@@ -478,6 +573,19 @@ impl LineEnd {
                 out.push(Up::Trim(mailbox, self.cursor));
             }
         }
+        Ok(())
+    }
+
+    /// Sends what is durable and what the relay lacks.
+    fn write(
+        &mut self,
+        core: &Core,
+        machine: &Machine,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let Way { line, send, .. } = self.way;
         if now_ms < self.write_at_ms {
             return Ok(());
         }
@@ -538,24 +646,55 @@ impl LineEnd {
     /// Commits what was staged and acts on what is durable then.
     fn settle(
         &mut self,
-        (core, machine): (&mut Core, &Machine),
+        parts: (&mut Core, &Machine),
         pending: Result<PendingRun, JournalError>,
         now_ms: u64,
         books: &mut Books,
         out: &mut Vec<Up>,
     ) -> Result<(), Fault> {
-        let run = pending.and_then(|pending| {
+        let pending = pending.map(|one| vec![one]);
+        self.settle_all(parts, pending, now_ms, books, out)
+    }
+
+    fn settle_all(
+        &mut self,
+        (core, machine): (&mut Core, &Machine),
+        pending: Result<Vec<PendingRun>, JournalError>,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let runs = pending.and_then(|pending| {
             let committed = core.commit()?;
-            core.settle(&committed, pending)
+            let settle = |one| core.settle(&committed, one);
+            pending
+                .into_iter()
+                .map(settle)
+                .collect::<Result<Vec<_>, _>>()
         });
-        let run = match run {
-            Ok(run) => run,
+        let runs = match runs {
+            Ok(runs) => runs,
             Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => {
                 self.look_again(now_ms);
                 return Ok(());
             }
             Err(error) => return Err(ended(&error)),
         };
+        for run in runs {
+            self.done(run, machine, now_ms, books, out)?;
+        }
+        Ok(())
+    }
+
+    /// A run is durable.
+    fn done(
+        &mut self,
+        run: Run,
+        machine: &Machine,
+        now_ms: u64,
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
         let mailbox = self.way.receive.send_id();
         if self.reading && run.cursor > self.cursor {
             books.claims_after(machine.failure(), mailbox, run.cursor)?;
@@ -608,6 +747,7 @@ impl LineEnd {
                 Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_)
             );
         }
+        self.last = run.outbox.last;
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);
         if let Some(ack) = run.ack {

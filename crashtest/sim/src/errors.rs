@@ -11,31 +11,89 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crashtest::fault::{self, Kind, Operations};
+use crashtest::progress::Progress;
+use crashtest::shard::Shard;
 use journal::Suite;
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use crate::files;
 use crate::plan::Who;
 use crate::run;
 
+mod found;
+mod kept;
+
+pub use found::{Counts, Found};
+
 /// Runs at a time.
 const WORKERS: usize = 2;
 /// A run that takes longer is counted as hung. Usually it takes a third of a second.
 const RUN_MAX: Duration = Duration::from_secs(60);
-/// Of the numbers that are tried so many and a tenth may meet no operation: how many there are differs
-/// a little from run to run, because RocksDB has threads.
-const MISSED_MAX: u64 = 2;
+
+/// One operation that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Whose.
+    pub who: Who,
+    /// How.
+    pub kind: Kind,
+    /// Which of those that can meet it, from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, kind, number } = *self;
+        write!(f, "{} {}", name_of(who), kind.plan(number))
+    }
+}
+
+/// A machine's name on command lines and in files.
+#[must_use]
+pub fn name_of(who: Who) -> String {
+    format!("{who:?}").to_lowercase()
+}
+
+/// The machine of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Who> {
+    Who::ALL
+        .into_iter()
+        .find(|who| name_of(*who).eq_ignore_ascii_case(name))
+}
+
+/// A planned run, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// What was planned.
+    pub case: Case,
+    /// What came of it.
+    pub run: Run,
+}
+
+/// Which part of all errors is tried, and for how long.
+pub struct Part<'a> {
+    /// Of the operations each so many-th, from the first.
+    pub stride: u64,
+    /// Which machine of several this is.
+    pub shard: Shard,
+    /// No run is begun after this.
+    pub until: Option<Instant>,
+    /// What earlier parts did, and where this one writes down what it does.
+    pub progress: &'a Progress<Cell>,
+}
 
 /// What came of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Whose operation failed.
     pub who: Who,
@@ -47,67 +105,6 @@ pub struct Run {
     pub restarts: u64,
     /// The promise that did not hold.
     pub broken: Option<String>,
-}
-
-/// Totals of one machine and kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Operations that can meet this error, counted in a run in which none did.
-    pub operations: u64,
-    /// Numbers of them that were tried.
-    pub tried: u64,
-    /// Runs in which an operation failed.
-    pub runs: u64,
-    /// Runs after which the process had to be started again.
-    pub restarted: u64,
-    /// Runs that broke a promise.
-    pub fatal: u64,
-}
-
-/// What a sweep found.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// By machine and kind.
-    pub counts: BTreeMap<(Who, Kind), Counts>,
-    /// Those that broke a promise.
-    pub fatal: Vec<Run>,
-    /// The time was up first.
-    pub unfinished: bool,
-}
-
-impl Found {
-    /// Every promise held, every machine met every kind, and all was tried.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        let tried = |who, kind: Kind| {
-            self.counts
-                .get(&(who, kind))
-                .is_some_and(|counts| counts.runs > 0 && (kind.is_rare() || counts.met_most()))
-        };
-        let all = |who| Kind::ALL.into_iter().all(|kind| tried(who, kind));
-        self.fatal.is_empty() && !self.unfinished && Who::ALL.into_iter().all(all)
-    }
-
-    /// For programs.
-    #[must_use]
-    pub fn json(&self) -> serde_json::Value {
-        let rows = self.counts.iter().map(|((who, kind), counts)| {
-            json!({"program": format!("{who:?}").to_lowercase(), "error": kind.to_string(),
-                   "operations": counts.operations, "tried": counts.tried, "runs": counts.runs, "restarted": counts.restarted, "fatal": counts.fatal})
-        });
-        let fatal = self.fatal.iter().map(|run| {
-            json!({"program": format!("{:?}", run.who).to_lowercase(), "fault": run.fault,
-                   "broken": run.broken})
-        });
-        json!({"rows": rows.collect::<Vec<_>>(), "fatal": fatal.collect::<Vec<_>>(),
-               "unfinished": self.unfinished, "good": self.is_good()})
-    }
-}
-
-impl Counts {
-    fn met_most(&self) -> bool {
-        self.tried - self.runs.min(self.tried) <= MISSED_MAX + self.tried / 10
-    }
 }
 
 /// The pair and the programs of a sweep.
@@ -198,41 +195,45 @@ impl Sweep {
         Ok((run, faults))
     }
 
-    /// Tries every operation of every machine with every error; of them each `stride`-th, from the
-    /// first. `told` hears of each run.
+    /// The operations of each machine: those that the first part of this sweep counted, so that all parts
+    /// have one plan.
+    fn counted(&self, progress: &Progress<Cell>) -> io::Result<BTreeMap<Who, Operations>> {
+        if let Some(plan) = progress.plan() {
+            let of = |who: Who| Some((who, Operations::of_value(plan.get(name_of(who))?)?));
+            let all: Option<BTreeMap<Who, Operations>> = Who::ALL.into_iter().map(of).collect();
+            let wrong = || io::Error::other("the progress is of another kind of sweep");
+            return all.ok_or_else(wrong);
+        }
+        let (mut all, mut plan) = (BTreeMap::new(), Map::new());
+        for who in Who::ALL {
+            let operations = self.count(who)?;
+            plan.insert(name_of(who), operations.to_value());
+            all.insert(who, operations);
+        }
+        progress.keep_plan(Value::Object(plan))?;
+        Ok(all)
+    }
+
+    /// Tries every operation of every machine with every error, or a part of that. What earlier parts did is
+    /// not done again, but for what failed, and that first. `told` hears of each run.
     ///
     /// # Errors
-    /// The machine.
-    pub fn all(
-        &self,
-        stride: u64,
-        until: Option<Instant>,
-        told: &(impl Fn(&Run) + Sync),
-    ) -> io::Result<Found> {
-        let mut found = Found::default();
-        let mut lists: Vec<List> = Vec::new();
-        for who in Who::ALL {
-            let counted = self.count(who)?;
-            for kind in Kind::ALL {
-                let operations = counted.of(kind);
-                found.counts.entry((who, kind)).or_default().operations = operations;
-                lists.push(List::new(who, kind, operations, stride));
-            }
-        }
-        let (found, lists) = (Mutex::new(found), Mutex::new(lists));
+    /// The machine; or the progress cannot be kept.
+    pub fn all(&self, part: &Part<'_>, told: &(impl Fn(&Run) + Sync)) -> io::Result<Found> {
+        let operations = self.counted(part.progress)?;
+        let cases = cases(&operations, part.stride, part.shard);
+        let left = part.progress.left_of(&cases);
+        let next = AtomicUsize::new(0);
         let work = || -> io::Result<()> {
             loop {
-                let next = unpoisoned(&lists).iter_mut().find_map(List::next);
-                let Some((who, kind, number)) = next else {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let late = part.until.is_some_and(|until| Instant::now() >= until);
+                let Some(case) = left.get(index).copied().filter(|_| !late) else {
                     return Ok(());
                 };
-                if until.is_some_and(|until| Instant::now() >= until) {
-                    unpoisoned(&found).unfinished = true;
-                    return Ok(());
-                }
-                let run = self.one(who, &kind.plan(number))?;
+                let run = self.one(case.who, &case.kind.plan(case.number))?;
                 told(&run);
-                unpoisoned(&found).count(kind, run);
+                part.progress.take(&Cell { case, run })?;
             }
         };
         thread::scope(|scope| {
@@ -243,59 +244,46 @@ impl Sweep {
             });
             joined.collect::<io::Result<Vec<()>>>()
         })?;
-        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let planned = part.progress.with_done(cases);
+        Ok(Found::new(&operations, &planned, part.progress.all()))
+    }
+
+    /// A file of progress of this sweep; none where there is no path.
+    ///
+    /// # Errors
+    /// It is about another build, or damaged; or the machine's.
+    pub fn progress(
+        &self,
+        path: Option<&Path>,
+        stride: u64,
+        shard: Shard,
+    ) -> io::Result<Progress<Cell>> {
+        let part = format!("stride {stride} shard {shard}");
+        Progress::resumed(path, &[self.program.clone(), self.library.clone()], &part)
     }
 }
 
-impl Found {
-    fn count(&mut self, kind: Kind, run: Run) {
-        let counts = self.counts.entry((run.who, kind)).or_default();
-        counts.tried += 1;
-        if run.failed_operations == 0 && run.broken.is_none() {
-            return;
-        }
-        counts.runs += 1;
-        counts.restarted += u64::from(run.restarts > 0);
-        if run.broken.is_some() {
-            counts.fatal += 1;
-            self.fatal.push(run);
-        }
+/// One machine's part of all errors: from every program and kind by turns, so that a time limit cuts each of
+/// them alike.
+fn cases(operations: &BTreeMap<Who, Operations>, stride: u64, shard: Shard) -> Vec<Case> {
+    let mut lists = Vec::new();
+    for (who, operations) in operations {
+        lists.extend(Kind::ALL.map(|kind| {
+            let stride = stride.max(1) * kind.stride();
+            (*who, kind, stride, *operations)
+        }));
     }
-}
-
-/// The numbers that are still to be tried of one machine and kind.
-struct List {
-    who: Who,
-    kind: Kind,
-    number: u64,
-    through: u64,
-    stride: u64,
-}
-
-impl List {
-    fn new(who: Who, kind: Kind, through: u64, stride: u64) -> List {
-        List {
-            who,
-            kind,
-            number: 1,
-            through,
-            stride: stride * kind.stride(),
-        }
-    }
-
-    fn next(&mut self) -> Option<(Who, Kind, u64)> {
-        let number = self.number;
-        if number > self.through {
-            return None;
-        }
-        self.number += self.stride;
-        Some((self.who, self.kind, number))
-    }
-}
-
-fn unpoisoned<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A worker that panicked is joined, and its panic goes on there.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    let length = |(_, kind, stride, operations): &(Who, Kind, u64, Operations)| {
+        operations.of(*kind).div_ceil(*stride)
+    };
+    let lengths: Vec<u64> = lists.iter().map(length).collect();
+    let own = shard.spread(&lengths).into_iter();
+    own.filter_map(|(list, place)| {
+        let (who, kind, stride, _) = *lists.get(list)?;
+        let number = 1 + place * stride;
+        Some(Case { who, kind, number })
+    })
+    .collect()
 }
 
 fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
@@ -318,16 +306,61 @@ fn verdict(said: &str, ended: Option<ExitStatus>) -> (u64, Option<String>) {
     let Some(status) = ended else {
         return (0, Some("C7: it hung".to_owned()));
     };
-    let line: Option<serde_json::Value> = said
+    let line: Option<Value> = said
         .lines()
         .last()
         .and_then(|line| serde_json::from_str(line).ok());
     match line {
         Some(line) if status.success() => {
-            let restarts = line.get("restarts").and_then(serde_json::Value::as_u64);
-            let broken = line.get("broken").and_then(serde_json::Value::as_str);
+            let restarts = line.get("restarts").and_then(Value::as_u64);
+            let broken = line.get("broken").and_then(Value::as_str);
             (restarts.unwrap_or_default(), broken.map(str::to_owned))
         }
         _ => (0, Some(format!("C7: it ended with {status}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_some_machines_and_none_is_beyond_the_last() {
+        let mut operations = Operations::default();
+        operations.add(&vec!["Write EIO".to_owned(); 50]);
+        operations.add(&vec!["Sync EIO".to_owned(); 20]);
+        operations.add(&vec!["Read EIO".to_owned(); 9]);
+        let counted: BTreeMap<Who, Operations> =
+            Who::ALL.into_iter().map(|who| (who, operations)).collect();
+        let of = |all: &[Case], kind: Kind| -> Vec<u64> {
+            let own = all.iter();
+            let own = own.filter(|case| case.who == Who::App && case.kind == kind);
+            let mut numbers: Vec<u64> = own.map(|case| case.number).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        let whole = cases(&counted, 1, Shard::WHOLE);
+        assert_eq!(of(&whole, Kind::Eio), (1..=70).collect::<Vec<u64>>());
+        assert_eq!(of(&whole, Kind::Lost), (1..=20).collect::<Vec<u64>>());
+        assert_eq!(of(&whole, Kind::Read), [1, 5, 9]);
+        assert_eq!(
+            of(&cases(&counted, 30, Shard::WHOLE), Kind::Eio),
+            [1, 31, 61]
+        );
+        let mut shared = Vec::new();
+        for shard in ["0/3", "1/3", "2/3"] {
+            shared.extend(cases(&counted, 1, shard.parse().unwrap()));
+        }
+        let sorted = |all: &[Case]| {
+            let mut words: Vec<String> = all.iter().map(Case::to_string).collect();
+            words.sort_unstable();
+            words
+        };
+        assert_eq!(sorted(&shared), sorted(&whole));
+        // By turns: an early end has something of everything.
+        let early = &whole[..whole.len() / 5];
+        for kind in Kind::ALL {
+            assert!(!of(early, kind).is_empty(), "{kind}");
+        }
     }
 }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{
-    ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded, Standing,
-    Verdict,
+    ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded, SilenceLimits,
+    Standing, Verdict,
 };
 use journal::ErrorKind;
 use journal::Role;
-use journal::ids::Channel;
+use journal::ids::{Channel, Line};
 use wal::disk::SimDisk;
 use wire::Seq;
 use wire::envelope::Size;
@@ -67,6 +67,38 @@ struct Process {
     event: Option<u64>,
 }
 
+/// Which of its envelopes the hub gives out when it is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LetsGo {
+    /// All that the relay lacks.
+    All,
+    /// Those through the next that has one of these numbers, or one alone behind all of them.
+    Through(Vec<u64>),
+    /// None.
+    Nothing,
+}
+
+/// What a line may give out that no script is about.
+static NOTHING: LetsGo = LetsGo::Nothing;
+
+impl LetsGo {
+    /// The same of one line: numbers are those of event videos, and nothing of another line goes then.
+    fn of(&self, line: Line) -> &LetsGo {
+        match self {
+            LetsGo::Through(_) if line.channel != Channel::EventVideo => &NOTHING,
+            LetsGo::All | LetsGo::Through(_) | LetsGo::Nothing => self,
+        }
+    }
+
+    /// Whether nothing goes behind this one.
+    fn ends_with(&self, seq: Seq) -> bool {
+        match self {
+            LetsGo::Through(ends) => ends.contains(&seq.0) || ends.iter().all(|end| *end < seq.0),
+            LetsGo::All | LetsGo::Nothing => false,
+        }
+    }
+}
+
 /// The hub's machine.
 pub struct Hub {
     /// Its disk.
@@ -75,6 +107,8 @@ pub struct Hub {
     ways: Vec<Way>,
     /// What its clock on the wall is off by, in milliseconds.
     pub wall_offset_ms: i64,
+    /// Other than all only where a script goes step by step.
+    pub lets_go: LetsGo,
 }
 
 /// Where every clock on a wall begins.
@@ -89,6 +123,7 @@ impl Hub {
             process: None,
             ways,
             wall_offset_ms: 0,
+            lets_go: LetsGo::All,
         }
     }
 
@@ -113,7 +148,7 @@ impl Hub {
             let dice = wal::SeededDice(dice.next_u64());
             open_journal(Role::Hub, &ground, dice)
         });
-        let core = match Core::start(opener, self.wall(now_ms)) {
+        let core = match Core::start(opener, SilenceLimits::default(), self.wall(now_ms)) {
             Ok(core) => core,
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => return Ok(false),
             Err(error) => return Err(Fault::Ended(error.to_string())),
@@ -218,6 +253,18 @@ impl Hub {
     /// # Errors
     /// As all steps.
     pub fn event(&mut self, name: u64, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        if !self.is_up() {
+            return Ok(());
+        }
+        self.begin(name, now_ms)?;
+        self.commit(now_ms, books).map(drop)
+    }
+
+    /// An event begins; nothing is staged before its first piece.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn begin(&mut self, name: u64, now_ms: u64) -> Result<(), Fault> {
         let wall = self.wall(now_ms);
         let Some(process) = &mut self.process else {
             return Ok(());
@@ -229,8 +276,7 @@ impl Hub {
             started_unix_ms: name,
         };
         let begun = process.core.handle_event_started(event, wall);
-        self.recorded(begun)?;
-        self.commit(now_ms, books).map(drop)
+        self.recorded(begun).map(drop)
     }
 
     /// The next piece of the event that is being recorded.
@@ -244,21 +290,9 @@ impl Hub {
         now_ms: u64,
         books: &mut Books,
     ) -> Result<(), Fault> {
-        let wall = self.wall(now_ms);
-        let Some(process) = &mut self.process else {
+        let Some(taken) = self.stage_piece(name, bytes, now_ms, books)? else {
             return Ok(());
         };
-        if !process.core.is_recording() || process.event != Some(name) {
-            return Ok(());
-        }
-        let piece = Piece {
-            bytes: Bytes::copy_from_slice(bytes),
-            captured_unix_ms: wall,
-        };
-        let event = books.events.entry(name).or_default();
-        event.pieces.push(bytes.to_vec());
-        let taken = process.core.handle_pieces(vec![piece], wall);
-        let taken = self.recorded(taken)? == Some(Recorded::Taken);
         let synced = self.commit(now_ms, books)?;
         // Durable only if nobody had to take the recording up again in between, or if it goes on: on
         // a full disk what was lost with the sync is given up.
@@ -269,6 +303,68 @@ impl Hub {
             event.durable = event.pieces.len();
         }
         Ok(())
+    }
+
+    /// Stages a piece and syncs nothing: whether it was taken, or nothing if that event is not being
+    /// recorded.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn stage_piece(
+        &mut self,
+        name: u64,
+        bytes: &[u8],
+        now_ms: u64,
+        books: &mut Books,
+    ) -> Result<Option<bool>, Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(None);
+        };
+        if !process.core.is_recording() || process.event != Some(name) {
+            return Ok(None);
+        }
+        let piece = Piece {
+            bytes: Bytes::copy_from_slice(bytes),
+            captured_unix_ms: wall,
+        };
+        let event = books.events.entry(name).or_default();
+        event.pieces.push(bytes.to_vec());
+        let taken = process.core.handle_pieces(vec![piece], wall);
+        Ok(Some(self.recorded(taken)? == Some(Recorded::Taken)))
+    }
+
+    /// The event that is being recorded.
+    #[must_use]
+    pub fn recording(&self) -> Option<u64> {
+        let process = self.process.as_ref();
+        process
+            .filter(|process| process.core.is_recording())
+            .and_then(|process| process.event)
+    }
+
+    /// Syncs everything that is staged.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn sync(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let recording = self.recording();
+        if self.commit(now_ms, books)?
+            && let Some(event) = recording.and_then(|name| books.events.get_mut(&name))
+        {
+            event.durable = event.pieces.len();
+        }
+        Ok(())
+    }
+
+    /// The last durable envelope on the line of its videos.
+    #[must_use]
+    pub fn last(&self) -> Option<Seq> {
+        let heads = self.process.as_ref()?.core.heads().ok()?;
+        let mut videos = heads
+            .iter()
+            .filter(|(line, _)| line.channel == Channel::EventVideo);
+        videos.next().map(|(_, head)| head.last)
     }
 
     /// The event is over.
@@ -391,7 +487,9 @@ impl Hub {
         }
         let Process { core, lines, .. } = process;
         for end in lines {
-            end.pump(core, &self.machine, (up, now_ms, wall), books, &mut out)?;
+            let lets_go = self.lets_go.of(end.way.line);
+            let now = (up, now_ms, wall);
+            end.pump(core, (&self.machine, lets_go), now, books, &mut out)?;
         }
         self.settle(books)?;
         Ok(out)
@@ -457,7 +555,7 @@ impl LineEnd {
     fn pump(
         &mut self,
         core: &mut Core,
-        machine: &Machine,
+        (machine, lets_go): (&Machine, &LetsGo),
         (up, now_ms, wall): (bool, u64, u64),
         books: &mut Books,
         out: &mut Vec<Up>,
@@ -509,6 +607,7 @@ impl LineEnd {
                     let ours = passing(core.digest(line, seq, wall))?.flatten();
                     self.sender.handle_digest(seq, ours, now_ms);
                 }
+                Some(Need::Envelope { .. }) if *lets_go == LetsGo::Nothing => return Ok(()),
                 Some(Need::Envelope { seq, after }) => {
                     self.settle_doubt(core);
                     if !self.attached {
@@ -531,6 +630,9 @@ impl LineEnd {
                                 digest,
                                 bytes,
                             });
+                            if lets_go.ends_with(seq) {
+                                return Ok(());
+                            }
                         }
                         Some(_) => self.sender.handle_missing(seq),
                         None => {

@@ -17,7 +17,7 @@ pub(crate) fn worlds(seeds: &Seeds, json: bool, open_ended: bool) -> io::Result<
     let extra = serde_json::json!({"deaths": found.sum(0), "envelopes": found.sum(1),
         "dropped": found.sum(3), "old_copies": found.sum(4), "heartbeats": found.sum(5)});
     let good = tell("simulate repro", seeds, &found, extra, json);
-    Ok(good && (open_ended || found.left == 0))
+    Ok(good && found.played > 0 && (open_ended || found.left == 0))
 }
 
 /// The same of the engine alone.
@@ -26,7 +26,7 @@ pub(crate) fn engines(seeds: &Seeds, json: bool, open_ended: bool) -> io::Result
     let extra = serde_json::json!({ "crashes": found.sum(0) });
     let repeat = "simulate engine --seeds 1 --from";
     let good = tell(repeat, seeds, &found, extra, json);
-    Ok(good && (open_ended || found.left == 0))
+    Ok(good && found.played > 0 && (open_ended || found.left == 0))
 }
 
 fn tell(repeat: &str, seeds: &Seeds, found: &Played, extra: serde_json::Value, json: bool) -> bool {

@@ -28,6 +28,7 @@ pub mod plan;
 pub mod relay;
 pub mod rot;
 pub mod run;
+pub mod script;
 pub mod seeds;
 pub mod start_up;
 pub mod watch;

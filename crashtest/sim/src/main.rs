@@ -6,20 +6,23 @@
 
 mod hunt;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use crashtest_sim::errors::{Run, Sweep};
+use crashtest::progress;
+use crashtest::shard::Shard;
+use crashtest_sim::errors::{self, Part, Run, Sweep};
 use crashtest_sim::files;
+use crashtest_sim::mutants;
 use crashtest_sim::plan::{Plan, Who};
 use crashtest_sim::run::{self, pair};
+use crashtest_sim::script;
 use crashtest_sim::seeds::{Progress, Seeds};
 use crashtest_sim::start_up;
 use journal::Suite;
-use sha2::{Digest as _, Sha256};
 
 /// Hub, relay and app in one thread, on a simulated clock, network and disk.
 #[derive(Debug, Parser)]
@@ -59,9 +62,11 @@ struct Range {
 
 impl Range {
     fn of(self, count: u64) -> std::io::Result<(Seeds, bool, bool)> {
-        let resume = self
-            .resume
-            .map(|path| -> std::io::Result<Progress> { Ok(Progress::new(&path, &build()?)) });
+        let resume = self.resume.map(|path| -> std::io::Result<Progress> {
+            let (rest, of) = self.shard;
+            let part = format!("{} from {} shard {rest}/{of}", build()?, self.from);
+            Ok(Progress::new(&path, &part))
+        });
         let seeds = Seeds {
             shard: self.shard,
             time_max: self
@@ -76,18 +81,35 @@ impl Range {
 
 /// Names this program by its bytes.
 fn build() -> std::io::Result<String> {
-    let bytes = std::fs::read(std::env::current_exe()?)?;
-    let digest = Sha256::digest(&bytes);
-    let text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(text.chars().take(16).collect())
+    progress::build(&[std::env::current_exe()?])
 }
 
 fn shard(text: &str) -> Result<(u64, u64), String> {
-    let parsed = text
-        .split_once('/')
-        .and_then(|(rest, of)| Some((rest.parse().ok()?, of.parse().ok()?)))
-        .filter(|(rest, of)| rest < of);
-    parsed.ok_or_else(|| "expected something like 0/1 or 2/8".to_owned())
+    text.parse::<Shard>().map(Shard::numbers)
+}
+
+/// Which disk errors, and how long.
+#[derive(Debug, clap::Args)]
+struct ErrorRange {
+    /// Only each so many-th operation.
+    #[arg(long, default_value_t = 1)]
+    stride: u64,
+    /// `2/8` is the third of eight machines that share the operations.
+    #[arg(long, default_value_t = Shard::WHOLE)]
+    shard: Shard,
+    /// Begin no run after so many minutes; what is left then is said, and fails.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// The time is what was planned: operations that it does not reach are said, and are no failure.
+    #[arg(long, requires = "minutes")]
+    open_ended: bool,
+    /// Go on behind what this file says, try first what failed before, and write each run down there.
+    /// Only for the same build of this program and of the recorder.
+    #[arg(long)]
+    resume: Option<PathBuf>,
+    /// One line of JSON at the end.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,17 +143,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Makes every file operation of each of the three fail, one run each, on real files.
-    Errors {
-        /// Only each so many-th operation.
-        #[arg(long, default_value_t = 1)]
-        stride: u64,
-        /// At most so long; what is left then is said, and fails.
+    /// Plays a way of the model step by step, with a deliberate bug or without, and asks the oracle.
+    Script {
+        /// The steps, as `crashtest-model bugs` prints them; `-` is the standard input.
+        file: PathBuf,
+        /// The bug.
         #[arg(long)]
-        minutes: Option<u64>,
+        mutant: Option<String>,
         /// One line of JSON at the end.
         #[arg(long)]
         json: bool,
+    },
+    /// Makes every file operation of each of the three fail, one run each, on real files.
+    Errors {
+        #[command(flatten)]
+        range: ErrorRange,
     },
     /// Makes one operation fail, on real files: `simulate error hub any:17:EIO`.
     Error {
@@ -193,11 +219,8 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
         }
         Command::Repro { seed } => Ok(repro(seed)?),
         Command::Mutants { name, json } => Ok(hunt::mutants(name.as_deref(), json)),
-        Command::Errors {
-            stride,
-            minutes,
-            json,
-        } => errors(stride, minutes, json),
+        Command::Errors { range } => Ok(errors(&range)?),
+        Command::Script { file, mutant, json } => script(&file, mutant.as_deref(), json),
         Command::Error { who, fault } => {
             let run = Sweep::new(std::env::current_exe()?)?.one(named(&who)?, &fault)?;
             println!("{run:?}");
@@ -237,44 +260,108 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
     }
 }
 
-fn named(name: &str) -> Result<Who, String> {
-    let found = Who::ALL
-        .into_iter()
-        .find(|who| format!("{who:?}").eq_ignore_ascii_case(name));
-    found.ok_or_else(|| format!("`{name}` is none of hub, relay and app"))
-}
-
-fn errors(
-    stride: u64,
-    minutes: Option<u64>,
+/// True if every promise held, whatever was refused.
+fn script(
+    file: &Path,
+    mutant: Option<&str>,
     json: bool,
 ) -> Result<bool, Box<dyn std::error::Error>> {
-    let began = Instant::now();
-    let until = minutes.map(|minutes| began + Duration::from_secs(60 * minutes));
-    let sweep = Sweep::new(std::env::current_exe()?)?;
-    let count = AtomicU64::new(0);
-    let found = sweep.all(stride.max(1), until, &|run: &Run| {
-        let count = count.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(broken) = &run.broken {
-            let who = format!("{:?}", run.who).to_lowercase();
-            eprintln!(
-                "FAILED {broken}\n  repeat: simulate error {who} {}",
-                run.fault
-            );
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())?
+    } else {
+        std::fs::read_to_string(file)?
+    };
+    let steps = script::parse(&text)?;
+    let linked = mutants::linked()?;
+    let mutant = match mutant {
+        Some(name) => {
+            let known = linked.keys().find(|known| **known == name);
+            Some(*known.ok_or_else(|| format!("there is no deliberate bug `{name}`"))?)
         }
+        None => None,
+    };
+    let pair = pair(Suite::XWing)?;
+    // A bug may well end in a panic, which is a broken promise like any other.
+    std::panic::set_hook(Box::new(|_| {}));
+    wal::mutant::choose(mutant);
+    let played = script::play(&steps, &pair);
+    wal::mutant::choose(None);
+    if let Some((index, what)) = played.otherwise {
+        let step = steps.get(index);
+        return Err(format!("step {index}, {step:?}, is not what the table says: {what}").into());
+    }
+    for (index, why) in &played.refused {
+        let step = steps.get(*index);
+        eprintln!("REFUSED step {index}, {step:?}: {why}");
+    }
+    let broken = played.broken.as_ref();
+    if json {
+        let refused = played
+            .refused
+            .iter()
+            .map(|(index, why)| serde_json::json!({ "step": index, "why": why }));
+        println!(
+            "{}",
+            serde_json::json!({
+                "steps": steps.len(), "done": played.done, "refused": refused.collect::<Vec<_>>(),
+                "mutant": mutant, "promise": broken.map(|broken| broken.promise),
+                "what": broken.map(|broken| &broken.what), "broken_in": played.broken_in,
+            })
+        );
+    } else {
+        match broken {
+            Some(broken) => println!("{broken} ({} steps done)", played.done),
+            None => println!("every promise held: {} steps done", played.done),
+        }
+    }
+    Ok(broken.is_none())
+}
+
+fn named(name: &str) -> Result<Who, String> {
+    errors::named(name).ok_or_else(|| format!("`{name}` is none of hub, relay and app"))
+}
+
+/// Disk errors; true if all were tried and every promise held, or if the time alone was planned and every
+/// promise held until then.
+fn errors(range: &ErrorRange) -> std::io::Result<bool> {
+    let began = Instant::now();
+    let minutes = range.minutes;
+    let sweep = Sweep::new(std::env::current_exe()?)?;
+    let progress = sweep.progress(range.resume.as_deref(), range.stride, range.shard)?;
+    let part = Part {
+        stride: range.stride,
+        shard: range.shard,
+        until: minutes.map(|minutes| began + Duration::from_secs(60 * minutes)),
+        progress: &progress,
+    };
+    let count = AtomicU64::new(0);
+    let found = sweep.all(&part, &|run: &Run| {
+        let count = count.fetch_add(1, Ordering::Relaxed) + 1;
+        tell_failure(run);
         if count.is_multiple_of(250) {
             eprintln!("{count} runs, {} s", began.elapsed().as_secs());
         }
     })?;
-    if json {
+    // Once more at the end, with those of earlier parts.
+    found.fatal.iter().for_each(tell_failure);
+    for sentence in found.not_covered() {
+        eprintln!("NOT COVERED: {sentence}");
+    }
+    if found.left > 0 {
+        let left = found.left;
+        eprintln!("NOT COVERED: the time was up before {left} operations of this part had failed");
+    }
+    let good = found.is_good() || range.open_ended && found.is_good_so_far();
+    if range.json {
         let mut value = found.json();
-        value["seconds"] = began.elapsed().as_secs().into();
+        value["seconds"] = progress.wall().as_secs().into();
+        value["good"] = good.into();
         println!("{value}");
     } else {
         for ((who, kind), counts) in &found.counts {
             println!(
                 "{:<6} {kind:<18} {:>5} operations, {:>5} runs, {:>4} restarted, {:>3} fatal",
-                format!("{who:?}").to_lowercase(),
+                errors::name_of(*who),
                 counts.operations,
                 counts.runs,
                 counts.restarted,
@@ -282,10 +369,14 @@ fn errors(
             );
         }
     }
-    if found.unfinished {
-        eprintln!("NOT COVERED: the time was up before every operation had failed");
+    Ok(good)
+}
+
+fn tell_failure(run: &Run) {
+    if let Some(broken) = &run.broken {
+        let (who, fault) = (errors::name_of(run.who), &run.fault);
+        eprintln!("FAILED {broken}\n  repeat: simulate error {who} {fault}");
     }
-    Ok(found.is_good())
 }
 
 fn repro(seed: u64) -> Result<bool, journal::JournalError> {

@@ -194,6 +194,16 @@ impl Machine {
         }
     }
 
+    /// It will die in its n-th sync from now, counted from 1: what that was to cover is written.
+    pub fn plan_death_at_sync(&mut self, n: u64, policy: CrashPolicy) {
+        self.disk.die_at_sync(n);
+        self.death = Some(Death {
+            policy,
+            down_ms: 0,
+            again: Vec::new(),
+        });
+    }
+
     /// One of its disk operations will fail.
     pub fn plan_error(&mut self, after_ops: u64, fault: Fault) {
         self.troubled = true;

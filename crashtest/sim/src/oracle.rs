@@ -91,6 +91,18 @@ impl Books {
         !self.old_writers.is_empty()
     }
 
+    /// Whether whoever writes this mailbox runs on an old copy.
+    #[must_use]
+    pub fn is_old_writer(&self, mailbox: SendId) -> bool {
+        self.old_writers.contains(&mailbox)
+    }
+
+    /// The last envelope that ever left for a mailbox.
+    #[must_use]
+    pub fn left_through(&self, mailbox: SendId) -> Seq {
+        self.sent_through.get(&mailbox).copied().unwrap_or_default()
+    }
+
     /// Takes in what was noted since: `place SEQ GROUP EPOCH LEAF KIND GENERATION` comes before the
     /// `seal MAILBOX SEQ DIGEST` of its envelope.
     fn read_notes(&mut self) {

@@ -4,11 +4,13 @@
 //! very end, the closed disks are compared.
 
 mod end;
+mod script;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
+use journal::ids::Channel;
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::{Dice as _, SeededDice};
 
@@ -162,6 +164,17 @@ impl World {
     /// The directory cannot be made.
     pub fn on_files(&mut self, who: Who, dir: PathBuf, trace: Option<PathBuf>) -> io::Result<()> {
         self.machine(who).on_files(dir, trace)
+    }
+
+    /// The line of event videos as hub or app has it, if they have it.
+    fn videos(&self, who: Who) -> Option<Way> {
+        let ways = match who {
+            Who::Hub => &self.ways.0,
+            _ => &self.ways.1,
+        };
+        let mut ways = ways.iter();
+        let found = ways.find(|way| way.line.channel == Channel::EventVideo);
+        found.copied()
     }
 
     fn at(&mut self, at_ms: u64, happening: Happening) {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crashtest::fault::Kind;
-use crashtest_sim::errors::Sweep;
+use crashtest::progress::Progress;
+use crashtest::shard::Shard;
+use crashtest_sim::errors::{Part, Sweep};
 use crashtest_sim::plan::Who;
 
 /// Each so many-th operation: about eighty runs.
@@ -13,8 +15,14 @@ const STRIDE: u64 = 67;
 #[test]
 fn an_operation_that_fails_parts_nobody_and_loses_nothing() {
     let sweep = Sweep::new(PathBuf::from(env!("CARGO_BIN_EXE_simulate"))).unwrap();
+    let part = Part {
+        stride: STRIDE,
+        shard: Shard::WHOLE,
+        until: None,
+        progress: &Progress::unkept(),
+    };
     let found = sweep
-        .all(STRIDE, None, &|run| {
+        .all(&part, &|run| {
             if let Some(broken) = &run.broken {
                 eprintln!("{:?} {}: {broken}", run.who, run.fault);
             }

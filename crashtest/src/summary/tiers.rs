@@ -63,6 +63,17 @@ pub(super) fn long(text: &mut String, full: Option<&Value>, missing: &mut Missin
     for name in list(full, "left_out").iter().filter_map(Value::as_str) {
         missing.0.push(format!("long tier, {name}: left out"));
     }
+    // Shards that nobody brought when totals of several machines were added.
+    for sentence in list(full, "not_covered").iter().filter_map(Value::as_str) {
+        missing.0.push(format!("long tier, {sentence}"));
+    }
+    if word(full, "shard").contains('+') {
+        missing.0.push(
+            "long tier: machines shared the states, and each checked its own recording's sends and epochs against \
+             its part of them; a kill that only the survey of another machine than its own saw is nobody's"
+                .to_owned(),
+        );
+    }
     push(
         text,
         &format!(
@@ -153,7 +164,8 @@ mod tests {
     #[test]
     fn what_the_long_tier_left_is_not_covered() {
         let (mut text, mut missing) = (String::new(), Missing::default());
-        let full = json!({"shard": "0/1", "left_out": ["kills"], "results": {
+        let full = json!({"shard": "0/2", "left_out": ["kills"],
+            "not_covered": ["engine, shard 1/2: no file of it was given"], "results": {
             "power-cuts": [
                 {"program": "secluso-hub", "part": "log", "unfinished": "the time was up"},
                 {"program": "secluso-app", "part": "log", "unfinished": null},
@@ -168,7 +180,9 @@ mod tests {
             "long tier, power-cuts: secluso-hub, log: the time was up",
             "long tier, real-file-system: 2 of 9 epochs are not finished",
             "long tier, kills: left out",
+            "long tier, engine, shard 1/2: no file of it was given",
         ];
+        assert!(text.contains("shard 0/2."), "{text}");
         assert_eq!(missing.0, wanted);
     }
 }

@@ -84,6 +84,37 @@ impl System {
         Ok(name.map(str::to_owned))
     }
 
+    /// Gives a command from the phone and syncs until it is answered: what came of it. An owner whose phone died
+    /// in the middle gives it again.
+    ///
+    /// # Errors
+    /// A program failed without having been killed; there is no answer.
+    pub fn order(&mut self, words: &[&str]) -> Outcome<Value> {
+        let words = self.app_words(&[words, &["--json"]].concat());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // Hub or relay may just be dying: it is stored all the same.
+        let answer = self.ask_started(Role::App, &Start::with(&words))?;
+        let given = answer.lines.iter().find_map(|line| line.get("command")?.as_str());
+        let Some(given) = given.map(str::to_owned) else {
+            let said = answer.said;
+            return Err(contract(Role::App, &format!("no command: {said}")));
+        };
+        let patience = self.setup.patience;
+        self.until("the answer to a command", patience, |system| {
+            let words = system.app_words(&["sync", "--json"]);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let _ended = system.ask_started(Role::App, &Start::with(&words))?;
+            let books = system.ask_app(&["commands", "--json"])?;
+            let books = books.lines.last().cloned().unwrap_or_default();
+            system.remember(books.to_string());
+            let rows = books.get("commands").and_then(Value::as_array);
+            let mut rows = rows.into_iter().flatten();
+            let row = rows.find(|row| row["command"] == given.as_str());
+            let row = row.filter(|row| row["state"] == "answered");
+            Ok(row.map(|row| row["outcome"].clone()))
+        })
+    }
+
     /// The phone is gone with all that it had; the next one begins with nothing.
     ///
     /// # Errors

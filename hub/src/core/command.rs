@@ -27,22 +27,39 @@ use super::{
     SMALL_GROUP_BYTES, Stop, Wishes, invite, is_about_one_line,
 };
 
+/// What this hub does at the moment if a phone orders it.
+#[derive(Clone, Copy)]
+pub(super) struct Allowed {
+    /// It has run for long enough to restart.
+    pub(super) restart: bool,
+    /// Its owner lets phones pass offers on.
+    pub(super) invite: MayInvite,
+}
+
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
-/// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch. Returns
-/// the phone that this transaction removes, if it does ([`Core::forget_phone`]).
+/// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch. Where the
+/// program may not restart, because it has just done so, the wish is granted already. Returns the phone that this
+/// transaction removes, if it does ([`Core::forget_phone`]).
 pub(super) fn obey(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
-    command: &Command,
-    may_invite: MayInvite,
+    (command, allowed): (&Command, Allowed),
 ) -> Result<Option<PairingId>, JournalError> {
     let (pairing, id) = (config.pairing, command.id);
     let mut removed = None;
     let result = match (txn.remembered_outcome(pairing, id)?, command.kind()) {
         (Some(known), _) => known,
         (None, None) => CommandResult::Refused(Refusal::NotUnderstood),
-        (None, Some(kind)) => carry_out(txn, config, (id, kind), may_invite, &mut removed)?,
+        (None, Some(CommandKind::Restart)) if !allowed.restart => CommandResult::Done,
+        (None, Some(kind)) => match carry_out(txn, config, (id, kind), allowed, &mut removed) {
+            // It is about another line or phone than the one that is answered.
+            Err(error) if is_about_one_line(&error) => {
+                tracing::error!(%error, "a command is refused");
+                CommandResult::Refused(Refusal::Unreadable)
+            }
+            done => done?,
+        },
     };
     let doc = txn.settings()?;
     let told = result.settings().map_or(0, |doc| doc.version);
@@ -68,12 +85,13 @@ pub(super) fn obey(
     Ok(removed)
 }
 
-/// The effect of a command on the rows of this transaction. Says which phone it removes, if it does.
+/// The effect of a command on the rows of this transaction, all of it or none. Says which phone it removes, if it
+/// does.
 fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,
     (id, kind): (CommandId, CommandKind),
-    may_invite: MayInvite,
+    allowed: Allowed,
     removed: &mut Option<PairingId>,
 ) -> Result<CommandResult, JournalError> {
     let current = txn.settings()?;
@@ -83,7 +101,7 @@ fn carry_out(
             return Ok(CommandResult::Done);
         }
         CommandKind::Phones => return Ok(CommandResult::Phones(phones(txn)?)),
-        CommandKind::Invite => return invite::ask(txn, config.pairing, id, may_invite),
+        CommandKind::Invite => return invite::ask(txn, config.pairing, id, allowed.invite),
         CommandKind::Remove { phone } => {
             // Itself it cannot remove: nobody would be left to be answered.
             if phone == config.pairing || !txn.remove_phone(phone)? {
@@ -152,7 +170,7 @@ impl Core {
 
     /// The same, with what is only staged.
     pub(super) fn staged_wishes(&self) -> Result<Wishes, JournalError> {
-        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned)?;
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
         let restart = journal.restart_wanted()?;
         Ok(Wishes {
             settings: journal.settings()?.settings,

@@ -8,16 +8,21 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{Channel, Line};
-use journal::message::{self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer};
-use journal::{
-    AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, Takes, Txn, or_after_commit,
+use journal::message::{
+    self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer, HubConfigMessage,
 };
+use journal::{
+    AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, SettingsSaid, Takes, Txn,
+    or_after_commit,
+};
+use wal::crash_point;
 use wire::ids::{Digest, Seq};
 
 use super::{
-    ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
+    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
     Standing, Stop, command, is_about_one_line, pace,
 };
+use command::Allowed;
 
 /// How a line stands whose phone has proved a rollback.
 pub(super) const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
@@ -120,7 +125,8 @@ impl Core {
             .get_mut(&line)
             .is_some_and(|state| state.pace.allows(now_unix_ms));
         match pace::priority(unacked).filter(|_| allowed) {
-            Some(priority) => self.has_room(EPOCH_BYTES, priority, now_unix_ms),
+            // What a command does fits beside its answer, also if it is a removal.
+            Some(priority) => self.has_room(COMMAND_BYTES, priority, now_unix_ms),
             None => Ok(false),
         }
     }
@@ -158,7 +164,7 @@ impl Core {
         // What the phone claims to hold, and we cannot explain.
         let mut disproved = Vec::new();
         let mut in_wrap = false;
-        let mut is_heartbeat = false;
+        let (mut is_heard, mut is_command) = (false, false);
         // Another phone, by a command of this one.
         let mut removed = None;
         // Other lines of this phone that cannot be read: what is said of them has to wait.
@@ -207,13 +213,20 @@ impl Core {
                     if let Some(number) = said.heartbeat {
                         let unix_ms = now_unix_ms;
                         txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
-                        is_heartbeat = true;
                     }
+                    // An ack and a command are signs of life as well.
+                    if self.silence.has_stored(line.pairing) {
+                        txn.forget_unheard(line.pairing);
+                    }
+                    is_heard = true;
                     if let Some(command) = &said.command {
-                        let may = self.may_invite;
-                        removed =
-                            command::obey(&mut self.lines, &mut txn, line, command, may)?;
-                        costs_epoch = true;
+                        let allowed = Allowed {
+                            restart: self.ran >= pace::RESTART_AFTER,
+                            invite: self.may_invite,
+                        };
+                        let lines = &mut self.lines;
+                        removed = command::obey(lines, &mut txn, line, (command, allowed))?;
+                        (costs_epoch, is_command) = (true, true);
                     }
                 }
             }
@@ -282,11 +295,17 @@ impl Core {
             self.set_broken(*of, error);
         }
         staged?;
-        if is_heartbeat && self.silence.heard(line.pairing) {
+        if is_command {
+            // CRASH(hub.command.staged): before: nothing of the command, the cursor is before it; it comes again |
+            // after: what it does, its outcome, the Commit and the answer are synced as one.
+            crash_point!("hub.command.staged");
+        }
+        if is_heard && self.silence.heard(line.pairing) {
             let phone = line.pairing;
             self.pending.push(Notice::PhoneBack { phone });
         }
         self.staged_bytes += match costs_epoch {
+            true if removed.is_some() => COMMAND_BYTES,
             true => EPOCH_BYTES,
             false => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
         };
@@ -370,8 +389,8 @@ fn take_ack(
 }
 
 /// Closes the epoch that a phone's update has opened in the config channel: with the answer to its
-/// heartbeat, which is the last message of that epoch. Another line that cannot be read is left out of it
-/// and comes back.
+/// heartbeat, which is the last message of that epoch, behind the settings if they are due. Another line that
+/// cannot be read is left out of it and comes back.
 fn answer(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
@@ -397,16 +416,26 @@ fn answer(
     let Some(state) = lines.get_mut(&config) else {
         return Err(JournalError::NoGroup(config));
     };
-    match heard {
-        None => state.session.close(txn)?,
-        Some(heard) => {
-            let answer = HeartbeatAnswer {
-                number: heard.number,
-                answered_unix_ms: now_unix_ms,
-                version: env!("CARGO_PKG_VERSION").into(),
-                epochs,
-            };
+    // Settings that the phone is to be told share the epoch.
+    let (doc, known) = (txn.settings()?, txn.settings_said(config.pairing)?);
+    let is_told = known.version >= doc.version || known.said > txn.outbox_head(config)?.acked;
+    let answer = heard.map(|heard| HeartbeatAnswer {
+        number: heard.number,
+        answered_unix_ms: now_unix_ms,
+        version: env!("CARGO_PKG_VERSION").into(),
+        epochs,
+    });
+    match (answer, is_told) {
+        (None, true) => state.session.close(txn)?,
+        (Some(answer), true) => {
             let _seq = state.session.answer(txn, &answer)?;
+        }
+        (answer, false) => {
+            let mut messages = vec![HubConfigMessage::Settings(doc)];
+            messages.extend(answer.map(HubConfigMessage::Answer));
+            let said = state.session.say(txn, &messages)?;
+            let version = doc.version;
+            txn.put_settings_said(config.pairing, SettingsSaid { version, said })?;
         }
     }
     Ok(unreadable)

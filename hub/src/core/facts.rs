@@ -9,7 +9,7 @@ use journal::message::{AddedPhones, ClipEnd, Settings, SettingsDoc};
 use journal::{ClipOutcome, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError, LineState, PROVEN};
+use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -316,10 +316,15 @@ impl Core {
             let (unacked_envelopes, unacked_bytes) = journal.outbox_waiting(*line)?;
             clips.extend(journal.hub_clips(line.pairing)?.iter().map(ClipFacts::of));
             let epoch = match state.standing {
-                // Its group is gone; the last epoch that was used is what there is to say.
-                PROVEN => journal.epoch_use(*line)?.map_or(0, |used| used.epoch().0),
-                _ => state.session.epoch(&mut journal.begin())?.0,
+                PROVEN => None,
+                _ => match state.session.epoch(&mut journal.begin()) {
+                    Err(error) if is_about_one_line(&error) => None,
+                    epoch => Some(epoch?.0),
+                },
             };
+            // Its group is gone; the last epoch that was used is what there is to say.
+            let used = journal.epoch_use(*line)?.map_or(0, |used| used.epoch().0);
+            let epoch = epoch.unwrap_or(used);
             lines.push(LineStatus {
                 line: *line,
                 epoch,
@@ -338,7 +343,8 @@ impl Core {
         }
         let settings = journal.settings()?;
         let added = journal.added_phones()?;
-        let dismissals = journal.dismissals()?.len() as u64;
+        let dismissals = journal.dismissals()?;
+        let dismissals = dismissals.owed.len() as u64 + dismissals.damaged;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,

@@ -4,6 +4,8 @@
 //! the books of that clip. A phone that is no longer its owner's could ask for one after the other, so there
 //! are two bounds for each line: how many wait for an ack, and how many in a time. This room knows no clock.
 
+use std::time::Duration;
+
 use wal::Priority;
 
 /// Commits that may wait for the phone's ack before its next proposal or command waits.
@@ -16,6 +18,17 @@ pub(super) const BURST: u64 = 16;
 /// One more is taken after so long, in milliseconds. An honest phone makes one in six hours, and a few more when
 /// its owner opens the app and gives commands.
 pub(super) const REFILL_MS: u64 = 120_000;
+/// Proposals and commands that may come at once after a start: no more than are refilled between two restarts
+/// that a phone can ask for ([`RESTART_AFTER`]).
+const AFTER_START: u64 = 5;
+/// How long a process must have run before a phone's wish for a restart is carried out: a hub that comes up
+/// again and again would do nothing else.
+pub(super) const RESTART_AFTER: Duration = Duration::from_secs(10 * 60);
+
+const _: () = assert!(
+    AFTER_START * REFILL_MS <= 1_000 * RESTART_AFTER.as_secs(),
+    "a restart gives a phone no more Commits than waiting does"
+);
 
 /// For what the next Commit may use room, if so many are not acked; `None` if it has to wait for an ack.
 pub(super) fn priority(unacked: u64) -> Option<Priority> {
@@ -34,6 +47,15 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// At the start of a process, which knows nothing of what was taken before: less than a burst, so that no
+    /// phone gains by the restarts that it asks for.
+    pub(super) fn after_start(now_unix_ms: u64) -> Self {
+        Self {
+            spent: BURST - AFTER_START,
+            since_unix_ms: now_unix_ms,
+        }
+    }
+
     /// Whether one more may be taken. A clock that was set back gives nothing and costs nothing.
     pub(super) fn allows(&mut self, now_unix_ms: u64) -> bool {
         let refills = now_unix_ms.saturating_sub(self.since_unix_ms) / REFILL_MS;
@@ -73,6 +95,14 @@ mod tests {
         assert_eq!(burst(&mut pace, start + REFILL_MS), 1);
         assert_eq!(burst(&mut pace, start + 4 * REFILL_MS), 3);
         assert_eq!(burst(&mut pace, start + 400 * REFILL_MS), BURST);
+    }
+
+    #[test]
+    fn a_start_gives_no_more_than_the_time_that_has_to_pass_before_it() {
+        let start = 1_800_000_000_000;
+        let mut pace = Pace::after_start(start);
+        assert_eq!(burst(&mut pace, start), AFTER_START);
+        assert_eq!(burst(&mut pace, start + REFILL_MS), 1);
     }
 
     #[test]

@@ -5,17 +5,31 @@
 //! and only then does memory forget.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use journal::ids::{Channel, Line, PairingId};
-use journal::{Dismissal, ErrorKind, HubPairing, JournalError};
+use journal::{Dismissals, ErrorKind, HubPairing, JournalError};
 
 use super::silence::{Due, SilenceLimits};
-use super::{Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, push};
+use super::{
+    Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, is_about_one_line, push,
+};
 
 impl Core {
-    /// How long a phone may be unheard of. Until this is called, [`SilenceLimits::default`] holds.
-    pub fn limit_silence(&mut self, limits: SilenceLimits) {
-        self.silence.limit(limits);
+    /// Whether the relay has admitted this hub: only then can phones be heard. It is not until this was said.
+    pub fn handle_link(&mut self, is_attached: bool) {
+        self.silence.attach(is_attached);
+    }
+
+    /// So much time has passed since the last call, or the start, by a clock that never falls: it is counted
+    /// in which phones were not heard of.
+    ///
+    /// # Errors
+    /// [`CoreError::Reopened`] or [`CoreError::Dead`]; whatever else is in the way of one phone is said in
+    /// the log and tried again.
+    pub fn handle_elapsed(&mut self, passed: Duration, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.ran = self.ran.saturating_add(passed);
+        self.watch_silence(passed, now_unix_ms)
     }
 
     /// Removes a phone: its groups and keys, its outbox, what was known of its clips, all in one
@@ -39,19 +53,45 @@ impl Core {
     }
 
     /// A phone is removed by what is durable or staged: memory has no line of it any more, and an event in
-    /// progress goes on for the others. If its sync fails, what recovery finds is looked at anew.
+    /// progress goes on for the others. Nothing is read of them. If its sync fails, what recovery finds is looked
+    /// at anew.
     pub(super) fn forget_phone(&mut self, phone: PairingId) -> Result<(), CoreError> {
-        self.refresh_lines()?;
+        self.lines.retain(|line, _| line.pairing != phone);
+        self.count_silence()?;
         let why = self.nobody();
         self.leave_recording(Line::of(phone, Channel::EventVideo), why);
         Ok(())
+    }
+
+    /// The pairings that there are, also those of which nothing can be read.
+    ///
+    /// # Errors
+    /// [`CoreError::Dead`].
+    pub fn pairing_ids(&self) -> Result<Vec<PairingId>, CoreError> {
+        Ok(self.journal_ref()?.pairing_ids())
+    }
+
+    /// Those of them of which nothing can be read: they have no line, and wait to be removed.
+    ///
+    /// # Errors
+    /// The journal's, as a whole.
+    pub fn unreadable_phones(&self) -> Result<Vec<PairingId>, CoreError> {
+        let mut found = Vec::new();
+        for id in self.pairing_ids()? {
+            match self.is_confirmed(id) {
+                Ok(_confirmed) => {}
+                Err(error) if is_about_one_line(&error) => found.push(id),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
     }
 
     /// Phones that were removed and that the relay was not yet told of.
     ///
     /// # Errors
     /// The journal's.
-    pub fn dismissals(&self) -> Result<Vec<Dismissal>, CoreError> {
+    pub fn dismissals(&self) -> Result<Dismissals, CoreError> {
         Ok(self.journal_ref()?.dismissals()?)
     }
 
@@ -93,29 +133,36 @@ impl Core {
         Ok(())
     }
 
-    /// A tick: time has passed in which phones were not heard of.
-    pub(super) fn watch_silence(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        for due in self.silence.tick(now_unix_ms) {
-            match due {
-                Due::Say(phone) => push(&mut self.notices, Notice::PhoneSilent { phone }),
-                Due::Store(phone, ms) => match self.store_unheard(phone, ms) {
-                    Ok(()) => self.silence.stored(phone, ms),
-                    // It is due again at the next tick, and only a count is late.
-                    Err(CoreError::Journal(error)) if is_for_later(&error) => {
-                        tracing::debug!(%error, "how long a phone is silent is stored later");
-                    }
-                    Err(error) => return self.judge(Err(error), now_unix_ms),
-                },
-                Due::Remove(phone) => match self.remove_phone(phone, now_unix_ms) {
-                    Ok(_was_there) => {
+    /// What is in the way of one phone's count or end never holds up another's.
+    fn watch_silence(&mut self, passed: Duration, now_unix_ms: u64) -> Result<(), CoreError> {
+        for due in self.silence.tick(passed) {
+            let done = match due {
+                Due::Say(phone) => {
+                    push(&mut self.notices, Notice::PhoneSilent { phone });
+                    continue;
+                }
+                Due::Store(phone, ms) => {
+                    let stored = self.store_unheard(phone, ms);
+                    let stored = self.judge(stored, now_unix_ms);
+                    stored.map(|()| self.silence.stored(phone, ms))
+                }
+                Due::Remove(phone) => {
+                    let removed = self.remove_phone(phone, now_unix_ms);
+                    removed.map(|_was_there| {
                         tracing::warn!("a phone that was not heard of for too long is removed");
-                    }
-                    // It is due again at the next tick, and gets nothing new meanwhile.
-                    Err(CoreError::Journal(error)) if is_for_later(&error) => {
-                        tracing::warn!(%error, "a phone that is silent for too long is removed later");
-                    }
-                    Err(error) => return Err(error),
-                },
+                    })
+                }
+            };
+            match done {
+                Ok(()) => {}
+                // It is due again at the next tick, and the phone gets nothing new meanwhile.
+                Err(CoreError::Journal(error)) if is_for_later(&error) => {
+                    tracing::debug!(%error, "what a phone's silence asks for is done later");
+                }
+                Err(CoreError::Journal(error)) => {
+                    tracing::warn!(%error, "what a phone's silence asks for is done later");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -134,7 +181,7 @@ impl Core {
     }
 }
 
-/// Whether a row that could not be staged may be tried again.
+/// Whether nothing is wrong but room.
 fn is_for_later(error: &JournalError) -> bool {
     matches!(error.kind(), ErrorKind::Space | ErrorKind::Retry)
 }

@@ -297,7 +297,7 @@ impl Core {
     }
 
     /// Something that waits for room may have it now: the end of a clip that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed, and time is counted in which phones were not heard of.
+    /// phone is to be told. Acked envelopes are removed.
     ///
     /// # Errors
     /// The journal's.
@@ -310,7 +310,6 @@ impl Core {
         if let Some(ending) = ending {
             self.end_recording(ending, now_unix_ms)?;
         }
-        self.watch_silence(now_unix_ms)?;
         self.follow_settings(now_unix_ms)?;
         self.follow_added(now_unix_ms)
     }
@@ -644,7 +643,9 @@ impl Core {
         ) -> Result<T, JournalError>,
     ) -> Result<Vec<(Line, T)>, AtFault> {
         let Some(journal) = self.journal.as_mut() else {
-            return Err(AtFault::from(CoreError::Journal(JournalError::Poisoned)));
+            return Err(AtFault::from(CoreError::Journal(JournalError::Poisoned(
+                None,
+            ))));
         };
         let mut txn = journal.begin();
         let mut done = Vec::new();

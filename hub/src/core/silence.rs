@@ -2,11 +2,12 @@
 //! new, one that stays silent is removed.
 //!
 //! The hub may have no clock that a battery keeps, so no two dates are ever compared. What counts is for
-//! how long the hub itself has run since the last heartbeat, or since pairing: each tick adds what has
-//! passed since the last one, at most [`STEP_MS_MAX`]. So a clock that jumps adds one step, however far it
-//! jumps; one that falls back adds nothing; and the time for which the hub was off, in which nothing was
-//! encrypted either, does not count. This room has no IO and no clock; it must never let one tick make
-//! a phone silent that was not about to be.
+//! how long the hub has been attached to its relay since the phone was last heard of, or since pairing: each
+//! tick adds what has passed since the last one by the clock that never falls, at most [`STEP_MS_MAX`]. So the
+//! clock on the wall may jump as it likes; and time in which no phone could be heard, because the hub was off
+//! or the relay away, does not count. Where every phone is silent it is the way to them that is broken, or was
+//! cut: nobody is removed then. This room has no IO and no clock; it must never let one tick make a phone
+//! silent that was not about to be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,18 +16,18 @@ use journal::ids::PairingId;
 
 /// The most that one tick counts, in milliseconds: far more than lies between two ticks of a busy hub, far
 /// less than any limit.
-pub(super) const STEP_MS_MAX: u64 = 60_000;
+const STEP_MS_MAX: u64 = 60_000;
 /// How much may be counted before it is stored, in milliseconds: what a hub that loses its power forgets.
 const STORE_MS: u64 = 15 * 60_000;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a phone may be unheard of, in time that the hub has run.
+/// How long a phone may be unheard of, in time in which the hub was attached to its relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SilenceLimits {
     /// After so long it gets nothing new.
     pub silent_after: Duration,
-    /// After so long it is removed. More than the other.
+    /// After so long it is removed, if another phone is not silent. More than the other.
     pub removed_after: Duration,
 }
 
@@ -60,17 +61,30 @@ struct Unheard {
 }
 
 /// The counts of all phones.
-#[derive(Default)]
 pub(super) struct Silence {
     limits: SilenceLimits,
-    /// The time of the last tick, milliseconds since 1970 by whatever the clock then said.
-    ticked_unix_ms: Option<u64>,
+    /// The hub has a connection on which phones could be heard.
+    is_attached: bool,
     phones: BTreeMap<PairingId, Unheard>,
 }
 
 impl Silence {
+    pub(super) fn new(limits: SilenceLimits) -> Self {
+        Self {
+            limits,
+            is_attached: false,
+            phones: BTreeMap::new(),
+        }
+    }
+
+    #[cfg(test)]
     pub(super) fn limit(&mut self, limits: SilenceLimits) {
         self.limits = limits;
+    }
+
+    /// Whether phones can be heard from now on.
+    pub(super) fn attach(&mut self, is_attached: bool) {
+        self.is_attached = is_attached;
     }
 
     /// Forgets every phone that is not among these.
@@ -95,7 +109,13 @@ impl Silence {
         }
     }
 
-    /// A heartbeat came. True if it was said that the phone is silent.
+    /// Whether something of its count is stored, which ends with whatever is heard of it.
+    pub(super) fn has_stored(&self, phone: PairingId) -> bool {
+        let unheard = self.phones.get(&phone);
+        unheard.is_some_and(|unheard| unheard.stored_ms > 0)
+    }
+
+    /// Something came of which the phone alone can be the author. True if it was said that it is silent.
     pub(super) fn heard(&mut self, phone: PairingId) -> bool {
         let before = self.phones.insert(phone, Unheard::default());
         before.is_some_and(|before| before.said)
@@ -112,18 +132,22 @@ impl Silence {
         self.phones.get(&phone).map_or(0, |unheard| unheard.ms)
     }
 
-    /// Counts what has passed since the last tick, within its bound. The first tick of a process only
-    /// looks at the clock.
-    pub(super) fn tick(&mut self, now_unix_ms: u64) -> Vec<Due> {
-        let before = self.ticked_unix_ms.replace(now_unix_ms);
-        let step = before.map_or(0, |before| now_unix_ms.saturating_sub(before));
-        let step = step.min(STEP_MS_MAX);
+    /// Counts what has passed since the last tick, within its bound. Nothing while no phone could be heard.
+    pub(super) fn tick(&mut self, passed: Duration) -> Vec<Due> {
+        if !self.is_attached {
+            return Vec::new();
+        }
+        let step = millis(passed).min(STEP_MS_MAX);
         let silent_ms = millis(self.limits.silent_after);
         let removed_ms = millis(self.limits.removed_after);
+        for unheard in self.phones.values_mut() {
+            unheard.ms = unheard.ms.saturating_add(step);
+        }
+        // Else it is the link that is silent, or whoever holds it: nobody is removed by that.
+        let is_one_heard = self.phones.values().any(|unheard| unheard.ms < silent_ms);
         let mut due = Vec::new();
         for (phone, unheard) in &mut self.phones {
-            unheard.ms = unheard.ms.saturating_add(step);
-            if unheard.ms >= removed_ms {
+            if unheard.ms >= removed_ms && is_one_heard {
                 due.push(Due::Remove(*phone));
                 continue;
             }
@@ -153,44 +177,69 @@ mod tests {
 
     const PHONE: PairingId = PairingId([1; 16]);
     const OTHER: PairingId = PairingId([2; 16]);
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn silence(silent_s: u64, removed_s: u64) -> Silence {
-        let mut silence = Silence::default();
-        silence.limit(SilenceLimits {
+        let mut silence = Silence::new(SilenceLimits {
             silent_after: Duration::from_secs(silent_s),
             removed_after: Duration::from_secs(removed_s),
         });
+        silence.attach(true);
         silence.set(PHONE, 0);
         silence.set(OTHER, 0);
         silence
     }
 
     #[test]
-    fn a_clock_that_jumps_counts_one_step_and_one_that_falls_back_none() {
+    fn a_long_pause_between_two_ticks_counts_one_step() {
         let mut silence = silence(3600, 7200);
-        // A hub that does not know the year yet, and then does.
-        assert!(silence.tick(5_000).is_empty());
-        assert_eq!(silence.unheard_ms(PHONE), 0, "the first tick only looks");
-        assert!(silence.tick(1_800_000_000_000).is_empty());
+        assert!(silence.tick(400 * DAY).is_empty());
         assert_eq!(silence.unheard_ms(PHONE), STEP_MS_MAX);
-        assert!(silence.tick(1_000).is_empty());
-        assert_eq!(silence.unheard_ms(PHONE), STEP_MS_MAX);
-        assert!(silence.tick(6_000).is_empty());
+        assert!(silence.tick(Duration::from_secs(5)).is_empty());
         assert_eq!(silence.unheard_ms(PHONE), STEP_MS_MAX + 5_000);
         assert!(!silence.is_silent(PHONE));
     }
 
     #[test]
-    fn silence_is_said_once_and_its_count_stored_and_a_heartbeat_ends_it() {
+    fn a_relay_that_is_away_for_100_days_silences_and_removes_nobody() {
+        let mut silence = Silence::new(SilenceLimits::default());
+        silence.set(PHONE, 0);
+        silence.set(OTHER, 0);
+        for _minute in 0..100 * 24 * 60 {
+            assert!(silence.tick(MINUTE).is_empty());
+        }
+        assert_eq!(silence.unheard_ms(PHONE), 0);
+        silence.attach(true);
+        assert!(silence.tick(MINUTE).is_empty());
+        assert_eq!(silence.unheard_ms(PHONE), STEP_MS_MAX);
+    }
+
+    /// The relay is there and delivers nothing of anybody.
+    #[test]
+    fn where_no_phone_at_all_is_heard_of_none_is_removed() {
+        let mut silence = Silence::new(SilenceLimits::default());
+        silence.attach(true);
+        silence.set(PHONE, 0);
+        silence.set(OTHER, 0);
+        let removes = |due: &Vec<Due>| due.iter().any(|due| matches!(due, Due::Remove(_)));
+        for _minute in 0..100 * 24 * 60 {
+            assert!(!removes(&silence.tick(MINUTE)));
+        }
+        assert!(silence.is_silent(PHONE) && silence.is_silent(OTHER));
+        // One is back: now it is the other one itself that is silent.
+        assert!(silence.heard(OTHER));
+        assert_eq!(silence.tick(MINUTE), [Due::Remove(PHONE)]);
+    }
+
+    #[test]
+    fn silence_is_said_once_and_its_count_stored_and_what_is_heard_ends_it() {
         let mut silence = silence(3600, 7200);
-        let mut now = 0;
         let mut all = Vec::new();
-        for _ in 0..=70 {
-            all.extend(silence.tick(now));
+        for _ in 0..70 {
+            all.extend(silence.tick(MINUTE));
             if !silence.is_silent(OTHER) {
                 let _said = silence.heard(OTHER);
             }
-            now += STEP_MS_MAX;
         }
         let said = all.iter().filter(|due| **due == Due::Say(PHONE)).count();
         assert_eq!(said, 1);
@@ -208,8 +257,9 @@ mod tests {
     fn what_is_not_stored_is_due_every_quarter_of_an_hour() {
         let mut silence = silence(86_400, 172_800);
         let mut stores = Vec::new();
-        for minute in 0..=45 {
-            for due in silence.tick(minute * 60_000) {
+        assert!(!silence.has_stored(PHONE));
+        for _minute in 0..45 {
+            for due in silence.tick(MINUTE) {
                 if let Due::Store(phone, ms) = due {
                     silence.stored(phone, ms);
                     stores.extend((phone == PHONE).then_some(ms / 60_000));
@@ -217,18 +267,21 @@ mod tests {
             }
         }
         assert_eq!(stores, [15, 30, 45]);
+        assert!(silence.has_stored(PHONE));
     }
 
     #[test]
     fn a_phone_past_the_longer_limit_is_due_for_removal_until_it_is_gone() {
         let mut silence = silence(60, 120);
         silence.set(PHONE, 119_999);
-        assert_eq!(silence.tick(0), [Due::Say(PHONE)], "nothing new to store");
+        let nothing = Duration::ZERO;
+        assert_eq!(silence.tick(nothing), [Due::Say(PHONE)], "nothing new to store");
         for _ in 0..2 {
-            assert!(silence.tick(1).contains(&Due::Remove(PHONE)));
+            let due = silence.tick(Duration::from_millis(1));
+            assert!(due.contains(&Due::Remove(PHONE)));
         }
         silence.retain(&BTreeSet::from([OTHER]));
         assert!(!silence.knows(PHONE));
-        assert!(!silence.tick(2).contains(&Due::Remove(PHONE)));
+        assert!(!silence.tick(nothing).contains(&Due::Remove(PHONE)));
     }
 }

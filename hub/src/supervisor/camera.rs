@@ -15,7 +15,10 @@ use crate::uplink::Backoff;
 
 /// A camera and what it takes to record it for as long as the hub runs.
 pub(super) struct Keeper<C> {
+    /// `None` while nobody has it.
     pub(super) camera: Option<FileCamera<C>>,
+    /// How it is opened the next time.
+    pub(super) config: FileCameraConfig,
     pub(super) name: String,
     pub(super) sealer: Sealer,
     pub(super) clock: C,
@@ -31,10 +34,19 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     /// [`SealerError`] when the journal is gone.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), SealerError> {
         let mut recorder = Recorder::new(self.name.clone(), self.sealer.clone());
-        let mut wishes = self.sealer.wishes();
+        let mut next = Attempt::AtOnce;
         loop {
-            let Some(mut camera) = self.camera.take() else {
-                return Ok(());
+            let mut camera = match self.camera.take() {
+                Some(camera) => camera,
+                None => {
+                    let opened = tokio::select! {
+                        biased;
+                        _ = stop.changed() => return Ok(()),
+                        camera = self.open(next) => camera?,
+                    };
+                    self.tell(None);
+                    opened
+                }
             };
             let completed = recorder.completed();
             let over = recorder.run(&mut camera, &mut stop).await?;
@@ -44,44 +56,25 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             let Some(passes) = camera.passes_left() else {
                 return Ok(());
             };
-            let config = FileCameraConfig {
+            self.config = FileCameraConfig {
                 passes,
                 ..camera.config().clone()
             };
-            let trouble = match over {
-                Over::Stopped | Over::Finished => return Ok(()),
-                Over::Failed(error) => Some(error),
-                Over::Private => None,
-            };
             drop(camera);
-            let reopened = match trouble {
-                Some(error) => {
+            next = match over {
+                Over::Stopped | Over::Finished => return Ok(()),
+                Over::Failed(error) => {
                     self.tell(Some(error));
-                    tokio::select! {
-                        biased;
-                        _ = stop.changed() => None,
-                        camera = self.reopen(config, Attempt::AfterPause) => Some(camera),
-                    }
+                    Attempt::AfterPause
                 }
-                None => tokio::select! {
-                    biased;
-                    _ = stop.changed() => None,
-                    camera = async {
-                        until_wanted(&mut wishes).await?;
-                        Ok::<_, SealerError>(self.reopen(config, Attempt::AtOnce).await)
-                    } => Some(camera?),
-                },
+                Over::Private => Attempt::AtOnce,
             };
-            let Some(camera) = reopened else {
-                return Ok(());
-            };
-            self.camera = Some(camera);
-            self.tell(None);
         }
     }
 
-    /// Tries until it can be opened.
-    async fn reopen(&mut self, config: FileCameraConfig, first: Attempt) -> FileCamera<C> {
+    /// Tries until it can be opened. Each attempt waits for the end of privacy mode.
+    async fn open(&mut self, first: Attempt) -> Result<FileCamera<C>, SealerError> {
+        let mut wishes = self.sealer.wishes();
         let mut next = first;
         loop {
             if next == Attempt::AfterPause {
@@ -89,10 +82,11 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 self.clock.sleep_until(at).await;
             }
             next = Attempt::AfterPause;
-            let (again, clock) = (config.clone(), self.clock.clone());
+            until_wanted(&mut wishes).await?;
+            let (again, clock) = (self.config.clone(), self.clock.clone());
             // The file may lie on a slow disk.
             match tokio::task::spawn_blocking(move || FileCamera::open(again, clock)).await {
-                Ok(Ok(camera)) => return camera,
+                Ok(Ok(camera)) => return Ok(camera),
                 Ok(Err(error)) => self.tell(Some(error)),
                 Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
                 // The runtime is shutting down.
@@ -169,7 +163,8 @@ mod tests {
         let (trouble, mut told) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let keeper = Keeper {
-            camera: Some(FileCamera::open(config, clock.clone()).unwrap()),
+            camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
+            config,
             name: "door".into(),
             sealer,
             clock,
@@ -211,7 +206,8 @@ mod tests {
             sealer::start(World::paired().core, HandClock::default()).unwrap();
         let (stop, stopped) = watch::channel(false);
         let keeper = Keeper {
-            camera: Some(FileCamera::open(config, clock.clone()).unwrap()),
+            camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
+            config,
             name: "door".into(),
             sealer: sealer.clone(),
             clock,
@@ -235,6 +231,58 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert!(thread.notices.try_recv().is_err());
         set(false).await.unwrap();
+        ended(&mut thread, ClipState::Complete).await;
+        stop.send_replace(true);
+        keeping.await.unwrap().unwrap();
+    }
+
+    /// Neither at a start nor after it has failed: each attempt would have it for a moment.
+    #[tokio::test]
+    async fn in_privacy_mode_no_attempt_is_made_to_open_a_camera() {
+        let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+        let whole = std::fs::read(testdata).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clip.mp4");
+        let config = FileCameraConfig {
+            gap: Duration::from_millis(200),
+            speed: NonZeroU32::new(20).unwrap(),
+            at_most: Some(Duration::from_secs(10)),
+            ..FileCameraConfig::new(&path)
+        };
+        let (sealer, mut thread) =
+            sealer::start(World::paired().core, HandClock::default()).unwrap();
+        let set = |privacy| {
+            let settings = journal::message::Settings {
+                privacy,
+                event_seconds_max: None,
+            };
+            sealer.run(move |core, now| core.set(settings, now))
+        };
+        set(true).await.unwrap();
+        let (trouble, mut told) = watch::channel(None);
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Keeper {
+            camera: None,
+            config,
+            name: "door".into(),
+            sealer: sealer.clone(),
+            clock: TokioClock::new(),
+            pauses: Backoff::new(Box::new(|| 0)),
+            trouble,
+        };
+        let keeping = tokio::spawn(keeper.run(stopped));
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(told.borrow().is_none(), "it was looked for");
+
+        set(false).await.unwrap();
+        drop(told.wait_for(Option::is_some).await.unwrap());
+        set(true).await.unwrap();
+        std::fs::write(&path, &whole).unwrap();
+        // Longer than the pause behind the first attempts.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(told.borrow().is_some(), "it was opened");
+        set(false).await.unwrap();
+        drop(told.wait_for(Option::is_none).await.unwrap());
         ended(&mut thread, ClipState::Complete).await;
         stop.send_replace(true);
         keeping.await.unwrap().unwrap();

@@ -1,8 +1,9 @@
-//! Telling the relay of phones that were removed: they are to be shut out, and their mailboxes emptied.
+//! Telling the relay of phones that were removed: their invitations are taken back, and their mailboxes emptied.
 //!
 //! A removal never waits for this: the relay may be away for days. What is to be told is in the journal
-//! until the relay has confirmed it. This room must never forget a phone that is still admitted because of
-//! an answer that did not come.
+//! until the relay has confirmed it. What is told names what it takes back, so that a phone which has paired
+//! again meanwhile is not touched. This room must never forget a phone that is still admitted at the hub's relay,
+//! and what is wrong with one row must never end a connection.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,28 +11,36 @@ use std::time::Duration;
 use journal::Dismissal;
 use journal::ids::PairingId;
 use relay_client::{ClientError, Connection, RelayAddress};
-use wire::frame::Revocation;
+use wire::frame::{Guest, Revocation};
 use wire::ids::RelayId;
 
-use super::Over;
-use crate::core::Heads;
+use super::{Board, Over};
+use crate::core::{Core, CoreError, Heads};
 use crate::sealer::{Sealer, SealerError};
 
-/// Pause before the relay is told again what it did not confirm: its disk may have been full.
+/// Pause before the relay is told again what it did not confirm: its disk may have been full, or somebody else
+/// lets the phone in.
 const AGAIN: Duration = Duration::from_secs(600);
 /// Pause after the journal was opened again.
 const REOPENED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Tells all that is to be told to this relay: now, and whenever a phone is removed. Ends only with the
 /// journal.
-pub(super) async fn tell(connection: &Connection, sealer: Sealer, relay: RelayId) -> Over {
+pub(super) async fn tell(
+    connection: &Connection,
+    sealer: Sealer,
+    relay: RelayId,
+    board: Board,
+) -> Over {
     let mut heads = sealer.heads();
     loop {
         let known = phones(&heads.borrow_and_update());
-        let pause = match tell_all(connection, &sealer, relay).await {
-            Ok(pause) => pause,
-            Err(SealerError::Core(error)) if error.is_open() => REOPENED_PAUSE,
-            Err(error) => return Over::Sealer(error),
+        let pause = match tell_all(connection, &sealer, relay, &board).await {
+            Ok(()) => AGAIN,
+            Err(error) => match pause_after(&error) {
+                Some(pause) => pause,
+                None => return Over::Sealer(error),
+            },
         };
         tokio::select! {
             changed = heads.wait_for(|heads| phones(heads) != known) => if changed.is_err() {
@@ -42,35 +51,64 @@ pub(super) async fn tell(connection: &Connection, sealer: Sealer, relay: RelayId
     }
 }
 
-/// Returns when to look again.
+/// When to go on after the journal could not do its part; `None` if there is no journal any more.
+fn pause_after(error: &SealerError) -> Option<Duration> {
+    match error {
+        SealerError::Closed | SealerError::Core(CoreError::Dead(_)) => None,
+        SealerError::Core(error) if error.is_open() => Some(REOPENED_PAUSE),
+        SealerError::Core(error) => {
+            tracing::warn!(%error, "the relay is told of removed phones later");
+            Some(AGAIN)
+        }
+    }
+}
+
 async fn tell_all(
     connection: &Connection,
     sealer: &Sealer,
     relay: RelayId,
-) -> Result<Duration, SealerError> {
-    let owed = sealer.run(|core, _now| core.dismissals()).await?;
-    for dismissal in owed.into_iter().filter(|owed| is_of(owed, relay)) {
+    board: &Board,
+) -> Result<(), SealerError> {
+    let found = sealer.run(|core, _now| core.dismissals()).await?;
+    let ids: BTreeSet<PairingId> = found.owed.iter().map(|owed| owed.pairing).collect();
+    board.change(|board| board.still_admitted.retain(|phone| ids.contains(phone)));
+    for dismissal in found.owed {
         let phone = dismissal.pairing;
-        match connection
-            .revoke(dismissal.device, dismissal.mailboxes)
-            .await
-        {
-            Ok(Revocation::Done) => tracing::info!("a phone that was removed is shut out"),
-            Ok(Revocation::NotInviter) => tracing::warn!(
-                "a phone that was removed stays admitted at the relay, which it did not join by an invitation of this hub; its operator can revoke it"
-            ),
-            // The connection ends, or the disk of the relay is full, or it is an older one.
-            Err(error) => {
-                log(&error);
-                continue;
+        if is_of(&dismissal, relay) {
+            let guest = dismissal.guest.map(|guest| Guest {
+                device: guest.device,
+                invitation: guest.invitation,
+            });
+            match connection.revoke(guest, dismissal.mailboxes).await {
+                Ok(Revocation::Done) if guest.is_none() => tracing::warn!(
+                    "a phone that was removed may be still admitted at the relay, because what was stored of it is damaged; its operator can revoke it"
+                ),
+                Ok(Revocation::Done) => tracing::info!("a phone that was removed is shut out"),
+                Ok(Revocation::StillAdmitted) => {
+                    tracing::info!("a phone that was removed stays admitted at the relay by somebody else");
+                    board.change(|board| board.still_admitted.insert(phone));
+                    // It is asked again: that may end.
+                    continue;
+                }
+                // The connection ends, or the disk of the relay is full, or it is an older one.
+                Err(error) => {
+                    log(&error);
+                    continue;
+                }
             }
+        } else {
+            tracing::warn!(
+                relay = dismissal.relay,
+                "a phone that was removed stays admitted at a relay that this hub has left; its operator can revoke it"
+            );
         }
-        let told = move |core: &mut crate::core::Core, now| {
+        board.change(|board| board.still_admitted.remove(&phone));
+        let told = move |core: &mut Core, now| {
             core.with_journal(now, |journal| journal.dismissal_told(phone))
         };
         drop(sealer.run(told).await?);
     }
-    Ok(AGAIN)
+    Ok(())
 }
 
 fn log(error: &ClientError) {
@@ -85,4 +123,42 @@ fn is_of(dismissal: &Dismissal, relay: RelayId) -> bool {
 
 fn phones(heads: &Heads) -> BTreeSet<PairingId> {
     heads.keys().map(|line| line.pairing).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::{JournalError, Scope};
+
+    use super::*;
+
+    /// A row that cannot be read, or a disk without room, is no reason to leave the relay.
+    #[test]
+    fn only_the_end_of_the_journal_ends_the_telling() {
+        let after = |error| pause_after(&SealerError::Core(error));
+        let rotten = JournalError::ValueDamaged {
+            scope: Scope::Device,
+            what: "dismissal",
+        };
+        assert_eq!(after(CoreError::Journal(rotten)), Some(AGAIN));
+        assert_eq!(after(CoreError::Reopened), Some(REOPENED_PAUSE));
+        assert_eq!(after(CoreError::Dead("as the test wants it".into())), None);
+        assert_eq!(pause_after(&SealerError::Closed), None);
+    }
+
+    #[test]
+    fn a_dismissal_is_the_business_of_the_relay_whose_key_it_names() {
+        let address = RelayAddress {
+            host: "relay.example".into(),
+            port: 9,
+            relay_id: RelayId([3; 32]),
+        };
+        let dismissal = Dismissal {
+            pairing: PairingId([1; 16]),
+            guest: None,
+            relay: address.to_string(),
+            mailboxes: Vec::new(),
+        };
+        assert!(is_of(&dismissal, RelayId([3; 32])));
+        assert!(!is_of(&dismissal, RelayId([4; 32])));
+    }
 }

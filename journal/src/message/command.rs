@@ -181,6 +181,8 @@ pub enum Refusal {
     OutOfRange,
     /// No other phone of this hub has that name: it may have been removed before.
     NoSuchPhone,
+    /// What the hub has stored of it cannot be read any more.
+    Unreadable,
     /// The hub's owner allows no phone to pass offers on.
     NotAllowed,
     /// The hub has as many phones as it may have.

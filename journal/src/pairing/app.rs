@@ -20,6 +20,7 @@ use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
 use crate::keys::Family;
 use crate::mls_storage::{MlsProvider, Ratchet};
+use crate::outbox;
 use crate::record::{LineRecord, PairingRecord, PairingState};
 use crate::scope::Scope;
 use crate::sealed::Key;
@@ -243,6 +244,27 @@ impl AppPairing {
             }
         }
         Ok(())
+    }
+
+    /// Forgets a hub: groups, keys, what waits for it and what was known of it end in one transaction; the rows
+    /// go by [`crate::Txn::trim_ended`]. Its clips are deleted before, or they would stay under keys that nobody
+    /// counts. Every session of its lines must be dropped. False if there is no such pairing: nothing changed.
+    ///
+    /// # Errors
+    /// [`JournalError::Misuse`] while it has clips. Our own storage.
+    pub fn forget(journal: &mut Journal, id: PairingId) -> Result<Durable<bool>, JournalError> {
+        let is_there = journal.scopes.get(Scope::Pairing(id)).is_some();
+        if is_there && !journal.app_clips(id)?.is_empty() {
+            return Err(JournalError::Misuse("the clips of a hub go before it"));
+        }
+        let mut txn = journal.begin();
+        if is_there {
+            for line in Line::all(id) {
+                outbox::end_in_steps(&mut txn, line)?;
+            }
+            end_pairing(&mut txn, id);
+        }
+        txn.commit(is_there)
     }
 
     /// The offers that this phone holds keys for: those that it is in the middle of.

@@ -8,6 +8,7 @@ use openmls_traits::OpenMlsProvider;
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _, Size as _};
 use wal::{Durable, crash_point};
+use wire::Invitation;
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
 use super::{
@@ -40,6 +41,8 @@ struct DoneRow {
     offer: OfferId,
     confirm: [u8; 32],
     done: Done,
+    /// The nonce of the phone's invitation to the relay, if the offer held one.
+    invitation: Option<[u8; 16]>,
 }
 
 /// What the hub was told to offer.
@@ -243,6 +246,9 @@ impl HubPairing {
             offer: confirm.offer,
             confirm: confirm.proof,
             done: done.clone(),
+            invitation: Invitation::decode(&row.offer.invitation)
+                .ok()
+                .map(|invitation| invitation.nonce),
         };
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
         txn.end(Scope::Offer(confirm.offer));
@@ -317,6 +323,15 @@ pub(super) fn offer_row(
         return Ok(None);
     }
     journal.secret_row(Scope::Offer(id), Family::Offer, &[])
+}
+
+/// The nonce of the invitation that a confirmed pairing brought its phone, if there was one.
+pub(super) fn invitation_of(
+    txn: &Txn<'_>,
+    id: PairingId,
+) -> Result<Option<[u8; 16]>, JournalError> {
+    let row: Option<DoneRow> = txn.secret_row(Scope::Pairing(id), Family::PairingAnswer, &[])?;
+    Ok(row.and_then(|row| row.invitation))
 }
 
 /// The pairing that was confirmed with this offer.

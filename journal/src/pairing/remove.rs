@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use wal::{Durable, crash_point};
 use wire::ids::{DeviceId, SendId};
 
+use super::hub::invitation_of;
 use super::{HubPairing, end_pairing, invite};
 use crate::codec;
-use crate::error::JournalError;
+use crate::error::{ErrorKind, JournalError};
 use crate::ids::{Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
@@ -19,24 +20,46 @@ use crate::record::{Pairing, PairingRecord, PairingState};
 use crate::scope::Scope;
 use crate::txn::Txn;
 
+/// Most bytes that a removal takes in the log, beside the dismissal's answer: whatever the phone has left
+/// unacked goes afterwards, in steps.
+pub const REMOVAL_BYTES_MAX: u64 = 32 * 1024;
+
 /// A phone that was removed here, and that the relay was not yet told of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dismissal {
     /// Which pairing it was.
     pub pairing: PairingId,
-    /// The phone's account at the relay, which is to end; `None` while the same phone is paired with this
-    /// hub by another pairing, which may be a new one, and needs it.
-    pub device: Option<DeviceId>,
+    /// What is taken back at the relay; `None` if it could not be read any more.
+    pub guest: Option<Guest>,
     /// The relay, as text.
     pub relay: String,
     /// The pairing's mailboxes, of both directions: nobody reads or fills them any more.
     pub mailboxes: Vec<SendId>,
 }
 
+/// The invitation by which a pairing brought its phone to the relay. If the same phone has paired again, that
+/// was by another one, which stays good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Guest {
+    /// The phone's account at the relay.
+    pub device: DeviceId,
+    /// The invitation's nonce.
+    pub invitation: [u8; 16],
+}
+
+/// What [`Journal::dismissals`] found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Dismissals {
+    /// In no particular order.
+    pub owed: Vec<Dismissal>,
+    /// Rows that cannot be read any more: of these phones the relay will not be told.
+    pub damaged: u64,
+}
+
 /// A dismissal as stored. The mailboxes are rights to append, so it is a secret.
 #[derive(Serialize, Deserialize)]
 struct DismissalRow {
-    device: DeviceId,
+    guest: Option<Guest>,
     relay: String,
     mailboxes: Vec<SendId>,
 }
@@ -60,13 +83,13 @@ impl HubPairing {
         Ok(phones)
     }
 
-    /// Ends a confirmed pairing whole, and remembers to tell the relay ([`Journal::dismissals`]). Rows
-    /// of its outbox that one transaction cannot remove go by [`crate::Txn::trim_ended`]; they are dead
-    /// at once. Every session of its lines must be dropped. False if there is no such pairing, or none
-    /// any more: nothing changed.
+    /// Ends a confirmed pairing whole, and remembers to tell the relay ([`Journal::dismissals`]). The rows
+    /// of its outbox go by [`crate::Txn::trim_ended`]; they are dead at once. Nothing that is stored of it
+    /// need be readable for that. Every session of its lines must be dropped. False if there is no such
+    /// pairing, or none any more: nothing changed.
     ///
     /// # Errors
-    /// Our own storage.
+    /// Our own storage, as a whole.
     pub fn remove(journal: &mut Journal, id: PairingId) -> Result<Durable<bool>, JournalError> {
         // It stands already wherever an offer was made; its scope is where the dismissal lies.
         drop(journal.device()?);
@@ -88,30 +111,42 @@ impl Txn<'_> {
     /// [`HubPairing::remove`] as a part of this transaction, for a hub whose device has its row.
     ///
     /// # Errors
-    /// Our own storage.
+    /// Our own storage, as a whole.
     pub fn remove_phone(&mut self, id: PairingId) -> Result<bool, JournalError> {
-        let record: Option<PairingRecord> =
-            self.secret_row(Scope::Pairing(id), Family::Pairing, &[])?;
-        let record = record.filter(|record| record.state == PairingState::Confirmed);
-        let Some(record) = record else {
+        let scope = Scope::Pairing(id);
+        if !self.has_scope(scope) {
             return Ok(false);
-        };
-        let row = DismissalRow {
-            device: record.peer_device,
-            relay: record.relay.clone(),
-            mailboxes: record
-                .lines
-                .iter()
-                .flat_map(|line| [line.send, line.receive.send_id()])
-                .collect(),
-        };
+        }
+        let record: Option<PairingRecord> =
+            if_readable(self.secret_row(scope, Family::Pairing, &[]))?;
+        let is_confirmed = |record: &PairingRecord| record.state == PairingState::Confirmed;
+        if record.as_ref().is_some_and(|record| !is_confirmed(record)) {
+            return Ok(false);
+        }
+        let invitation = if_readable(invitation_of(self, id))?;
+        match &record {
+            Some(record) => {
+                let device = record.peer_device;
+                let mailboxes = record.lines.iter();
+                let row = DismissalRow {
+                    guest: invitation.map(|invitation| Guest { device, invitation }),
+                    relay: record.relay.clone(),
+                    mailboxes: mailboxes
+                        .flat_map(|line| [line.send, line.receive.send_id()])
+                        .collect(),
+                };
+                self.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
+            }
+            None => tracing::error!(
+                "what was stored of a removed phone cannot be read: the relay is not told of it, and its operator can revoke it"
+            ),
+        }
         for line in Line::all(id) {
-            outbox::end(self, line)?;
+            outbox::end_in_steps(self, line)?;
         }
         end_pairing(self, id);
         // An offer that it passes on is void with it.
         invite::forget_phone(self, id)?;
-        self.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
         // CRASH(journal.pairing.hub_removed): before: the phone is there, whole, and is removed again |
         // after: it is gone with its keys, and what the relay is to be told is stored, synced as one.
         crash_point!("journal.pairing.hub_removed");
@@ -119,34 +154,39 @@ impl Txn<'_> {
     }
 }
 
+/// What was read; nothing if it is damaged, which must not keep a phone here.
+fn if_readable<T>(read: Result<Option<T>, JournalError>) -> Result<Option<T>, JournalError> {
+    match read {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            tracing::error!(%error, "a phone is removed of which not all can be read");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
 impl Journal {
-    /// The phones that were removed and that the relay was not yet told of, in no particular order.
+    /// The phones that were removed and that the relay was not yet told of.
     ///
     /// # Errors
-    /// If a row cannot be read.
-    pub fn dismissals(&self) -> Result<Vec<Dismissal>, JournalError> {
-        let damaged = JournalError::ValueDamaged {
-            scope: Scope::Device,
-            what: "dismissal",
-        };
+    /// Our own storage, as a whole.
+    pub fn dismissals(&self) -> Result<Dismissals, JournalError> {
         let prefix = keys::secret(Scope::Device, Family::Dismissal, &[]);
-        let rows = scan_all(&self.wal, &prefix)?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let phones = HubPairing::phones(self)?;
-        let goes_on = |device: &DeviceId| phones.iter().any(|phone| phone.peer_device == *device);
-        let mut found = Vec::new();
-        for (key, sealed) in rows {
-            let bytes = self.open_value(Scope::Device, &key, &sealed)?;
-            let id = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
-            let row: Option<DismissalRow> = codec::from_row(&bytes);
-            let (Some(id), Some(row)) = (id, row) else {
-                return Err(damaged);
+        let mut found = Dismissals::default();
+        for (key, sealed) in scan_all(&self.wal, &prefix)? {
+            let row = match self.open_value(Scope::Device, &key, &sealed) {
+                Ok(bytes) => codec::from_row::<DismissalRow>(&bytes),
+                Err(error) if error.kind() == ErrorKind::Corrupt => None,
+                Err(error) => return Err(error),
             };
-            found.push(Dismissal {
+            let id = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
+            let (Some(id), Some(row)) = (id, row) else {
+                found.damaged += 1;
+                continue;
+            };
+            found.owed.push(Dismissal {
                 pairing: PairingId(id),
-                device: Some(row.device).filter(|device| !goes_on(device)),
+                guest: row.guest,
                 relay: row.relay,
                 mailboxes: row.mailboxes,
             });

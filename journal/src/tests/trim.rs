@@ -5,14 +5,36 @@ use wire::ids::Seq;
 
 use super::harness::{App, Hub, NOW_MS, converge, open, paired, settle};
 use crate::ids::{ClipId, Line};
-use crate::keys;
+use crate::keys::{self, Family};
 use crate::library::AppClipState;
 use crate::message::DropReason;
-use crate::{Journal, JournalError, Role, TRIM_ROWS_MAX, Trim};
+use crate::scope::Scope;
+use crate::{ACKED_CLIPS_KEPT, Journal, JournalError, Role, TRIM_ROWS_MAX, Trim};
 
 /// More than a transaction of the harness's log files can remove: that is about 1,300 envelopes, and
 /// about 2,000 stored chunks.
 const CHUNKS: u32 = 2_500;
+
+/// More clips than a transaction of the harness's log files can forget: that is about 3,400.
+pub(super) const CLIPS: u32 = 4_000;
+
+/// So many rows like that of the only clip which a hub knows, each of a clip of its own.
+pub(super) fn know_many_clips(journal: &mut Journal, line: Line) {
+    let scope = Scope::Pairing(line.pairing);
+    let known = journal.hub_clips(line.pairing).unwrap();
+    let mut clip = known.into_iter().next().unwrap();
+    for number in 0..CLIPS {
+        clip.clip = ClipId(u128::from(number).to_be_bytes());
+        let mut txn = journal.begin();
+        txn.put_secret_row(scope, Family::Clip, &clip.clip.0, &clip)
+            .unwrap();
+        drop(txn.stage(()).unwrap());
+        if number % 16 == 0 {
+            drop(journal.commit().unwrap());
+        }
+    }
+    drop(journal.commit().unwrap());
+}
 
 /// A whole clip of one-byte chunks.
 fn record_many(hub: &mut Hub) -> ClipId {
@@ -184,5 +206,29 @@ fn deleting_a_clip_of_more_than_a_transaction_holds_kills_its_key_at_once() {
         left = now;
     }
     assert!(app.journal.wal.get(&keys::deleted(clip)).unwrap().is_none());
+    converge(&mut hub, &mut app);
+}
+
+#[test]
+fn more_acked_clips_than_a_transaction_forgets_go_with_the_next_ones() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"first"]);
+    settle(&mut hub, &mut app);
+    let line = hub.line();
+    know_many_clips(&mut hub.journal, line);
+    let mut known = CLIPS as usize + 1;
+    for _ in 0..CLIPS {
+        hub.record(&[]);
+        let now = hub.journal.hub_clips(line.pairing).unwrap().len();
+        if now > known {
+            break;
+        }
+        known = now;
+    }
+    // Those that are kept, and what was recorded since: nobody has acked that.
+    let acked = hub.journal.outbox_head(line).unwrap().acked;
+    let mut clips = hub.journal.hub_clips(line.pairing).unwrap();
+    clips.retain(|clip| clip.last_seq() <= acked);
+    assert_eq!(clips.len(), ACKED_CLIPS_KEPT);
     converge(&mut hub, &mut app);
 }

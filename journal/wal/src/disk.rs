@@ -14,6 +14,7 @@ mod sim;
 mod sync_thread;
 
 pub use cause::Cause;
+pub(crate) use cause::beneath;
 pub use over::{DiskOver, FileOver};
 pub use real::{RealDisk, make_dir};
 pub use sim::{CrashPolicy, Fault, SimDisk, TraceOp};

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::disk::is_full;
+use crate::disk::{Cause, is_full};
 use crate::{Lsn, PoisonCause, StoreError};
 
 /// What the caller must do.
@@ -121,12 +121,12 @@ pub enum WalError {
     },
 }
 
-/// A full disk and a broken one have different ways out.
+/// A full disk, a broken one and a wrong path have different ways out.
 fn preparation_failure(operation: &str, source: &io::Error) -> String {
-    let way_out = if is_full(source) {
-        "free some space, then try again"
-    } else {
-        "check the disk, then try again"
+    let way_out = match Cause::of_ours(source) {
+        Cause::Space => "free some space, then try again",
+        Cause::Setup => "correct the path of the directory, or its permissions, then try again",
+        Cause::Disk => "check the disk, then try again",
     };
     format!("reading or preparing {operation} failed: {source}; {way_out}")
 }
@@ -137,6 +137,7 @@ fn view_failure(error: &StoreError) -> String {
         StoreError::Full => "the disk is full: the view of the journal cannot be written; \
                              free some space, then try again"
             .to_owned(),
+        StoreError::Io { source } => preparation_failure("the view of the journal", source),
         error => {
             format!("the view of the journal failed: {error}; check the disk, then start again")
         }
@@ -160,7 +161,62 @@ impl WalError {
         }
     }
 
+    /// What the operating system's answer asks of a person, if it is one that this error tells. The kind
+    /// says what the caller must do; this says whose it is to mend when that does not help.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            WalError::Space { .. } | WalError::View(StoreError::Full) => Some(Cause::Space),
+            WalError::Io { source, .. } | WalError::View(StoreError::Io { source }) => {
+                Some(Cause::of_ours(source))
+            }
+            WalError::Poisoned(cause) => Some(cause.cause()),
+            WalError::Locked
+            | WalError::Corrupt(_)
+            | WalError::Unread { .. }
+            | WalError::PayloadDamaged { .. }
+            | WalError::View(StoreError::Corrupt { .. })
+            | WalError::TooLarge { .. }
+            | WalError::BatchFull { .. } => None,
+        }
+    }
+
     pub(crate) fn io(operation: &'static str, source: io::Error) -> Self {
         WalError::Io { operation, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_names_its_way_out() {
+        let system = io::Error::from_raw_os_error;
+        let table = [
+            (13, Cause::Setup, "permissions"), // EACCES
+            (28, Cause::Space, "free some space"),
+            (5, Cause::Disk, "check the disk"),
+        ];
+        for (number, cause, way_out) in table {
+            let failures = [
+                WalError::io("the log directory", system(number)),
+                WalError::View(StoreError::Io {
+                    source: system(number),
+                }),
+            ];
+            for error in failures {
+                assert_eq!(error.cause(), Some(cause), "{error}");
+                assert!(error.to_string().contains(way_out), "{error}");
+            }
+            // A full disk whose sync must not be tried again is hidden from whoever tries again.
+            let hidden = PoisonCause::new("log preparation", &io::Error::other(system(number)));
+            assert_eq!(WalError::Poisoned(hidden).cause(), Some(cause), "{number}");
+        }
+        let space = PoisonCause::new("the view", &io::ErrorKind::StorageFull.into());
+        assert_eq!(WalError::Poisoned(space).cause(), Some(Cause::Space));
+        let odd = PoisonCause::new("the view", &io::ErrorKind::InvalidData.into());
+        assert_eq!(WalError::Poisoned(odd).cause(), Some(Cause::Disk));
+        assert_eq!(WalError::Locked.cause(), None);
     }
 }

@@ -5,6 +5,8 @@
 
 use std::io;
 
+use crate::disk::{Cause, beneath};
+
 /// Why a handle died.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoisonCause {
@@ -18,10 +20,18 @@ pub struct PoisonCause {
 
 impl PoisonCause {
     pub(crate) fn new(operation: &'static str, error: &io::Error) -> Self {
+        let error = beneath(error);
         PoisonCause {
             operation,
             kind: error.kind(),
             os_error: error.raw_os_error(),
         }
+    }
+
+    /// What it asks of a person if opening again does not help.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        let said = self.os_error.map(io::Error::from_raw_os_error);
+        Cause::of_ours(&said.unwrap_or_else(|| self.kind.into()))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::disk::{Disk, LockGuard, is_full};
+use crate::disk::{Cause, Disk, LockGuard, is_full};
 use crate::log::{Flying, Log};
 use crate::options::{KEY_BYTES_MAX, SECTOR_BYTES, TXN_RECORDS_MAX, VALUE_BYTES_MAX};
 use crate::record::{GROUP_HEADER_BYTES, GroupDraft, RECORD_FRAME_BYTES, Record, pad};
@@ -470,7 +470,12 @@ impl Wal {
     fn rebuild(&self, view: &mut View) -> Result<(), WalError> {
         replay::rebuild_view(&self.log, view, &self.base, self.synced).map_err(|error| {
             tracing::error!(%error, "the view could not be rebuilt");
-            self.poison("rebuilding the view", &io::ErrorKind::InvalidData.into())
+            // A full disk is said to be one, whoever found it so.
+            let kind = match error.cause() {
+                Some(Cause::Space) => io::ErrorKind::StorageFull,
+                _ => io::ErrorKind::InvalidData,
+            };
+            self.poison("rebuilding the view", &kind.into())
         })
     }
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
-use wire::frame::{Frame, ReceiveState, Revocation, SendState};
+use wire::frame::{Frame, Guest, ReceiveState, Revocation, SendState};
 use wire::limits::{BODY_BYTES_MAX, REVOKE_MAILBOXES_MAX, STORED_PREFIX_BYTES};
-use wire::{Class, DeviceId, ErrorCode, Head, Invitation, ReceiveId, SendId, Seq, Slot};
+use wire::{Class, ErrorCode, Head, Invitation, ReceiveId, SendId, Seq, Slot};
 
 use crate::append::{AppendEvent, AppendHandle};
 use crate::connect::{Config, read_error};
@@ -238,15 +238,15 @@ impl Connection {
             })
     }
 
-    /// Asks the relay to shut out a phone that this hub invited, durably, and to empty mailboxes of
-    /// which nobody has any more use, at most [`wire::limits::REVOKE_MAILBOXES_MAX`].
+    /// Asks the relay to take back an invitation of this hub, durably, which shuts a phone out that has no
+    /// other, and to empty mailboxes of which nobody has any more use, at most [`wire::limits::REVOKE_MAILBOXES_MAX`].
     ///
     /// # Errors
     /// [`ClientError::Timeout`] also from a relay that does not know the question. An error of the
     /// connection; [`ClientError::Misuse`] for too many mailboxes. In each case it may be asked again.
     pub async fn revoke(
         &self,
-        device: Option<DeviceId>,
+        guest: Option<Guest>,
         mailboxes: Vec<SendId>,
     ) -> Result<Revocation, ClientError> {
         if mailboxes.len() > REVOKE_MAILBOXES_MAX {
@@ -264,7 +264,7 @@ impl Connection {
         };
         let frame = Frame::Revoke {
             request,
-            device,
+            guest,
             mailboxes,
         };
         self.inner.send(&frame).await?;

@@ -64,8 +64,9 @@ pub struct Redeemed(pub(super) ());
 pub enum Revoked {
     /// The phone is shut out, or none was named; the mailboxes are gone, or go as soon as there is room.
     Done,
-    /// This hub did not invite the phone, which stays admitted. The hub's own mailboxes are gone.
-    NotInviter,
+    /// The phone stays admitted by an invitation that was not taken back. The mailboxes are gone as far as they
+    /// may go.
+    StillAdmitted,
 }
 
 /// What a reader gets.

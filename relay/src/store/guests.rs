@@ -1,66 +1,135 @@
-//! Which hub may shut out which phone, and which phones are shut out.
+//! Which invitations admit which phone, and which phones are shut out.
 //!
 //! A phone's certificate is good for ever and no list of the admitted is needed to judge it; what is kept
-//! here is the tag of the hub that invited a phone last, and whether that hub has taken it back. This room
-//! must never let a hub shut out a phone that another one invited.
+//! here are the invitations that it redeemed. A hub takes its own back, by name; a phone that has none left is
+//! shut out. So that row must stay for as long as the relay's key does. This room must never let a hub shut
+//! out a phone that somebody else invited as well, nor by an invitation that it gave later.
 
 use wal::{Staged, Txn, WalError, crash_point};
-use wire::{DeviceId, SendId};
+use wire::frame::Guest;
+use wire::limits::{INVITATION_TTL_SECONDS_MAX, REVOCATIONS_PER_DAY_MAX};
+use wire::{Class, DeviceId, SendId};
 
 use super::MailboxStore;
 use super::answer::Revoked;
-use super::rows::{GuestRow, guest_key};
-use crate::admission::InviterTag;
+use super::rows::{GuestRow, InviteRow, guest_key, invite_key};
+use crate::admission::{self, InviterTag};
+
+/// Invitations that are remembered for one phone; of more, the oldest is forgotten, and then nobody can take
+/// it back.
+pub(super) const ADMITTED_BY_MAX: usize = 16;
+/// Seconds in a day, for counting.
+const DAY_S: u64 = 24 * 3600;
 
 impl MailboxStore {
-    /// Whether the hub that invited this phone last has shut it out.
+    /// Whether every invitation of this phone was taken back.
     ///
     /// # Errors
     /// A [`WalError`] of the engine.
     pub fn is_revoked(&self, device: &DeviceId) -> Result<bool, WalError> {
-        Ok(self.guest(device)?.is_some_and(|guest| guest.is_revoked))
+        let guest = self.guest(device)?;
+        Ok(guest.is_some_and(|guest| guest.admitted_by.is_empty()))
     }
 
-    pub(super) fn guest(&self, device: &DeviceId) -> Result<Option<GuestRow>, WalError> {
+    fn guest(&self, device: &DeviceId) -> Result<Option<GuestRow>, WalError> {
         Ok(self.wal.get(&guest_key(device))?.map(GuestRow::decode))
     }
 
-    /// Stages that `hub` takes back its invitation of `device`, if there is one to take back, and empties
-    /// those of `mailboxes` that the hub fills, or that the device fills if it is shut out. Asked again,
-    /// it changes nothing and answers the same.
+    /// Whether this phone's invitation, which it has redeemed once, is good no more.
+    pub(super) fn is_taken_back(
+        &self,
+        device: &DeviceId,
+        nonce: &[u8; 16],
+    ) -> Result<bool, WalError> {
+        let guest = self.guest(device)?;
+        Ok(guest.is_some_and(|guest| !guest.admitted_by.contains(nonce)))
+    }
+
+    /// From this transaction on, a phone is admitted by this invitation too.
+    pub(super) fn admit(
+        &self,
+        txn: &mut Txn,
+        device: &DeviceId,
+        nonce: &[u8; 16],
+    ) -> Result<(), WalError> {
+        let mut guest = self.guest(device)?.unwrap_or_default();
+        guest.admitted_by.retain(|known| known != nonce);
+        guest.admitted_by.push(*nonce);
+        if guest.admitted_by.len() > ADMITTED_BY_MAX {
+            guest.admitted_by.remove(0);
+        }
+        txn.put(guest_key(device), guest.encode());
+        Ok(())
+    }
+
+    /// Stages that `hub` takes its invitation of a phone back, used or not, and empties those of `mailboxes`
+    /// that the hub fills, or that the phone fills if it came by that invitation. Asked again, it stages
+    /// nothing and answers the same. None if this hub has taken back its share for today.
     ///
     /// # Errors
     /// A [`WalError`] of the engine.
     pub fn revoke(
         &mut self,
         (hub, tag): (DeviceId, InviterTag),
-        device: Option<DeviceId>,
+        guest: Option<Guest>,
         mailboxes: &[SendId],
-    ) -> Result<Staged<Revoked>, WalError> {
+        now_unix_s: u64,
+    ) -> Result<Option<Staged<Revoked>>, WalError> {
         let mut txn = Txn::new();
-        let mut shut_out = None;
-        if let Some(device) = device
-            && let Some(mut guest) = self.guest(&device)?
-            && guest.inviter == tag
-        {
-            guest.is_revoked = true;
-            txn.put(guest_key(&device), guest.encode());
-            shut_out = Some(device);
-        }
-        let revoked = match shut_out == device {
-            true => Revoked::Done,
-            false => Revoked::NotInviter,
+        let mut revoked = match guest {
+            None => Revoked::Done,
+            Some(_) => Revoked::StillAdmitted,
         };
+        // Whose mailboxes go, beside the hub's own.
+        let mut gone = None;
+        // Another hub's invitation is none of its business.
+        let own = guest.filter(|guest| admission::tag_of(&guest.invitation) == tag);
+        if let Some(Guest { device, invitation }) = own {
+            let used = self.wal.get(&invite_key(&invitation))?;
+            let used = used.map(InviteRow::decode);
+            if used.is_none() {
+                // Nobody uses it from now on; how long it lasts is in nobody's memory.
+                let row = InviteRow {
+                    device: hub,
+                    expires_unix_s: now_unix_s
+                        .saturating_add(u64::from(INVITATION_TTL_SECONDS_MAX)),
+                };
+                txn.put(invite_key(&invitation), row.encode());
+            }
+            let mut came_by_it = used.is_some_and(|used| used.device == device);
+            if let Some(mut row) = self.guest(&device)? {
+                let before = row.admitted_by.len();
+                row.admitted_by.retain(|nonce| *nonce != invitation);
+                if row.admitted_by.len() < before {
+                    came_by_it = true;
+                    txn.put(guest_key(&device), row.encode());
+                }
+                if row.admitted_by.is_empty() {
+                    came_by_it = true;
+                    revoked = Revoked::Done;
+                }
+            }
+            gone = Some(device).filter(|_| came_by_it);
+        }
+        let mut new_accounts = 0;
+        if !txn.is_empty() {
+            new_accounts = u64::from(self.account(&hub, Class::Hub)?.1);
+            let day = now_unix_s / DAY_S;
+            if !self.count_wish(&mut txn, hub, day, REVOCATIONS_PER_DAY_MAX)? {
+                return Ok(None);
+            }
+        }
         // CRASH(relay.revoke.before_stage): before: nothing of it; the hub has no answer and asks again |
         // after: the phone is shut out, synced with its batch; mailboxes are emptied in steps behind it.
         crash_point!("relay.revoke.before_stage");
         let staged = self.stage(txn, revoked)?;
+        self.totals.accounts += new_accounts;
         for mailbox in mailboxes {
             let payer = self.mailbox(mailbox)?.map(|row| row.payer);
-            if payer.is_some_and(|payer| payer == hub || Some(payer) == shut_out) {
+            if payer.is_some_and(|payer| payer == hub || Some(payer) == gone) {
                 self.give_up(mailbox)?;
             }
         }
-        Ok(staged)
+        Ok(Some(staged))
     }
 }

@@ -8,8 +8,7 @@ use wire::{Class, DeviceId};
 
 use super::MailboxStore;
 use super::answer::Redeemed;
-use super::rows::{self, GuestRow, InviteRow, account_key, guest_key, invite_key};
-use crate::admission::{self, InviterTag};
+use super::rows::{self, InviteRow, account_key, invite_key};
 
 /// Used invitations that one redemption looks at, to forget the expired ones.
 pub(super) const INVITE_SWEEP_MAX: usize = 64;
@@ -27,12 +26,11 @@ impl MailboxStore {
         expires_unix_s: u64,
         now_unix_s: u64,
     ) -> Result<Option<Staged<Redeemed>>, WalError> {
-        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, None)
+        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, Class::Hub)
     }
 
-    /// As [`Self::redeem`], for a phone: the hub whose tag is in the invitation may shut it out again
-    /// ([`MailboxStore::revoke`]). A phone that was shut out is admitted again with another invitation,
-    /// and none is staged for the one that it used before.
+    /// As [`Self::redeem`], for a phone: it is admitted by this invitation too, until the hub that asked for it
+    /// takes it back ([`MailboxStore::revoke`]). None is staged for one that was.
     ///
     /// # Errors
     /// A [`WalError`] of the engine.
@@ -43,8 +41,7 @@ impl MailboxStore {
         expires_unix_s: u64,
         now_unix_s: u64,
     ) -> Result<Option<Staged<Redeemed>>, WalError> {
-        let inviter = Some(admission::tag_of(nonce));
-        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, inviter)
+        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, Class::Phone)
     }
 
     fn redeem_as(
@@ -53,24 +50,21 @@ impl MailboxStore {
         nonce: &[u8; 16],
         expires_unix_s: u64,
         now_unix_s: u64,
-        inviter: Option<InviterTag>,
+        class: Class,
     ) -> Result<Option<Staged<Redeemed>>, WalError> {
         let mut is_new = true;
         if let Some(used) = self.wal.get(&invite_key(nonce))? {
             let used = InviteRow::decode(used);
-            if used.device != device || self.is_revoked(&device)? {
+            let is_phone = class == Class::Phone;
+            if used.device != device || is_phone && self.is_taken_back(&device, nonce)? {
                 return Ok(None);
             }
             is_new = false;
         }
         let mut txn = Txn::new();
         self.sweep_invitations(&mut txn, now_unix_s)?;
-        if let Some(inviter) = inviter.filter(|_| is_new) {
-            let guest = GuestRow {
-                inviter,
-                is_revoked: false,
-            };
-            txn.put(guest_key(&device), guest.encode());
+        if class == Class::Phone && is_new {
+            self.admit(&mut txn, &device, nonce)?;
         }
         let row = InviteRow {
             device,
@@ -103,7 +97,7 @@ impl MailboxStore {
     }
 
     /// Stages one more invitation asked for by `device`, a hub, on `day` (days since 1970); none
-    /// when it had its share.
+    /// when it had its share. What it takes back counts with what it asks for.
     ///
     /// # Errors
     /// A [`WalError`] of the engine.
@@ -112,19 +106,34 @@ impl MailboxStore {
         device: DeviceId,
         day: u64,
     ) -> Result<Option<Staged<()>>, WalError> {
-        let (mut account, new) = self.account(&device, Class::Hub)?;
+        let mut txn = Txn::new();
+        let (_, new) = self.account(&device, Class::Hub)?;
+        if !self.count_wish(&mut txn, device, day, INVITATIONS_PER_DAY_MAX)? {
+            return Ok(None);
+        }
+        let staged = self.stage(txn, ())?;
+        self.totals.accounts += u64::from(new);
+        Ok(Some(staged))
+    }
+
+    /// Counts one more thing that a hub wants of its invitations on this day; false if it had its share.
+    pub(super) fn count_wish(
+        &self,
+        txn: &mut Txn,
+        hub: DeviceId,
+        day: u64,
+        most: u32,
+    ) -> Result<bool, WalError> {
+        let (mut account, _) = self.account(&hub, Class::Hub)?;
         if account.invite_day != day {
             account.invite_day = day;
             account.invites = 0;
         }
-        if account.invites >= INVITATIONS_PER_DAY_MAX {
-            return Ok(None);
+        if account.invites >= most {
+            return Ok(false);
         }
         account.invites += 1;
-        let mut txn = Txn::new();
-        txn.put(account_key(&device), account.encode());
-        let staged = self.stage(txn, ())?;
-        self.totals.accounts += u64::from(new);
-        Ok(Some(staged))
+        txn.put(account_key(&hub), account.encode());
+        Ok(true)
     }
 }

@@ -9,7 +9,6 @@ use wire::mailbox::Mailbox;
 use wire::{Class, DeviceId, Head, SendId, Seq};
 
 use super::quota::envelope_disk_bytes;
-use crate::admission::InviterTag;
 
 /// Prefix of mailbox rows.
 pub(super) const MAILBOX: &[u8] = b"m";
@@ -17,7 +16,7 @@ pub(super) const MAILBOX: &[u8] = b"m";
 pub(super) const ACCOUNT: &[u8] = b"a";
 /// Prefix of used invitations.
 pub(super) const INVITE: &[u8] = b"i";
-/// Prefix of phones and who invited them.
+/// Prefix of phones and the invitations that admit them.
 pub(super) const GUEST: &[u8] = b"g";
 /// Prefix of mailboxes that are being emptied because they were damaged.
 pub(super) const LOST: &[u8] = b"l";
@@ -108,7 +107,7 @@ pub(super) struct AccountRow {
     pub(super) mailboxes: u32,
     /// The day (since 1970) of its last invitation.
     pub(super) invite_day: u64,
-    /// Invitations asked for on that day.
+    /// Invitations asked for and taken back on that day.
     pub(super) invites: u32,
 }
 
@@ -162,13 +161,11 @@ impl InviteRow {
     }
 }
 
-/// Which hub invited a phone last, and whether it has taken that back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// By what a phone is admitted: nonces of invitations that it redeemed and that nobody has taken back, the
+/// latest last. Without one it is shut out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GuestRow {
-    /// The hub's tag.
-    pub(super) inviter: InviterTag,
-    /// The phone is shut out until it brings another invitation.
-    pub(super) is_revoked: bool,
+    pub(super) admitted_by: Vec<[u8; 16]>,
 }
 
 impl GuestRow {

@@ -32,8 +32,8 @@ pub mod kind {
     pub const INVITE: u8 = 0x0a;
     /// Relay: the answer to `INVITE`.
     pub const INVITATION: u8 = 0x0c;
-    /// Client, a hub: a phone that it invited is to be shut out, and these mailboxes are of no more
-    /// use. A relay that does not know it ignores it, and the client has no answer.
+    /// Client, a hub: an invitation that a phone was admitted by is taken back, and these mailboxes are of no
+    /// more use. A relay that does not know it ignores it, and the client has no answer.
     pub const REVOKE: u8 = 0x0d;
     /// Relay: the answer to `REVOKE`.
     pub const REVOKED: u8 = 0x0e;
@@ -95,14 +95,23 @@ pub struct ReceiveState {
     pub last: Option<Head>,
 }
 
+/// What a `REVOKE` takes back: an invitation of the hub that asks, by which a phone was admitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Guest {
+    /// The phone.
+    pub device: DeviceId,
+    /// The invitation's nonce.
+    pub invitation: [u8; 16],
+}
+
 /// What came of a `REVOKE`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Revocation {
-    /// All that was asked for is durable.
+    /// All that was asked for is durable. The device, if one was named, is shut out.
     Done,
-    /// The device was not admitted with an invitation of this hub, and stays admitted. The mailboxes
-    /// that the hub fills are gone.
-    NotInviter,
+    /// The invitation is taken back if it was this hub's, and the device stays admitted by another one. The
+    /// mailboxes are gone as far as they are of these two.
+    StillAdmitted,
 }
 
 /// One frame, borrowing the envelope bytes from the buffer that it was read from.
@@ -144,8 +153,8 @@ pub enum Frame<'a> {
     Revoke {
         /// The number of the question, chosen by the client.
         request: u32,
-        /// The device that is to be shut out; none: only the mailboxes go.
-        device: Option<DeviceId>,
+        /// Which invitation is taken back; none: only the mailboxes go.
+        guest: Option<Guest>,
         /// Mailboxes to be emptied, at most [`REVOKE_MAILBOXES_MAX`]: those that the hub or the device
         /// fills.
         mailboxes: Vec<SendId>,
@@ -490,7 +499,7 @@ impl<'a> Frame<'a> {
             }
             Frame::Revoke {
                 request,
-                device,
+                guest,
                 mailboxes,
             } => {
                 assert!(
@@ -498,9 +507,12 @@ impl<'a> Frame<'a> {
                     "a frame of ours names too many mailboxes"
                 );
                 out.u32(*request);
-                match device {
+                match guest {
                     None => out.u8(0),
-                    Some(device) => out.u8(1).bytes(device.as_bytes()),
+                    Some(guest) => out
+                        .u8(1)
+                        .bytes(guest.device.as_bytes())
+                        .bytes(&guest.invitation),
                 };
                 out.u8(mailboxes.len() as u8);
                 for mailbox in mailboxes {
@@ -510,7 +522,7 @@ impl<'a> Frame<'a> {
             Frame::Revoked { request, outcome } => {
                 let outcome = match outcome {
                     Revocation::Done => 1,
-                    Revocation::NotInviter => 2,
+                    Revocation::StillAdmitted => 2,
                 };
                 out.u32(*request).u8(outcome);
             }
@@ -711,9 +723,12 @@ fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, WireErr
         },
         kind::REVOKE => Frame::Revoke {
             request: reader.u32("request")?,
-            device: match reader.presence("device")? {
+            guest: match reader.presence("device")? {
                 Presence::Absent => None,
-                Presence::Present => Some(DeviceId(reader.array("device")?)),
+                Presence::Present => Some(Guest {
+                    device: DeviceId(reader.array("device")?),
+                    invitation: reader.array("nonce")?,
+                }),
             },
             mailboxes: read_mailboxes(reader)?,
         },
@@ -721,7 +736,7 @@ fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, WireErr
             request: reader.u32("request")?,
             outcome: match reader.u8("outcome")? {
                 1 => Revocation::Done,
-                2 => Revocation::NotInviter,
+                2 => Revocation::StillAdmitted,
                 found => {
                     return Err(WireError::BadValue {
                         what: "outcome",

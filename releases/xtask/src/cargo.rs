@@ -5,9 +5,10 @@
 //! profile or a target directory of its own.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -69,30 +70,80 @@ pub(crate) fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Outc
     )))
 }
 
-/// As [`run`]; stdout also comes back, whatever became of it.
-pub(crate) fn run_heard(arguments: &[&str]) -> Outcome<(String, Outcome<()>)> {
-    let mut child = command(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .because("cannot start cargo")?;
-    let mut heard = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            // Tests may print any bytes; what is no UTF-8 is no result.
-            let Ok(line) = line else { continue };
-            println!("{line}");
-            heard.push_str(&line);
-            heard.push('\n');
-        }
+/// A line on stderr, and when it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// Since the command began.
+    pub(crate) at: Duration,
+    pub(crate) text: String,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) stdout: String,
+    pub(crate) stderr: Vec<Line>,
+    /// How long it ran.
+    pub(crate) took: Duration,
+    pub(crate) outcome: Outcome<()>,
+}
+
+/// As [`run`]; what it says also comes back, whatever became of it.
+pub(crate) fn run_heard(arguments: &[&str]) -> Outcome<Heard> {
+    let mut command = command(arguments);
+    let (mut heard, success) = hear(&mut command).because("cannot run cargo")?;
+    if !success {
+        let words = arguments.join(" ");
+        heard.outcome = Err(Failure::found(format!("`cargo {words}` failed")));
     }
-    let status = child.wait().because("cannot wait for cargo")?;
-    let words = arguments.join(" ");
-    let outcome = if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::found(format!("`cargo {words}` failed")))
+    Ok(heard)
+}
+
+/// Runs a command, passes on both of its outputs line by line, and remembers them.
+fn hear(command: &mut Command) -> io::Result<(Heard, bool)> {
+    let began = Instant::now();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut said = String::new();
+    // Each output has a reader of its own: whoever filled the one that nobody reads would wait for ever.
+    let lines = std::thread::scope(|scope| {
+        let errors = scope.spawn(|| {
+            let mut lines = Vec::new();
+            each_line(stderr, |text| {
+                eprintln!("{text}");
+                let at = began.elapsed();
+                lines.push(Line { at, text });
+            });
+            lines
+        });
+        each_line(stdout, |text| {
+            println!("{text}");
+            said.push_str(&text);
+            said.push('\n');
+        });
+        // It panics only where stderr is closed, and then nobody can be told.
+        errors.join().unwrap_or_default()
+    });
+    let status = child.wait()?;
+    let heard = Heard {
+        stdout: said,
+        stderr: lines,
+        took: began.elapsed(),
+        outcome: Ok(()),
     };
-    Ok((heard, outcome))
+    Ok((heard, status.success()))
+}
+
+/// Tests may print any bytes; what is no UTF-8 is shown as well as it can be.
+fn each_line(output: Option<impl Read>, mut line: impl FnMut(String)) {
+    let Some(output) = output else { return };
+    for bytes in BufReader::new(output).split(b'\n') {
+        let Ok(bytes) = bytes else { return };
+        line(String::from_utf8_lossy(&bytes).into_owned());
+    }
 }
 
 /// Runs cargo and returns its stdout; stderr is shown only when it fails.
@@ -155,6 +206,20 @@ mod tests {
         assert_eq!(program_of_message(artifact), Some(want));
         assert_eq!(program_of_message(library), None);
         assert_eq!(program_of_message("Compiling wal"), None);
+    }
+
+    #[test]
+    fn both_outputs_are_heard_whatever_becomes_of_the_command() {
+        // More than a pipe holds, on the output that is not read first.
+        let script =
+            "echo one; echo 'NOT COVERED: a: b' >&2; seq 20000 >&2; printf '\\377x'; exit 3";
+        let (heard, success) = hear(Command::new("sh").args(["-c", script])).unwrap();
+        assert!(!success);
+        assert_eq!(heard.stdout, "one\n\u{fffd}x\n");
+        assert_eq!(heard.stderr.len(), 20_001);
+        assert_eq!(heard.stderr[0].text, "NOT COVERED: a: b");
+        assert!(heard.stderr.is_sorted_by_key(|line| line.at));
+        assert!(heard.took >= heard.stderr[20_000].at);
     }
 
     #[test]

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use crate::cargo;
 use crate::failure::{Because as _, Failure, Outcome};
-use crate::junit;
+use crate::junit::{self, Case};
 use crate::progress::Steps;
 use crate::setup;
 
+mod merge;
 mod trials;
 
 use trials::{Trial, share, trials};
@@ -34,6 +35,10 @@ const FULL_TOTALS: &str = "crashtest/full-totals.json";
 /// The shard of somebody who shares with nobody.
 const WHOLE: &str = "0/1";
 
+/// The last step.
+const REPORT_STEP: &str = "report";
+/// Where the report begins its list of what was not covered.
+const MISSING_HEADING: &str = "## Not covered in this run";
 /// What fails if the middle tier takes longer than it has.
 const TIME: &str = "time";
 /// The example program's trial.
@@ -82,6 +87,12 @@ struct Options {
 }
 
 impl Options {
+    /// Whether one kind is to be run.
+    fn wants(&self, name: &str) -> bool {
+        let only = self.only.as_deref().is_none_or(|only| only == name);
+        only && !self.without.iter().any(|without| without == name)
+    }
+
     fn parse(words: &[String]) -> Outcome<Self> {
         let mut options = Self {
             tier: Tier::Crash,
@@ -148,9 +159,31 @@ impl Options {
 
 /// Runs everything that was asked for, and writes the report.
 pub(crate) fn run(extra: &[String]) -> Outcome<()> {
+    if let Some(merge) = merge::asked_for(extra)? {
+        return merge::run(&merge);
+    }
     let (junit, extra) = junit::asked_for(extra)?;
     let options = Options::parse(&extra)?;
-    let mut steps = Steps::new(2);
+    let mut steps = Steps::new(&["set-up", "build the programs"]);
+    let mut missing = Vec::new();
+    let result = run_steps(&options, &mut steps, &mut missing);
+    let mut cases = steps.cases();
+    // What was left out as a step is said once.
+    let left_out: Vec<&Case> = cases
+        .iter()
+        .filter(|step| step.not_covered().is_some())
+        .collect();
+    missing.retain(|case| !left_out.iter().any(|step| step.name == case.name));
+    steps.summary(&missing);
+    if let Some(path) = junit {
+        cases.extend(missing);
+        junit::write(&path, "crash", &cases)?;
+    }
+    result
+}
+
+/// Its steps; what the report says not to be covered comes into `missing`.
+fn run_steps(options: &Options, steps: &mut Steps, missing: &mut Vec<Case>) -> Outcome<()> {
     steps.step("set-up", || {
         setup::ensure_build_tools()?;
         setup::ensure_test_tools()
@@ -161,11 +194,24 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
         .ok_or_else(|| Failure::found("cargo built no program"))?;
     let place = beside.with_file_name("crash").join(options.tier.name());
     fs::create_dir_all(&place).because("no place for results")?;
-    let all = trials(&options, &place);
-    let chosen = chosen(&options, &all)?;
-    steps.expect(chosen.len() + 1);
+    let all = trials(options, &place);
+    let chosen = chosen(options, &all)?;
+    let example = options.tier == Tier::Full && options.wants(EXAMPLE);
+    let mut names: Vec<&str> = all.iter().map(|trial| trial.name).collect();
+    if options.tier == Tier::Full {
+        names.push(EXAMPLE);
+    }
+    steps.expect(&names);
+    steps.expect(&[REPORT_STEP]);
+    for name in names.iter().filter(|name| !options.wants(name)) {
+        steps.skip(name, "left out, as was asked for");
+    }
+    let stamp = Stamp {
+        place: &place,
+        commit: commit(),
+        shard: &options.shard,
+    };
     let mut failed = Vec::new();
-    let commit = commit();
     let began = Instant::now();
     let until = began + Duration::from_secs(60 * options.minutes);
     for (place_in_row, trial) in chosen.iter().enumerate() {
@@ -176,7 +222,7 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
             chosen.get(place_in_row..).unwrap_or_default(),
         );
         let outcome = steps.step(trial.name, || {
-            stamped(&place, trial.name, &commit, || {
+            stamp.put(trial.name, || {
                 let progress = place.join(format!("{}.progress", trial.name));
                 if !options.resume && progress.exists() {
                     fs::remove_file(&progress).because("old progress cannot be removed")?;
@@ -189,31 +235,24 @@ pub(crate) fn run(extra: &[String]) -> Outcome<()> {
             failed.push(trial.name);
         }
     }
-    let late = too_late(&options, began.elapsed());
-    if let Some(why) = &late {
+    if let Some(why) = too_late(options, began.elapsed()) {
         eprintln!("      FAILED: {why}");
+        steps.fail(TIME, &why);
         failed.push(TIME);
     }
-    let example = options.only.as_deref().is_none_or(|name| name == EXAMPLE)
-        && !options.without.iter().any(|name| name == EXAMPLE);
-    if options.tier == Tier::Full && example {
-        steps.expect(1);
+    if example {
         let played = steps.step(EXAMPLE, || {
-            stamped(&place, EXAMPLE, &commit, || play_example(&programs, &place))
+            stamp.put(EXAMPLE, || play_example(&programs, &place))
         });
         if let Err(failure) = played {
             eprintln!("      FAILED: {failure}");
             failed.push(EXAMPLE);
         }
     }
-    let written = steps.step("report", || {
-        report(&options, &programs, &place, &all, &failed)
-    });
-    steps.summary();
-    if let Some(path) = junit {
-        junit::write(&path, "crash", &steps.cases())?;
-    }
-    written?;
+    let sentences = steps.step(REPORT_STEP, || {
+        report(options, &programs, &place, &all, &failed)
+    })?;
+    missing.extend(sentences.iter().map(|sentence| Case::missing(sentence)));
     if failed.is_empty() {
         return Ok(());
     }
@@ -240,14 +279,8 @@ fn chosen<'a>(options: &Options, all: &'a [Trial]) -> Outcome<Vec<&'a Trial>> {
             )));
         }
     }
-    let wanted = |trial: &&Trial| {
-        let only = options
-            .only
-            .as_deref()
-            .is_none_or(|name| name == trial.name);
-        only && !options.without.iter().any(|name| name == trial.name)
-    };
-    Ok(all.iter().filter(wanted).collect())
+    let wanted = all.iter().filter(|trial| options.wants(trial.name));
+    Ok(wanted.collect())
 }
 
 /// Whether the middle tier, which promises a time to everybody, took longer than it has.
@@ -261,26 +294,32 @@ fn too_late(options: &Options, took: Duration) -> Option<String> {
     })
 }
 
-/// Runs one trial and keeps its commit, its time and whether it ended well beside its result: with `--only`, results of other
-/// commits may stand beside it, and each says its own.
-fn stamped(
-    place: &Path,
-    name: &str,
-    commit: &str,
-    trial: impl FnOnce() -> Outcome<()>,
-) -> Outcome<()> {
-    let keep = |kind: &str, text: String| {
-        let path = place.join(format!("{name}.{kind}"));
-        fs::write(path, text).because("a result's commit and time cannot be kept")
-    };
-    keep("commit", commit.to_owned())?;
-    let began = Instant::now();
-    // Bad until it ended well: a run that is killed leaves no good result.
-    keep("good", false.to_string())?;
-    let outcome = trial();
-    keep("seconds", format!("{:.1}", began.elapsed().as_secs_f64()))?;
-    keep("good", outcome.is_ok().to_string())?;
-    outcome
+/// What is kept beside a result: with `--only`, results of other commits and shards may stand beside it,
+/// and each says its own.
+struct Stamp<'a> {
+    place: &'a Path,
+    commit: String,
+    shard: &'a str,
+}
+
+impl Stamp<'_> {
+    /// Runs one trial and keeps its commit, its shard, its time and whether it ended well.
+    fn put(&self, name: &str, trial: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+        let keep = |kind: &str, text: &str| {
+            let path = self.place.join(format!("{name}.{kind}"));
+            fs::write(path, text).because("a result's commit and time cannot be kept")
+        };
+        keep("commit", &self.commit)?;
+        keep("shard", self.shard)?;
+        let began = Instant::now();
+        // Bad until it ended well: a run that is killed leaves no good result.
+        keep("good", "false")?;
+        let outcome = trial();
+        let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
+        keep("seconds", &seconds)?;
+        keep("good", &outcome.is_ok().to_string())?;
+        outcome
+    }
 }
 
 /// A program on autocommit SQLite that was not written for us: the harness must find its fatal points.
@@ -362,7 +401,8 @@ fn play(
         .get(trial.program)
         .ok_or_else(|| Failure::found(format!("cargo built no {}", trial.program)))?;
     let result = place.join(format!("{}.json", trial.name));
-    // What an earlier run said must never stand for this one.
+    // What an earlier run said must never stand for this one. Who goes on with that run has its progress, and
+    // makes the result anew from all of it: what failed then has failed now.
     if result.exists() {
         fs::remove_file(&result).because("an old result cannot be removed")?;
     }
@@ -419,16 +459,18 @@ fn play(
     )))
 }
 
-/// One object with everything, and the document that is made of it.
+/// One object with everything, and the document that is made of it. Returns what that says not to be
+/// covered.
 fn report(
     options: &Options,
     programs: &BTreeMap<String, PathBuf>,
     place: &Path,
     all: &[Trial],
     failed: &[&str],
-) -> Outcome<()> {
+) -> Outcome<Vec<String>> {
     let mut results = serde_json::Map::new();
     let (mut commits, mut seconds) = (serde_json::Map::new(), serde_json::Map::new());
+    let mut shards = serde_json::Map::new();
     // Each result by its own exit, whichever run left it: `failed` is only of this one.
     let mut bad: Vec<&str> = Vec::new();
     let example = (options.tier == Tier::Full).then_some(EXAMPLE);
@@ -447,6 +489,7 @@ fn report(
         if value.is_some() {
             let took: Option<f64> = stamp("seconds").and_then(|text| text.parse().ok());
             commits.insert(name.to_owned(), stamp("commit").into());
+            shards.insert(name.to_owned(), stamp("shard").into());
             seconds.insert(name.to_owned(), took.into());
         }
         results.insert(name.to_owned(), value.unwrap_or(Value::Null));
@@ -455,6 +498,7 @@ fn report(
         "tier": options.tier.name(),
         "commit": commit(),
         "commits": commits,
+        "shards": shards,
         "seconds": seconds,
         "minutes": options.minutes,
         "shard": options.shard,
@@ -501,7 +545,17 @@ fn report(
             bad.join(", ")
         )));
     }
-    Ok(())
+    Ok(not_covered(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The list of what a report says not to be covered.
+fn not_covered(document: &str) -> Vec<String> {
+    let lines = document.lines().skip_while(|line| *line != MISSING_HEADING);
+    let section = lines.skip(1).take_while(|line| !line.starts_with('#'));
+    section
+        .filter_map(|line| line.strip_prefix("- "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The commit that is tested, with a mark if the tree differs from it.
@@ -611,6 +665,20 @@ mod tests {
             assert!(names(wrong).is_err(), "{wrong}");
         }
         assert!(names("--full --bless --without real-file-system").is_ok());
+    }
+
+    #[test]
+    fn what_a_report_does_not_cover_is_read_from_it() {
+        // The heading is the report's own, in another crate.
+        let source = fs::read_to_string(cargo::root().join("crashtest/src/summary.rs")).unwrap();
+        assert!(source.contains(&format!("\"{MISSING_HEADING}\\n\"")));
+        let document = format!(
+            "# Crash report\n- kills: something\n{MISSING_HEADING}\n\n- engine: 5 seeds were not reached\n\
+             - all of it\n\n## Points\n- no more\n"
+        );
+        let found = not_covered(&document);
+        assert_eq!(found, ["engine: 5 seeds were not reached", "all of it"]);
+        assert!(not_covered("# Crash report\n").is_empty());
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Options {
 
 /// Runs the demo; fails unless everything holds.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let mut steps = Steps::new(11);
+    let mut steps = Steps::counted(11);
     let directory = temporary_directory()?;
     let result = story(options, &directory, &mut steps);
     match &result {

@@ -3,27 +3,64 @@
 //! This room lists the steps and their order; each step's work is cargo's or a neighbour's. It
 //! never skips a step silently: what cannot run is said loudly.
 
+use std::time::Duration;
+
+use crate::budget::{self, Said};
 use crate::cargo::{self, SELECTION};
 use crate::failure::{Failure, Outcome};
 use crate::junit::{self, Case};
 use crate::progress::Steps;
 use crate::{setup, tidy};
 
+/// The step whose time the gate watches.
+const TESTS: &str = "tests";
+
 /// Everything that gates a change.
 pub(crate) fn test(extra: &[String]) -> Outcome<()> {
-    let mut steps = Steps::new(7);
+    let mut steps = Steps::new(&[
+        "set-up",
+        "formatting",
+        "tidy rules",
+        "lints",
+        "build the programs",
+        "build the tests",
+        TESTS,
+    ]);
     let (junit, extra) = junit::asked_for(extra)?;
-    let mut cases = Vec::new();
-    let result = test_steps(&mut steps, &extra, &mut cases);
-    steps.summary();
+    let (limit, extra) = budget::asked_for(&extra)?;
+    let mut found = Found::default();
+    let mut result = test_steps(&mut steps, &extra, &mut found);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let said = budget::judge(found.took, cores, limit, &found.programs);
+    if let Said::TooLate(why) = &said {
+        steps.fail("time limit", why);
+        // What a test found is the better reason.
+        result = result.and_then(|()| Err(Failure::found(why.clone())));
+    }
+    steps.summary(&found.cases);
     if let Some(path) = junit {
+        let mut cases = found.cases;
         cases.extend(steps.cases());
         junit::write(&path, "gate", &cases)?;
+    }
+    // The last words, so that nobody has to look for them.
+    if let Said::Warning(why) = said {
+        eprintln!("\n{why}");
     }
     result
 }
 
-fn test_steps(steps: &mut Steps, extra: &[String], cases: &mut Vec<Case>) -> Outcome<()> {
+/// What the tests said.
+#[derive(Default)]
+struct Found {
+    cases: Vec<Case>,
+    /// How long each program took, the slowest first.
+    programs: Vec<(String, Duration)>,
+    /// How long all of them took; nothing if they were not run.
+    took: Duration,
+}
+
+fn test_steps(steps: &mut Steps, extra: &[String], found: &mut Found) -> Outcome<()> {
     steps.step("set-up", || {
         setup::ensure_build_tools()?;
         setup::ensure_test_tools()?;
@@ -44,38 +81,61 @@ fn test_steps(steps: &mut Steps, extra: &[String], cases: &mut Vec<Case>) -> Out
     steps.step("build the tests", || cargo_test(&["--no-run"]))?;
     let mut arguments = vec!["--no-fail-fast"];
     arguments.extend(extra.iter().map(String::as_str));
-    steps.step("tests", || {
+    steps.step(TESTS, || {
         let mut all = vec!["test"];
         all.extend(SELECTION);
         all.extend(arguments);
-        let (heard, outcome) = cargo::run_heard(&all)?;
-        cases.extend(junit::tests(&heard));
-        outcome
+        let heard = cargo::run_heard(&all)?;
+        let said: Vec<&str> = heard.stderr.iter().map(|line| line.text.as_str()).collect();
+        found.cases = junit::tests(&heard.stdout, &said.join("\n"));
+        found.programs = budget::programs(&heard.stderr, heard.took);
+        found.took = heard.took;
+        heard.outcome
     })
 }
 
 /// Formatting, lints, tidy rules, documentation, licences: everything but tests.
-pub(crate) fn check() -> Outcome<()> {
-    let mut steps = Steps::new(6);
-    let set_up = steps.step("set-up", || {
+pub(crate) fn check(extra: &[String]) -> Outcome<()> {
+    let (junit, extra) = junit::asked_for(extra)?;
+    if let Some(word) = extra.first() {
+        return Err(Failure::usage(format!("check: what is `{word}`?")));
+    }
+    let mut steps = Steps::new(&[
+        "set-up",
+        "formatting",
+        "tidy rules",
+        "lints",
+        "documentation",
+        "licences and advisories",
+    ]);
+    let result = check_steps(&mut steps);
+    steps.summary(&[]);
+    if let Some(path) = junit {
+        junit::write(&path, "check", &steps.cases())?;
+    }
+    result
+}
+
+fn check_steps(steps: &mut Steps) -> Outcome<()> {
+    steps.step("set-up", || {
         setup::ensure_build_tools()?;
         setup::ensure_lint_tools()
-    });
-    set_up?;
+    })?;
     let outcomes = [
         steps.step("formatting", formatting),
         steps.step("tidy rules", tidy::run),
         steps.step("lints", lints),
         steps.step("documentation", documentation),
-        steps.step("licences and advisories", deny),
+        steps.step_unless("licences and advisories", no_deny(), || {
+            cargo::run(&["deny", "check"])
+        }),
     ];
-    steps.summary();
     outcomes.into_iter().collect()
 }
 
 /// The ratios against the yardsticks. Outside the gate: it links SQLite and wants a quiet machine.
 pub(crate) fn bench(extra: &[String]) -> Outcome<()> {
-    let mut steps = Steps::new(3);
+    let mut steps = Steps::counted(3);
     steps.step("set-up", setup::ensure_build_tools)?;
     // A build of its own, because SQLite's dependencies beside RocksDB's would build that again.
     let sqlite = [
@@ -90,7 +150,7 @@ pub(crate) fn bench(extra: &[String]) -> Outcome<()> {
     let mut arguments = vec!["run", "--locked", "--package", "bench", "--"];
     arguments.extend(extra.iter().map(String::as_str));
     let result = steps.step("benchmarks", || cargo::run(&arguments));
-    steps.summary();
+    steps.summary(&[]);
     result
 }
 
@@ -170,14 +230,11 @@ fn documentation() -> Outcome<()> {
 
 /// cargo-deny is built from source by whoever wants it; the ban that matters most (the relay
 /// links no `journal` and no `openmls`) is also a tidy rule and so holds without it.
-fn deny() -> Outcome<()> {
-    if cargo::output(&["deny", "--version"]).is_err() {
-        eprintln!(
-            "      NOT COVERED: cargo-deny is not installed, so advisories and sources were not \
-             checked (cargo install --locked cargo-deny). Licences and the relay's closure were, \
-             by the tidy rules."
-        );
-        return Ok(());
-    }
-    cargo::run(&["deny", "check"])
+fn no_deny() -> Option<String> {
+    let lacking = cargo::output(&["deny", "--version"]).is_err();
+    lacking.then(|| {
+        "cargo-deny is not installed, so advisories and sources were not checked (cargo install --locked \
+         cargo-deny); licences and the relay's closure were, by the tidy rules"
+            .to_owned()
+    })
 }

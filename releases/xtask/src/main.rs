@@ -9,6 +9,7 @@
     reason = "A developer tool is a shell: it times its steps and waits for processes."
 )]
 
+mod budget;
 mod cargo;
 mod crash;
 mod demo;
@@ -18,6 +19,7 @@ mod junit;
 mod progress;
 mod setup;
 mod tidy;
+mod words;
 
 use std::process::ExitCode;
 
@@ -36,24 +38,35 @@ cargo xtask COMMAND
              --keep         keep the temporary directory
              --wipe-relay   also delete the relay's data while it is down
   test     set up what is missing and run everything that gates a change
-             --junit FILE   results for CI
+             --junit FILE   results for CI; what was left out is there as skipped
+             --time-limit N fail if the tests, without what is built before, take more than N minutes;
+                            more than 10 are said loudly in any case
   check    formatting, lints, tidy rules, documentation, licences (no tests)
+             --junit FILE   results for CI
   crash    every kind of crash test and one report, within an hour: a simulation, every disk
            error, power cuts derived from recordings, kills at every hit up to 8 of every crash
            point and again in recovery, deliberate bugs, the model
              --quick        a few minutes: less of everything (the gate runs more)
              --full         hours: more of everything, and what needs root
              --minutes N    at most about so long; what is left is reported as NOT COVERED, and
-                            fails; with --full it is only reported, for there N is the plan
+                            fails; with --full it is only reported, for there N is the plan. Stopped
+                            by it: simulation, engine, disk-errors, daemon-errors, power-cuts,
+                            real-file-system, kills; all others take what they take
              --only NAME    one kind: simulation, disk-errors, power-cuts, kills, ...
              --without NAME leave one kind out; the report says that it was not covered
-             --shard K/N    the power cuts, seeds and kills of one machine of several
-             --resume       power cuts and seeds go on where they stopped: what failed is asked again
-                            first, totals are of all parts; refused on another build
+             --shard K/N    one machine's part, K from 0, of those same seven (the seeds of simulation
+                            and engine only with --full); all others do the whole of what they do
+             --resume       with --full those same seven go on where they stopped, and all others begin
+                            anew. What passed is not repeated; what failed is asked again first and
+                            stays failed, totals are of all parts, another build is refused (of the
+                            real file system totals are of the last part, and a failure is tried again)
              --json         one JSON object on stdout
-             --junit FILE   results for CI
+             --junit FILE   results for CI; what was left out is there as skipped
              --bless        keep the report as crashtest/REPORT.md, if all of it is good; with
                             --full the totals, whatever parts were run
+             --merge FILE.. run nothing: add the totals that the machines of --full --shard wrote with
+                            --json; prints them (--json) or keeps them (--bless). A kind that no file
+                            has fails, unless --without NAME says that this is meant
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times
@@ -89,7 +102,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
     match command.as_str() {
         "demo" => demo::run(&demo::Options::parse(rest)?),
         "test" => gate::test(rest),
-        "check" => gate::check(),
+        "check" => gate::check(rest),
         "crash" => crash::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),

@@ -228,10 +228,11 @@ fn a_command_waits_while_new_keys_wait_for_the_hub() {
     assert_eq!(camera.version(), 1);
 }
 
-/// A heartbeat beside a command would be stale; it waits half a minute, and no longer for a hub that is away. The
-/// launch still owes it meanwhile.
+/// A heartbeat that is due goes before the next command, or commands without end would leave none. Behind one that
+/// was just sent it would be stale: it waits half a minute, and no longer for a hub that is away. The launch still owes
+/// it meanwhile.
 #[test]
-fn no_heartbeat_goes_out_beside_a_command() {
+fn a_heartbeat_goes_before_the_next_command_and_not_beside_one_that_was_sent() {
     let (camera, _, mut core, _disk) = world();
     let config = camera.config;
     let level: BTreeSet<Line> = Line::all(config.pairing).into_iter().collect();
@@ -241,7 +242,7 @@ fn no_heartbeat_goes_out_beside_a_command() {
     assert_eq!(look(&mut core, NOW_MS).due, here);
     assert!(order(&mut core, config, Order::Restart));
     let found = look(&mut core, NOW_MS);
-    assert_eq!((found.orders, found.due), (here.to_vec(), vec![]));
+    assert_eq!((found.orders, found.due), (vec![], here.to_vec()));
     assert!(send(&mut core, config).is_some());
     for now_unix_ms in [NOW_MS, NOW_MS + 29_999] {
         let found = look(&mut core, now_unix_ms);

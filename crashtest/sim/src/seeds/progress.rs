@@ -1,7 +1,9 @@
-//! How far a run over seeds has come, on disk: written whole each time, under another name first.
+//! How far a run over seeds has come, on disk: written whole each time, under another name first, because
+//! seeds are many and only sums are kept. Sweeps append each run instead ([`crashtest::progress`]); whose
+//! build a file is about stands in the first line of both.
 //!
 //! ```text
-//! build ID                what the seeds were played by
+//! build ID PART           what the seeds were played by, and which of them are this machine's
 //! next SEED               all below it were played
 //! played COUNT MS SUM...  how many, for how long, and the sums of what they told
 //! failed SEED WHY         one that broke a promise
@@ -11,6 +13,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crashtest::progress::{behind_head, head, refused};
 
 use crate::oracle::Broken;
 
@@ -81,23 +85,13 @@ impl Progress {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Done::at(from)),
             Err(error) => return Err(error),
         };
-        let refused = |why: &str| io::Error::other(format!("{}: {why}", self.path.display()));
-        let build = text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("build "));
-        if build != Some(self.build.as_str()) {
-            return Err(refused(
-                "it belongs to another build: what was found there says nothing here; remove it to \
-                 begin anew",
-            ));
-        }
         let mut done = Done::at(from);
-        for line in text.lines().skip(1) {
-            done.line(line).ok_or_else(|| refused("it is damaged"))?;
+        for line in behind_head(&self.path, &text, &self.build)?.lines() {
+            done.line(line)
+                .ok_or_else(|| refused(&self.path, "it is damaged"))?;
         }
         if done.next < from {
-            return Err(refused("it is about other seeds"));
+            return Err(refused(&self.path, "it is about other seeds"));
         }
         Ok(done)
     }
@@ -112,8 +106,8 @@ impl Progress {
         } = done;
         let sums: String = done.sums.iter().map(|sum| format!(" {sum}")).collect();
         let mut text = format!(
-            "build {}\nnext {next}\nplayed {played} {}{sums}\n",
-            self.build,
+            "{}next {next}\nplayed {played} {}{sums}\n",
+            head(&self.build),
             took.as_millis()
         );
         for (seed, why) in &done.failed {

@@ -17,7 +17,7 @@ use crate::files;
 use crate::hub::Fault;
 use crate::node::{Place, open_journal, options};
 use crate::oracle::Broken;
-use crate::plan::{What, Who};
+use crate::plan::Who;
 
 /// After so much simulated time without anything new both ends are at rest.
 const QUIET_MS: u64 = 3_000;
@@ -34,6 +34,11 @@ impl World {
         let last_ms = self.plan.steps.last().map_or(0, |step| step.at_ms);
         self.play(|world| world.now_ms > last_ms + 2_000)?;
         self.heal();
+        self.end_of(last_ms)
+    }
+
+    /// Everything is healed; nothing was planned after `last_ms`.
+    pub(super) fn end_of(&mut self, last_ms: u64) -> Result<Stats, Broken> {
         if self.books.is_rolled_back() {
             return self.old_copy_is_seen(last_ms);
         }
@@ -135,8 +140,8 @@ impl World {
     fn old_copy_is_seen(&mut self, last_ms: u64) -> Result<Stats, Broken> {
         self.play(|world| world.now_ms > last_ms + SEEN_MS_MAX)?;
         let goes_back = |who| {
-            let what = What::OldDisk { who };
-            self.plan.steps.iter().any(|step| step.what == what)
+            let videos = self.videos(who);
+            videos.is_some_and(|way| self.books.is_old_writer(way.send))
         };
         let silent = |who| {
             let what = format!("{who:?} runs on an old copy and says nothing");

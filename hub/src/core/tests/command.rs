@@ -6,7 +6,7 @@ use journal::message::{Command, CommandKind, CommandResult, Refusal, Settings};
 use journal::{AppClipState, Taken};
 use wal::disk::CrashPolicy;
 
-use super::super::command::obey;
+use super::super::command::{Allowed, obey};
 use super::super::*;
 use super::world::{NOW_MS, Phone, World, event, opener};
 use crate::camera::EventEnd;
@@ -208,10 +208,14 @@ fn the_same_command_again_has_its_answer_again_and_no_second_effect() {
     let config = phone.config();
     let id = CommandId([5; 16]);
     let command = Command::new(id, &CommandKind::Privacy { on: true }).unwrap();
+    let allowed = Allowed {
+        restart: true,
+        invite: MayInvite::Yes,
+    };
     for _ in 0..3 {
         let Core { journal, lines, .. } = &mut *core;
         let mut txn = journal.as_mut().unwrap().begin();
-        obey(lines, &mut txn, config, &command, MayInvite::Yes).unwrap();
+        obey(lines, &mut txn, config, (&command, allowed)).unwrap();
         drop(txn.stage(()).unwrap());
         core.commit(NOW_MS).unwrap();
         assert_eq!(version(core), 1);
@@ -264,6 +268,7 @@ fn privacy_mode_ends_the_clip_and_is_kept_by_a_start() {
 #[test]
 fn a_restart_is_wanted_until_the_next_start_and_never_by_two() {
     let mut world = World::paired();
+    world.pass(10);
     let (core, phone) = world.ends();
     phone.order(CommandKind::Restart);
     let _taken = phone.talk(core);
@@ -276,10 +281,33 @@ fn a_restart_is_wanted_until_the_next_start_and_never_by_two() {
         assert_eq!(stored.unwrap(), None);
     }
     // Asked for again, it is wanted again.
+    world.pass(10);
     let (core, phone) = world.ends();
     phone.order(CommandKind::Restart);
     let _taken = phone.talk(core);
     assert!(core.wishes().restart);
+}
+
+/// Who orders restarts one after the other keeps no hub down: one that has just come up has restarted.
+#[test]
+fn a_restart_soon_after_a_start_is_past_already() {
+    let mut world = World::paired();
+    let restart = |world: &mut World| {
+        let (core, phone) = world.ends();
+        phone.order(CommandKind::Restart);
+        let _taken = phone.talk(core);
+        assert_eq!(results(phone).last(), Some(&CommandResult::Done));
+        let stored = core.journal.as_ref().unwrap().restart_wanted().unwrap();
+        assert_eq!(stored.is_some(), core.wishes().restart);
+        core.wishes().restart
+    };
+    assert!(!restart(&mut world));
+    world.pass(9);
+    assert!(!restart(&mut world));
+    world.pass(1);
+    assert!(restart(&mut world));
+    world.crash();
+    assert!(!restart(&mut world), "that is the restart");
 }
 
 #[test]
@@ -348,6 +376,31 @@ fn every_phone_is_told_of_the_settings_when_there_is_room() {
     assert!(matches!(results(&late)[..], [CommandResult::Changed(_)]));
 }
 
+/// A Commit more would cost a sync, and an epoch for nothing.
+#[test]
+fn due_settings_share_the_epoch_of_a_heartbeats_answer() {
+    let mut world = World::paired();
+    let (core, phone) = world.ends();
+    phone.set(limit(30));
+    let _taken = phone.talk(core);
+    let mut late = world.pair_another();
+    let config = late.config();
+    late.beat(1);
+    let core = &mut world.core;
+    let verdicts = late.send(core, config, NOW_MS);
+    assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Taken));
+    core.handle_timeout(NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    let taken = late.fetch(core, config);
+    assert!(
+        matches!(
+            taken[..],
+            [Taken::Healed(_), Taken::Settings(_), Taken::Answered(_)]
+        ),
+        "{taken:?}"
+    );
+}
+
 /// A power cut at every disk operation of taking a command, while an event is recorded: it is done once, and
 /// its phone hears so.
 #[test]
@@ -358,6 +411,7 @@ fn a_command_survives_a_crash_at_every_operation() {
         CommandKind::Restart,
     ] {
         let mut world = World::paired();
+        world.pass(10);
         let _bytes = world.record_some(1);
         world.disk.record_snapshots();
         let (core, phone) = world.ends();
@@ -370,7 +424,8 @@ fn a_command_survives_a_crash_at_every_operation() {
             for policy in CrashPolicy::ALL {
                 let seed = i as u64;
                 let disk = snapshot.crash_clone(policy, seed);
-                let mut core = Core::start(opener(&disk, 9_000 + seed), NOW_MS).unwrap();
+                let limits = SilenceLimits::default();
+                let mut core = Core::start(opener(&disk, 9_000 + seed), limits, NOW_MS).unwrap();
                 let (_old, phone) = world.ends();
                 let mut phone = phone.twin(seed);
                 for _ in 0..3 {
@@ -426,11 +481,11 @@ fn commands_without_end_wait_as_proposals_do() {
     let (core, phone) = world.ends();
     let config = phone.config();
     for _ in 0..pace::BURST {
-        phone.order(CommandKind::Restart);
+        phone.order(CommandKind::Phones);
         let _taken = phone.talk(core);
         phone.ack_config(core);
     }
-    phone.order(CommandKind::Restart);
+    phone.order(CommandKind::Phones);
     assert!(phone.say_order());
     assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Waits]);
     let later = NOW_MS + pace::REFILL_MS;
@@ -455,7 +510,7 @@ fn a_phone_removes_another_one_in_the_transaction_that_answers() {
     let _taken = phone.talk(core);
     assert_eq!(results(phone).last(), Some(&CommandResult::Done));
     assert!(!core.heads().unwrap().contains_key(&other.line));
-    assert_eq!(core.dismissals().unwrap().len(), 1);
+    assert_eq!(core.dismissals().unwrap().owed.len(), 1);
     // Once; and nobody removes itself.
     for nobody in [gone, stays] {
         phone.order(CommandKind::Remove { phone: nobody });
@@ -495,9 +550,10 @@ fn a_removal_by_command_survives_a_crash_at_every_operation() {
         for policy in CrashPolicy::ALL {
             let seed = i as u64;
             let disk = snapshot.crash_clone(policy, seed);
-            let mut core = Core::start(opener(&disk, 9_000 + seed), NOW_MS).unwrap();
+            let limits = SilenceLimits::default();
+            let mut core = Core::start(opener(&disk, 9_000 + seed), limits, NOW_MS).unwrap();
             let lives = core.heads().unwrap().contains_key(&other.line);
-            assert_eq!(core.dismissals().unwrap().is_empty(), lives);
+            assert_eq!(core.dismissals().unwrap().owed.is_empty(), lives);
             match lives {
                 true => there += 1,
                 false => gone += 1,
@@ -509,7 +565,7 @@ fn a_removal_by_command_survives_a_crash_at_every_operation() {
             }
             assert_eq!(results(&phone), [CommandResult::Done], "{i} {policy:?}");
             assert!(!core.heads().unwrap().contains_key(&other.line));
-            assert_eq!(core.dismissals().unwrap().len(), 1, "{i} {policy:?}");
+            assert_eq!(core.dismissals().unwrap().owed.len(), 1, "{i} {policy:?}");
         }
     }
     assert!(there > 0 && gone > 0, "{there} there, {gone} gone");

@@ -238,7 +238,7 @@ fn no_crash_leaves_an_offer_that_nobody_was_told_of() {
         for policy in CrashPolicy::ALL {
             let seed = i as u64;
             let disk = snapshot.crash_clone(policy, seed);
-            let mut core = Core::start(opener(&disk, 9_000 + seed), NOW_MS).unwrap();
+            let mut core = Core::start(opener(&disk, 9_000 + seed), SilenceLimits::default(), NOW_MS).unwrap();
             let (_old, phone) = world.ends();
             let mut phone = phone.twin(seed);
             let invite = wanted(&core);
@@ -283,7 +283,7 @@ fn no_crash_leaves_a_phone_that_nobody_is_told_of() {
         for policy in CrashPolicy::ALL {
             let seed = i as u64;
             let disk = snapshot.crash_clone(policy, seed);
-            let mut core = Core::start(opener(&disk, 9_000 + seed), NOW_MS).unwrap();
+            let mut core = Core::start(opener(&disk, 9_000 + seed), SilenceLimits::default(), NOW_MS).unwrap();
             let (_old, phone) = world.ends();
             let mut phone = phone.twin(seed);
             core.handle_timeout(NOW_MS).unwrap();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use journal::ids::{Channel, Line, PairingId};
+use journal::message::{CommandKind, Settings};
 use journal::pairing::PHONES_MAX;
 use journal::{AppClipState, HubPairing, JournalError, PairingError};
 use wal::disk::CrashPolicy;
@@ -40,9 +41,8 @@ fn heartbeat(world: &mut World, number: u64) {
 fn a_silent_phone_gets_nothing_new_others_do_and_its_first_heartbeat_resumes() {
     let mut world = World::paired();
     let mut other = world.pair_another();
-    world.core.limit_silence(impatient());
-    // The first tick only looks at the clock.
-    world.idle(31);
+    world.limit_silence(impatient());
+    world.idle(30);
     heartbeat(&mut world, 1);
     world.idle(30);
     assert_eq!(
@@ -91,7 +91,7 @@ fn a_silent_phone_gets_nothing_new_others_do_and_its_first_heartbeat_resumes() {
 #[test]
 fn an_event_that_has_begun_is_finished_for_a_phone_that_falls_silent() {
     let mut world = World::paired();
-    world.core.limit_silence(impatient());
+    world.limit_silence(impatient());
     let mut bytes = world.record_some(1);
     world.idle(62);
     assert!(world.core.status().unwrap().lines[0].is_silent);
@@ -104,48 +104,97 @@ fn an_event_that_has_begun_is_finished_for_a_phone_that_falls_silent() {
 }
 
 #[test]
-fn a_clock_that_jumps_makes_nobody_silent_and_removes_nobody() {
-    const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
+fn while_the_relay_is_away_nobody_is_silent_and_nobody_is_removed() {
     let mut world = World::paired();
-    world.core.limit_silence(impatient());
-    // It starts in 1970, is set, falls back and is set again, and a restart lies between.
-    for now_ms in [5_000, NOW_MS, 10_000, NOW_MS + 50 * YEAR_MS] {
-        world.core.handle_timeout(now_ms).unwrap();
-        world.core.commit(now_ms).unwrap();
+    let _other = world.pair_another();
+    world.limit_silence(impatient());
+    world.idle(30);
+    heartbeat(&mut world, 1);
+    world.core.handle_link(false);
+    world.pass(10 * 60);
+    let lines = world.core.status().unwrap().lines;
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert!(!line.is_silent && line.unheard_ms <= 30 * 60_000, "{line:?}");
     }
+}
+
+/// The relay is there and gives nothing out, or all that phones say is lost on the way to it.
+#[test]
+fn where_no_phone_at_all_is_heard_of_events_are_refused_and_none_is_removed() {
+    let mut world = World::paired();
+    let _other = world.pair_another();
+    world.limit_silence(impatient());
+    world.idle(10 * 60);
+    let refused = world.core.handle_event_started(event(), 5).unwrap();
+    assert_eq!(refused, Recorded::Not(Stop::Silent));
+    assert_eq!(phones(&mut world).len(), 2);
+    assert!(world.core.dismissals().unwrap().owed.is_empty());
+}
+
+#[test]
+fn an_ack_and_a_command_end_silence_as_a_heartbeat_does() {
+    for is_command in [false, true] {
+        let mut world = World::paired();
+        world.limit_silence(impatient());
+        let (core, phone) = world.ends();
+        phone.order(CommandKind::Phones);
+        let _taken = phone.talk(core);
+        world.idle(61);
+        assert!(world.core.status().unwrap().lines[0].is_silent);
+        let (core, phone) = world.ends();
+        match is_command {
+            true => {
+                phone.order(CommandKind::Phones);
+                let _taken = phone.talk(core);
+            }
+            false => phone.ack_config(core),
+        }
+        let phone = world.line.pairing;
+        assert!(world.notices().contains(&Notice::PhoneBack { phone }));
+        // Its end is durable with what ended it.
+        world.crash();
+        let line = world.core.status().unwrap().lines.remove(0);
+        assert_eq!((line.unheard_ms, line.is_silent), (0, false));
+    }
+}
+
+#[test]
+fn a_start_knows_who_is_silent_before_it_tells_anybody_anything() {
+    let mut world = World::paired();
+    let away = world.pair_another();
+    world.limit_silence(impatient());
+    world.idle(61);
+    let (core, phone) = world.ends();
+    phone.set(Settings {
+        privacy: true,
+        ..Settings::default()
+    });
+    let _taken = phone.talk(core);
+    let before = last(&world, away.config());
     world.crash();
-    world.core.limit_silence(impatient());
-    for now_ms in [5_000, NOW_MS + 99 * YEAR_MS] {
-        world.core.handle_timeout(now_ms).unwrap();
-        world.core.commit(now_ms).unwrap();
-    }
-    assert!(!world.core.status().unwrap().lines[0].is_silent);
-    let bytes = world.record_some(1);
-    world.end_event(EventEnd::Completed);
-    world.deliver();
-    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+    assert!(world.core.wishes().settings.privacy);
+    assert_eq!(last(&world, away.config()), before);
 }
 
 #[test]
 fn silence_is_counted_on_after_a_restart() {
     let mut world = World::paired();
-    world.core.limit_silence(impatient());
+    world.limit_silence(impatient());
     world.idle(47);
     world.crash();
-    world.core.limit_silence(impatient());
-    // 45 of 46 minutes were stored; what a crash forgets is less than a quarter of an hour.
+    // 45 of 47 minutes were stored; what a crash forgets is less than a quarter of an hour.
     assert_eq!(
         world.core.status().unwrap().lines[0].unheard_ms,
         45 * 60_000
     );
-    world.idle(15);
+    world.idle(14);
     assert!(!world.core.status().unwrap().lines[0].is_silent);
     world.idle(1);
     assert!(world.core.status().unwrap().lines[0].is_silent);
     // Its end is durable with the heartbeat.
     heartbeat(&mut world, 1);
     world.crash();
-    world.core.limit_silence(impatient());
     let status = world.core.status().unwrap();
     assert_eq!(
         (status.lines[0].unheard_ms, status.lines[0].is_silent),
@@ -157,7 +206,7 @@ fn silence_is_counted_on_after_a_restart() {
 fn a_phone_that_stays_silent_is_removed_and_the_others_are_not() {
     let mut world = World::paired();
     let other = world.pair_another();
-    world.core.limit_silence(impatient());
+    world.limit_silence(impatient());
     for number in 1..=4 {
         world.idle(50);
         heartbeat(&mut world, number);
@@ -168,13 +217,55 @@ fn a_phone_that_stays_silent_is_removed_and_the_others_are_not() {
     assert_eq!(phones(&mut world), [world.line.pairing]);
     let phone = other.line.pairing;
     assert!(world.notices().contains(&Notice::PhoneRemoved { phone }));
-    let dismissals = world.core.dismissals().unwrap();
+    let dismissals = world.core.dismissals().unwrap().owed;
     assert_eq!(dismissals.len(), 1);
     assert_eq!(dismissals[0].pairing, phone);
     let bytes = world.record_some(1);
     world.end_event(EventEnd::Completed);
     world.deliver();
     assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+}
+
+/// Rot in what is stored of one phone is not the others' trouble, and its owner gets rid of it.
+#[test]
+fn a_phone_that_cannot_be_read_stops_no_other_and_is_removed() {
+    let mut world = World::paired();
+    let rotten = world.pair_another().line;
+    world.core.unreadable = Some(rotten.pairing);
+    world.core.refresh_lines().unwrap();
+    assert_eq!(phones(&mut world), [world.line.pairing]);
+    let is_told = |notice: &Notice| matches!(notice, Notice::LineBroken { line, .. } if *line == rotten);
+    assert!(world.notices().iter().any(is_told));
+    let bytes = world.record_some(2);
+    assert!(world.core.remove_phone(rotten.pairing, NOW_MS).unwrap());
+    assert_eq!(world.core.pairing_ids().unwrap(), [world.line.pairing]);
+    world.end_event(EventEnd::Completed);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+}
+
+/// What is in the way of one phone's end keeps no other one.
+#[test]
+fn a_removal_that_fails_holds_up_no_other_and_is_tried_again() {
+    let mut world = World::paired();
+    let _others = [8, 9].map(|dice| world.pair_with_dice(dice));
+    world.limit_silence(impatient());
+    for number in 1..=3 {
+        world.idle(50);
+        heartbeat(&mut world, number);
+        for channel in Channel::ALL {
+            let _taken = world.fetch_on(channel);
+        }
+    }
+    world.idle(29);
+    assert_eq!(phones(&mut world).len(), 3);
+    world.core.no_sync = 1;
+    for left in [2, 1] {
+        let minute = Duration::from_secs(60);
+        world.core.handle_elapsed(minute, NOW_MS).unwrap();
+        assert_eq!(phones(&mut world).len(), left);
+    }
+    assert_eq!(phones(&mut world), [world.line.pairing]);
 }
 
 #[test]
@@ -201,7 +292,7 @@ fn a_phone_is_removed_in_the_middle_of_a_clip_that_goes_on_for_the_other() {
     assert_eq!(late.verdict, Verdict::NotAuthentic);
     world.crash();
     assert_eq!(phones(&mut world), [world.line.pairing]);
-    assert_eq!(world.core.dismissals().unwrap().len(), 1);
+    assert_eq!(world.core.dismissals().unwrap().owed.len(), 1);
 }
 
 #[test]
@@ -223,9 +314,10 @@ fn a_dismissal_stays_until_it_is_told_and_the_phone_can_pair_again() {
     let phone = world.line.pairing;
     assert!(world.core.remove_phone(phone, NOW_MS).unwrap());
     world.crash();
-    let dismissals = world.core.dismissals().unwrap();
+    let dismissals = world.core.dismissals().unwrap().owed;
     assert_eq!(dismissals.len(), 1);
-    assert!(dismissals[0].device.is_some());
+    let guest = dismissals[0].guest.unwrap();
+    assert_eq!(guest.invitation, [3; 16]);
     assert_eq!(dismissals[0].relay, "relay");
     assert_eq!(dismissals[0].mailboxes.len(), 2 * Channel::ALL.len());
     let told = world
@@ -233,7 +325,7 @@ fn a_dismissal_stays_until_it_is_told_and_the_phone_can_pair_again() {
         .with_journal(NOW_MS, |journal| journal.dismissal_told(phone));
     drop(told.unwrap());
     world.crash();
-    assert!(world.core.dismissals().unwrap().is_empty());
+    assert!(world.core.dismissals().unwrap().owed.is_empty());
     let again = world.pair_with_dice(9);
     assert_ne!(again.line.pairing, phone);
     assert_eq!(phones(&mut world), [again.line.pairing]);
@@ -290,7 +382,7 @@ fn a_phone_that_proved_a_rollback_is_removed_like_any_other() {
     assert!(world.core.remove_phone(phone, NOW_MS).unwrap());
     world.crash();
     assert!(phones(&mut world).is_empty());
-    assert_eq!(world.core.dismissals().unwrap().len(), 1);
+    assert_eq!(world.core.dismissals().unwrap().owed.len(), 1);
     let again = world.pair_with_dice(9);
     assert_eq!(phones(&mut world), [again.line.pairing]);
 }
@@ -313,10 +405,11 @@ fn a_removal_survives_a_crash_at_every_operation() {
         for policy in CrashPolicy::ALL {
             let disk = snapshot.crash_clone(policy, n as u64);
             let seed = 10_000 + 10 * n as u64;
-            let mut core = Core::start(opener(&disk, seed), NOW_MS).unwrap();
+            let limits = SilenceLimits::default();
+            let mut core = Core::start(opener(&disk, seed), limits, NOW_MS).unwrap();
             let heads = core.heads().unwrap();
             let lives = Line::all(phone).map(|line| heads.contains_key(&line));
-            let tells = core.dismissals().unwrap().len();
+            let tells = core.dismissals().unwrap().owed.len();
             match lives {
                 [true, true, true, true, true] => {
                     there += 1;
@@ -326,7 +419,7 @@ fn a_removal_survives_a_crash_at_every_operation() {
                 [false, false, false, false, false] => gone += 1,
                 half => panic!("state {n} {policy:?}: {half:?}"),
             }
-            assert_eq!(core.dismissals().unwrap().len(), 1);
+            assert_eq!(core.dismissals().unwrap().owed.len(), 1);
             // What is left of it goes, and nothing of it waits.
             for _ in 0..3 {
                 core.handle_timeout(NOW_MS).unwrap();

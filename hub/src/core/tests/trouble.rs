@@ -504,7 +504,7 @@ fn a_crash_at_every_operation_of_a_clip_ends_with_a_clip_that_the_phone_can_chec
             CrashPolicy::ProcessKill,
         ] {
             let disk = snapshot.crash_clone(policy, index as u64);
-            let mut core = Core::start(opener(&disk, 5_000), 9).unwrap();
+            let mut core = Core::start(opener(&disk, 5_000), SilenceLimits::default(), 9).unwrap();
             for clip in core.status().unwrap().clips {
                 assert_ne!(clip.state, ClipState::Recording, "operation {index}");
                 assert!(clip.bytes <= bytes.len() as u64);

@@ -16,7 +16,8 @@ use journal::{
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
-use wire::ids::{DeviceId, Seq};
+use wire::ids::{DeviceId, RelayId, Seq};
+use wire::{Class, Invitation};
 
 use super::super::*;
 use super::gate::Gate;
@@ -140,7 +141,14 @@ pub(crate) fn terms() -> OfferTerms {
         hub: DeviceId([1; 32]),
         addresses: vec!["127.0.0.1:1".into()],
         relay: "relay".into(),
-        invitation: vec![1],
+        invitation: Invitation {
+            relay: RelayId([2; 32]),
+            nonce: [3; 16],
+            expires_unix_s: NOW_MS / 1000 + 600,
+            class: Class::Phone,
+            signature: [4; 64],
+        }
+        .to_bytes(),
         suite: Suite::Classic,
         ttl_s: 600,
     }
@@ -164,6 +172,8 @@ pub(crate) struct World {
     seed: u64,
     /// How much time has passed.
     idle_ms: u64,
+    /// What each start is told.
+    limits: SilenceLimits,
 }
 
 impl World {
@@ -174,7 +184,7 @@ impl World {
     /// One of several hubs: the same dice would give them the same keys.
     pub(crate) fn with_dice(seed: u64) -> Self {
         let disk = SimDisk::new();
-        let core = Core::start(opener(&disk, seed), NOW_MS).unwrap();
+        let core = Core::start(opener(&disk, seed), SilenceLimits::default(), NOW_MS).unwrap();
         let phone = Phone::new(7);
         Self {
             disk,
@@ -183,6 +193,7 @@ impl World {
             phone,
             seed,
             idle_ms: 0,
+            limits: SilenceLimits::default(),
         }
     }
 
@@ -202,9 +213,10 @@ impl World {
     pub(crate) fn gated() -> (Self, Gate) {
         let mut world = Self::paired();
         let gate = Gate::default();
+        let start = |opener| Core::start(opener, SilenceLimits::default(), NOW_MS);
         // The lock is inside the old one.
-        world.core = Core::start(opener(&SimDisk::new(), 1), NOW_MS).unwrap();
-        world.core = Core::start(gated_opener(&world.disk, &gate, 5_000), NOW_MS).unwrap();
+        world.core = start(opener(&SimDisk::new(), 1)).unwrap();
+        world.core = start(gated_opener(&world.disk, &gate, 5_000)).unwrap();
         (world, gate)
     }
 
@@ -225,12 +237,27 @@ impl World {
         phone
     }
 
-    /// So much time passes, in which the hub runs and nobody is heard of.
+    /// From now on, and at each start.
+    pub(crate) fn limit_silence(&mut self, limits: SilenceLimits) {
+        self.limits = limits;
+        self.core.silence.limit(limits);
+    }
+
+    /// So much time passes, in which the hub is attached to its relay and nobody is heard of.
     pub(crate) fn idle(&mut self, minutes: u64) {
+        self.core.handle_link(true);
+        self.pass(minutes);
+    }
+
+    /// So much time passes.
+    pub(crate) fn pass(&mut self, minutes: u64) {
         for _ in 0..minutes {
             self.idle_ms += 60_000;
-            self.core.handle_timeout(NOW_MS + self.idle_ms).unwrap();
-            self.core.commit(NOW_MS + self.idle_ms).unwrap();
+            let now_ms = NOW_MS + self.idle_ms;
+            self.core.handle_timeout(now_ms).unwrap();
+            let passed = Duration::from_secs(60);
+            self.core.handle_elapsed(passed, now_ms).unwrap();
+            self.core.commit(now_ms).unwrap();
         }
     }
 
@@ -293,7 +320,8 @@ impl World {
     pub(crate) fn restart_on(&mut self, disk: SimDisk) {
         self.seed += 100;
         self.disk = disk;
-        self.core = Core::start(opener(&self.disk, self.seed), NOW_MS).unwrap();
+        let opener = opener(&self.disk, self.seed);
+        self.core = Core::start(opener, self.limits, NOW_MS).unwrap();
     }
 
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
@@ -421,6 +449,15 @@ impl Core {
         drop(txn.stage(())?);
         self.staged_bytes += SMALL_GROUP_BYTES;
         self.follow_settings(now_unix_ms)
+    }
+
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn wish_restart(&mut self) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        txn.want_restart(CommandId([1; 16]))?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        Ok(())
     }
 }
 

@@ -37,6 +37,32 @@ impl Cause {
             _ => Self::Disk,
         }
     }
+
+    /// The same of files that are ours. Only what the operating system said can be its owner's to
+    /// correct: that a file holds something else is no wrong path.
+    #[must_use]
+    pub fn of_ours(error: &Error) -> Self {
+        let error = beneath(error);
+        if error.raw_os_error().is_none() && !is_full(error) {
+            return Self::Disk;
+        }
+        match error.kind() {
+            // A file system becomes read-only beneath us when it fails (`errors=remount-ro`), and what we
+            // ask of files that are open is valid: neither is the owner's mistake.
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::InvalidInput => Self::Disk,
+            _ => Self::of(error),
+        }
+    }
+}
+
+/// What the operating system said. Where a full disk must not be tried again, the engine hides that
+/// error in another one ([`Error::other`]); who is told why still hears it.
+pub(crate) fn beneath(error: &Error) -> &Error {
+    let mut error = error;
+    while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        error = inner;
+    }
+    error
 }
 
 #[cfg(test)]
@@ -64,5 +90,28 @@ mod tests {
         }
         // A key file that holds something else is no failing disk.
         assert_eq!(Cause::of(&ErrorKind::InvalidData.into()), Cause::Setup);
+    }
+
+    #[test]
+    fn of_our_own_files_only_the_system_can_say_that_the_path_is_wrong() {
+        let system = Error::from_raw_os_error;
+        for (number, cause) in [
+            (13, Cause::Setup), // EACCES
+            (28, Cause::Space), // ENOSPC
+            (5, Cause::Disk),   // EIO
+            (22, Cause::Disk),  // EINVAL
+            (30, Cause::Disk),  // EROFS: a card that was remounted read-only
+        ] {
+            assert_eq!(Cause::of_ours(&system(number)), cause, "{number}");
+            let hidden = Error::other(Error::other(system(number)));
+            assert_eq!(Cause::of_ours(&hidden), cause, "{number}, hidden");
+        }
+        assert_eq!(
+            Cause::of_ours(&ErrorKind::InvalidData.into()),
+            Cause::Disk,
+            "what a file holds"
+        );
+        // The vault says so of itself, without asking anybody.
+        assert_eq!(Cause::of_ours(&ErrorKind::StorageFull.into()), Cause::Space);
     }
 }

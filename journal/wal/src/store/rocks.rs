@@ -14,6 +14,7 @@ use rocksdb::{
 
 use super::{KeyValue, Store, StoreError, StoreOp, prefix_end};
 use crate::Lsn;
+use crate::disk::is_full;
 
 /// The key under which the applied LSN is stored; view keys begin with another byte.
 const APPLIED_KEY: &[u8] = b"a";
@@ -93,11 +94,21 @@ fn options() -> Options {
 
 fn error_of(error: rocksdb::Error) -> StoreError {
     let detail = error.to_string();
-    let full = detail.contains("No space left") || detail.contains("Disk quota");
+    // Its own word for a full disk is in no kind that reaches us, only in the text of the system's error.
+    let full = ["No space left", "Disk quota", "File too large"];
+    let full = full.iter().any(|words| detail.contains(words));
     match error.kind() {
         _ if full => StoreError::Full,
         // A read that fails inside a file is damage for us: the view is rebuilt elsewhere.
         _ => StoreError::Corrupt { detail },
+    }
+}
+
+/// Of files that are touched without RocksDB.
+fn error_of_files(source: io::Error) -> StoreError {
+    match is_full(&source) {
+        true => StoreError::Full,
+        false => StoreError::Io { source },
     }
 }
 
@@ -115,14 +126,17 @@ fn read_options() -> ReadOptions {
 
 impl Store for RocksStore {
     fn open(&mut self) -> Result<(), StoreError> {
-        std::fs::create_dir_all(&self.dir).map_err(|source| StoreError::Io { source })?;
+        std::fs::create_dir_all(&self.dir).map_err(error_of_files)?;
         self.remove_leavings();
-        let db = DB::open(&options(), &self.dir).map_err(|error| match error.kind() {
-            // A lock or an IO error at open is not cured by deleting files.
-            ErrorKind::IOError if error.to_string().contains("lock ") => StoreError::Io {
-                source: io::ErrorKind::WouldBlock.into(),
-            },
-            _ => error_of(error),
+        let db = DB::open(&options(), &self.dir).map_err(|error| {
+            let locked = error.kind() == ErrorKind::IOError && error.to_string().contains("lock ");
+            match error_of(error) {
+                // A lock or an IO error at open is not cured by deleting files.
+                StoreError::Corrupt { .. } if locked => StoreError::Io {
+                    source: io::ErrorKind::WouldBlock.into(),
+                },
+                other => other,
+            }
         })?;
         self.db = Some(db);
         Ok(())
@@ -207,7 +221,7 @@ impl Store for RocksStore {
         match std::fs::remove_dir_all(&self.dir) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(StoreError::Io { source }),
+            Err(source) => return Err(error_of_files(source)),
         }
         self.open()
     }

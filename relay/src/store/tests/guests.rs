@@ -1,56 +1,102 @@
-//! Who is shut out, and that no crash leaves it half.
+//! Who is shut out, by whom, and that no crash leaves it half.
 
 use wal::disk::CrashPolicy;
+use wire::frame::Guest;
+use wire::limits::REVOCATIONS_PER_DAY_MAX;
 
 use super::*;
-use crate::admission::{InviterTag, hub_nonce, inviter_tag};
+use crate::admission::{hub_nonce, inviter_tag};
+use crate::store::guests::ADMITTED_BY_MAX;
 
 const PHONE_ID: DeviceId = PHONE.0;
 const OTHER_BOX: SendId = SendId([3; 24]);
+/// Another hub.
+const OTHER_ID: DeviceId = DeviceId([9; 32]);
 
-fn hub() -> (DeviceId, InviterTag) {
-    (HUB_ID, inviter_tag(&HUB_ID))
-}
-
-fn redeemed(store: &mut MailboxStore, thrown: u8) -> bool {
-    let nonce = hub_nonce(&HUB_ID, [thrown; 6]);
-    let staged = store.redeem_phone(PHONE_ID, &nonce, 1_000, 50).unwrap();
+fn redeemed(store: &mut MailboxStore, nonce: &[u8; 16]) -> bool {
+    let staged = store.redeem_phone(PHONE_ID, nonce, 1_000, 50).unwrap();
     let is_staged = staged.is_some();
     let _durable = store.commit().unwrap();
     is_staged
 }
 
-fn revoke(store: &mut MailboxStore) -> Revoked {
+/// The hub takes this invitation of the phone back; none if it asked for too much.
+fn try_revoke(store: &mut MailboxStore, hub: DeviceId, nonce: &[u8; 16]) -> Option<Revoked> {
+    let guest = Guest {
+        device: PHONE_ID,
+        invitation: *nonce,
+    };
+    let asking = (hub, inviter_tag(&hub));
     let staged = store
-        .revoke(hub(), Some(PHONE_ID), &[BOX, OTHER_BOX])
+        .revoke(asking, Some(guest), &[BOX, OTHER_BOX], 60)
         .unwrap();
     let committed = store.commit().unwrap();
-    committed.redeem(staged).into_inner()
+    staged.map(|staged| committed.redeem(staged).into_inner())
+}
+
+fn revoke(store: &mut MailboxStore, hub: DeviceId, nonce: &[u8; 16]) -> Revoked {
+    try_revoke(store, hub, nonce).unwrap()
 }
 
 #[test]
 fn another_invitation_lets_a_phone_in_again_and_the_used_one_does_not() {
     let mut store = store();
-    assert!(redeemed(&mut store, 1));
-    assert!(redeemed(&mut store, 1), "its answer may have been lost");
-    assert_eq!(revoke(&mut store), Revoked::Done);
+    let (first, second) = (hub_nonce(&HUB_ID, [1; 6]), hub_nonce(&HUB_ID, [2; 6]));
+    assert!(redeemed(&mut store, &first));
+    assert!(redeemed(&mut store, &first), "its answer may have been lost");
+    assert_eq!(revoke(&mut store, HUB_ID, &first), Revoked::Done);
     assert!(store.is_revoked(&PHONE_ID).unwrap());
-    assert!(!redeemed(&mut store, 1));
+    assert!(!redeemed(&mut store, &first));
     assert!(store.is_revoked(&PHONE_ID).unwrap());
-    assert!(redeemed(&mut store, 2));
+    assert!(redeemed(&mut store, &second));
     assert!(!store.is_revoked(&PHONE_ID).unwrap());
+    // What was taken back is named: that it comes late does not harm who has paired again.
+    assert_eq!(revoke(&mut store, HUB_ID, &first), Revoked::StillAdmitted);
+    assert!(!store.is_revoked(&PHONE_ID).unwrap());
+}
+
+/// A thief of one hub does not blind the phone at another one, nor the operator's guests.
+#[test]
+fn a_hub_takes_back_its_own_invitation_and_the_phone_stays_by_the_others() {
+    let mut store = store();
+    let own = hub_nonce(&HUB_ID, [1; 6]);
+    let other = hub_nonce(&OTHER_ID, [1; 6]);
+    let operators = [7; 16];
+    for nonce in [&own, &other, &operators] {
+        assert!(redeemed(&mut store, nonce));
+    }
+    for not_own in [&own, &operators] {
+        assert_eq!(revoke(&mut store, OTHER_ID, not_own), Revoked::StillAdmitted);
+    }
+    assert_eq!(revoke(&mut store, HUB_ID, &own), Revoked::StillAdmitted);
+    assert!(redeemed(&mut store, &other) && redeemed(&mut store, &operators));
+    assert!(!redeemed(&mut store, &own));
+    assert_eq!(revoke(&mut store, OTHER_ID, &other), Revoked::StillAdmitted);
+    assert!(!store.is_revoked(&PHONE_ID).unwrap(), "the operator's");
+}
+
+/// An invitation that was kept unused lets nobody in behind the removal.
+#[test]
+fn an_unused_invitation_is_taken_back_too() {
+    let mut store = store();
+    let (used, kept) = (hub_nonce(&OTHER_ID, [1; 6]), hub_nonce(&HUB_ID, [2; 6]));
+    assert!(redeemed(&mut store, &used));
+    assert_eq!(revoke(&mut store, HUB_ID, &kept), Revoked::StillAdmitted);
+    assert!(!redeemed(&mut store, &kept));
+    assert_eq!(revoke(&mut store, OTHER_ID, &used), Revoked::Done);
+    assert!(!redeemed(&mut store, &kept));
+    assert!(store.is_revoked(&PHONE_ID).unwrap());
 }
 
 #[test]
 fn who_did_not_invite_a_phone_empties_only_what_it_fills_itself() {
     let mut store = store();
-    let nonce = hub_nonce(&DeviceId([9; 32]), [1; 6]);
-    let staged = store.redeem_phone(PHONE_ID, &nonce, 1_000, 50).unwrap();
-    assert!(staged.is_some());
+    let theirs = hub_nonce(&OTHER_ID, [1; 6]);
+    assert!(redeemed(&mut store, &theirs));
     let a = bytes(1, 100);
     receipt(append(&mut store, BOX, 1, 0, &a));
     receipt(append_as(PHONE, &mut store, OTHER_BOX, 1, 0, &a));
-    assert_eq!(revoke(&mut store), Revoked::NotInviter);
+    assert_eq!(revoke(&mut store, HUB_ID, &theirs), Revoked::StillAdmitted);
     assert!(!store.is_revoked(&PHONE_ID).unwrap());
     assert_eq!(store.send_state(&BOX).unwrap().last, None);
     assert_eq!(
@@ -59,16 +105,73 @@ fn who_did_not_invite_a_phone_empties_only_what_it_fills_itself() {
     );
 }
 
+/// Also if another invitation keeps the phone admitted: the pairing is over, and so are its mailboxes.
+#[test]
+fn what_the_phone_fills_is_emptied_with_the_invitation_by_which_it_came() {
+    let mut store = store();
+    let (own, other) = (hub_nonce(&HUB_ID, [1; 6]), hub_nonce(&OTHER_ID, [1; 6]));
+    assert!(redeemed(&mut store, &own) && redeemed(&mut store, &other));
+    receipt(append_as(PHONE, &mut store, OTHER_BOX, 1, 0, &bytes(1, 100)));
+    assert_eq!(revoke(&mut store, HUB_ID, &own), Revoked::StillAdmitted);
+    assert_eq!(store.send_state(&OTHER_BOX).unwrap().last, None);
+}
+
+#[test]
+fn asking_again_stages_nothing_and_a_hub_has_its_share_of_a_day() {
+    let mut store = store();
+    let used = hub_nonce(&HUB_ID, [1; 6]);
+    assert!(redeemed(&mut store, &used));
+    assert_eq!(revoke(&mut store, HUB_ID, &used), Revoked::Done);
+    for _ in 0..2 * REVOCATIONS_PER_DAY_MAX {
+        let guest = Guest {
+            device: PHONE_ID,
+            invitation: used,
+        };
+        let asking = (HUB_ID, inviter_tag(&HUB_ID));
+        let again = store.revoke(asking, Some(guest), &[], 60).unwrap();
+        assert_eq!(store.staged_bytes(), 0);
+        let committed = store.commit().unwrap();
+        assert_eq!(committed.redeem(again.unwrap()).into_inner(), Revoked::Done);
+    }
+    let mut taken = 1;
+    for number in 0..=2 * REVOCATIONS_PER_DAY_MAX {
+        let dice = (number + 1_000).to_be_bytes();
+        let nonce = hub_nonce(&HUB_ID, [2, 2, dice[0], dice[1], dice[2], dice[3]]);
+        taken += u32::from(try_revoke(&mut store, HUB_ID, &nonce).is_some());
+    }
+    assert_eq!(taken, REVOCATIONS_PER_DAY_MAX);
+}
+
+#[test]
+fn the_invitations_of_one_phone_have_a_bound() {
+    let mut store = store();
+    for number in 0..=ADMITTED_BY_MAX {
+        let nonce = hub_nonce(&HUB_ID, [number as u8; 6]);
+        assert!(redeemed(&mut store, &nonce));
+    }
+    let mut left = 0;
+    for number in 0..=ADMITTED_BY_MAX {
+        assert!(!store.is_revoked(&PHONE_ID).unwrap());
+        let nonce = hub_nonce(&HUB_ID, [number as u8; 6]);
+        left = number;
+        if revoke(&mut store, HUB_ID, &nonce) == Revoked::Done {
+            break;
+        }
+    }
+    assert_eq!(left, ADMITTED_BY_MAX, "the last of them");
+}
+
 #[test]
 fn a_crash_at_every_operation_leaves_a_phone_admitted_or_shut_out_and_asking_again_ends_it() {
     let disk = SimDisk::new();
     let mut store = open_on(&disk);
-    assert!(redeemed(&mut store, 1));
+    let nonce = hub_nonce(&HUB_ID, [1; 6]);
+    assert!(redeemed(&mut store, &nonce));
     let a = bytes(1, 70_000);
     receipt(append(&mut store, BOX, 1, 0, &a));
     receipt(append_as(PHONE, &mut store, OTHER_BOX, 1, 0, &bytes(2, 100)));
     disk.record_snapshots();
-    assert_eq!(revoke(&mut store), Revoked::Done);
+    assert_eq!(revoke(&mut store, HUB_ID, &nonce), Revoked::Done);
     let snapshots = disk.snapshots();
     let (mut admitted, mut shut_out) = (0, 0);
     for (n, snapshot) in snapshots.iter().enumerate() {
@@ -78,7 +181,8 @@ fn a_crash_at_every_operation_leaves_a_phone_admitted_or_shut_out_and_asking_aga
                 true => shut_out += 1,
                 false => admitted += 1,
             }
-            assert_eq!(revoke(&mut crashed), Revoked::Done, "state {n} {policy:?}");
+            let again = revoke(&mut crashed, HUB_ID, &nonce);
+            assert_eq!(again, Revoked::Done, "state {n} {policy:?}");
             assert!(crashed.is_revoked(&PHONE_ID).unwrap());
             for mailbox in [BOX, OTHER_BOX] {
                 assert_eq!(crashed.send_state(&mailbox).unwrap().last, None);

@@ -113,12 +113,16 @@ fn golden() -> Vec<(Frame<'static>, String)> {
         (
             Frame::Revoke {
                 request: 9,
-                device: Some(DeviceId([0x44; 32])),
+                guest: Some(Guest {
+                    device: DeviceId([0x44; 32]),
+                    invitation: [0x45; 16],
+                }),
                 mailboxes: vec![SendId([0x55; 24]), SendId([0x56; 24])],
             },
             alloc::format!(
-                "0d0000560000000901{}02{}{}",
+                "0d0000660000000901{}{}02{}{}",
                 repeat("44", 32),
+                repeat("45", 16),
                 repeat("55", 24),
                 repeat("56", 24)
             ),
@@ -126,7 +130,7 @@ fn golden() -> Vec<(Frame<'static>, String)> {
         (
             Frame::Revoke {
                 request: 9,
-                device: None,
+                guest: None,
                 mailboxes: vec![],
             },
             "0d000006000000090000".into(),
@@ -134,7 +138,7 @@ fn golden() -> Vec<(Frame<'static>, String)> {
         (
             Frame::Revoked {
                 request: 9,
-                outcome: Revocation::NotInviter,
+                outcome: Revocation::StillAdmitted,
             },
             "0e0000050000000902".into(),
         ),

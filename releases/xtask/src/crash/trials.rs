@@ -58,8 +58,8 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// What a search over seeds is told besides in the long tier: its part of the seeds, and where to go
-/// on. The shorter tiers play all of theirs.
+/// What a search is told besides in the long tier: its part, and where to go on. The shorter tiers play all of
+/// their seeds.
 fn long(options: &Options, place: &Path, name: &str) -> Vec<String> {
     if options.tier != Tier::Full {
         return Vec::new();
@@ -69,6 +69,14 @@ fn long(options: &Options, place: &Path, name: &str) -> Vec<String> {
     words.push(progress.to_string_lossy().into_owned());
     words.extend(open_ended(options));
     words
+}
+
+/// What a sweep over runs is told besides: its part of them, in each tier, and in the long one where to go on.
+fn parts(options: &Options, place: &Path, name: &str) -> Vec<String> {
+    match options.tier {
+        Tier::Full => long(options, place, name),
+        Tier::Quick | Tier::Crash => words(&["--shard", &options.shard]),
+    }
 }
 
 /// Said to those who can be stopped by the time.
@@ -120,11 +128,11 @@ pub(super) fn trials(options: &Options, place: &Path) -> Vec<Trial> {
     all.push(trial("mutants", "simulate", words(&["mutants", "--json"])));
     let mut errors = words(&["errors", "--json", "--stride"]);
     errors.push(pick("40", "1", "1"));
+    errors.extend(parts(options, place, "disk-errors"));
     all.push(timed(13, 30, trial("disk-errors", "simulate", errors)));
     let mut errors = words(&["errors", "--json", "--each"]);
     errors.push(pick("2", "24", "1000"));
-    errors.extend(["--shard".to_owned(), options.shard.clone()]);
-    errors.extend(open_ended(options));
+    errors.extend(parts(options, place, "daemon-errors"));
     all.push(timed(
         6,
         8,
@@ -149,7 +157,8 @@ pub(super) fn trials(options: &Options, place: &Path) -> Vec<Trial> {
         first: (!again).then(|| words(&["record", &recording, "--events", "4"])),
         ..timed(6, 25, trial("power-cuts", "crashtest-replay", sweep))
     });
-    let mut kills = words(&["sweep", "--json", "--shard", &options.shard]);
+    let mut kills = words(&["sweep", "--json"]);
+    kills.extend(parts(options, place, "kills"));
     if tier == Tier::Quick {
         kills.push("--quick".to_owned());
     }
@@ -197,9 +206,10 @@ fn real_file_system(options: &Options, place: &Path) -> Trial {
         arguments.extend(words(&["--events", "24"]));
     }
     arguments.extend(open_ended(options));
+    // Written by the first part too, or the second would have nothing to go on with.
+    arguments.extend(["--resume".to_owned(), text(&progress)]);
     let mut stale = vec![recording];
     if options.resume {
-        arguments.extend(["--resume".to_owned(), text(&progress)]);
         stale.clear();
     }
     Trial {
@@ -212,5 +222,56 @@ fn real_file_system(options: &Options, place: &Path) -> Trial {
         weight: 20,
         timed: true,
         stale,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a trial is told, of these options.
+    fn told(text: &str, name: &str) -> Vec<String> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        let options = Options::parse(&words).unwrap();
+        let all = trials(&options, Path::new("/place"));
+        let trial = all.into_iter().find(|trial| trial.name == name);
+        trial.unwrap().arguments
+    }
+
+    #[test]
+    fn the_long_tier_shares_resumes_and_ends_openly_whatever_may_take_hours() {
+        let has = |all: &[String], pair: [&str; 2]| all.windows(2).any(|two| two == pair);
+        let open = "--open-ended".to_owned();
+        for name in [
+            "simulation",
+            "engine",
+            "disk-errors",
+            "daemon-errors",
+            "kills",
+        ] {
+            let full = told("--full --shard 2/4", name);
+            let progress = format!("/place/{name}.progress");
+            assert!(
+                has(&full, ["--resume", progress.as_str()]),
+                "{name}: {full:?}"
+            );
+            assert!(has(&full, ["--shard", "2/4"]), "{name}: {full:?}");
+            assert!(!full.contains(&open), "{name}");
+            let timed = told("--full --minutes 9", name);
+            assert!(timed.contains(&open), "{name}");
+            // An hour is not resumed, and what it does not reach fails.
+            let middle = told("--minutes 9", name);
+            assert!(!middle.contains(&open), "{name}");
+            assert!(!middle.contains(&"--resume".to_owned()), "{name}");
+        }
+        let first = told("--full", REAL_FILE_SYSTEM);
+        let progress = format!("/place/{REAL_FILE_SYSTEM}.progress");
+        assert!(has(&first, ["--resume", progress.as_str()]), "{first:?}");
+        for name in ["disk-errors", "daemon-errors", "kills", "power-cuts"] {
+            assert!(
+                has(&told("--shard 2/4", name), ["--shard", "2/4"]),
+                "{name}"
+            );
+        }
     }
 }
