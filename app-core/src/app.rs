@@ -179,10 +179,24 @@ impl App {
     /// As [`AppError`] says; everything that became durable before stays.
     pub async fn sync(&self, mode: SyncMode) -> Result<(), AppError> {
         let _alone = self.shared.network.lock().await;
+        self.expire_codes().await;
         let result = downlink::sync(&self.shared, mode).await;
         // Whatever the network did, what was stored last is written down as synced.
         let rested = self.shared.engine.read(|core, _shell| core.rest()).await;
         result.and(rested)
+    }
+
+    /// A code to pass on is kept no longer than it is good; that it could not be erased is no reason not to hear what
+    /// there is.
+    async fn expire_codes(&self) {
+        let now_unix_s = self.shared.clock.unix_s();
+        let expire = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.journal().expire_passed_codes(now_unix_s));
+        if let Err(error) = expire.await {
+            tracing::warn!(%error, "codes whose time is over could not be erased");
+        }
     }
 
     /// When a phone's scheduler should call [`Self::sync`] next, milliseconds since 1970 by this device's

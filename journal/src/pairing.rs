@@ -46,8 +46,8 @@ use zeroize::Zeroizing;
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
-pub use invite::{AddedSaid, Invite, InviteAsked};
-pub use remove::{Dismissal, Dismissals, Guest, REMOVAL_BYTES_MAX};
+pub use invite::{AddedSaid, Invite, InviteAsked, InviteState};
+pub use remove::{Dismissal, Dismissals, Dismissed, Guest, REMOVAL_BYTES_MAX};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};

@@ -1,13 +1,13 @@
 //! A hub's code that this phone passes on, and who was added to its hubs (app).
 //!
 //! The code is a secret of somebody else's pairing, so it lives in a scope of its own that dies whole: when it
-//! was shown, when a phone has used it, when another takes its place, and at the latest when its time is over.
-//! This room must never keep one longer.
+//! was shown, when a phone has used it, when another takes its place, and when its time is over, which a start, a sync
+//! and whoever asks for it look at. This room must never keep one longer.
 
 use serde::{Deserialize, Serialize};
 use wal::Durable;
 
-use crate::error::JournalError;
+use crate::error::{ErrorKind, JournalError};
 use crate::ids::{CommandId, OfferId, PairingId};
 use crate::journal::Journal;
 use crate::keys::Family;
@@ -39,24 +39,29 @@ pub enum InviteTaken {
     Failed(InviteFailure),
 }
 
-fn passed(journal: &Journal) -> Result<Vec<(OfferId, PassedCode)>, JournalError> {
+/// All of them; none for one that cannot be read any more.
+fn passed(journal: &Journal) -> Result<Vec<(OfferId, Option<PassedCode>)>, JournalError> {
     let mut found = Vec::new();
     for scope in journal.scopes.iter() {
         let Scope::Passed(id) = scope else {
             continue;
         };
-        if let Some(code) = journal.secret_row(scope, Family::Passed, &[])? {
-            found.push((id, code));
+        match journal.secret_row(scope, Family::Passed, &[]) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::error!(%error, "a code to pass on cannot be read");
+                found.push((id, None));
+            }
+            code => found.push((id, code?)),
         }
     }
     Ok(found)
 }
 
-/// Those that fit are gone with their keys.
+/// Those that fit are gone with their keys, and with them what nobody can read.
 fn end(txn: &mut Txn<'_>, fits: impl Fn(&PassedCode) -> bool) -> Result<bool, JournalError> {
     let mut any = false;
     for (id, code) in passed(txn.journal())? {
-        if fits(&code) {
+        if code.as_ref().is_none_or(&fits) {
             txn.end(Scope::Passed(id));
             any = true;
         }
@@ -128,8 +133,8 @@ impl Journal {
     /// If a row cannot be read.
     pub fn passed_code(&self, asked_by: CommandId) -> Result<Option<PassedCode>, JournalError> {
         let all = passed(self)?;
-        let found = all.into_iter().find(|(_, code)| code.asked_by == asked_by);
-        Ok(found.map(|(_, code)| code))
+        let mut codes = all.into_iter().filter_map(|(_, code)| code);
+        Ok(codes.find(|code| code.asked_by == asked_by))
     }
 
     /// The code that this command asked for was shown, or nobody wants it any more: it is gone with its key. False
@@ -143,13 +148,14 @@ impl Journal {
         txn.commit(ended)
     }
 
-    /// Ends the codes whose time is over: what a start does (app).
+    /// Ends the codes whose time is over: what a start and each sync do (app).
     ///
     /// # Errors
     /// Our own storage.
     pub fn expire_passed_codes(&mut self, now_unix_s: u64) -> Result<(), JournalError> {
         let old = |code: &PassedCode| code.expires_unix_s <= now_unix_s;
-        if passed(self)?.iter().any(|(_, code)| old(code)) {
+        let is_over = |(_, code): &(OfferId, Option<PassedCode>)| code.as_ref().is_none_or(old);
+        if passed(self)?.iter().any(is_over) {
             let mut txn = self.begin();
             let _any = end(&mut txn, old)?;
             drop(txn.commit(())?);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
 use journal::message::{AddedPhones, ClipEnd, Settings, SettingsDoc};
-use journal::{ClipOutcome, HubClip, Invite, PhoneHeard};
+use journal::{ClipOutcome, Dismissal, Dismissed, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
 use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
@@ -344,7 +344,8 @@ impl Core {
         let settings = journal.settings()?;
         let added = journal.added_phones()?;
         let dismissals = journal.dismissals()?;
-        let dismissals = dismissals.owed.len() as u64 + dismissals.damaged;
+        let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
+        let dismissals = dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,

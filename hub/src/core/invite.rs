@@ -5,7 +5,8 @@
 //! command  -> wanted, answer                          one transaction (obey)
 //! wanted   -> listener, invitation from the relay     outside, by the wish
 //! offer, and the message with its code                one transaction
-//! pairing confirmed, who was added, wanted no more    one transaction (journal)
+//! pairing confirmed, who was added, used              one transaction (journal)
+//! last word heard, wanted no more                     one transaction
 //! rows     -> every phone told                        afterwards, at every start and tick
 //! ```
 //!
@@ -105,7 +106,7 @@ impl Core {
     }
 
     /// There will be no offer, or the one that there was is void: that is staged, with the message that says so to
-    /// the phone. Nothing happens if it is not wanted any more, because a phone has used it, say.
+    /// the phone, unless another phone has used it. Nothing happens if it is not wanted any more.
     ///
     /// # Errors
     /// As [`Self::make_invite`].
@@ -122,7 +123,8 @@ impl Core {
         let admitted = self.journal()?.admit(EPOCH_BYTES, Priority::Epoch);
         self.judge(admitted, now_unix_ms)?;
         let failed = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
-            if txn.end_invite(asked_by)? {
+            let ended = txn.end_invite(asked_by)?;
+            if ended.is_some_and(|ended| !ended.is_used()) {
                 let news = InviteNews::Failed(why);
                 session.say(txn, &[HubConfigMessage::Invited(Invited { asked_by, news })])?;
             }
@@ -131,6 +133,35 @@ impl Core {
         let failed = self.judge(failed, now_unix_ms);
         let failed = self.unless_broken(line, asked_by, failed, now_unix_ms)?;
         Ok(failed.unwrap_or_default())
+    }
+
+    /// A phone has heard the last word of its pairing: if it came by this offer, nobody need listen for it any more, and
+    /// that is staged. Says whether it was.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn finish_invite(
+        &mut self,
+        invite: Invite,
+        phone: PairingId,
+        now_unix_ms: u64,
+    ) -> Result<bool, CoreError> {
+        let finished = self.try_finish_invite(invite.asked_by, phone);
+        self.judge(finished, now_unix_ms)
+    }
+
+    fn try_finish_invite(
+        &mut self,
+        asked_by: CommandId,
+        phone: PairingId,
+    ) -> Result<bool, CoreError> {
+        let mut txn = self.journal()?.begin();
+        let finished = txn.finish_invite(asked_by, phone)?;
+        if finished {
+            drop(txn.stage(())?);
+            self.staged_bytes += SMALL_GROUP_BYTES;
+        }
+        Ok(finished)
     }
 
     /// A phone was just confirmed: its lines are there from now on, and if another one passed the offer on, that is
@@ -244,7 +275,7 @@ impl Core {
 
     fn try_drop_invite(&mut self, asked_by: CommandId) -> Result<(), CoreError> {
         let mut txn = self.journal()?.begin();
-        if txn.end_invite(asked_by)? {
+        if txn.end_invite(asked_by)?.is_some() {
             drop(txn.stage(())?);
             self.staged_bytes += SMALL_GROUP_BYTES;
         }

@@ -2,16 +2,17 @@
 //!
 //! It is a pairing as any other, on the same listener, with the same bounds; only its code goes to a phone and not
 //! to a person at the hub. What is wanted is read from the journal's wishes, never from a message, so a hub that
-//! was killed in the middle goes on with the offer that a phone already shows, if it can listen where that says.
+//! was killed in the middle goes on with the offer that a phone already shows, if it can listen where that says, and
+//! says its last word again to a phone that missed it.
 //! This room must never log the code, and never listen for what is not wanted any more.
 
 use std::pin::pin;
 use std::time::Duration;
 
-use journal::ids::CommandId;
+use journal::ids::{CommandId, PairingId};
 use journal::message::InviteFailure;
 use journal::pairing::OfferTerms;
-use journal::{Invite, JournalError, Offer, PairingError};
+use journal::{Invite, InviteState, JournalError, PairingError};
 use relay_client::{Identity, RelayAddress};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
@@ -26,8 +27,8 @@ use crate::uplink::Uplink;
 
 /// After what our own storage did not take, and may take later.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
-/// What a talk under way may still take when its offer is used, or not wanted any more: its last word, and a phone
-/// that is slow to hang up.
+/// What a talk under way may still take when its offer is not wanted any more: its last word, and a phone that is slow
+/// to hang up.
 const LAST_WORD: Duration = Duration::from_secs(6);
 /// How long the last answer may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -74,7 +75,7 @@ impl<C: Clock> Inviter<'_, C> {
     pub async fn run(&self) {
         let mut wishes = self.sealer.wishes();
         while let Some(wanted) = next(&mut wishes).await {
-            let _alone = self.alone.lock().await;
+            let alone = self.alone.lock().await;
             let mut work = pin!(self.serve(wanted));
             let served = tokio::select! {
                 served = &mut work => served,
@@ -87,6 +88,8 @@ impl<C: Clock> Inviter<'_, C> {
                     continue;
                 }
             };
+            // Whoever pairs at the hub need not wait for our storage.
+            drop(alone);
             if let Err(Trouble::Later(why)) = served {
                 tracing::warn!(why, "an offer that a phone wants to pass on is made later");
                 tokio::time::sleep(RETRY_PAUSE).await;
@@ -97,16 +100,24 @@ impl<C: Clock> Inviter<'_, C> {
     /// One offer, from the wish to its end, which is durable.
     async fn serve(&self, wanted: Invite) -> Result<(), Trouble> {
         let why = match self.offer_and_listen(wanted).await {
-            Ok(()) => return Ok(()),
+            Ok(None) => return Ok(()),
+            Ok(Some(phone)) => {
+                // One that paired before may have asked for its last word: then this one is wanted as before.
+                let finish =
+                    move |core: &mut crate::core::Core, now| core.finish_invite(wanted, phone, now);
+                let _was_it = self.sealer.run(finish).await?;
+                return Ok(());
+            }
             Err(Trouble::Failed(why)) => why,
             Err(later) => return Err(later),
         };
-        tracing::info!(?why, "an offer that a phone passes on came to nothing");
+        tracing::info!(?why, "an offer that a phone passes on has ended");
         let fail = move |core: &mut crate::core::Core, now| core.fail_invite(wanted, why, now);
         Ok(self.sealer.run(fail).await?)
     }
 
-    async fn offer_and_listen(&self, wanted: Invite) -> Result<(), Trouble> {
+    /// The phone that has heard its last word; `None` if the offer is not wanted any more.
+    async fn offer_and_listen(&self, wanted: Invite) -> Result<Option<PairingId>, Trouble> {
         if self.may_invite == MayInvite::No {
             return Err(Trouble::Failed(InviteFailure::Void));
         }
@@ -122,15 +133,17 @@ impl<C: Clock> Inviter<'_, C> {
             Trouble::Failed(InviteFailure::CannotListen)
         })?;
         let addresses = addresses::of(self.config, port);
-        let offer = match wanted.offer {
-            Some(_) => self.standing(wanted, &addresses).await?,
-            None => self.make(wanted, &identity, addresses).await?,
+        let expires_unix_s = match wanted.state {
+            // Its phone knows where it asked.
+            InviteState::Used { expires_unix_s, .. } => Some(expires_unix_s),
+            InviteState::Made { .. } => Some(self.standing(wanted, &addresses).await?),
+            InviteState::Wanted => self.make(wanted, &identity, addresses).await?,
         };
-        let Some(offer) = offer else {
-            return Ok(());
+        let Some(expires_unix_s) = expires_unix_s else {
+            return Ok(None);
         };
         let now_unix_s = self.clock.unix_ms() / 1000;
-        let left = Duration::from_secs(offer.expires_unix_s.saturating_sub(now_unix_s));
+        let left = Duration::from_secs(expires_unix_s.saturating_sub(now_unix_s));
         let tries = Bucket::new(bucket::BURST, bucket::REFILL_MS);
         let served = timeout(
             left.min(self.config.offer),
@@ -140,34 +153,28 @@ impl<C: Clock> Inviter<'_, C> {
         endpoint.close(0_u32.into(), b"");
         let _late = timeout(FAREWELL, endpoint.wait_idle()).await;
         match served {
-            // The confirmed pairing has ended it.
-            Ok(Ok(_phone)) => Ok(()),
+            Ok(Ok(phone)) => Ok(Some(phone)),
             Ok(Err(_)) | Err(_) => Err(Trouble::Failed(InviteFailure::Void)),
         }
     }
 
-    /// The offer whose code a phone already has. It is good only where it says that we listen.
-    async fn standing(
-        &self,
-        wanted: Invite,
-        addresses: &[String],
-    ) -> Result<Option<Offer>, Trouble> {
+    /// When the offer ends whose code a phone already has. It is good only where it says that we listen.
+    async fn standing(&self, wanted: Invite, addresses: &[String]) -> Result<u64, Trouble> {
         let read = move |core: &mut crate::core::Core, now| core.standing_invite(wanted, now);
         let offer = self.sealer.run(read).await?;
-        let is_here = |offer: &Offer| offer.addresses == addresses;
-        match offer.filter(is_here) {
-            Some(offer) => Ok(Some(offer)),
+        match offer.filter(|offer| offer.addresses == addresses) {
+            Some(offer) => Ok(offer.expires_unix_s),
             None => Err(Trouble::Failed(InviteFailure::Void)),
         }
     }
 
-    /// A new offer, its code on its way in the same transaction; `None` if it is not wanted any more.
+    /// A new offer, its code on its way in the same transaction: when it ends; `None` if it is not wanted any more.
     async fn make(
         &self,
         wanted: Invite,
         identity: &Identity,
         addresses: Vec<String>,
-    ) -> Result<Option<Offer>, Trouble> {
+    ) -> Result<Option<u64>, Trouble> {
         let invitation = invite(self.config, self.uplink).await.map_err(|failure| {
             tracing::warn!(%failure, "a phone wants to pass an offer on");
             Trouble::Failed(InviteFailure::NoRelay)
@@ -181,7 +188,8 @@ impl<C: Clock> Inviter<'_, C> {
             ttl_s: self.config.offer.as_secs(),
         };
         let make = move |core: &mut crate::core::Core, now| core.make_invite(wanted, terms, now);
-        Ok(self.sealer.run(make).await?)
+        let offer = self.sealer.run(make).await?;
+        Ok(offer.map(|offer| offer.expires_unix_s))
     }
 }
 

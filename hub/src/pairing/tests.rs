@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
+use journal::ids::PairingId;
 use journal::pairing::{AppNext, REFUSAL, Request};
 use journal::{AppPairing, Journal, JournalError, PairingError, PairingMessage, Role};
 use relay_client::rpk::EndpointLimits;
@@ -355,20 +356,21 @@ async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     hub.does_not_know(&shown.offer).await;
 }
 
-/// A hub that was killed while a phone shows its code: the next one listens there again and takes the new phone, and
-/// then for nobody.
-#[tokio::test]
-async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
+/// Where the next start can listen again.
+fn fixed() -> PairingConfig {
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = port.local_addr().unwrap();
     drop(port);
-    let config = PairingConfig {
+    PairingConfig {
         listen,
         addresses: Vec::new(),
         suite: journal::Suite::Classic,
         offer: PATIENCE,
-    };
-    let mut world = World::paired();
+    }
+}
+
+/// A phone has asked for a code, and it is on its way: the offer, and that phone.
+fn passed_on(world: &mut World, config: &PairingConfig) -> (Offer, PairingId) {
     let (core, asks) = world.ends();
     asks.order(journal::message::CommandKind::Invite);
     let _taken = asks.talk(core);
@@ -376,7 +378,7 @@ async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
     let seed = core.with_journal(NOW_MS, Journal::device).unwrap().identity_seed;
     let terms = OfferTerms {
         hub: Identity::from_seed(*seed).device_id(),
-        addresses: addresses::of(&config, listen.port()),
+        addresses: addresses::of(config, config.listen.port()),
         relay: "relay".into(),
         invitation: vec![1],
         suite: config.suite,
@@ -384,10 +386,16 @@ async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
     };
     let offer = core.make_invite(invite, terms, NOW_MS).unwrap().unwrap();
     core.commit(NOW_MS).unwrap();
-    world.crash();
+    (offer, invite.by)
+}
 
+/// Does this while the hub listens for what its phones pass on, and until it listens no more.
+async fn while_served<T>(
+    sealer: &Sealer,
+    config: &PairingConfig,
+    work: impl Future<Output = T>,
+) -> T {
     let clock = HandClock::default();
-    let (sealer, _thread) = sealer::start(world.core, clock.clone()).unwrap();
     let relay = relay_client::RelayAddress {
         host: "127.0.0.1".into(),
         port: 9,
@@ -406,41 +414,98 @@ async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
     task.abort();
     let alone = tokio::sync::Mutex::new(());
     let inviter = Inviter {
-        config: &config,
+        config,
         may_invite: crate::core::MayInvite::Yes,
         relay: &relay,
-        sealer: &sealer,
+        sealer,
         uplink: &uplink,
         clock: &clock,
         alone: &alone,
     };
     let mut wishes = sealer.wishes();
-    let pairs = async {
-        let mut app = phone();
-        let next = AppPairing::start(&mut app, &offer, speaker(), NOW_MS / 1000).unwrap();
-        let AppNext::Request(request) = next.into_inner() else {
-            panic!("a new phone has nothing to confirm");
-        };
-        let said = frame(&PairingMessage::Request(request).encode());
-        let PairingMessage::Answer(answer) = heard(&say(&offer, &said).await) else {
-            panic!("it is no answer");
-        };
-        let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_MS / 1000).unwrap();
-        let said = frame(&PairingMessage::Confirm(confirm.into_inner()).encode());
-        let PairingMessage::Done(done) = heard(&say(&offer, &said).await) else {
-            panic!("it is not the last word");
-        };
-        let paired = AppPairing::done(&mut app, &offer, &done).unwrap();
-        wishes.wait_for(|wishes| wishes.invite.is_none()).await.unwrap();
-        paired.into_inner()
+    let work = async {
+        let done = work.await;
+        let ended = wishes.wait_for(|wishes| wishes.invite.is_none());
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
+        drop(ended.expect("in time").unwrap());
+        done
     };
-    let paired = tokio::select! {
-        paired = pairs => paired,
+    tokio::select! {
+        done = work => done,
         () = inviter.run() => panic!("the journal is there"),
+    }
+}
+
+/// What a new phone says first, and what it says then.
+async fn asks(app: &mut Journal, offer: &Offer) -> Vec<u8> {
+    let next = AppPairing::start(app, offer, speaker(), NOW_MS / 1000).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone has nothing to confirm");
     };
+    let said = frame(&PairingMessage::Request(request).encode());
+    let PairingMessage::Answer(answer) = heard(&say(offer, &said).await) else {
+        panic!("it is no answer");
+    };
+    let confirm = AppPairing::answer(app, offer, &answer, NOW_MS / 1000).unwrap();
+    frame(&PairingMessage::Confirm(confirm.into_inner()).encode())
+}
+
+/// The pairing that the hub's last word makes whole.
+async fn proves(app: &mut Journal, offer: &Offer, said: &[u8]) -> PairingId {
+    let PairingMessage::Done(done) = heard(&say(offer, said).await) else {
+        panic!("it is not the last word");
+    };
+    AppPairing::done(app, offer, &done).unwrap().into_inner()
+}
+
+/// A hub that was killed while a phone shows its code: the next one listens there again and takes the new phone, and
+/// then for nobody.
+#[tokio::test]
+async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
+    let config = fixed();
+    let mut world = World::paired();
+    let (offer, by) = passed_on(&mut world, &config);
+    world.crash();
+    let (sealer, _thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let paired = while_served(&sealer, &config, async {
+        let mut app = phone();
+        let said = asks(&mut app, &offer).await;
+        proves(&mut app, &offer, &said).await
+    })
+    .await;
     let status = sealer.run(|core, _now| core.status()).await.unwrap();
     let added = &status.added.phones[..];
-    assert!(matches!(added, [one] if one.phone == paired && one.by == invite.by), "{added:?}");
+    assert!(matches!(added, [one] if one.phone == paired && one.by == by), "{added:?}");
+}
+
+/// A hub that was killed behind the confirmation and before its last word: the next one says it to the phone, which
+/// asks again where it asked before.
+#[tokio::test]
+async fn a_last_word_that_a_crash_took_is_said_behind_the_next_start() {
+    let config = fixed();
+    let mut world = World::paired();
+    let (offer, _by) = passed_on(&mut world, &config);
+    let mut app = phone();
+    let next = AppPairing::start(&mut app, &offer, speaker(), NOW_MS / 1000).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone has nothing to confirm");
+    };
+    let answer = world.core.with_journal(NOW_MS, |journal| {
+        HubPairing::request(journal, &request, speaker(), NOW_MS / 1000)
+    });
+    let confirm = AppPairing::answer(&mut app, &offer, &answer.unwrap(), NOW_MS / 1000);
+    let confirm = confirm.unwrap().into_inner();
+    let lost = world
+        .core
+        .with_journal(NOW_MS, |journal| HubPairing::confirm(journal, &confirm));
+    let lost = lost.unwrap().pairing();
+    world.crash();
+    let (sealer, _thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let said = frame(&PairingMessage::Confirm(confirm).encode());
+    let paired = while_served(&sealer, &config, proves(&mut app, &offer, &said)).await;
+    assert_eq!(paired, lost);
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    assert_eq!(status.added.phones.len(), 1);
 }
 
 #[tokio::test]

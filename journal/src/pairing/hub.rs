@@ -11,6 +11,7 @@ use wal::{Durable, crash_point};
 use wire::Invitation;
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
+use super::remove::owe_replaced;
 use super::{
     Answer, CHANNELS, Confirm, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX, PairingError, Request,
     check_group, create_config, credential, end_pairing, for_each_channel, group_id, identity,
@@ -258,10 +259,12 @@ impl HubPairing {
             return Err(PairingError::TooManyPhones.into());
         }
         for pairing in unheard {
+            owe_replaced(&mut txn, pairing)?;
             for line in Line::all(pairing) {
                 outbox::end(&mut txn, line)?;
             }
             end_pairing(&mut txn, pairing);
+            invite::forget_phone(&mut txn, pairing)?;
         }
         // ORDER: who was added, and by whom, with what adds it: no crash leaves a phone that nobody is told of.
         invite::used(&mut txn, confirm.offer, confirm.pairing, record.paired_unix_s)?;

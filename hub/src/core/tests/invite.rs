@@ -3,9 +3,10 @@
 
 use journal::ids::{CommandId, PairingId};
 use journal::message::{CommandKind, CommandResult, InviteFailure, Refusal};
-use journal::pairing::{AppNext, PHONES_MAX};
+use journal::pairing::{AppNext, Confirm, PHONES_MAX};
 use journal::{
-    AppPairing, HubPairing, Invite, InviteTaken, JournalError, Offer, PairingError, Role, Taken,
+    AppPairing, Dismissal, Dismissed, HubPairing, Invite, InviteState, InviteTaken, JournalError,
+    Offer, PairingError, Role, Taken,
 };
 use wal::disk::{CrashPolicy, SimDisk};
 use wire::ids::DeviceId;
@@ -62,6 +63,36 @@ fn is_good(core: &mut Core, offer: &Offer, seed: u64) -> bool {
     }
 }
 
+/// A stranger who has read this code and was answered: what it says next.
+fn answered(core: &mut Core, offer: &Offer, seed: u64) -> Confirm {
+    let (mut app, _) = open(Role::App, &SimDisk::new(), seed).unwrap();
+    let device = DeviceId([seed as u8; 32]);
+    let next = AppPairing::start(&mut app, offer, device, NOW_S).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone begins with a request");
+    };
+    let answer = core.with_journal(NOW_MS, |hub| {
+        HubPairing::request(hub, &request, device, NOW_S)
+    });
+    let confirm = AppPairing::answer(&mut app, offer, &answer.unwrap(), NOW_S);
+    confirm.unwrap().into_inner()
+}
+
+/// Its pairing, if the hub takes that.
+fn prove(core: &mut Core, confirm: &Confirm) -> Option<PairingId> {
+    let done = core.with_journal(NOW_MS, |hub| HubPairing::confirm(hub, confirm));
+    match done {
+        Ok(done) => Some(done.pairing()),
+        Err(CoreError::Journal(JournalError::Pairing(PairingError::UnknownOffer))) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// What the relay is to be told.
+fn owed(core: &Core) -> Vec<Dismissal> {
+    core.dismissals().unwrap().owed
+}
+
 /// What a phone was told of those that were added: who, and by whom.
 fn told(phone: &mut Phone) -> Vec<(PairingId, PairingId)> {
     let pairing = phone.line.pairing;
@@ -88,9 +119,14 @@ fn a_phone_passes_a_code_on_and_every_phone_hears_who_came_by_it() {
     assert_eq!(offer.offer, made.offer);
 
     let mut third = Phone::invited(core, &offer, 60);
-    assert_eq!(core.wishes().invite, None, "nobody listens for it any more");
+    let used = wanted(core);
+    assert!(used.is_used(), "its last word may be lost");
     assert!(!is_good(core, &offer, 61), "it is good for one");
     let (by, new) = (phone.line.pairing, third.line.pairing);
+    assert!(!core.finish_invite(used, by, NOW_MS).unwrap(), "of another phone");
+    assert!(core.finish_invite(used, new, NOW_MS).unwrap());
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(core.wishes().invite, None, "nobody listens for it any more");
     for phone in [&mut *phone, &mut other, &mut third] {
         let config = phone.config();
         let _taken = phone.fetch(core, config);
@@ -193,6 +229,7 @@ fn a_phone_that_is_removed_takes_its_code_with_it() {
         let offer = make(core);
         // In the middle of pairing as well.
         assert!(is_good(core, &offer, 61));
+        assert!(owed(core).is_empty(), "as long as it is good");
         match by_command {
             true => {
                 phone.order(CommandKind::Remove {
@@ -205,7 +242,121 @@ fn a_phone_that_is_removed_takes_its_code_with_it() {
         assert_eq!(core.wishes().invite, None, "by command: {by_command}");
         assert!(!is_good(core, &offer, 62), "by command: {by_command}");
         assert_eq!(core.status().unwrap().lines.len(), 1);
+        // Nor what the code gives at the relay.
+        let mut kinds: Vec<Dismissed> = owed(core).iter().map(|owed| owed.what).collect();
+        kinds.sort_by_key(|kind| *kind == Dismissed::Invitation);
+        assert_eq!(kinds, [Dismissed::Phone, Dismissed::Invitation], "{by_command}");
+        assert_eq!(core.status().unwrap().dismissals, 1, "phones are counted");
     }
+}
+
+/// Whoever reads a code while another does comes too late, whoever began first.
+#[test]
+fn of_two_who_read_the_same_code_one_is_paired() {
+    let mut world = World::paired();
+    let (core, phone) = world.ends();
+    assert_eq!(ask(core, phone), CommandResult::Done);
+    let offer = make(core);
+    let first = answered(core, &offer, 61);
+    let second = answered(core, &offer, 62);
+    assert_eq!(prove(core, &first), None, "the second took its place");
+    let paired = prove(core, &second).unwrap();
+    assert_eq!(prove(core, &first), None);
+    assert_eq!(prove(core, &second), Some(paired), "its last word may be lost");
+    assert!(!is_good(core, &offer, 63));
+    core.handle_paired(paired, NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    let added = core.status().unwrap().added.phones;
+    assert!(matches!(&added[..], [one] if one.phone == paired), "{added:?}");
+    assert!(owed(core).is_empty(), "its invitation is the phone's");
+}
+
+/// A hub that was off until the time was over makes nothing of what its phone may still show.
+#[test]
+fn a_code_whose_time_is_over_is_void_and_its_phone_hears_so() {
+    let mut world = World::paired();
+    let (core, phone) = world.ends();
+    assert_eq!(ask(core, phone), CommandResult::Done);
+    let offer = make(core);
+    let late_ms = (offer.expires_unix_s + 1) * 1000;
+    let disk = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let mut core = Core::start(opener(&disk, 9_000), SilenceLimits::default(), late_ms).unwrap();
+    let invite = wanted(&core);
+    assert!(core.standing_invite(invite, late_ms).unwrap().is_none());
+    assert!(!is_good(&mut core, &offer, 61));
+    core.fail_invite(invite, InviteFailure::Void, late_ms).unwrap();
+    core.commit(late_ms).unwrap();
+    assert_eq!(core.wishes().invite, None);
+    let (_old, phone) = world.ends();
+    let mut phone = phone.twin(1);
+    let config = phone.config();
+    let heard = phone.fetch(&mut core, config);
+    let void = Taken::Invited {
+        asked_by: asked_by(&phone),
+        taken: InviteTaken::Failed(InviteFailure::Void),
+    };
+    assert_eq!(heard.last(), Some(&void));
+    let owed = owed(&core);
+    assert!(matches!(&owed[..], [one] if one.what == Dismissed::Invitation), "{owed:?}");
+}
+
+/// The hub dies between the confirmation and its last word: the next one goes on, and says nothing of a failure to the
+/// phone that passed the code on.
+#[test]
+fn a_last_word_that_may_be_lost_is_waited_for_behind_a_start() {
+    let mut world = World::paired();
+    let mut other = world.pair_another();
+    let (core, phone) = world.ends();
+    assert_eq!(ask(core, phone), CommandResult::Done);
+    let offer = make(core);
+    let third = Phone::invited(core, &offer, 60);
+    world.crash();
+    let (core, phone) = world.ends();
+    let used = wanted(core);
+    let new = third.line.pairing;
+    assert!(matches!(used.state, InviteState::Used { phone, .. } if phone == new));
+    assert!(core.make_invite(used, terms(), NOW_MS).unwrap().is_none());
+    core.fail_invite(used, InviteFailure::Void, NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(core.wishes().invite, None);
+    let config = phone.config();
+    let failed = |taken: &Taken| {
+        matches!(
+            taken,
+            Taken::Invited {
+                taken: InviteTaken::Failed(_),
+                ..
+            }
+        )
+    };
+    assert!(!phone.fetch(core, config).iter().any(failed));
+    let config = other.config();
+    let _taken = other.fetch(core, config);
+    assert_eq!(ask(core, &mut other), CommandResult::Done);
+}
+
+/// A phone that missed its last word and comes again by another code stands for itself once, and nothing that the
+/// first code gave it outlives it.
+#[test]
+fn a_phone_that_comes_again_takes_its_own_place() {
+    let mut world = World::paired();
+    let (core, phone) = world.ends();
+    assert_eq!(ask(core, phone), CommandResult::Done);
+    let offer = make(core);
+    let mut third = Phone::invited(core, &offer, 60);
+    let old = third.line.pairing;
+    third.pair_again(core);
+    assert_ne!(third.line.pairing, old);
+    let status = core.status().unwrap();
+    assert!(status.added.phones.is_empty(), "it paired at the hub");
+    assert_eq!(status.lines.len(), 2);
+    let owed = owed(core);
+    assert!(
+        matches!(&owed[..], [one] if one.pairing == old && one.what == Dismissed::Invitation),
+        "{owed:?}"
+    );
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(core.journal.as_ref().unwrap().invite().unwrap(), None);
 }
 
 /// A wish whose phone is gone, or that another has taken the place of, makes no offer.
@@ -243,7 +394,7 @@ fn no_crash_leaves_an_offer_that_nobody_was_told_of() {
             let mut phone = phone.twin(seed);
             let invite = wanted(&core);
             let standing = core.standing_invite(invite, NOW_MS).unwrap();
-            assert_eq!(standing.is_some(), invite.offer.is_some(), "{i} {policy:?}");
+            assert_eq!(standing.is_some(), invite.state != InviteState::Wanted, "{i} {policy:?}");
             let offer = match standing {
                 Some(offer) => {
                     there += 1;
@@ -293,7 +444,7 @@ fn no_crash_leaves_a_phone_that_nobody_is_told_of() {
             let is_in = core.heads().unwrap().contains_key(&third.line);
             let expected: Vec<_> = is_in.then_some((new, by)).into_iter().collect();
             assert_eq!(told(&mut phone), expected, "{i} {policy:?}");
-            assert_eq!(core.wishes().invite.is_none(), is_in, "{i} {policy:?}");
+            assert_eq!(wanted(&core).is_used(), is_in, "{i} {policy:?}");
             added += u64::from(is_in);
         }
     }

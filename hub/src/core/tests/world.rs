@@ -499,6 +499,11 @@ impl Phone {
         phone
     }
 
+    /// It missed its last word, say, and pairs at the hub.
+    pub(crate) fn pair_again(&mut self, core: &mut Core) {
+        self.pair(core, Suite::Classic);
+    }
+
     fn join(&mut self, core: &mut Core, offer: &Offer) {
         let now_s = NOW_MS / 1000;
         let app = &mut self.app;
