@@ -164,14 +164,24 @@ impl App {
         pairing::pair(&self.shared, code).await
     }
 
+    /// Pairs by the secret that is printed on a hub (`SECLUSODEVICE1:...`) with the hub at `address`
+    /// (`host:port`), while that is in pairing mode. After an interruption, call it again, as [`Self::pair`].
+    ///
+    /// # Errors
+    /// As [`Self::pair`].
+    pub async fn pair_printed(&self, secret: &str, address: &str) -> Result<PairedHub, AppError> {
+        let _alone = self.shared.network.lock().await;
+        pairing::pair_printed(&self.shared, secret, address).await
+    }
+
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
     ///
-    /// A heartbeat that is due, or else a command that waits ([`Self::command`]), is sent once everything is here, and
-    /// the command when the heartbeat is answered.
-    /// With [`SyncMode::Once`] the sync then stays
-    /// for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from when the relay has it; what
-    /// comes later is fetched by a later one ([`Self::heartbeat_due`] says when a heartbeat asks for one). With
-    /// [`SyncMode::Follow`] each is sent whenever it is due.
+    /// A heartbeat that is due is sent once everything is here, on all channels that can be reached; or else a command
+    /// that waits ([`Self::command`]), and behind a heartbeat the command when that is answered. With
+    /// [`SyncMode::Once`] the sync then stays for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from
+    /// when the relay has it, and so it does before it calls a hub silent; what comes later is fetched by a later one
+    /// ([`Self::heartbeat_due`] says when a heartbeat asks for one). With [`SyncMode::Follow`] each is sent whenever it
+    /// is due.
     ///
     /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
     ///

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use journal::ids::{CommandId as JournalCommand, PairingId};
-use journal::message::{
-    CommandKind, CommandResult, PhoneFacts, Refusal, Settings, SettingsDoc,
-};
+use journal::message::{CommandKind, CommandResult, PhoneFacts, Refusal, Settings, SettingsDoc};
 use journal::{CommandBook, DoneCommand, PendingCommand};
 
 use crate::core::Order;
@@ -220,9 +218,12 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::NotAllowed) => Self::NotAllowed,
             CommandResult::Refused(Refusal::TooManyPhones) => Self::TooManyPhones,
             CommandResult::Refused(Refusal::Busy) => Self::Busy,
-            CommandResult::Phones(phones) => {
-                Self::Phones(phones.iter().map(|facts| PairedPhone::of(hub, facts)).collect())
-            }
+            CommandResult::Phones(phones) => Self::Phones(
+                phones
+                    .iter()
+                    .map(|facts| PairedPhone::of(hub, facts))
+                    .collect(),
+            ),
         }
     }
 

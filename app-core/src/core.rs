@@ -25,15 +25,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
-    WantsCommit, or_after_commit,
+    AppClip, Committed, ErrorKind, Follower, Journal, JournalError, PairingState, Session, Staged,
+    Taken, WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
 pub use command::{CommandSent, Order, Ordered};
-pub use heartbeat::{BeatSent, Look};
+pub use heartbeat::{BeatSent, Look, Sight};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
 pub use reads::{ChannelStatus, LineInfo, LineStatus};
 
@@ -170,6 +170,8 @@ pub struct Run {
     pub due_in_ms: Option<u64>,
     /// The line waits for what only the hub can say: [`Core::waits_for_hub`].
     pub waits_for_hub: bool,
+    /// Acks of the pairing's other lines may be due since: ask [`Core::due_in_ms`] for each of them.
+    pub stirs_others: bool,
 }
 
 /// What this process knows of a line besides what is durable.
@@ -297,6 +299,19 @@ impl Core {
             self.lines.insert(line, follow);
         }
         self.lines.get_mut(&line).ok_or(JournalError::NoGroup(line))
+    }
+
+    /// Why nothing is said or taken on a line, if that is so, and whether it waits for the hub's Commit. A line
+    /// whose stored state cannot be used is as good as broken: the keys that its hub goes on in are not here.
+    fn stand(&mut self, line: Line) -> Result<(Option<Over>, bool), JournalError> {
+        match self.follow(line) {
+            Ok(follow) => Ok((follow.over, follow.awaits_commit)),
+            Err(error) if is_about_one_line(&error) => {
+                tracing::debug!(%error, "what is stored of a line cannot be used");
+                Ok((Some(Over::Broken), false))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Notes that the hub may not know what we hold: the relay lost something, or a new
@@ -451,6 +466,15 @@ impl Core {
         pending.no_journal_trouble()
     }
 
+    /// After how many milliseconds [`Self::tick`] has something to do on a line; `None` if nothing is due.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn due_in_ms(&mut self, line: Line, now_ms: u64) -> Result<Option<u64>, JournalError> {
+        let due_at_ms = self.follow(line)?.due_at_ms();
+        Ok(due_at_ms.map(|at| at.saturating_sub(now_ms)))
+    }
+
     /// The end of a sync: the last ack if one is owed, and the rotation of the group's key, in one
     /// transaction.
     ///
@@ -524,17 +548,18 @@ impl Core {
         let cursor = self.journal.inbox_head(line)?.cursor;
         let outbox = self.journal.outbox_head(line)?;
         let waits_for_hub = self.waits_for_hub(line)?;
-        let follow = self.follow(line)?;
+        let due_in_ms = self.due_in_ms(line, pending.now_ms)?;
+        let overtakes = |fact: &Fact| matches!(fact.taken, Taken::NewEpoch(_));
+        let stirs_others = line.channel == Channel::Config && facts.iter().any(overtakes);
         Ok(Run {
             facts,
             ack,
             cursor,
             outbox,
             halt: pending.halt,
-            due_in_ms: follow
-                .due_at_ms()
-                .map(|at| at.saturating_sub(pending.now_ms)),
+            due_in_ms,
             waits_for_hub,
+            stirs_others,
         })
     }
 
@@ -657,6 +682,14 @@ fn stage_ack(
     crash_point!("app.ack.staged");
     journal.stage_trims(1, |txn| txn.trim_deleted());
     Ok(Some(staged))
+}
+
+/// Whether an error concerns the stored state of one line or pairing and leaves the others alone.
+fn is_about_one_line(error: &JournalError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse
+    )
 }
 
 /// The line of a pairing's event videos.

@@ -4,6 +4,7 @@
 //! core does) and never trim at the relay what is not durable here. Everything it starts ends when
 //! its future is dropped.
 
+mod hearing;
 mod line;
 mod look;
 
@@ -25,6 +26,7 @@ use crate::core::LineInfo;
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HubId, SyncMode};
+use hearing::Hearing;
 use line::Stay;
 use look::{LOOK_PAUSE_MAX, Levels, look};
 
@@ -165,7 +167,8 @@ async fn one_connection(
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
     let levels = Arc::new(Levels::default());
-    let (beats, heard) = watch::channel(0);
+    let all = lines.iter().map(|info| info.line).collect();
+    let hearing = Arc::new(Hearing::new(all, shared.clock.now_ms()));
     let start = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
         let mut pass = Pass::default();
         for info in lines.iter().filter(|info| wanted(info.line)) {
@@ -176,7 +179,7 @@ async fn one_connection(
                 info.clone(),
                 stay,
                 Arc::clone(progress),
-                (Arc::clone(&levels), heard.clone()),
+                (Arc::clone(&levels), Arc::clone(&hearing)),
             );
             let task = pass.tasks.spawn(async move { (line, task.run().await) });
             pass.handles.push((line.pairing, task));
@@ -188,7 +191,7 @@ async fn one_connection(
         SyncMode::Follow => start(Stay::Following, &|_line| true),
     };
     let mut outcome = Ok(());
-    let (mut over, mut beaten) = (BTreeSet::new(), BTreeSet::new());
+    let (mut over, mut said, mut stayed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut pause = LOOK_PAUSE_MAX;
     let mut orders = shared.orders();
     let mut order_passes = 0;
@@ -196,10 +199,10 @@ async fn one_connection(
         let ended = tokio::select! {
             ended = pass.tasks.join_next() => ended.map(joined),
             () = stirred(&levels, &mut orders, pause), if mode == SyncMode::Follow => {
-                let looked = look(shared, &levels).await;
+                let looked = look(shared, &levels, &said).await;
                 pause = looked.pause;
                 if !looked.tried.is_empty() || !looked.ordered.is_empty() {
-                    beats.send_modify(|count| *count += 1);
+                    levels.nudge();
                 }
                 continue;
             }
@@ -224,19 +227,23 @@ async fn one_connection(
             Some(None) => {}
             None if mode == SyncMode::Once => {
                 // What it says was only now known to be all; a second pass takes it to the relay, and
-                // stays a moment for the hub's word.
-                let looked = look(shared, &levels).await;
-                let mut speaking = looked.tried;
-                speaking.retain(|pairing| beaten.insert(*pairing));
+                // stays a moment for the hub's word. So it does before a hub is called silent: what was said
+                // long ago may have reached the relay only now. Each is done once for a pairing, and what no
+                // pass could send is not made. Commands go one after the other, each behind its answer.
+                let looked = look(shared, &levels, &said).await;
+                let (mut staying, mut tried) = (looked.unsure, looked.tried);
+                staying.retain(|pairing| stayed.insert(*pairing));
+                tried.retain(|pairing| said.insert(*pairing));
+                staying.extend(tried);
                 if order_passes < ORDERS_ONCE_MAX && !looked.ordered.is_empty() {
                     order_passes += 1;
-                    speaking.extend(looked.ordered);
+                    staying.extend(looked.ordered);
                 }
-                if speaking.is_empty() {
+                if staying.is_empty() {
                     return outcome;
                 }
                 pass = start(Stay::UntilAnswered, &|line| {
-                    speaking.contains(&line.pairing) && levels.contains(line)
+                    staying.contains(&line.pairing) && levels.contains(line)
                 });
             }
             None => return outcome,
@@ -329,7 +336,8 @@ async fn connect(
     }
     let Some(connected) = connected else {
         return Err(End::Fatal(AppError::NotAdmitted(
-            "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
+            "this app has no admission to the relay yet; give the hub's code to `pair` once more"
+                .into(),
         )));
     };
     let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;

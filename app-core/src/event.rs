@@ -30,6 +30,18 @@ pub enum Event {
         /// The pause before the next attempt, in milliseconds.
         retry_after_ms: u64,
     },
+    /// A channel without videos cannot be reached though the relay can: what it holds there does not arrive
+    /// and the channel is not healed. Another attempt follows.
+    ChannelAway {
+        /// Whose.
+        hub: HubId,
+        /// Which.
+        channel: Channel,
+        /// Why, for a person.
+        reason: String,
+        /// The pause before the next attempt, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// Bytes of a clip are durable here.
     Media {
         /// Which clip.

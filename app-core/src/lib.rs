@@ -66,3 +66,5 @@ pub use types::{
     Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat, HubId,
     HubStatus, PairedHub, Pairing, Standing, Status, SyncMode, hex,
 };
+/// For programs: what keeps a process and its files to itself.
+pub use wal::private;

@@ -150,11 +150,21 @@ impl Hub {
 /// A paired hub, and the disk of the app's side.
 pub(crate) fn paired() -> (Hub, SimDisk) {
     let app_disk = SimDisk::new();
+    let hub = pair_hub(&app_disk, 1);
+    (hub, app_disk)
+}
+
+/// One more hub of the same phone, which does not run meanwhile.
+pub(crate) fn pair_another(app_disk: &SimDisk) -> Hub {
+    pair_hub(app_disk, 11)
+}
+
+fn pair_hub(app_disk: &SimDisk, seed: u8) -> Hub {
     let disk = SimDisk::new();
-    let mut hub = open_journal(Role::Hub, &disk, 1).unwrap();
-    let mut app = open_journal(Role::App, &app_disk, 2).unwrap();
+    let mut hub = open_journal(Role::Hub, &disk, u64::from(seed)).unwrap();
+    let mut app = open_journal(Role::App, app_disk, u64::from(seed) + 1).unwrap();
     let terms = OfferTerms {
-        hub: DeviceId([7; 32]),
+        hub: DeviceId([6 + seed; 32]),
         addresses: vec!["127.0.0.1:1".into()],
         relay: "127.0.0.1:2/relay".into(),
         invitation: vec![1, 2, 3],
@@ -166,14 +176,11 @@ pub(crate) fn paired() -> (Hub, SimDisk) {
         .into_inner();
     let pairing = pair_journals(&mut hub, &mut app, &offer);
     let session = Session::new(event_line(pairing));
-    (
-        Hub {
-            disk,
-            journal: hub,
-            session,
-        },
-        app_disk,
-    )
+    Hub {
+        disk,
+        journal: hub,
+        session,
+    }
 }
 
 fn pair_journals(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> PairingId {

@@ -98,7 +98,8 @@ pub enum Pairing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncMode {
     /// Until everything that the relay holds now is here and its acks are at the relay. If it sent a
-    /// heartbeat or a command, it stays for the hub's word on it, [`HUB_WAIT_MS`] at most for each.
+    /// heartbeat or a command, or would call a hub silent, it stays for the hub's word, [`HUB_WAIT_MS`] at most
+    /// for each.
     Once,
     /// Until the future is dropped; connects again by itself.
     Follow,
@@ -281,8 +282,9 @@ pub struct Heartbeat {
     /// The hub's program, as that answer had it.
     pub hub_version: Option<String>,
     /// An answer, or one of the Commits that take the new keys, is missing for more than 15 minutes, and
-    /// it was not at the relay when we looked there after that time: the camera has no power or no
-    /// network. A sync that cannot reach the relay ends with an error instead.
+    /// it was not at the relay when we looked there after that time and [`HUB_WAIT_MS`] after the relay had
+    /// the heartbeat: the camera has no power or no network. A sync that cannot reach the relay ends with an
+    /// error instead.
     pub looks_offline: bool,
 }
 
@@ -305,7 +307,7 @@ pub struct HubStatus {
     pub hub: HubId,
     /// The relay, as `host:port`.
     pub relay: String,
-    /// Epoch of the event video group.
+    /// Epoch of the event video group; 0 if what is stored of that is damaged.
     pub epoch: u64,
     /// The last envelope taken from the hub.
     pub cursor: u64,
@@ -343,8 +345,8 @@ pub enum Standing {
     /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
     /// sent to it any more ([`crate::AppError::OlderCopy`]).
     RolledBack,
-    /// The hub goes on in keys that this directory does not have: nothing is taken from it or sent to
-    /// it any more ([`crate::AppError::LineBroken`]).
+    /// The hub goes on in keys that this directory does not have, or not any more because they are damaged:
+    /// nothing is taken from it or sent to it on that channel ([`crate::AppError::LineBroken`]).
     LineBroken,
 }
 

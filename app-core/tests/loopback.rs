@@ -50,7 +50,7 @@ async fn pair_sync_export_ack() {
         let error = within(app.pair(wrong)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{wrong}: {error}");
     }
-    let (paired, ()) = tokio::join!(within(app.pair(&code)), hub.answer_pairing());
+    let (paired, _) = tokio::join!(within(app.pair(&code)), hub.answer_pairing());
     let paired = paired.unwrap();
     assert_eq!(paired.news, Pairing::New);
     // Again with the same code: nobody listens any more, and nobody needs to.
@@ -120,6 +120,25 @@ async fn a_relay_that_lost_its_disk_loses_no_video() {
     assert!(clips.iter().all(|clip| clip.state == ClipState::Complete));
 }
 
+/// By the secret that is printed on it the hub is asked under a name that nobody knows; then the phone pairs as
+/// itself, at the address where the hub has answered, whatever stands in the code.
+#[tokio::test]
+async fn a_phone_asks_under_no_name_of_its_own_and_pairs_where_it_was_answered() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    let (secret, address) = hub.offer_elsewhere(&relay).await;
+    let talks = async {
+        let asked_as = hub.answer_ask().await;
+        (asked_as, hub.answer_pairing().await)
+    };
+    let (paired, (asked_as, paired_as)) =
+        tokio::join!(within(app.pair_printed(&secret, &address)), within(talks));
+    assert_eq!(paired.unwrap().news, Pairing::New);
+    assert_ne!(asked_as, paired_as);
+}
+
 #[tokio::test]
 async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     let relay = Relay::start().await;
@@ -131,7 +150,10 @@ async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     for _ in 0..2 {
         match within(app.sync(SyncMode::Once)).await {
             Err(AppError::NotAdmitted(why)) => {
-                assert!(why.contains("removed") && why.contains("pair again"), "{why}");
+                assert!(
+                    why.contains("removed") && why.contains("pair again"),
+                    "{why}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -142,7 +164,9 @@ async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     hub.push(&relay).await;
     within(app.sync(SyncMode::Once)).await.unwrap();
     let clips = app.clips().await.unwrap();
-    let found = clips.iter().find(|known| known.clip.to_string() == clip.to_hex());
+    let found = clips
+        .iter()
+        .find(|known| known.clip.to_string() == clip.to_hex());
     assert_eq!(found.unwrap().state, ClipState::Complete);
     drop(app);
     relay.stop().await;
@@ -163,11 +187,16 @@ async fn a_hub_that_removes_its_phone_does_not_shut_it_out_of_another_hubs_mailb
     second.push(&relay).await;
     within(app.sync(SyncMode::Once)).await.unwrap();
     let clips = app.clips().await.unwrap();
-    let found = clips.iter().find(|known| known.clip.to_string() == clip.to_hex());
+    let found = clips
+        .iter()
+        .find(|known| known.clip.to_string() == clip.to_hex());
     assert_eq!(found.unwrap().state, ClipState::Complete);
     second.remove_phone(&relay, Revocation::Done).await;
     let refused = within(app.sync(SyncMode::Once)).await;
-    assert!(matches!(refused, Err(AppError::NotAdmitted(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(AppError::NotAdmitted(_))),
+        "{refused:?}"
+    );
     drop(app);
     relay.stop().await;
 }

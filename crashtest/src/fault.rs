@@ -13,8 +13,6 @@ use serde_json::{Value, json};
 const FULL_OPERATIONS: u64 = 60;
 /// A full disk is begun at every so many operations.
 const FULL_STRIDE: u64 = 8;
-/// A start alone reads hundreds of times; of them each so many-th fails.
-const READ_STRIDE: u64 = 4;
 /// The recorder's file name.
 const LIBRARY: &str = "libcrashtest_record.so";
 
@@ -57,7 +55,6 @@ impl Kind {
     pub fn stride(self) -> u64 {
         match self {
             Self::Full => FULL_STRIDE,
-            Self::Read => READ_STRIDE,
             _ => 1,
         }
     }

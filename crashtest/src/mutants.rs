@@ -85,6 +85,11 @@ pub const TRIALS: &[Trial] = &[
         by: By::Itself,
     },
     Trial {
+        mutant: "copy_outlives_ack",
+        workload: Workload::Retain,
+        by: By::Itself,
+    },
+    Trial {
         mutant: "cursor_apart",
         workload: Workload::Event,
         by: By::Itself,

@@ -61,7 +61,7 @@ pub struct Ends {
 /// Which promise of DESIGN.md section 2 is broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// `C1` to `C8`, `S3` or `S5`.
+    /// `C1` to `C8`, `S1`, `S3` or `S5`.
     pub promise: &'static str,
     /// The facts.
     pub what: String,

@@ -26,6 +26,7 @@ mod faults;
 mod pairing;
 mod rest;
 mod running;
+mod secrecy;
 mod stock;
 
 pub use faults::Met;
@@ -54,8 +55,14 @@ pub struct Setup {
     pub quota_mib: u32,
     /// The part of it that only small envelopes may use, in MiB.
     pub reserved_mib: u32,
+    /// Lines of the hub's configuration before its first table.
+    pub hub_first: String,
     /// Lines after the hub's configuration.
     pub hub_extra: String,
+    /// Size of the hub's log files in MiB, as its configuration says it.
+    pub hub_log_mib: u32,
+    /// What all three log, as `SECLUSO_LOG` says it; `None` is what they do by themselves.
+    pub log: Option<String>,
     /// Size of the log files of all three, in KiB; `None` is what their configuration says.
     pub log_kib: Option<u32>,
     /// A deliberate bug that is alive in all three.
@@ -64,6 +71,9 @@ pub struct Setup {
     pub drops_allowed: bool,
     /// How long a wait may take.
     pub patience: Duration,
+    /// What runs in the relay's place, if it is another program: an attacker. Keys and invitations are made
+    /// by the relay's own program.
+    pub relay_program: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -74,11 +84,15 @@ impl Default for Setup {
             gap_seconds: 0.1,
             quota_mib: 64,
             reserved_mib: 1,
+            hub_first: String::new(),
             hub_extra: String::new(),
+            hub_log_mib: 4,
+            log: None,
             log_kib: None,
             mutant: None,
             drops_allowed: false,
             patience: PATIENCE,
+            relay_program: None,
         }
     }
 }
@@ -140,6 +154,8 @@ pub struct HubStatus {
     pub stored_through: u64,
     /// The app acked through this number.
     pub acked_through: u64,
+    /// Whether its event videos may be sent: `good`, or what stands against it.
+    pub standing: String,
     /// All clips that the hub remembers.
     pub clips: Vec<Clip>,
 }
@@ -175,6 +191,12 @@ pub struct System {
     last_look: String,
     /// Where every `pair` of this hub listens, so that a code still leads there after a restart.
     pairing_port: u16,
+    /// Every code that was shown, for the search whether one was written anywhere.
+    codes: Vec<String>,
+    /// What programs answered, for the same, as lines of JSON.
+    answers: String,
+    /// Every storage key that was seen in a vault while this world ran, for the same.
+    storage_keys: BTreeSet<Vec<u8>>,
 }
 
 /// Whether the programs write down their crash points.
@@ -209,6 +231,9 @@ impl System {
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port,
+            codes: Vec::new(),
+            answers: String::new(),
+            storage_keys: BTreeSet::new(),
         })
     }
 
@@ -377,13 +402,15 @@ impl System {
     fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
         let relay = self.address.as_ref().map_or("", |address| &address.relay);
         let config = format!(
-            "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
+            "state_dir = {}\nrelay = {}\ninvitation = {}\n{}\n\
              [pairing]\nlisten = \"127.0.0.1:{}\"\naddresses = [\"127.0.0.1\"]\n\n\
-             {camera}[disk]\nlog_file_mib = 4\n{}",
+             {camera}[disk]\nlog_file_mib = {}\n{}",
             quoted(&self.text("hub")),
             quoted(relay),
             quoted(&self.invitation),
+            self.setup.hub_first,
             self.pairing_port,
+            self.setup.hub_log_mib,
             self.setup.hub_extra,
         );
         std::fs::write(self.path("hub.toml"), config).map_err(Trouble::machine("hub.toml"))
@@ -424,6 +451,11 @@ impl System {
             unacked_bytes: number(Role::Hub, pairing, "unacked_bytes")?,
             stored_through: number(Role::Hub, pairing, "stored_through")?,
             acked_through: number(Role::Hub, pairing, "acked_through")?,
+            standing: pairing
+                .get("standing")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             clips: clips(Role::Hub, &answer, "outcome")?,
         })
     }

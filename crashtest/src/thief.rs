@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use journal::thief::{self, Found, Loot};
 use journal::vault::file::FileVault;
-use journal::{Journal, Role};
+use journal::{Journal, JournalError, Role};
 use wal::disk::Disk;
 use wal::store::MemStore;
-use wal::{Options, SeededDice};
+use wal::{Dice as _, Options, OsDice, SeededDice};
 
 use crate::oracle::Broken;
 use crate::raw;
@@ -25,8 +25,9 @@ const VAULT: &str = "vault";
 
 /// Whether a thief with every byte of `disk`, on which nothing is in progress, opens what is past.
 ///
-/// At an idle hub nothing of a group opens that was stored before its last epoch was finished (S3).
-/// At an idle phone no secrets of an earlier epoch do (S5). The journal is opened on that disk, which
+/// At an idle hub nothing of a group opens that was stored before its last epoch was finished (S3), and
+/// nothing of a copy that was released. At an idle phone no secrets of an earlier epoch do (S5), and nothing
+/// of a clip that was deleted (S3). The journal is opened on that disk, which
 /// writes to it: give it a copy, or one that nobody needs any more.
 ///
 /// # Errors
@@ -36,21 +37,13 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     let vault = raw::contents(&**disk, VAULT).map_err(|error| unread(&error))?;
     let found = raw::puts(&**disk).map_err(|error| unread(&error))?;
     let checkpoints = raw::checkpoints(&**disk).map_err(|error| unread(&error))?;
-    let (journal, _) = Journal::open(
-        role,
-        Arc::clone(disk),
-        Box::new(MemStore::new()),
-        Box::new(FileVault::new(Arc::clone(disk), VAULT)),
-        Box::new(SeededDice(found.len() as u64)),
-        options,
-    )
-    .map_err(|error| unread(&error))?;
-    let open =
+    let journal = open(role, disk, options, found.len() as u64).map_err(|error| unread(&error))?;
+    let try_all =
         |found: &[Found]| thief::loot(&journal, &vault, found).map_err(|error| unread(&error));
-    let mut loot = open(&found)?;
+    let mut loot = try_all(&found)?;
     let finished = thief::finished_at(&found);
     for checkpoint in &checkpoints {
-        let mut more = open(checkpoint)?;
+        let mut more = try_all(checkpoint)?;
         // All of a line was stored before its last epoch was finished, if the checkpoint knows another one
         // than the log.
         for loot in &mut more {
@@ -69,16 +62,40 @@ pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), B
     }
 }
 
-/// Whether a key stands in a text: as it is, in hex, or as a list of numbers.
-#[must_use]
-pub fn is_told(text: &[u8], key: &[u8]) -> bool {
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let list = format!("{key:?}");
-    let list = list.trim_matches(['[', ']']);
-    let upper = hex.to_uppercase();
-    let ways: [&[u8]; 4] = [key, hex.as_bytes(), upper.as_bytes(), list.as_bytes()];
-    ways.iter()
-        .any(|way| !way.is_empty() && text.windows(way.len()).any(|part| part == *way))
+/// What the journal on `disk` knows and must have written nowhere as it is. As [`judge`], it opens the
+/// journal, which writes to that disk.
+///
+/// # Errors
+/// C7 if the directory cannot be read at all.
+pub fn secrets(
+    role: Role,
+    disk: &Arc<dyn Disk>,
+    options: Options,
+) -> Result<Vec<thief::Secret>, Broken> {
+    let unread = |error: &dyn std::fmt::Display| Broken::new("C7", error.to_string());
+    // Dice that fall the same in every world would give each the same keys and nonces.
+    let mut seed = [0; 8];
+    OsDice.fill(&mut seed);
+    let seed = u64::from_le_bytes(seed);
+    let journal = open(role, disk, options, seed).map_err(|error| unread(&error))?;
+    thief::secrets(&journal).map_err(|error| unread(&error))
+}
+
+fn open(
+    role: Role,
+    disk: &Arc<dyn Disk>,
+    options: Options,
+    seed: u64,
+) -> Result<Journal, JournalError> {
+    let (journal, _report) = Journal::open(
+        role,
+        Arc::clone(disk),
+        Box::new(MemStore::new()),
+        Box::new(FileVault::new(Arc::clone(disk), VAULT)),
+        Box::new(SeededDice(seed)),
+        options,
+    )?;
+    Ok(journal)
 }
 
 /// Whether a checkpoint says something else of a line's epoch than the newest word of the log: then it
@@ -99,6 +116,9 @@ fn past<'a>(
     loot: &'a [Loot],
     finished: &BTreeMap<Vec<u8>, u64>,
 ) -> Option<(&'static str, &'a Loot)> {
+    if let Some(loot) = loot.iter().find(|loot| loot.is_of_ended_clip) {
+        return Some(("S3", loot));
+    }
     match role {
         Role::Hub => {
             let old =
@@ -122,6 +142,7 @@ mod tests {
             lsn: Some(lsn),
             superseded,
             epoch_secrets,
+            is_of_ended_clip: false,
             what: String::new(),
         }
     }
@@ -138,6 +159,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_clip_that_has_ended_must_not_open_at_either_end() {
+        let left = Loot {
+            is_of_ended_clip: true,
+            ..loot(9, true, false)
+        };
+        for role in [Role::Hub, Role::App] {
+            let found = [loot(9, false, false), left.clone()];
+            let judged = past(role, &found, &BTreeMap::new());
+            assert_eq!(judged, Some(("S3", &found[1])), "{role:?}");
+        }
+    }
+
+    /// Each opening makes keys of its own.
+    #[test]
+    fn two_openings_throw_other_dice() {
+        let keys = || {
+            let disk: Arc<dyn Disk> = Arc::new(wal::disk::SimDisk::new());
+            drop(secrets(Role::Hub, &disk, Options::default()).unwrap());
+            thief::keys_in(&raw::contents(&*disk, VAULT).unwrap())
+        };
+        let (first, second) = (keys(), keys());
+        assert!(!first.is_empty());
+        assert!(first.iter().all(|key| !second.contains(key)));
+    }
+
+    #[test]
     fn a_checkpoint_from_before_the_last_finish_is_told_by_its_epoch() {
         let row = |lsn, epoch: u8| Found {
             lsn,
@@ -149,16 +196,6 @@ mod tests {
         assert!(!is_of_another_epoch(&[row(None, 1)], &log, &[2]));
         assert!(!is_of_another_epoch(&[row(None, 2)], &log, &[1]));
         assert!(!is_of_another_epoch(&[row(None, 1)], &[], &[1]));
-    }
-
-    #[test]
-    fn a_key_in_a_text_is_seen_however_it_is_written() {
-        let key = [7_u8, 200, 31];
-        for text in ["key=07c81f", "KEY=07C81F.", "[7, 200, 31]"] {
-            assert!(is_told(text.as_bytes(), &key), "{text}");
-        }
-        assert!(is_told(b"ab\x07\xc8\x1fcd", &key));
-        assert!(!is_told(b"07c81e 7,200,31", &key));
     }
 
     #[test]

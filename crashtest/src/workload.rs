@@ -1,4 +1,4 @@
-//! The six conversations that a crash may interrupt: pair, event, sync, trim, remove, order.
+//! The seven conversations that a crash may interrupt: pair, event, sync, trim, retain, remove, order.
 //!
 //! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
 //! nothing of crashes; whatever was killed is started again by the steps themselves, as its owner
@@ -27,6 +27,8 @@ pub enum Workload {
     /// Two rounds of events, all three started again between them, and a clip deleted: checkpoints,
     /// files recycled, envelopes trimmed.
     Trim,
+    /// The phone is away while events are recorded of which the hub keeps copies; then it acks them.
+    Retain,
     /// From nothing: relay made, hub admitted, paired, one event.
     Pair,
     /// The phone is lost: its owner removes it, and pairs another.
@@ -37,10 +39,11 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Event,
         Self::Sync,
         Self::Trim,
+        Self::Retain,
         Self::Pair,
         Self::Remove,
         Self::Order,
@@ -53,6 +56,7 @@ impl Workload {
             Self::Event => "event",
             Self::Sync => "sync",
             Self::Trim => "trim",
+            Self::Retain => "retain",
             Self::Pair => "pair",
             Self::Remove => "remove",
             Self::Order => "order",
@@ -63,12 +67,19 @@ impl Workload {
     #[must_use]
     pub fn setup(self) -> Setup {
         let passes = match self {
-            Self::Event | Self::Sync => 2,
+            Self::Event | Self::Sync | Self::Retain => 2,
             Self::Trim => 3,
             Self::Pair | Self::Remove | Self::Order => 1,
         };
+        let retains = self == Self::Retain;
+        let hub_extra = match retains {
+            true => "\n[privacy]\nretain = \"until-acked\"\n".into(),
+            false => String::new(),
+        };
         Setup {
             passes,
+            hub_extra,
+            hub_log_mib: if retains { 8 } else { 4 },
             gap_seconds: 0.0,
             log_kib: Some(LOG_KIB),
             ..Setup::default()
@@ -82,7 +93,7 @@ impl Workload {
     pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
         match self {
             Self::Pair => System::new(setup),
-            Self::Event | Self::Sync | Self::Trim | Self::Remove | Self::Order => {
+            Self::Event | Self::Sync | Self::Trim | Self::Retain | Self::Remove | Self::Order => {
                 stock.system(setup)
             }
         }
@@ -95,7 +106,8 @@ impl Workload {
     pub fn run(self, system: &mut System) -> Outcome<Ends> {
         match self {
             Self::Event => event(system),
-            Self::Sync => sync(system),
+            // The same talk; what differs is what the hub keeps meanwhile.
+            Self::Sync | Self::Retain => sync(system),
             Self::Trim => trim(system),
             Self::Pair => pair(system),
             Self::Remove => remove(system),

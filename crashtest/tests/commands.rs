@@ -22,7 +22,8 @@ fn hub_says(system: &mut System) -> Outcome<Value> {
 }
 
 #[test]
-fn privacy_mode_is_kept_over_a_restart_and_one_that_is_ordered_just_after_a_start_is_past() -> Outcome<()> {
+fn privacy_mode_is_kept_over_a_restart_and_one_that_is_ordered_just_after_a_start_is_past()
+-> Outcome<()> {
     let mut system = System::paired(Setup::default())?;
     system.start_hub()?;
     let done = order(&mut system, &["privacy", "on"])?;

@@ -14,7 +14,7 @@ use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::Step;
 use crate::phones::{self, Question};
-use crate::{doctor, reset, status, supervisor};
+use crate::{doctor, reset, retained, secret, status, supervisor};
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ enum Command {
     Phones(Common),
     /// Remove a phone: its keys and everything kept for it, at once. It must pair again.
     #[command(
-        after_help = "Example:\n  secluso-hub remove 1a2b3c4d --config hub.toml --yes\n\nWorks with and without a running hub. What the phone has received stays on the phone."
+        after_help = "Example:\n  secluso-hub remove 1a2b3c4d --config hub.toml --yes\n\nWorks with and without a running hub. What the phone has received stays on the phone; what the hub retains for it stays for `secluso-hub retained`."
     )]
     Remove {
         /// The phone, as `secluso-hub phones` names it.
@@ -105,6 +105,38 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// What a running hub retains for phones that have not acked it, and what is to become of it.
+    #[command(
+        after_help = "Examples:\n  secluso-hub retained --config hub.toml\n  secluso-hub retained --play OLD --to NEW    a new phone gets what a lost one never had\n  secluso-hub retained --forget OLD\n\nOLD and NEW are phones as this command and `status` name them. Only with `[privacy] retain = \"until-acked\"` anything is retained."
+    )]
+    Retained {
+        #[command(flatten)]
+        common: Common,
+        /// Play what was retained for this phone, as new events...
+        #[arg(long, value_name = "PHONE", requires = "to", conflicts_with = "forget")]
+        play: Option<String>,
+        /// ...to this one, which was paired later.
+        #[arg(long, value_name = "PHONE", requires = "play")]
+        to: Option<String>,
+        /// Erase what was retained for this phone.
+        #[arg(long, value_name = "PHONE")]
+        forget: Option<String>,
+    },
+    /// Print the secret of this device, of which every pairing code is made: a QR code and its text.
+    #[command(
+        after_help = "Example:\n  secluso-hub secret --config hub.toml --print\n\nWorks with and without a running hub. It is printed on a terminal only, unless --force is given; it has no --json."
+    )]
+    Secret {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+        config: PathBuf,
+        /// Really print it.
+        #[arg(long)]
+        print: bool,
+        /// Print it also where stdout is no terminal.
+        #[arg(long)]
+        force: bool,
+    },
     /// Print completions for a shell.
     #[command(
         after_help = "Example:\n  secluso-hub completions bash > /etc/bash_completion.d/secluso-hub"
@@ -126,8 +158,9 @@ impl Cli {
             | Command::Phones(common)
             | Command::Pair { common, .. }
             | Command::Remove { common, .. }
+            | Command::Retained { common, .. }
             | Command::Reset { common, .. } => common.format(),
-            Command::Completions { .. } => Format::Text,
+            Command::Secret { .. } | Command::Completions { .. } => Format::Text,
         }
     }
 }
@@ -204,6 +237,37 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 },
                 common.format(),
             )
+        }
+        Command::Retained {
+            common,
+            play,
+            to,
+            forget,
+        } => {
+            let request = retained::request(play.as_deref().zip(to.as_deref()), forget.as_deref())?;
+            let (config, format) = (common.read()?, common.format());
+            let mut failed = None;
+            let said = |value: Value| match failure_in(&value) {
+                Some(failure) => failed = Some(failure),
+                None => format.line(&value, &retained::to_text(&value)),
+            };
+            control::ask(&config.state_dir, request, STATUS_PATIENCE, said).await?;
+            failed.map_or(Ok(()), Err)
+        }
+        Command::Secret {
+            config,
+            print,
+            force,
+        } => {
+            if !print {
+                let what = "whoever has the device secret can pair while the hub is in pairing mode; add --print to see it";
+                return Err(Failure::new(Code::Usage, what));
+            }
+            let reader = match force {
+                true => secret::Reader::Anybody,
+                false => secret::Reader::Person,
+            };
+            secret::print(&Config::read(&config)?, reader).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -23,6 +23,9 @@ use crate::core::{MayInvite, SilenceLimits};
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Smallest and largest log file in MiB.
 const LOG_FILE_MIB: (u64, u64) = (4, 256);
+/// The smallest log file of a hub that retains: a piece and its copy, for as many phones as there may be, are
+/// one transaction, which may take a quarter of it.
+const LOG_FILE_MIB_RETAINING_MIN: u64 = 8;
 /// Longest gap between two passes of a file camera, and its longest event, in seconds.
 const GAP_SECONDS_MAX: f64 = 86_400.0;
 /// The shortest event that a file camera may be told to make, in seconds.
@@ -56,6 +59,12 @@ pub struct Config {
     pub camera: Option<CameraConfig>,
     /// Sizes on disk.
     pub disk: DiskConfig,
+    /// What is kept beside what phones are sent.
+    pub retain: Retain,
+    /// Where the device secret comes from at the first start; none: it is made then.
+    pub device_secret_file: Option<PathBuf>,
+    /// A file that asks for a reset when it is there, beside `reset` in the state directory.
+    pub reset_file: Option<PathBuf>,
 }
 
 /// How phones pair.
@@ -85,6 +94,18 @@ pub struct CameraConfig {
 pub struct DiskConfig {
     /// Size of a log file in bytes.
     pub log_file_bytes: u64,
+}
+
+/// What a hub keeps that it can open itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+pub enum Retain {
+    /// Nothing: what is sealed for a phone, only that phone opens.
+    #[default]
+    #[serde(rename = "nothing")]
+    Nothing,
+    /// A copy of each clip, until its phone's ack: for a new phone, should that one be lost.
+    #[serde(rename = "until-acked")]
+    UntilAcked,
 }
 
 /// What is wrong with a configuration, and what to do.
@@ -130,6 +151,8 @@ struct File {
     state_dir: PathBuf,
     relay: String,
     invitation: Option<String>,
+    device_secret_file: Option<PathBuf>,
+    reset_file: Option<PathBuf>,
     #[serde(default)]
     pairing: PairingTable,
     #[serde(default)]
@@ -137,6 +160,15 @@ struct File {
     camera: Option<CameraTable>,
     #[serde(default)]
     disk: DiskTable,
+    #[serde(default)]
+    privacy: PrivacyTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PrivacyTable {
+    #[serde(default)]
+    retain: Retain,
 }
 
 #[derive(Deserialize, Default)]
@@ -253,7 +285,10 @@ impl Config {
                 .camera
                 .map(|table| camera(table, base, &bad))
                 .transpose()?,
-            disk: disk(&file.disk, &bad)?,
+            disk: disk(&file.disk, file.privacy.retain, &bad)?,
+            retain: file.privacy.retain,
+            device_secret_file: file.device_secret_file.map(|path| base.join(path)),
+            reset_file: file.reset_file.map(|path| base.join(path)),
         })
     }
 }
@@ -294,17 +329,23 @@ fn silence(table: &PhonesTable, bad: Bad<'_>) -> Result<SilenceLimits, ConfigErr
     let read = |key, text: &Option<String>, default| match text.as_deref().map(str::trim) {
         None => Ok(default),
         Some(text) => duration::parse(text).ok_or_else(|| {
-            let what = "not a duration; write a whole number of minutes, hours or days, as 90m, 36h or 7d";
+            let what =
+                "not a duration; write a whole number of minutes, hours or days, as 90m, 36h or 7d";
             bad(key, what.into())
         }),
     };
     let defaults = SilenceLimits::default();
     let limits = SilenceLimits {
         silent_after: read("silent_after", &table.silent_after, defaults.silent_after)?,
-        removed_after: read("removed_after", &table.removed_after, defaults.removed_after)?,
+        removed_after: read(
+            "removed_after",
+            &table.removed_after,
+            defaults.removed_after,
+        )?,
     };
     if limits.silent_after < SILENT_MIN {
-        let what = "at least 1d: a phone that is well is heard of every few hours, and not to the minute";
+        let what =
+            "at least 1d: a phone that is well is heard of every few hours, and not to the minute";
         return Err(bad("silent_after", what.into()));
     }
     if limits.removed_after <= limits.silent_after || limits.removed_after > REMOVED_MAX {
@@ -348,9 +389,15 @@ fn camera(table: CameraTable, base: &Path, bad: Bad<'_>) -> Result<CameraConfig,
     Ok(CameraConfig { name, file })
 }
 
-fn disk(table: &DiskTable, bad: Bad<'_>) -> Result<DiskConfig, ConfigError> {
+fn disk(table: &DiskTable, retain: Retain, bad: Bad<'_>) -> Result<DiskConfig, ConfigError> {
     let mib = table.log_file_mib.unwrap_or(16);
     in_range("log_file_mib", mib, LOG_FILE_MIB, bad)?;
+    if retain == Retain::UntilAcked && mib < LOG_FILE_MIB_RETAINING_MIN {
+        let what = format!(
+            "{mib} is too small for a hub that retains; at least {LOG_FILE_MIB_RETAINING_MIN}"
+        );
+        return Err(bad("log_file_mib", what));
+    }
     Ok(DiskConfig {
         log_file_bytes: mib << 20,
     })

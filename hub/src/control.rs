@@ -1,6 +1,6 @@
-//! The control socket of a running hub: `status`, `phones`, `remove`, `pair` and `stop` for the owner of
-//! the state directory, as one JSON object a line. It must never answer anybody else: the socket has mode 0600
-//! in a directory of mode 0700.
+//! The control socket of a running hub: `status`, `phones`, `remove`, `pair`, `retained`, `secret` and `stop`
+//! for the owner of the state directory, as one JSON object a line. It must never answer anybody else: the
+//! socket has mode 0600 in a directory of mode 0700.
 
 mod client;
 mod server;
@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
+use journal::ids::PairingId;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Until, ask, ask_until, is_running};
@@ -40,6 +41,22 @@ pub enum Request {
     /// Answers `offer`, then one of `paired`, `stopped` and `failed`. Whoever closes its own half of
     /// the connection stops it, and is answered all the same.
     Pair,
+    /// One answer: the clips that are retained, by phone.
+    Retained,
+    /// One answer: how many clips are played to a phone that were retained for another.
+    Play {
+        /// The phone that gets them.
+        to: PairingId,
+        /// The one for which they were recorded.
+        from: PairingId,
+    },
+    /// One answer: how many copies were erased.
+    Forget {
+        /// The phone for which they were recorded.
+        phone: PairingId,
+    },
+    /// One answer: the device secret, as text.
+    Secret,
     /// One answer, then a clean stop.
     Stop,
 }

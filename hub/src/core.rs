@@ -22,6 +22,7 @@ mod invite;
 mod pace;
 mod phones;
 mod recording;
+mod retained;
 mod room;
 mod silence;
 
@@ -50,6 +51,7 @@ pub use recording::{Event, Piece, Recorded};
 pub use silence::SilenceLimits;
 
 use recording::{Mark, Recording};
+use retained::Playing;
 use silence::Silence;
 
 /// Bytes that are staged before their sync begins even if more could share it: four chunks, so that
@@ -75,6 +77,8 @@ const TRIM_STEPS_PER_TICK: u32 = 32;
 const SMALL_GROUP_BYTES: u64 = 4 * 1024;
 /// What one of the steps takes in the log.
 const TRIM_BYTES: u64 = 32 * 1024;
+/// What one of those takes that remove chunks of a clip, or end copies.
+const TRIM_CLIPS_BYTES: u64 = 128 * 1024;
 /// Facts that wait for whoever polls; the oldest go first.
 const NOTICES_MAX: usize = 1024;
 
@@ -140,7 +144,7 @@ struct LineState {
     /// Its outbox as far as a sync covers it, and how often the phone has asked that the relay be asked
     /// anew: all that the uplink is told.
     durable: LineBooks,
-    /// The event that this line's stored state could not take part in was reported.
+    /// What is stored of this line could not be used, and that was reported; until the journal is opened again.
     broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
     waits_at: Option<Seq>,
@@ -190,6 +194,10 @@ pub struct Core {
     recording: Option<Recording>,
     /// How long each phone was not heard of.
     silence: Silence,
+    /// What is being played, or the end of which is owed.
+    playing: Option<Playing>,
+    /// It was said that what is to be played waits for room.
+    said_play_waits: bool,
     /// How long this process has run, as far as ticks have counted it.
     ran: Duration,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
@@ -197,6 +205,12 @@ pub struct Core {
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
+    /// Whether a copy is kept of clips that begin.
+    retains: bool,
+    /// Whether copies that are there are wanted by nobody.
+    unwanted: bool,
+    /// Whether an ack, or a crash behind one, may have left copies that are to be released.
+    releases: bool,
     /// Why it could not be opened again.
     dead: Option<Death>,
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
@@ -244,11 +258,16 @@ impl Core {
             lines: BTreeMap::new(),
             recording: None,
             silence: Silence::new(limits),
+            playing: None,
+            said_play_waits: false,
             ran: Duration::ZERO,
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
+            retains: false,
+            unwanted: false,
+            releases: true,
             dead: None,
             #[cfg(test)]
             room: None,
@@ -409,18 +428,32 @@ impl Core {
         };
         for line in self.lines.keys() {
             let staged = journal.stage_trims(steps, |txn| txn.trim_outbox(*line));
-            self.staged_bytes += u64::from(staged) * TRIM_BYTES;
+            self.staged_bytes += u64::from(staged.steps) * TRIM_BYTES;
         }
     }
 
     /// The same, and of what ended lines left: that is looked for in the view, and waits for a tick.
     fn trim(&mut self, steps: u32) {
         self.trim_acked(steps);
+        let busy = self.clips_in_progress();
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
-        let staged = journal.stage_trims(steps, |txn| txn.trim_ended());
-        self.staged_bytes += u64::from(staged) * TRIM_BYTES;
+        let ended = journal.stage_trims(steps, |txn| txn.trim_ended());
+        let mut of_clips = 0;
+        if self.releases {
+            let released = journal.stage_trims(steps, |txn| txn.trim_retained());
+            // A step that could not be staged is made at the next tick.
+            self.releases = !released.is_all;
+            of_clips += released.steps;
+        }
+        if self.unwanted {
+            let forgotten = journal.stage_trims(steps, |txn| txn.trim_unwanted(&busy));
+            of_clips += forgotten.steps;
+        }
+        of_clips += journal.stage_trims(steps, |txn| txn.trim_deleted()).steps;
+        self.staged_bytes += u64::from(ended.steps) * TRIM_BYTES;
+        self.staged_bytes += u64::from(of_clips) * TRIM_CLIPS_BYTES;
     }
 
     /// Whether [`Self::begin_commit`] has anything to do.
@@ -581,6 +614,8 @@ impl Core {
             }
         }
         self.lines.retain(|line, _| lines.contains(line));
+        self.playing
+            .take_if(|playing| !lines.contains(&playing.line()));
         for line in lines {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
@@ -588,10 +623,14 @@ impl Core {
                 let durable = LineBooks::read(journal, line)?;
                 let proof = journal.rollback_proof(line)?;
                 let mailboxes = journal.mailboxes(line)?;
-                self.lines
-                    .insert(line, LineState::new(line, durable, mailboxes));
+                let mut state = LineState::new(line, durable, mailboxes);
+                state.session.retain(self.retains);
+                let records = state.records();
+                self.lines.insert(line, state);
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
+                } else if records {
+                    self.join_recording(line);
                 }
             }
         }
@@ -677,6 +716,8 @@ impl Core {
         self.generation += 1;
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
+        // What a step released may be there again.
+        self.releases = true;
         self.refresh_lines()?;
         self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
@@ -698,8 +739,12 @@ impl Core {
         self.pending.clear();
         self.flight = None;
         self.staged_bytes = 0;
+        // It is cut off with its epoch, and played again.
+        self.playing = None;
         for state in self.lines.values_mut() {
             state.session.forget();
+            // Recovery makes the view anew: what could not be read may be whole again, and is said again if not.
+            state.broken = false;
         }
         // The lock is inside: the old handle must be gone before the new one is made.
         self.journal = None;

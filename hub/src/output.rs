@@ -93,6 +93,10 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             let (word, text) = stop(*why);
             (Some(json!({"event": "not_recorded", "why": word})), text.into())
         }
+        Notice::PlayWaits { .. } => (
+            Some(json!({"event": "play_waits"})),
+            "what is to be played to a phone waits: the disk is full. Free some space".into(),
+        ),
         Notice::Reopened => (
             Some(json!({"event": "reopened"})),
             "a write to the disk failed; the journal was opened again and recording goes on. Check the disk".into(),

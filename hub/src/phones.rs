@@ -15,7 +15,7 @@ use crate::core::{Core, CoreStatus, LineStatus};
 use crate::exit::{Code, Failure};
 use crate::output::short;
 use crate::sealer::{self, Sealer, SealerError};
-use crate::{state, supervisor};
+use crate::{reset, state, supervisor};
 
 /// Fewest digits by which a phone may be named.
 const NAME_DIGITS_MIN: usize = 4;
@@ -53,7 +53,15 @@ pub async fn ask(config: &Config, question: &Question) -> Result<Value, Failure>
 /// Nobody else may have the journal meanwhile: it has a lock.
 async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Failure> {
     let clock = TokioClock::new();
+    state::refuse_others(&config.state_dir, wal::private::user())?;
     state::prepare(&config.state_dir)?;
+    if let Some(trigger) = reset::asked(config) {
+        let what = format!(
+            "{} asks for a reset, after which this hub has no phones; start the hub first",
+            trigger.display()
+        );
+        return Err(Failure::new(Code::Usage, what));
+    }
     let core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock).map_err(|error| {
         let what = format!("no thread for the journal: {error}");
@@ -194,8 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_phone_is_listed_by_a_short_name_and_removed_by_it() {
-        let (sealer, thread) =
-            sealer::start(World::paired().core, HandClock::default()).unwrap();
+        let (sealer, thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
         let listed = answer(&sealer, &Question::List).await.unwrap();
         let phones = listed["phones"].as_array().unwrap();
         assert_eq!(phones.len(), 1);
@@ -251,6 +258,24 @@ mod tests {
         assert!(to_text(&listed).contains(&name));
         drop(sealer);
         supervisor::join(thread).await.unwrap();
+    }
+
+    /// What is about to be erased, or half erased, is not opened before that.
+    #[tokio::test]
+    async fn nobody_is_asked_for_while_a_reset_is_owed() {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());
+        let text = format!("state_dir = \"state\"\nrelay = \"{relay}\"\n");
+        let config = Config::parse(&text, "hub.toml", dir.path()).unwrap();
+        state::prepare(&config.state_dir).unwrap();
+        std::fs::write(config.state_dir.join("reset"), []).unwrap();
+        for question in [Question::List, Question::Remove("abcd".into())] {
+            let failure = ask(&config, &question).await.unwrap_err();
+            assert_eq!(failure.code, Code::Usage);
+            assert!(failure.message.contains("reset"), "{failure}");
+        }
+        let left = std::fs::read_dir(&config.state_dir).unwrap().count();
+        assert_eq!(left, 1, "the trigger alone");
     }
 
     #[test]

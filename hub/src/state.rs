@@ -4,9 +4,10 @@
 //! state_dir/          0700
 //!   journal/          the log, its view, the vault: see journal/FORMAT.md
 //!   control.sock      0600, while a hub runs
+//!   reset             whoever makes this file asks for a reset: see `crate::reset`
 //! ```
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +59,36 @@ pub fn prepare(state_dir: &Path) -> Result<(), Failure> {
         Err(error) => Err(Failure::new(
             Code::of_path(&error),
             format!("the state directory {shown} cannot be read ({error})"),
+        )),
+    }
+}
+
+/// The directory, or the nearest one above it that exists.
+pub(crate) fn existing(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"))
+}
+
+/// Refuses for anybody but the owner of the state directory; while there is none, of the directory that it
+/// would be made in: what `user` makes there, the hub's own user may not open.
+///
+/// # Errors
+/// [`Code::Usage`], with whose it is; [`Code::of_path`] if that cannot be asked.
+pub(crate) fn refuse_others(state_dir: &Path, user: u32) -> Result<(), Failure> {
+    let place = existing(state_dir);
+    let shown = place.display();
+    let found = std::fs::metadata(place).map_err(|error| {
+        let what = format!("{shown} cannot be looked at ({error})");
+        Failure::new(Code::of_path(&error), what)
+    })?;
+    match found.uid() {
+        owner if owner == user => Ok(()),
+        owner => Err(Failure::new(
+            Code::Usage,
+            format!(
+                "{shown} belongs to user {owner}, and the hub could not open what user {user} makes there; do this as that user (`sudo -u '#{owner}'`), or make the state directory first"
+            ),
         )),
     }
 }

@@ -101,6 +101,8 @@ fn to_json(
         "relay_still_admits": still_admitted,
         "pairings": pairings,
         "clips": clips,
+        // Retained copies that wait for nobody's ack any more.
+        "stranded_copies": core.stranded_copies,
     })
 }
 
@@ -117,6 +119,13 @@ fn standing(standing: Standing) -> &'static str {
             "rolled_back: the phone holds what this hub never sent"
         }
     }
+}
+
+/// What is to be said of retained copies that no ack will end.
+pub(crate) fn stranded(copies: u64) -> String {
+    format!(
+        "{copies} retained clips wait for no phone that could ack them, and a thief of this hub opens them: see `secluso-hub retained`, and play or forget them"
+    )
 }
 
 /// The status for people.
@@ -188,6 +197,12 @@ pub fn to_text(status: &Value) -> String {
             clip["bytes"],
         ));
     }
+    if let Some(copies) = status["stranded_copies"]
+        .as_u64()
+        .filter(|copies| *copies > 0)
+    {
+        out.push_str(&format!("\n{}", stranded(copies)));
+    }
     out
 }
 
@@ -206,6 +221,7 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            stranded_copies: 0,
         };
         let link = LinkStatus::default();
         let error = |kind| CameraError::Clip {
@@ -227,6 +243,14 @@ mod tests {
         let status = to_json(&core, &link, None, 0);
         assert_eq!(status["not_recorded"], "disk_full");
         assert!(status["camera_trouble"].is_null());
+        assert!(!to_text(&status).contains("retained"));
+        let stranded_copies = 2;
+        let core = CoreStatus {
+            stranded_copies,
+            ..core
+        };
+        let text = to_text(&to_json(&core, &link, None, 0));
+        assert!(text.contains("2 retained clips"), "{text}");
     }
 
     #[test]
@@ -239,6 +263,7 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            stranded_copies: 0,
         };
         core.settings.settings.privacy = true;
         let link = LinkStatus::default();
@@ -264,12 +289,14 @@ mod tests {
         let mut link = LinkStatus::default();
         let text = to_text(&to_json(&core, &link, None, 0));
         assert!(text.contains("2 removed phones are not yet"), "{text}");
-        link.still_admitted
-            .insert(journal::ids::PairingId([1; 16]));
+        link.still_admitted.insert(journal::ids::PairingId([1; 16]));
         let status = to_json(&core, &link, None, 0);
         assert_eq!(status["relay_not_told"], 1);
         assert_eq!(status["relay_still_admits"], 1);
         let text = to_text(&status);
-        assert!(text.contains("1 removed phones are still admitted"), "{text}");
+        assert!(
+            text.contains("1 removed phones are still admitted"),
+            "{text}"
+        );
     }
 }

@@ -13,20 +13,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_client::ClientError;
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
 
 use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
-use crate::config::{CameraConfig, Config};
+use crate::config::{CameraConfig, Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, Inviter, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
-use crate::state;
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
+use crate::{reset, secret, state};
 use camera::Keeper;
 
 /// What the uplink may still send when the hub stops.
@@ -51,9 +52,11 @@ fn start_parts(
     clock: &TokioClock,
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
-    state::prepare(&config.state_dir)?;
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.let_phones_invite(config.may_invite);
+    core.set_retention(config.retain == Retain::UntilAcked);
+    // Before the uplink, which makes the device if there is none.
+    secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
         Failure::new(
             Code::Internal,
@@ -82,12 +85,59 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
     }
 }
 
-/// `run`: until SIGTERM, SIGINT or `stop`.
+/// Why a hub ended that did not fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// A signal, or `stop`: it is not to be started again.
+    Stopped,
+    /// A phone's wish for a restart.
+    Restart,
+    /// A trigger file asks for a reset.
+    Reset,
+}
+
+/// `run`: until SIGTERM, SIGINT or `stop`. When a trigger file asks for a reset, at a start or later,
+/// the hub ends its parts, erases its state and starts anew.
 ///
 /// # Errors
 /// One sentence and its code.
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
+    // Kept from one start to the next, so that who asks this hub to end between the two is heard.
+    let mut signals = None;
+    loop {
+        prepare(&config, |json, text| {
+            format.line(json, "");
+            eprintln!("secluso-hub: {text}");
+        })?;
+        match run_once(config.clone(), format, &mut signals).await? {
+            Ending::Stopped => return Ok(()),
+            Ending::Restart => {
+                return Err(Failure::new(
+                    Code::Restart,
+                    "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
+                ));
+            }
+            Ending::Reset => {}
+        }
+    }
+}
+
+/// The state directory, and what a trigger file asks for: before anything is read from it.
+fn prepare(config: &Config, tell: impl FnOnce(&Value, &str)) -> Result<(), Failure> {
+    state::prepare(&config.state_dir)?;
+    if let Some((json, text)) = reset::obey(config)? {
+        tell(&json, &text);
+    }
+    Ok(())
+}
+
+async fn run_once(
+    config: Config,
+    format: Format,
+    signals: &mut Option<Signals>,
+) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
+    let triggers = config.clone();
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
     // In privacy mode nobody has the camera, from the first moment on, and only the journal knows of that.
@@ -95,9 +145,10 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let camera = config.camera.as_ref().filter(|_| !is_private);
     // An unreadable clip is a mistake of the configuration.
     let camera = camera.map(|camera| open_camera(camera, &clock)).transpose();
-    // The signals before anybody is told that the hub runs: whoever is told may stop it.
-    let front =
-        camera.and_then(|camera| Ok((camera, bind_control(&config)?, Signals::new()?)));
+    let front = match camera {
+        Ok(camera) => front(&config, signals).map(|(socket, signals)| (camera, socket, signals)),
+        Err(failure) => Err(failure),
+    };
     let (camera, socket, signals) = match front {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
@@ -130,7 +181,16 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
     let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
-    let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
+    let is_reset = || reset::asked(&triggers).is_some();
+    let watched = watch_over(
+        &mut parts,
+        format,
+        signals,
+        stopped,
+        &mut camera_task,
+        is_reset,
+    );
+    let ended = watched.await;
     stop.send_replace(true);
     // An offer that a phone passes on stands until its time is over; the next start goes on with it.
     end_task(invites_task).await;
@@ -149,34 +209,22 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     control_task.abort();
     let _ended = control_task.await;
     drop(services);
-    let why = ended.as_ref().ok().copied();
-    finish(parts, format, ended.map(|_why| ())).await?;
-    match why {
-        Some(Ended::ByPhone) => Err(Failure::new(
-            Code::Restart,
-            "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
-        )),
-        Some(Ended::ByOwner) | None => Ok(()),
-    }
+    finish(parts, format, ended).await
 }
 
-/// What ended a hub that is well.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ended {
-    /// A signal, or `stop`: it is not to be started again.
-    ByOwner,
-    /// A phone's wish for a restart.
-    ByPhone,
-}
-
-fn bind_control(config: &Config) -> Result<control::Server, Failure> {
-    control::bind(&config.state_dir).map_err(|error| {
+/// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
+fn front<'s>(
+    config: &Config,
+    kept: &'s mut Option<Signals>,
+) -> Result<(control::Server, &'s mut Signals), Failure> {
+    let socket = control::bind(&config.state_dir).map_err(|error| {
         let dir = config.state_dir.display();
         Failure::new(
             Code::of_path(&error),
             format!("the control socket cannot be made in {dir}: {error}"),
         )
-    })
+    })?;
+    Ok((socket, kept.get_or_insert(Signals::new()?)))
 }
 
 /// The polite requests to end.
@@ -209,10 +257,11 @@ impl Signals {
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
-    mut signals: Signals,
+    signals: &mut Signals,
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
-) -> Result<Ended, Failure> {
+    is_reset: impl Fn() -> bool,
+) -> Result<Ending, Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     let mut is_camera_told = true;
@@ -220,14 +269,14 @@ async fn watch_over(
     loop {
         // A wish that is there is durable, and so is the answer to whoever has it.
         if wishes.borrow_and_update().restart {
-            return Ok(Ended::ByPhone);
+            return Ok(Ending::Restart);
         }
         tokio::select! {
-            () = signals.any() => return Ok(Ended::ByOwner),
+            () = signals.any() => return Ok(Ending::Stopped),
             changed = wishes.changed() => if changed.is_err() {
                 return Err(gone("journal"));
             },
-            _ = stopped.changed() => return Ok(Ended::ByOwner),
+            _ = stopped.changed() => return Ok(Ending::Stopped),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
@@ -247,6 +296,9 @@ async fn watch_over(
             // It never ends of itself: without it the hub would record and send nothing, in silence.
             _ended = &mut parts.uplink_task => return Err(gone("uplink")),
             _ = look.tick() => {
+                if is_reset() {
+                    return Ok(Ending::Reset);
+                }
                 let link = parts.uplink.status();
                 // With phones it records on and asks again.
                 if parts.sealer.heads().borrow().is_empty() && let Some(failure) = hopeless(&link) {
@@ -283,7 +335,7 @@ fn hopeless(link: &LinkStatus) -> Option<Failure> {
     Some(Failure::new(Code::NotAdmitted, what))
 }
 
-async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Result<(), Failure> {
+async fn finish<T>(parts: Parts, format: Format, ended: Result<T, Failure>) -> Result<T, Failure> {
     let Parts {
         sealer,
         mut thread,
@@ -388,6 +440,7 @@ pub async fn pair(
     config: Config,
     mut show: impl FnMut(&Step) + Send + 'static,
 ) -> Result<(), Failure> {
+    prepare(&config, |_json, text| eprintln!("secluso-hub: {text}"))?;
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
     let (_no_camera, trouble) = watch::channel(None);
@@ -452,13 +505,26 @@ mod tests {
         }
     }
 
+    /// Watches over a hub whose camera never ends, and of which nobody asks a reset.
+    async fn watched(parts: &mut Parts, stopped: watch::Receiver<bool>) -> Result<Ending, Failure> {
+        let mut camera = tokio::spawn(std::future::pending());
+        let mut signals = Signals::new()?;
+        let never = || false;
+        let watched = watch_over(
+            parts,
+            Format::Json,
+            &mut signals,
+            stopped,
+            &mut camera,
+            never,
+        );
+        watched.await
+    }
+
     async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
         let mut parts = parts(uplink_task, core);
         let (_stop, stopped) = watch::channel(false);
-        let mut camera = tokio::spawn(std::future::pending());
-        let signals = Signals::new().unwrap();
-        let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
-        let ended = ended.map(|_why| ());
+        let ended = watched(&mut parts, stopped).await;
         finish(parts, Format::Json, ended).await.unwrap_err()
     }
 
@@ -479,12 +545,10 @@ mod tests {
                     stop.send_replace(true);
                 }
             }
-            let mut camera = tokio::spawn(std::future::pending());
-            let signals = Signals::new().unwrap();
-            let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+            let ended = watched(&mut parts, stopped).await;
             let expected = match by_phone {
-                true => Ended::ByPhone,
-                false => Ended::ByOwner,
+                true => Ending::Restart,
+                false => Ending::Stopped,
             };
             assert_eq!(ended.unwrap(), expected);
             wish(parts.sealer.clone()).await;
@@ -524,6 +588,8 @@ mod tests {
     #[tokio::test]
     async fn a_restart_that_is_stored_ends_the_watch() {
         let mut world = World::paired();
+        // One that has just started is a restart already.
+        world.pass(10);
         let (core, phone) = world.ends();
         phone.order(journal::message::CommandKind::Restart);
         let _taken = phone.talk(core);
@@ -547,10 +613,8 @@ mod tests {
             camera: watch::channel(None).1,
         };
         let (_stop, stopped) = watch::channel(false);
-        let mut camera = tokio::spawn(std::future::pending());
-        let signals = Signals::new().unwrap();
-        let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
-        assert_eq!(ended, Ok(()));
+        let ended = watched(&mut parts, stopped).await;
+        assert_eq!(ended, Ok(Ending::Restart));
         finish(parts, Format::Json, ended).await.unwrap();
     }
 

@@ -1,12 +1,13 @@
 //! The way to the relay: one connection, and on it one sender and one receiver for each line.
 //!
 //! It works while there is something to send and somebody to send it to, and otherwise waits: a
-//! recording never notices. Only `Durable<Envelope>` reaches an append; a receipt stops re-sending
+//! recording never notices. A process hears a phone before it speaks to it ([`hearing`]). Only `Durable<Envelope>` reaches an append; a receipt stops re-sending
 //! and frees nothing; the relay may forget what a phone sent only after it is durable here. This
 //! room must never give up for ever: every state it can be in ends with another attempt.
 
 mod backoff;
 mod dismissals;
+mod hearing;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ pub use backoff::Backoff;
 use crate::camera::Clock;
 use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
+use hearing::Hearing;
 use line::LineUplink;
 
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
@@ -171,6 +173,7 @@ pub fn start(
         board: board.clone(),
         publish,
         lines: BTreeMap::new(),
+        hearings: BTreeMap::new(),
         backoff: Backoff::new(Box::new(jitter)),
     };
     let task = tokio::spawn(task.run());
@@ -185,6 +188,8 @@ struct Worker<C> {
     publish: watch::Sender<Option<Arc<Connection>>>,
     /// What each sender knows outlives a connection.
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
+    /// Which phones this process has heard.
+    hearings: BTreeMap<PairingId, Arc<Hearing>>,
     backoff: Backoff,
 }
 
@@ -346,6 +351,8 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             self.lines.retain(|line, _| current.contains_key(line));
             self.board
                 .change(|board| board.lines.retain(|line, _| current.contains_key(line)));
+            let goes_on = |pairing: PairingId| current.keys().any(|line| line.pairing == pairing);
+            self.hearings.retain(|pairing, _| goes_on(*pairing));
             tokio::select! {
                 error = connection.closed() => return Over::Client(error),
                 over = &mut telling => return over,
@@ -374,9 +381,14 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             .entry(line)
             .or_insert_with(|| Arc::new(tokio::sync::Mutex::new(LineUplink::new(line, head))));
         let known = Arc::clone(known);
+        let hearing = self
+            .hearings
+            .entry(line.pairing)
+            .or_insert_with(|| Arc::new(Hearing::new(line.pairing)));
         let shared = line::Shared {
             line,
             head,
+            hearing: Arc::clone(hearing),
             connection: Arc::clone(connection),
             sealer: self.sealer.clone(),
             board: self.board.clone(),

@@ -19,6 +19,7 @@ use crate::message::{
     self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX, Statement,
 };
 use crate::outbox::{self, Placement};
+use crate::retain::{self, RetainedClip};
 use crate::scope::Scope;
 use crate::session::{Committer, EpochUse, Session};
 use crate::txn::{Outcome, Txn};
@@ -224,6 +225,19 @@ impl Session<Committer> {
             spans: Vec::new(),
         };
         record.took(seq);
+        if self.retains {
+            let kept = RetainedClip {
+                clip,
+                pairing: self.line().pairing,
+                first: seq.0,
+                started_unix_ms: now_unix_ms,
+                camera: camera.to_owned(),
+                mime: mime.to_owned(),
+                chunks: 0,
+                is_whole: false,
+            };
+            retain::begin(txn, &kept)?;
+        }
         let mut open = OpenClip {
             record,
             digest: Sha256::new(),
@@ -286,6 +300,7 @@ impl Session<Committer> {
             bytes,
         };
         let seq = self.say(txn, &chunk, Placement::Payload)?;
+        retain::add(txn, clip, bytes, captured_unix_ms)?;
         open.digest.update(bytes);
         open.record.chunks += 1;
         open.record.bytes += bytes.len() as u64;
@@ -387,6 +402,7 @@ impl Session<Committer> {
         record.outcome = outcome;
         drop_digest(txn, line, clip);
         put_clip(txn, line, &record)?;
+        retain::end(txn, clip, outcome)?;
         // The last plaintext of the clip goes with it.
         self.scratch = Zeroizing::default();
         Ok(end)
@@ -497,6 +513,7 @@ impl Session<Committer> {
         }
         record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
         put_clip(txn, line, &record)?;
+        retain::lost(txn, line, record.clip);
         Ok(Some(record))
     }
 
@@ -506,7 +523,11 @@ impl Session<Committer> {
         let line = self.line();
         let acked = txn.journal().outbox_head(line)?.acked;
         let mut done: Vec<_> = txn.hub_clips(line.pairing)?;
-        done.retain(|clip| clip.outcome != ClipOutcome::Recording && clip.last_seq() <= acked);
+        done.retain(|clip| {
+            let ended = clip.outcome != ClipOutcome::Recording;
+            // A copy that is still to be released is found by what is known of its clip.
+            ended && clip.last_seq() <= acked && !retain::has_copy(txn, clip.clip)
+        });
         let excess = done.len().saturating_sub(ACKED_CLIPS_KEPT);
         for clip in done.into_iter().take(excess.min(CLIPS_PRUNED_MAX)) {
             let key = keys::secret(clip_scope(line), Family::Clip, &clip.clip.0);
@@ -528,7 +549,7 @@ pub enum Closed {
 }
 
 impl Txn<'_> {
-    fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
+    pub(crate) fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
         let scope = Scope::Pairing(pairing);
         let rows = self.secrets(scope, &keys::secret(scope, Family::Clip, &[]))?;
         decode_clips(scope, rows.into_values())

@@ -26,8 +26,8 @@ use crate::session::{Follower, Session};
 use crate::txn::Txn;
 use crate::wrap::Held;
 
-pub use hub::{OUTCOMES_KEPT, SettingsSaid};
 pub(crate) use hub::forget_outcomes;
+pub use hub::{OUTCOMES_KEPT, SettingsSaid};
 
 /// Commands to one hub that may wait for their answers.
 pub const COMMANDS_PENDING_MAX: usize = 16;

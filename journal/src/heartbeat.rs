@@ -65,8 +65,8 @@ pub struct HeartbeatState {
     pub sent_unix_ms: u64,
     /// How often it was sent; at least 1.
     pub attempts: u32,
-    /// When this phone last had, on all lines, everything that the relay held, since it was first sent;
-    /// milliseconds since 1970 by our clock ([`Txn::put_caught_up`]).
+    /// When this phone last had, on all lines that could be reached, everything that the relay held, since it
+    /// was first sent; milliseconds since 1970 by our clock ([`Txn::put_caught_up`]).
     pub caught_up_unix_ms: Option<u64>,
     /// The last one that was answered, which may be an earlier one.
     pub answered: Option<Answered>,
@@ -256,9 +256,9 @@ impl Txn<'_> {
         self.row(&keys::phone_heard(pairing))
     }
 
-    /// Remembers that this phone has, on all lines of a pairing, everything that the relay holds. Before
-    /// the first heartbeat there is nothing to remember it for. If the clock was put back behind the time
-    /// when that was first sent, what is waited for is counted from now.
+    /// Remembers that this phone has, on all lines of a pairing that can be reached, everything that the relay
+    /// holds. Before the first heartbeat there is nothing to remember it for. If the clock was put back behind
+    /// the time when that was first sent, what is waited for is counted from now.
     ///
     /// # Errors
     /// If the row cannot be read.

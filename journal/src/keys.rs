@@ -140,9 +140,19 @@ pub(crate) fn ended_scope(key: &[u8]) -> Option<Scope> {
     key.get(1..).and_then(Scope::decode)
 }
 
-/// `L` clip index: payload key of one stored chunk (app).
+/// `L` clip index: payload key of one stored chunk (app), or of one of a retained copy (hub).
 pub(crate) fn chunk(clip: ClipId, index: u32) -> Vec<u8> {
     join(b'L', &[&clip.0, &index.to_be_bytes()])
+}
+
+/// `L` clip: prefix of the above.
+pub(crate) fn chunks(clip: ClipId) -> Vec<u8> {
+    join(b'L', &[&clip.0])
+}
+
+/// The index at the end of such a key.
+pub(crate) fn chunk_index(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
 }
 
 /// `N` pairing sequence: clips in the order in which they became known; value is the clip id (app).
@@ -155,7 +165,7 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
-/// `D` clip: which rows of a deleted clip's chunks are still to be removed (app).
+/// `D` clip: which rows of a deleted clip's, or a released copy's, chunks are still to be removed.
 pub(crate) fn deleted(clip: ClipId) -> Vec<u8> {
     join(b'D', &[&clip.0])
 }
@@ -167,6 +177,21 @@ pub(crate) const DELETED: &[u8] = b"D";
 pub(crate) fn deleted_clip(key: &[u8]) -> Option<ClipId> {
     Some(ClipId(key.get(1..)?.try_into().ok()?))
 }
+
+/// `J` pairing pairing: to the first, the clips that are retained for the second are to be played (hub).
+pub(crate) fn plays(to: PairingId, from: PairingId) -> Vec<u8> {
+    join(b'J', &[&to.0, &from.0])
+}
+
+/// The two pairings of such a key.
+pub(crate) fn played_pair(key: &[u8]) -> Option<(PairingId, PairingId)> {
+    let to = key.get(1..17)?.try_into().ok()?;
+    let from = key.get(17..)?.try_into().ok()?;
+    Some((PairingId(to), PairingId(from)))
+}
+
+/// Namespace of the above.
+pub(crate) const PLAYS: &[u8] = b"J";
 
 fn join(namespace: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());

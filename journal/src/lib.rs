@@ -33,6 +33,8 @@ mod codec;
 mod command;
 mod device;
 mod error;
+#[cfg(feature = "crashtest")]
+pub mod fuzzing;
 mod heartbeat;
 pub mod ids;
 mod inbox;
@@ -45,6 +47,7 @@ mod outbox;
 pub mod pairing;
 mod passed;
 mod record;
+mod retain;
 mod scope;
 mod scopes;
 mod sealed;
@@ -61,7 +64,7 @@ pub use command::{
     COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
     PendingCommand, SettingsSaid,
 };
-pub use device::{DEVICE_SECRET_BYTES, Device};
+pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};
 pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
@@ -75,12 +78,13 @@ pub use pairing::{
 };
 pub use passed::{InviteTaken, PassedCode};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
+pub use retain::RetainedClip;
 pub use scope::Scope;
 pub use sealed::Key;
 pub use session::{
     AckEffect, Arrived, Committer, EpochUse, Follower, LineBreak, Received, Session, Takes,
 };
-pub use steps::{WantsCommit, or_after_commit};
+pub use steps::{Trimmed, WantsCommit, or_after_commit};
 pub use txn::Txn;
 pub use wal::{Committed, Durable, Staged};
 pub use wrap::Held;

@@ -459,6 +459,10 @@ impl Txn<'_> {
             });
         };
         self.remove_chunks(clip, left)?;
+        // Of one that was only noted, and is short.
+        if left.0 == 0 && left.1 <= DELETED_ROWS_MAX {
+            self.delete(&key);
+        }
         Ok(match self.first(keys::DELETED)? {
             Some(_) => Trim::More,
             None => Trim::Done,

@@ -14,6 +14,9 @@
 //!  |<--------------------------------------------|   confirmed
 //! ```
 //!
+//! A phone that has the secret printed on the device, and does not see the code, asks for it first
+//! ([`Ask`], [`Offered`]).
+//!
 //! A pairing has one group for each channel, in the order of [`Channel::ALL`], and one signature key
 //! on each side for all of them. Every step is one transaction and can be repeated: a message that was answered is answered with
 //! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it:
@@ -23,6 +26,7 @@
 mod app;
 mod hub;
 mod invite;
+mod printed;
 mod remove;
 
 use std::sync::Arc;
@@ -45,8 +49,10 @@ use zeroize::Zeroizing;
 
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
+pub(crate) use hub::first_key_since;
 pub use hub::{HubPairing, OfferEnd, OfferTerms};
 pub use invite::{AddedSaid, Invite, InviteAsked, InviteState};
+pub use printed::{Ask, Offered};
 pub use remove::{Dismissal, Dismissals, Dismissed, Guest, REMOVAL_BYTES_MAX};
 
 use crate::error::JournalError;
@@ -77,7 +83,7 @@ const QR_PREFIX: &str = "SECLUSO1:";
 const QR_BYTES_MAX: usize = 2048;
 /// Longest text of a code, in bytes.
 pub const CODE_BYTES_MAX: usize = QR_PREFIX.len() + QR_BYTES_MAX;
-const CHECKSUM_BYTES: usize = 4;
+pub(crate) const CHECKSUM_BYTES: usize = 4;
 
 /// What went wrong in a pairing, for logs and tests. People and the other side are told
 /// [`REFUSAL`] and nothing else.
@@ -138,10 +144,16 @@ pub struct Offer {
 impl Offer {
     /// The text of the QR code.
     pub fn to_text(&self) -> String {
-        let mut bytes = Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
+        // With its whole room from the beginning: what grows leaves copies of the secret behind.
+        let room: Vec<u8> = Vec::with_capacity(QR_BYTES_MAX);
+        let mut bytes = Zeroizing::new(postcard::to_extend(self, room).unwrap_or_default());
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
-        format!("{QR_PREFIX}{}", Base64UrlUnpadded::encode_string(&bytes))
+        let body = Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes));
+        let mut text = String::with_capacity(QR_PREFIX.len() + body.len());
+        text.push_str(QR_PREFIX);
+        text.push_str(&body);
+        text
     }
 
     /// Reads what [`Self::to_text`] wrote; white space around it does not matter.
@@ -176,6 +188,12 @@ impl Offer {
         self.secret = Key::new([0; 32]);
     }
 
+    /// What the code is worth, for who looks whether it was written anywhere.
+    #[cfg(any(test, feature = "crashtest"))]
+    pub(crate) fn secret(&self) -> &Key {
+        &self.secret
+    }
+
     fn psk(&self, nonce: &[u8; 32]) -> Key {
         derive(
             self.secret.as_slice(),
@@ -189,6 +207,12 @@ impl Offer {
             &[b"secluso pairing mac v1", &self.offer.0],
         )
     }
+}
+
+/// What the two ends derive from an offer and the nonce of a request: the offer's secret and the PSK.
+#[cfg(test)]
+pub(crate) fn secrets_of(offer: &Offer, request: &Request) -> [Key; 2] {
+    [offer.secret().clone(), offer.psk(&request.nonce)]
 }
 
 /// First message: app to hub.
@@ -253,6 +277,10 @@ pub enum PairingMessage {
     Done(Done),
     /// Hub to app: refused, with a reason for the person.
     Refused(String),
+    /// App to hub, before all others: it has the device secret and no code.
+    Ask(Ask),
+    /// Hub to app: the code.
+    Offered(Offered),
 }
 
 impl PairingMessage {
@@ -274,7 +302,7 @@ impl PairingMessage {
 }
 
 /// The end of a code's text: one misread character anywhere makes it no code at all.
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(bytes));
     [a, b, c, d]
 }

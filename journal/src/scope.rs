@@ -21,7 +21,8 @@ pub enum Scope {
     Pairing(PairingId),
     /// One MLS group.
     Group(Line),
-    /// One event's data on the phone; deleting the clip ends it.
+    /// One event's data on the phone, deleting the clip ends it; or the copy that a hub retains of a clip,
+    /// the phone's ack ends it.
     Clip(ClipId),
     /// A code that this phone passes on; ends when it was shown, used or is too old, whichever is first.
     Passed(OfferId),

@@ -48,6 +48,7 @@ use crate::message::{self, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement, Watermark};
 use crate::record::PairingRecord;
+use crate::retain;
 use crate::scope::Scope;
 use crate::txn::{Outcome, Txn};
 use crate::wrap::{Held, Kind};
@@ -95,6 +96,8 @@ pub struct Session<R> {
     /// Where messages are encoded before they are encrypted: wiped when the session goes, and
     /// overwritten by every message until then.
     pub(crate) scratch: Zeroizing<Vec<u8>>,
+    /// Whether a copy is kept of clips that begin (hub).
+    pub(crate) retains: bool,
     role: PhantomData<fn() -> R>,
 }
 
@@ -120,6 +123,7 @@ impl<R> Session<R> {
             handle: None,
             open_clip: None,
             scratch: Zeroizing::default(),
+            retains: false,
             role: PhantomData,
         }
     }
@@ -436,8 +440,13 @@ impl Session<Committer> {
     pub fn take_ack(&mut self, txn: &mut Txn<'_>, through: Seq) -> Result<AckEffect, JournalError> {
         Ok(match outbox::acked(txn, self.line, through)? {
             Watermark::Moved => {
-                if self.line.channel == Channel::Config {
-                    command::forget_outcomes(txn, self.line.pairing, through)?;
+                match self.line.channel {
+                    Channel::EventVideo => {
+                        // Those that are too many for this transaction go in later ones.
+                        let _some = retain::acked(txn, self.line, through)?;
+                    }
+                    Channel::Config => command::forget_outcomes(txn, self.line.pairing, through)?,
+                    Channel::Thumbnail | Channel::Livestream | Channel::Notification => {}
                 }
                 AckEffect::Moved
             }

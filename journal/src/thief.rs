@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use crate::error::JournalError;
 use crate::journal::{Journal, value_aad};
 use crate::keys::{self, Family};
-use crate::scope::Scope;
+use crate::pairing::Offer;
+use crate::record::PairingRecord;
+use crate::scope::{SCOPE_BYTES, Scope};
 use crate::sealed::{self, Key, next_key};
 use crate::session::EpochUse;
 use crate::vault::file::{SECTOR_BYTES, raw_entries};
@@ -24,10 +26,10 @@ pub struct Found {
     pub value: Vec<u8>,
 }
 
-/// A value of a group's scope that opens.
+/// A value of a group's scope that opens, or of a clip's that has ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loot {
-    /// Whose: the key of the group's line (FORMAT.md, "Keys").
+    /// Whose: the key of the group's line (FORMAT.md, "Keys"); nothing of a clip.
     pub line: Vec<u8>,
     /// The transaction that stored it, if it lies in the log.
     pub lsn: Option<u64>,
@@ -35,8 +37,81 @@ pub struct Loot {
     pub superseded: bool,
     /// Whether it is the secrets of an epoch, and not of its messages or of our own.
     pub epoch_secrets: bool,
+    /// Whether it is of a clip that was deleted (app), or of a copy that was released (hub).
+    pub is_of_ended_clip: bool,
     /// Its key's bytes behind the scope, in hex: family and rest.
     pub what: String,
+}
+
+/// Something that a journal keeps sealed, and that must stand in the clear nowhere.
+#[derive(Clone)]
+pub struct Secret {
+    /// What it is, for people.
+    pub what: &'static str,
+    /// Itself.
+    pub bytes: Vec<u8>,
+    /// Whether its owner shows it to the relay, which may then know it: mailboxes, names, admissions.
+    pub is_shown_to_relay: bool,
+}
+
+impl Secret {
+    fn kept(what: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            what,
+            bytes: bytes.to_vec(),
+            is_shown_to_relay: false,
+        }
+    }
+
+    fn shown(what: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            is_shown_to_relay: true,
+            ..Self::kept(what, bytes)
+        }
+    }
+}
+
+/// What a journal at rest knows and must have written nowhere as it is: its own and its pairings' secrets,
+/// and the whole names by which the relay knows it and its peers. Storage keys are in [`keys_in`].
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
+    let mut out = Vec::new();
+    if let Some(device) = journal.known_device()? {
+        out.push(Secret::kept("a device secret", &device.secret));
+        let seed = device.identity_seed.as_slice();
+        out.push(Secret::kept("a device's identity key", seed));
+        let certificate = device.certificate.as_deref().unwrap_or_default();
+        out.push(Secret::shown("a certificate of the relay", certificate));
+    }
+    for pairing in journal.pairing_ids() {
+        let scope = Scope::Pairing(pairing);
+        let record: Option<PairingRecord> = journal.secret_row(scope, Family::Pairing, &[])?;
+        let Some(record) = record else { continue };
+        out.push(Secret::kept("a wrapping key", record.send_key.as_slice()));
+        let receive_key = record.receive_key.as_slice();
+        out.push(Secret::kept("a wrapping key", receive_key));
+        out.push(Secret::kept("a tag key", record.tag_key.as_slice()));
+        out.push(Secret::shown("a device's name", &record.peer_device.0));
+        for line in &record.lines {
+            out.push(Secret::shown("the right to read", &line.receive.0));
+            out.push(Secret::shown("the right to append", &line.send.0));
+        }
+    }
+    Ok(out)
+}
+
+/// What the text of a pairing code is worth. Nothing, if it is none.
+#[must_use]
+pub fn secrets_of_code(text: &str) -> Vec<Secret> {
+    let Ok(offer) = Offer::from_text(text) else {
+        return Vec::new();
+    };
+    vec![
+        Secret::kept("a code's secret", offer.secret().as_slice()),
+        Secret::shown("a phone's invitation", &offer.invitation),
+    ]
 }
 
 /// The storage keys in the bytes of a `vault`, both images, whatever their checksums say: what no log, error
@@ -67,7 +142,7 @@ pub fn finished_at(found: &[Found]) -> BTreeMap<Vec<u8>, u64> {
 }
 
 /// Which sealed values of the groups' scopes in `found` open with a key in the bytes of the `vault`,
-/// or with one derived from it.
+/// or with one derived from it; and which of clips that have ended, under a key that is nobody's any more.
 ///
 /// # Errors
 /// If the journal cannot be read.
@@ -98,9 +173,57 @@ pub fn loot(journal: &Journal, vault: &[u8], found: &[Found]) -> Result<Vec<Loot
                 lsn: *lsn,
                 superseded: now.is_none_or(|now| *now != *opened),
                 epoch_secrets: rest.first() == Some(&(Family::EpochSecrets as u8)),
+                is_of_ended_clip: false,
                 what: wal::note::Hex(rest).to_string(),
             });
         }
     }
+    out.extend(of_ended_clips(journal, &entries, found)?);
     Ok(out)
+}
+
+/// A key that was given and belongs to no scope should be in no image. One that was not given yet is another
+/// clip's to come: a transaction that was never synced may have sealed under it, and went no further.
+fn of_ended_clips(
+    journal: &Journal,
+    entries: &[(u64, u64, Key)],
+    found: &[Found],
+) -> Result<Vec<Loot>, JournalError> {
+    let unused: u64 = journal.row(keys::NEXT_KEY)?.unwrap_or(1);
+    let scopes = journal.scopes.iter();
+    let living: Vec<u64> = scopes
+        .filter_map(|scope| Some(journal.scopes.get(scope)?.id.0))
+        .collect();
+    let left: Vec<_> = entries
+        .iter()
+        .filter(|(id, _, _)| *id < unused && !living.contains(id))
+        .collect();
+    let mut out = Vec::new();
+    for Found { lsn, key, value } in found {
+        let Some(scope) = ended_clip(journal, key) else {
+            continue;
+        };
+        let opens = |(_, version, secret): &&(u64, u64, Key)| {
+            sealed::open(secret, &value_aad(scope, *version, key), value).is_some()
+        };
+        if left.iter().any(opens) {
+            out.push(Loot {
+                line: Vec::new(),
+                lsn: *lsn,
+                superseded: true,
+                epoch_secrets: false,
+                is_of_ended_clip: true,
+                what: wal::note::Hex(key).to_string(),
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// The scope of a sealed value, if it is a clip's that lives no more.
+fn ended_clip(journal: &Journal, key: &[u8]) -> Option<Scope> {
+    let (namespace, rest) = key.split_first()?;
+    let scope = Scope::decode(rest.get(..SCOPE_BYTES)?)?;
+    let is_clip = *namespace == b'S' && matches!(scope, Scope::Clip(_));
+    (is_clip && journal.scopes.get(scope).is_none()).then_some(scope)
 }

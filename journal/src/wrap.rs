@@ -107,6 +107,23 @@ pub(crate) fn wrap(
     out
 }
 
+/// Wraps these bytes in place of tag, kind, held, length, content and padding: what only a member could
+/// make, and a member may be malicious. For [`crate::fuzzing`].
+#[cfg(feature = "crashtest")]
+pub(crate) fn wrap_body(key: &Key, place: Place<'_>, body: &[u8], dice: &mut dyn Dice) -> Vec<u8> {
+    let mut nonce = [0; NONCE_BYTES];
+    dice.fill(&mut nonce);
+    let mut body = body.to_vec();
+    let tag = aead::seal_in_place(key, &nonce, &place.aad(), &mut body);
+    [
+        [VERSION].as_slice(),
+        nonce.as_slice(),
+        body.as_slice(),
+        tag.as_slice(),
+    ]
+    .concat()
+}
+
 /// Opens an envelope from the other side; `None` if it is not authentic for this place.
 pub(crate) fn unwrap(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Body> {
     let (&VERSION, rest) = envelope.split_first()? else {

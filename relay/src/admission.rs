@@ -37,7 +37,12 @@ pub fn hub_nonce(hub: &DeviceId, thrown: [u8; NONCE_DICE_BYTES]) -> [u8; 16] {
 /// The tag in an invitation's nonce.
 #[must_use]
 pub fn tag_of(nonce: &[u8; 16]) -> InviterTag {
-    std::array::from_fn(|at| nonce.get(NONCE_DICE_BYTES + at).copied().unwrap_or_default())
+    std::array::from_fn(|at| {
+        nonce
+            .get(NONCE_DICE_BYTES + at)
+            .copied()
+            .unwrap_or_default()
+    })
 }
 
 /// Signs an invitation. `nonce` must come from dice fit for keys.

@@ -174,8 +174,8 @@ impl Server {
         }
     }
 
-    /// Waits until the storage thread is gone, which it is only after a bug of ours. The
-    /// process should end then: nothing can be stored any more.
+    /// Waits until the storage thread is gone: the store could not be opened again, or there is a bug of
+    /// ours. The process should end then: nothing can be stored any more.
     pub async fn storage_gone(&self) {
         let mut reopened = self.shared.storage.reopened();
         while reopened.changed().await.is_ok() {}

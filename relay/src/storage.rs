@@ -396,9 +396,7 @@ impl Worker {
                 let store = self.store();
                 let staged = match class {
                     Class::Hub => store.redeem(device, &nonce, expires_unix_s, now_unix_s),
-                    Class::Phone => {
-                        store.redeem_phone(device, &nonce, expires_unix_s, now_unix_s)
-                    }
+                    Class::Phone => store.redeem_phone(device, &nonce, expires_unix_s, now_unix_s),
                 };
                 if let Some(staged) = unless_full(staged)? {
                     batch.redeems.push((answer, staged));

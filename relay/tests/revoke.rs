@@ -71,7 +71,10 @@ async fn a_phone_is_shut_out_at_once_and_for_good_until_it_is_invited_again() {
     let usage = server.figures().read().await.unwrap().usage;
     assert_eq!((usage.mailboxes, usage.envelope_bytes), (0, 0));
     // Its certificate is good for nothing, nor is the invitation that it used.
-    assert_eq!(shut_out(&address, &phone_device, &certificate).await, revoked);
+    assert_eq!(
+        shut_out(&address, &phone_device, &certificate).await,
+        revoked
+    );
     let used = join(&address, &phone_device, invitation).await.map(drop);
     assert_eq!(
         used,
@@ -86,7 +89,10 @@ async fn a_phone_is_shut_out_at_once_and_for_good_until_it_is_invited_again() {
     server.shutdown().await;
     let server = place.serve();
     let address = server.address();
-    assert_eq!(shut_out(&address, &phone_device, &certificate).await, revoked);
+    assert_eq!(
+        shut_out(&address, &phone_device, &certificate).await,
+        revoked
+    );
 
     let hub = back(&address, &hub_device, &hub_certificate).await.unwrap();
     let (phone, _new) = phone_of(&hub, &address, &phone_device).await;

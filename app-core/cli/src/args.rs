@@ -35,6 +35,10 @@ pub(crate) enum Command {
     Pair {
         /// The text of the code (SECLUSO1:...), or `-` to read it from stdin, where `ps` does not see it.
         code: String,
+        /// Where the hub listens while it pairs: what `-` reads is then the secret printed on it
+        /// (SECLUSODEVICE1:...), which is taken from nowhere else.
+        #[arg(long, value_name = "HOST:PORT")]
+        at: Option<String>,
     },
     /// Fetch what the hub sent, and ack it.
     #[command(after_help = "Example: secluso-app sync --follow --json")]

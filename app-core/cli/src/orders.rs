@@ -70,7 +70,13 @@ pub(crate) async fn list(dir: &Path, style: Style) -> Result<(), Failure> {
 /// `forget`: the hub that is named by its first digits.
 pub(crate) async fn forget(dir: &Path, named: &str) -> Result<HubId, Failure> {
     let app = open(dir).await?;
-    let hubs: Vec<HubId> = app.status().await?.hubs.iter().map(|status| status.hub).collect();
+    let hubs: Vec<HubId> = app
+        .status()
+        .await?
+        .hubs
+        .iter()
+        .map(|status| status.hub)
+        .collect();
     let named = named.trim().to_ascii_lowercase();
     let fits = |hub: &&HubId| !named.is_empty() && hub.to_string().starts_with(&named);
     let mut fitting = hubs.iter().filter(fits);
@@ -91,7 +97,8 @@ pub(crate) async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, F
         (_, []) => Err(AppError::NotPaired.into()),
         (None, [only]) => Ok(*only),
         (None, _) => Err(Failure::Usage(
-            "this app is paired with several hubs; name one with --hub, as `status` lists them".into(),
+            "this app is paired with several hubs; name one with --hub, as `status` lists them"
+                .into(),
         )),
         (Some(named), known) => {
             let found = known.iter().find(|hub| hub.to_string() == named);
@@ -143,7 +150,9 @@ fn only_one(names: impl Iterator<Item = String>, named: &str) -> Result<String, 
     let mut fitting = names.filter(|name| name.starts_with(&named));
     match (fitting.next(), fitting.next()) {
         (Some(name), None) => Ok(name),
-        (Some(_), Some(_)) => Err(format!("several phones begin with {named}; give more digits")),
+        (Some(_), Some(_)) => Err(format!(
+            "several phones begin with {named}; give more digits"
+        )),
         (None, _) => Err(format!(
             "no phone begins with {named}; `secluso-app phones --wait` asks for those that there are"
         )),

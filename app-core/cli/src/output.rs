@@ -431,6 +431,15 @@ fn json_of(event: &Event) -> Option<Value> {
         } => {
             json!({"event": "disconnected", "hub": hub.to_string(), "reason": reason, "retry_after_ms": retry_after_ms})
         }
+        Event::ChannelAway {
+            hub,
+            channel,
+            reason,
+            retry_after_ms,
+        } => {
+            json!({"event": "channel_away", "hub": hub.to_string(), "channel": channel.as_str(), "reason": reason,
+                   "retry_after_ms": retry_after_ms})
+        }
         Event::Media {
             clip,
             seq,
@@ -509,6 +518,15 @@ fn text_of(event: &Event) -> Option<String> {
             retry_after_ms,
             ..
         } => format!("{reason} (next attempt in {retry_after_ms} ms)"),
+        Event::ChannelAway {
+            channel,
+            reason,
+            retry_after_ms,
+            ..
+        } => format!(
+            "{}: {reason} (next attempt in {retry_after_ms} ms)",
+            channel.as_str()
+        ),
         Event::Clip(clip) => format!(
             "clip {}: {}, {} bytes",
             clip.clip,

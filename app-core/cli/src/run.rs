@@ -17,6 +17,8 @@ use crate::output::{self, Style};
 
 /// A mistake in this program, or something that should not be possible.
 pub(crate) const EXIT_INTERNAL: u8 = 70;
+/// How the secret begins that is printed on a hub.
+const PRINTED: &str = "SECLUSODEVICE1:";
 /// The longest code that is read from stdin, in bytes.
 const CODE_BYTES_MAX: u64 = 8 * 1024;
 
@@ -102,14 +104,8 @@ pub(crate) fn log_to_stderr() {
 
 /// A core dump would hold keys; and what libraries make on their own is for nobody else either.
 pub(crate) fn keep_to_ourselves() {
-    use rustix::process::{Resource, Rlimit, setrlimit, umask};
-    let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "core dumps could not be turned off");
+    if let Err(error) = app_core::private::keep_process() {
+        tracing::warn!(%error, "this process could not be kept to itself: its memory may be dumped or read");
     }
 }
 
@@ -150,10 +146,17 @@ fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 
 async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure> {
     match command {
-        Command::Pair { code } => {
+        Command::Pair { code, at } => {
             let code = read_code(code)?;
+            if at.is_none() && code.trim().starts_with(PRINTED) {
+                let what = "this is the secret that is printed on a hub; add --at HOST:PORT, where that hub listens while `secluso-hub pair` runs";
+                return Err(Failure::Usage(what.into()));
+            }
             let app = App::open(dir, AppOptions::default()).await?;
-            let paired = app.pair(&code).await?;
+            let paired = match at {
+                Some(address) => app.pair_printed(&code, &address).await?,
+                None => app.pair(&code).await?,
+            };
             style.paired(&paired)?;
         }
         Command::Sync { follow } => {
@@ -234,6 +237,11 @@ pub(crate) async fn open(dir: &Path) -> Result<App, AppError> {
 }
 
 fn read_code(given: String) -> Result<String, Failure> {
+    if given.trim_start().starts_with(PRINTED) {
+        // A code is worth nothing soon; this is the hub's for good.
+        let what = "the secret of a hub is not taken from the command line, where others see it: give `-` as the code, and the secret on stdin";
+        return Err(Failure::Usage(what.into()));
+    }
     if given != "-" {
         return Ok(given);
     }
@@ -289,6 +297,19 @@ async fn export(app: &App, clip: ClipId, file: &Path, style: Style) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hubs_secret_is_not_taken_from_the_command_line() {
+        for given in ["SECLUSODEVICE1:AAAA", " SECLUSODEVICE1:AAAA"] {
+            let refused = read_code(given.to_owned()).unwrap_err();
+            assert_eq!(refused.code(), 2);
+            assert!(!refused.to_string().contains("AAAA"));
+        }
+        assert_eq!(
+            read_code("SECLUSO1:AAAA".to_owned()).unwrap(),
+            "SECLUSO1:AAAA"
+        );
+    }
 
     /// The table of `app-core/README.md`.
     #[test]

@@ -145,8 +145,8 @@ impl Core {
     /// # Errors
     /// Only our own storage.
     pub fn command_is_due(&mut self, pairing: PairingId) -> Result<bool, JournalError> {
-        let follow = self.follow(Line::of(pairing, Channel::Config))?;
-        if follow.over.is_some() || follow.awaits_commit {
+        let (over, awaits_commit) = self.stand(Line::of(pairing, Channel::Config))?;
+        if over.is_some() || awaits_commit {
             return Ok(false);
         }
         let book = self.journal.commands(pairing)?;

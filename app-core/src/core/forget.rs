@@ -47,7 +47,7 @@ impl Core {
         let staged = self
             .journal
             .stage_trims(TRIM_STEPS_PER_DELETION, |txn| txn.trim_ended());
-        match staged {
+        match staged.steps {
             0 => Ok(()),
             _ => self.journal.commit().map(drop),
         }

@@ -2,9 +2,10 @@
 //!
 //! A heartbeat is a sign of life that says what is durable here, then new keys of ours for each group
 //! (DESIGN section 4, scenarios 8 to 12). All of it is one transaction, the message first: behind a
-//! proposal its line is mute until the hub's Commit. A line that still waits for one, or is over, is
-//! left out; the others are not held up by it. This room must never propose on a line that may be
-//! about to be told of a newer epoch, so the caller says which lines have caught up with the relay.
+//! proposal its line is mute until the hub's Commit. A line that still waits for one, is over, cannot be
+//! reached, or whose stored state cannot be used, is left out; the others are not held up by it. This room
+//! must never propose on a line that may be about to be told of a newer epoch, so the caller says which
+//! lines have caught up with the relay ([`Sight`]).
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 
 use super::pulse::{self, REPEAT_AFTER_MS};
-use super::{Core, Launch, Over, Pulse, Rhythm, Said};
+use super::{Core, Launch, Over, Pulse, Rhythm, Said, is_about_one_line};
+use crate::types::HUB_WAIT_MS;
 
 /// What a heartbeat may cost in the log: a message, five groups with new keys, five envelopes.
 const HEARTBEAT_COST_BYTES: u64 = 512 * 1024;
@@ -28,6 +30,23 @@ pub struct BeatSent {
     pub message: Seq,
 }
 
+/// What the caller of [`Core::look`] knows. A line that is neither level nor away has yet to be compared with
+/// the relay's copy, or was found to differ from it: this directory may be old, so nothing is said.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sight {
+    /// Level with the relay: what that holds for the line is here, and the line's own mailbox there agrees
+    /// with our outbox.
+    pub level: BTreeSet<Line>,
+    /// Could not be made level when that was tried last, and nothing spoke against this directory.
+    pub away: BTreeSet<Line>,
+    /// Was listened to for [`HUB_WAIT_MS`] while the relay had all that we said there: a hub that is there
+    /// has answered.
+    pub waited: BTreeSet<Line>,
+    /// Pairings whose heartbeat was said by a sync that is to end: it sends no further one, and one that is
+    /// made all the same would only keep their lines mute.
+    pub said: BTreeSet<PairingId>,
+}
+
 /// What is to be said, or written down, now.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Look {
@@ -37,6 +56,9 @@ pub struct Look {
     pub due: Vec<PairingId>,
     /// Pairings whose hub is silent, and not because we have not looked: [`Core::stage_level`].
     pub silent: Vec<PairingId>,
+    /// Pairings whose hub may be silent, or have only just been told: look again once the relay has had
+    /// all that we said for a while ([`Sight::waited`]).
+    pub unsure: Vec<PairingId>,
     /// Pairings of which nothing is due: their launch is over.
     pub idle: Vec<PairingId>,
     /// When to look again if no line catches up and nothing is taken before, milliseconds since 1970;
@@ -69,8 +91,7 @@ impl Core {
         let mut waits = unanswered.map(|said| said.first_unix_ms);
         for line in Line::all(pairing) {
             let keys = self.journal.line_keys(line)?.unwrap_or_default();
-            let follow = self.follow(line)?;
-            let (over, awaits) = (follow.over, follow.awaits_commit);
+            let (over, awaits) = self.stand(line)?;
             // A directory rolls back whole; a broken line is one line's trouble.
             pulse.over |= over == Some(Over::RolledBack);
             if line.channel == Channel::Config {
@@ -103,71 +124,114 @@ impl Core {
     pub fn next_heartbeat(&mut self, now_unix_ms: u64) -> Result<Option<u64>, JournalError> {
         let mut next = None;
         for pairing in self.confirmed()? {
-            let pulse = self.pulse(pairing.id)?;
+            let pulse = match self.pulse(pairing.id) {
+                // One hub's trouble is no other hub's.
+                Err(error) if is_about_one_line(&error) => continue,
+                pulse => pulse?,
+            };
             let due = pulse.next_unix_ms(Rhythm::Running, now_unix_ms);
             next = next.into_iter().chain(due).min();
         }
         Ok(next)
     }
 
-    /// What is to be done now. Only pairings of which every line that is not over is among `level` are
-    /// looked at: what the relay holds for it is here, and its own mailbox there agrees with our outbox. For
-    /// a command that is asked of the config line alone. Behind a command that was just sent no heartbeat is due: the
-    /// answer would make it stale. One that is due then goes before the next command, so that no number of commands
-    /// holds it up.
+    /// What is to be done now. Only pairings are looked at whose config line, which carries messages and
+    /// answers, is level, and of which no other line may yet prove this directory to be old. For a command that is
+    /// asked of the config line alone. Behind a command that was just sent no heartbeat is due: the answer would make
+    /// it stale. One that is due then goes before the next command, so that no number of commands holds it up.
     ///
     /// # Errors
     /// Only our own storage.
     pub fn look(
         &mut self,
-        level: &BTreeSet<Line>,
+        sight: &Sight,
         launch: &Launch,
         now_unix_ms: u64,
     ) -> Result<Look, JournalError> {
         let mut look = Look::default();
         for pairing in self.confirmed()? {
-            let id = pairing.id;
-            let config = Line::of(id, Channel::Config);
-            let has_order = level.contains(&config) && self.command_is_due(id)?;
-            let pulse = self.pulse(id)?;
-            let is_seen = !pulse.over && self.is_level(id, level)?;
-            let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
-            let is_due = is_seen && due.is_some_and(|at| at <= now_unix_ms);
-            let held_back = is_due && self.answer_is_near(id, now_unix_ms)?;
-            if has_order && (!is_due || held_back) {
-                look.orders.push(id);
+            match self.look_at(pairing.id, sight, launch, now_unix_ms, &mut look) {
+                Err(error) if is_about_one_line(&error) => {
+                    tracing::warn!(%error, "a hub's heartbeats cannot be looked at; the others go on");
+                }
+                looked => looked?,
             }
-            if !is_seen {
-                continue;
-            }
-            let is_silent = pulse.asks_for_note(now_unix_ms);
-            match (is_due, held_back) {
-                (true, false) => look.due.push(id),
-                // It is still owed, also to the launch.
-                (true, true) => {}
-                (false, _) => look.idle.push(id),
-            }
-            if is_silent {
-                look.silent.push(id);
-            }
-            // What is done now is seen then.
-            let soon = now_unix_ms.saturating_add(REPEAT_AFTER_MS);
-            let again = match is_due || is_silent {
-                true => Some(soon),
-                false => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
-            };
-            look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();
         }
         Ok(look)
     }
 
-    fn is_level(
+    fn look_at(
         &mut self,
-        pairing: PairingId,
-        level: &BTreeSet<Line>,
-    ) -> Result<bool, JournalError> {
+        id: PairingId,
+        sight: &Sight,
+        launch: &Launch,
+        now_unix_ms: u64,
+        look: &mut Look,
+    ) -> Result<(), JournalError> {
+        let config = Line::of(id, Channel::Config);
+        let has_order = sight.level.contains(&config) && self.command_is_due(id)?;
+        let pulse = match self.pulse(id) {
+            // What cannot be read of another line is no trouble of a command.
+            Err(error) if has_order && is_about_one_line(&error) => {
+                look.orders.push(id);
+                return Err(error);
+            }
+            pulse => pulse?,
+        };
+        let is_seen = !pulse.over && self.is_in_sight(id, sight)?;
+        let due = pulse.heartbeat_unix_ms(launch.rhythm(id), now_unix_ms);
+        let is_due = is_seen && due.is_some_and(|at| at <= now_unix_ms);
+        let held_back =
+            is_due && (sight.said.contains(&id) || self.answer_is_near(id, now_unix_ms)?);
+        if has_order && (!is_due || held_back) {
+            look.orders.push(id);
+        }
+        if !is_seen {
+            return Ok(());
+        }
+        let asks = pulse.asks_for_note(now_unix_ms);
+        let is_silent = asks && self.has_waited(id, sight)?;
+        match (is_due, held_back) {
+            (true, false) => look.due.push(id),
+            (false, _) => look.idle.push(id),
+            // It is still owed, also to the launch: said later, or by the next sync.
+            (true, true) => {}
+        }
+        match (asks, is_silent) {
+            (_, true) => look.silent.push(id),
+            (true, false) => look.unsure.push(id),
+            (false, false) => {}
+        }
+        // What is done now is seen then.
+        let again = match (asks && !is_silent, is_due || is_silent) {
+            (true, _) => Some(now_unix_ms.saturating_add(HUB_WAIT_MS)),
+            (false, true) => Some(now_unix_ms.saturating_add(REPEAT_AFTER_MS)),
+            (false, false) => pulse.next_unix_ms(Rhythm::Running, now_unix_ms),
+        };
+        look.again_unix_ms = look.again_unix_ms.into_iter().chain(again).min();
+        Ok(())
+    }
+
+    /// Whether a hub that is there would have answered by now, on every line that can be read and waits for
+    /// it. A heartbeat may have lain in our outbox for hours before the relay had it.
+    fn has_waited(&mut self, pairing: PairingId, sight: &Sight) -> Result<bool, JournalError> {
         for line in Line::all(pairing) {
-            if self.follow(line)?.over.is_none() && !level.contains(&line) {
+            let is_fresh = sight.level.contains(&line) && !sight.waited.contains(&line);
+            if is_fresh && self.waits_for_hub(line)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a pairing's config line is level, and every other line that is not over is level too, or away.
+    fn is_in_sight(&mut self, pairing: PairingId, sight: &Sight) -> Result<bool, JournalError> {
+        if !sight.level.contains(&Line::of(pairing, Channel::Config)) {
+            return Ok(false);
+        }
+        for line in Line::all(pairing) {
+            let is_known = sight.level.contains(&line) || sight.away.contains(&line);
+            if !is_known && self.stand(line)?.0.is_none() {
                 return Ok(false);
             }
         }
@@ -190,27 +254,28 @@ impl Core {
         Ok(asked || state.is_some_and(|state| !state.is_answered()))
     }
 
-    /// Stages a heartbeat: the message in the config channel, then an update of our keys for every line
-    /// that neither waits for a Commit nor is over. Call it only when every line has caught up with the
-    /// relay, or a Commit that is on its way makes it stale; then it is said again, whole.
+    /// Stages a heartbeat: the message in the config channel, then an update of our keys for every line among
+    /// `level` that neither waits for a Commit nor is over. Call it only for what [`Self::look`] names: on a
+    /// line that has not caught up with the relay, a Commit that is on its way would make it stale; then it is
+    /// said again, whole.
     ///
     /// # Errors
-    /// [`JournalError::AwaitsCommit`] while an update is pending on the config line,
+    /// [`JournalError::AwaitsCommit`] while an update is pending on the config line, or if that is not level,
     /// [`JournalError::RolledBack`] if that is proved of any line, as [`Self::tick`] otherwise: nothing
     /// was changed.
     pub fn stage_heartbeat(
         &mut self,
         pairing: PairingId,
+        level: &BTreeSet<Line>,
         now_unix_ms: u64,
     ) -> Result<Staged<BeatSent>, JournalError> {
         let config = Line::of(pairing, Channel::Config);
         let mut proposing = Vec::new();
         for line in Line::all(pairing) {
-            let follow = self.follow(line)?;
-            match (follow.over, follow.awaits_commit) {
+            match self.stand(line)? {
                 (Some(Over::RolledBack), _) => return Err(JournalError::RolledBack(line)),
-                (None, false) => proposing.push(line),
-                (Some(Over::Broken), _) | (None, true) => {}
+                (None, false) if level.contains(&line) => proposing.push(line),
+                (Some(Over::Broken), _) | (None, _) => {}
             }
         }
         self.check_goes_on(config)?;
@@ -279,7 +344,7 @@ impl Core {
             return Ok(());
         }
         for other in Line::all(line.pairing) {
-            if other != line {
+            if other != line && self.stand(other)?.0.is_none() {
                 self.owe_ack(other, now_ms)?;
             }
         }

@@ -6,7 +6,7 @@ use wire::envelope::Envelope;
 use wire::{Digest, Seq};
 use zeroize::Zeroizing;
 
-use super::{Core, Over, Pulse, event_line};
+use super::{Core, Over, Pulse, event_line, is_about_one_line};
 
 /// Where a line's envelopes go and come from.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct LineStatus {
     pub line: Line,
     /// The relay, as text.
     pub relay: String,
-    /// Epoch of its group.
+    /// Epoch of its group; 0 if what is stored of that cannot be used.
     pub epoch: u64,
     /// The last envelope taken.
     pub cursor: Seq,
@@ -87,24 +87,20 @@ impl Core {
             let cursor = self.journal.inbox_head(line)?.cursor;
             let (waiting, _bytes) = self.journal.outbox_waiting(line)?;
             let clips = self.journal.app_clips(pairing.id)?.len() as u64;
-            self.follow(line)?;
             let acked = self.journal.ack_sent(line)?;
-            let epoch = match self.lines.get_mut(&line) {
-                Some(follow) => follow.session.epoch(&mut self.journal.begin())?.0,
-                None => 0,
-            };
+            let epoch = self.epoch(line)?;
             let (mut channels, mut over) = (Vec::new(), None);
             for line in Line::all(pairing.id) {
                 let healed = self.journal.line_keys(line)?.and_then(|keys| keys.healed);
-                let follow = self.follow(line)?;
-                over = match (over, follow.over) {
+                let (of_line, awaits_commit) = self.stand(line)?;
+                over = match (over, of_line) {
                     (Some(Over::RolledBack), _) | (_, None) => over,
                     (_, worse) => worse,
                 };
                 channels.push(ChannelStatus {
                     channel: line.channel,
                     healed_unix_ms: healed.map(|healed| healed.made_unix_ms),
-                    awaits_commit: follow.awaits_commit,
+                    awaits_commit,
                 });
             }
             out.push(LineStatus {
@@ -123,6 +119,20 @@ impl Core {
             });
         }
         Ok(out)
+    }
+
+    /// The epoch of a line's group; 0 if what is stored of it cannot be used, which the line's standing says.
+    fn epoch(&mut self, line: Line) -> Result<u64, JournalError> {
+        let followed = self.follow(line).map(|_follow| ());
+        let epoch = followed.and_then(|()| match self.lines.get_mut(&line) {
+            Some(follow) => follow.session.epoch(&mut self.journal.begin()),
+            None => Err(JournalError::NoGroup(line)),
+        });
+        match epoch {
+            Ok(epoch) => Ok(epoch.0),
+            Err(error) if is_about_one_line(&error) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// How far a line has been read: where to attach.

@@ -21,6 +21,7 @@ use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
+use super::hearing::Hearing;
 use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
@@ -79,12 +80,16 @@ pub(super) struct LineTask {
     cursor: Seq,
     /// Whether this line is among those that are level with the relay.
     levels: Arc<Levels>,
+    /// Which lines of this connection have taken what the relay held for them.
+    hearing: Arc<Hearing>,
+    /// Nothing is said before.
+    has_heard: bool,
     /// The line waits for what only the hub can say.
     waits_for_hub: bool,
-    /// Until when it is waited for, once the relay has all that we said.
-    listens_until_ms: Option<u64>,
-    /// Something was put into the outbox by somebody else.
-    beats: watch::Receiver<u64>,
+    /// Since when we have listened while the relay had all that we said, but for acks that came later.
+    told_since_ms: Option<u64>,
+    /// Somebody else put something into the outbox, or has made an ack due.
+    nudges: watch::Receiver<u64>,
     /// The mailbox was attached before: everything through the cursor was told to watchers.
     was_attached: bool,
     /// When the core wants to be called again.
@@ -99,9 +104,10 @@ impl LineTask {
         info: LineInfo,
         stay: Stay,
         progress: Arc<AtomicBool>,
-        (levels, beats): (Arc<Levels>, watch::Receiver<u64>),
+        (levels, hearing): (Arc<Levels>, Arc<Hearing>),
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
+        let nudges = levels.nudges();
         Self {
             shared,
             connection,
@@ -112,9 +118,11 @@ impl LineTask {
             acks: VecDeque::new(),
             cursor: Seq::NONE,
             levels,
+            hearing,
+            has_heard: false,
             waits_for_hub: false,
-            listens_until_ms: None,
-            beats,
+            told_since_ms: None,
+            nudges,
             was_attached: false,
             due_at_ms: None,
             moved_at_ms,
@@ -139,9 +147,19 @@ impl LineTask {
         loop {
             let before = self.cursor;
             let ended = self.attachment().await;
-            if ended.is_err() {
-                // A directory that was just suspected to be old, say, must not say anything new.
-                self.levels.remove(self.info.line);
+            // The others do not wait for what cannot be taken.
+            self.hearing.heard(self.info.line);
+            match &ended {
+                Ok(()) => {}
+                Err(End::Line(error) | End::Fatal(error))
+                    if error.kind() != ErrorKind::RolledBack =>
+                {
+                    // What cannot be reached must not hold up the heartbeats of other lines.
+                    self.levels.away(self.info.line);
+                }
+                // A directory that was just suspected to be old must not say anything new.
+                Err(End::Line(_) | End::Fatal(_)) => self.levels.suspect(self.info.line),
+                Err(End::Connection(_)) => self.levels.lower(self.info.line),
             }
             let error = match ended {
                 Err(End::Line(error)) => error,
@@ -159,10 +177,20 @@ impl LineTask {
                 backoff.at_longest();
             }
             let pause = backoff.next(die());
-            self.tell(Event::Disconnected {
-                hub: self.hub(),
-                reason: error.to_string(),
-                retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            let (hub, reason) = (self.hub(), error.to_string());
+            let retry_after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            self.shared.announcer.tell(match self.info.line.channel {
+                Channel::EventVideo => Event::Disconnected {
+                    hub,
+                    reason,
+                    retry_after_ms,
+                },
+                other => Event::ChannelAway {
+                    hub,
+                    channel: crate::types::Channel::from_journal(other),
+                    reason,
+                    retry_after_ms,
+                },
             });
             tracing::info!(%error, ?pause, "a mailbox is attached again");
             tokio::time::sleep(pause).await;
@@ -180,7 +208,8 @@ impl LineTask {
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        self.levels.remove(line);
+        self.levels.lower(line);
+        self.told_since_ms = None;
         let heads = self.shared.engine.read(move |core, _shell| {
             // Nothing is asked of the relay, and nothing told to it, once the line is over.
             match core.over(line)? {
@@ -235,6 +264,7 @@ impl LineTask {
         let mut phase = Phase::CatchingUp;
         loop {
             if phase == Phase::CatchingUp && self.cursor >= target {
+                self.hearing.heard(self.info.line);
                 self.finish_sync().await?;
                 self.tell(Event::Idle { hub: self.hub() });
                 phase = match self.stay {
@@ -250,13 +280,21 @@ impl LineTask {
             if phase == Phase::Closing {
                 deliveries = None;
             }
-            self.send(&mut appends).await?;
+            self.has_heard |= self.may_speak();
+            if self.has_heard {
+                self.send(&mut appends).await?;
+            }
+            // Whoever does not listen has not waited, however long ago the relay had it all.
+            if phase == Phase::Listening && self.has_heard && self.sender.is_idle() {
+                let now_ms = self.shared.clock.now_ms();
+                self.told_since_ms.get_or_insert(now_ms);
+            }
             // Only now is it known that nothing at the relay speaks against our outbox.
             match phase != Phase::CatchingUp && self.sender.is_sending() {
-                true => self.levels.insert(self.info.line),
-                false => self.levels.remove(self.info.line),
+                true => self.levels.insert(self.info.line, self.told_since_ms),
+                false => self.levels.lower(self.info.line),
             }
-            if phase == Phase::Closing && self.sender.is_idle() {
+            if phase == Phase::Closing && self.has_heard && self.sender.is_idle() {
                 return Ok(());
             }
             let pause = self.pause(phase);
@@ -267,32 +305,34 @@ impl LineTask {
                     self.deliver(run, &deliveries).await?;
                 }
                 event = next_append_event(&mut appends) => self.handle_append_event(event, &mut appends)?,
-                changed = self.beats.changed() => match changed {
-                    Ok(()) => self.look_into_outbox().await?,
+                changed = self.nudges.changed() => match changed {
+                    Ok(()) => self.look_again().await?,
                     Err(_over) => return Ok(()),
                 },
+                () = self.hearing.over(self.info.line.pairing), if !self.has_heard => {}
                 () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
             }
         }
     }
 
+    fn may_speak(&self) -> bool {
+        let now_ms = self.shared.clock.now_ms();
+        self.hearing.may_speak(self.info.line.pairing, now_ms)
+    }
+
     /// Whether a sync that is to end has waited for the hub long enough.
-    fn has_heard_enough(&mut self) -> bool {
+    fn has_heard_enough(&self) -> bool {
         if self.stay != Stay::UntilAnswered {
             return false;
         }
-        if !self.waits_for_hub {
-            return true;
-        }
         let now_ms = self.shared.clock.now_ms();
-        match self.listens_until_ms {
-            Some(until_ms) => now_ms >= until_ms,
-            None => {
-                // From when the relay has all that we said.
-                self.listens_until_ms = self.sender.is_idle().then_some(now_ms + HUB_WAIT_MS);
-                false
-            }
-        }
+        !self.waits_for_hub || self.listens_until_ms().is_some_and(|until| now_ms >= until)
+    }
+
+    /// Until when a sync that is to end waits for the hub, once the relay has all that we said.
+    fn listens_until_ms(&self) -> Option<u64> {
+        let until_ms = self.told_since_ms?.saturating_add(HUB_WAIT_MS);
+        (self.stay == Stay::UntilAnswered).then_some(until_ms)
     }
 
     /// Whether the relay owes deliveries or receipts that this pass cannot do without.
@@ -312,10 +352,15 @@ impl LineTask {
             .then_some(self.moved_at_ms + STALL_MS);
         let (due, listens) = match phase {
             Phase::CatchingUp => (self.due_at_ms, None),
-            Phase::Listening => (self.due_at_ms, self.listens_until_ms),
+            Phase::Listening => (self.due_at_ms, self.listens_until_ms()),
             Phase::Closing => (None, None),
         };
-        let times = [stall, due, listens, self.sender.poll_timeout()];
+        // Who may not speak yet has nothing to do for its sender.
+        let speaks = match self.has_heard {
+            true => self.sender.poll_timeout(),
+            false => Some(self.hearing.until_ms()),
+        };
+        let times = [stall, due, listens, speaks];
         let next = times.into_iter().flatten().min();
         let now_ms = self.shared.clock.now_ms();
         Duration::from_millis(next.map_or(STALL_MS, |at| at.saturating_sub(now_ms)))
@@ -349,16 +394,22 @@ impl LineTask {
         Ok(())
     }
 
-    /// A heartbeat or a command was put there.
-    async fn look_into_outbox(&mut self) -> Result<(), End> {
+    /// A heartbeat or a command was put into the outbox, or what one had said on this line is owed again.
+    async fn look_again(&mut self) -> Result<(), End> {
         let line = self.info.line;
-        let outbox = self
-            .shared
-            .engine
-            .read(move |core, _shell| core.outbox(line));
-        let outbox = outbox.await.map_err(|error| self.storage(error))?;
+        let found = self.shared.engine.read(move |core, shell| {
+            let due_in_ms = core.due_in_ms(line, shell.clock.now_ms())?;
+            Ok((core.outbox(line)?, due_in_ms))
+        });
+        let (outbox, due_in_ms) = found.await.map_err(|error| self.storage(error))?;
+        let now_ms = self.shared.clock.now_ms();
+        self.due_at_ms = due_in_ms.map(|due| now_ms + due);
         self.sender.handle_durable(outbox.last);
         self.sender.handle_ack(outbox.acked);
+        // A sync that is to end says nothing new meanwhile, and would wait for ever if acks counted.
+        if self.stay == Stay::Following && !self.sender.is_idle() {
+            self.told_since_ms = None;
+        }
         Ok(())
     }
 
@@ -419,14 +470,14 @@ impl LineTask {
         let moves = |taken: &Taken| {
             matches!(
                 taken,
-                Taken::NewEpoch(_)
-                    | Taken::Healed(_)
-                    | Taken::Answered(_)
-                    | Taken::CommandDone(_)
+                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_) | Taken::CommandDone(_)
             )
         };
         if run.facts.iter().any(|fact| moves(&fact.taken)) {
             self.levels.stir();
+        }
+        if run.stirs_others {
+            self.levels.nudge();
         }
         if run.cursor > self.cursor {
             self.cursor = run.cursor;

@@ -223,7 +223,9 @@ async fn a_disk_that_keeps_failing_is_one_typed_error_and_nothing_hangs() {
             assert_eq!(error.kind(), kind, "{error}");
         }
         // Nor does a start help.
-        let error = App::start(opener(&disk), OpenedBy::Person).await.unwrap_err();
+        let error = App::start(opener(&disk), OpenedBy::Person)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         // The disk was repaired, or has room: the next call opens again.
         disk.heal();

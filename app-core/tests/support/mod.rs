@@ -13,8 +13,8 @@ use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
 use journal::{
-    AppPairing, Committer, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite,
-    Takes,
+    AppPairing, Committer, DeviceSecret, HubPairing, Journal, PairingMessage, Received, Role,
+    Session, Suite, Takes,
 };
 use relay::server::Server;
 use relay::{admission, config::Config};
@@ -24,7 +24,7 @@ use wal::OsDice;
 use wal::disk::SimDisk;
 use wal::store::MemStore;
 use wire::frame::{Guest, Revocation};
-use wire::{Certificate, Class, Seq};
+use wire::{Certificate, Class, DeviceId, Seq};
 
 /// Every wait in these tests ends after this, as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -152,6 +152,29 @@ impl Hub {
 
     /// Listens, and makes a code.
     pub(crate) async fn offer(&mut self, relay: &Relay) -> String {
+        // The first is no address at all; the phone goes on to the next.
+        self.offer_at(relay, |address| vec!["nowhere".into(), address])
+            .await
+    }
+
+    /// Listens, and makes a code with addresses in which nobody answers. The secret of the device, and where
+    /// it listens.
+    pub(crate) async fn offer_elsewhere(&mut self, relay: &Relay) -> (String, String) {
+        let _code = self
+            .offer_at(relay, |_address| vec!["nowhere".into()])
+            .await;
+        let listener = self.listener.as_ref().unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let secret = self.journal.device().unwrap().secret;
+        let secret = DeviceSecret::from_bytes(&secret).unwrap();
+        (secret.to_text().as_str().to_owned(), address)
+    }
+
+    async fn offer_at(
+        &mut self,
+        relay: &Relay,
+        addresses: impl FnOnce(String) -> Vec<String>,
+    ) -> String {
         let limits = EndpointLimits::default();
         let bind = "127.0.0.1:0".parse().unwrap();
         let listener =
@@ -164,8 +187,7 @@ impl Hub {
             .unwrap();
         let terms = OfferTerms {
             hub: self.identity.device_id(),
-            // The first is no address at all; the phone goes on to the next.
-            addresses: vec!["nowhere".into(), listener.local_addr().unwrap().to_string()],
+            addresses: addresses(listener.local_addr().unwrap().to_string()),
             relay: relay.address.to_string(),
             invitation: invitation.to_bytes(),
             suite: Suite::Classic,
@@ -177,10 +199,26 @@ impl Hub {
             .to_text()
     }
 
-    /// Answers one phone until it has the last word.
-    pub(crate) async fn answer_pairing(&mut self) {
+    /// Tells one phone the code that it asks for with the device's secret. The name by which it came.
+    pub(crate) async fn answer_ask(&mut self) -> DeviceId {
         let listener = self.listener.take().unwrap();
         let mut talk = PairingTalk::accept(&listener).await;
+        let PairingMessage::Ask(ask) = talk.hear().await else {
+            panic!("a phone without a code asks for it");
+        };
+        let offered = HubPairing::asked(&mut self.journal, &ask, unix_s()).unwrap();
+        talk.say(&PairingMessage::Offered(offered)).await;
+        let _closed = talk.connection.closed().await;
+        let peer = rpk::peer_id(&talk.connection);
+        self.listener = Some(listener);
+        peer
+    }
+
+    /// Answers one phone until it has the last word. The name by which it came.
+    pub(crate) async fn answer_pairing(&mut self) -> DeviceId {
+        let listener = self.listener.take().unwrap();
+        let mut talk = PairingTalk::accept(&listener).await;
+        let peer = rpk::peer_id(&talk.connection);
         loop {
             let (answer, last) = self.answer(talk.hear().await);
             talk.say(&answer).await;
@@ -194,6 +232,7 @@ impl Hub {
             pairing,
             channel: Channel::EventVideo,
         }));
+        peer
     }
 
     fn answer(&mut self, message: PairingMessage) -> (PairingMessage, bool) {
@@ -260,7 +299,7 @@ impl Hub {
 
     pub(crate) async fn pair(&mut self, relay: &Relay, app: &App) {
         let code = self.offer(relay).await;
-        let (paired, ()) = tokio::join!(within(app.pair(&code)), self.answer_pairing());
+        let (paired, _) = tokio::join!(within(app.pair(&code)), self.answer_pairing());
         paired.unwrap();
     }
 

@@ -125,15 +125,11 @@ fn opens(role: Role, story: &Story) -> Outcome<()> {
     }
 }
 
-/// The conversation; everything has stopped.
+/// How each conversation begins: a hub and a phone that are paired, and run.
 ///
 /// # Errors
 /// A program failed or is not built.
-pub fn converse(length: Length) -> Outcome<Recording> {
-    let events = match length {
-        Length::Gate => 2,
-        Length::Events(events) => events,
-    };
+pub fn begin() -> Outcome<Recording> {
     let mut recording = Recording::new(Setup {
         passes: 0,
         gap_seconds: 0.6,
@@ -143,6 +139,19 @@ pub fn converse(length: Length) -> Outcome<Recording> {
     recording.pair()?;
     recording.start(Role::App)?;
     recording.start(Role::Hub)?;
+    Ok(recording)
+}
+
+/// The conversation; everything has stopped.
+///
+/// # Errors
+/// A program failed or is not built.
+pub fn converse(length: Length) -> Outcome<Recording> {
+    let events = match length {
+        Length::Gate => 2,
+        Length::Events(events) => events,
+    };
+    let mut recording = begin()?;
     recording.play(events)?;
     // Each one is started again in the middle of an event, while the others go on.
     for role in [Role::Relay, Role::App, Role::Hub] {

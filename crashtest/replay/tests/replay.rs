@@ -5,10 +5,9 @@
 use std::sync::OnceLock;
 
 use crashtest::process::Role;
-use crashtest::system::Setup;
 use crashtest::trouble::Outcome;
-use crashtest_replay::check::{LOG_KIB, Outcome as Start, Part, Subject, Told, layout};
-use crashtest_replay::conversation::{Length, Stories, record};
+use crashtest_replay::check::{Outcome as Start, Part, Subject, Told, layout};
+use crashtest_replay::conversation::{Length, Stories, begin, record};
 use crashtest_replay::ends::{Agreement, Peer, talk};
 use crashtest_replay::recording::Recording;
 use crashtest_replay::steps::{Step, Story, Target};
@@ -308,15 +307,7 @@ fn a_log_that_is_cut_behind_what_was_acknowledged_is_noticed() {
 
 /// Another hub and another phone, paired with each other and with nobody else: one clip.
 fn strangers() -> Outcome<Recording> {
-    let mut recording = Recording::new(Setup {
-        passes: 0,
-        gap_seconds: 0.6,
-        log_kib: Some(LOG_KIB),
-        ..Setup::default()
-    })?;
-    recording.pair()?;
-    recording.start(Role::App)?;
-    recording.start(Role::Hub)?;
+    let mut recording = begin()?;
     recording.play(1)?;
     for role in [Role::Hub, Role::App, Role::Relay] {
         recording.stop(role)?;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use app_core::core::{Core, Delivered, Halt, Launch, Over, PendingRun, Run};
+use app_core::HUB_WAIT_MS;
+use app_core::core::{Core, Delivered, Halt, Launch, Over, PendingRun, Run, Sight};
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
 use journal::{AppClipState, ErrorKind, JournalError, Role, Taken};
@@ -43,16 +44,20 @@ struct LineEnd {
     last: Seq,
     /// The last one that the relay held when it was asked, and that answer's envelopes are not all here.
     target: Option<Seq>,
+    /// Since when the relay has had all that was said on it, while it is level.
+    told_since_ms: Option<u64>,
     /// Whether a heartbeat is due may have changed.
     stirred: bool,
+    /// Acks of the other lines may be due since.
+    stirs_others: bool,
 }
 
 struct Process {
     core: Core,
     lines: Vec<LineEnd>,
     launch: Launch,
-    /// The lines that were level with the relay when that was last asked.
-    level: BTreeSet<Line>,
+    /// What was known of the lines when that was last asked. None is ever away: all have one relay.
+    sight: Sight,
     /// When it looks whether a heartbeat is due, though nothing stirs.
     look_at_ms: u64,
     /// One was asked for, due or not.
@@ -125,14 +130,16 @@ impl App {
                 cursor,
                 last: head.last,
                 target: None,
+                told_since_ms: None,
                 stirred: false,
+                stirs_others: false,
             });
         }
         self.process = Some(Process {
             core,
             lines,
             launch: Launch::ByPerson(BTreeSet::new()),
-            level: BTreeSet::new(),
+            sight: Sight::default(),
             look_at_ms: now_ms,
             wanted: false,
         });
@@ -230,8 +237,19 @@ impl App {
         let Some(Process { core, lines, .. }) = process else {
             return Ok(out);
         };
-        for end in lines {
+        for end in lines.iter_mut() {
             end.pump(core, machine, (up, now_ms, wall_ms), books, &mut out)?;
+        }
+        let mut stirred = false;
+        for end in lines.iter_mut() {
+            stirred |= std::mem::take(&mut end.stirs_others);
+        }
+        for end in lines.iter_mut().filter(|_| stirred) {
+            if !is_over(core, end.way.line) {
+                let due = core.due_in_ms(end.way.line, now_ms);
+                let due = due.map_err(|error| ended(&error))?;
+                end.due_at_ms = due.map(|due| now_ms + due.max(1));
+            }
         }
         self.heartbeat(now_ms, books)?;
         Ok(out)
@@ -316,7 +334,7 @@ impl App {
             return Ok(());
         }
         let Process { core, launch, .. } = process;
-        let look = core.look(&process.level, launch, wall_ms);
+        let look = core.look(&process.sight, launch, wall_ms);
         let look = look.map_err(|error| ended(&error))?;
         let pause_ms = look.again_unix_ms.map_or(LOOK_PAUSE_MS[1], |at| {
             let pause_ms = at.saturating_sub(wall_ms);
@@ -464,10 +482,25 @@ impl Process {
     /// Whether there is anything to look for: a line has become level, something was taken, the time has
     /// come, or somebody wants it.
     fn stirs(&mut self, now_ms: u64) -> bool {
-        let level = self.lines.iter().filter(|end| end.is_level());
-        let level: BTreeSet<Line> = level.map(|end| end.way.line).collect();
-        let mut stirs = self.wanted || now_ms >= self.look_at_ms || !level.is_subset(&self.level);
-        self.level = level;
+        let (mut level, mut waited) = (BTreeSet::new(), BTreeSet::new());
+        for end in &mut self.lines {
+            if !end.is_level() {
+                end.told_since_ms = None;
+                continue;
+            }
+            level.insert(end.way.line);
+            if end.sender.is_idle() {
+                end.told_since_ms.get_or_insert(now_ms);
+            }
+            let since = end.told_since_ms;
+            if since.is_some_and(|since| now_ms >= since + HUB_WAIT_MS) {
+                waited.insert(end.way.line);
+            }
+        }
+        self.sight.waited = waited;
+        let risen = !level.is_subset(&self.sight.level);
+        let mut stirs = self.wanted || now_ms >= self.look_at_ms || risen;
+        self.sight.level = level;
         for end in &mut self.lines {
             stirs |= std::mem::take(&mut end.stirred);
         }
@@ -477,7 +510,8 @@ impl Process {
     /// Puts a heartbeat into the outboxes.
     fn say(&mut self, pairing: PairingId, wall_ms: u64, books: &mut Books) -> Result<(), Fault> {
         let core = &mut self.core;
-        let staged = core.stage_heartbeat(pairing, wall_ms).and_then(|staged| {
+        let staged = core.stage_heartbeat(pairing, &self.sight.level, wall_ms);
+        let staged = staged.and_then(|staged| {
             let committed = core.commit()?;
             Ok(committed.redeem(staged).into_inner())
         });
@@ -501,6 +535,9 @@ impl Process {
             let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
             end.last = outbox.last;
             end.sender.handle_durable(outbox.last);
+            if !end.sender.is_idle() {
+                end.told_since_ms = None;
+            }
             if end.way.line.channel == Channel::Config {
                 books.ack_made((end.way.send, beat.message), claims.clone());
             }
@@ -747,6 +784,7 @@ impl LineEnd {
                 Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_)
             );
         }
+        self.stirs_others |= run.stirs_others;
         self.last = run.outbox.last;
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);

@@ -31,6 +31,7 @@ pub mod run;
 pub mod script;
 pub mod seeds;
 pub mod start_up;
+pub mod theft;
 pub mod watch;
 pub mod world;
 

@@ -26,7 +26,11 @@ impl System {
         let log = self.log(Role::Hub);
         let mut hub = Process::start(Role::Hub, &start, &self.board, &log)?;
         match self.line_of(&mut hub, "offer") {
-            Ok(line) => Ok((hub, line.text("qr").to_owned())),
+            Ok(line) => {
+                let code = line.text("qr").to_owned();
+                self.codes.push(code.clone());
+                Ok((hub, code))
+            }
             Err(trouble) => {
                 if hub.was_killed() {
                     self.note_death(Role::Hub);
@@ -45,6 +49,19 @@ impl System {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut start = Start::with(&words);
         start.input = code.to_owned();
+        self.ask_started(Role::App, &start)
+    }
+
+    /// The app's `pair` with the secret that is printed on the hub, whatever comes of it.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn app_pair_printed(&mut self, secret: &str) -> Outcome<Answer> {
+        let at = format!("127.0.0.1:{}", self.pairing_port);
+        let words = self.app_words(&["pair", "-", "--at", &at, "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut start = Start::with(&words);
+        start.input = secret.to_owned();
         self.ask_started(Role::App, &start)
     }
 
@@ -80,7 +97,9 @@ impl System {
         let Some(phones) = phones else {
             return Err(contract(Role::Hub, &format!("no list of phones: {answer}")));
         };
-        let name = phones.first().and_then(|phone| phone.get("phone")?.as_str());
+        let name = phones
+            .first()
+            .and_then(|phone| phone.get("phone")?.as_str());
         Ok(name.map(str::to_owned))
     }
 
@@ -94,7 +113,10 @@ impl System {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         // Hub or relay may just be dying: it is stored all the same.
         let answer = self.ask_started(Role::App, &Start::with(&words))?;
-        let given = answer.lines.iter().find_map(|line| line.get("command")?.as_str());
+        let given = answer
+            .lines
+            .iter()
+            .find_map(|line| line.get("command")?.as_str());
         let Some(given) = given.map(str::to_owned) else {
             let said = answer.said;
             return Err(contract(Role::App, &format!("no command: {said}")));

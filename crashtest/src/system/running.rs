@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{Answer, LOOK_INTERVAL, PATIENCE, System, Tracing, contract};
 use crate::process::{Board, Line, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
@@ -70,6 +72,7 @@ impl System {
         let deadline = Instant::now() + patience;
         loop {
             let seen = self.board.changes();
+            self.note_storage_keys();
             let mut last = match look(self) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => String::new(),
@@ -204,9 +207,11 @@ impl System {
                 self.note_death(role);
                 continue;
             }
+            let lines: Vec<Value> = board.lines().into_iter().map(|line| line.value).collect();
+            self.note_answer(&lines);
             return Ok(Answer {
                 status,
-                lines: board.lines().into_iter().map(|line| line.value).collect(),
+                lines,
                 said: process.said(),
             });
         }
@@ -274,6 +279,10 @@ impl System {
     }
 
     pub(super) fn prepared(&self, role: Role, mut start: Start) -> Start {
+        let is_run = start.arguments.first().is_some_and(|word| word == "run");
+        if role == Role::Relay && is_run {
+            start.program.clone_from(&self.setup.relay_program);
+        }
         let mut set = |name: &str, value: OsString| {
             start.environment.push((name.to_owned(), value));
         };
@@ -289,6 +298,9 @@ impl System {
             "SECLUSO_CRASH_NOTES",
             self.path(&format!("notes.{role}")).into(),
         );
+        if let Some(log) = &self.setup.log {
+            set("SECLUSO_LOG", log.into());
+        }
         if let Some(kib) = self.setup.log_kib {
             set("SECLUSO_CRASH_LOG_KIB", kib.to_string().into());
         }

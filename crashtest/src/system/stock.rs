@@ -27,6 +27,7 @@ pub struct Stock {
     address: Option<RelayAddress>,
     invitation: String,
     pairing_port: u16,
+    codes: Vec<String>,
 }
 
 impl Stock {
@@ -65,6 +66,7 @@ impl Stock {
             address: system.address.clone(),
             invitation: system.invitation.clone(),
             pairing_port: system.pairing_port,
+            codes: system.codes.clone(),
             directory,
         };
         drop(system);
@@ -99,6 +101,9 @@ impl Stock {
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port: self.pairing_port,
+            codes: self.codes.clone(),
+            answers: String::new(),
+            storage_keys: BTreeSet::new(),
         };
         system.write_hub_config()?;
         Ok(system)

@@ -56,6 +56,23 @@ fn little_is_enough_and_no_passes_are_endless() {
 }
 
 #[test]
+fn files_of_the_device_start_at_the_configuration_too() {
+    let config = parse(&text(
+        "device_secret_file = \"device.secret\"\nreset_file = \"/boot/secluso-reset\"\n",
+    ))
+    .unwrap();
+    let secret = Path::new("/etc/secluso/device.secret");
+    assert_eq!(config.device_secret_file.as_deref(), Some(secret));
+    let reset = Path::new("/boot/secluso-reset");
+    assert_eq!(config.reset_file.as_deref(), Some(reset));
+    let none = parse(&text("")).unwrap();
+    assert_eq!(none.retain, Retain::Nothing);
+    let kept = parse(&text("[privacy]\nretain = \"until-acked\"\n")).unwrap();
+    assert_eq!(kept.retain, Retain::UntilAcked);
+    assert!(none.device_secret_file.is_none() && none.reset_file.is_none());
+}
+
+#[test]
 fn every_mistake_names_its_line_and_key() {
     let table = [
         ("stat_dir = \"x\"\n", 3, "stat_dir"),
@@ -85,6 +102,12 @@ fn every_mistake_names_its_line_and_key() {
         ("[phones]\nremoved_after = \"4000d\"\n", 4, "3650d"),
         ("[phones]\ninvite = \"maybe\"\n", 4, "boolean"),
         ("invitation = \"nonsense\"\n", 3, "invitation"),
+        ("[privacy]\nretain = \"for ever\"\n", 4, "for ever"),
+        (
+            "[disk]\nlog_file_mib = 4\n[privacy]\nretain = \"until-acked\"\n",
+            4,
+            "log_file_mib",
+        ),
         ("state_dir = ", 3, ""),
     ];
     for (rest, line, word) in table {

@@ -18,8 +18,8 @@ use crate::exit::Failure;
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::phones::{self, Question};
 use crate::sealer::Sealer;
-use crate::status;
 use crate::uplink::Uplink;
+use crate::{retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
@@ -119,6 +119,25 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             let removed = phones::answer(&services.sealer, &Question::Remove(phone)).await;
             say(&mut write, &or_failed(removed)).await
         }
+        Ok(Request::Secret) => match secret::answer(&services.sealer).await {
+            Ok(line) => {
+                write.write_all(line.as_bytes()).await?;
+                write.flush().await
+            }
+            Err(failure) => say(&mut write, &failed(&failure)).await,
+        },
+        Ok(Request::Retained) => {
+            let told = retained::list(&services.sealer).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Play { to, from }) => {
+            let told = retained::play(&services.sealer, to, from).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Forget { phone }) => {
+            let told = retained::forget(&services.sealer, phone).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
         Ok(Request::Stop) => {
             say(&mut write, &json!({"event": "stopping"})).await?;
             services.stop.send_replace(true);
@@ -135,11 +154,13 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     }
 }
 
+fn failed(failure: &Failure) -> Value {
+    json!({"event": "failed", "code": failure.code as u8, "message": failure.message})
+}
+
 /// An answer, or why there is none.
 fn or_failed(answer: Result<Value, Failure>) -> Value {
-    answer.unwrap_or_else(
-        |error| json!({"event": "failed", "code": error.code as u8, "message": error.message}),
-    )
+    answer.unwrap_or_else(|failure| failed(&failure))
 }
 
 /// Until it is done, or whoever asked hangs up, or the hub stops.

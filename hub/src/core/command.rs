@@ -244,10 +244,7 @@ impl Core {
         let mut due = Vec::new();
         for (line, state) in &self.lines {
             let goes_on = !state.broken && state.standing != PROVEN;
-            if line.channel != Channel::Config
-                || !goes_on
-                || self.silence.is_silent(line.pairing)
-            {
+            if line.channel != Channel::Config || !goes_on || self.silence.is_silent(line.pairing) {
                 continue;
             }
             let said = journal.settings_said(line.pairing)?;

@@ -19,8 +19,8 @@ use wal::crash_point;
 use wire::ids::{Digest, Seq};
 
 use super::{
-    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice, SMALL_GROUP_BYTES,
-    Standing, Stop, command, is_about_one_line, pace,
+    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice,
+    SMALL_GROUP_BYTES, Standing, Stop, command, is_about_one_line, pace,
 };
 use command::Allowed;
 
@@ -179,6 +179,7 @@ impl Core {
                 disproved.push((line, proof));
             }
             Received::Message(plaintext) => {
+                self.releases = true;
                 let said = Said::read(line, &plaintext);
                 if said.is_none() {
                     tracing::debug!("a phone said something that cannot be read");
@@ -193,7 +194,8 @@ impl Core {
                     let Some(state) = self.lines.get_mut(acked_line) else {
                         continue;
                     };
-                    if state.standing == PROVEN {
+                    // A proof that found no room is in memory only: what proves it again must not be passed over.
+                    if state.standing == PROVEN && txn.rollback_proof(*acked_line)?.is_some() {
                         continue;
                     }
                     // Mostly the wrap named the same envelope, which was just hashed.
@@ -290,6 +292,7 @@ impl Core {
         for (of, _) in &disproved {
             self.set_standing(*of, PROVEN);
             self.leave_recording(*of, Stop::RolledBack);
+            self.leave_playing(*of);
         }
         for (of, error) in &unreadable {
             self.set_broken(*of, error);

@@ -154,6 +154,11 @@ pub enum Notice {
     },
     /// An event is not recorded, or no further.
     NotRecorded(Stop),
+    /// What is to be played to a phone waits for room on the disk: said once, until there is some.
+    PlayWaits {
+        /// For which phone.
+        line: Line,
+    },
     /// The journal was opened again after a failed write.
     Reopened,
     /// A line's stored state cannot be used; the others go on.
@@ -278,6 +283,8 @@ pub struct CoreStatus {
     pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
+    /// Retained copies that no ack will end.
+    pub stranded_copies: usize,
 }
 
 impl Core {
@@ -345,7 +352,9 @@ impl Core {
         let added = journal.added_phones()?;
         let dismissals = journal.dismissals()?;
         let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
-        let dismissals = dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
+        let dismissals =
+            dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
+        let stranded_copies = journal.stranded_copies()?;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
@@ -355,6 +364,7 @@ impl Core {
             lines,
             dismissals,
             clips,
+            stranded_copies,
         })
     }
 }

@@ -11,9 +11,7 @@ use journal::ids::{Channel, Line, PairingId};
 use journal::{Dismissals, ErrorKind, HubPairing, JournalError};
 
 use super::silence::{Due, SilenceLimits};
-use super::{
-    Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, is_about_one_line, push,
-};
+use super::{Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, is_about_one_line, push};
 
 impl Core {
     /// Whether the relay has admitted this hub: only then can phones be heard. It is not until this was said.
@@ -41,7 +39,8 @@ impl Core {
     pub fn remove_phone(&mut self, phone: PairingId, now_unix_ms: u64) -> Result<bool, CoreError> {
         // Nothing of it may be under way that a sync would say later.
         self.commit(now_unix_ms)?;
-        let removed = self.with_journal(now_unix_ms, |journal| HubPairing::remove(journal, phone))?;
+        let removed =
+            self.with_journal(now_unix_ms, |journal| HubPairing::remove(journal, phone))?;
         if !removed.into_inner() {
             return Ok(false);
         }
@@ -58,8 +57,9 @@ impl Core {
     pub(super) fn forget_phone(&mut self, phone: PairingId) -> Result<(), CoreError> {
         self.lines.retain(|line, _| line.pairing != phone);
         self.count_silence()?;
-        let why = self.nobody();
-        self.leave_recording(Line::of(phone, Channel::EventVideo), why);
+        let (line, why) = (Line::of(phone, Channel::EventVideo), self.nobody());
+        self.leave_recording(line, why);
+        self.leave_playing(line);
         Ok(())
     }
 
@@ -98,9 +98,8 @@ impl Core {
     /// Why an event that begins now has nobody to be recorded for.
     pub(super) fn nobody(&self) -> Stop {
         let records = || self.lines.iter().filter(|(_, state)| state.records());
-        let silent = records().any(|(line, state)| {
-            state.may_record() && self.silence.is_silent(line.pairing)
-        });
+        let silent = records()
+            .any(|(line, state)| state.may_record() && self.silence.is_silent(line.pairing));
         if silent {
             return Stop::Silent;
         }

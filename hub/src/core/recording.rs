@@ -165,6 +165,11 @@ impl Recording {
         self.clips.iter().map(|(line, _)| *line).collect()
     }
 
+    /// Its clips, as far as they are begun.
+    pub(super) fn clip_ids(&self) -> Vec<ClipId> {
+        self.clips.iter().filter_map(|(_, clip)| *clip).collect()
+    }
+
     fn next_piece(&self) -> Option<&Piece> {
         self.pieces
             .get(self.staged.saturating_sub(self.first) as usize)
@@ -194,8 +199,11 @@ impl Core {
             let synced = self.commit(now_unix_ms);
             unless_reopened(synced)?;
         }
-        if self.recording.is_some() {
-            // Its end is still owed, because the disk is full.
+        // An event goes before what is played: that is broken off, and played again later.
+        let stopped = self.stop_playing(now_unix_ms);
+        unless_reopened(stopped)?;
+        if self.recording.is_some() || self.playing.is_some() {
+            // The end of that is still owed, because the disk is full.
             return Ok(self.not_recorded(Stop::Space));
         }
         if self.settings(now_unix_ms)?.settings.privacy {
@@ -240,7 +248,8 @@ impl Core {
             .iter()
             .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
             .sum();
-        let needed = bytes * recording.clips.len() as u64;
+        let lines = recording.clips.len() as u64;
+        let needed = bytes * lines * self.copies();
         match self.has_room(needed, Priority::Bulk, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
@@ -311,7 +320,14 @@ impl Core {
             self.end_recording(ending, now_unix_ms)?;
         }
         self.follow_settings(now_unix_ms)?;
-        self.follow_added(now_unix_ms)
+        self.follow_added(now_unix_ms)?;
+        match self.recording {
+            Some(_) => Ok(()),
+            None => {
+                let played = self.play_next(now_unix_ms);
+                self.judge(played, now_unix_ms)
+            }
+        }
     }
 
     /// Nothing has happened for a moment: what was synced last is written down as synced.
@@ -346,6 +362,13 @@ impl Core {
             .is_some_and(|r| r.begun && r.lines().contains(&line));
         if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
+            self.commit(now_unix_ms)?;
+            dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
+        }
+        if self.plays_on(line)
+            && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_))))
+        {
+            self.stop_playing(now_unix_ms)?;
             self.commit(now_unix_ms)?;
             dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         }
@@ -438,6 +461,17 @@ impl Core {
         Ok(())
     }
 
+    /// A line that is new takes part in an event of which nothing is stored yet: what begins from here on is
+    /// recorded for it, and is not among what it has missed.
+    pub(super) fn join_recording(&mut self, line: Line) {
+        let waits = |recording: &&mut Recording| !recording.begun && recording.ending.is_none();
+        if let Some(recording) = self.recording.as_mut().filter(waits)
+            && !recording.lines().contains(&line)
+        {
+            recording.clips.push((line, None));
+        }
+    }
+
     /// A line takes no further part in the event, if it took any. `why`: what is said if nobody is left
     /// for whom it could go on.
     pub(super) fn leave_recording(&mut self, line: Line, why: Stop) {
@@ -526,7 +560,7 @@ impl Core {
         };
         let event = recording.event.clone();
         let begins = !recording.begun;
-        let bytes = piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES;
+        let bytes = self.copies() * (piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES);
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
             let clip = match clip {
                 Some(clip) if !begins => clip,

@@ -275,7 +275,11 @@ mod tests {
         let mut silence = silence(60, 120);
         silence.set(PHONE, 119_999);
         let nothing = Duration::ZERO;
-        assert_eq!(silence.tick(nothing), [Due::Say(PHONE)], "nothing new to store");
+        assert_eq!(
+            silence.tick(nothing),
+            [Due::Say(PHONE)],
+            "nothing new to store"
+        );
         for _ in 0..2 {
             let due = silence.tick(Duration::from_millis(1));
             assert!(due.contains(&Due::Remove(PHONE)));

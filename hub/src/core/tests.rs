@@ -7,6 +7,7 @@ pub(crate) mod gate;
 mod heartbeat;
 mod invite;
 mod phones;
+mod retained;
 mod rollback;
 mod trouble;
 pub(crate) mod world;

@@ -23,7 +23,7 @@ use crate::sealer::{Sealer, SealerError};
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a phone may take to hang up after the last word.
 const HANG_UP_WAIT: Duration = Duration::from_secs(5);
-/// Messages on one connection: request, confirm, and one repetition of each.
+/// Messages on one connection: request, confirm, and one repetition of each; or one that asks for the code.
 const MESSAGES_MAX: usize = 4;
 /// Wrong answers, all phones together, after which the offer is void.
 pub(super) const FAILURES_MAX: u32 = 20;
@@ -136,6 +136,13 @@ async fn answer(
     sealer: &Sealer,
 ) -> Result<(PairingMessage, Option<PairingId>), Talk> {
     match PairingMessage::decode(body).map_err(|_| Talk::Refused)? {
+        PairingMessage::Ask(ask) => {
+            let step = move |core: &mut crate::core::Core, now: u64| {
+                core.with_journal(now, |journal| HubPairing::asked(journal, &ask, now / 1000))
+            };
+            let offered = sealer.run(step).await.map_err(blame)?;
+            Ok((PairingMessage::Offered(offered), None))
+        }
         PairingMessage::Request(request) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
                 core.with_journal(now, |journal| {

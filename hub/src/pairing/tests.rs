@@ -273,6 +273,36 @@ async fn a_clock_that_was_never_set_makes_no_code() {
     }
 }
 
+/// A phone that has the device secret gets the code that is shown, in pairing mode; the answer is of no use to
+/// anybody else, and asking uses up no tries.
+#[tokio::test]
+async fn who_has_the_device_secret_is_told_the_code() {
+    let hub = Hub::new(1_000);
+    let shown = hub.show(PATIENCE).await;
+    let device = hub
+        .sealer
+        .run(|core, now| core.with_journal(now, Journal::device))
+        .await
+        .unwrap();
+    let secret = journal::DeviceSecret::from_bytes(&device.secret).unwrap();
+    for _try in 0..=listener::FAILURES_MAX {
+        let ask = journal::pairing::Ask::new(&mut phone());
+        let frames = say(
+            &shown.offer,
+            &frame(&PairingMessage::Ask(ask.clone()).encode()),
+        )
+        .await;
+        let Ok(PairingMessage::Offered(offered)) = PairingMessage::decode(&frames[4..]) else {
+            panic!("it is an offer");
+        };
+        let opened = secret.open(&ask, &offered, shown.offer.hub).unwrap();
+        assert_eq!(opened.to_text(), shown.offer.to_text());
+    }
+    hub.judge(request(&shown.offer)).await.unwrap();
+    let _gone = shown.stop.send(());
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Stopped);
+}
+
 #[tokio::test]
 async fn after_too_many_failures_the_offer_is_void() {
     let hub = Hub::new(1_000);
@@ -476,6 +506,33 @@ async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
     let status = sealer.run(|core, _now| core.status()).await.unwrap();
     let added = &status.added.phones[..];
     assert!(matches!(added, [one] if one.phone == paired && one.by == by), "{added:?}");
+}
+
+/// Who has the device secret gets the code that the hub shows, and none that a phone was given.
+#[test]
+fn a_code_that_a_phone_passes_on_is_told_to_nobody_who_asks() {
+    let mut world = World::paired();
+    let (_offer, _by) = passed_on(&mut world, &fixed());
+    let ask = journal::pairing::Ask::new(&mut phone());
+    let asked = |core: &mut crate::core::Core| {
+        core.with_journal(NOW_MS, |journal| {
+            HubPairing::asked(journal, &ask, NOW_MS / 1000)
+        })
+    };
+    let unknown = |error: &CoreError| {
+        let CoreError::Journal(JournalError::Pairing(error)) = error else {
+            return false;
+        };
+        *error == PairingError::UnknownOffer
+    };
+    let refused = asked(&mut world.core);
+    assert!(refused.as_ref().is_err_and(unknown), "it is not the hub's");
+    let terms = crate::core::tests::world::terms();
+    let shown = world.core.with_journal(NOW_MS, |journal| {
+        HubPairing::offer(journal, terms, NOW_MS / 1000)
+    });
+    drop(shown.unwrap());
+    assert!(asked(&mut world.core).is_ok());
 }
 
 /// A hub that was killed behind the confirmation and before its last word: the next one says it to the phone, which

@@ -127,5 +127,8 @@ async fn a_clock_that_is_set_again_and_again_makes_no_time_pass() {
     }
     let status = sealer.run(|core, _now| core.status()).await.unwrap();
     let unheard_ms = status.lines[0].unheard_ms;
-    assert!(unheard_ms > 0 && unheard_ms <= ROUNDS * 5_000, "{unheard_ms}");
+    assert!(
+        unheard_ms > 0 && unheard_ms <= ROUNDS * 5_000,
+        "{unheard_ms}"
+    );
 }

@@ -89,7 +89,9 @@ async fn tell_all(
                 ),
                 Ok(Revocation::Done) => tracing::info!("a phone that was removed is shut out"),
                 Ok(Revocation::StillAdmitted) => {
-                    tracing::info!("a phone that was removed stays admitted at the relay by somebody else");
+                    tracing::info!(
+                        "a phone that was removed stays admitted at the relay by somebody else"
+                    );
                     board.change(|board| board.still_admitted.insert(phone));
                     // It is asked again: that may end.
                     continue;

@@ -13,6 +13,7 @@ use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, ErrorKind
 use wire::ids::Seq;
 use wire::sender::{Need, Sender, SenderEvent};
 
+use super::hearing::Hearing;
 use super::{Board, Over};
 use crate::camera::Clock;
 use crate::core::{Evidence, LineHeads, Standing, Verdict};
@@ -35,6 +36,7 @@ const FORGED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     pub(super) line: Line,
     pub(super) head: LineHeads,
+    pub(super) hearing: Arc<Hearing>,
     pub(super) connection: Arc<Connection>,
     pub(super) sealer: Sealer,
     pub(super) board: Board,
@@ -48,6 +50,8 @@ pub(super) struct LineUplink {
     absent: Option<Absent>,
     /// How often the phone had asked that the relay be asked anew when it last was.
     asked_again: u64,
+    /// It has waited for what the phone said; a later connection does not make it wait again.
+    has_heard: bool,
 }
 
 /// An envelope that should be in the outbox and could not be had: acked meanwhile, which the next
@@ -86,6 +90,7 @@ impl LineUplink {
             doubt: None,
             absent: None,
             asked_again: head.asked_again,
+            has_heard: false,
         }
     }
 
@@ -100,6 +105,10 @@ impl LineUplink {
         let mut heads = shared.sealer.heads();
         let mut handle: Option<AppendHandle> = None;
         self.sender.handle_detached(now_ms(clock));
+        if !self.has_heard {
+            shared.hearing.over().await;
+            self.has_heard = true;
+        }
         loop {
             let Some(head) = heads.borrow_and_update().get(&self.line).copied() else {
                 return Ok(());
@@ -401,14 +410,18 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
             .connection
             .attach_receive(shared.head.receive, cursor)
             .await;
-        let mut deliveries = match attached {
-            Ok((_state, deliveries)) => deliveries,
+        let (state, mut deliveries) = match attached {
+            Ok(attached) => attached,
             Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => {
                 tokio::time::sleep(SLOT_PAUSE).await;
                 continue;
             }
             Err(error) => return Err(Over::Client(error)),
         };
+        let held = state.last.map_or(Seq::NONE, |last| last.seq);
+        if cursor >= held {
+            shared.hearing.heard(line);
+        }
         loop {
             let delivery = match deliveries.next().await {
                 Ok(delivery) => delivery,
@@ -430,6 +443,9 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 // ORDER: the answer came after the sync.
                 Verdict::Taken | Verdict::Duplicate => {
                     pause = FORGED_PAUSE;
+                    if taken.cursor >= held {
+                        shared.hearing.heard(line);
+                    }
                     wal::leaves!(
                         "trim {} {}",
                         shared.head.receive.send_id().to_text(),
@@ -442,6 +458,8 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 | Verdict::NotAuthentic
                 | Verdict::RolledBack
                 | Verdict::LineBroken => {
+                    // The others do not wait for what cannot be taken.
+                    shared.hearing.heard(line);
                     tracing::warn!(verdict = ?taken.verdict, "an envelope could not be taken; it is asked for again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(60));

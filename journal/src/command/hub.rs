@@ -180,9 +180,7 @@ impl Txn<'_> {
     /// # Errors
     /// If the row cannot be read.
     pub fn settings_said(&self, pairing: PairingId) -> Result<SettingsSaid, JournalError> {
-        Ok(self
-            .row(&keys::settings_said(pairing))?
-            .unwrap_or_default())
+        Ok(self.row(&keys::settings_said(pairing))?.unwrap_or_default())
     }
 
     /// Remembers what this transaction tells a phone of the settings.
@@ -235,9 +233,7 @@ impl Journal {
     /// # Errors
     /// If the row cannot be read.
     pub fn settings_said(&self, pairing: PairingId) -> Result<SettingsSaid, JournalError> {
-        Ok(self
-            .row(&keys::settings_said(pairing))?
-            .unwrap_or_default())
+        Ok(self.row(&keys::settings_said(pairing))?.unwrap_or_default())
     }
 
     /// The command that asked for a restart which has not happened yet (hub).

@@ -180,7 +180,8 @@ impl AppPairing {
     /// Takes the hub's last word: the pairing is confirmed.
     ///
     /// # Errors
-    /// [`PairingError::ProofDiffers`]; nothing changed.
+    /// [`PairingError::ProofDiffers`], or [`PairingError::Malformed`] before the hub has answered;
+    /// nothing changed.
     pub fn done(
         journal: &mut Journal,
         offer: &Offer,
@@ -188,6 +189,9 @@ impl AppPairing {
     ) -> Result<Durable<PairingId>, JournalError> {
         let row =
             request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
+        if row.confirm.is_none() {
+            return Err(PairingError::Malformed("a last word before an answer").into());
+        }
         let pairing = row.request.pairing;
         let mut txn = journal.begin();
         let mut record = txn.pairing_record(Line::of(pairing, Channel::EventVideo))?;

@@ -21,10 +21,11 @@ use crate::device::Device;
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
-use crate::keys::Family;
+use crate::keys::{self, Family};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox;
 use crate::record::{LineRecord, PairingRecord, PairingState, Suite};
+use crate::retain;
 use crate::scope::Scope;
 use crate::sealed::{Key, derive};
 use crate::txn::Txn;
@@ -45,6 +46,10 @@ struct DoneRow {
     /// The nonce of the phone's invitation to the relay, if the offer held one.
     invitation: Option<[u8; 16]>,
 }
+
+/// What stands behind [`Family::PairingAnswer`] in the key of the row that says which key of the vault was the
+/// next when the pairing was confirmed: what was begun before has an earlier one.
+const NEXT_KEY_THEN: &[u8] = &[1];
 
 /// What the hub was told to offer.
 #[derive(Clone, Debug)]
@@ -204,7 +209,7 @@ impl HubPairing {
 
     /// Takes the phone's proof: the pairing is confirmed, or the last word is repeated. Older pairings
     /// with the same phone from which nothing has ever come end whole in the same transaction; rows
-    /// that they leave are removed by [`Txn::trim_ended`].
+    /// that they leave are removed by [`Txn::trim_ended`], and what was retained for them is to be played.
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the phone is at fault; nothing changed.
@@ -252,6 +257,8 @@ impl HubPairing {
                 .map(|invitation| invitation.nonce),
         };
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
+        let next_key: u64 = txn.row(keys::NEXT_KEY)?.unwrap_or(1);
+        txn.put_secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN, &next_key)?;
         txn.end(Scope::Offer(confirm.offer));
         let unheard = unheard_pairings(&txn, confirm.pairing, record.peer_device)?;
         // Two phones may have been answered while there was one place left.
@@ -262,6 +269,10 @@ impl HubPairing {
             owe_replaced(&mut txn, pairing)?;
             for line in Line::all(pairing) {
                 outbox::end(&mut txn, line)?;
+            }
+            // It is the same phone: what was kept for it would otherwise wait for an ack for ever.
+            if retain::keeps_any(&txn) {
+                txn.play(confirm.pairing, pairing);
             }
             end_pairing(&mut txn, pairing);
             invite::forget_phone(&mut txn, pairing)?;
@@ -314,6 +325,22 @@ fn offer_rows(journal: &Journal) -> Result<Vec<(OfferId, OfferRow)>, JournalErro
     Ok(found)
 }
 
+/// The offer that this hub shows now. Beside one that a phone was answered on and may still prove itself, it is the
+/// one that nobody has used. One that a phone passes on is not the hub's to show: it goes the way that its owner
+/// gives it.
+pub(super) fn current_offer(
+    journal: &Journal,
+    now_unix_s: u64,
+) -> Result<Option<Offer>, JournalError> {
+    let passed_on = journal.invite()?.and_then(|invite| invite.offer());
+    let shown = |(id, _): &(OfferId, OfferRow)| Some(*id) != passed_on;
+    let rows = offer_rows(journal)?.into_iter().filter(shown);
+    let rows = rows.map(|(_, row)| row);
+    let standing = rows.filter(|row| row.offer.expires_unix_s > now_unix_s);
+    let newest = standing.max_by_key(|row| (row.answered.is_none(), row.offer.expires_unix_s));
+    Ok(newest.map(|row| row.offer))
+}
+
 fn random(journal: &mut Journal) -> [u8; 32] {
     journal.begin().random()
 }
@@ -347,6 +374,19 @@ fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, Journa
         }
     }
     Ok(None)
+}
+
+/// The number of the first key of the vault that was given after this pairing was confirmed (hub): its lines
+/// take part in whatever is begun from then on. Of a pairing from before that was written down: its own key,
+/// which is older.
+pub(crate) fn first_key_since(
+    journal: &Journal,
+    pairing: PairingId,
+) -> Result<Option<u64>, JournalError> {
+    let scope = Scope::Pairing(pairing);
+    let next_key: Option<u64> = journal.secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN)?;
+    let own = journal.scopes.get(scope).map(|key| key.id.0);
+    Ok(next_key.or(own))
 }
 
 /// Confirmed pairings with the same phone that are older than `newer` and from which nothing has ever

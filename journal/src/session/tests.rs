@@ -388,6 +388,47 @@ fn key_bytes(hub: &mut Hub) -> usize {
     members.next().unwrap().encryption_key.len()
 }
 
+impl App {
+    /// An envelope with a Commit of the phone, in a good wrap; nothing of it stays here.
+    fn commit_alone(&mut self) -> (Seq, Envelope) {
+        let line = self.session.line();
+        let (group, client) = self.session.scopes();
+        let mut txn = self.journal.begin();
+        let seq = outbox::upcoming(&txn, line).unwrap();
+        let handle = self.session.load(&mut txn).unwrap();
+        let record = Arc::clone(&handle.record);
+        handle.touched = Some(txn.outcome().clone());
+        handle.group.set_aad(aad(seq));
+        let provider = MlsProvider::new(&mut txn, group, client, Ratchet::Store);
+        let commit = commit_and_merge(&provider, handle).unwrap();
+        drop(provider);
+        let (kind, placement) = (Kind::Mls, Placement::Inline);
+        outbox::append(&mut txn, line, &record, kind, &commit, placement).unwrap();
+        let bytes = txn.get(&keys::outbox(line, seq)).unwrap().unwrap();
+        (seq, Envelope::new(bytes).unwrap())
+    }
+}
+
+/// Only a hub commits: what MLS lets the other member make as well is taken without effect.
+#[test]
+fn a_commit_of_the_phone_moves_nobody() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let before = (hub.epoch(), hub.exporter());
+    let (seq, commit) = app.commit_alone();
+    let mut txn = hub.journal.begin();
+    let takes = Takes::MessagesAndProposals;
+    let arrived = hub.session.receive(&mut txn, seq, commit.as_bytes(), takes);
+    let received = arrived.unwrap().received;
+    assert!(matches!(received, Received::Refused(_)), "{received:?}");
+    let epoch = hub.session.epoch(&mut txn).unwrap();
+    let exporter = hub.session.exporter(&mut txn).unwrap();
+    assert_eq!((epoch, exporter), before);
+    drop(txn);
+    crate::tests::harness::converge(&mut hub, &mut app);
+}
+
 /// A proposal that the wrap or MLS finds spoilt is nothing at all, and nobody without the pairing's keys can
 /// make one.
 #[test]

@@ -184,7 +184,10 @@ fn what_is_remembered_has_its_limits() {
         let result = CommandResult::Refused(Refusal::NotUnderstood);
         for id in given.drain(..) {
             let result = result.clone();
-            say(&mut hub, &[HubConfigMessage::Outcome(Outcome { id, result })]);
+            say(
+                &mut hub,
+                &[HubConfigMessage::Outcome(Outcome { id, result })],
+            );
         }
         let taken = listen(&hub, &mut app);
         let done = taken
@@ -192,7 +195,10 @@ fn what_is_remembered_has_its_limits() {
             .filter(|taken| matches!(taken, Taken::CommandDone(_)));
         assert_eq!(done.count(), COMMANDS_PENDING_MAX, "round {round}");
         let book = app.journal.commands(line.pairing).unwrap();
-        assert_eq!((book.pending.len(), book.done.len()), (0, COMMANDS_DONE_KEPT));
+        assert_eq!(
+            (book.pending.len(), book.done.len()),
+            (0, COMMANDS_DONE_KEPT)
+        );
         for _ in 0..COMMANDS_PENDING_MAX {
             given.extend(give(&mut app, line, CommandKind::Restart));
         }
@@ -220,7 +226,10 @@ fn an_older_version_of_the_settings_does_not_take_the_place_of_a_newer_one() {
     say(&mut hub, &[HubConfigMessage::Settings(doc(4, 40))]);
     let id = CommandId([1; 16]);
     let result = CommandResult::Changed(doc(3, 30));
-    say(&mut hub, &[HubConfigMessage::Outcome(Outcome { id, result })]);
+    say(
+        &mut hub,
+        &[HubConfigMessage::Outcome(Outcome { id, result })],
+    );
     listen(&hub, &mut app);
     let book = app.journal.commands(line.pairing).unwrap();
     assert_eq!(book.settings, doc(4, 40));

@@ -9,10 +9,11 @@ use super::harness::{
 use super::trim::know_many_clips;
 use crate::ids::{Channel, Line};
 use crate::pairing::{
-    AppNext, AppPairing, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage, Request,
+    AppNext, AppPairing, Ask, Done, HubPairing, Offer, OfferEnd, PairingError, PairingMessage,
+    Request,
 };
 use crate::scope::Scope;
-use crate::{JournalError, PairingState, Role, Session, Suite};
+use crate::{DeviceSecret, JournalError, PairingState, Role, Session, Suite};
 
 fn both() -> (crate::Journal, crate::Journal) {
     let hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
@@ -171,6 +172,194 @@ fn a_wrong_or_used_or_expired_code_is_refused_and_changes_nothing() {
     assert!(Offer::from_text("https://example.org").is_err());
     assert!(Offer::from_text("SECLUSO1:AAAA").is_err());
     assert!(Offer::from_text(&good.to_text()[..60]).is_err());
+}
+
+/// A device secret of its own: a number in each byte and a tail that tells it apart.
+fn device_secret(tail: u8) -> DeviceSecret {
+    let mut bytes: Vec<u8> = (0..71).collect();
+    bytes.push(tail);
+    DeviceSecret::from_bytes(&bytes).unwrap()
+}
+
+#[test]
+fn a_device_keeps_the_secret_that_it_was_made_with() {
+    let disk = SimDisk::new();
+    let mut hub = open(Role::Hub, &disk, 1).unwrap();
+    assert!(hub.known_device().unwrap().is_none());
+    let (first, second) = (device_secret(1), device_secret(2));
+    let made = hub.provision(&first).unwrap().into_inner();
+    assert_eq!(made.secret.as_slice(), first.as_bytes());
+    // Whatever is said later: codes may be in use that came of the first.
+    let again = hub.provision(&second).unwrap().into_inner();
+    assert_eq!(again.secret.as_slice(), first.as_bytes());
+    assert!(*again.identity_seed == *made.identity_seed);
+    drop(hub);
+    let mut hub = open(Role::Hub, &disk, 2).unwrap();
+    let known = hub.known_device().unwrap().unwrap();
+    assert_eq!(known.secret.as_slice(), first.as_bytes());
+    assert_eq!(hub.device().unwrap().secret.as_slice(), first.as_bytes());
+    assert_ne!(offer(&mut hub).to_text(), offer(&mut hub).to_text());
+
+    // One that was made without is random, and is not given up for one that comes late.
+    let mut other = open(Role::Hub, &SimDisk::new(), 3).unwrap();
+    let random = other.device().unwrap().secret;
+    let late = other.provision(&first).unwrap().into_inner();
+    assert!(late.secret == random);
+}
+
+/// All that differs is the device secret: the dice fall the same.
+#[test]
+fn every_code_comes_of_the_device_secret() {
+    let code = |tail| {
+        let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+        drop(hub.provision(&device_secret(tail)).unwrap());
+        offer(&mut hub)
+    };
+    let (one, same, other) = (code(1), code(1), code(2));
+    assert_eq!(one.offer, other.offer);
+    assert_eq!(one.to_text(), same.to_text());
+    assert_ne!(one.to_text(), other.to_text());
+}
+
+/// The code that a hub shows, as a phone gets it that asks with this secret.
+fn asked_with(
+    hub: &mut crate::Journal,
+    app: &mut crate::Journal,
+    secret: &DeviceSecret,
+    peer: DeviceId,
+) -> Result<Offer, PairingError> {
+    let ask = Ask::new(app);
+    let offered = HubPairing::asked(hub, &ask, NOW_S).unwrap();
+    secret.open(&ask, &offered, peer)
+}
+
+#[test]
+fn a_phone_with_the_printed_secret_gets_the_code_and_nobody_else_does() {
+    let (mut hub, mut app) = both();
+    let (secret, peer) = (device_secret(1), DeviceId([7; 32]));
+    drop(hub.provision(&secret).unwrap());
+    let ask = Ask::new(&mut app);
+    assert_eq!(
+        refused(HubPairing::asked(&mut hub, &ask, NOW_S)),
+        PairingError::UnknownOffer,
+        "not in pairing mode"
+    );
+    let shown = offer(&mut hub);
+    let lsn = hub.wal.next_lsn();
+    let got = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    assert_eq!(got.to_text(), shown.to_text());
+    let wrong = Err(PairingError::WrongSecret);
+    let guessed = asked_with(&mut hub, &mut app, &device_secret(2), peer).map(drop);
+    assert_eq!(guessed, wrong);
+    // Somebody in between passes the words on, and has a key of his own.
+    let between = asked_with(&mut hub, &mut app, &secret, DeviceId([6; 32])).map(drop);
+    assert_eq!(between, wrong);
+    // The answer to one question is none to another, and not a byte of it may differ.
+    let (ask, other) = (Ask::new(&mut app), Ask::new(&mut app));
+    let offered = HubPairing::asked(&mut hub, &ask, NOW_S).unwrap();
+    assert_eq!(secret.open(&other, &offered, peer).map(drop), wrong);
+    let whole = PairingMessage::Offered(offered).encode();
+    for at in 1..whole.len() {
+        let mut altered = whole.clone();
+        altered[at] ^= 1;
+        if let Ok(PairingMessage::Offered(offered)) = PairingMessage::decode(&altered) {
+            assert!(secret.open(&ask, &offered, peer).is_err(), "byte {at}");
+        }
+    }
+    assert_eq!(hub.wal.next_lsn(), lsn, "asking changes nothing");
+    let late = HubPairing::asked(&mut hub, &ask, NOW_S + 601);
+    assert_eq!(refused(late), PairingError::UnknownOffer);
+}
+
+/// A phone that was interrupted asks again: while the same offer stands it goes on where it was, and a new
+/// one takes the place of what it left.
+#[test]
+fn asking_again_goes_on_with_the_same_pairing() {
+    let (mut hub, mut app) = both();
+    let (secret, peer) = (device_secret(1), DeviceId([7; 32]));
+    drop(hub.provision(&secret).unwrap());
+    offer(&mut hub);
+    let first = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    let request = ask(&mut app, &first);
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
+    let again = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    assert_eq!(again.to_text(), first.to_text());
+    let confirm = AppPairing::answer(&mut app, &again, &answer, NOW_S).unwrap();
+    // The hub shows a new code before it hears the proof: that is the one that stands.
+    let second = offer(&mut hub);
+    let newest = asked_with(&mut hub, &mut app, &secret, peer).unwrap();
+    assert_eq!(newest.to_text(), second.to_text());
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    assert_whole(&hub, &mut app, &first, &done);
+}
+
+/// A crash at every operation of a first start that is provisioned: afterwards the device has the secret
+/// that was given, or none, and gets it then.
+#[test]
+fn a_provisioned_start_survives_a_crash_at_every_operation() {
+    let disk = SimDisk::new();
+    let mut hub = open(Role::Hub, &disk, 1).unwrap();
+    disk.record_snapshots();
+    let secret = device_secret(1);
+    drop(hub.provision(&secret).unwrap());
+    let mut before = 0;
+    let snapshots = disk.snapshots();
+    for (i, snapshot) in snapshots.iter().enumerate() {
+        for policy in CrashPolicy::ALL {
+            let crashed = snapshot.crash_clone(policy, i as u64);
+            let mut hub = open(Role::Hub, &crashed, 50 + i as u64).unwrap();
+            before += usize::from(hub.known_device().unwrap().is_none());
+            let device = hub.provision(&secret).unwrap().into_inner();
+            assert_eq!(
+                device.secret.as_slice(),
+                secret.as_bytes(),
+                "{i} {policy:?}"
+            );
+        }
+    }
+    assert!(before > 0 && before < snapshots.len() * CrashPolicy::ALL.len());
+}
+
+/// What the two ends derive while they pair is in no file of either, from the first step to the last: the
+/// code's secret, and the external PSK, which OpenMLS itself would never delete.
+#[test]
+fn what_a_pairing_is_made_of_is_in_the_clear_in_no_file() {
+    let (hub_disk, app_disk) = (SimDisk::new(), SimDisk::new());
+    let mut hub = open(Role::Hub, &hub_disk, 1).unwrap();
+    let mut app = open(Role::App, &app_disk, 2).unwrap();
+    hub_disk.record_snapshots();
+    app_disk.record_snapshots();
+    drop(hub.provision(&device_secret(1)).unwrap());
+    let offer = offer(&mut hub);
+    let request = ask(&mut app, &offer);
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap();
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    drop(AppPairing::done(&mut app, &offer, &done).unwrap());
+    let holds = |disk: &SimDisk, needle: &[u8]| {
+        let mut files = disk.paths().into_iter();
+        files.any(|path| {
+            let bytes = disk.contents(&path).unwrap_or_default();
+            bytes.windows(needle.len()).any(|part| part == needle)
+        })
+    };
+    let [secret, psk] = crate::pairing::secrets_of(&offer, &request);
+    let device = device_secret(1);
+    let needles = [
+        ("the code's secret", secret.as_slice()),
+        ("the PSK", psk.as_slice()),
+        ("the device secret", device.as_bytes()),
+    ];
+    let states = [hub_disk.snapshots(), app_disk.snapshots()].concat();
+    assert!(states.len() > 10, "only {} states", states.len());
+    for (i, disk) in states.iter().chain([&hub_disk, &app_disk]).enumerate() {
+        for (what, needle) in needles {
+            assert!(!holds(disk, needle), "{what} in state {i}");
+        }
+    }
+    // The search is not blind: a storage key is where it belongs.
+    let key = hub.scopes.get(Scope::Device).unwrap().key.clone();
+    assert!(holds(&hub_disk, key.as_slice()));
 }
 
 #[test]
@@ -583,4 +772,23 @@ fn two_pairings_are_independent() {
         session: Session::new(line(second)),
     };
     converge(&mut hub, &mut b);
+}
+
+/// It is the hub that speaks out of turn: no reason to give up the phone's directory.
+#[test]
+fn a_last_word_before_an_answer_is_refused_and_changes_nothing() {
+    let app_disk = SimDisk::new();
+    let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+    let mut app = open(Role::App, &app_disk, 2).unwrap();
+    let offer = offer(&mut hub);
+    let request = asked(&mut app, &offer, 8, NOW_S);
+    let early = app_disk.crash_clone(CrashPolicy::ProcessKill, 0);
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap();
+    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap();
+    let done = HubPairing::confirm(&mut hub, &confirm).unwrap();
+    let mut early = open(Role::App, &early, 3).unwrap();
+    let error = refused(AppPairing::done(&mut early, &offer, &done));
+    assert!(matches!(error, PairingError::Malformed(_)), "{error}");
+    drop(AppPairing::answer(&mut early, &offer, &answer, NOW_S).unwrap());
+    assert_whole(&hub, &mut early, &offer, &done);
 }

@@ -51,7 +51,11 @@ fn keys_of(journal: &Journal, pairing: PairingId) -> Vec<Vec<u8>> {
 /// How many of these keys are in either image of the vault.
 fn in_vault(disk: &SimDisk, keys: &[Vec<u8>]) -> usize {
     let vault = disk.contents("vault").unwrap();
-    let holds = |key: &&Vec<u8>| vault.windows(key.len()).any(|window| window == key.as_slice());
+    let holds = |key: &&Vec<u8>| {
+        vault
+            .windows(key.len())
+            .any(|window| window == key.as_slice())
+    };
     keys.iter().filter(holds).count()
 }
 
@@ -84,7 +88,11 @@ fn a_removed_phone_leaves_nothing_but_the_word_to_the_relay() {
     assert_eq!(in_vault(&hub.disk, &old_keys), old_keys.len());
 
     hub.disk.record_snapshots();
-    assert!(HubPairing::remove(&mut hub.journal, gone).unwrap().into_inner());
+    assert!(
+        HubPairing::remove(&mut hub.journal, gone)
+            .unwrap()
+            .into_inner()
+    );
     assert_eq!(in_vault(&hub.disk, &old_keys), 0);
     let snapshots = hub.disk.snapshots();
     for (i, snapshot) in snapshots.iter().enumerate() {
@@ -150,7 +158,7 @@ fn a_removal_is_small_however_much_waits_for_the_phone() {
     assert!(bytes > 0 && bytes <= REMOVAL_BYTES_MAX, "{bytes}");
     drop(hub.journal.commit().unwrap());
     while rows_of(&hub.journal, line) > 0 {
-        assert!(hub.journal.stage_trims(1, |txn| txn.trim_ended()) > 0);
+        assert!(hub.journal.stage_trims(1, |txn| txn.trim_ended()).steps > 0);
         drop(hub.journal.commit().unwrap());
     }
 }
@@ -187,7 +195,11 @@ fn a_phone_of_which_nothing_can_be_read_is_removed_whole() {
         }
         drop(txn.commit(()).unwrap());
 
-        assert!(HubPairing::remove(&mut hub.journal, gone).unwrap().into_inner());
+        assert!(
+            HubPairing::remove(&mut hub.journal, gone)
+                .unwrap()
+                .into_inner()
+        );
         assert!(hub.journal.pairing_ids().is_empty());
         let owed = hub.journal.dismissals().unwrap().owed;
         assert_eq!(owed.first().map(|of| of.guest.is_some()), tells, "{round}");
@@ -244,5 +256,8 @@ fn each_pairing_of_a_phone_names_its_own_invitation() {
     drop(HubPairing::remove(&mut hub, old).unwrap());
     let owed = hub.dismissals().unwrap().owed;
     let guest = owed[0].guest.unwrap();
-    assert_eq!((guest.device, guest.invitation), (DeviceId([8; 32]), [5; 16]));
+    assert_eq!(
+        (guest.device, guest.invitation),
+        (DeviceId([8; 32]), [5; 16])
+    );
 }

@@ -96,6 +96,7 @@ pub mod mutant;
 pub mod note;
 mod options;
 mod poison;
+pub mod private;
 mod ranges;
 pub mod record;
 pub mod recover;

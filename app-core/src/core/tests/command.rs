@@ -215,7 +215,9 @@ fn what_an_epoch_overtook_is_encrypted_again_under_the_same_identifier() {
 fn a_command_waits_while_new_keys_wait_for_the_hub() {
     let (mut camera, _, mut core, _disk) = world();
     let config = camera.config;
-    let staged = core.stage_heartbeat(config.pairing, NOW_MS).unwrap();
+    let level = BTreeSet::from(Line::all(config.pairing));
+    let staged = core.stage_heartbeat(config.pairing, &level, NOW_MS);
+    let staged = staged.unwrap();
     drop(core.commit().unwrap().redeem(staged));
     assert!(order(&mut core, config, Order::Restart));
     assert_eq!(send(&mut core, config), None);
@@ -235,9 +237,12 @@ fn a_command_waits_while_new_keys_wait_for_the_hub() {
 fn a_heartbeat_goes_before_the_next_command_and_not_beside_one_that_was_sent() {
     let (camera, _, mut core, _disk) = world();
     let config = camera.config;
-    let level: BTreeSet<Line> = Line::all(config.pairing).into_iter().collect();
+    let sight = Sight {
+        level: BTreeSet::from(Line::all(config.pairing)),
+        ..Sight::default()
+    };
     let launch = Launch::ByPerson(BTreeSet::new());
-    let look = |core: &mut Core, now_unix_ms| core.look(&level, &launch, now_unix_ms).unwrap();
+    let look = |core: &mut Core, now_unix_ms| core.look(&sight, &launch, now_unix_ms).unwrap();
     let here = [config.pairing];
     assert_eq!(look(&mut core, NOW_MS).due, here);
     assert!(order(&mut core, config, Order::Restart));
@@ -260,7 +265,11 @@ fn a_command_is_not_held_up_by_another_line() {
     let config = camera.config;
     assert!(order(&mut core, config, Order::Restart));
     let mut orders = |level: &BTreeSet<Line>| {
-        let look = core.look(level, &Launch::ByScheduler, NOW_MS);
+        let sight = Sight {
+            level: level.clone(),
+            ..Sight::default()
+        };
+        let look = core.look(&sight, &Launch::ByScheduler, NOW_MS);
         look.unwrap().orders
     };
     assert!(orders(&BTreeSet::new()).is_empty());

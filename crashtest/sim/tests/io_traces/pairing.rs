@@ -185,7 +185,7 @@ pub(crate) fn again(text: &mut String) {
     assert_eq!(hub.pairing_ids(), [done.pairing()]);
     let step = "what the old pairing left is removed in steps";
     let steps = traced(text, &hub_disk, Who::Hub, step, || {
-        let steps = hub.stage_trims(100, |txn| txn.trim_ended());
+        let steps = hub.stage_trims(100, |txn| txn.trim_ended()).steps;
         drop(hub.commit().unwrap());
         steps
     });

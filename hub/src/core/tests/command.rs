@@ -13,7 +13,12 @@ use crate::camera::EventEnd;
 
 /// What the hub answered, oldest first.
 fn results(phone: &Phone) -> Vec<CommandResult> {
-    phone.book().done.iter().map(|done| done.result.clone()).collect()
+    phone
+        .book()
+        .done
+        .iter()
+        .map(|done| done.result.clone())
+        .collect()
 }
 
 fn version(core: &Core) -> u64 {
@@ -406,10 +411,7 @@ fn due_settings_share_the_epoch_of_a_heartbeats_answer() {
 #[test]
 fn a_command_survives_a_crash_at_every_operation() {
     let mut states = 0;
-    for kind in [
-        CommandKind::Privacy { on: true },
-        CommandKind::Restart,
-    ] {
+    for kind in [CommandKind::Privacy { on: true }, CommandKind::Restart] {
         let mut world = World::paired();
         world.pass(10);
         let _bytes = world.record_some(1);

@@ -71,10 +71,7 @@ fn a_silent_phone_gets_nothing_new_others_do_and_its_first_heartbeat_resumes() {
     world.idle(60);
     let refused = world.core.handle_event_started(event(), 5).unwrap();
     assert_eq!(refused, Recorded::Not(Stop::Silent));
-    assert_eq!(
-        world.core.status().unwrap().stopped,
-        Some(Stop::Silent)
-    );
+    assert_eq!(world.core.status().unwrap().stopped, Some(Stop::Silent));
     other.beat(1);
     let config = Line::of(other.line.pairing, Channel::Config);
     let verdicts = other.send(&mut world.core, config, NOW_MS);
@@ -115,7 +112,10 @@ fn while_the_relay_is_away_nobody_is_silent_and_nobody_is_removed() {
     let lines = world.core.status().unwrap().lines;
     assert_eq!(lines.len(), 2);
     for line in lines {
-        assert!(!line.is_silent && line.unheard_ms <= 30 * 60_000, "{line:?}");
+        assert!(
+            !line.is_silent && line.unheard_ms <= 30 * 60_000,
+            "{line:?}"
+        );
     }
 }
 
@@ -234,7 +234,8 @@ fn a_phone_that_cannot_be_read_stops_no_other_and_is_removed() {
     world.core.unreadable = Some(rotten.pairing);
     world.core.refresh_lines().unwrap();
     assert_eq!(phones(&mut world), [world.line.pairing]);
-    let is_told = |notice: &Notice| matches!(notice, Notice::LineBroken { line, .. } if *line == rotten);
+    let is_told =
+        |notice: &Notice| matches!(notice, Notice::LineBroken { line, .. } if *line == rotten);
     assert!(world.notices().iter().any(is_told));
     let bytes = world.record_some(2);
     assert!(world.core.remove_phone(rotten.pairing, NOW_MS).unwrap());
@@ -357,10 +358,7 @@ fn a_hub_has_at_most_eight_phones_and_one_more_is_refused_until_one_is_removed()
     world.end_event(EventEnd::Completed);
     for phone in &mut others {
         phone.deliver(&mut world.core);
-        assert_eq!(
-            phone.clips(),
-            [(AppClipState::Complete, bytes.clone())]
-        );
+        assert_eq!(phone.clips(), [(AppClipState::Complete, bytes.clone())]);
     }
     let gone = others[3].line.pairing;
     assert!(world.core.remove_phone(gone, NOW_MS).unwrap());
@@ -426,7 +424,11 @@ fn a_removal_survives_a_crash_at_every_operation() {
                 core.commit(NOW_MS).unwrap();
             }
             for line in Line::all(phone) {
-                assert!(core.next_envelope(line, Seq::NONE, NOW_MS).unwrap().is_none());
+                assert!(
+                    core.next_envelope(line, Seq::NONE, NOW_MS)
+                        .unwrap()
+                        .is_none()
+                );
             }
             let status = core.status().unwrap();
             assert_eq!(status.lines.len(), 1);

@@ -119,6 +119,31 @@ fn a_heartbeat_that_disproves_one_line_ends_all_lines_of_its_phone() {
     assert_eq!(clips, [(journal::AppClipState::Complete, bytes)]);
 }
 
+/// The disk had no room for the proof: all lines are over in memory, and nothing of it is stored. The heartbeat
+/// comes again, and it alone knows: taken without effect, it would be gone with this process.
+#[test]
+fn a_proof_that_found_no_room_is_made_when_the_heartbeat_comes_again() {
+    let mut world = World::paired();
+    let pairing = world.line.pairing;
+    let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let _ = world.record_some(2);
+    world.deliver();
+    world.say_heartbeat(1);
+    world.restart_on(old);
+    for line in Line::all(pairing) {
+        world.core.set_standing(line, PROVEN);
+    }
+    assert_eq!(world.send_on(Channel::Config), [Verdict::RolledBack]);
+    world.crash();
+    for line in Line::all(pairing) {
+        let journal = world.core.journal_ref().unwrap();
+        assert!(journal.rollback_proof(line).unwrap().is_some(), "{line:?}");
+        assert_eq!(world.core.heads().unwrap()[&line].standing, PROVEN);
+    }
+    let journal = world.core.journal_ref().unwrap();
+    assert_eq!(journal.phone_heard(pairing).unwrap(), None);
+}
+
 /// The other phone holds nothing of the lost history, and goes on.
 #[test]
 fn another_phone_of_the_same_hub_is_not_concerned() {

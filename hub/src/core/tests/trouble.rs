@@ -87,6 +87,47 @@ fn a_failed_first_or_last_sync_of_a_clip_loses_nothing() {
     }
 }
 
+/// What the view could not read, recovery may have made anew: a line that was left out is recorded for again.
+#[test]
+fn a_line_that_could_not_be_read_is_tried_again_when_the_journal_was_opened_again() {
+    let mut world = World::paired();
+    let line = world.line;
+    let unread = JournalError::NoGroup(line);
+    world.core.set_broken(line, &unread);
+    let said = |world: &mut World| {
+        let broken = |notice: &Notice| matches!(notice, Notice::LineBroken { .. });
+        world.notices().iter().filter(|n| broken(n)).count()
+    };
+    assert_eq!(said(&mut world), 1);
+    let refused = world.core.handle_event_started(event(), 5).unwrap();
+    assert!(matches!(refused, Recorded::Not(_)), "{refused:?}");
+    let reopened = world.core.reopen(&unread, 5);
+    assert!(matches!(reopened, Err(CoreError::Reopened)), "{reopened:?}");
+    let bytes = world.record_some(2);
+    world.end_event(EventEnd::Completed);
+    assert_eq!(said(&mut world), 0);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+    // One that is still lost is said once more.
+    let thumbnail = Line::of(line.pairing, Channel::Thumbnail);
+    world.lose_group(Channel::Thumbnail);
+    world.propose_on(Channel::Thumbnail);
+    for again in [false, true] {
+        if again {
+            let reopened = world.core.reopen(&unread, 5);
+            assert!(matches!(reopened, Err(CoreError::Reopened)), "{reopened:?}");
+        }
+        world.notices();
+        let verdicts = world.send_on(Channel::Thumbnail);
+        assert_eq!(verdicts.first(), Some(&Verdict::LineBroken));
+        let last = world.core.poll_notice();
+        assert!(
+            matches!(last, Some(Notice::LineBroken { line, .. }) if line == thumbnail),
+            "{last:?}"
+        );
+    }
+}
+
 #[test]
 fn a_disk_that_stays_broken_is_the_end() {
     let mut world = World::paired();

@@ -89,20 +89,24 @@ pub(crate) fn open(
     disk: &SimDisk,
     seed: u64,
 ) -> Result<(Journal, RecoveryReport), JournalError> {
-    open_over(role, disk, Arc::new(disk.clone()), seed)
+    open_over(role, disk, Arc::new(disk.clone()), LOG_FILE_BYTES, seed)
 }
+
+/// The smallest log files that a configuration takes.
+const LOG_FILE_BYTES: u64 = 4 << 20;
 
 /// Log and vault through a disk that lies over the simulated one.
 fn open_over(
     role: Role,
     sim: &SimDisk,
     disk: Arc<dyn Disk>,
+    log_file_bytes: u64,
     seed: u64,
 ) -> Result<(Journal, RecoveryReport), JournalError> {
     let store = MemStore::on_disk(Arc::new(sim.clone()), "view");
     let vault = FileVault::new(disk.clone(), "vault");
     let options = Options {
-        log_file_bytes: 4 << 20,
+        log_file_bytes,
         ballast_bytes: 256 << 10,
         ..Options::default()
     };
@@ -131,7 +135,19 @@ pub(crate) fn gated_opener(disk: &SimDisk, gate: &Gate, first_seed: u64) -> Open
     let mut seed = first_seed;
     Box::new(move || {
         seed += 1;
-        open_over(Role::Hub, &disk, Arc::new(gate.before(&disk)), seed)
+        let over = Arc::new(gate.before(&disk));
+        open_over(Role::Hub, &disk, over, LOG_FILE_BYTES, seed)
+    })
+}
+
+/// As [`opener`], with log files of another size.
+pub(crate) fn opener_with(disk: &SimDisk, log_file_bytes: u64, first_seed: u64) -> Opener {
+    let disk = disk.clone();
+    let mut seed = first_seed;
+    Box::new(move || {
+        seed += 1;
+        let over = Arc::new(disk.clone());
+        open_over(Role::Hub, &disk, over, log_file_bytes, seed)
     })
 }
 
@@ -462,7 +478,7 @@ impl Core {
 }
 
 impl Phone {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let line = Line {
             pairing: PairingId([0; 16]),
             channel: Channel::EventVideo,
@@ -479,7 +495,7 @@ impl Phone {
         }
     }
 
-    fn pair(&mut self, core: &mut Core, suite: Suite) {
+    pub(crate) fn pair(&mut self, core: &mut Core, suite: Suite) {
         let terms = OfferTerms { suite, ..terms() };
         let now_s = NOW_MS / 1000;
         let offer = core

@@ -43,7 +43,10 @@ fn another_invitation_lets_a_phone_in_again_and_the_used_one_does_not() {
     let mut store = store();
     let (first, second) = (hub_nonce(&HUB_ID, [1; 6]), hub_nonce(&HUB_ID, [2; 6]));
     assert!(redeemed(&mut store, &first));
-    assert!(redeemed(&mut store, &first), "its answer may have been lost");
+    assert!(
+        redeemed(&mut store, &first),
+        "its answer may have been lost"
+    );
     assert_eq!(revoke(&mut store, HUB_ID, &first), Revoked::Done);
     assert!(store.is_revoked(&PHONE_ID).unwrap());
     assert!(!redeemed(&mut store, &first));
@@ -66,7 +69,10 @@ fn a_hub_takes_back_its_own_invitation_and_the_phone_stays_by_the_others() {
         assert!(redeemed(&mut store, nonce));
     }
     for not_own in [&own, &operators] {
-        assert_eq!(revoke(&mut store, OTHER_ID, not_own), Revoked::StillAdmitted);
+        assert_eq!(
+            revoke(&mut store, OTHER_ID, not_own),
+            Revoked::StillAdmitted
+        );
     }
     assert_eq!(revoke(&mut store, HUB_ID, &own), Revoked::StillAdmitted);
     assert!(redeemed(&mut store, &other) && redeemed(&mut store, &operators));
@@ -139,7 +145,14 @@ fn what_the_phone_fills_is_emptied_with_the_invitation_by_which_it_came() {
     let mut store = store();
     let (own, other) = (hub_nonce(&HUB_ID, [1; 6]), hub_nonce(&OTHER_ID, [1; 6]));
     assert!(redeemed(&mut store, &own) && redeemed(&mut store, &other));
-    receipt(append_as(PHONE, &mut store, OTHER_BOX, 1, 0, &bytes(1, 100)));
+    receipt(append_as(
+        PHONE,
+        &mut store,
+        OTHER_BOX,
+        1,
+        0,
+        &bytes(1, 100),
+    ));
     assert_eq!(revoke(&mut store, HUB_ID, &own), Revoked::StillAdmitted);
     assert_eq!(store.send_state(&OTHER_BOX).unwrap().last, None);
 }
@@ -198,7 +211,14 @@ fn a_crash_at_every_operation_leaves_a_phone_admitted_or_shut_out_and_asking_aga
     assert!(redeemed(&mut store, &nonce));
     let a = bytes(1, 70_000);
     receipt(append(&mut store, BOX, 1, 0, &a));
-    receipt(append_as(PHONE, &mut store, OTHER_BOX, 1, 0, &bytes(2, 100)));
+    receipt(append_as(
+        PHONE,
+        &mut store,
+        OTHER_BOX,
+        1,
+        0,
+        &bytes(2, 100),
+    ));
     disk.record_snapshots();
     assert_eq!(revoke(&mut store, HUB_ID, &nonce), Revoked::Done);
     let snapshots = disk.snapshots();

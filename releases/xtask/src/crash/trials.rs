@@ -193,6 +193,10 @@ fn states_of(options: &Options) -> String {
 }
 
 /// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
+/// Below this there is no time for all epochs of the longer session on a real file system, in minutes: on two cores
+/// eight events take about ten, twenty-four about half an hour, and other kinds want theirs.
+const LONG_SESSION_MINUTES: u64 = 120;
+
 fn real_file_system(options: &Options, place: &Path) -> Trial {
     let recording = place.join("block-recording");
     let progress = place.join(format!("{REAL_FILE_SYSTEM}.progress"));
@@ -203,7 +207,13 @@ fn real_file_system(options: &Options, place: &Path) -> Trial {
     arguments.extend(["--recording".to_owned(), text(&recording)]);
     arguments.extend(["--shard".to_owned(), options.shard.clone()]);
     if options.tier == Tier::Full {
-        arguments.extend(words(&["--events", "24"]));
+        // All of a shorter session says more than a part of a longer one.
+        let events = if options.minutes < LONG_SESSION_MINUTES {
+            "8"
+        } else {
+            "24"
+        };
+        arguments.extend(words(&["--events", events]));
     }
     arguments.extend(open_ended(options));
     // Written by the first part too, or the second would have nothing to go on with.
@@ -264,7 +274,12 @@ mod tests {
             assert!(!middle.contains(&open), "{name}");
             assert!(!middle.contains(&"--resume".to_owned()), "{name}");
         }
+        assert!(has(
+            &told("--full --minutes 30", REAL_FILE_SYSTEM),
+            ["--events", "8"]
+        ));
         let first = told("--full", REAL_FILE_SYSTEM);
+        assert!(has(&first, ["--events", "24"]));
         let progress = format!("/place/{REAL_FILE_SYSTEM}.progress");
         assert!(has(&first, ["--resume", progress.as_str()]), "{first:?}");
         for name in ["disk-errors", "daemon-errors", "kills", "power-cuts"] {
