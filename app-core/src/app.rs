@@ -313,7 +313,11 @@ impl App {
             .engine
             .read(move |core, _shell| core.journal().told_of_added(pairing));
         let told = told.await?;
-        Ok(told.phones.iter().map(|one| AddedPhone::of(hub, one)).collect())
+        Ok(told
+            .phones
+            .iter()
+            .map(|one| AddedPhone::of(hub, one))
+            .collect())
     }
 
     /// What is known here of a hub's settings.

@@ -137,11 +137,19 @@ fn a_phone_passes_a_code_on_and_both_and_the_hub_say_who_was_added_by_whom() -> 
     let first = only_phone(&mut system)?;
     let (mut process, offer) = invite(&mut system, "code.png")?;
     assert!(system.path("code.png").exists());
-    let paired = ask_phone(&mut system, "app2", &["pair", "-", "--json"], offer.text("qr"))?;
+    let paired = ask_phone(
+        &mut system,
+        "app2",
+        &["pair", "-", "--json"],
+        offer.text("qr"),
+    )?;
     assert_eq!(paired.code(), 0, "{}", paired.said);
     let status = process.wait(PATIENCE)?;
     assert!(status.success(), "{}", process.said());
-    assert!(!system.path("code.png").exists(), "the picture goes with it");
+    assert!(
+        !system.path("code.png").exists(),
+        "the picture goes with it"
+    );
 
     let names = phones(&mut system)?;
     assert_eq!(names.len(), 2, "{names:?}");
@@ -160,7 +168,12 @@ fn a_phone_passes_a_code_on_and_both_and_the_hub_say_who_was_added_by_whom() -> 
     let told = |line: &&Value| line["event"] == "phone_added";
     let added = synced.lines.iter().find(told).cloned().unwrap_or_default();
     assert_eq!(added["is_this"], true, "{added}");
-    let third = ask_phone(&mut system, "app3", &["pair", "-", "--json"], offer.text("qr"))?;
+    let third = ask_phone(
+        &mut system,
+        "app3",
+        &["pair", "-", "--json"],
+        offer.text("qr"),
+    )?;
     assert_ne!(third.code(), 0, "{}", third.said);
 
     // Who was added is removed as any other.

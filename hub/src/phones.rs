@@ -105,7 +105,13 @@ pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failu
 }
 
 fn list(status: &CoreStatus, unreadable: &[PairingId], now_unix_ms: u64) -> Value {
-    let added = |phone: PairingId| status.added.phones.iter().find(move |one| one.phone == phone);
+    let added = |phone: PairingId| {
+        status
+            .added
+            .phones
+            .iter()
+            .find(move |one| one.phone == phone)
+    };
     let phone = |line: &LineStatus| {
         let heard = line.heard;
         json!({

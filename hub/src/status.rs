@@ -282,9 +282,11 @@ mod tests {
             recording: false,
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
+            added: journal::message::AddedPhones::default(),
             lines: Vec::new(),
             dismissals: 2,
             clips: Vec::new(),
+            stranded_copies: 0,
         };
         let mut link = LinkStatus::default();
         let text = to_text(&to_json(&core, &link, None, 0));

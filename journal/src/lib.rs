@@ -73,8 +73,8 @@ pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{
-    AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite, InviteAsked,
-    InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX,
+    AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite,
+    InviteAsked, InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX,
 };
 pub use passed::{InviteTaken, PassedCode};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};

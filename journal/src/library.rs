@@ -228,9 +228,7 @@ impl Session<Follower> {
                         None => Taken::Nothing("a code that is none, or is here"),
                     }
                 }
-                Some(HubConfigMessage::Added(added)) => {
-                    Taken::Added(self.take_added(txn, &added)?)
-                }
+                Some(HubConfigMessage::Added(added)) => Taken::Added(self.take_added(txn, &added)?),
                 None => unreadable,
             },
             Channel::Thumbnail | Channel::Livestream | Channel::Notification => unreadable,

@@ -40,7 +40,9 @@ pub enum InviteTaken {
 }
 
 /// All of them; none for one that cannot be read any more.
-fn passed(journal: &Journal) -> Result<Vec<(OfferId, Option<PassedCode>)>, JournalError> {
+pub(crate) fn passed(
+    journal: &Journal,
+) -> Result<Vec<(OfferId, Option<PassedCode>)>, JournalError> {
     let mut found = Vec::new();
     for scope in journal.scopes.iter() {
         let Scope::Passed(id) = scope else {

@@ -123,6 +123,8 @@ pub(crate) fn failure_text(why: InviteFailure) -> &'static str {
             "the camera has as many phones as it can have; remove one with `secluso-app remove-phone`"
         }
         // A newer app-core may know more than this program.
-        _ => "no phone used the code in time, or too many tried with a wrong one: it is void. Run `secluso-app invite` again",
+        _ => {
+            "no phone used the code in time, or too many tried with a wrong one: it is void. Run `secluso-app invite` again"
+        }
     }
 }

@@ -6,8 +6,9 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AddedPhone, AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId,
-    HubSettings, InviteCode, KnownSettings, PairedHub, PairedPhone, Pairing, PhoneId, Status, hex,
+    AddedPhone, AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported,
+    HubId, HubSettings, InviteCode, KnownSettings, PairedHub, PairedPhone, Pairing, PhoneId,
+    Status, hex,
 };
 use serde_json::{Value, json};
 
@@ -314,7 +315,10 @@ fn added_json(hub: HubId, added: &AddedPhone) -> Value {
 fn added_text(added: &AddedPhone) -> String {
     let phone = short(added.phone);
     match (added.is_this, added.by_this) {
-        (true, _) => format!("this phone was paired by a code that phone {} passed on", short(added.by)),
+        (true, _) => format!(
+            "this phone was paired by a code that phone {} passed on",
+            short(added.by)
+        ),
         (_, true) => format!("phone {phone} is paired, by the code that this phone passed on"),
         _ => format!(
             "phone {phone} was paired with the camera by a code that phone {} passed on. If you do not know it, remove both with `secluso-app remove-phone`",

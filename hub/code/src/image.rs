@@ -159,7 +159,9 @@ impl CodeImage {
             )));
         }
         let made = Made::beside(path).map_err(|error| {
-            NoPicture(format!("{shown} cannot be written ({error}); name another for --png"))
+            NoPicture(format!(
+                "{shown} cannot be written ({error}); name another for --png"
+            ))
         })?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -279,6 +281,9 @@ mod tests {
         }
         let nowhere = place.path().join("no such directory/code.png");
         let refused = CodeImage::at(&nowhere).err().unwrap();
-        assert!(refused.to_string().contains("cannot be written"), "{refused}");
+        assert!(
+            refused.to_string().contains("cannot be written"),
+            "{refused}"
+        );
     }
 }

@@ -84,7 +84,10 @@ impl Core {
                 return Ok(None);
             };
             let news = InviteNews::Code(PairingCode::of(&offer));
-            session.say(txn, &[HubConfigMessage::Invited(Invited { asked_by, news })])?;
+            session.say(
+                txn,
+                &[HubConfigMessage::Invited(Invited { asked_by, news })],
+            )?;
             Ok(Some(offer))
         });
         let made = self.judge(made, now_unix_ms);
@@ -126,7 +129,10 @@ impl Core {
             let ended = txn.end_invite(asked_by)?;
             if ended.is_some_and(|ended| !ended.is_used()) {
                 let news = InviteNews::Failed(why);
-                session.say(txn, &[HubConfigMessage::Invited(Invited { asked_by, news })])?;
+                session.say(
+                    txn,
+                    &[HubConfigMessage::Invited(Invited { asked_by, news })],
+                )?;
             }
             Ok(())
         });
@@ -218,10 +224,7 @@ impl Core {
         let mut due = Vec::new();
         for (line, state) in &self.lines {
             let goes_on = !state.broken && state.standing != PROVEN;
-            if line.channel != Channel::Config
-                || !goes_on
-                || self.silence.is_silent(line.pairing)
-            {
+            if line.channel != Channel::Config || !goes_on || self.silence.is_silent(line.pairing) {
                 continue;
             }
             let said = journal.added_said(line.pairing)?;

@@ -123,9 +123,8 @@ impl<C: Clock> Inviter<'_, C> {
         }
         let place = Place::new(self.config, self.relay, self.sealer, self.clock)
             .map_err(|_| Trouble::Failed(InviteFailure::ClockNotSet))?;
-        let read = |core: &mut crate::core::Core, now| {
-            core.with_journal(now, journal::Journal::device)
-        };
+        let read =
+            |core: &mut crate::core::Core, now| core.with_journal(now, journal::Journal::device);
         let device = self.sealer.run(read).await?;
         let identity = Identity::from_seed(*device.identity_seed);
         let (endpoint, port) = place.listen(&identity).await.map_err(|failure| {

@@ -405,7 +405,10 @@ fn passed_on(world: &mut World, config: &PairingConfig) -> (Offer, PairingId) {
     asks.order(journal::message::CommandKind::Invite);
     let _taken = asks.talk(core);
     let invite = core.wishes().invite.unwrap();
-    let seed = core.with_journal(NOW_MS, Journal::device).unwrap().identity_seed;
+    let seed = core
+        .with_journal(NOW_MS, Journal::device)
+        .unwrap()
+        .identity_seed;
     let terms = OfferTerms {
         hub: Identity::from_seed(*seed).device_id(),
         addresses: addresses::of(config, config.listen.port()),
@@ -505,7 +508,10 @@ async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
     .await;
     let status = sealer.run(|core, _now| core.status()).await.unwrap();
     let added = &status.added.phones[..];
-    assert!(matches!(added, [one] if one.phone == paired && one.by == by), "{added:?}");
+    assert!(
+        matches!(added, [one] if one.phone == paired && one.by == by),
+        "{added:?}"
+    );
 }
 
 /// Who has the device secret gets the code that the hub shows, and none that a phone was given.

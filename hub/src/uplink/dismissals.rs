@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use journal::{Dismissal, Dismissed};
 use journal::ids::PairingId;
+use journal::{Dismissal, Dismissed};
 use relay_client::{ClientError, Connection, RelayAddress};
 use wire::frame::{Guest, Revocation};
 use wire::ids::RelayId;
@@ -83,7 +83,9 @@ async fn tell_all(
             let is_phone = dismissal.what == Dismissed::Phone;
             match connection.revoke(guest, dismissal.mailboxes).await {
                 // Who passed the code on, or has paired again, may stay.
-                Ok(_) if !is_phone => tracing::debug!("an invitation that nobody needs is taken back"),
+                Ok(_) if !is_phone => {
+                    tracing::debug!("an invitation that nobody needs is taken back")
+                }
                 Ok(Revocation::Done) if guest.is_none() => tracing::warn!(
                     "a phone that was removed may be still admitted at the relay, because what was stored of it is damaged; its operator can revoke it"
                 ),

@@ -140,12 +140,7 @@ mod tests {
 
     #[test]
     fn messages_of_any_other_length_are_refused() {
-        let invited = |news| {
-            HubConfigMessage::Invited(Invited {
-                asked_by: ID,
-                news,
-            })
-        };
+        let invited = |news| HubConfigMessage::Invited(Invited { asked_by: ID, news });
         let phones = AddedPhones {
             version: 300,
             phones: (1..=PHONES_MAX as u8).map(added).collect(),

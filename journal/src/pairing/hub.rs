@@ -278,7 +278,12 @@ impl HubPairing {
             invite::forget_phone(&mut txn, pairing)?;
         }
         // ORDER: who was added, and by whom, with what adds it: no crash leaves a phone that nobody is told of.
-        invite::used(&mut txn, confirm.offer, confirm.pairing, record.paired_unix_s)?;
+        invite::used(
+            &mut txn,
+            confirm.offer,
+            confirm.pairing,
+            record.paired_unix_s,
+        )?;
         // CRASH(journal.pairing.hub_done): before: joined, not confirmed, what it takes the place of is
         // there; the phone repeats its proof | after: confirmed, that has ended and the offer's secrets
         // are past.
@@ -345,10 +350,7 @@ fn random(journal: &mut Journal) -> [u8; 32] {
     journal.begin().random()
 }
 
-pub(super) fn offer_row(
-    journal: &Journal,
-    id: OfferId,
-) -> Result<Option<OfferRow>, JournalError> {
+pub(super) fn offer_row(journal: &Journal, id: OfferId) -> Result<Option<OfferRow>, JournalError> {
     if journal.scopes.get(Scope::Offer(id)).is_none() {
         return Ok(None);
     }

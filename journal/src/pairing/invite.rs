@@ -191,13 +191,8 @@ pub(super) fn forget_phone(txn: &mut Txn<'_>, phone: PairingId) -> Result<(), Jo
 }
 
 /// What is taken back at the relay if nobody uses an offer: its invitation, whoever has redeemed that by then.
-fn owe(
-    txn: &mut Txn<'_>,
-    by: PairingId,
-    offer: &Offer,
-) -> Result<(), JournalError> {
-    let record: Option<PairingRecord> =
-        txn.secret_row(Scope::Pairing(by), Family::Pairing, &[])?;
+fn owe(txn: &mut Txn<'_>, by: PairingId, offer: &Offer) -> Result<(), JournalError> {
+    let record: Option<PairingRecord> = txn.secret_row(Scope::Pairing(by), Family::Pairing, &[])?;
     let invitation = Invitation::decode(&offer.invitation);
     if let (Some(record), Ok(invitation)) = (record, invitation) {
         let guest = Guest {
@@ -221,7 +216,10 @@ impl Txn<'_> {
     ) -> Result<InviteAsked, JournalError> {
         let mut row = load(self)?;
         // One that is used only waits for a phone that may have missed its last word.
-        if row.open.is_some_and(|open| open.by != by && !open.is_used()) {
+        if row
+            .open
+            .is_some_and(|open| open.by != by && !open.is_used())
+        {
             return Ok(InviteAsked::Busy);
         }
         if self.phones()?.len() >= PHONES_MAX {

@@ -213,7 +213,9 @@ pub(super) fn forget_dismissal(txn: &mut Txn<'_>, id: &[u8; 16]) {
 }
 
 /// What was read; nothing if it is damaged, which must not keep a phone here.
-pub(super) fn if_readable<T>(read: Result<Option<T>, JournalError>) -> Result<Option<T>, JournalError> {
+pub(super) fn if_readable<T>(
+    read: Result<Option<T>, JournalError>,
+) -> Result<Option<T>, JournalError> {
     match read {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             tracing::error!(%error, "not all that is stored of a phone can be read");

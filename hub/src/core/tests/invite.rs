@@ -123,7 +123,10 @@ fn a_phone_passes_a_code_on_and_every_phone_hears_who_came_by_it() {
     assert!(used.is_used(), "its last word may be lost");
     assert!(!is_good(core, &offer, 61), "it is good for one");
     let (by, new) = (phone.line.pairing, third.line.pairing);
-    assert!(!core.finish_invite(used, by, NOW_MS).unwrap(), "of another phone");
+    assert!(
+        !core.finish_invite(used, by, NOW_MS).unwrap(),
+        "of another phone"
+    );
     assert!(core.finish_invite(used, new, NOW_MS).unwrap());
     core.commit(NOW_MS).unwrap();
     assert_eq!(core.wishes().invite, None, "nobody listens for it any more");
@@ -166,7 +169,10 @@ fn one_phone_passes_one_code_on_at_a_time_and_its_newest_is_the_good_one() {
     let config = phone.config();
     let _taken = phone.fetch(core, config);
     assert_eq!(ask(core, phone), CommandResult::Done);
-    assert!(!is_good(core, &first, 61), "void as soon as another is wanted");
+    assert!(
+        !is_good(core, &first, 61),
+        "void as soon as another is wanted"
+    );
     let second = make(core);
     let _taken = phone.fetch(core, config);
     assert_eq!(code_of(phone).unwrap().offer, second.offer);
@@ -245,7 +251,11 @@ fn a_phone_that_is_removed_takes_its_code_with_it() {
         // Nor what the code gives at the relay.
         let mut kinds: Vec<Dismissed> = owed(core).iter().map(|owed| owed.what).collect();
         kinds.sort_by_key(|kind| *kind == Dismissed::Invitation);
-        assert_eq!(kinds, [Dismissed::Phone, Dismissed::Invitation], "{by_command}");
+        assert_eq!(
+            kinds,
+            [Dismissed::Phone, Dismissed::Invitation],
+            "{by_command}"
+        );
         assert_eq!(core.status().unwrap().dismissals, 1, "phones are counted");
     }
 }
@@ -262,12 +272,19 @@ fn of_two_who_read_the_same_code_one_is_paired() {
     assert_eq!(prove(core, &first), None, "the second took its place");
     let paired = prove(core, &second).unwrap();
     assert_eq!(prove(core, &first), None);
-    assert_eq!(prove(core, &second), Some(paired), "its last word may be lost");
+    assert_eq!(
+        prove(core, &second),
+        Some(paired),
+        "its last word may be lost"
+    );
     assert!(!is_good(core, &offer, 63));
     core.handle_paired(paired, NOW_MS).unwrap();
     core.commit(NOW_MS).unwrap();
     let added = core.status().unwrap().added.phones;
-    assert!(matches!(&added[..], [one] if one.phone == paired), "{added:?}");
+    assert!(
+        matches!(&added[..], [one] if one.phone == paired),
+        "{added:?}"
+    );
     assert!(owed(core).is_empty(), "its invitation is the phone's");
 }
 
@@ -284,7 +301,8 @@ fn a_code_whose_time_is_over_is_void_and_its_phone_hears_so() {
     let invite = wanted(&core);
     assert!(core.standing_invite(invite, late_ms).unwrap().is_none());
     assert!(!is_good(&mut core, &offer, 61));
-    core.fail_invite(invite, InviteFailure::Void, late_ms).unwrap();
+    core.fail_invite(invite, InviteFailure::Void, late_ms)
+        .unwrap();
     core.commit(late_ms).unwrap();
     assert_eq!(core.wishes().invite, None);
     let (_old, phone) = world.ends();
@@ -297,7 +315,10 @@ fn a_code_whose_time_is_over_is_void_and_its_phone_hears_so() {
     };
     assert_eq!(heard.last(), Some(&void));
     let owed = owed(&core);
-    assert!(matches!(&owed[..], [one] if one.what == Dismissed::Invitation), "{owed:?}");
+    assert!(
+        matches!(&owed[..], [one] if one.what == Dismissed::Invitation),
+        "{owed:?}"
+    );
 }
 
 /// The hub dies between the confirmation and its last word: the next one goes on, and says nothing of a failure to the
@@ -389,12 +410,21 @@ fn no_crash_leaves_an_offer_that_nobody_was_told_of() {
         for policy in CrashPolicy::ALL {
             let seed = i as u64;
             let disk = snapshot.crash_clone(policy, seed);
-            let mut core = Core::start(opener(&disk, 9_000 + seed), SilenceLimits::default(), NOW_MS).unwrap();
+            let mut core = Core::start(
+                opener(&disk, 9_000 + seed),
+                SilenceLimits::default(),
+                NOW_MS,
+            )
+            .unwrap();
             let (_old, phone) = world.ends();
             let mut phone = phone.twin(seed);
             let invite = wanted(&core);
             let standing = core.standing_invite(invite, NOW_MS).unwrap();
-            assert_eq!(standing.is_some(), invite.state != InviteState::Wanted, "{i} {policy:?}");
+            assert_eq!(
+                standing.is_some(),
+                invite.state != InviteState::Wanted,
+                "{i} {policy:?}"
+            );
             let offer = match standing {
                 Some(offer) => {
                     there += 1;
@@ -412,7 +442,10 @@ fn no_crash_leaves_an_offer_that_nobody_was_told_of() {
             assert!(is_good(&mut core, &code, 61), "{i} {policy:?}");
         }
     }
-    assert!(there > 0 && wanted_only > 0, "{there} there, {wanted_only} wanted");
+    assert!(
+        there > 0 && wanted_only > 0,
+        "{there} there, {wanted_only} wanted"
+    );
 }
 
 /// A power cut at every disk operation of the new phone's confirmation: whoever is in is announced.
@@ -434,7 +467,12 @@ fn no_crash_leaves_a_phone_that_nobody_is_told_of() {
         for policy in CrashPolicy::ALL {
             let seed = i as u64;
             let disk = snapshot.crash_clone(policy, seed);
-            let mut core = Core::start(opener(&disk, 9_000 + seed), SilenceLimits::default(), NOW_MS).unwrap();
+            let mut core = Core::start(
+                opener(&disk, 9_000 + seed),
+                SilenceLimits::default(),
+                NOW_MS,
+            )
+            .unwrap();
             let (_old, phone) = world.ends();
             let mut phone = phone.twin(seed);
             core.handle_timeout(NOW_MS).unwrap();
