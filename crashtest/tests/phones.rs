@@ -185,6 +185,28 @@ fn a_phone_passes_a_code_on_and_both_and_the_hub_say_who_was_added_by_whom() -> 
     system.stop(Role::Hub)
 }
 
+/// Whoever stole a phone and has a code from it has nothing once the phone is removed.
+#[test]
+fn a_code_of_a_phone_that_is_removed_lets_nobody_in() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let first = only_phone(&mut system)?;
+    let (mut process, offer) = invite(&mut system, "code.png")?;
+    let removed = ask_hub(&mut system, &["remove", &first, "--yes"])?;
+    assert_eq!(removed["event"], "removed", "{removed}");
+    let refused = ask_phone(
+        &mut system,
+        "app2",
+        &["pair", "-", "--json"],
+        offer.text("qr"),
+    )?;
+    assert_ne!(refused.code(), 0, "{}", refused.said);
+    assert!(phones(&mut system)?.is_empty());
+    process.kill();
+    wait_until_the_relay_is_told(&mut system)?;
+    system.stop(Role::Hub)
+}
+
 /// What an owner sets at the hub holds for every phone, stolen ones too.
 #[test]
 fn a_hub_that_allows_no_codes_of_phones_makes_none() -> Outcome<()> {

@@ -71,6 +71,11 @@ fn end(txn: &mut Txn<'_>, fits: impl Fn(&PassedCode) -> bool) -> Result<bool, Jo
     Ok(any)
 }
 
+/// A hub is forgotten: the codes of it that this phone passes on are gone with their keys.
+pub(crate) fn end_of(txn: &mut Txn<'_>, pairing: PairingId) -> Result<(), JournalError> {
+    end(txn, |known| known.pairing == pairing).map(drop)
+}
+
 impl Session<Follower> {
     /// Takes what the hub says of an invite; `None` if it is no code of this hub's, which changes nothing.
     pub(crate) fn take_invited(

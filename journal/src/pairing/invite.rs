@@ -1,11 +1,11 @@
 //! An offer that a paired phone passes on (hub): asked for by a command, made when the hub listens and has an
 //! invitation from the relay, good for one phone and for its time.
 //!
-//! One at a time, and its invitation to the relay is taken back if nobody used it. That it is wanted, whose it is, and who came by it are one row, so that each step is one
-//! transaction with what it belongs to: the command's answer, the message with the code, the confirmed pairing,
-//! the removal of who asked. The wish goes on behind the confirmed pairing until that phone has its last word. This room
-//! must never leave an offer that can be used and that nobody was told of, and never a phone that came by one and that
-//! the others are not told of.
+//! One at a time, and its invitation to the relay is taken back if nobody used it. That it is wanted, whose it is, and
+//! who came by it are one row, so that each step is one transaction with what it belongs to: the command's answer, the
+//! message with the code, the confirmed pairing, the removal of who asked. The wish goes on behind the confirmed
+//! pairing until that phone has its last word. This room must never leave an offer that can be used and that nobody was
+//! told of, and never a phone that came by one and that the others are not told of.
 
 use serde::{Deserialize, Serialize};
 use wire::Invitation;

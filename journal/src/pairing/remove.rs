@@ -241,7 +241,7 @@ impl Journal {
                 Err(error) if error.kind() == ErrorKind::Corrupt => None,
                 Err(error) => return Err(error),
             };
-            let id = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
+            let id: Option<[u8; 16]> = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
             let (Some(id), Some(row)) = (id, row) else {
                 found.damaged += 1;
                 continue;

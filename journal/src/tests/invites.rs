@@ -6,7 +6,9 @@ use crate::ids::{Channel, CommandId, Line, OfferId, PairingId};
 use crate::message::{
     AddedPhone, AddedPhones, HubConfigMessage, InviteFailure, InviteNews, Invited, PairingCode,
 };
-use crate::{Committer, Follower, HubPairing, InviteTaken, Offer, Scope, Session, Suite, Taken};
+use crate::{
+    AppPairing, Committer, Follower, HubPairing, InviteTaken, Offer, Scope, Session, Suite, Taken,
+};
 
 fn config(hub: &Hub) -> Line {
     Line::of(hub.line().pairing, Channel::Config)
@@ -130,4 +132,15 @@ fn a_newer_code_its_use_its_time_and_the_hubs_word_end_one() {
     let pairing = config(&hub).pairing;
     let known = app.journal.told_of_added(pairing).unwrap();
     assert_eq!(known.phones, [one, two]);
+}
+
+#[test]
+fn a_hub_that_is_forgotten_takes_its_code_along() {
+    let (mut hub, mut app) = paired();
+    let offer = offer(&mut hub);
+    let _here = say(&mut hub, &mut app, code(FIRST, &offer));
+    assert!(is_here(&app, FIRST) && has_key(&app, offer.offer));
+    let forgotten = AppPairing::forget(&mut app.journal, config(&hub).pairing);
+    assert!(forgotten.unwrap().into_inner());
+    assert!(!is_here(&app, FIRST) && !has_key(&app, offer.offer));
 }
