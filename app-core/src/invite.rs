@@ -52,7 +52,8 @@ pub enum InviteFailure {
     ClockNotSet,
     /// The hub has as many phones as it may have.
     TooManyPhones,
-    /// It is void: nobody used it in time, too many tried with a wrong one, or the hub allows none any more.
+    /// It is void: nobody used it in time, too many tried with a wrong one, somebody pairs at the hub, or that allows
+    /// none any more.
     Void,
 }
 

@@ -36,6 +36,10 @@ pub use invited::Inviter;
 pub const ALPN: &[u8] = b"secluso-pair/1";
 /// How long the relay may take to give the phone's invitation.
 const INVITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often the port is asked for, and the pause between: a pairing that has just ended here, because another takes its
+/// place, frees it when its last connection is over.
+const PORT_TRIES_MAX: u32 = 40;
+const PORT_PAUSE: Duration = Duration::from_millis(50);
 /// 2025-01-01: a clock before it was never set.
 pub const CLOCK_UNIX_MS_MIN: u64 = 1_735_689_600_000;
 /// Steps that wait for whoever shows them.
@@ -246,12 +250,21 @@ impl<'a, C: Clock> Place<'a, C> {
         });
         let endpoint = match again {
             Some(endpoint) => endpoint,
-            None => open(listen).map_err(|error| {
-                Failure::new(
-                    Code::Usage,
-                    format!("pairing cannot listen: {error}; correct [pairing] listen"),
-                )
-            })?,
+            None => {
+                let mut tries = 1;
+                loop {
+                    match open(listen) {
+                        Ok(endpoint) => break endpoint,
+                        Err(error) if tries >= PORT_TRIES_MAX => {
+                            let what =
+                                format!("pairing cannot listen: {error}; correct [pairing] listen");
+                            return Err(Failure::new(Code::Usage, what));
+                        }
+                        Err(_) => tokio::time::sleep(PORT_PAUSE).await,
+                    }
+                    tries += 1;
+                }
+            }
         };
         let port = endpoint
             .local_addr()

@@ -124,7 +124,7 @@ pub(crate) fn failure_text(why: InviteFailure) -> &'static str {
         }
         // A newer app-core may know more than this program.
         _ => {
-            "no phone used the code in time, or too many tried with a wrong one: it is void. Run `secluso-app invite` again"
+            "no phone used the code in time, too many tried with a wrong one, or somebody pairs at the camera: it is void. Run `secluso-app invite` again"
         }
     }
 }

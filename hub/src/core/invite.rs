@@ -141,6 +141,21 @@ impl Core {
         Ok(failed.unwrap_or_default())
     }
 
+    /// What a phone passes on is void, whichever it is: somebody at the hub pairs a phone. False if there is nothing.
+    ///
+    /// # Errors
+    /// As [`Self::fail_invite`].
+    pub fn void_invite(&mut self, now_unix_ms: u64) -> Result<bool, CoreError> {
+        let open = self.journal()?.invite();
+        match self.judge(open, now_unix_ms)? {
+            Some(invite) => {
+                self.fail_invite(invite, InviteFailure::Void, now_unix_ms)?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
     /// A phone has heard the last word of its pairing: if it came by this offer, nobody need listen for it any more, and
     /// that is staged. Says whether it was.
     ///

@@ -514,6 +514,28 @@ async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
     );
 }
 
+/// Two pairings in one process, one behind the other: the port of the first may not be free at once.
+#[tokio::test]
+async fn a_port_that_is_about_to_be_free_is_waited_for() {
+    let hub = Hub::new(1_000);
+    let config = fixed();
+    let relay = relay_client::RelayAddress {
+        host: "relay".into(),
+        port: 1,
+        relay_id: RelayId([0; 32]),
+    };
+    let place = Place::new(&config, &relay, &hub.sealer, &hub.clock).unwrap();
+    let identity = Identity::from_seed(SPEAKER);
+    let taken = std::net::UdpSocket::bind(config.listen).unwrap();
+    let free = async {
+        tokio::time::sleep(3 * PORT_PAUSE).await;
+        drop(taken);
+    };
+    let (listened, ()) = tokio::join!(place.listen(&identity), free);
+    let (_endpoint, port) = listened.ok().unwrap();
+    assert_eq!(port, config.listen.port());
+}
+
 /// Who has the device secret gets the code that the hub shows, and none that a phone was given.
 #[test]
 fn a_code_that_a_phone_passes_on_is_told_to_nobody_who_asks() {

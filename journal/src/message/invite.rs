@@ -63,7 +63,8 @@ pub enum InviteFailure {
     ClockNotSet,
     /// The hub has as many phones as it may have.
     TooManyPhones,
-    /// Nobody used it in time, or too many tried with a wrong one, or the hub was told to allow none.
+    /// Nobody used it in time, or too many tried with a wrong one, or somebody pairs at the hub, or the hub was told to
+    /// allow none.
     Void,
 }
 
