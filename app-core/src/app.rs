@@ -18,6 +18,7 @@ use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
 use crate::event::{Announcer, Event, Events};
 use crate::export::{self, ClipReader};
+use crate::invite::{self, AddedPhone, InviteCode};
 use crate::pairing;
 use crate::state_dir;
 use crate::types::{
@@ -175,9 +176,10 @@ impl App {
             orders: watch::channel(0).0,
         };
         let now_unix_s = clock.unix_s();
-        let expire = shared
-            .engine
-            .read(move |core, _shell| AppPairing::expire(core.journal(), now_unix_s));
+        let expire = shared.engine.read(move |core, _shell| {
+            AppPairing::expire(core.journal(), now_unix_s)?;
+            core.journal().expire_passed_codes(now_unix_s)
+        });
         if let Err(error) = expire.await {
             // A full disk, say: what is here can be read all the same, and the next start tries again.
             tracing::warn!(%error, "offers whose time is over could not be ended");
@@ -232,10 +234,24 @@ impl App {
     /// As [`AppError`] says; everything that became durable before stays.
     pub async fn sync(&self, mode: SyncMode) -> Result<(), AppError> {
         let _alone = self.shared.network.lock().await;
+        self.expire_codes().await;
         let result = downlink::sync(&self.shared, mode).await;
         // Whatever the network did, what was stored last is written down as synced.
         let rested = self.shared.engine.read(|core, _shell| core.rest()).await;
         result.and(rested)
+    }
+
+    /// A code to pass on is kept no longer than it is good; that it could not be erased is no reason not to hear what
+    /// there is.
+    async fn expire_codes(&self) {
+        let now_unix_s = self.shared.clock.unix_s();
+        let expire = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.journal().expire_passed_codes(now_unix_s));
+        if let Err(error) = expire.await {
+            tracing::warn!(%error, "codes whose time is over could not be erased");
+        }
     }
 
     /// When a phone's scheduler should call [`Self::sync`] next, milliseconds since 1970 by this device's
@@ -299,6 +315,54 @@ impl App {
             .await?;
         let of = |(pairing, book)| command::of_book(HubId::from_journal(pairing), &book);
         Ok(books.into_iter().flat_map(of).collect())
+    }
+
+    /// The code that a command asked for ([`Command::Invite`]), as long as it is here: after
+    /// [`Event::InviteReady`], until [`Self::forget_invite_code`], until a phone has used it, and until its time is
+    /// over.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn invite_code(&self, asked_by: CommandId) -> Result<Option<InviteCode>, AppError> {
+        let (id, now_unix_s) = (asked_by.to_journal(), self.shared.clock.unix_s());
+        let read = self.shared.engine.read(move |core, _shell| {
+            core.journal().expire_passed_codes(now_unix_s)?;
+            core.journal().passed_code(id)
+        });
+        Ok(read.await?.as_ref().map(InviteCode::of))
+    }
+
+    /// A code was shown to whoever it is for, or nobody wants it any more: its key is erased, and with it every copy
+    /// that the state directory still holds. The code itself stays good at the hub until it is used or its time is
+    /// over; another [`Command::Invite`] of this phone makes it void.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn forget_invite_code(&self, asked_by: CommandId) -> Result<(), AppError> {
+        let id = asked_by.to_journal();
+        let ended = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.journal().end_passed_code(id).map(drop));
+        ended.await
+    }
+
+    /// The phones of a hub that were paired by a code which another phone passed on, as the hub told of them.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn added_phones(&self, hub: HubId) -> Result<Vec<AddedPhone>, AppError> {
+        let pairing = hub.to_journal();
+        let told = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.journal().told_of_added(pairing));
+        let told = told.await?;
+        Ok(told
+            .phones
+            .iter()
+            .map(|one| AddedPhone::of(hub, one))
+            .collect())
     }
 
     /// What is known here of a hub's settings.
@@ -531,6 +595,16 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
                     version,
                     settings,
                 }
+            }
+            Taken::Invited { asked_by, taken } => {
+                invite::event_of(hub, CommandId::from_journal(*asked_by), *taken)
+            }
+            Taken::Added(news) => {
+                for one in news {
+                    let added = AddedPhone::of(hub, one);
+                    shell.announcer.tell(Event::PhoneAdded { hub, added });
+                }
+                continue;
             }
             Taken::Nothing(why) => Event::Ignored {
                 hub,

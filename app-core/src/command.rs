@@ -21,6 +21,10 @@ impl CommandId {
     pub(crate) fn from_journal(id: JournalCommand) -> Self {
         Self(id.0)
     }
+
+    pub(crate) fn to_journal(self) -> JournalCommand {
+        JournalCommand(self.0)
+    }
 }
 
 impl fmt::Display for CommandId {
@@ -40,7 +44,7 @@ impl fmt::Debug for CommandId {
 pub struct PhoneId([u8; 16]);
 
 impl PhoneId {
-    fn from_journal(id: PairingId) -> Self {
+    pub(crate) fn from_journal(id: PairingId) -> Self {
         Self(id.0)
     }
 
@@ -131,6 +135,9 @@ pub enum Command {
     Phones,
     /// This other phone of the hub is to be removed, with all that is kept for it. This one cannot remove itself.
     Remove(PhoneId),
+    /// A code by which one more phone can pair, for this one to pass on ([`crate::App::invite_code`]). The answer only
+    /// says whether there will be one.
+    Invite,
 }
 
 impl Command {
@@ -148,6 +155,7 @@ impl Command {
             Self::Restart => Order::Restart,
             Self::Phones => Order::Phones,
             Self::Remove(phone) => Order::Remove(phone.to_journal()),
+            Self::Invite => Order::Invite,
         })
     }
 }
@@ -182,6 +190,12 @@ pub enum CommandOutcome {
     Unreadable,
     /// The phones of the hub, the oldest pairing first.
     Phones(Vec<PairedPhone>),
+    /// There will be no code: the hub's owner allows no phone to pass one on.
+    NotAllowed,
+    /// There will be no code: the hub has as many phones as it may have.
+    TooManyPhones,
+    /// There will be no code now: another phone is passing one on.
+    Busy,
 }
 
 impl CommandOutcome {
@@ -201,6 +215,9 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::OutOfRange) => Self::OutOfRange,
             CommandResult::Refused(Refusal::NoSuchPhone) => Self::NoSuchPhone,
             CommandResult::Refused(Refusal::Unreadable) => Self::Unreadable,
+            CommandResult::Refused(Refusal::NotAllowed) => Self::NotAllowed,
+            CommandResult::Refused(Refusal::TooManyPhones) => Self::TooManyPhones,
+            CommandResult::Refused(Refusal::Busy) => Self::Busy,
             CommandResult::Phones(phones) => Self::Phones(
                 phones
                     .iter()
@@ -211,7 +228,7 @@ impl CommandOutcome {
     }
 
     /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
-    /// `no_such_phone`, `unreadable` or `phones`.
+    /// `no_such_phone`, `unreadable`, `phones`, `not_allowed`, `too_many_phones` or `busy`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -223,6 +240,9 @@ impl CommandOutcome {
             Self::NoSuchPhone => "no_such_phone",
             Self::Unreadable => "unreadable",
             Self::Phones(_) => "phones",
+            Self::NotAllowed => "not_allowed",
+            Self::TooManyPhones => "too_many_phones",
+            Self::Busy => "busy",
         }
     }
 }
@@ -245,7 +265,7 @@ pub struct CommandStatus {
     pub id: CommandId,
     /// To which hub.
     pub hub: HubId,
-    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones` or `remove`.
+    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones`, `remove` or `invite`.
     pub what: &'static str,
     /// When it was given, or, once it is answered, when the answer came; milliseconds since 1970 by our
     /// clock.
@@ -315,5 +335,6 @@ fn word(kind: &CommandKind) -> &'static str {
         CommandKind::Restart => "restart",
         CommandKind::Phones => "phones",
         CommandKind::Remove { .. } => "remove",
+        CommandKind::Invite => "invite",
     }
 }

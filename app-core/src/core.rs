@@ -437,6 +437,8 @@ impl Core {
             | Taken::Answered(_)
             | Taken::CommandDone(_)
             | Taken::Settings(_)
+            | Taken::Invited { .. }
+            | Taken::Added(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}

@@ -6,6 +6,7 @@
 use tokio::sync::broadcast;
 
 use crate::command::{CommandId, CommandOutcome, HubSettings};
+use crate::invite::{AddedPhone, InviteFailure};
 use crate::types::{Channel, Clip, ClipId, HubId};
 
 /// Events that wait for a slow watcher.
@@ -119,6 +120,29 @@ pub enum Event {
         version: u64,
         /// All of them.
         settings: HubSettings,
+    },
+    /// A code that this phone may pass on is here.
+    InviteReady {
+        /// Which hub.
+        hub: HubId,
+        /// The command that asked for it.
+        id: CommandId,
+    },
+    /// There is no code to pass on, or the one that there was is void.
+    InviteFailed {
+        /// Which hub.
+        hub: HubId,
+        /// The command that asked for it.
+        id: CommandId,
+        /// Why.
+        why: InviteFailure,
+    },
+    /// A phone was paired by a code that another phone passed on: something for the owner to look at.
+    PhoneAdded {
+        /// Which hub.
+        hub: HubId,
+        /// Which phone, and by which.
+        added: AddedPhone,
     },
     /// The relay stored our sealed ack of all event video through `seq`.
     Acked {

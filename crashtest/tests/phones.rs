@@ -1,10 +1,12 @@
 //! Ends that are lost, with real processes: a phone that is removed by its owner, shut out by the relay and paired
-//! again, what was retained for it, and a camera that is silent for a while or for good.
+//! again, what was retained for it, and a camera that is silent for a while or for good. And one more phone, by a
+//! code that a paired one passes on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crashtest::process::{Role, Start};
-use crashtest::system::{PATIENCE, Setup, System};
+use crashtest::process::{Line, Process, Role, Start};
+use crashtest::system::{Answer, PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 use serde_json::Value;
 
@@ -134,7 +136,7 @@ fn a_new_phone_is_played_what_a_lost_one_never_had() -> Outcome<()> {
     system.start_app()?;
     system.until("what was retained", PATIENCE, |system| {
         let lines = system.board().lines();
-        let whole = |line: &&crashtest::process::Line| {
+        let whole = |line: &&Line| {
             line.role == Role::App && line.event() == "clip" && line.text("state") == "complete"
         };
         let clips = lines.iter().skip(from).filter(whole);
@@ -168,11 +170,11 @@ fn who_watches_is_told_that_a_camera_is_offline_and_that_it_is_back() -> Outcome
     let mut system = System::paired(Setup::default())?;
     // No hub runs.
     let from = start_impatient_app(&mut system)?;
-    let told = |line: &crashtest::process::Line| line.event() == "looks_offline";
+    let told = |line: &Line| line.event() == "looks_offline";
     let line = system.until_line("a camera that looks offline", from, told)?;
     assert!(line.number("since_unix_ms").is_some(), "{:?}", line.value);
     system.start_hub()?;
-    let back = |line: &crashtest::process::Line| line.event() == "back_online";
+    let back = |line: &Line| line.event() == "back_online";
     system.until_line("its return", from, back)?;
     let lines = system.board().lines();
     assert_eq!(lines.iter().filter(|line| told(line)).count(), 1);
@@ -199,7 +201,7 @@ fn a_phone_whose_hub_has_lost_its_state_is_told_to_pair_again() -> Outcome<()> {
     system.write_hub_config()?;
     system.start_hub()?;
     let from = start_impatient_app(&mut system)?;
-    let told = |line: &crashtest::process::Line| line.event() == "looks_offline";
+    let told = |line: &Line| line.event() == "looks_offline";
     let line = system.until_line("a camera that looks offline", from, told)?;
     for word in [
         "reset",
@@ -232,5 +234,155 @@ fn a_phone_whose_hub_has_lost_its_state_is_told_to_pair_again() -> Outcome<()> {
     assert_eq!(hubs.len(), 1, "{status}");
     assert_ne!(hubs[0]["hub"], lost.as_str(), "{status}");
     system.kill(Role::Hub)?;
+    system.finish()
+}
+
+/// A phone of its own, beside the one that the system has.
+fn words_of(system: &System, dir: &str, words: &[&str]) -> Vec<String> {
+    let dir = system.path(dir).display().to_string();
+    let mut all = vec!["--dir".to_owned(), dir];
+    all.extend(words.iter().map(|word| (*word).to_owned()));
+    all
+}
+
+/// Runs the app on another phone's directory to its end.
+fn ask_phone(system: &mut System, dir: &str, words: &[&str], input: &str) -> Outcome<Answer> {
+    let words = words_of(system, dir, words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut start = Start::with(&words);
+    start.input = input.to_owned();
+    system.ask_started(Role::App, &start)
+}
+
+/// The app's `invite`, running, and the line with the code. It is not one of the system's programs, so that others can
+/// be asked meanwhile.
+fn invite(system: &mut System, png: &str) -> Outcome<(Process, Line)> {
+    let png = system.path(png).display().to_string();
+    let words = words_of(system, "app", &["invite", "--png", &png, "--json"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let board = Arc::clone(system.board());
+    let log = system.path("invite.log");
+    let process = Process::start(Role::App, &Start::with(&words), &board, &log)?;
+    let number = process.number();
+    let line = system.until("a code to pass on", PATIENCE, move |system| {
+        let wanted = |line: &Line| line.process == number && line.event() == "offer";
+        Ok(system.board().find(0, wanted))
+    })?;
+    Ok((process, line))
+}
+
+#[test]
+fn a_phone_passes_a_code_on_and_both_and_the_hub_say_who_was_added_by_whom() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let first = only_phone(&mut system)?;
+    let (mut process, offer) = invite(&mut system, "code.png")?;
+    assert!(system.path("code.png").exists());
+    let paired = ask_phone(
+        &mut system,
+        "app2",
+        &["pair", "-", "--json"],
+        offer.text("qr"),
+    )?;
+    assert_eq!(paired.code(), 0, "{}", paired.said);
+    let status = process.wait(PATIENCE)?;
+    assert!(status.success(), "{}", process.said());
+    assert!(
+        !system.path("code.png").exists(),
+        "the picture goes with it"
+    );
+
+    let names = phones(&mut system)?;
+    assert_eq!(names.len(), 2, "{names:?}");
+    let listed = ask_hub(&mut system, &["phones"])?;
+    let rows = listed["phones"].as_array().cloned().unwrap_or_default();
+    for row in &rows {
+        let by = match row["phone"] == first.as_str() {
+            true => Value::Null,
+            false => Value::from(first.as_str()),
+        };
+        assert_eq!(row["added_by"], by, "{listed}");
+    }
+    // The new one is told by whom; and the code is good for nobody else.
+    let synced = ask_phone(&mut system, "app2", &["sync", "--json"], "")?;
+    assert_eq!(synced.code(), 0, "{}", synced.said);
+    let told = |line: &&Value| line["event"] == "phone_added";
+    let added = synced.lines.iter().find(told).cloned().unwrap_or_default();
+    assert_eq!(added["is_this"], true, "{added}");
+    let third = ask_phone(
+        &mut system,
+        "app3",
+        &["pair", "-", "--json"],
+        offer.text("qr"),
+    )?;
+    assert_ne!(third.code(), 0, "{}", third.said);
+
+    // Who was added is removed as any other.
+    let second = names.into_iter().find(|name| *name != first);
+    let second = second.unwrap_or_default();
+    let removed = ask_hub(&mut system, &["remove", &second, "--yes"])?;
+    assert_eq!(removed["event"], "removed", "{removed}");
+    assert_eq!(only_phone(&mut system)?, first);
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// Whoever stole a phone and has a code from it has nothing once the phone is removed.
+#[test]
+fn a_code_of_a_phone_that_is_removed_lets_nobody_in() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let first = only_phone(&mut system)?;
+    let (mut process, offer) = invite(&mut system, "code.png")?;
+    let removed = ask_hub(&mut system, &["remove", &first, "--yes"])?;
+    assert_eq!(removed["event"], "removed", "{removed}");
+    let refused = ask_phone(
+        &mut system,
+        "app2",
+        &["pair", "-", "--json"],
+        offer.text("qr"),
+    )?;
+    assert_ne!(refused.code(), 0, "{}", refused.said);
+    assert!(phones(&mut system)?.is_empty());
+    process.kill();
+    wait_until_the_relay_is_told(&mut system)?;
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// What an owner sets at the hub holds for every phone, stolen ones too.
+#[test]
+fn a_hub_that_allows_no_codes_of_phones_makes_none() -> Outcome<()> {
+    let mut system = System::paired(Setup {
+        hub_extra: "\n[phones]\ninvite = false\n".into(),
+        ..Setup::default()
+    })?;
+    system.start_hub()?;
+    let refused = ask_phone(&mut system, "app", &["invite", "--json"], "")?;
+    assert_eq!(refused.code(), 6, "{}", refused.said);
+    assert!(refused.said.contains("allows no phone"), "{}", refused.said);
+    assert_eq!(phones(&mut system)?.len(), 1);
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// The hub is killed while the code is shown: the next one listens for it again.
+#[test]
+fn a_code_that_is_shown_outlives_the_hub_that_made_it() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let (mut process, offer) = invite(&mut system, "code.png")?;
+    system.kill(Role::Hub)?;
+    system.start_hub()?;
+    let code = offer.text("qr").to_owned();
+    system.until("the second phone is paired", PATIENCE, move |system| {
+        let paired = ask_phone(system, "app2", &["pair", "-", "--json"], &code)?;
+        system.remember(paired.said.clone());
+        Ok((paired.code() == 0).then_some(()))
+    })?;
+    let status = process.wait(PATIENCE)?;
+    assert!(status.success(), "{}", process.said());
+    assert_eq!(phones(&mut system)?.len(), 2);
+    system.stop(Role::Hub)?;
     system.finish()
 }

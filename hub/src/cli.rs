@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use pairing_code::CodeImage;
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
-use crate::pairing::{self, CodeImage, Step};
+use crate::pairing::Step;
 use crate::phones::{self, Question};
 use crate::{doctor, reset, retained, secret, status, supervisor};
 
@@ -391,7 +392,7 @@ struct Shower {
 impl Shower {
     fn show(&mut self, step: &Step) {
         let text = match step {
-            Step::Offer { text, .. } => pairing::show(text),
+            Step::Offer { text, .. } => pairing_code::show(text),
             Step::Paired { phone } => format!("paired with phone {phone}"),
             Step::Stopped => "pairing was stopped; its code is void".into(),
         };

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use wire::Invitation;
 
 use crate::camera::{FileCameraConfig, Passes};
-use crate::core::SilenceLimits;
+use crate::core::{MayInvite, SilenceLimits};
 
 /// A longer file is not a configuration.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
@@ -53,6 +53,8 @@ pub struct Config {
     pub pairing: PairingConfig,
     /// When a phone that is not heard of gets nothing more, and when it is removed.
     pub silence: SilenceLimits,
+    /// Whether a paired phone may pass an offer on to one more.
+    pub may_invite: MayInvite,
     /// The camera; none: the hub only sends what it has.
     pub camera: Option<CameraConfig>,
     /// Sizes on disk.
@@ -183,6 +185,7 @@ struct PairingTable {
 struct PhonesTable {
     silent_after: Option<String>,
     removed_after: Option<String>,
+    invite: Option<bool>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -274,6 +277,10 @@ impl Config {
             invitation,
             pairing: pairing(file.pairing, &bad)?,
             silence: silence(&file.phones, &bad)?,
+            may_invite: match file.phones.invite {
+                Some(false) => MayInvite::No,
+                Some(true) | None => MayInvite::Yes,
+            },
             camera: file
                 .camera
                 .map(|table| camera(table, base, &bad))

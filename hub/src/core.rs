@@ -18,6 +18,7 @@ mod command;
 mod death;
 mod delivery;
 mod facts;
+mod invite;
 mod pace;
 mod phones;
 mod recording;
@@ -45,6 +46,7 @@ pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
     Stop, Wishes,
 };
+pub use invite::MayInvite;
 use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
 pub use silence::SilenceLimits;
@@ -234,6 +236,8 @@ pub struct Core {
     wishes: Wishes,
     /// The command whose restart this start was; its row may still be there.
     restarted_for: Option<CommandId>,
+    /// Whether paired phones may pass offers on.
+    may_invite: MayInvite,
     /// Events recorded by this handle, so that a sync is never counted for another one's pieces.
     events: u64,
     /// True as soon as they are synced.
@@ -283,6 +287,7 @@ impl Core {
             flight: None,
             wishes: Wishes::default(),
             restarted_for: None,
+            may_invite: MayInvite::default(),
             events: 0,
             pending: Vec::new(),
             notices: VecDeque::new(),
@@ -312,6 +317,7 @@ impl Core {
         unless_reopened(expired)?;
         // What was told to nobody yet is told, and what is durable is what the parts outside go by.
         let followed = core.follow_settings(now_unix_ms);
+        let followed = followed.and_then(|()| core.follow_added(now_unix_ms));
         if unless_reopened(followed)?.is_some() && core.has_staged() {
             let synced = core.commit(now_unix_ms);
             unless_reopened(synced)?;

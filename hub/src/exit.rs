@@ -70,6 +70,12 @@ impl Failure {
     }
 }
 
+impl From<pairing_code::NoPicture> for Failure {
+    fn from(error: pairing_code::NoPicture) -> Self {
+        Self::new(Code::Usage, error.to_string())
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::new(Code::Usage, error.to_string())

@@ -142,6 +142,14 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
                 short(*phone)
             ),
         ),
+        Notice::PhoneAdded { phone, by } => (
+            Some(json!({"event": "phone_added", "phone": short(*phone), "by": short(*by)})),
+            format!(
+                "phone {} was paired by a code that phone {} passed on. If you do not know it, run `secluso-hub remove` for both",
+                short(*phone),
+                short(*by)
+            ),
+        ),
         Notice::PhoneRemoved { phone } => (
             Some(json!({"event": "phone_removed", "phone": short(*phone)})),
             format!(

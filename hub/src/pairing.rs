@@ -3,12 +3,12 @@
 //!
 //! One offer at a time, for a bounded time, with bounded messages and a bounded number and rate of
 //! tries. Whatever a stranger does costs the stranger a wait and changes nothing; when the offer is
-//! over, for whatever reason, it is ended durably. This room must never log the code.
+//! over, for whatever reason, it is ended durably. A paired phone may pass such a code on ([`Inviter`]); whoever
+//! reads it answers here all the same. This room must never log the code.
 
 mod addresses;
 mod bucket;
-mod code;
-mod image;
+mod invited;
 mod listener;
 
 use std::future::Future;
@@ -30,13 +30,16 @@ use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Uplink;
 
 use bucket::Bucket;
-pub use code::{show, terminal_qr};
-pub use image::CodeImage;
+pub use invited::Inviter;
 
 /// The application protocol of the direct connection.
 pub const ALPN: &[u8] = b"secluso-pair/1";
 /// How long the relay may take to give the phone's invitation.
 const INVITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often the port is asked for, and the pause between: a pairing that has just ended here, because another takes its
+/// place, frees it when its last connection is over.
+const PORT_TRIES_MAX: u32 = 40;
+const PORT_PAUSE: Duration = Duration::from_millis(50);
 /// 2025-01-01: a clock before it was never set.
 pub const CLOCK_UNIX_MS_MIN: u64 = 1_735_689_600_000;
 /// Steps that wait for whoever shows them.
@@ -247,12 +250,21 @@ impl<'a, C: Clock> Place<'a, C> {
         });
         let endpoint = match again {
             Some(endpoint) => endpoint,
-            None => open(listen).map_err(|error| {
-                Failure::new(
-                    Code::Usage,
-                    format!("pairing cannot listen: {error}; correct [pairing] listen"),
-                )
-            })?,
+            None => {
+                let mut tries = 1;
+                loop {
+                    match open(listen) {
+                        Ok(endpoint) => break endpoint,
+                        Err(error) if tries >= PORT_TRIES_MAX => {
+                            let what =
+                                format!("pairing cannot listen: {error}; correct [pairing] listen");
+                            return Err(Failure::new(Code::Usage, what));
+                        }
+                        Err(_) => tokio::time::sleep(PORT_PAUSE).await,
+                    }
+                    tries += 1;
+                }
+            }
         };
         let port = endpoint
             .local_addr()

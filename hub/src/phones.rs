@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::camera::{Clock as _, TokioClock};
 use crate::config::Config;
 use crate::control::{self, Request};
-use crate::core::{Core, LineStatus};
+use crate::core::{Core, CoreStatus, LineStatus};
 use crate::exit::{Code, Failure};
 use crate::output::short;
 use crate::sealer::{self, Sealer, SealerError};
@@ -79,12 +79,10 @@ async fn ask_journal(config: &Config, question: &Question) -> Result<Value, Fail
 pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failure> {
     let phone = match question {
         Question::List => {
-            let asked = sealer.run(|core, now| {
-                let lines = core.status()?.lines;
-                Ok((lines, core.unreadable_phones()?, now))
-            });
-            let (lines, unreadable, now_unix_ms) = asked.await?;
-            return Ok(list(&lines, &unreadable, now_unix_ms));
+            let asked =
+                sealer.run(|core, now| Ok((core.status()?, core.unreadable_phones()?, now)));
+            let (status, unreadable, now_unix_ms) = asked.await?;
+            return Ok(list(&status, &unreadable, now_unix_ms));
         }
         // Nothing of it need be readable for that.
         Question::Remove(name) => {
@@ -106,7 +104,14 @@ pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failu
     Ok(json!({"event": "removed", "phone": short(phone)}))
 }
 
-fn list(lines: &[LineStatus], unreadable: &[PairingId], now_unix_ms: u64) -> Value {
+fn list(status: &CoreStatus, unreadable: &[PairingId], now_unix_ms: u64) -> Value {
+    let added = |phone: PairingId| {
+        status
+            .added
+            .phones
+            .iter()
+            .find(move |one| one.phone == phone)
+    };
     let phone = |line: &LineStatus| {
         let heard = line.heard;
         json!({
@@ -118,10 +123,12 @@ fn list(lines: &[LineStatus], unreadable: &[PairingId], now_unix_ms: u64) -> Val
             "unheard_s": line.unheard_ms / 1000,
             "silent": line.is_silent,
             "epoch": line.epoch,
+            // The phone that passed the code on; null if it paired at this hub.
+            "added_by": added(line.line.pairing).map(|one| short(one.by)),
         })
     };
     let rotten = |phone: &PairingId| json!({"phone": short(*phone), "unreadable": true});
-    let phones = lines.iter().map(phone);
+    let phones = status.lines.iter().map(phone);
     let phones: Vec<Value> = phones.chain(unreadable.iter().map(rotten)).collect();
     json!({"event": "phones", "phones": phones})
 }
@@ -178,8 +185,12 @@ pub fn to_text(answer: &Value) -> String {
             true => ", silent: it gets nothing new",
             false => "",
         };
+        let added = match phone["added_by"].as_str() {
+            Some(by) => format!(", by a code that phone {by} passed on"),
+            None => String::new(),
+        };
         format!(
-            "phone {}: paired at {} (seconds since 1970), {heard}, epoch {}{silent}",
+            "phone {}: paired at {} (seconds since 1970){added}, {heard}, epoch {}{silent}",
             phone["phone"].as_str().unwrap_or_default(),
             phone["paired_unix_s"],
             phone["epoch"],

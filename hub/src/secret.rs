@@ -18,9 +18,9 @@ use crate::control::{self, Request};
 use crate::core::{Core, CoreError};
 use crate::exit::{Code, Failure};
 use crate::output;
-use crate::pairing::terminal_qr;
 use crate::sealer::Sealer;
 use crate::{reset, state};
+use pairing_code::terminal_qr;
 
 /// How long a running hub may take to say it.
 const PATIENCE: Duration = Duration::from_secs(10);

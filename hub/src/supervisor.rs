@@ -24,7 +24,7 @@ use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
-use crate::pairing::{self, STEPS_MAX, Step};
+use crate::pairing::{self, Inviter, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
 use crate::{reset, secret, state};
@@ -53,6 +53,7 @@ fn start_parts(
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
+    core.let_phones_invite(config.may_invite);
     core.set_retention(config.retain == Retain::UntilAcked);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
@@ -165,7 +166,7 @@ async fn run_once(
         config: wanted.file,
         name: wanted.name,
         sealer: parts.sealer.clone(),
-        clock,
+        clock: clock.clone(),
         pauses: Backoff::new(Box::new(dice())),
         trouble: camera_trouble,
     });
@@ -178,6 +179,7 @@ async fn run_once(
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
+    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
     let is_reset = || reset::asked(&triggers).is_some();
     let watched = watch_over(
@@ -190,6 +192,8 @@ async fn run_once(
     );
     let ended = watched.await;
     stop.send_replace(true);
+    // An offer that a phone passes on stands until its time is over; the next start goes on with it.
+    end_task(invites_task).await;
     if ended.is_ok() {
         // A pairing under way ends its offer.
         let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.lock()).await;
@@ -402,6 +406,20 @@ async fn record(
         Some(keeper) => Ok(keeper.run(stop).await?),
         None => Ok(()),
     }
+}
+
+/// Makes the offers that phones pass on, for as long as the hub runs.
+async fn follow_invites(services: Arc<Services>, clock: TokioClock) {
+    let inviter = Inviter {
+        config: &services.config.pairing,
+        may_invite: services.config.may_invite,
+        relay: &services.config.relay,
+        sealer: &services.sealer,
+        uplink: &services.uplink,
+        clock: &clock,
+        alone: &services.pairing,
+    };
+    inviter.run().await;
 }
 
 /// Says that the camera failed, or that it is there again.

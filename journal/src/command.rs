@@ -99,7 +99,8 @@ impl CommandBook {
                 CommandKind::SendAgain { .. }
                 | CommandKind::Restart
                 | CommandKind::Phones
-                | CommandKind::Remove { .. } => (base, settings),
+                | CommandKind::Remove { .. }
+                | CommandKind::Invite => (base, settings),
             })
     }
 

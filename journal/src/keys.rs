@@ -18,6 +18,8 @@ pub(crate) const NEXT_KEY: &[u8] = b"K";
 pub(crate) const SETTINGS: &[u8] = b"F";
 /// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
 pub(crate) const RESTART: &[u8] = b"Q";
+/// `i`: one row, the offer that a phone passes on, and the phones that came by one (hub).
+pub(crate) const INVITES: &[u8] = b"i";
 /// Namespace of scope rows.
 pub(crate) const SCOPES: &[u8] = b"C";
 /// Namespace of inline outbox rows, and of outbox payloads.
@@ -102,6 +104,11 @@ pub(crate) fn asked_again(line: Line) -> Vec<u8> {
 /// `V` pairing: what this phone was told last of the settings (hub).
 pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
     join(b'V', &[&pairing.0])
+}
+
+/// `a` pairing: what this phone was told last of phones that were added (hub).
+pub(crate) fn added_said(pairing: PairingId) -> Vec<u8> {
+    join(b'a', &[&pairing.0])
 }
 
 /// `Z` pairing: for how long the phone was not heard of (hub).
@@ -229,4 +236,6 @@ pub(crate) enum Family {
     Dismissal = 0x46,
     Commands = 0x47,
     Outcomes = 0x48,
+    Passed = 0x50,
+    Added = 0x51,
 }

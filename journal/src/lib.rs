@@ -45,6 +45,7 @@ pub mod message;
 mod mls_storage;
 mod outbox;
 pub mod pairing;
+mod passed;
 mod record;
 mod retain;
 mod scope;
@@ -72,9 +73,10 @@ pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{
-    AppPairing, Dismissal, Dismissals, Guest, HubPairing, Offer, PairingError, PairingMessage,
-    REMOVAL_BYTES_MAX,
+    AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite,
+    InviteAsked, InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX,
 };
+pub use passed::{InviteTaken, PassedCode};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
 pub use retain::RetainedClip;
 pub use scope::Scope;

@@ -11,14 +11,15 @@ use zeroize::Zeroizing;
 
 use crate::command::DoneCommand;
 use crate::error::JournalError;
-use crate::ids::{Channel, ClipId, Epoch, Line, PairingId};
+use crate::ids::{Channel, ClipId, CommandId, Epoch, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
-    self, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason,
-    HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
+    self, AddedPhone, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader,
+    DropReason, HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
 };
 use crate::outbox::Trim;
+use crate::passed::InviteTaken;
 use crate::scope::Scope;
 use crate::session::{Arrived, Follower, Received, Session, notes};
 use crate::txn::Txn;
@@ -93,6 +94,15 @@ pub enum Taken {
     CommandDone(DoneCommand),
     /// The hub has told its settings.
     Settings(SettingsDoc),
+    /// The hub has said what became of an offer that this phone is to pass on.
+    Invited {
+        /// The command that asked for it.
+        asked_by: CommandId,
+        /// What became of it. The code itself is not carried about.
+        taken: InviteTaken,
+    },
+    /// The hub has told of phones that were added by another one: those that are news here.
+    Added(Vec<AddedPhone>),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -211,6 +221,14 @@ impl Session<Follower> {
                     self.take_settings(txn, &doc)?;
                     Taken::Settings(doc)
                 }
+                Some(HubConfigMessage::Invited(invited)) => {
+                    let asked_by = invited.asked_by;
+                    match self.take_invited(txn, invited)? {
+                        Some(taken) => Taken::Invited { asked_by, taken },
+                        None => Taken::Nothing("a code that is none, or is here"),
+                    }
+                }
+                Some(HubConfigMessage::Added(added)) => Taken::Added(self.take_added(txn, &added)?),
                 None => unreadable,
             },
             Channel::Thumbnail | Channel::Livestream | Channel::Notification => unreadable,

@@ -10,11 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::ids::{Channel, ClipId};
 
 mod command;
+mod invite;
 
 pub use command::{
     COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
     Refusal, Settings, SettingsBase, SettingsDoc,
 };
+pub use invite::{AddedPhone, AddedPhones, InviteFailure, InviteNews, Invited, PairingCode};
 
 /// Most bytes of a clip in one chunk. One KiB short of 64 KiB, so that chunk, MLS framing, wrap and
 /// padding together with the log's record group fill sixteen sectors of 4 KiB and no more.
@@ -139,6 +141,10 @@ pub enum HubConfigMessage {
     Outcome(Outcome),
     /// The settings have changed.
     Settings(SettingsDoc),
+    /// The offer that this phone asked for, to pass on, or that there is none. Last message of its epoch.
+    Invited(Invited),
+    /// A phone was added by an offer that another one passed on.
+    Added(AddedPhones),
 }
 
 /// What a hub says to a heartbeat.

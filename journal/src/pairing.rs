@@ -60,6 +60,7 @@
 
 mod app;
 mod hub;
+mod invite;
 mod printed;
 mod remove;
 mod states;
@@ -86,8 +87,9 @@ pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
 pub(crate) use hub::first_key_since;
 pub use hub::{HubPairing, Next as HubNext, OfferEnd, OfferTerms};
+pub use invite::{AddedSaid, Invite, InviteAsked, InviteState};
 pub use printed::{Ask, Offered};
-pub use remove::{Dismissal, Dismissals, Guest, REMOVAL_BYTES_MAX};
+pub use remove::{Dismissal, Dismissals, Dismissed, Guest, REMOVAL_BYTES_MAX};
 pub use states::{Confirmed, Joined, Requested, Welcomed};
 
 use crate::error::JournalError;
@@ -116,6 +118,8 @@ pub const REFUSAL: &str = "this pairing code was refused: it is wrong, altered, 
 
 const QR_PREFIX: &str = "SECLUSO1:";
 const QR_BYTES_MAX: usize = 2048;
+/// Longest text of a code, in bytes.
+pub const CODE_BYTES_MAX: usize = QR_PREFIX.len() + QR_BYTES_MAX;
 pub(crate) const CHECKSUM_BYTES: usize = 4;
 
 /// What went wrong in a pairing, for logs and tests. People and the other side are told

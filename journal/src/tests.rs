@@ -9,6 +9,7 @@ mod format;
 mod golden;
 pub(crate) mod harness;
 mod heartbeat;
+mod invites;
 mod memory;
 pub(crate) mod odd;
 mod pairing;

@@ -86,6 +86,10 @@ pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
         let certificate = device.certificate.as_deref().unwrap_or_default();
         out.push(Secret::shown("a certificate of the relay", certificate));
     }
+    for (_, passed) in crate::passed::passed(journal)? {
+        let text = passed.as_ref().map_or("", |passed| passed.code.text());
+        out.extend(secrets_of_code(text));
+    }
     for pairing in journal.pairing_ids() {
         let scope = Scope::Pairing(pairing);
         let record: Option<PairingRecord> = journal.secret_row(scope, Family::Pairing, &[])?;

@@ -505,7 +505,11 @@ impl Session {
             };
             let device = guest.map(|guest| guest.device);
             let by_operator = |device| self.shared.config.revoked.contains(&device);
-            if revoked.into_inner() == Revoked::Done {
+            let revoked = revoked.into_inner();
+            if let Some(other) = revoked.also_shut_out {
+                self.shared.registry.shut_out(&other);
+            }
+            if revoked.outcome == Revoked::Done {
                 outcome = Revocation::Done;
                 if let Some(device) = device {
                     self.shared.registry.shut_out(&device);

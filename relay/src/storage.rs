@@ -19,7 +19,7 @@ use wire::{Class, DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
 
 use crate::admission;
 use crate::store::{
-    AppendAnswer, MailboxStore, PendingAppend, Progress, ReadAnswer, Redeemed, Revoked, Usage,
+    AppendAnswer, MailboxStore, PendingAppend, Progress, ReadAnswer, Redeemed, TakenBack, Usage,
 };
 use crate::watchers::Watchers;
 
@@ -99,7 +99,7 @@ pub(crate) enum Job {
         guest: Option<Guest>,
         mailboxes: Vec<SendId>,
         now_unix_s: u64,
-        answer: oneshot::Sender<Option<Durable<Revoked>>>,
+        answer: oneshot::Sender<Option<Durable<TakenBack>>>,
     },
     IsRevoked {
         device: DeviceId,
@@ -219,7 +219,7 @@ struct Batch {
     appends: Vec<WaitingAppend>,
     redeems: Vec<WaitingStaged<Redeemed>>,
     invitations: Vec<WaitingStaged<()>>,
-    revocations: Vec<WaitingStaged<Revoked>>,
+    revocations: Vec<WaitingStaged<TakenBack>>,
     /// Jobs that only look: they see what is durable, so they come after the sync.
     looks: Vec<Job>,
     /// Bytes that were staged and committed.

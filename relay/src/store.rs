@@ -25,7 +25,7 @@ mod rows;
 mod tests;
 
 pub use answer::{
-    AppendAnswer, PendingAppend, Progress, ReadAnswer, Receipt, Redeemed, Revoked, Usage,
+    AppendAnswer, PendingAppend, Progress, ReadAnswer, Receipt, Redeemed, Revoked, TakenBack, Usage,
 };
 pub use quota::{Quota, Quotas, envelope_disk_bytes};
 

@@ -125,6 +125,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: OrderOptions,
     },
+    /// Show a code by which one more phone can pair with the camera, and wait for it.
+    #[command(
+        after_help = "Examples:\n  secluso-app invite\n  secluso-app invite --png code.png\n\nThe other phone must be in the camera's network. Whoever reads the code can pair, once: show it to nobody else.\nEvery phone of the camera is told which phone was added, and by which. Stopping this does not make the code void:\nanother `invite` does, and its time."
+    )]
+    Invite {
+        /// Write the code to a picture as well. The file must not exist; it is for you alone, and is removed when this
+        /// program ends.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+        /// The hub, as `status` names it; needed only if there are several.
+        #[arg(long, value_name = "HUB")]
+        hub: Option<String>,
+    },
     /// List the commands that wait for an answer, and the last that were answered.
     Commands,
     /// Check directory, clock, pairing and relay.

@@ -90,7 +90,7 @@ pub(crate) async fn forget(dir: &Path, named: &str) -> Result<HubId, Failure> {
 }
 
 /// The only hub, or the one that is named.
-async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, Failure> {
+pub(crate) async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, Failure> {
     let hubs = app.status().await?.hubs;
     let known: Vec<HubId> = hubs.iter().map(|status| status.hub).collect();
     match (named, known.as_slice()) {
@@ -182,7 +182,7 @@ fn changed(
     Ok(settings)
 }
 
-async fn stands(app: &App, id: CommandId) -> Result<CommandStatus, AppError> {
+pub(crate) async fn stands(app: &App, id: CommandId) -> Result<CommandStatus, AppError> {
     let found = app.commands().await?.into_iter().find(|one| one.id == id);
     found.ok_or_else(|| AppError::Bug("a command that was given is not known".into()))
 }

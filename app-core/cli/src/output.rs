@@ -6,10 +6,13 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId,
-    HubSettings, KnownSettings, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing, Status, hex,
+    AddedPhone, AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported,
+    HubId, HubSettings, InviteCode, KnownSettings, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing,
+    PhoneId, Status, hex,
 };
 use serde_json::{Value, json};
+
+use crate::invite::failure_text;
 
 /// Prints what is no fact but a text of its own, such as completions. A reader that has gone has had
 /// enough of it.
@@ -135,6 +138,22 @@ impl Style {
             }
         };
         self.line(|| json!({"commands": rows()}), text)
+    }
+
+    /// A code to pass on: the one place where one is printed, for a person who asked for it.
+    pub(crate) fn code(self, code: &InviteCode, shown: &str) -> io::Result<()> {
+        let expires_unix_ms = code.expires_unix_s.saturating_mul(1_000);
+        self.line(
+            || {
+                json!({"event": "offer", "hub": code.hub.to_string(), "qr": code.text.as_str(),
+                       "expires_unix_ms": expires_unix_ms})
+            },
+            || Some(shown.to_owned()),
+        )
+    }
+
+    pub(crate) fn added(self, hub: HubId, added: &AddedPhone) -> io::Result<()> {
+        self.line(|| added_json(hub, added), || Some(added_text(added)))
     }
 
     pub(crate) fn settings(self, known: &KnownSettings) -> io::Result<()> {
@@ -306,8 +325,34 @@ fn phone_json(phone: &PairedPhone) -> Value {
            "heard_unix_ms": phone.heard_unix_ms})
 }
 
+/// How a phone is named to people.
+fn short(phone: PhoneId) -> String {
+    phone.to_string().chars().take(8).collect()
+}
+
+fn added_json(hub: HubId, added: &AddedPhone) -> Value {
+    json!({"event": "phone_added", "hub": hub.to_string(), "phone": added.phone.to_string(),
+           "is_this": added.is_this, "by": added.by.to_string(), "by_this": added.by_this,
+           "paired_unix_s": added.paired_unix_s})
+}
+
+fn added_text(added: &AddedPhone) -> String {
+    let phone = short(added.phone);
+    match (added.is_this, added.by_this) {
+        (true, _) => format!(
+            "this phone was paired by a code that phone {} passed on",
+            short(added.by)
+        ),
+        (_, true) => format!("phone {phone} is paired, by the code that this phone passed on"),
+        _ => format!(
+            "phone {phone} was paired with the camera by a code that phone {} passed on. If you do not know it, remove both with `secluso-app remove-phone`",
+            short(added.by)
+        ),
+    }
+}
+
 fn phone_text(phone: &PairedPhone) -> String {
-    let name: String = phone.phone.to_string().chars().take(8).collect();
+    let name = short(phone.phone);
     let this = match phone.is_this {
         true => ", this one",
         false => "",
@@ -336,7 +381,7 @@ fn outcome_json(outcome: &CommandOutcome) -> Value {
     }
 }
 
-fn outcome_text(outcome: &CommandOutcome) -> String {
+pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
     match outcome {
         CommandOutcome::Done => "done".into(),
         CommandOutcome::Changed { settings, .. } => format!("done: {}", settings_text(settings)),
@@ -357,6 +402,15 @@ fn outcome_text(outcome: &CommandOutcome) -> String {
         CommandOutcome::Phones(phones) => {
             let lines = phones.iter().map(|phone| format!("\n  {}", phone_text(phone)));
             format!("done: the camera has {} phones{}", phones.len(), lines.collect::<String>())
+        }
+        CommandOutcome::NotAllowed => {
+            "not done: the camera allows no phone to pass a code on ([phones] invite). Pair at the camera, with `secluso-hub pair`".into()
+        }
+        CommandOutcome::TooManyPhones => {
+            "not done: the camera has as many phones as it can have. Remove one with `secluso-app remove-phone`".into()
+        }
+        CommandOutcome::Busy => {
+            "not done: another phone is passing a code on. Try again when that is over".into()
         }
         // A newer app-core may know more than this program.
         _ => outcome.as_str().into(),
@@ -464,6 +518,14 @@ fn json_of(event: &Event) -> Option<Value> {
             json!({"event": "settings", "hub": hub.to_string(), "version": version,
                    "settings": settings_json(settings)})
         }
+        Event::InviteReady { hub, id } => {
+            json!({"event": "invite_ready", "hub": hub.to_string(), "command": id.to_string()})
+        }
+        Event::InviteFailed { hub, id, why } => {
+            json!({"event": "invite_failed", "hub": hub.to_string(), "command": id.to_string(),
+                   "why": why.as_str()})
+        }
+        Event::PhoneAdded { hub, added } => added_json(*hub, added),
         Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.to_string(), "seq": seq}),
         Event::Idle { hub } => json!({"event": "idle", "hub": hub.to_string()}),
         Event::Ignored { hub, seq, why } => {
@@ -516,6 +578,8 @@ fn text_of(event: &Event) -> Option<String> {
                 settings_text(settings)
             )
         }
+        Event::InviteFailed { why, .. } => failure_text(*why).into(),
+        Event::PhoneAdded { added, .. } => added_text(added),
         Event::Idle { .. } => "everything that the relay holds is here".into(),
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
         Event::RolledBack { hub } => format!("hub {hub}: {}", AppError::OlderCopy),

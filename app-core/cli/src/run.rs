@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Arguments, Command};
 use crate::doctor;
+use crate::invite;
 use crate::orders::{self, Wanted};
 use crate::output::{self, Style};
 
@@ -28,6 +29,8 @@ pub(crate) enum Failure {
     App(AppError),
     /// The command line makes no sense.
     Usage(String),
+    /// The hub refused it, or it came to nothing; the sentence says what to do.
+    Refused(String),
     /// Something that `doctor` found; already said.
     Unwell(u8),
     /// Our own output or set-up failed.
@@ -40,6 +43,7 @@ impl Failure {
         match self {
             Self::App(error) => code_of(error),
             Self::Usage(_) => 2,
+            Self::Refused(_) => 6,
             Self::Unwell(code) => *code,
             Self::Internal(_) => EXIT_INTERNAL,
         }
@@ -63,7 +67,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::App(error) => error.fmt(f),
-            Self::Usage(text) | Self::Internal(text) => f.write_str(text),
+            Self::Usage(text) | Self::Refused(text) | Self::Internal(text) => f.write_str(text),
             Self::Unwell(_) => f.write_str("something needs attention; see above"),
         }
     }
@@ -225,6 +229,7 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             }
             orders::order(dir, Wanted::Remove(phone), &options, style).await?;
         }
+        Command::Invite { png, hub } => invite::invite(dir, png, hub.as_deref(), style).await?,
         Command::Commands => orders::list(dir, style).await?,
         Command::Doctor => doctor::examine(dir, style).await?,
         Command::Completions { .. } => {}

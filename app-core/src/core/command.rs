@@ -34,6 +34,8 @@ pub enum Order {
     Phones,
     /// This other phone of the hub is to be removed.
     Remove(PairingId),
+    /// An offer that this phone passes on to one more.
+    Invite,
 }
 
 /// What became of an order.
@@ -98,6 +100,7 @@ impl Core {
             Order::Restart => Some(CommandKind::Restart),
             Order::Phones => Some(CommandKind::Phones),
             Order::Remove(phone) => Some(CommandKind::Remove { phone }),
+            Order::Invite => Some(CommandKind::Invite),
             Order::Settings(_) => None,
         };
         let mut txn = self.journal.begin();

@@ -4,9 +4,9 @@ use std::fmt::Debug;
 
 use journal::message::{
     self, AppConfigMessage, AppMessage, Command, CommandResult, HubConfigMessage, HubMessage,
-    NAME_BYTES_MAX, SignedStatement,
+    InviteNews, NAME_BYTES_MAX, SignedStatement,
 };
-use journal::pairing::PHONES_MAX;
+use journal::pairing::{CODE_BYTES_MAX, PHONES_MAX};
 
 /// Decoded, it can be said again and is the same; its one spelling is no longer than what came, and
 /// nothing may stand behind it. (A number may come with more bytes than it needs: postcard allows it.)
@@ -53,6 +53,12 @@ pub(crate) fn message(data: &[u8]) {
                 assert!(phones.len() <= PHONES_MAX);
             }
         }
+        Some(HubConfigMessage::Invited(invited)) => {
+            if let InviteNews::Code(code) = invited.news {
+                assert!(code.text().len() <= CODE_BYTES_MAX);
+            }
+        }
+        Some(HubConfigMessage::Added(added)) => assert!(added.phones.len() <= PHONES_MAX),
         Some(HubConfigMessage::Settings(_)) | None => {}
     }
     if let Some(signed) = round!(SignedStatement, data) {

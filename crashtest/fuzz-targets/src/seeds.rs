@@ -7,10 +7,10 @@
 use journal::DEVICE_SECRET_BYTES;
 use journal::ids::{Channel, ClipId, CommandId, PairingId};
 use journal::message::{
-    self, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader, Command, CommandKind,
-    CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage, HubMessage, HubReport,
-    NotRecorded, Outcome, PhoneFacts, Settings, SettingsBase, SettingsDoc, SignedStatement,
-    Statement,
+    self, AddedPhone, AddedPhones, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader,
+    Command, CommandKind, CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage,
+    HubMessage, HubReport, InviteFailure, InviteNews, Invited, NotRecorded, Outcome, PhoneFacts,
+    Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;
@@ -430,8 +430,8 @@ fn messages() -> Vec<Seed> {
     programs(&all)
 }
 
-/// A command, what came of two, and settings.
-fn orders() -> [Option<Vec<u8>>; 4] {
+/// Commands, what came of two, settings, and what is said of codes that are passed on.
+fn orders() -> [Option<Vec<u8>>; 8] {
     let id = CommandId([3; 16]);
     let settings = Settings {
         privacy: true,
@@ -458,7 +458,29 @@ fn orders() -> [Option<Vec<u8>>; 4] {
         said(CommandResult::Changed(doc)),
         message::encode(&HubConfigMessage::Settings(doc)),
         said(CommandResult::Phones(vec![phone])),
+        Command::new(id, &CommandKind::Invite)
+            .and_then(|command| message::encode(&AppConfigMessage::Command(command))),
+        Some(code_to_pass_on(id)),
+        message::encode(&HubConfigMessage::Invited(Invited {
+            asked_by: id,
+            news: InviteNews::Failed(InviteFailure::Void),
+        })),
+        message::encode(&HubConfigMessage::Added(AddedPhones {
+            version: 2,
+            phones: vec![AddedPhone {
+                phone: PairingId([5; 16]),
+                by: PairingId([6; 16]),
+                asked_by: id,
+                paired_unix_s: 5,
+            }],
+        })),
     ]
+}
+
+/// A code that is none: nobody but a hub makes one. Version, what it is, which command, that it is a code, its text.
+fn code_to_pass_on(asked_by: CommandId) -> Vec<u8> {
+    let text = b"SECLUSO1:AAAAAA";
+    [&[1, 3][..], &asked_by.0, &[0, text.len() as u8], text].concat()
 }
 
 /// Every message in each of the two channels, with its length in front.

@@ -237,7 +237,7 @@ impl System {
 /// What it took on the other channels, or may have since it came back, must be [`ROTATED_AFTER`] old.
 fn is_quiet(lines: &[Line], now: Instant) -> bool {
     // What the other channels tell says nothing of the videos.
-    const APART: [&str; 8] = [
+    const APART: [&str; 11] = [
         "acked",
         "looks_offline",
         "back_online",
@@ -246,14 +246,20 @@ fn is_quiet(lines: &[Line], now: Instant) -> bool {
         "channel_away",
         "command_done",
         "settings",
+        "invite_ready",
+        "invite_failed",
+        "phone_added",
     ];
-    const STIRS: [&str; 6] = [
+    const STIRS: [&str; 9] = [
         "connected",
         "healed",
         "heartbeat_answered",
         "channel_away",
         "command_done",
         "settings",
+        "invite_ready",
+        "invite_failed",
+        "phone_added",
     ];
     let of_phone = |line: &&Line| line.role == Role::App;
     let told = |line: &&Line| of_phone(line) && !APART.contains(&line.event());

@@ -19,7 +19,7 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     let config = parse(&text(
         "[pairing]\nlisten = \"127.0.0.1:0\"\nsuite = \"classic\"\n\
          [camera]\nkind = \"file\"\npath = \"clip.mp4\"\ngap_seconds = 1.5\nat_least_seconds = 12.0\nat_most_seconds = 20.0\npasses = 3\nname = \"door\"\n\
-         [phones]\nsilent_after = \"36h\"\nremoved_after = \"30d\"\n\
+         [phones]\nsilent_after = \"36h\"\nremoved_after = \"30d\"\ninvite = false\n\
          [disk]\nlog_file_mib = 8\n",
     ))
     .unwrap();
@@ -38,6 +38,7 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     assert_eq!(config.silence.silent_after, hours(36));
     assert_eq!(config.silence.removed_after, hours(30 * 24));
+    assert_eq!(config.may_invite, MayInvite::No);
 }
 
 #[test]
@@ -51,6 +52,7 @@ fn little_is_enough_and_no_passes_are_endless() {
     let least = parse(&text("")).unwrap();
     assert!(least.camera.is_none());
     assert_eq!(least.silence, SilenceLimits::default());
+    assert_eq!(least.may_invite, MayInvite::Yes);
 }
 
 #[test]
@@ -98,6 +100,7 @@ fn every_mistake_names_its_line_and_key() {
         ("[phones]\nsilent_after = \"23h\"\n", 4, "silent_after"),
         ("[phones]\nremoved_after = \"7d\"\n", 4, "removed_after"),
         ("[phones]\nremoved_after = \"4000d\"\n", 4, "3650d"),
+        ("[phones]\ninvite = \"maybe\"\n", 4, "boolean"),
         ("invitation = \"nonsense\"\n", 3, "invitation"),
         ("[privacy]\nretain = \"for ever\"\n", 4, "for ever"),
         (

@@ -23,6 +23,8 @@ use crate::{retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
+/// How long whoever serves a code that a phone passes on may take to end, once it is void: longer than a last word.
+const VOID_WAIT: Duration = Duration::from_secs(10);
 
 /// What the answers come from.
 pub struct Services {
@@ -163,13 +165,28 @@ fn or_failed(answer: Result<Value, Failure>) -> Value {
     answer.unwrap_or_else(|failure| failed(&failure))
 }
 
+/// One pairing at a time. Who is at the hub goes before a phone that passes a code on, whose code is void then: none
+/// can keep its owner from pairing another.
+async fn alone(services: &Services) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    if let Ok(alone) = services.pairing.try_lock() {
+        return Some(alone);
+    }
+    let voided = services.sealer.run(|core, now| core.void_invite(now)).await;
+    match voided {
+        Ok(true) => tokio::time::timeout(VOID_WAIT, services.pairing.lock())
+            .await
+            .ok(),
+        Ok(false) | Err(_) => None,
+    }
+}
+
 /// Until it is done, or whoever asked hangs up, or the hub stops.
 async fn pair(
     mut reader: impl tokio::io::AsyncRead + Unpin,
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     services: &Services,
 ) -> std::io::Result<()> {
-    let Ok(_one) = services.pairing.try_lock() else {
+    let Some(_one) = alone(services).await else {
         let message = "another pairing is under way; finish that one first";
         return say(
             write,

@@ -23,9 +23,18 @@ use wire::ids::Seq;
 
 use super::recording::Ending;
 use super::{
-    Core, CoreError, EPOCH_BYTES, ErrorKind, LineState, Notice, PROVEN, SMALL_GROUP_BYTES, Stop,
-    Wishes, is_about_one_line,
+    Core, CoreError, EPOCH_BYTES, ErrorKind, LineState, MayInvite, Notice, PROVEN,
+    SMALL_GROUP_BYTES, Stop, Wishes, invite, is_about_one_line,
 };
+
+/// What this hub does at the moment if a phone orders it.
+#[derive(Clone, Copy)]
+pub(super) struct Allowed {
+    /// It has run for long enough to restart.
+    pub(super) restart: bool,
+    /// Its owner lets phones pass offers on.
+    pub(super) invite: MayInvite,
+}
 
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
 /// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch. Where the
@@ -35,15 +44,15 @@ pub(super) fn obey(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
-    (command, may_restart): (&Command, bool),
+    (command, allowed): (&Command, Allowed),
 ) -> Result<Option<PairingId>, JournalError> {
     let (pairing, id) = (config.pairing, command.id);
     let mut removed = None;
     let result = match (txn.remembered_outcome(pairing, id)?, command.kind()) {
         (Some(known), _) => known,
         (None, None) => CommandResult::Refused(Refusal::NotUnderstood),
-        (None, Some(CommandKind::Restart)) if !may_restart => CommandResult::Done,
-        (None, Some(kind)) => match carry_out(txn, config, (id, kind), &mut removed) {
+        (None, Some(CommandKind::Restart)) if !allowed.restart => CommandResult::Done,
+        (None, Some(kind)) => match carry_out(txn, config, (id, kind), allowed, &mut removed) {
             // It is about another line or phone than the one that is answered.
             Err(error) if is_about_one_line(&error) => {
                 tracing::error!(%error, "a command is refused");
@@ -82,6 +91,7 @@ fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,
     (id, kind): (CommandId, CommandKind),
+    allowed: Allowed,
     removed: &mut Option<PairingId>,
 ) -> Result<CommandResult, JournalError> {
     let current = txn.settings()?;
@@ -91,6 +101,7 @@ fn carry_out(
             return Ok(CommandResult::Done);
         }
         CommandKind::Phones => return Ok(CommandResult::Phones(phones(txn)?)),
+        CommandKind::Invite => return invite::ask(txn, config.pairing, id, allowed.invite),
         CommandKind::Remove { phone } => {
             // Itself it cannot remove: nobody would be left to be answered.
             if phone == config.pairing || !txn.remove_phone(phone)? {
@@ -164,6 +175,7 @@ impl Core {
         Ok(Wishes {
             settings: journal.settings()?.settings,
             restart: restart.is_some() && restart != self.restarted_for,
+            invite: journal.invite()?,
         })
     }
 

@@ -23,6 +23,7 @@ use super::{
     COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice,
     SMALL_GROUP_BYTES, Standing, Stop, command, is_about_one_line, pace,
 };
+use command::Allowed;
 
 /// How a line stands whose phone has proved a rollback.
 pub(super) const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
@@ -229,9 +230,12 @@ impl Core {
                     }
                     is_heard = true;
                     if let Some(command) = &said.command {
-                        let may_restart = self.ran >= pace::RESTART_AFTER;
+                        let allowed = Allowed {
+                            restart: self.ran >= pace::RESTART_AFTER,
+                            invite: self.may_invite,
+                        };
                         let lines = &mut self.lines;
-                        removed = command::obey(lines, &mut txn, line, (command, may_restart))?;
+                        removed = command::obey(lines, &mut txn, line, (command, allowed))?;
                         (costs_epoch, is_command) = (true, true);
                     }
                 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
-use journal::message::{ClipEnd, HubReport, NotRecorded, Settings, SettingsDoc};
-use journal::{ClipOutcome, HubClip, PhoneHeard};
+use journal::message::{AddedPhones, ClipEnd, HubReport, NotRecorded, Settings, SettingsDoc};
+use journal::{ClipOutcome, Dismissal, Dismissed, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
 use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
@@ -200,6 +200,13 @@ pub enum Notice {
         /// Which.
         phone: PairingId,
     },
+    /// A phone is paired by an offer that another one passed on.
+    PhoneAdded {
+        /// Which.
+        phone: PairingId,
+        /// The one that passed the offer on.
+        by: PairingId,
+    },
     /// A phone is removed with all its keys: it was asked for, or it was silent for too long.
     PhoneRemoved {
         /// Which.
@@ -238,6 +245,8 @@ pub struct Wishes {
     pub settings: Settings,
     /// A phone wants the program to end, and to be started again.
     pub restart: bool,
+    /// An offer that a phone wants to pass on, or passes on now.
+    pub invite: Option<Invite>,
 }
 
 /// All lines.
@@ -279,6 +288,8 @@ pub struct CoreStatus {
     pub stopped: Option<Stop>,
     /// What phones have set.
     pub settings: SettingsDoc,
+    /// The phones that came by an offer which another one passed on.
+    pub added: AddedPhones,
     /// The pairings.
     pub lines: Vec<LineStatus>,
     /// Removed phones that the relay was not yet told of.
@@ -371,13 +382,17 @@ impl Core {
             });
         }
         let settings = journal.settings()?;
+        let added = journal.added_phones()?;
         let dismissals = journal.dismissals()?;
-        let dismissals = dismissals.owed.len() as u64 + dismissals.damaged;
+        let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
+        let dismissals =
+            dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
         let stranded_copies = journal.stranded_copies()?;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
             settings,
+            added,
             stopped: self.stopped,
             lines,
             dismissals,

@@ -45,6 +45,8 @@ impl Core {
             return Ok(false);
         }
         self.forget_phone(phone)?;
+        // An offer that it passed on is void, and who listens for that is told.
+        self.refresh_wishes()?;
         push(&mut self.notices, Notice::PhoneRemoved { phone });
         Ok(true)
     }

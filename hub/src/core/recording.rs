@@ -330,6 +330,7 @@ impl Core {
             self.end_recording(ending, now_unix_ms)?;
         }
         self.follow_settings(now_unix_ms)?;
+        self.follow_added(now_unix_ms)?;
         self.rotate_at_tick(now_unix_ms)?;
         match self.recording {
             Some(_) => Ok(()),

@@ -157,7 +157,7 @@ async fn answer(
             let step = move |core: &mut crate::core::Core, now: u64| {
                 let done =
                     core.with_journal(now, |journal| HubPairing::confirm(journal, &confirm))?;
-                core.refresh_lines()?;
+                core.handle_paired(done.pairing(), now)?;
                 Ok(done)
             };
             let confirmed = sealer.run(step).await.map_err(blame)?;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use journal::pairing::{AppNext, REFUSAL, Requested};
+use journal::ids::PairingId;
+use journal::pairing::{AppNext, Joined, REFUSAL, Requested};
 use journal::{AppPairing, Journal, JournalError, PairingError, PairingMessage, Role};
 use relay_client::rpk::EndpointLimits;
 use sha2::Digest as _;
@@ -107,6 +108,16 @@ struct Showing {
 
 fn phone() -> Journal {
     open(Role::App, &SimDisk::new(), 70).unwrap().0
+}
+
+/// Who shows [`SPEAKER`] on every connection.
+fn speaker() -> DeviceId {
+    Identity::from_seed(SPEAKER).device_id()
+}
+
+/// The one message of an answer.
+fn heard(answer: &[u8]) -> PairingMessage {
+    PairingMessage::decode(answer.get(4..).unwrap_or_default()).unwrap()
 }
 
 fn request(offer: &Offer) -> Requested {
@@ -374,6 +385,213 @@ async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     assert_eq!(failure.code, Code::NotAdmitted);
     assert!(failure.message.contains("void"), "{failure}");
     hub.does_not_know(&shown.offer).await;
+}
+
+/// Where the next start can listen again.
+fn fixed() -> PairingConfig {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = port.local_addr().unwrap();
+    drop(port);
+    PairingConfig {
+        listen,
+        addresses: Vec::new(),
+        suite: journal::Suite::Classic,
+        offer: PATIENCE,
+    }
+}
+
+/// A phone has asked for a code, and it is on its way: the offer, and that phone.
+fn passed_on(world: &mut World, config: &PairingConfig) -> (Offer, PairingId) {
+    let (core, asks) = world.ends();
+    asks.order(journal::message::CommandKind::Invite);
+    let _taken = asks.talk(core);
+    let invite = core.wishes().invite.unwrap();
+    let seed = core
+        .with_journal(NOW_MS, Journal::device)
+        .unwrap()
+        .identity_seed;
+    let terms = OfferTerms {
+        hub: Identity::from_seed(*seed).device_id(),
+        addresses: addresses::of(config, config.listen.port()),
+        relay: "relay".into(),
+        invitation: vec![1],
+        suite: config.suite,
+        ttl_s: config.offer.as_secs(),
+    };
+    let offer = core.make_invite(invite, terms, NOW_MS).unwrap().unwrap();
+    core.commit(NOW_MS).unwrap();
+    (offer, invite.by)
+}
+
+/// Does this while the hub listens for what its phones pass on, and until it listens no more.
+async fn while_served<T>(
+    sealer: &Sealer,
+    config: &PairingConfig,
+    work: impl Future<Output = T>,
+) -> T {
+    let clock = HandClock::default();
+    let relay = relay_client::RelayAddress {
+        host: "127.0.0.1".into(),
+        port: 9,
+        relay_id: RelayId([0; 32]),
+    };
+    let nobody = crate::uplink::UplinkConfig {
+        relay: relay.clone(),
+        invitation: None,
+    };
+    let (uplink, task) = crate::uplink::start(
+        nobody,
+        sealer.clone(),
+        crate::camera::TokioClock::new(),
+        || 0,
+    );
+    task.abort();
+    let alone = tokio::sync::Mutex::new(());
+    let inviter = Inviter {
+        config,
+        may_invite: crate::core::MayInvite::Yes,
+        relay: &relay,
+        sealer,
+        uplink: &uplink,
+        clock: &clock,
+        alone: &alone,
+    };
+    let mut wishes = sealer.wishes();
+    let work = async {
+        let done = work.await;
+        let ended = wishes.wait_for(|wishes| wishes.invite.is_none());
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
+        drop(ended.expect("in time").unwrap());
+        done
+    };
+    tokio::select! {
+        done = work => done,
+        () = inviter.run() => panic!("the journal is there"),
+    }
+}
+
+/// A new phone asks, and joins by the answer.
+async fn joins(app: &mut Journal, offer: &Offer) -> Joined {
+    let next = AppPairing::start(app, offer, speaker(), NOW_MS / 1000).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone has nothing to confirm");
+    };
+    let said = frame(&request.to_message().encode());
+    let PairingMessage::Answer(answer) = heard(&say(offer, &said).await) else {
+        panic!("it is no answer");
+    };
+    let joined = AppPairing::answer(app, &request, &answer, NOW_MS / 1000);
+    joined.unwrap().into_inner()
+}
+
+/// The pairing that the hub's last word makes whole.
+async fn proves(app: &mut Journal, offer: &Offer, joined: &Joined) -> PairingId {
+    let said = frame(&joined.to_message().encode());
+    let PairingMessage::Done(done) = heard(&say(offer, &said).await) else {
+        panic!("it is not the last word");
+    };
+    AppPairing::done(app, joined, &done).unwrap().into_inner()
+}
+
+/// A hub that was killed while a phone shows its code: the next one listens there again and takes the new phone, and
+/// then for nobody.
+#[tokio::test]
+async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
+    let config = fixed();
+    let mut world = World::paired();
+    let (offer, by) = passed_on(&mut world, &config);
+    world.crash();
+    let (sealer, _thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let paired = while_served(&sealer, &config, async {
+        let mut app = phone();
+        let joined = joins(&mut app, &offer).await;
+        proves(&mut app, &offer, &joined).await
+    })
+    .await;
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    let added = &status.added.phones[..];
+    assert!(
+        matches!(added, [one] if one.phone == paired && one.by == by),
+        "{added:?}"
+    );
+}
+
+/// Two pairings in one process, one behind the other: the port of the first may not be free at once.
+#[tokio::test]
+async fn a_port_that_is_about_to_be_free_is_waited_for() {
+    let hub = Hub::new(1_000);
+    let config = fixed();
+    let relay = relay_client::RelayAddress {
+        host: "relay".into(),
+        port: 1,
+        relay_id: RelayId([0; 32]),
+    };
+    let place = Place::new(&config, &relay, &hub.sealer, &hub.clock).unwrap();
+    let identity = Identity::from_seed(SPEAKER);
+    let taken = std::net::UdpSocket::bind(config.listen).unwrap();
+    let free = async {
+        tokio::time::sleep(3 * PORT_PAUSE).await;
+        drop(taken);
+    };
+    let (listened, ()) = tokio::join!(place.listen(&identity), free);
+    let (_endpoint, port) = listened.ok().unwrap();
+    assert_eq!(port, config.listen.port());
+}
+
+/// Who has the device secret gets the code that the hub shows, and none that a phone was given.
+#[test]
+fn a_code_that_a_phone_passes_on_is_told_to_nobody_who_asks() {
+    let mut world = World::paired();
+    let (_offer, _by) = passed_on(&mut world, &fixed());
+    let ask = journal::pairing::Ask::new(&mut phone());
+    let asked = |core: &mut crate::core::Core| {
+        core.with_journal(NOW_MS, |journal| {
+            HubPairing::asked(journal, &ask, NOW_MS / 1000)
+        })
+    };
+    let unknown = |error: &CoreError| {
+        let CoreError::Journal(JournalError::Pairing(error)) = error else {
+            return false;
+        };
+        *error == PairingError::UnknownOffer
+    };
+    let refused = asked(&mut world.core);
+    assert!(refused.as_ref().is_err_and(unknown), "it is not the hub's");
+    let terms = crate::core::tests::world::terms();
+    let shown = world.core.with_journal(NOW_MS, |journal| {
+        HubPairing::offer(journal, terms, NOW_MS / 1000)
+    });
+    drop(shown.unwrap());
+    assert!(asked(&mut world.core).is_ok());
+}
+
+/// A hub that was killed behind the confirmation and before its last word: the next one says it to the phone, which
+/// asks again where it asked before.
+#[tokio::test]
+async fn a_last_word_that_a_crash_took_is_said_behind_the_next_start() {
+    let config = fixed();
+    let mut world = World::paired();
+    let (offer, _by) = passed_on(&mut world, &config);
+    let mut app = phone();
+    let next = AppPairing::start(&mut app, &offer, speaker(), NOW_MS / 1000).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone has nothing to confirm");
+    };
+    let answer = world.core.with_journal(NOW_MS, |journal| {
+        HubPairing::request(journal, &request, speaker(), NOW_MS / 1000)
+    });
+    let joined = AppPairing::answer(&mut app, &request, &answer.unwrap(), NOW_MS / 1000);
+    let joined = joined.unwrap().into_inner();
+    let lost = world
+        .core
+        .with_journal(NOW_MS, |journal| HubPairing::confirm(journal, &joined));
+    let lost = lost.unwrap().pairing();
+    world.crash();
+    let (sealer, _thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let paired = while_served(&sealer, &config, proves(&mut app, &offer, &joined)).await;
+    assert_eq!(paired, lost);
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    assert_eq!(status.added.phones.len(), 1);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Telling the relay of phones that were removed: their invitations are taken back, and their mailboxes emptied.
+//! Telling the relay of phones that were removed: their invitations are taken back, and their mailboxes emptied. And of
+//! invitations that nobody needs any more: of codes that a phone passed on and nobody used.
 //!
 //! A removal never waits for this: the relay may be away for days. What is to be told is in the journal
 //! until the relay has confirmed it. What is told names what it takes back, so that a phone which has paired
@@ -8,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use journal::Dismissal;
 use journal::ids::PairingId;
+use journal::{Dismissal, Dismissed};
 use relay_client::{ClientError, Connection, RelayAddress};
 use wire::frame::{Guest, Revocation};
 use wire::ids::RelayId;
@@ -79,7 +80,12 @@ async fn tell_all(
                 device: guest.device,
                 invitation: guest.invitation,
             });
+            let is_phone = dismissal.what == Dismissed::Phone;
             match connection.revoke(guest, dismissal.mailboxes).await {
+                // Who passed the code on, or has paired again, may stay.
+                Ok(_) if !is_phone => {
+                    tracing::debug!("an invitation that nobody needs is taken back")
+                }
                 Ok(Revocation::Done) if guest.is_none() => tracing::warn!(
                     "a phone that was removed may be still admitted at the relay, because what was stored of it is damaged; its operator can revoke it"
                 ),
@@ -98,7 +104,7 @@ async fn tell_all(
                     continue;
                 }
             }
-        } else {
+        } else if dismissal.what == Dismissed::Phone {
             tracing::warn!(
                 relay = dismissal.relay,
                 "a phone that was removed stays admitted at a relay that this hub has left; its operator can revoke it"
@@ -155,6 +161,7 @@ mod tests {
             relay_id: RelayId([3; 32]),
         };
         let dismissal = Dismissal {
+            what: Dismissed::Phone,
             pairing: PairingId([1; 16]),
             guest: None,
             relay: address.to_string(),

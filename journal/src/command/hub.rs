@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use wire::ids::Seq;
+use zeroize::Zeroizing;
 
 use crate::error::JournalError;
 use crate::heartbeat::in_config;
@@ -22,6 +23,9 @@ use crate::txn::Txn;
 /// Outcomes that a hub remembers for one phone. A phone that waits for one of them can have been answered at
 /// most [`super::COMMANDS_PENDING_MAX`] times since, because answers come in the order of the commands.
 pub const OUTCOMES_KEPT: usize = 2 * super::COMMANDS_PENDING_MAX;
+
+/// Above the longest message of the config channel, which is a pairing code.
+const MESSAGE_ROOM_BYTES: usize = 4096;
 
 /// What a phone was told last of the settings (hub).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -58,8 +62,11 @@ impl Session<Committer> {
         let nothing = JournalError::Misuse("an epoch of the config channel says something");
         let (last, others) = messages.split_last().ok_or(nothing)?;
         let encoded = |message: &HubConfigMessage| {
-            let bytes = message::encode(message);
-            bytes.ok_or(JournalError::Misuse("our own messages must encode"))
+            // Room enough from the start: one of them is a pairing code, and growing would leave copies behind.
+            let mut bytes = Zeroizing::new(Vec::<u8>::with_capacity(MESSAGE_ROOM_BYTES));
+            let written = message::encode_into(message, &mut bytes);
+            written.ok_or(JournalError::Misuse("our own messages must encode"))?;
+            Ok::<_, JournalError>(bytes)
         };
         // The right to encrypt is the handle's that opened the epoch. In this channel every epoch is finished
         // by the transaction that opens it, so there is one only if it was opened just now.

@@ -72,6 +72,9 @@ pub enum CommandKind {
         /// Its pairing, as the hub names it.
         phone: PairingId,
     },
+    /// An offer for one more phone, which this one passes on. The answer only says whether there will be one; the
+    /// code follows when the hub has an invitation from the relay ([`super::Invited`]).
+    Invite,
 }
 
 /// A phone of a hub, as the hub tells of it.
@@ -180,6 +183,12 @@ pub enum Refusal {
     NoSuchPhone,
     /// What the hub has stored of it cannot be read any more.
     Unreadable,
+    /// The hub's owner allows no phone to pass offers on.
+    NotAllowed,
+    /// The hub has as many phones as it may have.
+    TooManyPhones,
+    /// Another phone is passing one on.
+    Busy,
 }
 
 fn short_kind<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
@@ -224,7 +233,7 @@ mod tests {
         }
     }
 
-    fn kinds() -> [CommandKind; 7] {
+    fn kinds() -> [CommandKind; 8] {
         let settings = doc().settings;
         [
             CommandKind::Privacy { on: true },
@@ -245,6 +254,7 @@ mod tests {
             CommandKind::Remove {
                 phone: phone().phone,
             },
+            CommandKind::Invite,
         ]
     }
 

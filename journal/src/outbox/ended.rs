@@ -62,6 +62,7 @@ fn remove_some(txn: &mut Txn<'_>, line: Line) -> Result<(), JournalError> {
         // One each for the whole pairing, which has ended in the same transaction as this line.
         keys::phone_heard(line.pairing),
         keys::settings_said(line.pairing),
+        keys::added_said(line.pairing),
         keys::unheard(line.pairing),
         keys::ended(Scope::Group(line)),
     ] {

@@ -21,6 +21,7 @@ use crate::journal::Journal;
 use crate::keys::Family;
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox;
+use crate::passed;
 use crate::record::{LineRecord, PairingRecord, PairingState};
 use crate::scope::Scope;
 use crate::sealed::Key;
@@ -286,6 +287,7 @@ impl AppPairing {
                 outbox::end_in_steps(&mut txn, line)?;
             }
             end_pairing(&mut txn, id);
+            passed::end_of(&mut txn, id)?;
         }
         txn.commit(is_there)
     }

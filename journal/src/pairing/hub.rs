@@ -11,11 +11,13 @@ use wal::{Durable, crash_point};
 use wire::Invitation;
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
+use super::remove::owe_replaced;
 use super::{
     Answer, CHANNELS, Confirm, Confirmed, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX, PairingError,
     Request, Welcomed, check_group, create_config, credential, end_pairing, for_each_channel,
-    group_id, identity, mac_bytes, mac_holds, proof, proofs_equal, wrap_keys,
+    group_id, identity, invite, mac_bytes, mac_holds, proof, proofs_equal, wrap_keys,
 };
+use crate::device::Device;
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
@@ -30,8 +32,8 @@ use crate::txn::Txn;
 
 /// An offer as stored.
 #[derive(Clone, Serialize, Deserialize)]
-struct OfferRow {
-    offer: Offer,
+pub(super) struct OfferRow {
+    pub(super) offer: Offer,
     answered: Option<(PairingId, [u8; 32], Answer)>,
 }
 
@@ -108,7 +110,8 @@ impl HubPairing {
         if Self::phones(journal)?.len() >= PHONES_MAX {
             return Err(PairingError::TooManyPhones.into());
         }
-        let device_secret = journal.device()?.secret;
+        // What the secret of every offer is derived from is there from now on.
+        drop(journal.device()?);
         let others = offer_rows(journal)?;
         let mut txn = journal.begin();
         for (other, row) in &others {
@@ -116,23 +119,7 @@ impl HubPairing {
                 end_offer(&mut txn, *other, row);
             }
         }
-        let id = OfferId(txn.random());
-        let offer = Offer {
-            offer: id,
-            secret: derive(&device_secret, &[b"secluso offer v1", &id.0]),
-            hub: terms.hub,
-            addresses: terms.addresses,
-            expires_unix_s: now_unix_s.saturating_add(terms.ttl_s.min(OFFER_TTL_S_MAX)),
-            relay: terms.relay,
-            invitation: terms.invitation,
-            suite: terms.suite,
-        };
-        txn.birth(Scope::Offer(id))?;
-        let row = OfferRow {
-            offer: offer.clone(),
-            answered: None,
-        };
-        txn.put_secret_row(Scope::Offer(id), Family::Offer, &[], &row)?;
+        let offer = make_offer(&mut txn, terms, now_unix_s)?;
         txn.commit(offer)
     }
 
@@ -340,6 +327,7 @@ impl Welcomed {
             return Err(PairingError::TooManyPhones.into());
         }
         for pairing in unheard {
+            owe_replaced(&mut txn, pairing)?;
             for line in Line::all(pairing) {
                 outbox::end(&mut txn, line)?;
             }
@@ -348,13 +336,49 @@ impl Welcomed {
                 txn.play(confirm.pairing, pairing);
             }
             end_pairing(&mut txn, pairing);
+            invite::forget_phone(&mut txn, pairing)?;
         }
+        // ORDER: who was added, and by whom, with what adds it: no crash leaves a phone that nobody is told of.
+        invite::used(
+            &mut txn,
+            confirm.offer,
+            confirm.pairing,
+            record.paired_unix_s,
+        )?;
         // CRASH(journal.pairing.hub_done): before: joined, not confirmed, what it takes the place of is
         // there; the phone repeats its proof | after: confirmed, that has ended and the offer's secrets
         // are past.
         crash_point!("journal.pairing.hub_done");
         txn.commit(Confirmed { done })
     }
+}
+
+/// A new offer in its own scope, for a hub whose device has its row.
+pub(super) fn make_offer(
+    txn: &mut Txn<'_>,
+    terms: OfferTerms,
+    now_unix_s: u64,
+) -> Result<Offer, JournalError> {
+    let device: Option<Device> = txn.secret_row(Scope::Device, Family::Device, &[])?;
+    let device = device.ok_or(JournalError::Misuse("an offer wants the device's row"))?;
+    let id = OfferId(txn.random());
+    let offer = Offer {
+        offer: id,
+        secret: derive(&device.secret, &[b"secluso offer v1", &id.0]),
+        hub: terms.hub,
+        addresses: terms.addresses,
+        expires_unix_s: now_unix_s.saturating_add(terms.ttl_s.min(OFFER_TTL_S_MAX)),
+        relay: terms.relay,
+        invitation: terms.invitation,
+        suite: terms.suite,
+    };
+    txn.birth(Scope::Offer(id))?;
+    let row = OfferRow {
+        offer: offer.clone(),
+        answered: None,
+    };
+    txn.put_secret_row(Scope::Offer(id), Family::Offer, &[], &row)?;
+    Ok(offer)
 }
 
 fn offer_rows(journal: &Journal) -> Result<Vec<(OfferId, OfferRow)>, JournalError> {
@@ -367,13 +391,17 @@ fn offer_rows(journal: &Journal) -> Result<Vec<(OfferId, OfferRow)>, JournalErro
     Ok(found)
 }
 
-/// The offer that stands now. Beside one that a phone was answered on and may still prove itself, it is the
-/// one that nobody has used.
+/// The offer that this hub shows now. Beside one that a phone was answered on and may still prove itself, it is the
+/// one that nobody has used. One that a phone passes on is not the hub's to show: it goes the way that its owner
+/// gives it.
 pub(super) fn current_offer(
     journal: &Journal,
     now_unix_s: u64,
 ) -> Result<Option<Offer>, JournalError> {
-    let rows = offer_rows(journal)?.into_iter().map(|(_, row)| row);
+    let passed_on = journal.invite()?.and_then(|invite| invite.offer());
+    let shown = |(id, _): &(OfferId, OfferRow)| Some(*id) != passed_on;
+    let rows = offer_rows(journal)?.into_iter().filter(shown);
+    let rows = rows.map(|(_, row)| row);
     let standing = rows.filter(|row| row.offer.expires_unix_s > now_unix_s);
     let newest = standing.max_by_key(|row| (row.answered.is_none(), row.offer.expires_unix_s));
     Ok(newest.map(|row| row.offer))
@@ -383,7 +411,7 @@ fn random(journal: &mut Journal) -> [u8; 32] {
     journal.begin().random()
 }
 
-fn offer_row(journal: &Journal, id: OfferId) -> Result<Option<OfferRow>, JournalError> {
+pub(super) fn offer_row(journal: &Journal, id: OfferId) -> Result<Option<OfferRow>, JournalError> {
     if journal.scopes.get(Scope::Offer(id)).is_none() {
         return Ok(None);
     }
@@ -459,7 +487,7 @@ fn unheard_pairings(
     Ok(unheard)
 }
 
-fn end_offer(txn: &mut Txn<'_>, id: OfferId, row: &OfferRow) {
+pub(super) fn end_offer(txn: &mut Txn<'_>, id: OfferId, row: &OfferRow) {
     if let Some((pairing, ..)) = &row.answered {
         end_pairing(txn, *pairing);
     }

@@ -9,10 +9,10 @@ use wal::{Durable, crash_point};
 use wire::ids::{DeviceId, SendId};
 
 use super::hub::invitation_of;
-use super::{HubPairing, end_pairing};
+use super::{HubPairing, end_pairing, invite};
 use crate::codec;
 use crate::error::{ErrorKind, JournalError};
-use crate::ids::{Line, PairingId};
+use crate::ids::{Line, OfferId, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::outbox;
@@ -24,10 +24,12 @@ use crate::txn::Txn;
 /// unacked goes afterwards, in steps.
 pub const REMOVAL_BYTES_MAX: u64 = 32 * 1024;
 
-/// A phone that was removed here, and that the relay was not yet told of.
+/// A phone that was removed here, or an offer that came to nothing, and that the relay was not yet told of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dismissal {
-    /// Which pairing it was.
+    /// What is over.
+    pub what: Dismissed,
+    /// Which pairing it was; of an offer, its identifier, which no pairing has.
     pub pairing: PairingId,
     /// What is taken back at the relay; `None` if it could not be read any more.
     pub guest: Option<Guest>,
@@ -47,6 +49,16 @@ pub struct Guest {
     pub invitation: [u8; 16],
 }
 
+/// What is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Dismissed {
+    /// A pairing: its phone is to be shut out.
+    Phone,
+    /// An invitation, of an offer that a phone passed on and that nobody used, or of a pairing whose phone has paired
+    /// again. The guest, which passed the offer on, or paired again, may well stay by another one.
+    Invitation,
+}
+
 /// What [`Journal::dismissals`] found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Dismissals {
@@ -59,6 +71,7 @@ pub struct Dismissals {
 /// A dismissal as stored. The mailboxes are rights to append, so it is a secret.
 #[derive(Serialize, Deserialize)]
 struct DismissalRow {
+    what: Dismissed,
     guest: Option<Guest>,
     relay: String,
     mailboxes: Vec<SendId>,
@@ -126,15 +139,7 @@ impl Txn<'_> {
         let invitation = if_readable(invitation_of(self, id))?;
         match &record {
             Some(record) => {
-                let device = record.peer_device;
-                let mailboxes = record.lines.iter();
-                let row = DismissalRow {
-                    guest: invitation.map(|invitation| Guest { device, invitation }),
-                    relay: record.relay.clone(),
-                    mailboxes: mailboxes
-                        .flat_map(|line| [line.send, line.receive.send_id()])
-                        .collect(),
-                };
+                let row = dismissal(Dismissed::Phone, record, invitation);
                 self.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
             }
             None => tracing::error!(
@@ -145,6 +150,8 @@ impl Txn<'_> {
             outbox::end_in_steps(self, line)?;
         }
         end_pairing(self, id);
+        // An offer that it passes on is void with it.
+        invite::forget_phone(self, id)?;
         // CRASH(journal.pairing.hub_removed): before: the phone is there, whole, and is removed again |
         // after: it is gone with its keys, and what the relay is to be told is stored, synced as one.
         crash_point!("journal.pairing.hub_removed");
@@ -152,11 +159,66 @@ impl Txn<'_> {
     }
 }
 
+fn dismissal(
+    what: Dismissed,
+    record: &PairingRecord,
+    invitation: Option<[u8; 16]>,
+) -> DismissalRow {
+    let device = record.peer_device;
+    let mailboxes = record.lines.iter();
+    DismissalRow {
+        what,
+        guest: invitation.map(|invitation| Guest { device, invitation }),
+        relay: record.relay.clone(),
+        mailboxes: mailboxes
+            .flat_map(|line| [line.send, line.receive.send_id()])
+            .collect(),
+    }
+}
+
+/// What the relay is owed for a pairing whose phone has paired again, to be called before it ends: the invitation that
+/// it brought would outlive the removal of that phone.
+pub(super) fn owe_replaced(txn: &mut Txn<'_>, id: PairingId) -> Result<(), JournalError> {
+    let record: Option<PairingRecord> =
+        if_readable(txn.secret_row(Scope::Pairing(id), Family::Pairing, &[]))?;
+    let invitation = if_readable(invitation_of(txn, id))?;
+    if let (Some(record), Some(_)) = (record, invitation) {
+        let row = dismissal(Dismissed::Invitation, &record, invitation);
+        txn.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
+    }
+    Ok(())
+}
+
+/// What the relay is owed as soon as this offer is over and nobody has used it. It is stored with the offer, and told
+/// only then ([`Journal::dismissals`]).
+pub(super) fn owe_offer(
+    txn: &mut Txn<'_>,
+    offer: OfferId,
+    guest: Guest,
+    relay: &str,
+) -> Result<(), JournalError> {
+    let row = DismissalRow {
+        what: Dismissed::Invitation,
+        guest: Some(guest),
+        relay: relay.to_owned(),
+        mailboxes: Vec::new(),
+    };
+    txn.put_secret_row(Scope::Device, Family::Dismissal, &offer.0, &row)
+}
+
+/// Nothing is owed for this any more.
+pub(super) fn forget_dismissal(txn: &mut Txn<'_>, id: &[u8; 16]) {
+    let key = keys::secret(Scope::Device, Family::Dismissal, id);
+    txn.delete_secret(Scope::Device, key);
+}
+
 /// What was read; nothing if it is damaged, which must not keep a phone here.
-fn if_readable<T>(read: Result<Option<T>, JournalError>) -> Result<Option<T>, JournalError> {
+pub(super) fn if_readable<T>(
+    read: Result<Option<T>, JournalError>,
+) -> Result<Option<T>, JournalError> {
     match read {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
-            tracing::error!(%error, "a phone is removed of which not all can be read");
+            tracing::error!(%error, "not all that is stored of a phone can be read");
             Ok(None)
         }
         read => read,
@@ -164,25 +226,31 @@ fn if_readable<T>(read: Result<Option<T>, JournalError>) -> Result<Option<T>, Jo
 }
 
 impl Journal {
-    /// The phones that were removed and that the relay was not yet told of.
+    /// The phones that were removed, and the offers that nobody used, of which the relay was not yet told.
     ///
     /// # Errors
     /// Our own storage, as a whole.
     pub fn dismissals(&self) -> Result<Dismissals, JournalError> {
         let prefix = keys::secret(Scope::Device, Family::Dismissal, &[]);
         let mut found = Dismissals::default();
+        // What may still be used is nothing that is over. Without that row, nothing is good.
+        let open = if_readable(self.invite())?.and_then(|invite| invite.offer());
         for (key, sealed) in scan_all(&self.wal, &prefix)? {
             let row = match self.open_value(Scope::Device, &key, &sealed) {
                 Ok(bytes) => codec::from_row::<DismissalRow>(&bytes),
                 Err(error) if error.kind() == ErrorKind::Corrupt => None,
                 Err(error) => return Err(error),
             };
-            let id = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
+            let id: Option<[u8; 16]> = key.get(prefix.len()..).and_then(|id| id.try_into().ok());
             let (Some(id), Some(row)) = (id, row) else {
                 found.damaged += 1;
                 continue;
             };
+            if open.is_some_and(|open| open.0 == id) {
+                continue;
+            }
             found.owed.push(Dismissal {
+                what: row.what,
                 pairing: PairingId(id),
                 guest: row.guest,
                 relay: row.relay,
@@ -197,9 +265,8 @@ impl Journal {
     /// # Errors
     /// Our own storage.
     pub fn dismissal_told(&mut self, pairing: PairingId) -> Result<Durable<()>, JournalError> {
-        let key = keys::secret(Scope::Device, Family::Dismissal, &pairing.0);
         let mut txn = self.begin();
-        txn.delete_secret(Scope::Device, key);
+        forget_dismissal(&mut txn, &pairing.0);
         txn.commit(())
     }
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use wal::{Durable, Staged};
 use wire::envelope::Size;
-use wire::{Head, SendId, Seq};
+use wire::{DeviceId, Head, SendId, Seq};
 
 use super::rows::MailboxRow;
 
@@ -67,6 +67,15 @@ pub enum Revoked {
     /// The phone stays admitted by an invitation that was not taken back. The mailboxes are gone as far as they
     /// may go.
     StillAdmitted,
+}
+
+/// An invitation that was taken back, once that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// What came of it for the phone that was named.
+    pub outcome: Revoked,
+    /// Another device that had used the invitation instead, and is shut out with it.
+    pub also_shut_out: Option<DeviceId>,
 }
 
 /// What a reader gets.

@@ -11,7 +11,7 @@ use wire::limits::{INVITATION_TTL_SECONDS_MAX, REVOCATIONS_PER_DAY_MAX};
 use wire::{Class, DeviceId, SendId};
 
 use super::MailboxStore;
-use super::answer::Revoked;
+use super::answer::{Revoked, TakenBack};
 use super::rows::{GuestRow, InviteRow, guest_key, invite_key};
 use crate::admission::{self, InviterTag};
 
@@ -62,9 +62,9 @@ impl MailboxStore {
         Ok(())
     }
 
-    /// Stages that `hub` takes its invitation of a phone back, used or not, and empties those of `mailboxes`
-    /// that the hub fills, or that the phone fills if it came by that invitation. Asked again, it stages
-    /// nothing and answers the same. None if this hub has taken back its share for today.
+    /// Stages that `hub` takes its invitation of a phone back, used or not, also if another device used it, and
+    /// empties those of `mailboxes` that the hub fills, or that the phone fills if it came by that invitation. Asked
+    /// again, it stages nothing and answers the same. None if this hub has taken back its share for today.
     ///
     /// # Errors
     /// A [`WalError`] of the engine.
@@ -74,7 +74,7 @@ impl MailboxStore {
         guest: Option<Guest>,
         mailboxes: &[SendId],
         now_unix_s: u64,
-    ) -> Result<Option<Staged<Revoked>>, WalError> {
+    ) -> Result<Option<Staged<TakenBack>>, WalError> {
         let mut txn = Txn::new();
         let mut revoked = match guest {
             None => Revoked::Done,
@@ -82,6 +82,7 @@ impl MailboxStore {
         };
         // Whose mailboxes go, beside the hub's own.
         let mut gone = None;
+        let mut also_shut_out = None;
         // Another hub's invitation is none of its business.
         let own = guest.filter(|guest| admission::tag_of(&guest.invitation) == tag);
         if let Some(Guest { device, invitation }) = own {
@@ -96,18 +97,24 @@ impl MailboxStore {
                 };
                 txn.put(invite_key(&invitation), row.encode());
             }
-            let mut came_by_it = used.is_some_and(|used| used.device == device);
-            if let Some(mut row) = self.guest(&device)? {
-                let before = row.admitted_by.len();
-                row.admitted_by.retain(|nonce| *nonce != invitation);
-                if row.admitted_by.len() < before {
-                    came_by_it = true;
-                    txn.put(guest_key(&device), row.encode());
-                }
-                if row.admitted_by.is_empty() {
-                    came_by_it = true;
-                    revoked = Revoked::Done;
-                }
+            let user = used.map(|used| used.device);
+            let mut came_by_it = user == Some(device);
+            // A code can be given away: whoever used it, in whatever name, loses what it gave.
+            if let Some(other) = user.filter(|user| *user != device)
+                && let Some(left) = self.strike(&mut txn, &other, &invitation)?
+                && left.admitted_by.is_empty()
+            {
+                also_shut_out = Some(other);
+            }
+            let struck = self.strike(&mut txn, &device, &invitation)?;
+            came_by_it |= struck.is_some();
+            let row = match struck {
+                Some(row) => Some(row),
+                None => self.guest(&device)?,
+            };
+            if row.is_some_and(|row| row.admitted_by.is_empty()) {
+                came_by_it = true;
+                revoked = Revoked::Done;
             }
             gone = Some(device).filter(|_| came_by_it);
         }
@@ -122,7 +129,11 @@ impl MailboxStore {
         // CRASH(relay.revoke.before_stage): before: nothing of it; the hub has no answer and asks again |
         // after: the phone is shut out, synced with its batch; mailboxes are emptied in steps behind it.
         crash_point!("relay.revoke.before_stage");
-        let staged = self.stage(txn, revoked)?;
+        let taken_back = TakenBack {
+            outcome: revoked,
+            also_shut_out,
+        };
+        let staged = self.stage(txn, taken_back)?;
         self.totals.accounts += new_accounts;
         for mailbox in mailboxes {
             let payer = self.mailbox(mailbox)?.map(|row| row.payer);
@@ -131,5 +142,25 @@ impl MailboxStore {
             }
         }
         Ok(Some(staged))
+    }
+
+    /// From this transaction on, a device is not admitted by this invitation any more: what it still has. None,
+    /// and nothing changed, if it was not.
+    fn strike(
+        &self,
+        txn: &mut Txn,
+        device: &DeviceId,
+        nonce: &[u8; 16],
+    ) -> Result<Option<GuestRow>, WalError> {
+        let Some(mut guest) = self.guest(device)? else {
+            return Ok(None);
+        };
+        let before = guest.admitted_by.len();
+        guest.admitted_by.retain(|known| known != nonce);
+        if guest.admitted_by.len() == before {
+            return Ok(None);
+        }
+        txn.put(guest_key(device), guest.encode());
+        Ok(Some(guest))
     }
 }

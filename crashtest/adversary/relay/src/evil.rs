@@ -211,13 +211,14 @@ impl Evil {
             }
             liar::Pardon::None => {
                 self.gone.extend(mailboxes);
-                if let Some(guest) = guest {
-                    self.guests.shut_out(guest);
-                }
+                let is_out = guest.is_none_or(|guest| self.guests.take_back(guest));
                 for mailbox in mailboxes {
                     self.mailboxes.forget(mailbox);
                 }
-                Some(Revocation::Done)
+                Some(match is_out {
+                    true => Revocation::Done,
+                    false => Revocation::StillAdmitted,
+                })
             }
         }
     }

@@ -164,6 +164,8 @@ fn of_app(taken: &Taken) -> Became {
         | Taken::Answered(_)
         | Taken::CommandDone(_)
         | Taken::Settings(_)
+        | Taken::Invited { .. }
+        | Taken::Added(_)
         | Taken::Started(_)
         | Taken::Media { .. }
         | Taken::Ended { .. } => Became::Applied,

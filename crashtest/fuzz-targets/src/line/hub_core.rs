@@ -141,7 +141,7 @@ fn command_id(input: &mut Input<'_>) -> CommandId {
 
 /// What a phone may order.
 fn ordered(input: &mut Input<'_>) -> CommandKind {
-    match input.byte() % 6 {
+    match input.byte() % 7 {
         0 => CommandKind::Privacy { on: input.flag() },
         1 => CommandKind::SetSettings {
             base: match input.flag() {
@@ -159,6 +159,7 @@ fn ordered(input: &mut Input<'_>) -> CommandKind {
         },
         3 => CommandKind::Restart,
         4 => CommandKind::Phones,
+        5 => CommandKind::Invite,
         _ => CommandKind::Remove {
             phone: PairingId([input.byte(); 16]),
         },

@@ -6,7 +6,7 @@ use journal::message::{Command, CommandKind, CommandResult, Refusal, Settings};
 use journal::{AppClipState, Taken};
 use wal::disk::CrashPolicy;
 
-use super::super::command::obey;
+use super::super::command::{Allowed, obey};
 use super::super::*;
 use super::world::{NOW_MS, Phone, World, event, opener};
 use crate::camera::EventEnd;
@@ -213,10 +213,14 @@ fn the_same_command_again_has_its_answer_again_and_no_second_effect() {
     let config = phone.config();
     let id = CommandId([5; 16]);
     let command = Command::new(id, &CommandKind::Privacy { on: true }).unwrap();
+    let allowed = Allowed {
+        restart: true,
+        invite: MayInvite::Yes,
+    };
     for _ in 0..3 {
         let Core { journal, lines, .. } = &mut *core;
         let mut txn = journal.as_mut().unwrap().begin();
-        obey(lines, &mut txn, config, (&command, true)).unwrap();
+        obey(lines, &mut txn, config, (&command, allowed)).unwrap();
         drop(txn.stage(()).unwrap());
         core.commit(NOW_MS).unwrap();
         assert_eq!(version(core), 1);

@@ -10,8 +10,8 @@ use journal::message::{CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{
-    AppClipState, AppPairing, CommandBook, Follower, HubPairing, Journal, Role, Session, Suite,
-    Taken,
+    AppClipState, AppPairing, CommandBook, Follower, HubPairing, Journal, Offer, Role, Session,
+    Suite, Taken,
 };
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
@@ -508,10 +508,30 @@ impl Phone {
             .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
             .unwrap()
             .into_inner();
+        self.join(core, &offer);
+        core.refresh_lines().unwrap();
+    }
+
+    /// A phone that pairs by a code which another one passes on.
+    pub(crate) fn invited(core: &mut Core, offer: &Offer, seed: u64) -> Self {
+        let mut phone = Self::new(seed);
+        phone.join(core, offer);
+        core.handle_paired(phone.line.pairing, NOW_MS).unwrap();
+        core.commit(NOW_MS).unwrap();
+        phone
+    }
+
+    /// It missed its last word, say, and pairs at the hub.
+    pub(crate) fn pair_again(&mut self, core: &mut Core) {
+        self.pair(core, Suite::Classic);
+    }
+
+    fn join(&mut self, core: &mut Core, offer: &Offer) {
+        let now_s = NOW_MS / 1000;
         let app = &mut self.app;
         // Each phone has a name of its own, or a later one would take an earlier one's place.
         let device = DeviceId(*app.device().unwrap().identity_seed);
-        let AppNext::Request(request) = AppPairing::start(app, &offer, device, now_s)
+        let AppNext::Request(request) = AppPairing::start(app, offer, device, now_s)
             .unwrap()
             .into_inner()
         else {
@@ -528,7 +548,6 @@ impl Phone {
             .unwrap();
         self.line.pairing = AppPairing::done(app, &confirm, &done).unwrap().into_inner();
         self.session = Session::new(self.line);
-        core.refresh_lines().unwrap();
     }
 
     /// Everything new from the hub.
@@ -628,6 +647,11 @@ impl Phone {
     /// What the phone knows of its commands.
     pub(crate) fn book(&self) -> CommandBook {
         self.app.commands(self.line.pairing).unwrap()
+    }
+
+    /// Its own journal.
+    pub(crate) fn journal(&mut self) -> &mut Journal {
+        &mut self.app
     }
 
     pub(crate) fn config(&self) -> Line {

@@ -31,7 +31,7 @@ fn try_revoke(store: &mut MailboxStore, hub: DeviceId, nonce: &[u8; 16]) -> Opti
         .revoke(asking, Some(guest), &[BOX, OTHER_BOX], 60)
         .unwrap();
     let committed = store.commit().unwrap();
-    staged.map(|staged| committed.redeem(staged).into_inner())
+    staged.map(|staged| committed.redeem(staged).into_inner().outcome)
 }
 
 fn revoke(store: &mut MailboxStore, hub: DeviceId, nonce: &[u8; 16]) -> Revoked {
@@ -94,6 +94,34 @@ fn an_unused_invitation_is_taken_back_too() {
     assert!(store.is_revoked(&PHONE_ID).unwrap());
 }
 
+/// Whoever has a code can use its invitation under a name that no hub knows.
+#[test]
+fn whoever_used_an_invitation_in_another_name_is_shut_out_with_it() {
+    let mut store = store();
+    let (own, passed) = (hub_nonce(&HUB_ID, [1; 6]), hub_nonce(&HUB_ID, [2; 6]));
+    let stranger = DeviceId([0x77; 32]);
+    assert!(redeemed(&mut store, &own));
+    let staged = store.redeem_phone(stranger, &passed, 1_000, 50).unwrap();
+    assert!(staged.is_some());
+    let _durable = store.commit().unwrap();
+    let guest = Guest {
+        device: PHONE_ID,
+        invitation: passed,
+    };
+    let asking = (HUB_ID, inviter_tag(&HUB_ID));
+    for first in [true, false] {
+        let staged = store.revoke(asking, Some(guest), &[], 60).unwrap().unwrap();
+        let committed = store.commit().unwrap();
+        let told = committed.redeem(staged).into_inner();
+        assert_eq!(told.outcome, Revoked::StillAdmitted, "by its own");
+        assert_eq!(told.also_shut_out, first.then_some(stranger));
+    }
+    assert!(store.is_revoked(&stranger).unwrap());
+    assert!(!store.is_revoked(&PHONE_ID).unwrap());
+    let again = store.redeem_phone(stranger, &passed, 1_000, 70).unwrap();
+    assert!(again.is_none());
+}
+
 #[test]
 fn who_did_not_invite_a_phone_empties_only_what_it_fills_itself() {
     let mut store = store();
@@ -144,7 +172,8 @@ fn asking_again_stages_nothing_and_a_hub_has_its_share_of_a_day() {
         let again = store.revoke(asking, Some(guest), &[], 60).unwrap();
         assert_eq!(store.staged_bytes(), 0);
         let committed = store.commit().unwrap();
-        assert_eq!(committed.redeem(again.unwrap()).into_inner(), Revoked::Done);
+        let again = committed.redeem(again.unwrap()).into_inner();
+        assert_eq!(again.outcome, Revoked::Done);
     }
     let mut taken = 1;
     for number in 0..=2 * REVOCATIONS_PER_DAY_MAX {

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 
 use qrcode::{Color, EcLevel, QrCode};
 
-use crate::exit::{Code, Failure};
+/// No picture can be made where it was wanted: one sentence with what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoPicture(String);
 
 /// Light modules around the code (ISO/IEC 18004 asks for four).
 const QUIET_MODULES: usize = 4;
@@ -147,18 +150,18 @@ impl CodeImage {
     /// Makes sure that the file can be made, before anything is offered.
     ///
     /// # Errors
-    /// [`Code::Usage`] if there is such a file already, or none can be made there.
-    pub fn at(path: &Path) -> Result<Self, Failure> {
+    /// [`NoPicture`] if there is such a file already, or none can be made there.
+    pub fn at(path: &Path) -> Result<Self, NoPicture> {
         let shown = path.display();
         if std::fs::symlink_metadata(path).is_ok() {
-            return Err(Failure::new(
-                Code::Usage,
-                format!("{shown} exists already; name another file for --png, or remove it"),
-            ));
+            return Err(NoPicture(format!(
+                "{shown} exists already; name another file for --png, or remove it"
+            )));
         }
         let made = Made::beside(path).map_err(|error| {
-            let message = format!("{shown} cannot be written ({error}); name another for --png");
-            Failure::new(Code::Usage, message)
+            NoPicture(format!(
+                "{shown} cannot be written ({error}); name another for --png"
+            ))
         })?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -241,7 +244,7 @@ mod tests {
         let path = place.path().join("photo.png");
         std::fs::write(&path, b"a photo").unwrap();
         let refused = CodeImage::at(&path).err().unwrap();
-        assert_eq!(refused.code, Code::Usage);
+        assert!(refused.to_string().contains("exists already"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), b"a photo");
         // One that appears after the name was found free.
         std::fs::remove_file(&path).unwrap();
@@ -277,6 +280,10 @@ mod tests {
             assert_eq!(std::fs::read(file.unwrap().path()).unwrap(), b"somebody's");
         }
         let nowhere = place.path().join("no such directory/code.png");
-        assert_eq!(CodeImage::at(&nowhere).err().unwrap().code, Code::Usage);
+        let refused = CodeImage::at(&nowhere).err().unwrap();
+        assert!(
+            refused.to_string().contains("cannot be written"),
+            "{refused}"
+        );
     }
 }

@@ -1,4 +1,16 @@
-//! The pairing code for eyes: a QR code of half blocks, and the same as text.
+//! The pairing code for eyes: a QR code of half blocks on a terminal, the same as text, and a picture in a file.
+//!
+//! A hub shows its own code with this, and an app the one that it passes on. It knows nothing of what the text says,
+//! and must never write it anywhere but where it was told to.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
+
+mod image;
+
+pub use image::{CodeImage, NoPicture};
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
@@ -16,7 +28,7 @@ pub fn terminal_qr(text: &str) -> Option<String> {
     Some(drawn)
 }
 
-/// What `pair` shows a person.
+/// What a person is shown.
 pub fn show(text: &str) -> String {
     let qr = terminal_qr(text).unwrap_or_else(|| "(the code is too long for a QR code)".into());
     format!(
