@@ -14,6 +14,7 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod cover;
 mod delivery;
 mod facts;
 mod pace;

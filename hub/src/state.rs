@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use journal::ids::Channel;
 use journal::vault::file::FileVault;
 use journal::{Journal, Role};
 use wal::disk::{RealDisk, make_dir};
@@ -80,16 +81,21 @@ pub fn opener(config: &Config) -> Result<Opener, Failure> {
         log_file_bytes: config.disk.log_file_bytes,
         ..Options::default()
     };
+    let is_shaped = config.traffic.is_some();
     Ok(Box::new(move || {
         let store = RocksStore::new(root.join("view"));
         let vault = FileVault::new(Arc::clone(&disk), VAULT_NAME);
-        Journal::open(
+        let (mut journal, report) = Journal::open(
             Role::Hub,
             Arc::clone(&disk),
             Box::new(store),
             Box::new(vault),
             Box::new(OsDice),
             options.clone(),
-        )
+        )?;
+        if is_shaped {
+            journal.send_in_full_size(Channel::EventVideo);
+        }
+        Ok((journal, report))
     }))
 }

@@ -60,6 +60,7 @@ fn start_parts(
     let uplink_config = UplinkConfig {
         relay: config.relay.clone(),
         invitation: config.invitation.clone(),
+        traffic: config.traffic,
     };
     let (uplink, uplink_task) = uplink::start(uplink_config, sealer.clone(), clock.clone(), dice());
     Ok(Parts {
@@ -105,6 +106,9 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     // Before anybody is told that the hub runs: whoever is told may stop it.
     let signals = Signals::new()?;
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
+    if let Some(traffic) = config.traffic {
+        eprintln!("secluso-hub: {}", traffic.cost().to_text());
+    }
 
     let (stop, stopped) = watch::channel(false);
     let name = config
@@ -391,6 +395,7 @@ mod tests {
                 relay_id: wire::ids::RelayId([0; 32]),
             },
             invitation: None,
+            traffic: None,
         };
         let (uplink, real) = uplink::start(nobody, sealer.clone(), clock, || 0);
         real.abort();

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod line;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,10 +22,12 @@ use wire::ids::Seq;
 use wire::{Certificate, Class, Invitation};
 
 pub use backoff::Backoff;
+pub use shape::Shaped;
 
 use crate::camera::Clock;
 use crate::core::{CoreError, Heads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
+use crate::traffic::Traffic;
 use line::LineUplink;
 
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
@@ -44,6 +47,8 @@ pub struct LineLink {
     pub stored_through: Seq,
     /// The relay had no room when it was last asked.
     pub over_quota: bool,
+    /// Its rhythm, if its envelopes leave at a constant rate.
+    pub shaped: Option<Shaped>,
 }
 
 /// What the uplink shows of itself.
@@ -85,6 +90,8 @@ pub struct UplinkConfig {
     pub relay: RelayAddress,
     /// For the first connection.
     pub invitation: Option<Invitation>,
+    /// The constant rate of the lines of event videos, if there is one.
+    pub traffic: Option<Traffic>,
 }
 
 /// A handle on the running uplink.
@@ -338,7 +345,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         let known = self
             .lines
             .entry(line)
-            .or_insert_with(|| Arc::new(tokio::sync::Mutex::new(LineUplink::new(line, head))));
+            .or_insert_with(|| {
+                let new = LineUplink::new(line, head, self.config.traffic);
+                Arc::new(tokio::sync::Mutex::new(new))
+            });
         let known = Arc::clone(known);
         let shared = line::Shared {
             line,

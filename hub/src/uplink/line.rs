@@ -1,22 +1,27 @@
 //! One line on one connection: its sender, driven by `wire::sender`, and its receiver.
 //!
-//! The machine decides what is sent; this room fetches it from the journal and hands it over. It
-//! must never send on a line whose standing is in doubt, and never trim before the journal has
-//! synced what it trims.
+//! The machine decides what is sent; this room fetches it from the journal and hands it over. With a
+//! constant rate it fetches the next envelope ahead, so that how long the journal takes does not show, and hands
+//! it over in its slot. It must never send on a line whose standing is in doubt, and never trim before the
+//! journal has synced what it trims.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::ids::Line;
+use journal::Durable;
+use journal::ids::{Channel, Line};
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, ErrorKind};
+use wire::envelope::Envelope;
 use wire::ids::Seq;
 use wire::sender::{Need, Sender, SenderEvent};
 
+use super::shape::Shaper;
 use super::{Board, Over};
 use crate::camera::Clock;
 use crate::core::{Evidence, LineHeads, Standing, Verdict};
-use crate::sealer::{Sealer, SealerError};
+use crate::sealer::{Pending, Sealer, SealerError};
+use crate::traffic::Traffic;
 
 /// Pause after the relay refused a slot, before it is attached again.
 const SLOT_PAUSE: Duration = Duration::from_millis(500);
@@ -46,6 +51,23 @@ pub(super) struct LineUplink {
     sender: Sender,
     doubt: Option<Doubt>,
     absent: Option<Absent>,
+    /// The rhythm, if there is one.
+    shaper: Option<Shaper>,
+    /// The envelope that waits for its slot.
+    ready: Option<(Seq, Durable<Envelope>)>,
+    /// A cover that is being made: whether it could be.
+    cover: Option<Pending<bool>>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    /// What the machine needs.
+    Serve(Need),
+    /// Have a cover made.
+    Cover,
+    /// Nothing before something comes in, or a time is reached.
+    Wait,
 }
 
 /// An envelope that should be in the outbox and could not be had: acked meanwhile, which the next
@@ -77,12 +99,18 @@ struct Doubt {
 }
 
 impl LineUplink {
-    pub(super) fn new(line: Line, head: LineHeads) -> Self {
+    /// With a constant rate, if `traffic` asks for one and the line carries event videos: what other lines carry
+    /// follows from what the phone said, and from nothing that a camera saw.
+    pub(super) fn new(line: Line, head: LineHeads, traffic: Option<Traffic>) -> Self {
+        let shaped = traffic.filter(|_| line.channel == Channel::EventVideo);
         Self {
             line,
             sender: Sender::new(head.acked, head.last),
             doubt: None,
             absent: None,
+            shaper: shaped.map(Shaper::new),
+            ready: None,
+            cover: None,
         }
     }
 
@@ -100,10 +128,11 @@ impl LineUplink {
             self.take_events(shared, clock, &mut handle).await?;
             self.retry_after_doubt(now_ms(clock));
             let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
-            let need = self.need(blocked, now_ms(clock));
-            match need {
-                Some(need) => self.serve(need, shared, clock, &mut handle).await?,
-                None => {
+            self.tell_shape(&head, shared);
+            match self.next(&head, blocked, now_ms(clock)) {
+                Next::Serve(need) => self.serve(need, shared, clock, &mut handle).await?,
+                Next::Cover => self.ask_for_cover(shared).await?,
+                Next::Wait => {
                     self.settle_doubt(shared).await?;
                     let wait = self.until_next(blocked, clock);
                     tokio::select! {
@@ -112,6 +141,7 @@ impl LineUplink {
                             Err(_) => return Err(Over::Sealer(SealerError::Closed)),
                         },
                         event = next_event(&mut handle) => self.take(event, shared, clock, &mut handle)?,
+                        made = cover_made(&mut self.cover) => self.take_cover(made, clock)?,
                         () = tokio::time::sleep(wait) => {}
                     }
                     continue;
@@ -127,6 +157,71 @@ impl LineUplink {
                 self.take(event, shared, clock, &mut handle)?;
             }
         }
+    }
+
+    /// Serves the machine first, then sees to what the next slots need.
+    fn next(&mut self, head: &LineHeads, blocked: bool, now_ms: u64) -> Next {
+        if let Some(need) = self.need(blocked, now_ms)
+            && !self.waits_for_slot(need, now_ms)
+        {
+            return Next::Serve(need);
+        }
+        let is_open = !blocked && self.cover.is_none() && self.sender.is_sending();
+        let wants = |shaper: &Shaper| shaper.wants_cover(head.last, head.acked, now_ms);
+        match is_open && self.shaper.as_ref().is_some_and(wants) {
+            true => Next::Cover,
+            false => Next::Wait,
+        }
+    }
+
+    /// Whether the envelope that the machine needs is here, and its slot is not.
+    fn waits_for_slot(&self, need: Need, now_ms: u64) -> bool {
+        let (Some(shaper), Need::Envelope { seq, .. }) = (&self.shaper, need) else {
+            return false;
+        };
+        self.is_ready(seq) && !shaper.may_leave(seq, now_ms)
+    }
+
+    fn is_ready(&self, seq: Seq) -> bool {
+        self.ready.as_ref().is_some_and(|(ready, _)| *ready == seq)
+    }
+
+    /// Shows how a line with a rhythm stands, and learns what an earlier process has sent.
+    fn tell_shape(&mut self, head: &LineHeads, shared: &Shared) {
+        let Some(shaper) = &mut self.shaper else {
+            return;
+        };
+        shaper.handle_relay_has(self.sender.receipted_through());
+        let shaped = shaper.status(head.last, head.acked);
+        shared
+            .board
+            .change(|board| board.lines.entry(self.line).or_default().shaped = Some(shaped));
+    }
+
+    /// Hands the step to the journal; a slot must not wait for its sync.
+    async fn ask_for_cover(&mut self, shared: &Shared) -> Result<(), Over> {
+        let line = self.line;
+        let asked = shared
+            .sealer
+            .hand_over(move |core, now| core.handle_cover_due(line, now))
+            .await;
+        self.cover = Some(asked.map_err(Over::Sealer)?);
+        Ok(())
+    }
+
+    /// The journal has made a cover, which the heads say, or could not.
+    fn take_cover(
+        &mut self,
+        made: Result<bool, SealerError>,
+        clock: &impl Clock,
+    ) -> Result<(), Over> {
+        self.cover = None;
+        let was_made = unless_reopened(made)? == Some(true);
+        match &mut self.shaper {
+            Some(shaper) if !was_made => shaper.handle_no_cover(now_ms(clock)),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What is to be done now; nothing while it would only fail again.
@@ -150,7 +245,17 @@ impl LineUplink {
         let doubt = self.doubt.as_ref().map(|doubt| doubt.again_at_ms);
         let absent = self.absent.map(|absent| absent.again_at_ms);
         let at = [sender, doubt, absent].into_iter().flatten().min();
-        let wait = at.map(|at| at.saturating_sub(now_ms(clock)).max(10));
+        let now_ms = now_ms(clock);
+        let wait = at.map(|at| at.saturating_sub(now_ms).max(10));
+        // A slot is kept to the millisecond.
+        let shaper = self.shaper.as_ref().filter(|_| !blocked);
+        let slot = shaper
+            .filter(|_| self.ready.is_some())
+            .map(Shaper::slot_at_ms);
+        let cover = shaper.and_then(|shaper| shaper.cover_again_at_ms(now_ms));
+        let shaped = slot.into_iter().chain(cover).min();
+        let shaped = shaped.map(|at| at.saturating_sub(now_ms).max(1));
+        let wait = wait.into_iter().chain(shaped).min();
         Duration::from_millis(wait.unwrap_or(DOUBT_PAUSE_MS_MAX))
     }
 
@@ -198,35 +303,55 @@ impl LineUplink {
             }
             Need::Envelope { seq, after } => {
                 self.settle_doubt(shared).await?;
-                let before = Seq(seq.0.saturating_sub(1));
-                let found = shared
-                    .sealer
-                    .run(move |core, now| core.next_envelope(line, before, now))
-                    .await;
-                match unless_reopened(found)?.flatten() {
-                    Some((found, envelope)) if found == seq => {
-                        let Some(handle) = handle.as_mut() else {
-                            self.sender.handle_detached(now_ms(clock));
-                            return Ok(());
-                        };
-                        let digest = envelope.digest();
-                        let bytes = Bytes::from(envelope.into_inner().into_bytes());
-                        let length = bytes.len();
-                        wal::leaves!(
-                            "envelope {} {seq} {}",
-                            shared.head.send.to_text(),
-                            digest.to_text()
-                        );
-                        // Noted first: once it is polled it counts as sent.
-                        self.sender.handle_sent(seq, digest, length);
-                        if let Err(error) = handle.append(seq, after, digest, bytes).await {
-                            self.slot_failed(error, clock)?;
-                        }
+                if !self.is_ready(seq) {
+                    self.fetch(seq, shared, clock).await?;
+                    if self.shaper.is_some() {
+                        // Now it has a slot to wait for, or leaves with the next turn.
+                        return Ok(());
                     }
-                    Some(_) => self.sender.handle_missing(seq),
-                    None => self.absent = Some(Absent::at(seq, now_ms(clock))),
+                }
+                let Some((_, envelope)) = self.ready.take().filter(|(ready, _)| *ready == seq)
+                else {
+                    return Ok(());
+                };
+                let Some(handle) = handle.as_mut() else {
+                    self.sender.handle_detached(now_ms(clock));
+                    return Ok(());
+                };
+                let digest = envelope.digest();
+                let bytes = Bytes::from(envelope.into_inner().into_bytes());
+                let length = bytes.len();
+                wal::leaves!(
+                    "envelope {} {seq} {}",
+                    shared.head.send.to_text(),
+                    digest.to_text()
+                );
+                // Noted first: once it is polled it counts as sent.
+                self.sender.handle_sent(seq, digest, length);
+                if let Some(shaper) = &mut self.shaper {
+                    shaper.handle_leaving(seq, now_ms(clock));
+                }
+                if let Err(error) = handle.append(seq, after, digest, bytes).await {
+                    self.slot_failed(error, clock)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Gets the envelope that the machine needs out of the journal, or says that it is not there.
+    async fn fetch(&mut self, seq: Seq, shared: &Shared, clock: &impl Clock) -> Result<(), Over> {
+        let line = self.line;
+        let before = Seq(seq.0.saturating_sub(1));
+        let found = shared
+            .sealer
+            .run(move |core, now| core.next_envelope(line, before, now))
+            .await;
+        self.ready = None;
+        match unless_reopened(found)?.flatten() {
+            Some((found, envelope)) if found == seq => self.ready = Some((seq, envelope)),
+            Some(_) => self.sender.handle_missing(seq),
+            None => self.absent = Some(Absent::at(seq, now_ms(clock))),
         }
         Ok(())
     }
@@ -453,6 +578,14 @@ fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over>
 async fn next_event(handle: &mut Option<AppendHandle>) -> Result<AppendEvent, ClientError> {
     match handle {
         Some(handle) => handle.next_event().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the cover that is being made was; never, if none is.
+async fn cover_made(cover: &mut Option<Pending<bool>>) -> Result<bool, SealerError> {
+    match cover {
+        Some(cover) => cover.answer().await,
         None => std::future::pending().await,
     }
 }

@@ -183,13 +183,6 @@ impl Sender {
         matches!(self.link, Link::Sending { .. })
     }
 
-    /// True while [`Self::is_sending`] and every envelope of the outbox has been handed to this connection. What
-    /// was acked meanwhile counts once [`Self::poll_need`] has been asked.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        matches!(self.link, Link::Sending { next, .. } if next > self.head)
-    }
-
     /// The outbox has a new durable envelope: `seq` is the highest number now.
     pub fn handle_durable(&mut self, seq: Seq) {
         self.head = self.head.max(seq);

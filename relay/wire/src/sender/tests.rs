@@ -31,27 +31,6 @@ fn send(sender: &mut Sender, seq: u64, after: u64) {
     send_at(sender, seq, after, 0);
 }
 
-/// A window that is full is no empty outbox, and neither is a mailbox that is not attached.
-#[test]
-fn an_outbox_is_drained_when_all_of_it_was_handed_over() {
-    let mut sender = Sender::new(Seq(3), Seq(5));
-    assert!(!sender.is_drained());
-    sender.handle_attached(&shows(Some(head(3))), 0);
-    assert!(!sender.is_drained());
-    send(&mut sender, 4, 3);
-    assert!(!sender.is_drained());
-    send(&mut sender, 5, 4);
-    assert!(sender.is_drained());
-    sender.handle_durable(Seq(6));
-    assert!(!sender.is_drained());
-    // Acked by way of another attachment, say.
-    sender.handle_ack(Seq(6));
-    assert_eq!(sender.poll_need(0), None);
-    assert!(sender.is_drained());
-    sender.handle_detached(0);
-    assert!(!sender.is_drained());
-}
-
 #[test]
 fn what_an_attach_leads_to() {
     // The outbox holds 4..=6. (what the relay shows, our digest at that number, want)
