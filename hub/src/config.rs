@@ -15,6 +15,7 @@ use serde::Deserialize;
 use wire::Invitation;
 
 use crate::camera::{FileCameraConfig, Passes};
+use crate::traffic::{self, BACKLOG_MIB, BACKLOG_MIB_DEFAULT, KIB_PER_S, Traffic};
 
 /// A longer file is not a configuration.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
@@ -44,6 +45,8 @@ pub struct Config {
     pub camera: Option<CameraConfig>,
     /// Sizes on disk.
     pub disk: DiskConfig,
+    /// The constant rate at which event videos leave; none: they leave when they are there.
+    pub traffic: Option<Traffic>,
 }
 
 /// How phones pair.
@@ -123,6 +126,8 @@ struct File {
     camera: Option<CameraTable>,
     #[serde(default)]
     disk: DiskTable,
+    #[serde(default)]
+    traffic: TrafficTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -164,6 +169,13 @@ enum CameraKind {
 #[serde(deny_unknown_fields)]
 struct DiskTable {
     log_file_mib: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TrafficTable {
+    constant_rate: Option<String>,
+    backlog_mib: Option<u64>,
 }
 
 impl Config {
@@ -227,6 +239,7 @@ impl Config {
                 .map(|table| camera(table, base, &bad))
                 .transpose()?,
             disk: disk(&file.disk, &bad)?,
+            traffic: traffic(&file.traffic, &bad)?,
         })
     }
 }
@@ -303,6 +316,34 @@ fn disk(table: &DiskTable, bad: Bad<'_>) -> Result<DiskConfig, ConfigError> {
     Ok(DiskConfig {
         log_file_bytes: mib << 20,
     })
+}
+
+fn traffic(table: &TrafficTable, bad: Bad<'_>) -> Result<Option<Traffic>, ConfigError> {
+    let Some(text) = &table.constant_rate else {
+        return match table.backlog_mib {
+            None => Ok(None),
+            Some(_) => Err(bad(
+                "backlog_mib",
+                "it bounds what a constant rate leaves at the relay; set constant_rate too, or remove it".into(),
+            )),
+        };
+    };
+    let kib_per_s = traffic::parse_rate(text).ok_or_else(|| {
+        bad(
+            "constant_rate",
+            "not a rate; it looks like \"64 KiB/s\" or \"1 MiB/s\"".into(),
+        )
+    })?;
+    let (min, max) = KIB_PER_S;
+    if !(min..=max).contains(&kib_per_s) {
+        return Err(bad(
+            "constant_rate",
+            format!("{min} KiB/s to {max} KiB/s are supported"),
+        ));
+    }
+    let backlog_mib = table.backlog_mib.unwrap_or(BACKLOG_MIB_DEFAULT);
+    in_range("backlog_mib", backlog_mib, BACKLOG_MIB, bad)?;
+    Ok(Some(Traffic::new(kib_per_s, backlog_mib)))
 }
 
 fn in_range(
