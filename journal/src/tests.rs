@@ -1,6 +1,7 @@
 //! Both ends over simulated disks: the promises that hold between them, by scenario number.
 
 mod clips;
+mod cover;
 mod errors;
 mod evidence;
 mod five;

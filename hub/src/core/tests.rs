@@ -1,6 +1,7 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
 mod checkpoint;
+mod cover;
 mod full;
 pub(crate) mod gate;
 mod heartbeat;
