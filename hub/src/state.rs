@@ -85,17 +85,19 @@ pub fn opener(config: &Config) -> Result<Opener, Failure> {
     Ok(Box::new(move || {
         let store = RocksStore::new(root.join("view"));
         let vault = FileVault::new(Arc::clone(&disk), VAULT_NAME);
-        let (mut journal, report) = Journal::open(
+        let opened = Journal::open(
             Role::Hub,
             Arc::clone(&disk),
             Box::new(store),
             Box::new(vault),
             Box::new(OsDice),
             options.clone(),
-        )?;
-        if is_shaped {
-            journal.send_in_full_size(Channel::EventVideo);
-        }
-        Ok((journal, report))
+        );
+        opened.map(|(mut journal, report)| {
+            if is_shaped {
+                journal.send_in_full_size(Channel::EventVideo);
+            }
+            (journal, report)
+        })
     }))
 }

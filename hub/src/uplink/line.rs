@@ -247,11 +247,12 @@ impl LineUplink {
         let at = [sender, doubt, absent].into_iter().flatten().min();
         let now_ms = now_ms(clock);
         let wait = at.map(|at| at.saturating_sub(now_ms).max(10));
-        // A slot is kept to the millisecond.
+        // A slot is kept to the millisecond. Where it has passed, something else is waited for.
         let shaper = self.shaper.as_ref().filter(|_| !blocked);
         let slot = shaper
             .filter(|_| self.ready.is_some())
-            .map(Shaper::slot_at_ms);
+            .map(Shaper::slot_at_ms)
+            .filter(|at| *at > now_ms);
         let cover = shaper.and_then(|shaper| shaper.cover_again_at_ms(now_ms));
         let shaped = slot.into_iter().chain(cover).min();
         let shaped = shaped.map(|at| at.saturating_sub(now_ms).max(1));
