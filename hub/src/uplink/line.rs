@@ -5,6 +5,8 @@
 //! it over in its slot. It must never send on a line whose standing is in doubt, and never trim before the
 //! journal has synced what it trims.
 
+mod slots;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use crate::camera::Clock;
 use crate::core::{Evidence, LineHeads, Standing, Verdict};
 use crate::sealer::{Pending, Sealer, SealerError};
 use crate::traffic::Traffic;
+use slots::{Next, cover_made};
 
 /// Pause after the relay refused a slot, before it is attached again.
 const SLOT_PAUSE: Duration = Duration::from_millis(500);
@@ -57,17 +60,6 @@ pub(super) struct LineUplink {
     ready: Option<(Seq, Durable<Envelope>)>,
     /// A cover that is being made: whether it could be.
     cover: Option<Pending<bool>>,
-}
-
-/// What is to be done next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Next {
-    /// What the machine needs.
-    Serve(Need),
-    /// Have a cover made.
-    Cover,
-    /// Nothing before something comes in, or a time is reached.
-    Wait,
 }
 
 /// An envelope that should be in the outbox and could not be had: acked meanwhile, which the next
@@ -157,71 +149,6 @@ impl LineUplink {
                 self.take(event, shared, clock, &mut handle)?;
             }
         }
-    }
-
-    /// Serves the machine first, then sees to what the next slots need.
-    fn next(&mut self, head: &LineHeads, blocked: bool, now_ms: u64) -> Next {
-        if let Some(need) = self.need(blocked, now_ms)
-            && !self.waits_for_slot(need, now_ms)
-        {
-            return Next::Serve(need);
-        }
-        let is_open = !blocked && self.cover.is_none() && self.sender.is_sending();
-        let wants = |shaper: &Shaper| shaper.wants_cover(head.last, head.acked, now_ms);
-        match is_open && self.shaper.as_ref().is_some_and(wants) {
-            true => Next::Cover,
-            false => Next::Wait,
-        }
-    }
-
-    /// Whether the envelope that the machine needs is here, and its slot is not.
-    fn waits_for_slot(&self, need: Need, now_ms: u64) -> bool {
-        let (Some(shaper), Need::Envelope { seq, .. }) = (&self.shaper, need) else {
-            return false;
-        };
-        self.is_ready(seq) && !shaper.may_leave(seq, now_ms)
-    }
-
-    fn is_ready(&self, seq: Seq) -> bool {
-        self.ready.as_ref().is_some_and(|(ready, _)| *ready == seq)
-    }
-
-    /// Shows how a line with a rhythm stands, and learns what an earlier process has sent.
-    fn tell_shape(&mut self, head: &LineHeads, shared: &Shared) {
-        let Some(shaper) = &mut self.shaper else {
-            return;
-        };
-        shaper.handle_relay_has(self.sender.receipted_through());
-        let shaped = shaper.status(head.last, head.acked);
-        shared
-            .board
-            .change(|board| board.lines.entry(self.line).or_default().shaped = Some(shaped));
-    }
-
-    /// Hands the step to the journal; a slot must not wait for its sync.
-    async fn ask_for_cover(&mut self, shared: &Shared) -> Result<(), Over> {
-        let line = self.line;
-        let asked = shared
-            .sealer
-            .hand_over(move |core, now| core.handle_cover_due(line, now))
-            .await;
-        self.cover = Some(asked.map_err(Over::Sealer)?);
-        Ok(())
-    }
-
-    /// The journal has made a cover, which the heads say, or could not.
-    fn take_cover(
-        &mut self,
-        made: Result<bool, SealerError>,
-        clock: &impl Clock,
-    ) -> Result<(), Over> {
-        self.cover = None;
-        let was_made = unless_reopened(made)? == Some(true);
-        match &mut self.shaper {
-            Some(shaper) if !was_made => shaper.handle_no_cover(now_ms(clock)),
-            _ => {}
-        }
-        Ok(())
     }
 
     /// What is to be done now; nothing while it would only fail again.
@@ -579,14 +506,6 @@ fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over>
 async fn next_event(handle: &mut Option<AppendHandle>) -> Result<AppendEvent, ClientError> {
     match handle {
         Some(handle) => handle.next_event().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Whether the cover that is being made was; never, if none is.
-async fn cover_made(cover: &mut Option<Pending<bool>>) -> Result<bool, SealerError> {
-    match cover {
-        Some(cover) => cover.answer().await,
         None => std::future::pending().await,
     }
 }
