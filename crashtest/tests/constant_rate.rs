@@ -1,7 +1,8 @@
 //! A constant rate with the real programs: what the relay gets are envelopes of one size, at one rhythm, with and
-//! without an event; and the event arrives whole.
+//! without an event; and the event arrives whole, also where each of them is killed among covers.
 
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crashtest::oracle::Verdict;
 use crashtest::process::{Role, Start};
@@ -15,6 +16,19 @@ const ENVELOPE_BYTES: u64 = 65_024;
 const INTERVAL_MS: u128 = 62;
 /// Envelopes that each look waits for.
 const ENVELOPES: u64 = 20;
+/// Kills of each program.
+const KILLS: u64 = 3;
+/// The longest time between a start and the next kill, in ms: about one event and a half.
+const KILL_DELAY_MS_MAX: u64 = 1_200;
+
+fn shaped(passes: u32) -> Setup {
+    Setup {
+        passes,
+        quota_mib: 512,
+        hub_extra: "\n[traffic]\nconstant_rate = \"1 MiB/s\"\n".into(),
+        ..Setup::default()
+    }
+}
 
 /// The last line that a program answers.
 fn asked(system: &mut System, role: Role, command: &str, config: &str) -> Outcome<Value> {
@@ -45,12 +59,7 @@ fn grown(system: &mut System, before: u64) -> Outcome<u64> {
 
 #[test]
 fn what_the_relay_gets_is_alike_with_and_without_an_event() -> Outcome<()> {
-    let mut system = System::paired(Setup {
-        passes: 1,
-        quota_mib: 512,
-        hub_extra: "\n[traffic]\nconstant_rate = \"1 MiB/s\"\n".into(),
-        ..Setup::default()
-    })?;
+    let mut system = System::paired(shaped(1))?;
     let said = asked(&mut system, Role::Hub, "check-config", "hub.toml")?;
     assert_eq!(said["traffic"]["interval_ms"], 62);
 
@@ -78,6 +87,26 @@ fn what_the_relay_gets_is_alike_with_and_without_an_event() -> Outcome<()> {
         line.role == Role::App && line.event() == "clip" && line.text("state") == "complete"
     })?;
     // With cover the outbox is never empty: the last word is without.
+    system.setup.hub_extra.clear();
+    Verdict::of(&system.settle()).expect_pass()
+}
+
+/// The delays are the same in every run; what they hit is not.
+#[test]
+fn a_program_killed_among_covers_costs_nothing() -> Outcome<()> {
+    let mut system = System::paired(shaped(0))?;
+    system.start(Role::Hub)?;
+    system.start(Role::App)?;
+    for kill in 0..KILLS {
+        for (number, role) in Role::ALL.into_iter().enumerate() {
+            // The instant itself is what is tested; nothing is waited for.
+            let step = kill * 487 + number as u64 * 311;
+            sleep(Duration::from_millis(100 + step % KILL_DELAY_MS_MAX));
+            system.revive()?;
+            system.kill(role)?;
+            system.start(role)?;
+        }
+    }
     system.setup.hub_extra.clear();
     Verdict::of(&system.settle()).expect_pass()
 }

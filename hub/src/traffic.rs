@@ -16,8 +16,9 @@ const LOG_BYTES: u64 = 4 * 1024;
 /// Lowest and highest rate, in KiB/s: one envelope in 64 s, and sixteen in a second, each of which costs this
 /// hub a sync.
 pub const KIB_PER_S: (u64, u64) = (1, 1024);
-/// Least and most that may wait for a phone's ack before cover pauses, in MiB.
-pub const BACKLOG_MIB: (u64, u64) = (16, 65_536);
+/// Least and most that may wait for a phone's ack before cover pauses, in MiB. The most is 65,536 envelopes: a
+/// checkpoint of the journal holds each cover, some hundred bytes of it.
+pub const BACKLOG_MIB: (u64, u64) = (16, 4096);
 /// How much that is if nothing is said, in MiB: a quarter of what a relay gives a hub if nothing is said there.
 pub const BACKLOG_MIB_DEFAULT: u64 = 512;
 /// Cover is kept ready for so long, in milliseconds, so that a sync that takes its time does not show.

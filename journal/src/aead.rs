@@ -57,8 +57,8 @@ pub(crate) fn open_in_place(
         .is_ok()
 }
 
-/// The key of one nonce: whoever has it can seal and open under that nonce, and under no other. HChaCha20's
-/// own state on the stack is not wiped by its library.
+/// The key of one nonce: whoever has it can seal and open under nonces with the same first sixteen bytes, which
+/// no two have that were thrown. HChaCha20's own state on the stack is not wiped by its library.
 pub(crate) fn key_of_nonce(key: &Key, nonce: &[u8; NONCE_BYTES]) -> Key {
     let (prefix, _) = nonce.split_at(16);
     let prefix: &[u8; 16] = prefix
