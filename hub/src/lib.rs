@@ -27,4 +27,5 @@ pub mod segmenter;
 pub mod state;
 pub mod status;
 pub mod supervisor;
+pub mod traffic;
 pub mod uplink;
