@@ -304,7 +304,10 @@ fn checked(config: &Config) -> (Value, String) {
     let cost = config.traffic.map(Traffic::cost);
     let json = json!({"event": "config", "traffic": cost.map(Cost::to_json)});
     let cost = cost.map_or_else(
-        || "traffic: envelopes leave when there is something to say; the relay sees when that is".into(),
+        || {
+            "traffic: envelopes leave when there is something to say; the relay sees when that is"
+                .into()
+        },
         Cost::to_text,
     );
     (json, format!("the configuration is good\n{cost}"))

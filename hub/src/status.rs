@@ -261,7 +261,10 @@ mod tests {
         };
         let (behind_ms, text) = line(3, true);
         assert_eq!(behind_ms, Some(0));
-        assert!(text.contains("nothing waits") && !text.contains("NOT"), "{text}");
+        assert!(
+            text.contains("nothing waits") && !text.contains("NOT"),
+            "{text}"
+        );
         let (behind_ms, text) = line(43, false);
         assert_eq!(behind_ms, Some(10_000));
         assert!(text.contains("40 envelopes of video wait, 10 s"), "{text}");

@@ -383,13 +383,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
     ) -> [AbortHandle; 2] {
-        let known = self
-            .lines
-            .entry(line)
-            .or_insert_with(|| {
-                let new = LineUplink::new(line, head, self.config.traffic);
-                Arc::new(tokio::sync::Mutex::new(new))
-            });
+        let known = self.lines.entry(line).or_insert_with(|| {
+            let new = LineUplink::new(line, head, self.config.traffic);
+            Arc::new(tokio::sync::Mutex::new(new))
+        });
         let known = Arc::clone(known);
         let hearing = self
             .hearings

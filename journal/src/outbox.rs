@@ -15,7 +15,7 @@ mod ended;
 mod evidence;
 
 use serde::{Deserialize, Serialize};
-use wal::{Durable, note_with};
+use wal::{Durable, mutant, note_with};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, SendId, Seq};
 use wire::limits::ENVELOPE_BYTES_MAX;
@@ -193,7 +193,13 @@ fn wrapped(
         digest,
     };
     let (key, tag_key) = (&record.send_key, &record.tag_key);
-    let bytes = match txn.journal().sends_in_full_size(line.channel) {
+    let told_apart = kind == Kind::Cover
+        && mutant!(
+            "cover_in_its_own_size",
+            "S1",
+            "a cover leaves as short as it is, and by that it is told from what holds something"
+        );
+    let bytes = match txn.journal().sends_in_full_size(line.channel) && !told_apart {
         true => wrap::wrap_in_full_size(key, tag_key, place, kind, held, content, txn.dice()),
         false => wrap::wrap(key, tag_key, place, kind, held, content, txn.dice()),
     };

@@ -86,11 +86,19 @@ fn a_constant_rate_is_off_unless_it_is_asked_for() {
 #[test]
 fn every_mistake_names_its_line_and_key() {
     let table = [
-        ("[traffic]\nconstant_rat = \"64 KiB/s\"\n", 4, "constant_rat"),
+        (
+            "[traffic]\nconstant_rat = \"64 KiB/s\"\n",
+            4,
+            "constant_rat",
+        ),
         ("[traffic]\nconstant_rate = 64\n", 4, "expected a string"),
         ("[traffic]\nconstant_rate = \"64 kB\"\n", 4, "64 KiB/s"),
         ("[traffic]\nconstant_rate = \"0 KiB/s\"\n", 4, "1024 KiB/s"),
-        ("[traffic]\nconstant_rate = \"2 MiB/s\"\n", 4, "constant_rate"),
+        (
+            "[traffic]\nconstant_rate = \"2 MiB/s\"\n",
+            4,
+            "constant_rate",
+        ),
         ("[traffic]\nbacklog_mib = 100\n", 4, "constant_rate"),
         (
             "[traffic]\nconstant_rate = \"64 KiB/s\"\nbacklog_mib = 1\n",

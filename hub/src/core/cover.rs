@@ -5,7 +5,7 @@
 
 use journal::ErrorKind;
 use journal::ids::Line;
-use wal::Priority;
+use wal::{Priority, crash_point};
 
 use super::{Core, CoreError, LineState, SMALL_GROUP_BYTES, is_about_one_line};
 
@@ -24,7 +24,12 @@ impl Core {
             session.cover(txn)
         });
         match self.judge(staged, now_unix_ms) {
-            Ok(_seq) => Ok(true),
+            Ok(_seq) => {
+                // CRASH(hub.cover.staged): before: no cover, its number is the next envelope's | after: it is in
+                // the outbox, synced, and leaves in a slot.
+                crash_point!("hub.cover.staged");
+                Ok(true)
+            }
             Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
                 self.set_broken(line, &error);
                 Ok(false)

@@ -109,7 +109,9 @@ impl Shaper {
     /// What lies at the relay without an ack, in stock included: an observer counts the same, because in each
     /// slot one envelope leaves whatever it is. Video that waits does not count, which would show by a pause.
     fn covers(&self, last: Seq, acked: Seq) -> bool {
-        let there = last.0.min(self.left_through.0.saturating_add(self.traffic.stock()));
+        let there = last
+            .0
+            .min(self.left_through.0.saturating_add(self.traffic.stock()));
         there.saturating_sub(acked.0) < self.traffic.backlog_envelopes()
     }
 }

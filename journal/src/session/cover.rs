@@ -6,10 +6,12 @@
 //! generation, opens no epoch and keeps none open, so that an idle hub stays one. This room must never decide
 //! when one leaves.
 
+use wal::note_with;
 use wire::ids::Seq;
 
 use super::{Committer, Session};
 use crate::error::JournalError;
+use crate::keys;
 use crate::outbox::{self, Placement};
 use crate::txn::Txn;
 use crate::wrap::Kind;
@@ -22,7 +24,11 @@ impl Session<Committer> {
     /// [`JournalError::RolledBack`] once that is proved: nothing was changed. Otherwise only our own storage.
     pub fn cover(&mut self, txn: &mut Txn<'_>) -> Result<Seq, JournalError> {
         self.check_not_rolled_back(txn)?;
-        let record = txn.pairing_record(self.line)?;
-        outbox::append(txn, self.line, &record, Kind::Cover, &[], Placement::Inline)
+        let line = self.line;
+        let record = txn.pairing_record(line)?;
+        // It lies in no ratchet, so it has no place: this says why.
+        let seq = outbox::upcoming(txn, line)?;
+        note_with!(keys::outbox(line, seq); "cover {seq}");
+        outbox::append(txn, line, &record, Kind::Cover, &[], Placement::Inline)
     }
 }

@@ -263,7 +263,10 @@ impl<R> Session<R> {
             (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
             (Kind::Cover, _) => {
                 inbox::take(txn, self.line, seq, digest)?;
-                Received::Cover
+                match body.content.is_empty() {
+                    true => Received::Cover,
+                    false => Received::Refused("a cover with something in it"),
+                }
             }
             (Kind::Mls, _) => {
                 let at = (seq, digest);
