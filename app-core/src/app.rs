@@ -615,7 +615,8 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
                 Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
                 None => continue,
             },
-            Taken::Duplicate
+            Taken::Cover
+            | Taken::Duplicate
             | Taken::Gap { .. }
             | Taken::NotAuthentic
             | Taken::RolledBack

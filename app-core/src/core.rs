@@ -9,8 +9,10 @@
 //!
 //! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
-//! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
-//! line falls quiet, in the transaction of the last ack, also if that is said again and nothing was taken. While an update of ours waits for the hub's
+//! first envelope that it owes, and whenever the line falls quiet. What a hub says in envelopes of one size
+//! is not acked at once: the time of an ack must then not tell the relay which of them it was. The group's
+//! key rotates when the line falls quiet, in the transaction of the last ack, also if that is said again and
+//! nothing was taken. While an update of ours waits for the hub's
 //! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
 //! two rooms of their own, and commands one.
 
@@ -25,8 +27,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, ErrorKind, Follower, Journal, JournalError, PairingState, Session, Staged,
-    Taken, WantsCommit, or_after_commit,
+    AppClip, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
+    PairingState, Session, Staged, Taken, WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point};
 use wire::Seq;
@@ -200,13 +202,17 @@ impl Follow {
         }
     }
 
-    fn took(&mut self, taken: &Taken, now_ms: u64) {
+    /// `bytes` is the length of the envelope: what the relay sees of it.
+    fn took(&mut self, taken: &Taken, bytes: usize, now_ms: u64) {
         self.owed_since_ms.get_or_insert(now_ms);
         let moved = matches!(taken, Taken::NewEpoch(_) | Taken::Healed(_));
         // Any Commit takes a pending update, or ends it.
         self.awaits_commit &= !moved;
-        self.urgent |= moved || matches!(taken, Taken::Ended { .. });
-        self.stirred = true;
+        let urgent = moved || matches!(taken, Taken::Ended { .. });
+        // A Commit or an end of that length is one in disguise.
+        self.urgent |= urgent && bytes < FULL_ENVELOPE_BYTES;
+        // Nothing was opened with the group's keys.
+        self.stirred |= !matches!(taken, Taken::Cover);
         self.last_taken_ms = now_ms;
     }
 }
@@ -431,7 +437,8 @@ impl Core {
                 drop(staged?);
                 return Err(Halt::Over(over));
             }
-            Taken::Nothing(_)
+            Taken::Cover
+            | Taken::Nothing(_)
             | Taken::NewEpoch(_)
             | Taken::Healed(_)
             | Taken::Answered(_)
@@ -448,7 +455,7 @@ impl Core {
         // CRASH(app.take.staged): before: the envelope is not taken, the cursor is before it; it comes
         // again | after: its effect and the cursor behind it are synced as one.
         crash_point!("app.take.staged");
-        follow.took(&noted, now_ms);
+        follow.took(&noted, delivered.bytes.len(), now_ms);
         if matches!(noted, Taken::NewEpoch(_)) {
             self.owe_overtaken(line, now_ms)?;
         }
@@ -526,7 +533,8 @@ impl Core {
                     follow.owed_since_ms = None;
                     follow.urgent = false;
                 }
-                follow.stirred &= !rotate;
+                // An ack of covers alone has moved a ratchet as well.
+                follow.stirred = (follow.stirred || owed) && !rotate;
                 pending.ack = ack;
             }
             Err(error) => pending.halt = Some(Halt::Journal(error)),

@@ -101,6 +101,13 @@ impl Hub {
         clip
     }
 
+    /// An envelope in which there is nothing.
+    pub(crate) fn cover(&mut self) -> Seq {
+        let mut txn = self.journal.begin();
+        let seq = self.session.cover(&mut txn).unwrap();
+        txn.commit(seq).unwrap().into_inner()
+    }
+
     /// Everything un-acked behind `after`, as a relay would deliver it.
     pub(crate) fn outgoing(&self, after: Seq) -> Vec<Delivered> {
         let mut out = Vec::new();

@@ -33,7 +33,8 @@ pub enum Workload {
     Pair,
     /// The phone is lost: its owner removes it, and pairs another.
     Remove,
-    /// The owner gives commands from the phone, until each is answered.
+    /// The owner gives commands from the phone, until each is answered, to a hub that sends at a constant
+    /// rate.
     Order,
 }
 
@@ -72,9 +73,10 @@ impl Workload {
             Self::Pair | Self::Remove | Self::Order => 1,
         };
         let retains = self == Self::Retain;
-        let hub_extra = match retains {
-            true => "\n[privacy]\nretain = \"until-acked\"\n".into(),
-            false => String::new(),
+        let hub_extra = match self {
+            Self::Retain => "\n[privacy]\nretain = \"until-acked\"\n".into(),
+            Self::Order => "\n[traffic]\nconstant_rate = \"256 KiB/s\"\nbacklog_mib = 16\n".into(),
+            Self::Event | Self::Sync | Self::Trim | Self::Pair | Self::Remove => String::new(),
         };
         Setup {
             passes,
@@ -153,6 +155,8 @@ fn order(system: &mut System) -> Outcome<Ends> {
     for words in [["phones"], ["resend"]] {
         system.order(&words)?;
     }
+    // With cover the outbox is never empty: the last word is without.
+    system.setup.hub_extra.clear();
     system.settle()
 }
 

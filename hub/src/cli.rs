@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use pairing_code::CodeImage;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::control::{self, Request};
@@ -14,6 +14,7 @@ use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::Step;
 use crate::phones::{self, Question};
+use crate::traffic::{Cost, Traffic};
 use crate::{doctor, reset, retained, secret, status, supervisor};
 
 /// How long a running hub may take for its status.
@@ -93,6 +94,9 @@ enum Command {
     },
     /// Stop a running hub cleanly.
     Stop(Common),
+    /// Check the configuration, and say what its traffic costs. Nothing is started, made or asked.
+    #[command(after_help = "Example:\n  secluso-hub check-config --config hub.toml")]
+    CheckConfig(Common),
     /// Look for what could go wrong: clock, disk, clip, relay, pairing.
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
@@ -154,6 +158,7 @@ impl Cli {
             Command::Run(common)
             | Command::Status(common)
             | Command::Stop(common)
+            | Command::CheckConfig(common)
             | Command::Doctor(common)
             | Command::Phones(common)
             | Command::Pair { common, .. }
@@ -222,6 +227,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let said = |value: Value| format.line(&value, "the hub is stopping");
             control::ask(&config.state_dir, Request::Stop, STATUS_PATIENCE, said).await
         }
+        Command::CheckConfig(common) => {
+            let config = common.read()?;
+            let (json, text) = checked(&config);
+            common.format().line(&json, &text);
+            Ok(())
+        }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.
             doctor::run(&common.config, common.format()).await
@@ -287,6 +298,20 @@ async fn about_phones(config: &Config, format: Format, question: &Question) -> R
             Ok(())
         }
     }
+}
+
+/// What is said of a configuration that is good.
+fn checked(config: &Config) -> (Value, String) {
+    let cost = config.traffic.map(Traffic::cost);
+    let json = json!({"event": "config", "traffic": cost.map(Cost::to_json)});
+    let cost = cost.map_or_else(
+        || {
+            "traffic: envelopes leave when there is something to say; the relay sees when that is"
+                .into()
+        },
+        Cost::to_text,
+    );
+    (json, format!("the configuration is good\n{cost}"))
 }
 
 /// The failure that a running hub answered with, if it is one.
@@ -425,6 +450,21 @@ mod tests {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
     use super::*;
+
+    #[test]
+    fn a_checked_configuration_says_what_its_traffic_costs() {
+        let relay = wire::RelayId([7; 32]).to_text();
+        let parse = |rest: &str| {
+            let text = format!("state_dir = \"s\"\nrelay = \"127.0.0.1:4433/{relay}\"\n{rest}");
+            Config::parse(&text, "hub.toml", Path::new("/etc")).unwrap()
+        };
+        let (json, text) = checked(&parse(""));
+        assert!(json["traffic"].is_null());
+        assert!(text.contains("the relay sees when"), "{text}");
+        let (json, text) = checked(&parse("[traffic]\nconstant_rate = \"64 KiB/s\"\n"));
+        assert_eq!(json["traffic"]["bytes_per_day"], 5_622_566_400_u64);
+        assert!(text.contains("168.7 GB a month"), "{text}");
+    }
 
     /// A hub that shows a code, waits until its asker wants no more, and then says this. Without a
     /// word it stays silent and keeps the line.

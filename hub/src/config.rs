@@ -18,6 +18,7 @@ use wire::Invitation;
 
 use crate::camera::{FileCameraConfig, Passes};
 use crate::core::{MayInvite, SilenceLimits};
+use crate::traffic::{self, BACKLOG_MIB, BACKLOG_MIB_DEFAULT, KIB_PER_S, Traffic};
 
 /// A longer file is not a configuration.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
@@ -65,6 +66,8 @@ pub struct Config {
     pub device_secret_file: Option<PathBuf>,
     /// A file that asks for a reset when it is there, beside `reset` in the state directory.
     pub reset_file: Option<PathBuf>,
+    /// The constant rate at which event videos leave; none: they leave when they are there.
+    pub traffic: Option<Traffic>,
 }
 
 /// How phones pair.
@@ -162,6 +165,8 @@ struct File {
     disk: DiskTable,
     #[serde(default)]
     privacy: PrivacyTable,
+    #[serde(default)]
+    traffic: TrafficTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -218,6 +223,13 @@ enum CameraKind {
 #[serde(deny_unknown_fields)]
 struct DiskTable {
     log_file_mib: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TrafficTable {
+    constant_rate: Option<String>,
+    backlog_mib: Option<u64>,
 }
 
 impl Config {
@@ -289,6 +301,7 @@ impl Config {
             retain: file.privacy.retain,
             device_secret_file: file.device_secret_file.map(|path| base.join(path)),
             reset_file: file.reset_file.map(|path| base.join(path)),
+            traffic: traffic(&file.traffic, &bad)?,
         })
     }
 }
@@ -401,6 +414,34 @@ fn disk(table: &DiskTable, retain: Retain, bad: Bad<'_>) -> Result<DiskConfig, C
     Ok(DiskConfig {
         log_file_bytes: mib << 20,
     })
+}
+
+fn traffic(table: &TrafficTable, bad: Bad<'_>) -> Result<Option<Traffic>, ConfigError> {
+    let Some(text) = &table.constant_rate else {
+        return match table.backlog_mib {
+            None => Ok(None),
+            Some(_) => Err(bad(
+                "backlog_mib",
+                "it bounds what a constant rate leaves at the relay; set constant_rate too, or remove it".into(),
+            )),
+        };
+    };
+    let kib_per_s = traffic::parse_rate(text).ok_or_else(|| {
+        bad(
+            "constant_rate",
+            "not a rate; it looks like \"64 KiB/s\" or \"1 MiB/s\"".into(),
+        )
+    })?;
+    let (min, max) = KIB_PER_S;
+    if !(min..=max).contains(&kib_per_s) {
+        return Err(bad(
+            "constant_rate",
+            format!("{min} KiB/s to {max} KiB/s are supported"),
+        ));
+    }
+    let backlog_mib = table.backlog_mib.unwrap_or(BACKLOG_MIB_DEFAULT);
+    in_range("backlog_mib", backlog_mib, BACKLOG_MIB, bad)?;
+    Ok(Some(Traffic::new(kib_per_s, backlog_mib)))
 }
 
 fn in_range(

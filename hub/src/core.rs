@@ -15,6 +15,7 @@
 //! for that and says it. What is staged between the two belongs to the next.
 
 mod command;
+mod cover;
 mod death;
 mod delivery;
 mod facts;

@@ -26,4 +26,5 @@ pub mod segmenter;
 pub mod state;
 pub mod status;
 pub mod supervisor;
+pub mod traffic;
 pub mod uplink;

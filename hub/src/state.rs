@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use journal::ids::Channel;
 use journal::vault::file::FileVault;
 use journal::{Journal, Role};
 use wal::disk::{RealDisk, make_dir};
@@ -111,16 +112,23 @@ pub fn opener(config: &Config) -> Result<Opener, Failure> {
         log_file_bytes: config.disk.log_file_bytes,
         ..Options::default()
     };
+    let is_shaped = config.traffic.is_some();
     Ok(Box::new(move || {
         let store = RocksStore::new(root.join("view"));
         let vault = FileVault::new(Arc::clone(&disk), VAULT_NAME);
-        Journal::open(
+        let opened = Journal::open(
             Role::Hub,
             Arc::clone(&disk),
             Box::new(store),
             Box::new(vault),
             Box::new(OsDice),
             options.clone(),
-        )
+        );
+        opened.map(|(mut journal, report)| {
+            if is_shaped {
+                journal.send_in_full_size(Channel::EventVideo);
+            }
+            (journal, report)
+        })
     }))
 }

@@ -7,7 +7,7 @@ use crate::core::{CoreStatus, Evidence, Standing, Stop};
 use crate::exit::Failure;
 use crate::output::{CAMERA_FAILED, camera, hex, stop};
 use crate::sealer::Sealer;
-use crate::uplink::{LinkStatus, Uplink};
+use crate::uplink::{LinkStatus, Shaped, Uplink};
 
 /// Asks journal and uplink; `trouble` is what the camera failed of.
 ///
@@ -59,6 +59,8 @@ fn to_json(
                 "acked_through": line.acked.0,
                 "connected": known.connected,
                 "relay_full": known.over_quota,
+                // Null without a constant rate, and before the relay was reached.
+                "constant_rate": known.shaped.map(shaped),
                 "standing": standing(line.standing),
                 // Seconds since its last heartbeat was taken; null before the first.
                 "phone_heard_s_ago": line
@@ -103,6 +105,19 @@ fn to_json(
         "clips": clips,
         // Retained copies that wait for nobody's ack any more.
         "stranded_copies": core.stranded_copies,
+    })
+}
+
+/// How a line stands whose envelopes leave at a constant rate.
+fn shaped(shaped: Shaped) -> Value {
+    // What is in stock is no delay: it is there so that something leaves.
+    let behind = shaped.waits.saturating_sub(shaped.stock);
+    json!({
+        "interval_ms": shaped.interval_ms,
+        "envelopes_behind": behind,
+        "behind_ms": behind * shaped.interval_ms,
+        // False while so much waits for the phone's ack that no cover is made: events show.
+        "covered": shaped.covered,
     })
 }
 
@@ -178,6 +193,7 @@ pub fn to_text(status: &Value) -> String {
                 false => "",
             },
         ));
+        out.push_str(&rhythm(&pairing["constant_rate"]));
     }
     if let Some(phones @ 1..) = status["relay_not_told"].as_u64() {
         out.push_str(&format!(
@@ -206,10 +222,54 @@ pub fn to_text(status: &Value) -> String {
     out
 }
 
+/// The rhythm of a phone's line for people; nothing if it has none.
+fn rhythm(shaped: &Value) -> String {
+    let Some(interval_ms) = shaped["interval_ms"].as_u64() else {
+        return String::new();
+    };
+    let behind = match shaped["behind_ms"].as_u64() {
+        None | Some(0) => "nothing waits".to_owned(),
+        Some(behind_ms) => format!(
+            "{} envelopes of video wait, {} s behind",
+            shaped["envelopes_behind"],
+            behind_ms.div_ceil(1_000)
+        ),
+    };
+    let covered = match shaped["covered"] == false {
+        true => "; NOT COVERED until the phone reads: too much waits for its ack, and events show",
+        false => "",
+    };
+    format!("\n  one envelope every {interval_ms} ms, {behind}{covered}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::camera::ClipError;
+
+    #[test]
+    fn a_rhythm_says_how_far_video_is_behind_and_when_it_hides_nothing() {
+        assert_eq!(rhythm(&Value::Null), "");
+        let line = |waits, covered| {
+            let value = shaped(Shaped {
+                interval_ms: 250,
+                waits,
+                stock: 3,
+                covered,
+            });
+            (value["behind_ms"].as_u64(), rhythm(&value))
+        };
+        let (behind_ms, text) = line(3, true);
+        assert_eq!(behind_ms, Some(0));
+        assert!(
+            text.contains("nothing waits") && !text.contains("NOT"),
+            "{text}"
+        );
+        let (behind_ms, text) = line(43, false);
+        assert_eq!(behind_ms, Some(10_000));
+        assert!(text.contains("40 envelopes of video wait, 10 s"), "{text}");
+        assert!(text.contains("NOT COVERED"), "{text}");
+    }
 
     #[test]
     fn a_camera_that_failed_is_why_nothing_is_recorded() {

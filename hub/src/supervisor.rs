@@ -66,6 +66,7 @@ fn start_parts(
     let uplink_config = UplinkConfig {
         relay: config.relay.clone(),
         invitation: config.invitation.clone(),
+        traffic: config.traffic,
     };
     let (uplink, uplink_task) = uplink::start(uplink_config, sealer.clone(), clock.clone(), dice());
     Ok(Parts {
@@ -159,6 +160,9 @@ async fn run_once(
         tell(format, &notice);
     }
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
+    if let Some(traffic) = config.traffic {
+        eprintln!("secluso-hub: {}", traffic.cost().to_text());
+    }
 
     let (stop, stopped) = watch::channel(false);
     let keeper = config.camera.clone().map(|wanted| Keeper {
@@ -504,6 +508,7 @@ mod tests {
                 relay_id: wire::ids::RelayId([0; 32]),
             },
             invitation: None,
+            traffic: None,
         };
         let (uplink, real) = uplink::start(nobody, sealer.clone(), clock, || 0);
         real.abort();
@@ -614,6 +619,7 @@ mod tests {
                 relay_id: wire::ids::RelayId([0; 32]),
             },
             invitation: None,
+            traffic: None,
         };
         let (uplink, uplink_task) = uplink::start(nobody, sealer.clone(), clock, || 0);
         let mut parts = Parts {

@@ -9,6 +9,7 @@ mod backoff;
 mod dismissals;
 mod hearing;
 mod line;
+mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -24,10 +25,12 @@ use wire::ids::Seq;
 use wire::{Certificate, Class, Invitation};
 
 pub use backoff::Backoff;
+pub use shape::Shaped;
 
 use crate::camera::Clock;
 use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
+use crate::traffic::Traffic;
 use hearing::Hearing;
 use line::LineUplink;
 
@@ -48,6 +51,8 @@ pub struct LineLink {
     pub stored_through: Seq,
     /// The relay had no room when it was last asked.
     pub over_quota: bool,
+    /// Its rhythm, if its envelopes leave at a constant rate.
+    pub shaped: Option<Shaped>,
 }
 
 /// What the uplink shows of itself.
@@ -91,6 +96,8 @@ pub struct UplinkConfig {
     pub relay: RelayAddress,
     /// For the first connection.
     pub invitation: Option<Invitation>,
+    /// The constant rate of the lines of event videos, if there is one.
+    pub traffic: Option<Traffic>,
 }
 
 /// A handle on the running uplink.
@@ -367,10 +374,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
     ) -> [AbortHandle; 2] {
-        let known = self
-            .lines
-            .entry(line)
-            .or_insert_with(|| Arc::new(tokio::sync::Mutex::new(LineUplink::new(line, head))));
+        let known = self.lines.entry(line).or_insert_with(|| {
+            let new = LineUplink::new(line, head, self.config.traffic);
+            Arc::new(tokio::sync::Mutex::new(new))
+        });
         let known = Arc::clone(known);
         let hearing = self
             .hearings

@@ -22,7 +22,17 @@ pub(crate) fn seal_in_place(
     aad: &[u8],
     body: &mut [u8],
 ) -> [u8; TAG_BYTES] {
-    let (cipher, nonce) = cipher(key, nonce);
+    seal_again(&key_of_nonce(key, nonce), nonce, aad, body)
+}
+
+/// What [`seal_in_place`] does, by the key that it has for this one nonce ([`key_of_nonce`]).
+pub(crate) fn seal_again(
+    subkey: &[u8; 32],
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    body: &mut [u8],
+) -> [u8; TAG_BYTES] {
+    let (cipher, nonce) = cipher(subkey, nonce);
     let tag = cipher
         .seal_in_place_separate_tag(nonce, Aad::from(aad), body)
         .unwrap_or_else(|_| unreachable!("bodies are far below the cipher's 256 GiB limit"));
@@ -41,24 +51,30 @@ pub(crate) fn open_in_place(
     body: &mut [u8],
     tag: &[u8; TAG_BYTES],
 ) -> bool {
-    let (cipher, nonce) = cipher(key, nonce);
+    let (cipher, nonce) = cipher(&key_of_nonce(key, nonce), nonce);
     cipher
         .open_in_place_separate_tag(nonce, Aad::from(aad), tag, body)
         .is_ok()
 }
 
-/// The cipher of one nonce. AWS-LC wipes its copy of the key when it is freed; HChaCha20's own state on the
-/// stack is not wiped by its library.
-fn cipher(key: &Key, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
-    let (prefix, rest) = nonce.split_at(16);
+/// The key of one nonce: whoever has it can seal and open under nonces with the same first sixteen bytes, which
+/// no two have that were thrown. HChaCha20's own state on the stack is not wiped by its library.
+pub(crate) fn key_of_nonce(key: &Key, nonce: &[u8; NONCE_BYTES]) -> Key {
+    let (prefix, _) = nonce.split_at(16);
     let prefix: &[u8; 16] = prefix
         .try_into()
         .unwrap_or_else(|_| unreachable!("it was split at 16"));
     let mut derived = hchacha::<chacha20::R20>((&**key).into(), prefix.into());
     let subkey = Zeroizing::new(<[u8; 32]>::from(derived));
     derived.as_mut_slice().zeroize();
-    let cipher = UnboundKey::new(&CHACHA20_POLY1305, &*subkey)
+    subkey
+}
+
+/// The cipher of one nonce. AWS-LC wipes its copy of the key when it is freed.
+fn cipher(subkey: &[u8; 32], nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
+    let cipher = UnboundKey::new(&CHACHA20_POLY1305, subkey)
         .unwrap_or_else(|_| unreachable!("the key has the 32 bytes that it must have"));
+    let (_, rest) = nonce.split_at(16);
     let mut short = [0; 12];
     short[4..].copy_from_slice(rest);
     (

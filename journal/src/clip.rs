@@ -59,7 +59,8 @@ pub struct HubClip {
     pub sha256: Option<[u8; 32]>,
     /// How it stands.
     pub outcome: ClipOutcome,
-    /// Its envelopes, one span per epoch in which it was recorded; Commits lie between spans.
+    /// Its envelopes, one span per epoch in which it was recorded; Commits lie between spans, and covers may lie
+    /// in them.
     spans: Vec<(u64, u64)>,
 }
 
@@ -69,9 +70,13 @@ impl HubClip {
         Seq(self.spans.last().map_or(0, |span| span.1))
     }
 
-    fn took(&mut self, seq: Seq) {
+    /// `commit` is the last Commit that its recorder knows of; what else lies between two of its envelopes is
+    /// cover.
+    fn took(&mut self, seq: Seq, commit: Seq) {
         match self.spans.last_mut() {
-            Some((_, last)) if *last + 1 == seq.0 => *last = seq.0,
+            Some((_, last)) if *last + 1 == seq.0 || (*last > commit.0 && commit.is_some()) => {
+                *last = seq.0;
+            }
             _ => self.spans.push((seq.0, seq.0)),
         }
     }
@@ -224,7 +229,7 @@ impl Session<Committer> {
             outcome: ClipOutcome::Recording,
             spans: Vec::new(),
         };
-        record.took(seq);
+        record.took(seq, self.last_commit());
         if self.retains {
             let kept = RetainedClip {
                 clip,
@@ -304,7 +309,7 @@ impl Session<Committer> {
         open.digest.update(bytes);
         open.record.chunks += 1;
         open.record.bytes += bytes.len() as u64;
-        open.record.took(seq);
+        open.record.took(seq, self.last_commit());
         open.put(txn, self.line())?;
         self.open_clip = Some(open);
         Ok(seq)
@@ -397,7 +402,7 @@ impl Session<Committer> {
         let encoded = message::encode(&message).map(Zeroizing::new);
         let encoded = encoded.ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.finish(txn, &encoded)?;
-        record.took(seq);
+        record.took(seq, self.last_commit());
         record.sha256 = Some(sha256);
         record.outcome = outcome;
         drop_digest(txn, line, clip);

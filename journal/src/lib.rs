@@ -88,7 +88,7 @@ pub use session::{
 pub use steps::{Trimmed, WantsCommit, or_after_commit};
 pub use txn::Txn;
 pub use wal::{Committed, Durable, Staged};
-pub use wrap::Held;
+pub use wrap::{FULL_ENVELOPE_BYTES, Held};
 
 #[cfg(test)]
 mod tests;

@@ -81,6 +81,8 @@ pub enum Taken {
     RolledBack,
     /// See [`Received::LineBroken`]: stage the transaction, and send nothing any more.
     LineBroken,
+    /// An envelope in which there is nothing ([`Received::Cover`]).
+    Cover,
     /// Taken without effect: stale, or against the rules; the text says which.
     Nothing(&'static str),
     /// A new epoch; the hub should hear an ack in it. An update of ours that was pending is not any more:
@@ -167,6 +169,7 @@ impl Session<Follower> {
             Received::Stale => Taken::Nothing("from an epoch that is over"),
             Received::Refused(why) | Received::NotHealed(why) => Taken::Nothing(why),
             Received::Waits => Taken::Nothing("a proposal to one that never commits"),
+            Received::Cover => Taken::Cover,
             Received::NewEpoch(epoch) => {
                 self.commands_overtaken(txn, held)?;
                 txn.keys_settled(self.line(), None)?;

@@ -2,7 +2,8 @@
 //!
 //! Commits and notices lie in the view (so that they never pin a log file), chunks in the log only.
 //! A receipt of the relay changes nothing here; only the other side's ack, sealed end to end, moves
-//! the watermark. An envelope is checked against the relay's limits before it becomes durable, so
+//! the watermark. What lies here of an envelope is the envelope, or its recipe ([`crate::wrap`]); every digest
+//! is that of the envelope. An envelope is checked against the relay's limits before it becomes durable, so
 //! that nothing can sit at the head that the relay would refuse for ever.
 //!
 //! What is acked, or gave way to a statement, is dead at once: the head row says so, in the same
@@ -14,9 +15,9 @@ mod ended;
 mod evidence;
 
 use serde::{Deserialize, Serialize};
-use wal::{Durable, note_with};
+use wal::{Durable, mutant, note_with};
 use wire::envelope::Envelope;
-use wire::ids::{Digest, Seq};
+use wire::ids::{Digest, SendId, Seq};
 use wire::limits::ENVELOPE_BYTES_MAX;
 
 use crate::error::JournalError;
@@ -151,45 +152,58 @@ pub(crate) fn append(
         });
     }
     let mut head = row(txn, line)?;
-    let held = txn
-        .row::<InboxHead>(&keys::inbox_head(line))?
-        .unwrap_or_default();
-    let mailbox = record
-        .line(line.channel)
-        .ok_or(JournalError::NoGroup(line))?
-        .send;
     let seq = next_seq(head.last);
-    let place = Place {
-        mailbox: &mailbox,
-        seq,
-    };
-    let held = Held {
-        seq: held.cursor,
-        digest: held.digest,
-    };
-    let bytes = wrap::wrap(
-        &record.send_key,
-        &record.tag_key,
-        place,
-        kind,
-        held,
-        content,
-        txn.dice(),
-    );
+    let (mailbox, bytes) = wrapped(txn, line, record, seq, kind, content)?;
     head.last = seq;
     head.last_digest = match placement {
-        Placement::Inline => Some(Digest::of(&bytes)),
+        Placement::Inline => Some(wrap::digest(&bytes)),
         Placement::Payload => None,
     };
     head.replaced_digest = None;
     txn.put_row(&keys::outbox_head(line), &head)?;
     let key = keys::outbox(line, seq);
-    note_with!(key.clone(); "seal {} {seq} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
+    note_with!(key.clone(); "seal {} {seq} {}", mailbox.to_text(), wrap::digest(&bytes).to_text());
     match placement {
         Placement::Inline => txn.put(&key, &bytes),
         Placement::Payload => txn.put_payload(&key, bytes),
     }
     Ok(seq)
+}
+
+/// The mailbox of a line, and what the outbox holds of the envelope with this content under this number.
+fn wrapped(
+    txn: &mut Txn<'_>,
+    line: Line,
+    record: &PairingRecord,
+    seq: Seq,
+    kind: Kind,
+    content: &[u8],
+) -> Result<(SendId, Vec<u8>), JournalError> {
+    let InboxHead { cursor, digest } = txn.row(&keys::inbox_head(line))?.unwrap_or_default();
+    let mailbox = record
+        .line(line.channel)
+        .ok_or(JournalError::NoGroup(line))?
+        .send;
+    let place = Place {
+        mailbox: &mailbox,
+        seq,
+    };
+    let held = Held {
+        seq: cursor,
+        digest,
+    };
+    let (key, tag_key) = (&record.send_key, &record.tag_key);
+    let told_apart = kind == Kind::Cover
+        && mutant!(
+            "cover_in_its_own_size",
+            "S1",
+            "a cover leaves as short as it is, and by that it is told from what holds something"
+        );
+    let bytes = match txn.journal().sends_in_full_size(line.channel) && !told_apart {
+        true => wrap::wrap_in_full_size(key, tag_key, place, kind, held, content, txn.dice()),
+        false => wrap::wrap(key, tag_key, place, kind, held, content, txn.dice()),
+    };
+    Ok((mailbox, bytes))
 }
 
 /// The part of envelopes `first..=last` of one clip that is not acked and that no statement explains:
@@ -224,41 +238,17 @@ pub(crate) fn replace(
     (first, last): (Seq, Seq),
     content: &[u8],
 ) -> Result<(), JournalError> {
-    let held = txn
-        .row::<InboxHead>(&keys::inbox_head(line))?
-        .unwrap_or_default();
-    let mailbox = record
-        .line(line.channel)
-        .ok_or(JournalError::NoGroup(line))?
-        .send;
-    let place = Place {
-        mailbox: &mailbox,
-        seq: last,
-    };
-    let held = Held {
-        seq: held.cursor,
-        digest: held.digest,
-    };
-    let (key, tag_key) = (&record.send_key, &record.tag_key);
-    let bytes = wrap::wrap(
-        key,
-        tag_key,
-        place,
-        Kind::Statement,
-        held,
-        content,
-        txn.dice(),
-    );
+    let (mailbox, bytes) = wrapped(txn, line, record, last, Kind::Statement, content)?;
     let mut head = row(txn, line)?;
     // The statement takes the last one's row at once; the others are dead from now on.
     remove(txn, line, last, last);
     head.kill(first, Seq(last.0.saturating_sub(1)));
-    note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
+    note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), wrap::digest(&bytes).to_text());
     txn.put(&keys::outbox(line, last), &bytes);
     if head.last == last {
         // A clip ends with its trailer, which is small and has its digest.
         head.replaced_digest = head.last_digest;
-        head.last_digest = Some(Digest::of(&bytes));
+        head.last_digest = Some(wrap::digest(&bytes));
     }
     txn.put_row(&keys::outbox_head(line), &head)
 }
@@ -409,10 +399,10 @@ impl Journal {
         let Some(stored) = stored else {
             return Ok(None);
         };
-        let envelope = stored.try_map(Envelope::new);
+        let envelope = stored.try_map(|stored| wrap::envelope(stored).ok_or(()));
         Ok(Some((
             seq,
-            envelope.map_err(|_| JournalError::EnvelopeDamaged { line, seq })?,
+            envelope.map_err(|()| JournalError::EnvelopeDamaged { line, seq })?,
         )))
     }
 
@@ -462,7 +452,8 @@ impl Journal {
             .map(|signed| signed.statement))
     }
 
-    /// What is inside an envelope of ours; `None` if these bytes are not one for this place.
+    /// What is inside an envelope of ours, or what its recipe makes; `None` if these bytes are not one for this
+    /// place.
     fn own_body(
         &self,
         line: Line,
@@ -473,7 +464,8 @@ impl Journal {
             self.secret_row(Scope::Pairing(line.pairing), Family::Pairing, &[])?;
         Ok(record.and_then(|record| {
             let mailbox = &record.line(line.channel)?.send;
-            wrap::unwrap(&record.send_key, Place { mailbox, seq }, bytes)
+            let envelope = wrap::on_the_wire(bytes.to_vec())?;
+            wrap::unwrap(&record.send_key, Place { mailbox, seq }, &envelope)
         }))
     }
 

@@ -119,6 +119,8 @@ struct Handle {
     touched: Option<Outcome>,
     /// The epoch that this handle opened and may encrypt in.
     opened: Option<Epoch>,
+    /// The number of its last Commit; none before the first.
+    committed: Seq,
     /// Generation of its next application message (RFC 9420, section 9), for the crash tests.
     generation: u32,
 }
@@ -223,6 +225,7 @@ impl<R> Session<R> {
             record: Arc::new(record),
             touched: None,
             opened,
+            committed: Seq::NONE,
         })
     }
 
@@ -335,6 +338,7 @@ impl Session<Committer> {
         );
         let epoch = Epoch(handle.group.epoch().as_u64());
         handle.opened = Some(epoch);
+        handle.committed = seq;
         let used = EpochUse::InUse { epoch, clip: None };
         txn.put_row(&keys::epoch_use(self.line), &used)?;
         // CRASH(journal.session.commit_staged): before: the old epoch; Commit, merge and outbox row are
@@ -351,6 +355,13 @@ impl Session<Committer> {
                 touched.is_none_or(|outcome| outcome.is_staged() || outcome.same(txn.outcome()));
             current && handle.opened == Some(Epoch(handle.group.epoch().as_u64()))
         })
+    }
+
+    /// The number of the last Commit that this handle made; none if it made none.
+    pub(crate) fn last_commit(&self) -> Seq {
+        self.handle
+            .as_ref()
+            .map_or(Seq::NONE, |handle| handle.committed)
     }
 
     /// Notes which clip the open epoch carries, so that a start can say what was cut off.
@@ -569,6 +580,7 @@ fn commit_and_merge(
 }
 
 mod broken;
+mod cover;
 mod heal;
 pub(crate) mod notes;
 mod receive;

@@ -2,6 +2,7 @@
 
 mod clips;
 mod commands;
+mod cover;
 mod errors;
 mod evidence;
 mod five;

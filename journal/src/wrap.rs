@@ -3,11 +3,13 @@
 //! Layout in FORMAT.md, "Envelopes". The wrap authenticates mailbox and sequence number, so an
 //! envelope replayed under another number, or into another mailbox, does not open. It carries the
 //! highest envelope that its sender holds from us, and a tag under a key that only its sender has.
-//! This room knows no storage and no MLS.
+//! In a channel whose envelopes all have the full size the outbox holds each without its padding, as a
+//! *recipe* from which the very bytes are made that leave. This room knows no storage and no MLS.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use wal::Dice;
+use wire::envelope::Envelope;
 use wire::ids::{Digest, SendId, Seq};
 use wire::limits::ENVELOPE_BYTES_MAX;
 use zeroize::Zeroizing;
@@ -22,6 +24,12 @@ const HEADER_BYTES: usize = 16 + 1 + 8 + 32 + 4;
 /// What wrap and header add to a content before padding.
 pub(crate) const OVERHEAD_BYTES: usize = PREFIX_BYTES + HEADER_BYTES + TAG_BYTES;
 
+/// The length of an envelope with a full chunk, in bytes, and of every envelope of a channel whose envelopes
+/// all have one length ([`crate::Journal::send_in_full_size`]).
+pub const FULL_ENVELOPE_BYTES: usize = 65_024;
+/// First byte of a recipe; no envelope begins with it.
+const RECIPE: u8 = 0x81;
+
 /// What an envelope holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -29,6 +37,8 @@ pub(crate) enum Kind {
     Mls,
     /// A signed statement about a dropped clip.
     Statement,
+    /// Nothing: it is there so that an envelope leaves.
+    Cover,
 }
 
 /// The highest envelope that the sender held from us, durably, when it made this one.
@@ -98,15 +108,7 @@ pub(crate) fn wrap(
     let mut out = Vec::with_capacity(total);
     out.push(VERSION);
     out.extend_from_slice(&nonce);
-    out.extend_from_slice(&own_tag(tag_key, place, &nonce));
-    out.push(match kind {
-        Kind::Mls => 1,
-        Kind::Statement => 2,
-    });
-    out.extend_from_slice(&held.seq.0.to_be_bytes());
-    out.extend_from_slice(&held.digest.0);
-    out.extend_from_slice(&(content.len() as u32).to_be_bytes());
-    out.extend_from_slice(content);
+    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
     out.resize(total - TAG_BYTES, 0);
     let (_, body) = out.split_at_mut(PREFIX_BYTES);
     let tag = aead::seal_in_place(key, &nonce, &place.aad(), body);
@@ -141,6 +143,96 @@ pub(crate) fn padded(body: &[u8]) -> Vec<u8> {
     body
 }
 
+/// As [`wrap`], padded to [`FULL_ENVELOPE_BYTES`] whatever its content is, and without that padding: what the
+/// outbox holds, from which [`on_the_wire`] makes the envelope. A longer one is made as ever.
+pub(crate) fn wrap_in_full_size(
+    key: &Key,
+    tag_key: &Key,
+    place: Place<'_>,
+    kind: Kind,
+    held: Held,
+    content: &[u8],
+    dice: &mut dyn Dice,
+) -> Vec<u8> {
+    if size_class(OVERHEAD_BYTES + content.len()) >= FULL_ENVELOPE_BYTES {
+        return wrap(key, tag_key, place, kind, held, content, dice);
+    }
+    let mut nonce = [0; NONCE_BYTES];
+    dice.fill(&mut nonce);
+    let mut out = vec![RECIPE];
+    // Of this nonce alone, so that making the envelope needs nothing that is not in the row.
+    out.extend_from_slice(aead::key_of_nonce(key, &nonce).as_slice());
+    out.extend_from_slice(&place.mailbox.0);
+    out.extend_from_slice(&place.seq.0.to_be_bytes());
+    out.extend_from_slice(&nonce);
+    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
+    out
+}
+
+/// The envelope of which the outbox holds `stored`: that itself, or what its recipe says, the same bytes each
+/// time. `None` for a recipe that is none.
+pub(crate) fn on_the_wire(stored: Vec<u8>) -> Option<Vec<u8>> {
+    if stored.first() != Some(&RECIPE) {
+        return Some(stored);
+    }
+    let stored = Zeroizing::new(stored);
+    let (subkey, rest) = stored.get(1..)?.split_first_chunk::<32>()?;
+    let (mailbox, rest) = rest.split_first_chunk::<24>()?;
+    let (seq, rest) = rest.split_first_chunk::<8>()?;
+    let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    if PREFIX_BYTES + body.len() + TAG_BYTES > FULL_ENVELOPE_BYTES {
+        return None;
+    }
+    let mailbox = SendId(*mailbox);
+    let place = Place {
+        mailbox: &mailbox,
+        seq: Seq(u64::from_be_bytes(*seq)),
+    };
+    let mut out = Vec::with_capacity(FULL_ENVELOPE_BYTES);
+    out.push(VERSION);
+    out.extend_from_slice(nonce);
+    out.extend_from_slice(body);
+    out.resize(FULL_ENVELOPE_BYTES - TAG_BYTES, 0);
+    let (_, body) = out.split_at_mut(PREFIX_BYTES);
+    let tag = aead::seal_again(subkey, nonce, &place.aad(), body);
+    out.extend_from_slice(&tag);
+    Some(out)
+}
+
+/// As [`on_the_wire`], checked against the relay's limits.
+pub(crate) fn envelope(stored: Vec<u8>) -> Option<Envelope> {
+    Envelope::new(on_the_wire(stored)?).ok()
+}
+
+/// The digest of the envelope of which the outbox holds `stored`.
+pub(crate) fn digest(stored: &[u8]) -> Digest {
+    let recipe = stored.first() == Some(&RECIPE);
+    let made = recipe.then(|| on_the_wire(stored.to_vec())).flatten();
+    Digest::of(made.as_deref().unwrap_or(stored))
+}
+
+/// What is encrypted, as far as it is not padding.
+fn put_body(
+    out: &mut Vec<u8>,
+    tag_key: &Key,
+    place: Place<'_>,
+    nonce: &[u8; NONCE_BYTES],
+    kind: Kind,
+    held: Held,
+    content: &[u8],
+) {
+    out.extend_from_slice(&own_tag(tag_key, place, nonce));
+    out.push(match kind {
+        Kind::Mls => 1,
+        Kind::Statement => 2,
+        Kind::Cover => 3,
+    });
+    out.extend_from_slice(&held.seq.0.to_be_bytes());
+    out.extend_from_slice(&held.digest.0);
+    out.extend_from_slice(&(content.len() as u32).to_be_bytes());
+    out.extend_from_slice(content);
+}
+
 /// Opens an envelope from the other side; `None` if it is not authentic for this place. Its length is looked
 /// at first, before anything of it is copied.
 pub(crate) fn unwrap(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Body> {
@@ -159,6 +251,7 @@ pub(crate) fn unwrap(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Bod
     let kind = match body.get(16)? {
         1 => Kind::Mls,
         2 => Kind::Statement,
+        3 => Kind::Cover,
         _ => return None,
     };
     let seq = Seq(u64::from_be_bytes(body.get(17..25)?.try_into().ok()?));
@@ -288,6 +381,50 @@ mod tests {
             let padded = padded(&vec![0; bytes]);
             assert!(is_size_class(PREFIX_BYTES + padded.len() + TAG_BYTES));
         }
+    }
+
+    /// Whoever gets it cannot tell it from one that was padded when it was wrapped; and where nothing was to be
+    /// padded, nothing is.
+    #[test]
+    fn a_recipe_makes_the_bytes_that_padding_would_have_made() {
+        let (key, tag_key, mailbox) = (Key::new([1; 32]), Key::new([8; 32]), SendId([2; 24]));
+        let place = Place {
+            mailbox: &mailbox,
+            seq: Seq(9),
+        };
+        for (kind, content) in [
+            (Kind::Cover, Vec::new()),
+            (Kind::Mls, vec![7; 3_000]),
+            (Kind::Mls, vec![7; 60_000]),
+        ] {
+            let mut dice = SeededDice(3);
+            let stored = wrap_in_full_size(&key, &tag_key, place, kind, HELD, &content, &mut dice);
+            assert!(stored.len() < content.len() + 200, "{}", stored.len());
+            let made = on_the_wire(stored.clone()).unwrap();
+            assert_eq!(made.len(), FULL_ENVELOPE_BYTES);
+            assert_eq!(on_the_wire(stored.clone()), Some(made.clone()));
+            assert_eq!(digest(&stored), Digest::of(&made));
+            assert_eq!(envelope(stored.clone()).unwrap().as_bytes(), made);
+            let body = unwrap(&key, place, &made).unwrap();
+            assert_eq!((body.kind, body.held), (kind, HELD));
+            assert_eq!(body.content.as_slice(), content);
+            // Its own tag is that of an envelope with the same nonce.
+            let mut dice = SeededDice(3);
+            let padded = wrap(&key, &tag_key, place, kind, HELD, &content, &mut dice);
+            assert_eq!(made[..PREFIX_BYTES], padded[..PREFIX_BYTES]);
+            for length in 1..97 {
+                let made = on_the_wire(stored[..length].to_vec());
+                assert_eq!(made.is_some(), length > 88, "{length}");
+            }
+        }
+        let mut dice = SeededDice(3);
+        let content = vec![7; 64_900];
+        let kind = Kind::Mls;
+        let stored = wrap_in_full_size(&key, &tag_key, place, kind, HELD, &content, &mut dice);
+        assert_eq!(stored.len(), FULL_ENVELOPE_BYTES);
+        assert_eq!(on_the_wire(stored.clone()), Some(stored.clone()));
+        assert_eq!(digest(&stored), Digest::of(&stored));
+        assert_eq!(size_class(FULL_ENVELOPE_BYTES), FULL_ENVELOPE_BYTES);
     }
 
     #[test]

@@ -90,6 +90,46 @@ fn acks_wait_for_their_time_and_a_quiet_line_rotates_once() {
     );
 }
 
+/// What the relay sees of an ack, when it comes and how long it is, must not tell which of its envelopes of one
+/// size held something.
+#[test]
+fn acks_of_envelopes_of_one_size_do_not_tell_a_clip_from_covers() {
+    let acked = |clip: &[&[u8]]| {
+        let (mut hub, disk) = paired();
+        hub.journal.send_in_full_size(Channel::EventVideo);
+        let mut core = open_core(&disk, 3);
+        let line = hub.line();
+        hub.cover();
+        hub.cover();
+        if !clip.is_empty() {
+            hub.record(clip);
+        }
+        while hub.outgoing(Seq::NONE).len() < 10 {
+            hub.cover();
+        }
+        let mut acks = Vec::new();
+        let mut now_ms = 1_000;
+        for one in hub.outgoing(Seq::NONE) {
+            let run = deliver(&mut core, line, &[one], now_ms);
+            assert!(run.halt.is_none());
+            acks.extend(run.ack.map(|ack| (now_ms, ack.through)));
+            now_ms += 300;
+        }
+        let quiet = tick(&mut core, line, now_ms + QUIET_MS);
+        acks.extend(quiet.ack.map(|ack| (now_ms, ack.through)));
+        let mut lengths = Vec::new();
+        let mut at = Seq::NONE;
+        while let Some((seq, envelope)) = core.next_envelope(line, at).unwrap() {
+            lengths.push(envelope.as_bytes().len());
+            at = seq;
+        }
+        (acks, lengths)
+    };
+    let covers = acked(&[]);
+    assert!(covers.0.len() >= 3, "{covers:?}");
+    assert_eq!(acked(&[b"one", b"two"]), covers);
+}
+
 /// C1: an ack that comes too late for its epoch is made good in the next.
 #[test]
 fn scenario_09_an_ack_made_stale_by_a_new_epoch_is_made_good() {

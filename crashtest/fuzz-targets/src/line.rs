@@ -77,5 +77,5 @@ fn is_body(body: &[u8]) -> bool {
         return false;
     };
     let length = u64::from(u32::from_be_bytes(length));
-    matches!(body.get(16), Some(1 | 2)) && 61 + length <= body.len() as u64
+    matches!(body.get(16), Some(1..=3)) && 61 + length <= body.len() as u64
 }

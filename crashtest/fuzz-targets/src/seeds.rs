@@ -41,7 +41,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         ]),
         "pairing_message" => pairing_messages(),
         "pairing_hub" | "pairing_app" => moments(),
-        "envelope" | "wrap_body" | "mls_hub" | "mls_app" => lines(),
+        "envelope" | "mls_hub" | "mls_app" => lines(),
+        "wrap_body" => [lines(), covers()].concat(),
         "message" => messages(),
         "said_hub" => said_hub(),
         // An ack on its own line; a heartbeat that holds the first of each; new keys on two lines.
@@ -101,6 +102,10 @@ removed_after = "90d"
 
 [privacy]
 retain = "until-acked"
+
+[traffic]
+constant_rate = "64 KiB/s"
+backlog_mib = 512
 
 [camera]
 kind = "file"
@@ -362,6 +367,23 @@ fn lines() -> Vec<Seed> {
     }
     let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
     programs(&all)
+}
+
+/// An envelope in which there is nothing, and one that only says so, to each end.
+fn covers() -> Vec<Seed> {
+    let mut all = Vec::new();
+    for (name, end) in [("app", &[0][..]), ("hub", &[1, 0, 0][..])] {
+        for (kind, content) in [("cover", &b""[..]), ("no_cover", &b"abc"[..])] {
+            let mut input = end.to_vec();
+            input.extend([0; 16]);
+            input.push(3);
+            input.extend([0; 8 + 32]);
+            input.extend((content.len() as u32).to_be_bytes());
+            input.extend(content);
+            all.push((format!("{kind}_{name}"), input));
+        }
+    }
+    all
 }
 
 fn messages() -> Vec<Seed> {

@@ -109,6 +109,8 @@ pub struct Hub {
     pub wall_offset_ms: i64,
     /// Other than all only where a script goes step by step.
     pub lets_go: LetsGo,
+    /// Its event videos leave in envelopes of one size: to be said before its first start.
+    pub is_shaped: bool,
 }
 
 /// Where every clock on a wall begins.
@@ -124,6 +126,7 @@ impl Hub {
             ways,
             wall_offset_ms: 0,
             lets_go: LetsGo::All,
+            is_shaped: false,
         }
     }
 
@@ -144,9 +147,16 @@ impl Hub {
     pub fn start(&mut self, now_ms: u64, books: &mut Books) -> Result<bool, Fault> {
         let ground = self.machine.ground();
         let mut dice = self.machine.dice();
+        let is_shaped = self.is_shaped;
         let opener = Box::new(move || {
             let dice = wal::SeededDice(dice.next_u64());
-            open_journal(Role::Hub, &ground, dice)
+            let opened = open_journal(Role::Hub, &ground, dice);
+            opened.map(|(mut journal, report)| {
+                if is_shaped {
+                    journal.send_in_full_size(Channel::EventVideo);
+                }
+                (journal, report)
+            })
         });
         let core = match Core::start(opener, SilenceLimits::default(), self.wall(now_ms)) {
             Ok(core) => core,
@@ -165,6 +175,9 @@ impl Hub {
                 return Err(Broken::new("C1", "the hub forgot its pairing").into());
             };
             books.explains(way.send, head.last)?;
+            if is_shaped && way.line.channel == Channel::EventVideo {
+                books.must_look_alike(way.send, head.last);
+            }
             let cursor = process.core.cursor(way.line).map_err(ended)?;
             books.holds(way.receive.send_id(), cursor)?;
             process.lines.push(LineEnd {
@@ -397,6 +410,21 @@ impl Hub {
         self.commit(now_ms, books).map(drop)
     }
 
+    /// Cover is due on the line of its videos.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn cover(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let mut lines = self.ways.iter().map(|way| way.line);
+        let videos = lines.find(|line| line.channel == Channel::EventVideo);
+        let (Some(process), Some(line)) = (&mut self.process, videos) else {
+            return Ok(());
+        };
+        passing(process.core.handle_cover_due(line, wall))?;
+        self.commit(now_ms, books).map(drop)
+    }
+
     fn recorded(&mut self, result: Result<Recorded, CoreError>) -> Result<Option<Recorded>, Fault> {
         match result {
             Ok(recorded) => Ok(Some(recorded)),
@@ -622,6 +650,7 @@ impl LineEnd {
                             books.leaves_after(machine.failure(), send, seq)?;
                             books.leaves(send, seq, digest)?;
                             let bytes = Bytes::from(envelope.into_inner().into_bytes());
+                            books.looks_alike(send, seq, bytes.len())?;
                             self.sender.handle_sent(seq, digest, bytes.len());
                             out.push(Up::Append {
                                 mailbox: send,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use journal::FULL_ENVELOPE_BYTES;
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
 
@@ -66,6 +67,10 @@ pub struct Books {
     places: BTreeMap<(String, String, String), String>,
     /// Statements, which lie in no ratchet: mailbox, number and digest.
     statements: BTreeSet<(String, String, String)>,
+    /// Covers, which lie in none either.
+    covers: BTreeSet<(String, String, String)>,
+    /// Mailboxes in which everything behind this number must leave in one size.
+    alike_behind: BTreeMap<SendId, Seq>,
     /// The first envelope that an end took and the other one never sealed.
     forged: Option<String>,
     /// What was encrypted at a place and left.
@@ -104,18 +109,23 @@ impl Books {
     }
 
     /// Takes in what was noted since: `place SEQ GROUP EPOCH LEAF KIND GENERATION` comes before the
-    /// `seal MAILBOX SEQ DIGEST` of its envelope.
+    /// `seal MAILBOX SEQ DIGEST` of its envelope, and so does `cover SEQ`.
     fn read_notes(&mut self) {
         let mut last = None;
+        let mut cover = None;
         for line in wal::note::take().lines() {
             let words: Vec<&str> = line.split(' ').skip(1).collect();
             match words.as_slice() {
                 ["place", seq, place @ .., _lsn] => last = Some((*seq, place.join(" "))),
+                ["cover", seq, _lsn] => cover = Some(*seq),
                 ["seal", mailbox, seq, digest, _lsn] => {
-                    if let Some((_, place)) = last.take().filter(|(of, _)| of == seq) {
-                        let key = [mailbox, seq, digest].map(|word| (*word).to_owned());
-                        let [mailbox, seq, digest] = key;
-                        self.places.insert((mailbox, seq, digest), place);
+                    let [name, number, hash] =
+                        [mailbox, seq, digest].map(|word| (*word).to_owned());
+                    let key = (name, number, hash);
+                    if cover.take() == Some(*seq) {
+                        self.covers.insert(key);
+                    } else if let Some((_, place)) = last.take().filter(|(of, _)| of == seq) {
+                        self.places.insert(key, place);
                     }
                 }
                 ["replace", mailbox, seq, digest, _lsn] => {
@@ -127,7 +137,7 @@ impl Books {
                     let [mailbox, seq, digest] =
                         [mailbox, seq, digest].map(|word| (*word).to_owned());
                     let key = (mailbox, seq, digest);
-                    if !self.places.contains_key(&key) && !self.statements.contains(&key) {
+                    if !self.places.contains_key(&key) && !self.has_no_place(&key) {
                         let what = format!("envelope {} was taken, which nobody sealed", key.1);
                         self.forged.get_or_insert(what);
                     }
@@ -135,6 +145,30 @@ impl Books {
                 _ => {}
             }
         }
+    }
+
+    /// Whether this is a statement or a cover: neither lies in a ratchet.
+    fn has_no_place(&self, envelope: &(String, String, String)) -> bool {
+        self.statements.contains(envelope) || self.covers.contains(envelope)
+    }
+
+    /// From now on everything new of this mailbox must leave in one size; what has a number up to here is
+    /// older, and the first word counts.
+    pub fn must_look_alike(&mut self, mailbox: SendId, behind: Seq) {
+        self.alike_behind.entry(mailbox).or_insert(behind);
+    }
+
+    /// An envelope of so many bytes leaves.
+    ///
+    /// # Errors
+    /// S1 if its length tells it from others that must look like it.
+    pub fn looks_alike(&self, mailbox: SendId, seq: Seq, bytes: usize) -> Result<(), Broken> {
+        let behind = self.alike_behind.get(&mailbox);
+        if behind.is_some_and(|behind| seq > *behind) && bytes != FULL_ENVELOPE_BYTES {
+            let what = format!("envelope {seq} leaves with {bytes} bytes, unlike all others");
+            return Err(Broken::new("S1", what));
+        }
+        Ok(())
     }
 
     /// C6: nothing changed state but what the other end once sealed under that number.
@@ -153,7 +187,7 @@ impl Books {
     fn no_reuse(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
         self.nothing_forged()?;
         let key = (mailbox.to_text(), seq.to_string(), digest.to_text());
-        if self.statements.contains(&key) {
+        if self.has_no_place(&key) {
             return Ok(());
         }
         let Some(place) = self.places.get(&key) else {
@@ -373,6 +407,23 @@ mod tests {
             dropped: false,
         };
         (books, held)
+    }
+
+    #[test]
+    fn what_must_look_alike_and_does_not_is_seen() {
+        let (mailbox, other) = (SendId([1; 24]), SendId([2; 24]));
+        let mut books = Books::default();
+        books.looks_alike(mailbox, Seq(9), 512).unwrap();
+        books.must_look_alike(mailbox, Seq(3));
+        // A later start has more in its outbox, and that is no older.
+        books.must_look_alike(mailbox, Seq(8));
+        books.looks_alike(mailbox, Seq(3), 512).unwrap();
+        books.looks_alike(other, Seq(4), 512).unwrap();
+        books
+            .looks_alike(mailbox, Seq(4), FULL_ENVELOPE_BYTES)
+            .unwrap();
+        let told = books.looks_alike(mailbox, Seq(4), 512).unwrap_err();
+        assert_eq!(told.promise, "S1");
     }
 
     /// The oracle is not blind: each kind of harm is seen.

@@ -142,6 +142,13 @@ pub enum What {
     },
     /// The phone says a heartbeat as soon as it can, due or not.
     Heartbeat,
+    /// The hub, whose event videos leave in envelopes of one size in the whole plan, makes so many covers.
+    Cover {
+        /// How many.
+        covers: u64,
+        /// Time between two of them.
+        gap_ms: u64,
+    },
     /// A payload in its log is damaged, one of the last that it stored.
     Rot {
         /// Whose.
@@ -205,6 +212,8 @@ pub enum Flavour {
     Flips,
     /// The hub's disk is full for a while.
     Fills,
+    /// The hub covers what it says.
+    Covers,
 }
 
 /// Longest plan in simulated milliseconds.
@@ -247,7 +256,7 @@ impl Plan {
             step(at_ms, what);
         }
         match flavour {
-            Flavour::Calm => {}
+            Flavour::Calm | Flavour::Covers => {}
             Flavour::Tears => {
                 for end_ms in ends {
                     let what = What::Die {
@@ -334,14 +343,41 @@ impl Plan {
             }
         }
         steps.sort_by_key(|step| step.at_ms);
-        Plan { seed, steps }
+        let plan = Plan { seed, steps };
+        match flavour {
+            Flavour::Covers => plan.covered(),
+            _ => plan,
+        }
     }
 
-    /// The plan that a seed is played with: [`Self::of`], but each eighth has stored bytes damaged, or an
-    /// old copy of a directory, which no mixture has: nothing else may happen beside these.
+    /// The same, with covers from its beginning to its last step.
+    #[must_use]
+    fn covered(mut self) -> Plan {
+        let mut dice = SeededDice(self.seed ^ 0xc07e_0000_0000_0000);
+        let covers = 8 + dice.below(24);
+        let last_ms = self.steps.last().map_or(0, |step| step.at_ms);
+        let what = What::Cover {
+            covers,
+            gap_ms: last_ms / covers,
+        };
+        self.steps.insert(0, Step { at_ms: 0, what });
+        self
+    }
+
+    /// Whether its hub sends event videos in envelopes of one size.
+    #[must_use]
+    pub fn is_shaped(&self) -> bool {
+        let is_cover = |step: &Step| matches!(step.what, What::Cover { .. });
+        self.steps.iter().any(is_cover)
+    }
+
+    /// The plan that a seed is played with: [`Self::of`], of which each sixteenth is [`Self::covered`]; but each
+    /// eighth has stored bytes damaged, or an old copy of a directory, which no mixture has: nothing else may
+    /// happen beside these.
     #[must_use]
     pub fn of_seed(seed: u64) -> Plan {
         match seed % 16 {
+            3 => Plan::of(seed).covered(),
             7 => Plan::flavoured(Flavour::Rots, seed),
             15 => {
                 let who = if (seed / 16).is_multiple_of(2) {
@@ -484,5 +520,21 @@ mod tests {
         }
         // Nine kinds, of which lying has thirteen.
         assert_eq!(kinds.len(), 8 + 13, "{kinds:?}");
+    }
+
+    #[test]
+    fn some_seeds_are_covered_and_nothing_else_of_them_is_changed() {
+        assert!(!Plan::of_seed(4).is_shaped());
+        for seed in [3, 19, 35] {
+            let mut plan = Plan::of_seed(seed);
+            assert!(plan.is_shaped());
+            let first = plan.steps.remove(0);
+            assert_eq!(plan, Plan::of(seed));
+            let What::Cover { covers, gap_ms } = first.what else {
+                panic!("{first:?}");
+            };
+            let last_ms = plan.steps.last().map_or(0, |step| step.at_ms);
+            assert!(covers >= 8 && covers * gap_ms <= last_ms);
+        }
     }
 }

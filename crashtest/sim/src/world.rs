@@ -55,6 +55,11 @@ enum Happening {
         gap_ms: u64,
         cut: bool,
     },
+    /// So many covers are still due.
+    Cover {
+        left: u64,
+        gap_ms: u64,
+    },
     Up(Who, u64, Up),
     /// An append that a lying relay put aside.
     Late(Who, u64, Up),
@@ -128,7 +133,8 @@ impl World {
         wal::note::keep(true);
         let seed = plan.seed;
         let copy = |disk: &SimDisk| disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.ways.0.clone());
+        let mut hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.ways.0.clone());
+        hub.is_shaped = plan.is_shaped();
         let app = App::new(copy(&pair.app), seed ^ 2, pair.ways.1.clone());
         let mut world = World {
             now_ms: 0,
@@ -235,10 +241,12 @@ impl World {
     }
 
     fn is_done(&self) -> bool {
-        let recording = self
-            .queue
-            .values()
-            .any(|happening| matches!(happening, Happening::Camera { .. }));
+        let recording = self.queue.values().any(|happening| {
+            matches!(
+                happening,
+                Happening::Camera { .. } | Happening::Cover { .. }
+            )
+        });
         !recording && self.hub.is_done() && self.app.is_up()
     }
 
@@ -288,6 +296,7 @@ impl World {
                 gap_ms,
                 cut,
             } => self.camera(name, pieces, next, gap_ms, cut),
+            Happening::Cover { left, gap_ms } => self.cover(left, gap_ms),
             Happening::Up(who, link, message) => {
                 let here = self.net.link(who);
                 if !here.up || here.number != link {
@@ -410,6 +419,7 @@ impl World {
                 self.start_in(*who, 10);
             }
             What::Heartbeat => self.app.want_heartbeat(),
+            What::Cover { covers, gap_ms } => self.cover(*covers, *gap_ms)?,
             What::OldDisk { who } => {
                 for (hub, app) in self.ways.0.iter().zip(&self.ways.1) {
                     match who {
@@ -488,6 +498,16 @@ impl World {
             },
         );
         Ok(name)
+    }
+
+    /// Covers, one after the other.
+    fn cover(&mut self, left: u64, gap_ms: u64) -> Result<(), Broken> {
+        let made = self.hub.cover(self.now_ms, &mut self.books);
+        self.send(Who::Hub, made.map(|()| Vec::new()))?;
+        if let Some(left @ 1..) = left.checked_sub(1) {
+            self.after_ms(gap_ms, Happening::Cover { left, gap_ms });
+        }
+        Ok(())
     }
 
     fn camera(

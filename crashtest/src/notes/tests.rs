@@ -122,6 +122,23 @@ fn a_second_ciphertext_is_seen() {
 }
 
 #[test]
+fn a_cover_has_no_place_and_is_sealed_and_sent_once_like_the_others() {
+    let cover = "7 cover 7 9\n7 seal h 7 c7 9\n7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n\
+                 7 envelope h 7 c7\n";
+    let taken = "9 take h 7 c7 10\n";
+    assert!(promises(&(hub(3) + cover), &(app(3) + taken)).is_empty());
+    // Nothing but that note excuses it.
+    let bare = cover.replace("7 cover 7 9\n", "");
+    assert_eq!(promises(&(hub(3) + &bare), &(app(3) + taken)), ["C3"]);
+    let of_another = cover.replace("cover 7 9", "cover 8 9");
+    assert_eq!(promises(&(hub(3) + &of_another), &app(3)), ["C3"]);
+    let again = cover.replace("c7", "d7").replace(" 9\n", " 10\n");
+    assert_eq!(promises(&(hub(3) + cover + &again), &app(3)), ["C3"]);
+    let forged = taken.replace("c7", "f7");
+    assert_eq!(promises(&(hub(3) + cover), &(app(3) + &forged)), ["C6"]);
+}
+
+#[test]
 fn what_is_not_durable_must_not_leave() {
     // No sync, a sync that began before the write, and one of another file.
     let early = hub(3).replace(

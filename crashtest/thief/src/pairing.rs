@@ -51,7 +51,7 @@ pub(crate) fn wraps(row: &[u8]) -> Option<Vec<Wrap>> {
     Some(wraps)
 }
 
-/// The MLS message in an envelope; `None` for a statement, and for what this key does not open.
+/// The MLS message in an envelope; `None` for a statement or cover, and for what this key does not open.
 pub(crate) fn unwrap(wrap: &Wrap, seq: u64, envelope: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let rest = envelope.strip_prefix(&[ENVELOPE_VERSION])?;
     let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>()?;

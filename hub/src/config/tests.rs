@@ -73,8 +73,40 @@ fn files_of_the_device_start_at_the_configuration_too() {
 }
 
 #[test]
+fn a_constant_rate_is_off_unless_it_is_asked_for() {
+    assert_eq!(parse(&text("")).unwrap().traffic, None);
+    assert_eq!(parse(&text("[traffic]\n")).unwrap().traffic, None);
+    let config = parse(&text("[traffic]\nconstant_rate = \"64 KiB/s\"\n")).unwrap();
+    assert_eq!(config.traffic, Some(Traffic::new(64, BACKLOG_MIB_DEFAULT)));
+    let config = parse(&text(
+        "[traffic]\nconstant_rate = \"1 MiB/s\"\nbacklog_mib = 100\n",
+    ))
+    .unwrap();
+    assert_eq!(config.traffic, Some(Traffic::new(1024, 100)));
+}
+
+#[test]
 fn every_mistake_names_its_line_and_key() {
     let table = [
+        (
+            "[traffic]\nconstant_rat = \"64 KiB/s\"\n",
+            4,
+            "constant_rat",
+        ),
+        ("[traffic]\nconstant_rate = 64\n", 4, "expected a string"),
+        ("[traffic]\nconstant_rate = \"64 kB\"\n", 4, "64 KiB/s"),
+        ("[traffic]\nconstant_rate = \"0 KiB/s\"\n", 4, "1024 KiB/s"),
+        (
+            "[traffic]\nconstant_rate = \"2 MiB/s\"\n",
+            4,
+            "constant_rate",
+        ),
+        ("[traffic]\nbacklog_mib = 100\n", 4, "constant_rate"),
+        (
+            "[traffic]\nconstant_rate = \"64 KiB/s\"\nbacklog_mib = 1\n",
+            5,
+            "backlog_mib",
+        ),
         ("stat_dir = \"x\"\n", 3, "stat_dir"),
         (
             "[camera]\nkind = \"file\"\npath = \"a\"\npases = 3\n",

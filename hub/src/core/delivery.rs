@@ -254,8 +254,9 @@ impl Core {
                     unreadable = answer(&mut self.lines, &mut txn, line, report, now_unix_ms)?;
                 }
             }
-            // The last is a follower's.
-            Received::Stale
+            // A phone says nothing by an envelope in which there is nothing. The last three are a follower's.
+            Received::Cover
+            | Received::Stale
             | Received::NewEpoch(_)
             | Received::Dropped(_)
             | Received::LineBroken(_) => {}

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod command;
+mod cover;
 mod full;
 pub(crate) mod gate;
 mod heartbeat;

@@ -139,6 +139,15 @@ impl Hub {
         Ok(txn.commit(clip)?.into_inner())
     }
 
+    /// One chunk of a clip, durable when this returns: a message without a rotation.
+    pub(crate) fn chunk(&mut self, clip: journal::ids::ClipId, bytes: &[u8]) -> Outcome<()> {
+        let mut txn = self.journal.begin();
+        self.session
+            .append_chunk(&mut txn, clip, bytes, NOW_UNIX_MS)?;
+        drop(txn.commit(())?);
+        Ok(())
+    }
+
     /// Ends a clip, with the rotation of the group's key.
     pub(crate) fn finish(&mut self, clip: journal::ids::ClipId) -> Outcome<()> {
         let mut txn = self.journal.begin();

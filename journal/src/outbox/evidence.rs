@@ -15,7 +15,7 @@ use crate::ids::Line;
 use crate::journal::Journal;
 use crate::keys;
 use crate::txn::Txn;
-use crate::wrap::{Held, Kind};
+use crate::wrap::{self, Held, Kind};
 
 /// What our books say about the last envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,9 +96,9 @@ impl Journal {
             return Ok(true);
         }
         match self.stored(line, held.seq)? {
-            Some(bytes) if Digest::of(&bytes) != held.digest => {
+            Some(bytes) if wrap::digest(&bytes) != held.digest => {
                 let body = self.own_body(line, held.seq, &bytes)?;
-                Ok(body.is_none_or(|body| body.kind != Kind::Mls))
+                Ok(body.is_none_or(|body| body.kind == Kind::Statement))
             }
             _ => Ok(true),
         }
@@ -123,7 +123,7 @@ impl Journal {
         };
         let body = self.own_body(line, seq, envelope.as_bytes())?;
         Ok(body
-            .filter(|body| body.kind == Kind::Mls)
+            .filter(|body| body.kind != Kind::Statement)
             .map(|_| envelope.digest()))
     }
 
@@ -143,10 +143,10 @@ impl Journal {
         seq: Seq,
     ) -> Result<Option<Digest>, JournalError> {
         let stored = self.stored(line, seq)?;
-        Ok(stored.as_deref().map(Digest::of))
+        Ok(stored.as_deref().map(wrap::digest))
     }
 
-    /// The bytes of an envelope, staged ones included; `None` if they are gone or damaged.
+    /// What the outbox holds of an envelope, staged ones included; `None` if it is gone or damaged.
     fn stored(&self, line: Line, seq: Seq) -> Result<Option<Vec<u8>>, JournalError> {
         let key = keys::outbox(line, seq);
         if let Some(bytes) = self.wal.get(&key)? {

@@ -59,6 +59,8 @@ pub enum Received {
     Healed(Epoch),
     /// An application message.
     Message(Zeroizing<Vec<u8>>),
+    /// An envelope in which there is nothing; taken, nothing else changed.
+    Cover,
     /// A clip that is no more; the cursor passed its envelopes.
     Dropped(Statement),
     /// Authentic, and this follower can follow no more, now or since earlier: where that began is all
@@ -286,6 +288,13 @@ impl<R> Session<R> {
                 self.take_statement(txn, &record, (seq, digest), expected, &body.content)?
             }
             (_, Arrival::AfterGap { expected }) => Received::Gap { expected },
+            (Kind::Cover, _) => {
+                inbox::take(txn, self.line, seq, digest)?;
+                match body.content.is_empty() {
+                    true => Received::Cover,
+                    false => Received::Refused("a cover with something in it"),
+                }
+            }
             (Kind::Mls, _) => {
                 let at = (seq, digest);
                 let received = self.take_mls(txn, &record, at, &body.content, side)?;

@@ -35,7 +35,7 @@ pub struct Opened {
 pub enum Part {
     /// What only the sender can make, and only the sender checks.
     OwnTag,
-    /// MLS message or statement.
+    /// MLS message, statement or cover.
     Kind,
     /// Number and digest of what the sender holds.
     Held,

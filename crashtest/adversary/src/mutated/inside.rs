@@ -72,8 +72,11 @@ pub(super) fn attack(
     let places = depth.places_inside(honest.said_bytes()).into_iter();
     for place in places.chain([padding]) {
         let part = honest.part(place);
-        // The one kind in the place of the other is two bits away.
-        let kinds: &[u8] = if part == Part::Kind { &[0x03] } else { &[] };
+        // One kind in the place of another is one or two bits away.
+        let kinds: &[u8] = match part {
+            Part::Kind => &[0x02, 0x03],
+            _ => &[],
+        };
         for mask in depth.masks().iter().chain(kinds) {
             flip(&mut wrong.plaintext, place, *mask);
             let became = hear(&wrong)?;
@@ -141,6 +144,7 @@ fn of_hub(received: &Received) -> Became {
         Received::Duplicate
         | Received::Gap { .. }
         | Received::NotAuthentic
+        | Received::Cover
         | Received::Stale
         | Received::Refused(_)
         | Received::Waits => Became::Nothing,
@@ -155,9 +159,11 @@ fn of_hub(received: &Received) -> Became {
 
 fn of_app(taken: &Taken) -> Became {
     match taken {
-        Taken::Duplicate | Taken::Gap { .. } | Taken::NotAuthentic | Taken::Nothing(_) => {
-            Became::Nothing
-        }
+        Taken::Duplicate
+        | Taken::Gap { .. }
+        | Taken::NotAuthentic
+        | Taken::Cover
+        | Taken::Nothing(_) => Became::Nothing,
         Taken::RolledBack | Taken::LineBroken => Became::Over,
         Taken::NewEpoch(_)
         | Taken::Healed(_)

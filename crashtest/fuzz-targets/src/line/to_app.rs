@@ -114,7 +114,11 @@ impl Stage {
         assert_eq!(taken != Taken::NotAuthentic, is_body(&body), "{taken:?}");
         let without_effect = matches!(
             taken,
-            Taken::NotAuthentic | Taken::Nothing(_) | Taken::LineBroken | Taken::RolledBack
+            Taken::NotAuthentic
+                | Taken::Cover
+                | Taken::Nothing(_)
+                | Taken::LineBroken
+                | Taken::RolledBack
         );
         assert!(without_effect, "{taken:?}");
     }
@@ -127,12 +131,15 @@ impl Stage {
             .take(&mut txn, self.next, envelope, NOW_MS)
             .expect("bytes from outside are no error of ours");
         let session = &mut self.session;
-        if matches!(taken, Taken::Nothing(_) | Taken::NotAuthentic) {
+        if matches!(
+            taken,
+            Taken::Cover | Taken::Nothing(_) | Taken::NotAuthentic
+        ) {
             let epoch = session.epoch(&mut txn).expect("the group loads");
             let exporter = session.exporter(&mut txn).expect("the group loads");
             assert_eq!((epoch, &exporter), (self.epoch, &self.exporter));
         }
-        if matches!(taken, Taken::Nothing(_)) {
+        if matches!(taken, Taken::Cover | Taken::Nothing(_)) {
             let (seq, follows) = &self.follows;
             let after = session.take(&mut txn, *seq, follows, NOW_MS);
             let after = after.expect("an honest envelope is no error");

@@ -125,7 +125,7 @@ impl Stage {
         }
         let consumed = matches!(
             received,
-            Received::Refused(_) | Received::Stale | Received::Message(_)
+            Received::Cover | Received::Refused(_) | Received::Stale | Received::Message(_)
         );
         if consumed || freed {
             let (seq, follows) = follows;

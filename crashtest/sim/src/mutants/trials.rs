@@ -82,6 +82,7 @@ pub const TRIALS: &[Trial] = &[
     world("birth_after_the_log", Flavour::Dies(Who::App)),
     world("clip_named_by_the_clock", Flavour::ClockGoesBack),
     world("commit_taken_ahead", Flavour::Skips),
+    world("cover_in_its_own_size", Flavour::Covers),
     world("cursor_first", Flavour::Dies(Who::App)),
     world("dedupe_left_out", Flavour::Repeats),
     world("digest_not_compared", Flavour::GoesOn),
