@@ -5,7 +5,6 @@
 //! ```text
 //! camera -> segmenter -> recorder -> sealer (one thread: core + journal) -> uplink -> relay
 //! ```
-#![forbid(unsafe_code)]
 
 pub mod camera;
 pub mod cli;

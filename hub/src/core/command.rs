@@ -18,7 +18,7 @@ use journal::message::{
 };
 use journal::pairing::PHONES_MAX;
 use journal::{JournalError, SettingsSaid, Txn};
-use wal::Priority;
+use wal::{Priority, crash_point};
 use wire::ids::Seq;
 
 use super::recording::Ending;
@@ -209,7 +209,11 @@ impl Core {
                 let doc = txn.settings()?;
                 let said = session.say(txn, &[HubConfigMessage::Settings(doc)])?;
                 let version = doc.version;
-                txn.put_settings_said(line.pairing, SettingsSaid { version, said })
+                txn.put_settings_said(line.pairing, SettingsSaid { version, said })?;
+                // CRASH(hub.settings.staged): before: the phone knows the older settings, and so does the row; the
+                // next start or tick tells it | after: Commit, settings and what it was told are synced as one.
+                crash_point!("hub.settings.staged");
+                Ok(())
             });
             match self.judge(told, now_unix_ms) {
                 Ok(()) => {}
