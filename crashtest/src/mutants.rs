@@ -115,6 +115,26 @@ pub const TRIALS: &[Trial] = &[
         by: By::Fault(Role::Hub, "sync:16:EIO"),
     },
     Trial {
+        mutant: "overtaken_not_noted",
+        workload: Workload::Beside,
+        by: By::Itself,
+    },
+    Trial {
+        mutant: "dismissal_forgotten",
+        workload: Workload::Remove,
+        by: By::Itself,
+    },
+    Trial {
+        mutant: "revoke_not_stored",
+        workload: Workload::Remove,
+        by: By::Itself,
+    },
+    Trial {
+        mutant: "reset_removes_first",
+        workload: Workload::Reset,
+        by: By::Itself,
+    },
+    Trial {
         mutant: "point_never_passed",
         workload: Workload::Event,
         by: By::Survey,

@@ -23,6 +23,9 @@ pub struct Notes {
     lives: Vec<Life>,
     /// Lines that nobody understands, which nobody may ignore.
     nonsense: Vec<String>,
+    /// Of other directories that the same program ran on: another phone of the hub, one that was lost, a hub
+    /// before its reset. Each has a journal of its own.
+    others: Vec<Notes>,
 }
 
 /// From one opening of the journal to the next.
@@ -130,6 +133,18 @@ impl Notes {
             }
         }
         notes
+    }
+
+    /// The same, and beside it those of another directory that this program ran on.
+    #[must_use]
+    pub fn beside(mut self, other: Self) -> Self {
+        self.others.push(other);
+        self
+    }
+
+    /// These, and those of the other directories.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
     }
 
     /// Whether there is nothing.
@@ -250,16 +265,26 @@ impl Note {
 #[must_use]
 pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
     let mut all = Vec::new();
-    for (role, notes) in [(Role::Hub, hub), (Role::App, app)] {
+    for (role, notes) in directories(hub, app) {
         nonsense(role, notes, &mut all);
         durable_before_visible(role, notes, &mut all, &mut Vec::new());
         no_reuse(role, notes, &mut all);
         one_transaction(role, notes, &mut all);
     }
-    same_states(hub, app, &mut all);
-    only_what_was_sealed(Role::App, app, hub, &mut all);
-    only_what_was_sealed(Role::Hub, hub, app, &mut all);
+    for phone in app.all() {
+        same_states(hub, phone, &mut all);
+        only_what_was_sealed(Role::App, phone, hub, &mut all);
+    }
+    for own in hub.all() {
+        only_what_was_sealed(Role::Hub, own, app, &mut all);
+    }
     all
+}
+
+/// Every directory that hub and app ran on.
+fn directories<'n>(hub: &'n Notes, app: &'n Notes) -> impl Iterator<Item = (Role, &'n Notes)> {
+    let of = |role, notes: &'n Notes| notes.all().map(move |one| (role, one));
+    of(Role::Hub, hub).chain(of(Role::App, app))
 }
 
 /// Everything that the relay's notes show to be broken: C4 and C5. Its directory is one and the same at
@@ -285,7 +310,7 @@ fn nonsense(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
 #[must_use]
 pub fn judge_starts(hub: &Notes, app: &Notes) -> Vec<Broken> {
     let mut starts = Vec::new();
-    for (role, notes) in [(Role::Hub, hub), (Role::App, app)] {
+    for (role, notes) in directories(hub, app) {
         durable_before_visible(role, notes, &mut Vec::new(), &mut starts);
     }
     starts
@@ -296,7 +321,7 @@ fn tell(all: &mut Vec<Broken>, promise: &'static str, what: String) {
 }
 
 /// C6: whatever the network and the relay made of it, nothing changed state here but what the other
-/// end once sealed under that number.
+/// end, on any of its directories, once sealed under that number.
 fn only_what_was_sealed(role: Role, here: &Notes, there: &Notes, all: &mut Vec<Broken>) {
     let facts = |notes: &Notes| -> Vec<Fact> {
         let every = notes.lives.iter().flat_map(|life| &life.notes);
@@ -306,8 +331,9 @@ fn only_what_was_sealed(role: Role, here: &Notes, there: &Notes, all: &mut Vec<B
         });
         staged.collect()
     };
-    let sealed: BTreeSet<(Slot, String)> = facts(there)
-        .into_iter()
+    let sealed: BTreeSet<(Slot, String)> = there
+        .all()
+        .flat_map(facts)
         .filter_map(|fact| match fact {
             Fact::Seal { at, digest } | Fact::Replace { at, digest } => Some((at, digest)),
             _ => None,
@@ -326,7 +352,7 @@ fn only_what_was_sealed(role: Role, here: &Notes, there: &Notes, all: &mut Vec<B
 
 /// C1: every state that the app ever followed to is the hub's own of that epoch.
 fn same_states(hub: &Notes, app: &Notes, all: &mut Vec<Broken>) {
-    let hubs = hub.epochs();
+    let hubs: BTreeMap<(&str, u64), &str> = hub.all().flat_map(Notes::epochs).collect();
     for ((group, epoch), exporter) in app.epochs() {
         match hubs.get(&(group, epoch)) {
             Some(own) if *own == exporter => {}
@@ -348,16 +374,17 @@ fn same_states(hub: &Notes, app: &Notes, all: &mut Vec<Broken>) {
 #[must_use]
 pub fn judge_rest(hub: &Notes, app: &Notes, epoch: u64) -> Vec<Broken> {
     // The name of a group ends with its channel's number (journal/FORMAT.md, "Keys"): this epoch is the
-    // event videos'.
-    let exporter = |notes: &Notes| {
-        let epochs = notes.epochs();
-        let found = epochs
-            .iter()
-            .find(|((group, number), _)| *number == epoch && group.ends_with(EVENT_VIDEO));
-        found.map(|(_, exporter)| (*exporter).to_owned())
+    // event videos'. A pairing that is past has groups, too, and epochs of the same number.
+    let in_epoch = |notes: &Notes| -> BTreeMap<String, String> {
+        let epochs = notes.epochs().into_iter();
+        let found =
+            epochs.filter(|((group, number), _)| *number == epoch && group.ends_with(EVENT_VIDEO));
+        found
+            .map(|((group, _), exporter)| (group.to_owned(), exporter.to_owned()))
+            .collect()
     };
-    match (exporter(hub), exporter(app)) {
-        (Some(hub), Some(app)) if hub == app => Vec::new(),
+    match (in_epoch(hub), in_epoch(app)) {
+        (hub, app) if app.iter().any(|(group, own)| hub.get(group) == Some(own)) => Vec::new(),
         (hub, app) => vec![Broken {
             promise: "C1",
             what: format!("at rest in epoch {epoch} the exporter digests are {hub:?} and {app:?}"),

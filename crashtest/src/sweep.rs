@@ -355,15 +355,23 @@ impl Survey {
         cases
     }
 
-    /// Every hit up to [`HITS_MAX`] of every point in every workload.
+    /// Every hit up to [`HITS_MAX`] of every point in the [thorough](Workload::THOROUGH) workloads. In the others
+    /// so many only of points that none of these passes, and of every other point the first: all of them would
+    /// take longer than the hour that the middle tier has.
     #[must_use]
     pub fn every_hit(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         for workload in Workload::ALL {
+            let is_thorough = Workload::THOROUGH.contains(&workload);
             for (role, points) in &self.points {
                 for name in points.linked.keys() {
-                    let most = points.hits.get(&(workload, name.clone())).copied();
-                    for hit in 1..=most.unwrap_or_default().min(HITS_MAX) {
+                    let hits = |workload| points.hits.get(&(workload, name.clone())).copied();
+                    let is_new = Workload::THOROUGH.iter().all(|one| hits(*one).is_none());
+                    let hits_max = match is_thorough || is_new {
+                        true => HITS_MAX,
+                        false => 1,
+                    };
+                    for hit in 1..=hits(workload).unwrap_or_default().min(hits_max) {
                         cases.push(Case::one(workload, *role, name, hit));
                     }
                 }
@@ -570,6 +578,31 @@ mod tests {
             assert!(counts == [2, 0] || counts == [0, 2], "{second}: {counts:?}");
         }
         assert_eq!(of_shard(cases.clone(), Shard::WHOLE), cases);
+    }
+
+    #[test]
+    fn later_hits_of_what_the_thorough_workloads_pass_are_theirs_alone() {
+        let mut survey = Survey::default();
+        let points = survey.points.entry(Role::Hub).or_default();
+        for (workload, name, hits) in [
+            (Workload::Event, "wal.commit.after_sync", 20),
+            (Workload::Reset, "wal.commit.after_sync", 20),
+            (Workload::Reset, "hub.reset.asked", 2),
+            (Workload::Beside, "hub.settings.staged", 9),
+        ] {
+            points.linked.insert(name.to_owned(), "a.rs:1".to_owned());
+            points.hits.insert((workload, name.to_owned()), hits);
+        }
+        let cases = survey.every_hit();
+        let count = |workload, name: &str| {
+            let is = |case: &&Case| case.workload == workload && case.crashes[0].point == name;
+            cases.iter().filter(is).count()
+        };
+        assert_eq!(count(Workload::Event, "wal.commit.after_sync"), 8);
+        assert_eq!(count(Workload::Reset, "wal.commit.after_sync"), 1);
+        assert_eq!(count(Workload::Reset, "hub.reset.asked"), 2);
+        assert_eq!(count(Workload::Beside, "hub.settings.staged"), 8);
+        assert_eq!(cases.len(), 19);
     }
 
     #[test]

@@ -294,10 +294,7 @@ impl System {
             let died = self.path(&format!("died.{role}"));
             set("SECLUSO_CRASH_DIED", died.into());
         }
-        set(
-            "SECLUSO_CRASH_NOTES",
-            self.path(&format!("notes.{role}")).into(),
-        );
+        set("SECLUSO_CRASH_NOTES", self.notes_file(role).into());
         if let Some(log) = &self.setup.log {
             set("SECLUSO_LOG", log.into());
         }

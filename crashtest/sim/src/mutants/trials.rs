@@ -17,6 +17,10 @@ pub const ELSEWHERE: &[&str] = &[
     "success_without_proof",
     "key_in_a_log_line",
     "panic_instead_of_poison",
+    "overtaken_not_noted",
+    "dismissal_forgotten",
+    "revoke_not_stored",
+    "reset_removes_first",
     "point_never_passed",
 ];
 
