@@ -199,16 +199,16 @@ impl fmt::Display for Cell {
 /// # Errors
 /// A run failed, or was not a pass: a sweep over a broken system says nothing.
 pub fn survey(stock: &Stock) -> Outcome<Survey> {
-    survey_with(stock, None)
+    survey_of(stock, &Workload::ALL, None)
 }
 
-/// The same, with a deliberate bug alive.
+/// The same of some workloads, perhaps with a deliberate bug alive.
 ///
 /// # Errors
 /// As [`survey`].
-pub fn survey_with(stock: &Stock, mutant: Option<&str>) -> Outcome<Survey> {
+pub fn survey_of(stock: &Stock, workloads: &[Workload], mutant: Option<&str>) -> Outcome<Survey> {
     let mut survey = Survey::default();
-    for workload in Workload::ALL {
+    for workload in workloads.iter().copied() {
         let mut setup = workload.setup();
         setup.mutant = mutant.map(str::to_owned);
         let mut system = workload.world(stock, setup)?.traced();
