@@ -20,9 +20,19 @@ use crate::states::Weight;
 use crate::steps::{Story, story};
 use crate::tree::{Inodes, Node, Tree};
 
-/// What a recording is for: log files that fill up, checkpoints, files used again, trims, a deleted clip.
+/// What a recording is for: log files that fill up, checkpoints, files used again, trims, a deleted clip, a
+/// heartbeat that is said and answered, a command that is given and done.
 const MUST_PASS: [(Role, &[&str]); 3] = [
-    (Role::Hub, FULL_FILES),
+    (
+        Role::Hub,
+        &[
+            "wal.file.created",
+            "wal.checkpoint.after_confirm",
+            "wal.recycle.before_trim",
+            "journal.heal.staged",
+            "hub.command.staged",
+        ],
+    ),
     (
         Role::App,
         &[
@@ -30,6 +40,9 @@ const MUST_PASS: [(Role, &[&str]); 3] = [
             "wal.checkpoint.after_confirm",
             "wal.recycle.before_trim",
             "app.delete.staged",
+            "app.heartbeat.staged",
+            "app.order.staged",
+            "app.command.staged",
         ],
     ),
     (
@@ -41,11 +54,6 @@ const MUST_PASS: [(Role, &[&str]); 3] = [
             "relay.trim.before_stage",
         ],
     ),
-];
-const FULL_FILES: &[&str] = &[
-    "wal.file.created",
-    "wal.checkpoint.after_confirm",
-    "wal.recycle.before_trim",
 ];
 
 /// How much is recorded.
@@ -159,6 +167,7 @@ pub fn converse(length: Length) -> Outcome<Recording> {
         recording.stop(role)?;
         if role == Role::App {
             recording.delete_a_clip()?;
+            recording.order(&["privacy", "off"])?;
         }
         recording.start(role)?;
         recording.play(events)?;
