@@ -283,6 +283,7 @@ mod tests {
             lines: Vec::new(),
             dismissals: 2,
             clips: Vec::new(),
+            stranded_copies: 0,
         };
         let mut link = LinkStatus::default();
         let text = to_text(&to_json(&core, &link, None, 0));
