@@ -66,6 +66,16 @@ impl System {
         self.seen.push(Broken::new(promise, what));
     }
 
+    /// Every clip that the hub has ever begun was for a phone that is about to be removed. The hub does not run.
+    pub fn give_up_all_clips(&mut self) {
+        let lines = self.board.lines();
+        let begun = lines
+            .iter()
+            .filter(|line| line.role == Role::Hub && line.event() == "clip_started");
+        self.removed
+            .extend(begun.map(|line| line.text("clip").to_owned()));
+    }
+
     /// These clips were recorded for a phone that is about to be removed.
     pub fn give_up_clips(&mut self, clips: impl IntoIterator<Item = String>) {
         self.removed.extend(clips);
@@ -149,7 +159,8 @@ impl System {
             let answer = system.with_phone(phone, System::sync_once)?;
             match answer.code() {
                 0 => Ok(Some(false)),
-                6 if answer.said.contains("removed") => Ok(Some(true)),
+                // Whether it had ever been there or not.
+                6 => Ok(Some(true)),
                 _ => Err(Trouble::Ended {
                     role: Role::App,
                     status: answer.status,
@@ -251,7 +262,7 @@ impl System {
     /// A program failed.
     pub fn compare_settings(&mut self, phones: &[&'static str]) -> Outcome<()> {
         let mut made = Vec::new();
-        for phone in phones {
+        for phone in phones.iter().copied() {
             let rows = self.with_phone(phone, System::commands)?;
             let open = rows.iter().find(|row| row["state"] != "answered");
             if let Some(open) = open {

@@ -37,7 +37,15 @@ pub(super) fn beside(system: &mut System) -> Outcome<Ends> {
     for role in [Role::Hub, Role::App] {
         system.start(role)?;
     }
-    both_have_the_event(system)?;
+    let passes = passes(system);
+    both_have_all(system, passes)?;
+    let clips = system.with_phone(SECOND_PHONE, System::app_clips)?;
+    if !clips.iter().any(|clip| clip.outcome == "complete") {
+        system.found_broken(
+            "C2",
+            format!("a phone beside another has no event: {clips:?}"),
+        );
+    }
     for role in [Role::App, Role::Hub] {
         system.stop(role)?;
     }
@@ -49,6 +57,9 @@ pub(super) fn beside(system: &mut System) -> Outcome<Ends> {
     system.with_phone(SECOND_PHONE, |system| system.answer_to(&second))?;
     system.order(&["privacy", "off"])?;
     system.compare_settings(&[FIRST_PHONE, SECOND_PHONE])?;
+    system.start(Role::App)?;
+    both_have_all(system, 0)?;
+    system.stop(Role::App)?;
     let clips = system.with_phone(SECOND_PHONE, System::app_clips)?;
     system.give_up_clips(clips.into_iter().map(|clip| clip.id));
     remove_by_command(system)?;
@@ -57,37 +68,26 @@ pub(super) fn beside(system: &mut System) -> Outcome<Ends> {
     system.settle()
 }
 
-/// Waits until the event has arrived at both phones. Only the first one runs on.
-fn both_have_the_event(system: &mut System) -> Outcome<()> {
-    let (patience, passes) = (system.setup.patience, passes(system));
-    let arrived = system.until("the event at both phones", patience, |system| {
-        let played = finished(system)? >= passes;
-        // Whether the other has it as well is the hub's to say.
+/// Waits until the hub's process has recorded so many events, and both phones have acked all that there is. If the
+/// first one runs on, it does so by itself.
+fn both_have_all(system: &mut System, events: usize) -> Outcome<()> {
+    let patience = system.setup.patience;
+    let arrived = system.until("the acks of both phones", patience, |system| {
+        let played = finished(system)? >= events;
         let status = system.ask_hub(&["status"])?;
         system.remember(status.to_string());
         let pairings = status["pairings"].as_array().cloned().unwrap_or_default();
         let acked = |pairing: &&Value| pairing["unacked_envelopes"] == 0;
-        match (
-            played && status["recording"] == false,
-            pairings.iter().filter(acked).count(),
-        ) {
-            (true, 2) => Ok(Some(())),
-            (true, _) => {
-                let _synced = system.with_phone(SECOND_PHONE, System::sync_once)?;
-                Ok(None)
-            }
-            (false, _) => Ok(None),
+        if !played || status["recording"] != false {
+            return Ok(None);
         }
+        if pairings.iter().filter(acked).count() == 2 {
+            return Ok(Some(()));
+        }
+        let _synced = system.with_phone(SECOND_PHONE, System::sync_once)?;
+        Ok(None)
     });
-    arrived.map_err(Trouble::apart)?;
-    let clips = system.with_phone(SECOND_PHONE, System::app_clips)?;
-    if !clips.iter().any(|clip| clip.outcome == "complete") {
-        system.found_broken(
-            "C2",
-            format!("a phone beside another has no event: {clips:?}"),
-        );
-    }
-    Ok(())
+    arrived.map_err(Trouble::apart)
 }
 
 /// The first phone has the hub remove the other one. A command that was given twice finds nobody the second time.
@@ -137,8 +137,8 @@ pub(super) fn replace(system: &mut System) -> Outcome<Ends> {
     })?;
     let lost = system.hub_status()?.clips;
     let old = only_phone(system)?;
-    system.give_up_clips(lost.iter().map(|clip| clip.id.clone()));
     system.stop(Role::Hub)?;
+    system.give_up_all_clips();
     system.remove_phone()?;
     system.lose_phone()?;
     system.pair()?;
