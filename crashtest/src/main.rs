@@ -30,8 +30,9 @@ const CYCLES: u32 = 1_000;
 
 const USAGE: &str = "\
 secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim and
-                           pair, the same in all others of points that those do not pass and else the first hit,
-                           each point again inside the recovery that follows, and the deliberate bugs
+                           pair, the same in all others of points that those do not pass and else the first hit
+                           but of the engine's, each point again inside the recovery that follows, and the
+                           deliberate bugs
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)
                              --minutes N     at most so long (60)

@@ -213,23 +213,24 @@ impl System {
         let patience = self.setup.patience;
         let mut syncs = 0;
         let answer = self.until("the answer to a command", patience, |system| {
-            let ended = system.sync_once()?;
+            // Whoever gave it has stayed for the answer already, if the hub was there.
             let books = system.commands()?;
             system.remember(format!("{books:?}"));
             let row = books.iter().find(|row| row["command"] == given);
             if let Some(row) = row.filter(|row| row["state"] == "answered") {
                 return Ok(Some(row["outcome"].clone()));
             }
-            syncs += u32::from(ended.status.success());
-            // Each has stayed for the hub's word. So long a hub that is there does not take.
-            match system.died() || syncs < SYNCS_MAX {
-                true => Ok(None),
-                false => Err(Trouble::Apart {
+            // Each sync stays for the hub's word. So long a hub that is there does not take.
+            if !system.died() && syncs >= SYNCS_MAX {
+                return Err(Trouble::Apart {
                     what: "the answer to a command".to_owned(),
                     seconds: patience.as_secs(),
                     last: format!("{syncs} syncs, and {books:?}"),
-                }),
+                });
             }
+            let ended = system.sync_once()?;
+            syncs += u32::from(ended.status.success());
+            Ok(None)
         });
         answer.map_err(Trouble::apart)
     }
