@@ -135,7 +135,7 @@ impl System {
     ///
     /// # Errors
     /// The machine.
-    pub fn forget_hub(&self) -> Outcome<()> {
+    pub fn put_hub_notes_aside(&self) -> Outcome<()> {
         let notes = self.path(&format!("notes.{}", Role::Hub));
         let former = self.path(&format!("notes.{FORMER_HUB}"));
         std::fs::rename(notes, former)

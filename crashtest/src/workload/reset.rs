@@ -40,7 +40,7 @@ pub(super) fn reset(system: &mut System) -> Outcome<Ends> {
             "a reset has left a journal, or what asks for the next reset",
         );
     }
-    system.forget_hub()?;
+    system.put_hub_notes_aside()?;
     // It is another device, which the relay does not know.
     system.invitation = system.invite("hub", "1h")?;
     system.write_hub_config()?;
