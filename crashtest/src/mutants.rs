@@ -123,6 +123,16 @@ pub const TRIALS: &[Trial] = &[
         by: By::Itself,
     },
     Trial {
+        mutant: "settings_version_not_compared",
+        workload: Workload::Beside,
+        by: By::Itself,
+    },
+    Trial {
+        mutant: "second_phone_ends_first",
+        workload: Workload::Beside,
+        by: By::Itself,
+    },
+    Trial {
         mutant: "dismissal_forgotten",
         workload: Workload::Remove,
         by: By::Itself,

@@ -45,8 +45,8 @@ pub enum Workload {
     Order,
     /// A heartbeat in the middle of a clip.
     Beat,
-    /// A second phone beside a living one: both get an event, both give commands while the hub is away, and the
-    /// first removes the second by a command.
+    /// A second phone beside a living one: both get an event, both change the same setting while the hub is away, and
+    /// the first removes the second by a command.
     Beside,
     /// The phone is lost with what it has not received: another takes its place, and gets what the hub retained.
     Replace,

@@ -18,7 +18,7 @@ use journal::message::{
 };
 use journal::pairing::PHONES_MAX;
 use journal::{JournalError, SettingsSaid, Txn};
-use wal::{Priority, crash_point};
+use wal::{Priority, crash_point, mutant};
 use wire::ids::Seq;
 
 use super::recording::Ending;
@@ -107,7 +107,14 @@ fn carry_out(
             settings.privacy = on;
             settings
         }
-        CommandKind::SetSettings { base, .. } if !base.is(&current) => {
+        CommandKind::SetSettings { base, .. }
+            if !base.is(&current)
+                && !mutant!(
+                    "settings_version_not_compared",
+                    "C2",
+                    "a change of settings applies on top of another phone's, and nobody is told"
+                ) =>
+        {
             return Ok(CommandResult::Conflict(current));
         }
         CommandKind::SetSettings { settings, .. } if !settings.are_sound() => {

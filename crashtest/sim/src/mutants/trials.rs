@@ -18,6 +18,8 @@ pub const ELSEWHERE: &[&str] = &[
     "key_in_a_log_line",
     "panic_instead_of_poison",
     "overtaken_not_noted",
+    "settings_version_not_compared",
+    "second_phone_ends_first",
     "dismissal_forgotten",
     "revoke_not_stored",
     "reset_removes_first",
