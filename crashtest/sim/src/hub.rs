@@ -168,6 +168,8 @@ impl Hub {
             ticked_at_ms: now_ms,
             event: None,
         };
+        // Each process says it anew.
+        books.silent = false;
         let heads = process.core.heads().map_err(ended)?;
         for way in &self.ways {
             let Some(head) = heads.get(&way.line) else {
@@ -450,15 +452,12 @@ impl Hub {
             return Ok(());
         };
         let mut finished = Vec::new();
-        let mut silent = false;
         while let Some(notice) = process.core.poll_notice() {
             match notice {
                 Notice::ClipFinished { clip, .. } => finished.push(clip),
-                Notice::PhoneSilent { .. } => silent = true,
-                Notice::PhoneBack { .. } => {
-                    silent = false;
-                    books.silent = None;
-                }
+                Notice::PhoneSilent { .. } => books.silent = true,
+                Notice::PhoneBack { .. } => books.silent = false,
+                Notice::ClipStarted { .. } => books.not_for_the_silent()?,
                 // A whole clip, and only because its bytes are damaged (C2).
                 Notice::ClipDropped { clip, .. } if books.rotted => {
                     let of = |event: &&mut crate::oracle::Event| {
@@ -480,9 +479,6 @@ impl Hub {
                 _ => {}
             }
         }
-        let heads = process.core.heads().map_err(ended)?;
-        let lasts = heads.values().map(|head| (head.send, head.last));
-        books.nothing_for_silence(silent, lasts.collect())?;
         for clip in finished {
             let whole = clip.state == ClipState::Complete;
             let Some(sha256) = clip.sha256 else {

@@ -62,8 +62,8 @@ pub struct Books {
     pub heartbeats: u64,
     /// Commands that the phone said are stored.
     pub orders: BTreeSet<CommandId>,
-    /// The last durable envelope of each line when the hub said that its phone is silent, until that is over.
-    pub silent: Option<BTreeMap<SendId, Seq>>,
+    /// The hub has said that its phone is silent, and not yet that it was heard of again.
+    pub silent: bool,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
@@ -284,28 +284,19 @@ impl Books {
         Ok(())
     }
 
-    /// What the hub has durable for a phone: while that is silent, nothing new. `begins` says that it is silent
-    /// from now on.
+    /// An event is recorded for the phone. While that is silent, none is. The answer to new keys of it is no event:
+    /// they may come before its first word.
     ///
     /// # Errors
     /// A1.
-    pub fn nothing_for_silence(
-        &mut self,
-        begins: bool,
-        lasts: BTreeMap<SendId, Seq>,
-    ) -> Result<(), Broken> {
-        if let Some(known) = &self.silent {
-            let last = |mailbox| known.get(mailbox).copied().unwrap_or_default();
-            let grown = lasts.iter().find(|(mailbox, seq)| **seq > last(*mailbox));
-            if let Some((_, seq)) = grown {
-                let what = format!("envelope {seq} was made for a phone that is silent");
-                return Err(Broken::new("A1", what));
-            }
+    pub fn not_for_the_silent(&self) -> Result<(), Broken> {
+        match self.silent {
+            false => Ok(()),
+            true => Err(Broken::new(
+                "A1",
+                "an event was recorded for a phone that is silent",
+            )),
         }
-        if begins {
-            self.silent.get_or_insert(lasts);
-        }
-        Ok(())
     }
 
     /// Commands at the end: each that was stored was done once, in the order in which they were given, and the
@@ -538,17 +529,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_for_a_silent_phone_is_seen() {
-        let mailbox = SendId([1; SendId::BYTES]);
-        let at = |seq| BTreeMap::from([(mailbox, Seq(seq))]);
+    fn an_event_for_a_silent_phone_is_seen() {
         let mut books = Books::default();
-        books.nothing_for_silence(false, at(1)).unwrap();
-        books.nothing_for_silence(true, at(2)).unwrap();
-        books.nothing_for_silence(false, at(2)).unwrap();
-        let made = books.nothing_for_silence(false, at(3)).unwrap_err();
-        assert_eq!(made.promise, "A1");
-        books.silent = None;
-        books.nothing_for_silence(false, at(3)).unwrap();
+        books.not_for_the_silent().unwrap();
+        books.silent = true;
+        assert_eq!(books.not_for_the_silent().unwrap_err().promise, "A1");
     }
 
     #[test]

@@ -110,15 +110,15 @@ impl World {
 
     /// A phone that is silent says its heartbeat, and gets events again.
     fn end_of_silence(&mut self) -> Result<(), Broken> {
-        if self.books.silent.is_none() {
+        if !self.books.silent {
             return Ok(());
         }
         self.app.want_heartbeat();
         let limit_ms = self.now_ms + HEALED_MS_MAX;
-        self.play(|world| world.books.silent.is_none() || world.now_ms > limit_ms)?;
+        self.play(|world| !world.books.silent || world.now_ms > limit_ms)?;
         match self.books.silent {
-            None => Ok(()),
-            Some(_) => Err(Broken::new("A1", "a heartbeat ends no silence")),
+            false => Ok(()),
+            true => Err(Broken::new("A1", "a heartbeat ends no silence")),
         }
     }
 
