@@ -21,7 +21,7 @@ use crate::steps::{Story, story};
 use crate::tree::{Inodes, Node, Tree};
 
 /// What a recording is for: log files that fill up, checkpoints, files used again, trims, a deleted clip, a
-/// heartbeat that is said and answered, a command that is given and done.
+/// heartbeat that is said and answered, a command that is given and done, copies that a hub retains until the ack.
 const MUST_PASS: [(Role, &[&str]); 3] = [
     (
         Role::Hub,
@@ -31,6 +31,8 @@ const MUST_PASS: [(Role, &[&str]); 3] = [
             "wal.recycle.before_trim",
             "journal.heal.staged",
             "hub.command.staged",
+            "journal.retain.added",
+            "journal.retain.released",
         ],
     ),
     (
@@ -142,6 +144,9 @@ pub fn begin() -> Outcome<Recording> {
         passes: 0,
         gap_seconds: 0.6,
         log_kib: Some(LOG_KIB),
+        // Copies that are made and released come into it, too.
+        hub_log_mib: 8,
+        hub_extra: "\n[privacy]\nretain = \"until-acked\"\n".into(),
         ..Setup::default()
     })?;
     recording.pair()?;
