@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{Answer, System, contract};
-use crate::oracle::Broken;
+use crate::oracle::{Broken, Clip};
 use crate::process::{Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
@@ -59,6 +59,28 @@ impl System {
         };
         let files = names.iter().map(|name| self.path(&format!("notes.{name}")));
         files.filter(|file| file.exists()).collect()
+    }
+
+    /// As [`System::ask_hub`], of a hub that runs: it may just be dying, and is asked again then.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn hub_says(&mut self, words: &[&str]) -> Outcome<Value> {
+        let patience = self.setup.patience;
+        self.until("a word of the hub", patience, |system| {
+            system.ask_hub(words).map(Some)
+        })
+    }
+
+    /// The clips of a hub that runs and has one phone.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn hub_clips(&mut self) -> Outcome<Vec<Clip>> {
+        let patience = self.setup.patience;
+        self.until("the clips of the hub", patience, |system| {
+            system.hub_status().map(|status| Some(status.clips))
+        })
     }
 
     /// Something that a conversation found to be broken, for the oracle.
@@ -274,7 +296,7 @@ impl System {
             made.extend(changed.filter_map(|outcome| outcome["version"].as_u64()));
         }
         made.sort_unstable();
-        let status = self.ask_hub(&["status"])?;
+        let status = self.hub_says(&["status"])?;
         let version = status["settings"]["version"].as_u64();
         let each: Vec<u64> = (1..=made.len() as u64).collect();
         if made != each || version != Some(made.len() as u64) {

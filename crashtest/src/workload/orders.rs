@@ -23,7 +23,7 @@ pub(super) fn order(system: &mut System) -> Outcome<Ends> {
         system.order(words)?;
     }
     // What the last of them says is so.
-    let status = system.ask_hub(&["status"])?;
+    let status = system.hub_says(&["status"])?;
     let settings = &status["settings"];
     if settings["privacy"] != false || settings["event_seconds_max"] != 60 {
         system.found_broken(

@@ -110,7 +110,7 @@ fn remove_by_command(system: &mut System) -> Outcome<()> {
         return Err(Trouble::Broken(format!("no other phone: {listed}")));
     };
     system.order(&["remove-phone", other, "--yes"])?;
-    let status = system.ask_hub(&["status"])?;
+    let status = system.hub_says(&["status"])?;
     let pairings = status["pairings"].as_array().map_or(0, Vec::len);
     if pairings != 1 {
         system.found_broken(
@@ -146,7 +146,7 @@ pub(super) fn replace(system: &mut System) -> Outcome<Ends> {
         system.remember(format!("{status:?}"));
         Ok((finished(system)? >= passes && !status.recording).then_some(()))
     })?;
-    let lost = system.hub_status()?.clips;
+    let lost = system.hub_clips()?;
     let old = only_phone(system)?;
     system.stop(Role::Hub)?;
     system.give_up_all_clips();
@@ -173,7 +173,7 @@ pub(super) fn replace(system: &mut System) -> Outcome<Ends> {
     });
     played.map_err(Trouble::apart)?;
     everything_acked(system)?;
-    let has = system.hub_status()?.clips;
+    let has = system.hub_clips()?;
     let (wanted, found) = (whole(&lost), whole(&has));
     let is_missing = |(hash, count): &(&String, &u32)| found.get(*hash).is_none_or(|n| n < *count);
     if let Some((hash, count)) = wanted.iter().find(is_missing) {
