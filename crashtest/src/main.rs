@@ -30,8 +30,9 @@ use serde_json::Value;
 const CYCLES: u32 = 1_000;
 
 const USAGE: &str = "\
-secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim,
-                           pair, remove and order, each point again inside the recovery that follows, and the
+secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim and
+                           pair, the same in all others of points that those do not pass and else the first hit
+                           but of the engine's, each point again inside the recovery that follows, and the
                            deliberate bugs
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)

@@ -17,15 +17,15 @@ const EVENT_VIDEO: &str = "01";
 /// Transactions of a start's own: the seal of its copy and the witness of the seal.
 pub const OWN_GROUPS: u64 = 2;
 
-/// A line of the harness's own: what follows is of a program with another directory.
-pub const ANEW: &str = "0 anew";
-
 /// What one program noted, over all its processes.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     lives: Vec<Life>,
     /// Lines that nobody understands, which nobody may ignore.
     nonsense: Vec<String>,
+    /// Of other directories that the same program ran on: another phone of the hub, one that was lost, a hub
+    /// before its reset. Each has a journal of its own.
+    others: Vec<Notes>,
 }
 
 /// From one opening of the journal to the next.
@@ -35,8 +35,6 @@ struct Life {
     found: u64,
     /// The last one when it was done, its own included.
     opened: u64,
-    /// Whether it is the first of its directory, and not the first of all.
-    is_anew: bool,
     notes: Vec<Note>,
 }
 
@@ -107,31 +105,14 @@ impl Notes {
         Self::parse(&std::fs::read_to_string(file).unwrap_or_default())
     }
 
-    /// Reads the notes of two programs of one kind, each with a directory of its own; of a file that is not
-    /// there, none.
-    #[must_use]
-    pub fn read_both(first: &Path, second: &Path) -> Self {
-        let read = |file: &Path| std::fs::read_to_string(file).unwrap_or_default();
-        match read(first) {
-            none if none.is_empty() => Self::read(second),
-            first => {
-                let (first, second) = (first.trim_end(), read(second));
-                Self::parse(&format!("{first}\n{ANEW}\n{second}"))
-            }
-        }
-    }
-
     /// Reads notes.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut notes = Self::default();
         let mut sealing: Option<u64> = None;
-        let mut is_anew = false;
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').skip(1).collect();
-            if line == ANEW {
-                (is_anew, sealing) = (true, None);
-            } else if let ["opened", lsn] = words[..]
+            if let ["opened", lsn] = words[..]
                 && let Ok(opened) = lsn.parse::<u64>()
             {
                 // The writes of the recovery itself belong to the life that it begins.
@@ -140,7 +121,6 @@ impl Notes {
                 notes.lives.push(Life {
                     found: opened.saturating_sub(own),
                     opened,
-                    is_anew: std::mem::take(&mut is_anew),
                     notes: Vec::new(),
                 });
             } else if let Some(note) = Note::parse(&words) {
@@ -155,6 +135,18 @@ impl Notes {
             }
         }
         notes
+    }
+
+    /// The same, and beside it those of another directory that this program ran on.
+    #[must_use]
+    pub fn beside(mut self, other: Self) -> Self {
+        self.others.push(other);
+        self
+    }
+
+    /// These, and those of the other directories.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
     }
 
     /// Whether there is nothing.
@@ -172,20 +164,12 @@ impl Notes {
 
     /// The exporter digests of the states that became durable: by group and epoch, the last one.
     fn epochs(&self) -> BTreeMap<(&str, u64), &str> {
-        Self::epochs_of(&self.lives)
-    }
-
-    /// Those of the last directory alone.
-    fn epochs_now(&self) -> BTreeMap<(&str, u64), &str> {
-        let first = self.lives.iter().rposition(|life| life.is_anew);
-        Self::epochs_of(self.lives.get(first.unwrap_or(0)..).unwrap_or_default())
-    }
-
-    fn epochs_of(lives: &[Life]) -> BTreeMap<(&str, u64), &str> {
         let mut all = BTreeMap::new();
-        for (index, life) in lives.iter().enumerate() {
-            let next = lives.get(index + 1).filter(|next| !next.is_anew);
-            let kept = next.map_or(u64::MAX, |next| next.found);
+        for (index, life) in self.lives.iter().enumerate() {
+            let kept = self
+                .lives
+                .get(index + 1)
+                .map_or(u64::MAX, |next| next.found);
             for note in &life.notes {
                 if let Note::Staged {
                     fact: Fact::Epoch(epoch),
@@ -287,16 +271,26 @@ impl Note {
 #[must_use]
 pub fn judge(hub: &Notes, app: &Notes) -> Vec<Broken> {
     let mut all = Vec::new();
-    for (role, notes) in [(Role::Hub, hub), (Role::App, app)] {
+    for (role, notes) in directories(hub, app) {
         nonsense(role, notes, &mut all);
         durable_before_visible(role, notes, &mut all, &mut Vec::new());
         no_reuse(role, notes, &mut all);
         one_transaction(role, notes, &mut all);
     }
-    same_states(hub, app, &mut all);
-    only_what_was_sealed(Role::App, app, hub, &mut all);
-    only_what_was_sealed(Role::Hub, hub, app, &mut all);
+    for phone in app.all() {
+        same_states(hub, phone, &mut all);
+        only_what_was_sealed(Role::App, phone, hub, &mut all);
+    }
+    for own in hub.all() {
+        only_what_was_sealed(Role::Hub, own, app, &mut all);
+    }
     all
+}
+
+/// Every directory that hub and app ran on.
+fn directories<'n>(hub: &'n Notes, app: &'n Notes) -> impl Iterator<Item = (Role, &'n Notes)> {
+    let of = |role, notes: &'n Notes| notes.all().map(move |one| (role, one));
+    of(Role::Hub, hub).chain(of(Role::App, app))
 }
 
 /// Everything that the relay's notes show to be broken: C4 and C5. Its directory is one and the same at
@@ -322,7 +316,7 @@ fn nonsense(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
 #[must_use]
 pub fn judge_starts(hub: &Notes, app: &Notes) -> Vec<Broken> {
     let mut starts = Vec::new();
-    for (role, notes) in [(Role::Hub, hub), (Role::App, app)] {
+    for (role, notes) in directories(hub, app) {
         durable_before_visible(role, notes, &mut Vec::new(), &mut starts);
     }
     starts
@@ -333,7 +327,7 @@ fn tell(all: &mut Vec<Broken>, promise: &'static str, what: String) {
 }
 
 /// C6: whatever the network and the relay made of it, nothing changed state here but what the other
-/// end once sealed under that number.
+/// end, on any of its directories, once sealed under that number.
 fn only_what_was_sealed(role: Role, here: &Notes, there: &Notes, all: &mut Vec<Broken>) {
     let facts = |notes: &Notes| -> Vec<Fact> {
         let every = notes.lives.iter().flat_map(|life| &life.notes);
@@ -343,8 +337,9 @@ fn only_what_was_sealed(role: Role, here: &Notes, there: &Notes, all: &mut Vec<B
         });
         staged.collect()
     };
-    let sealed: BTreeSet<(Slot, String)> = facts(there)
-        .into_iter()
+    let sealed: BTreeSet<(Slot, String)> = there
+        .all()
+        .flat_map(facts)
         .filter_map(|fact| match fact {
             Fact::Seal { at, digest } | Fact::Replace { at, digest } => Some((at, digest)),
             _ => None,
@@ -363,7 +358,7 @@ fn only_what_was_sealed(role: Role, here: &Notes, there: &Notes, all: &mut Vec<B
 
 /// C1: every state that the app ever followed to is the hub's own of that epoch.
 fn same_states(hub: &Notes, app: &Notes, all: &mut Vec<Broken>) {
-    let hubs = hub.epochs();
+    let hubs: BTreeMap<(&str, u64), &str> = hub.all().flat_map(Notes::epochs).collect();
     for ((group, epoch), exporter) in app.epochs() {
         match hubs.get(&(group, epoch)) {
             Some(own) if *own == exporter => {}
@@ -385,21 +380,17 @@ fn same_states(hub: &Notes, app: &Notes, all: &mut Vec<Broken>) {
 #[must_use]
 pub fn judge_rest(hub: &Notes, app: &Notes, epoch: u64) -> Vec<Broken> {
     // The name of a group ends with its channel's number (journal/FORMAT.md, "Keys"): this epoch is the
-    // event videos'. A hub may have been in it with a phone that is gone, too.
-    let apps = app.epochs_now();
-    let found = apps
-        .iter()
-        .find(|((group, number), _)| *number == epoch && group.ends_with(EVENT_VIDEO));
-    let of_app = found.map(|(_, exporter)| (*exporter).to_owned());
-    let of_hub = match found {
-        Some((group, _)) => hub
-            .epochs()
-            .get(group)
-            .map(|exporter| (*exporter).to_owned()),
-        None => None,
+    // event videos'. A pairing that is past has groups, too, and epochs of the same number.
+    let in_epoch = |notes: &Notes| -> BTreeMap<String, String> {
+        let epochs = notes.epochs().into_iter();
+        let found =
+            epochs.filter(|((group, number), _)| *number == epoch && group.ends_with(EVENT_VIDEO));
+        found
+            .map(|((group, _), exporter)| (group.to_owned(), exporter.to_owned()))
+            .collect()
     };
-    match (of_hub, of_app) {
-        (Some(hub), Some(app)) if hub == app => Vec::new(),
+    match (in_epoch(hub), in_epoch(app)) {
+        (hub, app) if app.iter().any(|(group, own)| hub.get(group) == Some(own)) => Vec::new(),
         (hub, app) => vec![Broken {
             promise: "C1",
             what: format!("at rest in epoch {epoch} the exporter digests are {hub:?} and {app:?}"),
@@ -472,14 +463,6 @@ fn durable_before_visible(
     let (mut least, mut most) = (0, u64::MAX);
     for life in &notes.lives {
         let found = life.found;
-        if life.is_anew {
-            // Another directory: it owes nothing of what the last one showed.
-            (least, most) = (0, u64::MAX);
-            shown.clear();
-            sealed.clear();
-            taken.clear();
-            claims.clear();
-        }
         between(role, found, (least, most), starts);
         for (lsn, what) in shown.drain(..).filter(|(lsn, _)| *lsn > found) {
             tell(

@@ -18,19 +18,21 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::notes::Notes;
-use crate::oracle::Clip;
+use crate::oracle::{Broken, Clip};
 use crate::process::{Board, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
 mod faults;
 mod guest;
 mod pairing;
+mod phones;
 mod rest;
 mod running;
 mod secrecy;
 mod stock;
 
 pub use faults::Met;
+pub use phones::{FIRST_PHONE, LOST_PHONE, SECOND_PHONE};
 pub use stock::Stock;
 
 use faults::Fault;
@@ -189,8 +191,12 @@ pub struct System {
     /// An operation that is to fail in one of the programs.
     fault: Option<Fault>,
     deleted: BTreeSet<String>,
-    /// Clips that went with a phone that was removed.
-    gone: BTreeSet<String>,
+    /// The directory of the phone that is asked now.
+    phone: &'static str,
+    /// Clips of phones that were removed.
+    removed: BTreeSet<String>,
+    /// What the conversation found to be broken.
+    seen: Vec<Broken>,
     tracing: Tracing,
     /// What a wait saw last, for its failure.
     last_look: String,
@@ -233,7 +239,9 @@ impl System {
             deaths: 0,
             fault: None,
             deleted: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            phone: FIRST_PHONE,
+            removed: BTreeSet::new(),
+            seen: Vec::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port,
@@ -292,14 +300,12 @@ impl System {
         self.deaths
     }
 
-    /// What a program has noted for the oracle so far; of the app, a second phone's first.
+    /// What a program has noted for the oracle so far: of the app, what every phone has.
     #[must_use]
     pub fn notes(&self, role: Role) -> Notes {
-        let own = self.path(&format!("notes.{role}"));
-        match role {
-            Role::App => Notes::read_both(&self.guest_notes(), &own),
-            Role::Hub | Role::Relay => Notes::read(&own),
-        }
+        let own = Notes::read(&self.path(&format!("notes.{role}")));
+        let others = self.other_notes(role).into_iter();
+        others.fold(own, |own, file| own.beside(Notes::read(&file)))
     }
 
     /// What hub, app and relay have noted so far, in the order in which the oracle wants them.
@@ -405,6 +411,14 @@ impl System {
 
     // ----- the hub --------------------------------------------------------------------------
 
+    /// Writes the hub's configuration without any camera: what a phone orders then meets no event.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn write_hub_config_without_camera(&self) -> Outcome<()> {
+        self.write_hub_config_with("")
+    }
+
     /// Writes the hub's configuration from [`Self::setup`].
     ///
     /// # Errors
@@ -447,14 +461,23 @@ impl System {
         self.start_until(Role::Hub, &start, "ready").map(drop)
     }
 
-    /// Asks the running hub.
+    /// Asks the hub's program something: the last object that it answers.
+    ///
+    /// # Errors
+    /// It ended with another code than 0.
+    pub fn ask_hub(&mut self, words: &[&str]) -> Outcome<Value> {
+        let config = self.text("hub.toml");
+        let words = [words, &["--config", &config, "--json"]].concat();
+        let answer = self.ask_ok(Role::Hub, &words)?;
+        Ok(answer.lines.last().cloned().unwrap_or_default())
+    }
+
+    /// Asks the running hub, which has one phone.
     ///
     /// # Errors
     /// It does not run, or its answer is not what the contract says.
     pub fn hub_status(&mut self) -> Outcome<HubStatus> {
-        let config = self.text("hub.toml");
-        let answer = self.ask_ok(Role::Hub, &["status", "--config", &config, "--json"])?;
-        let answer = answer.lines.last().cloned().unwrap_or_default();
+        let answer = self.ask_hub(&["status"])?;
         let pairings = answer.get("pairings").and_then(Value::as_array);
         let Some([pairing]) = pairings.map(Vec::as_slice) else {
             return Err(contract(
@@ -484,10 +507,10 @@ impl System {
 
     // ----- the app --------------------------------------------------------------------------
 
-    /// The app's arguments with its directory in front.
+    /// The app's arguments with the directory of the phone that is asked in front.
     #[must_use]
     pub fn app_words(&self, words: &[&str]) -> Vec<String> {
-        let mut all = vec!["--dir".to_owned(), self.text("app")];
+        let mut all = vec!["--dir".to_owned(), self.text(self.phone)];
         all.extend(words.iter().map(|word| (*word).to_owned()));
         all
     }

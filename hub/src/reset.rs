@@ -13,8 +13,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use wal::Disk as _;
 use wal::disk::RealDisk;
+use wal::{Disk as _, crash_point, mutant};
 
 use crate::config::Config;
 use crate::control::SOCKET_NAME;
@@ -184,20 +184,39 @@ fn erase(
     // lock, or a running hub would take it for its owner's.
     leave_trigger(config).map_err(|error| failed("leaving a trigger beside what is", error))?;
     reached(Step::Asked)?;
+    // CRASH(hub.reset.asked): before: a trigger is there, durably, and every key still is; the next start resets |
+    // after: the keys are overwritten once.
+    crash_point!("hub.reset.asked");
+    mutant!("reset_removes_first", "S3", "a reset removes the vault, and then finds nothing to overwrite" => {
+        fs::remove_dir_all(&dir).map_err(|error| failed("removing", error))?;
+        fs::create_dir(&dir).map_err(|error| failed("removing", error))?;
+    });
     // ORDER: the keys first. Whatever remains of the rest if the power fails now opens no more.
     let vault = dir.join(VAULT_NAME);
     let overwritten = |error| failed("overwriting the vault", error);
     let erased = overwrite(&vault, 0xff).map_err(overwritten)?;
     reached(Step::HalfOverwritten)?;
+    // CRASH(hub.reset.half_overwritten): before: no key is left in the file, of which the next start knows by the
+    // trigger | after: it is overwritten twice.
+    crash_point!("hub.reset.half_overwritten");
     overwrite(&vault, 0x00).map_err(overwritten)?;
     reached(Step::Overwritten)?;
+    // CRASH(hub.reset.overwritten): before: a journal without keys, and the trigger; the next start removes it |
+    // after: the journal is removed, not yet durably.
+    crash_point!("hub.reset.overwritten");
     fs::remove_dir_all(&dir).map_err(|error| failed("removing", error))?;
     reached(Step::Removed)?;
+    // CRASH(hub.reset.removed): before: no journal, or after a power cut one without keys; the trigger is there |
+    // after: there is none, durably.
+    crash_point!("hub.reset.removed");
     let _none = fs::remove_file(config.state_dir.join(SOCKET_NAME));
     File::open(&config.state_dir)
         .and_then(|parent| parent.sync_all())
         .map_err(|error| failed("syncing", error))?;
     reached(Step::Synced)?;
+    // CRASH(hub.reset.synced): before: no journal, and the trigger; the next start finds nothing to erase | after:
+    // the trigger is removed, durably, and the next start is a first one.
+    crash_point!("hub.reset.synced");
     drop(lock);
     Ok(Some(erased))
 }

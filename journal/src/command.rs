@@ -10,6 +10,7 @@
 mod hub;
 
 use serde::{Deserialize, Serialize};
+use wal::mutant;
 use wire::ids::Seq;
 
 use crate::error::JournalError;
@@ -218,6 +219,16 @@ impl Session<Follower> {
         let pairing = self.line().pairing;
         let mut book = load(txn, pairing)?;
         let mut changed = false;
+        mutant!("overtaken_not_noted", "C1", "a command that no hub can open any more counts as on its way" => {
+            return Ok(());
+        });
+        let held = held.filter(|_| {
+            !mutant!(
+                "command_done_twice",
+                "C2",
+                "and a phone gives a command again that its hub holds"
+            )
+        });
         for one in &mut book.pending {
             let reached = |sent: Seq| held.is_some_and(|held| sent <= held.seq);
             if one.sent.is_some_and(|sent| !reached(sent)) {

@@ -111,10 +111,14 @@ impl Core {
             }
             (None, _) => None,
         };
-        match id {
-            Some(id) => Ok(Ordered::Taken(txn.stage(id)?)),
-            None => Ok(Ordered::Full),
-        }
+        let Some(id) = id else {
+            return Ok(Ordered::Full);
+        };
+        let staged = txn.stage(id)?;
+        // CRASH(app.order.staged): before: nobody has ordered anything; the owner gives it again | after: it waits
+        // until the hub has answered it, whoever dies.
+        crash_point!("app.order.staged");
+        Ok(Ordered::Taken(staged))
     }
 
     /// Stages the envelope of the next command, if one is to be sent now: none is under way, and no update of

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use journal::ids::{Channel, Line, PairingId};
 use journal::{JournalError, Staged};
-use wal::{Priority, crash_point};
+use wal::{Priority, crash_point, mutant};
 use wire::Seq;
 
 use super::pulse::{self, REPEAT_AFTER_MS};
@@ -320,6 +320,11 @@ impl Core {
         let Some(follow) = self.lines.get_mut(&config) else {
             return Err(JournalError::NoGroup(config));
         };
+        mutant!("proposals_before_message", "C1", "a heartbeat proposes new keys first, and its own line is mute then" => {
+            follow
+                .session
+                .propose_update(&mut txn, number, now_unix_ms)?;
+        });
         let message = follow
             .session
             .send_heartbeat(&mut txn, number, now_unix_ms)?;

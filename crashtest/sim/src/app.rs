@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use app_core::HUB_WAIT_MS;
-use app_core::core::{Core, Delivered, Halt, Launch, Over, PendingRun, Run, Sight};
+use app_core::core::{Core, Delivered, Halt, Launch, Order, Ordered, Over, PendingRun, Run, Sight};
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
-use journal::{AppClipState, ErrorKind, JournalError, Role, Taken};
+use journal::{AppClipState, CommandBook, ErrorKind, JournalError, Role, Taken};
 use wal::disk::SimDisk;
 use wire::Seq;
 use wire::envelope::Size;
@@ -187,6 +187,42 @@ impl App {
         }
     }
 
+    /// Its owner gives a command that changes the settings: stored now, and sent when that can be.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn order(&mut self, order: Order, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let wall_ms = self.wall_ms(now_ms);
+        let pairing = self.ways.first().map(|way| way.line.pairing);
+        let (Some(process), Some(pairing)) = (&mut self.process, pairing) else {
+            return Ok(());
+        };
+        let core = &mut process.core;
+        let stored = core.stage_order(pairing, order, wall_ms);
+        let stored = stored.and_then(|ordered| match ordered {
+            Ordered::Taken(staged) => {
+                let committed = core.commit()?;
+                Ok(Some(committed.redeem(staged).into_inner()))
+            }
+            Ordered::Full | Ordered::NoSuchHub => Ok(None),
+        });
+        match stored {
+            Ok(stored) => books.orders.extend(stored),
+            Err(JournalError::RolledBack(_) | JournalError::LineBroken(_)) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => return Ok(()),
+            Err(error) => return Err(ended(&error)),
+        }
+        process.look_at_ms = now_ms;
+        Ok(())
+    }
+
+    /// What it knows of its commands; none if it cannot be asked now.
+    #[must_use]
+    pub fn commands(&self) -> Option<CommandBook> {
+        let books = self.process.as_ref()?.core.command_books().ok()?;
+        books.into_iter().next().map(|(_, book)| book)
+    }
+
     /// The number of its last heartbeat, 0 before the first; none if it cannot be asked now.
     pub fn heartbeat_number(&mut self) -> Option<u64> {
         let pairing = self.ways.first().map(|way| way.line.pairing)?;
@@ -333,8 +369,13 @@ impl App {
         if !process.stirs(now_ms) {
             return Ok(());
         }
-        let Process { core, launch, .. } = process;
-        let look = core.look(&process.sight, launch, wall_ms);
+        let Process {
+            core,
+            launch,
+            sight,
+            ..
+        } = process;
+        let look = core.look(sight, launch, wall_ms);
         let look = look.map_err(|error| ended(&error))?;
         let pause_ms = look.again_unix_ms.map_or(LOOK_PAUSE_MS[1], |at| {
             let pause_ms = at.saturating_sub(wall_ms);
@@ -351,6 +392,9 @@ impl App {
         }
         for pairing in &look.idle {
             launch.is_over(*pairing);
+        }
+        for pairing in look.orders {
+            process.send_command(pairing, wall_ms)?;
         }
         let mut saying = look.due;
         if process.wanted {
@@ -505,6 +549,33 @@ impl Process {
             stirs |= std::mem::take(&mut end.stirred);
         }
         stirs
+    }
+
+    /// Puts the next command into the outbox of the config line.
+    fn send_command(&mut self, pairing: PairingId, wall_ms: u64) -> Result<(), Fault> {
+        let core = &mut self.core;
+        let staged = core.stage_command(pairing, wall_ms);
+        let staged = staged.and_then(|staged| match staged {
+            Some(_staged) => core.commit().map(|_committed| true),
+            None => Ok(false),
+        });
+        match staged {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            // It is sent when the hub has spoken, or when there is room.
+            Err(error) if error.kind() == ErrorKind::Wait => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => return Ok(()),
+            Err(error) => return Err(ended(&error)),
+        }
+        for end in &mut self.lines {
+            let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
+            end.last = outbox.last;
+            end.sender.handle_durable(outbox.last);
+            if !end.sender.is_idle() {
+                end.told_since_ms = None;
+            }
+        }
+        Ok(())
     }
 
     /// Puts a heartbeat into the outboxes.
@@ -781,7 +852,7 @@ impl LineEnd {
             }
             self.stirred |= matches!(
                 fact.taken,
-                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_)
+                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_) | Taken::CommandDone(_)
             );
         }
         self.stirs_others |= run.stirs_others;

@@ -1,5 +1,7 @@
 //! The hub: its core and its sender, with a shell of the shape of `hub::uplink`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{
@@ -9,6 +11,7 @@ use hub::core::{
 use journal::ErrorKind;
 use journal::Role;
 use journal::ids::{Channel, Line};
+use journal::message::SettingsDoc;
 use wal::disk::SimDisk;
 use wire::Seq;
 use wire::envelope::Size;
@@ -63,6 +66,8 @@ struct Process {
     core: Core,
     lines: Vec<LineEnd>,
     tick_at_ms: u64,
+    /// When that was asked for last.
+    ticked_at_ms: u64,
     /// The event that the camera is in.
     event: Option<u64>,
 }
@@ -111,6 +116,8 @@ pub struct Hub {
     pub lets_go: LetsGo,
     /// Its event videos leave in envelopes of one size: to be said before its first start.
     pub is_shaped: bool,
+    /// How long it waits for a phone.
+    pub silence: SilenceLimits,
 }
 
 /// Where every clock on a wall begins.
@@ -127,6 +134,7 @@ impl Hub {
             wall_offset_ms: 0,
             lets_go: LetsGo::All,
             is_shaped: false,
+            silence: SilenceLimits::default(),
         }
     }
 
@@ -158,7 +166,7 @@ impl Hub {
                 (journal, report)
             })
         });
-        let core = match Core::start(opener, SilenceLimits::default(), self.wall(now_ms)) {
+        let core = match Core::start(opener, self.silence, self.wall(now_ms)) {
             Ok(core) => core,
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => return Ok(false),
             Err(error) => return Err(Fault::Ended(error.to_string())),
@@ -167,8 +175,11 @@ impl Hub {
             core,
             lines: Vec::new(),
             tick_at_ms: now_ms + TICK_MS,
+            ticked_at_ms: now_ms,
             event: None,
         };
+        // Each process says it anew.
+        books.silent = false;
         let heads = process.core.heads().map_err(ended)?;
         for way in &self.ways {
             let Some(head) = heads.get(&way.line) else {
@@ -239,6 +250,21 @@ impl Hub {
             .iter()
             .filter(|(line, _)| line.channel == Channel::EventVideo);
         videos.any(|(_, head)| head.standing != Standing::Good)
+    }
+
+    /// The settings that phones have made.
+    ///
+    /// # Errors
+    /// It does not run, or the disk's trouble.
+    pub fn settings(&mut self) -> Result<SettingsDoc, Fault> {
+        let Some(process) = &mut self.process else {
+            return Err(Broken::new("C7", "the hub does not run").into());
+        };
+        process
+            .core
+            .status()
+            .map(|status| status.settings)
+            .map_err(ended)
     }
 
     /// What stands in the way of [`Self::is_done`].
@@ -457,6 +483,9 @@ impl Hub {
         while let Some(notice) = process.core.poll_notice() {
             match notice {
                 Notice::ClipFinished { clip, .. } => finished.push(clip),
+                Notice::PhoneSilent { .. } => books.silent = true,
+                Notice::PhoneBack { .. } => books.silent = false,
+                Notice::ClipStarted { .. } => books.not_for_the_silent()?,
                 // A whole clip, and only because its bytes are damaged (C2).
                 Notice::ClipDropped { clip, .. } if books.rotted => {
                     let of = |event: &&mut crate::oracle::Event| {
@@ -508,8 +537,12 @@ impl Hub {
             return Ok(Vec::new());
         };
         let mut out = Vec::new();
+        process.core.handle_link(up);
         if now_ms >= process.tick_at_ms {
             process.tick_at_ms = now_ms + TICK_MS;
+            let passed = Duration::from_millis(now_ms.saturating_sub(process.ticked_at_ms));
+            process.ticked_at_ms = now_ms;
+            passing(process.core.handle_elapsed(passed, wall))?;
             passing(process.core.handle_timeout(wall))?;
             passing(process.core.commit(wall))?;
         }

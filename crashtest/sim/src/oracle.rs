@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use journal::FULL_ENVELOPE_BYTES;
+use journal::ids::CommandId;
+use journal::message::SettingsDoc;
+use journal::{CommandBook, FULL_ENVELOPE_BYTES};
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
 
@@ -58,6 +60,10 @@ pub struct Books {
     pub left: u64,
     /// Heartbeats that the phone made.
     pub heartbeats: u64,
+    /// Commands that the phone said are stored.
+    pub orders: BTreeSet<CommandId>,
+    /// The hub has said that its phone is silent, and not yet that it was heard of again.
+    pub silent: bool,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
@@ -311,6 +317,55 @@ impl Books {
         Ok(())
     }
 
+    /// An event is recorded for the phone. While that is silent, none is. The answer to new keys of it is no event:
+    /// they may come before its first word.
+    ///
+    /// # Errors
+    /// A1.
+    pub fn not_for_the_silent(&self) -> Result<(), Broken> {
+        match self.silent {
+            false => Ok(()),
+            true => Err(Broken::new(
+                "A1",
+                "an event was recorded for a phone that is silent",
+            )),
+        }
+    }
+
+    /// Commands at the end: each that was stored was done once, in the order in which they were given, and the
+    /// phone knows what came of it.
+    ///
+    /// # Errors
+    /// C2.
+    pub fn judge_orders(&self, known: &CommandBook, hub: &SettingsDoc) -> Result<(), Broken> {
+        let broken = |what: String| Err(Broken::new("C2", what));
+        for (n, done) in known.done.iter().enumerate() {
+            let Some(doc) = done.result.settings() else {
+                return broken(format!("a command came to {:?}", done.result));
+            };
+            if doc.made_by != Some(done.id) || doc.version != n as u64 + 1 {
+                return broken(format!("command {n} has made version {}", doc.version));
+            }
+        }
+        let is_done = |id: &&CommandId| known.done.iter().any(|done| done.id == **id);
+        if let Some(lost) = self.orders.iter().find(|id| !is_done(id)) {
+            return broken(format!("command {lost:?} was stored, and is not answered"));
+        }
+        if hub.version != known.done.len() as u64 {
+            let (count, version) = (known.done.len(), hub.version);
+            return broken(format!(
+                "{count} commands were done, and the hub has version {version}"
+            ));
+        }
+        if known.settings != *hub {
+            return broken(format!(
+                "the phone knows {:?}, the hub has {hub:?}",
+                known.settings
+            ));
+        }
+        Ok(())
+    }
+
     /// All clips at the end.
     ///
     /// # Errors
@@ -388,6 +443,9 @@ pub fn nothing_new(failure: Option<String>, what: &str) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
+    use journal::DoneCommand;
+    use journal::message::{CommandKind, CommandResult};
+
     use super::*;
 
     fn books() -> (Books, Held) {
@@ -479,6 +537,53 @@ mod tests {
         for (name, held) in harm {
             assert_eq!(books.judge(&held).unwrap_err().promise, "C2", "{name}");
         }
+    }
+
+    #[test]
+    fn commands_done_twice_or_not_at_all_or_out_of_turn_are_seen() {
+        let doc = |n: u8| SettingsDoc {
+            version: u64::from(n),
+            made_by: Some(CommandId([n; 16])),
+            ..SettingsDoc::default()
+        };
+        let done = |n: u8, version: u8| DoneCommand {
+            id: CommandId([n; 16]),
+            kind: CommandKind::Privacy { on: false },
+            result: CommandResult::Changed(SettingsDoc {
+                version: u64::from(version),
+                ..doc(n)
+            }),
+            unix_ms: 0,
+        };
+        let book = |done: Vec<DoneCommand>| CommandBook {
+            done,
+            settings: doc(2),
+            ..CommandBook::default()
+        };
+        let mut books = Books::default();
+        books.orders.extend([1, 2].map(|n| CommandId([n; 16])));
+        let good = vec![done(1, 1), done(2, 2)];
+        books.judge_orders(&book(good.clone()), &doc(2)).unwrap();
+        for (known, hub) in [
+            (book(vec![done(1, 1), done(2, 3)]), doc(3)),
+            (book(vec![done(1, 2), done(2, 1)]), doc(2)),
+            (book(vec![done(1, 1)]), doc(1)),
+            (book(good.clone()), doc(3)),
+            (book(Vec::new()), SettingsDoc::default()),
+        ] {
+            assert_eq!(books.judge_orders(&known, &hub).unwrap_err().promise, "C2");
+        }
+        let mut behind = book(good);
+        behind.settings = doc(1);
+        assert!(books.judge_orders(&behind, &doc(2)).is_err());
+    }
+
+    #[test]
+    fn an_event_for_a_silent_phone_is_seen() {
+        let mut books = Books::default();
+        books.not_for_the_silent().unwrap();
+        books.silent = true;
+        assert_eq!(books.not_for_the_silent().unwrap_err().promise, "A1");
     }
 
     #[test]

@@ -149,6 +149,17 @@ pub enum What {
         /// Time between two of them.
         gap_ms: u64,
     },
+    /// The phone's owner gives a command that changes the settings of the hub: how long an event may last, or, with
+    /// none, that privacy mode is off, which it is. Each makes one version.
+    Order {
+        /// Seconds after which the recording of an event ends.
+        event_seconds_max: Option<u32>,
+    },
+    /// The hub takes a phone for silent after so much time; in force from the beginning.
+    Silence {
+        /// How long it may be unheard of, in milliseconds.
+        after_ms: u64,
+    },
     /// A payload in its log is damaged, one of the last that it stored.
     Rot {
         /// Whose.
@@ -214,7 +225,18 @@ pub enum Flavour {
     Fills,
     /// The hub covers what it says.
     Covers,
+    /// The phone gives commands.
+    Orders,
+    /// So it does, and the hub dies over each of them.
+    Obeys,
+    /// Heartbeats fall into long events, and the hub dies before their ends.
+    HealsInClips,
+    /// The phone is out of reach for longer than the hub waits for it, and comes back.
+    FallsSilent,
 }
+
+/// Commands in one plan, fewer than a phone remembers the answers of.
+const ORDERS: u64 = 4;
 
 /// Longest plan in simulated milliseconds.
 pub const PLAN_MS_MAX: u64 = 120_000;
@@ -230,12 +252,15 @@ impl Plan {
         let (events, apart_ms) = match flavour {
             Flavour::Skips => (8, 1_500),
             Flavour::HearsLate => (8, 1_200),
+            Flavour::HealsInClips => (3, 9_000),
+            Flavour::FallsSilent => (1, 0),
             _ => (3, 4_000),
         };
         for n in 0..events {
             let pieces = match flavour {
                 Flavour::Skips => 1 + dice.below(2),
                 Flavour::HearsLate => 4 + dice.below(4),
+                Flavour::HealsInClips => 40,
                 _ => 1 + dice.below(5),
             };
             let what = What::Record {
@@ -257,6 +282,49 @@ impl Plan {
         }
         match flavour {
             Flavour::Calm | Flavour::Covers => {}
+            Flavour::Orders => {
+                for n in 0..ORDERS {
+                    step(3_000 + n * 2_000 + dice.below(1_000), order(n));
+                }
+            }
+            Flavour::Obeys => {
+                for n in 0..ORDERS {
+                    let at_ms = 3_000 + n * 3_000;
+                    step(at_ms, order(n));
+                    let what = What::Die {
+                        who: Who::Hub,
+                        after_ops: dice.below(16),
+                        policy: policy(&mut dice),
+                        down_ms: dice.below(500),
+                        again: Vec::new(),
+                    };
+                    step(at_ms, what);
+                }
+            }
+            Flavour::HealsInClips => {
+                for n in 0..events {
+                    let at_ms = 600 + n * apart_ms;
+                    step(at_ms + 300 + dice.below(300), What::Heartbeat);
+                    let what = What::Die {
+                        who: Who::Hub,
+                        after_ops: dice.below(8),
+                        policy: policy(&mut dice),
+                        down_ms: dice.below(500),
+                        again: Vec::new(),
+                    };
+                    // The shortest of these events lasts so long.
+                    step(at_ms + 790, what);
+                }
+            }
+            Flavour::FallsSilent => {
+                step(0, What::Silence { after_ms: 10_000 });
+                let (who, for_ms) = (Who::App, 20_000);
+                step(5_000, What::Break { who, for_ms });
+                // While it is silent, and when it was heard of again.
+                step(22_000, record(&mut dice));
+                step(26_000, What::Heartbeat);
+                step(30_000, record(&mut dice));
+            }
             Flavour::Tears => {
                 for end_ms in ends {
                     let what = What::Die {
@@ -421,8 +489,25 @@ impl Plan {
             };
             steps.push(Step { at_ms, what });
         }
+        // Behind all other dice: a seed keeps the rest of its plan.
+        for n in 0..dice.below(ORDERS) {
+            let at_ms = match steps.first() {
+                Some(first) if dice.below(2) > 0 => first.at_ms + dice.below(2_000),
+                _ => dice.below(length_ms),
+            };
+            let what = order(n);
+            steps.push(Step { at_ms, what });
+        }
         steps.sort_by_key(|step| step.at_ms);
         Plan { seed, steps }
+    }
+}
+
+/// The n-th command of a plan. No two changes of one plan are alike, so that one which is done out of its turn is
+/// seen.
+fn order(n: u64) -> What {
+    What::Order {
+        event_seconds_max: n.is_multiple_of(2).then_some(30 + n as u32),
     }
 }
 
@@ -518,8 +603,8 @@ mod tests {
                 kinds.insert(kind);
             }
         }
-        // Nine kinds, of which lying has thirteen.
-        assert_eq!(kinds.len(), 8 + 13, "{kinds:?}");
+        // Ten kinds, of which lying has thirteen.
+        assert_eq!(kinds.len(), 9 + 13, "{kinds:?}");
     }
 
     #[test]

@@ -9,8 +9,11 @@ mod script;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use app_core::core::Order;
 use journal::ids::Channel;
+use journal::message::Settings;
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::{Dice as _, SeededDice};
 
@@ -90,10 +93,12 @@ pub struct Stats {
     pub old_copies: u64,
     /// Heartbeats of the phone.
     pub heartbeats: u64,
+    /// Its owner's commands.
+    pub orders: u64,
 }
 
 impl crate::seeds::Told for Stats {
-    /// Deaths, envelopes, events, dropped clips, old copies, heartbeats.
+    /// Deaths, envelopes, events, dropped clips, old copies, heartbeats, commands.
     fn numbers(&self) -> Vec<u64> {
         vec![
             self.deaths,
@@ -102,6 +107,7 @@ impl crate::seeds::Told for Stats {
             self.dropped,
             self.old_copies,
             self.heartbeats,
+            self.orders,
         ]
     }
 }
@@ -135,6 +141,11 @@ impl World {
         let copy = |disk: &SimDisk| disk.crash_clone(CrashPolicy::KeepAll, 0);
         let mut hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.ways.0.clone());
         hub.is_shaped = plan.is_shaped();
+        for step in &plan.steps {
+            if let What::Silence { after_ms } = step.what {
+                hub.silence.silent_after = Duration::from_millis(after_ms);
+            }
+        }
         let app = App::new(copy(&pair.app), seed ^ 2, pair.ways.1.clone());
         let mut world = World {
             now_ms: 0,
@@ -224,6 +235,7 @@ impl World {
                 .count() as u64,
             old_copies: u64::from(self.books.is_rolled_back()),
             heartbeats: self.books.heartbeats,
+            orders: self.books.orders.len() as u64,
         }
     }
 
@@ -420,6 +432,19 @@ impl World {
             }
             What::Heartbeat => self.app.want_heartbeat(),
             What::Cover { covers, gap_ms } => self.cover(*covers, *gap_ms)?,
+            What::Order { event_seconds_max } => {
+                let order = match event_seconds_max {
+                    None => Order::Privacy { on: false },
+                    Some(seconds) => Order::Settings(Settings {
+                        privacy: false,
+                        event_seconds_max: Some(*seconds),
+                    }),
+                };
+                let ordered = self.app.order(order, self.now_ms, &mut self.books);
+                self.send(Who::App, ordered.map(|()| Vec::new()))?;
+            }
+            // The hub knows it from its first start on.
+            What::Silence { .. } => {}
             What::OldDisk { who } => {
                 for (hub, app) in self.ways.0.iter().zip(&self.ways.1) {
                     match who {

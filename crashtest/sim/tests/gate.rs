@@ -29,6 +29,8 @@ fn every_promise_holds_for_every_seed() {
     // One at each end of a scenario that nobody's old copy ended, and one or more before.
     let heartbeats = found.sum(5);
     assert!(heartbeats > SEEDS * 2, "{heartbeats}");
+    let orders = found.sum(6);
+    assert!(orders > SEEDS / 2, "{orders}");
 }
 
 /// A disk from before must be seen at the next start, whoever it belongs to.

@@ -67,6 +67,44 @@ fn good_notes_pass() {
     assert_eq!(judge_rest(&hub, &app, 3), []);
 }
 
+/// A hub that lost its phone and paired another: both are in its notes, each directory begins with nothing, and what
+/// it took of the lost one that one sealed.
+#[test]
+fn a_phone_that_was_lost_explains_what_was_taken_of_it() {
+    let others = |text: String| {
+        let text = text.replace("g01", "f01");
+        text.replace(" h ", " i ").replace(" a ", " b ")
+    };
+    let both = format!("{}7 opened 6\n7 take a 1 a1 7\n7 take b 1 a1 8\n", hub(3));
+    let lives = others(hub(3)).replace("opened 0", "opened 8");
+    let hub = Notes::parse(&format!(
+        "{both}{}",
+        lives.replace("8 opened 4", "8 opened 8")
+    ));
+    let lost = || Notes::parse(&others(app(3)));
+    let one = Notes::parse(&app(3));
+    let c6 = |broken: &Broken| broken.promise == "C6";
+    let alone: Vec<Broken> = judge(&hub, &one).into_iter().filter(c6).collect();
+    assert_eq!(alone.len(), 1, "{alone:?}");
+    let one = one.beside(lost());
+    assert!(!judge(&hub, &one).iter().any(c6));
+    // Of one directory that would be a start that found nothing.
+    let apart = judge_starts(&Notes::default(), &one);
+    assert_eq!(apart, []);
+    let twice = Notes::parse(&format!("{}{}", app(3), others(app(3))));
+    let joined = judge_starts(&Notes::default(), &twice);
+    assert!(
+        joined.iter().any(|broken| broken.promise == "C4"),
+        "{joined:?}"
+    );
+    // At rest the phone that is there counts, whatever epochs there were.
+    assert_eq!(judge_rest(&hub, &one, 3), []);
+    assert_eq!(
+        judge_rest(&hub, &Notes::default().beside(lost()), 3).len(),
+        1
+    );
+}
+
 #[test]
 fn parted_ends_are_seen() {
     let other = app(3).replace("x2", "y2");
@@ -76,26 +114,6 @@ fn parted_ends_are_seen() {
     assert_eq!(judge_rest(&hub, &app, 4).len(), 1);
     assert_eq!(judge_rest(&hub, &Notes::default(), 3).len(), 1);
     assert_eq!(judge_rest(&Notes::default(), &Notes::default(), 3).len(), 1);
-}
-
-#[test]
-fn a_phone_with_another_directory_owes_nothing_of_the_first_ones() {
-    let other = |text: String| {
-        let groups = text.replace("g01", "f01");
-        groups.replace(" h ", " i ").replace(" a ", " b ")
-    };
-    let anew = format!("{ANEW}\n");
-    let hubs = other(hub(3)) + &anew + &hub(3);
-    let apps = other(app(3)) + &anew + &app(3);
-    assert_eq!(promises(&hubs, &apps), Vec::<&str>::new());
-    let at_rest = |apps: &str| judge_rest(&Notes::parse(&hubs), &Notes::parse(apps), 3);
-    assert_eq!(at_rest(&apps), []);
-    // What the first one reached says nothing of the second.
-    let behind = other(app(3)) + &anew + &app(1);
-    assert_eq!(at_rest(&behind).len(), 1);
-    // Nobody has said that it is another one.
-    let silent = other(app(3)) + &app(3);
-    assert!(promises(&hubs, &silent).contains(&"C4"));
 }
 
 #[test]

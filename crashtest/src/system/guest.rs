@@ -2,18 +2,11 @@
 //! and never runs on. This room must never touch the first phone.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::{Answer, PATIENCE, System, clips, contract};
+use super::{Answer, PATIENCE, SECOND_PHONE, System, clips, contract};
 use crate::process::{Line, Role, Start};
 use crate::trouble::{Outcome, Trouble};
-
-/// Its directory in the world's.
-const PLACE: &str = "guest";
 
 impl System {
     /// Pairs a second phone with the running hub; the name that the hub gave it.
@@ -60,24 +53,26 @@ impl System {
     /// # Errors
     /// The machine.
     pub fn sync_guest_briefly(&mut self, at_most: Duration) -> Outcome<()> {
-        let start = self.guest_start(&["sync", "--json"], String::new());
-        self.ask_briefly(Role::App, &start, at_most).map(drop)
+        self.with_phone(SECOND_PHONE, |system| {
+            let start = system.phone_start(&["sync", "--json"], String::new());
+            system.ask_briefly(Role::App, &start, at_most).map(drop)
+        })
     }
 
     fn ask_guest_with(&mut self, words: &[&str], input: String) -> Outcome<Answer> {
-        let start = self.guest_start(words, input);
-        self.ask_started(Role::App, &start)
+        self.with_phone(SECOND_PHONE, |system| {
+            let start = system.phone_start(words, input);
+            system.ask_started(Role::App, &start)
+        })
     }
 
-    fn guest_start(&self, words: &[&str], input: String) -> Start {
-        let mut arguments: Vec<OsString> = vec!["--dir".into(), self.path(PLACE).into()];
-        arguments.extend(words.iter().map(OsString::from));
-        let notes = self.guest_notes().into_os_string();
+    /// The phone that is asked, with this to read.
+    fn phone_start(&self, words: &[&str], input: String) -> Start {
+        let words = self.app_words(words);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Start {
-            arguments,
-            environment: vec![("SECLUSO_CRASH_NOTES".to_owned(), notes)],
             input,
-            ..Start::default()
+            ..Start::with(&words)
         }
     }
 
@@ -93,13 +88,11 @@ impl System {
             let what = format!("the hub said that clip {lost} had started, and knows it no more");
             return Err(Trouble::Broken(format!("C4: {what}")));
         }
-        let config = self.text("hub.toml");
-        let words = ["remove", name, "--config", &config, "--json", "--yes"];
-        self.ask_ok(Role::Hub, &words)?;
+        self.ask_hub(&["remove", name, "--yes"])?;
         let left = self.clips_known()?;
         // One may have begun in between.
         known.extend(self.clips_said());
-        self.gone.extend(known.difference(&left).cloned());
+        self.give_up_clips(known.difference(&left).cloned());
         Ok(())
     }
 
@@ -113,36 +106,8 @@ impl System {
 
     /// Clips that the running hub has, of all phones.
     fn clips_known(&mut self) -> Outcome<BTreeSet<String>> {
-        let config = self.text("hub.toml");
-        let answer = self.ask_ok(Role::Hub, &["status", "--config", &config, "--json"])?;
-        let answer = answer.lines.last().cloned().unwrap_or_default();
+        let answer = self.ask_hub(&["status"])?;
         let known = clips(Role::Hub, &answer, "outcome")?;
         Ok(known.into_iter().map(|clip| clip.id).collect())
-    }
-
-    /// What was said, without what hubs said of clips that went with a removed phone.
-    pub(super) fn history(&self) -> Vec<Line> {
-        let mut lines = self.board.lines();
-        let of_hub = |line: &Line| line.role == Role::Hub && line.event().starts_with("clip_");
-        lines.retain(|line| !(of_hub(line) && self.gone.contains(line.text("clip"))));
-        lines
-    }
-
-    /// The names of the phones that the hub has, the first one first.
-    pub(super) fn phones(&mut self) -> Outcome<Vec<String>> {
-        let config = self.text("hub.toml");
-        let answer = self.ask_ok(Role::Hub, &["phones", "--config", &config, "--json"])?;
-        let answer = answer.lines.last().cloned().unwrap_or_default();
-        let phones = answer.get("phones").and_then(Value::as_array);
-        let Some(phones) = phones else {
-            return Err(contract(Role::Hub, &format!("no list of phones: {answer}")));
-        };
-        let name = |phone: &Value| phone.get("phone")?.as_str().map(str::to_owned);
-        Ok(phones.iter().filter_map(name).collect())
-    }
-
-    /// Where the second phone notes for the oracle.
-    pub(super) fn guest_notes(&self) -> PathBuf {
-        self.path(&format!("notes.{PLACE}"))
     }
 }

@@ -1,13 +1,9 @@
 //! Pairing, as an owner does it: the hub shows a code, the app reads it, and whoever was interrupted
 //! tries again. This room must never look into a code.
 
-use std::io::Write as _;
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::{Answer, PAIR_ATTEMPTS_MAX, PATIENCE, System, contract};
-use crate::notes;
 use crate::process::{Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
@@ -67,119 +63,6 @@ impl System {
         let mut start = Start::with(&words);
         start.input = secret.to_owned();
         self.ask_started(Role::App, &start)
-    }
-
-    /// Removes the hub's one phone, as an owner who has lost it: who was interrupted looks who is there, and
-    /// asks again.
-    ///
-    /// # Errors
-    /// The hub's program failed without having been killed.
-    pub fn remove_phone(&mut self) -> Outcome<()> {
-        let Some(phone) = self.first_phone()? else {
-            return Err(contract(Role::Hub, "no phone to remove"));
-        };
-        let config = self.text("hub.toml");
-        let words = ["remove", &phone, "--config", &config, "--json", "--yes"];
-        let answer = self.ask_started(Role::Hub, &Start::with(&words))?;
-        // Killed behind its sync, it was asked again and found nobody.
-        if answer.status.success() || self.first_phone()?.is_none() {
-            return Ok(());
-        }
-        Err(Trouble::Ended {
-            role: Role::Hub,
-            status: answer.status,
-            said: answer.said,
-        })
-    }
-
-    /// The name of the phone that was paired first.
-    fn first_phone(&mut self) -> Outcome<Option<String>> {
-        Ok(self.phones()?.into_iter().next())
-    }
-
-    /// Gives a command from the phone and syncs until it is answered: what came of it. An owner whose phone died
-    /// in the middle gives it again.
-    ///
-    /// # Errors
-    /// A program failed without having been killed; there is no answer.
-    pub fn order(&mut self, words: &[&str]) -> Outcome<Value> {
-        let given = self.give(words)?;
-        self.answer_to(&given)
-    }
-
-    /// Gives a command from the phone, of which no sync runs: its name. Whether it was sent is left open; it is
-    /// stored.
-    ///
-    /// # Errors
-    /// The app's program stored none.
-    pub fn give(&mut self, words: &[&str]) -> Outcome<String> {
-        let words = self.app_words(&[words, &["--json"]].concat());
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        // Hub or relay may just be dying: it is stored all the same.
-        let answer = self.ask_started(Role::App, &Start::with(&words))?;
-        let given = answer
-            .lines
-            .iter()
-            .find_map(|line| line.get("command")?.as_str());
-        given
-            .map(str::to_owned)
-            .ok_or_else(|| contract(Role::App, &format!("no command: {}", answer.said)))
-    }
-
-    /// Gives the first command of a phone of which no sync runs, at a relay that may keep it waiting: its name.
-    ///
-    /// # Errors
-    /// None is stored behind it.
-    pub fn give_briefly(&mut self, words: &[&str], at_most: Duration) -> Outcome<String> {
-        let words = self.app_words(&[words, &["--json"]].concat());
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        // Killed or not, it was stored before anything was sent.
-        let _answer = self.ask_briefly(Role::App, &Start::with(&words), at_most)?;
-        let books = self.ask_app(&["commands", "--json"])?;
-        let books = books.lines.last().cloned().unwrap_or_default();
-        let rows = books.get("commands").and_then(Value::as_array);
-        let given = rows
-            .and_then(|rows| rows.last())
-            .and_then(|row| row["command"].as_str());
-        given
-            .map(str::to_owned)
-            .ok_or_else(|| contract(Role::App, &format!("no command: {books}")))
-    }
-
-    /// Syncs until a command is answered: what came of it.
-    ///
-    /// # Errors
-    /// There is no answer in time.
-    pub fn answer_to(&mut self, given: &str) -> Outcome<Value> {
-        let patience = self.setup.patience;
-        self.until("the answer to a command", patience, |system| {
-            let words = system.app_words(&["sync", "--json"]);
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let _ended = system.ask_started(Role::App, &Start::with(&words))?;
-            let books = system.ask_app(&["commands", "--json"])?;
-            let books = books.lines.last().cloned().unwrap_or_default();
-            system.remember(books.to_string());
-            let rows = books.get("commands").and_then(Value::as_array);
-            let mut rows = rows.into_iter().flatten();
-            let row = rows.find(|row| row["command"] == given);
-            let row = row.filter(|row| row["state"] == "answered");
-            Ok(row.map(|row| row["outcome"].clone()))
-        })
-    }
-
-    /// The phone is gone with all that it had; the next one begins with nothing, and its notes say so.
-    ///
-    /// # Errors
-    /// The machine.
-    pub fn lose_phone(&self) -> Outcome<()> {
-        std::fs::remove_dir_all(self.path("app")).map_err(Trouble::machine("losing the phone"))?;
-        let notes = self.path(&format!("notes.{}", Role::App));
-        let file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(notes);
-        file.and_then(|mut file| writeln!(file, "{}", notes::ANEW))
-            .map_err(Trouble::machine("the notes of a lost phone"))
     }
 
     /// Pairs. A planted crash on the way is answered as an owner would: the hub shows a code

@@ -215,9 +215,11 @@ impl System {
             exports,
             notes: [self.notes(Role::Hub), self.notes(Role::App)],
             deleted: self.deleted.clone(),
-            history: self.history(),
+            removed: self.removed.clone(),
+            history: self.board.lines(),
             drops_allowed: self.setup.drops_allowed,
             stolen: Vec::new(),
+            seen: self.seen.clone(),
         })
     }
 

@@ -311,10 +311,7 @@ impl System {
             start.program.clone_from(&self.setup.relay_program);
         }
         let mut set = |name: &str, value: OsString| {
-            // Whoever starts it may have said it otherwise.
-            if start.environment.iter().all(|(known, _)| known != name) {
-                start.environment.push((name.to_owned(), value));
-            }
+            start.environment.push((name.to_owned(), value));
         };
         if let Some(crash) = self.planted.front().filter(|crash| crash.role == role) {
             set(
@@ -324,10 +321,7 @@ impl System {
             let died = self.path(&format!("died.{role}"));
             set("SECLUSO_CRASH_DIED", died.into());
         }
-        set(
-            "SECLUSO_CRASH_NOTES",
-            self.path(&format!("notes.{role}")).into(),
-        );
+        set("SECLUSO_CRASH_NOTES", self.notes_file(role).into());
         if let Some(log) = &self.setup.log {
             set("SECLUSO_LOG", log.into());
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{RelayAddress, Setup, System, Tracing, temporary};
+use super::{FIRST_PHONE, RelayAddress, Setup, System, Tracing, temporary};
 use crate::process::{Board, Role};
 use crate::trouble::{Outcome, Trouble};
 
@@ -98,7 +98,9 @@ impl Stock {
             deaths: 0,
             fault: None,
             deleted: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            phone: FIRST_PHONE,
+            removed: BTreeSet::new(),
+            seen: Vec::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port: self.pairing_port,

@@ -10,7 +10,7 @@
 
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{ErrorKind, JournalError, RetainedClip};
-use wal::Priority;
+use wal::{Priority, crash_point};
 
 use super::recording::Recording;
 use super::{
@@ -353,6 +353,9 @@ impl Core {
             };
             if end != PlayEnd::BrokenOff {
                 txn.release_retained(copy)?;
+                // CRASH(hub.play.ended): before: a clip without its end, which the next start cuts off, and the
+                // copy, which is played again | after: the end of the clip and that of the copy are synced as one.
+                crash_point!("hub.play.ended");
             }
             Ok(said)
         });

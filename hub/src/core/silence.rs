@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use journal::ids::PairingId;
+use wal::mutant;
 
 /// The most that one tick counts, in milliseconds: far more than lies between two ticks of a busy hub, far
 /// less than any limit.
@@ -125,6 +126,11 @@ impl Silence {
     pub(super) fn is_silent(&self, phone: PairingId) -> bool {
         let limit = millis(self.limits.silent_after);
         self.unheard_ms(phone) >= limit
+            && !mutant!(
+                "silence_ignored",
+                "A1",
+                "a phone that is said to be silent gets events all the same"
+            )
     }
 
     /// What is counted, in milliseconds.

@@ -6,6 +6,7 @@
 //! was not opened in the same transaction.
 
 use serde::{Deserialize, Serialize};
+use wal::mutant;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
@@ -134,6 +135,13 @@ impl Txn<'_> {
         pairing: PairingId,
         id: CommandId,
     ) -> Result<Option<CommandResult>, JournalError> {
+        if mutant!(
+            "command_done_twice",
+            "C2",
+            "a hub does not look whether it has done a command"
+        ) {
+            return Ok(None);
+        }
         let kept = outcomes(self, pairing)?;
         let known = kept.iter().find(|one| one.id == id);
         Ok(known.map(|one| one.result.clone()))

@@ -288,6 +288,9 @@ impl AppPairing {
             }
             end_pairing(&mut txn, id);
             passed::end_of(&mut txn, id)?;
+            // CRASH(journal.pairing.app_forgotten): before: the hub is there, without its clips, and is forgotten
+            // again | after: its keys are gone with everything that was known of it, synced as one.
+            crash_point!("journal.pairing.app_forgotten");
         }
         txn.commit(is_there)
     }

@@ -7,7 +7,7 @@ use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::OpenMlsProvider;
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _, Size as _};
-use wal::{Durable, crash_point};
+use wal::{Durable, crash_point, mutant};
 use wire::Invitation;
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
@@ -471,7 +471,13 @@ fn unheard_pairings(
         let record: Option<PairingRecord> =
             txn.secret_row(Scope::Pairing(pairing), Family::Pairing, &[])?;
         let replaced = record.is_some_and(|record| {
-            record.state == PairingState::Confirmed && record.peer_device == device
+            let is_same = record.peer_device == device
+                || mutant!(
+                    "second_phone_ends_first",
+                    "C1",
+                    "a phone that is paired takes the place of another one that was not heard of yet"
+                );
+            record.state == PairingState::Confirmed && is_same
         });
         if !replaced || born(pairing) >= born(newer) {
             continue;

@@ -5,7 +5,7 @@
 //! away. This room knows no relay; it must never forget a dismissal that nobody has confirmed.
 
 use serde::{Deserialize, Serialize};
-use wal::{Durable, crash_point};
+use wal::{Durable, crash_point, mutant};
 use wire::ids::{DeviceId, SendId};
 
 use super::hub::invitation_of;
@@ -140,7 +140,13 @@ impl Txn<'_> {
         match &record {
             Some(record) => {
                 let row = dismissal(Dismissed::Phone, record, invitation);
-                self.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
+                if !mutant!(
+                    "dismissal_forgotten",
+                    "C4",
+                    "what the relay is to be told of a removed phone is not kept"
+                ) {
+                    self.put_secret_row(Scope::Device, Family::Dismissal, &id.0, &row)?;
+                }
             }
             None => tracing::error!(
                 "what was stored of a removed phone cannot be read: the relay is not told of it, and its operator can revoke it"
@@ -267,6 +273,9 @@ impl Journal {
     pub fn dismissal_told(&mut self, pairing: PairingId) -> Result<Durable<()>, JournalError> {
         let mut txn = self.begin();
         forget_dismissal(&mut txn, &pairing.0);
+        // CRASH(journal.pairing.hub_told): before: the relay knows, and is told again, which changes nothing |
+        // after: it is told no more.
+        crash_point!("journal.pairing.hub_told");
         txn.commit(())
     }
 }

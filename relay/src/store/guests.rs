@@ -5,7 +5,7 @@
 //! shut out. So that row must stay for as long as the relay's key does. This room must never let a hub shut
 //! out a phone that somebody else invited as well, nor by an invitation that it gave later.
 
-use wal::{Staged, Txn, WalError, crash_point};
+use wal::{Staged, Txn, WalError, crash_point, mutant};
 use wire::frame::Guest;
 use wire::limits::{INVITATION_TTL_SECONDS_MAX, REVOCATIONS_PER_DAY_MAX};
 use wire::{Class, DeviceId, SendId};
@@ -126,6 +126,9 @@ impl MailboxStore {
                 return Ok(None);
             }
         }
+        mutant!("revoke_not_stored", "C4", "a hub hears that a phone is shut out, and no row says so" => {
+            txn = Txn::new();
+        });
         // CRASH(relay.revoke.before_stage): before: nothing of it; the hub has no answer and asks again |
         // after: the phone is shut out, synced with its batch; mailboxes are emptied in steps behind it.
         crash_point!("relay.revoke.before_stage");

@@ -43,8 +43,10 @@ impl World {
             return self.old_copy_is_seen(last_ms);
         }
         self.until_done("after everything was healed")?;
+        self.end_of_silence()?;
         self.one_event_more()?;
         self.one_heartbeat_more()?;
+        self.every_command_answered()?;
         // The phone rotates its key when the line has fallen quiet.
         let quiet_ms = self.now_ms + QUIET_MS;
         self.play(|world| world.now_ms > quiet_ms)?;
@@ -104,6 +106,46 @@ impl World {
             true => Ok(()),
             false => Err(Broken::new("C1", "no heartbeat heals the lines any more")),
         }
+    }
+
+    /// A phone that is silent says its heartbeat, and gets events again.
+    fn end_of_silence(&mut self) -> Result<(), Broken> {
+        if !self.books.silent {
+            return Ok(());
+        }
+        self.app.want_heartbeat();
+        let limit_ms = self.now_ms + HEALED_MS_MAX;
+        self.play(|world| !world.books.silent || world.now_ms > limit_ms)?;
+        match self.books.silent {
+            false => Ok(()),
+            true => Err(Broken::new("A1", "a heartbeat ends no silence")),
+        }
+    }
+
+    /// Nothing that was ordered waits any more, and both ends say the same of it.
+    fn every_command_answered(&mut self) -> Result<(), Broken> {
+        if self.books.orders.is_empty() {
+            return Ok(());
+        }
+        let limit_ms = self.now_ms + HEALED_MS_MAX;
+        let mut known = None;
+        self.play(|world| {
+            let book = world.app.commands();
+            known = book.filter(|book| book.pending.is_empty());
+            known.is_some() && world.is_done() || world.now_ms > limit_ms
+        })?;
+        let Some(known) = known else {
+            return Err(Broken::new("C1", "a command is never answered"));
+        };
+        let settings = loop {
+            match self.hub.settings() {
+                Ok(settings) => break settings,
+                Err(Fault::Broken(broken)) => return Err(broken),
+                Err(Fault::Ended(why)) => self.ended(Who::Hub, why)?,
+            }
+            self.until_done("after a hub was asked")?;
+        };
+        self.books.judge_orders(&known, &settings)
     }
 
     /// How often an operation on real files was made to fail so far.

@@ -11,7 +11,7 @@ use hub::core::{
     Core as HubCore, Event, LineHeads, Notice, Piece, Recorded, SilenceLimits, Verdict,
 };
 use journal::Role;
-use journal::ids::Line;
+use journal::ids::{Channel, Line};
 use wal::SeededDice;
 use wal::disk::{CrashPolicy, SimDisk};
 use wire::Seq;
@@ -216,6 +216,12 @@ impl Ends {
         ends.hub.record(&[500]);
         ends.settle();
         ends
+    }
+
+    /// The same ends, from now on about another of their lines.
+    pub(crate) fn on(&mut self, channel: Channel) {
+        let line = Line::of(self.hub.line.pairing, channel);
+        (self.hub.line, self.app.line) = (line, line);
     }
 
     /// Carries everything to and fro until all of the hub's is acked.

@@ -11,6 +11,7 @@
 //! stage, ends                               who does the steps, with a relay and without one
 //! pairing, heartbeat, conversation          the steps of a good conversation
 //! at_hub, evidence, at_app, at_relay        those that it has not
+//! orders, phones                            commands; phones that are beside others, silent, removed, replaced
 //! ```
 
 mod at_app;
@@ -20,7 +21,9 @@ mod conversation;
 mod ends;
 mod evidence;
 mod heartbeat;
+mod orders;
 mod pairing;
+mod phones;
 mod stage;
 mod told;
 
@@ -38,6 +41,9 @@ fn traces() -> String {
     pairing::again(&mut text);
     at_app::steps(&mut text);
     at_relay::steps(&mut text);
+    orders::steps(&mut text);
+    phones::steps(&mut text);
+    at_relay::revoked(&mut text);
     text
 }
 

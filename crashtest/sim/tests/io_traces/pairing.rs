@@ -4,7 +4,7 @@ use crashtest_sim::node::open_journal;
 use crashtest_sim::plan::Who;
 use crashtest_sim::run::ways;
 use crashtest_sim::world::Pair;
-use journal::ids::{Channel, Line};
+use journal::ids::{Channel, Line, PairingId};
 use journal::pairing::{AppNext, Joined, OfferTerms};
 use journal::{
     AppPairing, Committer, Durable, HubPairing, Journal, Offer, Role, Session, Suite,
@@ -137,9 +137,23 @@ pub(crate) fn pairing(text: &mut String) -> Pair {
     }
 }
 
-/// The phone's proof that it has joined by this offer.
-fn joined(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Durable<Joined> {
-    let next = AppPairing::start(app, offer, PHONE, NOW_S).unwrap();
+/// Another phone beside those that the hub has.
+pub(crate) fn beside(hub: &mut Journal, app: &mut Journal, device: DeviceId) -> PairingId {
+    let offer = offered(hub);
+    let confirm = joined(hub, app, &offer, device);
+    let done = HubPairing::confirm(hub, &confirm).unwrap();
+    drop(AppPairing::done(app, &confirm, &done).unwrap());
+    done.pairing()
+}
+
+/// The proof of a phone that it has joined by this offer.
+fn joined(
+    hub: &mut Journal,
+    app: &mut Journal,
+    offer: &Offer,
+    device: DeviceId,
+) -> Durable<Joined> {
+    let next = AppPairing::start(app, offer, device, NOW_S).unwrap();
     let AppNext::Request(request) = next.into_inner() else {
         panic!("a new pairing begins with a request");
     };
@@ -171,12 +185,12 @@ pub(crate) fn again(text: &mut String) {
     let (mut hub, _) = open_journal(Role::Hub, &ground(&hub_disk), SeededDice(51)).unwrap();
     let (mut app, _) = open_journal(Role::App, &ground(&app_disk), SeededDice(52)).unwrap();
     let first = offered(&mut hub);
-    let confirm = joined(&mut hub, &mut app, &first);
+    let confirm = joined(&mut hub, &mut app, &first, PHONE);
     let dead = HubPairing::confirm(&mut hub, &confirm).unwrap().pairing();
     record_for(&mut hub, Line::of(dead, Channel::EventVideo));
 
     let second = offered(&mut hub);
-    let confirm = joined(&mut hub, &mut app, &second);
+    let confirm = joined(&mut hub, &mut app, &second, PHONE);
     let step = "it takes the proof of a phone that pairs again: the old pairing is over";
     let done = traced(text, &hub_disk, Who::Hub, step, || {
         HubPairing::confirm(&mut hub, &confirm).unwrap()
