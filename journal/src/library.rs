@@ -16,7 +16,8 @@ use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
     self, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason,
-    HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
+    HeartbeatAnswer, HubConfigMessage, HubMessage, LiveBegun, LiveEnded, NAME_BYTES_MAX,
+    SettingsDoc,
 };
 use crate::outbox::Trim;
 use crate::scope::Scope;
@@ -93,6 +94,10 @@ pub enum Taken {
     CommandDone(DoneCommand),
     /// The hub has told its settings.
     Settings(SettingsDoc),
+    /// A live session has begun. What is shown of it, [`Session::open_live`] decides.
+    LiveBegun(LiveBegun),
+    /// A live session is over, or none begins.
+    LiveEnded(LiveEnded),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -213,7 +218,11 @@ impl Session<Follower> {
                 }
                 None => unreadable,
             },
-            Channel::Thumbnail | Channel::Livestream | Channel::Notification => unreadable,
+            Channel::Livestream => match message::decode(plaintext) {
+                Some(said) => self.take_live(txn, said)?,
+                None => unreadable,
+            },
+            Channel::Thumbnail | Channel::Notification => unreadable,
         })
     }
 

@@ -10,10 +10,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::ids::{Channel, ClipId};
 
 mod command;
+mod live;
 
 pub use command::{
     COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
     Refusal, Settings, SettingsBase, SettingsDoc,
+};
+pub use live::{
+    AppLiveMessage, HubLiveMessage, LIVE_INIT_BYTES_MAX, LiveBegun, LiveEnd, LiveEnded, LiveFrame,
+    LiveStart, LiveWish,
 };
 
 /// Most bytes of a clip in one chunk. One KiB short of 64 KiB, so that chunk, MLS framing, wrap and
@@ -77,7 +82,7 @@ pub struct ClipEnd {
     pub ended_unix_ms: u64,
 }
 
-/// What an app says in every channel but config.
+/// What an app says in every channel but config and livestream; what it says there has the same acks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AppMessage {
     /// Everything up to and including this envelope is durable at the app.

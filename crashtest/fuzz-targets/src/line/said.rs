@@ -76,6 +76,8 @@ pub(crate) fn said_app(data: &[u8]) {
                 }
                 Taken::Nothing(_)
                 | Taken::Settings(_)
+                | Taken::LiveBegun(_)
+                | Taken::LiveEnded(_)
                 | Taken::Started(_)
                 | Taken::Ended { .. } => {}
                 other => panic!("{other:?} of what was said inside MLS"),
