@@ -9,6 +9,7 @@ mod format;
 mod golden;
 pub(crate) mod harness;
 mod heartbeat;
+mod live;
 pub(crate) mod odd;
 mod pairing;
 mod removal;
