@@ -80,6 +80,17 @@ fn to_json(
             })
         })
         .collect();
+    let lives: Vec<Value> = core
+        .lives
+        .iter()
+        .map(|live| {
+            json!({
+                "phone": live.line.pairing.to_hex(),
+                "session": live.session,
+                "seconds": live.lasted.as_secs(),
+            })
+        })
+        .collect();
     let still_admitted = link.still_admitted.len() as u64;
     json!({
         "recording": core.recording,
@@ -103,6 +114,7 @@ fn to_json(
         "clips": clips,
         // Retained copies that wait for nobody's ack any more.
         "stranded_copies": core.stranded_copies,
+        "live": lives,
     })
 }
 
@@ -179,6 +191,13 @@ pub fn to_text(status: &Value) -> String {
             },
         ));
     }
+    for live in status["live"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "\nphone {} watches live, for {} s",
+            live["phone"].as_str().unwrap_or_default(),
+            live["seconds"],
+        ));
+    }
     if let Some(phones @ 1..) = status["relay_not_told"].as_u64() {
         out.push_str(&format!(
             "\n{phones} removed phones are not yet shut out at the relay; it is told as soon as it is reached"
@@ -221,6 +240,7 @@ mod tests {
             dismissals: 0,
             clips: Vec::new(),
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         let link = LinkStatus::default();
         let error = |kind| CameraError::Clip {
@@ -262,6 +282,7 @@ mod tests {
             dismissals: 0,
             clips: Vec::new(),
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         core.settings.settings.privacy = true;
         let link = LinkStatus::default();
@@ -283,6 +304,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 2,
             clips: Vec::new(),
+            stranded_copies: 0,
+            lives: Vec::new(),
         };
         let mut link = LinkStatus::default();
         let text = to_text(&to_json(&core, &link, None, 0));
