@@ -184,6 +184,13 @@ impl Session<Follower> {
     }
 }
 
+impl Txn<'_> {
+    /// A name for a new wish.
+    pub fn live_id(&mut self) -> LiveId {
+        LiveId(self.random())
+    }
+}
+
 /// A group begins with its start, and nothing else has one.
 fn is_sound(frame: &LiveFrame<'_>) -> bool {
     let begins = frame.group == frame.number;
