@@ -17,6 +17,7 @@ use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
 use crate::event::{Announcer, Event, Events};
 use crate::export::{self, ClipReader};
+use crate::live::{LiveView, Viewers};
 use crate::pairing;
 use crate::state_dir;
 use crate::types::{
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     launch: std::sync::Mutex<Launch>,
     /// Rises with each command that is given, so that a sync that goes on sends it at once.
     orders: watch::Sender<u64>,
+    /// Who watches live.
+    pub(crate) viewers: Arc<Viewers>,
 }
 
 impl Shared {
@@ -131,6 +134,7 @@ impl App {
                 OpenedBy::Scheduler => Launch::ByScheduler,
             }),
             orders: watch::channel(0).0,
+            viewers: Arc::new(Viewers::default()),
         };
         let now_unix_s = clock.unix_s();
         let expire = shared
@@ -271,6 +275,21 @@ impl App {
             .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
         let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
         Ok(KnownSettings::of(hub, book))
+    }
+
+    /// Watches a camera of a hub live, the first one if `camera` is empty. Pictures come while a sync follows
+    /// ([`SyncMode::Follow`]), which also says the wish and the end of it; of what is shown nothing is stored. One
+    /// viewer at a time for each hub.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], [`AppError::WatchedAlready`], [`AppError::NoSuchCamera`], or about the state directory.
+    pub async fn live(&self, hub: HubId, camera: &str) -> Result<LiveView, AppError> {
+        let pairing = hub.to_journal();
+        let lines = self.shared.engine.read(|core, _shell| core.lines()).await?;
+        match lines.iter().any(|info| info.line.pairing == pairing) {
+            true => self.shared.viewers.add(pairing, camera),
+            false => Err(AppError::NoSuchHub(hub)),
+        }
     }
 
     /// All clips, in the order in which they became known.
@@ -496,6 +515,8 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
                 Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
                 None => continue,
             },
+            // Told to whoever watches, and to nobody else.
+            Taken::LiveBegun(_) | Taken::LiveEnded(_) => continue,
             Taken::Duplicate
             | Taken::Gap { .. }
             | Taken::NotAuthentic

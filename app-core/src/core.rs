@@ -12,11 +12,12 @@
 //! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
 //! line falls quiet, in the transaction of the last ack. While an update of ours waits for the hub's
 //! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
-//! two rooms of their own, and commands one.
+//! two rooms of their own, commands and live pictures one each.
 
 mod command;
 mod forget;
 mod heartbeat;
+mod live;
 mod pulse;
 mod reads;
 
@@ -32,8 +33,11 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
+use live::View;
+
 pub use command::{CommandSent, Order, Ordered};
 pub use heartbeat::{BeatSent, Look, Sight};
+pub use live::{LiveNeed, LiveOut};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
 pub use reads::{ChannelStatus, LineInfo, LineStatus};
 
@@ -215,6 +219,8 @@ impl Follow {
 pub struct Core {
     journal: Journal,
     lines: BTreeMap<Line, Follow>,
+    /// What is watched live.
+    views: BTreeMap<Line, View>,
 }
 
 impl Core {
@@ -224,6 +230,7 @@ impl Core {
         Self {
             journal,
             lines: BTreeMap::new(),
+            views: BTreeMap::new(),
         }
     }
 
@@ -428,6 +435,8 @@ impl Core {
             | Taken::Answered(_)
             | Taken::CommandDone(_)
             | Taken::Settings(_)
+            | Taken::LiveBegun(_)
+            | Taken::LiveEnded(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}
@@ -438,6 +447,7 @@ impl Core {
         // again | after: its effect and the cursor behind it are synced as one.
         crash_point!("app.take.staged");
         follow.took(&noted, now_ms);
+        self.note_live(line, &noted, now_ms);
         if matches!(noted, Taken::NewEpoch(_)) {
             self.owe_overtaken(line, now_ms)?;
         }

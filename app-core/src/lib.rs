@@ -46,6 +46,7 @@ mod engine;
 mod error;
 mod event;
 mod export;
+mod live;
 mod pairing;
 mod state_dir;
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub use command::{
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
+pub use live::{LiveEvent, LiveStop, LiveView};
 pub use types::{
     Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat, HubId,
     HubStatus, PairedHub, Pairing, Standing, Status, SyncMode, hex,

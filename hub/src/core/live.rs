@@ -79,7 +79,12 @@ pub(super) struct Lives(BTreeMap<Line, Session>);
 impl Lives {
     /// A session whose beginning is staged, in the place of the one before. `camera`: none if it goes on with what
     /// that one showed.
-    pub(super) fn begun(&mut self, staged: Staged<LiveRight>, of: LiveRight, camera: Option<String>) {
+    pub(super) fn begun(
+        &mut self,
+        staged: Staged<LiveRight>,
+        of: LiveRight,
+        camera: Option<String>,
+    ) {
         let before = self.0.remove(&of.line());
         let (kept, lasted) = before
             .filter(|before| before.wish == of.wish())
@@ -236,9 +241,11 @@ impl Core {
             .journal
             .as_mut()
             .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
-        let known = self.lives.0.get(&line).filter(|known| {
-            known.session == session && known.owed.is_none()
-        });
+        let known = self
+            .lives
+            .0
+            .get(&line)
+            .filter(|known| known.session == session && known.owed.is_none());
         let (Some(known), Some(state)) = (known, self.lines.get_mut(&line)) else {
             return Ok(None);
         };

@@ -58,16 +58,17 @@ impl Caster {
                     self.stream = Some(Stream::new(track));
                     continue;
                 }
-                Item::Unit(unit) => match self.stream.as_mut().map(|stream| stream.handle_unit(unit))
-                {
-                    Some(Ok(pieces)) => pieces,
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "a camera's pictures cannot be shown live");
-                        self.stream = None;
-                        continue;
+                Item::Unit(unit) => {
+                    match self.stream.as_mut().map(|stream| stream.handle_unit(unit)) {
+                        Some(Ok(pieces)) => pieces,
+                        Some(Err(error)) => {
+                            tracing::warn!(%error, "a camera's pictures cannot be shown live");
+                            self.stream = None;
+                            continue;
+                        }
+                        None => continue,
                     }
-                    None => continue,
-                },
+                }
             };
             for piece in pieces {
                 if self.cast(piece).await.is_err() {
@@ -112,7 +113,9 @@ impl Caster {
             return Ok(());
         };
         match oldest.answer().await {
-            Err(error @ (SealerError::Closed | SealerError::Core(CoreError::Dead(_)))) => Err(error),
+            Err(error @ (SealerError::Closed | SealerError::Core(CoreError::Dead(_)))) => {
+                Err(error)
+            }
             // Whatever became of the sync that it shared, no frame needs it.
             _ => Ok(()),
         }

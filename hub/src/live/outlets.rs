@@ -59,9 +59,7 @@ impl Outlets {
     pub fn wants(&self, line: Line, begins_group: bool) -> bool {
         let queues = self.queues();
         let queue = queues.get(&line);
-        queue.is_some_and(|queue| {
-            (begins_group || !queue.gives_up) && !queue.frames.is_closed()
-        })
+        queue.is_some_and(|queue| (begins_group || !queue.gives_up) && !queue.frames.is_closed())
     }
 
     /// Hands a frame over, or gives the rest of its group up.

@@ -19,7 +19,9 @@ pub enum StreamError {
     #[error(transparent)]
     Pictures(#[from] SegmenterError),
     /// Its codec parameters are longer than a frame has room for.
-    #[error("an initialisation segment of {bytes} bytes; at most {LIVE_INIT_BYTES_MAX} are supported")]
+    #[error(
+        "an initialisation segment of {bytes} bytes; at most {LIVE_INIT_BYTES_MAX} are supported"
+    )]
     Init {
         /// Their size.
         bytes: usize,
@@ -98,11 +100,7 @@ impl Stream {
             init: init.to_vec(),
         };
         Ok(CastPiece {
-            start: self
-                .init
-                .as_ref()
-                .filter(|_| chunk.begins_group)
-                .map(start),
+            start: self.init.as_ref().filter(|_| chunk.begins_group).map(start),
             captured_unix_ms: chunk.captured_unix_ms,
             ends_fragment: chunk.is_last_of_fragment,
             bytes,

@@ -79,8 +79,8 @@ impl Session<Follower> {
     pub fn send_watch(&mut self, txn: &mut Txn<'_>, wish: &LiveWish) -> Result<Seq, JournalError> {
         in_livestream(self.line())?;
         let said = AppLiveMessage::Watch(wish.clone());
-        let bytes = message::encode(&said)
-            .ok_or(JournalError::Misuse("our own messages must encode"))?;
+        let bytes =
+            message::encode(&said).ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.send(txn, &bytes)?;
         self.watched = Some(Watched {
             wish: wish.id,

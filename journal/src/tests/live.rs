@@ -212,7 +212,10 @@ fn scenario_31_late_frames_and_old_ones_are_not_shown() {
     let (seq, envelope) = camera.outgoing(LIVE, Seq::NONE).remove(0);
     let as_frame = open(&mut phone, envelope.as_bytes());
     assert_eq!(as_frame, LiveArrival::NotAuthentic);
-    assert_eq!(phone.take(LIVE, cursor.next(), &frames[5]), Taken::NotAuthentic);
+    assert_eq!(
+        phone.take(LIVE, cursor.next(), &frames[5]),
+        Taken::NotAuthentic
+    );
     assert!(seq <= cursor);
     assert_eq!(part(open(&mut phone, &frames[5])).number, 6);
     converge(&mut camera, &mut phone);
@@ -235,11 +238,7 @@ fn scenario_20_a_frame_that_is_brought_back_proves_nothing() {
 }
 
 fn camera_cursor(txn: &crate::Txn<'_>, phone: &Phone) -> u64 {
-    txn.journal()
-        .inbox_head(phone.line(LIVE))
-        .unwrap()
-        .cursor
-        .0
+    txn.journal().inbox_head(phone.line(LIVE)).unwrap().cursor.0
 }
 
 #[test]
@@ -333,7 +332,10 @@ fn scenario_31_a_heartbeat_in_a_session_goes_on_with_a_new_one() {
     let versions = key_version(&camera);
     phone.heartbeat(1);
     let second = hears(&mut camera, &phone).expect("it goes on");
-    assert_eq!((second.wish(), second.session()), (first.wish(), first.session() + 1));
+    assert_eq!(
+        (second.wish(), second.session()),
+        (first.wish(), first.session() + 1)
+    );
     assert_eq!(key_version(&camera), versions + 1);
     let told = told(&mut phone, &camera);
     assert!(
@@ -395,8 +397,13 @@ fn a_session_that_is_not_stored_has_no_right_to_seal() {
         .expect("a wish waits");
     let mut txn = camera.journal.begin();
     let live = &mut camera.sessions[index(LIVE)];
-    live.receive(&mut txn, seq, envelope.as_bytes(), Takes::MessagesAndProposals)
-        .unwrap();
+    live.receive(
+        &mut txn,
+        seq,
+        envelope.as_bytes(),
+        Takes::MessagesAndProposals,
+    )
+    .unwrap();
     live.begin_live(&mut txn, LiveId([2; 16])).unwrap();
     let begun = live.live_right(&txn).unwrap();
     assert_eq!(begun.session(), right.session() + 1);

@@ -50,11 +50,7 @@ pub(crate) fn wrap(
 }
 
 /// Opens one frame of the other side; `None` if it is none of this mailbox's.
-pub(crate) fn unwrap(
-    wrap_key: &Key,
-    mailbox: &SendId,
-    frame: &[u8],
-) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn unwrap(wrap_key: &Key, mailbox: &SendId, frame: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (&VERSION, rest) = frame.split_first()? else {
         return None;
     };

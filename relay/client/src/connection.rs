@@ -220,9 +220,7 @@ impl Connection {
             cursor,
         };
         match self.inner.attach(&frame, answer).await? {
-            Attached::Receive(state) => {
-                Ok((state, Deliveries::new(guard, stream, live, cursor)))
-            }
+            Attached::Receive(state) => Ok((state, Deliveries::new(guard, stream, live, cursor))),
             Attached::Send(_) => Err(ClientError::Unexpected {
                 kind: wire::frame::kind::SEND_STATE,
             }),
@@ -613,7 +611,10 @@ async fn accept_deliveries(inner: Arc<Inner>) {
             Ok(Frame::Stream { slot }) => slot,
             Ok(Frame::Live { slot, group }) => {
                 let table = inner.table();
-                let live = table.slots.get(&slot.0).and_then(|entry| entry.live.as_ref());
+                let live = table
+                    .slots
+                    .get(&slot.0)
+                    .and_then(|entry| entry.live.as_ref());
                 if let Some(live) = live {
                     // A reader with so many to read misses this one: dropping it stops the stream.
                     let _missed = live.try_send(LiveGroup::new(group, reader));
