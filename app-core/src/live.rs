@@ -120,7 +120,7 @@ impl Viewer {
 
     /// Shows something. False if there was no room for it.
     pub(crate) fn show(&self, out: LiveOut, received_unix_ms: u64) -> bool {
-        if matches!(out, LiveOut::Fragment { .. }) && self.events.capacity() <= WORDS_MAX {
+        if matches!(out, LiveOut::Fragment { .. }) && !self.has_room() {
             return false;
         }
         let event = match out {
@@ -144,6 +144,11 @@ impl Viewer {
             LiveOut::Ended(end) => LiveEvent::Ended(LiveStop::of(end)),
         };
         self.events.try_send(event).is_ok()
+    }
+
+    /// Whether there is room for another fragment.
+    pub(crate) fn has_room(&self) -> bool {
+        self.events.capacity() > WORDS_MAX
     }
 
     /// The last word.

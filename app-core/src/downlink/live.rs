@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use wire::Seq;
 
 use crate::app::Shared;
-use crate::core::LiveNeed;
+use crate::core::{LiveNeed, LiveOut};
 use crate::error::AppError;
 use crate::live::{LiveStop, Viewer};
 
@@ -60,8 +60,12 @@ pub(super) struct Lane {
     early_at: Seq,
     /// The relay was asked to pass groups on.
     is_watching: bool,
-    /// A wish was said that is not taken back.
-    is_wished: bool,
+    /// The core may have something for a viewer, of this attachment or of one before.
+    has_view: bool,
+    /// The hub was told that it is enough.
+    said_enough: bool,
+    /// A fragment was left out for the viewer: what follows in its group is of no use.
+    is_behind: bool,
     /// When the core wants to be asked again.
     again_at: Option<Instant>,
 }
@@ -80,7 +84,9 @@ impl Lane {
             early: VecDeque::new(),
             early_at: Seq::NONE,
             is_watching: false,
-            is_wished: false,
+            has_view: true,
+            said_enough: false,
+            is_behind: false,
             again_at: None,
         }
     }
@@ -102,20 +108,10 @@ impl Lane {
             deliveries.watch(on).await.map_err(Trouble::Client)?;
             self.is_watching = on;
         }
-        let pairing = self.pairing;
         let Some(viewer) = viewer else {
-            let said = self.is_wished && is_level && self.say_enough().await?;
-            if self.current.is_some() || self.is_wished {
-                (self.current, self.next, self.is_wished) = (None, None, false);
-                self.early.clear();
-                self.read(move |core| {
-                    core.stop_viewing(pairing);
-                    Ok(())
-                })
-                .await?;
-            }
-            return Ok(said);
+            return self.leave(is_level).await;
         };
+        self.has_view = true;
         if self.early_at < cursor && !self.early.is_empty() {
             self.early_at = cursor;
             let frames = self.early.drain(..).collect();
@@ -125,20 +121,37 @@ impl Lane {
         if !is_level {
             return Ok(false);
         }
-        if !viewer.wants {
-            return Ok(self.is_wished && self.say_enough().await?);
+        match (viewer.wants, self.said_enough) {
+            (true, _) => self.wish(&viewer).await,
+            (false, true) => Ok(false),
+            (false, false) => self.say_enough().await,
         }
-        self.wish(&viewer).await
+    }
+
+    /// Nobody watches. True if the hub was told.
+    async fn leave(&mut self, is_level: bool) -> Result<bool, Trouble> {
+        if !self.has_view {
+            return Ok(false);
+        }
+        let said = is_level && !self.said_enough && self.say_enough().await?;
+        (self.current, self.next) = (None, None);
+        self.early.clear();
+        (self.has_view, self.said_enough, self.is_behind) = (false, false, false);
+        let pairing = self.pairing;
+        self.read(move |core| {
+            core.stop_viewing(pairing);
+            Ok(())
+        })
+        .await?;
+        Ok(said)
     }
 
     async fn wish(&mut self, viewer: &Viewer) -> Result<bool, Trouble> {
-        let pairing = self.pairing;
+        let (pairing, number) = (self.pairing, viewer.number());
         let now_ms = self.shared.clock.now_ms();
         self.again_at = None;
-        match self
-            .read(move |core| Ok(core.live_need(pairing, now_ms)))
-            .await?
-        {
+        let need = self.read(move |core| Ok(core.live_need(pairing, number, now_ms)));
+        match need.await? {
             LiveNeed::Nothing => Ok(false),
             LiveNeed::Later(ms) => {
                 self.again_at = Some(Instant::now() + Duration::from_millis(ms));
@@ -151,13 +164,13 @@ impl Lane {
             LiveNeed::Wish => {
                 let camera = viewer.camera.clone();
                 let said = self.shared.engine.write(
-                    move |core, _shell| core.stage_wish(pairing, &camera),
+                    move |core, _shell| core.stage_wish(pairing, number, &camera),
                     |_core, committed, staged, _shell| {
                         Ok(staged.map(|staged| committed.redeem(staged).into_inner()))
                     },
                 );
                 let said = said.await.map_err(Trouble::Storage)?.is_some();
-                self.is_wished |= said;
+                self.said_enough &= !said;
                 Ok(said)
             }
         }
@@ -171,9 +184,9 @@ impl Lane {
                 Ok(staged.map(|staged| committed.redeem(staged).into_inner()))
             },
         );
-        let said = said.await.map_err(Trouble::Storage)?.is_some();
-        self.is_wished &= !said;
-        Ok(said)
+        // A line that is mute says it never: the relay's silence does.
+        self.said_enough = true;
+        Ok(said.await.map_err(Trouble::Storage)?.is_some())
     }
 
     /// Until there is something to tend or to take. Dropping the future loses nothing.
@@ -244,12 +257,21 @@ impl Lane {
     }
 
     async fn show(&mut self, viewer: &Viewer) -> Result<(), Trouble> {
-        let pairing = self.pairing;
-        let out = self.read(move |core| Ok(core.poll_live(pairing))).await?;
+        let (pairing, number) = (self.pairing, viewer.number());
+        let out = self.read(move |core| Ok(core.poll_live(pairing, number)));
+        let out = out.await?;
         let now_unix_ms = self.shared.clock.unix_ms();
         for one in out {
+            if let (true, LiveOut::Fragment { begins_group, .. }) = (self.is_behind, &one) {
+                if !begins_group || !viewer.has_room() {
+                    continue;
+                }
+                self.is_behind = false;
+                let _told = viewer.show(LiveOut::Gap { frames: 1 }, now_unix_ms);
+            }
             if !viewer.show(one, now_unix_ms) {
                 tracing::debug!("a viewer is too slow; pictures are left out");
+                self.is_behind = true;
             }
         }
         Ok(())
