@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use journal::ids::PairingId;
 use journal::message::LiveEnd;
@@ -257,6 +258,17 @@ impl LiveView {
             self.viewers.remove(self.pairing, self.number);
         }
         event
+    }
+
+    /// The same, if something comes in so long; `None` waits for as long as it takes. None also behind the end.
+    pub async fn next_within(&mut self, patience: Option<Duration>) -> Option<LiveEvent> {
+        match patience {
+            Some(patience) => tokio::time::timeout(patience, self.next())
+                .await
+                .ok()
+                .flatten(),
+            None => self.next().await,
+        }
     }
 
     /// Tells the hub that it is enough. [`LiveEvent::Ended`] comes when it has heard.

@@ -90,7 +90,7 @@ pub(crate) async fn forget(dir: &Path, named: &str) -> Result<HubId, Failure> {
 }
 
 /// The only hub, or the one that is named.
-async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, Failure> {
+pub(crate) async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, Failure> {
     let hubs = app.status().await?.hubs;
     let known: Vec<HubId> = hubs.iter().map(|status| status.hub).collect();
     match (named, known.as_slice()) {
