@@ -23,6 +23,7 @@ use crate::process::{Board, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
 mod faults;
+mod live;
 mod pairing;
 mod rest;
 mod running;

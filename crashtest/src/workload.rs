@@ -1,4 +1,4 @@
-//! The seven conversations that a crash may interrupt: pair, event, sync, trim, retain, remove, order.
+//! The eight conversations that a crash may interrupt: pair, event, sync, trim, retain, remove, order, watch.
 //!
 //! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
 //! nothing of crashes; whatever was killed is started again by the steps themselves, as its owner
@@ -35,11 +35,13 @@ pub enum Workload {
     Remove,
     /// The owner gives commands from the phone, until each is answered.
     Order,
+    /// The owner watches live while events are recorded.
+    Watch,
 }
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Event,
         Self::Sync,
         Self::Trim,
@@ -47,6 +49,7 @@ impl Workload {
         Self::Pair,
         Self::Remove,
         Self::Order,
+        Self::Watch,
     ];
 
     /// Its name on command lines and in tables.
@@ -60,6 +63,7 @@ impl Workload {
             Self::Pair => "pair",
             Self::Remove => "remove",
             Self::Order => "order",
+            Self::Watch => "watch",
         }
     }
 
@@ -68,7 +72,7 @@ impl Workload {
     pub fn setup(self) -> Setup {
         let passes = match self {
             Self::Event | Self::Sync | Self::Retain => 2,
-            Self::Trim => 3,
+            Self::Trim | Self::Watch => 3,
             Self::Pair | Self::Remove | Self::Order => 1,
         };
         let retains = self == Self::Retain;
@@ -93,9 +97,13 @@ impl Workload {
     pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
         match self {
             Self::Pair => System::new(setup),
-            Self::Event | Self::Sync | Self::Trim | Self::Retain | Self::Remove | Self::Order => {
-                stock.system(setup)
-            }
+            Self::Event
+            | Self::Sync
+            | Self::Trim
+            | Self::Retain
+            | Self::Remove
+            | Self::Order
+            | Self::Watch => stock.system(setup),
         }
     }
 
@@ -112,6 +120,7 @@ impl Workload {
             Self::Pair => pair(system),
             Self::Remove => remove(system),
             Self::Order => order(system),
+            Self::Watch => watch(system),
         }
     }
 }
@@ -153,6 +162,14 @@ fn order(system: &mut System) -> Outcome<Ends> {
     for words in [["phones"], ["resend"]] {
         system.order(&words)?;
     }
+    system.settle()
+}
+
+fn watch(system: &mut System) -> Outcome<Ends> {
+    for role in [Role::Relay, Role::Hub] {
+        system.start(role)?;
+    }
+    system.watch(2)?;
     system.settle()
 }
 
