@@ -5,6 +5,7 @@ mod command;
 mod full;
 pub(crate) mod gate;
 mod heartbeat;
+mod live;
 mod phones;
 mod retained;
 mod rollback;

@@ -525,6 +525,11 @@ impl Phone {
         core.refresh_lines().unwrap();
     }
 
+    /// Its journal, for what a test says and hears by itself.
+    pub(crate) fn journal(&mut self) -> &mut Journal {
+        &mut self.app
+    }
+
     /// Everything new from the hub.
     pub(crate) fn deliver(&mut self, core: &mut Core) {
         while let Some((seq, envelope)) = core
