@@ -195,7 +195,7 @@ impl Session<Committer> {
             begun_in: txn.outcome().clone(),
         });
         // CRASH(journal.live.begun_staged): before: no session, and the wish is not taken | after: the wish is
-        // taken, Commit and first message are in the outbox, synced as one; a start closes the epoch
+        // taken, Commit and first message are in the outbox, synced as one; a start closes the epoch.
         crash_point!("journal.live.begun_staged");
         Ok(())
     }

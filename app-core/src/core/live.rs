@@ -262,7 +262,7 @@ impl Core {
         follow.session.send_watch(&mut txn, &wish)?;
         let staged = txn.stage(wish.id)?;
         // CRASH(app.live.staged): before: no wish | after: the wish is in the outbox; the next process sends it and
-        // shows nothing of what it brings
+        // shows nothing of what it brings.
         crash_point!("app.live.staged");
         Ok(Some((wish.id, staged)))
     }

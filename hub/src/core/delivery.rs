@@ -326,7 +326,7 @@ impl Core {
         let begun = staged?;
         if let (Some(staged), Some(right)) = (begun, right) {
             // CRASH(hub.live.staged): before: nothing of the wish, the cursor is before it; it comes again | after:
-            // a session has begun that no frame was sealed in; a start closes its epoch
+            // a session has begun that no frame was sealed in; a start closes its epoch.
             crash_point!("hub.live.staged");
             self.lives.begun(staged, right, watches);
             let session = right.session();
