@@ -116,8 +116,11 @@ impl Lives {
     pub(super) fn land(&mut self, committed: &Committed, rights: Vec<Staged<LiveRight>>) {
         for staged in rights {
             let right = committed.redeem(staged);
-            let of_it = |session: &&mut Session| session.session == right.session();
-            if let Some(session) = self.0.get_mut(&right.line()).filter(of_it) {
+            let (line, number) = (right.line(), right.session());
+            // It may have been followed by another one since.
+            if let Some(session) = self.0.get_mut(&line)
+                && session.session == number
+            {
                 session.right = Right::Durable(right);
             }
         }

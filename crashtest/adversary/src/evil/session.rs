@@ -254,7 +254,8 @@ impl Session {
                 .await
             }
             Frame::Ping { token } => self.send(&Frame::Pong { token }).await,
-            Frame::Pong { .. } | Frame::Ignored { .. } => Ok(()),
+            // It passes no live pictures on.
+            Frame::Pong { .. } | Frame::Ignored { .. } | Frame::Watch { .. } => Ok(()),
             _ => Err(ErrorCode::Protocol),
         }
     }
