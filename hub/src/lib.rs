@@ -6,7 +6,6 @@
 //! camera -> segmenter -> recorder -> sealer (one thread: core + journal) -> uplink -> relay
 //!      \--> live -------------------^ in memory only ------------------------^
 //! ```
-#![forbid(unsafe_code)]
 
 pub mod camera;
 pub mod cli;
