@@ -4,6 +4,7 @@
 //! hold up another, and never panic on what a peer sends: it closes with a code.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -435,13 +436,15 @@ impl Session {
         };
         if !on {
             self.watching.remove(&slot.0);
-        } else if !self.watching.contains_key(&slot.0) {
+        } else if let Entry::Vacant(place) = self.watching.entry(slot.0) {
             let seat = self
                 .shared
                 .live
                 .watch(mailbox, self.connection.clone(), slot);
             match seat {
-                Some(seat) => drop(self.watching.insert(slot.0, seat)),
+                Some(seat) => {
+                    place.insert(seat);
+                }
                 None => tracing::info!(device = %self.device.short(), "too many watch"),
             }
         }

@@ -71,8 +71,8 @@ mod tests {
     use wal::SeededDice;
     use wire::ids::{Digest, Seq};
 
-    use super::super::{self as stored, Held, Kind, Place};
     use super::*;
+    use crate::wrap::{self as stored, Held, Kind, Place};
 
     #[test]
     fn a_frame_opens_in_its_mailbox_and_untouched_only() {
