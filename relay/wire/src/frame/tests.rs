@@ -260,7 +260,10 @@ fn golden() -> Vec<(Frame<'static>, String)> {
             "3200000c000000070000000000000008".into(),
         ),
         (Frame::Watch { slot, on: true }, "1d0000050000000701".into()),
-        (Frame::Watch { slot, on: false }, "1d0000050000000700".into()),
+        (
+            Frame::Watch { slot, on: false },
+            "1d0000050000000700".into(),
+        ),
         (
             Frame::Live { slot, group: 8 },
             "3400000c000000070000000000000008".into(),
