@@ -19,6 +19,7 @@ use crate::error::AppError;
 use crate::event::{Announcer, Event, Events};
 use crate::export::{self, ClipReader};
 use crate::invite::{self, AddedPhone, InviteCode};
+use crate::live::{LiveView, Viewers};
 use crate::pairing;
 use crate::state_dir;
 use crate::types::{
@@ -82,6 +83,8 @@ pub(crate) struct Shared {
     offline: std::sync::Mutex<BTreeSet<PairingId>>,
     /// Rises with each command that is given, so that a sync that goes on sends it at once.
     orders: watch::Sender<u64>,
+    /// Who watches live.
+    pub(crate) viewers: Arc<Viewers>,
 }
 
 impl Shared {
@@ -174,6 +177,7 @@ impl App {
             }),
             offline: std::sync::Mutex::default(),
             orders: watch::channel(0).0,
+            viewers: Arc::new(Viewers::default()),
         };
         let now_unix_s = clock.unix_s();
         let expire = shared.engine.read(move |core, _shell| {
@@ -380,6 +384,21 @@ impl App {
             .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
         let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
         Ok(KnownSettings::of(hub, book))
+    }
+
+    /// Watches a camera of a hub live, the first one if `camera` is empty. Pictures come while a sync follows
+    /// ([`SyncMode::Follow`]), which also says the wish and the end of it; of what is shown nothing is stored. One
+    /// viewer at a time for each hub.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], [`AppError::WatchedAlready`], [`AppError::NoSuchCamera`], or about the state directory.
+    pub async fn live(&self, hub: HubId, camera: &str) -> Result<LiveView, AppError> {
+        let pairing = hub.to_journal();
+        let lines = self.shared.engine.read(|core, _shell| core.lines()).await?;
+        match lines.iter().any(|info| info.line.pairing == pairing) {
+            true => self.shared.viewers.add(pairing, camera),
+            false => Err(AppError::NoSuchHub(hub)),
+        }
     }
 
     /// All clips, in the order in which they became known.
@@ -615,6 +634,8 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
                 Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
                 None => continue,
             },
+            // Told to whoever watches, and to nobody else.
+            Taken::LiveBegun(_) | Taken::LiveEnded(_) => continue,
             Taken::Cover
             | Taken::Duplicate
             | Taken::Gap { .. }

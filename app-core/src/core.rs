@@ -14,11 +14,12 @@
 //! key rotates when the line falls quiet, in the transaction of the last ack, also if that is said again and
 //! nothing was taken. While an update of ours waits for the hub's
 //! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
-//! two rooms of their own, and commands one.
+//! two rooms of their own, commands and live pictures one each.
 
 mod command;
 mod forget;
 mod heartbeat;
+mod live;
 mod pulse;
 mod reads;
 
@@ -34,8 +35,11 @@ use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
+use live::View;
+
 pub use command::{CommandSent, Order, Ordered};
 pub use heartbeat::{BeatSent, Look, Sight};
+pub use live::{LiveNeed, LiveOut};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
 pub use reads::{ChannelStatus, LineInfo, LineStatus};
 
@@ -223,6 +227,8 @@ pub struct Core {
     lines: BTreeMap<Line, Follow>,
     /// A hub that is silent for so long looks offline, in milliseconds.
     offline_after_ms: u64,
+    /// What is watched live.
+    views: BTreeMap<Line, View>,
 }
 
 impl Core {
@@ -233,6 +239,7 @@ impl Core {
             journal,
             lines: BTreeMap::new(),
             offline_after_ms: OFFLINE_AFTER_MS,
+            views: BTreeMap::new(),
         }
     }
 
@@ -446,6 +453,8 @@ impl Core {
             | Taken::Settings(_)
             | Taken::Invited { .. }
             | Taken::Added(_)
+            | Taken::LiveBegun(_)
+            | Taken::LiveEnded(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}
@@ -456,6 +465,7 @@ impl Core {
         // again | after: its effect and the cursor behind it are synced as one.
         crash_point!("app.take.staged");
         follow.took(&noted, delivered.bytes.len(), now_ms);
+        self.note_live(line, &noted, now_ms);
         if matches!(noted, Taken::NewEpoch(_)) {
             self.owe_overtaken(line, now_ms)?;
         }

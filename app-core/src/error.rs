@@ -129,6 +129,12 @@ pub enum AppError {
     /// As many commands wait for that hub's answers as may.
     #[error("too many commands wait for this camera to answer; try again when it has")]
     CommandsWait,
+    /// Somebody watches that hub already.
+    #[error("this app watches that camera already; stop that first")]
+    WatchedAlready,
+    /// A name that no camera has.
+    #[error("no camera has a name of so many bytes")]
+    NoSuchCamera,
     /// A setting outside its limits.
     #[error("an event may last {} to {} seconds", EVENT_SECONDS.0, EVENT_SECONDS.1)]
     BadSetting,
@@ -176,6 +182,8 @@ impl AppError {
             Self::NoSuchClip(_)
             | Self::NoSuchHub(_)
             | Self::BadSetting
+            | Self::WatchedAlready
+            | Self::NoSuchCamera
             | Self::EmptyClip(_)
             | Self::BadClipId
             | Self::OtherRelay { .. }

@@ -47,6 +47,7 @@ mod error;
 mod event;
 mod export;
 mod invite;
+mod live;
 mod pairing;
 mod state_dir;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
 pub use invite::{AddedPhone, InviteCode, InviteFailure};
+pub use live::{LiveEvent, LiveStop, LiveView};
 pub use types::{
     CameraReport, Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat,
     HubId, HubStatus, NotRecorded, OFFLINE_ADVICE, PairedHub, Pairing, Standing, Status, SyncMode,

@@ -24,6 +24,7 @@ use crate::trouble::{Outcome, Trouble};
 
 mod faults;
 mod guest;
+mod live;
 mod pairing;
 mod phones;
 mod rest;

@@ -1,9 +1,10 @@
-//! The eleven conversations that a crash may interrupt.
+//! The twelve conversations that a crash may interrupt.
 //!
 //! ```text
 //! events    event, sync, trim, retain, beat    what is recorded, delivered, kept and deleted
 //! orders    order                              commands
 //! phones    pair, remove, beside, replace      who is paired, and who no more
+//! live      watch                              live pictures while events are recorded
 //! reset     reset                              a hub that begins again
 //! ```
 //!
@@ -19,6 +20,7 @@ use crate::system::{Setup, Stock, System, people_clip};
 use crate::trouble::{Outcome, Trouble};
 
 mod events;
+mod live;
 mod orders;
 mod phones;
 mod reset;
@@ -53,11 +55,13 @@ pub enum Workload {
     Replace,
     /// The hub is reset; the phone forgets it and pairs again.
     Reset,
+    /// The owner watches live while events are recorded.
+    Watch,
 }
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Event,
         Self::Sync,
         Self::Trim,
@@ -68,6 +72,7 @@ impl Workload {
         Self::Reset,
         Self::Beat,
         Self::Replace,
+        Self::Watch,
         Self::Beside,
     ];
 
@@ -90,6 +95,7 @@ impl Workload {
             Self::Beside => "beside",
             Self::Replace => "replace",
             Self::Reset => "reset",
+            Self::Watch => "watch",
         }
     }
 
@@ -98,7 +104,7 @@ impl Workload {
     pub fn setup(self) -> Setup {
         let passes = match self {
             Self::Event | Self::Sync | Self::Retain | Self::Replace => 2,
-            Self::Trim => 3,
+            Self::Trim | Self::Watch => 3,
             Self::Pair | Self::Remove | Self::Order | Self::Beat | Self::Beside | Self::Reset => 1,
         };
         let retains = matches!(self, Self::Retain | Self::Replace);
@@ -150,6 +156,7 @@ impl Workload {
             Self::Beside => phones::beside(system),
             Self::Replace => phones::replace(system),
             Self::Reset => reset::reset(system),
+            Self::Watch => live::watch(system),
         }
     }
 }

@@ -20,6 +20,7 @@ mod death;
 mod delivery;
 mod facts;
 mod invite;
+mod live;
 mod pace;
 mod phones;
 mod recording;
@@ -33,8 +34,8 @@ use std::time::Duration;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::{
-    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
-    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
+    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, LiveRight, Mailboxes,
+    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, Staged, WantsCommit, or_after_commit,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
@@ -48,10 +49,12 @@ pub use facts::{
     Stop, Wishes,
 };
 pub use invite::MayInvite;
+pub use live::{LIVE_LASTS_MAX, LIVE_VIEWERS_MAX, LiveBoard, LiveNow, LiveStatus};
 use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
 pub use silence::SilenceLimits;
 
+use live::Lives;
 use recording::{Mark, Recording};
 use retained::Playing;
 use silence::Silence;
@@ -188,6 +191,8 @@ struct Flight {
     heads: Vec<(Line, LineBooks)>,
     wishes: Wishes,
     recording: Option<Mark>,
+    /// To seal frames of live sessions.
+    rights: Vec<Staged<LiveRight>>,
 }
 
 /// The hub's core. See the module's documentation.
@@ -197,6 +202,8 @@ pub struct Core {
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
     recording: Option<Recording>,
+    /// Who watches live.
+    lives: Lives,
     /// How long each phone was not heard of.
     silence: Silence,
     /// What is being played, or the end of which is owed.
@@ -264,6 +271,7 @@ impl Core {
             opener,
             lines: BTreeMap::new(),
             recording: None,
+            lives: Lives::default(),
             silence: Silence::new(limits),
             playing: None,
             said_play_waits: false,
@@ -370,6 +378,7 @@ impl Core {
                     heads,
                     wishes,
                     recording: self.recording.as_ref().map(Recording::mark),
+                    rights: self.lives.fly(),
                 });
                 Ok(())
             }
@@ -384,11 +393,13 @@ impl Core {
     /// that followed it failed: what it covers is true and was said, what was staged since is not
     /// known.
     pub fn finish_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let Some(flight) = self.flight.take() else {
+        let Some(mut flight) = self.flight.take() else {
             return Ok(());
         };
         match self.journal()?.finish_commit() {
-            Ok(_committed) => {
+            Ok(committed) => {
+                let rights = std::mem::take(&mut flight.rights);
+                self.lives.land(&committed, rights);
                 self.settle(flight);
                 // The next call would be refused, whatever it is, and with it the rest of the event.
                 let journal = self.journal()?;
@@ -625,6 +636,7 @@ impl Core {
         self.lines.retain(|line, _| lines.contains(line));
         self.playing
             .take_if(|playing| !lines.contains(&playing.line()));
+        self.lives.retain(&lines.iter().copied().collect());
         for line in lines {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
@@ -750,6 +762,8 @@ impl Core {
         self.staged_bytes = 0;
         // It is cut off with its epoch, and played again.
         self.playing = None;
+        // Their epochs are closed; whoever watches sees that, and asks again.
+        self.lives.clear();
         for state in self.lines.values_mut() {
             state.session.forget();
             // A rotation that was staged may be lost.

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! camera -> segmenter -> recorder -> sealer (one thread: core + journal) -> uplink -> relay
+//!      \--> live -------------------^ in memory only ------------------------^
 //! ```
 
 pub mod camera;
@@ -14,6 +15,7 @@ pub mod core;
 pub mod doctor;
 pub mod exit;
 pub mod fmp4;
+pub mod live;
 pub mod output;
 pub mod pairing;
 pub mod phones;

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 
 use journal::ids::{Channel, PairingId};
+use journal::message::LiveEnd;
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
@@ -118,6 +119,17 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             };
             (Some(json), text.into())
         }
+        Notice::LiveBegun { line, session } => {
+            let phone = short(line.pairing);
+            let json = json!({"event": "live_began", "phone": phone, "session": session});
+            (Some(json), format!("phone {phone} watches live"))
+        }
+        Notice::LiveEnded { line, why } => {
+            let phone = short(line.pairing);
+            let why = why.map_or("interrupted", live_end);
+            let json = json!({"event": "live_ended", "phone": phone, "why": why});
+            (Some(json), format!("phone {phone} watches no more ({why})"))
+        }
         Notice::Healed { line, epoch } => (
             Some(
                 json!({"event": "healed", "channel": channel(line.channel), "epoch": epoch.0}),
@@ -219,6 +231,17 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
             "events are not recorded: this state directory is older than what it once sent, and no phone could read them. Run `secluso-hub reset` and pair again",
         ),
         Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
+    }
+}
+
+/// Why a phone watches no more, as JSON has it.
+fn live_end(why: LiveEnd) -> &'static str {
+    match why {
+        LiveEnd::Enough => "enough",
+        LiveEnd::Limit => "limit",
+        LiveEnd::Unwatched => "unwatched",
+        LiveEnd::Privacy => "privacy",
+        LiveEnd::Busy => "busy",
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wal::mutant;
 
 use crate::camera::Clock;
-use crate::core::{Core, CoreError, Death, Heads, Notice, Wishes};
+use crate::core::{Core, CoreError, Death, Heads, LiveBoard, Notice, Wishes};
 
 /// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
 /// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
@@ -54,6 +54,7 @@ pub struct Sealer {
     jobs: mpsc::Sender<Job>,
     heads: watch::Receiver<Heads>,
     wishes: watch::Receiver<Wishes>,
+    lives: watch::Receiver<LiveBoard>,
 }
 
 /// The answer to a job that was handed over. Dropping it leaves the step whole, as it is.
@@ -111,6 +112,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
     let (jobs, waiting) = mpsc::channel(JOBS_MAX);
     let (publish, heads) = watch::channel(core.heads().unwrap_or_default());
     let (wish, wishes) = watch::channel(core.wishes());
+    let (show, lives) = watch::channel(core.live_board());
     let (tell, notices) = mpsc::channel(NOTICES_MAX);
     let handle = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new()
@@ -121,6 +123,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 waiting,
                 publish,
                 wish,
+                show,
                 tell,
                 flying: Answers::new(),
                 staged: Answers::new(),
@@ -134,6 +137,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
         jobs,
         heads,
         wishes,
+        lives,
     };
     Ok((sealer, SealerThread { notices, thread }))
 }
@@ -189,6 +193,11 @@ impl Sealer {
     pub fn wishes(&self) -> watch::Receiver<Wishes> {
         self.wishes.clone()
     }
+
+    /// The live sessions that frames may be sealed for; changes wake at once.
+    pub fn lives(&self) -> watch::Receiver<LiveBoard> {
+        self.lives.clone()
+    }
 }
 
 /// Answers of one batch of jobs, each with the journal's generation in which it was staged.
@@ -199,6 +208,7 @@ struct Worker {
     waiting: mpsc::Receiver<Job>,
     publish: watch::Sender<Heads>,
     wish: watch::Sender<Wishes>,
+    show: watch::Sender<LiveBoard>,
     tell: mpsc::Sender<Notice>,
     /// Who waits for the sync that is under way.
     flying: Answers,
@@ -390,6 +400,12 @@ impl Worker {
         self.wish.send_if_modified(|old| {
             let changed = *old != wishes;
             *old = wishes;
+            changed
+        });
+        let lives = self.core.live_board();
+        self.show.send_if_modified(|old| {
+            let changed = *old != lives;
+            *old = lives;
             changed
         });
         while let Some(notice) = self.core.poll_notice() {

@@ -1,5 +1,6 @@
 //! Access units of one event in, the bytes of one clip out: cuts the event into fragments of at
-//! most 200 ms, has `fmp4` write them, and splits the byte stream into chunks for sealing.
+//! most 200 ms, has `fmp4` write them, and splits the byte stream into chunks for sealing. A live stream
+//! is made in the same way, of fragments of at most 100 ms ([`Pace`]).
 //!
 //! It is pure, and one [`Segmenter`] is one clip. It must never hold a picture longer than its
 //! fragment needs, never put bytes of two fragments into one chunk (a chunk can be sent the moment
@@ -7,9 +8,10 @@
 //!
 //! # Where a fragment ends
 //!
-//! With the picture that fills 200 ms, or the one after which another of the same duration would
-//! go beyond: so a fragment is out as soon as it is full, and is longer than 200 ms only if it
-//! holds a single picture that is. A pause between two pictures ends a fragment as well.
+//! With the picture that fills it, or the one after which another of the same duration would
+//! go beyond: so a fragment is out as soon as it is full, and is longer than it may be only if it
+//! holds a single picture that is. A pause between two pictures ends a fragment as well; and in a live stream
+//! a key frame begins one, because whoever comes later begins there.
 
 use std::sync::Arc;
 
@@ -18,9 +20,31 @@ use bytes::Bytes;
 use crate::camera::{AccessUnit, TIMESCALE_MAX, UNIT_BYTES_MAX, UNIT_SECONDS_MAX, VideoTrack};
 use crate::fmp4::{self, Sample};
 
-/// The longest fragment, in milliseconds of media time. The evidence leaves the house while the
+/// The longest fragment of a clip, in milliseconds of media time. The evidence leaves the house while the
 /// event is still happening: what is in an unfinished fragment is what a cut wire costs.
 pub const FRAGMENT_MS_MAX: u64 = 200;
+
+/// The longest fragment of a live stream, in milliseconds of media time.
+pub const LIVE_FRAGMENT_MS_MAX: u64 = 100;
+
+/// What the fragments are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A clip: [`FRAGMENT_MS_MAX`].
+    Clip,
+    /// Somebody who watches now: [`LIVE_FRAGMENT_MS_MAX`].
+    Live,
+}
+
+impl Pace {
+    /// The longest fragment, in milliseconds of media time.
+    pub fn fragment_ms_max(self) -> u64 {
+        match self {
+            Self::Clip => FRAGMENT_MS_MAX,
+            Self::Live => LIVE_FRAGMENT_MS_MAX,
+        }
+    }
+}
 
 /// The most bytes of a clip in one chunk: what the journal seals as one message.
 pub const CHUNK_BYTES_MAX: usize = journal::CHUNK_BYTES_MAX;
@@ -52,6 +76,8 @@ pub struct ClipChunk {
     pub fragment: u32,
     /// Whether the fragment begins with this chunk.
     pub is_first_of_fragment: bool,
+    /// Whether it begins with a key frame as well: what follows can be decoded without what came before.
+    pub begins_group: bool,
     /// Whether the fragment ends with this chunk: what came until here can be played.
     pub is_last_of_fragment: bool,
     /// When the newest picture of which this chunk has bytes was captured, in milliseconds since
@@ -109,6 +135,7 @@ impl SegmenterError {
 #[derive(Debug)]
 pub struct Segmenter {
     track: Arc<VideoTrack>,
+    pace: Pace,
     fragment_ticks_max: u64,
     ticks_max: u64,
     /// The camera's decode time that is zero in the clip; `None` before the first unit.
@@ -129,10 +156,16 @@ pub struct Segmenter {
 impl Segmenter {
     /// A new clip with the codec parameters of its event.
     pub fn new(track: Arc<VideoTrack>) -> Self {
+        Self::with_pace(track, Pace::Clip)
+    }
+
+    /// A new clip or live stream with the codec parameters of its track.
+    pub fn with_pace(track: Arc<VideoTrack>, pace: Pace) -> Self {
         let timescale = u64::from(track.timescale.get());
         debug_assert!(timescale <= u64::from(TIMESCALE_MAX));
         Self {
-            fragment_ticks_max: timescale * FRAGMENT_MS_MAX / 1000,
+            pace,
+            fragment_ticks_max: timescale * pace.fragment_ms_max() / 1000,
             ticks_max: timescale * u64::from(UNIT_SECONDS_MAX),
             track,
             origin: None,
@@ -227,7 +260,10 @@ impl Segmenter {
     /// Puts a unit whose duration is known into the open fragment, and closes what is full.
     fn place(&mut self, unit: AccessUnit, duration: u32, chunks: &mut Vec<ClipChunk>) {
         let ticks = u64::from(duration);
-        if unit.dts > self.end || self.open_ticks + ticks > self.fragment_ticks_max {
+        if unit.dts > self.end
+            || self.open_ticks + ticks > self.fragment_ticks_max
+            || self.pace == Pace::Live && unit.is_sync
+        {
             self.close_fragment(chunks);
         }
         // Beyond 64 bits no later unit is accepted, which is soon enough.
@@ -279,6 +315,7 @@ impl Segmenter {
     fn split(&mut self, mut rest: Bytes, chunks: &mut Vec<ClipChunk>) {
         // The pictures are at the end of the fragment, in order.
         let mut next_picture_at = rest.len() - self.open_bytes;
+        let is_key = self.open.first().is_some_and(|(unit, _)| unit.is_sync);
         let mut pictures = self.open.iter();
         let mut captured_unix_ms = 0;
         let mut done = 0;
@@ -295,6 +332,7 @@ impl Segmenter {
                 clip_offset: self.clip_bytes,
                 fragment: self.fragments,
                 is_first_of_fragment: done == 0,
+                begins_group: done == 0 && is_key,
                 is_last_of_fragment: rest.is_empty(),
                 captured_unix_ms,
                 data,

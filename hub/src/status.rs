@@ -82,6 +82,17 @@ fn to_json(
             })
         })
         .collect();
+    let lives: Vec<Value> = core
+        .lives
+        .iter()
+        .map(|live| {
+            json!({
+                "phone": live.line.pairing.to_hex(),
+                "session": live.session,
+                "seconds": live.lasted.as_secs(),
+            })
+        })
+        .collect();
     let still_admitted = link.still_admitted.len() as u64;
     json!({
         "recording": core.recording,
@@ -105,6 +116,7 @@ fn to_json(
         "clips": clips,
         // Retained copies that wait for nobody's ack any more.
         "stranded_copies": core.stranded_copies,
+        "live": lives,
     })
 }
 
@@ -195,6 +207,13 @@ pub fn to_text(status: &Value) -> String {
         ));
         out.push_str(&rhythm(&pairing["constant_rate"]));
     }
+    for live in status["live"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "\nphone {} watches live, for {} s",
+            live["phone"].as_str().unwrap_or_default(),
+            live["seconds"],
+        ));
+    }
     if let Some(phones @ 1..) = status["relay_not_told"].as_u64() {
         out.push_str(&format!(
             "\n{phones} removed phones are not yet shut out at the relay; it is told as soon as it is reached"
@@ -282,6 +301,7 @@ mod tests {
             dismissals: 0,
             clips: Vec::new(),
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         let link = LinkStatus::default();
         let error = |kind| CameraError::Clip {
@@ -324,6 +344,7 @@ mod tests {
             dismissals: 0,
             clips: Vec::new(),
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         core.settings.settings.privacy = true;
         let link = LinkStatus::default();
@@ -347,6 +368,7 @@ mod tests {
             dismissals: 2,
             clips: Vec::new(),
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         let mut link = LinkStatus::default();
         let text = to_text(&to_json(&core, &link, None, 0));

@@ -23,11 +23,12 @@ use crate::config::{CameraConfig, Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
+use crate::live::Caster;
 use crate::output::{self, Format};
 use crate::pairing::{self, Inviter, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
-use crate::{reset, secret, state};
+use crate::{live, reset, secret, state};
 use camera::Keeper;
 
 /// What the uplink may still send when the hub stops.
@@ -165,14 +166,20 @@ async fn run_once(
     }
 
     let (stop, stopped) = watch::channel(false);
-    let keeper = config.camera.clone().map(|wanted| Keeper {
-        camera,
-        config: wanted.file,
-        name: wanted.name,
-        sealer: parts.sealer.clone(),
-        clock: clock.clone(),
-        pauses: Backoff::new(Box::new(dice())),
-        trouble: camera_trouble,
+    let outlets = parts.uplink.outlets();
+    let keeper = config.camera.clone().map(|wanted| {
+        let (tap, caster) = live::cast(wanted.name.clone(), true, &parts.sealer, outlets);
+        let keeper = Keeper {
+            camera,
+            config: wanted.file,
+            name: wanted.name,
+            sealer: parts.sealer.clone(),
+            tap,
+            clock: clock.clone(),
+            pauses: Backoff::new(Box::new(dice())),
+            trouble: camera_trouble,
+        };
+        (keeper, caster)
     });
     let services = Arc::new(Services {
         config,
@@ -402,12 +409,16 @@ fn open_camera(
         .map_err(|error| Failure::new(Code::Usage, format!("{error}; correct [camera] path")))
 }
 
+/// Records and casts. The caster ends with the tap, which goes with its keeper.
 async fn record(
-    keeper: Option<Keeper<TokioClock>>,
+    camera: Option<(Keeper<TokioClock>, Caster)>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    match keeper {
-        Some(keeper) => Ok(keeper.run(stop).await?),
+    match camera {
+        Some((keeper, caster)) => {
+            let (kept, ()) = tokio::join!(keeper.run(stop), caster.run());
+            Ok(kept?)
+        }
         None => Ok(()),
     }
 }

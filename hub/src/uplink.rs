@@ -9,6 +9,7 @@ mod backoff;
 mod dismissals;
 mod hearing;
 mod line;
+mod live;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use journal::ids::{Line, PairingId};
+use journal::ids::{Channel, Line, PairingId};
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ pub use shape::Shaped;
 
 use crate::camera::Clock;
 use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
+use crate::live::Outlets;
 use crate::sealer::{Sealer, SealerError};
 use crate::traffic::Traffic;
 use hearing::Hearing;
@@ -105,9 +107,15 @@ pub struct UplinkConfig {
 pub struct Uplink {
     board: Board,
     connection: watch::Receiver<Option<Arc<Connection>>>,
+    outlets: Outlets,
 }
 
 impl Uplink {
+    /// Where live frames are given to it.
+    pub fn outlets(&self) -> Outlets {
+        self.outlets.clone()
+    }
+
     /// What it shows.
     pub fn status(&self) -> LinkStatus {
         self.board.read()
@@ -173,18 +181,25 @@ pub fn start(
 ) -> (Uplink, tokio::task::JoinHandle<()>) {
     let board = Board::default();
     let (publish, connection) = watch::channel(None);
+    let outlets = Outlets::default();
     let task = Worker {
         config,
         sealer,
         clock,
         board: board.clone(),
         publish,
+        outlets: outlets.clone(),
         lines: BTreeMap::new(),
         hearings: BTreeMap::new(),
         backoff: Backoff::new(Box::new(jitter)),
     };
     let task = tokio::spawn(task.run());
-    (Uplink { board, connection }, task)
+    let uplink = Uplink {
+        board,
+        connection,
+        outlets,
+    };
+    (uplink, task)
 }
 
 struct Worker<C> {
@@ -193,6 +208,7 @@ struct Worker<C> {
     clock: C,
     board: Board,
     publish: watch::Sender<Option<Arc<Connection>>>,
+    outlets: Outlets,
     /// What each sender knows outlives a connection.
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
     /// Which phones this process has heard.
@@ -329,20 +345,20 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             self.board.clone(),
         ));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
-        let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
+        let mut attached: BTreeMap<Line, Vec<AbortHandle>> = BTreeMap::new();
         loop {
             let current: Heads = heads.borrow_and_update().clone();
             for (line, head) in &current {
                 if !attached.contains_key(line) {
-                    let both = self.attach(*line, *head, connection, &mut tasks);
-                    attached.insert(*line, both);
+                    let of_line = self.attach(*line, *head, connection, &mut tasks);
+                    attached.insert(*line, of_line);
                 }
             }
             // A phone was removed: nothing is sent to it and nothing is waited for from it any more.
-            attached.retain(|line, both| {
+            attached.retain(|line, of_line| {
                 let is_there = current.contains_key(line);
                 if !is_there {
-                    both.iter().for_each(AbortHandle::abort);
+                    of_line.iter().for_each(AbortHandle::abort);
                 }
                 is_there
             });
@@ -373,7 +389,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         head: LineHeads,
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
-    ) -> [AbortHandle; 2] {
+    ) -> Vec<AbortHandle> {
         let known = self.lines.entry(line).or_insert_with(|| {
             let new = LineUplink::new(line, head, self.config.traffic);
             Arc::new(tokio::sync::Mutex::new(new))
@@ -392,7 +408,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             board: self.board.clone(),
         };
         let clock = self.clock.clone();
-        let for_receiving = shared.clone();
+        let (for_receiving, for_live) = (shared.clone(), shared.clone());
         let sending = tasks.spawn(async move {
             let mut known = known.lock().await;
             loop {
@@ -410,7 +426,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                 }
             }
         });
-        [sending, receiving]
+        let mut all = vec![sending, receiving];
+        if line.channel == Channel::Livestream {
+            let outlets = self.outlets.clone();
+            all.push(tasks.spawn(async move { (line, live::send(&for_live, &outlets).await) }));
+        }
+        all
     }
 }
 

@@ -18,8 +18,8 @@
 //!            in the overlay, nothing on disk --+   rotation: vault, two images
 //! ```
 //!
-//! The public interface is: [`Journal`], [`Txn`], [`Session`] with its two roles, [`HubPairing`] and
-//! [`AppPairing`], the records they return, and [`JournalError`]. Byte layouts are in
+//! The public interface is: [`Journal`], [`Txn`], [`Session`] with its two roles, [`Live`] for what is stored nowhere,
+//! [`HubPairing`] and [`AppPairing`], the records they return, and [`JournalError`]. Byte layouts are in
 //! `journal/FORMAT.md`.
 
 #![cfg_attr(
@@ -41,6 +41,7 @@ mod inbox;
 mod journal;
 mod keys;
 mod library;
+mod live;
 pub mod message;
 mod mls_storage;
 mod outbox;
@@ -70,6 +71,7 @@ pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard
 pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
+pub use live::{LIVE_FRAMES_MAX, Live, LiveArrival, LivePart, LivePiece, LiveRight};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{

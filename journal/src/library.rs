@@ -16,7 +16,8 @@ use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
     self, AddedPhone, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader,
-    DropReason, HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
+    DropReason, HeartbeatAnswer, HubConfigMessage, HubMessage, LiveBegun, LiveEnded,
+    NAME_BYTES_MAX, SettingsDoc,
 };
 use crate::outbox::Trim;
 use crate::passed::InviteTaken;
@@ -105,6 +106,10 @@ pub enum Taken {
     },
     /// The hub has told of phones that were added by another one: those that are news here.
     Added(Vec<AddedPhone>),
+    /// A live session has begun. What is shown of it, [`Session::open_live`] decides.
+    LiveBegun(LiveBegun),
+    /// A live session is over, or none begins.
+    LiveEnded(LiveEnded),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -234,7 +239,11 @@ impl Session<Follower> {
                 Some(HubConfigMessage::Added(added)) => Taken::Added(self.take_added(txn, &added)?),
                 None => unreadable,
             },
-            Channel::Thumbnail | Channel::Livestream | Channel::Notification => unreadable,
+            Channel::Livestream => match message::decode(plaintext) {
+                Some(said) => self.take_live(txn, said)?,
+                None => unreadable,
+            },
+            Channel::Thumbnail | Channel::Notification => unreadable,
         })
     }
 

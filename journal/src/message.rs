@@ -11,12 +11,17 @@ use crate::ids::{Channel, ClipId};
 
 mod command;
 mod invite;
+mod live;
 
 pub use command::{
     COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
     Refusal, Settings, SettingsBase, SettingsDoc,
 };
 pub use invite::{AddedPhone, AddedPhones, InviteFailure, InviteNews, Invited, PairingCode};
+pub use live::{
+    AppLiveMessage, HubLiveMessage, LIVE_INIT_BYTES_MAX, LiveBegun, LiveEnd, LiveEnded, LiveFrame,
+    LiveStart, LiveWish,
+};
 
 /// Most bytes of a clip in one chunk. One KiB short of 64 KiB, so that chunk, MLS framing, wrap and
 /// padding together with the log's record group fill sixteen sectors of 4 KiB and no more.
@@ -79,7 +84,7 @@ pub struct ClipEnd {
     pub ended_unix_ms: u64,
 }
 
-/// What an app says in every channel but config.
+/// What an app says in every channel but config and livestream; what it says there has the same acks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AppMessage {
     /// Everything up to and including this envelope is durable at the app.

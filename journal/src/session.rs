@@ -44,6 +44,7 @@ use crate::error::JournalError;
 use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
+use crate::live::{OpenLive, Watched};
 use crate::message::{self, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement, Watermark};
@@ -101,6 +102,10 @@ pub struct Session<R> {
     handle: Option<Handle>,
     /// The clip being recorded, as the last transaction left it.
     pub(crate) open_clip: Option<OpenClip>,
+    /// The live session under way (hub).
+    pub(crate) live: Option<OpenLive>,
+    /// What this process watches (app).
+    pub(crate) watched: Option<Watched>,
     /// Where messages are encoded before they are encrypted: wiped when the session goes, and
     /// overwritten by every message until then.
     pub(crate) scratch: Zeroizing<Vec<u8>>,
@@ -132,6 +137,8 @@ impl<R> Session<R> {
             line,
             handle: None,
             open_clip: None,
+            live: None,
+            watched: None,
             scratch: Zeroizing::default(),
             retains: false,
             role: PhantomData,
@@ -170,6 +177,8 @@ impl<R> Session<R> {
     pub fn forget(&mut self) {
         self.handle = None;
         self.open_clip = None;
+        self.live = None;
+        self.watched = None;
     }
 
     fn scopes(&self) -> (Scope, Scope) {
@@ -582,6 +591,7 @@ fn commit_and_merge(
 mod broken;
 mod cover;
 mod heal;
+pub(crate) mod live;
 pub(crate) mod notes;
 mod receive;
 mod stirred;

@@ -11,6 +11,7 @@ mod golden;
 pub(crate) mod harness;
 mod heartbeat;
 mod invites;
+mod live;
 mod memory;
 pub(crate) mod odd;
 mod pairing;

@@ -19,6 +19,7 @@ mod control;
 mod disk_use;
 mod downlink;
 pub mod keyfile;
+mod live;
 mod registry;
 pub mod server;
 mod session;

@@ -22,6 +22,7 @@ use wire::limits::ALPN;
 
 use crate::bucket::{Buckets, Pass};
 use crate::config::Config;
+use crate::live::Live;
 use crate::registry::Registry;
 use crate::session;
 use crate::storage::{Job, Opener, Storage, StorageRestarting};
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) storage: Storage,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) live: Arc<Live>,
     pub(crate) ingest: Arc<Semaphore>,
     pub(crate) delivery: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<Stop>,
@@ -138,6 +140,7 @@ impl Server {
             storage,
             watchers,
             registry: Arc::new(Registry::default()),
+            live: Arc::new(Live::default()),
             ingest: Arc::new(Semaphore::new(INGEST_BYTES_MAX)),
             delivery: Arc::new(Semaphore::new(DELIVERY_BYTES_MAX)),
             stopping,

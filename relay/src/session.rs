@@ -4,6 +4,7 @@
 //! hold up another, and never panic on what a peer sends: it closes with a code.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use wire::{Class, DeviceId, ErrorCode, ReceiveId, SendId, Seq, Slot};
 
 use crate::admission::{self, Verdict};
 use crate::downlink;
+use crate::live;
 use crate::registry::close;
 use crate::server::{Shared, random_bytes, unix_now_s, until_stopping};
 use crate::storage::{Job, StorageRestarting};
@@ -79,6 +81,14 @@ impl Slots {
         Some(mailbox)
     }
 
+    /// What a slot appends to.
+    pub(crate) fn send_mailbox(&self, slot: Slot) -> Option<SendId> {
+        match self.table().get(&slot.0)? {
+            SlotUse::Send(mailbox) | SlotUse::Sending(mailbox) => Some(*mailbox),
+            SlotUse::Receive(..) => None,
+        }
+    }
+
     /// Frees a slot.
     pub(crate) fn remove(&self, slot: Slot) {
         if let Some(SlotUse::Receive(_, task)) = self.table().remove(&slot.0) {
@@ -93,6 +103,8 @@ struct Session {
     device: DeviceId,
     class: Class,
     slots: Arc<Slots>,
+    /// Receive slots that watch.
+    watching: HashMap<u32, live::Seat>,
     last_slot: u32,
     outbound: mpsc::Sender<Vec<u8>>,
     tasks: JoinSet<Ended>,
@@ -137,6 +149,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
         device,
         class,
         slots: Arc::new(Slots::default()),
+        watching: HashMap::new(),
         last_slot: 0,
         outbound,
         tasks,
@@ -335,9 +348,11 @@ impl Session {
                 cursor,
             } => self.attach_receive(slot, mailbox, cursor).await,
             Frame::Detach { slot } => {
+                self.watching.remove(&slot.0);
                 self.slots.remove(slot);
                 Ok(())
             }
+            Frame::Watch { slot, on } => self.watch(slot, on),
             Frame::Trim { slot, through } => self.trim(slot, through).await,
             Frame::Fetch { slot, seq } => self.fetch(slot, seq).await,
             Frame::Invite {
@@ -407,6 +422,32 @@ impl Session {
         self.slots
             .table()
             .insert(slot.0, SlotUse::Receive(mailbox, task));
+        Ok(())
+    }
+
+    /// Live groups are passed on to a receive slot, or no more. There is no answer: who is one too many sees
+    /// that nothing comes.
+    fn watch(&mut self, slot: Slot, on: bool) -> Ended {
+        let mailbox = match self.slots.table().get(&slot.0) {
+            Some(SlotUse::Receive(mailbox, _)) => *mailbox,
+            Some(_) => return Err(ErrorCode::UnknownSlot),
+            // It was freed while the frame was under way.
+            None => return Ok(()),
+        };
+        if !on {
+            self.watching.remove(&slot.0);
+        } else if let Entry::Vacant(place) = self.watching.entry(slot.0) {
+            let seat = self
+                .shared
+                .live
+                .watch(mailbox, self.connection.clone(), slot);
+            match seat {
+                Some(seat) => {
+                    place.insert(seat);
+                }
+                None => tracing::info!(device = %self.device.short(), "too many watch"),
+            }
+        }
         Ok(())
     }
 

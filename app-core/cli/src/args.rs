@@ -50,6 +50,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=21_600))]
         offline_after: u64,
     },
+    /// Watch a camera live: one fragmented MP4 on stdout, or to a file or a player.
+    #[command(
+        after_help = "Examples:\n  secluso-app live | ffplay -fflags nobuffer -\n  secluso-app live --player 'mpv --profile=low-latency -'\n  secluso-app live --seconds 30 --out door.mp4\n\nNothing of what is shown is stored, but in the file that --out names. It fetches what else there is meanwhile, as\n`sync --follow` does."
+    )]
+    Live(LiveOptions),
     /// List the clips.
     Clips,
     /// Write exactly the bytes of a clip to a file.
@@ -150,6 +155,26 @@ pub(crate) enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What to watch, and where it goes.
+#[derive(Args, Debug)]
+pub(crate) struct LiveOptions {
+    /// The hub, as `status` names it; needed only if there are several.
+    #[arg(long, value_name = "HUB")]
+    pub(crate) hub: Option<String>,
+    /// The camera's name; without it the hub's first.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) camera: Option<String>,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) seconds: Option<u64>,
+    /// Write to this file, whatever is in it. Facts go to stdout then.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write to a program that is started for it. Facts go to stdout then.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "out")]
+    pub(crate) player: Option<String>,
 }
 
 /// To which hub a command goes, and how long this program lasts.

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use app_core::{
     AddedPhone, AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported,
-    HubId, HubSettings, InviteCode, KnownSettings, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing,
-    PhoneId, Status, hex,
+    HubId, HubSettings, InviteCode, KnownSettings, LiveEvent, OFFLINE_ADVICE, PairedHub,
+    PairedPhone, Pairing, PhoneId, Status, hex,
 };
 use serde_json::{Value, json};
 
@@ -77,6 +77,38 @@ impl Style {
             return Ok(());
         }
         self.line(|| json_of(event).unwrap_or(Value::Null), || text_of(event))
+    }
+
+    /// What is watched live, beside the pictures themselves.
+    pub(crate) fn live(self, event: &LiveEvent) -> io::Result<()> {
+        match (self, live_json(event)) {
+            (Self::Json, None) => Ok(()),
+            (_, json) => self.line(|| json.unwrap_or(Value::Null), || self.live_text(event)),
+        }
+    }
+
+    /// The same for people; none for what they see anyway.
+    pub(crate) fn live_text(self, event: &LiveEvent) -> Option<String> {
+        Some(match event {
+            LiveEvent::Began => "live: pictures follow".into(),
+            LiveEvent::Gap { frames } => format!("live: pictures are missing ({frames} pieces)"),
+            LiveEvent::Interrupted => "live: interrupted; it goes on in a moment".into(),
+            LiveEvent::Ended(why) => format!("live: ended ({})", why.as_str()),
+            _ => return None,
+        })
+    }
+
+    /// How old the pictures are, when that has become much, or little again.
+    pub(crate) fn live_age(self, age_ms: u64) -> io::Result<()> {
+        self.line(
+            || json!({"event": "live_age", "age_ms": age_ms}),
+            || Some(self.live_age_text(age_ms)),
+        )
+    }
+
+    /// The same for people.
+    pub(crate) fn live_age_text(self, age_ms: u64) -> String {
+        format!("live: what is shown is {} s old", age_ms / 1_000)
     }
 
     pub(crate) fn clips(self, clips: &[Clip]) -> io::Result<()> {
@@ -446,6 +478,32 @@ fn clip_json(clip: &Clip) -> Value {
         "mime": clip.mime,
         "started_unix_ms": clip.started_unix_ms,
         "hub": clip.hub.to_string(),
+    })
+}
+
+/// What a program is told of live pictures.
+fn live_json(event: &LiveEvent) -> Option<Value> {
+    Some(match event {
+        LiveEvent::Began => json!({"event": "live_began"}),
+        LiveEvent::Start { mime, init } => {
+            json!({"event": "live_start", "mime": mime, "bytes": init.len()})
+        }
+        LiveEvent::Media {
+            bytes,
+            begins_group,
+            captured_unix_ms,
+            received_unix_ms,
+        } => json!({
+            "event": "live_media",
+            "bytes": bytes.len(),
+            "begins_group": begins_group,
+            "captured_unix_ms": captured_unix_ms,
+            "received_unix_ms": received_unix_ms,
+        }),
+        LiveEvent::Gap { frames } => json!({"event": "live_gap", "frames": frames}),
+        LiveEvent::Interrupted => json!({"event": "live_interrupted"}),
+        LiveEvent::Ended(why) => json!({"event": "live_ended", "why": why.as_str()}),
+        _ => return None,
     })
 }
 

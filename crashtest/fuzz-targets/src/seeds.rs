@@ -279,6 +279,9 @@ fn all_frames() -> Vec<Frame<'static>> {
             code: 3,
         },
         Frame::Ping { token: 1 },
+        Frame::Watch { slot, on: true },
+        Frame::Live { slot, group: 2 },
+        Frame::LivePiece { envelope: b"abc" },
     ]
 }
 

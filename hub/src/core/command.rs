@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
-    Command, CommandKind, CommandResult, HubConfigMessage, Outcome, PhoneFacts, Refusal,
+    Command, CommandKind, CommandResult, HubConfigMessage, LiveEnd, Outcome, PhoneFacts, Refusal,
     SettingsDoc,
 };
 use journal::pairing::PHONES_MAX;
@@ -206,7 +206,8 @@ impl Core {
         self.commit(now_unix_ms)
     }
 
-    /// Does what follows from the settings that are stored: in privacy mode the clip being recorded ends, and
+    /// Does what follows from the settings that are stored: in privacy mode the clip being recorded ends, and so
+    /// does whatever is watched live, and
     /// every phone that was not told of this version is told, as far as there is room. A silent phone is told
     /// nothing, and one that has not acked what it was told before is told the newest version when it has: so
     /// no number of changes fills the outbox of a phone that is away.
@@ -215,6 +216,9 @@ impl Core {
     /// The journal's.
     pub(super) fn follow_settings(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let doc = self.settings(now_unix_ms)?;
+        if doc.settings.privacy {
+            self.end_lives(LiveEnd::Privacy, now_unix_ms)?;
+        }
         if doc.settings.privacy && self.is_recording() {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
             let _said = self.not_recorded(Stop::Privacy);

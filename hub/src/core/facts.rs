@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
-use journal::message::{AddedPhones, ClipEnd, HubReport, NotRecorded, Settings, SettingsDoc};
+use journal::message::{
+    AddedPhones, ClipEnd, HubReport, LiveEnd, NotRecorded, Settings, SettingsDoc,
+};
 use journal::{ClipOutcome, Dismissal, Dismissed, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
+use super::{Core, CoreError, LineState, LiveStatus, PROVEN, is_about_one_line};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,6 +190,20 @@ pub enum Notice {
         /// The epoch in which they are.
         epoch: Epoch,
     },
+    /// A phone watches live.
+    LiveBegun {
+        /// Its line.
+        line: Line,
+        /// Which session.
+        session: u64,
+    },
+    /// A phone watches no more.
+    LiveEnded {
+        /// Its line.
+        line: Line,
+        /// Why; none if the epoch of its session is over.
+        why: Option<LiveEnd>,
+    },
     /// A phone has changed the settings.
     Settings(SettingsDoc),
     /// A phone was not heard of for so long that it gets nothing new.
@@ -298,6 +314,8 @@ pub struct CoreStatus {
     pub clips: Vec<ClipFacts>,
     /// Retained copies that no ack will end.
     pub stranded_copies: usize,
+    /// Who watches live.
+    pub lives: Vec<LiveStatus>,
 }
 
 impl Core {
@@ -398,6 +416,7 @@ impl Core {
             dismissals,
             clips,
             stranded_copies,
+            lives: self.live_status(),
         })
     }
 }

@@ -20,13 +20,14 @@ impl Core {
     }
 
     /// So much time has passed since the last call, or the start, by a clock that never falls: it is counted
-    /// in which phones were not heard of.
+    /// in which phones were not heard of, and for how long they have watched.
     ///
     /// # Errors
     /// [`CoreError::Reopened`] or [`CoreError::Dead`]; whatever else is in the way of one phone is said in
     /// the log and tried again.
     pub fn handle_elapsed(&mut self, passed: Duration, now_unix_ms: u64) -> Result<(), CoreError> {
         self.ran = self.ran.saturating_add(passed);
+        self.count_live(passed, now_unix_ms)?;
         self.watch_silence(passed, now_unix_ms)
     }
 

@@ -7,6 +7,7 @@ mod full;
 pub(crate) mod gate;
 mod heartbeat;
 mod invite;
+mod live;
 mod phones;
 mod retained;
 mod rollback;

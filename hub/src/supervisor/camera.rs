@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::camera::{CameraError, Clock, FileCamera, FileCameraConfig};
 use crate::core::Wishes;
+use crate::live::{Tap, Tapped};
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Backoff;
@@ -21,6 +22,8 @@ pub(super) struct Keeper<C> {
     pub(super) config: FileCameraConfig,
     pub(super) name: String,
     pub(super) sealer: Sealer,
+    /// Who casts it live hears what it says.
+    pub(super) tap: Tap,
     pub(super) clock: C,
     pub(super) pauses: Backoff,
     /// What the camera failed of; `None` while it is there.
@@ -49,7 +52,8 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 }
             };
             let completed = recorder.completed();
-            let over = recorder.run(&mut camera, &mut stop).await?;
+            let mut tapped = Tapped::new(&mut camera, &mut self.tap);
+            let over = recorder.run(&mut tapped, &mut stop).await?;
             if recorder.completed() > completed {
                 self.pauses.reset();
             }
@@ -128,6 +132,7 @@ mod tests {
     use crate::camera::{CameraErrorKind, TokioClock};
     use crate::core::tests::world::{HandClock, World};
     use crate::core::{ClipState, Notice};
+    use crate::live::Outlets;
     use crate::sealer::{self, SealerThread};
 
     /// Waits for a clip that ends so.
@@ -142,6 +147,11 @@ mod tests {
         };
         let patience = Duration::from_secs(60);
         tokio::time::timeout(patience, ended).await.unwrap();
+    }
+
+    /// A tap that nobody hears.
+    fn tap(sealer: &Sealer) -> Tap {
+        crate::live::cast("door".into(), true, sealer, Outlets::default()).0
     }
 
     #[tokio::test]
@@ -166,6 +176,7 @@ mod tests {
             camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
             config,
             name: "door".into(),
+            tap: tap(&sealer),
             sealer,
             clock,
             pauses: Backoff::new(Box::new(|| 0)),
@@ -209,6 +220,7 @@ mod tests {
             camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
             config,
             name: "door".into(),
+            tap: tap(&sealer),
             sealer: sealer.clone(),
             clock,
             pauses: Backoff::new(Box::new(|| 0)),
@@ -265,6 +277,7 @@ mod tests {
             camera: None,
             config,
             name: "door".into(),
+            tap: tap(&sealer),
             sealer: sealer.clone(),
             clock: TokioClock::new(),
             pauses: Backoff::new(Box::new(|| 0)),

@@ -28,7 +28,7 @@ use crate::traffic::Traffic;
 use slots::{Next, cover_made};
 
 /// Pause after the relay refused a slot, before it is attached again.
-const SLOT_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const SLOT_PAUSE: Duration = Duration::from_millis(500);
 /// After evidence of a rollback the relay is asked again after this time, doubling...
 const DOUBT_PAUSE_MS_MIN: u64 = 5_000;
 /// ...up to this: never silent for ever, never a stream of proofs.
@@ -526,7 +526,7 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
 }
 
 /// After a reopened journal there is no answer, and the caller looks again.
-fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over> {
+pub(super) fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(SealerError::Core(error)) if error.is_open() => Ok(None),

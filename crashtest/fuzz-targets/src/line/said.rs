@@ -78,6 +78,8 @@ pub(crate) fn said_app(data: &[u8]) {
                 | Taken::Settings(_)
                 | Taken::Invited { .. }
                 | Taken::Added(_)
+                | Taken::LiveBegun(_)
+                | Taken::LiveEnded(_)
                 | Taken::Started(_)
                 | Taken::Ended { .. } => {}
                 other => panic!("{other:?} of what was said inside MLS"),

@@ -301,7 +301,8 @@ impl Session {
                 }
             }
             Frame::Ping { token } => self.send(&Frame::Pong { token }).await,
-            Frame::Pong { .. } | Frame::Ignored { .. } => Ok(()),
+            // It passes no live pictures on.
+            Frame::Pong { .. } | Frame::Ignored { .. } | Frame::Watch { .. } => Ok(()),
             _ => Err(ErrorCode::Protocol),
         }
     }

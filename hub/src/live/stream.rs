@@ -1,0 +1,170 @@
+//! Pictures in, the pieces of a live stream out: fragments of at most 100 ms, and what a player needs first at the
+//! beginning of each group of pictures.
+//!
+//! It is pure. It must never let a group begin with anything but a key frame.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use journal::LivePiece;
+use journal::message::{LIVE_INIT_BYTES_MAX, LiveStart, NAME_BYTES_MAX};
+
+use crate::camera::{AccessUnit, VideoTrack};
+use crate::segmenter::{ClipChunk, Pace, Segmenter, SegmenterError};
+
+/// Why a track cannot be shown live, or not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// The pictures do not fit together.
+    #[error(transparent)]
+    Pictures(#[from] SegmenterError),
+    /// Its codec parameters are longer than a frame has room for.
+    #[error(
+        "an initialisation segment of {bytes} bytes; at most {LIVE_INIT_BYTES_MAX} are supported"
+    )]
+    Init {
+        /// Their size.
+        bytes: usize,
+    },
+}
+
+/// What one frame carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CastPiece {
+    /// With what a player begins, if a group begins here.
+    pub start: Option<LiveStart>,
+    /// When the newest picture in it was captured, milliseconds since 1970.
+    pub captured_unix_ms: u64,
+    /// Whether a fragment ends with it.
+    pub ends_fragment: bool,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl CastPiece {
+    /// As it is sealed.
+    pub fn as_live(&self) -> LivePiece<'_> {
+        LivePiece {
+            start: self.start.as_ref(),
+            captured_unix_ms: self.captured_unix_ms,
+            ends_fragment: self.ends_fragment,
+            bytes: &self.bytes,
+        }
+    }
+}
+
+/// One track, from a key frame on.
+pub struct Stream {
+    segmenter: Segmenter,
+    mime: String,
+    /// Once the first fragment is made.
+    init: Option<Bytes>,
+}
+
+impl Stream {
+    /// A stream that has not begun.
+    pub fn new(track: Arc<VideoTrack>) -> Self {
+        let codec = track.avc.codec_string();
+        let mut mime = format!("video/mp4; codecs=\"{codec}\"");
+        if mime.len() > NAME_BYTES_MAX {
+            mime = "video/mp4".into();
+        }
+        Self {
+            segmenter: Segmenter::with_pace(track, Pace::Live),
+            mime,
+            init: None,
+        }
+    }
+
+    /// Takes the next picture; answers the pieces that are ready.
+    ///
+    /// # Errors
+    /// The stream cannot go on: begin another at a key frame.
+    pub fn handle_unit(&mut self, unit: AccessUnit) -> Result<Vec<CastPiece>, StreamError> {
+        let chunks = self.segmenter.handle_unit(unit)?;
+        chunks.into_iter().map(|chunk| self.piece(chunk)).collect()
+    }
+
+    fn piece(&mut self, chunk: ClipChunk) -> Result<CastPiece, StreamError> {
+        let mut bytes = chunk.data;
+        if self.init.is_none() {
+            // The first chunk has all of it, and the head of its fragment as well.
+            let init = bytes.split_to(init_bytes(&bytes));
+            if init.len() > LIVE_INIT_BYTES_MAX {
+                return Err(StreamError::Init { bytes: init.len() });
+            }
+            self.init = Some(init);
+        }
+        let start = |init: &Bytes| LiveStart {
+            mime: self.mime.clone(),
+            init: init.to_vec(),
+        };
+        Ok(CastPiece {
+            start: self.init.as_ref().filter(|_| chunk.begins_group).map(start),
+            captured_unix_ms: chunk.captured_unix_ms,
+            ends_fragment: chunk.is_last_of_fragment,
+            bytes,
+        })
+    }
+}
+
+/// How many bytes stand before the first fragment: whole boxes (ISO/IEC 14496-12, 4.2) up to its `moof`.
+fn init_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(head) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let [a, b, c, d, kind @ ..] = *head;
+        let size = u32::from_be_bytes([a, b, c, d]) as usize;
+        if kind == *b"moof" || size < 8 {
+            break;
+        }
+        at += size;
+    }
+    at.min(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tap::tests::{track, unit};
+    use super::*;
+
+    fn boxes(bytes: &[u8]) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut rest = bytes;
+        while rest.len() >= 8 {
+            let size = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+            out.push(String::from_utf8_lossy(&rest[4..8]).into_owned());
+            rest = &rest[size..];
+        }
+        out
+    }
+
+    #[test]
+    fn a_group_begins_with_its_key_frame_and_brings_what_a_player_needs() {
+        let mut stream = Stream::new(track());
+        let mut pieces = Vec::new();
+        // Of 40 ms each; a fragment takes two, and a key frame cuts the one before it short.
+        for number in 0..11 {
+            let is_sync = number == 0 || number == 5;
+            pieces.extend(stream.handle_unit(unit(number, is_sync)).unwrap());
+        }
+        let begins: Vec<bool> = pieces.iter().map(|piece| piece.start.is_some()).collect();
+        assert_eq!(begins, [true, false, false, true, false, false]);
+        let captured: Vec<u64> = pieces.iter().map(|piece| piece.captured_unix_ms).collect();
+        assert_eq!(captured, [5_001, 5_003, 5_004, 5_006, 5_008, 5_010]);
+        for piece in &pieces {
+            assert!(piece.ends_fragment);
+            assert_eq!(boxes(&piece.bytes), ["moof", "mdat"]);
+        }
+        let start = pieces[0].start.as_ref().unwrap();
+        assert_eq!(boxes(&start.init), ["ftyp", "moov"]);
+        assert_eq!(pieces[3].start.as_ref(), Some(start));
+        assert!(start.is_sound());
+    }
+
+    #[test]
+    fn bytes_that_are_no_boxes_have_no_init() {
+        for bytes in [&b""[..], b"short", &[0; 64], &[0xff; 64]] {
+            assert!(init_bytes(bytes) <= bytes.len());
+        }
+    }
+}
