@@ -142,12 +142,12 @@ fn parameter_sets_may_come_with_the_pictures() {
     let at = entry_kind_at(&bytes);
     bytes[at + 3] = b'3';
     let track = demux(&bytes).track;
-    assert!(track.avc.codec_string().starts_with("avc3."));
+    assert!(track.codec.codec_string().starts_with("avc3."));
     let written = hub::fmp4::init_segment(&track, 0);
     let at = entry_kind_at(&written);
     assert_eq!(&written[at..at + 4], b"avc3");
     // And then the record need not have any.
-    let mut record = track.avc.record()[..6].to_vec();
+    let mut record = track.codec.record()[..6].to_vec();
     record[5] = 0xe0;
     record.push(0);
     assert!(AvcConfig::parse(&record).is_err());
