@@ -114,7 +114,7 @@ fn unescaped(text: &str) -> String {
         };
         match code {
             Some((high, low)) => {
-                out.push(high << 4 | low);
+                out.push((high << 4) | low);
                 rest = behind.get(2..).unwrap_or_default();
             }
             None => {

@@ -106,12 +106,13 @@ impl SourceConfig {
         &self,
         clock: C,
     ) -> Result<Box<dyn Source>, CameraError> {
-        Ok(match self {
+        let source: Box<dyn Source> = match self {
             Self::Rtsp(config) => Box::new(RtspSource::open(config, clock).await?),
             Self::Command(config) => Box::new(CommandSource::open(config, clock)?),
             Self::Virtual(config) => Box::new(VirtualSource::open(*config, clock)?),
             Self::File(config) => Box::new(FileSource::open(config.clone(), clock).await?),
-        })
+        };
+        Ok(source)
     }
 
     /// What it is, for people; without credentials.

@@ -193,17 +193,40 @@ fn failed(reason: &str) -> CameraError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::camera::TokioClock;
+    use std::sync::{Arc, Mutex};
 
-    #[tokio::test(start_paused = true)]
+    use super::*;
+    use crate::camera::clock::Sleep;
+
+    /// A clock that jumps to where somebody wants to sleep to.
+    #[derive(Clone, Default)]
+    struct Jumping(Arc<Mutex<Duration>>);
+
+    impl Clock for Jumping {
+        fn now(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+
+        fn unix_ms(&self) -> u64 {
+            1_700_000_000_000 + self.now().as_millis() as u64
+        }
+
+        fn sleep_until(&self, at: Duration) -> Sleep<'_> {
+            Box::pin(async move {
+                let mut now = self.0.lock().unwrap();
+                *now = at.max(*now);
+            })
+        }
+    }
+
+    #[tokio::test]
     async fn pictures_come_at_their_rate_with_a_key_frame_every_second() {
         let config = VirtualConfig {
             width: 320,
             height: 240,
             pictures_per_second: 5,
         };
-        let mut source = VirtualSource::open(config, TokioClock::new()).unwrap();
+        let mut source = VirtualSource::open(config, Jumping::default()).unwrap();
         let Ok(Some(SourceItem::Format(format))) = source.next_item().await else {
             panic!("the format is first");
         };

@@ -128,7 +128,7 @@ impl Scene {
     fn draw_cells(&self, canvas: &mut Canvas, height: usize) {
         let cell = canvas.width / TIME_BITS;
         for bit in 0..TIME_BITS {
-            if self.unix_ms >> (TIME_BITS - 1 - bit) & 1 == 1 {
+            if (self.unix_ms >> (TIME_BITS - 1 - bit)) & 1 == 1 {
                 canvas.fill(bit * cell, 0, cell, height, WHITE);
             }
         }
@@ -141,7 +141,7 @@ impl Scene {
             let x = dot * (1 + 4 * number);
             for (row, bits) in glyph(letter).into_iter().enumerate() {
                 for column in 0..3 {
-                    if bits >> (2 - column) & 1 == 1 {
+                    if (bits >> (2 - column)) & 1 == 1 {
                         canvas.fill(x + column * dot, y + (row + 1) * dot, dot, dot, WHITE);
                     }
                 }
@@ -192,7 +192,7 @@ pub fn read_time(luma: &[u8], width: usize, height: usize, stride: usize) -> Opt
             160..=255 => 1,
             _ => return None,
         };
-        unix_ms = unix_ms << 1 | bit;
+        unix_ms = (unix_ms << 1) | bit;
     }
     Some(unix_ms)
 }
