@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_large_unit_is_cut_and_only_the_last_packet_is_marked() {
-        let nal = Bytes::from([&[0x65][..], &[7; 3000]].concat());
+        let nal = Bytes::from([&[0x65_u8][..], &[7_u8; 3000][..]].concat());
         let mut stream = Stream::new(0, 96, 65_535);
         let packets = stream.picture(9, &[Bytes::from_static(&[0x06, 1]), nal]);
         assert_eq!(packets.len(), 4);
