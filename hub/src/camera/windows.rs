@@ -60,6 +60,16 @@ impl<C: Clock> Windows<C> {
         }
     }
 
+    /// Waits for the first thing that the source has to say.
+    ///
+    /// # Errors
+    /// What it failed of instead.
+    pub async fn begin(&mut self) -> Result<(), CameraError> {
+        let item = self.source.next_item().await?;
+        self.handle_item(Ok(item), self.clock.now());
+        Ok(())
+    }
+
     /// For how long the source has handed out pictures.
     pub fn held(&self) -> Duration {
         self.pictures

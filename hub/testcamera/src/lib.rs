@@ -90,7 +90,7 @@ pub enum Mood {
     Stalled,
     /// It sends bytes that are no packets.
     Garbage,
-    /// It leaves out every tenth packet, and counts on.
+    /// It leaves out every 97th packet, and counts on.
     Lossy,
 }
 

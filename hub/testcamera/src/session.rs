@@ -285,7 +285,7 @@ impl Player {
         }
         packets.retain(|_| {
             self.packets = self.packets.wrapping_add(1);
-            mood != Mood::Lossy || !self.packets.is_multiple_of(10)
+            mood != Mood::Lossy || !self.packets.is_multiple_of(97)
         });
         packets
     }
