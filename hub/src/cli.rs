@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::camera::address::Password;
+use crate::camera::rtsp::{AudioWish, RtspConfig, STALL_DEFAULT};
+use crate::camera::{CameraAddress, Login, SourceConfig, TokioClock};
 use crate::config::Config;
 use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, CodeImage, Step};
-use crate::{doctor, reset, status, supervisor};
+use crate::{doctor, probe, reset, status, supervisor};
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +36,7 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --config hub.toml       show a code for a phone
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
+  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password
 
 Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
 4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full, 70 internal.";
@@ -51,7 +55,7 @@ struct Common {
 enum Command {
     /// Record events and send them, until stopped.
     #[command(
-        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [camera]\n  kind = \"file\"\n  path = \"clip.mp4\""
+        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [[camera]]\n  kind = \"virtual\""
     )]
     Run(Common),
     /// Show a code with which one phone can pair, and wait for it.
@@ -71,7 +75,31 @@ enum Command {
     Status(Common),
     /// Stop a running hub cleanly.
     Stop(Common),
-    /// Look for what could go wrong: clock, disk, clip, relay, pairing.
+    /// The cameras of the configuration. None of them is asked.
+    #[command(after_help = "Example:\n  secluso-hub cameras --config hub.toml")]
+    Cameras(Common),
+    /// Look at an RTSP camera for some seconds: whether it answers, what it sends.
+    #[command(
+        after_help = "Examples:\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --seconds 30 --json\n\nThe password's file must be readable by its owner alone (chmod 600). A name and a password in the address are taken too, but everybody on this machine can see them while the command runs."
+    )]
+    TestCamera {
+        /// Its address.
+        #[arg(value_name = "URL")]
+        url: String,
+        /// The name to log in with.
+        #[arg(long, requires = "password_file")]
+        user: Option<String>,
+        /// The file that holds the password, and nothing else.
+        #[arg(long, value_name = "FILE", requires = "user")]
+        password_file: Option<PathBuf>,
+        /// For how long.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=600))]
+        seconds: u16,
+        /// Facts on stdout as one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for what could go wrong: clock, disk, cameras, relay, pairing.
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
     /// Erase all keys and stored video of this hub. Phones must pair again.
@@ -100,9 +128,11 @@ impl Cli {
             Command::Run(common)
             | Command::Status(common)
             | Command::Stop(common)
+            | Command::Cameras(common)
             | Command::Doctor(common)
             | Command::Pair { common, .. }
             | Command::Reset { common, .. } => common.format(),
+            Command::TestCamera { json, .. } => Format::of(*json),
             Command::Completions { .. } => Format::Text,
         }
     }
@@ -110,11 +140,7 @@ impl Cli {
 
 impl Common {
     fn format(&self) -> Format {
-        if self.json {
-            Format::Json
-        } else {
-            Format::Text
-        }
+        Format::of(self.json)
     }
 
     fn read(&self) -> Result<Config, Failure> {
@@ -152,6 +178,21 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let said = |value: Value| format.line(&value, "the hub is stopping");
             control::ask(&config.state_dir, Request::Stop, STATUS_PATIENCE, said).await
         }
+        Command::Cameras(common) => {
+            cameras(&common.read()?, common.format());
+            Ok(())
+        }
+        Command::TestCamera {
+            url,
+            user,
+            password_file,
+            seconds,
+            json,
+        } => {
+            let login = user.zip(password_file);
+            let source = SourceConfig::Rtsp(camera_of(&url, login)?);
+            test_camera(&source, seconds, Format::of(json)).await
+        }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.
             doctor::run(&common.config, common.format()).await
@@ -175,6 +216,45 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Each camera as it is configured, without credentials.
+fn cameras(config: &Config, format: Format) {
+    for camera in &config.cameras {
+        let (kind, what) = (camera.source.kind(), camera.source.describe());
+        let json = json!({"camera": camera.name, "kind": kind, "source": what});
+        format.line(&json, &format!("{}: {kind}, {what}", camera.name));
+    }
+    if config.cameras.is_empty() {
+        eprintln!("secluso-hub: no [[camera]] is configured; nothing is recorded");
+    }
+}
+
+/// The camera that a command line names.
+fn camera_of(url: &str, login: Option<(String, PathBuf)>) -> Result<RtspConfig, Failure> {
+    let parsed = CameraAddress::parse_with_login(url);
+    let (address, in_url) = parsed.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
+    let given = login.map(|(user, path)| Login {
+        user,
+        password: Password::File(path),
+    });
+    Ok(RtspConfig {
+        address,
+        login: given.or(in_url),
+        audio: AudioWish::IfSupported,
+        stall: STALL_DEFAULT,
+    })
+}
+
+async fn test_camera(source: &SourceConfig, seconds: u16, format: Format) -> Result<(), Failure> {
+    let duration = Duration::from_secs(u64::from(seconds));
+    let seen = probe::look(source, duration, TokioClock::new()).await;
+    let seen = seen.map_err(|error| probe::failure(&error))?;
+    let text = format!("{}: {}", source.describe(), seen.to_text());
+    let mut json = seen.to_json();
+    json["source"] = source.describe().into();
+    format.line(&json, &text);
+    Ok(())
 }
 
 fn failure_in(value: &Value) -> Option<Failure> {
