@@ -132,15 +132,19 @@ impl Cli {
             | Command::Doctor(common)
             | Command::Pair { common, .. }
             | Command::Reset { common, .. } => common.format(),
-            Command::TestCamera { json, .. } => Format::of(*json),
-            Command::Completions { .. } => Format::Text,
+            Command::TestCamera { json: true, .. } => Format::Json,
+            Command::TestCamera { json: false, .. } | Command::Completions { .. } => Format::Text,
         }
     }
 }
 
 impl Common {
     fn format(&self) -> Format {
-        Format::of(self.json)
+        if self.json {
+            Format::Json
+        } else {
+            Format::Text
+        }
     }
 
     fn read(&self) -> Result<Config, Failure> {
@@ -153,6 +157,7 @@ impl Common {
 /// # Errors
 /// One sentence and its code.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let format = cli.format();
     match cli.command {
         Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
         Command::Pair { common, png } => pair(common.read()?, common.format(), png).await,
@@ -187,11 +192,11 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             user,
             password_file,
             seconds,
-            json,
+            json: _,
         } => {
             let login = user.zip(password_file);
             let source = SourceConfig::Rtsp(camera_of(&url, login)?);
-            test_camera(&source, seconds, Format::of(json)).await
+            test_camera(&source, seconds, format).await
         }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.

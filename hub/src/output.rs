@@ -19,11 +19,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// As a command line asks for it.
-    pub fn of(json: bool) -> Self {
-        if json { Self::Json } else { Self::Text }
-    }
-
     /// Prints one line and flushes it. A reader that has gone is no reason to stop recording.
     pub fn line(self, json: &Value, text: &str) {
         let mut out = std::io::stdout().lock();

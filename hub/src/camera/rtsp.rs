@@ -134,7 +134,7 @@ impl<C: Clock> RtspSource<C> {
                 let camera = self.camera.clone();
                 Err(CameraError::Closed { camera })
             }
-            Some(Err(error)) => Err(classify::error(&error, &self.camera, None)),
+            Some(Err(error)) => Err(classify::playing(&error, &self.camera)),
             Some(Ok(CodecItem::VideoFrame(frame))) if frame.stream_id() == self.video => {
                 let parameters = self.demuxed.streams().get(self.video);
                 let parameters = match parameters.and_then(|stream| stream.parameters()) {

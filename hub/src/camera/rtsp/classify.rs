@@ -19,7 +19,13 @@ const LINE_CHARS_MAX: usize = 200;
 /// How `retina` begins the text of an error for which it has no code.
 const NOT_CONNECTED: &str = "Unable to connect to RTSP server: ";
 
-/// What went wrong. `secret` is what was used to log in.
+/// What went wrong while the camera played. A refusal says nothing of the password any more, which was
+/// right a moment ago: some cameras forget who has logged in.
+pub(super) fn playing(error: &retina::Error, camera: &str) -> CameraError {
+    of_status(None, &error.to_string(), camera, None)
+}
+
+/// What went wrong before that. `secret` is what was used to log in.
 pub(super) fn error(error: &retina::Error, camera: &str, secret: SecretRef<'_>) -> CameraError {
     of_status(error.status_code(), &error.to_string(), camera, secret)
 }
