@@ -12,7 +12,8 @@ use super::UNIT_BYTES_MAX;
 /// The kinds of NAL unit that matter here (ITU-T H.264, table 7-1).
 pub(crate) mod nal_kind {
     pub(crate) const SLICE: u8 = 1;
-    pub(crate) const SLICE_C: u8 = 4;
+    /// Partition A of a slice; B and C are 3 and 4.
+    pub(crate) const SLICE_A: u8 = 2;
     pub(crate) const IDR: u8 = 5;
     pub(crate) const SEI: u8 = 6;
     pub(crate) const SPS: u8 = 7;
@@ -131,7 +132,7 @@ impl PictureBuilder {
         let kind = header & 0b1_1111;
         let is_slice = (nal_kind::SLICE..=nal_kind::IDR).contains(&kind);
         // `first_mb_in_slice` is coded so that zero is a single bit 1. Partitions B and C have none.
-        let is_first_slice = matches!(kind, nal_kind::SLICE | 2 | nal_kind::IDR)
+        let is_first_slice = matches!(kind, nal_kind::SLICE | nal_kind::SLICE_A | nal_kind::IDR)
             && payload.first().is_some_and(|byte| byte & 0x80 != 0);
         let begins = is_first_slice
             || matches!(
@@ -169,8 +170,6 @@ impl PictureBuilder {
         open.has_slice.then_some(open)
     }
 }
-
-const _: () = assert!(nal_kind::SLICE_C < nal_kind::IDR);
 
 #[cfg(test)]
 mod tests {

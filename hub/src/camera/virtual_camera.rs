@@ -53,7 +53,7 @@ impl Default for VirtualConfig {
 impl VirtualConfig {
     /// Whether everything is within its limits.
     pub fn is_supported(&self) -> bool {
-        let fits = |side: u16| (SIDE_PIXELS.0..=SIDE_PIXELS.1).contains(&side) && side % 2 == 0;
+        let fits = |side: u16| (SIDE_PIXELS.0..=SIDE_PIXELS.1).contains(&side) && side.is_multiple_of(2);
         let rate = PICTURES_PER_SECOND.0..=PICTURES_PER_SECOND.1;
         fits(self.width) && fits(self.height) && rate.contains(&self.pictures_per_second)
     }

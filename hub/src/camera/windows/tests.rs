@@ -104,7 +104,7 @@ async fn run(items: Vec<(u64, Result<Option<SourceItem>, CameraError>)>) -> (Str
 /// A picture a second, every second one a key frame.
 fn pictures(seconds: std::ops::Range<u64>) -> Vec<(u64, Result<Option<SourceItem>, CameraError>)> {
     seconds
-        .map(|second| (second, Ok(Some(picture(second, second % 2 == 0)))))
+        .map(|second| (second, Ok(Some(picture(second, second.is_multiple_of(2))))))
         .collect()
 }
 
