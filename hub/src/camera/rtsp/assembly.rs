@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::camera::source::{AudioTrack, Format, SourceItem};
 use crate::camera::times::DecodeTimes;
-use crate::camera::{AccessUnit, CameraError, UNIT_BYTES_MAX, VideoTrack};
+use crate::camera::{AccessUnit, CameraError, UNIT_BYTES_MAX, VideoCodec, VideoTrack};
 
 /// Media time zero of a stream is put here, so that what a camera sends from before the moment of PLAY
 /// has a time too.
@@ -76,9 +76,9 @@ impl Assembly {
     /// [`CameraError::Protocol`]: a picture that is too large, or a time that cannot be.
     pub(super) fn handle_frame(&mut self, frame: Frame) -> Result<Vec<SourceItem>, CameraError> {
         let bytes = frame.data.len();
-        if bytes == 0 || bytes > UNIT_BYTES_MAX {
+        if bytes > UNIT_BYTES_MAX {
             return Err(self.broken(format!(
-                "a picture of {bytes} bytes; 1 to {UNIT_BYTES_MAX} are supported"
+                "a picture of {bytes} bytes; at most {UNIT_BYTES_MAX} are supported"
             )));
         }
         let mut items = Vec::with_capacity(2);
@@ -95,6 +95,11 @@ impl Assembly {
         let Some(track) = &self.track else {
             return Ok(items);
         };
+        // Parameter sets or information that a camera sends apart are no picture.
+        let Some(slice) = slice(&track.codec, &frame.data) else {
+            return Ok(items);
+        };
+        let is_sync = frame.is_sync && slice == Slice::Key;
         let Some(pts) = ticks(frame.elapsed, track.timescale) else {
             return Err(self.broken("a time far before the beginning".to_owned()));
         };
@@ -110,7 +115,7 @@ impl Assembly {
         };
         match self.state {
             State::Running => {}
-            State::Begin | State::Broken if !frame.is_sync => return Ok(items),
+            State::Begin | State::Broken if !is_sync => return Ok(items),
             State::Begin => items.push(SourceItem::Format(Format {
                 video: Arc::clone(track),
                 audio: self.audio.clone(),
@@ -123,7 +128,7 @@ impl Assembly {
             dts: times.dts,
             composition_offset: times.composition_offset,
             duration: None,
-            is_sync: frame.is_sync,
+            is_sync,
             captured_unix_ms: frame.received_unix_ms,
         }));
         Ok(items)
@@ -137,6 +142,35 @@ impl Assembly {
     }
 }
 
+/// What a picture is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slice {
+    /// It can be decoded by itself.
+    Key,
+    Other,
+}
+
+/// The kind of the first slice among NAL units behind lengths of four bytes; `None` if there is none.
+fn slice(codec: &VideoCodec, mut data: &[u8]) -> Option<Slice> {
+    while let Some((length, behind)) = data.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (nal, behind) = behind.split_at_checked(length)?;
+        let header = *nal.first()?;
+        // ITU-T H.264, table 7-1; H.265, table 7-1, where IDR and other points of random access are
+        // 16 to 21.
+        match (codec, header & 0b1_1111, (header >> 1) & 0b11_1111) {
+            (VideoCodec::H264(_), 5, _) | (VideoCodec::H265(_), _, 16..=21) => {
+                return Some(Slice::Key);
+            }
+            (VideoCodec::H264(_), 1..=4, _) | (VideoCodec::H265(_), _, 0..=9) => {
+                return Some(Slice::Other);
+            }
+            _ => data = behind,
+        }
+    }
+    None
+}
+
 /// Ticks since PLAY as ticks of an item, for pictures and sound alike; `None` before [`LEAD`].
 pub(super) fn ticks(elapsed: i64, timescale: NonZeroU32) -> Option<u64> {
     let lead = u64::from(timescale.get()) * LEAD.as_secs();
@@ -148,7 +182,7 @@ mod tests {
     use std::num::NonZeroU16;
 
     use super::*;
-    use crate::camera::{AvcConfig, VideoCodec};
+    use crate::camera::AvcConfig;
 
     const LEAD_TICKS: u64 = 90_000 * 60;
 
@@ -168,6 +202,8 @@ mod tests {
         Frame {
             new_track: Some(track(width)),
             is_sync: true,
+            // Information, then an IDR slice.
+            data: Bytes::from_static(&[0, 0, 0, 1, 0x06, 0, 0, 0, 1, 0x65]),
             ..picture(elapsed)
         }
     }
@@ -225,6 +261,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_picture_is_left_out_and_no_key_frame() {
+        for data in [&[][..], &[0, 0, 0, 1, 0x06], &[0, 0, 0, 9, 0x65], &[0, 0, 0, 0]] {
+            let apart = Frame {
+                data: Bytes::copy_from_slice(data),
+                ..key(0, 64)
+            };
+            assert_eq!(run(vec![apart, picture(3000), key(6000, 64)]), "  FK");
+        }
+        // A camera that calls every picture a key frame is not believed.
+        let no_key = Frame {
+            is_sync: true,
+            ..picture(3000)
+        };
+        assert_eq!(run(vec![key(0, 64), no_key]), "FK P");
+    }
+
+    #[test]
     fn another_resolution_is_another_format() {
         let frames = vec![key(0, 64), picture(3000), key(6000, 128), picture(9000)];
         assert_eq!(run(frames), "FK P FK P");
@@ -252,11 +305,6 @@ mod tests {
         assert!(refused(picture(jump)).contains("jumps"));
         assert!(refused(picture(-jump)).contains("jumps"));
         assert!(refused(picture(i64::MIN)).contains("far before"));
-        let empty = Frame {
-            data: Bytes::new(),
-            ..picture(0)
-        };
-        assert!(refused(empty).contains("0 bytes"));
         let large = Frame {
             data: Bytes::from(vec![0; UNIT_BYTES_MAX + 1]),
             ..picture(0)
