@@ -146,6 +146,27 @@ mod tests {
     }
 
     #[test]
+    fn a_clip_says_that_it_is_h265() {
+        use std::num::{NonZeroU16, NonZeroU32};
+
+        use crate::camera::{VideoCodec, VideoTrack};
+
+        let side = NonZeroU16::new(64).expect("not zero");
+        let track = VideoTrack {
+            timescale: NonZeroU32::MIN,
+            width: side,
+            height: side,
+            codec: VideoCodec::H265(HevcConfig::parse(&RECORD).expect("valid")),
+        };
+        assert!(!track.codec.is_decodable());
+        let segment = crate::fmp4::init_segment(&track, 0);
+        let has = |bytes: &[u8]| segment.windows(bytes.len()).any(|window| window == bytes);
+        assert!(has(&[&b"hvcC"[..], &RECORD].concat()));
+        assert!(has(b"hvc1") && has(b"iso6hvc1"));
+        assert!(!has(b"avc1") && !has(b"avcC"));
+    }
+
+    #[test]
     fn what_is_no_record_is_refused() {
         for length in 0..RECORD.len() {
             assert_eq!(
