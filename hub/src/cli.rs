@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::camera::address::Password;
-use crate::camera::rtsp::{AudioWish, RtspConfig, STALL_DEFAULT};
-use crate::camera::{CameraAddress, Login, SourceConfig, TokioClock};
 use crate::config::Config;
 use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, CodeImage, Step};
-use crate::{doctor, probe, reset, status, supervisor};
+use crate::{doctor, reset, status, supervisor};
+
+mod cameras;
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -184,7 +183,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             control::ask(&config.state_dir, Request::Stop, STATUS_PATIENCE, said).await
         }
         Command::Cameras(common) => {
-            cameras(&common.read()?, common.format());
+            cameras::list(&common.read()?, common.format());
             Ok(())
         }
         Command::TestCamera {
@@ -195,8 +194,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             json: _,
         } => {
             let login = user.zip(password_file);
-            let source = SourceConfig::Rtsp(camera_of(&url, login)?);
-            test_camera(&source, seconds, format).await
+            cameras::test(&url, login, seconds, format).await
         }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.
@@ -221,45 +219,6 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
-}
-
-/// Each camera as it is configured, without credentials.
-fn cameras(config: &Config, format: Format) {
-    for camera in &config.cameras {
-        let (kind, what) = (camera.source.kind(), camera.source.describe());
-        let json = json!({"camera": camera.name, "kind": kind, "source": what});
-        format.line(&json, &format!("{}: {kind}, {what}", camera.name));
-    }
-    if config.cameras.is_empty() {
-        eprintln!("secluso-hub: no [[camera]] is configured; nothing is recorded");
-    }
-}
-
-/// The camera that a command line names.
-fn camera_of(url: &str, login: Option<(String, PathBuf)>) -> Result<RtspConfig, Failure> {
-    let parsed = CameraAddress::parse_with_login(url);
-    let (address, in_url) = parsed.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-    let given = login.map(|(user, path)| Login {
-        user,
-        password: Password::File(path),
-    });
-    Ok(RtspConfig {
-        address,
-        login: given.or(in_url),
-        audio: AudioWish::IfSupported,
-        stall: STALL_DEFAULT,
-    })
-}
-
-async fn test_camera(source: &SourceConfig, seconds: u16, format: Format) -> Result<(), Failure> {
-    let duration = Duration::from_secs(u64::from(seconds));
-    let seen = probe::look(source, duration, TokioClock::new()).await;
-    let seen = seen.map_err(|error| probe::failure(&error))?;
-    let text = format!("{}: {}", source.describe(), seen.to_text());
-    let mut json = seen.to_json();
-    json["source"] = source.describe().into();
-    format.line(&json, &text);
-    Ok(())
 }
 
 fn failure_in(value: &Value) -> Option<Failure> {

@@ -90,11 +90,11 @@ impl<C: Clock> VirtualSource<C> {
         let rate = u32::from(config.pictures_per_second);
         let pixels = u32::from(config.width) * u32::from(config.height);
         let options = EncoderConfig::new()
-            // A tenth of a bit for each pixel is plenty for so plain a scene.
+            // What the level is chosen by; the quality is fixed, so that no picture is left out.
             .bitrate(BitRate::from_bps((pixels * rate / 10).max(200_000)))
+            .rate_control_mode(RateControlMode::Off)
             .max_frame_rate(FrameRate::from_hz(f32::from(config.pictures_per_second)))
             .intra_frame_period(IntraFramePeriod::from_num_frames(rate))
-            .rate_control_mode(RateControlMode::Quality)
             .scene_change_detect(false)
             .skip_frames(false)
             .num_threads(1);

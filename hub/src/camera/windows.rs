@@ -93,6 +93,10 @@ impl<C: Clock> Windows<C> {
         match item {
             Ok(Some(SourceItem::Format(format))) => {
                 let is_other = self.format.as_ref() != Some(&format);
+                if is_other && !format.video.codec.is_decodable() {
+                    let codec = format.video.codec.name();
+                    tracing::warn!(codec, "the camera is recorded and sent, but nothing can be detected in its pictures: set it to H.264 for that");
+                }
                 self.format = Some(format);
                 if is_other && matches!(self.state, State::Event(_)) {
                     // The key frame that follows begins the next one, without a gap.
