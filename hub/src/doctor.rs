@@ -10,7 +10,7 @@ use relay_client::{Admission, Identity};
 use serde_json::json;
 use wire::Certificate;
 
-use crate::camera::{CameraErrorKind, Clock as _, FileCamera, SourceConfig, TokioClock};
+use crate::camera::{Clock as _, FileCamera, SourceConfig, TokioClock};
 use crate::cli::shown;
 use crate::config::{CameraConfig, Config};
 use crate::control;
@@ -183,13 +183,10 @@ async fn look_at(camera: &CameraConfig) -> Finding {
     let SourceConfig::File(file) = &camera.source else {
         return match probe::look(&camera.source, CAMERA_LOOK, TokioClock::new()).await {
             Ok(seen) => Finding::Good(seen.to_text()),
-            Err(error) => match error.kind() {
-                // It may be away for a while: a hub waits for it.
-                CameraErrorKind::Retry => Finding::Bad(Code::Network, error.to_string()),
-                CameraErrorKind::Replace | CameraErrorKind::Login => {
-                    Finding::Bad(Code::Usage, error.to_string())
-                }
-            },
+            Err(error) => {
+                let failure = probe::failure(&error);
+                Finding::Bad(failure.code, failure.message)
+            }
         };
     };
     match FileCamera::open(file.clone(), TokioClock::new()) {

@@ -20,7 +20,7 @@ use crate::camera::command::CommandConfig;
 use crate::camera::rtsp::{AudioWish, RtspConfig, STALL_DEFAULT};
 use crate::camera::virtual_camera::{PICTURES_PER_SECOND, SIDE_PIXELS, VirtualConfig};
 use crate::camera::{
-    CameraAddress, FileCameraConfig, Login, Passes, SourceConfig, WindowsConfig,
+    CameraAddress, FileCameraConfig, Login, Passes, SourceConfig, UNIT_SECONDS_MAX, WindowsConfig,
 };
 
 /// The most cameras of one hub.
@@ -29,8 +29,8 @@ pub const CAMERAS_MAX: usize = 16;
 const GAP_SECONDS_MAX: f64 = 86_400.0;
 /// The shortest event that a camera may be told to make, in seconds.
 const EVENT_SECONDS_MIN: f64 = 0.1;
-/// Shortest and longest time without a picture, in seconds.
-const STALL_SECONDS: (f64, f64) = (2.0, 300.0);
+/// Shortest and longest time without a picture, in seconds: no more than a clip can hold.
+const STALL_SECONDS: (f64, f64) = (2.0, UNIT_SECONDS_MAX as f64);
 /// The most arguments of a program.
 const ARGUMENTS_MAX: usize = 64;
 

@@ -11,14 +11,16 @@ use bytes::Bytes;
 
 use crate::camera::source::{AudioTrack, Format, SourceItem};
 use crate::camera::times::DecodeTimes;
-use crate::camera::{AccessUnit, CameraError, UNIT_BYTES_MAX, VideoCodec, VideoTrack};
+use crate::camera::{
+    AccessUnit, CameraError, UNIT_BYTES_MAX, UNIT_SECONDS_MAX, VideoCodec, VideoTrack,
+};
 
 /// Media time zero of a stream is put here, so that what a camera sends from before the moment of PLAY
 /// has a time too.
-const LEAD: Duration = Duration::from_secs(60);
+const LEAD: Duration = Duration::from_secs(3600);
 /// The farthest two neighbouring pictures may be apart: more is a camera whose clock was set, and
 /// only a new connection makes its times fit again.
-const JUMP: Duration = Duration::from_secs(10);
+const JUMP: Duration = Duration::from_secs(UNIT_SECONDS_MAX as u64);
 
 /// One depacketised frame.
 pub(super) struct Frame {
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
     use crate::camera::AvcConfig;
 
-    const LEAD_TICKS: u64 = 90_000 * 60;
+    const LEAD_TICKS: u64 = 90_000 * 3600;
 
     fn track(width: u16) -> VideoTrack {
         let record = [
@@ -301,7 +303,7 @@ mod tests {
             assembly.handle_frame(key(0, 64)).unwrap();
             assembly.handle_frame(frame).unwrap_err().to_string()
         };
-        let jump = 90_000 * 11;
+        let jump = 90_000 * 61;
         assert!(refused(picture(jump)).contains("jumps"));
         assert!(refused(picture(-jump)).contains("jumps"));
         assert!(refused(picture(i64::MIN)).contains("far before"));
