@@ -282,8 +282,6 @@ fn read_file(path: PathBuf, guard: Guard) -> Result<Secret, PasswordError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
