@@ -14,6 +14,8 @@ use crate::output::{self, Format};
 use crate::pairing::{self, CodeImage, Step};
 use crate::{doctor, reset, status, supervisor};
 
+mod cameras;
+
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --config hub.toml       show a code for a phone
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
+  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password
 
 Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
 4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full, 70 internal.";
@@ -51,7 +54,7 @@ struct Common {
 enum Command {
     /// Record events and send them, until stopped.
     #[command(
-        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [camera]\n  kind = \"file\"\n  path = \"clip.mp4\""
+        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [[camera]]\n  kind = \"virtual\""
     )]
     Run(Common),
     /// Show a code with which one phone can pair, and wait for it.
@@ -71,7 +74,31 @@ enum Command {
     Status(Common),
     /// Stop a running hub cleanly.
     Stop(Common),
-    /// Look for what could go wrong: clock, disk, clip, relay, pairing.
+    /// The cameras of the configuration. None of them is asked.
+    #[command(after_help = "Example:\n  secluso-hub cameras --config hub.toml")]
+    Cameras(Common),
+    /// Look at an RTSP camera for some seconds: whether it answers, what it sends.
+    #[command(
+        after_help = "Examples:\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --seconds 30 --json\n\nThe password's file must be readable by its owner alone (chmod 600). A name and a password in the address are taken too, but everybody on this machine can see them while the command runs."
+    )]
+    TestCamera {
+        /// Its address.
+        #[arg(value_name = "URL")]
+        url: String,
+        /// The name to log in with.
+        #[arg(long, requires = "password_file")]
+        user: Option<String>,
+        /// The file that holds the password, and nothing else.
+        #[arg(long, value_name = "FILE", requires = "user")]
+        password_file: Option<PathBuf>,
+        /// For how long.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=600))]
+        seconds: u16,
+        /// Facts on stdout as one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for what could go wrong: clock, disk, cameras, relay, pairing.
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
     /// Erase all keys and stored video of this hub. Phones must pair again.
@@ -100,10 +127,12 @@ impl Cli {
             Command::Run(common)
             | Command::Status(common)
             | Command::Stop(common)
+            | Command::Cameras(common)
             | Command::Doctor(common)
             | Command::Pair { common, .. }
             | Command::Reset { common, .. } => common.format(),
-            Command::Completions { .. } => Format::Text,
+            Command::TestCamera { json: true, .. } => Format::Json,
+            Command::TestCamera { json: false, .. } | Command::Completions { .. } => Format::Text,
         }
     }
 }
@@ -127,6 +156,7 @@ impl Common {
 /// # Errors
 /// One sentence and its code.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let format = cli.format();
     match cli.command {
         Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
         Command::Pair { common, png } => pair(common.read()?, common.format(), png).await,
@@ -151,6 +181,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let format = common.format();
             let said = |value: Value| format.line(&value, "the hub is stopping");
             control::ask(&config.state_dir, Request::Stop, STATUS_PATIENCE, said).await
+        }
+        Command::Cameras(common) => {
+            cameras::list(&common.read()?, common.format());
+            Ok(())
+        }
+        Command::TestCamera {
+            url,
+            user,
+            password_file,
+            seconds,
+            json: _,
+        } => {
+            let login = user.zip(password_file);
+            cameras::test(&url, login, seconds, format).await
         }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.

@@ -15,12 +15,13 @@
 //!     mdia mdhd hdlr                  8.4
 //!       minf vmhd dinf dref url       8.4.4, 8.4.5, 8.7
 //!         stbl stsd avc1 avcC         8.5, 14496-15 5.4.2.1; stts stsc stsz stco are empty
+//!                   hvc1 hvcC         of H.265 instead: 14496-15 8.4.1
 //!   mvex trex                         8.8.1, 8.8.3
 //! moof mfhd traf tfhd tfdt trun       8.8.4 to 8.8.12
 //! mdat                                8.1.1
 //! ```
 
-use crate::camera::VideoTrack;
+use crate::camera::{VideoCodec, VideoTrack};
 
 /// The track id of the one video track.
 pub const TRACK_ID: u32 = 1;
@@ -80,7 +81,12 @@ pub fn init_segment(track: &VideoTrack, presentation_start: u32) -> Vec<u8> {
         // iso6 is the brand that brought 64-bit tfdt and signed trun offsets (annex E).
         out.extend_from_slice(b"iso6");
         put_u32(out, 0);
-        out.extend_from_slice(b"iso6avc1mp41");
+        out.extend_from_slice(b"iso6");
+        out.extend_from_slice(match track.codec {
+            VideoCodec::H264(_) => b"avc1",
+            VideoCodec::H265(_) => b"hvc1",
+        });
+        out.extend_from_slice(b"mp41");
     });
     put_box(&mut out, b"moov", |out| {
         put_movie_header(out, track);
@@ -239,7 +245,7 @@ fn put_track(out: &mut Vec<u8>, track: &VideoTrack, presentation_start: u32) {
 fn put_sample_table(out: &mut Vec<u8>, track: &VideoTrack) {
     put_full_box(out, b"stsd", 0, 0, |out| {
         put_u32(out, 1);
-        put_box(out, track.avc.sample_entry(), |out| {
+        put_box(out, track.codec.sample_entry(), |out| {
             put_zeros(out, 6);
             put_u16(out, 1); // data_reference_index
             put_zeros(out, 16);
@@ -252,8 +258,8 @@ fn put_sample_table(out: &mut Vec<u8>, track: &VideoTrack) {
             put_zeros(out, 32); // compressorname
             put_u16(out, 0x0018); // depth: colour without alpha
             put_u16(out, 0xFFFF); // pre_defined -1
-            put_box(out, b"avcC", |out| {
-                out.extend_from_slice(track.avc.record());
+            put_box(out, track.codec.record_box(), |out| {
+                out.extend_from_slice(track.codec.record());
             });
         });
     });
@@ -293,7 +299,7 @@ fn put_unity_matrix(out: &mut Vec<u8>) {
     }
 }
 
-/// INVARIANT: holds because of [`FRAGMENT_PAYLOAD_BYTES_MAX`] and the limit on `avcC`.
+/// INVARIANT: holds because of [`FRAGMENT_PAYLOAD_BYTES_MAX`] and the limit on a codec's record.
 fn size_of_box(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("every box is far below 4 GiB")
 }

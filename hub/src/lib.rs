@@ -17,6 +17,7 @@ pub mod exit;
 pub mod fmp4;
 pub mod output;
 pub mod pairing;
+pub mod probe;
 pub mod recorder;
 pub mod reset;
 pub mod sealer;

@@ -143,6 +143,10 @@ pub fn camera(trouble: Option<&CameraError>) -> (Value, String) {
             "replace",
             "Put a good one in its place; the hub looks for it",
         ),
+        CameraErrorKind::Login => (
+            "login",
+            "Correct `user` or the password and start the hub again; until then it is tried rarely, so that the camera does not lock the account",
+        ),
     };
     let json = json!({"event": CAMERA_FAILED, "what": error.to_string(), "next": next});
     (json, format!("events are not recorded: {error}. {way_out}"))

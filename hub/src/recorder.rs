@@ -165,7 +165,7 @@ impl Recorder {
         // Answers of an earlier clip say nothing of this one.
         self.land_all().await?;
         self.track = Some(Arc::clone(&track));
-        let codec = track.avc.codec_string();
+        let codec = track.codec.codec_string();
         let event = Event {
             camera: self.name.clone(),
             mime: format!("video/mp4; codecs=\"{codec}\""),

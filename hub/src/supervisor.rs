@@ -15,7 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
 
-use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
+use crate::camera::pauses::Pauses;
+use crate::camera::{CameraError, Clock as _, FileCamera, SourceConfig, TokioClock};
 use crate::config::{CameraConfig, Config};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
@@ -24,8 +25,8 @@ use crate::output::{self, Format};
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::state;
-use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
-use camera::Keeper;
+use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
+use camera::{Input, Keeper};
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -86,8 +87,8 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let clock = TokioClock::new();
     // Before the journal is touched: an unreadable clip is a mistake of the configuration.
-    let camera = config
-        .camera
+    let camera = the_camera(&config)?.cloned();
+    let input = camera
         .as_ref()
         .map(|camera| open_camera(camera, &clock))
         .transpose()?;
@@ -110,11 +111,6 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
-    let name = config
-        .camera
-        .as_ref()
-        .map(|camera| camera.name.clone())
-        .unwrap_or_default();
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
@@ -124,12 +120,12 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let keeper = camera.map(|camera| Keeper {
-        camera,
-        name,
+    let keeper = camera.zip(input).map(|(camera, input)| Keeper {
+        input,
+        name: camera.name,
         sealer: parts.sealer.clone(),
         clock,
-        pauses: Backoff::new(Box::new(dice())),
+        pauses: Pauses::new(Box::new(dice())),
         trouble: camera_trouble,
     });
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
@@ -293,11 +289,30 @@ async fn join(thread: SealerThread) -> Result<(), Failure> {
     }
 }
 
-fn open_camera(
-    camera: &CameraConfig,
-    clock: &TokioClock,
-) -> Result<FileCamera<TokioClock>, Failure> {
-    FileCamera::open(camera.file.clone(), clock.clone())
+/// The camera to record: the journal holds one event at a time, so there can be one.
+fn the_camera(config: &Config) -> Result<Option<&CameraConfig>, Failure> {
+    match config.cameras.as_slice() {
+        [] => Ok(None),
+        [camera] => Ok(Some(camera)),
+        cameras => {
+            let message = format!(
+                "{} cameras are configured; this version records one. Leave one, and start a hub with a state directory of its own for each other",
+                cameras.len()
+            );
+            Err(Failure::new(Code::Usage, message))
+        }
+    }
+}
+
+/// A clip is opened at once, because one that cannot be used is a mistake of the configuration; every
+/// other camera may be away for a while.
+fn open_camera(camera: &CameraConfig, clock: &TokioClock) -> Result<Input<TokioClock>, Failure> {
+    let SourceConfig::File(file) = &camera.source else {
+        return Ok(Input::of_source(camera.source.clone(), camera.windows));
+    };
+    let opened = FileCamera::open(file.clone(), clock.clone());
+    opened
+        .map(Input::of_file)
         .map_err(|error| Failure::new(Code::Usage, format!("{error}; correct [camera] path")))
 }
 

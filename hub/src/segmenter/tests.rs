@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 
 use super::*;
-use crate::camera::AvcConfig;
+use crate::camera::{AvcConfig, VideoCodec};
 
 const MS: u64 = 90;
 
@@ -15,7 +15,7 @@ fn track() -> Arc<VideoTrack> {
         timescale: NonZeroU32::new(90_000).expect("not zero"),
         width: NonZeroU16::new(64).expect("not zero"),
         height: NonZeroU16::new(48).expect("not zero"),
-        avc: AvcConfig::parse(&record).expect("valid"),
+        codec: VideoCodec::H264(AvcConfig::parse(&record).expect("valid")),
     })
 }
 
