@@ -15,6 +15,7 @@ pub mod core;
 pub mod doctor;
 pub mod exit;
 pub mod fmp4;
+pub mod motion;
 pub mod output;
 pub mod pairing;
 pub mod recorder;
