@@ -3,6 +3,8 @@
 //! It must never copy a picture, and never believe a size that the bytes do not bear out.
 #![deny(clippy::unwrap_used, clippy::expect_used)]
 
+use crate::picture::Plane;
+
 /// The shortest side of a picture that motion is sought in, in pixels.
 pub const SIDE_MIN: usize = 16;
 
@@ -99,6 +101,14 @@ impl<'a> Luma<'a> {
     /// the bytes.
     fn line(&self, y: usize) -> &'a [u8] {
         &self.data[y * self.stride..][..self.width]
+    }
+}
+
+impl<'a> TryFrom<Plane<'a>> for Luma<'a> {
+    type Error = LumaError;
+
+    fn try_from(plane: Plane<'a>) -> Result<Self, LumaError> {
+        Self::new(plane.width(), plane.height(), plane.stride(), plane.data())
     }
 }
 
