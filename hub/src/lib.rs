@@ -5,6 +5,14 @@
 //! ```text
 //! camera -> segmenter -> recorder -> sealer (one thread: core + journal) -> uplink -> relay
 //! ```
+//!
+//! For a camera that does not know itself what an event is, these stand between it and the segmenter.
+//! They have no IO; no camera of today needs them yet:
+//!
+//! ```text
+//! stream --+--> detector (decoder, motion) --> sightings --+
+//!          +---------------------------------------------> events --> pieces of a clip, a thumbnail
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod camera;

@@ -140,7 +140,6 @@ pub struct MotionDetector {
 #[derive(Debug)]
 struct View {
     size: (usize, usize),
-    grid: Grid,
     shrinker: Shrinker,
     areas: Areas,
     contrast: Contrast,
@@ -157,7 +156,6 @@ impl View {
         let grid = Grid::of(luma);
         Self {
             size,
-            grid,
             shrinker: Shrinker::new(grid),
             areas: Areas::new(grid, settings.zones(), settings.masks()),
             contrast: Contrast::new(),

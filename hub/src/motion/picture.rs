@@ -9,7 +9,7 @@ use crate::picture::Plane;
 pub const SIDE_MIN: usize = 16;
 
 /// The longest side, in pixels. Above what H.264 knows, and low enough that the sums of
-/// [`Shrinker`] fit 16 bits.
+/// pixels fit 16 bits.
 pub const SIDE_MAX: usize = 16_384;
 
 /// Most rows of the grid. 576 lines become 96, 1080 become 108.
