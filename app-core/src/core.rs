@@ -32,7 +32,7 @@ use wire::envelope::Size;
 
 pub use heartbeat::{BeatSent, Look};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
-pub use reads::{ChannelStatus, LineInfo, LineStatus};
+pub use reads::{ChannelStatus, LineInfo, LineStatus, OfEvent};
 
 /// An ack waits at most this long while media flows, in milliseconds.
 pub const ACK_PAUSE_MS: u64 = 1_000;
@@ -407,6 +407,7 @@ impl Core {
             | Taken::NewEpoch(_)
             | Taken::Healed(_)
             | Taken::Answered(_)
+            | Taken::Notified(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}
@@ -538,8 +539,9 @@ impl Core {
         }
     }
 
-    /// Stages the deletion of a clip. The key of its group rotates with it, because an epoch that is
-    /// still open could derive the clip's chunks again (scenario 28).
+    /// Stages the deletion of a clip, and before it that of its event's picture and notification, so that
+    /// whoever dies on the way can ask again. The keys of their groups rotate with them, because an epoch
+    /// that is still open could derive what was in it again (scenario 28).
     ///
     /// # Errors
     /// [`JournalError::NoSuchClip`], or our own storage.
@@ -547,6 +549,21 @@ impl Core {
         let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         let line = event_line(pairing);
         self.follow(line)?;
+        let record = self.journal.app_clip(clip)?;
+        for thumbnail in self.thumbnails_of(pairing, &record)? {
+            let staged = or_after_commit(
+                self,
+                |core| core.stage_thumbnail_deletion(pairing, thumbnail),
+                |core| core.commit().map(drop),
+            )?;
+            drop(staged);
+        }
+        let staged = or_after_commit(
+            self,
+            |core| core.stage_notice_deletion(pairing, &record),
+            |core| core.commit().map(drop),
+        )?;
+        drop(staged);
         // Small log files take less at once than what shares this commit may be.
         let staged = or_after_commit(
             self,
@@ -569,6 +586,40 @@ impl Core {
         // is past, synced as one.
         crash_point!("app.delete.staged");
         Ok(staged)
+    }
+
+    /// The pictures of a clip's event: one, or two where the hub did not know whether it had sent it.
+    fn thumbnails_of(
+        &self,
+        pairing: PairingId,
+        clip: &AppClip,
+    ) -> Result<Vec<ClipId>, JournalError> {
+        let thumbnails = self.journal.app_thumbnails(pairing)?.into_iter();
+        let of_event = thumbnails.filter(|thumbnail| is_same_event(thumbnail, clip));
+        Ok(of_event.map(|thumbnail| thumbnail.clip).collect())
+    }
+
+    fn stage_thumbnail_deletion(
+        &mut self,
+        pairing: PairingId,
+        thumbnail: ClipId,
+    ) -> Result<Staged<()>, JournalError> {
+        let mut txn = self.journal.begin();
+        txn.delete_clip(pairing, thumbnail)?;
+        Session::<Follower>::new(Line::of(pairing, Channel::Thumbnail)).rotate(&mut txn);
+        txn.stage(())
+    }
+
+    fn stage_notice_deletion(
+        &mut self,
+        pairing: PairingId,
+        clip: &AppClip,
+    ) -> Result<Staged<()>, JournalError> {
+        let mut txn = self.journal.begin();
+        if txn.forget_notice(pairing, &clip.camera, clip.started_unix_ms)? {
+            Session::<Follower>::new(Line::of(pairing, Channel::Notification)).rotate(&mut txn);
+        }
+        txn.stage(())
     }
 
     fn owner_of(&self, clip: ClipId) -> Result<Option<PairingId>, JournalError> {
@@ -649,6 +700,13 @@ fn stage_ack(
     crash_point!("app.ack.staged");
     journal.stage_trims(1, |txn| txn.trim_deleted());
     Ok(Some(staged))
+}
+
+/// Whether a picture and a clip are of one event: they name the same camera and the same beginning.
+fn is_same_event(one: &AppClip, other: &AppClip) -> bool {
+    one.started_unix_ms != 0
+        && one.started_unix_ms == other.started_unix_ms
+        && one.camera == other.camera
 }
 
 /// The line of a pairing's event videos.

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
-//! ([`ClipId`], [`Clip`], [`Status`], ...), and [`AppError`] whose [`AppError::kind`] says what the
+//! ([`ClipId`], [`Clip`], [`Thumbnail`], [`Status`], ...), and [`AppError`] whose [`AppError::kind`] says what the
 //! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
 //! crash tests alone.)
 //!
@@ -51,11 +51,15 @@ mod state_dir;
 mod testing;
 mod types;
 
+/// Notifications that are remembered of each hub.
+pub const NOTIFICATIONS_KEPT: usize = journal::NOTICES_KEPT;
+
 pub use app::{App, AppOptions, Creation, OpenedBy};
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
 pub use types::{
     Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat, HubId,
-    HubStatus, PairedHub, Pairing, Standing, Status, SyncMode, hex,
+    HubStatus, Notification, NotificationKind, PairedHub, Pairing, Standing, Status, SyncMode,
+    Thumbnail, hex,
 };

@@ -1,12 +1,13 @@
 //! What a source of video is to the hub. A [`Source`] hands out what a camera takes, all the time: an
 //! RTSP camera, a command, a file, or the virtual camera. A [`Camera`] says besides when an event
-//! starts and when it ends; [`Windows`] makes one of any source.
+//! starts and when it ends; [`Windows`] makes one of any source, and so does [`crate::watcher`].
 //!
 //! ```text
-//! retina   -> RtspSource    --+
-//! program  -> CommandSource --+-> Source -> Windows -> Camera -> recorder
-//! openh264 -> VirtualSource --+                          ^
-//! MP4 file -> FileSource    --+        FileCamera -------+  (each pass is an event)
+//! retina   -> RtspSource    --+           +-> Watcher --+   (what moves is an event)
+//! program  -> CommandSource --+-> Source -+             +-> Camera -> recorder
+//! openh264 -> VirtualSource --+           +-> Windows --+   (events by the clock)
+//! MP4 file -> FileSource    --+                         ^
+//!                                          FileCamera --+   (each pass is an event)
 //! ```
 //!
 //! It must never seal, store or send, nor decode what it hands on; it must never queue without a
@@ -15,9 +16,12 @@
 //! # The order of events
 //!
 //! ```text
-//! EventStarted  AccessUnit*  EventEnded     any number of times
-//!               Trouble                     at any place; inside an event EventEnded{CutOff} follows
-//! None                                      the source is over and stays over
+//! EventStarted  (AccessUnit | Sound)*  EventEnded     any number of times
+//!               Thumbnail                             of an event that has started, at most once, also
+//!                                                     when it has ended
+//!               Trouble                               at any place; inside an event EventEnded{CutOff}
+//!                                                     follows
+//! None                                                the source is over and stays over
 //! ```
 //!
 //! The first access unit of an event is always a sync sample, and [`EventStart`] carries the codec
@@ -42,9 +46,11 @@ pub mod windows;
 use std::future::Future;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::media::{AudioUnit, Tracks};
 
 pub use address::{CameraAddress, Login, Secret};
 pub use avc::{AVC_CONFIG_BYTES_MAX, AvcConfig, AvcConfigError};
@@ -53,7 +59,7 @@ pub use demux::ClipError;
 pub use error::{CameraError, CameraErrorKind};
 pub use file::{ClipFacts, FileCamera, FileCameraConfig, FileSource, Passes};
 pub use hevc::{HEVC_CONFIG_BYTES_MAX, HevcConfig, HevcConfigError};
-pub use source::{AudioFrame, AudioTrack, Format, NextItem, Source, SourceConfig, SourceItem};
+pub use source::{NextItem, Source, SourceConfig, SourceItem};
 pub use windows::{Windows, WindowsConfig};
 
 /// The largest access unit a camera may hand out, in bytes. A 4K key frame at a generous bit rate
@@ -142,11 +148,31 @@ pub struct VideoTrack {
 /// The start of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventStart {
-    /// The codec parameters of every access unit of this event.
-    pub track: Arc<VideoTrack>,
+    /// The codec parameters of everything in this event.
+    pub tracks: Tracks,
+    /// Why it is one.
+    pub kind: EventKind,
     /// When the event's first picture was captured, in milliseconds since 1970 by the hub's clock.
     /// For people and for measuring delay; nothing is ordered by it.
     pub started_unix_ms: u64,
+}
+
+/// Why something is an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// The configuration says so: nobody looks at the pictures, and nobody is told of it.
+    Plain,
+    /// Something moves. The phones are told.
+    Motion,
+}
+
+/// The picture that stands for an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPicture {
+    /// [`EventStart::started_unix_ms`] of its event.
+    pub started_unix_ms: u64,
+    /// A JPEG of at most [`crate::thumbnail::BYTES_MAX`].
+    pub jpeg: Bytes,
 }
 
 /// One compressed picture with its times.
@@ -196,6 +222,10 @@ pub enum CameraEvent {
     EventStarted(EventStart),
     /// The next picture of the event.
     AccessUnit(AccessUnit),
+    /// The next piece of sound of the event.
+    Sound(AudioUnit),
+    /// The picture that stands for an event.
+    Thumbnail(EventPicture),
     /// The event is over.
     EventEnded(EventEnd),
     /// The source failed. Inside an event, `EventEnded(CutOff)` follows.
@@ -213,4 +243,10 @@ pub trait Camera: Send {
     /// Cancel safe: dropping the future loses nothing, the next call goes on where this one
     /// waited. This is how a camera is stopped: stop asking, and drop it.
     fn next_event(&mut self) -> NextEvent<'_>;
+}
+
+/// A camera that is always there, until it fails.
+pub trait LiveCamera: Camera {
+    /// For how long it has handed out pictures.
+    fn held(&self) -> Duration;
 }

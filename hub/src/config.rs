@@ -3,6 +3,8 @@
 //! Every mistake names line, key and next step. This room must never touch the network or the
 //! state directory, and a value that is not here is not configurable.
 
+pub mod detection;
+
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};

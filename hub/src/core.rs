@@ -1,4 +1,4 @@
-//! The hub's heart: one journal, one MLS session per pairing, the event being recorded.
+//! The hub's heart: one journal, one MLS session per line, the events being recorded.
 //!
 //! Sans-IO apart from the journal handle it owns: events and `now` come in as arguments, facts come
 //! out as [`Notice`]s and only after they are synced. A thread ([`crate::sealer`]) or a simulation
@@ -20,11 +20,13 @@ mod facts;
 mod pace;
 mod recording;
 mod room;
+mod tell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use journal::ids::{Channel, Line};
+use journal::message::ClipEnd;
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
     OutboxHead, PairingState, Session, WantsCommit, or_after_commit,
@@ -41,7 +43,8 @@ pub use facts::{
     Stop,
 };
 use pace::Pace;
-pub use recording::{Event, Piece, Recorded};
+pub use recording::{CameraNumber, Event, Piece, Recorded};
+pub use tell::{Alert, Still};
 
 use recording::{Mark, Recording};
 
@@ -151,7 +154,7 @@ impl LineState {
 struct Flight {
     notices: Vec<Notice>,
     heads: Vec<(Line, OutboxHead)>,
-    recording: Option<Mark>,
+    recordings: Vec<Mark>,
 }
 
 /// The hub's core. See the module's documentation.
@@ -160,7 +163,8 @@ pub struct Core {
     journal: Option<Journal>,
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
-    recording: Option<Recording>,
+    /// At most one of each camera.
+    recordings: BTreeMap<CameraNumber, Recording>,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -197,7 +201,7 @@ impl Core {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
-            recording: None,
+            recordings: BTreeMap::new(),
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -273,7 +277,11 @@ impl Core {
                 self.flight = Some(Flight {
                     notices: std::mem::take(&mut self.pending),
                     heads,
-                    recording: self.recording.as_ref().map(Recording::mark),
+                    recordings: self
+                        .recordings
+                        .iter()
+                        .map(|(camera, recording)| recording.mark(*camera))
+                        .collect(),
                 });
                 Ok(())
             }
@@ -600,7 +608,7 @@ impl Core {
                 state.durable = head;
             }
         }
-        self.resume_recording(now_unix_ms)?;
+        self.resume_recordings(now_unix_ms)?;
         self.close_used_epochs(now_unix_ms)?;
         self.commit(now_unix_ms)?;
         push(&mut self.notices, Notice::Reopened);
@@ -631,28 +639,37 @@ impl Core {
 
     fn try_close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let busy: Vec<Line> = self
-            .recording
-            .as_ref()
-            .map(Recording::lines)
-            .unwrap_or_default();
+            .recordings
+            .values()
+            .flat_map(Recording::lines)
+            .collect();
         let owing = |(line, state): (&Line, &LineState)| {
             let owes = state.standing != PROVEN && !busy.contains(line);
             owes.then_some(*line)
         };
         let lines: Vec<Line> = self.lines.iter().filter_map(owing).collect();
         for line in lines {
-            let Some(journal::EpochUse::InUse { .. }) = self.journal()?.epoch_use(line)? else {
-                continue;
-            };
+            match self.journal()?.owes_close(line) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) if is_about_one_line(&error) => {
+                    self.set_broken(line, &error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
             self.journal()?.admit(EPOCH_BYTES, Priority::Epoch)?;
             let closed = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
                 session.close_used_epoch(txn, now_unix_ms)
             });
             match closed {
-                Ok(Closed::CutOff(end)) => self.pending.push(Notice::ClipFinished {
-                    line,
-                    clip: ClipFacts::ended(&end, ClipState::CutOff),
-                }),
+                Ok(Closed::CutOff(ends)) => {
+                    let cut_off = |end: &ClipEnd| Notice::ClipFinished {
+                        line,
+                        clip: ClipFacts::ended(end, ClipState::CutOff),
+                    };
+                    self.pending.extend(ends.iter().map(cut_off));
+                }
                 Ok(Closed::NothingOwed | Closed::EpochOnly) => {}
                 Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
                     self.set_broken(line, &error)
@@ -731,7 +748,7 @@ impl Core {
                 state.durable = head;
             }
         }
-        if let Some(mark) = flight.recording {
+        for mark in flight.recordings {
             self.settle_recording(mark);
         }
     }

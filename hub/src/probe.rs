@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::camera::{CameraError, CameraErrorKind, Clock, Format, SourceConfig, SourceItem};
+use crate::camera::{CameraError, CameraErrorKind, Clock, SourceConfig, SourceItem};
 use crate::exit::{Code, Failure};
+use crate::media::Tracks;
 
 /// What a camera sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     /// What it is.
-    pub format: Format,
+    pub format: Tracks,
     /// Pictures, and how many of them can be decoded by themselves.
     pub pictures: u64,
     /// Key frames among them.
@@ -105,7 +106,7 @@ impl Seen {
                 "detection": video.codec.is_decodable(),
             },
             "audio": self.format.audio.as_ref().map(|audio| json!({
-                "codec": audio.codec_string,
+                "codec": audio.config.codec_string(),
                 "rate": audio.timescale.get(),
                 "channels": audio.channels.get(),
             })),
@@ -133,7 +134,7 @@ impl Seen {
         );
         match &self.format.audio {
             Some(audio) => text.push_str(&format!(
-                ", AAC {} Hz (not recorded yet)",
+                ", AAC {} Hz",
                 audio.timescale
             )),
             None => text.push_str(", no AAC audio"),

@@ -13,20 +13,22 @@ use std::time::Duration;
 use relay_client::ClientError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use wal::{Dice as _, OsDice};
 
 use crate::camera::pauses::Pauses;
-use crate::camera::{CameraError, Clock as _, FileCamera, SourceConfig, TokioClock};
+use crate::camera::{Clock as _, FileCamera, SourceConfig, TokioClock};
 use crate::config::{CameraConfig, Config};
 use crate::control::{self, Services};
-use crate::core::{Core, CoreError, Notice};
+use crate::core::{CameraNumber, Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::state;
 use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
-use camera::{Input, Keeper};
+pub use camera::{CameraState, Cameras, Looks};
+use camera::{Eventing, Input, Keeper, Reporter};
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -41,14 +43,14 @@ struct Parts {
     thread: SealerThread,
     uplink: Uplink,
     uplink_task: tokio::task::JoinHandle<()>,
-    /// What the camera failed of, until it is there again.
-    camera: watch::Receiver<Option<CameraError>>,
+    /// How the cameras stand.
+    cameras: watch::Receiver<Cameras>,
 }
 
 fn start_parts(
     config: &Config,
     clock: &TokioClock,
-    camera: watch::Receiver<Option<CameraError>>,
+    cameras: watch::Receiver<Cameras>,
 ) -> Result<Parts, Failure> {
     state::prepare(&config.state_dir)?;
     let core = Core::start(state::opener(config)?, clock.unix_ms())?;
@@ -68,7 +70,7 @@ fn start_parts(
         thread,
         uplink,
         uplink_task,
-        camera,
+        cameras,
     })
 }
 
@@ -87,13 +89,9 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     let clock = TokioClock::new();
     // Before the journal is touched: an unreadable clip is a mistake of the configuration.
-    let camera = the_camera(&config)?.cloned();
-    let input = camera
-        .as_ref()
-        .map(|camera| open_camera(camera, &clock))
-        .transpose()?;
-    let (camera_trouble, trouble) = watch::channel(None);
-    let mut parts = start_parts(&config, &clock, trouble.clone())?;
+    let inputs = open_cameras(&config, &clock)?;
+    let (board, cameras) = watch::channel(config.cameras.iter().map(unopened).collect());
+    let mut parts = start_parts(&config, &clock, cameras.clone())?;
     let socket = control::bind(&config.state_dir).map_err(|error| {
         Failure::new(
             Code::of_path(&error),
@@ -111,24 +109,17 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
 
     let (stop, stopped) = watch::channel(false);
+    let keepers = keepers(&config, inputs, Arc::new(board), &parts.sealer, &clock);
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
         uplink: parts.uplink.clone(),
-        camera: trouble,
+        cameras,
         stop: stop.clone(),
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let keeper = camera.zip(input).map(|(camera, input)| Keeper {
-        input,
-        name: camera.name,
-        sealer: parts.sealer.clone(),
-        clock,
-        pauses: Pauses::new(Box::new(dice())),
-        trouble: camera_trouble,
-    });
-    let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
+    let mut camera_task = tokio::spawn(record(keepers, stopped.clone()));
     let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
     stop.send_replace(true);
     if ended.is_ok() {
@@ -140,7 +131,7 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
             .await
             .is_err()
     {
-        tracing::warn!("the camera did not stop in time; the next start ends its clip");
+        tracing::warn!("a camera did not stop in time; the next start ends its clip");
         camera_task.abort();
     }
     control_task.abort();
@@ -185,7 +176,8 @@ async fn watch_over(
 ) -> Result<(), Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
-    let mut is_camera_told = true;
+    let mut are_cameras_told = true;
+    let mut told = parts.cameras.borrow_and_update().clone();
     loop {
         tokio::select! {
             () = signals.any() => return Ok(()),
@@ -194,10 +186,14 @@ async fn watch_over(
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
             },
-            changed = parts.camera.changed(), if is_camera_told => match changed {
-                Ok(()) => tell_camera(format, parts.camera.borrow_and_update().as_ref()),
+            changed = parts.cameras.changed(), if are_cameras_told => match changed {
+                Ok(()) => {
+                    let cameras = parts.cameras.borrow_and_update().clone();
+                    tell_cameras(format, &told, &cameras);
+                    told = cameras;
+                }
                 // No camera, or none any more.
-                Err(_gone) => is_camera_told = false,
+                Err(_gone) => are_cameras_told = false,
             },
             ended = &mut *camera_task, if !camera_ended => {
                 camera_ended = true;
@@ -251,7 +247,7 @@ async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Res
         mut thread,
         uplink,
         uplink_task,
-        camera: _,
+        cameras: _,
     } = parts;
     if ended.is_ok() && uplink.status().connected {
         tokio::time::sleep(FAREWELL).await;
@@ -289,55 +285,99 @@ async fn join(thread: SealerThread) -> Result<(), Failure> {
     }
 }
 
-/// The camera to record: the journal holds one event at a time, so there can be one.
-fn the_camera(config: &Config) -> Result<Option<&CameraConfig>, Failure> {
-    match config.cameras.as_slice() {
-        [] => Ok(None),
-        [camera] => Ok(Some(camera)),
-        cameras => {
-            let message = format!(
-                "{} cameras are configured; this version records one. Leave one, and start a hub with a state directory of its own for each other",
-                cameras.len()
-            );
-            Err(Failure::new(Code::Usage, message))
+/// Opens what must be good before the hub runs: a clip that cannot be used is a mistake of the
+/// configuration; every other camera may be away for a while.
+fn open_cameras(config: &Config, clock: &TokioClock) -> Result<Vec<Input<TokioClock>>, Failure> {
+    let open = |camera: &CameraConfig| match (&camera.source, &camera.detection) {
+        (SourceConfig::File(file), None) => {
+            let opened = FileCamera::open(file.clone(), clock.clone());
+            opened.map(Input::of_file).map_err(|error| {
+                Failure::new(Code::Usage, format!("{error}; correct [camera] path"))
+            })
         }
+        _ => {
+            let events = Eventing {
+                detection: camera.detection.clone(),
+                windows: camera.windows,
+            };
+            Ok(Input::of_source(camera.source.clone(), events))
+        }
+    };
+    config.cameras.iter().map(open).collect()
+}
+
+/// How a camera stands before anything is known of it.
+fn unopened(camera: &CameraConfig) -> CameraState {
+    CameraState {
+        name: camera.name.clone(),
+        kind: camera.source.kind(),
+        trouble: None,
+        looks: Looks::Opening,
     }
 }
 
-/// A clip is opened at once, because one that cannot be used is a mistake of the configuration; every
-/// other camera may be away for a while.
-fn open_camera(camera: &CameraConfig, clock: &TokioClock) -> Result<Input<TokioClock>, Failure> {
-    let SourceConfig::File(file) = &camera.source else {
-        return Ok(Input::of_source(camera.source.clone(), camera.windows));
+/// What keeps each camera.
+fn keepers(
+    config: &Config,
+    inputs: Vec<Input<TokioClock>>,
+    board: Arc<watch::Sender<Cameras>>,
+    sealer: &Sealer,
+    clock: &TokioClock,
+) -> Vec<Keeper<TokioClock>> {
+    let numbered = (0..).map(CameraNumber).zip(&config.cameras).zip(inputs);
+    let keeper = |((number, camera), input): ((CameraNumber, &CameraConfig), _)| Keeper {
+        input,
+        name: camera.name.clone(),
+        sealer: sealer.clone(),
+        clock: clock.clone(),
+        pauses: Pauses::new(Box::new(dice())),
+        reporter: Reporter {
+            number,
+            board: Arc::clone(&board),
+        },
     };
-    let opened = FileCamera::open(file.clone(), clock.clone());
-    opened
-        .map(Input::of_file)
-        .map_err(|error| Failure::new(Code::Usage, format!("{error}; correct [camera] path")))
+    numbered.map(keeper).collect()
 }
 
+/// Records all cameras; ends with the first that finds the journal gone, or when none has more to record.
 async fn record(
-    keeper: Option<Keeper<TokioClock>>,
+    keepers: Vec<Keeper<TokioClock>>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    match keeper {
-        Some(keeper) => Ok(keeper.run(stop).await?),
-        None => Ok(()),
+    let mut cameras = JoinSet::new();
+    for keeper in keepers {
+        cameras.spawn(keeper.run(stop.clone()));
     }
+    while let Some(ended) = cameras.join_next().await {
+        match ended {
+            Ok(recorded) => recorded?,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
-/// Says that the camera failed, or that it is there again.
-fn tell_camera(format: Format, trouble: Option<&CameraError>) {
-    let (json, text) = output::camera(trouble);
-    format.line(&json, "");
-    eprintln!("secluso-hub: {text}");
+/// Says which cameras failed, and which are there again.
+fn tell_cameras(format: Format, before: &Cameras, now: &Cameras) {
+    for (before, now) in before.iter().zip(now) {
+        if before.trouble != now.trouble {
+            let (json, text) = output::camera(&now.name, now.trouble.as_ref());
+            format.line(&json, "");
+            eprintln!("secluso-hub: {text}");
+        }
+    }
 }
 
 fn tell(format: Format, notice: &Notice) {
     let (json, text) = output::notice(notice);
     let is_fact = matches!(
         notice,
-        Notice::ClipStarted { .. } | Notice::ClipFinished { .. } | Notice::Healed { .. }
+        Notice::ClipStarted { .. }
+            | Notice::ClipFinished { .. }
+            | Notice::Told { .. }
+            | Notice::Healed { .. }
     );
     if let Some(json) = &json {
         format.line(json, if is_fact { &text } else { "" });
@@ -357,8 +397,8 @@ pub async fn pair(
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
-    let (_no_camera, trouble) = watch::channel(None);
-    let parts = start_parts(&config, &clock, trouble)?;
+    let (_no_camera, cameras) = watch::channel(Cameras::new());
+    let parts = start_parts(&config, &clock, cameras)?;
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
     let shower = tokio::spawn(async move {
         while let Some(step) = steps.recv().await {
@@ -382,7 +422,7 @@ pub async fn pair(
         thread,
         uplink,
         uplink_task,
-        camera: _,
+        cameras: _,
     } = parts;
     end_task(uplink_task).await;
     drop(uplink);
@@ -415,7 +455,7 @@ mod tests {
             thread,
             uplink,
             uplink_task,
-            camera: watch::channel(None).1,
+            cameras: watch::channel(Cameras::new()).1,
         };
         let (_stop, stopped) = watch::channel(false);
         let mut camera = tokio::spawn(std::future::pending());

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use hub::camera::demux::Clip;
 use hub::camera::rtsp::{AudioWish, RtspConfig, RtspSource};
 use hub::camera::{
-    AccessUnit, CameraAddress, CameraError, CameraErrorKind, Format, Login, Secret, Source,
+    AccessUnit, CameraAddress, CameraError, CameraErrorKind, Login, Secret, Source,
     SourceItem, TokioClock, VideoCodec,
 };
 use hub::camera::address::Password;
+use hub::media::Tracks;
 use test_camera::{Config, LoginKind, Mood, PASSWORD, Picture, Scene, Sound, TestCamera, USER};
 
 /// More than any of these steps takes on a slow machine.
@@ -101,7 +102,7 @@ async fn item(source: &mut Reader) -> Result<Option<SourceItem>, CameraError> {
     next.await.expect("something comes")
 }
 
-async fn format(source: &mut Reader) -> Format {
+async fn format(source: &mut Reader) -> Tracks {
     loop {
         match item(source).await {
             Ok(Some(SourceItem::Format(format))) => return format,
@@ -183,8 +184,8 @@ async fn sound_comes_with_its_parameters_and_in_time() {
     let track = format(&mut source).await.audio.expect("it has sound");
     assert_eq!(track.timescale.get(), test_camera::AUDIO_RATE);
     assert_eq!(track.channels.get(), 1);
-    assert_eq!(track.config[..], test_camera::AUDIO_CONFIG);
-    assert_eq!(track.codec_string, "mp4a.40.2");
+    assert_eq!(track.config.bytes()[..], test_camera::AUDIO_CONFIG);
+    assert_eq!(track.config.codec_string(), "mp4a.40.2");
     let (mut frames, mut last_picture) = (Vec::new(), 0.0);
     while frames.len() < 20 {
         match item(&mut source).await {

@@ -129,6 +129,16 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
+/// `J` pairing sequence: thumbnails in the order in which they became known; value is the clip id (app).
+pub(crate) fn thumbnail_order(pairing: PairingId, number: u64) -> Vec<u8> {
+    join(b'J', &[&pairing.0, &number.to_be_bytes()])
+}
+
+/// `J` pairing: prefix of the above.
+pub(crate) fn thumbnail_order_prefix(pairing: PairingId) -> Vec<u8> {
+    join(b'J', &[&pairing.0])
+}
+
 /// `D` clip: which rows of a deleted clip's chunks are still to be removed (app).
 pub(crate) fn deleted(clip: ClipId) -> Vec<u8> {
     join(b'D', &[&clip.0])
@@ -182,4 +192,6 @@ pub(crate) enum Family {
     Clip = 0x43,
     ClipDigest = 0x44,
     PairingAnswer = 0x45,
+    Thumbnail = 0x48,
+    Notice = 0x49,
 }

@@ -24,6 +24,7 @@
 //! }
 //! ```
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ pub enum EpochUse {
     InUse {
         /// Which epoch.
         epoch: Epoch,
-        /// The clip that was being recorded.
+        /// The clip that was being recorded; of several, the one that made the last Commit.
         clip: Option<ClipId>,
     },
     /// Closed: its used-up ratchet is stored and the group's key was rotated with it.
@@ -89,8 +90,8 @@ impl EpochUse {
 pub struct Session<R> {
     line: Line,
     handle: Option<Handle>,
-    /// The clip being recorded, as the last transaction left it.
-    pub(crate) open_clip: Option<OpenClip>,
+    /// The clips being recorded, as the last transactions left them.
+    pub(crate) open_clips: BTreeMap<ClipId, OpenClip>,
     /// Where messages are encoded before they are encrypted: wiped when the session goes, and
     /// overwritten by every message until then.
     pub(crate) scratch: Zeroizing<Vec<u8>>,
@@ -117,7 +118,7 @@ impl<R> Session<R> {
         Self {
             line,
             handle: None,
-            open_clip: None,
+            open_clips: BTreeMap::new(),
             scratch: Zeroizing::default(),
             role: PhantomData,
         }
@@ -154,7 +155,7 @@ impl<R> Session<R> {
     /// Commit. To be called when the journal was opened again: what was staged before may be lost.
     pub fn forget(&mut self) {
         self.handle = None;
-        self.open_clip = None;
+        self.open_clips.clear();
     }
 
     fn scopes(&self) -> (Scope, Scope) {

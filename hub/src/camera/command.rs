@@ -20,8 +20,9 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::annex_b::{NalSplitter, Picture, PictureBuilder};
 use super::file::media_ticks;
-use super::source::{Format, NextItem, Source, SourceItem};
+use super::source::{NextItem, Source, SourceItem};
 use super::{AccessUnit, AvcConfig, CameraError, Clock, VideoCodec, VideoTrack};
+use crate::media::Tracks;
 
 /// Ticks a second of a stream that has no times of its own: those of RTP.
 pub(super) const TIMESCALE: NonZeroU32 = match NonZeroU32::new(90_000) {
@@ -239,7 +240,7 @@ impl Parameters {
             if self.track.as_deref() != Some(&track) {
                 let video = Arc::new(track);
                 self.track = Some(Arc::clone(&video));
-                items.push(SourceItem::Format(Format { video, audio: None }));
+                items.push(SourceItem::Format(Tracks::silent(video)));
                 self.has_begun = true;
             }
         }

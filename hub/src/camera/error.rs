@@ -102,6 +102,14 @@ pub enum CameraError {
         /// Its address.
         camera: String,
     },
+    /// The camera goes on in a codec that the hub does not decode, or in one that it does again.
+    #[error("the camera {camera} has changed its codec to {codec}")]
+    CodecChanged {
+        /// Its name.
+        camera: String,
+        /// To which.
+        codec: &'static str,
+    },
     /// The camera's program does not start.
     #[error("the program {program} does not start: {reason}")]
     NotStarted {
@@ -163,6 +171,7 @@ impl CameraError {
             | Self::Hevc { .. }
             | Self::Stalled { .. }
             | Self::Closed { .. }
+            | Self::CodecChanged { .. }
             | Self::Ended { .. }
             | Self::Encoder { .. } => CameraErrorKind::Retry,
         }

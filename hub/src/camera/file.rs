@@ -17,11 +17,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::demux::{ByteSource, Clip, ClipError, SampleEntry};
-use super::source::Format;
 use super::{
-    AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventStart, NextEvent, NextItem,
-    Source, SourceItem, VideoTrack,
+    AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventKind, EventStart, NextEvent,
+    NextItem, Source, SourceItem, VideoTrack,
 };
+use crate::media::Tracks;
 
 /// How often the file is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,8 @@ impl<C: Clock> FileCamera<C> {
             dts: 0,
         });
         CameraEvent::EventStarted(EventStart {
-            track: Arc::clone(&self.track),
+            tracks: Tracks::silent(Arc::clone(&self.track)),
+            kind: EventKind::Plain,
             started_unix_ms,
         })
     }
@@ -300,11 +301,8 @@ impl<C: Clock + 'static> FileSource<C> {
                 Some(CameraEvent::EventStarted(start)) => {
                     // The gap between two passes has passed in the stream, too.
                     let since = self.camera.clock.now().saturating_sub(self.origin);
-                    self.offset = media_ticks(since, start.track.timescale).max(self.end);
-                    return Ok(Some(SourceItem::Format(Format {
-                        video: start.track,
-                        audio: None,
-                    })));
+                    self.offset = media_ticks(since, start.tracks.video.timescale).max(self.end);
+                    return Ok(Some(SourceItem::Format(start.tracks)));
                 }
                 Some(CameraEvent::AccessUnit(mut unit)) => {
                     unit.dts = unit.dts.saturating_add(self.offset);
@@ -314,7 +312,12 @@ impl<C: Clock + 'static> FileSource<C> {
                 }
                 Some(CameraEvent::Trouble(error)) => return Err(error),
                 Some(CameraEvent::EventEnded(EventEnd::CutOff)) => return Ok(None),
-                Some(CameraEvent::EventEnded(EventEnd::Completed)) => {}
+                // A file has neither sound nor thumbnails.
+                Some(
+                    CameraEvent::EventEnded(EventEnd::Completed)
+                    | CameraEvent::Sound(_)
+                    | CameraEvent::Thumbnail(_),
+                ) => {}
             }
         }
     }

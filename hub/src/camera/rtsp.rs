@@ -23,8 +23,9 @@ use retina::client::{
 use retina::codec::{CodecItem, FrameFormat, ParametersRef};
 
 use super::address::{CameraAddress, Login, Secret};
-use super::source::{AudioFrame, AudioTrack, NextItem, Source, SourceItem};
+use super::source::{NextItem, Source, SourceItem};
 use super::{CameraError, Clock};
+use crate::media::{AUDIO_UNIT_BYTES_MAX, AUDIO_UNIT_TICKS_MAX, AudioTrack, AudioUnit};
 use assembly::{Assembly, Frame};
 
 /// How long a camera may take from the first packet to the answer to PLAY.
@@ -171,11 +172,14 @@ impl<C: Clock> RtspSource<C> {
                 };
                 // Sound from before the first picture is of no use.
                 let pts = assembly::ticks(frame.timestamp().elapsed(), track.timescale);
-                if let Some(pts) = pts.filter(|_| self.assembly.has_begun()) {
-                    self.ready.push_back(SourceItem::Audio(AudioFrame {
+                let (bytes, duration) = (frame.data().len(), frame.frame_length().get());
+                let can_be = (1..=AUDIO_UNIT_BYTES_MAX).contains(&bytes)
+                    && (1..=AUDIO_UNIT_TICKS_MAX).contains(&duration);
+                if let Some(pts) = pts.filter(|_| can_be && self.assembly.has_begun()) {
+                    self.ready.push_back(SourceItem::Audio(AudioUnit {
                         data: Bytes::copy_from_slice(frame.data()),
                         pts,
-                        duration: frame.frame_length().get(),
+                        duration,
                         captured_unix_ms: self.clock.unix_ms(),
                     }));
                 }

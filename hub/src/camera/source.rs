@@ -5,62 +5,23 @@
 //! the camera wait, not our memory grow.
 
 use std::future::Future;
-use std::num::{NonZeroU16, NonZeroU32};
 use std::pin::Pin;
-use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::command::{CommandConfig, CommandSource};
 use super::rtsp::{RtspConfig, RtspSource};
 use super::virtual_camera::{VirtualConfig, VirtualSource};
-use super::{AccessUnit, CameraError, Clock, FileCameraConfig, FileSource, VideoTrack};
-
-/// The codec parameters of one AAC track.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AudioTrack {
-    /// Ticks a second in which every time of the track is counted: the sample rate.
-    pub timescale: NonZeroU32,
-    /// Channels.
-    pub channels: NonZeroU16,
-    /// The `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1).
-    pub config: Bytes,
-    /// The codec as players name it, such as `mp4a.40.2` (RFC 6381).
-    pub codec_string: String,
-}
-
-/// One compressed piece of sound with its times.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AudioFrame {
-    /// One raw AAC frame, without ADTS header.
-    pub data: Bytes,
-    /// Presentation time in ticks of the audio track. Zero is the moment of zero of the pictures'
-    /// times.
-    pub pts: u64,
-    /// Duration in ticks.
-    pub duration: u32,
-    /// When it was received, in milliseconds since 1970 by the hub's clock.
-    pub captured_unix_ms: u64,
-}
-
-/// What the pictures and the sound that follow are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format {
-    /// The pictures.
-    pub video: Arc<VideoTrack>,
-    /// The sound, if the source has any that is supported.
-    pub audio: Option<Arc<AudioTrack>>,
-}
+use super::{AccessUnit, CameraError, Clock, FileCameraConfig, FileSource};
+use crate::media::{AudioUnit, Tracks};
 
 /// What a source has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceItem {
     /// From here on everything is of this format. The next picture can be decoded by itself.
-    Format(Format),
+    Format(Tracks),
     /// The next picture, in the order of decoding.
     Video(AccessUnit),
     /// The next piece of sound.
-    Audio(AudioFrame),
+    Audio(AudioUnit),
     /// Pictures are missing here. The next one can be decoded by itself.
     Gap,
 }

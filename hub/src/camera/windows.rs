@@ -1,17 +1,18 @@
 //! Makes a [`Camera`] of any [`Source`] by the clock alone: an event begins with a picture that can be
 //! decoded, lasts a configured time, and after a gap the next one begins.
 //!
-//! It is what records a live camera as long as nothing looks at its pictures. It must never change a
+//! It is what records a live camera whose pictures nobody looks at: because the owner wants it so, or
+//! because the hub cannot decode them. It must never change a
 //! time or a picture, and never go on in an event whose format has changed: that is another event.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::source::Format;
 use super::{
-    AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventStart, NextEvent, Source,
-    SourceItem,
+    AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventKind, EventStart, LiveCamera,
+    NextEvent, Source, SourceItem,
 };
+use crate::media::Tracks;
 
 /// How long events last, and how far they are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Windows<C> {
     source: Box<dyn Source>,
     clock: C,
     config: WindowsConfig,
-    format: Option<Format>,
+    tracks: Option<Tracks>,
     state: State,
     /// What one item made: at most three events.
     ready: VecDeque<CameraEvent>,
@@ -53,27 +54,16 @@ impl<C: Clock> Windows<C> {
             source,
             clock,
             config,
-            format: None,
+            tracks: None,
             state: State::Waiting(now),
             ready: VecDeque::new(),
             pictures: None,
         }
     }
 
-    /// Waits for the first thing that the source has to say.
-    ///
-    /// # Errors
-    /// What it failed of instead.
-    pub async fn begin(&mut self) -> Result<(), CameraError> {
-        let item = self.source.next_item().await?;
+    /// Takes the first thing that the source had to say, which somebody has looked at.
+    pub fn handle_first(&mut self, item: Option<SourceItem>) {
         self.handle_item(Ok(item), self.clock.now());
-        Ok(())
-    }
-
-    /// For how long the source has handed out pictures.
-    pub fn held(&self) -> Duration {
-        self.pictures
-            .map_or(Duration::ZERO, |(first, last)| last.saturating_sub(first))
     }
 
     async fn next(&mut self) -> Option<CameraEvent> {
@@ -91,13 +81,13 @@ impl<C: Clock> Windows<C> {
 
     fn handle_item(&mut self, item: Result<Option<SourceItem>, CameraError>, now: Duration) {
         match item {
-            Ok(Some(SourceItem::Format(format))) => {
-                let is_other = self.format.as_ref() != Some(&format);
-                if is_other && !format.video.codec.is_decodable() {
-                    let codec = format.video.codec.name();
+            Ok(Some(SourceItem::Format(tracks))) => {
+                let is_other = self.tracks.as_ref() != Some(&tracks);
+                if is_other && !tracks.video.codec.is_decodable() {
+                    let codec = tracks.video.codec.name();
                     tracing::warn!(codec, "the camera is recorded and sent, but nothing can be detected in its pictures: set it to H.264 for that");
                 }
-                self.format = Some(format);
+                self.tracks = Some(tracks);
                 if is_other && matches!(self.state, State::Event(_)) {
                     // The key frame that follows begins the next one, without a gap.
                     self.end(EventEnd::Completed);
@@ -105,8 +95,13 @@ impl<C: Clock> Windows<C> {
                 }
             }
             Ok(Some(SourceItem::Video(unit))) => self.handle_unit(unit, now),
-            // The muxer has one track yet; and what is missing shows in the times.
-            Ok(Some(SourceItem::Audio(_) | SourceItem::Gap)) => {}
+            Ok(Some(SourceItem::Audio(unit))) => {
+                if matches!(self.state, State::Event(_)) {
+                    self.ready.push_back(CameraEvent::Sound(unit));
+                }
+            }
+            // What is missing shows in the times.
+            Ok(Some(SourceItem::Gap)) => {}
             Ok(None) => {
                 if matches!(self.state, State::Event(_)) {
                     self.end(EventEnd::Completed);
@@ -133,10 +128,11 @@ impl<C: Clock> Windows<C> {
             }
             _ => {}
         }
-        match (self.state, &self.format) {
-            (State::Waiting(at), Some(format)) if unit.is_sync && now >= at => {
+        match (self.state, &self.tracks) {
+            (State::Waiting(at), Some(tracks)) if unit.is_sync && now >= at => {
                 self.ready.push_back(CameraEvent::EventStarted(EventStart {
-                    track: format.video.clone(),
+                    tracks: tracks.clone(),
+                    kind: EventKind::Plain,
                     started_unix_ms: unit.captured_unix_ms,
                 }));
                 self.state = State::Event(now.saturating_add(self.config.event));
@@ -155,6 +151,13 @@ impl<C: Clock> Windows<C> {
 impl<C: Clock> Camera for Windows<C> {
     fn next_event(&mut self) -> NextEvent<'_> {
         Box::pin(self.next())
+    }
+}
+
+impl<C: Clock> LiveCamera for Windows<C> {
+    fn held(&self) -> Duration {
+        self.pictures
+            .map_or(Duration::ZERO, |(first, last)| last.saturating_sub(first))
     }
 }
 

@@ -15,6 +15,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
+use super::detection::{Detection, DetectionTable};
 use crate::camera::address::Password;
 use crate::camera::command::CommandConfig;
 use crate::camera::rtsp::{AudioWish, RtspConfig, STALL_DEFAULT};
@@ -41,7 +42,9 @@ pub struct CameraConfig {
     pub name: String,
     /// Where its pictures come from.
     pub source: SourceConfig,
-    /// The times of its events, for a source that has no events of its own.
+    /// How its events are found in its pictures; `None`: they go by the clock, or are the passes of a clip.
+    pub detection: Option<Box<Detection>>,
+    /// The times of its events where they go by the clock, also because the pictures cannot be decoded.
     pub windows: WindowsConfig,
 }
 
@@ -102,9 +105,19 @@ struct Table {
     height: Option<Spanned<u16>>,
     pictures_per_second: Option<Spanned<u8>>,
     // Several kinds.
+    events: Option<Spanned<Events>>,
+    detection: Option<Spanned<DetectionTable>>,
     gap_seconds: Option<Spanned<f64>>,
     event_seconds: Option<Spanned<f64>>,
     stall_seconds: Option<Spanned<f64>>,
+}
+
+/// What makes a camera's events.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Events {
+    Motion,
+    Clock,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +139,7 @@ impl Kind {
         }
     }
 
-    /// The keys of this kind, besides `kind`, `name` and `gap_seconds`.
+    /// The keys of this kind, besides those that every kind has.
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::File => &["path", "at_least_seconds", "at_most_seconds", "passes"],
@@ -172,7 +185,7 @@ pub(super) fn cameras(
 }
 
 fn camera(
-    table: Table,
+    mut table: Table,
     base: &Path,
     bad: BadAt<'_>,
 ) -> Result<CameraConfig, super::ConfigError> {
@@ -205,6 +218,7 @@ fn camera(
         let what = format!("a camera of kind \"{}\" needs it", kind.word());
         bad(kind_at.clone(), key, what)
     };
+    let detection = detection(&mut table, kind, bad)?;
     let source = match kind {
         Kind::File => SourceConfig::File(file(&table, base, gap, bad, &missing)?),
         Kind::Rtsp => SourceConfig::Rtsp(rtsp(&table, base, stall, bad, &missing)?),
@@ -214,11 +228,36 @@ fn camera(
     Ok(CameraConfig {
         name,
         source,
+        detection,
         windows: WindowsConfig {
             event: event.unwrap_or(Duration::from_secs(30)),
             gap: gap.unwrap_or(Duration::from_secs(10)),
         },
     })
+}
+
+/// What moves makes the events of every camera that is always there, and of a clip that it is asked for.
+fn detection(
+    table: &mut Table,
+    kind: Kind,
+    bad: BadAt<'_>,
+) -> Result<Option<Box<Detection>>, super::ConfigError> {
+    let events = table.events.as_ref().map(|events| *events.get_ref());
+    let Some(given) = table.detection.take() else {
+        let wanted = events.unwrap_or(match kind {
+            Kind::File => Events::Clock,
+            Kind::Rtsp | Kind::Command | Kind::Virtual => Events::Motion,
+        });
+        return Ok((wanted == Events::Motion).then(Box::default));
+    };
+    let at = given.span();
+    if events == Some(Events::Clock) {
+        let what = "with `events = \"clock\"` nothing is detected; leave out one of the two";
+        return Err(bad(at, "detection", what.into()));
+    }
+    let checked = Detection::new(given.into_inner());
+    let checked = checked.map_err(|error| bad(at, error.key, error.what))?;
+    Ok(Some(Box::new(checked)))
 }
 
 type Missing<'a> = &'a dyn Fn(&'static str) -> super::ConfigError;

@@ -131,6 +131,13 @@ pub enum Notice {
         /// The clip.
         clip: ClipFacts,
     },
+    /// The notification of an event, or its picture, is stored for a phone.
+    Told {
+        /// On which line.
+        line: Line,
+        /// When the event began, milliseconds since 1970.
+        started_unix_ms: u64,
+    },
     /// A clip's stored bytes are damaged; a statement to the phone is stored.
     ClipDropped {
         /// For which phone.
@@ -219,6 +226,8 @@ pub struct LineStatus {
 pub struct CoreStatus {
     /// Whether an event is being recorded.
     pub recording: bool,
+    /// Of which cameras, by name.
+    pub recording_of: Vec<String>,
     /// Why the last event was not recorded, or not all of it.
     pub stopped: Option<Stop>,
     /// The pairings.
@@ -280,6 +289,7 @@ impl Core {
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            recording_of: self.recording_of(),
             stopped: self.stopped,
             lines,
             clips,

@@ -4,16 +4,91 @@
 //! and stands in `status` until pictures come again; the rest of the hub goes on meanwhile. This room
 //! must never give a camera up while the hub runs, and never try a refused password again soon.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::camera::pauses::{HELD_MIN, Pauses};
 use crate::camera::{
-    Camera, CameraError, Clock, FileCamera, FileCameraConfig, SourceConfig, Windows, WindowsConfig,
+    Camera, CameraError, Clock, FileCamera, FileCameraConfig, LiveCamera, Source, SourceConfig,
+    SourceItem, Windows, WindowsConfig,
 };
+use crate::config::detection::Detection;
+use crate::core::CameraNumber;
+use crate::media::Tracks;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
+use crate::watcher::{Eyes, Watcher, Watching};
+
+/// How one camera stands, for `status` and for whoever is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CameraState {
+    /// Its name.
+    pub name: String,
+    /// Its kind, as the configuration has it.
+    pub kind: &'static str,
+    /// What it failed of; `None` while it is there.
+    pub trouble: Option<CameraError>,
+    /// What makes its events.
+    pub looks: Looks,
+}
+
+/// What makes a camera's events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looks {
+    /// Nothing was opened yet.
+    Opening,
+    /// The clock, or the passes of a clip: nobody looks at the pictures.
+    No,
+    /// The clock, because the pictures cannot be decoded.
+    Cannot,
+    /// What moves.
+    Yes(Watching),
+}
+
+/// How all cameras stand, in the order of the configuration.
+pub type Cameras = Vec<CameraState>;
+
+/// Where one camera says how it stands.
+#[derive(Clone)]
+pub(super) struct Reporter {
+    pub(super) number: CameraNumber,
+    pub(super) board: Arc<watch::Sender<Cameras>>,
+}
+
+impl Reporter {
+    fn set_trouble(&self, trouble: Option<CameraError>) {
+        self.set(|state| {
+            let changed = state.trouble != trouble;
+            state.trouble = trouble;
+            changed
+        });
+    }
+
+    fn set_looks(&self, looks: Looks) {
+        self.set(|state| {
+            let changed = state.looks != looks;
+            state.looks = looks;
+            changed
+        });
+    }
+
+    fn set(&self, change: impl FnOnce(&mut CameraState) -> bool) {
+        let index = usize::from(self.number.0);
+        self.board
+            .send_if_modified(|board| board.get_mut(index).is_some_and(change));
+    }
+}
+
+/// What makes the events of a source.
+#[derive(Clone, Debug)]
+pub(super) struct Eventing {
+    /// What moves; `None`: the clock.
+    pub(super) detection: Option<Box<Detection>>,
+    /// The times of the clock, also where the pictures cannot be decoded.
+    pub(super) windows: WindowsConfig,
+}
 
 /// What is kept, open or not.
 pub(super) enum Input<C> {
@@ -24,14 +99,14 @@ pub(super) enum Input<C> {
         /// How to open it again.
         config: FileCameraConfig,
     },
-    /// A source that is always there, whose events are made by the clock.
+    /// A source that is always there.
     Live {
         /// The camera while it is open.
-        camera: Option<Box<Windows<C>>>,
+        camera: Option<Box<dyn LiveCamera>>,
         /// How to open its source.
         source: SourceConfig,
-        /// The times of its events.
-        windows: WindowsConfig,
+        /// What makes its events.
+        events: Eventing,
     },
 }
 
@@ -46,25 +121,26 @@ impl<C: Clock + Clone + 'static> Input<C> {
     }
 
     /// A source that is not open yet.
-    pub(super) fn of_source(source: SourceConfig, windows: WindowsConfig) -> Self {
+    pub(super) fn of_source(source: SourceConfig, events: Eventing) -> Self {
         Self::Live {
             camera: None,
             source,
-            windows,
+            events,
         }
     }
 
     fn camera(&mut self) -> Option<&mut dyn Camera> {
         match self {
             Self::File { camera, .. } => camera.as_mut().map(|camera| camera as &mut dyn Camera),
-            Self::Live { camera, .. } => camera
-                .as_deref_mut()
-                .map(|camera| camera as &mut dyn Camera),
+            Self::Live { camera, .. } => match camera {
+                Some(camera) => Some(&mut **camera),
+                None => None,
+            },
         }
     }
 
-    /// Opens it; a live one is open when its first picture is there.
-    async fn open(&mut self, clock: C) -> Result<(), CameraError> {
+    /// Opens it; a live one is open when it has said what it sends.
+    async fn open(&mut self, name: &str, clock: C, reporter: &Reporter) -> Result<(), CameraError> {
         match self {
             Self::File { camera, config } => {
                 let again = config.clone();
@@ -75,16 +151,16 @@ impl<C: Clock + Clone + 'static> Input<C> {
                     // The runtime is shutting down.
                     Err(_) => std::future::pending().await,
                 }
+                reporter.set_looks(Looks::No);
             }
             Self::Live {
                 camera,
                 source,
-                windows,
+                events,
             } => {
-                let opened = source.open(clock.clone()).await?;
-                let mut opened = Box::new(Windows::new(opened, *windows, clock));
-                opened.begin().await?;
-                *camera = Some(opened);
+                let mut opened = source.open(clock.clone()).await?;
+                let first = opened.next_item().await?;
+                *camera = Some(live(name, (opened, first), events, clock, reporter));
             }
         }
         Ok(())
@@ -108,6 +184,51 @@ impl<C: Clock + Clone + 'static> Input<C> {
     }
 }
 
+/// Makes a camera of a source whose first item has come.
+fn live<C: Clock + Clone + 'static>(
+    name: &str,
+    (source, first): (Box<dyn Source>, Option<SourceItem>),
+    events: &Eventing,
+    clock: C,
+    reporter: &Reporter,
+) -> Box<dyn LiveCamera> {
+    let watched = match (&events.detection, &first) {
+        (Some(detection), Some(SourceItem::Format(tracks))) => {
+            reporter.set_looks(Looks::Cannot);
+            eyes(tracks, detection).map(|eyes| (detection, tracks.clone(), eyes))
+        }
+        _ => {
+            reporter.set_looks(Looks::No);
+            None
+        }
+    };
+    match watched {
+        Some((detection, tracks, eyes)) => {
+            let reporter = reporter.clone();
+            let report = move |watching| reporter.set_looks(Looks::Yes(watching));
+            let seen = (tracks, eyes);
+            let name = name.to_owned();
+            Box::new(Watcher::new(name, source, seen, detection, clock, report))
+        }
+        None => {
+            let mut windows = Windows::new(source, events.windows, clock);
+            windows.handle_first(first);
+            Box::new(windows)
+        }
+    }
+}
+
+/// Eyes for a stream, if there can be any.
+fn eyes(tracks: &Tracks, detection: &Detection) -> Option<Eyes> {
+    if !tracks.video.codec.is_decodable() {
+        // Whoever goes on without says so.
+        return None;
+    }
+    Eyes::new(Arc::clone(&tracks.video), detection)
+        .inspect_err(|error| tracing::error!(%error, "nothing is detected; events go by the clock"))
+        .ok()
+}
+
 /// A camera and what it takes to record it for as long as the hub runs.
 pub(super) struct Keeper<C> {
     pub(super) input: Input<C>,
@@ -115,8 +236,7 @@ pub(super) struct Keeper<C> {
     pub(super) sealer: Sealer,
     pub(super) clock: C,
     pub(super) pauses: Pauses,
-    /// What the camera failed of; `None` while it is there.
-    pub(super) trouble: watch::Sender<Option<CameraError>>,
+    pub(super) reporter: Reporter,
 }
 
 impl<C: Clock + Clone + 'static> Keeper<C> {
@@ -125,7 +245,8 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     /// # Errors
     /// [`SealerError`] when the journal is gone.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), SealerError> {
-        let mut recorder = Recorder::new(self.name.clone(), self.sealer.clone());
+        let number = self.reporter.number;
+        let mut recorder = Recorder::new(number, self.name.clone(), self.sealer.clone());
         let mut not_before = self.clock.now();
         loop {
             let opened = tokio::select! {
@@ -136,7 +257,7 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             if !opened {
                 return Ok(());
             }
-            self.tell(None);
+            self.reporter.set_trouble(None);
             let completed = recorder.completed();
             let Some(camera) = self.input.camera() else {
                 continue;
@@ -162,7 +283,10 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     async fn open(&mut self, mut not_before: Duration) {
         while self.input.camera().is_none() {
             self.clock.sleep_until(not_before).await;
-            if let Err(error) = self.input.open(self.clock.clone()).await {
+            let opening = self
+                .input
+                .open(&self.name, self.clock.clone(), &self.reporter);
+            if let Err(error) = opening.await {
                 not_before = self.after_failure(error, Duration::ZERO);
             }
         }
@@ -172,169 +296,10 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     /// Tells a failure; answers when to try again, by the clock.
     fn after_failure(&mut self, error: CameraError, held: Duration) -> Duration {
         let pause = self.pauses.handle_failure(error.kind(), held);
-        self.tell(Some(error));
+        self.reporter.set_trouble(Some(error));
         self.clock.now().saturating_add(pause)
-    }
-
-    fn tell(&self, trouble: Option<CameraError>) {
-        self.trouble.send_if_modified(|told| {
-            let changed = *told != trouble;
-            *told = trouble;
-            changed
-        });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-    use crate::camera::address::Password;
-    use crate::camera::rtsp::{AudioWish, RtspConfig};
-    use crate::camera::virtual_camera::VirtualConfig;
-    use crate::camera::{CameraAddress, CameraErrorKind, Login, Secret, TokioClock};
-    use crate::core::tests::world::{HandClock, World};
-    use crate::core::{ClipState, Notice};
-    use crate::sealer::{self, SealerThread};
-
-    /// Waits for a clip that ends so.
-    async fn ended(thread: &mut SealerThread, state: ClipState) {
-        let ended = async {
-            loop {
-                match thread.notices.recv().await.unwrap() {
-                    Notice::ClipFinished { clip, .. } if clip.state == state => return,
-                    _ => {}
-                }
-            }
-        };
-        let patience = Duration::from_secs(60);
-        tokio::time::timeout(patience, ended).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_clip_that_is_cut_short_and_put_back_is_recorded_again() {
-        let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
-        let whole = std::fs::read(testdata).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("clip.mp4");
-        std::fs::write(&path, &whole).unwrap();
-        let clock = TokioClock::new();
-        let config = FileCameraConfig {
-            gap: Duration::from_millis(200),
-            speed: NonZeroU32::new(20).unwrap(),
-            at_most: Some(Duration::from_secs(10)),
-            ..FileCameraConfig::new(&path)
-        };
-        let (sealer, mut thread) =
-            sealer::start(World::paired().core, HandClock::default()).unwrap();
-        let (trouble, mut told) = watch::channel(None);
-        let (stop, stopped) = watch::channel(false);
-        let keeper = Keeper {
-            input: Input::of_file(FileCamera::open(config, clock.clone()).unwrap()),
-            name: "door".into(),
-            sealer,
-            clock,
-            pauses: Pauses::new(Box::new(|| 0)),
-            trouble,
-        };
-        let keeping = tokio::spawn(keeper.run(stopped));
-        ended(&mut thread, ClipState::Complete).await;
-
-        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.set_len(100_000).unwrap();
-        ended(&mut thread, ClipState::CutOff).await;
-        // First it cannot be read, then it cannot be opened: both are told.
-        let unusable = |told: &Option<CameraError>| {
-            let text = told.as_ref().map(ToString::to_string);
-            text.is_some_and(|text| text.contains("cut off"))
-        };
-        let found = told.wait_for(unusable).await.unwrap().clone().unwrap();
-        assert_eq!(found.kind(), CameraErrorKind::Replace);
-
-        std::fs::write(&path, &whole).unwrap();
-        told.wait_for(Option::is_none).await.unwrap();
-        ended(&mut thread, ClipState::Complete).await;
-        stop.send_replace(true);
-        keeping.await.unwrap().unwrap();
-    }
-
-    fn keeper(
-        source: SourceConfig,
-        event: Duration,
-        sealer: Sealer,
-    ) -> (Keeper<TokioClock>, watch::Receiver<Option<CameraError>>) {
-        let (trouble, told) = watch::channel(None);
-        let windows = WindowsConfig {
-            event,
-            gap: Duration::ZERO,
-        };
-        let keeper = Keeper {
-            input: Input::of_source(source, windows),
-            name: "door".into(),
-            sealer,
-            clock: TokioClock::new(),
-            pauses: Pauses::new(Box::new(|| 0)),
-            trouble,
-        };
-        (keeper, told)
-    }
-
-    #[tokio::test]
-    async fn the_virtual_camera_is_recorded_event_by_event() {
-        let (sealer, mut thread) =
-            sealer::start(World::paired().core, HandClock::default()).unwrap();
-        let config = VirtualConfig {
-            width: 160,
-            height: 160,
-            pictures_per_second: 30,
-        };
-        let source = SourceConfig::Virtual(config);
-        let (keeper, told) = keeper(source, Duration::from_millis(500), sealer);
-        let (stop, stopped) = watch::channel(false);
-        let keeping = tokio::spawn(keeper.run(stopped));
-        ended(&mut thread, ClipState::Complete).await;
-        ended(&mut thread, ClipState::Complete).await;
-        assert!(told.borrow().is_none());
-        stop.send_replace(true);
-        keeping.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_refused_password_is_said_once_and_not_tried_again() {
-        let scene = test_camera::Scene {
-            sps: bytes::Bytes::from_static(&[0x67, 0x42, 0xC0, 0x1F]),
-            pps: bytes::Bytes::from_static(&[0x68]),
-            pictures: Vec::new(),
-            duration: 90_000,
-        };
-        let camera = test_camera::TestCamera::start(test_camera::Config {
-            login: test_camera::LoginKind::Digest,
-            sound: test_camera::Sound::None,
-            scene,
-            speed: 1,
-        });
-        let camera = camera.await.unwrap();
-        let source = SourceConfig::Rtsp(RtspConfig {
-            address: CameraAddress::parse(&camera.url()).unwrap(),
-            login: Some(Login {
-                user: test_camera::USER.into(),
-                password: Password::Given(Secret::new("guess".into())),
-            }),
-            audio: AudioWish::IfSupported,
-            stall: Duration::from_secs(60),
-        });
-        let (sealer, _thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
-        let (keeper, mut told) = keeper(source, Duration::from_secs(1), sealer);
-        let (stop, stopped) = watch::channel(false);
-        let keeping = tokio::spawn(keeper.run(stopped));
-        let found = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
-        assert_eq!(found.kind(), CameraErrorKind::Login);
-        // Any other failure would have been tried again some times by now.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(!told.has_changed().unwrap(), "it is said once");
-        assert_eq!(camera.refused(), 1);
-        stop.send_replace(true);
-        keeping.await.unwrap().unwrap();
-    }
-}
+mod tests;

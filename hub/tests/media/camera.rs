@@ -46,7 +46,7 @@ fn every_picture_comes_at_its_time_and_every_pass_is_an_event() {
             panic!("{:?}", events[0]);
         };
         assert_eq!(*at, started);
-        assert_eq!(start.track, *camera.track());
+        assert_eq!(start.tracks.video, *camera.track());
         assert_eq!(
             start.started_unix_ms,
             START_UNIX_MS + started.as_millis() as u64

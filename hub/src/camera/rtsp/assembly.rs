@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::camera::source::{AudioTrack, Format, SourceItem};
+use crate::camera::source::SourceItem;
 use crate::camera::times::DecodeTimes;
 use crate::camera::{
     AccessUnit, CameraError, UNIT_BYTES_MAX, UNIT_SECONDS_MAX, VideoCodec, VideoTrack,
 };
+use crate::media::{AudioTrack, Tracks};
 
 /// Media time zero of a stream is put here, so that what a camera sends from before the moment of PLAY
 /// has a time too.
@@ -118,7 +119,7 @@ impl Assembly {
         match self.state {
             State::Running => {}
             State::Begin | State::Broken if !is_sync => return Ok(items),
-            State::Begin => items.push(SourceItem::Format(Format {
+            State::Begin => items.push(SourceItem::Format(Tracks {
                 video: Arc::clone(track),
                 audio: self.audio.clone(),
             })),

@@ -2,16 +2,15 @@
 //!
 //! It must never let a password through, nor more than one line of what a camera said.
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
-use bytes::Bytes;
 use retina::codec::{AudioParameters, VideoParameters, VideoParametersCodec};
 
 use super::SecretRef;
-use crate::camera::source::AudioTrack;
 use crate::camera::{
     AvcConfig, CameraError, HevcConfig, TIMESCALE_MAX, VideoCodec, VideoTrack,
 };
+use crate::media::{AacConfig, AudioTrack};
 
 /// The most characters of a camera's or library's words in a message.
 const LINE_CHARS_MAX: usize = 200;
@@ -122,11 +121,12 @@ pub(super) fn track(
 
 /// The codec parameters of an AAC stream; `None` if they are not those of AAC.
 pub(super) fn audio_track(parameters: &AudioParameters) -> Option<AudioTrack> {
+    // What has no name among players is not AAC.
+    parameters.rfc6381_codec()?;
     Some(AudioTrack {
         timescale: NonZeroU32::new(parameters.clock_rate())?,
-        channels: parameters.channels(),
-        config: Bytes::copy_from_slice(parameters.extra_data()),
-        codec_string: parameters.rfc6381_codec()?.to_owned(),
+        channels: NonZeroU8::try_from(parameters.channels()).ok()?,
+        config: AacConfig::new(parameters.extra_data())?,
     })
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::*;
 use crate::camera::clock::Sleep;
 use crate::camera::{AvcConfig, NextItem, VideoCodec, VideoTrack};
+use crate::media::{AudioUnit, Tracks};
 
 /// A clock of seconds, set by the source.
 #[derive(Clone, Default)]
@@ -46,7 +47,7 @@ fn format(width: u16) -> SourceItem {
     let record = [
         1, 0x42, 0xC0, 0x1F, 0xFF, 0xE1, 0, 3, 0x67, 1, 2, 1, 0, 2, 0x68, 9,
     ];
-    SourceItem::Format(Format {
+    SourceItem::Format(Tracks {
         video: Arc::new(VideoTrack {
             timescale: NonZeroU32::new(1).unwrap(),
             width: NonZeroU16::new(width).unwrap(),
@@ -89,12 +90,14 @@ async fn run(items: Vec<(u64, Result<Option<SourceItem>, CameraError>)>) -> (Str
     let mut words = Vec::new();
     while let Some(event) = windows.next_event().await {
         words.push(match event {
-            CameraEvent::EventStarted(start) => format!("S{}", start.track.width),
+            CameraEvent::EventStarted(start) => format!("S{}", start.tracks.video.width),
             CameraEvent::AccessUnit(unit) if unit.is_sync => format!("{}!", unit.dts),
             CameraEvent::AccessUnit(unit) => unit.dts.to_string(),
             CameraEvent::EventEnded(EventEnd::Completed) => "E".into(),
             CameraEvent::EventEnded(EventEnd::CutOff) => "C".into(),
             CameraEvent::Trouble(_) => "T".into(),
+            CameraEvent::Sound(unit) => format!("a{}", unit.pts),
+            CameraEvent::Thumbnail(_) => "J".into(),
         });
     }
     assert!(windows.next_event().await.is_none(), "it stays over");
@@ -117,6 +120,26 @@ async fn events_last_their_time_and_begin_and_end_with_key_frames() {
     // From 2 s on; over at 6 s; the gap ends at 9 s, and the next key frame comes at 10 s.
     assert_eq!(words, "S64 2! 3 4! 5 E S64 10! 11 12! E");
     assert_eq!(held, Duration::from_secs(11));
+}
+
+#[tokio::test]
+async fn sound_within_an_event_belongs_to_it() {
+    let sound = |pts| {
+        Ok(Some(SourceItem::Audio(AudioUnit {
+            data: Bytes::from_static(b"x"),
+            pts,
+            duration: 1,
+            captured_unix_ms: 0,
+        })))
+    };
+    let items = vec![
+        (0, Ok(Some(format(64)))),
+        (0, sound(7)),
+        (0, Ok(Some(picture(0, true)))),
+        (1, sound(8)),
+        (2, Ok(None)),
+    ];
+    assert_eq!(run(items).await.0, "S64 0! a8 E");
 }
 
 #[tokio::test]

@@ -330,7 +330,7 @@ impl World {
         let lost = self.core.with_journal(NOW_MS, |journal| {
             let mut session = Session::<Committer>::new(line);
             let mut txn = journal.begin();
-            assert_eq!(session.abandon(&mut txn)?, None);
+            assert!(session.abandon(&mut txn)?.is_empty());
             txn.commit(())
         });
         drop(lost.unwrap());
