@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
+    AppClip, AppNotice, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
     WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point};
@@ -550,20 +550,24 @@ impl Core {
         let line = event_line(pairing);
         self.follow(line)?;
         let record = self.journal.app_clip(clip)?;
-        for thumbnail in self.thumbnails_of(pairing, &record)? {
+        let thumbnails = self.thumbnails_of(pairing, &record)?;
+        if !thumbnails.is_empty() {
             let staged = or_after_commit(
                 self,
-                |core| core.stage_thumbnail_deletion(pairing, thumbnail),
+                |core| core.stage_thumbnail_deletion(pairing, &thumbnails),
                 |core| core.commit().map(drop),
             )?;
             drop(staged);
         }
-        let staged = or_after_commit(
-            self,
-            |core| core.stage_notice_deletion(pairing, &record),
-            |core| core.commit().map(drop),
-        )?;
-        drop(staged);
+        let notices = self.journal.app_notices(pairing)?;
+        if notices.iter().any(|notice| is_notice_of(notice, &record)) {
+            let staged = or_after_commit(
+                self,
+                |core| core.stage_notice_deletion(pairing, &record),
+                |core| core.commit().map(drop),
+            )?;
+            drop(staged);
+        }
         // Small log files take less at once than what shares this commit may be.
         let staged = or_after_commit(
             self,
@@ -602,10 +606,12 @@ impl Core {
     fn stage_thumbnail_deletion(
         &mut self,
         pairing: PairingId,
-        thumbnail: ClipId,
+        thumbnails: &[ClipId],
     ) -> Result<Staged<()>, JournalError> {
         let mut txn = self.journal.begin();
-        txn.delete_clip(pairing, thumbnail)?;
+        for thumbnail in thumbnails {
+            txn.delete_clip(pairing, *thumbnail)?;
+        }
         Session::<Follower>::new(Line::of(pairing, Channel::Thumbnail)).rotate(&mut txn);
         txn.stage(())
     }
@@ -616,9 +622,8 @@ impl Core {
         clip: &AppClip,
     ) -> Result<Staged<()>, JournalError> {
         let mut txn = self.journal.begin();
-        if txn.forget_notice(pairing, &clip.camera, clip.started_unix_ms)? {
-            Session::<Follower>::new(Line::of(pairing, Channel::Notification)).rotate(&mut txn);
-        }
+        txn.forget_notice(pairing, &clip.camera, clip.started_unix_ms)?;
+        Session::<Follower>::new(Line::of(pairing, Channel::Notification)).rotate(&mut txn);
         txn.stage(())
     }
 
@@ -707,6 +712,11 @@ fn is_same_event(one: &AppClip, other: &AppClip) -> bool {
     one.started_unix_ms != 0
         && one.started_unix_ms == other.started_unix_ms
         && one.camera == other.camera
+}
+
+/// Whether a notification and a clip are of one event, in the same way.
+fn is_notice_of(notice: &AppNotice, clip: &AppClip) -> bool {
+    notice.started_unix_ms == clip.started_unix_ms && notice.camera == clip.camera
 }
 
 /// The line of a pairing's event videos.

@@ -123,8 +123,8 @@ impl Session<Follower> {
 }
 
 impl Txn<'_> {
-    /// Forgets the notification of an event, if it is remembered; true if it was. Rotate the key of the
-    /// notification line's group in the same transaction.
+    /// Forgets the notification of an event, if it is remembered. Rotate the key of the notification line's
+    /// group in the same transaction.
     ///
     /// # Errors
     /// If a row cannot be read.
@@ -133,17 +133,15 @@ impl Txn<'_> {
         pairing: PairingId,
         camera: &str,
         started_unix_ms: u64,
-    ) -> Result<bool, JournalError> {
+    ) -> Result<(), JournalError> {
         let line = Line::of(pairing, Channel::Notification);
         let scope = Scope::Group(line);
-        let mut forgotten = false;
         for (found, bytes) in self.secrets(scope, &prefix(line))? {
             if decode(line, &bytes)?.is_of(camera, started_unix_ms) {
                 self.delete_secret(scope, key(line, number(&found)));
-                forgotten = true;
             }
         }
-        Ok(forgotten)
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use wire::envelope::Envelope;
 use wire::{Digest, Seq};
 use zeroize::Zeroizing;
 
-use super::{Core, Over, Pulse, event_line, is_same_event};
+use super::{Core, Over, Pulse, event_line, is_notice_of, is_same_event};
 
 /// Where a line's envelopes go and come from.
 #[derive(Clone, Debug)]
@@ -214,9 +214,7 @@ impl Core {
         for pairing in self.confirmed()? {
             let clips = self.journal.app_clips(pairing.id)?;
             for notice in self.journal.app_notices(pairing.id)? {
-                let clip = clips.iter().find(|clip| {
-                    clip.started_unix_ms == notice.started_unix_ms && clip.camera == notice.camera
-                });
+                let clip = clips.iter().find(|clip| is_notice_of(&notice, clip));
                 out.push(OfEvent {
                     pairing: pairing.id,
                     clip: clip.map(|clip| clip.clip),

@@ -5,6 +5,8 @@
 //! it. The encoder is Cisco's OpenH264, built from its source.
 
 pub mod scene;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -63,26 +65,18 @@ impl VirtualConfig {
     }
 }
 
-/// A [`Source`] that draws and encodes.
-pub struct VirtualSource<C> {
-    clock: C,
-    config: VirtualConfig,
+/// Draws scenes and encodes them, one after the other.
+pub struct SceneEncoder {
     encoder: Encoder,
     canvas: Canvas,
-    parameters: Parameters,
-    origin: Duration,
-    /// When the next picture is due, by the clock.
-    next_at: Duration,
-    ready: VecDeque<SourceItem>,
-    is_over: bool,
 }
 
-impl<C: Clock> VirtualSource<C> {
+impl SceneEncoder {
     /// Makes encoder and canvas.
     ///
     /// # Errors
     /// [`CameraError::Encoder`]: a size or rate beyond its limits, or what the encoder says.
-    pub fn open(config: VirtualConfig, clock: C) -> Result<Self, CameraError> {
+    pub fn new(config: VirtualConfig) -> Result<Self, CameraError> {
         if !config.is_supported() {
             let reason = format!("{config:?} is not supported");
             return Err(CameraError::Encoder { reason });
@@ -99,13 +93,58 @@ impl<C: Clock> VirtualSource<C> {
             .skip_frames(false)
             .num_threads(1);
         let encoder = Encoder::with_api_config(OpenH264API::from_source(), options);
-        let encoder = encoder.map_err(|error| failed(&error.to_string()))?;
+        Ok(Self {
+            encoder: encoder.map_err(|error| failed(&error.to_string()))?,
+            canvas: Canvas::new(usize::from(config.width), usize::from(config.height)),
+        })
+    }
+
+    /// The next picture, `passed` after the first one.
+    ///
+    /// # Errors
+    /// [`CameraError::Encoder`].
+    pub fn encode(&mut self, scene: &Scene, passed: Duration) -> Result<Picture, CameraError> {
+        scene.draw(&mut self.canvas);
+        let (width, height) = (self.canvas.width(), self.canvas.height());
+        let planes = YUVSlices::new(
+            self.canvas.planes(),
+            (width, height),
+            (width, width / 2, width / 2),
+        );
+        let millis = u64::try_from(passed.as_millis()).unwrap_or(0);
+        let coded = self
+            .encoder
+            .encode_at(&planes, Timestamp::from_millis(millis))
+            .map_err(|error| failed(&error.to_string()))?;
+        picture_of(&coded.to_vec())
+    }
+}
+
+/// A [`Source`] that draws and encodes.
+pub struct VirtualSource<C> {
+    clock: C,
+    config: VirtualConfig,
+    encoder: SceneEncoder,
+    parameters: Parameters,
+    origin: Duration,
+    /// When the next picture is due, by the clock.
+    next_at: Duration,
+    ready: VecDeque<SourceItem>,
+    is_over: bool,
+}
+
+impl<C: Clock> VirtualSource<C> {
+    /// Makes encoder and canvas.
+    ///
+    /// # Errors
+    /// [`CameraError::Encoder`]: a size or rate beyond its limits, or what the encoder says.
+    pub fn open(config: VirtualConfig, clock: C) -> Result<Self, CameraError> {
+        let encoder = SceneEncoder::new(config)?;
         let now = clock.now();
         Ok(Self {
             clock,
             config,
             encoder,
-            canvas: Canvas::new(usize::from(config.width), usize::from(config.height)),
             parameters: Parameters::default(),
             origin: now,
             next_at: now,
@@ -139,28 +178,12 @@ impl<C: Clock> VirtualSource<C> {
         let late = now.saturating_sub(self.next_at).as_nanos() / period.as_nanos().max(1);
         let periods = u32::try_from(late).unwrap_or(u32::MAX - 1) + 1;
         self.next_at = self.next_at.saturating_add(period.saturating_mul(periods));
-        Scene::at(passed, unix_ms).draw(&mut self.canvas);
-        let picture = self.encode(passed)?;
+        let picture = self.encoder.encode(&Scene::at(passed, unix_ms), passed)?;
         let dts = media_ticks(passed, TIMESCALE);
         let items = self.parameters.handle_picture(picture, dts, unix_ms);
         self.ready
             .extend(items.map_err(|error| failed(&error.to_string()))?);
         Ok(())
-    }
-
-    fn encode(&mut self, passed: Duration) -> Result<Picture, CameraError> {
-        let (width, height) = (self.canvas.width(), self.canvas.height());
-        let planes = YUVSlices::new(
-            self.canvas.planes(),
-            (width, height),
-            (width, width / 2, width / 2),
-        );
-        let millis = u64::try_from(passed.as_millis()).unwrap_or(0);
-        let coded = self
-            .encoder
-            .encode_at(&planes, Timestamp::from_millis(millis))
-            .map_err(|error| failed(&error.to_string()))?;
-        picture_of(&coded.to_vec())
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::camera::address::Password;
 use crate::camera::rtsp::{AudioWish, RtspConfig};
 use crate::camera::virtual_camera::VirtualConfig;
+use crate::camera::virtual_camera::testing::{Shows, scene};
 use crate::camera::{CameraAddress, CameraErrorKind, Login, Secret, TokioClock};
 use crate::core::tests::world::{HandClock, World};
 use crate::core::{ClipState, Notice};
@@ -41,7 +42,7 @@ async fn a_clip_that_is_cut_short_and_put_back_is_recorded_again() {
     };
     let (sealer, mut thread) =
         sealer::start(World::paired().core, HandClock::default()).unwrap();
-    let (trouble, mut told) = watch::channel(None);
+    let (reporter, mut told) = board();
     let (stop, stopped) = watch::channel(false);
     let keeper = Keeper {
         input: Input::of_file(FileCamera::open(config, clock.clone()).unwrap()),
@@ -49,7 +50,7 @@ async fn a_clip_that_is_cut_short_and_put_back_is_recorded_again() {
         sealer,
         clock,
         pauses: Pauses::new(Box::new(|| 0)),
-        trouble,
+        reporter,
     };
     let keeping = tokio::spawn(keeper.run(stopped));
     ended(&mut thread, ClipState::Complete).await;
@@ -58,37 +59,59 @@ async fn a_clip_that_is_cut_short_and_put_back_is_recorded_again() {
     file.set_len(100_000).unwrap();
     ended(&mut thread, ClipState::CutOff).await;
     // First it cannot be read, then it cannot be opened: both are told.
-    let unusable = |told: &Option<CameraError>| {
-        let text = told.as_ref().map(ToString::to_string);
+    let unusable = |board: &Cameras| {
+        let text = board[0].trouble.as_ref().map(ToString::to_string);
         text.is_some_and(|text| text.contains("cut off"))
     };
-    let found = told.wait_for(unusable).await.unwrap().clone().unwrap();
-    assert_eq!(found.kind(), CameraErrorKind::Replace);
+    let found = told.wait_for(unusable).await.unwrap()[0].trouble.clone();
+    assert_eq!(found.unwrap().kind(), CameraErrorKind::Replace);
 
     std::fs::write(&path, &whole).unwrap();
-    told.wait_for(Option::is_none).await.unwrap();
+    told.wait_for(|board| board[0].trouble.is_none()).await.unwrap();
     ended(&mut thread, ClipState::Complete).await;
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
 }
 
+/// Where a camera says how it stands, and where that is read.
+fn board() -> (Reporter, watch::Receiver<Cameras>) {
+    let state = CameraState {
+        name: "door".into(),
+        kind: "rtsp",
+        trouble: None,
+        looks: Looks::Opening,
+    };
+    let (board, told) = watch::channel(vec![state]);
+    let reporter = Reporter {
+        number: CameraNumber::FIRST,
+        board: Arc::new(board),
+    };
+    (reporter, told)
+}
+
+fn by_the_clock(event: Duration) -> Eventing {
+    Eventing {
+        detection: None,
+        windows: WindowsConfig {
+            event,
+            gap: Duration::ZERO,
+        },
+    }
+}
+
 fn keeper(
     source: SourceConfig,
-    event: Duration,
+    events: Eventing,
     sealer: Sealer,
-) -> (Keeper<TokioClock>, watch::Receiver<Option<CameraError>>) {
-    let (trouble, told) = watch::channel(None);
-    let windows = WindowsConfig {
-        event,
-        gap: Duration::ZERO,
-    };
+) -> (Keeper<TokioClock>, watch::Receiver<Cameras>) {
+    let (reporter, told) = board();
     let keeper = Keeper {
-        input: Input::of_source(source, windows),
+        input: Input::of_source(source, events),
         name: "door".into(),
         sealer,
         clock: TokioClock::new(),
         pauses: Pauses::new(Box::new(|| 0)),
-        trouble,
+        reporter,
     };
     (keeper, told)
 }
@@ -103,12 +126,15 @@ async fn the_virtual_camera_is_recorded_event_by_event() {
         pictures_per_second: 30,
     };
     let source = SourceConfig::Virtual(config);
-    let (keeper, told) = keeper(source, Duration::from_millis(500), sealer);
+    let (keeper, told) = keeper(source, by_the_clock(Duration::from_millis(500)), sealer);
     let (stop, stopped) = watch::channel(false);
     let keeping = tokio::spawn(keeper.run(stopped));
     ended(&mut thread, ClipState::Complete).await;
     ended(&mut thread, ClipState::Complete).await;
-    assert!(told.borrow().is_none());
+    {
+        let door = &told.borrow()[0];
+        assert_eq!((&door.trouble, door.looks), (&None, Looks::No));
+    }
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
 }
@@ -128,25 +154,88 @@ async fn a_refused_password_is_said_once_and_not_tried_again() {
         speed: 1,
     });
     let camera = camera.await.unwrap();
-    let source = SourceConfig::Rtsp(RtspConfig {
-        address: CameraAddress::parse(&camera.url()).unwrap(),
-        login: Some(Login {
-            user: test_camera::USER.into(),
-            password: Password::Given(Secret::new("guess".into())),
-        }),
-        audio: AudioWish::IfSupported,
-        stall: Duration::from_secs(60),
-    });
+    let source = login(&camera, "guess");
     let (sealer, _thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
-    let (keeper, mut told) = keeper(source, Duration::from_secs(1), sealer);
+    let (keeper, mut told) = keeper(source, by_the_clock(Duration::from_secs(1)), sealer);
     let (stop, stopped) = watch::channel(false);
     let keeping = tokio::spawn(keeper.run(stopped));
-    let found = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
-    assert_eq!(found.kind(), CameraErrorKind::Login);
+    let failed = |board: &Cameras| board[0].trouble.is_some();
+    let found = told.wait_for(failed).await.unwrap()[0].trouble.clone();
+    assert_eq!(found.unwrap().kind(), CameraErrorKind::Login);
     // Any other failure would have been tried again some times by now.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!told.has_changed().unwrap(), "it is said once");
     assert_eq!(camera.refused(), 1);
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
+}
+
+fn login(camera: &test_camera::TestCamera, password: &str) -> SourceConfig {
+    SourceConfig::Rtsp(RtspConfig {
+        address: CameraAddress::parse(&camera.url()).unwrap(),
+        login: Some(Login {
+            user: test_camera::USER.into(),
+            password: Password::Given(Secret::new(password.into())),
+        }),
+        audio: AudioWish::IfSupported,
+        stall: Duration::from_secs(60),
+    })
+}
+
+/// A camera that shows a visit, again and again.
+async fn visited() -> test_camera::TestCamera {
+    let camera = test_camera::TestCamera::start(test_camera::Config {
+        login: test_camera::LoginKind::Digest,
+        sound: test_camera::Sound::Aac,
+        scene: scene(&[(Shows::Nobody, 4), (Shows::Somebody, 3), (Shows::Nobody, 5)]),
+        speed: 1,
+    });
+    camera.await.unwrap()
+}
+
+fn by_motion() -> Eventing {
+    let table = "pre_roll_seconds = 2\npost_roll_seconds = 2\ncool_down_seconds = 0\n";
+    let detection = Detection::new(toml::from_str(table).unwrap()).unwrap();
+    Eventing {
+        detection: Some(Box::new(detection)),
+        ..by_the_clock(Duration::from_secs(1))
+    }
+}
+
+/// From the network through decoder, detector, machine and recorder into the journal, in real time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visit_before_a_camera_on_the_network_is_told_shown_and_recorded() {
+    let camera = visited().await;
+    let (sealer, mut thread) =
+        sealer::start(World::paired().core, HandClock::default()).unwrap();
+    let source = login(&camera, test_camera::PASSWORD);
+    let (keeper, told) = keeper(source, by_motion(), sealer.clone());
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(keeper.run(stopped));
+    let mut words = Vec::new();
+    let finished = async {
+        loop {
+            match thread.notices.recv().await.unwrap() {
+                Notice::Told { line, .. } => words.push(format!("{:?}", line.channel)),
+                Notice::ClipStarted { .. } => words.push("clip".into()),
+                Notice::ClipFinished { clip, .. } => return clip,
+                _ => {}
+            }
+        }
+    };
+    let patience = Duration::from_secs(60);
+    let clip = tokio::time::timeout(patience, finished).await.unwrap();
+    // Notification first, the picture while the clip is being recorded.
+    assert_eq!(words, ["Notification", "clip", "Thumbnail"]);
+    assert_eq!(clip.state, ClipState::Complete);
+    assert!(clip.bytes > 10_000, "{}", clip.bytes);
+    let Looks::Yes(watching) = told.borrow()[0].looks else {
+        panic!("{:?}", told.borrow()[0]);
+    };
+    assert_eq!((watching.events, watching.undecodable), (1, 0));
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    assert_eq!(status.clips.len(), 1, "the picture is no clip");
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
+    assert_eq!(camera.refused(), 0);
 }

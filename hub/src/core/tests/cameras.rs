@@ -1,0 +1,161 @@
+//! Several cameras at once, and what is said beside their clips.
+
+use bytes::Bytes;
+use journal::ids::Channel;
+use journal::{AppClipState, Taken};
+
+use super::super::*;
+use super::world::{World, event, piece};
+use crate::camera::EventEnd;
+
+const DOOR: CameraNumber = CameraNumber::FIRST;
+const YARD: CameraNumber = CameraNumber(1);
+
+fn event_of(camera: &str) -> Event {
+    Event {
+        camera: camera.into(),
+        ..event()
+    }
+}
+
+/// Both cameras record, each with a piece of its own.
+fn both() -> World {
+    let mut world = World::paired();
+    for (camera, name) in [(DOOR, "door"), (YARD, "yard")] {
+        let begun = world.core.begin_event(camera, event_of(name), 5).unwrap();
+        assert_eq!(begun, Recorded::Taken);
+    }
+    take(&mut world, DOOR, 1);
+    take(&mut world, YARD, 2);
+    world.core.commit(5).unwrap();
+    world
+}
+
+fn take(world: &mut World, camera: CameraNumber, number: u64) {
+    let taken = world.core.take_pieces(camera, vec![piece(number)], 6).unwrap();
+    assert_eq!(taken, Recorded::Taken);
+}
+
+fn bytes(numbers: &[u64]) -> Vec<u8> {
+    let pieces = numbers.iter().flat_map(|number| piece(*number).bytes);
+    pieces.collect()
+}
+
+fn end(world: &mut World, camera: CameraNumber) {
+    let ended = world.core.end_event(camera, EventEnd::Completed, 7).unwrap();
+    assert_eq!(ended, Recorded::Taken);
+    world.core.commit(7).unwrap();
+}
+
+#[test]
+fn two_cameras_record_at_once_and_neither_ends_the_other() {
+    let mut world = both();
+    assert_eq!(world.core.status().unwrap().recording_of, ["door", "yard"]);
+    take(&mut world, DOOR, 3);
+    end(&mut world, DOOR);
+    assert_eq!(world.core.status().unwrap().recording_of, ["yard"]);
+    let late = world.core.take_pieces(DOOR, vec![piece(9)], 7).unwrap();
+    assert_eq!(late, Recorded::Not(Stop::NoClip));
+    take(&mut world, YARD, 4);
+    // The first camera's next event meanwhile.
+    let begun = world.core.begin_event(DOOR, event_of("door"), 8).unwrap();
+    assert_eq!(begun, Recorded::Taken);
+    take(&mut world, DOOR, 5);
+    end(&mut world, YARD);
+    end(&mut world, DOOR);
+    world.deliver();
+    let clips = world.app_clips();
+    assert!(clips.iter().all(|(state, _)| *state == AppClipState::Complete));
+    let found: Vec<Vec<u8>> = clips.into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(found, [bytes(&[1, 3]), bytes(&[2, 4]), bytes(&[5])]);
+    world.ack();
+}
+
+#[test]
+fn a_power_cut_cuts_off_both_and_a_journal_opened_again_neither() {
+    let mut world = both();
+    world.crash();
+    let mut ends = world.finished();
+    ends.sort_by_key(|clip| clip.bytes);
+    assert_eq!(ends.len(), 2);
+    assert!(ends.iter().all(|clip| clip.state == ClipState::CutOff));
+    assert_eq!(ends[0].bytes, bytes(&[1]).len() as u64);
+    world.deliver();
+    let found: Vec<Vec<u8>> = world.app_clips().into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(found, [bytes(&[1]), bytes(&[2])]);
+
+    let mut world = both();
+    take(&mut world, DOOR, 3);
+    take(&mut world, YARD, 4);
+    world
+        .disk
+        .inject(world.disk.op_count() + 1, wal::disk::Fault::Eio);
+    assert!(world.reopens(Core::commit));
+    end(&mut world, DOOR);
+    end(&mut world, YARD);
+    world.deliver();
+    let clips = world.app_clips();
+    assert!(clips.iter().all(|(state, _)| *state == AppClipState::Complete));
+    let found: Vec<Vec<u8>> = clips.into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(found, [bytes(&[1, 3]), bytes(&[2, 4])]);
+}
+
+#[test]
+fn notification_and_picture_reach_the_phone_while_the_clip_is_recorded() {
+    let mut world = World::paired();
+    let alert = Alert {
+        camera: "door".into(),
+        started_unix_ms: 1_000,
+    };
+    let still = Still {
+        camera: "door".into(),
+        started_unix_ms: 1_000,
+        jpeg: Bytes::from_static(b"a picture"),
+    };
+    assert_eq!(world.core.handle_alert(&alert, 5).unwrap(), Recorded::Taken);
+    assert!(world.notices().is_empty(), "nothing is said before it is durable");
+    world.core.commit(5).unwrap();
+    world.record_some(1);
+    assert_eq!(world.core.handle_still(&still, 6).unwrap(), Recorded::Taken);
+    world.core.commit(6).unwrap();
+    let told: Vec<Channel> = world
+        .notices()
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Told { line, .. } => Some(line.channel),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Channel::Notification, Channel::Thumbnail]);
+    let said = world.fetch_on(Channel::Notification);
+    assert!(matches!(said[..], [Taken::NewEpoch(_), Taken::Notified(_)]), "{said:?}");
+    let seen = world.fetch_on(Channel::Thumbnail);
+    let state = AppClipState::Complete;
+    assert!(
+        matches!(seen.last(), Some(Taken::Ended { state: found, .. }) if *found == state),
+        "{seen:?}"
+    );
+    world.end_event(EventEnd::Completed);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes(&[0]))]);
+}
+
+#[test]
+fn without_room_or_a_phone_nothing_is_said_and_nothing_else_stops() {
+    let alert = Alert {
+        camera: "door".into(),
+        started_unix_ms: 1_000,
+    };
+    let mut alone = World::unpaired();
+    let said = alone.core.handle_alert(&alert, 5).unwrap();
+    assert_eq!(said, Recorded::Not(Stop::NoPairing));
+    let mut world = World::paired();
+    world.record_some(1);
+    world.core.room = Some(false);
+    let said = world.core.handle_alert(&alert, 5).unwrap();
+    assert_eq!(said, Recorded::Not(Stop::Space));
+    world.core.room = None;
+    assert!(world.core.is_recording());
+    world.record_more(1..2);
+    world.end_event(EventEnd::Completed);
+}
