@@ -62,13 +62,14 @@ fn cameras_are_listed_without_what_is_secret() {
     let said = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 2, "{said}");
-    assert_eq!(lines[0], "door: rtsp, rtsp://cam.lan/1?...");
+    assert_eq!(lines[0], "door: rtsp, rtsp://cam.lan/1?...; events by motion");
     assert!(lines[1].starts_with("try: virtual, "), "{said}");
     let output = run(&["cameras", "--json", "--config", &config]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(!said.contains("hunter2"), "{said}");
     let first: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     assert_eq!(first["camera"], "door");
+    assert_eq!(first["events"], "motion");
 }
 
 #[test]
@@ -93,13 +94,14 @@ fn a_camera_that_is_not_there_is_one_line_and_a_code() {
 }
 
 #[test]
-fn one_hub_records_one_camera_and_says_so() {
+fn every_clip_is_opened_before_anything_begins() {
     let (place, config) = configured(
-        "[[camera]]\nkind = \"virtual\"\nname = \"a\"\n[[camera]]\nkind = \"virtual\"\nname = \"b\"\n",
+        "[[camera]]\nkind = \"virtual\"\nname = \"a\"\n\
+         [[camera]]\nkind = \"file\"\nname = \"b\"\npath = \"nowhere.mp4\"\n",
     );
     let output = run(&["run", "--config", &config]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("2 cameras are configured"), "{said}");
+    assert!(said.contains("nowhere.mp4"), "{said}");
     assert!(!place.path().join("state").exists(), "nothing was begun");
 }

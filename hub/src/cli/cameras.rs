@@ -19,8 +19,14 @@ use crate::probe;
 pub(super) fn list(config: &Config, format: Format) {
     for camera in &config.cameras {
         let (kind, what) = (camera.source.kind(), camera.source.describe());
-        let json = json!({"camera": camera.name, "kind": kind, "source": what});
-        format.line(&json, &format!("{}: {kind}, {what}", camera.name));
+        let events = match (&camera.detection, &camera.source) {
+            (Some(_), _) => "motion",
+            (None, SourceConfig::File(_)) => "passes",
+            (None, _) => "clock",
+        };
+        let name = &camera.name;
+        let json = json!({"camera": name, "kind": kind, "source": what, "events": events});
+        format.line(&json, &format!("{name}: {kind}, {what}; events by {events}"));
     }
     if config.cameras.is_empty() {
         eprintln!("secluso-hub: no [[camera]] is configured; nothing is recorded");

@@ -102,6 +102,25 @@ fn cameras_of_every_kind_stand_side_by_side() {
 }
 
 #[test]
+fn what_makes_the_events_of_a_camera_is_said_or_follows_from_its_kind() {
+    let config = parse(&text(
+        "[[camera]]\nkind = \"virtual\"\nname = \"a\"\n\
+         [[camera]]\nkind = \"virtual\"\nname = \"b\"\nevents = \"clock\"\n\
+         [[camera]]\nkind = \"file\"\nname = \"c\"\npath = \"x\"\n\
+         [[camera]]\nkind = \"file\"\nname = \"d\"\npath = \"x\"\nevents = \"motion\"\n\
+         [[camera]]\nkind = \"virtual\"\nname = \"e\"\n\
+         [camera.detection]\nsensitivity = 70\npre_roll_seconds = 3\n\
+         [[camera.detection.zones]]\nname = \"drive\"\npolygon = [[0, 0], [1000, 0], [0, 1000]]\n",
+    ))
+    .unwrap();
+    let found: Vec<bool> = config.cameras.iter().map(|one| one.detection.is_some()).collect();
+    assert_eq!(found, [true, false, false, true, true]);
+    let detection = config.cameras[4].detection.as_ref().unwrap();
+    assert_eq!(detection.events.pre_roll(), Duration::from_secs(3));
+    assert_eq!(detection.motion.zones()[0].name, "drive");
+}
+
+#[test]
 fn a_password_in_the_file_is_refused_and_not_repeated() {
     let error = parse(&text(
         "[[camera]]\nkind = \"rtsp\"\nurl = \"rtsp://admin:hunter2@cam.lan/1\"\n",
@@ -137,6 +156,21 @@ fn every_mistake_names_its_line_and_key() {
             "password_file",
         ),
         ("[camera]\nkind = \"virtual\"\nwidth = 9\n", 4, "sides"),
+        (
+            "[camera]\nkind = \"virtual\"\nevents = \"weather\"\n",
+            5,
+            "weather",
+        ),
+        (
+            "[camera]\nkind = \"virtual\"\nevents = \"clock\"\n[camera.detection]\nsensitivity = 1\n",
+            6,
+            "leave out one",
+        ),
+        (
+            "[camera]\nkind = \"virtual\"\n[camera.detection]\nsensitivity = 0\n",
+            5,
+            "sensitivity",
+        ),
         (
             "[[camera]]\nkind = \"virtual\"\nname = \"a\"\n[[camera]]\nkind = \"virtual\"\nname = \"a\"\n",
             8,

@@ -190,7 +190,12 @@ async fn a_still_scene_a_masked_one_and_quiet_hours_are_no_event() {
     let quiet = format!("{SHORT}quiet = \"00:00-00:05\"\n");
     let masked = format!("{SHORT}masks = [[[0, 0], [1000, 0], [1000, 1000], [0, 1000]]]\n");
     let still = [(Shows::Nobody, 10)];
-    for (script, text) in [(&still[..], SHORT), (&VISIT[..], &masked), (&VISIT[..], &quiet)] {
+    let cases = [
+        (&still[..], SHORT),
+        (&VISIT[..], masked.as_str()),
+        (&VISIT[..], quiet.as_str()),
+    ];
+    for (script, text) in cases {
         let rig = watch(script, &detection(text)).await;
         assert!(rig.events.is_empty(), "{}", rig.letters());
     }

@@ -132,8 +132,8 @@ async fn the_virtual_camera_is_recorded_event_by_event() {
     ended(&mut thread, ClipState::Complete).await;
     ended(&mut thread, ClipState::Complete).await;
     {
-        let door = &told.borrow()[0];
-        assert_eq!((&door.trouble, door.looks), (&None, Looks::No));
+        let board = told.borrow();
+        assert_eq!((&board[0].trouble, board[0].looks), (&None, Looks::No));
     }
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
@@ -238,4 +238,55 @@ async fn a_visit_before_a_camera_on_the_network_is_told_shown_and_recorded() {
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
     assert_eq!(camera.refused(), 0);
+}
+
+#[tokio::test]
+async fn two_cameras_are_recorded_at_once() {
+    let (sealer, mut thread) =
+        sealer::start(World::paired().core, HandClock::default()).unwrap();
+    let state = |name: &str| CameraState {
+        name: name.into(),
+        kind: "virtual",
+        trouble: None,
+        looks: Looks::Opening,
+    };
+    let (board, _told) = watch::channel(vec![state("door"), state("yard")]);
+    let board = Arc::new(board);
+    let (stop, stopped) = watch::channel(false);
+    let mut keeping = Vec::new();
+    for (number, name) in [(CameraNumber::FIRST, "door"), (CameraNumber(1), "yard")] {
+        let source = SourceConfig::Virtual(VirtualConfig {
+            width: 160,
+            height: 160,
+            pictures_per_second: 30,
+        });
+        let keeper = Keeper {
+            input: Input::of_source(source, by_the_clock(Duration::from_secs(2))),
+            name: name.into(),
+            sealer: sealer.clone(),
+            clock: TokioClock::new(),
+            pauses: Pauses::new(Box::new(|| 0)),
+            reporter: Reporter {
+                number,
+                board: Arc::clone(&board),
+            },
+        };
+        keeping.push(tokio::spawn(keeper.run(stopped.clone())));
+    }
+    let mut words = Vec::new();
+    while words.len() < 4 {
+        match thread.notices.recv().await.unwrap() {
+            Notice::ClipStarted { .. } => words.push("begins"),
+            Notice::ClipFinished { clip, .. } => {
+                assert_eq!(clip.state, ClipState::Complete);
+                words.push("ends");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(words[..2], ["begins", "begins"]);
+    stop.send_replace(true);
+    for task in keeping {
+        task.await.unwrap().unwrap();
+    }
 }
