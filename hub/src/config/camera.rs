@@ -19,10 +19,12 @@ use super::detection::{Detection, DetectionTable};
 use crate::camera::address::Password;
 use crate::camera::command::CommandConfig;
 use crate::camera::rtsp::{AudioWish, RtspConfig, STALL_DEFAULT};
+use crate::camera::virtual_camera::scene::CLOCK_PART;
 use crate::camera::virtual_camera::{PICTURES_PER_SECOND, SIDE_PIXELS, VirtualConfig};
 use crate::camera::{
     CameraAddress, FileCameraConfig, Login, Passes, SourceConfig, UNIT_SECONDS_MAX, WindowsConfig,
 };
+use crate::motion::FULL_PERMILLE;
 
 /// The most cameras of one hub.
 pub const CAMERAS_MAX: usize = 16;
@@ -32,6 +34,12 @@ const GAP_SECONDS_MAX: f64 = 86_400.0;
 const EVENT_SECONDS_MIN: f64 = 0.1;
 /// Shortest and longest time without a picture, in seconds: no more than a clip can hold.
 const STALL_SECONDS: (f64, f64) = (2.0, UNIT_SECONDS_MAX as f64);
+/// The virtual camera's clock always moves, and is no event: the part of the picture that it takes, and one
+/// row of what motion is sought in.
+const CLOCK_MASK: [[u16; 2]; 4] = {
+    let below = FULL_PERMILLE / CLOCK_PART as u16 + 15;
+    [[0, 0], [FULL_PERMILLE, 0], [FULL_PERMILLE, below], [0, below]]
+};
 /// The most arguments of a program.
 const ARGUMENTS_MAX: usize = 64;
 
@@ -243,20 +251,27 @@ fn detection(
     bad: BadAt<'_>,
 ) -> Result<Option<Box<Detection>>, super::ConfigError> {
     let events = table.events.as_ref().map(|events| *events.get_ref());
-    let Some(given) = table.detection.take() else {
-        let wanted = events.unwrap_or(match kind {
-            Kind::File => Events::Clock,
-            Kind::Rtsp | Kind::Command | Kind::Virtual => Events::Motion,
-        });
-        return Ok((wanted == Events::Motion).then(Box::default));
+    let (at, mut given) = match table.detection.take() {
+        Some(given) if events == Some(Events::Clock) => {
+            let what = "with `events = \"clock\"` nothing is detected; leave out one of the two";
+            return Err(bad(given.span(), "detection", what.into()));
+        }
+        Some(given) => (given.span(), given.into_inner()),
+        None => {
+            let wanted = events.unwrap_or(match kind {
+                Kind::File => Events::Clock,
+                Kind::Rtsp | Kind::Command | Kind::Virtual => Events::Motion,
+            });
+            if wanted == Events::Clock {
+                return Ok(None);
+            }
+            (table.kind.span(), DetectionTable::default())
+        }
     };
-    let at = given.span();
-    if events == Some(Events::Clock) {
-        let what = "with `events = \"clock\"` nothing is detected; leave out one of the two";
-        return Err(bad(at, "detection", what.into()));
+    if kind == Kind::Virtual {
+        given.add_mask(CLOCK_MASK.to_vec());
     }
-    let checked = Detection::new(given.into_inner());
-    let checked = checked.map_err(|error| bad(at, error.key, error.what))?;
+    let checked = Detection::new(given).map_err(|error| bad(at, error.key, error.what))?;
     Ok(Some(Box::new(checked)))
 }
 

@@ -90,6 +90,13 @@ pub struct DetectionTable {
     ring_mib: Option<usize>,
 }
 
+impl DetectionTable {
+    /// One more mask, of a part of the picture that the hub draws itself.
+    pub(super) fn add_mask(&mut self, corners: Vec<[u16; 2]>) {
+        self.masks.push(corners);
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ZoneTable {

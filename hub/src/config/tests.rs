@@ -115,6 +115,12 @@ fn what_makes_the_events_of_a_camera_is_said_or_follows_from_its_kind() {
     .unwrap();
     let found: Vec<bool> = config.cameras.iter().map(|one| one.detection.is_some()).collect();
     assert_eq!(found, [true, false, false, true, true]);
+    // The clock in the virtual camera's picture is masked.
+    let masks = |number: usize| {
+        let detection = config.cameras[number].detection.as_ref().unwrap();
+        detection.motion.masks().len()
+    };
+    assert_eq!([masks(0), masks(3), masks(4)], [1, 0, 1]);
     let detection = config.cameras[4].detection.as_ref().unwrap();
     assert_eq!(detection.events.pre_roll(), Duration::from_secs(3));
     assert_eq!(detection.motion.zones()[0].name, "drive");
