@@ -1,8 +1,8 @@
 //! The running hub: which parts there are, the order in which they start and stop, and what a dead
 //! journal means.
 //!
-//! Order of start: journal (with what a start owes), camera, control socket, uplink. Order of stop:
-//! camera (its clip is cut off), then a moment for the uplink, then the journal. This room must
+//! Order of start: journal (with what a start owes), cameras, control socket, uplink. Order of stop:
+//! cameras (their clips are cut off), then a moment for the uplink, then the journal. This room must
 //! never restart a part whose state it does not know: the journal's thread decides that itself.
 
 mod camera;
@@ -34,7 +34,7 @@ use camera::{Eventing, Input, Keeper, Reporter};
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a pairing may take to end its offer.
 const PAIRING_STOP_WAIT: Duration = Duration::from_secs(3);
-/// How long the camera may take to end its clip.
+/// How long the cameras may take to end their clips.
 const CAMERA_STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// Journal and uplink, running.

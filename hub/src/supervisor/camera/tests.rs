@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use super::*;
 use crate::camera::address::Password;
+use crate::camera::demux::Clip;
 use crate::camera::rtsp::{AudioWish, RtspConfig};
 use crate::camera::virtual_camera::VirtualConfig;
 use crate::camera::virtual_camera::testing::{Shows, scene};
@@ -202,12 +203,12 @@ fn by_motion() -> Eventing {
     }
 }
 
-/// From the network through decoder, detector, machine and recorder into the journal, in real time.
+/// From the network through decoder, detector, machine, recorder and journal to the phone, in real time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visit_before_a_camera_on_the_network_is_told_shown_and_recorded() {
     let camera = visited().await;
-    let (sealer, mut thread) =
-        sealer::start(World::paired().core, HandClock::default()).unwrap();
+    let (core, mut phone) = World::paired().split();
+    let (sealer, mut thread) = sealer::start(core, HandClock::default()).unwrap();
     let source = login(&camera, test_camera::PASSWORD);
     let (keeper, told) = keeper(source, by_motion(), sealer.clone());
     let (stop, stopped) = watch::channel(false);
@@ -235,6 +236,22 @@ async fn a_visit_before_a_camera_on_the_network_is_told_shown_and_recorded() {
     assert_eq!((watching.events, watching.undecodable), (1, 0));
     let status = sealer.run(|core, _now| core.status()).await.unwrap();
     assert_eq!(status.clips.len(), 1, "the picture is no clip");
+    let holds = sealer.run(move |core, _now| Ok(phone.take_all(core))).await.unwrap();
+    let (notice, clip) = (&holds.notices[0], &holds.clips[0]);
+    assert_eq!((holds.notices.len(), holds.clips.len()), (1, 1));
+    assert_eq!((notice.camera.as_str(), clip.camera.as_str()), ("door", "door"));
+    assert_eq!(notice.started_unix_ms, clip.started_unix_ms);
+    assert!(clip.mime.ends_with(",mp4a.40.2\""), "{}", clip.mime);
+    let [(started_unix_ms, jpeg)] = &holds.pictures[..] else {
+        panic!("{} pictures", holds.pictures.len());
+    };
+    assert_eq!(*started_unix_ms, clip.started_unix_ms);
+    assert!(jpeg.starts_with(&[0xFF, 0xD8]) && jpeg.ends_with(&[0xFF, 0xD9]));
+    // Two seconds before, three of the visit, two behind it; whole, and it can be played from its beginning.
+    let played = Clip::read(&holds.bytes[0][..]).unwrap();
+    let seconds = played.duration_ticks() / u64::from(played.track.timescale.get());
+    assert!((6..=9).contains(&seconds), "{seconds}");
+    assert!(played.samples[0].is_sync);
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
     assert_eq!(camera.refused(), 0);
