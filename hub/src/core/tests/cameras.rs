@@ -159,3 +159,102 @@ fn without_room_or_a_phone_nothing_is_said_and_nothing_else_stops() {
     world.record_more(1..2);
     world.end_event(EventEnd::Completed);
 }
+
+/// A few numbers that come out the same every time.
+struct Rolls(u64);
+
+impl Rolls {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// What was offered of one event.
+struct Offered {
+    camera: String,
+    bytes: Vec<u8>,
+}
+
+/// Three cameras, a disk that fails now and then, and power cuts.
+fn play(seed: u64) {
+    let mut world = World::paired();
+    let mut rolls = Rolls(seed);
+    let mut offered: Vec<Offered> = Vec::new();
+    let mut open: [Option<usize>; 3] = [None; 3];
+    let mut fault_at = 0;
+    for step in 0..80 {
+        let which = rolls.below(3) as usize;
+        let camera = CameraNumber(which as u8);
+        let name = format!("camera {which}");
+        match rolls.below(12) {
+            0..=2 => {
+                let begun = world.core.begin_event(camera, event_of(&name), 5);
+                open[which] = matches!(begun, Ok(Recorded::Taken)).then_some(offered.len());
+                offered.push(Offered {
+                    camera: name,
+                    bytes: Vec::new(),
+                });
+            }
+            3..=7 => {
+                let Some(at) = open[which] else {
+                    continue;
+                };
+                let one = piece(seed * 1_000 + step);
+                offered[at].bytes.extend_from_slice(&one.bytes);
+                match world.core.take_pieces(camera, vec![one], 6) {
+                    Ok(Recorded::Taken) => {}
+                    // A recorder begins anew.
+                    Ok(Recorded::Not(_)) | Err(CoreError::Reopened) => {
+                        let _ended = world.core.end_event(camera, EventEnd::CutOff, 6);
+                        open[which] = None;
+                    }
+                    Err(error) => panic!("seed {seed}: {error}"),
+                }
+            }
+            8 => {
+                let _ended = world.core.end_event(camera, EventEnd::Completed, 7);
+                open[which] = None;
+            }
+            // One error at a time: two in a row end the process.
+            9 if world.disk.op_count() > fault_at + 200 => {
+                fault_at = world.disk.op_count() + rolls.below(8);
+                world.disk.inject(fault_at, wal::disk::Fault::Eio);
+            }
+            10 => {
+                world.crash();
+                open = [None; 3];
+                fault_at = 0;
+            }
+            _ => {
+                let _reopened = world.reopens(Core::commit);
+            }
+        }
+    }
+    world.disk.heal();
+    for number in 0..3 {
+        let _ended = world.core.end_event(CameraNumber(number), EventEnd::CutOff, 8);
+    }
+    for _ in 0..2 {
+        let _reopened = world.reopens(Core::commit);
+    }
+    let holds = world.holds();
+    for (clip, bytes) in holds.clips.iter().zip(&holds.bytes) {
+        let ended = matches!(clip.state, AppClipState::Complete | AppClipState::CutOff);
+        assert!(ended, "seed {seed}: {clip:?}");
+        let of_one = offered
+            .iter()
+            .any(|one| one.camera == clip.camera && one.bytes.starts_with(bytes));
+        assert!(of_one, "seed {seed}: {clip:?}");
+    }
+    let open = world.core.status().unwrap().clips.into_iter();
+    let open = open.filter(|clip| clip.state == ClipState::Recording);
+    assert_eq!(open.count(), 0, "seed {seed}");
+}
+
+#[test]
+fn whatever_happens_each_clip_is_the_beginning_of_one_event_of_its_camera() {
+    for seed in 0..48 {
+        play(seed);
+    }
+}

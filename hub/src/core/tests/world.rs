@@ -200,6 +200,11 @@ impl World {
         (world, gate)
     }
 
+    /// What the phone holds after it has taken everything.
+    pub(crate) fn holds(&mut self) -> Holds {
+        self.phone.take_all(&mut self.core)
+    }
+
     /// The hub's core for whoever runs it, and the phone.
     pub(crate) fn split(self) -> (Core, Phone) {
         (self.core, self.phone)
