@@ -1,12 +1,14 @@
 //! A watcher with the real decoder over pictures that are drawn, one step after the other by a clock of
 //! its own.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
 use crate::camera::clock::Sleep;
 use crate::camera::virtual_camera::testing::{PICTURE_MS, Shows, items};
 use crate::camera::{EventEnd, NextItem};
+use crate::config::Config;
 use crate::config::detection::DetectionTable;
 
 #[derive(Clone, Default)]
@@ -199,6 +201,20 @@ async fn a_still_scene_a_masked_one_and_quiet_hours_are_no_event() {
         let rig = watch(script, &detection(text)).await;
         assert!(rig.events.is_empty(), "{}", rig.letters());
     }
+}
+
+#[tokio::test]
+async fn the_virtual_cameras_clock_is_no_event_and_who_walks_below_it_is() {
+    let relay = wire::RelayId([7; 32]).to_text();
+    let text = format!(
+        "state_dir = \"x\"\nrelay = \"127.0.0.1:1/{relay}\"\n[camera]\nkind = \"virtual\"\n"
+    );
+    let config = Config::parse(&text, "hub.toml", Path::new("/")).unwrap();
+    let detection = config.cameras[0].detection.as_ref().unwrap();
+    let rig = watch(&[(Shows::Clock, 10)], detection).await;
+    assert!(rig.events.is_empty(), "{}", rig.letters());
+    let rig = watch(&[(Shows::Clock, 5), (Shows::Somebody, 3)], detection).await;
+    assert_eq!(rig.letters(), "SJ");
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub(crate) enum Shows {
     Nobody,
     /// Somebody who crosses it, from the left side on.
     Somebody,
+    /// Nobody, and the clock runs.
+    Clock,
 }
 
 /// Pictures a second. Each tenth is a key frame.
@@ -38,12 +40,15 @@ fn pictures(script: &[(Shows, u64)]) -> Vec<Picture> {
     for (shows, seconds) in script {
         for number in 0..seconds * RATE {
             let walked = Duration::from_millis(number * PICTURE_MS);
-            let at = match shows {
-                Shows::Nobody => Duration::ZERO,
-                Shows::Somebody => CYCLE - WALK + walked,
+            let passed_ms = pictures.len() as u64 * PICTURE_MS;
+            let scene = match shows {
+                Shows::Nobody => Scene::at(Duration::ZERO, 0),
+                Shows::Somebody => Scene::at(CYCLE - WALK + walked, 0),
+                // Every bit of it moves sooner or later.
+                Shows::Clock => Scene::at(Duration::ZERO, passed_ms * 0x1_0001),
             };
-            let passed = Duration::from_millis(pictures.len() as u64 * PICTURE_MS);
-            pictures.push(encoder.encode(&Scene::at(at, 0), passed).unwrap());
+            let passed = Duration::from_millis(passed_ms);
+            pictures.push(encoder.encode(&scene, passed).unwrap());
         }
     }
     pictures
