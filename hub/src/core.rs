@@ -1,4 +1,4 @@
-//! The hub's heart: one journal, one MLS session per pairing, the event being recorded.
+//! The hub's heart: one journal, one MLS session per line, the events being recorded.
 //!
 //! Sans-IO apart from the journal handle it owns: events and `now` come in as arguments, facts come
 //! out as [`Notice`]s and only after they are synced. A thread ([`crate::sealer`]) or a simulation
@@ -25,11 +25,13 @@ mod recording;
 mod retained;
 mod room;
 mod silence;
+mod tell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
+use journal::message::ClipEnd;
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
     OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
@@ -46,8 +48,9 @@ pub use facts::{
     Stop, Wishes,
 };
 use pace::Pace;
-pub use recording::{Event, Piece, Recorded};
+pub use recording::{CameraNumber, Event, Piece, Recorded};
 pub use silence::SilenceLimits;
+pub use tell::{Alert, Still};
 
 use recording::{Mark, Recording};
 use retained::Playing;
@@ -181,7 +184,7 @@ struct Flight {
     notices: Vec<Notice>,
     heads: Vec<(Line, LineBooks)>,
     wishes: Wishes,
-    recording: Option<Mark>,
+    recordings: Vec<Mark>,
 }
 
 /// The hub's core. See the module's documentation.
@@ -190,7 +193,8 @@ pub struct Core {
     journal: Option<Journal>,
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
-    recording: Option<Recording>,
+    /// At most one of each camera.
+    recordings: BTreeMap<CameraNumber, Recording>,
     /// How long each phone was not heard of.
     silence: Silence,
     /// What is being played, or the end of which is owed.
@@ -253,7 +257,7 @@ impl Core {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
-            recording: None,
+            recordings: BTreeMap::new(),
             silence: Silence::new(limits),
             playing: None,
             said_play_waits: false,
@@ -355,7 +359,11 @@ impl Core {
                     notices: std::mem::take(&mut self.pending),
                     heads,
                     wishes,
-                    recording: self.recording.as_ref().map(Recording::mark),
+                    recordings: self
+                        .recordings
+                        .iter()
+                        .map(|(camera, recording)| recording.mark(*camera))
+                        .collect(),
                 });
                 Ok(())
             }
@@ -625,7 +633,7 @@ impl Core {
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
                 } else if records {
-                    self.join_recording(line);
+                    self.join_recordings(line);
                 }
             }
         }
@@ -722,7 +730,7 @@ impl Core {
             }
         }
         self.wishes = self.staged_wishes()?;
-        self.resume_recording(now_unix_ms)?;
+        self.resume_recordings(now_unix_ms)?;
         self.close_used_epochs(now_unix_ms)?;
         self.commit(now_unix_ms)?;
         push(&mut self.notices, Notice::Reopened);
@@ -757,28 +765,37 @@ impl Core {
 
     fn try_close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let busy: Vec<Line> = self
-            .recording
-            .as_ref()
-            .map(Recording::lines)
-            .unwrap_or_default();
+            .recordings
+            .values()
+            .flat_map(Recording::lines)
+            .collect();
         let owing = |(line, state): (&Line, &LineState)| {
             let owes = state.standing != PROVEN && !busy.contains(line);
             owes.then_some(*line)
         };
         let lines: Vec<Line> = self.lines.iter().filter_map(owing).collect();
         for line in lines {
-            let Some(journal::EpochUse::InUse { .. }) = self.journal()?.epoch_use(line)? else {
-                continue;
-            };
+            match self.journal()?.owes_close(line) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) if is_about_one_line(&error) => {
+                    self.set_broken(line, &error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
             self.journal()?.admit(EPOCH_BYTES, Priority::Epoch)?;
             let closed = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
                 session.close_used_epoch(txn, now_unix_ms)
             });
             match closed {
-                Ok(Closed::CutOff(end)) => self.pending.push(Notice::ClipFinished {
-                    line,
-                    clip: ClipFacts::ended(&end, ClipState::CutOff),
-                }),
+                Ok(Closed::CutOff(ends)) => {
+                    let cut_off = |end: &ClipEnd| Notice::ClipFinished {
+                        line,
+                        clip: ClipFacts::ended(end, ClipState::CutOff),
+                    };
+                    self.pending.extend(ends.iter().map(cut_off));
+                }
                 Ok(Closed::NothingOwed | Closed::EpochOnly) => {}
                 Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
                     self.set_broken(line, &error)
@@ -858,7 +875,7 @@ impl Core {
             }
         }
         self.wishes = flight.wishes;
-        if let Some(mark) = flight.recording {
+        for mark in flight.recordings {
             self.settle_recording(mark);
         }
     }

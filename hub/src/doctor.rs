@@ -10,16 +10,16 @@ use relay_client::{Admission, Identity};
 use serde_json::json;
 use wire::Certificate;
 
-use crate::camera::{Clock as _, FileCamera, TokioClock};
+use crate::camera::{Clock as _, FileCamera, SourceConfig, TokioClock};
 use crate::cli::shown;
-use crate::config::Config;
+use crate::config::{CameraConfig, Config};
 use crate::control;
 use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::pairing::CLOCK_UNIX_MS_MIN;
 use crate::secret::{self, Provisioned};
 use crate::status::stranded;
-use crate::{reset, state};
+use crate::{probe, reset, state};
 
 /// 2100-01-01.
 const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
@@ -27,6 +27,9 @@ const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 /// How long the relay may take.
 const RELAY_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a camera is looked at.
+const CAMERA_LOOK: Duration = Duration::from_secs(3);
 
 /// Magic numbers of file systems (statfs(2)) on which a sync keeps what it promised.
 const FILE_SYSTEMS: [(u64, &str); 3] = [
@@ -94,7 +97,14 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
                 );
                 report.add("reset", Finding::Warning(text));
             }
-            report.add("clip", clip(&config));
+            if config.cameras.is_empty() {
+                let text = "none is configured; nothing is recorded";
+                report.add("camera", Finding::Warning(text.into()));
+            }
+            for camera in &config.cameras {
+                let check = format!("camera {}", camera.name);
+                report.add(&check, look_at(camera).await);
+            }
             if control::is_running(&config.state_dir).await {
                 report.add(
                     "journal",
@@ -218,11 +228,17 @@ fn free_space(state_dir: &Path) -> Finding {
     }
 }
 
-fn clip(config: &Config) -> Finding {
-    let Some(camera) = &config.camera else {
-        return Finding::Warning("no [camera] is configured; nothing is recorded".into());
+async fn look_at(camera: &CameraConfig) -> Finding {
+    let SourceConfig::File(file) = &camera.source else {
+        return match probe::look(&camera.source, CAMERA_LOOK, TokioClock::new()).await {
+            Ok(seen) => Finding::Good(seen.to_text()),
+            Err(error) => {
+                let failure = probe::failure(&error);
+                Finding::Bad(failure.code, failure.message)
+            }
+        };
     };
-    match FileCamera::open(camera.file.clone(), TokioClock::new()) {
+    match FileCamera::open(file.clone(), TokioClock::new()) {
         Ok(camera) => {
             let facts = camera.facts();
             Finding::Good(format!(

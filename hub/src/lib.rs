@@ -5,6 +5,13 @@
 //! ```text
 //! camera -> segmenter -> recorder -> sealer (one thread: core + journal) -> uplink -> relay
 //! ```
+//!
+//! A camera that does not know itself what an event is has a watcher before it, of rooms that have no IO:
+//!
+//! ```text
+//! stream --+--> detector (decoder, motion) --> sightings --+
+//!          +--> ring --------------------------------------+--> events --> notification, thumbnail, clip
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod camera;
@@ -12,12 +19,18 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;
+pub mod detector;
 pub mod doctor;
+pub mod events;
 pub mod exit;
 pub mod fmp4;
+pub mod media;
+pub mod motion;
 pub mod output;
 pub mod pairing;
 pub mod phones;
+pub mod picture;
+pub mod probe;
 pub mod recorder;
 pub mod reset;
 pub mod retained;
@@ -27,5 +40,7 @@ pub mod segmenter;
 pub mod state;
 pub mod status;
 pub mod supervisor;
+pub mod thumbnail;
 pub mod traffic;
 pub mod uplink;
+pub mod watcher;

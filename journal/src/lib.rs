@@ -43,6 +43,7 @@ mod keys;
 mod library;
 pub mod message;
 mod mls_storage;
+mod notice;
 mod outbox;
 pub mod pairing;
 mod record;
@@ -70,6 +71,7 @@ pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
+pub use notice::{AppNotice, NOTICES_KEPT};
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{
     AppPairing, Dismissal, Dismissals, Guest, HubPairing, Offer, PairingError, PairingMessage,

@@ -88,6 +88,9 @@ pub enum Stop {
     /// Every phone has proved that this directory is older than what left it: none could ever read
     /// what is recorded now.
     RolledBack,
+    /// At a constant rate nothing leaves beside event videos that a camera would be the reason of: neither
+    /// notification nor picture. No event is stopped by that.
+    Covered,
     /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
     /// Begin a new one at the next key frame.
     NoClip,
@@ -134,6 +137,13 @@ pub enum Notice {
         line: Line,
         /// The clip.
         clip: ClipFacts,
+    },
+    /// The notification of an event, or its picture, is stored for a phone.
+    Told {
+        /// On which line.
+        line: Line,
+        /// When the event began, milliseconds since 1970.
+        started_unix_ms: u64,
     },
     /// A clip's stored bytes are damaged; a statement to the phone is stored.
     ClipDropped {
@@ -262,6 +272,8 @@ pub struct LineStatus {
 pub struct CoreStatus {
     /// Whether an event is being recorded.
     pub recording: bool,
+    /// Of which cameras, by name.
+    pub recording_of: Vec<String>,
     /// Why the last event was not recorded, or not all of it.
     pub stopped: Option<Stop>,
     /// What phones have set.
@@ -344,6 +356,7 @@ impl Core {
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            recording_of: self.recording_of(),
             settings,
             stopped: self.stopped,
             lines,
