@@ -203,6 +203,9 @@ enum Then {
     Closes,
 }
 
+/// Statements about a dropped clip that one transaction makes at most: some 64 KiB in the log, so that they fit
+/// beside the removal of [`crate::TRIM_ROWS_MAX`] rows.
+pub(crate) const STATEMENTS_MAX: usize = 64;
 /// Room for the largest message, so that encoding never moves it.
 const SCRATCH_BYTES: usize = CHUNK_BYTES_MAX + 256;
 
@@ -514,7 +517,8 @@ impl Session<Committer> {
     /// earlier place of a clip is found damaged later, what lies between the two gets a statement of
     /// its own; asked again about the same place, or a later one, this changes nothing.
     ///
-    /// The clip comes back if it was not dropped before.
+    /// The clip comes back if it was not dropped before. One that was recorded beside others lies in many
+    /// pieces, of which one transaction takes [`STATEMENTS_MAX`]: [`Self::drop_more`] goes on.
     ///
     /// # Errors
     /// [`JournalError::Misuse`] if `at` belongs to no clip, or to one that is being recorded: finish
@@ -524,11 +528,35 @@ impl Session<Committer> {
         txn: &mut Txn<'_>,
         at: Seq,
     ) -> Result<Option<HubClip>, JournalError> {
+        let mut record = self.damaged_clip(txn, at)?;
+        let is_news = self.drop_spans(txn, &record, at)?;
+        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
+            return Ok(None);
+        }
+        record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
+        put_clip(txn, self.line(), &record)?;
+        retain::lost(txn, self.line(), record.clip);
+        Ok(Some(record))
+    }
+
+    /// Puts statements in the place of more of a clip that [`Self::drop_damaged`] has dropped at the same
+    /// place; false if nothing is left. Who is kept from it loses nothing: what is left is sent, and the phone
+    /// passes over it.
+    ///
+    /// # Errors
+    /// As [`Self::drop_damaged`].
+    pub fn drop_more(&mut self, txn: &mut Txn<'_>, at: Seq) -> Result<bool, JournalError> {
+        let record = self.damaged_clip(txn, at)?;
+        self.drop_spans(txn, &record, at)
+    }
+
+    /// The clip that an envelope belongs to, unless it is being recorded.
+    fn damaged_clip(&self, txn: &Txn<'_>, at: Seq) -> Result<HubClip, JournalError> {
         let line = self.line();
         // Those of this line; of another one the numbers mean something else.
         let clips = txn.clips_of(line)?;
         let holds = |clip: &HubClip| clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
-        let mut record = clips
+        let record = clips
             .into_iter()
             .find(holds)
             .ok_or(JournalError::Misuse("a damaged payload belongs to a clip"))?;
@@ -537,11 +565,26 @@ impl Session<Committer> {
                 "a clip is never dropped while it is being recorded",
             ));
         }
+        Ok(record)
+    }
+
+    /// Statements in the place of what a clip has from `at` on, at most [`STATEMENTS_MAX`]; whether there was
+    /// anything.
+    fn drop_spans(
+        &mut self,
+        txn: &mut Txn<'_>,
+        record: &HubClip,
+        at: Seq,
+    ) -> Result<bool, JournalError> {
+        let line = self.line();
         let pairing = txn.pairing_record(line)?;
-        let mut is_news = false;
-        for (first, last) in record.spans.clone() {
-            let first = Seq(first.max(at.0));
-            let Some(range) = outbox::unexplained(txn, line, (first, Seq(last)))? else {
+        let mut made = 0;
+        for (first, last) in &record.spans {
+            if made == STATEMENTS_MAX {
+                break;
+            }
+            let (first, last) = (Seq((*first).max(at.0)), Seq(*last));
+            let Some(range) = outbox::unexplained(txn, line, (first, last))? else {
                 continue;
             };
             let statement = Statement {
@@ -553,19 +596,13 @@ impl Session<Committer> {
             };
             let content = self.sign_statement(txn, &statement)?;
             outbox::replace(txn, line, &pairing, range, &content)?;
-            is_news = true;
+            made += 1;
         }
-        if is_news {
+        if made > 0 {
             // Once, and not for each of its spans, of which a disk that fails often makes many.
             txn.trim_outbox(line)?;
         }
-        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
-            return Ok(None);
-        }
-        record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
-        put_clip(txn, line, &record)?;
-        retain::lost(txn, line, record.clip);
-        Ok(Some(record))
+        Ok(made > 0)
     }
 
     /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`], the oldest first, at

@@ -434,6 +434,9 @@ impl Core {
         }
         match dropped {
             Ok(clip) => {
+                if clip.is_some() {
+                    self.drop_more(line, at, now_unix_ms)?;
+                }
                 let clip = clip.as_ref().map(ClipFacts::of);
                 self.pending
                     .extend(clip.map(|clip| Notice::ClipDropped { line, clip }));
@@ -443,6 +446,24 @@ impl Core {
                 self.reopen(&error, now_unix_ms)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The rest of a clip that lies in more pieces than one transaction has statements for.
+    fn drop_more(&mut self, line: Line, at: Seq, now_unix_ms: u64) -> Result<(), CoreError> {
+        loop {
+            let more = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
+                session.drop_more(txn, at)
+            });
+            match self.judge(more, now_unix_ms) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(CoreError::Journal(error)) => {
+                    tracing::warn!(%error, "the rest of a damaged clip is sent, and passed over");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 

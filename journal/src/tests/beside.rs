@@ -1,8 +1,10 @@
 //! What is said beside a clip: several clips at once in one line, notifications, and pictures of events.
 
 use wal::disk::CrashPolicy;
+use wire::ids::Seq;
 
 use super::harness::{App, Hub, NOW_MS, converge, paired, settle};
+use crate::clip::STATEMENTS_MAX;
 use crate::ids::{Channel, ClipId, Line};
 use crate::message::{EventNotice, NoticeKind};
 use crate::{AppClipState, ClipOutcome, Closed, EpochUse, NOTICES_KEPT, Session, Taken};
@@ -81,6 +83,72 @@ fn a_start_cuts_off_every_clip_that_was_open() {
         );
         converge(&mut hub, &mut app);
     }
+}
+
+/// Each chunk of two clips that are recorded at once is a piece of its own.
+#[test]
+fn a_damaged_clip_in_many_pieces_is_dropped_in_steps_and_the_other_one_is_whole() {
+    let (mut hub, mut app) = paired();
+    let (lost, kept) = (hub.start_clip(), hub.start_clip());
+    let mut chunks = Vec::new();
+    for _ in 0..STATEMENTS_MAX + 20 {
+        chunks.push(hub.chunk(lost, b"lost"));
+        hub.chunk(kept, b"kept");
+    }
+    hub.finish(lost);
+    hub.finish(kept);
+    let whole = hub.outgoing(Seq(0)).len();
+    let mut txn = hub.journal.begin();
+    let dropped = hub.session.drop_damaged(&mut txn, chunks[0]).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert!(dropped.is_some());
+    let statements = |hub: &Hub| {
+        let kept = hub.journal.hub_clips(hub.line().pairing).unwrap();
+        assert!(matches!(kept[0].outcome, ClipOutcome::Dropped(_)));
+        hub.outgoing(Seq(0)).len()
+    };
+    // A statement stands for each, under its number.
+    assert_eq!(statements(&hub), whole);
+    let mut steps = 0;
+    loop {
+        let mut txn = hub.journal.begin();
+        let more = hub.session.drop_more(&mut txn, chunks[0]).unwrap();
+        drop(txn.commit(()).unwrap());
+        if !more {
+            break;
+        }
+        steps += 1;
+    }
+    assert_eq!(steps, 1, "the trailer lies among the last");
+    settle(&mut hub, &mut app);
+    assert!(matches!(state(&app, lost), AppClipState::Dropped(_)));
+    assert_eq!(state(&app, kept), AppClipState::Complete);
+    assert_eq!(app.bytes_of(kept), b"kept".repeat(STATEMENTS_MAX + 20));
+    converge(&mut hub, &mut app);
+}
+
+/// A crash between the steps: what is left of the clip comes, and the phone passes over it.
+#[test]
+fn what_is_left_of_a_dropped_clip_is_passed_over() {
+    let (mut hub, mut app) = paired();
+    let (lost, kept) = (hub.start_clip(), hub.start_clip());
+    let mut chunks = Vec::new();
+    for _ in 0..STATEMENTS_MAX + 20 {
+        chunks.push(hub.chunk(lost, b"lost"));
+        hub.chunk(kept, b"kept");
+    }
+    hub.finish(lost);
+    hub.finish(kept);
+    let mut txn = hub.journal.begin();
+    let dropped = hub.session.drop_damaged(&mut txn, chunks[0]).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert!(dropped.is_some());
+    let disk = hub.disk.crash_clone(CrashPolicy::LoseAll, 0);
+    let (mut hub, _closed) = hub.restart(disk, 13);
+    settle(&mut hub, &mut app);
+    assert!(matches!(state(&app, lost), AppClipState::Dropped(_)));
+    assert_eq!(app.bytes_of(kept), b"kept".repeat(STATEMENTS_MAX + 20));
+    converge(&mut hub, &mut app);
 }
 
 fn notice(number: u64) -> EventNotice {
