@@ -257,6 +257,10 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         let number = self.reporter.number;
         let mut recorder = Recorder::new(number, self.name.clone(), self.sealer.clone());
         let mut not_before = self.clock.now();
+        if self.input.camera().is_some() {
+            // A clip that was opened before the hub ran: nobody looks at its pictures.
+            self.reporter.set_looks(Looks::No);
+        }
         loop {
             tokio::select! {
                 biased;
