@@ -12,7 +12,6 @@
 //! stream --+--> detector (decoder, motion) --> sightings --+
 //!          +--> ring --------------------------------------+--> events --> notification, thumbnail, clip
 //! ```
-#![forbid(unsafe_code)]
 
 pub mod camera;
 pub mod cli;

@@ -133,6 +133,8 @@ impl Recorder {
         loop {
             if self.wishes.borrow_and_update().settings.privacy {
                 self.end(EventEnd::CutOff).await?;
+                // Whatever it was: the next camera is another one.
+                self.trouble = None;
                 return Ok(Over::Private);
             }
             let event = tokio::select! {

@@ -221,12 +221,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                     });
                     tracing::info!("connected to the relay");
                     let began = self.clock.now();
-                    let over = match self.say_attached(true).await {
+                    let over = match say_attached(&self.sealer, true).await {
                         Ok(()) => self.serve(&connection).await,
                         Err(over) => over,
                     };
                     // What is counted until this is done is a moment; a journal that is gone counts nothing.
-                    let _gone = self.say_attached(false).await;
+                    let _gone = say_attached(&self.sealer, false).await;
                     self.publish.send_replace(None);
                     connection.close();
                     if self.clock.now().saturating_sub(began) > IDLE {
@@ -254,15 +254,6 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             });
             tokio::time::sleep(pause_after(&mut self.backoff, &error)).await;
         }
-    }
-
-    /// Whether phones can be heard: it decides whether their silence is counted.
-    async fn say_attached(&self, is_attached: bool) -> Result<(), Over> {
-        let said = self.sealer.run(move |core, _now| {
-            core.handle_link(is_attached);
-            Ok(())
-        });
-        said.await.map_err(Over::Sealer)
     }
 
     /// With the certificate that this relay gave, else with the invitation of the configuration.
@@ -421,6 +412,15 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         });
         [sending, receiving]
     }
+}
+
+/// Whether phones can be heard: it decides whether their silence is counted.
+async fn say_attached(sealer: &Sealer, is_attached: bool) -> Result<(), Over> {
+    let said = sealer.run(move |core, _now| {
+        core.handle_link(is_attached);
+        Ok(())
+    });
+    said.await.map_err(Over::Sealer)
 }
 
 /// How a task of a line ended; `None` if it is to begin again, after a pause, because nothing but that line is

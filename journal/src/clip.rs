@@ -244,7 +244,7 @@ impl Session<Committer> {
             camera: camera.to_owned(),
             mime: mime.to_owned(),
         });
-        let seq = self.say(txn, &header, Placement::Inline)?;
+        let seq = self.seal_message(txn, &header, Placement::Inline)?;
         let mut record = HubClip {
             clip,
             started_unix_ms: now_unix_ms,
@@ -306,7 +306,7 @@ impl Session<Committer> {
     }
 
     /// Encodes a message and seals it.
-    fn say(
+    fn seal_message(
         &mut self,
         txn: &mut Txn<'_>,
         message: &HubMessage<'_>,
@@ -348,7 +348,7 @@ impl Session<Committer> {
             captured_unix_ms,
             bytes,
         };
-        let seq = self.say(txn, &chunk, Placement::Payload)?;
+        let seq = self.seal_message(txn, &chunk, Placement::Payload)?;
         retain::add(txn, clip, bytes, captured_unix_ms)?;
         open.digest.update(bytes);
         open.record.chunks += 1;

@@ -280,7 +280,7 @@ fn a_full_disk_refuses_an_ack_before_it_is_encrypted() {
                 drop(core.settle(&committed, pending).unwrap());
             }
             Err(error) => {
-                assert_eq!(error.kind(), journal::ErrorKind::Space, "{error}");
+                assert_eq!(error.kind(), ErrorKind::Space, "{error}");
                 break;
             }
         }
@@ -290,7 +290,7 @@ fn a_full_disk_refuses_an_ack_before_it_is_encrypted() {
     // The first refusal may have tried to make room, with dice of the engine's own.
     let before = thrown.load(std::sync::atomic::Ordering::Relaxed);
     let again = core.finish_sync(line, 20).map(drop);
-    assert_eq!(again.unwrap_err().kind(), journal::ErrorKind::Space);
+    assert_eq!(again.unwrap_err().kind(), ErrorKind::Space);
     let after = thrown.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(
         after, before,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use journal::ids::{Channel, Line, PairingId};
 use journal::{Dismissals, ErrorKind, HubPairing, JournalError};
 
-use super::silence::{Due, SilenceLimits};
+use super::silence::Due;
 use super::{Core, CoreError, Notice, PROVEN, SMALL_GROUP_BYTES, Stop, is_about_one_line, push};
 
 impl Core {

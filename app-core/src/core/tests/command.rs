@@ -313,7 +313,7 @@ fn a_full_disk_refuses_a_command_whole() {
                 drop(core.settle(&committed, pending).unwrap());
             }
             Err(error) => {
-                assert_eq!(error.kind(), journal::ErrorKind::Space, "{error}");
+                assert_eq!(error.kind(), ErrorKind::Space, "{error}");
                 break;
             }
         }
@@ -324,7 +324,7 @@ fn a_full_disk_refuses_a_command_whole() {
     let stored = core.stage_order(config.pairing, Order::Restart, NOW_MS);
     let sent = core.stage_command(config.pairing, NOW_MS);
     for refused in [stored.map(drop), sent.map(drop)] {
-        assert_eq!(refused.unwrap_err().kind(), journal::ErrorKind::Space);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Space);
     }
     let after = (book(&mut core, config), core.outbox(config).unwrap());
     assert_eq!(after, before);

@@ -167,7 +167,8 @@ fn leaf_secret(tree: &Value, leaf: u32) -> Option<Secret> {
     }
     let root = field(tree, "parent_nodes").and_then(|list| item(list, 0))?;
     let side: &[u8] = if leaf == 0 { b"left" } else { b"right" };
-    expand_with_label(&secret_in(root)?, "tree", side)
+    let root = secret_in(root)?;
+    expand_with_label(&root, "tree", side)
 }
 
 /// Generation and secret of a ratchet's head, whatever it is wrapped in.

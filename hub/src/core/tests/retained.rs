@@ -428,7 +428,7 @@ fn the_copy_of_a_clip_whose_envelopes_are_damaged_is_played() {
 fn a_phone_that_is_not_there_gets_nothing() {
     let mut world = World::paired();
     let own = world.line.pairing;
-    let nobody = journal::ids::PairingId([9; 16]);
+    let nobody = PairingId([9; 16]);
     assert!(world.core.handle_play(nobody, own, 8).is_err());
     assert!(world.core.handle_play(own, own, 8).is_err());
     assert_eq!(world.core.handle_play(own, nobody, 8).unwrap(), 0);
