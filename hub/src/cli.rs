@@ -123,7 +123,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look for what could go wrong: clock, disk, cameras, relay, pairing.
+    /// Look for what could go wrong: clock, disk, pairing, relay, cameras. In privacy mode no camera is asked.
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
     /// Erase all keys and stored video of this hub. Phones must pair again.

@@ -117,6 +117,7 @@ struct Shared {
     refused: AtomicU32,
     played: AtomicU32,
     connected: AtomicU32,
+    attached: AtomicU32,
 }
 
 /// A camera that runs until it is dropped.
@@ -159,6 +160,7 @@ impl TestCamera {
             refused: AtomicU32::new(0),
             played: AtomicU32::new(0),
             connected: AtomicU32::new(0),
+            attached: AtomicU32::new(0),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Ok(Self {
@@ -205,6 +207,11 @@ impl TestCamera {
         self.shared.connected.load(Ordering::SeqCst)
     }
 
+    /// How many connections there are now.
+    pub fn attached(&self) -> u32 {
+        self.shared.attached.load(Ordering::SeqCst)
+    }
+
     /// Ends it and all its connections at once, as pulling the plug does.
     pub async fn kill(mut self) {
         self.task.abort();
@@ -218,15 +225,31 @@ impl Drop for TestCamera {
     }
 }
 
+/// A connection that is counted for as long as there is one.
+struct Attached(Arc<Shared>);
+
+impl Attached {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.attached.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.attached.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     // They end with this task.
     let mut talks = JoinSet::new();
     while let Ok((stream, _peer)) = listener.accept().await {
         shared.connected.fetch_add(1, Ordering::SeqCst);
-        let shared = Arc::clone(&shared);
+        let attached = Attached::new(Arc::clone(&shared));
         talks.spawn(async move {
             // A client that hangs up is the usual end.
-            let _ended = session::run(stream, &shared).await;
+            let _ended = session::run(stream, &attached.0).await;
         });
         while talks.try_join_next().is_some() {}
     }

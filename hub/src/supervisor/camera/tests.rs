@@ -183,15 +183,30 @@ async fn in_privacy_mode_a_camera_on_the_network_is_not_connected() {
     set_privacy(&sealer, true).await;
     let gone = |board: &Cameras| board[0].looks == Looks::Opening;
     drop(told.wait_for(gone).await.unwrap());
+    hung_up(&camera).await;
+    let before = camera.connected();
     while thread.notices.try_recv().is_ok() {}
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(thread.notices.try_recv().is_err());
     assert!(gone(&told.borrow()), "it was opened");
+    assert_eq!(camera.connected(), before, "the camera was connected to");
     set_privacy(&sealer, false).await;
     ended(&mut thread, ClipState::Complete).await;
+    assert!(camera.connected() > before);
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
     assert_eq!(camera.refused(), 0);
+}
+
+/// Waits until the camera has no connection.
+async fn hung_up(camera: &test_camera::TestCamera) {
+    for _ in 0..200 {
+        if camera.attached() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("somebody stays connected to the camera");
 }
 
 /// Where a camera says how it stands, and where that is read.
