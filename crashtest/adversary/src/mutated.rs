@@ -42,7 +42,7 @@ impl Depth {
             self != Self::Sample
                 || *place < ALL_AT_ENDS
                 || *place + ALL_AT_ENDS >= length
-                || place % STRIDE == 0
+                || place.is_multiple_of(STRIDE)
         };
         (0..length).filter(wanted).collect()
     }

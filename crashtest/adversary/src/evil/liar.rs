@@ -246,7 +246,7 @@ impl Liar {
         let before = (out.len(), reader.kept_back.is_some());
         let die = self.dice.next_u64();
         match vice {
-            Some(Vice::Drop) if die % 2 == 0 => {}
+            Some(Vice::Drop) if die.is_multiple_of(2) => {}
             Some(Vice::Replay) => {
                 if let Some((old, its)) = mailboxes.earlier(mailbox, seq, die) {
                     out.push((old, its.clone()));

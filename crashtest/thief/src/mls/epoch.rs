@@ -19,6 +19,9 @@ const DEPTH_MAX: usize = 64;
 /// Bytes of ciphertext that sender data is bound to: the hash's length.
 const SAMPLE_BYTES: usize = 32;
 
+/// The nonce of a message, which is as secret as its key.
+type Nonce = Zeroizing<[u8; 12]>;
+
 /// A ratchet from a generation on.
 #[derive(Clone, PartialEq, Eq)]
 struct Ratchet {
@@ -134,7 +137,7 @@ impl EpochKeys {
 
 impl Ratchet {
     /// Key and nonce of a generation that was not passed yet.
-    fn at(&self, generation: u32) -> Option<(Zeroizing<[u8; 32]>, Zeroizing<[u8; 12]>)> {
+    fn at(&self, generation: u32) -> Option<(Secret, Nonce)> {
         let steps = generation.checked_sub(self.generation)?;
         if steps > STEPS_MAX {
             return None;
