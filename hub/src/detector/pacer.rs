@@ -172,7 +172,7 @@ mod tests {
         let mut decoded = 0;
         for index in from * 20..until * 20 {
             let now = ms(index * 50);
-            if pacer.plan(index % 20 == 0, Duration::ZERO, now) != Plan::Skip {
+            if pacer.plan(index.is_multiple_of(20), Duration::ZERO, now) != Plan::Skip {
                 decoded += 1;
                 pacer.handle_spent(ms(cost_ms), now + ms(cost_ms));
             }
