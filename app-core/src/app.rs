@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
 use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
-use crate::core::{Launch, OFFLINE_AFTER_MS, Ordered, Run};
+use crate::core::{Launch, OFFLINE_AFTER_MS, OfEvent, Ordered, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
@@ -23,8 +23,8 @@ use crate::live::{LiveView, Viewers};
 use crate::pairing;
 use crate::state_dir;
 use crate::types::{
-    Channel, ChannelKeys, Clip, ClipId, Exported, Heartbeat, HubId, HubStatus, PairedHub, Standing,
-    Status, SyncMode,
+    Channel, ChannelKeys, Clip, ClipId, Exported, Heartbeat, HubId, HubStatus, Notification,
+    PairedHub, Standing, Status, SyncMode, Thumbnail,
 };
 
 /// What to do about a state directory that does not exist.
@@ -413,7 +413,27 @@ impl App {
             .collect())
     }
 
-    /// One clip.
+    /// The pictures of all events, in the order in which they became known. [`Self::export`] writes them
+    /// to files.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn thumbnails(&self) -> Result<Vec<Thumbnail>, AppError> {
+        let found = self.shared.engine.read(|core, _shell| core.thumbnails());
+        Ok(found.await?.into_iter().map(Thumbnail::of).collect())
+    }
+
+    /// The last notifications of each hub, oldest first; at most [`crate::NOTIFICATIONS_KEPT`] of each. The
+    /// notification of a clip that is deleted goes with it.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn notifications(&self) -> Result<Vec<Notification>, AppError> {
+        let found = self.shared.engine.read(|core, _shell| core.notices());
+        Ok(found.await?.into_iter().map(Notification::of).collect())
+    }
+
+    /// One clip, or the picture of an event.
     ///
     /// # Errors
     /// [`AppError::NoSuchClip`], or about the state directory.
@@ -427,7 +447,7 @@ impl App {
         Ok(Clip::from_journal(pairing, clip))
     }
 
-    /// Writes exactly the bytes that are here to the file `path`: to a new file beside it first,
+    /// Writes exactly the bytes of a clip, or of the picture of an event, that are here to the file `path`: to a new file beside it first,
     /// checked against the SHA-256 that was stored when the clip ended, synced, then renamed.
     /// `progress` is called with the bytes written so far and all bytes. Whatever goes wrong, and if
     /// the future is dropped, the file at `path` is as it was, or already whole.
@@ -462,8 +482,8 @@ impl App {
         Ok(chunk.to_vec())
     }
 
-    /// Deletes a clip: its key is erased, and with it every copy of its bytes that the state
-    /// directory still holds.
+    /// Deletes a clip, with picture and notification of its event: its key is erased, and with it every
+    /// copy of its bytes that the state directory still holds.
     ///
     /// # Errors
     /// [`AppError::NoSuchClip`], or about the state directory.
@@ -564,12 +584,33 @@ impl App {
     }
 }
 
+/// What has just come of an event, whose clip comes later or is looked for by whoever lists.
+fn of_event<T>(line: Line, what: T) -> OfEvent<T> {
+    OfEvent {
+        pairing: line.pairing,
+        clip: None,
+        what,
+    }
+}
+
 /// Tells watchers what a run made durable.
 pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
     let hub = HubId::from_journal(line.pairing);
     let durable_unix_ms = shell.clock.unix_ms();
     for fact in &run.facts {
         let event = match &fact.taken {
+            Taken::Started(_) | Taken::Media { .. }
+                if line.channel == JournalChannel::Thumbnail =>
+            {
+                continue;
+            }
+            Taken::Ended { .. } if line.channel == JournalChannel::Thumbnail => match &fact.clip {
+                Some(picture) => Event::Thumbnail(Thumbnail::of(of_event(line, picture.clone()))),
+                None => continue,
+            },
+            Taken::Notified(notice) => {
+                Event::Notification(Notification::of(of_event(line, notice.clone())))
+            }
             Taken::Media {
                 clip,
                 bytes,

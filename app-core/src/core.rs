@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
+    AppClip, AppNotice, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
     PairingState, Session, Staged, Taken, WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point};
@@ -41,7 +41,7 @@ pub use command::{CommandSent, Order, Ordered};
 pub use heartbeat::{BeatSent, Look, Sight};
 pub use live::{LiveNeed, LiveOut};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
-pub use reads::{ChannelStatus, LineInfo, LineStatus};
+pub use reads::{ChannelStatus, LineInfo, LineStatus, OfEvent};
 
 /// An ack waits at most this long while media flows, in milliseconds.
 pub const ACK_PAUSE_MS: u64 = 1_000;
@@ -455,6 +455,7 @@ impl Core {
             | Taken::Added(_)
             | Taken::LiveBegun(_)
             | Taken::LiveEnded(_)
+            | Taken::Notified(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}
@@ -599,8 +600,9 @@ impl Core {
         }
     }
 
-    /// Stages the deletion of a clip. The key of its group rotates with it, because an epoch that is
-    /// still open could derive the clip's chunks again (scenario 28).
+    /// Stages the deletion of a clip, and before it that of its event's picture and notification, so that
+    /// whoever dies on the way can ask again. The keys of their groups rotate with them, because an epoch
+    /// that is still open could derive what was in it again (scenario 28).
     ///
     /// # Errors
     /// [`JournalError::NoSuchClip`], or our own storage.
@@ -608,6 +610,25 @@ impl Core {
         let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         let line = event_line(pairing);
         self.follow(line)?;
+        let record = self.journal.app_clip(clip)?;
+        let thumbnails = self.thumbnails_of(pairing, &record)?;
+        if !thumbnails.is_empty() {
+            let staged = or_after_commit(
+                self,
+                |core| core.stage_thumbnail_deletion(pairing, &thumbnails),
+                |core| core.commit().map(drop),
+            )?;
+            drop(staged);
+        }
+        let notices = unless_damaged(self.journal.app_notices(pairing))?;
+        if notices.iter().any(|notice| is_notice_of(notice, &record)) {
+            let staged = or_after_commit(
+                self,
+                |core| core.stage_notice_deletion(pairing, &record),
+                |core| core.commit().map(drop),
+            )?;
+            drop(staged);
+        }
         // Small log files take less at once than what shares this commit may be.
         let staged = or_after_commit(
             self,
@@ -630,6 +651,41 @@ impl Core {
         // is past, synced as one.
         crash_point!("app.delete.staged");
         Ok(staged)
+    }
+
+    /// The pictures of a clip's event: one, or two where the hub did not know whether it had sent it.
+    fn thumbnails_of(
+        &self,
+        pairing: PairingId,
+        clip: &AppClip,
+    ) -> Result<Vec<ClipId>, JournalError> {
+        let thumbnails = unless_damaged(self.journal.app_thumbnails(pairing))?.into_iter();
+        let of_event = thumbnails.filter(|thumbnail| is_same_event(thumbnail, clip));
+        Ok(of_event.map(|thumbnail| thumbnail.clip).collect())
+    }
+
+    fn stage_thumbnail_deletion(
+        &mut self,
+        pairing: PairingId,
+        thumbnails: &[ClipId],
+    ) -> Result<Staged<()>, JournalError> {
+        let mut txn = self.journal.begin();
+        for thumbnail in thumbnails {
+            txn.delete_clip(pairing, *thumbnail)?;
+        }
+        Session::<Follower>::new(Line::of(pairing, Channel::Thumbnail)).rotate(&mut txn);
+        txn.stage(())
+    }
+
+    fn stage_notice_deletion(
+        &mut self,
+        pairing: PairingId,
+        clip: &AppClip,
+    ) -> Result<Staged<()>, JournalError> {
+        let mut txn = self.journal.begin();
+        txn.forget_notice(pairing, &clip.camera, clip.started_unix_ms)?;
+        Session::<Follower>::new(Line::of(pairing, Channel::Notification)).rotate(&mut txn);
+        txn.stage(())
     }
 
     fn owner_of(&self, clip: ClipId) -> Result<Option<PairingId>, JournalError> {
@@ -718,6 +774,29 @@ fn is_about_one_line(error: &JournalError) -> bool {
         error.kind(),
         ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse
     )
+}
+
+/// What stands beside clips may be damaged, and is then in the way of nothing: it counts as not there.
+fn unless_damaged<T: Default>(found: Result<T, JournalError>) -> Result<T, JournalError> {
+    match found {
+        Err(error) if is_about_one_line(&error) => {
+            tracing::warn!(%error, "pictures or notifications of a hub cannot be read");
+            Ok(T::default())
+        }
+        found => found,
+    }
+}
+
+/// Whether a picture and a clip are of one event: they name the same camera and the same beginning.
+fn is_same_event(one: &AppClip, other: &AppClip) -> bool {
+    one.started_unix_ms != 0
+        && one.started_unix_ms == other.started_unix_ms
+        && one.camera == other.camera
+}
+
+/// Whether a notification and a clip are of one event, in the same way.
+fn is_notice_of(notice: &AppNotice, clip: &AppClip) -> bool {
+    notice.started_unix_ms == clip.started_unix_ms && notice.camera == clip.camera
 }
 
 /// The line of a pairing's event videos.

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
-//! ([`ClipId`], [`Clip`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
+//! ([`ClipId`], [`Clip`], [`Thumbnail`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
 //! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
 //! crash tests alone.)
 //!
@@ -54,6 +54,9 @@ mod state_dir;
 mod testing;
 mod types;
 
+/// Notifications that are remembered of each hub.
+pub const NOTIFICATIONS_KEPT: usize = journal::NOTICES_KEPT;
+
 pub use app::{App, AppOptions, Creation, OpenedBy};
 pub use command::{
     Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS, HubSettings,
@@ -66,8 +69,8 @@ pub use invite::{AddedPhone, InviteCode, InviteFailure};
 pub use live::{LiveEvent, LiveStop, LiveView};
 pub use types::{
     CameraReport, Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat,
-    HubId, HubStatus, NotRecorded, OFFLINE_ADVICE, PairedHub, Pairing, Standing, Status, SyncMode,
-    hex,
+    HubId, HubStatus, NotRecorded, Notification, NotificationKind, OFFLINE_ADVICE, PairedHub,
+    Pairing, Standing, Status, SyncMode, Thumbnail, hex,
 };
 /// For programs: what keeps a process and its files to itself.
 pub use wal::private;

@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use journal::ids::{Channel as JournalChannel, ClipId as JournalClip, PairingId};
-use journal::message::{HubReport, NotRecorded as JournalNotRecorded};
-use journal::{AppClip, AppClipState, HeartbeatState};
+use journal::message::{HubReport, NotRecorded as JournalNotRecorded, NoticeKind};
+use journal::{AppClip, AppClipState, AppNotice, HeartbeatState};
 
-use crate::core::{ChannelStatus, Over, Pulse};
+use crate::core::{ChannelStatus, OfEvent, Over, Pulse};
 use crate::error::AppError;
 
 /// How long a sync that is to end waits for a hub's Commits and its answer, milliseconds since the relay
@@ -186,6 +186,93 @@ impl Clip {
             chunks: clip.chunks,
             state,
             sha256: clip.sha256,
+        }
+    }
+}
+
+/// The picture of an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Thumbnail {
+    /// Its own identifier, by which [`crate::App::export`] and [`crate::App::read_clip`] know it.
+    pub thumbnail: ClipId,
+    /// The clip of its event; none as long as that has not begun here, or if it was deleted.
+    pub clip: Option<ClipId>,
+    /// From which hub.
+    pub hub: HubId,
+    /// The name of the camera.
+    pub camera: String,
+    /// What its bytes are, as a MIME type: `image/jpeg`.
+    pub mime: String,
+    /// When its event began, milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// How it stands.
+    pub state: ClipState,
+}
+
+impl Thumbnail {
+    pub(crate) fn of(found: OfEvent<AppClip>) -> Self {
+        let picture = Clip::from_journal(found.pairing, found.what);
+        Self {
+            thumbnail: picture.clip,
+            clip: found.clip.map(ClipId::from_journal),
+            hub: picture.hub,
+            camera: picture.camera,
+            mime: picture.mime,
+            started_unix_ms: picture.started_unix_ms,
+            bytes: picture.bytes,
+            state: picture.state,
+        }
+    }
+}
+
+/// The hub said that something happens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notification {
+    /// Which hub.
+    pub hub: HubId,
+    /// The clip of its event; none as long as that has not begun here, or if it was deleted.
+    pub clip: Option<ClipId>,
+    /// The name of the camera.
+    pub camera: String,
+    /// Why it is an event.
+    pub kind: NotificationKind,
+    /// When the event began, milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+    /// When this was received, milliseconds since 1970 by our clock.
+    pub received_unix_ms: u64,
+}
+
+impl Notification {
+    pub(crate) fn of(found: OfEvent<AppNotice>) -> Self {
+        Self {
+            hub: HubId::from_journal(found.pairing),
+            clip: found.clip.map(ClipId::from_journal),
+            camera: found.what.camera,
+            kind: match found.what.kind {
+                NoticeKind::Motion => NotificationKind::Motion,
+            },
+            started_unix_ms: found.what.started_unix_ms,
+            received_unix_ms: found.what.taken_unix_ms,
+        }
+    }
+}
+
+/// Why something is an event.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum NotificationKind {
+    /// Something moves.
+    Motion,
+}
+
+impl NotificationKind {
+    /// The word for programs: `motion`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Motion => "motion",
         }
     }
 }

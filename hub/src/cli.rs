@@ -17,6 +17,8 @@ use crate::phones::{self, Question};
 use crate::traffic::{Cost, Traffic};
 use crate::{doctor, reset, retained, secret, status, supervisor};
 
+mod cameras;
+
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,7 @@ const EXAMPLES: &str = "Examples:
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
   secluso-hub phones --config hub.toml     which phones are paired
+  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password
 
 Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
 4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full,
@@ -56,7 +59,7 @@ struct Common {
 enum Command {
     /// Record events and send them, until stopped.
     #[command(
-        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [camera]\n  kind = \"file\"\n  path = \"clip.mp4\""
+        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [[camera]]\n  kind = \"virtual\""
     )]
     Run(Common),
     /// Show a code with which one phone can pair, and wait for it.
@@ -97,7 +100,31 @@ enum Command {
     /// Check the configuration, and say what its traffic costs. Nothing is started, made or asked.
     #[command(after_help = "Example:\n  secluso-hub check-config --config hub.toml")]
     CheckConfig(Common),
-    /// Look for what could go wrong: clock, disk, clip, relay, pairing.
+    /// The cameras of the configuration. None of them is asked.
+    #[command(after_help = "Example:\n  secluso-hub cameras --config hub.toml")]
+    Cameras(Common),
+    /// Look at an RTSP camera for some seconds: whether it answers, what it sends.
+    #[command(
+        after_help = "Examples:\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --seconds 30 --json\n\nThe password's file must be readable by its owner alone (chmod 600). A name and a password in the address are taken too, but everybody on this machine can see them while the command runs."
+    )]
+    TestCamera {
+        /// Its address.
+        #[arg(value_name = "URL")]
+        url: String,
+        /// The name to log in with.
+        #[arg(long, requires = "password_file")]
+        user: Option<String>,
+        /// The file that holds the password, and nothing else.
+        #[arg(long, value_name = "FILE", requires = "user")]
+        password_file: Option<PathBuf>,
+        /// For how long.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=600))]
+        seconds: u16,
+        /// Facts on stdout as one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for what could go wrong: clock, disk, pairing, relay, cameras. In privacy mode no camera is asked.
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
     /// Erase all keys and stored video of this hub. Phones must pair again.
@@ -159,13 +186,17 @@ impl Cli {
             | Command::Status(common)
             | Command::Stop(common)
             | Command::CheckConfig(common)
+            | Command::Cameras(common)
             | Command::Doctor(common)
             | Command::Phones(common)
             | Command::Pair { common, .. }
             | Command::Remove { common, .. }
             | Command::Retained { common, .. }
             | Command::Reset { common, .. } => common.format(),
-            Command::Secret { .. } | Command::Completions { .. } => Format::Text,
+            Command::TestCamera { json: true, .. } => Format::Json,
+            Command::TestCamera { json: false, .. }
+            | Command::Secret { .. }
+            | Command::Completions { .. } => Format::Text,
         }
     }
 }
@@ -189,6 +220,7 @@ impl Common {
 /// # Errors
 /// One sentence and its code.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let format = cli.format();
     match cli.command {
         Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
         Command::Pair { common, png } => pair(common.read()?, common.format(), png).await,
@@ -232,6 +264,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let (json, text) = checked(&config);
             common.format().line(&json, &text);
             Ok(())
+        }
+        Command::Cameras(common) => {
+            cameras::list(&common.read()?, common.format());
+            Ok(())
+        }
+        Command::TestCamera {
+            url,
+            user,
+            password_file,
+            seconds,
+            json: _,
+        } => {
+            let login = user.zip(password_file);
+            cameras::test(&url, login, seconds, format).await
         }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.

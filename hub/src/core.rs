@@ -1,4 +1,4 @@
-//! The hub's heart: one journal, one MLS session per pairing, the event being recorded.
+//! The hub's heart: one journal, one MLS session per line, the events being recorded.
 //!
 //! Sans-IO apart from the journal handle it owns: events and `now` come in as arguments, facts come
 //! out as [`Notice`]s and only after they are synced. A thread ([`crate::sealer`]) or a simulation
@@ -28,11 +28,13 @@ mod retained;
 mod room;
 mod rotation;
 mod silence;
+mod tell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
+use journal::message::ClipEnd;
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, LiveRight, Mailboxes,
     OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, Staged, WantsCommit, or_after_commit,
@@ -51,8 +53,9 @@ pub use facts::{
 pub use invite::MayInvite;
 pub use live::{LIVE_LASTS_MAX, LIVE_VIEWERS_MAX, LiveBoard, LiveNow, LiveStatus};
 use pace::Pace;
-pub use recording::{Event, Piece, Recorded};
+pub use recording::{CameraNumber, Event, Piece, Recorded};
 pub use silence::SilenceLimits;
+pub use tell::{Alert, Still};
 
 use live::Lives;
 use recording::{Mark, Recording};
@@ -190,7 +193,7 @@ struct Flight {
     notices: Vec<Notice>,
     heads: Vec<(Line, LineBooks)>,
     wishes: Wishes,
-    recording: Option<Mark>,
+    recordings: Vec<Mark>,
     /// To seal frames of live sessions.
     rights: Vec<Staged<LiveRight>>,
 }
@@ -201,7 +204,8 @@ pub struct Core {
     journal: Option<Journal>,
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
-    recording: Option<Recording>,
+    /// At most one of each camera.
+    recordings: BTreeMap<CameraNumber, Recording>,
     /// Who watches live.
     lives: Lives,
     /// How long each phone was not heard of.
@@ -270,7 +274,7 @@ impl Core {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
-            recording: None,
+            recordings: BTreeMap::new(),
             lives: Lives::default(),
             silence: Silence::new(limits),
             playing: None,
@@ -377,7 +381,11 @@ impl Core {
                     notices: std::mem::take(&mut self.pending),
                     heads,
                     wishes,
-                    recording: self.recording.as_ref().map(Recording::mark),
+                    recordings: self
+                        .recordings
+                        .iter()
+                        .map(|(camera, recording)| recording.mark(*camera))
+                        .collect(),
                     rights: self.lives.fly(),
                 });
                 Ok(())
@@ -651,7 +659,7 @@ impl Core {
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
                 } else if records {
-                    self.join_recording(line);
+                    self.join_recordings(line);
                 }
             }
         }
@@ -748,7 +756,7 @@ impl Core {
             }
         }
         self.wishes = self.staged_wishes()?;
-        self.resume_recording(now_unix_ms)?;
+        self.resume_recordings(now_unix_ms)?;
         self.close_used_epochs(now_unix_ms)?;
         self.commit(now_unix_ms)?;
         push(&mut self.notices, Notice::Reopened);
@@ -787,28 +795,37 @@ impl Core {
 
     fn try_close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let busy: Vec<Line> = self
-            .recording
-            .as_ref()
-            .map(Recording::lines)
-            .unwrap_or_default();
+            .recordings
+            .values()
+            .flat_map(Recording::lines)
+            .collect();
         let owing = |(line, state): (&Line, &LineState)| {
             let owes = state.standing != PROVEN && !busy.contains(line);
             owes.then_some(*line)
         };
         let lines: Vec<Line> = self.lines.iter().filter_map(owing).collect();
         for line in lines {
-            let Some(journal::EpochUse::InUse { .. }) = self.journal()?.epoch_use(line)? else {
-                continue;
-            };
+            match self.journal()?.owes_close(line) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) if is_about_one_line(&error) => {
+                    self.set_broken(line, &error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
             self.journal()?.admit(EPOCH_BYTES, Priority::Epoch)?;
             let closed = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
                 session.close_used_epoch(txn, now_unix_ms)
             });
             match closed {
-                Ok(Closed::CutOff(end)) => self.pending.push(Notice::ClipFinished {
-                    line,
-                    clip: ClipFacts::ended(&end, ClipState::CutOff),
-                }),
+                Ok(Closed::CutOff(ends)) => {
+                    let cut_off = |end: &ClipEnd| Notice::ClipFinished {
+                        line,
+                        clip: ClipFacts::ended(end, ClipState::CutOff),
+                    };
+                    self.pending.extend(ends.iter().map(cut_off));
+                }
                 Ok(Closed::NothingOwed | Closed::EpochOnly) => {}
                 Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
                     self.set_broken(line, &error)
@@ -888,7 +905,7 @@ impl Core {
             }
         }
         self.wishes = flight.wishes;
-        if let Some(mark) = flight.recording {
+        for mark in flight.recordings {
             self.settle_recording(mark);
         }
     }

@@ -1,7 +1,7 @@
 //! Live pictures on their way out: from a camera's pictures to sealed frames that wait for the uplink.
 //!
 //! ```text
-//! camera events -> Tap -> Caster (stream, sealer's thread) -> Outlets -> uplink, one stream a group
+//! camera -> Tap -> Caster (stream, sealer's thread) -> Outlets -> uplink, one stream a group
 //! ```
 //!
 //! Nothing here waits for anybody: where something is full, pictures are left out until the next key frame, and a
@@ -16,13 +16,13 @@ mod tap;
 pub use caster::Caster;
 pub use outlets::{Outgoing, Outlet, Outlets};
 pub use stream::{CastPiece, Stream, StreamError};
-pub use tap::{Tap, Tapped};
+pub use tap::{Tap, Tapped, TappedSource};
 
 use tokio::sync::mpsc;
 
 use crate::sealer::Sealer;
 
-/// Pictures that wait for the caster; the next one is left out, with the rest of its group.
+/// Pictures and pieces of sound that wait for the caster; the next one is left out, with the rest of its group.
 const TAPPED_MAX: usize = 64;
 
 /// A tap for the camera of this name, and what makes frames of it. `is_first`: whether it is the one that a phone

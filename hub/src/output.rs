@@ -78,6 +78,15 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             let json = json!({"event": "clip_finished", "clip": id, "bytes": clip.bytes, "sha256": sha256, "outcome": outcome});
             (Some(json), text)
         }
+        Notice::Told { line, started_unix_ms } => {
+            let channel = channel(line.channel);
+            let json = json!({"event": "told", "channel": channel, "unix_ms": started_unix_ms});
+            let text = match line.channel {
+                Channel::Thumbnail => "the picture of an event is stored for a phone",
+                _ => "the notification of an event is stored for a phone",
+            };
+            (Some(json), text.into())
+        }
         Notice::ClipDropped { clip, .. } => {
             let id = clip.clip.to_hex();
             let json = json!({"event": "clip_dropped", "clip": id});
@@ -190,11 +199,12 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
 /// The word in `not_recorded` while the camera is not there.
 pub const CAMERA_FAILED: &str = "camera_failed";
 
-/// What the camera failed of, or that it is there again: JSON for stdout, and a line for people.
-pub fn camera(trouble: Option<&CameraError>) -> (Value, String) {
+/// What the camera of this name failed of, or that it is there again: JSON for stdout, and a line for
+/// people.
+pub fn camera(name: &str, trouble: Option<&CameraError>) -> (Value, String) {
     let Some(error) = trouble else {
-        let text = "the camera is there again; events are recorded";
-        return (json!({"event": "camera_back"}), text.into());
+        let text = format!("the camera {name:?} is there again; its events are recorded");
+        return (json!({"event": "camera_back", "camera": name}), text);
     };
     let (next, way_out) = match error.kind() {
         CameraErrorKind::Retry => ("retry", "It is opened again and again; check where it is"),
@@ -202,9 +212,16 @@ pub fn camera(trouble: Option<&CameraError>) -> (Value, String) {
             "replace",
             "Put a good one in its place; the hub looks for it",
         ),
+        CameraErrorKind::Login => (
+            "login",
+            "Correct `user` or the password and start the hub again; until then it is tried rarely, so that the camera does not lock the account",
+        ),
     };
-    let json = json!({"event": CAMERA_FAILED, "what": error.to_string(), "next": next});
-    (json, format!("events are not recorded: {error}. {way_out}"))
+    let json = json!({
+        "event": CAMERA_FAILED, "camera": name, "what": error.to_string(), "next": next
+    });
+    let text = format!("events of the camera {name:?} are not recorded: {error}. {way_out}");
+    (json, text)
 }
 
 /// Why events are not recorded: the word for it in JSON, and a sentence.
@@ -229,6 +246,10 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
         Stop::RolledBack => (
             "rolled_back",
             "events are not recorded: this state directory is older than what it once sent, and no phone could read them. Run `secluso-hub reset` and pair again",
+        ),
+        Stop::Covered => (
+            "covered",
+            "nothing is told of an event beside its video, which leaves at a constant rate",
         ),
         Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
     }

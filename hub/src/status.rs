@@ -2,38 +2,34 @@
 
 use serde_json::{Value, json};
 
-use crate::camera::CameraError;
 use crate::core::{CoreStatus, Evidence, Standing, Stop};
+use crate::detector::Mode;
 use crate::exit::Failure;
 use crate::output::{CAMERA_FAILED, camera, hex, stop};
 use crate::sealer::Sealer;
+use crate::supervisor::{CameraState, Cameras, Looks};
 use crate::uplink::{LinkStatus, Shaped, Uplink};
 
-/// Asks journal and uplink; `trouble` is what the camera failed of.
+/// Asks journal and uplink; `cameras` is how they stand.
 ///
 /// # Errors
 /// The journal's.
-pub async fn read(
-    sealer: &Sealer,
-    uplink: &Uplink,
-    trouble: Option<CameraError>,
-) -> Result<Value, Failure> {
+pub async fn read(sealer: &Sealer, uplink: &Uplink, cameras: Cameras) -> Result<Value, Failure> {
     let asked = sealer.run(|core, now| Ok((core.status()?, now)));
     let (core, now_unix_ms) = asked.await?;
-    Ok(to_json(
-        &core,
-        &uplink.status(),
-        trouble.as_ref(),
-        now_unix_ms,
-    ))
+    Ok(to_json(&core, &uplink.status(), &cameras, now_unix_ms))
 }
 
 fn to_json(
     core: &CoreStatus,
     link: &LinkStatus,
-    trouble: Option<&CameraError>,
+    cameras: &[CameraState],
     now_unix_ms: u64,
 ) -> Value {
+    let mut troubles = cameras
+        .iter()
+        .filter_map(|state| Some(camera(&state.name, Some(state.trouble.as_ref()?)).1));
+    let trouble = troubles.next();
     // Without a camera there is no event that could show that the other reason is gone.
     let not_recorded = match trouble {
         Some(_) => Some(CAMERA_FAILED),
@@ -104,8 +100,9 @@ fn to_json(
         },
         // Why the last event was not recorded, or not all of it; null once one is recorded again.
         "not_recorded": not_recorded,
-        // What the camera failed of, for people; null while it is there.
-        "camera_trouble": trouble.map(|error| camera(Some(error)).1),
+        // What a camera failed of, for people; null while all are there.
+        "camera_trouble": trouble,
+        "cameras": cameras.iter().map(|state| of_camera(state, core)).collect::<Vec<_>>(),
         "connected": link.connected,
         "trouble": link.trouble,
         // Phones that were removed here and that the relay does not know of yet.
@@ -131,6 +128,64 @@ fn shaped(shaped: Shaped) -> Value {
         // False while so much waits for the phone's ack that no cover is made: events show.
         "covered": shaped.covered,
     })
+}
+
+/// What one camera does.
+fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
+    let detection = match state.looks {
+        Looks::Opening => "opening",
+        Looks::No => "off",
+        Looks::Cannot => "unavailable",
+        Looks::Yes(watching) => match watching.mode {
+            Mode::EveryPicture => "every_picture",
+            Mode::KeyFramesOnly => "key_frames_only",
+        },
+    };
+    let watching = match state.looks {
+        Looks::Yes(watching) => Some(watching),
+        _ => None,
+    };
+    json!({
+        "camera": state.name,
+        "kind": state.kind,
+        // What it failed of; null while it is there.
+        "trouble": state.trouble.as_ref().map(ToString::to_string),
+        // A clip of it is being recorded.
+        "recording": core.recording_of.contains(&state.name),
+        // Whether what moves is looked for, and in which pictures.
+        "detection": detection,
+        // Something moves now. This and what follows are null where nobody looks.
+        "motion": watching.map(|watching| watching.is_event),
+        // Since it was opened last.
+        "events": watching.map(|watching| watching.events),
+        "undecodable_pictures": watching.map(|watching| watching.undecodable),
+    })
+}
+
+/// The same for people.
+fn camera_text(camera: &Value) -> String {
+    let name = camera["camera"].as_str().unwrap_or_default();
+    let doing = if !camera["trouble"].is_null() {
+        "not there"
+    } else if camera["recording"] == true {
+        "recording"
+    } else {
+        "waiting for an event"
+    };
+    let detection = match camera["detection"].as_str().unwrap_or_default() {
+        "opening" => "not open yet",
+        "off" => "nobody looks at its pictures",
+        "unavailable" => "its pictures cannot be decoded, so its events go by the clock",
+        "key_frames_only" => {
+            "motion is looked for in key frames only, because all pictures would take too much of the CPU"
+        }
+        _ => "motion is looked for in every picture",
+    };
+    let mut text = format!("camera {name:?}: {doing}; {detection}");
+    if let Some(events) = camera["events"].as_u64() {
+        text.push_str(&format!("; {events} events since it was opened"));
+    }
+    text
 }
 
 fn standing(standing: Standing) -> &'static str {
@@ -187,6 +242,9 @@ pub fn to_text(status: &Value) -> String {
     }
     if let Some(trouble) = status["camera_trouble"].as_str() {
         out.push_str(&format!("\n{trouble}"));
+    }
+    for camera in status["cameras"].as_array().into_iter().flatten() {
+        out.push_str(&format!("\n{}", camera_text(camera)));
     }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(
@@ -264,7 +322,8 @@ fn rhythm(shaped: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::ClipError;
+    use crate::camera::{CameraError, ClipError};
+    use crate::watcher::Watching;
 
     #[test]
     fn a_rhythm_says_how_far_video_is_behind_and_when_it_hides_nothing() {
@@ -294,6 +353,7 @@ mod tests {
     fn a_camera_that_failed_is_why_nothing_is_recorded() {
         let core = CoreStatus {
             recording: false,
+            recording_of: vec!["door".into()],
             stopped: Some(Stop::Space),
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
@@ -312,7 +372,9 @@ mod tests {
             (std::io::ErrorKind::TimedOut, "opened again and again"),
             (std::io::ErrorKind::NotFound, "Put a good one"),
         ] {
-            let status = to_json(&core, &link, Some(&error(kind)), 0);
+            let mut camera = camera_state("gate", Looks::No);
+            camera.trouble = Some(error(kind));
+            let status = to_json(&core, &link, &[camera], 0);
             assert_eq!(status["not_recorded"], CAMERA_FAILED);
             let text = to_text(&status);
             assert!(
@@ -320,7 +382,8 @@ mod tests {
                 "{text}"
             );
         }
-        let status = to_json(&core, &link, None, 0);
+        let camera = camera_state("gate", Looks::No);
+        let status = to_json(&core, &link, &[camera], 0);
         assert_eq!(status["not_recorded"], "disk_full");
         assert!(status["camera_trouble"].is_null());
         assert!(!to_text(&status).contains("retained"));
@@ -329,7 +392,7 @@ mod tests {
             stranded_copies,
             ..core
         };
-        let text = to_text(&to_json(&core, &link, None, 0));
+        let text = to_text(&to_json(&core, &link, &[], 0));
         assert!(text.contains("2 retained clips"), "{text}");
     }
 
@@ -337,6 +400,7 @@ mod tests {
     fn privacy_mode_is_said_as_long_as_it_is_on_and_no_longer() {
         let mut core = CoreStatus {
             recording: false,
+            recording_of: Vec::new(),
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
@@ -348,19 +412,20 @@ mod tests {
         };
         core.settings.settings.privacy = true;
         let link = LinkStatus::default();
-        let status = to_json(&core, &link, None, 0);
+        let status = to_json(&core, &link, &[], 0);
         assert_eq!(status["not_recorded"], "privacy");
         assert_eq!(status["settings"]["privacy"], true);
         assert!(to_text(&status).contains("privacy mode"));
         core.stopped = Some(Stop::Privacy);
         core.settings.settings.privacy = false;
-        assert!(to_json(&core, &link, None, 0)["not_recorded"].is_null());
+        assert!(to_json(&core, &link, &[], 0)["not_recorded"].is_null());
     }
 
     #[test]
     fn a_removed_phone_that_somebody_else_lets_in_is_said_for_as_long_as_that_is_so() {
         let core = CoreStatus {
             recording: false,
+            recording_of: Vec::new(),
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
@@ -371,10 +436,10 @@ mod tests {
             lives: Vec::new(),
         };
         let mut link = LinkStatus::default();
-        let text = to_text(&to_json(&core, &link, None, 0));
+        let text = to_text(&to_json(&core, &link, &[], 0));
         assert!(text.contains("2 removed phones are not yet"), "{text}");
         link.still_admitted.insert(journal::ids::PairingId([1; 16]));
-        let status = to_json(&core, &link, None, 0);
+        let status = to_json(&core, &link, &[], 0);
         assert_eq!(status["relay_not_told"], 1);
         assert_eq!(status["relay_still_admits"], 1);
         let text = to_text(&status);
@@ -382,5 +447,51 @@ mod tests {
             text.contains("1 removed phones are still admitted"),
             "{text}"
         );
+    }
+
+    fn camera_state(name: &str, looks: Looks) -> CameraState {
+        CameraState {
+            name: name.into(),
+            kind: "rtsp",
+            trouble: None,
+            looks,
+        }
+    }
+
+    #[test]
+    fn each_camera_says_what_it_does() {
+        let core = CoreStatus {
+            recording: true,
+            recording_of: vec!["door".into()],
+            stopped: None,
+            settings: journal::message::SettingsDoc::default(),
+            lines: Vec::new(),
+            dismissals: 0,
+            clips: Vec::new(),
+            stranded_copies: 0,
+        };
+        let watching = Watching {
+            mode: Mode::KeyFramesOnly,
+            events: 3,
+            is_event: true,
+            undecodable: 0,
+        };
+        let cameras = [
+            camera_state("door", Looks::Yes(watching)),
+            camera_state("gate", Looks::Cannot),
+        ];
+        let status = to_json(&core, &LinkStatus::default(), &cameras, 0);
+        let [door, gate] = [&status["cameras"][0], &status["cameras"][1]];
+        assert_eq!(door["detection"], "key_frames_only");
+        assert_eq!(
+            (&door["recording"], &door["events"]),
+            (&true.into(), &3.into())
+        );
+        assert_eq!(gate["detection"], "unavailable");
+        assert_eq!(gate["recording"], false);
+        assert!(gate["motion"].is_null());
+        let text = to_text(&status);
+        assert!(text.contains("in key frames only"), "{text}");
+        assert!(text.contains("3 events since"), "{text}");
     }
 }

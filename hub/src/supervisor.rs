@@ -1,8 +1,8 @@
 //! The running hub: which parts there are, the order in which they start and stop, and what a dead
 //! journal means.
 //!
-//! Order of start: journal (with what a start owes), camera, control socket, uplink. Order of stop:
-//! camera (its clip is cut off), then a moment for the uplink, then the journal. A restart that a phone asks
+//! Order of start: journal (with what a start owes), cameras, control socket, uplink. Order of stop:
+//! cameras (their clips are cut off), then a moment for the uplink, then the journal. A restart that a phone asks
 //! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
 //! journal has forgotten the wish by then. This room must never restart a part whose state it does not know:
 //! the journal's thread decides that itself.
@@ -16,26 +16,29 @@ use relay_client::ClientError;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use wal::{Dice as _, OsDice};
 
-use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
+use crate::camera::pauses::Pauses;
+use crate::camera::{Clock as _, FileCamera, SourceConfig, TokioClock};
 use crate::config::{CameraConfig, Config, Retain};
 use crate::control::{self, Services};
-use crate::core::{Core, CoreError, Notice};
+use crate::core::{CameraNumber, Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::live::Caster;
 use crate::output::{self, Format};
 use crate::pairing::{self, Inviter, STEPS_MAX, Step};
 use crate::sealer::{self, Sealer, SealerThread};
-use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
+use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
 use crate::{live, reset, secret, state};
-use camera::Keeper;
+pub use camera::{CameraState, Cameras, Looks};
+use camera::{Eventing, Input, Keeper, Reporter};
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a pairing may take to end its offer.
 const PAIRING_STOP_WAIT: Duration = Duration::from_secs(3);
-/// How long the camera may take to end its clip.
+/// How long the cameras may take to end their clips.
 const CAMERA_STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// Journal and uplink, running.
@@ -44,14 +47,14 @@ struct Parts {
     thread: SealerThread,
     uplink: Uplink,
     uplink_task: tokio::task::JoinHandle<()>,
-    /// What the camera failed of, until it is there again.
-    camera: watch::Receiver<Option<CameraError>>,
+    /// How the cameras stand.
+    cameras: watch::Receiver<Cameras>,
 }
 
 fn start_parts(
     config: &Config,
     clock: &TokioClock,
-    camera: watch::Receiver<Option<CameraError>>,
+    cameras: watch::Receiver<Cameras>,
 ) -> Result<Parts, Failure> {
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.let_phones_invite(config.may_invite);
@@ -75,7 +78,7 @@ fn start_parts(
         thread,
         uplink,
         uplink_task,
-        camera,
+        cameras,
     })
 }
 
@@ -140,18 +143,16 @@ async fn run_once(
 ) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
     let triggers = config.clone();
-    let (camera_trouble, trouble) = watch::channel(None);
-    let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    // In privacy mode nobody has the camera, from the first moment on, and only the journal knows of that.
+    let (board, cameras) = watch::channel(config.cameras.iter().map(unopened).collect());
+    let mut parts = start_parts(&config, &clock, cameras.clone())?;
+    // In privacy mode nobody has a camera, from the first moment on, and only the journal knows of that.
     let is_private = parts.sealer.wishes().borrow().settings.privacy;
-    let camera = config.camera.as_ref().filter(|_| !is_private);
     // An unreadable clip is a mistake of the configuration.
-    let camera = camera.map(|camera| open_camera(camera, &clock)).transpose();
-    let front = match camera {
-        Ok(camera) => front(&config, signals).map(|(socket, signals)| (camera, socket, signals)),
+    let front = match open_cameras(&config, &clock, is_private) {
+        Ok(inputs) => front(&config, signals).map(|(socket, signals)| (inputs, socket, signals)),
         Err(failure) => Err(failure),
     };
-    let (camera, socket, signals) = match front {
+    let (inputs, socket, signals) = match front {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -166,32 +167,18 @@ async fn run_once(
     }
 
     let (stop, stopped) = watch::channel(false);
-    let outlets = parts.uplink.outlets();
-    let keeper = config.camera.clone().map(|wanted| {
-        let (tap, caster) = live::cast(wanted.name.clone(), true, &parts.sealer, outlets);
-        let keeper = Keeper {
-            camera,
-            config: wanted.file,
-            name: wanted.name,
-            sealer: parts.sealer.clone(),
-            tap,
-            clock: clock.clone(),
-            pauses: Backoff::new(Box::new(dice())),
-            trouble: camera_trouble,
-        };
-        (keeper, caster)
-    });
+    let keepers = keepers(&config, inputs, Arc::new(board), &parts, &clock);
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
         uplink: parts.uplink.clone(),
-        camera: trouble,
+        cameras,
         stop: stop.clone(),
         pairing: tokio::sync::Mutex::new(()),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
     let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
-    let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
+    let mut camera_task = tokio::spawn(record(keepers, stopped.clone()));
     let is_reset = || reset::asked(&triggers).is_some();
     let watched = watch_over(
         &mut parts,
@@ -214,7 +201,7 @@ async fn run_once(
             .await
             .is_err()
     {
-        tracing::warn!("the camera did not stop in time; the next start ends its clip");
+        tracing::warn!("a camera did not stop in time; the next start ends its clip");
         camera_task.abort();
     }
     control_task.abort();
@@ -275,7 +262,8 @@ async fn watch_over(
 ) -> Result<Ending, Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
-    let mut is_camera_told = true;
+    let mut are_cameras_told = true;
+    let mut told = parts.cameras.borrow_and_update().clone();
     let mut wishes = parts.sealer.wishes();
     loop {
         // A wish that is there is durable, and so is the answer to whoever has it.
@@ -292,21 +280,23 @@ async fn watch_over(
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
             },
-            changed = parts.camera.changed(), if is_camera_told => match changed {
+            changed = parts.cameras.changed(), if are_cameras_told => match changed {
                 Ok(()) => {
-                    let is_there = {
-                        let trouble = parts.camera.borrow_and_update();
-                        tell_camera(format, trouble.as_ref());
-                        trouble.is_none()
-                    };
-                    // Phones are told of it in the answers to their heartbeats. A journal that is gone is told above.
-                    let _told = parts.sealer.hand_over(move |core, _now| {
-                        core.handle_camera(is_there);
-                        Ok(())
-                    }).await;
+                    let cameras = parts.cameras.borrow_and_update().clone();
+                    tell_cameras(format, &told, &cameras);
+                    let before = std::mem::replace(&mut told, cameras);
+                    let are_there = are_all_there(&told);
+                    if are_there != are_all_there(&before) {
+                        // Phones are told of it in the answers to their heartbeats. A journal that is gone is told
+                        // above.
+                        let _told = parts.sealer.hand_over(move |core, _now| {
+                            core.handle_cameras(are_there);
+                            Ok(())
+                        }).await;
+                    }
                 }
                 // No camera, or none any more.
-                Err(_gone) => is_camera_told = false,
+                Err(_gone) => are_cameras_told = false,
             },
             ended = &mut *camera_task, if !camera_ended => {
                 camera_ended = true;
@@ -363,7 +353,7 @@ async fn finish<T>(parts: Parts, format: Format, ended: Result<T, Failure>) -> R
         mut thread,
         uplink,
         uplink_task,
-        camera: _,
+        cameras: _,
     } = parts;
     if ended.is_ok() && uplink.status().connected {
         tokio::time::sleep(FAREWELL).await;
@@ -401,26 +391,96 @@ pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     }
 }
 
-fn open_camera(
-    camera: &CameraConfig,
+/// Opens what must be good before the hub runs: a clip that cannot be used is a mistake of the
+/// configuration; every other camera may be away for a while. In privacy mode nothing is opened.
+fn open_cameras(
+    config: &Config,
     clock: &TokioClock,
-) -> Result<FileCamera<TokioClock>, Failure> {
-    FileCamera::open(camera.file.clone(), clock.clone())
-        .map_err(|error| Failure::new(Code::Usage, format!("{error}; correct [camera] path")))
+    is_private: bool,
+) -> Result<Vec<Input<TokioClock>>, Failure> {
+    let open = |camera: &CameraConfig| match (&camera.source, &camera.detection) {
+        (SourceConfig::File(file), None) if is_private => Ok(Input::of_closed_file(file.clone())),
+        (SourceConfig::File(file), None) => {
+            let opened = FileCamera::open(file.clone(), clock.clone());
+            opened.map(Input::of_file).map_err(|error| {
+                Failure::new(Code::Usage, format!("{error}; correct [camera] path"))
+            })
+        }
+        _ => {
+            let events = Eventing {
+                detection: camera.detection.clone(),
+                windows: camera.windows,
+            };
+            Ok(Input::of_source(camera.source.clone(), events))
+        }
+    };
+    config.cameras.iter().map(open).collect()
 }
 
-/// Records and casts. The caster ends with the tap, which goes with its keeper.
+/// How a camera stands before anything is known of it.
+fn unopened(camera: &CameraConfig) -> CameraState {
+    CameraState {
+        name: camera.name.clone(),
+        kind: camera.source.kind(),
+        trouble: None,
+        looks: Looks::Opening,
+    }
+}
+
+/// What keeps each camera, and what casts it live.
+fn keepers(
+    config: &Config,
+    inputs: Vec<Input<TokioClock>>,
+    board: Arc<watch::Sender<Cameras>>,
+    parts: &Parts,
+    clock: &TokioClock,
+) -> Vec<(Keeper<TokioClock>, Caster)> {
+    let numbered = (0..).map(CameraNumber).zip(&config.cameras).zip(inputs);
+    let keeper = |((number, camera), input): ((CameraNumber, &CameraConfig), _)| {
+        // A phone that names no camera means the first.
+        let is_first = number == CameraNumber::FIRST;
+        let outlets = parts.uplink.outlets();
+        let (tap, caster) = live::cast(camera.name.clone(), is_first, &parts.sealer, outlets);
+        let keeper = Keeper {
+            input,
+            name: camera.name.clone(),
+            sealer: parts.sealer.clone(),
+            tap,
+            clock: clock.clone(),
+            pauses: Pauses::new(Box::new(dice())),
+            reporter: Reporter {
+                number,
+                board: Arc::clone(&board),
+            },
+        };
+        (keeper, caster)
+    };
+    numbered.map(keeper).collect()
+}
+
+/// Records and casts all cameras; ends with the first that finds the journal gone, or when none has more to
+/// record. A caster ends with its taps, which go with their keeper.
 async fn record(
-    camera: Option<(Keeper<TokioClock>, Caster)>,
+    cameras: Vec<(Keeper<TokioClock>, Caster)>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    match camera {
-        Some((keeper, caster)) => {
-            let (kept, ()) = tokio::join!(keeper.run(stop), caster.run());
-            Ok(kept?)
-        }
-        None => Ok(()),
+    let mut tasks = JoinSet::new();
+    for (keeper, caster) in cameras {
+        let keeping = keeper.run(stop.clone());
+        tasks.spawn(async move {
+            let (kept, ()) = tokio::join!(keeping, caster.run());
+            kept
+        });
     }
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(recorded) => recorded?,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes the offers that phones pass on, for as long as the hub runs.
@@ -437,18 +497,30 @@ async fn follow_invites(services: Arc<Services>, clock: TokioClock) {
     inviter.run().await;
 }
 
-/// Says that the camera failed, or that it is there again.
-fn tell_camera(format: Format, trouble: Option<&CameraError>) {
-    let (json, text) = output::camera(trouble);
-    format.line(&json, "");
-    eprintln!("secluso-hub: {text}");
+/// Whether no camera has failed.
+fn are_all_there(cameras: &Cameras) -> bool {
+    cameras.iter().all(|camera| camera.trouble.is_none())
+}
+
+/// Says which cameras failed, and which are there again.
+fn tell_cameras(format: Format, before: &Cameras, now: &Cameras) {
+    for (before, now) in before.iter().zip(now) {
+        if before.trouble != now.trouble {
+            let (json, text) = output::camera(&now.name, now.trouble.as_ref());
+            format.line(&json, "");
+            eprintln!("secluso-hub: {text}");
+        }
+    }
 }
 
 fn tell(format: Format, notice: &Notice) {
     let (json, text) = output::notice(notice);
     let is_fact = matches!(
         notice,
-        Notice::ClipStarted { .. } | Notice::ClipFinished { .. } | Notice::Healed { .. }
+        Notice::ClipStarted { .. }
+            | Notice::ClipFinished { .. }
+            | Notice::Told { .. }
+            | Notice::Healed { .. }
     );
     if let Some(json) = &json {
         format.line(json, if is_fact { &text } else { "" });
@@ -469,8 +541,8 @@ pub async fn pair(
     prepare(&config, |_json, text| eprintln!("secluso-hub: {text}"))?;
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
-    let (_no_camera, trouble) = watch::channel(None);
-    let parts = start_parts(&config, &clock, trouble)?;
+    let (_no_camera, cameras) = watch::channel(Cameras::new());
+    let parts = start_parts(&config, &clock, cameras)?;
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
     let shower = tokio::spawn(async move {
         while let Some(step) = steps.recv().await {
@@ -494,7 +566,7 @@ pub async fn pair(
         thread,
         uplink,
         uplink_task,
-        camera: _,
+        cameras: _,
     } = parts;
     end_task(uplink_task).await;
     drop(uplink);
@@ -528,7 +600,7 @@ mod tests {
             thread,
             uplink,
             uplink_task,
-            camera: watch::channel(None).1,
+            cameras: watch::channel(Cameras::new()).1,
         }
     }
 
@@ -638,7 +710,7 @@ mod tests {
             thread,
             uplink,
             uplink_task,
-            camera: watch::channel(None).1,
+            cameras: watch::channel(Cameras::new()).1,
         };
         let (_stop, stopped) = watch::channel(false);
         let ended = watched(&mut parts, stopped).await;

@@ -165,6 +165,16 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
+/// `n` pairing sequence: pictures of events in the order in which they became known; value is the clip id (app).
+pub(crate) fn thumbnail_order(pairing: PairingId, number: u64) -> Vec<u8> {
+    join(b'n', &[&pairing.0, &number.to_be_bytes()])
+}
+
+/// `n` pairing: prefix of the above.
+pub(crate) fn thumbnail_order_prefix(pairing: PairingId) -> Vec<u8> {
+    join(b'n', &[&pairing.0])
+}
+
 /// `D` clip: which rows of a deleted clip's, or a released copy's, chunks are still to be removed.
 pub(crate) fn deleted(clip: ClipId) -> Vec<u8> {
     join(b'D', &[&clip.0])
@@ -236,6 +246,8 @@ pub(crate) enum Family {
     Dismissal = 0x46,
     Commands = 0x47,
     Outcomes = 0x48,
+    Thumbnail = 0x4b,
+    Notice = 0x4c,
     Passed = 0x50,
     Added = 0x51,
 }

@@ -44,6 +44,7 @@ mod library;
 mod live;
 pub mod message;
 mod mls_storage;
+mod notice;
 mod outbox;
 pub mod pairing;
 mod passed;
@@ -73,6 +74,7 @@ pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use live::{LIVE_FRAMES_MAX, Live, LiveArrival, LivePart, LivePiece, LiveRight};
 pub use message::CHUNK_BYTES_MAX;
+pub use notice::{AppNotice, NOTICES_KEPT};
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{
     AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite,

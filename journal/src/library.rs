@@ -1,6 +1,6 @@
 //! Clips at the app: chunks as they arrive, and the check of what was written against the hub's word.
 //!
-//! Each clip is a scope of its own: its row and its chunks are sealed under a key that dies with the
+//! The picture of an event is a clip of another channel, in a list of its own. Each clip is a scope of its own: its row and its chunks are sealed under a key that dies with the
 //! clip, before they enter the log. The chunks are the log's payloads; they are written once.
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use crate::message::{
     DropReason, HeartbeatAnswer, HubConfigMessage, HubMessage, LiveBegun, LiveEnded,
     NAME_BYTES_MAX, SettingsDoc,
 };
+use crate::notice::AppNotice;
 use crate::outbox::Trim;
 use crate::passed::InviteTaken;
 use crate::scope::Scope;
@@ -110,6 +111,8 @@ pub enum Taken {
     LiveBegun(LiveBegun),
     /// A live session is over, or none begins.
     LiveEnded(LiveEnded),
+    /// An event was announced.
+    Notified(AppNotice),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -138,16 +141,23 @@ fn load_clip(txn: &Txn<'_>, clip: ClipId) -> Result<Option<AppClip>, JournalErro
     txn.secret_row(Scope::Clip(clip), Family::Clip, &[])
 }
 
-fn add_clip(txn: &mut Txn<'_>, pairing: PairingId, clip: &AppClip) -> Result<(), JournalError> {
+fn add_clip(txn: &mut Txn<'_>, line: Line, clip: &AppClip) -> Result<(), JournalError> {
     txn.birth(Scope::Clip(clip.clip))?;
-    let last = txn
-        .journal()
-        .wal
-        .scan_last(&keys::clip_order_prefix(pairing))?;
+    let pairing = line.pairing;
+    let is_thumbnail = line.channel == Channel::Thumbnail;
+    let prefix = match is_thumbnail {
+        true => keys::thumbnail_order_prefix(pairing),
+        false => keys::clip_order_prefix(pairing),
+    };
+    let last = txn.journal().wal.scan_last(&prefix)?;
     let number = last
         .and_then(|(key, _)| Some(u64::from_be_bytes(*key.last_chunk::<8>()?) + 1))
         .unwrap_or(0);
-    txn.put(&keys::clip_order(pairing, number), &clip.clip.0);
+    let key = match is_thumbnail {
+        true => keys::thumbnail_order(pairing, number),
+        false => keys::clip_order(pairing, number),
+    };
+    txn.put(&key, &clip.clip.0);
     put_clip(txn, clip)
 }
 
@@ -208,7 +218,7 @@ impl Session<Follower> {
     ) -> Result<Taken, JournalError> {
         let unreadable = Taken::Nothing("a message that cannot be read in this channel");
         Ok(match self.line().channel {
-            Channel::EventVideo => match message::decode(plaintext) {
+            Channel::EventVideo | Channel::Thumbnail => match message::decode(plaintext) {
                 Some(message) => self.take_message(txn, message)?,
                 None => unreadable,
             },
@@ -243,7 +253,10 @@ impl Session<Follower> {
                 Some(said) => self.take_live(txn, said)?,
                 None => unreadable,
             },
-            Channel::Thumbnail | Channel::Notification => unreadable,
+            Channel::Notification => match message::decode(plaintext) {
+                Some(said) => self.take_notification(txn, said, now_unix_ms)?,
+                None => unreadable,
+            },
         })
     }
 
@@ -290,7 +303,7 @@ impl Session<Follower> {
             state: AppClipState::Receiving,
             sha256: None,
         };
-        add_clip(txn, self.line().pairing, &clip)?;
+        add_clip(txn, self.line(), &clip)?;
         Ok(Taken::Started(clip.clip))
     }
 
@@ -384,7 +397,7 @@ impl Session<Follower> {
                     state,
                     sha256: None,
                 };
-                add_clip(txn, self.line().pairing, &record)?;
+                add_clip(txn, self.line(), &record)?;
             }
         }
         Ok(Taken::Ended { clip, state })
@@ -425,9 +438,15 @@ impl Txn<'_> {
     pub fn delete_clip(&mut self, pairing: PairingId, clip: ClipId) -> Result<(), JournalError> {
         let record = load_clip(self, clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         self.remove_chunks(clip, (0, record.chunks))?;
-        for (key, value) in scan_all(&self.journal().wal, &keys::clip_order_prefix(pairing))? {
-            if value == clip.0 {
-                self.delete(&key);
+        let lists = [
+            keys::clip_order_prefix(pairing),
+            keys::thumbnail_order_prefix(pairing),
+        ];
+        for list in lists {
+            for (key, value) in scan_all(&self.journal().wal, &list)? {
+                if value == clip.0 {
+                    self.delete(&key);
+                }
             }
         }
         self.end(Scope::Clip(clip));
@@ -486,7 +505,19 @@ impl Journal {
     /// # Errors
     /// If a row cannot be read.
     pub fn app_clips(&self, pairing: PairingId) -> Result<Vec<AppClip>, JournalError> {
-        let order = scan_all(&self.wal, &keys::clip_order_prefix(pairing))?;
+        self.listed(&keys::clip_order_prefix(pairing))
+    }
+
+    /// The pictures of events of a pairing, in the same way.
+    ///
+    /// # Errors
+    /// If a row cannot be read.
+    pub fn app_thumbnails(&self, pairing: PairingId) -> Result<Vec<AppClip>, JournalError> {
+        self.listed(&keys::thumbnail_order_prefix(pairing))
+    }
+
+    fn listed(&self, list: &[u8]) -> Result<Vec<AppClip>, JournalError> {
+        let order = scan_all(&self.wal, list)?;
         let ids = order
             .iter()
             .filter_map(|(_, id)| Some(ClipId(id.as_slice().try_into().ok()?)));

@@ -32,7 +32,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 
 const VERSION: u8 = 1;
 
-/// What a hub says in the event video channel.
+/// What a hub says in the channels of event video and of thumbnails. A thumbnail is a clip of one chunk.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum HubMessage<'a> {
     /// A clip begins. First message of its epoch.
@@ -194,6 +194,32 @@ pub enum NotRecorded {
     Silent,
     /// The hub's directory is older than what left it.
     RolledBack,
+}
+
+/// What a hub says in the notification channel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum HubNotification {
+    /// An event begins. The only message of its epoch.
+    Event(EventNotice),
+}
+
+/// An event that begins. Its clip and its picture name the same camera and the same beginning.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EventNotice {
+    /// Name of the camera, at most [`NAME_BYTES_MAX`] bytes.
+    #[serde(deserialize_with = "short_name")]
+    pub camera: String,
+    /// When the event began, milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+    /// Why it is one.
+    pub kind: NoticeKind,
+}
+
+/// Why something is an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NoticeKind {
+    /// Something moves.
+    Motion,
 }
 
 /// Something said about one channel.
@@ -420,6 +446,24 @@ mod tests {
         huge.extend_from_slice(&[0xff; 9]);
         huge.push(1);
         assert_eq!(decode::<AppConfigMessage>(&huge), None);
+    }
+
+    #[test]
+    fn a_notification_of_any_other_length_or_with_a_long_name_is_refused() {
+        let notice = |camera: String| {
+            HubNotification::Event(EventNotice {
+                camera,
+                started_unix_ms: 1_700_000_000_000,
+                kind: NoticeKind::Motion,
+            })
+        };
+        let whole = encode(&notice("door".into())).unwrap();
+        assert_eq!(decode(&whole), Some(notice("door".into())));
+        for length in 0..whole.len() {
+            assert_eq!(decode::<HubNotification>(&whole[..length]), None);
+        }
+        let long = encode(&notice("x".repeat(NAME_BYTES_MAX + 1))).unwrap();
+        assert_eq!(decode::<HubNotification>(&long), None);
     }
 
     #[test]

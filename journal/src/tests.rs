@@ -1,5 +1,6 @@
 //! Both ends over simulated disks: the promises that hold between them, by scenario number.
 
+mod beside;
 mod clips;
 mod commands;
 mod cover;

@@ -8,6 +8,7 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --json | jq -r .qr | head -1 | secluso-app pair -
   secluso-app sync --follow
   secluso-app clips
+  secluso-app thumbnails
   secluso-app export 0123456789abcdef0123456789abcdef evening.mp4
 
 Exit codes: 0 done, 2 wrong use, 3 another process has the directory open, 4 damaged or refused
@@ -57,17 +58,21 @@ pub(crate) enum Command {
     Live(LiveOptions),
     /// List the clips.
     Clips,
-    /// Write exactly the bytes of a clip to a file.
+    /// List the pictures of events.
+    Thumbnails,
+    /// List the last notifications.
+    Notifications,
+    /// Write exactly the bytes of a clip, or of the picture of an event, to a file.
     #[command(
         after_help = "Example: secluso-app export 0123456789abcdef0123456789abcdef evening.mp4"
     )]
     Export {
-        /// The clip, as `clips` names it.
+        /// The clip, as `clips` names it, or the picture, as `thumbnails` does.
         clip: String,
         /// The file; replaced only when the clip is whole.
         file: PathBuf,
     },
-    /// Delete a clip: its key is erased from the state directory.
+    /// Delete a clip, with picture and notification of its event: its key is erased from the state directory.
     Delete {
         /// The clip, as `clips` names it.
         clip: String,

@@ -6,9 +6,9 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AddedPhone, AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported,
-    HubId, HubSettings, InviteCode, KnownSettings, LiveEvent, OFFLINE_ADVICE, PairedHub,
-    PairedPhone, Pairing, PhoneId, Status, hex,
+    AddedPhone, AppError, Clip, ClipId, CommandOutcome, CommandState, CommandStatus, Event,
+    Exported, HubId, HubSettings, InviteCode, KnownSettings, LiveEvent, Notification,
+    OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
 };
 use serde_json::{Value, json};
 
@@ -131,6 +131,47 @@ impl Style {
             })
         };
         self.line(|| json!({"clips": rows()}), text)
+    }
+
+    pub(crate) fn thumbnails(self, thumbnails: &[Thumbnail]) -> io::Result<()> {
+        let rows = || thumbnails.iter().map(thumbnail_json).collect::<Vec<_>>();
+        let line = |picture: &Thumbnail| {
+            format!(
+                "{}  {:>9}  {:>12} bytes  {}  clip {}",
+                picture.thumbnail,
+                picture.state.as_str(),
+                picture.bytes,
+                picture.camera,
+                clip_text(picture.clip),
+            )
+        };
+        let text = || Some(lines_or(thumbnails.iter().map(line), "no pictures yet"));
+        self.line(|| json!({"thumbnails": rows()}), text)
+    }
+
+    pub(crate) fn notifications(self, notifications: &[Notification]) -> io::Result<()> {
+        let rows = || {
+            notifications
+                .iter()
+                .map(notification_json)
+                .collect::<Vec<_>>()
+        };
+        let line = |said: &Notification| {
+            format!(
+                "{}  {}  {}  clip {}",
+                said.started_unix_ms,
+                said.kind.as_str(),
+                said.camera,
+                clip_text(said.clip),
+            )
+        };
+        let text = || {
+            Some(lines_or(
+                notifications.iter().map(line),
+                "no notifications yet",
+            ))
+        };
+        self.line(|| json!({"notifications": rows()}), text)
     }
 
     pub(crate) fn exported(self, exported: &Exported, file: &str) -> io::Result<()> {
@@ -468,6 +509,50 @@ fn command_text(command: &CommandStatus) -> String {
     format!("{} {}: {state}", command.what, command.id)
 }
 
+fn clip_text(clip: Option<ClipId>) -> String {
+    clip.map_or_else(|| "not here".into(), |clip| clip.to_string())
+}
+
+fn lines_or(lines: impl Iterator<Item = String>, none: &str) -> String {
+    let lines: Vec<String> = lines.collect();
+    match lines.is_empty() {
+        true => none.into(),
+        false => lines.join("\n"),
+    }
+}
+
+fn thumbnail_json(picture: &Thumbnail) -> Value {
+    json!({
+        "thumbnail": picture.thumbnail.to_string(),
+        "clip": picture.clip.map(|clip| clip.to_string()),
+        "state": picture.state.as_str(),
+        "bytes": picture.bytes,
+        "camera": picture.camera,
+        "mime": picture.mime,
+        "started_unix_ms": picture.started_unix_ms,
+        "hub": picture.hub.to_string(),
+    })
+}
+
+fn notification_json(said: &Notification) -> Value {
+    json!({
+        "kind": said.kind.as_str(),
+        "clip": said.clip.map(|clip| clip.to_string()),
+        "camera": said.camera,
+        "started_unix_ms": said.started_unix_ms,
+        "received_unix_ms": said.received_unix_ms,
+        "hub": said.hub.to_string(),
+    })
+}
+
+/// An object as a line of its own.
+fn as_event(mut line: Value, event: &str) -> Value {
+    if let Some(fields) = line.as_object_mut() {
+        fields.insert("event".into(), event.into());
+    }
+    line
+}
+
 fn clip_json(clip: &Clip) -> Value {
     json!({
         "clip": clip.clip.to_string(),
@@ -534,13 +619,9 @@ fn json_of(event: &Event) -> Option<Value> {
             durable_unix_ms,
         } => json!({"event": "media", "clip": clip.to_string(), "seq": seq, "bytes": bytes,
                     "captured_unix_ms": captured_unix_ms, "durable_unix_ms": durable_unix_ms}),
-        Event::Clip(clip) => {
-            let mut line = clip_json(clip);
-            if let Some(fields) = line.as_object_mut() {
-                fields.insert("event".into(), "clip".into());
-            }
-            line
-        }
+        Event::Clip(clip) => as_event(clip_json(clip), "clip"),
+        Event::Thumbnail(picture) => as_event(thumbnail_json(picture), "thumbnail"),
+        Event::Notification(said) => as_event(notification_json(said), "notification"),
         Event::Deleted(clip) => json!({"event": "deleted", "clip": clip.to_string()}),
         Event::NewEpoch { hub, epoch } => {
             json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch})
@@ -623,6 +704,14 @@ fn text_of(event: &Event) -> Option<String> {
             clip.clip,
             clip.state.as_str(),
             clip.bytes
+        ),
+        Event::Notification(said) => format!("{} at {}", said.kind.as_str(), said.camera),
+        Event::Thumbnail(picture) => format!(
+            "picture {} of {}: {}, {} bytes",
+            picture.thumbnail,
+            picture.camera,
+            picture.state.as_str(),
+            picture.bytes
         ),
         Event::Deleted(clip) => format!("deleted {clip}"),
         Event::LooksOffline { hub, .. } => format!("hub {hub} does not answer: {OFFLINE_ADVICE}"),

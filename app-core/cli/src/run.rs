@@ -179,6 +179,10 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
         }
         Command::Live(options) => live::show(dir, &options, style).await?,
         Command::Clips => style.clips(&open(dir).await?.clips().await?)?,
+        Command::Thumbnails => style.thumbnails(&open(dir).await?.thumbnails().await?)?,
+        Command::Notifications => {
+            style.notifications(&open(dir).await?.notifications().await?)?;
+        }
         Command::Export { clip, file } => {
             let clip: ClipId = clip.parse()?;
             export(&open(dir).await?, clip, &file, style).await?;

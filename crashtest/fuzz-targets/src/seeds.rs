@@ -59,7 +59,7 @@ pub fn of(target: &str) -> Vec<Seed> {
         "log_record" => log_records(),
         "recover_engine" | "recover_journal" | "recover_app" => directories(),
         "device_secret" => device_secrets(),
-        "hub_config" => texts(&[HUB_CONFIG]),
+        "hub_config" => texts(&[HUB_CONFIG, HUB_CAMERAS]),
         "relay_config" => texts(&[
             "identity_key = \"id.key\"\ndata_dir = \"data\"\n",
             RELAY_CONFIG,
@@ -134,6 +134,44 @@ const HUB_ANSWERS: [&str; 6] = [
     ),
     r#"{"event":"failed","code":2,"message":"no phone begins with 1a2b"}"#,
 ];
+
+const HUB_CAMERAS: &str = r#"state_dir = "state"
+relay = "127.0.0.1:4433/BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
+
+[[camera]]
+kind = "rtsp"
+name = "door"
+url = "rtsp://cam.lan/1"
+user = "hub"
+password_file = "door.password"
+audio = false
+stall_seconds = 20.0
+
+[camera.detection]
+sensitivity = 70
+masks = [[[0, 0], [1000, 0], [1000, 120], [0, 120]]]
+quiet = "22:00-06:30"
+pre_roll_seconds = 3.0
+
+[[camera.detection.zones]]
+name = "drive"
+polygon = [[0, 500], [1000, 500], [1000, 1000]]
+
+[[camera]]
+kind = "command"
+name = "pi"
+program = "rpicam-vid"
+arguments = ["-o", "-"]
+events = "clock"
+event_seconds = 30.0
+
+[[camera]]
+kind = "virtual"
+name = "try"
+width = 320
+height = 240
+pictures_per_second = 5
+"#;
 
 const RELAY_CONFIG: &str = r#"listen = "0.0.0.0:4433"
 public_address = "relay.example:4433"

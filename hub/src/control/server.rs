@@ -12,12 +12,13 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
-use crate::camera::{CameraError, TokioClock};
+use crate::camera::TokioClock;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::pairing::{self, STEPS_MAX, Step};
 use crate::phones::{self, Question};
 use crate::sealer::Sealer;
+use crate::supervisor::Cameras;
 use crate::uplink::Uplink;
 use crate::{retained, secret, status};
 
@@ -34,8 +35,8 @@ pub struct Services {
     pub sealer: Sealer,
     /// The uplink.
     pub uplink: Uplink,
-    /// What the camera failed of.
-    pub camera: watch::Receiver<Option<CameraError>>,
+    /// How the cameras stand.
+    pub cameras: watch::Receiver<Cameras>,
     /// Set to stop the hub.
     pub stop: watch::Sender<bool>,
     /// One pairing at a time.
@@ -109,8 +110,8 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     }
     match serde_json::from_str(&line) {
         Ok(Request::Status) => {
-            let trouble = services.camera.borrow().clone();
-            let status = status::read(&services.sealer, &services.uplink, trouble).await;
+            let cameras = services.cameras.borrow().clone();
+            let status = status::read(&services.sealer, &services.uplink, cameras).await;
             say(&mut write, &or_failed(status)).await
         }
         Ok(Request::Phones) => {

@@ -206,7 +206,7 @@ impl Core {
         self.commit(now_unix_ms)
     }
 
-    /// Does what follows from the settings that are stored: in privacy mode the clip being recorded ends, and so
+    /// Does what follows from the settings that are stored: in privacy mode the clips being recorded end, and so
     /// does whatever is watched live, and
     /// every phone that was not told of this version is told, as far as there is room. A silent phone is told
     /// nothing, and one that has not acked what it was told before is told the newest version when it has: so
@@ -220,7 +220,9 @@ impl Core {
             self.end_lives(LiveEnd::Privacy, now_unix_ms)?;
         }
         if doc.settings.privacy && self.is_recording() {
-            self.end_recording(Ending::CutOff, now_unix_ms)?;
+            for camera in self.cameras() {
+                self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
+            }
             let _said = self.not_recorded(Stop::Privacy);
         }
         for line in self.lines_to_tell(doc.version)? {

@@ -311,11 +311,13 @@ impl Core {
             if !in_wrap || *of != line {
                 state.session.prove_rollback(&mut txn, *proof)?;
             }
-            let clip = state.session.abandon(&mut txn).unwrap_or_else(|error| {
+            let clips = state.session.abandon(&mut txn).unwrap_or_else(|error| {
                 tracing::error!(%error, "a clip of a line that is rolled back stays as it is");
-                None
+                Vec::new()
             });
-            abandoned.extend(clip.map(|clip| (*of, ClipFacts::of(&clip))));
+            // The phone could not see the picture of an event either; only clips are told of.
+            let clips = clips.iter().filter(|_| of.channel == Channel::EventVideo);
+            abandoned.extend(clips.map(|clip| (*of, ClipFacts::of(clip))));
         }
         // A session that this step begins, or carries into another epoch; and whether one goes on at all.
         let state = self.lines.get(&line);
@@ -328,7 +330,7 @@ impl Core {
         // Also if there was no room for the proof: it comes again with the next envelope.
         for (of, _) in &disproved {
             self.set_standing(*of, PROVEN);
-            self.leave_recording(*of, Stop::RolledBack);
+            self.leave_recordings(*of, Stop::RolledBack);
             self.leave_playing(*of);
             self.lives.leave(*of);
         }

@@ -90,6 +90,9 @@ pub enum Stop {
     /// Every phone has proved that this directory is older than what left it: none could ever read
     /// what is recorded now.
     RolledBack,
+    /// At a constant rate nothing leaves beside event videos that a camera would be the reason of: neither
+    /// notification nor picture. No event is stopped by that.
+    Covered,
     /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
     /// Begin a new one at the next key frame.
     NoClip,
@@ -103,7 +106,8 @@ impl Stop {
             Self::Space => Some(NotRecorded::Space),
             Self::Privacy => Some(NotRecorded::Privacy),
             Self::RolledBack => Some(NotRecorded::RolledBack),
-            Self::NoPairing | Self::NoClip => None,
+            // The first is about what is told beside an event, not about the event.
+            Self::Covered | Self::NoPairing | Self::NoClip => None,
         }
     }
 }
@@ -149,6 +153,13 @@ pub enum Notice {
         line: Line,
         /// The clip.
         clip: ClipFacts,
+    },
+    /// The notification of an event, or its picture, is stored for a phone.
+    Told {
+        /// On which line.
+        line: Line,
+        /// When the event began, milliseconds since 1970.
+        started_unix_ms: u64,
     },
     /// A clip's stored bytes are damaged; a statement to the phone is stored.
     ClipDropped {
@@ -300,6 +311,8 @@ pub struct LineStatus {
 pub struct CoreStatus {
     /// Whether an event is being recorded.
     pub recording: bool,
+    /// Of which cameras, by name.
+    pub recording_of: Vec<String>,
     /// Why the last event was not recorded, or not all of it.
     pub stopped: Option<Stop>,
     /// What phones have set.
@@ -337,9 +350,9 @@ impl Core {
         Ok(heads.collect())
     }
 
-    /// Whether the camera is there, as phones are told. Nothing is written.
-    pub fn handle_camera(&mut self, is_there: bool) {
-        self.camera_failed = !is_there;
+    /// Whether every camera is there, as phones are told. Nothing is written.
+    pub fn handle_cameras(&mut self, are_there: bool) {
+        self.camera_failed = !are_there;
     }
 
     /// How this hub is, as far as memory knows. What is stored, privacy mode and what is un-acked, is added where
@@ -409,6 +422,7 @@ impl Core {
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            recording_of: self.recording_of(),
             settings,
             added,
             stopped: self.stopped,

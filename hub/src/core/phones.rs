@@ -59,7 +59,7 @@ impl Core {
         self.lines.retain(|line, _| line.pairing != phone);
         self.count_silence()?;
         let (line, why) = (Line::of(phone, Channel::EventVideo), self.nobody());
-        self.leave_recording(line, why);
+        self.leave_recordings(line, why);
         self.leave_playing(line);
         Ok(())
     }

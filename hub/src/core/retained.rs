@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// The owner wants nothing any more of what is retained for a phone: the copies' keys are erased, but for
-    /// that of the clip being recorded. How many ended in this step; to be asked again until there is none,
+    /// those of the clips being recorded. How many ended in this step; to be asked again until there is none,
     /// because a transaction holds a bounded number of them.
     ///
     /// # Errors
@@ -126,8 +126,8 @@ impl Core {
 
     /// The clips that a camera or a copy adds to.
     pub(super) fn clips_in_progress(&self) -> Vec<ClipId> {
-        let recorded = self.recording.as_ref().map(Recording::clip_ids);
-        let mut clips = recorded.unwrap_or_default();
+        let recorded = self.recordings.values().flat_map(Recording::clip_ids);
+        let mut clips: Vec<ClipId> = recorded.collect();
         clips.extend(self.playing.as_ref().map(|playing| playing.clip));
         clips
     }

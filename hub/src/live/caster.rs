@@ -54,8 +54,8 @@ impl Caster {
     pub async fn run(mut self) {
         while let Some(item) = self.pictures.recv().await {
             let pieces = match item {
-                Item::Track(track) => {
-                    self.stream = Some(Stream::new(track));
+                Item::Tracks(tracks) => {
+                    self.stream = Some(Stream::new(tracks));
                     continue;
                 }
                 Item::Unit(unit) => {

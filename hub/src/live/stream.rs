@@ -1,18 +1,16 @@
-//! Pictures in, the pieces of a live stream out: fragments of at most 100 ms, and what a player needs first at the
+//! Pictures and sound in, the pieces of a live stream out: fragments of at most 100 ms, and what a player needs first at the
 //! beginning of each group of pictures.
 //!
 //! It is pure. It must never let a group begin with anything but a key frame.
-
-use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::LivePiece;
 use journal::message::{LIVE_INIT_BYTES_MAX, LiveStart, NAME_BYTES_MAX};
 
-use crate::camera::{AccessUnit, VideoTrack};
+use crate::media::{MediaUnit, Tracks};
 use crate::segmenter::{ClipChunk, Pace, Segmenter, SegmenterError};
 
-/// Why a track cannot be shown live, or not go on.
+/// Why a stream cannot be shown live, or not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
     /// The pictures do not fit together.
@@ -53,7 +51,7 @@ impl CastPiece {
     }
 }
 
-/// One track, from a key frame on.
+/// One stream, from a key frame on.
 pub struct Stream {
     segmenter: Segmenter,
     mime: String,
@@ -63,25 +61,34 @@ pub struct Stream {
 
 impl Stream {
     /// A stream that has not begun.
-    pub fn new(track: Arc<VideoTrack>) -> Self {
-        let codec = track.avc.codec_string();
-        let mut mime = format!("video/mp4; codecs=\"{codec}\"");
+    pub fn new(tracks: Tracks) -> Self {
+        let mut mime = tracks.mime();
         if mime.len() > NAME_BYTES_MAX {
             mime = "video/mp4".into();
         }
         Self {
-            segmenter: Segmenter::with_pace(track, Pace::Live),
+            segmenter: Segmenter::with_tracks(tracks, Pace::Live),
             mime,
             init: None,
         }
     }
 
-    /// Takes the next picture; answers the pieces that are ready.
+    /// Takes the next picture or piece of sound; answers the pieces that are ready.
+    ///
+    /// Sound that does not fit is left out: pictures without it are better than none.
     ///
     /// # Errors
     /// The stream cannot go on: begin another at a key frame.
-    pub fn handle_unit(&mut self, unit: AccessUnit) -> Result<Vec<CastPiece>, StreamError> {
-        let chunks = self.segmenter.handle_unit(unit)?;
+    pub fn handle_unit(&mut self, unit: MediaUnit) -> Result<Vec<CastPiece>, StreamError> {
+        let chunks = match unit {
+            MediaUnit::Video(unit) => self.segmenter.handle_unit(unit)?,
+            MediaUnit::Audio(unit) => {
+                if let Err(error) = self.segmenter.handle_sound(unit) {
+                    tracing::debug!(%error, "a piece of sound is not shown live");
+                }
+                return Ok(Vec::new());
+            }
+        };
         chunks.into_iter().map(|chunk| self.piece(chunk)).collect()
     }
 
@@ -124,8 +131,12 @@ fn init_bytes(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tap::tests::{track, unit};
+    use super::super::tap::tests::{audio, sound, track, unit as picture};
     use super::*;
+
+    fn unit(number: u64, is_sync: bool) -> MediaUnit {
+        MediaUnit::Video(picture(number, is_sync))
+    }
 
     fn boxes(bytes: &[u8]) -> Vec<String> {
         let mut out = Vec::new();
@@ -140,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_group_begins_with_its_key_frame_and_brings_what_a_player_needs() {
-        let mut stream = Stream::new(track());
+        let mut stream = Stream::new(Tracks::silent(track()));
         let mut pieces = Vec::new();
         // Of 40 ms each; a fragment takes two, and a key frame cuts the one before it short.
         for number in 0..11 {
@@ -159,6 +170,37 @@ mod tests {
         assert_eq!(boxes(&start.init), ["ftyp", "moov"]);
         assert_eq!(pieces[3].start.as_ref(), Some(start));
         assert!(start.is_sound());
+    }
+
+    #[test]
+    fn sound_goes_with_the_pictures_among_which_it_came() {
+        let mut stream = Stream::new(Tracks {
+            video: track(),
+            audio: Some(audio()),
+        });
+        let mut pieces = Vec::new();
+        // A piece of sound lasts 128 ms, three pictures and a little.
+        for number in 0..12 {
+            if number % 3 == 0 {
+                let heard = stream.handle_unit(MediaUnit::Audio(sound(number / 3)));
+                assert!(heard.unwrap().is_empty());
+            }
+            pieces.extend(stream.handle_unit(unit(number, number == 0)).unwrap());
+        }
+        // Twice the same: it is left out, and the pictures go on.
+        let heard = stream.handle_unit(MediaUnit::Audio(sound(3)));
+        assert!(heard.unwrap().is_empty());
+        assert_eq!(pieces.len(), 6);
+        let start = pieces[0].start.as_ref().unwrap();
+        assert!(start.mime.ends_with(",mp4a.40.2\""), "{}", start.mime);
+        let holds = |number: u8| {
+            let sound = [0xA0 + number; 20];
+            let mut all = pieces.iter();
+            all.position(|piece| piece.bytes.windows(20).any(|part| part == sound))
+        };
+        // The newest waits for its successor.
+        assert!(holds(0) < holds(1) && holds(1) < holds(2), "{:?}", holds(1));
+        assert_eq!(holds(3), None);
     }
 
     #[test]

@@ -98,7 +98,7 @@ struct Doubt {
 
 impl LineUplink {
     /// With a constant rate, if `traffic` asks for one and the line carries event videos: what other lines carry
-    /// follows from what the phone said, and from nothing that a camera saw.
+    /// follows from what the phone said, and from nothing that a camera saw (`Stop::Covered`).
     pub(super) fn new(line: Line, head: LineHeads, traffic: Option<Traffic>) -> Self {
         let shaped = traffic.filter(|_| line.channel == Channel::EventVideo);
         Self {

@@ -173,9 +173,11 @@ fn scenario_17_a_cut_off_clip_ends_where_its_durable_chunks_end() {
     }
     let disk = hub.disk.crash_clone(wal::disk::CrashPolicy::LoseAll, 0);
     let (mut hub, closed) = hub.restart(disk, 11);
-    let Closed::CutOff(end) = closed else {
+    let Closed::CutOff(ends) = closed else {
         panic!("the clip was not cut off: {closed:?}");
     };
+    assert_eq!(ends.len(), 1);
+    let end = &ends[0];
     assert_eq!((end.clip, end.chunks, end.bytes), (clip, 2, 11));
     let sha256: [u8; 32] = Sha256::digest(b"durable too").into();
     assert_eq!(end.sha256, sha256);

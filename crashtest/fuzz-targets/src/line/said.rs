@@ -78,6 +78,7 @@ pub(crate) fn said_app(data: &[u8]) {
                 | Taken::Settings(_)
                 | Taken::Invited { .. }
                 | Taken::Added(_)
+                | Taken::Notified(_)
                 | Taken::LiveBegun(_)
                 | Taken::LiveEnded(_)
                 | Taken::Started(_)

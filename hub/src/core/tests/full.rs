@@ -140,7 +140,10 @@ fn an_event_whose_first_piece_is_refused_leaves_nothing() {
         world.core.commit(6).unwrap();
         if taken == Recorded::Not(Stop::Space) {
             assert_eq!(world.core.status().unwrap().clips.len(), clips);
-            assert!(world.core.recording.is_none(), "something is still wanted");
+            assert!(
+                world.core.recordings.is_empty(),
+                "something is still wanted"
+            );
             world.disk.set_capacity(None);
             world.core.room = None;
             let _ = world.record_some(1);

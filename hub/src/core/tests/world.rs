@@ -180,6 +180,16 @@ pub(crate) struct Phone {
     taken: Seq,
 }
 
+/// What a phone holds.
+pub(crate) struct Holds {
+    pub(crate) notices: Vec<journal::AppNotice>,
+    /// When their events began, and their bytes.
+    pub(crate) pictures: Vec<(u64, Vec<u8>)>,
+    pub(crate) clips: Vec<journal::AppClip>,
+    /// Those of the clips.
+    pub(crate) bytes: Vec<Vec<u8>>,
+}
+
 pub(crate) struct World {
     pub(crate) disk: SimDisk,
     pub(crate) core: Core,
@@ -239,6 +249,16 @@ impl World {
     /// The hub's core and the phone that was paired first.
     pub(crate) fn ends(&mut self) -> (&mut Core, &mut Phone) {
         (&mut self.core, &mut self.phone)
+    }
+
+    /// What the phone holds after it has taken everything.
+    pub(crate) fn holds(&mut self) -> Holds {
+        self.phone.take_all(&mut self.core)
+    }
+
+    /// The hub's core for whoever runs it, and the phone.
+    pub(crate) fn split(self) -> (Core, Phone) {
+        (self.core, self.phone)
     }
 
     /// One more phone of the same hub.
@@ -411,7 +431,7 @@ impl World {
         let lost = self.core.with_journal(NOW_MS, |journal| {
             let mut session = Session::<Committer>::new(line);
             let mut txn = journal.begin();
-            assert_eq!(session.abandon(&mut txn)?, None);
+            assert!(session.abandon(&mut txn)?.is_empty());
             txn.commit(())
         });
         drop(lost.unwrap());
@@ -716,6 +736,28 @@ impl Phone {
         self.session = Session::new(self.line);
         self.delivered = self.app.inbox_head(self.line).unwrap().cursor;
         all
+    }
+
+    /// Takes everything that the hub has, and says what it holds then.
+    pub(crate) fn take_all(&mut self, core: &mut Core) -> Holds {
+        let pairing = self.line.pairing;
+        for channel in [
+            Channel::Notification,
+            Channel::Thumbnail,
+            Channel::EventVideo,
+        ] {
+            self.fetch(core, Line::of(pairing, channel));
+        }
+        let pictures = self.app.app_thumbnails(pairing).unwrap().into_iter();
+        Holds {
+            notices: self.app.app_notices(pairing).unwrap(),
+            pictures: pictures
+                .map(|picture| (picture.started_unix_ms, self.app.app_chunk(picture.clip, 0)))
+                .map(|(started_unix_ms, jpeg)| (started_unix_ms, jpeg.unwrap().to_vec()))
+                .collect(),
+            clips: self.app.app_clips(pairing).unwrap(),
+            bytes: self.clips().into_iter().map(|(_, bytes)| bytes).collect(),
+        }
     }
 
     fn ack(&mut self) {
