@@ -73,6 +73,8 @@ pub enum LiveStop {
     Privacy,
     /// As many phones watch as may.
     Busy,
+    /// The hub sends at a constant rate, and shows nothing live for that reason.
+    Covered,
     /// The hub's sessions were lost again and again.
     Lost,
 }
@@ -85,10 +87,11 @@ impl LiveStop {
             LiveEnd::Unwatched => Self::Unwatched,
             LiveEnd::Privacy => Self::Privacy,
             LiveEnd::Busy => Self::Busy,
+            LiveEnd::Covered => Self::Covered,
         }
     }
 
-    /// The word for programs: `enough`, `limit`, `unwatched`, `privacy`, `busy` or `lost`.
+    /// The word for programs: `enough`, `limit`, `unwatched`, `privacy`, `busy`, `covered` or `lost`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -97,6 +100,7 @@ impl LiveStop {
             Self::Unwatched => "unwatched",
             Self::Privacy => "privacy",
             Self::Busy => "busy",
+            Self::Covered => "covered",
             Self::Lost => "lost",
         }
     }

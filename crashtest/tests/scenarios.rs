@@ -201,7 +201,10 @@ const SCENARIOS: [(u32, &str, In); 31] = [
     (
         28,
         "a clip is deleted on the phone while its epoch could still open it",
-        In(&["scenario_28_a_deleted_clips_key_is_in_no_file"]),
+        In(&[
+            "scenario_28_a_deleted_clips_key_is_in_no_file",
+            "scenario_28_a_deleted_pictures_key_is_in_no_file",
+        ]),
     ),
     (
         29,

@@ -263,6 +263,7 @@ fn live_end(why: LiveEnd) -> &'static str {
         LiveEnd::Unwatched => "unwatched",
         LiveEnd::Privacy => "privacy",
         LiveEnd::Busy => "busy",
+        LiveEnd::Covered => "covered",
     }
 }
 

@@ -123,6 +123,9 @@ fn refusal(why: LiveStop) -> Failure {
     let text = match why {
         LiveStop::Privacy => "the camera is in privacy mode; `privacy off` ends that",
         LiveStop::Busy => "as many phones watch this camera as may; try again later",
+        LiveStop::Covered => {
+            "the hub sends at a constant rate, and shows nothing live for that reason"
+        }
         LiveStop::Unwatched => "the relay passed no pictures on; try again",
         _ => "the camera's pictures were lost again and again; try again later",
     };

@@ -159,6 +159,7 @@ impl Core {
         if state.standing == PROVEN && journal.rollback_proof(line)?.is_some() {
             return Ok(Verdict::RolledBack);
         }
+        let is_covered = journal.sends_in_full_size(Channel::EventVideo);
         let mut txn = journal.begin();
         let Arrived { received, held } = state.session.receive(&mut txn, seq, envelope, takes)?;
         let mut healed = None;
@@ -243,7 +244,7 @@ impl Core {
                     match (said.live, self.lines.get_mut(&line)) {
                         (Some(Live::Watch(wish)), Some(state)) => {
                             costs_epoch = true;
-                            match self.lives.grant(state, &mut txn, &wish)? {
+                            match self.lives.grant(state, &mut txn, &wish, is_covered)? {
                                 live::Granted::Begun => watches = Some(wish.camera),
                                 live::Granted::Refused => over = Some(None),
                             }

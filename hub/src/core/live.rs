@@ -174,15 +174,18 @@ pub(super) enum Granted {
 }
 
 impl Lives {
-    /// Answers a wish in this transaction.
+    /// Answers a wish in this transaction. `is_covered`: this hub sends at a constant rate.
     pub(super) fn grant(
         &self,
         state: &mut LineState,
         txn: &mut Txn<'_>,
         wish: &LiveWish,
+        is_covered: bool,
     ) -> Result<Granted, JournalError> {
         let why = if txn.settings()?.settings.privacy {
             Some(LiveEnd::Privacy)
+        } else if is_covered {
+            Some(LiveEnd::Covered)
         } else if self.others(state.session.line()) >= LIVE_VIEWERS_MAX {
             Some(LiveEnd::Busy)
         } else {

@@ -82,6 +82,9 @@ pub enum LiveEnd {
     Privacy,
     /// As many watch as may.
     Busy,
+    /// The hub sends at a constant rate, which live pictures are not part of: they would show that something is
+    /// watched, and how much moves.
+    Covered,
 }
 
 /// A piece of a live picture. Sealed by MLS in its session's epoch, and not stored anywhere.

@@ -4,10 +4,12 @@ use wal::disk::CrashPolicy;
 use wire::ids::Seq;
 
 use super::harness::{App, Hub, NOW_MS, converge, paired, settle};
+use super::secrets::files_contain;
 use crate::clip::STATEMENTS_MAX;
 use crate::ids::{Channel, ClipId, Line};
 use crate::message::{EventNotice, NoticeKind};
-use crate::{AppClipState, ClipOutcome, Closed, EpochUse, NOTICES_KEPT, Session, Taken};
+use crate::scope::Scope;
+use crate::{AppClipState, ClipOutcome, Closed, EpochUse, Journal, NOTICES_KEPT, Session, Taken};
 
 /// Both ends on another line of their pairing.
 fn on(channel: Channel) -> (Hub, App) {
@@ -269,6 +271,40 @@ fn a_picture_is_a_clip_in_a_list_of_its_own() {
     drop(txn.commit(()).unwrap());
     assert!(app.journal.app_thumbnails(pairing).unwrap().is_empty());
     assert!(app.journal.app_chunk(end.clip, 0).is_err());
+}
+
+/// Of a picture the hub holds nothing that opens it from the sync on that makes it durable, and the phone nothing once
+/// it is deleted.
+#[test]
+fn scenario_28_a_deleted_pictures_key_is_in_no_file() {
+    let (mut hub, mut app) = on(Channel::Thumbnail);
+    let pairing = app.line().pairing;
+    let key = |journal: &Journal, scope| journal.scopes.get(scope).unwrap().key.clone();
+    let group = Scope::Group(hub.line());
+    let of_epoch = key(&hub.journal, group);
+    assert!(files_contain(&hub.disk, of_epoch.as_slice()));
+    let mut txn = hub.journal.begin();
+    let named = ("door", "image/jpeg");
+    let sent = hub
+        .session
+        .send_whole(&mut txn, named, 1_001, b"a picture", NOW_MS);
+    let clip = txn.commit(sent.unwrap()).unwrap().into_inner().clip;
+    assert!(!files_contain(&hub.disk, of_epoch.as_slice()));
+    deliver(&hub, &mut app);
+    let keys = [
+        key(&app.journal, Scope::Clip(clip)),
+        key(&app.journal, group),
+    ];
+    for key in &keys {
+        assert!(files_contain(&app.disk, key.as_slice()));
+    }
+    let mut txn = app.journal.begin();
+    txn.delete_clip(pairing, clip).unwrap();
+    app.session.rotate(&mut txn);
+    drop(txn.commit(()).unwrap());
+    for key in &keys {
+        assert!(!files_contain(&app.disk, key.as_slice()));
+    }
 }
 
 #[test]

@@ -234,6 +234,20 @@ fn privacy_mode_ends_it_and_lets_none_begin() {
 }
 
 #[test]
+fn at_a_constant_rate_nothing_is_shown_live() {
+    let mut world = World::paired();
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    let journal = core.journal.as_mut().unwrap();
+    journal.send_in_full_size(Channel::EventVideo);
+    viewer.wish(phone, 1);
+    assert_eq!(phone.send(core, viewer.line, NOW_MS), [Verdict::Taken]);
+    assert!(core.live_board().is_empty());
+    assert_eq!(viewer.told(core, phone), Some(LiveEnd::Covered));
+    assert!(ends(&mut world).is_empty(), "nothing has begun");
+}
+
+#[test]
 fn what_nobody_watches_ends() {
     let mut world = World::paired();
     let mut viewer = first(&world);
