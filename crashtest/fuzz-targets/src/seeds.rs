@@ -5,12 +5,14 @@
 //! what is committed must be what is made.
 
 use journal::DEVICE_SECRET_BYTES;
-use journal::ids::{Channel, ClipId, CommandId, PairingId};
+use journal::ids::{Channel, ClipId, CommandId, LiveId, PairingId};
 use journal::message::{
-    self, AddedPhone, AddedPhones, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader,
-    Command, CommandKind, CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage,
-    HubMessage, HubReport, InviteFailure, InviteNews, Invited, NotRecorded, Outcome, PhoneFacts,
-    Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
+    self, AddedPhone, AddedPhones, AppConfigMessage, AppLiveMessage, AppMessage, ChannelHeld,
+    ClipEnd, ClipHeader, Command, CommandKind, CommandResult, DropReason, EventNotice, Heartbeat,
+    HeartbeatAnswer, HubConfigMessage, HubLiveMessage, HubMessage, HubNotification, HubReport,
+    InviteFailure, InviteNews, Invited, LiveBegun, LiveEnd, LiveEnded, LiveFrame, LiveStart,
+    LiveWish, NotRecorded, NoticeKind, Outcome, PhoneFacts, Settings, SettingsBase, SettingsDoc,
+    SignedStatement, Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;
@@ -54,6 +56,14 @@ pub fn of(target: &str) -> Vec<Seed> {
         "said_app" => programs(&[
             b"\0\0\0\x01abcdefgh\0\x04door\0\x09video/mp4\x01\x01\0abcdefgh\0\x03abc\x02\x01",
             b"\0\x01\x04\0\0\x05hello",
+        ]),
+        // A frame as it is, one with a byte changed, any bytes under the wrap, and two that a hub says.
+        "live_frame" => programs(&[
+            b"\0\0",
+            b"\0\0\x01\0\x30\xff",
+            b"\x01\x01no MLS message",
+            b"\x02\0\0\0\0\0\0\0\x05\x01\0\0\0\x01\x09\0\x04init\0\0\0\0\0\0\0\x01\x01a picture",
+            b"\x02\0\0\0\0\0\0\0\x05\x01\0\0\x01\0\0\0\0\0\0\0\0\x01\x01a picture",
         ]),
         "statement" => programs(&[b"\0\0\0\x01\x01\x07\0", b"\x02\0\0\x01\x03\x07\x01"]),
         "log_record" => log_records(),
@@ -184,6 +194,42 @@ account_mib = 1024
 reserved_mib = 16
 mailboxes = 64
 "#;
+
+/// What is said of events and of live sessions.
+fn shows() -> Vec<Option<Vec<u8>>> {
+    let wish = LiveId([6; 16]);
+    vec![
+        message::encode(&HubNotification::Event(EventNotice {
+            camera: "door".into(),
+            started_unix_ms: 1_700_000_000_000,
+            kind: NoticeKind::Motion,
+        })),
+        message::encode(&AppLiveMessage::Watch(LiveWish {
+            id: wish,
+            camera: "door".into(),
+        })),
+        message::encode(&AppLiveMessage::Enough(wish)),
+        message::encode(&HubLiveMessage::Begun(LiveBegun { wish, session: 9 })),
+        message::encode(&HubLiveMessage::Ended(LiveEnded {
+            wish,
+            session: 9,
+            frames: 300,
+            why: LiveEnd::Limit,
+        })),
+        message::encode(&LiveFrame {
+            session: 9,
+            number: 300,
+            group: 300,
+            captured_unix_ms: 1_700_000_000_000,
+            ends_fragment: true,
+            start: Some(LiveStart {
+                mime: "video/mp4".into(),
+                init: b"init".to_vec(),
+            }),
+            bytes: b"abc",
+        }),
+    ]
+}
 
 fn programs(all: &[&[u8]]) -> Vec<Seed> {
     let name = |(index, bytes): (usize, &&[u8])| (format!("{index:02}"), bytes.to_vec());
@@ -487,7 +533,7 @@ fn messages() -> Vec<Seed> {
             signature: vec![5; 64],
         }),
     ];
-    let all = all.into_iter().chain(orders());
+    let all = all.into_iter().chain(orders()).chain(shows());
     let all: Vec<Vec<u8>> = all.flatten().collect();
     let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
     programs(&all)

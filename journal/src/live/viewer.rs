@@ -106,6 +106,15 @@ impl Session<Follower> {
         self.watched = None;
     }
 
+    /// Forgets how far the frames have come that were taken (fuzz targets).
+    #[cfg(feature = "crashtest")]
+    pub(crate) fn forget_taken(&mut self) {
+        let watched = self.watched.as_mut();
+        if let Some(watching) = watched.and_then(|watched| watched.session.as_mut()) {
+            watching.last = 0;
+        }
+    }
+
     /// Takes what the hub says of a session.
     pub(crate) fn take_live(
         &mut self,
