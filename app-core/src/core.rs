@@ -31,7 +31,7 @@ use journal::{
     AppClip, AppNotice, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
     PairingState, Session, Staged, Taken, WantsCommit, or_after_commit,
 };
-use wal::{Priority, crash_point};
+use wal::{Priority, crash_point, mutant};
 use wire::Seq;
 use wire::envelope::Size;
 
@@ -612,7 +612,13 @@ impl Core {
         self.follow(line)?;
         let record = self.journal.app_clip(clip)?;
         let thumbnails = self.thumbnails_of(pairing, &record)?;
-        if !thumbnails.is_empty() {
+        if !thumbnails.is_empty()
+            && !mutant!(
+                "picture_outlives_its_clip",
+                "S3",
+                "a clip is deleted on the phone, and the picture of its event stays"
+            )
+        {
             let staged = or_after_commit(
                 self,
                 |core| core.stage_thumbnail_deletion(pairing, &thumbnails),

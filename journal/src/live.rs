@@ -20,7 +20,7 @@ mod viewer;
 
 use std::ops::Deref;
 
-use wal::{Durable, crash_point};
+use wal::{Durable, crash_point, mutant};
 use wire::envelope::Envelope;
 use wire::limits::ENVELOPE_BYTES_MAX;
 use zeroize::Zeroizing;
@@ -174,7 +174,7 @@ impl Session<Committer> {
             used,
             Some(EpochUse::InUse { .. } | EpochUse::Stirred { .. })
         ) {
-            txn.rotate(Scope::Group(self.line()));
+            self.rotate_away(txn);
         }
         Ok(epoch)
     }
@@ -214,9 +214,20 @@ impl Session<Committer> {
         let Some(wish) = under_way else {
             return Ok(false);
         };
-        txn.rotate(Scope::Group(self.line()));
+        self.rotate_away(txn);
         self.say_begun(txn, wish)?;
         Ok(true)
+    }
+
+    /// What came before the session that begins does not stay readable.
+    fn rotate_away(&self, txn: &mut Txn<'_>) {
+        if !mutant!(
+            "session_key_stays",
+            "S3",
+            "a live session leaves the key of the one before it readable, and that of the wish for it"
+        ) {
+            txn.rotate(Scope::Group(self.line()));
+        }
     }
 
     /// The wish of the session under way, if this handle may go on with it.

@@ -114,5 +114,7 @@ pub const TRIALS: &[Trial] = &[
     world("vault_before_the_log", Flavour::Dies(Who::Hub)),
     world("vault_image_left_old", Flavour::Calm),
     world("vault_images_together", Flavour::Tears),
+    theft("picture_outlives_its_clip"),
     theft("retained_never_forgotten"),
+    theft("session_key_stays"),
 ];
