@@ -465,10 +465,12 @@ mod tests {
             recording_of: vec!["door".into()],
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
+            added: journal::message::AddedPhones::default(),
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         let watching = Watching {
             mode: Mode::KeyFramesOnly,
