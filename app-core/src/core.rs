@@ -12,7 +12,7 @@
 //! first envelope that it owes, and whenever the line falls quiet. What a hub says in envelopes of one size
 //! is not acked at once: the time of an ack must then not tell the relay which of them it was. The group's
 //! key rotates when the line falls quiet, in the transaction of the last ack, also if that is said again and
-//! nothing was taken. While an update of ours waits for the hub's
+//! nothing was taken; among covers that do not end, by itself. While an update of ours waits for the hub's
 //! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
 //! two rooms of their own, commands and live pictures one each.
 
@@ -186,8 +186,10 @@ struct Follow {
     /// Since when an ack is owed.
     owed_since_ms: Option<u64>,
     urgent: bool,
-    /// Something was taken since the group's key last rotated, or may have been.
+    /// Something was taken or said since the group's key last rotated, or may have been.
     stirred: bool,
+    /// When it was last taken; covers do not count.
+    stirred_ms: u64,
     last_taken_ms: u64,
     /// The line is over; the row that says so may still want room.
     over: Option<Over>,
@@ -196,13 +198,23 @@ struct Follow {
 }
 
 impl Follow {
+    /// When the ack is due that is owed, if one can be said.
+    fn ack_at_ms(&self) -> Option<u64> {
+        let owed = self.owed_since_ms.filter(|_| !self.awaits_commit)?;
+        let ack = if self.urgent { 0 } else { owed + ACK_PAUSE_MS };
+        Some(ack.min(self.last_taken_ms + QUIET_MS))
+    }
+
+    /// When the group's key is to rotate. Covers put nothing off that nobody sees: a line on which they never end
+    /// would never fall quiet.
+    fn rotates_at_ms(&self) -> Option<u64> {
+        self.stirred.then_some(self.stirred_ms + QUIET_MS)
+    }
+
     fn due_at_ms(&self) -> Option<u64> {
-        let owed = self.owed_since_ms.filter(|_| !self.awaits_commit);
-        let ack = owed.map(|since| if self.urgent { 0 } else { since + ACK_PAUSE_MS });
-        let quiet = (self.stirred || owed.is_some()).then_some(self.last_taken_ms + QUIET_MS);
-        match (ack, quiet) {
-            (Some(ack), Some(quiet)) => Some(ack.min(quiet)),
-            (ack, quiet) => ack.or(quiet),
+        match (self.ack_at_ms(), self.rotates_at_ms()) {
+            (Some(ack), Some(rotation)) => Some(ack.min(rotation)),
+            (ack, rotation) => ack.or(rotation),
         }
     }
 
@@ -215,8 +227,11 @@ impl Follow {
         let urgent = moved || matches!(taken, Taken::Ended { .. });
         // A Commit or an end of that length is one in disguise.
         self.urgent |= urgent && bytes < FULL_ENVELOPE_BYTES;
-        // Nothing was opened with the group's keys.
-        self.stirred |= !matches!(taken, Taken::Cover);
+        // With a cover nothing was opened with the group's keys.
+        if !matches!(taken, Taken::Cover) {
+            self.stirred = true;
+            self.stirred_ms = now_ms;
+        }
         self.last_taken_ms = now_ms;
     }
 }
@@ -314,6 +329,7 @@ impl Core {
                 // Whether the last process came to the rotation after what it took is not stored: one too
                 // many costs two syncs, one too few leaves a past epoch readable while the phone idles (S5).
                 stirred: cursor.is_some(),
+                stirred_ms: 0,
                 last_taken_ms: 0,
                 over,
                 awaits_commit,
@@ -522,14 +538,14 @@ impl Core {
         if follow.over.is_some() {
             return;
         }
-        let due = follow.due_at_ms().is_some_and(|at| at <= now_ms) || settling == Settling::Now;
-        if !due {
-            return;
-        }
-        let owed = follow.owed_since_ms.is_some() && !follow.awaits_commit;
-        let quiet = now_ms >= follow.last_taken_ms + QUIET_MS || settling == Settling::Now;
+        let at_once = settling == Settling::Now;
+        let is_due = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_once || at_ms <= now_ms);
+        // An ack never goes along with a rotation that is due before it: its time would tell the relay that something
+        // was taken among covers.
+        let owed = is_due(follow.ack_at_ms());
+        let quiet = at_once || now_ms >= follow.last_taken_ms + QUIET_MS;
         // Also of a line on which only we have spoken: an ack has moved a ratchet, too.
-        let rotate = (follow.stirred || owed) && quiet;
+        let rotate = is_due(follow.rotates_at_ms()) || (owed && quiet);
         if !owed && !rotate {
             return;
         }
@@ -544,8 +560,11 @@ impl Core {
                     follow.owed_since_ms = None;
                     follow.urgent = false;
                 }
-                // An ack of covers alone has moved a ratchet as well.
-                follow.stirred = (follow.stirred || owed) && !rotate;
+                if owed && !follow.stirred {
+                    follow.stirred = true;
+                    follow.stirred_ms = now_ms;
+                }
+                follow.stirred &= !rotate;
                 pending.ack = ack;
             }
             Err(error) => pending.halt = Some(Halt::Journal(error)),

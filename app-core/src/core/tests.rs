@@ -131,6 +131,28 @@ fn acks_of_envelopes_of_one_size_do_not_tell_a_clip_from_covers() {
     assert_eq!(acked(&[b"one", b"two"]), covers);
 }
 
+/// Covers that never end keep no used-up key: the line's rotates half a second after what was none.
+#[test]
+fn a_line_on_which_covers_never_end_rotates_all_the_same() {
+    let (mut hub, disk) = paired();
+    hub.journal.send_in_full_size(Channel::EventVideo);
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    hub.record(&[b"one"]);
+    drop(deliver(&mut core, line, &hub.outgoing(Seq::NONE), 1_000));
+    let mut syncs = Vec::new();
+    for step in 1_u64..=2 {
+        let seq = hub.cover();
+        let before = disk.totals().1;
+        let covers = hub.outgoing(Seq(seq.0 - 1));
+        let run = deliver(&mut core, line, &covers, 1_000 + step * (QUIET_MS - 200));
+        assert!(run.halt.is_none());
+        syncs.push(disk.totals().1 - before);
+    }
+    assert!(syncs[0] < 3, "it is not time yet");
+    assert!(syncs[1] >= 3, "the log and both images of the vault");
+}
+
 /// C1: an ack that comes too late for its epoch is made good in the next.
 #[test]
 fn scenario_09_an_ack_made_stale_by_a_new_epoch_is_made_good() {

@@ -438,6 +438,7 @@ async fn while_served<T>(
     let nobody = crate::uplink::UplinkConfig {
         relay: relay.clone(),
         invitation: None,
+        traffic: None,
     };
     let (uplink, task) = crate::uplink::start(
         nobody,
