@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{
-    ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded, SilenceLimits,
-    Standing, Verdict,
+    Alert, ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded,
+    SilenceLimits, Standing, Still, Verdict,
 };
 use journal::ErrorKind;
 use journal::Role;
@@ -19,7 +19,7 @@ use wire::sender::{Need, Sender, SenderEvent};
 
 use crate::net::{Answer, Down, Up, Way};
 use crate::node::{Machine, open_journal};
-use crate::oracle::{Books, Broken};
+use crate::oracle::{self, Books, Broken};
 
 /// After evidence of a rollback the relay is asked again after this time, doubling.
 const DOUBT_PAUSE_MS: u64 = 5_000;
@@ -295,8 +295,34 @@ impl Hub {
         if !self.is_up() {
             return Ok(());
         }
+        if oracle::is_told(name) {
+            self.tell(name, now_ms)?;
+        }
         self.begin(name, now_ms)?;
         self.commit(now_ms, books).map(drop)
+    }
+
+    /// The phone is told of an event and sent its picture, as far as there is room for that.
+    fn tell(&mut self, name: u64, now_ms: u64) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let alert = Alert {
+            camera: "door".into(),
+            started_unix_ms: name,
+        };
+        let still = Still {
+            camera: "door".into(),
+            started_unix_ms: name,
+            jpeg: Bytes::from(oracle::picture_of(name)),
+        };
+        let said = process.core.handle_alert(&alert, wall);
+        let sent = match said {
+            Ok(_) | Err(CoreError::Reopened) => process.core.handle_still(&still, wall),
+            Err(error) => Err(error),
+        };
+        self.recorded(sent).map(drop)
     }
 
     /// An event begins; nothing is staged before its first piece.
@@ -486,6 +512,19 @@ impl Hub {
                 Notice::PhoneSilent { .. } => books.silent = true,
                 Notice::PhoneBack { .. } => books.silent = false,
                 Notice::ClipStarted { .. } => books.not_for_the_silent()?,
+                Notice::Told {
+                    line,
+                    started_unix_ms,
+                } => {
+                    books.not_for_the_silent()?;
+                    match line.channel {
+                        Channel::Thumbnail => books.pictured.insert(started_unix_ms),
+                        _ => books.notified.insert(started_unix_ms),
+                    };
+                }
+                // The picture of an event, which is no clip of the books.
+                Notice::ClipDropped { line, .. }
+                    if books.rotted && line.channel == Channel::Thumbnail => {}
                 // A whole clip, and only because its bytes are damaged (C2).
                 Notice::ClipDropped { clip, .. } if books.rotted => {
                     let of = |event: &&mut crate::oracle::Event| {

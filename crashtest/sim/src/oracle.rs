@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use journal::ids::CommandId;
 use journal::message::SettingsDoc;
-use journal::{CommandBook, FULL_ENVELOPE_BYTES};
+use journal::{CommandBook, FULL_ENVELOPE_BYTES, NOTICES_KEPT};
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
 
@@ -41,11 +41,27 @@ pub struct Held {
     pub dropped: bool,
 }
 
+/// Whether the hub tells the phone of this event, and sends it a picture: a third of all.
+#[must_use]
+pub fn is_told(name: u64) -> bool {
+    name.is_multiple_of(3)
+}
+
+/// The picture of an event.
+#[must_use]
+pub fn picture_of(name: u64) -> Vec<u8> {
+    name.to_be_bytes().repeat(400)
+}
+
 /// The books.
 #[derive(Default)]
 pub struct Books {
     /// By the time at which they began.
     pub events: BTreeMap<u64, Event>,
+    /// Events of which the hub said that a notification is stored for the phone.
+    pub notified: BTreeSet<u64>,
+    /// Events of which it said that of their picture.
+    pub pictured: BTreeSet<u64>,
     /// Everything that ever left for a mailbox.
     sent: BTreeMap<(SendId, Seq), Digest>,
     /// The highest that ever left for a mailbox.
@@ -427,6 +443,48 @@ impl Books {
     }
 }
 
+impl Books {
+    /// Notifications and pictures of events at the end, by when their events began: what the hub said is stored for
+    /// the phone is there, once, and as it was.
+    ///
+    /// # Errors
+    /// C2.
+    pub fn judge_beside(&self, notices: &[u64], pictures: &[Held]) -> Result<(), Broken> {
+        let broken = |what: String| Err(Broken::new("C2", what));
+        let known: BTreeSet<u64> = notices.iter().copied().collect();
+        if known.len() != notices.len() {
+            return broken("an event is announced twice".into());
+        }
+        if known.iter().any(|name| !is_told(*name)) {
+            return broken("a notification that no hub ever made".into());
+        }
+        let mut shown = BTreeSet::new();
+        for picture in pictures.iter().filter(|picture| !picture.dropped) {
+            let name = picture.started_unix_ms;
+            let is_right = picture.whole == Some(true) && picture.bytes == picture_of(name);
+            if !is_told(name) || !is_right {
+                return broken(format!("event {name}: another picture than the hub sent"));
+            }
+            if !shown.insert(name) {
+                return broken(format!("the picture of the event of {name} is there twice"));
+            }
+        }
+        if self.rotted {
+            // What was lost both ends know, and it is no clip.
+            return Ok(());
+        }
+        if let Some(name) = self.pictured.iter().find(|name| !shown.contains(*name)) {
+            return broken(format!("event {name}: its picture never arrived"));
+        }
+        // A full list has let the oldest go.
+        let missing = self.notified.iter().find(|name| !known.contains(*name));
+        match missing.filter(|_| notices.len() < NOTICES_KEPT) {
+            Some(name) => broken(format!("event {name}: announced, never arrived")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Whether nothing new leaves although something failed.
 ///
 /// # Errors
@@ -465,6 +523,35 @@ mod tests {
             dropped: false,
         };
         (books, held)
+    }
+
+    #[test]
+    fn what_is_said_beside_clips_is_there_once_and_as_it_was() {
+        let picture = |name| Held {
+            started_unix_ms: name,
+            bytes: picture_of(name),
+            whole: Some(true),
+            sha256: None,
+            dropped: false,
+        };
+        let mut books = Books::default();
+        books.notified.insert(3);
+        books.pictured.insert(6);
+        let whole = [picture(6)];
+        // More than was told is what a hub had no time to tell.
+        assert!(books.judge_beside(&[3, 9], &whole).is_ok());
+        assert!(books.judge_beside(&[9], &whole).is_err());
+        assert!(books.judge_beside(&[3], &[]).is_err());
+        assert!(books.judge_beside(&[3, 3], &whole).is_err());
+        assert!(books.judge_beside(&[3, 4], &whole).is_err());
+        assert!(books.judge_beside(&[3], &[picture(6), picture(6)]).is_err());
+        let other = Held {
+            bytes: picture_of(9),
+            ..picture(6)
+        };
+        assert!(books.judge_beside(&[3], &[other]).is_err());
+        books.rotted = true;
+        assert!(books.judge_beside(&[], &[]).is_ok());
     }
 
     #[test]
