@@ -2,6 +2,10 @@
 
 use std::num::NonZeroU32;
 
+use journal::ids::{Channel, Line, LiveId};
+use journal::message::LiveWish;
+use journal::{Follower, Session};
+
 use super::*;
 use crate::camera::address::Password;
 use crate::camera::demux::Clip;
@@ -9,8 +13,8 @@ use crate::camera::rtsp::{AudioWish, RtspConfig};
 use crate::camera::virtual_camera::VirtualConfig;
 use crate::camera::virtual_camera::testing::{Shows, scene};
 use crate::camera::{CameraAddress, CameraErrorKind, Login, Secret, TokioClock};
-use crate::core::tests::world::{HandClock, World};
-use crate::core::{ClipState, Notice};
+use crate::core::tests::world::{HandClock, NOW_MS, World};
+use crate::core::{ClipState, Notice, Verdict};
 use crate::live::Outlets;
 use crate::sealer::{self, SealerThread};
 
@@ -282,6 +286,58 @@ async fn the_virtual_camera_is_recorded_event_by_event() {
     }
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
+}
+
+/// Whoever watches sees what the camera sends, also while there is no event.
+#[tokio::test]
+async fn the_virtual_camera_is_shown_live_between_two_events() {
+    let (mut core, mut phone) = World::paired().split();
+    let line = Line::of(phone.line.pairing, Channel::Livestream);
+    let wish = LiveWish {
+        id: LiveId([7; 16]),
+        camera: "door".into(),
+    };
+    let mut txn = phone.journal().begin();
+    let mut viewer = Session::<Follower>::new(line);
+    viewer.send_watch(&mut txn, &wish).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert_eq!(phone.send(&mut core, line, NOW_MS), [Verdict::Taken]);
+    assert!(core.live_board().contains_key(&line));
+
+    let (sealer, mut thread) = sealer::start(core, HandClock::default()).unwrap();
+    let outlets = Outlets::default();
+    let mut outlet = outlets.attach(line);
+    let (tap, caster) = crate::live::cast("door".into(), true, &sealer, outlets);
+    let casting = tokio::spawn(caster.run());
+    let source = SourceConfig::Virtual(VirtualConfig {
+        width: 160,
+        height: 160,
+        pictures_per_second: 30,
+    });
+    let mut events = by_the_clock(Duration::from_millis(500));
+    events.windows.gap = Duration::from_secs(3_600);
+    let (mut keeper, _told) = keeper(source, events, sealer.clone());
+    keeper.tap = tap;
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(keeper.run(stopped));
+    ended(&mut thread, ClipState::Complete).await;
+    // What has waited meanwhile is of the event; two groups later it is not.
+    let mut groups = 0;
+    while groups < 3 {
+        let next = tokio::time::timeout(Duration::from_secs(20), outlet.next());
+        let frame = next.await.unwrap().expect("somebody watches");
+        groups += u32::from(frame.begins_group);
+    }
+    let recording = sealer.run(|core, _now| Ok(core.is_recording()));
+    assert!(!recording.await.unwrap());
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
+    // It ends with its taps.
+    let patience = Duration::from_secs(10);
+    tokio::time::timeout(patience, casting)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
