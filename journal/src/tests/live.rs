@@ -241,6 +241,15 @@ fn camera_cursor(txn: &crate::Txn<'_>, phone: &Phone) -> u64 {
     txn.journal().inbox_head(phone.line(LIVE)).unwrap().cursor.0
 }
 
+/// What a phone says on an idle line is rotated away, and so is this.
+#[test]
+fn a_wish_is_rotated_away_with_the_commit_that_answers_it() {
+    let (mut camera, mut phone) = five(Suite::Classic);
+    let versions = key_version(&camera);
+    let _right = session(&mut camera, &mut phone, 1);
+    assert_eq!(key_version(&camera), versions + 1);
+}
+
 #[test]
 fn scenario_31_a_second_session_ends_the_first() {
     let (mut camera, mut phone) = five(Suite::Classic);
