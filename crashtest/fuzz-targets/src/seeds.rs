@@ -56,6 +56,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         "said_app" => programs(&[
             b"\0\0\0\x01abcdefgh\0\x04door\0\x09video/mp4\x01\x01\0abcdefgh\0\x03abc\x02\x01",
             b"\0\x01\x04\0\0\x05hello",
+            b"\0\x03\x05\0\0\x04door\x07\x05\0\0\x04door\x07",
+            b"\0\x04\x06\0\x09\0\0\0\0\0\0\0\x02",
         ]),
         // A frame as it is, one with a byte changed, any bytes under the wrap, and two that a hub says.
         "live_frame" => programs(&[
