@@ -61,7 +61,7 @@ mod wrap;
 
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{
-    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
+    CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
     PendingCommand, SettingsSaid,
 };
 pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};

@@ -9,8 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{Channel, ClipId};
 
+mod camera;
 mod command;
 
+pub use camera::{
+    CAMERA_SETTINGS_BYTES_MAX, CameraChange, CameraDoc, CameraSettings, QuietSetting, ZoneSetting,
+};
 pub use command::{
     COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
     Refusal, Settings, SettingsBase, SettingsDoc,
