@@ -57,6 +57,8 @@ fn start_parts(
 ) -> Result<Parts, Failure> {
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.set_retention(config.retain == Retain::UntilAcked);
+    let of = |camera: &CameraConfig| (camera.name.clone(), camera.detection.clone());
+    core.set_detections(config.cameras.iter().map(of).collect());
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {

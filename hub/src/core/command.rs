@@ -10,6 +10,7 @@
 //! This room must never take a command whose answer has no room, and never do one twice.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
@@ -23,18 +24,19 @@ use wire::ids::Seq;
 
 use super::recording::Ending;
 use super::{
-    Core, CoreError, EPOCH_BYTES, ErrorKind, LineState, Notice, PROVEN, SMALL_GROUP_BYTES, Stop,
-    Wishes, is_about_one_line,
+    Core, CoreError, Detections, EPOCH_BYTES, ErrorKind, LineState, Notice, PROVEN,
+    SMALL_GROUP_BYTES, Stop, Wishes, camera_settings, is_about_one_line,
 };
 
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
 /// are in this transaction. If the phone was not told of the settings yet, it is told in the same epoch. Where the
-/// program may not restart, because it has just done so, the wish is granted already. Returns the phone that this
-/// transaction removes, if it does ([`Core::forget_phone`]).
+/// program may not restart, because it has just done so, the wish is granted already. `detections` are the cameras that
+/// can be set. Returns the phone that this transaction removes, if it does ([`Core::forget_phone`]).
 pub(super) fn obey(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
+    detections: &Detections,
     (command, may_restart): (&Command, bool),
 ) -> Result<Option<PairingId>, JournalError> {
     let (pairing, id) = (config.pairing, command.id);
@@ -43,7 +45,7 @@ pub(super) fn obey(
         (Some(known), _) => known,
         (None, None) => CommandResult::Refused(Refusal::NotUnderstood),
         (None, Some(CommandKind::Restart)) if !may_restart => CommandResult::Done,
-        (None, Some(kind)) => match carry_out(txn, config, (id, kind), &mut removed) {
+        (None, Some(kind)) => match carry_out(txn, config, detections, (id, kind), &mut removed) {
             // It is about another line or phone than the one that is answered.
             Err(error) if is_about_one_line(&error) => {
                 tracing::error!(%error, "a command is refused");
@@ -81,6 +83,7 @@ pub(super) fn obey(
 fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,
+    detections: &Detections,
     (id, kind): (CommandId, CommandKind),
     removed: &mut Option<PairingId>,
 ) -> Result<CommandResult, JournalError> {
@@ -101,6 +104,10 @@ fn carry_out(
         }
         CommandKind::SendAgain { channel, from } => {
             return send_again(txn, Line::of(config.pairing, channel), Seq(from));
+        }
+        CommandKind::Camera { camera } => return camera_settings::ask(txn, detections, &camera),
+        CommandKind::SetCamera(change) => {
+            return camera_settings::change(txn, detections, (id, change));
         }
         CommandKind::Privacy { on } => {
             let mut settings = current.settings;
@@ -154,7 +161,7 @@ fn send_again(txn: &mut Txn<'_>, line: Line, from: Seq) -> Result<CommandResult,
 impl Core {
     /// What the parts outside the journal are to do: only what a finished commit covers.
     pub fn wishes(&self) -> Wishes {
-        self.wishes
+        self.wishes.clone()
     }
 
     /// The same, with what is only staged.
@@ -163,6 +170,7 @@ impl Core {
         let restart = journal.restart_wanted()?;
         Ok(Wishes {
             settings: journal.settings()?.settings,
+            cameras: Arc::new(journal.cameras_set()?),
             restart: restart.is_some() && restart != self.restarted_for,
         })
     }

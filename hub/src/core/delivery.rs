@@ -222,8 +222,9 @@ impl Core {
                     is_heard = true;
                     if let Some(command) = &said.command {
                         let may_restart = self.ran >= pace::RESTART_AFTER;
-                        let lines = &mut self.lines;
-                        removed = command::obey(lines, &mut txn, line, (command, may_restart))?;
+                        let (lines, detections) = (&mut self.lines, &self.detections);
+                        let order = (command, may_restart);
+                        removed = command::obey(lines, &mut txn, line, detections, order)?;
                         (costs_epoch, is_command) = (true, true);
                     }
                 }

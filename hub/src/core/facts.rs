@@ -3,13 +3,14 @@
 //! Identifiers appear in full only where a person asked for them; no payload and no key ever does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
-use journal::message::{ClipEnd, Settings, SettingsDoc};
+use journal::message::{CameraDoc, ClipEnd, Settings, SettingsDoc};
 use journal::{ClipOutcome, HubClip, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
+use super::{CameraSet, Core, CoreError, LineState, PROVEN, is_about_one_line};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -229,10 +230,12 @@ pub struct LineHeads {
 }
 
 /// What the parts outside the journal are to do. Only durable facts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wishes {
     /// What phones have set.
     pub settings: Settings,
+    /// What they have set at cameras, also at such as the configuration has no more.
+    pub cameras: Arc<Vec<CameraDoc>>,
     /// A phone wants the program to end, and to be started again.
     pub restart: bool,
 }
@@ -278,6 +281,8 @@ pub struct CoreStatus {
     pub stopped: Option<Stop>,
     /// What phones have set.
     pub settings: SettingsDoc,
+    /// What they have set at the cameras that there are.
+    pub cameras_set: Vec<CameraSet>,
     /// The pairings.
     pub lines: Vec<LineStatus>,
     /// Removed phones that the relay was not yet told of.
@@ -350,6 +355,7 @@ impl Core {
             });
         }
         let settings = journal.settings()?;
+        let cameras_set = journal.cameras_set()?;
         let dismissals = journal.dismissals()?;
         let dismissals = dismissals.owed.len() as u64 + dismissals.damaged;
         let stranded_copies = journal.stranded_copies()?;
@@ -358,6 +364,7 @@ impl Core {
             recording,
             recording_of: self.recording_of(),
             settings,
+            cameras_set: self.sets_of(cameras_set),
             stopped: self.stopped,
             lines,
             dismissals,

@@ -20,7 +20,7 @@ use crate::core::{CameraNumber, Wishes};
 use crate::media::Tracks;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
-use crate::watcher::{Eyes, Watcher, Watching};
+use crate::watcher::{Eyes, Wanted, Watcher, Watching};
 
 /// How one camera stands, for `status` and for whoever is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -148,8 +148,14 @@ impl<C: Clock + Clone + 'static> Input<C> {
         }
     }
 
-    /// Opens it; a live one is open when it has said what it sends.
-    async fn open(&mut self, name: &str, clock: C, reporter: &Reporter) -> Result<(), CameraError> {
+    /// Opens it; a live one is open when it has said what it sends. `wishes`: what phones set at it.
+    async fn open(
+        &mut self,
+        name: &str,
+        clock: C,
+        reporter: &Reporter,
+        wishes: watch::Receiver<Wishes>,
+    ) -> Result<(), CameraError> {
         match self {
             Self::File { camera, config } => {
                 let again = config.clone();
@@ -169,7 +175,8 @@ impl<C: Clock + Clone + 'static> Input<C> {
             } => {
                 let mut opened = source.open(clock.clone()).await?;
                 let first = opened.next_item().await?;
-                *camera = Some(live(name, (opened, first), events, clock, reporter));
+                let watched = (name, wishes);
+                *camera = Some(live(watched, (opened, first), events, clock, reporter));
             }
         }
         Ok(())
@@ -193,9 +200,9 @@ impl<C: Clock + Clone + 'static> Input<C> {
     }
 }
 
-/// Makes a camera of a source whose first item has come.
+/// Makes a camera of a source whose first item has come. It begins with what phones have set, and follows that.
 fn live<C: Clock + Clone + 'static>(
-    name: &str,
+    (name, wishes): (&str, watch::Receiver<Wishes>),
     (source, first): (Box<dyn Source>, Option<SourceItem>),
     events: &Eventing,
     clock: C,
@@ -204,7 +211,9 @@ fn live<C: Clock + Clone + 'static>(
     let watched = match (&events.detection, &first) {
         (Some(detection), Some(SourceItem::Format(tracks))) => {
             reporter.set_looks(Looks::Cannot);
-            eyes(tracks, detection).map(|eyes| (detection, tracks.clone(), eyes))
+            let mut wanted = Wanted::new(name, detection.clone(), wishes);
+            let detection = wanted.now();
+            eyes(tracks, &detection).map(|eyes| (detection, wanted, tracks.clone(), eyes))
         }
         _ => {
             reporter.set_looks(Looks::No);
@@ -212,12 +221,13 @@ fn live<C: Clock + Clone + 'static>(
         }
     };
     match watched {
-        Some((detection, tracks, eyes)) => {
+        Some((detection, wanted, tracks, eyes)) => {
             let reporter = reporter.clone();
             let report = move |watching| reporter.set_looks(Looks::Yes(watching));
             let seen = (tracks, eyes);
             let name = name.to_owned();
-            Box::new(Watcher::new(name, source, seen, detection, clock, report))
+            let watcher = Watcher::new(name, source, seen, &detection, clock, report);
+            Box::new(watcher.following(wanted))
         }
         None => {
             let mut windows = Windows::new(source, events.windows, clock);
@@ -306,7 +316,7 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             until_private(&mut wishes, false).await?;
             let opening = self
                 .input
-                .open(&self.name, self.clock.clone(), &self.reporter);
+                .open(&self.name, self.clock.clone(), &self.reporter, wishes.clone());
             let opened = tokio::select! {
                 biased;
                 private = until_private(&mut wishes, true) => {

@@ -216,7 +216,8 @@ fn the_same_command_again_has_its_answer_again_and_no_second_effect() {
     for _ in 0..3 {
         let Core { journal, lines, .. } = &mut *core;
         let mut txn = journal.as_mut().unwrap().begin();
-        obey(lines, &mut txn, config, (&command, true)).unwrap();
+        let none = Detections::new();
+        obey(lines, &mut txn, config, &none, (&command, true)).unwrap();
         drop(txn.stage(()).unwrap());
         core.commit(NOW_MS).unwrap();
         assert_eq!(version(core), 1);
@@ -413,7 +414,7 @@ fn a_command_survives_a_crash_at_every_operation() {
         let _bytes = world.record_some(1);
         world.disk.record_snapshots();
         let (core, phone) = world.ends();
-        phone.order(kind);
+        phone.order(kind.clone());
         assert!(phone.say_order());
         let config = phone.config();
         assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Taken]);

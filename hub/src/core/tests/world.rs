@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
-use journal::message::{CommandKind, Settings, SettingsDoc};
+use journal::message::{CameraSettings, CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{
@@ -608,6 +608,14 @@ impl Phone {
     pub(crate) fn set(&mut self, settings: Settings) {
         let mut txn = self.app.begin();
         let id = txn.add_settings(self.line.pairing, settings, NOW_MS);
+        assert!(id.unwrap().is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// The owner sets something at a camera, on what this phone knows.
+    pub(crate) fn set_camera(&mut self, camera: &str, settings: CameraSettings) {
+        let mut txn = self.app.begin();
+        let id = txn.add_camera_settings(self.line.pairing, (camera, settings), NOW_MS);
         assert!(id.unwrap().is_some());
         drop(txn.commit(()).unwrap());
     }
