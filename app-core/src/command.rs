@@ -1,9 +1,14 @@
-//! Commands as the app's callers hold them. Plain values, nothing of the rooms below.
+//! Commands as the app's callers hold them. Plain values, nothing of the rooms below but what phones set at a camera,
+//! which is as plain there.
 
 use std::fmt;
 
 use journal::ids::{CommandId as JournalCommand, PairingId};
-use journal::message::{CommandKind, CommandResult, PhoneFacts, Refusal, Settings, SettingsDoc};
+use journal::message::{
+    CameraDoc, CommandKind, CommandResult, NAME_BYTES_MAX, PhoneFacts, Refusal, Settings,
+    SettingsDoc,
+};
+pub use journal::message::{CameraSettings, QuietSetting, ZoneSetting};
 use journal::{CommandBook, DoneCommand, PendingCommand};
 
 use crate::core::Order;
@@ -113,7 +118,7 @@ impl HubSettings {
 }
 
 /// What an owner may order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Privacy mode on or off, whatever another phone has set since.
     Privacy {
@@ -131,6 +136,16 @@ pub enum Command {
     Phones,
     /// This other phone of the hub is to be removed, with all that is kept for it. This one cannot remove itself.
     Remove(PhoneId),
+    /// What phones have set at this camera, by its name.
+    Camera(String),
+    /// These settings of a camera in the place of what is known here of it ([`crate::App::camera_settings`]). If another
+    /// phone has changed them since, nothing changes and the answer says what they are.
+    SetCamera {
+        /// Its name.
+        camera: String,
+        /// All that is to be set.
+        settings: CameraSettings,
+    },
 }
 
 impl Command {
@@ -148,6 +163,16 @@ impl Command {
             Self::Restart => Order::Restart,
             Self::Phones => Order::Phones,
             Self::Remove(phone) => Order::Remove(phone.to_journal()),
+            Self::Camera(camera) if camera.len() > NAME_BYTES_MAX => {
+                return Err(AppError::TooManySettings);
+            }
+            Self::Camera(camera) => Order::Camera(camera),
+            Self::SetCamera { camera, settings } => {
+                if camera.len() > NAME_BYTES_MAX || !settings.are_small() {
+                    return Err(AppError::TooManySettings);
+                }
+                Order::SetCamera { camera, settings }
+            }
         })
     }
 }
@@ -182,11 +207,43 @@ pub enum CommandOutcome {
     Unreadable,
     /// The phones of the hub, the oldest pairing first.
     Phones(Vec<PairedPhone>),
+    /// What phones have set at a camera, as it was asked for.
+    Camera {
+        /// Its name.
+        camera: String,
+        /// The version of it; 0 if nothing was ever set.
+        version: u64,
+        /// What is set.
+        settings: CameraSettings,
+    },
+    /// The settings of a camera are these now.
+    CameraChanged {
+        /// Its name.
+        camera: String,
+        /// Their version.
+        version: u64,
+        /// All of them.
+        settings: CameraSettings,
+    },
+    /// Nothing was changed: another phone has set these at the camera since.
+    CameraConflict {
+        /// Its name.
+        camera: String,
+        /// Their version.
+        version: u64,
+        /// All of them.
+        settings: CameraSettings,
+    },
+    /// Nothing was changed: no camera of the hub has that name.
+    NoSuchCamera,
+    /// Nothing was changed: that camera's events go by the clock, so there is nothing to set.
+    NothingDetected,
 }
 
 impl CommandOutcome {
     pub(crate) fn of(hub: HubId, result: &CommandResult) -> Self {
         let parts = |doc: &SettingsDoc| (doc.version, HubSettings::of(&doc.settings));
+        let of_camera = |doc: &CameraDoc| (doc.camera.clone(), doc.version, doc.settings.clone());
         match result {
             CommandResult::Done => Self::Done,
             CommandResult::Changed(doc) => {
@@ -201,6 +258,32 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::OutOfRange) => Self::OutOfRange,
             CommandResult::Refused(Refusal::NoSuchPhone) => Self::NoSuchPhone,
             CommandResult::Refused(Refusal::Unreadable) => Self::Unreadable,
+            CommandResult::Refused(Refusal::NoSuchCamera) => Self::NoSuchCamera,
+            CommandResult::Refused(Refusal::NothingDetected) => Self::NothingDetected,
+            CommandResult::Camera(doc) => {
+                let (camera, version, settings) = of_camera(doc);
+                Self::Camera {
+                    camera,
+                    version,
+                    settings,
+                }
+            }
+            CommandResult::CameraChanged(doc) => {
+                let (camera, version, settings) = of_camera(doc);
+                Self::CameraChanged {
+                    camera,
+                    version,
+                    settings,
+                }
+            }
+            CommandResult::CameraConflict(doc) => {
+                let (camera, version, settings) = of_camera(doc);
+                Self::CameraConflict {
+                    camera,
+                    version,
+                    settings,
+                }
+            }
             CommandResult::Phones(phones) => Self::Phones(
                 phones
                     .iter()
@@ -211,7 +294,8 @@ impl CommandOutcome {
     }
 
     /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
-    /// `no_such_phone`, `unreadable` or `phones`.
+    /// `no_such_phone`, `unreadable`, `phones`, `camera`, `camera_changed`, `camera_conflict`, `no_such_camera` or
+    /// `nothing_detected`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -223,6 +307,11 @@ impl CommandOutcome {
             Self::NoSuchPhone => "no_such_phone",
             Self::Unreadable => "unreadable",
             Self::Phones(_) => "phones",
+            Self::Camera { .. } => "camera",
+            Self::CameraChanged { .. } => "camera_changed",
+            Self::CameraConflict { .. } => "camera_conflict",
+            Self::NoSuchCamera => "no_such_camera",
+            Self::NothingDetected => "nothing_detected",
         }
     }
 }
@@ -245,7 +334,8 @@ pub struct CommandStatus {
     pub id: CommandId,
     /// To which hub.
     pub hub: HubId,
-    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones` or `remove`.
+    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones`, `remove`, `camera` or
+    /// `set_camera`.
     pub what: &'static str,
     /// When it was given, or, once it is answered, when the answer came; milliseconds since 1970 by our
     /// clock.
@@ -315,5 +405,7 @@ fn word(kind: &CommandKind) -> &'static str {
         CommandKind::Restart => "restart",
         CommandKind::Phones => "phones",
         CommandKind::Remove { .. } => "remove",
+        CommandKind::Camera { .. } => "camera",
+        CommandKind::SetCamera(_) => "set_camera",
     }
 }

@@ -4,6 +4,7 @@
 //! is not durable.
 
 mod args;
+mod camera_settings;
 mod doctor;
 mod orders;
 mod output;

@@ -6,9 +6,9 @@
 
 use journal::ids::{Channel, ClipId, CommandId, PairingId};
 use journal::message::{
-    self, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader, Command, CommandKind,
-    CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage, HubMessage, Outcome,
-    PhoneFacts, Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
+    self, AppConfigMessage, AppMessage, CameraChange, CameraDoc, CameraSettings, ChannelHeld,
+    ClipEnd, ClipHeader, Command, CommandKind, CommandResult, DropReason, Heartbeat,
+    HeartbeatAnswer, HubConfigMessage, HubMessage, Outcome, PhoneFacts, QuietSetting, Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;
@@ -466,8 +466,8 @@ fn messages() -> Vec<Seed> {
     programs(&all)
 }
 
-/// A command, what came of two, and settings.
-fn orders() -> [Option<Vec<u8>>; 4] {
+/// Commands, what came of them, and settings.
+fn orders() -> [Option<Vec<u8>>; 6] {
     let id = CommandId([3; 16]);
     let settings = Settings {
         privacy: true,
@@ -487,6 +487,24 @@ fn orders() -> [Option<Vec<u8>>; 4] {
         paired_unix_s: 5,
         heard_unix_ms: Some(6),
     };
+    let camera = CameraDoc {
+        version: 1,
+        made_by: Some(id),
+        settings: CameraSettings {
+            masks: Some(vec![vec![(0, 0), (1000, 0), (1000, 120)]]),
+            quiet: Some(QuietSetting::Never),
+            ..CameraSettings::default()
+        },
+        ..CameraDoc::unset("door")
+    };
+    let change = Command::new(
+        id,
+        &CommandKind::SetCamera(CameraChange {
+            camera: "door".into(),
+            base: SettingsBase::Command(id),
+            settings: camera.settings.clone(),
+        }),
+    );
     let said = |result| message::encode(&HubConfigMessage::Outcome(Outcome { id, result }));
     let command = Command::new(id, &kind);
     [
@@ -494,6 +512,8 @@ fn orders() -> [Option<Vec<u8>>; 4] {
         said(CommandResult::Changed(doc)),
         message::encode(&HubConfigMessage::Settings(doc)),
         said(CommandResult::Phones(vec![phone])),
+        change.and_then(|command| message::encode(&AppConfigMessage::Command(command))),
+        said(CommandResult::CameraChanged(camera)),
     ]
 }
 
