@@ -294,7 +294,9 @@ impl App {
             .iter()
             .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
         let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
-        Ok(book.camera_to_change(camera).map(|(_base, settings)| settings))
+        Ok(book
+            .camera_to_change(camera)
+            .map(|(_base, settings)| settings))
     }
 
     /// All clips, in the order in which they became known.

@@ -187,7 +187,9 @@ fn camera_text(camera: &Value) -> String {
             true => "hold over the configuration",
             false => "do NOT fit the configuration any more, which holds alone",
         };
-        text.push_str(&format!("; version {version} of what phones have set: these {holds}"));
+        text.push_str(&format!(
+            "; version {version} of what phones have set: these {holds}"
+        ));
     }
     text
 }

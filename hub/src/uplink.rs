@@ -8,8 +8,10 @@
 mod backoff;
 mod dismissals;
 mod hearing;
+mod hold;
 mod line;
 mod shape;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -32,7 +34,7 @@ use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
 use crate::traffic::Traffic;
 use hearing::Hearing;
-use line::LineUplink;
+use line::{LineUplink, Queue};
 
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
 const IDLE: Duration = Duration::from_secs(10);
@@ -179,6 +181,7 @@ pub fn start(
         clock,
         board: board.clone(),
         publish,
+        queue: Queue::new(),
         lines: BTreeMap::new(),
         hearings: BTreeMap::new(),
         backoff: Backoff::new(Box::new(jitter)),
@@ -193,6 +196,8 @@ struct Worker<C> {
     clock: C,
     board: Board,
     publish: watch::Sender<Option<Arc<Connection>>>,
+    /// Whose turn it is to send.
+    queue: Queue,
     /// What each sender knows outlives a connection.
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
     /// Which phones this process has heard.
@@ -390,6 +395,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             connection: Arc::clone(connection),
             sealer: self.sealer.clone(),
             board: self.board.clone(),
+            queue: self.queue.clone(),
         };
         let clock = self.clock.clone();
         let for_receiving = shared.clone();

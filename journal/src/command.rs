@@ -119,10 +119,9 @@ impl CommandBook {
             .iter()
             .rev()
             .find_map(|pending| match &pending.kind {
-                CommandKind::SetCamera(change) if change.camera == camera => Some((
-                    SettingsBase::Command(pending.id),
-                    change.settings.clone(),
-                )),
+                CommandKind::SetCamera(change) if change.camera == camera => {
+                    Some((SettingsBase::Command(pending.id), change.settings.clone()))
+                }
                 _ => None,
             });
         wanted.or(known)
@@ -202,7 +201,9 @@ impl Txn<'_> {
         now_unix_ms: u64,
     ) -> Result<Option<CommandId>, JournalError> {
         if !settings.are_small() || camera.len() > message::NAME_BYTES_MAX {
-            return Err(JournalError::Misuse("a camera's settings fit into a command"));
+            return Err(JournalError::Misuse(
+                "a camera's settings fit into a command",
+            ));
         }
         let known = load(self, pairing)?.camera_to_change(camera);
         let base = known.map_or(SettingsBase::Version(0), |(base, _before)| base);

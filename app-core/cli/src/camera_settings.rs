@@ -74,7 +74,9 @@ fn zones(value: &str) -> Result<Vec<ZoneSetting>, String> {
 
 fn masks(value: &str) -> Result<Vec<Vec<(u16, u16)>>, String> {
     serde_json::from_str(value).map_err(|error| {
-        format!("masks are JSON such as [[[0,0],[1000,0],[1000,120]]] ({error}); or write `default`")
+        format!(
+            "masks are JSON such as [[[0,0],[1000,0],[1000,120]]] ({error}); or write `default`"
+        )
     })
 }
 
@@ -160,7 +162,10 @@ mod tests {
             (CameraKey::Sensitivity, "256"),
             (CameraKey::Sensitivity, ""),
             (CameraKey::Zones, "[[0,0]]"),
-            (CameraKey::Zones, "[{\"name\":\"z\",\"corners\":[],\"more\":1}]"),
+            (
+                CameraKey::Zones,
+                "[{\"name\":\"z\",\"corners\":[],\"more\":1}]",
+            ),
             (CameraKey::Masks, "none"),
             (CameraKey::Quiet, "22:00"),
             (CameraKey::Quiet, "24:00-06:30"),
@@ -169,7 +174,10 @@ mod tests {
             (CameraKey::PreRollSeconds, "nan"),
             (CameraKey::AtMostSeconds, "1e10"),
         ] {
-            assert!(changed(CameraSettings::default(), key, bad).is_err(), "{bad:?}");
+            assert!(
+                changed(CameraSettings::default(), key, bad).is_err(),
+                "{bad:?}"
+            );
         }
     }
 }

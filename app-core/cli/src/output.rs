@@ -6,9 +6,9 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AppError, CameraSettings, Clip, ClipId, CommandOutcome, CommandState, CommandStatus, Event, Exported, HubId,
-    HubSettings, KnownSettings, Notification, PairedHub, PairedPhone, Pairing, Status, Thumbnail,
-    hex,
+    AppError, CameraSettings, Clip, ClipId, CommandOutcome, CommandState, CommandStatus, Event,
+    Exported, HubId, HubSettings, KnownSettings, Notification, PairedHub, PairedPhone, Pairing,
+    Status, Thumbnail, hex,
 };
 use serde_json::{Value, json};
 
@@ -362,9 +362,21 @@ fn outcome_json(outcome: &CommandOutcome) -> Value {
         | CommandOutcome::Conflict { version, settings } => {
             json!({"result": outcome.as_str(), "version": version, "settings": settings_json(settings)})
         }
-        CommandOutcome::Camera { camera, version, settings }
-        | CommandOutcome::CameraChanged { camera, version, settings }
-        | CommandOutcome::CameraConflict { camera, version, settings } => {
+        CommandOutcome::Camera {
+            camera,
+            version,
+            settings,
+        }
+        | CommandOutcome::CameraChanged {
+            camera,
+            version,
+            settings,
+        }
+        | CommandOutcome::CameraConflict {
+            camera,
+            version,
+            settings,
+        } => {
             json!({"result": outcome.as_str(), "camera": camera, "version": version,
                    "settings": camera_json(settings)})
         }

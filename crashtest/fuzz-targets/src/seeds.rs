@@ -8,7 +8,8 @@ use journal::ids::{Channel, ClipId, CommandId, PairingId};
 use journal::message::{
     self, AppConfigMessage, AppMessage, CameraChange, CameraDoc, CameraSettings, ChannelHeld,
     ClipEnd, ClipHeader, Command, CommandKind, CommandResult, DropReason, Heartbeat,
-    HeartbeatAnswer, HubConfigMessage, HubMessage, Outcome, PhoneFacts, QuietSetting, Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
+    HeartbeatAnswer, HubConfigMessage, HubMessage, Outcome, PhoneFacts, QuietSetting, Settings,
+    SettingsBase, SettingsDoc, SignedStatement, Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;

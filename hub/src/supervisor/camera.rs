@@ -314,9 +314,12 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         while self.input.camera().is_none() {
             self.clock.sleep_until(not_before).await;
             until_private(&mut wishes, false).await?;
-            let opening = self
-                .input
-                .open(&self.name, self.clock.clone(), &self.reporter, wishes.clone());
+            let opening = self.input.open(
+                &self.name,
+                self.clock.clone(),
+                &self.reporter,
+                wishes.clone(),
+            );
             let opened = tokio::select! {
                 biased;
                 private = until_private(&mut wishes, true) => {

@@ -5,12 +5,12 @@ use wire::ids::Seq;
 use super::harness::{App, Hub, NOW_MS, paired};
 use crate::ids::{Channel, CommandId, Line};
 use crate::message::{
-    CameraDoc, CameraSettings, CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage, Outcome, Refusal, Settings,
-    SettingsBase, SettingsDoc,
+    CameraDoc, CameraSettings, CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage,
+    Outcome, Refusal, Settings, SettingsBase, SettingsDoc,
 };
 use crate::{
-    CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower, JournalError,
-    OUTCOMES_KEPT, Received, Session, Taken, Takes,
+    CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower,
+    JournalError, OUTCOMES_KEPT, Received, Session, Taken, Takes,
 };
 
 fn config(hub: &Hub) -> Line {
@@ -188,8 +188,12 @@ fn camera(name: &str, version: u64) -> CameraDoc {
 fn a_change_of_a_camera_starts_from_what_was_said_of_that_camera() {
     let (mut hub, mut app) = paired();
     let line = config(&hub);
-    let to_change =
-        |app: &App, name: &str| app.journal.commands(line.pairing).unwrap().camera_to_change(name);
+    let to_change = |app: &App, name: &str| {
+        app.journal
+            .commands(line.pairing)
+            .unwrap()
+            .camera_to_change(name)
+    };
     assert_eq!(to_change(&app, "door"), None);
     let results = [
         CommandResult::CameraConflict(camera("door", 4)),
@@ -249,7 +253,8 @@ fn a_hub_keeps_one_version_of_each_camera_and_no_more_cameras_than_it_may_have()
     let mut txn = hub.journal.begin();
     assert!(txn.cameras_set().unwrap().is_empty());
     for number in 0..CAMERAS_SET_MAX {
-        txn.put_camera_set(&camera(&format!("{number}"), 1)).unwrap();
+        txn.put_camera_set(&camera(&format!("{number}"), 1))
+            .unwrap();
     }
     txn.put_camera_set(&camera("0", 2)).unwrap();
     assert_eq!(txn.cameras_set().unwrap().len(), CAMERAS_SET_MAX);

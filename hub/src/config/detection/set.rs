@@ -32,7 +32,10 @@ impl Detection {
         let mut values = self.motion.values().clone();
         let over = |known: &mut u8, set: Option<u8>| *known = set.unwrap_or(*known);
         over(&mut values.sensitivity, settings.sensitivity);
-        over(&mut values.light_switch_percent, settings.light_switch_percent);
+        over(
+            &mut values.light_switch_percent,
+            settings.light_switch_percent,
+        );
         if let Some(permille) = settings.min_area_permille {
             values.min_area_permille = permille;
         }

@@ -60,7 +60,10 @@ fn a_camera_is_asked_for_and_set_and_a_start_has_it() {
     assert_eq!((doc.version, &doc.settings), (2, &sensitive(71)));
     assert_eq!(set_at(core), std::slice::from_ref(&doc));
     let settings = core.status().unwrap().settings;
-    assert_eq!(settings.version, 0, "those of the hub are a document of their own");
+    assert_eq!(
+        settings.version, 0,
+        "those of the hub are a document of their own"
+    );
     let status = core.status().unwrap().cameras_set;
     assert_eq!(status.len(), 1);
     assert!(status[0].fits && status[0].doc == doc);
@@ -97,7 +100,10 @@ fn two_phones_that_set_a_camera_at_once_are_told_and_another_camera_is_not_in_th
         .iter()
         .map(|done| done.result.clone())
         .collect();
-    let [CommandResult::CameraConflict(lost), CommandResult::CameraChanged(yard)] = &results[..]
+    let [
+        CommandResult::CameraConflict(lost),
+        CommandResult::CameraChanged(yard),
+    ] = &results[..]
     else {
         panic!("{results:?}");
     };
