@@ -159,13 +159,6 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         }
     }
 
-    /// From here on it follows what phones set. What `wanted` said last is what it was made with.
-    #[must_use]
-    pub fn following(mut self, wanted: Wanted) -> Self {
-        self.wanted = Some(wanted);
-        self
-    }
-
     async fn next(&mut self) -> Option<CameraEvent> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -193,23 +186,6 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             self.take_effects();
             self.tell();
         }
-    }
-
-    /// Other settings from here on: of an event that runs as well, which goes on. Turned off, no sight of anything
-    /// comes any more, and what runs ends with its post-roll.
-    fn handle_settings(&mut self, detection: Detection, now: Duration) {
-        tracing::info!(camera = self.name, "a phone has set something");
-        self.machine.handle_settings(detection.events, now);
-        self.utc_offset_minutes = detection.utc_offset_minutes;
-        if !detection.detects {
-            self.leave_waiting_out();
-            self.seen = None;
-        } else if !self.watching.is_on {
-            // Nobody saw what came meanwhile.
-            self.waiting.push_back(Waiting::Gap);
-        }
-        self.watching.is_on = detection.detects;
-        self.new_sight = Some((detection.motion, detection.cpu_percent));
     }
 
     fn handle_item(&mut self, item: Result<Option<SourceItem>, CameraError>, now: Duration) {

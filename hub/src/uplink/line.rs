@@ -2,8 +2,8 @@
 //!
 //! The machine decides what is sent; this room fetches it from the journal and hands it over. With a
 //! constant rate it fetches the next envelope ahead, so that how long the journal takes does not show, and hands
-//! it over in its slot; without one, when it is its turn ([`place`]). It must never send on a line whose standing is in doubt, and never trim before the
-//! journal has synced what it trims.
+//! it over in its slot; without one, when it is its turn ([`place`]). It must never send on a line whose standing is in
+//! doubt, and never trim before the journal has synced what it trims.
 
 mod place;
 mod slots;

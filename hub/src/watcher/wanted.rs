@@ -3,8 +3,12 @@
 //! It follows what is durable, so that a camera never does what a power cut takes back. This room must never leave a
 //! watcher without settings: where what phones have set does not fit the file any more, the file's holds alone.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
+use super::{Waiting, Watcher};
+use crate::camera::Clock;
 use crate::config::detection::Detection;
 use crate::core::Wishes;
 
@@ -65,5 +69,31 @@ pub(super) async fn changed(wanted: &mut Option<Wanted>) -> Detection {
     match wanted {
         Some(wanted) => wanted.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+impl<C: Clock + Clone + 'static> Watcher<C> {
+    /// From here on it follows what phones set. What `wanted` said last is what it was made with.
+    #[must_use]
+    pub fn following(mut self, wanted: Wanted) -> Self {
+        self.wanted = Some(wanted);
+        self
+    }
+
+    /// Other settings from here on: of an event that runs as well, which goes on. Turned off, no sight of anything
+    /// comes any more, and what runs ends with its post-roll.
+    pub(super) fn handle_settings(&mut self, detection: Detection, now: Duration) {
+        tracing::info!(camera = self.name, "a phone has set something");
+        self.machine.handle_settings(detection.events, now);
+        self.utc_offset_minutes = detection.utc_offset_minutes;
+        if !detection.detects {
+            self.leave_waiting_out();
+            self.seen = None;
+        } else if !self.watching.is_on {
+            // Nobody saw what came meanwhile.
+            self.waiting.push_back(Waiting::Gap);
+        }
+        self.watching.is_on = detection.detects;
+        self.new_sight = Some((detection.motion, detection.cpu_percent));
     }
 }

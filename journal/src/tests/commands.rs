@@ -213,12 +213,11 @@ fn a_change_of_a_camera_starts_from_what_was_said_of_that_camera() {
     }
     let known = Some((SettingsBase::Version(4), sensitive(4)));
     assert_eq!(to_change(&app, "door"), known);
-    let mut set = |camera: &str, settings: CameraSettings| {
+    let mut set = |camera: &str, settings: CameraSettings| -> Result<CommandId, JournalError> {
         let mut txn = app.journal.begin();
-        let id = txn.add_camera_settings(line.pairing, (camera, settings), NOW_MS);
-        let id = id.map(Option::unwrap);
+        let id = txn.add_camera_settings(line.pairing, (camera, settings), NOW_MS)?;
         drop(txn.commit(()).unwrap());
-        id
+        Ok(id.unwrap())
     };
     let first = set("door", sensitive(70)).unwrap();
     let second = set("door", sensitive(71)).unwrap();

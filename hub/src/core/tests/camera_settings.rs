@@ -124,7 +124,7 @@ fn two_phones_that_set_a_camera_at_once_are_told_and_another_camera_is_not_in_th
 fn what_cannot_be_set_is_refused_and_changes_nothing() {
     let mut world = world();
     let (core, phone) = world.ends();
-    let refused = |refusal| CommandResult::Refused(refusal);
+    let refused = CommandResult::Refused;
     phone.order(ask("nobody"));
     let _taken = phone.talk(core);
     assert_eq!(last(phone), refused(Refusal::NoSuchCamera));
@@ -135,8 +135,8 @@ fn what_cannot_be_set_is_refused_and_changes_nothing() {
         (
             "door",
             CameraSettings {
-                // The configuration's post-roll is 5 s.
-                at_most_ms: Some(4_000),
+                // By itself it can be; the configuration's longest event is as long.
+                post_roll_ms: Some(120_000),
                 ..CameraSettings::default()
             },
             Refusal::OutOfRange,

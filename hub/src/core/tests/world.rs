@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
-use journal::message::{CameraSettings, CommandKind, Settings, SettingsDoc};
+use journal::message::{CameraDoc, CameraSettings, CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{
@@ -485,6 +485,26 @@ impl Core {
         drop(txn.stage(())?);
         self.staged_bytes += SMALL_GROUP_BYTES;
         self.follow_settings(now_unix_ms)
+    }
+
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn set_camera(
+        &mut self,
+        camera: &str,
+        settings: CameraSettings,
+    ) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        let all = txn.cameras_set()?;
+        let known = all.iter().find(|doc| doc.camera == camera);
+        let doc = CameraDoc {
+            version: known.map_or(0, |doc| doc.version) + 1,
+            settings,
+            ..CameraDoc::unset(camera)
+        };
+        txn.put_camera_set(&doc)?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        Ok(())
     }
 
     /// As a phone's command leaves it: staged.
