@@ -11,7 +11,9 @@ use journal::{AppPairing, Taken};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
-use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
+use crate::command::{
+    self, CameraSettings, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings,
+};
 use crate::core::{Launch, OFFLINE_AFTER_MS, OfEvent, Ordered, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
@@ -283,7 +285,7 @@ impl App {
     /// [`Self::commands`]. Commands are done in the order in which they were given, one after the other.
     ///
     /// # Errors
-    /// [`AppError::NoSuchHub`], [`AppError::BadSetting`], [`AppError::CommandsWait`] if 16 wait already;
+    /// [`AppError::NoSuchHub`], [`AppError::BadSetting`], [`AppError::TooManySettings`], [`AppError::CommandsWait`] if 16 wait already;
     /// [`AppError::OlderCopy`] or [`AppError::LineBroken`] if nothing is sent to that hub any more; or about
     /// the state directory.
     pub async fn command(&self, hub: HubId, command: Command) -> Result<CommandId, AppError> {
@@ -399,6 +401,30 @@ impl App {
             true => self.shared.viewers.add(pairing, camera),
             false => Err(AppError::NoSuchHub(hub)),
         }
+    }
+
+    /// What is set at a camera of a hub once every command that waits is done: what a change starts from
+    /// ([`Command::SetCamera`]). None if it is not known here: [`Command::Camera`] asks for it.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn camera_settings(
+        &self,
+        hub: HubId,
+        camera: &str,
+    ) -> Result<Option<CameraSettings>, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = books
+            .iter()
+            .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
+        let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
+        Ok(book
+            .camera_to_change(camera)
+            .map(|(_base, settings)| settings))
     }
 
     /// All clips, in the order in which they became known.

@@ -138,6 +138,12 @@ pub enum AppError {
     /// A setting outside its limits.
     #[error("an event may last {} to {} seconds", EVENT_SECONDS.0, EVENT_SECONDS.1)]
     BadSetting,
+    /// More is set at a camera than fits into a command, or its name is too long.
+    #[error(
+        "that is too much for one camera: fewer zones and masks, or fewer corners, and a name of at most {} bytes",
+        journal::message::NAME_BYTES_MAX
+    )]
+    TooManySettings,
     /// The file that was to be written could not be.
     #[error("{path} cannot be written: {reason}")]
     Target {
@@ -184,6 +190,7 @@ impl AppError {
             | Self::BadSetting
             | Self::WatchedAlready
             | Self::NoSuchCamera
+            | Self::TooManySettings
             | Self::EmptyClip(_)
             | Self::BadClipId
             | Self::OtherRelay { .. }

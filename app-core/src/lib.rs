@@ -59,8 +59,8 @@ pub const NOTIFICATIONS_KEPT: usize = journal::NOTICES_KEPT;
 
 pub use app::{App, AppOptions, Creation, OpenedBy};
 pub use command::{
-    Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS, HubSettings,
-    KnownSettings, PairedPhone, PhoneId,
+    CameraSettings, Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS,
+    HubSettings, KnownSettings, PairedPhone, PhoneId, QuietSetting, ZoneSetting,
 };
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};

@@ -14,6 +14,7 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod camera_settings;
 mod command;
 mod cover;
 mod death;
@@ -43,6 +44,7 @@ use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
+pub use camera_settings::{CameraSet, Detections};
 pub use death::Death;
 use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
@@ -246,6 +248,8 @@ pub struct Core {
     flight: Option<Flight>,
     /// What the parts outside are to do, as far as a sync covers it.
     wishes: Wishes,
+    /// What the configuration says of each camera.
+    detections: Detections,
     /// The command whose restart this start was; its row may still be there.
     restarted_for: Option<CommandId>,
     /// Whether paired phones may pass offers on.
@@ -299,6 +303,7 @@ impl Core {
             unreadable: None,
             flight: None,
             wishes: Wishes::default(),
+            detections: Detections::new(),
             restarted_for: None,
             may_invite: MayInvite::default(),
             events: 0,

@@ -125,9 +125,9 @@ impl<D: Decoder> Detector<D> {
         }
     }
 
-    /// Other settings from the next picture on; the background is learned anew.
+    /// Other settings from the next picture on ([`MotionDetector::handle_settings`]).
     pub fn handle_settings(&mut self, settings: MotionSettings, cpu_percent: u32) {
-        self.motion = MotionDetector::new(settings);
+        self.motion.handle_settings(settings);
         self.pacer.set_cpu_percent(cpu_percent);
     }
 

@@ -140,6 +140,7 @@ pub struct MotionDetector {
 #[derive(Debug)]
 struct View {
     size: (usize, usize),
+    grid: Grid,
     shrinker: Shrinker,
     areas: Areas,
     contrast: Contrast,
@@ -156,6 +157,7 @@ impl View {
         let grid = Grid::of(luma);
         Self {
             size,
+            grid,
             shrinker: Shrinker::new(grid),
             areas: Areas::new(grid, settings.zones(), settings.masks()),
             contrast: Contrast::new(),
@@ -163,8 +165,7 @@ impl View {
             finder: RegionFinder::new(grid),
             cells: vec![0; grid.cells()],
             changed: vec![0; grid.cells()],
-            min_cells: (grid.cells() as u32 * u32::from(settings.min_area_permille()) / 1000)
-                .max(1),
+            min_cells: min_cells(grid, settings),
         }
     }
 
@@ -178,7 +179,7 @@ impl View {
 }
 
 impl MotionDetector {
-    /// A detector that has seen nothing. New settings need a new detector.
+    /// A detector that has seen nothing.
     pub fn new(settings: MotionSettings) -> Self {
         Self {
             settings,
@@ -187,6 +188,24 @@ impl MotionDetector {
             calibrating: None,
             moving: 0,
             last_at_ms: None,
+        }
+    }
+
+    /// Other settings from the next picture on. What is known of the scene stays, unless the masks are others: what
+    /// was not looked at is not known.
+    pub fn handle_settings(&mut self, settings: MotionSettings) {
+        if settings == self.settings {
+            return;
+        }
+        let is_known = settings.masks() == self.settings.masks();
+        self.settings = settings;
+        match &mut self.view {
+            Some(view) if is_known => {
+                let settings = &self.settings;
+                view.areas = Areas::new(view.grid, settings.zones(), settings.masks());
+                view.min_cells = min_cells(view.grid, settings);
+            }
+            _ => self.restart(),
         }
     }
 
@@ -268,6 +287,11 @@ impl MotionDetector {
             regions: view.finder.found(),
         }
     }
+}
+
+/// The smallest thing that counts, in cells.
+fn min_cells(grid: Grid, settings: &MotionSettings) -> u32 {
+    (grid.cells() as u32 * u32::from(settings.min_area_permille()) / 1000).max(1)
 }
 
 /// A verdict without a word about motion.

@@ -136,6 +136,7 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         Looks::Opening => "opening",
         Looks::No => "off",
         Looks::Cannot => "unavailable",
+        Looks::Yes(watching) if !watching.is_on => "off_by_phone",
         Looks::Yes(watching) => match watching.mode {
             Mode::EveryPicture => "every_picture",
             Mode::KeyFramesOnly => "key_frames_only",
@@ -145,6 +146,10 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         Looks::Yes(watching) => Some(watching),
         _ => None,
     };
+    let mut sets = core.cameras_set.iter();
+    let set = sets
+        .find(|set| set.doc.camera == state.name)
+        .map(|set| json!({"version": set.doc.version, "set": set.doc.settings, "fits": set.fits}));
     json!({
         "camera": state.name,
         "kind": state.kind,
@@ -159,6 +164,9 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         // Since it was opened last.
         "events": watching.map(|watching| watching.events),
         "undecodable_pictures": watching.map(|watching| watching.undecodable),
+        // What phones have set, null where the configuration's holds; all null before the first time. Where it does
+        // not fit the configuration any more, that holds alone.
+        "settings": set,
     })
 }
 
@@ -175,6 +183,7 @@ fn camera_text(camera: &Value) -> String {
     let detection = match camera["detection"].as_str().unwrap_or_default() {
         "opening" => "not open yet",
         "off" => "nobody looks at its pictures",
+        "off_by_phone" => "a phone has turned detection off, so no event begins",
         "unavailable" => "its pictures cannot be decoded, so its events go by the clock",
         "key_frames_only" => {
             "motion is looked for in key frames only, because all pictures would take too much of the CPU"
@@ -184,6 +193,15 @@ fn camera_text(camera: &Value) -> String {
     let mut text = format!("camera {name:?}: {doing}; {detection}");
     if let Some(events) = camera["events"].as_u64() {
         text.push_str(&format!("; {events} events since it was opened"));
+    }
+    if let Some(version) = camera["settings"]["version"].as_u64() {
+        let holds = match camera["settings"]["fits"] == true {
+            true => "hold over the configuration",
+            false => "do NOT fit the configuration any more, which holds alone",
+        };
+        text.push_str(&format!(
+            "; version {version} of what phones have set: these {holds}"
+        ));
     }
     text
 }
@@ -357,6 +375,7 @@ mod tests {
             stopped: Some(Stop::Space),
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
@@ -404,6 +423,7 @@ mod tests {
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
@@ -429,6 +449,7 @@ mod tests {
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
             lines: Vec::new(),
             dismissals: 2,
             clips: Vec::new(),
@@ -466,6 +487,7 @@ mod tests {
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
@@ -474,6 +496,7 @@ mod tests {
         };
         let watching = Watching {
             mode: Mode::KeyFramesOnly,
+            is_on: true,
             events: 3,
             is_event: true,
             undecodable: 0,
@@ -495,5 +518,54 @@ mod tests {
         let text = to_text(&status);
         assert!(text.contains("in key frames only"), "{text}");
         assert!(text.contains("3 events since"), "{text}");
+    }
+
+    #[test]
+    fn what_phones_have_set_is_shown_with_its_camera() {
+        let doc = journal::message::CameraDoc {
+            version: 2,
+            settings: journal::message::CameraSettings {
+                sensitivity: Some(70),
+                ..journal::message::CameraSettings::default()
+            },
+            ..journal::message::CameraDoc::unset("door")
+        };
+        let mut core = CoreStatus {
+            recording: false,
+            recording_of: Vec::new(),
+            stopped: None,
+            settings: journal::message::SettingsDoc::default(),
+            added: journal::message::AddedPhones::default(),
+            cameras_set: vec![crate::core::CameraSet { doc, fits: true }],
+            lines: Vec::new(),
+            dismissals: 0,
+            clips: Vec::new(),
+            stranded_copies: 0,
+            lives: Vec::new(),
+        };
+        let watching = Watching {
+            mode: Mode::EveryPicture,
+            is_on: false,
+            events: 0,
+            is_event: false,
+            undecodable: 0,
+        };
+        let cameras = [
+            camera_state("door", Looks::Yes(watching)),
+            camera_state("gate", Looks::No),
+        ];
+        let status = to_json(&core, &LinkStatus::default(), &cameras, 0);
+        let door = &status["cameras"][0];
+        assert_eq!(door["detection"], "off_by_phone");
+        assert_eq!(door["settings"]["version"], 2);
+        assert_eq!(door["settings"]["set"]["sensitivity"], 70);
+        assert!(door["settings"]["set"]["zones"].is_null());
+        assert!(status["cameras"][1]["settings"].is_null());
+        let text = to_text(&status);
+        assert!(text.contains("a phone has turned detection off"), "{text}");
+        assert!(text.contains("version 2"), "{text}");
+        core.cameras_set[0].fits = false;
+        let text = to_text(&to_json(&core, &LinkStatus::default(), &cameras, 0));
+        assert!(text.contains("do NOT fit"), "{text}");
     }
 }

@@ -59,6 +59,8 @@ fn start_parts(
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.let_phones_invite(config.may_invite);
     core.set_retention(config.retain == Retain::UntilAcked);
+    let of = |camera: &CameraConfig| (camera.name.clone(), camera.detection.clone());
+    core.set_detections(config.cameras.iter().map(of).collect());
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {

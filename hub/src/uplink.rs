@@ -8,9 +8,11 @@
 mod backoff;
 mod dismissals;
 mod hearing;
+mod hold;
 mod line;
 mod live;
 mod shape;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -34,7 +36,7 @@ use crate::live::Outlets;
 use crate::sealer::{Sealer, SealerError};
 use crate::traffic::Traffic;
 use hearing::Hearing;
-use line::LineUplink;
+use line::{LineUplink, Queue};
 
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
 const IDLE: Duration = Duration::from_secs(10);
@@ -189,6 +191,7 @@ pub fn start(
         board: board.clone(),
         publish,
         outlets: outlets.clone(),
+        queue: Queue::new(),
         lines: BTreeMap::new(),
         hearings: BTreeMap::new(),
         backoff: Backoff::new(Box::new(jitter)),
@@ -209,6 +212,8 @@ struct Worker<C> {
     board: Board,
     publish: watch::Sender<Option<Arc<Connection>>>,
     outlets: Outlets,
+    /// Whose turn it is to send.
+    queue: Queue,
     /// What each sender knows outlives a connection.
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
     /// Which phones this process has heard.
@@ -406,6 +411,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             connection: Arc::clone(connection),
             sealer: self.sealer.clone(),
             board: self.board.clone(),
+            queue: self.queue.clone(),
         };
         let clock = self.clock.clone();
         let (for_receiving, for_live) = (shared.clone(), shared.clone());
@@ -428,8 +434,9 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         });
         let mut all = vec![sending, receiving];
         if line.channel == Channel::Livestream {
-            let outlets = self.outlets.clone();
-            all.push(tasks.spawn(async move { (line, live::send(&for_live, &outlets).await) }));
+            let (outlets, clock) = (self.outlets.clone(), self.clock.clone());
+            let casting = async move { (line, live::send(&for_live, &outlets, &clock).await) };
+            all.push(tasks.spawn(casting));
         }
         all
     }

@@ -15,6 +15,7 @@
 //! still has to become a JPEG.
 
 mod eyes;
+mod wanted;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,9 +32,10 @@ use crate::config::detection::Detection;
 use crate::detector::Mode;
 use crate::events::{Effect, EventMachine, Sighting};
 use crate::media::{MediaUnit, Tracks};
-use crate::motion::MinuteOfDay;
+use crate::motion::{MinuteOfDay, MotionSettings};
 pub use eyes::Eyes;
 use eyes::{Answer, Job, Seen};
+pub use wanted::Wanted;
 
 /// Pictures that wait for the eyes.
 pub const WAITING_MAX: usize = 128;
@@ -45,6 +47,8 @@ pub const WAITING_BYTES_MAX: usize = 8 << 20;
 pub struct Watching {
     /// Which pictures are decoded.
     pub mode: Mode,
+    /// Whether what moves is looked for; a phone can turn it off.
+    pub is_on: bool,
     /// Events since the camera was opened.
     pub events: u64,
     /// Whether one is under way.
@@ -77,6 +81,7 @@ enum Waiting {
 enum Step {
     Answer(Box<Eyes>, Answer),
     Due,
+    Settings(Box<Detection>),
     Item(Result<Option<SourceItem>, CameraError>),
 }
 
@@ -86,9 +91,13 @@ pub struct Watcher<C> {
     source: Box<dyn Source>,
     clock: C,
     utc_offset_minutes: i16,
+    /// What phones may set, if they may.
+    wanted: Option<Wanted>,
     tracks: Option<Tracks>,
     machine: EventMachine,
     sight: Sight,
+    /// What the eyes are to look for from their next picture on, if that is new.
+    new_sight: Option<(MotionSettings, u32)>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// A verdict that waits for a JPEG.
@@ -120,6 +129,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         machine.handle_tracks(tracks.clone(), clock.now());
         let watching = Watching {
             mode: eyes.mode(),
+            is_on: detection.detects,
             events: 0,
             is_event: false,
             undecodable: 0,
@@ -131,9 +141,11 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             source,
             clock,
             utc_offset_minutes: detection.utc_offset_minutes,
+            wanted: None,
             tracks: Some(tracks),
             machine,
             sight: Sight::Idle(Box::new(eyes)),
+            new_sight: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             seen: None,
@@ -161,12 +173,14 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
                 biased;
                 (eyes, answer) = answer(&mut self.sight) => Step::Answer(eyes, answer),
                 () = sleep(&self.clock, due) => Step::Due,
+                detection = wanted::changed(&mut self.wanted) => Step::Settings(Box::new(detection)),
                 item = self.source.next_item(), if !self.is_over => Step::Item(item),
             };
             let now = self.clock.now();
             match step {
                 Step::Answer(eyes, answer) => self.handle_answer(eyes, answer, now),
                 Step::Due => self.machine.handle_timeout(now),
+                Step::Settings(detection) => self.handle_settings(*detection, now),
                 Step::Item(item) => self.handle_item(item, now),
             }
             self.take_effects();
@@ -230,16 +244,24 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
 
     /// Lets a picture wait for the eyes. If too many do, none of them is looked at.
     fn queue(&mut self, unit: AccessUnit, now: Duration) {
+        if !self.watching.is_on {
+            return;
+        }
         let bytes = unit.data.len();
         let is_full = self.waiting.len() >= WAITING_MAX
             || self.waiting_bytes > 0 && self.waiting_bytes + bytes > WAITING_BYTES_MAX;
         if is_full {
-            self.waiting.retain(|one| matches!(one, Waiting::Track(_)));
+            self.leave_waiting_out();
             self.waiting.push_back(Waiting::Gap);
-            self.waiting_bytes = 0;
         }
         self.waiting_bytes += bytes;
         self.waiting.push_back(Waiting::Picture { unit, came: now });
+    }
+
+    /// No picture that waits is looked at.
+    fn leave_waiting_out(&mut self) {
+        self.waiting.retain(|one| matches!(one, Waiting::Track(_)));
+        self.waiting_bytes = 0;
     }
 
     /// Gives the eyes their next job, if they have none and there is one.
@@ -270,6 +292,9 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         let Sight::Idle(eyes) = &mut self.sight else {
             return None;
         };
+        if let Some((motion, cpu_percent)) = self.new_sight.take() {
+            eyes.handle_settings(motion, cpu_percent);
+        }
         while let Some(next) = self.waiting.pop_front() {
             match next {
                 Waiting::Track(track) => eyes.handle_track(track),
@@ -289,7 +314,9 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         self.watching.undecodable = eyes.failures();
         self.sight = Sight::Idle(eyes);
         match answer {
-            Answer::Seen(seen) => self.seen = seen.filter(|_| !self.is_over),
+            Answer::Seen(seen) => {
+                self.seen = seen.filter(|_| !self.is_over && self.watching.is_on);
+            }
             Answer::Jpeg(jpeg) => self.send_picture(jpeg),
         }
         // ORDER: the picture of the event before is out before a verdict may keep another one.

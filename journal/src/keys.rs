@@ -16,6 +16,8 @@ pub(crate) const PAIRING_PORT: &[u8] = b"P";
 pub(crate) const NEXT_KEY: &[u8] = b"K";
 /// `F`: one row, the settings that phones have made (hub).
 pub(crate) const SETTINGS: &[u8] = b"F";
+/// `f`: one row, what phones have set at cameras (hub).
+pub(crate) const CAMERAS: &[u8] = b"f";
 /// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
 pub(crate) const RESTART: &[u8] = b"Q";
 /// `i`: one row, the offer that a phone passes on, and the phones that came by one (hub).

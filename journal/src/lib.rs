@@ -63,8 +63,8 @@ mod wrap;
 
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{
-    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
-    PendingCommand, SettingsSaid,
+    CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand,
+    OUTCOMES_KEPT, PendingCommand, SettingsSaid,
 };
 pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};

@@ -9,10 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{Channel, ClipId};
 
+mod camera;
 mod command;
 mod invite;
 mod live;
 
+pub use camera::{
+    CAMERA_SETTINGS_BYTES_MAX, CameraChange, CameraDoc, CameraSettings, QuietSetting, ZoneSetting,
+};
 pub use command::{
     COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
     Refusal, Settings, SettingsBase, SettingsDoc,

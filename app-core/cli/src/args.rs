@@ -96,9 +96,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: OrderOptions,
     },
-    /// The settings of a camera.
+    /// The settings of a hub, and of its cameras.
     #[command(
-        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
+        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n  secluso-app settings camera door --wait\n  secluso-app settings set-camera door sensitivity 70 --wait\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
     )]
     Settings {
         #[command(subcommand)]
@@ -205,6 +205,51 @@ pub(crate) enum SettingsAction {
         /// `on` or `off` for privacy; seconds, or `none`, for event_seconds_max.
         value: String,
     },
+    /// Ask what phones have set at a camera, over what the hub's configuration says.
+    Camera {
+        /// Its name, as `clips` and `notifications` have it.
+        camera: String,
+    },
+    /// Change one thing that is set at a camera. `camera` must have asked for it before.
+    SetCamera {
+        /// Its name.
+        camera: String,
+        /// Which.
+        key: CameraKey,
+        /// The value, or `default`: as the hub's configuration has it.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+}
+
+/// What can be set at a camera whose events are made by what moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum CameraKey {
+    /// `on` or `off`: whether what moves is looked for.
+    Detection,
+    /// 1 to 100: how little a difference counts.
+    Sensitivity,
+    /// 1 to 500: how small a thing counts, in thousandths of the picture.
+    MinAreaPermille,
+    /// 30 to 100: more of the picture at once is the light.
+    LightSwitchPercent,
+    /// Where motion counts, instead of the configuration's zones: JSON, corners in thousandths of width and height.
+    Zones,
+    /// What is not looked at, beside the configuration's masks: JSON.
+    Masks,
+    /// `22:00-06:30` or `never`: when no event begins.
+    Quiet,
+    /// -720 to 840: of the clock of the quiet hours.
+    UtcOffsetMinutes,
+    /// 0 to 30: recorded from before the motion.
+    PreRollSeconds,
+    /// 1 to 120: recorded after it.
+    PostRollSeconds,
+    /// 10 to 600: the longest event.
+    AtMostSeconds,
+    /// 0 to 3600: how long after an event none begins.
+    CoolDownSeconds,
 }
 
 /// A setting.

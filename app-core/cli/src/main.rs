@@ -4,6 +4,7 @@
 //! and never print a fact that is not durable.
 
 mod args;
+mod camera_settings;
 mod doctor;
 mod invite;
 mod live;

@@ -6,9 +6,9 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AddedPhone, AppError, Clip, ClipId, CommandOutcome, CommandState, CommandStatus, Event,
-    Exported, HubId, HubSettings, InviteCode, KnownSettings, LiveEvent, Notification,
-    OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
+    AddedPhone, AppError, CameraSettings, Clip, ClipId, CommandOutcome, CommandState,
+    CommandStatus, Event, Exported, HubId, HubSettings, InviteCode, KnownSettings, LiveEvent,
+    Notification, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
 };
 use serde_json::{Value, json};
 
@@ -393,6 +393,22 @@ fn settings_text(settings: &HubSettings) -> String {
     }
 }
 
+fn camera_json(settings: &CameraSettings) -> Value {
+    json!(settings)
+}
+
+/// What is set; what is not is the configuration's, and left out.
+fn camera_text(settings: &CameraSettings) -> String {
+    let json = camera_json(settings);
+    let set = json.as_object().into_iter().flatten();
+    let set = set.filter(|(_key, value)| !value.is_null());
+    let set: Vec<String> = set.map(|(key, value)| format!("{key} {value}")).collect();
+    match set.as_slice() {
+        [] => "nothing is set, the hub's configuration holds".into(),
+        set => set.join(", "),
+    }
+}
+
 fn phone_json(phone: &PairedPhone) -> Value {
     json!({"phone": phone.phone.to_string(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
            "heard_unix_ms": phone.heard_unix_ms})
@@ -446,6 +462,24 @@ fn outcome_json(outcome: &CommandOutcome) -> Value {
         | CommandOutcome::Conflict { version, settings } => {
             json!({"result": outcome.as_str(), "version": version, "settings": settings_json(settings)})
         }
+        CommandOutcome::Camera {
+            camera,
+            version,
+            settings,
+        }
+        | CommandOutcome::CameraChanged {
+            camera,
+            version,
+            settings,
+        }
+        | CommandOutcome::CameraConflict {
+            camera,
+            version,
+            settings,
+        } => {
+            json!({"result": outcome.as_str(), "camera": camera, "version": version,
+                   "settings": camera_json(settings)})
+        }
         CommandOutcome::Phones(phones) => {
             let phones: Vec<Value> = phones.iter().map(phone_json).collect();
             json!({"result": outcome.as_str(), "phones": phones})
@@ -462,6 +496,21 @@ pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
             "not done, another phone has changed the settings: {}. Look at them and try again",
             settings_text(settings)
         ),
+        CommandOutcome::Camera { camera, version, settings } => format!(
+            "camera {camera:?}, version {version}: {}",
+            camera_text(settings)
+        ),
+        CommandOutcome::CameraChanged { camera, settings, .. } => {
+            format!("done: camera {camera:?}: {}", camera_text(settings))
+        }
+        CommandOutcome::CameraConflict { camera, settings, .. } => format!(
+            "not done, another phone has set camera {camera:?}: {}. Look at that and try again",
+            camera_text(settings)
+        ),
+        CommandOutcome::NoSuchCamera => "not done: no camera of this hub has that name".into(),
+        CommandOutcome::NothingDetected => {
+            "not done: that camera's events go by the clock, as the hub's configuration says; there is nothing to set".into()
+        }
         CommandOutcome::NotUnderstood => {
             "not done: the camera's program is older than this one".into()
         }

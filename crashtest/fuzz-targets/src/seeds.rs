@@ -7,12 +7,13 @@
 use journal::DEVICE_SECRET_BYTES;
 use journal::ids::{Channel, ClipId, CommandId, LiveId, PairingId};
 use journal::message::{
-    self, AddedPhone, AddedPhones, AppConfigMessage, AppLiveMessage, AppMessage, ChannelHeld,
-    ClipEnd, ClipHeader, Command, CommandKind, CommandResult, DropReason, EventNotice, Heartbeat,
-    HeartbeatAnswer, HubConfigMessage, HubLiveMessage, HubMessage, HubNotification, HubReport,
-    InviteFailure, InviteNews, Invited, LiveBegun, LiveEnd, LiveEnded, LiveFrame, LiveStart,
-    LiveWish, NotRecorded, NoticeKind, Outcome, PhoneFacts, Settings, SettingsBase, SettingsDoc,
-    SignedStatement, Statement,
+    self, AddedPhone, AddedPhones, AppConfigMessage, AppLiveMessage, AppMessage, CameraChange,
+    CameraDoc, CameraSettings, ChannelHeld, ClipEnd, ClipHeader, Command, CommandKind,
+    CommandResult, DropReason, EventNotice, Heartbeat, HeartbeatAnswer, HubConfigMessage,
+    HubLiveMessage, HubMessage, HubNotification, HubReport, InviteFailure, InviteNews, Invited,
+    LiveBegun, LiveEnd, LiveEnded, LiveFrame, LiveStart, LiveWish, NotRecorded, NoticeKind,
+    Outcome, PhoneFacts, QuietSetting, Settings, SettingsBase, SettingsDoc, SignedStatement,
+    Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;
@@ -541,8 +542,8 @@ fn messages() -> Vec<Seed> {
     programs(&all)
 }
 
-/// Commands, what came of two, settings, and what is said of codes that are passed on.
-fn orders() -> [Option<Vec<u8>>; 8] {
+/// Commands, what came of them, settings, and what is said of codes that are passed on.
+fn orders() -> [Option<Vec<u8>>; 10] {
     let id = CommandId([3; 16]);
     let settings = Settings {
         privacy: true,
@@ -562,6 +563,24 @@ fn orders() -> [Option<Vec<u8>>; 8] {
         paired_unix_s: 5,
         heard_unix_ms: Some(6),
     };
+    let camera = CameraDoc {
+        version: 1,
+        made_by: Some(id),
+        settings: CameraSettings {
+            masks: Some(vec![vec![(0, 0), (1000, 0), (1000, 120)]]),
+            quiet: Some(QuietSetting::Never),
+            ..CameraSettings::default()
+        },
+        ..CameraDoc::unset("door")
+    };
+    let change = Command::new(
+        id,
+        &CommandKind::SetCamera(CameraChange {
+            camera: "door".into(),
+            base: SettingsBase::Command(id),
+            settings: camera.settings.clone(),
+        }),
+    );
     let said = |result| message::encode(&HubConfigMessage::Outcome(Outcome { id, result }));
     let command = Command::new(id, &kind);
     [
@@ -585,6 +604,8 @@ fn orders() -> [Option<Vec<u8>>; 8] {
                 paired_unix_s: 5,
             }],
         })),
+        change.and_then(|command| message::encode(&AppConfigMessage::Command(command))),
+        said(CommandResult::CameraChanged(camera)),
     ]
 }
 

@@ -23,6 +23,8 @@
 //! polygon = [[0, 500], [1000, 500], [1000, 1000], [0, 1000]]
 //! ```
 
+mod set;
+
 use serde::Deserialize;
 
 use crate::detector::{CPU_PERCENT, CPU_PERCENT_DEFAULT};
@@ -43,6 +45,8 @@ pub struct Detection {
     pub cpu_percent: u32,
     /// How far the clock of the quiet hours is before UTC, in minutes, [`UTC_OFFSET_MINUTES`].
     pub utc_offset_minutes: i16,
+    /// Whether what moves is looked for now. Always so in the file; a phone can turn it off.
+    pub detects: bool,
 }
 
 /// The clocks there are, in minutes before UTC.
@@ -55,6 +59,7 @@ impl Default for Detection {
             events: EventSettings::default(),
             cpu_percent: CPU_PERCENT_DEFAULT,
             utc_offset_minutes: 0,
+            detects: true,
         }
     }
 }
@@ -118,20 +123,25 @@ impl Detection {
                 what: format!("{cpu_percent} is outside {min} to {max}"),
             });
         }
-        let utc_offset_minutes = table.utc_offset_minutes.unwrap_or(0);
-        let (west, east) = UTC_OFFSET_MINUTES;
-        if !(west..=east).contains(&utc_offset_minutes) {
-            return Err(DetectionError {
-                key: "utc_offset_minutes",
-                what: format!("{utc_offset_minutes} is outside {west} to {east}"),
-            });
-        }
+        let utc_offset_minutes = utc_offset(table.utc_offset_minutes.unwrap_or(0))?;
         Ok(Self {
             events: events(&table)?,
             motion: motion(table)?,
             cpu_percent,
             utc_offset_minutes,
+            detects: true,
         })
+    }
+}
+
+fn utc_offset(minutes: i16) -> Result<i16, DetectionError> {
+    let (west, east) = UTC_OFFSET_MINUTES;
+    match (west..=east).contains(&minutes) {
+        true => Ok(minutes),
+        false => Err(DetectionError {
+            key: "utc_offset_minutes",
+            what: format!("{minutes} is outside {west} to {east}"),
+        }),
     }
 }
 
@@ -143,14 +153,14 @@ fn motion(table: DetectionTable) -> Result<MotionSettings, DetectionError> {
         .map(|zone| {
             Ok(Zone {
                 name: zone.name,
-                polygon: polygon("polygon", &zone.polygon)?,
+                polygon: polygon("polygon", places(&zone.polygon))?,
             })
         })
         .collect::<Result<_, DetectionError>>()?;
     let masks = table
         .masks
         .iter()
-        .map(|corners| polygon("masks", corners))
+        .map(|corners| polygon("masks", places(corners)))
         .collect::<Result<_, DetectionError>>()?;
     let values = MotionValues {
         sensitivity: table.sensitivity.unwrap_or(default.sensitivity),
@@ -161,6 +171,10 @@ fn motion(table: DetectionTable) -> Result<MotionSettings, DetectionError> {
         zones,
         masks,
     };
+    checked_motion(values)
+}
+
+fn checked_motion(values: MotionValues) -> Result<MotionSettings, DetectionError> {
     MotionSettings::new(values).map_err(|error| DetectionError {
         key: match error {
             MotionSettingsError::Sensitivity { .. } => "sensitivity",
@@ -174,9 +188,13 @@ fn motion(table: DetectionTable) -> Result<MotionSettings, DetectionError> {
     })
 }
 
-fn polygon(key: &'static str, corners: &[[u16; 2]]) -> Result<Polygon, DetectionError> {
+fn places(corners: &[[u16; 2]]) -> Vec<Point> {
     let points = corners.iter().map(|[x, y]| Point { x: *x, y: *y });
-    Polygon::new(points.collect()).map_err(|error: PolygonError| DetectionError {
+    points.collect()
+}
+
+fn polygon(key: &'static str, corners: Vec<Point>) -> Result<Polygon, DetectionError> {
+    Polygon::new(corners).map_err(|error: PolygonError| DetectionError {
         key,
         what: error.to_string(),
     })
@@ -205,6 +223,10 @@ fn events(table: &DetectionTable) -> Result<EventSettings, DetectionError> {
         ring_bytes_max,
         quiet,
     };
+    checked_events(values)
+}
+
+fn checked_events(values: EventValues) -> Result<EventSettings, DetectionError> {
     EventSettings::new(values).map_err(|error| match error {
         EventSettingsError::Seconds { name, min, max, .. } => DetectionError {
             key: name,

@@ -10,6 +10,7 @@
 //! This room must never take a command whose answer has no room, and never do one twice.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
@@ -23,17 +24,19 @@ use wire::ids::Seq;
 
 use super::recording::Ending;
 use super::{
-    Core, CoreError, EPOCH_BYTES, ErrorKind, LineState, MayInvite, Notice, PROVEN,
-    SMALL_GROUP_BYTES, Stop, Wishes, invite, is_about_one_line,
+    Core, CoreError, Detections, EPOCH_BYTES, ErrorKind, LineState, MayInvite, Notice, PROVEN,
+    SMALL_GROUP_BYTES, Stop, Wishes, camera_settings, invite, is_about_one_line,
 };
 
 /// What this hub does at the moment if a phone orders it.
 #[derive(Clone, Copy)]
-pub(super) struct Allowed {
+pub(super) struct Allowed<'d> {
     /// It has run for long enough to restart.
     pub(super) restart: bool,
     /// Its owner lets phones pass offers on.
     pub(super) invite: MayInvite,
+    /// The cameras that can be set.
+    pub(super) detections: &'d Detections,
 }
 
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
@@ -44,7 +47,7 @@ pub(super) fn obey(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
-    (command, allowed): (&Command, Allowed),
+    (command, allowed): (&Command, Allowed<'_>),
 ) -> Result<Option<PairingId>, JournalError> {
     let (pairing, id) = (config.pairing, command.id);
     let mut removed = None;
@@ -91,7 +94,7 @@ fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,
     (id, kind): (CommandId, CommandKind),
-    allowed: Allowed,
+    allowed: Allowed<'_>,
     removed: &mut Option<PairingId>,
 ) -> Result<CommandResult, JournalError> {
     let current = txn.settings()?;
@@ -112,6 +115,12 @@ fn carry_out(
         }
         CommandKind::SendAgain { channel, from } => {
             return send_again(txn, Line::of(config.pairing, channel), Seq(from));
+        }
+        CommandKind::Camera { camera } => {
+            return camera_settings::ask(txn, allowed.detections, &camera);
+        }
+        CommandKind::SetCamera(change) => {
+            return camera_settings::change(txn, allowed.detections, (id, change));
         }
         CommandKind::Privacy { on } => {
             let mut settings = current.settings;
@@ -172,7 +181,7 @@ fn send_again(txn: &mut Txn<'_>, line: Line, from: Seq) -> Result<CommandResult,
 impl Core {
     /// What the parts outside the journal are to do: only what a finished commit covers.
     pub fn wishes(&self) -> Wishes {
-        self.wishes
+        self.wishes.clone()
     }
 
     /// The same, with what is only staged.
@@ -181,6 +190,7 @@ impl Core {
         let restart = journal.restart_wanted()?;
         Ok(Wishes {
             settings: journal.settings()?.settings,
+            cameras: Arc::new(journal.cameras_set()?),
             restart: restart.is_some() && restart != self.restarted_for,
             invite: journal.invite()?,
         })

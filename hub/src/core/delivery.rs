@@ -236,6 +236,7 @@ impl Core {
                         let allowed = Allowed {
                             restart: self.ran >= pace::RESTART_AFTER,
                             invite: self.may_invite,
+                            detections: &self.detections,
                         };
                         let lines = &mut self.lines;
                         removed = command::obey(lines, &mut txn, line, (command, allowed))?;

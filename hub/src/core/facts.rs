@@ -3,15 +3,16 @@
 //! Identifiers appear in full only where a person asked for them; no payload and no key ever does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
 use journal::message::{
-    AddedPhones, ClipEnd, HubReport, LiveEnd, NotRecorded, Settings, SettingsDoc,
+    AddedPhones, CameraDoc, ClipEnd, HubReport, LiveEnd, NotRecorded, Settings, SettingsDoc,
 };
 use journal::{ClipOutcome, Dismissal, Dismissed, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError, LineState, LiveStatus, PROVEN, is_about_one_line};
+use super::{CameraSet, Core, CoreError, LineState, LiveStatus, PROVEN, is_about_one_line};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -266,10 +267,12 @@ pub struct LineHeads {
 }
 
 /// What the parts outside the journal are to do. Only durable facts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wishes {
     /// What phones have set.
     pub settings: Settings,
+    /// What they have set at cameras, also at such as the configuration has no more.
+    pub cameras: Arc<Vec<CameraDoc>>,
     /// A phone wants the program to end, and to be started again.
     pub restart: bool,
     /// An offer that a phone wants to pass on, or passes on now.
@@ -319,6 +322,8 @@ pub struct CoreStatus {
     pub settings: SettingsDoc,
     /// The phones that came by an offer which another one passed on.
     pub added: AddedPhones,
+    /// What they have set at the cameras that there are.
+    pub cameras_set: Vec<CameraSet>,
     /// The pairings.
     pub lines: Vec<LineStatus>,
     /// Removed phones that the relay was not yet told of.
@@ -414,6 +419,7 @@ impl Core {
         }
         let settings = journal.settings()?;
         let added = journal.added_phones()?;
+        let cameras_set = journal.cameras_set()?;
         let dismissals = journal.dismissals()?;
         let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
         let dismissals =
@@ -425,6 +431,7 @@ impl Core {
             recording_of: self.recording_of(),
             settings,
             added,
+            cameras_set: self.sets_of(cameras_set),
             stopped: self.stopped,
             lines,
             dismissals,

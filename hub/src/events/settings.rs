@@ -138,6 +138,18 @@ impl EventSettings {
         Ok(settings)
     }
 
+    /// The values themselves.
+    pub fn values(&self) -> EventValues {
+        EventValues {
+            pre_roll_seconds: self.pre_roll.as_secs_f64(),
+            post_roll_seconds: self.post_roll.as_secs_f64(),
+            at_most_seconds: self.at_most.as_secs_f64(),
+            cool_down_seconds: self.cool_down.as_secs_f64(),
+            ring_bytes_max: self.ring_bytes_max,
+            quiet: self.quiet,
+        }
+    }
+
     /// What is recorded from before the motion.
     pub fn pre_roll(&self) -> Duration {
         self.pre_roll
@@ -195,6 +207,7 @@ mod tests {
     fn the_defaults_can_be_and_each_value_has_its_limits() {
         let settings = EventSettings::new(EventValues::default()).unwrap();
         assert_eq!(settings, EventSettings::default());
+        assert_eq!(EventSettings::new(settings.values()), Ok(settings));
         assert_eq!(settings.pre_roll(), Duration::from_secs(5));
         type Change = fn(&mut EventValues);
         let table: [(Change, &str); 8] = [

@@ -140,6 +140,11 @@ impl MotionSettings {
         Ok(Self(values))
     }
 
+    /// The values themselves.
+    pub fn values(&self) -> &MotionValues {
+        &self.0
+    }
+
     /// By how many grey values a cell must differ from the background to have changed: 10 to 50.
     pub(super) fn threshold(&self) -> u8 {
         // At most 40 is taken off.

@@ -293,3 +293,55 @@ fn nothing_is_motion_where_all_is_masked() {
     });
     assert_eq!(camera.see_walk(100, 200), None);
 }
+
+#[test]
+fn other_settings_leave_the_scene_known_and_other_masks_do_not() {
+    let set = |camera: &mut Camera, values| {
+        let settings = MotionSettings::new(values).unwrap();
+        camera.detector.handle_settings(settings);
+    };
+    let mut camera = Camera::watching(MotionValues::default());
+    set(
+        &mut camera,
+        MotionValues {
+            sensitivity: 60,
+            ..MotionValues::default()
+        },
+    );
+    assert_eq!(camera.see(&street()), Scene::Still);
+    assert!(camera.see_walk(100, 200).is_some());
+    // A zone elsewhere, from the next picture on.
+    let mut camera = Camera::watching(MotionValues::default());
+    let zones = vec![Zone {
+        name: "corner".into(),
+        polygon: polygon(&[(900, 900), (1000, 900), (1000, 1000)]),
+    }];
+    set(
+        &mut camera,
+        MotionValues {
+            zones,
+            ..MotionValues::default()
+        },
+    );
+    assert_eq!(camera.see(&street()), Scene::Still);
+    assert_eq!(camera.see_walk(100, 200), None);
+    // What is smaller than the new minimum is nothing.
+    let mut camera = Camera::watching(MotionValues::default());
+    set(
+        &mut camera,
+        MotionValues {
+            min_area_permille: 500,
+            ..MotionValues::default()
+        },
+    );
+    assert_eq!(camera.see_walk(100, 200), None);
+    let masks = vec![polygon(&[(0, 0), (1000, 0), (1000, 120)])];
+    set(
+        &mut camera,
+        MotionValues {
+            masks,
+            ..MotionValues::default()
+        },
+    );
+    assert_eq!(camera.see(&street()), Scene::Calibrating);
+}

@@ -21,7 +21,7 @@ use crate::live::{Tap, Tapped, TappedSource};
 use crate::media::Tracks;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
-use crate::watcher::{Eyes, Watcher, Watching};
+use crate::watcher::{Eyes, Wanted, Watcher, Watching};
 
 /// How one camera stands, for `status` and for whoever is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,13 +154,15 @@ impl<C: Clock + Clone + 'static> Input<C> {
         matches!(self, Self::File { .. })
     }
 
-    /// Opens it; a live one is open when it has said what it sends, and `tap` hears all that it says.
+    /// Opens it; a live one is open when it has said what it sends, and `tap` hears all that it says. `wishes`: what
+    /// phones set at it.
     async fn open(
         &mut self,
         name: &str,
         clock: C,
         tap: &Tap,
         reporter: &Reporter,
+        wishes: watch::Receiver<Wishes>,
     ) -> Result<(), CameraError> {
         match self {
             Self::File { camera, config } => {
@@ -183,7 +185,7 @@ impl<C: Clock + Clone + 'static> Input<C> {
                 let mut opened = TappedSource::new(opened, tap.anew());
                 let first = opened.next_item().await?;
                 let opened = (Box::new(opened) as Box<dyn Source>, first);
-                *camera = Some(live(name, opened, events, clock, reporter));
+                *camera = Some(live((name, wishes), opened, events, clock, reporter));
             }
         }
         Ok(())
@@ -207,9 +209,9 @@ impl<C: Clock + Clone + 'static> Input<C> {
     }
 }
 
-/// Makes a camera of a source whose first item has come.
+/// Makes a camera of a source whose first item has come. It begins with what phones have set, and follows that.
 fn live<C: Clock + Clone + 'static>(
-    name: &str,
+    (name, wishes): (&str, watch::Receiver<Wishes>),
     (source, first): (Box<dyn Source>, Option<SourceItem>),
     events: &Eventing,
     clock: C,
@@ -218,7 +220,9 @@ fn live<C: Clock + Clone + 'static>(
     let watched = match (&events.detection, &first) {
         (Some(detection), Some(SourceItem::Format(tracks))) => {
             reporter.set_looks(Looks::Cannot);
-            eyes(tracks, detection).map(|eyes| (detection, tracks.clone(), eyes))
+            let mut wanted = Wanted::new(name, detection.clone(), wishes);
+            let detection = wanted.now();
+            eyes(tracks, &detection).map(|eyes| (detection, wanted, tracks.clone(), eyes))
         }
         _ => {
             reporter.set_looks(Looks::No);
@@ -226,12 +230,13 @@ fn live<C: Clock + Clone + 'static>(
         }
     };
     match watched {
-        Some((detection, tracks, eyes)) => {
+        Some((detection, wanted, tracks, eyes)) => {
             let reporter = reporter.clone();
             let report = move |watching| reporter.set_looks(Looks::Yes(watching));
             let seen = (tracks, eyes);
             let name = name.to_owned();
-            Box::new(Watcher::new(name, source, seen, detection, clock, report))
+            let watcher = Watcher::new(name, source, seen, &detection, clock, report);
+            Box::new(watcher.following(wanted))
         }
         None => {
             let mut windows = Windows::new(source, events.windows, clock);
@@ -329,9 +334,13 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         while self.input.camera().is_none() {
             self.clock.sleep_until(not_before).await;
             until_private(&mut wishes, false).await?;
-            let opening =
-                self.input
-                    .open(&self.name, self.clock.clone(), &self.tap, &self.reporter);
+            let opening = self.input.open(
+                &self.name,
+                self.clock.clone(),
+                &self.tap,
+                &self.reporter,
+                wishes.clone(),
+            );
             let opened = tokio::select! {
                 biased;
                 private = until_private(&mut wishes, true) => {

@@ -1,6 +1,7 @@
 //! The live frames of one phone, while it watches: one stream for each group of pictures.
 //!
-//! What is late is given up and never sent again. The relay stops a stream that nobody watches; when it has done so
+//! What is late is given up and never sent again. A frame waits for its turn among the lines of the connection: behind
+//! what is small and says more, before every clip ([`super::turns`]). The relay stops a stream that nobody watches; when it has done so
 //! for a while, the session ends. This room must never send on a line whose standing is in doubt, and never
 //! anything but [`journal::Live`] frames.
 
@@ -14,20 +15,26 @@ use tokio::time::{Instant, timeout};
 use wire::ErrorCode;
 use wire::limits::LIVE_STALE_MS;
 
-use super::line::{SLOT_PAUSE, Shared};
+use super::line::{Place, SLOT_PAUSE, Shared, now_ms};
+use super::turns::Rank;
 use super::{Over, is_refusal};
+use crate::camera::Clock;
 use crate::core::{LiveBoard, Standing};
 use crate::live::{Outgoing, Outlet, Outlets};
 use crate::sealer::SealerError;
 
-/// A frame that the network takes no sooner is late, and its group with it.
+/// A frame whose turn does not come sooner, or that the network takes no sooner, is late, and its group with it.
 const STALE: Duration = Duration::from_millis(LIVE_STALE_MS);
 /// A session that nobody has watched for so long ends: together with what the relay takes to notice, within 5 s of
 /// the last viewer.
 const UNWATCHED_MAX: Duration = Duration::from_secs(4);
 
 /// Sends whenever this phone watches, until the connection ends.
-pub(super) async fn send(shared: &Shared, outlets: &Outlets) -> Result<(), Over> {
+pub(super) async fn send(
+    shared: &Shared,
+    outlets: &Outlets,
+    clock: &impl Clock,
+) -> Result<(), Over> {
     let line = shared.line;
     let mut lives = shared.sealer.lives();
     loop {
@@ -44,6 +51,8 @@ pub(super) async fn send(shared: &Shared, outlets: &Outlets) -> Result<(), Over>
         let mut outlet = outlets.attach(line);
         let mut pour = Pour {
             shared,
+            clock,
+            place: shared.queue.place(Rank::Live),
             group: None,
             alone_since: None,
         };
@@ -52,15 +61,18 @@ pub(super) async fn send(shared: &Shared, outlets: &Outlets) -> Result<(), Over>
 }
 
 /// The frames of one session after the other.
-struct Pour<'s> {
+struct Pour<'s, C> {
     shared: &'s Shared,
+    clock: &'s C,
+    /// Among the lines of the connection.
+    place: Place,
     /// The group under way; none while it is given up.
     group: Option<LiveStream>,
     /// Since when the relay has found nobody who watches, in which session.
     alone_since: Option<(Instant, u64)>,
 }
 
-impl Pour<'_> {
+impl<C: Clock> Pour<'_, C> {
     /// Until this phone watches no more.
     async fn run(
         &mut self,
@@ -72,10 +84,7 @@ impl Pour<'_> {
         loop {
             let left = self.alone_since.map(|(since, _)| since + UNWATCHED_MAX);
             tokio::select! {
-                next = outlet.next() => match next {
-                    Some(next) => self.pour(next, sender).await?,
-                    None => return Ok(()),
-                },
+                biased;
                 changed = lives.changed() => {
                     if changed.is_err() {
                         return Err(Over::Sealer(SealerError::Closed));
@@ -85,6 +94,12 @@ impl Pour<'_> {
                     }
                 }
                 () = until(left) => self.end_unwatched().await?,
+                next = outlet.next() => match next {
+                    Some(next) => self.pour(next, sender).await?,
+                    None => return Ok(()),
+                },
+                // Polled when no frame is there: nobody waits for one.
+                () = leave(&self.place) => {}
             }
         }
     }
@@ -105,10 +120,16 @@ impl Pour<'_> {
                 Err(_elapsed) => return Ok(()),
             }
         }
-        let Some(group) = &mut self.group else {
+        if self.group.is_none() {
+            return Ok(());
+        }
+        let bytes = Bytes::from(next.frame.into_inner().into_bytes());
+        let is_turn = timeout(STALE, self.turn(bytes.len())).await.is_ok();
+        let Some(group) = self.group.as_mut().filter(|_| is_turn) else {
+            tracing::debug!("others go before live pictures; the rest of their group is left out");
+            self.group = None;
             return Ok(());
         };
-        let bytes = Bytes::from(next.frame.into_inner().into_bytes());
         match timeout(STALE, group.send(bytes)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
@@ -120,6 +141,20 @@ impl Pour<'_> {
                 self.group = None;
                 Ok(())
             }
+        }
+    }
+
+    /// Waits until so many bytes may be handed over, and takes that turn. Cancel safe.
+    async fn turn(&mut self, bytes: usize) {
+        loop {
+            self.place.look();
+            let now = now_ms(self.clock);
+            self.place.ask(now);
+            if self.place.may_go(bytes, now) {
+                self.place.handed(bytes, now);
+                return;
+            }
+            self.place.moved().await;
         }
     }
 
@@ -161,6 +196,12 @@ impl Pour<'_> {
         let standing = heads.borrow().get(&line).map(|head| head.standing);
         standing == Some(Standing::Good)
     }
+}
+
+/// Nothing is sent from this place now; for as long as it is waited for.
+async fn leave(place: &Place) {
+    place.leave();
+    std::future::pending().await
 }
 
 async fn until(at: Option<Instant>) {

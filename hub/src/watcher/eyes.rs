@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::camera::{AccessUnit, Clock, VideoTrack};
 use crate::config::detection::Detection;
 use crate::detector::{DecodeError, Detector, Mode, OpenH264};
-use crate::motion::Scene;
+use crate::motion::{MotionSettings, Scene};
 use crate::thumbnail::{Thumbnail, ThumbnailError};
 
 /// Something to do.
@@ -61,6 +61,11 @@ impl Eyes {
 
     pub(super) fn handle_track(&mut self, track: Arc<VideoTrack>) {
         self.detector.handle_track(track);
+    }
+
+    /// Other settings from the next picture on.
+    pub(super) fn handle_settings(&mut self, motion: MotionSettings, cpu_percent: u32) {
+        self.detector.handle_settings(motion, cpu_percent);
     }
 
     pub(super) fn handle_gap(&mut self) {

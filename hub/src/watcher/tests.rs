@@ -291,3 +291,99 @@ async fn too_many_waiting_pictures_are_left_out_and_a_key_frame_goes_on() {
         .sum();
     assert_eq!(bytes, rig.watcher.waiting_bytes);
 }
+
+/// A watcher that saw the first part by one set of settings, and the rest by another.
+async fn set_between(
+    (before, after): (&[(Shows, u64)], &[(Shows, u64)]),
+    (first, then): (&Detection, Detection),
+) -> Rig {
+    let script = [before, after].concat();
+    let mut all = items(&script);
+    let seconds: u64 = before.iter().map(|(_, seconds)| seconds).sum();
+    // The format is the first item.
+    let rest = all.split_off(1 + (seconds * 1_000 / PICTURE_MS) as usize);
+    let mut rig = Rig::new(all.remove(0), first);
+    rig.play(all).await;
+    let now = Duration::from_millis(rig.now_ms);
+    rig.watcher.handle_settings(then, now);
+    rig.watcher.take_effects();
+    rig.play(rest).await;
+    rig
+}
+
+fn off() -> Detection {
+    Detection {
+        detects: false,
+        ..detection(SHORT)
+    }
+}
+
+#[tokio::test]
+async fn a_phone_turns_detection_on_and_off_while_the_camera_runs() {
+    let calm = [(Shows::Nobody, 5)];
+    let visit = [(Shows::Somebody, 4), (Shows::Nobody, 5)];
+    let rig = set_between((&calm, &visit), (&detection(SHORT), off())).await;
+    assert!(rig.events.is_empty(), "{}", rig.letters());
+    assert!(!rig.told.lock().unwrap().last().unwrap().is_on);
+    let rig = set_between((&calm, &visit), (&off(), detection(SHORT))).await;
+    assert!(rig.told.lock().unwrap().last().unwrap().is_on);
+    // The scene is learned first, and somebody may be part of it.
+    let later = [(Shows::Nobody, 5), (Shows::Somebody, 4), (Shows::Nobody, 5)];
+    let rig = set_between((&calm, &later), (&off(), detection(SHORT))).await;
+    assert_eq!(rig.letters(), "SJE");
+}
+
+#[tokio::test]
+async fn an_event_that_runs_goes_on_by_other_settings_and_is_whole() {
+    let coming = [(Shows::Nobody, 5), (Shows::Somebody, 2)];
+    let leaving = [(Shows::Somebody, 2), (Shows::Nobody, 8)];
+    let longer = SHORT.replace("post_roll_seconds = 2", "post_roll_seconds = 5");
+    let mut lengths = Vec::new();
+    for then in [detection(SHORT), detection(&longer)] {
+        let rig = set_between((&coming, &leaving), (&detection(SHORT), then)).await;
+        assert_eq!(rig.letters(), "SJE");
+        let pictures = rig.events.iter();
+        let pictures = pictures.filter(|(_, event)| matches!(event, CameraEvent::AccessUnit(_)));
+        lengths.push(pictures.count());
+    }
+    assert!(lengths[1] > lengths[0] + 15, "{lengths:?}");
+    // Turned off amid it, it ends with its post-roll.
+    let rig = set_between((&coming, &leaving), (&detection(SHORT), off())).await;
+    assert_eq!(rig.letters(), "SJE");
+}
+
+#[tokio::test]
+async fn a_watcher_follows_what_is_durable_and_only_what_concerns_it() {
+    use crate::core::Wishes;
+    use journal::message::{CameraDoc, CameraSettings};
+
+    let doc = |camera: &str, version, sensitivity| CameraDoc {
+        version,
+        settings: CameraSettings {
+            sensitivity: Some(sensitivity),
+            ..CameraSettings::default()
+        },
+        ..CameraDoc::unset(camera)
+    };
+    let wishes = |cameras| Wishes {
+        cameras: Arc::new(cameras),
+        ..Wishes::default()
+    };
+    let (wish, wished) = tokio::sync::watch::channel(wishes(vec![doc("door", 1, 70)]));
+    let file = detection("sensitivity = 40");
+    let mut wanted = Wanted::new("door", Box::new(file.clone()), wished);
+    assert_eq!(wanted.now().motion.values().sensitivity, 70);
+    // Of another camera, and a wish of another kind: nothing that concerns it.
+    wish.send_replace(wishes(vec![doc("door", 1, 70), doc("yard", 1, 1)]));
+    let moment = Duration::from_millis(20);
+    let silent = tokio::time::timeout(moment, wanted.changed()).await;
+    assert!(silent.is_err());
+    wish.send_replace(wishes(vec![doc("door", 2, 80)]));
+    assert_eq!(wanted.changed().await.motion.values().sensitivity, 80);
+    // What does not fit the file leaves the file's.
+    wish.send_replace(wishes(vec![doc("door", 3, 0)]));
+    assert_eq!(wanted.changed().await, file);
+    drop(wish);
+    let gone = tokio::time::timeout(moment, wanted.changed()).await;
+    assert!(gone.is_err(), "a journal that is gone sets nothing");
+}

@@ -15,7 +15,7 @@ use crate::heartbeat::in_config;
 use crate::ids::{CommandId, Line, PairingId};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
-use crate::message::{self, CommandResult, HubConfigMessage, SettingsDoc};
+use crate::message::{self, CameraDoc, CommandResult, HubConfigMessage, SettingsDoc};
 use crate::outbox::Placement;
 use crate::scope::Scope;
 use crate::session::{Committer, Session};
@@ -27,6 +27,9 @@ pub const OUTCOMES_KEPT: usize = 2 * super::COMMANDS_PENDING_MAX;
 
 /// Above the longest message of the config channel, which is a pairing code.
 const MESSAGE_ROOM_BYTES: usize = 4096;
+/// Cameras whose settings are kept. Whoever sets one more forgets those of the camera that was set first: more than
+/// a hub has are of names that its configuration has no more.
+pub const CAMERAS_SET_MAX: usize = 16;
 
 /// What a phone was told last of the settings (hub).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -183,6 +186,32 @@ impl Txn<'_> {
         self.put_row(keys::SETTINGS, doc)
     }
 
+    /// [`Journal::cameras_set`], as the transaction sees it.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn cameras_set(&self) -> Result<Vec<CameraDoc>, JournalError> {
+        Ok(self.row(keys::CAMERAS)?.unwrap_or_default())
+    }
+
+    /// Keeps a new version of a camera's settings, at most [`CAMERAS_SET_MAX`] cameras'.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn put_camera_set(&mut self, doc: &CameraDoc) -> Result<(), JournalError> {
+        let mut all = self.cameras_set()?;
+        match all.iter_mut().find(|known| known.camera == doc.camera) {
+            Some(known) => *known = doc.clone(),
+            None => {
+                if all.len() >= CAMERAS_SET_MAX {
+                    all.remove(0);
+                }
+                all.push(doc.clone());
+            }
+        }
+        self.put_row(keys::CAMERAS, &all)
+    }
+
     /// [`Journal::settings_said`], as the transaction sees it.
     ///
     /// # Errors
@@ -234,6 +263,14 @@ impl Journal {
     /// If the row cannot be read.
     pub fn settings(&self) -> Result<SettingsDoc, JournalError> {
         Ok(self.row(keys::SETTINGS)?.unwrap_or_default())
+    }
+
+    /// What phones have set at cameras (hub), the camera that was set first in front; none before the first.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn cameras_set(&self) -> Result<Vec<CameraDoc>, JournalError> {
+        Ok(self.row(keys::CAMERAS)?.unwrap_or_default())
     }
 
     /// What a phone was told last of the settings (hub).

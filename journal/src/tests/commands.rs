@@ -5,12 +5,12 @@ use wire::ids::Seq;
 use super::harness::{App, Hub, NOW_MS, paired};
 use crate::ids::{Channel, CommandId, Line};
 use crate::message::{
-    CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage, HubReport, Outcome, Refusal,
-    Settings, SettingsBase, SettingsDoc,
+    CameraDoc, CameraSettings, CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage,
+    HubReport, Outcome, Refusal, Settings, SettingsBase, SettingsDoc,
 };
 use crate::{
-    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower, JournalError,
-    OUTCOMES_KEPT, Received, Session, Taken, Takes,
+    CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower,
+    JournalError, OUTCOMES_KEPT, Received, Session, Taken, Takes,
 };
 
 fn config(hub: &Hub) -> Line {
@@ -167,6 +167,103 @@ fn a_change_starts_from_all_that_was_ordered_before_it() {
         panic!("{book:?}");
     };
     assert_eq!(base, SettingsBase::Command(first));
+}
+
+fn sensitive(sensitivity: u8) -> CameraSettings {
+    CameraSettings {
+        sensitivity: Some(sensitivity),
+        ..CameraSettings::default()
+    }
+}
+
+fn camera(name: &str, version: u64) -> CameraDoc {
+    CameraDoc {
+        version,
+        settings: sensitive(version as u8),
+        ..CameraDoc::unset(name)
+    }
+}
+
+/// What an app knows of a camera is what it was answered; the newest answer counts, and what waits stands on it.
+#[test]
+fn a_change_of_a_camera_starts_from_what_was_said_of_that_camera() {
+    let (mut hub, mut app) = paired();
+    let line = config(&hub);
+    let to_change = |app: &App, name: &str| {
+        app.journal
+            .commands(line.pairing)
+            .unwrap()
+            .camera_to_change(name)
+    };
+    assert_eq!(to_change(&app, "door"), None);
+    let results = [
+        CommandResult::CameraConflict(camera("door", 4)),
+        CommandResult::Camera(camera("door", 3)),
+        CommandResult::Camera(camera("yard", 9)),
+    ];
+    for result in results {
+        let asked = CommandKind::Camera {
+            camera: "door".into(),
+        };
+        let id = give(&mut app, line, asked).unwrap();
+        say(
+            &mut hub,
+            &[HubConfigMessage::Outcome(Outcome { id, result })],
+        );
+        listen(&hub, &mut app);
+    }
+    let known = Some((SettingsBase::Version(4), sensitive(4)));
+    assert_eq!(to_change(&app, "door"), known);
+    let mut set = |camera: &str, settings: CameraSettings| -> Result<CommandId, JournalError> {
+        let mut txn = app.journal.begin();
+        let id = txn.add_camera_settings(line.pairing, (camera, settings), NOW_MS)?;
+        drop(txn.commit(()).unwrap());
+        Ok(id.unwrap())
+    };
+    let first = set("door", sensitive(70)).unwrap();
+    let second = set("door", sensitive(71)).unwrap();
+    set("attic", sensitive(1)).unwrap();
+    let large = CameraSettings {
+        masks: Some(vec![vec![(1000, 1000); 200]]),
+        ..CameraSettings::default()
+    };
+    assert!(matches!(set("door", large), Err(JournalError::Misuse(_))));
+    let wanted = Some((SettingsBase::Command(second), sensitive(71)));
+    assert_eq!(to_change(&app, "door"), wanted);
+    let book = app.journal.commands(line.pairing).unwrap();
+    let bases: Vec<SettingsBase> = book
+        .pending
+        .iter()
+        .map(|pending| match &pending.kind {
+            CommandKind::SetCamera(change) => change.base,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        SettingsBase::Version(4),
+        SettingsBase::Command(first),
+        SettingsBase::Version(0),
+    ];
+    assert_eq!(bases, expected);
+}
+
+#[test]
+fn a_hub_keeps_one_version_of_each_camera_and_no_more_cameras_than_it_may_have() {
+    let (mut hub, _app) = paired();
+    let mut txn = hub.journal.begin();
+    assert!(txn.cameras_set().unwrap().is_empty());
+    for number in 0..CAMERAS_SET_MAX {
+        txn.put_camera_set(&camera(&format!("{number}"), 1))
+            .unwrap();
+    }
+    txn.put_camera_set(&camera("0", 2)).unwrap();
+    assert_eq!(txn.cameras_set().unwrap().len(), CAMERAS_SET_MAX);
+    txn.put_camera_set(&camera("one more", 1)).unwrap();
+    drop(txn.commit(()).unwrap());
+    let kept = hub.journal.cameras_set().unwrap();
+    assert_eq!(kept.len(), CAMERAS_SET_MAX);
+    assert!(!kept.iter().any(|doc| doc.camera == "0"), "the first went");
+    assert_eq!(kept.last(), Some(&camera("one more", 1)));
 }
 
 /// Neither end remembers without a limit.

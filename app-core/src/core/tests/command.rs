@@ -158,7 +158,7 @@ fn commands_go_one_at_a_time_and_each_is_answered() {
     assert_eq!(camera.version(), 2);
     let book = book(&mut core, config);
     assert!(book.pending.is_empty());
-    let kinds: Vec<_> = book.done.iter().map(|done| done.kind).collect();
+    let kinds: Vec<_> = book.done.iter().map(|done| done.kind.clone()).collect();
     let given = [CommandKind::Privacy { on: true }, CommandKind::Restart];
     assert_eq!(kinds, given);
     assert_eq!(book.settings.version, 2);

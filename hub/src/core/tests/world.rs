@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
-use journal::message::{CommandKind, Settings, SettingsDoc};
+use journal::message::{CameraDoc, CameraSettings, CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{
@@ -494,6 +494,26 @@ impl Core {
     }
 
     /// As a phone's command leaves it: staged.
+    pub(crate) fn set_camera(
+        &mut self,
+        camera: &str,
+        settings: CameraSettings,
+    ) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        let all = txn.cameras_set()?;
+        let known = all.iter().find(|doc| doc.camera == camera);
+        let doc = CameraDoc {
+            version: known.map_or(0, |doc| doc.version) + 1,
+            settings,
+            ..CameraDoc::unset(camera)
+        };
+        txn.put_camera_set(&doc)?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        Ok(())
+    }
+
+    /// As a phone's command leaves it: staged.
     pub(crate) fn wish_restart(&mut self) -> Result<(), CoreError> {
         let mut txn = self.journal()?.begin();
         txn.want_restart(CommandId([1; 16]))?;
@@ -633,6 +653,14 @@ impl Phone {
     pub(crate) fn set(&mut self, settings: Settings) {
         let mut txn = self.app.begin();
         let id = txn.add_settings(self.line.pairing, settings, NOW_MS);
+        assert!(id.unwrap().is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// The owner sets something at a camera, on what this phone knows.
+    pub(crate) fn set_camera(&mut self, camera: &str, settings: CameraSettings) {
+        let mut txn = self.app.begin();
+        let id = txn.add_camera_settings(self.line.pairing, (camera, settings), NOW_MS);
         assert!(id.unwrap().is_some());
         drop(txn.commit(()).unwrap());
     }

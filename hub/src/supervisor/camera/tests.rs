@@ -403,6 +403,47 @@ fn by_motion() -> Eventing {
     }
 }
 
+/// Turns detection on or off, as a phone does.
+async fn set_detection(sealer: &Sealer, detects: bool) {
+    let settings = journal::message::CameraSettings {
+        detects: Some(detects),
+        ..journal::message::CameraSettings::default()
+    };
+    let set = sealer.run(move |core, _now| core.set_camera("door", settings));
+    set.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_camera_follows_what_phones_set_while_it_runs_and_when_it_is_opened() {
+    let (sealer, _thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
+    set_detection(&sealer, false).await;
+    let source = SourceConfig::Virtual(VirtualConfig {
+        width: 160,
+        height: 160,
+        pictures_per_second: 10,
+    });
+    let (keeper, mut told) = keeper(source, by_motion(), sealer.clone());
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(keeper.run(stopped));
+    let is_on = |board: &Cameras| match board[0].looks {
+        Looks::Yes(watching) => Some(watching.is_on),
+        _ => None,
+    };
+    let off = |board: &Cameras| is_on(board) == Some(false);
+    drop(told.wait_for(off).await.unwrap());
+    set_detection(&sealer, true).await;
+    let on = |board: &Cameras| is_on(board) == Some(true);
+    drop(told.wait_for(on).await.unwrap());
+    // What is set while nobody has it holds when it is opened.
+    set_privacy(&sealer, true).await;
+    drop(told.wait_for(|board| is_on(board).is_none()).await.unwrap());
+    set_detection(&sealer, false).await;
+    set_privacy(&sealer, false).await;
+    drop(told.wait_for(off).await.unwrap());
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
+}
+
 /// From the network through decoder, detector, machine, recorder and journal to the phone, in real time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visit_before_a_camera_on_the_network_is_told_shown_and_recorded() {
