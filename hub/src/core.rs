@@ -14,6 +14,8 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod alarm;
+mod budget;
 mod command;
 mod cover;
 mod death;
@@ -40,6 +42,7 @@ use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
+pub use alarm::Presence;
 pub use death::Death;
 use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
@@ -52,6 +55,7 @@ pub use recording::{CameraNumber, Event, Piece, Recorded};
 pub use silence::SilenceLimits;
 pub use tell::{Alert, Still};
 
+use alarm::Alarms;
 use recording::{Mark, Recording};
 use retained::Playing;
 use silence::Silence;
@@ -185,6 +189,8 @@ struct Flight {
     heads: Vec<(Line, LineBooks)>,
     wishes: Wishes,
     recordings: Vec<Mark>,
+    /// Alarms that it covers.
+    alarms: usize,
 }
 
 /// The hub's core. See the module's documentation.
@@ -203,6 +209,12 @@ pub struct Core {
     said_play_waits: bool,
     /// How long this process has run, as far as ticks have counted it.
     ran: Duration,
+    /// What the owner is told that is no event.
+    alarms: Alarms,
+    /// How many bytes of video may wait.
+    budget_bytes: Option<u64>,
+    /// Whether a clip may be there that is dropped in part.
+    drops: bool,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     staged_bytes: u64,
@@ -219,6 +231,9 @@ pub struct Core {
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
     pub(crate) room: Option<bool>,
+    /// Set by a test: no clip makes room for another.
+    #[cfg(test)]
+    pub(crate) keeps_all: bool,
     /// Set by a test: what the next questions for room end with.
     #[cfg(test)]
     pub(crate) room_errors: VecDeque<CoreError>,
@@ -262,6 +277,9 @@ impl Core {
             playing: None,
             said_play_waits: false,
             ran: Duration::ZERO,
+            alarms: Alarms::default(),
+            budget_bytes: None,
+            drops: true,
             stopped: None,
             staged_bytes: 0,
             reopens: 0,
@@ -272,6 +290,8 @@ impl Core {
             dead: None,
             #[cfg(test)]
             room: None,
+            #[cfg(test)]
+            keeps_all: false,
             #[cfg(test)]
             room_errors: VecDeque::new(),
             #[cfg(test)]
@@ -364,6 +384,7 @@ impl Core {
                         .iter()
                         .map(|(camera, recording)| recording.mark(*camera))
                         .collect(),
+                    alarms: self.alarms.count_staged(),
                 });
                 Ok(())
             }
@@ -719,8 +740,9 @@ impl Core {
         self.generation += 1;
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
-        // What a step released may be there again.
+        // What a step released may be there again, and a clip that it dropped be there in part.
         self.releases = true;
+        self.drops = true;
         self.refresh_lines()?;
         self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
@@ -744,6 +766,7 @@ impl Core {
         self.staged_bytes = 0;
         // It is cut off with its epoch, and played again.
         self.playing = None;
+        self.alarms.say_again();
         for state in self.lines.values_mut() {
             state.session.forget();
             // Recovery makes the view anew: what could not be read may be whole again, and is said again if not.
@@ -875,6 +898,7 @@ impl Core {
             }
         }
         self.wishes = flight.wishes;
+        self.alarms.settle(flight.alarms);
         for mark in flight.recordings {
             self.settle_recording(mark);
         }

@@ -100,6 +100,9 @@ fn to_json(
         "relay_still_admits": still_admitted,
         "pairings": pairings,
         "clips": clips,
+        // Bytes of video that wait for phones, and how many may; null: as many as the disk takes.
+        "video_bytes": core.video_bytes,
+        "budget_bytes": core.budget_bytes,
         // Retained copies that wait for nobody's ack any more.
         "stranded_copies": core.stranded_copies,
     })
@@ -340,6 +343,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
         };
         let link = LinkStatus::default();
@@ -385,6 +390,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
         };
         core.settings.settings.privacy = true;
@@ -408,6 +415,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 2,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
         };
         let mut link = LinkStatus::default();
@@ -443,6 +452,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
         };
         let watching = Watching {

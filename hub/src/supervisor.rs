@@ -57,6 +57,7 @@ fn start_parts(
 ) -> Result<Parts, Failure> {
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.set_retention(config.retain == Retain::UntilAcked);
+    core.set_budget(config.disk.budget_bytes);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {

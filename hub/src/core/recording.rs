@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use journal::ids::{ClipId, Line};
+use journal::message::DropReason;
 use journal::{Committer, JournalError, Session, Txn};
-use wal::Priority;
 use wire::ids::Seq;
 
 use super::room::Room;
@@ -271,7 +271,7 @@ impl Core {
             return Ok(self.not_recorded(why));
         }
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
-        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
+        if !self.make_room(needed, now_unix_ms)? {
             return Ok(self.not_recorded(Stop::Space));
         }
         self.recordings.insert(camera, recording);
@@ -297,7 +297,7 @@ impl Core {
             .sum();
         let lines = recording.clips.len() as u64;
         let needed = bytes * lines * self.copies();
-        match self.has_room(needed, Priority::Bulk, now_unix_ms) {
+        match self.make_room(needed, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
                 self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
@@ -358,7 +358,8 @@ impl Core {
     }
 
     /// Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed.
+    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, and alarms
+    /// are said.
     ///
     /// # Errors
     /// The journal's.
@@ -371,6 +372,8 @@ impl Core {
             }
         }
         self.follow_settings(now_unix_ms)?;
+        self.finish_drops(now_unix_ms)?;
+        self.say_alarms(now_unix_ms)?;
         match self.recordings.is_empty() {
             false => Ok(()),
             true => {
@@ -438,8 +441,9 @@ impl Core {
                     self.drop_more(line, at, now_unix_ms)?;
                 }
                 let clip = clip.as_ref().map(ClipFacts::of);
+                let reason = DropReason::Damaged;
                 self.pending
-                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip }));
+                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip, reason }));
                 Ok(())
             }
             Err(CoreError::Journal(error)) if self.is_poison(&error) => {
