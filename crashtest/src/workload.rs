@@ -1,4 +1,4 @@
-//! The seven conversations that a crash may interrupt: pair, event, sync, trim, retain, remove, order.
+//! The eight conversations that a crash may interrupt: pair, event, sync, trim, retain, budget, remove, order.
 //!
 //! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
 //! nothing of crashes; whatever was killed is started again by the steps themselves, as its owner
@@ -14,6 +14,8 @@ use crate::trouble::{Outcome, Trouble};
 
 /// Small log files, so that checkpoints and recycling come within seconds.
 const LOG_KIB: u32 = 1024;
+/// Events of 97 kB, in envelopes of 120 kB and more, of which a budget of 1 MiB holds half.
+const BUDGET_PASSES: u32 = 16;
 /// The largest number of events that a workload records at a time.
 const EVENTS_MAX: usize = 3;
 
@@ -29,6 +31,9 @@ pub enum Workload {
     Trim,
     /// The phone is away while events are recorded of which the hub keeps copies; then it acks them.
     Retain,
+    /// Relay and phone are away while more is recorded than the hub's budget holds: the oldest clips make room.
+    /// Then the phone catches up.
+    Budget,
     /// From nothing: relay made, hub admitted, paired, one event.
     Pair,
     /// The phone is lost: its owner removes it, and pairs another.
@@ -40,11 +45,12 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Event,
         Self::Sync,
         Self::Trim,
         Self::Retain,
+        Self::Budget,
         Self::Pair,
         Self::Remove,
         Self::Order,
@@ -58,6 +64,7 @@ impl Workload {
             Self::Sync => "sync",
             Self::Trim => "trim",
             Self::Retain => "retain",
+            Self::Budget => "budget",
             Self::Pair => "pair",
             Self::Remove => "remove",
             Self::Order => "order",
@@ -70,11 +77,14 @@ impl Workload {
         let passes = match self {
             Self::Event | Self::Sync | Self::Retain => 2,
             Self::Trim => 3,
+            Self::Budget => BUDGET_PASSES,
             Self::Pair | Self::Remove | Self::Order => 1,
         };
         let retains = self == Self::Retain;
         let hub_extra = match self {
             Self::Retain => "\n[privacy]\nretain = \"until-acked\"\n".into(),
+            // After the table of the disk.
+            Self::Budget => "budget_mib = 1\n".into(),
             Self::Order => "\n[traffic]\nconstant_rate = \"256 KiB/s\"\nbacklog_mib = 16\n".into(),
             Self::Event | Self::Sync | Self::Trim | Self::Pair | Self::Remove => String::new(),
         };
@@ -83,6 +93,7 @@ impl Workload {
             hub_extra,
             hub_log_mib: if retains { 8 } else { 4 },
             gap_seconds: 0.0,
+            drops_allowed: self == Self::Budget,
             log_kib: Some(LOG_KIB),
             ..Setup::default()
         }
@@ -95,9 +106,13 @@ impl Workload {
     pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
         match self {
             Self::Pair => System::new(setup),
-            Self::Event | Self::Sync | Self::Trim | Self::Retain | Self::Remove | Self::Order => {
-                stock.system(setup)
-            }
+            Self::Event
+            | Self::Sync
+            | Self::Trim
+            | Self::Retain
+            | Self::Budget
+            | Self::Remove
+            | Self::Order => stock.system(setup),
         }
     }
 
@@ -111,6 +126,7 @@ impl Workload {
             // The same talk; what differs is what the hub keeps meanwhile.
             Self::Sync | Self::Retain => sync(system),
             Self::Trim => trim(system),
+            Self::Budget => budget(system),
             Self::Pair => pair(system),
             Self::Remove => remove(system),
             Self::Order => order(system),
@@ -183,6 +199,23 @@ fn sync(system: &mut System) -> Outcome<Ends> {
         Ok((played && !status.recording && stored).then_some(()))
     })?;
     system.start_app()?;
+    everything_acked(system)?;
+    system.settle()
+}
+
+fn budget(system: &mut System) -> Outcome<Ends> {
+    system.start(Role::Hub)?;
+    let (patience, passes) = (system.setup.patience, BUDGET_PASSES as usize);
+    system.until("recorded and dropped events", patience, |system| {
+        let played = finished(system)? >= passes;
+        let status = system.hub_status()?;
+        system.remember(format!("{status:?}"));
+        let dropped = status.clips.iter().any(|clip| clip.outcome == "dropped");
+        Ok((played && !status.recording && dropped).then_some(()))
+    })?;
+    for role in [Role::Relay, Role::App] {
+        system.start(role)?;
+    }
     everything_acked(system)?;
     system.settle()
 }

@@ -27,7 +27,7 @@ const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Smallest and largest log file in MiB.
 const LOG_FILE_MIB: (u64, u64) = (4, 256);
 /// Smallest and largest budget for video in MiB: some seconds of one camera, and a petabyte.
-const BUDGET_MIB: (u64, u64) = (16, 1 << 30);
+const BUDGET_MIB: (u64, u64) = (1, 1 << 30);
 /// The smallest log file of a hub that retains: a piece and its copy, for as many phones as there may be, are
 /// one transaction, which may take a quarter of it.
 const LOG_FILE_MIB_RETAINING_MIN: u64 = 8;

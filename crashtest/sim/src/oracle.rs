@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::FULL_ENVELOPE_BYTES;
+use journal::message::DropReason;
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
 
@@ -22,6 +23,9 @@ pub struct Event {
     pub ended: Option<([u8; 32], u64, bool)>,
     /// The hub said that its bytes are lost, after rot.
     pub dropped: bool,
+    /// The hub said that it was dropped for its room, after its disk was full. The relay may hold it all the same,
+    /// and then the app may have it whole.
+    pub made_room: bool,
 }
 
 /// A clip as the app has it at the end.
@@ -60,6 +64,8 @@ pub struct Books {
     pub heartbeats: u64,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
+    /// The hub's disk was full: the oldest clips may have made room.
+    pub filled: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
     old_writers: BTreeSet<SendId>,
     old_readers: BTreeSet<SendId>,
@@ -311,6 +317,15 @@ impl Books {
         Ok(())
     }
 
+    /// Whether the hub may drop a clip for this reason.
+    #[must_use]
+    pub fn may_drop(&self, reason: DropReason) -> bool {
+        match reason {
+            DropReason::Damaged => self.rotted,
+            DropReason::Budget => self.filled,
+        }
+    }
+
     /// All clips at the end.
     ///
     /// # Errors
@@ -319,10 +334,12 @@ impl Books {
         let broken = |what: String| Err(Broken::new("C2", what));
         let mut clips: BTreeMap<u64, &Held> = BTreeMap::new();
         let said = self.events.values().filter(|event| event.dropped).count();
+        let made_room = self.events.values().filter(|event| event.made_room);
+        let most = said + made_room.count();
         let kept = held.iter().filter(|clip| clip.dropped).count();
-        if said != kept {
+        if !(said..=most).contains(&kept) {
             return broken(format!(
-                "the hub dropped {said} clips, the app knows of {kept}"
+                "the hub dropped {said} to {most} clips, the app knows of {kept}"
             ));
         }
         for clip in held.iter().filter(|clip| !clip.dropped) {
@@ -364,7 +381,8 @@ impl Books {
             }
         }
         for (name, event) in &self.events {
-            if event.durable > 0 && !event.dropped && !clips.contains_key(name) {
+            let may_be_gone = event.dropped || event.made_room;
+            if event.durable > 0 && !may_be_gone && !clips.contains_key(name) {
                 return broken(format!("event {name}: durable at the hub, never arrived"));
             }
         }
@@ -397,6 +415,7 @@ mod tests {
             durable: 2,
             ended: None,
             dropped: false,
+            made_room: false,
         };
         books.events.insert(5, event);
         let held = Held {

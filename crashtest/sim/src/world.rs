@@ -220,7 +220,7 @@ impl World {
                 .books
                 .events
                 .values()
-                .filter(|event| event.dropped)
+                .filter(|event| event.dropped || event.made_room)
                 .count() as u64,
             old_copies: u64::from(self.books.is_rolled_back()),
             heartbeats: self.books.heartbeats,
@@ -372,12 +372,16 @@ impl World {
                 who,
                 after_ops,
                 fault,
-            } => self.machine(*who).plan_error(*after_ops, *fault),
+            } => {
+                self.books.filled |= *who == Who::Hub && *fault == Fault::Enospc;
+                self.machine(*who).plan_error(*after_ops, *fault);
+            }
             What::DiskFull {
                 who,
                 for_ms,
                 spare_bytes,
             } => {
+                self.books.filled |= *who == Who::Hub;
                 let machine = self.machine(*who);
                 machine.troubled = true;
                 let used = machine.disk.used_bytes();

@@ -266,7 +266,7 @@ fn every_mistake_names_its_line_and_key() {
         ("[pairing]\nsuite = \"rot13\"\n", 4, "rot13"),
         ("[pairing]\noffer_seconds = 1\n", 4, "offer_seconds"),
         ("[disk]\nlog_file_mib = 1\n", 4, "log_file_mib"),
-        ("[disk]\nbudget_mib = 8\n", 4, "budget_mib"),
+        ("[disk]\nbudget_mib = 0\n", 4, "budget_mib"),
         ("[phones]\nsilent_after = \"a week\"\n", 4, "7d"),
         ("[phones]\nsilent_after = \"23h\"\n", 4, "silent_after"),
         ("[phones]\nremoved_after = \"7d\"\n", 4, "removed_after"),

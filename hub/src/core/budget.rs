@@ -20,8 +20,11 @@ use super::{
 };
 
 /// How much more than what is asked for must fit, in bytes: what statements and removals may take until the
-/// room that they make is there, and so many bytes of clips are dropped before the disk is asked again.
-const AHEAD_BYTES: u64 = 4 * 1024 * 1024;
+/// room that they make is there. Little beside a log file, because no question for more than one can be answered
+/// from files that came free.
+const AHEAD_BYTES: u64 = 2 * EPOCH_BYTES;
+/// So many bytes of clips are dropped before the disk is asked again: room comes by whole log files.
+const ROUND_BYTES: u64 = 4 * 1024 * 1024;
 /// How often one question for room may drop and ask the disk again.
 const ROUNDS_MAX: u32 = 8;
 /// Clips that one question for room drops at most: bounds how long a recording waits for it.
@@ -82,7 +85,7 @@ impl Core {
             }
             let mut is_freed = self.remove_dead(now_unix_ms)?;
             let mut dropped = 0;
-            while dropped < AHEAD_BYTES && drops > 0 {
+            while dropped < ROUND_BYTES && drops > 0 {
                 let Some(bytes) = self.drop_oldest(now_unix_ms)? else {
                     break;
                 };
