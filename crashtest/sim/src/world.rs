@@ -372,10 +372,7 @@ impl World {
                 who,
                 after_ops,
                 fault,
-            } => {
-                self.books.filled |= *who == Who::Hub && *fault == Fault::Enospc;
-                self.machine(*who).plan_error(*after_ops, *fault);
-            }
+            } => self.machine(*who).plan_error(*after_ops, *fault),
             What::DiskFull {
                 who,
                 for_ms,

@@ -11,7 +11,7 @@
 use journal::ids::Line;
 use journal::message::DropReason;
 use journal::{ClipOutcome, ErrorKind, HubClip, JournalError};
-use wal::Priority;
+use wal::{Priority, WalError};
 use wire::ids::Seq;
 
 use super::{
@@ -80,7 +80,7 @@ impl Core {
             return Ok(());
         }
         for _ in 0..ROUNDS_MAX {
-            if self.has_room(bytes + AHEAD_BYTES, Priority::Bulk, now_unix_ms)? {
+            if !self.is_full(bytes + AHEAD_BYTES, now_unix_ms)? {
                 return Ok(());
             }
             let mut is_freed = self.remove_dead(now_unix_ms)?;
@@ -101,6 +101,19 @@ impl Core {
             self.take_back_files(now_unix_ms)?;
         }
         Ok(())
+    }
+
+    /// Whether the disk has less left than so many bytes more take. One that has enough and refuses all the same, because
+    /// it failed a moment ago, is not full: no clip would help it.
+    fn is_full(&mut self, bytes: u64, now_unix_ms: u64) -> Result<bool, CoreError> {
+        let asked = self.journal()?.admit(bytes, Priority::Bulk);
+        match self.judge(asked, now_unix_ms) {
+            Ok(()) => Ok(false),
+            Err(CoreError::Journal(JournalError::Wal(WalError::Space { needed, available }))) => {
+                Ok(available < needed)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether this core drops clips for their room: always, but for tests that are about something else.
