@@ -54,19 +54,34 @@ impl Core {
     /// # Errors
     /// As [`Self::has_room`]; a recording may be another, or none, afterwards.
     pub(super) fn make_room(&mut self, bytes: u64, now_unix_ms: u64) -> Result<bool, CoreError> {
+        self.make_room_beside(bytes, bytes, now_unix_ms)
+    }
+
+    /// The same for so many bytes of which only `video` count for the budget: what is said beside a clip is
+    /// nothing in comparison, and no budget keeps it back.
+    ///
+    /// # Errors
+    /// As [`Self::make_room`].
+    pub(super) fn make_room_beside(
+        &mut self,
+        video: u64,
+        bytes: u64,
+        now_unix_ms: u64,
+    ) -> Result<bool, CoreError> {
         let is_roomy = self.has_room(bytes + AHEAD_BYTES, Priority::Bulk, now_unix_ms)?;
-        if is_roomy && self.is_within_budget(bytes)? {
+        if is_roomy && self.is_within_budget(video)? {
             return Ok(true);
         }
         if self.may_drop() {
-            match self.clear(bytes, now_unix_ms) {
+            match self.clear(video, bytes, now_unix_ms) {
                 // Opened again: nothing of the caller's step was done.
                 Ok(()) | Err(CoreError::Reopened) => {}
                 Err(error) => return Err(error),
             }
         }
-        let made =
-            self.is_within_budget(bytes)? && self.has_room(bytes, Priority::Bulk, now_unix_ms)?;
+        // A budget that is too small for anything holds up no word.
+        let is_allowed = video == 0 || self.is_within_budget(video)?;
+        let made = is_allowed && self.has_room(bytes, Priority::Bulk, now_unix_ms)?;
         if !made {
             self.alarms.storage_full(self.ran, now_unix_ms);
         }
@@ -74,9 +89,9 @@ impl Core {
     }
 
     /// Drops what has to go for so many bytes, as far as one call may.
-    fn clear(&mut self, bytes: u64, now_unix_ms: u64) -> Result<(), CoreError> {
+    fn clear(&mut self, video: u64, bytes: u64, now_unix_ms: u64) -> Result<(), CoreError> {
         let mut drops = DROPS_MAX;
-        if !self.keep_budget(bytes, &mut drops, now_unix_ms)? {
+        if !self.keep_budget(video, &mut drops, now_unix_ms)? {
             return Ok(());
         }
         for _ in 0..ROUNDS_MAX {

@@ -123,7 +123,7 @@ impl Core {
         for line in lines {
             // Asked for each: a commit on the way has made the room another.
             let has_room = match ask {
-                Ask::MakingRoom => self.make_room(bytes, now_unix_ms)?,
+                Ask::MakingRoom => self.make_room_beside(0, bytes, now_unix_ms)?,
                 Ask::OfWhatIsLeft(priority) => self.has_room(bytes, priority, now_unix_ms)?,
             };
             if !has_room {
