@@ -52,7 +52,8 @@ pub struct Ends {
     pub notes: [Notes; 2],
     /// Every line of hub and app, over all their processes.
     pub history: Vec<Line>,
-    /// Whether a clip may be missing by a statement of the hub: only where stored bytes were damaged.
+    /// Whether a clip may be missing by a statement of the hub: only where stored bytes were damaged, or the hub
+    /// has a budget.
     pub drops_allowed: bool,
     /// What a thief of the directories opens although it is past.
     pub stolen: Vec<Broken>,

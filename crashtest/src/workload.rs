@@ -14,8 +14,8 @@ use crate::trouble::{Outcome, Trouble};
 
 /// Small log files, so that checkpoints and recycling come within seconds.
 const LOG_KIB: u32 = 1024;
-/// Events of 97 kB, in envelopes of 120 kB and more, of which a budget of 1 MiB holds half.
-const BUDGET_PASSES: u32 = 16;
+/// Events of 97 kB, of which a budget of 1 MiB holds seven or eight beside the next.
+const BUDGET_PASSES: u32 = 12;
 /// The largest number of events that a workload records at a time.
 const EVENTS_MAX: usize = 3;
 
@@ -50,10 +50,10 @@ impl Workload {
         Self::Sync,
         Self::Trim,
         Self::Retain,
-        Self::Budget,
         Self::Pair,
         Self::Remove,
         Self::Order,
+        Self::Budget,
     ];
 
     /// Its name on command lines and in tables.

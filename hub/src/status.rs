@@ -274,6 +274,12 @@ pub fn to_text(status: &Value) -> String {
             clip["bytes"],
         ));
     }
+    if let Some(budget) = status["budget_bytes"].as_u64() {
+        let (video, budget) = (&status["video_bytes"], budget >> 20);
+        out.push_str(&format!(
+            "\n{video} bytes of video wait for phones, of {budget} MiB that may"
+        ));
+    }
     if let Some(copies) = status["stranded_copies"]
         .as_u64()
         .filter(|copies| *copies > 0)
@@ -371,13 +377,21 @@ mod tests {
         assert_eq!(status["not_recorded"], "disk_full");
         assert!(status["camera_trouble"].is_null());
         assert!(!to_text(&status).contains("retained"));
-        let stranded_copies = 2;
+        assert!(!to_text(&status).contains("of video wait"));
         let core = CoreStatus {
-            stranded_copies,
+            stranded_copies: 2,
+            video_bytes: 7,
+            budget_bytes: Some(64 << 20),
             ..core
         };
-        let text = to_text(&to_json(&core, &link, &[], 0));
+        let status = to_json(&core, &link, &[], 0);
+        assert_eq!(status["budget_bytes"], 64 << 20);
+        let text = to_text(&status);
         assert!(text.contains("2 retained clips"), "{text}");
+        assert!(
+            text.contains("7 bytes of video wait for phones, of 64 MiB"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -429,6 +429,29 @@ mod tests {
     }
 
     #[test]
+    fn a_clip_that_made_room_may_be_there_or_not_and_no_other() {
+        let (mut books, held) = books();
+        let gone = Held {
+            whole: None,
+            dropped: true,
+            ..held.clone()
+        };
+        for ends in [&[][..], &[gone.clone()][..]] {
+            assert!(books.judge(ends).is_err());
+        }
+        books.events.get_mut(&5).unwrap().made_room = true;
+        for ends in [&[][..], &[gone.clone()][..], &[held.clone()][..]] {
+            books.judge(ends).unwrap();
+        }
+        // One that was said of nobody.
+        assert!(books.judge(&[gone.clone(), gone]).is_err());
+        assert!(!books.may_drop(DropReason::Budget));
+        books.filled = true;
+        assert!(books.may_drop(DropReason::Budget));
+        assert!(!books.may_drop(DropReason::Damaged));
+    }
+
+    #[test]
     fn what_must_look_alike_and_does_not_is_seen() {
         let (mailbox, other) = (SendId([1; 24]), SendId([2; 24]));
         let mut books = Books::default();
