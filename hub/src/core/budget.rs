@@ -225,7 +225,9 @@ impl Core {
                 return Vec::new();
             }
         };
-        let busy = self.clips_in_progress();
+        let mut busy = self.clips_in_progress();
+        // Its copy would end under the player's hands.
+        busy.extend(self.played_from());
         clips.retain(|clip| may_go(clip, acked) && !busy.contains(&clip.clip));
         clips
     }

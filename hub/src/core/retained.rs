@@ -395,6 +395,11 @@ impl Core {
         }
     }
 
+    /// The clip of whose copy something is being played.
+    pub(super) fn played_from(&self) -> Option<ClipId> {
+        self.playing.as_ref().map(|playing| playing.kept.clip)
+    }
+
     /// How often each byte of a clip is stored for one phone.
     pub(super) fn copies(&self) -> u64 {
         1 + u64::from(self.retains)
