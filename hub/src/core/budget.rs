@@ -22,13 +22,14 @@ use super::{
 /// How much more than what is asked for must fit, in bytes: what statements and removals may take until the
 /// room that they make is there. Little beside a log file, because no question for more than one can be answered
 /// from files that came free.
-const AHEAD_BYTES: u64 = 2 * EPOCH_BYTES;
+const AHEAD_BYTES: u64 = 4 * EPOCH_BYTES;
 /// So many bytes of clips are dropped before the disk is asked again: room comes by whole log files.
-const ROUND_BYTES: u64 = 4 * 1024 * 1024;
-/// How often one question for room may drop and ask the disk again.
-const ROUNDS_MAX: u32 = 8;
-/// Clips that one question for room drops at most: bounds how long a recording waits for it.
-const DROPS_MAX: u32 = 64;
+const ROUND_BYTES: u64 = 16 * 1024 * 1024;
+/// How often one question for room may ask the disk again, the first time before anything is dropped.
+const ROUNDS_MAX: u32 = 5;
+/// Clips that one question for room drops at most: bounds how long a recording waits for it. They share their
+/// syncs.
+const DROPS_MAX: u32 = 256;
 /// Transactions that drop one clip at one time; what is left goes with the next question or tick.
 const STEPS_MAX: u32 = 32;
 /// Times that what is dead is looked for at one time.
@@ -94,21 +95,18 @@ impl Core {
         if !self.keep_budget(video, &mut drops, now_unix_ms)? {
             return Ok(());
         }
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             if !self.is_full(bytes + AHEAD_BYTES, now_unix_ms)? {
                 return Ok(());
             }
-            let mut is_freed = self.remove_dead(now_unix_ms)?;
-            let mut dropped = 0;
-            while dropped < ROUND_BYTES && drops > 0 {
-                let Some(bytes) = self.drop_oldest(now_unix_ms)? else {
-                    break;
-                };
-                drops -= 1;
-                dropped += bytes;
-                is_freed = true;
-            }
-            if !is_freed {
+            let is_swept = self.remove_dead(now_unix_ms)?;
+            let dropped = match round {
+                // No clip goes where what is dead already, and a shorter tail, are room enough.
+                0 if is_swept || self.oldest().is_some() => 1,
+                0 => 0,
+                _ => self.drop_oldest(ROUND_BYTES, &mut drops, now_unix_ms)?,
+            };
+            if dropped == 0 && !is_swept {
                 return Ok(());
             }
             self.remove_dead(now_unix_ms)?;
@@ -150,10 +148,11 @@ impl Core {
             if self.remove_dead(now_unix_ms)? {
                 continue;
             }
-            if *drops == 0 || self.drop_oldest(now_unix_ms)?.is_none() {
+            let stored = self.journal_ref()?.stats().live_bytes;
+            let excess = (stored + bytes).saturating_sub(self.budget_bytes.unwrap_or(u64::MAX));
+            if self.drop_oldest(excess, drops, now_unix_ms)? == 0 {
                 return Ok(false);
             }
-            *drops -= 1;
         }
         Ok(true)
     }
@@ -174,6 +173,7 @@ impl Core {
     }
 
     fn take_back_files(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.finish_commit(now_unix_ms)?;
         let made = self.journal()?.checkpoint();
         match self.judge(made, now_unix_ms) {
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => {
@@ -184,30 +184,46 @@ impl Core {
         }
     }
 
-    /// Drops the oldest clip that may go; how many bytes of video it had. `None`: there is none, or not even
-    /// what is held back has room for its statements.
-    fn drop_oldest(&mut self, now_unix_ms: u64) -> Result<Option<u64>, CoreError> {
-        match self.oldest() {
-            Some((line, clip)) => self.drop_clip(line, &clip, now_unix_ms),
-            None => Ok(None),
+    /// Drops the oldest clips that may go, until they had so many bytes of video, or `drops` are used up; synced. How
+    /// many bytes they had: none if there is none, or if not even what is held back has room for their statements.
+    fn drop_oldest(
+        &mut self,
+        wanted: u64,
+        drops: &mut u32,
+        now_unix_ms: u64,
+    ) -> Result<u64, CoreError> {
+        let mut dropped = 0;
+        let Some((line, clips)) = self.oldest() else {
+            return Ok(dropped);
+        };
+        for clip in clips {
+            if dropped >= wanted || *drops == 0 {
+                break;
+            }
+            let Some(bytes) = self.drop_clip(line, &clip, now_unix_ms)? else {
+                break;
+            };
+            *drops -= 1;
+            // One without a byte is one less as well.
+            dropped += bytes.max(1);
         }
+        self.commit(now_unix_ms)?;
+        Ok(dropped)
     }
 
-    /// The oldest clip that may go, of the line for which most waits.
-    fn oldest(&self) -> Option<(Line, HubClip)> {
-        let mut found: Option<(u64, Line, HubClip)> = None;
+    /// The clips that may go, oldest first, of the line for which most waits; at least one.
+    fn oldest(&self) -> Option<(Line, Vec<HubClip>)> {
+        let mut found: Option<(u64, Line, Vec<HubClip>)> = None;
         let lines = self.lines.iter();
         for (line, _) in lines.filter(|(_, state)| state.may_record()) {
-            let mut clips = self.droppable(*line).into_iter();
-            let Some(first) = clips.next() else {
-                continue;
-            };
-            let waits = first.bytes + clips.map(|clip| clip.bytes).sum::<u64>();
-            if found.as_ref().is_none_or(|(most, ..)| waits > *most) {
-                found = Some((waits, *line, first));
+            let clips = self.droppable(*line);
+            let waits = clips.iter().map(|clip| clip.bytes).sum();
+            let is_more = found.as_ref().is_none_or(|(most, ..)| waits > *most);
+            if is_more && !clips.is_empty() {
+                found = Some((waits, *line, clips));
             }
         }
-        found.map(|(_, line, clip)| (line, clip))
+        found.map(|(_, line, clips)| (line, clips))
     }
 
     /// The clips of a line that may go, oldest first. What cannot be read gives no room.
@@ -232,8 +248,8 @@ impl Core {
         clips
     }
 
-    /// Drops a clip, or goes on with one; how many bytes of video it had. In steps, each of them synced: a crash
-    /// between two leaves a clip that says itself how far it has come.
+    /// Drops a clip, or goes on with one; how many bytes of video it had. Staged, in steps: a crash between two leaves
+    /// a clip that says itself how far it has come. `None`: there is no room for its statements.
     fn drop_clip(
         &mut self,
         line: Line,
@@ -268,7 +284,6 @@ impl Core {
                     .push(Notice::ClipDropped { line, clip, reason });
                 self.alarms.storage_full(self.ran, now_unix_ms);
             }
-            self.commit(now_unix_ms)?;
             if !dropped.is_dropped_in_part() {
                 return Ok(Some(clip.bytes));
             }
