@@ -130,11 +130,16 @@ impl Alarms {
         if self.owed.len() == OWED_MAX {
             self.owed.pop_front();
         }
-        self.owed.push_back(EventNotice {
+        let alarm = EventNotice {
             camera,
             started_unix_ms,
             kind,
-        });
+        };
+        match kind {
+            // It has room where nothing else has, and must not wait behind that.
+            NoticeKind::StorageFull => self.owed.push_front(alarm),
+            _ => self.owed.push_back(alarm),
+        }
     }
 
     /// How many are staged.
@@ -189,10 +194,7 @@ impl Core {
             true => self.alarms.let_go(),
             false => self.alarms.look(self.ran),
         }
-        for _ in 0..self.alarms.owed.len() {
-            let Some(alarm) = self.alarms.owed.pop_front() else {
-                return Ok(());
-            };
+        while let Some(alarm) = self.alarms.owed.pop_front() {
             let ask = match alarm.kind {
                 // What is held back for epochs is there for this: it is rare, and small.
                 NoticeKind::StorageFull => Ask::OfWhatIsLeft(Priority::Epoch),
@@ -200,8 +202,11 @@ impl Core {
             };
             match self.notify_all(&alarm, ask, now_unix_ms) {
                 Ok(Recorded::Taken) => self.alarms.staged.push_back(alarm),
-                // The next tick tries again.
-                Ok(Recorded::Not(Stop::Space)) => self.alarms.owed.push_back(alarm),
+                // The next tick tries again, in the same order.
+                Ok(Recorded::Not(Stop::Space)) => {
+                    self.alarms.owed.push_front(alarm);
+                    return Ok(());
+                }
                 // Nobody is there to be told, or the owner wants nothing told.
                 Ok(Recorded::Not(_)) => {}
                 Err(error) => {
@@ -290,5 +295,20 @@ mod tests {
             alarms.storage_full(seconds(round), round);
         }
         assert_eq!(alarms.owed.len(), OWED_MAX);
+    }
+
+    #[test]
+    fn a_full_storage_is_said_before_what_has_no_room_in_it() {
+        let mut alarms = Alarms::default();
+        alarms.camera(DOOR, Presence::Away, seconds(0), 7);
+        alarms.look(seconds(10));
+        alarms.storage_full(seconds(11), 8);
+        alarms.camera(DOOR, Presence::There, seconds(12), 9);
+        let order = [
+            NoticeKind::StorageFull,
+            NoticeKind::CameraAway,
+            NoticeKind::CameraBack,
+        ];
+        assert_eq!(owed(&mut alarms), order);
     }
 }
