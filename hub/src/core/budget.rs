@@ -116,8 +116,8 @@ impl Core {
         Ok(())
     }
 
-    /// Whether the disk has less left than so many bytes more take. One that has enough and refuses all the same, because
-    /// it failed a moment ago, is not full: no clip would help it.
+    /// Whether the disk has less left than so many bytes more take. One that has enough and refuses all the same,
+    /// because it failed a moment ago, is not full: no clip would help it.
     fn is_full(&mut self, bytes: u64, now_unix_ms: u64) -> Result<bool, CoreError> {
         let asked = self.journal()?.admit(bytes, Priority::Bulk);
         match self.judge(asked, now_unix_ms) {
