@@ -821,7 +821,7 @@ fn is_same_event(one: &AppClip, other: &AppClip) -> bool {
 
 /// Whether a notification and a clip are of one event, in the same way.
 fn is_notice_of(notice: &AppNotice, clip: &AppClip) -> bool {
-    notice.started_unix_ms == clip.started_unix_ms && notice.camera == clip.camera
+    notice.is_of(&clip.camera, clip.started_unix_ms)
 }
 
 /// The line of a pairing's event videos.

@@ -227,18 +227,19 @@ impl Thumbnail {
     }
 }
 
-/// The hub said that something happens.
+/// The hub said that something happens, or that it cannot do its work.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Notification {
     /// Which hub.
     pub hub: HubId,
-    /// The clip of its event; none as long as that has not begun here, or if it was deleted.
+    /// The clip of its event; none as long as that has not begun here, if it was deleted, or if this is about no
+    /// event.
     pub clip: Option<ClipId>,
-    /// The name of the camera.
+    /// The name of the camera; empty where it is about none.
     pub camera: String,
-    /// Why it is an event.
+    /// What it is.
     pub kind: NotificationKind,
-    /// When the event began, milliseconds since 1970 by the hub's clock.
+    /// When the event, or what else it is, began, milliseconds since 1970 by the hub's clock.
     pub started_unix_ms: u64,
     /// When this was received, milliseconds since 1970 by our clock.
     pub received_unix_ms: u64,
@@ -252,6 +253,9 @@ impl Notification {
             camera: found.what.camera,
             kind: match found.what.kind {
                 NoticeKind::Motion => NotificationKind::Motion,
+                NoticeKind::StorageFull => NotificationKind::StorageFull,
+                NoticeKind::CameraAway => NotificationKind::CameraAway,
+                NoticeKind::CameraBack => NotificationKind::CameraBack,
             },
             started_unix_ms: found.what.started_unix_ms,
             received_unix_ms: found.what.taken_unix_ms,
@@ -259,20 +263,30 @@ impl Notification {
     }
 }
 
-/// Why something is an event.
+/// What a notification says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum NotificationKind {
-    /// Something moves.
+    /// Something moves: an event begins.
     Motion,
+    /// The hub's storage is full: new events are not recorded, or the oldest that are not here yet are dropped
+    /// for them. To sync helps, if this phone is the one that they wait for.
+    StorageFull,
+    /// A camera gives no pictures: nothing of it is recorded.
+    CameraAway,
+    /// A camera that was away is there again.
+    CameraBack,
 }
 
 impl NotificationKind {
-    /// The word for programs: `motion`.
+    /// The word for programs: `motion`, `storage_full`, `camera_away` or `camera_back`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Motion => "motion",
+            Self::StorageFull => "storage_full",
+            Self::CameraAway => "camera_away",
+            Self::CameraBack => "camera_back",
         }
     }
 }

@@ -26,6 +26,8 @@ mod camera;
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Smallest and largest log file in MiB.
 const LOG_FILE_MIB: (u64, u64) = (4, 256);
+/// Smallest and largest budget for video in MiB: some seconds of one camera, and a petabyte.
+const BUDGET_MIB: (u64, u64) = (1, 1 << 30);
 /// The smallest log file of a hub that retains: a piece and its copy, for as many phones as there may be, are
 /// one transaction, which may take a quarter of it.
 const LOG_FILE_MIB_RETAINING_MIN: u64 = 8;
@@ -86,6 +88,8 @@ pub struct PairingConfig {
 pub struct DiskConfig {
     /// Size of a log file in bytes.
     pub log_file_bytes: u64,
+    /// Most bytes of video that wait for phones; none: as many as the disk takes.
+    pub budget_bytes: Option<u64>,
 }
 
 /// What a hub keeps that it can open itself.
@@ -195,6 +199,7 @@ enum SuiteName {
 #[serde(deny_unknown_fields)]
 struct DiskTable {
     log_file_mib: Option<u64>,
+    budget_mib: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -352,8 +357,12 @@ fn disk(table: &DiskTable, retain: Retain, bad: Bad<'_>) -> Result<DiskConfig, C
         );
         return Err(bad("log_file_mib", what));
     }
+    if let Some(budget) = table.budget_mib {
+        in_range("budget_mib", budget, BUDGET_MIB, bad)?;
+    }
     Ok(DiskConfig {
         log_file_bytes: mib << 20,
+        budget_bytes: table.budget_mib.map(|budget| budget << 20),
     })
 }
 

@@ -14,6 +14,8 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod alarm;
+mod budget;
 mod camera_settings;
 mod command;
 mod cover;
@@ -44,6 +46,7 @@ use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
+pub use alarm::Presence;
 pub use camera_settings::{CameraSet, Detections};
 pub use death::Death;
 use delivery::PROVEN;
@@ -59,6 +62,7 @@ pub use recording::{CameraNumber, Event, Piece, Recorded};
 pub use silence::SilenceLimits;
 pub use tell::{Alert, Still};
 
+use alarm::Alarms;
 use live::Lives;
 use recording::{Mark, Recording};
 use retained::Playing;
@@ -198,6 +202,8 @@ struct Flight {
     recordings: Vec<Mark>,
     /// To seal frames of live sessions.
     rights: Vec<Staged<LiveRight>>,
+    /// Alarms that it covers.
+    alarms: usize,
 }
 
 /// The hub's core. See the module's documentation.
@@ -218,6 +224,12 @@ pub struct Core {
     said_play_waits: bool,
     /// How long this process has run, as far as ticks have counted it.
     ran: Duration,
+    /// What the owner is told that is no event.
+    alarms: Alarms,
+    /// How many bytes of video may wait.
+    budget_bytes: Option<u64>,
+    /// Whether a clip may be there that is dropped in part.
+    drops: bool,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     /// The camera is not there, as the parts outside know.
@@ -236,6 +248,9 @@ pub struct Core {
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
     pub(crate) room: Option<bool>,
+    /// Set by a test: no clip makes room for another.
+    #[cfg(test)]
+    pub(crate) keeps_all: bool,
     /// Set by a test: what the next questions for room end with.
     #[cfg(test)]
     pub(crate) room_errors: VecDeque<CoreError>,
@@ -284,6 +299,9 @@ impl Core {
             playing: None,
             said_play_waits: false,
             ran: Duration::ZERO,
+            alarms: Alarms::default(),
+            budget_bytes: None,
+            drops: true,
             stopped: None,
             camera_failed: false,
             staged_bytes: 0,
@@ -295,6 +313,8 @@ impl Core {
             dead: None,
             #[cfg(test)]
             room: None,
+            #[cfg(test)]
+            keeps_all: false,
             #[cfg(test)]
             room_errors: VecDeque::new(),
             #[cfg(test)]
@@ -392,6 +412,7 @@ impl Core {
                         .map(|(camera, recording)| recording.mark(*camera))
                         .collect(),
                     rights: self.lives.fly(),
+                    alarms: self.alarms.count_staged(),
                 });
                 Ok(())
             }
@@ -750,8 +771,9 @@ impl Core {
         self.generation += 1;
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
-        // What a step released may be there again.
+        // What a step released may be there again, and a clip that it dropped be there in part.
         self.releases = true;
+        self.drops = true;
         self.refresh_lines()?;
         self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
@@ -777,6 +799,7 @@ impl Core {
         self.playing = None;
         // Their epochs are closed; whoever watches sees that, and asks again.
         self.lives.clear();
+        self.alarms.say_again();
         for state in self.lines.values_mut() {
             state.session.forget();
             // A rotation that was staged may be lost.
@@ -910,6 +933,7 @@ impl Core {
             }
         }
         self.wishes = flight.wishes;
+        self.alarms.settle(flight.alarms);
         for mark in flight.recordings {
             self.settle_recording(mark);
         }

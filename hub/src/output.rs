@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use journal::ids::{Channel, PairingId};
-use journal::message::LiveEnd;
+use journal::message::{DropReason, LiveEnd};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
@@ -83,16 +83,23 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             let json = json!({"event": "told", "channel": channel, "unix_ms": started_unix_ms});
             let text = match line.channel {
                 Channel::Thumbnail => "the picture of an event is stored for a phone",
-                _ => "the notification of an event is stored for a phone",
+                _ => "a notification is stored for a phone",
             };
             (Some(json), text.into())
         }
-        Notice::ClipDropped { clip, .. } => {
+        Notice::ClipDropped { clip, reason, .. } => {
             let id = clip.clip.to_hex();
-            let json = json!({"event": "clip_dropped", "clip": id});
-            let text = format!(
-                "clip {id} is lost: its stored bytes are damaged. The phone is told. Run `secluso-hub doctor` and check the disk"
-            );
+            let (why, text) = match reason {
+                DropReason::Damaged => (
+                    "damaged",
+                    format!("clip {id} is lost: its stored bytes are damaged. The phone is told. Run `secluso-hub doctor` and check the disk"),
+                ),
+                DropReason::Budget => (
+                    "budget",
+                    format!("clip {id} is dropped: the storage is full and it was the oldest that a phone has not got. The phone is told. Free some space, raise `budget_mib`, or open the app"),
+                ),
+            };
+            let json = json!({"event": "clip_dropped", "clip": id, "why": why});
             (Some(json), text)
         }
         Notice::DamageWaits { what, .. } => (

@@ -111,6 +111,9 @@ fn to_json(
         "relay_still_admits": still_admitted,
         "pairings": pairings,
         "clips": clips,
+        // Bytes of video that wait for phones, and how many may; null: as many as the disk takes.
+        "video_bytes": core.video_bytes,
+        "budget_bytes": core.budget_bytes,
         // Retained copies that wait for nobody's ack any more.
         "stranded_copies": core.stranded_copies,
         "live": lives,
@@ -308,6 +311,12 @@ pub fn to_text(status: &Value) -> String {
             clip["bytes"],
         ));
     }
+    if let Some(budget) = status["budget_bytes"].as_u64() {
+        let (video, budget) = (&status["video_bytes"], budget >> 20);
+        out.push_str(&format!(
+            "\n{video} bytes of video wait for phones, of {budget} MiB that may"
+        ));
+    }
     if let Some(copies) = status["stranded_copies"]
         .as_u64()
         .filter(|copies| *copies > 0)
@@ -379,6 +388,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -406,13 +417,21 @@ mod tests {
         assert_eq!(status["not_recorded"], "disk_full");
         assert!(status["camera_trouble"].is_null());
         assert!(!to_text(&status).contains("retained"));
-        let stranded_copies = 2;
+        assert!(!to_text(&status).contains("of video wait"));
         let core = CoreStatus {
-            stranded_copies,
+            stranded_copies: 2,
+            video_bytes: 7,
+            budget_bytes: Some(64 << 20),
             ..core
         };
-        let text = to_text(&to_json(&core, &link, &[], 0));
+        let status = to_json(&core, &link, &[], 0);
+        assert_eq!(status["budget_bytes"], 64 << 20);
+        let text = to_text(&status);
         assert!(text.contains("2 retained clips"), "{text}");
+        assert!(
+            text.contains("7 bytes of video wait for phones, of 64 MiB"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -427,6 +446,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -453,6 +474,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 2,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -491,6 +514,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -540,6 +565,8 @@ mod tests {
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };

@@ -61,6 +61,7 @@ fn start_parts(
     core.set_retention(config.retain == Retain::UntilAcked);
     let of = |camera: &CameraConfig| (camera.name.clone(), camera.detection.clone());
     core.set_detections(config.cameras.iter().map(of).collect());
+    core.set_budget(config.disk.budget_bytes);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {

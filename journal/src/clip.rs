@@ -7,6 +7,9 @@
 //! about a clip says exactly which bytes [`crate::Journal::commit`] accepted: the trailer if all went
 //! well, the cut-off notice after a crash, the statement if its bytes were lost.
 
+mod dropping;
+mod spans;
+
 use serde::{Deserialize, Serialize};
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest as _, Sha256};
@@ -18,20 +21,28 @@ use crate::ids::{Channel, ClipId, Line, PairingId};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::{
-    self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX, Statement,
+    self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX,
 };
-use crate::outbox::{self, Placement};
+use crate::outbox::Placement;
 use crate::retain::{self, RetainedClip};
 use crate::scope::Scope;
 use crate::session::{Committer, EpochUse, Session};
 use crate::txn::{Outcome, Txn};
 
+#[cfg(test)]
+pub(crate) use dropping::STATEMENTS_MAX;
+#[cfg(test)]
+pub(crate) use spans::SPANS_PER_PAGE;
+
+use dropping::Rest;
+use spans::Spans;
+
 /// How many clips a hub remembers per pairing after they are acked, for `status`.
 pub const ACKED_CLIPS_KEPT: usize = 64;
 
-/// Clips beyond those that one start of a clip forgets: under 16 KiB in the log. More than that are
+/// Rows of clips beyond those that one start of a clip removes: under 16 KiB in the log. More than that are
 /// over at once if one ack covers what a phone was away for; the rest goes with the next clips.
-const CLIPS_PRUNED_MAX: usize = 128;
+const CLIPS_PRUNED_MAX: u32 = 128;
 
 /// How a clip stands at the hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -61,26 +72,26 @@ pub struct HubClip {
     pub sha256: Option<[u8; 32]>,
     /// How it stands.
     pub outcome: ClipOutcome,
-    /// Its envelopes, one span for each run of them: Commits and what other clips of its line say lie between
-    /// spans, and covers may lie in them.
-    spans: Vec<(u64, u64)>,
+    /// Its envelopes.
+    spans: Spans,
+    /// It is being dropped for its room, and from here on no statement was made yet.
+    rest: Option<Rest>,
 }
 
 impl HubClip {
-    /// The last envelope that belongs to it.
-    pub fn last_seq(&self) -> Seq {
-        Seq(self.spans.last().map_or(0, |span| span.1))
+    /// The first envelope that belongs to it: clips of a line are in this order.
+    pub fn first_seq(&self) -> Seq {
+        self.spans.first()
     }
 
-    /// `before` is what its recorder said before this, covers not counted: where that is the last of this clip,
-    /// nothing but cover lies between the two.
-    fn took(&mut self, seq: Seq, before: Seq) {
-        match self.spans.last_mut() {
-            Some((_, last)) if *last + 1 == seq.0 || (*last == before.0 && before.is_some()) => {
-                *last = seq.0;
-            }
-            _ => self.spans.push((seq.0, seq.0)),
-        }
+    /// The last envelope that belongs to it.
+    pub fn last_seq(&self) -> Seq {
+        self.spans.last()
+    }
+
+    /// Whether [`Session::drop_for_room`] has begun with it and is not done.
+    pub fn is_dropped_in_part(&self) -> bool {
+        self.rest.is_some()
     }
 
     fn end(&self, sha256: [u8; 32], now_unix_ms: u64) -> ClipEnd {
@@ -203,9 +214,6 @@ enum Then {
     Closes,
 }
 
-/// Statements about a dropped clip that one transaction makes at most: some 64 KiB in the log, so that they fit
-/// beside the removal of [`crate::TRIM_ROWS_MAX`] rows.
-pub(crate) const STATEMENTS_MAX: usize = 64;
 /// Room for the largest message, so that encoding never moves it.
 const SCRATCH_BYTES: usize = CHUNK_BYTES_MAX + 256;
 
@@ -252,9 +260,11 @@ impl Session<Committer> {
             bytes: 0,
             sha256: None,
             outcome: ClipOutcome::Recording,
-            spans: Vec::new(),
+            spans: Spans::default(),
+            rest: None,
         };
-        record.took(seq, self.said_before());
+        let before = self.said_before();
+        record.spans.took(txn, (self.line(), clip), seq, before)?;
         // A picture is no evidence that a clip is not: it has no copy.
         if self.retains && self.line().channel == Channel::EventVideo {
             let kept = RetainedClip {
@@ -353,7 +363,10 @@ impl Session<Committer> {
         open.digest.update(bytes);
         open.record.chunks += 1;
         open.record.bytes += bytes.len() as u64;
-        open.record.took(seq, self.said_before());
+        let before = self.said_before();
+        open.record
+            .spans
+            .took(txn, (self.line(), clip), seq, before)?;
         open.put(txn, self.line())?;
         self.open_clips.insert(clip, open);
         Ok(seq)
@@ -459,7 +472,8 @@ impl Session<Committer> {
             Then::GoesOn => self.seal(txn, &encoded, Placement::Inline)?,
             Then::Closes => self.finish(txn, &encoded)?,
         };
-        record.took(seq, self.said_before());
+        let before = self.said_before();
+        record.spans.took(txn, (line, clip), seq, before)?;
         record.sha256 = Some(sha256);
         record.outcome = outcome;
         drop_digest(txn, line, clip);
@@ -509,104 +523,8 @@ impl Session<Committer> {
         Ok(ended)
     }
 
-    /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
-    /// envelopes give way to signed statements, each under the number of the last one that it covers.
-    /// What came before `at` may already be at the relay and stays. Commits stay always.
-    ///
-    /// A statement that stands may have left, so it stays as it is, and its range with it. If an
-    /// earlier place of a clip is found damaged later, what lies between the two gets a statement of
-    /// its own; asked again about the same place, or a later one, this changes nothing.
-    ///
-    /// The clip comes back if it was not dropped before. One that was recorded beside others lies in many
-    /// pieces, of which one transaction takes [`STATEMENTS_MAX`]: [`Self::drop_more`] goes on.
-    ///
-    /// # Errors
-    /// [`JournalError::Misuse`] if `at` belongs to no clip, or to one that is being recorded: finish
-    /// that one first.
-    pub fn drop_damaged(
-        &mut self,
-        txn: &mut Txn<'_>,
-        at: Seq,
-    ) -> Result<Option<HubClip>, JournalError> {
-        let mut record = self.damaged_clip(txn, at)?;
-        let is_news = self.drop_spans(txn, &record, at)?;
-        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
-            return Ok(None);
-        }
-        record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
-        put_clip(txn, self.line(), &record)?;
-        retain::lost(txn, self.line(), record.clip);
-        Ok(Some(record))
-    }
-
-    /// Puts statements in the place of more of a clip that [`Self::drop_damaged`] has dropped at the same
-    /// place; false if nothing is left. Who is kept from it loses nothing: what is left is sent, and the phone
-    /// passes over it.
-    ///
-    /// # Errors
-    /// As [`Self::drop_damaged`].
-    pub fn drop_more(&mut self, txn: &mut Txn<'_>, at: Seq) -> Result<bool, JournalError> {
-        let record = self.damaged_clip(txn, at)?;
-        self.drop_spans(txn, &record, at)
-    }
-
-    /// The clip that an envelope belongs to, unless it is being recorded.
-    fn damaged_clip(&self, txn: &Txn<'_>, at: Seq) -> Result<HubClip, JournalError> {
-        let line = self.line();
-        // Those of this line; of another one the numbers mean something else.
-        let clips = txn.clips_of(line)?;
-        let holds = |clip: &HubClip| clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
-        let record = clips
-            .into_iter()
-            .find(holds)
-            .ok_or(JournalError::Misuse("a damaged payload belongs to a clip"))?;
-        if record.outcome == ClipOutcome::Recording {
-            return Err(JournalError::Misuse(
-                "a clip is never dropped while it is being recorded",
-            ));
-        }
-        Ok(record)
-    }
-
-    /// Statements in the place of what a clip has from `at` on, at most [`STATEMENTS_MAX`]; whether there was
-    /// anything.
-    fn drop_spans(
-        &mut self,
-        txn: &mut Txn<'_>,
-        record: &HubClip,
-        at: Seq,
-    ) -> Result<bool, JournalError> {
-        let line = self.line();
-        let pairing = txn.pairing_record(line)?;
-        let mut made = 0;
-        for (first, last) in &record.spans {
-            if made == STATEMENTS_MAX {
-                break;
-            }
-            let (first, last) = (Seq((*first).max(at.0)), Seq(*last));
-            let Some(range) = outbox::unexplained(txn, line, (first, last))? else {
-                continue;
-            };
-            let statement = Statement {
-                channel: line.channel,
-                first: range.0.0,
-                last: range.1.0,
-                clip: record.clip,
-                reason: DropReason::Damaged,
-            };
-            let content = self.sign_statement(txn, &statement)?;
-            outbox::replace(txn, line, &pairing, range, &content)?;
-            made += 1;
-        }
-        if made > 0 {
-            // Once, and not for each of its spans, of which a disk that fails often makes many.
-            txn.trim_outbox(line)?;
-        }
-        Ok(made > 0)
-    }
-
     /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`], the oldest first, at
-    /// most [`CLIPS_PRUNED_MAX`].
+    /// most [`CLIPS_PRUNED_MAX`] rows of them.
     fn prune_clips(&mut self, txn: &mut Txn<'_>) -> Result<(), JournalError> {
         let line = self.line();
         let acked = txn.journal().outbox_head(line)?.acked;
@@ -617,9 +535,16 @@ impl Session<Committer> {
             ended && clip.last_seq() <= acked && !retain::has_copy(txn, clip.clip)
         });
         let excess = done.len().saturating_sub(ACKED_CLIPS_KEPT);
-        for clip in done.into_iter().take(excess.min(CLIPS_PRUNED_MAX)) {
+        let mut room = CLIPS_PRUNED_MAX;
+        for mut clip in done.into_iter().take(excess) {
+            room -= clip.spans.forget_pages(txn, (line, clip.clip), room);
+            if room == 0 {
+                // It goes with a later clip, and has fewer pages until then.
+                return put_clip(txn, line, &clip);
+            }
             let key = keys::secret(clip_scope(line), own_family(line)?, &clip.clip.0);
             txn.delete_secret(clip_scope(line), key);
+            room -= 1;
         }
         Ok(())
     }
@@ -718,6 +643,6 @@ fn decode_clips(
         .map(|bytes| crate::codec::from_row(&bytes).ok_or_else(damaged))
         .collect();
     let mut clips = clips?;
-    clips.sort_by_key(|clip| clip.spans.first().copied());
+    clips.sort_by_key(HubClip::first_seq);
     Ok(clips)
 }

@@ -167,6 +167,15 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
+/// The rest of the key of a page of a clip's spans (hub).
+pub(crate) fn page_of_spans(clip: ClipId, page: u32) -> [u8; 20] {
+    let mut rest = [0; 20];
+    let (of_clip, number) = rest.split_at_mut(16);
+    of_clip.copy_from_slice(&clip.0);
+    number.copy_from_slice(&page.to_be_bytes());
+    rest
+}
+
 /// `n` pairing sequence: pictures of events in the order in which they became known; value is the clip id (app).
 pub(crate) fn thumbnail_order(pairing: PairingId, number: u64) -> Vec<u8> {
     join(b'n', &[&pairing.0, &number.to_be_bytes()])
@@ -250,6 +259,7 @@ pub(crate) enum Family {
     Outcomes = 0x48,
     Thumbnail = 0x4b,
     Notice = 0x4c,
+    Spans = 0x4d,
     Passed = 0x50,
     Added = 0x51,
 }

@@ -203,27 +203,45 @@ pub enum NotRecorded {
 /// What a hub says in the notification channel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum HubNotification {
-    /// An event begins. The only message of its epoch.
+    /// An event begins, or something else that the owner is told at once. The only message of its epoch.
     Event(EventNotice),
 }
 
-/// An event that begins. Its clip and its picture name the same camera and the same beginning.
+/// What the owner is told at once. Of an event that begins, clip and picture name the same camera and the same
+/// beginning.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EventNotice {
-    /// Name of the camera, at most [`NAME_BYTES_MAX`] bytes.
+    /// Name of the camera, at most [`NAME_BYTES_MAX`] bytes; empty where it is about none.
     #[serde(deserialize_with = "short_name")]
     pub camera: String,
-    /// When the event began, milliseconds since 1970 by the hub's clock.
+    /// When the event, or what else it is, began, milliseconds since 1970 by the hub's clock.
     pub started_unix_ms: u64,
-    /// Why it is one.
+    /// What it is.
     pub kind: NoticeKind,
 }
 
-/// Why something is an event.
+/// What the owner is told at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum NoticeKind {
-    /// Something moves.
+    /// Something moves: an event begins.
     Motion,
+    /// The hub has no room for new events, or only by dropping the oldest that a phone has not got.
+    StorageFull,
+    /// A camera gives no pictures: nothing of it is recorded.
+    CameraAway,
+    /// A camera of which that was said is there again.
+    CameraBack,
+}
+
+impl NoticeKind {
+    /// Whether it is about an event, which may have a clip and a picture.
+    #[must_use]
+    pub fn is_event(self) -> bool {
+        match self {
+            Self::Motion => true,
+            Self::StorageFull | Self::CameraAway | Self::CameraBack => false,
+        }
+    }
 }
 
 /// Something said about one channel.
@@ -454,18 +472,31 @@ mod tests {
 
     #[test]
     fn a_notification_of_any_other_length_or_with_a_long_name_is_refused() {
-        let notice = |camera: String| {
+        let of_kind = |camera: String, kind| {
             HubNotification::Event(EventNotice {
                 camera,
                 started_unix_ms: 1_700_000_000_000,
-                kind: NoticeKind::Motion,
+                kind,
             })
         };
+        let notice = |camera| of_kind(camera, NoticeKind::Motion);
         let whole = encode(&notice("door".into())).unwrap();
         assert_eq!(decode(&whole), Some(notice("door".into())));
         for length in 0..whole.len() {
             assert_eq!(decode::<HubNotification>(&whole[..length]), None);
         }
+        for kind in [
+            NoticeKind::StorageFull,
+            NoticeKind::CameraAway,
+            NoticeKind::CameraBack,
+        ] {
+            let alarm = of_kind(String::new(), kind);
+            assert_eq!(decode(&encode(&alarm).unwrap()), Some(alarm));
+        }
+        // One more than there are.
+        let mut unknown = encode(&of_kind(String::new(), NoticeKind::CameraBack)).unwrap();
+        *unknown.last_mut().unwrap() += 1;
+        assert_eq!(decode::<HubNotification>(&unknown), None);
         let long = encode(&notice("x".repeat(NAME_BYTES_MAX + 1))).unwrap();
         assert_eq!(decode::<HubNotification>(&long), None);
     }

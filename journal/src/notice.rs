@@ -1,4 +1,5 @@
-//! Notifications: the hub says at once that something happens, and the app remembers the last of them.
+//! Notifications: the hub says at once that something happens, or that it cannot do its work, and the app
+//! remembers the last of them.
 //!
 //! Each is a Commit and the one message of its epoch, in one transaction, so an idle hub holds nothing that
 //! opens it. At the app it is a value of its group, whose key rotates when the line falls quiet: what is
@@ -25,19 +26,27 @@ pub const NOTICES_KEPT: usize = 32;
 /// A notification as the app keeps it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AppNotice {
-    /// Name of the camera.
+    /// Name of the camera; empty where it is about none.
     pub camera: String,
-    /// When the event began, milliseconds since 1970 by the hub's clock.
+    /// When the event, or what else it is, began, milliseconds since 1970 by the hub's clock.
     pub started_unix_ms: u64,
-    /// Why it is one.
+    /// What it is.
     pub kind: NoticeKind,
     /// When the notification was taken here, milliseconds since 1970 by our clock.
     pub taken_unix_ms: u64,
 }
 
 impl AppNotice {
-    fn is_of(&self, camera: &str, started_unix_ms: u64) -> bool {
-        self.camera == camera && self.started_unix_ms == started_unix_ms
+    fn is_same(&self, said: &EventNotice) -> bool {
+        self.kind == said.kind
+            && self.camera == said.camera
+            && self.started_unix_ms == said.started_unix_ms
+    }
+
+    /// Whether it is about the event of this camera that began then.
+    #[must_use]
+    pub fn is_of(&self, camera: &str, started_unix_ms: u64) -> bool {
+        self.kind.is_event() && self.camera == camera && self.started_unix_ms == started_unix_ms
     }
 }
 
@@ -86,7 +95,7 @@ impl Session<Committer> {
 }
 
 impl Session<Follower> {
-    /// Remembers a notification. One of the same event changes nothing: a hub that does not know whether it
+    /// Remembers a notification. A second one of the same changes nothing: a hub that does not know whether it
     /// has said it says it again.
     pub(crate) fn take_notification(
         &mut self,
@@ -99,8 +108,8 @@ impl Session<Follower> {
         let scope = Scope::Group(line);
         let known = txn.secrets(scope, &prefix(line))?;
         for bytes in known.values() {
-            if decode(line, bytes)?.is_of(&said.camera, said.started_unix_ms) {
-                return Ok(Taken::Nothing("a second notification of the same event"));
+            if decode(line, bytes)?.is_same(&said) {
+                return Ok(Taken::Nothing("a second notification of the same"));
             }
         }
         let notice = AppNotice {

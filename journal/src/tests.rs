@@ -4,6 +4,7 @@ mod beside;
 mod clips;
 mod commands;
 mod cover;
+mod dropping;
 mod errors;
 mod evidence;
 mod five;

@@ -754,6 +754,7 @@ fn text_of(event: &Event) -> Option<String> {
             clip.state.as_str(),
             clip.bytes
         ),
+        Event::Notification(said) if said.camera.is_empty() => said.kind.as_str().to_owned(),
         Event::Notification(said) => format!("{} at {}", said.kind.as_str(), said.camera),
         Event::Thumbnail(picture) => format!(
             "picture {} of {}: {}, {} bytes",

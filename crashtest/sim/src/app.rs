@@ -494,7 +494,8 @@ impl App {
             return Err(Broken::new("C7", "the app does not run").into());
         };
         let notices = process.core.notices().map_err(|error| ended(&error))?;
-        let notices = notices.iter().map(|one| one.what.started_unix_ms);
+        let of_events = notices.iter().filter(|one| one.what.kind.is_event());
+        let notices = of_events.map(|one| one.what.started_unix_ms);
         let pictures = process.core.thumbnails().map_err(|error| ended(&error))?;
         let pictures = pictures.iter().map(|one| held_as(&process.core, &one.what));
         Ok((notices.collect(), pictures.collect::<Result<_, Fault>>()?))

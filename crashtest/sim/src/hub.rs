@@ -11,7 +11,7 @@ use hub::core::{
 use journal::ErrorKind;
 use journal::Role;
 use journal::ids::{Channel, Line};
-use journal::message::SettingsDoc;
+use journal::message::{DropReason, SettingsDoc};
 use wal::disk::SimDisk;
 use wire::Seq;
 use wire::envelope::Size;
@@ -296,6 +296,7 @@ impl Hub {
             return Ok(());
         }
         if oracle::is_told(name) {
+            books.announced.insert(name);
             self.tell(name, now_ms)?;
         }
         self.begin(name, now_ms)?;
@@ -505,7 +506,7 @@ impl Hub {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        let mut finished = Vec::new();
+        let (mut finished, mut dropped) = (Vec::new(), Vec::new());
         while let Some(notice) = process.core.poll_notice() {
             match notice {
                 Notice::ClipFinished { clip, .. } => finished.push(clip),
@@ -518,27 +519,21 @@ impl Hub {
                 } => {
                     books.not_for_the_silent()?;
                     match line.channel {
-                        Channel::Thumbnail => books.pictured.insert(started_unix_ms),
-                        _ => books.notified.insert(started_unix_ms),
-                    };
+                        Channel::Thumbnail => {
+                            books.pictured.insert(started_unix_ms);
+                        }
+                        _ if books.announced.contains(&started_unix_ms) => {
+                            books.notified.insert(started_unix_ms);
+                        }
+                        // About no event: that the disk is full.
+                        _ => books.alarms += 1,
+                    }
                 }
                 // The picture of an event, which is no clip of the books.
                 Notice::ClipDropped { line, .. }
                     if books.rotted && line.channel == Channel::Thumbnail => {}
-                // A whole clip, and only because its bytes are damaged (C2).
-                Notice::ClipDropped { clip, .. } if books.rotted => {
-                    let of = |event: &&mut crate::oracle::Event| {
-                        event
-                            .ended
-                            .is_some_and(|(hash, _, _)| Some(hash) == clip.sha256)
-                    };
-                    match books.events.values_mut().find(of) {
-                        Some(event) => event.dropped = true,
-                        None => {
-                            let what = "a clip was dropped that had not ended";
-                            return Err(Broken::new("C2", what).into());
-                        }
-                    }
+                Notice::ClipDropped { clip, reason, .. } if books.may_drop(reason) => {
+                    dropped.push((clip, reason));
                 }
                 Notice::ClipDropped { .. } | Notice::LineBroken { .. } => {
                     return Err(Broken::new("C2", format!("{notice:?}")).into());
@@ -559,6 +554,22 @@ impl Hub {
                 Some(event) => event.ended = Some((sha256, clip.bytes, whole)),
                 None => {
                     let what = format!("a clip of {} bytes that no camera gave", clip.bytes);
+                    return Err(Broken::new("C2", what).into());
+                }
+            }
+        }
+        // A whole clip, and only because its bytes are damaged, or the disk is full (C2).
+        for (clip, reason) in dropped {
+            let of = |event: &&mut crate::oracle::Event| {
+                event
+                    .ended
+                    .is_some_and(|(hash, _, _)| Some(hash) == clip.sha256)
+            };
+            match (books.events.values_mut().find(of), reason) {
+                (Some(event), DropReason::Damaged) => event.dropped = true,
+                (Some(event), DropReason::Budget) => event.made_room = true,
+                (None, _) => {
+                    let what = "a clip was dropped that had not ended";
                     return Err(Broken::new("C2", what).into());
                 }
             }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::ids::CommandId;
-use journal::message::SettingsDoc;
+use journal::message::{DropReason, SettingsDoc};
 use journal::{CommandBook, FULL_ENVELOPE_BYTES, NOTICES_KEPT};
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
@@ -24,6 +24,9 @@ pub struct Event {
     pub ended: Option<([u8; 32], u64, bool)>,
     /// The hub said that its bytes are lost, after rot.
     pub dropped: bool,
+    /// The hub said that it was dropped for its room, after its disk was full. The relay may hold it all the same,
+    /// and then the app may have it whole.
+    pub made_room: bool,
 }
 
 /// A clip as the app has it at the end.
@@ -58,6 +61,10 @@ pub fn picture_of(name: u64) -> Vec<u8> {
 pub struct Books {
     /// By the time at which they began.
     pub events: BTreeMap<u64, Event>,
+    /// Events of which the hub was to tell the phone.
+    pub announced: BTreeSet<u64>,
+    /// How often it has told it something that is no event.
+    pub alarms: usize,
     /// Events of which the hub said that a notification is stored for the phone.
     pub notified: BTreeSet<u64>,
     /// Events of which it said that of their picture.
@@ -82,6 +89,8 @@ pub struct Books {
     pub silent: bool,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
+    /// The hub's disk was full: the oldest clips may have made room.
+    pub filled: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
     old_writers: BTreeSet<SendId>,
     old_readers: BTreeSet<SendId>,
@@ -382,6 +391,15 @@ impl Books {
         Ok(())
     }
 
+    /// Whether the hub may drop a clip for this reason.
+    #[must_use]
+    pub fn may_drop(&self, reason: DropReason) -> bool {
+        match reason {
+            DropReason::Damaged => self.rotted,
+            DropReason::Budget => self.filled,
+        }
+    }
+
     /// All clips at the end.
     ///
     /// # Errors
@@ -390,10 +408,12 @@ impl Books {
         let broken = |what: String| Err(Broken::new("C2", what));
         let mut clips: BTreeMap<u64, &Held> = BTreeMap::new();
         let said = self.events.values().filter(|event| event.dropped).count();
+        let made_room = self.events.values().filter(|event| event.made_room);
+        let most = said + made_room.count();
         let kept = held.iter().filter(|clip| clip.dropped).count();
-        if said != kept {
+        if !(said..=most).contains(&kept) {
             return broken(format!(
-                "the hub dropped {said} clips, the app knows of {kept}"
+                "the hub dropped {said} to {most} clips, the app knows of {kept}"
             ));
         }
         for clip in held.iter().filter(|clip| !clip.dropped) {
@@ -435,7 +455,8 @@ impl Books {
             }
         }
         for (name, event) in &self.events {
-            if event.durable > 0 && !event.dropped && !clips.contains_key(name) {
+            let may_be_gone = event.dropped || event.made_room;
+            if event.durable > 0 && !may_be_gone && !clips.contains_key(name) {
                 return broken(format!("event {name}: durable at the hub, never arrived"));
             }
         }
@@ -478,7 +499,7 @@ impl Books {
         }
         // A full list has let the oldest go.
         let missing = self.notified.iter().find(|name| !known.contains(*name));
-        match missing.filter(|_| notices.len() < NOTICES_KEPT) {
+        match missing.filter(|_| notices.len() + self.alarms < NOTICES_KEPT) {
             Some(name) => broken(format!("event {name}: announced, never arrived")),
             None => Ok(()),
         }
@@ -513,6 +534,7 @@ mod tests {
             durable: 2,
             ended: None,
             dropped: false,
+            made_room: false,
         };
         books.events.insert(5, event);
         let held = Held {
@@ -552,6 +574,29 @@ mod tests {
         assert!(books.judge_beside(&[3], &[other]).is_err());
         books.rotted = true;
         assert!(books.judge_beside(&[], &[]).is_ok());
+    }
+
+    #[test]
+    fn a_clip_that_made_room_may_be_there_or_not_and_no_other() {
+        let (mut books, held) = books();
+        let gone = Held {
+            whole: None,
+            dropped: true,
+            ..held.clone()
+        };
+        for ends in [&[][..], &[gone.clone()][..]] {
+            assert!(books.judge(ends).is_err());
+        }
+        books.events.get_mut(&5).unwrap().made_room = true;
+        for ends in [&[][..], &[gone.clone()][..], &[held.clone()][..]] {
+            books.judge(ends).unwrap();
+        }
+        // One that was said of nobody.
+        assert!(books.judge(&[gone.clone(), gone]).is_err());
+        assert!(!books.may_drop(DropReason::Budget));
+        books.filled = true;
+        assert!(books.may_drop(DropReason::Budget));
+        assert!(!books.may_drop(DropReason::Damaged));
     }
 
     #[test]

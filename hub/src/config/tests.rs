@@ -32,7 +32,7 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
         "[pairing]\nlisten = \"127.0.0.1:0\"\nsuite = \"classic\"\n\
          [camera]\nkind = \"file\"\npath = \"clip.mp4\"\ngap_seconds = 1.5\nat_least_seconds = 12.0\nat_most_seconds = 20.0\npasses = 3\nname = \"door\"\n\
          [phones]\nsilent_after = \"36h\"\nremoved_after = \"30d\"\ninvite = false\n\
-         [disk]\nlog_file_mib = 8\n",
+         [disk]\nlog_file_mib = 8\nbudget_mib = 64\n",
     ))
     .unwrap();
     assert_eq!(config.state_dir, Path::new("/etc/secluso/state"));
@@ -46,6 +46,7 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     assert_eq!(file.passes, Passes::Exactly(NonZeroU32::new(3).unwrap()));
     assert_eq!(config.pairing.suite, Suite::Classic);
     assert_eq!(config.disk.log_file_bytes, 8 << 20);
+    assert_eq!(config.disk.budget_bytes, Some(64 << 20));
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     assert_eq!(config.silence.silent_after, hours(36));
     assert_eq!(config.silence.removed_after, hours(30 * 24));
@@ -62,6 +63,7 @@ fn little_is_enough_and_no_passes_are_endless() {
     assert_eq!(file_of(&config).passes, Passes::Endless);
     let least = parse(&text("")).unwrap();
     assert!(least.cameras.is_empty());
+    assert_eq!(least.disk.budget_bytes, None);
     assert_eq!(least.silence, SilenceLimits::default());
     assert_eq!(least.may_invite, MayInvite::Yes);
 }
@@ -266,6 +268,7 @@ fn every_mistake_names_its_line_and_key() {
         ("[pairing]\nsuite = \"rot13\"\n", 4, "rot13"),
         ("[pairing]\noffer_seconds = 1\n", 4, "offer_seconds"),
         ("[disk]\nlog_file_mib = 1\n", 4, "log_file_mib"),
+        ("[disk]\nbudget_mib = 0\n", 4, "budget_mib"),
         ("[phones]\nsilent_after = \"a week\"\n", 4, "7d"),
         ("[phones]\nsilent_after = \"23h\"\n", 4, "silent_after"),
         ("[phones]\nremoved_after = \"7d\"\n", 4, "removed_after"),

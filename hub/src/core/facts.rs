@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
 use journal::message::{
-    AddedPhones, CameraDoc, ClipEnd, HubReport, LiveEnd, NotRecorded, Settings, SettingsDoc,
+    AddedPhones, CameraDoc, ClipEnd, DropReason, HubReport, LiveEnd, NotRecorded, Settings,
+    SettingsDoc,
 };
 use journal::{ClipOutcome, Dismissal, Dismissed, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
@@ -23,7 +24,7 @@ pub enum ClipState {
     Complete,
     /// Ended early; what is there is good.
     CutOff,
-    /// Its bytes were lost on disk; the phone is told.
+    /// Its bytes were lost on disk, or had to make room; the phone is told.
     Dropped,
 }
 
@@ -162,12 +163,15 @@ pub enum Notice {
         /// When the event began, milliseconds since 1970.
         started_unix_ms: u64,
     },
-    /// A clip's stored bytes are damaged; a statement to the phone is stored.
+    /// A clip's stored bytes are damaged, or it was the oldest and had to make room; a statement to the phone
+    /// is stored.
     ClipDropped {
         /// For which phone.
         line: Line,
         /// The clip.
         clip: ClipFacts,
+        /// Why.
+        reason: DropReason,
     },
     /// Stored bytes are damaged and their clip cannot be dropped yet: nothing behind it is sent to
     /// this phone meanwhile.
@@ -330,6 +334,10 @@ pub struct CoreStatus {
     pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
+    /// Bytes of video that wait for phones, retained copies included.
+    pub video_bytes: u64,
+    /// How many there may be; `None`: as many as the disk takes.
+    pub budget_bytes: Option<u64>,
     /// Retained copies that no ack will end.
     pub stranded_copies: usize,
     /// Who watches live.
@@ -425,6 +433,7 @@ impl Core {
         let dismissals =
             dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
         let stranded_copies = journal.stranded_copies()?;
+        let video_bytes = journal.stats().live_bytes;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
@@ -436,6 +445,8 @@ impl Core {
             lines,
             dismissals,
             clips,
+            video_bytes,
+            budget_bytes: self.budget_bytes,
             stranded_copies,
             lives: self.live_status(),
         })

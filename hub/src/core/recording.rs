@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use journal::ids::{ClipId, Line};
+use journal::message::DropReason;
 use journal::{Committer, JournalError, Session, Txn};
-use wal::Priority;
 use wire::ids::Seq;
 
 use super::room::Room;
@@ -281,7 +281,7 @@ impl Core {
             return Ok(self.not_recorded(why));
         }
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
-        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
+        if !self.make_room(needed, now_unix_ms)? {
             return Ok(self.not_recorded(Stop::Space));
         }
         self.recordings.insert(camera, recording);
@@ -307,7 +307,7 @@ impl Core {
             .sum();
         let lines = recording.clips.len() as u64;
         let needed = bytes * lines * self.copies();
-        match self.has_room(needed, Priority::Bulk, now_unix_ms) {
+        match self.make_room(needed, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
                 self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
@@ -368,7 +368,8 @@ impl Core {
     }
 
     /// Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed, and keys rotated that an event has kept waiting.
+    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, alarms are said,
+    /// and keys rotated that an event has kept waiting.
     ///
     /// # Errors
     /// The journal's.
@@ -382,6 +383,8 @@ impl Core {
         }
         self.follow_settings(now_unix_ms)?;
         self.follow_added(now_unix_ms)?;
+        self.finish_drops(now_unix_ms)?;
+        self.say_alarms(now_unix_ms)?;
         self.rotate_at_tick(now_unix_ms)?;
         match self.recordings.is_empty() {
             false => Ok(()),
@@ -450,8 +453,9 @@ impl Core {
                     self.drop_more(line, at, now_unix_ms)?;
                 }
                 let clip = clip.as_ref().map(ClipFacts::of);
+                let reason = DropReason::Damaged;
                 self.pending
-                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip }));
+                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip, reason }));
                 Ok(())
             }
             Err(CoreError::Journal(error)) if self.is_poison(&error) => {

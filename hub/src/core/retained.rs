@@ -177,7 +177,10 @@ impl Core {
         };
         let chunk_bytes = journal::CHUNK_BYTES_MAX as u64 + CHUNK_OVERHEAD_BYTES;
         let needed = 2 * EPOCH_BYTES + u64::from(kept.chunks) * chunk_bytes * self.copies();
-        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
+        // No clip goes for what is played.
+        let fits =
+            self.is_within_budget(needed)? && self.has_room(needed, Priority::Bulk, now_unix_ms)?;
+        if !fits {
             if !std::mem::replace(&mut self.said_play_waits, true) {
                 push(&mut self.notices, Notice::PlayWaits { line });
             }
@@ -393,6 +396,11 @@ impl Core {
         {
             tracing::warn!("the end of a clip that was played has to wait; it is tried again");
         }
+    }
+
+    /// The clip of whose copy something is being played.
+    pub(super) fn played_from(&self) -> Option<ClipId> {
+        self.playing.as_ref().map(|playing| playing.kept.clip)
     }
 
     /// How often each byte of a clip is stored for one phone.

@@ -3,7 +3,8 @@
 //! What a full disk refuses is given up with the rest of its event, so that nothing stands in the way
 //! of the clip's small end; that says exactly what was stored, and waits for room if not even what is
 //! held back for epochs has any. Whoever waits is asked again by a tick or by the next event. This
-//! room must never keep refused video for another try, and never lets a Commit or a notice go with it.
+//! room must never keep refused video for another try, and never lets a Commit or a notice go with it. Whether
+//! old clips make room for what comes is asked before ([`super::budget`]).
 
 use journal::ErrorKind;
 use wal::Priority;

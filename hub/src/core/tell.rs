@@ -1,5 +1,5 @@
-//! What is said of an event besides its clip: that it begins, and how it looks. Each is a transaction of
-//! its own line, Commit included, so that none waits for a recording and no recording for it.
+//! What is said of an event besides its clip: that it begins, and how it looks; and alarms ([`super::alarm`]).
+//! Each is a transaction of its own line, Commit included, so that none waits for a recording and no recording for it.
 //!
 //! It must never say anything on a line that is rolled back or broken, to a phone that is silent, in privacy
 //! mode, or at a constant rate, which is to hide that there is an event; and never try again what a full disk
@@ -39,6 +39,15 @@ pub struct Still {
     pub jpeg: Bytes,
 }
 
+/// What room something that is said may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ask {
+    /// Old clips go for it.
+    MakingRoom,
+    /// None but what is there, under this priority.
+    OfWhatIsLeft(Priority),
+}
+
 impl Core {
     /// Tells every phone that an event begins.
     ///
@@ -50,11 +59,24 @@ impl Core {
             started_unix_ms: alert.started_unix_ms,
             kind: NoticeKind::Motion,
         };
+        self.notify_all(&notice, Ask::MakingRoom, now_unix_ms)
+    }
+
+    /// Says a notification to every phone.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(super) fn notify_all(
+        &mut self,
+        notice: &EventNotice,
+        ask: Ask,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>| {
-            session.notify(txn, &notice).map(drop)
+            session.notify(txn, notice).map(drop)
         };
-        let said = (Channel::Notification, alert.started_unix_ms);
-        self.tell(said, EPOCH_BYTES, now_unix_ms, step)
+        let said = (Channel::Notification, notice.started_unix_ms);
+        self.tell(said, (EPOCH_BYTES, ask), now_unix_ms, step)
     }
 
     /// Sends every phone the picture of an event.
@@ -70,14 +92,14 @@ impl Core {
         };
         let bytes = EPOCH_BYTES + still.jpeg.len() as u64 + CHUNK_OVERHEAD_BYTES;
         let said = (Channel::Thumbnail, still.started_unix_ms);
-        self.tell(said, bytes, now_unix_ms, step)
+        self.tell(said, (bytes, Ask::MakingRoom), now_unix_ms, step)
     }
 
     /// One transaction for each phone that can be told.
     fn tell(
         &mut self,
         (channel, started_unix_ms): (Channel, u64),
-        bytes: u64,
+        (bytes, ask): (u64, Ask),
         now_unix_ms: u64,
         mut step: impl FnMut(&mut Session<Committer>, &mut Txn<'_>) -> Result<(), JournalError>,
     ) -> Result<Recorded, CoreError> {
@@ -100,7 +122,11 @@ impl Core {
         }
         for line in lines {
             // Asked for each: a commit on the way has made the room another.
-            if !self.has_room(bytes, Priority::Bulk, now_unix_ms)? {
+            let has_room = match ask {
+                Ask::MakingRoom => self.make_room_beside(0, bytes, now_unix_ms)?,
+                Ask::OfWhatIsLeft(priority) => self.has_room(bytes, priority, now_unix_ms)?,
+            };
+            if !has_room {
                 return Ok(Recorded::Not(Stop::Space));
             }
             let told = self.in_txn(line, bytes, now_unix_ms, &mut step);

@@ -1,5 +1,6 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
+mod budget;
 mod camera_settings;
 mod cameras;
 mod checkpoint;

@@ -16,7 +16,7 @@ use crate::camera::{
     SourceItem, Windows, WindowsConfig,
 };
 use crate::config::detection::Detection;
-use crate::core::{CameraNumber, Wishes};
+use crate::core::{CameraNumber, Presence, Wishes};
 use crate::live::{Tap, Tapped, TappedSource};
 use crate::media::Tracks;
 use crate::recorder::{Over, Recorder};
@@ -289,6 +289,7 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 opened = self.open(not_before) => opened?,
             }
             self.reporter.set_trouble(None);
+            self.tell(Presence::There).await?;
             let completed = recorder.completed();
             let is_clip = self.input.is_clip();
             let Some(camera) = self.input.camera() else {
@@ -317,8 +318,8 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 held
             };
             not_before = match failure {
-                Some(error) => self.after_failure(error, held),
-                // It was good when it was let go of.
+                Some(error) => self.after_failure(error, held).await?,
+                // It was good when it was let go of, and nobody misses it.
                 None => {
                     self.reporter.set_looks(Looks::Opening);
                     self.clock.now()
@@ -350,7 +351,7 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 opened = opening => opened,
             };
             if let Err(error) = opened {
-                not_before = self.after_failure(error, Duration::ZERO);
+                not_before = self.after_failure(error, Duration::ZERO).await?;
             }
         }
         self.pauses.handle_opened();
@@ -358,10 +359,26 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     }
 
     /// Tells a failure; answers when to try again, by the clock.
-    fn after_failure(&mut self, error: CameraError, held: Duration) -> Duration {
+    async fn after_failure(
+        &mut self,
+        error: CameraError,
+        held: Duration,
+    ) -> Result<Duration, SealerError> {
         let pause = self.pauses.handle_failure(error.kind(), held);
         self.reporter.set_trouble(Some(error));
-        self.clock.now().saturating_add(pause)
+        self.tell(Presence::Away).await?;
+        Ok(self.clock.now().saturating_add(pause))
+    }
+
+    /// Whether the camera is there, for the owner's phones. Waits for a place in the journal's queue, not for its
+    /// sync.
+    async fn tell(&mut self, presence: Presence) -> Result<(), SealerError> {
+        let (number, name) = (self.reporter.number, self.name.clone());
+        let told = self.sealer.hand_over(move |core, now| {
+            core.handle_camera(number, &name, presence, now);
+            Ok(())
+        });
+        told.await.map(drop)
     }
 }
 

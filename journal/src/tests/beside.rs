@@ -202,6 +202,31 @@ fn a_notification_is_one_epoch_and_is_remembered_once() {
 }
 
 #[test]
+fn what_is_no_event_is_another_notification_and_stays_when_an_event_is_deleted() {
+    let (mut hub, mut app) = on(Channel::Notification);
+    notify(&mut hub, 1);
+    for kind in [NoticeKind::CameraAway, NoticeKind::CameraBack] {
+        let alarm = EventNotice { kind, ..notice(1) };
+        let mut txn = hub.journal.begin();
+        hub.session.notify(&mut txn, &alarm).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+    deliver(&hub, &mut app);
+    let pairing = app.line().pairing;
+    let known = app.journal.app_notices(pairing).unwrap();
+    assert_eq!(known.len(), 3);
+    assert!(known[0].is_of("door", 1_001) && !known[1].is_of("door", 1_001));
+    let mut txn = app.journal.begin();
+    txn.forget_notice(pairing, "door", 1_001).unwrap();
+    app.session.rotate(&mut txn);
+    drop(txn.commit(()).unwrap());
+    let known = app.journal.app_notices(pairing).unwrap();
+    let kinds: Vec<NoticeKind> = known.iter().map(|known| known.kind).collect();
+    assert_eq!(kinds, [NoticeKind::CameraAway, NoticeKind::CameraBack]);
+    settle(&mut hub, &mut app);
+}
+
+#[test]
 fn the_last_notifications_are_kept_over_a_restart_until_they_are_forgotten() {
     let (mut hub, mut app) = on(Channel::Notification);
     let pairing = app.line().pairing;

@@ -94,6 +94,7 @@ pub const TRIALS: &[Trial] = &[
     world("cursor_first", Flavour::Dies(Who::App)),
     world("dedupe_left_out", Flavour::Repeats),
     world("digest_not_compared", Flavour::GoesOn),
+    world("dropped_unsaid", Flavour::Hoards),
     world("full_for_ever", Flavour::Fills),
     world("garbage_moves_the_cursor", Flavour::Flips),
     world("held_not_compared", Flavour::GoesBack(Who::App)),

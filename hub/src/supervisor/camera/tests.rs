@@ -138,6 +138,60 @@ async fn in_privacy_mode_nobody_has_the_camera_and_afterwards_events_are_recorde
     keeping.await.unwrap().unwrap();
 }
 
+/// Lets time pass for the journal's thread until something that is about no event was said to a phone.
+async fn alarm(sealer: &Sealer, thread: &mut SealerThread, time: &HandClock) {
+    let is_alarm = |notice: &Notice| matches!(notice, Notice::Told { started_unix_ms, .. } if *started_unix_ms == NOW_MS);
+    for _ in 0..200 {
+        time.advance(10_000);
+        // Whoever has done something is given its chance behind it.
+        sealer.run(|_core, _now| Ok(())).await.unwrap();
+        while let Ok(notice) = thread.notices.try_recv() {
+            if is_alarm(&notice) {
+                return;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no phone was told");
+}
+
+#[tokio::test]
+async fn a_camera_that_is_away_and_back_is_said_to_the_phones() {
+    let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    // The journal's time, by which alarms are dated, stands still on the wall; the camera's does not.
+    let time = HandClock::default();
+    let (sealer, mut thread) = sealer::start(World::paired().core, time.clone()).unwrap();
+    let (reporter, mut told) = board();
+    let (stop, stopped) = watch::channel(false);
+    let keeper = Keeper {
+        input: Input::of_closed_file(clip_at(&path)),
+        name: "door".into(),
+        tap: tap(&sealer),
+        sealer: sealer.clone(),
+        clock: TokioClock::new(),
+        pauses: Pauses::new(Box::new(|| 0)),
+        reporter,
+    };
+    let keeping = tokio::spawn(keeper.run(stopped));
+    drop(
+        told.wait_for(|board| board[0].trouble.is_some())
+            .await
+            .unwrap(),
+    );
+    alarm(&sealer, &mut thread, &time).await;
+    std::fs::copy(testdata, &path).unwrap();
+    drop(
+        told.wait_for(|board| board[0].trouble.is_none())
+            .await
+            .unwrap(),
+    );
+    alarm(&sealer, &mut thread, &time).await;
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
+}
+
 /// Neither at a start nor after it has failed: each attempt would have it for a moment.
 #[tokio::test]
 async fn in_privacy_mode_no_attempt_is_made_to_open_a_camera() {
