@@ -14,7 +14,7 @@ use crate::output::{self, Format};
 use crate::pairing::{self, CodeImage, Step};
 use crate::phones::{self, Question};
 use crate::traffic::{Cost, Traffic};
-use crate::{doctor, reset, retained, secret, status, supervisor};
+use crate::{doctor, metrics, reset, retained, secret, status, supervisor};
 
 mod cameras;
 
@@ -37,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --config hub.toml       show a code for a phone
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
+  secluso-hub metrics --config hub.toml    the same in numbers, for Prometheus
   secluso-hub phones --config hub.toml     which phones are paired
   secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password
 
@@ -76,6 +77,15 @@ enum Command {
     /// What a running hub is doing.
     #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
     Status(Common),
+    /// A running hub in numbers, as Prometheus reads them.
+    #[command(
+        after_help = "Example:\n  secluso-hub metrics --config hub.toml > secluso.prom\n\nNumbers only: no names, no addresses. `[metrics] listen` in the configuration hands the same out at an address of this machine."
+    )]
+    Metrics {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+        config: PathBuf,
+    },
     /// Which phones are paired.
     #[command(
         after_help = "Example:\n  secluso-hub phones --config hub.toml\n\nWorks with and without a running hub."
@@ -194,6 +204,7 @@ impl Cli {
             | Command::Reset { common, .. } => common.format(),
             Command::TestCamera { json: true, .. } => Format::Json,
             Command::TestCamera { json: false, .. }
+            | Command::Metrics { .. }
             | Command::Secret { .. }
             | Command::Completions { .. } => Format::Text,
         }
@@ -221,7 +232,10 @@ impl Common {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let format = cli.format();
     match cli.command {
-        Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
+        Command::Run(common) => {
+            let config = common.read()?;
+            supervisor::run(config, common.config, format).await
+        }
         Command::Pair { common, png } => pair(common.read()?, common.format(), png).await,
         Command::Status(common) => {
             let config = common.read()?;
@@ -239,6 +253,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             .await?;
             failed.map_or(Ok(()), Err)
         }
+        Command::Metrics { config } => metrics_of(&Config::read(&config)?).await,
         Command::Phones(common) => {
             about_phones(&common.read()?, common.format(), &Question::List).await
         }
@@ -332,6 +347,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Prints the numbers of the running hub.
+async fn metrics_of(config: &Config) -> Result<(), Failure> {
+    let mut told = Err(Failure::new(Code::Internal, "the running hub failed"));
+    let said = |value: Value| {
+        told = match failure_in(&value) {
+            Some(failure) => Err(failure),
+            None => Ok(metrics::to_text(&value)),
+        };
+    };
+    control::ask(&config.state_dir, Request::Status, STATUS_PATIENCE, said).await?;
+    output::raw(told?.as_bytes());
+    Ok(())
 }
 
 async fn about_phones(config: &Config, format: Format, question: &Question) -> Result<(), Failure> {

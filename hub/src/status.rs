@@ -271,6 +271,14 @@ pub fn to_text(status: &Value) -> String {
             clip["bytes"],
         ));
     }
+    let waiting = status["service"]["waiting"].as_array();
+    if let Some(keys) = waiting.filter(|keys| !keys.is_empty()) {
+        let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+        out.push_str(&format!(
+            "\nchanged in the configuration, and not in force before a restart: {}",
+            keys.join(", ")
+        ));
+    }
     if let Some(copies) = status["stranded_copies"]
         .as_u64()
         .filter(|copies| *copies > 0)
@@ -373,6 +381,15 @@ mod tests {
         };
         let text = to_text(&to_json(&core, &link, &[], 0));
         assert!(text.contains("2 retained clips"), "{text}");
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_said() {
+        let mut status = json!({"service": {"waiting": []}});
+        assert!(!to_text(&status).contains("restart"));
+        status["service"]["waiting"] = json!(["relay", "[disk]"]);
+        let text = to_text(&status);
+        assert!(text.contains("before a restart: relay, [disk]"), "{text}");
     }
 
     #[test]

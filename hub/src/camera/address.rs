@@ -154,7 +154,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Who logs in.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Login {
     /// The name.
     pub user: String,
@@ -171,6 +171,18 @@ pub enum Password {
     Credential(String),
     /// Here: given on a command line.
     Given(Secret),
+}
+
+/// Whether both are in the same place, whatever is there.
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(path), Self::File(other)) => path == other,
+            (Self::Credential(name), Self::Credential(other)) => name == other,
+            // No configuration holds one, and passwords are compared with nothing.
+            _ => false,
+        }
+    }
 }
 
 /// Why a password cannot be used.

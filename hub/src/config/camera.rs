@@ -49,7 +49,7 @@ const CLOCK_MASK: [[u16; 2]; 4] = {
 const ARGUMENTS_MAX: usize = 64;
 
 /// One camera.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CameraConfig {
     /// Its name, as the phone shows it; no two cameras have the same.
     pub name: String,
