@@ -23,6 +23,7 @@ use wire::limits::ALPN;
 use crate::bucket::{Buckets, Pass};
 use crate::config::Config;
 use crate::registry::Registry;
+use crate::reload::Live;
 use crate::session;
 use crate::storage::{Job, Opener, Storage, StorageRestarting};
 use crate::store::{MailboxStore, Usage};
@@ -57,7 +58,9 @@ pub enum StartError {
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
+    /// As the start has read it; what can change since is in `live`.
     pub(crate) config: Config,
+    pub(crate) live: watch::Sender<Live>,
     pub(crate) storage: Storage,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) registry: Arc<Registry>,
@@ -134,6 +137,7 @@ impl Server {
         let (stop, stopping) = watch::channel(Stop::Running);
         let shared = Arc::new(Shared {
             identity,
+            live: watch::Sender::new(Live::new(&config)),
             config,
             storage,
             watchers,
@@ -172,6 +176,20 @@ impl Server {
         Figures {
             shared: Arc::clone(&self.shared),
         }
+    }
+
+    /// Lets count of a changed configuration what may while the relay runs, and shuts out at once who is
+    /// revoked; answers what waits for the next start.
+    pub fn reload(&self, new: &Config) -> Vec<&'static str> {
+        let live = Live::changed(&self.shared.config, new);
+        let waiting = live.waiting.clone();
+        // ORDER: the list before its connections: who is admitted by the old one finds the new one when it
+        // has its place.
+        self.shared.live.send_replace(live);
+        for device in &new.revoked {
+            self.shared.registry.shut_out(device);
+        }
+        waiting
     }
 
     /// Waits until the storage thread is gone: the store could not be opened again, or there is a bug of
@@ -230,6 +248,12 @@ impl Figures {
             connections: self.shared.registry.len() as u64,
             usage,
         })
+    }
+
+    /// What of a changed configuration waits for the next start.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<&'static str> {
+        self.shared.live.borrow().waiting.clone()
     }
 }
 
@@ -297,7 +321,8 @@ async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
             () = until_stopping(&mut stopping) => break,
         };
         let open = endpoint.open_connections();
-        if open >= shared.config.connections_max {
+        let connections_max = shared.live.borrow().connections_max;
+        if open >= connections_max {
             incoming.refuse();
             continue;
         }

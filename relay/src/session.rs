@@ -125,11 +125,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
 
     let (outbound, to_write) = mpsc::channel(OUTBOUND_FRAMES_MAX);
     let mut tasks = JoinSet::new();
+    let unread_max = shared.live.borrow().unread_max;
     tasks.spawn(write_control(
         connection.clone(),
         control_send,
         to_write,
-        shared.config.unread_max,
+        unread_max,
     ));
     let mut session = Session {
         shared,
@@ -143,7 +144,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
     };
     // Who was shut out between its admission and its seat finds nobody to close its connection.
     let late = is_shut_out(&session.shared, device, class).await;
+    let is_revoked = session.shared.live.borrow().is_revoked(&device);
     let ran = match late {
+        Ok(false) if is_revoked => Err(ErrorCode::Revoked),
         Ok(false) => session.run(control).await,
         Ok(true) => Err(ErrorCode::Revoked),
         Err(restarting) => Err(restarting.into()),
@@ -185,7 +188,7 @@ async fn admit(
                 &shared.identity,
                 &certificate,
                 device,
-                &shared.config.revoked,
+                &shared.live.borrow().revoked,
             )?;
             if is_shut_out(shared, device, certificate.class).await? {
                 return Err(ErrorCode::Revoked);
@@ -195,7 +198,7 @@ async fn admit(
         Frame::Redeem(invitation) => {
             let now_unix_s = unix_now_s();
             admission::check_invitation(&shared.identity, &invitation, now_unix_s)?;
-            if shared.config.revoked.contains(&device) {
+            if shared.live.borrow().is_revoked(&device) {
                 return Err(ErrorCode::Revoked);
             }
             let redeemed = shared
@@ -504,7 +507,7 @@ impl Session {
                 return Ok(());
             };
             let device = guest.map(|guest| guest.device);
-            let by_operator = |device| self.shared.config.revoked.contains(&device);
+            let by_operator = |device| self.shared.live.borrow().is_revoked(&device);
             if revoked.into_inner() == Revoked::Done {
                 outcome = Revocation::Done;
                 if let Some(device) = device {
