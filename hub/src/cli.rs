@@ -137,13 +137,19 @@ enum Command {
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
     /// Erase all keys and stored video of this hub. Phones must pair again.
-    #[command(after_help = "Example:\n  secluso-hub reset --config hub.toml --yes")]
+    #[command(
+        after_help = "Examples:\n  secluso-hub reset --config hub.toml --yes\n  secluso-hub reset --keep-clips --yes    ends all pairings; what is retained waits for a new phone"
+    )]
     Reset {
         #[command(flatten)]
         common: Common,
         /// Really do it.
         #[arg(long)]
         yes: bool,
+        /// Remove all phones and keep what is retained for them, for a new one, with the device's own secret.
+        /// Works with and without a running hub.
+        #[arg(long)]
+        keep_clips: bool,
     },
     /// What a running hub retains for phones that have not acked it, and what is to become of it.
     #[command(
@@ -297,17 +303,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             // A configuration that cannot be read is doctor's first finding, not its failure.
             doctor::run(&common.config, common.format()).await
         }
-        Command::Reset { common, yes } => {
+        Command::Reset {
+            common,
+            yes,
+            keep_clips,
+        } => {
             let config = common.read()?;
-            reset::run(
-                &config,
-                if yes {
-                    reset::Consent::Given
-                } else {
-                    reset::Consent::Missing
-                },
-                common.format(),
-            )
+            let consent = match yes {
+                true => reset::Consent::Given,
+                false => reset::Consent::Missing,
+            };
+            match keep_clips {
+                true => reset::run_keeping(&config, consent, format).await,
+                false => reset::run(&config, consent, format),
+            }
         }
         Command::Retained {
             common,
@@ -388,7 +397,8 @@ fn checked(config: &Config) -> (Value, String) {
     (json, format!("the configuration is good\n{cost}"))
 }
 
-fn failure_in(value: &Value) -> Option<Failure> {
+/// Why a running hub did not do what it was asked, if it says so.
+pub(crate) fn failure_in(value: &Value) -> Option<Failure> {
     if value["event"] != "failed" {
         return None;
     }

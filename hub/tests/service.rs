@@ -65,9 +65,19 @@ impl Drop for Hub {
 }
 
 fn text(rest: &str) -> String {
-    let relay = wire::RelayId([7; 32]).to_text();
-    // Nobody answers there.
-    format!("state_dir = \"state\"\nrelay = \"127.0.0.1:9/{relay}\"\n{rest}")
+    let relay = wire::RelayId([7; 32]);
+    // Nobody answers there; without an invitation it would not even ask.
+    let invitation = wire::Invitation {
+        relay,
+        nonce: [1; 16],
+        expires_unix_s: 4_000_000_000,
+        class: wire::Class::Hub,
+        signature: [0; 64],
+    };
+    format!(
+        "state_dir = \"state\"\nrelay = \"127.0.0.1:9/{}\"\ninvitation = \"{invitation}\"\n{rest}",
+        relay.to_text()
+    )
 }
 
 fn ask(command: &str, config: &Path) -> String {
@@ -111,7 +121,15 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
     hub.signal("HUP");
     let reloaded = hub.wait_for("reloaded");
     assert_eq!(reloaded["waiting"], serde_json::json!(["[disk]"]));
-    let page = ask("metrics", &config);
+    // Cameras follow at once, and not in the same moment.
+    let mut page = ask("metrics", &config);
+    for _ in 0..100 {
+        if page.contains("secluso_hub_cameras 1\n") {
+            break;
+        }
+        std::thread::sleep(PATIENCE / 600);
+        page = ask("metrics", &config);
+    }
     assert!(page.contains("secluso_hub_cameras 1\n"), "{page}");
     assert!(page.contains("secluso_hub_config_waiting 1\n"), "{page}");
     assert!(page.contains("secluso_hub_config_reloads_total 1\n"), "{page}");
