@@ -18,6 +18,7 @@ mod failure;
 mod fuzz;
 mod gate;
 mod junit;
+mod pages;
 mod progress;
 mod setup;
 mod thief;
@@ -96,6 +97,8 @@ cargo xtask COMMAND
              --json         one line of JSON on stdout
   bless    rewrite golden files and hex; then read the diff
              points         only the table of crash points (crashtest/points.md)
+  pages    man pages and completions of the three programs, made of what they say themselves
+             DIR            where to, laid out as /usr/share is
   setup    only set up what is missing
   tidy     only the tidy rules
 ";
@@ -131,6 +134,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "fuzz" => fuzz::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
+        "pages" => pages::run(rest),
         "setup" => gate::setup_only(),
         "tidy" => gate::tidy_only(),
         "help" | "--help" | "-h" => {
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash thief adversary fuzz bench bless setup tidy";
+        let commands = "demo test check crash thief adversary fuzz bench bless pages setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();
