@@ -259,6 +259,7 @@ async fn the_virtual_camera_is_recorded_event_by_event() {
         width: 160,
         height: 160,
         pictures_per_second: 30,
+        ..VirtualConfig::default()
     };
     let source = SourceConfig::Virtual(config);
     let (keeper, told) = keeper(source, by_the_clock(Duration::from_millis(500)), sealer);
@@ -415,6 +416,7 @@ async fn two_cameras_are_recorded_at_once() {
             width: 160,
             height: 160,
             pictures_per_second: 30,
+            ..VirtualConfig::default()
         });
         let keeper = Keeper {
             input: Input::of_source(source, by_the_clock(Duration::from_secs(2))),
