@@ -33,8 +33,10 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   demo     set up what is missing, build, and run the whole system on a real clip:
-           pair, record, stream, kill each process, compare every byte
-             --clip FILE    another MP4 with an H.264 track, of any length: a short one is played again
+           pair, record, stream, kill each process, compare every byte; then with a virtual camera,
+           before which somebody walks by: found by motion, told, shown and recorded, with kills in
+           the middle. Pictures and clips of that are left in demo-pictures beside the programs
+             --clip FILE    another MP4 with an H.264 track for the first part, of any length: a short one is played again
                             within an event, of a long one the first 20 s are played. It wants about a
                             picture a second or more; what the hub refuses (no H.264, no key frame, a
                             damaged file, ...) it says in one sentence: hub/README.md
