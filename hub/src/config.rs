@@ -400,7 +400,8 @@ fn metrics(
     match listen.get_ref().parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
         _ => {
-            let what = "not an address of this machine alone with a port; for example 127.0.0.1:9464";
+            let what =
+                "not an address of this machine alone with a port; for example 127.0.0.1:9464";
             Err(bad_at(listen.span(), "listen", what.into()))
         }
     }

@@ -126,7 +126,11 @@ fn cameras(page: &mut Page, cameras: &[Value]) {
         "Cameras of which a clip is recorded.",
     );
     let moving = count(cameras, |one| one["motion"] == true);
-    page.gauge("cameras_moving", moving, "Cameras before which something moves.");
+    page.gauge(
+        "cameras_moving",
+        moving,
+        "Cameras before which something moves.",
+    );
     let lagging = count(cameras, |one| one["detection"] == "key_frames_only");
     page.gauge(
         "cameras_key_frames_only",
@@ -146,7 +150,11 @@ fn cameras(page: &mut Page, cameras: &[Value]) {
 }
 
 fn clips(page: &mut Page, clips: &[Value]) {
-    page.head("clips", "gauge", "Clips that the hub knows, by how they stand.");
+    page.head(
+        "clips",
+        "gauge",
+        "Clips that the hub knows, by how they stand.",
+    );
     for outcome in OUTCOMES {
         let there = count(clips, |clip| clip["outcome"] == outcome);
         let line = format!("{PREFIX}_clips{{outcome=\"{outcome}\"}} {there}\n");
@@ -228,7 +236,10 @@ mod tests {
     #[test]
     fn every_name_is_explained_once() {
         let text = to_text(&Value::Null);
-        let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let heads: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .collect();
         let names: std::collections::BTreeSet<&str> = heads.iter().copied().collect();
         assert_eq!(names.len(), heads.len());
         assert!(text.contains("secluso_hub_phones 0"), "{text}");

@@ -162,9 +162,7 @@ async fn run_once(
     let is_private = parts.sealer.wishes().borrow().settings.privacy;
     // An unreadable clip is a mistake of the configuration.
     let front = match crew::open_cameras(&config, &clock, is_private) {
-        Ok(inputs) => front(&config, signals)
-            .await
-            .map(|front| (inputs, front)),
+        Ok(inputs) => front(&config, signals).await.map(|front| (inputs, front)),
         Err(failure) => Err(failure),
     };
     let (inputs, front) = match front {
@@ -263,10 +261,7 @@ struct Front<'s> {
 }
 
 /// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
-async fn front<'s>(
-    config: &Config,
-    kept: &'s mut Option<Signals>,
-) -> Result<Front<'s>, Failure> {
+async fn front<'s>(config: &Config, kept: &'s mut Option<Signals>) -> Result<Front<'s>, Failure> {
     let socket = control::bind(&config.state_dir).map_err(|error| {
         let dir = config.state_dir.display();
         Failure::new(

@@ -38,7 +38,11 @@ impl Hub {
     fn wait_for(&mut self, event: &str) -> Value {
         loop {
             let mut line = String::new();
-            assert_ne!(self.said.read_line(&mut line).unwrap(), 0, "it never said {event}");
+            assert_ne!(
+                self.said.read_line(&mut line).unwrap(),
+                0,
+                "it never said {event}"
+            );
             let value: Value = serde_json::from_str(&line).unwrap();
             if value["event"] == event {
                 return value;
@@ -114,7 +118,10 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
     std::fs::write(&config, text("[[camera]]\nkind = \"unheard-of\"\n")).unwrap();
     hub.signal("HUP");
     let refused = hub.wait_for("reload_refused");
-    assert!(refused["message"].as_str().unwrap().contains("hub.toml"), "{refused}");
+    assert!(
+        refused["message"].as_str().unwrap().contains("hub.toml"),
+        "{refused}"
+    );
 
     let camera = "[[camera]]\nkind = \"virtual\"\nname = \"new\"\n[disk]\nlog_file_mib = 32\n";
     std::fs::write(&config, text(camera)).unwrap();
@@ -132,7 +139,10 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
     }
     assert!(page.contains("secluso_hub_cameras 1\n"), "{page}");
     assert!(page.contains("secluso_hub_config_waiting 1\n"), "{page}");
-    assert!(page.contains("secluso_hub_config_reloads_total 1\n"), "{page}");
+    assert!(
+        page.contains("secluso_hub_config_reloads_total 1\n"),
+        "{page}"
+    );
     let status = ask("status", &config);
     assert!(status.contains("camera \"new\""), "{status}");
     assert!(status.contains("before a restart: [disk]"), "{status}");
@@ -158,7 +168,12 @@ fn the_units_leave_little_of_the_machine_open() {
     for unit in ["secluso-hub.service", "secluso-relay.service"] {
         let path = units.join(unit).canonicalize().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        for line in ["Type=notify", "WatchdogSec=2min", "Restart=on-failure", "LimitCORE=0"] {
+        for line in [
+            "Type=notify",
+            "WatchdogSec=2min",
+            "Restart=on-failure",
+            "LimitCORE=0",
+        ] {
             assert!(text.lines().any(|found| found == line), "{unit}: {line}");
         }
         assert!(text.contains("ExecReload=/bin/kill -HUP"), "{unit}");

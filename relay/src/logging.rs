@@ -18,10 +18,7 @@ pub(crate) fn start() {
         .with_ansi(false);
     let started = if is_read_by_journald() {
         // It notes the time itself.
-        log.without_time()
-            .with_writer(Journald)
-            .finish()
-            .try_init()
+        log.without_time().with_writer(Journald).finish().try_init()
     } else {
         log.with_writer(io::stderr).finish().try_init()
     };

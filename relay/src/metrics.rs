@@ -8,22 +8,52 @@ use crate::control::StatusReport;
 pub(crate) fn to_text(report: &StatusReport) -> String {
     let gauges = [
         ("connections", report.connections, "Devices connected now."),
-        ("accounts", report.accounts, "Accounts with anything stored."),
+        (
+            "accounts",
+            report.accounts,
+            "Accounts with anything stored.",
+        ),
         ("mailboxes", report.mailboxes, "Mailboxes."),
-        ("envelope_bytes", report.envelope_bytes, "Bytes of envelopes, as they came."),
-        ("quota_bytes", report.quota_bytes, "What quotas count for them."),
+        (
+            "envelope_bytes",
+            report.envelope_bytes,
+            "Bytes of envelopes, as they came.",
+        ),
+        (
+            "quota_bytes",
+            report.quota_bytes,
+            "What quotas count for them.",
+        ),
         ("log_files", report.log_files, "Log files in use."),
-        ("free_log_files", report.free_log_files, "Log files that are kept free."),
-        ("config_waiting", report.waiting.len() as u64, "Changed keys that wait for a restart."),
+        (
+            "free_log_files",
+            report.free_log_files,
+            "Log files that are kept free.",
+        ),
+        (
+            "config_waiting",
+            report.waiting.len() as u64,
+            "Changed keys that wait for a restart.",
+        ),
     ];
-    let measured = report
-        .disk_bytes
-        .map(|bytes| ("disk_bytes", bytes, "What the data directory takes on disk."));
+    let measured = report.disk_bytes.map(|bytes| {
+        (
+            "disk_bytes",
+            bytes,
+            "What the data directory takes on disk.",
+        )
+    });
     let mut page = String::new();
     for (name, value, help) in gauges.into_iter().chain(measured) {
         push(&mut page, name, "gauge", value, help);
     }
-    push(&mut page, "syncs_total", "counter", report.syncs, "Syncs since the start.");
+    push(
+        &mut page,
+        "syncs_total",
+        "counter",
+        report.syncs,
+        "Syncs since the start.",
+    );
     page
 }
 

@@ -81,7 +81,11 @@ mod tests {
 
     fn config(more: &str) -> Config {
         let least = "identity_key = \"id.key\"\ndata_dir = \"data\"\n";
-        Config::parse(&format!("{least}{more}"), Path::new("/etc/relay/relay.toml")).unwrap()
+        Config::parse(
+            &format!("{least}{more}"),
+            Path::new("/etc/relay/relay.toml"),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -20,7 +20,13 @@ fn heard(supervisor: &UnixDatagram) -> String {
 /// The shell's own `kill` saves us unsafe code.
 fn signal(process: u32, name: &str) {
     let status = Command::new("sh")
-        .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &process.to_string()])
+        .args([
+            "-c",
+            "kill -\"$1\" \"$2\"",
+            "sh",
+            name,
+            &process.to_string(),
+        ])
         .status();
     assert!(status.unwrap().success());
 }

@@ -17,7 +17,10 @@ const FAR: [&str; 2] = ["192.0.2.1:9", "[2001:db8::1]:9"];
 
 /// What a running hub says of itself (`service` in its status).
 pub(super) fn of_running(service: &Value) -> [(&'static str, Finding); 2] {
-    let supervisor = match (service["supervised"].as_bool(), service["watchdog_s"].as_u64()) {
+    let supervisor = match (
+        service["supervised"].as_bool(),
+        service["watchdog_s"].as_u64(),
+    ) {
         (Some(true), Some(seconds)) => {
             Finding::Good(format!("awaits a sign of life every {seconds} s"))
         }
@@ -53,7 +56,9 @@ pub(super) fn metrics(address: SocketAddr, is_running: bool) -> Finding {
         Ok(_free) => Finding::Good(format!("{address} is free")),
         Err(error) => Finding::Bad(
             Code::Usage,
-            format!("{address} cannot be listened on ({error}); choose another in [metrics] listen"),
+            format!(
+                "{address} cannot be listened on ({error}); choose another in [metrics] listen"
+            ),
         ),
     }
 }
@@ -118,7 +123,11 @@ mod tests {
         let bad = json!({"supervised": false, "watchdog_s": null, "waiting": ["relay"]});
         for value in [bad, json!({"waiting": ["relay"]})] {
             let found = of_running(&value);
-            assert!(found.iter().all(|(_, found)| matches!(found, Finding::Warning(_))));
+            assert!(
+                found
+                    .iter()
+                    .all(|(_, found)| matches!(found, Finding::Warning(_)))
+            );
         }
     }
 
@@ -138,7 +147,10 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         assert!(is_good(&metrics(address, true)));
-        assert!(matches!(metrics(address, false), Finding::Bad(Code::Usage, _)));
+        assert!(matches!(
+            metrics(address, false),
+            Finding::Bad(Code::Usage, _)
+        ));
         drop(taken);
         assert!(matches!(metrics(address, true), Finding::Warning(_)));
         assert!(is_good(&metrics(address, false)));

@@ -31,7 +31,9 @@ impl Endpoint {
             Ok(listener) => Ok(Self(listener)),
             Err(error) => Err(Failure::new(
                 Code::Usage,
-                format!("{address} cannot be listened on ({error}); choose another in [metrics] listen"),
+                format!(
+                    "{address} cannot be listened on ({error}); choose another in [metrics] listen"
+                ),
             )),
         }
     }
@@ -127,23 +129,45 @@ mod tests {
     fn only_a_scraper_on_this_machine_gets_the_page() {
         let ask = |line: &str, host: &str| judge(&format!("{line}\r\nHost: {host}\r\n\r\n"));
         let get = "GET /metrics HTTP/1.1";
-        for host in ["127.0.0.1:9464", "localhost", "localhost:9464", "[::1]:9464", "127.0.0.1"] {
+        for host in [
+            "127.0.0.1:9464",
+            "localhost",
+            "localhost:9464",
+            "[::1]:9464",
+            "127.0.0.1",
+        ] {
             assert_eq!(ask(get, host), Ok(()), "{host}");
         }
-        for host in ["evil.example", "evil.example:9464", "192.0.2.1:9464", "localhost.evil.example", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:9464",
+            "192.0.2.1:9464",
+            "localhost.evil.example",
+            "",
+        ] {
             assert_eq!(ask(get, host), Err("403 Forbidden"), "{host}");
         }
         assert_eq!(judge("GET /metrics HTTP/1.0\r\n\r\n"), Ok(()));
         assert_eq!(ask("GET / HTTP/1.1", "localhost"), Err("404 Not Found"));
-        assert_eq!(ask("POST /metrics HTTP/1.1", "localhost"), Err("405 Method Not Allowed"));
-        for garbage in ["", "GET /metrics", "\u{fffd}\r\n", "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"] {
+        assert_eq!(
+            ask("POST /metrics HTTP/1.1", "localhost"),
+            Err("405 Method Not Allowed")
+        );
+        for garbage in [
+            "",
+            "GET /metrics",
+            "\u{fffd}\r\n",
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\n",
+        ] {
             assert_eq!(judge(garbage), Err("400 Bad Request"), "{garbage:?}");
         }
     }
 
     #[tokio::test]
     async fn a_scraper_reads_the_page_and_one_that_says_nothing_keeps_nobody() {
-        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
         let address = endpoint.address();
         let serving = tokio::spawn(endpoint.run(|| async { Some("one 1\n".to_owned()) }));
         let mute = TcpStream::connect(address).await.unwrap();
@@ -155,7 +179,10 @@ mod tests {
         let read = tokio::time::timeout(patience, scraper.read_to_string(&mut answer)).await;
         read.unwrap().unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.ends_with("Content-Length: 6\r\nConnection: close\r\n\r\none 1\n"), "{answer}");
+        assert!(
+            answer.ends_with("Content-Length: 6\r\nConnection: close\r\n\r\none 1\n"),
+            "{answer}"
+        );
         drop(mute);
         let taken = Endpoint::bind(address).await;
         assert_eq!(taken.err().unwrap().code, Code::Usage);

@@ -17,11 +17,7 @@ use crate::phones::{self, Question};
 ///
 /// # Errors
 /// [`Code::Usage`] without consent, or where nothing is retained; else as `remove`.
-pub async fn run_keeping(
-    config: &Config,
-    consent: Consent,
-    format: Format,
-) -> Result<(), Failure> {
+pub async fn run_keeping(config: &Config, consent: Consent, format: Format) -> Result<(), Failure> {
     if config.retain == Retain::Nothing {
         let what = "nothing is retained (`[privacy] retain`), so no clip could be kept; leave out --keep-clips, or remove single phones with `secluso-hub remove`";
         return Err(Failure::new(Code::Usage, what));

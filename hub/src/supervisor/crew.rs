@@ -198,7 +198,11 @@ impl Crew {
         let stays = |index: usize| stays.get(index) == Some(&true);
         self.board.send_modify(|board| {
             board.truncate(wanted.len());
-            for (index, camera) in wanted.iter().enumerate().filter(|(index, _)| !stays(*index)) {
+            for (index, camera) in wanted
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| !stays(*index))
+            {
                 match board.get_mut(index) {
                     Some(state) => *state = unopened(camera),
                     None => board.push(unopened(camera)),
@@ -306,10 +310,16 @@ mod tests {
         let cameras = ["door", "gate", "garden", "roof"].map(|name| mute(place, name));
         change.send_modify(|current| current.config = config(&cameras));
         until("the new ones were opened", || {
-            ["gate", "garden", "roof"].iter().all(|name| starts(place, name) == 1)
+            ["gate", "garden", "roof"]
+                .iter()
+                .all(|name| starts(place, name) == 1)
         })
         .await;
-        let names: Vec<String> = told.borrow().iter().map(|camera| camera.name.clone()).collect();
+        let names: Vec<String> = told
+            .borrow()
+            .iter()
+            .map(|camera| camera.name.clone())
+            .collect();
         assert_eq!(names, ["door", "gate", "garden", "roof"]);
         assert!(told.borrow().iter().all(|camera| camera.trouble.is_none()));
         assert_eq!((starts(place, "door"), starts(place, "yard")), (1, 1));

@@ -62,7 +62,10 @@ fn waiting(now: &Config, new: &Config) -> Vec<&'static str> {
         ("state_dir", now.state_dir != *state_dir),
         ("relay", now.relay != *relay),
         ("invitation", now.invitation != *invitation),
-        ("device_secret_file", now.device_secret_file != *device_secret_file),
+        (
+            "device_secret_file",
+            now.device_secret_file != *device_secret_file,
+        ),
         ("[phones]", now.silence != *silence),
         ("[disk]", now.disk != *disk),
         ("[privacy]", now.retain != *retain),

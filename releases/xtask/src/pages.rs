@@ -119,7 +119,10 @@ fn commands(help: &str) -> Vec<String> {
 fn page(name: &str, version: &str, helps: &[Help]) -> String {
     let mut out = format!(".TH \"{}\" 1 \"\" \"{version}\"\n", name.to_uppercase());
     for help in helps {
-        let (about, rest) = help.text.split_once('\n').unwrap_or((help.text.as_str(), ""));
+        let (about, rest) = help
+            .text
+            .split_once('\n')
+            .unwrap_or((help.text.as_str(), ""));
         if help.command.is_empty() {
             out.push_str(&format!(
                 ".SH NAME\n{} \\- {}\n",
@@ -128,7 +131,11 @@ fn page(name: &str, version: &str, helps: &[Help]) -> String {
             ));
         } else {
             let title = format!("{name} {}", help.command);
-            out.push_str(&format!(".SH \"{}\"\n{}\n", title.to_uppercase(), escaped(about)));
+            out.push_str(&format!(
+                ".SH \"{}\"\n{}\n",
+                title.to_uppercase(),
+                escaped(about)
+            ));
         }
         out.push_str(&body(rest, help.command.is_empty()));
     }

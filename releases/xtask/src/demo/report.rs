@@ -603,14 +603,20 @@ mod tests {
             unacked_bytes: 0,
             stored_through: 0,
             acked_through: 0,
-            clips: clips.iter().map(|(id, outcome)| clip(id, outcome)).collect(),
+            clips: clips
+                .iter()
+                .map(|(id, outcome)| clip(id, outcome))
+                .collect(),
         };
         let before = status(&[("a", "complete"), ("b", "recording")]);
         let last = status(&[("b", "cut_off"), ("c", "complete")]);
         let all: Vec<(&str, &str)> = all_clips(&before, &last)
             .map(|clip| (clip.id.as_str(), clip.outcome.as_str()))
             .collect();
-        assert_eq!(all, [("a", "complete"), ("b", "cut_off"), ("c", "complete")]);
+        assert_eq!(
+            all,
+            [("a", "complete"), ("b", "cut_off"), ("c", "complete")]
+        );
     }
 
     #[test]

@@ -204,9 +204,7 @@ impl World {
         };
         let cameras = match cameras {
             Cameras::EndlessEvents => clip(0, EVENT_SECONDS)?,
-            Cameras::LaterEvents => {
-                clip(LATER_EVENTS, (LATER_EVENT_SECONDS, LATER_EVENT_SECONDS))?
-            }
+            Cameras::LaterEvents => clip(LATER_EVENTS, (LATER_EVENT_SECONDS, LATER_EVENT_SECONDS))?,
             Cameras::Virtual => format!(
                 "[camera]\nkind = \"virtual\"\nname = {}\ncycle_seconds = {WALK_CYCLE_SECONDS}.0\n\n\
                  [camera.detection]\npre_roll_seconds = 2.0\ncool_down_seconds = 0.0\n\
@@ -447,7 +445,10 @@ impl World {
 
     /// An empty directory beside the programs, for what a person may look at afterwards.
     pub(super) fn pictures_directory(&self) -> Outcome<PathBuf> {
-        let program = self.programs.get("secluso-app").and_then(|app| app.parent());
+        let program = self
+            .programs
+            .get("secluso-app")
+            .and_then(|app| app.parent());
         let beside = program.ok_or_else(|| Failure::found("the programs lie nowhere"))?;
         let directory = beside.join("demo-pictures");
         match std::fs::remove_dir_all(&directory) {
