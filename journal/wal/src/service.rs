@@ -35,7 +35,7 @@ pub struct Service {
 impl Service {
     /// As the environment says.
     pub fn of_environment() -> Self {
-        Self::of(|name| std::env::var_os(name), std::process::id())
+        Self::of(variable, std::process::id())
     }
 
     fn of(variable: impl Fn(&str) -> Option<OsString>, process: u32) -> Self {
@@ -94,6 +94,11 @@ impl Service {
     }
 }
 
+/// A variable of the environment.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
 /// A socket that waits for nobody, and where to send.
 fn open(place: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let address = match place.as_bytes().split_first() {
@@ -148,7 +153,7 @@ impl From<&tracing::Level> for Urgency {
 /// Whether journald reads what this process writes to stderr: then it notes the time itself, and takes a
 /// line's [`Urgency`] from its prefix.
 pub fn is_read_by_journald() -> bool {
-    let Some(stream) = std::env::var_os(JOURNAL_STREAM) else {
+    let Some(stream) = variable(JOURNAL_STREAM) else {
         return false;
     };
     let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
