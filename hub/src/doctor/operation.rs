@@ -55,7 +55,7 @@ pub(super) fn metrics(address: SocketAddr, is_running: bool) -> Finding {
     match std::net::TcpListener::bind(address) {
         Ok(_free) => Finding::Good(format!("{address} is free")),
         Err(error) => Finding::Bad(
-            Code::Usage,
+            Code::Network,
             format!(
                 "{address} cannot be listened on ({error}); choose another in [metrics] listen"
             ),
@@ -149,7 +149,7 @@ mod tests {
         assert!(is_good(&metrics(address, true)));
         assert!(matches!(
             metrics(address, false),
-            Finding::Bad(Code::Usage, _)
+            Finding::Bad(Code::Network, _)
         ));
         drop(taken);
         assert!(matches!(metrics(address, true), Finding::Warning(_)));

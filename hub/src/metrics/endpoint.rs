@@ -25,12 +25,12 @@ impl Endpoint {
     /// Binds an address, which the configuration has checked to be of this machine alone.
     ///
     /// # Errors
-    /// [`Code::Usage`]: it is taken, or not there.
+    /// [`Code::Network`]: it is taken, perhaps for a moment only, or not there.
     pub async fn bind(address: SocketAddr) -> Result<Self, Failure> {
         match TcpListener::bind(address).await {
             Ok(listener) => Ok(Self(listener)),
             Err(error) => Err(Failure::new(
-                Code::Usage,
+                Code::Network,
                 format!(
                     "{address} cannot be listened on ({error}); choose another in [metrics] listen"
                 ),
@@ -185,7 +185,7 @@ mod tests {
         );
         drop(mute);
         let taken = Endpoint::bind(address).await;
-        assert_eq!(taken.err().unwrap().code, Code::Usage);
+        assert_eq!(taken.err().unwrap().code, Code::Network);
         serving.abort();
     }
 }
