@@ -15,7 +15,7 @@ use crate::output::{self, Format};
 use crate::pairing::Step;
 use crate::phones::{self, Question};
 use crate::traffic::{Cost, Traffic};
-use crate::{doctor, reset, retained, secret, status, supervisor};
+use crate::{doctor, metrics, reset, retained, secret, status, supervisor};
 
 mod cameras;
 
@@ -38,6 +38,7 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --config hub.toml       show a code for a phone
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
+  secluso-hub metrics --config hub.toml    the same in numbers, for Prometheus
   secluso-hub phones --config hub.toml     which phones are paired
   secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password
 
@@ -77,6 +78,15 @@ enum Command {
     /// What a running hub is doing.
     #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
     Status(Common),
+    /// A running hub in numbers, as Prometheus reads them.
+    #[command(
+        after_help = "Example:\n  secluso-hub metrics --config hub.toml > secluso.prom\n\nNumbers only: no names, no addresses. `[metrics] listen` in the configuration hands the same out at an address of this machine."
+    )]
+    Metrics {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+        config: PathBuf,
+    },
     /// Which phones are paired.
     #[command(
         after_help = "Example:\n  secluso-hub phones --config hub.toml\n\nWorks with and without a running hub."
@@ -128,13 +138,19 @@ enum Command {
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
     /// Erase all keys and stored video of this hub. Phones must pair again.
-    #[command(after_help = "Example:\n  secluso-hub reset --config hub.toml --yes")]
+    #[command(
+        after_help = "Examples:\n  secluso-hub reset --config hub.toml --yes\n  secluso-hub reset --keep-clips --yes    ends all pairings; what is retained waits for a new phone"
+    )]
     Reset {
         #[command(flatten)]
         common: Common,
         /// Really do it.
         #[arg(long)]
         yes: bool,
+        /// Remove all phones and keep what is retained for them, for a new one, with the device's own secret.
+        /// Works with and without a running hub.
+        #[arg(long)]
+        keep_clips: bool,
     },
     /// What a running hub retains for phones that have not acked it, and what is to become of it.
     #[command(
@@ -195,6 +211,7 @@ impl Cli {
             | Command::Reset { common, .. } => common.format(),
             Command::TestCamera { json: true, .. } => Format::Json,
             Command::TestCamera { json: false, .. }
+            | Command::Metrics { .. }
             | Command::Secret { .. }
             | Command::Completions { .. } => Format::Text,
         }
@@ -222,7 +239,10 @@ impl Common {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let format = cli.format();
     match cli.command {
-        Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
+        Command::Run(common) => {
+            let config = common.read()?;
+            supervisor::run(config, common.config, format).await
+        }
         Command::Pair { common, png } => pair(common.read()?, common.format(), png).await,
         Command::Status(common) => {
             let config = common.read()?;
@@ -240,6 +260,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             .await?;
             failed.map_or(Ok(()), Err)
         }
+        Command::Metrics { config } => metrics_of(&Config::read(&config)?).await,
         Command::Phones(common) => {
             about_phones(&common.read()?, common.format(), &Question::List).await
         }
@@ -283,17 +304,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             // A configuration that cannot be read is doctor's first finding, not its failure.
             doctor::run(&common.config, common.format()).await
         }
-        Command::Reset { common, yes } => {
+        Command::Reset {
+            common,
+            yes,
+            keep_clips,
+        } => {
             let config = common.read()?;
-            reset::run(
-                &config,
-                if yes {
-                    reset::Consent::Given
-                } else {
-                    reset::Consent::Missing
-                },
-                common.format(),
-            )
+            let consent = match yes {
+                true => reset::Consent::Given,
+                false => reset::Consent::Missing,
+            };
+            match keep_clips {
+                true => reset::run_keeping(&config, consent, format).await,
+                false => reset::run(&config, consent, format),
+            }
         }
         Command::Retained {
             common,
@@ -335,6 +359,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// Prints the numbers of the running hub.
+async fn metrics_of(config: &Config) -> Result<(), Failure> {
+    let mut told = Err(Failure::new(Code::Internal, "the running hub failed"));
+    let said = |value: Value| {
+        told = match failure_in(&value) {
+            Some(failure) => Err(failure),
+            None => Ok(metrics::to_text(&value)),
+        };
+    };
+    control::ask(&config.state_dir, Request::Status, STATUS_PATIENCE, said).await?;
+    output::raw(told?.as_bytes());
+    Ok(())
+}
+
 async fn about_phones(config: &Config, format: Format, question: &Question) -> Result<(), Failure> {
     let answer = phones::ask(config, question).await?;
     match failure_in(&answer) {
@@ -360,7 +398,7 @@ fn checked(config: &Config) -> (Value, String) {
     (json, format!("the configuration is good\n{cost}"))
 }
 
-/// The failure that a running hub answered with, if it is one.
+/// Why a running hub did not do what it was asked, if it says so.
 pub fn failure_in(value: &Value) -> Option<Failure> {
     if value["event"] != "failed" {
         return None;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use journal::Suite;
 use relay_client::RelayAddress;
 use serde::Deserialize;
+use toml::Spanned;
 use wire::Invitation;
 
 use crate::core::{MayInvite, SilenceLimits};
@@ -68,6 +69,8 @@ pub struct Config {
     pub reset_file: Option<PathBuf>,
     /// The constant rate at which event videos leave; none: they leave when they are there.
     pub traffic: Option<Traffic>,
+    /// Where this machine's own programs may read the hub's numbers; none: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// How phones pair.
@@ -84,7 +87,7 @@ pub struct PairingConfig {
 }
 
 /// Sizes on disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DiskConfig {
     /// Size of a log file in bytes.
     pub log_file_bytes: u64,
@@ -161,6 +164,8 @@ struct File {
     privacy: PrivacyTable,
     #[serde(default)]
     traffic: TrafficTable,
+    #[serde(default)]
+    metrics: MetricsTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -200,6 +205,12 @@ enum SuiteName {
 struct DiskTable {
     log_file_mib: Option<u64>,
     budget_mib: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct MetricsTable {
+    listen: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -282,6 +293,7 @@ impl Config {
             device_secret_file: file.device_secret_file.map(|path| base.join(path)),
             reset_file: file.reset_file.map(|path| base.join(path)),
             traffic: traffic(&file.traffic, &bad)?,
+            metrics: metrics(file.metrics, &bad_at)?,
         })
     }
 }
@@ -392,6 +404,23 @@ fn traffic(table: &TrafficTable, bad: Bad<'_>) -> Result<Option<Traffic>, Config
     let backlog_mib = table.backlog_mib.unwrap_or(BACKLOG_MIB_DEFAULT);
     in_range("backlog_mib", backlog_mib, BACKLOG_MIB, bad)?;
     Ok(Some(Traffic::new(kib_per_s, backlog_mib)))
+}
+
+fn metrics(
+    table: MetricsTable,
+    bad_at: camera::BadAt<'_>,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(listen) = table.listen else {
+        return Ok(None);
+    };
+    match listen.get_ref().parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+        _ => {
+            let what =
+                "not an address of this machine alone with a port; for example 127.0.0.1:9464";
+            Err(bad_at(listen.span(), "listen", what.into()))
+        }
+    }
 }
 
 fn in_range(

@@ -1,6 +1,8 @@
 //! `doctor`: looks at everything a hub needs, says what is wrong and what to do. It must never
 //! change anything but through the journal's own opening, and only when no hub runs.
 
+mod operation;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -115,12 +117,22 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
                 );
                 report.add("reset", Finding::Warning(text));
             }
-            let privacy = if control::is_running(&config.state_dir).await {
+            let is_running = control::is_running(&config.state_dir).await;
+            if let Some(address) = config.metrics {
+                report.add("metrics", operation::metrics(address, is_running));
+            }
+            let privacy = if is_running {
                 report.add(
                     "journal",
                     Finding::Good("a running hub has it; see `secluso-hub status`".into()),
                 );
-                privacy_of_running(&config).await
+                let status = status_of_running(&config).await;
+                if let Some(status) = &status {
+                    for (check, finding) in operation::of_running(&status["service"]) {
+                        report.add(check, finding);
+                    }
+                }
+                privacy_of_running(status.as_ref())
             } else {
                 let journal = open(&config, &mut report);
                 let privacy = privacy_of(&config, journal.as_ref());
@@ -246,15 +258,18 @@ fn free_space(state_dir: &Path) -> Finding {
     }
 }
 
-/// Privacy mode of the hub that has the journal.
-async fn privacy_of_running(config: &Config) -> Privacy {
+/// What the hub says that has the journal.
+async fn status_of_running(config: &Config) -> Option<Value> {
     let mut said = None;
-    let each = |value: Value| said = value["settings"]["privacy"].as_bool();
+    let each = |value: Value| said = Some(value);
     let asked = control::ask(&config.state_dir, Request::Status, HUB_PATIENCE, each).await;
-    match (asked, said) {
-        (Ok(()), Some(is_on)) => Privacy::of(is_on),
-        _ => Privacy::Unknown,
-    }
+    asked.ok().and(said)
+}
+
+/// Its privacy mode.
+fn privacy_of_running(status: Option<&Value>) -> Privacy {
+    let said = status.and_then(|status| status["settings"]["privacy"].as_bool());
+    said.map_or(Privacy::Unknown, Privacy::of)
 }
 
 /// Privacy mode as the journal has it. A hub without a journal was never told of it.
@@ -283,6 +298,10 @@ async fn cameras(config: &Config, privacy: Privacy, report: &mut Report) {
             ),
         };
         report.add(&check, finding);
+        // The routing table is asked for it, and no camera.
+        if let Some(finding) = operation::isolation(camera) {
+            report.add(&format!("network of {}", camera.name), finding);
+        }
     }
 }
 

@@ -221,7 +221,7 @@ pub fn camera(name: &str, trouble: Option<&CameraError>) -> (Value, String) {
         ),
         CameraErrorKind::Login => (
             "login",
-            "Correct `user` or the password and start the hub again; until then it is tried rarely, so that the camera does not lock the account",
+            "Correct `user` or the password and have the hub read its configuration again (SIGHUP); until then it is tried rarely, so that the camera does not lock the account",
         ),
     };
     let json = json!({

@@ -169,6 +169,7 @@ mod tests {
             width: 160,
             height: 160,
             pictures_per_second: 10,
+            ..VirtualConfig::default()
         });
         let duration = Duration::from_millis(1500);
         let seen = look(&source, duration, TokioClock::new()).await.unwrap();

@@ -317,6 +317,14 @@ pub fn to_text(status: &Value) -> String {
             "\n{video} bytes of video wait for phones, of {budget} MiB that may"
         ));
     }
+    let waiting = status["service"]["waiting"].as_array();
+    if let Some(keys) = waiting.filter(|keys| !keys.is_empty()) {
+        let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+        out.push_str(&format!(
+            "\nchanged in the configuration, and not in force before a restart: {}",
+            keys.join(", ")
+        ));
+    }
     if let Some(copies) = status["stranded_copies"]
         .as_u64()
         .filter(|copies| *copies > 0)
@@ -432,6 +440,15 @@ mod tests {
             text.contains("7 bytes of video wait for phones, of 64 MiB"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_said() {
+        let mut status = json!({"service": {"waiting": []}});
+        assert!(!to_text(&status).contains("restart"));
+        status["service"]["waiting"] = json!(["relay", "[disk]"]);
+        let text = to_text(&status);
+        assert!(text.contains("before a restart: relay, [disk]"), "{text}");
     }
 
     #[test]

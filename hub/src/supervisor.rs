@@ -4,11 +4,15 @@
 //! Order of start: journal (with what a start owes), cameras, control socket, uplink. Order of stop:
 //! cameras (their clips are cut off), then a moment for the uplink, then the journal. A restart that a phone asks
 //! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
-//! journal has forgotten the wish by then. This room must never restart a part whose state it does not know:
-//! the journal's thread decides that itself.
+//! journal has forgotten the wish by then. Whoever supervises the process is told when it is ready, that it is
+//! alive for as long as its journal answers, and that it stops. This room must never restart a part whose state
+//! it does not know: the journal's thread decides that itself.
 
 mod camera;
+mod crew;
+mod reload;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,23 +20,25 @@ use relay_client::ClientError;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use wal::service::{Service, Urgency};
 use wal::{Dice as _, OsDice};
 
-use crate::camera::pauses::Pauses;
-use crate::camera::{Clock as _, FileCamera, SourceConfig, TokioClock};
-use crate::config::{CameraConfig, Config, Retain};
+use crate::camera::{Clock as _, TokioClock};
+use crate::config::{Config, Retain};
 use crate::control::{self, Services};
-use crate::core::{CameraNumber, Core, CoreError, Notice};
+use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
-use crate::live::Caster;
+use crate::logging::aside;
+use crate::metrics::Endpoint;
 use crate::output::{self, Format};
 use crate::pairing::{self, Inviter, STEPS_MAX, Step};
-use crate::sealer::{self, Sealer, SealerThread};
+use crate::sealer::{self, Sealer, SealerError, SealerThread};
 use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
-use crate::{live, reset, secret, state};
+use crate::{reset, secret, state};
 pub use camera::{CameraState, Cameras, Looks};
-use camera::{Eventing, Input, Keeper, Reporter};
+use crew::Crew;
+pub use reload::Current;
+use reload::Reloader;
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -59,8 +65,7 @@ fn start_parts(
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.let_phones_invite(config.may_invite);
     core.set_retention(config.retain == Retain::UntilAcked);
-    let of = |camera: &CameraConfig| (camera.name.clone(), camera.detection.clone());
-    core.set_detections(config.cameras.iter().map(of).collect());
+    core.set_detections(crew::detections(config));
     core.set_budget(config.disk.budget_bytes);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
@@ -104,20 +109,25 @@ enum Ending {
     Reset,
 }
 
-/// `run`: until SIGTERM, SIGINT or `stop`. When a trigger file asks for a reset, at a start or later,
-/// the hub ends its parts, erases its state and starts anew.
+/// `run`: until SIGTERM, SIGINT or `stop`. `path` is where the configuration was read, and is read again at
+/// SIGHUP. When a trigger file asks for a reset, at a start or later, the hub ends its parts, erases its state
+/// and starts anew.
 ///
 /// # Errors
 /// One sentence and its code.
-pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
-    // Kept from one start to the next, so that who asks this hub to end between the two is heard.
+pub async fn run(config: Config, path: PathBuf, format: Format) -> Result<(), Failure> {
+    let service = Arc::new(Service::of_environment());
+    // Kept from one start to the next, so that who asks this hub to end, or to read its configuration again,
+    // between the two is heard.
+    let mut reloader = Reloader::new(path, config)?;
     let mut signals = None;
     loop {
+        let config = reloader.current().borrow().config.clone();
         prepare(&config, |json, text| {
             format.line(json, "");
-            eprintln!("secluso-hub: {text}");
+            aside(Urgency::Warning, text);
         })?;
-        match run_once(config.clone(), format, &mut signals).await? {
+        match run_once(&mut reloader, &service, format, &mut signals).await? {
             Ending::Stopped => return Ok(()),
             Ending::Restart => {
                 return Err(Failure::new(
@@ -140,22 +150,25 @@ fn prepare(config: &Config, tell: impl FnOnce(&Value, &str)) -> Result<(), Failu
 }
 
 async fn run_once(
-    config: Config,
+    reloader: &mut Reloader,
+    service: &Arc<Service>,
     format: Format,
     signals: &mut Option<Signals>,
 ) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
-    let triggers = config.clone();
-    let (board, cameras) = watch::channel(config.cameras.iter().map(unopened).collect());
+    let current = reloader.current();
+    let config = current.borrow().config.clone();
+    let unopened = config.cameras.iter().map(crew::unopened);
+    let (board, cameras) = watch::channel(unopened.collect());
     let mut parts = start_parts(&config, &clock, cameras.clone())?;
     // In privacy mode nobody has a camera, from the first moment on, and only the journal knows of that.
     let is_private = parts.sealer.wishes().borrow().settings.privacy;
     // An unreadable clip is a mistake of the configuration.
-    let front = match open_cameras(&config, &clock, is_private) {
-        Ok(inputs) => front(&config, signals).map(|(socket, signals)| (inputs, socket, signals)),
+    let front = match crew::open_cameras(&config, &clock, is_private) {
+        Ok(inputs) => front(&config, signals).await.map(|front| (inputs, front)),
         Err(failure) => Err(failure),
     };
-    let (inputs, socket, signals) = match front {
+    let (inputs, front) = match front {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -166,32 +179,55 @@ async fn run_once(
     }
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
     if let Some(traffic) = config.traffic {
-        eprintln!("secluso-hub: {}", traffic.cost().to_text());
+        aside(Urgency::Info, &traffic.cost().to_text());
     }
 
     let (stop, stopped) = watch::channel(false);
-    let keepers = keepers(&config, inputs, Arc::new(board), &parts, &clock);
     let services = Arc::new(Services {
-        config,
+        current: current.clone(),
         sealer: parts.sealer.clone(),
         uplink: parts.uplink.clone(),
         cameras,
         stop: stop.clone(),
         pairing: tokio::sync::Mutex::new(()),
+        service: Arc::clone(service),
+        clock: clock.clone(),
     });
-    let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
-    let mut camera_task = tokio::spawn(record(keepers, stopped.clone()));
-    let is_reset = || reset::asked(&triggers).is_some();
+    // They hold the journal open, and are gone before it is closed.
+    let mut attendants = tokio::task::JoinSet::new();
+    attendants.spawn(front.socket.run(Arc::clone(&services)));
+    attendants.spawn(beat(Arc::clone(service), parts.sealer.clone()));
+    if let Some(endpoint) = front.metrics {
+        let services = Arc::clone(&services);
+        attendants.spawn(endpoint.run(move || {
+            let services = Arc::clone(&services);
+            async move { services.metrics().await }
+        }));
+    }
+    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services)));
+    let (sealer, outlets) = (parts.sealer.clone(), parts.uplink.outlets());
+    let crew = Crew::start(
+        current.clone(),
+        inputs,
+        Arc::new(board),
+        (sealer, outlets),
+        clock,
+    );
+    let mut camera_task = tokio::spawn(crew.run(stopped.clone()));
+    service.tell_ready();
+    let is_reset = || reset::asked(&current.borrow().config).is_some();
     let watched = watch_over(
         &mut parts,
         format,
-        signals,
+        (front.signals, reloader),
         stopped,
         &mut camera_task,
         is_reset,
     );
     let ended = watched.await;
+    if !matches!(ended, Ok(Ending::Reset)) {
+        service.tell_stopping();
+    }
     stop.send_replace(true);
     // An offer that a phone passes on stands until its time is over; the next start goes on with it.
     end_task(invites_task).await;
@@ -206,18 +242,38 @@ async fn run_once(
     {
         tracing::warn!("a camera did not stop in time; the next start ends its clip");
         camera_task.abort();
+        // Its keepers have the journal.
+        let _aborted = camera_task.await;
     }
-    control_task.abort();
-    let _ended = control_task.await;
+    attendants.shutdown().await;
     drop(services);
     finish(parts, format, ended).await
 }
 
+/// Gives signs of life for as long as the journal answers, if anybody waits for them.
+async fn beat(service: Arc<Service>, sealer: Sealer) {
+    let Some(interval) = service.beat() else {
+        return;
+    };
+    loop {
+        // What a step of somebody else's failed of is no sign of death.
+        if let Err(SealerError::Closed) = sealer.run(|_core, _now| Ok(())).await {
+            return;
+        }
+        service.tell_alive();
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// What is there before anybody is told that the hub runs.
+struct Front<'s> {
+    socket: control::Server,
+    metrics: Option<Endpoint>,
+    signals: &'s mut Signals,
+}
+
 /// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
-fn front<'s>(
-    config: &Config,
-    kept: &'s mut Option<Signals>,
-) -> Result<(control::Server, &'s mut Signals), Failure> {
+async fn front<'s>(config: &Config, kept: &'s mut Option<Signals>) -> Result<Front<'s>, Failure> {
     let socket = control::bind(&config.state_dir).map_err(|error| {
         let dir = config.state_dir.display();
         Failure::new(
@@ -225,7 +281,15 @@ fn front<'s>(
             format!("the control socket cannot be made in {dir}: {error}"),
         )
     })?;
-    Ok((socket, kept.get_or_insert(Signals::new()?)))
+    let metrics = match config.metrics {
+        Some(address) => Some(Endpoint::bind(address).await?),
+        None => None,
+    };
+    Ok(Front {
+        socket,
+        metrics,
+        signals: kept.get_or_insert(Signals::new()?),
+    })
 }
 
 /// The polite requests to end.
@@ -258,7 +322,7 @@ impl Signals {
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
-    signals: &mut Signals,
+    (signals, reloader): (&mut Signals, &mut Reloader),
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
     is_reset: impl Fn() -> bool,
@@ -275,6 +339,16 @@ async fn watch_over(
         }
         tokio::select! {
             () = signals.any() => return Ok(Ending::Stopped),
+            () = reloader.asked() => {
+                let reloaded = reloader.reload();
+                let (json, text) = reload::said(&reloaded);
+                format.line(&json, "");
+                let urgency = match &reloaded {
+                    Ok(waiting) if waiting.is_empty() => Urgency::Info,
+                    _ => Urgency::Warning,
+                };
+                aside(urgency, &text);
+            },
             changed = wishes.changed() => if changed.is_err() {
                 return Err(gone("journal"));
             },
@@ -394,107 +468,18 @@ pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     }
 }
 
-/// Opens what must be good before the hub runs: a clip that cannot be used is a mistake of the
-/// configuration; every other camera may be away for a while. In privacy mode nothing is opened.
-fn open_cameras(
-    config: &Config,
-    clock: &TokioClock,
-    is_private: bool,
-) -> Result<Vec<Input<TokioClock>>, Failure> {
-    let open = |camera: &CameraConfig| match (&camera.source, &camera.detection) {
-        (SourceConfig::File(file), None) if is_private => Ok(Input::of_closed_file(file.clone())),
-        (SourceConfig::File(file), None) => {
-            let opened = FileCamera::open(file.clone(), clock.clone());
-            opened.map(Input::of_file).map_err(|error| {
-                Failure::new(Code::Usage, format!("{error}; correct [camera] path"))
-            })
-        }
-        _ => {
-            let events = Eventing {
-                detection: camera.detection.clone(),
-                windows: camera.windows,
-            };
-            Ok(Input::of_source(camera.source.clone(), events))
-        }
-    };
-    config.cameras.iter().map(open).collect()
-}
-
-/// How a camera stands before anything is known of it.
-fn unopened(camera: &CameraConfig) -> CameraState {
-    CameraState {
-        name: camera.name.clone(),
-        kind: camera.source.kind(),
-        trouble: None,
-        looks: Looks::Opening,
-    }
-}
-
-/// What keeps each camera, and what casts it live.
-fn keepers(
-    config: &Config,
-    inputs: Vec<Input<TokioClock>>,
-    board: Arc<watch::Sender<Cameras>>,
-    parts: &Parts,
-    clock: &TokioClock,
-) -> Vec<(Keeper<TokioClock>, Caster)> {
-    let numbered = (0..).map(CameraNumber).zip(&config.cameras).zip(inputs);
-    let keeper = |((number, camera), input): ((CameraNumber, &CameraConfig), _)| {
-        // A phone that names no camera means the first.
-        let is_first = number == CameraNumber::FIRST;
-        let outlets = parts.uplink.outlets();
-        let (tap, caster) = live::cast(camera.name.clone(), is_first, &parts.sealer, outlets);
-        let keeper = Keeper {
-            input,
-            name: camera.name.clone(),
-            sealer: parts.sealer.clone(),
-            tap,
-            clock: clock.clone(),
-            pauses: Pauses::new(Box::new(dice())),
-            reporter: Reporter {
-                number,
-                board: Arc::clone(&board),
-            },
-        };
-        (keeper, caster)
-    };
-    numbered.map(keeper).collect()
-}
-
-/// Records and casts all cameras; ends with the first that finds the journal gone, or when none has more to
-/// record. A caster ends with its taps, which go with their keeper.
-async fn record(
-    cameras: Vec<(Keeper<TokioClock>, Caster)>,
-    stop: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    let mut tasks = JoinSet::new();
-    for (keeper, caster) in cameras {
-        let keeping = keeper.run(stop.clone());
-        tasks.spawn(async move {
-            let (kept, ()) = tokio::join!(keeping, caster.run());
-            kept
-        });
-    }
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(recorded) => recorded?,
-            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
-            // The runtime is shutting down.
-            Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
 /// Makes the offers that phones pass on, for as long as the hub runs.
-async fn follow_invites(services: Arc<Services>, clock: TokioClock) {
+async fn follow_invites(services: Arc<Services>) {
+    let config = services.current.borrow().config.clone();
+    // How phones pair may change meanwhile; the rest waits for the next start.
+    let pairing = || services.current.borrow().config.pairing.clone();
     let inviter = Inviter {
-        config: &services.config.pairing,
-        may_invite: services.config.may_invite,
-        relay: &services.config.relay,
+        config: &pairing,
+        may_invite: config.may_invite,
+        relay: &config.relay,
         sealer: &services.sealer,
         uplink: &services.uplink,
-        clock: &clock,
+        clock: &services.clock,
         alone: &services.pairing,
     };
     inviter.run().await;
@@ -507,11 +492,18 @@ fn are_all_there(cameras: &Cameras) -> bool {
 
 /// Says which cameras failed, and which are there again.
 fn tell_cameras(format: Format, before: &Cameras, now: &Cameras) {
-    for (before, now) in before.iter().zip(now) {
-        if before.trouble != now.trouble {
+    for (index, now) in now.iter().enumerate() {
+        // One that took another's place was in no trouble.
+        let before = before.get(index).filter(|before| before.name == now.name);
+        let before = before.and_then(|before| before.trouble.as_ref());
+        if before != now.trouble.as_ref() {
             let (json, text) = output::camera(&now.name, now.trouble.as_ref());
+            let urgency = match now.trouble {
+                Some(_) => Urgency::Warning,
+                None => Urgency::Info,
+            };
             format.line(&json, "");
-            eprintln!("secluso-hub: {text}");
+            aside(urgency, &text);
         }
     }
 }
@@ -529,7 +521,7 @@ fn tell(format: Format, notice: &Notice) {
         format.line(json, if is_fact { &text } else { "" });
     }
     if !is_fact {
-        eprintln!("secluso-hub: {text}");
+        aside(Urgency::Warning, &text);
     }
 }
 
@@ -541,7 +533,7 @@ pub async fn pair(
     config: Config,
     mut show: impl FnMut(&Step) + Send + 'static,
 ) -> Result<(), Failure> {
-    prepare(&config, |_json, text| eprintln!("secluso-hub: {text}"))?;
+    prepare(&config, |_json, text| aside(Urgency::Warning, text))?;
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
     let (_no_camera, cameras) = watch::channel(Cameras::new());
@@ -611,11 +603,15 @@ mod tests {
     async fn watched(parts: &mut Parts, stopped: watch::Receiver<bool>) -> Result<Ending, Failure> {
         let mut camera = tokio::spawn(std::future::pending());
         let mut signals = Signals::new()?;
+        let relay = wire::RelayId([7; 32]).to_text();
+        let text = format!("state_dir = \"s\"\nrelay = \"127.0.0.1:4433/{relay}\"\n");
+        let config = Config::parse(&text, "hub.toml", std::path::Path::new("/etc"))?;
+        let mut reloader = Reloader::new("/nowhere/hub.toml".into(), config)?;
         let never = || false;
         let watched = watch_over(
             parts,
             Format::Json,
-            &mut signals,
+            (&mut signals, &mut reloader),
             stopped,
             &mut camera,
             never,

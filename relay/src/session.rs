@@ -137,11 +137,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
 
     let (outbound, to_write) = mpsc::channel(OUTBOUND_FRAMES_MAX);
     let mut tasks = JoinSet::new();
+    let unread_max = shared.current.borrow().unread_max;
     tasks.spawn(write_control(
         connection.clone(),
         control_send,
         to_write,
-        shared.config.unread_max,
+        unread_max,
     ));
     let mut session = Session {
         shared,
@@ -156,7 +157,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
     };
     // Who was shut out between its admission and its seat finds nobody to close its connection.
     let late = is_shut_out(&session.shared, device, class).await;
+    let is_revoked = session.shared.current.borrow().is_revoked(&device);
     let ran = match late {
+        Ok(false) if is_revoked => Err(ErrorCode::Revoked),
         Ok(false) => session.run(control).await,
         Ok(true) => Err(ErrorCode::Revoked),
         Err(restarting) => Err(restarting.into()),
@@ -198,7 +201,7 @@ async fn admit(
                 &shared.identity,
                 &certificate,
                 device,
-                &shared.config.revoked,
+                &shared.current.borrow().revoked,
             )?;
             if is_shut_out(shared, device, certificate.class).await? {
                 return Err(ErrorCode::Revoked);
@@ -208,7 +211,7 @@ async fn admit(
         Frame::Redeem(invitation) => {
             let now_unix_s = unix_now_s();
             admission::check_invitation(&shared.identity, &invitation, now_unix_s)?;
-            if shared.config.revoked.contains(&device) {
+            if shared.current.borrow().is_revoked(&device) {
                 return Err(ErrorCode::Revoked);
             }
             let redeemed = shared
@@ -545,7 +548,7 @@ impl Session {
                 return Ok(());
             };
             let device = guest.map(|guest| guest.device);
-            let by_operator = |device| self.shared.config.revoked.contains(&device);
+            let by_operator = |device| self.shared.current.borrow().is_revoked(&device);
             let revoked = revoked.into_inner();
             if let Some(other) = revoked.also_shut_out {
                 self.shared.registry.shut_out(&other);

@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 /// The longest password, in bytes.
 pub const PASSWORD_BYTES_MAX: u64 = 1024;
+/// Where RTSP cameras listen unless their address says otherwise.
+const RTSP_PORT: u16 = 554;
 /// The longest address, in bytes.
 const ADDRESS_BYTES_MAX: usize = 2048;
 
@@ -74,6 +76,13 @@ impl CameraAddress {
         url.set_username("").map_err(|()| AddressError::NoHost)?;
         url.set_password(None).map_err(|()| AddressError::NoHost)?;
         Ok((Self(url), login))
+    }
+
+    /// The host, without brackets, and the port, RTSP's own if none is given.
+    pub fn host_and_port(&self) -> (String, u16) {
+        let host = self.0.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        (host.to_owned(), self.0.port().unwrap_or(RTSP_PORT))
     }
 
     /// The address for a client; it may hold a secret behind `?`.
@@ -154,7 +163,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Who logs in.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Login {
     /// The name.
     pub user: String,
@@ -171,6 +180,18 @@ pub enum Password {
     Credential(String),
     /// Here: given on a command line.
     Given(Secret),
+}
+
+/// Whether both are in the same place, whatever is there.
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(path), Self::File(other)) => path == other,
+            (Self::Credential(name), Self::Credential(other)) => name == other,
+            // No configuration holds one, and passwords are compared with nothing.
+            _ => false,
+        }
+    }
 }
 
 /// Why a password cannot be used.

@@ -17,6 +17,7 @@ use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::rbsp::{BitReader, decode_nal};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdout, Command};
+use wal::service::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
 
 use super::annex_b::{NalSplitter, Picture, PictureBuilder};
 use super::file::media_ticks;
@@ -68,6 +69,10 @@ impl<C: Clock> CommandSource<C> {
             .args(&config.arguments)
             // Other cameras' passwords are no business of it.
             .env_remove("CREDENTIALS_DIRECTORY")
+            // Nor is whether this hub is ready or alive.
+            .env_remove(NOTIFY_SOCKET)
+            .env_remove(WATCHDOG_USEC)
+            .env_remove(WATCHDOG_PID)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // What it says stands in our own log.

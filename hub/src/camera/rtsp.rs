@@ -44,7 +44,7 @@ pub enum AudioWish {
 }
 
 /// An RTSP camera, and how to read it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RtspConfig {
     /// Where it is.
     pub address: CameraAddress,

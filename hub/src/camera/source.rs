@@ -46,7 +46,7 @@ pub trait Source: Send {
 }
 
 /// What it takes to open a source: one of each kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SourceConfig {
     /// A camera on the network.
     Rtsp(RtspConfig),

@@ -24,12 +24,14 @@ use super::command::{Parameters, TIMESCALE};
 use super::file::media_ticks;
 use super::source::{NextItem, Source, SourceItem};
 use super::{CameraError, Clock};
-use scene::{Canvas, Scene};
+use scene::{CYCLE, Canvas, Scene};
 
 /// Smallest and largest side of a picture in pixels; sides are even.
 pub const SIDE_PIXELS: (u16, u16) = (160, 1920);
 /// Fewest and most pictures a second.
 pub const PICTURES_PER_SECOND: (u8, u8) = (1, 30);
+/// How often somebody may cross the scene, in seconds: he takes ten, and needs an empty scene before him.
+pub const CYCLE_SECONDS: (f64, f64) = (12.0, 3600.0);
 
 /// How large, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct VirtualConfig {
     pub height: u16,
     /// Within [`PICTURES_PER_SECOND`]. There is a key frame every second.
     pub pictures_per_second: u8,
+    /// How often somebody crosses the scene, within [`CYCLE_SECONDS`].
+    pub cycle: Duration,
 }
 
 impl Default for VirtualConfig {
@@ -48,6 +52,7 @@ impl Default for VirtualConfig {
             width: 640,
             height: 360,
             pictures_per_second: 10,
+            cycle: CYCLE,
         }
     }
 }
@@ -58,7 +63,11 @@ impl VirtualConfig {
         let fits =
             |side: u16| (SIDE_PIXELS.0..=SIDE_PIXELS.1).contains(&side) && side.is_multiple_of(2);
         let rate = PICTURES_PER_SECOND.0..=PICTURES_PER_SECOND.1;
-        fits(self.width) && fits(self.height) && rate.contains(&self.pictures_per_second)
+        let cycle = CYCLE_SECONDS.0..=CYCLE_SECONDS.1;
+        fits(self.width)
+            && fits(self.height)
+            && rate.contains(&self.pictures_per_second)
+            && cycle.contains(&self.cycle.as_secs_f64())
     }
 
     fn period(&self) -> Duration {
@@ -179,7 +188,8 @@ impl<C: Clock> VirtualSource<C> {
         let late = now.saturating_sub(self.next_at).as_nanos() / period.as_nanos().max(1);
         let periods = u32::try_from(late).unwrap_or(u32::MAX - 1) + 1;
         self.next_at = self.next_at.saturating_add(period.saturating_mul(periods));
-        let picture = self.encoder.encode(&Scene::at(passed, unix_ms), passed)?;
+        let scene = Scene::of_cycle(self.config.cycle, passed, unix_ms);
+        let picture = self.encoder.encode(&scene, passed)?;
         let dts = media_ticks(passed, TIMESCALE);
         let items = self.parameters.handle_picture(picture, dts, unix_ms);
         self.ready
@@ -249,6 +259,7 @@ mod tests {
             width: 320,
             height: 240,
             pictures_per_second: 5,
+            ..VirtualConfig::default()
         };
         let mut source = VirtualSource::open(config, Jumping::default()).unwrap();
         let Ok(Some(SourceItem::Format(format))) = source.next_item().await else {
@@ -288,8 +299,16 @@ mod tests {
                 width,
                 height,
                 pictures_per_second,
+                ..VirtualConfig::default()
             };
             assert!(!config.is_supported());
+        }
+        for seconds in [11, 3601] {
+            let config = VirtualConfig {
+                cycle: Duration::from_secs(seconds),
+                ..VirtualConfig::default()
+            };
+            assert!(!config.is_supported(), "{seconds}");
         }
         assert!(VirtualConfig::default().is_supported());
     }

@@ -20,7 +20,9 @@ use crate::camera::address::Password;
 use crate::camera::command::CommandConfig;
 use crate::camera::rtsp::{AudioWish, RtspConfig, STALL_DEFAULT};
 use crate::camera::virtual_camera::scene::CLOCK_PART;
-use crate::camera::virtual_camera::{PICTURES_PER_SECOND, SIDE_PIXELS, VirtualConfig};
+use crate::camera::virtual_camera::{
+    CYCLE_SECONDS, PICTURES_PER_SECOND, SIDE_PIXELS, VirtualConfig,
+};
 use crate::camera::{
     CameraAddress, FileCameraConfig, Login, Passes, SourceConfig, UNIT_SECONDS_MAX, WindowsConfig,
 };
@@ -49,7 +51,7 @@ const CLOCK_MASK: [[u16; 2]; 4] = {
 const ARGUMENTS_MAX: usize = 64;
 
 /// One camera.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CameraConfig {
     /// Its name, as the phone shows it; no two cameras have the same.
     pub name: String,
@@ -117,6 +119,7 @@ struct Table {
     width: Option<Spanned<u16>>,
     height: Option<Spanned<u16>>,
     pictures_per_second: Option<Spanned<u8>>,
+    cycle_seconds: Option<Spanned<f64>>,
     // Several kinds.
     events: Option<Spanned<Events>>,
     detection: Option<Spanned<DetectionTable>>,
@@ -166,7 +169,13 @@ impl Kind {
                 "stall_seconds",
             ],
             Self::Command => &["program", "arguments", "event_seconds", "stall_seconds"],
-            Self::Virtual => &["width", "height", "pictures_per_second", "event_seconds"],
+            Self::Virtual => &[
+                "width",
+                "height",
+                "pictures_per_second",
+                "cycle_seconds",
+                "event_seconds",
+            ],
         }
     }
 }
@@ -311,6 +320,7 @@ impl Table {
             ("width", at(&self.width)),
             ("height", at(&self.height)),
             ("pictures_per_second", at(&self.pictures_per_second)),
+            ("cycle_seconds", at(&self.cycle_seconds)),
             ("event_seconds", at(&self.event_seconds)),
             ("stall_seconds", at(&self.stall_seconds)),
         ];
@@ -428,10 +438,12 @@ fn virtual_camera(
     let default = VirtualConfig::default();
     let side = |value: &Option<Spanned<u16>>| value.as_ref().map(|side| *side.get_ref());
     let rate = table.pictures_per_second.as_ref();
+    let cycle = seconds(&table.cycle_seconds, "cycle_seconds", CYCLE_SECONDS, bad)?;
     let config = VirtualConfig {
         width: side(&table.width).unwrap_or(default.width),
         height: side(&table.height).unwrap_or(default.height),
         pictures_per_second: rate.map_or(default.pictures_per_second, |rate| *rate.get_ref()),
+        cycle: cycle.unwrap_or(default.cycle),
     };
     if config.is_supported() {
         return Ok(config);

@@ -265,6 +265,17 @@ fn every_mistake_names_its_line_and_key() {
             "gap_seconds",
         ),
         ("[pairing]\nlisten = \"here\"\n", 4, "listen"),
+        (
+            "[pairing]\nlisten = \"0.0.0.0:0\"\n[metrics]\nlisten = \"0.0.0.0:9464\"\n",
+            6,
+            "of this machine alone",
+        ),
+        ("[metrics]\nlisten = \"127.0.0.1\"\n", 4, "with a port"),
+        (
+            "[camera]\nkind = \"virtual\"\ncycle_seconds = 5.0\n",
+            5,
+            "cycle_seconds",
+        ),
         ("[pairing]\nsuite = \"rot13\"\n", 4, "rot13"),
         ("[pairing]\noffer_seconds = 1\n", 4, "offer_seconds"),
         ("[disk]\nlog_file_mib = 1\n", 4, "log_file_mib"),

@@ -120,6 +120,12 @@ impl Alarms {
         }
     }
 
+    /// Of cameras that are no more, or whose place another one has, nothing is said any more.
+    fn keep(&mut self, names: &[String]) {
+        self.cameras
+            .retain(|number, camera| names.get(usize::from(number.0)) == Some(&camera.name));
+    }
+
     /// Whether there is nothing to say, now or later.
     fn is_idle(&self) -> bool {
         let away = |camera: &CameraAlarm| camera.away_since.is_some() && !camera.is_said;
@@ -180,6 +186,11 @@ impl Core {
             self.alarms
                 .camera((camera, name), presence, self.ran, now_unix_ms);
         }
+    }
+
+    /// The configuration has these cameras now, by number: of the others nothing is said any more.
+    pub fn keep_alarms(&mut self, names: &[String]) {
+        self.alarms.keep(names);
     }
 
     /// Says what is to be said now: staged, one transaction for each phone.
@@ -267,6 +278,25 @@ mod tests {
         alarms.camera(DOOR, Presence::There, seconds(9_005), 9);
         alarms.look(seconds(9_020));
         assert!(owed(&mut alarms).is_empty());
+    }
+
+    #[test]
+    fn of_a_camera_that_is_no_more_nothing_is_said() {
+        let mut alarms = Alarms::default();
+        let yard = (CameraNumber(1), "yard");
+        alarms.camera(DOOR, Presence::Away, seconds(0), 7);
+        alarms.camera(yard, Presence::Away, seconds(0), 7);
+        alarms.keep(&["door".to_owned(), "garden".to_owned()]);
+        alarms.look(seconds(20));
+        assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
+        // The one that has its place is missed for itself.
+        alarms.camera((CameraNumber(1), "garden"), Presence::Away, seconds(20), 8);
+        alarms.look(seconds(30));
+        let away = alarms.owed.front().map(|away| away.camera.clone());
+        assert_eq!(away.as_deref(), Some("garden"));
+        alarms.keep(&[]);
+        alarms.camera(DOOR, Presence::There, seconds(31), 9);
+        assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
     }
 
     #[test]

@@ -448,8 +448,9 @@ async fn while_served<T>(
     );
     task.abort();
     let alone = tokio::sync::Mutex::new(());
+    let now = || config.clone();
     let inviter = Inviter {
-        config,
+        config: &now,
         may_invite: crate::core::MayInvite::Yes,
         relay: &relay,
         sealer,

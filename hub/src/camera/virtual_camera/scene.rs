@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-/// How often somebody crosses the scene.
+/// How often somebody crosses the scene, if nothing else is said.
 pub const CYCLE: Duration = Duration::from_secs(30);
 /// How long that takes; the rest of the time nothing moves but the clock.
 pub const WALK: Duration = Duration::from_secs(10);
@@ -89,9 +89,15 @@ pub struct Scene {
 impl Scene {
     /// The scene when it has lasted `passed` and the wall clock says `unix_ms`.
     pub fn at(passed: Duration, unix_ms: u64) -> Self {
-        let in_cycle = passed.as_millis() % CYCLE.as_millis();
+        Self::of_cycle(CYCLE, passed, unix_ms)
+    }
+
+    /// The same where somebody comes once in every `cycle`. In one that is no longer than [`WALK`] somebody is
+    /// always there.
+    pub fn of_cycle(cycle: Duration, passed: Duration, unix_ms: u64) -> Self {
+        let in_cycle = passed.as_millis() % cycle.as_millis().max(1);
         // Nobody is there at first, so that a detector can see the background.
-        let begin = (CYCLE - WALK).as_millis();
+        let begin = cycle.saturating_sub(WALK).as_millis();
         let walked = in_cycle
             .checked_sub(begin)
             .and_then(|since| u32::try_from(since * 1000 / WALK.as_millis()).ok());
@@ -235,6 +241,18 @@ mod tests {
         let somebody = (0..60)
             .filter(|second| Scene::at(Duration::from_secs(*second), UNIX_MS).has_somebody());
         assert_eq!(somebody.count(), 20);
+    }
+
+    #[test]
+    fn somebody_comes_as_often_as_is_wished() {
+        let has_somebody = |seconds: u64, cycle: u64| {
+            let (cycle, passed) = (Duration::from_secs(cycle), Duration::from_secs(seconds));
+            Scene::of_cycle(cycle, passed, UNIX_MS).has_somebody()
+        };
+        let seen: Vec<u64> = (0..28).filter(|second| has_somebody(*second, 14)).collect();
+        let expected: Vec<u64> = (4..14).chain(18..28).collect();
+        assert_eq!(seen, expected);
+        assert!(has_somebody(0, 0) && has_somebody(3, 10));
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn pictures(script: &[(Shows, u64)]) -> Vec<Picture> {
         width: 320,
         height: 240,
         pictures_per_second: RATE as u8,
+        ..VirtualConfig::default()
     };
     let mut encoder = SceneEncoder::new(config).unwrap();
     let mut pictures = Vec::new();

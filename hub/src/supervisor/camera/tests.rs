@@ -327,6 +327,7 @@ async fn the_virtual_camera_is_recorded_event_by_event() {
         width: 160,
         height: 160,
         pictures_per_second: 30,
+        ..VirtualConfig::default()
     };
     let source = SourceConfig::Virtual(config);
     let (keeper, told) = keeper(source, by_the_clock(Duration::from_millis(500)), sealer);
@@ -367,6 +368,7 @@ async fn the_virtual_camera_is_shown_live_between_two_events() {
         width: 160,
         height: 160,
         pictures_per_second: 30,
+        ..VirtualConfig::default()
     });
     let mut events = by_the_clock(Duration::from_millis(500));
     events.windows.gap = Duration::from_secs(3_600);
@@ -475,6 +477,7 @@ async fn a_camera_follows_what_phones_set_while_it_runs_and_when_it_is_opened() 
         width: 160,
         height: 160,
         pictures_per_second: 10,
+        ..VirtualConfig::default()
     });
     let (keeper, mut told) = keeper(source, by_motion(), sealer.clone());
     let (stop, stopped) = watch::channel(false);
@@ -576,6 +579,7 @@ async fn two_cameras_are_recorded_at_once() {
             width: 160,
             height: 160,
             pictures_per_second: 30,
+            ..VirtualConfig::default()
         });
         let keeper = Keeper {
             input: Input::of_source(source, by_the_clock(Duration::from_secs(2))),
