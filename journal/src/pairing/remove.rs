@@ -55,7 +55,7 @@ pub enum Dismissed {
     /// A pairing: its phone is to be shut out.
     Phone,
     /// An invitation, of an offer that a phone passed on and that nobody used, or of a pairing whose phone has paired
-    /// again. The guest, which passed the offer on, or paired again, may well stay by another one.
+    /// again and is still paired. The guest, which passed the offer on, or paired again, may well stay by another one.
     Invitation,
 }
 
@@ -241,6 +241,7 @@ impl Journal {
         let mut found = Dismissals::default();
         // What may still be used is nothing that is over. Without that row, nothing is good.
         let open = if_readable(self.invite())?.and_then(|invite| invite.offer());
+        let paired = self.paired_devices()?;
         for (key, sealed) in scan_all(&self.wal, &prefix)? {
             let row = match self.open_value(Scope::Device, &key, &sealed) {
                 Ok(bytes) => codec::from_row::<DismissalRow>(&bytes),
@@ -255,8 +256,13 @@ impl Journal {
             if open.is_some_and(|open| open.0 == id) {
                 continue;
             }
+            // By its other pairing it is rightly at the relay, and would be for as long as that lasts.
+            let is_paired = row.guest.is_some_and(|guest| paired.contains(&guest.device));
             found.owed.push(Dismissal {
-                what: row.what,
+                what: match is_paired {
+                    true => Dismissed::Invitation,
+                    false => row.what,
+                },
                 pairing: PairingId(id),
                 guest: row.guest,
                 relay: row.relay,
@@ -264,6 +270,17 @@ impl Journal {
             });
         }
         Ok(found)
+    }
+
+    /// The accounts at the relay of the phones that are paired, as far as that can be read.
+    fn paired_devices(&self) -> Result<Vec<DeviceId>, JournalError> {
+        let mut devices = Vec::new();
+        for id in self.pairing_ids() {
+            let pairing = if_readable(self.pairing(id))?;
+            let paired = pairing.filter(|known| known.state == PairingState::Confirmed);
+            devices.extend(paired.map(|known| known.peer_device));
+        }
+        Ok(devices)
     }
 
     /// The relay has confirmed a dismissal, or has said that it never will: it is not told again.

@@ -12,7 +12,7 @@ use crate::ids::{Channel, Line, PairingId};
 use crate::keys::{self, Family};
 use crate::pairing::{HubPairing, Offer, OfferTerms};
 use crate::scope::Scope;
-use crate::{Guest, Journal, REMOVAL_BYTES_MAX, Role, Session, Suite};
+use crate::{Dismissed, Guest, Journal, REMOVAL_BYTES_MAX, Role, Session, Suite};
 
 /// A code with an invitation of this nonce in it.
 fn inviting(hub: &mut Journal, nonce: u8) -> Offer {
@@ -260,4 +260,11 @@ fn each_pairing_of_a_phone_names_its_own_invitation() {
         (guest.device, guest.invitation),
         (DeviceId([8; 32]), [5; 16])
     );
+    // It stays by the other one, which is this hub's own and no matter for anybody else.
+    assert_eq!(owed[0].what, Dismissed::Invitation);
+    let newer = phones(&hub)[0];
+    drop(HubPairing::remove(&mut hub, newer).unwrap());
+    let owed = hub.dismissals().unwrap().owed;
+    assert_eq!(owed.len(), 2);
+    assert!(owed.iter().all(|owed| owed.what == Dismissed::Phone));
 }

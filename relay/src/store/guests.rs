@@ -1,7 +1,7 @@
 //! Which invitations admit which phone, and which phones are shut out.
 //!
 //! A phone's certificate is good for ever and no list of the admitted is needed to judge it; what is kept
-//! here are the invitations that it redeemed. A hub takes its own back, by name; a phone that has none left is
+//! here are the invitations that it redeemed, and in `invites` who redeemed each. A hub takes its own back, by name; a phone that has none left is
 //! shut out. So that row must stay for as long as the relay's key does. This room must never let a hub shut
 //! out a phone that somebody else invited as well, nor by an invitation that it gave later.
 
@@ -33,6 +33,16 @@ impl MailboxStore {
 
     fn guest(&self, device: &DeviceId) -> Result<Option<GuestRow>, WalError> {
         Ok(self.wal.get(&guest_key(device))?.map(GuestRow::decode))
+    }
+
+    /// Whether this device is admitted as a phone by this invitation, and it was not taken back.
+    pub(super) fn is_admitted_by(
+        &self,
+        device: &DeviceId,
+        nonce: &[u8; 16],
+    ) -> Result<bool, WalError> {
+        let guest = self.guest(device)?;
+        Ok(guest.is_some_and(|guest| guest.admitted_by.contains(nonce)))
     }
 
     /// Whether this phone's invitation, which it has redeemed once, is good no more.
@@ -112,9 +122,15 @@ impl MailboxStore {
                 Some(row) => Some(row),
                 None => self.guest(&device)?,
             };
-            if row.is_some_and(|row| row.admitted_by.is_empty()) {
-                came_by_it = true;
-                revoked = Revoked::Done;
+            match row {
+                Some(row) if row.admitted_by.is_empty() => {
+                    came_by_it = true;
+                    revoked = Revoked::Done;
+                }
+                Some(_) => {}
+                // It was killed before it came here, or this relay has lost what it knew: no question will ever
+                // have another answer.
+                None => revoked = Revoked::NotKnown,
             }
             gone = Some(device).filter(|_| came_by_it);
         }
