@@ -80,29 +80,30 @@ impl CommandBook {
     /// What a further change starts from: the settings as they will be if every command that waits is done,
     /// and the name for them.
     pub fn to_change(&self) -> (SettingsBase, Settings) {
-        let known = (
-            SettingsBase::Version(self.settings.version),
-            self.settings.settings,
-        );
-        self.pending
-            .iter()
-            .fold(known, |(base, settings), pending| match pending.kind {
-                CommandKind::Privacy { on } => (
-                    SettingsBase::Command(pending.id),
-                    Settings {
-                        privacy: on,
-                        ..settings
-                    },
-                ),
-                CommandKind::SetSettings { settings, .. } => {
-                    (SettingsBase::Command(pending.id), settings)
-                }
+        let SettingsDoc {
+            mut version,
+            mut settings,
+            ..
+        } = self.settings;
+        let mut base = SettingsBase::Version(version);
+        for pending in &self.pending {
+            match pending.kind {
+                CommandKind::Privacy { on } => settings.privacy = on,
+                CommandKind::SetSettings {
+                    settings: wanted, ..
+                } => settings = wanted,
                 CommandKind::SendAgain { .. }
                 | CommandKind::Restart
                 | CommandKind::Phones
                 | CommandKind::Remove { .. }
-                | CommandKind::Invite => (base, settings),
-            })
+                | CommandKind::Invite => continue,
+            }
+            // Each makes one version, if no other phone's comes between. The hub's number may be any.
+            version = version.saturating_add(1);
+            let id = pending.id;
+            base = SettingsBase::Command { id, version };
+        }
+        (base, settings)
     }
 
     fn learn(&mut self, doc: &SettingsDoc) {

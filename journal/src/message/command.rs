@@ -123,9 +123,15 @@ pub struct SettingsDoc {
 pub enum SettingsBase {
     /// This version.
     Version(u64),
-    /// Whatever version this command makes: it was given before and is not answered yet. So two changes
-    /// back to back both apply, and neither applies on top of another phone's.
-    Command(CommandId),
+    /// The version that this command makes, which was given before and is not answered yet, if it is that number. So
+    /// two changes back to back both apply, and neither applies on top of another phone's: one that came
+    /// between shows in the number, also where the command applies to any version, as [`CommandKind::Privacy`].
+    Command {
+        /// Which command.
+        id: CommandId,
+        /// The version that it makes of what its app knew, if nothing else does.
+        version: u64,
+    },
 }
 
 impl SettingsBase {
@@ -133,7 +139,9 @@ impl SettingsBase {
     pub fn is(&self, current: &SettingsDoc) -> bool {
         match self {
             Self::Version(version) => current.version == *version,
-            Self::Command(id) => current.made_by == Some(*id),
+            Self::Command { id, version } => {
+                current.made_by == Some(*id) && current.version == *version
+            }
         }
     }
 }
@@ -242,7 +250,10 @@ mod tests {
                 settings,
             },
             CommandKind::SetSettings {
-                base: SettingsBase::Command(ID),
+                base: SettingsBase::Command {
+                    id: ID,
+                    version: u64::MAX,
+                },
                 settings,
             },
             CommandKind::SendAgain {
@@ -321,8 +332,10 @@ mod tests {
     fn a_change_starts_from_what_it_names_and_from_nothing_else() {
         assert!(SettingsBase::Version(300).is(&doc()));
         assert!(!SettingsBase::Version(301).is(&doc()));
-        assert!(SettingsBase::Command(ID).is(&doc()));
-        assert!(!SettingsBase::Command(CommandId([8; 16])).is(&doc()));
+        let made_by = |id, version| SettingsBase::Command { id, version };
+        assert!(made_by(ID, 300).is(&doc()));
+        assert!(!made_by(ID, 299).is(&doc()), "over another phone's");
+        assert!(!made_by(CommandId([8; 16]), 300).is(&doc()));
         assert!(SettingsBase::Version(0).is(&SettingsDoc::default()));
         let seconds = |seconds| Settings {
             event_seconds_max: Some(seconds),

@@ -152,7 +152,8 @@ fn a_change_starts_from_all_that_was_ordered_before_it() {
         privacy: true,
         ..nothing
     };
-    assert_eq!(to_change(&app), (SettingsBase::Command(first), private));
+    let made_by = |id, version| SettingsBase::Command { id, version };
+    assert_eq!(to_change(&app), (made_by(first, 1), private));
     let mut txn = app.journal.begin();
     let wanted = Settings {
         event_seconds_max: Some(9),
@@ -160,13 +161,13 @@ fn a_change_starts_from_all_that_was_ordered_before_it() {
     };
     let second = txn.add_settings(line.pairing, wanted, NOW_MS).unwrap();
     drop(txn.commit(()).unwrap());
-    let base = SettingsBase::Command(second.unwrap());
+    let base = made_by(second.unwrap(), 2);
     assert_eq!(to_change(&app), (base, wanted));
     let book = app.journal.commands(line.pairing).unwrap();
     let CommandKind::SetSettings { base, .. } = book.pending[2].kind else {
         panic!("{book:?}");
     };
-    assert_eq!(base, SettingsBase::Command(first));
+    assert_eq!(base, made_by(first, 1));
 }
 
 /// Neither end remembers without a limit.
