@@ -31,6 +31,7 @@ use crate::uplink::Uplink;
 
 use bucket::Bucket;
 pub use invited::Inviter;
+use listener::Awaited;
 
 /// The application protocol of the direct connection.
 pub const ALPN: &[u8] = b"secluso-pair/1";
@@ -197,7 +198,13 @@ impl<'a, C: Clock> Place<'a, C> {
             () = stop => None,
             served = tokio::time::timeout(
                 config.offer,
-                listener::serve(&endpoint, self.sealer, self.clock, tries),
+                listener::serve(
+                    &endpoint,
+                    self.sealer,
+                    self.clock,
+                    tries,
+                    Awaited::By(offer.offer),
+                ),
             ) => Some(served),
         };
         let ended = self.end(offer.offer).await;

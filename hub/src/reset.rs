@@ -61,7 +61,7 @@ pub fn run(config: &Config, consent: Consent, format: Format) -> Result<(), Fail
         if is_there(&dir)? {
             let shown = dir.display();
             let what = format!(
-                "this erases all keys and stored video in {shown}; phones must pair again. Add --yes to do it"
+                "this erases all keys and stored video in {shown}; phones must pair again. At the relay they stay admitted, and so does a removed one of which the relay was not told yet: to take that back, remove each while the relay is reached, and wait until `status` says nothing of it. Add --yes to reset"
             );
             return Err(Failure::new(Code::Usage, what));
         }
@@ -252,7 +252,7 @@ fn said(config: &Config, erased: Option<u64>) -> (Value, String) {
         Some(bytes) => (
             json!({"event": "reset", "removed": true, "key_bytes_overwritten": bytes}),
             format!(
-                "overwrote {bytes} bytes of keys and removed {shown}. Phones must pair again, and the relay must invite this hub again"
+                "overwrote {bytes} bytes of keys and removed {shown}. Phones must pair again, and the relay must invite this hub again. Phones that this hub had, or had removed without telling the relay, stay admitted there: its operator can revoke them"
             ),
         ),
     }
@@ -409,8 +409,9 @@ mod tests {
             assert!(journal.exists());
             fs::write(&trigger, b"").unwrap();
             assert_eq!(asked(&config), Some(trigger.clone()));
-            let (json, _text) = obey(&config).unwrap().unwrap();
+            let (json, text) = obey(&config).unwrap().unwrap();
             assert_eq!(json["removed"], true);
+            assert!(text.contains("stay admitted"), "{text}");
             assert!(!journal.exists());
             assert!(!trigger.exists());
         }

@@ -42,7 +42,8 @@
 //! }
 //! ```
 //!
-//! Nor can a hub say the last word on an offer that it has not answered:
+//! Nor can a hub say the last word on an offer that it has not answered. Which answer a message is about it looks up
+//! ([`HubPairing::resume`]), and [`HubPairing::confirm`] takes both of these steps at once:
 //!
 //! ```compile_fail,E0599
 //! use journal::pairing::{Confirm, Offer};
@@ -285,6 +286,13 @@ pub struct Confirm {
     offer: OfferId,
     pairing: PairingId,
     proof: [u8; 32],
+}
+
+impl Confirm {
+    /// By which offer.
+    pub fn offer(&self) -> OfferId {
+        self.offer
+    }
 }
 
 /// Fourth message: hub to app.

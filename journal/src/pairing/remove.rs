@@ -257,7 +257,9 @@ impl Journal {
                 continue;
             }
             // By its other pairing it is rightly at the relay, and would be for as long as that lasts.
-            let is_paired = row.guest.is_some_and(|guest| paired.contains(&guest.device));
+            let is_paired = row
+                .guest
+                .is_some_and(|guest| paired.contains(&guest.device));
             found.owed.push(Dismissal {
                 what: match is_paired {
                     true => Dismissed::Invitation,

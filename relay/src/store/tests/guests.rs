@@ -145,7 +145,10 @@ fn who_used_an_invitation_in_another_name_is_shut_out_also_long_after_it_expired
         invitation: passed,
     };
     let asking = (HUB_ID, inviter_tag(&HUB_ID));
-    let staged = store.revoke(asking, Some(guest), &[], 700).unwrap().unwrap();
+    let staged = store
+        .revoke(asking, Some(guest), &[], 700)
+        .unwrap()
+        .unwrap();
     let committed = store.commit().unwrap();
     let told = committed.redeem(staged).into_inner();
     assert_eq!(told.also_shut_out, Some(stranger));
@@ -167,10 +170,7 @@ fn of_a_phone_that_was_never_here_a_hub_is_told_just_that() {
     }
     assert!(!redeemed(&mut store, &own), "it cannot come by it any more");
     // About another hub's invitation nobody is told anything.
-    assert_eq!(
-        revoke(&mut store, HUB_ID, &theirs),
-        Revoked::StillAdmitted
-    );
+    assert_eq!(revoke(&mut store, HUB_ID, &theirs), Revoked::StillAdmitted);
 }
 
 #[test]
