@@ -123,11 +123,13 @@ impl HubPairing {
         txn.commit(offer)
     }
 
-    /// Ends offers that ran out, and what their phones left unfinished.
+    /// Ends offers that ran out, and what their phones left unfinished; and all of them, where it cannot be read which
+    /// a phone passes on.
     ///
     /// # Errors
     /// Our own storage.
     pub fn expire(journal: &mut Journal, now_unix_s: u64) -> Result<(), JournalError> {
+        invite::mend(journal)?;
         for (id, row) in offer_rows(journal)? {
             if row.offer.expires_unix_s <= now_unix_s {
                 let mut txn = journal.begin();

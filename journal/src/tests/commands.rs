@@ -4,6 +4,7 @@ use wire::ids::Seq;
 
 use super::harness::{App, Hub, NOW_MS, paired};
 use crate::ids::{Channel, CommandId, Line};
+use crate::keys;
 use crate::message::{
     CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage, HubReport, Outcome, Refusal,
     Settings, SettingsBase, SettingsDoc,
@@ -168,6 +169,21 @@ fn a_change_starts_from_all_that_was_ordered_before_it() {
         panic!("{book:?}");
     };
     assert_eq!(base, made_by(first, 1));
+}
+
+/// Whether a restart is wanted is asked with every sync: what rots there must not hold them up.
+#[test]
+fn a_wish_for_a_restart_that_cannot_be_read_is_none() {
+    let (mut hub, _app) = paired();
+    let mut txn = hub.journal.begin();
+    txn.put(keys::RESTART, &[0xff]);
+    drop(txn.commit(()).unwrap());
+    assert_eq!(hub.journal.restart_wanted().unwrap(), None);
+    let again = CommandId([2; 16]);
+    let mut txn = hub.journal.begin();
+    txn.want_restart(again).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert_eq!(hub.journal.restart_wanted().unwrap(), Some(again));
 }
 
 /// Neither end remembers without a limit.

@@ -8,9 +8,9 @@ use wire::{Class, Invitation};
 use super::harness::{Hub, NOW_S, finish_pairing_as, open, terms};
 use super::pairing::{offer, rows_of};
 use super::trim::know_many_clips;
-use crate::ids::{Channel, Line, PairingId};
+use crate::ids::{Channel, CommandId, Line, PairingId};
 use crate::keys::{self, Family};
-use crate::pairing::{HubPairing, Offer, OfferTerms};
+use crate::pairing::{AddedSaid, AppNext, AppPairing, HubPairing, InviteAsked, Offer, OfferTerms};
 use crate::scope::Scope;
 use crate::{Dismissed, Guest, Journal, REMOVAL_BYTES_MAX, Role, Session, Suite};
 
@@ -231,6 +231,58 @@ fn one_damaged_dismissal_hides_no_other() {
     assert_eq!(found.damaged, 1);
     let owed: Vec<PairingId> = found.owed.iter().map(|of| of.pairing).collect();
     assert_eq!(owed, [ids[1]]);
+}
+
+/// The row that says whose code is passed on, and who came by one, rots: nothing waits for it, no code is good any more,
+/// and what is added later is above all that was said.
+#[test]
+fn a_row_that_says_whose_code_it_is_holds_nothing_up_if_it_cannot_be_read() {
+    for by in ["a removal", "a wish", "a start"] {
+        let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+        let mut app = open(Role::App, &SimDisk::new(), 2).unwrap();
+        let code = inviting(&mut hub, 5);
+        let guide = finish_pairing_as(DeviceId([8; 32]), &mut hub, &mut app, &code).unwrap();
+        let mut txn = hub.begin();
+        let asked_by = CommandId([1; 16]);
+        let asked = txn.ask_invite(guide, asked_by).unwrap();
+        assert_eq!(asked, InviteAsked::Taken);
+        let made = txn.make_invite(asked_by, terms(Suite::Classic), NOW_S);
+        let offer = made.unwrap().unwrap();
+        let said = AddedSaid {
+            version: 7,
+            said: wire::ids::Seq(1),
+        };
+        txn.put_added_said(guide, said).unwrap();
+        drop(txn.commit(()).unwrap());
+        // Somebody was answered on it, and has yet to prove itself.
+        let mut stranger = open(Role::App, &SimDisk::new(), 3).unwrap();
+        let device = DeviceId([9; 32]);
+        let next = AppPairing::start(&mut stranger, &offer, device, NOW_S).unwrap();
+        let AppNext::Request(request) = next.into_inner() else {
+            panic!("a new phone begins with a request");
+        };
+        drop(HubPairing::request(&mut hub, &request, device, NOW_S).unwrap());
+        assert_eq!(hub.pairing_ids().len(), 2);
+        let mut txn = hub.begin();
+        txn.put(keys::INVITES, &[0xff]);
+        drop(txn.commit(()).unwrap());
+
+        assert_eq!(hub.invite().unwrap(), None, "{by}");
+        match by {
+            "a removal" => drop(HubPairing::remove(&mut hub, guide).unwrap()),
+            "a wish" => {
+                let mut txn = hub.begin();
+                let asked = txn.ask_invite(guide, CommandId([2; 16])).unwrap();
+                assert_eq!(asked, InviteAsked::Taken);
+                drop(txn.commit(()).unwrap());
+            }
+            _ => HubPairing::expire(&mut hub, NOW_S).unwrap(),
+        }
+        assert!(hub.scopes.get(Scope::Offer(offer.offer)).is_none(), "{by}");
+        assert_eq!(phones(&hub).len(), hub.pairing_ids().len(), "{by}");
+        assert_eq!(hub.added_phones().unwrap().version, 7, "{by}");
+        assert_eq!(hub.invite().unwrap().is_some(), by == "a wish");
+    }
 }
 
 /// A phone that has paired again came by another invitation, and only the old one is taken back.
