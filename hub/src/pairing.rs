@@ -22,6 +22,7 @@ use journal::{Durable, HubPairing, JournalError, Offer, PairingError};
 use relay_client::{Identity, rpk};
 use tokio::sync::mpsc;
 use wire::Invitation;
+use zeroize::Zeroizing;
 
 use crate::camera::Clock;
 use crate::config::PairingConfig;
@@ -52,7 +53,7 @@ pub enum Step {
     /// Show this.
     Offer {
         /// The text of the code. A secret while it lasts.
-        text: String,
+        text: Zeroizing<String>,
         /// When it stops being good, milliseconds since 1970.
         expires_unix_ms: u64,
     },

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::{CameraError, TokioClock};
@@ -227,7 +228,7 @@ async fn pair(
         // Read to the end also when nobody listens: the offer must be ended.
         while let Some(step) = steps.recv().await {
             if shown.is_ok() {
-                shown = say(write, &step_json(&step)).await;
+                shown = say_line(write, &step_line(&step)).await;
             }
         }
         shown
@@ -251,10 +252,28 @@ pub(crate) fn step_json(step: &Step) -> Value {
             text,
             expires_unix_ms,
         } => {
-            json!({"event": "offer", "qr": text, "expires_unix_ms": expires_unix_ms})
+            json!({"event": "offer", "qr": text.as_str(), "expires_unix_ms": expires_unix_ms})
         }
         Step::Paired { phone } => json!({"event": "paired", "phone": phone}),
         Step::Stopped => json!({"event": "stopped"}),
+    }
+}
+
+/// The same as a line. One with the code is written by hand, because this process goes on and JSON's own values are
+/// not wiped. The code has nothing to escape.
+fn step_line(step: &Step) -> Zeroizing<String> {
+    match step {
+        Step::Offer {
+            text,
+            expires_unix_ms,
+        } => secret::joined(&[
+            "{\"event\":\"offer\",\"qr\":\"",
+            text.as_str(),
+            "\",\"expires_unix_ms\":",
+            &expires_unix_ms.to_string(),
+            "}\n",
+        ]),
+        Step::Paired { .. } | Step::Stopped => Zeroizing::new(format!("{}\n", step_json(step))),
     }
 }
 
@@ -262,6 +281,38 @@ async fn say(
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     value: &Value,
 ) -> std::io::Result<()> {
-    write.write_all(format!("{value}\n").as_bytes()).await?;
+    say_line(write, &format!("{value}\n")).await
+}
+
+async fn say_line(
+    write: &mut (impl tokio::io::AsyncWrite + Unpin),
+    line: &str,
+) -> std::io::Result<()> {
+    write.write_all(line.as_bytes()).await?;
     write.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_by_hand_is_the_json_that_is_meant() {
+        let steps = [
+            Step::Offer {
+                text: Zeroizing::new("SECLUSO1:Az09-_".into()),
+                expires_unix_ms: 1_700_000_000_123,
+            },
+            Step::Paired {
+                phone: "1a2b".into(),
+            },
+            Step::Stopped,
+        ];
+        for step in &steps {
+            let line = step_line(step);
+            assert!(line.ends_with('\n'));
+            let value: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value, step_json(step));
+        }
+    }
 }
