@@ -10,6 +10,7 @@ mod addresses;
 mod bucket;
 mod invited;
 mod listener;
+mod turn;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::uplink::Uplink;
 use bucket::Bucket;
 pub use invited::Inviter;
 use listener::Awaited;
+pub use turn::{AtTheHub, Turn};
 
 /// The application protocol of the direct connection.
 pub const ALPN: &[u8] = b"secluso-pair/1";

@@ -24,7 +24,7 @@ use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
-use crate::pairing::{self, Inviter, STEPS_MAX, Step};
+use crate::pairing::{self, Inviter, STEPS_MAX, Step, Turn};
 use crate::sealer::{self, Sealer, SealerThread};
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
 use crate::{reset, secret, state};
@@ -180,7 +180,7 @@ async fn run_once(
         uplink: parts.uplink.clone(),
         camera: trouble,
         stop: stop.clone(),
-        pairing: tokio::sync::Mutex::new(()),
+        pairing: Turn::default(),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
     let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
@@ -200,7 +200,7 @@ async fn run_once(
     end_task(invites_task).await;
     if ended.is_ok() {
         // A pairing under way ends its offer.
-        let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.lock()).await;
+        let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.is_over()).await;
     }
     if !camera_task.is_finished()
         && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task)
@@ -421,7 +421,7 @@ async fn follow_invites(services: Arc<Services>, clock: TokioClock) {
         sealer: &services.sealer,
         uplink: &services.uplink,
         clock: &clock,
-        alone: &services.pairing,
+        turn: &services.pairing,
     };
     inviter.run().await;
 }

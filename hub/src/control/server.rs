@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -16,7 +16,7 @@ use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::pairing::{self, STEPS_MAX, Step};
+use crate::pairing::{self, STEPS_MAX, Step, Turn};
 use crate::phones::{self, Question};
 use crate::sealer::Sealer;
 use crate::uplink::Uplink;
@@ -24,8 +24,6 @@ use crate::{retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
-/// How long whoever serves a code that a phone passes on may take to end, once it is void: longer than a last word.
-const VOID_WAIT: Duration = Duration::from_secs(10);
 
 /// What the answers come from.
 pub struct Services {
@@ -40,7 +38,7 @@ pub struct Services {
     /// Set to stop the hub.
     pub stop: watch::Sender<bool>,
     /// One pairing at a time.
-    pub pairing: Mutex<()>,
+    pub pairing: Turn,
 }
 
 /// A socket that is bound and not yet served.
@@ -166,28 +164,13 @@ fn or_failed(answer: Result<Value, Failure>) -> Value {
     answer.unwrap_or_else(|failure| failed(&failure))
 }
 
-/// One pairing at a time. Who is at the hub goes before a phone that passes a code on, whose code is void then: none
-/// can keep its owner from pairing another.
-async fn alone(services: &Services) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-    if let Ok(alone) = services.pairing.try_lock() {
-        return Some(alone);
-    }
-    let voided = services.sealer.run(|core, now| core.void_invite(now)).await;
-    match voided {
-        Ok(true) => tokio::time::timeout(VOID_WAIT, services.pairing.lock())
-            .await
-            .ok(),
-        Ok(false) | Err(_) => None,
-    }
-}
-
 /// Until it is done, or whoever asked hangs up, or the hub stops.
 async fn pair(
     mut reader: impl tokio::io::AsyncRead + Unpin,
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     services: &Services,
 ) -> std::io::Result<()> {
-    let Some(_one) = alone(services).await else {
+    let Some(_one) = services.pairing.at_the_hub(&services.sealer).await else {
         let message = "another pairing is under way; finish that one first";
         return say(
             write,

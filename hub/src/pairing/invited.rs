@@ -14,11 +14,12 @@ use journal::message::InviteFailure;
 use journal::pairing::OfferTerms;
 use journal::{Invite, InviteState, JournalError, PairingError};
 use relay_client::{Identity, RelayAddress};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::bucket::{self, Bucket};
 use super::listener::{self, Awaited};
+use super::turn::Turn;
 use super::{Place, addresses, invite};
 use crate::camera::Clock;
 use crate::config::PairingConfig;
@@ -49,7 +50,7 @@ pub struct Inviter<'a, C> {
     /// The time.
     pub clock: &'a C,
     /// Held by whoever pairs a phone: one at a time.
-    pub alone: &'a Mutex<()>,
+    pub turn: &'a Turn,
 }
 
 /// Why there is no offer, or none any more.
@@ -76,7 +77,7 @@ impl<C: Clock> Inviter<'_, C> {
     pub async fn run(&self) {
         let mut wishes = self.sealer.wishes();
         while let Some(wanted) = next(&mut wishes).await {
-            let alone = self.alone.lock().await;
+            let turn = self.turn.passed_on().await;
             let mut work = pin!(self.serve(wanted));
             let served = tokio::select! {
                 served = &mut work => served,
@@ -90,7 +91,7 @@ impl<C: Clock> Inviter<'_, C> {
                 }
             };
             // Whoever pairs at the hub need not wait for our storage.
-            drop(alone);
+            drop(turn);
             if let Err(Trouble::Later(why)) = served {
                 tracing::warn!(why, "an offer that a phone wants to pass on is made later");
                 tokio::time::sleep(RETRY_PAUSE).await;

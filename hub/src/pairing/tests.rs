@@ -475,7 +475,7 @@ async fn while_served<T>(
         || 0,
     );
     task.abort();
-    let alone = tokio::sync::Mutex::new(());
+    let turn = Turn::default();
     let inviter = Inviter {
         config,
         may_invite: crate::core::MayInvite::Yes,
@@ -483,7 +483,7 @@ async fn while_served<T>(
         sealer,
         uplink: &uplink,
         clock: &clock,
-        alone: &alone,
+        turn: &turn,
     };
     let mut wishes = sealer.wishes();
     let work = async {
