@@ -154,7 +154,7 @@ impl<'a, C: Clock> Place<'a, C> {
     /// [`Code::NotAdmitted`] if the hub has as many phones as it may have.
     async fn has_room_for_a_phone(&self) -> Result<(), Failure> {
         let count = |core: &mut crate::core::Core, now| {
-            core.with_journal(now, |journal| Ok(HubPairing::phones(journal)?.len()))
+            core.with_journal(now, |journal| HubPairing::places_taken(journal))
         };
         if self.sealer.run(count).await? < PHONES_MAX {
             return Ok(());

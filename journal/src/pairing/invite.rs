@@ -13,7 +13,7 @@ use wire::ids::Seq;
 
 use super::hub::{end_offer, make_offer, offer_row};
 use super::remove::{forget_dismissal, if_readable, owe_offer};
-use super::{Guest, Offer, OfferTerms, PHONES_MAX};
+use super::{Guest, HubPairing, Offer, OfferTerms, PHONES_MAX};
 use crate::error::{ErrorKind, JournalError};
 use crate::ids::{CommandId, OfferId, PairingId};
 use crate::journal::Journal;
@@ -260,7 +260,7 @@ impl Txn<'_> {
         {
             return Ok(InviteAsked::Busy);
         }
-        if self.phones()?.len() >= PHONES_MAX {
+        if HubPairing::places_taken(self.journal())? >= PHONES_MAX {
             return Ok(InviteAsked::TooManyPhones);
         }
         if let Some(open) = row.open {
@@ -290,7 +290,7 @@ impl Txn<'_> {
         let Some(open) = open_by(&row, asked_by).filter(|open| !open.is_used()) else {
             return Ok(None);
         };
-        if self.phones()?.len() >= PHONES_MAX {
+        if HubPairing::places_taken(self.journal())? >= PHONES_MAX {
             return Err(super::PairingError::TooManyPhones.into());
         }
         void(self, open)?;

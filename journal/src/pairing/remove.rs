@@ -96,6 +96,23 @@ impl HubPairing {
         Ok(phones)
     }
 
+    /// How many of the places for phones are taken ([`super::PHONES_MAX`]): as [`Self::phones`] counts, and one for each
+    /// pairing of which nothing can be read, so that it keeps no other phone from pairing.
+    ///
+    /// # Errors
+    /// Our own storage, as a whole.
+    pub fn places_taken(journal: &Journal) -> Result<usize, JournalError> {
+        let mut taken = 0;
+        for id in journal.pairing_ids() {
+            let is_confirmed = match journal.pairing(id) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => true,
+                known => known?.is_some_and(|known| known.state == PairingState::Confirmed),
+            };
+            taken += usize::from(is_confirmed);
+        }
+        Ok(taken)
+    }
+
     /// Ends a confirmed pairing whole, and remembers to tell the relay ([`Journal::dismissals`]). The rows
     /// of its outbox go by [`crate::Txn::trim_ended`]; they are dead at once. Nothing that is stored of it
     /// need be readable for that. Every session of its lines must be dropped. False if there is no such

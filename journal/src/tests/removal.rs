@@ -10,7 +10,9 @@ use super::pairing::{offer, rows_of};
 use super::trim::know_many_clips;
 use crate::ids::{Channel, CommandId, Line, PairingId};
 use crate::keys::{self, Family};
-use crate::pairing::{AddedSaid, AppNext, AppPairing, HubPairing, InviteAsked, Offer, OfferTerms};
+use crate::pairing::{
+    AddedSaid, AppNext, AppPairing, HubPairing, InviteAsked, Offer, OfferEnd, OfferTerms,
+};
 use crate::scope::Scope;
 use crate::{Dismissed, Guest, Journal, REMOVAL_BYTES_MAX, Role, Session, Suite};
 
@@ -208,6 +210,32 @@ fn a_phone_of_which_nothing_can_be_read_is_removed_whole() {
         assert_eq!(rows_of(&hub.journal, line), 0, "{round}");
         assert_eq!(hub.journal.outbox_waiting(line).unwrap(), (0, 0));
     }
+}
+
+/// Nor does it keep another one from pairing, before it is removed.
+#[test]
+fn a_phone_of_which_nothing_can_be_read_keeps_no_other_from_pairing() {
+    let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+    let mut ids = Vec::new();
+    for seed in [2, 3] {
+        let mut app = open(Role::App, &SimDisk::new(), u64::from(seed)).unwrap();
+        let code = inviting(&mut hub, seed);
+        let device = DeviceId([seed; 32]);
+        let id = finish_pairing_as(device, &mut hub, &mut app, &code).unwrap();
+        let end = HubPairing::end(&mut hub, code.offer).unwrap().into_inner();
+        assert_eq!(end, OfferEnd::Paired(id));
+        let mut txn = hub.begin();
+        for family in [Family::Pairing, Family::PairingAnswer] {
+            txn.put(&keys::secret(Scope::Pairing(id), family, &[]), &[0xff]);
+        }
+        drop(txn.commit(()).unwrap());
+        ids.push(id);
+        assert_eq!(HubPairing::places_taken(&hub).unwrap(), ids.len());
+    }
+    for id in ids {
+        assert!(HubPairing::remove(&mut hub, id).unwrap().into_inner());
+    }
+    assert_eq!(HubPairing::places_taken(&hub).unwrap(), 0);
 }
 
 #[test]
