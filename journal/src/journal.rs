@@ -94,7 +94,7 @@ impl Journal {
             .unwrap_or(1);
         let scopes = Scopes::open(vault, &rows, next_key, &mut dice)?;
         let crypto = CryptoProvider::new().map_err(|e| JournalError::Mls(e.to_string()))?;
-        let journal = Self {
+        let mut journal = Self {
             wal,
             scopes,
             dice: Box::new(dice),
@@ -104,6 +104,7 @@ impl Journal {
             poison_cause: None,
             full_size: None,
         };
+        journal.renew_group_keys()?;
         Ok((journal, report))
     }
 
