@@ -77,7 +77,7 @@ pub enum EpochUse {
         epoch: Epoch,
     },
     /// Closed, and a message of the phone was opened in it since: a rotation of the group's key is owed, by whoever
-    /// owns the journal and by a start.
+    /// owns the journal. An opening, which rotates every group, settles it.
     Stirred {
         /// Which epoch.
         epoch: Epoch,
