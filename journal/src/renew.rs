@@ -59,6 +59,11 @@ impl Journal {
         !self.unrenewed.contains(&Scope::Group(line))
     }
 
+    /// How often the key of a line's group was rotated; none if it has no group.
+    pub fn key_version(&self, line: Line) -> Option<u64> {
+        Some(self.scopes.get(Scope::Group(line))?.version)
+    }
+
     fn stage_new_key(&mut self, line: Line) -> Result<(), JournalError> {
         let scope = Scope::Group(line);
         let values = scan_all(&self.wal, &keys::secret_prefix(scope))?;
