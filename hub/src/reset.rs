@@ -294,16 +294,20 @@ mod tests {
 
     #[test]
     fn a_disk_without_room_for_a_trigger_is_erased_all_the_same() {
+        fn full(_: &Config) -> std::io::Result<()> {
+            Err(ErrorKind::StorageFull.into())
+        }
+        fn refused(_: &Config) -> std::io::Result<()> {
+            Err(ErrorKind::PermissionDenied.into())
+        }
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path(), "");
         let journal = journal(&config);
-        let full = |_: &Config| Err(ErrorKind::StorageFull.into());
         let erased = erase(&config, full, &mut |_step| Ok(())).unwrap();
         assert_eq!(erased, Some(10_000));
         assert!(!journal.exists());
         // Any other trouble leaves everything as it is.
         let journal = self::journal(&config);
-        let refused = |_: &Config| Err(ErrorKind::PermissionDenied.into());
         assert!(erase(&config, refused, &mut |_step| Ok(())).is_err());
         assert_eq!(fs::read(journal.join(VAULT_NAME)).unwrap(), vec![7; 10_000]);
     }
