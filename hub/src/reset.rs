@@ -110,7 +110,7 @@ fn reset(
     config: &Config,
     reached: &mut dyn FnMut(Step) -> Result<(), Failure>,
 ) -> Result<(Value, String), Failure> {
-    let erased = erase(config, reached)?;
+    let erased = erase(config, leave_trigger, reached)?;
     remove_triggers(config)?;
     Ok(said(config, erased))
 }
@@ -150,9 +150,10 @@ fn triggers(config: &Config) -> Vec<PathBuf> {
 }
 
 /// Overwrites the keys, then removes the journal, durably. The bytes of keys that were overwritten; `None`
-/// if there was no journal.
+/// if there was no journal. `leave` makes the trigger.
 fn erase(
     config: &Config,
+    leave: fn(&Config) -> std::io::Result<()>,
     reached: &mut dyn FnMut(Step) -> Result<(), Failure>,
 ) -> Result<Option<u64>, Failure> {
     let dir = journal_dir(config);
@@ -182,7 +183,16 @@ fn erase(
     })?;
     // ORDER: the trigger before the first key, or the next start finds half a vault and refuses; behind the
     // lock, or a running hub would take it for its owner's.
-    leave_trigger(config).map_err(|error| failed("leaving a trigger beside what is", error))?;
+    match leave(config) {
+        // A full disk keeps nobody from erasing: the keys are overwritten in place. If that is cut off, the next
+        // start refuses half a vault and says to reset.
+        Err(error) if wal::disk::is_full(&error) => {
+            tracing::warn!(
+                "there is no room for a trigger; a reset that is cut off is not taken up again by itself"
+            );
+        }
+        left => left.map_err(|error| failed("leaving a trigger beside what is", error))?,
+    }
     reached(Step::Asked)?;
     // CRASH(hub.reset.asked): before: a trigger is there, durably, and every key still is; the next start resets |
     // after: the keys are overwritten once.
@@ -281,6 +291,26 @@ fn overwrite(path: &Path, pattern: u8) -> std::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_without_room_for_a_trigger_is_erased_all_the_same() {
+        fn full(_: &Config) -> std::io::Result<()> {
+            Err(ErrorKind::StorageFull.into())
+        }
+        fn refused(_: &Config) -> std::io::Result<()> {
+            Err(ErrorKind::PermissionDenied.into())
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "");
+        let journal = journal(&config);
+        let erased = erase(&config, full, &mut |_step| Ok(())).unwrap();
+        assert_eq!(erased, Some(10_000));
+        assert!(!journal.exists());
+        // Any other trouble leaves everything as it is.
+        let journal = self::journal(&config);
+        assert!(erase(&config, refused, &mut |_step| Ok(())).is_err());
+        assert_eq!(fs::read(journal.join(VAULT_NAME)).unwrap(), vec![7; 10_000]);
+    }
 
     fn config(dir: &Path, more: &str) -> Config {
         let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());

@@ -80,8 +80,8 @@ pub(crate) const fn size_class(bytes: usize) -> usize {
     const SLACK: usize = 512;
     match bytes {
         ..=512 => 512,
-        ..=1024 => 1024,
-        ..=2048 => 2048,
+        513..=1024 => 1024,
+        1025..=2048 => 2048,
         _ => (bytes + SLACK).next_multiple_of(4096) - SLACK,
     }
 }

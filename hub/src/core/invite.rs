@@ -137,8 +137,8 @@ impl Core {
             Ok(())
         });
         let failed = self.judge(failed, now_unix_ms);
-        let failed = self.unless_broken(line, asked_by, failed, now_unix_ms)?;
-        Ok(failed.unwrap_or_default())
+        let _said: Option<()> = self.unless_broken(line, asked_by, failed, now_unix_ms)?;
+        Ok(())
     }
 
     /// What a phone passes on is void, whichever it is: somebody at the hub pairs a phone. False if there is nothing.

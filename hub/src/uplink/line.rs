@@ -562,10 +562,7 @@ mod tests {
             standing: Standing::Good,
             asked_again: 4,
         };
-        let line = Line::of(
-            journal::ids::PairingId([0; 16]),
-            journal::ids::Channel::EventVideo,
-        );
+        let line = Line::of(journal::ids::PairingId([0; 16]), Channel::EventVideo);
         let mut uplink = LineUplink::new(line, head, None);
         assert!(!uplink.asks_again(&head));
         head.asked_again = 5;

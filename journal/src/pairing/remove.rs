@@ -302,13 +302,20 @@ impl Journal {
         Ok(devices)
     }
 
-    /// The relay has confirmed a dismissal, or has said that it never will: it is not told again.
+    /// The relay has confirmed a dismissal, or has said that it never will: it is not told again. The device's key
+    /// rotates with it, so that the right to append that it held is in no file any more; not where a value of the
+    /// device is damaged.
     ///
     /// # Errors
     /// Our own storage.
     pub fn dismissal_told(&mut self, pairing: PairingId) -> Result<Durable<()>, JournalError> {
         let mut txn = self.begin();
         forget_dismissal(&mut txn, &pairing.0);
+        match txn.secrets(Scope::Device, &keys::secret_prefix(Scope::Device)) {
+            Ok(_) if txn.journal().scopes.get(Scope::Device).is_none() => {}
+            Ok(_) => txn.rotate(Scope::Device),
+            Err(error) => tracing::warn!(%error, "the device's key does not rotate"),
+        }
         // CRASH(journal.pairing.hub_told): before: the relay knows, and is told again, which changes nothing |
         // after: it is told no more.
         crash_point!("journal.pairing.hub_told");

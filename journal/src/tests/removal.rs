@@ -127,9 +127,15 @@ fn a_removed_phone_leaves_nothing_but_the_word_to_the_relay() {
         invitation: [5; 16],
     };
     assert_eq!(dismissals[0].guest, Some(guest));
+    let device = |journal: &Journal| journal.scopes.get(Scope::Device).unwrap().key.clone();
+    let before = device(&hub.journal);
     drop(hub.journal.dismissal_told(gone).unwrap());
     assert!(hub.journal.dismissals().unwrap().owed.is_empty());
     assert_eq!(phones(&hub.journal), [stays]);
+    // What was told of it opens with no key that is left.
+    let vault = hub.disk.contents("vault").unwrap();
+    let holds = |key: &[u8]| vault.windows(32).any(|window| window == key);
+    assert!(!holds(before.as_slice()) && holds(device(&hub.journal).as_slice()));
 }
 
 /// What the transaction takes does not depend on how much the phone has left.

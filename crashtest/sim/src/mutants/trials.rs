@@ -51,6 +51,13 @@ const fn theft(mutant: &'static str) -> Trial {
     }
 }
 
+const fn cut(mutant: &'static str) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::Cut,
+    }
+}
+
 /// All trials of the simulation. A linked bug that is missing here fails the run.
 pub const TRIALS: &[Trial] = &[
     engine("another_file_synced"),
@@ -115,4 +122,7 @@ pub const TRIALS: &[Trial] = &[
     world("vault_image_left_old", Flavour::Calm),
     world("vault_images_together", Flavour::Tears),
     theft("retained_never_forgotten"),
+    cut("pool_kept"),
+    cut("rotation_without_salt"),
+    cut("start_renews_nothing"),
 ];

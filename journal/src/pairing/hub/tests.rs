@@ -73,8 +73,8 @@ fn a_key_package_with_a_key_of_another_length_is_refused() {
                 panic!("a fresh pairing begins with a request");
             };
             let odd = (number, Odd::Length(length));
-            request.key_packages = packages(&mut app, &offer, request.pairing, odd);
-            request.mac = mac_bytes(&offer.mac_key(), &request.parts());
+            request.request.key_packages = packages(&mut app, &offer, request.pairing, odd);
+            request.request.mac = mac_bytes(&offer.mac_key(), &request.parts());
             let answered = HubPairing::request(&mut hub, &request, request.device(), NOW_S);
             if number == usize::MAX {
                 assert!(answered.is_ok(), "the control");
