@@ -73,7 +73,7 @@ impl MailboxStore {
     }
 
     /// Stages that `hub` takes its invitation of a phone back, used or not, also if another device used it, and
-    /// empties those of `mailboxes` that the hub fills, or that the phone fills if it came by that invitation. Asked
+    /// empties those of `mailboxes` that the hub fills, or that whoever came by that invitation fills. Asked
     /// again, it stages nothing and answers the same. None if this hub has taken back its share for today.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl MailboxStore {
             Some(_) => Revoked::StillAdmitted,
         };
         // Whose mailboxes go, beside the hub's own.
-        let mut gone = None;
+        let mut gone = [None; 2];
         let mut also_shut_out = None;
         // Another hub's invitation is none of its business.
         let own = guest.filter(|guest| admission::tag_of(&guest.invitation) == tag);
@@ -132,7 +132,7 @@ impl MailboxStore {
                 // have another answer.
                 None => revoked = Revoked::NotKnown,
             }
-            gone = Some(device).filter(|_| came_by_it);
+            gone = [Some(device).filter(|_| came_by_it), user];
         }
         let mut new_accounts = 0;
         if !txn.is_empty() {
@@ -156,7 +156,7 @@ impl MailboxStore {
         self.totals.accounts += new_accounts;
         for mailbox in mailboxes {
             let payer = self.mailbox(mailbox)?.map(|row| row.payer);
-            if payer.is_some_and(|payer| payer == hub || Some(payer) == gone) {
+            if payer.is_some_and(|payer| payer == hub || gone.contains(&Some(payer))) {
                 self.give_up(mailbox)?;
             }
         }

@@ -138,6 +138,15 @@ fn who_used_an_invitation_in_another_name_is_shut_out_also_long_after_it_expired
     redeem(&mut store, stranger, &passed, 0);
     // Each redemption looks for what has expired.
     redeem(&mut store, PHONE_ID, &next, 601);
+    let filled = append_as(
+        (stranger, Class::Phone),
+        &mut store,
+        OTHER_BOX,
+        1,
+        0,
+        &bytes(1, 100),
+    );
+    receipt(filled);
     let is_known = |store: &MailboxStore| store.wal.get(&invite_key(&passed)).unwrap().is_some();
     assert!(is_known(&store));
     let guest = Guest {
@@ -146,7 +155,7 @@ fn who_used_an_invitation_in_another_name_is_shut_out_also_long_after_it_expired
     };
     let asking = (HUB_ID, inviter_tag(&HUB_ID));
     let staged = store
-        .revoke(asking, Some(guest), &[], 700)
+        .revoke(asking, Some(guest), &[OTHER_BOX], 700)
         .unwrap()
         .unwrap();
     let committed = store.commit().unwrap();
@@ -154,6 +163,7 @@ fn who_used_an_invitation_in_another_name_is_shut_out_also_long_after_it_expired
     assert_eq!(told.also_shut_out, Some(stranger));
     assert!(store.is_revoked(&stranger).unwrap());
     assert!(!store.is_revoked(&PHONE_ID).unwrap());
+    assert_eq!(store.send_state(&OTHER_BOX).unwrap().last, None);
     // What admits nobody any more is forgotten then.
     let last = hub_nonce(&HUB_ID, [3; 6]);
     redeem(&mut store, PHONE_ID, &last, 1_300);
