@@ -29,7 +29,7 @@ use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
     AppClip, AppNotice, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
-    PairingState, Session, Staged, Taken, WantsCommit, or_after_commit,
+    PairingState, Session, Staged, Taken, Txn, WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point, mutant};
 use wire::Seq;
@@ -186,7 +186,7 @@ struct Follow {
     /// Since when an ack is owed.
     owed_since_ms: Option<u64>,
     urgent: bool,
-    /// Something was taken or said since the group's key last rotated, or may have been.
+    /// Something was taken or said since the group's key last rotated.
     stirred: bool,
     /// When it was last taken; covers do not count.
     stirred_ms: u64,
@@ -326,9 +326,8 @@ impl Core {
                 session,
                 owed_since_ms: (cursor > acked).then_some(0),
                 urgent: false,
-                // Whether the last process came to the rotation after what it took is not stored: one too
-                // many costs two syncs, one too few leaves a past epoch readable while the phone idles (S5).
-                stirred: cursor.is_some(),
+                // The opening of the journal has rotated it after whatever the last process took, if there was room.
+                stirred: !self.journal.is_renewed(line),
                 stirred_ms: 0,
                 last_taken_ms: 0,
                 over,
@@ -453,9 +452,11 @@ impl Core {
                 tracing::error!(?over, "nothing more is taken from this hub or sent to it");
                 // Also if there is no room for the proof: it comes again with the next envelope.
                 follow.over = Some(over);
+                // It never falls quiet: what it took since its last rotation would stay readable for ever (S5).
+                follow.session.rotate_for_good(&mut txn)?;
                 let staged = txn.stage(());
                 if over == Over::RolledBack {
-                    self.end_all(line.pairing);
+                    self.end_all(line);
                 }
                 drop(staged?);
                 return Err(Halt::Over(over));
@@ -489,11 +490,24 @@ impl Core {
         Ok(Some(staged))
     }
 
-    /// A directory rolls back whole.
-    fn end_all(&mut self, pairing: PairingId) {
+    /// A directory rolls back whole: what proves it on one line ends the others of its pairing.
+    fn end_all(&mut self, proven: Line) {
         for (line, follow) in &mut self.lines {
-            if line.pairing == pairing {
+            if line.pairing == proven.pairing {
                 follow.over = Some(Over::RolledBack);
+            }
+        }
+        for line in Line::all(proven.pairing) {
+            if line == proven {
+                continue;
+            }
+            // Each in a transaction of its own, because all together may be more than one holds. What is not
+            // staged, the next opening of the journal rotates.
+            let mut session = Session::<Follower>::new(line);
+            let mut txn = self.journal.begin();
+            let rotated = session.rotate_for_good(&mut txn);
+            if let Err(error) = rotated.and_then(|()| txn.stage(()).map(drop)) {
+                tracing::warn!(%error, "a line that is over keeps its key until the next start");
             }
         }
     }
@@ -628,7 +642,14 @@ impl Core {
     pub fn delete(&mut self, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
         let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         let line = event_line(pairing);
-        self.follow(line)?;
+        match self.follow(line) {
+            Ok(_) => {}
+            // What is wrong with its camera's group does not keep a clip here.
+            Err(error) if is_about_one_line(&error) => {
+                tracing::debug!(%error, "a clip of a line that cannot be used is deleted");
+            }
+            Err(error) => return Err(error),
+        }
         let record = self.journal.app_clip(clip)?;
         let thumbnails = self.thumbnails_of(pairing, &record)?;
         if !thumbnails.is_empty()
@@ -668,9 +689,7 @@ impl Core {
     fn stage_deletion(&mut self, line: Line, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
         let mut txn = self.journal.begin();
         txn.delete_clip(line.pairing, clip)?;
-        if let Some(follow) = self.lines.get_mut(&line) {
-            follow.session.rotate(&mut txn);
-        }
+        rotate_for_good(&mut self.lines, &mut txn, line)?;
         let staged = txn.stage(clip)?;
         // CRASH(app.delete.staged): before: the clip is there, whole | after: it is in no list and its key
         // is past, synced as one.
@@ -698,7 +717,8 @@ impl Core {
         for thumbnail in thumbnails {
             txn.delete_clip(pairing, *thumbnail)?;
         }
-        Session::<Follower>::new(Line::of(pairing, Channel::Thumbnail)).rotate(&mut txn);
+        let line = Line::of(pairing, Channel::Thumbnail);
+        rotate_for_good(&mut self.lines, &mut txn, line)?;
         txn.stage(())
     }
 
@@ -709,7 +729,8 @@ impl Core {
     ) -> Result<Staged<()>, JournalError> {
         let mut txn = self.journal.begin();
         txn.forget_notice(pairing, &clip.camera, clip.started_unix_ms)?;
-        Session::<Follower>::new(Line::of(pairing, Channel::Notification)).rotate(&mut txn);
+        let line = Line::of(pairing, Channel::Notification);
+        rotate_for_good(&mut self.lines, &mut txn, line)?;
         txn.stage(())
     }
 
@@ -791,6 +812,18 @@ fn stage_ack(
     crash_point!("app.ack.staged");
     journal.stage_trims(1, |txn| txn.trim_deleted());
     Ok(Some(staged))
+}
+
+/// Rotates a group's key because something of its line was deleted.
+fn rotate_for_good(
+    lines: &mut BTreeMap<Line, Follow>,
+    txn: &mut Txn<'_>,
+    line: Line,
+) -> Result<(), JournalError> {
+    match lines.get_mut(&line) {
+        Some(follow) => follow.session.rotate_for_good(txn),
+        None => Session::<Follower>::new(line).rotate_for_good(txn),
+    }
 }
 
 /// Whether an error concerns the stored state of one line or pairing and leaves the others alone.

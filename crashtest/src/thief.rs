@@ -1,8 +1,8 @@
 //! The thief: opens a state directory at rest with every key that its vault still has, and judges
 //! what comes out. S3 at the hub, S5 at the phone, the same in every tier.
 //!
-//! The keys are those in the raw bytes of the vault, both images; the values whatever any file holds,
-//! dead or alive. It must never be asked about a directory in which something is in progress: there
+//! The keys are those in the raw bytes of the vault, both images, and all that follow from them by any rotation of
+//! which any file tells; the values whatever any file holds, small ones and stored chunks, dead or alive. It must never be asked about a directory in which something is in progress: there
 //! the promises allow a thief that much.
 
 use std::collections::BTreeMap;
@@ -26,8 +26,9 @@ const VAULT: &str = "vault";
 /// Whether a thief with every byte of `disk`, on which nothing is in progress, opens what is past.
 ///
 /// At an idle hub nothing of a group opens that was stored before its last epoch was finished, or before anything was
-/// taken in it since (S3), and nothing of a copy that was released. At an idle phone no secrets of an earlier epoch do (S5), and nothing
-/// of a clip that was deleted (S3). The journal is opened on that disk, which
+/// taken in it since, and no secrets of an epoch or of its messages that the journal has replaced, or never knew (S3). At
+/// an idle phone no secrets of an earlier epoch do (S5). At both nothing of what has ended does: a clip that was deleted,
+/// a copy that was released, a pairing, a birth that was taken back (S3). The journal is opened on that disk, which
 /// writes to it: give it a copy, or one that nobody needs any more.
 ///
 /// # Errors
@@ -35,19 +36,23 @@ const VAULT: &str = "vault";
 pub fn judge(role: Role, disk: &Arc<dyn Disk>, options: Options) -> Result<(), Broken> {
     let unread = |error: &dyn std::fmt::Display| Broken::new("C7", error.to_string());
     let vault = raw::contents(&**disk, VAULT).map_err(|error| unread(&error))?;
-    let found = raw::puts(&**disk).map_err(|error| unread(&error))?;
+    let mut found = raw::puts(&**disk).map_err(|error| unread(&error))?;
+    found.extend(raw::stored_chunks(&**disk).map_err(|error| unread(&error))?);
     let checkpoints = raw::checkpoints(&**disk).map_err(|error| unread(&error))?;
     let journal = open(role, disk, options, found.len() as u64).map_err(|error| unread(&error))?;
+    let everything = found.iter().chain(checkpoints.iter().flatten());
+    let keys = thief::Keys::of(&journal, &vault, everything).map_err(|error| unread(&error))?;
     let try_all =
-        |found: &[Found]| thief::loot(&journal, &vault, found).map_err(|error| unread(&error));
+        |found: &[Found]| thief::loot(&journal, &keys, found).map_err(|error| unread(&error));
     let mut loot = try_all(&found)?;
-    let finished = thief::finished_at(&found);
+    let finished = thief::finished_at(&journal, &found).map_err(|error| unread(&error))?;
     for checkpoint in &checkpoints {
         let mut more = try_all(checkpoint)?;
         // All of a line was stored before its last epoch was finished, if the checkpoint knows another one
-        // than the log.
+        // than the journal.
         for loot in &mut more {
-            if is_of_another_epoch(checkpoint, &found, &loot.line) {
+            let now = thief::epoch_row(&journal, &loot.line).map_err(|error| unread(&error))?;
+            if is_of_another_epoch(checkpoint, now.as_deref(), &loot.line) {
                 loot.lsn = Some(0);
             }
         }
@@ -98,16 +103,12 @@ fn open(
     Ok(journal)
 }
 
-/// Whether a checkpoint says something else of a line's epoch than the newest word of the log: then it
-/// was made before that was finished. Where the log says nothing of it (it was all recycled) this
-/// cannot be told.
-fn is_of_another_epoch(checkpoint: &[Found], log: &[Found], line: &[u8]) -> bool {
+/// Whether a checkpoint says something else of a line's epoch than the journal does now: then it was made before that
+/// was finished. The newest word of the log would not do: it may have been taken back.
+fn is_of_another_epoch(checkpoint: &[Found], now: Option<&[u8]>, line: &[u8]) -> bool {
     let of_epoch = |found: &&Found| found.key.strip_prefix(&[EPOCH_USE]) == Some(line);
-    checkpoint.iter().filter(of_epoch).any(|old| {
-        let same_line = log.iter().filter(|found| found.key == old.key);
-        let newest = same_line.max_by_key(|found| found.lsn);
-        newest.is_some_and(|newest| newest.value != old.value)
-    })
+    let mut rows = checkpoint.iter().filter(of_epoch);
+    rows.any(|old| now.is_some_and(|now| now != old.value))
 }
 
 /// The first piece of loot that should have been gone.
@@ -116,13 +117,15 @@ fn past<'a>(
     loot: &'a [Loot],
     finished: &BTreeMap<Vec<u8>, u64>,
 ) -> Option<(&'static str, &'a Loot)> {
-    if let Some(loot) = loot.iter().find(|loot| loot.is_of_ended_clip) {
+    if let Some(loot) = loot.iter().find(|loot| loot.is_of_nobody) {
         return Some(("S3", loot));
     }
     match role {
         Role::Hub => {
-            let old =
-                |loot: &&Loot| loot.lsn.is_some() && loot.lsn < finished.get(&loot.line).copied();
+            let old = |loot: &&Loot| {
+                let is_before = loot.lsn.is_some() && loot.lsn < finished.get(&loot.line).copied();
+                is_before || (loot.superseded && (loot.epoch_secrets || loot.message_secrets))
+            };
             loot.iter().find(old).map(|loot| ("S3", loot))
         }
         Role::App => {
@@ -142,7 +145,8 @@ mod tests {
             lsn: Some(lsn),
             superseded,
             epoch_secrets,
-            is_of_ended_clip: false,
+            message_secrets: false,
+            is_of_nobody: false,
             what: String::new(),
         }
     }
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_left_of_a_clip_that_has_ended_must_not_open_at_either_end() {
         let left = Loot {
-            is_of_ended_clip: true,
+            is_of_nobody: true,
             ..loot(9, true, false)
         };
         for role in [Role::Hub, Role::App] {
@@ -184,18 +188,35 @@ mod tests {
         assert!(first.iter().all(|key| !second.contains(key)));
     }
 
+    /// What a power cut took back lies behind whatever was finished before it.
+    #[test]
+    fn secrets_that_the_journal_does_not_know_must_not_open_at_a_hub() {
+        let now = loot(9, false, true);
+        let ratchet = Loot {
+            message_secrets: true,
+            ..loot(12, true, false)
+        };
+        let at = BTreeMap::from([(vec![1], 8)]);
+        for taken_back in [loot(12, true, true), ratchet] {
+            let found = [now.clone(), taken_back.clone()];
+            assert_eq!(past(Role::Hub, &found, &at), Some(("S3", &taken_back)));
+        }
+        let found = [now, loot(12, true, false)];
+        assert_eq!(past(Role::Hub, &found, &at), None);
+    }
+
     #[test]
     fn a_checkpoint_from_before_the_last_finish_is_told_by_its_epoch() {
-        let row = |lsn, epoch: u8| Found {
-            lsn,
+        let row = |epoch: u8| Found {
+            lsn: None,
             key: vec![EPOCH_USE, 1],
             value: vec![epoch],
         };
-        let log = [row(Some(3), 1), row(Some(9), 2)];
-        assert!(is_of_another_epoch(&[row(None, 1)], &log, &[1]));
-        assert!(!is_of_another_epoch(&[row(None, 1)], &log, &[2]));
-        assert!(!is_of_another_epoch(&[row(None, 2)], &log, &[1]));
-        assert!(!is_of_another_epoch(&[row(None, 1)], &[], &[1]));
+        let now: Option<&[u8]> = Some(&[2]);
+        assert!(is_of_another_epoch(&[row(1)], now, &[1]));
+        assert!(!is_of_another_epoch(&[row(1)], now, &[2]));
+        assert!(!is_of_another_epoch(&[row(2)], now, &[1]));
+        assert!(!is_of_another_epoch(&[row(1)], None, &[1]));
     }
 
     #[test]

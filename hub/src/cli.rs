@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use pairing_code::CodeImage;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::control::{self, Request};
@@ -481,7 +482,7 @@ pub fn step_in(value: &Value) -> Option<Step> {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     match value["event"].as_str()? {
         "offer" => Some(Step::Offer {
-            text: text("qr"),
+            text: Zeroizing::new(text("qr")),
             expires_unix_ms: value["expires_unix_ms"].as_u64().unwrap_or_default(),
         }),
         "paired" => Some(Step::Paired {

@@ -164,7 +164,8 @@ struct LineState {
     waits_at: Option<Seq>,
     /// What the phone's proposals have cost lately.
     pace: Pace,
-    /// A rotation of its key may be owed for what was taken: its row knows.
+    /// A rotation of its key may be owed, for what was taken or because the opening had no room for it: the journal
+    /// knows.
     stirred: bool,
 }
 
@@ -802,7 +803,7 @@ impl Core {
         self.alarms.say_again();
         for state in self.lines.values_mut() {
             state.session.forget();
-            // A rotation that was staged may be lost.
+            // One that was staged may be lost, and the opening makes it good if there is room.
             state.stirred = true;
             // Recovery makes the view anew: what could not be read may be whole again, and is said again if not.
             state.broken = false;
@@ -856,11 +857,40 @@ impl Core {
                 }
                 Ok(Closed::NothingOwed | Closed::EpochOnly) => {}
                 Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
-                    self.set_broken(line, &error)
+                    self.set_broken(line, &error);
+                    or_after_commit(
+                        self,
+                        |core| core.try_abandon(line),
+                        |core| core.commit(now_unix_ms),
+                    )?;
                 }
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+
+    /// What cannot be closed, or has a value that no key opens, can never be rotated again, and nothing is in progress
+    /// there: its group dies, with all that opens what was said in it last. Recovery has made the view anew before,
+    /// so it is the disk that is damaged; the phone has to be paired again in any case. Nothing to do if it is
+    /// dead already.
+    fn try_abandon(&mut self, line: Line) -> Result<(), CoreError> {
+        if !self.journal_ref()?.has_group(line) {
+            return Ok(());
+        }
+        let clips = self.try_in_txn(line, EPOCH_BYTES, |session, txn| {
+            Ok(session.abandon(txn).unwrap_or_else(|error| {
+                tracing::error!(%error, "a clip of a line that cannot go on stays as it is");
+                Vec::new()
+            }))
+        })?;
+        // Of pictures nothing is told, only of clips.
+        let clips = clips.iter().filter(|_| line.channel == Channel::EventVideo);
+        let ended = |clip| Notice::ClipFinished {
+            line,
+            clip: ClipFacts::of(clip),
+        };
+        self.pending.extend(clips.map(ended));
         Ok(())
     }
 

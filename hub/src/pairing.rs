@@ -10,6 +10,7 @@ mod addresses;
 mod bucket;
 mod invited;
 mod listener;
+mod turn;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use journal::{Durable, HubPairing, JournalError, Offer, PairingError};
 use relay_client::{Identity, rpk};
 use tokio::sync::mpsc;
 use wire::Invitation;
+use zeroize::Zeroizing;
 
 use crate::camera::Clock;
 use crate::config::PairingConfig;
@@ -31,6 +33,8 @@ use crate::uplink::Uplink;
 
 use bucket::Bucket;
 pub use invited::Inviter;
+use listener::Awaited;
+pub use turn::{AtTheHub, Turn};
 
 /// The application protocol of the direct connection.
 pub const ALPN: &[u8] = b"secluso-pair/1";
@@ -51,7 +55,7 @@ pub enum Step {
     /// Show this.
     Offer {
         /// The text of the code. A secret while it lasts.
-        text: String,
+        text: Zeroizing<String>,
         /// When it stops being good, milliseconds since 1970.
         expires_unix_ms: u64,
     },
@@ -150,7 +154,7 @@ impl<'a, C: Clock> Place<'a, C> {
     /// [`Code::NotAdmitted`] if the hub has as many phones as it may have.
     async fn has_room_for_a_phone(&self) -> Result<(), Failure> {
         let count = |core: &mut crate::core::Core, now| {
-            core.with_journal(now, |journal| Ok(HubPairing::phones(journal)?.len()))
+            core.with_journal(now, |journal| HubPairing::places_taken(journal))
         };
         if self.sealer.run(count).await? < PHONES_MAX {
             return Ok(());
@@ -197,7 +201,13 @@ impl<'a, C: Clock> Place<'a, C> {
             () = stop => None,
             served = tokio::time::timeout(
                 config.offer,
-                listener::serve(&endpoint, self.sealer, self.clock, tries),
+                listener::serve(
+                    &endpoint,
+                    self.sealer,
+                    self.clock,
+                    tries,
+                    Awaited::By(offer.offer),
+                ),
             ) => Some(served),
         };
         let ended = self.end(offer.offer).await;

@@ -65,7 +65,7 @@ pub fn run(config: &Config, consent: Consent, format: Format) -> Result<(), Fail
         if is_there(&dir)? {
             let shown = dir.display();
             let what = format!(
-                "this erases all keys and stored video in {shown}; phones must pair again. Add --yes to do it"
+                "this erases all keys and stored video in {shown}; phones must pair again. At the relay they stay admitted, and so does a removed one of which the relay was not told yet: to take that back, remove each while the relay is reached, and wait until `status` says nothing of it. Add --yes to reset"
             );
             return Err(Failure::new(Code::Usage, what));
         }
@@ -114,7 +114,7 @@ fn reset(
     config: &Config,
     reached: &mut dyn FnMut(Step) -> Result<(), Failure>,
 ) -> Result<(Value, String), Failure> {
-    let erased = erase(config, reached)?;
+    let erased = erase(config, leave_trigger, reached)?;
     remove_triggers(config)?;
     Ok(said(config, erased))
 }
@@ -154,9 +154,10 @@ fn triggers(config: &Config) -> Vec<PathBuf> {
 }
 
 /// Overwrites the keys, then removes the journal, durably. The bytes of keys that were overwritten; `None`
-/// if there was no journal.
+/// if there was no journal. `leave` makes the trigger.
 fn erase(
     config: &Config,
+    leave: fn(&Config) -> std::io::Result<()>,
     reached: &mut dyn FnMut(Step) -> Result<(), Failure>,
 ) -> Result<Option<u64>, Failure> {
     let dir = journal_dir(config);
@@ -186,7 +187,16 @@ fn erase(
     })?;
     // ORDER: the trigger before the first key, or the next start finds half a vault and refuses; behind the
     // lock, or a running hub would take it for its owner's.
-    leave_trigger(config).map_err(|error| failed("leaving a trigger beside what is", error))?;
+    match leave(config) {
+        // A full disk keeps nobody from erasing: the keys are overwritten in place. If that is cut off, the next
+        // start refuses half a vault and says to reset.
+        Err(error) if wal::disk::is_full(&error) => {
+            tracing::warn!(
+                "there is no room for a trigger; a reset that is cut off is not taken up again by itself"
+            );
+        }
+        left => left.map_err(|error| failed("leaving a trigger beside what is", error))?,
+    }
     reached(Step::Asked)?;
     // CRASH(hub.reset.asked): before: a trigger is there, durably, and every key still is; the next start resets |
     // after: the keys are overwritten once.
@@ -256,7 +266,7 @@ fn said(config: &Config, erased: Option<u64>) -> (Value, String) {
         Some(bytes) => (
             json!({"event": "reset", "removed": true, "key_bytes_overwritten": bytes}),
             format!(
-                "overwrote {bytes} bytes of keys and removed {shown}. Phones must pair again, and the relay must invite this hub again"
+                "overwrote {bytes} bytes of keys and removed {shown}. Phones must pair again, and the relay must invite this hub again. Phones that this hub had, or had removed without telling the relay, stay admitted there: its operator can revoke them"
             ),
         ),
     }
@@ -285,6 +295,26 @@ fn overwrite(path: &Path, pattern: u8) -> std::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_without_room_for_a_trigger_is_erased_all_the_same() {
+        fn full(_: &Config) -> std::io::Result<()> {
+            Err(ErrorKind::StorageFull.into())
+        }
+        fn refused(_: &Config) -> std::io::Result<()> {
+            Err(ErrorKind::PermissionDenied.into())
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "");
+        let journal = journal(&config);
+        let erased = erase(&config, full, &mut |_step| Ok(())).unwrap();
+        assert_eq!(erased, Some(10_000));
+        assert!(!journal.exists());
+        // Any other trouble leaves everything as it is.
+        let journal = self::journal(&config);
+        assert!(erase(&config, refused, &mut |_step| Ok(())).is_err());
+        assert_eq!(fs::read(journal.join(VAULT_NAME)).unwrap(), vec![7; 10_000]);
+    }
 
     fn config(dir: &Path, more: &str) -> Config {
         let relay = format!("127.0.0.1:1/{}", wire::RelayId([7; 32]).to_text());
@@ -413,8 +443,9 @@ mod tests {
             assert!(journal.exists());
             fs::write(&trigger, b"").unwrap();
             assert_eq!(asked(&config), Some(trigger.clone()));
-            let (json, _text) = obey(&config).unwrap().unwrap();
+            let (json, text) = obey(&config).unwrap().unwrap();
             assert_eq!(json["removed"], true);
+            assert!(text.contains("stay admitted"), "{text}");
             assert!(!journal.exists());
             assert!(!trigger.exists());
         }

@@ -242,7 +242,7 @@ fn show(text: &str) -> Zeroizing<String> {
 }
 
 /// All of them, in a string that never grows, because one that does leaves copies behind.
-fn joined(parts: &[&str]) -> Zeroizing<String> {
+pub(crate) fn joined(parts: &[&str]) -> Zeroizing<String> {
     let bytes = parts.iter().map(|part| part.len()).sum();
     let mut text = Zeroizing::new(String::with_capacity(bytes));
     for part in parts {

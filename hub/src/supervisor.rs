@@ -31,7 +31,7 @@ use crate::exit::{Code, Failure};
 use crate::logging::aside;
 use crate::metrics::Endpoint;
 use crate::output::{self, Format};
-use crate::pairing::{self, Inviter, STEPS_MAX, Step};
+use crate::pairing::{self, Inviter, STEPS_MAX, Step, Turn};
 use crate::sealer::{self, Sealer, SealerError, SealerThread};
 use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
 use crate::{reset, secret, state};
@@ -189,7 +189,7 @@ async fn run_once(
         uplink: parts.uplink.clone(),
         cameras,
         stop: stop.clone(),
-        pairing: tokio::sync::Mutex::new(()),
+        pairing: Turn::default(),
         service: Arc::clone(service),
         clock: clock.clone(),
     });
@@ -233,7 +233,7 @@ async fn run_once(
     end_task(invites_task).await;
     if ended.is_ok() {
         // A pairing under way ends its offer.
-        let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.lock()).await;
+        let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.is_over()).await;
     }
     if !camera_task.is_finished()
         && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task)
@@ -480,7 +480,7 @@ async fn follow_invites(services: Arc<Services>) {
         sealer: &services.sealer,
         uplink: &services.uplink,
         clock: &services.clock,
-        alone: &services.pairing,
+        turn: &services.pairing,
     };
     inviter.run().await;
 }

@@ -493,9 +493,9 @@ impl Session<Committer> {
         self.carries(txn, clip)
     }
 
-    /// What a proved rollback costs the hub ([`Session::prove_rollback`]): the group dies with all its
-    /// keys, because nothing is encrypted in it any more and what left of a clip in progress would
-    /// open with them. Such clips end in our books only; they come back with how much was accepted.
+    /// What a proved rollback costs the hub ([`Session::prove_rollback`]), and an epoch that a start cannot close: the
+    /// group dies with all its keys, because nothing is encrypted in it any more and what left of a clip in progress
+    /// would open with them. Such clips end in our books only; they come back with how much was accepted.
     ///
     /// # Errors
     /// If a clip's rows cannot be read: it stays as it is, and the group dies all the same.
@@ -585,6 +585,12 @@ impl Txn<'_> {
 }
 
 impl Journal {
+    /// Whether a line has a group. It dies before its line does with a proved rollback, and where what is stored of it
+    /// is damaged for good.
+    pub fn has_group(&self, line: Line) -> bool {
+        self.scopes.get(Scope::Group(line)).is_some()
+    }
+
     /// The clips that a hub knows of a pairing's events, oldest first.
     ///
     /// # Errors

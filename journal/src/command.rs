@@ -80,31 +80,32 @@ impl CommandBook {
     /// What a further change starts from: the settings as they will be if every command that waits is done,
     /// and the name for them.
     pub fn to_change(&self) -> (SettingsBase, Settings) {
-        let known = (
-            SettingsBase::Version(self.settings.version),
-            self.settings.settings,
-        );
-        self.pending
-            .iter()
-            .fold(known, |(base, settings), pending| match &pending.kind {
-                CommandKind::Privacy { on } => (
-                    SettingsBase::Command(pending.id),
-                    Settings {
-                        privacy: *on,
-                        ..settings
-                    },
-                ),
-                CommandKind::SetSettings { settings, .. } => {
-                    (SettingsBase::Command(pending.id), *settings)
-                }
+        let SettingsDoc {
+            mut version,
+            mut settings,
+            ..
+        } = self.settings;
+        let mut base = SettingsBase::Version(version);
+        for pending in &self.pending {
+            match &pending.kind {
+                CommandKind::Privacy { on } => settings.privacy = *on,
+                CommandKind::SetSettings {
+                    settings: wanted, ..
+                } => settings = *wanted,
                 CommandKind::SendAgain { .. }
                 | CommandKind::Restart
                 | CommandKind::Phones
                 | CommandKind::Remove { .. }
                 | CommandKind::Invite
                 | CommandKind::Camera { .. }
-                | CommandKind::SetCamera(_) => (base, settings),
-            })
+                | CommandKind::SetCamera(_) => continue,
+            }
+            // Each makes one version, if no other phone's comes between. The hub's number may be any.
+            version = version.saturating_add(1);
+            let id = pending.id;
+            base = SettingsBase::Command { id, version };
+        }
+        (base, settings)
     }
 
     /// The same of one camera, from the answers that are remembered here; `None` if none of them tells it and no
@@ -122,7 +123,11 @@ impl CommandBook {
             .rev()
             .find_map(|pending| match &pending.kind {
                 CommandKind::SetCamera(change) if change.camera == camera => {
-                    Some((SettingsBase::Command(pending.id), change.settings.clone()))
+                    let base = SettingsBase::Command {
+                        id: pending.id,
+                        version: change.base.version().saturating_add(1),
+                    };
+                    Some((base, change.settings.clone()))
                 }
                 _ => None,
             });

@@ -3,6 +3,7 @@
 //! Everything above speaks to storage through [`Journal::begin`], [`Txn::stage`] and
 //! [`Journal::commit`]; everything that leaves is a [`Durable`]. This room knows no MLS.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Journal {
     poisoned: bool,
     /// What the failure that poisoned it asks of a person, if that is known.
     poison_cause: Option<Cause>,
+    /// Groups that go on under a key of the last process.
+    pub(crate) unrenewed: BTreeSet<Scope>,
     /// The channel whose envelopes all have the full size, if there is one.
     full_size: Option<Channel>,
 }
@@ -94,7 +97,7 @@ impl Journal {
             .unwrap_or(1);
         let scopes = Scopes::open(vault, &rows, next_key, &mut dice)?;
         let crypto = CryptoProvider::new().map_err(|e| JournalError::Mls(e.to_string()))?;
-        let journal = Self {
+        let mut journal = Self {
             wal,
             scopes,
             dice: Box::new(dice),
@@ -102,8 +105,10 @@ impl Journal {
             role,
             poisoned: false,
             poison_cause: None,
+            unrenewed: BTreeSet::new(),
             full_size: None,
         };
+        journal.renew_group_keys()?;
         Ok((journal, report))
     }
 

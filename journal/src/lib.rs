@@ -49,6 +49,7 @@ mod outbox;
 pub mod pairing;
 mod passed;
 mod record;
+mod renew;
 mod retain;
 mod scope;
 mod scopes;

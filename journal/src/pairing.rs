@@ -42,7 +42,8 @@
 //! }
 //! ```
 //!
-//! Nor can a hub say the last word on an offer that it has not answered:
+//! Nor can a hub say the last word on an offer that it has not answered. Which answer a message is about it looks up
+//! ([`HubPairing::resume`]), and [`HubPairing::confirm`] takes both of these steps at once:
 //!
 //! ```compile_fail,E0599
 //! use journal::pairing::{Confirm, Offer};
@@ -180,17 +181,39 @@ pub struct Offer {
 
 impl Offer {
     /// The text of the QR code.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self) -> Zeroizing<String> {
         // With its whole room from the beginning: what grows leaves copies of the secret behind.
         let room: Vec<u8> = Vec::with_capacity(QR_BYTES_MAX);
         let mut bytes = Zeroizing::new(postcard::to_extend(self, room).unwrap_or_default());
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
         let body = Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes));
-        let mut text = String::with_capacity(QR_PREFIX.len() + body.len());
+        let mut text = Zeroizing::new(String::with_capacity(QR_PREFIX.len() + body.len()));
         text.push_str(QR_PREFIX);
         text.push_str(&body);
         text
+    }
+
+    /// Whether it is the same in all its parts. Two texts to compare would be two more copies of the secret.
+    fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            offer,
+            secret,
+            hub,
+            addresses,
+            expires_unix_s,
+            relay,
+            invitation,
+            suite,
+        } = self;
+        proofs_equal(secret, &other.secret)
+            && *offer == other.offer
+            && *hub == other.hub
+            && *addresses == other.addresses
+            && *expires_unix_s == other.expires_unix_s
+            && *relay == other.relay
+            && *invitation == other.invitation
+            && *suite == other.suite
     }
 
     /// Reads what [`Self::to_text`] wrote; white space around it does not matter.
@@ -285,6 +308,13 @@ pub struct Confirm {
     offer: OfferId,
     pairing: PairingId,
     proof: [u8; 32],
+}
+
+impl Confirm {
+    /// By which offer.
+    pub fn offer(&self) -> OfferId {
+        self.offer
+    }
 }
 
 /// Fourth message: hub to app.

@@ -58,7 +58,13 @@ impl ScopeKey {
     /// The key after one more rotation, another one each time that this is asked for.
     pub(crate) fn rotated(&self, dice: &mut dyn Dice) -> Self {
         let mut salt = Salt::default();
-        dice.fill(&mut salt);
+        if !mutant!(
+            "rotation_without_salt",
+            "S3",
+            "each rotation of a key leads to the same one: what one that was taken back had sealed opens with the next"
+        ) {
+            dice.fill(&mut salt);
+        }
         Self {
             id: self.id,
             version: self.version + 1,
@@ -126,12 +132,19 @@ impl Scopes {
         }
         let mut pool = BTreeMap::new();
         let mut next_pool = next_key_row.max(1);
-        for id in keys.into_keys() {
+        for (id, entry) in keys {
             if id.0 >= next_key_row {
                 // A birth that a power cut took back may have sealed under the old key, and its group lies
                 // in the log until the file is used again: nothing that is born from now on shares that key.
                 next_pool = next_pool.max(id.0 + 1);
-                let key = random_key(dice);
+                let key = match mutant!(
+                    "pool_kept",
+                    "S3",
+                    "a key of the pool under which a birth sealed that was taken back is given away once more"
+                ) {
+                    true => entry.key,
+                    false => random_key(dice),
+                };
                 pool.insert(id, key.clone());
                 changes.push((id, Some(VaultKey { version: 0, key })));
             } else {

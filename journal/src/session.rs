@@ -41,7 +41,7 @@ use zeroize::Zeroizing;
 
 use crate::clip::OpenClip;
 use crate::command;
-use crate::error::JournalError;
+use crate::error::{ErrorKind, JournalError};
 use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
@@ -79,7 +79,7 @@ pub enum EpochUse {
         epoch: Epoch,
     },
     /// Closed, and a message of the phone was opened in it since: a rotation of the group's key is owed, by whoever
-    /// owns the journal and by a start.
+    /// owns the journal. An opening, which rotates every group, settles it.
     Stirred {
         /// Which epoch.
         epoch: Epoch,
@@ -550,6 +550,29 @@ impl Session<Follower> {
         ) {
             txn.rotate(Scope::Group(self.line));
         }
+    }
+
+    /// The same where nobody comes by again, because the line is over, or where it must not fail, because a clip is
+    /// deleted. A group of which a value does not open cannot be rotated: it dies instead, and its line needs it no more.
+    /// Does nothing if it is dead.
+    ///
+    /// # Errors
+    /// Only if the view cannot be read.
+    pub fn rotate_for_good(&mut self, txn: &mut Txn<'_>) -> Result<(), JournalError> {
+        let scope = Scope::Group(self.line);
+        if !txn.journal().has_group(self.line) {
+            return Ok(());
+        }
+        match txn.secrets(scope, &keys::secret_prefix(scope)) {
+            Ok(_) => self.rotate(txn),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::error!(%error, "a damaged group dies with its line");
+                self.forget();
+                txn.end(scope);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 

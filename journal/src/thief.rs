@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::JournalError;
+use crate::ids::ClipId;
 use crate::journal::{Journal, value_aad};
 use crate::keys::{self, Family};
 use crate::pairing::Offer;
@@ -27,10 +28,10 @@ pub struct Found {
     pub value: Vec<u8>,
 }
 
-/// A value of a group's scope that opens, or of a clip's that has ended.
+/// A value that opens, of a group's scope, of a scope that lives no more, or of a clip under another key than its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loot {
-    /// Whose: the key of the group's line (FORMAT.md, "Keys"); nothing of a clip.
+    /// Whose: the key of the group's line (FORMAT.md, "Keys"); nothing of another scope.
     pub line: Vec<u8>,
     /// The transaction that stored it, if it lies in the log.
     pub lsn: Option<u64>,
@@ -38,8 +39,11 @@ pub struct Loot {
     pub superseded: bool,
     /// Whether it is the secrets of an epoch, and not of its messages or of our own.
     pub epoch_secrets: bool,
-    /// Whether it is of a clip that was deleted (app), or of a copy that was released (hub).
-    pub is_of_ended_clip: bool,
+    /// Whether it is the ratchets of an epoch's messages.
+    pub message_secrets: bool,
+    /// Whether it belongs to nothing that lives: to a clip that was deleted (app), a copy that was released (hub), a
+    /// pairing that has ended, or to a birth that was taken back.
+    pub is_of_nobody: bool,
     /// Its key's bytes behind the scope, in hex: family and rest.
     pub what: String,
 }
@@ -130,120 +134,178 @@ pub fn keys_in(vault: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The newest transaction that finished an epoch of each line (hub), or took something in one that was finished, by
-/// the line's key: what was stored before it is sealed under keys that a hub at rest has rotated away.
-#[must_use]
-pub fn finished_at(found: &[Found]) -> BTreeMap<Vec<u8>, u64> {
+/// the line's key: what was stored before it is sealed under keys that a hub at rest has rotated away. Only of the epoch
+/// that the journal is in: a transaction that was taken back may have finished another one.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn finished_at(
+    journal: &Journal,
+    found: &[Found],
+) -> Result<BTreeMap<Vec<u8>, u64>, JournalError> {
     let mut newest = BTreeMap::new();
     for Found { lsn, key, value } in found {
         let (Some(line), Some(lsn)) = (key.strip_prefix(b"E"), lsn) else {
             continue;
         };
-        if let Some(EpochUse::Finished { .. } | EpochUse::Stirred { .. }) =
-            crate::codec::from_row(value)
-        {
+        let now: Option<EpochUse> = journal.row(key)?;
+        let is_over = |used: &EpochUse| !matches!(used, EpochUse::InUse { .. });
+        let then: Option<EpochUse> = crate::codec::from_row(value);
+        let (Some(then), Some(now)) = (then.filter(is_over), now.filter(is_over)) else {
+            continue;
+        };
+        if then.epoch() == now.epoch() {
             let of_line = newest.entry(line.to_vec()).or_default();
             *of_line = u64::max(*of_line, *lsn);
         }
     }
-    newest
+    Ok(newest)
 }
 
-/// Which sealed values of the groups' scopes in `found` open with a key in the bytes of the `vault`,
-/// or with one derived from it; and which of clips that have ended, under a key that is nobody's any more.
+/// What the journal says now of a line's epoch, by the line's key.
 ///
 /// # Errors
 /// If the journal cannot be read.
-pub fn loot(journal: &Journal, vault: &[u8], found: &[Found]) -> Result<Vec<Loot>, JournalError> {
-    let mut out = Vec::new();
-    let entries: Vec<(u64, u64, Key)> = vault.chunks(SECTOR_BYTES).flat_map(raw_entries).collect();
-    for scope in journal.scopes.iter() {
-        let Scope::Group(line) = scope else {
-            continue;
-        };
-        let Some(current) = journal.scopes.get(scope) else {
-            continue;
-        };
-        let salts = salts(found, current.row(), &keys::scope_row(scope));
-        let mut keys: Vec<(u64, Key)> = Vec::new();
-        for (_, version, key) in entries.iter().filter(|(id, _, _)| *id == current.id.0) {
-            keys.push((*version, key.clone()));
-            let next = salts.iter().filter(|(of, _)| *of == version + 1);
-            keys.extend(next.map(|(of, salt)| (*of, next_key(key, salt))));
-        }
-        let prefix = keys::secret_prefix(scope);
-        for Found { lsn, key, value } in found.iter().filter(|one| one.key.starts_with(&prefix)) {
-            let opened = keys.iter().find_map(|(version, secret)| {
-                sealed::open(secret, &value_aad(scope, *version, key), value)
-            });
-            let Some(opened) = opened else { continue };
-            let now = journal.secret(scope, key)?;
-            let rest = key.get(prefix.len()..).unwrap_or_default();
-            out.push(Loot {
-                line: line.key().to_vec(),
-                lsn: *lsn,
-                superseded: now.is_none_or(|now| *now != *opened),
-                epoch_secrets: rest.first() == Some(&(Family::EpochSecrets as u8)),
-                is_of_ended_clip: false,
-                what: wal::note::Hex(rest).to_string(),
-            });
-        }
-    }
-    out.extend(of_ended_clips(journal, &entries, found)?);
-    Ok(out)
+pub fn epoch_row(journal: &Journal, line: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+    Ok(journal.wal.get(&[&b"E"[..], line].concat())?)
 }
 
-/// A key that was given and belongs to no scope should be in no image. One that was not given yet is another
-/// clip's to come: a transaction that was never synced may have sealed under it, and went no further.
-fn of_ended_clips(
-    journal: &Journal,
-    entries: &[(u64, u64, Key)],
-    found: &[Found],
-) -> Result<Vec<Loot>, JournalError> {
-    let unused: u64 = journal.row(keys::NEXT_KEY)?.unwrap_or(1);
-    let scopes = journal.scopes.iter();
-    let living: Vec<u64> = scopes
-        .filter_map(|scope| Some(journal.scopes.get(scope)?.id.0))
-        .collect();
-    let left: Vec<_> = entries
-        .iter()
-        .filter(|(id, _, _)| *id < unused && !living.contains(id))
-        .collect();
+/// Which sealed values in `found`, small ones and stored chunks, open with one of the `keys` and should not, or only at
+/// times: see [`Loot`]. Whose a value is, is asked when it is open.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn loot(journal: &Journal, keys: &Keys, found: &[Found]) -> Result<Vec<Loot>, JournalError> {
     let mut out = Vec::new();
     for Found { lsn, key, value } in found {
-        let Some(scope) = ended_clip(journal, key) else {
+        let Some((scope, rest)) = scope_of(key) else {
             continue;
         };
-        let opens = |(_, version, secret): &&(u64, u64, Key)| {
-            sealed::open(secret, &value_aad(scope, *version, key), value).is_some()
+        let Some((opened, is_its_own)) = keys.open(journal, scope, key, value) else {
+            continue;
         };
-        if left.iter().any(opens) {
-            out.push(Loot {
-                line: Vec::new(),
-                lsn: *lsn,
-                superseded: true,
-                epoch_secrets: false,
-                is_of_ended_clip: true,
-                what: wal::note::Hex(key).to_string(),
-            });
-        }
+        let lives = journal.scopes.get(scope).is_some();
+        let line = match scope {
+            Scope::Group(line) if lives => Some(line),
+            // What lives under its own key is no loot.
+            Scope::Clip(_) if lives && !is_its_own => None,
+            _ if lives => continue,
+            _ => None,
+        };
+        let superseded = match line {
+            Some(_) => journal
+                .secret(scope, key)?
+                .is_none_or(|now| *now != *opened),
+            None => true,
+        };
+        let family = rest.first().copied();
+        out.push(Loot {
+            line: line.map_or_else(Vec::new, |line| line.key().to_vec()),
+            lsn: *lsn,
+            superseded,
+            epoch_secrets: family == Some(Family::EpochSecrets as u8),
+            message_secrets: family == Some(Family::MessageSecrets as u8),
+            is_of_nobody: line.is_none(),
+            what: wal::note::Hex(rest).to_string(),
+        });
     }
     Ok(out)
 }
 
-/// The scope of a sealed value, if it is a clip's that lives no more.
-fn ended_clip(journal: &Journal, key: &[u8]) -> Option<Scope> {
-    let (namespace, rest) = key.split_first()?;
-    let scope = Scope::decode(rest.get(..SCOPE_BYTES)?)?;
-    let is_clip = *namespace == b'S' && matches!(scope, Scope::Clip(_));
-    (is_clip && journal.scopes.get(scope).is_none()).then_some(scope)
+/// The keys that a thief has.
+pub struct Keys {
+    /// Number, version, key: what any sector of the vault holds, and what each rotation leads to from there that any row
+    /// tells of, also one that a power cut took back.
+    all: Vec<(u64, u64, Key)>,
+    /// The first number that is not given yet.
+    unused: u64,
 }
 
-/// What every rotation of a scope mixed in that any row tells of, also one that a power cut took back: the
-/// version that it led to, and its salt.
-fn salts(found: &[Found], now: ScopeRow, key: &[u8]) -> BTreeSet<(u64, Salt)> {
-    let rows = found.iter().filter(|one| one.key == key);
+impl Keys {
+    /// Those in the bytes of a `vault`, both images, whatever their checksums say, and all that follow from them by
+    /// what the rows in `found` tell.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn of<'a>(
+        journal: &Journal,
+        vault: &[u8],
+        found: impl Iterator<Item = &'a Found>,
+    ) -> Result<Self, JournalError> {
+        let salts = salts(journal, found);
+        let stored = vault.chunks(SECTOR_BYTES).flat_map(raw_entries);
+        let stored: BTreeSet<(u64, u64, [u8; 32])> = stored
+            .map(|(id, version, key)| (id, version, *key))
+            .collect();
+        let mut all = Vec::new();
+        for (id, version, key) in stored {
+            let key = Key::new(key);
+            let then = version.wrapping_add(1);
+            for salt in salts.get(&(id, then)).into_iter().flatten() {
+                all.push((id, then, next_key(&key, salt)));
+            }
+            all.push((id, version, key));
+        }
+        let unused = journal.row(keys::NEXT_KEY)?.unwrap_or(1);
+        Ok(Self { all, unused })
+    }
+
+    /// A value's bytes, and whether a key of the number that its scope has opened it.
+    fn open(
+        &self,
+        journal: &Journal,
+        scope: Scope,
+        key: &[u8],
+        value: &[u8],
+    ) -> Option<(zeroize::Zeroizing<Vec<u8>>, bool)> {
+        let own = journal.scopes.get(scope).map(|current| current.id.0);
+        // A group is named at random, so no birth that was taken back was another one's of the same name: of keys
+        // that are not given, none can be its. They are most of a vault, and groups' values are most of a log.
+        let may_open = |id: u64| match (scope, own) {
+            (Scope::Group(_), Some(_)) => id < self.unused,
+            _ => true,
+        };
+        let try_one = |(id, version, secret): &(u64, u64, Key)| {
+            let opened = sealed::open(secret, &value_aad(scope, *version, key), value)?;
+            Some((opened, own == Some(*id)))
+        };
+        let (mine, others): (Vec<_>, Vec<_>) =
+            self.all.iter().partition(|(id, _, _)| own == Some(*id));
+        let others = others.into_iter().filter(|(id, _, _)| may_open(*id));
+        mine.into_iter().chain(others).find_map(try_one)
+    }
+}
+
+/// The scope of a sealed value, small or a stored chunk, and what of its key stands behind that.
+fn scope_of(key: &[u8]) -> Option<(Scope, &[u8])> {
+    let (namespace, rest) = key.split_first()?;
+    match namespace {
+        b'S' => {
+            let (scope, rest) = rest.split_at_checked(SCOPE_BYTES)?;
+            Some((Scope::decode(scope)?, rest))
+        }
+        b'L' => {
+            let (clip, index) = rest.split_first_chunk()?;
+            Some((Scope::Clip(ClipId(*clip)), index))
+        }
+        _ => None,
+    }
+}
+
+/// What every rotation mixed in that any row tells of, also one that a power cut took back, by the key's number and the
+/// version that it led to.
+fn salts<'a>(
+    journal: &Journal,
+    found: impl Iterator<Item = &'a Found>,
+) -> BTreeMap<(u64, u64), BTreeSet<Salt>> {
+    let rows = found.filter(|one| one.key.starts_with(keys::SCOPES));
     let rows = rows.filter_map(|one| crate::codec::from_row::<ScopeRow>(&one.value));
-    rows.chain([now])
-        .map(|row| (row.version, row.salt))
-        .collect()
+    let living = journal.scopes.iter();
+    let living = living.filter_map(|scope| Some(journal.scopes.get(scope)?.row()));
+    let mut salts: BTreeMap<_, BTreeSet<Salt>> = BTreeMap::new();
+    for row in rows.chain(living) {
+        let led_to = (row.key, row.version);
+        salts.entry(led_to).or_default().insert(row.salt);
+    }
+    salts
 }

@@ -436,6 +436,9 @@ impl<'j> Txn<'j> {
         self.journal
             .scopes
             .staged(&self.born, &rotated, &self.ended, staged.lsn());
+        for scope in rotated.keys().chain(&self.ended) {
+            self.journal.unrenewed.remove(scope);
+        }
         mutant!("vault_before_the_log", "C7", "a rotation reaches the vault before the log" => {
             let Journal { scopes, dice, .. } = &mut *self.journal;
             scopes.settle(wal::Lsn(u64::MAX), &mut **dice)?;

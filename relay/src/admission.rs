@@ -1,7 +1,8 @@
 //! Who may use the relay: pure decisions over signed statements.
 //!
-//! This room must never admit a stranger, and never keep a list of the admitted: certificates
-//! are signed with the relay's identity, which outlives its data.
+//! This room must never admit a stranger, and never need a list of the admitted: certificates
+//! are signed with the relay's identity, which outlives its data. What is kept is who is admitted no more, and
+//! by what a phone still is, so that it can be taken back (`store/guests.rs`); a relay that lost it admits.
 
 use relay_client::{Ed25519Verify, Identity};
 use wire::credential::{Certificate, Class, Invitation};

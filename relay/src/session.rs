@@ -560,6 +560,8 @@ impl Session {
                 }
             } else if device.is_some_and(by_operator) {
                 outcome = Revocation::Done;
+            } else if revoked.outcome == Revoked::NotKnown {
+                outcome = Revocation::NotKnown;
             }
         }
         self.send(&Frame::Revoked { request, outcome }).await

@@ -204,15 +204,13 @@ fn a_new_process_rotates_what_the_last_one_may_not_have() {
     let run = deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
     assert!(run.ack.is_some(), "acked at once; the rotation waits");
     drop(core);
+    let vault = disk.contents("vault").unwrap();
     let mut core = open_core(&disk, 4);
+    // Its opening has done it, whatever becomes of it then.
+    assert!(core.journal().is_renewed(line));
+    assert_ne!(disk.contents("vault").unwrap(), vault);
     let syncs = disk.totals().1;
     assert!(tick(&mut core, line, 60_000).ack.is_none());
-    assert!(
-        disk.totals().1 >= syncs + 3,
-        "the log and both images of the vault"
-    );
-    let syncs = disk.totals().1;
-    drop(tick(&mut core, line, 120_000));
     assert!(disk.totals().1 <= syncs + 1, "once is enough");
 }
 

@@ -199,6 +199,7 @@ impl Hub {
         HubPairing::offer(&mut self.journal, terms, unix_s())
             .unwrap()
             .to_text()
+            .to_string()
     }
 
     /// Tells one phone the code that it asks for with the device's secret. The name by which it came.

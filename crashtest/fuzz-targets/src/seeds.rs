@@ -577,7 +577,7 @@ fn orders() -> [Option<Vec<u8>>; 10] {
         id,
         &CommandKind::SetCamera(CameraChange {
             camera: "door".into(),
-            base: SettingsBase::Command(id),
+            base: SettingsBase::Command { id, version: 1 },
             settings: camera.settings.clone(),
         }),
     );

@@ -100,7 +100,7 @@ pub(crate) fn hub_answers(data: &[u8]) {
         }
         if let Some(pairing::Step::Offer { text, .. }) = cli::step_in(&answer) {
             let shown = pairing_code::show(&text);
-            assert!(shown.contains(&text), "a code is not shown");
+            assert!(shown.contains(text.as_str()), "a code is not shown");
         }
         for shown in [
             status::to_text(&answer),

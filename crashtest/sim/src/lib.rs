@@ -16,6 +16,7 @@
 //! ```
 
 pub mod app;
+pub mod cut;
 pub mod engine;
 pub mod errors;
 pub mod files;

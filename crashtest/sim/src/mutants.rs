@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::cut;
 use crate::engine::Bias;
 use crate::oracle::Broken;
 use crate::plan::{Flavour, Plan};
@@ -27,6 +28,8 @@ const WORLD_SEEDS_MAX: u64 = 600;
 
 /// Lives that a trial by the thief may take: each is as short as a life can be.
 const LIVES_MAX: u64 = 3;
+/// Seeds that a trial by a power cut may take: each does the same.
+const CUTS_MAX: u64 = 3;
 
 /// Where a bug is tried: the fastest place that can see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +40,8 @@ pub enum Tier {
     World(Flavour),
     /// Hub and phones on real files, whose copies a thief attacks.
     Theft,
+    /// A hub's journal whose last write a power cut tears, and a thief behind the start.
+    Cut,
 }
 
 impl fmt::Display for Tier {
@@ -46,6 +51,7 @@ impl fmt::Display for Tier {
             Tier::Engine(bias) => write!(f, "engine, {bias:?}"),
             Tier::World(flavour) => write!(f, "world, {flavour:?}"),
             Tier::Theft => f.write_str("theft"),
+            Tier::Cut => f.write_str("power cut"),
         }
     }
 }
@@ -163,6 +169,7 @@ pub fn find(trial: &Trial, promise: &'static str, pair: &Pair) -> Finding {
         Tier::Engine(_) => ENGINE_SEEDS_MAX,
         Tier::World(_) => WORLD_SEEDS_MAX,
         Tier::Theft => LIVES_MAX,
+        Tier::Cut => CUTS_MAX,
     };
     for seed in 0..seeds_max {
         finding.seeds += 1;
@@ -196,6 +203,7 @@ pub fn play(
         Tier::Engine(bias) => run::engine(bias, seed).map(drop),
         Tier::World(flavour) => run::repeat(&Plan::flavoured(flavour, seed), pair).map(drop),
         Tier::Theft => theft::judged(theft::Terms::shortest(seed)),
+        Tier::Cut => cut::play(seed),
     }
 }
 

@@ -110,7 +110,7 @@ impl System {
         let (mut hub, code) = self.offer()?;
         codes.push(code);
         let mut refused = None;
-        for code in codes.iter() {
+        for (at, code) in codes.iter().enumerate() {
             let mut answer = self.app_pair(code)?;
             if !answer.status.success() && self.revive()? {
                 // The relay died in the middle; the code still stands.
@@ -121,7 +121,8 @@ impl System {
                     .lines
                     .iter()
                     .any(|line| line.get("new") == Some(&Value::Bool(false)));
-                return self.hub_paired(&mut hub, known);
+                let is_old = at + 1 < codes.len();
+                return self.hub_paired(&mut hub, known || is_old);
             }
             let trouble = Trouble::Ended {
                 role: Role::App,
@@ -142,9 +143,9 @@ impl System {
     }
 
     /// The app has the hub's proof. The hub's `pair` ends by itself, unless the app had the proof
-    /// before and did not ask this process.
-    fn hub_paired(&mut self, hub: &mut Process, known: bool) -> Outcome<()> {
-        if known {
+    /// before and did not ask this process, or had it again by an older code than this process shows.
+    fn hub_paired(&mut self, hub: &mut Process, goes_on: bool) -> Outcome<()> {
+        if goes_on {
             if hub.was_killed() {
                 self.note_death(Role::Hub);
             }

@@ -8,14 +8,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use wal::service::Service;
+use zeroize::Zeroizing;
 
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::{Clock as _, TokioClock};
 use crate::exit::Failure;
-use crate::pairing::{self, STEPS_MAX, Step};
+use crate::pairing::{self, STEPS_MAX, Step, Turn};
 use crate::phones::{self, Question};
 use crate::sealer::Sealer;
 use crate::supervisor::{Cameras, Current};
@@ -24,8 +25,6 @@ use crate::{metrics, retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
-/// How long whoever serves a code that a phone passes on may take to end, once it is void: longer than a last word.
-const VOID_WAIT: Duration = Duration::from_secs(10);
 
 /// What the answers come from.
 pub struct Services {
@@ -40,7 +39,7 @@ pub struct Services {
     /// Set to stop the hub.
     pub stop: watch::Sender<bool>,
     /// One pairing at a time.
-    pub pairing: Mutex<()>,
+    pub pairing: Turn,
     /// Who supervises the process.
     pub service: Arc<Service>,
     /// The clock; its origin is the start of this hub.
@@ -194,28 +193,13 @@ fn or_failed(answer: Result<Value, Failure>) -> Value {
     answer.unwrap_or_else(|failure| failed(&failure))
 }
 
-/// One pairing at a time. Who is at the hub goes before a phone that passes a code on, whose code is void then: none
-/// can keep its owner from pairing another.
-async fn alone(services: &Services) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-    if let Ok(alone) = services.pairing.try_lock() {
-        return Some(alone);
-    }
-    let voided = services.sealer.run(|core, now| core.void_invite(now)).await;
-    match voided {
-        Ok(true) => tokio::time::timeout(VOID_WAIT, services.pairing.lock())
-            .await
-            .ok(),
-        Ok(false) | Err(_) => None,
-    }
-}
-
 /// Until it is done, or whoever asked hangs up, or the hub stops.
 async fn pair(
     mut reader: impl tokio::io::AsyncRead + Unpin,
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     services: &Services,
 ) -> std::io::Result<()> {
-    let Some(_one) = alone(services).await else {
+    let Some(_one) = services.pairing.at_the_hub(&services.sealer).await else {
         let message = "another pairing is under way; finish that one first";
         return say(
             write,
@@ -257,7 +241,7 @@ async fn pair(
         // Read to the end also when nobody listens: the offer must be ended.
         while let Some(step) = steps.recv().await {
             if shown.is_ok() {
-                shown = say(write, &step_json(&step)).await;
+                shown = say_line(write, &step_line(&step)).await;
             }
         }
         shown
@@ -281,10 +265,28 @@ pub(crate) fn step_json(step: &Step) -> Value {
             text,
             expires_unix_ms,
         } => {
-            json!({"event": "offer", "qr": text, "expires_unix_ms": expires_unix_ms})
+            json!({"event": "offer", "qr": text.as_str(), "expires_unix_ms": expires_unix_ms})
         }
         Step::Paired { phone } => json!({"event": "paired", "phone": phone}),
         Step::Stopped => json!({"event": "stopped"}),
+    }
+}
+
+/// The same as a line. One with the code is written by hand, because this process goes on and JSON's own values are
+/// not wiped. The code has nothing to escape.
+fn step_line(step: &Step) -> Zeroizing<String> {
+    match step {
+        Step::Offer {
+            text,
+            expires_unix_ms,
+        } => secret::joined(&[
+            "{\"event\":\"offer\",\"qr\":\"",
+            text.as_str(),
+            "\",\"expires_unix_ms\":",
+            &expires_unix_ms.to_string(),
+            "}\n",
+        ]),
+        Step::Paired { .. } | Step::Stopped => Zeroizing::new(format!("{}\n", step_json(step))),
     }
 }
 
@@ -292,6 +294,38 @@ async fn say(
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     value: &Value,
 ) -> std::io::Result<()> {
-    write.write_all(format!("{value}\n").as_bytes()).await?;
+    say_line(write, &format!("{value}\n")).await
+}
+
+async fn say_line(
+    write: &mut (impl tokio::io::AsyncWrite + Unpin),
+    line: &str,
+) -> std::io::Result<()> {
+    write.write_all(line.as_bytes()).await?;
     write.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_by_hand_is_the_json_that_is_meant() {
+        let steps = [
+            Step::Offer {
+                text: Zeroizing::new("SECLUSO1:Az09-_".into()),
+                expires_unix_ms: 1_700_000_000_123,
+            },
+            Step::Paired {
+                phone: "1a2b".into(),
+            },
+            Step::Stopped,
+        ];
+        for step in &steps {
+            let line = step_line(step);
+            assert!(line.ends_with('\n'));
+            let value: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value, step_json(step));
+        }
+    }
 }

@@ -432,7 +432,7 @@ impl Core {
         let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
         let dismissals =
             dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
-        let stranded_copies = journal.stranded_copies()?;
+        let stranded_copies = self.stranded_copies()?;
         let video_bytes = journal.stats().live_bytes;
         let recording = self.is_recording();
         Ok(CoreStatus {

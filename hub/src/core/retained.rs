@@ -140,12 +140,26 @@ impl Core {
         Ok(self.journal_ref()?.retained_clips()?)
     }
 
-    /// Whether an ack of what is retained for this phone may still come.
+    /// Whether an ack of what is retained for this phone may still come. On a line of which what is stored cannot be
+    /// used none is taken.
     ///
     /// # Errors
     /// The journal's.
     pub fn may_ack(&self, phone: PairingId) -> Result<bool, CoreError> {
-        Ok(self.journal_ref()?.may_ack(phone)?)
+        let line = self.lines.get(&Line::of(phone, Channel::EventVideo));
+        let is_broken = line.is_some_and(|state| state.broken);
+        Ok(!is_broken && self.journal_ref()?.may_ack(phone)?)
+    }
+
+    /// How many copies no ack will end ([`Self::may_ack`]), those of which nothing can be read among them.
+    pub(super) fn stranded_copies(&self) -> Result<usize, CoreError> {
+        let journal = self.journal_ref()?;
+        let mut stranded = journal.stranded_copies()?;
+        for clip in journal.retained_clips()? {
+            let counted = !journal.may_ack(clip.pairing)?;
+            stranded += usize::from(!counted && !self.may_ack(clip.pairing)?);
+        }
+        Ok(stranded)
     }
 
     /// Plays on: some of the clip that is being played, or the first of the next one that is to be, if there

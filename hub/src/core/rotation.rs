@@ -4,8 +4,9 @@
 //! is owed by all lines is staged once for a batch, so that however many acks a batch takes cost two syncs of the
 //! vault together. While an event is recorded they wait for a tick, and always for the event's first byte: no sync is
 //! added on the way to that (one that is under way when an event begins is finished first, as that of a clip that has
-//! just ended is). The end of the event takes them along. What a process leaves owing, the next one's first
-//! sync makes good. This room must never hold up what is staged: where there is no room for a rotation it comes later.
+//! just ended is). The end of the event takes them along. What a process leaves owing, the opening of the journal
+//! makes good for the next one; what that had no room for is owed as well. This room must never hold up what is
+//! staged: where there is no room for a rotation it comes later.
 
 use journal::Rotation;
 use journal::ids::Line;
@@ -62,6 +63,18 @@ impl Core {
                 }
                 Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
                     self.set_broken(line, &error);
+                    // Its opening could not rotate it either: it is not the view that is damaged.
+                    if !self.journal()?.is_renewed(line) {
+                        let abandoned = self.try_abandon(line);
+                        match self.judge(abandoned, now_unix_ms) {
+                            Ok(()) => {}
+                            // The next start tries again.
+                            Err(CoreError::Journal(error)) => {
+                                tracing::debug!(%error, "a damaged group dies later");
+                            }
+                            Err(error) => return Err(error),
+                        }
+                    }
                 }
                 // No room, or a batch that takes no more: the row stays, and the next batch or tick tries again.
                 Err(CoreError::Journal(error)) => {

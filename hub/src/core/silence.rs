@@ -6,7 +6,7 @@
 //! tick adds what has passed since the last one by the clock that never falls, at most [`STEP_MS_MAX`]. So the
 //! clock on the wall may jump as it likes; and time in which no phone could be heard, because the hub was off
 //! or the relay away, does not count. Where every phone is silent it is the way to them that is broken, or was
-//! cut: nobody is removed then. This room has no IO and no clock; it must never let one tick make a phone
+//! cut: nobody is removed then, and when one is heard of again the others have time to be heard as well. This room has no IO and no clock; it must never let one tick make a phone
 //! silent that was not about to be.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +118,15 @@ impl Silence {
 
     /// Something came of which the phone alone can be the author. True if it was said that it is silent.
     pub(super) fn heard(&mut self, phone: PairingId) -> bool {
+        let silent_ms = millis(self.limits.silent_after);
+        if self.phones.values().all(|unheard| unheard.ms >= silent_ms) {
+            // The way to all of them was cut, and what the others have sent comes behind this.
+            let removed_ms = millis(self.limits.removed_after);
+            let most_ms = removed_ms.saturating_sub(silent_ms).max(silent_ms);
+            for unheard in self.phones.values_mut() {
+                unheard.ms = unheard.ms.min(most_ms);
+            }
+        }
         let before = self.phones.insert(phone, Unheard::default());
         before.is_some_and(|before| before.said)
     }
@@ -163,7 +172,8 @@ impl Silence {
                 due.push(Due::Say(*phone));
             }
             let new_ms = unheard.ms.saturating_sub(unheard.stored_ms);
-            if new_ms >= STORE_MS || becomes_silent && new_ms > 0 {
+            let is_less = unheard.ms < unheard.stored_ms;
+            if new_ms >= STORE_MS || becomes_silent && new_ms > 0 || is_less {
                 due.push(Due::Store(*phone, unheard.ms));
             }
         }
@@ -232,8 +242,21 @@ mod tests {
             assert!(!removes(&silence.tick(MINUTE)));
         }
         assert!(silence.is_silent(PHONE) && silence.is_silent(OTHER));
-        // One is back: now it is the other one itself that is silent.
+        // One is back. What the other one has sent may come behind that, so it has a week; then it is that one
+        // itself that is silent.
+        silence.stored(PHONE, silence.unheard_ms(PHONE));
         assert!(silence.heard(OTHER));
+        let left_ms = millis(83 * DAY) + STEP_MS_MAX;
+        assert_eq!(
+            silence.tick(MINUTE),
+            [Due::Store(PHONE, left_ms)],
+            "a start knows it too"
+        );
+        for _minute in 2..7 * 24 * 60 {
+            assert!(!removes(&silence.tick(MINUTE)));
+            let _said = silence.heard(OTHER);
+        }
+        assert!(silence.is_silent(PHONE));
         assert_eq!(silence.tick(MINUTE), [Due::Remove(PHONE)]);
     }
 

@@ -14,11 +14,13 @@ use journal::message::InviteFailure;
 use journal::pairing::OfferTerms;
 use journal::{Invite, InviteState, JournalError, PairingError};
 use relay_client::{Identity, RelayAddress};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::bucket::{self, Bucket};
-use super::{Place, addresses, invite, listener};
+use super::listener::{self, Awaited};
+use super::turn::Turn;
+use super::{Place, addresses, invite};
 use crate::camera::Clock;
 use crate::config::PairingConfig;
 use crate::core::{CoreError, MayInvite, Wishes};
@@ -48,7 +50,7 @@ pub struct Inviter<'a, C> {
     /// The time.
     pub clock: &'a C,
     /// Held by whoever pairs a phone: one at a time.
-    pub alone: &'a Mutex<()>,
+    pub turn: &'a Turn,
 }
 
 /// Why there is no offer, or none any more.
@@ -75,7 +77,7 @@ impl<C: Clock> Inviter<'_, C> {
     pub async fn run(&self) {
         let mut wishes = self.sealer.wishes();
         while let Some(wanted) = next(&mut wishes).await {
-            let alone = self.alone.lock().await;
+            let turn = self.turn.passed_on().await;
             let mut work = pin!(self.serve(wanted));
             let served = tokio::select! {
                 served = &mut work => served,
@@ -89,7 +91,7 @@ impl<C: Clock> Inviter<'_, C> {
                 }
             };
             // Whoever pairs at the hub need not wait for our storage.
-            drop(alone);
+            drop(turn);
             if let Err(Trouble::Later(why)) = served {
                 tracing::warn!(why, "an offer that a phone wants to pass on is made later");
                 tokio::time::sleep(RETRY_PAUSE).await;
@@ -102,7 +104,7 @@ impl<C: Clock> Inviter<'_, C> {
         let why = match self.offer_and_listen(wanted).await {
             Ok(None) => return Ok(()),
             Ok(Some(phone)) => {
-                // One that paired before may have asked for its last word: then this one is wanted as before.
+                // By an older code that was answered: then this one is wanted as before.
                 let finish =
                     move |core: &mut crate::core::Core, now| core.finish_invite(wanted, phone, now);
                 let _was_it = self.sealer.run(finish).await?;
@@ -133,13 +135,19 @@ impl<C: Clock> Inviter<'_, C> {
             Trouble::Failed(InviteFailure::CannotListen)
         })?;
         let addresses = addresses::of(&config, port);
-        let expires_unix_s = match wanted.state {
+        let standing = match wanted.state {
             // Its phone knows where it asked.
-            InviteState::Used { expires_unix_s, .. } => Some(expires_unix_s),
-            InviteState::Made { .. } => Some(self.standing(wanted, &addresses).await?),
+            InviteState::Used {
+                phone,
+                expires_unix_s,
+            } => Some((Awaited::Phone(phone), expires_unix_s)),
+            InviteState::Made { offer, .. } => {
+                let expires_unix_s = self.standing(wanted, &addresses).await?;
+                Some((Awaited::By(offer), expires_unix_s))
+            }
             InviteState::Wanted => self.make(wanted, (&identity, &config), addresses).await?,
         };
-        let Some(expires_unix_s) = expires_unix_s else {
+        let Some((awaited, expires_unix_s)) = standing else {
             return Ok(None);
         };
         let now_unix_s = self.clock.unix_ms() / 1000;
@@ -147,7 +155,7 @@ impl<C: Clock> Inviter<'_, C> {
         let tries = Bucket::new(bucket::BURST, bucket::REFILL_MS);
         let served = timeout(
             left.min(config.offer),
-            listener::serve(&endpoint, self.sealer, self.clock, tries),
+            listener::serve(&endpoint, self.sealer, self.clock, tries, awaited),
         )
         .await;
         endpoint.close(0_u32.into(), b"");
@@ -168,13 +176,14 @@ impl<C: Clock> Inviter<'_, C> {
         }
     }
 
-    /// A new offer, its code on its way in the same transaction: when it ends; `None` if it is not wanted any more.
+    /// A new offer, its code on its way in the same transaction: which, and when it ends; `None` if it is not wanted
+    /// any more.
     async fn make(
         &self,
         wanted: Invite,
         (identity, config): (&Identity, &PairingConfig),
         addresses: Vec<String>,
-    ) -> Result<Option<u64>, Trouble> {
+    ) -> Result<Option<(Awaited, u64)>, Trouble> {
         let invitation = invite(config, self.uplink).await.map_err(|failure| {
             tracing::warn!(%failure, "a phone wants to pass an offer on");
             Trouble::Failed(InviteFailure::NoRelay)
@@ -189,7 +198,7 @@ impl<C: Clock> Inviter<'_, C> {
         };
         let make = move |core: &mut crate::core::Core, now| core.make_invite(wanted, terms, now);
         let offer = self.sealer.run(make).await?;
-        Ok(offer.map(|offer| offer.expires_unix_s))
+        Ok(offer.map(|offer| (Awaited::By(offer.offer), offer.expires_unix_s)))
     }
 }
 

@@ -353,6 +353,34 @@ async fn a_phone_that_was_confirmed_is_reported_whatever_ends_the_offer() {
     }
 }
 
+/// One that is paired, and lost perhaps, must not keep its owner from pairing the next.
+#[tokio::test]
+async fn a_phone_that_paired_before_has_its_last_word_again_and_ends_no_other_pairing() {
+    let hub = Hub::new(1_000);
+    let mut shown = hub.show(PATIENCE).await;
+    let mut app = phone();
+    let joined = joins(&mut app, &shown.offer).await;
+    let first = proves(&mut app, &shown.offer, &joined).await;
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
+    let said = shown.steps.recv().await;
+    assert!(matches!(said, Some(Step::Paired { phone }) if phone == first.to_hex()));
+
+    let mut shown = hub.show(PATIENCE).await;
+    let again = frame(&joined.to_message().encode());
+    for _ in 0..2 {
+        assert!(matches!(
+            heard(&say(&shown.offer, &again).await),
+            PairingMessage::Done(done) if done.pairing() == first
+        ));
+    }
+    let mut newcomer = open(Role::App, &SimDisk::new(), 71).unwrap().0;
+    let joined = joins(&mut newcomer, &shown.offer).await;
+    let second = proves(&mut newcomer, &shown.offer, &joined).await;
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
+    let said = shown.steps.recv().await;
+    assert!(matches!(said, Some(Step::Paired { phone }) if phone == second.to_hex()));
+}
+
 /// A phone that was interrupted has the old code and no other address.
 #[tokio::test]
 async fn an_open_port_is_that_of_last_time_unless_somebody_has_it() {
@@ -447,7 +475,7 @@ async fn while_served<T>(
         || 0,
     );
     task.abort();
-    let alone = tokio::sync::Mutex::new(());
+    let turn = Turn::default();
     let now = || config.clone();
     let inviter = Inviter {
         config: &now,
@@ -456,7 +484,7 @@ async fn while_served<T>(
         sealer,
         uplink: &uplink,
         clock: &clock,
-        alone: &alone,
+        turn: &turn,
     };
     let mut wishes = sealer.wishes();
     let work = async {

@@ -80,24 +80,14 @@ async fn tell_all(
                 device: guest.device,
                 invitation: guest.invitation,
             });
-            let is_phone = dismissal.what == Dismissed::Phone;
             match connection.revoke(guest, dismissal.mailboxes).await {
-                // Who passed the code on, or has paired again, may stay.
-                Ok(_) if !is_phone => {
-                    tracing::debug!("an invitation that nobody needs is taken back")
-                }
-                Ok(Revocation::Done) if guest.is_none() => tracing::warn!(
-                    "a phone that was removed may be still admitted at the relay, because what was stored of it is damaged; its operator can revoke it"
-                ),
-                Ok(Revocation::Done) => tracing::info!("a phone that was removed is shut out"),
-                Ok(Revocation::StillAdmitted) => {
-                    tracing::info!(
-                        "a phone that was removed stays admitted at the relay by somebody else"
-                    );
-                    board.change(|board| board.still_admitted.insert(phone));
-                    // It is asked again: that may end.
-                    continue;
-                }
+                Ok(answer) => match hear(dismissal.what, guest, answer) {
+                    Told::Enough => {}
+                    Told::StillAdmitted => {
+                        board.change(|board| board.still_admitted.insert(phone));
+                        continue;
+                    }
+                },
                 // The connection ends, or the disk of the relay is full, or it is an older one.
                 Err(error) => {
                     log(&error);
@@ -117,6 +107,39 @@ async fn tell_all(
         drop(sealer.run(told).await?);
     }
     Ok(())
+}
+
+/// What an answer of the relay means for what it was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// It need not be told again.
+    Enough,
+    /// Somebody else lets the phone in. It is asked again: that may end.
+    StillAdmitted,
+}
+
+/// Judges an answer, and says it.
+fn hear(what: Dismissed, guest: Option<Guest>, answer: Revocation) -> Told {
+    match (what, answer) {
+        // Who passed the code on, or has paired again, may stay.
+        (Dismissed::Invitation, _) => {
+            tracing::debug!("an invitation that nobody needs is taken back");
+        }
+        (Dismissed::Phone, Revocation::Done) if guest.is_none() => tracing::warn!(
+            "a phone that was removed may be still admitted at the relay, because what was stored of it is damaged; its operator can revoke it"
+        ),
+        (Dismissed::Phone, Revocation::Done) => {
+            tracing::info!("a phone that was removed is shut out");
+        }
+        (Dismissed::Phone, Revocation::NotKnown) => tracing::warn!(
+            "the relay does not know the phone that was removed: it never came there, or the relay has lost what it knew. If it did come, only the operator of the relay can revoke it"
+        ),
+        (Dismissed::Phone, Revocation::StillAdmitted) => {
+            tracing::info!("a phone that was removed stays admitted at the relay by somebody else");
+            return Told::StillAdmitted;
+        }
+    }
+    Told::Enough
 }
 
 fn log(error: &ClientError) {
@@ -151,6 +174,22 @@ mod tests {
         assert_eq!(after(CoreError::Reopened), Some(REOPENED_PAUSE));
         assert_eq!(after(CoreError::Dead("as the test wants it".into())), None);
         assert_eq!(pause_after(&SealerError::Closed), None);
+    }
+
+    /// The relay is asked again only where another answer may come.
+    #[test]
+    fn only_a_phone_that_somebody_else_lets_in_is_told_again() {
+        let guest = Some(Guest {
+            device: wire::DeviceId([8; 32]),
+            invitation: [5; 16],
+        });
+        for answer in [Revocation::Done, Revocation::NotKnown] {
+            assert_eq!(hear(Dismissed::Phone, guest, answer), Told::Enough);
+        }
+        let (phone, let_in) = (Dismissed::Phone, Revocation::StillAdmitted);
+        assert_eq!(hear(phone, guest, let_in), Told::StillAdmitted);
+        assert_eq!(hear(Dismissed::Invitation, guest, let_in), Told::Enough);
+        assert_eq!(hear(phone, None, Revocation::Done), Told::Enough);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use wal::mutant;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
-use crate::error::JournalError;
+use crate::error::{ErrorKind, JournalError};
 use crate::heartbeat::in_config;
 use crate::ids::{CommandId, Line, PairingId};
 use crate::journal::Journal;
@@ -281,12 +281,19 @@ impl Journal {
         Ok(self.row(&keys::settings_said(pairing))?.unwrap_or_default())
     }
 
-    /// The command that asked for a restart which has not happened yet (hub).
+    /// The command that asked for a restart which has not happened yet (hub). What cannot be read asks for none: a
+    /// phone can ask again, and nothing else of a hub waits for it.
     ///
     /// # Errors
-    /// If the row cannot be read.
+    /// Our own storage, as a whole.
     pub fn restart_wanted(&self) -> Result<Option<CommandId>, JournalError> {
-        self.row(keys::RESTART)
+        match self.row(keys::RESTART) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::debug!(%error, "whether a restart is wanted cannot be read");
+                Ok(None)
+            }
+            wanted => wanted,
+        }
     }
 
     /// How often a phone has asked that the relay be asked anew about this line (hub).

@@ -137,9 +137,15 @@ pub struct SettingsDoc {
 pub enum SettingsBase {
     /// This version.
     Version(u64),
-    /// Whatever version this command makes: it was given before and is not answered yet. So two changes
-    /// back to back both apply, and neither applies on top of another phone's.
-    Command(CommandId),
+    /// The version that this command makes, which was given before and is not answered yet, if it is that number. So
+    /// two changes back to back both apply, and neither applies on top of another phone's: one that came
+    /// between shows in the number, also where the command applies to any version, as [`CommandKind::Privacy`].
+    Command {
+        /// Which command.
+        id: CommandId,
+        /// The version that it makes of what its app knew, if nothing else does.
+        version: u64,
+    },
 }
 
 impl SettingsBase {
@@ -153,10 +159,17 @@ impl SettingsBase {
         self.names(current.version, current.made_by)
     }
 
+    /// The number of the version that is meant.
+    pub fn version(&self) -> u64 {
+        match self {
+            Self::Version(version) | Self::Command { version, .. } => *version,
+        }
+    }
+
     fn names(&self, current: u64, made_by: Option<CommandId>) -> bool {
         match self {
             Self::Version(version) => current == *version,
-            Self::Command(id) => made_by == Some(*id),
+            Self::Command { id, version } => made_by == Some(*id) && current == *version,
         }
     }
 }
@@ -293,7 +306,10 @@ mod tests {
                 settings,
             },
             CommandKind::SetSettings {
-                base: SettingsBase::Command(ID),
+                base: SettingsBase::Command {
+                    id: ID,
+                    version: u64::MAX,
+                },
                 settings,
             },
             CommandKind::SendAgain {
@@ -311,7 +327,10 @@ mod tests {
             },
             CommandKind::SetCamera(CameraChange {
                 camera: "n".repeat(NAME_BYTES_MAX),
-                base: SettingsBase::Command(ID),
+                base: SettingsBase::Command {
+                    id: ID,
+                    version: u64::MAX,
+                },
                 settings: largest(),
             }),
         ]
@@ -403,13 +422,16 @@ mod tests {
     fn a_change_starts_from_what_it_names_and_from_nothing_else() {
         assert!(SettingsBase::Version(300).is(&doc()));
         assert!(!SettingsBase::Version(301).is(&doc()));
-        assert!(SettingsBase::Command(ID).is(&doc()));
-        assert!(!SettingsBase::Command(CommandId([8; 16])).is(&doc()));
+        let made_by = |id, version| SettingsBase::Command { id, version };
+        assert!(made_by(ID, 300).is(&doc()));
+        assert!(!made_by(ID, 299).is(&doc()), "over another phone's");
+        assert!(!made_by(CommandId([8; 16]), 300).is(&doc()));
         assert!(SettingsBase::Version(0).is(&SettingsDoc::default()));
         assert!(SettingsBase::Version(2).is_camera(&camera()));
         assert!(!SettingsBase::Version(1).is_camera(&camera()));
-        assert!(SettingsBase::Command(ID).is_camera(&camera()));
-        assert!(!SettingsBase::Command(ID).is_camera(&CameraDoc::unset("door")));
+        assert!(made_by(ID, 2).is_camera(&camera()));
+        assert!(!made_by(ID, 1).is_camera(&camera()), "over another phone's");
+        assert!(!made_by(ID, 0).is_camera(&CameraDoc::unset("door")));
         let seconds = |seconds| Settings {
             event_seconds_max: Some(seconds),
             ..Settings::default()

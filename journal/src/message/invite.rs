@@ -19,7 +19,7 @@ pub struct PairingCode(#[serde(deserialize_with = "short_code")] Zeroizing<Strin
 impl PairingCode {
     /// The code of an offer.
     pub fn of(offer: &Offer) -> Self {
-        Self(Zeroizing::new(offer.to_text()))
+        Self(offer.to_text())
     }
 
     /// The text, for whoever shows it to a phone.

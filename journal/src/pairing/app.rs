@@ -79,12 +79,10 @@ impl AppPairing {
                     offer: offer_of_row,
                     confirm,
                 })),
-                None if offer_of_row.to_text() == offer.to_text() => {
-                    Some(Next::Request(Requested {
-                        offer: offer_of_row,
-                        request: row.request,
-                    }))
-                }
+                None if offer_of_row.is_same(offer) => Some(Next::Request(Requested {
+                    offer: offer_of_row,
+                    request: row.request,
+                })),
                 None => None,
             };
             let mut txn = journal.begin();

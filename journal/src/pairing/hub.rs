@@ -11,7 +11,7 @@ use wal::{Durable, crash_point, mutant};
 use wire::Invitation;
 use wire::ids::{DeviceId, ReceiveId, Seq};
 
-use super::remove::owe_replaced;
+use super::remove::{if_readable, owe_replaced};
 use super::{
     Answer, CHANNELS, Confirm, Confirmed, Done, OFFER_TTL_S_MAX, Offer, PHONES_MAX, PairingError,
     Request, Welcomed, check_group, create_config, credential, end_pairing, for_each_channel,
@@ -107,7 +107,7 @@ impl HubPairing {
         terms: OfferTerms,
         now_unix_s: u64,
     ) -> Result<Durable<Offer>, JournalError> {
-        if Self::phones(journal)?.len() >= PHONES_MAX {
+        if Self::places_taken(journal)? >= PHONES_MAX {
             return Err(PairingError::TooManyPhones.into());
         }
         // What the secret of every offer is derived from is there from now on.
@@ -123,11 +123,13 @@ impl HubPairing {
         txn.commit(offer)
     }
 
-    /// Ends offers that ran out, and what their phones left unfinished.
+    /// Ends offers that ran out, and what their phones left unfinished; and all of them, where it cannot be read which
+    /// a phone passes on.
     ///
     /// # Errors
     /// Our own storage.
     pub fn expire(journal: &mut Journal, now_unix_s: u64) -> Result<(), JournalError> {
+        invite::mend(journal)?;
         for (id, row) in offer_rows(journal)? {
             if row.offer.expires_unix_s <= now_unix_s {
                 let mut txn = journal.begin();
@@ -205,7 +207,7 @@ impl HubPairing {
         {
             return Err(PairingError::Malformed("this pairing exists").into());
         }
-        if Self::phones(journal)?.len() >= PHONES_MAX {
+        if Self::places_taken(journal)? >= PHONES_MAX {
             return Err(PairingError::TooManyPhones.into());
         }
         let mut txn = journal.begin();
@@ -296,7 +298,7 @@ impl Welcomed {
     ) -> Result<Durable<Confirmed>, JournalError> {
         let scope = Scope::Pairing(self.answer.pairing);
         let row = offer_row(journal, self.offer)?.ok_or(PairingError::UnknownOffer)?;
-        let others = HubPairing::phones(journal)?.len();
+        let others = HubPairing::places_taken(journal)?;
         let mut txn = journal.begin();
         let line = Line::of(confirm.pairing, Channel::EventVideo);
         let mut record = txn.pairing_record(line)?;
@@ -431,8 +433,8 @@ pub(super) fn invitation_of(
 fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, JournalError> {
     for pairing in journal.pairing_ids() {
         let scope = Scope::Pairing(pairing);
-        let done: Option<DoneRow> = journal.secret_row(scope, Family::PairingAnswer, &[])?;
-        if done.is_some_and(|done| done.offer == id) {
+        let done = journal.secret_row::<DoneRow>(scope, Family::PairingAnswer, &[]);
+        if if_readable(done)?.is_some_and(|done| done.offer == id) {
             return Ok(Some(pairing));
         }
     }
@@ -468,8 +470,9 @@ fn unheard_pairings(
     };
     let mut unheard = Vec::new();
     for pairing in journal.pairing_ids() {
+        // Whose one is that cannot be read is not known: it stays until its owner removes it.
         let record: Option<PairingRecord> =
-            txn.secret_row(Scope::Pairing(pairing), Family::Pairing, &[])?;
+            if_readable(txn.secret_row(Scope::Pairing(pairing), Family::Pairing, &[]))?;
         let replaced = record.is_some_and(|record| {
             let is_same = record.peer_device == device
                 || mutant!(

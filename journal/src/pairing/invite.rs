@@ -13,7 +13,7 @@ use wire::ids::Seq;
 
 use super::hub::{end_offer, make_offer, offer_row};
 use super::remove::{forget_dismissal, if_readable, owe_offer};
-use super::{Guest, Offer, OfferTerms, PHONES_MAX};
+use super::{Guest, HubPairing, Offer, OfferTerms, PHONES_MAX};
 use crate::error::{ErrorKind, JournalError};
 use crate::ids::{CommandId, OfferId, PairingId};
 use crate::journal::Journal;
@@ -99,8 +99,49 @@ struct InviteRow {
     added: AddedPhones,
 }
 
-fn load(txn: &Txn<'_>) -> Result<InviteRow, JournalError> {
-    Ok(txn.row(keys::INVITES)?.unwrap_or_default())
+/// For a step that goes on from it. One that cannot be read holds nothing up: this transaction puts another in its
+/// place.
+fn load(txn: &mut Txn<'_>) -> Result<InviteRow, JournalError> {
+    match txn.row(keys::INVITES) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => lost(txn, &error),
+        row => Ok(row?.unwrap_or_default()),
+    }
+}
+
+/// For who only looks: one that cannot be read names nobody.
+fn read(journal: &Journal) -> Result<InviteRow, JournalError> {
+    match journal.row(keys::INVITES) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(InviteRow::default()),
+        row => Ok(row?.unwrap_or_default()),
+    }
+}
+
+/// What a row that cannot be read is replaced by. Whose code is passed on cannot be told, so none is good any more. The
+/// versions go on from what was said, or the next phone would be added unannounced.
+fn lost(txn: &mut Txn<'_>, error: &JournalError) -> Result<InviteRow, JournalError> {
+    tracing::error!(%error, "who was added by whom cannot be read, and is forgotten");
+    for id in super::offers(txn.journal()) {
+        end_whole(txn, id)?;
+    }
+    let mut row = InviteRow::default();
+    for pairing in txn.journal().pairing_ids() {
+        let said = if_readable(txn.journal().added_said(pairing).map(Some))?;
+        let version = said.unwrap_or_default().version;
+        row.added.version = row.added.version.max(version);
+    }
+    txn.put_row(keys::INVITES, &row)?;
+    Ok(row)
+}
+
+/// At a start: a row that cannot be read is replaced.
+pub(super) fn mend(journal: &mut Journal) -> Result<(), JournalError> {
+    let found = journal.row::<InviteRow>(keys::INVITES);
+    if !matches!(&found, Err(error) if error.kind() == ErrorKind::Corrupt) {
+        return found.map(drop);
+    }
+    let mut txn = journal.begin();
+    let _new = load(&mut txn)?;
+    txn.commit(()).map(drop)
 }
 
 /// The one that this command asked for, if it is still wanted.
@@ -111,13 +152,21 @@ fn open_by(row: &InviteRow, asked_by: CommandId) -> Option<Invite> {
 /// Its offer dies whole, with what was made for a phone that has not proved itself. What the relay is owed for it was
 /// written down when it was made.
 fn void(txn: &mut Txn<'_>, open: Invite) -> Result<(), JournalError> {
-    let Some(id) = open.offer() else {
+    match open.offer() {
+        Some(id) => end_whole(txn, id),
+        None => Ok(()),
+    }
+}
+
+/// Ends an offer that is still there, whether or not it can be read.
+fn end_whole(txn: &mut Txn<'_>, id: OfferId) -> Result<(), JournalError> {
+    // The pairing that this transaction confirms has ended its own.
+    if !txn.has_scope(Scope::Offer(id)) {
         return Ok(());
-    };
+    }
     match if_readable(offer_row(txn.journal(), id))? {
         Some(row) => end_offer(txn, id, &row),
-        None if txn.has_scope(Scope::Offer(id)) => txn.end(Scope::Offer(id)),
-        None => {}
+        None => txn.end(Scope::Offer(id)),
     }
     Ok(())
 }
@@ -162,18 +211,7 @@ pub(super) fn used(
 /// A phone is removed, or has paired again: what it passes on is void. Whom it added stays, and stays named as added
 /// by it.
 pub(super) fn forget_phone(txn: &mut Txn<'_>, phone: PairingId) -> Result<(), JournalError> {
-    let mut row = match load(txn) {
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            // Whose offer it is cannot be told, and a removal waits for nothing: none is good any more.
-            tracing::error!(%error, "who was added by whom cannot be read, and is forgotten");
-            for id in super::offers(txn.journal()) {
-                txn.end(Scope::Offer(id));
-            }
-            txn.delete(keys::INVITES);
-            return Ok(());
-        }
-        row => row?,
-    };
+    let mut row = load(txn)?;
     let is_about = |open: &Invite| match open.state {
         InviteState::Used { phone: by_it, .. } => by_it == phone,
         InviteState::Wanted | InviteState::Made { .. } => open.by == phone,
@@ -222,7 +260,7 @@ impl Txn<'_> {
         {
             return Ok(InviteAsked::Busy);
         }
-        if self.phones()?.len() >= PHONES_MAX {
+        if HubPairing::places_taken(self.journal())? >= PHONES_MAX {
             return Ok(InviteAsked::TooManyPhones);
         }
         if let Some(open) = row.open {
@@ -252,7 +290,7 @@ impl Txn<'_> {
         let Some(open) = open_by(&row, asked_by).filter(|open| !open.is_used()) else {
             return Ok(None);
         };
-        if self.phones()?.len() >= PHONES_MAX {
+        if HubPairing::places_taken(self.journal())? >= PHONES_MAX {
             return Err(super::PairingError::TooManyPhones.into());
         }
         void(self, open)?;
@@ -314,7 +352,10 @@ impl Txn<'_> {
     /// # Errors
     /// If what is stored cannot be read.
     pub fn added_phones(&self) -> Result<AddedPhones, JournalError> {
-        Ok(load(self)?.added)
+        match self.row::<InviteRow>(keys::INVITES) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(AddedPhones::default()),
+            row => Ok(row?.unwrap_or_default().added),
+        }
     }
 
     /// Remembers what this transaction tells a phone of those that were added.
@@ -336,8 +377,7 @@ impl Journal {
     /// # Errors
     /// If what is stored cannot be read.
     pub fn invite(&self) -> Result<Option<Invite>, JournalError> {
-        let row: Option<InviteRow> = self.row(keys::INVITES)?;
-        Ok(row.and_then(|row| row.open))
+        Ok(read(self)?.open)
     }
 
     /// The offer that this command asked for and that its phone was told; `None` if there is none, or none any
@@ -358,8 +398,7 @@ impl Journal {
     /// # Errors
     /// If what is stored cannot be read.
     pub fn added_phones(&self) -> Result<AddedPhones, JournalError> {
-        let row: Option<InviteRow> = self.row(keys::INVITES)?;
-        Ok(row.unwrap_or_default().added)
+        Ok(read(self)?.added)
     }
 
     /// What a phone was told last of them (hub).

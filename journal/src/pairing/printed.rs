@@ -64,7 +64,7 @@ impl HubPairing {
     ) -> Result<Offered, JournalError> {
         let offer = current_offer(journal, now_unix_s)?.ok_or(PairingError::UnknownOffer)?;
         let secret = journal.device()?.secret;
-        let text = Zeroizing::new(offer.to_text());
+        let text = offer.to_text();
         let mut txn = journal.begin();
         let nonce = txn.random();
         let key = ask.key(&secret, &nonce);

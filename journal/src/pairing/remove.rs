@@ -55,7 +55,7 @@ pub enum Dismissed {
     /// A pairing: its phone is to be shut out.
     Phone,
     /// An invitation, of an offer that a phone passed on and that nobody used, or of a pairing whose phone has paired
-    /// again. The guest, which passed the offer on, or paired again, may well stay by another one.
+    /// again and is still paired. The guest, which passed the offer on, or paired again, may well stay by another one.
     Invitation,
 }
 
@@ -94,6 +94,23 @@ impl HubPairing {
             key.map(|key| key.id)
         });
         Ok(phones)
+    }
+
+    /// How many of the places for phones are taken ([`super::PHONES_MAX`]): as [`Self::phones`] counts, and one for each
+    /// pairing of which nothing can be read, so that it keeps no other phone from pairing.
+    ///
+    /// # Errors
+    /// Our own storage, as a whole.
+    pub fn places_taken(journal: &Journal) -> Result<usize, JournalError> {
+        let mut taken = 0;
+        for id in journal.pairing_ids() {
+            let is_confirmed = match journal.pairing(id) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => true,
+                known => known?.is_some_and(|known| known.state == PairingState::Confirmed),
+            };
+            taken += usize::from(is_confirmed);
+        }
+        Ok(taken)
     }
 
     /// Ends a confirmed pairing whole, and remembers to tell the relay ([`Journal::dismissals`]). The rows
@@ -241,6 +258,7 @@ impl Journal {
         let mut found = Dismissals::default();
         // What may still be used is nothing that is over. Without that row, nothing is good.
         let open = if_readable(self.invite())?.and_then(|invite| invite.offer());
+        let paired = self.paired_devices()?;
         for (key, sealed) in scan_all(&self.wal, &prefix)? {
             let row = match self.open_value(Scope::Device, &key, &sealed) {
                 Ok(bytes) => codec::from_row::<DismissalRow>(&bytes),
@@ -255,8 +273,15 @@ impl Journal {
             if open.is_some_and(|open| open.0 == id) {
                 continue;
             }
+            // By its other pairing it is rightly at the relay, and would be for as long as that lasts.
+            let is_paired = row
+                .guest
+                .is_some_and(|guest| paired.contains(&guest.device));
             found.owed.push(Dismissal {
-                what: row.what,
+                what: match is_paired {
+                    true => Dismissed::Invitation,
+                    false => row.what,
+                },
                 pairing: PairingId(id),
                 guest: row.guest,
                 relay: row.relay,
@@ -266,13 +291,31 @@ impl Journal {
         Ok(found)
     }
 
-    /// The relay has confirmed a dismissal, or has said that it never will: it is not told again.
+    /// The accounts at the relay of the phones that are paired, as far as that can be read.
+    fn paired_devices(&self) -> Result<Vec<DeviceId>, JournalError> {
+        let mut devices = Vec::new();
+        for id in self.pairing_ids() {
+            let pairing = if_readable(self.pairing(id))?;
+            let paired = pairing.filter(|known| known.state == PairingState::Confirmed);
+            devices.extend(paired.map(|known| known.peer_device));
+        }
+        Ok(devices)
+    }
+
+    /// The relay has confirmed a dismissal, or has said that it never will: it is not told again. The device's key
+    /// rotates with it, so that the right to append that it held is in no file any more; not where a value of the
+    /// device is damaged.
     ///
     /// # Errors
     /// Our own storage.
     pub fn dismissal_told(&mut self, pairing: PairingId) -> Result<Durable<()>, JournalError> {
         let mut txn = self.begin();
         forget_dismissal(&mut txn, &pairing.0);
+        match txn.secrets(Scope::Device, &keys::secret_prefix(Scope::Device)) {
+            Ok(_) if txn.journal().scopes.get(Scope::Device).is_none() => {}
+            Ok(_) => txn.rotate(Scope::Device),
+            Err(error) => tracing::warn!(%error, "the device's key does not rotate"),
+        }
         // CRASH(journal.pairing.hub_told): before: the relay knows, and is told again, which changes nothing |
         // after: it is told no more.
         crash_point!("journal.pairing.hub_told");

@@ -91,7 +91,7 @@ pub enum Takes {
     /// The hub: an update that the app proposes is taken at once, by a Commit in the same transaction.
     /// Have the room of an epoch admitted first. Nobody else commits.
     MessagesAndProposals,
-    /// The app.
+    /// The app. A hub alone says what is gone, so its statements are taken too.
     MessagesAndCommits,
 }
 
@@ -268,7 +268,16 @@ impl<R> Session<R> {
             true => return self.take_ahead(txn, &record, (seq, digest), &body, side),
             false => arrival,
         };
+        let is_stated_by_a_hub = side.takes == Takes::MessagesAndCommits;
         let received = match (body.kind, arrival) {
+            // A phone drops nothing: one that says so moves no cursor over a gap.
+            (Kind::Statement, Arrival::AfterGap { expected }) if !is_stated_by_a_hub => {
+                Received::Gap { expected }
+            }
+            (Kind::Statement, _) if !is_stated_by_a_hub => {
+                inbox::take(txn, self.line, seq, digest)?;
+                Received::Refused("a statement of one that drops nothing")
+            }
             (Kind::Statement, Arrival::AfterGap { expected })
                 if mutant!(
                     "statement_behind_its_gap",

@@ -3,8 +3,9 @@
 //! A message that was opened has moved a ratchet, and what the ratchet was before lies in the log, under the group's
 //! storage key. In an epoch that is in use the end of that rotates the key. In one that is finished nobody else would
 //! ever come by: so the transaction that takes the message says that a rotation is owed ([`EpochUse::Stirred`]), and
-//! whoever owns the journal makes one rotation good for all that a batch has taken. A crash between the two forgets
-//! nothing, because the row is there. This room must never rotate in the middle of an epoch that is in use.
+//! whoever owns the journal makes one rotation good for all that a batch has taken. The row is there for that process:
+//! each opening rotates every group anyhow, and settles it. This room must never rotate in the middle of an epoch that
+//! is in use.
 
 use wal::{crash_point, mutant};
 
@@ -44,10 +45,15 @@ impl Session<Committer> {
     pub fn rotate_stirred(&self, txn: &mut Txn<'_>) -> Result<bool, JournalError> {
         let line = self.line;
         let used: Option<EpochUse> = txn.row(&keys::epoch_use(line))?;
-        let Some(EpochUse::Stirred { epoch }) = used else {
-            return Ok(false);
+        let is_owed = match used {
+            Some(EpochUse::InUse { .. }) => false,
+            Some(EpochUse::Stirred { .. }) => true,
+            Some(EpochUse::Finished { .. }) | None => !txn.journal().is_renewed(line),
         };
-        txn.put_row(&keys::epoch_use(line), &EpochUse::Finished { epoch })?;
+        if !is_owed {
+            return Ok(false);
+        }
+        txn.settle_stirred(line)?;
         if !mutant!(
             "ack_key_stays",
             "S3",
@@ -56,14 +62,15 @@ impl Session<Committer> {
             txn.rotate(Scope::Group(line));
         }
         // CRASH(journal.session.rotation_staged): before: what was taken is stored, and that a rotation is owed for
-        // it; the next start makes it good | after: the group's values are sealed under the next key, and nothing is
+        // it; the next start rotates all groups | after: the group's values are sealed under the next key, and nothing is
         // owed, synced as one.
         crash_point!("journal.session.rotation_staged");
         Ok(true)
     }
 }
 
-/// Whether a line's group key is to be rotated for what was taken in an epoch that is not in use.
+/// Whether a line's group key is to be rotated: for what was taken in an epoch that is not in use, or because the
+/// opening of the journal had no room for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rotation {
     /// Nothing is owed.
@@ -75,6 +82,19 @@ pub enum Rotation {
     Later,
 }
 
+impl Txn<'_> {
+    /// Nothing is owed for what was taken on a line: this transaction rotates its key.
+    pub(crate) fn settle_stirred(&mut self, line: Line) -> Result<(), JournalError> {
+        let used: Option<EpochUse> = self.row(&keys::epoch_use(line))?;
+        match used {
+            Some(EpochUse::Stirred { epoch }) => {
+                self.put_row(&keys::epoch_use(line), &EpochUse::Finished { epoch })
+            }
+            Some(EpochUse::InUse { .. } | EpochUse::Finished { .. }) | None => Ok(()),
+        }
+    }
+}
+
 impl Journal {
     /// What is owed on a line (hub), staged transactions included.
     ///
@@ -82,12 +102,10 @@ impl Journal {
     /// If the row cannot be read.
     pub fn rotation(&self, line: Line) -> Result<Rotation, JournalError> {
         Ok(match self.epoch_use(line)? {
-            None | Some(EpochUse::Finished { .. }) => Rotation::NotOwed,
+            None | Some(EpochUse::Finished { .. }) if self.is_renewed(line) => Rotation::NotOwed,
             Some(EpochUse::InUse { .. }) => Rotation::Later,
-            Some(EpochUse::Stirred { .. }) if self.scopes.owes(Scope::Group(line)) => {
-                Rotation::Later
-            }
-            Some(EpochUse::Stirred { .. }) => Rotation::Owed,
+            _ if self.scopes.owes(Scope::Group(line)) => Rotation::Later,
+            Some(EpochUse::Finished { .. } | EpochUse::Stirred { .. }) | None => Rotation::Owed,
         })
     }
 }

@@ -8,11 +8,12 @@ use openmls::prelude::{
 use tls_codec::Deserialize as _;
 use wal::disk::CrashPolicy;
 use wire::envelope::Envelope;
+use wire::ids::Digest;
 
 use super::receive::{COMMIT_BYTES_MAX, MLS_BYTES_MAX, PHONE_SAYS_BYTES_MAX, PROPOSAL_BYTES_MAX};
 use super::*;
 use crate::keys::Family;
-use crate::message::CHUNK_BYTES_MAX;
+use crate::message::{CHUNK_BYTES_MAX, DropReason};
 use crate::tests::harness::{App, End, Hub, NOW_MS, paired, paired_with, settle};
 use crate::tests::odd::Foreign;
 use crate::wrap::{self, Place};
@@ -283,6 +284,71 @@ fn keys_of_ignored_proposals_go_with_the_next_merge() {
     }
     assert_eq!(app.rows(Family::EpochKeyPairs), 1);
     assert_eq!(hub.exporter(), app.exporter());
+}
+
+impl App {
+    /// What only a hub says, signed with this phone's own key, in a good wrap for the place of `last`.
+    fn states(&mut self, first: Seq, last: Seq) -> Vec<u8> {
+        let line = self.session.line();
+        let mut txn = self.journal.begin();
+        let handle = self.session.load(&mut txn).unwrap();
+        let record = Arc::clone(&handle.record);
+        let statement = Statement {
+            channel: line.channel,
+            first: first.0,
+            last: last.0,
+            clip: ClipId([7; 16]),
+            reason: DropReason::Budget,
+        };
+        let signature = handle.signer.sign(&statement.signed_bytes().unwrap());
+        let content = message::encode(&SignedStatement {
+            statement,
+            signature: signature.unwrap(),
+        });
+        let mailbox = record.line(line.channel).unwrap().send;
+        let place = Place {
+            mailbox: &mailbox,
+            seq: last,
+        };
+        let held = Held {
+            seq: Seq::NONE,
+            digest: Digest([0; 32]),
+        };
+        wrap::wrap(
+            &record.send_key,
+            &record.tag_key,
+            place,
+            Kind::Statement,
+            held,
+            &content.unwrap(),
+            txn.dice(),
+        )
+    }
+}
+
+/// A statement is the hub's word. A phone's moves no cursor over a gap, and in its turn it is only taken.
+#[test]
+fn a_statement_of_a_phone_closes_no_gap() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let line = hub.line();
+    let at = hub.journal.inbox_head(line).unwrap().cursor;
+    let (next, far) = (at.next(), Seq(at.0 + 9));
+    for (seq, cursor) in [(far, at), (next, next)] {
+        let envelope = app.states(next, seq);
+        let mut txn = hub.journal.begin();
+        let takes = Takes::MessagesAndProposals;
+        let arrived = hub.session.receive(&mut txn, seq, &envelope, takes);
+        drop(txn.commit(()).unwrap());
+        let received = arrived.unwrap().received;
+        let is_right = match seq == far {
+            true => matches!(received, Received::Gap { expected } if expected == next),
+            false => matches!(received, Received::Refused(_)),
+        };
+        assert!(is_right, "{received:?}");
+        assert_eq!(hub.journal.inbox_head(line).unwrap().cursor, cursor);
+    }
 }
 
 impl Session<Follower> {

@@ -4,6 +4,7 @@ use wire::ids::Seq;
 
 use super::harness::{App, Hub, NOW_MS, paired};
 use crate::ids::{Channel, CommandId, Line};
+use crate::keys;
 use crate::message::{
     CameraDoc, CameraSettings, CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage,
     HubReport, Outcome, Refusal, Settings, SettingsBase, SettingsDoc,
@@ -152,7 +153,8 @@ fn a_change_starts_from_all_that_was_ordered_before_it() {
         privacy: true,
         ..nothing
     };
-    assert_eq!(to_change(&app), (SettingsBase::Command(first), private));
+    let made_by = |id, version| SettingsBase::Command { id, version };
+    assert_eq!(to_change(&app), (made_by(first, 1), private));
     let mut txn = app.journal.begin();
     let wanted = Settings {
         event_seconds_max: Some(9),
@@ -160,13 +162,28 @@ fn a_change_starts_from_all_that_was_ordered_before_it() {
     };
     let second = txn.add_settings(line.pairing, wanted, NOW_MS).unwrap();
     drop(txn.commit(()).unwrap());
-    let base = SettingsBase::Command(second.unwrap());
+    let base = made_by(second.unwrap(), 2);
     assert_eq!(to_change(&app), (base, wanted));
     let book = app.journal.commands(line.pairing).unwrap();
     let CommandKind::SetSettings { base, .. } = book.pending[2].kind else {
         panic!("{book:?}");
     };
-    assert_eq!(base, SettingsBase::Command(first));
+    assert_eq!(base, made_by(first, 1));
+}
+
+/// Whether a restart is wanted is asked with every sync: what rots there must not hold them up.
+#[test]
+fn a_wish_for_a_restart_that_cannot_be_read_is_none() {
+    let (mut hub, _app) = paired();
+    let mut txn = hub.journal.begin();
+    txn.put(keys::RESTART, &[0xff]);
+    drop(txn.commit(()).unwrap());
+    assert_eq!(hub.journal.restart_wanted().unwrap(), None);
+    let again = CommandId([2; 16]);
+    let mut txn = hub.journal.begin();
+    txn.want_restart(again).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert_eq!(hub.journal.restart_wanted().unwrap(), Some(again));
 }
 
 fn sensitive(sensitivity: u8) -> CameraSettings {
@@ -228,7 +245,8 @@ fn a_change_of_a_camera_starts_from_what_was_said_of_that_camera() {
         ..CameraSettings::default()
     };
     assert!(matches!(set("door", large), Err(JournalError::Misuse(_))));
-    let wanted = Some((SettingsBase::Command(second), sensitive(71)));
+    let made_by = |id, version| SettingsBase::Command { id, version };
+    let wanted = Some((made_by(second, 6), sensitive(71)));
     assert_eq!(to_change(&app, "door"), wanted);
     let book = app.journal.commands(line.pairing).unwrap();
     let bases: Vec<SettingsBase> = book
@@ -241,7 +259,7 @@ fn a_change_of_a_camera_starts_from_what_was_said_of_that_camera() {
         .collect();
     let expected = [
         SettingsBase::Version(4),
-        SettingsBase::Command(first),
+        made_by(first, 5),
         SettingsBase::Version(0),
     ];
     assert_eq!(bases, expected);

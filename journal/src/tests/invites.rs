@@ -75,7 +75,7 @@ fn a_code_is_kept_until_it_was_shown_and_its_key_goes_with_it() {
     };
     assert_eq!(say(&mut hub, &mut app, message.clone()), here);
     let kept = app.journal.passed_code(FIRST).unwrap().unwrap();
-    assert_eq!(kept.code.text(), offer.to_text());
+    assert_eq!(kept.code.text(), offer.to_text().as_str());
     assert_eq!(kept.expires_unix_s, NOW_S + 600);
     assert!(!is_here(&app, SECOND) && has_key(&app, offer.offer));
     // Once more, it has no effect.

@@ -361,7 +361,7 @@ fn a_misread_code_does_not_stand_in_the_way_of_the_right_one() {
     let good = offer(&mut hub);
     let text = good.to_text();
     for at in 0..text.len() {
-        let mut bad = text.clone().into_bytes();
+        let mut bad = text.as_bytes().to_vec();
         bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
         let bad = String::from_utf8(bad).unwrap();
         assert!(Offer::from_text(&bad).is_err(), "character {at}");

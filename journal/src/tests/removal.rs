@@ -8,11 +8,13 @@ use wire::{Class, Invitation};
 use super::harness::{Hub, NOW_S, finish_pairing_as, open, terms};
 use super::pairing::{offer, rows_of};
 use super::trim::know_many_clips;
-use crate::ids::{Channel, Line, PairingId};
+use crate::ids::{Channel, CommandId, Line, PairingId};
 use crate::keys::{self, Family};
-use crate::pairing::{HubPairing, Offer, OfferTerms};
+use crate::pairing::{
+    AddedSaid, AppNext, AppPairing, HubPairing, InviteAsked, Offer, OfferEnd, OfferTerms,
+};
 use crate::scope::Scope;
-use crate::{Guest, Journal, REMOVAL_BYTES_MAX, Role, Session, Suite};
+use crate::{Dismissed, Guest, Journal, REMOVAL_BYTES_MAX, Role, Session, Suite};
 
 /// A code with an invitation of this nonce in it.
 fn inviting(hub: &mut Journal, nonce: u8) -> Offer {
@@ -125,9 +127,15 @@ fn a_removed_phone_leaves_nothing_but_the_word_to_the_relay() {
         invitation: [5; 16],
     };
     assert_eq!(dismissals[0].guest, Some(guest));
+    let device = |journal: &Journal| journal.scopes.get(Scope::Device).unwrap().key.clone();
+    let before = device(&hub.journal);
     drop(hub.journal.dismissal_told(gone).unwrap());
     assert!(hub.journal.dismissals().unwrap().owed.is_empty());
     assert_eq!(phones(&hub.journal), [stays]);
+    // What was told of it opens with no key that is left.
+    let vault = hub.disk.contents("vault").unwrap();
+    let holds = |key: &[u8]| vault.windows(32).any(|window| window == key);
+    assert!(!holds(before.as_slice()) && holds(device(&hub.journal).as_slice()));
 }
 
 /// What the transaction takes does not depend on how much the phone has left.
@@ -210,6 +218,32 @@ fn a_phone_of_which_nothing_can_be_read_is_removed_whole() {
     }
 }
 
+/// Nor does it keep another one from pairing, before it is removed.
+#[test]
+fn a_phone_of_which_nothing_can_be_read_keeps_no_other_from_pairing() {
+    let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+    let mut ids = Vec::new();
+    for seed in [2, 3] {
+        let mut app = open(Role::App, &SimDisk::new(), u64::from(seed)).unwrap();
+        let code = inviting(&mut hub, seed);
+        let device = DeviceId([seed; 32]);
+        let id = finish_pairing_as(device, &mut hub, &mut app, &code).unwrap();
+        let end = HubPairing::end(&mut hub, code.offer).unwrap().into_inner();
+        assert_eq!(end, OfferEnd::Paired(id));
+        let mut txn = hub.begin();
+        for family in [Family::Pairing, Family::PairingAnswer] {
+            txn.put(&keys::secret(Scope::Pairing(id), family, &[]), &[0xff]);
+        }
+        drop(txn.commit(()).unwrap());
+        ids.push(id);
+        assert_eq!(HubPairing::places_taken(&hub).unwrap(), ids.len());
+    }
+    for id in ids {
+        assert!(HubPairing::remove(&mut hub, id).unwrap().into_inner());
+    }
+    assert_eq!(HubPairing::places_taken(&hub).unwrap(), 0);
+}
+
 #[test]
 fn one_damaged_dismissal_hides_no_other() {
     let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
@@ -231,6 +265,58 @@ fn one_damaged_dismissal_hides_no_other() {
     assert_eq!(found.damaged, 1);
     let owed: Vec<PairingId> = found.owed.iter().map(|of| of.pairing).collect();
     assert_eq!(owed, [ids[1]]);
+}
+
+/// The row that says whose code is passed on, and who came by one, rots: nothing waits for it, no code is good any more,
+/// and what is added later is above all that was said.
+#[test]
+fn a_row_that_says_whose_code_it_is_holds_nothing_up_if_it_cannot_be_read() {
+    for by in ["a removal", "a wish", "a start"] {
+        let mut hub = open(Role::Hub, &SimDisk::new(), 1).unwrap();
+        let mut app = open(Role::App, &SimDisk::new(), 2).unwrap();
+        let code = inviting(&mut hub, 5);
+        let guide = finish_pairing_as(DeviceId([8; 32]), &mut hub, &mut app, &code).unwrap();
+        let mut txn = hub.begin();
+        let asked_by = CommandId([1; 16]);
+        let asked = txn.ask_invite(guide, asked_by).unwrap();
+        assert_eq!(asked, InviteAsked::Taken);
+        let made = txn.make_invite(asked_by, terms(Suite::Classic), NOW_S);
+        let offer = made.unwrap().unwrap();
+        let said = AddedSaid {
+            version: 7,
+            said: wire::ids::Seq(1),
+        };
+        txn.put_added_said(guide, said).unwrap();
+        drop(txn.commit(()).unwrap());
+        // Somebody was answered on it, and has yet to prove itself.
+        let mut stranger = open(Role::App, &SimDisk::new(), 3).unwrap();
+        let device = DeviceId([9; 32]);
+        let next = AppPairing::start(&mut stranger, &offer, device, NOW_S).unwrap();
+        let AppNext::Request(request) = next.into_inner() else {
+            panic!("a new phone begins with a request");
+        };
+        drop(HubPairing::request(&mut hub, &request, device, NOW_S).unwrap());
+        assert_eq!(hub.pairing_ids().len(), 2);
+        let mut txn = hub.begin();
+        txn.put(keys::INVITES, &[0xff]);
+        drop(txn.commit(()).unwrap());
+
+        assert_eq!(hub.invite().unwrap(), None, "{by}");
+        match by {
+            "a removal" => drop(HubPairing::remove(&mut hub, guide).unwrap()),
+            "a wish" => {
+                let mut txn = hub.begin();
+                let asked = txn.ask_invite(guide, CommandId([2; 16])).unwrap();
+                assert_eq!(asked, InviteAsked::Taken);
+                drop(txn.commit(()).unwrap());
+            }
+            _ => HubPairing::expire(&mut hub, NOW_S).unwrap(),
+        }
+        assert!(hub.scopes.get(Scope::Offer(offer.offer)).is_none(), "{by}");
+        assert_eq!(phones(&hub).len(), hub.pairing_ids().len(), "{by}");
+        assert_eq!(hub.added_phones().unwrap().version, 7, "{by}");
+        assert_eq!(hub.invite().unwrap().is_some(), by == "a wish");
+    }
 }
 
 /// A phone that has paired again came by another invitation, and only the old one is taken back.
@@ -260,4 +346,11 @@ fn each_pairing_of_a_phone_names_its_own_invitation() {
         (guest.device, guest.invitation),
         (DeviceId([8; 32]), [5; 16])
     );
+    // It stays by the other one, which is this hub's own and no matter for anybody else.
+    assert_eq!(owed[0].what, Dismissed::Invitation);
+    let newer = phones(&hub)[0];
+    drop(HubPairing::remove(&mut hub, newer).unwrap());
+    let owed = hub.dismissals().unwrap().owed;
+    assert_eq!(owed.len(), 2);
+    assert!(owed.iter().all(|owed| owed.what == Dismissed::Phone));
 }

@@ -12,7 +12,7 @@ use super::harness::{
     App, Hub, NOW_MS, NOW_S, finish_pairing, finish_pairing_as, open, options, paired, settle,
     terms,
 };
-use crate::ids::{ClipId, PairingId};
+use crate::ids::{Channel, ClipId, Line, PairingId};
 use crate::keys::{self, Family};
 use crate::pairing::{AppNext, AppPairing, HubPairing};
 use crate::retain::RELEASED_MAX;
@@ -20,7 +20,7 @@ use crate::scope::Scope;
 use crate::sealed::next_key;
 use crate::vault::file::{FileVault, KEYS_PER_SECTOR, SECTORS_MAX};
 use crate::vault::{Change, KeyId, Room, Vault, VaultKey};
-use crate::{ACKED_CLIPS_KEPT, ErrorKind, Journal, JournalError, Role, Suite};
+use crate::{ACKED_CLIPS_KEPT, ErrorKind, Journal, JournalError, Role, Rotation, Suite};
 
 pub(super) fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
     let holds = |path: &String| {
@@ -89,11 +89,136 @@ fn a_rotation_that_was_taken_back_shares_no_key_with_the_one_made_instead() {
     hub.finish(clip);
     let taken_back = hub.journal.scopes.get(scope).unwrap().clone();
     drop(hub);
-    let (hub, _) = Hub::start(cut, line, 9);
-    let instead = hub.journal.scopes.get(scope).unwrap();
+    let journal = open(Role::Hub, &cut, 9).unwrap();
+    let instead = journal.scopes.get(scope).unwrap();
     assert_eq!(instead.version, taken_back.version);
     assert_ne!(*instead.key, *taken_back.key);
+    drop(journal);
+    let (hub, _) = Hub::start(cut, line, 10);
     assert!(!files_contain(&hub.disk, taken_back.key.as_slice()));
+}
+
+/// A power cut takes the beginning of a clip back, and with it the row that its epoch is in use: no start knows of it.
+/// Its group of records may be whole in the log, and does not open with the key that the start goes on under.
+#[test]
+fn the_beginning_of_a_clip_that_was_taken_back_shares_no_key_with_what_follows() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"before"]);
+    settle(&mut hub, &mut app);
+    let (line, scope) = (hub.line(), Scope::Group(hub.line()));
+    let cut = hub.disk.crash_clone(CrashPolicy::LoseAll, 1);
+    let clip = hub.start_clip();
+    hub.chunk(clip, b"never durable");
+    let taken_back = hub.journal.scopes.get(scope).unwrap().key.clone();
+    assert!(files_contain(&cut, taken_back.as_slice()));
+    drop(hub);
+    let (hub, closed) = Hub::start(cut, line, 9);
+    assert!(matches!(closed, crate::Closed::NothingOwed), "{closed:?}");
+    assert!(!files_contain(&hub.disk, taken_back.as_slice()));
+}
+
+/// Both ends start with new keys.
+#[test]
+fn a_start_renews_the_keys_of_all_groups() {
+    let (hub, app) = paired();
+    let scope = Scope::Group(hub.line());
+    for (role, end) in [
+        (Role::Hub, (hub.disk, hub.journal)),
+        (Role::App, (app.disk, app.journal)),
+    ] {
+        let (disk, journal) = end;
+        let old = journal.scopes.get(scope).unwrap().clone();
+        drop(journal);
+        let journal = open(role, &disk, 9).unwrap();
+        let new = journal.scopes.get(scope).unwrap();
+        assert_eq!(new.version, old.version + 1);
+        assert!(!files_contain(&disk, old.key.as_slice()));
+    }
+}
+
+/// A clip that is deleted while it arrives: its later chunks move the ratchet on under the key that the deletion made,
+/// and whoever is killed before the end of the sync rotates when it starts, without any network.
+#[test]
+fn what_arrives_of_a_deleted_clip_opens_no_more_behind_a_start() {
+    let (mut hub, mut app) = paired();
+    let (pairing, scope) = (app.line().pairing, Scope::Group(app.line()));
+    let clip = hub.start_clip();
+    hub.chunk(clip, b"one");
+    let take_all = |hub: &Hub, app: &mut App| {
+        for (seq, envelope) in hub.outgoing(app.cursor()) {
+            app.take(seq, envelope.as_bytes());
+        }
+    };
+    take_all(&hub, &mut app);
+    let mut txn = app.journal.begin();
+    txn.delete_clip(pairing, clip).unwrap();
+    app.session.rotate_for_good(&mut txn).unwrap();
+    drop(txn.commit(()).unwrap());
+    let deleted = app.journal.scopes.get(scope).unwrap().key.clone();
+    hub.chunk(clip, b"late");
+    take_all(&hub, &mut app);
+    assert!(files_contain(&app.disk, deleted.as_slice()));
+    let killed = app.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let app = app.restart(killed, 9);
+    assert!(!files_contain(&app.disk, deleted.as_slice()));
+    assert!(app.journal.is_renewed(app.line()));
+}
+
+/// Spoils a small value of a scope, so that no key opens it.
+fn spoil(journal: &mut Journal, scope: Scope, family: Family) {
+    let prefix = keys::secret(scope, family, &[]);
+    let rows = crate::journal::scan_all(&journal.wal, &prefix).unwrap();
+    let (key, value) = &rows[0];
+    let mut txn = journal.begin();
+    txn.put(key, &vec![7; value.len()]);
+    drop(txn.commit(()).unwrap());
+}
+
+/// A group of which a value is damaged cannot be rotated: that is owed, and nothing else is held up.
+#[test]
+fn a_start_goes_on_beside_a_group_that_cannot_be_renewed() {
+    let (mut hub, _app) = paired();
+    let (line, scope) = (hub.line(), Scope::Group(hub.line()));
+    let other = Line::of(line.pairing, Channel::Config);
+    hub.record(&[b"one"]);
+    spoil(&mut hub.journal, scope, Family::MessageSecrets);
+    let keys = |journal: &Journal| {
+        [line, other].map(|line| *journal.scopes.get(Scope::Group(line)).unwrap().key)
+    };
+    let old = keys(&hub.journal);
+    let disk = hub.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    drop(hub);
+    let journal = open(Role::Hub, &disk, 9).unwrap();
+    let new = keys(&journal);
+    assert_eq!((old[0] == new[0], old[1] == new[1]), (true, false));
+    assert!(!journal.is_renewed(line) && journal.is_renewed(other));
+    assert_eq!(journal.rotation(line).unwrap(), Rotation::Owed);
+    assert_eq!(journal.rotation(other).unwrap(), Rotation::NotOwed);
+}
+
+/// A line that is over at the phone rotates once more; a group that cannot be rotated dies, and what else is asked of
+/// such a line does nothing.
+#[test]
+fn the_group_of_a_line_that_is_over_rotates_or_dies() {
+    for is_damaged in [false, true] {
+        let (_hub, mut app) = paired();
+        let (line, scope) = (app.line(), Scope::Group(app.line()));
+        let old = app.journal.scopes.get(scope).unwrap().key.clone();
+        if is_damaged {
+            spoil(&mut app.journal, scope, Family::MessageSecrets);
+        }
+        for again in [false, true] {
+            let mut txn = app.journal.begin();
+            app.session.rotate_for_good(&mut txn).unwrap();
+            drop(txn.commit(()).unwrap());
+            assert!(!files_contain(&app.disk, old.as_slice()), "{again}");
+            assert_eq!(app.journal.has_group(line), !is_damaged, "{again}");
+        }
+        drop(app.journal);
+        let journal = open(Role::App, &app.disk, 9).unwrap();
+        assert_eq!(journal.has_group(line), !is_damaged);
+        assert!(journal.is_renewed(line));
+    }
 }
 
 /// The same of a birth: the pool that it took its key from is made anew by the next start.

@@ -67,6 +67,8 @@ pub enum Revoked {
     /// The phone stays admitted by an invitation that was not taken back. The mailboxes are gone as far as they
     /// may go.
     StillAdmitted,
+    /// The invitation was the hub's and is taken back, and no row says that the phone was ever here.
+    NotKnown,
 }
 
 /// An invitation that was taken back, once that is durable.

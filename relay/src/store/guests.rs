@@ -1,7 +1,7 @@
 //! Which invitations admit which phone, and which phones are shut out.
 //!
 //! A phone's certificate is good for ever and no list of the admitted is needed to judge it; what is kept
-//! here are the invitations that it redeemed. A hub takes its own back, by name; a phone that has none left is
+//! here are the invitations that it redeemed, and in `invites` who redeemed each. A hub takes its own back, by name; a phone that has none left is
 //! shut out. So that row must stay for as long as the relay's key does. This room must never let a hub shut
 //! out a phone that somebody else invited as well, nor by an invitation that it gave later.
 
@@ -35,6 +35,16 @@ impl MailboxStore {
         Ok(self.wal.get(&guest_key(device))?.map(GuestRow::decode))
     }
 
+    /// Whether this device is admitted as a phone by this invitation, and it was not taken back.
+    pub(super) fn is_admitted_by(
+        &self,
+        device: &DeviceId,
+        nonce: &[u8; 16],
+    ) -> Result<bool, WalError> {
+        let guest = self.guest(device)?;
+        Ok(guest.is_some_and(|guest| guest.admitted_by.contains(nonce)))
+    }
+
     /// Whether this phone's invitation, which it has redeemed once, is good no more.
     pub(super) fn is_taken_back(
         &self,
@@ -63,7 +73,7 @@ impl MailboxStore {
     }
 
     /// Stages that `hub` takes its invitation of a phone back, used or not, also if another device used it, and
-    /// empties those of `mailboxes` that the hub fills, or that the phone fills if it came by that invitation. Asked
+    /// empties those of `mailboxes` that the hub fills, or that whoever came by that invitation fills. Asked
     /// again, it stages nothing and answers the same. None if this hub has taken back its share for today.
     ///
     /// # Errors
@@ -81,7 +91,7 @@ impl MailboxStore {
             Some(_) => Revoked::StillAdmitted,
         };
         // Whose mailboxes go, beside the hub's own.
-        let mut gone = None;
+        let mut gone = [None; 2];
         let mut also_shut_out = None;
         // Another hub's invitation is none of its business.
         let own = guest.filter(|guest| admission::tag_of(&guest.invitation) == tag);
@@ -112,11 +122,17 @@ impl MailboxStore {
                 Some(row) => Some(row),
                 None => self.guest(&device)?,
             };
-            if row.is_some_and(|row| row.admitted_by.is_empty()) {
-                came_by_it = true;
-                revoked = Revoked::Done;
+            match row {
+                Some(row) if row.admitted_by.is_empty() => {
+                    came_by_it = true;
+                    revoked = Revoked::Done;
+                }
+                Some(_) => {}
+                // It was killed before it came here, or this relay has lost what it knew: no question will ever
+                // have another answer.
+                None => revoked = Revoked::NotKnown,
             }
-            gone = Some(device).filter(|_| came_by_it);
+            gone = [Some(device).filter(|_| came_by_it), user];
         }
         let mut new_accounts = 0;
         if !txn.is_empty() {
@@ -140,7 +156,7 @@ impl MailboxStore {
         self.totals.accounts += new_accounts;
         for mailbox in mailboxes {
             let payer = self.mailbox(mailbox)?.map(|row| row.payer);
-            if payer.is_some_and(|payer| payer == hub || Some(payer) == gone) {
+            if payer.is_some_and(|payer| payer == hub || gone.contains(&Some(payer))) {
                 self.give_up(mailbox)?;
             }
         }

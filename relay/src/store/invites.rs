@@ -1,6 +1,7 @@
 //! Used invitations, and how many each hub asked for.
 //!
-//! This room must never forget a used invitation before it has expired.
+//! This room must never forget a used invitation before it has expired, nor who used it while that admits a phone:
+//! it is the only way from an invitation that a hub takes back to a device that used it in another name.
 
 use wal::{Staged, Txn, WalError, crash_point};
 use wire::limits::INVITATIONS_PER_DAY_MAX;
@@ -77,7 +78,7 @@ impl MailboxStore {
         Ok(Some(self.stage(txn, Redeemed(()))?))
     }
 
-    /// Forgets expired invitations among the next few, going round: nonces are random, so the
+    /// Forgets expired invitations that admit nobody among the next few, going round: nonces are random, so the
     /// long-lived ones that come first must not hide the others for ever. Where it got to is not
     /// stored; after a restart it begins anew.
     fn sweep_invitations(&mut self, txn: &mut Txn, now_unix_s: u64) -> Result<(), WalError> {
@@ -89,7 +90,10 @@ impl MailboxStore {
             _ => rows::INVITE.to_vec(),
         };
         for (key, value) in page {
-            if InviteRow::decode(value).expires_unix_s < now_unix_s {
+            let used = InviteRow::decode(value);
+            if used.expires_unix_s < now_unix_s
+                && !self.is_admitted_by(&used.device, &rows::nonce_of(&key))?
+            {
                 txn.delete(key);
             }
         }

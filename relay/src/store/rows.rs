@@ -142,12 +142,12 @@ impl AccountRow {
     }
 }
 
-/// A used invitation, kept until it would have expired anyway.
+/// A used invitation, kept until it would have expired anyway, and for as long as it admits its user as a phone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct InviteRow {
     /// Who used it.
     pub(super) device: DeviceId,
-    /// When it may be forgotten.
+    /// Before this it is not forgotten.
     pub(super) expires_unix_s: u64,
 }
 
@@ -232,6 +232,17 @@ pub(super) fn guest_key(device: &DeviceId) -> Vec<u8> {
 
 pub(super) fn invite_key(nonce: &[u8; 16]) -> Vec<u8> {
     [INVITE, nonce].concat()
+}
+
+/// The nonce in the key of a used invitation.
+pub(super) fn nonce_of(key: &[u8]) -> [u8; 16] {
+    match key
+        .strip_prefix(INVITE)
+        .and_then(|rest| rest.try_into().ok())
+    {
+        Some(nonce) => nonce,
+        None => panic!("a used invitation under a key of another shape"),
+    }
 }
 
 pub(super) fn envelope_prefix(mailbox: &SendId) -> Vec<u8> {

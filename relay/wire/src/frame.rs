@@ -119,6 +119,9 @@ pub enum Revocation {
     /// The invitation is taken back if it was this hub's, and the device stays admitted by another one. The
     /// mailboxes are gone as far as they are of these two.
     StillAdmitted,
+    /// The invitation is taken back, it was this hub's, and the relay knows of none by which the device ever came: it
+    /// never did, or a lost disk has made the relay forget it. Asking again will say the same.
+    NotKnown,
 }
 
 /// One frame, borrowing the envelope bytes from the buffer that it was read from.
@@ -567,6 +570,7 @@ impl<'a> Frame<'a> {
                 let outcome = match outcome {
                     Revocation::Done => 1,
                     Revocation::StillAdmitted => 2,
+                    Revocation::NotKnown => 3,
                 };
                 out.u32(*request).u8(outcome);
             }
@@ -790,6 +794,7 @@ fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, WireErr
             outcome: match reader.u8("outcome")? {
                 1 => Revocation::Done,
                 2 => Revocation::StillAdmitted,
+                3 => Revocation::NotKnown,
                 found => {
                     return Err(WireError::BadValue {
                         what: "outcome",

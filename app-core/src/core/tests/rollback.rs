@@ -37,7 +37,13 @@ fn scenario_21_an_older_copy_is_told_by_the_hub_and_takes_and_sends_nothing_more
         }
         let before = core.outbox(line).unwrap();
         assert_eq!(core.over(line).unwrap(), None);
+        let version = |core: &mut Core, line| core.journal().key_version(line).unwrap();
+        let versions = Line::all(line.pairing).map(|line| version(&mut core, line));
         let run = deliver(&mut core, line, &sent, 20_000);
+        // None of them ever falls quiet again, so each key rotates with the proof (S5).
+        for (line, before) in Line::all(line.pairing).into_iter().zip(versions) {
+            assert_eq!(version(&mut core, line), before + 1, "{line:?}");
+        }
         let over = matches!(run.halt, Some(Halt::Over(Over::RolledBack)));
         assert!(over, "{:?}", run.halt);
         assert!(run.facts.is_empty() && run.ack.is_none());

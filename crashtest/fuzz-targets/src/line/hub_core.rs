@@ -149,7 +149,10 @@ fn ordered(input: &mut Input<'_>) -> CommandKind {
         1 => CommandKind::SetSettings {
             base: match input.flag() {
                 true => SettingsBase::Version(u64::from(input.byte() % 4)),
-                false => SettingsBase::Command(command_id(input)),
+                false => SettingsBase::Command {
+                    id: command_id(input),
+                    version: u64::from(input.byte() % 4),
+                },
             },
             settings: Settings {
                 privacy: input.flag(),

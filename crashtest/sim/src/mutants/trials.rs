@@ -51,6 +51,13 @@ const fn theft(mutant: &'static str) -> Trial {
     }
 }
 
+const fn cut(mutant: &'static str) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::Cut,
+    }
+}
+
 /// All trials of the simulation. A linked bug that is missing here fails the run.
 pub const TRIALS: &[Trial] = &[
     engine("another_file_synced"),
@@ -118,4 +125,7 @@ pub const TRIALS: &[Trial] = &[
     theft("picture_outlives_its_clip"),
     theft("retained_never_forgotten"),
     theft("session_key_stays"),
+    cut("pool_kept"),
+    cut("rotation_without_salt"),
+    cut("start_renews_nothing"),
 ];

@@ -159,6 +159,43 @@ fn two_phones_in_conflict_are_told() {
     assert!(matches!(results.last(), Some(CommandResult::Changed(doc)) if doc.version == 2));
 }
 
+/// Privacy mode applies to any version, also to one of which its phone had not heard; what was given behind it does
+/// not, because it was made of what that phone knew.
+#[test]
+fn a_change_behind_privacy_mode_does_not_undo_another_phones() {
+    let mut world = World::paired();
+    let mut other = world.pair_another();
+    let (core, phone) = world.ends();
+    // Twice, so that the number counts all that waits.
+    phone.order(CommandKind::Privacy { on: false });
+    phone.order(CommandKind::Privacy { on: true });
+    let wanted = phone.book().to_change().1;
+    phone.set(wanted);
+    other.set(limit(60));
+    let _taken = other.talk(core);
+    for _ in 0..4 {
+        let _taken = phone.talk(core);
+    }
+    let results = results(phone);
+    assert!(
+        matches!(
+            results[..],
+            [
+                CommandResult::Changed(_),
+                CommandResult::Changed(_),
+                CommandResult::Conflict(_)
+            ]
+        ),
+        "{results:?}"
+    );
+    let both = Settings {
+        privacy: true,
+        ..limit(60)
+    };
+    assert_eq!(core.wishes().settings, both);
+    assert_eq!(phone.book().to_change().1, both, "what it starts from next");
+}
+
 /// What was given behind a change that lost was meant on top of it.
 #[test]
 fn what_follows_a_change_that_lost_is_lost_with_it() {

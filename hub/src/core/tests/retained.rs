@@ -86,6 +86,20 @@ fn a_new_phone_gets_what_a_lost_one_never_had_in_order_and_once() {
     assert_eq!(new.clips().len(), 3);
 }
 
+/// What breaks in the middle of an event is never acked, and somebody has to be told of the copy.
+#[test]
+fn a_copy_of_a_line_that_cannot_be_used_is_counted() {
+    let mut world = World::paired();
+    world.core.set_retention(true);
+    world.record_some(2);
+    let (line, phone) = (world.line, world.line.pairing);
+    assert!(world.core.may_ack(phone).unwrap());
+    assert_eq!(world.core.status().unwrap().stranded_copies, 0);
+    world.core.set_broken(line, &JournalError::NoGroup(line));
+    assert!(!world.core.may_ack(phone).unwrap());
+    assert_eq!(world.core.status().unwrap().stranded_copies, 1);
+}
+
 #[test]
 fn an_ack_ends_the_copy_and_nothing_is_kept_unless_it_is_asked_for() {
     let mut world = World::paired();

@@ -7,6 +7,7 @@ use wire::limits::REVOCATIONS_PER_DAY_MAX;
 use super::*;
 use crate::admission::{hub_nonce, inviter_tag};
 use crate::store::guests::ADMITTED_BY_MAX;
+use crate::store::rows::invite_key;
 
 const PHONE_ID: DeviceId = PHONE.0;
 const OTHER_BOX: SendId = SendId([3; 24]);
@@ -120,6 +121,66 @@ fn whoever_used_an_invitation_in_another_name_is_shut_out_with_it() {
     assert!(!store.is_revoked(&PHONE_ID).unwrap());
     let again = store.redeem_phone(stranger, &passed, 1_000, 70).unwrap();
     assert!(again.is_none());
+}
+
+/// The invitation of a code always expires before a hub can know that nobody pairs by it.
+#[test]
+fn who_used_an_invitation_in_another_name_is_shut_out_also_long_after_it_expired() {
+    let mut store = store();
+    let (passed, next) = (hub_nonce(&HUB_ID, [1; 6]), hub_nonce(&HUB_ID, [2; 6]));
+    let stranger = DeviceId([0x77; 32]);
+    let redeem = |store: &mut MailboxStore, device, nonce: &[u8; 16], now_unix_s| {
+        let expires_unix_s = now_unix_s + 600;
+        let staged = store.redeem_phone(device, nonce, expires_unix_s, now_unix_s);
+        assert!(staged.unwrap().is_some());
+        let _durable = store.commit().unwrap();
+    };
+    redeem(&mut store, stranger, &passed, 0);
+    // Each redemption looks for what has expired.
+    redeem(&mut store, PHONE_ID, &next, 601);
+    let filled = append_as(
+        (stranger, Class::Phone),
+        &mut store,
+        OTHER_BOX,
+        1,
+        0,
+        &bytes(1, 100),
+    );
+    receipt(filled);
+    let is_known = |store: &MailboxStore| store.wal.get(&invite_key(&passed)).unwrap().is_some();
+    assert!(is_known(&store));
+    let guest = Guest {
+        device: PHONE_ID,
+        invitation: passed,
+    };
+    let asking = (HUB_ID, inviter_tag(&HUB_ID));
+    let staged = store
+        .revoke(asking, Some(guest), &[OTHER_BOX], 700)
+        .unwrap()
+        .unwrap();
+    let committed = store.commit().unwrap();
+    let told = committed.redeem(staged).into_inner();
+    assert_eq!(told.also_shut_out, Some(stranger));
+    assert!(store.is_revoked(&stranger).unwrap());
+    assert!(!store.is_revoked(&PHONE_ID).unwrap());
+    assert_eq!(store.send_state(&OTHER_BOX).unwrap().last, None);
+    // What admits nobody any more is forgotten then.
+    let last = hub_nonce(&HUB_ID, [3; 6]);
+    redeem(&mut store, PHONE_ID, &last, 1_300);
+    assert!(!is_known(&store));
+}
+
+/// A phone that never came, or that a relay without its disk has forgotten: a hub must not ask for ever.
+#[test]
+fn of_a_phone_that_was_never_here_a_hub_is_told_just_that() {
+    let mut store = store();
+    let (own, theirs) = (hub_nonce(&HUB_ID, [1; 6]), hub_nonce(&OTHER_ID, [1; 6]));
+    for _ in 0..2 {
+        assert_eq!(revoke(&mut store, HUB_ID, &own), Revoked::NotKnown);
+    }
+    assert!(!redeemed(&mut store, &own), "it cannot come by it any more");
+    // About another hub's invitation nobody is told anything.
+    assert_eq!(revoke(&mut store, HUB_ID, &theirs), Revoked::StillAdmitted);
 }
 
 #[test]

@@ -143,6 +143,13 @@ fn golden() -> Vec<(Frame<'static>, String)> {
             "0e0000050000000902".into(),
         ),
         (
+            Frame::Revoked {
+                request: 9,
+                outcome: Revocation::NotKnown,
+            },
+            "0e0000050000000903".into(),
+        ),
+        (
             Frame::AttachSend {
                 slot,
                 mailbox: SendId([0x55; 24]),
