@@ -5,6 +5,7 @@
 
 mod kills;
 mod motion;
+mod owner;
 mod process;
 mod report;
 mod world;
@@ -20,6 +21,7 @@ use crate::progress::Steps;
 use crate::{cargo, setup};
 use kills::{Kill, RelayDisk};
 use motion::Motion;
+use owner::Look;
 use report::Report;
 use world::{Cameras, HubStatus, LATER_EVENTS, PATIENCE, World};
 
@@ -85,7 +87,7 @@ impl Options {
 
 /// Runs the demo; fails unless everything holds.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let mut steps = Steps::counted(16);
+    let mut steps = Steps::counted(18);
     let directory = temporary_directory()?;
     let result = story(options, &directory, &mut steps);
     match &result {
@@ -153,6 +155,7 @@ fn story(options: &Options, directory: &std::path::Path, steps: &mut Steps) -> O
         Ok(status)
     })?;
     let motion = walks(&mut world, steps)?;
+    let look = owner(&mut world, steps)?;
     let status = steps.step("wait until everything is acked again", || {
         motion::end(&mut world)?;
         all_acked(&mut world)
@@ -160,7 +163,13 @@ fn story(options: &Options, directory: &std::path::Path, steps: &mut Steps) -> O
     let elapsed = steps.elapsed().saturating_sub(built);
     let report = steps.step("export every clip and picture, and compare", || {
         stop(&mut world)?;
-        Report::collect(&world, (&of_clip, &status), kills, &motion, elapsed)
+        Report::collect(
+            &world,
+            (&of_clip, &status),
+            kills,
+            (&motion, &look),
+            elapsed,
+        )
     })?;
     steps.step(
         "look for secrets in all that was written and printed",
@@ -190,6 +199,15 @@ fn walks(world: &mut World, steps: &mut Steps) -> Outcome<Motion> {
         walks: vec![first, last],
         disturbed: vec![without_app, without_hub],
     })
+}
+
+/// The owner looks through that camera, and turns its detection off.
+fn owner(world: &mut World, steps: &mut Steps) -> Outcome<Look> {
+    let look = steps.step("watch the camera live at the phone", || owner::look(world))?;
+    steps.step("turn its detection off at the phone", || {
+        owner::turn_off(world)
+    })?;
+    Ok(look)
 }
 
 fn first_event(world: &mut World) -> Outcome<()> {

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::kills::{Kill, is_media};
 use super::motion::{Motion, Walk};
+use super::owner::Look;
 use super::process::Event;
 use super::world::{Clip, Disturbance, HubStatus, Recovered, World};
 use crate::failure::{Because, Failure, Outcome};
@@ -44,6 +45,10 @@ pub(super) struct Report {
     walks_told: (usize, usize),
     /// Pictures of such events, exported and good.
     pictures: Vec<PathBuf>,
+    /// What was watched live, in bytes.
+    live_bytes: u64,
+    /// How old the pieces of it were at the phone, ascending.
+    live_ages_ms: Vec<u64>,
     seconds: f64,
 }
 
@@ -71,7 +76,7 @@ impl Report {
         world: &World,
         (of_clip, status): (&HubStatus, &HubStatus),
         kills: Vec<Kill>,
-        motion: &Motion,
+        (motion, look): (&Motion, &Look),
         elapsed: Duration,
     ) -> Outcome<Self> {
         let app_clips = world.app_clips()?;
@@ -125,7 +130,9 @@ impl Report {
                 let known = motion.told().filter(|started| is_known(*started));
                 (motion.told().count(), known.count())
             },
-            pictures: pictures(world, &motion.walks)?,
+            pictures: pictures(world, &motion.walks, look)?,
+            live_bytes: look.bytes,
+            live_ages_ms: look.ages_ms.clone(),
             kills,
             seconds: elapsed.as_secs_f64(),
         })
@@ -198,6 +205,9 @@ impl Report {
                 complaints.push(format!("the clip {} of a walk is not known", walk.clip));
             }
         }
+        if self.live_bytes == 0 || self.live_ages_ms.is_empty() {
+            complaints.push("nothing was seen live".to_owned());
+        }
         let timed = self.first_media_ms.len();
         if timed < FIRST_MEDIA_EVENTS_MIN {
             complaints.push(format!(
@@ -260,6 +270,9 @@ impl Report {
             "motion_notice_ms": self.walks.iter().map(|walk| walk.notice_ms).collect::<Vec<_>>(),
             "motion_picture_ms": self.walks.iter().map(|walk| walk.picture_ms).collect::<Vec<_>>(),
             "motion_pictures": self.pictures.len(),
+            "live_bytes": self.live_bytes,
+            "live_age_ms": median(&self.live_ages_ms),
+            "live_age_ms_max": self.live_ages_ms.last(),
             "seconds": (self.seconds * 10.0).round() / 10.0,
         })
     }
@@ -314,6 +327,13 @@ impl Report {
                 picture.display()
             ));
         }
+        out.push_str(&format!(
+            "watched live: {} bytes in {} pieces, {} ms old at the phone (median), {} ms at most\n",
+            self.live_bytes,
+            self.live_ages_ms.len(),
+            shown(median(&self.live_ages_ms)),
+            shown(self.live_ages_ms.last().copied()),
+        ));
         out.push_str(&format!("{:.1} s in all\n", self.seconds));
         out
     }
@@ -332,9 +352,12 @@ fn started_of(row: &Value) -> u64 {
         .unwrap_or_default()
 }
 
-/// Exports picture and clip of each walk to where a person can look at them; only pictures that are good.
-fn pictures(world: &World, walks: &[Walk]) -> Outcome<Vec<PathBuf>> {
+/// Exports picture and clip of each walk to where a person can look at them, beside what was watched live; only pictures
+/// that are good.
+fn pictures(world: &World, walks: &[Walk], look: &Look) -> Outcome<Vec<PathBuf>> {
     let directory = world.pictures_directory()?;
+    std::fs::copy(&look.file, directory.join("live.mp4"))
+        .because("cannot keep what was watched live")?;
     let rows = world.app_pictures()?;
     let mut good = Vec::new();
     for (number, walk) in walks.iter().enumerate() {
@@ -498,6 +521,8 @@ mod tests {
             }],
             walks_told: (3, 3),
             pictures: vec![PathBuf::from("walk-1.jpg")],
+            live_bytes: 90_000,
+            live_ages_ms: vec![200, 250, 900],
             seconds: 61.24,
         }
     }
@@ -514,13 +539,14 @@ mod tests {
         assert_eq!(json["hub_bytes_written_per_payload_byte"], 1.5);
         assert_eq!(json["motion_events_told"], 3);
         assert_eq!(json["motion_picture_ms"][0], 600);
+        assert_eq!(json["live_age_ms"], 250);
         assert!(good().table().contains("walk-1.jpg"));
     }
 
     #[test]
     fn each_thing_that_is_lost_fails_the_demo() {
         type Damage = fn(&mut Report);
-        let cases: [(&str, Damage); 16] = [
+        let cases: [(&str, Damage); 17] = [
             ("a byte", |r| {
                 r.clips[0].exported = Some((9, "00".to_owned()))
             }),
@@ -545,6 +571,7 @@ mod tests {
                 r.pictures.clear();
             }),
             ("the clip of a walk", |r| r.walks[0].clip = "c".to_owned()),
+            ("live pictures", |r| r.live_ages_ms.clear()),
             ("memory", |r| {
                 r.kills[0].peak_memory_bytes = Some(64_000_001)
             }),

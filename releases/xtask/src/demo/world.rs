@@ -410,6 +410,45 @@ impl World {
         )
     }
 
+    /// Has the phone show the hub's camera live for so many seconds; no sync may be running. Returns the file, and what
+    /// was said beside it.
+    pub(super) fn watch(&self, seconds: u64) -> Outcome<(PathBuf, Vec<Value>)> {
+        let directory = self.path("app")?;
+        let file = self.directory.join("live.mp4");
+        let (seconds, out) = (seconds.to_string(), utf8(&file)?);
+        let said = self.ask(
+            "secluso-app",
+            &[
+                "--dir",
+                &directory,
+                "live",
+                "--seconds",
+                &seconds,
+                "--out",
+                &out,
+                "--json",
+            ],
+        )?;
+        Ok((file, said))
+    }
+
+    /// Has the phone give a command to the hub and wait for the answer; no sync may be running.
+    pub(super) fn order(&self, words: &[&str]) -> Outcome<Value> {
+        let directory = self.path("app")?;
+        let place = ["--dir", directory.as_str()];
+        let all = [&place[..], words, &["--wait", "--json"][..]].concat();
+        self.ask_one("secluso-app", &all)
+    }
+
+    /// What makes the events of the running hub's one camera, in its own word.
+    pub(super) fn detection(&self) -> Outcome<String> {
+        let config = self.path("hub.toml")?;
+        let answer = self.ask_one("secluso-hub", &["status", "--config", &config, "--json"])?;
+        let found = answer.pointer("/cameras/0/detection");
+        let found = found.and_then(Value::as_str).map(str::to_owned);
+        found.ok_or_else(|| Failure::found(format!("the hub says nothing of its camera: {answer}")))
+    }
+
     /// The pictures of events that the phone has; no sync may be running.
     pub(super) fn app_pictures(&self) -> Outcome<Vec<Value>> {
         self.app_list("thumbnails")
