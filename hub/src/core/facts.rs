@@ -390,6 +390,7 @@ impl Core {
     pub fn status(&mut self) -> Result<CoreStatus, CoreError> {
         let mut lines = Vec::new();
         let mut clips = Vec::new();
+        let stranded_copies = self.stranded_copies()?;
         let journal = self
             .journal
             .as_mut()
@@ -432,7 +433,6 @@ impl Core {
         let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
         let dismissals =
             dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
-        let stranded_copies = self.stranded_copies()?;
         let video_bytes = journal.stats().live_bytes;
         let recording = self.is_recording();
         Ok(CoreStatus {

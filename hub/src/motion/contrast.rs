@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_flat_picture_is_not_blown_up() {
-        for value in [0, 1, 100, 254, 255] {
+        for value in [0_u8, 1, 100, 254, 255] {
             let mut cells = vec![value; 50];
             cells.push(value.saturating_sub(1));
             Contrast::new().stretch(&mut cells, &[false; 51]);

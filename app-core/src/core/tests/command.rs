@@ -199,7 +199,7 @@ fn scenario_10_what_an_epoch_overtook_is_encrypted_again_under_the_same_identifi
         let run = camera.outgoing(&core);
         drop(deliver(&mut core, config, &run, 10));
         let book = book(&mut core, config);
-        let waits = book.pending[0];
+        let waits = &book.pending[0];
         assert_eq!((waits.sent, waits.times), (None, round));
         assert_eq!(waits.id, sent.unwrap().id);
         assert_eq!(camera.version(), 0);
