@@ -83,7 +83,7 @@ pub const TRIALS: &[Trial] = &[
     },
     // The simulation tries it, too; here it shows that the thief of real directories is not blind.
     Trial {
-        mutant: "key_not_rotated",
+        mutant: "ack_key_stays",
         workload: Workload::Event,
         by: By::Itself,
     },

@@ -105,7 +105,7 @@ fn acks_of_envelopes_of_one_size_do_not_tell_a_clip_from_covers() {
         if !clip.is_empty() {
             hub.record(clip);
         }
-        while hub.outgoing(Seq::NONE).len() < 10 {
+        while hub.outgoing(Seq::NONE).len() < 12 {
             hub.cover();
         }
         let mut acks = Vec::new();

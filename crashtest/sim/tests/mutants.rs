@@ -18,7 +18,7 @@ const QUICK: [&str; 10] = [
     "two_batches_instead_of_one",
     "page_cache_believed",
     "relay_keeps_no_evidence",
-    "key_not_rotated",
+    "ack_key_stays",
 ];
 
 #[test]

@@ -26,7 +26,11 @@ fn a_thief_opens_what_is_in_progress_and_without_seals_everything() {
 #[test]
 fn a_copy_that_is_left_open_and_a_key_that_stays_are_seen() {
     let linked = mutants::linked().unwrap();
-    for (name, seed) in [("retained_never_forgotten", 3), ("ack_key_stays", 3)] {
+    for (name, seed) in [
+        ("retained_never_forgotten", 3),
+        ("ack_key_stays", 3),
+        ("key_not_rotated", 3),
+    ] {
         assert!(TRIALS.iter().any(|trial| trial.mutant == name), "{name}");
         // It is nobody's pair that a life begins with.
         let pair = crashtest_sim::run::pair(journal::Suite::Classic).unwrap();

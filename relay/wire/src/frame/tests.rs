@@ -377,7 +377,7 @@ fn numbers_that_cannot_be() {
     let bad_presence = hex_bytes("2600000d00000007000000000000000802");
     let bad_size = hex_bytes("28000011000000070000000000000008030000001e");
     let empty_envelope = hex_bytes("300000080000000000000008");
-    let bad_outcome = hex_bytes("0e0000050000000903");
+    let bad_outcome = hex_bytes("0e0000050000000904");
     let many_mailboxes = [
         hex_bytes("0d00019e000000090011"),
         vec![0x55; 24 * (REVOKE_MAILBOXES_MAX + 1)],
