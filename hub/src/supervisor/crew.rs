@@ -286,7 +286,7 @@ mod tests {
         let script = format!("echo started >> {notes}; exec sleep 600");
         format!(
             "[[camera]]\nkind = \"command\"\nname = \"{name}\"\nprogram = \"sh\"\n\
-             arguments = [\"-c\", \"{script}\"]\nstall_seconds = 600.0\n"
+             arguments = [\"-c\", \"{script}\"]\nstall_seconds = 60.0\n"
         )
     }
 

@@ -70,7 +70,7 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
         unwrapped: attack.unwrapped() as u64,
         lives: books.lives.len() as u64,
         frames: books.frames,
-        told: books.told,
+        announced: books.told,
         ..Tally::default()
     };
     let mut found = Found::default();

@@ -34,7 +34,7 @@ pub struct Tally {
     /// See [`Self::lives`].
     pub frames: u64,
     /// Notifications and pictures of events that were sent.
-    pub told: (u64, u64),
+    pub announced: (u64, u64),
     /// Live sessions in progress, once for each copy of the hub, and how often a copy opened something of one.
     pub watched: (u64, u64),
     /// Pictures whose clip was deleted, and those of them that a copy opened which was taken later.
@@ -118,8 +118,8 @@ impl Tally {
             "played_clips": self.played,
             "live_sessions": self.lives,
             "live_frames": self.frames,
-            "notifications": self.told.0,
-            "event_pictures": self.told.1,
+            "notifications": self.announced.0,
+            "event_pictures": self.announced.1,
             "sessions_in_progress": self.watched.0,
             "sessions_in_progress_opened": self.watched.1,
             "deleted_pictures": self.pictures.0,
@@ -189,7 +189,7 @@ impl Tally {
                 "nobody watched live over new keys, or no session in progress opened",
             ),
             (
-                has.told.0 > 0 && has.told.1 > 0 && has.pictures.0 > 0,
+                has.announced.0 > 0 && has.announced.1 > 0 && has.pictures.0 > 0,
                 "no event was told of, or none had a picture, or none of these was deleted",
             ),
         ];
