@@ -356,9 +356,10 @@ impl Worker {
     fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
         let now = clock.now();
         let passed = now.saturating_sub(std::mem::replace(&mut self.ticked_at, now));
-        let owed = self.core.handle_timeout(clock.unix_ms());
+        // ORDER: what has passed is counted before anything is judged by it, or that would be said a tick late.
         let counted = self.core.handle_elapsed(passed, clock.unix_ms());
-        for done in [owed, counted] {
+        let owed = self.core.handle_timeout(clock.unix_ms());
+        for done in [counted, owed] {
             match done {
                 Ok(()) | Err(CoreError::Dead(_)) => {}
                 Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),

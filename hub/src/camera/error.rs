@@ -155,6 +155,14 @@ pub enum CameraErrorKind {
 }
 
 impl CameraError {
+    /// For how long no picture had come when it was found out.
+    pub fn missed(&self) -> Duration {
+        match self {
+            Self::Stalled { after, .. } => *after,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// What the caller must do.
     pub fn kind(&self) -> CameraErrorKind {
         match self {

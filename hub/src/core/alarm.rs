@@ -15,8 +15,9 @@ use wal::Priority;
 use super::tell::Ask;
 use super::{CameraNumber, Core, CoreError, Recorded, Stop};
 
-/// A camera that is not there for so long is away: shorter than the 20 s after which the owner is to know.
-const AWAY_AFTER: Duration = Duration::from_secs(10);
+/// A camera that is not there for so long, counted from its last picture where that is known, is away: with a tick on
+/// top of it shorter than the 20 s after which the owner is to know.
+const AWAY_AFTER: Duration = Duration::from_secs(15);
 /// The same camera is said to be away again at the earliest after so long.
 const AWAY_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 /// A storage that is still full, or full again, is said to be at the earliest after so long: what a phone that is
@@ -31,7 +32,10 @@ pub enum Presence {
     /// It does.
     There,
     /// It does not, and nobody wants it so.
-    Away,
+    Away {
+        /// For how long none has come already when that is found out.
+        missed: Duration,
+    },
 }
 
 /// What is known of a camera.
@@ -79,8 +83,12 @@ impl Alarms {
             said_at: None,
         });
         match presence {
-            Presence::Away => {
-                known.away_since.get_or_insert((ran, now_unix_ms));
+            Presence::Away { missed } => {
+                let (missed_ms, since) = (missed.as_millis(), ran.saturating_sub(missed));
+                let missed_ms = u64::try_from(missed_ms).unwrap_or(u64::MAX);
+                known
+                    .away_since
+                    .get_or_insert((since, now_unix_ms.saturating_sub(missed_ms)));
             }
             Presence::There => {
                 known.away_since = None;
@@ -235,6 +243,9 @@ mod tests {
     use super::*;
 
     const DOOR: (CameraNumber, &str) = (CameraNumber::FIRST, "door");
+    const AWAY: Presence = Presence::Away {
+        missed: Duration::ZERO,
+    };
 
     fn owed(alarms: &mut Alarms) -> Vec<NoticeKind> {
         alarms.owed.drain(..).map(|notice| notice.kind).collect()
@@ -247,12 +258,12 @@ mod tests {
     #[test]
     fn a_camera_that_is_away_for_a_while_is_said_once_and_so_is_its_return() {
         let mut alarms = Alarms::default();
-        alarms.camera(DOOR, Presence::Away, seconds(100), 7);
-        alarms.camera(DOOR, Presence::Away, seconds(105), 8);
-        alarms.look(seconds(109));
+        alarms.camera(DOOR, AWAY, seconds(100), 7);
+        alarms.camera(DOOR, AWAY, seconds(105), 8);
+        alarms.look(seconds(114));
         assert!(owed(&mut alarms).is_empty());
-        alarms.look(seconds(110));
         alarms.look(seconds(115));
+        alarms.look(seconds(119));
         let away = alarms.owed.front().cloned();
         assert_eq!(away.map(|away| away.started_unix_ms), Some(7));
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
@@ -261,20 +272,34 @@ mod tests {
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraBack]);
     }
 
+    /// One that hangs is found out only when it has stalled; it is missed from its last picture on.
+    #[test]
+    fn a_camera_that_stalled_is_said_with_the_next_tick() {
+        let mut alarms = Alarms::default();
+        let missed = seconds(10);
+        alarms.camera(DOOR, Presence::Away { missed }, seconds(100), 30_000);
+        alarms.look(seconds(104));
+        assert!(owed(&mut alarms).is_empty());
+        alarms.look(seconds(105));
+        let away = alarms.owed.front().map(|away| away.started_unix_ms);
+        assert_eq!(away, Some(20_000), "dated by its last picture");
+        assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
+    }
+
     #[test]
     fn a_camera_that_comes_and_goes_is_said_again_only_after_a_while() {
         let mut alarms = Alarms::default();
         let mut said = Vec::new();
         // An hour of half a minute away and half a minute there.
         for minute in 0..60 {
-            alarms.camera(DOOR, Presence::Away, seconds(60 * minute), 7);
+            alarms.camera(DOOR, AWAY, seconds(60 * minute), 7);
             alarms.look(seconds(60 * minute + 15));
             alarms.camera(DOOR, Presence::There, seconds(60 * minute + 30), 9);
             said.extend(owed(&mut alarms));
         }
         assert_eq!(said.len(), 2 * 6, "{said:?}");
         // Nothing is said of one that is there again at once.
-        alarms.camera(DOOR, Presence::Away, seconds(9_000), 7);
+        alarms.camera(DOOR, AWAY, seconds(9_000), 7);
         alarms.camera(DOOR, Presence::There, seconds(9_005), 9);
         alarms.look(seconds(9_020));
         assert!(owed(&mut alarms).is_empty());
@@ -284,18 +309,18 @@ mod tests {
     fn of_a_camera_that_is_no_more_nothing_is_said() {
         let mut alarms = Alarms::default();
         let yard = (CameraNumber(1), "yard");
-        alarms.camera(DOOR, Presence::Away, seconds(0), 7);
-        alarms.camera(yard, Presence::Away, seconds(0), 7);
+        alarms.camera(DOOR, AWAY, seconds(0), 7);
+        alarms.camera(yard, AWAY, seconds(0), 7);
         alarms.keep(&["door".to_owned(), "garden".to_owned()]);
         alarms.look(seconds(20));
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
         // The one that has its place is missed for itself.
-        alarms.camera((CameraNumber(1), "garden"), Presence::Away, seconds(20), 8);
-        alarms.look(seconds(30));
+        alarms.camera((CameraNumber(1), "garden"), AWAY, seconds(20), 8);
+        alarms.look(seconds(35));
         let away = alarms.owed.front().map(|away| away.camera.clone());
         assert_eq!(away.as_deref(), Some("garden"));
         alarms.keep(&[]);
-        alarms.camera(DOOR, Presence::There, seconds(31), 9);
+        alarms.camera(DOOR, Presence::There, seconds(36), 9);
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
     }
 
@@ -307,8 +332,8 @@ mod tests {
         assert_eq!(alarms.owed.len(), 1);
         alarms.staged = std::mem::take(&mut alarms.owed);
         let begun = alarms.count_staged();
-        alarms.camera(DOOR, Presence::Away, seconds(60), 7);
-        alarms.look(seconds(70));
+        alarms.camera(DOOR, AWAY, seconds(60), 7);
+        alarms.look(seconds(75));
         alarms.staged.append(&mut alarms.owed);
         alarms.settle(begun);
         alarms.say_again();
@@ -330,10 +355,10 @@ mod tests {
     #[test]
     fn a_full_storage_is_said_before_what_has_no_room_in_it() {
         let mut alarms = Alarms::default();
-        alarms.camera(DOOR, Presence::Away, seconds(0), 7);
-        alarms.look(seconds(10));
-        alarms.storage_full(seconds(11), 8);
-        alarms.camera(DOOR, Presence::There, seconds(12), 9);
+        alarms.camera(DOOR, AWAY, seconds(0), 7);
+        alarms.look(seconds(15));
+        alarms.storage_full(seconds(16), 8);
+        alarms.camera(DOOR, Presence::There, seconds(17), 9);
         let order = [
             NoticeKind::StorageFull,
             NoticeKind::CameraAway,

@@ -365,8 +365,9 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         held: Duration,
     ) -> Result<Duration, SealerError> {
         let pause = self.pauses.handle_failure(error.kind(), held);
+        let missed = error.missed();
         self.reporter.set_trouble(Some(error));
-        self.tell(Presence::Away).await?;
+        self.tell(Presence::Away { missed }).await?;
         Ok(self.clock.now().saturating_add(pause))
     }
 

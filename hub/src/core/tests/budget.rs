@@ -13,6 +13,9 @@ const MADE_ROOM: AppClipState = AppClipState::Dropped(DropReason::Budget);
 /// Pieces of an event here, each as large as pieces get: 256 KiB and a little.
 const PIECES: u8 = 4;
 const MIB: u64 = 1 << 20;
+const AWAY: Presence = Presence::Away {
+    missed: Duration::ZERO,
+};
 
 fn big(number: u8) -> Piece {
     Piece {
@@ -276,9 +279,7 @@ fn a_retained_copy_goes_with_its_clip() {
 fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
     let mut world = World::paired();
     let door = CameraNumber::FIRST;
-    world
-        .core
-        .handle_camera(door, "door", Presence::Away, NOW_MS);
+    world.core.handle_camera(door, "door", AWAY, NOW_MS);
     assert!(alarms(&mut world).is_empty(), "not at once");
     world.pass(1);
     assert_eq!(alarms(&mut world), [NoticeKind::CameraAway]);
@@ -287,9 +288,7 @@ fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
         .handle_camera(door, "door", Presence::There, NOW_MS + 1);
     assert_eq!(alarms(&mut world), [NoticeKind::CameraBack]);
     // In privacy mode nobody has the camera, and nobody misses it.
-    world
-        .core
-        .handle_camera(door, "door", Presence::Away, NOW_MS + 2);
+    world.core.handle_camera(door, "door", AWAY, NOW_MS + 2);
     let private = journal::message::Settings {
         privacy: true,
         event_seconds_max: None,
@@ -304,9 +303,7 @@ fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
 fn an_alarm_that_was_lost_with_its_sync_is_said_again() {
     let mut world = World::paired();
     let door = CameraNumber::FIRST;
-    world
-        .core
-        .handle_camera(door, "door", Presence::Away, NOW_MS);
+    world.core.handle_camera(door, "door", AWAY, NOW_MS);
     world
         .core
         .handle_elapsed(Duration::from_secs(60), NOW_MS)
