@@ -1,6 +1,7 @@
 //! Where an RTSP camera is and how to log in, kept apart: an address can be shown, a password cannot.
 //!
-//! It must never print a password, nor what stands before `@` or behind `?` in an address. Passwords
+//! It must never print a password, nor what stands before `@` or behind `?` in an address, nor a part of its path
+//! that may be a login: some cameras want name and password there. Passwords
 //! are read when they are used, so that a changed one is found without a restart, and are erased from
 //! our memory after that.
 
@@ -97,7 +98,10 @@ impl fmt::Display for CameraAddress {
         if let Some(port) = self.0.port() {
             write!(out, ":{port}")?;
         }
-        out.write_str(self.0.path())?;
+        for part in self.0.path().split('/').skip(1) {
+            let shown = if is_plain(part) { part } else { "..." };
+            write!(out, "/{shown}")?;
+        }
         match self.0.query() {
             // Some cameras want name and password there.
             Some(_) => out.write_str("?..."),
@@ -110,6 +114,17 @@ impl fmt::Debug for CameraAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
+}
+
+/// Whether a part of a path can hold no login: some cameras want it as in `/user=admin_password=x_channel=1.sdp`
+/// or `/admin:x/1`.
+fn is_plain(part: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let lower = part.to_ascii_lowercase();
+    let names_login = ["user", "pass", "pwd", "psw", "login", "auth", "token"]
+        .iter()
+        .any(|word| lower.contains(word));
+    part.bytes().all(is_word) && !names_login
 }
 
 /// Takes `%41` for `A`; what is no such code stays.
@@ -328,6 +343,38 @@ mod tests {
         assert_eq!(address.to_string(), "rtsp://cam.lan:8554/live/1?...");
         assert_eq!(address.url().username(), "");
         assert_eq!(address.url().password(), None);
+    }
+
+    /// Names and passwords where cameras are known to want them.
+    #[test]
+    fn a_path_is_shown_without_what_may_be_a_login() {
+        let table = [
+            (
+                "rtsp://10.0.0.9:554/user=admin_password=hunter2_channel=1_stream=0.sdp",
+                "rtsp://10.0.0.9:554/...",
+            ),
+            (
+                "rtsp://cam.lan/user=admin&password=hunter2/live",
+                "rtsp://cam.lan/.../live",
+            ),
+            ("rtsp://cam.lan/admin:hunter2/1", "rtsp://cam.lan/.../1"),
+            ("rtsp://cam.lan/a%3Dhunter2", "rtsp://cam.lan/..."),
+            ("rtsp://cam.lan/pwd_hunter2", "rtsp://cam.lan/..."),
+            (
+                "rtsp://cam.lan/Streaming/Channels/101",
+                "rtsp://cam.lan/Streaming/Channels/101",
+            ),
+            ("rtsp://cam.lan/", "rtsp://cam.lan/"),
+            ("rtsp://cam.lan", "rtsp://cam.lan"),
+            ("rtsp://cam.lan//h264", "rtsp://cam.lan//h264"),
+        ];
+        for (text, shown) in table {
+            let address = CameraAddress::parse(text).unwrap();
+            assert_eq!(address.to_string(), shown);
+            assert_eq!(format!("{address:?}"), shown);
+            // The camera is asked for what its owner wrote.
+            assert_eq!(address.url().as_str(), text);
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! Such a stream has no times: a picture's time is the moment at which it was whole. B-frames would
 //! be shown in the wrong order, so the program must not make any. This room must never start a shell,
-//! never leave the program running when the source is dropped, and never let it see our input.
+//! never leave the program running when the source is dropped, nor what it has started, never let it see our input,
+//! and never show what it says: many a program begins with its address, password included.
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::rbsp::{BitReader, decode_nal};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdout, Command};
 use wal::service::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
@@ -44,10 +46,37 @@ pub struct CommandConfig {
     pub stall: Duration,
 }
 
-/// A [`Source`] that reads a program's standard output. The program is killed when it is dropped.
+/// The program and whatever it has started and not put elsewhere. They are killed when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    /// Once: later its number may be another's.
+    fn kill(&mut self) {
+        if let Some(group) = self.0.take() {
+            // Nobody may be left of it.
+            let _gone = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A [`Source`] that reads a program's standard output. The program, and what it has started, is killed when it is
+/// dropped.
 pub struct CommandSource<C> {
     clock: C,
     program: String,
+    /// Before the child: its number is its own for as long as nobody has asked how it ended.
+    group: Group,
     child: Child,
     stdout: ChildStdout,
     buffer: BytesMut,
@@ -75,8 +104,10 @@ impl<C: Clock> CommandSource<C> {
             .env_remove(WATCHDOG_PID)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // What it says stands in our own log.
-            .stderr(Stdio::inherit())
+            // It may hold a password, and may be without end.
+            .stderr(Stdio::null())
+            // What it starts is in it as well, and ends with it.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn();
         let not_started = |reason: String| CameraError::NotStarted {
@@ -84,6 +115,7 @@ impl<C: Clock> CommandSource<C> {
             reason,
         };
         let mut child = started.map_err(|error| not_started(error.to_string()))?;
+        let group = Group::of(&child);
         let stdout = child.stdout.take();
         let stdout = stdout.ok_or_else(|| not_started("it has no standard output".into()))?;
         let now = clock.now();
@@ -91,6 +123,7 @@ impl<C: Clock> CommandSource<C> {
             clock,
             reader: Reader::new(program.clone(), now),
             program,
+            group,
             child,
             stdout,
             buffer: BytesMut::with_capacity(READ_BYTES),
@@ -146,6 +179,7 @@ impl<C: Clock> CommandSource<C> {
             Ok(Some(status)) => status.to_string(),
             _ => "it has closed its standard output".to_owned(),
         };
+        self.group.kill();
         CameraError::Ended {
             program: self.program.clone(),
             status,

@@ -138,14 +138,66 @@ async fn a_program_ends_with_its_source() {
     let config = config("sleep", &["600"], LONG);
     let source = CommandSource::open(&config, TokioClock::new()).unwrap();
     let id = source.child.id().expect("it runs");
-    let directory = std::path::PathBuf::from(format!("/proc/{id}/fd"));
-    assert!(directory.exists());
+    assert!(runs(id));
     drop(source);
     // Killed at once; its remains are collected by the runtime.
+    until_gone(id).await;
+}
+
+/// Whether a process has anything open: what is killed and not collected yet has not.
+fn runs(id: u32) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{id}/fd"));
+    open.is_ok_and(|mut open| open.next().is_some())
+}
+
+async fn until_gone(id: u32) {
     let gone = async {
-        while std::fs::read_dir(&directory).is_ok_and(|mut open| open.next().is_some()) {
+        while runs(id) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(LONG, gone).await.unwrap();
+}
+
+/// A script that starts the camera's program and waits for it: in privacy mode neither may have the camera.
+#[tokio::test]
+async fn what_a_program_has_started_ends_with_its_source() {
+    for ends_first in [false, true] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display().to_string();
+        let script = match ends_first {
+            false => format!("sleep 600 & echo $! > {path}; wait"),
+            // What is left has not even the output.
+            true => format!("sleep 600 > /dev/null & echo $! > {path}"),
+        };
+        let config = config("sh", &["-c", &script], LONG);
+        let mut source = CommandSource::open(&config, TokioClock::new()).unwrap();
+        let started = async {
+            loop {
+                let text = std::fs::read_to_string(&path).unwrap();
+                if let Ok(id) = text.trim().parse() {
+                    return id;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let id: u32 = tokio::time::timeout(LONG, started).await.unwrap();
+        assert!(runs(id));
+        if ends_first {
+            let error = source.next_item().await.unwrap_err();
+            assert!(matches!(error, CameraError::Ended { .. }), "{error}");
+        }
+        drop(source);
+        until_gone(id).await;
+    }
+}
+
+/// What a program says may hold its address, and that a password.
+#[tokio::test]
+async fn what_a_program_says_beside_its_pictures_goes_nowhere() {
+    let config = config("sh", &["-c", "exec sleep 600"], LONG);
+    let source = CommandSource::open(&config, TokioClock::new()).unwrap();
+    let id = source.child.id().expect("it runs");
+    let said = std::fs::read_link(format!("/proc/{id}/fd/2")).unwrap();
+    assert_eq!(said, std::path::Path::new("/dev/null"));
 }
