@@ -63,8 +63,12 @@ pub(super) fn change(
         made_by: Some(id),
         settings: change.settings,
     };
-    txn.put_camera_set(&doc)?;
-    Ok(CommandResult::CameraChanged(doc))
+    let is_there = |name: &str| detections.contains_key(name);
+    match txn.put_camera_set(&doc, is_there)? {
+        true => Ok(CommandResult::CameraChanged(doc)),
+        // There are not that many cameras.
+        false => Ok(CommandResult::Refused(Refusal::OutOfRange)),
+    }
 }
 
 fn current(txn: &Txn<'_>, camera: &str) -> Result<CameraDoc, JournalError> {

@@ -190,6 +190,7 @@ impl Core {
         let restart = journal.restart_wanted()?;
         Ok(Wishes {
             settings: journal.settings()?.settings,
+            // What cannot be read there is none; neither holds up a sync.
             cameras: Arc::new(journal.cameras_set()?),
             restart: restart.is_some() && restart != self.restarted_for,
             invite: journal.invite()?,
@@ -216,6 +217,28 @@ impl Core {
         self.commit(now_unix_ms)
     }
 
+    /// Settings that cannot be read are replaced by privacy mode, so that every phone is told of it once. A disk without
+    /// room for that leaves it to the next tick; until then it is privacy mode all the same.
+    fn mend_settings(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        if !self.journal_ref()?.are_settings_lost()? {
+            return Ok(());
+        }
+        tracing::error!(
+            "what phones have set cannot be read: privacy mode is on until one sets it again"
+        );
+        let doc = self.settings(now_unix_ms)?;
+        let mut txn = self.journal()?.begin();
+        txn.put_settings(&doc)?;
+        match txn.stage(()).map(drop) {
+            Ok(()) => {
+                self.staged_bytes += SMALL_GROUP_BYTES;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Space => Ok(()),
+            Err(error) => self.judge(Err(error), now_unix_ms),
+        }
+    }
+
     /// Does what follows from the settings that are stored: in privacy mode the clips being recorded end, and so
     /// does whatever is watched live, and
     /// every phone that was not told of this version is told, as far as there is room. A silent phone is told
@@ -225,6 +248,7 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub(super) fn follow_settings(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.mend_settings(now_unix_ms)?;
         let doc = self.settings(now_unix_ms)?;
         if doc.settings.privacy {
             self.end_lives(LiveEnd::Privacy, now_unix_ms)?;

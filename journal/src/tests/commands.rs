@@ -11,7 +11,7 @@ use crate::message::{
 };
 use crate::{
     CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower,
-    JournalError, OUTCOMES_KEPT, Received, Session, Taken, Takes,
+    JournalError, OUTCOMES_KEPT, Received, Session, SettingsSaid, Taken, Takes,
 };
 
 fn config(hub: &Hub) -> Line {
@@ -270,18 +270,65 @@ fn a_hub_keeps_one_version_of_each_camera_and_no_more_cameras_than_it_may_have()
     let (mut hub, _app) = paired();
     let mut txn = hub.journal.begin();
     assert!(txn.cameras_set().unwrap().is_empty());
+    let all = |_: &str| true;
     for number in 0..CAMERAS_SET_MAX {
-        txn.put_camera_set(&camera(&format!("{number}"), 1))
-            .unwrap();
+        let doc = camera(&format!("{number}"), 1);
+        assert!(txn.put_camera_set(&doc, all).unwrap());
     }
-    txn.put_camera_set(&camera("0", 2)).unwrap();
+    assert!(txn.put_camera_set(&camera("0", 2), all).unwrap());
     assert_eq!(txn.cameras_set().unwrap().len(), CAMERAS_SET_MAX);
-    txn.put_camera_set(&camera("one more", 1)).unwrap();
+    let more = camera("one more", 1);
+    assert!(!txn.put_camera_set(&more, all).unwrap(), "no place");
+    // The one that was set first stays: it is still there.
+    let is_there = |name: &str| name != "3" && name != "5";
+    assert!(txn.put_camera_set(&more, is_there).unwrap());
     drop(txn.commit(()).unwrap());
     let kept = hub.journal.cameras_set().unwrap();
     assert_eq!(kept.len(), CAMERAS_SET_MAX);
-    assert!(!kept.iter().any(|doc| doc.camera == "0"), "the first went");
-    assert_eq!(kept.last(), Some(&camera("one more", 1)));
+    assert_eq!(kept.first(), Some(&camera("0", 2)));
+    let has = |name: &str| kept.iter().any(|doc| doc.camera == name);
+    assert!(!has("3") && has("5"));
+    assert_eq!(kept.last(), Some(&more));
+}
+
+/// What is set is asked for with every sync and at every start: what rots there must not hold them up.
+#[test]
+fn what_is_set_at_cameras_and_cannot_be_read_is_nothing() {
+    let (mut hub, _app) = paired();
+    let mut txn = hub.journal.begin();
+    txn.put(keys::CAMERAS, &[0xff]);
+    drop(txn.commit(()).unwrap());
+    assert!(hub.journal.cameras_set().unwrap().is_empty());
+    let mut txn = hub.journal.begin();
+    let door = camera("door", 1);
+    assert!(txn.put_camera_set(&door, |_| true).unwrap());
+    drop(txn.commit(()).unwrap());
+    assert_eq!(hub.journal.cameras_set().unwrap(), [door]);
+}
+
+/// The owner may have forbidden to record.
+#[test]
+fn settings_that_cannot_be_read_are_privacy_mode_in_a_version_that_no_phone_knows() {
+    let (mut hub, _app) = paired();
+    let pairing = config(&hub).pairing;
+    assert!(!hub.journal.are_settings_lost().unwrap());
+    let mut txn = hub.journal.begin();
+    let said = SettingsSaid {
+        version: 7,
+        said: Seq(1),
+    };
+    txn.put_settings_said(pairing, said).unwrap();
+    txn.put(keys::SETTINGS, &[0xff]);
+    assert!(txn.settings().unwrap().settings.privacy);
+    drop(txn.commit(()).unwrap());
+    assert!(hub.journal.are_settings_lost().unwrap());
+    let closed = hub.journal.settings().unwrap();
+    assert_eq!((closed.version, closed.settings.privacy), (8, true));
+    let mut txn = hub.journal.begin();
+    txn.put_settings(&closed).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert!(!hub.journal.are_settings_lost().unwrap());
+    assert_eq!(hub.journal.settings().unwrap(), closed);
 }
 
 /// Neither end remembers without a limit.

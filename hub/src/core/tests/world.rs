@@ -507,7 +507,7 @@ impl Core {
             settings,
             ..CameraDoc::unset(camera)
         };
-        txn.put_camera_set(&doc)?;
+        assert!(txn.put_camera_set(&doc, |_| true)?);
         drop(txn.stage(())?);
         self.staged_bytes += SMALL_GROUP_BYTES;
         Ok(())
