@@ -132,9 +132,9 @@ enum State {
         last_motion: Duration,
     },
     Recording(Recording),
-    /// No event begins before this time.
+    /// No event begins for as long as the settings say.
     Cooling {
-        until: Duration,
+        ended: Duration,
     },
 }
 
@@ -378,8 +378,9 @@ impl EventMachine {
                     self.end(EndReason::LengthLimit, now);
                 }
             }
-            State::Cooling { until } => {
-                if now >= *until {
+            State::Cooling { ended } => {
+                // As long as is set now: what was set by mistake holds no longer than until it is corrected.
+                if now >= *ended + self.settings.cool_down() {
                     self.state = State::Idle;
                 }
             }
@@ -403,9 +404,7 @@ impl EventMachine {
         let cool_down = self.settings.cool_down();
         self.state = match cool_down.is_zero() {
             true => State::Idle,
-            false => State::Cooling {
-                until: now + cool_down,
-            },
+            false => State::Cooling { ended: now },
         };
     }
 

@@ -91,8 +91,8 @@ pub struct Recorder {
     wishes: watch::Receiver<Wishes>,
     state: State,
     tracks: Option<Tracks>,
-    /// When the event began, milliseconds since 1970, as its camera says.
-    started_unix_ms: u64,
+    /// The decode time of the event's first picture, once that has come.
+    began_dts: Option<u64>,
     flying: Flying,
     /// What the camera failed of last.
     trouble: Option<CameraError>,
@@ -109,7 +109,7 @@ impl Recorder {
             sealer,
             state: State::Idle,
             tracks: None,
-            started_unix_ms: 0,
+            began_dts: None,
             flying: Flying::default(),
             trouble: None,
             completed: 0,
@@ -166,7 +166,7 @@ impl Recorder {
     async fn handle(&mut self, event: CameraEvent) -> Result<(), SealerError> {
         match event {
             CameraEvent::EventStarted(start) => {
-                self.started_unix_ms = start.started_unix_ms;
+                self.began_dts = None;
                 if start.kind == EventKind::Motion {
                     self.alert(start.started_unix_ms).await?;
                 }
@@ -263,7 +263,7 @@ impl Recorder {
     }
 
     async fn unit(&mut self, unit: AccessUnit) -> Result<(), SealerError> {
-        if self.is_too_long(unit.captured_unix_ms) {
+        if self.is_too_long(unit.dts) {
             // Whole, as the owner wants it. What the camera still has of the event is not recorded.
             if !matches!(self.state, State::Skip) {
                 self.end(EventEnd::Completed).await?;
@@ -291,11 +291,15 @@ impl Recorder {
         }
     }
 
-    /// Whether a picture lies beyond the limit that the owner has set for an event.
-    fn is_too_long(&self, captured_unix_ms: u64) -> bool {
+    /// Whether a picture lies beyond the limit that the owner has set for an event. By the pictures' own times: the
+    /// clock on the wall may be set meanwhile.
+    fn is_too_long(&mut self, dts: u64) -> bool {
+        let lasted = dts.saturating_sub(*self.began_dts.get_or_insert(dts));
         let limit = self.wishes.borrow().settings.event_seconds_max;
-        let lasted_ms = captured_unix_ms.saturating_sub(self.started_unix_ms);
-        limit.is_some_and(|seconds| lasted_ms >= u64::from(seconds) * 1_000)
+        let ticks = self.tracks.as_ref().map(|tracks| tracks.video.timescale);
+        limit
+            .zip(ticks)
+            .is_some_and(|(seconds, ticks)| lasted >= u64::from(seconds) * u64::from(ticks.get()))
     }
 
     async fn pieces(&mut self, chunks: Vec<ClipChunk>) -> Result<(), SealerError> {

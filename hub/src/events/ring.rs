@@ -1,7 +1,8 @@
 //! The last seconds of a stream, in memory: whole groups of pictures, so that what is taken out can be
 //! played.
 //!
-//! It must never hold more than its bytes, and never a piece whose key frame it has given up.
+//! It must never hold more than its bytes, but for one key frame that is larger by itself, and never a piece whose key
+//! frame it has given up.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
@@ -85,17 +86,26 @@ impl Ring {
     }
 
     /// Gives up what is too old or too much. A group is needed as long as the next one is younger than
-    /// the reach; one that is too large by itself goes whole, and the next key frame begins anew.
+    /// the reach; one that is too large by itself goes whole, and the next key frame begins anew. The key frame that
+    /// has just come stays, however large: without it no event could ever begin.
     fn trim(&mut self, now: Duration) {
         let oldest = now.saturating_sub(self.reach);
         while self.groups.get(1).is_some_and(|next| next.began <= oldest)
-            || self.bytes > self.bytes_max
+            || self.bytes > self.bytes_max && !self.is_one_piece()
         {
             match self.groups.pop_front() {
                 Some(group) => self.bytes -= group.bytes,
                 None => break,
             }
         }
+    }
+
+    fn is_one_piece(&self) -> bool {
+        self.groups.len() == 1
+            && self
+                .groups
+                .front()
+                .is_some_and(|group| group.units.len() == 1)
     }
 
     /// All pieces from the last key frame at or before `since` on, or from the oldest; without groups that

@@ -255,6 +255,55 @@ fn after_an_event_none_begins_for_the_cool_down() {
     assert_eq!(rig.now, ended + seconds(20));
 }
 
+/// An hour by mistake, corrected by a phone: it holds no longer than the mistake does.
+#[test]
+fn a_cool_down_that_is_set_anew_holds_for_the_one_under_way() {
+    for (corrected, waits) in [(0.0, 0), (10.0, 10), (20.0, 20)] {
+        let mut rig = Rig::new(EventValues {
+            cool_down_seconds: 3600.0,
+            ..EventValues::default()
+        });
+        rig.run(seconds(1), Scene::Moving);
+        rig.run(seconds(6), Scene::Still);
+        let (_, ended) = rig.told[0].end.unwrap();
+        rig.run(seconds(1), Scene::Moving);
+        assert_eq!(rig.told.len(), 1);
+        let settings = EventSettings::new(EventValues {
+            cool_down_seconds: corrected,
+            ..EventValues::default()
+        });
+        rig.machine.handle_settings(settings.unwrap(), rig.now);
+        let set_at = rig.now;
+        while rig.told.len() == 1 {
+            rig.run(PICTURE, Scene::Moving);
+        }
+        assert_eq!(rig.now, (set_at + PICTURE).max(ended + seconds(waits)));
+    }
+}
+
+/// The largest picture is larger than the smallest ring: there is no pre-roll, and an event all the same.
+#[test]
+fn a_key_frame_that_is_larger_than_the_ring_begins_an_event() {
+    let mut rig = Rig::new(EventValues {
+        ring_bytes_max: RING_BYTES.0,
+        ..EventValues::default()
+    });
+    for number in 0..30 {
+        rig.now += PICTURE;
+        let is_sync = number % GROUP == 0;
+        let bytes = if is_sync { 2 * RING_BYTES.0 } else { 100 };
+        rig.machine
+            .handle_unit(picture(number, is_sync, bytes), rig.now);
+        rig.machine
+            .handle_sighting(sighting(Scene::Moving, 5), rig.now);
+        rig.take();
+    }
+    let [told] = &rig.told[..] else {
+        panic!("{:?}", rig.told);
+    };
+    assert_eq!(told.units, (0..30).collect::<Vec<u64>>());
+}
+
 #[test]
 fn in_quiet_hours_none_begins_and_one_that_runs_goes_on() {
     let values = EventValues {

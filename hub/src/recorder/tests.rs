@@ -226,6 +226,60 @@ async fn an_event_ends_whole_at_the_limit_that_the_owner_has_set() {
     }
 }
 
+/// A small computer's clock is set when its network comes, also in the middle of an event: by years, either way.
+#[tokio::test]
+async fn a_clock_that_is_set_neither_ends_an_event_nor_lets_it_go_on() {
+    let year_ms = 365 * 24 * 3_600_000;
+    for (limit_seconds, forwards, pictures) in [(60, true, 12), (1, false, 5)] {
+        let mut world = World::paired();
+        let settings = journal::message::Settings {
+            privacy: false,
+            event_seconds_max: Some(limit_seconds),
+        };
+        world.core.set(settings, NOW_MS).unwrap();
+        world.core.commit(NOW_MS).unwrap();
+        let (sealer, mut thread) = sealer::start(world.core, HandClock::default()).unwrap();
+        let track = track();
+        let mut pictures_seen = units(&track, 12);
+        for unit in &mut pictures_seen[3..] {
+            unit.captured_unix_ms = match forwards {
+                true => unit.captured_unix_ms + year_ms,
+                false => unit.captured_unix_ms - year_ms,
+            };
+        }
+        let mut events = VecDeque::from([CameraEvent::EventStarted(EventStart {
+            tracks: Tracks::silent(Arc::clone(&track)),
+            kind: EventKind::Plain,
+            started_unix_ms: NOW_MS,
+        })]);
+        events.extend(pictures_seen.into_iter().map(CameraEvent::AccessUnit));
+        events.push_back(CameraEvent::EventEnded(EventEnd::Completed));
+        let mut camera = Script {
+            events,
+            asked: Arc::default(),
+        };
+        let (_keep, mut stop) = watch::channel(false);
+        let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer);
+        let over = recorder.run(&mut camera, &mut stop).await.unwrap();
+        assert_eq!(over, Over::Finished);
+        drop(recorder);
+        let mut finished = Vec::new();
+        while let Some(notice) = thread.notices.recv().await {
+            if let Notice::ClipFinished { clip, .. } = notice {
+                finished.push(clip);
+            }
+        }
+        assert_eq!(finished.len(), 1, "{forwards}");
+        assert_eq!(finished[0].state, crate::core::ClipState::Complete);
+        let bytes = pictures * 5_000;
+        assert!(
+            (bytes..bytes + 5_000).contains(&finished[0].bytes),
+            "{forwards}: {}",
+            finished[0].bytes
+        );
+    }
+}
+
 /// Privacy mode ends the clip and lets go of the camera: it is asked for nothing more.
 #[tokio::test]
 async fn privacy_mode_stops_asking_the_camera() {
