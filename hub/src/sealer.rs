@@ -165,23 +165,26 @@ impl Sealer {
         &self,
         step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
     ) -> Result<Pending<T>, SealerError> {
-        let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move |core, now| {
-            let result = step(core, now);
-            Box::new(move |sync: &SyncResult| {
-                let result = match (sync, result) {
-                    (_, Err(error)) => Err(error),
-                    (SyncResult::Synced, Ok(value)) => Ok(value),
-                    (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
-                    (SyncResult::NotSynced(why), Ok(_)) => Err(CoreError::NotSynced(why.clone())),
-                    (SyncResult::Dead(death), Ok(_)) => Err(CoreError::Dead(death.clone())),
-                };
-                // Whoever asked may have gone; the step is done all the same.
-                let _gone = sender.send(result);
-            })
-        });
+        let (job, answer) = job_of(step);
         self.jobs.send(job).await.map_err(|_| SealerError::Closed)?;
-        Ok(Pending(answer))
+        Ok(answer)
+    }
+
+    /// Gives a step to the journal's thread without waiting for anything, not even for its answer: for who must not
+    /// stand still. False if there is no place in its queue now; the step is not done then.
+    ///
+    /// # Errors
+    /// [`SealerError::Closed`].
+    pub fn offer(
+        &self,
+        step: impl FnOnce(&mut Core, u64) -> Result<(), CoreError> + Send + 'static,
+    ) -> Result<bool, SealerError> {
+        let (job, _nobody_waits) = job_of(step);
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(true),
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(false),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(SealerError::Closed),
+        }
     }
 
     /// The durable ends of all lines; changes wake at once.
@@ -198,6 +201,28 @@ impl Sealer {
     pub fn lives(&self) -> watch::Receiver<LiveBoard> {
         self.lives.clone()
     }
+}
+
+/// A step as the thread runs it, and its answer.
+fn job_of<T: Send + 'static>(
+    step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
+) -> (Job, Pending<T>) {
+    let (sender, answer) = oneshot::channel();
+    let job: Job = Box::new(move |core, now| {
+        let result = step(core, now);
+        Box::new(move |sync: &SyncResult| {
+            let result = match (sync, result) {
+                (_, Err(error)) => Err(error),
+                (SyncResult::Synced, Ok(value)) => Ok(value),
+                (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
+                (SyncResult::NotSynced(why), Ok(_)) => Err(CoreError::NotSynced(why.clone())),
+                (SyncResult::Dead(death), Ok(_)) => Err(CoreError::Dead(death.clone())),
+            };
+            // Whoever asked may have gone; the step is done all the same.
+            let _gone = sender.send(result);
+        })
+    });
+    (job, Pending(answer))
 }
 
 /// Answers of one batch of jobs, each with the journal's generation in which it was staged.

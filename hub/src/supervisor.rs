@@ -5,8 +5,8 @@
 //! cameras (their clips are cut off), then a moment for the uplink, then the journal. A restart that a phone asks
 //! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
 //! journal has forgotten the wish by then. Whoever supervises the process is told when it is ready, that it is
-//! alive for as long as its journal answers, and that it stops. This room must never restart a part whose state
-//! it does not know: the journal's thread decides that itself.
+//! alive for as long as its journal answers and whoever obeys signals goes on, and that it stops. This room must never
+//! restart a part whose state it does not know: the journal's thread decides that itself.
 
 mod camera;
 mod crew;
@@ -196,7 +196,12 @@ async fn run_once(
     // They hold the journal open, and are gone before it is closed.
     let mut attendants = tokio::task::JoinSet::new();
     attendants.spawn(front.socket.run(Arc::clone(&services)));
-    attendants.spawn(beat(Arc::clone(service), parts.sealer.clone()));
+    let (answer, answers) = watch::channel(());
+    attendants.spawn(beat(service.beat(), parts.sealer.clone(), answer));
+    let mut pulse = Pulse {
+        service: Arc::clone(service),
+        answers,
+    };
     if let Some(endpoint) = front.metrics {
         let services = Arc::clone(&services);
         attendants.spawn(endpoint.run(move || {
@@ -219,7 +224,7 @@ async fn run_once(
     let watched = watch_over(
         &mut parts,
         format,
-        (front.signals, reloader),
+        (front.signals, reloader, &mut pulse),
         stopped,
         &mut camera_task,
         is_reset,
@@ -250,9 +255,9 @@ async fn run_once(
     finish(parts, format, ended).await
 }
 
-/// Gives signs of life for as long as the journal answers, if anybody waits for them.
-async fn beat(service: Arc<Service>, sealer: Sealer) {
-    let Some(interval) = service.beat() else {
+/// Asks the journal in this interval whether it answers, if anybody waits for a sign of life.
+async fn beat(interval: Option<Duration>, sealer: Sealer, answer: watch::Sender<()>) {
+    let Some(interval) = interval else {
         return;
     };
     loop {
@@ -260,8 +265,25 @@ async fn beat(service: Arc<Service>, sealer: Sealer) {
         if let Err(SealerError::Closed) = sealer.run(|_core, _now| Ok(())).await {
             return;
         }
-        service.tell_alive();
+        answer.send_replace(());
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// What whoever watches over the parts says of it: that the journal has answered, and that it is there itself to say
+/// so. A loop that stands still obeys no signal, and is to be ended.
+struct Pulse {
+    service: Arc<Service>,
+    answers: watch::Receiver<()>,
+}
+
+impl Pulse {
+    /// Waits for the journal's next answer; cancel safe.
+    async fn answered(&mut self) {
+        if self.answers.changed().await.is_err() {
+            // Nobody waits for a sign of life, or the journal is gone, which is told elsewhere.
+            std::future::pending().await
+        }
     }
 }
 
@@ -322,7 +344,7 @@ impl Signals {
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
-    (signals, reloader): (&mut Signals, &mut Reloader),
+    (signals, reloader, pulse): (&mut Signals, &mut Reloader, &mut Pulse),
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
     is_reset: impl Fn() -> bool,
@@ -332,13 +354,27 @@ async fn watch_over(
     let mut are_cameras_told = true;
     let mut told = parts.cameras.borrow_and_update().clone();
     let mut wishes = parts.sealer.wishes();
+    // Whether all cameras are there, where the journal does not know it yet.
+    let mut unsaid = None;
     loop {
+        if let Some(are_there) = unsaid {
+            // Phones are told of it in the answers to their heartbeats. Never waited for: a journal that is slow holds
+            // up no signal, and one that is gone is told below.
+            let offered = parts.sealer.offer(move |core, _now| {
+                core.handle_cameras(are_there);
+                Ok(())
+            });
+            if !matches!(offered, Ok(false)) {
+                unsaid = None;
+            }
+        }
         // A wish that is there is durable, and so is the answer to whoever has it.
         if wishes.borrow_and_update().restart {
             return Ok(Ending::Restart);
         }
         tokio::select! {
             () = signals.any() => return Ok(Ending::Stopped),
+            () = pulse.answered() => pulse.service.tell_alive(),
             () = reloader.asked() => {
                 let reloaded = reloader.reload();
                 let (json, text) = reload::said(&reloaded);
@@ -364,12 +400,7 @@ async fn watch_over(
                     let before = std::mem::replace(&mut told, cameras);
                     let are_there = are_all_there(&told);
                     if are_there != are_all_there(&before) {
-                        // Phones are told of it in the answers to their heartbeats. A journal that is gone is told
-                        // above.
-                        let _told = parts.sealer.hand_over(move |core, _now| {
-                            core.handle_cameras(are_there);
-                            Ok(())
-                        }).await;
+                        unsaid = Some(are_there);
                     }
                 }
                 // No camera, or none any more.
@@ -607,11 +638,15 @@ mod tests {
         let text = format!("state_dir = \"s\"\nrelay = \"127.0.0.1:4433/{relay}\"\n");
         let config = Config::parse(&text, "hub.toml", std::path::Path::new("/etc"))?;
         let mut reloader = Reloader::new("/nowhere/hub.toml".into(), config)?;
+        let mut pulse = Pulse {
+            service: Arc::new(Service::of_environment()),
+            answers: watch::channel(()).1,
+        };
         let never = || false;
         let watched = watch_over(
             parts,
             Format::Json,
-            (&mut signals, &mut reloader),
+            (&mut signals, &mut reloader, &mut pulse),
             stopped,
             &mut camera,
             never,

@@ -169,6 +169,43 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
     assert_eq!(hub.child.wait().unwrap().code(), Some(0));
 }
 
+/// One whose words nobody takes stands still at some time, and obeys no signal then: it is to be ended, not to be called
+/// alive because its journal is.
+#[test]
+fn a_hub_that_stands_still_gives_no_sign_of_life() {
+    let place = tempfile::tempdir().unwrap();
+    let notify = place.path().join("notify");
+    let supervisor = listen(&notify);
+    let config = place.path().join("hub.toml");
+    std::fs::write(&config, text("")).unwrap();
+    let mut hub = Hub::start(&config, &notify);
+    hub.wait_for("ready");
+    while next(&supervisor) != "WATCHDOG=1" {}
+    // Each is answered by a line, until the pipe is full.
+    let kind = "unheard-of".repeat(100);
+    let refused = text(&format!("[[camera]]\nkind = \"{kind}\"\n"));
+    std::fs::write(&config, refused).unwrap();
+    // Twenty times the time between two signs of life.
+    let silence = Duration::from_secs(2);
+    let began = std::time::Instant::now();
+    let mut heard_at = began;
+    while heard_at.elapsed() < silence {
+        assert!(
+            began.elapsed() < 3 * PATIENCE,
+            "it goes on giving signs of life"
+        );
+        hub.signal("HUP");
+        if supervisor.recv_timeout(PATIENCE / 3_000).is_ok() {
+            heard_at = std::time::Instant::now();
+        }
+    }
+    // It was only held up: read, it goes on.
+    for _ in 0..10 {
+        hub.wait_for("reload_refused");
+    }
+    assert_eq!(next(&supervisor), "WATCHDOG=1");
+}
+
 /// The test runner hides what a passing test prints; this is not to be hidden. `cargo xtask test` reads
 /// the line and counts the test as skipped.
 fn say_not_covered(test: &str) {
