@@ -30,6 +30,7 @@
 pub mod address;
 pub mod annex_b;
 mod avc;
+mod caught;
 pub mod clock;
 pub mod command;
 pub mod demux;

@@ -104,6 +104,7 @@ pub struct Detector<D> {
     track: Arc<VideoTrack>,
     motion: MotionDetector,
     pacer: Pacer,
+    decoded: u64,
     failures: u64,
 }
 
@@ -121,6 +122,7 @@ impl<D: Decoder> Detector<D> {
             track,
             motion: MotionDetector::new(settings),
             pacer: Pacer::new(cpu_percent),
+            decoded: 0,
             failures: 0,
         }
     }
@@ -148,6 +150,11 @@ impl<D: Decoder> Detector<D> {
         self.pacer.mode()
     }
 
+    /// How many pictures were decoded.
+    pub fn decoded(&self) -> u64 {
+        self.decoded
+    }
+
     /// How many pictures could not be decoded.
     pub fn failures(&self) -> u64 {
         self.failures
@@ -170,7 +177,10 @@ impl<D: Decoder> Detector<D> {
             Plan::DecodeAndLook => Show::Picture,
         };
         let picture = match self.decoder.decode(&self.track, unit, show) {
-            Ok(picture) => picture,
+            Ok(picture) => {
+                self.decoded = self.decoded.saturating_add(1);
+                picture
+            }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
                 self.pacer.handle_failed();

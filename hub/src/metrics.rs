@@ -155,6 +155,11 @@ fn cameras(page: &mut Page, cameras: &[Value]) {
         "Events that motion made, since each camera was opened last.",
     );
     page.gauge(
+        "decoded_pictures",
+        sum("decoded_pictures"),
+        "Pictures that were decoded, since each camera was opened last.",
+    );
+    page.gauge(
         "undecodable_pictures",
         sum("undecodable_pictures"),
         "Pictures that could not be decoded, since each camera was opened last.",
@@ -202,7 +207,7 @@ mod tests {
             ],
             "cameras": [
                 {"camera": "bedroom", "trouble": null, "recording": true, "detection": "every_picture", "motion": true,
-                 "events": 5, "undecodable_pictures": 1},
+                 "events": 5, "decoded_pictures": 6, "undecodable_pictures": 1},
                 {"camera": "door", "trouble": "rtsp://cam.lan is away", "recording": false, "detection": "off",
                  "motion": null, "events": null, "undecodable_pictures": null},
                 {"camera": "yard", "trouble": null, "recording": false, "detection": "opening"},
@@ -234,6 +239,7 @@ mod tests {
             "secluso_hub_cameras_recording 1",
             "secluso_hub_cameras_moving 1",
             "secluso_hub_camera_events 5",
+            "secluso_hub_decoded_pictures 6",
             "secluso_hub_undecodable_pictures 1",
             "secluso_hub_clips{outcome=\"cut_off\"} 1",
             "secluso_hub_clips{outcome=\"dropped\"} 0",

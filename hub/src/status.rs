@@ -166,6 +166,7 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         "motion": watching.map(|watching| watching.is_event),
         // Since it was opened last.
         "events": watching.map(|watching| watching.events),
+        "decoded_pictures": watching.map(|watching| watching.decoded),
         "undecodable_pictures": watching.map(|watching| watching.undecodable),
         // What phones have set, null where the configuration's holds; all null before the first time. Where it does
         // not fit the configuration any more, that holds alone.
@@ -541,6 +542,7 @@ mod tests {
             is_on: true,
             events: 3,
             is_event: true,
+            decoded: 40,
             undecodable: 0,
         };
         let cameras = [
@@ -554,6 +556,7 @@ mod tests {
             (&door["recording"], &door["events"]),
             (&true.into(), &3.into())
         );
+        assert_eq!(door["decoded_pictures"], 40);
         assert_eq!(gate["detection"], "unavailable");
         assert_eq!(gate["recording"], false);
         assert!(gate["motion"].is_null());
@@ -592,6 +595,7 @@ mod tests {
             is_on: false,
             events: 0,
             is_event: false,
+            decoded: 40,
             undecodable: 0,
         };
         let cameras = [

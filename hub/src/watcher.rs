@@ -42,6 +42,9 @@ pub const WAITING_MAX: usize = 128;
 /// Their bytes; most of them are in the ring as well. One that is larger waits alone.
 pub const WAITING_BYTES_MAX: usize = 8 << 20;
 
+/// How often it is said how many pictures were decoded: whoever is told of each has nothing else to do.
+pub const COUNT_EVERY: Duration = Duration::from_secs(2);
+
 /// How watching goes, for `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watching {
@@ -53,6 +56,8 @@ pub struct Watching {
     pub events: u64,
     /// Whether one is under way.
     pub is_event: bool,
+    /// Pictures that were decoded, counted every [`COUNT_EVERY`].
+    pub decoded: u64,
     /// Pictures that could not be decoded.
     pub undecodable: u64,
 }
@@ -80,6 +85,8 @@ enum Waiting {
 /// What a watcher waited for.
 enum Step {
     Answer(Box<Eyes>, Answer),
+    /// The eyes have panicked.
+    Blind,
     Due,
     Settings(Box<Detection>),
     Item(Result<Option<SourceItem>, CameraError>),
@@ -111,6 +118,8 @@ pub struct Watcher<C> {
     /// When the first picture came, and the last one, by the clock.
     pictures: Option<(Duration, Duration)>,
     watching: Watching,
+    /// When the decoded pictures were counted last, by the clock.
+    counted_at: Duration,
     report: Box<dyn FnMut(Watching) + Send>,
 }
 
@@ -132,6 +141,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             is_on: detection.detects,
             events: 0,
             is_event: false,
+            decoded: 0,
             undecodable: 0,
         };
         let mut report: Box<dyn FnMut(Watching) + Send> = Box::new(report);
@@ -155,6 +165,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             is_over: false,
             pictures: None,
             watching,
+            counted_at: Duration::ZERO,
             report,
         }
     }
@@ -171,7 +182,10 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             let due = self.machine.poll_timeout();
             let step = tokio::select! {
                 biased;
-                (eyes, answer) = answer(&mut self.sight) => Step::Answer(eyes, answer),
+                seen = answer(&mut self.sight) => match seen {
+                    Some((eyes, answer)) => Step::Answer(eyes, answer),
+                    None => Step::Blind,
+                },
                 () = sleep(&self.clock, due) => Step::Due,
                 detection = wanted::changed(&mut self.wanted) => Step::Settings(Box::new(detection)),
                 item = self.source.next_item(), if !self.is_over => Step::Item(item),
@@ -179,6 +193,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             let now = self.clock.now();
             match step {
                 Step::Answer(eyes, answer) => self.handle_answer(eyes, answer, now),
+                Step::Blind => self.go_blind(now),
                 Step::Due => self.machine.handle_timeout(now),
                 Step::Settings(detection) => self.handle_settings(*detection, now),
                 Step::Item(item) => self.handle_item(item, now),
@@ -235,6 +250,13 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         self.end();
     }
 
+    /// One picture has broken the decoder, or what looks at it: this camera begins anew, and no other ends.
+    fn go_blind(&mut self, now: Duration) {
+        self.sight = Sight::Between;
+        let camera = self.name.clone();
+        self.fail(CameraError::Broken { camera }, now);
+    }
+
     /// Nothing more comes; what is still to be looked at cannot change anything any more.
     fn end(&mut self) {
         self.is_over = true;
@@ -258,9 +280,11 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         self.waiting.push_back(Waiting::Picture { unit, came: now });
     }
 
-    /// No picture that waits is looked at.
+    /// No picture that waits is looked at, and of the parameters only the newest are of use.
     fn leave_waiting_out(&mut self) {
-        self.waiting.retain(|one| matches!(one, Waiting::Track(_)));
+        let is_track = |one: &Waiting| matches!(one, Waiting::Track(_));
+        let newest = self.waiting.drain(..).rfind(is_track);
+        self.waiting.extend(newest);
         self.waiting_bytes = 0;
     }
 
@@ -312,6 +336,9 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
     fn handle_answer(&mut self, eyes: Box<Eyes>, answer: Answer, now: Duration) {
         self.watching.mode = eyes.mode();
         self.watching.undecodable = eyes.failures();
+        if now.saturating_sub(self.counted_at) >= COUNT_EVERY {
+            (self.watching.decoded, self.counted_at) = (eyes.decoded(), now);
+        }
         self.sight = Sight::Idle(eyes);
         match answer {
             Answer::Seen(seen) => {
@@ -382,14 +409,14 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
     }
 }
 
-/// The answer of eyes that have a job; otherwise it never comes. Cancel safe.
-async fn answer(sight: &mut Sight) -> (Box<Eyes>, Answer) {
+/// The answer of eyes that have a job, `None` if they have panicked; otherwise it never comes. Cancel safe.
+async fn answer(sight: &mut Sight) -> Option<(Box<Eyes>, Answer)> {
     let Sight::Busy(job) = sight else {
         return std::future::pending().await;
     };
     match job.await {
-        Ok(done) => done,
-        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        Ok(done) => Some(done),
+        Err(join) if join.is_panic() => None,
         // The runtime is shutting down.
         Err(_) => std::future::pending().await,
     }

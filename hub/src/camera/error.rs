@@ -134,6 +134,14 @@ pub enum CameraError {
         /// What is wrong.
         source: AnnexBError,
     },
+    /// Our own code, or a library of ours, has panicked over what the camera sends. Where, stands in the log.
+    #[error(
+        "what the camera {camera} sends has broken the program that reads it, which must not happen; report it"
+    )]
+    Broken {
+        /// Its address, program or name.
+        camera: String,
+    },
     /// The virtual camera's encoder fails.
     #[error("the virtual camera's encoder fails: {reason}")]
     Encoder {
@@ -181,6 +189,7 @@ impl CameraError {
             | Self::Closed { .. }
             | Self::CodecChanged { .. }
             | Self::Ended { .. }
+            | Self::Broken { .. }
             | Self::Encoder { .. } => CameraErrorKind::Retry,
         }
     }

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use super::caught::{Caught, caught};
 use super::command::{CommandConfig, CommandSource};
 use super::rtsp::{RtspConfig, RtspSource};
 use super::virtual_camera::{VirtualConfig, VirtualSource};
@@ -59,11 +60,21 @@ pub enum SourceConfig {
 }
 
 impl SourceConfig {
-    /// Opens the source. Dropping the future gives the attempt up.
+    /// Opens the source. Dropping the future gives the attempt up. A panic, now or later, is an error of this source
+    /// alone.
     ///
     /// # Errors
     /// [`CameraError`].
     pub async fn open<C: Clock + Clone + 'static>(
+        &self,
+        clock: C,
+    ) -> Result<Box<dyn Source>, CameraError> {
+        let camera = self.describe();
+        let opened = caught(&camera, self.open_uncaught(clock)).await?;
+        Ok(Box::new(Caught::new(camera, opened)))
+    }
+
+    async fn open_uncaught<C: Clock + Clone + 'static>(
         &self,
         clock: C,
     ) -> Result<Box<dyn Source>, CameraError> {

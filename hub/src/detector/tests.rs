@@ -154,6 +154,7 @@ fn a_decoder_that_is_too_dear_is_given_key_frames_alone() {
         }
     }
     assert_eq!(detector.mode(), Mode::KeyFramesOnly);
+    assert_eq!(detector.decoded(), detector.decoder.decoded as u64);
     // Two seconds of all, eight of one a second.
     assert!((20..=32).contains(&detector.decoder.decoded));
 }
@@ -181,6 +182,7 @@ fn people_are_seen_in_a_real_scene_by_the_real_decoder() {
         }
     }
     assert_eq!((clip.samples.len(), detector.failures()), (200, 0));
+    assert_eq!(detector.decoded(), 200);
     // Every second picture is due; somebody walks all the time, once the background is learned.
     assert!(looks >= 98, "{looks}");
     assert!(moving >= looks / 3, "{moving} of {looks}");

@@ -81,6 +81,11 @@ impl Eyes {
         self.detector.mode()
     }
 
+    /// How many pictures were decoded.
+    pub(super) fn decoded(&self) -> u64 {
+        self.detector.decoded()
+    }
+
     /// How many pictures could not be decoded.
     pub(super) fn failures(&self) -> u64 {
         self.detector.failures()

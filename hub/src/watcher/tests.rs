@@ -101,7 +101,7 @@ impl Rig {
             if !matches!(self.watcher.sight, Sight::Busy(_)) {
                 break;
             }
-            let (eyes, answer) = answer(&mut self.watcher.sight).await;
+            let (eyes, answer) = answer(&mut self.watcher.sight).await.unwrap();
             self.watcher.handle_answer(eyes, answer, now);
             self.watcher.take_effects();
         }
@@ -290,6 +290,44 @@ async fn too_many_waiting_pictures_are_left_out_and_a_key_frame_goes_on() {
         })
         .sum();
     assert_eq!(bytes, rig.watcher.waiting_bytes);
+}
+
+/// A camera that has other parameters with every key frame, while the eyes hang.
+#[tokio::test]
+async fn of_parameters_that_wait_only_the_newest_stay_when_pictures_are_left_out() {
+    let mut items = items(&[(Shows::Nobody, 2)]).into_iter();
+    let mut rig = Rig::new(items.next().unwrap(), &detection(SHORT));
+    let picture = items.next().unwrap();
+    let mut tracks = rig.watcher.tracks.clone().unwrap();
+    for width in 16..2_016 {
+        let mut video = (*tracks.video).clone();
+        video.width = std::num::NonZeroU16::new(width).unwrap();
+        tracks.video = Arc::new(video);
+        for item in [SourceItem::Format(tracks.clone()), picture.clone()] {
+            rig.watcher.handle_item(Ok(Some(item)), Duration::ZERO);
+        }
+        assert!(rig.watcher.waiting.len() <= WAITING_MAX + 2);
+    }
+    let mut waiting = rig.watcher.waiting.iter().rev();
+    let newest = waiting.find_map(|one| match one {
+        Waiting::Track(track) => Some(track.width.get()),
+        _ => None,
+    });
+    assert_eq!(newest, Some(2_015));
+}
+
+#[tokio::test]
+async fn eyes_that_panic_are_a_failure_of_their_camera_alone() {
+    let mut items = items(&[(Shows::Nobody, 1)]).into_iter();
+    let mut rig = Rig::new(items.next().unwrap(), &detection(SHORT));
+    let job = tokio::task::spawn_blocking(|| -> (Box<Eyes>, Answer) {
+        panic!("as the test wants it")
+    });
+    rig.watcher.sight = Sight::Busy(job);
+    let camera = "door".to_owned();
+    let broken = CameraEvent::Trouble(CameraError::Broken { camera });
+    assert_eq!(rig.watcher.next().await, Some(broken));
+    assert_eq!(rig.watcher.next().await, None);
 }
 
 /// A watcher that saw the first part by one set of settings, and the rest by another.
