@@ -339,6 +339,8 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
+        let away = core.journal_ref()?.cameras_away()?;
+        core.alarms.said_before(away);
         for state in core.lines.values_mut() {
             state.pace = Pace::after_start(now_unix_ms);
         }

@@ -150,9 +150,11 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         _ => None,
     };
     let mut sets = core.cameras_set.iter();
-    let set = sets
-        .find(|set| set.doc.camera == state.name)
-        .map(|set| json!({"version": set.doc.version, "set": set.doc.settings, "fits": set.fits}));
+    let set = sets.find(|set| set.doc.camera == state.name).map(|set| {
+        let followed = set.fits && state.looks != Looks::Cannot;
+        let (version, settings) = (set.doc.version, &set.doc.settings);
+        json!({"version": version, "set": settings, "fits": set.fits, "followed": followed})
+    });
     json!({
         "camera": state.name,
         "kind": state.kind,
@@ -169,7 +171,7 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         "decoded_pictures": watching.map(|watching| watching.decoded),
         "undecodable_pictures": watching.map(|watching| watching.undecodable),
         // What phones have set, null where the configuration's holds; all null before the first time. Where it does
-        // not fit the configuration any more, that holds alone.
+        // not fit the configuration any more, that holds alone; where the pictures cannot be decoded, nobody goes by it.
         "settings": set,
     })
 }
@@ -199,9 +201,11 @@ fn camera_text(camera: &Value) -> String {
         text.push_str(&format!("; {events} events since it was opened"));
     }
     if let Some(version) = camera["settings"]["version"].as_u64() {
-        let holds = match camera["settings"]["fits"] == true {
-            true => "hold over the configuration",
-            false => "do NOT fit the configuration any more, which holds alone",
+        let settings = &camera["settings"];
+        let holds = match (settings["fits"] == true, settings["followed"] == false) {
+            (true, false) => "hold over the configuration",
+            (true, true) => "are followed by nobody, because its pictures cannot be decoded",
+            (false, _) => "do NOT fit the configuration any more, which holds alone",
         };
         text.push_str(&format!(
             "; version {version} of what phones have set: these {holds}"
@@ -612,6 +616,12 @@ mod tests {
         let text = to_text(&status);
         assert!(text.contains("a phone has turned detection off"), "{text}");
         assert!(text.contains("version 2"), "{text}");
+        assert_eq!(door["settings"]["followed"], true);
+        let undecoded = [camera_state("door", Looks::Cannot)];
+        let status = to_json(&core, &LinkStatus::default(), &undecoded, 0);
+        assert_eq!(status["cameras"][0]["settings"]["followed"], false);
+        let text = to_text(&status);
+        assert!(text.contains("followed by nobody"), "{text}");
         core.cameras_set[0].fits = false;
         let text = to_text(&to_json(&core, &LinkStatus::default(), &cameras, 0));
         assert!(text.contains("do NOT fit"), "{text}");

@@ -228,6 +228,9 @@ fn the_units_leave_little_of_the_machine_open() {
             assert!(text.lines().any(|found| found == line), "{unit}: {line}");
         }
         assert!(text.contains("ExecReload=/bin/kill -HUP"), "{unit}");
+        // Nothing in the hub bounds what a camera sends before a picture is whole.
+        let is_bounded = text.lines().any(|line| line == "MemoryMax=50%");
+        assert_eq!(is_bounded, unit.contains("hub"), "{unit}");
         let threshold = format!("--threshold={EXPOSURE_MAX}");
         let judged = Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--no-pager", &threshold])

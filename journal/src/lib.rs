@@ -28,6 +28,7 @@
 )]
 
 mod aead;
+mod away;
 mod clip;
 mod codec;
 mod command;
@@ -62,6 +63,7 @@ mod txn;
 pub mod vault;
 mod wrap;
 
+pub use away::AWAY_MAX;
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{
     CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand,

@@ -2,7 +2,9 @@
 //!
 //! Each is a notification like that of an event, said at a tick and kept until it is staged, or until nobody is
 //! there to be told. What was staged and lost with its sync is said again; a phone keeps one of the same time. A
-//! camera that comes and goes, and a disk that stays full, are said again only after a while. Times are those
+//! camera that comes and goes, and a disk that stays full, are said again only after a while. Whom the phones were told
+//! to be away is stored in the transaction that tells it, so that a camera's return is said also after a start; cameras
+//! are told apart by their names, which stay where the configuration puts one before another. Times are those
 //! for which this process has run; the clock on the wall only dates what is said. This room knows no camera and
 //! no disk, and must never hold more than [`OWED_MAX`].
 
@@ -13,7 +15,7 @@ use journal::message::{EventNotice, NAME_BYTES_MAX, NoticeKind};
 use wal::Priority;
 
 use super::tell::Ask;
-use super::{CameraNumber, Core, CoreError, Recorded, Stop};
+use super::{Core, CoreError, Recorded, Stop};
 
 /// A camera that is not there for so long, counted from its last picture where that is known, is away: with a tick on
 /// top of it shorter than the 20 s after which the owner is to know.
@@ -39,8 +41,8 @@ pub enum Presence {
 }
 
 /// What is known of a camera.
+#[derive(Default)]
 struct CameraAlarm {
-    name: String,
     /// Since when it is away, by [`Core`]'s time and by the clock on the wall.
     away_since: Option<(Duration, u64)>,
     /// That was said.
@@ -55,7 +57,8 @@ pub(super) struct Alarms {
     owed: VecDeque<EventNotice>,
     /// Staged, and no sync covers it yet.
     staged: VecDeque<EventNotice>,
-    cameras: BTreeMap<CameraNumber, CameraAlarm>,
+    /// By their names.
+    cameras: BTreeMap<String, CameraAlarm>,
     full_said_at: Option<Duration>,
 }
 
@@ -69,19 +72,15 @@ impl Alarms {
         self.owe(String::new(), NoticeKind::StorageFull, now_unix_ms);
     }
 
-    fn camera(
-        &mut self,
-        (camera, name): (CameraNumber, &str),
-        presence: Presence,
-        ran: Duration,
-        now_unix_ms: u64,
-    ) {
-        let known = self.cameras.entry(camera).or_insert_with(|| CameraAlarm {
-            name: name.to_owned(),
-            away_since: None,
-            is_said: false,
-            said_at: None,
-        });
+    /// Phones were told that these cameras are away, by this hub before its start.
+    pub(super) fn said_before(&mut self, names: Vec<String>) {
+        for name in names {
+            self.cameras.entry(name).or_default().is_said = true;
+        }
+    }
+
+    fn camera(&mut self, name: &str, presence: Presence, ran: Duration, now_unix_ms: u64) {
+        let known = self.cameras.entry(name.to_owned()).or_default();
         match presence {
             Presence::Away { missed } => {
                 let (missed_ms, since) = (missed.as_millis(), ran.saturating_sub(missed));
@@ -93,8 +92,7 @@ impl Alarms {
             Presence::There => {
                 known.away_since = None;
                 if std::mem::take(&mut known.is_said) {
-                    let name = known.name.clone();
-                    self.owe(name, NoticeKind::CameraBack, now_unix_ms);
+                    self.owe(name.to_owned(), NoticeKind::CameraBack, now_unix_ms);
                 }
             }
         }
@@ -103,7 +101,7 @@ impl Alarms {
     /// Cameras that are away for so long that it is to be said.
     fn look(&mut self, ran: Duration) {
         let mut away = Vec::new();
-        for camera in self.cameras.values_mut() {
+        for (name, camera) in &mut self.cameras {
             let Some((since, unix_ms)) = camera.away_since else {
                 continue;
             };
@@ -112,7 +110,7 @@ impl Alarms {
             if !camera.is_said && !is_early {
                 camera.is_said = true;
                 camera.said_at = Some(ran);
-                away.push((camera.name.clone(), unix_ms));
+                away.push((name.clone(), unix_ms));
             }
         }
         for (name, unix_ms) in away {
@@ -128,10 +126,9 @@ impl Alarms {
         }
     }
 
-    /// Of cameras that are no more, or whose place another one has, nothing is said any more.
+    /// Of cameras that are no more nothing is said any more.
     fn keep(&mut self, names: &[String]) {
-        self.cameras
-            .retain(|number, camera| names.get(usize::from(number.0)) == Some(&camera.name));
+        self.cameras.retain(|name, _| names.contains(name));
     }
 
     /// Whether there is nothing to say, now or later.
@@ -183,20 +180,13 @@ fn is_too_soon(said_at: Option<Duration>, ran: Duration, pause: Duration) -> boo
 impl Core {
     /// A camera gives pictures, or none although it should. To be said when that changes; said more often, it
     /// changes nothing. `name`: at most [`NAME_BYTES_MAX`] bytes, else nothing is said of this camera.
-    pub fn handle_camera(
-        &mut self,
-        camera: CameraNumber,
-        name: &str,
-        presence: Presence,
-        now_unix_ms: u64,
-    ) {
+    pub fn handle_camera(&mut self, name: &str, presence: Presence, now_unix_ms: u64) {
         if name.len() <= NAME_BYTES_MAX {
-            self.alarms
-                .camera((camera, name), presence, self.ran, now_unix_ms);
+            self.alarms.camera(name, presence, self.ran, now_unix_ms);
         }
     }
 
-    /// The configuration has these cameras now, by number: of the others nothing is said any more.
+    /// The configuration has these cameras now: of the others nothing is said any more.
     pub fn keep_alarms(&mut self, names: &[String]) {
         self.alarms.keep(names);
     }
@@ -209,10 +199,12 @@ impl Core {
         if self.alarms.is_idle() {
             return Ok(());
         }
-        match self.settings(now_unix_ms)?.settings.privacy {
-            true => self.alarms.let_go(),
-            false => self.alarms.look(self.ran),
+        if self.settings(now_unix_ms)?.settings.privacy {
+            // What is owed is said afterwards: a phone that knows a camera to be away would never hear of its return.
+            self.alarms.let_go();
+            return Ok(());
         }
+        self.alarms.look(self.ran);
         while let Some(alarm) = self.alarms.owed.pop_front() {
             let ask = match alarm.kind {
                 // What is held back for epochs is there for this: it is rare, and small.
@@ -242,7 +234,7 @@ impl Core {
 mod tests {
     use super::*;
 
-    const DOOR: (CameraNumber, &str) = (CameraNumber::FIRST, "door");
+    const DOOR: &str = "door";
     const AWAY: Presence = Presence::Away {
         missed: Duration::ZERO,
     };
@@ -308,14 +300,13 @@ mod tests {
     #[test]
     fn of_a_camera_that_is_no_more_nothing_is_said() {
         let mut alarms = Alarms::default();
-        let yard = (CameraNumber(1), "yard");
+        alarms.camera("yard", AWAY, seconds(0), 7);
         alarms.camera(DOOR, AWAY, seconds(0), 7);
-        alarms.camera(yard, AWAY, seconds(0), 7);
-        alarms.keep(&["door".to_owned(), "garden".to_owned()]);
+        // Another one stands before it now.
+        alarms.keep(&["garden".to_owned(), "door".to_owned()]);
         alarms.look(seconds(20));
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
-        // The one that has its place is missed for itself.
-        alarms.camera((CameraNumber(1), "garden"), AWAY, seconds(20), 8);
+        alarms.camera("garden", AWAY, seconds(20), 8);
         alarms.look(seconds(35));
         let away = alarms.owed.front().map(|away| away.camera.clone());
         assert_eq!(away.as_deref(), Some("garden"));

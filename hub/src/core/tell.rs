@@ -73,7 +73,12 @@ impl Core {
         now_unix_ms: u64,
     ) -> Result<Recorded, CoreError> {
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>| {
-            session.notify(txn, notice).map(drop)
+            session.notify(txn, notice).map(drop)?;
+            match notice.kind {
+                NoticeKind::CameraAway => txn.note_camera_away(&notice.camera, true),
+                NoticeKind::CameraBack => txn.note_camera_away(&notice.camera, false),
+                NoticeKind::Motion | NoticeKind::StorageFull => Ok(()),
+            }
         };
         let said = (Channel::Notification, notice.started_unix_ms);
         self.tell(said, (EPOCH_BYTES, ask), now_unix_ms, step)

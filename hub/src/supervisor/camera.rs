@@ -374,9 +374,9 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     /// Whether the camera is there, for the owner's phones. Waits for a place in the journal's queue, not for its
     /// sync.
     async fn tell(&mut self, presence: Presence) -> Result<(), SealerError> {
-        let (number, name) = (self.reporter.number, self.name.clone());
+        let name = self.name.clone();
         let told = self.sealer.hand_over(move |core, now| {
-            core.handle_camera(number, &name, presence, now);
+            core.handle_camera(&name, presence, now);
             Ok(())
         });
         told.await.map(drop)

@@ -278,17 +278,16 @@ fn a_retained_copy_goes_with_its_clip() {
 #[test]
 fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
     let mut world = World::paired();
-    let door = CameraNumber::FIRST;
-    world.core.handle_camera(door, "door", AWAY, NOW_MS);
+    world.core.handle_camera("door", AWAY, NOW_MS);
     assert!(alarms(&mut world).is_empty(), "not at once");
     world.pass(1);
     assert_eq!(alarms(&mut world), [NoticeKind::CameraAway]);
     world
         .core
-        .handle_camera(door, "door", Presence::There, NOW_MS + 1);
+        .handle_camera("door", Presence::There, NOW_MS + 1);
     assert_eq!(alarms(&mut world), [NoticeKind::CameraBack]);
     // In privacy mode nobody has the camera, and nobody misses it.
-    world.core.handle_camera(door, "door", AWAY, NOW_MS + 2);
+    world.core.handle_camera("door", AWAY, NOW_MS + 2);
     let private = journal::message::Settings {
         privacy: true,
         event_seconds_max: None,
@@ -298,12 +297,49 @@ fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
     assert!(alarms(&mut world).is_empty());
 }
 
+fn set_privacy(world: &mut World, privacy: bool) {
+    let settings = journal::message::Settings {
+        privacy,
+        event_seconds_max: None,
+    };
+    world.core.set(settings, NOW_MS).unwrap();
+}
+
+/// A phone that knows a camera to be away hears that it is back, whatever happens in between: a power cut, or privacy
+/// mode.
+#[test]
+fn the_return_of_a_camera_is_said_after_a_crash_and_after_privacy_mode() {
+    for private in [false, true] {
+        let mut world = World::paired();
+        world.core.handle_camera("door", AWAY, NOW_MS);
+        world.pass(1);
+        assert_eq!(alarms(&mut world), [NoticeKind::CameraAway]);
+        if private {
+            world.core.handle_camera("door", Presence::There, NOW_MS);
+            set_privacy(&mut world, true);
+            world.pass(1);
+            assert!(alarms(&mut world).is_empty());
+            set_privacy(&mut world, false);
+        } else {
+            world.crash();
+            world
+                .core
+                .keep_alarms(&["yard".to_owned(), "door".to_owned()]);
+            world.core.handle_camera("yard", Presence::There, NOW_MS);
+            world.core.handle_camera("door", Presence::There, NOW_MS);
+        }
+        assert_eq!(alarms(&mut world), [NoticeKind::CameraBack]);
+        world.crash();
+        world.core.handle_camera("door", Presence::There, NOW_MS);
+        assert!(alarms(&mut world).is_empty(), "it is said once");
+    }
+}
+
 /// The alarm is lost with its sync, and said again; the phone keeps one of each.
 #[test]
 fn an_alarm_that_was_lost_with_its_sync_is_said_again() {
     let mut world = World::paired();
-    let door = CameraNumber::FIRST;
-    world.core.handle_camera(door, "door", AWAY, NOW_MS);
+    world.core.handle_camera("door", AWAY, NOW_MS);
     world
         .core
         .handle_elapsed(Duration::from_secs(60), NOW_MS)
