@@ -292,9 +292,12 @@ async fn too_many_waiting_pictures_are_left_out_and_a_key_frame_goes_on() {
     assert_eq!(bytes, rig.watcher.waiting_bytes);
 }
 
+/// What a camera shows, and until when in milliseconds.
+type Script<'a> = &'a [(Shows, u64)];
+
 /// A watcher that saw the first part by one set of settings, and the rest by another.
 async fn set_between(
-    (before, after): (&[(Shows, u64)], &[(Shows, u64)]),
+    (before, after): (Script<'_>, Script<'_>),
     (first, then): (&Detection, Detection),
 ) -> Rig {
     let script = [before, after].concat();

@@ -138,7 +138,7 @@ async fn a_program_ends_with_its_source() {
     let config = config("sleep", &["600"], LONG);
     let source = CommandSource::open(&config, TokioClock::new()).unwrap();
     let id = source.child.id().expect("it runs");
-    let directory = std::path::PathBuf::from(format!("/proc/{id}/fd"));
+    let directory = PathBuf::from(format!("/proc/{id}/fd"));
     assert!(directory.exists());
     drop(source);
     // Killed at once; its remains are collected by the runtime.
