@@ -289,7 +289,7 @@ impl App {
     /// [`AppError::OlderCopy`] or [`AppError::LineBroken`] if nothing is sent to that hub any more; or about
     /// the state directory.
     pub async fn command(&self, hub: HubId, command: Command) -> Result<CommandId, AppError> {
-        let order = command.to_order()?;
+        let order = command.into_order()?;
         let pairing = hub.to_journal();
         let ordered = self.shared.engine.write(
             move |core, shell| core.stage_order(pairing, order, shell.clock.unix_ms()),

@@ -156,7 +156,7 @@ pub enum Command {
 }
 
 impl Command {
-    pub(crate) fn to_order(self) -> Result<Order, AppError> {
+    pub(crate) fn into_order(self) -> Result<Order, AppError> {
         Ok(match self {
             Self::Privacy { on } => Order::Privacy { on },
             Self::Settings(settings) => {

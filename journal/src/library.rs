@@ -68,6 +68,10 @@ pub struct AppClip {
 }
 
 /// What an envelope from the hub did at the app.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "One lives at a time, and is matched at once."
+)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Taken {
     /// See [`Received::Duplicate`].

@@ -560,7 +560,7 @@ impl Hub {
         }
         // A whole clip, and only because its bytes are damaged, or the disk is full (C2).
         for (clip, reason) in dropped {
-            let of = |event: &&mut crate::oracle::Event| {
+            let of = |event: &&mut oracle::Event| {
                 event
                     .ended
                     .is_some_and(|(hash, _, _)| Some(hash) == clip.sha256)

@@ -44,8 +44,8 @@ impl Default for MotionValues {
     }
 }
 
-/// Values that can be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Values that can be. INVARIANT: the defaults are within the limits; a test takes them through `new`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MotionSettings(MotionValues);
 
 /// Which value cannot be.
@@ -167,13 +167,6 @@ impl MotionSettings {
     /// What is not looked at.
     pub fn masks(&self) -> &[Polygon] {
         &self.0.masks
-    }
-}
-
-impl Default for MotionSettings {
-    fn default() -> Self {
-        // INVARIANT: the defaults are within the limits; a test takes them through `new`.
-        Self(MotionValues::default())
     }
 }
 

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn without_a_picture_it_goes_on_within_a_second() {
-        assert!(PICTURE_HOLD_MS < 1_000);
+        const { assert!(PICTURE_HOLD_MS < 1_000) };
         let mut hold = Hold::default();
         hold.handle_alerts(alerts(0, 0), 0);
         hold.handle_alerts(alerts(2, 0), 10);

@@ -330,9 +330,12 @@ async fn eyes_that_panic_are_a_failure_of_their_camera_alone() {
     assert_eq!(rig.watcher.next().await, None);
 }
 
+/// What a camera shows, and until when in milliseconds.
+type Script<'a> = &'a [(Shows, u64)];
+
 /// A watcher that saw the first part by one set of settings, and the rest by another.
 async fn set_between(
-    (before, after): (&[(Shows, u64)], &[(Shows, u64)]),
+    (before, after): (Script<'_>, Script<'_>),
     (first, then): (&Detection, Detection),
 ) -> Rig {
     let script = [before, after].concat();

@@ -69,7 +69,7 @@ fn a_camera_is_asked_for_and_set_and_a_start_has_it() {
     assert!(status[0].fits && status[0].doc == doc);
 
     world.crash();
-    assert_eq!(set_at(&world.core), [doc.clone()]);
+    assert_eq!(set_at(&world.core), std::slice::from_ref(&doc));
     assert!(world.core.status().unwrap().cameras_set.is_empty());
     // The configuration has changed meanwhile: what was set does not fit any more, and is not lost.
     let mut other = detections();
