@@ -339,8 +339,8 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
-        let away = core.journal_ref()?.cameras_away()?;
-        core.alarms.said_before(away);
+        let owed = core.journal_ref()?.alarms_owed()?;
+        core.alarms.go_on(owed, now_unix_ms);
         for state in core.lines.values_mut() {
             state.pace = Pace::after_start(now_unix_ms);
         }

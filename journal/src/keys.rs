@@ -18,8 +18,8 @@ pub(crate) const NEXT_KEY: &[u8] = b"K";
 pub(crate) const SETTINGS: &[u8] = b"F";
 /// `f`: one row, what phones have set at cameras (hub).
 pub(crate) const CAMERAS: &[u8] = b"f";
-/// `w`: one row, the cameras that phones were told are away (hub).
-pub(crate) const AWAY: &[u8] = b"w";
+/// `w`: one row, which alarms phones are owed (hub).
+pub(crate) const ALARMS: &[u8] = b"w";
 /// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
 pub(crate) const RESTART: &[u8] = b"Q";
 /// `i`: one row, the offer that a phone passes on, and the phones that came by one (hub).

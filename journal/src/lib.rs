@@ -28,7 +28,7 @@
 )]
 
 mod aead;
-mod away;
+mod alarms;
 mod clip;
 mod codec;
 mod command;
@@ -63,7 +63,7 @@ mod txn;
 pub mod vault;
 mod wrap;
 
-pub use away::AWAY_MAX;
+pub use alarms::{AWAY_MAX, AlarmsOwed};
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{
     CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand,

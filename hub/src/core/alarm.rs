@@ -3,14 +3,15 @@
 //! Each is a notification like that of an event, said at a tick and kept until it is staged, or until nobody is
 //! there to be told. What was staged and lost with its sync is said again; a phone keeps one of the same time. A
 //! camera that comes and goes, and a disk that stays full, are said again only after a while. Whom the phones were told
-//! to be away is stored in the transaction that tells it, so that a camera's return is said also after a start; cameras
-//! are told apart by their names, which stay where the configuration puts one before another. Times are those
+//! to be away is stored in the transaction that tells it, and that the storage was full in the one that drops a clip, so
+//! that a start still owes it; cameras are told apart by their names, which stay where the configuration puts one before another. Times are those
 //! for which this process has run; the clock on the wall only dates what is said. This room knows no camera and
 //! no disk, and must never hold more than [`OWED_MAX`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use journal::AlarmsOwed;
 use journal::message::{EventNotice, NAME_BYTES_MAX, NoticeKind};
 use wal::Priority;
 
@@ -63,19 +64,27 @@ pub(super) struct Alarms {
 }
 
 impl Alarms {
+    /// Whether a storage that is full now is to be said.
+    pub(super) fn owes_full(&self, ran: Duration) -> bool {
+        !is_too_soon(self.full_said_at, ran, FULL_AGAIN_AFTER)
+    }
+
     /// There is no room for what a camera gives, or only by dropping what a phone has not got.
     pub(super) fn storage_full(&mut self, ran: Duration, now_unix_ms: u64) {
-        if is_too_soon(self.full_said_at, ran, FULL_AGAIN_AFTER) {
+        if !self.owes_full(ran) {
             return;
         }
         self.full_said_at = Some(ran);
         self.owe(String::new(), NoticeKind::StorageFull, now_unix_ms);
     }
 
-    /// Phones were told that these cameras are away, by this hub before its start.
-    pub(super) fn said_before(&mut self, names: Vec<String>) {
-        for name in names {
+    /// What this hub owed before its start.
+    pub(super) fn go_on(&mut self, owed: AlarmsOwed, now_unix_ms: u64) {
+        for name in owed.away {
             self.cameras.entry(name).or_default().is_said = true;
+        }
+        if owed.is_full {
+            self.storage_full(Duration::ZERO, now_unix_ms);
         }
     }
 

@@ -217,7 +217,7 @@ impl Core {
         let lines = self.lines.iter();
         for (line, _) in lines.filter(|(_, state)| state.may_record()) {
             let clips = self.droppable(*line);
-            let waits = clips.iter().map(|clip| clip.bytes).sum();
+            let waits: u64 = clips.iter().map(|clip| clip.bytes).sum();
             let is_more = found.as_ref().is_none_or(|(most, ..)| waits > *most);
             if is_more && !clips.is_empty() {
                 found = Some((waits, *line, clips));
@@ -261,8 +261,14 @@ impl Core {
             if !self.has_room(EPOCH_BYTES, Priority::Epoch, now_unix_ms)? {
                 return Ok(None);
             }
+            let owes_alarm = is_news && self.alarms.owes_full(self.ran);
             let dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
-                session.drop_for_room(txn, clip.clip)
+                let dropped = session.drop_for_room(txn, clip.clip)?;
+                if owes_alarm {
+                    // A start that finds the clip dropped finds this as well.
+                    txn.note_storage_full(true)?;
+                }
+                Ok(dropped)
             });
             let dropped = match self.judge(dropped, now_unix_ms) {
                 Ok(dropped) => dropped,

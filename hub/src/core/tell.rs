@@ -77,7 +77,8 @@ impl Core {
             match notice.kind {
                 NoticeKind::CameraAway => txn.note_camera_away(&notice.camera, true),
                 NoticeKind::CameraBack => txn.note_camera_away(&notice.camera, false),
-                NoticeKind::Motion | NoticeKind::StorageFull => Ok(()),
+                NoticeKind::StorageFull => txn.note_storage_full(false),
+                NoticeKind::Motion => Ok(()),
             }
         };
         let said = (Channel::Notification, notice.started_unix_ms);

@@ -320,9 +320,8 @@ async fn of_parameters_that_wait_only_the_newest_stay_when_pictures_are_left_out
 async fn eyes_that_panic_are_a_failure_of_their_camera_alone() {
     let mut items = items(&[(Shows::Nobody, 1)]).into_iter();
     let mut rig = Rig::new(items.next().unwrap(), &detection(SHORT));
-    let job = tokio::task::spawn_blocking(|| -> (Box<Eyes>, Answer) {
-        panic!("as the test wants it")
-    });
+    let job =
+        tokio::task::spawn_blocking(|| -> (Box<Eyes>, Answer) { panic!("as the test wants it") });
     rig.watcher.sight = Sight::Busy(job);
     let camera = "door".to_owned();
     let broken = CameraEvent::Trouble(CameraError::Broken { camera });

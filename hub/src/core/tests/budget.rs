@@ -351,6 +351,21 @@ fn an_alarm_that_was_lost_with_its_sync_is_said_again() {
     assert!(alarms(&mut world).is_empty());
 }
 
+/// The drop is durable, and so is what is owed for it.
+#[test]
+fn a_full_storage_is_said_after_a_crash() {
+    let mut world = World::paired();
+    world.core.set_budget(Some(MIB));
+    for number in 0..3 {
+        let _bytes = record(&mut world, number);
+    }
+    world.core.commit(NOW_MS).unwrap();
+    world.crash();
+    assert_eq!(alarms(&mut world), [NoticeKind::StorageFull]);
+    world.crash();
+    assert!(alarms(&mut world).is_empty(), "it is said once");
+}
+
 /// On a disk without room for anything but epochs the owner is told all the same.
 #[test]
 fn a_full_storage_is_said_out_of_what_is_held_back() {
