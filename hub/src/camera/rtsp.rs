@@ -21,7 +21,7 @@ use retina::client::{
 };
 use retina::codec::{CodecItem, FrameFormat, ParametersRef};
 
-use super::address::{CameraAddress, Login, Secret};
+use super::address::{CameraAddress, Login, Password, PasswordError, Secret};
 use super::source::{NextItem, Source, SourceItem};
 use super::{CameraError, Clock};
 use crate::media::{AUDIO_UNIT_BYTES_MAX, AUDIO_UNIT_TICKS_MAX, AudioTrack, AudioUnit};
@@ -205,7 +205,7 @@ struct Opened {
 async fn connect(config: &RtspConfig, camera: &str) -> Result<Opened, CameraError> {
     let secret = match &config.login {
         None => None,
-        Some(login) => Some(login.password.read().map_err(|source| {
+        Some(login) => Some(read(login.password.clone()).await.map_err(|source| {
             let camera = camera.to_owned();
             CameraError::Password { camera, source }
         })?),
@@ -243,6 +243,16 @@ async fn connect(config: &RtspConfig, camera: &str) -> Result<Opened, CameraErro
         video,
         audio,
     })
+}
+
+/// Where it may block: its file may lie on a slow disk, and other cameras go on meanwhile.
+async fn read(password: Password) -> Result<Secret, PasswordError> {
+    match tokio::task::spawn_blocking(move || password.read()).await {
+        Ok(read) => read,
+        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        // The runtime is shutting down.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// As MP4 has it: NAL lengths of four bytes, parameter sets apart, AAC without headers.

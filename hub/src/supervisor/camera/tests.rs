@@ -1,9 +1,11 @@
 //! Cameras that are kept: clips, the virtual camera, and one on the network.
 
+mod outage;
+
 use std::num::NonZeroU32;
 
 use journal::ids::{Channel, Line, LiveId};
-use journal::message::{LiveWish, NoticeKind};
+use journal::message::LiveWish;
 use journal::{Follower, Session};
 
 use super::*;
@@ -190,61 +192,6 @@ async fn a_camera_that_is_away_and_back_is_said_to_the_phones() {
     alarm(&sealer, &mut thread, &time).await;
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
-}
-
-/// Lets the journal's time pass as this machine's does.
-async fn follow_time(time: HandClock) {
-    let began = tokio::time::Instant::now();
-    let mut told_ms = 0;
-    loop {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let passed_ms = u64::try_from(began.elapsed().as_millis()).unwrap();
-        time.advance(passed_ms - told_ms);
-        told_ms = passed_ms;
-    }
-}
-
-/// With what is configured where nothing is: found out after ten seconds, said before twenty are over.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_camera_that_hangs_for_twenty_seconds_is_said_and_so_is_its_return() {
-    let camera = visited().await;
-    let (core, mut phone) = World::paired().split();
-    let time = HandClock::default();
-    let (sealer, mut thread) = sealer::start(core, time.clone()).unwrap();
-    let passing = tokio::spawn(follow_time(time));
-    let SourceConfig::Rtsp(mut source) = login(&camera, test_camera::PASSWORD) else {
-        panic!("it is on the network");
-    };
-    source.stall = crate::camera::rtsp::STALL_DEFAULT;
-    let mut events = by_the_clock(Duration::from_millis(500));
-    events.windows.gap = Duration::from_secs(3_600);
-    let (keeper, mut told) = keeper(SourceConfig::Rtsp(source), events, sealer.clone());
-    let (stop, stopped) = watch::channel(false);
-    let keeping = tokio::spawn(keeper.run(stopped));
-    ended(&mut thread, ClipState::Complete).await;
-    camera.set_mood(test_camera::Mood::Stalled);
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    let mut tells = 0;
-    while let Ok(notice) = thread.notices.try_recv() {
-        tells += u32::from(matches!(notice, Notice::Told { .. }));
-    }
-    assert_eq!(tells, 1, "it is said while it hangs");
-    camera.set_mood(test_camera::Mood::Good);
-    let there = |board: &Cameras| board[0].trouble.is_none();
-    drop(told.wait_for(there).await.unwrap());
-    // A tick and a little more.
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    stop.send_replace(true);
-    keeping.await.unwrap().unwrap();
-    passing.abort();
-    let holds = sealer
-        .run(move |core, _now| Ok(phone.take_all(core)))
-        .await
-        .unwrap();
-    let kinds: Vec<_> = holds.notices.iter().map(|notice| notice.kind).collect();
-    assert_eq!(kinds.len(), 2, "{kinds:?}");
-    assert!(kinds.contains(&NoticeKind::CameraAway), "{kinds:?}");
-    assert!(kinds.contains(&NoticeKind::CameraBack), "{kinds:?}");
 }
 
 /// Neither at a start nor after it has failed: each attempt would have it for a moment.
@@ -496,13 +443,16 @@ fn login(camera: &test_camera::TestCamera, password: &str) -> SourceConfig {
 
 /// A camera that shows a visit, again and again.
 async fn visited() -> test_camera::TestCamera {
-    let camera = test_camera::TestCamera::start(test_camera::Config {
+    test_camera::TestCamera::start(visit()).await.unwrap()
+}
+
+fn visit() -> test_camera::Config {
+    test_camera::Config {
         login: test_camera::LoginKind::Digest,
         sound: test_camera::Sound::Aac,
         scene: scene(&[(Shows::Nobody, 4), (Shows::Somebody, 3), (Shows::Nobody, 5)]),
         speed: 1,
-    });
-    camera.await.unwrap()
+    }
 }
 
 fn by_motion() -> Eventing {
