@@ -4,9 +4,9 @@
 //! there to be told. What was staged and lost with its sync is said again; a phone keeps one of the same time. A
 //! camera that comes and goes, and a disk that stays full, are said again only after a while. Whom the phones were told
 //! to be away is stored in the transaction that tells it, and that the storage was full in the one that drops a clip, so
-//! that a start still owes it; cameras are told apart by their names, which stay where the configuration puts one before another. Times are those
-//! for which this process has run; the clock on the wall only dates what is said. This room knows no camera and
-//! no disk, and must never hold more than [`OWED_MAX`].
+//! that a start still owes it; cameras are told apart by their names, which stay where the configuration puts one before
+//! another. Times are those for which this process has run; the clock on the wall only dates what is said. This room
+//! knows no camera and no disk, and must never hold more than [`OWED_MAX`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

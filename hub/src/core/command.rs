@@ -219,16 +219,15 @@ impl Core {
 
     /// Settings that cannot be read are replaced by privacy mode, so that every phone is told of it once. A disk without
     /// room for that leaves it to the next tick; until then it is privacy mode all the same.
-    fn mend_settings(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+    fn mend_settings(&mut self, doc: &SettingsDoc, now_unix_ms: u64) -> Result<(), CoreError> {
         if !self.journal_ref()?.are_settings_lost()? {
             return Ok(());
         }
         tracing::error!(
             "what phones have set cannot be read: privacy mode is on until one sets it again"
         );
-        let doc = self.settings(now_unix_ms)?;
         let mut txn = self.journal()?.begin();
-        txn.put_settings(&doc)?;
+        txn.put_settings(doc)?;
         match txn.stage(()).map(drop) {
             Ok(()) => {
                 self.staged_bytes += SMALL_GROUP_BYTES;
@@ -248,8 +247,8 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub(super) fn follow_settings(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        self.mend_settings(now_unix_ms)?;
         let doc = self.settings(now_unix_ms)?;
+        self.mend_settings(&doc, now_unix_ms)?;
         if doc.settings.privacy {
             self.end_lives(LiveEnd::Privacy, now_unix_ms)?;
         }
