@@ -135,7 +135,8 @@ pub async fn run(config: Config, path: PathBuf, format: Format) -> Result<(), Fa
                     "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
                 ));
             }
-            Ending::Reset => {}
+            // Erasing takes its time, and so does the next start.
+            Ending::Reset => service.tell_alive(),
         }
     }
 }

@@ -18,6 +18,7 @@ use openh264::encoder::{
     BitRate, Encoder, EncoderConfig, FrameRate, IntraFramePeriod, RateControlMode,
 };
 use openh264::formats::YUVSlices;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::annex_b::{NalSplitter, Picture, PictureBuilder};
 use super::command::{Parameters, TIMESCALE};
@@ -172,14 +173,22 @@ impl<C: Clock> VirtualSource<C> {
                 return Ok(None);
             }
             self.clock.sleep_until(self.next_at).await;
-            if let Err(error) = self.draw() {
+            if let Err(error) = self.draw_aside() {
                 self.is_over = true;
                 return Err(error);
             }
         }
     }
 
-    /// Draws and encodes one picture: some milliseconds, in which no other task of this worker runs.
+    /// Draws and encodes one picture: some milliseconds, in which other tasks go on elsewhere if there are other workers.
+    fn draw_aside(&mut self) -> Result<(), CameraError> {
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.draw()),
+            _ => self.draw(),
+        }
+    }
+
+    /// Draws and encodes one picture.
     fn draw(&mut self) -> Result<(), CameraError> {
         let (now, unix_ms) = (self.clock.now(), self.clock.unix_ms());
         let passed = now.saturating_sub(self.origin);
