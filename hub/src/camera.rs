@@ -55,6 +55,7 @@ use crate::media::{AudioUnit, Tracks};
 
 pub use address::{CameraAddress, Login, Secret};
 pub use avc::{AVC_CONFIG_BYTES_MAX, AvcConfig, AvcConfigError};
+pub(crate) use caught::{caught, unless_panicked};
 pub use clock::{Clock, TokioClock};
 pub use demux::ClipError;
 pub use error::{CameraError, CameraErrorKind};

@@ -397,8 +397,11 @@ impl Recorder {
         }
     }
 
-    /// Ends a clip that cannot go on.
-    async fn cut_off(&mut self) -> Result<(), SealerError> {
+    /// Ends a clip that cannot go on, also one that another recorder of this camera has left open.
+    ///
+    /// # Errors
+    /// [`SealerError`] when the journal is gone.
+    pub async fn cut_off(&mut self) -> Result<(), SealerError> {
         let number = self.number;
         let ended = self
             .sealer

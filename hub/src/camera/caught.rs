@@ -1,4 +1,4 @@
-//! A source whose panic is its own end, not the hub's.
+//! A camera's panic is its own end, not the hub's.
 //!
 //! What a camera sends is read by libraries too, and some panic over what they did not expect. The bytes of one camera
 //! must not end the recordings of the others: that source fails, and is opened again like any other. This room must
@@ -12,21 +12,29 @@ use std::task::Poll;
 use super::CameraError;
 use super::source::{NextItem, Source};
 
+/// Does this work; `None` if it panics. Whoever goes on then drops what the panic has left, unseen.
+pub(crate) async fn unless_panicked<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(Some),
+            Err(_panic) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 /// Does this work about a camera; its panic is [`CameraError::Broken`].
-pub(super) async fn caught<T>(
+pub(crate) async fn caught<T>(
     camera: &str,
     work: impl Future<Output = Result<T, CameraError>>,
 ) -> Result<T, CameraError> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        // Nobody looks at what a panic has left: it is dropped.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_panic| {
-            let camera = camera.to_owned();
-            Poll::Ready(Err(CameraError::Broken { camera }))
-        })
+    let done = unless_panicked(work).await;
+    done.unwrap_or_else(|| {
+        let camera = camera.to_owned();
+        Err(CameraError::Broken { camera })
     })
-    .await
 }
 
 /// A source that is over when it panics.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::camera::pauses::{HELD_MIN, Pauses};
 use crate::camera::{
     Camera, CameraError, Clock, FileCamera, FileCameraConfig, LiveCamera, Source, SourceConfig,
-    SourceItem, Windows, WindowsConfig,
+    SourceItem, Windows, WindowsConfig, caught, unless_panicked,
 };
 use crate::config::detection::Detection;
 use crate::core::{CameraNumber, Presence, Wishes};
@@ -298,10 +298,20 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             let over = match is_clip {
                 true => {
                     let mut tapped = Tapped::new(camera, &mut self.tap);
-                    recorder.run(&mut tapped, &mut stop).await?
+                    unless_panicked(recorder.run(&mut tapped, &mut stop)).await
                 }
                 // Its source is listened to.
-                false => recorder.run(camera, &mut stop).await?,
+                false => unless_panicked(recorder.run(camera, &mut stop)).await,
+            };
+            let over = match over {
+                Some(over) => over?,
+                None => {
+                    // One camera's bytes end nobody else's clips. What the panic has left is not asked any more.
+                    recorder = Recorder::new(number, self.name.clone(), self.sealer.clone());
+                    recorder.cut_off().await?;
+                    let camera = self.name.clone();
+                    Over::Failed(CameraError::Broken { camera })
+                }
             };
             let failure = match over {
                 Over::Stopped | Over::Finished => return Ok(()),
@@ -342,6 +352,7 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 &self.reporter,
                 wishes.clone(),
             );
+            let opening = caught(&self.name, opening);
             let opened = tokio::select! {
                 biased;
                 private = until_private(&mut wishes, true) => {

@@ -1,8 +1,9 @@
-//! A camera on the network that hangs, and one that is killed, by the clock of this machine.
+//! Cameras that hang, are killed, or break what reads them, by the clock of this machine.
 
 use journal::message::NoticeKind;
 
 use super::*;
+use crate::camera::{CameraEvent, EventKind, EventStart, NextEvent};
 
 /// Lets the journal's time pass as this machine's does.
 async fn follow_time(time: HandClock) {
@@ -57,6 +58,57 @@ async fn a_camera_that_hangs_for_twenty_seconds_is_said_and_so_is_its_return() {
     assert_eq!(kinds.len(), 2, "{kinds:?}");
     assert!(kinds.contains(&NoticeKind::CameraAway), "{kinds:?}");
     assert!(kinds.contains(&NoticeKind::CameraBack), "{kinds:?}");
+}
+
+/// What makes events of its pictures panics over one.
+struct Breaks(Option<Tracks>);
+
+impl Camera for Breaks {
+    fn next_event(&mut self) -> NextEvent<'_> {
+        Box::pin(async {
+            let tracks = self.0.take().expect("as the test wants it");
+            Some(CameraEvent::EventStarted(EventStart {
+                tracks,
+                kind: EventKind::Plain,
+                started_unix_ms: NOW_MS,
+            }))
+        })
+    }
+}
+
+impl LiveCamera for Breaks {
+    fn held(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[tokio::test]
+async fn a_camera_that_panics_has_failed_and_is_opened_again() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+    let file = std::fs::File::open(path).unwrap();
+    let tracks = Tracks::silent(Arc::new(Clip::read(&file).unwrap().track));
+    let (sealer, mut thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
+    let source = SourceConfig::Virtual(VirtualConfig {
+        width: 160,
+        height: 160,
+        pictures_per_second: 30,
+        ..VirtualConfig::default()
+    });
+    let events = by_the_clock(Duration::from_millis(500));
+    let (mut keeper, mut told) = keeper(source.clone(), events.clone(), sealer);
+    keeper.input = Input::Live {
+        camera: Some(Box::new(Breaks(Some(tracks)))),
+        source,
+        events,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(keeper.run(stopped));
+    let broken = |board: &Cameras| matches!(board[0].trouble, Some(CameraError::Broken { .. }));
+    drop(told.wait_for(broken).await.unwrap());
+    ended(&mut thread, ClipState::Complete).await;
+    assert!(told.borrow()[0].trouble.is_none());
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
 }
 
 /// Five times the plug is pulled for some seconds.
