@@ -60,7 +60,7 @@ impl Core {
         self.lines.retain(|line, _| line.pairing != phone);
         // Nothing can be sealed for it any more, and its seat is free.
         for line in self.lives.forget(phone) {
-            push(&mut self.notices, Notice::LiveEnded { line, why: None });
+            self.pending.push(Notice::LiveEnded { line, why: None });
         }
         self.count_silence()?;
         let (line, why) = (Line::of(phone, Channel::EventVideo), self.nobody());

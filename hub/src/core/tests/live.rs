@@ -183,6 +183,7 @@ fn a_phone_that_is_removed_watches_no_more() {
     assert!(core.remove_phone(viewer.line.pairing, NOW_MS).unwrap());
     assert!(core.live_board().is_empty());
     assert!(core.status().unwrap().lives.is_empty());
+    core.commit(NOW_MS).unwrap();
     assert_eq!(ends(&mut world), [None]);
 }
 
