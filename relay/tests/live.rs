@@ -234,4 +234,6 @@ async fn a_stream_without_pieces_asks_whether_anybody_watches() {
     assert!(answer.is_err(), "somebody watches");
     within(deliveries.watch(false)).await.unwrap();
     assert_eq!(within(question.refused()).await, not_watched());
+    drop((hub, phone));
+    server.shutdown().await;
 }

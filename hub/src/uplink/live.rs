@@ -407,7 +407,7 @@ mod tests {
         let start = Instant::now();
         let mut watched = Watched::new(start);
         watched.is_refused(start);
-        for n in 1..20 {
+        for n in 1..20_u32 {
             watched.begin(start + n * ms(40));
             watched.is_over(start + n * ms(40) + ms(39));
         }
