@@ -509,7 +509,8 @@ impl App {
     }
 
     /// Deletes a clip, with picture and notification of its event: its key is erased, and with it every
-    /// copy of its bytes that the state directory still holds.
+    /// copy of its bytes that the state directory still holds. A picture or a notification of it that comes later is
+    /// not kept. The id of a picture deletes that, with the notification, and not the clip.
     ///
     /// # Errors
     /// [`AppError::NoSuchClip`], or about the state directory.

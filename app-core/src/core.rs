@@ -28,8 +28,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, AppNotice, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
-    PairingState, Session, Staged, Taken, Txn, WantsCommit, or_after_commit,
+    AppClip, AppClipState, AppNotice, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal,
+    JournalError, PairingState, Session, Staged, Taken, Txn, WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point, mutant};
 use wire::Seq;
@@ -633,15 +633,17 @@ impl Core {
         }
     }
 
-    /// Stages the deletion of a clip, and before it that of its event's picture and notification, so that
-    /// whoever dies on the way can ask again. The keys of their groups rotate with them, because an epoch
-    /// that is still open could derive what was in it again (scenario 28).
+    /// Stages the deletion of a clip, and before it that of its event's pictures and notification, so that
+    /// whoever dies on the way can ask again; of a picture by its own id, with the others of its event and the
+    /// notification, and not the clip. The keys of their groups rotate with them, because an epoch
+    /// that is still open could derive what was in it again (scenario 28). What of the event comes later is not
+    /// taken ([`Txn::event_is_gone`]).
     ///
     /// # Errors
     /// [`JournalError::NoSuchClip`], or our own storage.
     pub fn delete(&mut self, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
-        let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
-        let line = event_line(pairing);
+        let line = self.line_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
+        let pairing = line.pairing;
         match self.follow(line) {
             Ok(_) => {}
             // What is wrong with its camera's group does not keep a clip here.
@@ -651,7 +653,8 @@ impl Core {
             Err(error) => return Err(error),
         }
         let record = self.journal.app_clip(clip)?;
-        let thumbnails = self.thumbnails_of(pairing, &record)?;
+        let mut thumbnails = self.thumbnails_of(pairing, &record)?;
+        thumbnails.retain(|thumbnail| *thumbnail != clip);
         if !thumbnails.is_empty()
             && !mutant!(
                 "picture_outlives_its_clip",
@@ -678,7 +681,7 @@ impl Core {
         // Small log files take less at once than what shares this commit may be.
         let staged = or_after_commit(
             self,
-            |core| core.stage_deletion(line, clip),
+            |core| core.stage_deletion(line, &record),
             |core| core.commit().map(drop),
         )?;
         self.journal
@@ -686,11 +689,22 @@ impl Core {
         Ok(staged)
     }
 
-    fn stage_deletion(&mut self, line: Line, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
+    fn stage_deletion(
+        &mut self,
+        line: Line,
+        record: &AppClip,
+    ) -> Result<Staged<ClipId>, JournalError> {
         let mut txn = self.journal.begin();
-        txn.delete_clip(line.pairing, clip)?;
+        txn.delete_clip(line.pairing, record.clip)?;
+        if record.state == AppClipState::Receiving {
+            txn.clip_is_gone(line, record.clip)?;
+        }
+        // Without a header nobody knows which event it was.
+        if record.started_unix_ms != 0 {
+            txn.event_is_gone(line.pairing, &record.camera, record.started_unix_ms)?;
+        }
         rotate_for_good(&mut self.lines, &mut txn, line)?;
-        let staged = txn.stage(clip)?;
+        let staged = txn.stage(record.clip)?;
         // CRASH(app.delete.staged): before: the clip is there, whole | after: it is in no list and its key
         // is past, synced as one.
         crash_point!("app.delete.staged");
@@ -734,15 +748,15 @@ impl Core {
         txn.stage(())
     }
 
-    fn owner_of(&self, clip: ClipId) -> Result<Option<PairingId>, JournalError> {
+    /// The line that a clip, or a picture, has come on.
+    fn line_of(&self, clip: ClipId) -> Result<Option<Line>, JournalError> {
+        let is_in = |list: Vec<AppClip>| list.iter().any(|known| known.clip == clip);
         for pairing in self.confirmed()? {
-            if self
-                .journal
-                .app_clips(pairing.id)?
-                .iter()
-                .any(|known| known.clip == clip)
-            {
-                return Ok(Some(pairing.id));
+            if is_in(self.journal.app_clips(pairing.id)?) {
+                return Ok(Some(event_line(pairing.id)));
+            }
+            if is_in(unless_damaged(self.journal.app_thumbnails(pairing.id))?) {
+                return Ok(Some(Line::of(pairing.id, Channel::Thumbnail)));
             }
         }
         Ok(None)

@@ -11,15 +11,20 @@ use std::time::Duration;
 
 use journal::ids::PairingId;
 use journal::message::LiveEnd;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::core::LiveOut;
 use crate::error::AppError;
 
 /// Fragments that wait for a viewer: some six seconds.
 const WAITING_MAX: usize = 64;
-/// Of these, room that is kept for whatever is no picture.
+/// Of these, room that is kept for whatever is no picture. The last place of all is the end's.
 const WORDS_MAX: usize = 8;
+/// Bytes of fragments that wait for a viewer.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Whoever is shown nothing for so long is told.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
 /// Longest name of a camera, in bytes.
 const CAMERA_BYTES_MAX: usize = journal::message::NAME_BYTES_MAX;
 
@@ -53,6 +58,9 @@ pub enum LiveEvent {
         /// How many frames, as far as that is known.
         frames: u64,
     },
+    /// Nothing has come for 5 s: the hub has not answered, or the relay passes nothing on. What was shown last is
+    /// older than that. Said once, until something comes again.
+    Quiet,
     /// The session was lost, by a restart of the hub or new keys; another one follows.
     Interrupted,
     /// Nothing more comes.
@@ -114,8 +122,13 @@ pub(crate) struct Viewer {
     pub(crate) camera: String,
     /// It has not said that it has seen enough.
     pub(crate) wants: bool,
-    events: mpsc::Sender<LiveEvent>,
+    events: mpsc::Sender<Waiting>,
+    /// For the bytes of fragments.
+    room: Arc<Semaphore>,
 }
+
+/// Something that waits for a viewer, with the room that it takes.
+type Waiting = (LiveEvent, Option<OwnedSemaphorePermit>);
 
 impl Viewer {
     /// Which viewer: no two of a process have the same.
@@ -123,10 +136,21 @@ impl Viewer {
         self.number
     }
 
-    /// Shows something. False if there was no room for it.
+    /// Shows something. False if there was no room for it; there always is for the first end.
     pub(crate) fn show(&self, out: LiveOut, received_unix_ms: u64) -> bool {
-        if matches!(out, LiveOut::Fragment { .. }) && !self.has_room() {
-            return false;
+        let mut room = None;
+        match &out {
+            LiveOut::Fragment { bytes, .. } => {
+                let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let taken = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+                let Some(taken) = taken.ok().filter(|_| self.has_room()) else {
+                    return false;
+                };
+                room = Some(taken);
+            }
+            LiveOut::Ended(_) => {}
+            _ if self.events.capacity() <= 1 => return false,
+            _ => {}
         }
         let event = match out {
             LiveOut::Began => LiveEvent::Began,
@@ -148,7 +172,7 @@ impl Viewer {
             LiveOut::Interrupted => LiveEvent::Interrupted,
             LiveOut::Ended(end) => LiveEvent::Ended(LiveStop::of(end)),
         };
-        self.events.try_send(event).is_ok()
+        self.events.try_send((event, room)).is_ok()
     }
 
     /// Whether there is room for another fragment.
@@ -159,7 +183,7 @@ impl Viewer {
     /// The last word.
     pub(crate) fn end(&self, why: LiveStop) {
         // A viewer that is gone needs none.
-        let _gone = self.events.try_send(LiveEvent::Ended(why));
+        let _gone = self.events.try_send((LiveEvent::Ended(why), None));
     }
 }
 
@@ -193,6 +217,7 @@ impl Viewers {
                 camera: camera.to_owned(),
                 wants: true,
                 events,
+                room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
             };
             viewers.insert(pairing, viewer);
             true
@@ -203,6 +228,7 @@ impl Viewers {
                 pairing,
                 number,
                 events: waiting,
+                quiet_at: Some(Instant::now() + QUIET_AFTER),
             }),
             None => Err(AppError::WatchedAlready),
         }
@@ -249,14 +275,24 @@ pub struct LiveView {
     viewers: Arc<Viewers>,
     pairing: PairingId,
     number: u64,
-    events: mpsc::Receiver<LiveEvent>,
+    events: mpsc::Receiver<Waiting>,
+    /// When to say that nothing comes; none if that was said.
+    quiet_at: Option<Instant>,
 }
 
 impl LiveView {
-    /// What there is to show; none behind [`LiveEvent::Ended`]. Nothing comes while no sync follows. Dropping the
-    /// future loses nothing.
+    /// What there is to show; none behind [`LiveEvent::Ended`]. Nothing but [`LiveEvent::Quiet`] comes while no sync
+    /// follows. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<LiveEvent> {
-        let event = self.events.recv().await;
+        let event = tokio::select! {
+            biased;
+            event = self.events.recv() => event.map(|(event, _room)| event),
+            () = until(self.quiet_at) => {
+                self.quiet_at = None;
+                return Some(LiveEvent::Quiet);
+            }
+        };
+        self.quiet_at = Some(Instant::now() + QUIET_AFTER);
         if matches!(event, Some(LiveEvent::Ended(_))) {
             self.events.close();
             self.viewers.remove(self.pairing, self.number);
@@ -279,6 +315,13 @@ impl LiveView {
     pub fn stop(&self) {
         self.viewers
             .change(self.pairing, self.number, |viewer| viewer.wants = false);
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -333,5 +376,54 @@ mod tests {
         assert_eq!(view.next().await, None);
         assert!(viewers.of(HUB).is_none());
         drop(viewers.add(HUB, "").unwrap());
+    }
+
+    /// Whatever a viewer has not taken, it hears that it is over.
+    #[tokio::test]
+    async fn there_is_always_a_place_for_the_end() {
+        let viewers = Arc::new(Viewers::default());
+        let mut view = viewers.add(HUB, "door").unwrap();
+        let viewer = viewers.of(HUB).unwrap();
+        let words = (0..2 * WAITING_MAX)
+            .filter(|_| viewer.show(LiveOut::Interrupted, 5))
+            .count();
+        assert_eq!(words, WAITING_MAX - 1);
+        assert!(viewer.show(LiveOut::Ended(LiveEnd::Privacy), 5));
+        for _ in 0..words {
+            assert_eq!(view.next().await, Some(LiveEvent::Interrupted));
+        }
+        let last = view.next().await;
+        assert_eq!(last, Some(LiveEvent::Ended(LiveStop::Privacy)));
+        assert!(viewers.of(HUB).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_viewer_is_bounded_in_bytes() {
+        let viewers = Arc::new(Viewers::default());
+        let mut view = viewers.add(HUB, "door").unwrap();
+        let viewer = viewers.of(HUB).unwrap();
+        let fragment = || LiveOut::Fragment {
+            bytes: vec![1; WAITING_BYTES_MAX / 2],
+            begins_group: true,
+            captured_unix_ms: 4,
+        };
+        assert!(viewer.show(fragment(), 5) && viewer.show(fragment(), 5));
+        assert!(!viewer.show(fragment(), 5));
+        assert!(matches!(view.next().await, Some(LiveEvent::Media { .. })));
+        assert!(viewer.show(fragment(), 5));
+    }
+
+    /// A relay that passes nothing on shows no last picture for ever in silence.
+    #[tokio::test]
+    async fn who_is_shown_nothing_is_told_once() {
+        let viewers = Arc::new(Viewers::default());
+        let mut view = viewers.add(HUB, "door").unwrap();
+        view.quiet_at = Some(Instant::now());
+        assert_eq!(view.next().await, Some(LiveEvent::Quiet));
+        assert_eq!(view.quiet_at, None);
+        let viewer = viewers.of(HUB).unwrap();
+        assert!(viewer.show(LiveOut::Began, 5));
+        assert_eq!(view.next().await, Some(LiveEvent::Began));
+        assert!(view.quiet_at.is_some());
     }
 }

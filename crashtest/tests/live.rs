@@ -1,11 +1,16 @@
 //! Live pictures with real processes: watched while events are recorded, ended from both sides, and nothing of them
 //! left behind.
 
+use std::time::{Duration, Instant};
+
 use crashtest::oracle::Verdict;
 use crashtest::process::Role;
 use crashtest::system::{Setup, System};
 use crashtest::trouble::Outcome;
 use serde_json::Value;
+
+/// For how long somebody who is gone is shown something at most.
+const GONE_MAX: Duration = Duration::from_secs(15);
 
 /// The kinds of the boxes of a file, one after the other.
 fn boxes(bytes: &[u8]) -> Vec<String> {
@@ -62,7 +67,8 @@ fn a_camera_is_watched_live_while_its_events_are_recorded() -> Outcome<()> {
     let said = system.board().lines();
     let said = |event: &str| said.iter().filter(|line| line.event() == event).count();
     assert!(said("live_began") >= 1);
-    assert_eq!(said("live_ended"), 1);
+    // An attempt that came to nothing has an end of its own.
+    assert!(said("live_ended") >= 1);
     Verdict::of(&system.settle()).expect_pass()
 }
 
@@ -90,12 +96,15 @@ fn a_viewer_that_is_killed_ends_its_session_within_seconds() -> Outcome<()> {
     })?;
     assert_eq!(hub_watched(&mut system)?, 1);
     system.kill(Role::App)?;
-    // A phone that is gone without a word is missed by the relay after its idle time, and by the hub 4 s later.
+    let killed = Instant::now();
+    // Of a phone that is gone without a word the relay hears nothing for 3 s, and 4 s later the hub gives up; long
+    // before the connection has been idle for as long as it may.
     system.until("the end of the session", patience, |system| {
         let lines = system.board().lines();
         let ended = lines.iter().find(|line| line.event() == "live_ended");
         Ok(ended.map(|line| assert_eq!(line.text("why"), "unwatched")))
     })?;
+    assert!(killed.elapsed() < GONE_MAX, "{:?}", killed.elapsed());
     assert_eq!(hub_watched(&mut system)?, 0);
     system.stop(Role::Hub)
 }

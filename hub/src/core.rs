@@ -56,7 +56,7 @@ pub use facts::{
     Stop, Wishes,
 };
 pub use invite::MayInvite;
-pub use live::{LIVE_LASTS_MAX, LIVE_VIEWERS_MAX, LiveBoard, LiveNow, LiveStatus};
+pub use live::{LIVE_CUT_MAX, LIVE_LASTS_MAX, LIVE_VIEWERS_MAX, LiveBoard, LiveNow, LiveStatus};
 use pace::Pace;
 pub use recording::{CameraNumber, Event, Piece, Recorded};
 pub use silence::SilenceLimits;
@@ -178,7 +178,7 @@ impl LineState {
             durable,
             broken: false,
             waits_at: None,
-            pace: Pace::default(),
+            pace: Pace::of(line.channel),
             stirred: true,
         }
     }
@@ -341,8 +341,8 @@ impl Core {
         core.refresh_lines()?;
         let owed = core.journal_ref()?.alarms_owed()?;
         core.alarms.go_on(owed, now_unix_ms);
-        for state in core.lines.values_mut() {
-            state.pace = Pace::after_start(now_unix_ms);
+        for (line, state) in &mut core.lines {
+            state.pace = Pace::after_start(line.channel, now_unix_ms);
         }
         let restarted = core.note_restarted(now_unix_ms);
         unless_reopened(restarted)?;

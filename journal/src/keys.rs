@@ -264,4 +264,5 @@ pub(crate) enum Family {
     Spans = 0x4d,
     Passed = 0x50,
     Added = 0x51,
+    Gone = 0x52,
 }

@@ -36,6 +36,7 @@ mod device;
 mod error;
 #[cfg(feature = "crashtest")]
 pub mod fuzzing;
+mod gone;
 mod heartbeat;
 pub mod ids;
 mod inbox;
@@ -71,6 +72,7 @@ pub use command::{
 };
 pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};
+pub use gone::GONE_KEPT;
 pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};

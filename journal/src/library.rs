@@ -293,6 +293,11 @@ impl Session<Follower> {
         if txn.has_scope(Scope::Clip(header.clip)) {
             return Ok(Taken::Nothing("a second header of the same clip"));
         }
+        if self.line().channel == Channel::Thumbnail
+            && txn.is_event_gone(self.line(), &header.camera, header.started_unix_ms)?
+        {
+            return Ok(Taken::Nothing("a picture of an event that was deleted"));
+        }
         // Its new chunks would go with the old ones.
         if txn.get(&keys::deleted(header.clip))?.is_some() {
             return Ok(Taken::Nothing("a header of a clip that is being deleted"));
@@ -389,6 +394,9 @@ impl Session<Follower> {
             Some(mut record) => {
                 record.state = state;
                 put_clip(txn, &record)?;
+            }
+            None if txn.is_clip_gone(self.line(), clip)? => {
+                return Ok(Taken::Nothing("the loss of a clip that was deleted"));
             }
             None => {
                 let record = AppClip {

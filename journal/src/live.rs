@@ -242,6 +242,11 @@ impl Session<Committer> {
         live.begun_in.same(txn.outcome()).then_some(live.right)
     }
 
+    /// Whether a group of pictures has begun in the session under way: only then a frame without a start is one.
+    pub fn has_live_group(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.group > 0)
+    }
+
     /// Ends the session under way: its last message, the used-up ratchet and the rotation of the group's key are in
     /// this transaction. A session that this handle cannot speak in any more ends with a Commit. `None` if there is
     /// nothing to say to the app.
@@ -256,6 +261,8 @@ impl Session<Committer> {
     ) -> Result<Option<LiveEnded>, JournalError> {
         in_livestream(self.line())?;
         let live = self.live.take();
+        // The last picture of the session goes with it.
+        self.scratch = Zeroizing::default();
         let Some(live) = live.filter(|_| self.may_encrypt(txn)) else {
             self.close_used_epoch(txn, now_unix_ms)?;
             return Ok(None);
@@ -268,8 +275,6 @@ impl Session<Committer> {
         };
         let bytes = encoded(&HubLiveMessage::Ended(ended))?;
         self.finish(txn, &bytes)?;
-        // The last picture of the session goes with it.
-        self.scratch = Zeroizing::default();
         Ok(Some(ended))
     }
 
@@ -312,6 +317,8 @@ impl Session<Committer> {
             bytes: piece.bytes,
         };
         let mut scratch = core::mem::take(&mut self.scratch);
+        // Without the frame before, so that there is room and its bytes are never moved, which would leave a copy.
+        scratch.clear();
         scratch.reserve(SCRATCH_BYTES);
         let encoded = message::encode_into(&frame, &mut scratch);
         let sealed = match encoded {

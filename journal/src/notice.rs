@@ -106,6 +106,11 @@ impl Session<Follower> {
         let HubNotification::Event(said) = notification;
         let line = self.line();
         let scope = Scope::Group(line);
+        if said.kind.is_event() && txn.is_event_gone(line, &said.camera, said.started_unix_ms)? {
+            return Ok(Taken::Nothing(
+                "a notification of an event that was deleted",
+            ));
+        }
         let known = txn.secrets(scope, &prefix(line))?;
         for bytes in known.values() {
             if decode(line, bytes)?.is_same(&said) {

@@ -5,10 +5,11 @@
 //! ```
 //!
 //! A group of pictures is one stream on each side. Nobody waits for anybody: a watcher whose queue is full, or
-//! who takes no piece for a second, loses the rest of that group and begins with the next, and of more than two
+//! whose next piece has waited for a second, loses the rest of that group and begins with the next, and of more than two
 //! groups that are under way to one watcher the oldest is given up. When nobody watches, the sender's stream is
-//! stopped, which is how it knows. This room must never touch the store, never hold the sender back, and never
-//! hold more than its bounds.
+//! stopped at once, also while nothing comes on it, which is how it knows: a stream without pieces is a question. A
+//! watcher from which nothing at all has come for a while, although groups were begun to it, counts for nobody. This
+//! room must never touch the store, never hold the sender back, and never hold more than its bounds.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use quinn::VarInt;
 use relay_client::framed::{FrameReadError, FrameReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::frame::{self, Frame};
 use wire::limits::{
     LIVE_BYTES_WAITING_MAX, LIVE_GROUPS_MAX, LIVE_PIECES_WAITING_MAX, LIVE_STALE_MS,
@@ -32,12 +33,31 @@ use crate::session::Ended;
 
 /// How long a piece may wait for its watcher.
 const STALE: Duration = Duration::from_millis(LIVE_STALE_MS);
+/// What may wait for all watchers of this relay together, in bytes.
+const ALL_BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
+/// A watcher that has not sent so much as an acknowledgement for so long is out of reach. QUIC itself waits longer.
+const OUT_OF_REACH: Duration = Duration::from_secs(3);
+/// Of the rest of a group that is over, when others have 0.
+const OLD_PRIORITY: i32 = -1;
+/// Whether it answers cannot be told by a look back that is longer than this: nothing may have been sent to it.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// Who watches what.
-#[derive(Default)]
 pub(crate) struct Live {
     mailboxes: Mutex<HashMap<SendId, Vec<Arc<Watcher>>>>,
     last: AtomicU64,
+    /// What may wait for all of them.
+    room: Arc<Semaphore>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            mailboxes: Mutex::default(),
+            last: AtomicU64::default(),
+            room: Arc::new(Semaphore::new(ALL_BYTES_WAITING_MAX)),
+        }
+    }
 }
 
 /// One reader that watches one mailbox.
@@ -49,6 +69,36 @@ struct Watcher {
     room: Arc<Semaphore>,
     /// Groups that are under way to it, the oldest first.
     groups: Mutex<VecDeque<AbortHandle>>,
+    reach: Mutex<Reach>,
+}
+
+/// Whether something comes from a watcher.
+struct Reach {
+    /// Datagrams that have come.
+    datagrams: u64,
+    /// Since when there have been so many.
+    since: Instant,
+    looked: Instant,
+}
+
+impl Reach {
+    fn new(now: Instant) -> Self {
+        Self {
+            datagrams: 0,
+            since: now,
+            looked: now,
+        }
+    }
+
+    /// So many have come by now. Whether it is within reach.
+    fn look(&mut self, datagrams: u64, now: Instant) -> bool {
+        let is_news = datagrams != self.datagrams || now - self.looked > LOOK_PAUSE_MAX;
+        if is_news {
+            (self.datagrams, self.since) = (datagrams, now);
+        }
+        self.looked = now;
+        now - self.since < OUT_OF_REACH
+    }
 }
 
 /// A watcher's place. Leaving it ends what is under way to it.
@@ -78,6 +128,7 @@ impl Live {
             slot,
             room: Arc::new(Semaphore::new(LIVE_BYTES_WAITING_MAX)),
             groups: Mutex::default(),
+            reach: Mutex::new(Reach::new(Instant::now())),
         });
         watchers.push(Arc::clone(&watcher));
         drop(mailboxes);
@@ -88,8 +139,11 @@ impl Live {
         })
     }
 
+    /// Those within reach.
     fn watchers(&self, mailbox: &SendId) -> Vec<Arc<Watcher>> {
-        self.mailboxes().get(mailbox).cloned().unwrap_or_default()
+        let mut watchers = self.mailboxes().get(mailbox).cloned().unwrap_or_default();
+        watchers.retain(|watcher| watcher.is_within_reach());
+        watchers
     }
 
     fn mailboxes(&self) -> MutexGuard<'_, HashMap<SendId, Vec<Arc<Watcher>>>> {
@@ -114,8 +168,14 @@ impl Drop for Seat {
 }
 
 impl Watcher {
+    fn is_within_reach(&self) -> bool {
+        let datagrams = self.connection.stats().udp_rx.datagrams;
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        reach.look(datagrams, Instant::now())
+    }
+
     /// A group begins. Of those under way the oldest gives way.
-    fn begin(&self, group: u64) -> Pour {
+    fn begin(self: &Arc<Self>, group: u64, room_of_all: &Arc<Semaphore>) -> Pour {
         let (pieces, waiting) = mpsc::channel(LIVE_PIECES_WAITING_MAX);
         let stream = write(self.connection.clone(), self.slot, group, waiting);
         let mut groups = self.groups();
@@ -126,7 +186,8 @@ impl Watcher {
         groups.push_back(tokio::spawn(stream).abort_handle());
         Pour {
             pieces,
-            room: Arc::clone(&self.room),
+            watcher: Arc::clone(self),
+            room_of_all: Arc::clone(room_of_all),
         }
     }
 
@@ -139,8 +200,10 @@ impl Watcher {
 enum Item {
     Piece {
         bytes: Bytes,
-        /// Given back when it is written.
-        room: OwnedSemaphorePermit,
+        /// When it is too late for it.
+        late_at: Instant,
+        /// Given back when it is written: what may wait for the watcher, and for all.
+        room: [OwnedSemaphorePermit; 2],
     },
     /// The group is whole.
     End,
@@ -149,18 +212,27 @@ enum Item {
 /// A group on its way to one watcher. Dropped before its end, the rest of it is given up.
 struct Pour {
     pieces: mpsc::Sender<Item>,
-    room: Arc<Semaphore>,
+    watcher: Arc<Watcher>,
+    room_of_all: Arc<Semaphore>,
 }
 
 impl Pour {
     /// Passes a piece on; false if the rest of the group is given up for this watcher.
     fn offer(&self, bytes: &Bytes) -> bool {
+        if !self.watcher.is_within_reach() {
+            return false;
+        }
         // A frame is far below 32 bits.
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes.len() as u32) else {
+        let room = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_many_owned(bytes.len() as u32);
+        let (Ok(own), Ok(of_all)) = (room(&self.watcher.room), room(&self.room_of_all)) else {
             return false;
         };
-        let bytes = bytes.clone();
-        self.pieces.try_send(Item::Piece { bytes, room }).is_ok()
+        let piece = Item::Piece {
+            bytes: bytes.clone(),
+            late_at: Instant::now() + STALE,
+            room: [own, of_all],
+        };
+        self.pieces.try_send(piece).is_ok()
     }
 
     fn end(self) {
@@ -200,18 +272,27 @@ async fn write(
     };
     let mut next = vec![Bytes::from(Frame::Live { slot, group }.to_bytes())];
     let mut held = None;
+    let mut late_at = Instant::now() + STALE;
     loop {
-        let written = timeout(STALE, out.stream.write_all_chunks(&mut next)).await;
+        let written = timeout_at(late_at, out.stream.write_all_chunks(&mut next)).await;
         if !matches!(written, Ok(Ok(()))) {
             return;
         }
         drop(held.take());
         match waiting.recv().await {
-            Some(Item::Piece { bytes, room }) => {
+            Some(Item::Piece {
+                bytes,
+                late_at: at,
+                room,
+            }) => {
+                late_at = at;
                 next = vec![Bytes::from(frame::live_prefix(bytes.len())), bytes];
                 held = Some(room);
             }
             Some(Item::End) => {
+                // The next one has begun, or will: what is left of this one goes behind it. It fails only when the
+                // stream is gone.
+                let _gone = out.stream.set_priority(OLD_PRIORITY);
                 out.is_whole = out.stream.finish().is_ok();
                 return;
             }
@@ -228,7 +309,7 @@ pub(crate) async fn pass_on(
     group: u64,
     mut frames: FrameReader,
 ) -> Ended {
-    let begin = |watcher: &Arc<Watcher>| watcher.begin(group);
+    let begin = |watcher: &Arc<Watcher>| watcher.begin(group, &live.room);
     let mut pours: Vec<Pour> = live.watchers(&mailbox).iter().map(begin).collect();
     loop {
         if pours.is_empty() {
@@ -240,7 +321,15 @@ pub(crate) async fn pass_on(
             let _gone = frames.stream_mut().stop(code(why));
             return Ok(());
         }
-        let raw = match frames.next().await {
+        let next = tokio::select! {
+            next = frames.next() => next,
+            // They have left while nothing came.
+            () = all_gone(&pours) => {
+                pours.clear();
+                continue;
+            }
+        };
+        let raw = match next {
             Ok(Some(raw)) => raw,
             Ok(None) => {
                 pours.into_iter().for_each(Pour::end);
@@ -251,13 +340,48 @@ pub(crate) async fn pass_on(
             Err(FrameReadError::Wire(_)) => return Err(ErrorCode::Protocol),
         };
         match Frame::parse(raw.kind, &raw.body) {
-            Ok(Frame::LivePiece { .. }) => pours.retain(|pour| pour.offer(&raw.body)),
+            Ok(Frame::LivePiece { .. }) => {
+                // A copy, because a slice would hold all that was read with it, and that is not counted.
+                let piece = Bytes::copy_from_slice(&raw.body);
+                pours.retain(|pour| pour.offer(&piece));
+            }
             Ok(Frame::Ignored { .. }) => {}
             _ => return Err(ErrorCode::Protocol),
         }
     }
 }
 
+/// Until nobody takes any of these groups.
+async fn all_gone(pours: &[Pour]) {
+    for pour in pours {
+        pour.pieces.closed().await;
+    }
+}
+
 fn code(code: ErrorCode) -> VarInt {
     VarInt::from_u32(u32::from(code.to_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_says_nothing_is_out_of_reach_and_one_that_was_not_asked_is_not() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut reach = Reach::new(start);
+        assert!(reach.look(7, at(0)));
+        // It acknowledges what is sent.
+        assert!(reach.look(8, at(2_000)));
+        assert!(reach.look(8, at(3_000)));
+        assert!(reach.look(8, at(4_900)));
+        assert!(!reach.look(8, at(5_000)));
+        assert!(!reach.look(8, at(7_000)));
+        // It is back.
+        assert!(reach.look(9, at(8_000)));
+        // Nothing was sent to it for long.
+        assert!(reach.look(9, at(60_000)));
+        assert!(!reach.look(9, at(63_000)));
+    }
 }

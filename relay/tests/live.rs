@@ -215,3 +215,25 @@ async fn a_group_that_is_dropped_is_given_up_whole() {
     drop((hub, phone));
     server.shutdown().await;
 }
+
+/// It is answered when nobody watches, and when the last one leaves while nothing is passed on.
+#[tokio::test]
+async fn a_stream_without_pieces_asks_whether_anybody_watches() {
+    let place = Place::new();
+    let server = place.serve();
+    let Ends { hub, phone } = ends(&place, &server).await;
+    let (deliveries, mut groups) = reader(&phone).await;
+    let mut sender = sender(&hub).await;
+    let question = within(sender.begin()).await.unwrap();
+    assert_eq!(within(question.refused()).await, not_watched());
+    within(deliveries.watch(true)).await.unwrap();
+    drop(show(&mut sender, &mut groups, &[envelope(1, 10)]).await);
+    let question = within(sender.begin()).await.unwrap();
+    let waits = Duration::from_millis(300);
+    let answer = tokio::time::timeout(waits, question.refused()).await;
+    assert!(answer.is_err(), "somebody watches");
+    within(deliveries.watch(false)).await.unwrap();
+    assert_eq!(within(question.refused()).await, not_watched());
+    drop((hub, phone));
+    server.shutdown().await;
+}

@@ -1,6 +1,6 @@
 //! `live`: a camera's pictures as they come, to stdout, a file or a player.
 //!
-//! What is written is one fragmented MP4. Whoever takes it too slowly loses pictures and not time: a thread of its
+//! What is written is one fragmented MP4; only a camera that needs another beginning has it written again. Whoever takes it too slowly loses pictures and not time: a thread of its
 //! own writes, and what has no room waits for nobody. This room must never print anything else to stdout when the
 //! pictures go there.
 
@@ -44,9 +44,14 @@ pub(crate) async fn show(dir: &Path, options: &LiveOptions, style: Style) -> Res
     let watching = async {
         loop {
             let view = app.live(hub, &camera).await?;
-            match watch(view, &mut sink, &words, until).await? {
+            let before = sink.fragments;
+            let why = watch(view, &mut sink, &words, until).await?;
+            let is_on = until.is_none_or(|until| now() < until);
+            match why {
                 // As long as one session may last: on with the next.
-                LiveStop::Limit if until.is_none_or(|until| now() < until) => {}
+                // Or we were off the network for a moment, and the relay found nobody.
+                LiveStop::Limit if is_on => {}
+                LiveStop::Unwatched if is_on && sink.fragments > before => {}
                 LiveStop::Limit | LiveStop::Enough => return Ok(()),
                 why => return Err(refusal(why)),
             }
@@ -176,8 +181,14 @@ struct Sink {
     is_stdout: bool,
     /// Nobody takes them any more.
     is_gone: bool,
+    /// Fragments that came.
+    fragments: u64,
     /// A fragment was left out: what follows in its group is of no use.
     is_behind: bool,
+    /// What a player needs first, once that is written; a session that needs the same goes on behind it.
+    started: Option<Vec<u8>>,
+    /// The same, while there was no room for it.
+    owed: Option<Vec<u8>>,
 }
 
 impl Sink {
@@ -200,20 +211,38 @@ impl Sink {
             parts,
             is_stdout,
             is_gone: false,
+            fragments: 0,
             is_behind: false,
+            started: None,
+            owed: None,
         };
         Ok((sink, player))
     }
 
     /// What a player needs first.
     fn start(&mut self, init: &[u8]) {
-        self.is_behind = !self.put(init);
+        let is_known = self.started.as_deref() == Some(init);
+        self.owed = (!is_known).then(|| init.to_vec());
+        self.is_behind = !self.put_start();
     }
 
     fn fragment(&mut self, bytes: &[u8], begins_group: bool) {
+        self.fragments += 1;
         if begins_group || !self.is_behind {
-            self.is_behind = !self.put(bytes);
+            self.is_behind = !(self.put_start() && self.put(bytes));
         }
+    }
+
+    /// True if no fragment has to wait for it.
+    fn put_start(&mut self) -> bool {
+        let Some(init) = self.owed.take() else {
+            return true;
+        };
+        match self.put(&init) {
+            true => self.started = Some(init),
+            false => self.owed = Some(init),
+        }
+        self.owed.is_none()
     }
 
     fn put(&mut self, bytes: &[u8]) -> bool {
@@ -269,7 +298,10 @@ mod tests {
             parts,
             is_stdout: false,
             is_gone: false,
+            fragments: 0,
             is_behind: false,
+            started: None,
+            owed: None,
         };
         sink.start(b"init");
         sink.fragment(b"a", true);
@@ -279,6 +311,20 @@ mod tests {
         sink.fragment(b"b", true);
         assert_eq!(waiting.recv().unwrap(), b"a");
         assert_eq!(waiting.recv().unwrap(), b"b");
+        // Another session of the same camera goes on in the same file.
+        sink.start(b"init");
+        sink.fragment(b"c", true);
+        assert_eq!(waiting.recv().unwrap(), b"c");
+        // What a player needs is not lost for want of room.
+        sink.fragment(b"d", false);
+        sink.fragment(b"e", false);
+        sink.start(b"another");
+        sink.fragment(b"of no use", true);
+        assert_eq!(waiting.recv().unwrap(), b"d");
+        assert_eq!(waiting.recv().unwrap(), b"e");
+        sink.fragment(b"f", true);
+        assert_eq!(waiting.recv().unwrap(), b"another");
+        assert_eq!(waiting.recv().unwrap(), b"f");
         assert!(!sink.is_gone);
         drop(waiting);
         sink.fragment(b"c", true);

@@ -92,6 +92,7 @@ impl Style {
         Some(match event {
             LiveEvent::Began => "live: pictures follow".into(),
             LiveEvent::Gap { frames } => format!("live: pictures are missing ({frames} pieces)"),
+            LiveEvent::Quiet => "live: nothing comes; what is shown is old".into(),
             LiveEvent::Interrupted => "live: interrupted; it goes on in a moment".into(),
             LiveEvent::Ended(why) => format!("live: ended ({})", why.as_str()),
             _ => return None,
@@ -635,6 +636,7 @@ fn live_json(event: &LiveEvent) -> Option<Value> {
             "received_unix_ms": received_unix_ms,
         }),
         LiveEvent::Gap { frames } => json!({"event": "live_gap", "frames": frames}),
+        LiveEvent::Quiet => json!({"event": "live_quiet"}),
         LiveEvent::Interrupted => json!({"event": "live_interrupted"}),
         LiveEvent::Ended(why) => json!({"event": "live_ended", "why": why.as_str()}),
         _ => return None,

@@ -20,10 +20,12 @@ use super::{ACK_COST_BYTES, Core};
 const AGAIN_AFTER_MS: u64 = 1_000;
 /// Wishes for one viewer. Each costs the hub a Commit.
 const WISHES_MAX: u32 = 8;
-/// Longest fragment, in bytes. What is longer is left out.
-const FRAGMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Facts that wait for the shell; the oldest go first.
+/// Longest fragment, in bytes: 100 ms of pictures. What is longer is left out.
+const FRAGMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Facts that wait for the shell. Beyond it pictures go first, with the rest of their group.
 const OUT_MAX: usize = 256;
+/// Bytes of fragments among them.
+const OUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Something for whoever watches.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +52,16 @@ pub enum LiveOut {
     Interrupted,
     /// Nothing more comes.
     Ended(LiveEnd),
+}
+
+impl LiveOut {
+    /// Bytes of a fragment; of anything else none.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Fragment { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// What a viewer's line needs done.
@@ -91,8 +103,23 @@ pub(super) struct View {
 
 impl View {
     fn say(&mut self, out: LiveOut) {
-        if self.out.len() == OUT_MAX {
-            self.out.pop_front();
+        let held: usize = self.out.iter().map(LiveOut::bytes).sum();
+        if self.out.len() >= OUT_MAX || held + out.bytes() > OUT_BYTES_MAX {
+            // Nobody takes them. What is shown next begins a group, and brings what a player needs.
+            self.out.retain(|one| {
+                matches!(
+                    one,
+                    LiveOut::Began | LiveOut::Interrupted | LiveOut::Ended(_)
+                )
+            });
+            let excess = (self.out.len() + 2).saturating_sub(OUT_MAX);
+            self.out.drain(..excess);
+            self.out.push_back(LiveOut::Gap { frames: 1 });
+            self.assembly.break_off();
+            self.assembly.start = None;
+            if matches!(out, LiveOut::Fragment { .. }) {
+                return;
+            }
         }
         self.out.push_back(out);
     }
@@ -106,6 +133,12 @@ impl View {
                 self.say(LiveOut::Began);
             }
             Taken::LiveEnded(ended) if ended.wish == self.wish => {
+                // Those that were on their way when it was told to stop, nobody misses.
+                let missing = ended.frames.saturating_sub(self.assembly.last);
+                let is_cut = self.stage == Stage::Watching && ended.why != LiveEnd::Enough;
+                if is_cut && missing > 0 {
+                    self.say(LiveOut::Gap { frames: missing });
+                }
                 self.stage = Stage::Over;
                 self.say(LiveOut::Ended(ended.why));
             }
@@ -470,5 +503,75 @@ mod tests {
         });
         view.note(&ended, 30);
         assert_eq!(view.need(u64::MAX), LiveNeed::Nothing);
+    }
+
+    fn view() -> View {
+        View {
+            viewer: 1,
+            wish: LiveId([1; 16]),
+            stage: Stage::Watching,
+            wishes: 1,
+            assembly: Assembly::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    fn take(view: &mut View, part: LivePart) {
+        for out in view.assembly.take(part) {
+            view.say(out);
+        }
+    }
+
+    /// Whoever takes nothing loses pictures: those that come then begin a group, behind what a player needs.
+    #[test]
+    fn what_nobody_takes_is_bounded_and_leaves_no_picture_behind_a_hole() {
+        let mut view = view();
+        take(&mut view, part(1, true, true));
+        let count = 2 * OUT_MAX as u64;
+        for number in 2..count {
+            take(&mut view, part(number, false, true));
+            assert!(view.out.len() <= OUT_MAX);
+        }
+        take(&mut view, part(count, true, true));
+        let shown: Vec<LiveOut> = view.out.drain(..).collect();
+        assert!(
+            matches!(
+                shown[..],
+                [
+                    LiveOut::Gap { .. },
+                    LiveOut::Start(_),
+                    LiveOut::Fragment {
+                        begins_group: true,
+                        ..
+                    }
+                ]
+            ),
+            "{} of them",
+            shown.len()
+        );
+    }
+
+    #[test]
+    fn a_tail_that_was_cut_off_is_said() {
+        let ended = |why| {
+            Taken::LiveEnded(journal::message::LiveEnded {
+                wish: LiveId([1; 16]),
+                session: 6,
+                frames: 9,
+                why,
+            })
+        };
+        let mut cut = view();
+        take(&mut cut, part(7, true, true));
+        cut.out.clear();
+        cut.note(&ended(LiveEnd::Limit), 30);
+        let said: Vec<LiveOut> = cut.out.drain(..).collect();
+        assert_eq!(
+            said,
+            [LiveOut::Gap { frames: 2 }, LiveOut::Ended(LiveEnd::Limit)]
+        );
+        let mut stopped = view();
+        stopped.note(&ended(LiveEnd::Enough), 30);
+        assert_eq!(stopped.out, [LiveOut::Ended(LiveEnd::Enough)]);
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::PairingId;
+use journal::message::LiveStart;
 use relay_client::{ClientError, Deliveries, LiveGroup, LiveGroups};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use crate::live::{LiveStop, Viewer};
 
 /// A group may come to its end for so long after the next one has begun.
 const GRACE: Duration = Duration::from_millis(200);
-/// Frames that wait for the beginning of their session: some five seconds, four megabytes at most.
+/// Frames that wait for the beginning of their session: some five seconds, 5 MiB at most.
 const EARLY_MAX: usize = 64;
 
 /// Why a lane stops its line's task.
@@ -64,6 +65,8 @@ pub(super) struct Lane {
     has_view: bool,
     /// The hub was told that it is enough.
     said_enough: bool,
+    /// What a player needs, for as long as the viewer had no room for it.
+    start: Option<LiveStart>,
     /// A fragment was left out for the viewer: what follows in its group is of no use.
     is_behind: bool,
     /// When the core wants to be asked again.
@@ -86,6 +89,7 @@ impl Lane {
             is_watching: false,
             has_view: true,
             said_enough: false,
+            start: None,
             is_behind: false,
             again_at: None,
         }
@@ -137,6 +141,7 @@ impl Lane {
         (self.current, self.next) = (None, None);
         self.early.clear();
         (self.has_view, self.said_enough, self.is_behind) = (false, false, false);
+        self.start = None;
         let pairing = self.pairing;
         self.read(move |core| {
             core.stop_viewing(pairing);
@@ -171,6 +176,7 @@ impl Lane {
                 );
                 let said = said.await.map_err(Trouble::Storage)?.is_some();
                 self.said_enough &= !said;
+                self.start = None;
                 Ok(said)
             }
         }
@@ -246,7 +252,12 @@ impl Lane {
         let early = self
             .read(move |core| core.open_live(pairing, frames))
             .await?;
-        self.early.extend(early);
+        for frame in early {
+            // The relay may bring the same one again.
+            if !self.early.contains(&frame) {
+                self.early.push_back(frame);
+            }
+        }
         while self.early.len() > EARLY_MAX {
             self.early.pop_front();
         }
@@ -262,12 +273,27 @@ impl Lane {
         let out = out.await?;
         let now_unix_ms = self.shared.clock.unix_ms();
         for one in out {
-            if let (true, LiveOut::Fragment { begins_group, .. }) = (self.is_behind, &one) {
-                if !begins_group || !viewer.has_room() {
+            let one = match one {
+                // Whoever misses it can show nothing that follows.
+                LiveOut::Start(start) => {
+                    self.start = Some(start);
+                    self.show_start(viewer, now_unix_ms);
                     continue;
                 }
-                self.is_behind = false;
-                let _told = viewer.show(LiveOut::Gap { frames: 1 }, now_unix_ms);
+                one => one,
+            };
+            if let LiveOut::Fragment { begins_group, .. } = &one {
+                if self.is_behind {
+                    if !begins_group || !viewer.has_room() {
+                        continue;
+                    }
+                    self.is_behind = false;
+                    let _told = viewer.show(LiveOut::Gap { frames: 1 }, now_unix_ms);
+                }
+                if !self.show_start(viewer, now_unix_ms) {
+                    self.is_behind = true;
+                    continue;
+                }
             }
             if !viewer.show(one, now_unix_ms) {
                 tracing::debug!("a viewer is too slow; pictures are left out");
@@ -275,6 +301,17 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    /// Shows what a player needs, if that is owed. False if it still is.
+    fn show_start(&mut self, viewer: &Viewer, now_unix_ms: u64) -> bool {
+        let Some(start) = &self.start else {
+            return true;
+        };
+        if viewer.show(LiveOut::Start(start.clone()), now_unix_ms) {
+            self.start = None;
+        }
+        self.start.is_none()
     }
 
     async fn read<T: Send + 'static>(

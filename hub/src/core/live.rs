@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use journal::ids::{Channel, Line, LiveId};
+use journal::ids::{Channel, Line, LiveId, PairingId};
 use journal::message::{LiveEnd, LiveWish};
 use journal::{
     Committed, Durable, ErrorKind, JournalError, Live, LivePiece, LiveRight, Staged, Txn,
@@ -28,6 +28,9 @@ pub const LIVE_VIEWERS_MAX: usize = 4;
 /// How long one session may last. Whoever still watches asks again: a relay that only pretends that somebody does,
 /// or a phone that was forgotten on a table, costs no more than this.
 pub const LIVE_LASTS_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// How long a session outlasts the connection to the relay: long enough for another one.
+pub const LIVE_CUT_MAX: Duration = Duration::from_secs(10);
 
 /// A session that frames may be sealed for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,13 +71,19 @@ struct Session {
     camera: String,
     right: Right,
     lasted: Duration,
+    /// Since when there has been no connection, as far as ticks have counted it.
+    cut: Duration,
     /// It is to end, and that has found no room yet.
     owed: Option<LiveEnd>,
 }
 
 /// The sessions under way.
 #[derive(Default)]
-pub(super) struct Lives(BTreeMap<Line, Session>);
+pub(super) struct Lives {
+    sessions: BTreeMap<Line, Session>,
+    /// The connection to the relay is lost: whoever leaves now, nobody hears.
+    is_cut: bool,
+}
 
 impl Lives {
     /// A session whose beginning is staged, in the place of the one before. `camera`: none if it goes on with what
@@ -85,25 +94,29 @@ impl Lives {
         of: LiveRight,
         camera: Option<String>,
     ) {
-        let before = self.0.remove(&of.line());
-        let (kept, lasted) = before
+        let before = self.sessions.remove(&of.line());
+        let (kept, lasted, owed) = before
             .filter(|before| before.wish == of.wish())
-            .map_or_else(Default::default, |before| (before.camera, before.lasted));
+            .map_or_else(Default::default, |before| {
+                (before.camera, before.lasted, before.owed)
+            });
         let session = Session {
             session: of.session(),
             wish: of.wish(),
             camera: camera.unwrap_or(kept),
             right: Right::Staged(staged),
             lasted,
-            owed: None,
+            cut: Duration::ZERO,
+            // What was to end is to end all the same: a Commit in between has only given it another number.
+            owed,
         };
-        self.0.insert(of.line(), session);
+        self.sessions.insert(of.line(), session);
     }
 
     /// The rights that a sync which begins now will cover.
     pub(super) fn fly(&mut self) -> Vec<Staged<LiveRight>> {
         let mut flying = Vec::new();
-        for session in self.0.values_mut() {
+        for session in self.sessions.values_mut() {
             match std::mem::replace(&mut session.right, Right::Flying) {
                 Right::Staged(staged) => flying.push(staged),
                 other => session.right = other,
@@ -118,7 +131,7 @@ impl Lives {
             let right = committed.redeem(staged);
             let (line, number) = (right.line(), right.session());
             // It may have been followed by another one since.
-            if let Some(session) = self.0.get_mut(&line)
+            if let Some(session) = self.sessions.get_mut(&line)
                 && session.session == number
             {
                 session.right = Right::Durable(right);
@@ -128,37 +141,59 @@ impl Lives {
 
     /// A line's session is over. True if there was one.
     pub(super) fn leave(&mut self, line: Line) -> bool {
-        self.0.remove(&line).is_some()
+        self.sessions.remove(&line).is_some()
     }
 
     /// A line's handle can go on with no session: whatever epoch is open is to be closed.
     pub(super) fn owe(&mut self, line: Line) {
-        if let Some(session) = self.0.get_mut(&line) {
+        if let Some(session) = self.sessions.get_mut(&line) {
             session.owed.get_or_insert(LiveEnd::Limit);
         }
     }
 
+    /// Whether there is a connection to the relay.
+    pub(super) fn link(&mut self, is_attached: bool) {
+        self.is_cut = !is_attached;
+    }
+
+    /// A phone is no more. Which of its lines watched.
+    pub(super) fn forget(&mut self, phone: PairingId) -> Vec<Line> {
+        let of_phone = |line: &&Line| line.pairing == phone;
+        let lines: Vec<Line> = self.sessions.keys().filter(of_phone).copied().collect();
+        self.sessions.retain(|line, _| line.pairing != phone);
+        lines
+    }
+
     /// Only these lines are there.
     pub(super) fn retain(&mut self, lines: &BTreeSet<Line>) {
-        self.0.retain(|line, _| lines.contains(line));
+        self.sessions.retain(|line, _| lines.contains(line));
     }
 
     /// What was only true of a handle that is gone.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.sessions.clear();
     }
 
     fn others(&self, line: Line) -> usize {
-        self.0.keys().filter(|other| **other != line).count()
+        self.sessions.keys().filter(|other| **other != line).count()
     }
 
     /// What is to be done about time: sessions that have lasted long enough, and ends that are owed.
     fn due(&mut self, passed: Duration) -> Vec<(Line, LiveEnd)> {
+        let is_cut = self.is_cut;
         let mut due = Vec::new();
-        for (line, session) in &mut self.0 {
+        for (line, session) in &mut self.sessions {
             session.lasted = session.lasted.saturating_add(passed);
             let is_long = session.lasted >= LIVE_LASTS_MAX;
-            let why = session.owed.or(is_long.then_some(LiveEnd::Limit));
+            session.cut = match is_cut {
+                true => session.cut.saturating_add(passed),
+                false => Duration::ZERO,
+            };
+            let is_alone = session.cut >= LIVE_CUT_MAX;
+            let why = session
+                .owed
+                .or(is_long.then_some(LiveEnd::Limit))
+                .or(is_alone.then_some(LiveEnd::Unwatched));
             due.extend(why.map(|why| (*line, why)));
         }
         due
@@ -207,7 +242,7 @@ impl Lives {
 impl Core {
     /// The sessions that frames may be sealed for: only what a finished commit covers.
     pub fn live_board(&self) -> LiveBoard {
-        let open = self.lives.0.iter().filter(|(_, session)| {
+        let open = self.lives.sessions.iter().filter(|(_, session)| {
             session.owed.is_none() && matches!(session.right, Right::Durable(_))
         });
         open.map(|(line, session)| {
@@ -227,7 +262,7 @@ impl Core {
             session: session.session,
             lasted: session.lasted,
         };
-        self.lives.0.iter().map(facts).collect()
+        self.lives.sessions.iter().map(facts).collect()
     }
 
     /// Seals a frame of a session. `None` if that is over: nothing is to be sent.
@@ -249,7 +284,7 @@ impl Core {
             .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
         let known = self
             .lives
-            .0
+            .sessions
             .get(&line)
             .filter(|known| known.session == session && known.owed.is_none());
         let (Some(known), Some(state)) = (known, self.lines.get_mut(&line)) else {
@@ -258,6 +293,10 @@ impl Core {
         let Right::Durable(right) = &known.right else {
             return Ok(None);
         };
+        // The middle of a group that began in the session before.
+        if piece.start.is_none() && !state.session.has_live_group() {
+            return Ok(None);
+        }
         match state.session.seal_live(journal, right, piece) {
             Ok(frame) => Ok(Some(frame)),
             Err(error) if self.is_poison(&error) => self.judge(Err(error), now_unix_ms),
@@ -280,7 +319,7 @@ impl Core {
         now_unix_ms: u64,
     ) -> Result<(), CoreError> {
         let is_it = |known: &Session| known.session == session;
-        match self.lives.0.get(&line).is_some_and(is_it) {
+        match self.lives.sessions.get(&line).is_some_and(is_it) {
             true => self.end_live(line, LiveEnd::Unwatched, now_unix_ms),
             false => Ok(()),
         }
@@ -306,7 +345,7 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub(super) fn end_lives(&mut self, why: LiveEnd, now_unix_ms: u64) -> Result<(), CoreError> {
-        let lines: Vec<Line> = self.lives.0.keys().copied().collect();
+        let lines: Vec<Line> = self.lives.sessions.keys().copied().collect();
         for line in lines {
             self.end_live(line, why, now_unix_ms)?;
         }
@@ -316,7 +355,7 @@ impl Core {
     /// Ends a session, or owes its end if not even the reserve has room. No frame of it is sealed any more.
     fn end_live(&mut self, line: Line, why: LiveEnd, now_unix_ms: u64) -> Result<(), CoreError> {
         debug_assert_eq!(line.channel, Channel::Livestream);
-        let Some(session) = self.lives.0.get_mut(&line) else {
+        let Some(session) = self.lives.sessions.get_mut(&line) else {
             return Ok(());
         };
         session.owed.get_or_insert(why);
@@ -324,7 +363,7 @@ impl Core {
             return Ok(());
         }
         // The question may have opened the journal again, and with that every session is over.
-        if !self.lives.0.contains_key(&line) {
+        if !self.lives.sessions.contains_key(&line) {
             return Ok(());
         }
         let ended = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {

@@ -17,6 +17,7 @@ impl Core {
     /// Whether the relay has admitted this hub: only then can phones be heard. It is not until this was said.
     pub fn handle_link(&mut self, is_attached: bool) {
         self.silence.attach(is_attached);
+        self.lives.link(is_attached);
     }
 
     /// So much time has passed since the last call, or the start, by a clock that never falls: it is counted
@@ -57,6 +58,10 @@ impl Core {
     /// at anew.
     pub(super) fn forget_phone(&mut self, phone: PairingId) -> Result<(), CoreError> {
         self.lines.retain(|line, _| line.pairing != phone);
+        // Nothing can be sealed for it any more, and its seat is free.
+        for line in self.lives.forget(phone) {
+            self.pending.push(Notice::LiveEnded { line, why: None });
+        }
         self.count_silence()?;
         let (line, why) = (Line::of(phone, Channel::EventVideo), self.nobody());
         self.leave_recordings(line, why);

@@ -10,7 +10,7 @@ use journal::ids::Line;
 use tokio::sync::{mpsc, watch};
 
 use super::outlets::{Outgoing, Outlets};
-use super::stream::{CastPiece, Stream};
+use super::stream::{CastPiece, Streams};
 use super::tap::Item;
 use crate::core::{Core, CoreError, LiveBoard};
 use crate::sealer::{Pending, Sealer, SealerError};
@@ -27,7 +27,7 @@ pub struct Caster {
     lives: watch::Receiver<LiveBoard>,
     outlets: Outlets,
     pictures: mpsc::Receiver<Item>,
-    stream: Option<Stream>,
+    streams: Streams,
     flying: VecDeque<Pending<()>>,
 }
 
@@ -45,7 +45,7 @@ impl Caster {
             sealer,
             outlets,
             pictures,
-            stream: None,
+            streams: Streams::default(),
             flying: VecDeque::new(),
         }
     }
@@ -53,24 +53,7 @@ impl Caster {
     /// Casts until its tap is gone, or the journal.
     pub async fn run(mut self) {
         while let Some(item) = self.pictures.recv().await {
-            let pieces = match item {
-                Item::Tracks(tracks) => {
-                    self.stream = Some(Stream::new(tracks));
-                    continue;
-                }
-                Item::Unit(unit) => {
-                    match self.stream.as_mut().map(|stream| stream.handle_unit(unit)) {
-                        Some(Ok(pieces)) => pieces,
-                        Some(Err(error)) => {
-                            tracing::warn!(%error, "a camera's pictures cannot be shown live");
-                            self.stream = None;
-                            continue;
-                        }
-                        None => continue,
-                    }
-                }
-            };
-            for piece in pieces {
+            for piece in self.streams.handle_item(item) {
                 if self.cast(piece).await.is_err() {
                     return;
                 }
@@ -91,7 +74,7 @@ impl Caster {
     async fn cast(&mut self, piece: CastPiece) -> Result<(), SealerError> {
         let begins = piece.start.is_some();
         let mut viewers = self.viewers();
-        viewers.retain(|(line, _)| self.outlets.wants(*line, begins));
+        viewers.retain(|(line, session)| self.outlets.wants(*line, *session, begins));
         if viewers.is_empty() {
             return Ok(());
         }

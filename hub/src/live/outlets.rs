@@ -32,6 +32,8 @@ pub struct Outlets(Arc<Mutex<BTreeMap<Line, Queue>>>);
 #[derive(Debug)]
 struct Queue {
     frames: mpsc::Sender<Outgoing>,
+    /// Of which session the group under way is.
+    session: u64,
     /// The rest of the group is given up.
     gives_up: bool,
 }
@@ -49,24 +51,32 @@ impl Outlets {
         // Whoever comes in the middle of a group begins with the next.
         let queue = Queue {
             frames,
+            session: 0,
             gives_up: true,
         };
         self.queues().insert(line, queue);
         Outlet { frames: waiting }
     }
 
-    /// Whether a frame of this line would be of any use: it is better not sealed otherwise.
-    pub fn wants(&self, line: Line, begins_group: bool) -> bool {
+    /// Whether a frame of this session would be of any use: it is better not sealed otherwise. A session begins with
+    /// a group of its own.
+    pub fn wants(&self, line: Line, session: u64, begins_group: bool) -> bool {
         let queues = self.queues();
         let queue = queues.get(&line);
-        queue.is_some_and(|queue| (begins_group || !queue.gives_up) && !queue.frames.is_closed())
+        queue.is_some_and(|queue| {
+            let goes_on = !queue.gives_up && queue.session == session;
+            (begins_group || goes_on) && !queue.frames.is_closed()
+        })
     }
 
     /// Hands a frame over, or gives the rest of its group up.
     pub fn put(&self, line: Line, outgoing: Outgoing) {
         let mut queues = self.queues();
         if let Some(queue) = queues.get_mut(&line) {
-            queue.gives_up = queue.frames.try_send(outgoing).is_err();
+            let goes_on = !queue.gives_up && queue.session == outgoing.session;
+            queue.session = outgoing.session;
+            queue.gives_up =
+                !(outgoing.begins_group || goes_on) || queue.frames.try_send(outgoing).is_err();
         }
     }
 

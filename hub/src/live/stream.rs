@@ -7,6 +7,7 @@ use bytes::Bytes;
 use journal::LivePiece;
 use journal::message::{LIVE_INIT_BYTES_MAX, LiveStart, NAME_BYTES_MAX};
 
+use super::tap::Item;
 use crate::media::{MediaUnit, Tracks};
 use crate::segmenter::{ClipChunk, Pace, Segmenter, SegmenterError};
 
@@ -115,6 +116,56 @@ impl Stream {
     }
 }
 
+/// One stream after the other of a camera: what one cannot go on with costs the pictures until the next key frame.
+#[derive(Default)]
+pub(super) struct Streams {
+    tracks: Option<Tracks>,
+    stream: Option<Stream>,
+}
+
+impl Streams {
+    /// Takes what comes from the tap; answers the pieces that are ready.
+    pub(super) fn handle_item(&mut self, item: Item) -> Vec<CastPiece> {
+        match item {
+            Item::Tracks(tracks) => {
+                self.stream = Some(Stream::new(tracks.clone()));
+                self.tracks = Some(tracks);
+                Vec::new()
+            }
+            Item::Unit(unit) => self.handle_unit(unit),
+        }
+    }
+
+    fn handle_unit(&mut self, unit: MediaUnit) -> Vec<CastPiece> {
+        let is_key = matches!(&unit, MediaUnit::Video(picture) if picture.is_sync);
+        if self.stream.is_none() && is_key {
+            self.stream = self.tracks.clone().map(Stream::new);
+        }
+        let Some(stream) = &mut self.stream else {
+            return Vec::new();
+        };
+        match stream.handle_unit(unit.clone()) {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                tracing::debug!(%error, "a camera's pictures cannot be shown live; the next key frame is tried");
+                self.stream = None;
+                // It may be a key frame that only the stream before had no use for.
+                let again = self.tracks.clone().filter(|_| is_key).map(Stream::new);
+                let Some(mut again) = again else {
+                    return Vec::new();
+                };
+                match again.handle_unit(unit) {
+                    Ok(pieces) => {
+                        self.stream = Some(again);
+                        pieces
+                    }
+                    Err(_) => Vec::new(),
+                }
+            }
+        }
+    }
+}
+
 /// How many bytes stand before the first fragment: whole boxes (ISO/IEC 14496-12, 4.2) up to its `moof`.
 fn init_bytes(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -170,6 +221,28 @@ mod tests {
         assert_eq!(boxes(&start.init), ["ftyp", "moov"]);
         assert_eq!(pieces[3].start.as_ref(), Some(start));
         assert!(start.is_sound());
+    }
+
+    /// A camera's clock that falls costs the pictures until the next key frame, and no more.
+    #[test]
+    fn after_a_picture_that_does_not_fit_the_next_key_frame_begins_anew() {
+        let mut streams = Streams::default();
+        let mut cast = |item| streams.handle_item(item).len();
+        assert_eq!(cast(Item::Tracks(Tracks::silent(track()))), 0);
+        for number in [20, 21] {
+            cast(Item::Unit(unit(number, number == 20)));
+        }
+        // It falls, in the middle of a group.
+        assert_eq!(cast(Item::Unit(unit(3, false))), 0);
+        assert_eq!(cast(Item::Unit(unit(4, false))), 0);
+        let mut again = |first: u64| {
+            (first..first + 4)
+                .map(|number| cast(Item::Unit(unit(number, number == first))))
+                .sum::<usize>()
+        };
+        assert!(again(5) > 0);
+        // And once more, with a key frame.
+        assert!(again(1) > 0);
     }
 
     #[test]

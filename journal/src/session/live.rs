@@ -11,9 +11,10 @@ use openmls::prelude::{
     ContentType, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender,
 };
 use tls_codec::{Deserialize as _, Serialize as _};
+use wal::note;
 use zeroize::Zeroizing;
 
-use super::{Committer, Follower, Session};
+use super::{Committer, Follower, Session, notes};
 use crate::error::JournalError;
 use crate::ids::Epoch;
 use crate::journal::Journal;
@@ -76,6 +77,11 @@ impl Session<Committer> {
             .ok_or(JournalError::NoGroup(line))?
             .send;
         handle.group.set_aad(live_aad(number));
+        note!(
+            "live {} application {}",
+            notes::sender(&handle.group),
+            handle.generation
+        );
         handle.generation += 1;
         let provider = MlsProvider::new(&mut txn, group_scope, client_scope, Ratchet::Discard);
         let sealed = handle

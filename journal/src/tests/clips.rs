@@ -281,6 +281,27 @@ fn a_damaged_payload_costs_its_clip_and_both_ends_know() {
     converge(&mut hub, &mut app);
 }
 
+/// The phone's owner deletes a clip while it comes. The hub's word that it was lost brings it back into no list.
+#[test]
+fn a_clip_that_was_deleted_while_it_came_stays_away() {
+    let (mut hub, mut app) = paired();
+    let lost = hub.record(&[b"one", b"two", b"three"]);
+    for (seq, envelope) in hub.outgoing(Seq(0)).into_iter().take(3) {
+        app.take(seq, envelope.as_bytes());
+    }
+    let line = app.line();
+    let mut txn = app.journal.begin();
+    txn.delete_clip(line.pairing, lost).unwrap();
+    txn.clip_is_gone(line, lost).unwrap();
+    drop(txn.commit(()).unwrap());
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, Seq(4)).unwrap();
+    drop(txn.commit(()).unwrap());
+    settle(&mut hub, &mut app);
+    assert!(app.journal.app_clips(line.pairing).unwrap().is_empty());
+    converge(&mut hub, &mut app);
+}
+
 /// The statement is sealed when the hub is five epochs behind the gap that it explains: it is read
 /// ahead of them, and all that came since is there.
 #[test]

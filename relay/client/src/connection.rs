@@ -89,6 +89,11 @@ impl SlotMail {
         self.changed.notify_one();
     }
 
+    /// Why the relay has freed the slot, if it has.
+    pub(crate) fn ended(&self) -> Option<ErrorCode> {
+        lock(&self.state).ended
+    }
+
     /// Waits for the next event; takes it only when it returns it.
     pub(crate) async fn next(&self, inner: &Inner) -> Result<AppendEvent, ClientError> {
         loop {

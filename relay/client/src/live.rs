@@ -33,8 +33,12 @@ impl LiveSender {
     /// Begins the next group. End or drop the one before: a reader is given the newest.
     ///
     /// # Errors
-    /// An error of the connection.
+    /// [`ClientError::Refused`] with the relay's reason once the mailbox is detached: attach it again. An error
+    /// of the connection.
     pub async fn begin(&mut self) -> Result<LiveStream, ClientError> {
+        if let Some(code) = self.guard.mail.ended() {
+            return Err(ClientError::Refused { code });
+        }
         let stream = self.guard.inner.open_uni().await?;
         let mut group = LiveStream {
             stream,
@@ -93,8 +97,23 @@ impl LiveStream {
         Ok(())
     }
 
-    /// The group is whole.
+    /// Waits until the relay wants no more of this group, and says why; for ever if that does not happen. It knows
+    /// when nobody watches also while no piece is sent.
+    pub async fn refused(&self) -> ClientError {
+        match self.stream.stopped().await {
+            Ok(Some(code)) => ClientError::from_code(code.into_inner()),
+            Ok(None) => std::future::pending().await,
+            Err(quinn::StoppedError::ConnectionLost(error)) => error.into(),
+            Err(other) => ClientError::Lost {
+                reason: other.to_string(),
+            },
+        }
+    }
+
+    /// The group is whole. What of it is still to be sent goes behind the group that is next.
     pub fn end(mut self) {
+        // It fails only when the stream is gone.
+        let _gone = self.stream.set_priority(-1);
         self.is_whole = !self.is_broken && self.stream.finish().is_ok();
     }
 }

@@ -8,6 +8,12 @@ use wire::Seq;
 use super::super::*;
 use crate::testing::{Hub, NOW_MS, bytes_of, deliver, open_core, paired};
 
+fn delete(core: &mut Core, clip: ClipId) {
+    let deleted = core.delete(clip).unwrap();
+    let committed = core.commit().unwrap();
+    assert_eq!(committed.redeem(deleted).into_inner(), clip);
+}
+
 /// The hub says something on a line, and the app takes it.
 fn say(
     hub: &mut Hub,
@@ -78,9 +84,7 @@ fn picture_and_notification_of_an_event_know_its_clip_and_go_with_it() {
     let clips: Vec<Option<ClipId>> = notices.iter().map(|one| one.clip).collect();
     assert_eq!(clips, [Some(clip), None]);
 
-    let deleted = core.delete(clip).unwrap();
-    let committed = core.commit().unwrap();
-    assert_eq!(committed.redeem(deleted).into_inner(), clip);
+    delete(&mut core, clip);
     assert_eq!(known(&core), [(other, None)]);
     assert!(core.chunk(picture, 0).is_err());
     let left: Vec<u64> = core
@@ -90,6 +94,56 @@ fn picture_and_notification_of_an_event_know_its_clip_and_go_with_it() {
         .map(|one| one.what.started_unix_ms)
         .collect();
     assert_eq!(left, [NOW_MS + 1]);
+}
+
+#[test]
+fn what_comes_after_the_deletion_of_its_clip_is_not_kept() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let clip = hub.record(&[b"the clip"]);
+    let line = hub.line();
+    deliver(&mut core, line, &hub.outgoing(Seq::NONE), 20);
+    delete(&mut core, clip);
+    // What it remembers of that outlives the process.
+    drop(core);
+    let mut core = open_core(&disk, 4);
+    let named = ("door", "image/jpeg");
+    say(&mut hub, &mut core, Channel::Thumbnail, |session, txn| {
+        let sent = session.send_whole(txn, named, NOW_MS, b"a picture", NOW_MS);
+        sent.map(drop)
+    });
+    notify(&mut hub, &mut core, NOW_MS);
+    assert!(core.thumbnails().unwrap().is_empty());
+    assert!(core.notices().unwrap().is_empty());
+    // Another event of the same camera is none of that.
+    notify(&mut hub, &mut core, NOW_MS + 1);
+    show(&mut hub, &mut core, NOW_MS + 1);
+    assert_eq!(core.thumbnails().unwrap().len(), 1);
+    assert_eq!(core.notices().unwrap().len(), 1);
+}
+
+#[test]
+fn a_picture_without_a_clip_can_be_deleted() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    notify(&mut hub, &mut core, NOW_MS);
+    let first = show(&mut hub, &mut core, NOW_MS);
+    let second = show(&mut hub, &mut core, NOW_MS);
+    let other = show(&mut hub, &mut core, NOW_MS + 1);
+    delete(&mut core, first);
+    let left: Vec<ClipId> = core
+        .thumbnails()
+        .unwrap()
+        .iter()
+        .map(|one| one.what.clip)
+        .collect();
+    assert_eq!(left, [other], "the second of the same event goes with it");
+    assert!(core.chunk(second, 0).is_err());
+    assert!(core.notices().unwrap().is_empty());
+    assert!(matches!(
+        core.delete(first),
+        Err(JournalError::NoSuchClip(_))
+    ));
 }
 
 #[test]

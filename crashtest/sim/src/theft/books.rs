@@ -64,8 +64,11 @@ impl Clip {
 /// A live session of one phone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Live {
+    pub(super) pairing: PairingId,
     pub(super) began: u64,
     pub(super) over: Option<u64>,
+    /// Its phone has fallen quiet behind its end, which rotates the key of the group.
+    pub(super) left: Option<u64>,
 }
 
 impl Live {
@@ -190,8 +193,10 @@ impl Books {
         self.is_unwatched(line);
         self.watched.insert(line, self.lives.len());
         self.lives.push(Live {
+            pairing: line.pairing,
             began: self.step,
             over: None,
+            left: None,
         });
     }
 
@@ -209,6 +214,15 @@ impl Books {
                 true => self.shuts(place),
                 false => self.taken_in_a_session.push(place),
             }
+        }
+    }
+
+    /// A phone that had taken everything has fallen quiet, and that is synced.
+    pub(super) fn is_quiet(&mut self, pairing: PairingId) {
+        let step = self.step;
+        let due = |live: &&mut Live| live.pairing == pairing && live.over.is_some();
+        for live in self.lives.iter_mut().filter(due) {
+            live.left.get_or_insert(step);
         }
     }
 

@@ -7,6 +7,7 @@
 //! | the hub | of what phones sent: nothing that it took while it recorded nothing, and nothing that it took before, once what it recorded is over | S3 |
 //! | the hub | of stored chunks: those of copies that are retained and not acked, all of these and no others | S3 |
 //! | a phone | no picture whose clip was deleted, whatever of it | S3 |
+//! | a phone | no live session that is over, once it has fallen quiet; no notification whose clip was deleted |
 //! | a phone | no clip that was deleted, whatever of it: stored chunks, its row, its ciphertext; nothing of another phone's | S3 |
 //! | either | nothing of an epoch that the phone's next new keys opened, or of a later one | S4 |
 //!
@@ -15,6 +16,7 @@
 
 use std::collections::BTreeSet;
 
+use journal::ids::Channel;
 use thief::{Attack, ClipId, Header, Said, Spoils};
 
 use super::Outcome;
@@ -295,6 +297,22 @@ fn phone(
             tally.followed += 1;
         }
     }
+    for Opened { header, sent, .. } in messages.iter().filter(|one| one.sent.by == Whose::Hub) {
+        let live = sent.live.and_then(|live| books.lives.get(live));
+        if live.is_some_and(|live| live.left.is_some_and(|step| copy.at.is_past(step))) {
+            let what = format!("epoch {}, of a live session that is over", header.epoch);
+            tally.breaks("S3", copy, &what);
+        }
+        // It leaves in the step in which the clip of its event begins.
+        let is_gone = |clip: &Clip| {
+            clip.pairing == sent.line.pairing
+                && clip.began == sent.left
+                && clip.deleted.is_some_and(|step| copy.at.is_past(step))
+        };
+        if sent.line.channel == Channel::Notification && books.clips.iter().any(is_gone) {
+            tally.breaks("S3", copy, "the notification of a clip that was deleted");
+        }
+    }
     let named = messages.iter().filter_map(|one| match one.said {
         Some(Said::Picture(id)) => Some(id),
         _ => None,
@@ -323,7 +341,7 @@ fn places<'a>(books: &'a Books, names: &'a BTreeSet<ClipId>) -> impl Iterator<It
 
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Channel, Line, PairingId};
+    use journal::ids::{Line, PairingId};
     use thief::Loot;
     use wire::Seq;
 
@@ -419,8 +437,10 @@ mod tests {
     fn a_hub_may_open_a_live_session_while_it_goes_on() {
         let books = Books {
             lives: vec![Live {
+                pairing: PAIRING,
                 began: 4,
                 over: Some(6),
+                left: None,
             }],
             ..Books::default()
         };
@@ -438,6 +458,50 @@ mod tests {
         assert_eq!(judged(&at(4)), (0, (1, 1)));
         assert_eq!(judged(&within(at(6))), (0, (1, 1)));
         assert_eq!(judged(&at(6)), (1, (0, 0)));
+    }
+
+    #[test]
+    fn a_phone_may_open_a_live_session_until_it_is_quiet_behind_its_end() {
+        let books = Books {
+            lives: vec![Live {
+                pairing: PAIRING,
+                began: 4,
+                over: Some(6),
+                left: Some(8),
+            }],
+            ..Books::default()
+        };
+        let broken = |copied: &Copied| {
+            let mut said = message(Whose::Hub, None, None);
+            (said.sent.live, said.sent.left) = (Some(0), 5);
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            let spoils = Spoils::default();
+            phone(&books, copied, &spoils, &[said], &mut tally, &mut found);
+            tally.broken
+        };
+        let at = |step| copy(Whose::Phone(PAIRING), step);
+        assert_eq!(broken(&at(7)), 0);
+        assert_eq!(broken(&within(at(8))), 0);
+        assert_eq!(broken(&at(8)), 1);
+    }
+
+    #[test]
+    fn a_phone_may_not_open_the_notification_of_a_clip_that_it_deleted() {
+        let broken = |step, left, channel| {
+            let mut said = message(Whose::Hub, None, None);
+            said.sent.line = Line::of(PAIRING, channel);
+            said.sent.left = left;
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            let (books, spoils) = (books(false), Spoils::default());
+            let copied = copy(Whose::Phone(PAIRING), step);
+            phone(&books, &copied, &spoils, &[said], &mut tally, &mut found);
+            tally.broken
+        };
+        // Of the clip that began in step 1 and was deleted in step 9.
+        assert_eq!(broken(8, 1, Channel::Notification), 0);
+        assert_eq!(broken(9, 1, Channel::Notification), 1);
+        assert_eq!(broken(9, 7, Channel::Notification), 0);
+        assert_eq!(broken(9, 1, Channel::Config), 0);
     }
 
     #[test]

@@ -185,8 +185,8 @@ impl Tally {
             ),
             (has.copies_within > 0, "no copy was made within a step"),
             (
-                has.lives > 1 && has.frames > 0 && has.watched.1 > 0,
-                "nobody watched live over new keys, or no session in progress opened",
+                has.lives > 1 && has.frames > 0 && 2 * has.watched.1 > has.watched.0,
+                "nobody watched live over new keys, or few sessions in progress opened",
             ),
             (
                 has.announced.0 > 0 && has.announced.1 > 0 && has.pictures.0 > 0,

@@ -154,6 +154,39 @@ fn no_frame_is_sealed_before_the_session_is_durable() {
     );
 }
 
+/// New keys in the middle of a group: what is left of it is of no use, and no reason to end the session.
+#[test]
+fn the_middle_of_a_group_is_not_sealed_in_a_session_that_it_did_not_begin_in() {
+    let mut world = World::paired();
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    let session = viewer.watches(core, phone, 1);
+    let piece = LivePiece {
+        start: None,
+        captured_unix_ms: 7,
+        ends_fragment: true,
+        bytes: b"the middle",
+    };
+    let frame = core.seal_live(viewer.line, session, piece, NOW_MS).unwrap();
+    assert!(frame.is_none());
+    assert!(core.live_board().contains_key(&viewer.line));
+    assert!(seal(core, viewer.line, session, b"the next group").is_some());
+    assert!(ends(&mut world).is_empty());
+}
+
+#[test]
+fn a_phone_that_is_removed_watches_no_more() {
+    let mut world = World::paired();
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    viewer.watches(core, phone, 1);
+    assert!(core.remove_phone(viewer.line.pairing, NOW_MS).unwrap());
+    assert!(core.live_board().is_empty());
+    assert!(core.status().unwrap().lives.is_empty());
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(ends(&mut world), [None]);
+}
+
 #[test]
 fn events_are_recorded_beside_it_and_frames_cost_no_sync() {
     let mut world = World::paired();
@@ -355,4 +388,45 @@ fn the_end_of_a_session_waits_for_room_and_its_frames_do_not() {
     core.commit(NOW_MS).unwrap();
     assert_eq!(viewer.told(core, phone), Some(LiveEnd::Unwatched));
     assert!(core.status().unwrap().lives.is_empty());
+}
+
+/// A heartbeat's Commit gives the session another number, and not its life back.
+#[test]
+fn what_is_to_end_ends_also_behind_another_commit() {
+    let mut world = World::paired();
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    let session = viewer.watches(core, phone, 1);
+    core.room = Some(false);
+    core.handle_unwatched(viewer.line, session, NOW_MS).unwrap();
+    core.room = None;
+    viewer.proposes(phone);
+    assert_eq!(phone.send(core, viewer.line, NOW_MS), [Verdict::Taken]);
+    assert!(core.live_board().is_empty());
+    assert_eq!(seal(core, viewer.line, session + 1, b"late"), None);
+    core.handle_elapsed(Duration::from_secs(5), NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(viewer.told(core, phone), Some(LiveEnd::Unwatched));
+}
+
+/// Without a connection nobody can say that it is enough.
+#[test]
+fn a_session_does_not_outlast_its_connection_for_long() {
+    let mut world = World::paired();
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    viewer.watches(core, phone, 1);
+    core.handle_link(true);
+    core.handle_elapsed(2 * LIVE_CUT_MAX, NOW_MS).unwrap();
+    core.handle_link(false);
+    core.handle_elapsed(LIVE_CUT_MAX / 2, NOW_MS).unwrap();
+    core.handle_link(true);
+    core.handle_elapsed(LIVE_CUT_MAX / 2, NOW_MS).unwrap();
+    core.handle_link(false);
+    core.handle_elapsed(LIVE_CUT_MAX / 2, NOW_MS).unwrap();
+    assert!(!core.live_board().is_empty());
+    core.handle_elapsed(LIVE_CUT_MAX / 2, NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    assert!(core.live_board().is_empty());
+    assert_eq!(viewer.told(core, phone), Some(LiveEnd::Unwatched));
 }

@@ -21,6 +21,8 @@ impl Life {
         let now_ms = self.now_ms;
         let end = self.phones.get_mut(phone).ok_or("there is no such phone")?;
         end.finish_sync(&mut self.books, now_ms)?;
+        let pairing = end.pairing;
+        self.books.is_quiet(pairing);
         self.steal_phone(phone)?;
         self.hub_takes()
     }
