@@ -148,7 +148,7 @@ impl System {
             let keys = sought.keys.iter().map(|(_, keys)| keys);
             for canaries in keys.chain([&sought.everywhere, &sought.past]) {
                 if let Some(seen) = canaries.first_in(&text) {
-                    let what = format!("{} stands {} in {place}", seen.what, seen.way);
+                    let what = format!("{} stands {} in {place}, at byte {}", seen.what, seen.way, seen.at);
                     broken.push(Broken::new("S3", what));
                     break;
                 }
