@@ -22,7 +22,7 @@ use crate::vault::file::{FileVault, KEYS_PER_SECTOR, SECTORS_MAX};
 use crate::vault::{Change, KeyId, Room, Vault, VaultKey};
 use crate::{ACKED_CLIPS_KEPT, ErrorKind, Journal, JournalError, Role, Rotation, Suite};
 
-fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
+pub(super) fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
     let holds = |path: &String| {
         let bytes = disk.contents(path).unwrap_or_default();
         bytes.windows(needle.len()).any(|window| window == needle)
