@@ -155,7 +155,7 @@ enum Command {
     },
     /// What a running hub retains for phones that have not acked it, and what is to become of it.
     #[command(
-        after_help = "Examples:\n  secluso-hub retained --config hub.toml\n  secluso-hub retained --play OLD --to NEW    a new phone gets what a lost one never had\n  secluso-hub retained --forget OLD\n\nOLD and NEW are phones as this command and `status` name them. Only with `[privacy] retain = \"until-acked\"` anything is retained."
+        after_help = "Examples:\n  secluso-hub retained --config hub.toml\n  secluso-hub retained --play OLD --to NEW    a new phone gets what a lost one never had\n  secluso-hub retained --forget OLD\n\nOLD and NEW are phones as this command and `phones` name them. Only with `[privacy] retain = \"until-acked\"` anything is retained."
     )]
     Retained {
         #[command(flatten)]
@@ -326,7 +326,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             to,
             forget,
         } => {
-            let request = retained::request(play.as_deref().zip(to.as_deref()), forget.as_deref())?;
+            let request = retained::request(play.as_deref().zip(to.as_deref()), forget.as_deref());
             let (config, format) = (common.read()?, common.format());
             let mut failed = None;
             let said = |value: Value| match failure_in(&value) {

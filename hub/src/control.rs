@@ -9,7 +9,6 @@ use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
-use journal::ids::PairingId;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Until, ask, ask_until, is_running, read_answer};
@@ -45,15 +44,15 @@ pub enum Request {
     Retained,
     /// One answer: how many clips are played to a phone that were retained for another.
     Play {
-        /// The phone that gets them.
-        to: PairingId,
-        /// The one for which they were recorded.
-        from: PairingId,
+        /// The first digits of the phone that gets them.
+        to: String,
+        /// The first digits of the one for which they were recorded.
+        from: String,
     },
     /// One answer: how many copies were erased.
     Forget {
-        /// The phone for which they were recorded.
-        phone: PairingId,
+        /// The first digits of the phone for which they were recorded.
+        phone: String,
     },
     /// One answer: the device secret, as text.
     Secret,

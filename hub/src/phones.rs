@@ -134,7 +134,7 @@ fn list(status: &CoreStatus, unreadable: &[PairingId], now_unix_ms: u64) -> Valu
 }
 
 /// The one phone whose identifier begins so.
-fn find(known: &[PairingId], name: &str) -> Result<PairingId, Failure> {
+pub(crate) fn find(known: &[PairingId], name: &str) -> Result<PairingId, Failure> {
     let name = name.trim().to_ascii_lowercase();
     let usage = |what: String| Failure::new(Code::Usage, what);
     let is_name =

@@ -1,38 +1,41 @@
 //! `retained`: what the hub keeps for phones that have not acked it, and what its owner wants of that. What it
 //! means is the core's; this room reads words and writes answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use journal::ids::PairingId;
 use serde_json::{Value, json};
 
 use crate::control::Request;
 use crate::core::{Core, CoreError};
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
+use crate::output::short;
+use crate::phones::find;
 use crate::sealer::Sealer;
 
 /// What to ask the running hub: to play what was retained for the first phone to the second, to forget what was
-/// for one, or what there is.
-///
-/// # Errors
-/// [`Code::Usage`] if a phone's name is none.
-pub fn request(play: Option<(&str, &str)>, forget: Option<&str>) -> Result<Request, Failure> {
-    let phone = |text: &str| {
-        PairingId::from_hex(text).ok_or_else(|| {
-            let what = "a phone has 32 hexadecimal digits, as `secluso-hub retained` and `status` print them";
-            Failure::new(Code::Usage, what)
-        })
-    };
-    Ok(match (play, forget) {
+/// for one, or what there is. Which phones these names are the hub says.
+pub fn request(play: Option<(&str, &str)>, forget: Option<&str>) -> Request {
+    match (play, forget) {
         (Some((from, to)), _) => Request::Play {
-            to: phone(to)?,
-            from: phone(from)?,
+            to: to.to_owned(),
+            from: from.to_owned(),
         },
-        (None, Some(forgotten)) => Request::Forget {
-            phone: phone(forgotten)?,
+        (None, Some(phone)) => Request::Forget {
+            phone: phone.to_owned(),
         },
         (None, None) => Request::Retained,
-    })
+    }
+}
+
+/// The phone that begins so, of those that are paired and those for which something is retained.
+async fn named(sealer: &Sealer, name: &str) -> Result<PairingId, Failure> {
+    let known = |core: &mut Core, _now: u64| {
+        let mut known: BTreeSet<PairingId> = core.pairing_ids()?.into_iter().collect();
+        known.extend(core.retained()?.iter().map(|clip| clip.pairing));
+        Ok::<_, CoreError>(known.into_iter().collect::<Vec<_>>())
+    };
+    find(&sealer.run(known).await?, name)
 }
 
 /// What is retained, by phone.
@@ -55,7 +58,7 @@ pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
         .await?
         .into_iter()
         .map(|(phone, (clips, chunks, may_ack))| {
-            json!({"phone": phone.to_hex(), "clips": clips, "chunks": chunks, "may_ack": may_ack})
+            json!({"phone": short(phone), "clips": clips, "chunks": chunks, "may_ack": may_ack})
         })
         .collect();
     Ok(json!({"event": "retained", "phones": phones}))
@@ -64,12 +67,9 @@ pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
 /// Notes that phone `to` gets what was retained for `from`.
 ///
 /// # Errors
-/// The journal's; also if there is no such phone.
-pub(crate) async fn play(
-    sealer: &Sealer,
-    to: PairingId,
-    from: PairingId,
-) -> Result<Value, Failure> {
+/// The journal's; [`crate::exit::Code::Usage`] if there are no such phones.
+pub(crate) async fn play(sealer: &Sealer, to: &str, from: &str) -> Result<Value, Failure> {
+    let (to, from) = (named(sealer, to).await?, named(sealer, from).await?);
     let clips = sealer.run(move |core, now| core.handle_play(to, from, now));
     Ok(json!({"event": "playing", "clips": clips.await?}))
 }
@@ -77,8 +77,9 @@ pub(crate) async fn play(
 /// Erases what is retained for a phone.
 ///
 /// # Errors
-/// The journal's.
-pub(crate) async fn forget(sealer: &Sealer, phone: PairingId) -> Result<Value, Failure> {
+/// As [`play`].
+pub(crate) async fn forget(sealer: &Sealer, phone: &str) -> Result<Value, Failure> {
+    let phone = named(sealer, phone).await?;
     let mut clips = 0;
     // In jobs, so that a recording goes on between them.
     loop {
@@ -125,15 +126,13 @@ mod tests {
 
     #[test]
     fn what_is_asked_follows_the_words() {
-        let (old, new) = (PairingId([1; 16]), PairingId([2; 16]));
-        let (old_text, new_text) = (old.to_hex(), new.to_hex());
-        assert_eq!(request(None, None).unwrap(), Request::Retained);
-        let play = request(Some((&old_text, &new_text)), None).unwrap();
-        assert_eq!(play, Request::Play { to: new, from: old });
-        let forget = request(None, Some(&old_text)).unwrap();
-        assert_eq!(forget, Request::Forget { phone: old });
-        let bad = request(None, Some("the old one")).unwrap_err();
-        assert_eq!(bad.code, Code::Usage);
+        assert_eq!(request(None, None), Request::Retained);
+        let play = request(Some(("01ab", "02cd")), None);
+        let (to, from) = ("02cd".to_owned(), "01ab".to_owned());
+        assert_eq!(play, Request::Play { to, from });
+        let forget = request(None, Some("01ab"));
+        let phone = "01ab".to_owned();
+        assert_eq!(forget, Request::Forget { phone });
         // As it goes over the socket.
         for asked in [play, forget] {
             let text = serde_json::to_string(&asked).unwrap();

@@ -13,6 +13,7 @@
 
 mod ended;
 mod evidence;
+mod kept;
 
 use serde::{Deserialize, Serialize};
 use wal::{Durable, mutant, note_with};
@@ -24,10 +25,9 @@ use crate::error::JournalError;
 use crate::ids::Line;
 use crate::inbox::InboxHead;
 use crate::journal::Journal;
-use crate::keys::{self, Family};
+use crate::keys;
 use crate::message::{self, SignedStatement, Statement};
 use crate::record::PairingRecord;
-use crate::scope::Scope;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
 
@@ -153,16 +153,17 @@ pub(crate) fn append(
     }
     let mut head = row(txn, line)?;
     let seq = next_seq(head.last);
-    let (mailbox, bytes) = wrapped(txn, line, record, seq, kind, content)?;
+    let (mailbox, envelope) = wrapped(txn, line, record, seq, kind, content)?;
     head.last = seq;
     head.last_digest = match placement {
-        Placement::Inline => Some(wrap::digest(&bytes)),
+        Placement::Inline => Some(Digest::of(&envelope)),
         Placement::Payload => None,
     };
     head.replaced_digest = None;
     txn.put_row(&keys::outbox_head(line), &head)?;
     let key = keys::outbox(line, seq);
-    note_with!(key.clone(); "seal {} {seq} {}", mailbox.to_text(), wrap::digest(&bytes).to_text());
+    note_with!(key.clone(); "seal {} {seq} {}", mailbox.to_text(), Digest::of(&envelope).to_text());
+    let bytes = wrap::stored(envelope, content.len());
     match placement {
         Placement::Inline => txn.put(&key, &bytes),
         Placement::Payload => txn.put_payload(&key, bytes),
@@ -170,7 +171,7 @@ pub(crate) fn append(
     Ok(seq)
 }
 
-/// The mailbox of a line, and what the outbox holds of the envelope with this content under this number.
+/// The mailbox of a line, and the envelope with this content under this number, as it leaves.
 fn wrapped(
     txn: &mut Txn<'_>,
     line: Line,
@@ -199,11 +200,11 @@ fn wrapped(
             "S1",
             "a cover leaves as short as it is, and by that it is told from what holds something"
         );
-    let bytes = match txn.journal().sends_in_full_size(line.channel) && !told_apart {
+    let envelope = match txn.journal().sends_in_full_size(line.channel) && !told_apart {
         true => wrap::wrap_in_full_size(key, tag_key, place, kind, held, content, txn.dice()),
         false => wrap::wrap(key, tag_key, place, kind, held, content, txn.dice()),
     };
-    Ok((mailbox, bytes))
+    Ok((mailbox, envelope))
 }
 
 /// The part of envelopes `first..=last` of one clip that is not acked and that no statement explains:
@@ -238,17 +239,19 @@ pub(crate) fn replace(
     (first, last): (Seq, Seq),
     content: &[u8],
 ) -> Result<(), JournalError> {
-    let (mailbox, bytes) = wrapped(txn, line, record, last, Kind::Statement, content)?;
+    let (mailbox, envelope) = wrapped(txn, line, record, last, Kind::Statement, content)?;
+    let digest = Digest::of(&envelope);
     let mut head = row(txn, line)?;
     // The statement takes the last one's row at once; the others are dead from now on.
     remove(txn, line, last, last);
     head.kill(first, Seq(last.0.saturating_sub(1)));
-    note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), wrap::digest(&bytes).to_text());
+    note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), digest.to_text());
+    let bytes = wrap::stored(envelope, content.len());
     txn.put(&keys::outbox(line, last), &bytes);
     if head.last == last {
         // A clip ends with its trailer, which is small and has its digest.
         head.replaced_digest = head.last_digest;
-        head.last_digest = Some(wrap::digest(&bytes));
+        head.last_digest = Some(digest);
     }
     txn.put_row(&keys::outbox_head(line), &head)
 }
@@ -411,11 +414,9 @@ impl Journal {
         let Some(stored) = stored else {
             return Ok(None);
         };
-        let envelope = stored.try_map(|stored| wrap::envelope(stored).ok_or(()));
-        Ok(Some((
-            seq,
-            envelope.map_err(|()| JournalError::EnvelopeDamaged { line, seq })?,
-        )))
+        let envelope = self.durable_envelope(line, seq, stored)?;
+        let envelope = envelope.ok_or(JournalError::EnvelopeDamaged { line, seq })?;
+        Ok(Some((seq, envelope)))
     }
 
     /// Whether a row lies under this number, staged ones included.
@@ -462,23 +463,6 @@ impl Journal {
             .filter(|body| body.kind == Kind::Statement)
             .and_then(|body| message::decode::<SignedStatement>(&body.content))
             .map(|signed| signed.statement))
-    }
-
-    /// What is inside an envelope of ours, or what its recipe makes; `None` if these bytes are not one for this
-    /// place.
-    fn own_body(
-        &self,
-        line: Line,
-        seq: Seq,
-        bytes: &[u8],
-    ) -> Result<Option<wrap::Body>, JournalError> {
-        let record: Option<PairingRecord> =
-            self.secret_row(Scope::Pairing(line.pairing), Family::Pairing, &[])?;
-        Ok(record.and_then(|record| {
-            let mailbox = &record.line(line.channel)?.send;
-            let envelope = wrap::on_the_wire(bytes.to_vec())?;
-            wrap::unwrap(&record.send_key, Place { mailbox, seq }, &envelope)
-        }))
     }
 
     /// The first number from `from` on under which a row lies, dead or not.

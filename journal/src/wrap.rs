@@ -4,7 +4,7 @@
 //! envelope replayed under another number, or into another mailbox, does not open. It carries the
 //! highest envelope that its sender holds from us, and a tag under a key that only its sender has.
 //! In a channel whose envelopes all have the full size the outbox holds each without its padding, as a
-//! *recipe* from which the very bytes are made that leave. This room knows no storage and no MLS.
+//! *recipe* from which the wrapping key makes the very bytes that leave. This room knows no storage and no MLS.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -105,15 +105,48 @@ pub(crate) fn wrap(
     dice: &mut dyn Dice,
 ) -> Vec<u8> {
     let total = size_class(OVERHEAD_BYTES + content.len());
+    let (mut out, nonce) = begun(total, dice);
+    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
+    closed(key, place, &nonce, out, total)
+}
+
+/// As [`wrap`], padded to [`FULL_ENVELOPE_BYTES`] whatever its content is. A longer one is made as ever.
+pub(crate) fn wrap_in_full_size(
+    key: &Key,
+    tag_key: &Key,
+    place: Place<'_>,
+    kind: Kind,
+    held: Held,
+    content: &[u8],
+    dice: &mut dyn Dice,
+) -> Vec<u8> {
+    let total = size_class(OVERHEAD_BYTES + content.len()).max(FULL_ENVELOPE_BYTES);
+    let (mut out, nonce) = begun(total, dice);
+    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
+    closed(key, place, &nonce, out, total)
+}
+
+/// What stands in the clear before an envelope, in a vector that has room for all of it; and its nonce.
+fn begun(total: usize, dice: &mut dyn Dice) -> (Vec<u8>, [u8; NONCE_BYTES]) {
     let mut nonce = [0; NONCE_BYTES];
     dice.fill(&mut nonce);
     let mut out = Vec::with_capacity(total);
     out.push(VERSION);
     out.extend_from_slice(&nonce);
-    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
+    (out, nonce)
+}
+
+/// Pads what was [`begun`] to so many bytes, and seals it.
+fn closed(
+    key: &Key,
+    place: Place<'_>,
+    nonce: &[u8; NONCE_BYTES],
+    mut out: Vec<u8>,
+    total: usize,
+) -> Vec<u8> {
     out.resize(total - TAG_BYTES, 0);
     let (_, body) = out.split_at_mut(PREFIX_BYTES);
-    let tag = aead::seal_in_place(key, &nonce, &place.aad(), body);
+    let tag = aead::seal_in_place(key, nonce, &place.aad(), body);
     out.extend_from_slice(&tag);
     out
 }
@@ -145,72 +178,71 @@ pub(crate) fn padded(body: &[u8]) -> Vec<u8> {
     body
 }
 
-/// As [`wrap`], padded to [`FULL_ENVELOPE_BYTES`] whatever its content is, and without that padding: what the
-/// outbox holds, from which [`on_the_wire`] makes the envelope. A longer one is made as ever.
-pub(crate) fn wrap_in_full_size(
-    key: &Key,
-    tag_key: &Key,
-    place: Place<'_>,
-    kind: Kind,
-    held: Held,
-    content: &[u8],
-    dice: &mut dyn Dice,
-) -> Vec<u8> {
-    if size_class(OVERHEAD_BYTES + content.len()) >= FULL_ENVELOPE_BYTES {
-        return wrap(key, tag_key, place, kind, held, content, dice);
+/// What the outbox holds of an envelope that was just made, in which there are so many bytes of content: that
+/// itself, or its recipe if it was padded to [`FULL_ENVELOPE_BYTES`] beyond the class that it needs.
+pub(crate) fn stored(envelope: Vec<u8>, content_bytes: usize) -> Vec<u8> {
+    let needed = OVERHEAD_BYTES + content_bytes;
+    if envelope.len() != FULL_ENVELOPE_BYTES || size_class(needed) >= FULL_ENVELOPE_BYTES {
+        return envelope;
     }
-    let mut nonce = [0; NONCE_BYTES];
-    dice.fill(&mut nonce);
-    let mut out = vec![RECIPE];
-    // Of this nonce alone, so that making the envelope needs nothing that is not in the row.
-    out.extend_from_slice(aead::key_of_nonce(key, &nonce).as_slice());
-    out.extend_from_slice(&place.mailbox.0);
-    out.extend_from_slice(&place.seq.0.to_be_bytes());
-    out.extend_from_slice(&nonce);
-    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
-    out
+    // A byte of the padding stays where the recipe would else be as long as an envelope may be: then one changed
+    // byte, the first, does not make it look like one.
+    let kept = needed + usize::from(is_size_class(needed));
+    let (head, _) = envelope.split_at(kept - TAG_BYTES);
+    let (_, nonce_and_body) = head.split_at(1);
+    let (_, tag) = envelope.split_at(FULL_ENVELOPE_BYTES - TAG_BYTES);
+    [[RECIPE].as_slice(), nonce_and_body, tag].concat()
 }
 
-/// The envelope of which the outbox holds `stored`: that itself, or what its recipe says, the same bytes each
-/// time. `None` for a recipe that is none.
-pub(crate) fn on_the_wire(stored: Vec<u8>) -> Option<Vec<u8>> {
-    if stored.first() != Some(&RECIPE) {
+/// Whether what the outbox holds has the form of an envelope. Everything else is a recipe, or damaged.
+pub(crate) fn is_envelope(stored: &[u8]) -> bool {
+    stored.first() == Some(&VERSION) && is_size_class(stored.len())
+}
+
+/// The envelope of which the outbox holds `stored`: that itself, or what its recipe makes under the wrapping key,
+/// the same bytes each time. `None` for what has the form of neither. Whether a recipe was changed is not asked:
+/// [`is_authentic`] tells.
+fn filled_up(stored: Vec<u8>, key: &[u8; 32]) -> Option<Vec<u8>> {
+    if is_envelope(&stored) {
         return Some(stored);
     }
-    let stored = Zeroizing::new(stored);
-    let (subkey, rest) = stored.get(1..)?.split_first_chunk::<32>()?;
-    let (mailbox, rest) = rest.split_first_chunk::<24>()?;
-    let (seq, rest) = rest.split_first_chunk::<8>()?;
-    let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>()?;
-    if PREFIX_BYTES + body.len() + TAG_BYTES > FULL_ENVELOPE_BYTES {
+    let (&RECIPE, rest) = stored.split_first()? else {
         return None;
-    }
-    let mailbox = SendId(*mailbox);
-    let place = Place {
-        mailbox: &mailbox,
-        seq: Seq(u64::from_be_bytes(*seq)),
     };
+    let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
     let mut out = Vec::with_capacity(FULL_ENVELOPE_BYTES);
     out.push(VERSION);
     out.extend_from_slice(nonce);
-    out.extend_from_slice(body);
     out.resize(FULL_ENVELOPE_BYTES - TAG_BYTES, 0);
-    let (_, body) = out.split_at_mut(PREFIX_BYTES);
-    let tag = aead::seal_again(subkey, nonce, &place.aad(), body);
-    out.extend_from_slice(&tag);
+    let (_, sealed) = out.split_at_mut(PREFIX_BYTES);
+    if body.len() > sealed.len() {
+        return None;
+    }
+    aead::ciphertext_of_zeros(key, nonce, sealed);
+    // Only that stays of it which lies where the zeros are, in the padding.
+    let (before, _) = sealed.split_at_mut(body.len());
+    before.copy_from_slice(body);
+    out.extend_from_slice(tag);
     Some(out)
 }
 
-/// As [`on_the_wire`], checked against the relay's limits.
-pub(crate) fn envelope(stored: Vec<u8>) -> Option<Envelope> {
-    Envelope::new(on_the_wire(stored)?).ok()
+/// What [`filled_up`] does, checked against the relay's limits.
+pub(crate) fn envelope(stored: Vec<u8>, key: &[u8; 32]) -> Option<Envelope> {
+    Envelope::new(filled_up(stored, key)?).ok()
 }
 
-/// The digest of the envelope of which the outbox holds `stored`.
-pub(crate) fn digest(stored: &[u8]) -> Digest {
-    let recipe = stored.first() == Some(&RECIPE);
-    let made = recipe.then(|| on_the_wire(stored.to_vec())).flatten();
-    Digest::of(made.as_deref().unwrap_or(stored))
+/// Whether an envelope was sealed under this key for this place and not changed since. Decrypts all of it.
+pub(crate) fn is_authentic(key: &Key, place: Place<'_>, envelope: &[u8]) -> bool {
+    opened(key, place, envelope).is_some()
+}
+
+/// The envelope of ours of which the outbox holds `stored` for this place: that itself, which is believed as it
+/// is, or what its recipe makes. `None` for what is neither, and for a recipe of which a byte is another.
+pub(crate) fn on_the_wire(key: &Key, place: Place<'_>, stored: Vec<u8>) -> Option<Vec<u8>> {
+    let is_believed = is_envelope(&stored);
+    let made = filled_up(stored, key)?;
+    (is_believed || is_authentic(key, place, &made)).then_some(made)
 }
 
 /// What is encrypted, as far as it is not padding.
@@ -235,21 +267,9 @@ fn put_body(
     out.extend_from_slice(content);
 }
 
-/// Opens an envelope from the other side; `None` if it is not authentic for this place. Its length is looked
-/// at first, before anything of it is copied.
+/// Opens an envelope from the other side; `None` if it is not authentic for this place.
 pub(crate) fn unwrap(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Body> {
-    if !is_size_class(envelope.len()) {
-        return None;
-    }
-    let (&VERSION, rest) = envelope.split_first()? else {
-        return None;
-    };
-    let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
-    let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
-    let mut body = Zeroizing::new(body.to_vec());
-    if !aead::open_in_place(key, nonce, &place.aad(), &mut body, tag) {
-        return None;
-    }
+    let body = opened(key, place, envelope)?;
     let kind = match body.get(16)? {
         1 => Kind::Mls,
         2 => Kind::Statement,
@@ -265,6 +285,21 @@ pub(crate) fn unwrap(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Bod
         held: Held { seq, digest },
         content: Zeroizing::new(content.to_vec()),
     })
+}
+
+/// What was encrypted, padding included; `None` if it is not authentic for this place. The length is looked at
+/// first, before anything is copied.
+fn opened(key: &Key, place: Place<'_>, envelope: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if !is_size_class(envelope.len()) {
+        return None;
+    }
+    let (&VERSION, rest) = envelope.split_first()? else {
+        return None;
+    };
+    let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
+    let mut body = Zeroizing::new(body.to_vec());
+    aead::open_in_place(key, nonce, &place.aad(), &mut body, tag).then_some(body)
 }
 
 /// Sixteen bytes that only the sender can make for this envelope. The nonce stands for the rest:
@@ -385,48 +420,101 @@ mod tests {
         }
     }
 
-    /// Whoever gets it cannot tell it from one that was padded when it was wrapped; and where nothing was to be
-    /// padded, nothing is.
+    /// The same bytes each time, the padding included; and where nothing was to be padded, nothing is.
     #[test]
-    fn a_recipe_makes_the_bytes_that_padding_would_have_made() {
+    fn a_recipe_makes_the_bytes_of_which_it_was_cut() {
         let (key, tag_key, mailbox) = (Key::new([1; 32]), Key::new([8; 32]), SendId([2; 24]));
         let place = Place {
             mailbox: &mailbox,
             seq: Seq(9),
         };
-        for (kind, content) in [
-            (Kind::Cover, Vec::new()),
-            (Kind::Mls, vec![7; 3_000]),
-            (Kind::Mls, vec![7; 60_000]),
-        ] {
+        let full = |kind, content: &[u8]| {
             let mut dice = SeededDice(3);
-            let stored = wrap_in_full_size(&key, &tag_key, place, kind, HELD, &content, &mut dice);
-            assert!(stored.len() < content.len() + 200, "{}", stored.len());
-            let made = on_the_wire(stored.clone()).unwrap();
+            wrap_in_full_size(&key, &tag_key, place, kind, HELD, content, &mut dice)
+        };
+        // With 410 bytes the recipe would have the length of an envelope.
+        for (kind, bytes, more) in [
+            (Kind::Cover, 0, 0),
+            (Kind::Mls, 410, 1),
+            (Kind::Mls, 3_000, 0),
+            (Kind::Mls, 60_000, 0),
+        ] {
+            let content = vec![7; bytes];
+            let made = full(kind, &content);
             assert_eq!(made.len(), FULL_ENVELOPE_BYTES);
-            assert_eq!(on_the_wire(stored.clone()), Some(made.clone()));
-            assert_eq!(digest(&stored), Digest::of(&made));
-            assert_eq!(envelope(stored.clone()).unwrap().as_bytes(), made);
             let body = unwrap(&key, place, &made).unwrap();
             assert_eq!((body.kind, body.held), (kind, HELD));
             assert_eq!(body.content.as_slice(), content);
-            // Its own tag is that of an envelope with the same nonce.
-            let mut dice = SeededDice(3);
-            let padded = wrap(&key, &tag_key, place, kind, HELD, &content, &mut dice);
-            assert_eq!(made[..PREFIX_BYTES], padded[..PREFIX_BYTES]);
-            for length in 1..97 {
-                let made = on_the_wire(stored[..length].to_vec());
-                assert_eq!(made.is_some(), length > 88, "{length}");
+
+            let recipe = stored(made.clone(), bytes);
+            assert_eq!(recipe.len(), OVERHEAD_BYTES + bytes + more);
+            assert!(!is_envelope(&recipe));
+            for _ in 0..2 {
+                let again = on_the_wire(&key, place, recipe.clone());
+                assert_eq!(again.as_ref(), Some(&made));
+                let again = envelope(recipe.clone(), &key).unwrap();
+                assert_eq!(again.as_bytes(), made);
             }
+            assert!(is_authentic(&key, place, &made));
         }
-        let mut dice = SeededDice(3);
-        let content = vec![7; 64_900];
-        let kind = Kind::Mls;
-        let stored = wrap_in_full_size(&key, &tag_key, place, kind, HELD, &content, &mut dice);
-        assert_eq!(stored.len(), FULL_ENVELOPE_BYTES);
-        assert_eq!(on_the_wire(stored.clone()), Some(stored.clone()));
-        assert_eq!(digest(&stored), Digest::of(&stored));
-        assert_eq!(size_class(FULL_ENVELOPE_BYTES), FULL_ENVELOPE_BYTES);
+        for bytes in [64_900, 65_024] {
+            let made = full(Kind::Mls, &vec![7; bytes]);
+            assert!(made.len() >= FULL_ENVELOPE_BYTES);
+            let kept = stored(made.clone(), bytes);
+            assert_eq!(kept, made);
+            assert_eq!(on_the_wire(&key, place, kept), Some(made));
+        }
+        // What is as long without being padded to it lies there as it is.
+        let (key, _, made) = make(&[7; 64_900]);
+        assert_eq!(stored(made.clone(), 64_900), made);
+        assert_eq!(envelope(made.clone(), &key).unwrap().as_bytes(), made);
+    }
+
+    /// Whoever reads it without the wrapping key reads nothing; with another byte, another end, another place or
+    /// another key it makes nothing.
+    #[test]
+    fn a_recipe_holds_nothing_in_the_clear_and_must_be_whole() {
+        let (key, tag_key) = (Key::new([1; 32]), Key::new([8; 32]));
+        let mailbox = SendId(core::array::from_fn(|i| 100 + i as u8));
+        let place = Place {
+            mailbox: &mailbox,
+            seq: Seq(9),
+        };
+        for bytes in [0, 100, 410] {
+            let content: Vec<u8> = (0..bytes).map(|i| i as u8).collect();
+            let (kind, mut dice) = (Kind::Mls, SeededDice(3));
+            let made = wrap_in_full_size(&key, &tag_key, place, kind, HELD, &content, &mut dice);
+            let recipe = stored(made, bytes);
+            let holds = |part: &[u8]| recipe.windows(part.len()).any(|window| window == part);
+            assert!(!holds(&mailbox.0) && !holds(&HELD.digest.0));
+            assert!(content.windows(8).all(|part| !holds(part)));
+            let makes = |key: &Key, place: Place<'_>, bytes: &[u8]| {
+                on_the_wire(key, place, bytes.to_vec()).is_some()
+            };
+            assert!(makes(&key, place, &recipe), "the control");
+            for at in 0..recipe.len() {
+                for flipped in [0x01, 0x80] {
+                    let mut bad = recipe.clone();
+                    bad[at] ^= flipped;
+                    assert!(!makes(&key, place, &bad), "byte {at}");
+                }
+                assert!(!makes(&key, place, &recipe[..at]), "prefix {at}");
+            }
+            let longer = [recipe.as_slice(), &[0]].concat();
+            assert!(!makes(&key, place, &longer));
+            let seq = Seq(10);
+            assert!(!makes(&key, Place { seq, ..place }, &recipe));
+            let mailbox = &SendId([3; 24]);
+            assert!(!makes(&key, Place { mailbox, ..place }, &recipe));
+            assert!(!makes(&tag_key, place, &recipe));
+        }
+        // Longer than any that is made, and whatever else begins like one.
+        let mut long = vec![0; FULL_ENVELOPE_BYTES + 1];
+        long[0] = RECIPE;
+        assert_eq!(on_the_wire(&key, place, long), None);
+        assert_eq!(on_the_wire(&key, place, Vec::new()), None);
+        assert_eq!(on_the_wire(&key, place, vec![RECIPE]), None);
+        assert_eq!(on_the_wire(&key, place, vec![VERSION; 513]), None);
     }
 
     #[test]

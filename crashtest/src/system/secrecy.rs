@@ -148,7 +148,10 @@ impl System {
             let keys = sought.keys.iter().map(|(_, keys)| keys);
             for canaries in keys.chain([&sought.everywhere, &sought.past]) {
                 if let Some(seen) = canaries.first_in(&text) {
-                    let what = format!("{} stands {} in {place}", seen.what, seen.way);
+                    let what = format!(
+                        "{} stands {} in {place}, at byte {}",
+                        seen.what, seen.way, seen.at
+                    );
                     broken.push(Broken::new("S3", what));
                     break;
                 }
@@ -164,7 +167,8 @@ impl System {
             let passed = |path: &Path| Some(path) == passed;
             if let Some((path, seen)) = canaries.first_below(root, &passed)? {
                 let path = path.strip_prefix(&self.root).unwrap_or(&path).display();
-                let what = format!("{} stands {} in {path}", seen.what, seen.way);
+                let at = seen.at;
+                let what = format!("{} stands {} in {path}, at byte {at}", seen.what, seen.way);
                 broken.push(Broken::new(promise, what));
             }
             Ok::<(), std::io::Error>(())

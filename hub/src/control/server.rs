@@ -161,11 +161,11 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
             say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
         }
         Ok(Request::Play { to, from }) => {
-            let told = retained::play(&services.sealer, to, from).await;
+            let told = retained::play(&services.sealer, &to, &from).await;
             say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
         }
         Ok(Request::Forget { phone }) => {
-            let told = retained::forget(&services.sealer, phone).await;
+            let told = retained::forget(&services.sealer, &phone).await;
             say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
         }
         Ok(Request::Stop) => {

@@ -18,13 +18,13 @@ const FROM_RESERVE_MAX: u64 = 4;
 pub(super) const BURST: u64 = 16;
 /// One more is taken after so long, in milliseconds. An honest phone makes one in six hours, and a few more when
 /// its owner opens the app and gives commands.
-pub(super) const REFILL_MS: u64 = 120_000;
+pub(super) const REFILL_MS: u64 = 30_000;
 /// The same for wishes to watch live, each of which is one too: whoever looks at a camera and at the next one is not
 /// to wait. What is not acked is bounded as ever ([`UNACKED_MAX`]).
 pub(super) const LIVE_REFILL_MS: u64 = 5_000;
 /// Proposals and commands that may come at once after a start: no more than are refilled between two restarts
 /// that a phone can ask for ([`RESTART_AFTER`]).
-const AFTER_START: u64 = 5;
+const AFTER_START: u64 = 12;
 /// How long a process must have run before a phone's wish for a restart is carried out: a hub that comes up
 /// again and again would do nothing else.
 pub(super) const RESTART_AFTER: Duration = Duration::from_secs(10 * 60);

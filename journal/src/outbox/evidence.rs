@@ -15,7 +15,7 @@ use crate::ids::Line;
 use crate::journal::Journal;
 use crate::keys;
 use crate::txn::Txn;
-use crate::wrap::{self, Held, Kind};
+use crate::wrap::{Held, Kind};
 
 /// What our books say about the last envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,9 +95,9 @@ impl Journal {
         if row.is_dead(held.seq) {
             return Ok(true);
         }
-        match self.stored(line, held.seq)? {
-            Some(bytes) if wrap::digest(&bytes) != held.digest => {
-                let body = self.own_body(line, held.seq, &bytes)?;
+        match self.stored_envelope(line, held.seq)? {
+            Some(envelope) if Digest::of(&envelope) != held.digest => {
+                let body = self.own_body(line, held.seq, &envelope)?;
                 Ok(body.is_none_or(|body| body.kind == Kind::Statement))
             }
             _ => Ok(true),
@@ -142,19 +142,23 @@ impl Journal {
         line: Line,
         seq: Seq,
     ) -> Result<Option<Digest>, JournalError> {
-        let stored = self.stored(line, seq)?;
-        Ok(stored.as_deref().map(wrap::digest))
+        let envelope = self.stored_envelope(line, seq)?;
+        Ok(envelope.as_deref().map(Digest::of))
     }
 
-    /// What the outbox holds of an envelope, staged ones included; `None` if it is gone or damaged.
-    fn stored(&self, line: Line, seq: Seq) -> Result<Option<Vec<u8>>, JournalError> {
+    /// An envelope in the outbox, staged ones included; `None` if it is gone or damaged.
+    fn stored_envelope(&self, line: Line, seq: Seq) -> Result<Option<Vec<u8>>, JournalError> {
         let key = keys::outbox(line, seq);
-        if let Some(bytes) = self.wal.get(&key)? {
-            return Ok(Some(bytes));
-        }
-        match self.wal.payload(&key) {
-            Err(wal::WalError::PayloadDamaged { .. }) => Ok(None),
-            other => Ok(other?),
+        let stored = match self.wal.get(&key)? {
+            Some(bytes) => Some(bytes),
+            None => match self.wal.payload(&key) {
+                Err(wal::WalError::PayloadDamaged { .. }) => None,
+                other => other?,
+            },
+        };
+        match stored {
+            Some(stored) => self.envelope_of(line, seq, stored),
+            None => Ok(None),
         }
     }
 }
