@@ -120,7 +120,11 @@ mod tests {
         let mut pace = Pace::after_start(Channel::Livestream, start);
         assert_eq!(burst(&mut pace, start), AFTER_START);
         assert_eq!(burst(&mut pace, start + LIVE_REFILL_MS), 1);
-        assert_eq!(burst(&mut pace, start + REFILL_MS), BURST);
+        let rest = (REFILL_MS - LIVE_REFILL_MS) / LIVE_REFILL_MS;
+        assert_eq!(burst(&mut pace, start + REFILL_MS), rest);
+        assert!(rest > 1, "in that time a line of commands gets one");
+        let refilled = start + REFILL_MS + BURST * LIVE_REFILL_MS;
+        assert_eq!(burst(&mut pace, refilled), BURST);
     }
 
     #[test]

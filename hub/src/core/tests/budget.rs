@@ -10,7 +10,7 @@ use super::world::{NOW_MS, World, event, piece};
 use crate::camera::EventEnd;
 
 const MADE_ROOM: AppClipState = AppClipState::Dropped(DropReason::Budget);
-/// Pieces of an event here, each as large as pieces get: 256 KiB and a little.
+/// Pieces of an event here, each as large as pieces get: not quite 256 KiB.
 const PIECES: u8 = 4;
 const MIB: u64 = 1 << 20;
 const AWAY: Presence = Presence::Away {
@@ -203,8 +203,8 @@ fn of_two_phones_the_one_for_which_most_waits_gives() {
     assert_eq!(states(&other.clips()), lines.len());
 }
 
-/// A write or a sync fails at any operation while room is made, or the power does: both ends agree in the end, and no
-/// clip is lost without a word.
+/// A write or a sync fails at any operation while room is made and used, or the power does: both ends agree in the end,
+/// and no clip is lost without a word.
 #[test]
 fn whatever_fails_while_room_is_made_each_clip_is_whole_or_explained() {
     let mut tried = 0;
@@ -215,10 +215,19 @@ fn whatever_fails_while_room_is_made_each_clip_is_whole_or_explained() {
         world.core.set_budget(Some(MIB / 2));
         let first = world.disk.op_count() + at;
         world.disk.inject(first, Fault::Eio);
-        let begun = world.core.handle_event_started(event(), 5);
-        match begun {
-            Ok(_) | Err(CoreError::Reopened) => {}
-            Err(error) => panic!("operation {at}: {error}"),
+        let steps: [fn(&mut Core) -> Result<(), CoreError>; 6] = [
+            |core| core.handle_event_started(event(), 5).map(drop),
+            |core| core.handle_pieces(vec![big(3)], 5).map(drop),
+            |core| core.commit(5),
+            |core| core.handle_event_ended(EventEnd::Completed, 5).map(drop),
+            |core| core.handle_timeout(5),
+            |core| core.commit(5),
+        ];
+        for step in steps {
+            match step(&mut world.core) {
+                Ok(()) | Err(CoreError::Reopened) => {}
+                Err(error) => panic!("operation {at}: {error}"),
+            }
         }
         let was_reached = world.disk.op_count() > first;
         assert_eq!(world.core.death(), None, "operation {at}");
@@ -356,9 +365,10 @@ fn an_alarm_that_was_lost_with_its_sync_is_said_again() {
 fn a_full_storage_is_said_after_a_crash() {
     let mut world = World::paired();
     world.core.set_budget(Some(MIB));
-    for number in 0..3 {
+    for number in 0..5 {
         let _bytes = record(&mut world, number);
     }
+    assert!(!dropped(&mut world).is_empty());
     world.core.commit(NOW_MS).unwrap();
     world.crash();
     assert_eq!(alarms(&mut world), [NoticeKind::StorageFull]);
