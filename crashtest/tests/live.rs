@@ -106,5 +106,6 @@ fn a_viewer_that_is_killed_ends_its_session_within_seconds() -> Outcome<()> {
     })?;
     assert!(killed.elapsed() < GONE_MAX, "{:?}", killed.elapsed());
     assert_eq!(hub_watched(&mut system)?, 0);
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
 }
