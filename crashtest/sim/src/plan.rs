@@ -453,7 +453,7 @@ impl Plan {
         self.steps.iter().any(is_cover)
     }
 
-    /// The plan that a seed is played with: [`Self::of`], of which each sixteenth is [`Self::covered`]; but each
+    /// The plan that a seed is played with: [`Self::of`], of which each sixteenth is `covered`; but each
     /// eighth has stored bytes damaged, or an old copy of a directory, which no mixture has: nothing else may
     /// happen beside these.
     #[must_use]
