@@ -14,7 +14,6 @@
 
 use serde::{Deserialize, Serialize};
 use wire::ids::DeviceId;
-use zeroize::Zeroizing;
 
 use super::hub::current_offer;
 use super::{HubPairing, Offer, PairingError};
