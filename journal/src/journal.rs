@@ -23,7 +23,7 @@ use crate::txn::Txn;
 use crate::vault::Vault;
 
 /// Version of keys and values (FORMAT.md). Rises with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The OpenMLS release whose stored state this program reads.
 pub const OPENMLS_VERSION: &str = "0.9.2";
@@ -92,7 +92,7 @@ impl Journal {
             .unwrap_or(1);
         let scopes = Scopes::open(vault, &rows, next_key, &mut dice)?;
         let crypto = CryptoProvider::new().map_err(|e| JournalError::Mls(e.to_string()))?;
-        let journal = Self {
+        let mut journal = Self {
             wal,
             scopes,
             dice: Box::new(dice),
@@ -101,6 +101,7 @@ impl Journal {
             poisoned: false,
             poison_cause: None,
         };
+        journal.renew_group_keys()?;
         Ok((journal, report))
     }
 

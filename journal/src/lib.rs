@@ -42,6 +42,7 @@ mod mls_storage;
 mod outbox;
 pub mod pairing;
 mod record;
+mod renew;
 mod scope;
 mod scopes;
 mod sealed;

@@ -10,7 +10,7 @@ use wal::{Dice, Lsn, mutant};
 
 use crate::error::JournalError;
 use crate::scope::Scope;
-use crate::sealed::{Key, next_key};
+use crate::sealed::{Key, Salt, next_key};
 use crate::vault::{Change, KeyId, Vault, VaultKey};
 
 /// How many unused keys the vault is filled up to.
@@ -18,11 +18,13 @@ const POOL_KEYS: usize = 48;
 /// Below this many unused keys the next vault write tops the pool up.
 const POOL_LOW: usize = 16;
 
-/// A scope's row in the journal: plain, because a version is no secret.
+/// A scope's row in the journal: plain, because neither a version nor a salt is a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct ScopeRow {
     pub(crate) key: u64,
     pub(crate) version: u64,
+    /// Of the rotation that led to this version; zero at version 0.
+    pub(crate) salt: Salt,
 }
 
 /// A scope's key as it is now.
@@ -30,6 +32,7 @@ pub(crate) struct ScopeRow {
 pub(crate) struct ScopeKey {
     pub(crate) id: KeyId,
     pub(crate) version: u64,
+    pub(crate) salt: Salt,
     pub(crate) key: Key,
 }
 
@@ -38,15 +41,29 @@ impl ScopeKey {
         ScopeRow {
             key: self.id.0,
             version: self.version,
+            salt: self.salt,
         }
     }
 
-    /// The key after one more rotation.
-    pub(crate) fn rotated(&self) -> Self {
+    /// A scope's first key.
+    fn born(id: KeyId, key: Key) -> Self {
+        Self {
+            id,
+            version: 0,
+            salt: Salt::default(),
+            key,
+        }
+    }
+
+    /// The key after one more rotation, another one each time that this is asked for.
+    pub(crate) fn rotated(&self, dice: &mut dyn Dice) -> Self {
+        let mut salt = Salt::default();
+        dice.fill(&mut salt);
         Self {
             id: self.id,
             version: self.version + 1,
-            key: next_key(&self.key),
+            salt,
+            key: next_key(&self.key, &salt),
         }
     }
 }
@@ -63,7 +80,7 @@ pub(crate) struct Scopes {
 
 impl Scopes {
     /// Joins the journal's rows with the vault: derives forward what was rotated, erases what
-    /// ended, fills the pool. When it returns, both images of the vault are equal and current.
+    /// ended, makes the pool anew. When it returns, both images of the vault are equal and current.
     pub(crate) fn open(
         mut vault: Box<dyn Vault>,
         rows: &[(Scope, ScopeRow)],
@@ -89,7 +106,7 @@ impl Scopes {
             match row.version.checked_sub(entry.version) {
                 Some(0) => {}
                 Some(1) => {
-                    entry.key = next_key(&entry.key);
+                    entry.key = next_key(&entry.key, &row.salt);
                     entry.version = row.version;
                     changes.push((id, Some(entry.clone())));
                 }
@@ -100,16 +117,21 @@ impl Scopes {
                 ScopeKey {
                     id,
                     version: entry.version,
+                    salt: row.salt,
                     key: entry.key,
                 },
             );
         }
         let mut pool = BTreeMap::new();
         let mut next_pool = next_key_row.max(1);
-        for (id, entry) in keys {
+        for id in keys.into_keys() {
             if id.0 >= next_key_row {
+                // A birth that a power cut took back may have sealed under the old key, and its group lies
+                // in the log until the file is used again: nothing that is born from now on shares that key.
                 next_pool = next_pool.max(id.0 + 1);
-                pool.insert(id, entry.key);
+                let key = random_key(dice);
+                pool.insert(id, key.clone());
+                changes.push((id, Some(VaultKey { version: 0, key })));
             } else {
                 // Its scope ended, and the end was durable before this key could be erased.
                 changes.push((id, None));
@@ -155,11 +177,9 @@ impl Scopes {
             self.store(Vec::new(), POOL_KEYS, dice)?;
         }
         mutant!("birth_after_the_log", "C7", "a new key is made on the spot, unknown to the vault" => {
-            let mut key = Key::default();
-            dice.fill(key.as_mut_slice());
             let id = KeyId(self.next_pool);
             self.next_pool += 1;
-            return Ok(ScopeKey { id, version: 0, key });
+            return Ok(ScopeKey::born(id, random_key(dice)));
         });
         let Some((id, key)) = self.pool.iter().nth(n) else {
             return Err(match n < POOL_KEYS {
@@ -169,11 +189,7 @@ impl Scopes {
                 }
             });
         };
-        Ok(ScopeKey {
-            id: *id,
-            version: 0,
-            key: key.clone(),
-        })
+        Ok(ScopeKey::born(*id, key.clone()))
     }
 
     /// The staged transaction holds these changes; the vault hears of them after the sync.
@@ -272,10 +288,9 @@ impl Scopes {
 
     fn make_keys(&mut self, count: usize, dice: &mut dyn Dice) -> Vec<Change> {
         let make = |_| {
-            let mut key = Key::default();
-            dice.fill(key.as_mut_slice());
             let id = KeyId(self.next_pool);
             self.next_pool += 1;
+            let key = random_key(dice);
             (id, Some(VaultKey { version: 0, key }))
         };
         (0..count).map(make).collect()
@@ -287,4 +302,10 @@ impl Scopes {
         self.pool
             .extend(keys.filter_map(|(id, key)| Some((id, key?.key))));
     }
+}
+
+fn random_key(dice: &mut dyn Dice) -> Key {
+    let mut key = Key::default();
+    dice.fill(key.as_mut_slice());
+    key
 }

@@ -1,8 +1,8 @@
 //! Sealing of single values: XChaCha20-Poly1305 with a random 192-bit nonce.
 //!
-//! A deterministic nonce would be wrong here: the key after a rotation is derived, so a crash and a
-//! redo may seal other values under the same key and version (scenario 26). This room knows no
-//! storage and no scope rows; keys and dice are arguments.
+//! Nonces are random, and so is the salt of each rotation: a crash and a redo seal other values under the
+//! same version (scenario 26), and what a crash cut off must not open with the keys of what happened
+//! instead. This room knows no storage and no scope rows; keys and dice are arguments.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -13,6 +13,9 @@ use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 
 /// A 256-bit key, wiped when dropped.
 pub type Key = Zeroizing<[u8; 32]>;
+
+/// What a rotation mixes into the key that follows: random, and no secret.
+pub(crate) type Salt = [u8; 32];
 
 /// Seals `plaintext`: nonce, ciphertext, tag.
 pub(crate) fn seal(key: &Key, aad: &[u8], plaintext: &[u8], dice: &mut dyn Dice) -> Vec<u8> {
@@ -37,16 +40,25 @@ pub(crate) fn open(key: &Key, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec
 
 /// `HKDF-SHA256(ikm, salt = none, info)`, 32 bytes (RFC 5869).
 pub(crate) fn derive(ikm: &[u8], info: &[&[u8]]) -> Key {
+    derive_salted(None, ikm, info)
+}
+
+fn derive_salted(salt: Option<&[u8]>, ikm: &[u8], info: &[&[u8]]) -> Key {
     let mut out = Key::default();
-    Hkdf::<Sha256>::new(None, ikm)
+    Hkdf::<Sha256>::new(salt, ikm)
         .expand_multi_info(info, out.as_mut_slice())
         .unwrap_or_else(|_| unreachable!("32 bytes is a valid HKDF-SHA256 length"));
     out
 }
 
 /// The storage key that follows `key` in its scope. One way: the old key cannot be had from it.
-pub(crate) fn next_key(key: &Key) -> Key {
-    derive(key.as_slice(), &[b"secluso storage key rotation v1"])
+///
+/// The salt is the rotation's own. Without it, a rotation that a power cut took back and the one that was
+/// made instead would end at the same key; and what the first had sealed lies in the log until its file is
+/// used again.
+pub(crate) fn next_key(key: &Key, salt: &Salt) -> Key {
+    let info: &[u8] = b"secluso storage key rotation v1";
+    derive_salted(Some(salt), key.as_slice(), &[info])
 }
 
 #[cfg(test)]
@@ -64,7 +76,7 @@ mod tests {
             b"plaintext"
         );
         assert!(open(&key, b"other", &sealed).is_none());
-        assert!(open(&next_key(&key), b"aad", &sealed).is_none());
+        assert!(open(&next_key(&key, &[1; 32]), b"aad", &sealed).is_none());
         for i in 0..sealed.len() {
             let mut bad = sealed.clone();
             bad[i] ^= 1;
@@ -73,13 +85,21 @@ mod tests {
         }
     }
 
-    /// Scenario 26: `k'` is deterministic, so a crash and a redo seal under the same key and
-    /// version; what must differ is the nonce.
+    /// Scenario 26: even where a crash and a redo seal under the same key and version, the nonce
+    /// differs.
     #[test]
     fn scenario_26_a_redo_never_repeats_a_nonce() {
-        let key = next_key(&Key::new([7; 32]));
+        let key = next_key(&Key::new([7; 32]), &[1; 32]);
         let a = seal(&key, b"", b"first attempt", &mut SeededDice(1));
         let b = seal(&key, b"", b"second attempt", &mut SeededDice(2));
         assert_ne!(a[..NONCE_BYTES], b[..NONCE_BYTES]);
+    }
+
+    #[test]
+    fn rotations_with_different_salts_part_for_good() {
+        let key = Key::new([7; 32]);
+        let (a, b) = (next_key(&key, &[1; 32]), next_key(&key, &[2; 32]));
+        assert_ne!(*a, *b);
+        assert_ne!(*next_key(&a, &[3; 32]), *next_key(&b, &[3; 32]));
     }
 }

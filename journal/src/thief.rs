@@ -3,11 +3,14 @@
 //! The keys are taken from the raw bytes of the vault, both images, whatever their checksums say; the
 //! sealed values from wherever they were found. Only in a build with `crashtest`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::error::JournalError;
 use crate::journal::{Journal, value_aad};
 use crate::keys::{self, Family};
 use crate::scope::Scope;
-use crate::sealed::{self, Key, next_key};
+use crate::scopes::ScopeRow;
+use crate::sealed::{self, Key, Salt, next_key};
 use crate::session::EpochUse;
 use crate::vault::file::{SECTOR_BYTES, raw_entries};
 
@@ -73,10 +76,13 @@ pub fn loot(journal: &Journal, vault: &[u8], found: &[Found]) -> Result<Vec<Loot
         let Some(current) = journal.scopes.get(scope) else {
             continue;
         };
-        let of_scope = entries.iter().filter(|(id, _, _)| *id == current.id.0);
-        let keys: Vec<(u64, Key)> = of_scope
-            .flat_map(|(_, version, key)| [(*version, key.clone()), (version + 1, next_key(key))])
-            .collect();
+        let salts = salts(found, current.row(), &keys::scope_row(scope));
+        let mut keys: Vec<(u64, Key)> = Vec::new();
+        for (_, version, key) in entries.iter().filter(|(id, _, _)| *id == current.id.0) {
+            keys.push((*version, key.clone()));
+            let next = salts.iter().filter(|(of, _)| *of == version + 1);
+            keys.extend(next.map(|(of, salt)| (*of, next_key(key, salt))));
+        }
         let prefix = keys::secret_prefix(scope);
         for Found { lsn, key, value } in found.iter().filter(|one| one.key.starts_with(&prefix)) {
             let opened = keys.iter().find_map(|(version, secret)| {
@@ -94,4 +100,14 @@ pub fn loot(journal: &Journal, vault: &[u8], found: &[Found]) -> Result<Vec<Loot
         }
     }
     Ok(out)
+}
+
+/// What every rotation of a scope mixed in that any row tells of, also one that a power cut took back: the
+/// version that it led to, and its salt.
+fn salts(found: &[Found], now: ScopeRow, key: &[u8]) -> BTreeSet<(u64, Salt)> {
+    let rows = found.iter().filter(|one| one.key == key);
+    let rows = rows.filter_map(|one| crate::codec::from_row::<ScopeRow>(&one.value));
+    rows.chain([now])
+        .map(|row| (row.version, row.salt))
+        .collect()
 }

@@ -382,7 +382,7 @@ impl<'j> Txn<'j> {
             let Some(current) = self.journal.scopes.get(scope) else {
                 return Err(JournalError::Misuse("only a living scope can be rotated"));
             };
-            let next = current.rotated();
+            let next = current.rotated(&mut *self.journal.dice);
             // Everything that lives is sealed again, not only what this transaction touches.
             for (key, value) in self.secrets(scope, &keys::secret_prefix(scope))? {
                 self.secrets.entry(key).or_insert((scope, Some(value)));

@@ -11,13 +11,14 @@ use wire::ids::Seq;
 
 use super::harness::{App, Hub, converge, open, pair_journals};
 use crate::ids::{Channel, ClipId, Line};
-use crate::{Role, Session, Suite};
+use crate::{ErrorKind, FORMAT_VERSION, JournalError, Role, Session, Suite};
 
 /// A disk as one file: path, length, bytes without trailing zeros.
 type Dump = Vec<(String, u64, Vec<u8>)>;
 
-fn path(side: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/golden-v1-{side}.bin"))
+fn path(version: u32, side: &str) -> PathBuf {
+    let name = format!("testdata/golden-v{version}-{side}.bin");
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 fn dump(disk: &SimDisk) -> Dump {
@@ -96,21 +97,25 @@ fn bless() {
             files: dump(disk),
             clip,
         };
-        std::fs::write(path(side), postcard::to_allocvec(&golden).unwrap()).unwrap();
+        std::fs::write(
+            path(FORMAT_VERSION, side),
+            postcard::to_allocvec(&golden).unwrap(),
+        )
+        .unwrap();
     }
 }
 
-fn load(side: &str) -> Golden {
-    let bytes = std::fs::read(path(side)).expect("the golden files are in the repository");
+fn load(version: u32, side: &str) -> Golden {
+    let bytes = std::fs::read(path(version, side)).expect("the golden files are in the repository");
     postcard::from_bytes(&bytes).expect("a golden file decodes")
 }
 
 #[test]
-fn state_written_by_format_version_1_can_be_read_and_gone_on_with() {
+fn state_written_by_this_format_version_can_be_read_and_gone_on_with() {
     if std::env::var_os("BLESS").is_some() {
         bless();
     }
-    let (hub, app) = (load("hub"), load("app"));
+    let (hub, app) = (load(FORMAT_VERSION, "hub"), load(FORMAT_VERSION, "app"));
     let line = hub.line;
     let (mut hub, _) = Hub::start(restore(&hub.files), line, 31);
     let mut app_end = App::open(Role::App, restore(&app.files), line, 32);
@@ -123,4 +128,23 @@ fn state_written_by_format_version_1_can_be_read_and_gone_on_with() {
         4,
         "acked, golden, cut off, and the one of convergence"
     );
+}
+
+/// A directory whose rotations have no salt: refused at its opening, and it says the way out.
+#[test]
+fn state_of_format_version_1_is_refused() {
+    let disk = restore(&load(1, "app").files);
+    let Err(error) = open(Role::App, &disk, 33) else {
+        panic!("it opens");
+    };
+    let found = matches!(
+        error,
+        JournalError::FormatVersion {
+            found: 1,
+            expected: FORMAT_VERSION,
+        }
+    );
+    assert!(found, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("pair again"), "{error}");
 }
