@@ -3,7 +3,7 @@
 //! The keys are taken from the raw bytes of the vault, both images, whatever their checksums say; the
 //! sealed values from wherever they were found. Only in a build with `crashtest`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::error::JournalError;
 use crate::journal::{Journal, value_aad};
