@@ -59,7 +59,7 @@ pub const TRIALS: &[Trial] = &[
     Trial {
         mutant: "merge_before_persist",
         workload: Workload::Event,
-        by: By::Crash(Role::Hub, "wal.commit.after_apply", 1),
+        by: By::Crash(Role::Hub, "wal.commit.after_apply", 2),
     },
     Trial {
         mutant: "send_before_sync",
@@ -100,7 +100,7 @@ pub const TRIALS: &[Trial] = &[
     Trial {
         mutant: "new_commit_after_restart",
         workload: Workload::Event,
-        by: By::Crash(Role::Hub, "wal.commit.after_apply", 4),
+        by: By::Crash(Role::Hub, "wal.commit.after_apply", 5),
     },
     Trial {
         mutant: "success_without_proof",

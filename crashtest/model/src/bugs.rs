@@ -211,7 +211,7 @@ pub const PLANTED: &[Planted] = &[
         real: Real::Processes {
             mutant: "merge_before_persist",
             workload: "event",
-            crash: &["hub", "wal.commit.after_apply", "1"],
+            crash: &["hub", "wal.commit.after_apply", "2"],
             promise: "C1",
         },
     },
@@ -235,7 +235,7 @@ pub const PLANTED: &[Planted] = &[
         real: Real::Processes {
             mutant: "new_commit_after_restart",
             workload: "event",
-            crash: &["hub", "wal.commit.after_apply", "4"],
+            crash: &["hub", "wal.commit.after_apply", "5"],
             promise: "C1",
         },
     },
