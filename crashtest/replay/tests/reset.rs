@@ -57,7 +57,10 @@ fn a_reset_asks_for_itself_then_overwrites_the_keys_twice_and_only_then_removes_
         |step: &Step| matches!(step, Step::Change(Change::Link { path, .. }) if path == "reset");
     let made = places(&steps, named)[0];
     let kept = synced(&steps, &Target::File(trigger))[0];
-    let name_kept = synced(&steps, &state_dir)[0];
+    // The journal that it looks for begins with a sync of the directory, before anything is asked for.
+    let name_kept = synced(&steps, &state_dir);
+    let name_kept = name_kept.into_iter().find(|place| made < *place);
+    let name_kept = name_kept.expect("the trigger's name is not durable");
     let overwrites = places(&steps, |step| match step {
         Step::Change(change) => change.file() == Some(vault),
         _ => false,
@@ -73,7 +76,7 @@ fn a_reset_asks_for_itself_then_overwrites_the_keys_twice_and_only_then_removes_
     );
     // The trigger and its name, before the first key.
     assert!(made < kept && kept < overwrites[0], "{steps:?}");
-    assert!(made < name_kept && name_kept < overwrites[0], "{steps:?}");
+    assert!(name_kept < overwrites[0], "{steps:?}");
     // All of it, synced, and all of it once more, before any name goes.
     assert_eq!(durably.len(), 2, "{steps:?}");
     let between = |place: &&usize| durably[0] < **place && **place < durably[1];
