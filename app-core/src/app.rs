@@ -1,23 +1,29 @@
 //! The app as its callers see it. Every call here is a thin order to the journal thread or to a
 //! shell; nothing is decided in this room.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use journal::ids::{Channel as JournalChannel, Line, PairingId};
 use journal::{AppPairing, Taken};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
-use crate::core::Run;
+use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
+use crate::core::{Launch, OFFLINE_AFTER_MS, Ordered, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
 use crate::event::{Announcer, Event, Events};
 use crate::export::{self, ClipReader};
+use crate::invite::{self, AddedPhone, InviteCode};
 use crate::pairing;
 use crate::state_dir;
 use crate::types::{
-    Clip, ClipId, Exported, HubId, HubStatus, PairedHub, Standing, Status, SyncMode,
+    Channel, ChannelKeys, Clip, ClipId, Exported, Heartbeat, HubId, HubStatus, PairedHub, Standing,
+    Status, SyncMode,
 };
 
 /// What to do about a state directory that does not exist.
@@ -30,11 +36,37 @@ pub enum Creation {
     Never,
 }
 
+/// Who opens an app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OpenedBy {
+    /// A person who looks at it: its first sync sends a heartbeat, unless one was sent in the last ten
+    /// minutes.
+    #[default]
+    Person,
+    /// A phone's scheduler, which opens it again and again: heartbeats keep their rhythm.
+    Scheduler,
+}
+
 /// How to open an app.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AppOptions {
     /// About a directory that does not exist.
     pub creation: Creation,
+    /// Whether this is a launch.
+    pub opened_by: OpenedBy,
+    /// A hub that has not answered for so long looks offline ([`Event::LooksOffline`]); 15 minutes unless somebody
+    /// says otherwise, six hours at most.
+    pub offline_after: Duration,
+}
+
+impl Default for AppOptions {
+    fn default() -> Self {
+        Self {
+            creation: Creation::default(),
+            opened_by: OpenedBy::default(),
+            offline_after: Duration::from_millis(OFFLINE_AFTER_MS),
+        }
+    }
 }
 
 /// What all futures of one app share.
@@ -44,6 +76,55 @@ pub(crate) struct Shared {
     pub(crate) announcer: Announcer,
     /// One sync or pairing at a time: the relay lets a device have one connection.
     network: Mutex<()>,
+    /// Which pairings this launch still owes a heartbeat.
+    launch: std::sync::Mutex<Launch>,
+    /// Pairings whose hub looks offline, and watchers were told.
+    offline: std::sync::Mutex<BTreeSet<PairingId>>,
+    /// Rises with each command that is given, so that a sync that goes on sends it at once.
+    orders: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(crate) fn launch(&self) -> Launch {
+        self.locked_launch().clone()
+    }
+
+    /// Later heartbeats of this pairing have their own rhythm.
+    pub(crate) fn launch_is_over(&self, pairing: PairingId) {
+        self.locked_launch().is_over(pairing);
+    }
+
+    /// A hub looks offline, and has been silent since then: watchers are told, once until it is back.
+    pub(crate) fn looks_offline(&self, pairing: PairingId, since_unix_ms: u64) {
+        if self.locked_offline().insert(pairing) {
+            let hub = HubId::from_journal(pairing);
+            self.announcer
+                .tell(Event::LooksOffline { hub, since_unix_ms });
+        }
+    }
+
+    /// A hub does not look offline: if watchers were told that it does, they are told that it is back.
+    pub(crate) fn looks_online(&self, pairing: PairingId) {
+        if self.locked_offline().remove(&pairing) {
+            let hub = HubId::from_journal(pairing);
+            self.announcer.tell(Event::BackOnline { hub });
+        }
+    }
+
+    fn locked_offline(&self) -> MutexGuard<'_, BTreeSet<PairingId>> {
+        // As with the launch.
+        self.offline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes whenever a command is given.
+    pub(crate) fn orders(&self) -> watch::Receiver<u64> {
+        self.orders.subscribe()
+    }
+
+    fn locked_launch(&self) -> MutexGuard<'_, Launch> {
+        // Nothing panics while it is held, and a set of pairings is always whole.
+        self.launch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The phone's side of any number of pairings, over one state directory. Cheap to clone; the last
@@ -69,26 +150,36 @@ impl App {
     pub async fn open(dir: impl AsRef<Path>, options: AppOptions) -> Result<Self, AppError> {
         let dir = dir.as_ref().to_path_buf();
         state_dir::prepare(&dir, options.creation)?;
-        Self::start(state_dir::opener(dir)).await
+        Self::start(state_dir::opener(dir), &options).await
     }
 
-    pub(crate) async fn start(opener: Opener) -> Result<Self, AppError> {
+    pub(crate) async fn start(opener: Opener, options: &AppOptions) -> Result<Self, AppError> {
         let clock = Clock::start();
+        let offline_after_ms = options.offline_after.as_millis();
         let announcer = Announcer::new();
         let shell = Shell {
             clock,
             announcer: announcer.clone(),
+            // The core takes no longer one than it has use for.
+            offline_after_ms: u64::try_from(offline_after_ms).unwrap_or(u64::MAX),
         };
         let shared = Shared {
             engine: Engine::start(opener, shell).await?,
             clock,
             announcer,
             network: Mutex::new(()),
+            launch: std::sync::Mutex::new(match options.opened_by {
+                OpenedBy::Person => Launch::ByPerson(BTreeSet::new()),
+                OpenedBy::Scheduler => Launch::ByScheduler,
+            }),
+            offline: std::sync::Mutex::default(),
+            orders: watch::channel(0).0,
         };
         let now_unix_s = clock.unix_s();
-        let expire = shared
-            .engine
-            .read(move |core, _shell| AppPairing::expire(core.journal(), now_unix_s));
+        let expire = shared.engine.read(move |core, _shell| {
+            AppPairing::expire(core.journal(), now_unix_s)?;
+            core.journal().expire_passed_codes(now_unix_s)
+        });
         if let Err(error) = expire.await {
             // A full disk, say: what is here can be read all the same, and the next start tries again.
             tracing::warn!(%error, "offers whose time is over could not be ended");
@@ -115,7 +206,27 @@ impl App {
         pairing::pair(&self.shared, code).await
     }
 
+    /// Pairs by the secret that is printed on a hub (`SECLUSODEVICE1:...`) with the hub at `address`
+    /// (`host:port`), while that is in pairing mode. After an interruption, call it again, as [`Self::pair`].
+    ///
+    /// # Errors
+    /// As [`Self::pair`].
+    pub async fn pair_printed(&self, secret: &str, address: &str) -> Result<PairedHub, AppError> {
+        let _alone = self.shared.network.lock().await;
+        pairing::pair_printed(&self.shared, secret, address).await
+    }
+
     /// Fetches what the hubs sent, and acks it. Dropping the future ends it.
+    ///
+    /// A heartbeat that is due is sent once everything is here, on all channels that can be reached; or else a command
+    /// that waits ([`Self::command`]), and behind a heartbeat the command when that is answered. With
+    /// [`SyncMode::Once`] the sync then stays for the hub's Commits and its answer, at most [`crate::HUB_WAIT_MS`] from
+    /// when the relay has it, and so it does before it calls a hub silent; what comes later is fetched by a later one
+    /// ([`Self::heartbeat_due`] says when a heartbeat asks for one). With [`SyncMode::Follow`] each is sent whenever it
+    /// is due.
+    ///
+    /// A hub that looks offline is told of by [`Event::LooksOffline`], and by [`Event::BackOnline`] when it is heard of
+    /// again, each once as long as this app is open.
     ///
     /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
     ///
@@ -123,10 +234,152 @@ impl App {
     /// As [`AppError`] says; everything that became durable before stays.
     pub async fn sync(&self, mode: SyncMode) -> Result<(), AppError> {
         let _alone = self.shared.network.lock().await;
+        self.expire_codes().await;
         let result = downlink::sync(&self.shared, mode).await;
         // Whatever the network did, what was stored last is written down as synced.
         let rested = self.shared.engine.read(|core, _shell| core.rest()).await;
         result.and(rested)
+    }
+
+    /// A code to pass on is kept no longer than it is good; that it could not be erased is no reason not to hear what
+    /// there is.
+    async fn expire_codes(&self) {
+        let now_unix_s = self.shared.clock.unix_s();
+        let expire = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.journal().expire_passed_codes(now_unix_s));
+        if let Err(error) = expire.await {
+            tracing::warn!(%error, "codes whose time is over could not be erased");
+        }
+    }
+
+    /// When a phone's scheduler should call [`Self::sync`] next, milliseconds since 1970 by this device's
+    /// clock: six hours after the last heartbeat, less up to half an hour that differs from phone to
+    /// phone; 30 s after one that failed, twice as long after each further one, six hours at most. While a
+    /// hub is silent, when to look for its answer: after 15 minutes, then after as long again as it has
+    /// been silent, six hours at most. A time that is past means now; a sync that failed is better tried
+    /// again after a pause. None means that there is no pairing, or none whose hub could be heard.
+    ///
+    /// A launch is no matter of this: whoever opens the app as a person calls [`Self::sync`] anyway.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn heartbeat_due(&self) -> Result<Option<u64>, AppError> {
+        let due = self
+            .shared
+            .engine
+            .read(|core, shell| core.next_heartbeat(shell.clock.unix_ms()));
+        due.await
+    }
+
+    /// Orders something from a hub. When this returns it is stored and will be done, also if this process is
+    /// killed: the next [`Self::sync`] sends it, once everything is here, and again if an epoch of the hub
+    /// overtakes it; the hub does it once. What came of it is told by [`Event::CommandDone`] and kept in
+    /// [`Self::commands`]. Commands are done in the order in which they were given, one after the other.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], [`AppError::BadSetting`], [`AppError::CommandsWait`] if 16 wait already;
+    /// [`AppError::OlderCopy`] or [`AppError::LineBroken`] if nothing is sent to that hub any more; or about
+    /// the state directory.
+    pub async fn command(&self, hub: HubId, command: Command) -> Result<CommandId, AppError> {
+        let order = command.to_order()?;
+        let pairing = hub.to_journal();
+        let ordered = self.shared.engine.write(
+            move |core, shell| core.stage_order(pairing, order, shell.clock.unix_ms()),
+            move |_core, committed, ordered, _shell| {
+                Ok(match ordered {
+                    Ordered::Taken(staged) => {
+                        let id = committed.redeem(staged).into_inner();
+                        Ok(CommandId::from_journal(id))
+                    }
+                    Ordered::Full => Err(AppError::CommandsWait),
+                    Ordered::NoSuchHub => Err(AppError::NoSuchHub(hub)),
+                })
+            },
+        );
+        let id = ordered.await??;
+        self.shared.orders.send_modify(|orders| *orders += 1);
+        Ok(id)
+    }
+
+    /// The commands that wait for their answers, and the last 16 of each hub that were answered.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn commands(&self) -> Result<Vec<CommandStatus>, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = |(pairing, book)| command::of_book(HubId::from_journal(pairing), &book);
+        Ok(books.into_iter().flat_map(of).collect())
+    }
+
+    /// The code that a command asked for ([`Command::Invite`]), as long as it is here: after
+    /// [`Event::InviteReady`], until [`Self::forget_invite_code`], until a phone has used it, and until its time is
+    /// over.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn invite_code(&self, asked_by: CommandId) -> Result<Option<InviteCode>, AppError> {
+        let (id, now_unix_s) = (asked_by.to_journal(), self.shared.clock.unix_s());
+        let read = self.shared.engine.read(move |core, _shell| {
+            core.journal().expire_passed_codes(now_unix_s)?;
+            core.journal().passed_code(id)
+        });
+        Ok(read.await?.as_ref().map(InviteCode::of))
+    }
+
+    /// A code was shown to whoever it is for, or nobody wants it any more: its key is erased, and with it every copy
+    /// that the state directory still holds. The code itself stays good at the hub until it is used or its time is
+    /// over; another [`Command::Invite`] of this phone makes it void.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn forget_invite_code(&self, asked_by: CommandId) -> Result<(), AppError> {
+        let id = asked_by.to_journal();
+        let ended = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.journal().end_passed_code(id).map(drop));
+        ended.await
+    }
+
+    /// The phones of a hub that were paired by a code which another phone passed on, as the hub told of them.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn added_phones(&self, hub: HubId) -> Result<Vec<AddedPhone>, AppError> {
+        let pairing = hub.to_journal();
+        let told = self
+            .shared
+            .engine
+            .read(move |core, _shell| core.journal().told_of_added(pairing));
+        let told = told.await?;
+        Ok(told
+            .phones
+            .iter()
+            .map(|one| AddedPhone::of(hub, one))
+            .collect())
+    }
+
+    /// What is known here of a hub's settings.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn settings(&self, hub: HubId) -> Result<KnownSettings, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = books
+            .iter()
+            .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
+        let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
+        Ok(KnownSettings::of(hub, book))
     }
 
     /// All clips, in the order in which they became known.
@@ -208,6 +461,29 @@ impl App {
         deleted.await
     }
 
+    /// Forgets a hub: its keys, what waits for it, and **every clip of it that is here**. For one that is lost, or
+    /// that has removed this phone; the hub is told nothing. Waits for the end of a sync that runs. After a crash
+    /// in the middle, ask again.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn forget(&self, hub: HubId) -> Result<(), AppError> {
+        let _alone = self.shared.network.lock().await;
+        let pairing = hub.to_journal();
+        let forgotten = self.shared.engine.read(move |core, shell| {
+            let clips = core.forget(pairing)?;
+            for clip in clips.iter().flatten() {
+                let clip = ClipId::from_journal(*clip);
+                shell.announcer.tell(Event::Deleted(clip));
+            }
+            Ok(clips.is_some())
+        });
+        match forgotten.await? {
+            true => Ok(()),
+            false => Err(AppError::NoSuchHub(hub)),
+        }
+    }
+
     /// How all pairings stand.
     ///
     /// # Errors
@@ -218,6 +494,7 @@ impl App {
             .engine
             .read(|core, _shell| core.status())
             .await?;
+        let now_unix_ms = self.shared.clock.unix_ms();
         let hub = |line: crate::core::LineStatus| HubStatus {
             hub: HubId::from_journal(line.line.pairing),
             // The relay's key is no secret, and no news for a person either.
@@ -229,9 +506,14 @@ impl App {
             clips: line.clips,
             paired_unix_s: line.paired_unix_s,
             standing: Standing::of(line.over),
+            channels: line.channels.iter().map(ChannelKeys::of).collect(),
+            heartbeat: line
+                .heartbeat
+                .map(|state| Heartbeat::of(state, &line.pulse, now_unix_ms)),
         };
         Ok(Status {
             hubs: lines.into_iter().map(hub).collect(),
+            read_unix_ms: now_unix_ms,
         })
     }
 
@@ -264,7 +546,8 @@ impl App {
 }
 
 /// Tells watchers what a run made durable.
-pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
+pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
+    let hub = HubId::from_journal(line.pairing);
     let durable_unix_ms = shell.clock.unix_ms();
     for fact in &run.facts {
         let event = match &fact.taken {
@@ -279,10 +562,50 @@ pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
                 captured_unix_ms: Some(*captured_unix_ms).filter(|captured| *captured != 0),
                 durable_unix_ms,
             },
-            Taken::NewEpoch(epoch) => Event::NewEpoch {
+            Taken::NewEpoch(epoch) | Taken::Healed(epoch) => {
+                if line.channel == JournalChannel::EventVideo {
+                    shell.announcer.tell(Event::NewEpoch {
+                        hub,
+                        epoch: epoch.0,
+                    });
+                }
+                match &fact.taken {
+                    Taken::Healed(_) => Event::Healed {
+                        hub,
+                        channel: Channel::from_journal(line.channel),
+                        epoch: epoch.0,
+                    },
+                    _ => continue,
+                }
+            }
+            Taken::Answered(answer) => Event::HeartbeatAnswered {
                 hub,
-                epoch: epoch.0,
+                number: answer.number,
+                hub_version: answer.version.clone(),
             },
+            Taken::CommandDone(done) => Event::CommandDone {
+                hub,
+                id: CommandId::from_journal(done.id),
+                outcome: CommandOutcome::of(hub, &done.result),
+            },
+            Taken::Settings(doc) => {
+                let (version, settings) = command::told(doc);
+                Event::Settings {
+                    hub,
+                    version,
+                    settings,
+                }
+            }
+            Taken::Invited { asked_by, taken } => {
+                invite::event_of(hub, CommandId::from_journal(*asked_by), *taken)
+            }
+            Taken::Added(news) => {
+                for one in news {
+                    let added = AddedPhone::of(hub, one);
+                    shell.announcer.tell(Event::PhoneAdded { hub, added });
+                }
+                continue;
+            }
             Taken::Nothing(why) => Event::Ignored {
                 hub,
                 seq: fact.seq.0,
@@ -292,7 +615,8 @@ pub(crate) fn announce(shell: &Shell, hub: HubId, run: &Run) {
                 Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
                 None => continue,
             },
-            Taken::Duplicate
+            Taken::Cover
+            | Taken::Duplicate
             | Taken::Gap { .. }
             | Taken::NotAuthentic
             | Taken::RolledBack

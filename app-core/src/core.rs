@@ -9,9 +9,17 @@
 //!
 //! When an ack is due (DESIGN section 4; cumulative, so that one made stale by a new epoch is made
 //! good by the next): at once after a clip ended or an epoch began, else [`ACK_PAUSE_MS`] after the
-//! first envelope that it owes, and whenever the line falls quiet. The group's key rotates when the
-//! line falls quiet, in the transaction of the last ack.
+//! first envelope that it owes, and whenever the line falls quiet. What a hub says in envelopes of one size
+//! is not acked at once: the time of an ack must then not tell the relay which of them it was. The group's
+//! key rotates when the line falls quiet, in the transaction of the last ack, also if that is said again and
+//! nothing was taken; among covers that do not end, by itself. While an update of ours waits for the hub's
+//! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
+//! two rooms of their own, and commands one.
 
+mod command;
+mod forget;
+mod heartbeat;
+mod pulse;
 mod reads;
 
 use std::collections::BTreeMap;
@@ -19,14 +27,17 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, Follower, Journal, JournalError, PairingState, Session, Staged, Taken,
-    WantsCommit, or_after_commit,
+    AppClip, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
+    PairingState, Session, Staged, Taken, WantsCommit, or_after_commit,
 };
 use wal::{Priority, crash_point};
 use wire::Seq;
 use wire::envelope::Size;
 
-pub use reads::{LineInfo, LineStatus};
+pub use command::{CommandSent, Order, Ordered};
+pub use heartbeat::{BeatSent, Look, Sight};
+pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
+pub use reads::{ChannelStatus, LineInfo, LineStatus};
 
 /// An ack waits at most this long while media flows, in milliseconds.
 pub const ACK_PAUSE_MS: u64 = 1_000;
@@ -103,9 +114,12 @@ impl Over {
         }
     }
 
+    /// A directory rolls back whole, so a proof on one line ends all of its pairing.
     fn stored(journal: &Journal, line: Line) -> Result<Option<Self>, JournalError> {
-        if journal.rollback_proof(line)?.is_some() {
-            return Ok(Some(Self::RolledBack));
+        for line in Line::all(line.pairing) {
+            if journal.rollback_proof(line)?.is_some() {
+                return Ok(Some(Self::RolledBack));
+            }
         }
         Ok(journal.line_break(line)?.map(|_| Self::Broken))
     }
@@ -156,6 +170,10 @@ pub struct Run {
     pub halt: Option<Halt>,
     /// Call [`Core::tick`] after so many milliseconds.
     pub due_in_ms: Option<u64>,
+    /// The line waits for what only the hub can say: [`Core::waits_for_hub`].
+    pub waits_for_hub: bool,
+    /// Acks of the pairing's other lines may be due since: ask [`Core::due_in_ms`] for each of them.
+    pub stirs_others: bool,
 }
 
 /// What this process knows of a line besides what is durable.
@@ -164,30 +182,52 @@ struct Follow {
     /// Since when an ack is owed.
     owed_since_ms: Option<u64>,
     urgent: bool,
-    /// Something was taken since the group's key last rotated, or may have been.
+    /// Something was taken or said since the group's key last rotated.
     stirred: bool,
+    /// When it was last taken; covers do not count.
+    stirred_ms: u64,
     last_taken_ms: u64,
     /// The line is over; the row that says so may still want room.
     over: Option<Over>,
+    /// An update of ours is pending: nothing can be said before the hub's Commit.
+    awaits_commit: bool,
 }
 
 impl Follow {
+    /// When the ack is due that is owed, if one can be said.
+    fn ack_at_ms(&self) -> Option<u64> {
+        let owed = self.owed_since_ms.filter(|_| !self.awaits_commit)?;
+        let ack = if self.urgent { 0 } else { owed + ACK_PAUSE_MS };
+        Some(ack.min(self.last_taken_ms + QUIET_MS))
+    }
+
+    /// When the group's key is to rotate. Covers put nothing off that nobody sees: a line on which they never end
+    /// would never fall quiet.
+    fn rotates_at_ms(&self) -> Option<u64> {
+        self.stirred.then_some(self.stirred_ms + QUIET_MS)
+    }
+
     fn due_at_ms(&self) -> Option<u64> {
-        let ack = self
-            .owed_since_ms
-            .map(|since| if self.urgent { 0 } else { since + ACK_PAUSE_MS });
-        let quiet =
-            (self.stirred || self.owed_since_ms.is_some()).then_some(self.last_taken_ms + QUIET_MS);
-        match (ack, quiet) {
-            (Some(ack), Some(quiet)) => Some(ack.min(quiet)),
-            (ack, quiet) => ack.or(quiet),
+        match (self.ack_at_ms(), self.rotates_at_ms()) {
+            (Some(ack), Some(rotation)) => Some(ack.min(rotation)),
+            (ack, rotation) => ack.or(rotation),
         }
     }
 
-    fn took(&mut self, taken: &Taken, now_ms: u64) {
+    /// `bytes` is the length of the envelope: what the relay sees of it.
+    fn took(&mut self, taken: &Taken, bytes: usize, now_ms: u64) {
         self.owed_since_ms.get_or_insert(now_ms);
-        self.urgent |= matches!(taken, Taken::NewEpoch(_) | Taken::Ended { .. });
-        self.stirred = true;
+        let moved = matches!(taken, Taken::NewEpoch(_) | Taken::Healed(_));
+        // Any Commit takes a pending update, or ends it.
+        self.awaits_commit &= !moved;
+        let urgent = moved || matches!(taken, Taken::Ended { .. });
+        // A Commit or an end of that length is one in disguise.
+        self.urgent |= urgent && bytes < FULL_ENVELOPE_BYTES;
+        // With a cover nothing was opened with the group's keys.
+        if !matches!(taken, Taken::Cover) {
+            self.stirred = true;
+            self.stirred_ms = now_ms;
+        }
         self.last_taken_ms = now_ms;
     }
 }
@@ -196,6 +236,8 @@ impl Follow {
 pub struct Core {
     journal: Journal,
     lines: BTreeMap<Line, Follow>,
+    /// A hub that is silent for so long looks offline, in milliseconds.
+    offline_after_ms: u64,
 }
 
 impl Core {
@@ -205,7 +247,14 @@ impl Core {
         Self {
             journal,
             lines: BTreeMap::new(),
+            offline_after_ms: OFFLINE_AFTER_MS,
         }
+    }
+
+    /// After how long a hub that does not answer looks offline, in milliseconds; it is [`OFFLINE_AFTER_MS`] until this
+    /// is called. More than the pause between two heartbeats is that pause.
+    pub fn limit_silence(&mut self, offline_after_ms: u64) {
+        self.offline_after_ms = offline_after_ms.min(pulse::EVERY_MS);
     }
 
     /// The journal, for pairing and for tests.
@@ -224,6 +273,7 @@ impl Core {
     /// # Errors
     /// As [`Self::commit`].
     pub fn rest(&mut self) -> Result<(), JournalError> {
+        self.trim_forgotten()?;
         self.journal.rest()
     }
 
@@ -259,19 +309,39 @@ impl Core {
             // else would make it good. One that says it is sent until the hub holds it.
             let cursor = self.journal.inbox_head(line)?.cursor;
             let acked = self.journal.ack_sent(line)?;
+            let over = Over::stored(&self.journal, line)?;
+            let mut session = Session::new(line);
+            let awaits_commit = match over {
+                Some(_) => false,
+                None => session.awaits_commit(&mut self.journal.begin())?,
+            };
             let follow = Follow {
-                session: Session::new(line),
+                session,
                 owed_since_ms: (cursor > acked).then_some(0),
                 urgent: false,
-                // Whether the last process came to the rotation after what it took is not stored: one too
-                // many costs two syncs, one too few leaves a past epoch readable while the phone idles (S5).
-                stirred: cursor.is_some(),
+                // The opening of the journal has rotated it after whatever the last process took, if there was room.
+                stirred: !self.journal.is_renewed(line),
+                stirred_ms: 0,
                 last_taken_ms: 0,
-                over: Over::stored(&self.journal, line)?,
+                over,
+                awaits_commit,
             };
             self.lines.insert(line, follow);
         }
         self.lines.get_mut(&line).ok_or(JournalError::NoGroup(line))
+    }
+
+    /// Why nothing is said or taken on a line, if that is so, and whether it waits for the hub's Commit. A line
+    /// whose stored state cannot be used is as good as broken: the keys that its hub goes on in are not here.
+    fn stand(&mut self, line: Line) -> Result<(Option<Over>, bool), JournalError> {
+        match self.follow(line) {
+            Ok(follow) => Ok((follow.over, follow.awaits_commit)),
+            Err(error) if is_about_one_line(&error) => {
+                tracing::debug!(%error, "what is stored of a line cannot be used");
+                Ok((Some(Over::Broken), false))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Notes that the hub may not know what we hold: the relay lost something, or a new
@@ -289,7 +359,8 @@ impl Core {
     }
 
     /// Takes a run of envelopes, each in a transaction of its own, and the ack that is due. The
-    /// caller commits once and then settles.
+    /// caller commits once and then settles. `now_unix_ms` is what is remembered as the time of a
+    /// Commit or an answer.
     ///
     /// # Errors
     /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`], or only our own storage, before anything was taken; later trouble
@@ -299,6 +370,7 @@ impl Core {
         line: Line,
         run: &[Delivered],
         now_ms: u64,
+        now_unix_ms: u64,
     ) -> Result<PendingRun, JournalError> {
         self.follow(line)?;
         // A proof that found no room yet is tried again.
@@ -311,7 +383,7 @@ impl Core {
             // Small log files take less at once than a run holds.
             let taken = or_after_commit(
                 self,
-                |core| core.take(line, delivered, now_ms),
+                |core| core.take(line, delivered, now_ms, now_unix_ms),
                 |core| Ok(core.commit().map(drop)?),
             );
             match taken {
@@ -351,13 +423,16 @@ impl Core {
         line: Line,
         delivered: &Delivered,
         now_ms: u64,
+        now_unix_ms: u64,
     ) -> Result<Option<Staged<(Seq, Taken)>>, Halt> {
         let Some(follow) = self.lines.get_mut(&line) else {
             return Err(JournalError::NoGroup(line).into());
         };
         let seq = delivered.seq;
         let mut txn = self.journal.begin();
-        let taken = follow.session.take(&mut txn, seq, &delivered.bytes)?;
+        let taken = follow
+            .session
+            .take(&mut txn, seq, &delivered.bytes, now_unix_ms)?;
         match taken {
             Taken::Duplicate => return Ok(None),
             Taken::Gap { expected } => return Err(Halt::Gap { expected }),
@@ -370,11 +445,24 @@ impl Core {
                 tracing::error!(?over, "nothing more is taken from this hub or sent to it");
                 // Also if there is no room for the proof: it comes again with the next envelope.
                 follow.over = Some(over);
-                drop(txn.stage(())?);
+                // It never falls quiet: what it took since its last rotation would stay readable for ever (S5).
+                follow.session.rotate_for_good(&mut txn)?;
+                let staged = txn.stage(());
+                if over == Over::RolledBack {
+                    self.end_all(line);
+                }
+                drop(staged?);
                 return Err(Halt::Over(over));
             }
-            Taken::Nothing(_)
+            Taken::Cover
+            | Taken::Nothing(_)
             | Taken::NewEpoch(_)
+            | Taken::Healed(_)
+            | Taken::Answered(_)
+            | Taken::CommandDone(_)
+            | Taken::Settings(_)
+            | Taken::Invited { .. }
+            | Taken::Added(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}
@@ -384,8 +472,33 @@ impl Core {
         // CRASH(app.take.staged): before: the envelope is not taken, the cursor is before it; it comes
         // again | after: its effect and the cursor behind it are synced as one.
         crash_point!("app.take.staged");
-        follow.took(&noted, now_ms);
+        follow.took(&noted, delivered.bytes.len(), now_ms);
+        if matches!(noted, Taken::NewEpoch(_)) {
+            self.owe_overtaken(line, now_ms)?;
+        }
         Ok(Some(staged))
+    }
+
+    /// A directory rolls back whole: what proves it on one line ends the others of its pairing.
+    fn end_all(&mut self, proven: Line) {
+        for (line, follow) in &mut self.lines {
+            if line.pairing == proven.pairing {
+                follow.over = Some(Over::RolledBack);
+            }
+        }
+        for line in Line::all(proven.pairing) {
+            if line == proven {
+                continue;
+            }
+            // Each in a transaction of its own, because all together may be more than one holds. What is not
+            // staged, the next opening of the journal rotates.
+            let mut session = Session::<Follower>::new(line);
+            let mut txn = self.journal.begin();
+            let rotated = session.rotate_for_good(&mut txn);
+            if let Err(error) = rotated.and_then(|()| txn.stage(()).map(drop)) {
+                tracing::warn!(%error, "a line that is over keeps its key until the next start");
+            }
+        }
     }
 
     /// Stages what time asks for: an ack, and a rotation when the line is quiet.
@@ -397,6 +510,15 @@ impl Core {
         let mut pending = PendingRun::new(line, now_ms);
         self.stage_due(&mut pending, Settling::WhenDue);
         pending.no_journal_trouble()
+    }
+
+    /// After how many milliseconds [`Self::tick`] has something to do on a line; `None` if nothing is due.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn due_in_ms(&mut self, line: Line, now_ms: u64) -> Result<Option<u64>, JournalError> {
+        let due_at_ms = self.follow(line)?.due_at_ms();
+        Ok(due_at_ms.map(|at| at.saturating_sub(now_ms)))
     }
 
     /// The end of a sync: the last ack if one is owed, and the rotation of the group's key, in one
@@ -419,13 +541,14 @@ impl Core {
         if follow.over.is_some() {
             return;
         }
-        let due = follow.due_at_ms().is_some_and(|at| at <= now_ms) || settling == Settling::Now;
-        if !due {
-            return;
-        }
-        let owed = follow.owed_since_ms.is_some();
-        let quiet = now_ms >= follow.last_taken_ms + QUIET_MS || settling == Settling::Now;
-        let rotate = follow.stirred && quiet;
+        let at_once = settling == Settling::Now;
+        let is_due = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_once || at_ms <= now_ms);
+        // An ack never goes along with a rotation that is due before it: its time would tell the relay that something
+        // was taken among covers.
+        let owed = is_due(follow.ack_at_ms());
+        let quiet = at_once || now_ms >= follow.last_taken_ms + QUIET_MS;
+        // Also of a line on which only we have spoken: an ack has moved a ratchet, too.
+        let rotate = is_due(follow.rotates_at_ms()) || (owed && quiet);
         if !owed && !rotate {
             return;
         }
@@ -439,6 +562,10 @@ impl Core {
                 if owed {
                     follow.owed_since_ms = None;
                     follow.urgent = false;
+                }
+                if owed && !follow.stirred {
+                    follow.stirred = true;
+                    follow.stirred_ms = now_ms;
                 }
                 follow.stirred &= !rotate;
                 pending.ack = ack;
@@ -471,16 +598,19 @@ impl Core {
             .map(|staged| committed.redeem(staged).into_inner());
         let cursor = self.journal.inbox_head(line)?.cursor;
         let outbox = self.journal.outbox_head(line)?;
-        let follow = self.follow(line)?;
+        let waits_for_hub = self.waits_for_hub(line)?;
+        let due_in_ms = self.due_in_ms(line, pending.now_ms)?;
+        let overtakes = |fact: &Fact| matches!(fact.taken, Taken::NewEpoch(_));
+        let stirs_others = line.channel == Channel::Config && facts.iter().any(overtakes);
         Ok(Run {
             facts,
             ack,
             cursor,
             outbox,
             halt: pending.halt,
-            due_in_ms: follow
-                .due_at_ms()
-                .map(|at| at.saturating_sub(pending.now_ms)),
+            due_in_ms,
+            waits_for_hub,
+            stirs_others,
         })
     }
 
@@ -500,7 +630,14 @@ impl Core {
     pub fn delete(&mut self, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
         let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         let line = event_line(pairing);
-        self.follow(line)?;
+        match self.follow(line) {
+            Ok(_) => {}
+            // What is wrong with its camera's group does not keep a clip here.
+            Err(error) if is_about_one_line(&error) => {
+                tracing::debug!(%error, "a clip of a line that cannot be used is deleted");
+            }
+            Err(error) => return Err(error),
+        }
         // Small log files take less at once than what shares this commit may be.
         let staged = or_after_commit(
             self,
@@ -515,8 +652,9 @@ impl Core {
     fn stage_deletion(&mut self, line: Line, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
         let mut txn = self.journal.begin();
         txn.delete_clip(line.pairing, clip)?;
-        if let Some(follow) = self.lines.get_mut(&line) {
-            follow.session.rotate(&mut txn);
+        match self.lines.get_mut(&line) {
+            Some(follow) => follow.session.rotate_for_good(&mut txn)?,
+            None => Session::<Follower>::new(line).rotate_for_good(&mut txn)?,
         }
         let staged = txn.stage(clip)?;
         // CRASH(app.delete.staged): before: the clip is there, whole | after: it is in no list and its key
@@ -605,13 +743,18 @@ fn stage_ack(
     Ok(Some(staged))
 }
 
+/// Whether an error concerns the stored state of one line or pairing and leaves the others alone.
+fn is_about_one_line(error: &JournalError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse
+    )
+}
+
 /// The line of a pairing's event videos.
 #[must_use]
 pub fn event_line(pairing: PairingId) -> Line {
-    Line {
-        pairing,
-        channel: Channel::EventVideo,
-    }
+    Line::of(pairing, Channel::EventVideo)
 }
 
 #[cfg(test)]

@@ -4,15 +4,19 @@
 //! core does) and never trim at the relay what is not durable here. Everything it starts ends when
 //! its future is dropped.
 
+mod hearing;
 mod line;
+mod look;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use journal::ids::{Channel, Line, PairingId};
 use relay_client::{Admission, ClientError, Config, Connection, Identity, RelayAddress};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use wal::Dice;
 use wire::{Certificate, ErrorCode, Invitation};
 
@@ -22,11 +26,16 @@ use crate::core::LineInfo;
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HubId, SyncMode};
+use hearing::Hearing;
+use line::Stay;
+use look::{LOOK_PAUSE_MAX, Levels, look};
 
 /// How often a sync that is to end attaches a line before it gives up.
 const ATTEMPTS_ONCE_MAX: u32 = 4;
 /// How often it tries to connect.
 const CONNECTS_ONCE_MAX: u32 = 2;
+/// How many commands a sync that is to end sends one after the other: each waits for the answer to the last.
+const ORDERS_ONCE_MAX: usize = journal::COMMANDS_PENDING_MAX;
 /// How long one address of the relay may take to complete a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -94,17 +103,17 @@ pub(crate) async fn sync(shared: &Arc<Shared>, mode: SyncMode) -> Result<(), App
     }
     let mut first_error = Ok(());
     while let Some(ended) = tasks.join_next().await {
-        first_error = first_error.and(joined(ended));
+        first_error = first_error.and(joined(ended).unwrap_or(Ok(())));
     }
     first_error
 }
 
-/// A task's result. A panic in it is ours to pass on; it is never cancelled but by us.
-fn joined<E>(ended: Result<Result<(), E>, tokio::task::JoinError>) -> Result<(), E> {
+/// What a task came to; none if we ended it. A panic in it is ours to pass on.
+fn joined<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended {
-        Ok(result) => result,
+        Ok(result) => Some(result),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_aborted) => Ok(()),
+        Err(_aborted) => None,
     }
 }
 
@@ -134,7 +143,10 @@ async fn sync_relay(
         }
         attempt += 1;
         let pause = backoff.next(die());
-        for line in &lines {
+        let videos = lines
+            .iter()
+            .filter(|info| info.line.channel == Channel::EventVideo);
+        for line in videos {
             shared.announcer.tell(Event::Disconnected {
                 hub: HubId::from_journal(line.line.pairing),
                 reason: error.to_string(),
@@ -154,31 +166,127 @@ async fn one_connection(
     progress: &Arc<AtomicBool>,
 ) -> Result<(), End> {
     let connection = Arc::new(connect(shared, relay, None).await?);
-    let mut tasks = JoinSet::new();
-    for info in lines {
-        let task = line::LineTask::new(
-            Arc::clone(shared),
-            Arc::clone(&connection),
-            info.clone(),
-            mode,
-            Arc::clone(progress),
-        );
-        tasks.spawn(task.run());
-    }
+    let levels = Arc::new(Levels::default());
+    let all = lines.iter().map(|info| info.line).collect();
+    let hearing = Arc::new(Hearing::new(all, shared.clock.now_ms()));
+    let start = |stay: Stay, wanted: &dyn Fn(Line) -> bool| {
+        let mut pass = Pass::default();
+        for info in lines.iter().filter(|info| wanted(info.line)) {
+            let line = info.line;
+            let task = line::LineTask::new(
+                Arc::clone(shared),
+                Arc::clone(&connection),
+                info.clone(),
+                stay,
+                Arc::clone(progress),
+                (Arc::clone(&levels), Arc::clone(&hearing)),
+            );
+            let task = pass.tasks.spawn(async move { (line, task.run().await) });
+            pass.handles.push((line.pairing, task));
+        }
+        pass
+    };
+    let mut pass = match mode {
+        SyncMode::Once => start(Stay::UntilLevel, &|_line| true),
+        SyncMode::Follow => start(Stay::Following, &|_line| true),
+    };
     let mut outcome = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        match joined(ended) {
-            Err(End::Connection(error)) => {
-                tasks.shutdown().await;
+    let (mut over, mut said, mut stayed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut pause = LOOK_PAUSE_MAX;
+    let mut orders = shared.orders();
+    let mut order_passes = 0;
+    loop {
+        let ended = tokio::select! {
+            ended = pass.tasks.join_next() => ended.map(joined),
+            () = stirred(&levels, &mut orders, pause), if mode == SyncMode::Follow => {
+                let looked = look(shared, &levels, &said).await;
+                pause = looked.pause;
+                if !looked.tried.is_empty() || !looked.ordered.is_empty() {
+                    levels.nudge();
+                }
+                continue;
+            }
+        };
+        match ended {
+            Some(Some((_line, Err(End::Connection(error))))) => {
+                pass.tasks.shutdown().await;
                 return Err(End::Connection(error));
             }
-            other => outcome = outcome.and(other),
+            Some(Some((line, other))) => {
+                if let Some(event) = end_of_hub(line, &other)
+                    && over.insert(line.pairing)
+                {
+                    shared.announcer.tell(event);
+                }
+                if let Err(End::Fatal(AppError::OlderCopy)) = &other {
+                    // A directory rolls back whole: nothing more is asked or said on its other lines.
+                    pass.abort(line.pairing);
+                }
+                outcome = outcome.and(other);
+            }
+            Some(None) => {}
+            None if mode == SyncMode::Once => {
+                // What it says was only now known to be all; a second pass takes it to the relay, and
+                // stays a moment for the hub's word. So it does before a hub is called silent: what was said
+                // long ago may have reached the relay only now. Each is done once for a pairing, and what no
+                // pass could send is not made. Commands go one after the other, each behind its answer.
+                let looked = look(shared, &levels, &said).await;
+                let (mut staying, mut tried) = (looked.unsure, looked.tried);
+                staying.retain(|pairing| stayed.insert(*pairing));
+                tried.retain(|pairing| said.insert(*pairing));
+                staying.extend(tried);
+                if order_passes < ORDERS_ONCE_MAX && !looked.ordered.is_empty() {
+                    order_passes += 1;
+                    staying.extend(looked.ordered);
+                }
+                if staying.is_empty() {
+                    return outcome;
+                }
+                pass = start(Stay::UntilAnswered, &|line| {
+                    staying.contains(&line.pairing) && levels.contains(line)
+                });
+            }
+            None => return outcome,
         }
     }
-    outcome
 }
 
-/// Connects to a relay as this device: with its certificate, or the first time with an invitation.
+/// Until there may be something to say: a line has moved, a command was given, or so much time has passed.
+async fn stirred(levels: &Levels, orders: &mut watch::Receiver<u64>, pause: Duration) {
+    tokio::select! {
+        () = levels.moved(pause) => {}
+        // Whoever gives commands lives as long as the sync.
+        _ = orders.changed() => {}
+    }
+}
+
+/// What is told when a line ends for good.
+fn end_of_hub(line: Line, ended: &Result<(), End>) -> Option<Event> {
+    let hub = HubId::from_journal(line.pairing);
+    match ended {
+        Err(End::Fatal(AppError::OlderCopy)) => Some(Event::RolledBack { hub }),
+        Err(End::Fatal(AppError::LineBroken)) => Some(Event::LineBroken { hub }),
+        _ => None,
+    }
+}
+
+/// The tasks of some lines on one connection.
+#[derive(Default)]
+struct Pass {
+    tasks: JoinSet<(Line, Result<(), End>)>,
+    handles: Vec<(PairingId, AbortHandle)>,
+}
+
+impl Pass {
+    fn abort(&self, pairing: PairingId) {
+        for (_, handle) in self.handles.iter().filter(|(of, _)| *of == pairing) {
+            handle.abort();
+        }
+    }
+}
+
+/// Connects to a relay as this device: with an invitation, if there is one, or, if that is refused, with its
+/// certificate.
 /// A new certificate is durable before this returns.
 pub(crate) async fn connect_to_relay(
     shared: &Shared,
@@ -206,20 +314,32 @@ async fn connect(
         .and_then(|bytes| Certificate::decode(bytes).ok());
     let kept =
         kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
-    let admission = match (&kept, invitation) {
-        (Some(certificate), _) => Admission::Certificate(certificate.clone()),
-        (None, Some(invitation)) => Admission::Invitation(invitation),
-        (None, None) => {
-            return Err(End::Fatal(AppError::NotAdmitted(
-                "this app has no admission to the relay yet; give the hub's code to `pair` once more".into(),
-            )));
+    let certificate = kept.clone().map(Admission::Certificate);
+    // The invitation first: each hub's own has to admit this device, or another hub's removal would shut it out.
+    let ways = invitation.map(Admission::Invitation);
+    let ways = ways.into_iter().chain(certificate);
+    let mut connected = None;
+    for admission in ways {
+        let config = Config {
+            connect_timeout: CONNECT_TIMEOUT,
+            ..Config::default()
+        };
+        let tried = relay_client::connect(&address, &identity, admission, config).await;
+        let is_refused = tried
+            .as_ref()
+            .is_err_and(|error| error.kind() == relay_client::ErrorKind::NotAdmitted);
+        connected = Some(tried);
+        // One that ran out, or was used and taken back, leaves what another has given.
+        if !is_refused {
+            break;
         }
+    }
+    let Some(connected) = connected else {
+        return Err(End::Fatal(AppError::NotAdmitted(
+            "this app has no admission to the relay yet; give the hub's code to `pair` once more"
+                .into(),
+        )));
     };
-    let config = Config {
-        connect_timeout: CONNECT_TIMEOUT,
-        ..Config::default()
-    };
-    let connected = relay_client::connect(&address, &identity, admission, config).await;
     let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;
     if kept.as_ref() != Some(&certificate) {
         let relay = relay.to_owned();
@@ -232,7 +352,7 @@ async fn connect(
     Ok(connection)
 }
 
-/// A random number for jitter.
+/// A random number for the pauses between attempts.
 pub(crate) fn die() -> u64 {
     let mut bytes = [0; 8];
     wal::OsDice.fill(&mut bytes);

@@ -32,6 +32,17 @@ pub(crate) type Opener = Box<dyn FnMut() -> Result<Journal, JournalError> + Send
 pub(crate) struct Shell {
     pub(crate) clock: Clock,
     pub(crate) announcer: Announcer,
+    /// A hub that is silent for so long looks offline, in milliseconds.
+    pub(crate) offline_after_ms: u64,
+}
+
+impl Shell {
+    /// A core over a journal that was just opened, the first time or again.
+    fn core(&self, journal: Journal) -> Core {
+        let mut core = Core::new(journal);
+        core.limit_silence(self.offline_after_ms);
+        core
+    }
 }
 
 /// A question to the core, or an order.
@@ -151,7 +162,8 @@ impl Engine {
             Ok(journal) => {
                 // A start whose future was dropped has nobody to work for: the channel is closed too.
                 let _gone = opened.send(Ok(()));
-                Thread::new(opener, shell, Core::new(journal)).serve(waiting);
+                let core = shell.core(journal);
+                Thread::new(opener, shell, core).serve(waiting);
             }
             Err(error) => {
                 let _gone = opened.send(Err(AppError::from_failing(&error)));
@@ -334,7 +346,7 @@ impl Thread {
                 return Ok(());
             }
             match (self.opener)() {
-                Ok(journal) => self.core = Some(Core::new(journal)),
+                Ok(journal) => self.core = Some(self.shell.core(journal)),
                 Err(error) => last = Some(error),
             }
         }

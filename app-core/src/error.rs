@@ -8,7 +8,8 @@ use relay_client::ClientError;
 use relay_client::rpk::RpkError;
 use wal::disk::Cause;
 
-use crate::types::ClipId;
+use crate::command::EVENT_SECONDS;
+use crate::types::{ClipId, HubId};
 
 /// What the caller must do about an [`AppError`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -122,6 +123,15 @@ pub enum AppError {
     /// The text is no clip identifier.
     #[error("a clip is named by 32 hexadecimal digits; `clips` lists them")]
     BadClipId,
+    /// No such hub.
+    #[error("this app is not paired with hub {0}; `status` lists the hubs")]
+    NoSuchHub(HubId),
+    /// As many commands wait for that hub's answers as may.
+    #[error("too many commands wait for this camera to answer; try again when it has")]
+    CommandsWait,
+    /// A setting outside its limits.
+    #[error("an event may last {} to {} seconds", EVENT_SECONDS.0, EVENT_SECONDS.1)]
+    BadSetting,
     /// The file that was to be written could not be.
     #[error("{path} cannot be written: {reason}")]
     Target {
@@ -151,7 +161,7 @@ impl AppError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Network(_) | Self::Interrupted(_) => ErrorKind::Retry,
+            Self::Network(_) | Self::Interrupted(_) | Self::CommandsWait => ErrorKind::Retry,
             Self::Peer(_) => ErrorKind::Peer,
             Self::NotAdmitted(_) | Self::Pairing(_) => ErrorKind::Refused,
             Self::Space(_) => ErrorKind::Space,
@@ -164,6 +174,8 @@ impl AppError {
             Self::Locked => ErrorKind::Locked,
             Self::RolledBack | Self::OlderCopy => ErrorKind::RolledBack,
             Self::NoSuchClip(_)
+            | Self::NoSuchHub(_)
+            | Self::BadSetting
             | Self::EmptyClip(_)
             | Self::BadClipId
             | Self::OtherRelay { .. }
@@ -198,6 +210,8 @@ impl AppError {
                 journal::ErrorKind::Corrupt => Self::Corrupt(text),
                 // Both mean for the caller: it may not have had its effect, so try again.
                 journal::ErrorKind::Retry | journal::ErrorKind::Poisoned => Self::Interrupted(text),
+                // The hub will come round to it.
+                journal::ErrorKind::Wait => Self::Peer(text),
                 journal::ErrorKind::Locked => Self::Locked,
                 journal::ErrorKind::Misuse => Self::Bug(text),
             },

@@ -5,7 +5,9 @@
 
 use tokio::sync::broadcast;
 
-use crate::types::{Clip, ClipId, HubId};
+use crate::command::{CommandId, CommandOutcome, HubSettings};
+use crate::invite::{AddedPhone, InviteFailure};
+use crate::types::{Channel, Clip, ClipId, HubId};
 
 /// Events that wait for a slow watcher.
 pub const EVENTS_WAITING_MAX: usize = 4096;
@@ -14,7 +16,7 @@ pub const EVENTS_WAITING_MAX: usize = 4096;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A relay admitted us and mailboxes are attached.
+    /// A relay admitted us and the mailbox of event videos is attached.
     Connected {
         /// Whose mailboxes.
         hub: HubId,
@@ -23,6 +25,18 @@ pub enum Event {
     Disconnected {
         /// Whose.
         hub: HubId,
+        /// Why, for a person.
+        reason: String,
+        /// The pause before the next attempt, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// A channel without videos cannot be reached though the relay can: what it holds there does not arrive
+    /// and the channel is not healed. Another attempt follows.
+    ChannelAway {
+        /// Whose.
+        hub: HubId,
+        /// Which.
+        channel: Channel,
         /// Why, for a person.
         reason: String,
         /// The pause before the next attempt, in milliseconds.
@@ -53,14 +67,91 @@ pub enum Event {
         /// Its number.
         epoch: u64,
     },
-    /// The relay stored our sealed ack of everything through `seq`.
+    /// The hub has taken new keys of this phone: whoever copied older ones reads nothing further of
+    /// this channel.
+    Healed {
+        /// Which hub.
+        hub: HubId,
+        /// Which channel.
+        channel: Channel,
+        /// The epoch in which they are used.
+        epoch: u64,
+    },
+    /// The hub has answered a heartbeat.
+    HeartbeatAnswered {
+        /// Which hub.
+        hub: HubId,
+        /// Number of the heartbeat.
+        number: u64,
+        /// The hub's program.
+        hub_version: String,
+    },
+    /// An answer to a heartbeat, or one of the Commits that take new keys, has been missing for longer than
+    /// [`crate::AppOptions::offline_after`], and it was not at the relay when we looked there: the camera has no power
+    /// or no network. Or it has lost its state, of which no phone can hear: one that was reset, or got another disk,
+    /// is another hub, and the way back is to pair again ([`crate::App::pair`]) and to forget this one
+    /// ([`crate::App::forget`]). Until it is heard of nothing more can be said to it. [`crate::OFFLINE_ADVICE`] is that
+    /// for a person.
+    LooksOffline {
+        /// Which hub.
+        hub: HubId,
+        /// Since when it has been silent, milliseconds since 1970 by our clock.
+        since_unix_ms: u64,
+    },
+    /// A hub that looked offline was heard of again: everything that was waited for is here.
+    BackOnline {
+        /// Which hub.
+        hub: HubId,
+    },
+    /// The hub has answered a command.
+    CommandDone {
+        /// Which hub.
+        hub: HubId,
+        /// Which command.
+        id: CommandId,
+        /// What came of it.
+        outcome: CommandOutcome,
+    },
+    /// The hub's settings have changed, by another phone.
+    Settings {
+        /// Which hub.
+        hub: HubId,
+        /// Their version.
+        version: u64,
+        /// All of them.
+        settings: HubSettings,
+    },
+    /// A code that this phone may pass on is here.
+    InviteReady {
+        /// Which hub.
+        hub: HubId,
+        /// The command that asked for it.
+        id: CommandId,
+    },
+    /// There is no code to pass on, or the one that there was is void.
+    InviteFailed {
+        /// Which hub.
+        hub: HubId,
+        /// The command that asked for it.
+        id: CommandId,
+        /// Why.
+        why: InviteFailure,
+    },
+    /// A phone was paired by a code that another phone passed on: something for the owner to look at.
+    PhoneAdded {
+        /// Which hub.
+        hub: HubId,
+        /// Which phone, and by which.
+        added: AddedPhone,
+    },
+    /// The relay stored our sealed ack of all event video through `seq`.
     Acked {
         /// Whose.
         hub: HubId,
         /// Number in the hub's mailbox.
         seq: u64,
     },
-    /// Everything that the relay holds is here.
+    /// All event video that the relay holds is here.
     Idle {
         /// Whose.
         hub: HubId,

@@ -1,10 +1,10 @@
 //! Clips out of the journal and into a file.
 //!
-//! It must never leave a file under the asked name that is not exactly the clip.
+//! It must never leave a file under the asked name that is not exactly the clip, and leaves none under another that
+//! the next export does not take over.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+mod part;
+
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::app::App;
 use crate::error::AppError;
 use crate::types::{Clip, ClipId, Exported};
+use part::Part;
 
 /// Reads a clip's bytes in order, and checks them at the end.
 pub struct ClipReader {
@@ -90,71 +91,6 @@ impl ClipReader {
     }
 }
 
-/// A file beside the target that is removed unless it takes the target's place.
-struct Part {
-    path: PathBuf,
-    file: File,
-    kept: bool,
-}
-
-impl Part {
-    fn create(target: &Path) -> Result<Self, AppError> {
-        let refuse = |reason: String| AppError::Target {
-            path: target.display().to_string(),
-            reason,
-        };
-        let name = target
-            .file_name()
-            .ok_or_else(|| refuse("it names no file".into()))?;
-        if target.is_dir() {
-            return Err(refuse("it is a directory".into()));
-        }
-        let mut part = std::ffi::OsString::from(".");
-        part.push(name);
-        part.push(format!(
-            ".part-{}-{:08x}",
-            std::process::id(),
-            crate::downlink::die() as u32
-        ));
-        let path = target.with_file_name(part);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let file = options
-            .open(&path)
-            .map_err(|error| io_error(target, &error))?;
-        Ok(Self {
-            path,
-            file,
-            kept: false,
-        })
-    }
-
-    fn keep(mut self, target: &Path) -> Result<(), AppError> {
-        let error = |error: &std::io::Error| io_error(target, error);
-        // ORDER: content, name, directory. A crash leaves the old file or the whole new one.
-        self.file.sync_all().map_err(|e| error(&e))?;
-        std::fs::rename(&self.path, target).map_err(|e| error(&e))?;
-        self.kept = true;
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        File::open(parent)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|e| error(&e))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            tracing::warn!(%error, "a partly written export could not be removed");
-        }
-    }
-}
-
 fn io_error(target: &Path, error: &std::io::Error) -> AppError {
     let path = target.display().to_string();
     match error.kind() {
@@ -187,8 +123,7 @@ pub(crate) async fn to_file(
         let name = target.clone();
         // The part travels with the write, so that dropping this future removes it afterwards.
         part = blocking(move || {
-            part.file
-                .write_all(&chunk)
+            part.write(&chunk)
                 .map_err(|error| io_error(&name, &error))?;
             Ok(part)
         })

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
-//! ([`ClipId`], [`Clip`], [`Status`], ...), and [`AppError`] whose [`AppError::kind`] says what the
+//! ([`ClipId`], [`Clip`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
 //! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
 //! crash tests alone.)
 //!
@@ -38,6 +38,7 @@
 mod app;
 mod backoff;
 mod clock;
+mod command;
 #[doc(hidden)]
 pub mod core;
 mod downlink;
@@ -45,17 +46,26 @@ mod engine;
 mod error;
 mod event;
 mod export;
+mod invite;
 mod pairing;
 mod state_dir;
 #[cfg(test)]
 mod testing;
 mod types;
 
-pub use app::{App, AppOptions, Creation};
+pub use app::{App, AppOptions, Creation, OpenedBy};
+pub use command::{
+    Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS, HubSettings,
+    KnownSettings, PairedPhone, PhoneId,
+};
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
+pub use invite::{AddedPhone, InviteCode, InviteFailure};
 pub use types::{
-    Clip, ClipId, ClipState, Exported, HubId, HubStatus, PairedHub, Pairing, Standing, Status,
-    SyncMode, hex,
+    CameraReport, Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat,
+    HubId, HubStatus, NotRecorded, OFFLINE_ADVICE, PairedHub, Pairing, Standing, Status, SyncMode,
+    hex,
 };
+/// For programs: what keeps a process and its files to itself.
+pub use wal::private;

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journal::ids::PairingId;
-use journal::pairing::{AppNext, PAIRING_MESSAGE_BYTES_MAX};
-use journal::{AppPairing, JournalError, Offer, PairingMessage};
+use journal::pairing::{AppNext, Ask, PAIRING_MESSAGE_BYTES_MAX};
+use journal::{AppPairing, DeviceSecret, JournalError, Offer, PairingMessage};
 use relay_client::rpk::{self, EndpointLimits, RpkError};
 use relay_client::{Identity, RelayAddress};
 use tokio::time::timeout;
-use wire::Invitation;
+use wal::Dice as _;
+use wire::{DeviceId, Invitation};
+use zeroize::Zeroizing;
 
 use crate::app::Shared;
 use crate::downlink;
@@ -39,11 +41,58 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long hanging up may take.
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Addresses in a code that are tried, and addresses of one name.
+/// Addresses of a hub that are tried, and addresses of one name.
 const ADDRESSES_MAX: usize = 8;
 
 pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, AppError> {
-    let offer = Arc::new(Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?);
+    let offer = Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?;
+    pair_by(shared, offer, None).await
+}
+
+/// Pairs by the secret that is printed on the hub: asks the hub at `address`, which must be in pairing mode,
+/// for the code that it shows, then goes on as if that had been scanned.
+pub(crate) async fn pair_printed(
+    shared: &Arc<Shared>,
+    secret: &str,
+    address: &str,
+) -> Result<PairedHub, AppError> {
+    let secret = DeviceSecret::from_text(secret).map_err(|error| AppError::from_pairing(&error))?;
+    let ask = shared
+        .engine
+        .read(|core, _shell| Ok(Ask::new(core.journal())))
+        .await?;
+    let addresses = [address.to_owned()];
+    let mut hub = HubTalk::connect(&addresses, None, &passer_by(), CONNECT_TIMEOUT).await?;
+    let answer = hub.ask(&PairingMessage::Ask(ask.clone())).await;
+    let peer = rpk::peer_id(&hub.connection);
+    // The hub hears one phone at a time, and this one comes again with the code.
+    hub.end().await;
+    let offer = match answer? {
+        PairingMessage::Offered(offered) => secret
+            .open(&ask, &offered, peer)
+            .map_err(|error| AppError::from_pairing(&error))?,
+        _ => return Err(AppError::refused()),
+    };
+    pair_by(shared, offer, Some(address)).await
+}
+
+/// A name for one talk: whoever answers at an address that was typed need not be the hub, and is not told by
+/// which name the relay knows this phone.
+fn passer_by() -> Identity {
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    wal::OsDice.fill(seed.as_mut_slice());
+    Identity::from_seed(*seed)
+}
+
+/// `at` is where the hub has answered already, if it has.
+async fn pair_by(
+    shared: &Arc<Shared>,
+    offer: Offer,
+    at: Option<&str>,
+) -> Result<PairedHub, AppError> {
+    let mut addresses: Vec<String> = at.map(str::to_owned).into_iter().collect();
+    addresses.extend(offer.addresses.iter().cloned());
+    let offer = Arc::new(offer);
     let relay: RelayAddress = offer
         .relay
         .parse()
@@ -52,7 +101,7 @@ pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, 
     refuse_second_relay(&device, &relay)?;
     let identity = Identity::from_seed(*device.identity_seed);
 
-    let (pairing, news) = talk_to_hub(shared, &offer, &identity).await?;
+    let (pairing, news) = talk_to_hub(shared, &offer, &addresses, &identity).await?;
     downlink::connect_to_relay(shared, &offer.relay, Some(invitation(&offer)?))
         .await?
         .close();
@@ -95,13 +144,14 @@ fn invitation(offer: &Offer) -> Result<Invitation, AppError> {
 async fn talk_to_hub(
     shared: &Arc<Shared>,
     offer: &Arc<Offer>,
+    addresses: &[String],
     identity: &Identity,
 ) -> Result<(PairingId, Pairing), AppError> {
     let mut attempt = Attempt::First;
     let mut pause = RECONNECT_PAUSE_MIN;
     let mut reconnects = RECONNECTS_MAX;
     loop {
-        let error = match talk_once(shared, offer, identity, attempt).await {
+        let error = match talk_once(shared, offer, addresses, identity, attempt).await {
             Ok(talked) => return Ok(talked),
             Err(Trouble::Other(error)) => return Err(error),
             // Nobody was there at all: that is for the person to judge.
@@ -159,6 +209,7 @@ impl From<AppError> for Trouble {
 async fn talk_once(
     shared: &Arc<Shared>,
     offer: &Arc<Offer>,
+    addresses: &[String],
     identity: &Identity,
     attempt: Attempt,
 ) -> Result<(PairingId, Pairing), Trouble> {
@@ -173,12 +224,13 @@ async fn talk_once(
         AppNext::Done(pairing) => return Ok((pairing, Pairing::Known)),
         next => next,
     };
-    let mut hub = match HubTalk::connect(offer, identity, attempt.connect_timeout()).await {
+    let wait = attempt.connect_timeout();
+    let mut hub = match HubTalk::connect(addresses, Some(offer.hub), identity, wait).await {
         Ok(hub) => hub,
         Err(error @ AppError::Network(_)) => return Err(Trouble::Connection(error)),
         Err(error) => return Err(Trouble::Other(error)),
     };
-    let result = converse(shared, offer, &mut hub, next, now_unix_s).await;
+    let result = converse(shared, &mut hub, next, now_unix_s).await;
     // Also after a refusal: the hub waits for this before it hears the next phone.
     hub.end().await;
     if let Err(AppError::Pairing(_)) = &result {
@@ -200,36 +252,33 @@ async fn forget(shared: &Arc<Shared>, offer: &Arc<Offer>) {
 
 async fn converse(
     shared: &Arc<Shared>,
-    offer: &Arc<Offer>,
     hub: &mut HubTalk,
     next: AppNext,
     now_unix_s: u64,
 ) -> Result<PairingId, AppError> {
-    let confirm = match next {
+    let joined = match next {
         AppNext::Done(pairing) => return Ok(pairing),
-        AppNext::Confirm(confirm) => confirm,
-        AppNext::Request(request) => {
+        AppNext::Confirm(joined) => joined,
+        AppNext::Request(asked) => {
             wal::leaves!("pairing request");
-            let answer = match hub.ask(&PairingMessage::Request(request)).await? {
+            let answer = match hub.ask(&asked.to_message()).await? {
                 PairingMessage::Answer(answer) => answer,
                 _ => return Err(AppError::refused()),
             };
-            let asked = Arc::clone(offer);
-            let confirm = shared.engine.read(move |core, _shell| {
-                let confirm = AppPairing::answer(core.journal(), &asked, &answer, now_unix_s)?;
-                Ok(confirm.into_inner())
+            let joined = shared.engine.read(move |core, _shell| {
+                let joined = AppPairing::answer(core.journal(), &asked, &answer, now_unix_s)?;
+                Ok(joined.into_inner())
             });
-            confirm.await?
+            joined.await?
         }
     };
     wal::leaves!("pairing confirm");
-    let done = match hub.ask(&PairingMessage::Confirm(confirm)).await? {
+    let done = match hub.ask(&joined.to_message()).await? {
         PairingMessage::Done(done) => done,
         _ => return Err(AppError::refused()),
     };
-    let asked = Arc::clone(offer);
     let pairing = shared.engine.read(move |core, _shell| {
-        let pairing = AppPairing::done(core.journal(), &asked, &done)?;
+        let pairing = AppPairing::done(core.journal(), &joined, &done)?;
         Ok::<_, JournalError>(pairing.into_inner())
     });
     pairing.await
@@ -245,15 +294,16 @@ struct HubTalk {
 }
 
 impl HubTalk {
-    /// Tries the addresses of the offer in turn.
+    /// Tries the addresses of a hub in turn. `pinned` is its key, where that is known.
     async fn connect(
-        offer: &Offer,
+        addresses: &[String],
+        pinned: Option<DeviceId>,
         identity: &Identity,
         timeout: Duration,
     ) -> Result<Self, AppError> {
         let mut last =
             AppError::Pairing("the code holds no address of the hub; make a new code there".into());
-        for address in offer.addresses.iter().take(ADDRESSES_MAX) {
+        for address in addresses.iter().take(ADDRESSES_MAX) {
             let resolved = match tokio::net::lookup_host(address.as_str()).await {
                 Ok(resolved) => resolved,
                 Err(error) => {
@@ -262,7 +312,7 @@ impl HubTalk {
                 }
             };
             for address in resolved.take(ADDRESSES_MAX) {
-                match Self::open(address, offer, identity, timeout).await {
+                match Self::open(address, pinned, identity, timeout).await {
                     Ok(talk) => return Ok(talk),
                     // A wrong key at one address is no reason to give up the others.
                     Err(error) => last = error,
@@ -274,7 +324,7 @@ impl HubTalk {
 
     async fn open(
         address: std::net::SocketAddr,
-        offer: &Offer,
+        pinned: Option<DeviceId>,
         identity: &Identity,
         wait: Duration,
     ) -> Result<Self, AppError> {
@@ -283,7 +333,12 @@ impl HubTalk {
             keep_alive: Some(KEEP_ALIVE),
             ..EndpointLimits::default()
         };
-        let connecting = rpk::client_connect(address, identity, offer.hub, ALPN, &limits);
+        let connecting = async {
+            match pinned {
+                Some(hub) => rpk::client_connect(address, identity, hub, ALPN, &limits).await,
+                None => rpk::client_connect_to_anybody(address, identity, ALPN, &limits).await,
+            }
+        };
         let connected: Result<_, RpkError> = match timeout(wait, connecting).await {
             Ok(connected) => connected,
             Err(_elapsed) => {

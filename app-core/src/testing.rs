@@ -58,6 +58,7 @@ pub(crate) fn open_core(disk: &SimDisk, seed: u64) -> Core {
 
 /// A hub without a camera and a network.
 pub(crate) struct Hub {
+    pub(crate) disk: SimDisk,
     pub(crate) journal: Journal,
     pub(crate) session: Session<Committer>,
 }
@@ -98,6 +99,13 @@ impl Hub {
         }
         self.finish(clip);
         clip
+    }
+
+    /// An envelope in which there is nothing.
+    pub(crate) fn cover(&mut self) -> Seq {
+        let mut txn = self.journal.begin();
+        let seq = self.session.cover(&mut txn).unwrap();
+        txn.commit(seq).unwrap().into_inner()
     }
 
     /// Everything un-acked behind `after`, as a relay would deliver it.
@@ -149,10 +157,21 @@ impl Hub {
 /// A paired hub, and the disk of the app's side.
 pub(crate) fn paired() -> (Hub, SimDisk) {
     let app_disk = SimDisk::new();
-    let mut hub = open_journal(Role::Hub, &SimDisk::new(), 1).unwrap();
-    let mut app = open_journal(Role::App, &app_disk, 2).unwrap();
+    let hub = pair_hub(&app_disk, 1);
+    (hub, app_disk)
+}
+
+/// One more hub of the same phone, which does not run meanwhile.
+pub(crate) fn pair_another(app_disk: &SimDisk) -> Hub {
+    pair_hub(app_disk, 11)
+}
+
+fn pair_hub(app_disk: &SimDisk, seed: u8) -> Hub {
+    let disk = SimDisk::new();
+    let mut hub = open_journal(Role::Hub, &disk, u64::from(seed)).unwrap();
+    let mut app = open_journal(Role::App, app_disk, u64::from(seed) + 1).unwrap();
     let terms = OfferTerms {
-        hub: DeviceId([7; 32]),
+        hub: DeviceId([6 + seed; 32]),
         addresses: vec!["127.0.0.1:1".into()],
         relay: "127.0.0.1:2/relay".into(),
         invitation: vec![1, 2, 3],
@@ -164,13 +183,11 @@ pub(crate) fn paired() -> (Hub, SimDisk) {
         .into_inner();
     let pairing = pair_journals(&mut hub, &mut app, &offer);
     let session = Session::new(event_line(pairing));
-    (
-        Hub {
-            journal: hub,
-            session,
-        },
-        app_disk,
-    )
+    Hub {
+        disk,
+        journal: hub,
+        session,
+    }
 }
 
 fn pair_journals(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> PairingId {
@@ -181,14 +198,14 @@ fn pair_journals(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Pairing
         panic!("a fresh pairing begins with a request")
     };
     let answer = HubPairing::request(hub, &request, request.device(), NOW_S).unwrap();
-    let confirm = AppPairing::answer(app, offer, &answer, NOW_S).unwrap();
+    let confirm = AppPairing::answer(app, &request, &answer, NOW_S).unwrap();
     let done = HubPairing::confirm(hub, &confirm).unwrap();
-    AppPairing::done(app, offer, &done).unwrap().into_inner()
+    AppPairing::done(app, &confirm, &done).unwrap().into_inner()
 }
 
 /// Delivers a run and commits.
 pub(crate) fn deliver(core: &mut Core, line: Line, run: &[Delivered], now_ms: u64) -> Run {
-    let pending = core.deliver(line, run, now_ms).unwrap();
+    let pending = core.deliver(line, run, now_ms, NOW_MS + now_ms).unwrap();
     let committed = core.commit().unwrap();
     core.settle(&committed, pending).unwrap()
 }

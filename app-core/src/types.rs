@@ -3,11 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use journal::ids::{ClipId as JournalClip, PairingId};
-use journal::{AppClip, AppClipState};
+use journal::ids::{Channel as JournalChannel, ClipId as JournalClip, PairingId};
+use journal::message::{HubReport, NotRecorded as JournalNotRecorded};
+use journal::{AppClip, AppClipState, HeartbeatState};
 
-use crate::core::Over;
+use crate::core::{ChannelStatus, Over, Pulse};
 use crate::error::AppError;
+
+/// How long a sync that is to end waits for a hub's Commits and its answer, milliseconds since the relay
+/// has the whole heartbeat, or the command. A hub that is there takes a second or two; until it has taken
+/// the new keys, a copy of this directory holds them as well as we do.
+pub const HUB_WAIT_MS: u64 = 5_000;
+
+/// What a person is told of a camera that looks offline. Nobody can tell from here whether it only has no power, or has
+/// lost its state and is another hub now: both are silent.
+pub const OFFLINE_ADVICE: &str = "it looks offline: check its power and its network. If it was reset, or its disk was replaced, it has lost the keys that it shared with this phone and never answers: run `secluso-hub pair` there, `secluso-app pair` here, then `secluso-app forget` for the lost one";
 
 /// The video of one event. The same text at hub and app.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +63,10 @@ impl HubId {
     pub(crate) fn from_journal(pairing: PairingId) -> Self {
         Self(pairing.0)
     }
+
+    pub(crate) fn to_journal(self) -> PairingId {
+        PairingId(self.0)
+    }
 }
 
 impl fmt::Display for HubId {
@@ -88,7 +102,9 @@ pub enum Pairing {
 /// How long a sync lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncMode {
-    /// Until everything that the relay holds now is here and its acks are at the relay.
+    /// Until everything that the relay holds now is here and its acks are at the relay. If it sent a
+    /// heartbeat or a command, or would call a hub silent, it stays for the hub's word, [`HUB_WAIT_MS`] at most
+    /// for each.
     Once,
     /// Until the future is dropped; connects again by itself.
     Follow,
@@ -187,6 +203,174 @@ pub struct Exported {
     pub sha256: [u8; 32],
 }
 
+/// What hub and app exchange, each with keys of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Channel {
+    /// The videos of events.
+    EventVideo,
+    /// Pictures of events.
+    Thumbnail,
+    /// Live video.
+    Livestream,
+    /// Notifications.
+    Notification,
+    /// Heartbeats, settings and commands.
+    Config,
+}
+
+impl Channel {
+    pub(crate) fn from_journal(channel: JournalChannel) -> Self {
+        match channel {
+            JournalChannel::EventVideo => Self::EventVideo,
+            JournalChannel::Thumbnail => Self::Thumbnail,
+            JournalChannel::Livestream => Self::Livestream,
+            JournalChannel::Notification => Self::Notification,
+            JournalChannel::Config => Self::Config,
+        }
+    }
+
+    pub(crate) fn to_journal(self) -> JournalChannel {
+        match self {
+            Self::EventVideo => JournalChannel::EventVideo,
+            Self::Thumbnail => JournalChannel::Thumbnail,
+            Self::Livestream => JournalChannel::Livestream,
+            Self::Notification => JournalChannel::Notification,
+            Self::Config => JournalChannel::Config,
+        }
+    }
+
+    /// The word for programs: `event_video`, `thumbnail`, `livestream`, `notification` or `config`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventVideo => "event_video",
+            Self::Thumbnail => "thumbnail",
+            Self::Livestream => "livestream",
+            Self::Notification => "notification",
+            Self::Config => "config",
+        }
+    }
+}
+
+/// How the keys of one channel stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChannelKeys {
+    /// Which channel.
+    pub channel: Channel,
+    /// Since when the channel is healed, milliseconds since 1970 by our clock: when those keys of this
+    /// phone were made that the hub took last. Whoever copied its directory before reads nothing that was
+    /// sealed since the hub took them; a copy made since holds them. None if it took none since pairing.
+    pub healed_unix_ms: Option<u64>,
+    /// New keys wait for the hub: nothing is sent on this channel before it has taken them.
+    pub awaits_commit: bool,
+}
+
+impl ChannelKeys {
+    pub(crate) fn of(status: &ChannelStatus) -> Self {
+        Self {
+            channel: Channel::from_journal(status.channel),
+            healed_unix_ms: status.healed_unix_ms,
+            awaits_commit: status.awaits_commit,
+        }
+    }
+}
+
+/// Why a camera records no events, or did not record the last one whole, as it said itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NotRecorded {
+    /// The hub has no camera: it failed, or was taken away.
+    Camera,
+    /// Privacy mode is on.
+    Privacy,
+    /// The hub's disk is full.
+    Space,
+    /// It has not heard of any phone for too long.
+    Silent,
+    /// Its state directory is older than what left it.
+    RolledBack,
+}
+
+impl NotRecorded {
+    fn of(why: JournalNotRecorded) -> Self {
+        match why {
+            JournalNotRecorded::Camera => Self::Camera,
+            JournalNotRecorded::Privacy => Self::Privacy,
+            JournalNotRecorded::Space => Self::Space,
+            JournalNotRecorded::Silent => Self::Silent,
+            JournalNotRecorded::RolledBack => Self::RolledBack,
+        }
+    }
+
+    /// The word for programs: `camera_failed`, `privacy`, `disk_full`, `phones_silent` or `rolled_back`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Camera => "camera_failed",
+            Self::Privacy => "privacy",
+            Self::Space => "disk_full",
+            Self::Silent => "phones_silent",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+}
+
+/// How a hub was when it last answered a heartbeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CameraReport {
+    /// It was recording an event.
+    pub recording: bool,
+    /// Why it recorded none, or the last one not whole; none if all was well.
+    pub not_recorded: Option<NotRecorded>,
+    /// Envelopes for this phone that it had heard no ack of.
+    pub unacked: u64,
+}
+
+impl CameraReport {
+    fn of(report: HubReport) -> Self {
+        Self {
+            recording: report.recording,
+            not_recorded: report.not_recorded.map(NotRecorded::of),
+            unacked: report.unacked,
+        }
+    }
+}
+
+/// The last heartbeat to a hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    /// Its number.
+    pub number: u64,
+    /// When it was sent last, milliseconds since 1970 by our clock.
+    pub sent_unix_ms: u64,
+    /// When the last answer came, to this or an earlier one.
+    pub answered_unix_ms: Option<u64>,
+    /// The hub's program, as that answer had it.
+    pub hub_version: Option<String>,
+    /// How the hub was when it made that answer.
+    pub report: Option<CameraReport>,
+    /// An answer, or one of the Commits that take the new keys, is missing for more than 15 minutes
+    /// ([`crate::AppOptions::offline_after`]), and it was not at the relay when we looked there after that time and [`HUB_WAIT_MS`] after the relay had
+    /// the heartbeat: the camera has no power or no network, or lost its state ([`OFFLINE_ADVICE`]). A sync that cannot reach the relay ends with an
+    /// error instead.
+    pub looks_offline: bool,
+}
+
+impl Heartbeat {
+    pub(crate) fn of(state: HeartbeatState, pulse: &Pulse, now_unix_ms: u64) -> Self {
+        Self {
+            number: state.number,
+            sent_unix_ms: state.sent_unix_ms,
+            looks_offline: pulse.looks_offline(now_unix_ms),
+            answered_unix_ms: state.answered.as_ref().map(|answered| answered.unix_ms),
+            report: state
+                .answered
+                .as_ref()
+                .map(|answered| CameraReport::of(answered.report)),
+            hub_version: state.answered.map(|answered| answered.version),
+        }
+    }
+}
+
 /// How one pairing stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HubStatus {
@@ -194,7 +378,7 @@ pub struct HubStatus {
     pub hub: HubId,
     /// The relay, as `host:port`.
     pub relay: String,
-    /// Epoch of the event video group.
+    /// Epoch of the event video group; 0 if what is stored of that is damaged.
     pub epoch: u64,
     /// The last envelope taken from the hub.
     pub cursor: u64,
@@ -208,6 +392,20 @@ pub struct HubStatus {
     pub paired_unix_s: u64,
     /// Whether anything is taken and sent.
     pub standing: Standing,
+    /// The keys of all channels.
+    pub channels: Vec<ChannelKeys>,
+    /// The last heartbeat; none before the first.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+impl HubStatus {
+    /// Since when every channel is healed, milliseconds since 1970: the oldest of theirs
+    /// ([`ChannelKeys::healed_unix_ms`]). None while one never was since pairing.
+    #[must_use]
+    pub fn healed_unix_ms(&self) -> Option<u64> {
+        let healed = self.channels.iter().map(|keys| keys.healed_unix_ms);
+        healed.min().flatten()
+    }
 }
 
 /// Whether an app may go on with a hub.
@@ -218,8 +416,8 @@ pub enum Standing {
     /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
     /// sent to it any more ([`crate::AppError::OlderCopy`]).
     RolledBack,
-    /// The hub goes on in keys that this directory does not have: nothing is taken from it or sent to
-    /// it any more ([`crate::AppError::LineBroken`]).
+    /// The hub goes on in keys that this directory does not have, or not any more because they are damaged:
+    /// nothing is taken from it or sent to it on that channel ([`crate::AppError::LineBroken`]).
     LineBroken,
 }
 
@@ -258,6 +456,8 @@ impl Standing {
 pub struct Status {
     /// One for each hub.
     pub hubs: Vec<HubStatus>,
+    /// When this was read, milliseconds since 1970 by our clock.
+    pub read_unix_ms: u64,
 }
 
 /// Lower-case hex, for digests.

@@ -2,13 +2,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use app_core::{
-    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, Pairing, Standing,
-    SyncMode,
+    App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, HUB_WAIT_MS,
+    HubStatus, OpenedBy, Pairing, Standing, SyncMode,
 };
-use support::{After, Hub, Relay, Says, within};
+use support::{After, HUB_VERSION, Hub, Relay, Says, within};
+use wire::frame::Revocation;
 
 async fn open(dir: &std::path::Path) -> App {
     App::open(dir, AppOptions::default()).await.unwrap()
@@ -49,7 +50,7 @@ async fn pair_sync_export_ack() {
         let error = within(app.pair(wrong)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{wrong}: {error}");
     }
-    let (paired, ()) = tokio::join!(within(app.pair(&code)), hub.answer_pairing());
+    let (paired, _) = tokio::join!(within(app.pair(&code)), hub.answer_pairing());
     let paired = paired.unwrap();
     assert_eq!(paired.news, Pairing::New);
     // Again with the same code: nobody listens any more, and nobody needs to.
@@ -82,6 +83,7 @@ async fn pair_sync_export_ack() {
         &dir,
         AppOptions {
             creation: Creation::Never,
+            ..AppOptions::default()
         },
     )
     .await
@@ -118,6 +120,87 @@ async fn a_relay_that_lost_its_disk_loses_no_video() {
     assert!(clips.iter().all(|clip| clip.state == ClipState::Complete));
 }
 
+/// By the secret that is printed on it the hub is asked under a name that nobody knows; then the phone pairs as
+/// itself, at the address where the hub has answered, whatever stands in the code.
+#[tokio::test]
+async fn a_phone_asks_under_no_name_of_its_own_and_pairs_where_it_was_answered() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    let (secret, address) = hub.offer_elsewhere(&relay).await;
+    let talks = async {
+        let asked_as = hub.answer_ask().await;
+        (asked_as, hub.answer_pairing().await)
+    };
+    let (paired, (asked_as, paired_as)) =
+        tokio::join!(within(app.pair_printed(&secret, &address)), within(talks));
+    assert_eq!(paired.unwrap().news, Pairing::New);
+    assert_ne!(asked_as, paired_as);
+}
+
+#[tokio::test]
+async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    hub.remove_phone(&relay, Revocation::Done).await;
+    for _ in 0..2 {
+        match within(app.sync(SyncMode::Once)).await {
+            Err(AppError::NotAdmitted(why)) => {
+                assert!(
+                    why.contains("removed") && why.contains("pair again"),
+                    "{why}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The device is the same, and its old certificate is still refused.
+    hub.pair(&relay, &app).await;
+    let clip = hub.record(&[b"again"]);
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let clips = app.clips().await.unwrap();
+    let found = clips
+        .iter()
+        .find(|known| known.clip.to_string() == clip.to_hex());
+    assert_eq!(found.unwrap().state, ClipState::Complete);
+    drop(app);
+    relay.stop().await;
+}
+
+/// Whoever steals one hub must not blind the phone at the others.
+#[tokio::test]
+async fn a_hub_that_removes_its_phone_does_not_shut_it_out_of_another_hubs_mailboxes() {
+    let relay = Relay::start().await;
+    let mut first = Hub::join(&relay).await;
+    let mut second = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    first.pair(&relay, &app).await;
+    second.pair(&relay, &app).await;
+    first.remove_phone(&relay, Revocation::StillAdmitted).await;
+    let clip = second.record(&[b"still seen"]);
+    second.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let clips = app.clips().await.unwrap();
+    let found = clips
+        .iter()
+        .find(|known| known.clip.to_string() == clip.to_hex());
+    assert_eq!(found.unwrap().state, ClipState::Complete);
+    second.remove_phone(&relay, Revocation::Done).await;
+    let refused = within(app.sync(SyncMode::Once)).await;
+    assert!(
+        matches!(refused, Err(AppError::NotAdmitted(_))),
+        "{refused:?}"
+    );
+    drop(app);
+    relay.stop().await;
+}
+
 #[tokio::test]
 async fn a_pairing_goes_on_when_the_hub_is_killed_in_the_middle_and_started_again() {
     let relay = Relay::start().await;
@@ -133,7 +216,7 @@ async fn a_pairing_goes_on_when_the_hub_is_killed_in_the_middle_and_started_agai
         };
         let app_side = async {
             let paired = within(app.pair(&code)).await;
-            (paired, std::time::Instant::now())
+            (paired, Instant::now())
         };
         let ((paired, done), killed) = tokio::join!(app_side, hub_side);
         assert_eq!(paired.unwrap().news, Pairing::New);
@@ -212,7 +295,9 @@ async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
     assert_eq!(seen, (3..15).collect::<Vec<u64>>());
     within(async {
         while hub.unacked() > 0 {
-            hub.take_acks(&relay).await;
+            // While the app waits for the Commit to its new keys it cannot ack.
+            hub.take_acks_and_keys(&relay).await;
+            hub.push(&relay).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -241,6 +326,8 @@ async fn an_older_copy_of_the_directory_sends_nothing() {
     let old = open(&copy).await;
     let error = within(old.sync(SyncMode::Once)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
+    let made = hub_of(&old).await.heartbeat;
+    assert_eq!(made, None, "a directory that may be old made something new");
     // Not kept: the right directory goes on.
     drop(old);
     let app = open(&dir).await;
@@ -315,6 +402,7 @@ async fn network_trouble_is_one_clear_error() {
         place.path().join("nowhere"),
         AppOptions {
             creation: Creation::Never,
+            ..AppOptions::default()
         },
     )
     .await;
@@ -337,4 +425,180 @@ async fn network_trouble_is_one_clear_error() {
             .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+}
+
+const MINUTE_MS: u64 = 60_000;
+
+async fn hub_of(app: &App) -> HubStatus {
+    app.status().await.unwrap().hubs.remove(0)
+}
+
+/// What was sealed after a Commit is safe from copies that are older than the keys in it, so a sync that
+/// ends does not go before it has that Commit.
+#[tokio::test]
+async fn a_sync_that_ends_stays_for_the_hubs_word_on_its_heartbeat() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("app");
+    let app = open(&dir).await;
+    hub.pair(&relay, &app).await;
+    assert_eq!(app.heartbeat_due().await.unwrap(), Some(0));
+    let mut events = app.observe();
+    let (synced, ()) = tokio::join!(within(app.sync(SyncMode::Once)), hub.take_heartbeat(&relay));
+    synced.unwrap();
+    let told: Vec<Event> = std::iter::from_fn(|| events.try_next()).collect();
+    let healed = told
+        .iter()
+        .filter(|event| matches!(event, Event::Healed { .. }));
+    assert_eq!(healed.count(), 5);
+    let status = hub_of(&app).await;
+    let beat = status.heartbeat.clone().unwrap();
+    assert_eq!((beat.number, beat.looks_offline), (1, false));
+    assert_eq!(beat.hub_version.as_deref(), Some(HUB_VERSION));
+    assert!(status.channels.iter().all(|keys| !keys.awaits_commit));
+    // Since when: from before the answer.
+    assert_eq!(status.healed_unix_ms(), Some(beat.sent_unix_ms));
+    assert!(beat.sent_unix_ms <= beat.answered_unix_ms.unwrap());
+    let due = app.heartbeat_due().await.unwrap().unwrap();
+    let after = due - beat.sent_unix_ms;
+    assert!(
+        (330 * MINUTE_MS..=360 * MINUTE_MS).contains(&after),
+        "{after}"
+    );
+    // A scheduler's process is told the same, and sends nothing before.
+    drop((events, app));
+    let options = AppOptions {
+        opened_by: OpenedBy::Scheduler,
+        ..AppOptions::default()
+    };
+    let app = App::open(&dir, options).await.unwrap();
+    assert_eq!(app.heartbeat_due().await.unwrap(), Some(due));
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    assert_eq!(hub_of(&app).await.heartbeat.unwrap().number, 1);
+    // The acks of those Commits are at the relay.
+    hub.take_acks(&relay).await;
+    assert_eq!(hub.unacked(), 0);
+}
+
+#[tokio::test]
+async fn a_sync_whose_hub_is_away_ends_soon_and_says_when_to_look_for_the_answer() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    let wait = Duration::from_millis(HUB_WAIT_MS);
+    let begun = Instant::now();
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let took = begun.elapsed();
+    assert!(took >= wait && took < 4 * wait, "{took:?}");
+    let status = hub_of(&app).await;
+    let beat = status.heartbeat.clone().unwrap();
+    assert!(!beat.looks_offline && beat.answered_unix_ms.is_none());
+    assert!(status.channels.iter().all(|keys| keys.awaits_commit));
+    let due = app.heartbeat_due().await.unwrap();
+    assert_eq!(due, Some(beat.sent_unix_ms + 15 * MINUTE_MS));
+    // Nothing can be said again, so nobody waits again.
+    let begun = Instant::now();
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    assert!(begun.elapsed() < wait);
+    assert_eq!(hub_of(&app).await.heartbeat.unwrap().number, 1);
+    // The hub is back; a sync finds its word at the relay.
+    hub.take_heartbeat(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let status = hub_of(&app).await;
+    assert!(status.heartbeat.unwrap().answered_unix_ms.is_some());
+    assert!(
+        status
+            .channels
+            .iter()
+            .all(|keys| keys.healed_unix_ms.is_some())
+    );
+}
+
+/// Who watches hears of it without asking, once, and again when the camera answers.
+#[tokio::test]
+async fn watchers_are_told_that_a_camera_looks_offline_and_that_it_is_back() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let options = AppOptions {
+        offline_after: Duration::from_secs(1),
+        ..AppOptions::default()
+    };
+    let app = App::open(place.path().join("app"), options).await.unwrap();
+    hub.pair(&relay, &app).await;
+    let mut events = app.observe();
+    let following = {
+        let app = app.clone();
+        tokio::spawn(async move { app.sync(SyncMode::Follow).await })
+    };
+    let offline = within(async {
+        loop {
+            if let Event::LooksOffline { hub, since_unix_ms } = events.next().await.unwrap() {
+                return (hub, since_unix_ms);
+            }
+        }
+    });
+    let offline = offline.await;
+    let status = hub_of(&app).await;
+    let beat = status.heartbeat.unwrap();
+    assert!(beat.looks_offline && beat.report.is_none());
+    assert_eq!(offline, (status.hub, beat.sent_unix_ms));
+    within(hub.take_heartbeat(&relay)).await;
+    let back = within(async {
+        loop {
+            match events.next().await.unwrap() {
+                Event::LooksOffline { .. } => panic!("it was told before"),
+                Event::BackOnline { hub } => return hub,
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(back.await, status.hub);
+    let beat = hub_of(&app).await.heartbeat.unwrap();
+    assert!(!beat.looks_offline);
+    let report = beat.report.unwrap();
+    assert_eq!(
+        (report.recording, report.not_recorded, report.unacked),
+        (true, None, 2)
+    );
+    following.abort();
+    let _aborted = following.await;
+}
+
+#[tokio::test]
+async fn a_sync_that_follows_says_its_heartbeat_once_all_lines_are_level() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    let mut events = app.observe();
+    let following = {
+        let app = app.clone();
+        tokio::spawn(async move { app.sync(SyncMode::Follow).await })
+    };
+    within(hub.take_heartbeat(&relay)).await;
+    let (mut healed, mut answered) = (0, 0);
+    within(async {
+        while (healed, answered) != (5, 1) {
+            match events.next().await.unwrap() {
+                Event::Healed { .. } => healed += 1,
+                Event::HeartbeatAnswered { number: 1, .. } => answered += 1,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert!(
+        hub_of(&app)
+            .await
+            .channels
+            .iter()
+            .all(|keys| !keys.awaits_commit)
+    );
+    following.abort();
+    let _aborted = following.await;
 }

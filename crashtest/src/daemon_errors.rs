@@ -29,6 +29,8 @@ pub use found::Found;
 
 /// The errors that are tried. One on a read belongs to a start, which is all of `simulate errors`.
 pub const KINDS: [Kind; 5] = [Kind::Eio, Kind::Enospc, Kind::Short, Kind::Lost, Kind::Full];
+/// The least of them that a rare error is tried at.
+const RARE_MIN: u64 = 6;
 /// How many operations of each program meet each error in the whole sweep, spread over all there are.
 pub const EACH: u64 = 24;
 /// How long the event that meets the error may take to come to an end, or to be given up.
@@ -263,11 +265,19 @@ pub fn cases(operations: &BTreeMap<Role, Operations>, each: u64, shard: Shard) -
     for (role, operations) in operations {
         lists.extend(KINDS.map(|kind| (*role, kind, operations.of(kind))));
     }
-    let lengths: Vec<u64> = lists.iter().map(|(_, _, count)| each.min(*count)).collect();
+    // Of those that most operations do not meet a small sample would meet none.
+    let tried = |kind: Kind, count: u64| match kind.is_rare() {
+        true => each.max(RARE_MIN).min(count),
+        false => each.min(count),
+    };
+    let lengths: Vec<u64> = lists
+        .iter()
+        .map(|(_, kind, count)| tried(*kind, *count))
+        .collect();
     let own = shard.spread(&lengths).into_iter();
     own.filter_map(|(list, place)| {
         let (role, kind, count) = *lists.get(list)?;
-        let tried = each.min(count);
+        let tried = tried(kind, count);
         Some(Case {
             role,
             kind,

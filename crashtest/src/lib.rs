@@ -9,12 +9,13 @@
 //! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
 //! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`workers`] (some of them at a time), [`progress`]
 //! (what was done before this process), [`shard`] (what is done by another machine), [`mutants`] (deliberate
-//! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`report`] (tables of one sweep), [`summary`] (the document about all
+//! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`canary`] (secrets that must be found nowhere), [`report`] (tables of one sweep), [`summary`] (the document about all
 //! kinds of crash tests), [`cycles`] (a thousand kills of
 //! one installation), [`daemon_errors`] (one operation of a running program fails; [`fault`] says how),
 //! [`damage`] (bytes flipped on disk) and
 //! [`trouble`] (what can go wrong in the harness itself).
 
+pub mod canary;
 pub mod cycles;
 pub mod daemon_errors;
 pub mod damage;

@@ -10,6 +10,7 @@
 
 mod searches;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crashtest::mutants::{self, Finding};
 use crashtest::process::Role;
 use crashtest::summary;
 use crashtest::sweep::{self, Case};
-use crashtest::system::{Crash, Stock};
+use crashtest::system::{Crash, Stock, System};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workload::Workload;
 use searches::Options;
@@ -29,8 +30,9 @@ use serde_json::Value;
 const CYCLES: u32 = 1_000;
 
 const USAGE: &str = "\
-secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim
-                           and pair, each point again inside the recovery that follows, and the
+secluso-crashtest sweep    every hit up to 8 of every crash point in the workloads event, sync, trim and
+                           pair, the same in all others of points that those do not pass and else the first hit
+                           but of the engine's, each point again inside the recovery that follows, and the
                            deliberate bugs
                              --json          one JSON object on stdout
                              --quick         each point once (what the gate runs)
@@ -64,6 +66,9 @@ secluso-crashtest report TOTALS [FULL_TOTALS]
 secluso-crashtest repro SEED
                            a seed of the simulation again: its plan, its verdict, and if it fails the
                            shortest plan that still does
+secluso-crashtest canaries DIR
+                           whether anything that programs wrote below DIR holds a secret of theirs: of a
+                           world in which nothing runs, laid out as the demo's is
 secluso-crashtest points   which points there are and which workload hits each how often
 
 SECLUSO_KEEP=1 keeps the directories of failed runs.
@@ -91,6 +96,11 @@ fn run(words: &[&str]) -> Outcome<bool> {
             Ok(hunt(&stock, &survey)?.1)
         }
         ["points"] => points(),
+        ["canaries", directory] => {
+            System::found(Path::new(directory))?.finish()?;
+            println!("no secret stands where it must not");
+            Ok(true)
+        }
         ["errors", options @ ..] => searches::errors(&Options::of_errors(options)?),
         ["error", role, plan] => {
             let stock = stock()?;
@@ -151,7 +161,10 @@ fn run(words: &[&str]) -> Outcome<bool> {
             let mut setup = workload.setup();
             setup.mutant = Some((*name).to_owned());
             setup.patience = Duration::from_secs(8);
-            let stock = stock()?;
+            let stock = match rest.is_empty() {
+                true => stock()?,
+                false => Stock::answered(&Workload::Event.setup())?,
+            };
             let mut system = workload.world(&stock, setup)?;
             if let [role, point, hit] = rest {
                 system = system.planted(crash(role, point, hit)?);

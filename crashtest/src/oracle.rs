@@ -48,6 +48,8 @@ pub struct Ends {
     pub exports: BTreeMap<String, Vec<u8>>,
     /// Clips that the phone's owner deleted there.
     pub deleted: BTreeSet<String>,
+    /// Clips that were recorded for a phone which was removed since: the hub knows them no more.
+    pub removed: BTreeSet<String>,
     /// What hub and app noted, in this order.
     pub notes: [Notes; 2],
     /// Every line of hub and app, over all their processes.
@@ -56,12 +58,14 @@ pub struct Ends {
     pub drops_allowed: bool,
     /// What a thief of the directories opens although it is past.
     pub stolen: Vec<Broken>,
+    /// What the conversation itself found to be broken.
+    pub seen: Vec<Broken>,
 }
 
 /// Which promise of DESIGN.md section 2 is broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// `C1` to `C8`, `S3` or `S5`.
+    /// `C1` to `C8`, `S1`, `S3`, `S5` or `A1`.
     pub promise: &'static str,
     /// The facts.
     pub what: String,
@@ -206,6 +210,7 @@ pub fn judge(ends: &Ends) -> Vec<Broken> {
     durable_before_visible(ends, &mut all);
     no_false_alarm(ends, &mut all);
     all.extend(ends.stolen.iter().cloned());
+    all.extend(ends.seen.iter().cloned());
     let [hub, app] = &ends.notes;
     all.extend(notes::judge(hub, app));
     all.extend(notes::judge_rest(hub, app, ends.hub_epoch));
@@ -384,6 +389,7 @@ fn durable_before_visible(ends: &Ends, all: &mut Vec<Broken>) {
                     );
                 }
             }
+            (Role::Hub, "clip_finished") if ends.removed.contains(line.text("clip")) => {}
             (Role::Hub, "clip_finished") => hub_finished(ends, line, &mut finished, all),
             (Role::App, "media" | "acked") => {
                 let seq = line.number("seq").unwrap_or(u64::MAX);
@@ -420,6 +426,9 @@ fn durable_before_visible(ends: &Ends, all: &mut Vec<Broken>) {
         }
     }
     for clip in started {
+        if ends.removed.contains(clip) {
+            continue;
+        }
         if !ends.hub_clips.iter().any(|known| known.id == clip) {
             broken(
                 "C4",

@@ -219,6 +219,8 @@ pub struct Start {
     pub input: String,
     /// Words before the program, such as `unshare`.
     pub wrapper: Vec<OsString>,
+    /// Another program that takes this one's place; it has the same command line.
+    pub program: Option<PathBuf>,
 }
 
 impl Start {
@@ -263,7 +265,11 @@ impl Process {
             heard.processes += 1;
             heard.processes
         };
-        let mut child = command(&role.path()?, start)
+        let program = match &start.program {
+            Some(program) => program.clone(),
+            None => role.path()?,
+        };
+        let mut child = command(&program, start)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file)

@@ -3,6 +3,7 @@
 //! It reads the layouts of journal/FORMAT.md without the engine, and finds what the engine no longer
 //! counts. It must never ask a journal what is in a file, and it changes nothing.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use journal::thief::Found;
@@ -27,6 +28,8 @@ pub struct Payload {
     pub path: String,
     /// Its first byte.
     pub offset: u64,
+    /// Its length in bytes.
+    pub len: u32,
 }
 
 /// A group of records in a log file.
@@ -105,11 +108,40 @@ pub fn payloads(disk: &dyn Disk) -> io::Result<Vec<Payload>> {
                     key: key.to_vec(),
                     path: path.to_owned(),
                     offset,
+                    len: *len,
                 });
                 offset += u64::from(*len);
             }
         }
     })?;
+    Ok(found)
+}
+
+/// Every stored chunk of a clip (journal/FORMAT.md, `L`) that any log file still holds, dead or alive.
+///
+/// # Errors
+/// The disk's.
+pub fn stored_chunks(disk: &dyn Disk) -> io::Result<Vec<Found>> {
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for payload in payloads(disk)? {
+        if !payload.key.starts_with(b"L") {
+            continue;
+        }
+        if !files.contains_key(&payload.path) {
+            let bytes = contents(disk, &payload.path)?;
+            files.insert(payload.path.clone(), bytes);
+        }
+        let rest = files.get(&payload.path).and_then(|bytes| {
+            let at = usize::try_from(payload.offset).ok()?;
+            bytes.get(at..)?.get(..payload.len as usize)
+        });
+        found.extend(rest.map(|value| Found {
+            lsn: Some(payload.lsn),
+            key: payload.key.clone(),
+            value: value.to_vec(),
+        }));
+    }
     Ok(found)
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::process::Role;
 use crate::sweep::{Case, Cell, Death, Survey, Worth};
+use crate::workload::Workload;
 
 /// So many hundredths of the later hits may be missed.
 const MISSED_PERCENT_MAX: usize = 5;
@@ -142,6 +143,12 @@ impl Report<'_> {
         for cell in self.cells.iter().filter(missed) {
             let case = &cell.case;
             all.push(format!("{case}: that hit was not reached in several tries"));
+        }
+        if self.cases.iter().any(Case::is_later_hit) {
+            let thorough = Workload::THOROUGH.map(Workload::name).join(", ");
+            all.push(format!(
+                "later hits of what {thorough} pass, and the engine's own points: in those workloads only"
+            ));
         }
         if second > 0 {
             all.push(format!(
@@ -295,7 +302,6 @@ mod tests {
     use super::*;
     use crate::oracle::Verdict;
     use crate::system::Crash;
-    use crate::workload::Workload;
 
     fn cell(points: &[(&str, u64)], died: Death) -> Cell {
         let crash = |(point, hit): &(&str, u64)| Crash {

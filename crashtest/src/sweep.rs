@@ -33,6 +33,8 @@ const ATTEMPTS_MAX: u32 = 5;
 
 /// Where a process that has started begins its first commit.
 const COMMIT: &str = "wal.commit.before_write";
+/// The points of the engine, which every transaction passes.
+const ENGINE: &str = "wal.";
 /// The points of a recovery proper: each is a second crash behind each first one.
 const RECOVERY: &str = "wal.recover.";
 /// What a start may pass besides: each is a second crash behind a few of the first ones.
@@ -47,11 +49,14 @@ const FEW: usize = 6;
 
 /// Code that is linked into programs whose role never enters it: one crate, two ends. Nothing here
 /// is an excuse: the roles that are named must hit every point of the room, the others none.
-const ROOMS: [(&str, &[Role]); 4] = [
+const ROOMS: [(&str, &[Role]); 6] = [
     ("journal.pairing.app_", &[Role::App]),
     ("journal.pairing.hub_", &[Role::Hub]),
     // The hub alone commits.
     ("journal.session.", &[Role::Hub]),
+    ("journal.heal.", &[Role::Hub]),
+    // It alone keeps copies.
+    ("journal.retain.", &[Role::Hub]),
     // Whatever a relay loses, the hub still has.
     ("wal.witness.", &[Role::Hub, Role::App]),
 ];
@@ -196,16 +201,16 @@ impl fmt::Display for Cell {
 /// # Errors
 /// A run failed, or was not a pass: a sweep over a broken system says nothing.
 pub fn survey(stock: &Stock) -> Outcome<Survey> {
-    survey_with(stock, None)
+    survey_of(stock, &Workload::ALL, None)
 }
 
-/// The same, with a deliberate bug alive.
+/// The same of some workloads, perhaps with a deliberate bug alive.
 ///
 /// # Errors
 /// As [`survey`].
-pub fn survey_with(stock: &Stock, mutant: Option<&str>) -> Outcome<Survey> {
+pub fn survey_of(stock: &Stock, workloads: &[Workload], mutant: Option<&str>) -> Outcome<Survey> {
     let mut survey = Survey::default();
-    for workload in Workload::ALL {
+    for workload in workloads.iter().copied() {
         let mut setup = workload.setup();
         setup.mutant = mutant.map(str::to_owned);
         let mut system = workload.world(stock, setup)?.traced();
@@ -352,15 +357,25 @@ impl Survey {
         cases
     }
 
-    /// Every hit up to [`HITS_MAX`] of every point in every workload.
+    /// Every hit up to [`HITS_MAX`] of every point in the [thorough](Workload::THOROUGH) workloads. In the others
+    /// so many only of points that none of these passes, and of every other point the first, but for those of the
+    /// engine, whose first hit is in the start of some process, as in any conversation. All of them would take longer
+    /// than the hour that the middle tier has.
     #[must_use]
     pub fn every_hit(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         for workload in Workload::ALL {
+            let is_thorough = Workload::THOROUGH.contains(&workload);
             for (role, points) in &self.points {
                 for name in points.linked.keys() {
-                    let most = points.hits.get(&(workload, name.clone())).copied();
-                    for hit in 1..=most.unwrap_or_default().min(HITS_MAX) {
+                    let hits = |workload| points.hits.get(&(workload, name.clone())).copied();
+                    let is_new = Workload::THOROUGH.iter().all(|one| hits(*one).is_none());
+                    let hits_max = match (is_thorough || is_new, name.starts_with(ENGINE)) {
+                        (true, _) => HITS_MAX,
+                        (false, true) => 0,
+                        (false, false) => 1,
+                    };
+                    for hit in 1..=hits(workload).unwrap_or_default().min(hits_max) {
                         cases.push(Case::one(workload, *role, name, hit));
                     }
                 }
@@ -567,6 +582,35 @@ mod tests {
             assert!(counts == [2, 0] || counts == [0, 2], "{second}: {counts:?}");
         }
         assert_eq!(of_shard(cases.clone(), Shard::WHOLE), cases);
+    }
+
+    #[test]
+    fn later_hits_of_what_the_thorough_workloads_pass_are_theirs_alone() {
+        let mut survey = Survey::default();
+        let points = survey.points.entry(Role::Hub).or_default();
+        for (workload, name, hits) in [
+            (Workload::Event, "wal.commit.after_sync", 20),
+            (Workload::Event, "app.take.staged", 20),
+            (Workload::Reset, "wal.commit.after_sync", 20),
+            (Workload::Reset, "app.take.staged", 20),
+            (Workload::Reset, "hub.reset.asked", 2),
+            (Workload::Beside, "hub.settings.staged", 9),
+        ] {
+            points.linked.insert(name.to_owned(), "a.rs:1".to_owned());
+            points.hits.insert((workload, name.to_owned()), hits);
+        }
+        let cases = survey.every_hit();
+        let count = |workload, name: &str| {
+            let is = |case: &&Case| case.workload == workload && case.crashes[0].point == name;
+            cases.iter().filter(is).count()
+        };
+        assert_eq!(count(Workload::Event, "wal.commit.after_sync"), 8);
+        assert_eq!(count(Workload::Event, "app.take.staged"), 8);
+        assert_eq!(count(Workload::Reset, "wal.commit.after_sync"), 0);
+        assert_eq!(count(Workload::Reset, "app.take.staged"), 1);
+        assert_eq!(count(Workload::Reset, "hub.reset.asked"), 2);
+        assert_eq!(count(Workload::Beside, "hub.settings.staged"), 8);
+        assert_eq!(cases.len(), 8 + 8 + 1 + 2 + 8);
     }
 
     #[test]

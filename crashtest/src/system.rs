@@ -18,17 +18,21 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::notes::Notes;
-use crate::oracle::Clip;
+use crate::oracle::{Broken, Clip};
 use crate::process::{Board, Process, Role, Start};
 use crate::trouble::{Outcome, Trouble};
 
 mod faults;
+mod guest;
 mod pairing;
+mod phones;
 mod rest;
 mod running;
+mod secrecy;
 mod stock;
 
 pub use faults::Met;
+pub use phones::{FIRST_PHONE, LOST_PHONE, SECOND_PHONE};
 pub use stock::Stock;
 
 use faults::Fault;
@@ -54,8 +58,14 @@ pub struct Setup {
     pub quota_mib: u32,
     /// The part of it that only small envelopes may use, in MiB.
     pub reserved_mib: u32,
+    /// Lines of the hub's configuration before its first table.
+    pub hub_first: String,
     /// Lines after the hub's configuration.
     pub hub_extra: String,
+    /// Size of the hub's log files in MiB, as its configuration says it.
+    pub hub_log_mib: u32,
+    /// What all three log, as `SECLUSO_LOG` says it; `None` is what they do by themselves.
+    pub log: Option<String>,
     /// Size of the log files of all three, in KiB; `None` is what their configuration says.
     pub log_kib: Option<u32>,
     /// A deliberate bug that is alive in all three.
@@ -64,6 +74,9 @@ pub struct Setup {
     pub drops_allowed: bool,
     /// How long a wait may take.
     pub patience: Duration,
+    /// What runs in the relay's place, if it is another program: an attacker. Keys and invitations are made
+    /// by the relay's own program.
+    pub relay_program: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -74,11 +87,15 @@ impl Default for Setup {
             gap_seconds: 0.1,
             quota_mib: 64,
             reserved_mib: 1,
+            hub_first: String::new(),
             hub_extra: String::new(),
+            hub_log_mib: 4,
+            log: None,
             log_kib: None,
             mutant: None,
             drops_allowed: false,
             patience: PATIENCE,
+            relay_program: None,
         }
     }
 }
@@ -140,6 +157,10 @@ pub struct HubStatus {
     pub stored_through: u64,
     /// The app acked through this number.
     pub acked_through: u64,
+    /// Whether its event videos may be sent: `good`, or what stands against it.
+    pub standing: String,
+    /// Removed phones of which the relay was not told yet.
+    pub relay_not_told: u64,
     /// All clips that the hub remembers.
     pub clips: Vec<Clip>,
 }
@@ -170,11 +191,23 @@ pub struct System {
     /// An operation that is to fail in one of the programs.
     fault: Option<Fault>,
     deleted: BTreeSet<String>,
+    /// The directory of the phone that is asked now.
+    phone: &'static str,
+    /// Clips of phones that were removed.
+    removed: BTreeSet<String>,
+    /// What the conversation found to be broken.
+    seen: Vec<Broken>,
     tracing: Tracing,
     /// What a wait saw last, for its failure.
     last_look: String,
     /// Where every `pair` of this hub listens, so that a code still leads there after a restart.
     pairing_port: u16,
+    /// Every code that was shown, for the search whether one was written anywhere.
+    codes: Vec<String>,
+    /// What programs answered, for the same, as lines of JSON.
+    answers: String,
+    /// Every storage key that was seen in a vault while this world ran, for the same.
+    storage_keys: BTreeSet<Vec<u8>>,
 }
 
 /// Whether the programs write down their crash points.
@@ -206,10 +239,27 @@ impl System {
             deaths: 0,
             fault: None,
             deleted: BTreeSet::new(),
+            phone: FIRST_PHONE,
+            removed: BTreeSet::new(),
+            seen: Vec::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port,
+            codes: Vec::new(),
+            answers: String::new(),
+            storage_keys: BTreeSet::new(),
         })
+    }
+
+    /// A world that somebody else has made in `root` and of which nothing runs, laid out as ours are: for
+    /// [`Self::finish`]. It is left where it is.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn found(root: &Path) -> Outcome<Self> {
+        let mut system = Self::new(Setup::default())?;
+        system.root = root.to_owned();
+        Ok(system)
     }
 
     /// A world with a running relay, and hub and app paired; neither runs.
@@ -250,10 +300,12 @@ impl System {
         self.deaths
     }
 
-    /// What a program has noted for the oracle so far.
+    /// What a program has noted for the oracle so far: of the app, what every phone has.
     #[must_use]
     pub fn notes(&self, role: Role) -> Notes {
-        Notes::read(&self.path(&format!("notes.{role}")))
+        let own = Notes::read(&self.path(&format!("notes.{role}")));
+        let others = self.other_notes(role).into_iter();
+        others.fold(own, |own, file| own.beside(Notes::read(&file)))
     }
 
     /// What hub, app and relay have noted so far, in the order in which the oracle wants them.
@@ -359,26 +411,42 @@ impl System {
 
     // ----- the hub --------------------------------------------------------------------------
 
+    /// Writes the hub's configuration without any camera: what a phone orders then meets no event.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn write_hub_config_without_camera(&self) -> Outcome<()> {
+        self.write_hub_config_with("")
+    }
+
     /// Writes the hub's configuration from [`Self::setup`].
     ///
     /// # Errors
     /// The machine.
     pub fn write_hub_config(&self) -> Outcome<()> {
-        let relay = self.address.as_ref().map_or("", |address| &address.relay);
         let setup = &self.setup;
-        let config = format!(
-            "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
-             [pairing]\nlisten = \"127.0.0.1:{}\"\naddresses = [\"127.0.0.1\"]\n\n\
-             [camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n\n\
-             [disk]\nlog_file_mib = 4\n{}",
-            quoted(&self.text("hub")),
-            quoted(relay),
-            quoted(&self.invitation),
-            self.pairing_port,
+        self.write_hub_config_with(&format!(
+            "[camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n\n",
             quoted(&setup.clip.to_string_lossy()),
             setup.gap_seconds,
             setup.passes,
-            setup.hub_extra,
+        ))
+    }
+
+    /// The same with this section about the camera, or with none.
+    fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
+        let relay = self.address.as_ref().map_or("", |address| &address.relay);
+        let config = format!(
+            "state_dir = {}\nrelay = {}\ninvitation = {}\n{}\n\
+             [pairing]\nlisten = \"127.0.0.1:{}\"\naddresses = [\"127.0.0.1\"]\n\n\
+             {camera}[disk]\nlog_file_mib = {}\n{}",
+            quoted(&self.text("hub")),
+            quoted(relay),
+            quoted(&self.invitation),
+            self.setup.hub_first,
+            self.pairing_port,
+            self.setup.hub_log_mib,
+            self.setup.hub_extra,
         );
         std::fs::write(self.path("hub.toml"), config).map_err(Trouble::machine("hub.toml"))
     }
@@ -393,14 +461,23 @@ impl System {
         self.start_until(Role::Hub, &start, "ready").map(drop)
     }
 
-    /// Asks the running hub.
+    /// Asks the hub's program something: the last object that it answers.
+    ///
+    /// # Errors
+    /// It ended with another code than 0.
+    pub fn ask_hub(&mut self, words: &[&str]) -> Outcome<Value> {
+        let config = self.text("hub.toml");
+        let words = [words, &["--config", &config, "--json"]].concat();
+        let answer = self.ask_ok(Role::Hub, &words)?;
+        Ok(answer.lines.last().cloned().unwrap_or_default())
+    }
+
+    /// Asks the running hub, which has one phone.
     ///
     /// # Errors
     /// It does not run, or its answer is not what the contract says.
     pub fn hub_status(&mut self) -> Outcome<HubStatus> {
-        let config = self.text("hub.toml");
-        let answer = self.ask_ok(Role::Hub, &["status", "--config", &config, "--json"])?;
-        let answer = answer.lines.last().cloned().unwrap_or_default();
+        let answer = self.ask_hub(&["status"])?;
         let pairings = answer.get("pairings").and_then(Value::as_array);
         let Some([pairing]) = pairings.map(Vec::as_slice) else {
             return Err(contract(
@@ -418,16 +495,22 @@ impl System {
             unacked_bytes: number(Role::Hub, pairing, "unacked_bytes")?,
             stored_through: number(Role::Hub, pairing, "stored_through")?,
             acked_through: number(Role::Hub, pairing, "acked_through")?,
+            standing: pairing
+                .get("standing")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            relay_not_told: number(Role::Hub, &answer, "relay_not_told")?,
             clips: clips(Role::Hub, &answer, "outcome")?,
         })
     }
 
     // ----- the app --------------------------------------------------------------------------
 
-    /// The app's arguments with its directory in front.
+    /// The app's arguments with the directory of the phone that is asked in front.
     #[must_use]
     pub fn app_words(&self, words: &[&str]) -> Vec<String> {
-        let mut all = vec!["--dir".to_owned(), self.text("app")];
+        let mut all = vec!["--dir".to_owned(), self.text(self.phone)];
         all.extend(words.iter().map(|word| (*word).to_owned()));
         all
     }

@@ -29,6 +29,20 @@ pub fn run<C: Sync, R: Send>(
     one: impl Fn(&Stock, &C) -> R + Sync,
     tell: impl Fn(&R) -> Outcome<()> + Sync,
 ) -> Outcome<Vec<R>> {
+    run_in(|| Stock::paired(setup), cases, until, one, tell)
+}
+
+/// The same, each worker in a world that `stock` makes.
+///
+/// # Errors
+/// No such world could be made, or a result could not be told.
+pub fn run_in<C: Sync, R: Send>(
+    stock: impl Fn() -> Outcome<Stock> + Sync,
+    cases: &[C],
+    until: Option<Instant>,
+    one: impl Fn(&Stock, &C) -> R + Sync,
+    tell: impl Fn(&R) -> Outcome<()> + Sync,
+) -> Outcome<Vec<R>> {
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, R>> = Mutex::new(BTreeMap::new());
     let keep = |index: usize, result: R| {
@@ -37,7 +51,7 @@ pub fn run<C: Sync, R: Send>(
         done.insert(index, result);
     };
     let work = || -> Outcome<()> {
-        let stock = Stock::paired(setup)?;
+        let stock = stock()?;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let late = until.is_some_and(|until| Instant::now() >= until);

@@ -1,4 +1,11 @@
-//! The four conversations that a crash may interrupt: pair, event, sync, trim.
+//! The eleven conversations that a crash may interrupt.
+//!
+//! ```text
+//! events    event, sync, trim, retain, beat    what is recorded, delivered, kept and deleted
+//! orders    order                              commands
+//! phones    pair, remove, beside, replace      who is paired, and who no more
+//! reset     reset                              a hub that begins again
+//! ```
 //!
 //! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
 //! nothing of crashes; whatever was killed is started again by the steps themselves, as its owner
@@ -8,15 +15,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::oracle::Ends;
-use crate::process::Role;
-use crate::system::{Setup, Stock, System};
+use crate::system::{Setup, Stock, System, people_clip};
 use crate::trouble::{Outcome, Trouble};
+
+mod events;
+mod orders;
+mod phones;
+mod reset;
 
 /// Small log files, so that checkpoints and recycling come within seconds.
 const LOG_KIB: u32 = 1024;
-/// The largest number of events that a workload records at a time.
-const EVENTS_MAX: usize = 3;
-
 /// A conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Workload {
@@ -27,13 +35,45 @@ pub enum Workload {
     /// Two rounds of events, all three started again between them, and a clip deleted: checkpoints,
     /// files recycled, envelopes trimmed.
     Trim,
+    /// The phone is away while events are recorded of which the hub keeps copies; then it acks them.
+    Retain,
     /// From nothing: relay made, hub admitted, paired, one event.
     Pair,
+    /// The phone is lost: its owner removes it, and pairs another; whoever has the old one is shut out.
+    Remove,
+    /// The owner gives commands from the phone, until each is answered, to a hub that sends at a constant
+    /// rate.
+    Order,
+    /// A heartbeat in the middle of a clip.
+    Beat,
+    /// A second phone beside a living one: both get an event, both change the same setting while the hub is away, and
+    /// the first removes the second by a command.
+    Beside,
+    /// The phone is lost with what it has not received: another takes its place, and gets what the hub retained.
+    Replace,
+    /// The hub is reset; the phone forgets it and pairs again.
+    Reset,
 }
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 4] = [Self::Event, Self::Sync, Self::Trim, Self::Pair];
+    pub const ALL: [Self; 11] = [
+        Self::Event,
+        Self::Sync,
+        Self::Trim,
+        Self::Retain,
+        Self::Pair,
+        Self::Remove,
+        Self::Order,
+        Self::Reset,
+        Self::Beat,
+        Self::Replace,
+        Self::Beside,
+    ];
+
+    /// Those in which every hit is tried: between them they pass nearly everything. The others are about steps of
+    /// their own, and every hit is tried there only of points that none of these passes.
+    pub const THOROUGH: [Self; 4] = [Self::Event, Self::Sync, Self::Trim, Self::Pair];
 
     /// Its name on command lines and in tables.
     #[must_use]
@@ -42,7 +82,14 @@ impl Workload {
             Self::Event => "event",
             Self::Sync => "sync",
             Self::Trim => "trim",
+            Self::Retain => "retain",
             Self::Pair => "pair",
+            Self::Remove => "remove",
+            Self::Order => "order",
+            Self::Beat => "beat",
+            Self::Beside => "beside",
+            Self::Replace => "replace",
+            Self::Reset => "reset",
         }
     }
 
@@ -50,14 +97,27 @@ impl Workload {
     #[must_use]
     pub fn setup(self) -> Setup {
         let passes = match self {
-            Self::Event | Self::Sync => 2,
+            Self::Event | Self::Sync | Self::Retain | Self::Replace => 2,
             Self::Trim => 3,
-            Self::Pair => 1,
+            Self::Pair | Self::Remove | Self::Order | Self::Beat | Self::Beside | Self::Reset => 1,
+        };
+        let retains = matches!(self, Self::Retain | Self::Replace);
+        let hub_extra = match self {
+            Self::Retain | Self::Replace => "\n[privacy]\nretain = \"until-acked\"\n".into(),
+            Self::Order => "\n[traffic]\nconstant_rate = \"256 KiB/s\"\nbacklog_mib = 16\n".into(),
+            _ => String::new(),
         };
         Setup {
             passes,
+            hub_extra,
+            hub_log_mib: if retains { 8 } else { 4 },
             gap_seconds: 0.0,
             log_kib: Some(LOG_KIB),
+            clip: match self {
+                // A heartbeat has to fall into it.
+                Self::Beat => people_clip(),
+                _ => Setup::default().clip,
+            },
             ..Setup::default()
         }
     }
@@ -69,7 +129,7 @@ impl Workload {
     pub fn world(self, stock: &Stock, setup: Setup) -> Outcome<System> {
         match self {
             Self::Pair => System::new(setup),
-            Self::Event | Self::Sync | Self::Trim => stock.system(setup),
+            _ => stock.system(setup),
         }
     }
 
@@ -79,10 +139,17 @@ impl Workload {
     /// A program ended without being told to, or something did not happen in time.
     pub fn run(self, system: &mut System) -> Outcome<Ends> {
         match self {
-            Self::Event => event(system),
-            Self::Sync => sync(system),
-            Self::Trim => trim(system),
-            Self::Pair => pair(system),
+            Self::Event => events::event(system),
+            // The same talk; what differs is what the hub keeps meanwhile.
+            Self::Sync | Self::Retain => events::sync(system),
+            Self::Trim => events::trim(system),
+            Self::Pair => phones::pair(system),
+            Self::Remove => phones::remove(system),
+            Self::Order => orders::order(system),
+            Self::Beat => events::beat(system),
+            Self::Beside => phones::beside(system),
+            Self::Replace => phones::replace(system),
+            Self::Reset => reset::reset(system),
         }
     }
 }
@@ -100,94 +167,4 @@ impl FromStr for Workload {
         let found = Self::ALL.into_iter().find(|one| one.name() == text);
         found.ok_or_else(|| Trouble::Usage(format!("no workload is called `{text}`")))
     }
-}
-
-fn pair(system: &mut System) -> Outcome<Ends> {
-    system.make_relay()?;
-    system.write_hub_config()?;
-    system.pair()?;
-    system.settle()
-}
-
-fn event(system: &mut System) -> Outcome<Ends> {
-    for role in [Role::Relay, Role::App, Role::Hub] {
-        system.start(role)?;
-    }
-    events_arrive(system)?;
-    system.settle()
-}
-
-fn sync(system: &mut System) -> Outcome<Ends> {
-    // The hub first: it records while the relay is away.
-    for role in [Role::Hub, Role::Relay] {
-        system.start(role)?;
-    }
-    let patience = system.setup.patience;
-    let passes = passes(system);
-    system.until("recorded events at the relay", patience, |system| {
-        let played = finished(system)? >= passes;
-        let status = system.hub_status()?;
-        system.remember(format!("{status:?}"));
-        let stored = status.stored_through >= status.acked_through + status.unacked_envelopes;
-        Ok((played && !status.recording && stored).then_some(()))
-    })?;
-    system.start_app()?;
-    everything_acked(system)?;
-    system.settle()
-}
-
-fn trim(system: &mut System) -> Outcome<Ends> {
-    for role in [Role::Relay, Role::App, Role::Hub] {
-        system.start(role)?;
-    }
-    events_arrive(system)?;
-    for role in [Role::App, Role::Relay, Role::Hub] {
-        system.stop(role)?;
-    }
-    for role in [Role::Hub, Role::Relay, Role::App] {
-        system.start(role)?;
-    }
-    events_arrive(system)?;
-    for role in [Role::App, Role::Relay] {
-        system.stop(role)?;
-    }
-    system.delete_first_clip()?;
-    system.settle()
-}
-
-fn passes(system: &System) -> usize {
-    usize::try_from(system.setup.passes)
-        .unwrap_or(EVENTS_MAX)
-        .min(EVENTS_MAX)
-}
-
-/// Complete clips of the hub's running process. One that a crash killed begins its passes again, so
-/// that nothing is waited for in vain.
-fn finished(system: &mut System) -> Outcome<usize> {
-    let hub = system.process(Role::Hub)?.number();
-    let lines = system.board().lines();
-    let finished = lines.iter().filter(|line| {
-        line.process == hub && line.event() == "clip_finished" && line.text("outcome") == "complete"
-    });
-    Ok(finished.count())
-}
-
-/// Waits until the running hub has played all its passes and the app has acked everything.
-fn events_arrive(system: &mut System) -> Outcome<()> {
-    let (patience, passes) = (system.setup.patience, passes(system));
-    let played = system.until("the events", patience, |system| {
-        Ok((finished(system)? >= passes).then_some(()))
-    });
-    played.map_err(Trouble::apart)?;
-    everything_acked(system)
-}
-
-fn everything_acked(system: &mut System) -> Outcome<()> {
-    let patience = system.setup.patience;
-    let acked = system.until("their acks", patience, |system| {
-        let status = system.hub_status()?;
-        system.remember(format!("{status:?}"));
-        Ok((!status.recording && status.unacked_envelopes == 0).then_some(()))
-    });
-    acked.map_err(Trouble::apart)
 }

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use serde_json::Value;
+use pairing_code::CodeImage;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
-use crate::pairing::{self, CodeImage, Step};
-use crate::{doctor, reset, status, supervisor};
+use crate::pairing::Step;
+use crate::phones::{self, Question};
+use crate::traffic::{Cost, Traffic};
+use crate::{doctor, reset, retained, secret, status, supervisor};
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -33,9 +37,11 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --config hub.toml       show a code for a phone
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
+  secluso-hub phones --config hub.toml     which phones are paired
 
 Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
-4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full, 70 internal.";
+4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full,
+8 a phone asked for a restart: start it again, 70 internal.";
 
 #[derive(Args, Debug, Clone)]
 struct Common {
@@ -69,8 +75,29 @@ enum Command {
     /// What a running hub is doing.
     #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
     Status(Common),
+    /// Which phones are paired.
+    #[command(
+        after_help = "Example:\n  secluso-hub phones --config hub.toml\n\nWorks with and without a running hub."
+    )]
+    Phones(Common),
+    /// Remove a phone: its keys and everything kept for it, at once. It must pair again.
+    #[command(
+        after_help = "Example:\n  secluso-hub remove 1a2b3c4d --config hub.toml --yes\n\nWorks with and without a running hub. What the phone has received stays on the phone; what the hub retains for it stays for `secluso-hub retained`."
+    )]
+    Remove {
+        /// The phone, as `secluso-hub phones` names it.
+        phone: String,
+        #[command(flatten)]
+        common: Common,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Stop a running hub cleanly.
     Stop(Common),
+    /// Check the configuration, and say what its traffic costs. Nothing is started, made or asked.
+    #[command(after_help = "Example:\n  secluso-hub check-config --config hub.toml")]
+    CheckConfig(Common),
     /// Look for what could go wrong: clock, disk, clip, relay, pairing.
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
@@ -82,6 +109,38 @@ enum Command {
         /// Really do it.
         #[arg(long)]
         yes: bool,
+    },
+    /// What a running hub retains for phones that have not acked it, and what is to become of it.
+    #[command(
+        after_help = "Examples:\n  secluso-hub retained --config hub.toml\n  secluso-hub retained --play OLD --to NEW    a new phone gets what a lost one never had\n  secluso-hub retained --forget OLD\n\nOLD and NEW are phones as this command and `phones` name them. Only with `[privacy] retain = \"until-acked\"` anything is retained."
+    )]
+    Retained {
+        #[command(flatten)]
+        common: Common,
+        /// Play what was retained for this phone, as new events...
+        #[arg(long, value_name = "PHONE", requires = "to", conflicts_with = "forget")]
+        play: Option<String>,
+        /// ...to this one, which was paired later.
+        #[arg(long, value_name = "PHONE", requires = "play")]
+        to: Option<String>,
+        /// Erase what was retained for this phone.
+        #[arg(long, value_name = "PHONE")]
+        forget: Option<String>,
+    },
+    /// Print the secret of this device, of which every pairing code is made: a QR code and its text.
+    #[command(
+        after_help = "Example:\n  secluso-hub secret --config hub.toml --print\n\nWorks with and without a running hub. It is printed on a terminal only, unless --force is given; it has no --json."
+    )]
+    Secret {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+        config: PathBuf,
+        /// Really print it.
+        #[arg(long)]
+        print: bool,
+        /// Print it also where stdout is no terminal.
+        #[arg(long)]
+        force: bool,
     },
     /// Print completions for a shell.
     #[command(
@@ -100,10 +159,14 @@ impl Cli {
             Command::Run(common)
             | Command::Status(common)
             | Command::Stop(common)
+            | Command::CheckConfig(common)
             | Command::Doctor(common)
+            | Command::Phones(common)
             | Command::Pair { common, .. }
+            | Command::Remove { common, .. }
+            | Command::Retained { common, .. }
             | Command::Reset { common, .. } => common.format(),
-            Command::Completions { .. } => Format::Text,
+            Command::Secret { .. } | Command::Completions { .. } => Format::Text,
         }
     }
 }
@@ -146,11 +209,30 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             .await?;
             failed.map_or(Ok(()), Err)
         }
+        Command::Phones(common) => {
+            about_phones(&common.read()?, common.format(), &Question::List).await
+        }
+        Command::Remove { phone, common, yes } => {
+            let config = common.read()?;
+            if !yes {
+                let what = format!(
+                    "this erases the keys of phone {phone} and all that is kept for it; it must pair again. Add --yes to do it"
+                );
+                return Err(Failure::new(Code::Usage, what));
+            }
+            about_phones(&config, common.format(), &Question::Remove(phone)).await
+        }
         Command::Stop(common) => {
             let config = common.read()?;
             let format = common.format();
             let said = |value: Value| format.line(&value, "the hub is stopping");
             control::ask(&config.state_dir, Request::Stop, STATUS_PATIENCE, said).await
+        }
+        Command::CheckConfig(common) => {
+            let config = common.read()?;
+            let (json, text) = checked(&config);
+            common.format().line(&json, &text);
+            Ok(())
         }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.
@@ -168,6 +250,37 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 common.format(),
             )
         }
+        Command::Retained {
+            common,
+            play,
+            to,
+            forget,
+        } => {
+            let request = retained::request(play.as_deref().zip(to.as_deref()), forget.as_deref());
+            let (config, format) = (common.read()?, common.format());
+            let mut failed = None;
+            let said = |value: Value| match failure_in(&value) {
+                Some(failure) => failed = Some(failure),
+                None => format.line(&value, &retained::to_text(&value)),
+            };
+            control::ask(&config.state_dir, request, STATUS_PATIENCE, said).await?;
+            failed.map_or(Ok(()), Err)
+        }
+        Command::Secret {
+            config,
+            print,
+            force,
+        } => {
+            if !print {
+                let what = "whoever has the device secret can pair while the hub is in pairing mode; add --print to see it";
+                return Err(Failure::new(Code::Usage, what));
+            }
+            let reader = match force {
+                true => secret::Reader::Anybody,
+                false => secret::Reader::Person,
+            };
+            secret::print(&Config::read(&config)?, reader).await
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "secluso-hub", &mut script);
@@ -177,7 +290,33 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn failure_in(value: &Value) -> Option<Failure> {
+async fn about_phones(config: &Config, format: Format, question: &Question) -> Result<(), Failure> {
+    let answer = phones::ask(config, question).await?;
+    match failure_in(&answer) {
+        Some(failure) => Err(failure),
+        None => {
+            format.line(&answer, &phones::to_text(&answer));
+            Ok(())
+        }
+    }
+}
+
+/// What is said of a configuration that is good.
+fn checked(config: &Config) -> (Value, String) {
+    let cost = config.traffic.map(Traffic::cost);
+    let json = json!({"event": "config", "traffic": cost.map(Cost::to_json)});
+    let cost = cost.map_or_else(
+        || {
+            "traffic: envelopes leave when there is something to say; the relay sees when that is"
+                .into()
+        },
+        Cost::to_text,
+    );
+    (json, format!("the configuration is good\n{cost}"))
+}
+
+/// The failure that a running hub answered with, if it is one.
+pub fn failure_in(value: &Value) -> Option<Failure> {
     if value["event"] != "failed" {
         return None;
     }
@@ -255,11 +394,11 @@ async fn pair_there(
 }
 
 /// What a running hub says about a pairing.
-fn step_in(value: &Value) -> Option<Step> {
+pub fn step_in(value: &Value) -> Option<Step> {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     match value["event"].as_str()? {
         "offer" => Some(Step::Offer {
-            text: text("qr"),
+            text: Zeroizing::new(text("qr")),
             expires_unix_ms: value["expires_unix_ms"].as_u64().unwrap_or_default(),
         }),
         "paired" => Some(Step::Paired {
@@ -279,7 +418,7 @@ struct Shower {
 impl Shower {
     fn show(&mut self, step: &Step) {
         let text = match step {
-            Step::Offer { text, .. } => pairing::show(text),
+            Step::Offer { text, .. } => pairing_code::show(text),
             Step::Paired { phone } => format!("paired with phone {phone}"),
             Step::Stopped => "pairing was stopped; its code is void".into(),
         };
@@ -312,6 +451,21 @@ mod tests {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
     use super::*;
+
+    #[test]
+    fn a_checked_configuration_says_what_its_traffic_costs() {
+        let relay = wire::RelayId([7; 32]).to_text();
+        let parse = |rest: &str| {
+            let text = format!("state_dir = \"s\"\nrelay = \"127.0.0.1:4433/{relay}\"\n{rest}");
+            Config::parse(&text, "hub.toml", Path::new("/etc")).unwrap()
+        };
+        let (json, text) = checked(&parse(""));
+        assert!(json["traffic"].is_null());
+        assert!(text.contains("the relay sees when"), "{text}");
+        let (json, text) = checked(&parse("[traffic]\nconstant_rate = \"64 KiB/s\"\n"));
+        assert_eq!(json["traffic"]["bytes_per_day"], 5_622_566_400_u64);
+        assert!(text.contains("168.7 GB a month"), "{text}");
+    }
 
     /// A hub that shows a code, waits until its asker wants no more, and then says this. Without a
     /// word it stays silent and keeps the line.

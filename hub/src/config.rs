@@ -3,6 +3,8 @@
 //! Every mistake names line, key and next step. This room must never touch the network or the
 //! state directory, and a value that is not here is not configurable.
 
+mod duration;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -15,17 +17,27 @@ use serde::Deserialize;
 use wire::Invitation;
 
 use crate::camera::{FileCameraConfig, Passes};
+use crate::core::{MayInvite, SilenceLimits};
+use crate::traffic::{self, BACKLOG_MIB, BACKLOG_MIB_DEFAULT, KIB_PER_S, Traffic};
 
 /// A longer file is not a configuration.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Smallest and largest log file in MiB.
 const LOG_FILE_MIB: (u64, u64) = (4, 256);
+/// The smallest log file of a hub that retains: a piece and its copy, for as many phones as there may be, are
+/// one transaction, which may take a quarter of it.
+const LOG_FILE_MIB_RETAINING_MIN: u64 = 8;
 /// Longest gap between two passes of a file camera, and its longest event, in seconds.
 const GAP_SECONDS_MAX: f64 = 86_400.0;
 /// The shortest event that a file camera may be told to make, in seconds.
 const EVENT_SECONDS_MIN: f64 = 0.1;
 /// Shortest and longest life of a pairing code, in seconds.
 const OFFER_SECONDS: (u64, u64) = (30, journal::pairing::OFFER_TTL_S_MAX);
+/// The least time after which a phone may count as silent: a phone that is well says a word every six
+/// hours, and its system may hold that up.
+const SILENT_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time after which a silent phone may be removed: ten years.
+const REMOVED_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Addresses that a pairing code may name.
 const ADDRESSES_MAX: usize = 4;
 
@@ -40,10 +52,22 @@ pub struct Config {
     pub invitation: Option<Invitation>,
     /// Pairing.
     pub pairing: PairingConfig,
+    /// When a phone that is not heard of gets nothing more, and when it is removed.
+    pub silence: SilenceLimits,
+    /// Whether a paired phone may pass an offer on to one more.
+    pub may_invite: MayInvite,
     /// The camera; none: the hub only sends what it has.
     pub camera: Option<CameraConfig>,
     /// Sizes on disk.
     pub disk: DiskConfig,
+    /// What is kept beside what phones are sent.
+    pub retain: Retain,
+    /// Where the device secret comes from at the first start; none: it is made then.
+    pub device_secret_file: Option<PathBuf>,
+    /// A file that asks for a reset when it is there, beside `reset` in the state directory.
+    pub reset_file: Option<PathBuf>,
+    /// The constant rate at which event videos leave; none: they leave when they are there.
+    pub traffic: Option<Traffic>,
 }
 
 /// How phones pair.
@@ -73,6 +97,18 @@ pub struct CameraConfig {
 pub struct DiskConfig {
     /// Size of a log file in bytes.
     pub log_file_bytes: u64,
+}
+
+/// What a hub keeps that it can open itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+pub enum Retain {
+    /// Nothing: what is sealed for a phone, only that phone opens.
+    #[default]
+    #[serde(rename = "nothing")]
+    Nothing,
+    /// A copy of each clip, until its phone's ack: for a new phone, should that one be lost.
+    #[serde(rename = "until-acked")]
+    UntilAcked,
 }
 
 /// What is wrong with a configuration, and what to do.
@@ -118,11 +154,26 @@ struct File {
     state_dir: PathBuf,
     relay: String,
     invitation: Option<String>,
+    device_secret_file: Option<PathBuf>,
+    reset_file: Option<PathBuf>,
     #[serde(default)]
     pairing: PairingTable,
+    #[serde(default)]
+    phones: PhonesTable,
     camera: Option<CameraTable>,
     #[serde(default)]
     disk: DiskTable,
+    #[serde(default)]
+    privacy: PrivacyTable,
+    #[serde(default)]
+    traffic: TrafficTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PrivacyTable {
+    #[serde(default)]
+    retain: Retain,
 }
 
 #[derive(Deserialize, Default)]
@@ -132,6 +183,14 @@ struct PairingTable {
     addresses: Option<Vec<String>>,
     suite: Option<SuiteName>,
     offer_seconds: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PhonesTable {
+    silent_after: Option<String>,
+    removed_after: Option<String>,
+    invite: Option<bool>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -164,6 +223,13 @@ enum CameraKind {
 #[serde(deny_unknown_fields)]
 struct DiskTable {
     log_file_mib: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TrafficTable {
+    constant_rate: Option<String>,
+    backlog_mib: Option<u64>,
 }
 
 impl Config {
@@ -222,11 +288,20 @@ impl Config {
             relay,
             invitation,
             pairing: pairing(file.pairing, &bad)?,
+            silence: silence(&file.phones, &bad)?,
+            may_invite: match file.phones.invite {
+                Some(false) => MayInvite::No,
+                Some(true) | None => MayInvite::Yes,
+            },
             camera: file
                 .camera
                 .map(|table| camera(table, base, &bad))
                 .transpose()?,
-            disk: disk(&file.disk, &bad)?,
+            disk: disk(&file.disk, file.privacy.retain, &bad)?,
+            retain: file.privacy.retain,
+            device_secret_file: file.device_secret_file.map(|path| base.join(path)),
+            reset_file: file.reset_file.map(|path| base.join(path)),
+            traffic: traffic(&file.traffic, &bad)?,
         })
     }
 }
@@ -263,6 +338,36 @@ fn pairing(table: PairingTable, bad: Bad<'_>) -> Result<PairingConfig, ConfigErr
     })
 }
 
+fn silence(table: &PhonesTable, bad: Bad<'_>) -> Result<SilenceLimits, ConfigError> {
+    let read = |key, text: &Option<String>, default| match text.as_deref().map(str::trim) {
+        None => Ok(default),
+        Some(text) => duration::parse(text).ok_or_else(|| {
+            let what =
+                "not a duration; write a whole number of minutes, hours or days, as 90m, 36h or 7d";
+            bad(key, what.into())
+        }),
+    };
+    let defaults = SilenceLimits::default();
+    let limits = SilenceLimits {
+        silent_after: read("silent_after", &table.silent_after, defaults.silent_after)?,
+        removed_after: read(
+            "removed_after",
+            &table.removed_after,
+            defaults.removed_after,
+        )?,
+    };
+    if limits.silent_after < SILENT_MIN {
+        let what =
+            "at least 1d: a phone that is well is heard of every few hours, and not to the minute";
+        return Err(bad("silent_after", what.into()));
+    }
+    if limits.removed_after <= limits.silent_after || limits.removed_after > REMOVED_MAX {
+        let what = "more than silent_after, and at most 3650d";
+        return Err(bad("removed_after", what.into()));
+    }
+    Ok(limits)
+}
+
 fn camera(table: CameraTable, base: &Path, bad: Bad<'_>) -> Result<CameraConfig, ConfigError> {
     let CameraKind::File = table.kind;
     let name = table.name.unwrap_or_else(|| "camera".into());
@@ -297,12 +402,46 @@ fn camera(table: CameraTable, base: &Path, bad: Bad<'_>) -> Result<CameraConfig,
     Ok(CameraConfig { name, file })
 }
 
-fn disk(table: &DiskTable, bad: Bad<'_>) -> Result<DiskConfig, ConfigError> {
+fn disk(table: &DiskTable, retain: Retain, bad: Bad<'_>) -> Result<DiskConfig, ConfigError> {
     let mib = table.log_file_mib.unwrap_or(16);
     in_range("log_file_mib", mib, LOG_FILE_MIB, bad)?;
+    if retain == Retain::UntilAcked && mib < LOG_FILE_MIB_RETAINING_MIN {
+        let what = format!(
+            "{mib} is too small for a hub that retains; at least {LOG_FILE_MIB_RETAINING_MIN}"
+        );
+        return Err(bad("log_file_mib", what));
+    }
     Ok(DiskConfig {
         log_file_bytes: mib << 20,
     })
+}
+
+fn traffic(table: &TrafficTable, bad: Bad<'_>) -> Result<Option<Traffic>, ConfigError> {
+    let Some(text) = &table.constant_rate else {
+        return match table.backlog_mib {
+            None => Ok(None),
+            Some(_) => Err(bad(
+                "backlog_mib",
+                "it bounds what a constant rate leaves at the relay; set constant_rate too, or remove it".into(),
+            )),
+        };
+    };
+    let kib_per_s = traffic::parse_rate(text).ok_or_else(|| {
+        bad(
+            "constant_rate",
+            "not a rate; it looks like \"64 KiB/s\" or \"1 MiB/s\"".into(),
+        )
+    })?;
+    let (min, max) = KIB_PER_S;
+    if !(min..=max).contains(&kib_per_s) {
+        return Err(bad(
+            "constant_rate",
+            format!("{min} KiB/s to {max} KiB/s are supported"),
+        ));
+    }
+    let backlog_mib = table.backlog_mib.unwrap_or(BACKLOG_MIB_DEFAULT);
+    in_range("backlog_mib", backlog_mib, BACKLOG_MIB, bad)?;
+    Ok(Some(Traffic::new(kib_per_s, backlog_mib)))
 }
 
 fn in_range(

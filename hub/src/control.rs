@@ -1,6 +1,6 @@
-//! The control socket of a running hub: `status`, `pair` and `stop` for the owner of the state
-//! directory, as one JSON object a line. It must never answer anybody else: the socket has mode 0600
-//! in a directory of mode 0700.
+//! The control socket of a running hub: `status`, `phones`, `remove`, `pair`, `retained`, `secret` and `stop`
+//! for the owner of the state directory, as one JSON object a line. It must never answer anybody else: the
+//! socket has mode 0600 in a directory of mode 0700.
 
 mod client;
 mod server;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{Until, ask, ask_until, is_running};
+pub use client::{Until, ask, ask_until, is_running, read_answer};
 pub(crate) use server::step_json;
 pub use server::{Server, Services, bind};
 
@@ -25,14 +25,37 @@ const CONNECTIONS_MAX: usize = 8;
 const SOCKET_PATH_BYTES_MAX: usize = 100;
 
 /// A question.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
     /// One answer: the status.
     Status,
+    /// One answer: the phones.
+    Phones,
+    /// One answer: this phone is removed.
+    Remove {
+        /// The first digits of its identifier.
+        phone: String,
+    },
     /// Answers `offer`, then one of `paired`, `stopped` and `failed`. Whoever closes its own half of
     /// the connection stops it, and is answered all the same.
     Pair,
+    /// One answer: the clips that are retained, by phone.
+    Retained,
+    /// One answer: how many clips are played to a phone that were retained for another.
+    Play {
+        /// The first digits of the phone that gets them.
+        to: String,
+        /// The first digits of the one for which they were recorded.
+        from: String,
+    },
+    /// One answer: how many copies were erased.
+    Forget {
+        /// The first digits of the phone for which they were recorded.
+        phone: String,
+    },
+    /// One answer: the device secret, as text.
+    Secret,
     /// One answer, then a clean stop.
     Stop,
 }

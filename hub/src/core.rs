@@ -14,19 +14,27 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod command;
+mod cover;
 mod death;
 mod delivery;
 mod facts;
+mod invite;
+mod pace;
+mod phones;
 mod recording;
+mod retained;
 mod room;
+mod rotation;
+mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use journal::ids::{Channel, Line};
+use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::{
     Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
-    OutboxHead, PairingState, Session, WantsCommit, or_after_commit,
+    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
@@ -37,11 +45,16 @@ use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
 pub use facts::{
     ClipFacts, ClipState, CoreStatus, Evidence, Heads, LineHeads, LineStatus, Notice, Standing,
-    Stop,
+    Stop, Wishes,
 };
+pub use invite::MayInvite;
+use pace::Pace;
 pub use recording::{Event, Piece, Recorded};
+pub use silence::SilenceLimits;
 
 use recording::{Mark, Recording};
+use retained::Playing;
+use silence::Silence;
 
 /// Bytes that are staged before their sync begins even if more could share it: four chunks, so that
 /// a long fragment is sealed while its beginning reaches the disk. Far below half a log file of the
@@ -49,6 +62,8 @@ use recording::{Mark, Recording};
 pub const BATCH_BYTES: u64 = 256 * 1024;
 /// What a Commit, a header and a notice take in the log, with room for X-Wing's keys.
 const EPOCH_BYTES: u64 = 128 * 1024;
+/// What a command takes, with its answer.
+const COMMAND_BYTES: u64 = EPOCH_BYTES + REMOVAL_BYTES_MAX;
 /// What a chunk takes beside its own bytes: MLS, wrap, padding, its rows and its sector.
 const CHUNK_OVERHEAD_BYTES: u64 = 12 * 1024;
 /// Times that the journal is opened again without one good sync in between.
@@ -64,6 +79,8 @@ const TRIM_STEPS_PER_TICK: u32 = 32;
 const SMALL_GROUP_BYTES: u64 = 4 * 1024;
 /// What one of the steps takes in the log.
 const TRIM_BYTES: u64 = 32 * 1024;
+/// What one of those takes that remove chunks of a clip, or end copies.
+const TRIM_CLIPS_BYTES: u64 = 128 * 1024;
 /// Facts that wait for whoever polls; the oldest go first.
 const NOTICES_MAX: usize = 1024;
 
@@ -103,6 +120,22 @@ impl WantsCommit for CoreError {
     }
 }
 
+/// What the uplink is told of a line, apart from what never changes.
+#[derive(Clone, Copy)]
+struct LineBooks {
+    outbox: OutboxHead,
+    asked_again: u64,
+}
+
+impl LineBooks {
+    fn read(journal: &Journal, line: Line) -> Result<Self, JournalError> {
+        Ok(Self {
+            outbox: journal.outbox_head(line)?,
+            asked_again: journal.asked_again(line)?,
+        })
+    }
+}
+
 /// What is kept in memory of a line.
 struct LineState {
     session: Session<Committer>,
@@ -110,16 +143,22 @@ struct LineState {
     /// at that moment cannot hide a line from it.
     mailboxes: Mailboxes,
     standing: Standing,
-    /// Its outbox as far as a sync covers it: all that the uplink is told.
-    durable: OutboxHead,
-    /// The event that this line's stored state could not take part in was reported.
+    /// Its outbox as far as a sync covers it, and how often the phone has asked that the relay be asked
+    /// anew: all that the uplink is told.
+    durable: LineBooks,
+    /// What is stored of this line could not be used, and that was reported; until the journal is opened again.
     broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
     waits_at: Option<Seq>,
+    /// What the phone's proposals have cost lately.
+    pace: Pace,
+    /// A rotation of its key may be owed, for what was taken or because the opening had no room for it: the journal
+    /// knows.
+    stirred: bool,
 }
 
 impl LineState {
-    fn new(line: Line, durable: OutboxHead, mailboxes: Mailboxes) -> Self {
+    fn new(line: Line, durable: LineBooks, mailboxes: Mailboxes) -> Self {
         Self {
             session: Session::new(line),
             mailboxes,
@@ -127,20 +166,28 @@ impl LineState {
             durable,
             broken: false,
             waits_at: None,
+            pace: Pace::default(),
+            stirred: true,
         }
     }
 
     /// Whether events are recorded for it. What the relay shows proves nothing and stops no
     /// recording; what the phone proved does, for it could never follow.
     fn may_record(&self) -> bool {
-        !self.broken && self.standing != PROVEN
+        self.records() && !self.broken && self.standing != PROVEN
+    }
+
+    /// Whether it is the line that its pairing's events belong to.
+    fn records(&self) -> bool {
+        self.session.line().channel == Channel::EventVideo
     }
 }
 
 /// A sync under way: what is true when it is over.
 struct Flight {
     notices: Vec<Notice>,
-    heads: Vec<(Line, OutboxHead)>,
+    heads: Vec<(Line, LineBooks)>,
+    wishes: Wishes,
     recording: Option<Mark>,
 }
 
@@ -151,11 +198,27 @@ pub struct Core {
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
     recording: Option<Recording>,
+    /// How long each phone was not heard of.
+    silence: Silence,
+    /// What is being played, or the end of which is owed.
+    playing: Option<Playing>,
+    /// It was said that what is to be played waits for room.
+    said_play_waits: bool,
+    /// How long this process has run, as far as ticks have counted it.
+    ran: Duration,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
+    /// The camera is not there, as the parts outside know.
+    camera_failed: bool,
     staged_bytes: u64,
     reopens: u32,
     generation: u64,
+    /// Whether a copy is kept of clips that begin.
+    retains: bool,
+    /// Whether copies that are there are wanted by nobody.
+    unwanted: bool,
+    /// Whether an ack, or a crash behind one, may have left copies that are to be released.
+    releases: bool,
     /// Why it could not be opened again.
     dead: Option<Death>,
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
@@ -167,7 +230,16 @@ pub struct Core {
     /// Set by a test: so many of the next syncs cannot begin.
     #[cfg(test)]
     pub(crate) no_sync: u32,
+    /// Set by a test: what is stored of this pairing cannot be read.
+    #[cfg(test)]
+    pub(crate) unreadable: Option<PairingId>,
     flight: Option<Flight>,
+    /// What the parts outside are to do, as far as a sync covers it.
+    wishes: Wishes,
+    /// The command whose restart this start was; its row may still be there.
+    restarted_for: Option<CommandId>,
+    /// Whether paired phones may pass offers on.
+    may_invite: MayInvite,
     /// Events recorded by this handle, so that a sync is never counted for another one's pieces.
     events: u64,
     /// True as soon as they are synced.
@@ -177,21 +249,34 @@ pub struct Core {
 
 impl Core {
     /// Opens the journal and does what a start owes: every epoch that was encrypted in is closed,
-    /// with the cut-off notice of its clip, all in one sync.
+    /// with the cut-off notice of its clip, all in one sync. `limits`: who is silent is known from the first
+    /// moment on.
     ///
     /// # Errors
     /// The journal's, each of which names the way out.
-    pub fn start(mut opener: Opener, now_unix_ms: u64) -> Result<Self, CoreError> {
+    pub fn start(
+        mut opener: Opener,
+        limits: SilenceLimits,
+        now_unix_ms: u64,
+    ) -> Result<Self, CoreError> {
         let (journal, report) = opener()?;
         let mut core = Self {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
             recording: None,
+            silence: Silence::new(limits),
+            playing: None,
+            said_play_waits: false,
+            ran: Duration::ZERO,
             stopped: None,
+            camera_failed: false,
             staged_bytes: 0,
             reopens: 0,
             generation: 0,
+            retains: false,
+            unwanted: false,
+            releases: true,
             dead: None,
             #[cfg(test)]
             room: None,
@@ -199,7 +284,12 @@ impl Core {
             room_errors: VecDeque::new(),
             #[cfg(test)]
             no_sync: 0,
+            #[cfg(test)]
+            unreadable: None,
             flight: None,
+            wishes: Wishes::default(),
+            restarted_for: None,
+            may_invite: MayInvite::default(),
             events: 0,
             pending: Vec::new(),
             notices: VecDeque::new(),
@@ -212,6 +302,11 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
+        for state in core.lines.values_mut() {
+            state.pace = Pace::after_start(now_unix_ms);
+        }
+        let restarted = core.note_restarted(now_unix_ms);
+        unless_reopened(restarted)?;
         // A journal that was opened again on the way has done all that a start owes.
         let closed = core.close_used_epochs(now_unix_ms);
         if unless_reopened(closed)?.is_some() {
@@ -222,7 +317,15 @@ impl Core {
         let expired = HubPairing::expire(core.journal()?, now_unix_ms / 1000);
         let expired = core.judge(expired, now_unix_ms);
         unless_reopened(expired)?;
+        // What was told to nobody yet is told, and what is durable is what the parts outside go by.
+        let followed = core.follow_settings(now_unix_ms);
+        let followed = followed.and_then(|()| core.follow_added(now_unix_ms));
+        if unless_reopened(followed)?.is_some() && core.has_staged() {
+            let synced = core.commit(now_unix_ms);
+            unless_reopened(synced)?;
+        }
         core.reopen_if_poisoned(now_unix_ms)?;
+        core.wishes = core.staged_wishes()?;
         Ok(core)
     }
 
@@ -244,6 +347,7 @@ impl Core {
     pub fn begin_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.finish_commit(now_unix_ms)?;
         self.trim_acked(TRIM_STEPS_PER_COMMIT);
+        self.rotate_with_batch(now_unix_ms)?;
         let heads = self.outbox_heads();
         #[cfg(test)]
         let heads = match self.no_sync {
@@ -257,12 +361,15 @@ impl Core {
             }
         };
         let heads = self.judge(heads, now_unix_ms)?;
+        let wishes = self.staged_wishes();
+        let wishes = self.judge(wishes, now_unix_ms)?;
         match self.journal()?.begin_commit() {
             Ok(()) => {
                 self.staged_bytes = 0;
                 self.flight = Some(Flight {
                     notices: std::mem::take(&mut self.pending),
                     heads,
+                    wishes,
                     recording: self.recording.as_ref().map(Recording::mark),
                 });
                 Ok(())
@@ -331,18 +438,32 @@ impl Core {
         };
         for line in self.lines.keys() {
             let staged = journal.stage_trims(steps, |txn| txn.trim_outbox(*line));
-            self.staged_bytes += u64::from(staged) * TRIM_BYTES;
+            self.staged_bytes += u64::from(staged.steps) * TRIM_BYTES;
         }
     }
 
     /// The same, and of what ended lines left: that is looked for in the view, and waits for a tick.
     fn trim(&mut self, steps: u32) {
         self.trim_acked(steps);
+        let busy = self.clips_in_progress();
         let Some(journal) = self.journal.as_mut() else {
             return;
         };
-        let staged = journal.stage_trims(steps, |txn| txn.trim_ended());
-        self.staged_bytes += u64::from(staged) * TRIM_BYTES;
+        let ended = journal.stage_trims(steps, |txn| txn.trim_ended());
+        let mut of_clips = 0;
+        if self.releases {
+            let released = journal.stage_trims(steps, |txn| txn.trim_retained());
+            // A step that could not be staged is made at the next tick.
+            self.releases = !released.is_all;
+            of_clips += released.steps;
+        }
+        if self.unwanted {
+            let forgotten = journal.stage_trims(steps, |txn| txn.trim_unwanted(&busy));
+            of_clips += forgotten.steps;
+        }
+        of_clips += journal.stage_trims(steps, |txn| txn.trim_deleted()).steps;
+        self.staged_bytes += u64::from(ended.steps) * TRIM_BYTES;
+        self.staged_bytes += u64::from(of_clips) * TRIM_CLIPS_BYTES;
     }
 
     /// Whether [`Self::begin_commit`] has anything to do.
@@ -370,11 +491,11 @@ impl Core {
         }
     }
 
-    fn outbox_heads(&self) -> Result<Vec<(Line, OutboxHead)>, JournalError> {
+    fn outbox_heads(&self) -> Result<Vec<(Line, LineBooks)>, JournalError> {
         let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
         self.lines
             .keys()
-            .map(|line| Ok((*line, journal.outbox_head(*line)?)))
+            .map(|line| Ok((*line, LineBooks::read(journal, *line)?)))
             .collect()
     }
 
@@ -484,40 +605,59 @@ impl Core {
         Ok(done)
     }
 
-    /// Looks which pairings there are: after one was confirmed.
+    /// Looks which pairings there are, each with a line for every channel: after one was confirmed, or
+    /// removed. One of which what is stored cannot be read has none, and is told of; it can be removed.
     ///
     /// # Errors
-    /// The journal's.
+    /// The journal's, as a whole.
     pub fn refresh_lines(&mut self) -> Result<(), CoreError> {
-        let journal = self.journal()?;
         let mut lines = Vec::new();
-        for id in journal.pairing_ids() {
-            let confirmed = journal
-                .pairing(id)?
-                .is_some_and(|p| p.state == PairingState::Confirmed);
-            if confirmed {
-                lines.push(Line {
-                    pairing: id,
-                    channel: Channel::EventVideo,
-                });
+        for id in self.journal_ref()?.pairing_ids() {
+            match self.is_confirmed(id) {
+                Ok(true) => lines.extend(Line::all(id)),
+                Ok(false) => {}
+                Err(error) if is_about_one_line(&error) => {
+                    let (line, what) = (Line::of(id, Channel::EventVideo), error.to_string());
+                    push(&mut self.notices, Notice::LineBroken { line, what });
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         self.lines.retain(|line, _| lines.contains(line));
+        self.playing
+            .take_if(|playing| !lines.contains(&playing.line()));
         for line in lines {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
                 let journal = self.journal_ref()?;
-                let durable = journal.outbox_head(line)?;
+                let durable = LineBooks::read(journal, line)?;
                 let proof = journal.rollback_proof(line)?;
                 let mailboxes = journal.mailboxes(line)?;
-                self.lines
-                    .insert(line, LineState::new(line, durable, mailboxes));
+                let mut state = LineState::new(line, durable, mailboxes);
+                state.session.retain(self.retains);
+                let records = state.records();
+                self.lines.insert(line, state);
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
+                } else if records {
+                    self.join_recording(line);
                 }
             }
         }
-        Ok(())
+        self.count_silence()
+    }
+
+    fn is_confirmed(&self, id: PairingId) -> Result<bool, JournalError> {
+        #[cfg(test)]
+        if self.unreadable == Some(id) {
+            return Err(JournalError::ValueDamaged {
+                scope: journal::Scope::Pairing(id),
+                what: "as the test wants it",
+            });
+        }
+        let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
+        let pairing = journal.pairing(id)?;
+        Ok(pairing.is_some_and(|pairing| pairing.state == PairingState::Confirmed))
     }
 
     fn journal(&mut self) -> Result<&mut Journal, CoreError> {
@@ -586,13 +726,17 @@ impl Core {
         self.generation += 1;
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
+        // What a step released may be there again.
+        self.releases = true;
         self.refresh_lines()?;
+        self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
         for (line, head) in self.outbox_heads()? {
             if let Some(state) = self.lines.get_mut(&line) {
                 state.durable = head;
             }
         }
+        self.wishes = self.staged_wishes()?;
         self.resume_recording(now_unix_ms)?;
         self.close_used_epochs(now_unix_ms)?;
         self.commit(now_unix_ms)?;
@@ -605,8 +749,14 @@ impl Core {
         self.pending.clear();
         self.flight = None;
         self.staged_bytes = 0;
+        // It is cut off with its epoch, and played again.
+        self.playing = None;
         for state in self.lines.values_mut() {
             state.session.forget();
+            // One that was staged may be lost, and the opening makes it good if there is room.
+            state.stirred = true;
+            // Recovery makes the view anew: what could not be read may be whole again, and is said again if not.
+            state.broken = false;
         }
         // The lock is inside: the old handle must be gone before the new one is made.
         self.journal = None;
@@ -648,11 +798,38 @@ impl Core {
                 }),
                 Ok(Closed::NothingOwed | Closed::EpochOnly) => {}
                 Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
-                    self.set_broken(line, &error)
+                    self.set_broken(line, &error);
+                    or_after_commit(
+                        self,
+                        |core| core.try_abandon(line),
+                        |core| core.commit(now_unix_ms),
+                    )?;
                 }
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+
+    /// What cannot be closed, or has a value that no key opens, can never be rotated again, and nothing is in progress
+    /// there: its group dies, with all that opens what was said in it last. Recovery has made the view anew before,
+    /// so it is the disk that is damaged; the phone has to be paired again in any case. Nothing to do if it is
+    /// dead already.
+    fn try_abandon(&mut self, line: Line) -> Result<(), CoreError> {
+        if !self.journal_ref()?.has_group(line) {
+            return Ok(());
+        }
+        let clip = self.try_in_txn(line, EPOCH_BYTES, |session, txn| {
+            Ok(session.abandon(txn).unwrap_or_else(|error| {
+                tracing::error!(%error, "a clip of a line that cannot go on stays as it is");
+                None
+            }))
+        })?;
+        let ended = |clip| Notice::ClipFinished {
+            line,
+            clip: ClipFacts::of(&clip),
+        };
+        self.pending.extend(clip.map(ended));
         Ok(())
     }
 
@@ -724,6 +901,7 @@ impl Core {
                 state.durable = head;
             }
         }
+        self.wishes = flight.wishes;
         if let Some(mark) = flight.recording {
             self.settle_recording(mark);
         }
@@ -740,7 +918,7 @@ fn unless_reopened<T>(result: Result<T, CoreError>) -> Result<Option<T>, CoreErr
 }
 
 /// Whether an error concerns one line's stored state and leaves the others alone.
-fn is_about_one_line(error: &JournalError) -> bool {
+pub(crate) fn is_about_one_line(error: &JournalError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse

@@ -17,7 +17,9 @@ use crate::control;
 use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::pairing::CLOCK_UNIX_MS_MIN;
-use crate::state;
+use crate::secret::{self, Provisioned};
+use crate::status::stranded;
+use crate::{reset, state};
 
 /// 2100-01-01.
 const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
@@ -75,8 +77,23 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
         Ok(config) => {
             report.add("configuration", Finding::Good(shown(path)));
             report.add("state directory", directory(&config.state_dir));
+            report.add("files", files(&config.state_dir));
             report.add("file system", file_system(&config.state_dir));
             report.add("free space", free_space(&config.state_dir));
+            if let Some(trigger) = reset::asked(&config) {
+                let text = format!(
+                    "{} asks for one: the next start erases all keys and stored video",
+                    shown(&trigger)
+                );
+                report.add("reset", Finding::Warning(text));
+            }
+            if let Some(trigger) = reset::ignored(&config) {
+                let text = format!(
+                    "{} is no regular file of this user or of root, and asks for nothing; remove it",
+                    shown(&trigger)
+                );
+                report.add("reset", Finding::Warning(text));
+            }
             report.add("clip", clip(&config));
             if control::is_running(&config.state_dir).await {
                 report.add(
@@ -129,15 +146,47 @@ fn directory(state_dir: &Path) -> Finding {
     }
 }
 
-/// The directory, or the nearest one above it that exists.
-fn existing(path: &Path) -> &Path {
-    path.ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"))
+/// Whether everything in the directory is for its owner alone.
+fn files(state_dir: &Path) -> Finding {
+    if !state_dir.exists() {
+        return Finding::Good("none yet".into());
+    }
+    // Whoever asks for a reset makes that file as they please, and there is nothing in it.
+    let trigger = state_dir.join(reset::TRIGGER_NAME);
+    match wal::private::first_shared(state_dir, Some(&trigger)) {
+        Ok(None) => Finding::Good("for their owner alone".into()),
+        Ok(Some((path, mode))) => Finding::Bad(
+            Code::Usage,
+            format!(
+                "others may look into {} (mode {mode:o}); run `chmod -R go= {}`",
+                shown(&path),
+                shown(state_dir)
+            ),
+        ),
+        Err(error) => Finding::Warning(format!("cannot be looked at: {error}")),
+    }
+}
+
+/// Whether the device has the secret of the configured file, or will have it.
+fn device_secret(device: Option<&journal::Device>, path: &Path) -> Finding {
+    let Some(device) = device else {
+        return match secret::read(path) {
+            Ok(_good) => Finding::Good(format!("the next start takes that of {}", shown(path))),
+            Err(failure) => Finding::Bad(failure.code, failure.message),
+        };
+    };
+    match secret::compare(device, path) {
+        Ok(Provisioned::Same) => Finding::Good(format!("that of {}", shown(path))),
+        Ok(Provisioned::Other) => Finding::Warning(format!(
+            "another than in {}, which was there too late; `secluso-hub reset` takes that one over",
+            shown(path)
+        )),
+        Err(failure) => Finding::Warning(failure.message),
+    }
 }
 
 fn file_system(state_dir: &Path) -> Finding {
-    match rustix::fs::statfs(existing(state_dir)) {
+    match rustix::fs::statfs(state::existing(state_dir)) {
         Ok(stat) => {
             let magic = stat.f_type as u64 & 0xffff_ffff;
             match FILE_SYSTEMS.iter().find(|(known, _)| *known == magic) {
@@ -152,7 +201,7 @@ fn file_system(state_dir: &Path) -> Finding {
 }
 
 fn free_space(state_dir: &Path) -> Finding {
-    match rustix::fs::statvfs(existing(state_dir)) {
+    match rustix::fs::statvfs(state::existing(state_dir)) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let text = format!("{} MiB", free >> 20);
@@ -196,10 +245,13 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             "pairing",
             Finding::Warning("none yet; run `secluso-hub pair`".into()),
         );
+        if let Some(path) = &config.device_secret_file {
+            report.add("device secret", device_secret(None, path));
+        }
         return;
     }
     let opened = state::opener(config).and_then(|mut open| Ok(open()?));
-    let (mut journal, recovered) = match opened {
+    let (journal, recovered) = match opened {
         Ok(opened) => opened,
         Err(failure) => return report.add("journal", Finding::Bad(failure.code, failure.message)),
     };
@@ -225,15 +277,24 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             phones => Finding::Good(format!("{phones} phone(s)")),
         },
     );
-    let device = match journal.device() {
+    match journal.stranded_copies() {
+        Ok(0) => {}
+        Ok(copies) => report.add("retained", Finding::Warning(stranded(copies as u64))),
+        Err(error) => report.add("retained", Finding::Bad(Code::State, error.to_string())),
+    }
+    // Only looked at: one that was made here would keep out the secret that is provisioned.
+    let device = match journal.known_device() {
         Ok(device) => device,
         Err(error) => return report.add("relay", Finding::Bad(Code::State, error.to_string())),
     };
-    let certificate = device
-        .certificate
-        .as_deref()
-        .and_then(|bytes| Certificate::decode(bytes).ok());
-    let Some(certificate) = certificate else {
+    if let Some(path) = &config.device_secret_file {
+        report.add("device secret", device_secret(device.as_ref(), path));
+    }
+    let admitted = device.and_then(|device| {
+        let certificate = Certificate::decode(device.certificate.as_deref()?).ok()?;
+        Some((Identity::from_seed(*device.identity_seed), certificate))
+    });
+    let Some((identity, certificate)) = admitted else {
         return report.add(
             "relay",
             Finding::Warning(
@@ -241,7 +302,6 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             ),
         );
     };
-    let identity = Identity::from_seed(*device.identity_seed);
     let attempt = relay_client::connect(
         &config.relay,
         &identity,
@@ -261,4 +321,26 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             Err(_elapsed) => Finding::Bad(Code::Network, "does not answer".into()),
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_that_was_touched_is_no_file_that_others_may_open() {
+        let place = tempfile::tempdir().unwrap();
+        let state = place.path().join("state");
+        state::prepare(&state).unwrap();
+        let touch = |name: &str| {
+            let path = state.join(name);
+            std::fs::write(&path, b"").unwrap();
+            let mode = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        touch(reset::TRIGGER_NAME);
+        assert!(matches!(files(&state), Finding::Good(_)));
+        touch("vault");
+        assert!(matches!(files(&state), Finding::Bad(Code::Usage, _)));
+    }
 }

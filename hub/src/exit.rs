@@ -28,6 +28,8 @@ pub enum Code {
     NotAdmitted = 6,
     /// The disk is full.
     Space = 7,
+    /// A phone asked for a restart: the hub has stopped cleanly and is to be started again.
+    Restart = 8,
     /// A mistake of ours, or a disk that fails.
     Internal = 70,
 }
@@ -68,6 +70,12 @@ impl Failure {
     }
 }
 
+impl From<pairing_code::NoPicture> for Failure {
+    fn from(error: pairing_code::NoPicture) -> Self {
+        Self::new(Code::Usage, error.to_string())
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::new(Code::Usage, error.to_string())
@@ -88,6 +96,8 @@ impl From<JournalError> for Failure {
                 _,
                 journal::ErrorKind::Retry
                 | journal::ErrorKind::Poisoned
+                // A phone's: a hub awaits nobody's Commit.
+                | journal::ErrorKind::Wait
                 | journal::ErrorKind::Misuse,
             ) => Code::of_cause(error.cause()),
         };

@@ -5,7 +5,6 @@
 //! ```text
 //! camera -> segmenter -> recorder -> sealer (one thread: core + journal) -> uplink -> relay
 //! ```
-#![forbid(unsafe_code)]
 
 pub mod camera;
 pub mod cli;
@@ -17,11 +16,15 @@ pub mod exit;
 pub mod fmp4;
 pub mod output;
 pub mod pairing;
+pub mod phones;
 pub mod recorder;
 pub mod reset;
+pub mod retained;
 pub mod sealer;
+pub mod secret;
 pub mod segmenter;
 pub mod state;
 pub mod status;
 pub mod supervisor;
+pub mod traffic;
 pub mod uplink;

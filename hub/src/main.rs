@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    no_core_dumps();
+    // Before anything else, so that nothing is made or read without it.
+    let private = wal::private::keep_process();
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("SECLUSO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
+    if let Err(error) = private {
+        tracing::warn!(%error, "this process could not be kept to itself: its memory may be dumped or read");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -39,16 +43,5 @@ fn main() -> ExitCode {
             eprintln!("secluso-hub: {failure}");
             ExitCode::from(failure.code as u8)
         }
-    }
-}
-
-/// A core dump would hold keys.
-fn no_core_dumps() {
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if rustix::process::setrlimit(rustix::process::Resource::Core, none).is_err() {
-        eprintln!("secluso-hub: core dumps could not be turned off; go on all the same");
     }
 }

@@ -3,11 +3,15 @@
 
 use std::io::Write as _;
 
+use journal::ids::{Channel, PairingId};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
 use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
 use crate::exit::Failure;
+
+/// Hexadecimal digits by which people name a phone.
+const SHORT_DIGITS: usize = 8;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,13 +93,69 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             let (word, text) = stop(*why);
             (Some(json!({"event": "not_recorded", "why": word})), text.into())
         }
+        Notice::PlayWaits { .. } => (
+            Some(json!({"event": "play_waits"})),
+            "what is to be played to a phone waits: the disk is full. Free some space".into(),
+        ),
         Notice::Reopened => (
             Some(json!({"event": "reopened"})),
             "a write to the disk failed; the journal was opened again and recording goes on. Check the disk".into(),
         ),
-        Notice::LineBroken { what, .. } => (
-            Some(json!({"event": "pairing_broken"})),
-            format!("events are not recorded for one phone: {what}"),
+        Notice::LineBroken { line, what } => (
+            Some(json!({"event": "pairing_broken", "channel": channel(line.channel)})),
+            match line.channel {
+                Channel::EventVideo => format!("events are not recorded for one phone: {what}"),
+                other => format!("one channel of a phone, {}, cannot be used: {what}", channel(other)),
+            },
+        ),
+        Notice::Settings(doc) => {
+            let settings = doc.settings;
+            let json = json!({"event": "settings", "version": doc.version, "privacy": settings.privacy,
+                              "event_seconds_max": settings.event_seconds_max});
+            let text = match settings.privacy {
+                true => "a phone has changed the settings: privacy mode is on, no event is recorded",
+                false => "a phone has changed the settings: privacy mode is off",
+            };
+            (Some(json), text.into())
+        }
+        Notice::Healed { line, epoch } => (
+            Some(
+                json!({"event": "healed", "channel": channel(line.channel), "epoch": epoch.0}),
+            ),
+            format!(
+                "new keys of a phone are in use for {}",
+                channel(line.channel)
+            ),
+        ),
+        Notice::PhoneSilent { phone } => (
+            Some(json!({"event": "phone_silent", "phone": short(*phone)})),
+            format!(
+                "phone {} was not heard of for too long: nothing new is encrypted for it until its next heartbeat. If it is lost, run `secluso-hub remove {}`",
+                short(*phone),
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneBack { phone } => (
+            Some(json!({"event": "phone_back", "phone": short(*phone)})),
+            format!(
+                "phone {} was heard of again: events are recorded for it",
+                short(*phone)
+            ),
+        ),
+        Notice::PhoneAdded { phone, by } => (
+            Some(json!({"event": "phone_added", "phone": short(*phone), "by": short(*by)})),
+            format!(
+                "phone {} was paired by a code that phone {} passed on. If you do not know it, run `secluso-hub remove` for both",
+                short(*phone),
+                short(*by)
+            ),
+        ),
+        Notice::PhoneRemoved { phone } => (
+            Some(json!({"event": "phone_removed", "phone": short(*phone)})),
+            format!(
+                "phone {} is removed with all its keys; to use it again, pair it again",
+                short(*phone)
+            ),
         ),
         Notice::Standing { standing, .. } => match standing {
             // Only the relay's word is ever taken back.
@@ -142,9 +202,17 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
             "no_phone",
             "events are not recorded: no phone is paired. Run `secluso-hub pair`",
         ),
+        Stop::Silent => (
+            "phones_silent",
+            "events are not recorded: no paired phone was heard of for too long. Open the app on one",
+        ),
         Stop::Space => (
             "disk_full",
             "an event is not recorded, or no further: the disk is full. Free some space",
+        ),
+        Stop::Privacy => (
+            "privacy",
+            "events are not recorded: a phone has switched privacy mode on",
         ),
         Stop::RolledBack => (
             "rolled_back",
@@ -154,9 +222,27 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
     }
 }
 
+/// How a phone is named to people: enough of its identifier to tell it from the others.
+pub fn short(phone: PairingId) -> String {
+    let mut name = phone.to_hex();
+    name.truncate(SHORT_DIGITS);
+    name
+}
+
+/// The word for a channel in JSON.
+fn channel(channel: Channel) -> &'static str {
+    match channel {
+        Channel::EventVideo => "event_video",
+        Channel::Thumbnail => "thumbnail",
+        Channel::Livestream => "livestream",
+        Channel::Notification => "notification",
+        Channel::Config => "config",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Channel, Line, PairingId};
+    use journal::ids::Line;
 
     use super::*;
 

@@ -3,13 +3,14 @@
 //!
 //! One offer at a time, for a bounded time, with bounded messages and a bounded number and rate of
 //! tries. Whatever a stranger does costs the stranger a wait and changes nothing; when the offer is
-//! over, for whatever reason, it is ended durably. This room must never log the code.
+//! over, for whatever reason, it is ended durably. A paired phone may pass such a code on ([`Inviter`]); whoever
+//! reads it answers here all the same. This room must never log the code.
 
 mod addresses;
 mod bucket;
-mod code;
-mod image;
+mod invited;
 mod listener;
+mod turn;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,11 +18,12 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use journal::ids::OfferId;
-use journal::pairing::{OfferEnd, OfferTerms};
-use journal::{Durable, HubPairing, Offer};
+use journal::pairing::{OfferEnd, OfferTerms, PHONES_MAX};
+use journal::{Durable, HubPairing, JournalError, Offer, PairingError};
 use relay_client::{Identity, rpk};
 use tokio::sync::mpsc;
 use wire::Invitation;
+use zeroize::Zeroizing;
 
 use crate::camera::Clock;
 use crate::config::PairingConfig;
@@ -30,13 +32,18 @@ use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Uplink;
 
 use bucket::Bucket;
-pub use code::{show, terminal_qr};
-pub use image::CodeImage;
+pub use invited::Inviter;
+use listener::Awaited;
+pub use turn::{AtTheHub, Turn};
 
 /// The application protocol of the direct connection.
 pub const ALPN: &[u8] = b"secluso-pair/1";
 /// How long the relay may take to give the phone's invitation.
 const INVITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often the port is asked for, and the pause between: a pairing that has just ended here, because another takes its
+/// place, frees it when its last connection is over.
+const PORT_TRIES_MAX: u32 = 40;
+const PORT_PAUSE: Duration = Duration::from_millis(50);
 /// 2025-01-01: a clock before it was never set.
 pub const CLOCK_UNIX_MS_MIN: u64 = 1_735_689_600_000;
 /// Steps that wait for whoever shows them.
@@ -48,7 +55,7 @@ pub enum Step {
     /// Show this.
     Offer {
         /// The text of the code. A secret while it lasts.
-        text: String,
+        text: Zeroizing<String>,
         /// When it stops being good, milliseconds since 1970.
         expires_unix_ms: u64,
     },
@@ -87,6 +94,7 @@ pub async fn pair(
 ) -> Result<Ended, Failure> {
     let mut stop = pin!(stop);
     let place = Place::new(config, relay, sealer, clock)?;
+    place.has_room_for_a_phone().await?;
     let invitation = tokio::select! {
         biased;
         () = &mut stop => return Ok(stopped(steps).await),
@@ -140,6 +148,20 @@ impl<'a, C: Clock> Place<'a, C> {
         })
     }
 
+    /// Before the relay is asked for an invitation that nobody could use.
+    ///
+    /// # Errors
+    /// [`Code::NotAdmitted`] if the hub has as many phones as it may have.
+    async fn has_room_for_a_phone(&self) -> Result<(), Failure> {
+        let count = |core: &mut crate::core::Core, now| {
+            core.with_journal(now, |journal| HubPairing::places_taken(journal))
+        };
+        if self.sealer.run(count).await? < PHONES_MAX {
+            return Ok(());
+        }
+        Err(JournalError::from(PairingError::TooManyPhones).into())
+    }
+
     async fn offer(
         &self,
         invitation: Vec<u8>,
@@ -179,7 +201,13 @@ impl<'a, C: Clock> Place<'a, C> {
             () = stop => None,
             served = tokio::time::timeout(
                 config.offer,
-                listener::serve(&endpoint, self.sealer, self.clock, tries),
+                listener::serve(
+                    &endpoint,
+                    self.sealer,
+                    self.clock,
+                    tries,
+                    Awaited::By(offer.offer),
+                ),
             ) => Some(served),
         };
         let ended = self.end(offer.offer).await;
@@ -232,12 +260,21 @@ impl<'a, C: Clock> Place<'a, C> {
         });
         let endpoint = match again {
             Some(endpoint) => endpoint,
-            None => open(listen).map_err(|error| {
-                Failure::new(
-                    Code::Usage,
-                    format!("pairing cannot listen: {error}; correct [pairing] listen"),
-                )
-            })?,
+            None => {
+                let mut tries = 1;
+                loop {
+                    match open(listen) {
+                        Ok(endpoint) => break endpoint,
+                        Err(error) if tries >= PORT_TRIES_MAX => {
+                            let what =
+                                format!("pairing cannot listen: {error}; correct [pairing] listen");
+                            return Err(Failure::new(Code::Usage, what));
+                        }
+                        Err(_) => tokio::time::sleep(PORT_PAUSE).await,
+                    }
+                    tries += 1;
+                }
+            }
         };
         let port = endpoint
             .local_addr()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::camera::{AccessUnit, Camera, CameraError, CameraEvent, EventEnd, VideoTrack};
-use crate::core::{CoreError, Event, Piece, Recorded, Stop};
+use crate::core::{CoreError, Event, Piece, Recorded, Stop, Wishes};
 use crate::sealer::{Pending, Sealer, SealerError};
 use crate::segmenter::{ClipChunk, Segmenter};
 
@@ -42,6 +42,8 @@ pub enum Over {
     Stopped,
     /// The camera has no more events.
     Finished,
+    /// Privacy mode: whoever has the camera lets go of it.
+    Private,
     /// The camera failed. Whoever has another one, or the same again, goes on with it.
     Failed(CameraError),
 }
@@ -80,8 +82,11 @@ impl Flying {
 pub struct Recorder {
     name: String,
     sealer: Sealer,
+    wishes: watch::Receiver<Wishes>,
     state: State,
     track: Option<Arc<VideoTrack>>,
+    /// When the event began, milliseconds since 1970, as its camera says.
+    started_unix_ms: u64,
     flying: Flying,
     /// What the camera failed of last.
     trouble: Option<CameraError>,
@@ -93,9 +98,11 @@ impl Recorder {
     pub fn new(name: String, sealer: Sealer) -> Self {
         Self {
             name,
+            wishes: sealer.wishes(),
             sealer,
             state: State::Idle,
             track: None,
+            started_unix_ms: 0,
             flying: Flying::default(),
             trouble: None,
             completed: 0,
@@ -107,7 +114,7 @@ impl Recorder {
         self.completed
     }
 
-    /// Records until the camera is over or `stop` changes; an open clip is then cut off.
+    /// Records until the camera is over, `stop` changes, or privacy mode is on; an open clip is then cut off.
     ///
     /// # Errors
     /// [`SealerError`] when the journal is gone.
@@ -117,12 +124,20 @@ impl Recorder {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Over, SealerError> {
         loop {
+            if self.wishes.borrow_and_update().settings.privacy {
+                self.end(EventEnd::CutOff).await?;
+                return Ok(Over::Private);
+            }
             let event = tokio::select! {
                 biased;
                 _ = stop.changed() => {
                     self.end(EventEnd::CutOff).await?;
                     return Ok(Over::Stopped);
                 }
+                changed = self.wishes.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_closed) => return Err(SealerError::Closed),
+                },
                 answer = self.flying.next() => {
                     self.judge(answer).await?;
                     continue;
@@ -142,6 +157,7 @@ impl Recorder {
     async fn handle(&mut self, event: CameraEvent) -> Result<(), SealerError> {
         match event {
             CameraEvent::EventStarted(start) => {
+                self.started_unix_ms = start.started_unix_ms;
                 self.begin(start.track, start.started_unix_ms).await
             }
             CameraEvent::AccessUnit(unit) => self.unit(unit).await,
@@ -180,6 +196,14 @@ impl Recorder {
     }
 
     async fn unit(&mut self, unit: AccessUnit) -> Result<(), SealerError> {
+        if self.is_too_long(unit.captured_unix_ms) {
+            // Whole, as the owner wants it. What the camera still has of the event is not recorded.
+            if !matches!(self.state, State::Skip) {
+                self.end(EventEnd::Completed).await?;
+                self.state = State::Skip;
+            }
+            return Ok(());
+        }
         if let State::Restart(track) = &self.state
             && unit.is_sync
         {
@@ -198,6 +222,13 @@ impl Recorder {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a picture lies beyond the limit that the owner has set for an event.
+    fn is_too_long(&self, captured_unix_ms: u64) -> bool {
+        let limit = self.wishes.borrow().settings.event_seconds_max;
+        let lasted_ms = captured_unix_ms.saturating_sub(self.started_unix_ms);
+        limit.is_some_and(|seconds| lasted_ms >= u64::from(seconds) * 1_000)
     }
 
     async fn pieces(&mut self, chunks: Vec<ClipChunk>) -> Result<(), SealerError> {

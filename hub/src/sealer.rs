@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wal::mutant;
 
 use crate::camera::Clock;
-use crate::core::{Core, CoreError, Death, Heads, Notice};
+use crate::core::{Core, CoreError, Death, Heads, Notice, Wishes};
 
 /// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
 /// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
@@ -53,6 +53,7 @@ enum SyncResult {
 pub struct Sealer {
     jobs: mpsc::Sender<Job>,
     heads: watch::Receiver<Heads>,
+    wishes: watch::Receiver<Wishes>,
 }
 
 /// The answer to a job that was handed over. Dropping it leaves the step whole, as it is.
@@ -109,6 +110,7 @@ const NOTICES_MAX: usize = 1024;
 pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer, SealerThread)> {
     let (jobs, waiting) = mpsc::channel(JOBS_MAX);
     let (publish, heads) = watch::channel(core.heads().unwrap_or_default());
+    let (wish, wishes) = watch::channel(core.wishes());
     let (tell, notices) = mpsc::channel(NOTICES_MAX);
     let handle = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new()
@@ -118,15 +120,22 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 core,
                 waiting,
                 publish,
+                wish,
                 tell,
                 flying: Answers::new(),
                 staged: Answers::new(),
+                ticked_at: Duration::ZERO,
                 tick_at: Duration::ZERO,
                 is_quiet: true,
             };
             worker.run(&clock, &handle)
         })?;
-    Ok((Sealer { jobs, heads }, SealerThread { notices, thread }))
+    let sealer = Sealer {
+        jobs,
+        heads,
+        wishes,
+    };
+    Ok((sealer, SealerThread { notices, thread }))
 }
 
 impl Sealer {
@@ -175,6 +184,11 @@ impl Sealer {
     pub fn heads(&self) -> watch::Receiver<Heads> {
         self.heads.clone()
     }
+
+    /// What camera and supervisor are to do, as far as it is durable; changes wake at once.
+    pub fn wishes(&self) -> watch::Receiver<Wishes> {
+        self.wishes.clone()
+    }
 }
 
 /// Answers of one batch of jobs, each with the journal's generation in which it was staged.
@@ -184,11 +198,14 @@ struct Worker {
     core: Core,
     waiting: mpsc::Receiver<Job>,
     publish: watch::Sender<Heads>,
+    wish: watch::Sender<Wishes>,
     tell: mpsc::Sender<Notice>,
     /// Who waits for the sync that is under way.
     flying: Answers,
     /// Who waits for the next one. Nobody while none is under way.
     staged: Answers,
+    /// When it was given its chance last, or the start; by the clock that never falls.
+    ticked_at: Duration,
     /// When the core is to be given its chance, by the clock that never falls.
     tick_at: Duration,
     /// No job was run since the last tick.
@@ -206,7 +223,8 @@ impl Worker {
     ) -> Result<(), CoreError> {
         self.report();
         self.alive()?;
-        self.tick_at = clock.now() + TICK;
+        self.ticked_at = clock.now();
+        self.tick_at = self.ticked_at + TICK;
         loop {
             match self.next_job(clock, handle) {
                 Next::Job(job) => self.run_jobs(job, clock)?,
@@ -326,9 +344,15 @@ impl Worker {
     }
 
     fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
-        match self.core.handle_timeout(clock.unix_ms()) {
-            Ok(()) | Err(CoreError::Dead(_)) => {}
-            Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
+        let now = clock.now();
+        let passed = now.saturating_sub(std::mem::replace(&mut self.ticked_at, now));
+        let owed = self.core.handle_timeout(clock.unix_ms());
+        let counted = self.core.handle_elapsed(passed, clock.unix_ms());
+        for done in [owed, counted] {
+            match done {
+                Ok(()) | Err(CoreError::Dead(_)) => {}
+                Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
+            }
         }
         self.begin_unless_committing(clock)
     }
@@ -362,6 +386,12 @@ impl Worker {
             }
             Err(error) => tracing::warn!(%error, "the lines cannot be read"),
         }
+        let wishes = self.core.wishes();
+        self.wish.send_if_modified(|old| {
+            let changed = *old != wishes;
+            *old = wishes;
+            changed
+        });
         while let Some(notice) = self.core.poll_notice() {
             if self.tell.try_send(notice).is_err() {
                 tracing::warn!("a notice was lost because nobody reads them");

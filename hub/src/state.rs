@@ -4,12 +4,14 @@
 //! state_dir/          0700
 //!   journal/          the log, its view, the vault: see journal/FORMAT.md
 //!   control.sock      0600, while a hub runs
+//!   reset             whoever makes this file asks for a reset: see `crate::reset`
 //! ```
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use journal::ids::Channel;
 use journal::vault::file::FileVault;
 use journal::{Journal, Role};
 use wal::disk::{RealDisk, make_dir};
@@ -62,6 +64,36 @@ pub fn prepare(state_dir: &Path) -> Result<(), Failure> {
     }
 }
 
+/// The directory, or the nearest one above it that exists.
+pub(crate) fn existing(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"))
+}
+
+/// Refuses for anybody but the owner of the state directory; while there is none, of the directory that it
+/// would be made in: what `user` makes there, the hub's own user may not open.
+///
+/// # Errors
+/// [`Code::Usage`], with whose it is; [`Code::of_path`] if that cannot be asked.
+pub(crate) fn refuse_others(state_dir: &Path, user: u32) -> Result<(), Failure> {
+    let place = existing(state_dir);
+    let shown = place.display();
+    let found = std::fs::metadata(place).map_err(|error| {
+        let what = format!("{shown} cannot be looked at ({error})");
+        Failure::new(Code::of_path(&error), what)
+    })?;
+    match found.uid() {
+        owner if owner == user => Ok(()),
+        owner => Err(Failure::new(
+            Code::Usage,
+            format!(
+                "{shown} belongs to user {owner}, and the hub could not open what user {user} makes there; do this as that user (`sudo -u '#{owner}'`), or make the state directory first"
+            ),
+        )),
+    }
+}
+
 /// Opens the journal, as often as it is asked to.
 ///
 /// # Errors
@@ -80,16 +112,23 @@ pub fn opener(config: &Config) -> Result<Opener, Failure> {
         log_file_bytes: config.disk.log_file_bytes,
         ..Options::default()
     };
+    let is_shaped = config.traffic.is_some();
     Ok(Box::new(move || {
         let store = RocksStore::new(root.join("view"));
         let vault = FileVault::new(Arc::clone(&disk), VAULT_NAME);
-        Journal::open(
+        let opened = Journal::open(
             Role::Hub,
             Arc::clone(&disk),
             Box::new(store),
             Box::new(vault),
             Box::new(OsDice),
             options.clone(),
-        )
+        );
+        opened.map(|(mut journal, report)| {
+            if is_shaped {
+                journal.send_in_full_size(Channel::EventVideo);
+            }
+            (journal, report)
+        })
     }))
 }

@@ -2,8 +2,10 @@
 //! journal means.
 //!
 //! Order of start: journal (with what a start owes), camera, control socket, uplink. Order of stop:
-//! camera (its clip is cut off), then a moment for the uplink, then the journal. This room must
-//! never restart a part whose state it does not know: the journal's thread decides that itself.
+//! camera (its clip is cut off), then a moment for the uplink, then the journal. A restart that a phone asks
+//! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
+//! journal has forgotten the wish by then. This room must never restart a part whose state it does not know:
+//! the journal's thread decides that itself.
 
 mod camera;
 
@@ -11,20 +13,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_client::ClientError;
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wal::{Dice as _, OsDice};
 
 use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
-use crate::config::{CameraConfig, Config};
+use crate::config::{CameraConfig, Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
-use crate::pairing::{self, STEPS_MAX, Step};
+use crate::pairing::{self, Inviter, STEPS_MAX, Step, Turn};
 use crate::sealer::{self, Sealer, SealerThread};
-use crate::state;
 use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
+use crate::{reset, secret, state};
 use camera::Keeper;
 
 /// What the uplink may still send when the hub stops.
@@ -49,8 +52,11 @@ fn start_parts(
     clock: &TokioClock,
     camera: watch::Receiver<Option<CameraError>>,
 ) -> Result<Parts, Failure> {
-    state::prepare(&config.state_dir)?;
-    let core = Core::start(state::opener(config)?, clock.unix_ms())?;
+    let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
+    core.let_phones_invite(config.may_invite);
+    core.set_retention(config.retain == Retain::UntilAcked);
+    // Before the uplink, which makes the device if there is none.
+    secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
         Failure::new(
             Code::Internal,
@@ -60,6 +66,7 @@ fn start_parts(
     let uplink_config = UplinkConfig {
         relay: config.relay.clone(),
         invitation: config.invitation.clone(),
+        traffic: config.traffic,
     };
     let (uplink, uplink_task) = uplink::start(uplink_config, sealer.clone(), clock.clone(), dice());
     Ok(Parts {
@@ -79,23 +86,71 @@ fn dice() -> impl FnMut() -> u64 + Send + 'static {
     }
 }
 
-/// `run`: until SIGTERM, SIGINT or `stop`.
+/// Why a hub ended that did not fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// A signal, or `stop`: it is not to be started again.
+    Stopped,
+    /// A phone's wish for a restart.
+    Restart,
+    /// A trigger file asks for a reset.
+    Reset,
+}
+
+/// `run`: until SIGTERM, SIGINT or `stop`. When a trigger file asks for a reset, at a start or later,
+/// the hub ends its parts, erases its state and starts anew.
 ///
 /// # Errors
 /// One sentence and its code.
 pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
+    // Kept from one start to the next, so that who asks this hub to end between the two is heard.
+    let mut signals = None;
+    loop {
+        prepare(&config, |json, text| {
+            format.line(json, "");
+            eprintln!("secluso-hub: {text}");
+        })?;
+        match run_once(config.clone(), format, &mut signals).await? {
+            Ending::Stopped => return Ok(()),
+            Ending::Restart => {
+                return Err(Failure::new(
+                    Code::Restart,
+                    "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
+                ));
+            }
+            Ending::Reset => {}
+        }
+    }
+}
+
+/// The state directory, and what a trigger file asks for: before anything is read from it.
+fn prepare(config: &Config, tell: impl FnOnce(&Value, &str)) -> Result<(), Failure> {
+    state::prepare(&config.state_dir)?;
+    if let Some((json, text)) = reset::obey(config)? {
+        tell(&json, &text);
+    }
+    Ok(())
+}
+
+async fn run_once(
+    config: Config,
+    format: Format,
+    signals: &mut Option<Signals>,
+) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
-    // Before the journal is touched: an unreadable clip is a mistake of the configuration.
-    let camera = config
-        .camera
-        .as_ref()
-        .map(|camera| open_camera(camera, &clock))
-        .transpose()?;
+    let triggers = config.clone();
     let (camera_trouble, trouble) = watch::channel(None);
     let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    // The signals before anybody is told that the hub runs: whoever is told may stop it.
-    let front = bind_control(&config).and_then(|socket| Ok((socket, Signals::new()?)));
-    let (socket, signals) = match front {
+    // In privacy mode nobody has the camera, from the first moment on, and only the journal knows of that.
+    let is_private = parts.sealer.wishes().borrow().settings.privacy;
+    let camera = config.camera.as_ref().filter(|_| !is_private);
+    // An unreadable clip is a mistake of the configuration.
+    let camera = camera.map(|camera| open_camera(camera, &clock)).transpose();
+    let front = match camera {
+        Ok(camera) => front(&config, signals).map(|(socket, signals)| (camera, socket, signals)),
+        Err(failure) => Err(failure),
+    };
+    let (camera, socket, signals) = match front {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -105,36 +160,47 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
         tell(format, &notice);
     }
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
+    if let Some(traffic) = config.traffic {
+        eprintln!("secluso-hub: {}", traffic.cost().to_text());
+    }
 
     let (stop, stopped) = watch::channel(false);
-    let name = config
-        .camera
-        .as_ref()
-        .map(|camera| camera.name.clone())
-        .unwrap_or_default();
+    let keeper = config.camera.clone().map(|wanted| Keeper {
+        camera,
+        config: wanted.file,
+        name: wanted.name,
+        sealer: parts.sealer.clone(),
+        clock: clock.clone(),
+        pauses: Backoff::new(Box::new(dice())),
+        trouble: camera_trouble,
+    });
     let services = Arc::new(Services {
         config,
         sealer: parts.sealer.clone(),
         uplink: parts.uplink.clone(),
         camera: trouble,
         stop: stop.clone(),
-        pairing: tokio::sync::Mutex::new(()),
+        pairing: Turn::default(),
     });
     let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let keeper = camera.map(|camera| Keeper {
-        camera,
-        name,
-        sealer: parts.sealer.clone(),
-        clock,
-        pauses: Backoff::new(Box::new(dice())),
-        trouble: camera_trouble,
-    });
+    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
     let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
-    let ended = watch_over(&mut parts, format, signals, stopped, &mut camera_task).await;
+    let is_reset = || reset::asked(&triggers).is_some();
+    let watched = watch_over(
+        &mut parts,
+        format,
+        signals,
+        stopped,
+        &mut camera_task,
+        is_reset,
+    );
+    let ended = watched.await;
     stop.send_replace(true);
+    // An offer that a phone passes on stands until its time is over; the next start goes on with it.
+    end_task(invites_task).await;
     if ended.is_ok() {
         // A pairing under way ends its offer.
-        let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.lock()).await;
+        let _late = tokio::time::timeout(PAIRING_STOP_WAIT, services.pairing.is_over()).await;
     }
     if !camera_task.is_finished()
         && tokio::time::timeout(CAMERA_STOP_WAIT, &mut camera_task)
@@ -150,14 +216,19 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
     finish(parts, format, ended).await
 }
 
-fn bind_control(config: &Config) -> Result<control::Server, Failure> {
-    control::bind(&config.state_dir).map_err(|error| {
+/// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
+fn front<'s>(
+    config: &Config,
+    kept: &'s mut Option<Signals>,
+) -> Result<(control::Server, &'s mut Signals), Failure> {
+    let socket = control::bind(&config.state_dir).map_err(|error| {
         let dir = config.state_dir.display();
         Failure::new(
             Code::of_path(&error),
             format!("the control socket cannot be made in {dir}: {error}"),
         )
-    })
+    })?;
+    Ok((socket, kept.get_or_insert(Signals::new()?)))
 }
 
 /// The polite requests to end.
@@ -190,23 +261,43 @@ impl Signals {
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
-    mut signals: Signals,
+    signals: &mut Signals,
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
-) -> Result<(), Failure> {
+    is_reset: impl Fn() -> bool,
+) -> Result<Ending, Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
     let mut is_camera_told = true;
+    let mut wishes = parts.sealer.wishes();
     loop {
+        // A wish that is there is durable, and so is the answer to whoever has it.
+        if wishes.borrow_and_update().restart {
+            return Ok(Ending::Restart);
+        }
         tokio::select! {
-            () = signals.any() => return Ok(()),
-            _ = stopped.changed() => return Ok(()),
+            () = signals.any() => return Ok(Ending::Stopped),
+            changed = wishes.changed() => if changed.is_err() {
+                return Err(gone("journal"));
+            },
+            _ = stopped.changed() => return Ok(Ending::Stopped),
             notice = parts.thread.notices.recv() => match notice {
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
             },
             changed = parts.camera.changed(), if is_camera_told => match changed {
-                Ok(()) => tell_camera(format, parts.camera.borrow_and_update().as_ref()),
+                Ok(()) => {
+                    let is_there = {
+                        let trouble = parts.camera.borrow_and_update();
+                        tell_camera(format, trouble.as_ref());
+                        trouble.is_none()
+                    };
+                    // Phones are told of it in the answers to their heartbeats. A journal that is gone is told above.
+                    let _told = parts.sealer.hand_over(move |core, _now| {
+                        core.handle_camera(is_there);
+                        Ok(())
+                    }).await;
+                }
                 // No camera, or none any more.
                 Err(_gone) => is_camera_told = false,
             },
@@ -220,6 +311,9 @@ async fn watch_over(
             // It never ends of itself: without it the hub would record and send nothing, in silence.
             _ended = &mut parts.uplink_task => return Err(gone("uplink")),
             _ = look.tick() => {
+                if is_reset() {
+                    return Ok(Ending::Reset);
+                }
                 let link = parts.uplink.status();
                 // With phones it records on and asks again.
                 if parts.sealer.heads().borrow().is_empty() && let Some(failure) = hopeless(&link) {
@@ -256,7 +350,7 @@ fn hopeless(link: &LinkStatus) -> Option<Failure> {
     Some(Failure::new(Code::NotAdmitted, what))
 }
 
-async fn finish(parts: Parts, format: Format, ended: Result<(), Failure>) -> Result<(), Failure> {
+async fn finish<T>(parts: Parts, format: Format, ended: Result<T, Failure>) -> Result<T, Failure> {
     let Parts {
         sealer,
         mut thread,
@@ -288,7 +382,7 @@ async fn end_task(task: tokio::task::JoinHandle<()>) {
 }
 
 /// Waits for the journal's thread; its own end explains every other.
-async fn join(thread: SealerThread) -> Result<(), Failure> {
+pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || thread.join()).await {
         Ok(Err(CoreError::Dead(death))) => {
             // Nothing is left to write: the journal is closed.
@@ -318,6 +412,20 @@ async fn record(
     }
 }
 
+/// Makes the offers that phones pass on, for as long as the hub runs.
+async fn follow_invites(services: Arc<Services>, clock: TokioClock) {
+    let inviter = Inviter {
+        config: &services.config.pairing,
+        may_invite: services.config.may_invite,
+        relay: &services.config.relay,
+        sealer: &services.sealer,
+        uplink: &services.uplink,
+        clock: &clock,
+        turn: &services.pairing,
+    };
+    inviter.run().await;
+}
+
 /// Says that the camera failed, or that it is there again.
 fn tell_camera(format: Format, trouble: Option<&CameraError>) {
     let (json, text) = output::camera(trouble);
@@ -329,7 +437,7 @@ fn tell(format: Format, notice: &Notice) {
     let (json, text) = output::notice(notice);
     let is_fact = matches!(
         notice,
-        Notice::ClipStarted { .. } | Notice::ClipFinished { .. }
+        Notice::ClipStarted { .. } | Notice::ClipFinished { .. } | Notice::Healed { .. }
     );
     if let Some(json) = &json {
         format.line(json, if is_fact { &text } else { "" });
@@ -347,6 +455,7 @@ pub async fn pair(
     config: Config,
     mut show: impl FnMut(&Step) + Send + 'static,
 ) -> Result<(), Failure> {
+    prepare(&config, |_json, text| eprintln!("secluso-hub: {text}"))?;
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
     let (_no_camera, trouble) = watch::channel(None);
@@ -389,7 +498,7 @@ mod tests {
     use crate::core::tests::world::World;
 
     /// A running hub without camera, whose uplink is this task.
-    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+    fn parts(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Parts {
         let clock = TokioClock::new();
         let (sealer, thread) = sealer::start(core, clock.clone()).unwrap();
         let nobody = UplinkConfig {
@@ -399,21 +508,69 @@ mod tests {
                 relay_id: wire::ids::RelayId([0; 32]),
             },
             invitation: None,
+            traffic: None,
         };
         let (uplink, real) = uplink::start(nobody, sealer.clone(), clock, || 0);
         real.abort();
-        let mut parts = Parts {
+        Parts {
             sealer,
             thread,
             uplink,
             uplink_task,
             camera: watch::channel(None).1,
-        };
-        let (_stop, stopped) = watch::channel(false);
+        }
+    }
+
+    /// Watches over a hub whose camera never ends, and of which nobody asks a reset.
+    async fn watched(parts: &mut Parts, stopped: watch::Receiver<bool>) -> Result<Ending, Failure> {
         let mut camera = tokio::spawn(std::future::pending());
-        let signals = Signals::new().unwrap();
-        let ended = watch_over(&mut parts, Format::Json, signals, stopped, &mut camera).await;
+        let mut signals = Signals::new()?;
+        let never = || false;
+        let watched = watch_over(
+            parts,
+            Format::Json,
+            &mut signals,
+            stopped,
+            &mut camera,
+            never,
+        );
+        watched.await
+    }
+
+    async fn ends(uplink_task: tokio::task::JoinHandle<()>, core: Core) -> Failure {
+        let mut parts = parts(uplink_task, core);
+        let (_stop, stopped) = watch::channel(false);
+        let ended = watched(&mut parts, stopped).await;
         finish(parts, Format::Json, ended).await.unwrap_err()
+    }
+
+    /// A wish that comes when its owner has stopped the hub starts it no more.
+    #[tokio::test]
+    async fn only_the_wish_that_ended_the_watch_asks_for_a_start() {
+        for by_phone in [false, true] {
+            let uplink = tokio::spawn(std::future::pending());
+            let mut parts = parts(uplink, World::paired().core);
+            let (stop, stopped) = watch::channel(false);
+            let wish = |sealer: Sealer| async move {
+                let wished = sealer.run(|core, _now| core.wish_restart());
+                wished.await.unwrap();
+            };
+            match by_phone {
+                true => wish(parts.sealer.clone()).await,
+                false => {
+                    stop.send_replace(true);
+                }
+            }
+            let ended = watched(&mut parts, stopped).await;
+            let expected = match by_phone {
+                true => Ending::Restart,
+                false => Ending::Stopped,
+            };
+            assert_eq!(ended.unwrap(), expected);
+            wish(parts.sealer.clone()).await;
+            assert!(parts.sealer.wishes().borrow().restart);
+            finish(parts, Format::Json, Ok(())).await.unwrap();
+        }
     }
 
     #[test]
@@ -441,6 +598,41 @@ mod tests {
             assert_eq!(failure.code, Code::Internal);
             assert!(failure.message.contains("uplink"), "{failure}");
         }
+    }
+
+    /// A phone's wish ends the hub as a clean stop does; what it ends with is for the one who started it.
+    #[tokio::test]
+    async fn a_restart_that_is_stored_ends_the_watch() {
+        let mut world = World::paired();
+        // One that has just started is a restart already.
+        world.pass(10);
+        let (core, phone) = world.ends();
+        phone.order(journal::message::CommandKind::Restart);
+        let _taken = phone.talk(core);
+        let clock = TokioClock::new();
+        let (sealer, thread) = sealer::start(world.core, clock.clone()).unwrap();
+        assert!(sealer.wishes().borrow().restart);
+        let nobody = UplinkConfig {
+            relay: relay_client::RelayAddress {
+                host: "127.0.0.1".into(),
+                port: 9,
+                relay_id: wire::ids::RelayId([0; 32]),
+            },
+            invitation: None,
+            traffic: None,
+        };
+        let (uplink, uplink_task) = uplink::start(nobody, sealer.clone(), clock, || 0);
+        let mut parts = Parts {
+            sealer,
+            thread,
+            uplink,
+            uplink_task,
+            camera: watch::channel(None).1,
+        };
+        let (_stop, stopped) = watch::channel(false);
+        let ended = watched(&mut parts, stopped).await;
+        assert_eq!(ended, Ok(Ending::Restart));
+        finish(parts, Format::Json, ended).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,30 +1,37 @@
 //! The way to the relay: one connection, and on it one sender and one receiver for each line.
 //!
 //! It works while there is something to send and somebody to send it to, and otherwise waits: a
-//! recording never notices. Only `Durable<Envelope>` reaches an append; a receipt stops re-sending
+//! recording never notices. A process hears a phone before it speaks to it ([`hearing`]). Only `Durable<Envelope>` reaches an append; a receipt stops re-sending
 //! and frees nothing; the relay may forget what a phone sent only after it is durable here. This
 //! room must never give up for ever: every state it can be in ends with another attempt.
 
 mod backoff;
+mod dismissals;
+mod hearing;
 mod line;
+mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use journal::ids::Line;
+use journal::ids::{Line, PairingId};
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use wire::ids::Seq;
 use wire::{Certificate, Class, Invitation};
 
 pub use backoff::Backoff;
+pub use shape::Shaped;
 
 use crate::camera::Clock;
-use crate::core::Heads;
+use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
 use crate::sealer::{Sealer, SealerError};
+use crate::traffic::Traffic;
+use hearing::Hearing;
 use line::LineUplink;
 
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
@@ -32,6 +39,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Wait after a relay has said that it does not know us, or after somebody else answered for it.
 const NOT_ADMITTED_PAUSE: Duration = Duration::from_secs(60);
+/// Pause of a line whose stored state cannot be used, before it is looked at again.
+const BROKEN_LINE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the uplink shows of one line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,6 +51,8 @@ pub struct LineLink {
     pub stored_through: Seq,
     /// The relay had no room when it was last asked.
     pub over_quota: bool,
+    /// Its rhythm, if its envelopes leave at a constant rate.
+    pub shaped: Option<Shaped>,
 }
 
 /// What the uplink shows of itself.
@@ -55,6 +66,8 @@ pub struct LinkStatus {
     pub not_admitted: bool,
     /// Set when what answers at the relay's address does not hold its key.
     pub wrong_relay: bool,
+    /// Removed phones that the relay admits all the same, by an invitation that is not this hub's.
+    pub still_admitted: BTreeSet<PairingId>,
     /// The lines.
     pub lines: BTreeMap<Line, LineLink>,
 }
@@ -64,9 +77,9 @@ pub struct LinkStatus {
 pub(crate) struct Board(Arc<Mutex<LinkStatus>>);
 
 impl Board {
-    pub(crate) fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LinkStatus) -> T) -> T {
         // Plain facts; a panic elsewhere cannot have left them half changed.
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn read(&self) -> LinkStatus {
@@ -83,6 +96,8 @@ pub struct UplinkConfig {
     pub relay: RelayAddress,
     /// For the first connection.
     pub invitation: Option<Invitation>,
+    /// The constant rate of the lines of event videos, if there is one.
+    pub traffic: Option<Traffic>,
 }
 
 /// A handle on the running uplink.
@@ -165,6 +180,7 @@ pub fn start(
         board: board.clone(),
         publish,
         lines: BTreeMap::new(),
+        hearings: BTreeMap::new(),
         backoff: Backoff::new(Box::new(jitter)),
     };
     let task = tokio::spawn(task.run());
@@ -179,6 +195,8 @@ struct Worker<C> {
     publish: watch::Sender<Option<Arc<Connection>>>,
     /// What each sender knows outlives a connection.
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
+    /// Which phones this process has heard.
+    hearings: BTreeMap<PairingId, Arc<Hearing>>,
     backoff: Backoff,
 }
 
@@ -203,7 +221,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                     });
                     tracing::info!("connected to the relay");
                     let began = self.clock.now();
-                    let over = self.serve(&connection).await;
+                    let over = match say_attached(&self.sealer, true).await {
+                        Ok(()) => self.serve(&connection).await,
+                        Err(over) => over,
+                    };
+                    // What is counted until this is done is a moment; a journal that is gone counts nothing.
+                    let _gone = say_attached(&self.sealer, false).await;
                     self.publish.send_replace(None);
                     connection.close();
                     if self.clock.now().saturating_sub(began) > IDLE {
@@ -294,22 +317,43 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         Err(Over::Client(refused))
     }
 
-    /// Runs the tasks of all lines until the connection ends; new lines join.
+    /// Runs the tasks of all lines until the connection ends; new lines join, and those of a phone that
+    /// was removed end.
     async fn serve(&mut self, connection: &Arc<Connection>) -> Over {
         let mut heads = self.sealer.heads();
+        let relay = self.config.relay.relay_id;
+        let mut telling = pin!(dismissals::tell(
+            connection,
+            self.sealer.clone(),
+            relay,
+            self.board.clone(),
+        ));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
-        let mut attached: Vec<Line> = Vec::new();
+        let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
         loop {
             let current: Heads = heads.borrow_and_update().clone();
-            for line in current.keys() {
-                if !attached.contains(line) {
-                    attached.push(*line);
-                    self.attach(*line, &current, connection, &mut tasks);
+            for (line, head) in &current {
+                if !attached.contains_key(line) {
+                    let both = self.attach(*line, *head, connection, &mut tasks);
+                    attached.insert(*line, both);
                 }
             }
+            // A phone was removed: nothing is sent to it and nothing is waited for from it any more.
+            attached.retain(|line, both| {
+                let is_there = current.contains_key(line);
+                if !is_there {
+                    both.iter().for_each(AbortHandle::abort);
+                }
+                is_there
+            });
             self.lines.retain(|line, _| current.contains_key(line));
+            self.board
+                .change(|board| board.lines.retain(|line, _| current.contains_key(line)));
+            let goes_on = |pairing: PairingId| current.keys().any(|line| line.pairing == pairing);
+            self.hearings.retain(|pairing, _| goes_on(*pairing));
             tokio::select! {
                 error = connection.closed() => return Over::Client(error),
+                over = &mut telling => return over,
                 changed = heads.changed() => if changed.is_err() {
                     return Over::Sealer(SealerError::Closed);
                 },
@@ -326,33 +370,77 @@ impl<C: Clock + Clone + 'static> Worker<C> {
     fn attach(
         &mut self,
         line: Line,
-        heads: &Heads,
+        head: LineHeads,
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
-    ) {
-        let Some(head) = heads.get(&line).copied() else {
-            return;
-        };
-        let known = self
-            .lines
-            .entry(line)
-            .or_insert_with(|| Arc::new(tokio::sync::Mutex::new(LineUplink::new(line, head))));
+    ) -> [AbortHandle; 2] {
+        let known = self.lines.entry(line).or_insert_with(|| {
+            let new = LineUplink::new(line, head, self.config.traffic);
+            Arc::new(tokio::sync::Mutex::new(new))
+        });
         let known = Arc::clone(known);
+        let hearing = self
+            .hearings
+            .entry(line.pairing)
+            .or_insert_with(|| Arc::new(Hearing::new(line.pairing)));
         let shared = line::Shared {
             line,
             head,
+            hearing: Arc::clone(hearing),
             connection: Arc::clone(connection),
             sealer: self.sealer.clone(),
             board: self.board.clone(),
         };
         let clock = self.clock.clone();
         let for_receiving = shared.clone();
-        tasks.spawn(async move {
+        let sending = tasks.spawn(async move {
             let mut known = known.lock().await;
-            (line, known.send(&shared, &clock).await)
+            loop {
+                let ended = known.send(&shared, &clock).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
         });
-        tasks.spawn(async move { (line, line::receive(&for_receiving).await) });
+        let receiving = tasks.spawn(async move {
+            loop {
+                let ended = line::receive(&for_receiving).await;
+                if let Some(ended) = unless_its_own(line, ended).await {
+                    return (line, ended);
+                }
+            }
+        });
+        [sending, receiving]
     }
+}
+
+/// Whether phones can be heard: it decides whether their silence is counted.
+async fn say_attached(sealer: &Sealer, is_attached: bool) -> Result<(), Over> {
+    let said = sealer.run(move |core, _now| {
+        core.handle_link(is_attached);
+        Ok(())
+    });
+    said.await.map_err(Over::Sealer)
+}
+
+/// How a task of a line ended; `None` if it is to begin again, after a pause, because nothing but that line is
+/// concerned: the connection is for the other lines, and the other phones, too.
+async fn unless_its_own(line: Line, ended: Result<(), Over>) -> Option<Result<(), Over>> {
+    if !is_its_own(&ended) {
+        return Some(ended);
+    }
+    tracing::warn!(
+        ?line,
+        "what is stored of a line cannot be used; it waits, the others go on"
+    );
+    tokio::time::sleep(BROKEN_LINE_PAUSE).await;
+    None
+}
+
+/// Whether a task ended by what is stored of its line alone.
+fn is_its_own(ended: &Result<(), Over>) -> bool {
+    matches!(ended, Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))))
+        if is_about_one_line(error))
 }
 
 /// How long to wait before the next connection. What a relay asks for has its limit in the error.
@@ -384,6 +472,21 @@ fn client_config() -> relay_client::Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_one_line_does_not_end_the_connection() {
+        use journal::JournalError;
+        use journal::ids::{Channel, PairingId};
+
+        let line = Line::of(PairingId([1; 16]), Channel::Config);
+        let of = |error| Err(Over::Sealer(SealerError::Core(CoreError::Journal(error))));
+        assert!(is_its_own(&of(JournalError::NoGroup(line))));
+        assert!(!is_its_own(&of(JournalError::VaultFull)));
+        assert!(!is_its_own(&of(JournalError::Poisoned(None))));
+        assert!(!is_its_own(&Err(Over::Sealer(SealerError::Closed))));
+        assert!(!is_its_own(&Err(Over::Client(ClientError::Timeout))));
+        assert!(!is_its_own(&Ok(())));
+    }
 
     #[test]
     fn no_wish_of_a_relay_silences_the_hub_for_longer_than_its_limit() {

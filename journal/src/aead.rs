@@ -17,7 +17,7 @@ pub(crate) const TAG_BYTES: usize = 16;
 
 /// Encrypts `body` where it is; the tag is for `aad` and it.
 pub(crate) fn seal_in_place(
-    key: &Key,
+    key: &[u8; 32],
     nonce: &[u8; NONCE_BYTES],
     aad: &[u8],
     body: &mut [u8],
@@ -29,6 +29,14 @@ pub(crate) fn seal_in_place(
     tag.as_ref()
         .try_into()
         .unwrap_or_else(|_| unreachable!("a tag of Poly1305 has 16 bytes"))
+}
+
+/// Fills `out` with what the cipher makes of zeros under this nonce. It opens whatever was sealed under it, so
+/// only what lies where that had zeros may be kept: there it is the very ciphertext.
+pub(crate) fn ciphertext_of_zeros(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], out: &mut [u8]) {
+    out.fill(0);
+    // Nobody has use for the tag of so many zeros, and nobody may see it.
+    let _tag = seal_in_place(key, nonce, &[], out);
 }
 
 /// Decrypts `body` where it is. False if a byte of it, of the tag or of `aad`, or the key, is another:
@@ -47,14 +55,14 @@ pub(crate) fn open_in_place(
         .is_ok()
 }
 
-/// The cipher of one nonce. AWS-LC wipes its copy of the key when it is freed; HChaCha20's own state on the
-/// stack is not wiped by its library.
-fn cipher(key: &Key, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
+/// The cipher of one nonce. AWS-LC wipes its copy of the key when it is freed; HChaCha20's own state on the stack
+/// is not wiped by its library.
+fn cipher(key: &[u8; 32], nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
     let (prefix, rest) = nonce.split_at(16);
     let prefix: &[u8; 16] = prefix
         .try_into()
         .unwrap_or_else(|_| unreachable!("it was split at 16"));
-    let mut derived = hchacha::<chacha20::R20>((&**key).into(), prefix.into());
+    let mut derived = hchacha::<chacha20::R20>(key.into(), prefix.into());
     let subkey = Zeroizing::new(<[u8; 32]>::from(derived));
     derived.as_mut_slice().zeroize();
     let cipher = UnboundKey::new(&CHACHA20_POLY1305, &*subkey)
@@ -113,6 +121,21 @@ mod tests {
             plaintext,
         );
         assert_eq!(out, expected);
+    }
+
+    /// Behind what was sealed, where it had zeros, it is the same; before that it is not.
+    #[test]
+    fn zeros_have_the_ciphertext_that_they_have_behind_something() {
+        let (key, nonce) = ([1; 32], [2; 24]);
+        let mut plaintext = vec![7_u8; 100];
+        plaintext.resize(300, 0);
+        let whole = sealed(key, nonce, b"bound", &plaintext);
+        let mut zeros = vec![9_u8; 300];
+        ciphertext_of_zeros(&key, &nonce, &mut zeros);
+        assert_eq!(zeros[100..], whole[100..300]);
+        for at in 0..100 {
+            assert_eq!(zeros[at] ^ 7, whole[at], "{at}");
+        }
     }
 
     proptest! {

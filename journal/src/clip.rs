@@ -12,13 +12,14 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::error::JournalError;
-use crate::ids::{ClipId, Line, PairingId};
+use crate::ids::{Channel, ClipId, Line, PairingId};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::{
     self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX, Statement,
 };
 use crate::outbox::{self, Placement};
+use crate::retain::{self, RetainedClip};
 use crate::scope::Scope;
 use crate::session::{Committer, EpochUse, Session};
 use crate::txn::{Outcome, Txn};
@@ -58,7 +59,8 @@ pub struct HubClip {
     pub sha256: Option<[u8; 32]>,
     /// How it stands.
     pub outcome: ClipOutcome,
-    /// Its envelopes, one span per epoch in which it was recorded; Commits lie between spans.
+    /// Its envelopes, one span per epoch in which it was recorded; Commits lie between spans, and covers may lie
+    /// in them.
     spans: Vec<(u64, u64)>,
 }
 
@@ -68,9 +70,13 @@ impl HubClip {
         Seq(self.spans.last().map_or(0, |span| span.1))
     }
 
-    fn took(&mut self, seq: Seq) {
+    /// `commit` is the last Commit that its recorder knows of; what else lies between two of its envelopes is
+    /// cover.
+    fn took(&mut self, seq: Seq, commit: Seq) {
         match self.spans.last_mut() {
-            Some((_, last)) if *last + 1 == seq.0 => *last = seq.0,
+            Some((_, last)) if *last + 1 == seq.0 || (*last > commit.0 && commit.is_some()) => {
+                *last = seq.0;
+            }
             _ => self.spans.push((seq.0, seq.0)),
         }
     }
@@ -97,6 +103,11 @@ fn put_clip(txn: &mut Txn<'_>, line: Line, clip: &HubClip) -> Result<(), Journal
 fn load_clip(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<HubClip, JournalError> {
     txn.secret_row(clip_scope(line), Family::Clip, &clip.0)?
         .ok_or(JournalError::NoSuchClip(clip))
+}
+
+/// Whether a clip that an epoch carries is still being recorded.
+pub(crate) fn is_recording(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<bool, JournalError> {
+    Ok(load_clip(txn, line, clip)?.outcome == ClipOutcome::Recording)
 }
 
 /// The running digest: secret, because up to 63 bytes of the clip are in its buffer.
@@ -186,6 +197,11 @@ impl Session<Committer> {
                 "camera names and MIME types have at most 64 bytes",
             ));
         }
+        if self.line().channel != Channel::EventVideo {
+            return Err(JournalError::Misuse(
+                "clips are recorded in the event video channel",
+            ));
+        }
         self.prune_clips(txn)?;
         let clip = match wal::mutant!(
             "clip_named_by_the_clock",
@@ -203,7 +219,7 @@ impl Session<Committer> {
             camera: camera.to_owned(),
             mime: mime.to_owned(),
         });
-        let seq = self.say(txn, &header, Placement::Inline)?;
+        let seq = self.seal_message(txn, &header, Placement::Inline)?;
         let mut record = HubClip {
             clip,
             started_unix_ms: now_unix_ms,
@@ -213,7 +229,20 @@ impl Session<Committer> {
             outcome: ClipOutcome::Recording,
             spans: Vec::new(),
         };
-        record.took(seq);
+        record.took(seq, self.last_commit());
+        if self.retains {
+            let kept = RetainedClip {
+                clip,
+                pairing: self.line().pairing,
+                first: seq.0,
+                started_unix_ms: now_unix_ms,
+                camera: camera.to_owned(),
+                mime: mime.to_owned(),
+                chunks: 0,
+                is_whole: false,
+            };
+            retain::begin(txn, &kept)?;
+        }
         let mut open = OpenClip {
             record,
             digest: Sha256::new(),
@@ -233,7 +262,7 @@ impl Session<Committer> {
     }
 
     /// Encodes a message and seals it.
-    fn say(
+    fn seal_message(
         &mut self,
         txn: &mut Txn<'_>,
         message: &HubMessage<'_>,
@@ -275,11 +304,12 @@ impl Session<Committer> {
             captured_unix_ms,
             bytes,
         };
-        let seq = self.say(txn, &chunk, Placement::Payload)?;
+        let seq = self.seal_message(txn, &chunk, Placement::Payload)?;
+        retain::add(txn, clip, bytes, captured_unix_ms)?;
         open.digest.update(bytes);
         open.record.chunks += 1;
         open.record.bytes += bytes.len() as u64;
-        open.record.took(seq);
+        open.record.took(seq, self.last_commit());
         open.put(txn, self.line())?;
         self.open_clip = Some(open);
         Ok(seq)
@@ -372,11 +402,12 @@ impl Session<Committer> {
         let encoded = message::encode(&message).map(Zeroizing::new);
         let encoded = encoded.ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.finish(txn, &encoded)?;
-        record.took(seq);
+        record.took(seq, self.last_commit());
         record.sha256 = Some(sha256);
         record.outcome = outcome;
         drop_digest(txn, line, clip);
         put_clip(txn, line, &record)?;
+        retain::end(txn, clip, outcome)?;
         // The last plaintext of the clip goes with it.
         self.scratch = Zeroizing::default();
         Ok(end)
@@ -391,9 +422,9 @@ impl Session<Committer> {
         self.carries(txn, clip)
     }
 
-    /// What a proved rollback costs the hub ([`Session::prove_rollback`]): the group dies with all its
-    /// keys, because nothing is encrypted in it any more and what left of a clip in progress would
-    /// open with them. Such a clip ends in our books only; it comes back with how much was accepted.
+    /// What a proved rollback costs the hub ([`Session::prove_rollback`]), and an epoch that a start cannot close: the
+    /// group dies with all its keys, because nothing is encrypted in it any more and what left of a clip in progress
+    /// would open with them. Such a clip ends in our books only; it comes back with how much was accepted.
     ///
     /// # Errors
     /// If the clip's rows cannot be read: it stays as it is, and the group dies all the same.
@@ -447,7 +478,10 @@ impl Session<Committer> {
     ) -> Result<Option<HubClip>, JournalError> {
         let line = self.line();
         let clips = txn.hub_clips(line.pairing)?;
-        let holds = |clip: &HubClip| clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
+        // A pairing's clips are all in one of its lines; a number of another line means none of them.
+        let has_clips = line.channel == Channel::EventVideo;
+        let holds =
+            |clip: &HubClip| has_clips && clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
         let mut record = clips
             .into_iter()
             .find(holds)
@@ -484,6 +518,7 @@ impl Session<Committer> {
         }
         record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
         put_clip(txn, line, &record)?;
+        retain::lost(txn, line, record.clip);
         Ok(Some(record))
     }
 
@@ -493,7 +528,11 @@ impl Session<Committer> {
         let line = self.line();
         let acked = txn.journal().outbox_head(line)?.acked;
         let mut done: Vec<_> = txn.hub_clips(line.pairing)?;
-        done.retain(|clip| clip.outcome != ClipOutcome::Recording && clip.last_seq() <= acked);
+        done.retain(|clip| {
+            let ended = clip.outcome != ClipOutcome::Recording;
+            // A copy that is still to be released is found by what is known of its clip.
+            ended && clip.last_seq() <= acked && !retain::has_copy(txn, clip.clip)
+        });
         let excess = done.len().saturating_sub(ACKED_CLIPS_KEPT);
         for clip in done.into_iter().take(excess.min(CLIPS_PRUNED_MAX)) {
             let key = keys::secret(clip_scope(line), Family::Clip, &clip.clip.0);
@@ -515,7 +554,7 @@ pub enum Closed {
 }
 
 impl Txn<'_> {
-    fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
+    pub(crate) fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
         let scope = Scope::Pairing(pairing);
         let rows = self.secrets(scope, &keys::secret(scope, Family::Clip, &[]))?;
         decode_clips(scope, rows.into_values())
@@ -523,6 +562,12 @@ impl Txn<'_> {
 }
 
 impl Journal {
+    /// Whether a line has a group. It dies before its line does with a proved rollback, and where what is stored of it
+    /// is damaged for good.
+    pub fn has_group(&self, line: Line) -> bool {
+        self.scopes.get(Scope::Group(line)).is_some()
+    }
+
     /// The clips that a hub knows of a pairing, oldest first.
     ///
     /// # Errors

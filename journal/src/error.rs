@@ -15,6 +15,9 @@ pub enum ErrorKind {
     /// Nothing was changed: commit if the log takes no more at once, then try again after a pause.
     /// No handle was lost that the next transaction does not load again.
     Retry,
+    /// Nothing was changed, and the other side must speak first: take what arrives, and try again when
+    /// this line has moved to another epoch. Doing it again before that is refused again.
+    Wait,
     /// Apply retention or free space, then try again. No epoch and no generation was spent.
     Space,
     /// The other side, or whoever carries its bytes, misbehaved: count it and carry on.
@@ -138,6 +141,12 @@ pub enum JournalError {
         "the hub of {0:?} goes on in keys that this directory does not have. Nothing is taken or sent any more; pair again"
     )]
     LineBroken(Line),
+    /// An update that this end proposed is pending. Nothing can be encrypted on the line until the hub's
+    /// Commit, and no other update can be proposed.
+    #[error(
+        "{0:?} waits for the hub: an update was proposed on it, and the hub has not answered yet"
+    )]
+    AwaitsCommit(Line),
     /// An envelope too large for the relay would have entered the outbox.
     #[error("an envelope of {bytes} bytes exceeds the limit of {limit}")]
     EnvelopeTooLarge {
@@ -228,6 +237,7 @@ impl JournalError {
             | Self::EnvelopeDamaged { .. }
             | Self::ChunkDamaged { .. } => ErrorKind::Corrupt,
             Self::Mls(_) | Self::Pairing(_) => ErrorKind::Peer,
+            Self::AwaitsCommit(_) => ErrorKind::Wait,
             Self::NoRightToEncrypt(_)
             | Self::EnvelopeTooLarge { .. }
             | Self::NoSuchClip(_)

@@ -55,13 +55,16 @@ id16! {
     /// The video of one event. Chosen at random by the hub.
     ClipId
 }
+id16! {
+    /// One order of an owner's app. Chosen at random by the app.
+    CommandId
+}
 
 /// An MLS epoch (RFC 9420, section 7.1). Never seconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// The MLS groups of a pairing, each with its own mailboxes. Event video is the one in use; the
-/// numbers of the others are taken so that keys and files keep their meaning when they come.
+/// The MLS groups of a pairing, each with its own mailboxes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Channel {
@@ -78,6 +81,15 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// All of them, in the order of their numbers: a pairing has a group for each.
+    pub const ALL: [Self; 5] = [
+        Self::EventVideo,
+        Self::Thumbnail,
+        Self::Livestream,
+        Self::Notification,
+        Self::Config,
+    ];
+
     /// The channel's number in keys and in MLS group identifiers.
     pub const fn number(self) -> u8 {
         self as u8
@@ -94,6 +106,16 @@ pub struct Line {
 }
 
 impl Line {
+    /// One channel of a pairing.
+    pub const fn of(pairing: PairingId, channel: Channel) -> Self {
+        Self { pairing, channel }
+    }
+
+    /// The lines of a pairing, in the order of [`Channel::ALL`].
+    pub fn all(pairing: PairingId) -> [Self; Channel::ALL.len()] {
+        Channel::ALL.map(|channel| Self { pairing, channel })
+    }
+
     /// Pairing, then the channel's number: the key of everything that belongs to this line.
     pub fn key(&self) -> [u8; 17] {
         let mut key = [0; 17];
@@ -114,6 +136,12 @@ mod tests {
         for bad in ["", "00", "zz", &"0".repeat(33), &"é".repeat(16)] {
             assert_eq!(ClipId::from_hex(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn all_channels_stand_in_the_order_of_their_numbers() {
+        assert_eq!(Channel::ALL.map(Channel::number), [1, 2, 3, 4, 5]);
+        assert!(Channel::ALL.is_sorted());
     }
 
     #[test]

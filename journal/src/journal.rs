@@ -3,6 +3,7 @@
 //! Everything above speaks to storage through [`Journal::begin`], [`Txn::stage`] and
 //! [`Journal::commit`]; everything that leaves is a [`Durable`]. This room knows no MLS.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::codec;
 use crate::error::JournalError;
-use crate::ids::PairingId;
+use crate::ids::{Channel, PairingId};
 use crate::keys::{self, Family};
 use crate::scope::Scope;
 use crate::scopes::{ScopeRow, Scopes};
@@ -54,6 +55,10 @@ pub struct Journal {
     poisoned: bool,
     /// What the failure that poisoned it asks of a person, if that is known.
     poison_cause: Option<Cause>,
+    /// Groups that go on under a key of the last process.
+    pub(crate) unrenewed: BTreeSet<Scope>,
+    /// The channel whose envelopes all have the full size, if there is one.
+    full_size: Option<Channel>,
 }
 
 impl Journal {
@@ -100,6 +105,8 @@ impl Journal {
             role,
             poisoned: false,
             poison_cause: None,
+            unrenewed: BTreeSet::new(),
+            full_size: None,
         };
         journal.renew_group_keys()?;
         Ok((journal, report))
@@ -148,6 +155,17 @@ impl Journal {
     /// Which end this journal belongs to.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// From now on every new envelope of this channel has [`crate::FULL_ENVELOPE_BYTES`] on the wire, whatever is
+    /// in it; of another channel none has for that reason. It is no state: say it after each opening. What lies
+    /// in the outbox already leaves as it was made.
+    pub fn send_in_full_size(&mut self, channel: Channel) {
+        self.full_size = Some(channel);
+    }
+
+    pub(crate) fn sends_in_full_size(&self, channel: Channel) -> bool {
+        self.full_size == Some(channel)
     }
 
     /// Starts a transaction. Dropping it rolls it back.

@@ -14,6 +14,12 @@ pub(crate) const META: &[u8] = b"M";
 pub(crate) const PAIRING_PORT: &[u8] = b"P";
 /// `K`: one row, the next unused key number of the vault's pool.
 pub(crate) const NEXT_KEY: &[u8] = b"K";
+/// `F`: one row, the settings that phones have made (hub).
+pub(crate) const SETTINGS: &[u8] = b"F";
+/// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
+pub(crate) const RESTART: &[u8] = b"Q";
+/// `i`: one row, the offer that a phone passes on, and the phones that came by one (hub).
+pub(crate) const INVITES: &[u8] = b"i";
 /// Namespace of scope rows.
 pub(crate) const SCOPES: &[u8] = b"C";
 /// Namespace of inline outbox rows, and of outbox payloads.
@@ -75,13 +81,53 @@ pub(crate) fn ack_sent(line: Line) -> Vec<u8> {
     join(b'A', &[&line.key()])
 }
 
+/// `U` line: keys of ours that are proposed, and the last that a Commit took (app).
+pub(crate) fn line_keys(line: Line) -> Vec<u8> {
+    join(b'U', &[&line.key()])
+}
+
+/// `T` pairing: the last heartbeat that was sent, and the last answer (app).
+pub(crate) fn heartbeat(pairing: PairingId) -> Vec<u8> {
+    join(b'T', &[&pairing.0])
+}
+
+/// `W` pairing: the last heartbeat of the phone that came (hub).
+pub(crate) fn phone_heard(pairing: PairingId) -> Vec<u8> {
+    join(b'W', &[&pairing.0])
+}
+
+/// `Y` line: how often the phone has asked that the relay be asked anew (hub).
+pub(crate) fn asked_again(line: Line) -> Vec<u8> {
+    join(b'Y', &[&line.key()])
+}
+
+/// `V` pairing: what this phone was told last of the settings (hub).
+pub(crate) fn settings_said(pairing: PairingId) -> Vec<u8> {
+    join(b'V', &[&pairing.0])
+}
+
+/// `a` pairing: what this phone was told last of phones that were added (hub).
+pub(crate) fn added_said(pairing: PairingId) -> Vec<u8> {
+    join(b'a', &[&pairing.0])
+}
+
+/// `Z` pairing: for how long the phone was not heard of (hub).
+pub(crate) fn unheard(pairing: PairingId) -> Vec<u8> {
+    join(b'Z', &[&pairing.0])
+}
+
 /// `E` line: what became of the current epoch (hub).
 pub(crate) fn epoch_use(line: Line) -> Vec<u8> {
     join(b'E', &[&line.key()])
 }
 
+/// `G` line: Commits that proposals and commands of the phone have cost (hub).
+pub(crate) fn heals(line: Line) -> Vec<u8> {
+    join(b'G', &[&line.key()])
+}
+
 /// `X` scope: a group or a pairing that has ended and of which rows may still be there: those of the
-/// group's line, or the pairing's values (hub).
+/// group's line, or the pairing's values.
 pub(crate) fn ended(scope: Scope) -> Vec<u8> {
     join(b'X', &[&scope.encode()])
 }
@@ -94,9 +140,19 @@ pub(crate) fn ended_scope(key: &[u8]) -> Option<Scope> {
     key.get(1..).and_then(Scope::decode)
 }
 
-/// `L` clip index: payload key of one stored chunk (app).
+/// `L` clip index: payload key of one stored chunk (app), or of one of a retained copy (hub).
 pub(crate) fn chunk(clip: ClipId, index: u32) -> Vec<u8> {
     join(b'L', &[&clip.0, &index.to_be_bytes()])
+}
+
+/// `L` clip: prefix of the above.
+pub(crate) fn chunks(clip: ClipId) -> Vec<u8> {
+    join(b'L', &[&clip.0])
+}
+
+/// The index at the end of such a key.
+pub(crate) fn chunk_index(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
 }
 
 /// `N` pairing sequence: clips in the order in which they became known; value is the clip id (app).
@@ -109,7 +165,7 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
-/// `D` clip: which rows of a deleted clip's chunks are still to be removed (app).
+/// `D` clip: which rows of a deleted clip's, or a released copy's, chunks are still to be removed.
 pub(crate) fn deleted(clip: ClipId) -> Vec<u8> {
     join(b'D', &[&clip.0])
 }
@@ -121,6 +177,21 @@ pub(crate) const DELETED: &[u8] = b"D";
 pub(crate) fn deleted_clip(key: &[u8]) -> Option<ClipId> {
     Some(ClipId(key.get(1..)?.try_into().ok()?))
 }
+
+/// `J` pairing pairing: to the first, the clips that are retained for the second are to be played (hub).
+pub(crate) fn plays(to: PairingId, from: PairingId) -> Vec<u8> {
+    join(b'J', &[&to.0, &from.0])
+}
+
+/// The two pairings of such a key.
+pub(crate) fn played_pair(key: &[u8]) -> Option<(PairingId, PairingId)> {
+    let to = key.get(1..17)?.try_into().ok()?;
+    let from = key.get(17..)?.try_into().ok()?;
+    Some((PairingId(to), PairingId(from)))
+}
+
+/// Namespace of the above.
+pub(crate) const PLAYS: &[u8] = b"J";
 
 fn join(namespace: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -162,4 +233,9 @@ pub(crate) enum Family {
     Clip = 0x43,
     ClipDigest = 0x44,
     PairingAnswer = 0x45,
+    Dismissal = 0x46,
+    Commands = 0x47,
+    Outcomes = 0x48,
+    Passed = 0x50,
+    Added = 0x51,
 }

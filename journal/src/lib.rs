@@ -30,8 +30,12 @@
 mod aead;
 mod clip;
 mod codec;
+mod command;
 mod device;
 mod error;
+#[cfg(feature = "crashtest")]
+pub mod fuzzing;
+mod heartbeat;
 pub mod ids;
 mod inbox;
 mod journal;
@@ -41,8 +45,10 @@ pub mod message;
 mod mls_storage;
 mod outbox;
 pub mod pairing;
+mod passed;
 mod record;
 mod renew;
+mod retain;
 mod scope;
 mod scopes;
 mod sealed;
@@ -55,24 +61,35 @@ pub mod vault;
 mod wrap;
 
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
-pub use device::{DEVICE_SECRET_BYTES, Device};
+pub use command::{
+    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
+    PendingCommand, SettingsSaid,
+};
+pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};
+pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
 pub use message::CHUNK_BYTES_MAX;
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
-pub use pairing::{AppPairing, HubPairing, Offer, PairingError, PairingMessage};
+pub use pairing::{
+    AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite,
+    InviteAsked, InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX,
+};
+pub use passed::{InviteTaken, PassedCode};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};
+pub use retain::RetainedClip;
 pub use scope::Scope;
 pub use sealed::Key;
 pub use session::{
-    AckEffect, Arrived, Committer, EpochUse, Follower, LineBreak, Received, Session, Takes,
+    AckEffect, Arrived, Committer, EpochUse, Follower, LineBreak, Received, Rotation, Session,
+    Takes,
 };
-pub use steps::{WantsCommit, or_after_commit};
+pub use steps::{Trimmed, WantsCommit, or_after_commit};
 pub use txn::Txn;
 pub use wal::{Committed, Durable, Staged};
-pub use wrap::Held;
+pub use wrap::{FULL_ENVELOPE_BYTES, Held};
 
 #[cfg(test)]
 mod tests;

@@ -9,16 +9,19 @@ use wal::note_with;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
+use crate::command::DoneCommand;
 use crate::error::JournalError;
-use crate::ids::{ClipId, Epoch, Line, PairingId};
+use crate::ids::{Channel, ClipId, CommandId, Epoch, Line, PairingId};
 use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
-    self, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX,
+    self, AddedPhone, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader,
+    DropReason, HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
 };
 use crate::outbox::Trim;
+use crate::passed::InviteTaken;
 use crate::scope::Scope;
-use crate::session::{Arrived, Follower, Received, Session, Takes, notes};
+use crate::session::{Arrived, Follower, Received, Session, notes};
 use crate::txn::Txn;
 
 /// Chunks of a deleted clip whose rows one transaction removes, for the same reason as
@@ -78,10 +81,30 @@ pub enum Taken {
     RolledBack,
     /// See [`Received::LineBroken`]: stage the transaction, and send nothing any more.
     LineBroken,
+    /// An envelope in which there is nothing ([`Received::Cover`]).
+    Cover,
     /// Taken without effect: stale, or against the rules; the text says which.
     Nothing(&'static str),
-    /// A new epoch; the hub should hear an ack in it.
+    /// A new epoch; the hub should hear an ack in it. An update of ours that was pending is not any more:
+    /// this Commit did not take it, and it is to be proposed again.
     NewEpoch(Epoch),
+    /// A new epoch, whose Commit took an update of ours; the hub should hear an ack in it.
+    Healed(Epoch),
+    /// The hub has answered a heartbeat.
+    Answered(HeartbeatAnswer),
+    /// The hub has answered a command.
+    CommandDone(DoneCommand),
+    /// The hub has told its settings.
+    Settings(SettingsDoc),
+    /// The hub has said what became of an offer that this phone is to pass on.
+    Invited {
+        /// The command that asked for it.
+        asked_by: CommandId,
+        /// What became of it. The code itself is not carried about.
+        taken: InviteTaken,
+    },
+    /// The hub has told of phones that were added by another one: those that are news here.
+    Added(Vec<AddedPhone>),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -124,7 +147,8 @@ fn add_clip(txn: &mut Txn<'_>, pairing: PairingId, clip: &AppClip) -> Result<(),
 }
 
 impl Session<Follower> {
-    /// Takes one envelope from the hub: its effect on group, clip and cursor in one transaction.
+    /// Takes one envelope from the hub: its effect on group, clip and cursor in one transaction. The
+    /// time is this end's, for what it remembers.
     ///
     /// # Errors
     /// Only our own storage; the transaction must be dropped.
@@ -133,9 +157,9 @@ impl Session<Follower> {
         txn: &mut Txn<'_>,
         seq: Seq,
         envelope: &[u8],
+        now_unix_ms: u64,
     ) -> Result<Taken, JournalError> {
-        let Arrived { received, held } =
-            self.receive(txn, seq, envelope, Takes::MessagesAndCommits)?;
+        let Arrived { received, held } = self.receive(txn, seq, envelope)?;
         let taken = match received {
             Received::Duplicate => return Ok(Taken::Duplicate),
             Received::Gap { expected } => return Ok(Taken::Gap { expected }),
@@ -143,12 +167,23 @@ impl Session<Follower> {
             Received::RolledBack(_) => return Ok(Taken::RolledBack),
             Received::LineBroken(_) => return Ok(Taken::LineBroken),
             Received::Stale => Taken::Nothing("from an epoch that is over"),
-            Received::Refused(why) => Taken::Nothing(why),
-            Received::NewEpoch(epoch) => Taken::NewEpoch(epoch),
-            Received::Message(plaintext) => match message::decode(&plaintext) {
-                Some(message) => self.take_message(txn, message)?,
-                None => Taken::Nothing("a message that cannot be read"),
-            },
+            Received::Refused(why) | Received::NotHealed(why) => Taken::Nothing(why),
+            Received::Waits => Taken::Nothing("a proposal to one that never commits"),
+            Received::Cover => Taken::Cover,
+            Received::NewEpoch(epoch) => {
+                self.commands_overtaken(txn, held)?;
+                txn.keys_settled(self.line(), None)?;
+                if self.line().channel == Channel::Config {
+                    txn.heartbeat_overtaken(self.line().pairing)?;
+                }
+                Taken::NewEpoch(epoch)
+            }
+            Received::Healed(epoch) => {
+                self.commands_overtaken(txn, held)?;
+                txn.keys_settled(self.line(), Some((epoch, now_unix_ms)))?;
+                Taken::Healed(epoch)
+            }
+            Received::Message(plaintext) => self.take_plaintext(txn, &plaintext, now_unix_ms)?,
             Received::Dropped(statement) => {
                 self.take_dropped(txn, statement.clip, statement.reason)?
             }
@@ -157,6 +192,50 @@ impl Session<Follower> {
             self.peer_holds(txn, held)?;
         }
         Ok(taken)
+    }
+
+    /// Each channel has messages of its own; one of another channel's is none here.
+    fn take_plaintext(
+        &mut self,
+        txn: &mut Txn<'_>,
+        plaintext: &[u8],
+        now_unix_ms: u64,
+    ) -> Result<Taken, JournalError> {
+        let unreadable = Taken::Nothing("a message that cannot be read in this channel");
+        Ok(match self.line().channel {
+            Channel::EventVideo => match message::decode(plaintext) {
+                Some(message) => self.take_message(txn, message)?,
+                None => unreadable,
+            },
+            Channel::Config => match message::decode(plaintext) {
+                Some(HubConfigMessage::Answer(answer)) => {
+                    match self.take_answer(txn, &answer, now_unix_ms)? {
+                        true => Taken::Answered(answer),
+                        false => Taken::Nothing("an answer to what was never asked"),
+                    }
+                }
+                Some(HubConfigMessage::Outcome(outcome)) => {
+                    match self.take_outcome(txn, &outcome, now_unix_ms)? {
+                        Some(done) => Taken::CommandDone(done),
+                        None => Taken::Nothing("an answer to no command that waits"),
+                    }
+                }
+                Some(HubConfigMessage::Settings(doc)) => {
+                    self.take_settings(txn, &doc)?;
+                    Taken::Settings(doc)
+                }
+                Some(HubConfigMessage::Invited(invited)) => {
+                    let asked_by = invited.asked_by;
+                    match self.take_invited(txn, invited)? {
+                        Some(taken) => Taken::Invited { asked_by, taken },
+                        None => Taken::Nothing("a code that is none, or is here"),
+                    }
+                }
+                Some(HubConfigMessage::Added(added)) => Taken::Added(self.take_added(txn, &added)?),
+                None => unreadable,
+            },
+            Channel::Thumbnail | Channel::Livestream | Channel::Notification => unreadable,
+        })
     }
 
     fn take_message(
@@ -306,18 +385,19 @@ impl Session<Follower> {
     /// made good by the next.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`] once that is proved. Storage, or MLS; the transaction must be
-    /// dropped.
+    /// [`JournalError::RolledBack`] once that is proved, [`JournalError::LineBroken`] once that is so,
+    /// and [`JournalError::AwaitsCommit`] while an update is pending: nothing was changed. Storage, or
+    /// MLS; the transaction must be dropped.
     pub fn send_ack(&mut self, txn: &mut Txn<'_>) -> Result<Seq, JournalError> {
         let head = txn.journal().inbox_head(self.line())?;
-        let ack = AppMessage::Ack {
-            through: head.cursor.0,
-            digest: head.digest.0,
+        let (through, digest) = (head.cursor.0, head.digest.0);
+        let encoded = match self.line().channel {
+            Channel::Config => message::encode(&AppConfigMessage::Ack { through, digest }),
+            _ => message::encode(&AppMessage::Ack { through, digest }),
         };
-        let bytes =
-            message::encode(&ack).ok_or(JournalError::Misuse("our own messages must encode"))?;
-        txn.put_row(&keys::ack_sent(self.line()), &head.cursor)?;
+        let bytes = encoded.ok_or(JournalError::Misuse("our own messages must encode"))?;
         let seq = self.send(txn, &bytes)?;
+        txn.put_row(&keys::ack_sent(self.line()), &head.cursor)?;
         note_with!(
             keys::outbox(self.line(), seq);
             "claim {seq} {} {}", notes::inbox(txn, self.line()), head.cursor
@@ -380,6 +460,10 @@ impl Txn<'_> {
             });
         };
         self.remove_chunks(clip, left)?;
+        // Of one that was only noted, and is short.
+        if left.0 == 0 && left.1 <= DELETED_ROWS_MAX {
+            self.delete(&key);
+        }
         Ok(match self.first(keys::DELETED)? {
             Some(_) => Trim::More,
             None => Trim::Done,

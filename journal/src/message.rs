@@ -4,9 +4,19 @@
 //! Bodies are postcard; the first byte is the version. Bytes from outside are decoded here once and
 //! never panic. This room knows no storage.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{Channel, ClipId};
+
+mod command;
+mod invite;
+
+pub use command::{
+    COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
+    Refusal, Settings, SettingsBase, SettingsDoc,
+};
+pub use invite::{AddedPhone, AddedPhones, InviteFailure, InviteNews, Invited, PairingCode};
 
 /// Most bytes of a clip in one chunk. One KiB short of 64 KiB, so that chunk, MLS framing, wrap and
 /// padding together with the log's record group fill sixteen sectors of 4 KiB and no more.
@@ -69,7 +79,7 @@ pub struct ClipEnd {
     pub ended_unix_ms: u64,
 }
 
-/// What an app says in the event video channel.
+/// What an app says in every channel but config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AppMessage {
     /// Everything up to and including this envelope is durable at the app.
@@ -79,6 +89,148 @@ pub enum AppMessage {
         /// Digest of that envelope.
         digest: [u8; 32],
     },
+}
+
+/// What an app says in the config channel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AppConfigMessage {
+    /// The app is there, and this is what it has. An update of its keys follows in each channel.
+    Heartbeat(Heartbeat),
+    /// Everything up to and including this envelope of the config channel is durable at the app.
+    Ack {
+        /// Sequence number in the hub's outbox.
+        through: u64,
+        /// Digest of that envelope.
+        digest: [u8; 32],
+    },
+    /// An order of the owner's.
+    Command(Command),
+}
+
+/// A sign of life, an ack of every channel at once, and with it what is to be sent again: everything behind what is
+/// held, as far as the relay does not have it any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Rises with each heartbeat of this pairing, from 1. One that is said again keeps its number.
+    pub number: u64,
+    /// When it was made, milliseconds since 1970 by the app's clock.
+    pub sent_unix_ms: u64,
+    /// What is durable at the app; a channel at most once, in the order of their numbers.
+    #[serde(deserialize_with = "in_order")]
+    pub holds: Vec<ChannelHeld>,
+}
+
+/// What an app holds of one channel: an ack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChannelHeld {
+    /// Which channel.
+    pub channel: Channel,
+    /// Everything up to and including this envelope of the hub's outbox is durable; 0 if none came. What the hub
+    /// has made behind it is to be sent again, if the relay has lost it.
+    pub through: u64,
+    /// Digest of that envelope; zero if none came.
+    pub digest: [u8; 32],
+}
+
+/// What a hub says in the config channel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum HubConfigMessage {
+    /// A heartbeat was heard. Last message of the epoch that its update opened.
+    Answer(HeartbeatAnswer),
+    /// What came of a command. Last message of its epoch, whose Commit is in the same transaction.
+    Outcome(Outcome),
+    /// The settings have changed.
+    Settings(SettingsDoc),
+    /// The offer that this phone asked for, to pass on, or that there is none. Last message of its epoch.
+    Invited(Invited),
+    /// A phone was added by an offer that another one passed on.
+    Added(AddedPhones),
+}
+
+/// What a hub says to a heartbeat.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// Which heartbeat.
+    pub number: u64,
+    /// When it was answered, milliseconds since 1970 by the hub's clock.
+    pub answered_unix_ms: u64,
+    /// The hub's program, at most [`NAME_BYTES_MAX`] bytes.
+    #[serde(deserialize_with = "short_name")]
+    pub version: String,
+    /// The epoch of each channel's group when this was made; a channel at most once, in the order of
+    /// their numbers.
+    #[serde(deserialize_with = "in_order")]
+    pub epochs: Vec<(Channel, u64)>,
+    /// How the hub is.
+    pub status: HubReport,
+}
+
+/// How a hub is, as it tells a phone.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct HubReport {
+    /// An event is being recorded.
+    pub recording: bool,
+    /// Why events are not recorded, or the last one not whole; none if all is well.
+    pub not_recorded: Option<NotRecorded>,
+    /// Envelopes of all channels that this phone has not acked.
+    pub unacked: u64,
+}
+
+/// Why a hub records no events, as far as a phone that it answers can be concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NotRecorded {
+    /// The camera is not there.
+    Camera,
+    /// A phone has switched privacy mode on.
+    Privacy,
+    /// The disk is full.
+    Space,
+    /// No phone was heard of for too long.
+    Silent,
+    /// The hub's directory is older than what left it.
+    RolledBack,
+}
+
+/// Something said about one channel.
+trait OfChannel {
+    fn channel(&self) -> Channel;
+}
+
+impl OfChannel for ChannelHeld {
+    fn channel(&self) -> Channel {
+        self.channel
+    }
+}
+
+impl OfChannel for (Channel, u64) {
+    fn channel(&self) -> Channel {
+        self.0
+    }
+}
+
+/// Each channel at most once, so there are at most five, in the order of their numbers.
+fn in_order<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + OfChannel,
+{
+    let list = Vec::<T>::deserialize(from)?;
+    let rises = list
+        .iter()
+        .map(OfChannel::channel)
+        .is_sorted_by(|a, b| a < b);
+    match rises {
+        true => Ok(list),
+        false => Err(D::Error::custom("channels out of order")),
+    }
+}
+
+fn short_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    match name.len() <= NAME_BYTES_MAX {
+        true => Ok(name),
+        false => Err(D::Error::custom("too long a name")),
+    }
 }
 
 /// Why a clip was dropped.
@@ -181,6 +333,88 @@ mod tests {
             encode(&HubMessage::Trailer(end.clone())).unwrap(),
             encode(&HubMessage::CutOff(end)).unwrap(),
         ]
+    }
+
+    fn config_samples() -> (AppConfigMessage, HubConfigMessage) {
+        let holds = Channel::ALL.map(|channel| ChannelHeld {
+            channel,
+            through: 7,
+            digest: [4; 32],
+        });
+        let heartbeat = Heartbeat {
+            number: 9,
+            sent_unix_ms: 1_700_000_000_000,
+            holds: holds.to_vec(),
+        };
+        let answer = HeartbeatAnswer {
+            number: 9,
+            answered_unix_ms: 1_700_000_000_000,
+            version: "0.1.0".into(),
+            epochs: Channel::ALL.map(|channel| (channel, 3)).to_vec(),
+            status: HubReport {
+                recording: true,
+                not_recorded: Some(NotRecorded::Space),
+                unacked: 70_000,
+            },
+        };
+        (
+            AppConfigMessage::Heartbeat(heartbeat),
+            HubConfigMessage::Answer(answer),
+        )
+    }
+
+    #[test]
+    fn config_messages_of_any_other_length_are_refused() {
+        let (app, hub) = config_samples();
+        let (app_bytes, hub_bytes) = (encode(&app).unwrap(), encode(&hub).unwrap());
+        assert_eq!(decode(&app_bytes), Some(app));
+        assert_eq!(decode(&hub_bytes), Some(hub));
+        for length in 0..app_bytes.len() {
+            assert_eq!(decode::<AppConfigMessage>(&app_bytes[..length]), None);
+        }
+        for length in 0..hub_bytes.len() {
+            assert_eq!(decode::<HubConfigMessage>(&hub_bytes[..length]), None);
+        }
+        for mut bytes in [app_bytes, hub_bytes] {
+            bytes.push(0);
+            assert_eq!(decode::<AppConfigMessage>(&bytes), None);
+            assert_eq!(decode::<HubConfigMessage>(&bytes), None);
+        }
+    }
+
+    /// Whoever says more than there is to say of five channels, or twice the same, is not understood.
+    #[test]
+    fn lists_and_names_beyond_their_limits_are_refused() {
+        let (AppConfigMessage::Heartbeat(heartbeat), HubConfigMessage::Answer(answer)) =
+            config_samples()
+        else {
+            unreachable!()
+        };
+        let mut twice = heartbeat.clone();
+        twice.holds.push(heartbeat.holds[4]);
+        let mut mixed = heartbeat.clone();
+        mixed.holds.swap(0, 1);
+        for bad in [twice, mixed] {
+            let bytes = encode(&AppConfigMessage::Heartbeat(bad)).unwrap();
+            assert_eq!(decode::<AppConfigMessage>(&bytes), None);
+        }
+        let mut twice = answer.clone();
+        twice.epochs.push((Channel::Config, 9));
+        let mut long = answer.clone();
+        long.version = "x".repeat(NAME_BYTES_MAX + 1);
+        for bad in [twice, long] {
+            let bytes = encode(&HubConfigMessage::Answer(bad)).unwrap();
+            assert_eq!(decode::<HubConfigMessage>(&bytes), None);
+        }
+        let mut few = heartbeat;
+        few.holds.truncate(1);
+        let bytes = encode(&AppConfigMessage::Heartbeat(few)).unwrap();
+        assert!(decode::<AppConfigMessage>(&bytes).is_some());
+        // A length that nobody could mean allocates nothing of the sort.
+        let mut huge = vec![VERSION, 0, 1, 1];
+        huge.extend_from_slice(&[0xff; 9]);
+        huge.push(1);
+        assert_eq!(decode::<AppConfigMessage>(&huge), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Commits and notices lie in the view (so that they never pin a log file), chunks in the log only.
 //! A receipt of the relay changes nothing here; only the other side's ack, sealed end to end, moves
-//! the watermark. An envelope is checked against the relay's limits before it becomes durable, so
+//! the watermark. What lies here of an envelope is the envelope, or its recipe ([`crate::wrap`]); every digest
+//! is that of the envelope. An envelope is checked against the relay's limits before it becomes durable, so
 //! that nothing can sit at the head that the relay would refuse for ever.
 //!
 //! What is acked, or gave way to a statement, is dead at once: the head row says so, in the same
@@ -12,25 +13,25 @@
 
 mod ended;
 mod evidence;
+mod kept;
 
 use serde::{Deserialize, Serialize};
-use wal::{Durable, note_with};
+use wal::{Durable, mutant, note_with};
 use wire::envelope::Envelope;
-use wire::ids::{Digest, Seq};
+use wire::ids::{Digest, SendId, Seq};
 use wire::limits::ENVELOPE_BYTES_MAX;
 
 use crate::error::JournalError;
 use crate::ids::Line;
 use crate::inbox::InboxHead;
 use crate::journal::Journal;
-use crate::keys::{self, Family};
+use crate::keys;
 use crate::message::{self, SignedStatement, Statement};
 use crate::record::PairingRecord;
-use crate::scope::Scope;
 use crate::txn::Txn;
 use crate::wrap::{self, Held, Kind, Place};
 
-pub(crate) use ended::end;
+pub(crate) use ended::{end, end_in_steps};
 pub use evidence::OutboxBooks;
 
 /// Dead envelopes whose rows one transaction removes: under 32 KiB in the log, so that it fits
@@ -151,45 +152,59 @@ pub(crate) fn append(
         });
     }
     let mut head = row(txn, line)?;
-    let held = txn
-        .row::<InboxHead>(&keys::inbox_head(line))?
-        .unwrap_or_default();
-    let mailbox = record
-        .line(line.channel)
-        .ok_or(JournalError::NoGroup(line))?
-        .send;
     let seq = next_seq(head.last);
-    let place = Place {
-        mailbox: &mailbox,
-        seq,
-    };
-    let held = Held {
-        seq: held.cursor,
-        digest: held.digest,
-    };
-    let bytes = wrap::wrap(
-        &record.send_key,
-        &record.tag_key,
-        place,
-        kind,
-        held,
-        content,
-        txn.dice(),
-    );
+    let (mailbox, envelope) = wrapped(txn, line, record, seq, kind, content)?;
     head.last = seq;
     head.last_digest = match placement {
-        Placement::Inline => Some(Digest::of(&bytes)),
+        Placement::Inline => Some(Digest::of(&envelope)),
         Placement::Payload => None,
     };
     head.replaced_digest = None;
     txn.put_row(&keys::outbox_head(line), &head)?;
     let key = keys::outbox(line, seq);
-    note_with!(key.clone(); "seal {} {seq} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
+    note_with!(key.clone(); "seal {} {seq} {}", mailbox.to_text(), Digest::of(&envelope).to_text());
+    let bytes = wrap::stored(envelope, content.len());
     match placement {
         Placement::Inline => txn.put(&key, &bytes),
         Placement::Payload => txn.put_payload(&key, bytes),
     }
     Ok(seq)
+}
+
+/// The mailbox of a line, and the envelope with this content under this number, as it leaves.
+fn wrapped(
+    txn: &mut Txn<'_>,
+    line: Line,
+    record: &PairingRecord,
+    seq: Seq,
+    kind: Kind,
+    content: &[u8],
+) -> Result<(SendId, Vec<u8>), JournalError> {
+    let InboxHead { cursor, digest } = txn.row(&keys::inbox_head(line))?.unwrap_or_default();
+    let mailbox = record
+        .line(line.channel)
+        .ok_or(JournalError::NoGroup(line))?
+        .send;
+    let place = Place {
+        mailbox: &mailbox,
+        seq,
+    };
+    let held = Held {
+        seq: cursor,
+        digest,
+    };
+    let (key, tag_key) = (&record.send_key, &record.tag_key);
+    let told_apart = kind == Kind::Cover
+        && mutant!(
+            "cover_in_its_own_size",
+            "S1",
+            "a cover leaves as short as it is, and by that it is told from what holds something"
+        );
+    let envelope = match txn.journal().sends_in_full_size(line.channel) && !told_apart {
+        true => wrap::wrap_in_full_size(key, tag_key, place, kind, held, content, txn.dice()),
+        false => wrap::wrap(key, tag_key, place, kind, held, content, txn.dice()),
+    };
+    Ok((mailbox, envelope))
 }
 
 /// The part of envelopes `first..=last` of one clip that is not acked and that no statement explains:
@@ -224,41 +239,19 @@ pub(crate) fn replace(
     (first, last): (Seq, Seq),
     content: &[u8],
 ) -> Result<(), JournalError> {
-    let held = txn
-        .row::<InboxHead>(&keys::inbox_head(line))?
-        .unwrap_or_default();
-    let mailbox = record
-        .line(line.channel)
-        .ok_or(JournalError::NoGroup(line))?
-        .send;
-    let place = Place {
-        mailbox: &mailbox,
-        seq: last,
-    };
-    let held = Held {
-        seq: held.cursor,
-        digest: held.digest,
-    };
-    let (key, tag_key) = (&record.send_key, &record.tag_key);
-    let bytes = wrap::wrap(
-        key,
-        tag_key,
-        place,
-        Kind::Statement,
-        held,
-        content,
-        txn.dice(),
-    );
+    let (mailbox, envelope) = wrapped(txn, line, record, last, Kind::Statement, content)?;
+    let digest = Digest::of(&envelope);
     let mut head = row(txn, line)?;
     // The statement takes the last one's row at once; the others are dead from now on.
     remove(txn, line, last, last);
     head.kill(first, Seq(last.0.saturating_sub(1)));
-    note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), Digest::of(&bytes).to_text());
+    note_with!(keys::outbox(line, last); "replace {} {last} {}", mailbox.to_text(), digest.to_text());
+    let bytes = wrap::stored(envelope, content.len());
     txn.put(&keys::outbox(line, last), &bytes);
     if head.last == last {
         // A clip ends with its trailer, which is small and has its digest.
         head.replaced_digest = head.last_digest;
-        head.last_digest = Some(Digest::of(&bytes));
+        head.last_digest = Some(digest);
     }
     txn.put_row(&keys::outbox_head(line), &head)
 }
@@ -328,6 +321,15 @@ fn next_seq(seq: Seq) -> Seq {
 }
 
 impl Txn<'_> {
+    /// [`Journal::outbox_head`], as the transaction sees it.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn outbox_head(&self, line: Line) -> Result<OutboxHead, JournalError> {
+        let Row { last, acked, .. } = row(self, line)?;
+        Ok(OutboxHead { last, acked })
+    }
+
     /// Removes dead rows of a line's outbox, at most [`TRIM_ROWS_MAX`]. A crash between two steps
     /// costs nothing: what is left to remove is in the head row.
     ///
@@ -400,11 +402,9 @@ impl Journal {
         let Some(stored) = stored else {
             return Ok(None);
         };
-        let envelope = stored.try_map(Envelope::new);
-        Ok(Some((
-            seq,
-            envelope.map_err(|_| JournalError::EnvelopeDamaged { line, seq })?,
-        )))
+        let envelope = self.durable_envelope(line, seq, stored)?;
+        let envelope = envelope.ok_or(JournalError::EnvelopeDamaged { line, seq })?;
+        Ok(Some((seq, envelope)))
     }
 
     /// Whether a row lies under this number, staged ones included.
@@ -453,21 +453,6 @@ impl Journal {
             .map(|signed| signed.statement))
     }
 
-    /// What is inside an envelope of ours; `None` if these bytes are not one for this place.
-    fn own_body(
-        &self,
-        line: Line,
-        seq: Seq,
-        bytes: &[u8],
-    ) -> Result<Option<wrap::Body>, JournalError> {
-        let record: Option<PairingRecord> =
-            self.secret_row(Scope::Pairing(line.pairing), Family::Pairing, &[])?;
-        Ok(record.and_then(|record| {
-            let mailbox = &record.line(line.channel)?.send;
-            wrap::unwrap(&record.send_key, Place { mailbox, seq }, bytes)
-        }))
-    }
-
     /// The first number from `from` on under which a row lies, dead or not.
     fn first_row(&self, line: Line, from: Seq) -> Result<Option<Seq>, JournalError> {
         let prefix = keys::outbox_prefix(line);
@@ -480,6 +465,28 @@ impl Journal {
             (None, seq) | (seq, None) => seq,
             (Some(a), Some(b)) => Some(a.min(b)),
         })
+    }
+
+    /// The first and the last number under which a row lies, dead or not.
+    fn stored_range(&self, line: Line) -> Result<Option<(Seq, Seq)>, JournalError> {
+        const PAGE: usize = 256;
+        let Some(first) = self.first_row(line, Seq(1))? else {
+            return Ok(None);
+        };
+        let prefix = keys::outbox_prefix(line);
+        let small = crate::journal::scan_all(&self.wal, &prefix)?;
+        let last_small = small.last().and_then(|(key, _)| keys::outbox_seq(key));
+        let mut last = first.max(last_small.unwrap_or(first));
+        let mut from = keys::outbox(line, first);
+        loop {
+            let page = self.wal.scan_payloads(&prefix, &from, PAGE)?;
+            let Some((key, _)) = page.last() else {
+                return Ok(Some((first, last)));
+            };
+            last = last.max(keys::outbox_seq(key).unwrap_or(last));
+            from.clone_from(key);
+            from.push(0);
+        }
     }
 
     /// How much waits for the other side's ack: envelopes and bytes.

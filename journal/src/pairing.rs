@@ -3,24 +3,70 @@
 //! Four messages over a direct connection between the two (promise S2: the relay has no part in it):
 //!
 //! ```text
-//! app                                        hub
-//!  |  Request {key package, mailbox, MAC}     |   knows the offer's secret
-//!  |----------------------------------------->|   makes the group, PSK in its first Commit
-//!  |  Answer {welcome, mailbox, MAC}          |
-//!  |<-----------------------------------------|   joined: PSK, welcome, group in one transaction
-//!  |  Confirm {proof from the group}          |
-//!  |----------------------------------------->|   confirmed
-//!  |  Done {proof from the group}             |
-//!  |<-----------------------------------------|   confirmed
+//! app                                          hub
+//!  |  Request {5 key packages, 5 mailboxes, MAC} |   knows the offer's secret
+//!  |-------------------------------------------->|   makes the groups, PSK in the first Commit of each
+//!  |  Answer {5 welcomes, 5 mailboxes, MAC}      |
+//!  |<--------------------------------------------|   joined: PSK, welcomes, groups in one transaction
+//!  |  Confirm {proof from all groups}            |
+//!  |-------------------------------------------->|   confirmed
+//!  |  Done {proof from all groups}               |
+//!  |<--------------------------------------------|   confirmed
 //! ```
 //!
-//! Every step is one transaction and can be repeated: a message that was answered is answered with
+//! A phone that has the secret printed on the device, and does not see the code, asks for it first
+//! ([`Ask`], [`Offered`]).
+//!
+//! A pairing has one group for each channel, in the order of [`Channel::ALL`], and one signature key
+//! on each side for all of them. Every step is one transaction and can be repeated: a message that was answered is answered with
 //! the same bytes (scenario 30). What an offer needs lives in the offer's own scope and dies with it:
 //! when the pairing is whole, when the code is refused, or when its time is over. This room knows no
 //! sockets and no clock.
+//!
+//! What may be done next is a matter of types ([`Requested`], [`Joined`], [`Welcomed`], [`Confirmed`]). A phone cannot
+//! take the last word of a hub whose answer it has not taken:
+//!
+//! ```compile_fail,E0308
+//! use journal::pairing::{AppPairing, Done, Requested};
+//! fn early(journal: &mut journal::Journal, asked: &Requested, done: &Done) {
+//!     let _ = AppPairing::done(journal, asked, done);
+//! }
+//! ```
+//!
+//! It can once it has joined, by the same words:
+//!
+//! ```
+//! use journal::pairing::{AppPairing, Done, Joined};
+//! fn in_turn(journal: &mut journal::Journal, joined: &Joined, done: &Done) {
+//!     let _ = AppPairing::done(journal, joined, done);
+//! }
+//! ```
+//!
+//! Nor can a hub say the last word on an offer that it has not answered. Which answer a message is about it looks up
+//! ([`HubPairing::resume`]), and [`HubPairing::confirm`] takes both of these steps at once:
+//!
+//! ```compile_fail,E0599
+//! use journal::pairing::{Confirm, Offer};
+//! fn early(journal: &mut journal::Journal, offer: &Offer, proof: &Confirm) {
+//!     let _ = offer.confirm(journal, proof);
+//! }
+//! ```
+//!
+//! ```
+//! use journal::pairing::{Welcomed, Confirm};
+//! fn in_turn(journal: &mut journal::Journal, answered: &Welcomed, proof: &Confirm) {
+//!     let _ = answered.confirm(journal, proof);
+//! }
+//! ```
 
 mod app;
 mod hub;
+mod invite;
+mod printed;
+mod remove;
+mod states;
+
+use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
@@ -28,22 +74,29 @@ use openmls::group::{
     MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
 };
 use openmls::prelude::{
-    BasicCredential, Capabilities, CredentialWithKey, Lifetime, SenderRatchetConfiguration,
+    BasicCredential, Capabilities, CredentialWithKey, GroupId, Lifetime, SenderRatchetConfiguration,
 };
 use openmls_basic_credential::SignatureKeyPair;
-use openmls_libcrux_crypto::CryptoProvider;
+use openmls_traits::OpenMlsProvider as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use wire::ids::{DeviceId, SendId};
+use zeroize::Zeroizing;
 
 pub use app::JOINED_GRACE_S;
 pub use app::{AppPairing, Next as AppNext};
-pub use hub::{HubPairing, OfferEnd, OfferTerms};
+pub(crate) use hub::first_key_since;
+pub use hub::{HubPairing, Next as HubNext, OfferEnd, OfferTerms};
+pub use invite::{AddedSaid, Invite, InviteAsked, InviteState};
+pub use printed::{Ask, Offered};
+pub use remove::{Dismissal, Dismissals, Dismissed, Guest, REMOVAL_BYTES_MAX};
+pub use states::{Confirmed, Joined, Requested, Welcomed};
 
 use crate::error::JournalError;
 use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
+use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::record::{PairingRecord, Suite};
 use crate::scope::Scope;
 use crate::sealed::{Key, derive};
@@ -51,10 +104,13 @@ use crate::txn::Txn;
 
 /// Generations that a follower may skip inside an epoch: above the chunks of the longest clip.
 pub const FORWARD_DISTANCE_MAX: u32 = 1_000_000;
-/// Longest pairing message in bytes.
-pub const PAIRING_MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// Longest pairing message in bytes: an Answer with five X-Wing welcomes has about 21.5 kB.
+pub const PAIRING_MESSAGE_BYTES_MAX: usize = 24 * 1024;
 /// Longest time between showing an offer and using it, in seconds.
 pub const OFFER_TTL_S_MAX: u64 = 3600;
+
+/// Phones that one hub may be paired with at a time: each costs an encryption and an upload of its own.
+pub const PHONES_MAX: usize = 8;
 
 /// The one thing that is said to a person about a code that does not pair, on either side and
 /// whatever is wrong with it: altered, misread, of another hub, expired, used up, or guessed. Whoever
@@ -63,7 +119,9 @@ pub const REFUSAL: &str = "this pairing code was refused: it is wrong, altered, 
 
 const QR_PREFIX: &str = "SECLUSO1:";
 const QR_BYTES_MAX: usize = 2048;
-const CHECKSUM_BYTES: usize = 4;
+/// Longest text of a code, in bytes.
+pub const CODE_BYTES_MAX: usize = QR_PREFIX.len() + QR_BYTES_MAX;
+pub(crate) const CHECKSUM_BYTES: usize = 4;
 
 /// What went wrong in a pairing, for logs and tests. People and the other side are told
 /// [`REFUSAL`] and nothing else.
@@ -83,6 +141,12 @@ pub enum PairingError {
     /// The other side does not hold the offer's secret.
     #[error("the other side could not prove that it knows the pairing code. Scan the code again")]
     WrongSecret,
+    /// The hub has as many phones as it may have.
+    #[error(
+        "this hub is paired with {most} phones, and that is all that it can have. Remove one with `secluso-hub remove`, then pair again",
+        most = PHONES_MAX
+    )]
+    TooManyPhones,
     /// A message that does not decode, or not in this state.
     #[error("a pairing message did not fit: {0}. Start the pairing again")]
     Malformed(&'static str),
@@ -117,11 +181,39 @@ pub struct Offer {
 
 impl Offer {
     /// The text of the QR code.
-    pub fn to_text(&self) -> String {
-        let mut bytes = zeroize::Zeroizing::new(postcard::to_allocvec(self).unwrap_or_default());
+    pub fn to_text(&self) -> Zeroizing<String> {
+        // With its whole room from the beginning: what grows leaves copies of the secret behind.
+        let room: Vec<u8> = Vec::with_capacity(QR_BYTES_MAX);
+        let mut bytes = Zeroizing::new(postcard::to_extend(self, room).unwrap_or_default());
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
-        format!("{QR_PREFIX}{}", Base64UrlUnpadded::encode_string(&bytes))
+        let body = Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes));
+        let mut text = Zeroizing::new(String::with_capacity(QR_PREFIX.len() + body.len()));
+        text.push_str(QR_PREFIX);
+        text.push_str(&body);
+        text
+    }
+
+    /// Whether it is the same in all its parts. Two texts to compare would be two more copies of the secret.
+    fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            offer,
+            secret,
+            hub,
+            addresses,
+            expires_unix_s,
+            relay,
+            invitation,
+            suite,
+        } = self;
+        proofs_equal(secret, &other.secret)
+            && *offer == other.offer
+            && *hub == other.hub
+            && *addresses == other.addresses
+            && *expires_unix_s == other.expires_unix_s
+            && *relay == other.relay
+            && *invitation == other.invitation
+            && *suite == other.suite
     }
 
     /// Reads what [`Self::to_text`] wrote; white space around it does not matter.
@@ -137,7 +229,7 @@ impl Offer {
             return Err(PairingError::NotAnOffer);
         }
         let bytes = Base64UrlUnpadded::decode_vec(body).map_err(|_| PairingError::NotAnOffer)?;
-        let bytes = zeroize::Zeroizing::new(bytes);
+        let bytes = Zeroizing::new(bytes);
         let (body, sum) = bytes
             .split_last_chunk::<CHECKSUM_BYTES>()
             .ok_or(PairingError::NotAnOffer)?;
@@ -156,6 +248,12 @@ impl Offer {
         self.secret = Key::new([0; 32]);
     }
 
+    /// What the code is worth, for who looks whether it was written anywhere.
+    #[cfg(any(test, feature = "crashtest"))]
+    pub(crate) fn secret(&self) -> &Key {
+        &self.secret
+    }
+
     fn psk(&self, nonce: &[u8; 32]) -> Key {
         derive(
             self.secret.as_slice(),
@@ -171,6 +269,12 @@ impl Offer {
     }
 }
 
+/// What the two ends derive from an offer and the nonce of a request: the offer's secret and the PSK.
+#[cfg(test)]
+pub(crate) fn secrets_of(offer: &Offer, request: &Request) -> [Key; 2] {
+    [offer.secret().clone(), offer.psk(&request.nonce)]
+}
+
 /// First message: app to hub.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Request {
@@ -179,8 +283,10 @@ pub struct Request {
     pairing: PairingId,
     nonce: [u8; 32],
     device: DeviceId,
-    mailbox: SendId,
-    key_package: Vec<u8>,
+    /// Where the hub sends, by channel.
+    mailboxes: [SendId; CHANNELS],
+    /// One for each group, by channel.
+    key_packages: [Vec<u8>; CHANNELS],
     mac: [u8; 32],
 }
 
@@ -189,8 +295,10 @@ pub struct Request {
 pub struct Answer {
     pairing: PairingId,
     device: DeviceId,
-    mailbox: SendId,
-    welcome: Vec<u8>,
+    /// Where the app sends, by channel.
+    mailboxes: [SendId; CHANNELS],
+    /// One into each group, by channel.
+    welcomes: [Vec<u8>; CHANNELS],
     mac: [u8; 32],
 }
 
@@ -200,6 +308,13 @@ pub struct Confirm {
     offer: OfferId,
     pairing: PairingId,
     proof: [u8; 32],
+}
+
+impl Confirm {
+    /// By which offer.
+    pub fn offer(&self) -> OfferId {
+        self.offer
+    }
 }
 
 /// Fourth message: hub to app.
@@ -229,6 +344,10 @@ pub enum PairingMessage {
     Done(Done),
     /// Hub to app: refused, with a reason for the person.
     Refused(String),
+    /// App to hub, before all others: it has the device secret and no code.
+    Ask(Ask),
+    /// Hub to app: the code.
+    Offered(Offered),
 }
 
 impl PairingMessage {
@@ -250,7 +369,7 @@ impl PairingMessage {
 }
 
 /// The end of a code's text: one misread character anywhere makes it no code at all.
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(bytes));
     [a, b, c, d]
 }
@@ -279,30 +398,32 @@ impl Request {
         self.device
     }
 
-    fn parts(&self) -> [&[u8]; 7] {
-        [
-            b"request",
+    fn parts(&self) -> Vec<&[u8]> {
+        let mut parts = vec![
+            b"request".as_slice(),
             &self.offer.0,
             &self.pairing.0,
             &self.nonce,
             &self.device.0,
-            &self.mailbox.0,
-            &self.key_package,
-        ]
+        ];
+        parts.extend(self.mailboxes.iter().map(|mailbox| mailbox.0.as_slice()));
+        parts.extend(self.key_packages.iter().map(Vec::as_slice));
+        parts
     }
 }
 
 impl Answer {
     /// Bound to the request that it answers.
-    fn parts<'a>(&'a self, request: &'a [u8; 32]) -> [&'a [u8]; 6] {
-        [
-            b"answer",
+    fn parts<'a>(&'a self, request: &'a [u8; 32]) -> Vec<&'a [u8]> {
+        let mut parts = vec![
+            b"answer".as_slice(),
             request,
             &self.pairing.0,
             &self.device.0,
-            &self.mailbox.0,
-            &self.welcome,
-        ]
+        ];
+        parts.extend(self.mailboxes.iter().map(|mailbox| mailbox.0.as_slice()));
+        parts.extend(self.welcomes.iter().map(Vec::as_slice));
+        parts
     }
 }
 
@@ -367,14 +488,36 @@ fn wrap_keys(psk: &Key, pairing: PairingId) -> (Key, Key) {
     (hub_to_app, app_to_hub)
 }
 
-/// What only a member of the group in its joining epoch can say.
-fn proof(group: &MlsGroup, crypto: &CryptoProvider, side: &str) -> Result<[u8; 32], JournalError> {
-    let secret = group
-        .export_secret(crypto, "secluso pairing proof", side.as_bytes(), 32)
-        .map_err(|error| JournalError::Mls(error.to_string()))?;
-    secret
+/// What only a member of all the pairing's groups in their joining epochs can say: a secret exported
+/// from each, hashed together in the order of the channels.
+fn proof(txn: &mut Txn<'_>, pairing: PairingId, side: &str) -> Result<[u8; 32], JournalError> {
+    let crypto = Arc::clone(&txn.journal().crypto);
+    let mut hash = Sha256::new();
+    for line in Line::all(pairing) {
+        let (group, client) = (Scope::Group(line), Scope::Pairing(pairing));
+        let provider = MlsProvider::new(txn, group, client, Ratchet::Store);
+        let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
+        let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
+        let secret = group
+            .export_secret(&*crypto, "secluso pairing proof", side.as_bytes(), 32)
+            .map_err(|error| JournalError::Mls(error.to_string()))?;
+        hash.update(&*Zeroizing::new(secret));
+    }
+    Ok(hash.finalize().into())
+}
+
+/// One value for each channel, in the order of [`Channel::ALL`].
+fn for_each_channel<T, E>(
+    pairing: PairingId,
+    mut make: impl FnMut(Line) -> Result<T, E>,
+) -> Result<[T; CHANNELS], E> {
+    let mut made = Vec::with_capacity(CHANNELS);
+    for line in Line::all(pairing) {
+        made.push(make(line)?);
+    }
+    Ok(made
         .try_into()
-        .map_err(|_| JournalError::Misuse("the exporter gives the length that was asked for"))
+        .unwrap_or_else(|_| unreachable!("there is one for each channel")))
 }
 
 /// Compares two proofs in a time that says nothing about where they differ.
@@ -407,8 +550,8 @@ fn check_group(
     }
 }
 
-/// The channels of a pairing. One for now; the shape is for five.
-const CHANNELS: [Channel; 1] = [Channel::EventVideo];
+/// How many groups a pairing has.
+const CHANNELS: usize = Channel::ALL.len();
 
 /// The offers that this journal holds keys for.
 fn offers(journal: &Journal) -> Vec<OfferId> {
@@ -419,10 +562,11 @@ fn offers(journal: &Journal) -> Vec<OfferId> {
     journal.scopes.iter().filter_map(offer).collect()
 }
 
-/// Ends a pairing that is not confirmed, with everything that was made for it.
+/// Ends a pairing with every key that was made for it. What its outbox holds, if it was ever confirmed,
+/// ends by [`crate::outbox::end`] in the same transaction.
 fn end_pairing(txn: &mut Txn<'_>, pairing: PairingId) {
-    for channel in CHANNELS {
-        txn.end(Scope::Group(Line { pairing, channel }));
+    for line in Line::all(pairing) {
+        txn.end(Scope::Group(line));
     }
     txn.end(Scope::Pairing(pairing));
 }

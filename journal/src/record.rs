@@ -41,6 +41,15 @@ impl Suite {
             Self::Classic => Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519,
         }
     }
+
+    /// Bytes of a public encryption key as MLS writes it: a length of one or two bytes (RFC 9420, section
+    /// 2.1.2), then X25519's 32, or with X-Wing ML-KEM-768's 1184 before them.
+    pub(crate) fn encryption_key_len(self) -> usize {
+        match self {
+            Self::XWing => 2 + 1184 + 32,
+            Self::Classic => 1 + 32,
+        }
+    }
 }
 
 /// One channel's mailboxes.

@@ -21,8 +21,11 @@ pub enum Scope {
     Pairing(PairingId),
     /// One MLS group.
     Group(Line),
-    /// One event's data on the phone; deleting the clip ends it.
+    /// One event's data on the phone, deleting the clip ends it; or the copy that a hub retains of a clip,
+    /// the phone's ack ends it.
     Clip(ClipId),
+    /// A code that this phone passes on; ends when it was shown, used or is too old, whichever is first.
+    Passed(OfferId),
 }
 
 impl Scope {
@@ -35,6 +38,7 @@ impl Scope {
             Self::Pairing(pairing) => (3, pairing.0, 0),
             Self::Group(line) => (4, line.pairing.0, line.channel.number()),
             Self::Clip(clip) => (5, clip.0, 0),
+            Self::Passed(offer) => (6, offer.0, 0),
         };
         let mut out = [0; SCOPE_BYTES];
         out[0] = tag;
@@ -57,21 +61,16 @@ impl Scope {
                 channel: channel_from_number(channel)?,
             }),
             (5, 0) => Self::Clip(ClipId(id)),
+            (6, 0) => Self::Passed(OfferId(id)),
             _ => return None,
         })
     }
 }
 
 fn channel_from_number(number: u8) -> Option<Channel> {
-    [
-        Channel::EventVideo,
-        Channel::Thumbnail,
-        Channel::Livestream,
-        Channel::Notification,
-        Channel::Config,
-    ]
-    .into_iter()
-    .find(|channel| channel.number() == number)
+    Channel::ALL
+        .into_iter()
+        .find(|channel| channel.number() == number)
 }
 
 #[cfg(test)]
@@ -94,6 +93,7 @@ mod tests {
                 ..line
             }),
             Scope::Clip(ClipId([7; 16])),
+            Scope::Passed(OfferId([7; 16])),
         ];
         for (i, a) in scopes.iter().enumerate() {
             assert_eq!(Scope::decode(&a.encode()), Some(*a));

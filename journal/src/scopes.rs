@@ -58,7 +58,13 @@ impl ScopeKey {
     /// The key after one more rotation, another one each time that this is asked for.
     pub(crate) fn rotated(&self, dice: &mut dyn Dice) -> Self {
         let mut salt = Salt::default();
-        dice.fill(&mut salt);
+        if !mutant!(
+            "rotation_without_salt",
+            "S3",
+            "each rotation of a key leads to the same one: what one that was taken back had sealed opens with the next"
+        ) {
+            dice.fill(&mut salt);
+        }
         Self {
             id: self.id,
             version: self.version + 1,
@@ -69,7 +75,9 @@ impl ScopeKey {
 }
 
 pub(crate) struct Scopes {
-    live: BTreeMap<Scope, ScopeKey>,
+    /// Each in a place of its own, which is wiped when it goes: a map moves its values about, and leaves copies of
+    /// them behind in memory.
+    live: BTreeMap<Scope, Box<ScopeKey>>,
     /// Unused keys, ascending; all at or above the journal's next-key row.
     pool: BTreeMap<KeyId, Key>,
     next_pool: u64,
@@ -114,22 +122,29 @@ impl Scopes {
             }
             live.insert(
                 scope,
-                ScopeKey {
+                Box::new(ScopeKey {
                     id,
                     version: entry.version,
                     salt: row.salt,
                     key: entry.key,
-                },
+                }),
             );
         }
         let mut pool = BTreeMap::new();
         let mut next_pool = next_key_row.max(1);
-        for id in keys.into_keys() {
+        for (id, entry) in keys {
             if id.0 >= next_key_row {
                 // A birth that a power cut took back may have sealed under the old key, and its group lies
                 // in the log until the file is used again: nothing that is born from now on shares that key.
                 next_pool = next_pool.max(id.0 + 1);
-                let key = random_key(dice);
+                let key = match mutant!(
+                    "pool_kept",
+                    "S3",
+                    "a key of the pool under which a birth sealed that was taken back is given away once more"
+                ) {
+                    true => entry.key,
+                    false => random_key(dice),
+                };
                 pool.insert(id, key.clone());
                 changes.push((id, Some(VaultKey { version: 0, key })));
             } else {
@@ -149,7 +164,7 @@ impl Scopes {
     }
 
     pub(crate) fn get(&self, scope: Scope) -> Option<&ScopeKey> {
-        self.live.get(&scope)
+        self.live.get(&scope).map(Box::as_ref)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Scope> + '_ {
@@ -206,7 +221,7 @@ impl Scopes {
                 let (version, key) = (key.version, (key.id, key.key.clone()));
                 self.owed.insert(key.0, (lsn, Some(VaultKey { version, key: key.1 })));
             });
-            self.live.insert(*scope, key.clone());
+            self.live.insert(*scope, Box::new(key.clone()));
         }
         for (scope, key) in rotated {
             self.owed.insert(
@@ -219,10 +234,15 @@ impl Scopes {
                     }),
                 ),
             );
-            self.live.insert(*scope, key.clone());
+            self.live.insert(*scope, Box::new(key.clone()));
         }
         for scope in ended {
             if let Some(key) = self.live.remove(scope) {
+                mutant!("copy_outlives_ack", "S3", "the key of a clip that has ended stays in the vault" => {
+                    if matches!(scope, Scope::Clip(_)) {
+                        continue;
+                    }
+                });
                 self.owed.insert(key.id, (lsn, None));
             }
         }

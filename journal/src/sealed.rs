@@ -6,10 +6,14 @@
 
 use hkdf::Hkdf;
 use sha2::Sha256;
-use wal::Dice;
+use wal::{Dice, mutant};
 use zeroize::Zeroizing;
 
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
+
+/// The tag of a value that the deliberate bug `nothing_is_sealed` has stored.
+#[cfg(feature = "crashtest")]
+const CLEAR_TAG: [u8; TAG_BYTES] = [0; TAG_BYTES];
 
 /// A 256-bit key, wiped when dropped.
 pub type Key = Zeroizing<[u8; 32]>;
@@ -24,6 +28,11 @@ pub(crate) fn seal(key: &Key, aad: &[u8], plaintext: &[u8], dice: &mut dyn Dice)
     dice.fill(&mut nonce);
     out.extend_from_slice(&nonce);
     out.extend_from_slice(plaintext);
+    // What a thief finds then is what sealing keeps from him; `cargo xtask thief` counts it.
+    mutant!("nothing_is_sealed", "S3", "values are stored in the clear, their tags zero" => {
+        out.extend_from_slice(&CLEAR_TAG);
+        return out;
+    });
     let (_, body) = out.split_at_mut(NONCE_BYTES);
     let tag = aead::seal_in_place(key, &nonce, aad, body);
     out.extend_from_slice(&tag);
@@ -35,6 +44,11 @@ pub(crate) fn open(key: &Key, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_BYTES>()?;
     let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
     let mut plaintext = Zeroizing::new(body.to_vec());
+    mutant!("nothing_is_sealed", "S3", "and are read without their keys" => {
+        if *tag == CLEAR_TAG {
+            return Some(plaintext);
+        }
+    });
     aead::open_in_place(key, nonce, aad, &mut plaintext, tag).then_some(plaintext)
 }
 

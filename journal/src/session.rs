@@ -39,14 +39,16 @@ use wire::ids::Seq;
 use zeroize::Zeroizing;
 
 use crate::clip::OpenClip;
-use crate::error::JournalError;
-use crate::ids::{ClipId, Epoch, Line};
+use crate::command;
+use crate::error::{ErrorKind, JournalError};
+use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::{self, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement, Watermark};
 use crate::record::PairingRecord;
+use crate::retain;
 use crate::scope::Scope;
 use crate::txn::{Outcome, Txn};
 use crate::wrap::{Held, Kind};
@@ -74,13 +76,21 @@ pub enum EpochUse {
         /// Which epoch.
         epoch: Epoch,
     },
+    /// Closed, and a message of the phone was opened in it since: a rotation of the group's key is owed, by whoever
+    /// owns the journal. An opening, which rotates every group, settles it.
+    Stirred {
+        /// Which epoch.
+        epoch: Epoch,
+    },
 }
 
 impl EpochUse {
     /// The epoch that it is about.
     pub fn epoch(&self) -> Epoch {
         match self {
-            Self::InUse { epoch, .. } | Self::Finished { epoch } => *epoch,
+            Self::InUse { epoch, .. } | Self::Finished { epoch } | Self::Stirred { epoch } => {
+                *epoch
+            }
         }
     }
 }
@@ -94,6 +104,8 @@ pub struct Session<R> {
     /// Where messages are encoded before they are encrypted: wiped when the session goes, and
     /// overwritten by every message until then.
     pub(crate) scratch: Zeroizing<Vec<u8>>,
+    /// Whether a copy is kept of clips that begin (hub).
+    pub(crate) retains: bool,
     role: PhantomData<fn() -> R>,
 }
 
@@ -107,6 +119,8 @@ struct Handle {
     touched: Option<Outcome>,
     /// The epoch that this handle opened and may encrypt in.
     opened: Option<Epoch>,
+    /// The number of its last Commit; none before the first.
+    committed: Seq,
     /// Generation of its next application message (RFC 9420, section 9), for the crash tests.
     generation: u32,
 }
@@ -119,6 +133,7 @@ impl<R> Session<R> {
             handle: None,
             open_clip: None,
             scratch: Zeroizing::default(),
+            retains: false,
             role: PhantomData,
         }
     }
@@ -210,6 +225,7 @@ impl<R> Session<R> {
             record: Arc::new(record),
             touched: None,
             opened,
+            committed: Seq::NONE,
         })
     }
 
@@ -288,15 +304,17 @@ impl Session<Committer> {
         handle.touched = Some(txn.outcome().clone());
         handle.opened = None;
         handle.group.set_aad(aad(seq));
-        note_with!(
-            keys::outbox(line, seq);
-            "place {seq} {} handshake 0", notes::sender(&handle.group)
-        );
+        let sender = match wal::note::wanted() {
+            true => notes::sender(&handle.group),
+            false => String::new(),
+        };
         let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
         let commit = commit_and_merge(&provider, handle);
         let commit = provider
             .result(commit)
             .inspect_err(|_| self.handle = None)?;
+        // One that was not made has no place: whoever proposed what cannot be committed gets another.
+        note_with!(keys::outbox(line, seq); "place {seq} {sender} handshake 0");
         outbox::append(
             txn,
             self.line,
@@ -320,6 +338,7 @@ impl Session<Committer> {
         );
         let epoch = Epoch(handle.group.epoch().as_u64());
         handle.opened = Some(epoch);
+        handle.committed = seq;
         let used = EpochUse::InUse { epoch, clip: None };
         txn.put_row(&keys::epoch_use(self.line), &used)?;
         // CRASH(journal.session.commit_staged): before: the old epoch; Commit, merge and outbox row are
@@ -336,6 +355,13 @@ impl Session<Committer> {
                 touched.is_none_or(|outcome| outcome.is_staged() || outcome.same(txn.outcome()));
             current && handle.opened == Some(Epoch(handle.group.epoch().as_u64()))
         })
+    }
+
+    /// The number of the last Commit that this handle made; none if it made none.
+    pub(crate) fn last_commit(&self) -> Seq {
+        self.handle
+            .as_ref()
+            .map_or(Seq::NONE, |handle| handle.committed)
     }
 
     /// Notes which clip the open epoch carries, so that a start can say what was cut off.
@@ -425,13 +451,24 @@ impl Session<Committer> {
         .ok_or(JournalError::Misuse("our own statements must encode"))
     }
 
-    /// Takes what the app sent: an ack moves the watermark of our outbox.
+    /// Takes what the app sent: an ack moves the watermark of our outbox, and in the config channel ends the
+    /// memory of the outcomes that it covers.
     ///
     /// # Errors
     /// Only our own storage.
     pub fn take_ack(&mut self, txn: &mut Txn<'_>, through: Seq) -> Result<AckEffect, JournalError> {
         Ok(match outbox::acked(txn, self.line, through)? {
-            Watermark::Moved => AckEffect::Moved,
+            Watermark::Moved => {
+                match self.line.channel {
+                    Channel::EventVideo => {
+                        // Those that are too many for this transaction go in later ones.
+                        let _some = retain::acked(txn, self.line, through)?;
+                    }
+                    Channel::Config => command::forget_outcomes(txn, self.line.pairing, through)?,
+                    Channel::Thumbnail | Channel::Livestream | Channel::Notification => {}
+                }
+                AckEffect::Moved
+            }
             Watermark::Unmoved => AckEffect::Unmoved,
             Watermark::BeyondOurHead => AckEffect::BeyondOurHead,
         })
@@ -453,17 +490,15 @@ impl Session<Follower> {
     /// Seals one message into the outbox; the ratchet goes into the same transaction.
     ///
     /// # Errors
-    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`] once that is so. Storage, or MLS; the handle is lost, the
-    /// transaction must be dropped.
+    /// [`JournalError::RolledBack`] or [`JournalError::LineBroken`] once that is so, and
+    /// [`JournalError::AwaitsCommit`] while that is so: nothing was changed. Storage, or MLS; the
+    /// handle is lost, the transaction must be dropped.
     pub(crate) fn send(
         &mut self,
         txn: &mut Txn<'_>,
         plaintext: &[u8],
     ) -> Result<Seq, JournalError> {
-        self.check_not_rolled_back(txn)?;
-        if txn.line_break(self.line)?.is_some() {
-            return Err(JournalError::LineBroken(self.line));
-        }
+        self.check_may_send(txn)?;
         let ratchet = match mutant!(
             "ratchet_not_stored",
             "C3",
@@ -491,6 +526,29 @@ impl Session<Follower> {
         ) {
             txn.rotate(Scope::Group(self.line));
         }
+    }
+
+    /// The same where nobody comes by again, because the line is over, or where it must not fail, because a clip is
+    /// deleted. A group of which a value does not open cannot be rotated: it dies instead, and its line needs it no more.
+    /// Does nothing if it is dead.
+    ///
+    /// # Errors
+    /// Only if the view cannot be read.
+    pub fn rotate_for_good(&mut self, txn: &mut Txn<'_>) -> Result<(), JournalError> {
+        let scope = Scope::Group(self.line);
+        if !txn.journal().has_group(self.line) {
+            return Ok(());
+        }
+        match txn.secrets(scope, &keys::secret_prefix(scope)) {
+            Ok(_) => self.rotate(txn),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::error!(%error, "a damaged group dies with its line");
+                self.forget();
+                txn.end(scope);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 
@@ -545,11 +603,15 @@ fn commit_and_merge(
 }
 
 mod broken;
+mod cover;
+mod heal;
 pub(crate) mod notes;
 mod receive;
+mod stirred;
 
 pub use broken::LineBreak;
 pub use receive::{Arrived, Received, Takes};
+pub use stirred::Rotation;
 
 #[cfg(test)]
 mod tests;

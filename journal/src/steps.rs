@@ -40,9 +40,18 @@ pub fn or_after_commit<C, T, E: WantsCommit>(
     }
 }
 
+/// What [`Journal::stage_trims`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trimmed {
+    /// How many steps it staged.
+    pub steps: u32,
+    /// Whether it found that nothing more is left to remove. Not so if a step could not be staged.
+    pub is_all: bool,
+}
+
 impl Journal {
     /// Stages the removal of dead rows, each step of it in a transaction of its own, at most `steps`
-    /// of them. Returns how many it staged.
+    /// of them.
     ///
     /// That it cannot stage one is nobody's error: what is left to remove is dead, it is tried
     /// again, and a journal that fails is found out by the commit.
@@ -50,7 +59,8 @@ impl Journal {
         &mut self,
         steps: u32,
         trim: impl Fn(&mut Txn<'_>) -> Result<Trim, JournalError>,
-    ) -> u32 {
+    ) -> Trimmed {
+        let trimmed = |steps, is_all| Trimmed { steps, is_all };
         for staged in 0..steps {
             let mut txn = self.begin();
             let step = trim(&mut txn).and_then(|trim| match trim {
@@ -59,14 +69,14 @@ impl Journal {
             });
             match step {
                 Ok(Trim::More) => {}
-                Ok(Trim::Done) => return staged + 1,
-                Ok(Trim::Idle) => return staged,
+                Ok(Trim::Done) => return trimmed(staged + 1, true),
+                Ok(Trim::Idle) => return trimmed(staged, true),
                 Err(error) => {
                     tracing::debug!(%error, "dead rows are removed later");
-                    return staged;
+                    return trimmed(staged, false);
                 }
             }
         }
-        steps
+        trimmed(steps, false)
     }
 }

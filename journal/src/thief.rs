@@ -3,12 +3,15 @@
 //! The keys are taken from the raw bytes of the vault, both images, whatever their checksums say; the
 //! sealed values from wherever they were found. Only in a build with `crashtest`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::JournalError;
+use crate::ids::ClipId;
 use crate::journal::{Journal, value_aad};
 use crate::keys::{self, Family};
-use crate::scope::Scope;
+use crate::pairing::Offer;
+use crate::record::PairingRecord;
+use crate::scope::{SCOPE_BYTES, Scope};
 use crate::scopes::ScopeRow;
 use crate::sealed::{self, Key, Salt, next_key};
 use crate::session::EpochUse;
@@ -25,17 +28,99 @@ pub struct Found {
     pub value: Vec<u8>,
 }
 
-/// A value of a group's scope that opens.
+/// A value that opens, of a group's scope, of a scope that lives no more, or of a clip under another key than its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loot {
+    /// Whose: the key of the group's line (FORMAT.md, "Keys"); nothing of another scope.
+    pub line: Vec<u8>,
     /// The transaction that stored it, if it lies in the log.
     pub lsn: Option<u64>,
     /// Whether the journal says otherwise now.
     pub superseded: bool,
     /// Whether it is the secrets of an epoch, and not of its messages or of our own.
     pub epoch_secrets: bool,
+    /// Whether it is the ratchets of an epoch's messages.
+    pub message_secrets: bool,
+    /// Whether it belongs to nothing that lives: to a clip that was deleted (app), a copy that was released (hub), a
+    /// pairing that has ended, or to a birth that was taken back.
+    pub is_of_nobody: bool,
     /// Its key's bytes behind the scope, in hex: family and rest.
     pub what: String,
+}
+
+/// Something that a journal keeps sealed, and that must stand in the clear nowhere.
+#[derive(Clone)]
+pub struct Secret {
+    /// What it is, for people.
+    pub what: &'static str,
+    /// Itself.
+    pub bytes: Vec<u8>,
+    /// Whether its owner shows it to the relay, which may then know it: mailboxes, names, admissions.
+    pub is_shown_to_relay: bool,
+}
+
+impl Secret {
+    fn kept(what: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            what,
+            bytes: bytes.to_vec(),
+            is_shown_to_relay: false,
+        }
+    }
+
+    fn shown(what: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            is_shown_to_relay: true,
+            ..Self::kept(what, bytes)
+        }
+    }
+}
+
+/// What a journal at rest knows and must have written nowhere as it is: its own and its pairings' secrets,
+/// and the whole names by which the relay knows it and its peers. Storage keys are in [`keys_in`].
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
+    let mut out = Vec::new();
+    if let Some(device) = journal.known_device()? {
+        out.push(Secret::kept("a device secret", &device.secret));
+        let seed = device.identity_seed.as_slice();
+        out.push(Secret::kept("a device's identity key", seed));
+        let certificate = device.certificate.as_deref().unwrap_or_default();
+        out.push(Secret::shown("a certificate of the relay", certificate));
+    }
+    for (_, passed) in crate::passed::passed(journal)? {
+        let text = passed.as_ref().map_or("", |passed| passed.code.text());
+        out.extend(secrets_of_code(text));
+    }
+    for pairing in journal.pairing_ids() {
+        let scope = Scope::Pairing(pairing);
+        let record: Option<PairingRecord> = journal.secret_row(scope, Family::Pairing, &[])?;
+        let Some(record) = record else { continue };
+        out.push(Secret::kept("a wrapping key", record.send_key.as_slice()));
+        let receive_key = record.receive_key.as_slice();
+        out.push(Secret::kept("a wrapping key", receive_key));
+        out.push(Secret::kept("a tag key", record.tag_key.as_slice()));
+        out.push(Secret::shown("a device's name", &record.peer_device.0));
+        for line in &record.lines {
+            out.push(Secret::shown("the right to read", &line.receive.0));
+            out.push(Secret::shown("the right to append", &line.send.0));
+        }
+    }
+    Ok(out)
+}
+
+/// What the text of a pairing code is worth. Nothing, if it is none.
+#[must_use]
+pub fn secrets_of_code(text: &str) -> Vec<Secret> {
+    let Ok(offer) = Offer::from_text(text) else {
+        return Vec::new();
+    };
+    vec![
+        Secret::kept("a code's secret", offer.secret().as_slice()),
+        Secret::shown("a phone's invitation", &offer.invitation),
+    ]
 }
 
 /// The storage keys in the bytes of a `vault`, both images, whatever their checksums say: what no log, error
@@ -48,66 +133,179 @@ pub fn keys_in(vault: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The newest transaction that finished an epoch (hub): with it the group's key was rotated.
-#[must_use]
-pub fn finished_at(found: &[Found]) -> Option<u64> {
-    let rows = found
-        .iter()
-        .filter(|found| found.key.first() == Some(&b'E'));
-    let finished = rows.filter(|found| {
-        matches!(
-            crate::codec::from_row(&found.value),
-            Some(EpochUse::Finished { .. })
-        )
-    });
-    finished.filter_map(|found| found.lsn).max()
-}
-
-/// Which sealed values of the groups' scopes in `found` open with a key in the bytes of the `vault`,
-/// or with one derived from it.
+/// The newest transaction that finished an epoch of each line (hub), or took something in one that was finished, by
+/// the line's key: what was stored before it is sealed under keys that a hub at rest has rotated away. Only of the epoch
+/// that the journal is in: a transaction that was taken back may have finished another one.
 ///
 /// # Errors
 /// If the journal cannot be read.
-pub fn loot(journal: &Journal, vault: &[u8], found: &[Found]) -> Result<Vec<Loot>, JournalError> {
-    let mut out = Vec::new();
-    let entries: Vec<(u64, u64, Key)> = vault.chunks(SECTOR_BYTES).flat_map(raw_entries).collect();
-    let groups = journal.scopes.iter();
-    for scope in groups.filter(|scope| matches!(scope, Scope::Group(_))) {
-        let Some(current) = journal.scopes.get(scope) else {
+pub fn finished_at(
+    journal: &Journal,
+    found: &[Found],
+) -> Result<BTreeMap<Vec<u8>, u64>, JournalError> {
+    let mut newest = BTreeMap::new();
+    for Found { lsn, key, value } in found {
+        let (Some(line), Some(lsn)) = (key.strip_prefix(b"E"), lsn) else {
             continue;
         };
-        let salts = salts(found, current.row(), &keys::scope_row(scope));
-        let mut keys: Vec<(u64, Key)> = Vec::new();
-        for (_, version, key) in entries.iter().filter(|(id, _, _)| *id == current.id.0) {
-            keys.push((*version, key.clone()));
-            let next = salts.iter().filter(|(of, _)| *of == version + 1);
-            keys.extend(next.map(|(of, salt)| (*of, next_key(key, salt))));
+        let now: Option<EpochUse> = journal.row(key)?;
+        let is_over = |used: &EpochUse| !matches!(used, EpochUse::InUse { .. });
+        let then: Option<EpochUse> = crate::codec::from_row(value);
+        let (Some(then), Some(now)) = (then.filter(is_over), now.filter(is_over)) else {
+            continue;
+        };
+        if then.epoch() == now.epoch() {
+            let of_line = newest.entry(line.to_vec()).or_default();
+            *of_line = u64::max(*of_line, *lsn);
         }
-        let prefix = keys::secret_prefix(scope);
-        for Found { lsn, key, value } in found.iter().filter(|one| one.key.starts_with(&prefix)) {
-            let opened = keys.iter().find_map(|(version, secret)| {
-                sealed::open(secret, &value_aad(scope, *version, key), value)
-            });
-            let Some(opened) = opened else { continue };
-            let now = journal.secret(scope, key)?;
-            let rest = key.get(prefix.len()..).unwrap_or_default();
-            out.push(Loot {
-                lsn: *lsn,
-                superseded: now.is_none_or(|now| *now != *opened),
-                epoch_secrets: rest.first() == Some(&(Family::EpochSecrets as u8)),
-                what: wal::note::Hex(rest).to_string(),
-            });
-        }
+    }
+    Ok(newest)
+}
+
+/// What the journal says now of a line's epoch, by the line's key.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn epoch_row(journal: &Journal, line: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+    Ok(journal.wal.get(&[&b"E"[..], line].concat())?)
+}
+
+/// Which sealed values in `found`, small ones and stored chunks, open with one of the `keys` and should not, or only at
+/// times: see [`Loot`]. Whose a value is, is asked when it is open.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn loot(journal: &Journal, keys: &Keys, found: &[Found]) -> Result<Vec<Loot>, JournalError> {
+    let mut out = Vec::new();
+    for Found { lsn, key, value } in found {
+        let Some((scope, rest)) = scope_of(key) else {
+            continue;
+        };
+        let Some((opened, is_its_own)) = keys.open(journal, scope, key, value) else {
+            continue;
+        };
+        let lives = journal.scopes.get(scope).is_some();
+        let line = match scope {
+            Scope::Group(line) if lives => Some(line),
+            // What lives under its own key is no loot.
+            Scope::Clip(_) if lives && !is_its_own => None,
+            _ if lives => continue,
+            _ => None,
+        };
+        let superseded = match line {
+            Some(_) => journal
+                .secret(scope, key)?
+                .is_none_or(|now| *now != *opened),
+            None => true,
+        };
+        let family = rest.first().copied();
+        out.push(Loot {
+            line: line.map_or_else(Vec::new, |line| line.key().to_vec()),
+            lsn: *lsn,
+            superseded,
+            epoch_secrets: family == Some(Family::EpochSecrets as u8),
+            message_secrets: family == Some(Family::MessageSecrets as u8),
+            is_of_nobody: line.is_none(),
+            what: wal::note::Hex(rest).to_string(),
+        });
     }
     Ok(out)
 }
 
-/// What every rotation of a scope mixed in that any row tells of, also one that a power cut took back: the
-/// version that it led to, and its salt.
-fn salts(found: &[Found], now: ScopeRow, key: &[u8]) -> BTreeSet<(u64, Salt)> {
-    let rows = found.iter().filter(|one| one.key == key);
+/// The keys that a thief has.
+pub struct Keys {
+    /// Number, version, key: what any sector of the vault holds, and what each rotation leads to from there that any row
+    /// tells of, also one that a power cut took back.
+    all: Vec<(u64, u64, Key)>,
+    /// The first number that is not given yet.
+    unused: u64,
+}
+
+impl Keys {
+    /// Those in the bytes of a `vault`, both images, whatever their checksums say, and all that follow from them by
+    /// what the rows in `found` tell.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn of<'a>(
+        journal: &Journal,
+        vault: &[u8],
+        found: impl Iterator<Item = &'a Found>,
+    ) -> Result<Self, JournalError> {
+        let salts = salts(journal, found);
+        let stored = vault.chunks(SECTOR_BYTES).flat_map(raw_entries);
+        let stored: BTreeSet<(u64, u64, [u8; 32])> = stored
+            .map(|(id, version, key)| (id, version, *key))
+            .collect();
+        let mut all = Vec::new();
+        for (id, version, key) in stored {
+            let key = Key::new(key);
+            let then = version.wrapping_add(1);
+            for salt in salts.get(&(id, then)).into_iter().flatten() {
+                all.push((id, then, next_key(&key, salt)));
+            }
+            all.push((id, version, key));
+        }
+        let unused = journal.row(keys::NEXT_KEY)?.unwrap_or(1);
+        Ok(Self { all, unused })
+    }
+
+    /// A value's bytes, and whether a key of the number that its scope has opened it.
+    fn open(
+        &self,
+        journal: &Journal,
+        scope: Scope,
+        key: &[u8],
+        value: &[u8],
+    ) -> Option<(zeroize::Zeroizing<Vec<u8>>, bool)> {
+        let own = journal.scopes.get(scope).map(|current| current.id.0);
+        // A group is named at random, so no birth that was taken back was another one's of the same name: of keys
+        // that are not given, none can be its. They are most of a vault, and groups' values are most of a log.
+        let may_open = |id: u64| match (scope, own) {
+            (Scope::Group(_), Some(_)) => id < self.unused,
+            _ => true,
+        };
+        let try_one = |(id, version, secret): &(u64, u64, Key)| {
+            let opened = sealed::open(secret, &value_aad(scope, *version, key), value)?;
+            Some((opened, own == Some(*id)))
+        };
+        let (mine, others): (Vec<_>, Vec<_>) =
+            self.all.iter().partition(|(id, _, _)| own == Some(*id));
+        let others = others.into_iter().filter(|(id, _, _)| may_open(*id));
+        mine.into_iter().chain(others).find_map(try_one)
+    }
+}
+
+/// The scope of a sealed value, small or a stored chunk, and what of its key stands behind that.
+fn scope_of(key: &[u8]) -> Option<(Scope, &[u8])> {
+    let (namespace, rest) = key.split_first()?;
+    match namespace {
+        b'S' => {
+            let (scope, rest) = rest.split_at_checked(SCOPE_BYTES)?;
+            Some((Scope::decode(scope)?, rest))
+        }
+        b'L' => {
+            let (clip, index) = rest.split_first_chunk()?;
+            Some((Scope::Clip(ClipId(*clip)), index))
+        }
+        _ => None,
+    }
+}
+
+/// What every rotation mixed in that any row tells of, also one that a power cut took back, by the key's number and the
+/// version that it led to.
+fn salts<'a>(
+    journal: &Journal,
+    found: impl Iterator<Item = &'a Found>,
+) -> BTreeMap<(u64, u64), BTreeSet<Salt>> {
+    let rows = found.filter(|one| one.key.starts_with(keys::SCOPES));
     let rows = rows.filter_map(|one| crate::codec::from_row::<ScopeRow>(&one.value));
-    rows.chain([now])
-        .map(|row| (row.version, row.salt))
-        .collect()
+    let living = journal.scopes.iter();
+    let living = living.filter_map(|scope| Some(journal.scopes.get(scope)?.row()));
+    let mut salts: BTreeMap<_, BTreeSet<Salt>> = BTreeMap::new();
+    for row in rows.chain(living) {
+        let led_to = (row.key, row.version);
+        salts.entry(led_to).or_default().insert(row.salt);
+    }
+    salts
 }

@@ -422,6 +422,13 @@ impl<'j> Txn<'j> {
         mutant!("cursor_apart", "C5", "what an envelope does becomes durable before the cursor" => {
             rows = self.split(rows, |key| key.first() == Some(&b'I'))?;
         });
+        mutant!("outcome_apart", "C2", "what a command sets becomes durable before its outcome and the cursor" => {
+            let settings = rows.split_off(|key| key == keys::SETTINGS);
+            if !settings.is_empty() {
+                let _first = self.journal.wal.stage(settings, ())?;
+                drop(self.journal.wal.commit()?);
+            }
+        });
         mutant!("cursor_first", "C1", "the cursor becomes durable before what the envelope does" => {
             rows = self.split(rows, |key| key.first() != Some(&b'I'))?;
         });
@@ -429,6 +436,9 @@ impl<'j> Txn<'j> {
         self.journal
             .scopes
             .staged(&self.born, &rotated, &self.ended, staged.lsn());
+        for scope in rotated.keys().chain(&self.ended) {
+            self.journal.unrenewed.remove(scope);
+        }
         mutant!("vault_before_the_log", "C7", "a rotation reaches the vault before the log" => {
             let Journal { scopes, dice, .. } = &mut *self.journal;
             scopes.settle(wal::Lsn(u64::MAX), &mut **dice)?;

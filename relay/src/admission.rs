@@ -1,12 +1,50 @@
 //! Who may use the relay: pure decisions over signed statements.
 //!
-//! This room must never admit a stranger, and never keep a list of the admitted: certificates
-//! are signed with the relay's identity, which outlives its data.
+//! This room must never admit a stranger, and never need a list of the admitted: certificates
+//! are signed with the relay's identity, which outlives its data. What is kept is who is admitted no more, and
+//! by what a phone still is, so that it can be taken back (`store/guests.rs`); a relay that lost it admits.
 
 use relay_client::{Ed25519Verify, Identity};
 use wire::credential::{Certificate, Class, Invitation};
 use wire::limits::INVITATION_TTL_SECONDS_MAX;
-use wire::{DeviceId, ErrorCode};
+use wire::{DeviceId, Digest, ErrorCode};
+
+/// Bytes of an invitation's nonce that are thrown; the rest of a hub's is its tag.
+pub const NONCE_DICE_BYTES: usize = 6;
+/// Which hub asked for an invitation: the beginning of a hash of its id. A relay needs no list of
+/// invitations to know it again, because the nonce is signed. Nobody finds another key with the same tag.
+pub type InviterTag = [u8; 10];
+
+/// The tag of a hub.
+#[must_use]
+pub fn inviter_tag(hub: &DeviceId) -> InviterTag {
+    let mut labelled = b"secluso relay inviter v1".to_vec();
+    labelled.extend_from_slice(hub.as_bytes());
+    let hash = Digest::of(&labelled).0;
+    std::array::from_fn(|at| hash.get(at).copied().unwrap_or_default())
+}
+
+/// The nonce of an invitation that a hub asked for: what was thrown, then its tag. The operator's are
+/// thrown whole, and so belong to no hub.
+#[must_use]
+pub fn hub_nonce(hub: &DeviceId, thrown: [u8; NONCE_DICE_BYTES]) -> [u8; 16] {
+    let mut nonce = [0; 16];
+    let (dice, tag) = nonce.split_at_mut(NONCE_DICE_BYTES);
+    dice.copy_from_slice(&thrown);
+    tag.copy_from_slice(&inviter_tag(hub));
+    nonce
+}
+
+/// The tag in an invitation's nonce.
+#[must_use]
+pub fn tag_of(nonce: &[u8; 16]) -> InviterTag {
+    std::array::from_fn(|at| {
+        nonce
+            .get(NONCE_DICE_BYTES + at)
+            .copied()
+            .unwrap_or_default()
+    })
+}
 
 /// Signs an invitation. `nonce` must come from dice fit for keys.
 #[must_use]
@@ -165,6 +203,16 @@ mod tests {
         assert_eq!(check(&good, DeviceId([6; 32]), &[]), invalid, "stolen");
         assert_eq!(check(&promoted, device, &[]), invalid, "promoted");
         assert_eq!(check(&good, device, &[device]), Err(ErrorCode::Revoked));
+    }
+
+    #[test]
+    fn a_nonce_tells_whose_invitation_it_is_and_differs_from_the_next() {
+        let (a, b) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let nonce = hub_nonce(&a, [7; NONCE_DICE_BYTES]);
+        assert_eq!(tag_of(&nonce), inviter_tag(&a));
+        assert_ne!(tag_of(&nonce), inviter_tag(&b));
+        assert_ne!(nonce, hub_nonce(&a, [8; NONCE_DICE_BYTES]));
+        assert_ne!(tag_of(&[9; 16]), inviter_tag(&a), "the operator's");
     }
 
     #[test]

@@ -183,6 +183,12 @@ fn store_exit_code(error: &WalError) -> u8 {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before the identity key is read or made.
+    if let Err(error) = wal::private::keep_process() {
+        eprintln!(
+            "secluso-relay: this process could not be kept to itself ({error}): its memory may be dumped or read"
+        );
+    }
     let arguments = Arguments::parse();
     let output = if arguments.json {
         Output::Json

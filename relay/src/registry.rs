@@ -40,6 +40,14 @@ impl Registry {
         }
     }
 
+    /// Closes the connection of a device that is no longer admitted, if it has one.
+    pub(crate) fn shut_out(&self, device: &DeviceId) {
+        let connection = self.connections().get(device).cloned();
+        if let Some(connection) = connection {
+            close(&connection, ErrorCode::Revoked);
+        }
+    }
+
     /// The number of connected devices.
     pub(crate) fn len(&self) -> usize {
         self.connections().len()

@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use wal::crash_point;
-use wire::frame::Frame;
+use wire::frame::{Frame, Guest, Revocation};
 use wire::limits::{CONTROL_BODY_BYTES_MAX, PROTOCOL_VERSION, SLOTS_PER_CONNECTION_MAX};
 use wire::{Class, DeviceId, ErrorCode, ReceiveId, SendId, Seq, Slot};
 
@@ -23,6 +23,7 @@ use crate::downlink;
 use crate::registry::close;
 use crate::server::{Shared, random_bytes, unix_now_s, until_stopping};
 use crate::storage::{Job, StorageRestarting};
+use crate::store::Revoked;
 use crate::uplink;
 
 /// How long a handshake, and then the admission, may take.
@@ -140,7 +141,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
         outbound,
         tasks,
     };
-    let code = match session.run(control).await {
+    // Who was shut out between its admission and its seat finds nobody to close its connection.
+    let late = is_shut_out(&session.shared, device, class).await;
+    let ran = match late {
+        Ok(false) => session.run(control).await,
+        Ok(true) => Err(ErrorCode::Revoked),
+        Err(restarting) => Err(restarting.into()),
+    };
+    let code = match ran {
         Ok(()) => ErrorCode::Done,
         Err(code) => code,
     };
@@ -179,6 +187,9 @@ async fn admit(
                 device,
                 &shared.config.revoked,
             )?;
+            if is_shut_out(shared, device, certificate.class).await? {
+                return Err(ErrorCode::Revoked);
+            }
             certificate
         }
         Frame::Redeem(invitation) => {
@@ -191,6 +202,7 @@ async fn admit(
                 .storage
                 .ask(|answer| Job::Redeem {
                     device,
+                    class: invitation.class,
                     nonce: invitation.nonce,
                     expires_unix_s: invitation.expires_unix_s,
                     now_unix_s,
@@ -217,6 +229,21 @@ async fn admit(
         .await
         .map_err(|_gone| ErrorCode::Done)?;
     Ok((class, send, control))
+}
+
+/// Whether the hub that invited a phone has taken that back.
+async fn is_shut_out(
+    shared: &Shared,
+    device: DeviceId,
+    class: Class,
+) -> Result<bool, StorageRestarting> {
+    match class {
+        Class::Hub => Ok(false),
+        Class::Phone => {
+            let ask = |answer| Job::IsRevoked { device, answer };
+            shared.storage.ask(ask).await
+        }
+    }
 }
 
 async fn next_frame(control: &mut FrameReader) -> Result<RawFrame, ErrorCode> {
@@ -318,6 +345,11 @@ impl Session {
                 class,
                 ttl_seconds,
             } => self.invite(request, class, ttl_seconds).await,
+            Frame::Revoke {
+                request,
+                guest,
+                mailboxes,
+            } => self.revoke(request, guest, mailboxes).await,
             Frame::Ping { token } => self.send(&Frame::Pong { token }).await,
             Frame::Pong { .. } | Frame::Ignored { .. } => Ok(()),
             _ => Err(ErrorCode::Protocol),
@@ -433,7 +465,7 @@ impl Session {
             invitation = counted.map(|_durable| {
                 admission::issue_invitation(
                     &self.shared.identity,
-                    random_bytes(),
+                    admission::hub_nonce(&self.device, random_bytes()),
                     class,
                     ttl_seconds,
                     now_unix_s,
@@ -447,7 +479,51 @@ impl Session {
         .await
     }
 
-    /// A mailbox was emptied because it was damaged: whoever sends to it must look again.
+    /// Takes an invitation of this hub back, and empties what nobody needs any more. The answer comes after
+    /// the sync; a disk that is too full, or a hub that has asked for too much today, has none and asks again.
+    async fn revoke(
+        &mut self,
+        request: u32,
+        guest: Option<Guest>,
+        mailboxes: Vec<SendId>,
+    ) -> Ended {
+        let mut outcome = Revocation::StillAdmitted;
+        if self.class == Class::Hub {
+            let revoked = self
+                .shared
+                .storage
+                .ask(|answer| Job::Revoke {
+                    hub: self.device,
+                    guest,
+                    mailboxes,
+                    now_unix_s: unix_now_s(),
+                    answer,
+                })
+                .await?;
+            let Some(revoked) = revoked else {
+                return Ok(());
+            };
+            let device = guest.map(|guest| guest.device);
+            let by_operator = |device| self.shared.config.revoked.contains(&device);
+            let revoked = revoked.into_inner();
+            if let Some(other) = revoked.also_shut_out {
+                self.shared.registry.shut_out(&other);
+            }
+            if revoked.outcome == Revoked::Done {
+                outcome = Revocation::Done;
+                if let Some(device) = device {
+                    self.shared.registry.shut_out(&device);
+                }
+            } else if device.is_some_and(by_operator) {
+                outcome = Revocation::Done;
+            } else if revoked.outcome == Revoked::NotKnown {
+                outcome = Revocation::NotKnown;
+            }
+        }
+        self.send(&Frame::Revoked { request, outcome }).await
+    }
+
+    /// A mailbox was emptied because it was damaged, or given up: whoever sends to it must look again.
     async fn handle_lost(&mut self, lost: SendId) -> Ended {
         let slots: Vec<u32> = self
             .slots

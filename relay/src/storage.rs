@@ -14,10 +14,12 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use wal::{Committed, Durable, Staged, WalError};
+use wire::frame::Guest;
 use wire::{Class, DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
 
+use crate::admission;
 use crate::store::{
-    AppendAnswer, MailboxStore, PendingAppend, Progress, ReadAnswer, Redeemed, Usage,
+    AppendAnswer, MailboxStore, PendingAppend, Progress, ReadAnswer, Redeemed, TakenBack, Usage,
 };
 use crate::watchers::Watchers;
 
@@ -79,6 +81,8 @@ pub(crate) enum Job {
     },
     Redeem {
         device: DeviceId,
+        /// The class that the invitation is for.
+        class: Class,
         nonce: [u8; 16],
         expires_unix_s: u64,
         now_unix_s: u64,
@@ -88,6 +92,18 @@ pub(crate) enum Job {
         device: DeviceId,
         day: u64,
         answer: oneshot::Sender<Option<Durable<()>>>,
+    },
+    /// A hub takes back its invitation of a phone.
+    Revoke {
+        hub: DeviceId,
+        guest: Option<Guest>,
+        mailboxes: Vec<SendId>,
+        now_unix_s: u64,
+        answer: oneshot::Sender<Option<Durable<TakenBack>>>,
+    },
+    IsRevoked {
+        device: DeviceId,
+        answer: oneshot::Sender<bool>,
     },
     Usage {
         answer: oneshot::Sender<Usage>,
@@ -203,6 +219,7 @@ struct Batch {
     appends: Vec<WaitingAppend>,
     redeems: Vec<WaitingStaged<Redeemed>>,
     invitations: Vec<WaitingStaged<()>>,
+    revocations: Vec<WaitingStaged<TakenBack>>,
     /// Jobs that only look: they see what is durable, so they come after the sync.
     looks: Vec<Job>,
     /// Bytes that were staged and committed.
@@ -370,14 +387,17 @@ impl Worker {
             Job::Trim { mailbox, through } => self.trim(mailbox, through)?,
             Job::Redeem {
                 device,
+                class,
                 nonce,
                 expires_unix_s,
                 now_unix_s,
                 answer,
             } => {
-                let staged = self
-                    .store()
-                    .redeem(device, &nonce, expires_unix_s, now_unix_s);
+                let store = self.store();
+                let staged = match class {
+                    Class::Hub => store.redeem(device, &nonce, expires_unix_s, now_unix_s),
+                    Class::Phone => store.redeem_phone(device, &nonce, expires_unix_s, now_unix_s),
+                };
                 if let Some(staged) = unless_full(staged)? {
                     batch.redeems.push((answer, staged));
                 }
@@ -392,6 +412,19 @@ impl Worker {
                     batch.invitations.push((answer, staged));
                 }
             }
+            Job::Revoke {
+                hub,
+                guest,
+                mailboxes,
+                now_unix_s,
+                answer,
+            } => {
+                let asking = (hub, admission::inviter_tag(&hub));
+                let staged = self.store().revoke(asking, guest, &mailboxes, now_unix_s);
+                // A full disk is said to the session: its connection goes on without an answer.
+                let staged = unless_full(staged)?.flatten();
+                batch.revocations.push((answer, staged));
+            }
             look => batch.looks.push(look),
         }
         Ok(())
@@ -399,8 +432,10 @@ impl Worker {
 
     /// Syncs what is staged and answers what waited for it.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), WalError> {
-        let waits =
-            !batch.appends.is_empty() || !batch.redeems.is_empty() || !batch.invitations.is_empty();
+        let waits = !batch.appends.is_empty()
+            || !batch.redeems.is_empty()
+            || !batch.invitations.is_empty()
+            || !batch.revocations.is_empty();
         if !waits && self.store().staged_bytes() == 0 {
             return Ok(());
         }
@@ -415,6 +450,9 @@ impl Worker {
             let _gone = answer.send(staged.map(|staged| committed.redeem(staged)));
         }
         for (answer, staged) in batch.invitations.drain(..) {
+            let _gone = answer.send(staged.map(|staged| committed.redeem(staged)));
+        }
+        for (answer, staged) in batch.revocations.drain(..) {
             let _gone = answer.send(staged.map(|staged| committed.redeem(staged)));
         }
         Ok(())
@@ -468,13 +506,17 @@ impl Worker {
             } => {
                 let _gone = answer.send(self.store().fetch(&mailbox, seq)?);
             }
+            Job::IsRevoked { device, answer } => {
+                let _gone = answer.send(self.store().is_revoked(&device)?);
+            }
             Job::Usage { answer } => {
                 let _gone = answer.send(self.store().usage());
             }
             Job::Append { .. }
             | Job::Trim { .. }
             | Job::Redeem { .. }
-            | Job::CountInvitation { .. } => unreachable!("only looks wait for the sync"),
+            | Job::CountInvitation { .. }
+            | Job::Revoke { .. } => unreachable!("only looks wait for the sync"),
         }
         Ok(())
     }
@@ -506,7 +548,7 @@ fn unless_full<T>(staged: Result<T, WalError>) -> Result<Option<T>, WalError> {
     match staged {
         Ok(staged) => Ok(Some(staged)),
         Err(WalError::Space { .. }) => {
-            tracing::warn!("the disk is too full for an invitation");
+            tracing::warn!("the disk is too full for an invitation, or for taking one back");
             Ok(None)
         }
         Err(error) => Err(error),

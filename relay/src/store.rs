@@ -15,6 +15,7 @@ use wire::{Class, DeviceId, Digest, Head, ReceiveState, SendId, SendState, Seq};
 
 mod answer;
 mod gather;
+mod guests;
 mod invites;
 mod mask;
 mod quota;
@@ -23,7 +24,9 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{AppendAnswer, PendingAppend, Progress, ReadAnswer, Receipt, Redeemed, Usage};
+pub use answer::{
+    AppendAnswer, PendingAppend, Progress, ReadAnswer, Receipt, Redeemed, Revoked, TakenBack, Usage,
+};
 pub use quota::{Quota, Quotas, envelope_disk_bytes};
 
 use gather::Gather;

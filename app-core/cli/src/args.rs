@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "Examples:
   secluso-hub pair --json | jq -r .qr | head -1 | secluso-app pair -
@@ -35,6 +35,10 @@ pub(crate) enum Command {
     Pair {
         /// The text of the code (SECLUSO1:...), or `-` to read it from stdin, where `ps` does not see it.
         code: String,
+        /// Where the hub listens while it pairs: what `-` reads is then the secret printed on it
+        /// (SECLUSODEVICE1:...), which is taken from nowhere else.
+        #[arg(long, value_name = "HOST:PORT")]
+        at: Option<String>,
     },
     /// Fetch what the hub sent, and ack it.
     #[command(after_help = "Example: secluso-app sync --follow --json")]
@@ -42,6 +46,9 @@ pub(crate) enum Command {
         /// Go on for ever; connect again when the relay was away.
         #[arg(long)]
         follow: bool,
+        /// A camera that has not answered for so many seconds looks offline.
+        #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=21_600))]
+        offline_after: u64,
     },
     /// List the clips.
     Clips,
@@ -60,8 +67,79 @@ pub(crate) enum Command {
         /// The clip, as `clips` names it.
         clip: String,
     },
+    /// Forget a hub that is lost, or that has removed this phone: its keys, and every clip of it that is here.
+    #[command(after_help = "Example: secluso-app forget 1a2b3c4d --yes")]
+    Forget {
+        /// The hub, as `status` names it, or its first digits.
+        hub: String,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+    },
     /// How the pairings stand.
     Status,
+    /// Privacy mode: with it no event is recorded.
+    #[command(after_help = "Example: secluso-app privacy on --wait")]
+    Privacy {
+        /// On or off.
+        switch: Switch,
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// The settings of a camera.
+    #[command(
+        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
+    )]
+    Settings {
+        #[command(subcommand)]
+        action: SettingsAction,
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Ask for event videos that are missing here: the hub asks the relay anew what it holds.
+    Resend {
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Have the hub's program start again.
+    RestartHub {
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Ask which phones are paired with the camera.
+    #[command(after_help = "Example: secluso-app phones --wait")]
+    Phones {
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Remove another phone of the camera: its keys and everything kept for it, at once. It must pair again.
+    #[command(
+        after_help = "Example: secluso-app remove-phone 1a2b3c4d --yes --wait\n\nThis phone cannot remove itself: that is done at the camera, with `secluso-hub remove`."
+    )]
+    RemovePhone {
+        /// The phone, as the answer to `phones` names it.
+        phone: String,
+        /// Really do it.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        options: OrderOptions,
+    },
+    /// Show a code by which one more phone can pair with the camera, and wait for it.
+    #[command(
+        after_help = "Examples:\n  secluso-app invite\n  secluso-app invite --png code.png\n\nThe other phone must be in the camera's network. Whoever reads the code can pair, once: show it to nobody else.\nEvery phone of the camera is told which phone was added, and by which. Stopping this does not make the code void:\nanother `invite` does, and its time."
+    )]
+    Invite {
+        /// Write the code to a picture as well. The file must not exist; it is for you alone, and is removed when this
+        /// program ends.
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+        /// The hub, as `status` names it; needed only if there are several.
+        #[arg(long, value_name = "HUB")]
+        hub: Option<String>,
+    },
+    /// List the commands that wait for an answer, and the last that were answered.
+    Commands,
     /// Check directory, clock, pairing and relay.
     Doctor,
     /// Print completions for a shell.
@@ -72,6 +150,49 @@ pub(crate) enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// To which hub a command goes, and how long this program lasts.
+#[derive(Args, Debug)]
+pub(crate) struct OrderOptions {
+    /// The hub, as `status` names it; needed only if there are several.
+    #[arg(long, global = true, value_name = "HUB")]
+    pub(crate) hub: Option<String>,
+    /// Go on until the hub has answered. Without it, a later `sync` fetches the answer.
+    #[arg(long, global = true)]
+    pub(crate) wait: bool,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsAction {
+    /// Show them, as the hub told them last.
+    Show,
+    /// Change one of them.
+    Set {
+        /// Which.
+        key: SettingKey,
+        /// `on` or `off` for privacy; seconds, or `none`, for event_seconds_max.
+        value: String,
+    },
+}
+
+/// A setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum SettingKey {
+    /// Privacy mode.
+    #[value(name = "privacy")]
+    Privacy,
+    /// Seconds after which the recording of an event ends.
+    #[value(name = "event_seconds_max")]
+    EventSecondsMax,
+}
+
+/// A switch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[cfg(test)]

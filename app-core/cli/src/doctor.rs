@@ -19,6 +19,7 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
     clock(style)?;
     let options = AppOptions {
         creation: Creation::Never,
+        ..AppOptions::default()
     };
     let Ok(metadata) = std::fs::metadata(dir) else {
         // It is not there, or may not be looked at: whoever opens it can tell.
@@ -42,6 +43,7 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
         )?;
         worst = 4;
     }
+    worst = worst.max(files(dir, style)?);
     space(dir, style)?;
     match App::open(dir, options).await {
         Ok(app) => {
@@ -58,6 +60,24 @@ pub(crate) async fn examine(dir: &Path, style: Style) -> Result<(), Failure> {
     } else {
         Err(Failure::Unwell(worst))
     }
+}
+
+/// Whether everything in the directory is for its owner alone.
+fn files(dir: &Path, style: Style) -> Result<u8, Failure> {
+    match app_core::private::first_shared(dir, None) {
+        Ok(None) => style.check("files", "ok", "for their owner alone")?,
+        Ok(Some((path, mode))) => {
+            let what = format!(
+                "others may look into {} (mode {mode:o}); run `chmod -R go= {}`",
+                path.display(),
+                dir.display()
+            );
+            style.check("files", "bad", &what)?;
+            return Ok(4);
+        }
+        Err(error) => style.check("files", "warn", &error.to_string())?,
+    }
+    Ok(0)
 }
 
 async fn inside(app: &App, style: Style) -> Result<u8, Failure> {

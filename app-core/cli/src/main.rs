@@ -1,10 +1,12 @@
 //! `secluso-app`: the phone's side on a command line, on nothing but `app-core`'s public interface.
 //!
-//! Arguments, wiring and exit codes. It must never print a pairing code, and never print a fact that
-//! is not durable.
+//! Arguments, wiring and exit codes. It must never print a pairing code but where `invite` shows one to a person,
+//! and never print a fact that is not durable.
 
 mod args;
 mod doctor;
+mod invite;
+mod orders;
 mod output;
 mod run;
 

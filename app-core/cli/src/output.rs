@@ -5,8 +5,14 @@
 
 use std::io::{self, Write};
 
-use app_core::{AppError, Clip, Event, Exported, PairedHub, Pairing, Status, hex};
+use app_core::{
+    AddedPhone, AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported,
+    HubId, HubSettings, InviteCode, KnownSettings, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing,
+    PhoneId, Status, hex,
+};
 use serde_json::{Value, json};
+
+use crate::invite::failure_text;
 
 /// Prints what is no fact but a text of its own, such as completions. A reader that has gone has had
 /// enough of it.
@@ -111,6 +117,63 @@ impl Style {
         )
     }
 
+    pub(crate) fn forgotten(self, hub: &HubId) -> io::Result<()> {
+        self.line(
+            || json!({"event": "forgotten", "hub": hub.to_string()}),
+            || Some(format!("hub {hub} and its clips are forgotten")),
+        )
+    }
+
+    pub(crate) fn command(self, command: &CommandStatus) -> io::Result<()> {
+        self.line(|| command_json(command), || Some(command_text(command)))
+    }
+
+    pub(crate) fn commands(self, commands: &[CommandStatus]) -> io::Result<()> {
+        let rows = || commands.iter().map(command_json).collect::<Vec<_>>();
+        let text = || match commands {
+            [] => Some("no commands yet".into()),
+            _ => {
+                let lines: Vec<String> = commands.iter().map(command_text).collect();
+                Some(lines.join("\n"))
+            }
+        };
+        self.line(|| json!({"commands": rows()}), text)
+    }
+
+    /// A code to pass on: the one place where one is printed, for a person who asked for it.
+    pub(crate) fn code(self, code: &InviteCode, shown: &str) -> io::Result<()> {
+        let expires_unix_ms = code.expires_unix_s.saturating_mul(1_000);
+        self.line(
+            || {
+                json!({"event": "offer", "hub": code.hub.to_string(), "qr": code.text.as_str(),
+                       "expires_unix_ms": expires_unix_ms})
+            },
+            || Some(shown.to_owned()),
+        )
+    }
+
+    pub(crate) fn added(self, hub: HubId, added: &AddedPhone) -> io::Result<()> {
+        self.line(|| added_json(hub, added), || Some(added_text(added)))
+    }
+
+    pub(crate) fn settings(self, known: &KnownSettings) -> io::Result<()> {
+        let hub = known.hub.to_string();
+        self.line(
+            || {
+                json!({"hub": hub, "version": known.version, "settings": settings_json(&known.settings),
+                       "wanted": settings_json(&known.wanted)})
+            },
+            || {
+                let mut text = format!("hub {hub}: {}", settings_text(&known.settings));
+                if known.wanted != known.settings {
+                    let wanted = settings_text(&known.wanted);
+                    text.push_str(&format!("\n  once it has answered: {wanted}"));
+                }
+                Some(text)
+            },
+        )
+    }
+
     /// The first hub's figures stand at the top level too: there is one hub so far.
     pub(crate) fn status(self, status: &Status) -> io::Result<()> {
         let hubs: Vec<Value> = status
@@ -119,7 +182,8 @@ impl Style {
             .map(|hub| {
                 json!({"hub": hub.hub.to_string(), "relay": hub.relay, "epoch": hub.epoch, "cursor": hub.cursor,
                        "acked": hub.acked, "waiting": hub.waiting, "clips": hub.clips, "paired_unix_s": hub.paired_unix_s,
-                       "standing": hub.standing.as_str()})
+                       "standing": hub.standing.as_str(), "healed_unix_ms": hub.healed_unix_ms(),
+                       "channels": channels_json(hub), "heartbeat": heartbeat_json(hub)})
             })
             .collect();
         let json = || {
@@ -134,8 +198,14 @@ impl Style {
                 let trouble = hub.standing.trouble();
                 let standing = trouble.map_or_else(String::new, |error| format!("; {error}"));
                 format!(
-                    "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait{standing}",
-                    hub.hub, hub.relay, hub.epoch, hub.cursor, hub.clips, hub.waiting
+                    "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait{standing}\n{}",
+                    hub.hub,
+                    hub.relay,
+                    hub.epoch,
+                    hub.cursor,
+                    hub.clips,
+                    hub.waiting,
+                    keys_text(hub, status.read_unix_ms)
                 )
             };
             Some(status.hubs.iter().map(line).collect::<Vec<_>>().join("\n"))
@@ -149,6 +219,221 @@ impl Style {
             || Some(format!("{verdict:>4}  {name}: {detail}")),
         )
     }
+}
+
+fn channels_json(hub: &app_core::HubStatus) -> Value {
+    let channels = hub.channels.iter().map(|keys| {
+        json!({"channel": keys.channel.as_str(), "healed_unix_ms": keys.healed_unix_ms,
+               "awaits_commit": keys.awaits_commit})
+    });
+    channels.collect()
+}
+
+fn heartbeat_json(hub: &app_core::HubStatus) -> Value {
+    hub.heartbeat.as_ref().map_or(Value::Null, |beat| {
+        json!({"number": beat.number, "sent_unix_ms": beat.sent_unix_ms,
+               "answered_unix_ms": beat.answered_unix_ms, "hub_version": beat.hub_version,
+               "report": beat.report.as_ref().map(report_json), "looks_offline": beat.looks_offline})
+    })
+}
+
+fn report_json(report: &app_core::CameraReport) -> Value {
+    json!({"recording": report.recording, "unacked": report.unacked,
+           "not_recorded": report.not_recorded.map(app_core::NotRecorded::as_str)})
+}
+
+/// What the camera said of itself, if it is something to be told.
+fn report_text(report: &app_core::CameraReport) -> &'static str {
+    match (report.not_recorded, report.recording) {
+        (Some(app_core::NotRecorded::Camera), _) => "; it said that its camera had failed",
+        (Some(app_core::NotRecorded::Privacy), _) => "; it said that privacy mode was on",
+        (Some(app_core::NotRecorded::Space), _) => "; it said that its disk was full",
+        (Some(app_core::NotRecorded::Silent), _) => {
+            "; it said that it had heard of no phone for too long"
+        }
+        (Some(app_core::NotRecorded::RolledBack), _) => {
+            "; it said that its directory is an older copy"
+        }
+        (None, true) => "; it was recording",
+        (None, false) => "",
+    }
+}
+
+/// Since when stolen keys are of no use, and whether the camera answers.
+fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
+    let ago = |unix_ms: u64| format!("{} s ago", now_unix_ms.saturating_sub(unix_ms) / 1_000);
+    let made = |unix_ms: Option<u64>| match unix_ms {
+        Some(unix_ms) => format!("made {}", ago(unix_ms)),
+        None => "not renewed since pairing".into(),
+    };
+    let never = |keys: &app_core::ChannelKeys| keys.healed_unix_ms.is_none();
+    let mixed = hub.channels.iter().any(never) && !hub.channels.iter().all(never);
+    let mut text = match mixed {
+        // Of all of them the oldest is what counts.
+        false => format!("  keys of all channels {}", made(hub.healed_unix_ms())),
+        true => {
+            let each = hub
+                .channels
+                .iter()
+                .map(|keys| format!("{} {}", keys.channel.as_str(), made(keys.healed_unix_ms)));
+            format!("  keys of {}", each.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let waits = hub.channels.iter().filter(|keys| keys.awaits_commit);
+    let waits: Vec<&str> = waits.map(|keys| keys.channel.as_str()).collect();
+    match waits.len() {
+        0 => {}
+        all if all == hub.channels.len() => text.push_str("; new ones wait for the camera"),
+        _ => text.push_str(&format!(
+            "; new ones of {} wait for the camera",
+            waits.join(", ")
+        )),
+    }
+    match &hub.heartbeat {
+        None => text.push_str("; no heartbeat yet"),
+        Some(beat) => {
+            text.push_str(&format!("; last heartbeat {}", ago(beat.sent_unix_ms)));
+            match (beat.looks_offline, &beat.report) {
+                (true, _) => text.push_str(&format!(
+                    ", which the camera has not taken: {OFFLINE_ADVICE}"
+                )),
+                (false, Some(report)) => text.push_str(report_text(report)),
+                (false, None) => {}
+            }
+        }
+    }
+    text
+}
+
+fn settings_json(settings: &HubSettings) -> Value {
+    json!({"privacy": settings.privacy, "event_seconds_max": settings.event_seconds_max})
+}
+
+fn settings_text(settings: &HubSettings) -> String {
+    let privacy = match settings.privacy {
+        true => "privacy mode on, no event is recorded",
+        false => "privacy mode off",
+    };
+    match settings.event_seconds_max {
+        Some(seconds) => format!("{privacy}; an event ends after {seconds} s"),
+        None => format!("{privacy}; an event lasts as long as the camera says"),
+    }
+}
+
+fn phone_json(phone: &PairedPhone) -> Value {
+    json!({"phone": phone.phone.to_string(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
+           "heard_unix_ms": phone.heard_unix_ms})
+}
+
+/// How a phone is named to people.
+fn short(phone: PhoneId) -> String {
+    phone.to_string().chars().take(8).collect()
+}
+
+fn added_json(hub: HubId, added: &AddedPhone) -> Value {
+    json!({"event": "phone_added", "hub": hub.to_string(), "phone": added.phone.to_string(),
+           "is_this": added.is_this, "by": added.by.to_string(), "by_this": added.by_this,
+           "paired_unix_s": added.paired_unix_s})
+}
+
+fn added_text(added: &AddedPhone) -> String {
+    let phone = short(added.phone);
+    match (added.is_this, added.by_this) {
+        (true, _) => format!(
+            "this phone was paired by a code that phone {} passed on",
+            short(added.by)
+        ),
+        (_, true) => format!("phone {phone} is paired, by the code that this phone passed on"),
+        _ => format!(
+            "phone {phone} was paired with the camera by a code that phone {} passed on. If you do not know it, remove both with `secluso-app remove-phone`",
+            short(added.by)
+        ),
+    }
+}
+
+fn phone_text(phone: &PairedPhone) -> String {
+    let name = short(phone.phone);
+    let this = match phone.is_this {
+        true => ", this one",
+        false => "",
+    };
+    let heard = match phone.heard_unix_ms {
+        Some(unix_ms) => format!("last heard of at {}", unix_ms / 1_000),
+        None => "not heard of yet".into(),
+    };
+    format!(
+        "phone {name}{this}: paired at {}, {heard} (seconds since 1970)",
+        phone.paired_unix_s
+    )
+}
+
+fn outcome_json(outcome: &CommandOutcome) -> Value {
+    match outcome {
+        CommandOutcome::Changed { version, settings }
+        | CommandOutcome::Conflict { version, settings } => {
+            json!({"result": outcome.as_str(), "version": version, "settings": settings_json(settings)})
+        }
+        CommandOutcome::Phones(phones) => {
+            let phones: Vec<Value> = phones.iter().map(phone_json).collect();
+            json!({"result": outcome.as_str(), "phones": phones})
+        }
+        _ => json!({"result": outcome.as_str()}),
+    }
+}
+
+pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
+    match outcome {
+        CommandOutcome::Done => "done".into(),
+        CommandOutcome::Changed { settings, .. } => format!("done: {}", settings_text(settings)),
+        CommandOutcome::Conflict { settings, .. } => format!(
+            "not done, another phone has changed the settings: {}. Look at them and try again",
+            settings_text(settings)
+        ),
+        CommandOutcome::NotUnderstood => {
+            "not done: the camera's program is older than this one".into()
+        }
+        CommandOutcome::OutOfRange => "not done: a value is outside its limits".into(),
+        CommandOutcome::NoSuchPhone => {
+            "not done: the camera has no other phone of that name. It may be removed already".into()
+        }
+        CommandOutcome::Unreadable => {
+            "not done: what the camera has stored of it is damaged. Look at the camera's own program".into()
+        }
+        CommandOutcome::Phones(phones) => {
+            let lines = phones.iter().map(|phone| format!("\n  {}", phone_text(phone)));
+            format!("done: the camera has {} phones{}", phones.len(), lines.collect::<String>())
+        }
+        CommandOutcome::NotAllowed => {
+            "not done: the camera allows no phone to pass a code on ([phones] invite). Pair at the camera, with `secluso-hub pair`".into()
+        }
+        CommandOutcome::TooManyPhones => {
+            "not done: the camera has as many phones as it can have. Remove one with `secluso-app remove-phone`".into()
+        }
+        CommandOutcome::Busy => {
+            "not done: another phone is passing a code on. Try again when that is over".into()
+        }
+        // A newer app-core may know more than this program.
+        _ => outcome.as_str().into(),
+    }
+}
+
+fn command_json(command: &CommandStatus) -> Value {
+    let (state, outcome) = match &command.state {
+        CommandState::Waiting => ("waiting", Value::Null),
+        CommandState::Sent => ("sent", Value::Null),
+        CommandState::Answered(outcome) => ("answered", outcome_json(outcome)),
+    };
+    json!({"command": command.id.to_string(), "hub": command.hub.to_string(), "what": command.what,
+           "unix_ms": command.unix_ms, "state": state, "outcome": outcome})
+}
+
+fn command_text(command: &CommandStatus) -> String {
+    let state = match &command.state {
+        CommandState::Waiting => "waits, and is sent by the next sync".into(),
+        CommandState::Sent => "is on its way; a later sync fetches the answer".into(),
+        CommandState::Answered(outcome) => outcome_text(outcome),
+    };
+    format!("{} {}: {state}", command.what, command.id)
 }
 
 fn clip_json(clip: &Clip) -> Value {
@@ -174,6 +459,15 @@ fn json_of(event: &Event) -> Option<Value> {
         } => {
             json!({"event": "disconnected", "hub": hub.to_string(), "reason": reason, "retry_after_ms": retry_after_ms})
         }
+        Event::ChannelAway {
+            hub,
+            channel,
+            reason,
+            retry_after_ms,
+        } => {
+            json!({"event": "channel_away", "hub": hub.to_string(), "channel": channel.as_str(), "reason": reason,
+                   "retry_after_ms": retry_after_ms})
+        }
         Event::Media {
             clip,
             seq,
@@ -193,6 +487,45 @@ fn json_of(event: &Event) -> Option<Value> {
         Event::NewEpoch { hub, epoch } => {
             json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch})
         }
+        Event::Healed {
+            hub,
+            channel,
+            epoch,
+        } => {
+            json!({"event": "healed", "hub": hub.to_string(), "channel": channel.as_str(), "epoch": epoch})
+        }
+        Event::HeartbeatAnswered {
+            hub,
+            number,
+            hub_version,
+        } => {
+            json!({"event": "heartbeat_answered", "hub": hub.to_string(), "number": number, "hub_version": hub_version})
+        }
+        Event::LooksOffline { hub, since_unix_ms } => {
+            json!({"event": "looks_offline", "hub": hub.to_string(), "since_unix_ms": since_unix_ms,
+                   "what": OFFLINE_ADVICE})
+        }
+        Event::BackOnline { hub } => json!({"event": "back_online", "hub": hub.to_string()}),
+        Event::CommandDone { hub, id, outcome } => {
+            json!({"event": "command_done", "hub": hub.to_string(), "command": id.to_string(),
+                   "outcome": outcome_json(outcome)})
+        }
+        Event::Settings {
+            hub,
+            version,
+            settings,
+        } => {
+            json!({"event": "settings", "hub": hub.to_string(), "version": version,
+                   "settings": settings_json(settings)})
+        }
+        Event::InviteReady { hub, id } => {
+            json!({"event": "invite_ready", "hub": hub.to_string(), "command": id.to_string()})
+        }
+        Event::InviteFailed { hub, id, why } => {
+            json!({"event": "invite_failed", "hub": hub.to_string(), "command": id.to_string(),
+                   "why": why.as_str()})
+        }
+        Event::PhoneAdded { hub, added } => added_json(*hub, added),
         Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.to_string(), "seq": seq}),
         Event::Idle { hub } => json!({"event": "idle", "hub": hub.to_string()}),
         Event::Ignored { hub, seq, why } => {
@@ -218,6 +551,15 @@ fn text_of(event: &Event) -> Option<String> {
             retry_after_ms,
             ..
         } => format!("{reason} (next attempt in {retry_after_ms} ms)"),
+        Event::ChannelAway {
+            channel,
+            reason,
+            retry_after_ms,
+            ..
+        } => format!(
+            "{}: {reason} (next attempt in {retry_after_ms} ms)",
+            channel.as_str()
+        ),
         Event::Clip(clip) => format!(
             "clip {}: {}, {} bytes",
             clip.clip,
@@ -225,6 +567,19 @@ fn text_of(event: &Event) -> Option<String> {
             clip.bytes
         ),
         Event::Deleted(clip) => format!("deleted {clip}"),
+        Event::LooksOffline { hub, .. } => format!("hub {hub} does not answer: {OFFLINE_ADVICE}"),
+        Event::BackOnline { hub } => format!("hub {hub} answers again"),
+        Event::CommandDone { id, outcome, .. } => {
+            format!("command {id}: {}", outcome_text(outcome))
+        }
+        Event::Settings { settings, .. } => {
+            format!(
+                "another phone has changed the settings: {}",
+                settings_text(settings)
+            )
+        }
+        Event::InviteFailed { why, .. } => failure_text(*why).into(),
+        Event::PhoneAdded { added, .. } => added_text(added),
         Event::Idle { .. } => "everything that the relay holds is here".into(),
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
         Event::RolledBack { hub } => format!("hub {hub}: {}", AppError::OlderCopy),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use app_core::{App, AppError, AppOptions, ClipId, Creation, ErrorKind, Events, SyncMode};
 use clap::CommandFactory;
@@ -11,10 +12,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Arguments, Command};
 use crate::doctor;
+use crate::invite;
+use crate::orders::{self, Wanted};
 use crate::output::{self, Style};
 
 /// A mistake in this program, or something that should not be possible.
 pub(crate) const EXIT_INTERNAL: u8 = 70;
+/// How the secret begins that is printed on a hub.
+const PRINTED: &str = "SECLUSODEVICE1:";
 /// The longest code that is read from stdin, in bytes.
 const CODE_BYTES_MAX: u64 = 8 * 1024;
 
@@ -24,6 +29,8 @@ pub(crate) enum Failure {
     App(AppError),
     /// The command line makes no sense.
     Usage(String),
+    /// The hub refused it, or it came to nothing; the sentence says what to do.
+    Refused(String),
     /// Something that `doctor` found; already said.
     Unwell(u8),
     /// Our own output or set-up failed.
@@ -36,6 +43,7 @@ impl Failure {
         match self {
             Self::App(error) => code_of(error),
             Self::Usage(_) => 2,
+            Self::Refused(_) => 6,
             Self::Unwell(code) => *code,
             Self::Internal(_) => EXIT_INTERNAL,
         }
@@ -59,7 +67,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::App(error) => error.fmt(f),
-            Self::Usage(text) | Self::Internal(text) => f.write_str(text),
+            Self::Usage(text) | Self::Refused(text) | Self::Internal(text) => f.write_str(text),
             Self::Unwell(_) => f.write_str("something needs attention; see above"),
         }
     }
@@ -97,14 +105,8 @@ pub(crate) fn log_to_stderr() {
 
 /// A core dump would hold keys; and what libraries make on their own is for nobody else either.
 pub(crate) fn keep_to_ourselves() {
-    use rustix::process::{Resource, Rlimit, setrlimit, umask};
-    let _before = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "core dumps could not be turned off");
+    if let Err(error) = app_core::private::keep_process() {
+        tracing::warn!(%error, "this process could not be kept to itself: its memory may be dumped or read");
     }
 }
 
@@ -145,19 +147,34 @@ fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 
 async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure> {
     match command {
-        Command::Pair { code } => {
+        Command::Pair { code, at } => {
             let code = read_code(code)?;
+            if at.is_none() && code.trim().starts_with(PRINTED) {
+                let what = "this is the secret that is printed on a hub; add --at HOST:PORT, where that hub listens while `secluso-hub pair` runs";
+                return Err(Failure::Usage(what.into()));
+            }
             let app = App::open(dir, AppOptions::default()).await?;
-            let paired = app.pair(&code).await?;
+            let paired = match at {
+                Some(address) => app.pair_printed(&code, &address).await?,
+                None => app.pair(&code).await?,
+            };
             style.paired(&paired)?;
         }
-        Command::Sync { follow } => {
+        Command::Sync {
+            follow,
+            offline_after,
+        } => {
             let mode = if follow {
                 SyncMode::Follow
             } else {
                 SyncMode::Once
             };
-            sync(&open(dir).await?, mode, style).await?;
+            let options = AppOptions {
+                creation: Creation::Never,
+                offline_after: Duration::from_secs(offline_after),
+                ..AppOptions::default()
+            };
+            sync(&App::open(dir, options).await?, mode, style).await?;
         }
         Command::Clips => style.clips(&open(dir).await?.clips().await?)?,
         Command::Export { clip, file } => {
@@ -169,6 +186,15 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             open(dir).await?.delete(id).await?;
             style.deleted(&clip)?;
         }
+        Command::Forget { hub, yes } => {
+            if !yes {
+                return Err(Failure::Usage(format!(
+                    "this erases the keys of hub {hub} and every clip of it that is here. Add --yes to do it"
+                )));
+            }
+            let hub = orders::forget(dir, &hub).await?;
+            style.forgotten(&hub)?;
+        }
         Command::Status => {
             let status = open(dir).await?.status().await?;
             if status.hubs.is_empty() {
@@ -176,20 +202,55 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             }
             style.status(&status)?;
         }
+        Command::Privacy { switch, options } => {
+            orders::order(dir, Wanted::Privacy(switch), &options, style).await?;
+        }
+        Command::Settings { action, options } => {
+            orders::order(dir, Wanted::Settings(action), &options, style).await?;
+        }
+        Command::Resend { options } => {
+            orders::order(dir, Wanted::Resend, &options, style).await?;
+        }
+        Command::RestartHub { options } => {
+            orders::order(dir, Wanted::Restart, &options, style).await?;
+        }
+        Command::Phones { options } => {
+            orders::order(dir, Wanted::Phones, &options, style).await?;
+        }
+        Command::RemovePhone {
+            phone,
+            yes,
+            options,
+        } => {
+            if !yes {
+                return Err(Failure::Usage(format!(
+                    "this has the camera erase the keys of phone {phone} and all that is kept for it; it must pair again. Add --yes to do it"
+                )));
+            }
+            orders::order(dir, Wanted::Remove(phone), &options, style).await?;
+        }
+        Command::Invite { png, hub } => invite::invite(dir, png, hub.as_deref(), style).await?,
+        Command::Commands => orders::list(dir, style).await?,
         Command::Doctor => doctor::examine(dir, style).await?,
         Command::Completions { .. } => {}
     }
     Ok(())
 }
 
-async fn open(dir: &Path) -> Result<App, AppError> {
+pub(crate) async fn open(dir: &Path) -> Result<App, AppError> {
     let options = AppOptions {
         creation: Creation::Never,
+        ..AppOptions::default()
     };
     App::open(dir, options).await
 }
 
 fn read_code(given: String) -> Result<String, Failure> {
+    if given.trim_start().starts_with(PRINTED) {
+        // A code is worth nothing soon; this is the hub's for good.
+        let what = "the secret of a hub is not taken from the command line, where others see it: give `-` as the code, and the secret on stdin";
+        return Err(Failure::Usage(what.into()));
+    }
     if given != "-" {
         return Ok(given);
     }
@@ -245,6 +306,19 @@ async fn export(app: &App, clip: ClipId, file: &Path, style: Style) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hubs_secret_is_not_taken_from_the_command_line() {
+        for given in ["SECLUSODEVICE1:AAAA", " SECLUSODEVICE1:AAAA"] {
+            let refused = read_code(given.to_owned()).unwrap_err();
+            assert_eq!(refused.code(), 2);
+            assert!(!refused.to_string().contains("AAAA"));
+        }
+        assert_eq!(
+            read_code("SECLUSO1:AAAA".to_owned()).unwrap(),
+            "SECLUSO1:AAAA"
+        );
+    }
 
     /// The table of `app-core/README.md`.
     #[test]

@@ -1,12 +1,12 @@
 //! What the core can say without changing anything.
 
-use journal::ids::{ClipId, Line, PairingId};
-use journal::{AppClip, Device, Durable, JournalError, Mailboxes, OutboxHead};
+use journal::ids::{Channel, ClipId, Line, PairingId};
+use journal::{AppClip, Device, Durable, HeartbeatState, JournalError, Mailboxes, OutboxHead};
 use wire::envelope::Envelope;
 use wire::{Digest, Seq};
 use zeroize::Zeroizing;
 
-use super::{Core, Over, event_line};
+use super::{Core, Over, Pulse, event_line, is_about_one_line};
 
 /// Where a line's envelopes go and come from.
 #[derive(Clone, Debug)]
@@ -19,14 +19,26 @@ pub struct LineInfo {
     pub mailboxes: Mailboxes,
 }
 
-/// How a line stands.
+/// How the keys of one channel stand.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelStatus {
+    /// Which channel.
+    pub channel: Channel,
+    /// When the keys of ours that the hub took last were made, milliseconds since 1970: copies of this
+    /// directory that are older are shut out. `None` if it took none since pairing.
+    pub healed_unix_ms: Option<u64>,
+    /// An update of ours waits for the hub's Commit: nothing can be said on this line before it.
+    pub awaits_commit: bool,
+}
+
+/// How a pairing's event video line stands, and what counts of the others.
 #[derive(Clone, Debug)]
 pub struct LineStatus {
     /// Which line.
     pub line: Line,
     /// The relay, as text.
     pub relay: String,
-    /// Epoch of its group.
+    /// Epoch of its group; 0 if what is stored of that cannot be used.
     pub epoch: u64,
     /// The last envelope taken.
     pub cursor: Seq,
@@ -38,26 +50,33 @@ pub struct LineStatus {
     pub clips: u64,
     /// When it was paired, seconds since 1970.
     pub paired_unix_s: u64,
-    /// Why nothing more is taken from its hub or sent to it, if that is so.
+    /// Why nothing more is taken or sent on one of the pairing's lines, if that is so: the worst of all.
     pub over: Option<Over>,
+    /// All channels.
+    pub channels: Vec<ChannelStatus>,
+    /// The last heartbeat.
+    pub heartbeat: Option<HeartbeatState>,
+    /// What it comes to.
+    pub pulse: Pulse,
 }
 
 impl Core {
-    /// The lines of all confirmed pairings, oldest first.
+    /// The five lines of each confirmed pairing, the oldest pairing first.
     ///
     /// # Errors
     /// Only our own storage; likewise for everything below.
     pub fn lines(&self) -> Result<Vec<LineInfo>, JournalError> {
-        let pairings = self.confirmed()?;
-        let info = pairings.into_iter().map(|pairing| {
-            let line = event_line(pairing.id);
-            Ok(LineInfo {
-                line,
-                relay: pairing.relay,
-                mailboxes: self.journal.mailboxes(line)?,
-            })
-        });
-        info.collect()
+        let mut out = Vec::new();
+        for pairing in self.confirmed()? {
+            for line in Line::all(pairing.id) {
+                out.push(LineInfo {
+                    line,
+                    relay: pairing.relay.clone(),
+                    mailboxes: self.journal.mailboxes(line)?,
+                });
+            }
+        }
+        Ok(out)
     }
 
     /// How all confirmed pairings stand.
@@ -68,12 +87,22 @@ impl Core {
             let cursor = self.journal.inbox_head(line)?.cursor;
             let (waiting, _bytes) = self.journal.outbox_waiting(line)?;
             let clips = self.journal.app_clips(pairing.id)?.len() as u64;
-            self.follow(line)?;
             let acked = self.journal.ack_sent(line)?;
-            let epoch = match self.lines.get_mut(&line) {
-                Some(follow) => follow.session.epoch(&mut self.journal.begin())?.0,
-                None => 0,
-            };
+            let epoch = self.epoch(line)?;
+            let (mut channels, mut over) = (Vec::new(), None);
+            for line in Line::all(pairing.id) {
+                let healed = self.journal.line_keys(line)?.and_then(|keys| keys.healed);
+                let (of_line, awaits_commit) = self.stand(line)?;
+                over = match (over, of_line) {
+                    (Some(Over::RolledBack), _) | (_, None) => over,
+                    (_, worse) => worse,
+                };
+                channels.push(ChannelStatus {
+                    channel: line.channel,
+                    healed_unix_ms: healed.map(|healed| healed.made_unix_ms),
+                    awaits_commit,
+                });
+            }
             out.push(LineStatus {
                 line,
                 relay: pairing.relay,
@@ -83,10 +112,27 @@ impl Core {
                 waiting,
                 clips,
                 paired_unix_s: pairing.paired_unix_s,
-                over: self.over(line)?,
+                over,
+                channels,
+                heartbeat: self.journal.heartbeat(pairing.id)?,
+                pulse: self.pulse(pairing.id)?,
             });
         }
         Ok(out)
+    }
+
+    /// The epoch of a line's group; 0 if what is stored of it cannot be used, which the line's standing says.
+    fn epoch(&mut self, line: Line) -> Result<u64, JournalError> {
+        let followed = self.follow(line).map(|_follow| ());
+        let epoch = followed.and_then(|()| match self.lines.get_mut(&line) {
+            Some(follow) => follow.session.epoch(&mut self.journal.begin()),
+            None => Err(JournalError::NoGroup(line)),
+        });
+        match epoch {
+            Ok(epoch) => Ok(epoch.0),
+            Err(error) if is_about_one_line(&error) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// How far a line has been read: where to attach.

@@ -12,37 +12,84 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::Durable;
+use journal::ids::Channel;
+use journal::{Durable, Taken};
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliveries, Delivery};
+use tokio::sync::watch;
 use wal::mutant;
 use wire::envelope::Envelope;
 use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
+use super::hearing::Hearing;
+use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
 use crate::backoff::Backoff;
 use crate::core::{AckSent, Delivered, Halt, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run};
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
-use crate::types::{HubId, SyncMode};
+use crate::types::{HUB_WAIT_MS, HubId, SyncMode};
 
 /// A relay that owes deliveries or receipts and gives none for so long is asked again.
 const STALL_MS: u64 = 20_000;
 /// Acks whose receipts are awaited; older ones are covered by newer ones.
 const ACKS_AWAITED_MAX: usize = 64;
 
+/// How long a line's task stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stay {
+    /// Until everything that the relay holds is here, and what is in the outbox is there.
+    UntilLevel,
+    /// Until the hub has said what the line waits for, too; [`HUB_WAIT_MS`] longer at most.
+    UntilAnswered,
+    /// Until the future is dropped.
+    Following,
+}
+
+impl Stay {
+    fn mode(self) -> SyncMode {
+        match self {
+            Self::UntilLevel | Self::UntilAnswered => SyncMode::Once,
+            Self::Following => SyncMode::Follow,
+        }
+    }
+}
+
+/// Where an attachment is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// What the relay held when the mailbox was attached is not all here.
+    CatchingUp,
+    /// It is, and whatever comes is taken.
+    Listening,
+    /// What comes now belongs to the next sync; ours has yet to reach the relay.
+    Closing,
+}
+
 /// One line's task.
 pub(super) struct LineTask {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
     info: LineInfo,
-    mode: SyncMode,
+    stay: Stay,
     progress: Arc<AtomicBool>,
     sender: Sender,
     acks: VecDeque<AckSent>,
     /// Everything through here is durable and was told to the relay.
     cursor: Seq,
+    /// Whether this line is among those that are level with the relay.
+    levels: Arc<Levels>,
+    /// Which lines of this connection have taken what the relay held for them.
+    hearing: Arc<Hearing>,
+    /// Nothing is said before.
+    has_heard: bool,
+    /// The line waits for what only the hub can say.
+    waits_for_hub: bool,
+    /// Since when we have listened while the relay had all that we said, but for acks that came later.
+    told_since_ms: Option<u64>,
+    /// Somebody else put something into the outbox, or has made an ack due.
+    nudges: watch::Receiver<u64>,
     /// The mailbox was attached before: everything through the cursor was told to watchers.
     was_attached: bool,
     /// When the core wants to be called again.
@@ -55,22 +102,37 @@ impl LineTask {
         shared: Arc<Shared>,
         connection: Arc<Connection>,
         info: LineInfo,
-        mode: SyncMode,
+        stay: Stay,
         progress: Arc<AtomicBool>,
+        (levels, hearing): (Arc<Levels>, Arc<Hearing>),
     ) -> Self {
         let moved_at_ms = shared.clock.now_ms();
+        let nudges = levels.nudges();
         Self {
             shared,
             connection,
             info,
-            mode,
+            stay,
             progress,
             sender: Sender::new(Seq::NONE, Seq::NONE),
             acks: VecDeque::new(),
             cursor: Seq::NONE,
+            levels,
+            hearing,
+            has_heard: false,
+            waits_for_hub: false,
+            told_since_ms: None,
+            nudges,
             was_attached: false,
             due_at_ms: None,
             moved_at_ms,
+        }
+    }
+
+    /// What people and programs hear of a connection is how the event videos stand.
+    fn tell(&self, event: Event) {
+        if self.info.line.channel == Channel::EventVideo {
+            self.shared.announcer.tell(event);
         }
     }
 
@@ -84,27 +146,30 @@ impl LineTask {
         let mut attempt = 1;
         loop {
             let before = self.cursor;
-            let error = match self.attachment().await {
-                Err(End::Line(error)) => error,
-                other => {
-                    let hub = self.hub();
-                    match &other {
-                        Err(End::Fatal(AppError::OlderCopy)) => {
-                            self.shared.announcer.tell(Event::RolledBack { hub });
-                        }
-                        Err(End::Fatal(AppError::LineBroken)) => {
-                            self.shared.announcer.tell(Event::LineBroken { hub });
-                        }
-                        _ => {}
-                    }
-                    return other;
+            let ended = self.attachment().await;
+            // The others do not wait for what cannot be taken.
+            self.hearing.heard(self.info.line);
+            match &ended {
+                Ok(()) => {}
+                Err(End::Line(error) | End::Fatal(error))
+                    if error.kind() != ErrorKind::RolledBack =>
+                {
+                    // What cannot be reached must not hold up the heartbeats of other lines.
+                    self.levels.away(self.info.line);
                 }
+                // A directory that was just suspected to be old must not say anything new.
+                Err(End::Line(_) | End::Fatal(_)) => self.levels.suspect(self.info.line),
+                Err(End::Connection(_)) => self.levels.lower(self.info.line),
+            }
+            let error = match ended {
+                Err(End::Line(error)) => error,
+                other => return other,
             };
             if self.cursor > before {
                 backoff.reset();
                 attempt = 1;
             }
-            if self.mode == SyncMode::Once && attempt >= ATTEMPTS_ONCE_MAX {
+            if self.stay.mode() == SyncMode::Once && attempt >= ATTEMPTS_ONCE_MAX {
                 return Err(End::Fatal(error));
             }
             attempt += 1;
@@ -112,10 +177,20 @@ impl LineTask {
                 backoff.at_longest();
             }
             let pause = backoff.next(die());
-            self.shared.announcer.tell(Event::Disconnected {
-                hub: self.hub(),
-                reason: error.to_string(),
-                retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            let (hub, reason) = (self.hub(), error.to_string());
+            let retry_after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            self.shared.announcer.tell(match self.info.line.channel {
+                Channel::EventVideo => Event::Disconnected {
+                    hub,
+                    reason,
+                    retry_after_ms,
+                },
+                other => Event::ChannelAway {
+                    hub,
+                    channel: crate::types::Channel::from_journal(other),
+                    reason,
+                    retry_after_ms,
+                },
             });
             tracing::info!(%error, ?pause, "a mailbox is attached again");
             tokio::time::sleep(pause).await;
@@ -127,12 +202,14 @@ impl LineTask {
     }
 
     fn storage(&self, error: AppError) -> End {
-        End::from_app(error, self.mode)
+        End::from_app(error, self.stay.mode())
     }
 
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
+        self.levels.lower(line);
+        self.told_since_ms = None;
         let heads = self.shared.engine.read(move |core, _shell| {
             // Nothing is asked of the relay, and nothing told to it, once the line is over.
             match core.over(line)? {
@@ -150,7 +227,7 @@ impl LineTask {
         // were told to nobody, and no later run repeats them.
         if self.was_attached && self.cursor < cursor {
             let count = cursor.0 - self.cursor.0;
-            self.shared.announcer.tell(Event::Missed { count });
+            self.tell(Event::Missed { count });
         }
         self.was_attached = true;
         self.cursor = cursor;
@@ -176,9 +253,7 @@ impl LineTask {
                 .await
                 .map_err(|error| End::from_client(&error))?;
         }
-        self.shared
-            .announcer
-            .tell(Event::Connected { hub: self.hub() });
+        self.tell(Event::Connected { hub: self.hub() });
         self.progress.store(true, Ordering::Relaxed);
         self.moved_at_ms = self.shared.clock.now_ms();
         self.pass(target, Some(deliveries)).await
@@ -186,22 +261,43 @@ impl LineTask {
 
     async fn pass(&mut self, target: Seq, mut deliveries: Option<Deliveries>) -> Result<(), End> {
         let mut appends: Option<AppendHandle> = None;
-        let mut caught_up = false;
+        let mut phase = Phase::CatchingUp;
         loop {
-            if !caught_up && self.cursor >= target {
-                caught_up = true;
+            if phase == Phase::CatchingUp && self.cursor >= target {
+                self.hearing.heard(self.info.line);
                 self.finish_sync().await?;
-                self.shared.announcer.tell(Event::Idle { hub: self.hub() });
-                if self.mode == SyncMode::Once {
-                    // What comes now belongs to the next sync.
-                    deliveries = None;
-                }
+                self.tell(Event::Idle { hub: self.hub() });
+                phase = match self.stay {
+                    Stay::UntilLevel => Phase::Closing,
+                    Stay::UntilAnswered | Stay::Following => Phase::Listening,
+                };
             }
-            self.send(&mut appends).await?;
-            if self.mode == SyncMode::Once && caught_up && self.sender.is_idle() {
+            if phase == Phase::Listening && self.has_heard_enough() {
+                // Commits were taken: their acks, and the rotation behind them.
+                self.finish_sync().await?;
+                phase = Phase::Closing;
+            }
+            if phase == Phase::Closing {
+                deliveries = None;
+            }
+            self.has_heard |= self.may_speak();
+            if self.has_heard {
+                self.send(&mut appends).await?;
+            }
+            // Whoever does not listen has not waited, however long ago the relay had it all.
+            if phase == Phase::Listening && self.has_heard && self.sender.is_idle() {
+                let now_ms = self.shared.clock.now_ms();
+                self.told_since_ms.get_or_insert(now_ms);
+            }
+            // Only now is it known that nothing at the relay speaks against our outbox.
+            match phase != Phase::CatchingUp && self.sender.is_sending() {
+                true => self.levels.insert(self.info.line, self.told_since_ms),
+                false => self.levels.lower(self.info.line),
+            }
+            if phase == Phase::Closing && self.has_heard && self.sender.is_idle() {
                 return Ok(());
             }
-            let pause = self.pause(caught_up);
+            let pause = self.pause(phase);
             tokio::select! {
                 delivery = next_delivery(&mut deliveries) => {
                     let delivery = delivery.map_err(|error| End::from_client(&error))?;
@@ -209,34 +305,73 @@ impl LineTask {
                     self.deliver(run, &deliveries).await?;
                 }
                 event = next_append_event(&mut appends) => self.handle_append_event(event, &mut appends)?,
-                () = tokio::time::sleep(pause) => self.wake(caught_up, &deliveries).await?,
+                changed = self.nudges.changed() => match changed {
+                    Ok(()) => self.look_again().await?,
+                    Err(_over) => return Ok(()),
+                },
+                () = self.hearing.over(self.info.line.pairing), if !self.has_heard => {}
+                () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
+            }
+        }
+    }
+
+    fn may_speak(&self) -> bool {
+        let now_ms = self.shared.clock.now_ms();
+        self.hearing.may_speak(self.info.line.pairing, now_ms)
+    }
+
+    /// Whether a sync that is to end has waited for the hub long enough.
+    fn has_heard_enough(&self) -> bool {
+        if self.stay != Stay::UntilAnswered {
+            return false;
+        }
+        let now_ms = self.shared.clock.now_ms();
+        !self.waits_for_hub || self.listens_until_ms().is_some_and(|until| now_ms >= until)
+    }
+
+    /// Until when a sync that is to end waits for the hub, once the relay has all that we said.
+    fn listens_until_ms(&self) -> Option<u64> {
+        let until_ms = self.told_since_ms?.saturating_add(HUB_WAIT_MS);
+        (self.stay == Stay::UntilAnswered).then_some(until_ms)
+    }
+
+    /// Whether the relay owes deliveries or receipts that this pass cannot do without.
+    fn waits_for_relay(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::CatchingUp => true,
+            Phase::Listening | Phase::Closing => {
+                self.stay.mode() == SyncMode::Once && !self.sender.is_idle()
             }
         }
     }
 
     /// How long nothing needs to be done unless something comes in.
-    fn pause(&self, caught_up: bool) -> Duration {
-        let waits = !caught_up || (self.mode == SyncMode::Once);
-        let stall = waits.then_some(self.moved_at_ms + STALL_MS);
-        let due = if caught_up && self.mode == SyncMode::Once {
-            None
-        } else {
-            self.due_at_ms
+    fn pause(&self, phase: Phase) -> Duration {
+        let stall = self
+            .waits_for_relay(phase)
+            .then_some(self.moved_at_ms + STALL_MS);
+        let (due, listens) = match phase {
+            Phase::CatchingUp => (self.due_at_ms, None),
+            Phase::Listening => (self.due_at_ms, self.listens_until_ms()),
+            Phase::Closing => (None, None),
         };
-        let times = [stall, due, self.sender.poll_timeout()];
+        // Who may not speak yet has nothing to do for its sender.
+        let speaks = match self.has_heard {
+            true => self.sender.poll_timeout(),
+            false => Some(self.hearing.until_ms()),
+        };
+        let times = [stall, due, listens, speaks];
         let next = times.into_iter().flatten().min();
         let now_ms = self.shared.clock.now_ms();
         Duration::from_millis(next.map_or(STALL_MS, |at| at.saturating_sub(now_ms)))
     }
 
-    async fn wake(&mut self, caught_up: bool, deliveries: &Option<Deliveries>) -> Result<(), End> {
+    async fn wake(&mut self, phase: Phase, deliveries: &Option<Deliveries>) -> Result<(), End> {
         let now_ms = self.shared.clock.now_ms();
-        let waits = !caught_up || self.mode == SyncMode::Once;
-        if waits && now_ms >= self.moved_at_ms + STALL_MS {
-            let what = if caught_up {
-                "give receipts"
-            } else {
-                "deliver what it says it holds"
+        if self.waits_for_relay(phase) && now_ms >= self.moved_at_ms + STALL_MS {
+            let what = match phase {
+                Phase::CatchingUp => "deliver what it says it holds",
+                Phase::Listening | Phase::Closing => "give receipts",
             };
             return Err(End::Line(AppError::Network(format!(
                 "the relay does not {what}"
@@ -252,9 +387,28 @@ impl LineTask {
             let run = run.await.map_err(|error| self.storage(error))?;
             let quiet = run.due_in_ms.is_none();
             self.handle_run(run, deliveries).await?;
-            if quiet && caught_up {
-                self.shared.announcer.tell(Event::Idle { hub: self.hub() });
+            if quiet && phase != Phase::CatchingUp {
+                self.tell(Event::Idle { hub: self.hub() });
             }
+        }
+        Ok(())
+    }
+
+    /// A heartbeat or a command was put into the outbox, or what one had said on this line is owed again.
+    async fn look_again(&mut self) -> Result<(), End> {
+        let line = self.info.line;
+        let found = self.shared.engine.read(move |core, shell| {
+            let due_in_ms = core.due_in_ms(line, shell.clock.now_ms())?;
+            Ok((core.outbox(line)?, due_in_ms))
+        });
+        let (outbox, due_in_ms) = found.await.map_err(|error| self.storage(error))?;
+        let now_ms = self.shared.clock.now_ms();
+        self.due_at_ms = due_in_ms.map(|due| now_ms + due);
+        self.sender.handle_durable(outbox.last);
+        self.sender.handle_ack(outbox.acked);
+        // A sync that is to end says nothing new meanwhile, and would wait for ever if acks counted.
+        if self.stay == Stay::Following && !self.sender.is_idle() {
+            self.told_since_ms = None;
         }
         Ok(())
     }
@@ -276,7 +430,6 @@ impl LineTask {
         deliveries: &Option<Deliveries>,
     ) -> Result<(), End> {
         let line = self.info.line;
-        let hub = self.hub();
         let shared = Arc::clone(&self.shared);
         mutant!("ack_before_durable", "C4", "the relay may forget what is not yet durable here" => {
             if let (Some(deliveries), Some(last)) = (deliveries, run.last()) {
@@ -286,12 +439,15 @@ impl LineTask {
             }
         });
         let run = shared.engine.write(
-            move |core, shell| core.deliver(line, &run, shell.clock.now_ms()),
+            move |core, shell| {
+                let clock = shell.clock;
+                core.deliver(line, &run, clock.now_ms(), clock.unix_ms())
+            },
             move |core, committed, pending, shell| {
                 let run = core.settle(committed, pending)?;
                 // Told from here, where it became durable: a sync that was dropped meanwhile must
                 // not cost its watchers a fact, because no later sync repeats it.
-                crate::app::announce(shell, hub, &run);
+                crate::app::announce(shell, line, &run);
                 Ok(run)
             },
         );
@@ -310,6 +466,19 @@ impl LineTask {
             self.acks.push_back(ack);
         }
         self.due_at_ms = run.due_in_ms.map(|due| now_ms + due);
+        self.waits_for_hub = run.waits_for_hub;
+        let moves = |taken: &Taken| {
+            matches!(
+                taken,
+                Taken::NewEpoch(_) | Taken::Healed(_) | Taken::Answered(_) | Taken::CommandDone(_)
+            )
+        };
+        if run.facts.iter().any(|fact| moves(&fact.taken)) {
+            self.levels.stir();
+        }
+        if run.stirs_others {
+            self.levels.nudge();
+        }
         if run.cursor > self.cursor {
             self.cursor = run.cursor;
             self.moved_at_ms = now_ms;
@@ -407,7 +576,7 @@ impl LineTask {
                     self.acks.pop_front();
                 }
                 if let Some(seq) = stored {
-                    self.shared.announcer.tell(Event::Acked {
+                    self.tell(Event::Acked {
                         hub: self.hub(),
                         seq: seq.0,
                     });
@@ -422,7 +591,7 @@ impl LineTask {
                 let error = AppError::Network(format!(
                     "the relay is full; it asks to come back in {retry_after_s} s"
                 ));
-                match self.mode {
+                match self.stay.mode() {
                     SyncMode::Once => Err(End::Fatal(error)),
                     SyncMode::Follow => {
                         tracing::warn!(%error, "acks wait");

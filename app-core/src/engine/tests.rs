@@ -12,12 +12,12 @@ use wal::disk::{Fault, SimDisk};
 use wire::Seq;
 
 use super::*;
-use crate::app::{App, announce};
+use crate::app::{App, AppOptions, announce};
 use crate::core::{Core, Delivered};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::testing::{Hub, open_journal, paired};
-use crate::types::{ClipId, ClipState, HubId};
+use crate::types::{ClipId, ClipState};
 
 fn opener(disk: &SimDisk) -> Opener {
     let disk = disk.clone();
@@ -31,10 +31,10 @@ fn opener(disk: &SimDisk) -> Opener {
 async fn deliver(app: &App, hub: &Hub, run: Vec<Delivered>) -> Result<Seq, AppError> {
     let line = hub.line();
     let settled = app.engine().write(
-        move |core: &mut Core, _shell| core.deliver(line, &run, 0),
+        move |core: &mut Core, _shell| core.deliver(line, &run, 0, 0),
         move |core, committed, pending, shell| {
             let run = core.settle(committed, pending)?;
-            announce(shell, HubId::from_journal(line.pairing), &run);
+            announce(shell, line, &run);
             assert!(run.halt.is_none(), "{:?}", run.halt);
             Ok(run.cursor)
         },
@@ -72,7 +72,9 @@ async fn a_question_never_sees_what_is_only_staged() {
     let (mut hub, disk) = paired();
     hub.record(&[b"one"]);
     let sent = hub.outgoing(Seq::NONE);
-    let app = App::start(opener(&disk)).await.unwrap();
+    let app = App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap();
     let line = hub.line();
     // The thread is held until both jobs wait for it, so that they share a batch.
     let (go, hold) = std::sync::mpsc::channel::<()>();
@@ -98,7 +100,9 @@ async fn a_dropped_future_leaves_each_step_whole_and_each_fact_told_once() {
         let (mut hub, disk) = paired();
         let clip = hub.record(&[b"one", b"two", b"three", b"four"]);
         let sent = hub.outgoing(Seq::NONE);
-        let app = App::start(opener(&disk)).await.unwrap();
+        let app = App::start(opener(&disk), &AppOptions::default())
+            .await
+            .unwrap();
         let mut events = app.observe();
         let mut dice = SeededDice(seed);
         // Each call is given up after nought to two polls; the cursor alone says what happened.
@@ -139,7 +143,9 @@ async fn a_poisoned_journal_is_opened_again_and_the_call_can_be_repeated() {
     let (mut hub, disk) = paired();
     let clip = hub.record(&[b"bytes"]);
     let sent = hub.outgoing(Seq::NONE);
-    let app = App::start(opener(&disk)).await.unwrap();
+    let app = App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap();
     disk.inject(disk.op_count() + 1, Fault::Eio);
     let error = deliver(&app, &hub, sent.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
@@ -165,7 +171,9 @@ async fn facts_whose_commit_was_good_are_told_though_its_checkpoint_failed() {
     };
     // Which delivery owes a checkpoint, and how many operations its commit has.
     let disk = phone.crash_clone(wal::disk::CrashPolicy::KeepAll, 1);
-    let app = App::start(opener(&disk)).await.unwrap();
+    let app = App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap();
     let mut due = None;
     for (index, one) in sent.iter().enumerate() {
         let before = (checkpoints(&app).await, disk.op_count());
@@ -180,7 +188,9 @@ async fn facts_whose_commit_was_good_are_told_though_its_checkpoint_failed() {
     let mut good = 0;
     for offset in 0..operations {
         let disk = phone.crash_clone(wal::disk::CrashPolicy::KeepAll, 1);
-        let app = App::start(opener(&disk)).await.unwrap();
+        let app = App::start(opener(&disk), &AppOptions::default())
+            .await
+            .unwrap();
         for one in &sent[..due] {
             deliver(&app, &hub, vec![one.clone()]).await.unwrap();
         }
@@ -214,7 +224,9 @@ async fn a_disk_that_keeps_failing_is_one_typed_error_and_nothing_hangs() {
         let (mut hub, disk) = paired();
         hub.record(&[b"bytes"]);
         let sent = hub.outgoing(Seq::NONE);
-        let app = App::start(opener(&disk)).await.unwrap();
+        let app = App::start(opener(&disk), &AppOptions::default())
+            .await
+            .unwrap();
         disk.inject_from(disk.op_count(), fault);
         let first = deliver(&app, &hub, sent.clone()).await.unwrap_err();
         assert_eq!(first.kind(), ErrorKind::Retry, "{first}");
@@ -223,7 +235,9 @@ async fn a_disk_that_keeps_failing_is_one_typed_error_and_nothing_hangs() {
             assert_eq!(error.kind(), kind, "{error}");
         }
         // Nor does a start help.
-        let error = App::start(opener(&disk)).await.unwrap_err();
+        let error = App::start(opener(&disk), &AppOptions::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         // The disk was repaired, or has room: the next call opens again.
         disk.heal();
@@ -235,18 +249,26 @@ async fn a_disk_that_keeps_failing_is_one_typed_error_and_nothing_hangs() {
 #[tokio::test]
 async fn what_mls_refuses_at_the_start_is_our_own_state_and_no_peer() {
     let refuse: Opener = Box::new(|| Err(JournalError::Mls("no group".into())));
-    let error = App::start(refuse).await.unwrap_err();
+    let error = App::start(refuse, &AppOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
 
 #[tokio::test]
 async fn a_second_process_is_refused_and_the_lock_is_given_back() {
     let (_hub, disk) = paired();
-    let app = App::start(opener(&disk)).await.unwrap();
-    let error = App::start(opener(&disk)).await.unwrap_err();
+    let app = App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap();
+    let error = App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
     drop(app);
-    App::start(opener(&disk)).await.unwrap();
+    App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -259,7 +281,9 @@ async fn a_full_disk_is_said_and_changes_nothing() {
         hub.chunk(clip, chunk);
     }
     hub.finish(clip);
-    let app = App::start(opener(&disk)).await.unwrap();
+    let app = App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap();
     disk.set_capacity(Some(disk.used_bytes() + (1 << 20)));
     let mut refused = false;
     for run in hub.outgoing(Seq::NONE).chunks(8) {
@@ -292,7 +316,9 @@ async fn a_full_disk_is_said_and_changes_nothing() {
 async fn app_with_clip(parts: &[&[u8]]) -> (App, ClipId, SimDisk) {
     let (mut hub, disk) = paired();
     let clip = hub.record(parts);
-    let app = App::start(opener(&disk)).await.unwrap();
+    let app = App::start(opener(&disk), &AppOptions::default())
+        .await
+        .unwrap();
     for run in hub.outgoing(Seq::NONE).chunks(8) {
         deliver(&app, &hub, run.to_vec()).await.unwrap();
     }

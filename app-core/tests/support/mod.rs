@@ -9,12 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use app_core::App;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line};
-use journal::message::{self, AppMessage};
+use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer, HubReport};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
 use journal::{
-    AppPairing, Committer, HubPairing, Journal, PairingMessage, Received, Role, Session, Suite,
-    Takes,
+    AppPairing, Committer, DeviceSecret, HubPairing, Journal, PairingMessage, Received, Role,
+    Session, Suite, Takes,
 };
 use relay::server::Server;
 use relay::{admission, config::Config};
@@ -23,7 +23,8 @@ use relay_client::{Admission, AppendEvent, Connection, Identity};
 use wal::OsDice;
 use wal::disk::SimDisk;
 use wal::store::MemStore;
-use wire::{Certificate, Class, Seq};
+use wire::frame::{Guest, Revocation};
+use wire::{Certificate, Class, DeviceId, Seq};
 
 /// Every wait in these tests ends after this, as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -151,6 +152,29 @@ impl Hub {
 
     /// Listens, and makes a code.
     pub(crate) async fn offer(&mut self, relay: &Relay) -> String {
+        // The first is no address at all; the phone goes on to the next.
+        self.offer_at(relay, |address| vec!["nowhere".into(), address])
+            .await
+    }
+
+    /// Listens, and makes a code with addresses in which nobody answers. The secret of the device, and where
+    /// it listens.
+    pub(crate) async fn offer_elsewhere(&mut self, relay: &Relay) -> (String, String) {
+        let _code = self
+            .offer_at(relay, |_address| vec!["nowhere".into()])
+            .await;
+        let listener = self.listener.as_ref().unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let secret = self.journal.device().unwrap().secret;
+        let secret = DeviceSecret::from_bytes(&secret).unwrap();
+        (secret.to_text().as_str().to_owned(), address)
+    }
+
+    async fn offer_at(
+        &mut self,
+        relay: &Relay,
+        addresses: impl FnOnce(String) -> Vec<String>,
+    ) -> String {
         let limits = EndpointLimits::default();
         let bind = "127.0.0.1:0".parse().unwrap();
         let listener =
@@ -163,8 +187,7 @@ impl Hub {
             .unwrap();
         let terms = OfferTerms {
             hub: self.identity.device_id(),
-            // The first is no address at all; the phone goes on to the next.
-            addresses: vec!["nowhere".into(), listener.local_addr().unwrap().to_string()],
+            addresses: addresses(listener.local_addr().unwrap().to_string()),
             relay: relay.address.to_string(),
             invitation: invitation.to_bytes(),
             suite: Suite::Classic,
@@ -174,12 +197,29 @@ impl Hub {
         HubPairing::offer(&mut self.journal, terms, unix_s())
             .unwrap()
             .to_text()
+            .to_string()
     }
 
-    /// Answers one phone until it has the last word.
-    pub(crate) async fn answer_pairing(&mut self) {
+    /// Tells one phone the code that it asks for with the device's secret. The name by which it came.
+    pub(crate) async fn answer_ask(&mut self) -> DeviceId {
         let listener = self.listener.take().unwrap();
         let mut talk = PairingTalk::accept(&listener).await;
+        let PairingMessage::Ask(ask) = talk.hear().await else {
+            panic!("a phone without a code asks for it");
+        };
+        let offered = HubPairing::asked(&mut self.journal, &ask, unix_s()).unwrap();
+        talk.say(&PairingMessage::Offered(offered)).await;
+        let _closed = talk.connection.closed().await;
+        let peer = rpk::peer_id(&talk.connection);
+        self.listener = Some(listener);
+        peer
+    }
+
+    /// Answers one phone until it has the last word. The name by which it came.
+    pub(crate) async fn answer_pairing(&mut self) -> DeviceId {
+        let listener = self.listener.take().unwrap();
+        let mut talk = PairingTalk::accept(&listener).await;
+        let peer = rpk::peer_id(&talk.connection);
         loop {
             let (answer, last) = self.answer(talk.hear().await);
             talk.say(&answer).await;
@@ -193,6 +233,7 @@ impl Hub {
             pairing,
             channel: Channel::EventVideo,
         }));
+        peer
     }
 
     fn answer(&mut self, message: PairingMessage) -> (PairingMessage, bool) {
@@ -201,11 +242,11 @@ impl Hub {
                 let answer =
                     HubPairing::request(&mut self.journal, &request, request.device(), unix_s())
                         .unwrap();
-                (PairingMessage::Answer(answer.into_inner()), false)
+                (answer.to_message(), false)
             }
             PairingMessage::Confirm(confirm) => {
                 let done = HubPairing::confirm(&mut self.journal, &confirm).unwrap();
-                (PairingMessage::Done(done.into_inner()), true)
+                (done.to_message(), true)
             }
             _ => panic!("a phone says nothing else"),
         }
@@ -259,8 +300,27 @@ impl Hub {
 
     pub(crate) async fn pair(&mut self, relay: &Relay, app: &App) {
         let code = self.offer(relay).await;
-        let (paired, ()) = tokio::join!(within(app.pair(&code)), self.answer_pairing());
+        let (paired, _) = tokio::join!(within(app.pair(&code)), self.answer_pairing());
         paired.unwrap();
+    }
+
+    /// Removes its one phone and tells the relay, which answers so.
+    pub(crate) async fn remove_phone(&mut self, relay: &Relay, answer: Revocation) {
+        let pairing = self.line().pairing;
+        let removed = HubPairing::remove(&mut self.journal, pairing).unwrap();
+        assert!(removed.into_inner());
+        self.session = None;
+        let connection = self.connect(relay).await;
+        for dismissal in self.journal.dismissals().unwrap().owed {
+            let guest = dismissal.guest.map(|guest| Guest {
+                device: guest.device,
+                invitation: guest.invitation,
+            });
+            let told = connection.revoke(guest, dismissal.mailboxes);
+            assert_eq!(within(told).await.unwrap(), answer);
+            drop(self.journal.dismissal_told(dismissal.pairing).unwrap());
+        }
+        connection.close();
     }
 
     fn line(&self) -> Line {
@@ -319,8 +379,12 @@ impl Hub {
 
     /// Sends everything un-acked that the relay does not have, and waits for its receipt.
     pub(crate) async fn push(&mut self, relay: &Relay) {
-        let line = self.line();
         let connection = self.connect(relay).await;
+        self.push_line(&connection, self.line()).await;
+        connection.close();
+    }
+
+    async fn push_line(&self, connection: &Connection, line: Line) {
         let mailbox = self.journal.mailboxes(line).unwrap().send;
         let (state, mut handle) = connection.attach_send(mailbox).await.unwrap();
         let mut after = state.last.map_or(Seq::NONE, |head| head.seq);
@@ -340,11 +404,20 @@ impl Hub {
                 other => panic!("{other:?}"),
             }
         }
-        connection.close();
     }
 
-    /// Takes whatever the relay holds of the app's.
+    /// Takes whatever the relay holds of the app's on the line of its event videos, up to a proposal of
+    /// new keys.
     pub(crate) async fn take_acks(&mut self, relay: &Relay) {
+        self.take_held(relay, Takes::Messages).await;
+    }
+
+    /// Takes all of it.
+    pub(crate) async fn take_acks_and_keys(&mut self, relay: &Relay) {
+        self.take_held(relay, Takes::MessagesAndProposals).await;
+    }
+
+    async fn take_held(&mut self, relay: &Relay, takes: Takes) {
         let line = self.line();
         let connection = self.connect(relay).await;
         let mailbox = self.journal.mailboxes(line).unwrap().receive;
@@ -356,18 +429,88 @@ impl Hub {
             let mut txn = self.journal.begin();
             let session = self.session.as_mut().unwrap();
             let arrived = session
-                .receive(&mut txn, delivery.seq, &delivery.bytes, Takes::Messages)
+                .receive(&mut txn, delivery.seq, &delivery.bytes, takes)
                 .unwrap();
-            if let Received::Message(bytes) = &arrived.received {
-                let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
-                session.take_ack(&mut txn, Seq(through)).unwrap();
+            match &arrived.received {
+                Received::Message(bytes) => {
+                    let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
+                    session.take_ack(&mut txn, Seq(through)).unwrap();
+                }
+                Received::Waits => break,
+                _ => {}
             }
             drop(txn.commit(()).unwrap());
             cursor = self.journal.inbox_head(line).unwrap().cursor;
         }
         connection.close();
     }
+
+    /// Waits for one heartbeat of the app on all of its lines, takes its keys and answers it, as a hub
+    /// that is there does.
+    pub(crate) async fn take_heartbeat(&mut self, relay: &Relay) {
+        let connection = self.connect(relay).await;
+        // The config line comes last, and with it the answer.
+        for line in Line::all(self.line().pairing) {
+            self.take_keys(&connection, line).await;
+            self.push_line(&connection, line).await;
+        }
+        connection.close();
+    }
+
+    async fn take_keys(&mut self, connection: &Connection, line: Line) {
+        let mailbox = self.journal.mailboxes(line).unwrap().receive;
+        let cursor = self.journal.inbox_head(line).unwrap().cursor;
+        let (_state, mut deliveries) = connection.attach_receive(mailbox, cursor).await.unwrap();
+        let mut own = Session::<Committer>::new(line);
+        let mut number = 0;
+        loop {
+            let delivery = within(deliveries.next()).await.unwrap();
+            let mut txn = self.journal.begin();
+            let session = match line.channel {
+                Channel::EventVideo => self.session.as_mut().unwrap(),
+                _ => &mut own,
+            };
+            let takes = Takes::MessagesAndProposals;
+            let arrived = session
+                .receive(&mut txn, delivery.seq, &delivery.bytes, takes)
+                .unwrap();
+            let healed = matches!(arrived.received, Received::Healed(_));
+            match (&arrived.received, line.channel) {
+                (Received::Message(bytes), Channel::EventVideo) => {
+                    let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
+                    session.take_ack(&mut txn, Seq(through)).unwrap();
+                }
+                (Received::Message(bytes), Channel::Config) => {
+                    if let AppConfigMessage::Heartbeat(said) = message::decode(bytes).unwrap() {
+                        number = said.number;
+                    }
+                }
+                (Received::Healed(_), Channel::Config) => {
+                    let answer = HeartbeatAnswer {
+                        number,
+                        answered_unix_ms: unix_s() * 1_000,
+                        version: HUB_VERSION.into(),
+                        epochs: Vec::new(),
+                        status: HubReport {
+                            recording: true,
+                            not_recorded: None,
+                            unacked: 2,
+                        },
+                    };
+                    session.answer(&mut txn, &answer).unwrap();
+                }
+                _ => {}
+            }
+            drop(txn.commit(()).unwrap());
+            if healed {
+                return;
+            }
+        }
+    }
 }
+
+/// What this hub says that it is.
+pub(crate) const HUB_VERSION: &str = "hub without a camera";
 
 /// What a hub stored last before it dies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

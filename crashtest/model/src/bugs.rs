@@ -327,14 +327,20 @@ pub const PLANTED: &[Planted] = &[
         what: "the hub keeps a proposal until its next Commit",
         promise: Promise::Blocked.name(),
         place: Place::Channel(Bug::ProposalIsStored, HEARTBEAT),
-        real: Real::Not("heartbeats are not in the programs yet"),
+        real: Real::Cores {
+            mutant: "proposal_kept",
+            promise: "C1",
+        },
     },
     Planted {
         name: "proposal_key_not_stored",
         what: "the key of the app's proposal is in memory only",
         promise: Promise::Follow.name(),
         place: Place::Channel(Bug::ProposalKeyNotStored, HEARTBEAT),
-        real: Real::Not("heartbeats are not in the programs yet"),
+        real: Real::Cores {
+            mutant: "update_keys_not_stored",
+            promise: "C1",
+        },
     },
     Planted {
         name: "stale_reloads_handle",

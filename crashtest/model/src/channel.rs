@@ -111,6 +111,7 @@ impl Step {
             Self::RelaySyncs => "relay.batch.after_sync",
             Self::AppTakes | Self::AppTakesAhead => "app.take.staged",
             Self::AppSpeaks => "app.ack.staged",
+            Self::AppProposes => "app.heartbeat.staged",
             Self::HubDies | Self::AppDies => "wal.commit.before_write",
             Self::HubDiesUnsynced | Self::AppDiesUnsynced => "wal.commit.after_write",
             Self::HubPowerCutInRecovery | Self::AppPowerCutInRecovery => "wal.recover.before_sync",
@@ -128,12 +129,6 @@ impl Step {
         let steps = PLAIN.into_iter().chain(numbered);
         let named = steps.map(|step| format!("{step:?}"));
         named.map(|name| name.replace("(0)", "")).collect()
-    }
-
-    /// Whether it is in the design and not yet in the programs.
-    #[must_use]
-    pub fn is_design_only(self) -> bool {
-        matches!(self, Self::AppProposes)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crashtest::notes::OWN_GROUPS;
 use crashtest::process::Role;
-use journal::ids::{Channel, Line};
+use journal::ids::Line;
 use journal::vault::file::FileVault;
 use journal::{Committer, Follower, Journal, JournalError, Session};
 use relay::store::{MailboxStore, Quotas};
@@ -558,11 +558,8 @@ pub fn open_journal(
 
 fn journal_facts(role: Role, journal: &mut Journal) -> Result<Vec<LineFacts>, JournalError> {
     let mut lines = Vec::new();
-    for pairing in journal.pairing_ids() {
-        let line = Line {
-            pairing,
-            channel: Channel::EventVideo,
-        };
+    let pairings = journal.pairing_ids();
+    for line in pairings.into_iter().flat_map(Line::all) {
         let mailboxes = match journal.mailboxes(line) {
             Ok(mailboxes) => mailboxes,
             // A pairing that is not finished has none yet.
@@ -581,7 +578,7 @@ fn journal_facts(role: Role, journal: &mut Journal) -> Result<Vec<LineFacts>, Jo
             Err(error) => return Err(error),
         };
         lines.push(LineFacts {
-            pairing: Hex(pairing.0).to_string(),
+            pairing: Hex(line.pairing.0).to_string(),
             send: mailboxes.send.to_text(),
             receive: mailboxes.receive.send_id().to_text(),
             last: head.last.0,

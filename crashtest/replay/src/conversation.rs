@@ -20,9 +20,21 @@ use crate::states::Weight;
 use crate::steps::{Story, story};
 use crate::tree::{Inodes, Node, Tree};
 
-/// What a recording is for: log files that fill up, checkpoints, files used again, trims, a deleted clip.
+/// What a recording is for: log files that fill up, checkpoints, files used again, trims, a deleted clip, a
+/// heartbeat that is said and answered, a command that is given and done, copies that a hub retains until the ack.
 const MUST_PASS: [(Role, &[&str]); 3] = [
-    (Role::Hub, FULL_FILES),
+    (
+        Role::Hub,
+        &[
+            "wal.file.created",
+            "wal.checkpoint.after_confirm",
+            "wal.recycle.before_trim",
+            "journal.heal.staged",
+            "hub.command.staged",
+            "journal.retain.added",
+            "journal.retain.released",
+        ],
+    ),
     (
         Role::App,
         &[
@@ -30,6 +42,9 @@ const MUST_PASS: [(Role, &[&str]); 3] = [
             "wal.checkpoint.after_confirm",
             "wal.recycle.before_trim",
             "app.delete.staged",
+            "app.heartbeat.staged",
+            "app.order.staged",
+            "app.command.staged",
         ],
     ),
     (
@@ -41,11 +56,6 @@ const MUST_PASS: [(Role, &[&str]); 3] = [
             "relay.trim.before_stage",
         ],
     ),
-];
-const FULL_FILES: &[&str] = &[
-    "wal.file.created",
-    "wal.checkpoint.after_confirm",
-    "wal.recycle.before_trim",
 ];
 
 /// How much is recorded.
@@ -92,7 +102,7 @@ impl Stories {
 /// # Errors
 /// A program failed or is not built, or a trace does not rebuild its directory.
 pub fn record(length: Length) -> Outcome<Stories> {
-    let recording = converse(length)?;
+    let mut recording = converse(length)?;
     let mut all = BTreeMap::new();
     for role in Role::ALL {
         let story = recording.story(role)?;
@@ -106,6 +116,8 @@ pub fn record(length: Length) -> Outcome<Stories> {
         opens(role, &story)?;
         all.insert(role, story);
     }
+    // Last, for it opens the directories, which writes to them.
+    recording.system_mut().finish()?;
     Ok(Stories { all })
 }
 
@@ -134,6 +146,9 @@ pub fn begin() -> Outcome<Recording> {
         passes: 0,
         gap_seconds: 0.6,
         log_kib: Some(LOG_KIB),
+        // Copies that are made and released come into it, too.
+        hub_log_mib: 8,
+        hub_extra: "\n[privacy]\nretain = \"until-acked\"\n".into(),
         ..Setup::default()
     })?;
     recording.pair()?;
@@ -159,6 +174,7 @@ pub fn converse(length: Length) -> Outcome<Recording> {
         recording.stop(role)?;
         if role == Role::App {
             recording.delete_a_clip()?;
+            recording.order(&["privacy", "off"])?;
         }
         recording.start(role)?;
         recording.play(events)?;

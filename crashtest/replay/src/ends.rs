@@ -157,8 +157,9 @@ fn talk_of(hub: &Tree, app: &Tree, told: &Told, seed: u64) -> Result<Agreement, 
             SeededDice(seed + opens),
         )
     });
-    let hub =
-        hub::core::Core::start(opener, NOW_MS).map_err(|error| format!("C7: the hub: {error}"))?;
+    let limits = hub::core::SilenceLimits::default();
+    let hub = hub::core::Core::start(opener, limits, NOW_MS)
+        .map_err(|error| format!("C7: the hub: {error}"))?;
     let opened = open_journal(
         Role::App,
         Arc::new(app_disk),
@@ -213,9 +214,12 @@ impl Talk<'_> {
     fn carry(&mut self) -> Result<(), String> {
         for _ in 0..ROUNDS_MAX {
             self.now_ms += ROUND_MS;
-            let there = self.carry_to_app()?;
-            let back = self.carry_to_hub()?;
-            if !there && !back {
+            let mut any = false;
+            for line in Line::all(self.line.pairing) {
+                any |= self.carry_to_app(line)?;
+                any |= self.carry_to_hub(line)?;
+            }
+            if !any {
                 return Ok(());
             }
         }
@@ -231,20 +235,20 @@ impl Talk<'_> {
         }
     }
 
-    fn carry_to_app(&mut self) -> Result<bool, String> {
+    fn carry_to_app(&mut self, line: Line) -> Result<bool, String> {
         let text = |error: &dyn std::error::Error| format!("C1: to the app: {error}");
         let mailbox = self
             .hub
             .heads()
             .map_err(|error| text(&error))?
-            .get(&self.line)
+            .get(&line)
             .map(|heads| heads.send.to_text())
             .unwrap_or_default();
-        let mut after = self.app.cursor(self.line).map_err(|error| text(&error))?;
+        let mut after = self.app.cursor(line).map_err(|error| text(&error))?;
         let mut run = Vec::new();
         while let Some((seq, envelope)) = self
             .hub
-            .next_envelope(self.line, after, self.now_ms)
+            .next_envelope(line, after, self.now_ms)
             .map_err(|error| text(&error))?
         {
             self.same_as_told(mailbox.clone(), seq, envelope.digest());
@@ -253,7 +257,7 @@ impl Talk<'_> {
             after = seq;
         }
         let any = !run.is_empty();
-        let pending = self.app.deliver(self.line, &run, self.now_ms);
+        let pending = self.app.deliver(line, &run, self.now_ms, self.now_ms);
         let pending = pending.map_err(|error| text(&error))?;
         let committed = self.app.commit().map_err(|error| text(&error))?;
         let run = self
@@ -263,7 +267,7 @@ impl Talk<'_> {
         if let Some(halt) = run.halt {
             return Err(format!("C1: the app cannot follow: {halt:?}"));
         }
-        let pending = self.app.finish_sync(self.line, self.now_ms);
+        let pending = self.app.finish_sync(line, self.now_ms);
         let pending = pending.map_err(|error| text(&error))?;
         let committed = self.app.commit().map_err(|error| text(&error))?;
         let _settled = self
@@ -273,26 +277,27 @@ impl Talk<'_> {
         Ok(any)
     }
 
-    fn carry_to_hub(&mut self) -> Result<bool, String> {
+    fn carry_to_hub(&mut self, line: Line) -> Result<bool, String> {
         let text = |error: &dyn std::error::Error| format!("C1: to the hub: {error}");
         let mailbox = self
             .app
             .lines()
             .map_err(|error| text(&error))?
-            .first()
+            .into_iter()
+            .find(|info| info.line == line)
             .map(|info| info.mailboxes.send.to_text())
             .unwrap_or_default();
         let mut any = false;
         loop {
-            let after = self.hub.cursor(self.line).map_err(|error| text(&error))?;
-            let next = self.app.next_envelope(self.line, after);
+            let after = self.hub.cursor(line).map_err(|error| text(&error))?;
+            let next = self.app.next_envelope(line, after);
             let Some((seq, envelope)) = next.map_err(|error| text(&error))? else {
                 break;
             };
             self.same_as_told(mailbox.clone(), seq, envelope.digest());
             let taken = self
                 .hub
-                .handle_envelope(self.line, seq, envelope.as_bytes(), self.now_ms);
+                .handle_envelope(line, seq, envelope.as_bytes(), self.now_ms);
             let taken = taken.map_err(|error| text(&error))?;
             if !matches!(taken.verdict, Verdict::Taken | Verdict::Duplicate) {
                 return Err(format!(

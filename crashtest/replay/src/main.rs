@@ -129,7 +129,10 @@ fn shard(text: &str) -> Result<(u32, u32), String> {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Record { directory, events } => {
-            converse(Length::Events(events)).and_then(|recording| save(&recording, &directory))
+            converse(Length::Events(events)).and_then(|mut recording| {
+                save(&recording, &directory)?;
+                recording.system_mut().finish()
+            })
         }
         Command::Sweep {
             directory,

@@ -243,6 +243,25 @@ impl Recording {
         })
     }
 
+    /// Has the app give a command, and send it; it does not run otherwise. Hub and relay do.
+    ///
+    /// # Errors
+    /// The app failed.
+    pub fn order(&mut self, words: &[&str]) -> Outcome<()> {
+        let words = self.system.app_words(&[words, &["--json"]].concat());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let start = self.recorded(Role::App, &words)?;
+        let answer = self.system.ask_started(Role::App, &start)?;
+        if answer.status.success() {
+            return Ok(());
+        }
+        Err(Trouble::Ended {
+            role: Role::App,
+            status: answer.status,
+            said: answer.said,
+        })
+    }
+
     /// The crash points that a program passed, over all its processes.
     ///
     /// # Errors

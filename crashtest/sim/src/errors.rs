@@ -34,8 +34,8 @@ mod kept;
 
 pub use found::{Counts, Found};
 
-/// Runs at a time.
-const WORKERS: usize = 2;
+/// Runs at a time: half of the time each of them waits for its disk.
+const WORKERS: usize = 4;
 /// A run that takes longer is counted as hung. Usually it takes a third of a second.
 const RUN_MAX: Duration = Duration::from_secs(60);
 

@@ -7,14 +7,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use journal::ids::Line;
 use journal::{JournalError, Role};
 use serde::{Deserialize, Serialize};
 use wal::SeededDice;
 use wal::disk::{Disk, OpenMode, RealDisk, SimDisk};
-use wire::{ReceiveId, SendId};
 
 use crate::Outcome;
+use crate::net::Way;
 use crate::node::{Ground, Place, open_journal};
 use crate::oracle::Broken;
 use crate::plan::{Plan, Step, What, Who};
@@ -28,9 +27,7 @@ const LONG_PIECES: usize = 8;
 
 #[derive(Serialize, Deserialize)]
 struct Names {
-    line: Line,
-    hub: (SendId, ReceiveId),
-    app: (SendId, ReceiveId),
+    ways: (Vec<Way>, Vec<Way>),
 }
 
 fn other(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
@@ -43,9 +40,7 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 /// The machine's, or a journal that does not open.
 pub fn lay_out(pair: &Pair, dir: &Path) -> io::Result<()> {
     let names = Names {
-        line: pair.line,
-        hub: pair.hub_ids,
-        app: pair.app_ids,
+        ways: pair.ways.clone(),
     };
     std::fs::create_dir_all(dir)?;
     std::fs::write(
@@ -103,9 +98,7 @@ fn read_back(dir: &Path) -> io::Result<Pair> {
     Ok(Pair {
         hub: disk_of(&dir.join("hub.simulated"))?,
         app: disk_of(&dir.join("app.simulated"))?,
-        line: names.line,
-        hub_ids: names.hub,
-        app_ids: names.app,
+        ways: names.ways,
     })
 }
 

@@ -1,19 +1,23 @@
 //! The hub: its core and its sender, with a shell of the shape of `hub::uplink`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{
-    ClipState, Core, CoreError, Event, Evidence, Notice, Piece, Recorded, Standing, Verdict,
+    ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded, SilenceLimits,
+    Standing, Verdict,
 };
 use journal::ErrorKind;
 use journal::Role;
-use journal::ids::Line;
+use journal::ids::{Channel, Line};
+use journal::message::SettingsDoc;
 use wal::disk::SimDisk;
+use wire::Seq;
 use wire::envelope::Size;
 use wire::sender::{Need, Sender, SenderEvent};
-use wire::{ReceiveId, SendId, Seq};
 
-use crate::net::{Down, Up};
+use crate::net::{Answer, Down, Up, Way};
 use crate::node::{Machine, open_journal};
 use crate::oracle::{Books, Broken};
 
@@ -45,19 +49,27 @@ struct Doubt {
     pause_ms: u64,
 }
 
-struct Process {
-    core: Core,
+/// One line's way to the relay and back.
+struct LineEnd {
+    way: Way,
     sender: Sender,
     doubt: Option<Doubt>,
     attached: bool,
     attaching: bool,
     reading: bool,
     read_at_ms: u64,
+    /// An envelope that could not be read now is asked for again.
+    ask_at_ms: u64,
+}
+
+struct Process {
+    core: Core,
+    lines: Vec<LineEnd>,
     tick_at_ms: u64,
+    /// When that was asked for last.
+    ticked_at_ms: u64,
     /// The event that the camera is in.
     event: Option<u64>,
-    /// A piece that the disk had no room to end is asked for again.
-    ask_at_ms: u64,
 }
 
 /// Which of its envelopes the hub gives out when it is asked.
@@ -71,18 +83,41 @@ pub enum LetsGo {
     Nothing,
 }
 
+/// What a line may give out that no script is about.
+static NOTHING: LetsGo = LetsGo::Nothing;
+
+impl LetsGo {
+    /// The same of one line: numbers are those of event videos, and nothing of another line goes then.
+    fn of(&self, line: Line) -> &LetsGo {
+        match self {
+            LetsGo::Through(_) if line.channel != Channel::EventVideo => &NOTHING,
+            LetsGo::All | LetsGo::Through(_) | LetsGo::Nothing => self,
+        }
+    }
+
+    /// Whether nothing goes behind this one.
+    fn ends_with(&self, seq: Seq) -> bool {
+        match self {
+            LetsGo::Through(ends) => ends.contains(&seq.0) || ends.iter().all(|end| *end < seq.0),
+            LetsGo::All | LetsGo::Nothing => false,
+        }
+    }
+}
+
 /// The hub's machine.
 pub struct Hub {
     /// Its disk.
     pub machine: Machine,
     process: Option<Process>,
-    line: Line,
-    send: SendId,
-    receive: ReceiveId,
+    ways: Vec<Way>,
     /// What its clock on the wall is off by, in milliseconds.
     pub wall_offset_ms: i64,
     /// Other than all only where a script goes step by step.
     pub lets_go: LetsGo,
+    /// Its event videos leave in envelopes of one size: to be said before its first start.
+    pub is_shaped: bool,
+    /// How long it waits for a phone.
+    pub silence: SilenceLimits,
 }
 
 /// Where every clock on a wall begins.
@@ -91,15 +126,15 @@ const WALL_MS: i64 = 1_800_000_000_000;
 impl Hub {
     /// A hub that was paired on this disk, not started.
     #[must_use]
-    pub fn new(disk: SimDisk, seed: u64, line: Line, send: SendId, receive: ReceiveId) -> Hub {
+    pub fn new(disk: SimDisk, seed: u64, ways: Vec<Way>) -> Hub {
         Hub {
             machine: Machine::new(disk, seed),
             process: None,
-            line,
-            send,
-            receive,
+            ways,
             wall_offset_ms: 0,
             lets_go: LetsGo::All,
+            is_shaped: false,
+            silence: SilenceLimits::default(),
         }
     }
 
@@ -120,35 +155,53 @@ impl Hub {
     pub fn start(&mut self, now_ms: u64, books: &mut Books) -> Result<bool, Fault> {
         let ground = self.machine.ground();
         let mut dice = self.machine.dice();
+        let is_shaped = self.is_shaped;
         let opener = Box::new(move || {
             let dice = wal::SeededDice(dice.next_u64());
-            open_journal(Role::Hub, &ground, dice)
+            let opened = open_journal(Role::Hub, &ground, dice);
+            opened.map(|(mut journal, report)| {
+                if is_shaped {
+                    journal.send_in_full_size(Channel::EventVideo);
+                }
+                (journal, report)
+            })
         });
-        let core = match Core::start(opener, self.wall(now_ms)) {
+        let core = match Core::start(opener, self.silence, self.wall(now_ms)) {
             Ok(core) => core,
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => return Ok(false),
             Err(error) => return Err(Fault::Ended(error.to_string())),
         };
         let mut process = Process {
             core,
-            sender: Sender::new(Seq::NONE, Seq::NONE),
-            doubt: None,
-            attached: false,
-            attaching: false,
-            reading: false,
-            read_at_ms: 0,
+            lines: Vec::new(),
             tick_at_ms: now_ms + TICK_MS,
+            ticked_at_ms: now_ms,
             event: None,
-            ask_at_ms: 0,
         };
+        // Each process says it anew.
+        books.silent = false;
         let heads = process.core.heads().map_err(ended)?;
-        let Some(head) = heads.get(&self.line) else {
-            return Err(Broken::new("C1", "the hub forgot its pairing").into());
-        };
-        books.explains(self.send, head.last)?;
-        let cursor = process.core.cursor(self.line).map_err(ended)?;
-        books.holds(self.receive.send_id(), cursor)?;
-        process.sender = Sender::new(head.acked, head.last);
+        for way in &self.ways {
+            let Some(head) = heads.get(&way.line) else {
+                return Err(Broken::new("C1", "the hub forgot its pairing").into());
+            };
+            books.explains(way.send, head.last)?;
+            if is_shaped && way.line.channel == Channel::EventVideo {
+                books.must_look_alike(way.send, head.last);
+            }
+            let cursor = process.core.cursor(way.line).map_err(ended)?;
+            books.holds(way.receive.send_id(), cursor)?;
+            process.lines.push(LineEnd {
+                way: *way,
+                sender: Sender::new(head.acked, head.last),
+                doubt: None,
+                attached: false,
+                attaching: false,
+                reading: false,
+                read_at_ms: 0,
+                ask_at_ms: 0,
+            });
+        }
         self.process = Some(process);
         self.settle(books)?;
         Ok(true)
@@ -161,11 +214,15 @@ impl Hub {
 
     /// Its connection is gone.
     pub fn disconnected(&mut self, now_ms: u64) {
-        if let Some(process) = &mut self.process {
-            process.attached = false;
-            process.attaching = false;
-            process.reading = false;
-            process.sender.handle_detached(now_ms);
+        let lines = self
+            .process
+            .iter_mut()
+            .flat_map(|process| &mut process.lines);
+        for end in lines {
+            end.attached = false;
+            end.attaching = false;
+            end.reading = false;
+            end.sender.handle_detached(now_ms);
         }
     }
 
@@ -173,30 +230,61 @@ impl Hub {
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
         let process = self.process.as_ref()?;
-        let doubt = process.doubt.as_ref().map(|doubt| doubt.again_at_ms);
-        let read = (!process.reading).then_some(process.read_at_ms);
-        let ask = (process.ask_at_ms > 0).then_some(process.ask_at_ms);
-        let times = [process.sender.poll_timeout(), doubt, read, ask];
-        let times = times.into_iter().flatten().chain([process.tick_at_ms]);
-        times.min()
+        let of_lines = process.lines.iter().flat_map(|end| {
+            let doubt = end.doubt.as_ref().map(|doubt| doubt.again_at_ms);
+            let read = (!end.reading).then_some(end.read_at_ms);
+            let ask = (end.ask_at_ms > 0).then_some(end.ask_at_ms);
+            [end.sender.poll_timeout(), doubt, read, ask]
+        });
+        of_lines.flatten().chain([process.tick_at_ms]).min()
     }
 
-    /// Whether it has noticed that its directory is older than what left it.
+    /// Whether it has noticed, on the line of its videos, that its directory is older than what left it.
     #[must_use]
     pub fn has_noticed(&self) -> bool {
         let heads = self.process.as_ref().map(|process| process.core.heads());
-        matches!(heads, Some(Ok(heads)) if heads.get(&self.line).is_some_and(|head| {
-            head.standing != Standing::Good
-        }))
+        let Some(Ok(heads)) = heads else {
+            return false;
+        };
+        let mut videos = heads
+            .iter()
+            .filter(|(line, _)| line.channel == Channel::EventVideo);
+        videos.any(|(_, head)| head.standing != Standing::Good)
+    }
+
+    /// The settings that phones have made.
+    ///
+    /// # Errors
+    /// It does not run, or the disk's trouble.
+    pub fn settings(&mut self) -> Result<SettingsDoc, Fault> {
+        let Some(process) = &mut self.process else {
+            return Err(Broken::new("C7", "the hub does not run").into());
+        };
+        process
+            .core
+            .status()
+            .map(|status| status.settings)
+            .map_err(ended)
+    }
+
+    /// What stands in the way of [`Self::is_done`].
+    #[must_use]
+    pub fn what_waits(&self) -> String {
+        let heads = self.process.as_ref().map(|process| process.core.heads());
+        format!("{heads:?}")
     }
 
     /// Whether everything that it ever sent is acked.
     #[must_use]
     pub fn is_done(&self) -> bool {
         let heads = self.process.as_ref().map(|process| process.core.heads());
-        matches!(heads, Some(Ok(heads)) if heads.get(&self.line).is_some_and(|head| {
-            head.last == head.acked && head.standing == Standing::Good
-        }))
+        let Some(Ok(heads)) = heads else {
+            return false;
+        };
+        let is_done = |head: &LineHeads| head.last == head.acked && head.standing == Standing::Good;
+        self.ways
+            .iter()
+            .all(|way| heads.get(&way.line).is_some_and(is_done))
     }
 
     /// An event begins, with its first piece.
@@ -308,11 +396,14 @@ impl Hub {
         Ok(())
     }
 
-    /// The last envelope of its outbox that is durable.
+    /// The last durable envelope on the line of its videos.
     #[must_use]
     pub fn last(&self) -> Option<Seq> {
         let heads = self.process.as_ref()?.core.heads().ok()?;
-        heads.get(&self.line).map(|head| head.last)
+        let mut videos = heads
+            .iter()
+            .filter(|(line, _)| line.channel == Channel::EventVideo);
+        videos.next().map(|(_, head)| head.last)
     }
 
     /// The event is over.
@@ -342,6 +433,21 @@ impl Hub {
         };
         let over = process.core.handle_event_ended(end, wall);
         self.recorded(over)?;
+        self.commit(now_ms, books).map(drop)
+    }
+
+    /// Cover is due on the line of its videos.
+    ///
+    /// # Errors
+    /// As all steps.
+    pub fn cover(&mut self, now_ms: u64, books: &mut Books) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let mut lines = self.ways.iter().map(|way| way.line);
+        let videos = lines.find(|line| line.channel == Channel::EventVideo);
+        let (Some(process), Some(line)) = (&mut self.process, videos) else {
+            return Ok(());
+        };
+        passing(process.core.handle_cover_due(line, wall))?;
         self.commit(now_ms, books).map(drop)
     }
 
@@ -377,6 +483,9 @@ impl Hub {
         while let Some(notice) = process.core.poll_notice() {
             match notice {
                 Notice::ClipFinished { clip, .. } => finished.push(clip),
+                Notice::PhoneSilent { .. } => books.silent = true,
+                Notice::PhoneBack { .. } => books.silent = false,
+                Notice::ClipStarted { .. } => books.not_for_the_silent()?,
                 // A whole clip, and only because its bytes are damaged (C2).
                 Notice::ClipDropped { clip, .. } if books.rotted => {
                     let of = |event: &&mut crate::oracle::Event| {
@@ -424,97 +533,24 @@ impl Hub {
     /// As all steps.
     pub fn pump(&mut self, up: bool, now_ms: u64, books: &mut Books) -> Result<Vec<Up>, Fault> {
         let wall = self.wall(now_ms);
-        let (line, send, receive) = (self.line, self.send, self.receive);
         let Some(process) = &mut self.process else {
             return Ok(Vec::new());
         };
         let mut out = Vec::new();
+        process.core.handle_link(up);
         if now_ms >= process.tick_at_ms {
             process.tick_at_ms = now_ms + TICK_MS;
+            let passed = Duration::from_millis(now_ms.saturating_sub(process.ticked_at_ms));
+            process.ticked_at_ms = now_ms;
+            passing(process.core.handle_elapsed(passed, wall))?;
             passing(process.core.handle_timeout(wall))?;
             passing(process.core.commit(wall))?;
         }
-        if up && !process.reading && now_ms >= process.read_at_ms {
-            process.reading = true;
-            out.push(Up::AttachReceive(
-                receive,
-                process.core.cursor(line).map_err(ended)?,
-            ));
-        }
-        process.ask_at_ms = 0;
-        loop {
-            let heads = process.core.heads().map_err(ended)?;
-            let Some(head) = heads.get(&line).copied() else {
-                return Err(Broken::new("C1", "the hub forgot its pairing").into());
-            };
-            // Also after the core took its journal up again without any restart.
-            books.explains(send, head.last)?;
-            process.sender.handle_durable(head.last);
-            process.sender.handle_ack(head.acked);
-            while let Some(event) = process.sender.poll_event() {
-                process.handle_event(line, event, now_ms);
-            }
-            if let Some(doubt) = &mut process.doubt
-                && now_ms >= doubt.again_at_ms
-            {
-                doubt.again_at_ms = u64::MAX;
-                process.sender.handle_evidence_dismissed(now_ms);
-            }
-            let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
-            let need = process.sender.poll_need(now_ms).filter(|_| !blocked && up);
-            match need {
-                None => {
-                    process.settle_doubt(line);
-                    break;
-                }
-                Some(Need::Attach) => {
-                    if !process.attaching {
-                        process.attaching = true;
-                        out.push(Up::AttachSend(send));
-                    }
-                    break;
-                }
-                Some(Need::Digest(seq)) => {
-                    let ours = passing(process.core.digest(line, seq, wall))?.flatten();
-                    process.sender.handle_digest(seq, ours, now_ms);
-                }
-                Some(Need::Envelope { .. }) if self.lets_go == LetsGo::Nothing => break,
-                Some(Need::Envelope { seq, after }) => {
-                    process.settle_doubt(line);
-                    if !process.attached {
-                        process.sender.handle_detached(now_ms);
-                        break;
-                    }
-                    let before = Seq(seq.0.saturating_sub(1));
-                    let found = passing(process.core.next_envelope(line, before, wall))?.flatten();
-                    match found {
-                        Some((found, envelope)) if found == seq => {
-                            let digest = envelope.digest();
-                            books.leaves_after(self.machine.failure(), send, seq)?;
-                            books.leaves(send, seq, digest)?;
-                            let bytes = Bytes::from(envelope.into_inner().into_bytes());
-                            process.sender.handle_sent(seq, digest, bytes.len());
-                            out.push(Up::Append {
-                                mailbox: send,
-                                seq,
-                                after,
-                                digest,
-                                bytes,
-                            });
-                            if let LetsGo::Through(ends) = &self.lets_go
-                                && (ends.contains(&seq.0) || ends.iter().all(|end| *end < seq.0))
-                            {
-                                break;
-                            }
-                        }
-                        Some(_) => process.sender.handle_missing(seq),
-                        None => {
-                            process.ask_at_ms = now_ms + RETRY_MS;
-                            break;
-                        }
-                    }
-                }
-            }
+        let Process { core, lines, .. } = process;
+        for end in lines {
+            let lets_go = self.lets_go.of(end.way.line);
+            let now = (up, now_ms, wall);
+            end.pump(core, (&self.machine, lets_go), now, books, &mut out)?;
         }
         self.settle(books)?;
         Ok(out)
@@ -526,53 +562,152 @@ impl Hub {
     /// As all steps.
     pub fn handle(
         &mut self,
-        message: Down,
+        answer: Answer,
         now_ms: u64,
         books: &mut Books,
     ) -> Result<Vec<Up>, Fault> {
         let wall = self.wall(now_ms);
-        let (line, receive) = (self.line, self.receive);
-        let Some(process) = &mut self.process else {
+        let Some(Process { core, lines, .. }) = &mut self.process else {
             return Ok(Vec::new());
         };
-        match message {
+        let about = |end: &&mut LineEnd| end.way.is_about(answer.mailbox);
+        let Some(end) = lines.iter_mut().find(about) else {
+            return Err(Broken::new("C6", "an answer about a mailbox of nobody here").into());
+        };
+        let receive = end.way.receive.send_id();
+        match answer.down {
             Down::SendState(state) => {
-                process.attaching = false;
-                process.attached = true;
-                process.sender.handle_attached(&state, now_ms);
+                end.attaching = false;
+                end.attached = true;
+                end.sender.handle_attached(&state, now_ms);
             }
-            Down::Receipt(head) => process.sender.handle_receipt(head),
-            Down::Conflict(stored) => process.sender.handle_conflict(stored, now_ms),
-            Down::NotNext => process.sender.handle_not_next(now_ms),
-            Down::OverQuota(_) => process.sender.handle_over_quota(Size::Bulk, 2, now_ms),
+            Down::Receipt(head) => end.sender.handle_receipt(head),
+            Down::Conflict(stored) => end.sender.handle_conflict(stored, now_ms),
+            Down::NotNext => end.sender.handle_not_next(now_ms),
+            Down::OverQuota(_) => end.sender.handle_over_quota(Size::Bulk, 2, now_ms),
             Down::ReceiveState(_) => {}
-            Down::Deliver(..) if !process.reading => {}
+            Down::Deliver(..) if !end.reading => {}
             Down::Deliver(seq, bytes) => {
-                let taken = process.core.handle_envelope(line, seq, &bytes, wall);
+                let taken = core.handle_envelope(end.way.line, seq, &bytes, wall);
                 let taken = passing(taken)?;
                 // ORDER: the sync, then the trim.
-                let synced = passing(process.core.commit(wall))?.is_some();
+                let synced = passing(core.commit(wall))?.is_some();
                 let done = taken.filter(|taken| {
                     synced && matches!(taken.verdict, Verdict::Taken | Verdict::Duplicate)
                 });
                 let Some(taken) = done else {
-                    process.reading = false;
-                    process.read_at_ms = now_ms + RETRY_MS;
+                    end.reading = false;
+                    end.read_at_ms = now_ms + RETRY_MS;
                     return Ok(Vec::new());
                 };
                 self.settle(books)?;
                 let failure = self.machine.failure();
-                books.claims_after(failure, receive.send_id(), taken.cursor)?;
-                books.claims(receive.send_id(), taken.cursor);
-                return Ok(vec![Up::Trim(receive.send_id(), taken.cursor)]);
+                books.claims_after(failure, receive, taken.cursor)?;
+                books.claims(receive, taken.cursor);
+                return Ok(vec![Up::Trim(receive, taken.cursor)]);
             }
         }
         Ok(Vec::new())
     }
 }
 
-impl Process {
-    fn handle_event(&mut self, line: Line, event: SenderEvent, now_ms: u64) {
+impl LineEnd {
+    /// Does whatever is to be done for this line now.
+    fn pump(
+        &mut self,
+        core: &mut Core,
+        (machine, lets_go): (&Machine, &LetsGo),
+        (up, now_ms, wall): (bool, u64, u64),
+        books: &mut Books,
+        out: &mut Vec<Up>,
+    ) -> Result<(), Fault> {
+        let Way {
+            line,
+            send,
+            receive,
+        } = self.way;
+        if up && !self.reading && now_ms >= self.read_at_ms {
+            self.reading = true;
+            let cursor = core.cursor(line).map_err(ended)?;
+            out.push(Up::AttachReceive(receive, cursor));
+        }
+        self.ask_at_ms = 0;
+        loop {
+            let heads = core.heads().map_err(ended)?;
+            let Some(head) = heads.get(&line).copied() else {
+                return Err(Broken::new("C1", "the hub forgot its pairing").into());
+            };
+            // Also after the core took its journal up again without any restart.
+            books.explains(send, head.last)?;
+            self.sender.handle_durable(head.last);
+            self.sender.handle_ack(head.acked);
+            while let Some(event) = self.sender.poll_event() {
+                self.handle_event(core, event, now_ms);
+            }
+            if let Some(doubt) = &mut self.doubt
+                && now_ms >= doubt.again_at_ms
+            {
+                doubt.again_at_ms = u64::MAX;
+                self.sender.handle_evidence_dismissed(now_ms);
+            }
+            let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
+            let need = self.sender.poll_need(now_ms).filter(|_| !blocked && up);
+            match need {
+                None => {
+                    self.settle_doubt(core);
+                    return Ok(());
+                }
+                Some(Need::Attach) => {
+                    if !self.attaching {
+                        self.attaching = true;
+                        out.push(Up::AttachSend(send));
+                    }
+                    return Ok(());
+                }
+                Some(Need::Digest(seq)) => {
+                    let ours = passing(core.digest(line, seq, wall))?.flatten();
+                    self.sender.handle_digest(seq, ours, now_ms);
+                }
+                Some(Need::Envelope { .. }) if *lets_go == LetsGo::Nothing => return Ok(()),
+                Some(Need::Envelope { seq, after }) => {
+                    self.settle_doubt(core);
+                    if !self.attached {
+                        self.sender.handle_detached(now_ms);
+                        return Ok(());
+                    }
+                    let before = Seq(seq.0.saturating_sub(1));
+                    let found = passing(core.next_envelope(line, before, wall))?.flatten();
+                    match found {
+                        Some((found, envelope)) if found == seq => {
+                            let digest = envelope.digest();
+                            books.leaves_after(machine.failure(), send, seq)?;
+                            books.leaves(send, seq, digest)?;
+                            let bytes = Bytes::from(envelope.into_inner().into_bytes());
+                            books.looks_alike(send, seq, bytes.len())?;
+                            self.sender.handle_sent(seq, digest, bytes.len());
+                            out.push(Up::Append {
+                                mailbox: send,
+                                seq,
+                                after,
+                                digest,
+                                bytes,
+                            });
+                            if lets_go.ends_with(seq) {
+                                return Ok(());
+                            }
+                        }
+                        Some(_) => self.sender.handle_missing(seq),
+                        None => {
+                            self.ask_at_ms = now_ms + RETRY_MS;
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_event(&mut self, core: &mut Core, event: SenderEvent, now_ms: u64) {
         let SenderEvent::Evidence(evidence) = event else {
             return;
         };
@@ -588,18 +723,17 @@ impl Process {
             wire::sender::Evidence::AboveHead { .. } => Evidence::AboveHead,
             wire::sender::Evidence::OtherDigest { .. } => Evidence::OtherDigest,
         };
-        self.core
-            .handle_standing(line, Standing::RolledBack(evidence));
+        core.handle_standing(self.way.line, Standing::RolledBack(evidence));
     }
 
-    fn settle_doubt(&mut self, line: Line) {
+    fn settle_doubt(&mut self, core: &mut Core) {
         let asked = self
             .doubt
             .as_ref()
             .is_some_and(|doubt| doubt.again_at_ms == u64::MAX);
         if asked && self.sender.poll_timeout().is_none() {
             self.doubt = None;
-            self.core.handle_standing(line, Standing::Good);
+            core.handle_standing(self.way.line, Standing::Good);
         }
     }
 }

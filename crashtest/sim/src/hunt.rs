@@ -15,7 +15,7 @@ use journal::Suite;
 pub(crate) fn worlds(seeds: &Seeds, json: bool, open_ended: bool) -> io::Result<bool> {
     let found = run::worlds(seeds)?;
     let extra = serde_json::json!({"deaths": found.sum(0), "envelopes": found.sum(1),
-        "dropped": found.sum(3), "old_copies": found.sum(4)});
+        "dropped": found.sum(3), "old_copies": found.sum(4), "heartbeats": found.sum(5)});
     let good = tell("simulate repro", seeds, &found, extra, json);
     Ok(good && found.played > 0 && (open_ended || found.left == 0))
 }

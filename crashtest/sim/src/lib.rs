@@ -16,6 +16,7 @@
 //! ```
 
 pub mod app;
+pub mod cut;
 pub mod engine;
 pub mod errors;
 pub mod files;
@@ -31,6 +32,7 @@ pub mod run;
 pub mod script;
 pub mod seeds;
 pub mod start_up;
+pub mod theft;
 pub mod watch;
 pub mod world;
 

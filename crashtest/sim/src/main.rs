@@ -1,4 +1,4 @@
-//! `simulate`: many seeds, or one again; disk errors on real files; the deliberate bugs.
+//! `simulate`: many seeds, or one again; disk errors on real files; the deliberate bugs; the thief.
 #![expect(
     clippy::disallowed_methods,
     reason = "A developer's tool is a shell: it times what it does."
@@ -22,6 +22,7 @@ use crashtest_sim::run::{self, pair};
 use crashtest_sim::script;
 use crashtest_sim::seeds::{Progress, Seeds};
 use crashtest_sim::start_up;
+use crashtest_sim::theft::{self, Terms};
 use journal::Suite;
 
 /// Hub, relay and app in one thread, on a simulated clock, network and disk.
@@ -166,6 +167,32 @@ enum Command {
         /// Which operation and how, as the recorder's README says.
         fault: String,
     },
+    /// Copies the files of a hub and a phone after every step of a long life, and attacks each copy.
+    Thief {
+        /// Epochs of the event video group.
+        #[arg(long, default_value_t = 200)]
+        epochs: u64,
+        /// What the life's dice begin with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// One line of JSON at the end.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lives the thief's life on files below a directory and writes down, elsewhere, which storage keys
+    /// should be gone from that file system.
+    Superseded {
+        /// Where to live.
+        home: PathBuf,
+        /// Where to write: 32 bytes for each key.
+        keys: PathBuf,
+        /// Epochs of the event video group.
+        #[arg(long, default_value_t = 200)]
+        epochs: u64,
+        /// What the life's dice begin with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Times a hub's start with so much un-acked in its outbox.
     StartUp {
         /// How much, in MiB.
@@ -225,6 +252,17 @@ fn act(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             let run = Sweep::new(std::env::current_exe()?)?.one(named(&who)?, &fault)?;
             println!("{run:?}");
             Ok(run.broken.is_none())
+        }
+        Command::Thief { epochs, seed, json } => steal(Terms { epochs, seed }, json),
+        Command::Superseded {
+            home,
+            keys,
+            epochs,
+            seed,
+        } => {
+            let gone = theft::superseded_keys(Terms { epochs, seed }, &home)?;
+            std::fs::write(keys, gone.concat())?;
+            Ok(!gone.is_empty())
         }
         Command::StartUp { mib, json } => {
             let figures = start_up::measure(&std::env::current_exe()?, mib)?;
@@ -377,6 +415,31 @@ fn tell_failure(run: &Run) {
         let (who, fault) = (errors::name_of(run.who), &run.fault);
         eprintln!("FAILED {broken}\n  repeat: simulate error {who} {fault}");
     }
+}
+
+fn steal(terms: Terms, json: bool) -> Result<bool, Box<dyn std::error::Error>> {
+    let began = Instant::now();
+    let evidence = theft::evidence(terms, &|life, epoch| {
+        if epoch.is_multiple_of(20) {
+            eprintln!(
+                "{life}: {epoch} of {} epochs, {} s",
+                terms.epochs,
+                began.elapsed().as_secs()
+            );
+        }
+    })?;
+    let complaints = evidence.complaints();
+    if json {
+        let mut value = evidence.json();
+        value["seconds"] = began.elapsed().as_secs().into();
+        println!("{value}");
+    } else {
+        println!("{evidence:#?}");
+    }
+    for complaint in &complaints {
+        eprintln!("FAILED {complaint}");
+    }
+    Ok(complaints.is_empty())
 }
 
 fn repro(seed: u64) -> Result<bool, journal::JournalError> {

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::cut;
 use crate::engine::Bias;
 use crate::oracle::Broken;
 use crate::plan::{Flavour, Plan};
 use crate::run;
+use crate::theft;
 use crate::world::Pair;
 
 mod trials;
@@ -24,6 +26,11 @@ const ENGINE_SEEDS_MAX: u64 = 20_000;
 /// Seeds that a trial in the whole world may take: about as long.
 const WORLD_SEEDS_MAX: u64 = 600;
 
+/// Lives that a trial by the thief may take: each is as short as a life can be.
+const LIVES_MAX: u64 = 3;
+/// Seeds that a trial by a power cut may take: each does the same.
+const CUTS_MAX: u64 = 3;
+
 /// Where a bug is tried: the fastest place that can see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tier {
@@ -31,6 +38,10 @@ pub enum Tier {
     Engine(Bias),
     /// Hub, relay and app, with plans of this flavour.
     World(Flavour),
+    /// Hub and phones on real files, whose copies a thief attacks.
+    Theft,
+    /// A hub's journal whose last write a power cut tears, and a thief behind the start.
+    Cut,
 }
 
 impl fmt::Display for Tier {
@@ -39,6 +50,8 @@ impl fmt::Display for Tier {
             Tier::Engine(Bias::Any) => f.write_str("engine"),
             Tier::Engine(bias) => write!(f, "engine, {bias:?}"),
             Tier::World(flavour) => write!(f, "world, {flavour:?}"),
+            Tier::Theft => f.write_str("theft"),
+            Tier::Cut => f.write_str("power cut"),
         }
     }
 }
@@ -155,6 +168,8 @@ pub fn find(trial: &Trial, promise: &'static str, pair: &Pair) -> Finding {
     let seeds_max = match trial.tier {
         Tier::Engine(_) => ENGINE_SEEDS_MAX,
         Tier::World(_) => WORLD_SEEDS_MAX,
+        Tier::Theft => LIVES_MAX,
+        Tier::Cut => CUTS_MAX,
     };
     for seed in 0..seeds_max {
         finding.seeds += 1;
@@ -187,6 +202,8 @@ pub fn play(
     match tier {
         Tier::Engine(bias) => run::engine(bias, seed).map(drop),
         Tier::World(flavour) => run::repeat(&Plan::flavoured(flavour, seed), pair).map(drop),
+        Tier::Theft => theft::judged(theft::Terms::shortest(seed)),
+        Tier::Cut => cut::play(seed),
     }
 }
 

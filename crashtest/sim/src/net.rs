@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use journal::ids::Line;
+use serde::{Deserialize, Serialize};
 use wal::SeededDice;
 use wire::frame::{ReceiveState, SendState};
 use wire::{Digest, Head, ReceiveId, SendId, Seq};
@@ -16,6 +18,25 @@ use crate::plan::Who;
 
 /// Longest delay of a message in milliseconds.
 const DELAY_MS_MAX: u64 = 60;
+
+/// A line as one end has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Way {
+    /// Which line.
+    pub line: Line,
+    /// The mailbox that this end writes to.
+    pub send: SendId,
+    /// The mailbox that it reads.
+    pub receive: ReceiveId,
+}
+
+impl Way {
+    /// Whether a mailbox is one of its two.
+    #[must_use]
+    pub fn is_about(&self, mailbox: SendId) -> bool {
+        mailbox == self.send || mailbox == self.receive.send_id()
+    }
+}
 
 /// From hub or app to the relay.
 #[derive(Clone, Debug)]
@@ -60,6 +81,43 @@ pub enum Down {
     Deliver(Seq, Bytes),
 }
 
+/// An answer of the relay.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// For whom.
+    pub to: Who,
+    /// About which mailbox; each has its own streams.
+    pub mailbox: SendId,
+    /// What it says.
+    pub down: Down,
+}
+
+/// A stream of a connection: about which mailbox, and which of the mailbox's.
+pub type Stream = (SendId, u8);
+
+impl Up {
+    /// On which stream it goes.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        match self {
+            Up::AttachSend(mailbox) | Up::Append { mailbox, .. } => (*mailbox, 0),
+            Up::AttachReceive(mailbox, _) => (mailbox.send_id(), 1),
+            Up::Trim(mailbox, _) => (*mailbox, 1),
+        }
+    }
+}
+
+impl Answer {
+    /// On which stream it comes; the way down has its own.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        match self.down {
+            Down::ReceiveState(_) | Down::Deliver(..) => (self.mailbox, 3),
+            _ => (self.mailbox, 2),
+        }
+    }
+}
+
 /// One side's connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Link {
@@ -72,7 +130,7 @@ pub struct Link {
 /// Both connections and their delays.
 pub struct Net {
     links: BTreeMap<Who, Link>,
-    last_ms: BTreeMap<(Who, u8), u64>,
+    last_ms: BTreeMap<(Who, Stream), u64>,
     dice: SeededDice,
 }
 
@@ -107,7 +165,7 @@ impl Net {
 
     /// When a message arrives that is sent now on one of a connection's streams. Messages of one
     /// stream keep their order.
-    pub fn arrival_ms(&mut self, who: Who, stream: u8, now_ms: u64) -> u64 {
+    pub fn arrival_ms(&mut self, who: Who, stream: Stream, now_ms: u64) -> u64 {
         let last = self.last_ms.entry((who, stream)).or_default();
         *last = (now_ms + 1 + self.dice.below(DELAY_MS_MAX)).max(*last);
         *last

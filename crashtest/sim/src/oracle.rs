@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use journal::ids::CommandId;
+use journal::message::SettingsDoc;
+use journal::{CommandBook, FULL_ENVELOPE_BYTES};
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
 
@@ -51,10 +54,16 @@ pub struct Books {
     pub receipts: BTreeMap<SendId, Seq>,
     /// The highest that the reader of a mailbox said it holds: in a trim, or in an ack that left.
     claimed: BTreeMap<SendId, Seq>,
-    /// Acks that are made and have not left: by their envelope.
-    acks: BTreeMap<Seq, Seq>,
+    /// What acks claim that are made and have not left: by their envelope.
+    acks: BTreeMap<(SendId, Seq), Vec<(SendId, Seq)>>,
     /// Envelopes that left, again included.
     pub left: u64,
+    /// Heartbeats that the phone made.
+    pub heartbeats: u64,
+    /// Commands that the phone said are stored.
+    pub orders: BTreeSet<CommandId>,
+    /// The hub has said that its phone is silent, and not yet that it was heard of again.
+    pub silent: bool,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
@@ -64,6 +73,10 @@ pub struct Books {
     places: BTreeMap<(String, String, String), String>,
     /// Statements, which lie in no ratchet: mailbox, number and digest.
     statements: BTreeSet<(String, String, String)>,
+    /// Covers, which lie in none either.
+    covers: BTreeSet<(String, String, String)>,
+    /// Mailboxes in which everything behind this number must leave in one size.
+    alike_behind: BTreeMap<SendId, Seq>,
     /// The first envelope that an end took and the other one never sealed.
     forged: Option<String>,
     /// What was encrypted at a place and left.
@@ -75,6 +88,12 @@ impl Books {
     pub fn rolled_back(&mut self, own: SendId, other: SendId) {
         self.old_writers.insert(own);
         self.old_readers.insert(other);
+    }
+
+    /// Whether the reader of a mailbox runs on an old copy.
+    #[must_use]
+    pub fn is_old_reader(&self, mailbox: SendId) -> bool {
+        self.old_readers.contains(&mailbox)
     }
 
     /// Whether somebody runs on an old copy.
@@ -96,18 +115,23 @@ impl Books {
     }
 
     /// Takes in what was noted since: `place SEQ GROUP EPOCH LEAF KIND GENERATION` comes before the
-    /// `seal MAILBOX SEQ DIGEST` of its envelope.
+    /// `seal MAILBOX SEQ DIGEST` of its envelope, and so does `cover SEQ`.
     fn read_notes(&mut self) {
         let mut last = None;
+        let mut cover = None;
         for line in wal::note::take().lines() {
             let words: Vec<&str> = line.split(' ').skip(1).collect();
             match words.as_slice() {
                 ["place", seq, place @ .., _lsn] => last = Some((*seq, place.join(" "))),
+                ["cover", seq, _lsn] => cover = Some(*seq),
                 ["seal", mailbox, seq, digest, _lsn] => {
-                    if let Some((_, place)) = last.take().filter(|(of, _)| of == seq) {
-                        let key = [mailbox, seq, digest].map(|word| (*word).to_owned());
-                        let [mailbox, seq, digest] = key;
-                        self.places.insert((mailbox, seq, digest), place);
+                    let [name, number, hash] =
+                        [mailbox, seq, digest].map(|word| (*word).to_owned());
+                    let key = (name, number, hash);
+                    if cover.take() == Some(*seq) {
+                        self.covers.insert(key);
+                    } else if let Some((_, place)) = last.take().filter(|(of, _)| of == seq) {
+                        self.places.insert(key, place);
                     }
                 }
                 ["replace", mailbox, seq, digest, _lsn] => {
@@ -119,7 +143,7 @@ impl Books {
                     let [mailbox, seq, digest] =
                         [mailbox, seq, digest].map(|word| (*word).to_owned());
                     let key = (mailbox, seq, digest);
-                    if !self.places.contains_key(&key) && !self.statements.contains(&key) {
+                    if !self.places.contains_key(&key) && !self.has_no_place(&key) {
                         let what = format!("envelope {} was taken, which nobody sealed", key.1);
                         self.forged.get_or_insert(what);
                     }
@@ -127,6 +151,30 @@ impl Books {
                 _ => {}
             }
         }
+    }
+
+    /// Whether this is a statement or a cover: neither lies in a ratchet.
+    fn has_no_place(&self, envelope: &(String, String, String)) -> bool {
+        self.statements.contains(envelope) || self.covers.contains(envelope)
+    }
+
+    /// From now on everything new of this mailbox must leave in one size; what has a number up to here is
+    /// older, and the first word counts.
+    pub fn must_look_alike(&mut self, mailbox: SendId, behind: Seq) {
+        self.alike_behind.entry(mailbox).or_insert(behind);
+    }
+
+    /// An envelope of so many bytes leaves.
+    ///
+    /// # Errors
+    /// S1 if its length tells it from others that must look like it.
+    pub fn looks_alike(&self, mailbox: SendId, seq: Seq, bytes: usize) -> Result<(), Broken> {
+        let behind = self.alike_behind.get(&mailbox);
+        if behind.is_some_and(|behind| seq > *behind) && bytes != FULL_ENVELOPE_BYTES {
+            let what = format!("envelope {seq} leaves with {bytes} bytes, unlike all others");
+            return Err(Broken::new("S1", what));
+        }
+        Ok(())
     }
 
     /// C6: nothing changed state but what the other end once sealed under that number.
@@ -145,7 +193,7 @@ impl Books {
     fn no_reuse(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
         self.nothing_forged()?;
         let key = (mailbox.to_text(), seq.to_string(), digest.to_text());
-        if self.statements.contains(&key) {
+        if self.has_no_place(&key) {
             return Ok(());
         }
         let Some(place) = self.places.get(&key) else {
@@ -190,9 +238,10 @@ impl Books {
         nothing_new(failure, &format!("{through} was trimmed"))
     }
 
-    /// The app made an ack.
-    pub fn ack_made(&mut self, envelope: Seq, through: Seq) {
-        self.acks.insert(envelope, through);
+    /// The app made an ack, in this envelope of the mailbox that it writes to: it claims of each of these
+    /// mailboxes to hold everything through there.
+    pub fn ack_made(&mut self, envelope: (SendId, Seq), claims: Vec<(SendId, Seq)>) {
+        self.acks.insert(envelope, claims);
     }
 
     /// An envelope leaves.
@@ -225,9 +274,9 @@ impl Books {
         *claimed = (*claimed).max(through);
     }
 
-    /// An envelope of the app leaves; if it is an ack, it claims what it says of `mailbox`.
-    pub fn ack_leaves(&mut self, envelope: Seq, mailbox: SendId) {
-        if let Some(through) = self.acks.get(&envelope).copied() {
+    /// An envelope of the app leaves; if it is an ack, it claims what it says.
+    pub fn ack_leaves(&mut self, envelope: (SendId, Seq)) {
+        for (mailbox, through) in self.acks.get(&envelope).cloned().unwrap_or_default() {
             self.claims(mailbox, through);
         }
     }
@@ -263,6 +312,55 @@ impl Books {
             return Err(Broken::new(
                 "C4",
                 format!("{said} was acked or trimmed, and the start holds {cursor} only"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// An event is recorded for the phone. While that is silent, none is. The answer to new keys of it is no event:
+    /// they may come before its first word.
+    ///
+    /// # Errors
+    /// A1.
+    pub fn not_for_the_silent(&self) -> Result<(), Broken> {
+        match self.silent {
+            false => Ok(()),
+            true => Err(Broken::new(
+                "A1",
+                "an event was recorded for a phone that is silent",
+            )),
+        }
+    }
+
+    /// Commands at the end: each that was stored was done once, in the order in which they were given, and the
+    /// phone knows what came of it.
+    ///
+    /// # Errors
+    /// C2.
+    pub fn judge_orders(&self, known: &CommandBook, hub: &SettingsDoc) -> Result<(), Broken> {
+        let broken = |what: String| Err(Broken::new("C2", what));
+        for (n, done) in known.done.iter().enumerate() {
+            let Some(doc) = done.result.settings() else {
+                return broken(format!("a command came to {:?}", done.result));
+            };
+            if doc.made_by != Some(done.id) || doc.version != n as u64 + 1 {
+                return broken(format!("command {n} has made version {}", doc.version));
+            }
+        }
+        let is_done = |id: &&CommandId| known.done.iter().any(|done| done.id == **id);
+        if let Some(lost) = self.orders.iter().find(|id| !is_done(id)) {
+            return broken(format!("command {lost:?} was stored, and is not answered"));
+        }
+        if hub.version != known.done.len() as u64 {
+            let (count, version) = (known.done.len(), hub.version);
+            return broken(format!(
+                "{count} commands were done, and the hub has version {version}"
+            ));
+        }
+        if known.settings != *hub {
+            return broken(format!(
+                "the phone knows {:?}, the hub has {hub:?}",
+                known.settings
             ));
         }
         Ok(())
@@ -345,6 +443,9 @@ pub fn nothing_new(failure: Option<String>, what: &str) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
+    use journal::DoneCommand;
+    use journal::message::{CommandKind, CommandResult};
+
     use super::*;
 
     fn books() -> (Books, Held) {
@@ -364,6 +465,23 @@ mod tests {
             dropped: false,
         };
         (books, held)
+    }
+
+    #[test]
+    fn what_must_look_alike_and_does_not_is_seen() {
+        let (mailbox, other) = (SendId([1; 24]), SendId([2; 24]));
+        let mut books = Books::default();
+        books.looks_alike(mailbox, Seq(9), 512).unwrap();
+        books.must_look_alike(mailbox, Seq(3));
+        // A later start has more in its outbox, and that is no older.
+        books.must_look_alike(mailbox, Seq(8));
+        books.looks_alike(mailbox, Seq(3), 512).unwrap();
+        books.looks_alike(other, Seq(4), 512).unwrap();
+        books
+            .looks_alike(mailbox, Seq(4), FULL_ENVELOPE_BYTES)
+            .unwrap();
+        let told = books.looks_alike(mailbox, Seq(4), 512).unwrap_err();
+        assert_eq!(told.promise, "S1");
     }
 
     /// The oracle is not blind: each kind of harm is seen.
@@ -422,6 +540,53 @@ mod tests {
     }
 
     #[test]
+    fn commands_done_twice_or_not_at_all_or_out_of_turn_are_seen() {
+        let doc = |n: u8| SettingsDoc {
+            version: u64::from(n),
+            made_by: Some(CommandId([n; 16])),
+            ..SettingsDoc::default()
+        };
+        let done = |n: u8, version: u8| DoneCommand {
+            id: CommandId([n; 16]),
+            kind: CommandKind::Privacy { on: false },
+            result: CommandResult::Changed(SettingsDoc {
+                version: u64::from(version),
+                ..doc(n)
+            }),
+            unix_ms: 0,
+        };
+        let book = |done: Vec<DoneCommand>| CommandBook {
+            done,
+            settings: doc(2),
+            ..CommandBook::default()
+        };
+        let mut books = Books::default();
+        books.orders.extend([1, 2].map(|n| CommandId([n; 16])));
+        let good = vec![done(1, 1), done(2, 2)];
+        books.judge_orders(&book(good.clone()), &doc(2)).unwrap();
+        for (known, hub) in [
+            (book(vec![done(1, 1), done(2, 3)]), doc(3)),
+            (book(vec![done(1, 2), done(2, 1)]), doc(2)),
+            (book(vec![done(1, 1)]), doc(1)),
+            (book(good.clone()), doc(3)),
+            (book(Vec::new()), SettingsDoc::default()),
+        ] {
+            assert_eq!(books.judge_orders(&known, &hub).unwrap_err().promise, "C2");
+        }
+        let mut behind = book(good);
+        behind.settings = doc(1);
+        assert!(books.judge_orders(&behind, &doc(2)).is_err());
+    }
+
+    #[test]
+    fn an_event_for_a_silent_phone_is_seen() {
+        let mut books = Books::default();
+        books.not_for_the_silent().unwrap();
+        books.silent = true;
+        assert_eq!(books.not_for_the_silent().unwrap_err().promise, "A1");
+    }
+
+    #[test]
     fn what_leaves_after_a_failure_is_seen_and_what_left_before_it_may_go_again() {
         let (mailbox, failed) = (SendId([1; SendId::BYTES]), || Some("a sync failed".into()));
         let mut books = Books::default();
@@ -438,7 +603,7 @@ mod tests {
 
     #[test]
     fn another_digest_under_a_number_is_seen_and_so_is_amnesia_at_home() {
-        let mailbox = SendId([1; SendId::BYTES]);
+        let (mailbox, own) = (SendId([1; SendId::BYTES]), SendId([2; SendId::BYTES]));
         let mut books = Books::default();
         for (digest, place) in [([1; 32], "one"), ([2; 32], "two")] {
             let key = (mailbox.to_text(), "3".into(), Digest(digest).to_text());
@@ -450,9 +615,9 @@ mod tests {
         assert_eq!(other.unwrap_err().promise, "C3");
         books.explains(mailbox, Seq(3)).unwrap();
         assert_eq!(books.explains(mailbox, Seq(2)).unwrap_err().promise, "C4");
-        books.ack_made(Seq(1), Seq(9));
+        books.ack_made((own, Seq(1)), vec![(mailbox, Seq(9))]);
         books.holds(mailbox, Seq(0)).unwrap();
-        books.ack_leaves(Seq(1), mailbox);
+        books.ack_leaves((own, Seq(1)));
         assert_eq!(books.holds(mailbox, Seq(8)).unwrap_err().promise, "C4");
     }
 }

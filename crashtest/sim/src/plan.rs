@@ -133,10 +133,32 @@ pub enum What {
         /// How long.
         for_ms: u64,
     },
-    /// The hub's clock on the wall jumps; the app's core has none.
+    /// The clock on the wall of hub or phone jumps; the relay has none.
     ClockJump {
+        /// Whose.
+        who: Who,
         /// By how much; may be negative.
         by_s: i64,
+    },
+    /// The phone says a heartbeat as soon as it can, due or not.
+    Heartbeat,
+    /// The hub, whose event videos leave in envelopes of one size in the whole plan, makes so many covers.
+    Cover {
+        /// How many.
+        covers: u64,
+        /// Time between two of them.
+        gap_ms: u64,
+    },
+    /// The phone's owner gives a command that changes the settings of the hub: how long an event may last, or, with
+    /// none, that privacy mode is off, which it is. Each makes one version.
+    Order {
+        /// Seconds after which the recording of an event ends.
+        event_seconds_max: Option<u32>,
+    },
+    /// The hub takes a phone for silent after so much time; in force from the beginning.
+    Silence {
+        /// How long it may be unheard of, in milliseconds.
+        after_ms: u64,
     },
     /// A payload in its log is damaged, one of the last that it stored.
     Rot {
@@ -201,7 +223,20 @@ pub enum Flavour {
     Flips,
     /// The hub's disk is full for a while.
     Fills,
+    /// The hub covers what it says.
+    Covers,
+    /// The phone gives commands.
+    Orders,
+    /// So it does, and the hub dies over each of them.
+    Obeys,
+    /// Heartbeats fall into long events, and the hub dies before their ends.
+    HealsInClips,
+    /// The phone is out of reach for longer than the hub waits for it, and comes back.
+    FallsSilent,
 }
+
+/// Commands in one plan, fewer than a phone remembers the answers of.
+const ORDERS: u64 = 4;
 
 /// Longest plan in simulated milliseconds.
 pub const PLAN_MS_MAX: u64 = 120_000;
@@ -217,12 +252,15 @@ impl Plan {
         let (events, apart_ms) = match flavour {
             Flavour::Skips => (8, 1_500),
             Flavour::HearsLate => (8, 1_200),
+            Flavour::HealsInClips => (3, 9_000),
+            Flavour::FallsSilent => (1, 0),
             _ => (3, 4_000),
         };
         for n in 0..events {
             let pieces = match flavour {
                 Flavour::Skips => 1 + dice.below(2),
                 Flavour::HearsLate => 4 + dice.below(4),
+                Flavour::HealsInClips => 40,
                 _ => 1 + dice.below(5),
             };
             let what = What::Record {
@@ -243,7 +281,50 @@ impl Plan {
             step(at_ms, what);
         }
         match flavour {
-            Flavour::Calm => {}
+            Flavour::Calm | Flavour::Covers => {}
+            Flavour::Orders => {
+                for n in 0..ORDERS {
+                    step(3_000 + n * 2_000 + dice.below(1_000), order(n));
+                }
+            }
+            Flavour::Obeys => {
+                for n in 0..ORDERS {
+                    let at_ms = 3_000 + n * 3_000;
+                    step(at_ms, order(n));
+                    let what = What::Die {
+                        who: Who::Hub,
+                        after_ops: dice.below(16),
+                        policy: policy(&mut dice),
+                        down_ms: dice.below(500),
+                        again: Vec::new(),
+                    };
+                    step(at_ms, what);
+                }
+            }
+            Flavour::HealsInClips => {
+                for n in 0..events {
+                    let at_ms = 600 + n * apart_ms;
+                    step(at_ms + 300 + dice.below(300), What::Heartbeat);
+                    let what = What::Die {
+                        who: Who::Hub,
+                        after_ops: dice.below(8),
+                        policy: policy(&mut dice),
+                        down_ms: dice.below(500),
+                        again: Vec::new(),
+                    };
+                    // The shortest of these events lasts so long.
+                    step(at_ms + 790, what);
+                }
+            }
+            Flavour::FallsSilent => {
+                step(0, What::Silence { after_ms: 10_000 });
+                let (who, for_ms) = (Who::App, 20_000);
+                step(5_000, What::Break { who, for_ms });
+                // While it is silent, and when it was heard of again.
+                step(22_000, record(&mut dice));
+                step(26_000, What::Heartbeat);
+                step(30_000, record(&mut dice));
+            }
             Flavour::Tears => {
                 for end_ms in ends {
                     let what = What::Die {
@@ -317,8 +398,8 @@ impl Plan {
             }
             Flavour::ClockGoesBack => {
                 for n in 1..events {
-                    let by_s = -(apart_ms as i64) / 1_000;
-                    step(600 + n * apart_ms - 100, What::ClockJump { by_s });
+                    let (who, by_s) = (Who::Hub, -(apart_ms as i64) / 1_000);
+                    step(600 + n * apart_ms - 100, What::ClockJump { who, by_s });
                 }
             }
             Flavour::HearsLate => {
@@ -330,14 +411,41 @@ impl Plan {
             }
         }
         steps.sort_by_key(|step| step.at_ms);
-        Plan { seed, steps }
+        let plan = Plan { seed, steps };
+        match flavour {
+            Flavour::Covers => plan.covered(),
+            _ => plan,
+        }
     }
 
-    /// The plan that a seed is played with: [`Self::of`], but each eighth has stored bytes damaged, or an
-    /// old copy of a directory, which no mixture has: nothing else may happen beside these.
+    /// The same, with covers from its beginning to its last step.
+    #[must_use]
+    fn covered(mut self) -> Plan {
+        let mut dice = SeededDice(self.seed ^ 0xc07e_0000_0000_0000);
+        let covers = 8 + dice.below(24);
+        let last_ms = self.steps.last().map_or(0, |step| step.at_ms);
+        let what = What::Cover {
+            covers,
+            gap_ms: last_ms / covers,
+        };
+        self.steps.insert(0, Step { at_ms: 0, what });
+        self
+    }
+
+    /// Whether its hub sends event videos in envelopes of one size.
+    #[must_use]
+    pub fn is_shaped(&self) -> bool {
+        let is_cover = |step: &Step| matches!(step.what, What::Cover { .. });
+        self.steps.iter().any(is_cover)
+    }
+
+    /// The plan that a seed is played with: [`Self::of`], of which each sixteenth is [`Self::covered`]; but each
+    /// eighth has stored bytes damaged, or an old copy of a directory, which no mixture has: nothing else may
+    /// happen beside these.
     #[must_use]
     pub fn of_seed(seed: u64) -> Plan {
         match seed % 16 {
+            3 => Plan::of(seed).covered(),
             7 => Plan::flavoured(Flavour::Rots, seed),
             15 => {
                 let who = if (seed / 16).is_multiple_of(2) {
@@ -362,6 +470,15 @@ impl Plan {
             let at_ms = dice.below(length_ms);
             steps.push(Step { at_ms, what });
         }
+        for _ in 0..dice.below(4) {
+            // Those are most telling that come while something is recorded, too.
+            let at_ms = match steps.first() {
+                Some(first) if dice.below(2) > 0 => first.at_ms + dice.below(2_000),
+                _ => dice.below(length_ms),
+            };
+            let what = What::Heartbeat;
+            steps.push(Step { at_ms, what });
+        }
         let troubles = dice.below(9);
         for _ in 0..troubles {
             let what = trouble(&mut dice);
@@ -372,8 +489,25 @@ impl Plan {
             };
             steps.push(Step { at_ms, what });
         }
+        // Behind all other dice: a seed keeps the rest of its plan.
+        for n in 0..dice.below(ORDERS) {
+            let at_ms = match steps.first() {
+                Some(first) if dice.below(2) > 0 => first.at_ms + dice.below(2_000),
+                _ => dice.below(length_ms),
+            };
+            let what = order(n);
+            steps.push(Step { at_ms, what });
+        }
         steps.sort_by_key(|step| step.at_ms);
         Plan { seed, steps }
+    }
+}
+
+/// The n-th command of a plan. No two changes of one plan are alike, so that one which is done out of its turn is
+/// seen.
+fn order(n: u64) -> What {
+    What::Order {
+        event_seconds_max: n.is_multiple_of(2).then_some(30 + n as u32),
     }
 }
 
@@ -433,6 +567,7 @@ fn trouble(dice: &mut SeededDice) -> What {
             for_ms: 1 + dice.below(20_000),
         },
         _ => What::ClockJump {
+            who: end(dice),
             by_s: dice.below(200_000_000) as i64 - 100_000_000,
         },
     }
@@ -468,7 +603,23 @@ mod tests {
                 kinds.insert(kind);
             }
         }
-        // Eight kinds, of which lying has thirteen.
-        assert_eq!(kinds.len(), 7 + 13, "{kinds:?}");
+        // Ten kinds, of which lying has thirteen.
+        assert_eq!(kinds.len(), 9 + 13, "{kinds:?}");
+    }
+
+    #[test]
+    fn some_seeds_are_covered_and_nothing_else_of_them_is_changed() {
+        assert!(!Plan::of_seed(4).is_shaped());
+        for seed in [3, 19, 35] {
+            let mut plan = Plan::of_seed(seed);
+            assert!(plan.is_shaped());
+            let first = plan.steps.remove(0);
+            assert_eq!(plan, Plan::of(seed));
+            let What::Cover { covers, gap_ms } = first.what else {
+                panic!("{first:?}");
+            };
+            let last_ms = plan.steps.last().map_or(0, |step| step.at_ms);
+            assert!(covers >= 8 && covers * gap_ms <= last_ms);
+        }
     }
 }

@@ -8,7 +8,7 @@ use wal::disk::SimDisk;
 use wal::{SeededDice, Wal, WalError};
 use wire::{Class, DeviceId, Digest, Head, SendId, Seq};
 
-use crate::net::{Down, Up};
+use crate::net::{Answer, Down, Up};
 use crate::node::{Machine, options};
 use crate::oracle::Books;
 use crate::plan::{Lie, Who};
@@ -16,13 +16,8 @@ use crate::plan::{Lie, Who};
 /// Bytes that one look into a mailbox takes out.
 const READ_BYTES_MAX: usize = 256 << 10;
 
-/// Stream numbers of a connection.
-pub const WRITES: u8 = 0;
-/// See [`WRITES`].
-pub const READS: u8 = 1;
-
-/// An answer, for whom, and on which of their streams.
-pub type Answers = Vec<(Who, u8, Down)>;
+/// All answers to one message.
+pub type Answers = Vec<Answer>;
 
 struct Reader {
     who: Who,
@@ -139,7 +134,11 @@ impl Relay {
                     }
                     _ => {}
                 }
-                Ok(vec![(who, WRITES, Down::SendState(state))])
+                Ok(vec![Answer {
+                    to: who,
+                    mailbox,
+                    down: Down::SendState(state),
+                }])
             }
             Up::Append {
                 mailbox,
@@ -157,7 +156,11 @@ impl Relay {
                     kept_back: None,
                 };
                 self.readers.insert(mailbox, reader);
-                let mut answers = vec![(who, READS, Down::ReceiveState(state))];
+                let mut answers = vec![Answer {
+                    to: who,
+                    mailbox,
+                    down: Down::ReceiveState(state),
+                }];
                 self.pump(mailbox, &mut answers)?;
                 Ok(answers)
             }
@@ -177,12 +180,17 @@ impl Relay {
         books: &mut Books,
     ) -> Result<Answers, WalError> {
         self.history.insert((mailbox, seq), bytes.clone());
+        let answer = |down| Answer {
+            to: who,
+            mailbox,
+            down,
+        };
         match self.lie {
             Some(Lie::FalseReceipt) => {
                 let head = Head { seq, digest };
-                return Ok(vec![(who, WRITES, Down::Receipt(head))]);
+                return Ok(vec![answer(Down::Receipt(head))]);
             }
-            Some(Lie::Full) => return Ok(vec![(who, WRITES, Down::OverQuota(seq))]),
+            Some(Lie::Full) => return Ok(vec![answer(Down::OverQuota(seq))]),
             _ => {}
         }
         let Some(store) = self.store.as_mut() else {
@@ -194,7 +202,7 @@ impl Relay {
         };
         let pending = store.append(account, mailbox, seq, after, digest, &bytes)?;
         let committed = store.commit()?;
-        let answer = match store.answer(&committed, pending)? {
+        let down = match store.answer(&committed, pending)? {
             AppendAnswer::Receipt(receipt) => {
                 let known = books.receipts.entry(mailbox).or_default();
                 *known = (*known).max(receipt.head().seq);
@@ -204,7 +212,7 @@ impl Relay {
             AppendAnswer::NotNext(_) => Down::NotNext,
             AppendAnswer::OverQuota(_) | AppendAnswer::TooManyMailboxes => Down::OverQuota(seq),
         };
-        let mut answers = vec![(who, WRITES, answer)];
+        let mut answers = vec![answer(down)];
         self.pump(mailbox, &mut answers)?;
         Ok(answers)
     }
@@ -226,8 +234,14 @@ impl Relay {
             }
             for (seq, bytes) in found {
                 reader.through = seq;
-                let mut give =
-                    |seq, bytes| answers.push((reader.who, READS, Down::Deliver(seq, bytes)));
+                let to = reader.who;
+                let mut give = |seq, bytes| {
+                    answers.push(Answer {
+                        to,
+                        mailbox,
+                        down: Down::Deliver(seq, bytes),
+                    });
+                };
                 match self.lie {
                     Some(Lie::Swap) => match reader.kept_back.take() {
                         None => reader.kept_back = Some((seq, bytes)),

@@ -3,14 +3,15 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use journal::ids::{Channel, Line};
+use journal::ids::{Line, PairingId};
 use journal::pairing::{AppNext, OfferTerms};
-use journal::{AppPairing, HubPairing, JournalError, Role, Suite};
+use journal::{AppPairing, HubPairing, Journal, JournalError, Mailboxes, Role, Suite};
 use wal::SeededDice;
 use wal::disk::SimDisk;
 use wire::DeviceId;
 
 use crate::engine::Bias;
+use crate::net::Way;
 use crate::node::{Ground, Place, open_journal};
 use crate::oracle::Broken;
 use crate::plan::Plan;
@@ -33,36 +34,51 @@ pub fn pair(suite: Suite) -> Result<Pair, JournalError> {
     let on = |disk: &SimDisk| Ground::new(Place::Simulated(disk.clone()));
     let (mut hub, _) = open_journal(Role::Hub, &on(&hub_disk), SeededDice(1))?;
     let (mut app, _) = open_journal(Role::App, &on(&app_disk), SeededDice(2))?;
-    let terms = OfferTerms {
+    let offer = HubPairing::offer(&mut hub, terms(suite), NOW_S)?.into_inner();
+    let next = AppPairing::start(&mut app, &offer, DeviceId([2; 32]), NOW_S)?.into_inner();
+    let AppNext::Request(request) = next else {
+        return Err(JournalError::Misuse("a new pairing begins with a request"));
+    };
+    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S)?;
+    let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_S)?;
+    let done = HubPairing::confirm(&mut hub, &confirm)?;
+    let pairing = AppPairing::done(&mut app, &confirm, &done)?.into_inner();
+    let ways = (ways(&hub, pairing)?, ways(&app, pairing)?);
+    drop((hub, app));
+    Ok(Pair {
+        hub: hub_disk,
+        app: app_disk,
+        ways,
+    })
+}
+
+/// What a hub offers to a phone.
+#[must_use]
+pub fn terms(suite: Suite) -> OfferTerms {
+    OfferTerms {
         hub: DeviceId([1; 32]),
         addresses: vec!["127.0.0.1:1".into()],
         relay: "127.0.0.1:2/relay".into(),
         invitation: vec![1, 2, 3],
         suite,
         ttl_s: 600,
-    };
-    let offer = HubPairing::offer(&mut hub, terms, NOW_S)?.into_inner();
-    let next = AppPairing::start(&mut app, &offer, DeviceId([2; 32]), NOW_S)?.into_inner();
-    let AppNext::Request(request) = next else {
-        return Err(JournalError::Misuse("a new pairing begins with a request"));
-    };
-    let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_S)?;
-    let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_S)?;
-    let done = HubPairing::confirm(&mut hub, &confirm)?;
-    let pairing = AppPairing::done(&mut app, &offer, &done)?.into_inner();
-    let line = Line {
-        pairing,
-        channel: Channel::EventVideo,
-    };
-    let (ours, theirs) = (hub.mailboxes(line)?, app.mailboxes(line)?);
-    drop((hub, app));
-    Ok(Pair {
-        hub: hub_disk,
-        app: app_disk,
-        line,
-        hub_ids: (ours.send, ours.receive),
-        app_ids: (theirs.send, theirs.receive),
-    })
+    }
+}
+
+/// The lines of a pairing as this end has them.
+///
+/// # Errors
+/// The journal's.
+pub fn ways(journal: &Journal, pairing: PairingId) -> Result<Vec<Way>, JournalError> {
+    let all = Line::all(pairing).into_iter().map(|line| {
+        let Mailboxes { send, receive } = journal.mailboxes(line)?;
+        Ok(Way {
+            line,
+            send,
+            receive,
+        })
+    });
+    all.collect()
 }
 
 /// Plays a plan. A panic in a core is a broken promise too: bytes from outside never panic, and our

@@ -2,8 +2,9 @@
 //!
 //! The model names what happens (`crashtest/model/src/channel.rs`); [`steps`] says what each of its steps
 //! is in the cores, and [`crate::world`] does it: every message is held back and goes on its way when the
-//! script says so. What comes after the script is what comes after every plan: all is healed, both ends
-//! go on until they are at rest, and the oracle asks.
+//! script says so. The model has one line, and so has a script: that of event videos; the other lines and
+//! the heartbeats wait until it is done. What comes after the script is what comes after every plan: all
+//! is healed, both ends go on until they are at rest, and the oracle asks.
 //!
 //! A step that the cores have no counterpart for is an error before anything is played. A step that a
 //! core does not do now (it has nothing to send, or will not encrypt) is told as refused: with a mistake

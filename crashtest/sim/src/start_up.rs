@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hub::camera::EventEnd;
-use hub::core::{Core, CoreError, Event, Piece, Recorded};
+use hub::core::{Core, CoreError, Event, Piece, Recorded, SilenceLimits};
 use journal::vault::file::FileVault;
 use journal::{Journal, Role, Suite};
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ fn started(dir: &Path) -> io::Result<(Core, Duration)> {
             Options::default(),
         )
     });
-    let core = Core::start(opener, NOW_MS).map_err(io::Error::other)?;
+    let core = Core::start(opener, SilenceLimits::default(), NOW_MS).map_err(io::Error::other)?;
     Ok((core, began.elapsed()))
 }
 

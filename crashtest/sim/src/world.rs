@@ -9,19 +9,21 @@ mod script;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use journal::ids::Line;
+use app_core::core::Order;
+use journal::ids::Channel;
+use journal::message::Settings;
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::{Dice as _, SeededDice};
-use wire::{ReceiveId, SendId};
 
 use crate::app::App;
 use crate::hub::{Fault, Hub};
-use crate::net::{Down, Net, Up};
+use crate::net::{Answer, Down, Net, Up, Way};
 use crate::node::Death;
 use crate::oracle::{self, Books, Broken};
 use crate::plan::{Lie, Plan, What, Who};
-use crate::relay::{READS, Relay, WRITES};
+use crate::relay::Relay;
 use crate::rot;
 
 /// After everything was healed, both ends must be in step within so much simulated time: the
@@ -42,12 +44,8 @@ pub struct Pair {
     pub hub: SimDisk,
     /// The app's disk, closed.
     pub app: SimDisk,
-    /// Their line.
-    pub line: Line,
-    /// The mailbox that the hub writes to, and the one that it reads.
-    pub hub_ids: (SendId, ReceiveId),
-    /// The same of the app.
-    pub app_ids: (SendId, ReceiveId),
+    /// Their lines as the hub has them, and as the app has them.
+    pub ways: (Vec<Way>, Vec<Way>),
 }
 
 #[derive(Debug)]
@@ -60,10 +58,15 @@ enum Happening {
         gap_ms: u64,
         cut: bool,
     },
+    /// So many covers are still due.
+    Cover {
+        left: u64,
+        gap_ms: u64,
+    },
     Up(Who, u64, Up),
     /// An append that a lying relay put aside.
     Late(Who, u64, Up),
-    Down(Who, u64, Down),
+    Down(u64, Answer),
     Wake(Who),
     Start(Who),
     Connect(Who),
@@ -88,10 +91,14 @@ pub struct Stats {
     pub dropped: u64,
     /// Directories that became old copies, and were seen to be.
     pub old_copies: u64,
+    /// Heartbeats of the phone.
+    pub heartbeats: u64,
+    /// Its owner's commands.
+    pub orders: u64,
 }
 
 impl crate::seeds::Told for Stats {
-    /// Deaths, envelopes, events, dropped clips, old copies.
+    /// Deaths, envelopes, events, dropped clips, old copies, heartbeats, commands.
     fn numbers(&self) -> Vec<u64> {
         vec![
             self.deaths,
@@ -99,6 +106,8 @@ impl crate::seeds::Told for Stats {
             self.events,
             self.dropped,
             self.old_copies,
+            self.heartbeats,
+            self.orders,
         ]
     }
 }
@@ -120,9 +129,7 @@ pub struct World {
     wakes: BTreeMap<Who, u64>,
     starting: BTreeSet<Who>,
     first_disks: (SimDisk, SimDisk),
-    /// The mailboxes that hub and app write to.
-    send_ids: (SendId, SendId),
-    line: Line,
+    ways: (Vec<Way>, Vec<Way>),
 }
 
 impl World {
@@ -132,10 +139,14 @@ impl World {
         wal::note::keep(true);
         let seed = plan.seed;
         let copy = |disk: &SimDisk| disk.crash_clone(CrashPolicy::KeepAll, 0);
-        let (send, receive) = pair.hub_ids;
-        let hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.line, send, receive);
-        let (send, receive) = pair.app_ids;
-        let app = App::new(copy(&pair.app), seed ^ 2, pair.line, send, receive);
+        let mut hub = Hub::new(copy(&pair.hub), seed ^ 1, pair.ways.0.clone());
+        hub.is_shaped = plan.is_shaped();
+        for step in &plan.steps {
+            if let What::Silence { after_ms } = step.what {
+                hub.silence.silent_after = Duration::from_millis(after_ms);
+            }
+        }
+        let app = App::new(copy(&pair.app), seed ^ 2, pair.ways.1.clone());
         let mut world = World {
             now_ms: 0,
             queue: BTreeMap::new(),
@@ -150,8 +161,7 @@ impl World {
             wakes: BTreeMap::new(),
             starting: BTreeSet::new(),
             first_disks: (copy(&pair.hub), copy(&pair.app)),
-            send_ids: (pair.hub_ids.0, pair.app_ids.0),
-            line: pair.line,
+            ways: pair.ways.clone(),
             plan,
         };
         for who in [Who::Relay, Who::Hub, Who::App] {
@@ -171,6 +181,17 @@ impl World {
     /// The directory cannot be made.
     pub fn on_files(&mut self, who: Who, dir: PathBuf, trace: Option<PathBuf>) -> io::Result<()> {
         self.machine(who).on_files(dir, trace)
+    }
+
+    /// The line of event videos as hub or app has it, if they have it.
+    fn videos(&self, who: Who) -> Option<Way> {
+        let ways = match who {
+            Who::Hub => &self.ways.0,
+            _ => &self.ways.1,
+        };
+        let mut ways = ways.iter();
+        let found = ways.find(|way| way.line.channel == Channel::EventVideo);
+        found.copied()
     }
 
     fn at(&mut self, at_ms: u64, happening: Happening) {
@@ -213,6 +234,8 @@ impl World {
                 .filter(|event| event.dropped)
                 .count() as u64,
             old_copies: u64::from(self.books.is_rolled_back()),
+            heartbeats: self.books.heartbeats,
+            orders: self.books.orders.len() as u64,
         }
     }
 
@@ -230,15 +253,17 @@ impl World {
     }
 
     fn is_done(&self) -> bool {
-        let recording = self
-            .queue
-            .values()
-            .any(|happening| matches!(happening, Happening::Camera { .. }));
+        let recording = self.queue.values().any(|happening| {
+            matches!(
+                happening,
+                Happening::Camera { .. } | Happening::Cover { .. }
+            )
+        });
         !recording && self.hub.is_done() && self.app.is_up()
     }
 
     /// Lets things happen until `enough`; false if nothing more would.
-    fn play(&mut self, enough: impl Fn(&World) -> bool) -> Result<bool, Broken> {
+    fn play(&mut self, mut enough: impl FnMut(&mut World) -> bool) -> Result<bool, Broken> {
         while !enough(self) {
             if self.number > HAPPENINGS_MAX {
                 return Err(Broken::new("C1", "the nodes talk without end"));
@@ -283,6 +308,7 @@ impl World {
                 gap_ms,
                 cut,
             } => self.camera(name, pieces, next, gap_ms, cut),
+            Happening::Cover { left, gap_ms } => self.cover(left, gap_ms),
             Happening::Up(who, link, message) => {
                 let here = self.net.link(who);
                 if !here.up || here.number != link {
@@ -291,18 +317,19 @@ impl World {
                 self.arrives(who, link, message)
             }
             Happening::Late(who, link, message) => self.taken(who, link, message),
-            Happening::Down(who, link, message) => {
+            Happening::Down(link, answer) => {
+                let who = answer.to;
                 let here = self.net.link(who);
                 if !here.up || here.number != link {
                     return Ok(());
                 }
                 match who {
                     Who::Hub => {
-                        let out = self.hub.handle(message, self.now_ms, &mut self.books);
+                        let out = self.hub.handle(answer, self.now_ms, &mut self.books);
                         self.send(who, out)
                     }
                     _ => {
-                        self.app.handle(message, self.now_ms);
+                        self.app.handle(answer, self.now_ms);
                         Ok(())
                     }
                 }
@@ -386,7 +413,12 @@ impl World {
                 self.relay.lie = Some(*lie);
                 self.after_ms(*for_ms, Happening::Truth);
             }
-            What::ClockJump { by_s } => self.hub.wall_offset_ms += by_s * 1_000,
+            What::ClockJump { who, by_s } => match who {
+                Who::Hub => self.hub.wall_offset_ms += by_s * 1_000,
+                Who::App => self.app.wall_offset_ms += by_s * 1_000,
+                // It has none.
+                Who::Relay => {}
+            },
             What::Rot { who } => {
                 self.books.rotted = true;
                 let disk = self.machine(*who).disk.clone();
@@ -398,11 +430,27 @@ impl World {
                 rot::truncate(&disk).map_err(unread)?;
                 self.start_in(*who, 10);
             }
+            What::Heartbeat => self.app.want_heartbeat(),
+            What::Cover { covers, gap_ms } => self.cover(*covers, *gap_ms)?,
+            What::Order { event_seconds_max } => {
+                let order = match event_seconds_max {
+                    None => Order::Privacy { on: false },
+                    Some(seconds) => Order::Settings(Settings {
+                        privacy: false,
+                        event_seconds_max: Some(*seconds),
+                    }),
+                };
+                let ordered = self.app.order(order, self.now_ms, &mut self.books);
+                self.send(Who::App, ordered.map(|()| Vec::new()))?;
+            }
+            // The hub knows it from its first start on.
+            What::Silence { .. } => {}
             What::OldDisk { who } => {
-                let (hub, app) = (self.send_ids.0, self.send_ids.1);
-                match who {
-                    Who::Hub => self.books.rolled_back(hub, app),
-                    _ => self.books.rolled_back(app, hub),
+                for (hub, app) in self.ways.0.iter().zip(&self.ways.1) {
+                    match who {
+                        Who::Hub => self.books.rolled_back(hub.send, app.send),
+                        _ => self.books.rolled_back(app.send, hub.send),
+                    }
                 }
                 let (hub, app) = &self.first_disks;
                 let old = if *who == Who::Hub { hub } else { app };
@@ -437,14 +485,14 @@ impl World {
     fn taken(&mut self, who: Who, link: u64, message: Up) -> Result<(), Broken> {
         match self.relay.handle(who, message, &mut self.books) {
             Ok(answers) => {
-                let receipt = |answer: &Down| matches!(answer, Down::Receipt(_));
-                if answers.iter().any(|(_, _, answer)| receipt(answer)) {
+                let receipt = |answer: &Answer| matches!(answer.down, Down::Receipt(_));
+                if answers.iter().any(receipt) {
                     let failure = self.relay.machine.failure();
                     oracle::nothing_new(failure, "a receipt was given")?;
                 }
-                for (to, stream, answer) in answers {
-                    if to != who || self.net.link(who).number == link {
-                        self.down(to, stream, answer);
+                for answer in answers {
+                    if answer.to != who || self.net.link(who).number == link {
+                        self.down(answer);
                     }
                 }
                 Ok(())
@@ -475,6 +523,16 @@ impl World {
             },
         );
         Ok(name)
+    }
+
+    /// Covers, one after the other.
+    fn cover(&mut self, left: u64, gap_ms: u64) -> Result<(), Broken> {
+        let made = self.hub.cover(self.now_ms, &mut self.books);
+        self.send(Who::Hub, made.map(|()| Vec::new()))?;
+        if let Some(left @ 1..) = left.checked_sub(1) {
+            self.after_ms(gap_ms, Happening::Cover { left, gap_ms });
+        }
+        Ok(())
     }
 
     fn camera(
@@ -515,11 +573,7 @@ impl World {
             Ok(messages) => {
                 let link = self.net.link(who);
                 for message in messages.into_iter().filter(|_| link.up) {
-                    let stream = match message {
-                        Up::AttachSend(_) | Up::Append { .. } => WRITES,
-                        Up::AttachReceive(..) | Up::Trim(..) => READS,
-                    };
-                    let at_ms = self.net.arrival_ms(who, stream, self.now_ms);
+                    let at_ms = self.net.arrival_ms(who, message.stream(), self.now_ms);
                     self.at(at_ms, Happening::Up(who, link.number, message));
                 }
                 Ok(())
@@ -529,12 +583,11 @@ impl World {
         }
     }
 
-    fn down(&mut self, to: Who, stream: u8, answer: Down) {
-        let link = self.net.link(to);
+    fn down(&mut self, answer: Answer) {
+        let link = self.net.link(answer.to);
         if link.up {
-            // Streams of the way down have their own order.
-            let at_ms = self.net.arrival_ms(to, stream + 2, self.now_ms);
-            self.at(at_ms, Happening::Down(to, link.number, answer));
+            let at_ms = self.net.arrival_ms(answer.to, answer.stream(), self.now_ms);
+            self.at(at_ms, Happening::Down(link.number, answer));
         }
     }
 

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use crashtest_sim::app::App;
 use crashtest_sim::hub::Hub;
-use crashtest_sim::net::{Down, Up};
+use crashtest_sim::net::{Answer, Down, Up, Way};
 use crashtest_sim::node::open_journal;
 use crashtest_sim::oracle::Books;
 use crashtest_sim::plan::Who;
 use crashtest_sim::relay::Relay;
 use crashtest_sim::run::pair;
 use crashtest_sim::world::Pair;
+use journal::ids::Channel;
 use journal::{Role, Suite};
 use wal::SeededDice;
 use wal::disk::CrashPolicy;
@@ -34,10 +35,8 @@ struct Stage {
 impl Stage {
     fn new(pair: Pair) -> Stage {
         wal::note::keep(true);
-        let (send, receive) = pair.hub_ids;
-        let hub = Hub::new(pair.hub, 1, pair.line, send, receive);
-        let (send, receive) = pair.app_ids;
-        let app = App::new(pair.app, 2, pair.line, send, receive);
+        let hub = Hub::new(pair.hub, 1, pair.ways.0);
+        let app = App::new(pair.app, 2, pair.ways.1);
         let mut stage = Stage {
             hub,
             app,
@@ -82,12 +81,12 @@ impl Stage {
                 if who == Who::Hub && reads && inbox == Inbox::Unread {
                     continue;
                 }
-                for (to, _, down) in self.relay.handle(who, up, &mut self.books).unwrap() {
-                    if to == Who::Hub {
-                        let more = self.hub.handle(down, now_ms, &mut self.books).unwrap();
-                        ups.extend(more.into_iter().map(|up| (to, up)));
+                for answer in self.relay.handle(who, up, &mut self.books).unwrap() {
+                    if answer.to == Who::Hub {
+                        let more = self.hub.handle(answer, now_ms, &mut self.books).unwrap();
+                        ups.extend(more.into_iter().map(|up| (Who::Hub, up)));
                     } else {
-                        self.app.handle(down, now_ms);
+                        self.app.handle(answer, now_ms);
                     }
                 }
             }
@@ -99,7 +98,7 @@ impl Stage {
     fn kept(&mut self, mailbox: ReceiveId) -> usize {
         let look = Up::AttachReceive(mailbox, Seq::NONE);
         let answers = self.relay.handle(Who::App, look, &mut self.books).unwrap();
-        let delivered = |(_, _, down): &&(Who, u8, Down)| matches!(down, Down::Deliver(..));
+        let delivered = |answer: &&Answer| matches!(answer.down, Down::Deliver(..));
         answers.iter().filter(delivered).count()
     }
 }
@@ -110,7 +109,14 @@ impl Stage {
 #[test]
 fn scenario_10_a_crash_loop_before_the_inbox_is_read_ends_acked_and_trimmed() {
     let pair = pair(Suite::Classic).unwrap();
-    let (line, to_hub, to_app) = (pair.line, pair.hub_ids.1, pair.app_ids.1);
+    let video = |ways: &[Way]| {
+        let way = ways
+            .iter()
+            .find(|way| way.line.channel == Channel::EventVideo);
+        *way.unwrap()
+    };
+    let (hub, app) = (video(&pair.ways.0), video(&pair.ways.1));
+    let (line, to_hub, to_app) = (hub.line, hub.receive, app.receive);
     let mut stage = Stage::new(pair);
     let mut event = 0;
     for round in 0..3 {

@@ -44,7 +44,7 @@ fn the_oracle_is_awake_on_real_files() {
     let none = "any:1000000:EIO";
     let trials = [
         ("hub", none, "", ""),
-        ("hub", none, "key_not_rotated", "S3"),
+        ("hub", none, "ack_key_stays", "S3"),
         ("app", none, "past_epochs_kept", "S5"),
         ("hub", "any:97-157:FULL", "full_for_ever", "C1"),
     ];

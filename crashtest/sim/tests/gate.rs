@@ -26,6 +26,11 @@ fn every_promise_holds_for_every_seed() {
         "{dropped} {old}"
     );
     assert!(deaths > SEEDS / 2 && events > SEEDS, "{deaths} {events}");
+    // One at each end of a scenario that nobody's old copy ended, and one or more before.
+    let heartbeats = found.sum(5);
+    assert!(heartbeats > SEEDS * 2, "{heartbeats}");
+    let orders = found.sum(6);
+    assert!(orders > SEEDS / 2, "{orders}");
 }
 
 /// A disk from before must be seen at the next start, whoever it belongs to.

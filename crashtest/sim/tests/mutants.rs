@@ -1,6 +1,6 @@
 //! The oracle is awake: some deliberate bugs, quick ones, and states that no crash could leave.
 
-use crashtest_sim::mutants::{self, TRIALS, Trial};
+use crashtest_sim::mutants::{self, TRIALS, Tier, Trial};
 use crashtest_sim::plan::{Flavour, Plan, Step, What, Who};
 use crashtest_sim::run::{pair, repeat};
 use crashtest_sim::world::Pair;
@@ -18,7 +18,7 @@ const QUICK: [&str; 10] = [
     "two_batches_instead_of_one",
     "page_cache_believed",
     "relay_keeps_no_evidence",
-    "key_not_rotated",
+    "ack_key_stays",
 ];
 
 #[test]
@@ -47,6 +47,29 @@ fn a_bug_for_each_promise_is_caught_by_it() {
         promises,
         ["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "S3", "S5"]
     );
+}
+
+/// What a power cut took back lies behind the torn end of the log, and each bug that leaves a key to it is seen.
+#[test]
+fn what_a_power_cut_took_back_stays_closed_and_each_bug_that_opens_it_is_seen() {
+    let linked = mutants::linked().unwrap();
+    let pair = pair(Suite::Classic).unwrap();
+    let names: Vec<&str> = TRIALS
+        .iter()
+        .filter(|trial| trial.tier == Tier::Cut)
+        .map(|trial| trial.mutant)
+        .collect();
+    assert_eq!(
+        names,
+        ["pool_kept", "rotation_without_salt", "start_renews_nothing"]
+    );
+    for seed in 0..3 {
+        mutants::play(Tier::Cut, seed, None, &pair).unwrap();
+        for name in &names {
+            let broken = mutants::play(Tier::Cut, seed, Some(name), &pair).unwrap_err();
+            assert_eq!(broken.promise, linked[name], "{name}: {broken}");
+        }
+    }
 }
 
 fn some_events(and: Option<What>) -> Plan {

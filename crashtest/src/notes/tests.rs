@@ -12,12 +12,12 @@ fn hub(last: u64) -> String {
         }
         let (before, commit, chunk) = (epoch - 1, 2 * epoch - 1, 2 * epoch);
         text.push_str(&format!(
-            "7 epoch g {epoch} x{epoch} {commit}\n\
-             7 commit g {epoch} x{epoch} {commit}\n\
-             7 place {commit} g {before} 0 handshake 0 {commit}\n\
+            "7 epoch g01 {epoch} x{epoch} {commit}\n\
+             7 commit g01 {epoch} x{epoch} {commit}\n\
+             7 place {commit} g01 {before} 0 handshake 0 {commit}\n\
              7 seal h {commit} d{commit} {commit}\n\
              7 handed {commit}\n7 wrote 5\n7 syncing 5\n\
-             7 place {chunk} g {epoch} 0 application 0 {chunk}\n\
+             7 place {chunk} g01 {epoch} 0 application 0 {chunk}\n\
              7 seal h {chunk} d{chunk} {chunk}\n\
              7 synced 5\n7 envelope h {commit} d{commit}\n\
              7 handed {chunk}\n7 wrote 5\n7 syncing 5\n7 synced 5\n\
@@ -34,12 +34,12 @@ fn app(last: u64) -> String {
         let (commit, chunk) = (2 * epoch - 1, 2 * epoch);
         let (one, two, ack) = (3 * epoch - 2, 3 * epoch - 1, 3 * epoch);
         text.push_str(&format!(
-            "9 epoch g {epoch} x{epoch} {one}\n\
-             9 follow g {epoch} x{epoch} {one}\n\
+            "9 epoch g01 {epoch} x{epoch} {one}\n\
+             9 follow g01 {epoch} x{epoch} {one}\n\
              9 take h {commit} d{commit} {one}\n\
              9 take h {chunk} d{chunk} {two}\n\
              9 claim {epoch} h {chunk} {ack}\n\
-             9 place {epoch} g {epoch} 1 application 0 {ack}\n\
+             9 place {epoch} g01 {epoch} 1 application 0 {ack}\n\
              9 seal a {epoch} a{epoch} {ack}\n\
              9 handed {ack}\n9 wrote 5\n9 syncing 5\n9 synced 5\n\
              9 envelope a {epoch} a{epoch}\n9 trim h {chunk}\n"
@@ -67,6 +67,44 @@ fn good_notes_pass() {
     assert_eq!(judge_rest(&hub, &app, 3), []);
 }
 
+/// A hub that lost its phone and paired another: both are in its notes, each directory begins with nothing, and what
+/// it took of the lost one that one sealed.
+#[test]
+fn a_phone_that_was_lost_explains_what_was_taken_of_it() {
+    let others = |text: String| {
+        let text = text.replace("g01", "f01");
+        text.replace(" h ", " i ").replace(" a ", " b ")
+    };
+    let both = format!("{}7 opened 6\n7 take a 1 a1 7\n7 take b 1 a1 8\n", hub(3));
+    let lives = others(hub(3)).replace("opened 0", "opened 8");
+    let hub = Notes::parse(&format!(
+        "{both}{}",
+        lives.replace("8 opened 4", "8 opened 8")
+    ));
+    let lost = || Notes::parse(&others(app(3)));
+    let one = Notes::parse(&app(3));
+    let c6 = |broken: &Broken| broken.promise == "C6";
+    let alone: Vec<Broken> = judge(&hub, &one).into_iter().filter(c6).collect();
+    assert_eq!(alone.len(), 1, "{alone:?}");
+    let one = one.beside(lost());
+    assert!(!judge(&hub, &one).iter().any(c6));
+    // Of one directory that would be a start that found nothing.
+    let apart = judge_starts(&Notes::default(), &one);
+    assert_eq!(apart, []);
+    let twice = Notes::parse(&format!("{}{}", app(3), others(app(3))));
+    let joined = judge_starts(&Notes::default(), &twice);
+    assert!(
+        joined.iter().any(|broken| broken.promise == "C4"),
+        "{joined:?}"
+    );
+    // At rest the phone that is there counts, whatever epochs there were.
+    assert_eq!(judge_rest(&hub, &one, 3), []);
+    assert_eq!(
+        judge_rest(&hub, &Notes::default().beside(lost()), 3).len(),
+        1
+    );
+}
+
 #[test]
 fn parted_ends_are_seen() {
     let other = app(3).replace("x2", "y2");
@@ -88,7 +126,7 @@ fn what_nobody_sealed_must_not_be_taken() {
 
 #[test]
 fn a_second_ciphertext_is_seen() {
-    let again = "7 place 2 g 1 0 application 0 9\n7 seal h 2 other 9\n\
+    let again = "7 place 2 g01 1 0 application 0 9\n7 seal h 2 other 9\n\
                  7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n7 envelope h 2 other\n";
     let broken = promises(&(hub(3) + again), &app(3));
     // Under one number, and at one place in the ratchets.
@@ -99,6 +137,23 @@ fn a_second_ciphertext_is_seen() {
     let statement = "7 replace h 2 st 9\n7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n\
                      7 envelope h 2 st\n";
     assert!(promises(&(hub(3) + statement), &app(3)).is_empty());
+}
+
+#[test]
+fn a_cover_has_no_place_and_is_sealed_and_sent_once_like_the_others() {
+    let cover = "7 cover 7 9\n7 seal h 7 c7 9\n7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n\
+                 7 envelope h 7 c7\n";
+    let taken = "9 take h 7 c7 10\n";
+    assert!(promises(&(hub(3) + cover), &(app(3) + taken)).is_empty());
+    // Nothing but that note excuses it.
+    let bare = cover.replace("7 cover 7 9\n", "");
+    assert_eq!(promises(&(hub(3) + &bare), &(app(3) + taken)), ["C3"]);
+    let of_another = cover.replace("cover 7 9", "cover 8 9");
+    assert_eq!(promises(&(hub(3) + &of_another), &app(3)), ["C3"]);
+    let again = cover.replace("c7", "d7").replace(" 9\n", " 10\n");
+    assert_eq!(promises(&(hub(3) + cover + &again), &app(3)), ["C3"]);
+    let forged = taken.replace("c7", "f7");
+    assert_eq!(promises(&(hub(3) + cover), &(app(3) + &forged)), ["C6"]);
 }
 
 #[test]
@@ -161,11 +216,11 @@ fn what_was_sent_must_be_found_again() {
 
 #[test]
 fn a_step_in_two_transactions_is_seen() {
-    let split = hub(3).replace("7 commit g 2 x2 3", "7 commit g 2 x2 4");
+    let split = hub(3).replace("7 commit g01 2 x2 3", "7 commit g01 2 x2 4");
     assert_eq!(promises(&split, &app(3)), ["C5", "C5"]);
-    let split = app(3).replace("9 follow g 2 x2 4", "9 follow g 2 x2 5");
+    let split = app(3).replace("9 follow g01 2 x2 4", "9 follow g01 2 x2 5");
     assert_eq!(promises(&hub(3), &split), ["C5", "C5"]);
-    let gone = app(3).replace("9 follow g 2 x2 4\n", "");
+    let gone = app(3).replace("9 follow g01 2 x2 4\n", "");
     assert_eq!(promises(&hub(3), &gone), ["C5"]);
 }
 

@@ -66,10 +66,12 @@ fn good() -> Ends {
             .collect(),
         app_clips: clips,
         deleted: BTreeSet::new(),
+        removed: BTreeSet::new(),
         notes: notes::tests::good(3),
         history,
         drops_allowed: false,
         stolen: Vec::new(),
+        seen: Vec::new(),
     }
 }
 

@@ -26,7 +26,11 @@ impl System {
         let log = self.log(Role::Hub);
         let mut hub = Process::start(Role::Hub, &start, &self.board, &log)?;
         match self.line_of(&mut hub, "offer") {
-            Ok(line) => Ok((hub, line.text("qr").to_owned())),
+            Ok(line) => {
+                let code = line.text("qr").to_owned();
+                self.codes.push(code.clone());
+                Ok((hub, code))
+            }
             Err(trouble) => {
                 if hub.was_killed() {
                     self.note_death(Role::Hub);
@@ -45,6 +49,19 @@ impl System {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut start = Start::with(&words);
         start.input = code.to_owned();
+        self.ask_started(Role::App, &start)
+    }
+
+    /// The app's `pair` with the secret that is printed on the hub, whatever comes of it.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn app_pair_printed(&mut self, secret: &str) -> Outcome<Answer> {
+        let at = format!("127.0.0.1:{}", self.pairing_port);
+        let words = self.app_words(&["pair", "-", "--at", &at, "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut start = Start::with(&words);
+        start.input = secret.to_owned();
         self.ask_started(Role::App, &start)
     }
 
@@ -93,7 +110,7 @@ impl System {
         let (mut hub, code) = self.offer()?;
         codes.push(code);
         let mut refused = None;
-        for code in codes.iter() {
+        for (at, code) in codes.iter().enumerate() {
             let mut answer = self.app_pair(code)?;
             if !answer.status.success() && self.revive()? {
                 // The relay died in the middle; the code still stands.
@@ -104,7 +121,8 @@ impl System {
                     .lines
                     .iter()
                     .any(|line| line.get("new") == Some(&Value::Bool(false)));
-                return self.hub_paired(&mut hub, known);
+                let is_old = at + 1 < codes.len();
+                return self.hub_paired(&mut hub, known || is_old);
             }
             let trouble = Trouble::Ended {
                 role: Role::App,
@@ -125,9 +143,9 @@ impl System {
     }
 
     /// The app has the hub's proof. The hub's `pair` ends by itself, unless the app had the proof
-    /// before and did not ask this process.
-    fn hub_paired(&mut self, hub: &mut Process, known: bool) -> Outcome<()> {
-        if known {
+    /// before and did not ask this process, or had it again by an older code than this process shows.
+    fn hub_paired(&mut self, hub: &mut Process, goes_on: bool) -> Outcome<()> {
+        if goes_on {
             if hub.was_killed() {
                 self.note_death(Role::Hub);
             }

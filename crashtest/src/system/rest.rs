@@ -2,15 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wal::disk::RealDisk;
 use wal::{Disk, Options};
 
+use super::secrecy::Kept;
 use super::{System, number};
 use crate::oracle::{Broken, Ends};
 use crate::process::{Line, Role};
 use crate::thief;
 use crate::trouble::{Outcome, Trouble};
+
+/// The phone's keys of a channel rotate half a second after the last that it took there
+/// (`app_core::core::QUIET_MS`), and of the channels without videos nothing says so. Three times that.
+const ROTATED_AFTER: Duration = Duration::from_millis(1_500);
+
+/// The exit code of a program that cannot use its state.
+const REFUSED: i32 = 4;
+/// Both ends, and where each has its state.
+const ENDS_OF: [(journal::Role, &str); 2] = [
+    (journal::Role::Hub, "hub/journal"),
+    (journal::Role::App, "app"),
+];
 
 impl System {
     /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
@@ -25,44 +39,91 @@ impl System {
         self.stop(Role::App)?;
         let mut ends = self.ends()?;
         self.stop(Role::Hub)?;
-        ends.stolen = self.steal()?;
+        ends.stolen = self.steal(&ends.exports)?;
         Ok(ends)
     }
 
-    /// What a thief of both directories opens although it is past; neither program runs.
-    fn steal(&self) -> Outcome<Vec<Broken>> {
-        let ends = [
-            (journal::Role::Hub, "hub/journal"),
-            (journal::Role::App, "app"),
-        ];
-        let mut stolen = Vec::new();
-        for (role, place) in ends {
+    /// Ends a run that does not come to rest by [`Self::settle`], as every test must that starts programs: kills
+    /// whatever runs, and looks whether anything that was written or printed holds a secret. What an end keeps in a
+    /// directory that a test has put out of use cannot be read, and is said; all else is sought, also there.
+    ///
+    /// # Errors
+    /// Where a secret stands that must not; the phone's clips cannot be read; the machine.
+    pub fn finish(&mut self) -> Outcome<()> {
+        for role in [Role::App, Role::Hub, Role::Relay] {
+            if self.running.contains_key(&role) {
+                self.kill(role)?;
+            }
+        }
+        let mut exports = BTreeMap::new();
+        if self.path("app").exists() {
+            let clips = match self.app_clips() {
+                Err(trouble) if trouble.exit_code() == Some(REFUSED) => {
+                    eprintln!("NOT SOUGHT: clips of a phone that refuses to start: {trouble}");
+                    Vec::new()
+                }
+                clips => clips?,
+            };
+            for clip in clips {
+                if clip.outcome == "complete" || clip.outcome == "cut_off" {
+                    exports.insert(clip.id.clone(), self.export(&clip.id)?);
+                }
+            }
+        }
+        self.note_storage_keys();
+        let mut kept = Vec::new();
+        for (role, place) in ENDS_OF {
+            if !self.path(place).exists() {
+                continue;
+            }
+            let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
+            let disk: Arc<dyn Disk> = Arc::new(disk);
+            let secrets = thief::secrets(role, &disk, Options::default());
+            let secrets = secrets.unwrap_or_else(|broken| {
+                eprintln!("NOT SOUGHT: what {place} keeps, for it cannot be read: {broken}");
+                Vec::new()
+            });
+            let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
+            kept.push(Kept {
+                place,
+                secrets,
+                vault,
+            });
+        }
+        match &self.told(&kept, &exports)?[..] {
+            [] => Ok(()),
+            broken => {
+                let said: Vec<String> = broken.iter().map(ToString::to_string).collect();
+                Err(Trouble::Broken(said.join("; ")))
+            }
+        }
+    }
+
+    /// What a thief of both directories opens although it is past, and what stands in the clear where it
+    /// must not; neither program runs.
+    fn steal(&mut self, exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Vec<Broken>> {
+        self.note_storage_keys();
+        let (mut stolen, mut kept) = (Vec::new(), Vec::new());
+        for (role, place) in ENDS_OF {
             let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             stolen.extend(thief::judge(role, &disk, Options::default()).err());
-            let vault = std::fs::read(self.path(place).join("vault"));
-            let vault = vault.map_err(Trouble::machine("a vault"))?;
-            stolen.extend(self.told(&vault).map_err(Trouble::machine("a log"))?);
+            match thief::secrets(role, &disk, Options::default()) {
+                Ok(secrets) => {
+                    // After the last start, which may have made keys.
+                    let vault = std::fs::read(self.path(place).join("vault"));
+                    let vault = vault.map_err(Trouble::machine("a vault"))?;
+                    kept.push(Kept {
+                        place,
+                        secrets,
+                        vault,
+                    });
+                }
+                Err(broken) => stolen.push(broken),
+            }
         }
+        stolen.extend(self.told(&kept, exports)?);
         Ok(stolen)
-    }
-
-    /// Whether a key of a vault stands in anything that the programs wrote to their logs.
-    fn told(&self, vault: &[u8]) -> std::io::Result<Option<Broken>> {
-        let keys = journal::thief::keys_in(vault);
-        for entry in std::fs::read_dir(&self.root)? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "log") {
-                continue;
-            }
-            let log = std::fs::read(&path)?;
-            if keys.iter().any(|key| thief::is_told(&log, key)) {
-                let name = path.file_name().unwrap_or_default().display();
-                let what = format!("a storage key stands in {name}");
-                return Ok(Some(Broken::new("S3", what)));
-            }
-        }
-        Ok(None)
     }
 
     /// The first line in which a program says that a thread or task of it panicked, whatever became of it.
@@ -80,6 +141,10 @@ impl System {
         None
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "The harness waits for real programs on a real clock."
+    )]
     fn come_to_rest(&mut self) -> Outcome<()> {
         if self.running.contains_key(&Role::Hub) {
             self.stop(Role::Hub)?;
@@ -118,9 +183,9 @@ impl System {
             Ok((status.unacked_envelopes == 0 && !status.recording).then_some(()))
         })?;
         // The thief may ask nobody who is busy: the phone's key rotates when its line has fallen quiet,
-        // and only then it says that it is idle.
+        // and only of the videos it says then that it is idle.
         self.until("a quiet phone", patience, |system| {
-            Ok(is_quiet(&system.board.lines()).then_some(()))
+            Ok(is_quiet(&system.board.lines(), Instant::now()).then_some(()))
         })
     }
 
@@ -150,9 +215,11 @@ impl System {
             exports,
             notes: [self.notes(Role::Hub), self.notes(Role::App)],
             deleted: self.deleted.clone(),
+            removed: self.removed.clone(),
             history: self.board.lines(),
             drops_allowed: self.setup.drops_allowed,
             stolen: Vec::new(),
+            seen: self.seen.clone(),
         })
     }
 
@@ -169,10 +236,40 @@ impl System {
 
 /// Whether the phone's last word is that it is idle. A phone that comes back to a relay says so before
 /// that has given a receipt for its ack, which changes nothing any more and is the very last word then.
-fn is_quiet(lines: &[Line]) -> bool {
-    let told = |line: &&Line| line.role == Role::App && line.event() != "acked";
+/// What it took on the other channels, or may have since it came back, must be [`ROTATED_AFTER`] old.
+fn is_quiet(lines: &[Line], now: Instant) -> bool {
+    // What the other channels tell says nothing of the videos.
+    const APART: [&str; 11] = [
+        "acked",
+        "looks_offline",
+        "back_online",
+        "healed",
+        "heartbeat_answered",
+        "channel_away",
+        "command_done",
+        "settings",
+        "invite_ready",
+        "invite_failed",
+        "phone_added",
+    ];
+    const STIRS: [&str; 9] = [
+        "connected",
+        "healed",
+        "heartbeat_answered",
+        "channel_away",
+        "command_done",
+        "settings",
+        "invite_ready",
+        "invite_failed",
+        "phone_added",
+    ];
+    let of_phone = |line: &&Line| line.role == Role::App;
+    let told = |line: &&Line| of_phone(line) && !APART.contains(&line.event());
+    let stirred = |line: &&Line| of_phone(line) && STIRS.contains(&line.event());
     let last = lines.iter().rfind(told);
+    let since = lines.iter().rfind(stirred);
     last.is_some_and(|line| line.event() == "idle")
+        && since.is_none_or(|line| now.saturating_duration_since(line.at) >= ROTATED_AFTER)
 }
 
 #[cfg(test)]
@@ -180,31 +277,64 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// The phone said this, all of it at `at`.
+    fn said(events: &[&str], at: Instant) -> Vec<Line> {
+        let line = |event: &&str| Line {
+            role: Role::App,
+            process: 1,
+            at,
+            value: json!({ "event": event }),
+        };
+        events.iter().map(line).collect()
+    }
+
     #[test]
     fn a_phone_is_quiet_when_it_says_so_and_nothing_but_a_receipt_follows() {
-        let lines = |events: &[&str]| -> Vec<Line> {
-            let line = |event: &&str| Line {
-                role: Role::App,
-                process: 1,
-                at: std::time::Instant::now(),
-                value: json!({ "event": event }),
-            };
-            events.iter().map(line).collect()
-        };
-        assert!(is_quiet(&lines(&["media", "acked", "idle"])));
-        assert!(is_quiet(&lines(&[
-            "disconnected",
-            "connected",
-            "idle",
-            "acked"
-        ])));
-        assert!(!is_quiet(&lines(&["idle", "media", "acked"])));
-        assert!(!is_quiet(&lines(&["idle", "disconnected", "connected"])));
-        assert!(!is_quiet(&lines(&["acked"])));
-        assert!(!is_quiet(&[]));
+        let at = Instant::now();
+        let quiet = |events: &[&str]| is_quiet(&said(events, at), at + ROTATED_AFTER);
+        assert!(quiet(&["media", "acked", "idle"]));
+        assert!(quiet(&["disconnected", "connected", "idle", "acked"]));
+        assert!(!quiet(&["idle", "media", "acked"]));
+        assert!(!quiet(&["idle", "disconnected", "connected"]));
+        assert!(!quiet(&["acked"]));
+        assert!(!quiet(&[]));
         // What others say is not about the phone.
-        let mut others = lines(&["idle", "ready"]);
+        let mut others = said(&["idle", "ready"], at);
         others[1].role = Role::Hub;
-        assert!(is_quiet(&others));
+        assert!(is_quiet(&others, at + ROTATED_AFTER));
+    }
+
+    /// The thief would find keys of an epoch that is past, and not by a mistake of the phone.
+    #[test]
+    fn a_phone_that_was_just_healed_has_yet_to_rotate() {
+        let at = Instant::now();
+        for event in ["connected", "healed", "heartbeat_answered", "channel_away"] {
+            let lines = said(&[event, "idle"], at);
+            for (after_ms, quiet) in [(0, false), (500, false), (1_499, false), (1_500, true)] {
+                let now = at + Duration::from_millis(after_ms);
+                assert_eq!(is_quiet(&lines, now), quiet, "{event}: {after_ms}");
+            }
+            // The last of them counts.
+            let mut lines = said(&[event, "idle"], at);
+            lines.extend(said(&["healed"], at + ROTATED_AFTER));
+            assert!(!is_quiet(&lines, at + ROTATED_AFTER));
+        }
+        // The videos are told of, and need no time.
+        assert!(is_quiet(&said(&["media", "idle"], at), at));
+        let mut hub = said(&["healed", "idle"], at);
+        hub[0].role = Role::Hub;
+        assert!(is_quiet(&hub, at), "the hub's word");
+    }
+
+    #[test]
+    fn behind_a_commit_in_another_channel_its_key_is_given_time_to_go() {
+        let at = Instant::now();
+        for taken in ["healed", "heartbeat_answered", "command_done", "settings"] {
+            for order in [["idle", taken], [taken, "idle"]] {
+                let lines = said(&order, at);
+                assert!(!is_quiet(&lines, at), "{order:?}");
+                assert!(is_quiet(&lines, at + ROTATED_AFTER), "{order:?}");
+            }
+        }
     }
 }

@@ -7,8 +7,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::{Answer, LOOK_INTERVAL, PATIENCE, System, Tracing, contract};
 use crate::process::{Board, Line, Process, Role, Start};
@@ -70,6 +73,7 @@ impl System {
         let deadline = Instant::now() + patience;
         loop {
             let seen = self.board.changes();
+            self.note_storage_keys();
             let mut last = match look(self) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => String::new(),
@@ -204,11 +208,39 @@ impl System {
                 self.note_death(role);
                 continue;
             }
-            return Ok(Answer {
-                status,
-                lines: board.lines().into_iter().map(|line| line.value).collect(),
-                said: process.said(),
-            });
+            return Ok(self.answer_of(&process, status, &board));
+        }
+    }
+
+    /// As [`Self::ask_started`], of one that may wait for somebody for longer than anybody wants to: it is killed
+    /// then, and there is no answer.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn ask_briefly(
+        &mut self,
+        role: Role,
+        start: &Start,
+        at_most: Duration,
+    ) -> Outcome<Option<Answer>> {
+        let board = Arc::new(Board::default());
+        let log = self.path(&format!("{role}.asked.log"));
+        let start = self.prepared(role, start.clone());
+        let mut process = Process::start(role, &start, &board, &log)?;
+        let status = match process.wait(at_most) {
+            Err(Trouble::Late { .. }) => return Ok(None),
+            ended => ended?,
+        };
+        Ok(Some(self.answer_of(&process, status, &board)))
+    }
+
+    fn answer_of(&mut self, process: &Process, status: ExitStatus, board: &Board) -> Answer {
+        let lines: Vec<Value> = board.lines().into_iter().map(|line| line.value).collect();
+        self.note_answer(&lines);
+        Answer {
+            status,
+            lines,
+            said: process.said(),
         }
     }
 
@@ -274,6 +306,10 @@ impl System {
     }
 
     pub(super) fn prepared(&self, role: Role, mut start: Start) -> Start {
+        let is_run = start.arguments.first().is_some_and(|word| word == "run");
+        if role == Role::Relay && is_run {
+            start.program.clone_from(&self.setup.relay_program);
+        }
         let mut set = |name: &str, value: OsString| {
             start.environment.push((name.to_owned(), value));
         };
@@ -285,10 +321,10 @@ impl System {
             let died = self.path(&format!("died.{role}"));
             set("SECLUSO_CRASH_DIED", died.into());
         }
-        set(
-            "SECLUSO_CRASH_NOTES",
-            self.path(&format!("notes.{role}")).into(),
-        );
+        set("SECLUSO_CRASH_NOTES", self.notes_file(role).into());
+        if let Some(log) = &self.setup.log {
+            set("SECLUSO_LOG", log.into());
+        }
         if let Some(kib) = self.setup.log_kib {
             set("SECLUSO_CRASH_LOG_KIB", kib.to_string().into());
         }

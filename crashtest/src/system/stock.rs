@@ -9,9 +9,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{RelayAddress, Setup, System, Tracing, temporary};
+use super::{FIRST_PHONE, RelayAddress, Setup, System, Tracing, temporary};
 use crate::process::{Board, Role};
 use crate::trouble::{Outcome, Trouble};
 
@@ -26,6 +27,7 @@ pub struct Stock {
     address: Option<RelayAddress>,
     invitation: String,
     pairing_port: u16,
+    codes: Vec<String>,
 }
 
 impl Stock {
@@ -34,6 +36,23 @@ impl Stock {
     /// # Errors
     /// Any step of it.
     pub fn paired(setup: &Setup) -> Outcome<Self> {
+        Self::made(setup, System::pair)
+    }
+
+    /// As [`Self::paired`], and the phone's first heartbeat has been answered. For the next ten minutes a
+    /// launch of the phone says none, so that what a program does first is about events: whoever counts
+    /// hits there counts the same each time.
+    ///
+    /// # Errors
+    /// Any step of it.
+    pub fn answered(setup: &Setup) -> Outcome<Self> {
+        Self::made(setup, |system| {
+            system.pair()?;
+            hear_the_phone(system)
+        })
+    }
+
+    fn made(setup: &Setup, begin: impl FnOnce(&mut System) -> Outcome<()>) -> Outcome<Self> {
         let directory = temporary()?;
         let live = directory.path().join(LIVE);
         std::fs::create_dir(&live).map_err(Trouble::machine("a world's directory"))?;
@@ -41,12 +60,13 @@ impl Stock {
         system.root = live;
         system.make_relay()?;
         system.write_hub_config()?;
-        system.pair()?;
+        begin(&mut system)?;
         system.stop(Role::Relay)?;
         let stock = Self {
             address: system.address.clone(),
             invitation: system.invitation.clone(),
             pairing_port: system.pairing_port,
+            codes: system.codes.clone(),
             directory,
         };
         drop(system);
@@ -78,9 +98,15 @@ impl Stock {
             deaths: 0,
             fault: None,
             deleted: BTreeSet::new(),
+            phone: FIRST_PHONE,
+            removed: BTreeSet::new(),
+            seen: Vec::new(),
             tracing: Tracing::Off,
             last_look: String::new(),
             pairing_port: self.pairing_port,
+            codes: self.codes.clone(),
+            answers: String::new(),
+            storage_keys: BTreeSet::new(),
         };
         system.write_hub_config()?;
         Ok(system)
@@ -97,6 +123,22 @@ impl Stock {
             }
         }
     }
+}
+
+/// Has the phone say its heartbeat, and a hub that has no camera answer it.
+fn hear_the_phone(system: &mut System) -> Outcome<()> {
+    system.write_hub_config_with("")?;
+    system.start_hub()?;
+    let synced = system.ask_app(&["sync", "--json"])?;
+    let answered = |line: &Value| line.get("event") == Some(&json!("heartbeat_answered"));
+    if !synced.lines.iter().any(answered) {
+        let lines = &synced.lines;
+        return Err(Trouble::Broken(format!(
+            "no heartbeat was answered: {lines:?}"
+        )));
+    }
+    system.stop(Role::Hub)?;
+    system.write_hub_config()
 }
 
 /// Copies a directory with everything in it; modes and holes stay.

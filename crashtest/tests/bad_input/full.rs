@@ -5,12 +5,17 @@
 //! `SECLUSO_MAY_SKIP=full-disk` says that they may be left out; then they say so loudly.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
+use crashtest::damage;
 use crashtest::process::{Role, Start};
 use crashtest::system::{PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
+use wal::disk::RealDisk;
+use wal::store::MemStore;
+use wal::{Lsn, Options, OsDice, Wal};
 
 use crate::{goes_on, one_event};
 
@@ -82,13 +87,14 @@ fn nothing_is_left_out_unless_its_name_is_said() {
 fn can_mount(test: &str) -> Outcome<bool> {
     let mut probe = Command::new("unshare");
     probe
-        .args(["-rm", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /tmp"])
+        .args(["-rm", "setpriv", "--pdeathsig", "KILL"])
+        .args(["sh", "-c", "mount -t tmpfs -o size=1m tmpfs /tmp"])
         .stderr(Stdio::null());
     let can = probe.status().is_ok_and(|status| status.success());
     let listed = std::env::var("SECLUSO_MAY_SKIP").ok();
     if !can && !may_skip(listed.as_deref()) {
         return Err(Trouble::Broken(format!(
-            "this machine allows no user and mount namespaces (`unshare -rm`), so no disk can be full; \
+            "this machine allows no user and mount namespaces (`unshare -rm setpriv`), so no disk can be full; \
              allow them, or set SECLUSO_MAY_SKIP={SKIP} and know that it is not covered"
         )));
     }
@@ -105,23 +111,23 @@ fn can_mount(test: &str) -> Outcome<bool> {
     Ok(can)
 }
 
-/// A wrapper that runs a program over a copy of `directory` on a disk of its own with so much left.
-/// Without `Held::Back` the files that an installation holds back for this day are gone: the
-/// program is run once, then there is space again, and it is run again.
-fn on_a_full_disk(directory: &Path, free_kib: u32, held: Held) -> Start {
-    let (prepare, run) = match held {
-        Held::Back => ("", "exec \"$@\""),
-        Held::Gone => (
-            "find /mnt -name ballast -delete; find /mnt -path '*/log/*' -type f | \
-             while read -r file; do \
-             head -c 8 \"$file\" | grep -q SecluLog || rm \"$file\"; done;",
-            "set +e; \"$@\"; echo \"first start: $?\" >&2; mount -o remount,size=1g /mnt; exec \"$@\"",
+/// A wrapper that runs a program over a copy of `from`, which is laid over `directory`, on a disk of
+/// its own with so much left.
+fn on_a_full_disk(from: &Path, directory: &Path, free_kib: u32, then: Then) -> Start {
+    // Entering a namespace takes from a process that it dies with us.
+    let program = "setpriv --pdeathsig KILL \"$@\"";
+    let run = match then {
+        Then::Runs => format!("exec {program}"),
+        Then::RunsAgainWithRoom => format!(
+            "set +e; {program}; echo \"first start: $?\" >&2; \
+             mount -o remount,size=1g /mnt; exec {program}"
         ),
     };
     let script = format!(
-        "set -e; d='{}'; mount -t tmpfs -o size=1g tmpfs /mnt; cp -a \"$d/.\" /mnt/; {prepare} \
+        "set -e; mount -t tmpfs -o size=1g tmpfs /mnt; cp -a '{}/.' /mnt/; \
          used=$(du -sk /mnt | cut -f1); mount -o remount,size=$((used + {free_kib}))k /mnt; \
-         mount --bind /mnt \"$d\"; {run}",
+         mount --bind /mnt '{}'; {run}",
+        from.display(),
         directory.display(),
     );
     Start {
@@ -133,11 +139,95 @@ fn on_a_full_disk(directory: &Path, free_kib: u32, held: Held) -> Start {
     }
 }
 
-/// What an installation holds back for a full disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Held {
-    Back,
-    Gone,
+/// What becomes of a program on a full disk.
+#[derive(Clone, Copy)]
+enum Then {
+    Runs,
+    /// Once; then there is space, and it is started again.
+    RunsAgainWithRoom,
+}
+
+/// What a start needs room for, because it is not there any more.
+#[derive(Clone, Copy, Debug)]
+enum Missing {
+    /// All that a copy of the log's tail could be written over.
+    Spares,
+    /// The view, which is to be made anew.
+    View,
+}
+
+impl Missing {
+    /// A copy of `directory`, beside it, without these, and without the ballast.
+    fn taken_from(self, directory: &Path) -> Outcome<PathBuf> {
+        let bare = directory.with_extension(format!("{self:?}"));
+        copy(directory, &bare)?;
+        let journal = match bare.join("journal") {
+            journal if journal.is_dir() => journal,
+            _ => bare.clone(),
+        };
+        let gone = Trouble::machine("what is held back");
+        let taken = std::fs::remove_file(journal.join("ballast")).and_then(|()| match self {
+            Self::Spares => Ok(()),
+            Self::View => std::fs::remove_dir_all(journal.join("view")),
+        });
+        taken.map_err(gone)?;
+        if matches!(self, Self::Spares) {
+            remove_spares(&journal)?;
+        }
+        Ok(bare)
+    }
+}
+
+/// Removes the log files of a journal at rest that no start needs: those without which it finds all
+/// that it would find with them. What is left is read by a start, so none of it is written over.
+fn remove_spares(journal: &Path) -> Outcome<()> {
+    let whole = found(journal)?;
+    assert!(whole.is_some(), "{} can be recovered", journal.display());
+    let files = damage::files(&journal.join("log"))?;
+    let aside = journal.with_extension("aside");
+    let mut removed = 0;
+    for file in &files {
+        std::fs::rename(file, &aside).map_err(Trouble::machine("a log file"))?;
+        if found(journal)? == whole {
+            std::fs::remove_file(&aside).map_err(Trouble::machine("a spare log file"))?;
+            removed += 1;
+        } else {
+            std::fs::rename(&aside, file).map_err(Trouble::machine("a log file"))?;
+        }
+    }
+    // Two are held back for recovery, if nothing else.
+    assert!(
+        (2..files.len()).contains(&removed),
+        "{removed} of {files:?}"
+    );
+    Ok(())
+}
+
+/// What a start finds in a journal, or nothing if it refuses: its last transaction, what it copies, and
+/// how many payloads it misses. It is asked about a copy.
+fn found(journal: &Path) -> Outcome<Option<(Lsn, u64, u64)>> {
+    let asked = journal.with_extension("asked");
+    copy(journal, &asked)?;
+    let disk = RealDisk::new(&asked).map_err(Trouble::machine("a copied journal"))?;
+    let opened = Wal::open(
+        Arc::new(disk),
+        Box::new(MemStore::new()),
+        Box::new(OsDice),
+        Options::default(),
+    );
+    let found = opened
+        .ok()
+        .map(|(_, report)| (report.last_lsn, report.groups_copied, report.lost_payloads));
+    std::fs::remove_dir_all(&asked).map_err(Trouble::machine("a copied journal"))?;
+    Ok(found)
+}
+
+/// Copies a directory with everything in it.
+fn copy(from: &Path, to: &Path) -> Outcome<()> {
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    let status = status.map_err(Trouble::machine("cp"))?;
+    assert!(status.success(), "{} was not copied", from.display());
+    Ok(())
 }
 
 /// A program, its directory, and its command line.
@@ -172,7 +262,8 @@ fn a_program_that_starts_on_a_full_disk_runs_or_says_so_and_harms_nothing() -> O
     let (mut system, table) = at_rest()?;
     for (role, directory, words) in table {
         for free_kib in [0, 64, 1024] {
-            let mut start = on_a_full_disk(&system.path(directory), free_kib, Held::Back);
+            let directory = system.path(directory);
+            let mut start = on_a_full_disk(&directory, &directory, free_kib, Then::Runs);
             start.arguments = words.iter().map(Into::into).collect();
             let claims = Claims::before(&system, role);
             let (status, said) = until_up(&mut system, role, &start)?;
@@ -205,27 +296,32 @@ fn without_room_to_recover_each_program_refuses_with_7_and_starts_when_there_is_
     }
     let (mut system, table) = at_rest()?;
     for (role, directory, words) in table {
-        let mut start = on_a_full_disk(&system.path(directory), 0, Held::Gone);
-        start.arguments = words.iter().map(Into::into).collect();
-        let claims = Claims::before(&system, role);
-        let (status, said) = until_up(&mut system, role, &start)?;
-        assert!(
-            said.contains("first start: 7"),
-            "{role}: {status:?}; {said}"
-        );
-        says_what_to_do(role, &said);
-        match status {
-            // It runs, now that there is room.
-            None => system.stop(role)?,
-            Some(status) => {
-                assert!(
-                    role == Role::App && status.success(),
-                    "{role}: {status}; {said}"
-                );
-                system.kill(role)?;
+        let directory = system.path(directory);
+        for missing in [Missing::Spares, Missing::View] {
+            let from = missing.taken_from(&directory)?;
+            let mut start = on_a_full_disk(&from, &directory, 0, Then::RunsAgainWithRoom);
+            start.arguments = words.iter().map(Into::into).collect();
+            let claims = Claims::before(&system, role);
+            let (status, said) = until_up(&mut system, role, &start)?;
+            println!("{role} without {missing:?}: {status:?}; {said}");
+            assert!(
+                said.contains("first start: 7"),
+                "{role} without {missing:?}: {status:?}; {said}"
+            );
+            says_what_to_do(role, &said);
+            match status {
+                // It runs, now that there is room.
+                None => system.stop(role)?,
+                Some(status) => {
+                    assert!(
+                        role == Role::App && status.success(),
+                        "{role} without {missing:?}: {status}; {said}"
+                    );
+                    system.kill(role)?;
+                }
             }
+            claims.withdraw(&system)?;
         }
-        claims.withdraw(&system)?;
     }
     goes_on(&mut system)
 }
@@ -234,7 +330,7 @@ fn without_room_to_recover_each_program_refuses_with_7_and_starts_when_there_is_
 /// there, which the real directory never saw.
 struct Claims {
     lines: usize,
-    notes: std::path::PathBuf,
+    notes: PathBuf,
     noted: Option<Vec<u8>>,
 }
 

@@ -102,18 +102,19 @@ pub async fn ask_until(
         let line = line
             .map_err(|_| Failure::new(Code::Network, "the running hub did not answer in time"))?;
         match line.map_err(broken)? {
-            Some(line) => match serde_json::from_str(&line) {
-                Ok(value) => each(value),
-                Err(_) => {
-                    return Err(Failure::new(
-                        Code::Network,
-                        "the running hub answered something else",
-                    ));
-                }
-            },
+            Some(line) => each(read_answer(&line)?),
             None => return Ok(()),
         }
     }
+}
+
+/// One line of a running hub's answers.
+///
+/// # Errors
+/// [`Code::Network`] if it is no JSON.
+pub fn read_answer(line: &str) -> Result<Value, Failure> {
+    serde_json::from_str(line)
+        .map_err(|_| Failure::new(Code::Network, "the running hub answered something else"))
 }
 
 #[cfg(test)]

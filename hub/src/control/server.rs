@@ -8,16 +8,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
 use crate::camera::{CameraError, TokioClock};
 use crate::config::Config;
-use crate::pairing::{self, STEPS_MAX, Step};
+use crate::exit::Failure;
+use crate::pairing::{self, STEPS_MAX, Step, Turn};
+use crate::phones::{self, Question};
 use crate::sealer::Sealer;
-use crate::status;
 use crate::uplink::Uplink;
+use crate::{retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
@@ -35,7 +38,7 @@ pub struct Services {
     /// Set to stop the hub.
     pub stop: watch::Sender<bool>,
     /// One pairing at a time.
-    pub pairing: Mutex<()>,
+    pub pairing: Turn,
 }
 
 /// A socket that is bound and not yet served.
@@ -106,13 +109,35 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     match serde_json::from_str(&line) {
         Ok(Request::Status) => {
             let trouble = services.camera.borrow().clone();
-            let status = match status::read(&services.sealer, &services.uplink, trouble).await {
-                Ok(status) => status,
-                Err(error) => {
-                    json!({"event": "failed", "code": error.code as u8, "message": error.message})
-                }
-            };
-            say(&mut write, &status).await
+            let status = status::read(&services.sealer, &services.uplink, trouble).await;
+            say(&mut write, &or_failed(status)).await
+        }
+        Ok(Request::Phones) => {
+            let listed = phones::answer(&services.sealer, &Question::List).await;
+            say(&mut write, &or_failed(listed)).await
+        }
+        Ok(Request::Remove { phone }) => {
+            let removed = phones::answer(&services.sealer, &Question::Remove(phone)).await;
+            say(&mut write, &or_failed(removed)).await
+        }
+        Ok(Request::Secret) => match secret::answer(&services.sealer).await {
+            Ok(line) => {
+                write.write_all(line.as_bytes()).await?;
+                write.flush().await
+            }
+            Err(failure) => say(&mut write, &failed(&failure)).await,
+        },
+        Ok(Request::Retained) => {
+            let told = retained::list(&services.sealer).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Play { to, from }) => {
+            let told = retained::play(&services.sealer, &to, &from).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
+        }
+        Ok(Request::Forget { phone }) => {
+            let told = retained::forget(&services.sealer, &phone).await;
+            say(&mut write, &told.unwrap_or_else(|failure| failed(&failure))).await
         }
         Ok(Request::Stop) => {
             say(&mut write, &json!({"event": "stopping"})).await?;
@@ -130,13 +155,22 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
     }
 }
 
+fn failed(failure: &Failure) -> Value {
+    json!({"event": "failed", "code": failure.code as u8, "message": failure.message})
+}
+
+/// An answer, or why there is none.
+fn or_failed(answer: Result<Value, Failure>) -> Value {
+    answer.unwrap_or_else(|failure| failed(&failure))
+}
+
 /// Until it is done, or whoever asked hangs up, or the hub stops.
 async fn pair(
     mut reader: impl tokio::io::AsyncRead + Unpin,
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     services: &Services,
 ) -> std::io::Result<()> {
-    let Ok(_one) = services.pairing.try_lock() else {
+    let Some(_one) = services.pairing.at_the_hub(&services.sealer).await else {
         let message = "another pairing is under way; finish that one first";
         return say(
             write,
@@ -177,7 +211,7 @@ async fn pair(
         // Read to the end also when nobody listens: the offer must be ended.
         while let Some(step) = steps.recv().await {
             if shown.is_ok() {
-                shown = say(write, &step_json(&step)).await;
+                shown = say_line(write, &step_line(&step)).await;
             }
         }
         shown
@@ -201,10 +235,28 @@ pub(crate) fn step_json(step: &Step) -> Value {
             text,
             expires_unix_ms,
         } => {
-            json!({"event": "offer", "qr": text, "expires_unix_ms": expires_unix_ms})
+            json!({"event": "offer", "qr": text.as_str(), "expires_unix_ms": expires_unix_ms})
         }
         Step::Paired { phone } => json!({"event": "paired", "phone": phone}),
         Step::Stopped => json!({"event": "stopped"}),
+    }
+}
+
+/// The same as a line. One with the code is written by hand, because this process goes on and JSON's own values are
+/// not wiped. The code has nothing to escape.
+fn step_line(step: &Step) -> Zeroizing<String> {
+    match step {
+        Step::Offer {
+            text,
+            expires_unix_ms,
+        } => secret::joined(&[
+            "{\"event\":\"offer\",\"qr\":\"",
+            text.as_str(),
+            "\",\"expires_unix_ms\":",
+            &expires_unix_ms.to_string(),
+            "}\n",
+        ]),
+        Step::Paired { .. } | Step::Stopped => Zeroizing::new(format!("{}\n", step_json(step))),
     }
 }
 
@@ -212,6 +264,38 @@ async fn say(
     write: &mut (impl tokio::io::AsyncWrite + Unpin),
     value: &Value,
 ) -> std::io::Result<()> {
-    write.write_all(format!("{value}\n").as_bytes()).await?;
+    say_line(write, &format!("{value}\n")).await
+}
+
+async fn say_line(
+    write: &mut (impl tokio::io::AsyncWrite + Unpin),
+    line: &str,
+) -> std::io::Result<()> {
+    write.write_all(line.as_bytes()).await?;
     write.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_by_hand_is_the_json_that_is_meant() {
+        let steps = [
+            Step::Offer {
+                text: Zeroizing::new("SECLUSO1:Az09-_".into()),
+                expires_unix_ms: 1_700_000_000_123,
+            },
+            Step::Paired {
+                phone: "1a2b".into(),
+            },
+            Step::Stopped,
+        ];
+        for step in &steps {
+            let line = step_line(step);
+            assert!(line.ends_with('\n'));
+            let value: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value, step_json(step));
+        }
+    }
 }

@@ -5,12 +5,25 @@
 //! on a line whose phone has proved a rollback (promise C8): the next start knows it before anybody
 //! is asked.
 
-use journal::ids::Line;
-use journal::message::{self, AppMessage};
-use journal::{AckEffect, Arrived, Held, Received, Takes, or_after_commit};
+use std::collections::BTreeMap;
+
+use journal::ids::{Channel, Line, PairingId};
+use journal::message::{
+    self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer, HubConfigMessage, HubReport,
+    NotRecorded,
+};
+use journal::{
+    AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, SettingsSaid, Takes, Txn,
+    or_after_commit,
+};
+use wal::crash_point;
 use wire::ids::{Digest, Seq};
 
-use super::{ClipFacts, Core, CoreError, Evidence, Notice, SMALL_GROUP_BYTES, Standing};
+use super::{
+    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice,
+    SMALL_GROUP_BYTES, Standing, Stop, command, is_about_one_line, pace,
+};
+use command::Allowed;
 
 /// How a line stands whose phone has proved a rollback.
 pub(super) const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
@@ -22,6 +35,9 @@ pub enum Verdict {
     Taken,
     /// Taken before.
     Duplicate,
+    /// New keys or a command, whose Commit has to wait, for room or because there were too many of late: nothing was
+    /// taken, ask again later.
+    Waits,
     /// Something is missing before it: attach again from the cursor.
     Gap,
     /// Not made by the phone: drop the connection's delivery, wait, ask again.
@@ -29,6 +45,8 @@ pub enum Verdict {
     /// The phone holds what this directory never made. Nothing is taken from it, and nothing is
     /// sent to it, any more.
     RolledBack,
+    /// What is stored of this line cannot be used, and that was said: nothing was taken. The others go on.
+    LineBroken,
 }
 
 /// What came of [`Core::handle_envelope`].
@@ -45,7 +63,8 @@ impl Core {
     /// Takes an envelope that the relay delivered to a line's mailbox.
     ///
     /// # Errors
-    /// Only our own storage; whatever phone or relay did is in the verdict.
+    /// Only our own storage; whatever phone or relay did is in the verdict, and that a line's own stored
+    /// state is unusable, too.
     pub fn handle_envelope(
         &mut self,
         line: Line,
@@ -53,14 +72,64 @@ impl Core {
         envelope: &[u8],
         now_unix_ms: u64,
     ) -> Result<Delivered, CoreError> {
-        let taken = or_after_commit(
-            self,
-            |core| core.take(line, seq, envelope),
-            |core| core.commit(now_unix_ms),
-        );
-        let verdict = self.judge(taken, now_unix_ms)?;
-        let cursor = self.journal_ref()?.inbox_head(line)?.cursor;
+        match self.try_envelope(line, seq, envelope, now_unix_ms) {
+            Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
+                self.set_broken(line, &error);
+                Ok(Delivered {
+                    verdict: Verdict::LineBroken,
+                    cursor: Seq::NONE,
+                })
+            }
+            delivered => delivered,
+        }
+    }
+
+    fn try_envelope(
+        &mut self,
+        line: Line,
+        seq: Seq,
+        envelope: &[u8],
+        now_unix_ms: u64,
+    ) -> Result<Delivered, CoreError> {
+        let take = |core: &mut Self, takes| {
+            let taken = or_after_commit(
+                core,
+                |core| core.take(line, seq, envelope, takes, now_unix_ms),
+                |core| core.commit(now_unix_ms),
+            );
+            core.judge(taken, now_unix_ms)
+        };
+        let mut verdict = take(self, Takes::Messages)?;
+        // Its Commit is never half: without room for it proposal or command stays where it is.
+        if verdict == Verdict::Waits && self.may_cost_a_commit(line, now_unix_ms)? {
+            let before = self.settings(now_unix_ms)?;
+            verdict = take(self, Takes::MessagesAndProposals)?;
+            if let Some(state) = self.lines.get_mut(&line) {
+                state.pace.spend();
+            }
+            if verdict == Verdict::Taken && line.channel == Channel::Config {
+                self.announce_settings(before, now_unix_ms)?;
+                self.follow_settings(now_unix_ms)?;
+            }
+        }
+        let head = self.journal_ref()?.inbox_head(line);
+        let cursor = self.judge(head, now_unix_ms)?.cursor;
         Ok(Delivered { verdict, cursor })
+    }
+
+    /// Whether a proposal or a command of the phone may cost a Commit now.
+    fn may_cost_a_commit(&mut self, line: Line, now_unix_ms: u64) -> Result<bool, CoreError> {
+        let unacked = self.journal_ref()?.unacked_heals(line);
+        let unacked = self.judge(unacked, now_unix_ms)?;
+        let allowed = self
+            .lines
+            .get_mut(&line)
+            .is_some_and(|state| state.pace.allows(now_unix_ms));
+        match pace::priority(unacked).filter(|_| allowed) {
+            // What a command does fits beside its answer, also if it is a removal.
+            Some(priority) => self.has_room(COMMAND_BYTES, priority, now_unix_ms),
+            None => Ok(false),
+        }
     }
 
     /// How far a line's mailbox has been read.
@@ -71,7 +140,15 @@ impl Core {
         Ok(self.journal_ref()?.inbox_head(line)?.cursor)
     }
 
-    fn take(&mut self, line: Line, seq: Seq, envelope: &[u8]) -> Result<Verdict, CoreError> {
+    fn take(
+        &mut self,
+        line: Line,
+        seq: Seq,
+        envelope: &[u8],
+        takes: Takes,
+        now_unix_ms: u64,
+    ) -> Result<Verdict, CoreError> {
+        let report = self.report();
         let journal = self
             .journal
             .as_mut()
@@ -83,71 +160,337 @@ impl Core {
             return Ok(Verdict::RolledBack);
         }
         let mut txn = journal.begin();
-        let Arrived { received, held } =
-            state
-                .session
-                .receive(&mut txn, seq, envelope, Takes::Messages)?;
-        let mut disproved = None;
+        let Arrived { received, held } = state.session.receive(&mut txn, seq, envelope, takes)?;
+        let mut healed = None;
+        let mut costs_epoch = false;
+        // What the phone claims to hold, and we cannot explain.
+        let mut disproved = Vec::new();
+        let mut in_wrap = false;
+        let (mut is_heard, mut is_command) = (false, false);
+        // A rotation of the line's key may be owed for it.
+        let stirs = matches!(received, Received::Message(_) | Received::Refused(_));
+        // Another phone, by a command of this one.
+        let mut removed = None;
+        // Other lines of this phone that cannot be read: what is said of them has to wait.
+        let mut unreadable = Vec::new();
         match received {
             Received::Duplicate => return Ok(Verdict::Duplicate),
             Received::Gap { .. } => return Ok(Verdict::Gap),
             Received::NotAuthentic => return Ok(Verdict::NotAuthentic),
-            Received::RolledBack(proof) => disproved = Some(proof),
-            Received::Message(plaintext) => match message::decode::<AppMessage>(&plaintext) {
-                Some(AppMessage::Ack { through, digest }) => {
-                    let acked = Held {
-                        seq: Seq(through),
-                        digest: Digest(digest),
+            Received::Waits => return Ok(Verdict::Waits),
+            Received::RolledBack(proof) => {
+                in_wrap = true;
+                disproved.push((line, proof));
+            }
+            Received::Message(plaintext) => {
+                self.releases = true;
+                let said = Said::read(line, &plaintext);
+                if said.is_none() {
+                    tracing::debug!("a phone said something that cannot be read");
+                }
+                let ordered = said.as_ref().is_some_and(|said| said.command.is_some());
+                if ordered && takes == Takes::Messages {
+                    // Its answer is an epoch, for which nobody has asked for room yet.
+                    return Ok(Verdict::Waits);
+                }
+                for (acked_line, acked) in said.iter().flat_map(|said| &said.acks) {
+                    // A line that is over, or that this hub does not know, has nothing to free.
+                    let Some(state) = self.lines.get_mut(acked_line) else {
+                        continue;
                     };
+                    // A proof that found no room is in memory only: what proves it again must not be passed over.
+                    if state.standing == PROVEN && txn.rollback_proof(*acked_line)?.is_some() {
+                        continue;
+                    }
                     // Mostly the wrap named the same envelope, which was just hashed.
-                    let known = held == Some(acked);
-                    if !known && !txn.outbox_explains(line, acked)?
-                        || state.session.take_ack(&mut txn, acked.seq)? == AckEffect::BeyondOurHead
-                    {
-                        // Nothing of it is taken: the watermark stays where it is.
-                        drop(txn);
-                        txn = journal.begin();
-                        state.session.prove_rollback(&mut txn, acked)?;
-                        disproved = Some(acked);
+                    let known = *acked_line == line && held == Some(*acked);
+                    match take_ack(state, &mut txn, *acked, known) {
+                        Ok(true) => {}
+                        Ok(false) => disproved.push((*acked_line, *acked)),
+                        Err(error) if *acked_line != line && is_about_one_line(&error) => {
+                            unreadable.push((*acked_line, error));
+                        }
+                        Err(error) => return Err(error.into()),
                     }
                 }
-                None => tracing::debug!("a phone said something that cannot be read"),
-            },
+                if disproved.is_empty()
+                    && let Some(said) = said
+                {
+                    if let Some(number) = said.heartbeat {
+                        let last = txn.phone_heard(line.pairing)?;
+                        if last.is_none_or(|last| last.number < number) {
+                            unreadable.extend(ask_anew(&self.lines, &mut txn, line.pairing)?);
+                        }
+                        let unix_ms = now_unix_ms;
+                        txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
+                    }
+                    // An ack and a command are signs of life as well.
+                    if self.silence.has_stored(line.pairing) {
+                        txn.forget_unheard(line.pairing);
+                    }
+                    is_heard = true;
+                    if let Some(command) = &said.command {
+                        let allowed = Allowed {
+                            restart: self.ran >= pace::RESTART_AFTER,
+                            invite: self.may_invite,
+                        };
+                        let lines = &mut self.lines;
+                        removed = command::obey(lines, &mut txn, line, (command, allowed))?;
+                        (costs_epoch, is_command) = (true, true);
+                    }
+                }
+            }
+            Received::NotHealed(why) => {
+                tracing::warn!(why, "a phone's new keys were refused");
+                costs_epoch = true;
+            }
             Received::Refused(why) => {
                 tracing::debug!(why, "an envelope was taken without effect");
             }
-            // The last is a follower's.
-            Received::Stale
+            Received::Healed(epoch) => {
+                healed = Some(epoch);
+                costs_epoch = true;
+                if line.channel == Channel::Config {
+                    unreadable = answer(&mut self.lines, &mut txn, line, report, now_unix_ms)?;
+                }
+            }
+            // A phone says nothing by an envelope in which there is nothing. The last three are a follower's.
+            Received::Cover
+            | Received::Stale
             | Received::NewEpoch(_)
             | Received::Dropped(_)
             | Received::LineBroken(_) => {}
         }
-        let Some(proof) = disproved else {
-            drop(txn.stage(())?);
-            self.staged_bytes += envelope.len() as u64;
-            return Ok(Verdict::Taken);
-        };
-        tracing::error!(
-            seq = proof.seq.0,
-            "a phone holds an envelope that this state directory never made"
-        );
-        // The proof and the end of what was being recorded are one transaction. That a clip's rows
+        if let Some((_, proof)) = disproved.first().copied() {
+            tracing::error!(
+                seq = proof.seq.0,
+                "a phone holds an envelope that this state directory never made"
+            );
+            if !in_wrap {
+                // Nothing of it is taken: the watermarks stay where they are.
+                drop(txn);
+                txn = journal.begin();
+            }
+            // A directory goes back as a whole: what disproves one line of a pairing ends all of them.
+            for of in Line::all(line.pairing) {
+                let named = disproved.iter().any(|(named, _)| *named == of);
+                if !named && txn.rollback_proof(of)?.is_none() {
+                    disproved.push((of, proof));
+                }
+            }
+        }
+        // A proof and the end of what was being recorded are one transaction. That a clip's rows
         // cannot be read must not hold the proof up.
-        let abandoned = state.session.abandon(&mut txn).unwrap_or_else(|error| {
-            tracing::error!(%error, "a clip of a line that is rolled back stays as it is");
-            None
-        });
+        let mut abandoned = Vec::new();
+        for (of, proof) in &disproved {
+            let Some(state) = self.lines.get_mut(of) else {
+                continue;
+            };
+            // What came in its wrap the session has kept itself.
+            if !in_wrap || *of != line {
+                state.session.prove_rollback(&mut txn, *proof)?;
+            }
+            let clip = state.session.abandon(&mut txn).unwrap_or_else(|error| {
+                tracing::error!(%error, "a clip of a line that is rolled back stays as it is");
+                None
+            });
+            abandoned.extend(clip.map(|clip| (*of, ClipFacts::of(&clip))));
+        }
         let staged = txn.stage(()).map(drop);
         // Also if there was no room for the proof: it comes again with the next envelope.
-        self.set_standing(line, PROVEN);
-        self.leave_recording(line);
+        for (of, _) in &disproved {
+            self.set_standing(*of, PROVEN);
+            self.leave_recording(*of, Stop::RolledBack);
+            self.leave_playing(*of);
+        }
+        for (of, error) in &unreadable {
+            self.set_broken(*of, error);
+        }
         staged?;
-        self.staged_bytes += SMALL_GROUP_BYTES;
+        if stirs && let Some(state) = self.lines.get_mut(&line) {
+            state.stirred = true;
+        }
+        if is_command {
+            // CRASH(hub.command.staged): before: nothing of the command, the cursor is before it; it comes again |
+            // after: what it does, its outcome, the Commit and the answer are synced as one.
+            crash_point!("hub.command.staged");
+        }
+        if is_heard && self.silence.heard(line.pairing) {
+            let phone = line.pairing;
+            self.pending.push(Notice::PhoneBack { phone });
+        }
+        self.staged_bytes += match costs_epoch {
+            true if removed.is_some() => COMMAND_BYTES,
+            true => EPOCH_BYTES,
+            false => envelope.len() as u64 + disproved.len() as u64 * SMALL_GROUP_BYTES,
+        };
+        if let Some(phone) = removed {
+            self.pending.push(Notice::PhoneRemoved { phone });
+            self.forget_phone(phone)?;
+        }
+        let ended = |(line, clip)| Notice::ClipFinished { line, clip };
+        self.pending.extend(abandoned.into_iter().map(ended));
         self.pending
-            .extend(abandoned.map(|clip| Notice::ClipFinished {
-                line,
-                clip: ClipFacts::of(&clip),
-            }));
-        Ok(Verdict::RolledBack)
+            .extend(healed.map(|epoch| Notice::Healed { line, epoch }));
+        Ok(match disproved.is_empty() {
+            true => Verdict::Taken,
+            false => Verdict::RolledBack,
+        })
     }
+}
+
+/// What a phone said, in the terms of our books.
+struct Said {
+    /// What it holds of which line.
+    acks: Vec<(Line, Held)>,
+    /// The number of a heartbeat.
+    heartbeat: Option<u64>,
+    /// What is ordered.
+    command: Option<Command>,
+}
+
+impl Said {
+    /// Each channel has messages of its own.
+    fn read(line: Line, plaintext: &[u8]) -> Option<Self> {
+        let held = |through, digest| Held {
+            seq: Seq(through),
+            digest: Digest(digest),
+        };
+        let ack = |through, digest| Self {
+            acks: vec![(line, held(through, digest))],
+            heartbeat: None,
+            command: None,
+        };
+        if line.channel != Channel::Config {
+            let AppMessage::Ack { through, digest } = message::decode(plaintext)?;
+            return Some(ack(through, digest));
+        }
+        match message::decode(plaintext)? {
+            AppConfigMessage::Ack { through, digest } => Some(ack(through, digest)),
+            AppConfigMessage::Heartbeat(heartbeat) => {
+                let holds = heartbeat.holds.iter().filter(|held| held.through > 0);
+                let acks = holds.map(|of| {
+                    let line = Line::of(line.pairing, of.channel);
+                    (line, held(of.through, of.digest))
+                });
+                Some(Self {
+                    acks: acks.collect(),
+                    heartbeat: Some(heartbeat.number),
+                    command: None,
+                })
+            }
+            AppConfigMessage::Command(command) => Some(Self {
+                acks: Vec::new(),
+                heartbeat: None,
+                command: Some(command),
+            }),
+        }
+    }
+}
+
+/// Takes the phone's word that it holds an envelope; `known` if that was compared with our books already.
+/// False if they do not explain it.
+fn take_ack(
+    state: &mut LineState,
+    txn: &mut Txn<'_>,
+    acked: Held,
+    known: bool,
+) -> Result<bool, JournalError> {
+    let line = state.session.line();
+    if !known && !txn.outbox_explains(line, acked)? {
+        return Ok(false);
+    }
+    Ok(state.session.take_ack(txn, acked.seq)? != AckEffect::BeyondOurHead)
+}
+
+/// What a phone has said to hold is acked: what was made behind that is what it misses, on each line. Its own uplink
+/// sends that; whether the relay still has what it took before is asked anew. Once for each heartbeat, so that one
+/// that is said again costs nothing. Lines that cannot be read are left out and come back.
+fn ask_anew(
+    lines: &BTreeMap<Line, LineState>,
+    txn: &mut Txn<'_>,
+    pairing: PairingId,
+) -> Result<Vec<(Line, JournalError)>, JournalError> {
+    let mut unreadable = Vec::new();
+    for line in Line::all(pairing) {
+        let state = lines.get(&line);
+        if !state.is_some_and(|state| !state.broken && state.standing != PROVEN) {
+            continue;
+        }
+        let head = txn.outbox_head(line);
+        let asked = head.and_then(|head| match head.acked < head.last {
+            true => txn.ask_again(line),
+            false => Ok(()),
+        });
+        match asked {
+            Ok(()) => {}
+            Err(error) if line.channel != Channel::Config && is_about_one_line(&error) => {
+                unreadable.push((line, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(unreadable)
+}
+
+/// Closes the epoch that a phone's update has opened in the config channel: with the answer to its
+/// heartbeat, which is the last message of that epoch, behind the settings if they are due. Another line that
+/// cannot be read is left out of it and comes back.
+fn answer(
+    lines: &mut BTreeMap<Line, LineState>,
+    txn: &mut Txn<'_>,
+    config: Line,
+    mut status: HubReport,
+    now_unix_ms: u64,
+) -> Result<Vec<(Line, JournalError)>, JournalError> {
+    let heard = txn.phone_heard(config.pairing)?;
+    let (mut epochs, mut unreadable) = (Vec::new(), Vec::new());
+    for line in Line::all(config.pairing) {
+        // A line that is over has no group to speak of.
+        let goes_on = |state: &&mut LineState| !state.broken && state.standing != PROVEN;
+        let Some(state) = lines.get_mut(&line).filter(goes_on) else {
+            continue;
+        };
+        let epoch = state.session.epoch(txn);
+        match epoch.and_then(|epoch| Ok((epoch, txn.outbox_head(line)?))) {
+            Ok((epoch, head)) => {
+                epochs.push((line.channel, epoch.0));
+                status.unacked += head.last.0.saturating_sub(head.acked.0);
+            }
+            Err(error) if line != config && is_about_one_line(&error) => {
+                unreadable.push((line, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(state) = lines.get_mut(&config) else {
+        return Err(JournalError::NoGroup(config));
+    };
+    // Settings that the phone is to be told share the epoch.
+    let (doc, known) = (txn.settings()?, txn.settings_said(config.pairing)?);
+    let is_told = known.version >= doc.version || known.said > txn.outbox_head(config)?.acked;
+    if doc.settings.privacy && status.not_recorded != Some(NotRecorded::Camera) {
+        status.not_recorded = Some(NotRecorded::Privacy);
+    }
+    let answer = heard.map(|heard| HeartbeatAnswer {
+        number: heard.number,
+        answered_unix_ms: now_unix_ms,
+        version: env!("CARGO_PKG_VERSION").into(),
+        epochs,
+        status,
+    });
+    match (answer, is_told) {
+        (None, true) => state.session.close(txn)?,
+        (Some(answer), true) => {
+            let _seq = state.session.answer(txn, &answer)?;
+        }
+        (answer, false) => {
+            let mut messages = vec![HubConfigMessage::Settings(doc)];
+            messages.extend(answer.map(HubConfigMessage::Answer));
+            let said = state.session.say(txn, &messages)?;
+            let version = doc.version;
+            txn.put_settings_said(config.pairing, SettingsSaid { version, said })?;
+        }
+    }
+    Ok(unreadable)
 }

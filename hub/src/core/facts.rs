@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{ClipId, Line};
-use journal::message::ClipEnd;
-use journal::{ClipOutcome, HubClip};
+use journal::ids::{ClipId, Epoch, Line, PairingId};
+use journal::message::{AddedPhones, ClipEnd, HubReport, NotRecorded, Settings, SettingsDoc};
+use journal::{ClipOutcome, Dismissal, Dismissed, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError, LineState, PROVEN};
+use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,14 +79,31 @@ impl ClipFacts {
 pub enum Stop {
     /// No phone is paired.
     NoPairing,
+    /// Phones are paired, and none of those that could take part was heard of for too long.
+    Silent,
     /// The disk is full. The rest of the event is not recorded.
     Space,
+    /// Privacy mode: the owner wants no event recorded.
+    Privacy,
     /// Every phone has proved that this directory is older than what left it: none could ever read
     /// what is recorded now.
     RolledBack,
     /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
     /// Begin a new one at the next key frame.
     NoClip,
+}
+
+impl Stop {
+    /// What a phone is told of it: one that is answered is paired, and a clip that goes on in another is no trouble.
+    fn told(self) -> Option<NotRecorded> {
+        match self {
+            Self::Silent => Some(NotRecorded::Silent),
+            Self::Space => Some(NotRecorded::Space),
+            Self::Privacy => Some(NotRecorded::Privacy),
+            Self::RolledBack => Some(NotRecorded::RolledBack),
+            Self::NoPairing | Self::NoClip => None,
+        }
+    }
 }
 
 /// What shows that this directory is older than what left it, or that the relay lies.
@@ -150,6 +167,11 @@ pub enum Notice {
     },
     /// An event is not recorded, or no further.
     NotRecorded(Stop),
+    /// What is to be played to a phone waits for room on the disk: said once, until there is some.
+    PlayWaits {
+        /// For which phone.
+        line: Line,
+    },
     /// The journal was opened again after a failed write.
     Reopened,
     /// A line's stored state cannot be used; the others go on.
@@ -158,6 +180,37 @@ pub enum Notice {
         line: Line,
         /// What is wrong.
         what: String,
+    },
+    /// New keys of a phone are in use on a line: whoever copied its old ones is shut out of it.
+    Healed {
+        /// Which.
+        line: Line,
+        /// The epoch in which they are.
+        epoch: Epoch,
+    },
+    /// A phone has changed the settings.
+    Settings(SettingsDoc),
+    /// A phone was not heard of for so long that it gets nothing new.
+    PhoneSilent {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A silent phone was heard of again: events are recorded for it.
+    PhoneBack {
+        /// Which.
+        phone: PairingId,
+    },
+    /// A phone is paired by an offer that another one passed on.
+    PhoneAdded {
+        /// Which.
+        phone: PairingId,
+        /// The one that passed the offer on.
+        by: PairingId,
+    },
+    /// A phone is removed with all its keys: it was asked for, or it was silent for too long.
+    PhoneRemoved {
+        /// Which.
+        phone: PairingId,
     },
     /// Whether a line may send has changed.
     Standing {
@@ -181,12 +234,25 @@ pub struct LineHeads {
     pub acked: Seq,
     /// Whether it may send.
     pub standing: Standing,
+    /// How often its phone has asked that the relay be asked anew what it holds.
+    pub asked_again: u64,
+}
+
+/// What the parts outside the journal are to do. Only durable facts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// What phones have set.
+    pub settings: Settings,
+    /// A phone wants the program to end, and to be started again.
+    pub restart: bool,
+    /// An offer that a phone wants to pass on, or passes on now.
+    pub invite: Option<Invite>,
 }
 
 /// All lines.
 pub type Heads = BTreeMap<Line, LineHeads>;
 
-/// One pairing for `status`.
+/// One pairing for `status`: its event video line.
 #[derive(Clone, Debug)]
 pub struct LineStatus {
     /// Which.
@@ -203,6 +269,14 @@ pub struct LineStatus {
     pub acked: Seq,
     /// Whether it may send.
     pub standing: Standing,
+    /// The last heartbeat that came from the phone.
+    pub heard: Option<PhoneHeard>,
+    /// For how long this hub has run since then, or since pairing, in milliseconds.
+    pub unheard_ms: u64,
+    /// Whether that is so long that it gets nothing new.
+    pub is_silent: bool,
+    /// When it was paired, seconds since 1970 by our clock; `None` if the pairing's row is gone.
+    pub paired_unix_s: Option<u64>,
 }
 
 /// All that `status` asks of the core.
@@ -212,10 +286,18 @@ pub struct CoreStatus {
     pub recording: bool,
     /// Why the last event was not recorded, or not all of it.
     pub stopped: Option<Stop>,
+    /// What phones have set.
+    pub settings: SettingsDoc,
+    /// The phones that came by an offer which another one passed on.
+    pub added: AddedPhones,
     /// The pairings.
     pub lines: Vec<LineStatus>,
+    /// Removed phones that the relay was not yet told of.
+    pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
+    /// Retained copies that no ack will end.
+    pub stranded_copies: usize,
 }
 
 impl Core {
@@ -228,12 +310,33 @@ impl Core {
         let head = |state: &LineState| LineHeads {
             send: state.mailboxes.send,
             receive: state.mailboxes.receive,
-            last: state.durable.last,
-            acked: state.durable.acked,
+            last: state.durable.outbox.last,
+            acked: state.durable.outbox.acked,
             standing: state.standing,
+            asked_again: state.durable.asked_again,
         };
         let heads = self.lines.iter().map(|(line, state)| (*line, head(state)));
         Ok(heads.collect())
+    }
+
+    /// Whether the camera is there, as phones are told. Nothing is written.
+    pub fn handle_camera(&mut self, is_there: bool) {
+        self.camera_failed = !is_there;
+    }
+
+    /// How this hub is, as far as memory knows. What is stored, privacy mode and what is un-acked, is added where
+    /// it is told.
+    pub(super) fn report(&self) -> HubReport {
+        // Privacy mode may have been switched off before any event could show it.
+        let stopped = self.stopped.filter(|why| *why != Stop::Privacy);
+        HubReport {
+            recording: self.is_recording(),
+            not_recorded: match self.camera_failed {
+                true => Some(NotRecorded::Camera),
+                false => stopped.and_then(Stop::told),
+            },
+            unacked: 0,
+        }
     }
 
     /// For `status`.
@@ -247,15 +350,21 @@ impl Core {
             .journal
             .as_mut()
             .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
-        for (line, state) in &mut self.lines {
+        let records = self.lines.iter_mut().filter(|(_, state)| state.records());
+        for (line, state) in records {
             let head = journal.outbox_head(*line)?;
             let (unacked_envelopes, unacked_bytes) = journal.outbox_waiting(*line)?;
             clips.extend(journal.hub_clips(line.pairing)?.iter().map(ClipFacts::of));
             let epoch = match state.standing {
-                // Its group is gone; the last epoch that was used is what there is to say.
-                PROVEN => journal.epoch_use(*line)?.map_or(0, |used| used.epoch().0),
-                _ => state.session.epoch(&mut journal.begin())?.0,
+                PROVEN => None,
+                _ => match state.session.epoch(&mut journal.begin()) {
+                    Err(error) if is_about_one_line(&error) => None,
+                    epoch => Some(epoch?.0),
+                },
             };
+            // Its group is gone; the last epoch that was used is what there is to say.
+            let used = journal.epoch_use(*line)?.map_or(0, |used| used.epoch().0);
+            let epoch = epoch.unwrap_or(used);
             lines.push(LineStatus {
                 line: *line,
                 epoch,
@@ -264,14 +373,31 @@ impl Core {
                 last: head.last,
                 acked: head.acked,
                 standing: state.standing,
+                heard: journal.phone_heard(line.pairing)?,
+                unheard_ms: self.silence.unheard_ms(line.pairing),
+                is_silent: self.silence.is_silent(line.pairing),
+                paired_unix_s: journal
+                    .pairing(line.pairing)?
+                    .map(|pairing| pairing.paired_unix_s),
             });
         }
+        let settings = journal.settings()?;
+        let added = journal.added_phones()?;
+        let dismissals = journal.dismissals()?;
+        let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
+        let dismissals =
+            dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
+        let stranded_copies = self.stranded_copies()?;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            settings,
+            added,
             stopped: self.stopped,
             lines,
+            dismissals,
             clips,
+            stranded_copies,
         })
     }
 }

@@ -19,7 +19,7 @@ use wire::ids::Seq;
 use super::room::Room;
 use super::{
     BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
-    LineState, Notice, PROVEN, Stop, TRIM_STEPS_PER_TICK, is_about_one_line, unless_reopened,
+    LineState, Notice, Stop, TRIM_STEPS_PER_TICK, is_about_one_line, unless_reopened,
 };
 use crate::camera::EventEnd;
 
@@ -165,6 +165,21 @@ impl Recording {
         self.clips.iter().map(|(line, _)| *line).collect()
     }
 
+    /// Its clips, as far as they are begun.
+    pub(super) fn clip_ids(&self) -> Vec<ClipId> {
+        self.clips.iter().filter_map(|(_, clip)| *clip).collect()
+    }
+
+    /// Whether its end is staged.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether nothing of it is durable yet, so that its first byte waits for a sync.
+    pub(super) fn awaits_first_byte(&self) -> bool {
+        !self.announced
+    }
+
     fn next_piece(&self) -> Option<&Piece> {
         self.pieces
             .get(self.staged.saturating_sub(self.first) as usize)
@@ -194,23 +209,26 @@ impl Core {
             let synced = self.commit(now_unix_ms);
             unless_reopened(synced)?;
         }
-        if self.recording.is_some() {
-            // Its end is still owed, because the disk is full.
+        // An event goes before what is played: that is broken off, and played again later.
+        let stopped = self.stop_playing(now_unix_ms);
+        unless_reopened(stopped)?;
+        if self.recording.is_some() || self.playing.is_some() {
+            // The end of that is still owed, because the disk is full.
             return Ok(self.not_recorded(Stop::Space));
+        }
+        if self.settings(now_unix_ms)?.settings.privacy {
+            return Ok(self.not_recorded(Stop::Privacy));
         }
         let usable = self
             .lines
             .iter()
-            .filter(|(_, state)| state.may_record())
+            .filter(|(line, state)| state.may_record() && !self.silence.is_silent(line.pairing))
             .map(|(line, _)| *line);
         self.events += 1;
         let recording = Recording::new(self.events, event, usable);
         if recording.clips.is_empty() {
-            let proven = self.lines.values().any(|state| state.standing == PROVEN);
-            return Ok(self.not_recorded(match proven {
-                true => Stop::RolledBack,
-                false => Stop::NoPairing,
-            }));
+            let why = self.nobody();
+            return Ok(self.not_recorded(why));
         }
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
         if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
@@ -240,7 +258,8 @@ impl Core {
             .iter()
             .map(|piece| piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES)
             .sum();
-        let needed = bytes * recording.clips.len() as u64;
+        let lines = recording.clips.len() as u64;
+        let needed = bytes * lines * self.copies();
         match self.has_room(needed, Priority::Bulk, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
@@ -296,20 +315,29 @@ impl Core {
         Ok(Recorded::Taken)
     }
 
-    /// Something that waits for room may have it now: the end of a clip that the full disk cut. And
-    /// acked envelopes are removed.
+    /// Something that waits for room may have it now: the end of a clip that the full disk cut, or what a
+    /// phone is to be told. Acked envelopes are removed, and keys rotated that an event has kept waiting.
     ///
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.trim(TRIM_STEPS_PER_TICK);
-        match self
+        let ending = self
             .recording
             .as_ref()
-            .and_then(|recording| recording.ending)
-        {
-            Some(ending) => self.end_recording(ending, now_unix_ms),
-            None => Ok(()),
+            .and_then(|recording| recording.ending);
+        if let Some(ending) = ending {
+            self.end_recording(ending, now_unix_ms)?;
+        }
+        self.follow_settings(now_unix_ms)?;
+        self.follow_added(now_unix_ms)?;
+        self.rotate_at_tick(now_unix_ms)?;
+        match self.recording {
+            Some(_) => Ok(()),
+            None => {
+                let played = self.play_next(now_unix_ms);
+                self.judge(played, now_unix_ms)
+            }
         }
     }
 
@@ -345,6 +373,13 @@ impl Core {
             .is_some_and(|r| r.begun && r.lines().contains(&line));
         if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
             self.end_recording(Ending::CutOff, now_unix_ms)?;
+            self.commit(now_unix_ms)?;
+            dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
+        }
+        if self.plays_on(line)
+            && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_))))
+        {
+            self.stop_playing(now_unix_ms)?;
             self.commit(now_unix_ms)?;
             dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         }
@@ -437,8 +472,20 @@ impl Core {
         Ok(())
     }
 
-    /// A line takes no further part in the event, if it took any.
-    pub(super) fn leave_recording(&mut self, line: Line) {
+    /// A line that is new takes part in an event of which nothing is stored yet: what begins from here on is
+    /// recorded for it, and is not among what it has missed.
+    pub(super) fn join_recording(&mut self, line: Line) {
+        let waits = |recording: &&mut Recording| !recording.begun && recording.ending.is_none();
+        if let Some(recording) = self.recording.as_mut().filter(waits)
+            && !recording.lines().contains(&line)
+        {
+            recording.clips.push((line, None));
+        }
+    }
+
+    /// A line takes no further part in the event, if it took any. `why`: what is said if nobody is left
+    /// for whom it could go on.
+    pub(super) fn leave_recording(&mut self, line: Line, why: Stop) {
         let Some(recording) = &mut self.recording else {
             return;
         };
@@ -447,7 +494,7 @@ impl Core {
             let goes_on = recording.ending.is_none();
             self.recording = None;
             if goes_on {
-                let _said = self.not_recorded(Stop::RolledBack);
+                let _said = self.not_recorded(why);
             }
         }
     }
@@ -524,7 +571,7 @@ impl Core {
         };
         let event = recording.event.clone();
         let begins = !recording.begun;
-        let bytes = piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES;
+        let bytes = self.copies() * (piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES);
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
             let clip = match clip {
                 Some(clip) if !begins => clip,
@@ -537,6 +584,7 @@ impl Core {
         let Some(recording) = &mut self.recording else {
             return Ok(());
         };
+        let phones = clips.len() as u64;
         recording.clips = clips
             .into_iter()
             .map(|(line, clip)| (line, Some(clip)))
@@ -545,7 +593,7 @@ impl Core {
         recording.staged += 1;
         self.stopped = None;
         if begins {
-            self.staged_bytes += EPOCH_BYTES;
+            self.staged_bytes += phones * EPOCH_BYTES;
             self.announce_start();
         }
         Ok(())

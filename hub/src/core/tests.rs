@@ -1,9 +1,16 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
 mod checkpoint;
+mod command;
+mod cover;
 mod full;
 pub(crate) mod gate;
+mod heartbeat;
+mod invite;
+mod phones;
+mod retained;
 mod rollback;
+mod rotation;
 mod trouble;
 pub(crate) mod world;
 

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use journal::ids::PairingId;
-use journal::pairing::{PAIRING_MESSAGE_BYTES_MAX, REFUSAL};
+use journal::ids::{OfferId, PairingId};
+use journal::pairing::{HubNext, PAIRING_MESSAGE_BYTES_MAX, REFUSAL};
 use journal::{HubPairing, JournalError, PairingMessage};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use relay_client::rpk::{EndpointLimits, peer_id};
@@ -23,7 +23,7 @@ use crate::sealer::{Sealer, SealerError};
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a phone may take to hang up after the last word.
 const HANG_UP_WAIT: Duration = Duration::from_secs(5);
-/// Messages on one connection: request, confirm, and one repetition of each.
+/// Messages on one connection: request, confirm, and one repetition of each; or one that asks for the code.
 const MESSAGES_MAX: usize = 4;
 /// Wrong answers, all phones together, after which the offer is void.
 pub(super) const FAILURES_MAX: u32 = 20;
@@ -40,12 +40,33 @@ pub(super) fn limits() -> EndpointLimits {
     }
 }
 
-/// Answers until a phone is confirmed. One phone at a time, and no more often than `tries` allows.
+/// Whose last word ends the listening also where it is only said again.
+#[derive(Clone, Copy)]
+pub(super) enum Awaited {
+    /// That of whoever paired by this offer.
+    By(OfferId),
+    /// That of this phone, which is paired and may have missed it.
+    Phone(PairingId),
+}
+
+impl Awaited {
+    fn is(self, offer: OfferId, phone: PairingId) -> bool {
+        match self {
+            Self::By(awaited) => awaited == offer,
+            Self::Phone(awaited) => awaited == phone,
+        }
+    }
+}
+
+/// Answers until a phone is confirmed, or the awaited one has its last word again. One phone at a time, and no more
+/// often than `tries` allows. Any other phone that paired before has its last word again as well and ends nothing, or
+/// it could keep all others from pairing.
 pub(super) async fn serve(
     endpoint: &Endpoint,
     sealer: &Sealer,
     clock: &impl Clock,
     mut tries: Bucket,
+    awaited: Awaited,
 ) -> Result<PairingId, Failure> {
     let mut failures = 0;
     while let Some(incoming) = endpoint.accept().await {
@@ -53,12 +74,15 @@ pub(super) async fn serve(
         tokio::time::sleep(Duration::from_millis(tries.take(now_ms))).await;
         let talked = tokio::time::timeout(CONNECTION_TIME_MAX, async {
             let connection = incoming.await.map_err(|_| Talk::Broken)?;
-            talk(&connection, sealer, &mut failures).await
+            talk(&connection, sealer, awaited, &mut failures).await
         })
         .await
         .unwrap_or(Err(Talk::Broken));
         match talked {
-            Ok(pairing) => return Ok(pairing),
+            Ok(Last::Paired(pairing)) => return Ok(pairing),
+            Ok(Last::Again) => {
+                tracing::info!("a phone that had paired before has the last word again");
+            }
             Err(Talk::Ours(failure)) => return Err(failure),
             Err(Talk::Broken) => tracing::debug!("a phone hung up before it was paired"),
             Err(Talk::Refused) => {
@@ -76,6 +100,15 @@ pub(super) async fn serve(
     ))
 }
 
+/// Who has the last word.
+#[derive(Clone, Copy)]
+enum Last {
+    /// The phone that we listen for.
+    Paired(PairingId),
+    /// One that paired before.
+    Again,
+}
+
 /// Why a talk came to nothing.
 #[derive(Debug)]
 enum Talk {
@@ -90,20 +123,21 @@ enum Talk {
 async fn talk(
     connection: &Connection,
     sealer: &Sealer,
+    awaited: Awaited,
     failures: &mut u32,
-) -> Result<PairingId, Talk> {
+) -> Result<Last, Talk> {
     let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| Talk::Broken)?;
     let peer = peer_id(connection);
-    let mut confirmed = None;
+    let mut last = None;
     let mut refused = false;
     for _ in 0..MESSAGES_MAX {
         let Some(body) = read(&mut receive).await? else {
             break;
         };
-        match answer(&body, peer, sealer).await {
-            Ok((answer, pairing)) => {
+        match answer(&body, peer, sealer, awaited).await {
+            Ok((answer, word)) => {
                 write(&mut send, &answer).await?;
-                confirmed = pairing;
+                last = word;
             }
             Err(Talk::Refused) => {
                 // Counted before it is said: whoever hangs up at once has tried all the same.
@@ -115,27 +149,35 @@ async fn talk(
             }
             Err(other) => return Err(other),
         }
-        if refused || confirmed.is_some() {
+        if refused || last.is_some() {
             break;
         }
     }
     let _ended = send.finish();
     let _hung_up = tokio::time::timeout(HANG_UP_WAIT, connection.closed()).await;
-    match confirmed {
-        Some(pairing) => Ok(pairing),
+    match last {
+        Some(last) => Ok(last),
         None if refused => Err(Talk::Refused),
         None => Err(Talk::Broken),
     }
 }
 
-/// One message's answer, durable before it is said; and the pairing, if that was the last word.
+/// One message's answer, durable before it is said; and whose it is, if that was the last word.
 /// `peer` is whose key the connection has shown.
 async fn answer(
     body: &[u8],
     peer: DeviceId,
     sealer: &Sealer,
-) -> Result<(PairingMessage, Option<PairingId>), Talk> {
+    awaited: Awaited,
+) -> Result<(PairingMessage, Option<Last>), Talk> {
     match PairingMessage::decode(body).map_err(|_| Talk::Refused)? {
+        PairingMessage::Ask(ask) => {
+            let step = move |core: &mut crate::core::Core, now: u64| {
+                core.with_journal(now, |journal| HubPairing::asked(journal, &ask, now / 1000))
+            };
+            let offered = sealer.run(step).await.map_err(blame)?;
+            Ok((PairingMessage::Offered(offered), None))
+        }
         PairingMessage::Request(request) => {
             let step = move |core: &mut crate::core::Core, now: u64| {
                 core.with_journal(now, |journal| {
@@ -144,19 +186,28 @@ async fn answer(
             };
             let answer = sealer.run(step).await.map_err(blame)?;
             wal::leaves!("pairing answer");
-            Ok((PairingMessage::Answer(answer.into_inner()), None))
+            Ok((answer.to_message(), None))
         }
         PairingMessage::Confirm(confirm) => {
+            let offer = confirm.offer();
             let step = move |core: &mut crate::core::Core, now: u64| {
-                let done =
-                    core.with_journal(now, |journal| HubPairing::confirm(journal, &confirm))?;
-                core.refresh_lines()?;
-                Ok(done)
+                let (done, is_new) = core.with_journal(now, |journal| {
+                    Ok(match HubPairing::resume(journal, &confirm)? {
+                        HubNext::Welcomed(answered) => (answered.confirm(journal, &confirm)?, true),
+                        HubNext::Confirmed(_) => (HubPairing::confirm(journal, &confirm)?, false),
+                    })
+                })?;
+                core.handle_paired(done.pairing(), now)?;
+                Ok((done, is_new))
             };
-            let done = sealer.run(step).await.map_err(blame)?.into_inner();
-            let pairing = done.pairing();
+            let (confirmed, is_new) = sealer.run(step).await.map_err(blame)?;
+            let pairing = confirmed.pairing();
             wal::leaves!("paired {}", wal::note::Hex(pairing.0));
-            Ok((PairingMessage::Done(done), Some(pairing)))
+            let last = match is_new || awaited.is(offer, pairing) {
+                true => Last::Paired(pairing),
+                false => Last::Again,
+            };
+            Ok((confirmed.to_message(), Some(last)))
         }
         _ => Err(Talk::Refused),
     }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use journal::pairing::{AppNext, REFUSAL, Request};
+use journal::ids::PairingId;
+use journal::pairing::{AppNext, Joined, REFUSAL, Requested};
 use journal::{AppPairing, Journal, JournalError, PairingError, PairingMessage, Role};
 use relay_client::rpk::EndpointLimits;
 use sha2::Digest as _;
@@ -77,7 +78,7 @@ impl Hub {
     }
 
     /// What the hub says to a request, without a network.
-    async fn judge(&self, request: Request) -> Result<(), SealerError> {
+    async fn judge(&self, request: Requested) -> Result<(), SealerError> {
         let step = move |core: &mut crate::core::Core, now: u64| {
             core.with_journal(now, |journal| {
                 HubPairing::request(journal, &request, request.device(), now / 1000)
@@ -109,11 +110,21 @@ fn phone() -> Journal {
     open(Role::App, &SimDisk::new(), 70).unwrap().0
 }
 
-fn request(offer: &Offer) -> Request {
+/// Who shows [`SPEAKER`] on every connection.
+fn speaker() -> DeviceId {
+    Identity::from_seed(SPEAKER).device_id()
+}
+
+/// The one message of an answer.
+fn heard(answer: &[u8]) -> PairingMessage {
+    PairingMessage::decode(answer.get(4..).unwrap_or_default()).unwrap()
+}
+
+fn request(offer: &Offer) -> Requested {
     request_of(offer, Identity::from_seed(SPEAKER).device_id())
 }
 
-fn request_of(offer: &Offer, device: DeviceId) -> Request {
+fn request_of(offer: &Offer, device: DeviceId) -> Requested {
     let next = AppPairing::start(&mut phone(), offer, device, 0);
     match next.unwrap().into_inner() {
         AppNext::Request(request) => request,
@@ -142,17 +153,18 @@ async fn confirm_at(hub: &Hub, offer: &Offer) -> Vec<u8> {
     let AppNext::Request(request) = next.into_inner() else {
         panic!("a new phone has nothing to confirm");
     };
+    let asked = request.clone();
     let answer = hub
         .sealer
         .run(move |core, now| {
             core.with_journal(now, |journal| {
-                HubPairing::request(journal, &request, request.device(), now / 1000)
+                HubPairing::request(journal, &asked, asked.device(), now / 1000)
             })
         })
         .await
         .unwrap();
-    let confirm = AppPairing::answer(&mut phone, offer, &answer, 0).unwrap();
-    PairingMessage::Confirm(confirm.into_inner()).encode()
+    let confirm = AppPairing::answer(&mut phone, &request, &answer, 0).unwrap();
+    confirm.to_message().encode()
 }
 
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -188,7 +200,7 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
     let shown = hub.show(PATIENCE).await;
     let offer = &shown.offer;
     let other = elsewhere.show(PATIENCE).await;
-    let good = PairingMessage::Request(request(offer)).encode();
+    let good = request(offer).to_message().encode();
     let mut altered = good.clone();
     let middle = altered.len() / 2;
     altered[middle] ^= 1;
@@ -199,7 +211,7 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
     let wrong: [(&str, Vec<u8>); 10] = [
         (
             "the name of another phone",
-            frame(&PairingMessage::Request(another).encode()),
+            frame(&another.to_message().encode()),
         ),
         ("garbage", frame(&[0xff; 40])),
         ("nothing", frame(&[])),
@@ -208,11 +220,11 @@ async fn every_kind_of_wrong_is_answered_with_the_same_bytes() {
         ("an altered request", frame(&altered)),
         (
             "the code of another hub",
-            frame(&PairingMessage::Request(request(&other.offer)).encode()),
+            frame(&request(&other.offer).to_message().encode()),
         ),
         (
             "a guessed secret",
-            frame(&PairingMessage::Request(request(&guessed)).encode()),
+            frame(&request(&guessed).to_message().encode()),
         ),
         ("the proof of another pairing", frame(&elsewhere_confirmed)),
         ("out of turn", frame(&out_of_turn.encode())),
@@ -260,6 +272,36 @@ async fn a_clock_that_was_never_set_makes_no_code() {
             }
         }
     }
+}
+
+/// A phone that has the device secret gets the code that is shown, in pairing mode; the answer is of no use to
+/// anybody else, and asking uses up no tries.
+#[tokio::test]
+async fn who_has_the_device_secret_is_told_the_code() {
+    let hub = Hub::new(1_000);
+    let shown = hub.show(PATIENCE).await;
+    let device = hub
+        .sealer
+        .run(|core, now| core.with_journal(now, Journal::device))
+        .await
+        .unwrap();
+    let secret = journal::DeviceSecret::from_bytes(&device.secret).unwrap();
+    for _try in 0..=listener::FAILURES_MAX {
+        let ask = journal::pairing::Ask::new(&mut phone());
+        let frames = say(
+            &shown.offer,
+            &frame(&PairingMessage::Ask(ask.clone()).encode()),
+        )
+        .await;
+        let Ok(PairingMessage::Offered(offered)) = PairingMessage::decode(&frames[4..]) else {
+            panic!("it is an offer");
+        };
+        let opened = secret.open(&ask, &offered, shown.offer.hub).unwrap();
+        assert_eq!(opened.to_text(), shown.offer.to_text());
+    }
+    hub.judge(request(&shown.offer)).await.unwrap();
+    let _gone = shown.stop.send(());
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Stopped);
 }
 
 #[tokio::test]
@@ -311,6 +353,34 @@ async fn a_phone_that_was_confirmed_is_reported_whatever_ends_the_offer() {
     }
 }
 
+/// One that is paired, and lost perhaps, must not keep its owner from pairing the next.
+#[tokio::test]
+async fn a_phone_that_paired_before_has_its_last_word_again_and_ends_no_other_pairing() {
+    let hub = Hub::new(1_000);
+    let mut shown = hub.show(PATIENCE).await;
+    let mut app = phone();
+    let joined = joins(&mut app, &shown.offer).await;
+    let first = proves(&mut app, &shown.offer, &joined).await;
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
+    let said = shown.steps.recv().await;
+    assert!(matches!(said, Some(Step::Paired { phone }) if phone == first.to_hex()));
+
+    let mut shown = hub.show(PATIENCE).await;
+    let again = frame(&joined.to_message().encode());
+    for _ in 0..2 {
+        assert!(matches!(
+            heard(&say(&shown.offer, &again).await),
+            PairingMessage::Done(done) if done.pairing() == first
+        ));
+    }
+    let mut newcomer = open(Role::App, &SimDisk::new(), 71).unwrap().0;
+    let joined = joins(&mut newcomer, &shown.offer).await;
+    let second = proves(&mut newcomer, &shown.offer, &joined).await;
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
+    let said = shown.steps.recv().await;
+    assert!(matches!(said, Some(Step::Paired { phone }) if phone == second.to_hex()));
+}
+
 /// A phone that was interrupted has the old code and no other address.
 #[tokio::test]
 async fn an_open_port_is_that_of_last_time_unless_somebody_has_it() {
@@ -343,4 +413,237 @@ async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     assert_eq!(failure.code, Code::NotAdmitted);
     assert!(failure.message.contains("void"), "{failure}");
     hub.does_not_know(&shown.offer).await;
+}
+
+/// Where the next start can listen again.
+fn fixed() -> PairingConfig {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = port.local_addr().unwrap();
+    drop(port);
+    PairingConfig {
+        listen,
+        addresses: Vec::new(),
+        suite: journal::Suite::Classic,
+        offer: PATIENCE,
+    }
+}
+
+/// A phone has asked for a code, and it is on its way: the offer, and that phone.
+fn passed_on(world: &mut World, config: &PairingConfig) -> (Offer, PairingId) {
+    let (core, asks) = world.ends();
+    asks.order(journal::message::CommandKind::Invite);
+    let _taken = asks.talk(core);
+    let invite = core.wishes().invite.unwrap();
+    let seed = core
+        .with_journal(NOW_MS, Journal::device)
+        .unwrap()
+        .identity_seed;
+    let terms = OfferTerms {
+        hub: Identity::from_seed(*seed).device_id(),
+        addresses: addresses::of(config, config.listen.port()),
+        relay: "relay".into(),
+        invitation: vec![1],
+        suite: config.suite,
+        ttl_s: config.offer.as_secs(),
+    };
+    let offer = core.make_invite(invite, terms, NOW_MS).unwrap().unwrap();
+    core.commit(NOW_MS).unwrap();
+    (offer, invite.by)
+}
+
+/// Does this while the hub listens for what its phones pass on, and until it listens no more.
+async fn while_served<T>(
+    sealer: &Sealer,
+    config: &PairingConfig,
+    work: impl Future<Output = T>,
+) -> T {
+    let clock = HandClock::default();
+    let relay = relay_client::RelayAddress {
+        host: "127.0.0.1".into(),
+        port: 9,
+        relay_id: RelayId([0; 32]),
+    };
+    let nobody = crate::uplink::UplinkConfig {
+        relay: relay.clone(),
+        invitation: None,
+        traffic: None,
+    };
+    let (uplink, task) = crate::uplink::start(
+        nobody,
+        sealer.clone(),
+        crate::camera::TokioClock::new(),
+        || 0,
+    );
+    task.abort();
+    let turn = Turn::default();
+    let inviter = Inviter {
+        config,
+        may_invite: crate::core::MayInvite::Yes,
+        relay: &relay,
+        sealer,
+        uplink: &uplink,
+        clock: &clock,
+        turn: &turn,
+    };
+    let mut wishes = sealer.wishes();
+    let work = async {
+        let done = work.await;
+        let ended = wishes.wait_for(|wishes| wishes.invite.is_none());
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
+        drop(ended.expect("in time").unwrap());
+        done
+    };
+    tokio::select! {
+        done = work => done,
+        () = inviter.run() => panic!("the journal is there"),
+    }
+}
+
+/// A new phone asks, and joins by the answer.
+async fn joins(app: &mut Journal, offer: &Offer) -> Joined {
+    let next = AppPairing::start(app, offer, speaker(), NOW_MS / 1000).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone has nothing to confirm");
+    };
+    let said = frame(&request.to_message().encode());
+    let PairingMessage::Answer(answer) = heard(&say(offer, &said).await) else {
+        panic!("it is no answer");
+    };
+    let joined = AppPairing::answer(app, &request, &answer, NOW_MS / 1000);
+    joined.unwrap().into_inner()
+}
+
+/// The pairing that the hub's last word makes whole.
+async fn proves(app: &mut Journal, offer: &Offer, joined: &Joined) -> PairingId {
+    let said = frame(&joined.to_message().encode());
+    let PairingMessage::Done(done) = heard(&say(offer, &said).await) else {
+        panic!("it is not the last word");
+    };
+    AppPairing::done(app, joined, &done).unwrap().into_inner()
+}
+
+/// A hub that was killed while a phone shows its code: the next one listens there again and takes the new phone, and
+/// then for nobody.
+#[tokio::test]
+async fn a_code_that_a_phone_shows_is_good_again_after_a_start() {
+    let config = fixed();
+    let mut world = World::paired();
+    let (offer, by) = passed_on(&mut world, &config);
+    world.crash();
+    let (sealer, _thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let paired = while_served(&sealer, &config, async {
+        let mut app = phone();
+        let joined = joins(&mut app, &offer).await;
+        proves(&mut app, &offer, &joined).await
+    })
+    .await;
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    let added = &status.added.phones[..];
+    assert!(
+        matches!(added, [one] if one.phone == paired && one.by == by),
+        "{added:?}"
+    );
+}
+
+/// Two pairings in one process, one behind the other: the port of the first may not be free at once.
+#[tokio::test]
+async fn a_port_that_is_about_to_be_free_is_waited_for() {
+    let hub = Hub::new(1_000);
+    let config = fixed();
+    let relay = relay_client::RelayAddress {
+        host: "relay".into(),
+        port: 1,
+        relay_id: RelayId([0; 32]),
+    };
+    let place = Place::new(&config, &relay, &hub.sealer, &hub.clock).unwrap();
+    let identity = Identity::from_seed(SPEAKER);
+    let taken = std::net::UdpSocket::bind(config.listen).unwrap();
+    let free = async {
+        tokio::time::sleep(3 * PORT_PAUSE).await;
+        drop(taken);
+    };
+    let (listened, ()) = tokio::join!(place.listen(&identity), free);
+    let (_endpoint, port) = listened.ok().unwrap();
+    assert_eq!(port, config.listen.port());
+}
+
+/// Who has the device secret gets the code that the hub shows, and none that a phone was given.
+#[test]
+fn a_code_that_a_phone_passes_on_is_told_to_nobody_who_asks() {
+    let mut world = World::paired();
+    let (_offer, _by) = passed_on(&mut world, &fixed());
+    let ask = journal::pairing::Ask::new(&mut phone());
+    let asked = |core: &mut crate::core::Core| {
+        core.with_journal(NOW_MS, |journal| {
+            HubPairing::asked(journal, &ask, NOW_MS / 1000)
+        })
+    };
+    let unknown = |error: &CoreError| {
+        let CoreError::Journal(JournalError::Pairing(error)) = error else {
+            return false;
+        };
+        *error == PairingError::UnknownOffer
+    };
+    let refused = asked(&mut world.core);
+    assert!(refused.as_ref().is_err_and(unknown), "it is not the hub's");
+    let terms = crate::core::tests::world::terms();
+    let shown = world.core.with_journal(NOW_MS, |journal| {
+        HubPairing::offer(journal, terms, NOW_MS / 1000)
+    });
+    drop(shown.unwrap());
+    assert!(asked(&mut world.core).is_ok());
+}
+
+/// A hub that was killed behind the confirmation and before its last word: the next one says it to the phone, which
+/// asks again where it asked before.
+#[tokio::test]
+async fn a_last_word_that_a_crash_took_is_said_behind_the_next_start() {
+    let config = fixed();
+    let mut world = World::paired();
+    let (offer, _by) = passed_on(&mut world, &config);
+    let mut app = phone();
+    let next = AppPairing::start(&mut app, &offer, speaker(), NOW_MS / 1000).unwrap();
+    let AppNext::Request(request) = next.into_inner() else {
+        panic!("a new phone has nothing to confirm");
+    };
+    let answer = world.core.with_journal(NOW_MS, |journal| {
+        HubPairing::request(journal, &request, speaker(), NOW_MS / 1000)
+    });
+    let joined = AppPairing::answer(&mut app, &request, &answer.unwrap(), NOW_MS / 1000);
+    let joined = joined.unwrap().into_inner();
+    let lost = world
+        .core
+        .with_journal(NOW_MS, |journal| HubPairing::confirm(journal, &joined));
+    let lost = lost.unwrap().pairing();
+    world.crash();
+    let (sealer, _thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let paired = while_served(&sealer, &config, proves(&mut app, &offer, &joined)).await;
+    assert_eq!(paired, lost);
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    assert_eq!(status.added.phones.len(), 1);
+}
+
+#[tokio::test]
+async fn a_ninth_phone_is_refused_before_the_relay_is_asked_for_anything() {
+    let mut world = World::paired();
+    for seed in 1..PHONES_MAX as u64 {
+        let _phone = world.pair_with_dice(100 + seed);
+    }
+    let clock = HandClock::default();
+    let (sealer, _thread) = sealer::start(world.core, clock.clone()).unwrap();
+    let config = PairingConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        addresses: Vec::new(),
+        suite: journal::Suite::Classic,
+        offer: Duration::from_secs(60),
+    };
+    let relay = relay_client::RelayAddress {
+        host: "relay".into(),
+        port: 1,
+        relay_id: RelayId([0; 32]),
+    };
+    let place = Place::new(&config, &relay, &sealer, &clock).unwrap();
+    let failure = place.has_room_for_a_phone().await.unwrap_err();
+    assert_eq!(failure.code, Code::NotAdmitted);
+    assert!(failure.message.contains("secluso-hub remove"), "{failure}");
 }

@@ -177,3 +177,71 @@ fn an_event_whose_beginning_is_not_known_is_recorded_all_the_same() {
     let refused = after_begin(Ok(Recorded::Not(Stop::Space)), track());
     assert!(matches!(refused, Ok(State::Skip)));
 }
+
+/// The owner's limit ends an event whole, whatever its camera still has of it; the next event is recorded.
+#[tokio::test]
+async fn an_event_ends_whole_at_the_limit_that_the_owner_has_set() {
+    let mut world = World::paired();
+    let settings = journal::message::Settings {
+        privacy: false,
+        event_seconds_max: Some(1),
+    };
+    world.core.set(settings, NOW_MS).unwrap();
+    world.core.commit(NOW_MS).unwrap();
+    let (sealer, mut thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let track = track();
+    let mut events = VecDeque::new();
+    for _ in 0..2 {
+        events.push_back(CameraEvent::EventStarted(EventStart {
+            track: Arc::clone(&track),
+            started_unix_ms: NOW_MS,
+        }));
+        events.extend(units(&track, 12).into_iter().map(CameraEvent::AccessUnit));
+        events.push_back(CameraEvent::EventEnded(EventEnd::Completed));
+    }
+    let mut camera = Script {
+        events,
+        asked: Arc::default(),
+    };
+    let (_keep, mut stop) = watch::channel(false);
+    let mut recorder = Recorder::new("door".into(), sealer);
+    let over = recorder.run(&mut camera, &mut stop).await.unwrap();
+    assert_eq!(over, Over::Finished);
+    assert_eq!(recorder.completed(), 2);
+    drop(recorder);
+    let mut finished = Vec::new();
+    while let Some(notice) = thread.notices.recv().await {
+        if let Notice::ClipFinished { clip, .. } = notice {
+            finished.push(clip);
+        }
+    }
+    assert_eq!(finished.len(), 2);
+    for clip in finished {
+        assert_eq!(clip.state, crate::core::ClipState::Complete);
+        // Five pictures of a fifth of a second, and what the container adds.
+        assert!((25_000..30_000).contains(&clip.bytes), "{}", clip.bytes);
+    }
+}
+
+/// Privacy mode ends the clip and lets go of the camera: it is asked for nothing more.
+#[tokio::test]
+async fn privacy_mode_stops_asking_the_camera() {
+    let mut world = World::paired();
+    let private = journal::message::Settings {
+        privacy: true,
+        event_seconds_max: None,
+    };
+    world.core.set(private, NOW_MS).unwrap();
+    world.core.commit(NOW_MS).unwrap();
+    let (sealer, _thread) = sealer::start(world.core, HandClock::default()).unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut camera = Script {
+        events: VecDeque::new(),
+        asked: Arc::clone(&asked),
+    };
+    let (_keep, mut stop) = watch::channel(false);
+    let mut recorder = Recorder::new("door".into(), sealer);
+    let over = recorder.run(&mut camera, &mut stop).await.unwrap();
+    assert_eq!(over, Over::Private);
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}

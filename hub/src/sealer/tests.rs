@@ -111,3 +111,24 @@ async fn whoever_has_an_answer_has_it_on_disk() {
     let ended = sealer.run(|core, now| core.handle_pieces(Vec::new(), now));
     assert_ne!(ended.await.unwrap(), Recorded::Not(Stop::Space));
 }
+
+/// The wall clock goes to and fro; what counts as silence is the time that really passes.
+#[tokio::test]
+async fn a_clock_that_is_set_again_and_again_makes_no_time_pass() {
+    const ROUNDS: u64 = 60;
+    let mut world = World::paired();
+    world.core.handle_link(true);
+    let clock = HandClock::default();
+    let (sealer, _thread) = start(world.core, clock.clone()).unwrap();
+    for round in 0..ROUNDS {
+        clock.set_unix_ms(round % 2 * 1_000_000_000_000);
+        clock.advance(5_000);
+        let _status = sealer.run(|core, _now| core.status()).await.unwrap();
+    }
+    let status = sealer.run(|core, _now| core.status()).await.unwrap();
+    let unheard_ms = status.lines[0].unheard_ms;
+    assert!(
+        unheard_ms > 0 && unheard_ms <= ROUNDS * 5_000,
+        "{unheard_ms}"
+    );
+}

@@ -1,19 +1,24 @@
 //! Keeps a camera: records it, and opens it again after it has failed.
 //!
 //! Pauses between two attempts double up to their limit. What it failed of is told as it changes and
-//! stands in `status` until the camera is there again; the rest of the hub goes on meanwhile. This room
-//! must never give a camera up while the hub runs.
+//! stands in `status` until the camera is there again; the rest of the hub goes on meanwhile. In privacy mode
+//! nobody has the camera: it is let go of, and opened again when the owner says so. This room must never give
+//! a camera up otherwise while the hub runs.
 
 use tokio::sync::watch;
 
 use crate::camera::{CameraError, Clock, FileCamera, FileCameraConfig};
+use crate::core::Wishes;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
 use crate::uplink::Backoff;
 
 /// A camera and what it takes to record it for as long as the hub runs.
 pub(super) struct Keeper<C> {
-    pub(super) camera: FileCamera<C>,
+    /// `None` while nobody has it.
+    pub(super) camera: Option<FileCamera<C>>,
+    /// How it is opened the next time.
+    pub(super) config: FileCameraConfig,
     pub(super) name: String,
     pub(super) sealer: Sealer,
     pub(super) clock: C,
@@ -29,45 +34,59 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     /// [`SealerError`] when the journal is gone.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), SealerError> {
         let mut recorder = Recorder::new(self.name.clone(), self.sealer.clone());
+        let mut next = Attempt::AtOnce;
         loop {
-            let completed = recorder.completed();
-            let error = match recorder.run(&mut self.camera, &mut stop).await? {
-                Over::Stopped | Over::Finished => return Ok(()),
-                Over::Failed(error) => error,
+            let mut camera = match self.camera.take() {
+                Some(camera) => camera,
+                None => {
+                    let opened = tokio::select! {
+                        biased;
+                        _ = stop.changed() => return Ok(()),
+                        camera = self.open(next) => camera?,
+                    };
+                    self.tell(None);
+                    opened
+                }
             };
+            let completed = recorder.completed();
+            let over = recorder.run(&mut camera, &mut stop).await?;
             if recorder.completed() > completed {
                 self.pauses.reset();
             }
-            let Some(passes) = self.camera.passes_left() else {
+            let Some(passes) = camera.passes_left() else {
                 return Ok(());
             };
-            let config = FileCameraConfig {
+            self.config = FileCameraConfig {
                 passes,
-                ..self.camera.config().clone()
+                ..camera.config().clone()
             };
-            self.tell(Some(error));
-            let reopened = tokio::select! {
-                biased;
-                _ = stop.changed() => None,
-                camera = self.reopen(config) => Some(camera),
+            drop(camera);
+            next = match over {
+                Over::Stopped | Over::Finished => return Ok(()),
+                Over::Failed(error) => {
+                    self.tell(Some(error));
+                    Attempt::AfterPause
+                }
+                Over::Private => Attempt::AtOnce,
             };
-            let Some(camera) = reopened else {
-                return Ok(());
-            };
-            self.camera = camera;
-            self.tell(None);
         }
     }
 
-    /// Tries until it can be opened.
-    async fn reopen(&mut self, config: FileCameraConfig) -> FileCamera<C> {
+    /// Tries until it can be opened. Each attempt waits for the end of privacy mode.
+    async fn open(&mut self, first: Attempt) -> Result<FileCamera<C>, SealerError> {
+        let mut wishes = self.sealer.wishes();
+        let mut next = first;
         loop {
-            let at = self.clock.now().saturating_add(self.pauses.pause());
-            self.clock.sleep_until(at).await;
-            let (again, clock) = (config.clone(), self.clock.clone());
+            if next == Attempt::AfterPause {
+                let at = self.clock.now().saturating_add(self.pauses.pause());
+                self.clock.sleep_until(at).await;
+            }
+            next = Attempt::AfterPause;
+            until_wanted(&mut wishes).await?;
+            let (again, clock) = (self.config.clone(), self.clock.clone());
             // The file may lie on a slow disk.
             match tokio::task::spawn_blocking(move || FileCamera::open(again, clock)).await {
-                Ok(Ok(camera)) => return camera,
+                Ok(Ok(camera)) => return Ok(camera),
                 Ok(Err(error)) => self.tell(Some(error)),
                 Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
                 // The runtime is shutting down.
@@ -83,6 +102,21 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             changed
         });
     }
+}
+
+/// When a camera is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Attempt {
+    /// It was good when it was let go of.
+    AtOnce,
+    /// It has just failed.
+    AfterPause,
+}
+
+/// Waits for the end of privacy mode.
+async fn until_wanted(wishes: &mut watch::Receiver<Wishes>) -> Result<(), SealerError> {
+    let wanted = wishes.wait_for(|wishes| !wishes.settings.privacy).await;
+    wanted.map(drop).map_err(|_closed| SealerError::Closed)
 }
 
 #[cfg(test)]
@@ -129,7 +163,8 @@ mod tests {
         let (trouble, mut told) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let keeper = Keeper {
-            camera: FileCamera::open(config, clock.clone()).unwrap(),
+            camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
+            config,
             name: "door".into(),
             sealer,
             clock,
@@ -152,6 +187,102 @@ mod tests {
 
         std::fs::write(&path, &whole).unwrap();
         told.wait_for(Option::is_none).await.unwrap();
+        ended(&mut thread, ClipState::Complete).await;
+        stop.send_replace(true);
+        keeping.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn in_privacy_mode_nobody_has_the_camera_and_afterwards_events_are_recorded_again() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+        let clock = TokioClock::new();
+        let config = FileCameraConfig {
+            gap: Duration::from_millis(200),
+            speed: NonZeroU32::new(20).unwrap(),
+            at_most: Some(Duration::from_secs(10)),
+            ..FileCameraConfig::new(path)
+        };
+        let (sealer, mut thread) =
+            sealer::start(World::paired().core, HandClock::default()).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Keeper {
+            camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
+            config,
+            name: "door".into(),
+            sealer: sealer.clone(),
+            clock,
+            pauses: Backoff::new(Box::new(|| 0)),
+            trouble: watch::channel(None).0,
+        };
+        let keeping = tokio::spawn(keeper.run(stopped));
+        ended(&mut thread, ClipState::Complete).await;
+        let set = |privacy| {
+            let settings = journal::message::Settings {
+                privacy,
+                event_seconds_max: None,
+            };
+            sealer.run(move |core, now| core.set(settings, now))
+        };
+        set(true).await.unwrap();
+        let recording = sealer.run(|core, _now| Ok(core.is_recording()));
+        assert!(!recording.await.unwrap());
+        // Nothing begins while it is on: not even an event that is refused.
+        while thread.notices.try_recv().is_ok() {}
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(thread.notices.try_recv().is_err());
+        set(false).await.unwrap();
+        ended(&mut thread, ClipState::Complete).await;
+        stop.send_replace(true);
+        keeping.await.unwrap().unwrap();
+    }
+
+    /// Neither at a start nor after it has failed: each attempt would have it for a moment.
+    #[tokio::test]
+    async fn in_privacy_mode_no_attempt_is_made_to_open_a_camera() {
+        let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+        let whole = std::fs::read(testdata).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clip.mp4");
+        let config = FileCameraConfig {
+            gap: Duration::from_millis(200),
+            speed: NonZeroU32::new(20).unwrap(),
+            at_most: Some(Duration::from_secs(10)),
+            ..FileCameraConfig::new(&path)
+        };
+        let (sealer, mut thread) =
+            sealer::start(World::paired().core, HandClock::default()).unwrap();
+        let set = |privacy| {
+            let settings = journal::message::Settings {
+                privacy,
+                event_seconds_max: None,
+            };
+            sealer.run(move |core, now| core.set(settings, now))
+        };
+        set(true).await.unwrap();
+        let (trouble, mut told) = watch::channel(None);
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Keeper {
+            camera: None,
+            config,
+            name: "door".into(),
+            sealer: sealer.clone(),
+            clock: TokioClock::new(),
+            pauses: Backoff::new(Box::new(|| 0)),
+            trouble,
+        };
+        let keeping = tokio::spawn(keeper.run(stopped));
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(told.borrow().is_none(), "it was looked for");
+
+        set(false).await.unwrap();
+        drop(told.wait_for(Option::is_some).await.unwrap());
+        set(true).await.unwrap();
+        std::fs::write(&path, &whole).unwrap();
+        // Longer than the pause behind the first attempts.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(told.borrow().is_some(), "it was opened");
+        set(false).await.unwrap();
+        drop(told.wait_for(Option::is_none).await.unwrap());
         ended(&mut thread, ClipState::Complete).await;
         stop.send_replace(true);
         keeping.await.unwrap().unwrap();

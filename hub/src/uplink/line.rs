@@ -1,22 +1,31 @@
 //! One line on one connection: its sender, driven by `wire::sender`, and its receiver.
 //!
-//! The machine decides what is sent; this room fetches it from the journal and hands it over. It
-//! must never send on a line whose standing is in doubt, and never trim before the journal has
-//! synced what it trims.
+//! The machine decides what is sent; this room fetches it from the journal and hands it over. With a
+//! constant rate it fetches the next envelope ahead, so that how long the journal takes does not show, and hands
+//! it over in its slot. It must never send on a line whose standing is in doubt, and never trim before the
+//! journal has synced what it trims.
+
+mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::ids::Line;
+use journal::Durable;
+use journal::ids::{Channel, Line};
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, ErrorKind};
+use wire::envelope::Envelope;
 use wire::ids::Seq;
 use wire::sender::{Need, Sender, SenderEvent};
 
+use super::hearing::Hearing;
+use super::shape::Shaper;
 use super::{Board, Over};
 use crate::camera::Clock;
 use crate::core::{Evidence, LineHeads, Standing, Verdict};
-use crate::sealer::{Sealer, SealerError};
+use crate::sealer::{Pending, Sealer, SealerError};
+use crate::traffic::Traffic;
+use slots::{Next, cover_made};
 
 /// Pause after the relay refused a slot, before it is attached again.
 const SLOT_PAUSE: Duration = Duration::from_millis(500);
@@ -35,6 +44,7 @@ const FORGED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     pub(super) line: Line,
     pub(super) head: LineHeads,
+    pub(super) hearing: Arc<Hearing>,
     pub(super) connection: Arc<Connection>,
     pub(super) sealer: Sealer,
     pub(super) board: Board,
@@ -46,6 +56,16 @@ pub(super) struct LineUplink {
     sender: Sender,
     doubt: Option<Doubt>,
     absent: Option<Absent>,
+    /// How often the phone had asked that the relay be asked anew when it last was.
+    asked_again: u64,
+    /// It has waited for what the phone said; a later connection does not make it wait again.
+    has_heard: bool,
+    /// The rhythm, if there is one.
+    shaper: Option<Shaper>,
+    /// The envelope that waits for its slot.
+    ready: Option<(Seq, Durable<Envelope>)>,
+    /// A cover that is being made: whether it could be.
+    cover: Option<Pending<bool>>,
 }
 
 /// An envelope that should be in the outbox and could not be had: acked meanwhile, which the next
@@ -77,13 +97,27 @@ struct Doubt {
 }
 
 impl LineUplink {
-    pub(super) fn new(line: Line, head: LineHeads) -> Self {
+    /// With a constant rate, if `traffic` asks for one and the line carries event videos: what other lines carry
+    /// follows from what the phone said, and from nothing that a camera saw.
+    pub(super) fn new(line: Line, head: LineHeads, traffic: Option<Traffic>) -> Self {
+        let shaped = traffic.filter(|_| line.channel == Channel::EventVideo);
         Self {
             line,
             sender: Sender::new(head.acked, head.last),
             doubt: None,
             absent: None,
+            asked_again: head.asked_again,
+            has_heard: false,
+            shaper: shaped.map(Shaper::new),
+            ready: None,
+            cover: None,
         }
+    }
+
+    /// The phone misses something that it has not acked: the relay says anew what it holds, and what it has
+    /// forgotten is sent again. True for each time that it asks.
+    fn asks_again(&mut self, head: &LineHeads) -> bool {
+        std::mem::replace(&mut self.asked_again, head.asked_again) != head.asked_again
     }
 
     /// Sends until the connection ends or the line is no more.
@@ -91,19 +125,29 @@ impl LineUplink {
         let mut heads = shared.sealer.heads();
         let mut handle: Option<AppendHandle> = None;
         self.sender.handle_detached(now_ms(clock));
+        if !self.has_heard {
+            shared.hearing.over().await;
+            self.has_heard = true;
+        }
         loop {
             let Some(head) = heads.borrow_and_update().get(&self.line).copied() else {
                 return Ok(());
             };
             self.sender.handle_durable(head.last);
             self.sender.handle_ack(head.acked);
+            if self.asks_again(&head) {
+                tracing::info!("a phone misses something; the relay is asked what it holds");
+                handle = None;
+                self.sender.handle_detached(now_ms(clock));
+            }
             self.take_events(shared, clock, &mut handle).await?;
             self.retry_after_doubt(now_ms(clock));
             let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
-            let need = self.need(blocked, now_ms(clock));
-            match need {
-                Some(need) => self.serve(need, shared, clock, &mut handle).await?,
-                None => {
+            self.tell_shape(&head, shared);
+            match self.next(&head, blocked, now_ms(clock)) {
+                Next::Serve(need) => self.serve(need, shared, clock, &mut handle).await?,
+                Next::Cover => self.ask_for_cover(shared).await?,
+                Next::Wait => {
                     self.settle_doubt(shared).await?;
                     let wait = self.until_next(blocked, clock);
                     tokio::select! {
@@ -112,6 +156,7 @@ impl LineUplink {
                             Err(_) => return Err(Over::Sealer(SealerError::Closed)),
                         },
                         event = next_event(&mut handle) => self.take(event, shared, clock, &mut handle)?,
+                        made = cover_made(&mut self.cover) => self.take_cover(made, clock)?,
                         () = tokio::time::sleep(wait) => {}
                     }
                     continue;
@@ -150,7 +195,18 @@ impl LineUplink {
         let doubt = self.doubt.as_ref().map(|doubt| doubt.again_at_ms);
         let absent = self.absent.map(|absent| absent.again_at_ms);
         let at = [sender, doubt, absent].into_iter().flatten().min();
-        let wait = at.map(|at| at.saturating_sub(now_ms(clock)).max(10));
+        let now_ms = now_ms(clock);
+        let wait = at.map(|at| at.saturating_sub(now_ms).max(10));
+        // A slot is kept to the millisecond. Where it has passed, something else is waited for.
+        let shaper = self.shaper.as_ref().filter(|_| !blocked);
+        let slot = shaper
+            .filter(|_| self.ready.is_some())
+            .map(Shaper::slot_at_ms)
+            .filter(|at| *at > now_ms);
+        let cover = shaper.and_then(|shaper| shaper.cover_again_at_ms(now_ms));
+        let shaped = slot.into_iter().chain(cover).min();
+        let shaped = shaped.map(|at| at.saturating_sub(now_ms).max(1));
+        let wait = wait.into_iter().chain(shaped).min();
         Duration::from_millis(wait.unwrap_or(DOUBT_PAUSE_MS_MAX))
     }
 
@@ -198,35 +254,55 @@ impl LineUplink {
             }
             Need::Envelope { seq, after } => {
                 self.settle_doubt(shared).await?;
-                let before = Seq(seq.0.saturating_sub(1));
-                let found = shared
-                    .sealer
-                    .run(move |core, now| core.next_envelope(line, before, now))
-                    .await;
-                match unless_reopened(found)?.flatten() {
-                    Some((found, envelope)) if found == seq => {
-                        let Some(handle) = handle.as_mut() else {
-                            self.sender.handle_detached(now_ms(clock));
-                            return Ok(());
-                        };
-                        let digest = envelope.digest();
-                        let bytes = Bytes::from(envelope.into_inner().into_bytes());
-                        let length = bytes.len();
-                        wal::leaves!(
-                            "envelope {} {seq} {}",
-                            shared.head.send.to_text(),
-                            digest.to_text()
-                        );
-                        // Noted first: once it is polled it counts as sent.
-                        self.sender.handle_sent(seq, digest, length);
-                        if let Err(error) = handle.append(seq, after, digest, bytes).await {
-                            self.slot_failed(error, clock)?;
-                        }
+                if !self.is_ready(seq) {
+                    self.fetch(seq, shared, clock).await?;
+                    if self.shaper.is_some() {
+                        // Now it has a slot to wait for, or leaves with the next turn.
+                        return Ok(());
                     }
-                    Some(_) => self.sender.handle_missing(seq),
-                    None => self.absent = Some(Absent::at(seq, now_ms(clock))),
+                }
+                let Some((_, envelope)) = self.ready.take().filter(|(ready, _)| *ready == seq)
+                else {
+                    return Ok(());
+                };
+                let Some(handle) = handle.as_mut() else {
+                    self.sender.handle_detached(now_ms(clock));
+                    return Ok(());
+                };
+                let digest = envelope.digest();
+                let bytes = Bytes::from(envelope.into_inner().into_bytes());
+                let length = bytes.len();
+                wal::leaves!(
+                    "envelope {} {seq} {}",
+                    shared.head.send.to_text(),
+                    digest.to_text()
+                );
+                // Noted first: once it is polled it counts as sent.
+                self.sender.handle_sent(seq, digest, length);
+                if let Some(shaper) = &mut self.shaper {
+                    shaper.handle_leaving(seq, now_ms(clock));
+                }
+                if let Err(error) = handle.append(seq, after, digest, bytes).await {
+                    self.slot_failed(error, clock)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Gets the envelope that the machine needs out of the journal, or says that it is not there.
+    async fn fetch(&mut self, seq: Seq, shared: &Shared, clock: &impl Clock) -> Result<(), Over> {
+        let line = self.line;
+        let before = Seq(seq.0.saturating_sub(1));
+        let found = shared
+            .sealer
+            .run(move |core, now| core.next_envelope(line, before, now))
+            .await;
+        self.ready = None;
+        match unless_reopened(found)?.flatten() {
+            Some((found, envelope)) if found == seq => self.ready = Some((seq, envelope)),
+            Some(_) => self.sender.handle_missing(seq),
+            None => self.absent = Some(Absent::at(seq, now_ms(clock))),
         }
         Ok(())
     }
@@ -387,14 +463,18 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
             .connection
             .attach_receive(shared.head.receive, cursor)
             .await;
-        let mut deliveries = match attached {
-            Ok((_state, deliveries)) => deliveries,
+        let (state, mut deliveries) = match attached {
+            Ok(attached) => attached,
             Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => {
                 tokio::time::sleep(SLOT_PAUSE).await;
                 continue;
             }
             Err(error) => return Err(Over::Client(error)),
         };
+        let held = state.last.map_or(Seq::NONE, |last| last.seq);
+        if cursor >= held {
+            shared.hearing.heard(line);
+        }
         loop {
             let delivery = match deliveries.next().await {
                 Ok(delivery) => delivery,
@@ -416,6 +496,9 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 // ORDER: the answer came after the sync.
                 Verdict::Taken | Verdict::Duplicate => {
                     pause = FORGED_PAUSE;
+                    if taken.cursor >= held {
+                        shared.hearing.heard(line);
+                    }
                     wal::leaves!(
                         "trim {} {}",
                         shared.head.receive.send_id().to_text(),
@@ -423,7 +506,13 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                     );
                     deliveries.trim(taken.cursor).await.map_err(Over::Client)?;
                 }
-                Verdict::Gap | Verdict::NotAuthentic | Verdict::RolledBack => {
+                Verdict::Waits
+                | Verdict::Gap
+                | Verdict::NotAuthentic
+                | Verdict::RolledBack
+                | Verdict::LineBroken => {
+                    // The others do not wait for what cannot be taken.
+                    shared.hearing.heard(line);
                     tracing::warn!(verdict = ?taken.verdict, "an envelope could not be taken; it is asked for again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(60));
@@ -461,6 +550,25 @@ fn now_ms(clock: &impl Clock) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each time that a phone asks costs one look at the relay, and a new process has none to make up for.
+    #[test]
+    fn the_relay_is_asked_anew_once_for_each_time_that_a_phone_asks() {
+        let mut head = LineHeads {
+            send: wire::ids::SendId([1; 24]),
+            receive: wire::ids::ReceiveId([2; 24]),
+            last: Seq(9),
+            acked: Seq(3),
+            standing: Standing::Good,
+            asked_again: 4,
+        };
+        let line = Line::of(journal::ids::PairingId([0; 16]), Channel::EventVideo);
+        let mut uplink = LineUplink::new(line, head, None);
+        assert!(!uplink.asks_again(&head));
+        head.asked_again = 5;
+        assert!(uplink.asks_again(&head));
+        assert!(!uplink.asks_again(&head));
+    }
 
     #[test]
     fn what_could_not_be_had_is_not_asked_for_at_once_again() {

@@ -8,19 +8,22 @@ use serde_json::json;
 
 use crate::child::{self, BEGIN, END};
 use crate::hub::{Hub, noise};
-use crate::measure::{Rounds, Samples, timed};
+use crate::measure::{Cost, Rounds, Samples, timed};
+use crate::meter::Counts;
 use crate::report::{Figure, Target};
 use crate::sqlite::Sqlite;
 use crate::{Outcome, Scale};
 
 /// Epoch advances in one round, so that a round is not one sync long.
 const ADVANCES_PER_ROUND: usize = 4;
+/// As many bytes as a trailer says.
+const TRAILER_BYTES: usize = 80;
 
-/// Runs the rounds and answers both questions.
+/// Runs the rounds and answers all questions.
 pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
     let pairing = Hub::pair(dir)?;
     let mut figures = against_sqlite(dir, pairing, scale)?;
-    figures.push(syncs(dir, pairing, scale)?);
+    figures.extend(syncs(dir, pairing, scale)?);
     Ok(figures)
 }
 
@@ -94,10 +97,12 @@ fn repeat(mut action: impl FnMut() -> Outcome<()>) -> Outcome<()> {
     (0..ADVANCES_PER_ROUND).try_for_each(|_| action())
 }
 
-/// One event's first byte, many times: Commit, header and chunk in one transaction.
-fn syncs(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Figure> {
+/// One event's first byte, many times: Commit, header and chunk in one transaction. Then a message like the
+/// trailer that rotates nothing, as a yardstick, and the end with its rotation.
+fn syncs(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<Figure>> {
     let chunk = noise(16 * 1024);
     let (mut by_stats, mut by_disk, mut at_end) = <(Samples, Samples, Samples)>::default();
+    let (mut before, mut plain, mut rotation) = <(Counted, Counted, Counted)>::default();
     let count = scale.rounds(40, 200);
     {
         let mut hub = Hub::open(dir, pairing)?;
@@ -107,12 +112,20 @@ fn syncs(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Figure> {
         for _ in 0..count {
             hub.ack_all()?;
             hub.meter.take();
-            let before = hub.journal.stats().syncs;
+            let syncs = hub.journal.stats().syncs;
             let clip = hub.first_byte(&chunk)?;
-            by_stats.push((hub.journal.stats().syncs - before) as f64);
-            by_disk.push(hub.meter.take().syncs() as f64);
-            hub.finish(clip)?;
-            at_end.push(hub.meter.take().syncs() as f64);
+            by_stats.push((hub.journal.stats().syncs - syncs) as f64);
+            let counts = hub.meter.take();
+            by_disk.push(counts.syncs() as f64);
+            before.push(&counts, Cost::default());
+            let (sent, cost) = timed(|| hub.chunk(clip, &chunk[..TRAILER_BYTES]));
+            sent?;
+            plain.push(&hub.meter.take(), cost);
+            let (finished, cost) = timed(|| hub.finish(clip));
+            finished?;
+            let counts = hub.meter.take();
+            at_end.push(counts.syncs() as f64);
+            rotation.push(&counts, cost);
         }
     }
     let title = "syncs per epoch advance on the way to the first byte";
@@ -144,7 +157,70 @@ fn syncs(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Figure> {
             .with_number("by strace, mean", counted.mean()),
         Err(error) => figure.with("by strace", json!(format!("not measured: {error}"))),
     };
-    Ok(figure)
+    Ok(vec![
+        figure,
+        vault_before_first_byte(&before),
+        vault_at_rotation(&plain, &rotation),
+    ])
+}
+
+/// What was counted of the same step of many events.
+#[derive(Default)]
+struct Counted {
+    vault: Samples,
+    all: Samples,
+    rounds: Rounds,
+}
+
+impl Counted {
+    fn push(&mut self, counts: &Counts, cost: Cost) {
+        self.vault.push(counts.vault.syncs as f64);
+        self.all.push(counts.syncs() as f64);
+        self.rounds.push(cost);
+    }
+}
+
+fn vault_before_first_byte(before: &Counted) -> Figure {
+    Figure::new(
+        "first_byte_vault_syncs",
+        "vault syncs before a first byte, most",
+        "",
+        before.vault.quantile(1.0),
+        Target::AtMost(0.0),
+    )
+    .with("by", json!("a counter on the disk, the most of all events"))
+    .with_number("events", before.vault.count() as f64)
+}
+
+/// How many the end of a clip adds to the sync that its trailer needs anyway.
+fn vault_at_rotation(plain: &Counted, rotation: &Counted) -> Figure {
+    Figure::new(
+        "rotation_vault_syncs",
+        "vault syncs that a rotation adds to the trailer's, most",
+        "",
+        rotation.vault.quantile(1.0),
+        Target::AtMost(2.0),
+    )
+    .with("by", json!("a counter on the disk, the most of all events"))
+    .with_number("events", rotation.vault.count() as f64)
+    .with_number(
+        "all syncs of a message without a rotation, median",
+        plain.all.median(),
+    )
+    .with_number(
+        "all syncs of the end of a clip, median",
+        rotation.all.median(),
+    )
+    .with_number(
+        "vault syncs of a message without a rotation, most",
+        plain.vault.quantile(1.0),
+    )
+    .with_number(
+        "speed of the end against that message",
+        rotation.rounds.speed_against(&plain.rounds).median(),
+    )
+    .with_rounds("end of a clip", &rotation.rounds, None)
+    .with_rounds("message without a rotation", &plain.rounds, None)
 }
 
 /// The same in a child process under strace: what reaches the kernel between two marks.

@@ -71,9 +71,9 @@ impl Hub {
             return Err("a new pairing begins with a request".into());
         };
         let answer = HubPairing::request(&mut hub, &request, request.device(), NOW_UNIX_S)?;
-        let confirm = AppPairing::answer(&mut app, &offer, &answer, NOW_UNIX_S)?.into_inner();
+        let confirm = AppPairing::answer(&mut app, &request, &answer, NOW_UNIX_S)?.into_inner();
         let done = HubPairing::confirm(&mut hub, &confirm)?;
-        Ok(AppPairing::done(&mut app, &offer, &done)?.into_inner())
+        Ok(AppPairing::done(&mut app, &confirm, &done)?.into_inner())
     }
 
     /// Opens what [`Self::pair`] made, as a start of the hub does.
@@ -137,6 +137,15 @@ impl Hub {
         self.session
             .append_chunk(&mut txn, clip, chunk, NOW_UNIX_MS)?;
         Ok(txn.commit(clip)?.into_inner())
+    }
+
+    /// One chunk of a clip, durable when this returns: a message without a rotation.
+    pub(crate) fn chunk(&mut self, clip: journal::ids::ClipId, bytes: &[u8]) -> Outcome<()> {
+        let mut txn = self.journal.begin();
+        self.session
+            .append_chunk(&mut txn, clip, bytes, NOW_UNIX_MS)?;
+        drop(txn.commit(())?);
+        Ok(())
     }
 
     /// Ends a clip, with the rotation of the group's key.

@@ -5,6 +5,7 @@
 //! target is said loudly and is no error: the exit code tells only whether the run came to its end.
 //! This program must never be part of the gate, and never change what it measures.
 
+mod bare;
 mod child;
 mod crypto;
 mod epoch;
@@ -51,9 +52,9 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Part {
-    /// Sealing of a clip, bytes written.
+    /// Sealing of a clip, what vault and wrap add to it, bytes written.
     Seal,
-    /// Epoch advances, syncs.
+    /// Epoch advances, syncs, what a rotation adds to them.
     Epoch,
     /// The relay's store.
     Ingest,

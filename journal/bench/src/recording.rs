@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hub::camera::demux::Clip;
 use hub::camera::{AccessUnit, EventEnd};
-use hub::core::{Core, Event, Piece, Recorded};
+use hub::core::{Core, Event, Piece, Recorded, SilenceLimits};
 use hub::recorder::{FLYING_BYTES_MAX, FLYING_MAX};
 use hub::segmenter::{ClipChunk, Segmenter};
 use journal::ids::{Channel, Line, PairingId};
@@ -120,7 +120,7 @@ impl CoreHub {
         let metered = meter.clone();
         let opener = Box::new(move || open_on(&disk, &dir, Role::Hub, &metered));
         Ok(Self {
-            core: Core::start(opener, NOW_UNIX_MS)?,
+            core: Core::start(opener, SilenceLimits::default(), NOW_UNIX_MS)?,
             line: Line {
                 pairing,
                 channel: Channel::EventVideo,

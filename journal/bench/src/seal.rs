@@ -10,6 +10,7 @@ use std::time::Duration;
 use journal::CHUNK_BYTES_MAX;
 use serde_json::json;
 
+use crate::bare::Bare;
 use crate::hub::{CHUNKS_PER_COMMIT, CLIP_BYTES, Hub, Steps, WARM_UP_CLIPS, noise};
 use crate::measure::{Cost, Rounds, Samples, spin, timed};
 use crate::meter::{Counts, Meter};
@@ -110,11 +111,15 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
     let (engine_dir, core_dir) = (dir.join("engine"), dir.join("core"));
     let mut hub = Hub::open(&engine_dir, Hub::pair(&engine_dir)?)?;
     let mut core = CoreHub::start(&core_dir, Hub::pair(&core_dir)?)?;
+    let mut bare = Bare::create(&dir.join("bare"))?;
+    let mut without = Rounds::default();
     let clip = noise(CLIP_BYTES);
     let recorded = Fragments::at(Some(SPEED_BITS_PER_S))?;
     for _ in 0..WARM_UP_CLIPS {
         hub.seal_clip(&clip)?;
         hub.ack_all()?;
+        bare.seal_clip(&clip)?;
+        bare.ack_all()?;
         core.record(&recorded, Pace::Busy)?;
         core.ack_all()?;
     }
@@ -146,6 +151,10 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
             &mut waited,
         )?;
         hub.ack_all()?;
+        let (sealed, cost) = timed(|| bare.seal_clip(clip));
+        sealed?;
+        without.push(cost);
+        bare.ack_all()?;
         let hub = &mut core;
         let clip = &recorded;
         round(
@@ -168,6 +177,7 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
             &overlapped,
         ),
     ];
+    figures.push(vault_and_wrap(&waited, &without));
     for (key, title, bit_rate) in WRITTEN {
         let clip = Fragments::at(bit_rate)?;
         figures.push(written(key, title, &mut core, &clip, &mut raw, scale)?);
@@ -249,6 +259,34 @@ fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
             "ms raw file: sync, spaced as ours",
             found.raw_spaced_syncs.median() * 1e3,
         )
+}
+
+/// What sealing at rest, wrapping and rotating add to a clip: at most a tenth of its time.
+fn vault_and_wrap(found: &Found, without: &Rounds) -> Figure {
+    let bytes = Some(found.bytes);
+    let speed = found.journal.speed_against(without);
+    Figure::of_samples(
+        "seal_vault_and_wrap",
+        "durable sealing of 5 MB / without vault and wrap",
+        "x",
+        &speed,
+        Target::AtLeast(0.909),
+    )
+    .with("how", json!(found.how))
+    .with(
+        "yardstick",
+        json!("OpenMLS in memory over the same engine, with the same batches, transactions and digest; nothing sealed, nothing wrapped, no rotation"),
+    )
+    .with_number(
+        "time of ours for each second without",
+        without.speed_against(&found.journal).median(),
+    )
+    .with_number(
+        "CPU time of ours for each second without",
+        found.journal.cpu_s.median() / without.cpu_s.median(),
+    )
+    .with_rounds("journal", &found.journal, bytes)
+    .with_rounds("without vault and wrap", without, bytes)
 }
 
 /// Where the journal's time went, medians in milliseconds. The last lines are parts of `commit`

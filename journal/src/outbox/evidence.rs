@@ -95,10 +95,10 @@ impl Journal {
         if row.is_dead(held.seq) {
             return Ok(true);
         }
-        match self.stored(line, held.seq)? {
-            Some(bytes) if Digest::of(&bytes) != held.digest => {
-                let body = self.own_body(line, held.seq, &bytes)?;
-                Ok(body.is_none_or(|body| body.kind != Kind::Mls))
+        match self.stored_envelope(line, held.seq)? {
+            Some(envelope) if Digest::of(&envelope) != held.digest => {
+                let body = self.own_body(line, held.seq, &envelope)?;
+                Ok(body.is_none_or(|body| body.kind == Kind::Statement))
             }
             _ => Ok(true),
         }
@@ -123,7 +123,7 @@ impl Journal {
         };
         let body = self.own_body(line, seq, envelope.as_bytes())?;
         Ok(body
-            .filter(|body| body.kind == Kind::Mls)
+            .filter(|body| body.kind != Kind::Statement)
             .map(|_| envelope.digest()))
     }
 
@@ -142,19 +142,23 @@ impl Journal {
         line: Line,
         seq: Seq,
     ) -> Result<Option<Digest>, JournalError> {
-        let stored = self.stored(line, seq)?;
-        Ok(stored.as_deref().map(Digest::of))
+        let envelope = self.stored_envelope(line, seq)?;
+        Ok(envelope.as_deref().map(Digest::of))
     }
 
-    /// The bytes of an envelope, staged ones included; `None` if they are gone or damaged.
-    fn stored(&self, line: Line, seq: Seq) -> Result<Option<Vec<u8>>, JournalError> {
+    /// An envelope in the outbox, staged ones included; `None` if it is gone or damaged.
+    fn stored_envelope(&self, line: Line, seq: Seq) -> Result<Option<Vec<u8>>, JournalError> {
         let key = keys::outbox(line, seq);
-        if let Some(bytes) = self.wal.get(&key)? {
-            return Ok(Some(bytes));
-        }
-        match self.wal.payload(&key) {
-            Err(wal::WalError::PayloadDamaged { .. }) => Ok(None),
-            other => Ok(other?),
+        let stored = match self.wal.get(&key)? {
+            Some(bytes) => Some(bytes),
+            None => match self.wal.payload(&key) {
+                Err(wal::WalError::PayloadDamaged { .. }) => None,
+                other => other?,
+            },
+        };
+        match stored {
+            Some(stored) => self.envelope_of(line, seq, stored),
+            None => Ok(None),
         }
     }
 }
@@ -169,7 +173,10 @@ impl Txn<'_> {
     }
 
     /// [`Journal::rollback_proof`], as the transaction sees it.
-    pub(crate) fn rollback_proof(&self, line: Line) -> Result<Option<Held>, JournalError> {
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn rollback_proof(&self, line: Line) -> Result<Option<Held>, JournalError> {
         let proof: Option<Proof> = self.row(&keys::rollback_proof(line))?;
         Ok(proof.map(Held::from))
     }

@@ -1,25 +1,27 @@
 //! The phone's side of pairing. It must never answer before its own part is durable.
 
 use openmls::group::{MlsGroup, StagedWelcome};
-use openmls::prelude::{GroupId, KeyPackage, MlsMessageBodyIn, MlsMessageIn};
+use openmls::prelude::{KeyPackage, MlsMessageBodyIn, MlsMessageIn};
 use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::OpenMlsProvider;
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _};
 use wal::{Durable, crash_point, mutant};
-use wire::ids::{DeviceId, ReceiveId, SendId};
+use wire::ids::{DeviceId, ReceiveId};
 
 use super::{
-    Answer, CHANNELS, Confirm, Done, Offer, PairingError, Request, capabilities, check_group,
-    credential, end_pairing, group_id, join_config, lifetime, mac_bytes, mac_holds, offers, proof,
-    proofs_equal, wrap_keys,
+    Answer, CHANNELS, Confirm, Done, Joined, Offer, PairingError, Request, Requested, capabilities,
+    check_group, credential, end_pairing, for_each_channel, group_id, join_config, lifetime,
+    mac_bytes, mac_holds, offers, proof, proofs_equal, wrap_keys,
 };
 use crate::error::JournalError;
-use crate::ids::{Line, OfferId, PairingId};
+use crate::ids::{Channel, Line, OfferId, PairingId};
 use crate::journal::Journal;
 use crate::keys::Family;
 use crate::mls_storage::{MlsProvider, Ratchet};
+use crate::outbox;
+use crate::passed;
 use crate::record::{LineRecord, PairingRecord, PairingState};
 use crate::scope::Scope;
 use crate::sealed::Key;
@@ -34,18 +36,23 @@ pub const JOINED_GRACE_S: u64 = 24 * 60 * 60;
 struct RequestRow {
     offer: Offer,
     request: Request,
-    receive: ReceiveId,
+    /// Where this phone reads, by channel.
+    receive: [ReceiveId; CHANNELS],
     own_signature_key: Vec<u8>,
     confirm: Option<Confirm>,
 }
 
 /// What the phone has to say next.
 #[derive(Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "There is one at a time, and it is sent at once."
+)]
 pub enum Next {
-    /// Send this and wait for an Answer.
-    Request(Request),
-    /// Send this and wait for Done.
-    Confirm(Confirm),
+    /// Send this and wait for an Answer, for [`AppPairing::answer`].
+    Request(Requested),
+    /// Send this and wait for Done, for [`AppPairing::done`].
+    Confirm(Joined),
     /// Nothing: this code was used by this phone, and the pairing is whole.
     Done(PairingId),
 }
@@ -66,9 +73,16 @@ impl AppPairing {
     ) -> Result<Durable<Next>, JournalError> {
         let scope = Scope::Offer(offer.offer);
         if let Some(row) = request_row(journal, offer)? {
+            let offer_of_row = row.offer;
             let next = match row.confirm {
-                Some(confirm) => Some(Next::Confirm(confirm)),
-                None if row.offer.to_text() == offer.to_text() => Some(Next::Request(row.request)),
+                Some(confirm) => Some(Next::Confirm(Joined {
+                    offer: offer_of_row,
+                    confirm,
+                })),
+                None if offer_of_row.is_same(offer) => Some(Next::Request(Requested {
+                    offer: offer_of_row,
+                    request: row.request,
+                })),
                 None => None,
             };
             let mut txn = journal.begin();
@@ -96,19 +110,21 @@ impl AppPairing {
         let suite = offer.suite.ciphersuite();
         let signer = SignatureKeyPair::new(suite.signature_algorithm())
             .map_err(|e| JournalError::Mls(e.to_string()))?;
-        let receive = ReceiveId(txn.random());
+        let receive = Channel::ALL.map(|_| ReceiveId(txn.random()));
         let nonce = txn.random();
         let provider = MlsProvider::new(&mut txn, scope, scope, Ratchet::Store);
-        let package = make_key_package(&provider, offer, pairing, &signer);
-        let key_package = provider.result(package)?;
+        provider.result(signer.store(provider.storage()))?;
+        let key_packages = for_each_channel(pairing, |_| {
+            provider.result(make_key_package(&provider, offer, pairing, &signer))
+        })?;
         drop(provider);
         let mut request = Request {
             offer: offer.offer,
             pairing,
             nonce,
             device,
-            mailbox: receive.send_id(),
-            key_package,
+            mailboxes: receive.map(|receive| receive.send_id()),
+            key_packages,
             mac: [0; 32],
         };
         request.mac = mac_bytes(&offer.mac_key(), &request.parts());
@@ -123,23 +139,32 @@ impl AppPairing {
         // CRASH(journal.pairing.app_request): before: nothing of this pairing; the person scans again |
         // after: the request and its secrets are stored.
         crash_point!("journal.pairing.app_request");
-        txn.commit(Next::Request(request))
+        txn.commit(Next::Request(Requested {
+            offer: offer.clone(),
+            request,
+        }))
     }
 
-    /// Takes the hub's answer: joins, in one transaction.
+    /// Takes the hub's answer to what was `asked`: joins, in one transaction.
     ///
     /// # Errors
     /// [`PairingError`] inside [`JournalError::Pairing`] if the hub is at fault; nothing changed.
     pub fn answer(
         journal: &mut Journal,
-        offer: &Offer,
+        asked: &Requested,
         answer: &Answer,
         now_unix_s: u64,
-    ) -> Result<Durable<Confirm>, JournalError> {
+    ) -> Result<Durable<Joined>, JournalError> {
+        let offer = &asked.offer;
+        let joined = |confirm| Joined {
+            offer: offer.clone(),
+            confirm,
+        };
+        // It may have been given up since.
         let mut row =
             request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
         if let Some(confirm) = row.confirm {
-            return journal.begin().commit(confirm);
+            return journal.begin().commit(joined(confirm));
         }
         let genuine = mac_holds(
             &offer.mac_key(),
@@ -153,52 +178,43 @@ impl AppPairing {
         let confirm = join(&mut txn, &row, answer, now_unix_s)?;
         mutant!("success_without_proof", "C1", "the app takes its own join for success" => {
             let pairing = row.request.pairing;
-            let line = Line { pairing, channel: CHANNELS[0] };
-            let mut record = txn.pairing_record(line)?;
+            let mut record = txn.pairing_record(Line::of(pairing, Channel::EventVideo))?;
             record.state = PairingState::Confirmed;
             record.put(&mut txn, pairing)?;
             let scope = Scope::Pairing(pairing);
             txn.put_secret_row(scope, Family::PairingAnswer, &[], &offer.offer)?;
             txn.end(Scope::Offer(offer.offer));
-            return txn.commit(confirm);
+            return txn.commit(joined(confirm));
         });
         row.confirm = Some(confirm.clone());
         txn.put_secret_row(Scope::Offer(offer.offer), Family::Offer, &[], &row)?;
         // CRASH(journal.pairing.app_join): before: the request alone; the same one gets the same answer
         // | after: joined, with the proof for the hub stored.
         crash_point!("journal.pairing.app_join");
-        txn.commit(confirm)
+        txn.commit(joined(confirm))
     }
 
-    /// Takes the hub's last word: the pairing is confirmed.
+    /// Takes the hub's last word to who has `joined`: the pairing is confirmed.
     ///
     /// # Errors
-    /// [`PairingError::ProofDiffers`]; nothing changed.
+    /// [`PairingError::ProofDiffers`], or [`PairingError::Malformed`] if the pairing was given up since, or is of
+    /// another journal; nothing changed.
     pub fn done(
         journal: &mut Journal,
-        offer: &Offer,
+        joined: &Joined,
         done: &Done,
     ) -> Result<Durable<PairingId>, JournalError> {
+        let offer = &joined.offer;
         let row =
             request_row(journal, offer)?.ok_or(PairingError::Malformed("nothing was asked"))?;
+        if row.confirm.is_none() {
+            return Err(PairingError::Malformed("this journal has not joined").into());
+        }
         let pairing = row.request.pairing;
-        let line = Line {
-            pairing,
-            channel: CHANNELS[0],
-        };
         let mut txn = journal.begin();
-        let crypto = std::sync::Arc::clone(&txn.journal().crypto);
-        let mut record = txn.pairing_record(line)?;
-        let provider = MlsProvider::new(
-            &mut txn,
-            Scope::Group(line),
-            Scope::Pairing(pairing),
-            Ratchet::Store,
-        );
-        let group = MlsGroup::load(provider.storage(), &GroupId::from_slice(&group_id(line)));
-        let group = provider.result(group)?.ok_or(JournalError::NoGroup(line))?;
-        drop(provider);
-        if done.pairing != pairing || !proofs_equal(&proof(&group, &crypto, "hub")?, &done.proof) {
+        let mut record = txn.pairing_record(Line::of(pairing, Channel::EventVideo))?;
+        let expected = proof(&mut txn, pairing, "hub")?;
+        if done.pairing != pairing || !proofs_equal(&expected, &done.proof) {
             return Err(PairingError::ProofDiffers.into());
         }
         record.state = PairingState::Confirmed;
@@ -252,6 +268,31 @@ impl AppPairing {
         Ok(())
     }
 
+    /// Forgets a hub: groups, keys, what waits for it and what was known of it end in one transaction; the rows
+    /// go by [`crate::Txn::trim_ended`]. Its clips are deleted before, or they would stay under keys that nobody
+    /// counts. Every session of its lines must be dropped. False if there is no such pairing: nothing changed.
+    ///
+    /// # Errors
+    /// [`JournalError::Misuse`] while it has clips. Our own storage.
+    pub fn forget(journal: &mut Journal, id: PairingId) -> Result<Durable<bool>, JournalError> {
+        let is_there = journal.scopes.get(Scope::Pairing(id)).is_some();
+        if is_there && !journal.app_clips(id)?.is_empty() {
+            return Err(JournalError::Misuse("the clips of a hub go before it"));
+        }
+        let mut txn = journal.begin();
+        if is_there {
+            for line in Line::all(id) {
+                outbox::end_in_steps(&mut txn, line)?;
+            }
+            end_pairing(&mut txn, id);
+            passed::end_of(&mut txn, id)?;
+            // CRASH(journal.pairing.app_forgotten): before: the hub is there, without its clips, and is forgotten
+            // again | after: its keys are gone with everything that was known of it, synced as one.
+            crash_point!("journal.pairing.app_forgotten");
+        }
+        txn.commit(is_there)
+    }
+
     /// The offers that this phone holds keys for: those that it is in the middle of.
     pub fn unfinished(journal: &Journal) -> Vec<OfferId> {
         offers(journal)
@@ -278,7 +319,7 @@ fn row_of(journal: &Journal, offer: OfferId) -> Result<Option<RequestRow>, Journ
     journal.secret_row(scope, Family::Offer, &[])
 }
 
-/// A key package, and everything that only this offer needs, in the offer's scope.
+/// A key package, with an init key of its own, in the offer's scope.
 fn make_key_package(
     provider: &MlsProvider<'_, '_>,
     offer: &Offer,
@@ -286,7 +327,6 @@ fn make_key_package(
     signer: &SignatureKeyPair,
 ) -> Result<Vec<u8>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    signer.store(provider.storage()).map_err(|e| text(&e))?;
     let bundle = KeyPackage::builder()
         .key_package_lifetime(lifetime())
         .leaf_node_capabilities(capabilities(offer.suite))
@@ -303,82 +343,96 @@ fn make_key_package(
         .map_err(|e| text(&e))
 }
 
-/// PSK, welcome and group, and the end of the PSK: one transaction (scenario 15). The key package is
-/// in the offer's scope, the group in its own.
+/// PSK, welcome and group of each channel, and the end of the PSK: one transaction (scenario 15). The
+/// key packages are in the offer's scope, each group in its own.
 fn join(
     txn: &mut Txn<'_>,
     row: &RequestRow,
     answer: &Answer,
     now_unix_s: u64,
 ) -> Result<Confirm, JournalError> {
+    if answer.device != row.offer.hub {
+        return Err(PairingError::Malformed("another hub answered").into());
+    }
     let (offer, pairing) = (&row.offer, row.request.pairing);
-    let line = Line {
-        pairing,
-        channel: CHANNELS[0],
-    };
-    txn.birth(Scope::Pairing(pairing))?;
-    txn.birth(Scope::Group(line))?;
-    let suite = offer.suite.ciphersuite();
-    let crypto = std::sync::Arc::clone(&txn.journal().crypto);
     let psk = offer.psk(&row.request.nonce);
-    let provider = MlsProvider::new(
-        txn,
-        Scope::Group(line),
-        Scope::Offer(offer.offer),
-        Ratchet::Store,
-    );
-    let joined = join_group(&provider, offer, &psk, &answer.welcome);
-    let group = provider.result(joined)?;
-    let signer = SignatureKeyPair::read(
-        provider.storage(),
-        &row.own_signature_key,
-        suite.signature_algorithm(),
-    );
-    let signer = provider.result(signer.ok_or("no signature key"))?;
-    drop(provider);
-    // The signature key outlives the offer.
-    let provider = MlsProvider::new(
-        txn,
-        Scope::Group(line),
-        Scope::Pairing(pairing),
-        Ratchet::Store,
-    );
-    provider.result(signer.store(provider.storage()))?;
-    drop(provider);
-    let others = group
-        .members()
-        .filter(|member| member.signature_key != row.own_signature_key);
-    let peer = others.map(|member| member.signature_key).next();
+    txn.birth(Scope::Pairing(pairing))?;
+    let groups = join_groups(txn, row, answer, &psk)?;
+    keep_signer(txn, row)?;
+    let others = groups.iter().flat_map(|(_, group)| group.members());
+    let peer = others
+        .map(|member| member.signature_key)
+        .find(|key| *key != row.own_signature_key);
     let (hub_to_app, app_to_hub) = wrap_keys(&psk, pairing);
+    let places = answer.mailboxes.iter().zip(&row.receive);
+    let lines = groups.iter().zip(places);
     let record = PairingRecord {
         state: PairingState::Joined,
         suite: offer.suite,
         own_signature_key: row.own_signature_key.clone(),
         peer_signature_key: peer
-            .ok_or(PairingError::Mls("the group has no other member".into()))?,
+            .ok_or(PairingError::Mls("the groups have no other member".into()))?,
         peer_device: offer.hub,
         send_key: app_to_hub,
         receive_key: hub_to_app,
         tag_key: Key::new(txn.random()),
-        lines: vec![LineRecord {
-            channel: line.channel,
-            group_id: group_id(line),
-            send: SendId(answer.mailbox.0),
-            receive: row.receive,
-        }],
+        lines: lines
+            .map(|((line, _), (send, receive))| LineRecord {
+                channel: line.channel,
+                group_id: group_id(*line),
+                send: *send,
+                receive: *receive,
+            })
+            .collect(),
         relay: offer.relay.clone(),
         paired_unix_s: now_unix_s,
     };
-    if answer.device != offer.hub {
-        return Err(PairingError::Malformed("another hub answered").into());
+    // The hub has one signature key in all of them.
+    for (line, group) in &groups {
+        check_group(group, &record, *line, "hub")?;
     }
-    check_group(&group, &record, line, "hub")?;
     record.put(txn, pairing)?;
     Ok(Confirm {
         offer: offer.offer,
         pairing,
-        proof: proof(&group, &crypto, "app")?,
+        proof: proof(txn, pairing, "app")?,
     })
+}
+
+/// Joins every group by the welcome into it.
+fn join_groups(
+    txn: &mut Txn<'_>,
+    row: &RequestRow,
+    answer: &Answer,
+    psk: &Key,
+) -> Result<[(Line, MlsGroup); CHANNELS], JournalError> {
+    let mut welcomes = answer.welcomes.iter();
+    for_each_channel(row.request.pairing, |line| {
+        txn.birth(Scope::Group(line))?;
+        let (group, client) = (Scope::Group(line), Scope::Offer(row.offer.offer));
+        let provider = MlsProvider::new(txn, group, client, Ratchet::Store);
+        let welcome = welcomes.next().map_or(&[][..], Vec::as_slice);
+        let joined = provider.result(join_group(&provider, &row.offer, psk, welcome))?;
+        Ok((line, joined))
+    })
+}
+
+/// The signature key outlives the offer.
+fn keep_signer(txn: &mut Txn<'_>, row: &RequestRow) -> Result<(), JournalError> {
+    let (offer, pairing) = (row.offer.offer, row.request.pairing);
+    let algorithm = row.offer.suite.ciphersuite().signature_algorithm();
+    let provider = MlsProvider::new(
+        txn,
+        Scope::Offer(offer),
+        Scope::Offer(offer),
+        Ratchet::Store,
+    );
+    let signer = SignatureKeyPair::read(provider.storage(), &row.own_signature_key, algorithm);
+    let signer = provider.result(signer.ok_or("no signature key"))?;
+    drop(provider);
+    let scope = Scope::Pairing(pairing);
+    let provider = MlsProvider::new(txn, scope, scope, Ratchet::Store);
+    provider.result(signer.store(provider.storage()))
 }
 
 fn join_group(

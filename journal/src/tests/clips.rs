@@ -145,7 +145,7 @@ fn scenario_15_a_dropped_take_can_be_redone() {
         {
             let mut txn = app.journal.begin();
             app.session
-                .take(&mut txn, seq, envelope.as_bytes())
+                .take(&mut txn, seq, envelope.as_bytes(), NOW_MS)
                 .unwrap();
         }
         assert!(!matches!(
@@ -218,7 +218,7 @@ fn garbage_changes_nothing() {
         let lsn = untouched(&app);
         let mut judge = |seq: Seq, bytes: &[u8]| {
             let mut txn = app.journal.begin();
-            app.session.take(&mut txn, seq, bytes).unwrap()
+            app.session.take(&mut txn, seq, bytes, NOW_MS).unwrap()
         };
         for at in (0..good.len()).step_by(37) {
             let mut bad = good.to_vec();
@@ -445,7 +445,7 @@ fn scenario_16_in_step_by_every_sign_and_unable_to_follow() {
     let cursor = app.cursor();
     let (seq, envelope) = hub.outgoing(cursor).remove(0);
     let mut txn = app.journal.begin();
-    let taken = app.session.take(&mut txn, seq, envelope.as_bytes());
+    let taken = app.session.take(&mut txn, seq, envelope.as_bytes(), NOW_MS);
     assert!(!matches!(taken, Ok(Taken::NewEpoch(_))), "{taken:?}");
     drop(txn);
     // And nothing of it changed anything: the cursor waits before it.

@@ -88,6 +88,7 @@ fn a_journal_of_another_version_or_role_is_refused() {
     let table = [
         (format, openmls, Role::Hub, None),
         (format + 1, openmls, Role::Hub, Some("journal format 3")),
+        (format - 1, openmls, Role::Hub, Some("journal format 1")),
         (format, "0.9.1", Role::Hub, Some("OpenMLS 0.9.1")),
         (format, "0.10.0", Role::Hub, Some("OpenMLS 0.10.0")),
         (format, openmls, Role::App, Some("belongs to a app")),

@@ -9,7 +9,7 @@ use crate::keys;
 use crate::library::AppClipState;
 use crate::message::DropReason;
 use crate::scope::Scope;
-use crate::{ClipOutcome, Held, JournalError, Role, Taken};
+use crate::{ClipOutcome, Held, JournalError, Received, Role, Taken};
 
 fn explains(hub: &Hub, held: Held) -> bool {
     hub.journal.outbox_explains(hub.line(), held).unwrap()
@@ -51,6 +51,32 @@ fn scenario_18_a_copy_that_has_recorded_past_the_phone_is_found_out_envelope_by_
     drop(txn.commit(()).unwrap());
     let judged: Vec<bool> = phone.iter().map(|held| explains(&hub, *held)).collect();
     assert_eq!(judged, [true, false, true, true, true]);
+}
+
+/// Scenario 19: everything is acked and trimmed at both ends, and the relay has lost its disk as well, so nothing is
+/// left that could show an old copy of the hub. What the phone holds is in every word that it says next.
+#[test]
+fn scenario_19_the_phones_next_word_proves_what_nothing_at_the_relay_can() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let old = hub.disk.crash_clone(CrashPolicy::KeepAll, 0);
+    hub.record(&[b"two"]);
+    settle(&mut hub, &mut app);
+    let line = hub.line();
+    assert_eq!(hub.journal.outbox_waiting(line).unwrap(), (0, 0));
+    let (mut hub, _) = hub.restart(old, 32);
+    let books = hub.journal.outbox_head(line).unwrap();
+    assert_eq!(books.acked, books.last, "by its own books nothing is wrong");
+    app.ack();
+    let said = app.outgoing(hub.journal.inbox_head(line).unwrap().cursor);
+    let (seq, envelope) = said.first().unwrap();
+    let received = hub.take(*seq, envelope);
+    assert!(matches!(received, Received::RolledBack(_)), "{received:?}");
+    assert!(hub.journal.rollback_proof(line).unwrap().is_some());
+    let mut txn = hub.journal.begin();
+    let more = hub.session.start_clip(&mut txn, "door", "video/mp4", 1);
+    assert!(matches!(more, Err(JournalError::RolledBack(_))));
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn state_written_by_this_format_version_can_be_read_and_gone_on_with() {
     );
 }
 
-/// A directory whose rotations have no salt: refused at its opening, and it says the way out.
+/// A directory of a pairing with one group, whose rotations have no salt: refused at its opening, and it says the way out.
 #[test]
 fn state_of_format_version_1_is_refused() {
     let disk = restore(&load(1, "app").files);

@@ -144,7 +144,12 @@ impl Hub {
         let mut txn = self.journal.begin();
         let arrived = self
             .session
-            .receive(&mut txn, seq, envelope.as_bytes(), Takes::Messages)
+            .receive(
+                &mut txn,
+                seq,
+                envelope.as_bytes(),
+                Takes::MessagesAndProposals,
+            )
             .unwrap();
         if let Received::Message(bytes) = &arrived.received {
             let AppMessage::Ack { through, .. } = message::decode(bytes).unwrap();
@@ -165,7 +170,7 @@ impl App {
     /// Takes one envelope of the hub.
     pub(crate) fn take(&mut self, seq: Seq, bytes: &[u8]) -> Taken {
         let mut txn = self.journal.begin();
-        let taken = self.session.take(&mut txn, seq, bytes).unwrap();
+        let taken = self.session.take(&mut txn, seq, bytes, NOW_MS).unwrap();
         txn.commit(taken).unwrap().into_inner()
     }
 
@@ -256,13 +261,13 @@ pub(crate) fn finish_pairing_as(
     let confirm = match next {
         AppNext::Request(request) => {
             let answer = HubPairing::request(hub, &request, request.device(), NOW_S)?;
-            AppPairing::answer(app, offer, &answer, NOW_S)?.into_inner()
+            AppPairing::answer(app, &request, &answer, NOW_S)?.into_inner()
         }
         AppNext::Confirm(confirm) => confirm,
         AppNext::Done(pairing) => return Ok(pairing),
     };
     let done = HubPairing::confirm(hub, &confirm)?;
-    Ok(AppPairing::done(app, offer, &done)?.into_inner())
+    Ok(AppPairing::done(app, &confirm, &done)?.into_inner())
 }
 
 /// A paired hub and app on fresh disks.

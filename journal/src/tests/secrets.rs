@@ -6,17 +6,23 @@ use std::sync::Arc;
 use wal::SeededDice;
 use wal::disk::{CrashPolicy, SimDisk};
 use wal::store::MemStore;
+use wire::ids::DeviceId;
 
-use super::harness::{App, Hub, NOW_MS, open, options, paired, settle};
-use crate::ids::ClipId;
-use crate::keys;
+use super::harness::{
+    App, Hub, NOW_MS, NOW_S, finish_pairing, finish_pairing_as, open, options, paired, settle,
+    terms,
+};
+use crate::ids::{Channel, ClipId, Line, PairingId};
+use crate::keys::{self, Family};
+use crate::pairing::{AppNext, AppPairing, HubPairing};
+use crate::retain::RELEASED_MAX;
 use crate::scope::Scope;
 use crate::sealed::next_key;
 use crate::vault::file::{FileVault, KEYS_PER_SECTOR, SECTORS_MAX};
 use crate::vault::{Change, KeyId, Room, Vault, VaultKey};
-use crate::{ErrorKind, Journal, JournalError, Role};
+use crate::{ACKED_CLIPS_KEPT, ErrorKind, Journal, JournalError, Role, Rotation, Suite};
 
-fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
+pub(super) fn files_contain(disk: &SimDisk, needle: &[u8]) -> bool {
     let holds = |path: &String| {
         let bytes = disk.contents(path).unwrap_or_default();
         bytes.windows(needle.len()).any(|window| window == needle)
@@ -130,6 +136,91 @@ fn a_start_renews_the_keys_of_all_groups() {
     }
 }
 
+/// A clip that is deleted while it arrives: its later chunks move the ratchet on under the key that the deletion made,
+/// and whoever is killed before the end of the sync rotates when it starts, without any network.
+#[test]
+fn what_arrives_of_a_deleted_clip_opens_no_more_behind_a_start() {
+    let (mut hub, mut app) = paired();
+    let (pairing, scope) = (app.line().pairing, Scope::Group(app.line()));
+    let clip = hub.start_clip();
+    hub.chunk(clip, b"one");
+    let take_all = |hub: &Hub, app: &mut App| {
+        for (seq, envelope) in hub.outgoing(app.cursor()) {
+            app.take(seq, envelope.as_bytes());
+        }
+    };
+    take_all(&hub, &mut app);
+    let mut txn = app.journal.begin();
+    txn.delete_clip(pairing, clip).unwrap();
+    app.session.rotate_for_good(&mut txn).unwrap();
+    drop(txn.commit(()).unwrap());
+    let deleted = app.journal.scopes.get(scope).unwrap().key.clone();
+    hub.chunk(clip, b"late");
+    take_all(&hub, &mut app);
+    assert!(files_contain(&app.disk, deleted.as_slice()));
+    let killed = app.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let app = app.restart(killed, 9);
+    assert!(!files_contain(&app.disk, deleted.as_slice()));
+    assert!(app.journal.is_renewed(app.line()));
+}
+
+/// Spoils a small value of a scope, so that no key opens it.
+fn spoil(journal: &mut Journal, scope: Scope, family: Family) {
+    let prefix = keys::secret(scope, family, &[]);
+    let rows = crate::journal::scan_all(&journal.wal, &prefix).unwrap();
+    let (key, value) = &rows[0];
+    let mut txn = journal.begin();
+    txn.put(key, &vec![7; value.len()]);
+    drop(txn.commit(()).unwrap());
+}
+
+/// A group of which a value is damaged cannot be rotated: that is owed, and nothing else is held up.
+#[test]
+fn a_start_goes_on_beside_a_group_that_cannot_be_renewed() {
+    let (mut hub, _app) = paired();
+    let (line, scope) = (hub.line(), Scope::Group(hub.line()));
+    let other = Line::of(line.pairing, Channel::Config);
+    hub.record(&[b"one"]);
+    spoil(&mut hub.journal, scope, Family::MessageSecrets);
+    let keys = |journal: &Journal| {
+        [line, other].map(|line| *journal.scopes.get(Scope::Group(line)).unwrap().key)
+    };
+    let old = keys(&hub.journal);
+    let disk = hub.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    drop(hub);
+    let journal = open(Role::Hub, &disk, 9).unwrap();
+    let new = keys(&journal);
+    assert_eq!((old[0] == new[0], old[1] == new[1]), (true, false));
+    assert!(!journal.is_renewed(line) && journal.is_renewed(other));
+    assert_eq!(journal.rotation(line).unwrap(), Rotation::Owed);
+    assert_eq!(journal.rotation(other).unwrap(), Rotation::NotOwed);
+}
+
+/// A line that is over at the phone rotates once more; a group that cannot be rotated dies, and what else is asked of
+/// such a line does nothing.
+#[test]
+fn the_group_of_a_line_that_is_over_rotates_or_dies() {
+    for is_damaged in [false, true] {
+        let (_hub, mut app) = paired();
+        let (line, scope) = (app.line(), Scope::Group(app.line()));
+        let old = app.journal.scopes.get(scope).unwrap().key.clone();
+        if is_damaged {
+            spoil(&mut app.journal, scope, Family::MessageSecrets);
+        }
+        for again in [false, true] {
+            let mut txn = app.journal.begin();
+            app.session.rotate_for_good(&mut txn).unwrap();
+            drop(txn.commit(()).unwrap());
+            assert!(!files_contain(&app.disk, old.as_slice()), "{again}");
+            assert_eq!(app.journal.has_group(line), !is_damaged, "{again}");
+        }
+        drop(app.journal);
+        let journal = open(Role::App, &app.disk, 9).unwrap();
+        assert_eq!(journal.has_group(line), !is_damaged);
+        assert!(journal.is_renewed(line));
+    }
+}
+
 /// A power cut takes a birth back: the pool that it took its key from is made anew by the next start.
 #[test]
 fn a_birth_that_was_taken_back_shares_no_key_with_a_later_one() {
@@ -234,6 +325,221 @@ fn scenario_28_a_deleted_clips_key_is_in_no_file() {
     txn.delete_clip(pairing, clip).unwrap();
     drop(txn.commit(()).unwrap());
     assert!(!files_contain(&app.disk, key.as_slice()));
+}
+
+/// What a hub retains is exactly what a thief opens more, chunk by chunk, until the ack: then the copy's key
+/// is in no file, and its rows go.
+#[test]
+fn a_retained_copy_opens_until_the_ack_and_never_after_it() {
+    let (mut hub, mut app) = paired();
+    let plain = b"this is the plaintext of a retained chunk, long enough to find";
+    let without = hub.record(&[plain]);
+    hub.session.retain(true);
+    let clip = hub.record(&[plain, b"two"]);
+    let has = |hub: &Hub, clip| hub.journal.scopes.get(Scope::Clip(clip)).is_some();
+    assert!(!has(&hub, without) && has(&hub, clip));
+    assert!(!files_contain(&hub.disk, plain), "it is sealed");
+    let kept = hub.journal.retained_clips().unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].clip, kept[0].chunks), (clip, 2));
+    assert!(kept[0].is_whole);
+    let (captured, bytes) = hub.journal.retained_chunk(clip, 0).unwrap();
+    assert_eq!((captured, bytes.as_slice()), (NOW_MS, plain.as_slice()));
+    let scope = Scope::Clip(clip);
+    let key = hub.journal.scopes.get(scope).unwrap().key.clone();
+    assert!(files_contain(&hub.disk, key.as_slice()));
+    // A start finds it as it is.
+    let (disk, line) = (hub.disk.crash_clone(CrashPolicy::LoseAll, 1), hub.line());
+    drop(hub);
+    let (mut hub, _) = Hub::start(disk, line, 9);
+    assert_eq!(hub.journal.retained_clips().unwrap(), kept);
+
+    settle(&mut hub, &mut app);
+    assert!(!has(&hub, clip));
+    assert!(!files_contain(&hub.disk, key.as_slice()));
+    assert!(hub.journal.retained_clips().unwrap().is_empty());
+    hub.journal.stage_trims(10, |txn| txn.trim_deleted());
+    drop(hub.journal.commit().unwrap());
+    let prefix = keys::chunk(clip, 0);
+    let left = hub
+        .journal
+        .wal
+        .scan_payloads(&prefix[..17], &prefix[..17], 10);
+    assert_eq!(left.unwrap().len(), 0);
+    let more = hub.journal.begin().trim_deleted().unwrap();
+    assert_eq!(more, crate::Trim::Idle);
+    assert_eq!(app.bytes_of(without), plain);
+}
+
+/// Copies end in each state that a crash leaves with the ack that ends them, or are there whole.
+#[test]
+fn an_ack_and_the_end_of_copies_are_one() {
+    let (mut hub, mut app) = paired();
+    hub.session.retain(true);
+    for _ in 0..3 {
+        hub.record(&[b"one", b"two"]);
+    }
+    hub.disk.record_snapshots();
+    settle(&mut hub, &mut app);
+    let line = hub.line();
+    let mut ended = 0;
+    for (i, snapshot) in hub.disk.snapshots().iter().enumerate() {
+        for policy in CrashPolicy::ALL {
+            let crashed = snapshot.crash_clone(policy, i as u64);
+            let journal = open(Role::Hub, &crashed, 70 + i as u64).unwrap();
+            let head = journal.outbox_head(line).unwrap();
+            let kept = journal.retained_clips().unwrap().len();
+            let clips = journal.hub_clips(line.pairing).unwrap();
+            let open = clips.iter().filter(|clip| clip.last_seq() > head.acked);
+            assert_eq!(kept, open.count(), "{i} {policy:?}");
+            ended += usize::from(kept == 0);
+        }
+    }
+    assert!(ended > 0);
+}
+
+/// One ack of more clips than a transaction can end: some copies end with it, the rest in the steps that
+/// follow, and not one stays.
+#[test]
+fn an_ack_of_many_clips_ends_their_copies_in_steps() {
+    const BEYOND: usize = ACKED_CLIPS_KEPT + 3;
+    let (mut hub, mut app) = paired();
+    hub.session.retain(true);
+    for _ in 0..RELEASED_MAX + BEYOND {
+        hub.record(&[b"one"]);
+    }
+    settle(&mut hub, &mut app);
+    assert_eq!(hub.journal.retained_clips().unwrap().len(), BEYOND);
+    // What is known of their clips is not forgotten over a later one.
+    let later = hub.record(&[b"two"]);
+    hub.journal.stage_trims(10, |txn| txn.trim_retained());
+    drop(hub.journal.commit().unwrap());
+    let left = hub.journal.retained_clips().unwrap();
+    assert_eq!(left.len(), 1, "what is not acked");
+    assert_eq!(left[0].clip, later);
+    settle(&mut hub, &mut app);
+    assert!(hub.journal.retained_clips().unwrap().is_empty());
+}
+
+/// What was begun before a phone was paired, and only that, is to be played to it, whatever a clock says.
+#[test]
+fn what_a_new_phone_missed_is_told_by_the_order_of_keys() {
+    let (mut hub, _app) = paired();
+    let old = hub.line().pairing;
+    hub.session.retain(true);
+    let missed = [hub.record(&[b"one"]), hub.record(&[b"two"])];
+    let mut phone = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let offer = HubPairing::offer(&mut hub.journal, terms(Suite::Classic), NOW_S).unwrap();
+    let device = DeviceId([9; 32]);
+    let new = finish_pairing_as(device, &mut hub.journal, &mut phone, &offer).unwrap();
+    hub.record(&[b"three"]);
+    let clips = hub.journal.playable(new, old).unwrap();
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        missed
+    );
+    assert!(hub.journal.playable(old, new).unwrap().is_empty());
+    let nobody = PairingId([7; 16]);
+    assert!(hub.journal.playable(nobody, old).unwrap().is_empty());
+}
+
+/// The phone of a pairing takes part in an event only once it is confirmed: what began while it was being
+/// paired it has missed as well.
+#[test]
+fn what_began_while_a_phone_was_paired_is_played_to_it() {
+    let (mut hub, _app) = paired();
+    let old = hub.line().pairing;
+    hub.session.retain(true);
+    let mut phone = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let offer = HubPairing::offer(&mut hub.journal, terms(Suite::Classic), NOW_S).unwrap();
+    let started = AppPairing::start(&mut phone, &offer, DeviceId([9; 32]), NOW_S).unwrap();
+    let AppNext::Request(request) = started.into_inner() else {
+        panic!("a fresh pairing begins with a request");
+    };
+    let device = request.device();
+    let answer = HubPairing::request(&mut hub.journal, &request, device, NOW_S).unwrap();
+    let missed = hub.record(&[b"one"]);
+    let confirm = AppPairing::answer(&mut phone, &request, &answer, NOW_S).unwrap();
+    let done = HubPairing::confirm(&mut hub.journal, &confirm).unwrap();
+    let new = AppPairing::done(&mut phone, &confirm, &done)
+        .unwrap()
+        .into_inner();
+    hub.record(&[b"two"]);
+    let clips = hub.journal.playable(new, old).unwrap();
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [missed]
+    );
+}
+
+/// A pairing of which the phone never heard takes its copies along: the same phone gets them in the pairing
+/// that takes its place, and until then they are known to wait for nobody's ack.
+#[test]
+fn what_was_kept_for_a_pairing_that_was_replaced_is_played_to_the_new_one() {
+    let (mut hub, _app) = paired();
+    let silent = hub.line().pairing;
+    hub.session.retain(true);
+    let clip = hub.record(&[b"one"]);
+    assert_eq!(hub.journal.stranded_copies().unwrap(), 0);
+    let mut phone = open(Role::App, &SimDisk::new(), 3).unwrap();
+    let offer = HubPairing::offer(&mut hub.journal, terms(Suite::Classic), NOW_S).unwrap();
+    let new = finish_pairing(&mut hub.journal, &mut phone, &offer).unwrap();
+    assert!(!hub.journal.pairing_ids().contains(&silent));
+    assert_eq!(hub.journal.plays().unwrap(), [(new, silent)]);
+    let clips = hub.journal.playable(new, silent).unwrap();
+    assert_eq!(
+        clips.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [clip]
+    );
+    assert_eq!(hub.journal.stranded_copies().unwrap(), 1);
+}
+
+/// A copy of which nothing can be read holds up neither the ack nor the recording nor the list of the others,
+/// and goes with all its rows.
+#[test]
+fn a_damaged_copy_holds_nothing_up() {
+    let (mut hub, mut app) = paired();
+    let pairing = hub.line().pairing;
+    hub.session.retain(true);
+    let bad = hub.start_clip();
+    hub.chunk(bad, b"one");
+    let key = keys::secret(Scope::Clip(bad), Family::Clip, &[]);
+    let mut txn = hub.journal.begin();
+    txn.put(&key, &[7; 60]);
+    drop(txn.commit(()).unwrap());
+    hub.chunk(bad, b"two");
+    hub.finish(bad);
+    let good = hub.record(&[b"three"]);
+    let kept = hub.journal.retained_clips().unwrap();
+    assert_eq!(
+        kept.iter().map(|clip| clip.clip).collect::<Vec<_>>(),
+        [good]
+    );
+    assert_eq!(hub.journal.stranded_copies().unwrap(), 1);
+    // The owner may end it as well.
+    let mut txn = hub.journal.begin();
+    assert_eq!(txn.forget_retained(Some(pairing), &[good]).unwrap(), 1);
+    drop(txn);
+    settle(&mut hub, &mut app);
+    assert!(hub.journal.scopes.get(Scope::Clip(bad)).is_none());
+    assert!(hub.journal.scopes.get(Scope::Clip(good)).is_none());
+    hub.journal.stage_trims(10, |txn| txn.trim_deleted());
+    drop(hub.journal.commit().unwrap());
+    let prefix = keys::chunks(bad);
+    let left = hub.journal.wal.scan_payloads(&prefix, &prefix, 10);
+    assert_eq!(left.unwrap().len(), 0);
+    assert_eq!(app.bytes_of(bad), b"onetwo");
+}
+
+/// Steps that cannot be staged are not the end of the work.
+#[test]
+fn a_step_that_fails_leaves_more_to_do() {
+    let (mut hub, _app) = paired();
+    let refuse = |_: &mut crate::Txn<'_>| Err(JournalError::Misuse("a test"));
+    let trimmed = hub.journal.stage_trims(3, refuse);
+    assert_eq!((trimmed.steps, trimmed.is_all), (0, false));
+    let trimmed = hub.journal.stage_trims(3, |txn| txn.trim_retained());
+    assert_eq!((trimmed.steps, trimmed.is_all), (0, true));
 }
 
 /// A vault from before the last two rotations, or from another device, is refused with the way out

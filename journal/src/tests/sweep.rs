@@ -137,7 +137,7 @@ fn check(
 }
 
 #[test]
-fn the_app_may_die_at_any_operation() {
+fn scenario_15_the_app_may_die_at_any_operation() {
     let (mut hub, mut app) = paired();
     let clip = hub.record(&[b"one", &[3; 9000], b"three"]);
     let second = hub.record(&[b"second"]);

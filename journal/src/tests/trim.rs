@@ -172,7 +172,7 @@ fn deleting_a_clip_of_more_than_a_transaction_holds_kills_its_key_at_once() {
     for (seq, envelope) in hub.outgoing(Seq(0)) {
         let mut txn = app.journal.begin();
         app.session
-            .take(&mut txn, seq, envelope.as_bytes())
+            .take(&mut txn, seq, envelope.as_bytes(), NOW_MS)
             .unwrap();
         drop(txn.stage(()).unwrap());
         if seq.0 % 16 == 0 {

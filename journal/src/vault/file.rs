@@ -263,6 +263,14 @@ impl FileVault {
             .map_err(JournalError::Vault)
     }
 
+    /// The sectors that were stored at least once; what a growth that was cut off left lies behind them.
+    fn stored_sectors(&self) -> &[Sector] {
+        let is_stored = |sector: &Sector| sector.generation > 0;
+        let count = self.sectors.iter().rposition(is_stored);
+        let (stored, _lengths) = self.sectors.split_at(count.map_or(0, |last| last + 1));
+        stored
+    }
+
     /// The first slot of which this holds, as sector and place.
     fn find(&self, want: impl Fn(&Slot) -> bool) -> Option<(usize, usize)> {
         let sectors = self.sectors.iter().enumerate();
@@ -342,9 +350,11 @@ impl Vault for FileVault {
     }
 
     fn room(&self) -> Room {
-        let slots = self.sectors.iter().flat_map(|sector| &sector.slots);
+        // A sector that was never stored is a length and no bytes: the first write to it may find the disk full.
+        let stored = self.stored_sectors();
+        let slots = stored.iter().flat_map(|sector| &sector.slots);
         let in_place = slots.filter(|slot| slot.is_none()).count();
-        let more = self.sectors_max.saturating_sub(self.sectors.len());
+        let more = self.sectors_max.saturating_sub(stored.len());
         Room {
             in_place,
             at_most: in_place + more * KEYS_PER_SECTOR,
@@ -352,7 +362,7 @@ impl Vault for FileVault {
     }
 
     fn store(&mut self, changes: &[Change]) -> io::Result<()> {
-        let sectors = self.sectors.len();
+        let sectors = self.stored_sectors().len();
         let stored = self.store_all(changes);
         if matches!(&stored, Err(error) if wal::disk::is_full(error))
             && self.sectors.len() > sectors

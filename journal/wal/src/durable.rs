@@ -88,6 +88,18 @@ impl<T> Durable<T> {
             value: f(self.value)?,
         })
     }
+
+    /// Like [`Self::try_map`], for what takes a secret to be read that is no durable value itself. It comes in
+    /// 32 bytes and in no other type: too few for anything that is sent.
+    pub fn try_map_with<U, E>(
+        self,
+        secret: &[u8; 32],
+        f: fn(T, &[u8; 32]) -> Result<U, E>,
+    ) -> Result<Durable<U>, E> {
+        Ok(Durable {
+            value: f(self.value, secret)?,
+        })
+    }
 }
 
 impl<T> Deref for Durable<T> {

@@ -31,6 +31,16 @@
 //!     durable.map(move |_| other)
 //! }
 //! ```
+//! ```compile_fail,E0308
+//! // Nor beside the 32 bytes that a map may have.
+//! fn smuggle(
+//!     durable: wal::Durable<u32>,
+//!     secret: &[u8; 32],
+//!     other: u32,
+//! ) -> Result<wal::Durable<u32>, ()> {
+//!     durable.try_map_with(secret, move |_, _| Ok(other))
+//! }
+//! ```
 //! ```compile_fail,E0614
 //! // A staged value cannot be read before its commit.
 //! fn peek(staged: &wal::Staged<u32>) -> u32 { **staged }
@@ -60,6 +70,9 @@
 //! }
 //! fn next(durable: wal::Durable<u32>) -> wal::Durable<u32> {
 //!     durable.map(|value| value + 1)
+//! }
+//! fn mask(durable: wal::Durable<u32>, secret: &[u8; 32]) -> Result<wal::Durable<u32>, ()> {
+//!     durable.try_map_with(secret, |value, secret| Ok(value ^ u32::from(secret[0])))
 //! }
 //! ```
 //! ```
@@ -96,6 +109,7 @@ pub mod mutant;
 pub mod note;
 mod options;
 mod poison;
+pub mod private;
 mod ranges;
 pub mod record;
 pub mod recover;

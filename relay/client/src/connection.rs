@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
-use wire::frame::{Frame, ReceiveState, SendState};
-use wire::limits::{BODY_BYTES_MAX, STORED_PREFIX_BYTES};
+use wire::frame::{Frame, Guest, ReceiveState, Revocation, SendState};
+use wire::limits::{BODY_BYTES_MAX, REVOKE_MAILBOXES_MAX, STORED_PREFIX_BYTES};
 use wire::{Class, ErrorCode, Head, Invitation, ReceiveId, SendId, Seq, Slot};
 
 use crate::append::{AppendEvent, AppendHandle};
@@ -47,6 +47,7 @@ struct Table {
     last_request: u32,
     slots: HashMap<u32, SlotEntry>,
     invites: HashMap<u32, oneshot::Sender<Option<Invitation>>>,
+    revokes: HashMap<u32, oneshot::Sender<Revocation>>,
     fetches: HashMap<(u32, Seq), oneshot::Sender<Option<Bytes>>>,
     /// Why the connection ended, or is about to, if the relay said so.
     ended: Option<ClientError>,
@@ -237,6 +238,39 @@ impl Connection {
             })
     }
 
+    /// Asks the relay to take back an invitation of this hub, durably, which shuts a phone out that has no
+    /// other, and to empty mailboxes of which nobody has any more use, at most [`wire::limits::REVOKE_MAILBOXES_MAX`].
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] also from a relay that does not know the question. An error of the
+    /// connection; [`ClientError::Misuse`] for too many mailboxes. In each case it may be asked again.
+    pub async fn revoke(
+        &self,
+        guest: Option<Guest>,
+        mailboxes: Vec<SendId>,
+    ) -> Result<Revocation, ClientError> {
+        if mailboxes.len() > REVOKE_MAILBOXES_MAX {
+            return Err(ClientError::Misuse("more mailboxes than one pairing has"));
+        }
+        let (sender, answer) = oneshot::channel();
+        let request = {
+            let mut table = self.inner.table();
+            table.last_request = table.last_request.wrapping_add(1);
+            let request = table.last_request;
+            // Nobody waits for a question whose future was dropped.
+            table.revokes.retain(|_, waiting| !waiting.is_closed());
+            table.revokes.insert(request, sender);
+            request
+        };
+        let frame = Frame::Revoke {
+            request,
+            guest,
+            mailboxes,
+        };
+        self.inner.send(&frame).await?;
+        self.inner.answer(answer).await
+    }
+
     /// Waits until the connection ends, and says why.
     pub async fn closed(&self) -> ClientError {
         let _reason = self.inner.quinn.closed().await;
@@ -369,6 +403,7 @@ impl Inner {
         table.ended.get_or_insert(error);
         table.slots.clear();
         table.invites.clear();
+        table.revokes.clear();
         table.fetches.clear();
         drop(table);
         self.quinn
@@ -460,6 +495,11 @@ impl Inner {
             } => {
                 if let Some(waiting) = self.table().invites.remove(&request) {
                     let _gone = waiting.send(invitation);
+                }
+            }
+            Frame::Revoked { request, outcome } => {
+                if let Some(waiting) = self.table().revokes.remove(&request) {
+                    let _gone = waiting.send(outcome);
                 }
             }
             Frame::GoAway { retry_after_s } => {

@@ -2,7 +2,8 @@
 //!
 //! TLS 1.3 only, X25519MLKEM768 preferred, no resumption and no early data. Reusable with any
 //! application protocol: the relay's, and the direct one between hub and app for pairing. This
-//! room must never accept a key that was not asked for, and never parse an X.509 certificate.
+//! room must never accept a key that was not asked for, unless its caller asked for anybody's, and never
+//! parse an X.509 certificate.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -158,6 +159,30 @@ pub async fn client_connect(
     alpn: &[u8],
     limits: &EndpointLimits,
 ) -> Result<(Endpoint, Connection), RpkError> {
+    connect(addr, identity, Some(pinned), alpn, limits).await
+}
+
+/// Connects to `addr`, whoever answers there, if it proves some key: [`peer_id`] says which. Nothing that is
+/// meant for one peer alone may be said on such a connection.
+///
+/// # Errors
+/// As [`client_connect`], except that no key is a wrong one.
+pub async fn client_connect_to_anybody(
+    addr: SocketAddr,
+    identity: &Identity,
+    alpn: &[u8],
+    limits: &EndpointLimits,
+) -> Result<(Endpoint, Connection), RpkError> {
+    connect(addr, identity, None, alpn, limits).await
+}
+
+async fn connect(
+    addr: SocketAddr,
+    identity: &Identity,
+    pinned: Option<DeviceId>,
+    alpn: &[u8],
+    limits: &EndpointLimits,
+) -> Result<(Endpoint, Connection), RpkError> {
     let wrong_key = Arc::new(AtomicBool::new(false));
     let tls = client_tls(identity, pinned, alpn, &wrong_key)?;
     let tls = QuicClientConfig::try_from(tls).map_err(|error| RpkError::Tls(error.to_string()))?;
@@ -196,10 +221,10 @@ fn server_tls(identity: &Identity, alpn: &[u8]) -> Result<rustls::ServerConfig, 
     Ok(tls)
 }
 
-/// TLS of a client: its raw key, one server and no other, nothing to resume with.
+/// TLS of a client: its raw key, one server and no other (or anybody), nothing to resume with.
 fn client_tls(
     identity: &Identity,
-    pinned: DeviceId,
+    pinned: Option<DeviceId>,
     alpn: &[u8],
     wrong_key: &Arc<AtomicBool>,
 ) -> Result<rustls::ClientConfig, RpkError> {

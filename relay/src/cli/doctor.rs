@@ -184,7 +184,23 @@ fn check_data_dir(data_dir: &Path) -> Vec<Check> {
         ),
         Err(error) => problem("space", error.to_string()),
     };
-    vec![place, space]
+    vec![place, check_files(data_dir), space]
+}
+
+/// Whether everything in the directory is for its owner alone.
+fn check_files(data_dir: &Path) -> Check {
+    match wal::private::first_shared(data_dir, None) {
+        Ok(None) => ok("files", "for their owner alone"),
+        Ok(Some((path, mode))) => problem(
+            "files",
+            format!(
+                "others may look into {} (mode {mode:o}); run: chmod -R go= {}",
+                path.display(),
+                data_dir.display()
+            ),
+        ),
+        Err(error) => warning("files", error.to_string()),
+    }
 }
 
 /// What the data directory takes, and beside it what quotas count: the first has the second, the

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use wal::{Durable, Staged};
 use wire::envelope::Size;
-use wire::{Head, SendId, Seq};
+use wire::{DeviceId, Head, SendId, Seq};
 
 use super::rows::MailboxRow;
 
@@ -58,6 +58,27 @@ pub enum PendingAppend {
 /// Proof, once durable, that an invitation belongs to the device that brought it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redeemed(pub(super) ());
+
+/// What came of a hub's wish to shut a phone out, once it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// The phone is shut out, or none was named; the mailboxes are gone, or go as soon as there is room.
+    Done,
+    /// The phone stays admitted by an invitation that was not taken back. The mailboxes are gone as far as they
+    /// may go.
+    StillAdmitted,
+    /// The invitation was the hub's and is taken back, and no row says that the phone was ever here.
+    NotKnown,
+}
+
+/// An invitation that was taken back, once that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// What came of it for the phone that was named.
+    pub outcome: Revoked,
+    /// Another device that had used the invitation instead, and is shut out with it.
+    pub also_shut_out: Option<DeviceId>,
+}
 
 /// What a reader gets.
 #[derive(Clone, Debug, PartialEq, Eq)]

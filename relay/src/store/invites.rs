@@ -1,6 +1,7 @@
 //! Used invitations, and how many each hub asked for.
 //!
-//! This room must never forget a used invitation before it has expired.
+//! This room must never forget a used invitation before it has expired, nor who used it while that admits a phone:
+//! it is the only way from an invitation that a hub takes back to a device that used it in another name.
 
 use wal::{Staged, Txn, WalError, crash_point};
 use wire::limits::INVITATIONS_PER_DAY_MAX;
@@ -26,14 +27,46 @@ impl MailboxStore {
         expires_unix_s: u64,
         now_unix_s: u64,
     ) -> Result<Option<Staged<Redeemed>>, WalError> {
+        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, Class::Hub)
+    }
+
+    /// As [`Self::redeem`], for a phone: it is admitted by this invitation too, until the hub that asked for it
+    /// takes it back ([`MailboxStore::revoke`]). None is staged for one that was.
+    ///
+    /// # Errors
+    /// A [`WalError`] of the engine.
+    pub fn redeem_phone(
+        &mut self,
+        device: DeviceId,
+        nonce: &[u8; 16],
+        expires_unix_s: u64,
+        now_unix_s: u64,
+    ) -> Result<Option<Staged<Redeemed>>, WalError> {
+        self.redeem_as(device, nonce, expires_unix_s, now_unix_s, Class::Phone)
+    }
+
+    fn redeem_as(
+        &mut self,
+        device: DeviceId,
+        nonce: &[u8; 16],
+        expires_unix_s: u64,
+        now_unix_s: u64,
+        class: Class,
+    ) -> Result<Option<Staged<Redeemed>>, WalError> {
+        let mut is_new = true;
         if let Some(used) = self.wal.get(&invite_key(nonce))? {
             let used = InviteRow::decode(used);
-            if used.device != device {
+            let is_phone = class == Class::Phone;
+            if used.device != device || is_phone && self.is_taken_back(&device, nonce)? {
                 return Ok(None);
             }
+            is_new = false;
         }
         let mut txn = Txn::new();
         self.sweep_invitations(&mut txn, now_unix_s)?;
+        if class == Class::Phone && is_new {
+            self.admit(&mut txn, &device, nonce)?;
+        }
         let row = InviteRow {
             device,
             expires_unix_s,
@@ -45,7 +78,7 @@ impl MailboxStore {
         Ok(Some(self.stage(txn, Redeemed(()))?))
     }
 
-    /// Forgets expired invitations among the next few, going round: nonces are random, so the
+    /// Forgets expired invitations that admit nobody among the next few, going round: nonces are random, so the
     /// long-lived ones that come first must not hide the others for ever. Where it got to is not
     /// stored; after a restart it begins anew.
     fn sweep_invitations(&mut self, txn: &mut Txn, now_unix_s: u64) -> Result<(), WalError> {
@@ -57,7 +90,10 @@ impl MailboxStore {
             _ => rows::INVITE.to_vec(),
         };
         for (key, value) in page {
-            if InviteRow::decode(value).expires_unix_s < now_unix_s {
+            let used = InviteRow::decode(value);
+            if used.expires_unix_s < now_unix_s
+                && !self.is_admitted_by(&used.device, &rows::nonce_of(&key))?
+            {
                 txn.delete(key);
             }
         }
@@ -65,7 +101,7 @@ impl MailboxStore {
     }
 
     /// Stages one more invitation asked for by `device`, a hub, on `day` (days since 1970); none
-    /// when it had its share.
+    /// when it had its share. What it takes back counts with what it asks for.
     ///
     /// # Errors
     /// A [`WalError`] of the engine.
@@ -74,19 +110,34 @@ impl MailboxStore {
         device: DeviceId,
         day: u64,
     ) -> Result<Option<Staged<()>>, WalError> {
-        let (mut account, new) = self.account(&device, Class::Hub)?;
+        let mut txn = Txn::new();
+        let (_, new) = self.account(&device, Class::Hub)?;
+        if !self.count_wish(&mut txn, device, day, INVITATIONS_PER_DAY_MAX)? {
+            return Ok(None);
+        }
+        let staged = self.stage(txn, ())?;
+        self.totals.accounts += u64::from(new);
+        Ok(Some(staged))
+    }
+
+    /// Counts one more thing that a hub wants of its invitations on this day; false if it had its share.
+    pub(super) fn count_wish(
+        &self,
+        txn: &mut Txn,
+        hub: DeviceId,
+        day: u64,
+        most: u32,
+    ) -> Result<bool, WalError> {
+        let (mut account, _) = self.account(&hub, Class::Hub)?;
         if account.invite_day != day {
             account.invite_day = day;
             account.invites = 0;
         }
-        if account.invites >= INVITATIONS_PER_DAY_MAX {
-            return Ok(None);
+        if account.invites >= most {
+            return Ok(false);
         }
         account.invites += 1;
-        let mut txn = Txn::new();
-        txn.put(account_key(&device), account.encode());
-        let staged = self.stage(txn, ())?;
-        self.totals.accounts += u64::from(new);
-        Ok(Some(staged))
+        txn.put(account_key(&hub), account.encode());
+        Ok(true)
     }
 }

@@ -91,6 +91,11 @@ impl MailboxStore {
             return Ok(());
         }
         tracing::warn!(mailbox = %mailbox.short(), "a stored envelope is damaged; its mailbox starts again");
+        self.give_up(mailbox)
+    }
+
+    /// Stages the end of a mailbox that is there: damaged, or of no more use to anybody.
+    pub(super) fn give_up(&mut self, mailbox: &SendId) -> Result<(), WalError> {
         self.lost.push(*mailbox);
         self.losing.insert(*mailbox);
         self.go_on_losing()
@@ -115,8 +120,8 @@ impl MailboxStore {
             match emptied {
                 Ok(()) => drop(self.losing.remove(&mailbox)),
                 Err(WalError::Space { .. }) => {
-                    // A smaller one may find room. Each batch comes by here, and `lose` has said it.
-                    tracing::debug!(mailbox = %mailbox.short(), "the disk is too full to empty a damaged mailbox");
+                    // A smaller one may find room. Each batch comes by here.
+                    tracing::debug!(mailbox = %mailbox.short(), "the disk is too full to empty a mailbox");
                 }
                 Err(error) => return Err(error),
             }

@@ -16,6 +16,8 @@ pub(super) const MAILBOX: &[u8] = b"m";
 pub(super) const ACCOUNT: &[u8] = b"a";
 /// Prefix of used invitations.
 pub(super) const INVITE: &[u8] = b"i";
+/// Prefix of phones and the invitations that admit them.
+pub(super) const GUEST: &[u8] = b"g";
 /// Prefix of mailboxes that are being emptied because they were damaged.
 pub(super) const LOST: &[u8] = b"l";
 /// Prefix of envelopes, in the key space of payloads.
@@ -105,7 +107,7 @@ pub(super) struct AccountRow {
     pub(super) mailboxes: u32,
     /// The day (since 1970) of its last invitation.
     pub(super) invite_day: u64,
-    /// Invitations asked for on that day.
+    /// Invitations asked for and taken back on that day.
     pub(super) invites: u32,
 }
 
@@ -140,12 +142,12 @@ impl AccountRow {
     }
 }
 
-/// A used invitation, kept until it would have expired anyway.
+/// A used invitation, kept until it would have expired anyway, and for as long as it admits its user as a phone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct InviteRow {
     /// Who used it.
     pub(super) device: DeviceId,
-    /// When it may be forgotten.
+    /// Before this it is not forgotten.
     pub(super) expires_unix_s: u64,
 }
 
@@ -155,6 +157,23 @@ impl InviteRow {
     }
 
     pub(super) fn decode(bytes: Vec<u8>) -> InviteRow {
+        decode(&bytes)
+    }
+}
+
+/// By what a phone is admitted: nonces of invitations that it redeemed and that nobody has taken back, the
+/// latest last. Without one it is shut out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GuestRow {
+    pub(super) admitted_by: Vec<[u8; 16]>,
+}
+
+impl GuestRow {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(super) fn decode(bytes: Vec<u8>) -> GuestRow {
         decode(&bytes)
     }
 }
@@ -207,8 +226,23 @@ pub(super) fn account_key(device: &DeviceId) -> Vec<u8> {
     [ACCOUNT, device.as_bytes()].concat()
 }
 
+pub(super) fn guest_key(device: &DeviceId) -> Vec<u8> {
+    [GUEST, device.as_bytes()].concat()
+}
+
 pub(super) fn invite_key(nonce: &[u8; 16]) -> Vec<u8> {
     [INVITE, nonce].concat()
+}
+
+/// The nonce in the key of a used invitation.
+pub(super) fn nonce_of(key: &[u8]) -> [u8; 16] {
+    match key
+        .strip_prefix(INVITE)
+        .and_then(|rest| rest.try_into().ok())
+    {
+        Some(nonce) => nonce,
+        None => panic!("a used invitation under a key of another shape"),
+    }
 }
 
 pub(super) fn envelope_prefix(mailbox: &SendId) -> Vec<u8> {

@@ -16,6 +16,7 @@ use super::*;
 
 mod batches;
 mod disk;
+mod guests;
 
 const HUB_ID: DeviceId = DeviceId([1; 32]);
 const HUB: (DeviceId, Class) = (HUB_ID, Class::Hub);

@@ -155,8 +155,8 @@ error_codes! {
     InvitationInvalid = 6, "the invitation is not one of this relay; check that it was copied whole";
     /// The certificate was not signed by this relay for this device.
     CertificateInvalid = 7, "the admission certificate is not valid here; redeem a new invitation";
-    /// The operator has revoked this device.
-    Revoked = 8, "the operator of the relay has revoked this device";
+    /// The operator, or the hub that invited this device, has revoked it.
+    Revoked = 8, "this device was removed: by its camera's owner, or by the relay's operator; pair again with a new code";
     /// A newer connection of the same device took over.
     Replaced = 9, "a newer connection of the same device took over";
     /// More attached mailboxes, or more mailboxes in the account, than allowed.

@@ -13,8 +13,10 @@ use crate::codec::{Presence, Reader, Writer};
 use crate::credential::{Certificate, Class, Invitation};
 use crate::envelope::{Size, check_envelope_bytes};
 use crate::error::WireError;
-use crate::ids::{Digest, Head, ReceiveId, SendId, Seq, Slot};
-use crate::limits::{APPEND_PREFIX_BYTES, BODY_BYTES_MAX, FRAME_HEADER_BYTES};
+use crate::ids::{DeviceId, Digest, Head, ReceiveId, SendId, Seq, Slot};
+use crate::limits::{
+    APPEND_PREFIX_BYTES, BODY_BYTES_MAX, FRAME_HEADER_BYTES, REVOKE_MAILBOXES_MAX,
+};
 
 /// The type bytes. Even is critical, odd may be ignored by who does not know it.
 pub mod kind {
@@ -30,6 +32,11 @@ pub mod kind {
     pub const INVITE: u8 = 0x0a;
     /// Relay: the answer to `INVITE`.
     pub const INVITATION: u8 = 0x0c;
+    /// Client, a hub: an invitation that a phone was admitted by is taken back, and these mailboxes are of no
+    /// more use. A relay that does not know it ignores it, and the client has no answer.
+    pub const REVOKE: u8 = 0x0d;
+    /// Relay: the answer to `REVOKE`.
+    pub const REVOKED: u8 = 0x0e;
     /// Client: will append to a mailbox.
     pub const ATTACH_SEND: u8 = 0x10;
     /// Relay: the answer to `ATTACH_SEND`.
@@ -88,6 +95,28 @@ pub struct ReceiveState {
     pub last: Option<Head>,
 }
 
+/// What a `REVOKE` takes back: an invitation of the hub that asks, by which a phone was admitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Guest {
+    /// The phone.
+    pub device: DeviceId,
+    /// The invitation's nonce.
+    pub invitation: [u8; 16],
+}
+
+/// What came of a `REVOKE`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Revocation {
+    /// All that was asked for is durable. The device, if one was named, is shut out.
+    Done,
+    /// The invitation is taken back if it was this hub's, and the device stays admitted by another one. The
+    /// mailboxes are gone as far as they are of these two.
+    StillAdmitted,
+    /// The invitation is taken back, it was this hub's, and the relay knows of none by which the device ever came: it
+    /// never did, or a lost disk has made the relay forget it. Asking again will say the same.
+    NotKnown,
+}
+
 /// One frame, borrowing the envelope bytes from the buffer that it was read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame<'a> {
@@ -122,6 +151,23 @@ pub enum Frame<'a> {
         request: u32,
         /// The invitation, or none if it was refused.
         invitation: Option<Invitation>,
+    },
+    /// `REVOKE`.
+    Revoke {
+        /// The number of the question, chosen by the client.
+        request: u32,
+        /// Which invitation is taken back; none: only the mailboxes go.
+        guest: Option<Guest>,
+        /// Mailboxes to be emptied, at most [`REVOKE_MAILBOXES_MAX`]: those that the hub or the device
+        /// fills.
+        mailboxes: Vec<SendId>,
+    },
+    /// `REVOKED`.
+    Revoked {
+        /// The number of the question.
+        request: u32,
+        /// What came of it.
+        outcome: Revocation,
     },
     /// `ATTACH_SEND`.
     AttachSend {
@@ -381,6 +427,8 @@ impl<'a> Frame<'a> {
             Frame::Admitted(_) => kind::ADMITTED,
             Frame::Invite { .. } => kind::INVITE,
             Frame::Invitation { .. } => kind::INVITATION,
+            Frame::Revoke { .. } => kind::REVOKE,
+            Frame::Revoked { .. } => kind::REVOKED,
             Frame::AttachSend { .. } => kind::ATTACH_SEND,
             Frame::SendState { .. } => kind::SEND_STATE,
             Frame::AttachReceive { .. } => kind::ATTACH_RECEIVE,
@@ -451,6 +499,36 @@ impl<'a> Frame<'a> {
                     None => out.u8(0),
                     Some(invitation) => out.u8(1).bytes(&invitation.to_bytes()),
                 };
+            }
+            Frame::Revoke {
+                request,
+                guest,
+                mailboxes,
+            } => {
+                assert!(
+                    mailboxes.len() <= REVOKE_MAILBOXES_MAX,
+                    "a frame of ours names too many mailboxes"
+                );
+                out.u32(*request);
+                match guest {
+                    None => out.u8(0),
+                    Some(guest) => out
+                        .u8(1)
+                        .bytes(guest.device.as_bytes())
+                        .bytes(&guest.invitation),
+                };
+                out.u8(mailboxes.len() as u8);
+                for mailbox in mailboxes {
+                    out.bytes(mailbox.as_bytes());
+                }
+            }
+            Frame::Revoked { request, outcome } => {
+                let outcome = match outcome {
+                    Revocation::Done => 1,
+                    Revocation::StillAdmitted => 2,
+                    Revocation::NotKnown => 3,
+                };
+                out.u32(*request).u8(outcome);
             }
             Frame::AttachSend { slot, mailbox } => {
                 out.u32(slot.0).bytes(mailbox.as_bytes());
@@ -603,6 +681,23 @@ fn read_envelope<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
     Ok(envelope)
 }
 
+/// A count and as many mailboxes, which is checked before room is made for them.
+fn read_mailboxes(reader: &mut Reader<'_>) -> Result<Vec<SendId>, WireError> {
+    let count = usize::from(reader.u8("number of mailboxes")?);
+    if count > REVOKE_MAILBOXES_MAX {
+        return Err(WireError::TooLong {
+            what: "list of mailboxes",
+            found: count,
+            limit: REVOKE_MAILBOXES_MAX,
+        });
+    }
+    let mut mailboxes = Vec::with_capacity(count);
+    for _ in 0..count {
+        mailboxes.push(SendId(reader.array("send id")?));
+    }
+    Ok(mailboxes)
+}
+
 fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, WireError> {
     Ok(match kind {
         kind::HELLO => {
@@ -628,6 +723,31 @@ fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, WireErr
             invitation: match reader.presence("invitation")? {
                 Presence::Absent => None,
                 Presence::Present => Some(Invitation::read(reader)?),
+            },
+        },
+        kind::REVOKE => Frame::Revoke {
+            request: reader.u32("request")?,
+            guest: match reader.presence("device")? {
+                Presence::Absent => None,
+                Presence::Present => Some(Guest {
+                    device: DeviceId(reader.array("device")?),
+                    invitation: reader.array("nonce")?,
+                }),
+            },
+            mailboxes: read_mailboxes(reader)?,
+        },
+        kind::REVOKED => Frame::Revoked {
+            request: reader.u32("request")?,
+            outcome: match reader.u8("outcome")? {
+                1 => Revocation::Done,
+                2 => Revocation::StillAdmitted,
+                3 => Revocation::NotKnown,
+                found => {
+                    return Err(WireError::BadValue {
+                        what: "outcome",
+                        found: u64::from(found),
+                    });
+                }
             },
         },
         kind::ATTACH_SEND => Frame::AttachSend {

@@ -53,6 +53,13 @@ pub const INVITATION_TTL_SECONDS_MAX: u32 = 30 * 24 * 3600;
 /// Invitations that one account may ask for in one day.
 pub const INVITATIONS_PER_DAY_MAX: u32 = 64;
 
+/// Invitations that a hub may ask for or take back in a day before the next `REVOKE` that changes anything has
+/// no answer until tomorrow: who has used up the former can still take them back.
+pub const REVOCATIONS_PER_DAY_MAX: u32 = 4 * INVITATIONS_PER_DAY_MAX;
+
+/// Mailboxes that one `REVOKE` may name: those of a pairing, of both directions, with room to spare.
+pub const REVOKE_MAILBOXES_MAX: usize = 16;
+
 /// Seconds that a client waits at most because a relay asks it to (GOAWAY, OVER_QUOTA): ten minutes.
 /// A longer wish is a lie or a mistake, and would silence the client for up to 136 years.
 pub const RETRY_AFTER_SECONDS_MAX: u32 = 600;
@@ -73,6 +80,10 @@ const _: () = {
     assert!(STORED_PREFIX_BYTES <= APPEND_PREFIX_BYTES);
     assert!(DELIVER_PREFIX_BYTES <= APPEND_PREFIX_BYTES);
     assert!(CREDENTIAL_BYTES_MAX < CONTROL_BODY_BYTES_MAX);
+    assert!(
+        4 + 49 + 1 + 24 * REVOKE_MAILBOXES_MAX <= CONTROL_BODY_BYTES_MAX,
+        "a REVOKE is a control frame"
+    );
     assert!(
         WINDOW_BYTES_MAX as usize >= 2 * ENVELOPE_BYTES_MAX,
         "a window of one envelope would send in lock step"

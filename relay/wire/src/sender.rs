@@ -176,6 +176,13 @@ impl Sender {
         self.receipted_through.max(self.acked_through) >= self.head
     }
 
+    /// True while the relay's mailbox is attached, was found to agree with the outbox, and nothing has
+    /// spoken against that since.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        matches!(self.link, Link::Sending { .. })
+    }
+
     /// The outbox has a new durable envelope: `seq` is the highest number now.
     pub fn handle_durable(&mut self, seq: Seq) {
         self.head = self.head.max(seq);

@@ -83,7 +83,7 @@ impl Options {
 
 /// Runs the demo; fails unless everything holds.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let mut steps = Steps::counted(11);
+    let mut steps = Steps::counted(12);
     let directory = temporary_directory()?;
     let result = story(options, &directory, &mut steps);
     match &result {
@@ -144,10 +144,15 @@ fn story(options: &Options, directory: &std::path::Path, steps: &mut Steps) -> O
     })?;
     let status = steps.step("wait until everything is acked", || all_acked(&mut world))?;
     let elapsed = steps.elapsed().saturating_sub(built);
-    steps.step("export every clip and compare", || {
+    let report = steps.step("export every clip and compare", || {
         stop(&mut world)?;
         Report::collect(&world, &status, kills, elapsed)
-    })
+    })?;
+    steps.step(
+        "look for secrets in all that was written and printed",
+        || world.search_for_secrets(),
+    )?;
+    Ok(report)
 }
 
 fn first_event(world: &mut World) -> Outcome<()> {

@@ -9,15 +9,18 @@
     reason = "A developer tool is a shell: it times its steps and waits for processes."
 )]
 
+mod adversary;
 mod budget;
 mod cargo;
 mod crash;
 mod demo;
 mod failure;
+mod fuzz;
 mod gate;
 mod junit;
 mod progress;
 mod setup;
+mod thief;
 mod tidy;
 mod words;
 
@@ -67,6 +70,29 @@ cargo xtask COMMAND
              --merge FILE.. run nothing: add the totals that the machines of --full --shard wrote with
                             --json; prints them (--json) or keeps them (--bless). A kind that no file
                             has fails, unless --without NAME says that this is meant
+  thief    live a long life of hub and phone, copy all files after every step, and let a program that
+           shares none of our code open what it can, with all that was ever sent at hand; then the
+           same with sealing switched off, where everything must open
+             --quick        20 epochs instead of 200
+             --seed N       another life
+             --json         one JSON object on stdout
+             --bless        keep the figures of a whole run in SECURITY.md; wants root, which also
+                            searches freed disk blocks
+  adversary
+           a malicious relay with sixteen vices against the real hub and app, starts on old copies of
+           their directories, every message between them changed before it comes, and what lies
+           under its wrap; half an hour or so
+             --long         ten seeds of each vice, and every byte in three ways: some hours
+             --only NAME    relay, rollback or traffic
+             --json         one JSON object on stdout
+             --bless        keep the table of old copies as crashtest/ROLLBACK.md, if all went well
+  fuzz     every parser of bytes from outside under libFuzzer, 5 minutes each, on a nightly toolchain;
+           it fails on a finding and keeps the input
+             --minutes N    for each target
+             --long         30 minutes for each
+             --target NAME  one of them; may be given several times
+             --jobs N       so many at a time; otherwise half as many as the machine has threads
+             --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory or crypto; may be given several times
@@ -104,6 +130,9 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "test" => gate::test(rest),
         "check" => gate::check(rest),
         "crash" => crash::run(rest),
+        "thief" => thief::run(rest),
+        "adversary" => adversary::run(rest),
+        "fuzz" => fuzz::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
         "setup" => gate::setup_only(),
@@ -149,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash bench bless setup tidy";
+        let commands = "demo test check crash thief adversary fuzz bench bless setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();

@@ -45,7 +45,7 @@ fn a_line_that_broke_is_said_and_takes_and_sends_nothing_more() {
         assert_eq!(core.status().unwrap()[0].over, Some(Over::Broken));
         core.owe_ack(line, 30_000).unwrap();
         let refused = [
-            core.deliver(line, &sent, 30_000).err(),
+            core.deliver(line, &sent, 30_000, 0).err(),
             core.tick(line, 40_000).err(),
             core.finish_sync(line, 50_000).err(),
             core.next_envelope(line, Seq::NONE).err(),
@@ -60,4 +60,38 @@ fn a_line_that_broke_is_said_and_takes_and_sends_nothing_more() {
         assert_eq!(core.cursor(line).unwrap(), first.cursor);
         assert_eq!(bytes_of(&core, kept), b"kept");
     }
+}
+
+/// Writes over the first sealed value whose key begins so: no key opens it any more.
+fn spoil(disk: &SimDisk, prefix: &[u8]) {
+    let disk: Arc<SimDisk> = Arc::new(disk.clone());
+    let view = Box::new(MemStore::on_disk(disk.clone(), "view"));
+    let (mut wal, _) = Wal::open(disk, view, Box::new(SeededDice(9)), options()).unwrap();
+    let rows = wal.scan(prefix, prefix, 1).unwrap();
+    let (key, value) = &rows[0];
+    let mut txn = Txn::new();
+    txn.put(key.clone(), vec![7; value.len()]);
+    drop(wal.stage(txn, ()).unwrap());
+    drop(wal.commit().unwrap());
+}
+
+/// What is wrong with its camera's group keeps no clip here; the group, which could derive the clip's chunks again and
+/// cannot be rotated, dies with it.
+#[test]
+fn a_clip_is_deleted_beside_a_group_that_is_damaged() {
+    let (mut hub, disk) = paired();
+    let mut core = open_core(&disk, 3);
+    let line = hub.line();
+    let clip = hub.record(&[b"deleted"]);
+    deliver(&mut core, line, &hub.outgoing(Seq::NONE), 10);
+    drop(core);
+    // The ratchets of the group (FORMAT.md, family 07).
+    spoil(&disk, &[&b"S\x04"[..], &line.key(), &[0x07]].concat());
+    let mut core = open_core(&disk, 4);
+    assert!(core.journal().has_group(line));
+    let deleted = core.delete(clip).unwrap();
+    let committed = core.commit().unwrap();
+    assert_eq!(committed.redeem(deleted).into_inner(), clip);
+    assert!(core.clips().unwrap().is_empty());
+    assert!(!core.journal().has_group(line));
 }

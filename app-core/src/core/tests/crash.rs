@@ -148,7 +148,7 @@ fn an_io_error_at_every_disk_operation_is_survived() {
         let mut at = 0;
         while at < sent.len() {
             let run = &sent[at..sent.len().min(at + 4)];
-            let done = core.deliver(line, run, 0).and_then(|pending| {
+            let done = core.deliver(line, run, 0, 0).and_then(|pending| {
                 let committed = core.commit()?;
                 core.settle(&committed, pending)
             });

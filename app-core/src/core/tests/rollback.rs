@@ -37,7 +37,13 @@ fn scenario_21_an_older_copy_is_told_by_the_hub_and_takes_and_sends_nothing_more
         }
         let before = core.outbox(line).unwrap();
         assert_eq!(core.over(line).unwrap(), None);
+        let version = |core: &mut Core, line| core.journal().key_version(line).unwrap();
+        let versions = Line::all(line.pairing).map(|line| version(&mut core, line));
         let run = deliver(&mut core, line, &sent, 20_000);
+        // None of them ever falls quiet again, so each key rotates with the proof (S5).
+        for (line, before) in Line::all(line.pairing).into_iter().zip(versions) {
+            assert_eq!(version(&mut core, line), before + 1, "{line:?}");
+        }
         let over = matches!(run.halt, Some(Halt::Over(Over::RolledBack)));
         assert!(over, "{:?}", run.halt);
         assert!(run.facts.is_empty() && run.ack.is_none());
@@ -51,7 +57,7 @@ fn scenario_21_an_older_copy_is_told_by_the_hub_and_takes_and_sends_nothing_more
             assert_eq!(core.status().unwrap()[0].over, Some(Over::RolledBack));
             core.owe_ack(line, 30_000).unwrap();
             let refused = [
-                core.deliver(line, &sent, 30_000).err(),
+                core.deliver(line, &sent, 30_000, 0).err(),
                 core.tick(line, 40_000).err(),
                 core.finish_sync(line, 50_000).err(),
                 core.next_envelope(line, Seq::NONE).err(),

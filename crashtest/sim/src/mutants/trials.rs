@@ -11,11 +11,18 @@ pub const ELSEWHERE: &[&str] = &[
     "skip_the_sync",
     "ack_before_durable",
     "ratchet_not_stored",
+    "copy_outlives_ack",
     "cursor_apart",
     "new_commit_after_restart",
     "success_without_proof",
     "key_in_a_log_line",
     "panic_instead_of_poison",
+    "overtaken_not_noted",
+    "settings_version_not_compared",
+    "second_phone_ends_first",
+    "dismissal_forgotten",
+    "revoke_not_stored",
+    "reset_removes_first",
     "point_never_passed",
 ];
 
@@ -34,6 +41,20 @@ const fn world(mutant: &'static str, flavour: Flavour) -> Trial {
     Trial {
         mutant,
         tier: Tier::World(flavour),
+    }
+}
+
+const fn theft(mutant: &'static str) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::Theft,
+    }
+}
+
+const fn cut(mutant: &'static str) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::Cut,
     }
 }
 
@@ -69,24 +90,40 @@ pub const TRIALS: &[Trial] = &[
     engine("view_before_the_sync"),
     biased("write_on_in_a_recovered_file", Bias::Torn),
     biased("unconfirmed_is_no_base", Bias::Syncs),
+    world("ack_key_stays", Flavour::Calm),
+    world("answer_left_out", Flavour::Calm),
     world("birth_after_the_log", Flavour::Dies(Who::App)),
     world("clip_named_by_the_clock", Flavour::ClockGoesBack),
+    world("clip_not_carried", Flavour::HealsInClips),
+    world("command_done_twice", Flavour::Orders),
     world("commit_taken_ahead", Flavour::Skips),
+    world("cover_in_its_own_size", Flavour::Covers),
     world("cursor_first", Flavour::Dies(Who::App)),
     world("dedupe_left_out", Flavour::Repeats),
     world("digest_not_compared", Flavour::GoesOn),
     world("full_for_ever", Flavour::Fills),
     world("garbage_moves_the_cursor", Flavour::Flips),
     world("held_not_compared", Flavour::GoesBack(Who::App)),
-    world("key_not_rotated", Flavour::Calm),
+    world("nothing_is_sealed", Flavour::Calm),
     world("old_epoch_encrypted_in", Flavour::Dies(Who::Hub)),
+    world("outcome_apart", Flavour::Obeys),
     world("past_epochs_kept", Flavour::Calm),
+    world("proposal_kept", Flavour::Calm),
+    world("proposals_before_message", Flavour::Calm),
     world("relay_deletes_early", Flavour::Dies(Who::App)),
     world("relay_keeps_no_evidence", Flavour::GoesBack(Who::Hub)),
     world("relay_receipt_before_sync", Flavour::Dies(Who::Relay)),
+    world("silence_ignored", Flavour::FallsSilent),
     world("stale_reloads_handle", Flavour::HearsLate),
     world("statement_behind_its_gap", Flavour::Rots),
+    world("update_keys_not_stored", Flavour::Calm),
     world("vault_before_the_log", Flavour::Dies(Who::Hub)),
     world("vault_image_left_old", Flavour::Calm),
     world("vault_images_together", Flavour::Tears),
+    // A phone that acks has the key rotated for another reason: it shows in between.
+    theft("key_not_rotated"),
+    theft("retained_never_forgotten"),
+    cut("pool_kept"),
+    cut("rotation_without_salt"),
+    cut("start_renews_nothing"),
 ];

@@ -64,7 +64,10 @@ pub const NOT_IN_THE_CORES: &[(&str, &str)] = &[
         "HubHearsAck",
         "acks are followed one by one: AppSpeaks, AppSyncs, AppSends, HubTakes",
     ),
-    ("AppProposes", "heartbeats are not in the programs yet"),
+    (
+        "AppProposes",
+        "a heartbeat proposes on all lines at once, and a script is about one: seeds make them",
+    ),
     (
         "RelayForgets",
         "both mailboxes of a relay are in one store: seeds make it lose both",

@@ -3,6 +3,7 @@
 //!
 //! This room must never pass a world in which nothing happened any more.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use journal::{Committer, ErrorKind, Follower, Journal, JournalError, Role, Sessi
 use wal::Disk;
 use wal::disk::CrashPolicy;
 
-use super::{Stats, World};
+use super::{HEALED_MS_MAX, Stats, World};
 use crate::files;
 use crate::hub::Fault;
 use crate::node::{Place, open_journal, options};
@@ -42,7 +43,10 @@ impl World {
             return self.old_copy_is_seen(last_ms);
         }
         self.until_done("after everything was healed")?;
+        self.end_of_silence()?;
         self.one_event_more()?;
+        self.one_heartbeat_more()?;
+        self.every_command_answered()?;
         // The phone rotates its key when the line has fallen quiet.
         let quiet_ms = self.now_ms + QUIET_MS;
         self.play(|world| world.now_ms > quiet_ms)?;
@@ -88,6 +92,62 @@ impl World {
         Err(Broken::new("C1", "nothing more is recorded"))
     }
 
+    /// In step on every line: whatever became of the heartbeats before, one more is answered, and a Commit
+    /// takes its update of each.
+    fn one_heartbeat_more(&mut self) -> Result<(), Broken> {
+        let limit_ms = self.now_ms + HEALED_MS_MAX;
+        let mut since = None;
+        self.play(|world| {
+            since = since.or_else(|| world.app.heartbeat_number());
+            let healed = since.is_some_and(|since| world.app.has_healed(since));
+            healed && world.is_done() || world.now_ms > limit_ms
+        })?;
+        match since.is_some_and(|since| self.app.has_healed(since)) {
+            true => Ok(()),
+            false => Err(Broken::new("C1", "no heartbeat heals the lines any more")),
+        }
+    }
+
+    /// A phone that is silent says its heartbeat, and gets events again.
+    fn end_of_silence(&mut self) -> Result<(), Broken> {
+        if !self.books.silent {
+            return Ok(());
+        }
+        self.app.want_heartbeat();
+        let limit_ms = self.now_ms + HEALED_MS_MAX;
+        self.play(|world| !world.books.silent || world.now_ms > limit_ms)?;
+        match self.books.silent {
+            false => Ok(()),
+            true => Err(Broken::new("A1", "a heartbeat ends no silence")),
+        }
+    }
+
+    /// Nothing that was ordered waits any more, and both ends say the same of it.
+    fn every_command_answered(&mut self) -> Result<(), Broken> {
+        if self.books.orders.is_empty() {
+            return Ok(());
+        }
+        let limit_ms = self.now_ms + HEALED_MS_MAX;
+        let mut known = None;
+        self.play(|world| {
+            let book = world.app.commands();
+            known = book.filter(|book| book.pending.is_empty());
+            known.is_some() && world.is_done() || world.now_ms > limit_ms
+        })?;
+        let Some(known) = known else {
+            return Err(Broken::new("C1", "a command is never answered"));
+        };
+        let settings = loop {
+            match self.hub.settings() {
+                Ok(settings) => break settings,
+                Err(Fault::Broken(broken)) => return Err(broken),
+                Err(Fault::Ended(why)) => self.ended(Who::Hub, why)?,
+            }
+            self.until_done("after a hub was asked")?;
+        };
+        self.books.judge_orders(&known, &settings)
+    }
+
     /// How often an operation on real files was made to fail so far.
     fn strikes(&mut self) -> usize {
         let all = Who::ALL.map(|who| self.machine(who).strikes());
@@ -122,11 +182,8 @@ impl World {
     fn old_copy_is_seen(&mut self, last_ms: u64) -> Result<Stats, Broken> {
         self.play(|world| world.now_ms > last_ms + SEEN_MS_MAX)?;
         let goes_back = |who| {
-            let writes = match who {
-                Who::Hub => self.send_ids.0,
-                _ => self.send_ids.1,
-            };
-            self.books.is_old_writer(writes)
+            let videos = self.videos(who);
+            videos.is_some_and(|way| self.books.is_old_writer(way.send))
         };
         let silent = |who| {
             let what = format!("{who:?} runs on an old copy and says nothing");
@@ -171,9 +228,9 @@ impl World {
 
     /// Epoch and exporter secret of both ends, from their closed disks.
     fn compare_ends(&mut self) -> Result<(), Broken> {
+        let lines: Vec<Line> = self.ways.0.iter().map(|way| way.line).collect();
         let mut ends = Vec::new();
         for (role, who) in [(Role::Hub, Who::Hub), (Role::App, Who::App)] {
-            let line = self.line;
             let machine = self.machine(who);
             let mut without_room = 0;
             let opened = loop {
@@ -189,11 +246,16 @@ impl World {
                 }
             };
             let (mut journal, _) = opened.map_err(|error| Broken::new("C7", error.to_string()))?;
-            let end = match role {
-                Role::Hub => end_of::<Committer>(&mut journal, line),
-                Role::App => end_of::<Follower>(&mut journal, line),
-            };
-            ends.push(end.map_err(|error| Broken::new("C1", error.to_string()))?);
+            let mut all = BTreeMap::new();
+            for line in &lines {
+                let end = match role {
+                    Role::Hub => end_of::<Committer>(&mut journal, *line),
+                    Role::App => end_of::<Follower>(&mut journal, *line),
+                };
+                let end = end.map_err(|error| Broken::new("C1", error.to_string()))?;
+                all.insert(*line, end);
+            }
+            ends.push(all);
         }
         match ends.as_slice() {
             [hub, app] if hub == app => Ok(()),

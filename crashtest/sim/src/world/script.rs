@@ -1,7 +1,9 @@
 //! Does the steps of a script: what each is, [`crate::script`] says.
 //!
-//! Nothing moves by itself here: no queue, no delays, and the clock stands still. This room must never do
-//! more of a step than the table says, and never less without saying that it was refused.
+//! Nothing moves by itself here: no queue, no delays, and the clock stands still. A script is about the line
+//! of event videos. What the hub asks the relay on the other lines is held back until the script is done;
+//! an app that is told what to do one by one owes no heartbeat before. This room must never do more of a
+//! step than the table says, and never less without saying that it was refused.
 
 use std::collections::VecDeque;
 
@@ -13,7 +15,7 @@ use wire::Seq;
 
 use super::{Happening, World};
 use crate::hub::{Fault, LetsGo};
-use crate::net::{Down, Up};
+use crate::net::{Answer, Down, Up};
 use crate::oracle::Broken;
 use crate::plan::Who;
 use crate::script::{Played, Step};
@@ -96,7 +98,7 @@ struct Held {
     /// What left the hub and the relay has not received.
     before_relay: Vec<Up>,
     /// What the relay handed to hub and app.
-    hub_in: VecDeque<(Seq, Bytes)>,
+    hub_in: VecDeque<Answer>,
     app_in: VecDeque<(Seq, Bytes)>,
     app_out: VecDeque<Up>,
     hub_copy: Option<Copy>,
@@ -387,15 +389,16 @@ impl World {
             _ => held.app_copy.take(),
         };
         let copy = copy.ok_or(Not::Refused("there is no copy"))?;
-        let (hub, app) = self.send_ids;
-        let (own, other) = if who == Who::Hub {
-            (hub, app)
-        } else {
-            (app, hub)
+        let other = match who {
+            Who::Hub => Who::App,
+            _ => Who::Hub,
         };
-        // A copy behind which nothing left is as good as what it takes the place of.
-        if self.books.left_through(own) > copy.last {
-            self.books.rolled_back(own, other);
+        // A copy behind which nothing left is as good as what it takes the place of: so is every other line
+        // of it.
+        if let (Some(own), Some(other)) = (self.videos(who), self.videos(other))
+            && self.books.left_through(own.send) > copy.last
+        {
+            self.books.rolled_back(own.send, other.send);
         }
         self.machine(who).disk = copy.disk;
         if who == Who::Hub {
@@ -465,17 +468,28 @@ impl World {
             Ok(answers) => answers,
             Err(error) => return Err(Fault::Ended(error.to_string()).into()),
         };
-        for (to, _stream, answer) in answers {
-            match (to, answer) {
-                (Who::Hub, Down::Deliver(seq, bytes)) => held.hub_in.push_back((seq, bytes)),
-                (_, Down::Deliver(seq, bytes)) => held.app_in.push_back((seq, bytes)),
-                (Who::Hub, answer) => {
+        for answer in answers {
+            match (answer.to, &answer.down) {
+                (Who::Hub, Down::Deliver(..)) => held.hub_in.push_back(answer),
+                (_, Down::Deliver(seq, bytes)) => held.app_in.push_back((*seq, bytes.clone())),
+                (Who::Hub, _) => {
                     let out = self.hub.handle(answer, self.now_ms, &mut self.books)?;
                     held.hub_out.extend(out);
                 }
-                (_, answer) => self.app.handle(answer, self.now_ms),
+                _ => self.app.handle(answer, self.now_ms),
             }
         }
+        Ok(())
+    }
+
+    /// What the hub asks of the relay on the line of its videos. The other lines ask again when the script is
+    /// done: the connections are new ones then.
+    fn hub_asks(&mut self, held: &mut Held) -> Done {
+        let out = self.hub.pump(true, self.now_ms, &mut self.books)?;
+        let videos = self.videos(Who::Hub);
+        let is_of_videos =
+            |message: &Up| videos.is_some_and(|way| way.is_about(message.stream().0));
+        held.hub_out.extend(out.into_iter().filter(is_of_videos));
         Ok(())
     }
 
@@ -485,8 +499,7 @@ impl World {
             if held.hub_out.iter().any(is_append) {
                 return Ok(());
             }
-            let out = self.hub.pump(true, self.now_ms, &mut self.books)?;
-            held.hub_out.extend(out);
+            self.hub_asks(held)?;
             let asks = |message: &Up| matches!(message, Up::AttachSend(_));
             match take_first(&mut held.hub_out, asks) {
                 Some(message) => self.relay_takes(Who::Hub, message, held)?,
@@ -514,15 +527,13 @@ impl World {
         unless(self.hub.is_up(), "the hub does not run")?;
         let attaches = |message: &Up| matches!(message, Up::AttachReceive(..));
         if !held.hub_out.iter().any(attaches) {
-            let out = self.hub.pump(true, self.now_ms, &mut self.books)?;
-            held.hub_out.extend(out);
+            self.hub_asks(held)?;
         }
         while let Some(message) = take_first(&mut held.hub_out, attaches) {
             self.relay_takes(Who::Hub, message, held)?;
         }
         let next = held.hub_in.pop_front();
-        let (seq, bytes) = next.ok_or(Not::Refused("the relay has nothing for the hub"))?;
-        let envelope = Down::Deliver(seq, bytes);
+        let envelope = next.ok_or(Not::Refused("the relay has nothing for the hub"))?;
         let out = self.hub.handle(envelope, self.now_ms, &mut self.books)?;
         for message in out {
             self.relay_takes(Who::Hub, message, held)?;

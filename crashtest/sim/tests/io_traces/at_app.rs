@@ -119,7 +119,7 @@ fn deleted(text: &mut String) {
     let journal = app.core.journal();
     let step = "what a long clip left is removed";
     let steps = traced(text, &disk, Who::App, step, || {
-        let steps = journal.stage_trims(1, |txn| txn.trim_deleted());
+        let steps = journal.stage_trims(1, |txn| txn.trim_deleted()).steps;
         drop(journal.commit().unwrap());
         steps
     });

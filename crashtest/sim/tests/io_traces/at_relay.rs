@@ -4,9 +4,11 @@ use bytes::Bytes;
 use crashtest::raw;
 use crashtest_sim::node::options;
 use crashtest_sim::plan::Who;
-use relay::store::{AppendAnswer, MailboxStore, Progress, Quotas, ReadAnswer};
+use relay::admission;
+use relay::store::{AppendAnswer, MailboxStore, Progress, Quotas, ReadAnswer, Revoked};
 use wal::disk::SimDisk;
 use wal::{SeededDice, Txn, Wal, WalError};
+use wire::frame::Guest;
 use wire::{Class, DeviceId, Digest, SendId, Seq};
 
 use crate::NOW_S;
@@ -62,6 +64,42 @@ pub(crate) fn admission(text: &mut String) {
         let used = used.unwrap().unwrap();
         drop(store.commit().unwrap().redeem(used));
     });
+}
+
+/// A hub takes its invitation of a phone back: that is shut out, and what lies in its mailboxes goes.
+pub(crate) fn revoked(text: &mut String) {
+    let disk = SimDisk::new();
+    let mut store = open(&disk, 68);
+    let nonce = admission::hub_nonce(&HUB, [9; admission::NONCE_DICE_BYTES]);
+    let used = store.redeem_phone(PHONE, &nonce, NOW_S + TTL_S, NOW_S);
+    let used = used.unwrap().unwrap();
+    drop(store.commit().unwrap().redeem(used));
+    append(&mut store, OTHER, 1, SMALL_BYTES);
+    append(&mut store, FINE, 1, SMALL_BYTES);
+    let guest = Guest {
+        device: PHONE,
+        invitation: nonce,
+    };
+    let asking = (HUB, admission::inviter_tag(&HUB));
+    let step = "a hub takes its invitation back: the phone is shut out, its mailbox emptied";
+    let revoked = traced(text, &disk, Who::Relay, step, || {
+        let staged = store.revoke(asking, Some(guest), &[OTHER], NOW_S);
+        let staged = staged.unwrap().unwrap();
+        store.commit().unwrap().redeem(staged).into_inner()
+    });
+    assert_eq!(revoked.outcome, Revoked::Done);
+    assert!(store.is_revoked(&PHONE).unwrap());
+    assert_eq!(last(&mut store, &OTHER), None);
+    assert_eq!(last(&mut store, &FINE), Some(Seq(1)));
+    let step = "it asks again, because the answer was lost";
+    let again = traced(text, &disk, Who::Relay, step, || {
+        let staged = store.revoke(asking, Some(guest), &[OTHER], NOW_S);
+        let staged = staged.unwrap().unwrap();
+        store.commit().unwrap().redeem(staged).into_inner()
+    });
+    assert_eq!(again.outcome, Revoked::Done);
+    drop(store);
+    assert!(open(&disk, 69).is_revoked(&PHONE).unwrap(), "it is kept");
 }
 
 /// Stores an envelope and gives a receipt.

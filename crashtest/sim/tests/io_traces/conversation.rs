@@ -6,13 +6,15 @@ use crashtest_sim::rot;
 use wal::SeededDice;
 
 use crate::at_relay;
+use crate::heartbeat;
 use crate::pairing;
 use crate::stage::Stage;
 
 /// Pieces that nearly fill a log file, those that go on in the next one, and their size in bytes.
 const FILLING: (u64, u64, usize) = (9, 4, 40_000);
 
-/// First starts, a pairing and what comes to nothing, events and their delivery, deaths, rot.
+/// First starts, a pairing and what comes to nothing, a heartbeat, events and their delivery, deaths,
+/// rot.
 pub(crate) fn conversation() -> String {
     // The books want to know where in the ratchets each envelope lies.
     wal::note::keep(true);
@@ -30,6 +32,7 @@ pub(crate) fn conversation() -> String {
     stage.step(Who::App, "a start after the pairing", |stage| {
         stage.start(Who::App)
     });
+    heartbeat::steps(&mut stage);
     stage.step(Who::Hub, "an event begins: a new epoch", |stage| {
         stage.event(1)
     });
@@ -44,8 +47,8 @@ pub(crate) fn conversation() -> String {
         stage.pump(Who::Hub)
     });
     for up in ups {
-        for (to, down) in stage.relay_takes(Who::Hub, up) {
-            stage.handle(to, down);
+        for answer in stage.relay_takes(Who::Hub, up) {
+            stage.handle(answer);
         }
     }
     let ups = stage.step(Who::Hub, "it sends what is durable", |stage| {
@@ -59,8 +62,8 @@ pub(crate) fn conversation() -> String {
         |stage| stage.relay_takes(Who::Hub, first),
     );
     stage.step(Who::Hub, "it takes the receipt", |stage| {
-        for (to, down) in answers {
-            stage.handle(to, down);
+        for answer in answers {
+            stage.handle(answer);
         }
     });
     for up in appends {
@@ -69,17 +72,17 @@ pub(crate) fn conversation() -> String {
 
     let mut delivered = Vec::new();
     for up in stage.pump(Who::App) {
-        for (to, down) in stage.relay_takes(Who::App, up) {
-            if matches!(down, Down::Deliver(..)) {
-                delivered.push(down);
+        for answer in stage.relay_takes(Who::App, up) {
+            if matches!(answer.down, Down::Deliver(..)) {
+                delivered.push(answer);
             } else {
-                stage.handle(to, down);
+                stage.handle(answer);
             }
         }
     }
     stage.step(Who::App, "it takes a Commit and two pieces", |stage| {
-        for down in delivered {
-            stage.handle(Who::App, down);
+        for answer in delivered {
+            stage.handle(answer);
         }
         stage.pump(Who::App)
     });
@@ -100,7 +103,7 @@ pub(crate) fn conversation() -> String {
     stage.event(2);
     stage.piece(2, 500);
     stage.event_over(2);
-    stage.step(Who::Hub, "it takes an ack and trims", Stage::carry);
+    stage.step(Who::Hub, "it takes an ack, trims and rotates", Stage::carry);
     stage.event(3);
     stage.piece(3, 500);
     stage.event_over(3);
@@ -143,8 +146,8 @@ pub(crate) fn conversation() -> String {
     stage.piece(5, 500);
     stage.event_over(5);
     for up in stage.pump(Who::Hub) {
-        for (to, down) in stage.relay_takes(Who::Hub, up) {
-            stage.handle(to, down);
+        for answer in stage.relay_takes(Who::Hub, up) {
+            stage.handle(answer);
         }
     }
     for up in stage.pump(Who::App) {
@@ -154,8 +157,8 @@ pub(crate) fn conversation() -> String {
             }),
             other => stage.relay_takes(Who::App, other),
         };
-        for (to, down) in answers {
-            stage.handle(to, down);
+        for answer in answers {
+            stage.handle(answer);
         }
     }
     stage.carry();
@@ -184,8 +187,8 @@ pub(crate) fn conversation() -> String {
     );
     assert!(stage.books.events[&6].dropped, "the damage was not met");
     for up in ups {
-        for (to, down) in stage.relay_takes(Who::Hub, up) {
-            stage.handle(to, down);
+        for answer in stage.relay_takes(Who::Hub, up) {
+            stage.handle(answer);
         }
     }
     stage.step(Who::App, "it takes the statement", |stage| {

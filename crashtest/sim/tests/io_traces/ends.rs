@@ -3,13 +3,15 @@
 //! Whoever calls decides what arrives, in which order, and on which copy of a directory. Nothing here
 //! writes a trace.
 
-use app_core::core::{Core as AppCore, Delivered, Run};
+use app_core::core::{Core as AppCore, Delivered, Run, event_line};
 use bytes::Bytes;
 use crashtest_sim::node::open_journal;
 use hub::camera::EventEnd;
-use hub::core::{Core as HubCore, Event, LineHeads, Notice, Piece, Recorded, Verdict};
+use hub::core::{
+    Core as HubCore, Event, LineHeads, Notice, Piece, Recorded, SilenceLimits, Verdict,
+};
 use journal::Role;
-use journal::ids::Line;
+use journal::ids::{Channel, Line};
 use wal::SeededDice;
 use wal::disk::{CrashPolicy, SimDisk};
 use wire::Seq;
@@ -59,7 +61,7 @@ impl HubEnd {
             let dice = SeededDice(dice.next_u64());
             open_journal(Role::Hub, &ground, dice)
         });
-        let core = HubCore::start(opener, NOW_MS).unwrap();
+        let core = HubCore::start(opener, SilenceLimits::default(), NOW_MS).unwrap();
         HubEnd { core, disk, line }
     }
 
@@ -157,7 +159,7 @@ impl AppEnd {
 
     /// Takes envelopes, and what is due with them, in one sync.
     pub(crate) fn takes(&mut self, sent: &[Delivered]) -> Run {
-        let pending = self.core.deliver(self.line, sent, NOW_MS).unwrap();
+        let pending = self.core.deliver(self.line, sent, NOW_MS, NOW_MS).unwrap();
         let committed = self.core.commit().unwrap();
         self.core.settle(&committed, pending).unwrap()
     }
@@ -201,9 +203,10 @@ impl Ends {
     /// A pair that was just made, both running.
     pub(crate) fn new() -> Ends {
         let pair = pairing::pairing(&mut String::new());
+        let line = event_line(pair.ways.0[0].line.pairing);
         Ends {
-            hub: HubEnd::open(pair.hub, 11, pair.line),
-            app: AppEnd::open(pair.app, 12, pair.line),
+            hub: HubEnd::open(pair.hub, 11, line),
+            app: AppEnd::open(pair.app, 12, line),
         }
     }
 
@@ -213,6 +216,12 @@ impl Ends {
         ends.hub.record(&[500]);
         ends.settle();
         ends
+    }
+
+    /// The same ends, from now on about another of their lines.
+    pub(crate) fn on(&mut self, channel: Channel) {
+        let line = Line::of(self.hub.line.pairing, channel);
+        (self.hub.line, self.app.line) = (line, line);
     }
 
     /// Carries everything to and fro until all of the hub's is acked.

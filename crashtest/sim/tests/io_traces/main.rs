@@ -9,8 +9,9 @@
 //! ```text
 //! told                                      a disk's trace as text
 //! stage, ends                               who does the steps, with a relay and without one
-//! pairing, conversation                     the steps of a good conversation
+//! pairing, heartbeat, conversation          the steps of a good conversation
 //! at_hub, evidence, at_app, at_relay        those that it has not
+//! orders, phones                            commands; phones that are beside others, silent, removed, replaced
 //! ```
 
 mod at_app;
@@ -19,7 +20,10 @@ mod at_relay;
 mod conversation;
 mod ends;
 mod evidence;
+mod heartbeat;
+mod orders;
 mod pairing;
+mod phones;
 mod stage;
 mod told;
 
@@ -37,6 +41,9 @@ fn traces() -> String {
     pairing::again(&mut text);
     at_app::steps(&mut text);
     at_relay::steps(&mut text);
+    orders::steps(&mut text);
+    phones::steps(&mut text);
+    at_relay::revoked(&mut text);
     text
 }
 

@@ -2,9 +2,10 @@
 
 use crashtest_sim::node::open_journal;
 use crashtest_sim::plan::Who;
+use crashtest_sim::run::ways;
 use crashtest_sim::world::Pair;
-use journal::ids::{Channel, Line};
-use journal::pairing::{AppNext, Confirm, OfferTerms};
+use journal::ids::{Channel, Line, PairingId};
+use journal::pairing::{AppNext, Joined, OfferTerms};
 use journal::{
     AppPairing, Committer, Durable, HubPairing, Journal, Offer, Role, Session, Suite,
     TRIM_ROWS_MAX, Trim,
@@ -101,7 +102,7 @@ pub(crate) fn pairing(text: &mut String) -> Pair {
         text,
         &hub_disk,
         Who::Hub,
-        "it answers a request: a new group",
+        "it answers a request: five new groups",
         || HubPairing::request(&mut hub, &request, request.device(), NOW_S).unwrap(),
     );
     let confirm = traced(
@@ -109,7 +110,7 @@ pub(crate) fn pairing(text: &mut String) -> Pair {
         &app_disk,
         Who::App,
         "it takes the answer and joins",
-        || AppPairing::answer(&mut app, &offer, &answer, NOW_S).unwrap(),
+        || AppPairing::answer(&mut app, &request, &answer, NOW_S).unwrap(),
     );
     let done = traced(
         text,
@@ -123,33 +124,41 @@ pub(crate) fn pairing(text: &mut String) -> Pair {
         &app_disk,
         Who::App,
         "it hears that it is paired",
-        || AppPairing::done(&mut app, &offer, &done).unwrap(),
+        || AppPairing::done(&mut app, &confirm, &done).unwrap(),
     );
     let pairing = pairing.into_inner();
 
-    let line = Line {
-        pairing,
-        channel: Channel::EventVideo,
-    };
-    let (ours, theirs) = (hub.mailboxes(line).unwrap(), app.mailboxes(line).unwrap());
+    let ways = (ways(&hub, pairing).unwrap(), ways(&app, pairing).unwrap());
     drop((hub, app));
     Pair {
         hub: hub_disk,
         app: app_disk,
-        line,
-        hub_ids: (ours.send, ours.receive),
-        app_ids: (theirs.send, theirs.receive),
+        ways,
     }
 }
 
-/// The phone's proof that it has joined by this offer.
-fn joined(hub: &mut Journal, app: &mut Journal, offer: &Offer) -> Durable<Confirm> {
-    let next = AppPairing::start(app, offer, PHONE, NOW_S).unwrap();
+/// Another phone beside those that the hub has.
+pub(crate) fn beside(hub: &mut Journal, app: &mut Journal, device: DeviceId) -> PairingId {
+    let offer = offered(hub);
+    let confirm = joined(hub, app, &offer, device);
+    let done = HubPairing::confirm(hub, &confirm).unwrap();
+    drop(AppPairing::done(app, &confirm, &done).unwrap());
+    done.pairing()
+}
+
+/// The proof of a phone that it has joined by this offer.
+fn joined(
+    hub: &mut Journal,
+    app: &mut Journal,
+    offer: &Offer,
+    device: DeviceId,
+) -> Durable<Joined> {
+    let next = AppPairing::start(app, offer, device, NOW_S).unwrap();
     let AppNext::Request(request) = next.into_inner() else {
         panic!("a new pairing begins with a request");
     };
     let answer = HubPairing::request(hub, &request, request.device(), NOW_S).unwrap();
-    AppPairing::answer(app, offer, &answer, NOW_S).unwrap()
+    AppPairing::answer(app, &request, &answer, NOW_S).unwrap()
 }
 
 /// A clip that leaves more rows in the outbox than two transactions remove.
@@ -176,16 +185,12 @@ pub(crate) fn again(text: &mut String) {
     let (mut hub, _) = open_journal(Role::Hub, &ground(&hub_disk), SeededDice(51)).unwrap();
     let (mut app, _) = open_journal(Role::App, &ground(&app_disk), SeededDice(52)).unwrap();
     let first = offered(&mut hub);
-    let confirm = joined(&mut hub, &mut app, &first);
+    let confirm = joined(&mut hub, &mut app, &first, PHONE);
     let dead = HubPairing::confirm(&mut hub, &confirm).unwrap().pairing();
-    let line = Line {
-        pairing: dead,
-        channel: Channel::EventVideo,
-    };
-    record_for(&mut hub, line);
+    record_for(&mut hub, Line::of(dead, Channel::EventVideo));
 
     let second = offered(&mut hub);
-    let confirm = joined(&mut hub, &mut app, &second);
+    let confirm = joined(&mut hub, &mut app, &second, PHONE);
     let step = "it takes the proof of a phone that pairs again: the old pairing is over";
     let done = traced(text, &hub_disk, Who::Hub, step, || {
         HubPairing::confirm(&mut hub, &confirm).unwrap()
@@ -194,14 +199,14 @@ pub(crate) fn again(text: &mut String) {
     assert_eq!(hub.pairing_ids(), [done.pairing()]);
     let step = "what the old pairing left is removed in steps";
     let steps = traced(text, &hub_disk, Who::Hub, step, || {
-        let steps = hub.stage_trims(100, |txn| txn.trim_ended());
+        let steps = hub.stage_trims(100, |txn| txn.trim_ended()).steps;
         drop(hub.commit().unwrap());
         steps
     });
     assert_eq!(steps, 2, "the first rows went with the pairing");
     assert_eq!(hub.begin().trim_ended().unwrap(), Trim::Idle);
 
-    drop(AppPairing::done(&mut app, &second, &done).unwrap());
+    drop(AppPairing::done(&mut app, &confirm, &done).unwrap());
     let step = "it gives up what it had joined and never heard of again";
     traced(text, &app_disk, Who::App, step, || {
         drop(AppPairing::end(&mut app, first.offer).unwrap());

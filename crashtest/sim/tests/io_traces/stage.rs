@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crashtest_sim::app::App;
 use crashtest_sim::hub::Hub;
-use crashtest_sim::net::{Down, Up};
+use crashtest_sim::net::{Answer, Down, Up, Way};
 use crashtest_sim::oracle::Books;
 use crashtest_sim::plan::Who;
 use crashtest_sim::relay::Relay;
@@ -21,15 +21,16 @@ pub(crate) struct Stage {
     pub(crate) books: Books,
     pub(crate) now_ms: u64,
     pub(crate) text: String,
+    /// The phone's lines.
+    pub(crate) ways: Vec<Way>,
 }
 
 impl Stage {
     /// A pair that begins its conversation; its steps come after `text`.
     pub(crate) fn new(pair: Pair, text: String) -> Stage {
-        let (send, receive) = pair.hub_ids;
-        let hub = Hub::new(pair.hub, 1, pair.line, send, receive);
-        let (send, receive) = pair.app_ids;
-        let app = App::new(pair.app, 2, pair.line, send, receive);
+        let (hub_ways, ways) = pair.ways;
+        let hub = Hub::new(pair.hub, 1, hub_ways);
+        let app = App::new(pair.app, 2, ways.clone());
         Stage {
             hub,
             app,
@@ -37,6 +38,7 @@ impl Stage {
             books: Books::default(),
             now_ms: 0,
             text,
+            ways,
         }
     }
 
@@ -93,22 +95,37 @@ impl Stage {
         out.unwrap()
     }
 
-    pub(crate) fn relay_takes(&mut self, who: Who, up: Up) -> Vec<(Who, Down)> {
-        let answers = self.relay.handle(who, up, &mut self.books).unwrap();
-        answers
-            .into_iter()
-            .map(|(who, _, down)| (who, down))
-            .collect()
+    pub(crate) fn relay_takes(&mut self, who: Who, up: Up) -> Vec<Answer> {
+        self.relay.handle(who, up, &mut self.books).unwrap()
     }
 
-    pub(crate) fn handle(&mut self, who: Who, down: Down) -> Vec<Up> {
-        match who {
-            Who::Hub => self.hub.handle(down, self.now_ms, &mut self.books).unwrap(),
+    pub(crate) fn handle(&mut self, answer: Answer) -> Vec<Up> {
+        match answer.to {
+            Who::Hub => {
+                let taken = self.hub.handle(answer, self.now_ms, &mut self.books);
+                taken.unwrap()
+            }
             _ => {
-                self.app.handle(down, self.now_ms);
+                self.app.handle(answer, self.now_ms);
                 Vec::new()
             }
         }
+    }
+
+    /// What an end has to say now reaches the relay, whose answers reach their ends; gives the envelopes
+    /// that it hands out.
+    pub(crate) fn carry_from(&mut self, who: Who) -> Vec<Answer> {
+        let mut ups = VecDeque::from(self.pump(who));
+        let mut handed_out = Vec::new();
+        while let Some(up) = ups.pop_front() {
+            for answer in self.relay_takes(who, up) {
+                match answer.down {
+                    Down::Deliver(..) => handed_out.push(answer),
+                    _ => drop(self.handle(answer)),
+                }
+            }
+        }
+        handed_out
     }
 
     /// Carries everything to and fro until all is acked; what an ack waits for comes too.
@@ -119,8 +136,9 @@ impl Stage {
                 ups.extend(self.pump(who).into_iter().map(|up| (who, up)));
             }
             while let Some((who, up)) = ups.pop_front() {
-                for (to, down) in self.relay_takes(who, up) {
-                    let more = self.handle(to, down);
+                for answer in self.relay_takes(who, up) {
+                    let to = answer.to;
+                    let more = self.handle(answer);
                     ups.extend(more.into_iter().map(|up| (to, up)));
                 }
             }
@@ -129,7 +147,7 @@ impl Stage {
             }
             self.now_ms += 1_000;
         }
-        panic!("the ends did not come into step");
+        panic!("the ends did not come into step: {}", self.hub.what_waits());
     }
 
     pub(crate) fn piece(&mut self, event: u64, bytes: usize) {

@@ -34,7 +34,13 @@ fn scenario_18_a_phone_that_holds_what_this_directory_never_made_stops_the_line_
         assert!(notices.contains(&Notice::NotRecorded(Stop::RolledBack)));
         let cut = |notice: &&Notice| matches!(notice, Notice::ClipFinished { clip, .. } if clip.state == ClipState::CutOff);
         assert_eq!(notices.iter().filter(cut).count(), usize::from(more > 0));
-        assert_eq!(notices.len(), 2 + usize::from(more > 0), "{notices:?}");
+        // A directory goes back as a whole, so each line of this phone is over.
+        for of in Line::all(line.pairing) {
+            let said = Notice::Standing { line: of, standing };
+            assert!(notices.contains(&said), "{more}: {notices:?}");
+        }
+        let expected = Channel::ALL.len() + 1 + usize::from(more > 0);
+        assert_eq!(notices.len(), expected, "{notices:?}");
         let more_of_it = world.core.handle_pieces(vec![piece(20)], 8).unwrap();
         assert_eq!(more_of_it, Recorded::Not(Stop::NoClip));
         // The relay may say what it likes.
@@ -70,6 +76,72 @@ fn scenario_18_a_phone_that_holds_what_this_directory_never_made_stops_the_line_
         }
         assert_eq!(world.take_from_app(), [Verdict::RolledBack], "{more}");
     }
+}
+
+/// What a heartbeat says about one line is about a directory that was put back whole: nothing of it is taken, no
+/// line of that phone goes on, and the other phone is not concerned.
+#[test]
+fn a_heartbeat_that_disproves_one_line_ends_all_lines_of_its_phone() {
+    let mut world = World::paired();
+    let mut other = world.pair_another();
+    let pairing = world.line.pairing;
+    let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let _ = world.record_some(2);
+    world.deliver();
+    world.beat(1);
+    world.restart_on(old);
+    let verdicts = world.send_on(Channel::Config);
+    assert_eq!(verdicts, [Verdict::RolledBack, Verdict::RolledBack]);
+    for started in [false, true] {
+        if started {
+            world.crash();
+        }
+        let journal = world.core.journal_ref().unwrap();
+        assert_eq!(journal.phone_heard(pairing).unwrap(), None);
+        for line in Line::all(pairing) {
+            let journal = world.core.journal_ref().unwrap();
+            assert!(journal.rollback_proof(line).unwrap().is_some());
+            assert_eq!(world.core.heads().unwrap()[&line].standing, PROVEN);
+            let next = world.core.next_envelope(line, Seq::NONE, NOW_MS).unwrap();
+            assert!(next.is_none(), "{line:?}: something is sent");
+        }
+        for channel in Channel::ALL {
+            let verdicts = world.send_on(channel);
+            assert!(!verdicts.is_empty());
+            let all = |verdict: &Verdict| *verdict == Verdict::RolledBack;
+            assert!(verdicts.iter().all(all), "{channel:?}: {verdicts:?}");
+        }
+    }
+    let bytes = world.record_some(1);
+    world.end_event(EventEnd::Completed);
+    other.deliver(&mut world.core);
+    let clips = other.clips();
+    assert_eq!(clips, [(journal::AppClipState::Complete, bytes)]);
+}
+
+/// The disk had no room for the proof: all lines are over in memory, and nothing of it is stored. The heartbeat
+/// comes again, and it alone knows: taken without effect, it would be gone with this process.
+#[test]
+fn a_proof_that_found_no_room_is_made_when_the_heartbeat_comes_again() {
+    let mut world = World::paired();
+    let pairing = world.line.pairing;
+    let old = world.disk.crash_clone(CrashPolicy::KeepAll, 1);
+    let _ = world.record_some(2);
+    world.deliver();
+    world.say_heartbeat(1);
+    world.restart_on(old);
+    for line in Line::all(pairing) {
+        world.core.set_standing(line, PROVEN);
+    }
+    assert_eq!(world.send_on(Channel::Config), [Verdict::RolledBack]);
+    world.crash();
+    for line in Line::all(pairing) {
+        let journal = world.core.journal_ref().unwrap();
+        assert!(journal.rollback_proof(line).unwrap().is_some(), "{line:?}");
+        assert_eq!(world.core.heads().unwrap()[&line].standing, PROVEN);
+    }
+    let journal = world.core.journal_ref().unwrap();
+    assert_eq!(journal.phone_heard(pairing).unwrap(), None);
 }
 
 /// The other phone holds nothing of the lost history, and goes on.

@@ -1,12 +1,15 @@
 //! Failing syncs, damaged bytes, full batches.
 
+use std::sync::Arc;
+
 use journal::message::DropReason;
 use journal::{AppClipState, Trim};
-use wal::Disk as _;
-use wal::disk::{CrashPolicy, Fault};
+use wal::disk::{CrashPolicy, Fault, SimDisk};
+use wal::store::MemStore;
+use wal::{Disk as _, Options, SeededDice, Txn, Wal};
 
 use super::super::*;
-use super::world::{World, event, opener, piece};
+use super::world::{NOW_MS, World, event, opener, piece};
 use crate::camera::EventEnd;
 
 #[test]
@@ -83,6 +86,47 @@ fn a_failed_first_or_last_sync_of_a_clip_loses_nothing() {
             world.app_clips(),
             [(AppClipState::Complete, bytes)],
             "{fails_at}"
+        );
+    }
+}
+
+/// What the view could not read, recovery may have made anew: a line that was left out is recorded for again.
+#[test]
+fn a_line_that_could_not_be_read_is_tried_again_when_the_journal_was_opened_again() {
+    let mut world = World::paired();
+    let line = world.line;
+    let unread = JournalError::NoGroup(line);
+    world.core.set_broken(line, &unread);
+    let said = |world: &mut World| {
+        let broken = |notice: &Notice| matches!(notice, Notice::LineBroken { .. });
+        world.notices().iter().filter(|n| broken(n)).count()
+    };
+    assert_eq!(said(&mut world), 1);
+    let refused = world.core.handle_event_started(event(), 5).unwrap();
+    assert!(matches!(refused, Recorded::Not(_)), "{refused:?}");
+    let reopened = world.core.reopen(&unread, 5);
+    assert!(matches!(reopened, Err(CoreError::Reopened)), "{reopened:?}");
+    let bytes = world.record_some(2);
+    world.end_event(EventEnd::Completed);
+    assert_eq!(said(&mut world), 0);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+    // One that is still lost is said once more.
+    let thumbnail = Line::of(line.pairing, Channel::Thumbnail);
+    world.lose_group(Channel::Thumbnail);
+    world.propose_on(Channel::Thumbnail);
+    for again in [false, true] {
+        if again {
+            let reopened = world.core.reopen(&unread, 5);
+            assert!(matches!(reopened, Err(CoreError::Reopened)), "{reopened:?}");
+        }
+        world.notices();
+        let verdicts = world.send_on(Channel::Thumbnail);
+        assert_eq!(verdicts.first(), Some(&Verdict::LineBroken));
+        let last = world.core.poll_notice();
+        assert!(
+            matches!(last, Some(Notice::LineBroken { line, .. }) if line == thumbnail),
+            "{last:?}"
         );
     }
 }
@@ -504,7 +548,7 @@ fn a_crash_at_every_operation_of_a_clip_ends_with_a_clip_that_the_phone_can_chec
             CrashPolicy::ProcessKill,
         ] {
             let disk = snapshot.crash_clone(policy, index as u64);
-            let mut core = Core::start(opener(&disk, 5_000), 9).unwrap();
+            let mut core = Core::start(opener(&disk, 5_000), SilenceLimits::default(), 9).unwrap();
             for clip in core.status().unwrap().clips {
                 assert_ne!(clip.state, ClipState::Recording, "operation {index}");
                 assert!(clip.bytes <= bytes.len() as u64);
@@ -548,4 +592,86 @@ fn pieces_lost_at_the_question_for_room_end_the_clip_where_they_would_have_begun
         world.deliver();
         assert_eq!(world.app_clips(), [(AppClipState::CutOff, bytes)]);
     }
+}
+
+/// Writes over a sealed value that nothing in the clear tells of: what stands under the first key with this prefix.
+fn spoil(disk: &SimDisk, prefix: &[u8]) {
+    let disk: Arc<SimDisk> = Arc::new(disk.clone());
+    let view = Box::new(MemStore::on_disk(disk.clone(), "view"));
+    let options = Options {
+        log_file_bytes: 4 << 20,
+        ballast_bytes: 256 << 10,
+        ..Options::default()
+    };
+    let (mut wal, _) = Wal::open(disk, view, Box::new(SeededDice(9)), options).unwrap();
+    let rows = wal.scan(prefix, prefix, 1).unwrap();
+    let (key, value) = &rows[0];
+    let mut txn = Txn::new();
+    txn.put(key.clone(), vec![7; value.len()]);
+    drop(wal.stage(txn, ()).unwrap());
+    drop(wal.commit().unwrap());
+}
+
+/// An epoch that a start cannot close, because what is stored of its clip or of its group does not open, is in
+/// progress nowhere: nothing of it stays readable. The other lines go on.
+#[test]
+fn a_line_whose_epoch_cannot_be_closed_loses_its_group_with_all_keys() {
+    fn pairing(line: Line) -> Vec<u8> {
+        [&b"S\x03"[..], &line.pairing.0, &[0]].concat()
+    }
+    fn group(line: Line) -> Vec<u8> {
+        [&b"S\x04"[..], &line.key()].concat()
+    }
+    type Prefix = fn(Line) -> Vec<u8>;
+    // A clip's row, its running digest, the ratchets of its epoch: scope and family (FORMAT.md).
+    let table: [(&str, Prefix); 3] = [
+        ("clip", |line| [&pairing(line)[..], &[0x43]].concat()),
+        ("digest", |line| [&group(line)[..], &[0x44]].concat()),
+        ("ratchets", |line| [&group(line)[..], &[0x07]].concat()),
+    ];
+    for (what, prefix) in table {
+        let mut world = World::paired();
+        let line = world.line;
+        let _bytes = world.record_some(2);
+        let cut = world.disk.crash_clone(CrashPolicy::LoseAll, 1);
+        spoil(&cut, &prefix(line));
+        for start in 0..2 {
+            match start {
+                0 => world.restart_on(cut.clone()),
+                _ => world.crash(),
+            }
+            world.core.commit(NOW_MS).unwrap();
+            let journal = world.core.journal.as_ref().unwrap();
+            assert!(!journal.has_group(line), "{what}, start {start}");
+            for channel in &Channel::ALL {
+                let other = Line::of(line.pairing, *channel);
+                assert_eq!(journal.has_group(other), other != line, "{what} {other:?}");
+            }
+            let notices = world.notices();
+            let broken = |notice: &Notice| matches!(notice, Notice::LineBroken { line: of, .. } if *of == line);
+            assert!(notices.iter().any(broken), "{what}: {notices:?}");
+            let refused = world.core.handle_event_started(event(), 5).unwrap();
+            assert!(matches!(refused, Recorded::Not(_)), "{what}: {refused:?}");
+        }
+    }
+}
+
+/// The same of a line that is idle: what no start can rotate stays under a key of the last process, and what a power
+/// cut took back would open with it.
+#[test]
+fn an_idle_line_that_cannot_be_rotated_loses_its_group() {
+    let mut world = World::paired();
+    let config = Line::of(world.line.pairing, Channel::Config);
+    let cut = world.disk.crash_clone(CrashPolicy::LoseAll, 1);
+    spoil(&cut, &[&b"S\x04"[..], &config.key(), &[0x07]].concat());
+    world.restart_on(cut);
+    world.core.handle_timeout(NOW_MS).unwrap();
+    world.core.commit(NOW_MS).unwrap();
+    let journal = world.core.journal.as_ref().unwrap();
+    assert!(!journal.has_group(config));
+    assert!(journal.has_group(world.line));
+    let bytes = world.record_some(1);
+    world.end_event(EventEnd::Completed);
+    world.deliver();
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
 }

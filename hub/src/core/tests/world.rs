@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
+use journal::message::{CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
-use journal::{AppClipState, AppPairing, Follower, HubPairing, Journal, Role, Session, Taken};
+use journal::{
+    AppClipState, AppPairing, CommandBook, Follower, HubPairing, Journal, Offer, Role, Session,
+    Suite, Taken,
+};
 use wal::disk::{CrashPolicy, Disk, SimDisk};
 use wal::store::MemStore;
 use wal::{Options, SeededDice};
-use wire::ids::{DeviceId, Seq};
+use wire::ids::{DeviceId, RelayId, Seq};
+use wire::{Class, Invitation};
 
 use super::super::*;
 use super::gate::Gate;
@@ -84,20 +89,24 @@ pub(crate) fn open(
     disk: &SimDisk,
     seed: u64,
 ) -> Result<(Journal, RecoveryReport), JournalError> {
-    open_over(role, disk, Arc::new(disk.clone()), seed)
+    open_over(role, disk, Arc::new(disk.clone()), LOG_FILE_BYTES, seed)
 }
+
+/// The smallest log files that a configuration takes.
+const LOG_FILE_BYTES: u64 = 4 << 20;
 
 /// Log and vault through a disk that lies over the simulated one.
 fn open_over(
     role: Role,
     sim: &SimDisk,
     disk: Arc<dyn Disk>,
+    log_file_bytes: u64,
     seed: u64,
 ) -> Result<(Journal, RecoveryReport), JournalError> {
     let store = MemStore::on_disk(Arc::new(sim.clone()), "view");
     let vault = FileVault::new(disk.clone(), "vault");
     let options = Options {
-        log_file_bytes: 4 << 20,
+        log_file_bytes,
         ballast_bytes: 256 << 10,
         ..Options::default()
     };
@@ -126,13 +135,45 @@ pub(crate) fn gated_opener(disk: &SimDisk, gate: &Gate, first_seed: u64) -> Open
     let mut seed = first_seed;
     Box::new(move || {
         seed += 1;
-        open_over(Role::Hub, &disk, Arc::new(gate.before(&disk)), seed)
+        let over = Arc::new(gate.before(&disk));
+        open_over(Role::Hub, &disk, over, LOG_FILE_BYTES, seed)
     })
+}
+
+/// As [`opener`], with log files of another size.
+pub(crate) fn opener_with(disk: &SimDisk, log_file_bytes: u64, first_seed: u64) -> Opener {
+    let disk = disk.clone();
+    let mut seed = first_seed;
+    Box::new(move || {
+        seed += 1;
+        let over = Arc::new(disk.clone());
+        open_over(Role::Hub, &disk, over, log_file_bytes, seed)
+    })
+}
+
+/// What every phone is offered.
+pub(crate) fn terms() -> OfferTerms {
+    OfferTerms {
+        hub: DeviceId([1; 32]),
+        addresses: vec!["127.0.0.1:1".into()],
+        relay: "relay".into(),
+        invitation: Invitation {
+            relay: RelayId([2; 32]),
+            nonce: [3; 16],
+            expires_unix_s: NOW_MS / 1000 + 600,
+            class: Class::Phone,
+            signature: [4; 64],
+        }
+        .to_bytes(),
+        suite: Suite::Classic,
+        ttl_s: 600,
+    }
 }
 
 /// An app's journal, and what has gone to and fro.
 pub(crate) struct Phone {
     pub(crate) line: Line,
+    disk: SimDisk,
     app: Journal,
     session: Session<Follower>,
     delivered: Seq,
@@ -145,6 +186,10 @@ pub(crate) struct World {
     pub(crate) line: Line,
     phone: Phone,
     seed: u64,
+    /// How much time has passed.
+    idle_ms: u64,
+    /// What each start is told.
+    limits: SilenceLimits,
 }
 
 impl World {
@@ -155,7 +200,7 @@ impl World {
     /// One of several hubs: the same dice would give them the same keys.
     pub(crate) fn with_dice(seed: u64) -> Self {
         let disk = SimDisk::new();
-        let core = Core::start(opener(&disk, seed), NOW_MS).unwrap();
+        let core = Core::start(opener(&disk, seed), SilenceLimits::default(), NOW_MS).unwrap();
         let phone = Phone::new(7);
         Self {
             disk,
@@ -163,14 +208,20 @@ impl World {
             line: phone.line,
             phone,
             seed,
+            idle_ms: 0,
+            limits: SilenceLimits::default(),
         }
     }
 
     pub(crate) fn paired() -> Self {
+        Self::paired_with(Suite::Classic)
+    }
+
+    pub(crate) fn paired_with(suite: Suite) -> Self {
         let mut world = Self::unpaired();
-        world.phone.pair(&mut world.core);
+        world.phone.pair(&mut world.core, suite);
         world.line = world.phone.line;
-        assert_eq!(world.core.heads().unwrap().len(), 1);
+        assert_eq!(world.core.heads().unwrap().len(), Channel::ALL.len());
         world
     }
 
@@ -178,17 +229,52 @@ impl World {
     pub(crate) fn gated() -> (Self, Gate) {
         let mut world = Self::paired();
         let gate = Gate::default();
+        let start = |opener| Core::start(opener, SilenceLimits::default(), NOW_MS);
         // The lock is inside the old one.
-        world.core = Core::start(opener(&SimDisk::new(), 1), NOW_MS).unwrap();
-        world.core = Core::start(gated_opener(&world.disk, &gate, 5_000), NOW_MS).unwrap();
+        world.core = start(opener(&SimDisk::new(), 1)).unwrap();
+        world.core = start(gated_opener(&world.disk, &gate, 5_000)).unwrap();
         (world, gate)
+    }
+
+    /// The hub's core and the phone that was paired first.
+    pub(crate) fn ends(&mut self) -> (&mut Core, &mut Phone) {
+        (&mut self.core, &mut self.phone)
     }
 
     /// One more phone of the same hub.
     pub(crate) fn pair_another(&mut self) -> Phone {
-        let mut phone = Phone::new(8);
-        phone.pair(&mut self.core);
+        self.pair_with_dice(8)
+    }
+
+    /// One of several more phones: the same dice would give them the same keys.
+    pub(crate) fn pair_with_dice(&mut self, seed: u64) -> Phone {
+        let mut phone = Phone::new(seed);
+        phone.pair(&mut self.core, Suite::Classic);
         phone
+    }
+
+    /// From now on, and at each start.
+    pub(crate) fn limit_silence(&mut self, limits: SilenceLimits) {
+        self.limits = limits;
+        self.core.silence.limit(limits);
+    }
+
+    /// So much time passes, in which the hub is attached to its relay and nobody is heard of.
+    pub(crate) fn idle(&mut self, minutes: u64) {
+        self.core.handle_link(true);
+        self.pass(minutes);
+    }
+
+    /// So much time passes.
+    pub(crate) fn pass(&mut self, minutes: u64) {
+        for _ in 0..minutes {
+            self.idle_ms += 60_000;
+            let now_ms = NOW_MS + self.idle_ms;
+            self.core.handle_timeout(now_ms).unwrap();
+            let passed = Duration::from_secs(60);
+            self.core.handle_elapsed(passed, now_ms).unwrap();
+            self.core.commit(now_ms).unwrap();
+        }
     }
 
     /// An event of `count` pieces, each synced; it stays open. Returns its bytes.
@@ -250,7 +336,8 @@ impl World {
     pub(crate) fn restart_on(&mut self, disk: SimDisk) {
         self.seed += 100;
         self.disk = disk;
-        self.core = Core::start(opener(&self.disk, self.seed), NOW_MS).unwrap();
+        let opener = opener(&self.disk, self.seed);
+        self.core = Core::start(opener, self.limits, NOW_MS).unwrap();
     }
 
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
@@ -301,6 +388,65 @@ impl World {
         assert_eq!(self.take_from_app(), [Verdict::Taken]);
     }
 
+    /// The phone sends a heartbeat.
+    pub(crate) fn beat(&mut self, number: u64) {
+        self.phone.beat(number);
+    }
+
+    /// The phone proposes new keys on one line, and says nothing else.
+    pub(crate) fn propose_on(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.propose(line);
+    }
+
+    /// The phone acks one line.
+    pub(crate) fn ack_on(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.ack_line(line);
+    }
+
+    /// What is stored of a line's group is gone, as if it had rotted.
+    pub(crate) fn lose_group(&mut self, channel: Channel) {
+        let line = Line::of(self.line.pairing, channel);
+        let lost = self.core.with_journal(NOW_MS, |journal| {
+            let mut session = Session::<Committer>::new(line);
+            let mut txn = journal.begin();
+            assert_eq!(session.abandon(&mut txn)?, None);
+            txn.commit(())
+        });
+        drop(lost.unwrap());
+        // Whatever the core had in memory of it goes as well.
+        self.crash();
+    }
+
+    /// The phone says a heartbeat's message, and proposes nothing.
+    pub(crate) fn say_heartbeat(&mut self, number: u64) {
+        self.phone.say_heartbeat(number);
+    }
+
+    /// Carries what the phone has on one line to the hub.
+    pub(crate) fn send_on(&mut self, channel: Channel) -> Vec<Verdict> {
+        self.send_at(channel, NOW_MS)
+    }
+
+    /// The same at another time.
+    pub(crate) fn send_at(&mut self, channel: Channel, now_ms: u64) -> Vec<Verdict> {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.send(&mut self.core, line, now_ms)
+    }
+
+    /// The same, not synced.
+    pub(crate) fn hand_over_on(&mut self, channel: Channel) -> Vec<Verdict> {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.hand_over(&mut self.core, line, NOW_MS)
+    }
+
+    /// Carries what the hub has on one line to the phone.
+    pub(crate) fn fetch_on(&mut self, channel: Channel) -> Vec<Taken> {
+        let line = Line::of(self.line.pairing, channel);
+        self.phone.fetch(&mut self.core, line)
+    }
+
     pub(crate) fn app_epoch(&mut self) -> u64 {
         let Phone { session, app, .. } = &mut self.phone;
         session.epoch(&mut app.begin()).unwrap().0
@@ -312,15 +458,42 @@ impl World {
     }
 }
 
+impl Core {
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn set(&mut self, settings: Settings, now_unix_ms: u64) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        let doc = SettingsDoc {
+            version: txn.settings()?.version + 1,
+            made_by: None,
+            settings,
+        };
+        txn.put_settings(&doc)?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        self.follow_settings(now_unix_ms)
+    }
+
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn wish_restart(&mut self) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        txn.want_restart(CommandId([1; 16]))?;
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        Ok(())
+    }
+}
+
 impl Phone {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let line = Line {
             pairing: PairingId([0; 16]),
             channel: Channel::EventVideo,
         };
-        let (app, _) = open(Role::App, &SimDisk::new(), seed).unwrap();
+        let disk = SimDisk::new();
+        let (app, _) = open(Role::App, &disk, seed).unwrap();
         Self {
             line,
+            disk,
             app,
             session: Session::new(line),
             delivered: Seq::NONE,
@@ -328,24 +501,37 @@ impl Phone {
         }
     }
 
-    fn pair(&mut self, core: &mut Core) {
-        let terms = OfferTerms {
-            hub: DeviceId([1; 32]),
-            addresses: vec!["127.0.0.1:1".into()],
-            relay: "relay".into(),
-            invitation: vec![1],
-            suite: journal::Suite::Classic,
-            ttl_s: 600,
-        };
+    pub(crate) fn pair(&mut self, core: &mut Core, suite: Suite) {
+        let terms = OfferTerms { suite, ..terms() };
         let now_s = NOW_MS / 1000;
         let offer = core
             .with_journal(NOW_MS, |hub| HubPairing::offer(hub, terms, now_s))
             .unwrap()
             .into_inner();
+        self.join(core, &offer);
+        core.refresh_lines().unwrap();
+    }
+
+    /// A phone that pairs by a code which another one passes on.
+    pub(crate) fn invited(core: &mut Core, offer: &Offer, seed: u64) -> Self {
+        let mut phone = Self::new(seed);
+        phone.join(core, offer);
+        core.handle_paired(phone.line.pairing, NOW_MS).unwrap();
+        core.commit(NOW_MS).unwrap();
+        phone
+    }
+
+    /// It missed its last word, say, and pairs at the hub.
+    pub(crate) fn pair_again(&mut self, core: &mut Core) {
+        self.pair(core, Suite::Classic);
+    }
+
+    fn join(&mut self, core: &mut Core, offer: &Offer) {
+        let now_s = NOW_MS / 1000;
         let app = &mut self.app;
         // Each phone has a name of its own, or a later one would take an earlier one's place.
         let device = DeviceId(*app.device().unwrap().identity_seed);
-        let AppNext::Request(request) = AppPairing::start(app, &offer, device, now_s)
+        let AppNext::Request(request) = AppPairing::start(app, offer, device, now_s)
             .unwrap()
             .into_inner()
         else {
@@ -356,13 +542,12 @@ impl Phone {
                 HubPairing::request(hub, &request, request.device(), now_s)
             })
             .unwrap();
-        let confirm = AppPairing::answer(app, &offer, &answer, now_s).unwrap();
+        let confirm = AppPairing::answer(app, &request, &answer, now_s).unwrap();
         let done = core
             .with_journal(NOW_MS, |hub| HubPairing::confirm(hub, &confirm))
             .unwrap();
-        self.line.pairing = AppPairing::done(app, &offer, &done).unwrap().into_inner();
+        self.line.pairing = AppPairing::done(app, &confirm, &done).unwrap().into_inner();
         self.session = Session::new(self.line);
-        core.refresh_lines().unwrap();
     }
 
     /// Everything new from the hub.
@@ -374,7 +559,7 @@ impl Phone {
             let mut txn = self.app.begin();
             let taken = self
                 .session
-                .take(&mut txn, seq, envelope.as_bytes())
+                .take(&mut txn, seq, envelope.as_bytes(), NOW_MS)
                 .unwrap();
             let good = !matches!(
                 taken,
@@ -384,6 +569,153 @@ impl Phone {
             drop(txn.commit(()).unwrap());
             self.delivered = seq;
         }
+    }
+
+    /// A heartbeat: the message, then new keys on every line.
+    pub(crate) fn beat(&mut self, number: u64) {
+        let mut sessions = Line::all(self.line.pairing).map(Session::<Follower>::new);
+        let mut txn = self.app.begin();
+        for session in &mut sessions {
+            if session.line().channel == Channel::Config {
+                session.send_heartbeat(&mut txn, number, NOW_MS).unwrap();
+            }
+        }
+        for session in &mut sessions {
+            session.propose_update(&mut txn, number, NOW_MS).unwrap();
+        }
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
+    /// The same phone once more, as its disk has it: for one of several worlds that go on from here.
+    pub(crate) fn twin(&self, seed: u64) -> Self {
+        let disk = self.disk.crash_clone(CrashPolicy::KeepAll, seed);
+        let (app, _) = open(Role::App, &disk, 20_000 + seed).unwrap();
+        Self {
+            line: self.line,
+            disk,
+            app,
+            session: Session::new(self.line),
+            delivered: self.delivered,
+            taken: self.taken,
+        }
+    }
+
+    /// The owner orders something: it waits.
+    pub(crate) fn order(&mut self, kind: CommandKind) {
+        let mut txn = self.app.begin();
+        let id = txn.add_command(self.line.pairing, kind, NOW_MS).unwrap();
+        assert!(id.is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// The owner sets something, on what this phone knows.
+    pub(crate) fn set(&mut self, settings: Settings) {
+        let mut txn = self.app.begin();
+        let id = txn.add_settings(self.line.pairing, settings, NOW_MS);
+        assert!(id.unwrap().is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// Encrypts the next command, if it is its turn.
+    pub(crate) fn say_order(&mut self) -> bool {
+        let mut session = Session::<Follower>::new(self.config());
+        let mut txn = self.app.begin();
+        let sent = session.send_command(&mut txn, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+        sent.is_some()
+    }
+
+    /// The next command goes to the hub, and whatever the hub says in the config channel comes back.
+    pub(crate) fn talk(&mut self, core: &mut Core) -> Vec<Taken> {
+        self.say_order();
+        let config = self.config();
+        let _verdicts = self.send(core, config, NOW_MS);
+        self.fetch(core, config)
+    }
+
+    /// An ack of the config channel.
+    pub(crate) fn ack_config(&mut self, core: &mut Core) {
+        let config = self.config();
+        let mut session = Session::<Follower>::new(config);
+        let mut txn = self.app.begin();
+        session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        assert_eq!(self.send(core, config, NOW_MS), [Verdict::Taken]);
+    }
+
+    /// What the phone knows of its commands.
+    pub(crate) fn book(&self) -> CommandBook {
+        self.app.commands(self.line.pairing).unwrap()
+    }
+
+    /// Its own journal.
+    pub(crate) fn journal(&mut self) -> &mut Journal {
+        &mut self.app
+    }
+
+    pub(crate) fn config(&self) -> Line {
+        Line::of(self.line.pairing, Channel::Config)
+    }
+
+    fn say_heartbeat(&mut self, number: u64) {
+        let config = Line::of(self.line.pairing, Channel::Config);
+        let mut session = Session::<Follower>::new(config);
+        let mut txn = self.app.begin();
+        session.send_heartbeat(&mut txn, number, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    fn propose(&mut self, line: Line) {
+        let mut session = Session::<Follower>::new(line);
+        let mut txn = self.app.begin();
+        session.propose_update(&mut txn, 1, NOW_MS).unwrap();
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
+    fn ack_line(&mut self, line: Line) {
+        let mut session = Session::<Follower>::new(line);
+        let mut txn = self.app.begin();
+        session.send_ack(&mut txn).unwrap();
+        drop(txn.commit(()).unwrap());
+        self.session = Session::new(self.line);
+    }
+
+    /// What the phone has sent on a line and the hub has not taken, judged by the hub and synced.
+    pub(crate) fn send(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
+        let verdicts = self.hand_over(core, line, now_ms);
+        core.commit(now_ms).unwrap();
+        verdicts
+    }
+
+    /// The same, not synced.
+    pub(crate) fn hand_over(&mut self, core: &mut Core, line: Line, now_ms: u64) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        let mut at = core.cursor(line).unwrap();
+        while let Some((seq, envelope)) = self.app.outbox_next(line, at).unwrap() {
+            let taken = core.handle_envelope(line, seq, envelope.as_bytes(), now_ms);
+            verdicts.push(taken.unwrap().verdict);
+            at = seq;
+        }
+        verdicts
+    }
+
+    /// What the hub has sent on a line and the phone has not taken.
+    pub(crate) fn fetch(&mut self, core: &mut Core, line: Line) -> Vec<Taken> {
+        let mut session = Session::<Follower>::new(line);
+        let mut all = Vec::new();
+        let mut at = self.app.inbox_head(line).unwrap().cursor;
+        while let Some((seq, envelope)) = core.next_envelope(line, at, NOW_MS).unwrap() {
+            let mut txn = self.app.begin();
+            let taken = session.take(&mut txn, seq, envelope.as_bytes(), NOW_MS);
+            all.push(taken.unwrap());
+            drop(txn.commit(()).unwrap());
+            at = seq;
+        }
+        self.session = Session::new(self.line);
+        self.delivered = self.app.inbox_head(self.line).unwrap().cursor;
+        all
     }
 
     fn ack(&mut self) {

@@ -16,6 +16,8 @@ pub enum SqliteMode {
     WriteAhead,
     /// What SQLite does if it is told nothing: a rollback journal.
     Default,
+    /// `journal_mode=WAL` and `secure_delete=ON`: what is deleted is overwritten with zeros.
+    SecureDelete,
 }
 
 /// CBOR, the codec of our own journal.
@@ -52,11 +54,19 @@ impl SqliteProvider {
     pub fn open(path: &Path, mode: SqliteMode) -> Outcome<Self> {
         let mut connection = Connection::open(path)?;
         let wanted = match mode {
-            SqliteMode::WriteAhead => "wal",
+            SqliteMode::WriteAhead | SqliteMode::SecureDelete => "wal",
             SqliteMode::Default => "delete",
         };
-        if mode == SqliteMode::WriteAhead {
+        if mode != SqliteMode::Default {
             connection.pragma_update(None, "journal_mode", wanted)?;
+        }
+        if mode == SqliteMode::SecureDelete {
+            connection.pragma_update(None, "secure_delete", "ON")?;
+            let found: i64 =
+                connection.pragma_query_value(None, "secure_delete", |row| row.get(0))?;
+            if found != 1 {
+                return Err(format!("SQLite's secure_delete is {found}, not 1").into());
+            }
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
         let found: String =
@@ -74,6 +84,12 @@ impl SqliteProvider {
             connection,
             storage,
         })
+    }
+
+    /// The message secrets of the only group, as they are stored.
+    pub fn message_secrets(&self) -> Outcome<Vec<u8>> {
+        let query = "SELECT group_data FROM openmls_group_data WHERE data_type = 'message_secrets'";
+        Ok(self.connection.query_row(query, [], |row| row.get(0))?)
     }
 
     /// Runs a statement on the provider's own connection: BEGIN and COMMIT.

@@ -210,6 +210,29 @@ fn a_failed_sync_and_a_crash_cost_no_key() {
     }
 }
 
+/// A process that was killed between the growth of the file and its first write leaves a length. The disk may have no
+/// room for it: nothing that must not fail counts on it.
+#[test]
+fn a_sector_that_is_only_a_length_is_no_room_in_place() {
+    let disk = SimDisk::new();
+    let mut vault = FileVault::new(Arc::new(disk.clone()), "vault").with_sectors_max(3);
+    vault.load().unwrap();
+    let full: Vec<Change> = (1..=KEYS_PER_SECTOR as u64)
+        .map(|id| (KeyId(id), Some(key(1, 0))))
+        .collect();
+    vault.store(&full).unwrap();
+    drop(vault);
+    let file = Disk::open(&disk, "vault", OpenMode::Existing).unwrap();
+    file.set_len(4 * SECTOR_BYTES as u64).unwrap();
+    file.sync_data().unwrap();
+    let mut vault = FileVault::new(Arc::new(disk), "vault").with_sectors_max(3);
+    vault.load().unwrap();
+    let room = |vault: &FileVault| (vault.room().in_place, vault.room().at_most);
+    assert_eq!(room(&vault), (0, 2 * KEYS_PER_SECTOR));
+    vault.store(&[(KeyId(1_000), Some(key(2, 0)))]).unwrap();
+    assert_eq!(room(&vault), (KEYS_PER_SECTOR - 1, 2 * KEYS_PER_SECTOR - 1));
+}
+
 #[test]
 fn a_vault_that_cannot_grow_is_as_it_was() {
     let disk = SimDisk::new();

@@ -163,7 +163,7 @@ impl Disk for RealDisk {
             .mode(0o600)
             .open(self.path(path)?)?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(RealLock { _file: file })),
+            Ok(()) => Ok(Box::new(RealLock { file })),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -172,10 +172,20 @@ impl Disk for RealDisk {
 
 /// The lock lives as long as the open file; the kernel lets go when the process dies.
 struct RealLock {
-    _file: File,
+    file: File,
 }
 
 impl LockGuard for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // A program that another thread is just starting shares the open file until its exec, and closing ours would
+        // leave the lock with it for that long: who opens the directory again at once would be refused.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "a lock could not be given back; it goes when the file is closed");
+        }
+    }
+}
 
 struct RealFile {
     file: Arc<File>,
@@ -226,6 +236,20 @@ impl DiskFile for RealFile {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_lock_that_is_given_back_is_free_even_while_another_holds_its_open_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let file = File::create(dir.path().join("lock")).unwrap();
+        file.try_lock().unwrap();
+        // As a program does that a thread is just starting.
+        let shared = file.try_clone().unwrap();
+        assert!(disk.lock("lock").is_err());
+        drop(RealLock { file });
+        assert!(disk.lock("lock").is_ok());
+        drop(shared);
+    }
 
     #[test]
     fn files_are_private_and_paths_stay_inside() {

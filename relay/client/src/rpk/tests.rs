@@ -12,7 +12,7 @@ fn loopback() -> SocketAddr {
 
 async fn meet(
     alpn: &[u8],
-    pinned: DeviceId,
+    pinned: Option<DeviceId>,
 ) -> (Result<DeviceId, RpkError>, Result<DeviceId, RpkError>) {
     let (server, client) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
     let limits = EndpointLimits::default();
@@ -25,7 +25,11 @@ async fn meet(
         connection.closed().await;
         Ok(id)
     });
-    let ours = match client_connect(addr, &client, pinned, alpn, &limits).await {
+    let connected = match pinned {
+        Some(pinned) => client_connect(addr, &client, pinned, alpn, &limits).await,
+        None => client_connect_to_anybody(addr, &client, alpn, &limits).await,
+    };
+    let ours = match connected {
         Ok((_endpoint, connection)) => {
             let id = peer_id(&connection);
             connection.close(0_u32.into(), b"");
@@ -39,7 +43,7 @@ async fn meet(
 #[tokio::test]
 async fn both_ends_prove_their_keys() {
     let server = Identity::from_seed([1; 32]).device_id();
-    let (ours, _theirs) = meet(ALPN, server).await;
+    let (ours, _theirs) = meet(ALPN, Some(server)).await;
     assert_eq!(ours.unwrap(), server);
 }
 
@@ -58,15 +62,23 @@ async fn the_server_learns_the_key_of_its_client() {
 
 #[tokio::test]
 async fn another_key_than_the_pinned_one_is_refused() {
-    let (ours, theirs) = meet(ALPN, DeviceId([9; 32])).await;
+    let (ours, theirs) = meet(ALPN, Some(DeviceId([9; 32]))).await;
     assert!(matches!(ours, Err(RpkError::WrongKey)), "{ours:?}");
     assert!(theirs.is_err());
+}
+
+/// Who asks for anybody still learns whose key it is, because that is proved.
+#[tokio::test]
+async fn anybody_proves_a_key_all_the_same() {
+    let server = Identity::from_seed([1; 32]).device_id();
+    let (ours, _theirs) = meet(ALPN, None).await;
+    assert_eq!(ours.unwrap(), server);
 }
 
 #[tokio::test]
 async fn another_application_protocol_is_refused() {
     let server = Identity::from_seed([1; 32]).device_id();
-    let (ours, theirs) = meet(b"secluso-other/1", server).await;
+    let (ours, theirs) = meet(b"secluso-other/1", Some(server)).await;
     assert!(matches!(ours, Err(RpkError::Connection(_))), "{ours:?}");
     assert!(theirs.is_err());
 }
@@ -110,7 +122,7 @@ fn hand_over(from: &mut rustls::quic::Connection, to: &mut rustls::quic::Connect
 fn the_key_exchange_is_post_quantum_at_both_ends() {
     let (server, client) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
     let wrong_key = Arc::new(AtomicBool::new(false));
-    let ours = client_tls(&client, server.device_id(), ALPN, &wrong_key).unwrap();
+    let ours = client_tls(&client, Some(server.device_id()), ALPN, &wrong_key).unwrap();
     let theirs = server_tls(&server, ALPN).unwrap();
     let version = rustls::quic::Version::V1;
     let mut ours = rustls::quic::Connection::Client(
@@ -146,7 +158,7 @@ async fn no_connection_resumes_and_nothing_is_sent_early() {
     assert!(!server_side.session_storage.can_cache());
 
     let wrong_key = Arc::new(AtomicBool::new(false));
-    let mut tls = client_tls(&client, server.device_id(), ALPN, &wrong_key).unwrap();
+    let mut tls = client_tls(&client, Some(server.device_id()), ALPN, &wrong_key).unwrap();
     assert!(!tls.enable_early_data);
     // Even a client that would take tickets and send early gets no chance to.
     tls.resumption = rustls::client::Resumption::in_memory_sessions(8);

@@ -111,6 +111,45 @@ fn golden() -> Vec<(Frame<'static>, String)> {
             alloc::format!("0c00007f0000000901{invitation_hex}"),
         ),
         (
+            Frame::Revoke {
+                request: 9,
+                guest: Some(Guest {
+                    device: DeviceId([0x44; 32]),
+                    invitation: [0x45; 16],
+                }),
+                mailboxes: vec![SendId([0x55; 24]), SendId([0x56; 24])],
+            },
+            alloc::format!(
+                "0d0000660000000901{}{}02{}{}",
+                repeat("44", 32),
+                repeat("45", 16),
+                repeat("55", 24),
+                repeat("56", 24)
+            ),
+        ),
+        (
+            Frame::Revoke {
+                request: 9,
+                guest: None,
+                mailboxes: vec![],
+            },
+            "0d000006000000090000".into(),
+        ),
+        (
+            Frame::Revoked {
+                request: 9,
+                outcome: Revocation::StillAdmitted,
+            },
+            "0e0000050000000902".into(),
+        ),
+        (
+            Frame::Revoked {
+                request: 9,
+                outcome: Revocation::NotKnown,
+            },
+            "0e0000050000000903".into(),
+        ),
+        (
             Frame::AttachSend {
                 slot,
                 mailbox: SendId([0x55; 24]),
@@ -324,6 +363,12 @@ fn numbers_that_cannot_be() {
     let bad_presence = hex_bytes("2600000d00000007000000000000000802");
     let bad_size = hex_bytes("28000011000000070000000000000008030000001e");
     let empty_envelope = hex_bytes("300000080000000000000008");
+    let bad_outcome = hex_bytes("0e0000050000000904");
+    let many_mailboxes = [
+        hex_bytes("0d00019e000000090011"),
+        vec![0x55; 24 * (REVOKE_MAILBOXES_MAX + 1)],
+    ]
+    .concat();
     let unknown_even = hex_bytes("ee000000");
     for bytes in [
         zero_seq,
@@ -331,6 +376,8 @@ fn numbers_that_cannot_be() {
         bad_presence,
         bad_size,
         empty_envelope,
+        bad_outcome,
+        many_mailboxes,
         unknown_even,
     ] {
         assert!(Frame::decode(&bytes).is_err(), "{}", hex(&bytes));
@@ -501,7 +548,7 @@ proptest! {
             kind::HELLO, kind::REDEEM, kind::CERTIFICATE, kind::INVITE, kind::INVITATION,
             kind::ATTACH_SEND, kind::SEND_STATE, kind::ATTACH_RECEIVE, kind::RECEIVE_STATE,
             kind::APPEND, kind::RECEIPT, kind::NOT_NEXT, kind::OVER_QUOTA, kind::STORED,
-            kind::DELIVER, kind::ERROR,
+            kind::DELIVER, kind::ERROR, kind::REVOKE, kind::REVOKED,
         ]),
         body in proptest::collection::vec(0_u8..4, 0..200),
     ) {
@@ -525,7 +572,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_never_panics(index in 0_usize..29, at: usize, bit in 0_u8..8) {
+    fn a_flipped_bit_never_panics(index in 0_usize..32, at: usize, bit in 0_u8..8) {
         let (frame, _) = golden().swap_remove(index);
         let mut bytes = frame.to_bytes();
         let at = at % bytes.len();

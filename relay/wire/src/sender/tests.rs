@@ -72,11 +72,13 @@ fn what_an_attach_leads_to() {
     for (name, last, want, evidence) in table {
         let mut sender = Sender::new(Seq(3), Seq(6));
         assert_eq!(sender.poll_need(0), Some(Need::Attach));
+        assert!(!sender.is_sending());
         sender.handle_attached(&shows(last), 0);
         if let Some(Need::Digest(seq)) = sender.poll_need(0) {
             sender.handle_digest(seq, Some(digest(seq.0)), 0);
         }
         assert_eq!(sender.poll_need(0), want, "{name}");
+        assert_eq!(sender.is_sending(), evidence.is_none(), "{name}");
         let seen = core::iter::from_fn(|| sender.poll_event()).find_map(|event| match event {
             SenderEvent::Evidence(evidence) => Some(evidence),
             _ => None,

@@ -374,6 +374,23 @@ impl World {
         Ok(file)
     }
 
+    /// Whether anything that the programs have written or printed gives a secret of theirs away; nothing may run. What
+    /// was printed is written beside the logs for that.
+    pub(super) fn search_for_secrets(&self) -> Outcome<()> {
+        let past = self.hub_past.iter().chain(&self.app_past);
+        let printed: Vec<String> = past.map(|event| event.value.to_string()).collect();
+        std::fs::write(self.directory.join("printed.log"), printed.join("\n"))
+            .because("cannot write printed.log")?;
+        let directory = self.path("")?;
+        let mut search = self.command("secluso-crashtest", &["canaries", &directory])?;
+        let output = search.output().because("cannot start secluso-crashtest")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Failure::found(format!("a secret was given away: {said}")))
+    }
+
     fn start(&self, program: &str, arguments: &[&str]) -> Outcome<Program> {
         let log = self.directory.join(format!("{program}.log"));
         Program::start(program, &self.command(program, arguments)?, &log)

@@ -2,6 +2,7 @@
 //!
 //! This room never judges prose.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Complaints, File};
@@ -20,6 +21,9 @@ const REQUIRED: [&str; 7] = [
 /// The report of the crash tests. Only a whole, good run makes one, so no clone can be asked for it
 /// before the first; from then on it stays.
 pub(super) const REPORT: &str = "crashtest/REPORT.md";
+
+/// The document that names the tests behind each promise.
+const PROMISES: &str = "SECURITY.md";
 
 /// Documents whose pointers are followed. The format documents name paths inside a state
 /// directory, which are not files of the tree.
@@ -53,7 +57,60 @@ pub(super) fn check(root: &Path, files: &[File]) -> Complaints {
         }
     }
     complaints.extend(machine_paths(root, files));
+    complaints.extend(proofs(files));
     complaints
+}
+
+/// Every test that the document of promises names is one: a promise whose proof is gone is a wish.
+fn proofs(files: &[File]) -> Complaints {
+    let promises = files.iter().find(|file| file.path == PROMISES);
+    let Some(text) = promises.and_then(|file| file.text.as_deref()) else {
+        return Complaints::new();
+    };
+    let tests: BTreeSet<&str> = files
+        .iter()
+        .filter(|file| file.is_rust())
+        .filter_map(|file| file.text.as_deref())
+        .flat_map(tests)
+        .collect();
+    let mut complaints = Complaints::new();
+    for (index, line) in text.lines().enumerate() {
+        let named = line.split('`').skip(1).step_by(2);
+        for name in named.filter(|name| is_test_name(name)) {
+            if !tests.contains(name) {
+                complaints.push(format!(
+                    "{PROMISES}:{}: no test is called `{name}`",
+                    index + 1
+                ));
+            }
+        }
+    }
+    complaints
+}
+
+/// Our tests are sentences: four words or more.
+fn is_test_name(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    word.matches('_').count() >= 3 && word.chars().all(plain)
+}
+
+/// The names of the functions that stand behind a test's attribute.
+fn tests(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if is_test && !line.starts_with("#[") && !line.starts_with("//") {
+            let signature = line.trim_start_matches("async ");
+            let name = signature
+                .strip_prefix("fn ")
+                .and_then(|rest| rest.split('(').next());
+            names.extend(name);
+            is_test = false;
+        }
+    }
+    names
 }
 
 /// The report is there, if it ever was.
@@ -144,6 +201,20 @@ mod tests {
         assert!(report_stays(&[], true).is_some());
         assert_eq!(report_stays(&there, true), None);
         assert_eq!(report_stays(&there, false), None);
+    }
+
+    #[test]
+    fn a_promise_names_tests_that_exist() {
+        let code = "//! Why.\n#[test]\nfn it_is_there_still() {}\n\
+                    #[tokio::test]\n#[should_panic]\nasync fn it_waits_and_panics() {}\n\
+                    fn this_is_no_test() {}\n";
+        assert_eq!(tests(code), ["it_is_there_still", "it_waits_and_panics"]);
+        let promises = "| C1 | `it_is_there_still`, `it_waits_and_panics` |\n\
+                        | C2 | `it_is_gone_now_alas`, `this_is_no_test`, `max_past_epochs` |\n";
+        let files = [text_file("a/src/b.rs", code), text_file(PROMISES, promises)];
+        let complaints = proofs(&files);
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert!(complaints[0].starts_with("SECURITY.md:2: no test"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ struct Ban {
     why: &'static str,
 }
 
-const BANS: [Ban; 3] = [
+const BANS: [Ban; 5] = [
     Ban {
         package: "relay",
         banned: &["journal", "openmls", "hub", "app-core", "hpke-rs"],
@@ -30,6 +30,16 @@ const BANS: [Ban; 3] = [
         package: "wal",
         banned: &["journal", "openmls", "wire", "tokio", "quinn"],
         why: "the engine knows nothing of MLS and nothing of networks",
+    },
+    Ban {
+        package: "crashtest-thief",
+        banned: &["journal", "wal", "wire", "hub", "app-core", "crashtest"],
+        why: "a thief has our files and our format, and not our code",
+    },
+    Ban {
+        package: "crashtest-evil-relay",
+        banned: &["journal", "openmls", "hub", "app-core", "crashtest"],
+        why: "whoever owns a relay has the relay's code, and no key of either end",
     },
     Ban {
         package: "wire",

@@ -1,0 +1,288 @@
+//! Frames changed at each bit: around an envelope on both its ways, and from the relay to a sender.
+//!
+//! A frame that cannot be read closes its connection, so nothing of it reaches a core; what can still be read
+//! goes where the programs' shells would take it. This room must never feed a core what a shell would not.
+
+use bytes::Bytes;
+use crashtest::trouble::Outcome;
+use crashtest_evil_relay::evil::mailboxes::{Answer, Image, Mailboxes};
+use hub::core::{Evidence, LineHeads, Standing};
+use journal::ids::Line;
+use wire::envelope::Size;
+use wire::frame::{append_prefix, deliver_prefix};
+use wire::limits::{APPEND_PREFIX_BYTES, DELIVER_PREFIX_BYTES, FRAME_HEADER_BYTES};
+use wire::mailbox::{Mailbox, Verdict};
+use wire::sender::{Need, Sender, SenderEvent};
+use wire::{Digest, Frame, Head, Seq, Slot};
+
+use super::Tally;
+use super::ends::{Ends, To, WALL_MS, broken};
+
+/// The slot of every control frame here.
+const SLOT: Slot = Slot(1);
+/// Steps in which a sender must have sent everything once the relay is honest.
+const STEPS_MAX: u32 = 10_000;
+/// Steps that it takes on what it heard, before its connection ends.
+const STEPS_ON_A_LIE: u32 = 8;
+
+/// The frames that carry one envelope, from its sender to the relay and from there to its reader, with each
+/// bit before the envelope changed; how many.
+pub(super) fn around(
+    ends: &mut Ends,
+    to: To,
+    line: Line,
+    (seq, bytes): (Seq, &Bytes),
+) -> Outcome<u64> {
+    let digest = Digest::of(bytes);
+    let before = Seq(seq.0.saturating_sub(1));
+    let honest = deliver_prefix(seq, bytes.len());
+    let mut count = 0;
+    for (prefix, fields) in [
+        (honest, FRAME_HEADER_BYTES + DELIVER_PREFIX_BYTES),
+        (
+            append_prefix(seq, before, digest, bytes.len()),
+            FRAME_HEADER_BYTES + APPEND_PREFIX_BYTES,
+        ),
+    ] {
+        let mut stream = prefix;
+        stream.extend_from_slice(bytes);
+        for bit in 0..fields * 8 {
+            flip(&mut stream, bit);
+            if let Some((at, envelope)) = passed(&stream, before)
+                && (at, envelope) != (seq, &**bytes)
+            {
+                let envelope = Bytes::copy_from_slice(envelope);
+                ends.refuses(to, line, (at, &envelope), || {
+                    format!("bit {bit} of a frame")
+                })?;
+            }
+            flip(&mut stream, bit);
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn flip(stream: &mut [u8], bit: usize) {
+    if let Some(byte) = stream.get_mut(bit / 8) {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+/// What a stream's first frame brings to the reader, if it is an envelope and gets there: an append through an
+/// honest relay whose mailbox ends with `before`.
+fn passed(stream: &[u8], before: Seq) -> Option<(Seq, &[u8])> {
+    match Frame::decode(stream).ok()?.0 {
+        Frame::Deliver { seq, envelope } => Some((seq, envelope)),
+        Frame::Append {
+            seq,
+            after,
+            digest,
+            envelope,
+        } => {
+            if Digest::of(envelope) != digest {
+                return None;
+            }
+            let last = before.is_some().then_some(Head {
+                seq: before,
+                digest: Digest([0; 32]),
+            });
+            let mailbox = Mailbox {
+                last,
+                trimmed_through: Seq::NONE,
+            };
+            let verdict = mailbox.append(seq, after, digest, |_| None);
+            matches!(verdict, Verdict::Store { .. }).then_some((seq, envelope))
+        }
+        _ => None,
+    }
+}
+
+/// What the relay says to the hub's sender of the event videos, with each bit changed; behind each, an honest
+/// relay is sent everything.
+pub(super) fn control(ends: &mut Ends, tally: &mut Tally) -> Outcome<()> {
+    ends.quiesce(To::Hub)?;
+    let before = ends.state(To::Hub)?;
+    let line = ends.videos();
+    let heads = ends.hub.heads().map_err(broken)?;
+    let Some(head) = heads.get(&line).copied() else {
+        return Err(broken("the hub has no line for its videos"));
+    };
+    // A sender that has just asked, of a relay that holds half of the outbox.
+    let mut relay = Mailboxes::default();
+    let mut asking = Sender::new(head.acked, head.last);
+    let half = Seq(head.acked.0 + (head.last.0 - head.acked.0).div_ceil(2));
+    for _ in 0..STEPS_MAX {
+        if asking.receipted_through() >= half {
+            break;
+        }
+        step(ends, line, &head, &mut asking, &mut relay, 0)?;
+    }
+    let image = relay.image();
+    let mut waiting = asking.clone();
+    waiting.handle_detached(0);
+    let shown = Frame::SendState {
+        slot: SLOT,
+        state: relay.send_state(&head.send),
+    };
+    // And one that has just sent an envelope.
+    let mut sending = asking;
+    let sent = send_one(ends, line, &mut sending)?;
+    let answers = [
+        Frame::Receipt {
+            slot: SLOT,
+            head: sent,
+        },
+        Frame::NotNext {
+            slot: SLOT,
+            seq: sent.seq,
+            head: relay.send_state(&head.send).last,
+        },
+        Frame::OverQuota {
+            slot: SLOT,
+            seq: sent.seq,
+            size: Size::Bulk,
+            retry_after_s: 1,
+        },
+    ];
+    let cases = std::iter::once((&waiting, &shown));
+    for (sender, frame) in cases.chain(answers.iter().map(|answer| (&sending, answer))) {
+        let mut bytes = frame.to_bytes();
+        for bit in 0..bytes.len() * 8 {
+            flip(&mut bytes, bit);
+            let mut sender = sender.clone();
+            hear(&mut sender, &bytes);
+            flip(&mut bytes, bit);
+            complete(ends, line, &head, &mut sender, &image)?;
+            tally.control += 1;
+        }
+    }
+    ends.keep(To::Hub)?;
+    if ends.state(To::Hub)? == before {
+        return Ok(());
+    }
+    Err(broken(
+        "C6: a relay's control frames changed the hub's disk",
+    ))
+}
+
+/// A sender hears a control frame, or loses its connection over it.
+fn hear(sender: &mut Sender, bytes: &[u8]) {
+    match Frame::decode(bytes) {
+        Ok((Frame::SendState { slot: SLOT, state }, _)) => sender.handle_attached(&state, 0),
+        Ok((Frame::Receipt { slot: SLOT, head }, _)) => sender.handle_receipt(head),
+        Ok((Frame::Conflict { slot: SLOT, stored }, _)) => sender.handle_conflict(stored, 0),
+        Ok((Frame::NotNext { slot: SLOT, .. }, _)) => sender.handle_not_next(0),
+        Ok((
+            Frame::OverQuota {
+                slot: SLOT,
+                size,
+                retry_after_s,
+                ..
+            },
+            _,
+        )) => sender.handle_over_quota(size, retry_after_s, 0),
+        // It cannot be read, or is about nothing that was asked: the answer never comes.
+        _ => sender.handle_detached(0),
+    }
+}
+
+/// Until the sender has sent everything to an honest relay that held `image`.
+fn complete(
+    ends: &mut Ends,
+    line: Line,
+    head: &LineHeads,
+    sender: &mut Sender,
+    image: &Image,
+) -> Outcome<()> {
+    let mut relay = Mailboxes::default();
+    relay.become_image(image.clone());
+    let mut now_ms = 0;
+    // What was heard is acted upon; then the connection is a new one.
+    for _ in 0..STEPS_ON_A_LIE {
+        now_ms = step(ends, line, head, sender, &mut relay, now_ms)?;
+    }
+    sender.handle_detached(now_ms);
+    for _ in 0..STEPS_MAX {
+        now_ms = step(ends, line, head, sender, &mut relay, now_ms)?;
+        let held = relay.send_state(&head.send).last.map(|last| last.seq);
+        if sender.is_idle() && held == Some(head.last) {
+            return Ok(());
+        }
+    }
+    Err(broken("a sender never sends what the relay does not hold"))
+}
+
+fn take_events(ends: &mut Ends, line: Line, sender: &mut Sender, now_ms: u64) {
+    while let Some(event) = sender.poll_event() {
+        match event {
+            SenderEvent::Evidence(_) => {
+                let doubted = Standing::RolledBack(Evidence::OtherDigest);
+                ends.hub.handle_standing(line, doubted);
+                sender.handle_evidence_dismissed(now_ms);
+                ends.hub.handle_standing(line, Standing::Good);
+            }
+            SenderEvent::Misbehaved { .. } => sender.handle_detached(now_ms),
+            SenderEvent::Receipt { .. }
+            | SenderEvent::Rewound { .. }
+            | SenderEvent::OverQuota { .. } => {}
+        }
+    }
+}
+
+/// One step of a sender towards an honest relay; the time behind it.
+fn step(
+    ends: &mut Ends,
+    line: Line,
+    head: &LineHeads,
+    sender: &mut Sender,
+    relay: &mut Mailboxes,
+    now_ms: u64,
+) -> Outcome<u64> {
+    take_events(ends, line, sender, now_ms);
+    match sender.poll_need(now_ms) {
+        Some(Need::Attach) => sender.handle_attached(&relay.send_state(&head.send), now_ms),
+        Some(Need::Digest(seq)) => {
+            let ours = ends.hub.digest(line, seq, WALL_MS).map_err(broken)?;
+            sender.handle_digest(seq, ours, now_ms);
+        }
+        Some(Need::Envelope { seq, after }) => match outgoing(ends, line, seq)? {
+            None => sender.handle_missing(seq),
+            Some(bytes) => {
+                let digest = Digest::of(&bytes);
+                sender.handle_sent(seq, digest, bytes.len());
+                match relay.append(head.send, seq, after, digest, &bytes) {
+                    Answer::Receipt(head) => sender.handle_receipt(head),
+                    Answer::NotNext(_) => sender.handle_not_next(now_ms),
+                    other => return Err(broken(format!("an honest relay says {other:?}"))),
+                }
+            }
+        },
+        None => {
+            let next = sender.poll_timeout().unwrap_or(now_ms);
+            return Ok(next.max(now_ms + 1));
+        }
+    }
+    Ok(now_ms)
+}
+
+/// The hub's bytes of a number.
+fn outgoing(ends: &mut Ends, line: Line, seq: Seq) -> Outcome<Option<Bytes>> {
+    let before = Seq(seq.0.saturating_sub(1));
+    let found = ends.hub.next_envelope(line, before, WALL_MS);
+    let found = found.map_err(broken)?.filter(|(at, _)| *at == seq);
+    Ok(found.map(|(_, envelope)| Bytes::copy_from_slice(envelope.as_bytes())))
+}
+
+/// Hands the sender's next envelope over and waits for no answer.
+fn send_one(ends: &mut Ends, line: Line, sender: &mut Sender) -> Outcome<Head> {
+    let Some(Need::Envelope { seq, .. }) = sender.poll_need(0) else {
+        return Err(broken(
+            "a sender with half an outbox left has nothing to send",
+        ));
+    };
+    let bytes = outgoing(ends, line, seq)?.ok_or_else(|| broken("an envelope is not there"))?;
+    let digest = Digest::of(&bytes);
+    sender.handle_sent(seq, digest, bytes.len());
+    Ok(Head { seq, digest })
+}

@@ -1,0 +1,599 @@
+//! Inputs to begin with, made by the code itself: each sound thing that a parser knows.
+//!
+//! They are committed under `crashtest/fuzz/seeds`, one folder for each target. Inputs that are programs
+//! begin from sound bytes anyway, so a few choices are enough. It must throw no dice:
+//! what is committed must be what is made.
+
+use journal::DEVICE_SECRET_BYTES;
+use journal::ids::{Channel, ClipId, CommandId, PairingId};
+use journal::message::{
+    self, AddedPhone, AddedPhones, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader,
+    Command, CommandKind, CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage,
+    HubMessage, HubReport, InviteFailure, InviteNews, Invited, NotRecorded, Outcome, PhoneFacts,
+    Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
+};
+use relay_client::RelayAddress;
+use wal::Lsn;
+use wal::record::{FileHeader, FileKind, GroupDraft, Identity, Record, Seal, encode_group};
+use wire::frame::{Guest, Revocation};
+use wire::ids::{Digest, Head, SendId, Seq, Slot};
+use wire::{
+    Certificate, Class, DeviceId, Frame, Invitation, ReceiveId, ReceiveState, RelayId, SendState,
+};
+
+/// The name and the bytes of an input.
+pub type Seed = (String, Vec<u8>);
+
+/// The inputs of a target; none for a name that is no target's.
+#[must_use]
+pub fn of(target: &str) -> Vec<Seed> {
+    match target {
+        "fields" => programs(&[&[7; 23]]),
+        "frame" => frames(),
+        "relay_answers" => relay_answers(),
+        "credential" => credentials(),
+        "address" => addresses(),
+        "offer" => texts(&[
+            "SECLUSO1:",
+            "SECLUSO1:AAAAAA",
+            "SECLUSODEVICE1:",
+            "SECLUSODEVICE1:AAAAAA",
+        ]),
+        "pairing_message" => pairing_messages(),
+        "pairing_hub" | "pairing_app" => moments(),
+        "envelope" | "mls_hub" | "mls_app" => lines(),
+        "wrap_body" => [lines(), covers()].concat(),
+        "message" => messages(),
+        "said_hub" => said_hub(),
+        // An ack on its own line; a heartbeat that holds the first of each; new keys on two lines.
+        "hub_core" => programs(&[
+            b"\0\0\0\0\0\0\0",
+            b"\0\x04\0\x02\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\0\0\0\0\0\0\0\x09",
+            b"\0\x04\x01\0\x02\x01",
+        ]),
+        "said_app" => programs(&[
+            b"\0\0\0\x01abcdefgh\0\x04door\0\x09video/mp4\x01\x01\0abcdefgh\0\x03abc\x02\x01",
+            b"\0\x01\x04\0\0\x05hello",
+        ]),
+        "statement" => programs(&[b"\0\0\0\x01\x01\x07\0", b"\x02\0\0\x01\x03\x07\x01"]),
+        "log_record" => log_records(),
+        "recover_engine" | "recover_journal" | "recover_app" => directories(),
+        "device_secret" => device_secrets(),
+        "hub_config" => texts(&[HUB_CONFIG]),
+        "relay_config" => texts(&[
+            "identity_key = \"id.key\"\ndata_dir = \"data\"\n",
+            RELAY_CONFIG,
+        ]),
+        "control" => texts(&[
+            r#"{"ask":"status"}"#,
+            r#"{"ask":"pair"}"#,
+            r#"{"ask":"stop"}"#,
+            r#"{"ask":"phones"}"#,
+            r#"{"ask":"remove","phone":"1a2b3c4d"}"#,
+            r#"{"ask":"retained"}"#,
+            r#"{"ask":"secret"}"#,
+        ]),
+        "hub_answers" => texts(&HUB_ANSWERS),
+        "json_line" => texts(&[r#"{"event":"offer","qr":"SECLUSO1:","expires_unix_ms":1}"#]),
+        "avc" => programs(&[
+            &[1, 0x42, 0, 30, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 2, 0x68, 1],
+            &[1, 0x64, 0, 31, 0xff, 0xe0, 0],
+        ]),
+        "camera_units" => programs(&[&camera_units()]),
+        // Of `mp4` they are clips of the hub's own tests.
+        _ => Vec::new(),
+    }
+}
+
+const HUB_CONFIG: &str = r#"state_dir = "state"
+relay = "127.0.0.1:4433/BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
+device_secret_file = "device.secret"
+reset_file = "boot/secluso-reset"
+
+[pairing]
+listen = "0.0.0.0:0"
+addresses = ["192.0.2.1"]
+suite = "classic"
+offer_seconds = 600
+
+[phones]
+silent_after = "7d"
+removed_after = "90d"
+
+[privacy]
+retain = "until-acked"
+
+[traffic]
+constant_rate = "64 KiB/s"
+backlog_mib = 512
+
+[camera]
+kind = "file"
+name = "door"
+path = "clip.mp4"
+gap_seconds = 1.5
+at_least_seconds = 0.5
+at_most_seconds = 20
+passes = 3
+
+[disk]
+log_file_mib = 16
+"#;
+
+/// A status, phones, what is retained, and how a pairing goes, as a running hub says them.
+const HUB_ANSWERS: [&str; 6] = [
+    r#"{"recording":true,"settings":{"version":1,"privacy":true,"event_seconds_max":null},"not_recorded":"privacy","camera_trouble":"the camera failed","connected":false,"trouble":"no answer","relay_not_told":1,"relay_still_admits":1,"pairings":[{"phone":"1a2b3c4d","epoch":3,"unacked_envelopes":2,"unacked_bytes":1024,"last":7,"stored_through":6,"acked_through":5,"connected":true,"relay_full":false,"standing":"good","phone_heard_s_ago":9,"silent":true}],"clips":[{"clip":"00","bytes":5,"sha256":null,"outcome":"complete"}],"stranded_copies":1}"#,
+    r#"{"event":"phones","phones":[{"phone":"1a2b3c4d","paired_unix_s":5,"heard_s_ago":null,"unheard_s":1,"silent":false,"epoch":3},{"phone":"00000000","unreadable":true}]}"#,
+    r#"{"event":"removed","phone":"1a2b3c4d"}"#,
+    r#"{"event":"retained","phones":[{"phone":"1a2b3c4d","clips":2,"may_ack":false}]}"#,
+    concat!(
+        r#"{"event":"offer","qr":"SECLUSO1:AAAA","expires_unix_ms":1}"#,
+        "\n",
+        r#"{"event":"paired","phone":"1a2b3c4d"}"#,
+        "\n",
+    ),
+    r#"{"event":"failed","code":2,"message":"no phone begins with 1a2b"}"#,
+];
+
+const RELAY_CONFIG: &str = r#"listen = "0.0.0.0:4433"
+public_address = "relay.example:4433"
+identity_key = "id.key"
+data_dir = "data"
+revoked = []
+
+[quota]
+account_mib = 1024
+reserved_mib = 16
+mailboxes = 64
+"#;
+
+fn programs(all: &[&[u8]]) -> Vec<Seed> {
+    let name = |(index, bytes): (usize, &&[u8])| (format!("{index:02}"), bytes.to_vec());
+    all.iter().enumerate().map(name).collect()
+}
+
+fn texts(all: &[&str]) -> Vec<Seed> {
+    let bytes: Vec<&[u8]> = all.iter().map(|text| text.as_bytes()).collect();
+    programs(&bytes)
+}
+
+fn invitation() -> Invitation {
+    Invitation {
+        relay: RelayId([0x11; 32]),
+        nonce: [0x22; 16],
+        expires_unix_s: 0x0102_0304,
+        class: Class::Phone,
+        signature: [0x33; 64],
+    }
+}
+
+fn certificate() -> Certificate {
+    Certificate {
+        relay: RelayId([0x11; 32]),
+        device: DeviceId([0x44; 32]),
+        issued_unix_s: 0x0102_0304,
+        class: Class::Hub,
+        signature: [0x33; 64],
+    }
+}
+
+fn head() -> Head {
+    Head {
+        seq: Seq(5),
+        digest: Digest([0xdd; 32]),
+    }
+}
+
+/// One frame of each kind that carries something.
+fn all_frames() -> Vec<Frame<'static>> {
+    let (slot, seq, mailbox) = (Slot(7), Seq(8), ReceiveId([0x66; 24]));
+    vec![
+        Frame::Hello {
+            version_min: 1,
+            version_max: 1,
+            features: 0,
+        },
+        Frame::Redeem(invitation()),
+        Frame::Certificate(certificate()),
+        Frame::Invite {
+            request: 9,
+            class: Class::Phone,
+            ttl_seconds: 600,
+        },
+        Frame::Invitation {
+            request: 9,
+            invitation: Some(invitation()),
+        },
+        Frame::Revoke {
+            request: 9,
+            guest: Some(Guest {
+                device: DeviceId([0x44; 32]),
+                invitation: [0x66; 16],
+            }),
+            mailboxes: vec![SendId([0x55; 24])],
+        },
+        Frame::Revoked {
+            request: 9,
+            outcome: Revocation::Done,
+        },
+        Frame::AttachSend {
+            slot,
+            mailbox: mailbox.send_id(),
+        },
+        Frame::SendState {
+            slot,
+            state: SendState {
+                last: Some(head()),
+                trimmed_through: Seq(4),
+            },
+        },
+        Frame::AttachReceive {
+            slot,
+            mailbox,
+            cursor: Seq(3),
+        },
+        Frame::ReceiveState {
+            slot,
+            state: ReceiveState {
+                first: Seq(4),
+                last: Some(head()),
+            },
+        },
+        Frame::Append {
+            seq,
+            after: Seq(7),
+            digest: Digest::of(b"abc"),
+            envelope: b"abc",
+        },
+        Frame::Receipt { slot, head: head() },
+        Frame::Conflict {
+            slot,
+            stored: head(),
+        },
+        Frame::NotNext {
+            slot,
+            seq,
+            head: Some(head()),
+        },
+        Frame::OverQuota {
+            slot,
+            seq,
+            size: wire::envelope::Size::Bulk,
+            retry_after_s: 30,
+        },
+        Frame::Stored {
+            slot,
+            seq,
+            envelope: Some(b"abc"),
+        },
+        Frame::Deliver {
+            seq,
+            envelope: b"abc",
+        },
+        Frame::Trim {
+            slot,
+            through: Seq(5),
+        },
+        Frame::Error {
+            slot: Some(slot),
+            code: 3,
+        },
+        Frame::Ping { token: 1 },
+    ]
+}
+
+fn frames() -> Vec<Seed> {
+    let seed = |frame: &Frame<'_>| (format!("{:02x}", frame.kind()), frame.to_bytes());
+    all_frames().iter().map(seed).collect()
+}
+
+/// An attach, its answer, a receipt and a refusal, behind the numbers that the machines begin with.
+fn relay_answers() -> Vec<Seed> {
+    let mut bytes = [9_u64, 2, 3].map(u64::to_be_bytes).concat();
+    let answers = all_frames();
+    for (kind, index) in [
+        (0x12, 0_u8),
+        (0x22, 2),
+        (0x28, 5),
+        (0x30, 6),
+        (0x20, 7),
+        (0x32, 8),
+    ] {
+        let Some(frame) = answers.iter().find(|frame| frame.kind() == kind) else {
+            continue;
+        };
+        let whole = frame.to_bytes();
+        let body = &whole[4..];
+        bytes.extend_from_slice(&[0, 1]);
+        bytes.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(body);
+        bytes.extend_from_slice(&[0, index, 0]);
+    }
+    programs(&[&bytes])
+}
+
+fn credentials() -> Vec<Seed> {
+    let text = invitation().to_string().into_bytes();
+    programs(&[
+        &certificate().to_bytes(),
+        &invitation().to_bytes(),
+        &text,
+        b"phone",
+    ])
+}
+
+fn addresses() -> Vec<Seed> {
+    let relay_id = RelayId([7; 32]);
+    let of = |host: &str| {
+        let address = RelayAddress {
+            host: host.to_owned(),
+            port: 4433,
+            relay_id,
+        };
+        address.to_string()
+    };
+    let all = [of("relay.example"), of("::1"), relay_id.to_text()];
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    texts(&all)
+}
+
+/// A refusal is the one message that holds no key; the others are reached by the programs of a pairing.
+fn pairing_messages() -> Vec<Seed> {
+    let refused = journal::PairingMessage::Refused(journal::pairing::REFUSAL.into());
+    programs(&[&refused.encode()])
+}
+
+/// Each moment with the honest message of each, untouched and with a byte changed.
+fn moments() -> Vec<Seed> {
+    let mut all = Vec::new();
+    for moment in 0..2 {
+        for honest in 0..2 {
+            all.push(vec![0, moment, 0, honest]);
+            all.push(vec![0, moment, 0, honest, 1, 0, 40, 1]);
+        }
+    }
+    let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    programs(&all)
+}
+
+/// The first choices of the targets of a line: untouched, and a byte changed.
+fn lines() -> Vec<Seed> {
+    let mut all = Vec::new();
+    for first in 0..2 {
+        for second in 0..3 {
+            all.push(vec![first, 0, second, 0, 0, 0, second]);
+            all.push(vec![first, 0, second, 0, 0, 0, 1, 1, 0, 60, 0x80]);
+        }
+    }
+    let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    programs(&all)
+}
+
+/// An envelope in which there is nothing, and one that only says so, to each end.
+fn covers() -> Vec<Seed> {
+    let mut all = Vec::new();
+    for (name, end) in [("app", &[0][..]), ("hub", &[1, 0, 0][..])] {
+        for (kind, content) in [("cover", &b""[..]), ("no_cover", &b"abc"[..])] {
+            let mut input = end.to_vec();
+            input.extend([0; 16]);
+            input.push(3);
+            input.extend([0; 8 + 32]);
+            input.extend((content.len() as u32).to_be_bytes());
+            input.extend(content);
+            all.push((format!("{kind}_{name}"), input));
+        }
+    }
+    all
+}
+
+fn messages() -> Vec<Seed> {
+    let clip = ClipId([3; 16]);
+    let end = ClipEnd {
+        clip,
+        chunks: 2,
+        bytes: 70_000,
+        sha256: [9; 32],
+        ended_unix_ms: 1_700_000_000_000,
+    };
+    let digest = [4; 32];
+    let holds = Channel::ALL.map(|channel| ChannelHeld {
+        channel,
+        through: 7,
+        digest,
+    });
+    let statement = Statement {
+        channel: Channel::EventVideo,
+        first: 3,
+        last: 9,
+        clip,
+        reason: DropReason::Damaged,
+    };
+    let all = [
+        message::encode(&HubMessage::ClipHeader(ClipHeader {
+            clip,
+            started_unix_ms: 1,
+            camera: "door".into(),
+            mime: "video/mp4".into(),
+        })),
+        message::encode(&HubMessage::Chunk {
+            clip,
+            index: 1,
+            captured_unix_ms: 2,
+            bytes: b"abc",
+        }),
+        message::encode(&HubMessage::Trailer(end.clone())),
+        message::encode(&HubMessage::CutOff(end)),
+        message::encode(&AppMessage::Ack { through: 7, digest }),
+        message::encode(&AppConfigMessage::Ack { through: 7, digest }),
+        message::encode(&AppConfigMessage::Heartbeat(Heartbeat {
+            number: 9,
+            sent_unix_ms: 1_700_000_000_000,
+            holds: holds.to_vec(),
+        })),
+        message::encode(&HubConfigMessage::Answer(HeartbeatAnswer {
+            number: 9,
+            answered_unix_ms: 1_700_000_000_000,
+            version: "0.1.0".into(),
+            epochs: Channel::ALL.map(|channel| (channel, 3)).to_vec(),
+            status: HubReport {
+                recording: true,
+                not_recorded: Some(NotRecorded::Space),
+                unacked: 3,
+            },
+        })),
+        message::encode(&SignedStatement {
+            statement,
+            signature: vec![5; 64],
+        }),
+    ];
+    let all = all.into_iter().chain(orders());
+    let all: Vec<Vec<u8>> = all.flatten().collect();
+    let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    programs(&all)
+}
+
+/// Commands, what came of two, settings, and what is said of codes that are passed on.
+fn orders() -> [Option<Vec<u8>>; 8] {
+    let id = CommandId([3; 16]);
+    let settings = Settings {
+        privacy: true,
+        event_seconds_max: Some(60),
+    };
+    let doc = SettingsDoc {
+        version: 2,
+        made_by: Some(id),
+        settings,
+    };
+    let kind = CommandKind::SetSettings {
+        base: SettingsBase::Version(3),
+        settings,
+    };
+    let phone = PhoneFacts {
+        phone: PairingId([5; 16]),
+        paired_unix_s: 5,
+        heard_unix_ms: Some(6),
+    };
+    let said = |result| message::encode(&HubConfigMessage::Outcome(Outcome { id, result }));
+    let command = Command::new(id, &kind);
+    [
+        command.and_then(|command| message::encode(&AppConfigMessage::Command(command))),
+        said(CommandResult::Changed(doc)),
+        message::encode(&HubConfigMessage::Settings(doc)),
+        said(CommandResult::Phones(vec![phone])),
+        Command::new(id, &CommandKind::Invite)
+            .and_then(|command| message::encode(&AppConfigMessage::Command(command))),
+        Some(code_to_pass_on(id)),
+        message::encode(&HubConfigMessage::Invited(Invited {
+            asked_by: id,
+            news: InviteNews::Failed(InviteFailure::Void),
+        })),
+        message::encode(&HubConfigMessage::Added(AddedPhones {
+            version: 2,
+            phones: vec![AddedPhone {
+                phone: PairingId([5; 16]),
+                by: PairingId([6; 16]),
+                asked_by: id,
+                paired_unix_s: 5,
+            }],
+        })),
+    ]
+}
+
+/// A code that is none: nobody but a hub makes one. Version, what it is, which command, that it is a code, its text.
+fn code_to_pass_on(asked_by: CommandId) -> Vec<u8> {
+    let text = b"SECLUSO1:AAAAAA";
+    [&[1, 3][..], &asked_by.0, &[0, text.len() as u8], text].concat()
+}
+
+/// Every message in each of the two channels, with its length in front.
+fn said_hub() -> Vec<Seed> {
+    let mut all = Vec::new();
+    for (name, bytes) in messages() {
+        for channel in 0..2 {
+            let length = (bytes.len() as u16).to_be_bytes();
+            let program = [&[0, channel][..], &length, &bytes].concat();
+            all.push((format!("{name}-{channel}"), program));
+        }
+    }
+    all
+}
+
+/// One that is good, one that is short, and one without variety.
+fn device_secrets() -> Vec<Seed> {
+    let good: Vec<u8> = (0..DEVICE_SECRET_BYTES as u32)
+        .map(|n| (n * 3 % 251) as u8)
+        .collect();
+    programs(&[&good, &good[1..], &[7; DEVICE_SECRET_BYTES]])
+}
+
+fn log_records() -> Vec<Seed> {
+    let identity = Identity {
+        kind: FileKind::Copy,
+        life: [0xab; 16],
+        number: 7,
+        incarnation: 3,
+    };
+    let header = FileHeader {
+        identity,
+        first_lsn: Lsn(100),
+        boot: 1,
+    };
+    let seal = Seal {
+        source_number: 6,
+        source_life: [1; 16],
+        last_lsn: 100,
+        incarnation: 3,
+    };
+    let (key, value) = (&b"key"[..], &b"value"[..]);
+    let records = [
+        Record::Put { key, value },
+        Record::Delete { key },
+        Record::FreePayload {
+            key,
+            ordinal: 4,
+            len: 3,
+        },
+        Record::Seal(seal),
+    ];
+    let mut group = Vec::new();
+    let draft = GroupDraft {
+        lsn: Lsn(101),
+        synced_through: Lsn(99),
+        records: &records,
+    };
+    encode_group(&draft, &identity, 2, &mut group);
+    let file = header.encode();
+    let mut all: Vec<Vec<u8>> = vec![file[..wal::record::FILE_HEADER_BYTES].to_vec(), group];
+    for record in &records {
+        let mut bytes = Vec::new();
+        record.encode(0, &mut bytes);
+        all.push(bytes);
+    }
+    let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    programs(&all)
+}
+
+/// One change of each kind, in a few files.
+fn directories() -> Vec<Seed> {
+    let mut all = Vec::new();
+    for file in 0..6 {
+        for what in 0..6 {
+            all.push(vec![0, file, 0, 1, what, 0, 40, 0, 3, b'x', b'y', b'z']);
+        }
+    }
+    let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    programs(&all)
+}
+
+/// A key frame and some more pictures, 40 ms each.
+fn camera_units() -> Vec<u8> {
+    let mut bytes = [90_000_u64, 0].map(u64::to_be_bytes).concat();
+    for picture in 0..8_u8 {
+        bytes.extend_from_slice(&[0x45 | u8::from(picture == 0) << 3, 0xe1]);
+        bytes.extend_from_slice(&[0, 4, 0, 0, 0, picture]);
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(&(3600_u64 << 4).to_be_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+    }
+    bytes
+}

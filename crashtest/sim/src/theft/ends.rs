@@ -1,0 +1,359 @@
+//! Hub and phones on real files: the cores, and a shell that hands envelopes over and nothing else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use app_core::core::{Core as AppCore, Delivered, Order, Ordered, PendingRun, Run};
+use bytes::Bytes;
+use hub::core::{Core as HubCore, Notice, SilenceLimits, Verdict};
+use journal::ids::{Channel, ClipId, Line, PairingId};
+use journal::pairing::AppNext;
+use journal::vault::file::FileVault;
+use journal::{AppPairing, HubPairing, Journal, JournalError, Role, Suite};
+use wal::store::RocksStore;
+use wal::{RecoveryReport, SeededDice};
+use wire::{DeviceId, Seq};
+
+use super::Outcome;
+use super::books::{Books, Whose};
+use super::peep::{Peep, VAULT};
+use crate::net::Way;
+use crate::{node, run};
+
+/// Envelopes in one run of the phone.
+const RUN_MAX: usize = 8;
+/// Envelopes of a phone that share a batch of the hub, on each line.
+const BATCH_MAX: usize = 64;
+
+/// Opens a journal on files that are looked into.
+fn open(
+    role: Role,
+    dir: &Path,
+    peep: &Peep,
+    dice: SeededDice,
+) -> Result<(Journal, RecoveryReport), JournalError> {
+    let disk = peep.over(dir).map_err(JournalError::Vault)?;
+    let store = RocksStore::new(dir.join("rocksdb"));
+    let vault = FileVault::new(disk.clone(), VAULT);
+    Journal::open(
+        role,
+        disk,
+        Box::new(store),
+        Box::new(vault),
+        Box::new(dice),
+        node::options(),
+    )
+}
+
+/// A hub.
+pub(super) struct HubEnd {
+    pub(super) dir: PathBuf,
+    pub(super) core: HubCore,
+    pub(super) peep: Peep,
+    /// Of all its phones.
+    ways: Vec<Way>,
+    sent: BTreeMap<Line, Seq>,
+    retains: bool,
+}
+
+/// How a process of a hub begins.
+pub(super) struct Start {
+    pub(super) dir: PathBuf,
+    pub(super) ways: Vec<Way>,
+    pub(super) peep: Peep,
+    pub(super) retains: bool,
+}
+
+impl HubEnd {
+    /// Starts a hub on these files.
+    pub(super) fn start(start: Start, seed: u64, now_ms: u64) -> Outcome<Self> {
+        let Start {
+            dir,
+            ways,
+            peep,
+            retains,
+        } = start;
+        let mut dice = SeededDice(seed);
+        let (home, looks) = (dir.clone(), peep.clone());
+        let opener = Box::new(move || {
+            let dice = SeededDice(dice.next_u64());
+            open(Role::Hub, &home, &looks, dice)
+        });
+        let mut core = HubCore::start(opener, SilenceLimits::default(), now_ms)?;
+        core.set_retention(retains);
+        Ok(Self {
+            dir,
+            core,
+            peep,
+            ways,
+            sent: BTreeMap::new(),
+            retains,
+        })
+    }
+
+    /// The process is gone. The next one starts on `dir`, a copy of its files from before; what this one
+    /// does while it goes no longer counts.
+    pub(super) fn dies(self, dir: PathBuf, seed: u64, now_ms: u64) -> Outcome<Self> {
+        let Self {
+            core,
+            peep,
+            ways,
+            retains,
+            ..
+        } = self;
+        drop(core);
+        let start = Start {
+            dir,
+            ways,
+            peep,
+            retains,
+        };
+        Self::start(start, seed, now_ms)
+    }
+
+    /// One more phone, on files that hold none yet.
+    pub(super) fn pair(
+        &mut self,
+        phone: Blank,
+        device: DeviceId,
+        now_ms: u64,
+    ) -> Outcome<PhoneEnd> {
+        let Blank {
+            dir,
+            mut core,
+            peep,
+        } = phone;
+        let now_s = now_ms / 1000;
+        let terms = run::terms(Suite::XWing);
+        let hub = &mut self.core;
+        let offer = hub.with_journal(now_ms, |hub| HubPairing::offer(hub, terms, now_s))?;
+        let app = core.journal();
+        let next = AppPairing::start(app, &offer, device, now_s)?.into_inner();
+        let AppNext::Request(request) = next else {
+            return Err("a new pairing begins with a request".into());
+        };
+        let peer = request.device();
+        let answer = hub.with_journal(now_ms, |hub| {
+            HubPairing::request(hub, &request, peer, now_s)
+        })?;
+        let confirm = AppPairing::answer(app, &request, &answer, now_s)?;
+        let done = hub.with_journal(now_ms, |hub| HubPairing::confirm(hub, &confirm))?;
+        let pairing = AppPairing::done(app, &confirm, &done)?.into_inner();
+        let phone_ways = run::ways(app, pairing)?;
+        let hub_ways = hub.with_journal(now_ms, |hub| run::ways(hub, pairing))?;
+        hub.refresh_lines()?;
+        self.ways.extend(hub_ways);
+        Ok(PhoneEnd {
+            dir,
+            pairing,
+            core,
+            peep,
+            ways: phone_ways,
+        })
+    }
+
+    /// One sync for everything staged; its facts and its envelopes go into the books.
+    pub(super) fn commit(&mut self, books: &mut Books, now_ms: u64) -> Outcome<()> {
+        self.core.commit(now_ms)?;
+        self.tell(books, now_ms)
+    }
+
+    /// Durable facts and envelopes into the books.
+    pub(super) fn tell(&mut self, books: &mut Books, now_ms: u64) -> Outcome<()> {
+        let mut over: Vec<ClipId> = Vec::new();
+        while let Some(notice) = self.core.poll_notice() {
+            match notice {
+                Notice::ClipStarted { line, clip, .. } => books.begins(line.pairing, clip.0),
+                Notice::ClipFinished { clip, .. } => over.push(clip.clip),
+                Notice::Healed { line, epoch } => books.is_healed(line, epoch.0),
+                Notice::PhoneRemoved { phone } => {
+                    self.ways.retain(|way| way.line.pairing != phone);
+                    books.removes(phone);
+                }
+                Notice::Settings(_) => {}
+                other => return Err(format!("the hub says {other:?}").into()),
+            }
+        }
+        for way in &self.ways {
+            let mut at = self.sent.get(&way.line).copied().unwrap_or(Seq::NONE);
+            while let Some((seq, envelope)) = self.core.next_envelope(way.line, at, now_ms)? {
+                let by = (way.line, Whose::Hub);
+                books.leaves(by, way.send, seq, envelope.as_bytes());
+                at = seq;
+            }
+            self.sent.insert(way.line, at);
+        }
+        // ORDER: the last envelope of a clip is its own, so it leaves before the clip is over.
+        for clip in over {
+            books.ends(clip.0);
+        }
+        for (line, heads) in self.core.heads()? {
+            if line.channel == Channel::EventVideo {
+                books.is_acked(line.pairing, heads.acked);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything that a phone has sent, in one batch, if there is anything.
+    pub(super) fn take_all(
+        &mut self,
+        pairing: PairingId,
+        books: &mut Books,
+        now_ms: u64,
+    ) -> Outcome<bool> {
+        let of_phone = |way: &&Way| way.line.pairing == pairing;
+        let ways: Vec<Way> = self.ways.iter().filter(of_phone).copied().collect();
+        let mut taken = Vec::new();
+        for way in ways {
+            let mailbox = way.receive.send_id();
+            let cursor = self.core.cursor(way.line)?;
+            for (seq, bytes) in books.behind(mailbox, cursor, BATCH_MAX) {
+                let delivered = self.core.handle_envelope(way.line, seq, &bytes, now_ms)?;
+                if delivered.verdict != Verdict::Taken {
+                    let (line, why) = (way.line, delivered.verdict);
+                    return Err(format!("the hub did not take {seq} of {line:?}: {why:?}").into());
+                }
+                taken.push((mailbox, seq));
+            }
+        }
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        self.commit(books, now_ms)?;
+        for (mailbox, seq) in taken {
+            books.takes(mailbox, seq);
+        }
+        Ok(true)
+    }
+}
+
+/// A phone that is not paired yet.
+pub(super) struct Blank {
+    dir: PathBuf,
+    core: AppCore,
+    peep: Peep,
+}
+
+impl Blank {
+    /// On a directory without files.
+    pub(super) fn start(dir: PathBuf, peep: Peep, seed: u64) -> Outcome<Self> {
+        let (journal, _report) = open(Role::App, &dir, &peep, SeededDice(seed))?;
+        let core = AppCore::new(journal);
+        Ok(Self { dir, core, peep })
+    }
+}
+
+/// A phone.
+pub(super) struct PhoneEnd {
+    pub(super) dir: PathBuf,
+    pub(super) pairing: PairingId,
+    pub(super) core: AppCore,
+    pub(super) peep: Peep,
+    ways: Vec<Way>,
+}
+
+impl PhoneEnd {
+    /// Starts a phone on the files of one that is paired.
+    pub(super) fn start(dir: PathBuf, ways: Vec<Way>, peep: Peep, seed: u64) -> Outcome<Self> {
+        let first = ways.first().ok_or("a pairing without lines")?;
+        let pairing = first.line.pairing;
+        let (journal, _report) = open(Role::App, &dir, &peep, SeededDice(seed))?;
+        Ok(Self {
+            dir,
+            pairing,
+            core: AppCore::new(journal),
+            peep,
+            ways,
+        })
+    }
+
+    /// The lines of its pairing.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.ways.iter().map(|way| way.line).collect()
+    }
+
+    /// Takes the next run of the hub's envelopes on some line, if there is one.
+    pub(super) fn take_one(&mut self, books: &mut Books, now_ms: u64) -> Outcome<bool> {
+        for way in self.ways.clone() {
+            let cursor = self.core.cursor(way.line)?;
+            let found = books.behind(way.receive.send_id(), cursor, RUN_MAX);
+            if found.is_empty() {
+                continue;
+            }
+            let run: Vec<Delivered> = found
+                .into_iter()
+                .map(|(seq, bytes)| Delivered {
+                    seq,
+                    bytes: Bytes::from(bytes),
+                })
+                .collect();
+            let pending = self.core.deliver(way.line, &run, now_ms, now_ms)?;
+            self.settle(vec![pending], books)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The end of a sync: on each line the ack that is owed, and the rotation of its key.
+    pub(super) fn finish_sync(&mut self, books: &mut Books, now_ms: u64) -> Outcome<()> {
+        let mut pending = Vec::new();
+        for line in self.lines() {
+            pending.push(self.core.finish_sync(line, now_ms)?);
+        }
+        self.settle(pending, books)
+    }
+
+    /// Its owner orders something, and it is sent.
+    pub(super) fn orders(&mut self, order: Order, books: &mut Books, now_ms: u64) -> Outcome<()> {
+        let Ordered::Taken(order) = self.core.stage_order(self.pairing, order, now_ms)? else {
+            return Err("the phone takes no order".into());
+        };
+        let _stored = self.core.commit()?.redeem(order);
+        let sent = self.core.stage_command(self.pairing, now_ms)?;
+        let sent = sent.ok_or("the phone does not send what was ordered")?;
+        let _sent = self.core.commit()?.redeem(sent);
+        self.tell(books)
+    }
+
+    fn settle(&mut self, pending: Vec<PendingRun>, books: &mut Books) -> Outcome<()> {
+        let committed = self.core.commit()?;
+        for pending in pending {
+            let Run { halt, .. } = self.core.settle(&committed, pending)?;
+            if let Some(halt) = halt {
+                return Err(format!("the phone halts: {halt:?}").into());
+            }
+        }
+        self.tell(books)
+    }
+
+    /// What is durable in its outbox into the books.
+    pub(super) fn tell(&mut self, books: &mut Books) -> Outcome<()> {
+        for way in &self.ways {
+            let mut at = Seq::NONE;
+            while let Some((seq, envelope)) = self.core.next_envelope(way.line, at)? {
+                let by = (way.line, Whose::Phone(self.pairing));
+                books.leaves(by, way.send, seq, envelope.as_bytes());
+                at = seq;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies a state directory while its owner runs. RocksDB may take a file away meanwhile, which it does not
+/// miss: then all of it is copied again.
+pub(super) fn copy_files(from: &Path, to: &Path) -> Outcome<()> {
+    const ATTEMPTS: u32 = 5;
+    for _ in 0..ATTEMPTS {
+        if to.exists() {
+            std::fs::remove_dir_all(to)?;
+        }
+        match crate::files::copy_all(from, to) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err("the files could not be copied in one piece".into())
+}

@@ -1,0 +1,430 @@
+//! What every copy opened, compared with what it may open.
+//!
+//! | copy of | may open | promise |
+//! |---|---|---|
+//! | the hub | of what the hub sent: the clips in progress, nothing finished, nothing later; their running digests alike | S3 |
+//! | the hub | of what phones sent: nothing that it took while it recorded nothing, and nothing that it took before, once what it recorded is over | S3 |
+//! | the hub | of stored chunks: those of copies that are retained and not acked, all of these and no others | S3 |
+//! | a phone | no clip that was deleted, whatever of it: stored chunks, its row, its ciphertext; nothing of another phone's | S3 |
+//! | either | nothing of an epoch that the phone's next new keys opened, or of a later one | S4 |
+//!
+//! What is done in a step counts for a copy from the middle of that step as not done. A life without seals must fail
+//! this, and give everything away: else nothing was looked at.
+
+use std::collections::BTreeSet;
+
+use thief::{Attack, ClipId, Header, Spoils};
+
+use super::Outcome;
+use super::books::{Books, Clip, Moment, Sent, Whose};
+use super::life::{Copied, Life};
+use super::tally::Tally;
+
+/// A message that a copy opened.
+struct Opened {
+    place: usize,
+    header: Header,
+    sent: Sent,
+}
+
+/// What was opened that may not be, by places in the books.
+#[derive(Default)]
+struct Found {
+    finished: BTreeSet<usize>,
+    later: BTreeSet<usize>,
+    deleted: BTreeSet<usize>,
+    held: BTreeSet<usize>,
+    released: BTreeSet<usize>,
+    shut: BTreeSet<usize>,
+}
+
+/// Attacks every copy of a life and counts what it opens.
+pub(super) fn judge(life: Life) -> Outcome<Tally> {
+    let Life {
+        books,
+        opener,
+        copies,
+        epochs,
+        ..
+    } = life;
+    let mut attack = Attack::new(&opener, &books.captured)?;
+    let mut tally = Tally {
+        epochs,
+        clips: books.clips.len() as u64,
+        crashes: books.crashes,
+        idle_hours: books.idle_hours,
+        commands: books.commands,
+        pairings: books.pairings,
+        removals: books.removed.len() as u64,
+        played: books.played,
+        heals: books
+            .heals
+            .iter()
+            .filter(|heal| !heal.taken.is_empty())
+            .count() as u64,
+        envelopes: books.captured.len() as u64,
+        unwrapped: attack.unwrapped() as u64,
+        ..Tally::default()
+    };
+    let mut found = Found::default();
+    let mut by_any: BTreeSet<usize> = BTreeSet::new();
+    for copy in &copies {
+        let spoils = attack.spoils(&copy.loot);
+        by_any.extend(&spoils.envelopes);
+        let messages: Vec<Opened> = spoils
+            .envelopes
+            .iter()
+            .filter_map(|place| {
+                Some(Opened {
+                    place: *place,
+                    header: attack.header(*place)?,
+                    sent: *books.sent.get(*place)?,
+                })
+            })
+            .collect();
+        tally.copies_within += u64::from(copy.at.within);
+        for Opened { header, sent, .. } in &messages {
+            let healed = books.healed_after(copy.whose, copy.at.step, sent.line);
+            if healed.is_some_and(|healed| header.epoch >= healed) {
+                tally.healed += 1;
+                let what = format!("epoch {} of {:?}, behind new keys", header.epoch, sent.line);
+                tally.breaks("S4", copy, &what);
+            }
+        }
+        match copy.whose {
+            Whose::Hub => {
+                hub(&books, copy, &spoils, &messages, &mut tally, &mut found);
+                kept(&books, copy, &spoils, &mut tally, &mut found);
+            }
+            Whose::Phone(_) => phone(&books, copy, &spoils, &messages, &mut tally, &mut found),
+        }
+    }
+    for wrong in &books.wrongs {
+        tally.tells(format!("S3: {wrong}"));
+    }
+    let count = |set: &BTreeSet<usize>| set.len() as u64;
+    let are = |what: fn(&Clip) -> bool| books.clips.iter().filter(|clip| what(clip)).count() as u64;
+    tally.finished = (are(|clip| clip.over.is_some()), count(&found.finished));
+    tally.deleted = (are(|clip| clip.deleted.is_some()), count(&found.deleted));
+    let released = match books.retains {
+        true => are(|clip| clip.released.is_some()),
+        false => 0,
+    };
+    tally.released = (released, count(&found.released));
+    (tally.later, tally.held) = (count(&found.later), count(&found.held));
+    let shut = books.sent.iter().enumerate().filter(|(place, sent)| {
+        let is_message = attack
+            .header(*place)
+            .is_some_and(|header| header.application);
+        is_message && sent.shut.is_some()
+    });
+    tally.shut = (shut.count() as u64, count(&found.shut));
+    let headers = (0..books.captured.len()).filter_map(|place| attack.header(place));
+    let messages = headers.filter(|header| header.application).count() as u64;
+    tally.messages = (messages, count(&by_any));
+    Ok(tally)
+}
+
+fn hub(
+    books: &Books,
+    copy: &Copied,
+    spoils: &Spoils,
+    messages: &[Opened],
+    tally: &mut Tally,
+    found: &mut Found,
+) {
+    tally.hub_copies += 1;
+    let mut clips: BTreeSet<usize> = messages.iter().filter_map(|one| one.sent.clip).collect();
+    clips.extend(places(books, &spoils.digests));
+    for place in &clips {
+        let Some(clip) = books.clips.get(*place) else {
+            continue;
+        };
+        if clip.is_in_progress(copy.at) {
+            continue;
+        }
+        if clip.began > copy.at.step {
+            found.later.insert(*place);
+        } else {
+            found.finished.insert(*place);
+        }
+        tally.breaks(
+            "S3",
+            copy,
+            &format!("clip {place}, which is not in progress"),
+        );
+    }
+    for (place, clip) in books.clips.iter().enumerate() {
+        if clip.is_in_progress(copy.at) {
+            tally.in_progress.0 += 1;
+            tally.in_progress.1 += u64::from(clips.contains(&place));
+        }
+    }
+    for Opened {
+        place,
+        header,
+        sent,
+    } in messages
+    {
+        let is_open = match (sent.by, sent.clip) {
+            (Whose::Phone(_), _) => {
+                let is_shut = sent.shut.is_some_and(|step| copy.at.is_past(step));
+                if is_shut {
+                    found.shut.insert(*place);
+                } else {
+                    tally.of_the_phone += 1;
+                }
+                is_shut
+            }
+            // Of its own the hub never stores what opens it; from the middle of the step in which it was made that
+            // is not asked.
+            (Whose::Hub, None) => !(copy.at.within && sent.left == copy.at.step),
+            // Said of the clip as a whole.
+            (Whose::Hub, Some(_)) => false,
+        };
+        if is_open {
+            let by = match sent.by {
+                Whose::Hub => "the hub's",
+                Whose::Phone(_) => "a phone's, which was taken",
+            };
+            let what = format!(
+                "a message of epoch {} of {:?}, {by}",
+                header.epoch, sent.line
+            );
+            tally.breaks("S3", copy, &what);
+        }
+    }
+}
+
+/// The copies of clips that a hub keeps: exactly those that are retained at that moment. Of a moment within a step
+/// only that there are no others.
+fn kept(books: &Books, copy: &Copied, spoils: &Spoils, tally: &mut Tally, found: &mut Found) {
+    let names = || spoils.chunks.iter().chain(&spoils.rows);
+    let is_known = |name: &ClipId| books.clips.iter().any(|clip| clip.id == *name);
+    if names().any(|name| !is_known(name)) {
+        tally.breaks("S3", copy, "a stored copy of a clip that nobody recorded");
+    }
+    let opened: BTreeSet<usize> = places(books, &spoils.chunks)
+        .chain(places(books, &spoils.rows))
+        .collect();
+    let is_retained = |clip: &Clip, at: Moment| books.retains && clip.is_retained(at);
+    for place in &opened {
+        let Some(clip) = books.clips.get(*place) else {
+            continue;
+        };
+        if !is_retained(clip, copy.at) {
+            found.released.insert(*place);
+            let what = format!("a stored copy of clip {place}, which is not retained");
+            tally.breaks("S3", copy, &what);
+        }
+    }
+    if copy.at.within {
+        return;
+    }
+    let chunks: BTreeSet<usize> = places(books, &spoils.chunks).collect();
+    for (place, clip) in books.clips.iter().enumerate() {
+        if !is_retained(clip, copy.at) {
+            continue;
+        }
+        tally.retained.0 += 1;
+        match chunks.contains(&place) {
+            true => tally.retained.1 += 1,
+            false => {
+                let what = format!("nothing of clip {place}, which is retained for its phone");
+                tally.breaks("retain", copy, &what);
+            }
+        }
+    }
+}
+
+fn phone(
+    books: &Books,
+    copy: &Copied,
+    spoils: &Spoils,
+    messages: &[Opened],
+    tally: &mut Tally,
+    found: &mut Found,
+) {
+    tally.phone_copies += 1;
+    let of_messages = messages.iter().filter_map(|one| one.sent.clip);
+    let mut clips: BTreeSet<usize> = of_messages.collect();
+    clips.extend(places(books, &spoils.chunks));
+    clips.extend(places(books, &spoils.rows));
+    for place in &clips {
+        let Some(clip) = books.clips.get(*place) else {
+            continue;
+        };
+        if copy.whose != Whose::Phone(clip.pairing) {
+            tally.breaks(
+                "S3",
+                copy,
+                &format!("clip {place}, which is another phone's"),
+            );
+            continue;
+        }
+        if clip.deleted.is_some_and(|step| copy.at.is_past(step)) {
+            found.deleted.insert(*place);
+            tally.breaks("S3", copy, &format!("clip {place}, which was deleted"));
+        } else {
+            found.held.insert(*place);
+        }
+        if clip.began > copy.at.step {
+            tally.followed += 1;
+        }
+    }
+}
+
+/// Which clips of the books have these names.
+fn places<'a>(books: &'a Books, names: &'a BTreeSet<ClipId>) -> impl Iterator<Item = usize> + 'a {
+    let clips = books.clips.iter().enumerate();
+    clips.filter_map(move |(place, clip)| names.contains(&clip.id).then_some(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::ids::{Channel, Line, PairingId};
+    use thief::Loot;
+    use wire::Seq;
+
+    use super::*;
+
+    const PAIRING: PairingId = PairingId([1; 16]);
+    const HEADER: Header = Header {
+        epoch: 4,
+        application: true,
+    };
+
+    fn copy(whose: Whose, step: u64) -> Copied {
+        Copied {
+            at: Moment {
+                step,
+                within: false,
+            },
+            whose,
+            loot: Loot::default(),
+        }
+    }
+
+    fn within(copied: Copied) -> Copied {
+        let step = copied.at.step;
+        let at = Moment { step, within: true };
+        Copied { at, ..copied }
+    }
+
+    /// A clip that is over in step 5, acked in step 6 and deleted in step 9, and one that begins in step 7.
+    fn books(retains: bool) -> Books {
+        let clip = |id: u8, began, [over, released, deleted]: [Option<u64>; 3]| Clip {
+            id: [id; 16],
+            pairing: PAIRING,
+            began,
+            over,
+            deleted,
+            last: Seq(1),
+            released,
+        };
+        Books {
+            retains,
+            clips: vec![
+                clip(1, 1, [Some(5), Some(6), Some(9)]),
+                clip(2, 7, [None; 3]),
+            ],
+            ..Books::default()
+        }
+    }
+
+    fn message(by: Whose, clip: Option<usize>, shut: Option<u64>) -> Opened {
+        let line = Line::of(PAIRING, Channel::EventVideo);
+        Opened {
+            place: 0,
+            header: HEADER,
+            sent: Sent {
+                line,
+                by,
+                clip,
+                left: 3,
+                shut,
+            },
+        }
+    }
+
+    fn of_hub(copy: &Copied, opens: Opened) -> (Tally, Found) {
+        let (mut tally, mut found) = (Tally::default(), Found::default());
+        let (books, spoils) = (books(false), Spoils::default());
+        hub(&books, copy, &spoils, &[opens], &mut tally, &mut found);
+        (tally, found)
+    }
+
+    #[test]
+    fn a_hub_may_open_what_is_in_progress_and_nothing_else_of_its_own() {
+        let clip = |place| message(Whose::Hub, Some(place), None);
+        let at = |step| copy(Whose::Hub, step);
+        assert_eq!(of_hub(&at(8), clip(1)).0.broken, 0);
+        let (tally, found) = of_hub(&at(8), clip(0));
+        assert_eq!((tally.broken, found.finished.len()), (1, 1));
+        let (tally, found) = of_hub(&at(6), clip(1));
+        assert_eq!((tally.broken, found.later.len()), (1, 1));
+        let own = || message(Whose::Hub, None, None);
+        assert_eq!(of_hub(&at(8), own()).0.broken, 1);
+        assert_eq!(of_hub(&within(at(3)), own()).0.broken, 0);
+        // The step in which it ends: not over before both images are synced.
+        assert_eq!(of_hub(&at(5), clip(0)).0.broken, 1);
+        assert_eq!(of_hub(&within(at(5)), clip(0)).0.broken, 0);
+    }
+
+    #[test]
+    fn a_hub_may_open_what_a_phone_said_until_that_is_shut() {
+        let said = |shut| message(Whose::Phone(PAIRING), None, shut);
+        let broken = |copied: &Copied, shut| of_hub(copied, said(shut)).0.broken;
+        let at = |step| copy(Whose::Hub, step);
+        assert_eq!(broken(&at(8), None), 0);
+        assert_eq!(broken(&at(8), Some(9)), 0);
+        assert_eq!(broken(&at(9), Some(9)), 1);
+        assert_eq!(broken(&within(at(9)), Some(9)), 0);
+        assert_eq!(broken(&within(at(10)), Some(9)), 1);
+    }
+
+    #[test]
+    fn a_hub_opens_exactly_the_copies_that_it_retains() {
+        let judged = |retains, copied: &Copied, chunks: &[u8]| {
+            let spoils = Spoils {
+                chunks: chunks.iter().map(|id| [*id; 16]).collect(),
+                ..Spoils::default()
+            };
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            kept(&books(retains), copied, &spoils, &mut tally, &mut found);
+            (tally.broken, tally.retained)
+        };
+        let at = |step| copy(Whose::Hub, step);
+        assert_eq!(judged(true, &at(5), &[1]), (0, (1, 1)));
+        assert_eq!(judged(true, &at(5), &[]), (1, (1, 0)));
+        assert_eq!(judged(false, &at(5), &[1]), (1, (0, 0)));
+        assert_eq!(judged(false, &at(5), &[]), (0, (0, 0)));
+        // The ack of step 6.
+        assert_eq!(judged(true, &at(6), &[1]), (1, (0, 0)));
+        assert_eq!(judged(true, &within(at(6)), &[1]), (0, (0, 0)));
+        assert_eq!(judged(true, &at(8), &[2, 9]), (1, (1, 1)));
+    }
+
+    #[test]
+    fn a_phone_may_open_what_it_holds_and_not_what_it_deleted() {
+        let judged = |copied: &Copied, spoils: &Spoils, messages: &[Opened]| {
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            let books = books(false);
+            phone(&books, copied, spoils, messages, &mut tally, &mut found);
+            (tally.broken, found.held.len())
+        };
+        let at = |step| copy(Whose::Phone(PAIRING), step);
+        let chunks = Spoils {
+            chunks: BTreeSet::from([[1; 16]]),
+            ..Spoils::default()
+        };
+        assert_eq!(judged(&at(8), &chunks, &[]), (0, 1));
+        assert_eq!(judged(&at(9), &chunks, &[]), (1, 0));
+        assert_eq!(judged(&within(at(9)), &chunks, &[]), (0, 1));
+        let none = Spoils::default();
+        let said = [message(Whose::Hub, Some(0), None)];
+        assert_eq!(judged(&at(9), &none, &said), (1, 0));
+        let another = copy(Whose::Phone(PairingId([2; 16])), 8);
+        assert_eq!(judged(&another, &chunks, &[]), (1, 0));
+    }
+}

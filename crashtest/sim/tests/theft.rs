@@ -1,0 +1,40 @@
+//! S3 and S4 with the attacker's own tools, in short: `cargo xtask thief` takes longer lives.
+
+use crashtest_sim::mutants::{self, TRIALS, Tier};
+use crashtest_sim::theft::{self, Terms};
+
+#[test]
+fn a_thief_opens_what_is_in_progress_and_without_seals_everything() {
+    let evidence = theft::evidence(Terms::shortest(3), &|_, _| {}).unwrap();
+    let complaints = evidence.complaints();
+    assert!(complaints.is_empty(), "{complaints:#?}\n{evidence:#?}");
+    for life in [&evidence.sealed, &evidence.retaining] {
+        assert_eq!((life.broken, life.finished.1, life.deleted.1), (0, 0, 0));
+        assert_eq!((life.shut.1, life.released.1), (0, 0));
+        // Each kind of step came.
+        assert!(life.crashes > 0 && life.heals > 0 && life.commands > 1);
+        assert!(life.pairings > 1 && life.removals > 0);
+        assert!(life.hub_copies > 30 && life.phone_copies > 30);
+        assert!(life.copies_within > 30);
+    }
+    assert!(
+        evidence.unsealed.broken > 0,
+        "a life without seals breaks promises"
+    );
+}
+
+#[test]
+fn a_copy_that_is_left_open_and_a_key_that_stays_are_seen() {
+    let linked = mutants::linked().unwrap();
+    for (name, seed) in [
+        ("retained_never_forgotten", 3),
+        ("ack_key_stays", 3),
+        ("key_not_rotated", 3),
+    ] {
+        assert!(TRIALS.iter().any(|trial| trial.mutant == name), "{name}");
+        // It is nobody's pair that a life begins with.
+        let pair = crashtest_sim::run::pair(journal::Suite::Classic).unwrap();
+        let broken = mutants::play(Tier::Theft, seed, Some(name), &pair).unwrap_err();
+        assert_eq!(broken.promise, linked[name], "{broken}");
+    }
+}

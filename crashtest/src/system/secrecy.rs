@@ -1,0 +1,312 @@
+//! Whether a secret stands where it must not: in what the programs wrote to their logs and printed, in the
+//! state of another, or in the clear in its own (S1, S3).
+//!
+//! What is looked for is read from the journals at rest, from the codes that were shown and from the clips
+//! that came out whole. This room must never open a sealed value for any other end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use journal::thief::{Secret, keys_in, secrets_of_code};
+use serde_json::Value;
+
+use super::System;
+use crate::canary::Canaries;
+use crate::oracle::Broken;
+use crate::trouble::{Outcome, Trouble};
+
+/// From each part of a clip of so many bytes a piece is looked for.
+const CLIP_STEP_BYTES: usize = 16 * 1024;
+/// Its length: longer than anything that stands in a clip and in a file of ours by chance.
+const CLIP_PIECE_BYTES: usize = 32;
+/// Pieces of one clip, and clips.
+const CLIP_PIECES_MAX: usize = 16;
+const CLIPS_MAX: usize = 8;
+/// Storage keys that are remembered of a world that runs for long.
+const STORAGE_KEYS_MAX: usize = 4096;
+/// Kept of what programs answered, in bytes.
+pub(super) const ANSWERS_BYTES_MAX: usize = 4 << 20;
+
+/// What one end keeps.
+pub(super) struct Kept {
+    /// Where its state is, below the world's directory.
+    pub(super) place: &'static str,
+    /// What it seals.
+    pub(super) secrets: Vec<Secret>,
+    /// The bytes of its vault, which holds its storage keys.
+    pub(super) vault: Vec<u8>,
+}
+
+/// What must not stand somewhere.
+struct Sought {
+    /// Nowhere but with a person: logs, JSON, state of hub and app.
+    everywhere: Canaries,
+    /// Not at the relay either.
+    at_relay: Canaries,
+    /// Storage keys of each end, which its own vault alone holds.
+    keys: Vec<(&'static str, Canaries)>,
+    /// Storage keys that some vault held once and none holds now: they are nowhere.
+    past: Canaries,
+}
+
+/// The directories that hold a vault.
+const ENDS: [&str; 2] = ["hub/journal", "app"];
+
+impl System {
+    /// Every place in which a secret stands that must not; one sentence for each place.
+    pub(super) fn told(
+        &self,
+        ends: &[Kept],
+        exports: &BTreeMap<String, Vec<u8>>,
+    ) -> Outcome<Vec<Broken>> {
+        let sought = self.sought(ends, exports)?;
+        let mut broken = Vec::new();
+        self.search_words(&sought, &mut broken)
+            .and_then(|()| self.search_state(&sought, &mut broken))
+            .map_err(Trouble::machine("the search for secrets"))?;
+        Ok(broken)
+    }
+
+    /// Reads which storage keys are in the vaults now, so that those are sought as well that are past when
+    /// the world comes to rest. A vault that is being written may be read torn: what is no key is found
+    /// nowhere.
+    pub(super) fn note_storage_keys(&mut self) {
+        for place in ENDS {
+            if self.storage_keys.len() < STORAGE_KEYS_MAX {
+                let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
+                self.storage_keys.extend(keys_in(&vault));
+            }
+        }
+    }
+
+    fn sought(&self, ends: &[Kept], exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Sought> {
+        // A search for what cannot be sought would find nothing and prove nothing.
+        let seek = |canaries: &mut Canaries, what: &str, bytes: &[u8]| match bytes {
+            [] => Ok(()),
+            bytes if canaries.add(what, bytes) => Ok(()),
+            _ => Err(Trouble::Broken(format!("{what} cannot be sought"))),
+        };
+        let (mut everywhere, mut at_relay) = (Canaries::default(), Canaries::default());
+        let codes = self.codes.iter().flat_map(|code| secrets_of_code(code));
+        let kept = ends.iter().flat_map(|end| end.secrets.iter().cloned());
+        for secret in codes.chain(kept) {
+            seek(&mut everywhere, secret.what, &secret.bytes)?;
+            if !secret.is_shown_to_relay {
+                seek(&mut at_relay, secret.what, &secret.bytes)?;
+            }
+        }
+        for code in &self.codes {
+            seek(&mut everywhere, "a pairing code", code.as_bytes())?;
+            seek(&mut at_relay, "a pairing code", code.as_bytes())?;
+        }
+        let invitation = self.invitation.as_bytes();
+        seek(&mut everywhere, "the hub's invitation", invitation)?;
+        for (clip, bytes) in exports.iter().take(CLIPS_MAX) {
+            let what = format!("plaintext of clip {clip:.8}");
+            let mut is_sought = bytes.is_empty();
+            for piece in pieces(bytes) {
+                // One that is too much like nothing is passed over; not all are.
+                is_sought |= everywhere.add(&what, piece) && at_relay.add(&what, piece);
+            }
+            if !is_sought {
+                return Err(Trouble::Broken(format!("{what} cannot be sought")));
+            }
+        }
+        let mut keys = Vec::new();
+        let mut now = BTreeSet::new();
+        for end in ends {
+            let mut of_end = Canaries::default();
+            for key in keys_in(&end.vault) {
+                of_end.add("a storage key", &key);
+                now.insert(key);
+            }
+            keys.push((end.place, of_end));
+        }
+        let mut past = Canaries::default();
+        for key in self.storage_keys.difference(&now) {
+            past.add("a storage key that is past", key);
+        }
+        Ok(Sought {
+            everywhere,
+            at_relay,
+            keys,
+            past,
+        })
+    }
+
+    /// Logs, and what was printed.
+    fn search_words(&self, sought: &Sought, broken: &mut Vec<Broken>) -> std::io::Result<()> {
+        let mut words = vec![("what was printed".to_owned(), self.printed())];
+        for entry in std::fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let name = path.file_name().unwrap_or_default().display().to_string();
+                words.push((name, std::fs::read(&path)?));
+            }
+        }
+        for (place, text) in words {
+            let keys = sought.keys.iter().map(|(_, keys)| keys);
+            for canaries in keys.chain([&sought.everywhere, &sought.past]) {
+                if let Some(seen) = canaries.first_in(&text) {
+                    let what = format!(
+                        "{} stands {} in {place}, at byte {}",
+                        seen.what, seen.way, seen.at
+                    );
+                    broken.push(Broken::new("S3", what));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of all three.
+    fn search_state(&self, sought: &Sought, broken: &mut Vec<Broken>) -> std::io::Result<()> {
+        let relay = self.path("relay");
+        let mut search = |promise, root: &Path, canaries: &Canaries, passed: Option<&Path>| {
+            let passed = |path: &Path| Some(path) == passed;
+            if let Some((path, seen)) = canaries.first_below(root, &passed)? {
+                let path = path.strip_prefix(&self.root).unwrap_or(&path).display();
+                let at = seen.at;
+                let what = format!("{} stands {} in {path}, at byte {at}", seen.what, seen.way);
+                broken.push(Broken::new(promise, what));
+            }
+            Ok::<(), std::io::Error>(())
+        };
+        search("S1", &relay, &sought.at_relay, None)?;
+        search("S1", &relay, &sought.past, None)?;
+        for (place, keys) in &sought.keys {
+            search("S3", &self.path(place), &sought.everywhere, None)?;
+            search("S3", &self.path(place), &sought.past, None)?;
+            search("S1", &relay, keys, None)?;
+            for (other, _) in &sought.keys {
+                // An end's storage keys are in its vault, and nowhere else.
+                let own: Option<PathBuf> = (other == place).then(|| self.path(place).join("vault"));
+                search("S3", &self.path(other), keys, own.as_deref())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that was printed, but for the codes that `pair` prints for a person.
+    fn printed(&self) -> Vec<u8> {
+        let mut text = self.answers.clone();
+        for line in self.board.lines() {
+            let mut value = line.value;
+            if let Some(object) = value.as_object_mut() {
+                object.remove("qr");
+            }
+            text.push_str(&value.to_string());
+            text.push('\n');
+        }
+        text.into_bytes()
+    }
+
+    /// Keeps what a program answered, for the search. An invitation is printed for a person, as a code is.
+    pub(super) fn note_answer(&mut self, lines: &[Value]) {
+        for line in lines {
+            if line.get("invitation").is_none() && self.answers.len() < ANSWERS_BYTES_MAX {
+                self.answers.push_str(&line.to_string());
+                self.answers.push('\n');
+            }
+        }
+    }
+}
+
+/// Pieces of a clip's second half, which is media, and none of the boxes that all clips share.
+fn pieces(clip: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let media = clip.get(clip.len() / 2..).unwrap_or_default();
+    let parts = media.chunks(CLIP_STEP_BYTES).take(CLIP_PIECES_MAX);
+    parts.filter_map(|part| part.get(part.len() / 2..)?.get(..CLIP_PIECE_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Setup;
+
+    /// A world in which nothing ever ran, with the state that a test puts there.
+    fn world() -> System {
+        let system = System::new(Setup::default()).unwrap();
+        for place in ["hub/journal", "app", "relay/data"] {
+            std::fs::create_dir_all(system.path(place)).unwrap();
+        }
+        system
+    }
+
+    fn secret(n: u8) -> Vec<u8> {
+        (0..32_u8).map(|at| at.wrapping_mul(37) ^ n).collect()
+    }
+
+    fn ends() -> [Kept; 2] {
+        let end = |place, n, is_shown_to_relay| Kept {
+            place,
+            secrets: vec![Secret {
+                what: "a secret",
+                bytes: secret(n),
+                is_shown_to_relay,
+            }],
+            vault: Vec::new(),
+        };
+        [end("hub/journal", 1, false), end("app", 2, true)]
+    }
+
+    fn clip() -> Vec<u8> {
+        (0..40_000_u32).flat_map(u32::to_be_bytes).collect()
+    }
+
+    fn told(system: &System) -> Vec<&'static str> {
+        let exports = BTreeMap::from([("0123456789".to_owned(), clip())]);
+        let broken = system.told(&ends(), &exports).unwrap();
+        broken.iter().map(|broken| broken.promise).collect()
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_it_must_not_be() {
+        let none: [&str; 0] = [];
+        let hex = |n: u8| -> String { secret(n).iter().map(|b| format!("{b:02x}")).collect() };
+        let mut system = world();
+        assert_eq!(told(&system), none);
+        for (file, promise) in [
+            ("hub/journal/log", "S3"),
+            ("app/view/000001.sst", "S3"),
+            ("relay/data/log", "S1"),
+            ("secluso-hub.log", "S3"),
+        ] {
+            let file = system.path(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, [b"some text ", hex(1).as_bytes()].concat()).unwrap();
+            assert_eq!(told(&system), [promise], "{file:?}");
+            std::fs::remove_file(&file).unwrap();
+        }
+        // The relay may know what it is shown, and nobody else.
+        let at_relay = system.path("relay/data/log");
+        std::fs::write(&at_relay, secret(2)).unwrap();
+        assert_eq!(told(&system), none);
+        std::fs::write(&at_relay, clip()).unwrap();
+        assert_eq!(told(&system), ["S1"]);
+        std::fs::remove_file(&at_relay).unwrap();
+        // A key that was in use once is nowhere, not even in the vault that held it.
+        system.storage_keys.insert(secret(3));
+        assert_eq!(told(&system), none);
+        for file in ["hub/journal/vault", "secluso-app.log"] {
+            let file = system.path(file);
+            std::fs::write(&file, secret(3)).unwrap();
+            assert_eq!(told(&system), ["S3"], "{file:?}");
+            std::fs::remove_file(&file).unwrap();
+        }
+        system.storage_keys.clear();
+        // What cannot be sought is no clean bill.
+        system.codes.push("none".into());
+        let exports = BTreeMap::new();
+        assert!(system.told(&ends(), &exports).is_err());
+        system.codes.clear();
+        let exports = BTreeMap::from([("0123456789".to_owned(), vec![0; 90_000])]);
+        assert!(system.told(&ends(), &exports).is_err());
+        // What was answered counts, but for invitations.
+        system.note_answer(&[serde_json::json!({"invitation": hex(1)})]);
+        assert_eq!(told(&system), none);
+        system.note_answer(&[serde_json::json!({"device": hex(1)})]);
+        assert_eq!(told(&system), ["S3"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! Commands with real processes: what an owner orders from the phone, the hub does and answers, also over a
+//! restart.
+
+use crashtest::process::{Role, Start};
+use crashtest::system::{Setup, System};
+use crashtest::trouble::Outcome;
+use serde_json::Value;
+
+/// Gives a command and waits for its answer: what came of it.
+fn order(system: &mut System, words: &[&str]) -> Outcome<Value> {
+    let words = [words, &["--wait", "--json"]].concat();
+    let answer = system.ask_app(&words)?;
+    let said = answer.lines.last().cloned().unwrap_or_default();
+    assert_eq!(said["state"], "answered", "{said}");
+    Ok(said["outcome"].clone())
+}
+
+fn hub_says(system: &mut System) -> Outcome<Value> {
+    let config = system.path("hub.toml").display().to_string();
+    let answer = system.ask_ok(Role::Hub, &["status", "--config", &config, "--json"])?;
+    Ok(answer.lines.last().cloned().unwrap_or_default())
+}
+
+#[test]
+fn privacy_mode_is_kept_over_a_restart_and_one_that_is_ordered_just_after_a_start_is_past()
+-> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let done = order(&mut system, &["privacy", "on"])?;
+    assert_eq!(done["result"], "changed", "{done}");
+    assert_eq!(done["settings"]["privacy"], true, "{done}");
+    let status = hub_says(&mut system)?;
+    assert_eq!(status["settings"]["privacy"], true, "{status}");
+    assert_eq!(status["not_recorded"], "privacy", "{status}");
+
+    let done = order(&mut system, &["restart-hub"])?;
+    assert_eq!(done["result"], "done", "{done}");
+    // It has run for less than ten minutes: it goes on.
+    let status = hub_says(&mut system)?;
+    assert_eq!(status["settings"]["version"], 1, "{status}");
+    system.stop(Role::Hub)?;
+    system.start_hub()?;
+    let status = hub_says(&mut system)?;
+    assert_eq!(status["settings"]["privacy"], true, "{status}");
+    let done = order(&mut system, &["privacy", "off"])?;
+    assert_eq!(done["settings"]["privacy"], false, "{done}");
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+#[test]
+fn a_phone_is_told_which_phones_there_are_and_cannot_remove_itself() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    let done = order(&mut system, &["phones"])?;
+    let phones = done["phones"].as_array().cloned().unwrap_or_default();
+    assert_eq!(phones.len(), 1, "{done}");
+    assert_eq!(phones[0]["is_this"], true, "{done}");
+    let name = phones[0]["phone"].as_str().unwrap_or_default();
+    let words = system.app_words(&["remove-phone", name, "--yes", "--json"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let refused = system.ask_started(Role::App, &Start::with(&words))?;
+    assert_eq!(refused.code(), 2, "{}", refused.said);
+    let again = order(&mut system, &["phones"])?;
+    assert_eq!(again["phones"].as_array().map(Vec::len), Some(1), "{again}");
+    system.stop(Role::Hub)?;
+    system.finish()
+}

@@ -1,0 +1,310 @@
+//! Everything that was stolen against everything that was ever sent.
+//!
+//! Wrapping keys never change, so one that was stolen anywhere counts everywhere. What a value or a state
+//! opens is worked out once; a copy's spoils are what its values and states open together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openmls_libcrux_crypto::CryptoProvider;
+use zeroize::Zeroizing;
+
+use crate::bytes::Reader;
+use crate::follow;
+use crate::mls::{APPLICATION, COMMIT, EpochKeys, PrivateMessage};
+use crate::open::{Loot, Opener};
+use crate::pairing::{self, Wrap};
+
+/// Families of `journal/FORMAT.md`.
+const PAIRING: u8 = 0x42;
+const CLIP: u8 = 0x43;
+const RUNNING_DIGEST: u8 = 0x44;
+/// First byte of what is said inside MLS.
+const MESSAGE_VERSION: u8 = 1;
+/// First byte of a clip's scope.
+const CLIP_SCOPE: u8 = 5;
+
+/// The identifier of a clip.
+pub type ClipId = [u8; 16];
+
+/// An envelope as the relay stored it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Captured {
+    /// The name under which its mailbox is written.
+    pub mailbox: [u8; 24],
+    /// Its number there.
+    pub seq: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What the wrap hid: the header of an MLS message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Whether it is an application message, and no Commit or proposal.
+    pub application: bool,
+}
+
+/// What an opened message says, as far as a thief cares.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Said {
+    /// A clip begins: its camera and time.
+    ClipBegins(ClipId),
+    /// A chunk of a clip, by its number.
+    Chunk(ClipId, u32),
+    /// A clip ends: its length and digest.
+    ClipEnds(ClipId),
+    /// Something else that the hub says in a channel (1 event video, 2 thumbnail, 3 livestream, 4
+    /// notification, 5 config).
+    OfHub(u8),
+    /// Something that the phone says in a channel.
+    OfPhone(u8),
+}
+
+impl Said {
+    /// The hub made the group, so its leaf is the first.
+    fn read(group: &[u8], leaf: u32, plaintext: &[u8]) -> Self {
+        let channel = group.last().copied().unwrap_or(0);
+        match (leaf, channel) {
+            (0, 1) => Self::of_clip(plaintext).unwrap_or(Self::OfHub(channel)),
+            (0, _) => Self::OfHub(channel),
+            _ => Self::OfPhone(channel),
+        }
+    }
+
+    fn of_clip(plaintext: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(plaintext.strip_prefix(&[MESSAGE_VERSION])?);
+        let kind = reader.varint()?;
+        let clip = reader.array()?;
+        match kind {
+            0 => Some(Self::ClipBegins(clip)),
+            1 => Some(Self::Chunk(clip, reader.varint()?.try_into().ok()?)),
+            2 | 3 => Some(Self::ClipEnds(clip)),
+            _ => None,
+        }
+    }
+}
+
+/// What one copy opens.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Spoils {
+    /// Application messages among the captured envelopes, by their place in that list.
+    pub envelopes: BTreeSet<usize>,
+    /// Clips of which a stored chunk opens.
+    pub chunks: BTreeSet<ClipId>,
+    /// Clips whose row on a phone (name, time, digest) opens.
+    pub rows: BTreeSet<ClipId>,
+    /// Clips whose running digest opens: it holds up to 63 of their bytes.
+    pub digests: BTreeSet<ClipId>,
+}
+
+/// A captured message without its wrap.
+struct Message {
+    bytes: Zeroizing<Vec<u8>>,
+    parts: PrivateMessage,
+}
+
+/// See the module's documentation.
+pub struct Attack<'o> {
+    opener: &'o Opener,
+    crypto: CryptoProvider,
+    messages: Vec<Option<Message>>,
+    /// By group and epoch.
+    places: BTreeMap<(Vec<u8>, u64), Vec<usize>>,
+    of_plain: BTreeMap<usize, BTreeSet<usize>>,
+    of_state: BTreeMap<usize, BTreeSet<usize>>,
+    said: BTreeMap<usize, Said>,
+}
+
+/// No attack can be begun.
+#[derive(Debug, thiserror::Error)]
+#[error("the crypto provider did not start: {0}")]
+pub struct NoCrypto(String);
+
+impl<'o> Attack<'o> {
+    /// Unwraps what was captured with every wrapping key that the opener came by.
+    ///
+    /// # Errors
+    /// [`NoCrypto`].
+    pub fn new(opener: &'o Opener, captured: &[Captured]) -> Result<Self, NoCrypto> {
+        let crypto = CryptoProvider::new().map_err(|error| NoCrypto(error.to_string()))?;
+        let wraps = wraps_of(opener);
+        let open = |one: &Captured| {
+            let mut fitting = wraps.iter().filter(|wrap| wrap.mailbox == one.mailbox);
+            let bytes = fitting.find_map(|wrap| pairing::unwrap(wrap, one.seq, &one.bytes))?;
+            let parts = PrivateMessage::read(&bytes)?;
+            Some(Message { bytes, parts })
+        };
+        let messages: Vec<Option<Message>> = captured.iter().map(open).collect();
+        let mut places: BTreeMap<(Vec<u8>, u64), Vec<usize>> = BTreeMap::new();
+        for (place, message) in messages.iter().enumerate() {
+            if let Some(Message { parts, .. }) = message {
+                let of = places.entry((parts.group.clone(), parts.epoch));
+                of.or_default().push(place);
+            }
+        }
+        Ok(Self {
+            opener,
+            crypto,
+            messages,
+            places,
+            of_plain: BTreeMap::new(),
+            of_state: BTreeMap::new(),
+            said: BTreeMap::new(),
+        })
+    }
+
+    /// The header of a captured envelope, if it was unwrapped and holds an MLS message.
+    #[must_use]
+    pub fn header(&self, place: usize) -> Option<Header> {
+        let message = self.messages.get(place)?.as_ref()?;
+        Some(Header {
+            epoch: message.parts.epoch,
+            application: message.parts.content_type == APPLICATION,
+        })
+    }
+
+    /// What a captured message says, if any copy so far has opened it.
+    #[must_use]
+    pub fn said(&self, place: usize) -> Option<Said> {
+        self.said.get(&place).copied()
+    }
+
+    /// How many envelopes were unwrapped and hold an MLS message.
+    #[must_use]
+    pub fn unwrapped(&self) -> usize {
+        self.messages.iter().flatten().count()
+    }
+
+    /// What a copy opens.
+    pub fn spoils(&mut self, loot: &Loot) -> Spoils {
+        let opener = self.opener;
+        let mut spoils = Spoils::default();
+        for number in &loot.plains {
+            let Some(plain) = opener.plain(*number) else {
+                continue;
+            };
+            spoils.chunks.extend(plain.chunk_of());
+            let scope = plain.scope().unwrap_or_default();
+            let (tag, id) = scope.split_first().unwrap_or((&0, &[]));
+            match plain.family() {
+                Some(CLIP) if *tag == CLIP_SCOPE => spoils.rows.extend(id.first_chunk::<16>()),
+                Some(RUNNING_DIGEST) => {
+                    let name = plain.name().get(1..).unwrap_or_default();
+                    spoils.digests.extend(name.first_chunk::<16>());
+                }
+                _ => {}
+            }
+            spoils.envelopes.extend(self.by_plain(*number));
+        }
+        for number in &loot.states {
+            spoils.envelopes.extend(self.by_state(*number));
+        }
+        spoils
+    }
+
+    /// What the message secrets in an opened value open.
+    fn by_plain(&mut self, number: usize) -> BTreeSet<usize> {
+        if let Some(known) = self.of_plain.get(&number) {
+            return known.clone();
+        }
+        let keys = match self.opener.plain(number) {
+            Some(plain) if !plain.name().is_empty() => EpochKeys::all_in(&plain.bytes),
+            _ => Vec::new(),
+        };
+        let opened = self.opened_by(&keys);
+        self.of_plain.insert(number, opened.clone());
+        opened
+    }
+
+    /// What a group opens that goes on from a state.
+    fn by_state(&mut self, number: usize) -> BTreeSet<usize> {
+        if let Some(known) = self.of_state.get(&number) {
+            return known.clone();
+        }
+        let opener = self.opener;
+        let mut opened = BTreeSet::new();
+        if let Some(state) = opener.state(number) {
+            let values = state.values.iter().filter_map(|(name, plain)| {
+                let plain = opener.plain(*plain)?;
+                Some((name.clone(), plain.bytes.to_vec()))
+            });
+            // A group is called by its line: pairing and channel, which is the scope without its tag.
+            let line = state.scope.get(1..).unwrap_or_default();
+            let commits = |epoch| self.commits(line, epoch);
+            let reached = follow::forward(&self.crypto, line, values.collect(), commits);
+            opened = self.opened_by(&reached);
+        }
+        self.of_state.insert(number, opened.clone());
+        opened
+    }
+
+    fn commits(&self, group: &[u8], epoch: u64) -> Vec<&[u8]> {
+        self.of_epoch(group, epoch)
+            .filter(|(_, message)| message.parts.content_type == COMMIT)
+            .map(|(_, message)| message.bytes.as_slice())
+            .collect()
+    }
+
+    fn of_epoch(&self, group: &[u8], epoch: u64) -> impl Iterator<Item = (usize, &Message)> {
+        let places = self.places.get(&(group.to_vec(), epoch));
+        places.into_iter().flatten().filter_map(move |place| {
+            let message = self.messages.get(*place)?.as_ref()?;
+            Some((*place, message))
+        })
+    }
+
+    fn opened_by(&mut self, keys: &[EpochKeys]) -> BTreeSet<usize> {
+        let mut opened = BTreeMap::new();
+        for keys in keys {
+            for (place, message) in self.of_epoch(&keys.group, keys.epoch) {
+                if message.parts.content_type != APPLICATION || opened.contains_key(&place) {
+                    continue;
+                }
+                if let Some((leaf, plaintext)) = keys.open(&message.parts) {
+                    opened.insert(place, Said::read(&keys.group, leaf, &plaintext));
+                }
+            }
+        }
+        self.said.extend(&opened);
+        opened.into_keys().collect()
+    }
+}
+
+/// Every wrapping key that was ever opened, once.
+fn wraps_of(opener: &Opener) -> Vec<Wrap> {
+    let mut found: Vec<Wrap> = Vec::new();
+    for number in 0..opener.opened() {
+        let Some(plain) = opener.plain(number) else {
+            continue;
+        };
+        if plain.family() != Some(PAIRING) {
+            continue;
+        }
+        for wrap in pairing::wraps(&plain.bytes).unwrap_or_default() {
+            if !found.contains(&wrap) {
+                found.push(wrap);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_told_by_channel_sender_and_kind() {
+        let group = |channel| [&[9; 16][..], &[channel]].concat();
+        let mut chunk = vec![MESSAGE_VERSION, 1];
+        chunk.extend([7; 16]);
+        chunk.extend([0xac, 0x02, 0]);
+        let read = |channel, leaf| Said::read(&group(channel), leaf, &chunk);
+        assert_eq!(read(1, 0), Said::Chunk([7; 16], 300));
+        assert_eq!(read(1, 1), Said::OfPhone(1));
+        assert_eq!(read(5, 0), Said::OfHub(5));
+        assert_eq!(Said::read(&group(1), 0, b""), Said::OfHub(1));
+    }
+}

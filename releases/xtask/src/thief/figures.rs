@@ -1,0 +1,116 @@
+//! The figures of a whole run, kept in the document that compares with others by them.
+//!
+//! This room replaces one block and must never touch a word around it. A run that left something out, or met a
+//! complaint, is none to quote.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{LIVES, ROWS};
+use crate::cargo;
+use crate::failure::{Because, Failure, Outcome};
+
+/// The document, and the lines around the block.
+const DOCUMENT: &str = "SECURITY.md";
+const BEGIN: &str = "<!-- figures of `cargo xtask thief --bless` -->\n";
+const END: &str = "<!-- end of figures -->\n";
+
+/// What a run found: of our files, of SQLite's, and in freed blocks.
+pub(super) struct Figures<'a> {
+    pub(super) epochs: u64,
+    pub(super) seed: &'a str,
+    pub(super) stolen: &'a Value,
+    pub(super) sqlite: &'a Value,
+    pub(super) freed: &'a Value,
+}
+
+/// Writes the block anew.
+pub(super) fn keep(figures: &Figures<'_>) -> Outcome<()> {
+    if !figures.freed["superseded_keys"].is_number() {
+        let why = "not kept: freed disk blocks were not measured, which wants root";
+        return Err(Failure::found(why));
+    }
+    let path = cargo::root().join(DOCUMENT);
+    let text = fs::read_to_string(&path).because("the document of promises cannot be read")?;
+    let Some(text) = replaced(&text, &figures.block()) else {
+        return Err(Failure::found(format!(
+            "{DOCUMENT} has no place for figures"
+        )));
+    };
+    fs::write(&path, text).because("the document of promises cannot be written")?;
+    eprintln!("{DOCUMENT} has the figures of this run.");
+    Ok(())
+}
+
+/// The document with another block; `None` if it has no place for one.
+fn replaced(text: &str, block: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_old, after) = rest.split_once(END)?;
+    Some([before, BEGIN, block, END, after].concat())
+}
+
+impl Figures<'_> {
+    fn block(&self) -> String {
+        let (epochs, seed) = (self.epochs, self.seed);
+        let mut block = format!(
+            "| {epochs} epochs, seed {seed} | here | at a hub that retains | that, with sealing off |\n\
+             |---|---:|---:|---:|\n"
+        );
+        for (name, key) in ROWS {
+            let [sealed, retaining, unsealed] = LIVES.map(|life| &self.stolen[life][key]);
+            block.push_str(&format!(
+                "| {} | {sealed} | {retaining} | {unsealed} |\n",
+                name.trim()
+            ));
+        }
+        let sqlite = self.sqlite;
+        block.push_str(&format!(
+            "\nOf OpenMLS on its SQLite storage with `secure_delete=ON`, {} epochs: the secrets of up to {} superseded \
+             epochs were\nreadable at once, of {} at the end; here of none. Of {} storage keys that no vault held any \
+             more, {} stood in freed blocks\nof an ext4 at the end.\n",
+            sqlite["epochs"],
+            sqlite["superseded_readable_at_most"],
+            sqlite["superseded_readable_at_the_end"],
+            self.freed["superseded_keys"],
+            self.freed["readable"],
+        ));
+        block
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_block_takes_the_place_of_the_old_one_and_of_nothing_else() {
+        let life = json!({"finished_clips": 9});
+        let figures = Figures {
+            epochs: 200,
+            seed: "1",
+            stolen: &json!({"sealed": life, "retaining": life, "unsealed": life}),
+            sqlite: &json!({"epochs": 200, "superseded_readable_at_most": 92}),
+            freed: &json!({"superseded_keys": 700, "readable": 3}),
+        };
+        let block = figures.block();
+        assert!(
+            block.contains("| clips that were finished | 9 | 9 | 9 |"),
+            "{block}"
+        );
+        assert!(block.contains("of up to 92 superseded") && block.contains("Of 700 storage keys"));
+        let text = format!("before\n{BEGIN}old\n{END}after\n");
+        let new = replaced(&text, &block).unwrap();
+        assert_eq!(new, format!("before\n{BEGIN}{block}{END}after\n"));
+        assert_eq!(replaced(&new, &block).unwrap(), new);
+        assert!(replaced("before\n", &block).is_none());
+    }
+
+    #[test]
+    fn the_document_has_a_place_for_figures() {
+        let text = fs::read_to_string(cargo::root().join(DOCUMENT)).unwrap();
+        assert!(replaced(&text, "").is_some());
+    }
+}
