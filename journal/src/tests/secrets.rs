@@ -221,7 +221,7 @@ fn the_group_of_a_line_that_is_over_rotates_or_dies() {
     }
 }
 
-/// The same of a birth: the pool that it took its key from is made anew by the next start.
+/// A power cut takes a birth back: the pool that it took its key from is made anew by the next start.
 #[test]
 fn a_birth_that_was_taken_back_shares_no_key_with_a_later_one() {
     let (mut hub, mut app) = paired();
@@ -612,8 +612,6 @@ fn nothing_is_sealed_after_the_trailer() {
     assert!(matches!(sealed, Err(JournalError::NoRightToEncrypt(_))));
 }
 
-/// A rotation that is staged while an earlier commit is under way reaches the vault after its own
-/// sync, not after the earlier one's.
 /// A vault that may grow and never can: the disk is full.
 struct Stuck(FileVault, BTreeSet<KeyId>);
 
@@ -719,6 +717,8 @@ fn a_full_vault_refuses_births_and_nothing_else() {
     }
 }
 
+/// A rotation that is staged while an earlier commit is under way reaches the vault after its own
+/// sync, not after the earlier one's.
 #[test]
 fn the_vault_never_runs_ahead_of_the_log() {
     let (mut hub, mut app) = paired();

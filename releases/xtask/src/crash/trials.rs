@@ -192,11 +192,11 @@ fn states_of(options: &Options) -> String {
     .to_owned()
 }
 
-/// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
 /// Below this there is no time for all epochs of the longer session on a real file system, in minutes: on two cores
 /// eight events take about ten, twenty-four about half an hour, and other kinds want theirs.
 const LONG_SESSION_MINUTES: u64 = 120;
 
+/// ext4 on a logged drive. The recording stays, so that `--resume` finds it.
 fn real_file_system(options: &Options, place: &Path) -> Trial {
     let recording = place.join("block-recording");
     let progress = place.join(format!("{REAL_FILE_SYSTEM}.progress"));
