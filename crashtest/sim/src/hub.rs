@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{
-    Alert, ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded,
-    SilenceLimits, Standing, Still, Verdict,
+    Alert, ClipFacts, ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece,
+    Recorded, SilenceLimits, Standing, Still, Verdict,
 };
 use journal::ErrorKind;
 use journal::Role;
@@ -204,7 +204,32 @@ impl Hub {
         }
         self.process = Some(process);
         self.settle(books)?;
+        self.note_dropped(books)?;
         Ok(true)
+    }
+
+    /// A process that died between the sync of a drop and its word about it never says it again: the rows do.
+    fn note_dropped(&mut self, books: &mut Books) -> Result<(), Fault> {
+        let Some(process) = self.process.as_mut().filter(|_| books.filled) else {
+            return Ok(());
+        };
+        let status = process.core.status().map_err(ended)?;
+        let is_dropped = |clip: &&ClipFacts| clip.state == ClipState::Dropped;
+        for clip in status.clips.iter().filter(is_dropped) {
+            let Some(sha256) = clip.sha256 else {
+                return Err(Broken::new("C2", "a clip was dropped that had not ended").into());
+            };
+            let of = |event: &&mut oracle::Event| prefix_with(&event.pieces, clip.bytes, sha256);
+            match books.events.values_mut().find(of) {
+                Some(event) if !event.dropped => event.made_room = true,
+                Some(_) => {}
+                None => {
+                    let what = "a clip was dropped that no camera gave";
+                    return Err(Broken::new("C2", what).into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends it, whatever it was doing.

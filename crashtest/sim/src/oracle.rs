@@ -272,8 +272,8 @@ impl Books {
     /// An envelope leaves.
     ///
     /// # Errors
-    /// C3 if another one left under its number before: there is no damage here that a statement could
-    /// be about.
+    /// C3 if another one left under its number before. The one exception lies in no ratchet: a statement takes, once,
+    /// the number of what a clip had there that is given up for its room or its damage.
     pub fn leaves(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
         self.left += 1;
         if self.old_writers.contains(&mailbox) && self.sent.get(&(mailbox, seq)) != Some(&digest) {
@@ -281,7 +281,15 @@ impl Books {
             return Err(Broken::new("C8", what));
         }
         self.no_reuse(mailbox, seq, digest)?;
+        let of = |digest: Digest| (mailbox.to_text(), seq.to_string(), digest.to_text());
+        let may_drop = self.rotted || self.filled;
         let first = self.sent.entry((mailbox, seq)).or_insert(digest);
+        let is_given_up = may_drop
+            && self.statements.contains(&of(digest))
+            && !self.statements.contains(&of(*first));
+        if *first != digest && is_given_up {
+            *first = digest;
+        }
         if *first != digest {
             return Err(Broken::new(
                 "C3",
@@ -745,6 +753,18 @@ mod tests {
         books.leaves(mailbox, Seq(3), Digest([1; 32])).unwrap();
         let other = books.leaves(mailbox, Seq(3), Digest([2; 32]));
         assert_eq!(other.unwrap_err().promise, "C3");
+        // A statement, once, and only where something may be given up.
+        for digest in [[3; 32], [4; 32]] {
+            let key = (mailbox.to_text(), "3".into(), Digest(digest).to_text());
+            books.statements.insert(key);
+        }
+        assert!(books.leaves(mailbox, Seq(3), Digest([3; 32])).is_err());
+        books.filled = true;
+        books.leaves(mailbox, Seq(3), Digest([3; 32])).unwrap();
+        books.leaves(mailbox, Seq(3), Digest([3; 32])).unwrap();
+        for later in [[1; 32], [2; 32], [4; 32]] {
+            assert!(books.leaves(mailbox, Seq(3), Digest(later)).is_err());
+        }
         books.explains(mailbox, Seq(3)).unwrap();
         assert_eq!(books.explains(mailbox, Seq(2)).unwrap_err().promise, "C4");
         books.ack_made((own, Seq(1)), vec![(mailbox, Seq(9))]);
