@@ -215,7 +215,8 @@ fn whatever_fails_while_room_is_made_each_clip_is_whole_or_explained() {
         world.core.set_budget(Some(MIB / 2));
         let first = world.disk.op_count() + at;
         world.disk.inject(first, Fault::Eio);
-        let steps: [fn(&mut Core) -> Result<(), CoreError>; 6] = [
+        type Step = fn(&mut Core) -> Result<(), CoreError>;
+        let steps: [Step; 6] = [
             |core| core.handle_event_started(event(), 5).map(drop),
             |core| core.handle_pieces(vec![big(3)], 5).map(drop),
             |core| core.commit(5),
