@@ -11,19 +11,22 @@ use journal::{AppPairing, Taken};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
-use crate::command::{self, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings};
-use crate::core::{Launch, OFFLINE_AFTER_MS, Ordered, Run};
+use crate::command::{
+    self, CameraSettings, Command, CommandId, CommandOutcome, CommandStatus, KnownSettings,
+};
+use crate::core::{Launch, OFFLINE_AFTER_MS, OfEvent, Ordered, Run};
 use crate::downlink;
 use crate::engine::{Engine, Opener, Shell};
 use crate::error::AppError;
 use crate::event::{Announcer, Event, Events};
 use crate::export::{self, ClipReader};
 use crate::invite::{self, AddedPhone, InviteCode};
+use crate::live::{LiveView, Viewers};
 use crate::pairing;
 use crate::state_dir;
 use crate::types::{
-    Channel, ChannelKeys, Clip, ClipId, Exported, Heartbeat, HubId, HubStatus, PairedHub, Standing,
-    Status, SyncMode,
+    Channel, ChannelKeys, Clip, ClipId, Exported, Heartbeat, HubId, HubStatus, Notification,
+    PairedHub, Standing, Status, SyncMode, Thumbnail,
 };
 
 /// What to do about a state directory that does not exist.
@@ -82,6 +85,8 @@ pub(crate) struct Shared {
     offline: std::sync::Mutex<BTreeSet<PairingId>>,
     /// Rises with each command that is given, so that a sync that goes on sends it at once.
     orders: watch::Sender<u64>,
+    /// Who watches live.
+    pub(crate) viewers: Arc<Viewers>,
 }
 
 impl Shared {
@@ -174,6 +179,7 @@ impl App {
             }),
             offline: std::sync::Mutex::default(),
             orders: watch::channel(0).0,
+            viewers: Arc::new(Viewers::default()),
         };
         let now_unix_s = clock.unix_s();
         let expire = shared.engine.read(move |core, _shell| {
@@ -279,11 +285,11 @@ impl App {
     /// [`Self::commands`]. Commands are done in the order in which they were given, one after the other.
     ///
     /// # Errors
-    /// [`AppError::NoSuchHub`], [`AppError::BadSetting`], [`AppError::CommandsWait`] if 16 wait already;
+    /// [`AppError::NoSuchHub`], [`AppError::BadSetting`], [`AppError::TooManySettings`], [`AppError::CommandsWait`] if 16 wait already;
     /// [`AppError::OlderCopy`] or [`AppError::LineBroken`] if nothing is sent to that hub any more; or about
     /// the state directory.
     pub async fn command(&self, hub: HubId, command: Command) -> Result<CommandId, AppError> {
-        let order = command.to_order()?;
+        let order = command.into_order()?;
         let pairing = hub.to_journal();
         let ordered = self.shared.engine.write(
             move |core, shell| core.stage_order(pairing, order, shell.clock.unix_ms()),
@@ -382,6 +388,45 @@ impl App {
         Ok(KnownSettings::of(hub, book))
     }
 
+    /// Watches a camera of a hub live, the first one if `camera` is empty. Pictures come while a sync follows
+    /// ([`SyncMode::Follow`]), which also says the wish and the end of it; of what is shown nothing is stored. One
+    /// viewer at a time for each hub.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], [`AppError::WatchedAlready`], [`AppError::NoSuchCamera`], or about the state directory.
+    pub async fn live(&self, hub: HubId, camera: &str) -> Result<LiveView, AppError> {
+        let pairing = hub.to_journal();
+        let lines = self.shared.engine.read(|core, _shell| core.lines()).await?;
+        match lines.iter().any(|info| info.line.pairing == pairing) {
+            true => self.shared.viewers.add(pairing, camera),
+            false => Err(AppError::NoSuchHub(hub)),
+        }
+    }
+
+    /// What is set at a camera of a hub once every command that waits is done: what a change starts from
+    /// ([`Command::SetCamera`]). None if it is not known here: [`Command::Camera`] asks for it.
+    ///
+    /// # Errors
+    /// [`AppError::NoSuchHub`], or about the state directory.
+    pub async fn camera_settings(
+        &self,
+        hub: HubId,
+        camera: &str,
+    ) -> Result<Option<CameraSettings>, AppError> {
+        let books = self
+            .shared
+            .engine
+            .read(|core, _shell| core.command_books())
+            .await?;
+        let of = books
+            .iter()
+            .find(|(pairing, _)| HubId::from_journal(*pairing) == hub);
+        let (_pairing, book) = of.ok_or(AppError::NoSuchHub(hub))?;
+        Ok(book
+            .camera_to_change(camera)
+            .map(|(_base, settings)| settings))
+    }
+
     /// All clips, in the order in which they became known.
     ///
     /// # Errors
@@ -394,7 +439,27 @@ impl App {
             .collect())
     }
 
-    /// One clip.
+    /// The pictures of all events, in the order in which they became known. [`Self::export`] writes them
+    /// to files.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn thumbnails(&self) -> Result<Vec<Thumbnail>, AppError> {
+        let found = self.shared.engine.read(|core, _shell| core.thumbnails());
+        Ok(found.await?.into_iter().map(Thumbnail::of).collect())
+    }
+
+    /// The last notifications of each hub, oldest first; at most [`crate::NOTIFICATIONS_KEPT`] of each. The
+    /// notification of a clip that is deleted goes with it.
+    ///
+    /// # Errors
+    /// Only about the state directory.
+    pub async fn notifications(&self) -> Result<Vec<Notification>, AppError> {
+        let found = self.shared.engine.read(|core, _shell| core.notices());
+        Ok(found.await?.into_iter().map(Notification::of).collect())
+    }
+
+    /// One clip, or the picture of an event.
     ///
     /// # Errors
     /// [`AppError::NoSuchClip`], or about the state directory.
@@ -408,7 +473,7 @@ impl App {
         Ok(Clip::from_journal(pairing, clip))
     }
 
-    /// Writes exactly the bytes that are here to the file `path`: to a new file beside it first,
+    /// Writes exactly the bytes of a clip, or of the picture of an event, that are here to the file `path`: to a new file beside it first,
     /// checked against the SHA-256 that was stored when the clip ended, synced, then renamed.
     /// `progress` is called with the bytes written so far and all bytes. Whatever goes wrong, and if
     /// the future is dropped, the file at `path` is as it was, or already whole.
@@ -443,8 +508,9 @@ impl App {
         Ok(chunk.to_vec())
     }
 
-    /// Deletes a clip: its key is erased, and with it every copy of its bytes that the state
-    /// directory still holds.
+    /// Deletes a clip, with picture and notification of its event: its key is erased, and with it every
+    /// copy of its bytes that the state directory still holds. A picture or a notification of it that comes later is
+    /// not kept. The id of a picture deletes that, with the notification, and not the clip.
     ///
     /// # Errors
     /// [`AppError::NoSuchClip`], or about the state directory.
@@ -545,12 +611,33 @@ impl App {
     }
 }
 
+/// What has just come of an event, whose clip comes later or is looked for by whoever lists.
+fn of_event<T>(line: Line, what: T) -> OfEvent<T> {
+    OfEvent {
+        pairing: line.pairing,
+        clip: None,
+        what,
+    }
+}
+
 /// Tells watchers what a run made durable.
 pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
     let hub = HubId::from_journal(line.pairing);
     let durable_unix_ms = shell.clock.unix_ms();
     for fact in &run.facts {
         let event = match &fact.taken {
+            Taken::Started(_) | Taken::Media { .. }
+                if line.channel == JournalChannel::Thumbnail =>
+            {
+                continue;
+            }
+            Taken::Ended { .. } if line.channel == JournalChannel::Thumbnail => match &fact.clip {
+                Some(picture) => Event::Thumbnail(Thumbnail::of(of_event(line, picture.clone()))),
+                None => continue,
+            },
+            Taken::Notified(notice) => {
+                Event::Notification(Notification::of(of_event(line, notice.clone())))
+            }
             Taken::Media {
                 clip,
                 bytes,
@@ -615,6 +702,8 @@ pub(crate) fn announce(shell: &Shell, line: Line, run: &Run) {
                 Some(clip) => Event::Clip(Clip::of_hub(hub, clip.clone())),
                 None => continue,
             },
+            // Told to whoever watches, and to nobody else.
+            Taken::LiveBegun(_) | Taken::LiveEnded(_) => continue,
             Taken::Cover
             | Taken::Duplicate
             | Taken::Gap { .. }

@@ -1,9 +1,14 @@
-//! Commands as the app's callers hold them. Plain values, nothing of the rooms below.
+//! Commands as the app's callers hold them. Plain values, nothing of the rooms below but what phones set at a camera,
+//! which is as plain there.
 
 use std::fmt;
 
 use journal::ids::{CommandId as JournalCommand, PairingId};
-use journal::message::{CommandKind, CommandResult, PhoneFacts, Refusal, Settings, SettingsDoc};
+use journal::message::{
+    CameraDoc, CommandKind, CommandResult, NAME_BYTES_MAX, PhoneFacts, Refusal, Settings,
+    SettingsDoc,
+};
+pub use journal::message::{CameraSettings, QuietSetting, ZoneSetting};
 use journal::{CommandBook, DoneCommand, PendingCommand};
 
 use crate::core::Order;
@@ -117,7 +122,7 @@ impl HubSettings {
 }
 
 /// What an owner may order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Privacy mode on or off, whatever another phone has set since.
     Privacy {
@@ -138,10 +143,20 @@ pub enum Command {
     /// A code by which one more phone can pair, for this one to pass on ([`crate::App::invite_code`]). The answer only
     /// says whether there will be one.
     Invite,
+    /// What phones have set at this camera, by its name.
+    Camera(String),
+    /// These settings of a camera in the place of what is known here of it ([`crate::App::camera_settings`]). If another
+    /// phone has changed them since, nothing changes and the answer says what they are.
+    SetCamera {
+        /// Its name.
+        camera: String,
+        /// All that is to be set.
+        settings: CameraSettings,
+    },
 }
 
 impl Command {
-    pub(crate) fn to_order(self) -> Result<Order, AppError> {
+    pub(crate) fn into_order(self) -> Result<Order, AppError> {
         Ok(match self {
             Self::Privacy { on } => Order::Privacy { on },
             Self::Settings(settings) => {
@@ -156,6 +171,16 @@ impl Command {
             Self::Phones => Order::Phones,
             Self::Remove(phone) => Order::Remove(phone.to_journal()),
             Self::Invite => Order::Invite,
+            Self::Camera(camera) if camera.len() > NAME_BYTES_MAX => {
+                return Err(AppError::TooManySettings);
+            }
+            Self::Camera(camera) => Order::Camera(camera),
+            Self::SetCamera { camera, settings } => {
+                if camera.len() > NAME_BYTES_MAX || !settings.are_small() {
+                    return Err(AppError::TooManySettings);
+                }
+                Order::SetCamera { camera, settings }
+            }
         })
     }
 }
@@ -196,11 +221,43 @@ pub enum CommandOutcome {
     TooManyPhones,
     /// There will be no code now: another phone is passing one on.
     Busy,
+    /// What phones have set at a camera, as it was asked for.
+    Camera {
+        /// Its name.
+        camera: String,
+        /// The version of it; 0 if nothing was ever set.
+        version: u64,
+        /// What is set.
+        settings: CameraSettings,
+    },
+    /// The settings of a camera are these now.
+    CameraChanged {
+        /// Its name.
+        camera: String,
+        /// Their version.
+        version: u64,
+        /// All of them.
+        settings: CameraSettings,
+    },
+    /// Nothing was changed: another phone has set these at the camera since.
+    CameraConflict {
+        /// Its name.
+        camera: String,
+        /// Their version.
+        version: u64,
+        /// All of them.
+        settings: CameraSettings,
+    },
+    /// Nothing was changed: no camera of the hub has that name.
+    NoSuchCamera,
+    /// Nothing was changed: that camera's events go by the clock, so there is nothing to set.
+    NothingDetected,
 }
 
 impl CommandOutcome {
     pub(crate) fn of(hub: HubId, result: &CommandResult) -> Self {
         let parts = |doc: &SettingsDoc| (doc.version, HubSettings::of(&doc.settings));
+        let of_camera = |doc: &CameraDoc| (doc.camera.clone(), doc.version, doc.settings.clone());
         match result {
             CommandResult::Done => Self::Done,
             CommandResult::Changed(doc) => {
@@ -218,6 +275,32 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::NotAllowed) => Self::NotAllowed,
             CommandResult::Refused(Refusal::TooManyPhones) => Self::TooManyPhones,
             CommandResult::Refused(Refusal::Busy) => Self::Busy,
+            CommandResult::Refused(Refusal::NoSuchCamera) => Self::NoSuchCamera,
+            CommandResult::Refused(Refusal::NothingDetected) => Self::NothingDetected,
+            CommandResult::Camera(doc) => {
+                let (camera, version, settings) = of_camera(doc);
+                Self::Camera {
+                    camera,
+                    version,
+                    settings,
+                }
+            }
+            CommandResult::CameraChanged(doc) => {
+                let (camera, version, settings) = of_camera(doc);
+                Self::CameraChanged {
+                    camera,
+                    version,
+                    settings,
+                }
+            }
+            CommandResult::CameraConflict(doc) => {
+                let (camera, version, settings) = of_camera(doc);
+                Self::CameraConflict {
+                    camera,
+                    version,
+                    settings,
+                }
+            }
             CommandResult::Phones(phones) => Self::Phones(
                 phones
                     .iter()
@@ -228,7 +311,8 @@ impl CommandOutcome {
     }
 
     /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
-    /// `no_such_phone`, `unreadable`, `phones`, `not_allowed`, `too_many_phones` or `busy`.
+    /// `no_such_phone`, `unreadable`, `phones`, `not_allowed`, `too_many_phones`, `busy`, `camera`, `camera_changed`,
+    /// `camera_conflict`, `no_such_camera` or `nothing_detected`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -243,6 +327,11 @@ impl CommandOutcome {
             Self::NotAllowed => "not_allowed",
             Self::TooManyPhones => "too_many_phones",
             Self::Busy => "busy",
+            Self::Camera { .. } => "camera",
+            Self::CameraChanged { .. } => "camera_changed",
+            Self::CameraConflict { .. } => "camera_conflict",
+            Self::NoSuchCamera => "no_such_camera",
+            Self::NothingDetected => "nothing_detected",
         }
     }
 }
@@ -265,7 +354,8 @@ pub struct CommandStatus {
     pub id: CommandId,
     /// To which hub.
     pub hub: HubId,
-    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones`, `remove` or `invite`.
+    /// The word for what is ordered: `privacy`, `settings`, `send_again`, `restart`, `phones`, `remove`, `invite`,
+    /// `camera` or `set_camera`.
     pub what: &'static str,
     /// When it was given, or, once it is answered, when the answer came; milliseconds since 1970 by our
     /// clock.
@@ -336,5 +426,7 @@ fn word(kind: &CommandKind) -> &'static str {
         CommandKind::Phones => "phones",
         CommandKind::Remove { .. } => "remove",
         CommandKind::Invite => "invite",
+        CommandKind::Camera { .. } => "camera",
+        CommandKind::SetCamera(_) => "set_camera",
     }
 }

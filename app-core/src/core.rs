@@ -14,11 +14,12 @@
 //! key rotates when the line falls quiet, in the transaction of the last ack, also if that is said again and
 //! nothing was taken; among covers that do not end, by itself. While an update of ours waits for the hub's
 //! Commit no ack is due; that Commit makes it due at once. A heartbeat acks all lines; heartbeats have
-//! two rooms of their own, and commands one.
+//! two rooms of their own, commands and live pictures one each.
 
 mod command;
 mod forget;
 mod heartbeat;
+mod live;
 mod pulse;
 mod reads;
 
@@ -27,17 +28,20 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{
-    AppClip, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal, JournalError,
-    PairingState, Session, Staged, Taken, WantsCommit, or_after_commit,
+    AppClip, AppClipState, AppNotice, Committed, ErrorKind, FULL_ENVELOPE_BYTES, Follower, Journal,
+    JournalError, PairingState, Session, Staged, Taken, Txn, WantsCommit, or_after_commit,
 };
-use wal::{Priority, crash_point};
+use wal::{Priority, crash_point, mutant};
 use wire::Seq;
 use wire::envelope::Size;
 
+use live::View;
+
 pub use command::{CommandSent, Order, Ordered};
 pub use heartbeat::{BeatSent, Look, Sight};
+pub use live::{LiveNeed, LiveOut};
 pub use pulse::{Launch, OFFLINE_AFTER_MS, Pulse, Rhythm, Said};
-pub use reads::{ChannelStatus, LineInfo, LineStatus};
+pub use reads::{ChannelStatus, LineInfo, LineStatus, OfEvent};
 
 /// An ack waits at most this long while media flows, in milliseconds.
 pub const ACK_PAUSE_MS: u64 = 1_000;
@@ -238,6 +242,8 @@ pub struct Core {
     lines: BTreeMap<Line, Follow>,
     /// A hub that is silent for so long looks offline, in milliseconds.
     offline_after_ms: u64,
+    /// What is watched live.
+    views: BTreeMap<Line, View>,
 }
 
 impl Core {
@@ -248,6 +254,7 @@ impl Core {
             journal,
             lines: BTreeMap::new(),
             offline_after_ms: OFFLINE_AFTER_MS,
+            views: BTreeMap::new(),
         }
     }
 
@@ -463,6 +470,9 @@ impl Core {
             | Taken::Settings(_)
             | Taken::Invited { .. }
             | Taken::Added(_)
+            | Taken::LiveBegun(_)
+            | Taken::LiveEnded(_)
+            | Taken::Notified(_)
             | Taken::Started(_)
             | Taken::Media { .. }
             | Taken::Ended { .. } => {}
@@ -473,6 +483,7 @@ impl Core {
         // again | after: its effect and the cursor behind it are synced as one.
         crash_point!("app.take.staged");
         follow.took(&noted, delivered.bytes.len(), now_ms);
+        self.note_live(line, &noted, now_ms);
         if matches!(noted, Taken::NewEpoch(_)) {
             self.owe_overtaken(line, now_ms)?;
         }
@@ -622,14 +633,17 @@ impl Core {
         }
     }
 
-    /// Stages the deletion of a clip. The key of its group rotates with it, because an epoch that is
-    /// still open could derive the clip's chunks again (scenario 28).
+    /// Stages the deletion of a clip, and before it that of its event's pictures and notification, so that
+    /// whoever dies on the way can ask again; of a picture by its own id, with the others of its event and the
+    /// notification, and not the clip. The keys of their groups rotate with them, because an epoch
+    /// that is still open could derive what was in it again (scenario 28). What of the event comes later is not
+    /// taken ([`Txn::event_is_gone`]).
     ///
     /// # Errors
     /// [`JournalError::NoSuchClip`], or our own storage.
     pub fn delete(&mut self, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
-        let pairing = self.owner_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
-        let line = event_line(pairing);
+        let line = self.line_of(clip)?.ok_or(JournalError::NoSuchClip(clip))?;
+        let pairing = line.pairing;
         match self.follow(line) {
             Ok(_) => {}
             // What is wrong with its camera's group does not keep a clip here.
@@ -638,10 +652,36 @@ impl Core {
             }
             Err(error) => return Err(error),
         }
+        let record = self.journal.app_clip(clip)?;
+        let mut thumbnails = self.thumbnails_of(pairing, &record)?;
+        thumbnails.retain(|thumbnail| *thumbnail != clip);
+        if !thumbnails.is_empty()
+            && !mutant!(
+                "picture_outlives_its_clip",
+                "S3",
+                "a clip is deleted on the phone, and the picture of its event stays"
+            )
+        {
+            let staged = or_after_commit(
+                self,
+                |core| core.stage_thumbnail_deletion(pairing, &thumbnails),
+                |core| core.commit().map(drop),
+            )?;
+            drop(staged);
+        }
+        let notices = unless_damaged(self.journal.app_notices(pairing))?;
+        if notices.iter().any(|notice| is_notice_of(notice, &record)) {
+            let staged = or_after_commit(
+                self,
+                |core| core.stage_notice_deletion(pairing, &record),
+                |core| core.commit().map(drop),
+            )?;
+            drop(staged);
+        }
         // Small log files take less at once than what shares this commit may be.
         let staged = or_after_commit(
             self,
-            |core| core.stage_deletion(line, clip),
+            |core| core.stage_deletion(line, &record),
             |core| core.commit().map(drop),
         )?;
         self.journal
@@ -649,29 +689,74 @@ impl Core {
         Ok(staged)
     }
 
-    fn stage_deletion(&mut self, line: Line, clip: ClipId) -> Result<Staged<ClipId>, JournalError> {
+    fn stage_deletion(
+        &mut self,
+        line: Line,
+        record: &AppClip,
+    ) -> Result<Staged<ClipId>, JournalError> {
         let mut txn = self.journal.begin();
-        txn.delete_clip(line.pairing, clip)?;
-        match self.lines.get_mut(&line) {
-            Some(follow) => follow.session.rotate_for_good(&mut txn)?,
-            None => Session::<Follower>::new(line).rotate_for_good(&mut txn)?,
+        txn.delete_clip(line.pairing, record.clip)?;
+        if record.state == AppClipState::Receiving {
+            txn.clip_is_gone(line, record.clip)?;
         }
-        let staged = txn.stage(clip)?;
+        // Without a header nobody knows which event it was.
+        if record.started_unix_ms != 0 {
+            txn.event_is_gone(line.pairing, &record.camera, record.started_unix_ms)?;
+        }
+        rotate_for_good(&mut self.lines, &mut txn, line)?;
+        let staged = txn.stage(record.clip)?;
         // CRASH(app.delete.staged): before: the clip is there, whole | after: it is in no list and its key
         // is past, synced as one.
         crash_point!("app.delete.staged");
         Ok(staged)
     }
 
-    fn owner_of(&self, clip: ClipId) -> Result<Option<PairingId>, JournalError> {
+    /// The pictures of a clip's event: one, or two where the hub did not know whether it had sent it.
+    fn thumbnails_of(
+        &self,
+        pairing: PairingId,
+        clip: &AppClip,
+    ) -> Result<Vec<ClipId>, JournalError> {
+        let thumbnails = unless_damaged(self.journal.app_thumbnails(pairing))?.into_iter();
+        let of_event = thumbnails.filter(|thumbnail| is_same_event(thumbnail, clip));
+        Ok(of_event.map(|thumbnail| thumbnail.clip).collect())
+    }
+
+    fn stage_thumbnail_deletion(
+        &mut self,
+        pairing: PairingId,
+        thumbnails: &[ClipId],
+    ) -> Result<Staged<()>, JournalError> {
+        let mut txn = self.journal.begin();
+        for thumbnail in thumbnails {
+            txn.delete_clip(pairing, *thumbnail)?;
+        }
+        let line = Line::of(pairing, Channel::Thumbnail);
+        rotate_for_good(&mut self.lines, &mut txn, line)?;
+        txn.stage(())
+    }
+
+    fn stage_notice_deletion(
+        &mut self,
+        pairing: PairingId,
+        clip: &AppClip,
+    ) -> Result<Staged<()>, JournalError> {
+        let mut txn = self.journal.begin();
+        txn.forget_notice(pairing, &clip.camera, clip.started_unix_ms)?;
+        let line = Line::of(pairing, Channel::Notification);
+        rotate_for_good(&mut self.lines, &mut txn, line)?;
+        txn.stage(())
+    }
+
+    /// The line that a clip, or a picture, has come on.
+    fn line_of(&self, clip: ClipId) -> Result<Option<Line>, JournalError> {
+        let is_in = |list: Vec<AppClip>| list.iter().any(|known| known.clip == clip);
         for pairing in self.confirmed()? {
-            if self
-                .journal
-                .app_clips(pairing.id)?
-                .iter()
-                .any(|known| known.clip == clip)
-            {
-                return Ok(Some(pairing.id));
+            if is_in(self.journal.app_clips(pairing.id)?) {
+                return Ok(Some(event_line(pairing.id)));
+            }
+            if is_in(unless_damaged(self.journal.app_thumbnails(pairing.id))?) {
+                return Ok(Some(Line::of(pairing.id, Channel::Thumbnail)));
             }
         }
         Ok(None)
@@ -743,12 +828,47 @@ fn stage_ack(
     Ok(Some(staged))
 }
 
+/// Rotates a group's key because something of its line was deleted.
+fn rotate_for_good(
+    lines: &mut BTreeMap<Line, Follow>,
+    txn: &mut Txn<'_>,
+    line: Line,
+) -> Result<(), JournalError> {
+    match lines.get_mut(&line) {
+        Some(follow) => follow.session.rotate_for_good(txn),
+        None => Session::<Follower>::new(line).rotate_for_good(txn),
+    }
+}
+
 /// Whether an error concerns the stored state of one line or pairing and leaves the others alone.
 fn is_about_one_line(error: &JournalError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Corrupt | ErrorKind::Peer | ErrorKind::Misuse
     )
+}
+
+/// What stands beside clips may be damaged, and is then in the way of nothing: it counts as not there.
+fn unless_damaged<T: Default>(found: Result<T, JournalError>) -> Result<T, JournalError> {
+    match found {
+        Err(error) if is_about_one_line(&error) => {
+            tracing::warn!(%error, "pictures or notifications of a hub cannot be read");
+            Ok(T::default())
+        }
+        found => found,
+    }
+}
+
+/// Whether a picture and a clip are of one event: they name the same camera and the same beginning.
+fn is_same_event(one: &AppClip, other: &AppClip) -> bool {
+    one.started_unix_ms != 0
+        && one.started_unix_ms == other.started_unix_ms
+        && one.camera == other.camera
+}
+
+/// Whether a notification and a clip are of one event, in the same way.
+fn is_notice_of(notice: &AppNotice, clip: &AppClip) -> bool {
+    notice.is_of(&clip.camera, clip.started_unix_ms)
 }
 
 /// The line of a pairing's event videos.

@@ -6,6 +6,7 @@
 
 mod hearing;
 mod line;
+mod live;
 mod look;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -129,9 +129,21 @@ pub enum AppError {
     /// As many commands wait for that hub's answers as may.
     #[error("too many commands wait for this camera to answer; try again when it has")]
     CommandsWait,
+    /// Somebody watches that hub already.
+    #[error("this app watches that camera already; stop that first")]
+    WatchedAlready,
+    /// A name that no camera has.
+    #[error("no camera has a name of so many bytes")]
+    NoSuchCamera,
     /// A setting outside its limits.
     #[error("an event may last {} to {} seconds", EVENT_SECONDS.0, EVENT_SECONDS.1)]
     BadSetting,
+    /// More is set at a camera than fits into a command, or its name is too long.
+    #[error(
+        "that is too much for one camera: fewer zones and masks, or fewer corners, and a name of at most {} bytes",
+        journal::message::NAME_BYTES_MAX
+    )]
+    TooManySettings,
     /// The file that was to be written could not be.
     #[error("{path} cannot be written: {reason}")]
     Target {
@@ -176,6 +188,9 @@ impl AppError {
             Self::NoSuchClip(_)
             | Self::NoSuchHub(_)
             | Self::BadSetting
+            | Self::WatchedAlready
+            | Self::NoSuchCamera
+            | Self::TooManySettings
             | Self::EmptyClip(_)
             | Self::BadClipId
             | Self::OtherRelay { .. }

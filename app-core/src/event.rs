@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use crate::command::{CommandId, CommandOutcome, HubSettings};
 use crate::invite::{AddedPhone, InviteFailure};
-use crate::types::{Channel, Clip, ClipId, HubId};
+use crate::types::{Channel, Clip, ClipId, HubId, Notification, Thumbnail};
 
 /// Events that wait for a slow watcher.
 pub const EVENTS_WAITING_MAX: usize = 4096;
@@ -58,6 +58,10 @@ pub enum Event {
     },
     /// A clip began or ended.
     Clip(Clip),
+    /// The hub says that something happens. It comes before picture and clip of the event.
+    Notification(Notification),
+    /// The picture of an event is here.
+    Thumbnail(Thumbnail),
     /// A clip was deleted here.
     Deleted(ClipId),
     /// A new epoch of the event video group.

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
-//! ([`ClipId`], [`Clip`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
+//! ([`ClipId`], [`Clip`], [`Thumbnail`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
 //! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
 //! crash tests alone.)
 //!
@@ -47,25 +47,30 @@ mod error;
 mod event;
 mod export;
 mod invite;
+mod live;
 mod pairing;
 mod state_dir;
 #[cfg(test)]
 mod testing;
 mod types;
 
+/// Notifications that are remembered of each hub.
+pub const NOTIFICATIONS_KEPT: usize = journal::NOTICES_KEPT;
+
 pub use app::{App, AppOptions, Creation, OpenedBy};
 pub use command::{
-    Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS, HubSettings,
-    KnownSettings, PairedPhone, PhoneId,
+    CameraSettings, Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS,
+    HubSettings, KnownSettings, PairedPhone, PhoneId, QuietSetting, ZoneSetting,
 };
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
 pub use invite::{AddedPhone, InviteCode, InviteFailure};
+pub use live::{LiveEvent, LiveStop, LiveView};
 pub use types::{
     CameraReport, Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat,
-    HubId, HubStatus, NotRecorded, OFFLINE_ADVICE, PairedHub, Pairing, Standing, Status, SyncMode,
-    hex,
+    HubId, HubStatus, NotRecorded, Notification, NotificationKind, OFFLINE_ADVICE, PairedHub,
+    Pairing, Standing, Status, SyncMode, Thumbnail, hex,
 };
 /// For programs: what keeps a process and its files to itself.
 pub use wal::private;

@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use journal::ids::{Channel as JournalChannel, ClipId as JournalClip, PairingId};
-use journal::message::{HubReport, NotRecorded as JournalNotRecorded};
-use journal::{AppClip, AppClipState, HeartbeatState};
+use journal::message::{HubReport, NotRecorded as JournalNotRecorded, NoticeKind};
+use journal::{AppClip, AppClipState, AppNotice, HeartbeatState};
 
-use crate::core::{ChannelStatus, Over, Pulse};
+use crate::core::{ChannelStatus, OfEvent, Over, Pulse};
 use crate::error::AppError;
 
 /// How long a sync that is to end waits for a hub's Commits and its answer, milliseconds since the relay
@@ -186,6 +186,107 @@ impl Clip {
             chunks: clip.chunks,
             state,
             sha256: clip.sha256,
+        }
+    }
+}
+
+/// The picture of an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Thumbnail {
+    /// Its own identifier, by which [`crate::App::export`] and [`crate::App::read_clip`] know it.
+    pub thumbnail: ClipId,
+    /// The clip of its event; none as long as that has not begun here, or if it was deleted.
+    pub clip: Option<ClipId>,
+    /// From which hub.
+    pub hub: HubId,
+    /// The name of the camera.
+    pub camera: String,
+    /// What its bytes are, as a MIME type: `image/jpeg`.
+    pub mime: String,
+    /// When its event began, milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// How it stands.
+    pub state: ClipState,
+}
+
+impl Thumbnail {
+    pub(crate) fn of(found: OfEvent<AppClip>) -> Self {
+        let picture = Clip::from_journal(found.pairing, found.what);
+        Self {
+            thumbnail: picture.clip,
+            clip: found.clip.map(ClipId::from_journal),
+            hub: picture.hub,
+            camera: picture.camera,
+            mime: picture.mime,
+            started_unix_ms: picture.started_unix_ms,
+            bytes: picture.bytes,
+            state: picture.state,
+        }
+    }
+}
+
+/// The hub said that something happens, or that it cannot do its work.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notification {
+    /// Which hub.
+    pub hub: HubId,
+    /// The clip of its event; none as long as that has not begun here, if it was deleted, or if this is about no
+    /// event.
+    pub clip: Option<ClipId>,
+    /// The name of the camera; empty where it is about none.
+    pub camera: String,
+    /// What it is.
+    pub kind: NotificationKind,
+    /// When the event, or what else it is, began, milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+    /// When this was received, milliseconds since 1970 by our clock.
+    pub received_unix_ms: u64,
+}
+
+impl Notification {
+    pub(crate) fn of(found: OfEvent<AppNotice>) -> Self {
+        Self {
+            hub: HubId::from_journal(found.pairing),
+            clip: found.clip.map(ClipId::from_journal),
+            camera: found.what.camera,
+            kind: match found.what.kind {
+                NoticeKind::Motion => NotificationKind::Motion,
+                NoticeKind::StorageFull => NotificationKind::StorageFull,
+                NoticeKind::CameraAway => NotificationKind::CameraAway,
+                NoticeKind::CameraBack => NotificationKind::CameraBack,
+            },
+            started_unix_ms: found.what.started_unix_ms,
+            received_unix_ms: found.what.taken_unix_ms,
+        }
+    }
+}
+
+/// What a notification says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum NotificationKind {
+    /// Something moves: an event begins.
+    Motion,
+    /// The hub's storage is full: new events are not recorded, or the oldest that are not here yet are dropped
+    /// for them. To sync helps, if this phone is the one that they wait for.
+    StorageFull,
+    /// A camera gives no pictures: nothing of it is recorded.
+    CameraAway,
+    /// A camera that was away is there again.
+    CameraBack,
+}
+
+impl NotificationKind {
+    /// The word for programs: `motion`, `storage_full`, `camera_away` or `camera_back`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Motion => "motion",
+            Self::StorageFull => "storage_full",
+            Self::CameraAway => "camera_away",
+            Self::CameraBack => "camera_back",
         }
     }
 }

@@ -96,6 +96,50 @@ async fn pair_sync_export_ack() {
 }
 
 #[tokio::test]
+async fn an_event_is_told_and_shown_before_its_clip_and_goes_with_it() {
+    let relay = Relay::start().await;
+    let mut hub = Hub::join(&relay).await;
+    let place = tempfile::tempdir().unwrap();
+    let app = open(&place.path().join("app")).await;
+    hub.pair(&relay, &app).await;
+    let mut events = app.observe();
+    hub.announce(b"a picture");
+    hub.push_all(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let (mut told, mut shown) = (None, None);
+    while let Some(event) = events.try_next() {
+        match event {
+            Event::Notification(said) => assert!(told.replace(said).is_none()),
+            Event::Thumbnail(picture) => assert!(shown.replace(picture).is_none()),
+            Event::Clip(_) | Event::Media { .. } => panic!("there is no clip yet: {event:?}"),
+            _ => {}
+        }
+    }
+    let (told, shown) = (told.unwrap(), shown.unwrap());
+    assert_eq!((told.camera.as_str(), told.started_unix_ms), ("door", 1));
+    assert_eq!((shown.camera.as_str(), shown.started_unix_ms), ("door", 1));
+    assert_eq!((shown.state, shown.clip), (ClipState::Complete, None));
+    assert!(app.clips().await.unwrap().is_empty());
+    let target = place.path().join("picture.jpg");
+    app.export(shown.thumbnail, &target, |_, _| {})
+        .await
+        .unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), b"a picture");
+
+    hub.record(&[b"the clip"]);
+    hub.push(&relay).await;
+    within(app.sync(SyncMode::Once)).await.unwrap();
+    let clip = app.clips().await.unwrap()[0].clip;
+    assert_eq!(app.thumbnails().await.unwrap()[0].clip, Some(clip));
+    assert_eq!(app.notifications().await.unwrap()[0].clip, Some(clip));
+    app.delete(clip).await.unwrap();
+    assert!(app.thumbnails().await.unwrap().is_empty());
+    assert!(app.notifications().await.unwrap().is_empty());
+    let gone = app.export(shown.thumbnail, &target, |_, _| {}).await;
+    assert_eq!(gone, Err(AppError::NoSuchClip(shown.thumbnail)));
+}
+
+#[tokio::test]
 async fn a_relay_that_lost_its_disk_loses_no_video() {
     let mut relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;

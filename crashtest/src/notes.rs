@@ -57,6 +57,12 @@ enum Note {
     Staged { fact: Fact, lsn: u64 },
     /// An envelope goes to the relay.
     Send { at: Slot, digest: String },
+    /// A live frame is about to be sealed at this place in the ratchets: it leaves without being stored.
+    Live {
+        group: String,
+        epoch: u64,
+        place: String,
+    },
     /// The relay is told to forget everything through here.
     Trim { at: Slot },
     /// The relay tells a sender that everything through here is durable.
@@ -241,6 +247,11 @@ impl Note {
                 let seq = number(seq)?;
                 staged(Fact::Place { seq, place }, lsn)
             }
+            ["live", group, epoch, leaf, kind, generation] => Some(Self::Live {
+                group: group.into(),
+                epoch: number(epoch)?,
+                place: [group, epoch, leaf, kind, generation].join(" "),
+            }),
             ["cover", seq, lsn] => {
                 let seq = number(seq)?;
                 staged(Fact::Cover { seq }, lsn)
@@ -456,6 +467,7 @@ fn durable_before_visible(
     let mut sealed: BTreeMap<(&Slot, &str), u64> = BTreeMap::new();
     let mut taken: BTreeMap<&Slot, u64> = BTreeMap::new();
     let mut claims: BTreeMap<(u64, u64), &Slot> = BTreeMap::new();
+    let mut commits: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     // What was shown to others in the life before, and by which transaction it was explained.
     let mut shown: Vec<(u64, String)> = Vec::new();
     // State >= last durable, <= last attempted: what is known to have been synced until then, and the
@@ -473,6 +485,7 @@ fn durable_before_visible(
         }
         sealed.retain(|_, lsn| *lsn <= found);
         taken.retain(|_, lsn| *lsn <= found);
+        commits.retain(|_, lsn| *lsn <= found);
         most = life.opened;
         let mut shelf = Shelf {
             durable: life.opened,
@@ -509,6 +522,9 @@ fn durable_before_visible(
                     }
                     Fact::Take { at, .. } => drop(taken.insert(at, *lsn)),
                     Fact::Claim { seq, through } => drop(claims.insert((*seq, *lsn), through)),
+                    Fact::Commit(epoch) => {
+                        commits.insert((epoch.group.as_str(), epoch.number), *lsn);
+                    }
                     _ => {}
                 },
                 Note::Send { at, digest } => {
@@ -519,6 +535,11 @@ fn durable_before_visible(
                         let lsn = taken.get(through).copied();
                         show(format!("acked through {}", through.1), lsn);
                     }
+                }
+                // It leaves from memory, but in no epoch that a crash could take back.
+                Note::Live { group, epoch, .. } => {
+                    let lsn = commits.get(&(group.as_str(), *epoch)).copied();
+                    show(format!("sealed a live frame in epoch {epoch}"), lsn);
                 }
                 Note::Receipt { at, digest } => {
                     let lsn = sealed.get(&(at, digest.as_str())).copied();
@@ -542,6 +563,7 @@ fn no_reuse(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
     let mut statements: BTreeSet<&str> = BTreeSet::new();
     let mut covers: BTreeSet<&str> = BTreeSet::new();
     let mut places: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut frames: BTreeMap<&str, u64> = BTreeMap::new();
     // A place stands right before its envelope's seal, in the same transaction: a heartbeat has
     // envelopes of five lines under one number in it.
     let mut last: Option<(u64, u64, &str)> = None;
@@ -566,6 +588,7 @@ fn no_reuse(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
             Note::Send { at, digest } if !statements.contains(digest.as_str()) => {
                 by_slot.entry(at).or_default().insert(digest);
             }
+            Note::Live { place, .. } => *frames.entry(place).or_default() += 1,
             _ => {}
         }
     }
@@ -588,6 +611,14 @@ fn no_reuse(role: Role, notes: &Notes, all: &mut Vec<Broken>) {
                     ),
                 ),
             }
+        }
+    }
+    for (place, count) in frames {
+        if count > 1 || by_place.contains_key(place) {
+            let what = format!(
+                "{role} sealed {count} live frames, and what else it sent, at (group, epoch, leaf, kind, generation) {place}"
+            );
+            tell(all, "C3", what);
         }
     }
     for (place, sent) in by_place {

@@ -54,7 +54,8 @@ pub struct Ends {
     pub notes: [Notes; 2],
     /// Every line of hub and app, over all their processes.
     pub history: Vec<Line>,
-    /// Whether a clip may be missing by a statement of the hub: only where stored bytes were damaged.
+    /// Whether a clip may be missing by a statement of the hub: only where stored bytes were damaged, or the hub
+    /// has a budget.
     pub drops_allowed: bool,
     /// What a thief of the directories opens although it is past.
     pub stolen: Vec<Broken>,
@@ -273,9 +274,10 @@ fn nothing_lost(ends: &Ends, all: &mut Vec<Broken>) {
             continue;
         };
         match hub.outcome.as_str() {
-            // The one allowed loss: of damaged bytes, by a statement that both ends keep. No kill, no
-            // power cut and no disk error that is survived costs a clip.
-            "dropped" if app.outcome == "damaged" && ends.drops_allowed => {}
+            // The allowed losses: of damaged bytes, or of the oldest beyond the hub's room, by a statement that
+            // both ends keep. No kill, no power cut and no disk error that is survived costs a clip.
+            "dropped"
+                if matches!(app.outcome.as_str(), "damaged" | "dropped") && ends.drops_allowed => {}
             "complete" | "cut_off" => same_clip(hub, app, ends.exports.get(&hub.id), all),
             _ => broken(
                 "C2",

@@ -49,7 +49,7 @@ const FEW: usize = 6;
 
 /// Code that is linked into programs whose role never enters it: one crate, two ends. Nothing here
 /// is an excuse: the roles that are named must hit every point of the room, the others none.
-const ROOMS: [(&str, &[Role]); 6] = [
+const ROOMS: [(&str, &[Role]); 8] = [
     ("journal.pairing.app_", &[Role::App]),
     ("journal.pairing.hub_", &[Role::Hub]),
     // The hub alone commits.
@@ -57,6 +57,9 @@ const ROOMS: [(&str, &[Role]); 6] = [
     ("journal.heal.", &[Role::Hub]),
     // It alone keeps copies.
     ("journal.retain.", &[Role::Hub]),
+    // It alone gives clips up for their room, and begins a live session.
+    ("journal.clip.", &[Role::Hub]),
+    ("journal.live.", &[Role::Hub]),
     // Whatever a relay loses, the hub still has.
     ("wal.witness.", &[Role::Hub, Role::App]),
 ];

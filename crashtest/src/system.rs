@@ -24,6 +24,7 @@ use crate::trouble::{Outcome, Trouble};
 
 mod faults;
 mod guest;
+mod live;
 mod pairing;
 mod phones;
 mod rest;
@@ -70,7 +71,8 @@ pub struct Setup {
     pub log_kib: Option<u32>,
     /// A deliberate bug that is alive in all three.
     pub mutant: Option<String>,
-    /// Whether a clip may be missing by a statement of the hub: only for those who damage payloads.
+    /// Whether a clip may be missing by a statement of the hub: only for those who damage payloads, or whose hub
+    /// has a budget.
     pub drops_allowed: bool,
     /// How long a wait may take.
     pub patience: Duration,

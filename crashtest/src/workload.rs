@@ -1,10 +1,11 @@
-//! The eleven conversations that a crash may interrupt.
+//! The thirteen conversations that a crash may interrupt.
 //!
 //! ```text
-//! events    event, sync, trim, retain, beat    what is recorded, delivered, kept and deleted
-//! orders    order                              commands
-//! phones    pair, remove, beside, replace      who is paired, and who no more
-//! reset     reset                              a hub that begins again
+//! events    event, sync, trim, retain, beat, budget    what is recorded, delivered, kept and deleted
+//! orders    order                                      commands
+//! phones    pair, remove, beside, replace              who is paired, and who no more
+//! live      watch                                      live pictures while events are recorded
+//! reset     reset                                      a hub that begins again
 //! ```
 //!
 //! Each ends with [`System::settle`]: one more event, carried and played out. A workload knows
@@ -19,12 +20,16 @@ use crate::system::{Setup, Stock, System, people_clip};
 use crate::trouble::{Outcome, Trouble};
 
 mod events;
+mod live;
 mod orders;
 mod phones;
 mod reset;
 
 /// Small log files, so that checkpoints and recycling come within seconds.
 const LOG_KIB: u32 = 1024;
+/// Events of 97 kB, of which a budget of 1 MiB holds seven or eight beside the next.
+const BUDGET_PASSES: u32 = 12;
+
 /// A conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Workload {
@@ -37,6 +42,9 @@ pub enum Workload {
     Trim,
     /// The phone is away while events are recorded of which the hub keeps copies; then it acks them.
     Retain,
+    /// Relay and phone are away while more is recorded than the hub's budget holds: the oldest clips make room.
+    /// Then the phone catches up.
+    Budget,
     /// From nothing: relay made, hub admitted, paired, one event.
     Pair,
     /// The phone is lost: its owner removes it, and pairs another; whoever has the old one is shut out.
@@ -53,11 +61,13 @@ pub enum Workload {
     Replace,
     /// The hub is reset; the phone forgets it and pairs again.
     Reset,
+    /// The owner watches live while events are recorded.
+    Watch,
 }
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Event,
         Self::Sync,
         Self::Trim,
@@ -68,7 +78,9 @@ impl Workload {
         Self::Reset,
         Self::Beat,
         Self::Replace,
+        Self::Watch,
         Self::Beside,
+        Self::Budget,
     ];
 
     /// Those in which every hit is tried: between them they pass nearly everything. The others are about steps of
@@ -83,6 +95,7 @@ impl Workload {
             Self::Sync => "sync",
             Self::Trim => "trim",
             Self::Retain => "retain",
+            Self::Budget => "budget",
             Self::Pair => "pair",
             Self::Remove => "remove",
             Self::Order => "order",
@@ -90,6 +103,7 @@ impl Workload {
             Self::Beside => "beside",
             Self::Replace => "replace",
             Self::Reset => "reset",
+            Self::Watch => "watch",
         }
     }
 
@@ -98,12 +112,15 @@ impl Workload {
     pub fn setup(self) -> Setup {
         let passes = match self {
             Self::Event | Self::Sync | Self::Retain | Self::Replace => 2,
-            Self::Trim => 3,
+            Self::Trim | Self::Watch => 3,
+            Self::Budget => BUDGET_PASSES,
             Self::Pair | Self::Remove | Self::Order | Self::Beat | Self::Beside | Self::Reset => 1,
         };
         let retains = matches!(self, Self::Retain | Self::Replace);
         let hub_extra = match self {
             Self::Retain | Self::Replace => "\n[privacy]\nretain = \"until-acked\"\n".into(),
+            // After the table of the disk.
+            Self::Budget => "budget_mib = 1\n".into(),
             Self::Order => "\n[traffic]\nconstant_rate = \"256 KiB/s\"\nbacklog_mib = 16\n".into(),
             _ => String::new(),
         };
@@ -112,6 +129,7 @@ impl Workload {
             hub_extra,
             hub_log_mib: if retains { 8 } else { 4 },
             gap_seconds: 0.0,
+            drops_allowed: self == Self::Budget,
             log_kib: Some(LOG_KIB),
             clip: match self {
                 // A heartbeat has to fall into it.
@@ -143,6 +161,7 @@ impl Workload {
             // The same talk; what differs is what the hub keeps meanwhile.
             Self::Sync | Self::Retain => events::sync(system),
             Self::Trim => events::trim(system),
+            Self::Budget => events::budget(system, BUDGET_PASSES as usize),
             Self::Pair => phones::pair(system),
             Self::Remove => phones::remove(system),
             Self::Order => orders::order(system),
@@ -150,6 +169,7 @@ impl Workload {
             Self::Beside => phones::beside(system),
             Self::Replace => phones::replace(system),
             Self::Reset => reset::reset(system),
+            Self::Watch => live::watch(system),
         }
     }
 }

@@ -1,37 +1,68 @@
-//! What a source of video is to the hub: one trait for files now, and for RTSP cameras, commands
-//! and virtual cameras later. A camera says when an event starts, hands out compressed access
-//! units while it lasts, and says when it ends.
+//! What a source of video is to the hub. A [`Source`] hands out what a camera takes, all the time: an
+//! RTSP camera, a command, a file, or the virtual camera. A [`Camera`] says besides when an event
+//! starts and when it ends; [`Windows`] makes one of any source, and so does [`crate::watcher`].
 //!
-//! It must never decode, seal, store or send; it must never queue without a limit; and it must
-//! never panic on what the source feeds it: a broken source is a [`CameraError`].
+//! ```text
+//! retina   -> RtspSource    --+           +-> Watcher --+   (what moves is an event)
+//! program  -> CommandSource --+-> Source -+             +-> Camera -> recorder
+//! openh264 -> VirtualSource --+           +-> Windows --+   (events by the clock)
+//! MP4 file -> FileSource    --+                         ^
+//!                                          FileCamera --+   (each pass is an event)
+//! ```
+//!
+//! It must never seal, store or send, nor decode what it hands on; it must never queue without a
+//! limit; and it must never panic on what the source feeds it: a broken source is a [`CameraError`].
 //!
 //! # The order of events
 //!
 //! ```text
-//! EventStarted  AccessUnit*  EventEnded     any number of times
-//!               Trouble                     at any place; inside an event EventEnded{CutOff} follows
-//! None                                      the source is over and stays over
+//! EventStarted  (AccessUnit | Sound)*  EventEnded     any number of times
+//!               Thumbnail                             of an event that has started, at most once, also
+//!                                                     when it has ended
+//!               Trouble                               at any place; inside an event EventEnded{CutOff}
+//!                                                     follows
+//! None                                                the source is over and stays over
 //! ```
 //!
 //! The first access unit of an event is always a sync sample, and [`EventStart`] carries the codec
 //! parameters, so a reader can begin at any event.
 
+pub mod address;
+pub mod annex_b;
 mod avc;
+mod caught;
 pub mod clock;
+pub mod command;
 pub mod demux;
+mod error;
 pub mod file;
+mod hevc;
+pub mod pauses;
+pub mod rtsp;
+pub mod source;
+pub mod times;
+pub mod virtual_camera;
+pub mod windows;
 
 use std::future::Future;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::media::{AudioUnit, Tracks};
+
+pub use address::{CameraAddress, Login, Secret};
 pub use avc::{AVC_CONFIG_BYTES_MAX, AvcConfig, AvcConfigError};
+pub(crate) use caught::{caught, unless_panicked};
 pub use clock::{Clock, TokioClock};
 pub use demux::ClipError;
-pub use file::{ClipFacts, FileCamera, FileCameraConfig, Passes};
+pub use error::{CameraError, CameraErrorKind};
+pub use file::{ClipFacts, FileCamera, FileCameraConfig, FileSource, Passes};
+pub use hevc::{HEVC_CONFIG_BYTES_MAX, HevcConfig, HevcConfigError};
+pub use source::{NextItem, Source, SourceConfig, SourceItem};
+pub use windows::{Windows, WindowsConfig};
 
 /// The largest access unit a camera may hand out, in bytes. A 4K key frame at a generous bit rate
 /// is a few MB; more than this is a broken file or an attack on our memory.
@@ -47,7 +78,63 @@ pub const TIMESCALE_MAX: u32 = 10_000_000;
 
 const _: () = assert!(UNIT_SECONDS_MAX as u64 * TIMESCALE_MAX as u64 <= i32::MAX as u64);
 
-/// The codec parameters of one H.264 track: all a decoder needs before the first access unit.
+/// The codec of a video track, with all a decoder needs before the first access unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VideoCodec {
+    /// H.264: SPS, PPS and the NAL length size (ISO/IEC 14496-15).
+    H264(AvcConfig),
+    /// H.265: recorded and sent. The hub cannot decode it, so nothing is detected in it.
+    H265(HevcConfig),
+}
+
+impl VideoCodec {
+    /// The configuration record, as MP4 has it.
+    pub fn record(&self) -> &Bytes {
+        match self {
+            Self::H264(avc) => avc.record(),
+            Self::H265(hevc) => hevc.record(),
+        }
+    }
+
+    /// The kind of the sample entry that such pictures need.
+    pub fn sample_entry(&self) -> &'static [u8; 4] {
+        match self {
+            Self::H264(avc) => avc.sample_entry(),
+            Self::H265(_) => b"hvc1",
+        }
+    }
+
+    /// The kind of the box that holds the record.
+    pub fn record_box(&self) -> &'static [u8; 4] {
+        match self {
+            Self::H264(_) => b"avcC",
+            Self::H265(_) => b"hvcC",
+        }
+    }
+
+    /// The codec as players name it (RFC 6381).
+    pub fn codec_string(&self) -> String {
+        match self {
+            Self::H264(avc) => avc.codec_string(),
+            Self::H265(hevc) => hevc.codec_string().to_owned(),
+        }
+    }
+
+    /// The codec as people name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::H264(_) => "H.264",
+            Self::H265(_) => "H.265",
+        }
+    }
+
+    /// Whether the hub can look at the pictures.
+    pub fn is_decodable(&self) -> bool {
+        matches!(self, Self::H264(_))
+    }
+}
+
+/// The codec parameters of one video track: all a decoder needs before the first access unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VideoTrack {
     /// Ticks a second in which every time of the track is counted. At most [`TIMESCALE_MAX`].
@@ -56,26 +143,46 @@ pub struct VideoTrack {
     pub width: NonZeroU16,
     /// Picture height in pixels.
     pub height: NonZeroU16,
-    /// SPS, PPS and the NAL length size (ISO/IEC 14496-15).
-    pub avc: AvcConfig,
+    /// The codec and its parameters.
+    pub codec: VideoCodec,
 }
 
 /// The start of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventStart {
-    /// The codec parameters of every access unit of this event.
-    pub track: Arc<VideoTrack>,
+    /// The codec parameters of everything in this event.
+    pub tracks: Tracks,
+    /// Why it is one.
+    pub kind: EventKind,
     /// When the event's first picture was captured, in milliseconds since 1970 by the hub's clock.
     /// For people and for measuring delay; nothing is ordered by it.
     pub started_unix_ms: u64,
 }
 
+/// Why something is an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// The configuration says so: nobody looks at the pictures, and nobody is told of it.
+    Plain,
+    /// Something moves. The phones are told.
+    Motion,
+}
+
+/// The picture that stands for an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPicture {
+    /// [`EventStart::started_unix_ms`] of its event.
+    pub started_unix_ms: u64,
+    /// A JPEG of at most [`crate::thumbnail::BYTES_MAX`].
+    pub jpeg: Bytes,
+}
+
 /// One compressed picture with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessUnit {
-    /// The NAL units, each behind its length of [`AvcConfig::nal_length_bytes`] bytes, as in MP4
-    /// (ISO/IEC 14496-15, 5.3.4.2; not Annex B). Passed on byte for byte. At most
-    /// [`UNIT_BYTES_MAX`].
+    /// The NAL units, each behind its length, as in MP4 (ISO/IEC 14496-15, 5.3.4.2; not Annex B):
+    /// [`AvcConfig::nal_length_bytes`] bytes of it, with H.265 four. Passed on byte for byte. At
+    /// most [`UNIT_BYTES_MAX`].
     pub data: Bytes,
     /// Decode time in ticks of the track, from an origin of the camera's choice. Never falls
     /// within an event.
@@ -117,6 +224,10 @@ pub enum CameraEvent {
     EventStarted(EventStart),
     /// The next picture of the event.
     AccessUnit(AccessUnit),
+    /// The next piece of sound of the event.
+    Sound(AudioUnit),
+    /// The picture that stands for an event.
+    Thumbnail(EventPicture),
     /// The event is over.
     EventEnded(EventEnd),
     /// The source failed. Inside an event, `EventEnded(CutOff)` follows.
@@ -136,34 +247,8 @@ pub trait Camera: Send {
     fn next_event(&mut self) -> NextEvent<'_>;
 }
 
-/// Why a source of video cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CameraError {
-    /// The clip of a file camera cannot be used or can no longer be read.
-    #[error("the clip {path} cannot be used: {source}")]
-    Clip {
-        /// The path as configured.
-        path: String,
-        /// What is wrong with it.
-        source: ClipError,
-    },
-}
-
-/// What the caller of a camera must do about a [`CameraError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CameraErrorKind {
-    /// Open the camera again after a back-off: the same source may work later.
-    Retry,
-    /// Tell the owner: the source will not get better by itself, it must be replaced. A hub that runs
-    /// looks for the new one by the same back-off.
-    Replace,
-}
-
-impl CameraError {
-    /// What the caller must do.
-    pub fn kind(&self) -> CameraErrorKind {
-        match self {
-            Self::Clip { source, .. } => source.kind(),
-        }
-    }
+/// A camera that is always there, until it fails.
+pub trait LiveCamera: Camera {
+    /// For how long it has handed out pictures.
+    fn held(&self) -> Duration;
 }

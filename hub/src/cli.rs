@@ -16,7 +16,9 @@ use crate::output::{self, Format};
 use crate::pairing::Step;
 use crate::phones::{self, Question};
 use crate::traffic::{Cost, Traffic};
-use crate::{doctor, reset, retained, secret, status, supervisor};
+use crate::{doctor, metrics, reset, retained, secret, status, supervisor};
+
+mod cameras;
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +39,9 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --config hub.toml       show a code for a phone
   secluso-hub run --config hub.toml        record and send
   secluso-hub status --config hub.toml     what a running hub is doing
+  secluso-hub metrics --config hub.toml    the same in numbers, for Prometheus
   secluso-hub phones --config hub.toml     which phones are paired
+  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password
 
 Exit codes: 0 done, 2 usage or configuration, 3 another hub has the state directory,
 4 state damaged or refused, 5 nobody reached, 6 not admitted, 7 disk full,
@@ -57,7 +61,7 @@ struct Common {
 enum Command {
     /// Record events and send them, until stopped.
     #[command(
-        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [camera]\n  kind = \"file\"\n  path = \"clip.mp4\""
+        after_help = "Example:\n  secluso-hub run --config /etc/secluso/hub.toml\n\nThe smallest configuration:\n  state_dir = \"/var/lib/secluso\"\n  relay = \"relay.example:4433/KEY\"\n  invitation = \"TEXT\"\n  [[camera]]\n  kind = \"virtual\""
     )]
     Run(Common),
     /// Show a code with which one phone can pair, and wait for it.
@@ -75,6 +79,15 @@ enum Command {
     /// What a running hub is doing.
     #[command(after_help = "Example:\n  secluso-hub status --config hub.toml --json")]
     Status(Common),
+    /// A running hub in numbers, as Prometheus reads them.
+    #[command(
+        after_help = "Example:\n  secluso-hub metrics --config hub.toml > secluso.prom\n\nNumbers only: no names, no addresses. `[metrics] listen` in the configuration hands the same out at an address of this machine."
+    )]
+    Metrics {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+        config: PathBuf,
+    },
     /// Which phones are paired.
     #[command(
         after_help = "Example:\n  secluso-hub phones --config hub.toml\n\nWorks with and without a running hub."
@@ -98,17 +111,47 @@ enum Command {
     /// Check the configuration, and say what its traffic costs. Nothing is started, made or asked.
     #[command(after_help = "Example:\n  secluso-hub check-config --config hub.toml")]
     CheckConfig(Common),
-    /// Look for what could go wrong: clock, disk, clip, relay, pairing.
+    /// The cameras of the configuration. None of them is asked.
+    #[command(after_help = "Example:\n  secluso-hub cameras --config hub.toml")]
+    Cameras(Common),
+    /// Look at an RTSP camera for some seconds: whether it answers, what it sends.
+    #[command(
+        after_help = "Examples:\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --user hub --password-file cam.password\n  secluso-hub test-camera rtsp://192.168.1.20/stream1 --seconds 30 --json\n\nThe password's file must be readable by its owner alone (chmod 600). A name and a password in the address are taken too, but everybody on this machine can see them while the command runs."
+    )]
+    TestCamera {
+        /// Its address.
+        #[arg(value_name = "URL")]
+        url: String,
+        /// The name to log in with.
+        #[arg(long, requires = "password_file")]
+        user: Option<String>,
+        /// The file that holds the password, and nothing else.
+        #[arg(long, value_name = "FILE", requires = "user")]
+        password_file: Option<PathBuf>,
+        /// For how long.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=600))]
+        seconds: u16,
+        /// Facts on stdout as one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for what could go wrong: clock, disk, pairing, relay, cameras. In privacy mode no camera is asked.
     #[command(after_help = "Example:\n  secluso-hub doctor --config hub.toml")]
     Doctor(Common),
     /// Erase all keys and stored video of this hub. Phones must pair again.
-    #[command(after_help = "Example:\n  secluso-hub reset --config hub.toml --yes")]
+    #[command(
+        after_help = "Examples:\n  secluso-hub reset --config hub.toml --yes\n  secluso-hub reset --keep-clips --yes    ends all pairings; what is retained waits for a new phone"
+    )]
     Reset {
         #[command(flatten)]
         common: Common,
         /// Really do it.
         #[arg(long)]
         yes: bool,
+        /// Remove all phones and keep what is retained for them, for a new one, with the device's own secret.
+        /// Works with and without a running hub.
+        #[arg(long)]
+        keep_clips: bool,
     },
     /// What a running hub retains for phones that have not acked it, and what is to become of it.
     #[command(
@@ -160,13 +203,18 @@ impl Cli {
             | Command::Status(common)
             | Command::Stop(common)
             | Command::CheckConfig(common)
+            | Command::Cameras(common)
             | Command::Doctor(common)
             | Command::Phones(common)
             | Command::Pair { common, .. }
             | Command::Remove { common, .. }
             | Command::Retained { common, .. }
             | Command::Reset { common, .. } => common.format(),
-            Command::Secret { .. } | Command::Completions { .. } => Format::Text,
+            Command::TestCamera { json: true, .. } => Format::Json,
+            Command::TestCamera { json: false, .. }
+            | Command::Metrics { .. }
+            | Command::Secret { .. }
+            | Command::Completions { .. } => Format::Text,
         }
     }
 }
@@ -190,8 +238,12 @@ impl Common {
 /// # Errors
 /// One sentence and its code.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let format = cli.format();
     match cli.command {
-        Command::Run(common) => supervisor::run(common.read()?, common.format()).await,
+        Command::Run(common) => {
+            let config = common.read()?;
+            supervisor::run(config, common.config, format).await
+        }
         Command::Pair { common, png } => pair(common.read()?, common.format(), png).await,
         Command::Status(common) => {
             let config = common.read()?;
@@ -209,6 +261,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             .await?;
             failed.map_or(Ok(()), Err)
         }
+        Command::Metrics { config } => metrics_of(&Config::read(&config)?).await,
         Command::Phones(common) => {
             about_phones(&common.read()?, common.format(), &Question::List).await
         }
@@ -234,21 +287,38 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             common.format().line(&json, &text);
             Ok(())
         }
+        Command::Cameras(common) => {
+            cameras::list(&common.read()?, common.format());
+            Ok(())
+        }
+        Command::TestCamera {
+            url,
+            user,
+            password_file,
+            seconds,
+            json: _,
+        } => {
+            let login = user.zip(password_file);
+            cameras::test(&url, login, seconds, format).await
+        }
         Command::Doctor(common) => {
             // A configuration that cannot be read is doctor's first finding, not its failure.
             doctor::run(&common.config, common.format()).await
         }
-        Command::Reset { common, yes } => {
+        Command::Reset {
+            common,
+            yes,
+            keep_clips,
+        } => {
             let config = common.read()?;
-            reset::run(
-                &config,
-                if yes {
-                    reset::Consent::Given
-                } else {
-                    reset::Consent::Missing
-                },
-                common.format(),
-            )
+            let consent = match yes {
+                true => reset::Consent::Given,
+                false => reset::Consent::Missing,
+            };
+            match keep_clips {
+                true => reset::run_keeping(&config, consent, format).await,
+                false => reset::run(&config, consent, format),
+            }
         }
         Command::Retained {
             common,
@@ -290,6 +360,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// Prints the numbers of the running hub.
+async fn metrics_of(config: &Config) -> Result<(), Failure> {
+    let mut told = Err(Failure::new(Code::Internal, "the running hub failed"));
+    let said = |value: Value| {
+        told = match failure_in(&value) {
+            Some(failure) => Err(failure),
+            None => Ok(metrics::to_text(&value)),
+        };
+    };
+    control::ask(&config.state_dir, Request::Status, STATUS_PATIENCE, said).await?;
+    output::raw(told?.as_bytes());
+    Ok(())
+}
+
 async fn about_phones(config: &Config, format: Format, question: &Question) -> Result<(), Failure> {
     let answer = phones::ask(config, question).await?;
     match failure_in(&answer) {
@@ -315,7 +399,7 @@ fn checked(config: &Config) -> (Value, String) {
     (json, format!("the configuration is good\n{cost}"))
 }
 
-/// The failure that a running hub answered with, if it is one.
+/// Why a running hub did not do what it was asked, if it says so.
 pub fn failure_in(value: &Value) -> Option<Failure> {
     if value["event"] != "failed" {
         return None;

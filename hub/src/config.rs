@@ -3,34 +3,35 @@
 //! Every mistake names line, key and next step. This room must never touch the network or the
 //! state directory, and a value that is not here is not configurable.
 
+pub mod detection;
 mod duration;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use journal::Suite;
-use journal::message::NAME_BYTES_MAX;
 use relay_client::RelayAddress;
 use serde::Deserialize;
+use toml::Spanned;
 use wire::Invitation;
 
-use crate::camera::{FileCameraConfig, Passes};
 use crate::core::{MayInvite, SilenceLimits};
 use crate::traffic::{self, BACKLOG_MIB, BACKLOG_MIB_DEFAULT, KIB_PER_S, Traffic};
+pub use camera::{CAMERAS_MAX, CameraConfig};
+
+mod camera;
 
 /// A longer file is not a configuration.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Smallest and largest log file in MiB.
 const LOG_FILE_MIB: (u64, u64) = (4, 256);
+/// Smallest and largest budget for video in MiB: some seconds of one camera, and a petabyte.
+const BUDGET_MIB: (u64, u64) = (1, 1 << 30);
 /// The smallest log file of a hub that retains: a piece and its copy, for as many phones as there may be, are
 /// one transaction, which may take a quarter of it.
 const LOG_FILE_MIB_RETAINING_MIN: u64 = 8;
-/// Longest gap between two passes of a file camera, and its longest event, in seconds.
-const GAP_SECONDS_MAX: f64 = 86_400.0;
-/// The shortest event that a file camera may be told to make, in seconds.
-const EVENT_SECONDS_MIN: f64 = 0.1;
 /// Shortest and longest life of a pairing code, in seconds.
 const OFFER_SECONDS: (u64, u64) = (30, journal::pairing::OFFER_TTL_S_MAX);
 /// The least time after which a phone may count as silent: a phone that is well says a word every six
@@ -56,8 +57,8 @@ pub struct Config {
     pub silence: SilenceLimits,
     /// Whether a paired phone may pass an offer on to one more.
     pub may_invite: MayInvite,
-    /// The camera; none: the hub only sends what it has.
-    pub camera: Option<CameraConfig>,
+    /// The cameras, at most [`CAMERAS_MAX`]; none: the hub only sends what it has.
+    pub cameras: Vec<CameraConfig>,
     /// Sizes on disk.
     pub disk: DiskConfig,
     /// What is kept beside what phones are sent.
@@ -68,6 +69,8 @@ pub struct Config {
     pub reset_file: Option<PathBuf>,
     /// The constant rate at which event videos leave; none: they leave when they are there.
     pub traffic: Option<Traffic>,
+    /// Where this machine's own programs may read the hub's numbers; none: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// How phones pair.
@@ -83,20 +86,13 @@ pub struct PairingConfig {
     pub offer: Duration,
 }
 
-/// One camera.
-#[derive(Clone, Debug)]
-pub struct CameraConfig {
-    /// Its name, as the phone shows it.
-    pub name: String,
-    /// What to play.
-    pub file: FileCameraConfig,
-}
-
 /// Sizes on disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DiskConfig {
     /// Size of a log file in bytes.
     pub log_file_bytes: u64,
+    /// Most bytes of video that wait for phones; none: as many as the disk takes.
+    pub budget_bytes: Option<u64>,
 }
 
 /// What a hub keeps that it can open itself.
@@ -160,13 +156,16 @@ struct File {
     pairing: PairingTable,
     #[serde(default)]
     phones: PhonesTable,
-    camera: Option<CameraTable>,
+    #[serde(default)]
+    camera: camera::Tables,
     #[serde(default)]
     disk: DiskTable,
     #[serde(default)]
     privacy: PrivacyTable,
     #[serde(default)]
     traffic: TrafficTable,
+    #[serde(default)]
+    metrics: MetricsTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -201,28 +200,17 @@ enum SuiteName {
     Classic,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CameraTable {
-    kind: CameraKind,
-    name: Option<String>,
-    path: PathBuf,
-    gap_seconds: Option<f64>,
-    at_least_seconds: Option<f64>,
-    at_most_seconds: Option<f64>,
-    passes: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum CameraKind {
-    File,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct DiskTable {
     log_file_mib: Option<u64>,
+    budget_mib: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct MetricsTable {
+    listen: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -270,6 +258,12 @@ impl Config {
             key,
             what,
         };
+        let bad_at = |at: Range<usize>, key: &'static str, what: String| ConfigError::Value {
+            path: path.to_owned(),
+            line: line_at(text, at.start),
+            key,
+            what,
+        };
         let relay = file.relay.parse().map_err(|_| {
             bad("relay", "not a relay address; it looks like host:port/key, as `secluso-relay run` prints it".into())
         })?;
@@ -293,15 +287,13 @@ impl Config {
                 Some(false) => MayInvite::No,
                 Some(true) | None => MayInvite::Yes,
             },
-            camera: file
-                .camera
-                .map(|table| camera(table, base, &bad))
-                .transpose()?,
+            cameras: camera::cameras(file.camera, base, &bad_at)?,
             disk: disk(&file.disk, file.privacy.retain, &bad)?,
             retain: file.privacy.retain,
             device_secret_file: file.device_secret_file.map(|path| base.join(path)),
             reset_file: file.reset_file.map(|path| base.join(path)),
             traffic: traffic(&file.traffic, &bad)?,
+            metrics: metrics(file.metrics, &bad_at)?,
         })
     }
 }
@@ -368,40 +360,6 @@ fn silence(table: &PhonesTable, bad: Bad<'_>) -> Result<SilenceLimits, ConfigErr
     Ok(limits)
 }
 
-fn camera(table: CameraTable, base: &Path, bad: Bad<'_>) -> Result<CameraConfig, ConfigError> {
-    let CameraKind::File = table.kind;
-    let name = table.name.unwrap_or_else(|| "camera".into());
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err(bad(
-            "name",
-            format!("a camera's name has 1 to {NAME_BYTES_MAX} bytes"),
-        ));
-    }
-    let mut file = FileCameraConfig::new(base.join(table.path));
-    let seconds = |key, seconds: Option<f64>, min: f64| match seconds {
-        Some(seconds) if !(min..=GAP_SECONDS_MAX).contains(&seconds) => Err(bad(
-            key,
-            format!("{min} to {GAP_SECONDS_MAX} seconds are supported"),
-        )),
-        seconds => Ok(seconds.map(Duration::from_secs_f64)),
-    };
-    if let Some(gap) = seconds("gap_seconds", table.gap_seconds, 0.0)? {
-        file.gap = gap;
-    }
-    if let Some(least) = seconds("at_least_seconds", table.at_least_seconds, 0.0)? {
-        file.at_least = least;
-    }
-    file.at_most = seconds("at_most_seconds", table.at_most_seconds, EVENT_SECONDS_MIN)?;
-    if file.at_most.is_some_and(|most| most < file.at_least) {
-        let what = "it is less than at_least_seconds; an event cannot be both";
-        return Err(bad("at_most_seconds", what.into()));
-    }
-    if let Some(passes) = table.passes.and_then(NonZeroU32::new) {
-        file.passes = Passes::Exactly(passes);
-    }
-    Ok(CameraConfig { name, file })
-}
-
 fn disk(table: &DiskTable, retain: Retain, bad: Bad<'_>) -> Result<DiskConfig, ConfigError> {
     let mib = table.log_file_mib.unwrap_or(16);
     in_range("log_file_mib", mib, LOG_FILE_MIB, bad)?;
@@ -411,8 +369,12 @@ fn disk(table: &DiskTable, retain: Retain, bad: Bad<'_>) -> Result<DiskConfig, C
         );
         return Err(bad("log_file_mib", what));
     }
+    if let Some(budget) = table.budget_mib {
+        in_range("budget_mib", budget, BUDGET_MIB, bad)?;
+    }
     Ok(DiskConfig {
         log_file_bytes: mib << 20,
+        budget_bytes: table.budget_mib.map(|budget| budget << 20),
     })
 }
 
@@ -442,6 +404,23 @@ fn traffic(table: &TrafficTable, bad: Bad<'_>) -> Result<Option<Traffic>, Config
     let backlog_mib = table.backlog_mib.unwrap_or(BACKLOG_MIB_DEFAULT);
     in_range("backlog_mib", backlog_mib, BACKLOG_MIB, bad)?;
     Ok(Some(Traffic::new(kib_per_s, backlog_mib)))
+}
+
+fn metrics(
+    table: MetricsTable,
+    bad_at: camera::BadAt<'_>,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(listen) = table.listen else {
+        return Ok(None);
+    };
+    match listen.get_ref().parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+        _ => {
+            let what =
+                "not an address of this machine alone with a port; for example 127.0.0.1:9464";
+            Err(bad_at(listen.span(), "listen", what.into()))
+        }
+    }
 }
 
 fn in_range(

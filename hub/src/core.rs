@@ -1,4 +1,4 @@
-//! The hub's heart: one journal, one MLS session per pairing, the event being recorded.
+//! The hub's heart: one journal, one MLS session per line, the events being recorded.
 //!
 //! Sans-IO apart from the journal handle it owns: events and `now` come in as arguments, facts come
 //! out as [`Notice`]s and only after they are synced. A thread ([`crate::sealer`]) or a simulation
@@ -14,12 +14,16 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod alarm;
+mod budget;
+mod camera_settings;
 mod command;
 mod cover;
 mod death;
 mod delivery;
 mod facts;
 mod invite;
+mod live;
 mod pace;
 mod phones;
 mod recording;
@@ -27,19 +31,23 @@ mod retained;
 mod room;
 mod rotation;
 mod silence;
+mod tell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
+use journal::message::ClipEnd;
 use journal::{
-    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, Mailboxes,
-    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, WantsCommit, or_after_commit,
+    Closed, Committer, Durable, ErrorKind, HubPairing, Journal, JournalError, LiveRight, Mailboxes,
+    OutboxHead, PairingState, REMOVAL_BYTES_MAX, Session, Staged, WantsCommit, or_after_commit,
 };
 use wal::{Priority, RecoveryReport};
 use wire::envelope::Envelope;
 use wire::ids::{Digest, Seq};
 
+pub use alarm::Presence;
+pub use camera_settings::{CameraSet, Detections};
 pub use death::Death;
 use delivery::PROVEN;
 pub use delivery::{Delivered, Verdict};
@@ -48,10 +56,14 @@ pub use facts::{
     Stop, Wishes,
 };
 pub use invite::MayInvite;
+pub use live::{LIVE_CUT_MAX, LIVE_LASTS_MAX, LIVE_VIEWERS_MAX, LiveBoard, LiveNow, LiveStatus};
 use pace::Pace;
-pub use recording::{Event, Piece, Recorded};
+pub use recording::{CameraNumber, Event, Piece, Recorded};
 pub use silence::SilenceLimits;
+pub use tell::{Alert, Still};
 
+use alarm::Alarms;
+use live::Lives;
 use recording::{Mark, Recording};
 use retained::Playing;
 use silence::Silence;
@@ -166,7 +178,7 @@ impl LineState {
             durable,
             broken: false,
             waits_at: None,
-            pace: Pace::default(),
+            pace: Pace::of(line.channel),
             stirred: true,
         }
     }
@@ -188,7 +200,11 @@ struct Flight {
     notices: Vec<Notice>,
     heads: Vec<(Line, LineBooks)>,
     wishes: Wishes,
-    recording: Option<Mark>,
+    recordings: Vec<Mark>,
+    /// To seal frames of live sessions.
+    rights: Vec<Staged<LiveRight>>,
+    /// Alarms that it covers.
+    alarms: usize,
 }
 
 /// The hub's core. See the module's documentation.
@@ -197,7 +213,10 @@ pub struct Core {
     journal: Option<Journal>,
     opener: Opener,
     lines: BTreeMap<Line, LineState>,
-    recording: Option<Recording>,
+    /// At most one of each camera.
+    recordings: BTreeMap<CameraNumber, Recording>,
+    /// Who watches live.
+    lives: Lives,
     /// How long each phone was not heard of.
     silence: Silence,
     /// What is being played, or the end of which is owed.
@@ -206,6 +225,12 @@ pub struct Core {
     said_play_waits: bool,
     /// How long this process has run, as far as ticks have counted it.
     ran: Duration,
+    /// What the owner is told that is no event.
+    alarms: Alarms,
+    /// How many bytes of video may wait.
+    budget_bytes: Option<u64>,
+    /// Whether a clip may be there that is dropped in part.
+    drops: bool,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
     stopped: Option<Stop>,
     /// The camera is not there, as the parts outside know.
@@ -224,6 +249,9 @@ pub struct Core {
     /// Set by a test: whether a step is told that there is room for it, whatever the disk says.
     #[cfg(test)]
     pub(crate) room: Option<bool>,
+    /// Set by a test: no clip makes room for another.
+    #[cfg(test)]
+    pub(crate) keeps_all: bool,
     /// Set by a test: what the next questions for room end with.
     #[cfg(test)]
     pub(crate) room_errors: VecDeque<CoreError>,
@@ -236,6 +264,8 @@ pub struct Core {
     flight: Option<Flight>,
     /// What the parts outside are to do, as far as a sync covers it.
     wishes: Wishes,
+    /// What the configuration says of each camera.
+    detections: Detections,
     /// The command whose restart this start was; its row may still be there.
     restarted_for: Option<CommandId>,
     /// Whether paired phones may pass offers on.
@@ -264,11 +294,15 @@ impl Core {
             journal: Some(journal),
             opener,
             lines: BTreeMap::new(),
-            recording: None,
+            recordings: BTreeMap::new(),
+            lives: Lives::default(),
             silence: Silence::new(limits),
             playing: None,
             said_play_waits: false,
             ran: Duration::ZERO,
+            alarms: Alarms::default(),
+            budget_bytes: None,
+            drops: true,
             stopped: None,
             camera_failed: false,
             staged_bytes: 0,
@@ -281,6 +315,8 @@ impl Core {
             #[cfg(test)]
             room: None,
             #[cfg(test)]
+            keeps_all: false,
+            #[cfg(test)]
             room_errors: VecDeque::new(),
             #[cfg(test)]
             no_sync: 0,
@@ -288,6 +324,7 @@ impl Core {
             unreadable: None,
             flight: None,
             wishes: Wishes::default(),
+            detections: Detections::new(),
             restarted_for: None,
             may_invite: MayInvite::default(),
             events: 0,
@@ -302,8 +339,10 @@ impl Core {
             "the journal is open"
         );
         core.refresh_lines()?;
-        for state in core.lines.values_mut() {
-            state.pace = Pace::after_start(now_unix_ms);
+        let owed = core.journal_ref()?.alarms_owed()?;
+        core.alarms.go_on(owed, now_unix_ms);
+        for (line, state) in &mut core.lines {
+            state.pace = Pace::after_start(line.channel, now_unix_ms);
         }
         let restarted = core.note_restarted(now_unix_ms);
         unless_reopened(restarted)?;
@@ -370,7 +409,13 @@ impl Core {
                     notices: std::mem::take(&mut self.pending),
                     heads,
                     wishes,
-                    recording: self.recording.as_ref().map(Recording::mark),
+                    recordings: self
+                        .recordings
+                        .iter()
+                        .map(|(camera, recording)| recording.mark(*camera))
+                        .collect(),
+                    rights: self.lives.fly(),
+                    alarms: self.alarms.count_staged(),
                 });
                 Ok(())
             }
@@ -385,11 +430,13 @@ impl Core {
     /// that followed it failed: what it covers is true and was said, what was staged since is not
     /// known.
     pub fn finish_commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let Some(flight) = self.flight.take() else {
+        let Some(mut flight) = self.flight.take() else {
             return Ok(());
         };
         match self.journal()?.finish_commit() {
-            Ok(_committed) => {
+            Ok(committed) => {
+                let rights = std::mem::take(&mut flight.rights);
+                self.lives.land(&committed, rights);
                 self.settle(flight);
                 // The next call would be refused, whatever it is, and with it the rest of the event.
                 let journal = self.journal()?;
@@ -626,6 +673,7 @@ impl Core {
         self.lines.retain(|line, _| lines.contains(line));
         self.playing
             .take_if(|playing| !lines.contains(&playing.line()));
+        self.lives.retain(&lines.iter().copied().collect());
         for line in lines {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
@@ -640,7 +688,7 @@ impl Core {
                 if proof.is_some() {
                     self.set_standing(line, PROVEN);
                 } else if records {
-                    self.join_recording(line);
+                    self.join_recordings(line);
                 }
             }
         }
@@ -726,8 +774,9 @@ impl Core {
         self.generation += 1;
         let (journal, _report) = (self.opener)()?;
         self.journal = Some(journal);
-        // What a step released may be there again.
+        // What a step released may be there again, and a clip that it dropped be there in part.
         self.releases = true;
+        self.drops = true;
         self.refresh_lines()?;
         self.recount_silence()?;
         // What recovery found is durable, also what nobody was told of.
@@ -737,7 +786,7 @@ impl Core {
             }
         }
         self.wishes = self.staged_wishes()?;
-        self.resume_recording(now_unix_ms)?;
+        self.resume_recordings(now_unix_ms)?;
         self.close_used_epochs(now_unix_ms)?;
         self.commit(now_unix_ms)?;
         push(&mut self.notices, Notice::Reopened);
@@ -751,6 +800,9 @@ impl Core {
         self.staged_bytes = 0;
         // It is cut off with its epoch, and played again.
         self.playing = None;
+        // Their epochs are closed; whoever watches sees that, and asks again.
+        self.lives.clear();
+        self.alarms.say_again();
         for state in self.lines.values_mut() {
             state.session.forget();
             // One that was staged may be lost, and the opening makes it good if there is room.
@@ -774,28 +826,37 @@ impl Core {
 
     fn try_close_used_epochs(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let busy: Vec<Line> = self
-            .recording
-            .as_ref()
-            .map(Recording::lines)
-            .unwrap_or_default();
+            .recordings
+            .values()
+            .flat_map(Recording::lines)
+            .collect();
         let owing = |(line, state): (&Line, &LineState)| {
             let owes = state.standing != PROVEN && !busy.contains(line);
             owes.then_some(*line)
         };
         let lines: Vec<Line> = self.lines.iter().filter_map(owing).collect();
         for line in lines {
-            let Some(journal::EpochUse::InUse { .. }) = self.journal()?.epoch_use(line)? else {
-                continue;
-            };
+            match self.journal()?.owes_close(line) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) if is_about_one_line(&error) => {
+                    self.set_broken(line, &error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
             self.journal()?.admit(EPOCH_BYTES, Priority::Epoch)?;
             let closed = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
                 session.close_used_epoch(txn, now_unix_ms)
             });
             match closed {
-                Ok(Closed::CutOff(end)) => self.pending.push(Notice::ClipFinished {
-                    line,
-                    clip: ClipFacts::ended(&end, ClipState::CutOff),
-                }),
+                Ok(Closed::CutOff(ends)) => {
+                    let cut_off = |end: &ClipEnd| Notice::ClipFinished {
+                        line,
+                        clip: ClipFacts::ended(end, ClipState::CutOff),
+                    };
+                    self.pending.extend(ends.iter().map(cut_off));
+                }
                 Ok(Closed::NothingOwed | Closed::EpochOnly) => {}
                 Err(CoreError::Journal(error)) if is_about_one_line(&error) => {
                     self.set_broken(line, &error);
@@ -819,17 +880,19 @@ impl Core {
         if !self.journal_ref()?.has_group(line) {
             return Ok(());
         }
-        let clip = self.try_in_txn(line, EPOCH_BYTES, |session, txn| {
+        let clips = self.try_in_txn(line, EPOCH_BYTES, |session, txn| {
             Ok(session.abandon(txn).unwrap_or_else(|error| {
                 tracing::error!(%error, "a clip of a line that cannot go on stays as it is");
-                None
+                Vec::new()
             }))
         })?;
+        // Of pictures nothing is told, only of clips.
+        let clips = clips.iter().filter(|_| line.channel == Channel::EventVideo);
         let ended = |clip| Notice::ClipFinished {
             line,
-            clip: ClipFacts::of(&clip),
+            clip: ClipFacts::of(clip),
         };
-        self.pending.extend(clip.map(ended));
+        self.pending.extend(clips.map(ended));
         Ok(())
     }
 
@@ -902,7 +965,8 @@ impl Core {
             }
         }
         self.wishes = flight.wishes;
-        if let Some(mark) = flight.recording {
+        self.alarms.settle(flight.alarms);
+        for mark in flight.recordings {
             self.settle_recording(mark);
         }
     }

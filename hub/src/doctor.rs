@@ -1,25 +1,27 @@
 //! `doctor`: looks at everything a hub needs, says what is wrong and what to do. It must never
 //! change anything but through the journal's own opening, and only when no hub runs.
 
+mod operation;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use journal::PairingState;
+use journal::{Journal, PairingState};
 use relay_client::{Admission, Identity};
-use serde_json::json;
+use serde_json::{Value, json};
 use wire::Certificate;
 
-use crate::camera::{Clock as _, FileCamera, TokioClock};
+use crate::camera::{Clock as _, FileCamera, SourceConfig, TokioClock};
 use crate::cli::shown;
-use crate::config::Config;
-use crate::control;
+use crate::config::{CameraConfig, Config};
+use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::pairing::CLOCK_UNIX_MS_MIN;
 use crate::secret::{self, Provisioned};
 use crate::status::stranded;
-use crate::{reset, state};
+use crate::{probe, reset, state};
 
 /// 2100-01-01.
 const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
@@ -27,6 +29,10 @@ const CLOCK_UNIX_MS_MAX: u64 = 4_102_444_800_000;
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 /// How long the relay may take.
 const RELAY_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a running hub may take.
+const HUB_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a camera is looked at.
+const CAMERA_LOOK: Duration = Duration::from_secs(3);
 
 /// Magic numbers of file systems (statfs(2)) on which a sync keeps what it promised.
 const FILE_SYSTEMS: [(u64, &str); 3] = [
@@ -40,6 +46,23 @@ enum Finding {
     Good(String),
     Warning(String),
     Bad(Code, String),
+}
+
+/// Whether cameras may be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Privacy {
+    /// They may.
+    Off,
+    /// The owner wants that none is.
+    On,
+    /// Nobody can say, so none is asked.
+    Unknown,
+}
+
+impl Privacy {
+    fn of(is_on: bool) -> Self {
+        if is_on { Self::On } else { Self::Off }
+    }
 }
 
 struct Report {
@@ -94,15 +117,32 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
                 );
                 report.add("reset", Finding::Warning(text));
             }
-            report.add("clip", clip(&config));
-            if control::is_running(&config.state_dir).await {
+            let is_running = control::is_running(&config.state_dir).await;
+            if let Some(address) = config.metrics {
+                report.add("metrics", operation::metrics(address, is_running));
+            }
+            let privacy = if is_running {
                 report.add(
                     "journal",
                     Finding::Good("a running hub has it; see `secluso-hub status`".into()),
                 );
+                let status = status_of_running(&config).await;
+                if let Some(status) = &status {
+                    for (check, finding) in operation::of_running(&status["service"]) {
+                        report.add(check, finding);
+                    }
+                }
+                privacy_of_running(status.as_ref())
             } else {
-                journal_and_relay(&config, &mut report).await;
-            }
+                let journal = open(&config, &mut report);
+                let privacy = privacy_of(&config, journal.as_ref());
+                if let Some(journal) = journal {
+                    pairing_and_relay(&config, &journal, &mut report).await;
+                }
+                privacy
+            };
+            // Last: it takes a while, and a hub may have the journal meanwhile.
+            cameras(&config, privacy, &mut report).await;
         }
         Err(error) => report.add(
             "configuration",
@@ -218,11 +258,64 @@ fn free_space(state_dir: &Path) -> Finding {
     }
 }
 
-fn clip(config: &Config) -> Finding {
-    let Some(camera) = &config.camera else {
-        return Finding::Warning("no [camera] is configured; nothing is recorded".into());
+/// What the hub says that has the journal.
+async fn status_of_running(config: &Config) -> Option<Value> {
+    let mut said = None;
+    let each = |value: Value| said = Some(value);
+    let asked = control::ask(&config.state_dir, Request::Status, HUB_PATIENCE, each).await;
+    asked.ok().and(said)
+}
+
+/// Its privacy mode.
+fn privacy_of_running(status: Option<&Value>) -> Privacy {
+    let said = status.and_then(|status| status["settings"]["privacy"].as_bool());
+    said.map_or(Privacy::Unknown, Privacy::of)
+}
+
+/// Privacy mode as the journal has it. A hub without a journal was never told of it.
+fn privacy_of(config: &Config, journal: Option<&Journal>) -> Privacy {
+    match journal.map(Journal::settings) {
+        Some(Ok(doc)) => Privacy::of(doc.settings.privacy),
+        None if !state::journal_dir(config).exists() => Privacy::Off,
+        Some(Err(_)) | None => Privacy::Unknown,
+    }
+}
+
+/// Asks every camera, unless the owner wants that none is.
+async fn cameras(config: &Config, privacy: Privacy, report: &mut Report) {
+    if config.cameras.is_empty() {
+        let text = "none is configured; nothing is recorded";
+        report.add("camera", Finding::Warning(text.into()));
+    }
+    for camera in &config.cameras {
+        let check = format!("camera {}", camera.name);
+        let finding = match privacy {
+            Privacy::Off => look_at(camera).await,
+            Privacy::On => Finding::Good("not asked: privacy mode is on".into()),
+            Privacy::Unknown => Finding::Warning(
+                "not asked: it cannot be read whether privacy mode is on. Try `secluso-hub test-camera`"
+                    .into(),
+            ),
+        };
+        report.add(&check, finding);
+        // The routing table is asked for it, and no camera.
+        if let Some(finding) = operation::isolation(camera) {
+            report.add(&format!("network of {}", camera.name), finding);
+        }
+    }
+}
+
+async fn look_at(camera: &CameraConfig) -> Finding {
+    let SourceConfig::File(file) = &camera.source else {
+        return match probe::look(&camera.source, CAMERA_LOOK, TokioClock::new()).await {
+            Ok(seen) => Finding::Good(seen.to_text()),
+            Err(error) => {
+                let failure = probe::failure(&error);
+                Finding::Bad(failure.code, failure.message)
+            }
+        };
     };
-    match FileCamera::open(camera.file.clone(), TokioClock::new()) {
+    match FileCamera::open(file.clone(), TokioClock::new()) {
         Ok(camera) => {
             let facts = camera.facts();
             Finding::Good(format!(
@@ -235,7 +328,8 @@ fn clip(config: &Config) -> Finding {
     }
 }
 
-async fn journal_and_relay(config: &Config, report: &mut Report) {
+/// Opens the journal that no running hub has. `None`: there is none, or it does not open, which is said.
+fn open(config: &Config, report: &mut Report) -> Option<Journal> {
     if !state::journal_dir(config).exists() {
         report.add(
             "journal",
@@ -248,12 +342,15 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
         if let Some(path) = &config.device_secret_file {
             report.add("device secret", device_secret(None, path));
         }
-        return;
+        return None;
     }
     let opened = state::opener(config).and_then(|mut open| Ok(open()?));
     let (journal, recovered) = match opened {
         Ok(opened) => opened,
-        Err(failure) => return report.add("journal", Finding::Bad(failure.code, failure.message)),
+        Err(failure) => {
+            report.add("journal", Finding::Bad(failure.code, failure.message));
+            return None;
+        }
     };
     report.add(
         "journal",
@@ -264,6 +361,10 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
             )),
         },
     );
+    Some(journal)
+}
+
+async fn pairing_and_relay(config: &Config, journal: &Journal, report: &mut Report) {
     let ids = journal.pairing_ids();
     let confirmed = ids.into_iter().filter(|id| {
         journal
@@ -325,6 +426,8 @@ async fn journal_and_relay(config: &Config, report: &mut Report) {
 
 #[cfg(test)]
 mod tests {
+    use journal::message::{Settings, SettingsDoc};
+
     use super::*;
 
     #[test]
@@ -342,5 +445,67 @@ mod tests {
         assert!(matches!(files(&state), Finding::Good(_)));
         touch("vault");
         assert!(matches!(files(&state), Finding::Bad(Code::Usage, _)));
+    }
+
+    /// A configuration with one camera on the network, at this port.
+    fn configured(place: &Path, port: u16) -> Config {
+        let path = place.join("hub.toml");
+        let relay = wire::RelayId([7; 32]).to_text();
+        let text = format!(
+            "state_dir = \"state\"\nrelay = \"127.0.0.1:4433/{relay}\"\n\
+             [[camera]]\nkind = \"rtsp\"\nurl = \"rtsp://127.0.0.1:{port}/cam\"\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_camera_is_asked_only_where_privacy_mode_is_off() {
+        let place = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = configured(place.path(), listener.local_addr().unwrap().port());
+        let mut report = Report {
+            format: Format::Text,
+            first_bad: None,
+        };
+        for privacy in [Privacy::On, Privacy::Unknown] {
+            cameras(&config, privacy, &mut report).await;
+        }
+        let a_moment = Duration::from_millis(100);
+        let asked = tokio::time::timeout(a_moment, listener.accept()).await;
+        assert!(asked.is_err(), "it was connected to");
+        assert!(report.first_bad.is_none());
+
+        // It hangs up at once, which is no camera.
+        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        tokio::join!(hang_up, cameras(&config, Privacy::Off, &mut report));
+        assert!(report.first_bad.is_some());
+    }
+
+    #[test]
+    fn privacy_mode_is_what_the_journal_says() {
+        let place = tempfile::tempdir().unwrap();
+        let config = configured(place.path(), 1);
+        assert_eq!(privacy_of(&config, None), Privacy::Off);
+        state::prepare(&config.state_dir).unwrap();
+        let mut open = state::opener(&config).unwrap();
+        let (mut journal, _report) = open().unwrap();
+        assert_eq!(privacy_of(&config, Some(&journal)), Privacy::Off);
+        let mut txn = journal.begin();
+        let settings = Settings {
+            privacy: true,
+            event_seconds_max: None,
+        };
+        let doc = SettingsDoc {
+            version: 1,
+            made_by: None,
+            settings,
+        };
+        txn.put_settings(&doc).unwrap();
+        drop(txn.commit(()).unwrap());
+        assert_eq!(privacy_of(&config, Some(&journal)), Privacy::On);
+        drop(journal);
+        // It is there and does not open.
+        assert_eq!(privacy_of(&config, None), Privacy::Unknown);
     }
 }

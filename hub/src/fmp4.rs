@@ -9,21 +9,37 @@
 //! ftyp                                brands
 //! moov                                8.2.1
 //!   mvhd                              8.2.2
-//!   trak                              8.3.1
+//!   trak                              8.3.1, one for pictures and one for sound, if there is any
 //!     tkhd                            8.3.2
-//!     edts elst                       8.6.5, 8.6.6  only if the first picture is shown late
+//!     edts elst                       8.6.5, 8.6.6  only if the track begins before it is presented
 //!     mdia mdhd hdlr                  8.4
-//!       minf vmhd dinf dref url       8.4.4, 8.4.5, 8.7
-//!         stbl stsd avc1 avcC         8.5, 14496-15 5.4.2.1; stts stsc stsz stco are empty
+//!       minf vmhd dinf dref url       8.4.4, 8.4.5, 8.7; smhd for sound
+//!         stbl stsd avc1 avcC         8.5, 14496-15 5.4.2.1; hvc1 hvcC; mp4a esds; the rest is empty
 //!   mvex trex                         8.8.1, 8.8.3
-//! moof mfhd traf tfhd tfdt trun       8.8.4 to 8.8.12
+//! moof mfhd traf tfhd tfdt trun       8.8.4 to 8.8.12, a traf for each track
 //! mdat                                8.1.1
 //! ```
+//!
+//! # How sound stays with the pictures
+//!
+//! Both tracks are presented from the moment of the first picture on. Its composition offset and the part
+//! of the first piece of sound that lies before it are skipped by edit lists; what begins later has
+//! decode times that do. So nothing is cut and nothing is moved by a fraction of a frame.
+
+mod boxes;
+mod movie;
+
+use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::camera::VideoTrack;
+use crate::media::AudioTrack;
+use boxes::{put_box, put_full_box, put_u32, put_u64, size_of_box};
 
 /// The track id of the one video track.
 pub const TRACK_ID: u32 = 1;
+
+/// The track id of the one audio track.
+pub const AUDIO_TRACK_ID: u32 = 2;
 
 /// Most bytes of samples in one fragment. Keeps every size of a fragment inside the 32 bits that
 /// its boxes have; a caller that gives more is broken, and [`fragment`] panics.
@@ -56,10 +72,10 @@ pub(crate) mod trun_flags {
     pub(crate) const COMPOSITION_OFFSET: u32 = 0x800;
 }
 
-/// One picture as a fragment holds it. Times in ticks of the track.
+/// One picture, or piece of sound, as a fragment holds it. Times in ticks of the track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample<'a> {
-    /// NAL units with their lengths, as [`crate::camera::AccessUnit::data`].
+    /// NAL units with their lengths, as [`crate::camera::AccessUnit::data`], or one AAC frame.
     pub data: &'a [u8],
     /// How long it is shown.
     pub duration: u32,
@@ -69,68 +85,151 @@ pub struct Sample<'a> {
     pub is_sync: bool,
 }
 
-/// The initialisation segment of a track.
-///
-/// `presentation_start` is the composition offset of the first picture, in ticks: an edit list
-/// makes the clip begin with that picture instead of with a pause (8.6.6). Its duration is zero,
-/// which in a fragmented file means until the end.
+/// What a video track is to a player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoEntry<'a> {
+    /// Ticks a second.
+    pub timescale: NonZeroU32,
+    /// Width in pixels.
+    pub width: NonZeroU16,
+    /// Height in pixels.
+    pub height: NonZeroU16,
+    kind: &'static [u8; 4],
+    config_kind: &'static [u8; 4],
+    config: &'a [u8],
+}
+
+impl<'a> From<&'a VideoTrack> for VideoEntry<'a> {
+    fn from(track: &'a VideoTrack) -> Self {
+        Self {
+            timescale: track.timescale,
+            width: track.width,
+            height: track.height,
+            kind: track.codec.sample_entry(),
+            config_kind: track.codec.record_box(),
+            config: track.codec.record(),
+        }
+    }
+}
+
+/// What an audio track is to a player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioEntry<'a> {
+    /// Its codec parameters.
+    pub track: &'a AudioTrack,
+    /// How much of the track lies before the first picture, in its ticks; that is not presented.
+    pub media_start: u32,
+}
+
+/// What an initialisation segment says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Movie<'a> {
+    /// The pictures.
+    pub video: VideoEntry<'a>,
+    /// The composition offset of the first picture, in ticks: an edit list makes the clip begin with that
+    /// picture instead of with a pause (8.6.6).
+    pub presentation_start: u32,
+    /// The sound, if there is any.
+    pub audio: Option<AudioEntry<'a>>,
+}
+
+/// The initialisation segment of a clip without sound; [`movie_segment`] says what `presentation_start`
+/// is.
 pub fn init_segment(track: &VideoTrack, presentation_start: u32) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+    movie_segment(&Movie {
+        video: track.into(),
+        presentation_start,
+        audio: None,
+    })
+}
+
+/// The initialisation segment of a clip or a stream.
+pub fn movie_segment(movie: &Movie<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2048);
     put_box(&mut out, b"ftyp", |out| {
         // iso6 is the brand that brought 64-bit tfdt and signed trun offsets (annex E).
         out.extend_from_slice(b"iso6");
         put_u32(out, 0);
-        out.extend_from_slice(b"iso6avc1mp41");
+        out.extend_from_slice(b"iso6");
+        match movie.video.kind {
+            b"hvc1" => out.extend_from_slice(b"hvc1"),
+            _ => out.extend_from_slice(b"avc1"),
+        }
+        out.extend_from_slice(b"mp41");
     });
-    put_box(&mut out, b"moov", |out| {
-        put_movie_header(out, track);
-        put_box(out, b"trak", |out| {
-            put_track(out, track, presentation_start)
-        });
-        put_box(out, b"mvex", |out| {
-            put_full_box(out, b"trex", 0, 0, |out| {
-                put_u32(out, TRACK_ID);
-                put_u32(out, 1); // default_sample_description_index
-                put_zeros(out, 12); // duration, size and flags are given with each sample
-            });
-        });
-    });
+    movie::put_movie(&mut out, movie);
     out
 }
 
-/// One fragment: `moof` and `mdat`.
+/// The samples of one track in one fragment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// [`TRACK_ID`] or [`AUDIO_TRACK_ID`].
+    pub track_id: u32,
+    /// The decode time of the first sample, in ticks of the track.
+    pub decode_time: u64,
+    /// At least one.
+    pub samples: &'a [Sample<'a>],
+}
+
+/// One fragment of a clip without sound: `moof` and `mdat`.
 ///
 /// `sequence` counts the fragments of a clip from 1; `decode_time` is the decode time of the first
 /// sample.
 ///
 /// # Panics
 ///
-/// If there are no samples, or more than [`FRAGMENT_PAYLOAD_BYTES_MAX`] bytes of them.
+/// As [`fragment_of`].
 pub fn fragment(sequence: u32, decode_time: u64, samples: &[Sample<'_>]) -> Vec<u8> {
-    assert!(!samples.is_empty(), "a fragment needs samples");
-    let payload_bytes: usize = samples.iter().map(|sample| sample.data.len()).sum();
+    fragment_of(
+        sequence,
+        &[Run {
+            track_id: TRACK_ID,
+            decode_time,
+            samples,
+        }],
+    )
+}
+
+/// One fragment: `moof` and `mdat`. The samples stand in the order of the runs.
+///
+/// # Panics
+///
+/// If a run has no samples, or all together more than [`FRAGMENT_PAYLOAD_BYTES_MAX`] bytes.
+pub fn fragment_of(sequence: u32, runs: &[Run<'_>]) -> Vec<u8> {
+    let is_empty = |run: &Run<'_>| run.samples.is_empty();
+    assert!(
+        !runs.is_empty() && !runs.iter().any(is_empty),
+        "a fragment needs samples"
+    );
+    let samples = || runs.iter().flat_map(|run| run.samples);
+    let payload_bytes: usize = samples().map(|sample| sample.data.len()).sum();
     assert!(
         payload_bytes <= FRAGMENT_PAYLOAD_BYTES_MAX,
         "a fragment of {payload_bytes} bytes"
     );
-    let mut out = Vec::with_capacity(128 + 16 * samples.len() + payload_bytes);
-    let mut data_offset_at = 0;
+    let mut out = Vec::with_capacity(64 + 80 * runs.len() + 16 * samples().count() + payload_bytes);
+    let mut data_offsets_at = Vec::with_capacity(runs.len());
     put_box(&mut out, b"moof", |out| {
         put_full_box(out, b"mfhd", 0, 0, |out| put_u32(out, sequence));
-        put_box(out, b"traf", |out| {
-            put_full_box(out, b"tfhd", 0, tfhd_flags::DEFAULT_BASE_IS_MOOF, |out| {
-                put_u32(out, TRACK_ID);
+        for run in runs {
+            put_box(out, b"traf", |out| {
+                put_full_box(out, b"tfhd", 0, tfhd_flags::DEFAULT_BASE_IS_MOOF, |out| {
+                    put_u32(out, run.track_id);
+                });
+                put_full_box(out, b"tfdt", 1, 0, |out| put_u64(out, run.decode_time));
+                data_offsets_at.push(put_run(out, run.samples));
             });
-            put_full_box(out, b"tfdt", 1, 0, |out| put_u64(out, decode_time));
-            data_offset_at = put_run(out, samples);
-        });
+        }
     });
-    let moof_bytes = out.len();
-    // The offset is counted from the start of moof, and points behind the header of mdat.
-    let data_offset = size_of_box(moof_bytes) + 8;
-    out[data_offset_at..data_offset_at + 4].copy_from_slice(&data_offset.to_be_bytes());
+    // An offset is counted from the start of moof; the first points behind the header of mdat.
+    let mut data_at = out.len() + 8;
+    for (run, at) in runs.iter().zip(data_offsets_at) {
+        out[at..at + 4].copy_from_slice(&size_of_box(data_at).to_be_bytes());
+        data_at += run.samples.iter().map(|s| s.data.len()).sum::<usize>();
+    }
     put_box(&mut out, b"mdat", |out| {
-        for sample in samples {
+        for sample in samples() {
             out.extend_from_slice(sample.data);
         }
     });
@@ -170,148 +269,6 @@ fn sample_flags(sample: &Sample<'_>) -> u32 {
     } else {
         SAMPLE_DEPENDS | SAMPLE_IS_NON_SYNC
     }
-}
-
-fn put_movie_header(out: &mut Vec<u8>, track: &VideoTrack) {
-    put_full_box(out, b"mvhd", 0, 0, |out| {
-        put_zeros(out, 8); // creation and modification time: a clip tells no time of day
-        put_u32(out, track.timescale.get());
-        put_u32(out, 0); // duration: unknown, fragments follow
-        put_u32(out, 0x0001_0000); // rate 1.0
-        put_u16(out, 0x0100); // volume 1.0
-        put_zeros(out, 10);
-        put_unity_matrix(out);
-        put_zeros(out, 24);
-        put_u32(out, TRACK_ID + 1); // next_track_ID
-    });
-}
-
-fn put_track(out: &mut Vec<u8>, track: &VideoTrack, presentation_start: u32) {
-    // Flags: enabled, in movie, in preview.
-    put_full_box(out, b"tkhd", 0, 7, |out| {
-        put_zeros(out, 8); // creation and modification time
-        put_u32(out, TRACK_ID);
-        put_zeros(out, 4);
-        put_u32(out, 0); // duration: unknown
-        put_zeros(out, 16); // reserved, layer, alternate_group, volume of a video track, reserved
-        put_unity_matrix(out);
-        put_u32(out, u32::from(track.width.get()) << 16); // 16.16 fixed point
-        put_u32(out, u32::from(track.height.get()) << 16);
-    });
-    if presentation_start > 0 {
-        put_box(out, b"edts", |out| {
-            put_full_box(out, b"elst", 0, 0, |out| {
-                put_u32(out, 1); // entry_count
-                put_u32(out, 0); // segment_duration: until the end
-                put_u32(out, presentation_start); // media_time
-                put_u32(out, 0x0001_0000); // rate 1.0
-            });
-        });
-    }
-    put_box(out, b"mdia", |out| {
-        put_full_box(out, b"mdhd", 0, 0, |out| {
-            put_zeros(out, 8);
-            put_u32(out, track.timescale.get());
-            put_u32(out, 0);
-            put_u16(out, 0x55C4); // language "und", three times five bits
-            put_u16(out, 0);
-        });
-        put_full_box(out, b"hdlr", 0, 0, |out| {
-            put_u32(out, 0);
-            out.extend_from_slice(b"vide");
-            put_zeros(out, 12);
-            out.push(0); // name: empty
-        });
-        put_box(out, b"minf", |out| {
-            put_full_box(out, b"vmhd", 0, 1, |out| put_zeros(out, 8));
-            put_box(out, b"dinf", |out| {
-                put_full_box(out, b"dref", 0, 0, |out| {
-                    put_u32(out, 1);
-                    put_full_box(out, b"url ", 0, 1, |_| {}); // flag 1: in this file
-                });
-            });
-            put_box(out, b"stbl", |out| put_sample_table(out, track));
-        });
-    });
-}
-
-/// `stbl` with the codec parameters and no samples: those are in the fragments.
-fn put_sample_table(out: &mut Vec<u8>, track: &VideoTrack) {
-    put_full_box(out, b"stsd", 0, 0, |out| {
-        put_u32(out, 1);
-        put_box(out, track.avc.sample_entry(), |out| {
-            put_zeros(out, 6);
-            put_u16(out, 1); // data_reference_index
-            put_zeros(out, 16);
-            put_u16(out, track.width.get());
-            put_u16(out, track.height.get());
-            put_u32(out, 0x0048_0000); // 72 dpi
-            put_u32(out, 0x0048_0000);
-            put_u32(out, 0);
-            put_u16(out, 1); // frame_count
-            put_zeros(out, 32); // compressorname
-            put_u16(out, 0x0018); // depth: colour without alpha
-            put_u16(out, 0xFFFF); // pre_defined -1
-            put_box(out, b"avcC", |out| {
-                out.extend_from_slice(track.avc.record());
-            });
-        });
-    });
-    put_full_box(out, b"stts", 0, 0, |out| put_u32(out, 0));
-    put_full_box(out, b"stsc", 0, 0, |out| put_u32(out, 0));
-    put_full_box(out, b"stsz", 0, 0, |out| put_zeros(out, 8));
-    put_full_box(out, b"stco", 0, 0, |out| put_u32(out, 0));
-}
-
-/// A box: 32-bit size, type, body (4.2).
-fn put_box(out: &mut Vec<u8>, kind: &[u8; 4], body: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    put_u32(out, 0);
-    out.extend_from_slice(kind);
-    body(out);
-    let size = size_of_box(out.len() - start);
-    out[start..start + 4].copy_from_slice(&size.to_be_bytes());
-}
-
-/// A box that begins with a version and 24 bits of flags (4.2).
-fn put_full_box(
-    out: &mut Vec<u8>,
-    kind: &[u8; 4],
-    version: u8,
-    flags: u32,
-    body: impl FnOnce(&mut Vec<u8>),
-) {
-    put_box(out, kind, |out| {
-        put_u32(out, u32::from(version) << 24 | flags);
-        body(out);
-    });
-}
-
-fn put_unity_matrix(out: &mut Vec<u8>) {
-    for word in [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000] {
-        put_u32(out, word);
-    }
-}
-
-/// INVARIANT: holds because of [`FRAGMENT_PAYLOAD_BYTES_MAX`] and the limit on `avcC`.
-fn size_of_box(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("every box is far below 4 GiB")
-}
-
-fn put_u16(out: &mut Vec<u8>, value: u16) {
-    out.extend_from_slice(&value.to_be_bytes());
-}
-
-fn put_u32(out: &mut Vec<u8>, value: u32) {
-    out.extend_from_slice(&value.to_be_bytes());
-}
-
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(&value.to_be_bytes());
-}
-
-fn put_zeros(out: &mut Vec<u8>, bytes: usize) {
-    out.resize(out.len() + bytes, 0);
 }
 
 #[cfg(test)]
@@ -375,5 +332,79 @@ mod tests {
     #[should_panic(expected = "a fragment needs samples")]
     fn an_empty_fragment_is_a_bug() {
         fragment(1, 0, &[]);
+    }
+
+    #[test]
+    fn each_track_of_a_fragment_has_its_own_time_and_its_own_bytes() {
+        let sample = |data| Sample {
+            data,
+            duration: 1,
+            composition_offset: 0,
+            is_sync: true,
+        };
+        let pictures = [sample(&[1, 2, 3][..]), sample(&[4][..])];
+        let sound = [sample(&[9, 9][..])];
+        let runs = [
+            Run {
+                track_id: TRACK_ID,
+                decode_time: 70,
+                samples: &pictures,
+            },
+            Run {
+                track_id: AUDIO_TRACK_ID,
+                decode_time: 80,
+                samples: &sound,
+            },
+        ];
+        let found = fragment_of(1, &runs);
+        assert_eq!(found[..4], [0, 0, 0, 188], "8 + 16 + 88 + 76");
+        assert!(found.ends_with(b"\0\0\0\x0emdat\x01\x02\x03\x04\x09\x09"));
+        // Version and flags, count, data offset: relative to moof.
+        let offsets: Vec<&[u8]> = found
+            .windows(4)
+            .enumerate()
+            .filter(|(_, four)| four == b"trun")
+            .map(|(at, _)| &found[at + 12..at + 16])
+            .collect();
+        assert_eq!(offsets, [[0, 0, 0, 196], [0, 0, 0, 200]]);
+    }
+
+    #[test]
+    fn the_entries_of_h265_and_aac_carry_their_parameters() {
+        use crate::media::AacConfig;
+        use std::num::NonZeroU8;
+
+        let audio = AudioTrack {
+            timescale: NonZeroU32::new(48_000).unwrap(),
+            channels: NonZeroU8::new(2).unwrap(),
+            config: AacConfig::new(&[0x11, 0x90]).unwrap(),
+        };
+        let side = NonZeroU16::new(64).unwrap();
+        let movie = Movie {
+            video: VideoEntry {
+                timescale: NonZeroU32::new(90_000).unwrap(),
+                width: side,
+                height: side,
+                kind: b"hvc1",
+                config_kind: b"hvcC",
+                config: b"the record",
+            },
+            presentation_start: 0,
+            audio: Some(AudioEntry {
+                track: &audio,
+                media_start: 512,
+            }),
+        };
+        let found = movie_segment(&movie);
+        let has = |bytes: &[u8]| found.windows(bytes.len()).any(|w| w == bytes);
+        assert!(has(b"\0\0\0\x12hvcCthe record"));
+        // 14496-1: tags 3, 4, 5 and 6 with their sizes.
+        assert!(has(
+            b"\0\0\0\x27esds\0\0\0\0\x03\x19\0\0\0\x04\x11\x40\x15\0\0\0\0\0\0\0\0\0\0\0\x05\x02\x11\x90\x06\x01\x02"
+        ));
+        // One edit, of the audio track.
+        assert!(has(b"elst\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x02\0\0\x01\0\0"));
+        assert_eq!(found.windows(4).filter(|w| w == b"elst").count(), 1);
+        assert_eq!(found.windows(4).filter(|w| w == b"trex").count(), 2);
     }
 }

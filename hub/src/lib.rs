@@ -4,6 +4,14 @@
 //!
 //! ```text
 //! camera -> segmenter -> recorder -> sealer (one thread: core + journal) -> uplink -> relay
+//!      \--> live -------------------^ in memory only ------------------------^
+//! ```
+//!
+//! A camera that does not know itself what an event is has a watcher before it, of rooms that have no IO:
+//!
+//! ```text
+//! stream --+--> detector (decoder, motion) --> sightings --+
+//!          +--> ring --------------------------------------+--> events --> notification, thumbnail, clip
 //! ```
 
 pub mod camera;
@@ -11,12 +19,21 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;
+pub mod detector;
 pub mod doctor;
+pub mod events;
 pub mod exit;
 pub mod fmp4;
+pub mod live;
+pub mod logging;
+pub mod media;
+pub mod metrics;
+pub mod motion;
 pub mod output;
 pub mod pairing;
 pub mod phones;
+pub mod picture;
+pub mod probe;
 pub mod recorder;
 pub mod reset;
 pub mod retained;
@@ -26,5 +43,7 @@ pub mod segmenter;
 pub mod state;
 pub mod status;
 pub mod supervisor;
+pub mod thumbnail;
 pub mod traffic;
 pub mod uplink;
+pub mod watcher;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use hub::cli::{self, Cli};
-use hub::output;
-use tracing_subscriber::EnvFilter;
+use hub::{logging, output};
+use wal::service::Urgency;
 
 /// Threads for network and control: the journal has its own.
 const WORKERS: usize = 2;
@@ -15,12 +15,7 @@ fn main() -> ExitCode {
     // Before anything else, so that nothing is made or read without it.
     let private = wal::private::keep_process();
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("SECLUSO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+    logging::start();
     if let Err(error) = private {
         tracing::warn!(%error, "this process could not be kept to itself: its memory may be dumped or read");
     }
@@ -40,7 +35,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             format.line(&output::failure(&failure), "");
-            eprintln!("secluso-hub: {failure}");
+            logging::aside(Urgency::Error, &failure.message);
             ExitCode::from(failure.code as u8)
         }
     }

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 
 use journal::ids::{Channel, PairingId};
+use journal::message::{DropReason, LiveEnd};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
@@ -77,12 +78,28 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             let json = json!({"event": "clip_finished", "clip": id, "bytes": clip.bytes, "sha256": sha256, "outcome": outcome});
             (Some(json), text)
         }
-        Notice::ClipDropped { clip, .. } => {
+        Notice::Told { line, started_unix_ms } => {
+            let channel = channel(line.channel);
+            let json = json!({"event": "told", "channel": channel, "unix_ms": started_unix_ms});
+            let text = match line.channel {
+                Channel::Thumbnail => "the picture of an event is stored for a phone",
+                _ => "a notification is stored for a phone",
+            };
+            (Some(json), text.into())
+        }
+        Notice::ClipDropped { clip, reason, .. } => {
             let id = clip.clip.to_hex();
-            let json = json!({"event": "clip_dropped", "clip": id});
-            let text = format!(
-                "clip {id} is lost: its stored bytes are damaged. The phone is told. Run `secluso-hub doctor` and check the disk"
-            );
+            let (why, text) = match reason {
+                DropReason::Damaged => (
+                    "damaged",
+                    format!("clip {id} is lost: its stored bytes are damaged. The phone is told. Run `secluso-hub doctor` and check the disk"),
+                ),
+                DropReason::Budget => (
+                    "budget",
+                    format!("clip {id} is dropped: the storage is full and it was the oldest that a phone has not got. The phone is told. Free some space, raise `budget_mib`, or open the app"),
+                ),
+            };
+            let json = json!({"event": "clip_dropped", "clip": id, "why": why});
             (Some(json), text)
         }
         Notice::DamageWaits { what, .. } => (
@@ -117,6 +134,17 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
                 false => "a phone has changed the settings: privacy mode is off",
             };
             (Some(json), text.into())
+        }
+        Notice::LiveBegun { line, session } => {
+            let phone = short(line.pairing);
+            let json = json!({"event": "live_began", "phone": phone, "session": session});
+            (Some(json), format!("phone {phone} watches live"))
+        }
+        Notice::LiveEnded { line, why } => {
+            let phone = short(line.pairing);
+            let why = why.map_or("interrupted", live_end);
+            let json = json!({"event": "live_ended", "phone": phone, "why": why});
+            (Some(json), format!("phone {phone} watches no more ({why})"))
         }
         Notice::Healed { line, epoch } => (
             Some(
@@ -178,11 +206,12 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
 /// The word in `not_recorded` while the camera is not there.
 pub const CAMERA_FAILED: &str = "camera_failed";
 
-/// What the camera failed of, or that it is there again: JSON for stdout, and a line for people.
-pub fn camera(trouble: Option<&CameraError>) -> (Value, String) {
+/// What the camera of this name failed of, or that it is there again: JSON for stdout, and a line for
+/// people.
+pub fn camera(name: &str, trouble: Option<&CameraError>) -> (Value, String) {
     let Some(error) = trouble else {
-        let text = "the camera is there again; events are recorded";
-        return (json!({"event": "camera_back"}), text.into());
+        let text = format!("the camera {name:?} is there again; its events are recorded");
+        return (json!({"event": "camera_back", "camera": name}), text);
     };
     let (next, way_out) = match error.kind() {
         CameraErrorKind::Retry => ("retry", "It is opened again and again; check where it is"),
@@ -190,9 +219,16 @@ pub fn camera(trouble: Option<&CameraError>) -> (Value, String) {
             "replace",
             "Put a good one in its place; the hub looks for it",
         ),
+        CameraErrorKind::Login => (
+            "login",
+            "Correct `user` or the password and have the hub read its configuration again (SIGHUP); until then it is tried rarely, so that the camera does not lock the account",
+        ),
     };
-    let json = json!({"event": CAMERA_FAILED, "what": error.to_string(), "next": next});
-    (json, format!("events are not recorded: {error}. {way_out}"))
+    let json = json!({
+        "event": CAMERA_FAILED, "camera": name, "what": error.to_string(), "next": next
+    });
+    let text = format!("events of the camera {name:?} are not recorded: {error}. {way_out}");
+    (json, text)
 }
 
 /// Why events are not recorded: the word for it in JSON, and a sentence.
@@ -218,7 +254,23 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
             "rolled_back",
             "events are not recorded: this state directory is older than what it once sent, and no phone could read them. Run `secluso-hub reset` and pair again",
         ),
+        Stop::Covered => (
+            "covered",
+            "nothing is told of an event beside its video, which leaves at a constant rate",
+        ),
         Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
+    }
+}
+
+/// Why a phone watches no more, as JSON has it.
+fn live_end(why: LiveEnd) -> &'static str {
+    match why {
+        LiveEnd::Enough => "enough",
+        LiveEnd::Limit => "limit",
+        LiveEnd::Unwatched => "unwatched",
+        LiveEnd::Privacy => "privacy",
+        LiveEnd::Busy => "busy",
+        LiveEnd::Covered => "covered",
     }
 }
 

@@ -7,14 +7,19 @@
 //! key frame.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use journal::message::NAME_BYTES_MAX;
 use tokio::sync::watch;
 
-use crate::camera::{AccessUnit, Camera, CameraError, CameraEvent, EventEnd, VideoTrack};
-use crate::core::{CoreError, Event, Piece, Recorded, Stop, Wishes};
+use crate::camera::{
+    AccessUnit, Camera, CameraError, CameraEvent, EventEnd, EventKind, EventPicture,
+};
+use crate::core::{
+    Alert, CameraNumber, Core, CoreError, Event, Piece, Recorded, Still, Stop, Wishes,
+};
+use crate::media::{AudioUnit, Tracks};
 use crate::sealer::{Pending, Sealer, SealerError};
-use crate::segmenter::{ClipChunk, Segmenter};
+use crate::segmenter::{ClipChunk, Pace, Segmenter};
 
 /// Steps of one camera that were handed over and not answered.
 pub const FLYING_MAX: usize = 4;
@@ -30,7 +35,7 @@ enum State {
     /// Its last pieces and its end are on their way.
     Ending,
     /// The clip was lost; the next key frame begins another.
-    Restart(Arc<VideoTrack>),
+    Restart(Tracks),
     /// The rest of the event is not recorded.
     Skip,
 }
@@ -80,13 +85,14 @@ impl Flying {
 
 /// Records one camera.
 pub struct Recorder {
+    number: CameraNumber,
     name: String,
     sealer: Sealer,
     wishes: watch::Receiver<Wishes>,
     state: State,
-    track: Option<Arc<VideoTrack>>,
-    /// When the event began, milliseconds since 1970, as its camera says.
-    started_unix_ms: u64,
+    tracks: Option<Tracks>,
+    /// The decode time of the event's first picture, once that has come.
+    began_dts: Option<u64>,
     flying: Flying,
     /// What the camera failed of last.
     trouble: Option<CameraError>,
@@ -94,15 +100,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder for the camera of this name.
-    pub fn new(name: String, sealer: Sealer) -> Self {
+    /// A recorder for the camera of this number and name.
+    pub fn new(number: CameraNumber, name: String, sealer: Sealer) -> Self {
         Self {
+            number,
             name,
             wishes: sealer.wishes(),
             sealer,
             state: State::Idle,
-            track: None,
-            started_unix_ms: 0,
+            tracks: None,
+            began_dts: None,
             flying: Flying::default(),
             trouble: None,
             completed: 0,
@@ -126,6 +133,8 @@ impl Recorder {
         loop {
             if self.wishes.borrow_and_update().settings.privacy {
                 self.end(EventEnd::CutOff).await?;
+                // Whatever it was: the next camera is another one.
+                self.trouble = None;
                 return Ok(Over::Private);
             }
             let event = tokio::select! {
@@ -157,10 +166,18 @@ impl Recorder {
     async fn handle(&mut self, event: CameraEvent) -> Result<(), SealerError> {
         match event {
             CameraEvent::EventStarted(start) => {
-                self.started_unix_ms = start.started_unix_ms;
-                self.begin(start.track, start.started_unix_ms).await
+                self.began_dts = None;
+                if start.kind == EventKind::Motion {
+                    self.alert(start.started_unix_ms).await?;
+                }
+                self.begin(start.tracks, start.started_unix_ms).await
             }
             CameraEvent::AccessUnit(unit) => self.unit(unit).await,
+            CameraEvent::Sound(unit) => {
+                self.sound(unit);
+                Ok(())
+            }
+            CameraEvent::Thumbnail(picture) => self.thumbnail(picture).await,
             CameraEvent::EventEnded(end) => {
                 self.completed += u64::from(end == EventEnd::Completed);
                 self.end(end).await
@@ -173,30 +190,80 @@ impl Recorder {
         }
     }
 
-    async fn begin(
-        &mut self,
-        track: Arc<VideoTrack>,
-        started_unix_ms: u64,
-    ) -> Result<(), SealerError> {
-        // Answers of an earlier clip say nothing of this one.
-        self.land_all().await?;
-        self.track = Some(Arc::clone(&track));
-        let codec = track.avc.codec_string();
-        let event = Event {
+    /// Tells the phones that something happens. It is durable before the clip begins, so it leaves first.
+    async fn alert(&mut self, started_unix_ms: u64) -> Result<(), SealerError> {
+        let alert = Alert {
             camera: self.name.clone(),
-            mime: format!("video/mp4; codecs=\"{codec}\""),
             started_unix_ms,
         };
+        let said = self
+            .say(move |core, now| core.handle_alert(&alert, now))
+            .await;
+        judge_aside(said, "a notification")
+    }
+
+    /// Hands the picture of an event over, while its clip is being recorded.
+    async fn thumbnail(&mut self, picture: EventPicture) -> Result<(), SealerError> {
+        let still = Still {
+            camera: self.name.clone(),
+            started_unix_ms: picture.started_unix_ms,
+            jpeg: picture.jpeg,
+        };
+        let said = self
+            .say(move |core, now| core.handle_still(&still, now))
+            .await;
+        judge_aside(said, "a thumbnail")
+    }
+
+    /// A step that stands alone, once more if it is not known whether it was stored: a phone keeps one of
+    /// two that are the same.
+    async fn say(
+        &self,
+        step: impl Fn(&mut Core, u64) -> Result<Recorded, CoreError> + Clone + Send + 'static,
+    ) -> Result<Recorded, SealerError> {
+        let first = step.clone();
+        match self.sealer.run(move |core, now| first(core, now)).await {
+            Err(SealerError::Core(error)) if error.is_open() => {
+                self.sealer.run(move |core, now| step(core, now)).await
+            }
+            said => said,
+        }
+    }
+
+    async fn begin(&mut self, tracks: Tracks, started_unix_ms: u64) -> Result<(), SealerError> {
+        // Answers of an earlier clip say nothing of this one.
+        self.land_all().await?;
+        self.tracks = Some(tracks.clone());
+        let mime = tracks.mime();
+        let event = Event {
+            camera: self.name.clone(),
+            mime: match mime.len() <= NAME_BYTES_MAX {
+                true => mime,
+                // A codec whose name is that long: its parameters are in the clip as well.
+                false => "video/mp4".to_owned(),
+            },
+            started_unix_ms,
+        };
+        let number = self.number;
         let begun = self
             .sealer
-            .run(move |core, now| core.handle_event_started(event, now))
+            .run(move |core, now| core.begin_event(number, event, now))
             .await;
-        self.state = after_begin(begun, track)?;
+        self.state = after_begin(begun, tracks)?;
         Ok(())
     }
 
+    /// Sound goes with the pictures. A piece that does not fit is missing, and the clip goes on.
+    fn sound(&mut self, unit: AudioUnit) {
+        if let State::Open(segmenter) = &mut self.state
+            && let Err(error) = segmenter.handle_sound(unit)
+        {
+            tracing::debug!(%error, "a piece of sound is left out");
+        }
+    }
+
     async fn unit(&mut self, unit: AccessUnit) -> Result<(), SealerError> {
-        if self.is_too_long(unit.captured_unix_ms) {
+        if self.is_too_long(unit.dts) {
             // Whole, as the owner wants it. What the camera still has of the event is not recorded.
             if !matches!(self.state, State::Skip) {
                 self.end(EventEnd::Completed).await?;
@@ -204,11 +271,11 @@ impl Recorder {
             }
             return Ok(());
         }
-        if let State::Restart(track) = &self.state
+        if let State::Restart(tracks) = &self.state
             && unit.is_sync
         {
-            let track = Arc::clone(track);
-            self.begin(track, unit.captured_unix_ms).await?;
+            let tracks = tracks.clone();
+            self.begin(tracks, unit.captured_unix_ms).await?;
         }
         let State::Open(segmenter) = &mut self.state else {
             return Ok(());
@@ -224,11 +291,15 @@ impl Recorder {
         }
     }
 
-    /// Whether a picture lies beyond the limit that the owner has set for an event.
-    fn is_too_long(&self, captured_unix_ms: u64) -> bool {
+    /// Whether a picture lies beyond the limit that the owner has set for an event. By the pictures' own times: the
+    /// clock on the wall may be set meanwhile.
+    fn is_too_long(&mut self, dts: u64) -> bool {
+        let lasted = dts.saturating_sub(*self.began_dts.get_or_insert(dts));
         let limit = self.wishes.borrow().settings.event_seconds_max;
-        let lasted_ms = captured_unix_ms.saturating_sub(self.started_unix_ms);
-        limit.is_some_and(|seconds| lasted_ms >= u64::from(seconds) * 1_000)
+        let ticks = self.tracks.as_ref().map(|tracks| tracks.video.timescale);
+        limit
+            .zip(ticks)
+            .is_some_and(|(seconds, ticks)| lasted >= u64::from(seconds) * u64::from(ticks.get()))
     }
 
     async fn pieces(&mut self, chunks: Vec<ClipChunk>) -> Result<(), SealerError> {
@@ -250,9 +321,10 @@ impl Recorder {
                 captured_unix_ms: chunk.captured_unix_ms,
             })
             .collect();
+        let number = self.number;
         let step = self
             .sealer
-            .hand_over(move |core, now| core.handle_pieces(pieces, now))
+            .hand_over(move |core, now| core.take_pieces(number, pieces, now))
             .await?;
         self.flying.push(step, bytes);
         Ok(())
@@ -287,7 +359,7 @@ impl Recorder {
             // for the next sync.
             Err(SealerError::Core(error)) if error.is_open() => {}
             Ok(Recorded::Not(Stop::NoClip)) => {
-                self.state = self.track.clone().map_or(State::Skip, State::Restart);
+                self.state = self.tracks.clone().map_or(State::Skip, State::Restart);
             }
             Ok(Recorded::Not(_)) => self.state = State::Skip,
             Err(SealerError::Core(error)) => {
@@ -310,9 +382,10 @@ impl Recorder {
         if self.is_in_clip() {
             // If pieces before it are refused, the core has ended the clip where they began, and keeps
             // to that.
+            let number = self.number;
             let step = self
                 .sealer
-                .hand_over(move |core, now| core.handle_event_ended(end, now))
+                .hand_over(move |core, now| core.end_event(number, end, now))
                 .await?;
             ended = Some(step);
         }
@@ -324,33 +397,46 @@ impl Recorder {
         }
     }
 
-    /// Ends a clip that cannot go on.
-    async fn cut_off(&mut self) -> Result<(), SealerError> {
+    /// Ends a clip that cannot go on, also one that another recorder of this camera has left open.
+    ///
+    /// # Errors
+    /// [`SealerError`] when the journal is gone.
+    pub async fn cut_off(&mut self) -> Result<(), SealerError> {
+        let number = self.number;
         let ended = self
             .sealer
-            .run(|core, now| core.handle_event_ended(EventEnd::CutOff, now))
+            .run(move |core, now| core.end_event(number, EventEnd::CutOff, now))
             .await;
         judge_end(ended)
     }
 }
 
-fn after_begin(
-    begun: Result<Recorded, SealerError>,
-    track: Arc<VideoTrack>,
-) -> Result<State, SealerError> {
-    let open = |track| State::Open(Box::new(Segmenter::new(track)));
+fn after_begin(begun: Result<Recorded, SealerError>, tracks: Tracks) -> Result<State, SealerError> {
+    let open = |tracks| State::Open(Box::new(Segmenter::with_tracks(tracks, Pace::Clip)));
     Ok(match begun {
-        Ok(Recorded::Taken) => open(track),
+        Ok(Recorded::Taken) => open(tracks),
         Ok(Recorded::Not(_)) => State::Skip,
         // Another step's sync failed under it. Whether the event was begun is not known: if not, its
         // first piece says so, and the next key frame begins another.
-        Err(SealerError::Core(error)) if error.is_open() => open(track),
+        Err(SealerError::Core(error)) if error.is_open() => open(tracks),
         Err(SealerError::Core(error)) if !is_fatal(&error) => {
             tracing::error!(%error, "an event is not recorded");
             State::Skip
         }
         Err(error) => return Err(error),
     })
+}
+
+/// What became of a notification or a thumbnail: nothing of it is a reason not to record.
+fn judge_aside(said: Result<Recorded, SealerError>, what: &str) -> Result<(), SealerError> {
+    match said {
+        Ok(_) => Ok(()),
+        Err(SealerError::Core(error)) if !is_fatal(&error) => {
+            tracing::error!(%error, what, "it is not known whether it was stored, or it was not");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn judge_end(ended: Result<Recorded, SealerError>) -> Result<(), SealerError> {

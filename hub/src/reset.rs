@@ -5,7 +5,10 @@
 //!
 //! Two ways lead here: the command, and a trigger file, for a device without a keyboard. The command makes
 //! that file itself before it touches a key. The trigger is removed last, durably: whatever interrupts a
-//! reset, the next start does it again, whole, and opens nothing of what is half erased.
+//! reset, the next start does it again, whole, and opens nothing of what is half erased. What keeps clips is
+//! another thing, and has a room of its own: `keeping`.
+
+mod keeping;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Seek as _, SeekFrom, Write as _};
@@ -21,6 +24,7 @@ use crate::control::SOCKET_NAME;
 use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::state::{VAULT_NAME, journal_dir};
+pub use keeping::run_keeping;
 
 /// The engine's lock file (journal/FORMAT.md).
 const LOCK_NAME: &str = "lock";

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wal::mutant;
 
 use crate::camera::Clock;
-use crate::core::{Core, CoreError, Death, Heads, Notice, Wishes};
+use crate::core::{Core, CoreError, Death, Heads, LiveBoard, Notice, Wishes};
 
 /// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
 /// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
@@ -54,6 +54,7 @@ pub struct Sealer {
     jobs: mpsc::Sender<Job>,
     heads: watch::Receiver<Heads>,
     wishes: watch::Receiver<Wishes>,
+    lives: watch::Receiver<LiveBoard>,
 }
 
 /// The answer to a job that was handed over. Dropping it leaves the step whole, as it is.
@@ -111,6 +112,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
     let (jobs, waiting) = mpsc::channel(JOBS_MAX);
     let (publish, heads) = watch::channel(core.heads().unwrap_or_default());
     let (wish, wishes) = watch::channel(core.wishes());
+    let (show, lives) = watch::channel(core.live_board());
     let (tell, notices) = mpsc::channel(NOTICES_MAX);
     let handle = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new()
@@ -121,6 +123,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 waiting,
                 publish,
                 wish,
+                show,
                 tell,
                 flying: Answers::new(),
                 staged: Answers::new(),
@@ -134,6 +137,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
         jobs,
         heads,
         wishes,
+        lives,
     };
     Ok((sealer, SealerThread { notices, thread }))
 }
@@ -161,23 +165,26 @@ impl Sealer {
         &self,
         step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
     ) -> Result<Pending<T>, SealerError> {
-        let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move |core, now| {
-            let result = step(core, now);
-            Box::new(move |sync: &SyncResult| {
-                let result = match (sync, result) {
-                    (_, Err(error)) => Err(error),
-                    (SyncResult::Synced, Ok(value)) => Ok(value),
-                    (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
-                    (SyncResult::NotSynced(why), Ok(_)) => Err(CoreError::NotSynced(why.clone())),
-                    (SyncResult::Dead(death), Ok(_)) => Err(CoreError::Dead(death.clone())),
-                };
-                // Whoever asked may have gone; the step is done all the same.
-                let _gone = sender.send(result);
-            })
-        });
+        let (job, answer) = job_of(step);
         self.jobs.send(job).await.map_err(|_| SealerError::Closed)?;
-        Ok(Pending(answer))
+        Ok(answer)
+    }
+
+    /// Gives a step to the journal's thread without waiting for anything, not even for its answer: for who must not
+    /// stand still. False if there is no place in its queue now; the step is not done then.
+    ///
+    /// # Errors
+    /// [`SealerError::Closed`].
+    pub fn offer(
+        &self,
+        step: impl FnOnce(&mut Core, u64) -> Result<(), CoreError> + Send + 'static,
+    ) -> Result<bool, SealerError> {
+        let (job, _nobody_waits) = job_of(step);
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(true),
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(false),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(SealerError::Closed),
+        }
     }
 
     /// The durable ends of all lines; changes wake at once.
@@ -189,6 +196,33 @@ impl Sealer {
     pub fn wishes(&self) -> watch::Receiver<Wishes> {
         self.wishes.clone()
     }
+
+    /// The live sessions that frames may be sealed for; changes wake at once.
+    pub fn lives(&self) -> watch::Receiver<LiveBoard> {
+        self.lives.clone()
+    }
+}
+
+/// A step as the thread runs it, and its answer.
+fn job_of<T: Send + 'static>(
+    step: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Send + 'static,
+) -> (Job, Pending<T>) {
+    let (sender, answer) = oneshot::channel();
+    let job: Job = Box::new(move |core, now| {
+        let result = step(core, now);
+        Box::new(move |sync: &SyncResult| {
+            let result = match (sync, result) {
+                (_, Err(error)) => Err(error),
+                (SyncResult::Synced, Ok(value)) => Ok(value),
+                (SyncResult::Reopened, Ok(_)) => Err(CoreError::Reopened),
+                (SyncResult::NotSynced(why), Ok(_)) => Err(CoreError::NotSynced(why.clone())),
+                (SyncResult::Dead(death), Ok(_)) => Err(CoreError::Dead(death.clone())),
+            };
+            // Whoever asked may have gone; the step is done all the same.
+            let _gone = sender.send(result);
+        })
+    });
+    (job, Pending(answer))
 }
 
 /// Answers of one batch of jobs, each with the journal's generation in which it was staged.
@@ -199,6 +233,7 @@ struct Worker {
     waiting: mpsc::Receiver<Job>,
     publish: watch::Sender<Heads>,
     wish: watch::Sender<Wishes>,
+    show: watch::Sender<LiveBoard>,
     tell: mpsc::Sender<Notice>,
     /// Who waits for the sync that is under way.
     flying: Answers,
@@ -346,9 +381,10 @@ impl Worker {
     fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
         let now = clock.now();
         let passed = now.saturating_sub(std::mem::replace(&mut self.ticked_at, now));
-        let owed = self.core.handle_timeout(clock.unix_ms());
+        // ORDER: what has passed is counted before anything is judged by it, or that would be said a tick late.
         let counted = self.core.handle_elapsed(passed, clock.unix_ms());
-        for done in [owed, counted] {
+        let owed = self.core.handle_timeout(clock.unix_ms());
+        for done in [counted, owed] {
             match done {
                 Ok(()) | Err(CoreError::Dead(_)) => {}
                 Err(error) => tracing::warn!(%error, "what is owed could not be done yet"),
@@ -390,6 +426,12 @@ impl Worker {
         self.wish.send_if_modified(|old| {
             let changed = *old != wishes;
             *old = wishes;
+            changed
+        });
+        let lives = self.core.live_board();
+        self.show.send_if_modified(|old| {
+            let changed = *old != lives;
+            *old = lives;
             changed
         });
         while let Some(notice) = self.core.poll_notice() {

@@ -1,5 +1,6 @@
 //! Access units of one event in, the bytes of one clip out: cuts the event into fragments of at
-//! most 200 ms, has `fmp4` write them, and splits the byte stream into chunks for sealing.
+//! most 200 ms, has `fmp4` write them, and splits the byte stream into chunks for sealing. A live stream
+//! is made in the same way, of fragments of at most 100 ms ([`Pace`]).
 //!
 //! It is pure, and one [`Segmenter`] is one clip. It must never hold a picture longer than its
 //! fragment needs, never put bytes of two fragments into one chunk (a chunk can be sent the moment
@@ -7,20 +8,49 @@
 //!
 //! # Where a fragment ends
 //!
-//! With the picture that fills 200 ms, or the one after which another of the same duration would
-//! go beyond: so a fragment is out as soon as it is full, and is longer than 200 ms only if it
-//! holds a single picture that is. A pause between two pictures ends a fragment as well.
+//! With the picture that fills it, or the one after which another of the same duration would
+//! go beyond: so a fragment is out as soon as it is full, and is longer than it may be only if it
+//! holds a single picture that is. A pause between two pictures ends a fragment as well; and in a live stream
+//! a key frame begins one, because whoever comes later begins there. Sound goes with the pictures among which
+//! it came, and ends no fragment.
+
+mod sound;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::camera::{AccessUnit, TIMESCALE_MAX, UNIT_BYTES_MAX, UNIT_SECONDS_MAX, VideoTrack};
-use crate::fmp4::{self, Sample};
+use crate::fmp4::{self, Movie, Run, Sample};
+use crate::media::{AUDIO_UNIT_BYTES_MAX, AudioUnit, MediaUnit, Tracks};
+pub use sound::SOUND_UNITS_MAX;
+use sound::{Newest, Sound};
 
-/// The longest fragment, in milliseconds of media time. The evidence leaves the house while the
+/// The longest fragment of a clip, in milliseconds of media time. The evidence leaves the house while the
 /// event is still happening: what is in an unfinished fragment is what a cut wire costs.
 pub const FRAGMENT_MS_MAX: u64 = 200;
+
+/// The longest fragment of a live stream, in milliseconds of media time.
+pub const LIVE_FRAGMENT_MS_MAX: u64 = 100;
+
+/// What the fragments are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A clip: [`FRAGMENT_MS_MAX`].
+    Clip,
+    /// Somebody who watches now: [`LIVE_FRAGMENT_MS_MAX`].
+    Live,
+}
+
+impl Pace {
+    /// The longest fragment, in milliseconds of media time.
+    pub fn fragment_ms_max(self) -> u64 {
+        match self {
+            Self::Clip => FRAGMENT_MS_MAX,
+            Self::Live => LIVE_FRAGMENT_MS_MAX,
+        }
+    }
+}
 
 /// The most bytes of a clip in one chunk: what the journal seals as one message.
 pub const CHUNK_BYTES_MAX: usize = journal::CHUNK_BYTES_MAX;
@@ -33,12 +63,15 @@ pub const FRAGMENT_UNITS_MAX: usize = 256;
 pub const FRAGMENT_BYTES_SOFT_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(
-    FRAGMENT_BYTES_SOFT_MAX + UNIT_BYTES_MAX <= fmp4::FRAGMENT_PAYLOAD_BYTES_MAX,
-    "a fragment takes one more unit below its soft limit"
+    FRAGMENT_BYTES_SOFT_MAX + UNIT_BYTES_MAX + SOUND_UNITS_MAX * AUDIO_UNIT_BYTES_MAX
+        <= fmp4::FRAGMENT_PAYLOAD_BYTES_MAX,
+    "a fragment takes one more unit below its soft limit, and all sound that waits"
 );
 // The head of a fragment fits a chunk, so the first chunk always reaches the first picture.
-const _: () =
-    assert!(crate::camera::AVC_CONFIG_BYTES_MAX + 2048 + FRAGMENT_UNITS_MAX * 16 < CHUNK_BYTES_MAX);
+const _: () = assert!(
+    crate::camera::AVC_CONFIG_BYTES_MAX + 4096 + (FRAGMENT_UNITS_MAX + SOUND_UNITS_MAX) * 16
+        < CHUNK_BYTES_MAX
+);
 
 /// The next bytes of a clip, and where they belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +85,8 @@ pub struct ClipChunk {
     pub fragment: u32,
     /// Whether the fragment begins with this chunk.
     pub is_first_of_fragment: bool,
+    /// Whether it begins with a key frame as well: what follows can be decoded without what came before.
+    pub begins_group: bool,
     /// Whether the fragment ends with this chunk: what came until here can be played.
     pub is_last_of_fragment: bool,
     /// When the newest picture of which this chunk has bytes was captured, in milliseconds since
@@ -78,6 +113,20 @@ pub enum SegmenterError {
         /// The least it could be, in ticks.
         expected_min: u64,
         /// What it is, in ticks.
+        found: u64,
+    },
+    /// A piece of sound is empty or larger than [`AUDIO_UNIT_BYTES_MAX`].
+    #[error("a piece of sound of {bytes} bytes; 1 to {AUDIO_UNIT_BYTES_MAX} are supported")]
+    SoundBytes {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A piece of sound does not come after the one before it.
+    #[error("a piece of sound at {found}, before {expected_min}")]
+    SoundTimeFell {
+        /// The least it could be, in ticks of the audio track.
+        expected_min: u64,
+        /// What it is, in ticks of the audio track.
         found: u64,
     },
     /// A duration or composition offset is beyond [`UNIT_SECONDS_MAX`].
@@ -109,6 +158,10 @@ impl SegmenterError {
 #[derive(Debug)]
 pub struct Segmenter {
     track: Arc<VideoTrack>,
+    pace: Pace,
+    sound: Option<Sound>,
+    /// Bytes of sound in the fragment being written.
+    sound_bytes: usize,
     fragment_ticks_max: u64,
     ticks_max: u64,
     /// The camera's decode time that is zero in the clip; `None` before the first unit.
@@ -127,14 +180,22 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// A new clip with the codec parameters of its event.
+    /// A new clip without sound, with the codec parameters of its event.
     pub fn new(track: Arc<VideoTrack>) -> Self {
-        let timescale = u64::from(track.timescale.get());
+        Self::with_tracks(Tracks::silent(track), Pace::Clip)
+    }
+
+    /// A new clip or live stream with the codec parameters of all its tracks.
+    pub fn with_tracks(tracks: Tracks, pace: Pace) -> Self {
+        let timescale = u64::from(tracks.video.timescale.get());
         debug_assert!(timescale <= u64::from(TIMESCALE_MAX));
         Self {
-            fragment_ticks_max: timescale * FRAGMENT_MS_MAX / 1000,
+            pace,
+            fragment_ticks_max: timescale * pace.fragment_ms_max() / 1000,
             ticks_max: timescale * u64::from(UNIT_SECONDS_MAX),
-            track,
+            track: tracks.video,
+            sound: tracks.audio.map(Sound::new),
+            sound_bytes: 0,
             origin: None,
             waiting: None,
             open: Vec::new(),
@@ -150,6 +211,25 @@ impl Segmenter {
     /// Bytes of the clip handed out so far.
     pub fn clip_bytes(&self) -> u64 {
         self.clip_bytes
+    }
+
+    /// Takes the next piece of the stream, as [`Self::handle_unit`] or [`Self::handle_sound`].
+    pub fn handle_media(&mut self, unit: MediaUnit) -> Result<Vec<ClipChunk>, SegmenterError> {
+        match unit {
+            MediaUnit::Video(unit) => self.handle_unit(unit),
+            MediaUnit::Audio(unit) => self.handle_sound(unit).map(|()| Vec::new()),
+        }
+    }
+
+    /// Takes the next piece of sound; in a clip without sound it is nothing.
+    ///
+    /// After an error the piece is refused and nothing else has changed. Who would rather miss a piece of
+    /// sound than end the clip goes on.
+    pub fn handle_sound(&mut self, unit: AudioUnit) -> Result<(), SegmenterError> {
+        match &mut self.sound {
+            Some(sound) => sound.take(unit),
+            None => Ok(()),
+        }
     }
 
     /// Takes the next unit; answers the chunks that are ready: those of no, one or two fragments,
@@ -177,14 +257,15 @@ impl Segmenter {
 
     /// Ends the clip; answers its last chunks, none if the event had no pictures.
     ///
-    /// A last unit of unknown duration is given that of the one before it.
+    /// A last unit of unknown duration is given that of the one before it. Sound that came after the last
+    /// picture is not in the clip, if the fragment of that is out.
     pub fn finish(mut self) -> Vec<ClipChunk> {
         let mut chunks = Vec::new();
         if let Some(waiting) = self.waiting.take() {
             let duration = self.last_duration;
             self.place(waiting, duration, &mut chunks);
         }
-        self.close_fragment(&mut chunks);
+        self.close_fragment(Newest::Leaves, &mut chunks);
         chunks
     }
 
@@ -227,8 +308,11 @@ impl Segmenter {
     /// Puts a unit whose duration is known into the open fragment, and closes what is full.
     fn place(&mut self, unit: AccessUnit, duration: u32, chunks: &mut Vec<ClipChunk>) {
         let ticks = u64::from(duration);
-        if unit.dts > self.end || self.open_ticks + ticks > self.fragment_ticks_max {
-            self.close_fragment(chunks);
+        if unit.dts > self.end
+            || self.open_ticks + ticks > self.fragment_ticks_max
+            || self.pace == Pace::Live && unit.is_sync
+        {
+            self.close_fragment(Newest::Waits, chunks);
         }
         // Beyond 64 bits no later unit is accepted, which is soon enough.
         self.end = unit.dts.saturating_add(ticks);
@@ -241,16 +325,34 @@ impl Segmenter {
             || self.open_bytes >= FRAGMENT_BYTES_SOFT_MAX
             || self.open.len() >= FRAGMENT_UNITS_MAX
         {
-            self.close_fragment(chunks);
+            self.close_fragment(Newest::Waits, chunks);
         }
     }
 
-    fn close_fragment(&mut self, chunks: &mut Vec<ClipChunk>) {
+    fn close_fragment(&mut self, newest: Newest, chunks: &mut Vec<ClipChunk>) {
         let (Some((first, _)), Some(origin)) = (self.open.first(), self.origin) else {
             return;
         };
         self.fragments += 1;
-        let samples: Vec<Sample<'_>> = self
+        let mut bytes = Vec::new();
+        if self.fragments == 1 {
+            let shown_at = u64::try_from(first.pts()).unwrap_or(0);
+            let timescale = self.track.timescale.get();
+            bytes = fmp4::movie_segment(&Movie {
+                video: (&*self.track).into(),
+                // A first picture shown before it is decoded has no place in an edit list; it is as
+                // early as can be.
+                presentation_start: u32::try_from(first.composition_offset).unwrap_or(0),
+                audio: self
+                    .sound
+                    .as_mut()
+                    .map(|sound| sound.begin(shown_at, timescale)),
+            });
+        }
+        if let Some(sound) = &mut self.sound {
+            sound.prepare(newest);
+        }
+        let pictures: Vec<Sample<'_>> = self
             .open
             .iter()
             .map(|(unit, duration)| Sample {
@@ -260,15 +362,22 @@ impl Segmenter {
                 is_sync: unit.is_sync,
             })
             .collect();
-        let mut bytes = fmp4::fragment(self.fragments, first.dts - origin, &samples);
-        if self.fragments == 1 {
-            // A first picture shown before it is decoded has no place in an edit list; it is as
-            // early as can be.
-            let presentation_start = u32::try_from(first.composition_offset).unwrap_or(0);
-            let mut whole = fmp4::init_segment(&self.track, presentation_start);
-            whole.append(&mut bytes);
-            bytes = whole;
+        let mut runs = vec![Run {
+            track_id: fmp4::TRACK_ID,
+            decode_time: first.dts - origin,
+            samples: &pictures,
+        }];
+        let heard = self.sound.as_ref().and_then(Sound::leaving);
+        self.sound_bytes = 0;
+        if let Some((decode_time, samples)) = &heard {
+            self.sound_bytes = samples.iter().map(|sample| sample.data.len()).sum();
+            runs.push(Run {
+                track_id: fmp4::AUDIO_TRACK_ID,
+                decode_time: *decode_time,
+                samples,
+            });
         }
+        bytes.extend(fmp4::fragment_of(self.fragments, &runs));
         self.split(Bytes::from(bytes), chunks);
         self.open.clear();
         self.open_ticks = 0;
@@ -277,8 +386,9 @@ impl Segmenter {
 
     /// Splits the bytes of the open fragment into chunks.
     fn split(&mut self, mut rest: Bytes, chunks: &mut Vec<ClipChunk>) {
-        // The pictures are at the end of the fragment, in order.
-        let mut next_picture_at = rest.len() - self.open_bytes;
+        // The pictures are near the end of the fragment, in order; behind them is only sound.
+        let mut next_picture_at = rest.len() - self.open_bytes - self.sound_bytes;
+        let is_key = self.open.first().is_some_and(|(unit, _)| unit.is_sync);
         let mut pictures = self.open.iter();
         let mut captured_unix_ms = 0;
         let mut done = 0;
@@ -295,6 +405,7 @@ impl Segmenter {
                 clip_offset: self.clip_bytes,
                 fragment: self.fragments,
                 is_first_of_fragment: done == 0,
+                begins_group: done == 0 && is_key,
                 is_last_of_fragment: rest.is_empty(),
                 captured_unix_ms,
                 data,

@@ -2,38 +2,34 @@
 
 use serde_json::{Value, json};
 
-use crate::camera::CameraError;
 use crate::core::{CoreStatus, Evidence, Standing, Stop};
+use crate::detector::Mode;
 use crate::exit::Failure;
 use crate::output::{CAMERA_FAILED, camera, hex, stop};
 use crate::sealer::Sealer;
+use crate::supervisor::{CameraState, Cameras, Looks};
 use crate::uplink::{LinkStatus, Shaped, Uplink};
 
-/// Asks journal and uplink; `trouble` is what the camera failed of.
+/// Asks journal and uplink; `cameras` is how they stand.
 ///
 /// # Errors
 /// The journal's.
-pub async fn read(
-    sealer: &Sealer,
-    uplink: &Uplink,
-    trouble: Option<CameraError>,
-) -> Result<Value, Failure> {
+pub async fn read(sealer: &Sealer, uplink: &Uplink, cameras: Cameras) -> Result<Value, Failure> {
     let asked = sealer.run(|core, now| Ok((core.status()?, now)));
     let (core, now_unix_ms) = asked.await?;
-    Ok(to_json(
-        &core,
-        &uplink.status(),
-        trouble.as_ref(),
-        now_unix_ms,
-    ))
+    Ok(to_json(&core, &uplink.status(), &cameras, now_unix_ms))
 }
 
 fn to_json(
     core: &CoreStatus,
     link: &LinkStatus,
-    trouble: Option<&CameraError>,
+    cameras: &[CameraState],
     now_unix_ms: u64,
 ) -> Value {
+    let mut troubles = cameras
+        .iter()
+        .filter_map(|state| Some(camera(&state.name, Some(state.trouble.as_ref()?)).1));
+    let trouble = troubles.next();
     // Without a camera there is no event that could show that the other reason is gone.
     let not_recorded = match trouble {
         Some(_) => Some(CAMERA_FAILED),
@@ -82,6 +78,17 @@ fn to_json(
             })
         })
         .collect();
+    let lives: Vec<Value> = core
+        .lives
+        .iter()
+        .map(|live| {
+            json!({
+                "phone": live.line.pairing.to_hex(),
+                "session": live.session,
+                "seconds": live.lasted.as_secs(),
+            })
+        })
+        .collect();
     let still_admitted = link.still_admitted.len() as u64;
     json!({
         "recording": core.recording,
@@ -93,8 +100,9 @@ fn to_json(
         },
         // Why the last event was not recorded, or not all of it; null once one is recorded again.
         "not_recorded": not_recorded,
-        // What the camera failed of, for people; null while it is there.
-        "camera_trouble": trouble.map(|error| camera(Some(error)).1),
+        // What a camera failed of, for people; null while all are there.
+        "camera_trouble": trouble,
+        "cameras": cameras.iter().map(|state| of_camera(state, core)).collect::<Vec<_>>(),
         "connected": link.connected,
         "trouble": link.trouble,
         // Phones that were removed here and that the relay does not know of yet.
@@ -103,8 +111,12 @@ fn to_json(
         "relay_still_admits": still_admitted,
         "pairings": pairings,
         "clips": clips,
+        // Bytes of video that wait for phones, and how many may; null: as many as the disk takes.
+        "video_bytes": core.video_bytes,
+        "budget_bytes": core.budget_bytes,
         // Retained copies that wait for nobody's ack any more.
         "stranded_copies": core.stranded_copies,
+        "live": lives,
     })
 }
 
@@ -119,6 +131,87 @@ fn shaped(shaped: Shaped) -> Value {
         // False while so much waits for the phone's ack that no cover is made: events show.
         "covered": shaped.covered,
     })
+}
+
+/// What one camera does.
+fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
+    let detection = match state.looks {
+        Looks::Opening => "opening",
+        Looks::No => "off",
+        Looks::Cannot => "unavailable",
+        Looks::Yes(watching) if !watching.is_on => "off_by_phone",
+        Looks::Yes(watching) => match watching.mode {
+            Mode::EveryPicture => "every_picture",
+            Mode::KeyFramesOnly => "key_frames_only",
+        },
+    };
+    let watching = match state.looks {
+        Looks::Yes(watching) => Some(watching),
+        _ => None,
+    };
+    let mut sets = core.cameras_set.iter();
+    let set = sets.find(|set| set.doc.camera == state.name).map(|set| {
+        let followed = set.fits && state.looks != Looks::Cannot;
+        let (version, settings) = (set.doc.version, &set.doc.settings);
+        json!({"version": version, "set": settings, "fits": set.fits, "followed": followed})
+    });
+    json!({
+        "camera": state.name,
+        "kind": state.kind,
+        // What it failed of; null while it is there.
+        "trouble": state.trouble.as_ref().map(ToString::to_string),
+        // A clip of it is being recorded.
+        "recording": core.recording_of.contains(&state.name),
+        // Whether what moves is looked for, and in which pictures.
+        "detection": detection,
+        // Something moves now. This and what follows are null where nobody looks.
+        "motion": watching.map(|watching| watching.is_event),
+        // Since it was opened last.
+        "events": watching.map(|watching| watching.events),
+        "decoded_pictures": watching.map(|watching| watching.decoded),
+        "undecodable_pictures": watching.map(|watching| watching.undecodable),
+        // What phones have set, null where the configuration's holds; all null before the first time. Where it does
+        // not fit the configuration any more, that holds alone; where the pictures cannot be decoded, nobody goes by it.
+        "settings": set,
+    })
+}
+
+/// The same for people.
+fn camera_text(camera: &Value) -> String {
+    let name = camera["camera"].as_str().unwrap_or_default();
+    let doing = if !camera["trouble"].is_null() {
+        "not there"
+    } else if camera["recording"] == true {
+        "recording"
+    } else {
+        "waiting for an event"
+    };
+    let detection = match camera["detection"].as_str().unwrap_or_default() {
+        "opening" => "not open yet",
+        "off" => "nobody looks at its pictures",
+        "off_by_phone" => "a phone has turned detection off, so no event begins",
+        "unavailable" => "its pictures cannot be decoded, so its events go by the clock",
+        "key_frames_only" => {
+            "motion is looked for in key frames only, because all pictures would take too much of the CPU"
+        }
+        _ => "motion is looked for in every picture",
+    };
+    let mut text = format!("camera {name:?}: {doing}; {detection}");
+    if let Some(events) = camera["events"].as_u64() {
+        text.push_str(&format!("; {events} events since it was opened"));
+    }
+    if let Some(version) = camera["settings"]["version"].as_u64() {
+        let settings = &camera["settings"];
+        let holds = match (settings["fits"] == true, settings["followed"] == false) {
+            (true, false) => "hold over the configuration",
+            (true, true) => "are followed by nobody, because its pictures cannot be decoded",
+            (false, _) => "do NOT fit the configuration any more, which holds alone",
+        };
+        text.push_str(&format!(
+            "; version {version} of what phones have set: these {holds}"
+        ));
+    }
+    text
 }
 
 fn standing(standing: Standing) -> &'static str {
@@ -176,6 +269,9 @@ pub fn to_text(status: &Value) -> String {
     if let Some(trouble) = status["camera_trouble"].as_str() {
         out.push_str(&format!("\n{trouble}"));
     }
+    for camera in status["cameras"].as_array().into_iter().flatten() {
+        out.push_str(&format!("\n{}", camera_text(camera)));
+    }
     for pairing in status["pairings"].as_array().into_iter().flatten() {
         out.push_str(&format!(
             "\nphone {}: epoch {}, {} envelopes ({} bytes) wait for its ack, standing {}, {}{}",
@@ -195,6 +291,13 @@ pub fn to_text(status: &Value) -> String {
         ));
         out.push_str(&rhythm(&pairing["constant_rate"]));
     }
+    for live in status["live"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "\nphone {} watches live, for {} s",
+            live["phone"].as_str().unwrap_or_default(),
+            live["seconds"],
+        ));
+    }
     if let Some(phones @ 1..) = status["relay_not_told"].as_u64() {
         out.push_str(&format!(
             "\n{phones} removed phones are not yet shut out at the relay; it is told as soon as it is reached"
@@ -211,6 +314,20 @@ pub fn to_text(status: &Value) -> String {
             clip["clip"].as_str().unwrap_or_default(),
             clip["outcome"].as_str().unwrap_or_default(),
             clip["bytes"],
+        ));
+    }
+    if let Some(budget) = status["budget_bytes"].as_u64() {
+        let (video, budget) = (&status["video_bytes"], budget >> 20);
+        out.push_str(&format!(
+            "\n{video} bytes of video wait for phones, of {budget} MiB that may"
+        ));
+    }
+    let waiting = status["service"]["waiting"].as_array();
+    if let Some(keys) = waiting.filter(|keys| !keys.is_empty()) {
+        let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+        out.push_str(&format!(
+            "\nchanged in the configuration, and not in force before a restart: {}",
+            keys.join(", ")
         ));
     }
     if let Some(copies) = status["stranded_copies"]
@@ -245,7 +362,8 @@ fn rhythm(shaped: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::ClipError;
+    use crate::camera::{CameraError, ClipError};
+    use crate::watcher::Watching;
 
     #[test]
     fn a_rhythm_says_how_far_video_is_behind_and_when_it_hides_nothing() {
@@ -275,13 +393,18 @@ mod tests {
     fn a_camera_that_failed_is_why_nothing_is_recorded() {
         let core = CoreStatus {
             recording: false,
+            recording_of: vec!["door".into()],
             stopped: Some(Stop::Space),
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         let link = LinkStatus::default();
         let error = |kind| CameraError::Clip {
@@ -292,7 +415,9 @@ mod tests {
             (std::io::ErrorKind::TimedOut, "opened again and again"),
             (std::io::ErrorKind::NotFound, "Put a good one"),
         ] {
-            let status = to_json(&core, &link, Some(&error(kind)), 0);
+            let mut camera = camera_state("gate", Looks::No);
+            camera.trouble = Some(error(kind));
+            let status = to_json(&core, &link, &[camera], 0);
             assert_eq!(status["not_recorded"], CAMERA_FAILED);
             let text = to_text(&status);
             assert!(
@@ -300,59 +425,87 @@ mod tests {
                 "{text}"
             );
         }
-        let status = to_json(&core, &link, None, 0);
+        let camera = camera_state("gate", Looks::No);
+        let status = to_json(&core, &link, &[camera], 0);
         assert_eq!(status["not_recorded"], "disk_full");
         assert!(status["camera_trouble"].is_null());
         assert!(!to_text(&status).contains("retained"));
-        let stranded_copies = 2;
+        assert!(!to_text(&status).contains("of video wait"));
         let core = CoreStatus {
-            stranded_copies,
+            stranded_copies: 2,
+            video_bytes: 7,
+            budget_bytes: Some(64 << 20),
             ..core
         };
-        let text = to_text(&to_json(&core, &link, None, 0));
+        let status = to_json(&core, &link, &[], 0);
+        assert_eq!(status["budget_bytes"], 64 << 20);
+        let text = to_text(&status);
         assert!(text.contains("2 retained clips"), "{text}");
+        assert!(
+            text.contains("7 bytes of video wait for phones, of 64 MiB"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_said() {
+        let mut status = json!({"service": {"waiting": []}});
+        assert!(!to_text(&status).contains("restart"));
+        status["service"]["waiting"] = json!(["relay", "[disk]"]);
+        let text = to_text(&status);
+        assert!(text.contains("before a restart: relay, [disk]"), "{text}");
     }
 
     #[test]
     fn privacy_mode_is_said_as_long_as_it_is_on_and_no_longer() {
         let mut core = CoreStatus {
             recording: false,
+            recording_of: Vec::new(),
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         core.settings.settings.privacy = true;
         let link = LinkStatus::default();
-        let status = to_json(&core, &link, None, 0);
+        let status = to_json(&core, &link, &[], 0);
         assert_eq!(status["not_recorded"], "privacy");
         assert_eq!(status["settings"]["privacy"], true);
         assert!(to_text(&status).contains("privacy mode"));
         core.stopped = Some(Stop::Privacy);
         core.settings.settings.privacy = false;
-        assert!(to_json(&core, &link, None, 0)["not_recorded"].is_null());
+        assert!(to_json(&core, &link, &[], 0)["not_recorded"].is_null());
     }
 
     #[test]
     fn a_removed_phone_that_somebody_else_lets_in_is_said_for_as_long_as_that_is_so() {
         let core = CoreStatus {
             recording: false,
+            recording_of: Vec::new(),
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
             lines: Vec::new(),
             dismissals: 2,
             clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
             stranded_copies: 0,
+            lives: Vec::new(),
         };
         let mut link = LinkStatus::default();
-        let text = to_text(&to_json(&core, &link, None, 0));
+        let text = to_text(&to_json(&core, &link, &[], 0));
         assert!(text.contains("2 removed phones are not yet"), "{text}");
         link.still_admitted.insert(journal::ids::PairingId([1; 16]));
-        let status = to_json(&core, &link, None, 0);
+        let status = to_json(&core, &link, &[], 0);
         assert_eq!(status["relay_not_told"], 1);
         assert_eq!(status["relay_still_admits"], 1);
         let text = to_text(&status);
@@ -360,5 +513,117 @@ mod tests {
             text.contains("1 removed phones are still admitted"),
             "{text}"
         );
+    }
+
+    fn camera_state(name: &str, looks: Looks) -> CameraState {
+        CameraState {
+            name: name.into(),
+            kind: "rtsp",
+            trouble: None,
+            looks,
+        }
+    }
+
+    #[test]
+    fn each_camera_says_what_it_does() {
+        let core = CoreStatus {
+            recording: true,
+            recording_of: vec!["door".into()],
+            stopped: None,
+            settings: journal::message::SettingsDoc::default(),
+            added: journal::message::AddedPhones::default(),
+            cameras_set: Vec::new(),
+            lines: Vec::new(),
+            dismissals: 0,
+            clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
+            stranded_copies: 0,
+            lives: Vec::new(),
+        };
+        let watching = Watching {
+            mode: Mode::KeyFramesOnly,
+            is_on: true,
+            events: 3,
+            is_event: true,
+            decoded: 40,
+            undecodable: 0,
+        };
+        let cameras = [
+            camera_state("door", Looks::Yes(watching)),
+            camera_state("gate", Looks::Cannot),
+        ];
+        let status = to_json(&core, &LinkStatus::default(), &cameras, 0);
+        let [door, gate] = [&status["cameras"][0], &status["cameras"][1]];
+        assert_eq!(door["detection"], "key_frames_only");
+        assert_eq!(
+            (&door["recording"], &door["events"]),
+            (&true.into(), &3.into())
+        );
+        assert_eq!(door["decoded_pictures"], 40);
+        assert_eq!(gate["detection"], "unavailable");
+        assert_eq!(gate["recording"], false);
+        assert!(gate["motion"].is_null());
+        let text = to_text(&status);
+        assert!(text.contains("in key frames only"), "{text}");
+        assert!(text.contains("3 events since"), "{text}");
+    }
+
+    #[test]
+    fn what_phones_have_set_is_shown_with_its_camera() {
+        let doc = journal::message::CameraDoc {
+            version: 2,
+            settings: journal::message::CameraSettings {
+                sensitivity: Some(70),
+                ..journal::message::CameraSettings::default()
+            },
+            ..journal::message::CameraDoc::unset("door")
+        };
+        let mut core = CoreStatus {
+            recording: false,
+            recording_of: Vec::new(),
+            stopped: None,
+            settings: journal::message::SettingsDoc::default(),
+            added: journal::message::AddedPhones::default(),
+            cameras_set: vec![crate::core::CameraSet { doc, fits: true }],
+            lines: Vec::new(),
+            dismissals: 0,
+            clips: Vec::new(),
+            video_bytes: 0,
+            budget_bytes: None,
+            stranded_copies: 0,
+            lives: Vec::new(),
+        };
+        let watching = Watching {
+            mode: Mode::EveryPicture,
+            is_on: false,
+            events: 0,
+            is_event: false,
+            decoded: 40,
+            undecodable: 0,
+        };
+        let cameras = [
+            camera_state("door", Looks::Yes(watching)),
+            camera_state("gate", Looks::No),
+        ];
+        let status = to_json(&core, &LinkStatus::default(), &cameras, 0);
+        let door = &status["cameras"][0];
+        assert_eq!(door["detection"], "off_by_phone");
+        assert_eq!(door["settings"]["version"], 2);
+        assert_eq!(door["settings"]["set"]["sensitivity"], 70);
+        assert!(door["settings"]["set"]["zones"].is_null());
+        assert!(status["cameras"][1]["settings"].is_null());
+        let text = to_text(&status);
+        assert!(text.contains("a phone has turned detection off"), "{text}");
+        assert!(text.contains("version 2"), "{text}");
+        assert_eq!(door["settings"]["followed"], true);
+        let undecoded = [camera_state("door", Looks::Cannot)];
+        let status = to_json(&core, &LinkStatus::default(), &undecoded, 0);
+        assert_eq!(status["cameras"][0]["settings"]["followed"], false);
+        let text = to_text(&status);
+        assert!(text.contains("followed by nobody"), "{text}");
+        core.cameras_set[0].fits = false;
+        let text = to_text(&to_json(&core, &LinkStatus::default(), &cameras, 0));
+        assert!(text.contains("do NOT fit"), "{text}");
     }
 }

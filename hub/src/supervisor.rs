@@ -1,14 +1,18 @@
 //! The running hub: which parts there are, the order in which they start and stop, and what a dead
 //! journal means.
 //!
-//! Order of start: journal (with what a start owes), camera, control socket, uplink. Order of stop:
-//! camera (its clip is cut off), then a moment for the uplink, then the journal. A restart that a phone asks
+//! Order of start: journal (with what a start owes), cameras, control socket, uplink. Order of stop:
+//! cameras (their clips are cut off), then a moment for the uplink, then the journal. A restart that a phone asks
 //! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
-//! journal has forgotten the wish by then. This room must never restart a part whose state it does not know:
-//! the journal's thread decides that itself.
+//! journal has forgotten the wish by then. Whoever supervises the process is told when it is ready, that it is
+//! alive for as long as its journal answers and whoever obeys signals goes on, and that it stops. This room must never
+//! restart a part whose state it does not know: the journal's thread decides that itself.
 
 mod camera;
+mod crew;
+mod reload;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,25 +20,31 @@ use relay_client::ClientError;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use wal::service::{Service, Urgency};
 use wal::{Dice as _, OsDice};
 
-use crate::camera::{CameraError, Clock as _, FileCamera, TokioClock};
-use crate::config::{CameraConfig, Config, Retain};
+use crate::camera::{Clock as _, TokioClock};
+use crate::config::{Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
+use crate::logging::aside;
+use crate::metrics::Endpoint;
 use crate::output::{self, Format};
 use crate::pairing::{self, Inviter, STEPS_MAX, Step, Turn};
-use crate::sealer::{self, Sealer, SealerThread};
-use crate::uplink::{self, Backoff, LinkStatus, Uplink, UplinkConfig};
+use crate::sealer::{self, Sealer, SealerError, SealerThread};
+use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
 use crate::{reset, secret, state};
-use camera::Keeper;
+pub use camera::{CameraState, Cameras, Looks};
+use crew::Crew;
+pub use reload::Current;
+use reload::Reloader;
 
 /// What the uplink may still send when the hub stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a pairing may take to end its offer.
 const PAIRING_STOP_WAIT: Duration = Duration::from_secs(3);
-/// How long the camera may take to end its clip.
+/// How long the cameras may take to end their clips.
 const CAMERA_STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// Journal and uplink, running.
@@ -43,18 +53,20 @@ struct Parts {
     thread: SealerThread,
     uplink: Uplink,
     uplink_task: tokio::task::JoinHandle<()>,
-    /// What the camera failed of, until it is there again.
-    camera: watch::Receiver<Option<CameraError>>,
+    /// How the cameras stand.
+    cameras: watch::Receiver<Cameras>,
 }
 
 fn start_parts(
     config: &Config,
     clock: &TokioClock,
-    camera: watch::Receiver<Option<CameraError>>,
+    cameras: watch::Receiver<Cameras>,
 ) -> Result<Parts, Failure> {
     let mut core = Core::start(state::opener(config)?, config.silence, clock.unix_ms())?;
     core.let_phones_invite(config.may_invite);
     core.set_retention(config.retain == Retain::UntilAcked);
+    core.set_detections(crew::detections(config));
+    core.set_budget(config.disk.budget_bytes);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
@@ -74,7 +86,7 @@ fn start_parts(
         thread,
         uplink,
         uplink_task,
-        camera,
+        cameras,
     })
 }
 
@@ -97,20 +109,25 @@ enum Ending {
     Reset,
 }
 
-/// `run`: until SIGTERM, SIGINT or `stop`. When a trigger file asks for a reset, at a start or later,
-/// the hub ends its parts, erases its state and starts anew.
+/// `run`: until SIGTERM, SIGINT or `stop`. `path` is where the configuration was read, and is read again at
+/// SIGHUP. When a trigger file asks for a reset, at a start or later, the hub ends its parts, erases its state
+/// and starts anew.
 ///
 /// # Errors
 /// One sentence and its code.
-pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
-    // Kept from one start to the next, so that who asks this hub to end between the two is heard.
+pub async fn run(config: Config, path: PathBuf, format: Format) -> Result<(), Failure> {
+    let service = Arc::new(Service::of_environment());
+    // Kept from one start to the next, so that who asks this hub to end, or to read its configuration again,
+    // between the two is heard.
+    let mut reloader = Reloader::new(path, config)?;
     let mut signals = None;
     loop {
+        let config = reloader.current().borrow().config.clone();
         prepare(&config, |json, text| {
             format.line(json, "");
-            eprintln!("secluso-hub: {text}");
+            aside(Urgency::Warning, text);
         })?;
-        match run_once(config.clone(), format, &mut signals).await? {
+        match run_once(&mut reloader, &service, format, &mut signals).await? {
             Ending::Stopped => return Ok(()),
             Ending::Restart => {
                 return Err(Failure::new(
@@ -118,7 +135,8 @@ pub async fn run(config: Config, format: Format) -> Result<(), Failure> {
                     "a phone has asked this hub to restart: it has stopped cleanly. Start it again",
                 ));
             }
-            Ending::Reset => {}
+            // Erasing takes its time, and so does the next start.
+            Ending::Reset => service.tell_alive(),
         }
     }
 }
@@ -133,24 +151,25 @@ fn prepare(config: &Config, tell: impl FnOnce(&Value, &str)) -> Result<(), Failu
 }
 
 async fn run_once(
-    config: Config,
+    reloader: &mut Reloader,
+    service: &Arc<Service>,
     format: Format,
     signals: &mut Option<Signals>,
 ) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
-    let triggers = config.clone();
-    let (camera_trouble, trouble) = watch::channel(None);
-    let mut parts = start_parts(&config, &clock, trouble.clone())?;
-    // In privacy mode nobody has the camera, from the first moment on, and only the journal knows of that.
+    let current = reloader.current();
+    let config = current.borrow().config.clone();
+    let unopened = config.cameras.iter().map(crew::unopened);
+    let (board, cameras) = watch::channel(unopened.collect());
+    let mut parts = start_parts(&config, &clock, cameras.clone())?;
+    // In privacy mode nobody has a camera, from the first moment on, and only the journal knows of that.
     let is_private = parts.sealer.wishes().borrow().settings.privacy;
-    let camera = config.camera.as_ref().filter(|_| !is_private);
     // An unreadable clip is a mistake of the configuration.
-    let camera = camera.map(|camera| open_camera(camera, &clock)).transpose();
-    let front = match camera {
-        Ok(camera) => front(&config, signals).map(|(socket, signals)| (camera, socket, signals)),
+    let front = match crew::open_cameras(&config, &clock, is_private) {
+        Ok(inputs) => front(&config, signals).await.map(|front| (inputs, front)),
         Err(failure) => Err(failure),
     };
-    let (camera, socket, signals) = match front {
+    let (inputs, front) = match front {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -161,40 +180,60 @@ async fn run_once(
     }
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
     if let Some(traffic) = config.traffic {
-        eprintln!("secluso-hub: {}", traffic.cost().to_text());
+        aside(Urgency::Info, &traffic.cost().to_text());
     }
 
     let (stop, stopped) = watch::channel(false);
-    let keeper = config.camera.clone().map(|wanted| Keeper {
-        camera,
-        config: wanted.file,
-        name: wanted.name,
-        sealer: parts.sealer.clone(),
-        clock: clock.clone(),
-        pauses: Backoff::new(Box::new(dice())),
-        trouble: camera_trouble,
-    });
     let services = Arc::new(Services {
-        config,
+        current: current.clone(),
         sealer: parts.sealer.clone(),
         uplink: parts.uplink.clone(),
-        camera: trouble,
+        cameras,
         stop: stop.clone(),
         pairing: Turn::default(),
+        service: Arc::clone(service),
+        clock: clock.clone(),
     });
-    let control_task = tokio::spawn(socket.run(Arc::clone(&services)));
-    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services), clock));
-    let mut camera_task = tokio::spawn(record(keeper, stopped.clone()));
-    let is_reset = || reset::asked(&triggers).is_some();
+    // They hold the journal open, and are gone before it is closed.
+    let mut attendants = tokio::task::JoinSet::new();
+    attendants.spawn(front.socket.run(Arc::clone(&services)));
+    let (answer, answers) = watch::channel(());
+    attendants.spawn(beat(service.beat(), parts.sealer.clone(), answer));
+    let mut pulse = Pulse {
+        service: Arc::clone(service),
+        answers,
+    };
+    if let Some(endpoint) = front.metrics {
+        let services = Arc::clone(&services);
+        attendants.spawn(endpoint.run(move || {
+            let services = Arc::clone(&services);
+            async move { services.metrics().await }
+        }));
+    }
+    let invites_task = tokio::spawn(follow_invites(Arc::clone(&services)));
+    let (sealer, outlets) = (parts.sealer.clone(), parts.uplink.outlets());
+    let crew = Crew::start(
+        current.clone(),
+        inputs,
+        Arc::new(board),
+        (sealer, outlets),
+        clock,
+    );
+    let mut camera_task = tokio::spawn(crew.run(stopped.clone()));
+    service.tell_ready();
+    let is_reset = || reset::asked(&current.borrow().config).is_some();
     let watched = watch_over(
         &mut parts,
         format,
-        signals,
+        (front.signals, reloader, &mut pulse),
         stopped,
         &mut camera_task,
         is_reset,
     );
     let ended = watched.await;
+    if !matches!(ended, Ok(Ending::Reset)) {
+        service.tell_stopping();
+    }
     stop.send_replace(true);
     // An offer that a phone passes on stands until its time is over; the next start goes on with it.
     end_task(invites_task).await;
@@ -207,20 +246,57 @@ async fn run_once(
             .await
             .is_err()
     {
-        tracing::warn!("the camera did not stop in time; the next start ends its clip");
+        tracing::warn!("a camera did not stop in time; the next start ends its clip");
         camera_task.abort();
+        // Its keepers have the journal.
+        let _aborted = camera_task.await;
     }
-    control_task.abort();
-    let _ended = control_task.await;
+    attendants.shutdown().await;
     drop(services);
     finish(parts, format, ended).await
 }
 
+/// Asks the journal in this interval whether it answers, if anybody waits for a sign of life.
+async fn beat(interval: Option<Duration>, sealer: Sealer, answer: watch::Sender<()>) {
+    let Some(interval) = interval else {
+        return;
+    };
+    loop {
+        // What a step of somebody else's failed of is no sign of death.
+        if let Err(SealerError::Closed) = sealer.run(|_core, _now| Ok(())).await {
+            return;
+        }
+        answer.send_replace(());
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// What whoever watches over the parts says of it: that the journal has answered, and that it is there itself to say
+/// so. A loop that stands still obeys no signal, and is to be ended.
+struct Pulse {
+    service: Arc<Service>,
+    answers: watch::Receiver<()>,
+}
+
+impl Pulse {
+    /// Waits for the journal's next answer; cancel safe.
+    async fn answered(&mut self) {
+        if self.answers.changed().await.is_err() {
+            // Nobody waits for a sign of life, or the journal is gone, which is told elsewhere.
+            std::future::pending().await
+        }
+    }
+}
+
+/// What is there before anybody is told that the hub runs.
+struct Front<'s> {
+    socket: control::Server,
+    metrics: Option<Endpoint>,
+    signals: &'s mut Signals,
+}
+
 /// The control socket, and the signals before anybody is told that the hub runs: whoever is told may stop it.
-fn front<'s>(
-    config: &Config,
-    kept: &'s mut Option<Signals>,
-) -> Result<(control::Server, &'s mut Signals), Failure> {
+async fn front<'s>(config: &Config, kept: &'s mut Option<Signals>) -> Result<Front<'s>, Failure> {
     let socket = control::bind(&config.state_dir).map_err(|error| {
         let dir = config.state_dir.display();
         Failure::new(
@@ -228,7 +304,15 @@ fn front<'s>(
             format!("the control socket cannot be made in {dir}: {error}"),
         )
     })?;
-    Ok((socket, kept.get_or_insert(Signals::new()?)))
+    let metrics = match config.metrics {
+        Some(address) => Some(Endpoint::bind(address).await?),
+        None => None,
+    };
+    Ok(Front {
+        socket,
+        metrics,
+        signals: kept.get_or_insert(Signals::new()?),
+    })
 }
 
 /// The polite requests to end.
@@ -261,22 +345,47 @@ impl Signals {
 async fn watch_over(
     parts: &mut Parts,
     format: Format,
-    signals: &mut Signals,
+    (signals, reloader, pulse): (&mut Signals, &mut Reloader, &mut Pulse),
     mut stopped: watch::Receiver<bool>,
     camera_task: &mut tokio::task::JoinHandle<Result<(), Failure>>,
     is_reset: impl Fn() -> bool,
 ) -> Result<Ending, Failure> {
     let mut look = tokio::time::interval(Duration::from_millis(500));
     let mut camera_ended = false;
-    let mut is_camera_told = true;
+    let mut are_cameras_told = true;
+    let mut told = parts.cameras.borrow_and_update().clone();
     let mut wishes = parts.sealer.wishes();
+    // Whether all cameras are there, where the journal does not know it yet.
+    let mut unsaid = None;
     loop {
+        if let Some(are_there) = unsaid {
+            // Phones are told of it in the answers to their heartbeats. Never waited for: a journal that is slow holds
+            // up no signal, and one that is gone is told below.
+            let offered = parts.sealer.offer(move |core, _now| {
+                core.handle_cameras(are_there);
+                Ok(())
+            });
+            if !matches!(offered, Ok(false)) {
+                unsaid = None;
+            }
+        }
         // A wish that is there is durable, and so is the answer to whoever has it.
         if wishes.borrow_and_update().restart {
             return Ok(Ending::Restart);
         }
         tokio::select! {
             () = signals.any() => return Ok(Ending::Stopped),
+            () = pulse.answered() => pulse.service.tell_alive(),
+            () = reloader.asked() => {
+                let reloaded = reloader.reload();
+                let (json, text) = reload::said(&reloaded);
+                format.line(&json, "");
+                let urgency = match &reloaded {
+                    Ok(waiting) if waiting.is_empty() => Urgency::Info,
+                    _ => Urgency::Warning,
+                };
+                aside(urgency, &text);
+            },
             changed = wishes.changed() => if changed.is_err() {
                 return Err(gone("journal"));
             },
@@ -285,21 +394,18 @@ async fn watch_over(
                 Some(notice) => tell(format, &notice),
                 None => return Err(gone("journal")),
             },
-            changed = parts.camera.changed(), if is_camera_told => match changed {
+            changed = parts.cameras.changed(), if are_cameras_told => match changed {
                 Ok(()) => {
-                    let is_there = {
-                        let trouble = parts.camera.borrow_and_update();
-                        tell_camera(format, trouble.as_ref());
-                        trouble.is_none()
-                    };
-                    // Phones are told of it in the answers to their heartbeats. A journal that is gone is told above.
-                    let _told = parts.sealer.hand_over(move |core, _now| {
-                        core.handle_camera(is_there);
-                        Ok(())
-                    }).await;
+                    let cameras = parts.cameras.borrow_and_update().clone();
+                    tell_cameras(format, &told, &cameras);
+                    let before = std::mem::replace(&mut told, cameras);
+                    let are_there = are_all_there(&told);
+                    if are_there != are_all_there(&before) {
+                        unsaid = Some(are_there);
+                    }
                 }
                 // No camera, or none any more.
-                Err(_gone) => is_camera_told = false,
+                Err(_gone) => are_cameras_told = false,
             },
             ended = &mut *camera_task, if !camera_ended => {
                 camera_ended = true;
@@ -356,7 +462,7 @@ async fn finish<T>(parts: Parts, format: Format, ended: Result<T, Failure>) -> R
         mut thread,
         uplink,
         uplink_task,
-        camera: _,
+        cameras: _,
     } = parts;
     if ended.is_ok() && uplink.status().connected {
         tokio::time::sleep(FAREWELL).await;
@@ -394,56 +500,60 @@ pub(crate) async fn join(thread: SealerThread) -> Result<(), Failure> {
     }
 }
 
-fn open_camera(
-    camera: &CameraConfig,
-    clock: &TokioClock,
-) -> Result<FileCamera<TokioClock>, Failure> {
-    FileCamera::open(camera.file.clone(), clock.clone())
-        .map_err(|error| Failure::new(Code::Usage, format!("{error}; correct [camera] path")))
-}
-
-async fn record(
-    keeper: Option<Keeper<TokioClock>>,
-    stop: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    match keeper {
-        Some(keeper) => Ok(keeper.run(stop).await?),
-        None => Ok(()),
-    }
-}
-
 /// Makes the offers that phones pass on, for as long as the hub runs.
-async fn follow_invites(services: Arc<Services>, clock: TokioClock) {
+async fn follow_invites(services: Arc<Services>) {
+    let config = services.current.borrow().config.clone();
+    // How phones pair may change meanwhile; the rest waits for the next start.
+    let pairing = || services.current.borrow().config.pairing.clone();
     let inviter = Inviter {
-        config: &services.config.pairing,
-        may_invite: services.config.may_invite,
-        relay: &services.config.relay,
+        config: &pairing,
+        may_invite: config.may_invite,
+        relay: &config.relay,
         sealer: &services.sealer,
         uplink: &services.uplink,
-        clock: &clock,
+        clock: &services.clock,
         turn: &services.pairing,
     };
     inviter.run().await;
 }
 
-/// Says that the camera failed, or that it is there again.
-fn tell_camera(format: Format, trouble: Option<&CameraError>) {
-    let (json, text) = output::camera(trouble);
-    format.line(&json, "");
-    eprintln!("secluso-hub: {text}");
+/// Whether no camera has failed.
+fn are_all_there(cameras: &Cameras) -> bool {
+    cameras.iter().all(|camera| camera.trouble.is_none())
+}
+
+/// Says which cameras failed, and which are there again.
+fn tell_cameras(format: Format, before: &Cameras, now: &Cameras) {
+    for (index, now) in now.iter().enumerate() {
+        // One that took another's place was in no trouble.
+        let before = before.get(index).filter(|before| before.name == now.name);
+        let before = before.and_then(|before| before.trouble.as_ref());
+        if before != now.trouble.as_ref() {
+            let (json, text) = output::camera(&now.name, now.trouble.as_ref());
+            let urgency = match now.trouble {
+                Some(_) => Urgency::Warning,
+                None => Urgency::Info,
+            };
+            format.line(&json, "");
+            aside(urgency, &text);
+        }
+    }
 }
 
 fn tell(format: Format, notice: &Notice) {
     let (json, text) = output::notice(notice);
     let is_fact = matches!(
         notice,
-        Notice::ClipStarted { .. } | Notice::ClipFinished { .. } | Notice::Healed { .. }
+        Notice::ClipStarted { .. }
+            | Notice::ClipFinished { .. }
+            | Notice::Told { .. }
+            | Notice::Healed { .. }
     );
     if let Some(json) = &json {
         format.line(json, if is_fact { &text } else { "" });
     }
     if !is_fact {
-        eprintln!("secluso-hub: {text}");
+        aside(Urgency::Warning, &text);
     }
 }
 
@@ -455,11 +565,11 @@ pub async fn pair(
     config: Config,
     mut show: impl FnMut(&Step) + Send + 'static,
 ) -> Result<(), Failure> {
-    prepare(&config, |_json, text| eprintln!("secluso-hub: {text}"))?;
+    prepare(&config, |_json, text| aside(Urgency::Warning, text))?;
     let mut signals = Signals::new()?;
     let clock = TokioClock::new();
-    let (_no_camera, trouble) = watch::channel(None);
-    let parts = start_parts(&config, &clock, trouble)?;
+    let (_no_camera, cameras) = watch::channel(Cameras::new());
+    let parts = start_parts(&config, &clock, cameras)?;
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
     let shower = tokio::spawn(async move {
         while let Some(step) = steps.recv().await {
@@ -483,7 +593,7 @@ pub async fn pair(
         thread,
         uplink,
         uplink_task,
-        camera: _,
+        cameras: _,
     } = parts;
     end_task(uplink_task).await;
     drop(uplink);
@@ -517,7 +627,7 @@ mod tests {
             thread,
             uplink,
             uplink_task,
-            camera: watch::channel(None).1,
+            cameras: watch::channel(Cameras::new()).1,
         }
     }
 
@@ -525,11 +635,19 @@ mod tests {
     async fn watched(parts: &mut Parts, stopped: watch::Receiver<bool>) -> Result<Ending, Failure> {
         let mut camera = tokio::spawn(std::future::pending());
         let mut signals = Signals::new()?;
+        let relay = wire::RelayId([7; 32]).to_text();
+        let text = format!("state_dir = \"s\"\nrelay = \"127.0.0.1:4433/{relay}\"\n");
+        let config = Config::parse(&text, "hub.toml", std::path::Path::new("/etc"))?;
+        let mut reloader = Reloader::new("/nowhere/hub.toml".into(), config)?;
+        let mut pulse = Pulse {
+            service: Arc::new(Service::of_environment()),
+            answers: watch::channel(()).1,
+        };
         let never = || false;
         let watched = watch_over(
             parts,
             Format::Json,
-            &mut signals,
+            (&mut signals, &mut reloader, &mut pulse),
             stopped,
             &mut camera,
             never,
@@ -627,7 +745,7 @@ mod tests {
             thread,
             uplink,
             uplink_task,
-            camera: watch::channel(None).1,
+            cameras: watch::channel(Cameras::new()).1,
         };
         let (_stop, stopped) = watch::channel(false);
         let ended = watched(&mut parts, stopped).await;

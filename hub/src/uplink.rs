@@ -8,15 +8,18 @@
 mod backoff;
 mod dismissals;
 mod hearing;
+mod hold;
 mod line;
+mod live;
 mod shape;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use journal::ids::{Line, PairingId};
+use journal::ids::{Channel, Line, PairingId};
 use relay_client::rpk::EndpointLimits;
 use relay_client::{Admission, ClientError, Connection, ErrorKind, Identity, RelayAddress};
 use tokio::sync::watch;
@@ -29,10 +32,11 @@ pub use shape::Shaped;
 
 use crate::camera::Clock;
 use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
+use crate::live::Outlets;
 use crate::sealer::{Sealer, SealerError};
 use crate::traffic::Traffic;
 use hearing::Hearing;
-use line::LineUplink;
+use line::{LineUplink, Queue};
 
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
 const IDLE: Duration = Duration::from_secs(10);
@@ -105,9 +109,15 @@ pub struct UplinkConfig {
 pub struct Uplink {
     board: Board,
     connection: watch::Receiver<Option<Arc<Connection>>>,
+    outlets: Outlets,
 }
 
 impl Uplink {
+    /// Where live frames are given to it.
+    pub fn outlets(&self) -> Outlets {
+        self.outlets.clone()
+    }
+
     /// What it shows.
     pub fn status(&self) -> LinkStatus {
         self.board.read()
@@ -173,18 +183,26 @@ pub fn start(
 ) -> (Uplink, tokio::task::JoinHandle<()>) {
     let board = Board::default();
     let (publish, connection) = watch::channel(None);
+    let outlets = Outlets::default();
     let task = Worker {
         config,
         sealer,
         clock,
         board: board.clone(),
         publish,
+        outlets: outlets.clone(),
+        queue: Queue::new(),
         lines: BTreeMap::new(),
         hearings: BTreeMap::new(),
         backoff: Backoff::new(Box::new(jitter)),
     };
     let task = tokio::spawn(task.run());
-    (Uplink { board, connection }, task)
+    let uplink = Uplink {
+        board,
+        connection,
+        outlets,
+    };
+    (uplink, task)
 }
 
 struct Worker<C> {
@@ -193,6 +211,9 @@ struct Worker<C> {
     clock: C,
     board: Board,
     publish: watch::Sender<Option<Arc<Connection>>>,
+    outlets: Outlets,
+    /// Whose turn it is to send.
+    queue: Queue,
     /// What each sender knows outlives a connection.
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
     /// Which phones this process has heard.
@@ -329,20 +350,20 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             self.board.clone(),
         ));
         let mut tasks: JoinSet<(Line, Result<(), Over>)> = JoinSet::new();
-        let mut attached: BTreeMap<Line, [AbortHandle; 2]> = BTreeMap::new();
+        let mut attached: BTreeMap<Line, Vec<AbortHandle>> = BTreeMap::new();
         loop {
             let current: Heads = heads.borrow_and_update().clone();
             for (line, head) in &current {
                 if !attached.contains_key(line) {
-                    let both = self.attach(*line, *head, connection, &mut tasks);
-                    attached.insert(*line, both);
+                    let of_line = self.attach(*line, *head, connection, &mut tasks);
+                    attached.insert(*line, of_line);
                 }
             }
             // A phone was removed: nothing is sent to it and nothing is waited for from it any more.
-            attached.retain(|line, both| {
+            attached.retain(|line, of_line| {
                 let is_there = current.contains_key(line);
                 if !is_there {
-                    both.iter().for_each(AbortHandle::abort);
+                    of_line.iter().for_each(AbortHandle::abort);
                 }
                 is_there
             });
@@ -373,7 +394,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         head: LineHeads,
         connection: &Arc<Connection>,
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
-    ) -> [AbortHandle; 2] {
+    ) -> Vec<AbortHandle> {
         let known = self.lines.entry(line).or_insert_with(|| {
             let new = LineUplink::new(line, head, self.config.traffic);
             Arc::new(tokio::sync::Mutex::new(new))
@@ -390,9 +411,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             connection: Arc::clone(connection),
             sealer: self.sealer.clone(),
             board: self.board.clone(),
+            queue: self.queue.clone(),
         };
         let clock = self.clock.clone();
-        let for_receiving = shared.clone();
+        let (for_receiving, for_live) = (shared.clone(), shared.clone());
         let sending = tasks.spawn(async move {
             let mut known = known.lock().await;
             loop {
@@ -410,7 +432,13 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                 }
             }
         });
-        [sending, receiving]
+        let mut all = vec![sending, receiving];
+        if line.channel == Channel::Livestream {
+            let (outlets, clock) = (self.outlets.clone(), self.clock.clone());
+            let casting = async move { (line, live::send(&for_live, &outlets, &clock).await) };
+            all.push(tasks.spawn(casting));
+        }
+        all
     }
 }
 

@@ -61,3 +61,77 @@ fn a_hub_without_room_for_its_control_socket_ends_with_its_code() {
         assert!(stderr.contains("control socket"), "{stderr}");
     }
 }
+
+/// A configuration with these cameras, in a directory of its own.
+fn configured(cameras: &str) -> (tempfile::TempDir, String) {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub.toml");
+    let relay = format!("127.0.0.1:4433/{}", wire::RelayId([7; 32]).to_text());
+    let text = format!("state_dir = \"state\"\nrelay = \"{relay}\"\n{cameras}");
+    std::fs::write(&path, text).unwrap();
+    let path = path.display().to_string();
+    (place, path)
+}
+
+#[test]
+fn cameras_are_listed_without_what_is_secret() {
+    let (_place, config) = configured(
+        "[[camera]]\nkind = \"rtsp\"\nname = \"door\"\nurl = \"rtsp://cam.lan/1?password=hunter2\"\n\
+         [[camera]]\nkind = \"virtual\"\nname = \"try\"\n",
+    );
+    let output = run(&["cameras", "--config", &config]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert_eq!(
+        lines[0],
+        "door: rtsp, rtsp://cam.lan/1?...; events by motion"
+    );
+    assert!(lines[1].starts_with("try: virtual, "), "{said}");
+    let output = run(&["cameras", "--json", "--config", &config]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!said.contains("hunter2"), "{said}");
+    let first: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!(first["camera"], "door");
+    assert_eq!(first["events"], "motion");
+}
+
+#[test]
+fn a_camera_that_is_not_there_is_one_line_and_a_code() {
+    // A port that nobody listens on: it was bound, and is closed again.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port();
+    let url = format!("rtsp://admin:hunter2@127.0.0.1:{port}/cam");
+    let output = run(&["test-camera", &url]);
+    assert_eq!(output.status.code(), Some(5));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("is not reached"), "{said}");
+    assert!(
+        !said.contains("hunter2") && !said.contains("admin"),
+        "{said}"
+    );
+
+    let output = run(&["test-camera", "http://admin:hunter2@127.0.0.1/"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("rtsp://") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_clip_that_is_not_there_ends_the_hub_with_its_code() {
+    let (_place, config) = configured(
+        "[[camera]]\nkind = \"virtual\"\nname = \"a\"\n\
+         [[camera]]\nkind = \"file\"\nname = \"b\"\npath = \"nowhere.mp4\"\n",
+    );
+    let output = run(&["run", "--config", &config]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("nowhere.mp4"), "{said}");
+}

@@ -1,9 +1,14 @@
 //! Clips at the hub: what of an event was accepted, and how it ends.
 //!
-//! A clip is a header, chunks and a trailer, all in the epoch that its Commit opened. Running digest
+//! A clip is a header, chunks and a trailer, all in the epoch that its Commit opened. The picture of an
+//! event is one, too, in a channel of its own. Clips of several cameras may be open in one line: each
+//! begins with a Commit, and each end closes the epoch, behind which the others go on with another. Running digest
 //! and counts are stored with every batch (scenario 17), so that whatever happens, the last message
 //! about a clip says exactly which bytes [`crate::Journal::commit`] accepted: the trailer if all went
 //! well, the cut-off notice after a crash, the statement if its bytes were lost.
+
+mod dropping;
+mod spans;
 
 use serde::{Deserialize, Serialize};
 use sha2::digest::common::hazmat::SerializableState;
@@ -16,20 +21,28 @@ use crate::ids::{Channel, ClipId, Line, PairingId};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::{
-    self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX, Statement,
+    self, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, DropReason, HubMessage, NAME_BYTES_MAX,
 };
-use crate::outbox::{self, Placement};
+use crate::outbox::Placement;
 use crate::retain::{self, RetainedClip};
 use crate::scope::Scope;
 use crate::session::{Committer, EpochUse, Session};
 use crate::txn::{Outcome, Txn};
 
+#[cfg(test)]
+pub(crate) use dropping::STATEMENTS_MAX;
+#[cfg(test)]
+pub(crate) use spans::SPANS_PER_PAGE;
+
+use dropping::Rest;
+use spans::Spans;
+
 /// How many clips a hub remembers per pairing after they are acked, for `status`.
 pub const ACKED_CLIPS_KEPT: usize = 64;
 
-/// Clips beyond those that one start of a clip forgets: under 16 KiB in the log. More than that are
+/// Rows of clips beyond those that one start of a clip removes: under 16 KiB in the log. More than that are
 /// over at once if one ack covers what a phone was away for; the rest goes with the next clips.
-const CLIPS_PRUNED_MAX: usize = 128;
+const CLIPS_PRUNED_MAX: u32 = 128;
 
 /// How a clip stands at the hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -59,26 +72,26 @@ pub struct HubClip {
     pub sha256: Option<[u8; 32]>,
     /// How it stands.
     pub outcome: ClipOutcome,
-    /// Its envelopes, one span per epoch in which it was recorded; Commits lie between spans, and covers may lie
-    /// in them.
-    spans: Vec<(u64, u64)>,
+    /// Its envelopes.
+    spans: Spans,
+    /// It is being dropped for its room, and from here on no statement was made yet.
+    rest: Option<Rest>,
 }
 
 impl HubClip {
-    /// The last envelope that belongs to it.
-    pub fn last_seq(&self) -> Seq {
-        Seq(self.spans.last().map_or(0, |span| span.1))
+    /// The first envelope that belongs to it: clips of a line are in this order.
+    pub fn first_seq(&self) -> Seq {
+        self.spans.first()
     }
 
-    /// `commit` is the last Commit that its recorder knows of; what else lies between two of its envelopes is
-    /// cover.
-    fn took(&mut self, seq: Seq, commit: Seq) {
-        match self.spans.last_mut() {
-            Some((_, last)) if *last + 1 == seq.0 || (*last > commit.0 && commit.is_some()) => {
-                *last = seq.0;
-            }
-            _ => self.spans.push((seq.0, seq.0)),
-        }
+    /// The last envelope that belongs to it.
+    pub fn last_seq(&self) -> Seq {
+        self.spans.last()
+    }
+
+    /// Whether [`Session::drop_for_room`] has begun with it and is not done.
+    pub fn is_dropped_in_part(&self) -> bool {
+        self.rest.is_some()
     }
 
     fn end(&self, sha256: [u8; 32], now_unix_ms: u64) -> ClipEnd {
@@ -96,12 +109,27 @@ fn clip_scope(line: Line) -> Scope {
     Scope::Pairing(line.pairing)
 }
 
+/// Where the clips of a line are; `None` for one that has none.
+fn family(line: Line) -> Option<Family> {
+    match line.channel {
+        Channel::EventVideo => Some(Family::Clip),
+        Channel::Thumbnail => Some(Family::Thumbnail),
+        Channel::Livestream | Channel::Notification | Channel::Config => None,
+    }
+}
+
+fn own_family(line: Line) -> Result<Family, JournalError> {
+    family(line).ok_or(JournalError::Misuse(
+        "clips are recorded in the channels of event video and thumbnails",
+    ))
+}
+
 fn put_clip(txn: &mut Txn<'_>, line: Line, clip: &HubClip) -> Result<(), JournalError> {
-    txn.put_secret_row(clip_scope(line), Family::Clip, &clip.clip.0, clip)
+    txn.put_secret_row(clip_scope(line), own_family(line)?, &clip.clip.0, clip)
 }
 
 fn load_clip(txn: &Txn<'_>, line: Line, clip: ClipId) -> Result<HubClip, JournalError> {
-    txn.secret_row(clip_scope(line), Family::Clip, &clip.0)?
+    txn.secret_row(clip_scope(line), own_family(line)?, &clip.0)?
         .ok_or(JournalError::NoSuchClip(clip))
 }
 
@@ -177,6 +205,15 @@ impl OpenClip {
     }
 }
 
+/// What becomes of the epoch in which a clip ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Another clip has its end in it as well.
+    GoesOn,
+    /// Nothing more is said in it.
+    Closes,
+}
+
 /// Room for the largest message, so that encoding never moves it.
 const SCRATCH_BYTES: usize = CHUNK_BYTES_MAX + 256;
 
@@ -197,11 +234,7 @@ impl Session<Committer> {
                 "camera names and MIME types have at most 64 bytes",
             ));
         }
-        if self.line().channel != Channel::EventVideo {
-            return Err(JournalError::Misuse(
-                "clips are recorded in the event video channel",
-            ));
-        }
+        own_family(self.line())?;
         self.prune_clips(txn)?;
         let clip = match wal::mutant!(
             "clip_named_by_the_clock",
@@ -227,10 +260,13 @@ impl Session<Committer> {
             bytes: 0,
             sha256: None,
             outcome: ClipOutcome::Recording,
-            spans: Vec::new(),
+            spans: Spans::default(),
+            rest: None,
         };
-        record.took(seq, self.last_commit());
-        if self.retains {
+        let before = self.said_before();
+        record.spans.took(txn, (self.line(), clip), seq, before)?;
+        // A picture is no evidence that a clip is not: it has no copy.
+        if self.retains && self.line().channel == Channel::EventVideo {
             let kept = RetainedClip {
                 clip,
                 pairing: self.line().pairing,
@@ -249,13 +285,31 @@ impl Session<Committer> {
             touched: txn.outcome().clone(),
         };
         open.put(txn, self.line())?;
-        self.open_clip = Some(open);
+        self.open_clips.insert(clip, open);
         Ok(clip)
     }
 
-    /// The clip being recorded: from memory if that is what the rows say, else from the rows.
+    /// Sends something whole as a clip of its own, Commit and trailer included, in this transaction: the
+    /// picture of an event. At most [`CHUNK_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// As [`Session::start_clip`].
+    pub fn send_whole(
+        &mut self,
+        txn: &mut Txn<'_>,
+        (camera, mime): (&str, &str),
+        started_unix_ms: u64,
+        bytes: &[u8],
+        now_unix_ms: u64,
+    ) -> Result<ClipEnd, JournalError> {
+        let clip = self.start_clip(txn, camera, mime, started_unix_ms)?;
+        self.append_chunk(txn, clip, bytes, started_unix_ms)?;
+        self.finish_clip(txn, clip, now_unix_ms)
+    }
+
+    /// A clip being recorded: from memory if that is what the rows say, else from the rows.
     fn take_open(&mut self, txn: &Txn<'_>, clip: ClipId) -> Result<OpenClip, JournalError> {
-        match self.open_clip.take() {
+        match self.open_clips.remove(&clip) {
             Some(open) if open.fits(txn, clip) => Ok(open),
             _ => OpenClip::load(txn, self.line(), clip),
         }
@@ -309,9 +363,12 @@ impl Session<Committer> {
         open.digest.update(bytes);
         open.record.chunks += 1;
         open.record.bytes += bytes.len() as u64;
-        open.record.took(seq, self.last_commit());
+        let before = self.said_before();
+        open.record
+            .spans
+            .took(txn, (self.line(), clip), seq, before)?;
         open.put(txn, self.line())?;
-        self.open_clip = Some(open);
+        self.open_clips.insert(clip, open);
         Ok(seq)
     }
 
@@ -327,7 +384,12 @@ impl Session<Committer> {
         now_unix_ms: u64,
     ) -> Result<ClipEnd, JournalError> {
         self.keep_right(txn, clip)?;
-        self.end_clip(txn, clip, now_unix_ms, ClipOutcome::Complete)
+        self.end_clip(
+            txn,
+            clip,
+            now_unix_ms,
+            (ClipOutcome::Complete, Then::Closes),
+        )
     }
 
     /// Ends a clip early, with its cut-off notice, while the process lives: otherwise as
@@ -342,11 +404,12 @@ impl Session<Committer> {
         now_unix_ms: u64,
     ) -> Result<ClipEnd, JournalError> {
         self.keep_right(txn, clip)?;
-        self.end_clip(txn, clip, now_unix_ms, ClipOutcome::CutOff)
+        self.end_clip(txn, clip, now_unix_ms, (ClipOutcome::CutOff, Then::Closes))
     }
 
-    /// What a start owes to an epoch that was encrypted in: a Commit, the cut-off notice of the clip
-    /// that it carried, and rotation. An unused or finished epoch gets nothing.
+    /// What a start owes to an epoch that was encrypted in: a Commit, the cut-off notice of each clip
+    /// that is still being recorded, and rotation. An unused or finished epoch gets nothing, unless a clip
+    /// waited behind it for its next chunk.
     ///
     /// # Errors
     /// Storage, or MLS; the transaction must be dropped.
@@ -356,17 +419,11 @@ impl Session<Committer> {
         now_unix_ms: u64,
     ) -> Result<Closed, JournalError> {
         let used: Option<EpochUse> = txn.row(&keys::epoch_use(self.line()))?;
-        let Some(EpochUse::InUse { clip, .. }) = used else {
-            return Ok(Closed::NothingOwed);
-        };
-        let open = match clip {
-            Some(clip) => {
-                let record = load_clip(txn, self.line(), clip)?;
-                (record.outcome == ClipOutcome::Recording).then_some(clip)
+        let mut open = txn.clips_being_recorded(self.line())?;
+        let Some(last) = open.pop() else {
+            if !matches!(used, Some(EpochUse::InUse { .. })) {
+                return Ok(Closed::NothingOwed);
             }
-            None => None,
-        };
-        let Some(clip) = open else {
             // Nothing is left to say in it, but its ratchet is on disk: move on and rotate.
             self.advance_epoch(txn)?;
             self.finish_empty(txn)?;
@@ -378,8 +435,18 @@ impl Session<Committer> {
         } else {
             self.advance_epoch(txn)?;
         }
-        let end = self.end_clip(txn, clip, now_unix_ms, ClipOutcome::CutOff)?;
-        Ok(Closed::CutOff(end))
+        let mut ends = Vec::with_capacity(open.len() + 1);
+        for clip in open {
+            ends.push(self.end_clip(
+                txn,
+                clip,
+                now_unix_ms,
+                (ClipOutcome::CutOff, Then::GoesOn),
+            )?);
+        }
+        let ending = (ClipOutcome::CutOff, Then::Closes);
+        ends.push(self.end_clip(txn, last, now_unix_ms, ending)?);
+        Ok(Closed::CutOff(ends))
     }
 
     fn end_clip(
@@ -387,7 +454,7 @@ impl Session<Committer> {
         txn: &mut Txn<'_>,
         clip: ClipId,
         now_unix_ms: u64,
-        outcome: ClipOutcome,
+        (outcome, then): (ClipOutcome, Then),
     ) -> Result<ClipEnd, JournalError> {
         let line = self.line();
         let OpenClip {
@@ -401,8 +468,12 @@ impl Session<Committer> {
         };
         let encoded = message::encode(&message).map(Zeroizing::new);
         let encoded = encoded.ok_or(JournalError::Misuse("our own messages must encode"))?;
-        let seq = self.finish(txn, &encoded)?;
-        record.took(seq, self.last_commit());
+        let seq = match then {
+            Then::GoesOn => self.seal(txn, &encoded, Placement::Inline)?,
+            Then::Closes => self.finish(txn, &encoded)?,
+        };
+        let before = self.said_before();
+        record.spans.took(txn, (line, clip), seq, before)?;
         record.sha256 = Some(sha256);
         record.outcome = outcome;
         drop_digest(txn, line, clip);
@@ -424,11 +495,11 @@ impl Session<Committer> {
 
     /// What a proved rollback costs the hub ([`Session::prove_rollback`]), and an epoch that a start cannot close: the
     /// group dies with all its keys, because nothing is encrypted in it any more and what left of a clip in progress
-    /// would open with them. Such a clip ends in our books only; it comes back with how much was accepted.
+    /// would open with them. Such clips end in our books only; they come back with how much was accepted.
     ///
     /// # Errors
-    /// If the clip's rows cannot be read: it stays as it is, and the group dies all the same.
-    pub fn abandon(&mut self, txn: &mut Txn<'_>) -> Result<Option<HubClip>, JournalError> {
+    /// If a clip's rows cannot be read: it stays as it is, and the group dies all the same.
+    pub fn abandon(&mut self, txn: &mut Txn<'_>) -> Result<Vec<HubClip>, JournalError> {
         let ended = self.end_unsaid(txn);
         self.forget();
         self.scratch = Zeroizing::default();
@@ -436,107 +507,44 @@ impl Session<Committer> {
         ended
     }
 
-    /// Ends the clip that the open epoch carries, without an envelope that says so.
-    fn end_unsaid(&mut self, txn: &mut Txn<'_>) -> Result<Option<HubClip>, JournalError> {
+    /// Ends the clips being recorded, without envelopes that say so.
+    fn end_unsaid(&mut self, txn: &mut Txn<'_>) -> Result<Vec<HubClip>, JournalError> {
         let line = self.line();
-        let used: Option<EpochUse> = txn.row(&keys::epoch_use(line))?;
-        let Some(EpochUse::InUse {
-            clip: Some(clip), ..
-        }) = used
-        else {
-            return Ok(None);
-        };
-        if load_clip(txn, line, clip)?.outcome != ClipOutcome::Recording {
-            return Ok(None);
+        let mut ended = Vec::new();
+        for clip in txn.clips_being_recorded(line)? {
+            let OpenClip {
+                mut record, digest, ..
+            } = self.take_open(txn, clip)?;
+            record.sha256 = Some(digest.finalize().into());
+            record.outcome = ClipOutcome::CutOff;
+            put_clip(txn, line, &record)?;
+            ended.push(record);
         }
-        let OpenClip {
-            mut record, digest, ..
-        } = self.take_open(txn, clip)?;
-        record.sha256 = Some(digest.finalize().into());
-        record.outcome = ClipOutcome::CutOff;
-        put_clip(txn, line, &record)?;
-        Ok(Some(record))
-    }
-
-    /// Drops the clip that envelope `at` belongs to, whose stored bytes are damaged: from `at` on its
-    /// envelopes give way to signed statements, each under the number of the last one that it covers.
-    /// What came before `at` may already be at the relay and stays. Commits stay always.
-    ///
-    /// A statement that stands may have left, so it stays as it is, and its range with it. If an
-    /// earlier place of a clip is found damaged later, what lies between the two gets a statement of
-    /// its own; asked again about the same place, or a later one, this changes nothing.
-    ///
-    /// The clip comes back if it was not dropped before.
-    ///
-    /// # Errors
-    /// [`JournalError::Misuse`] if `at` belongs to no clip, or to one that is being recorded: finish
-    /// that one first.
-    pub fn drop_damaged(
-        &mut self,
-        txn: &mut Txn<'_>,
-        at: Seq,
-    ) -> Result<Option<HubClip>, JournalError> {
-        let line = self.line();
-        let clips = txn.hub_clips(line.pairing)?;
-        // A pairing's clips are all in one of its lines; a number of another line means none of them.
-        let has_clips = line.channel == Channel::EventVideo;
-        let holds =
-            |clip: &HubClip| has_clips && clip.spans.iter().any(|(a, b)| (*a..=*b).contains(&at.0));
-        let mut record = clips
-            .into_iter()
-            .find(holds)
-            .ok_or(JournalError::Misuse("a damaged payload belongs to a clip"))?;
-        if record.outcome == ClipOutcome::Recording {
-            return Err(JournalError::Misuse(
-                "a clip is never dropped while it is being recorded",
-            ));
-        }
-        let pairing = txn.pairing_record(line)?;
-        let mut is_news = false;
-        for (first, last) in record.spans.clone() {
-            let first = Seq(first.max(at.0));
-            let Some(range) = outbox::unexplained(txn, line, (first, Seq(last)))? else {
-                continue;
-            };
-            let statement = Statement {
-                channel: line.channel,
-                first: range.0.0,
-                last: range.1.0,
-                clip: record.clip,
-                reason: DropReason::Damaged,
-            };
-            let content = self.sign_statement(txn, &statement)?;
-            outbox::replace(txn, line, &pairing, range, &content)?;
-            is_news = true;
-        }
-        if is_news {
-            // Once, and not for each of its spans, of which a disk that fails often makes many.
-            txn.trim_outbox(line)?;
-        }
-        if !is_news || matches!(record.outcome, ClipOutcome::Dropped(_)) {
-            return Ok(None);
-        }
-        record.outcome = ClipOutcome::Dropped(DropReason::Damaged);
-        put_clip(txn, line, &record)?;
-        retain::lost(txn, line, record.clip);
-        Ok(Some(record))
+        Ok(ended)
     }
 
     /// Forgets clips that are acked and older than the last [`ACKED_CLIPS_KEPT`], the oldest first, at
-    /// most [`CLIPS_PRUNED_MAX`].
+    /// most [`CLIPS_PRUNED_MAX`] rows of them.
     fn prune_clips(&mut self, txn: &mut Txn<'_>) -> Result<(), JournalError> {
         let line = self.line();
         let acked = txn.journal().outbox_head(line)?.acked;
-        let mut done: Vec<_> = txn.hub_clips(line.pairing)?;
+        let mut done: Vec<_> = txn.clips_of(line)?;
         done.retain(|clip| {
             let ended = clip.outcome != ClipOutcome::Recording;
             // A copy that is still to be released is found by what is known of its clip.
             ended && clip.last_seq() <= acked && !retain::has_copy(txn, clip.clip)
         });
         let excess = done.len().saturating_sub(ACKED_CLIPS_KEPT);
-        for clip in done.into_iter().take(excess.min(CLIPS_PRUNED_MAX)) {
-            let key = keys::secret(clip_scope(line), Family::Clip, &clip.clip.0);
+        let mut room = CLIPS_PRUNED_MAX;
+        for mut clip in done.into_iter().take(excess) {
+            room -= clip.spans.forget_pages(txn, (line, clip.clip), room);
+            if room == 0 {
+                // It goes with a later clip, and has fewer pages until then.
+                return put_clip(txn, line, &clip);
+            }
+            let key = keys::secret(clip_scope(line), own_family(line)?, &clip.clip.0);
             txn.delete_secret(clip_scope(line), key);
+            room -= 1;
         }
         Ok(())
     }
@@ -549,15 +557,30 @@ pub enum Closed {
     NothingOwed,
     /// It was closed; no clip was open in it.
     EpochOnly,
-    /// It was closed, and this clip was cut off.
-    CutOff(ClipEnd),
+    /// It was closed, and these clips were cut off; at least one.
+    CutOff(Vec<ClipEnd>),
 }
 
 impl Txn<'_> {
+    /// [`Journal::hub_clips`], as the transaction sees them.
     pub(crate) fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
-        let scope = Scope::Pairing(pairing);
-        let rows = self.secrets(scope, &keys::secret(scope, Family::Clip, &[]))?;
+        self.clips_of(Line::of(pairing, Channel::EventVideo))
+    }
+
+    fn clips_of(&self, line: Line) -> Result<Vec<HubClip>, JournalError> {
+        let Some(family) = family(line) else {
+            return Ok(Vec::new());
+        };
+        let scope = clip_scope(line);
+        let rows = self.secrets(scope, &keys::secret(scope, family, &[]))?;
         decode_clips(scope, rows.into_values())
+    }
+
+    /// In the order in which they began.
+    fn clips_being_recorded(&self, line: Line) -> Result<Vec<ClipId>, JournalError> {
+        let clips = self.clips_of(line)?.into_iter();
+        let open = clips.filter(|clip| clip.outcome == ClipOutcome::Recording);
+        Ok(open.map(|clip| clip.clip).collect())
     }
 }
 
@@ -568,13 +591,43 @@ impl Journal {
         self.scopes.get(Scope::Group(line)).is_some()
     }
 
-    /// The clips that a hub knows of a pairing, oldest first.
+    /// The clips that a hub knows of a pairing's events, oldest first.
     ///
     /// # Errors
     /// If a row cannot be read.
     pub fn hub_clips(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
-        let scope = Scope::Pairing(pairing);
-        let prefix = keys::secret(scope, Family::Clip, &[]);
+        self.clips_of(Line::of(pairing, Channel::EventVideo))
+    }
+
+    /// The pictures of events that a hub knows of a pairing, oldest first.
+    ///
+    /// # Errors
+    /// If a row cannot be read.
+    pub fn hub_thumbnails(&self, pairing: PairingId) -> Result<Vec<HubClip>, JournalError> {
+        self.clips_of(Line::of(pairing, Channel::Thumbnail))
+    }
+
+    /// Whether a start owes a line something ([`Session::close_used_epoch`]): its epoch is open, or a clip
+    /// of it is.
+    ///
+    /// # Errors
+    /// If a row cannot be read.
+    pub fn owes_close(&self, line: Line) -> Result<bool, JournalError> {
+        if matches!(self.epoch_use(line)?, Some(EpochUse::InUse { .. })) {
+            return Ok(true);
+        }
+        let clips = self.clips_of(line)?;
+        Ok(clips
+            .iter()
+            .any(|clip| clip.outcome == ClipOutcome::Recording))
+    }
+
+    fn clips_of(&self, line: Line) -> Result<Vec<HubClip>, JournalError> {
+        let Some(family) = family(line) else {
+            return Ok(Vec::new());
+        };
+        let scope = clip_scope(line);
+        let prefix = keys::secret(scope, family, &[]);
         let rows = crate::journal::scan_all(&self.wal, &prefix)?;
         let opened: Result<Vec<_>, _> = rows
             .iter()
@@ -596,6 +649,6 @@ fn decode_clips(
         .map(|bytes| crate::codec::from_row(&bytes).ok_or_else(damaged))
         .collect();
     let mut clips = clips?;
-    clips.sort_by_key(|clip| clip.spans.first().copied());
+    clips.sort_by_key(HubClip::first_seq);
     Ok(clips)
 }

@@ -19,8 +19,8 @@ use crate::ids::{Channel, CommandId, PairingId};
 use crate::journal::Journal;
 use crate::keys::Family;
 use crate::message::{
-    self, AppConfigMessage, Command, CommandKind, CommandResult, Outcome, Settings, SettingsBase,
-    SettingsDoc,
+    self, AppConfigMessage, CameraChange, CameraSettings, Command, CommandKind, CommandResult,
+    Outcome, Settings, SettingsBase, SettingsDoc,
 };
 use crate::scope::Scope;
 use crate::session::{Follower, Session};
@@ -28,7 +28,7 @@ use crate::txn::Txn;
 use crate::wrap::Held;
 
 pub(crate) use hub::forget_outcomes;
-pub use hub::{OUTCOMES_KEPT, SettingsSaid};
+pub use hub::{CAMERAS_SET_MAX, OUTCOMES_KEPT, SettingsSaid};
 
 /// Commands to one hub that may wait for their answers.
 pub const COMMANDS_PENDING_MAX: usize = 16;
@@ -36,7 +36,7 @@ pub const COMMANDS_PENDING_MAX: usize = 16;
 pub const COMMANDS_DONE_KEPT: usize = 16;
 
 /// A command that has no answer yet (app).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PendingCommand {
     /// Which.
     pub id: CommandId,
@@ -87,16 +87,18 @@ impl CommandBook {
         } = self.settings;
         let mut base = SettingsBase::Version(version);
         for pending in &self.pending {
-            match pending.kind {
-                CommandKind::Privacy { on } => settings.privacy = on,
+            match &pending.kind {
+                CommandKind::Privacy { on } => settings.privacy = *on,
                 CommandKind::SetSettings {
                     settings: wanted, ..
-                } => settings = wanted,
+                } => settings = *wanted,
                 CommandKind::SendAgain { .. }
                 | CommandKind::Restart
                 | CommandKind::Phones
                 | CommandKind::Remove { .. }
-                | CommandKind::Invite => continue,
+                | CommandKind::Invite
+                | CommandKind::Camera { .. }
+                | CommandKind::SetCamera(_) => continue,
             }
             // Each makes one version, if no other phone's comes between. The hub's number may be any.
             version = version.saturating_add(1);
@@ -104,6 +106,32 @@ impl CommandBook {
             base = SettingsBase::Command { id, version };
         }
         (base, settings)
+    }
+
+    /// The same of one camera, from the answers that are remembered here; `None` if none of them tells it and no
+    /// change of it waits: the hub is to be asked first.
+    pub fn camera_to_change(&self, camera: &str) -> Option<(SettingsBase, CameraSettings)> {
+        let docs = self.done.iter().filter_map(|done| done.result.camera());
+        // An older version can only be an answer that was remembered.
+        let known = docs
+            .filter(|doc| doc.camera == camera)
+            .max_by_key(|doc| doc.version)
+            .map(|doc| (SettingsBase::Version(doc.version), doc.settings.clone()));
+        let wanted = self
+            .pending
+            .iter()
+            .rev()
+            .find_map(|pending| match &pending.kind {
+                CommandKind::SetCamera(change) if change.camera == camera => {
+                    let base = SettingsBase::Command {
+                        id: pending.id,
+                        version: change.base.version().saturating_add(1),
+                    };
+                    Some((base, change.settings.clone()))
+                }
+                _ => None,
+            });
+        wanted.or(known)
     }
 
     fn learn(&mut self, doc: &SettingsDoc) {
@@ -165,6 +193,33 @@ impl Txn<'_> {
         let (base, _before) = load(self, pairing)?.to_change();
         let kind = CommandKind::SetSettings { base, settings };
         self.add_command(pairing, kind, now_unix_ms)
+    }
+
+    /// The same for one camera, in the place of [`CommandBook::camera_to_change`]'s. Where those are not known it
+    /// starts from a camera at which nothing was ever set.
+    ///
+    /// # Errors
+    /// If what waits cannot be read. [`JournalError::Misuse`] if the settings are not small
+    /// ([`CameraSettings::are_small`]) or the name is too long: such a command could never be sent.
+    pub fn add_camera_settings(
+        &mut self,
+        pairing: PairingId,
+        (camera, settings): (&str, CameraSettings),
+        now_unix_ms: u64,
+    ) -> Result<Option<CommandId>, JournalError> {
+        if !settings.are_small() || camera.len() > message::NAME_BYTES_MAX {
+            return Err(JournalError::Misuse(
+                "a camera's settings fit into a command",
+            ));
+        }
+        let known = load(self, pairing)?.camera_to_change(camera);
+        let base = known.map_or(SettingsBase::Version(0), |(base, _before)| base);
+        let change = CameraChange {
+            camera: camera.to_owned(),
+            base,
+            settings,
+        };
+        self.add_command(pairing, CommandKind::SetCamera(change), now_unix_ms)
     }
 }
 

@@ -9,7 +9,7 @@ use wal::Dice;
 use wire::ids::{SendId, Seq};
 
 use crate::error::JournalError;
-use crate::ids::Line;
+use crate::ids::{Epoch, Line};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
 use crate::message::Statement;
@@ -134,6 +134,59 @@ pub fn wrapping_key(journal: &Journal, line: Line) -> Result<(Key, SendId), Jour
         .line(line.channel)
         .ok_or(JournalError::NoGroup(line))?;
     Ok((record.receive_key.clone(), own.receive.send_id()))
+}
+
+/// Wraps this as the end that owns `journal` does an MLS message of a live frame.
+///
+/// # Errors
+/// As [`wrap()`].
+pub fn wrap_live(
+    journal: &Journal,
+    line: Line,
+    content: &[u8],
+    dice: &mut dyn Dice,
+) -> Result<Vec<u8>, JournalError> {
+    let record = record(journal, line)?;
+    let own = record
+        .line(line.channel)
+        .ok_or(JournalError::NoGroup(line))?;
+    Ok(wrap::live::wrap(&record.send_key, &own.send, content, dice))
+}
+
+/// Opens the wrap of a live frame as the end that owns `journal` would; `None` if it is not authentic.
+///
+/// # Errors
+/// As [`wrap()`].
+pub fn unwrap_live(
+    journal: &Journal,
+    line: Line,
+    frame: &[u8],
+) -> Result<Option<Vec<u8>>, JournalError> {
+    let record = record(journal, line)?;
+    let own = record
+        .line(line.channel)
+        .ok_or(JournalError::NoGroup(line))?;
+    let mailbox = own.receive.send_id();
+    let content = wrap::live::unwrap(&record.receive_key, &mailbox, frame);
+    Ok(content.map(|content| content.to_vec()))
+}
+
+/// A live frame in which the hub says this inside MLS, bound to this number; it has to hold the right to.
+///
+/// # Errors
+/// [`JournalError::NoRightToEncrypt`]; MLS; our own storage.
+pub fn say_live_as_hub(
+    session: &mut Session<Committer>,
+    journal: &mut Journal,
+    at: (Epoch, u64),
+    plaintext: &[u8],
+) -> Result<Vec<u8>, JournalError> {
+    session.encrypt_live(journal, at, plaintext)
+}
+
+/// As if the app had taken no frame yet of the session that it watches.
+pub fn watch_anew(session: &mut Session<Follower>) {
+    session.forget_taken();
 }
 
 /// Lets the hub say this inside MLS; it has to hold the right to.

@@ -60,6 +60,11 @@ id16! {
     CommandId
 }
 
+id16! {
+    /// One wish of an owner's app to watch live. Chosen at random by the app.
+    LiveId
+}
+
 /// An MLS epoch (RFC 9420, section 7.1). Never seconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Epoch(pub u64);

@@ -164,7 +164,8 @@ impl Journal {
         self.full_size = Some(channel);
     }
 
-    pub(crate) fn sends_in_full_size(&self, channel: Channel) -> bool {
+    /// Whether [`Self::send_in_full_size`] was said of this channel.
+    pub fn sends_in_full_size(&self, channel: Channel) -> bool {
         self.full_size == Some(channel)
     }
 

@@ -16,6 +16,10 @@ pub(crate) const PAIRING_PORT: &[u8] = b"P";
 pub(crate) const NEXT_KEY: &[u8] = b"K";
 /// `F`: one row, the settings that phones have made (hub).
 pub(crate) const SETTINGS: &[u8] = b"F";
+/// `f`: one row, what phones have set at cameras (hub).
+pub(crate) const CAMERAS: &[u8] = b"f";
+/// `w`: one row, which alarms phones are owed (hub).
+pub(crate) const ALARMS: &[u8] = b"w";
 /// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
 pub(crate) const RESTART: &[u8] = b"Q";
 /// `i`: one row, the offer that a phone passes on, and the phones that came by one (hub).
@@ -165,6 +169,25 @@ pub(crate) fn clip_order_prefix(pairing: PairingId) -> Vec<u8> {
     join(b'N', &[&pairing.0])
 }
 
+/// The rest of the key of a page of a clip's spans (hub).
+pub(crate) fn page_of_spans(clip: ClipId, page: u32) -> [u8; 20] {
+    let mut rest = [0; 20];
+    let (of_clip, number) = rest.split_at_mut(16);
+    of_clip.copy_from_slice(&clip.0);
+    number.copy_from_slice(&page.to_be_bytes());
+    rest
+}
+
+/// `n` pairing sequence: pictures of events in the order in which they became known; value is the clip id (app).
+pub(crate) fn thumbnail_order(pairing: PairingId, number: u64) -> Vec<u8> {
+    join(b'n', &[&pairing.0, &number.to_be_bytes()])
+}
+
+/// `n` pairing: prefix of the above.
+pub(crate) fn thumbnail_order_prefix(pairing: PairingId) -> Vec<u8> {
+    join(b'n', &[&pairing.0])
+}
+
 /// `D` clip: which rows of a deleted clip's, or a released copy's, chunks are still to be removed.
 pub(crate) fn deleted(clip: ClipId) -> Vec<u8> {
     join(b'D', &[&clip.0])
@@ -236,6 +259,10 @@ pub(crate) enum Family {
     Dismissal = 0x46,
     Commands = 0x47,
     Outcomes = 0x48,
+    Thumbnail = 0x4b,
+    Notice = 0x4c,
+    Spans = 0x4d,
     Passed = 0x50,
     Added = 0x51,
+    Gone = 0x52,
 }

@@ -18,8 +18,8 @@
 //!            in the overlay, nothing on disk --+   rotation: vault, two images
 //! ```
 //!
-//! The public interface is: [`Journal`], [`Txn`], [`Session`] with its two roles, [`HubPairing`] and
-//! [`AppPairing`], the records they return, and [`JournalError`]. Byte layouts are in
+//! The public interface is: [`Journal`], [`Txn`], [`Session`] with its two roles, [`Live`] for what is stored nowhere,
+//! [`HubPairing`] and [`AppPairing`], the records they return, and [`JournalError`]. Byte layouts are in
 //! `journal/FORMAT.md`.
 
 #![cfg_attr(
@@ -28,6 +28,7 @@
 )]
 
 mod aead;
+mod alarms;
 mod clip;
 mod codec;
 mod command;
@@ -35,14 +36,17 @@ mod device;
 mod error;
 #[cfg(feature = "crashtest")]
 pub mod fuzzing;
+mod gone;
 mod heartbeat;
 pub mod ids;
 mod inbox;
 mod journal;
 mod keys;
 mod library;
+mod live;
 pub mod message;
 mod mls_storage;
+mod notice;
 mod outbox;
 pub mod pairing;
 mod passed;
@@ -60,18 +64,22 @@ mod txn;
 pub mod vault;
 mod wrap;
 
+pub use alarms::{AWAY_MAX, AlarmsOwed};
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{
-    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand, OUTCOMES_KEPT,
-    PendingCommand, SettingsSaid,
+    CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, CommandBook, DoneCommand,
+    OUTCOMES_KEPT, PendingCommand, SettingsSaid,
 };
 pub use device::{DEVICE_SECRET_BYTES, Device, DeviceSecret};
 pub use error::{ErrorKind, JournalError};
+pub use gone::GONE_KEPT;
 pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
 pub use library::{AppClip, AppClipState, Taken};
+pub use live::{LIVE_FRAMES_MAX, Live, LiveArrival, LivePart, LivePiece, LiveRight};
 pub use message::CHUNK_BYTES_MAX;
+pub use notice::{AppNotice, NOTICES_KEPT};
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{
     AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite,

@@ -1,6 +1,6 @@
 //! Clips at the app: chunks as they arrive, and the check of what was written against the hub's word.
 //!
-//! Each clip is a scope of its own: its row and its chunks are sealed under a key that dies with the
+//! The picture of an event is a clip of another channel, in a list of its own. Each clip is a scope of its own: its row and its chunks are sealed under a key that dies with the
 //! clip, before they enter the log. The chunks are the log's payloads; they are written once.
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,10 @@ use crate::journal::{Journal, scan_all};
 use crate::keys::{self, Family};
 use crate::message::{
     self, AddedPhone, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader,
-    DropReason, HeartbeatAnswer, HubConfigMessage, HubMessage, NAME_BYTES_MAX, SettingsDoc,
+    DropReason, HeartbeatAnswer, HubConfigMessage, HubMessage, LiveBegun, LiveEnded,
+    NAME_BYTES_MAX, SettingsDoc,
 };
+use crate::notice::AppNotice;
 use crate::outbox::Trim;
 use crate::passed::InviteTaken;
 use crate::scope::Scope;
@@ -66,6 +68,10 @@ pub struct AppClip {
 }
 
 /// What an envelope from the hub did at the app.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "One lives at a time, and is matched at once."
+)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Taken {
     /// See [`Received::Duplicate`].
@@ -105,6 +111,12 @@ pub enum Taken {
     },
     /// The hub has told of phones that were added by another one: those that are news here.
     Added(Vec<AddedPhone>),
+    /// A live session has begun. What is shown of it, [`Session::open_live`] decides.
+    LiveBegun(LiveBegun),
+    /// A live session is over, or none begins.
+    LiveEnded(LiveEnded),
+    /// An event was announced.
+    Notified(AppNotice),
     /// A clip began.
     Started(ClipId),
     /// Bytes of a clip came.
@@ -133,16 +145,23 @@ fn load_clip(txn: &Txn<'_>, clip: ClipId) -> Result<Option<AppClip>, JournalErro
     txn.secret_row(Scope::Clip(clip), Family::Clip, &[])
 }
 
-fn add_clip(txn: &mut Txn<'_>, pairing: PairingId, clip: &AppClip) -> Result<(), JournalError> {
+fn add_clip(txn: &mut Txn<'_>, line: Line, clip: &AppClip) -> Result<(), JournalError> {
     txn.birth(Scope::Clip(clip.clip))?;
-    let last = txn
-        .journal()
-        .wal
-        .scan_last(&keys::clip_order_prefix(pairing))?;
+    let pairing = line.pairing;
+    let is_thumbnail = line.channel == Channel::Thumbnail;
+    let prefix = match is_thumbnail {
+        true => keys::thumbnail_order_prefix(pairing),
+        false => keys::clip_order_prefix(pairing),
+    };
+    let last = txn.journal().wal.scan_last(&prefix)?;
     let number = last
         .and_then(|(key, _)| Some(u64::from_be_bytes(*key.last_chunk::<8>()?) + 1))
         .unwrap_or(0);
-    txn.put(&keys::clip_order(pairing, number), &clip.clip.0);
+    let key = match is_thumbnail {
+        true => keys::thumbnail_order(pairing, number),
+        false => keys::clip_order(pairing, number),
+    };
+    txn.put(&key, &clip.clip.0);
     put_clip(txn, clip)
 }
 
@@ -203,7 +222,7 @@ impl Session<Follower> {
     ) -> Result<Taken, JournalError> {
         let unreadable = Taken::Nothing("a message that cannot be read in this channel");
         Ok(match self.line().channel {
-            Channel::EventVideo => match message::decode(plaintext) {
+            Channel::EventVideo | Channel::Thumbnail => match message::decode(plaintext) {
                 Some(message) => self.take_message(txn, message)?,
                 None => unreadable,
             },
@@ -234,7 +253,14 @@ impl Session<Follower> {
                 Some(HubConfigMessage::Added(added)) => Taken::Added(self.take_added(txn, &added)?),
                 None => unreadable,
             },
-            Channel::Thumbnail | Channel::Livestream | Channel::Notification => unreadable,
+            Channel::Livestream => match message::decode(plaintext) {
+                Some(said) => self.take_live(txn, said)?,
+                None => unreadable,
+            },
+            Channel::Notification => match message::decode(plaintext) {
+                Some(said) => self.take_notification(txn, said, now_unix_ms)?,
+                None => unreadable,
+            },
         })
     }
 
@@ -267,6 +293,11 @@ impl Session<Follower> {
         if txn.has_scope(Scope::Clip(header.clip)) {
             return Ok(Taken::Nothing("a second header of the same clip"));
         }
+        if self.line().channel == Channel::Thumbnail
+            && txn.is_event_gone(self.line(), &header.camera, header.started_unix_ms)?
+        {
+            return Ok(Taken::Nothing("a picture of an event that was deleted"));
+        }
         // Its new chunks would go with the old ones.
         if txn.get(&keys::deleted(header.clip))?.is_some() {
             return Ok(Taken::Nothing("a header of a clip that is being deleted"));
@@ -281,7 +312,7 @@ impl Session<Follower> {
             state: AppClipState::Receiving,
             sha256: None,
         };
-        add_clip(txn, self.line().pairing, &clip)?;
+        add_clip(txn, self.line(), &clip)?;
         Ok(Taken::Started(clip.clip))
     }
 
@@ -364,6 +395,9 @@ impl Session<Follower> {
                 record.state = state;
                 put_clip(txn, &record)?;
             }
+            None if txn.is_clip_gone(self.line(), clip)? => {
+                return Ok(Taken::Nothing("the loss of a clip that was deleted"));
+            }
             None => {
                 let record = AppClip {
                     clip,
@@ -375,7 +409,7 @@ impl Session<Follower> {
                     state,
                     sha256: None,
                 };
-                add_clip(txn, self.line().pairing, &record)?;
+                add_clip(txn, self.line(), &record)?;
             }
         }
         Ok(Taken::Ended { clip, state })
@@ -416,9 +450,15 @@ impl Txn<'_> {
     pub fn delete_clip(&mut self, pairing: PairingId, clip: ClipId) -> Result<(), JournalError> {
         let record = load_clip(self, clip)?.ok_or(JournalError::NoSuchClip(clip))?;
         self.remove_chunks(clip, (0, record.chunks))?;
-        for (key, value) in scan_all(&self.journal().wal, &keys::clip_order_prefix(pairing))? {
-            if value == clip.0 {
-                self.delete(&key);
+        let lists = [
+            keys::clip_order_prefix(pairing),
+            keys::thumbnail_order_prefix(pairing),
+        ];
+        for list in lists {
+            for (key, value) in scan_all(&self.journal().wal, &list)? {
+                if value == clip.0 {
+                    self.delete(&key);
+                }
             }
         }
         self.end(Scope::Clip(clip));
@@ -477,7 +517,19 @@ impl Journal {
     /// # Errors
     /// If a row cannot be read.
     pub fn app_clips(&self, pairing: PairingId) -> Result<Vec<AppClip>, JournalError> {
-        let order = scan_all(&self.wal, &keys::clip_order_prefix(pairing))?;
+        self.listed(&keys::clip_order_prefix(pairing))
+    }
+
+    /// The pictures of events of a pairing, in the same way.
+    ///
+    /// # Errors
+    /// If a row cannot be read.
+    pub fn app_thumbnails(&self, pairing: PairingId) -> Result<Vec<AppClip>, JournalError> {
+        self.listed(&keys::thumbnail_order_prefix(pairing))
+    }
+
+    fn listed(&self, list: &[u8]) -> Result<Vec<AppClip>, JournalError> {
+        let order = scan_all(&self.wal, list)?;
         let ids = order
             .iter()
             .filter_map(|(_, id)| Some(ClipId(id.as_slice().try_into().ok()?)));

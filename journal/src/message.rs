@@ -9,14 +9,23 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{Channel, ClipId};
 
+mod camera;
 mod command;
 mod invite;
+mod live;
 
+pub use camera::{
+    CAMERA_SETTINGS_BYTES_MAX, CameraChange, CameraDoc, CameraSettings, QuietSetting, ZoneSetting,
+};
 pub use command::{
     COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
     Refusal, Settings, SettingsBase, SettingsDoc,
 };
 pub use invite::{AddedPhone, AddedPhones, InviteFailure, InviteNews, Invited, PairingCode};
+pub use live::{
+    AppLiveMessage, HubLiveMessage, LIVE_INIT_BYTES_MAX, LiveBegun, LiveEnd, LiveEnded, LiveFrame,
+    LiveStart, LiveWish,
+};
 
 /// Most bytes of a clip in one chunk. One KiB short of 64 KiB, so that chunk, MLS framing, wrap and
 /// padding together with the log's record group fill sixteen sectors of 4 KiB and no more.
@@ -27,7 +36,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 
 const VERSION: u8 = 1;
 
-/// What a hub says in the event video channel.
+/// What a hub says in the channels of event video and of thumbnails. A thumbnail is a clip of one chunk.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum HubMessage<'a> {
     /// A clip begins. First message of its epoch.
@@ -79,7 +88,7 @@ pub struct ClipEnd {
     pub ended_unix_ms: u64,
 }
 
-/// What an app says in every channel but config.
+/// What an app says in every channel but config and livestream; what it says there has the same acks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AppMessage {
     /// Everything up to and including this envelope is durable at the app.
@@ -189,6 +198,50 @@ pub enum NotRecorded {
     Silent,
     /// The hub's directory is older than what left it.
     RolledBack,
+}
+
+/// What a hub says in the notification channel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum HubNotification {
+    /// An event begins, or something else that the owner is told at once. The only message of its epoch.
+    Event(EventNotice),
+}
+
+/// What the owner is told at once. Of an event that begins, clip and picture name the same camera and the same
+/// beginning.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EventNotice {
+    /// Name of the camera, at most [`NAME_BYTES_MAX`] bytes; empty where it is about none.
+    #[serde(deserialize_with = "short_name")]
+    pub camera: String,
+    /// When the event, or what else it is, began, milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+    /// What it is.
+    pub kind: NoticeKind,
+}
+
+/// What the owner is told at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NoticeKind {
+    /// Something moves: an event begins.
+    Motion,
+    /// The hub has no room for new events, or only by dropping the oldest that a phone has not got.
+    StorageFull,
+    /// A camera gives no pictures: nothing of it is recorded.
+    CameraAway,
+    /// A camera of which that was said is there again.
+    CameraBack,
+}
+
+impl NoticeKind {
+    /// Whether it is about an event, which may have a clip and a picture.
+    #[must_use]
+    pub fn is_event(self) -> bool {
+        match self {
+            Self::Motion => true,
+            Self::StorageFull | Self::CameraAway | Self::CameraBack => false,
+        }
+    }
 }
 
 /// Something said about one channel.
@@ -415,6 +468,37 @@ mod tests {
         huge.extend_from_slice(&[0xff; 9]);
         huge.push(1);
         assert_eq!(decode::<AppConfigMessage>(&huge), None);
+    }
+
+    #[test]
+    fn a_notification_of_any_other_length_or_with_a_long_name_is_refused() {
+        let of_kind = |camera: String, kind| {
+            HubNotification::Event(EventNotice {
+                camera,
+                started_unix_ms: 1_700_000_000_000,
+                kind,
+            })
+        };
+        let notice = |camera| of_kind(camera, NoticeKind::Motion);
+        let whole = encode(&notice("door".into())).unwrap();
+        assert_eq!(decode(&whole), Some(notice("door".into())));
+        for length in 0..whole.len() {
+            assert_eq!(decode::<HubNotification>(&whole[..length]), None);
+        }
+        for kind in [
+            NoticeKind::StorageFull,
+            NoticeKind::CameraAway,
+            NoticeKind::CameraBack,
+        ] {
+            let alarm = of_kind(String::new(), kind);
+            assert_eq!(decode(&encode(&alarm).unwrap()), Some(alarm));
+        }
+        // One more than there are.
+        let mut unknown = encode(&of_kind(String::new(), NoticeKind::CameraBack)).unwrap();
+        *unknown.last_mut().unwrap() += 1;
+        assert_eq!(decode::<HubNotification>(&unknown), None);
+        let long = encode(&notice("x".repeat(NAME_BYTES_MAX + 1))).unwrap();
+        assert_eq!(decode::<HubNotification>(&long), None);
     }
 
     #[test]

@@ -256,6 +256,18 @@ pub(crate) fn replace(
     txn.put_row(&keys::outbox_head(line), &head)
 }
 
+/// The deliberate bug `dropped_unsaid`: envelopes `first..=last` are dead, and nothing explains that.
+#[allow(dead_code, reason = "Only a build with crash points calls it.")]
+pub(crate) fn forget(
+    txn: &mut Txn<'_>,
+    line: Line,
+    (first, last): (Seq, Seq),
+) -> Result<(), JournalError> {
+    let mut head = row(txn, line)?;
+    head.kill(first, last);
+    txn.put_row(&keys::outbox_head(line), &head)
+}
+
 /// The deliberate bug `new_commit_after_restart`: what the other side has not acked is forgotten, as
 /// if nobody could have it.
 #[allow(dead_code, reason = "Only a build with crash points calls it.")]

@@ -24,6 +24,7 @@
 //! }
 //! ```
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ use crate::error::{ErrorKind, JournalError};
 use crate::ids::{Channel, ClipId, Epoch, Line};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
+use crate::live::{OpenLive, Watched};
 use crate::message::{self, SignedStatement, Statement};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::outbox::{self, Placement, Watermark};
@@ -68,7 +70,7 @@ pub enum EpochUse {
     InUse {
         /// Which epoch.
         epoch: Epoch,
-        /// The clip that was being recorded.
+        /// The clip that was being recorded; of several, the one that made the last Commit.
         clip: Option<ClipId>,
     },
     /// Closed: its used-up ratchet is stored and the group's key was rotated with it.
@@ -99,8 +101,12 @@ impl EpochUse {
 pub struct Session<R> {
     line: Line,
     handle: Option<Handle>,
-    /// The clip being recorded, as the last transaction left it.
-    pub(crate) open_clip: Option<OpenClip>,
+    /// The clips being recorded, as the last transactions left them.
+    pub(crate) open_clips: BTreeMap<ClipId, OpenClip>,
+    /// The live session under way (hub).
+    pub(crate) live: Option<OpenLive>,
+    /// What this process watches (app).
+    pub(crate) watched: Option<Watched>,
     /// Where messages are encoded before they are encrypted: wiped when the session goes, and
     /// overwritten by every message until then.
     pub(crate) scratch: Zeroizing<Vec<u8>>,
@@ -119,8 +125,10 @@ struct Handle {
     touched: Option<Outcome>,
     /// The epoch that this handle opened and may encrypt in.
     opened: Option<Epoch>,
-    /// The number of its last Commit; none before the first.
-    committed: Seq,
+    /// The number of the last envelope that it made, covers not counted, and of the one before that; none if it
+    /// made none.
+    said: Seq,
+    said_before: Seq,
     /// Generation of its next application message (RFC 9420, section 9), for the crash tests.
     generation: u32,
 }
@@ -131,7 +139,9 @@ impl<R> Session<R> {
         Self {
             line,
             handle: None,
-            open_clip: None,
+            open_clips: BTreeMap::new(),
+            live: None,
+            watched: None,
             scratch: Zeroizing::default(),
             retains: false,
             role: PhantomData,
@@ -169,7 +179,9 @@ impl<R> Session<R> {
     /// Commit. To be called when the journal was opened again: what was staged before may be lost.
     pub fn forget(&mut self) {
         self.handle = None;
-        self.open_clip = None;
+        self.open_clips.clear();
+        self.live = None;
+        self.watched = None;
     }
 
     fn scopes(&self) -> (Scope, Scope) {
@@ -225,7 +237,8 @@ impl<R> Session<R> {
             record: Arc::new(record),
             touched: None,
             opened,
-            committed: Seq::NONE,
+            said: Seq::NONE,
+            said_before: Seq::NONE,
         })
     }
 
@@ -259,8 +272,18 @@ impl<R> Session<R> {
         });
         // Memory moved before storage: whatever failed, this handle is behind or ahead.
         let sealed = sealed.inspect_err(|_| self.handle = None)?;
-        outbox::append(txn, self.line, &record, Kind::Mls, &sealed, placement)
-            .inspect_err(|_| self.handle = None)
+        let seq = outbox::append(txn, self.line, &record, Kind::Mls, &sealed, placement)
+            .inspect_err(|_| self.handle = None)?;
+        self.has_said(seq);
+        Ok(seq)
+    }
+
+    /// This handle has put an envelope into the outbox.
+    fn has_said(&mut self, seq: Seq) {
+        if let Some(handle) = &mut self.handle {
+            handle.said_before = handle.said;
+            handle.said = seq;
+        }
     }
 
     /// Remembers that the other side holds `held`, which our books do not explain, and gives up the
@@ -338,7 +361,7 @@ impl Session<Committer> {
         );
         let epoch = Epoch(handle.group.epoch().as_u64());
         handle.opened = Some(epoch);
-        handle.committed = seq;
+        self.has_said(seq);
         let used = EpochUse::InUse { epoch, clip: None };
         txn.put_row(&keys::epoch_use(self.line), &used)?;
         // CRASH(journal.session.commit_staged): before: the old epoch; Commit, merge and outbox row are
@@ -357,11 +380,12 @@ impl Session<Committer> {
         })
     }
 
-    /// The number of the last Commit that this handle made; none if it made none.
-    pub(crate) fn last_commit(&self) -> Seq {
+    /// The number of the envelope that this handle made before its last one, covers not counted; none if it made
+    /// none.
+    pub(crate) fn said_before(&self) -> Seq {
         self.handle
             .as_ref()
-            .map_or(Seq::NONE, |handle| handle.committed)
+            .map_or(Seq::NONE, |handle| handle.said_before)
     }
 
     /// Notes which clip the open epoch carries, so that a start can say what was cut off.
@@ -605,6 +629,7 @@ fn commit_and_merge(
 mod broken;
 mod cover;
 mod heal;
+pub(crate) mod live;
 pub(crate) mod notes;
 mod receive;
 mod stirred;

@@ -1,8 +1,10 @@
 //! Both ends over simulated disks: the promises that hold between them, by scenario number.
 
+mod beside;
 mod clips;
 mod commands;
 mod cover;
+mod dropping;
 mod errors;
 mod evidence;
 mod five;
@@ -11,6 +13,7 @@ mod golden;
 pub(crate) mod harness;
 mod heartbeat;
 mod invites;
+mod live;
 mod memory;
 pub(crate) mod odd;
 mod pairing;

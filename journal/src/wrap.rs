@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 use crate::sealed::Key;
 
+pub(crate) mod live;
+
 const VERSION: u8 = 1;
 const PREFIX_BYTES: usize = 1 + NONCE_BYTES;
 /// Sender's tag, kind, held (seq, digest), length of the content.

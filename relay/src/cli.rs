@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -12,15 +13,16 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use wal::disk::Cause;
+use wal::service::Service;
 use wal::{ErrorKind, WalError};
 use wire::Class;
 use wire::limits::INVITATION_TTL_SECONDS_MAX;
 
 use crate::admission;
 use crate::config::{Config, ConfigError};
-use crate::control;
 use crate::keyfile::{self, KeyFileError};
-use crate::server::{Server, StartError, random_bytes, unix_now_s};
+use crate::server::{Figures, Server, StartError, random_bytes, unix_now_s};
+use crate::{control, logging, metrics};
 
 /// Prints a line of an answer. A reader that has gone is no reason to stop a relay, or to panic.
 macro_rules! say {
@@ -45,6 +47,7 @@ const EXAMPLES: &str = "Examples:
   secluso-relay run --config /etc/secluso-relay/relay.toml
   secluso-relay invite --class hub --ttl 24h   print an invitation for a hub
   secluso-relay status --json                  figures of the running relay
+  secluso-relay metrics > secluso.prom         the same for Prometheus
   secluso-relay doctor                         check this machine and the configuration
 
 Exit codes: 0 done, 1 doctor found a problem, 2 usage or configuration, 3 another process has
@@ -79,6 +82,8 @@ enum Command {
     },
     /// Show the figures of the running relay.
     Status,
+    /// Print the figures of the running relay as Prometheus reads them: numbers only.
+    Metrics,
     /// Check the configuration and this machine.
     Doctor,
     /// Make an identity key and a sample configuration in a directory.
@@ -216,6 +221,7 @@ fn dispatch(arguments: Arguments, output: Output) -> Result<(), CliError> {
         Command::Run => run(&config, output),
         Command::Invite { class, ttl } => invite(&config, class, ttl, output),
         Command::Status => status(&config, output),
+        Command::Metrics => print_metrics(&config),
         Command::Doctor => doctor::run(&config, output),
         Command::Init { dir } => init::run(&dir, output),
         Command::Completions { shell } => {
@@ -238,7 +244,8 @@ fn check_layout(config: &Config) -> Result<(), CliError> {
 }
 
 fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
-    start_logging();
+    logging::start();
+    let service = Arc::new(Service::of_environment());
     let config = Config::load(config_path)?;
     check_layout(&config)?;
     let identity = keyfile::load(&config.identity_key)?;
@@ -257,6 +264,7 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
     runtime.block_on(async {
         // Before anybody is told that it runs: who reads that line may stop it at once.
         let mut signals = StopSignals::new()?;
+        let mut hang_ups = caught(SignalKind::hangup())?;
         let data_dir = config.data_dir.clone();
         // The process ends with the store's own word; whoever supervises it starts it again.
         let (tell, mut told) = oneshot::channel();
@@ -272,25 +280,37 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
                 listener,
                 data_dir.clone(),
                 server.figures(),
-                relay.clone(),
-                listening.clone(),
+                control::Facts {
+                    relay: relay.clone(),
+                    listening: listening.clone(),
+                    service: Arc::clone(&service),
+                },
             ))),
             Err(error) => {
                 tracing::warn!(%error, "no control socket; `status` will not work");
                 None
             }
         };
+        let beating = tokio::spawn(beat(Arc::clone(&service), server.figures()));
         announce(&relay, &listening, output);
-        let ended = tokio::select! {
-            // In this order: whoever stops a relay whose store is gone hears of it.
-            biased;
-            () = server.storage_gone() => Err(match told.try_recv() {
-                Ok(error) => CliError::StorageFailed(error),
-                Err(_nothing) => CliError::StorageGone,
-            }),
-            () = signals.wait() => Ok(()),
+        service.tell_ready();
+        let ended = loop {
+            tokio::select! {
+                // In this order: whoever stops a relay whose store is gone hears of it.
+                biased;
+                () = server.storage_gone() => break Err(match told.try_recv() {
+                    Ok(error) => CliError::StorageFailed(error),
+                    Err(_nothing) => CliError::StorageGone,
+                }),
+                () = signals.wait() => break Ok(()),
+                Some(()) = hang_ups.recv() => reload(&server, config_path, output),
+            }
         };
         tracing::info!("stopping");
+        service.tell_stopping();
+        // It holds a handle on the store as well.
+        beating.abort();
+        let _aborted = beating.await;
         if let Some(control) = control {
             control.abort();
             // It held a handle on the store, which must be gone before the store is closed.
@@ -308,6 +328,45 @@ fn run(config_path: &Path, output: Output) -> Result<(), CliError> {
     })
 }
 
+/// Gives signs of life for as long as the store answers, if anybody waits for them.
+async fn beat(service: Arc<Service>, figures: Figures) {
+    let Some(interval) = service.beat() else {
+        return;
+    };
+    loop {
+        // A store that is opened again is alive soon, or the process ends.
+        if figures.read().await.is_ok() {
+            service.tell_alive();
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Reads the configuration again. A file that is not good changes nothing.
+fn reload(server: &Server, config_path: &Path, output: Output) {
+    let read = Config::load(config_path);
+    let told = match read.map(|config| server.reload(&config)) {
+        Ok(waiting) if waiting.is_empty() => {
+            tracing::info!("the configuration was read again and is in force");
+            json!({"event": "reloaded", "waiting": waiting})
+        }
+        Ok(waiting) => {
+            tracing::warn!(
+                waiting = waiting.join(", "),
+                "the configuration was read again; what waits cannot change while the relay runs: restart it"
+            );
+            json!({"event": "reloaded", "waiting": waiting})
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the changed configuration is not used");
+            json!({"event": "reload_refused", "message": error.to_string()})
+        }
+    };
+    if output == Output::Json {
+        say!("{told}");
+    }
+}
+
 fn announce(relay: &str, listening: &str, output: Output) {
     match output {
         Output::Json => say!(
@@ -321,6 +380,14 @@ fn announce(relay: &str, listening: &str, output: Output) {
     }
 }
 
+/// From here on this signal no longer ends the process.
+fn caught(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(|source| CliError::Io {
+        path: PathBuf::from("the signal handlers"),
+        source,
+    })
+}
+
 /// SIGTERM and SIGINT, caught from the moment this is made.
 struct StopSignals {
     terminate: Signal,
@@ -329,15 +396,9 @@ struct StopSignals {
 
 impl StopSignals {
     fn new() -> Result<StopSignals, CliError> {
-        let catch = |kind| {
-            signal(kind).map_err(|source| CliError::Io {
-                path: PathBuf::from("the signal handlers"),
-                source,
-            })
-        };
         Ok(StopSignals {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
+            terminate: caught(SignalKind::terminate())?,
+            interrupt: caught(SignalKind::interrupt())?,
         })
     }
 
@@ -346,19 +407,6 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SECLUSO_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .finish();
-    if tracing::subscriber::set_global_default(subscriber).is_err() {
-        eprintln!("secluso-relay: logging was already started");
     }
 }
 
@@ -427,9 +475,25 @@ fn status(config_path: &Path, output: Output) -> Result<(), CliError> {
                 report.log_file_bytes >> 20
             );
             say!("syncs        {}", report.syncs);
+            if !report.waiting.is_empty() {
+                say!("restart for  {}", report.waiting.join(", "));
+            }
         }
     }
     Ok(())
+}
+
+fn print_metrics(config_path: &Path) -> Result<(), CliError> {
+    let config = Config::load(config_path)?;
+    match control::ask(&config.data_dir) {
+        Some(report) => {
+            say!("{}", metrics::to_text(&report).trim_end());
+            Ok(())
+        }
+        None => Err(CliError::NotRunning {
+            data_dir: config.data_dir,
+        }),
+    }
 }
 
 /// A number with s, m, h or d, in seconds.

@@ -6,11 +6,13 @@
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
+use wal::service::Service;
 
 use crate::disk_use::allocated_bytes;
 use crate::server::Figures;
@@ -49,6 +51,22 @@ pub(crate) struct StatusReport {
     pub(crate) free_log_files: u64,
     /// The largest size of a log file in bytes.
     pub(crate) log_file_bytes: u64,
+    /// Whether somebody supervises the relay, and starts it again if it ends.
+    pub(crate) supervised: bool,
+    /// How long that one waits for a sign of life, in seconds; none if it awaits none.
+    pub(crate) watchdog_s: Option<u64>,
+    /// What of a changed configuration waits for a restart.
+    pub(crate) waiting: Vec<String>,
+}
+
+/// What a running relay says of itself besides its figures.
+pub(crate) struct Facts {
+    /// `host:port/key` as clients are given it.
+    pub(crate) relay: String,
+    /// The socket.
+    pub(crate) listening: String,
+    /// Who supervises it.
+    pub(crate) service: Arc<Service>,
 }
 
 pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
@@ -73,8 +91,7 @@ pub(crate) async fn serve(
     listener: UnixListener,
     data_dir: PathBuf,
     figures: Figures,
-    relay: String,
-    listening: String,
+    facts: Facts,
 ) {
     loop {
         let Ok((mut stream, _caller)) = listener.accept().await else {
@@ -88,8 +105,8 @@ pub(crate) async fn serve(
         let measured = data_dir.clone();
         let measured = tokio::task::spawn_blocking(move || allocated_bytes(&measured).ok()).await;
         let report = StatusReport {
-            relay: relay.clone(),
-            listening: listening.clone(),
+            relay: facts.relay.clone(),
+            listening: facts.listening.clone(),
             connections: status.connections,
             accounts: status.usage.accounts,
             mailboxes: status.usage.mailboxes,
@@ -100,6 +117,9 @@ pub(crate) async fn serve(
             log_files: status.usage.log_files,
             free_log_files: status.usage.free_log_files,
             log_file_bytes: status.usage.log_file_bytes,
+            supervised: facts.service.is_supervised(),
+            watchdog_s: facts.service.watchdog().map(|patience| patience.as_secs()),
+            waiting: figures.waiting().into_iter().map(str::to_owned).collect(),
         };
         let Ok(line) = serde_json::to_string(&report) else {
             continue;

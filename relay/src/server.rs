@@ -22,7 +22,9 @@ use wire::limits::ALPN;
 
 use crate::bucket::{Buckets, Pass};
 use crate::config::Config;
+use crate::live::Live;
 use crate::registry::Registry;
+use crate::reload::Current;
 use crate::session;
 use crate::storage::{Job, Opener, Storage, StorageRestarting};
 use crate::store::{MailboxStore, Usage};
@@ -57,10 +59,13 @@ pub enum StartError {
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
+    /// As the start has read it; what can change since is in `current`.
     pub(crate) config: Config,
+    pub(crate) current: watch::Sender<Current>,
     pub(crate) storage: Storage,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) live: Arc<Live>,
     pub(crate) ingest: Arc<Semaphore>,
     pub(crate) delivery: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<Stop>,
@@ -134,10 +139,12 @@ impl Server {
         let (stop, stopping) = watch::channel(Stop::Running);
         let shared = Arc::new(Shared {
             identity,
+            current: watch::Sender::new(Current::new(&config)),
             config,
             storage,
             watchers,
             registry: Arc::new(Registry::default()),
+            live: Arc::new(Live::default()),
             ingest: Arc::new(Semaphore::new(INGEST_BYTES_MAX)),
             delivery: Arc::new(Semaphore::new(DELIVERY_BYTES_MAX)),
             stopping,
@@ -172,6 +179,20 @@ impl Server {
         Figures {
             shared: Arc::clone(&self.shared),
         }
+    }
+
+    /// Lets count of a changed configuration what may while the relay runs, and shuts out at once who is
+    /// revoked; answers what waits for the next start.
+    pub fn reload(&self, new: &Config) -> Vec<&'static str> {
+        let current = Current::changed(&self.shared.config, new);
+        let waiting = current.waiting.clone();
+        // ORDER: the list before its connections: who is admitted by the old one finds the new one when it
+        // has its place.
+        self.shared.current.send_replace(current);
+        for device in &new.revoked {
+            self.shared.registry.shut_out(device);
+        }
+        waiting
     }
 
     /// Waits until the storage thread is gone: the store could not be opened again, or there is a bug of
@@ -230,6 +251,12 @@ impl Figures {
             connections: self.shared.registry.len() as u64,
             usage,
         })
+    }
+
+    /// What of a changed configuration waits for the next start.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<&'static str> {
+        self.shared.current.borrow().waiting.clone()
     }
 }
 
@@ -297,7 +324,8 @@ async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
             () = until_stopping(&mut stopping) => break,
         };
         let open = endpoint.open_connections();
-        if open >= shared.config.connections_max {
+        let connections_max = shared.current.borrow().connections_max;
+        if open >= connections_max {
             incoming.refuse();
             continue;
         }

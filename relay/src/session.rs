@@ -4,6 +4,7 @@
 //! hold up another, and never panic on what a peer sends: it closes with a code.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use wire::{Class, DeviceId, ErrorCode, ReceiveId, SendId, Seq, Slot};
 
 use crate::admission::{self, Verdict};
 use crate::downlink;
+use crate::live;
 use crate::registry::close;
 use crate::server::{Shared, random_bytes, unix_now_s, until_stopping};
 use crate::storage::{Job, StorageRestarting};
@@ -79,6 +81,14 @@ impl Slots {
         Some(mailbox)
     }
 
+    /// What a slot appends to.
+    pub(crate) fn send_mailbox(&self, slot: Slot) -> Option<SendId> {
+        match self.table().get(&slot.0)? {
+            SlotUse::Send(mailbox) | SlotUse::Sending(mailbox) => Some(*mailbox),
+            SlotUse::Receive(..) => None,
+        }
+    }
+
     /// Frees a slot.
     pub(crate) fn remove(&self, slot: Slot) {
         if let Some(SlotUse::Receive(_, task)) = self.table().remove(&slot.0) {
@@ -93,6 +103,8 @@ struct Session {
     device: DeviceId,
     class: Class,
     slots: Arc<Slots>,
+    /// Receive slots that watch.
+    watching: HashMap<u32, live::Seat>,
     last_slot: u32,
     outbound: mpsc::Sender<Vec<u8>>,
     tasks: JoinSet<Ended>,
@@ -125,11 +137,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
 
     let (outbound, to_write) = mpsc::channel(OUTBOUND_FRAMES_MAX);
     let mut tasks = JoinSet::new();
+    let unread_max = shared.current.borrow().unread_max;
     tasks.spawn(write_control(
         connection.clone(),
         control_send,
         to_write,
-        shared.config.unread_max,
+        unread_max,
     ));
     let mut session = Session {
         shared,
@@ -137,13 +150,16 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming) {
         device,
         class,
         slots: Arc::new(Slots::default()),
+        watching: HashMap::new(),
         last_slot: 0,
         outbound,
         tasks,
     };
     // Who was shut out between its admission and its seat finds nobody to close its connection.
     let late = is_shut_out(&session.shared, device, class).await;
+    let is_revoked = session.shared.current.borrow().is_revoked(&device);
     let ran = match late {
+        Ok(false) if is_revoked => Err(ErrorCode::Revoked),
         Ok(false) => session.run(control).await,
         Ok(true) => Err(ErrorCode::Revoked),
         Err(restarting) => Err(restarting.into()),
@@ -185,7 +201,7 @@ async fn admit(
                 &shared.identity,
                 &certificate,
                 device,
-                &shared.config.revoked,
+                &shared.current.borrow().revoked,
             )?;
             if is_shut_out(shared, device, certificate.class).await? {
                 return Err(ErrorCode::Revoked);
@@ -195,7 +211,7 @@ async fn admit(
         Frame::Redeem(invitation) => {
             let now_unix_s = unix_now_s();
             admission::check_invitation(&shared.identity, &invitation, now_unix_s)?;
-            if shared.config.revoked.contains(&device) {
+            if shared.current.borrow().is_revoked(&device) {
                 return Err(ErrorCode::Revoked);
             }
             let redeemed = shared
@@ -335,9 +351,11 @@ impl Session {
                 cursor,
             } => self.attach_receive(slot, mailbox, cursor).await,
             Frame::Detach { slot } => {
+                self.watching.remove(&slot.0);
                 self.slots.remove(slot);
                 Ok(())
             }
+            Frame::Watch { slot, on } => self.watch(slot, on),
             Frame::Trim { slot, through } => self.trim(slot, through).await,
             Frame::Fetch { slot, seq } => self.fetch(slot, seq).await,
             Frame::Invite {
@@ -407,6 +425,32 @@ impl Session {
         self.slots
             .table()
             .insert(slot.0, SlotUse::Receive(mailbox, task));
+        Ok(())
+    }
+
+    /// Live groups are passed on to a receive slot, or no more. There is no answer: who is one too many sees
+    /// that nothing comes.
+    fn watch(&mut self, slot: Slot, on: bool) -> Ended {
+        let mailbox = match self.slots.table().get(&slot.0) {
+            Some(SlotUse::Receive(mailbox, _)) => *mailbox,
+            Some(_) => return Err(ErrorCode::UnknownSlot),
+            // It was freed while the frame was under way.
+            None => return Ok(()),
+        };
+        if !on {
+            self.watching.remove(&slot.0);
+        } else if let Entry::Vacant(place) = self.watching.entry(slot.0) {
+            let seat = self
+                .shared
+                .live
+                .watch(mailbox, self.connection.clone(), slot);
+            match seat {
+                Some(seat) => {
+                    place.insert(seat);
+                }
+                None => tracing::info!(device = %self.device.short(), "too many watch"),
+            }
+        }
         Ok(())
     }
 
@@ -504,7 +548,7 @@ impl Session {
                 return Ok(());
             };
             let device = guest.map(|guest| guest.device);
-            let by_operator = |device| self.shared.config.revoked.contains(&device);
+            let by_operator = |device| self.shared.current.borrow().is_revoked(&device);
             let revoked = revoked.into_inner();
             if let Some(other) = revoked.also_shut_out {
                 self.shared.registry.shut_out(&other);

@@ -1,4 +1,5 @@
-//! One stream of appends: read, check, hand to the storage, answer.
+//! One stream of a client: appends are read, checked, handed to the storage and answered; a live group is
+//! passed on ([`crate::live`]).
 //!
 //! Reading stops while too much waits for its sync; QUIC then holds the sender back. This room
 //! must never answer before the storage thread has, and never answer out of order.
@@ -14,6 +15,7 @@ use wire::frame::Frame;
 use wire::limits::{APPEND_PREFIX_BYTES, BODY_BYTES_MAX};
 use wire::{Class, DeviceId, Digest, ErrorCode, Head, SendId, Seq, Slot};
 
+use crate::live;
 use crate::server::Shared;
 use crate::session::{Ended, Slots};
 use crate::storage::Job;
@@ -44,8 +46,18 @@ pub(crate) async fn run(
         Ok(None) | Err(FrameReadError::Stream(_)) => return Ok(()),
         Err(FrameReadError::Wire(_)) => return Err(ErrorCode::Protocol),
     };
-    let Ok(Frame::Stream { slot }) = Frame::parse(first.kind, &first.body) else {
-        return Err(ErrorCode::Protocol);
+    let slot = match Frame::parse(first.kind, &first.body) {
+        Ok(Frame::Stream { slot }) => slot,
+        Ok(Frame::Live { slot, group }) => {
+            return match slots.send_mailbox(slot) {
+                Some(mailbox) => {
+                    live::pass_on(Arc::clone(&shared.live), mailbox, group, frames).await
+                }
+                // Freed while the stream was under way.
+                None => Ok(()),
+            };
+        }
+        _ => return Err(ErrorCode::Protocol),
     };
     let Some(mailbox) = slots.open_stream(slot) else {
         // Freed while the stream was under way, or lost: the sender has been told.

@@ -8,6 +8,7 @@ const EXAMPLES: &str = "Examples:
   secluso-hub pair --json | jq -r .qr | head -1 | secluso-app pair -
   secluso-app sync --follow
   secluso-app clips
+  secluso-app thumbnails
   secluso-app export 0123456789abcdef0123456789abcdef evening.mp4
 
 Exit codes: 0 done, 2 wrong use, 3 another process has the directory open, 4 damaged or refused
@@ -50,19 +51,28 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=21_600))]
         offline_after: u64,
     },
+    /// Watch a camera live: one fragmented MP4 on stdout, or to a file or a player.
+    #[command(
+        after_help = "Examples:\n  secluso-app live | ffplay -fflags nobuffer -\n  secluso-app live --player 'mpv --profile=low-latency -'\n  secluso-app live --seconds 30 --out door.mp4\n\nNothing of what is shown is stored, but in the file that --out names. It fetches what else there is meanwhile, as\n`sync --follow` does."
+    )]
+    Live(LiveOptions),
     /// List the clips.
     Clips,
-    /// Write exactly the bytes of a clip to a file.
+    /// List the pictures of events.
+    Thumbnails,
+    /// List the last notifications.
+    Notifications,
+    /// Write exactly the bytes of a clip, or of the picture of an event, to a file.
     #[command(
         after_help = "Example: secluso-app export 0123456789abcdef0123456789abcdef evening.mp4"
     )]
     Export {
-        /// The clip, as `clips` names it.
+        /// The clip, as `clips` names it, or the picture, as `thumbnails` does.
         clip: String,
         /// The file; replaced only when the clip is whole.
         file: PathBuf,
     },
-    /// Delete a clip: its key is erased from the state directory.
+    /// Delete a clip, with picture and notification of its event: its key is erased from the state directory.
     Delete {
         /// The clip, as `clips` names it.
         clip: String,
@@ -86,9 +96,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: OrderOptions,
     },
-    /// The settings of a camera.
+    /// The settings of a hub, and of its cameras.
     #[command(
-        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
+        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n  secluso-app settings camera door --wait\n  secluso-app settings set-camera door sensitivity 70 --wait\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
     )]
     Settings {
         #[command(subcommand)]
@@ -152,6 +162,26 @@ pub(crate) enum Command {
     },
 }
 
+/// What to watch, and where it goes.
+#[derive(Args, Debug)]
+pub(crate) struct LiveOptions {
+    /// The hub, as `status` names it; needed only if there are several.
+    #[arg(long, value_name = "HUB")]
+    pub(crate) hub: Option<String>,
+    /// The camera's name; without it the hub's first.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) camera: Option<String>,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) seconds: Option<u64>,
+    /// Write to this file, whatever is in it. Facts go to stdout then.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write to a program that is started for it. Facts go to stdout then.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "out")]
+    pub(crate) player: Option<String>,
+}
+
 /// To which hub a command goes, and how long this program lasts.
 #[derive(Args, Debug)]
 pub(crate) struct OrderOptions {
@@ -175,6 +205,51 @@ pub(crate) enum SettingsAction {
         /// `on` or `off` for privacy; seconds, or `none`, for event_seconds_max.
         value: String,
     },
+    /// Ask what phones have set at a camera, over what the hub's configuration says.
+    Camera {
+        /// Its name, as `clips` and `notifications` have it.
+        camera: String,
+    },
+    /// Change one thing that is set at a camera. `camera` must have asked for it before.
+    SetCamera {
+        /// Its name.
+        camera: String,
+        /// Which.
+        key: CameraKey,
+        /// The value, or `default`: as the hub's configuration has it.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+}
+
+/// What can be set at a camera whose events are made by what moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum CameraKey {
+    /// `on` or `off`: whether what moves is looked for.
+    Detection,
+    /// 1 to 100: how little a difference counts.
+    Sensitivity,
+    /// 1 to 500: how small a thing counts, in thousandths of the picture.
+    MinAreaPermille,
+    /// 30 to 100: more of the picture at once is the light.
+    LightSwitchPercent,
+    /// Where motion counts, instead of the configuration's zones: JSON, corners in thousandths of width and height.
+    Zones,
+    /// What is not looked at, beside the configuration's masks: JSON.
+    Masks,
+    /// `22:00-06:30` or `never`: when no event begins.
+    Quiet,
+    /// -720 to 840: of the clock of the quiet hours.
+    UtcOffsetMinutes,
+    /// 0 to 30: recorded from before the motion.
+    PreRollSeconds,
+    /// 1 to 120: recorded after it.
+    PostRollSeconds,
+    /// 10 to 600: the longest event.
+    AtMostSeconds,
+    /// 0 to 3600: how long after an event none begins.
+    CoolDownSeconds,
 }
 
 /// A setting.

@@ -4,15 +4,21 @@
 //! and never print a fact that is not durable.
 
 mod args;
+mod camera_settings;
 mod doctor;
 mod invite;
+mod live;
 mod orders;
 mod output;
 mod run;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+
+/// How long live pictures may still be written when all else has ended.
+const WRITER_WAIT: Duration = Duration::from_secs(1);
 
 /// One clear line, then the documented code.
 fn main() -> ExitCode {
@@ -34,8 +40,9 @@ fn main() -> ExitCode {
         false => output::Style::Text,
     };
     let outcome = runtime.block_on(run::run(arguments));
-    // Whatever still runs was dropped with the future; the journal was closed by the last handle.
-    drop(runtime);
+    // Whatever still runs was dropped with the future; the journal was closed by the last handle. A writer of live
+    // pictures may hang on somebody who takes none.
+    runtime.shutdown_timeout(WRITER_WAIT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

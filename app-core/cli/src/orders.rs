@@ -11,6 +11,7 @@ use app_core::{
 };
 
 use crate::args::{OrderOptions, SettingKey, SettingsAction, Switch};
+use crate::camera_settings;
 use crate::output::Style;
 use crate::run::{Failure, open};
 
@@ -45,6 +46,17 @@ pub(crate) async fn order(
         }
         Wanted::Settings(SettingsAction::Set { key, value }) => {
             Command::Settings(changed(app.settings(hub).await?.wanted, key, &value)?)
+        }
+        Wanted::Settings(SettingsAction::Camera { camera }) => Command::Camera(camera),
+        Wanted::Settings(SettingsAction::SetCamera { camera, key, value }) => {
+            let known = app.camera_settings(hub, &camera).await?;
+            let known = known.ok_or_else(|| {
+                Failure::Usage(format!(
+                    "ask first what is set at that camera: `secluso-app settings camera {camera} --wait`"
+                ))
+            })?;
+            let settings = camera_settings::changed(known, key, &value).map_err(Failure::Usage)?;
+            Command::SetCamera { camera, settings }
         }
         Wanted::Resend => Command::SendAgain(app_core::Channel::EventVideo),
         Wanted::Restart => Command::Restart,

@@ -6,9 +6,9 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AddedPhone, AppError, Clip, CommandOutcome, CommandState, CommandStatus, Event, Exported,
-    HubId, HubSettings, InviteCode, KnownSettings, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing,
-    PhoneId, Status, hex,
+    AddedPhone, AppError, CameraSettings, Clip, ClipId, CommandOutcome, CommandState,
+    CommandStatus, Event, Exported, HubId, HubSettings, InviteCode, KnownSettings, LiveEvent,
+    Notification, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
 };
 use serde_json::{Value, json};
 
@@ -79,6 +79,39 @@ impl Style {
         self.line(|| json_of(event).unwrap_or(Value::Null), || text_of(event))
     }
 
+    /// What is watched live, beside the pictures themselves.
+    pub(crate) fn live(self, event: &LiveEvent) -> io::Result<()> {
+        match (self, live_json(event)) {
+            (Self::Json, None) => Ok(()),
+            (_, json) => self.line(|| json.unwrap_or(Value::Null), || self.live_text(event)),
+        }
+    }
+
+    /// The same for people; none for what they see anyway.
+    pub(crate) fn live_text(self, event: &LiveEvent) -> Option<String> {
+        Some(match event {
+            LiveEvent::Began => "live: pictures follow".into(),
+            LiveEvent::Gap { frames } => format!("live: pictures are missing ({frames} pieces)"),
+            LiveEvent::Quiet => "live: nothing comes; what is shown is old".into(),
+            LiveEvent::Interrupted => "live: interrupted; it goes on in a moment".into(),
+            LiveEvent::Ended(why) => format!("live: ended ({})", why.as_str()),
+            _ => return None,
+        })
+    }
+
+    /// How old the pictures are, when that has become much, or little again.
+    pub(crate) fn live_age(self, age_ms: u64) -> io::Result<()> {
+        self.line(
+            || json!({"event": "live_age", "age_ms": age_ms}),
+            || Some(self.live_age_text(age_ms)),
+        )
+    }
+
+    /// The same for people.
+    pub(crate) fn live_age_text(self, age_ms: u64) -> String {
+        format!("live: what is shown is {} s old", age_ms / 1_000)
+    }
+
     pub(crate) fn clips(self, clips: &[Clip]) -> io::Result<()> {
         let rows = || clips.iter().map(clip_json).collect::<Vec<_>>();
         let text = || {
@@ -99,6 +132,47 @@ impl Style {
             })
         };
         self.line(|| json!({"clips": rows()}), text)
+    }
+
+    pub(crate) fn thumbnails(self, thumbnails: &[Thumbnail]) -> io::Result<()> {
+        let rows = || thumbnails.iter().map(thumbnail_json).collect::<Vec<_>>();
+        let line = |picture: &Thumbnail| {
+            format!(
+                "{}  {:>9}  {:>12} bytes  {}  clip {}",
+                picture.thumbnail,
+                picture.state.as_str(),
+                picture.bytes,
+                picture.camera,
+                clip_text(picture.clip),
+            )
+        };
+        let text = || Some(lines_or(thumbnails.iter().map(line), "no pictures yet"));
+        self.line(|| json!({"thumbnails": rows()}), text)
+    }
+
+    pub(crate) fn notifications(self, notifications: &[Notification]) -> io::Result<()> {
+        let rows = || {
+            notifications
+                .iter()
+                .map(notification_json)
+                .collect::<Vec<_>>()
+        };
+        let line = |said: &Notification| {
+            format!(
+                "{}  {}  {}  clip {}",
+                said.started_unix_ms,
+                said.kind.as_str(),
+                said.camera,
+                clip_text(said.clip),
+            )
+        };
+        let text = || {
+            Some(lines_or(
+                notifications.iter().map(line),
+                "no notifications yet",
+            ))
+        };
+        self.line(|| json!({"notifications": rows()}), text)
     }
 
     pub(crate) fn exported(self, exported: &Exported, file: &str) -> io::Result<()> {
@@ -320,6 +394,22 @@ fn settings_text(settings: &HubSettings) -> String {
     }
 }
 
+fn camera_json(settings: &CameraSettings) -> Value {
+    json!(settings)
+}
+
+/// What is set; what is not is the configuration's, and left out.
+fn camera_text(settings: &CameraSettings) -> String {
+    let json = camera_json(settings);
+    let set = json.as_object().into_iter().flatten();
+    let set = set.filter(|(_key, value)| !value.is_null());
+    let set: Vec<String> = set.map(|(key, value)| format!("{key} {value}")).collect();
+    match set.as_slice() {
+        [] => "nothing is set, the hub's configuration holds".into(),
+        set => set.join(", "),
+    }
+}
+
 fn phone_json(phone: &PairedPhone) -> Value {
     json!({"phone": phone.phone.to_string(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
            "heard_unix_ms": phone.heard_unix_ms})
@@ -373,6 +463,24 @@ fn outcome_json(outcome: &CommandOutcome) -> Value {
         | CommandOutcome::Conflict { version, settings } => {
             json!({"result": outcome.as_str(), "version": version, "settings": settings_json(settings)})
         }
+        CommandOutcome::Camera {
+            camera,
+            version,
+            settings,
+        }
+        | CommandOutcome::CameraChanged {
+            camera,
+            version,
+            settings,
+        }
+        | CommandOutcome::CameraConflict {
+            camera,
+            version,
+            settings,
+        } => {
+            json!({"result": outcome.as_str(), "camera": camera, "version": version,
+                   "settings": camera_json(settings)})
+        }
         CommandOutcome::Phones(phones) => {
             let phones: Vec<Value> = phones.iter().map(phone_json).collect();
             json!({"result": outcome.as_str(), "phones": phones})
@@ -389,6 +497,21 @@ pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
             "not done, another phone has changed the settings: {}. Look at them and try again",
             settings_text(settings)
         ),
+        CommandOutcome::Camera { camera, version, settings } => format!(
+            "camera {camera:?}, version {version}: {}",
+            camera_text(settings)
+        ),
+        CommandOutcome::CameraChanged { camera, settings, .. } => {
+            format!("done: camera {camera:?}: {}", camera_text(settings))
+        }
+        CommandOutcome::CameraConflict { camera, settings, .. } => format!(
+            "not done, another phone has set camera {camera:?}: {}. Look at that and try again",
+            camera_text(settings)
+        ),
+        CommandOutcome::NoSuchCamera => "not done: no camera of this hub has that name".into(),
+        CommandOutcome::NothingDetected => {
+            "not done: that camera's events go by the clock, as the hub's configuration says; there is nothing to set".into()
+        }
         CommandOutcome::NotUnderstood => {
             "not done: the camera's program is older than this one".into()
         }
@@ -436,6 +559,50 @@ fn command_text(command: &CommandStatus) -> String {
     format!("{} {}: {state}", command.what, command.id)
 }
 
+fn clip_text(clip: Option<ClipId>) -> String {
+    clip.map_or_else(|| "not here".into(), |clip| clip.to_string())
+}
+
+fn lines_or(lines: impl Iterator<Item = String>, none: &str) -> String {
+    let lines: Vec<String> = lines.collect();
+    match lines.is_empty() {
+        true => none.into(),
+        false => lines.join("\n"),
+    }
+}
+
+fn thumbnail_json(picture: &Thumbnail) -> Value {
+    json!({
+        "thumbnail": picture.thumbnail.to_string(),
+        "clip": picture.clip.map(|clip| clip.to_string()),
+        "state": picture.state.as_str(),
+        "bytes": picture.bytes,
+        "camera": picture.camera,
+        "mime": picture.mime,
+        "started_unix_ms": picture.started_unix_ms,
+        "hub": picture.hub.to_string(),
+    })
+}
+
+fn notification_json(said: &Notification) -> Value {
+    json!({
+        "kind": said.kind.as_str(),
+        "clip": said.clip.map(|clip| clip.to_string()),
+        "camera": said.camera,
+        "started_unix_ms": said.started_unix_ms,
+        "received_unix_ms": said.received_unix_ms,
+        "hub": said.hub.to_string(),
+    })
+}
+
+/// An object as a line of its own.
+fn as_event(mut line: Value, event: &str) -> Value {
+    if let Some(fields) = line.as_object_mut() {
+        fields.insert("event".into(), event.into());
+    }
+    line
+}
+
 fn clip_json(clip: &Clip) -> Value {
     json!({
         "clip": clip.clip.to_string(),
@@ -446,6 +613,33 @@ fn clip_json(clip: &Clip) -> Value {
         "mime": clip.mime,
         "started_unix_ms": clip.started_unix_ms,
         "hub": clip.hub.to_string(),
+    })
+}
+
+/// What a program is told of live pictures.
+fn live_json(event: &LiveEvent) -> Option<Value> {
+    Some(match event {
+        LiveEvent::Began => json!({"event": "live_began"}),
+        LiveEvent::Start { mime, init } => {
+            json!({"event": "live_start", "mime": mime, "bytes": init.len()})
+        }
+        LiveEvent::Media {
+            bytes,
+            begins_group,
+            captured_unix_ms,
+            received_unix_ms,
+        } => json!({
+            "event": "live_media",
+            "bytes": bytes.len(),
+            "begins_group": begins_group,
+            "captured_unix_ms": captured_unix_ms,
+            "received_unix_ms": received_unix_ms,
+        }),
+        LiveEvent::Gap { frames } => json!({"event": "live_gap", "frames": frames}),
+        LiveEvent::Quiet => json!({"event": "live_quiet"}),
+        LiveEvent::Interrupted => json!({"event": "live_interrupted"}),
+        LiveEvent::Ended(why) => json!({"event": "live_ended", "why": why.as_str()}),
+        _ => return None,
     })
 }
 
@@ -476,13 +670,9 @@ fn json_of(event: &Event) -> Option<Value> {
             durable_unix_ms,
         } => json!({"event": "media", "clip": clip.to_string(), "seq": seq, "bytes": bytes,
                     "captured_unix_ms": captured_unix_ms, "durable_unix_ms": durable_unix_ms}),
-        Event::Clip(clip) => {
-            let mut line = clip_json(clip);
-            if let Some(fields) = line.as_object_mut() {
-                fields.insert("event".into(), "clip".into());
-            }
-            line
-        }
+        Event::Clip(clip) => as_event(clip_json(clip), "clip"),
+        Event::Thumbnail(picture) => as_event(thumbnail_json(picture), "thumbnail"),
+        Event::Notification(said) => as_event(notification_json(said), "notification"),
         Event::Deleted(clip) => json!({"event": "deleted", "clip": clip.to_string()}),
         Event::NewEpoch { hub, epoch } => {
             json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch})
@@ -565,6 +755,15 @@ fn text_of(event: &Event) -> Option<String> {
             clip.clip,
             clip.state.as_str(),
             clip.bytes
+        ),
+        Event::Notification(said) if said.camera.is_empty() => said.kind.as_str().to_owned(),
+        Event::Notification(said) => format!("{} at {}", said.kind.as_str(), said.camera),
+        Event::Thumbnail(picture) => format!(
+            "picture {} of {}: {}, {} bytes",
+            picture.thumbnail,
+            picture.camera,
+            picture.state.as_str(),
+            picture.bytes
         ),
         Event::Deleted(clip) => format!("deleted {clip}"),
         Event::LooksOffline { hub, .. } => format!("hub {hub} does not answer: {OFFLINE_ADVICE}"),

@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::args::{Arguments, Command};
 use crate::doctor;
 use crate::invite;
+use crate::live;
 use crate::orders::{self, Wanted};
 use crate::output::{self, Style};
 
@@ -176,7 +177,12 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             };
             sync(&App::open(dir, options).await?, mode, style).await?;
         }
+        Command::Live(options) => live::show(dir, &options, style).await?,
         Command::Clips => style.clips(&open(dir).await?.clips().await?)?,
+        Command::Thumbnails => style.thumbnails(&open(dir).await?.thumbnails().await?)?,
+        Command::Notifications => {
+            style.notifications(&open(dir).await?.notifications().await?)?;
+        }
         Command::Export { clip, file } => {
             let clip: ClipId = clip.parse()?;
             export(&open(dir).await?, clip, &file, style).await?;

@@ -6,7 +6,7 @@
 //! the relay, so the caller asks only then: it would be stale before it arrives.
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
-use journal::message::{CommandKind, Settings};
+use journal::message::{CameraSettings, CommandKind, Settings};
 use journal::{CommandBook, JournalError, Staged};
 use wal::{Priority, crash_point};
 use wire::Seq;
@@ -17,7 +17,7 @@ use super::{ACK_COST_BYTES, Core};
 const ANSWER_NEAR_MS: u64 = 30_000;
 
 /// What an owner orders.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Privacy mode on or off.
     Privacy {
@@ -36,6 +36,15 @@ pub enum Order {
     Remove(PairingId),
     /// An offer that this phone passes on to one more.
     Invite,
+    /// What phones have set at this camera.
+    Camera(String),
+    /// These settings of a camera in the place of those that are known here.
+    SetCamera {
+        /// Its name.
+        camera: String,
+        /// All that is to be set.
+        settings: CameraSettings,
+    },
 }
 
 /// What became of an order.
@@ -74,7 +83,7 @@ impl Core {
         self.check_goes_on(Line::of(pairing, Channel::Config))?;
         journal::or_after_commit(
             self,
-            |core| core.try_stage_order(pairing, order, now_unix_ms),
+            |core| core.try_stage_order(pairing, &order, now_unix_ms),
             |core| core.commit().map(drop),
         )
     }
@@ -82,7 +91,7 @@ impl Core {
     fn try_stage_order(
         &mut self,
         pairing: PairingId,
-        order: Order,
+        order: &Order,
         now_unix_ms: u64,
     ) -> Result<Ordered, JournalError> {
         // As much as its envelope will want: what cannot be sent is better not stored.
@@ -92,22 +101,29 @@ impl Core {
             Ok::<_, JournalError>(self.journal.inbox_head(line)?.cursor.next().0)
         };
         let kind = match order {
-            Order::Privacy { on } => Some(CommandKind::Privacy { on }),
+            Order::Privacy { on } => Some(CommandKind::Privacy { on: *on }),
             Order::SendAgain(channel) => Some(CommandKind::SendAgain {
-                channel,
-                from: missing(channel)?,
+                channel: *channel,
+                from: missing(*channel)?,
             }),
             Order::Restart => Some(CommandKind::Restart),
             Order::Phones => Some(CommandKind::Phones),
-            Order::Remove(phone) => Some(CommandKind::Remove { phone }),
+            Order::Remove(phone) => Some(CommandKind::Remove { phone: *phone }),
             Order::Invite => Some(CommandKind::Invite),
-            Order::Settings(_) => None,
+            Order::Camera(camera) => Some(CommandKind::Camera {
+                camera: camera.clone(),
+            }),
+            Order::Settings(_) | Order::SetCamera { .. } => None,
         };
         let mut txn = self.journal.begin();
         let id = match (kind, order) {
             (Some(kind), _) => txn.add_command(pairing, kind, now_unix_ms)?,
             (None, Order::Settings(settings)) => {
-                txn.add_settings(pairing, settings, now_unix_ms)?
+                txn.add_settings(pairing, *settings, now_unix_ms)?
+            }
+            (None, Order::SetCamera { camera, settings }) => {
+                let change = (camera.as_str(), settings.clone());
+                txn.add_camera_settings(pairing, change, now_unix_ms)?
             }
             (None, _) => None,
         };

@@ -1,6 +1,6 @@
 //! Forgetting a hub: one that is lost, or that has removed this phone.
 //!
-//! Its clips go first, each in a transaction of its own, because there may be more than one transaction holds;
+//! Its clips and the pictures of events go first, each in a transaction of its own, because there may be more than one transaction holds;
 //! then everything else in one. Who is interrupted asks again, and it goes on. This room must never leave a clip
 //! that nobody can list.
 
@@ -10,7 +10,7 @@ use journal::{AppPairing, JournalError, or_after_commit};
 use super::{Core, TRIM_STEPS_PER_DELETION};
 
 impl Core {
-    /// Forgets a hub and deletes its clips; durable when this returns. Returns which clips those were; `None` if
+    /// Forgets a hub and deletes its clips and pictures; durable when this returns. Returns which clips those were; `None` if
     /// there is no such hub. No sync may run.
     ///
     /// # Errors
@@ -21,7 +21,9 @@ impl Core {
         }
         let clips = self.journal.app_clips(pairing)?;
         let clips: Vec<ClipId> = clips.iter().map(|clip| clip.clip).collect();
-        for clip in &clips {
+        let pictures = self.journal.app_thumbnails(pairing)?;
+        let pictures = pictures.iter().map(|picture| &picture.clip);
+        for clip in clips.iter().chain(pictures) {
             let staged = or_after_commit(
                 &mut self.journal,
                 |journal| {

@@ -1,12 +1,16 @@
 //! What the core can say without changing anything.
 
 use journal::ids::{Channel, ClipId, Line, PairingId};
-use journal::{AppClip, Device, Durable, HeartbeatState, JournalError, Mailboxes, OutboxHead};
+use journal::{
+    AppClip, AppNotice, Device, Durable, HeartbeatState, JournalError, Mailboxes, OutboxHead,
+};
 use wire::envelope::Envelope;
 use wire::{Digest, Seq};
 use zeroize::Zeroizing;
 
-use super::{Core, Over, Pulse, event_line, is_about_one_line};
+use super::{
+    Core, Over, Pulse, event_line, is_about_one_line, is_notice_of, is_same_event, unless_damaged,
+};
 
 /// Where a line's envelopes go and come from.
 #[derive(Clone, Debug)]
@@ -17,6 +21,17 @@ pub struct LineInfo {
     pub relay: String,
     /// Its mailboxes.
     pub mailboxes: Mailboxes,
+}
+
+/// What belongs to an event, and the event's clip.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfEvent<T> {
+    /// Whose.
+    pub pairing: PairingId,
+    /// The clip; `None` as long as it has not begun here, or if it is gone.
+    pub clip: Option<ClipId>,
+    /// What belongs to it.
+    pub what: T,
 }
 
 /// How the keys of one channel stand.
@@ -177,13 +192,51 @@ impl Core {
         Ok(out)
     }
 
-    /// One clip and its pairing.
+    /// One clip, or the picture of an event, and its pairing.
     pub fn clip(&self, clip: ClipId) -> Result<(PairingId, AppClip), JournalError> {
-        let found = self
-            .clips()?
-            .into_iter()
-            .find(|(_, known)| known.clip == clip);
+        let mut known = self.clips()?;
+        for pairing in self.confirmed()? {
+            let thumbnails = self.journal.app_thumbnails(pairing.id)?;
+            known.extend(thumbnails.into_iter().map(|one| (pairing.id, one)));
+        }
+        let found = known.into_iter().find(|(_, known)| known.clip == clip);
         found.ok_or(JournalError::NoSuchClip(clip))
+    }
+
+    /// All pictures of events, in the order in which they became known, each with the clip of its event,
+    /// if that is known.
+    pub fn thumbnails(&self) -> Result<Vec<OfEvent<AppClip>>, JournalError> {
+        let mut out = Vec::new();
+        for pairing in self.confirmed()? {
+            let clips = self.journal.app_clips(pairing.id)?;
+            for thumbnail in self.journal.app_thumbnails(pairing.id)? {
+                let clip = clips.iter().find(|clip| is_same_event(clip, &thumbnail));
+                out.push(OfEvent {
+                    pairing: pairing.id,
+                    clip: clip.map(|clip| clip.clip),
+                    what: thumbnail,
+                });
+            }
+        }
+        Ok(out)
+    }
+
+    /// All notifications that are remembered, the oldest pairing's first and each pairing's oldest first,
+    /// each with the clip of its event, if that is known.
+    pub fn notices(&self) -> Result<Vec<OfEvent<AppNotice>>, JournalError> {
+        let mut out = Vec::new();
+        for pairing in self.confirmed()? {
+            let clips = self.journal.app_clips(pairing.id)?;
+            for notice in unless_damaged(self.journal.app_notices(pairing.id))? {
+                let clip = clips.iter().find(|clip| is_notice_of(&notice, clip));
+                out.push(OfEvent {
+                    pairing: pairing.id,
+                    clip: clip.map(|clip| clip.clip),
+                    what: notice,
+                });
+            }
+        }
+        Ok(out)
     }
 
     /// The bytes of a chunk.

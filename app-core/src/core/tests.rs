@@ -1,5 +1,6 @@
 //! The core over crashable disks, with a hub's journal on the other side.
 
+mod beside;
 mod broken;
 mod command;
 mod crash;

@@ -22,6 +22,7 @@ use wire::sender::{Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
 use super::hearing::Hearing;
+use super::live::{Lane, Stirred, Trouble};
 use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
@@ -262,6 +263,7 @@ impl LineTask {
     async fn pass(&mut self, target: Seq, mut deliveries: Option<Deliveries>) -> Result<(), End> {
         let mut appends: Option<AppendHandle> = None;
         let mut phase = Phase::CatchingUp;
+        let mut lane = self.lane(&mut deliveries);
         loop {
             if phase == Phase::CatchingUp && self.cursor >= target {
                 self.hearing.heard(self.info.line);
@@ -297,6 +299,15 @@ impl LineTask {
             if phase == Phase::Closing && self.has_heard && self.sender.is_idle() {
                 return Ok(());
             }
+            if let Some(lane) = &mut lane {
+                let is_level =
+                    phase == Phase::Listening && self.has_heard && self.sender.is_sending();
+                let tended = lane.tend(&deliveries, is_level, self.cursor).await;
+                if tended.map_err(|trouble| self.lane_trouble(trouble))? {
+                    self.look_again().await?;
+                    continue;
+                }
+            }
             let pause = self.pause(phase);
             tokio::select! {
                 delivery = next_delivery(&mut deliveries) => {
@@ -305,6 +316,10 @@ impl LineTask {
                     self.deliver(run, &deliveries).await?;
                 }
                 event = next_append_event(&mut appends) => self.handle_append_event(event, &mut appends)?,
+                stirred = stirred(&mut lane) => if let Some(lane) = &mut lane {
+                    let taken = lane.take(stirred).await;
+                    taken.map_err(|trouble| self.lane_trouble(trouble))?;
+                },
                 changed = self.nudges.changed() => match changed {
                     Ok(()) => self.look_again().await?,
                     Err(_over) => return Ok(()),
@@ -312,6 +327,23 @@ impl LineTask {
                 () = self.hearing.over(self.info.line.pairing), if !self.has_heard => {}
                 () = tokio::time::sleep(pause) => self.wake(phase, &deliveries).await?,
             }
+        }
+    }
+
+    /// What this attachment does for whoever watches, on the line for that: in a sync that goes on.
+    fn lane(&self, deliveries: &mut Option<Deliveries>) -> Option<Lane> {
+        let is_for_live =
+            self.info.line.channel == Channel::Livestream && self.stay == Stay::Following;
+        is_for_live.then(|| {
+            let groups = deliveries.as_mut().and_then(Deliveries::take_live);
+            Lane::new(Arc::clone(&self.shared), self.info.line.pairing, groups)
+        })
+    }
+
+    fn lane_trouble(&self, trouble: Trouble) -> End {
+        match trouble {
+            Trouble::Client(error) => End::from_client(&error),
+            Trouble::Storage(error) => self.storage(error),
         }
     }
 
@@ -650,6 +682,13 @@ async fn append(
 async fn next_delivery(deliveries: &mut Option<Deliveries>) -> Result<Delivery, ClientError> {
     match deliveries {
         Some(deliveries) => deliveries.next().await,
+        None => pending().await,
+    }
+}
+
+async fn stirred(lane: &mut Option<Lane>) -> Stirred {
+    match lane {
+        Some(lane) => lane.stirred().await,
         None => pending().await,
     }
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use app_core::App;
 use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line};
-use journal::message::{self, AppConfigMessage, AppMessage, HeartbeatAnswer, HubReport};
+use journal::message::{
+    self, AppConfigMessage, AppMessage, EventNotice, HeartbeatAnswer, HubReport, NoticeKind,
+};
 use journal::pairing::OfferTerms;
 use journal::vault::file::FileVault;
 use journal::{
@@ -381,6 +383,33 @@ impl Hub {
     pub(crate) async fn push(&mut self, relay: &Relay) {
         let connection = self.connect(relay).await;
         self.push_line(&connection, self.line()).await;
+        connection.close();
+    }
+
+    /// Says that the event of the next clip begins, and shows it: all on lines of their own.
+    pub(crate) fn announce(&mut self, jpeg: &[u8]) {
+        let pairing = self.line().pairing;
+        let notice = EventNotice {
+            camera: "door".into(),
+            started_unix_ms: 1,
+            kind: NoticeKind::Motion,
+        };
+        let mut said = Session::<Committer>::new(Line::of(pairing, Channel::Notification));
+        let mut shown = Session::<Committer>::new(Line::of(pairing, Channel::Thumbnail));
+        let mut txn = self.journal.begin();
+        said.notify(&mut txn, &notice).unwrap();
+        shown
+            .send_whole(&mut txn, ("door", "image/jpeg"), 1, jpeg, 2)
+            .unwrap();
+        drop(txn.commit(()).unwrap());
+    }
+
+    /// As [`Self::push`], of every line.
+    pub(crate) async fn push_all(&mut self, relay: &Relay) {
+        let connection = self.connect(relay).await;
+        for line in Line::all(self.line().pairing) {
+            self.push_line(&connection, line).await;
+        }
         connection.close();
     }
 

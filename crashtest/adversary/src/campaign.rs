@@ -189,6 +189,9 @@ pub fn told(fault: Fault) -> Trouble {
     }
 }
 
+/// For how long somebody watches live under lies, in seconds.
+const WATCHED_S: u64 = 2;
+
 fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
     system.start(Role::Relay)?;
     order(system, Order::Vice(case.vice, case.seed))?;
@@ -201,6 +204,8 @@ fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
     // As phones do it to an app, which may be waiting for the relay.
     system.kill(Role::App)?;
     let command = system.give_briefly(&["phones"], BRIEF)?;
+    // Whatever is shown of it, and how it ends, is the relay's choice; what the frames were sealed with is not.
+    system.watch_once(WATCHED_S)?;
     system.start(Role::App)?;
     let passes = usize::try_from(system.setup.passes).unwrap_or(usize::MAX);
     let patience = system.setup.patience;

@@ -86,6 +86,8 @@ targets! {
         "hub::core::Core::handle_envelope";
     said_app, 4096, line::said_app, "what a hub says inside MLS, to one session of a phone",
         "journal::Session of a phone, behind MLS";
+    live_frame, 4096, line::live_frame, "frames of a live session, around and inside MLS",
+        "journal::Session::open_live";
     statement, 1024, line::statement, "statements about clips that are no more",
         "journal::message::SignedStatement";
     log_record, 4096, log::records, "headers, groups and records of a log file",

@@ -5,6 +5,7 @@
 //! honest envelope that follows is always understood (promise C6).
 
 mod hub_core;
+mod live;
 mod said;
 mod statement;
 mod to_app;
@@ -31,6 +32,7 @@ const NOTHING: Held = Held {
 thread_local! {
     static HUB: RefCell<to_hub::Stage> = RefCell::new(to_hub::Stage::new());
     static APP: RefCell<to_app::Stage> = RefCell::new(to_app::Stage::new());
+    static LIVE: RefCell<live::Stage> = RefCell::new(live::Stage::new());
 }
 
 /// MLS messages of a malicious phone: honest ones, damaged, and any bytes at all.
@@ -41,6 +43,11 @@ pub(crate) fn mls_hub(data: &[u8]) {
 /// MLS messages of a malicious hub.
 pub(crate) fn mls_app(data: &[u8]) {
     APP.with_borrow_mut(|stage| stage.mls(data));
+}
+
+/// Live frames: of a relay, of whoever has the wrapping key, and of a malicious hub.
+pub(crate) fn live_frame(data: &[u8]) {
+    LIVE.with_borrow_mut(|stage| stage.frame(data));
 }
 
 /// Envelopes of somebody without the pairing's keys, such as the relay.

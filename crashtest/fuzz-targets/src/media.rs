@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::camera::demux::{Clip, SAMPLES_MAX};
-use hub::camera::{AVC_CONFIG_BYTES_MAX, AccessUnit, AvcConfig, TIMESCALE_MAX, VideoTrack};
+use hub::camera::{
+    AVC_CONFIG_BYTES_MAX, AccessUnit, AvcConfig, TIMESCALE_MAX, VideoCodec, VideoTrack,
+};
 use hub::segmenter::{CHUNK_BYTES_MAX, ClipChunk, Segmenter};
 
 use crate::input::Input;
@@ -88,7 +90,7 @@ pub(crate) fn units(data: &[u8]) {
         timescale: NonZeroU32::new(timescale).unwrap_or(NonZeroU32::MIN),
         width: NonZeroU16::MIN,
         height: NonZeroU16::MIN,
-        avc,
+        codec: VideoCodec::H264(avc),
     });
     let mut segmenter = Segmenter::new(Arc::clone(&track));
     let mut chunks = Vec::new();

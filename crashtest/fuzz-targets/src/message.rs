@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 
 use journal::message::{
-    self, AppConfigMessage, AppMessage, Command, CommandResult, HubConfigMessage, HubMessage,
-    InviteNews, NAME_BYTES_MAX, SignedStatement,
+    self, AppConfigMessage, AppLiveMessage, AppMessage, Command, CommandResult, HubConfigMessage,
+    HubLiveMessage, HubMessage, HubNotification, InviteNews, LiveFrame, LiveStart, NAME_BYTES_MAX,
+    SignedStatement,
 };
 use journal::pairing::{CODE_BYTES_MAX, PHONES_MAX};
 
@@ -60,6 +61,17 @@ pub(crate) fn message(data: &[u8]) {
         }
         Some(HubConfigMessage::Added(added)) => assert!(added.phones.len() <= PHONES_MAX),
         Some(HubConfigMessage::Settings(_)) | None => {}
+    }
+    if let Some(HubNotification::Event(notice)) = round!(HubNotification, data) {
+        assert!(notice.camera.len() <= NAME_BYTES_MAX);
+    }
+    if let Some(AppLiveMessage::Watch(wish)) = round!(AppLiveMessage, data) {
+        assert!(wish.camera.len() <= NAME_BYTES_MAX);
+    }
+    round!(HubLiveMessage, data);
+    if let Some(frame) = round!(LiveFrame<'_>, data) {
+        assert!(frame.start.as_ref().is_none_or(LiveStart::is_sound));
+        assert!(frame.bytes.len() <= data.len());
     }
     if let Some(signed) = round!(SignedStatement, data) {
         let bytes = signed.statement.signed_bytes();

@@ -60,7 +60,10 @@ fn one_spelling(frame: &Frame<'_>, bytes: &[u8]) {
         Frame::Ignored { kind } => assert_eq!(kind % 2, 1, "a critical frame was ignored"),
         _ => assert_eq!(again, bytes, "a second spelling of {frame:?}"),
     }
-    if let Frame::Append { envelope, .. } | Frame::Deliver { envelope, .. } = frame {
+    if let Frame::Append { envelope, .. }
+    | Frame::Deliver { envelope, .. }
+    | Frame::LivePiece { envelope } = frame
+    {
         assert!(Envelope::new(envelope.to_vec()).is_ok());
     }
 }

@@ -5,12 +5,15 @@
 //! what is committed must be what is made.
 
 use journal::DEVICE_SECRET_BYTES;
-use journal::ids::{Channel, ClipId, CommandId, PairingId};
+use journal::ids::{Channel, ClipId, CommandId, LiveId, PairingId};
 use journal::message::{
-    self, AddedPhone, AddedPhones, AppConfigMessage, AppMessage, ChannelHeld, ClipEnd, ClipHeader,
-    Command, CommandKind, CommandResult, DropReason, Heartbeat, HeartbeatAnswer, HubConfigMessage,
-    HubMessage, HubReport, InviteFailure, InviteNews, Invited, NotRecorded, Outcome, PhoneFacts,
-    Settings, SettingsBase, SettingsDoc, SignedStatement, Statement,
+    self, AddedPhone, AddedPhones, AppConfigMessage, AppLiveMessage, AppMessage, CameraChange,
+    CameraDoc, CameraSettings, ChannelHeld, ClipEnd, ClipHeader, Command, CommandKind,
+    CommandResult, DropReason, EventNotice, Heartbeat, HeartbeatAnswer, HubConfigMessage,
+    HubLiveMessage, HubMessage, HubNotification, HubReport, InviteFailure, InviteNews, Invited,
+    LiveBegun, LiveEnd, LiveEnded, LiveFrame, LiveStart, LiveWish, NotRecorded, NoticeKind,
+    Outcome, PhoneFacts, QuietSetting, Settings, SettingsBase, SettingsDoc, SignedStatement,
+    Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;
@@ -54,12 +57,22 @@ pub fn of(target: &str) -> Vec<Seed> {
         "said_app" => programs(&[
             b"\0\0\0\x01abcdefgh\0\x04door\0\x09video/mp4\x01\x01\0abcdefgh\0\x03abc\x02\x01",
             b"\0\x01\x04\0\0\x05hello",
+            b"\0\x03\x05\0\0\x04door\x07\x05\0\0\x04door\x07",
+            b"\0\x04\x06\0\x09\0\0\0\0\0\0\0\x02",
+        ]),
+        // A frame as it is, one with a byte changed, any bytes under the wrap, and two that a hub says.
+        "live_frame" => programs(&[
+            b"\0\0",
+            b"\0\0\x01\0\x30\xff",
+            b"\x01\x01no MLS message",
+            b"\x02\0\0\0\0\0\0\0\x05\x01\0\0\0\x01\x09\0\x04init\0\0\0\0\0\0\0\x01\x01a picture",
+            b"\x02\0\0\0\0\0\0\0\x05\x01\0\0\x01\0\0\0\0\0\0\0\0\x01\x01a picture",
         ]),
         "statement" => programs(&[b"\0\0\0\x01\x01\x07\0", b"\x02\0\0\x01\x03\x07\x01"]),
         "log_record" => log_records(),
         "recover_engine" | "recover_journal" | "recover_app" => directories(),
         "device_secret" => device_secrets(),
-        "hub_config" => texts(&[HUB_CONFIG]),
+        "hub_config" => texts(&[HUB_CONFIG, HUB_CAMERAS]),
         "relay_config" => texts(&[
             "identity_key = \"id.key\"\ndata_dir = \"data\"\n",
             RELAY_CONFIG,
@@ -135,6 +148,44 @@ const HUB_ANSWERS: [&str; 6] = [
     r#"{"event":"failed","code":2,"message":"no phone begins with 1a2b"}"#,
 ];
 
+const HUB_CAMERAS: &str = r#"state_dir = "state"
+relay = "127.0.0.1:4433/BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
+
+[[camera]]
+kind = "rtsp"
+name = "door"
+url = "rtsp://cam.lan/1"
+user = "hub"
+password_file = "door.password"
+audio = false
+stall_seconds = 20.0
+
+[camera.detection]
+sensitivity = 70
+masks = [[[0, 0], [1000, 0], [1000, 120], [0, 120]]]
+quiet = "22:00-06:30"
+pre_roll_seconds = 3.0
+
+[[camera.detection.zones]]
+name = "drive"
+polygon = [[0, 500], [1000, 500], [1000, 1000]]
+
+[[camera]]
+kind = "command"
+name = "pi"
+program = "rpicam-vid"
+arguments = ["-o", "-"]
+events = "clock"
+event_seconds = 30.0
+
+[[camera]]
+kind = "virtual"
+name = "try"
+width = 320
+height = 240
+pictures_per_second = 5
+"#;
+
 const RELAY_CONFIG: &str = r#"listen = "0.0.0.0:4433"
 public_address = "relay.example:4433"
 identity_key = "id.key"
@@ -146,6 +197,42 @@ account_mib = 1024
 reserved_mib = 16
 mailboxes = 64
 "#;
+
+/// What is said of events and of live sessions.
+fn shows() -> Vec<Option<Vec<u8>>> {
+    let wish = LiveId([6; 16]);
+    vec![
+        message::encode(&HubNotification::Event(EventNotice {
+            camera: "door".into(),
+            started_unix_ms: 1_700_000_000_000,
+            kind: NoticeKind::Motion,
+        })),
+        message::encode(&AppLiveMessage::Watch(LiveWish {
+            id: wish,
+            camera: "door".into(),
+        })),
+        message::encode(&AppLiveMessage::Enough(wish)),
+        message::encode(&HubLiveMessage::Begun(LiveBegun { wish, session: 9 })),
+        message::encode(&HubLiveMessage::Ended(LiveEnded {
+            wish,
+            session: 9,
+            frames: 300,
+            why: LiveEnd::Limit,
+        })),
+        message::encode(&LiveFrame {
+            session: 9,
+            number: 300,
+            group: 300,
+            captured_unix_ms: 1_700_000_000_000,
+            ends_fragment: true,
+            start: Some(LiveStart {
+                mime: "video/mp4".into(),
+                init: b"init".to_vec(),
+            }),
+            bytes: b"abc",
+        }),
+    ]
+}
 
 fn programs(all: &[&[u8]]) -> Vec<Seed> {
     let name = |(index, bytes): (usize, &&[u8])| (format!("{index:02}"), bytes.to_vec());
@@ -279,6 +366,9 @@ fn all_frames() -> Vec<Frame<'static>> {
             code: 3,
         },
         Frame::Ping { token: 1 },
+        Frame::Watch { slot, on: true },
+        Frame::Live { slot, group: 2 },
+        Frame::LivePiece { envelope: b"abc" },
     ]
 }
 
@@ -446,14 +536,14 @@ fn messages() -> Vec<Seed> {
             signature: vec![5; 64],
         }),
     ];
-    let all = all.into_iter().chain(orders());
+    let all = all.into_iter().chain(orders()).chain(shows());
     let all: Vec<Vec<u8>> = all.flatten().collect();
     let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
     programs(&all)
 }
 
-/// Commands, what came of two, settings, and what is said of codes that are passed on.
-fn orders() -> [Option<Vec<u8>>; 8] {
+/// Commands, what came of them, settings, and what is said of codes that are passed on.
+fn orders() -> [Option<Vec<u8>>; 10] {
     let id = CommandId([3; 16]);
     let settings = Settings {
         privacy: true,
@@ -473,6 +563,24 @@ fn orders() -> [Option<Vec<u8>>; 8] {
         paired_unix_s: 5,
         heard_unix_ms: Some(6),
     };
+    let camera = CameraDoc {
+        version: 1,
+        made_by: Some(id),
+        settings: CameraSettings {
+            masks: Some(vec![vec![(0, 0), (1000, 0), (1000, 120)]]),
+            quiet: Some(QuietSetting::Never),
+            ..CameraSettings::default()
+        },
+        ..CameraDoc::unset("door")
+    };
+    let change = Command::new(
+        id,
+        &CommandKind::SetCamera(CameraChange {
+            camera: "door".into(),
+            base: SettingsBase::Command { id, version: 1 },
+            settings: camera.settings.clone(),
+        }),
+    );
     let said = |result| message::encode(&HubConfigMessage::Outcome(Outcome { id, result }));
     let command = Command::new(id, &kind);
     [
@@ -496,6 +604,8 @@ fn orders() -> [Option<Vec<u8>>; 8] {
                 paired_unix_s: 5,
             }],
         })),
+        change.and_then(|command| message::encode(&AppConfigMessage::Command(command))),
+        said(CommandResult::CameraChanged(camera)),
     ]
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use hub::camera::SourceConfig;
+use hub::config::CAMERAS_MAX;
 use hub::control::Request;
 use hub::{cli, control, pairing, phones, retained, secret, status};
 use journal::DEVICE_SECRET_BYTES;
@@ -19,14 +21,12 @@ pub(crate) fn hub_config(data: &[u8]) {
             assert!(config.pairing.addresses.len() <= 4);
             assert!((30..=3600).contains(&config.pairing.offer.as_secs()));
             assert!((4 << 20..=256 << 20).contains(&config.disk.log_file_bytes));
-            if let Some(camera) = config.camera {
+            assert!(config.cameras.len() <= CAMERAS_MAX);
+            for camera in &config.cameras {
                 assert!((1..=64).contains(&camera.name.len()));
-                assert!(
-                    camera
-                        .file
-                        .at_most
-                        .is_none_or(|most| most >= camera.file.at_least)
-                );
+                if let SourceConfig::File(file) = &camera.source {
+                    assert!(file.at_most.is_none_or(|most| most >= file.at_least));
+                }
             }
         }
         Err(error) => {

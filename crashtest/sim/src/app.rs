@@ -6,7 +6,7 @@ use app_core::HUB_WAIT_MS;
 use app_core::core::{Core, Delivered, Halt, Launch, Order, Ordered, Over, PendingRun, Run, Sight};
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
-use journal::{AppClipState, CommandBook, ErrorKind, JournalError, Role, Taken};
+use journal::{AppClip, AppClipState, CommandBook, ErrorKind, JournalError, Role, Taken};
 use wal::disk::SimDisk;
 use wire::Seq;
 use wire::envelope::Size;
@@ -478,42 +478,53 @@ impl App {
         let clips = process.core.clips().map_err(|error| ended(&error))?;
         let mut held = Vec::new();
         for (_, clip) in clips {
-            if !wanted(clip.started_unix_ms) {
-                continue;
+            if wanted(clip.started_unix_ms) {
+                held.push(held_as(&process.core, &clip)?);
             }
-            let mut bytes = Vec::new();
-            for index in 0..clip.chunks {
-                let chunk = process.core.chunk(clip.clip, index);
-                bytes.extend_from_slice(&chunk.map_err(|error| ended(&error))?);
-            }
-            let whole = match clip.state {
-                AppClipState::Complete => Some(true),
-                AppClipState::CutOff => Some(false),
-                AppClipState::Receiving => None,
-                AppClipState::Dropped(_) => {
-                    held.push(Held {
-                        started_unix_ms: clip.started_unix_ms,
-                        bytes,
-                        whole: None,
-                        sha256: None,
-                        dropped: true,
-                    });
-                    continue;
-                }
-                other => {
-                    return Err(Broken::new("C2", format!("a clip is {other:?}")).into());
-                }
-            };
-            held.push(Held {
-                started_unix_ms: clip.started_unix_ms,
-                bytes,
-                whole,
-                sha256: clip.sha256,
-                dropped: false,
-            });
         }
         Ok(held)
     }
+
+    /// When the events began of which it remembers a notification, and the pictures of events that it holds.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn beside(&mut self) -> Result<(Vec<u64>, Vec<Held>), Fault> {
+        let Some(process) = &mut self.process else {
+            return Err(Broken::new("C7", "the app does not run").into());
+        };
+        let notices = process.core.notices().map_err(|error| ended(&error))?;
+        let of_events = notices.iter().filter(|one| one.what.kind.is_event());
+        let notices = of_events.map(|one| one.what.started_unix_ms);
+        let pictures = process.core.thumbnails().map_err(|error| ended(&error))?;
+        let pictures = pictures.iter().map(|one| held_as(&process.core, &one.what));
+        Ok((notices.collect(), pictures.collect::<Result<_, Fault>>()?))
+    }
+}
+
+/// A clip, or the picture of an event, as it is here.
+fn held_as(core: &Core, clip: &AppClip) -> Result<Held, Fault> {
+    let mut bytes = Vec::new();
+    for index in 0..clip.chunks {
+        let chunk = core.chunk(clip.clip, index);
+        bytes.extend_from_slice(&chunk.map_err(|error| ended(&error))?);
+    }
+    let (whole, dropped) = match clip.state {
+        AppClipState::Complete => (Some(true), false),
+        AppClipState::CutOff => (Some(false), false),
+        AppClipState::Receiving => (None, false),
+        AppClipState::Dropped(_) => (None, true),
+        other => {
+            return Err(Broken::new("C2", format!("a clip is {other:?}")).into());
+        }
+    };
+    Ok(Held {
+        started_unix_ms: clip.started_unix_ms,
+        bytes,
+        whole,
+        sha256: clip.sha256.filter(|_| !dropped),
+        dropped,
+    })
 }
 
 impl Process {

@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hub::camera::EventEnd;
 use hub::core::{
-    ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece, Recorded, SilenceLimits,
-    Standing, Verdict,
+    Alert, ClipFacts, ClipState, Core, CoreError, Event, Evidence, LineHeads, Notice, Piece,
+    Recorded, SilenceLimits, Standing, Still, Verdict,
 };
 use journal::ErrorKind;
 use journal::Role;
 use journal::ids::{Channel, Line};
-use journal::message::SettingsDoc;
+use journal::message::{DropReason, SettingsDoc};
 use wal::disk::SimDisk;
 use wire::Seq;
 use wire::envelope::Size;
@@ -19,7 +19,7 @@ use wire::sender::{Need, Sender, SenderEvent};
 
 use crate::net::{Answer, Down, Up, Way};
 use crate::node::{Machine, open_journal};
-use crate::oracle::{Books, Broken};
+use crate::oracle::{self, Books, Broken};
 
 /// After evidence of a rollback the relay is asked again after this time, doubling.
 const DOUBT_PAUSE_MS: u64 = 5_000;
@@ -204,7 +204,32 @@ impl Hub {
         }
         self.process = Some(process);
         self.settle(books)?;
+        self.note_dropped(books)?;
         Ok(true)
+    }
+
+    /// A process that died between the sync of a drop and its word about it never says it again: the rows do.
+    fn note_dropped(&mut self, books: &mut Books) -> Result<(), Fault> {
+        let Some(process) = self.process.as_mut().filter(|_| books.filled) else {
+            return Ok(());
+        };
+        let status = process.core.status().map_err(ended)?;
+        let is_dropped = |clip: &&ClipFacts| clip.state == ClipState::Dropped;
+        for clip in status.clips.iter().filter(is_dropped) {
+            let Some(sha256) = clip.sha256 else {
+                return Err(Broken::new("C2", "a clip was dropped that had not ended").into());
+            };
+            let of = |event: &&mut oracle::Event| prefix_with(&event.pieces, clip.bytes, sha256);
+            match books.events.values_mut().find(of) {
+                Some(event) if !event.dropped => event.made_room = true,
+                Some(_) => {}
+                None => {
+                    let what = "a clip was dropped that no camera gave";
+                    return Err(Broken::new("C2", what).into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends it, whatever it was doing.
@@ -295,8 +320,35 @@ impl Hub {
         if !self.is_up() {
             return Ok(());
         }
+        if oracle::is_told(name) {
+            books.announced.insert(name);
+            self.tell(name, now_ms)?;
+        }
         self.begin(name, now_ms)?;
         self.commit(now_ms, books).map(drop)
+    }
+
+    /// The phone is told of an event and sent its picture, as far as there is room for that.
+    fn tell(&mut self, name: u64, now_ms: u64) -> Result<(), Fault> {
+        let wall = self.wall(now_ms);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let alert = Alert {
+            camera: "door".into(),
+            started_unix_ms: name,
+        };
+        let still = Still {
+            camera: "door".into(),
+            started_unix_ms: name,
+            jpeg: Bytes::from(oracle::picture_of(name)),
+        };
+        let said = process.core.handle_alert(&alert, wall);
+        let sent = match said {
+            Ok(_) | Err(CoreError::Reopened) => process.core.handle_still(&still, wall),
+            Err(error) => Err(error),
+        };
+        self.recorded(sent).map(drop)
     }
 
     /// An event begins; nothing is staged before its first piece.
@@ -479,27 +531,34 @@ impl Hub {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        let mut finished = Vec::new();
+        let (mut finished, mut dropped) = (Vec::new(), Vec::new());
         while let Some(notice) = process.core.poll_notice() {
             match notice {
                 Notice::ClipFinished { clip, .. } => finished.push(clip),
                 Notice::PhoneSilent { .. } => books.silent = true,
                 Notice::PhoneBack { .. } => books.silent = false,
                 Notice::ClipStarted { .. } => books.not_for_the_silent()?,
-                // A whole clip, and only because its bytes are damaged (C2).
-                Notice::ClipDropped { clip, .. } if books.rotted => {
-                    let of = |event: &&mut crate::oracle::Event| {
-                        event
-                            .ended
-                            .is_some_and(|(hash, _, _)| Some(hash) == clip.sha256)
-                    };
-                    match books.events.values_mut().find(of) {
-                        Some(event) => event.dropped = true,
-                        None => {
-                            let what = "a clip was dropped that had not ended";
-                            return Err(Broken::new("C2", what).into());
+                Notice::Told {
+                    line,
+                    started_unix_ms,
+                } => {
+                    books.not_for_the_silent()?;
+                    match line.channel {
+                        Channel::Thumbnail => {
+                            books.pictured.insert(started_unix_ms);
                         }
+                        _ if books.announced.contains(&started_unix_ms) => {
+                            books.notified.insert(started_unix_ms);
+                        }
+                        // About no event: that the disk is full.
+                        _ => books.alarms += 1,
                     }
+                }
+                // The picture of an event, which is no clip of the books.
+                Notice::ClipDropped { line, .. }
+                    if books.rotted && line.channel == Channel::Thumbnail => {}
+                Notice::ClipDropped { clip, reason, .. } if books.may_drop(reason) => {
+                    dropped.push((clip, reason));
                 }
                 Notice::ClipDropped { .. } | Notice::LineBroken { .. } => {
                     return Err(Broken::new("C2", format!("{notice:?}")).into());
@@ -520,6 +579,22 @@ impl Hub {
                 Some(event) => event.ended = Some((sha256, clip.bytes, whole)),
                 None => {
                     let what = format!("a clip of {} bytes that no camera gave", clip.bytes);
+                    return Err(Broken::new("C2", what).into());
+                }
+            }
+        }
+        // A whole clip, and only because its bytes are damaged, or the disk is full (C2).
+        for (clip, reason) in dropped {
+            let of = |event: &&mut oracle::Event| {
+                event
+                    .ended
+                    .is_some_and(|(hash, _, _)| Some(hash) == clip.sha256)
+            };
+            match (books.events.values_mut().find(of), reason) {
+                (Some(event), DropReason::Damaged) => event.dropped = true,
+                (Some(event), DropReason::Budget) => event.made_room = true,
+                (None, _) => {
+                    let what = "a clip was dropped that had not ended";
                     return Err(Broken::new("C2", what).into());
                 }
             }

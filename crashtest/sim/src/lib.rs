@@ -15,6 +15,9 @@
 //! plan (seed) -> world: queue of (time, what) -> nodes -> network -> nodes ... -> heal -> oracle
 //! ```
 
+// One object of figures has more entries than `json!` takes in one go by default.
+#![recursion_limit = "256"]
+
 pub mod app;
 pub mod cut;
 pub mod engine;

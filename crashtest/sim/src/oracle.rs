@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::ids::CommandId;
-use journal::message::SettingsDoc;
-use journal::{CommandBook, FULL_ENVELOPE_BYTES};
+use journal::message::{DropReason, SettingsDoc};
+use journal::{CommandBook, FULL_ENVELOPE_BYTES, NOTICES_KEPT};
 use sha2::{Digest as _, Sha256};
 use wire::{Digest, SendId, Seq};
 
@@ -24,6 +24,9 @@ pub struct Event {
     pub ended: Option<([u8; 32], u64, bool)>,
     /// The hub said that its bytes are lost, after rot.
     pub dropped: bool,
+    /// The hub said that it was dropped for its room, after its disk was full. The relay may hold it all the same,
+    /// and then the app may have it whole.
+    pub made_room: bool,
 }
 
 /// A clip as the app has it at the end.
@@ -41,11 +44,31 @@ pub struct Held {
     pub dropped: bool,
 }
 
+/// Whether the hub tells the phone of this event, and sends it a picture: a third of all.
+#[must_use]
+pub fn is_told(name: u64) -> bool {
+    name.is_multiple_of(3)
+}
+
+/// The picture of an event.
+#[must_use]
+pub fn picture_of(name: u64) -> Vec<u8> {
+    name.to_be_bytes().repeat(400)
+}
+
 /// The books.
 #[derive(Default)]
 pub struct Books {
     /// By the time at which they began.
     pub events: BTreeMap<u64, Event>,
+    /// Events of which the hub was to tell the phone.
+    pub announced: BTreeSet<u64>,
+    /// How often it has told it something that is no event.
+    pub alarms: usize,
+    /// Events of which the hub said that a notification is stored for the phone.
+    pub notified: BTreeSet<u64>,
+    /// Events of which it said that of their picture.
+    pub pictured: BTreeSet<u64>,
     /// Everything that ever left for a mailbox.
     sent: BTreeMap<(SendId, Seq), Digest>,
     /// The highest that ever left for a mailbox.
@@ -66,6 +89,8 @@ pub struct Books {
     pub silent: bool,
     /// Some stored bytes were damaged: a clip may be lost, if both ends say so.
     pub rotted: bool,
+    /// The hub's disk was full: the oldest clips may have made room.
+    pub filled: bool,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
     old_writers: BTreeSet<SendId>,
     old_readers: BTreeSet<SendId>,
@@ -247,8 +272,8 @@ impl Books {
     /// An envelope leaves.
     ///
     /// # Errors
-    /// C3 if another one left under its number before: there is no damage here that a statement could
-    /// be about.
+    /// C3 if another one left under its number before. The one exception lies in no ratchet: a statement takes, once,
+    /// the number of what a clip had there that is given up for its room or its damage.
     pub fn leaves(&mut self, mailbox: SendId, seq: Seq, digest: Digest) -> Result<(), Broken> {
         self.left += 1;
         if self.old_writers.contains(&mailbox) && self.sent.get(&(mailbox, seq)) != Some(&digest) {
@@ -256,7 +281,15 @@ impl Books {
             return Err(Broken::new("C8", what));
         }
         self.no_reuse(mailbox, seq, digest)?;
+        let of = |digest: Digest| (mailbox.to_text(), seq.to_string(), digest.to_text());
+        let may_drop = self.rotted || self.filled;
         let first = self.sent.entry((mailbox, seq)).or_insert(digest);
+        let is_given_up = may_drop
+            && self.statements.contains(&of(digest))
+            && !self.statements.contains(&of(*first));
+        if *first != digest && is_given_up {
+            *first = digest;
+        }
         if *first != digest {
             return Err(Broken::new(
                 "C3",
@@ -366,6 +399,15 @@ impl Books {
         Ok(())
     }
 
+    /// Whether the hub may drop a clip for this reason.
+    #[must_use]
+    pub fn may_drop(&self, reason: DropReason) -> bool {
+        match reason {
+            DropReason::Damaged => self.rotted,
+            DropReason::Budget => self.filled,
+        }
+    }
+
     /// All clips at the end.
     ///
     /// # Errors
@@ -374,10 +416,12 @@ impl Books {
         let broken = |what: String| Err(Broken::new("C2", what));
         let mut clips: BTreeMap<u64, &Held> = BTreeMap::new();
         let said = self.events.values().filter(|event| event.dropped).count();
+        let made_room = self.events.values().filter(|event| event.made_room);
+        let most = said + made_room.count();
         let kept = held.iter().filter(|clip| clip.dropped).count();
-        if said != kept {
+        if !(said..=most).contains(&kept) {
             return broken(format!(
-                "the hub dropped {said} clips, the app knows of {kept}"
+                "the hub dropped {said} to {most} clips, the app knows of {kept}"
             ));
         }
         for clip in held.iter().filter(|clip| !clip.dropped) {
@@ -419,11 +463,54 @@ impl Books {
             }
         }
         for (name, event) in &self.events {
-            if event.durable > 0 && !event.dropped && !clips.contains_key(name) {
+            let may_be_gone = event.dropped || event.made_room;
+            if event.durable > 0 && !may_be_gone && !clips.contains_key(name) {
                 return broken(format!("event {name}: durable at the hub, never arrived"));
             }
         }
         Ok(())
+    }
+}
+
+impl Books {
+    /// Notifications and pictures of events at the end, by when their events began: what the hub said is stored for
+    /// the phone is there, once, and as it was.
+    ///
+    /// # Errors
+    /// C2.
+    pub fn judge_beside(&self, notices: &[u64], pictures: &[Held]) -> Result<(), Broken> {
+        let broken = |what: String| Err(Broken::new("C2", what));
+        let known: BTreeSet<u64> = notices.iter().copied().collect();
+        if known.len() != notices.len() {
+            return broken("an event is announced twice".into());
+        }
+        if known.iter().any(|name| !is_told(*name)) {
+            return broken("a notification that no hub ever made".into());
+        }
+        let mut shown = BTreeSet::new();
+        for picture in pictures.iter().filter(|picture| !picture.dropped) {
+            let name = picture.started_unix_ms;
+            let is_right = picture.whole == Some(true) && picture.bytes == picture_of(name);
+            if !is_told(name) || !is_right {
+                return broken(format!("event {name}: another picture than the hub sent"));
+            }
+            if !shown.insert(name) {
+                return broken(format!("the picture of the event of {name} is there twice"));
+            }
+        }
+        if self.rotted {
+            // What was lost both ends know, and it is no clip.
+            return Ok(());
+        }
+        if let Some(name) = self.pictured.iter().find(|name| !shown.contains(*name)) {
+            return broken(format!("event {name}: its picture never arrived"));
+        }
+        // A full list has let the oldest go.
+        let missing = self.notified.iter().find(|name| !known.contains(*name));
+        match missing.filter(|_| notices.len() + self.alarms < NOTICES_KEPT) {
+            Some(name) => broken(format!("event {name}: announced, never arrived")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -455,6 +542,7 @@ mod tests {
             durable: 2,
             ended: None,
             dropped: false,
+            made_room: false,
         };
         books.events.insert(5, event);
         let held = Held {
@@ -465,6 +553,58 @@ mod tests {
             dropped: false,
         };
         (books, held)
+    }
+
+    #[test]
+    fn what_is_said_beside_clips_is_there_once_and_as_it_was() {
+        let picture = |name| Held {
+            started_unix_ms: name,
+            bytes: picture_of(name),
+            whole: Some(true),
+            sha256: None,
+            dropped: false,
+        };
+        let mut books = Books::default();
+        books.notified.insert(3);
+        books.pictured.insert(6);
+        let whole = [picture(6)];
+        // More than was told is what a hub had no time to tell.
+        assert!(books.judge_beside(&[3, 9], &whole).is_ok());
+        assert!(books.judge_beside(&[9], &whole).is_err());
+        assert!(books.judge_beside(&[3], &[]).is_err());
+        assert!(books.judge_beside(&[3, 3], &whole).is_err());
+        assert!(books.judge_beside(&[3, 4], &whole).is_err());
+        assert!(books.judge_beside(&[3], &[picture(6), picture(6)]).is_err());
+        let other = Held {
+            bytes: picture_of(9),
+            ..picture(6)
+        };
+        assert!(books.judge_beside(&[3], &[other]).is_err());
+        books.rotted = true;
+        assert!(books.judge_beside(&[], &[]).is_ok());
+    }
+
+    #[test]
+    fn a_clip_that_made_room_may_be_there_or_not_and_no_other() {
+        let (mut books, held) = books();
+        let gone = Held {
+            whole: None,
+            dropped: true,
+            ..held.clone()
+        };
+        for ends in [&[][..], &[gone.clone()][..]] {
+            assert!(books.judge(ends).is_err());
+        }
+        books.events.get_mut(&5).unwrap().made_room = true;
+        for ends in [&[][..], &[gone.clone()][..], &[held.clone()][..]] {
+            books.judge(ends).unwrap();
+        }
+        // One that was said of nobody.
+        assert!(books.judge(&[gone.clone(), gone]).is_err());
+        assert!(!books.may_drop(DropReason::Budget));
+        books.filled = true;
+        assert!(books.may_drop(DropReason::Budget));
+        assert!(!books.may_drop(DropReason::Damaged));
     }
 
     #[test]
@@ -613,6 +753,18 @@ mod tests {
         books.leaves(mailbox, Seq(3), Digest([1; 32])).unwrap();
         let other = books.leaves(mailbox, Seq(3), Digest([2; 32]));
         assert_eq!(other.unwrap_err().promise, "C3");
+        // A statement, once, and only where something may be given up.
+        for digest in [[3; 32], [4; 32]] {
+            let key = (mailbox.to_text(), "3".into(), Digest(digest).to_text());
+            books.statements.insert(key);
+        }
+        assert!(books.leaves(mailbox, Seq(3), Digest([3; 32])).is_err());
+        books.filled = true;
+        books.leaves(mailbox, Seq(3), Digest([3; 32])).unwrap();
+        books.leaves(mailbox, Seq(3), Digest([3; 32])).unwrap();
+        for later in [[1; 32], [2; 32], [4; 32]] {
+            assert!(books.leaves(mailbox, Seq(3), Digest(later)).is_err());
+        }
         books.explains(mailbox, Seq(3)).unwrap();
         assert_eq!(books.explains(mailbox, Seq(2)).unwrap_err().promise, "C4");
         books.ack_made((own, Seq(1)), vec![(mailbox, Seq(9))]);

@@ -223,6 +223,8 @@ pub enum Flavour {
     Flips,
     /// The hub's disk is full for a while.
     Fills,
+    /// So it is while the hub is out of reach: what nobody has makes room.
+    Hoards,
     /// The hub covers what it says.
     Covers,
     /// The phone gives commands.
@@ -377,6 +379,18 @@ impl Plan {
                 };
                 step(500 + dice.below(500), full);
             }
+            Flavour::Hoards => {
+                let who = Who::Hub;
+                let for_ms = 11_000 + dice.below(1_000);
+                step(200, What::Break { who, for_ms });
+                let spare_bytes = 200_000 + dice.below(200_000);
+                let full = What::DiskFull {
+                    who,
+                    for_ms: 6_000,
+                    spare_bytes,
+                };
+                step(4_000, full);
+            }
             Flavour::Rots => {
                 let who = Who::Hub;
                 step(500, What::Break { who, for_ms: 4_000 });
@@ -439,7 +453,7 @@ impl Plan {
         self.steps.iter().any(is_cover)
     }
 
-    /// The plan that a seed is played with: [`Self::of`], of which each sixteenth is [`Self::covered`]; but each
+    /// The plan that a seed is played with: [`Self::of`], of which each sixteenth is `covered`; but each
     /// eighth has stored bytes damaged, or an old copy of a directory, which no mixture has: nothing else may
     /// happen beside these.
     #[must_use]

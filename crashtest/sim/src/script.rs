@@ -1,6 +1,6 @@
 //! A way of the model, step by step, in the cores.
 //!
-//! The model names what happens (`crashtest/model/src/channel.rs`); [`steps`] says what each of its steps
+//! The model names what happens (`crashtest/model/src/channel.rs`); `steps` says what each of its steps
 //! is in the cores, and [`crate::world`] does it: every message is held back and goes on its way when the
 //! script says so. The model has one line, and so has a script: that of event videos; the other lines and
 //! the heartbeats wait until it is done. What comes after the script is what comes after every plan: all

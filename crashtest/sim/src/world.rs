@@ -231,7 +231,7 @@ impl World {
                 .books
                 .events
                 .values()
-                .filter(|event| event.dropped)
+                .filter(|event| event.dropped || event.made_room)
                 .count() as u64,
             old_copies: u64::from(self.books.is_rolled_back()),
             heartbeats: self.books.heartbeats,
@@ -390,6 +390,7 @@ impl World {
                 for_ms,
                 spare_bytes,
             } => {
+                self.books.filled |= *who == Who::Hub;
                 let machine = self.machine(*who);
                 machine.troubled = true;
                 let used = machine.disk.used_bytes();

@@ -139,6 +139,22 @@ fn a_second_ciphertext_is_seen() {
     assert!(promises(&(hub(3) + statement), &app(3)).is_empty());
 }
 
+/// It is stored nowhere, and all the same explained by what is: the epoch that it is sealed in.
+#[test]
+fn a_live_frame_has_a_place_of_its_own_in_a_durable_epoch() {
+    let frame = "7 live g01 3 0 application 1\n";
+    let behind = |frames: &str| promises(&(hub(3) + frames), &app(3));
+    assert!(behind(frame).is_empty());
+    assert_eq!(behind(&frame.repeat(2)), ["C3"]);
+    // Where an envelope is.
+    assert_eq!(behind("7 live g01 3 0 application 0\n"), ["C3"]);
+    assert_eq!(behind("7 live g01 9 0 application 1\n"), ["C4"]);
+    // Before the sync of its Commit.
+    let commit = "7 seal h 5 d5 5\n";
+    let early = hub(3).replace(commit, &format!("{commit}{frame}"));
+    assert_eq!(promises(&early, &app(3)), ["C4"]);
+}
+
 #[test]
 fn a_cover_has_no_place_and_is_sealed_and_sent_once_like_the_others() {
     let cover = "7 cover 7 9\n7 seal h 7 c7 9\n7 handed 9\n7 wrote 5\n7 syncing 5\n7 synced 5\n\

@@ -171,6 +171,8 @@ fn a_dropped_clip_needs_both_ends_to_say_so() {
     assert!(judge(&ends).iter().any(|broken| broken.promise == "C2"));
     ends.drops_allowed = true;
     assert_eq!(judge(&ends), []);
+    ends.app_clips[1].outcome = "dropped".into();
+    assert_eq!(judge(&ends), []);
 }
 
 #[test]

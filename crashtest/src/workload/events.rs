@@ -35,6 +35,24 @@ pub(super) fn sync(system: &mut System) -> Outcome<Ends> {
     system.settle()
 }
 
+/// `passes`: of what the camera plays, more than the budget holds.
+pub(super) fn budget(system: &mut System, passes: usize) -> Outcome<Ends> {
+    system.start(Role::Hub)?;
+    let patience = system.setup.patience;
+    system.until("recorded and dropped events", patience, |system| {
+        let played = finished(system)? >= passes;
+        let status = system.hub_status()?;
+        system.remember(format!("{status:?}"));
+        let dropped = status.clips.iter().any(|clip| clip.outcome == "dropped");
+        Ok((played && !status.recording && dropped).then_some(()))
+    })?;
+    for role in [Role::Relay, Role::App] {
+        system.start(role)?;
+    }
+    everything_acked(system)?;
+    system.settle()
+}
+
 pub(super) fn trim(system: &mut System) -> Outcome<Ends> {
     for role in [Role::Relay, Role::App, Role::Hub] {
         system.start(role)?;

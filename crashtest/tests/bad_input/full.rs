@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crashtest::damage;
 use crashtest::process::{Role, Start};
@@ -323,6 +324,85 @@ fn without_room_to_recover_each_program_refuses_with_7_and_starts_when_there_is_
             claims.withdraw(&system)?;
         }
     }
+    goes_on(&mut system)
+}
+
+/// Cameras of the hub on a small disk: so many fill it within seconds.
+const CAMERAS: usize = 8;
+/// What is left on it, in KiB: a few seconds of them.
+const SMALL_KIB: u32 = 32 * 1024;
+/// How long it may take until clips were recorded in the room of others.
+const SMALL_PATIENCE: Duration = Duration::from_secs(180);
+/// Clips that must have made room, and whole ones recorded behind them.
+const DROPPED: usize = 40;
+
+/// The hub's configuration with more cameras of the same kind, in a file of its own.
+fn with_cameras(system: &System) -> Outcome<String> {
+    let file = Trouble::machine("the hub's configuration");
+    let whole = std::fs::read_to_string(system.path("hub.toml")).map_err(file)?;
+    let (before, from) = whole
+        .split_once("[camera]\n")
+        .ok_or_else(|| Trouble::Broken(format!("no camera in {whole}")))?;
+    let (camera, after) = from
+        .split_once("\n\n")
+        .ok_or_else(|| Trouble::Broken(format!("no end of the camera in {whole}")))?;
+    let cameras: Vec<String> = (0..CAMERAS)
+        .map(|number| format!("[[camera]]\nname = \"{number}\"\n{camera}\n\n"))
+        .collect();
+    let path = system.path("small.toml");
+    std::fs::write(&path, format!("{before}{}{after}", cameras.concat()))
+        .map_err(Trouble::machine("the hub's configuration"))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// The relay is away, and nothing of what several cameras record can go anywhere.
+#[test]
+fn on_a_small_disk_recording_goes_on_in_the_room_of_the_oldest_clips() -> Outcome<()> {
+    if !can_mount("on_a_small_disk_recording_goes_on_in_the_room_of_the_oldest_clips")? {
+        return Ok(());
+    }
+    let mut system = System::paired(Setup {
+        passes: 0,
+        gap_seconds: 0.0,
+        log_kib: Some(1024),
+        ..Setup::default()
+    })?;
+    system.stop(Role::Relay)?;
+    let config = with_cameras(&system)?;
+    let directory = system.path("hub");
+    let mut start = on_a_full_disk(&directory, &directory, SMALL_KIB, Then::Runs);
+    start.arguments = ["run", "--config", &config, "--json"]
+        .iter()
+        .map(Into::into)
+        .collect();
+    let claims = Claims::before(&system, Role::Hub);
+    let from = system.spawn(Role::Hub, &start)?;
+    let number = system.process(Role::Hub)?.number();
+    let enough = system.until("clips in the room of others", SMALL_PATIENCE, |system| {
+        let (mut dropped, mut recorded) = (0, 0);
+        for line in system.board().lines().iter().skip(from) {
+            match line.event() {
+                _ if line.process != number => {}
+                "clip_dropped" => dropped += 1,
+                "clip_finished" if dropped >= DROPPED && line.text("outcome") == "complete" => {
+                    recorded += 1;
+                }
+                _ => {}
+            }
+        }
+        if let Some(status) = system.process(Role::Hub)?.ended() {
+            return Err(Trouble::Broken(format!("the hub has ended: {status}")));
+        }
+        system.remember(format!("{dropped} dropped, {recorded} recorded since"));
+        Ok((recorded >= DROPPED).then_some(()))
+    });
+    enough?;
+    let said = system.process(Role::Hub)?.said();
+    assert!(!said.contains("panicked"), "{said}");
+    system.kill(Role::Hub)?;
+    claims.withdraw(&system)?;
+    system.setup.passes = 1;
+    system.write_hub_config()?;
     goes_on(&mut system)
 }
 

@@ -26,12 +26,15 @@ const CLIP_SCOPE: u8 = 5;
 /// The identifier of a clip.
 pub type ClipId = [u8; 16];
 
-/// An envelope as the relay stored it.
+/// The number of what has none: a frame of a live session, which lies in no mailbox.
+pub const FRAME: u64 = 0;
+
+/// An envelope as the relay stored it, or a frame of a live session as the relay passed it on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Captured {
     /// The name under which its mailbox is written.
     pub mailbox: [u8; 24],
-    /// Its number there.
+    /// Its number there, from 1; [`FRAME`] for a frame.
     pub seq: u64,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -55,6 +58,8 @@ pub enum Said {
     Chunk(ClipId, u32),
     /// A clip ends: its length and digest.
     ClipEnds(ClipId),
+    /// Something about the picture of an event, which has a name as a clip has.
+    Picture(ClipId),
     /// Something else that the hub says in a channel (1 event video, 2 thumbnail, 3 livestream, 4
     /// notification, 5 config).
     OfHub(u8),
@@ -68,6 +73,12 @@ impl Said {
         let channel = group.last().copied().unwrap_or(0);
         match (leaf, channel) {
             (0, 1) => Self::of_clip(plaintext).unwrap_or(Self::OfHub(channel)),
+            (0, 2) => match Self::of_clip(plaintext) {
+                Some(Self::ClipBegins(id) | Self::Chunk(id, _) | Self::ClipEnds(id)) => {
+                    Self::Picture(id)
+                }
+                _ => Self::OfHub(channel),
+            },
             (0, _) => Self::OfHub(channel),
             _ => Self::OfPhone(channel),
         }
@@ -132,7 +143,10 @@ impl<'o> Attack<'o> {
         let wraps = wraps_of(opener);
         let open = |one: &Captured| {
             let mut fitting = wraps.iter().filter(|wrap| wrap.mailbox == one.mailbox);
-            let bytes = fitting.find_map(|wrap| pairing::unwrap(wrap, one.seq, &one.bytes))?;
+            let bytes = fitting.find_map(|wrap| match one.seq {
+                FRAME => pairing::unwrap_live(wrap, &one.bytes),
+                seq => pairing::unwrap(wrap, seq, &one.bytes),
+            })?;
             let parts = PrivateMessage::read(&bytes)?;
             Some(Message { bytes, parts })
         };
@@ -304,6 +318,8 @@ mod tests {
         let read = |channel, leaf| Said::read(&group(channel), leaf, &chunk);
         assert_eq!(read(1, 0), Said::Chunk([7; 16], 300));
         assert_eq!(read(1, 1), Said::OfPhone(1));
+        assert_eq!(read(2, 0), Said::Picture([7; 16]));
+        assert_eq!(read(3, 0), Said::OfHub(3));
         assert_eq!(read(5, 0), Said::OfHub(5));
         assert_eq!(Said::read(&group(1), 0, b""), Said::OfHub(1));
     }

@@ -66,6 +66,16 @@ pub(crate) fn next_storage_key(key: &Secret, salt: &Salt) -> Option<Secret> {
     Some(out)
 }
 
+/// The key that wraps the frames of live sessions, from the one that wraps envelopes for this mailbox.
+pub(crate) fn live_key(key: &Secret, mailbox: &[u8; 24]) -> Option<Secret> {
+    let info = [b"secluso live wrap v1".as_slice(), mailbox].concat();
+    let mut out = Secret::default();
+    Hkdf::<Sha256>::new(None, key.as_slice())
+        .expand(&info, out.as_mut_slice())
+        .ok()?;
+    Some(out)
+}
+
 /// `ExpandWithLabel` of RFC 9420, section 8.
 pub(crate) fn expand_with_label<const N: usize>(
     secret: &[u8; 32],

@@ -29,6 +29,6 @@ mod mls;
 pub mod open;
 mod pairing;
 
-pub use attack::{Attack, Captured, ClipId, Header, Said, Spoils};
+pub use attack::{Attack, Captured, ClipId, FRAME, Header, Said, Spoils};
 pub use format::Haul;
 pub use open::{Loot, Opener};

@@ -73,7 +73,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         ),
         (
             "of_these_thumbnails",
-            count(|said| matches!(said, Said::OfHub(2))),
+            count(|said| matches!(said, Said::Picture(_))),
         ),
         (
             "of_these_live",

@@ -68,6 +68,19 @@ pub(crate) fn unwrap(wrap: &Wrap, seq: u64, envelope: &[u8]) -> Option<Zeroizing
     (kind == KIND_MLS).then(|| Zeroizing::new(content.to_vec()))
 }
 
+/// The MLS message in a frame of a live session; `None` for what this key does not open.
+pub(crate) fn unwrap_live(wrap: &Wrap, frame: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let rest = frame.strip_prefix(&[ENVELOPE_VERSION])?;
+    let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    let key = crypto::live_key(&wrap.key, &wrap.mailbox)?;
+    let mut aad = b"secluso live v1".to_vec();
+    aad.extend_from_slice(&wrap.mailbox);
+    let body = crypto::open_x(&key, *nonce, &aad, body)?;
+    let mut reader = Reader::new(&body);
+    let length = usize::try_from(reader.be_u32()?).ok()?;
+    Some(Zeroizing::new(reader.take(length)?.to_vec()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

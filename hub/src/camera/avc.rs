@@ -61,6 +61,9 @@ pub enum AvcConfigError {
         /// Number of PPS.
         picture_sets: usize,
     },
+    /// The size of the pictures is not in the sequence parameter set.
+    #[error("its sequence parameter set does not say how large the pictures are")]
+    PictureSize,
 }
 
 impl AvcConfig {
@@ -74,6 +77,29 @@ impl AvcConfig {
     /// entry `avc3`): the record need not have any.
     pub fn parse_in_band(record: &[u8]) -> Result<Self, AvcConfigError> {
         Self::parse_as(record, true)
+    }
+
+    /// The configuration of one sequence and one picture parameter set, without length or start code,
+    /// whose pictures have NAL lengths of four bytes.
+    ///
+    /// # Errors
+    /// [`AvcConfigError`]: a set that is cut off or too large.
+    pub fn of_sets(sps: &[u8], pps: &[u8]) -> Result<Self, AvcConfigError> {
+        let bytes = sps.len() + pps.len();
+        let &[_, profile, compatibility, level, ..] = sps else {
+            return Err(AvcConfigError::Truncated { bytes });
+        };
+        let (Ok(sps_bytes), Ok(pps_bytes)) = (u16::try_from(sps.len()), u16::try_from(pps.len()))
+        else {
+            return Err(AvcConfigError::TooLarge { bytes });
+        };
+        let mut record = vec![1, profile, compatibility, level, 0xFF, 0xE1];
+        record.extend_from_slice(&sps_bytes.to_be_bytes());
+        record.extend_from_slice(sps);
+        record.push(1);
+        record.extend_from_slice(&pps_bytes.to_be_bytes());
+        record.extend_from_slice(pps);
+        Self::parse(&record)
     }
 
     fn parse_as(record: &[u8], is_in_band: bool) -> Result<Self, AvcConfigError> {
@@ -198,6 +224,22 @@ mod tests {
         assert_eq!(sps, [Bytes::from_static(&[0x67, 1, 2])]);
         let pps: Vec<_> = config.picture_parameter_sets().collect();
         assert_eq!(pps, [Bytes::from_static(&[0x68, 9])]);
+    }
+
+    #[test]
+    fn a_record_is_made_of_its_sets() {
+        let config = AvcConfig::of_sets(&[0x67, 0x42, 0xC0, 0x1F, 7], &[0x68, 9]).expect("valid");
+        assert_eq!(config.codec_string(), "avc1.42C01F");
+        assert_eq!(config.nal_length_bytes(), 4);
+        let sps: Vec<_> = config.sequence_parameter_sets().collect();
+        assert_eq!(sps, [Bytes::from_static(&[0x67, 0x42, 0xC0, 0x1F, 7])]);
+        let pps: Vec<_> = config.picture_parameter_sets().collect();
+        assert_eq!(pps, [Bytes::from_static(&[0x68, 9])]);
+        assert_eq!(
+            AvcConfig::of_sets(&[0x67, 1], &[0x68]),
+            Err(AvcConfigError::Truncated { bytes: 3 })
+        );
+        assert!(AvcConfig::of_sets(&[0x67; 70_000], &[0x68]).is_err());
     }
 
     #[test]

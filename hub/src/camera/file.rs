@@ -18,9 +18,10 @@ use bytes::Bytes;
 
 use super::demux::{ByteSource, Clip, ClipError, SampleEntry};
 use super::{
-    AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventStart, NextEvent,
-    VideoTrack,
+    AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventKind, EventStart,
+    NextEvent, NextItem, Source, SourceItem, VideoTrack,
 };
+use crate::media::Tracks;
 
 /// How often the file is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +191,8 @@ impl<C: Clock> FileCamera<C> {
             dts: 0,
         });
         CameraEvent::EventStarted(EventStart {
-            track: Arc::clone(&self.track),
+            tracks: Tracks::silent(Arc::clone(&self.track)),
+            kind: EventKind::Plain,
             started_unix_ms,
         })
     }
@@ -255,6 +257,78 @@ impl<C: Clock> Camera for FileCamera<C> {
     }
 }
 
+/// A [`Source`] that plays an MP4 file: its passes follow each other as one stream.
+#[derive(Debug)]
+pub struct FileSource<C> {
+    camera: FileCamera<C>,
+    /// Time of the clock that is zero in the stream.
+    origin: Duration,
+    /// What is added to the times of the pass that is playing, in ticks.
+    offset: u64,
+    /// Where the last picture ended, in ticks of the stream.
+    end: u64,
+}
+
+impl<C: Clock + 'static> FileSource<C> {
+    /// Opens a file and reads its tables, on the blocking pool.
+    ///
+    /// # Errors
+    /// As [`FileCamera::open`].
+    pub async fn open(config: FileCameraConfig, clock: C) -> Result<Self, CameraError> {
+        let path = config.path.clone();
+        let opening = tokio::task::spawn_blocking(move || FileCamera::open(config, clock));
+        let camera = match opening.await {
+            Ok(opened) => opened?,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => {
+                let kind = std::io::ErrorKind::Interrupted;
+                return Err(clip_error(&path, ClipError::Unreadable { kind }));
+            }
+        };
+        Ok(Self {
+            origin: camera.clock.now(),
+            camera,
+            offset: 0,
+            end: 0,
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<SourceItem>, CameraError> {
+        loop {
+            match self.camera.next().await {
+                None => return Ok(None),
+                Some(CameraEvent::EventStarted(start)) => {
+                    // The gap between two passes has passed in the stream, too.
+                    let since = self.camera.clock.now().saturating_sub(self.origin);
+                    self.offset = media_ticks(since, start.tracks.video.timescale).max(self.end);
+                    return Ok(Some(SourceItem::Format(start.tracks)));
+                }
+                Some(CameraEvent::AccessUnit(mut unit)) => {
+                    unit.dts = unit.dts.saturating_add(self.offset);
+                    let duration = u64::from(unit.duration.unwrap_or(0));
+                    self.end = unit.dts.saturating_add(duration);
+                    return Ok(Some(SourceItem::Video(unit)));
+                }
+                Some(CameraEvent::Trouble(error)) => return Err(error),
+                Some(CameraEvent::EventEnded(EventEnd::CutOff)) => return Ok(None),
+                // A file has neither sound nor thumbnails.
+                Some(
+                    CameraEvent::EventEnded(EventEnd::Completed)
+                    | CameraEvent::Sound(_)
+                    | CameraEvent::Thumbnail(_),
+                ) => {}
+            }
+        }
+    }
+}
+
+impl<C: Clock + 'static> Source for FileSource<C> {
+    fn next_item(&mut self) -> NextItem<'_> {
+        Box::pin(self.next())
+    }
+}
+
 fn clip_error(path: &Path, source: ClipError) -> CameraError {
     CameraError::Clip {
         path: path.display().to_string(),
@@ -298,4 +372,12 @@ fn media_time(ticks: u64, timescale: NonZeroU32) -> Duration {
     // A remainder below 2^32 times 10^9 fits 64 bits.
     let nanos = (ticks % timescale) * 1_000_000_000 / timescale;
     Duration::from_secs(ticks / timescale) + Duration::from_nanos(nanos)
+}
+
+/// A duration as ticks, rounded down.
+pub(super) fn media_ticks(duration: Duration, timescale: NonZeroU32) -> u64 {
+    let timescale = u128::from(timescale.get());
+    let ticks = duration.as_nanos() * timescale / 1_000_000_000;
+    // 64 bits of ticks are 58,000 years at TIMESCALE_MAX.
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }

@@ -10,35 +10,68 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use wal::service::Service;
 use zeroize::Zeroizing;
 
 use super::{CONNECTIONS_MAX, REQUEST_BYTES_MAX, Request, SocketPath};
-use crate::camera::{CameraError, TokioClock};
-use crate::config::Config;
+use crate::camera::{Clock as _, TokioClock};
 use crate::exit::Failure;
 use crate::pairing::{self, STEPS_MAX, Step, Turn};
 use crate::phones::{self, Question};
 use crate::sealer::Sealer;
+use crate::supervisor::{Cameras, Current};
 use crate::uplink::Uplink;
-use crate::{retained, secret, status};
+use crate::{metrics, retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
 
 /// What the answers come from.
 pub struct Services {
-    /// The configuration.
-    pub config: Config,
+    /// The configuration that counts now.
+    pub current: watch::Receiver<Current>,
     /// The journal.
     pub sealer: Sealer,
     /// The uplink.
     pub uplink: Uplink,
-    /// What the camera failed of.
-    pub camera: watch::Receiver<Option<CameraError>>,
+    /// How the cameras stand.
+    pub cameras: watch::Receiver<Cameras>,
     /// Set to stop the hub.
     pub stop: watch::Sender<bool>,
     /// One pairing at a time.
     pub pairing: Turn,
+    /// Who supervises the process.
+    pub service: Arc<Service>,
+    /// The clock; its origin is the start of this hub.
+    pub clock: TokioClock,
+}
+
+impl Services {
+    /// All that `status` says.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn status(&self) -> Result<Value, Failure> {
+        let cameras = self.cameras.borrow().clone();
+        let mut status = status::read(&self.sealer, &self.uplink, cameras).await?;
+        let current = self.current.borrow();
+        status["service"] = json!({
+            "uptime_s": self.clock.now().as_secs(),
+            // Somebody starts this hub again if it ends, and is told that it is alive so often.
+            "supervised": self.service.is_supervised(),
+            "watchdog_s": self.service.watchdog().map(|patience| patience.as_secs()),
+            // Changed configurations that were taken, and what of the last one waits for a restart.
+            "reloads": current.reloads,
+            "waiting": current.waiting,
+        });
+        Ok(status)
+    }
+
+    /// The same in numbers; none if the journal cannot say.
+    pub async fn metrics(&self) -> Option<String> {
+        let status = self.status().await.ok()?;
+        Some(metrics::to_text(&status))
+    }
 }
 
 /// A socket that is bound and not yet served.
@@ -107,11 +140,7 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
         return Ok(());
     }
     match serde_json::from_str(&line) {
-        Ok(Request::Status) => {
-            let trouble = services.camera.borrow().clone();
-            let status = status::read(&services.sealer, &services.uplink, trouble).await;
-            say(&mut write, &or_failed(status)).await
-        }
+        Ok(Request::Status) => say(&mut write, &or_failed(services.status().await)).await,
         Ok(Request::Phones) => {
             let listed = phones::answer(&services.sealer, &Question::List).await;
             say(&mut write, &or_failed(listed)).await
@@ -192,7 +221,8 @@ async fn pair(
     let (tell, mut steps) = mpsc::channel(STEPS_MAX);
     let clock = TokioClock::new();
     let work = async {
-        let config = &services.config;
+        // As it is when pairing begins.
+        let config = services.current.borrow().config.clone();
         let done = pairing::pair(
             &config.pairing,
             &config.relay,

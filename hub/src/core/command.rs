@@ -10,10 +10,11 @@
 //! This room must never take a command whose answer has no room, and never do one twice.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
-    Command, CommandKind, CommandResult, HubConfigMessage, Outcome, PhoneFacts, Refusal,
+    Command, CommandKind, CommandResult, HubConfigMessage, LiveEnd, Outcome, PhoneFacts, Refusal,
     SettingsDoc,
 };
 use journal::pairing::PHONES_MAX;
@@ -23,17 +24,19 @@ use wire::ids::Seq;
 
 use super::recording::Ending;
 use super::{
-    Core, CoreError, EPOCH_BYTES, ErrorKind, LineState, MayInvite, Notice, PROVEN,
-    SMALL_GROUP_BYTES, Stop, Wishes, invite, is_about_one_line,
+    Core, CoreError, Detections, EPOCH_BYTES, ErrorKind, LineState, MayInvite, Notice, PROVEN,
+    SMALL_GROUP_BYTES, Stop, Wishes, camera_settings, invite, is_about_one_line,
 };
 
 /// What this hub does at the moment if a phone orders it.
 #[derive(Clone, Copy)]
-pub(super) struct Allowed {
+pub(super) struct Allowed<'d> {
     /// It has run for long enough to restart.
     pub(super) restart: bool,
     /// Its owner lets phones pass offers on.
     pub(super) invite: MayInvite,
+    /// The cameras that can be set.
+    pub(super) detections: &'d Detections,
 }
 
 /// Does what a phone orders, unless it was done before, and says what came of it: effect, outcome and answer
@@ -44,7 +47,7 @@ pub(super) fn obey(
     lines: &mut BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     config: Line,
-    (command, allowed): (&Command, Allowed),
+    (command, allowed): (&Command, Allowed<'_>),
 ) -> Result<Option<PairingId>, JournalError> {
     let (pairing, id) = (config.pairing, command.id);
     let mut removed = None;
@@ -91,7 +94,7 @@ fn carry_out(
     txn: &mut Txn<'_>,
     config: Line,
     (id, kind): (CommandId, CommandKind),
-    allowed: Allowed,
+    allowed: Allowed<'_>,
     removed: &mut Option<PairingId>,
 ) -> Result<CommandResult, JournalError> {
     let current = txn.settings()?;
@@ -112,6 +115,12 @@ fn carry_out(
         }
         CommandKind::SendAgain { channel, from } => {
             return send_again(txn, Line::of(config.pairing, channel), Seq(from));
+        }
+        CommandKind::Camera { camera } => {
+            return camera_settings::ask(txn, allowed.detections, &camera);
+        }
+        CommandKind::SetCamera(change) => {
+            return camera_settings::change(txn, allowed.detections, (id, change));
         }
         CommandKind::Privacy { on } => {
             let mut settings = current.settings;
@@ -172,7 +181,7 @@ fn send_again(txn: &mut Txn<'_>, line: Line, from: Seq) -> Result<CommandResult,
 impl Core {
     /// What the parts outside the journal are to do: only what a finished commit covers.
     pub fn wishes(&self) -> Wishes {
-        self.wishes
+        self.wishes.clone()
     }
 
     /// The same, with what is only staged.
@@ -181,6 +190,8 @@ impl Core {
         let restart = journal.restart_wanted()?;
         Ok(Wishes {
             settings: journal.settings()?.settings,
+            // What cannot be read there is none; neither holds up a sync.
+            cameras: Arc::new(journal.cameras_set()?),
             restart: restart.is_some() && restart != self.restarted_for,
             invite: journal.invite()?,
         })
@@ -206,7 +217,29 @@ impl Core {
         self.commit(now_unix_ms)
     }
 
-    /// Does what follows from the settings that are stored: in privacy mode the clip being recorded ends, and
+    /// Settings that cannot be read are replaced by privacy mode, so that every phone is told of it once. A disk without
+    /// room for that leaves it to the next tick; until then it is privacy mode all the same.
+    fn mend_settings(&mut self, doc: &SettingsDoc, now_unix_ms: u64) -> Result<(), CoreError> {
+        if !self.journal_ref()?.are_settings_lost()? {
+            return Ok(());
+        }
+        tracing::error!(
+            "what phones have set cannot be read: privacy mode is on until one sets it again"
+        );
+        let mut txn = self.journal()?.begin();
+        txn.put_settings(doc)?;
+        match txn.stage(()).map(drop) {
+            Ok(()) => {
+                self.staged_bytes += SMALL_GROUP_BYTES;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Space => Ok(()),
+            Err(error) => self.judge(Err(error), now_unix_ms),
+        }
+    }
+
+    /// Does what follows from the settings that are stored: in privacy mode the clips being recorded end, and so
+    /// does whatever is watched live, and
     /// every phone that was not told of this version is told, as far as there is room. A silent phone is told
     /// nothing, and one that has not acked what it was told before is told the newest version when it has: so
     /// no number of changes fills the outbox of a phone that is away.
@@ -215,8 +248,14 @@ impl Core {
     /// The journal's.
     pub(super) fn follow_settings(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         let doc = self.settings(now_unix_ms)?;
+        self.mend_settings(&doc, now_unix_ms)?;
+        if doc.settings.privacy {
+            self.end_lives(LiveEnd::Privacy, now_unix_ms)?;
+        }
         if doc.settings.privacy && self.is_recording() {
-            self.end_recording(Ending::CutOff, now_unix_ms)?;
+            for camera in self.cameras() {
+                self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
+            }
             let _said = self.not_recorded(Stop::Privacy);
         }
         for line in self.lines_to_tell(doc.version)? {

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use journal::ids::{Channel, Line, PairingId};
+use journal::ids::{Channel, Line, LiveId, PairingId};
 use journal::message::{
-    self, AppConfigMessage, AppMessage, Command, HeartbeatAnswer, HubConfigMessage, HubReport,
-    NotRecorded,
+    self, AppConfigMessage, AppLiveMessage, AppMessage, Command, HeartbeatAnswer, HubConfigMessage,
+    HubReport, LiveEnd, LiveWish, NotRecorded,
 };
 use journal::{
     AckEffect, Arrived, Held, JournalError, PhoneHeard, Received, SettingsSaid, Takes, Txn,
@@ -21,7 +21,7 @@ use wire::ids::{Digest, Seq};
 
 use super::{
     COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice,
-    SMALL_GROUP_BYTES, Standing, Stop, command, is_about_one_line, pace,
+    SMALL_GROUP_BYTES, Standing, Stop, command, is_about_one_line, live, pace,
 };
 use command::Allowed;
 
@@ -159,6 +159,7 @@ impl Core {
         if state.standing == PROVEN && journal.rollback_proof(line)?.is_some() {
             return Ok(Verdict::RolledBack);
         }
+        let is_covered = journal.sends_in_full_size(Channel::EventVideo);
         let mut txn = journal.begin();
         let Arrived { received, held } = state.session.receive(&mut txn, seq, envelope, takes)?;
         let mut healed = None;
@@ -171,6 +172,8 @@ impl Core {
         let stirs = matches!(received, Received::Message(_) | Received::Refused(_));
         // Another phone, by a command of this one.
         let mut removed = None;
+        // The camera of a live session that begins; and whether one is ended here, with the reason if that was said.
+        let (mut watches, mut over) = (None, None);
         // Other lines of this phone that cannot be read: what is said of them has to wait.
         let mut unreadable = Vec::new();
         match received {
@@ -188,7 +191,7 @@ impl Core {
                 if said.is_none() {
                     tracing::debug!("a phone said something that cannot be read");
                 }
-                let ordered = said.as_ref().is_some_and(|said| said.command.is_some());
+                let ordered = said.as_ref().is_some_and(Said::costs_a_commit);
                 if ordered && takes == Takes::Messages {
                     // Its answer is an epoch, for which nobody has asked for room yet.
                     return Ok(Verdict::Waits);
@@ -233,10 +236,30 @@ impl Core {
                         let allowed = Allowed {
                             restart: self.ran >= pace::RESTART_AFTER,
                             invite: self.may_invite,
+                            detections: &self.detections,
                         };
                         let lines = &mut self.lines;
                         removed = command::obey(lines, &mut txn, line, (command, allowed))?;
                         (costs_epoch, is_command) = (true, true);
+                    }
+                    match (said.live, self.lines.get_mut(&line)) {
+                        (Some(Live::Watch(wish)), Some(state)) => {
+                            costs_epoch = true;
+                            match self.lives.grant(state, &mut txn, &wish, is_covered)? {
+                                live::Granted::Begun => watches = Some(wish.camera),
+                                live::Granted::Refused => over = Some(None),
+                            }
+                        }
+                        (Some(Live::Enough(wish)), Some(state))
+                            if state.session.live_wish(&txn) == Some(wish) =>
+                        {
+                            costs_epoch = true;
+                            let why = LiveEnd::Enough;
+                            state.session.end_live(&mut txn, why, now_unix_ms)?;
+                            over = Some(Some(why));
+                        }
+                        // Or of a session that is over.
+                        _ => {}
                     }
                 }
             }
@@ -290,25 +313,49 @@ impl Core {
             if !in_wrap || *of != line {
                 state.session.prove_rollback(&mut txn, *proof)?;
             }
-            let clip = state.session.abandon(&mut txn).unwrap_or_else(|error| {
+            let clips = state.session.abandon(&mut txn).unwrap_or_else(|error| {
                 tracing::error!(%error, "a clip of a line that is rolled back stays as it is");
-                None
+                Vec::new()
             });
-            abandoned.extend(clip.map(|clip| (*of, ClipFacts::of(&clip))));
+            // The phone could not see the picture of an event either; only clips are told of.
+            let clips = clips.iter().filter(|_| of.channel == Channel::EventVideo);
+            abandoned.extend(clips.map(|clip| (*of, ClipFacts::of(clip))));
         }
-        let staged = txn.stage(()).map(drop);
+        // A session that this step begins, or carries into another epoch; and whether one goes on at all.
+        let state = self.lines.get(&line);
+        let right = state.and_then(|state| state.session.live_right(&txn));
+        let is_live = state.is_some_and(|state| state.session.live_wish(&txn).is_some());
+        let staged = match right {
+            Some(right) => txn.stage(right).map(Some),
+            None => txn.stage(()).map(|_staged| None),
+        };
         // Also if there was no room for the proof: it comes again with the next envelope.
         for (of, _) in &disproved {
             self.set_standing(*of, PROVEN);
-            self.leave_recording(*of, Stop::RolledBack);
+            self.leave_recordings(*of, Stop::RolledBack);
             self.leave_playing(*of);
+            self.lives.leave(*of);
         }
         for (of, error) in &unreadable {
             self.set_broken(*of, error);
         }
-        staged?;
+        let begun = staged?;
         if stirs && let Some(state) = self.lines.get_mut(&line) {
             state.stirred = true;
+        }
+        if let (Some(staged), Some(right)) = (begun, right) {
+            // CRASH(hub.live.staged): before: nothing of the wish, the cursor is before it; it comes again | after:
+            // a session has begun that no frame was sealed in; a start closes its epoch.
+            crash_point!("hub.live.staged");
+            self.lives.begun(staged, right, watches);
+            let session = right.session();
+            self.pending.push(Notice::LiveBegun { line, session });
+        } else if let Some(why) = over {
+            if self.lives.leave(line) {
+                self.pending.push(Notice::LiveEnded { line, why });
+            }
+        } else if !is_live {
+            self.lives.owe(line);
         }
         if is_command {
             // CRASH(hub.command.staged): before: nothing of the command, the cursor is before it; it comes again |
@@ -347,9 +394,22 @@ struct Said {
     heartbeat: Option<u64>,
     /// What is ordered.
     command: Option<Command>,
+    /// Whether somebody wants to watch.
+    live: Option<Live>,
+}
+
+/// What is said of live pictures.
+enum Live {
+    Watch(LiveWish),
+    Enough(LiveId),
 }
 
 impl Said {
+    /// Whether its answer is an epoch.
+    fn costs_a_commit(&self) -> bool {
+        self.command.is_some() || matches!(self.live, Some(Live::Watch(_)))
+    }
+
     /// Each channel has messages of its own.
     fn read(line: Line, plaintext: &[u8]) -> Option<Self> {
         let held = |through, digest| Held {
@@ -360,7 +420,21 @@ impl Said {
             acks: vec![(line, held(through, digest))],
             heartbeat: None,
             command: None,
+            live: None,
         };
+        let watches = |live| Self {
+            acks: Vec::new(),
+            heartbeat: None,
+            command: None,
+            live: Some(live),
+        };
+        if line.channel == Channel::Livestream {
+            return Some(match message::decode(plaintext)? {
+                AppLiveMessage::Ack { through, digest } => ack(through, digest),
+                AppLiveMessage::Watch(wish) => watches(Live::Watch(wish)),
+                AppLiveMessage::Enough(wish) => watches(Live::Enough(wish)),
+            });
+        }
         if line.channel != Channel::Config {
             let AppMessage::Ack { through, digest } = message::decode(plaintext)?;
             return Some(ack(through, digest));
@@ -377,12 +451,14 @@ impl Said {
                     acks: acks.collect(),
                     heartbeat: Some(heartbeat.number),
                     command: None,
+                    live: None,
                 })
             }
             AppConfigMessage::Command(command) => Some(Self {
                 acks: Vec::new(),
                 heartbeat: None,
                 command: Some(command),
+                live: None,
             }),
         }
     }

@@ -3,13 +3,17 @@
 //! Identifiers appear in full only where a person asked for them; no payload and no key ever does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use journal::ids::{ClipId, Epoch, Line, PairingId};
-use journal::message::{AddedPhones, ClipEnd, HubReport, NotRecorded, Settings, SettingsDoc};
+use journal::message::{
+    AddedPhones, CameraDoc, ClipEnd, DropReason, HubReport, LiveEnd, NotRecorded, Settings,
+    SettingsDoc,
+};
 use journal::{ClipOutcome, Dismissal, Dismissed, HubClip, Invite, PhoneHeard};
 use wire::ids::{ReceiveId, SendId, Seq};
 
-use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
+use super::{CameraSet, Core, CoreError, LineState, LiveStatus, PROVEN, is_about_one_line};
 
 /// How a clip stands, as `status` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +24,7 @@ pub enum ClipState {
     Complete,
     /// Ended early; what is there is good.
     CutOff,
-    /// Its bytes were lost on disk; the phone is told.
+    /// Its bytes were lost on disk, or had to make room; the phone is told.
     Dropped,
 }
 
@@ -88,6 +92,9 @@ pub enum Stop {
     /// Every phone has proved that this directory is older than what left it: none could ever read
     /// what is recorded now.
     RolledBack,
+    /// At a constant rate nothing leaves beside event videos that a camera would be the reason of: neither
+    /// notification nor picture. No event is stopped by that.
+    Covered,
     /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
     /// Begin a new one at the next key frame.
     NoClip,
@@ -101,7 +108,8 @@ impl Stop {
             Self::Space => Some(NotRecorded::Space),
             Self::Privacy => Some(NotRecorded::Privacy),
             Self::RolledBack => Some(NotRecorded::RolledBack),
-            Self::NoPairing | Self::NoClip => None,
+            // The first is about what is told beside an event, not about the event.
+            Self::Covered | Self::NoPairing | Self::NoClip => None,
         }
     }
 }
@@ -148,12 +156,22 @@ pub enum Notice {
         /// The clip.
         clip: ClipFacts,
     },
-    /// A clip's stored bytes are damaged; a statement to the phone is stored.
+    /// The notification of an event, or its picture, is stored for a phone.
+    Told {
+        /// On which line.
+        line: Line,
+        /// When the event began, milliseconds since 1970.
+        started_unix_ms: u64,
+    },
+    /// A clip's stored bytes are damaged, or it was the oldest and had to make room; a statement to the phone
+    /// is stored.
     ClipDropped {
         /// For which phone.
         line: Line,
         /// The clip.
         clip: ClipFacts,
+        /// Why.
+        reason: DropReason,
     },
     /// Stored bytes are damaged and their clip cannot be dropped yet: nothing behind it is sent to
     /// this phone meanwhile.
@@ -187,6 +205,20 @@ pub enum Notice {
         line: Line,
         /// The epoch in which they are.
         epoch: Epoch,
+    },
+    /// A phone watches live.
+    LiveBegun {
+        /// Its line.
+        line: Line,
+        /// Which session.
+        session: u64,
+    },
+    /// A phone watches no more.
+    LiveEnded {
+        /// Its line.
+        line: Line,
+        /// Why; none if the epoch of its session is over.
+        why: Option<LiveEnd>,
     },
     /// A phone has changed the settings.
     Settings(SettingsDoc),
@@ -239,10 +271,12 @@ pub struct LineHeads {
 }
 
 /// What the parts outside the journal are to do. Only durable facts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wishes {
     /// What phones have set.
     pub settings: Settings,
+    /// What they have set at cameras, also at such as the configuration has no more.
+    pub cameras: Arc<Vec<CameraDoc>>,
     /// A phone wants the program to end, and to be started again.
     pub restart: bool,
     /// An offer that a phone wants to pass on, or passes on now.
@@ -284,20 +318,30 @@ pub struct LineStatus {
 pub struct CoreStatus {
     /// Whether an event is being recorded.
     pub recording: bool,
+    /// Of which cameras, by name.
+    pub recording_of: Vec<String>,
     /// Why the last event was not recorded, or not all of it.
     pub stopped: Option<Stop>,
     /// What phones have set.
     pub settings: SettingsDoc,
     /// The phones that came by an offer which another one passed on.
     pub added: AddedPhones,
+    /// What they have set at the cameras that there are.
+    pub cameras_set: Vec<CameraSet>,
     /// The pairings.
     pub lines: Vec<LineStatus>,
     /// Removed phones that the relay was not yet told of.
     pub dismissals: u64,
     /// Clips, oldest first.
     pub clips: Vec<ClipFacts>,
+    /// Bytes of video that wait for phones, retained copies included.
+    pub video_bytes: u64,
+    /// How many there may be; `None`: as many as the disk takes.
+    pub budget_bytes: Option<u64>,
     /// Retained copies that no ack will end.
     pub stranded_copies: usize,
+    /// Who watches live.
+    pub lives: Vec<LiveStatus>,
 }
 
 impl Core {
@@ -319,9 +363,9 @@ impl Core {
         Ok(heads.collect())
     }
 
-    /// Whether the camera is there, as phones are told. Nothing is written.
-    pub fn handle_camera(&mut self, is_there: bool) {
-        self.camera_failed = !is_there;
+    /// Whether every camera is there, as phones are told. Nothing is written.
+    pub fn handle_cameras(&mut self, are_there: bool) {
+        self.camera_failed = !are_there;
     }
 
     /// How this hub is, as far as memory knows. What is stored, privacy mode and what is un-acked, is added where
@@ -346,6 +390,7 @@ impl Core {
     pub fn status(&mut self) -> Result<CoreStatus, CoreError> {
         let mut lines = Vec::new();
         let mut clips = Vec::new();
+        let stranded_copies = self.stranded_copies()?;
         let journal = self
             .journal
             .as_mut()
@@ -383,21 +428,27 @@ impl Core {
         }
         let settings = journal.settings()?;
         let added = journal.added_phones()?;
+        let cameras_set = journal.cameras_set()?;
         let dismissals = journal.dismissals()?;
         let is_phone = |owed: &&Dismissal| owed.what == Dismissed::Phone;
         let dismissals =
             dismissals.owed.iter().filter(is_phone).count() as u64 + dismissals.damaged;
-        let stranded_copies = self.stranded_copies()?;
+        let video_bytes = journal.stats().live_bytes;
         let recording = self.is_recording();
         Ok(CoreStatus {
             recording,
+            recording_of: self.recording_of(),
             settings,
             added,
+            cameras_set: self.sets_of(cameras_set),
             stopped: self.stopped,
             lines,
             dismissals,
             clips,
+            video_bytes,
+            budget_bytes: self.budget_bytes,
             stranded_copies,
+            lives: self.live_status(),
         })
     }
 }

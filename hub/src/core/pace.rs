@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use journal::ids::Channel;
 use wal::Priority;
 
 /// Commits that may wait for the phone's ack before its next proposal or command waits.
@@ -18,6 +19,9 @@ pub(super) const BURST: u64 = 16;
 /// One more is taken after so long, in milliseconds. An honest phone makes one in six hours, and a few more when
 /// its owner opens the app and gives commands.
 pub(super) const REFILL_MS: u64 = 30_000;
+/// The same for wishes to watch live, each of which is one too: whoever looks at a camera and at the next one is not
+/// to wait. What is not acked is bounded as ever ([`UNACKED_MAX`]).
+pub(super) const LIVE_REFILL_MS: u64 = 5_000;
 /// Proposals and commands that may come at once after a start: no more than are refilled between two restarts
 /// that a phone can ask for ([`RESTART_AFTER`]).
 const AFTER_START: u64 = 12;
@@ -40,29 +44,42 @@ pub(super) fn priority(unacked: u64) -> Option<Priority> {
 }
 
 /// Proposals and commands that a line has taken lately.
-#[derive(Default)]
 pub(super) struct Pace {
+    refill_ms: u64,
     spent: u64,
     since_unix_ms: u64,
 }
 
 impl Pace {
+    /// Nothing was taken yet on a line of this channel.
+    pub(super) fn of(channel: Channel) -> Self {
+        Self {
+            refill_ms: match channel {
+                Channel::Livestream => LIVE_REFILL_MS,
+                _ => REFILL_MS,
+            },
+            spent: 0,
+            since_unix_ms: 0,
+        }
+    }
+
     /// At the start of a process, which knows nothing of what was taken before: less than a burst, so that no
     /// phone gains by the restarts that it asks for.
-    pub(super) fn after_start(now_unix_ms: u64) -> Self {
+    pub(super) fn after_start(channel: Channel, now_unix_ms: u64) -> Self {
         Self {
             spent: BURST - AFTER_START,
             since_unix_ms: now_unix_ms,
+            ..Self::of(channel)
         }
     }
 
     /// Whether one more may be taken. A clock that was set back gives nothing and costs nothing.
     pub(super) fn allows(&mut self, now_unix_ms: u64) -> bool {
-        let refills = now_unix_ms.saturating_sub(self.since_unix_ms) / REFILL_MS;
+        let refills = now_unix_ms.saturating_sub(self.since_unix_ms) / self.refill_ms;
         self.spent = self.spent.saturating_sub(refills);
         self.since_unix_ms = match self.spent == 0 || now_unix_ms < self.since_unix_ms {
             true => now_unix_ms,
-            false => self.since_unix_ms + refills * REFILL_MS,
+            false => self.since_unix_ms + refills * self.refill_ms,
         };
         self.spent < BURST
     }
@@ -88,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_at_once_and_then_one_in_a_time() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of(Channel::Config);
         let start = 1_800_000_000_000;
         assert_eq!(burst(&mut pace, start), BURST);
         assert_eq!(burst(&mut pace, start + REFILL_MS - 1), 0);
@@ -98,16 +115,29 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_to_watch_waits_for_seconds_and_not_for_minutes() {
+        let start = 1_800_000_000_000;
+        let mut pace = Pace::after_start(Channel::Livestream, start);
+        assert_eq!(burst(&mut pace, start), AFTER_START);
+        assert_eq!(burst(&mut pace, start + LIVE_REFILL_MS), 1);
+        let rest = (REFILL_MS - LIVE_REFILL_MS) / LIVE_REFILL_MS;
+        assert_eq!(burst(&mut pace, start + REFILL_MS), rest);
+        assert!(rest > 1, "in that time a line of commands gets one");
+        let refilled = start + REFILL_MS + BURST * LIVE_REFILL_MS;
+        assert_eq!(burst(&mut pace, refilled), BURST);
+    }
+
+    #[test]
     fn a_start_gives_no_more_than_the_time_that_has_to_pass_before_it() {
         let start = 1_800_000_000_000;
-        let mut pace = Pace::after_start(start);
+        let mut pace = Pace::after_start(Channel::Config, start);
         assert_eq!(burst(&mut pace, start), AFTER_START);
         assert_eq!(burst(&mut pace, start + REFILL_MS), 1);
     }
 
     #[test]
     fn a_clock_that_is_set_back_stops_nobody_for_good() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of(Channel::Config);
         let start = 1_800_000_000_000;
         assert_eq!(burst(&mut pace, start), BURST);
         assert_eq!(burst(&mut pace, 1_000), 0);

@@ -17,16 +17,18 @@ impl Core {
     /// Whether the relay has admitted this hub: only then can phones be heard. It is not until this was said.
     pub fn handle_link(&mut self, is_attached: bool) {
         self.silence.attach(is_attached);
+        self.lives.link(is_attached);
     }
 
     /// So much time has passed since the last call, or the start, by a clock that never falls: it is counted
-    /// in which phones were not heard of.
+    /// in which phones were not heard of, and for how long they have watched.
     ///
     /// # Errors
     /// [`CoreError::Reopened`] or [`CoreError::Dead`]; whatever else is in the way of one phone is said in
     /// the log and tried again.
     pub fn handle_elapsed(&mut self, passed: Duration, now_unix_ms: u64) -> Result<(), CoreError> {
         self.ran = self.ran.saturating_add(passed);
+        self.count_live(passed, now_unix_ms)?;
         self.watch_silence(passed, now_unix_ms)
     }
 
@@ -56,9 +58,13 @@ impl Core {
     /// at anew.
     pub(super) fn forget_phone(&mut self, phone: PairingId) -> Result<(), CoreError> {
         self.lines.retain(|line, _| line.pairing != phone);
+        // Nothing can be sealed for it any more, and its seat is free.
+        for line in self.lives.forget(phone) {
+            self.pending.push(Notice::LiveEnded { line, why: None });
+        }
         self.count_silence()?;
         let (line, why) = (Line::of(phone, Channel::EventVideo), self.nobody());
-        self.leave_recording(line, why);
+        self.leave_recordings(line, why);
         self.leave_playing(line);
         Ok(())
     }

@@ -1,27 +1,38 @@
-//! The event being recorded: pieces of a clip in, transactions out.
+//! The events being recorded, at most one of each camera: pieces of a clip in, transactions out.
 //!
-//! It is a list of what is wanted ([`Recording`]) and one function that stages whatever is not
-//! staged yet. So taking a recording up again after a failed sync is the same function again, after
-//! a look at what the journal really holds. The Commit, the header and the first piece are one
-//! transaction: nothing is begun before there is something to show, and the first byte waits for
-//! one sync. It must never encrypt before the room for it was admitted, and never try again what a
+//! Each is a list of what is wanted ([`Recording`]) and one function that stages whatever is not
+//! staged yet (`staging`). So taking a recording up again after a failed sync is the same function
+//! again, after a look at what the journal really holds. The Commit, the header and the first piece
+//! are one transaction: nothing is begun before there is something to show, and the first byte waits
+//! for one sync. Clips of several cameras share a line and its epochs; each ends with a trailer of its
+//! own, which closes the epoch, and the others go on behind a Commit. It must never encrypt before the room for it was admitted, and never try again what a
 //! full disk refused: that is given up ([`super::room`]).
+
+mod staging;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use journal::ids::{ClipId, Line};
-use journal::message::ClipEnd;
-use journal::{Committer, ErrorKind, JournalError, Session, Txn, WantsCommit, or_after_commit};
-use wal::Priority;
+use journal::message::DropReason;
+use journal::{Committer, JournalError, Session, Txn};
 use wire::ids::Seq;
 
 use super::room::Room;
 use super::{
-    BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES,
-    LineState, Notice, Stop, TRIM_STEPS_PER_TICK, is_about_one_line, unless_reopened,
+    CHUNK_OVERHEAD_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, LineState, Notice, Stop,
+    TRIM_STEPS_PER_TICK, unless_reopened,
 };
 use crate::camera::EventEnd;
+
+/// Which of a hub's cameras, by its place in the configuration. It is never stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct CameraNumber(pub u8);
+
+impl CameraNumber {
+    /// That of a hub with one camera.
+    pub const FIRST: Self = Self(0);
+}
 
 /// What is known of an event when it begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,29 +77,11 @@ pub(super) enum Ending {
 /// How far a recording was staged when a sync began.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
+    camera: CameraNumber,
     event: u64,
     staged: u32,
     begun: bool,
     ended: bool,
-}
-
-/// Why a transaction over all lines failed.
-struct AtFault {
-    /// The line whose own step failed; none if it was the transaction as a whole.
-    line: Option<Line>,
-    error: CoreError,
-}
-
-impl From<CoreError> for AtFault {
-    fn from(error: CoreError) -> Self {
-        Self { line: None, error }
-    }
-}
-
-impl WantsCommit for AtFault {
-    fn wants_commit(&self) -> bool {
-        self.error.wants_commit()
-    }
 }
 
 /// What is wanted, and how far it is staged.
@@ -128,8 +121,9 @@ impl Recording {
         }
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    pub(super) fn mark(&self, camera: CameraNumber) -> Mark {
         Mark {
+            camera,
             event: self.number,
             staged: self.staged,
             begun: self.begun,
@@ -161,6 +155,11 @@ impl Recording {
         !std::mem::replace(&mut self.said_owed, true)
     }
 
+    /// The camera's name.
+    pub(super) fn name(&self) -> &str {
+        &self.event.camera
+    }
+
     pub(super) fn lines(&self) -> Vec<Line> {
         self.clips.iter().map(|(line, _)| *line).collect()
     }
@@ -187,14 +186,27 @@ impl Recording {
 }
 
 impl Core {
-    /// Whether an event is being recorded.
+    /// Whether an event of any camera is being recorded.
     pub fn is_recording(&self) -> bool {
-        self.recording
-            .as_ref()
+        self.recordings
+            .values()
+            .any(|recording| recording.ending.is_none())
+    }
+
+    /// The names of the cameras of which an event is being recorded.
+    pub(super) fn recording_of(&self) -> Vec<String> {
+        let going_on = |recording: &&Recording| recording.ending.is_none();
+        let recordings = self.recordings.values().filter(going_on);
+        recordings.map(|one| one.name().to_owned()).collect()
+    }
+
+    fn goes_on(&self, camera: CameraNumber) -> bool {
+        self.recordings
+            .get(&camera)
             .is_some_and(|recording| recording.ending.is_none())
     }
 
-    /// An event begins. Nothing is written yet; room for it is asked for.
+    /// [`Self::begin_event`] of the first camera.
     ///
     /// # Errors
     /// The journal's.
@@ -203,8 +215,46 @@ impl Core {
         event: Event,
         now_unix_ms: u64,
     ) -> Result<Recorded, CoreError> {
-        if self.recording.is_some() {
-            self.end_recording(Ending::CutOff, now_unix_ms)?;
+        self.begin_event(CameraNumber::FIRST, event, now_unix_ms)
+    }
+
+    /// [`Self::take_pieces`] of the first camera.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_pieces(
+        &mut self,
+        pieces: Vec<Piece>,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
+        self.take_pieces(CameraNumber::FIRST, pieces, now_unix_ms)
+    }
+
+    /// [`Self::end_event`] of the first camera.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_event_ended(
+        &mut self,
+        end: EventEnd,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
+        self.end_event(CameraNumber::FIRST, end, now_unix_ms)
+    }
+
+    /// An event begins. Nothing is written yet; room for it is asked for. An event of the same camera
+    /// that has not ended is cut off.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn begin_event(
+        &mut self,
+        camera: CameraNumber,
+        event: Event,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
+        if self.recordings.contains_key(&camera) {
+            self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
             // Opened again, it has ended the clip that was open; this event begins all the same.
             let synced = self.commit(now_unix_ms);
             unless_reopened(synced)?;
@@ -212,7 +262,7 @@ impl Core {
         // An event goes before what is played: that is broken off, and played again later.
         let stopped = self.stop_playing(now_unix_ms);
         unless_reopened(stopped)?;
-        if self.recording.is_some() || self.playing.is_some() {
+        if self.recordings.contains_key(&camera) || self.playing.is_some() {
             // The end of that is still owed, because the disk is full.
             return Ok(self.not_recorded(Stop::Space));
         }
@@ -231,10 +281,10 @@ impl Core {
             return Ok(self.not_recorded(why));
         }
         let needed = recording.clips.len() as u64 * (2 * EPOCH_BYTES);
-        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
+        if !self.make_room(needed, now_unix_ms)? {
             return Ok(self.not_recorded(Stop::Space));
         }
-        self.recording = Some(recording);
+        self.recordings.insert(camera, recording);
         Ok(Recorded::Taken)
     }
 
@@ -242,16 +292,13 @@ impl Core {
     ///
     /// # Errors
     /// The journal's.
-    pub fn handle_pieces(
+    pub fn take_pieces(
         &mut self,
+        camera: CameraNumber,
         pieces: Vec<Piece>,
         now_unix_ms: u64,
     ) -> Result<Recorded, CoreError> {
-        let Some(recording) = self
-            .recording
-            .as_mut()
-            .filter(|recording| recording.ending.is_none())
-        else {
+        let Some(recording) = self.recordings.get(&camera).filter(|r| r.ending.is_none()) else {
             return Ok(Recorded::Not(Stop::NoClip));
         };
         let bytes: u64 = pieces
@@ -260,34 +307,38 @@ impl Core {
             .sum();
         let lines = recording.clips.len() as u64;
         let needed = bytes * lines * self.copies();
-        match self.has_room(needed, Priority::Bulk, now_unix_ms) {
+        match self.make_room(needed, now_unix_ms) {
             Ok(true) => {}
             Ok(false) => {
-                self.end_recording(Ending::CutOff, now_unix_ms)?;
+                self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
                 return Ok(self.not_recorded(Stop::Space));
             }
             // These pieces are lost, and more of the event may be on its way: the clip ends here, for
             // nothing may close over the hole.
             Err(CoreError::Reopened) => {
-                self.end_recording(Ending::CutOff, now_unix_ms)?;
+                self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
                 return Ok(Recorded::Not(Stop::NoClip));
             }
             Err(error) => {
-                if let Err(ended) = self.end_recording(Ending::CutOff, now_unix_ms) {
+                if let Err(ended) = self.end_recording(camera, Ending::CutOff, now_unix_ms) {
                     tracing::error!(error = %ended, "the end of a clip has to wait");
                 }
                 return Err(error);
             }
         }
         // The question may have opened the journal again, and that may have ended the clip.
-        let Some(recording) = self.recording.as_mut().filter(|r| r.ending.is_none()) else {
+        let Some(recording) = self
+            .recordings
+            .get_mut(&camera)
+            .filter(|r| r.ending.is_none())
+        else {
             return Ok(Recorded::Not(Stop::NoClip));
         };
         recording.pieces.extend(pieces);
-        match self.advance_or_shed(now_unix_ms) {
+        match self.advance_or_shed(camera, now_unix_ms) {
             Ok(Room::None) => Ok(self.not_recorded(Stop::Space)),
             // If it was opened again, the pieces were taken up with it.
-            Ok(Room::Enough) | Err(CoreError::Reopened) if self.is_recording() => {
+            Ok(Room::Enough) | Err(CoreError::Reopened) if self.goes_on(camera) => {
                 Ok(Recorded::Taken)
             }
             Ok(Room::Enough) | Err(CoreError::Reopened) => Ok(Recorded::Not(Stop::NoClip)),
@@ -299,46 +350,54 @@ impl Core {
     ///
     /// # Errors
     /// The journal's.
-    pub fn handle_event_ended(
+    pub fn end_event(
         &mut self,
+        camera: CameraNumber,
         end: EventEnd,
         now_unix_ms: u64,
     ) -> Result<Recorded, CoreError> {
-        if self.recording.is_none() {
+        if !self.recordings.contains_key(&camera) {
             return Ok(Recorded::Not(Stop::NoClip));
         }
         let ending = match end {
             EventEnd::Completed => Ending::Trailer,
             EventEnd::CutOff => Ending::CutOff,
         };
-        self.end_recording(ending, now_unix_ms)?;
+        self.end_recording(camera, ending, now_unix_ms)?;
         Ok(Recorded::Taken)
     }
 
-    /// Something that waits for room may have it now: the end of a clip that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed, and keys rotated that an event has kept waiting.
+    /// Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
+    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, alarms are said,
+    /// and keys rotated that an event has kept waiting.
     ///
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.trim(TRIM_STEPS_PER_TICK);
-        let ending = self
-            .recording
-            .as_ref()
-            .and_then(|recording| recording.ending);
-        if let Some(ending) = ending {
-            self.end_recording(ending, now_unix_ms)?;
+        for camera in self.cameras() {
+            let recording = self.recordings.get(&camera);
+            if let Some(ending) = recording.and_then(|recording| recording.ending) {
+                self.end_recording(camera, ending, now_unix_ms)?;
+            }
         }
         self.follow_settings(now_unix_ms)?;
         self.follow_added(now_unix_ms)?;
+        self.finish_drops(now_unix_ms)?;
+        self.say_alarms(now_unix_ms)?;
         self.rotate_at_tick(now_unix_ms)?;
-        match self.recording {
-            Some(_) => Ok(()),
-            None => {
+        match self.recordings.is_empty() {
+            false => Ok(()),
+            true => {
                 let played = self.play_next(now_unix_ms);
                 self.judge(played, now_unix_ms)
             }
         }
+    }
+
+    /// The cameras of which something is wanted.
+    pub(super) fn cameras(&self) -> Vec<CameraNumber> {
+        self.recordings.keys().copied().collect()
     }
 
     /// Nothing has happened for a moment: what was synced last is written down as synced.
@@ -352,8 +411,8 @@ impl Core {
         self.reopen_if_poisoned(now_unix_ms)
     }
 
-    /// Drops the clip of a damaged envelope. The clip being recorded is ended first; the event goes
-    /// on in a new one.
+    /// Drops the clip of a damaged envelope. If it is one being recorded, those of its line are ended
+    /// first; their events go on in new ones.
     pub(super) fn drop_damaged(
         &mut self,
         line: Line,
@@ -367,12 +426,17 @@ impl Core {
         let step =
             |session: &mut Session<Committer>, txn: &mut Txn<'_>| session.drop_damaged(txn, at);
         let mut dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
-        let own = self
-            .recording
-            .as_ref()
-            .is_some_and(|r| r.begun && r.lines().contains(&line));
-        if own && matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_)))) {
-            self.end_recording(Ending::CutOff, now_unix_ms)?;
+        let own: Vec<CameraNumber> = self
+            .recordings
+            .iter()
+            .filter(|(_, r)| r.begun && r.lines().contains(&line))
+            .map(|(camera, _)| *camera)
+            .collect();
+        let is_misuse = matches!(&dropped, Err(CoreError::Journal(JournalError::Misuse(_))));
+        if is_misuse && !own.is_empty() {
+            for camera in own {
+                self.end_recording(camera, Ending::CutOff, now_unix_ms)?;
+            }
             self.commit(now_unix_ms)?;
             dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, step);
         }
@@ -385,9 +449,13 @@ impl Core {
         }
         match dropped {
             Ok(clip) => {
+                if clip.is_some() {
+                    self.drop_more(line, at, now_unix_ms)?;
+                }
                 let clip = clip.as_ref().map(ClipFacts::of);
+                let reason = DropReason::Damaged;
                 self.pending
-                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip }));
+                    .extend(clip.map(|clip| Notice::ClipDropped { line, clip, reason }));
                 Ok(())
             }
             Err(CoreError::Journal(error)) if self.is_poison(&error) => {
@@ -397,11 +465,29 @@ impl Core {
         }
     }
 
+    /// The rest of a clip that lies in more pieces than one transaction has statements for.
+    fn drop_more(&mut self, line: Line, at: Seq, now_unix_ms: u64) -> Result<(), CoreError> {
+        loop {
+            let more = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
+                session.drop_more(txn, at)
+            });
+            match self.judge(more, now_unix_ms) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(CoreError::Journal(error)) => {
+                    tracing::warn!(%error, "the rest of a damaged clip is sent, and passed over");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// After a sync: what is durable need not be kept, and what has ended is over.
     pub(super) fn settle_recording(&mut self, mark: Mark) {
         let Some(recording) = self
-            .recording
-            .as_mut()
+            .recordings
+            .get_mut(&mark.camera)
             .filter(|recording| recording.number == mark.event)
         else {
             return;
@@ -409,13 +495,24 @@ impl Core {
         recording.announced |= mark.begun;
         recording.forget_through(mark.staged);
         if mark.ended {
-            self.recording = None;
+            self.recordings.remove(&mark.camera);
         }
     }
 
-    /// After the journal was opened again: how far did the recording get? Then the rest of it.
-    pub(super) fn resume_recording(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let Some(recording) = &mut self.recording else {
+    /// After the journal was opened again: how far did each recording get? Then the rest of it.
+    pub(super) fn resume_recordings(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        for camera in self.cameras() {
+            self.resume_recording(camera, now_unix_ms)?;
+        }
+        Ok(())
+    }
+
+    fn resume_recording(
+        &mut self,
+        camera: CameraNumber,
+        now_unix_ms: u64,
+    ) -> Result<(), CoreError> {
+        let Some(recording) = self.recordings.get_mut(&camera) else {
             return Ok(());
         };
         let lines = &self.lines;
@@ -438,7 +535,7 @@ impl Core {
         match stored {
             None if recording.begun && recording.first > 0 => {
                 tracing::error!("a clip that was synced is no longer known; the event ends");
-                self.recording = None;
+                self.recordings.remove(&camera);
                 return Ok(());
             }
             None => {
@@ -454,294 +551,44 @@ impl Core {
                 recording.staged = stored.chunks;
                 recording.ended = stored.outcome != journal::ClipOutcome::Recording;
                 recording.forget_through(stored.chunks);
-                if !recording.announced {
-                    self.announce_start();
+                let (announced, ended) = (recording.announced, recording.ended);
+                if !announced {
+                    self.announce_start(camera);
                 }
-                if self
-                    .recording
-                    .as_ref()
-                    .is_some_and(|recording| recording.ended)
-                {
-                    self.announce_stored_end()?;
+                if ended {
+                    self.announce_stored_end(camera)?;
                 }
             }
         }
-        if self.advance_or_shed(now_unix_ms)? == Room::None {
+        if self.advance_or_shed(camera, now_unix_ms)? == Room::None {
             let _said = self.not_recorded(Stop::Space);
         }
         Ok(())
     }
 
-    /// A line that is new takes part in an event of which nothing is stored yet: what begins from here on is
+    /// A line that is new takes part in the events of which nothing is stored yet: what begins from here on is
     /// recorded for it, and is not among what it has missed.
-    pub(super) fn join_recording(&mut self, line: Line) {
-        let waits = |recording: &&mut Recording| !recording.begun && recording.ending.is_none();
-        if let Some(recording) = self.recording.as_mut().filter(waits)
-            && !recording.lines().contains(&line)
-        {
-            recording.clips.push((line, None));
-        }
-    }
-
-    /// A line takes no further part in the event, if it took any. `why`: what is said if nobody is left
-    /// for whom it could go on.
-    pub(super) fn leave_recording(&mut self, line: Line, why: Stop) {
-        let Some(recording) = &mut self.recording else {
-            return;
-        };
-        recording.clips.retain(|(other, _)| *other != line);
-        if recording.clips.is_empty() {
-            let goes_on = recording.ending.is_none();
-            self.recording = None;
-            if goes_on {
-                let _said = self.not_recorded(why);
+    pub(super) fn join_recordings(&mut self, line: Line) {
+        for recording in self.recordings.values_mut() {
+            let waits = !recording.begun && recording.ending.is_none();
+            if waits && !recording.lines().contains(&line) {
+                recording.clips.push((line, None));
             }
         }
     }
 
-    /// Ends the recording, or owes its end if not even the reserve has room.
-    pub(super) fn end_recording(
-        &mut self,
-        ending: Ending,
-        now_unix_ms: u64,
-    ) -> Result<(), CoreError> {
-        let Some(recording) = &mut self.recording else {
-            return Ok(());
-        };
-        recording.ending.get_or_insert(ending);
-        if !recording.begun {
-            self.recording = None;
-            return Ok(());
+    /// A line takes no further part in any event. `why`: what is said if nobody is left for whom one could go
+    /// on.
+    pub(super) fn leave_recordings(&mut self, line: Line, why: Stop) {
+        let mut stopped = false;
+        self.recordings.retain(|_, recording| {
+            recording.clips.retain(|(other, _)| *other != line);
+            let is_left = !recording.clips.is_empty();
+            stopped |= !is_left && recording.ending.is_none();
+            is_left
+        });
+        if stopped {
+            let _said = self.not_recorded(why);
         }
-        let needed = recording.clips.len() as u64 * EPOCH_BYTES;
-        let tried = match self.has_room(needed, Priority::Epoch, now_unix_ms)? {
-            true => self.advance(now_unix_ms),
-            false => {
-                let _any = self.recording.as_mut().is_some_and(Recording::shed);
-                self.say_owed();
-                return Ok(());
-            }
-        };
-        match tried {
-            // The recording was taken up again, its end included.
-            Err(CoreError::Reopened) => Ok(()),
-            Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => {
-                if self.recording.as_mut().is_some_and(Recording::shed) {
-                    // Without the video that was in its way it may fit.
-                    return self.end_recording(ending, now_unix_ms);
-                }
-                self.say_owed();
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    /// Stages whatever of the recording is not staged yet.
-    pub(super) fn advance(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        loop {
-            let Some(recording) = &self.recording else {
-                return Ok(());
-            };
-            if recording.ended {
-                return Ok(());
-            }
-            if let Some(piece) = recording.next_piece().cloned() {
-                self.stage_piece(&piece, now_unix_ms)?;
-                if self.staged_bytes >= BATCH_BYTES {
-                    // The next pieces are sealed while the disk works.
-                    match self.begin_commit(now_unix_ms) {
-                        // What is staged waits for the next one.
-                        Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Retry => {}
-                        begun => begun?,
-                    }
-                }
-            } else if let Some(ending) = recording.ending.filter(|_| recording.begun) {
-                return self.stage_end(ending, now_unix_ms);
-            } else {
-                return Ok(());
-            }
-        }
-    }
-
-    /// One piece for all lines in one transaction; before the first, Commit and header.
-    fn stage_piece(&mut self, piece: &Piece, now_unix_ms: u64) -> Result<(), CoreError> {
-        let Some(recording) = &self.recording else {
-            return Ok(());
-        };
-        let event = recording.event.clone();
-        let begins = !recording.begun;
-        let bytes = self.copies() * (piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES);
-        let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
-            let clip = match clip {
-                Some(clip) if !begins => clip,
-                _ => session.start_clip(txn, &event.camera, &event.mime, event.started_unix_ms)?,
-            };
-            session.append_chunk(txn, clip, &piece.bytes, piece.captured_unix_ms)?;
-            Ok(clip)
-        };
-        let clips = self.for_all_lines(bytes, now_unix_ms, step)?;
-        let Some(recording) = &mut self.recording else {
-            return Ok(());
-        };
-        let phones = clips.len() as u64;
-        recording.clips = clips
-            .into_iter()
-            .map(|(line, clip)| (line, Some(clip)))
-            .collect();
-        recording.begun = true;
-        recording.staged += 1;
-        self.stopped = None;
-        if begins {
-            self.staged_bytes += phones * EPOCH_BYTES;
-            self.announce_start();
-        }
-        Ok(())
-    }
-
-    fn stage_end(&mut self, ending: Ending, now_unix_ms: u64) -> Result<(), CoreError> {
-        let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
-            let clip = clip.ok_or(JournalError::Misuse("a clip that ends was begun"))?;
-            let end: ClipEnd = match ending {
-                Ending::Trailer => session.finish_clip(txn, clip, now_unix_ms)?,
-                Ending::CutOff => session.cut_off_clip(txn, clip, now_unix_ms)?,
-            };
-            Ok(end)
-        };
-        let ends = self.for_all_lines(EPOCH_BYTES, now_unix_ms, step)?;
-        let state = match ending {
-            Ending::Trailer => ClipState::Complete,
-            Ending::CutOff => ClipState::CutOff,
-        };
-        for (line, end) in ends {
-            let clip = ClipFacts::ended(&end, state);
-            self.pending.push(Notice::ClipFinished { line, clip });
-        }
-        if let Some(recording) = &mut self.recording {
-            recording.ended = true;
-        }
-        Ok(())
-    }
-
-    /// One transaction over all lines of the recording. A line whose own stored state is unusable
-    /// leaves the event and the others go on.
-    fn for_all_lines<T>(
-        &mut self,
-        bytes_each: u64,
-        now_unix_ms: u64,
-        mut step: impl FnMut(
-            &mut Session<Committer>,
-            &mut Txn<'_>,
-            Option<ClipId>,
-        ) -> Result<T, JournalError>,
-    ) -> Result<Vec<(Line, T)>, CoreError> {
-        loop {
-            let clips = self
-                .recording
-                .as_ref()
-                .map(|r| r.clips.clone())
-                .unwrap_or_default();
-            let tried = or_after_commit(
-                self,
-                |core| core.try_all_lines(&clips, bytes_each, &mut step),
-                |core| Ok(core.commit(now_unix_ms)?),
-            );
-            let at_fault = match tried {
-                Ok(done) => {
-                    if done.is_empty() {
-                        self.recording = None;
-                    }
-                    return Ok(done);
-                }
-                Err(at_fault) => at_fault,
-            };
-            match at_fault {
-                AtFault {
-                    error: CoreError::Journal(error),
-                    ..
-                } if self.is_poison(&error) => {
-                    self.reopen(&error, now_unix_ms)?;
-                    return Err(CoreError::Reopened);
-                }
-                AtFault {
-                    line: Some(line),
-                    error: CoreError::Journal(error),
-                } if is_about_one_line(&error) => {
-                    self.set_broken(line, &error);
-                    if let Some(recording) = &mut self.recording {
-                        recording.clips.retain(|(other, _)| *other != line);
-                    }
-                }
-                AtFault { error, .. } => return Err(error),
-            }
-        }
-    }
-
-    fn try_all_lines<T>(
-        &mut self,
-        clips: &[(Line, Option<ClipId>)],
-        bytes_each: u64,
-        step: &mut impl FnMut(
-            &mut Session<Committer>,
-            &mut Txn<'_>,
-            Option<ClipId>,
-        ) -> Result<T, JournalError>,
-    ) -> Result<Vec<(Line, T)>, AtFault> {
-        let Some(journal) = self.journal.as_mut() else {
-            return Err(AtFault::from(CoreError::Journal(JournalError::Poisoned(
-                None,
-            ))));
-        };
-        let mut txn = journal.begin();
-        let mut done = Vec::new();
-        for (line, clip) in clips {
-            let blame = |error| AtFault {
-                line: Some(*line),
-                error: CoreError::Journal(error),
-            };
-            let Some(state) = self.lines.get_mut(line) else {
-                return Err(blame(JournalError::NoGroup(*line)));
-            };
-            done.push((
-                *line,
-                step(&mut state.session, &mut txn, *clip).map_err(blame)?,
-            ));
-        }
-        if !done.is_empty() {
-            drop(txn.stage(()).map_err(CoreError::Journal)?);
-            self.staged_bytes += bytes_each * done.len() as u64;
-        }
-        Ok(done)
-    }
-
-    fn announce_start(&mut self) {
-        let Some(recording) = &self.recording else {
-            return;
-        };
-        for (line, clip) in &recording.clips {
-            if let Some(clip) = *clip {
-                self.pending.push(Notice::ClipStarted {
-                    line: *line,
-                    clip,
-                    started_unix_ms: recording.event.started_unix_ms,
-                });
-            }
-        }
-    }
-
-    /// The end was stored before the sync failed, and nobody has heard of it.
-    fn announce_stored_end(&mut self) -> Result<(), CoreError> {
-        let Some(recording) = &self.recording else {
-            return Ok(());
-        };
-        for (line, clip) in &recording.clips {
-            let clips = self.journal_ref()?.hub_clips(line.pairing)?;
-            if let Some(stored) = clips.iter().find(|known| Some(known.clip) == *clip) {
-                let clip = ClipFacts::of(stored);
-                self.pending
-                    .push(Notice::ClipFinished { line: *line, clip });
-            }
-        }
-        Ok(())
     }
 }

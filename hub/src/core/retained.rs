@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// The owner wants nothing any more of what is retained for a phone: the copies' keys are erased, but for
-    /// that of the clip being recorded. How many ended in this step; to be asked again until there is none,
+    /// those of the clips being recorded. How many ended in this step; to be asked again until there is none,
     /// because a transaction holds a bounded number of them.
     ///
     /// # Errors
@@ -126,8 +126,8 @@ impl Core {
 
     /// The clips that a camera or a copy adds to.
     pub(super) fn clips_in_progress(&self) -> Vec<ClipId> {
-        let recorded = self.recording.as_ref().map(Recording::clip_ids);
-        let mut clips = recorded.unwrap_or_default();
+        let recorded = self.recordings.values().flat_map(Recording::clip_ids);
+        let mut clips: Vec<ClipId> = recorded.collect();
         clips.extend(self.playing.as_ref().map(|playing| playing.clip));
         clips
     }
@@ -191,7 +191,10 @@ impl Core {
         };
         let chunk_bytes = journal::CHUNK_BYTES_MAX as u64 + CHUNK_OVERHEAD_BYTES;
         let needed = 2 * EPOCH_BYTES + u64::from(kept.chunks) * chunk_bytes * self.copies();
-        if !self.has_room(needed, Priority::Bulk, now_unix_ms)? {
+        // No clip goes for what is played.
+        let fits =
+            self.is_within_budget(needed)? && self.has_room(needed, Priority::Bulk, now_unix_ms)?;
+        if !fits {
             if !std::mem::replace(&mut self.said_play_waits, true) {
                 push(&mut self.notices, Notice::PlayWaits { line });
             }
@@ -407,6 +410,11 @@ impl Core {
         {
             tracing::warn!("the end of a clip that was played has to wait; it is tried again");
         }
+    }
+
+    /// The clip of whose copy something is being played.
+    pub(super) fn played_from(&self) -> Option<ClipId> {
+        self.playing.as_ref().map(|playing| playing.kept.clip)
     }
 
     /// How often each byte of a clip is stored for one phone.

@@ -3,12 +3,13 @@
 //! What a full disk refuses is given up with the rest of its event, so that nothing stands in the way
 //! of the clip's small end; that says exactly what was stored, and waits for room if not even what is
 //! held back for epochs has any. Whoever waits is asked again by a tick or by the next event. This
-//! room must never keep refused video for another try, and never lets a Commit or a notice go with it.
+//! room must never keep refused video for another try, and never lets a Commit or a notice go with it. Whether
+//! old clips make room for what comes is asked before ([`super::budget`]).
 
 use journal::ErrorKind;
 use wal::Priority;
 
-use super::recording::{Ending, Recording};
+use super::recording::{CameraNumber, Ending, Recording};
 use super::{Core, CoreError, Notice, Recorded, Stop, push};
 
 /// What came of staging what is wanted.
@@ -25,16 +26,20 @@ impl Core {
     ///
     /// # Errors
     /// The journal's. What it could never take was given up as well.
-    pub(super) fn advance_or_shed(&mut self, now_unix_ms: u64) -> Result<Room, CoreError> {
-        match self.advance(now_unix_ms) {
+    pub(super) fn advance_or_shed(
+        &mut self,
+        camera: CameraNumber,
+        now_unix_ms: u64,
+    ) -> Result<Room, CoreError> {
+        match self.advance(camera, now_unix_ms) {
             Ok(()) => Ok(Room::Enough),
             // The room was there when it was asked for. The transaction was dropped whole.
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => {
-                self.shed(now_unix_ms)?;
+                self.shed(camera, now_unix_ms)?;
                 Ok(Room::None)
             }
             Err(CoreError::Journal(error)) if error.kind() != ErrorKind::Retry => {
-                self.shed(now_unix_ms)?;
+                self.shed(camera, now_unix_ms)?;
                 Err(error.into())
             }
             Err(error) => Err(error),
@@ -42,16 +47,17 @@ impl Core {
     }
 
     /// Gives up what is not staged and ends the clip.
-    fn shed(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        if let Some(recording) = &mut self.recording {
+    fn shed(&mut self, camera: CameraNumber, now_unix_ms: u64) -> Result<(), CoreError> {
+        if let Some(recording) = self.recordings.get_mut(&camera) {
             let _any = recording.shed();
         }
-        self.end_recording(Ending::CutOff, now_unix_ms)
+        self.end_recording(camera, Ending::CutOff, now_unix_ms)
     }
 
     /// Says once of each clip that its end has to wait.
-    pub(super) fn say_owed(&mut self) {
-        if self.recording.as_mut().is_some_and(Recording::owes_end) {
+    pub(super) fn say_owed(&mut self, camera: CameraNumber) {
+        let recording = self.recordings.get_mut(&camera);
+        if recording.is_some_and(Recording::owes_end) {
             tracing::warn!(
                 "not even the reserve has room for the end of a clip; it is tried again"
             );
@@ -59,8 +65,8 @@ impl Core {
     }
 
     /// Whether there is room for so many bytes more. A journal that fails at the question is opened
-    /// again, which takes the recording up, and is asked once more: nothing of the caller's step was
-    /// done. So the recording may be another, or none, afterwards.
+    /// again, which takes the recordings up, and is asked once more: nothing of the caller's step was
+    /// done. So a recording may be another, or none, afterwards.
     ///
     /// # Errors
     /// The journal's.

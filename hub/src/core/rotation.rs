@@ -24,7 +24,7 @@ impl Core {
     /// # Errors
     /// [`CoreError::Reopened`] or [`CoreError::Dead`]; whatever else is in the way is tried again.
     pub(super) fn rotate_with_batch(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let is_recording = self.recording.as_ref().is_some_and(|r| !r.has_ended());
+        let is_recording = self.recordings.values().any(|r| !r.has_ended());
         match is_recording {
             true => Ok(()),
             false => self.rotate_stirred(now_unix_ms),
@@ -36,10 +36,7 @@ impl Core {
     /// # Errors
     /// As [`Self::rotate_with_batch`].
     pub(super) fn rotate_at_tick(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let first_byte_waits = self
-            .recording
-            .as_ref()
-            .is_some_and(Recording::awaits_first_byte);
+        let first_byte_waits = self.recordings.values().any(Recording::awaits_first_byte);
         match first_byte_waits {
             true => Ok(()),
             false => self.rotate_stirred(now_unix_ms),

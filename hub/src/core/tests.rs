@@ -1,5 +1,8 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
+mod budget;
+mod camera_settings;
+mod cameras;
 mod checkpoint;
 mod command;
 mod cover;
@@ -7,6 +10,7 @@ mod full;
 pub(crate) mod gate;
 mod heartbeat;
 mod invite;
+mod live;
 mod phones;
 mod retained;
 mod rollback;

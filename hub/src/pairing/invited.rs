@@ -37,8 +37,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the offers of phones are made with.
 pub struct Inviter<'a, C> {
-    /// How phones pair.
-    pub config: &'a PairingConfig,
+    /// How phones pair now. An offer that is made keeps to what it began with.
+    pub config: &'a (dyn Fn() -> PairingConfig + Sync),
     /// Whether phones may pass offers on.
     pub may_invite: MayInvite,
     /// The relay, whose invitation goes with an offer.
@@ -123,7 +123,8 @@ impl<C: Clock> Inviter<'_, C> {
         if self.may_invite == MayInvite::No {
             return Err(Trouble::Failed(InviteFailure::Void));
         }
-        let place = Place::new(self.config, self.relay, self.sealer, self.clock)
+        let config = (self.config)();
+        let place = Place::new(&config, self.relay, self.sealer, self.clock)
             .map_err(|_| Trouble::Failed(InviteFailure::ClockNotSet))?;
         let read =
             |core: &mut crate::core::Core, now| core.with_journal(now, journal::Journal::device);
@@ -133,7 +134,7 @@ impl<C: Clock> Inviter<'_, C> {
             tracing::warn!(%failure, "a phone wants to pass an offer on");
             Trouble::Failed(InviteFailure::CannotListen)
         })?;
-        let addresses = addresses::of(self.config, port);
+        let addresses = addresses::of(&config, port);
         let standing = match wanted.state {
             // Its phone knows where it asked.
             InviteState::Used {
@@ -144,7 +145,7 @@ impl<C: Clock> Inviter<'_, C> {
                 let expires_unix_s = self.standing(wanted, &addresses).await?;
                 Some((Awaited::By(offer), expires_unix_s))
             }
-            InviteState::Wanted => self.make(wanted, &identity, addresses).await?,
+            InviteState::Wanted => self.make(wanted, (&identity, &config), addresses).await?,
         };
         let Some((awaited, expires_unix_s)) = standing else {
             return Ok(None);
@@ -153,7 +154,7 @@ impl<C: Clock> Inviter<'_, C> {
         let left = Duration::from_secs(expires_unix_s.saturating_sub(now_unix_s));
         let tries = Bucket::new(bucket::BURST, bucket::REFILL_MS);
         let served = timeout(
-            left.min(self.config.offer),
+            left.min(config.offer),
             listener::serve(&endpoint, self.sealer, self.clock, tries, awaited),
         )
         .await;
@@ -180,10 +181,10 @@ impl<C: Clock> Inviter<'_, C> {
     async fn make(
         &self,
         wanted: Invite,
-        identity: &Identity,
+        (identity, config): (&Identity, &PairingConfig),
         addresses: Vec<String>,
     ) -> Result<Option<(Awaited, u64)>, Trouble> {
-        let invitation = invite(self.config, self.uplink).await.map_err(|failure| {
+        let invitation = invite(config, self.uplink).await.map_err(|failure| {
             tracing::warn!(%failure, "a phone wants to pass an offer on");
             Trouble::Failed(InviteFailure::NoRelay)
         })?;
@@ -192,8 +193,8 @@ impl<C: Clock> Inviter<'_, C> {
             addresses,
             relay: self.relay.to_string(),
             invitation: invitation.to_bytes(),
-            suite: self.config.suite,
-            ttl_s: self.config.offer.as_secs(),
+            suite: config.suite,
+            ttl_s: config.offer.as_secs(),
         };
         let make = move |core: &mut crate::core::Core, now| core.make_invite(wanted, terms, now);
         let offer = self.sealer.run(make).await?;

@@ -476,8 +476,9 @@ async fn while_served<T>(
     );
     task.abort();
     let turn = Turn::default();
+    let now = || config.clone();
     let inviter = Inviter {
-        config,
+        config: &now,
         may_invite: crate::core::MayInvite::Yes,
         relay: &relay,
         sealer,

@@ -1,5 +1,6 @@
 //! The recorder over a disk that is slow, and what it makes of refusals.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::camera::demux::Clip;
-use crate::camera::{EventStart, NextEvent};
+use crate::camera::{EventStart, NextEvent, VideoTrack};
 use crate::core::Notice;
 use crate::core::tests::world::{HandClock, NOW_MS, World, opener};
 use crate::sealer;
@@ -68,7 +69,8 @@ async fn fragments_are_sealed_while_the_first_is_synced_and_shown_only_then() {
     let track = track();
     let pictures = units(&track, 12);
     let mut events = VecDeque::from([CameraEvent::EventStarted(EventStart {
-        track: Arc::clone(&track),
+        tracks: Tracks::silent(Arc::clone(&track)),
+        kind: EventKind::Plain,
         started_unix_ms: NOW_MS,
     })]);
     events.extend(pictures.iter().cloned().map(CameraEvent::AccessUnit));
@@ -80,7 +82,7 @@ async fn fragments_are_sealed_while_the_first_is_synced_and_shown_only_then() {
     };
     gate.close();
     let (_keep, mut stop) = watch::channel(false);
-    let mut recorder = Recorder::new("door".into(), sealer.clone());
+    let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer.clone());
     let recording = tokio::spawn(async move { recorder.run(&mut camera, &mut stop).await });
 
     // The start, what flies, and one that waits for its turn: then the camera waits too.
@@ -144,9 +146,9 @@ async fn fragments_are_sealed_while_the_first_is_synced_and_shown_only_then() {
 #[tokio::test]
 async fn only_the_first_refusal_of_a_clip_says_why() {
     let (sealer, _thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
-    let mut recorder = Recorder::new("door".into(), sealer);
+    let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer);
     let track = track();
-    recorder.track = Some(Arc::clone(&track));
+    recorder.tracks = Some(Tracks::silent(Arc::clone(&track)));
     let open = || State::Open(Box::new(Segmenter::new(Arc::clone(&track))));
 
     recorder.state = open();
@@ -166,7 +168,7 @@ async fn only_the_first_refusal_of_a_clip_says_why() {
 
 #[test]
 fn an_event_whose_beginning_is_not_known_is_recorded_all_the_same() {
-    let after = |error: CoreError| after_begin(Err(error.into()), track());
+    let after = |error: CoreError| after_begin(Err(error.into()), Tracks::silent(track()));
     for open in [
         CoreError::Reopened,
         CoreError::NotSynced("as the test wants it".into()),
@@ -174,7 +176,7 @@ fn an_event_whose_beginning_is_not_known_is_recorded_all_the_same() {
         assert!(matches!(after(open), Ok(State::Open(_))));
     }
     assert!(after(CoreError::Dead("as the test wants it".into())).is_err());
-    let refused = after_begin(Ok(Recorded::Not(Stop::Space)), track());
+    let refused = after_begin(Ok(Recorded::Not(Stop::Space)), Tracks::silent(track()));
     assert!(matches!(refused, Ok(State::Skip)));
 }
 
@@ -193,7 +195,8 @@ async fn an_event_ends_whole_at_the_limit_that_the_owner_has_set() {
     let mut events = VecDeque::new();
     for _ in 0..2 {
         events.push_back(CameraEvent::EventStarted(EventStart {
-            track: Arc::clone(&track),
+            tracks: Tracks::silent(Arc::clone(&track)),
+            kind: EventKind::Plain,
             started_unix_ms: NOW_MS,
         }));
         events.extend(units(&track, 12).into_iter().map(CameraEvent::AccessUnit));
@@ -204,7 +207,7 @@ async fn an_event_ends_whole_at_the_limit_that_the_owner_has_set() {
         asked: Arc::default(),
     };
     let (_keep, mut stop) = watch::channel(false);
-    let mut recorder = Recorder::new("door".into(), sealer);
+    let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer);
     let over = recorder.run(&mut camera, &mut stop).await.unwrap();
     assert_eq!(over, Over::Finished);
     assert_eq!(recorder.completed(), 2);
@@ -220,6 +223,60 @@ async fn an_event_ends_whole_at_the_limit_that_the_owner_has_set() {
         assert_eq!(clip.state, crate::core::ClipState::Complete);
         // Five pictures of a fifth of a second, and what the container adds.
         assert!((25_000..30_000).contains(&clip.bytes), "{}", clip.bytes);
+    }
+}
+
+/// A small computer's clock is set when its network comes, also in the middle of an event: by years, either way.
+#[tokio::test]
+async fn a_clock_that_is_set_neither_ends_an_event_nor_lets_it_go_on() {
+    let year_ms = 365 * 24 * 3_600_000;
+    for (limit_seconds, forwards, pictures) in [(60, true, 12), (1, false, 5)] {
+        let mut world = World::paired();
+        let settings = journal::message::Settings {
+            privacy: false,
+            event_seconds_max: Some(limit_seconds),
+        };
+        world.core.set(settings, NOW_MS).unwrap();
+        world.core.commit(NOW_MS).unwrap();
+        let (sealer, mut thread) = sealer::start(world.core, HandClock::default()).unwrap();
+        let track = track();
+        let mut pictures_seen = units(&track, 12);
+        for unit in &mut pictures_seen[3..] {
+            unit.captured_unix_ms = match forwards {
+                true => unit.captured_unix_ms + year_ms,
+                false => unit.captured_unix_ms - year_ms,
+            };
+        }
+        let mut events = VecDeque::from([CameraEvent::EventStarted(EventStart {
+            tracks: Tracks::silent(Arc::clone(&track)),
+            kind: EventKind::Plain,
+            started_unix_ms: NOW_MS,
+        })]);
+        events.extend(pictures_seen.into_iter().map(CameraEvent::AccessUnit));
+        events.push_back(CameraEvent::EventEnded(EventEnd::Completed));
+        let mut camera = Script {
+            events,
+            asked: Arc::default(),
+        };
+        let (_keep, mut stop) = watch::channel(false);
+        let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer);
+        let over = recorder.run(&mut camera, &mut stop).await.unwrap();
+        assert_eq!(over, Over::Finished);
+        drop(recorder);
+        let mut finished = Vec::new();
+        while let Some(notice) = thread.notices.recv().await {
+            if let Notice::ClipFinished { clip, .. } = notice {
+                finished.push(clip);
+            }
+        }
+        assert_eq!(finished.len(), 1, "{forwards}");
+        assert_eq!(finished[0].state, crate::core::ClipState::Complete);
+        let bytes = pictures * 5_000;
+        assert!(
+            (bytes..bytes + 5_000).contains(&finished[0].bytes),
+            "{forwards}: {}",
+            finished[0].bytes
+        );
     }
 }
 
@@ -240,7 +297,7 @@ async fn privacy_mode_stops_asking_the_camera() {
         asked: Arc::clone(&asked),
     };
     let (_keep, mut stop) = watch::channel(false);
-    let mut recorder = Recorder::new("door".into(), sealer);
+    let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer);
     let over = recorder.run(&mut camera, &mut stop).await.unwrap();
     assert_eq!(over, Over::Private);
     assert_eq!(asked.load(Ordering::Relaxed), 0);

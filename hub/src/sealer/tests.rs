@@ -52,6 +52,35 @@ async fn a_step_whose_sync_could_not_begin_is_not_called_durable() {
     assert_eq!(journal.outbox_head(line).unwrap().last, Seq(before.0 + 4));
 }
 
+/// Whoever answers signals must not stand still because the disk does.
+#[tokio::test]
+async fn a_step_that_is_offered_waits_for_nothing() {
+    let (sealer, thread) = start(World::paired().core, HandClock::default()).unwrap();
+    assert!(sealer.offer(|_core, _now| Ok(())).unwrap());
+    // A step that does not end, and a queue that is full behind it.
+    let (begin, begun) = std::sync::mpsc::sync_channel(1);
+    let (let_go, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let holding = sealer.hand_over(move |_core, _now| {
+        begin.send(()).unwrap();
+        held.recv().unwrap();
+        Ok(())
+    });
+    let mut holding = holding.await.unwrap();
+    tokio::task::spawn_blocking(move || begun.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    for _ in 0..JOBS_MAX {
+        assert!(sealer.offer(|_core, _now| Ok(())).unwrap());
+    }
+    assert!(!sealer.offer(|_core, _now| Ok(())).unwrap(), "it is full");
+    let_go.send(()).unwrap();
+    holding.answer().await.unwrap();
+    drop(sealer);
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    joined.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_busy_hub_does_what_time_asks_for() {
     let mut world = World::paired();

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 
 use super::*;
-use crate::camera::AvcConfig;
+use crate::camera::{AvcConfig, VideoCodec};
 
 const MS: u64 = 90;
 
@@ -15,7 +15,7 @@ fn track() -> Arc<VideoTrack> {
         timescale: NonZeroU32::new(90_000).expect("not zero"),
         width: NonZeroU16::new(64).expect("not zero"),
         height: NonZeroU16::new(48).expect("not zero"),
-        avc: AvcConfig::parse(&record).expect("valid"),
+        codec: VideoCodec::H264(AvcConfig::parse(&record).expect("valid")),
     })
 }
 
@@ -216,4 +216,162 @@ fn decode_times_at_the_end_of_64_bits_do_no_harm() {
 #[test]
 fn an_event_without_pictures_is_a_clip_without_bytes() {
     assert!(Segmenter::new(track()).finish().is_empty());
+}
+
+/// The street and a microphone at 8 kHz, whose pieces last 128 ms.
+fn with_sound() -> Tracks {
+    use crate::media::{AacConfig, AudioTrack};
+
+    Tracks {
+        video: track(),
+        audio: Some(Arc::new(AudioTrack {
+            timescale: NonZeroU32::new(8_000).expect("not zero"),
+            channels: std::num::NonZeroU8::MIN,
+            config: AacConfig::new(&[0x15, 0x88]).expect("valid"),
+        })),
+    }
+}
+
+/// Ticks of the microphone when the picture `at_ms` is due.
+fn heard_at(at_ms: u64) -> u64 {
+    (1_000_000 + at_ms * MS) * 8_000 / 90_000
+}
+
+fn sound(pts: u64) -> AudioUnit {
+    AudioUnit {
+        data: Bytes::from_static(&[0xAA; 50]),
+        pts,
+        duration: 1024,
+        captured_unix_ms: 0,
+    }
+}
+
+#[test]
+fn sound_is_on_the_time_of_the_pictures_to_a_tick() {
+    // (what the first piece is late by, in ticks; what the edit list skips; when the sound begins)
+    let table: [(i64, Option<u64>, u64); 4] = [
+        (0, None, 0),
+        (-100, Some(100), 0),
+        (300, None, 300),
+        // The first two pieces are over before the first picture.
+        (-2048 - 24, Some(24), 0),
+    ];
+    for (late, skipped, begins) in table {
+        let mut segmenter = Segmenter::with_tracks(with_sound(), Pace::Clip);
+        let start = heard_at(0).checked_add_signed(late).expect("not negative");
+        let mut clip = Vec::new();
+        for index in 0..20_u64 {
+            for piece in [2 * index, 2 * index + 1] {
+                segmenter
+                    .handle_sound(sound(start + piece * 1024))
+                    .expect("accepted");
+            }
+            let mut picture = unit(index * 100, Some(100), 30);
+            picture.is_sync = true;
+            for chunk in segmenter.handle_unit(picture).expect("accepted") {
+                clip.extend_from_slice(&chunk.data);
+            }
+        }
+        for chunk in segmenter.finish() {
+            clip.extend_from_slice(&chunk.data);
+        }
+        // Our own reader finds the pictures.
+        let own = crate::camera::demux::Clip::read(&clip[..]).expect("sound");
+        assert_eq!(own.samples.len(), 20, "{late}");
+        assert!(own.samples.iter().all(|sample| sample.duration == 9_000));
+        // Another one finds the sound.
+        let mp4 = re_mp4::Mp4::read_bytes(&clip).expect("sound");
+        let edits = mp4.moov.traks[1].edts.as_ref();
+        let edit = edits
+            .and_then(|edts| edts.elst.as_ref())
+            .map(|elst| elst.entries[0].media_time);
+        assert_eq!(edit, skipped, "{late}");
+        let mut end = None;
+        let mut pieces = 0;
+        for traf in mp4.moofs.iter().flat_map(|moof| &moof.trafs) {
+            if traf.tfhd.track_id != fmp4::AUDIO_TRACK_ID {
+                continue;
+            }
+            let tfdt = traf.tfdt.as_ref().expect("a tfdt");
+            let time = tfdt.base_media_decode_time;
+            assert_eq!(time, end.unwrap_or(begins), "{late}");
+            let durations = &traf.truns[0].sample_durations;
+            assert!(durations.iter().all(|ticks| *ticks == 1024));
+            pieces += durations.len();
+            end = Some(time + 1024 * durations.len() as u64);
+        }
+        // The newest waits for another that does not come.
+        let dropped = if late < -2048 { 2 } else { 0 };
+        assert_eq!(pieces, 40 - 1 - dropped, "{late}");
+    }
+}
+
+#[test]
+fn sound_that_comes_late_or_not_at_all_holds_no_picture_up() {
+    let mut segmenter = Segmenter::with_tracks(with_sound(), Pace::Clip);
+    let units = [unit(0, Some(200), 10), unit(200, Some(200), 10)];
+    assert_eq!(fragments_per_unit(&mut segmenter, &units), [1, 1]);
+    // From before the clip: accepted, and not in it.
+    segmenter
+        .handle_sound(sound(heard_at(0) - 1024))
+        .expect("accepted");
+    let chunks = segmenter
+        .handle_unit(unit(400, Some(200), 10))
+        .expect("accepted");
+    assert!(!chunks[0].data.windows(4).any(|w| w == [0xAA; 4]));
+    // And when the pictures stop, sound does not pile up.
+    for piece in 0..1000 {
+        segmenter
+            .handle_sound(sound(heard_at(600) + piece * 1024))
+            .expect("accepted");
+    }
+    let chunks = segmenter
+        .handle_unit(unit(55_000, Some(200), 10))
+        .expect("accepted");
+    let bytes: usize = chunks.iter().map(|chunk| chunk.data.len()).sum();
+    assert!(bytes < SOUND_UNITS_MAX * (50 + 12) + 1024, "{bytes}");
+    assert!(chunks.iter().all(|chunk| chunk.captured_unix_ms == 60_000));
+}
+
+#[test]
+fn refused_sound_changes_nothing() {
+    let mut segmenter = Segmenter::with_tracks(with_sound(), Pace::Clip);
+    segmenter.handle_sound(sound(5_000)).expect("accepted");
+    let empty = AudioUnit {
+        data: Bytes::new(),
+        ..sound(6_024)
+    };
+    for (unit, want) in [
+        (empty, SegmenterError::SoundBytes { bytes: 0 }),
+        (
+            sound(5_000),
+            SegmenterError::SoundTimeFell {
+                expected_min: 5_001,
+                found: 5_000,
+            },
+        ),
+        (
+            sound(5_001 + 60 * 8_000),
+            SegmenterError::TooLong {
+                ticks: 60 * 8_000 + 1,
+                ticks_max: 60 * 8_000,
+            },
+        ),
+    ] {
+        assert_eq!(segmenter.handle_sound(unit), Err(want));
+    }
+    segmenter.handle_sound(sound(6_024)).expect("accepted");
+    // Where there is no track of it, sound is nothing.
+    let mut silent = Segmenter::new(track());
+    assert_eq!(silent.handle_media(MediaUnit::Audio(sound(1))), Ok(vec![]));
+}
+
+#[test]
+fn a_live_fragment_is_half_as_long() {
+    let mut segmenter = Segmenter::with_tracks(Tracks::silent(track()), Pace::Live);
+    let units: Vec<_> = (0..6).map(|i| unit(i * 40, Some(40), 10)).collect();
+    assert_eq!(
+        fragments_per_unit(&mut segmenter, &units),
+        [0, 1, 0, 1, 0, 1]
+    );
 }

@@ -1,30 +1,272 @@
-//! Keeps a camera: records it, and opens it again after it has failed.
+//! Keeps a camera: opens it, records it, and opens it again after it has failed.
 //!
-//! Pauses between two attempts double up to their limit. What it failed of is told as it changes and
-//! stands in `status` until the camera is there again; the rest of the hub goes on meanwhile. In privacy mode
+//! Pauses between two attempts are those of `camera::pauses`. What it failed of is told as it changes
+//! and stands in `status` until pictures come again; the rest of the hub goes on meanwhile. In privacy mode
 //! nobody has the camera: it is let go of, and opened again when the owner says so. This room must never give
-//! a camera up otherwise while the hub runs.
+//! a camera up otherwise while the hub runs, and never try a refused password again soon.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::camera::{CameraError, Clock, FileCamera, FileCameraConfig};
-use crate::core::Wishes;
+use crate::camera::pauses::{HELD_MIN, Pauses};
+use crate::camera::{
+    Camera, CameraError, Clock, FileCamera, FileCameraConfig, LiveCamera, Source, SourceConfig,
+    SourceItem, Windows, WindowsConfig, caught, unless_panicked,
+};
+use crate::config::detection::Detection;
+use crate::core::{CameraNumber, Presence, Wishes};
+use crate::live::{Tap, Tapped, TappedSource};
+use crate::media::Tracks;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
-use crate::uplink::Backoff;
+use crate::watcher::{Eyes, Wanted, Watcher, Watching};
+
+/// How one camera stands, for `status` and for whoever is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CameraState {
+    /// Its name.
+    pub name: String,
+    /// Its kind, as the configuration has it.
+    pub kind: &'static str,
+    /// What it failed of; `None` while it is there.
+    pub trouble: Option<CameraError>,
+    /// What makes its events.
+    pub looks: Looks,
+}
+
+/// What makes a camera's events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looks {
+    /// Nothing was opened yet, or nobody has it, because privacy mode is on.
+    Opening,
+    /// The clock, or the passes of a clip: nobody looks at the pictures.
+    No,
+    /// The clock, because the pictures cannot be decoded.
+    Cannot,
+    /// What moves.
+    Yes(Watching),
+}
+
+/// How all cameras stand, in the order of the configuration.
+pub type Cameras = Vec<CameraState>;
+
+/// Where one camera says how it stands.
+#[derive(Clone)]
+pub(super) struct Reporter {
+    pub(super) number: CameraNumber,
+    pub(super) board: Arc<watch::Sender<Cameras>>,
+}
+
+impl Reporter {
+    fn set_trouble(&self, trouble: Option<CameraError>) {
+        self.set(|state| {
+            let changed = state.trouble != trouble;
+            state.trouble = trouble;
+            changed
+        });
+    }
+
+    fn set_looks(&self, looks: Looks) {
+        self.set(|state| {
+            let changed = state.looks != looks;
+            state.looks = looks;
+            changed
+        });
+    }
+
+    fn set(&self, change: impl FnOnce(&mut CameraState) -> bool) {
+        let index = usize::from(self.number.0);
+        self.board
+            .send_if_modified(|board| board.get_mut(index).is_some_and(change));
+    }
+}
+
+/// What makes the events of a source.
+#[derive(Clone, Debug)]
+pub(super) struct Eventing {
+    /// What moves; `None`: the clock.
+    pub(super) detection: Option<Box<Detection>>,
+    /// The times of the clock, also where the pictures cannot be decoded.
+    pub(super) windows: WindowsConfig,
+}
+
+/// What is kept, open or not.
+pub(super) enum Input<C> {
+    /// A clip, whose passes are events.
+    File {
+        /// The camera while it is open.
+        camera: Option<FileCamera<C>>,
+        /// How to open it again.
+        config: FileCameraConfig,
+    },
+    /// A source that is always there.
+    Live {
+        /// The camera while it is open.
+        camera: Option<Box<dyn LiveCamera>>,
+        /// How to open its source.
+        source: SourceConfig,
+        /// What makes its events.
+        events: Eventing,
+    },
+}
+
+impl<C: Clock + Clone + 'static> Input<C> {
+    /// A clip that is open.
+    pub(super) fn of_file(camera: FileCamera<C>) -> Self {
+        let config = camera.config().clone();
+        Self::File {
+            camera: Some(camera),
+            config,
+        }
+    }
+
+    /// A clip that is not open yet.
+    pub(super) fn of_closed_file(config: FileCameraConfig) -> Self {
+        Self::File {
+            camera: None,
+            config,
+        }
+    }
+
+    /// A source that is not open yet.
+    pub(super) fn of_source(source: SourceConfig, events: Eventing) -> Self {
+        Self::Live {
+            camera: None,
+            source,
+            events,
+        }
+    }
+
+    fn camera(&mut self) -> Option<&mut dyn Camera> {
+        match self {
+            Self::File { camera, .. } => camera.as_mut().map(|camera| camera as &mut dyn Camera),
+            Self::Live { camera, .. } => match camera {
+                Some(camera) => Some(&mut **camera),
+                None => None,
+            },
+        }
+    }
+
+    /// Whether nothing comes but what is recorded: there is no stream between two passes.
+    fn is_clip(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// Opens it; a live one is open when it has said what it sends, and `tap` hears all that it says. `wishes`: what
+    /// phones set at it.
+    async fn open(
+        &mut self,
+        name: &str,
+        clock: C,
+        tap: &Tap,
+        reporter: &Reporter,
+        wishes: watch::Receiver<Wishes>,
+    ) -> Result<(), CameraError> {
+        match self {
+            Self::File { camera, config } => {
+                let again = config.clone();
+                // The file may lie on a slow disk.
+                match tokio::task::spawn_blocking(move || FileCamera::open(again, clock)).await {
+                    Ok(opened) => *camera = Some(opened?),
+                    Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                    // The runtime is shutting down.
+                    Err(_) => std::future::pending().await,
+                }
+                reporter.set_looks(Looks::No);
+            }
+            Self::Live {
+                camera,
+                source,
+                events,
+            } => {
+                let opened = source.open(clock.clone()).await?;
+                let mut opened = TappedSource::new(opened, tap.anew());
+                let first = opened.next_item().await?;
+                let opened = (Box::new(opened) as Box<dyn Source>, first);
+                *camera = Some(live((name, wishes), opened, events, clock, reporter));
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what has failed or is not to be had now; answers for how long it had handed out pictures, or `None` if there is
+    /// nothing more to record.
+    fn close(&mut self) -> Option<Duration> {
+        match self {
+            Self::File { camera, config } => {
+                if let Some(camera) = camera.take() {
+                    config.passes = camera.passes_left()?;
+                }
+                Some(Duration::ZERO)
+            }
+            Self::Live { camera, .. } => {
+                let held = camera.take().map(|camera| camera.held());
+                Some(held.unwrap_or(Duration::ZERO))
+            }
+        }
+    }
+}
+
+/// Makes a camera of a source whose first item has come. It begins with what phones have set, and follows that.
+fn live<C: Clock + Clone + 'static>(
+    (name, wishes): (&str, watch::Receiver<Wishes>),
+    (source, first): (Box<dyn Source>, Option<SourceItem>),
+    events: &Eventing,
+    clock: C,
+    reporter: &Reporter,
+) -> Box<dyn LiveCamera> {
+    let watched = match (&events.detection, &first) {
+        (Some(detection), Some(SourceItem::Format(tracks))) => {
+            reporter.set_looks(Looks::Cannot);
+            let mut wanted = Wanted::new(name, detection.clone(), wishes);
+            let detection = wanted.now();
+            eyes(tracks, &detection).map(|eyes| (detection, wanted, tracks.clone(), eyes))
+        }
+        _ => {
+            reporter.set_looks(Looks::No);
+            None
+        }
+    };
+    match watched {
+        Some((detection, wanted, tracks, eyes)) => {
+            let reporter = reporter.clone();
+            let report = move |watching| reporter.set_looks(Looks::Yes(watching));
+            let seen = (tracks, eyes);
+            let name = name.to_owned();
+            let watcher = Watcher::new(name, source, seen, &detection, clock, report);
+            Box::new(watcher.following(wanted))
+        }
+        None => {
+            let mut windows = Windows::new(source, events.windows, clock);
+            windows.handle_first(first);
+            Box::new(windows)
+        }
+    }
+}
+
+/// Eyes for a stream, if there can be any.
+fn eyes(tracks: &Tracks, detection: &Detection) -> Option<Eyes> {
+    if !tracks.video.codec.is_decodable() {
+        // Whoever goes on without says so.
+        return None;
+    }
+    Eyes::new(Arc::clone(&tracks.video), detection)
+        .inspect_err(|error| tracing::error!(%error, "nothing is detected; events go by the clock"))
+        .ok()
+}
 
 /// A camera and what it takes to record it for as long as the hub runs.
 pub(super) struct Keeper<C> {
-    /// `None` while nobody has it.
-    pub(super) camera: Option<FileCamera<C>>,
-    /// How it is opened the next time.
-    pub(super) config: FileCameraConfig,
+    pub(super) input: Input<C>,
     pub(super) name: String,
     pub(super) sealer: Sealer,
+    /// Who casts it live hears what it says.
+    pub(super) tap: Tap,
     pub(super) clock: C,
-    pub(super) pauses: Backoff,
-    /// What the camera failed of; `None` while it is there.
-    pub(super) trouble: watch::Sender<Option<CameraError>>,
+    pub(super) pauses: Pauses,
+    pub(super) reporter: Reporter,
 }
 
 impl<C: Clock + Clone + 'static> Keeper<C> {
@@ -33,258 +275,134 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
     /// # Errors
     /// [`SealerError`] when the journal is gone.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), SealerError> {
-        let mut recorder = Recorder::new(self.name.clone(), self.sealer.clone());
-        let mut next = Attempt::AtOnce;
+        let number = self.reporter.number;
+        let mut recorder = Recorder::new(number, self.name.clone(), self.sealer.clone());
+        let mut not_before = self.clock.now();
+        if self.input.camera().is_some() {
+            // A clip that was opened before the hub ran: nobody looks at its pictures.
+            self.reporter.set_looks(Looks::No);
+        }
         loop {
-            let mut camera = match self.camera.take() {
-                Some(camera) => camera,
+            tokio::select! {
+                biased;
+                _ = stop.changed() => return Ok(()),
+                opened = self.open(not_before) => opened?,
+            }
+            self.reporter.set_trouble(None);
+            self.tell(Presence::There).await?;
+            let completed = recorder.completed();
+            let is_clip = self.input.is_clip();
+            let Some(camera) = self.input.camera() else {
+                continue;
+            };
+            let over = match is_clip {
+                true => {
+                    let mut tapped = Tapped::new(camera, &mut self.tap);
+                    unless_panicked(recorder.run(&mut tapped, &mut stop)).await
+                }
+                // Its source is listened to.
+                false => unless_panicked(recorder.run(camera, &mut stop)).await,
+            };
+            let over = match over {
+                Some(over) => over?,
                 None => {
-                    let opened = tokio::select! {
-                        biased;
-                        _ = stop.changed() => return Ok(()),
-                        camera = self.open(next) => camera?,
-                    };
-                    self.tell(None);
-                    opened
+                    // One camera's bytes end nobody else's clips. What the panic has left is not asked any more.
+                    recorder = Recorder::new(number, self.name.clone(), self.sealer.clone());
+                    recorder.cut_off().await?;
+                    let camera = self.name.clone();
+                    Over::Failed(CameraError::Broken { camera })
                 }
             };
-            let completed = recorder.completed();
-            let over = recorder.run(&mut camera, &mut stop).await?;
-            if recorder.completed() > completed {
-                self.pauses.reset();
-            }
-            let Some(passes) = camera.passes_left() else {
+            let failure = match over {
+                Over::Stopped | Over::Finished => return Ok(()),
+                Over::Failed(error) => Some(error),
+                Over::Private => None,
+            };
+            let Some(held) = self.input.close() else {
                 return Ok(());
             };
-            self.config = FileCameraConfig {
-                passes,
-                ..camera.config().clone()
+            // A whole event is as good as a long time.
+            let held = if recorder.completed() > completed {
+                held.max(HELD_MIN)
+            } else {
+                held
             };
-            drop(camera);
-            next = match over {
-                Over::Stopped | Over::Finished => return Ok(()),
-                Over::Failed(error) => {
-                    self.tell(Some(error));
-                    Attempt::AfterPause
+            not_before = match failure {
+                Some(error) => self.after_failure(error, held).await?,
+                // It was good when it was let go of, and nobody misses it.
+                None => {
+                    self.reporter.set_looks(Looks::Opening);
+                    self.clock.now()
                 }
-                Over::Private => Attempt::AtOnce,
             };
         }
     }
 
-    /// Tries until it can be opened. Each attempt waits for the end of privacy mode.
-    async fn open(&mut self, first: Attempt) -> Result<FileCamera<C>, SealerError> {
+    /// Tries until it is open, not before this time. Each attempt waits for the end of privacy mode, and is
+    /// given up where that begins.
+    async fn open(&mut self, mut not_before: Duration) -> Result<(), SealerError> {
         let mut wishes = self.sealer.wishes();
-        let mut next = first;
-        loop {
-            if next == Attempt::AfterPause {
-                let at = self.clock.now().saturating_add(self.pauses.pause());
-                self.clock.sleep_until(at).await;
-            }
-            next = Attempt::AfterPause;
-            until_wanted(&mut wishes).await?;
-            let (again, clock) = (self.config.clone(), self.clock.clone());
-            // The file may lie on a slow disk.
-            match tokio::task::spawn_blocking(move || FileCamera::open(again, clock)).await {
-                Ok(Ok(camera)) => return Ok(camera),
-                Ok(Err(error)) => self.tell(Some(error)),
-                Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
-                // The runtime is shutting down.
-                Err(_) => std::future::pending().await,
+        while self.input.camera().is_none() {
+            self.clock.sleep_until(not_before).await;
+            until_private(&mut wishes, false).await?;
+            let opening = self.input.open(
+                &self.name,
+                self.clock.clone(),
+                &self.tap,
+                &self.reporter,
+                wishes.clone(),
+            );
+            let opening = caught(&self.name, opening);
+            let opened = tokio::select! {
+                biased;
+                private = until_private(&mut wishes, true) => {
+                    private?;
+                    continue;
+                }
+                opened = opening => opened,
+            };
+            if let Err(error) = opened {
+                not_before = self.after_failure(error, Duration::ZERO).await?;
             }
         }
+        self.pauses.handle_opened();
+        Ok(())
     }
 
-    fn tell(&self, trouble: Option<CameraError>) {
-        self.trouble.send_if_modified(|told| {
-            let changed = *told != trouble;
-            *told = trouble;
-            changed
+    /// Tells a failure; answers when to try again, by the clock.
+    async fn after_failure(
+        &mut self,
+        error: CameraError,
+        held: Duration,
+    ) -> Result<Duration, SealerError> {
+        let pause = self.pauses.handle_failure(error.kind(), held);
+        let missed = error.missed();
+        self.reporter.set_trouble(Some(error));
+        self.tell(Presence::Away { missed }).await?;
+        Ok(self.clock.now().saturating_add(pause))
+    }
+
+    /// Whether the camera is there, for the owner's phones. Waits for a place in the journal's queue, not for its
+    /// sync.
+    async fn tell(&mut self, presence: Presence) -> Result<(), SealerError> {
+        let name = self.name.clone();
+        let told = self.sealer.hand_over(move |core, now| {
+            core.handle_camera(&name, presence, now);
+            Ok(())
         });
+        told.await.map(drop)
     }
 }
 
-/// When a camera is opened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Attempt {
-    /// It was good when it was let go of.
-    AtOnce,
-    /// It has just failed.
-    AfterPause,
-}
-
-/// Waits for the end of privacy mode.
-async fn until_wanted(wishes: &mut watch::Receiver<Wishes>) -> Result<(), SealerError> {
-    let wanted = wishes.wait_for(|wishes| !wishes.settings.privacy).await;
-    wanted.map(drop).map_err(|_closed| SealerError::Closed)
+/// Waits until privacy mode is on, or off.
+async fn until_private(
+    wishes: &mut watch::Receiver<Wishes>,
+    is_private: bool,
+) -> Result<(), SealerError> {
+    let wanted = |wishes: &Wishes| wishes.settings.privacy == is_private;
+    let came = wishes.wait_for(wanted).await;
+    came.map(drop).map_err(|_closed| SealerError::Closed)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::camera::{CameraErrorKind, TokioClock};
-    use crate::core::tests::world::{HandClock, World};
-    use crate::core::{ClipState, Notice};
-    use crate::sealer::{self, SealerThread};
-
-    /// Waits for a clip that ends so.
-    async fn ended(thread: &mut SealerThread, state: ClipState) {
-        let ended = async {
-            loop {
-                match thread.notices.recv().await.unwrap() {
-                    Notice::ClipFinished { clip, .. } if clip.state == state => return,
-                    _ => {}
-                }
-            }
-        };
-        let patience = Duration::from_secs(60);
-        tokio::time::timeout(patience, ended).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_clip_that_is_cut_short_and_put_back_is_recorded_again() {
-        let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
-        let whole = std::fs::read(testdata).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("clip.mp4");
-        std::fs::write(&path, &whole).unwrap();
-        let clock = TokioClock::new();
-        let config = FileCameraConfig {
-            gap: Duration::from_millis(200),
-            speed: NonZeroU32::new(20).unwrap(),
-            at_most: Some(Duration::from_secs(10)),
-            ..FileCameraConfig::new(&path)
-        };
-        let (sealer, mut thread) =
-            sealer::start(World::paired().core, HandClock::default()).unwrap();
-        let (trouble, mut told) = watch::channel(None);
-        let (stop, stopped) = watch::channel(false);
-        let keeper = Keeper {
-            camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
-            config,
-            name: "door".into(),
-            sealer,
-            clock,
-            pauses: Backoff::new(Box::new(|| 0)),
-            trouble,
-        };
-        let keeping = tokio::spawn(keeper.run(stopped));
-        ended(&mut thread, ClipState::Complete).await;
-
-        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.set_len(100_000).unwrap();
-        ended(&mut thread, ClipState::CutOff).await;
-        // First it cannot be read, then it cannot be opened: both are told.
-        let unusable = |told: &Option<CameraError>| {
-            let text = told.as_ref().map(ToString::to_string);
-            text.is_some_and(|text| text.contains("cut off"))
-        };
-        let found = told.wait_for(unusable).await.unwrap().clone().unwrap();
-        assert_eq!(found.kind(), CameraErrorKind::Replace);
-
-        std::fs::write(&path, &whole).unwrap();
-        told.wait_for(Option::is_none).await.unwrap();
-        ended(&mut thread, ClipState::Complete).await;
-        stop.send_replace(true);
-        keeping.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn in_privacy_mode_nobody_has_the_camera_and_afterwards_events_are_recorded_again() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
-        let clock = TokioClock::new();
-        let config = FileCameraConfig {
-            gap: Duration::from_millis(200),
-            speed: NonZeroU32::new(20).unwrap(),
-            at_most: Some(Duration::from_secs(10)),
-            ..FileCameraConfig::new(path)
-        };
-        let (sealer, mut thread) =
-            sealer::start(World::paired().core, HandClock::default()).unwrap();
-        let (stop, stopped) = watch::channel(false);
-        let keeper = Keeper {
-            camera: Some(FileCamera::open(config.clone(), clock.clone()).unwrap()),
-            config,
-            name: "door".into(),
-            sealer: sealer.clone(),
-            clock,
-            pauses: Backoff::new(Box::new(|| 0)),
-            trouble: watch::channel(None).0,
-        };
-        let keeping = tokio::spawn(keeper.run(stopped));
-        ended(&mut thread, ClipState::Complete).await;
-        let set = |privacy| {
-            let settings = journal::message::Settings {
-                privacy,
-                event_seconds_max: None,
-            };
-            sealer.run(move |core, now| core.set(settings, now))
-        };
-        set(true).await.unwrap();
-        let recording = sealer.run(|core, _now| Ok(core.is_recording()));
-        assert!(!recording.await.unwrap());
-        // Nothing begins while it is on: not even an event that is refused.
-        while thread.notices.try_recv().is_ok() {}
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        assert!(thread.notices.try_recv().is_err());
-        set(false).await.unwrap();
-        ended(&mut thread, ClipState::Complete).await;
-        stop.send_replace(true);
-        keeping.await.unwrap().unwrap();
-    }
-
-    /// Neither at a start nor after it has failed: each attempt would have it for a moment.
-    #[tokio::test]
-    async fn in_privacy_mode_no_attempt_is_made_to_open_a_camera() {
-        let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
-        let whole = std::fs::read(testdata).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("clip.mp4");
-        let config = FileCameraConfig {
-            gap: Duration::from_millis(200),
-            speed: NonZeroU32::new(20).unwrap(),
-            at_most: Some(Duration::from_secs(10)),
-            ..FileCameraConfig::new(&path)
-        };
-        let (sealer, mut thread) =
-            sealer::start(World::paired().core, HandClock::default()).unwrap();
-        let set = |privacy| {
-            let settings = journal::message::Settings {
-                privacy,
-                event_seconds_max: None,
-            };
-            sealer.run(move |core, now| core.set(settings, now))
-        };
-        set(true).await.unwrap();
-        let (trouble, mut told) = watch::channel(None);
-        let (stop, stopped) = watch::channel(false);
-        let keeper = Keeper {
-            camera: None,
-            config,
-            name: "door".into(),
-            sealer: sealer.clone(),
-            clock: TokioClock::new(),
-            pauses: Backoff::new(Box::new(|| 0)),
-            trouble,
-        };
-        let keeping = tokio::spawn(keeper.run(stopped));
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        assert!(told.borrow().is_none(), "it was looked for");
-
-        set(false).await.unwrap();
-        drop(told.wait_for(Option::is_some).await.unwrap());
-        set(true).await.unwrap();
-        std::fs::write(&path, &whole).unwrap();
-        // Longer than the pause behind the first attempts.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(told.borrow().is_some(), "it was opened");
-        set(false).await.unwrap();
-        drop(told.wait_for(Option::is_none).await.unwrap());
-        ended(&mut thread, ClipState::Complete).await;
-        stop.send_replace(true);
-        keeping.await.unwrap().unwrap();
-    }
-}
+mod tests;

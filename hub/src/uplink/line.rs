@@ -2,9 +2,10 @@
 //!
 //! The machine decides what is sent; this room fetches it from the journal and hands it over. With a
 //! constant rate it fetches the next envelope ahead, so that how long the journal takes does not show, and hands
-//! it over in its slot. It must never send on a line whose standing is in doubt, and never trim before the
-//! journal has synced what it trims.
+//! it over in its slot; without one, when it is its turn ([`place`]). It must never send on a line whose standing is in
+//! doubt, and never trim before the journal has synced what it trims.
 
+mod place;
 mod slots;
 
 use std::sync::Arc;
@@ -19,16 +20,19 @@ use wire::ids::Seq;
 use wire::sender::{Need, Sender, SenderEvent};
 
 use super::hearing::Hearing;
+use super::hold::{Alerts, Hold};
 use super::shape::Shaper;
+use super::turns::Rank;
 use super::{Board, Over};
 use crate::camera::Clock;
 use crate::core::{Evidence, LineHeads, Standing, Verdict};
 use crate::sealer::{Pending, Sealer, SealerError};
 use crate::traffic::Traffic;
+pub(super) use place::{Place, Queue};
 use slots::{Next, cover_made};
 
 /// Pause after the relay refused a slot, before it is attached again.
-const SLOT_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const SLOT_PAUSE: Duration = Duration::from_millis(500);
 /// After evidence of a rollback the relay is asked again after this time, doubling...
 const DOUBT_PAUSE_MS_MIN: u64 = 5_000;
 /// ...up to this: never silent for ever, never a stream of proofs.
@@ -48,6 +52,7 @@ pub(super) struct Shared {
     pub(super) connection: Arc<Connection>,
     pub(super) sealer: Sealer,
     pub(super) board: Board,
+    pub(super) queue: Queue,
 }
 
 /// The sender of a line; it outlives connections.
@@ -62,7 +67,9 @@ pub(super) struct LineUplink {
     has_heard: bool,
     /// The rhythm, if there is one.
     shaper: Option<Shaper>,
-    /// The envelope that waits for its slot.
+    /// Whether a clip waits for the picture of its event. Never on another line.
+    hold: Hold,
+    /// The envelope that waits for its slot, or for its turn.
     ready: Option<(Seq, Durable<Envelope>)>,
     /// A cover that is being made: whether it could be.
     cover: Option<Pending<bool>>,
@@ -98,7 +105,7 @@ struct Doubt {
 
 impl LineUplink {
     /// With a constant rate, if `traffic` asks for one and the line carries event videos: what other lines carry
-    /// follows from what the phone said, and from nothing that a camera saw.
+    /// follows from what the phone said, and from nothing that a camera saw (`Stop::Covered`).
     pub(super) fn new(line: Line, head: LineHeads, traffic: Option<Traffic>) -> Self {
         let shaped = traffic.filter(|_| line.channel == Channel::EventVideo);
         Self {
@@ -109,6 +116,7 @@ impl LineUplink {
             asked_again: head.asked_again,
             has_heard: false,
             shaper: shaped.map(Shaper::new),
+            hold: Hold::default(),
             ready: None,
             cover: None,
         }
@@ -124,15 +132,25 @@ impl LineUplink {
     pub(super) async fn send(&mut self, shared: &Shared, clock: &impl Clock) -> Result<(), Over> {
         let mut heads = shared.sealer.heads();
         let mut handle: Option<AppendHandle> = None;
+        let mut place = shared.queue.place(Rank::of(self.line.channel));
         self.sender.handle_detached(now_ms(clock));
         if !self.has_heard {
             shared.hearing.over().await;
             self.has_heard = true;
         }
         loop {
-            let Some(head) = heads.borrow_and_update().get(&self.line).copied() else {
+            place.look();
+            let (head, alerts) = {
+                let all = heads.borrow_and_update();
+                let head = all.get(&self.line).copied();
+                (head, Alerts::of(&all, self.line.pairing))
+            };
+            let Some(head) = head else {
                 return Ok(());
             };
+            if self.line.channel == Channel::EventVideo {
+                self.hold.handle_alerts(alerts, now_ms(clock));
+            }
             self.sender.handle_durable(head.last);
             self.sender.handle_ack(head.acked);
             if self.asks_again(&head) {
@@ -144,18 +162,24 @@ impl LineUplink {
             self.retry_after_doubt(now_ms(clock));
             let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
             self.tell_shape(&head, shared);
-            match self.next(&head, blocked, now_ms(clock)) {
-                Next::Serve(need) => self.serve(need, shared, clock, &mut handle).await?,
+            match self.next(&head, blocked, &place, now_ms(clock)) {
+                Next::Serve(need) => {
+                    self.serve(need, shared, clock, (&mut handle, &place))
+                        .await?;
+                }
                 Next::Cover => self.ask_for_cover(shared).await?,
                 Next::Wait => {
                     self.settle_doubt(shared).await?;
                     let wait = self.until_next(blocked, clock);
+                    let turn = self.until_turn(&place, now_ms(clock));
+                    let wait = turn.map_or(wait, |turn| turn.min(wait));
                     tokio::select! {
                         changed = heads.changed() => match changed {
                             Ok(()) => self.absent = None,
                             Err(_) => return Err(Over::Sealer(SealerError::Closed)),
                         },
                         event = next_event(&mut handle) => self.take(event, shared, clock, &mut handle)?,
+                        () = place.moved(), if turn.is_some() => {}
                         made = cover_made(&mut self.cover) => self.take_cover(made, clock)?,
                         () = tokio::time::sleep(wait) => {}
                     }
@@ -225,7 +249,7 @@ impl LineUplink {
         need: Need,
         shared: &Shared,
         clock: &impl Clock,
-        handle: &mut Option<AppendHandle>,
+        (handle, place): (&mut Option<AppendHandle>, &Place),
     ) -> Result<(), Over> {
         let line = self.line;
         match need {
@@ -233,6 +257,7 @@ impl LineUplink {
                 *handle = None;
                 match shared.connection.attach_send(shared.head.send).await {
                     Ok((state, attached)) => {
+                        attached.set_priority(Rank::of(line.channel).priority());
                         *handle = Some(attached);
                         shared.board.change(|board| {
                             let entry = board.lines.entry(line).or_default();
@@ -255,11 +280,8 @@ impl LineUplink {
             Need::Envelope { seq, after } => {
                 self.settle_doubt(shared).await?;
                 if !self.is_ready(seq) {
-                    self.fetch(seq, shared, clock).await?;
-                    if self.shaper.is_some() {
-                        // Now it has a slot to wait for, or leaves with the next turn.
-                        return Ok(());
-                    }
+                    // Now it has a slot or its turn to wait for, or leaves with the next look.
+                    return self.fetch(seq, shared, clock).await;
                 }
                 let Some((_, envelope)) = self.ready.take().filter(|(ready, _)| *ready == seq)
                 else {
@@ -279,6 +301,7 @@ impl LineUplink {
                 );
                 // Noted first: once it is polled it counts as sent.
                 self.sender.handle_sent(seq, digest, length);
+                place.handed(length, now_ms(clock));
                 if let Some(shaper) = &mut self.shaper {
                     shaper.handle_leaving(seq, now_ms(clock));
                 }
@@ -526,7 +549,7 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
 }
 
 /// After a reopened journal there is no answer, and the caller looks again.
-fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over> {
+pub(super) fn unless_reopened<T>(answer: Result<T, SealerError>) -> Result<Option<T>, Over> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(SealerError::Core(error)) if error.is_open() => Ok(None),
@@ -543,7 +566,8 @@ async fn next_event(handle: &mut Option<AppendHandle>) -> Result<AppendEvent, Cl
 }
 
 /// The machine's clock: milliseconds that do not go backwards.
-fn now_ms(clock: &impl Clock) -> u64 {
+/// Milliseconds by the clock that never falls.
+pub(super) fn now_ms(clock: &impl Clock) -> u64 {
     u64::try_from(clock.now().as_millis()).unwrap_or(u64::MAX)
 }
 

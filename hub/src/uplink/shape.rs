@@ -159,7 +159,7 @@ mod tests {
         let events: [fn(u64) -> u64; 3] = [
             |ms| u64::from(ms % 700 == 3),
             |ms| if ms == 1_000 { 60 } else { 0 },
-            |ms| u64::from(ms > 500 && ms % 50 == 0),
+            |ms| u64::from(ms > 500 && ms.is_multiple_of(50)),
         ];
         for video in events {
             let busy = leave(&mut shaper(), &mut 0, Seq::NONE, 0..20_000, video);

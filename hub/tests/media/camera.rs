@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hub::camera::clock::Sleep;
 use hub::camera::{
     AvcConfig, Camera, CameraError, CameraErrorKind, CameraEvent, ClipError, Clock, EventEnd,
-    FileCamera, Passes, TokioClock,
+    FileCamera, FileSource, Passes, Source as _, SourceItem, TokioClock,
 };
 
 use crate::support::{JumpingClock, START_UNIX_MS, block_on, config, demux, read, testdata};
@@ -46,7 +46,7 @@ fn every_picture_comes_at_its_time_and_every_pass_is_an_event() {
             panic!("{:?}", events[0]);
         };
         assert_eq!(*at, started);
-        assert_eq!(start.track, *camera.track());
+        assert_eq!(start.tracks.video, *camera.track());
         assert_eq!(
             start.started_unix_ms,
             START_UNIX_MS + started.as_millis() as u64
@@ -142,12 +142,12 @@ fn parameter_sets_may_come_with_the_pictures() {
     let at = entry_kind_at(&bytes);
     bytes[at + 3] = b'3';
     let track = demux(&bytes).track;
-    assert!(track.avc.codec_string().starts_with("avc3."));
+    assert!(track.codec.codec_string().starts_with("avc3."));
     let written = hub::fmp4::init_segment(&track, 0);
     let at = entry_kind_at(&written);
     assert_eq!(&written[at..at + 4], b"avc3");
     // And then the record need not have any.
-    let mut record = track.avc.record()[..6].to_vec();
+    let mut record = track.codec.record()[..6].to_vec();
     record[5] = 0xe0;
     record.push(0);
     assert!(AvcConfig::parse(&record).is_err());
@@ -310,4 +310,35 @@ fn the_real_clock_is_waited_for() {
         assert_eq!(events, 52);
         assert!(started.elapsed() >= 100 * MS, "{:?}", started.elapsed());
     });
+}
+
+#[test]
+fn as_a_source_a_clip_is_one_stream_of_all_its_passes() {
+    let clip = demux(&read("bframes.mp4"));
+    let (mut formats, mut units) = (0, Vec::new());
+    block_on(async {
+        let config = config(testdata("bframes.mp4"), 2);
+        let mut source = FileSource::open(config, JumpingClock::new())
+            .await
+            .expect("a sound clip");
+        while let Some(item) = source.next_item().await.expect("it can be read") {
+            match item {
+                SourceItem::Format(format) => {
+                    assert_eq!(*format.video, clip.track);
+                    formats += 1;
+                }
+                SourceItem::Video(unit) => units.push(unit),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(source.next_item().await, Ok(None));
+    });
+    let pictures = clip.samples.len();
+    assert_eq!((formats, units.len()), (2, 2 * pictures));
+    assert!(units.windows(2).all(|pair| pair[0].dts < pair[1].dts));
+    assert!(units[pictures].is_sync);
+    // The gap of three seconds is in the stream's times, to the tick.
+    let between = units[pictures].dts - units[0].dts;
+    let pass = clip.duration_ticks() + 3 * u64::from(clip.track.timescale.get());
+    assert!(between.abs_diff(pass) <= 1, "{between} {pass}");
 }

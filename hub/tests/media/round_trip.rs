@@ -25,7 +25,7 @@ fn our_demuxer_agrees_with_an_independent_reader() {
         assert_eq!(ours.track.width.get(), theirs.width);
         assert_eq!(ours.track.height.get(), theirs.height);
         assert_eq!(
-            Some(ours.track.avc.codec_string()),
+            Some(ours.track.codec.codec_string()),
             theirs.codec_string(&mp4)
         );
         assert_eq!(ours.samples.len(), theirs.samples.len(), "{name}");
@@ -74,7 +74,7 @@ fn every_sample_comes_out_as_it_went_in() {
             dts += i64::from(source.duration);
         }
         let config = out.raw_codec_config(&mp4).expect("an avcC box");
-        assert_eq!(config, *source.track.avc.record(), "{name}");
+        assert_eq!(config, *source.track.codec.record(), "{name}");
 
         // And our own demuxer reads it back.
         let mut again = demux(&clip);

@@ -109,7 +109,7 @@ pub(crate) fn units(name: &str) -> Vec<AccessUnit> {
             match event {
                 CameraEvent::AccessUnit(unit) => units.push(unit),
                 CameraEvent::EventStarted(_) | CameraEvent::EventEnded(_) => {}
-                CameraEvent::Trouble(error) => panic!("{error}"),
+                other => panic!("{other:?}"),
             }
         }
         units

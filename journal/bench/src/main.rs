@@ -14,6 +14,7 @@ mod ingest;
 mod measure;
 mod memory;
 mod meter;
+mod motion;
 mod procfs;
 mod raw_file;
 mod recording;
@@ -62,15 +63,18 @@ enum Part {
     Memory,
     /// Cryptography alone.
     Crypto,
+    /// Decoding of a camera's pictures, and the search for motion in them.
+    Motion,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Seal,
         Self::Epoch,
         Self::Ingest,
         Self::Memory,
         Self::Crypto,
+        Self::Motion,
     ];
 
     fn run(self, dir: &Path, scale: Scale) -> Outcome<Vec<report::Figure>> {
@@ -80,6 +84,7 @@ impl Part {
             Self::Ingest => ingest::run(dir, scale),
             Self::Memory => memory::run(dir, scale),
             Self::Crypto => crypto::run(scale),
+            Self::Motion => motion::run(scale),
         }
     }
 }

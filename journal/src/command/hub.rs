@@ -15,7 +15,7 @@ use crate::heartbeat::in_config;
 use crate::ids::{CommandId, Line, PairingId};
 use crate::journal::Journal;
 use crate::keys::{self, Family};
-use crate::message::{self, CommandResult, HubConfigMessage, SettingsDoc};
+use crate::message::{self, CameraDoc, CommandResult, HubConfigMessage, SettingsDoc};
 use crate::outbox::Placement;
 use crate::scope::Scope;
 use crate::session::{Committer, Session};
@@ -27,6 +27,9 @@ pub const OUTCOMES_KEPT: usize = 2 * super::COMMANDS_PENDING_MAX;
 
 /// Above the longest message of the config channel, which is a pairing code.
 const MESSAGE_ROOM_BYTES: usize = 4096;
+/// Cameras whose settings are kept: as many as a hub may have. Where one more is set, one that the hub has no more is
+/// forgotten.
+pub const CAMERAS_SET_MAX: usize = 16;
 
 /// What a phone was told last of the settings (hub).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -124,6 +127,43 @@ pub(crate) fn forget_outcomes(
     }
 }
 
+/// Every sync and every start goes by them: what rots there must not hold them up.
+fn cameras_or_none(
+    row: Result<Option<Vec<CameraDoc>>, JournalError>,
+) -> Result<Vec<CameraDoc>, JournalError> {
+    match row {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            tracing::debug!(%error, "what phones have set at cameras cannot be read");
+            Ok(Vec::new())
+        }
+        row => Ok(row?.unwrap_or_default()),
+    }
+}
+
+/// As [`cameras_or_none`]; closed, because nothing may be recorded that the owner may have forbidden.
+fn settings_or_closed(
+    row: Result<Option<SettingsDoc>, JournalError>,
+    journal: &Journal,
+) -> Result<SettingsDoc, JournalError> {
+    match row {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            tracing::debug!(%error, "what phones have set cannot be read");
+        }
+        row => return Ok(row?.unwrap_or_default()),
+    }
+    let mut doc = SettingsDoc::default();
+    doc.settings.privacy = true;
+    for pairing in journal.pairing_ids() {
+        let said: Result<Option<SettingsSaid>, _> = journal.row(&keys::settings_said(pairing));
+        match said {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            said => doc.version = doc.version.max(said?.unwrap_or_default().version),
+        }
+    }
+    doc.version = doc.version.saturating_add(1);
+    Ok(doc)
+}
+
 impl Txn<'_> {
     /// What came of a command that this phone gave before, if that is remembered: as long as no ack covers
     /// the answer.
@@ -170,9 +210,9 @@ impl Txn<'_> {
     /// [`Journal::settings`], as the transaction sees them.
     ///
     /// # Errors
-    /// If the row cannot be read.
+    /// Our own storage, as a whole.
     pub fn settings(&self) -> Result<SettingsDoc, JournalError> {
-        Ok(self.row(keys::SETTINGS)?.unwrap_or_default())
+        settings_or_closed(self.row(keys::SETTINGS), self.journal())
     }
 
     /// Keeps a new version of the settings.
@@ -181,6 +221,42 @@ impl Txn<'_> {
     /// None that storage could cause.
     pub fn put_settings(&mut self, doc: &SettingsDoc) -> Result<(), JournalError> {
         self.put_row(keys::SETTINGS, doc)
+    }
+
+    /// [`Journal::cameras_set`], as the transaction sees it.
+    ///
+    /// # Errors
+    /// Our own storage, as a whole.
+    pub fn cameras_set(&self) -> Result<Vec<CameraDoc>, JournalError> {
+        cameras_or_none(self.row(keys::CAMERAS))
+    }
+
+    /// Keeps a new version of a camera's settings, at most [`CAMERAS_SET_MAX`] cameras'. Where there is no place, the
+    /// camera that was set first of those goes that the hub has no more; false if it has them all (`is_there`), and
+    /// nothing changed.
+    ///
+    /// # Errors
+    /// Our own storage, as a whole.
+    pub fn put_camera_set(
+        &mut self,
+        doc: &CameraDoc,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Result<bool, JournalError> {
+        let mut all = self.cameras_set()?;
+        match all.iter_mut().find(|known| known.camera == doc.camera) {
+            Some(known) => *known = doc.clone(),
+            None => {
+                if all.len() >= CAMERAS_SET_MAX {
+                    let Some(gone) = all.iter().position(|known| !is_there(&known.camera)) else {
+                        return Ok(false);
+                    };
+                    all.remove(gone);
+                }
+                all.push(doc.clone());
+            }
+        }
+        self.put_row(keys::CAMERAS, &all)?;
+        Ok(true)
     }
 
     /// [`Journal::settings_said`], as the transaction sees it.
@@ -228,12 +304,36 @@ impl Txn<'_> {
 }
 
 impl Journal {
-    /// The settings that phones have made (hub); version 0, with nothing set, before the first.
+    /// The settings that phones have made (hub); version 0, with nothing set, before the first. What cannot be read is
+    /// privacy mode, which the owner may have wanted, in a version above all that phones were told; it is to be
+    /// written down ([`Self::are_settings_lost`]).
     ///
     /// # Errors
-    /// If the row cannot be read.
+    /// Our own storage, as a whole.
     pub fn settings(&self) -> Result<SettingsDoc, JournalError> {
-        Ok(self.row(keys::SETTINGS)?.unwrap_or_default())
+        settings_or_closed(self.row(keys::SETTINGS), self)
+    }
+
+    /// Whether the settings that are stored cannot be read (hub). Then whoever has room for it puts what
+    /// [`Self::settings`] gives in their place ([`Txn::put_settings`]): its version is another one each time that a
+    /// phone is told of it.
+    ///
+    /// # Errors
+    /// Our own storage, as a whole.
+    pub fn are_settings_lost(&self) -> Result<bool, JournalError> {
+        match self.row::<SettingsDoc>(keys::SETTINGS) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(true),
+            read => read.map(|_| false),
+        }
+    }
+
+    /// What phones have set at cameras (hub), the camera that was set first in front; none before the first, and none
+    /// if that cannot be read: the configuration holds alone then, and phones can set it again.
+    ///
+    /// # Errors
+    /// Our own storage, as a whole.
+    pub fn cameras_set(&self) -> Result<Vec<CameraDoc>, JournalError> {
+        cameras_or_none(self.row(keys::CAMERAS))
     }
 
     /// What a phone was told last of the settings (hub).

@@ -7,12 +7,18 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{decode, encode};
+use super::{CameraChange, CameraDoc, decode, encode, short_name};
 use crate::ids::{Channel, CommandId, PairingId};
 use crate::pairing::PHONES_MAX;
 
 /// Most bytes of an encoded [`CommandKind`].
-pub const COMMAND_BYTES_MAX: usize = 256;
+pub const COMMAND_BYTES_MAX: usize = 384;
+
+// The settings of a camera, its name, and what they start from.
+const _: () = assert!(
+    super::CAMERA_SETTINGS_BYTES_MAX + super::NAME_BYTES_MAX + 32 <= COMMAND_BYTES_MAX,
+    "a camera's settings fit into a command"
+);
 
 /// Shortest and longest limit of an event, in seconds.
 pub const EVENT_SECONDS: (u32, u32) = (1, 86_400);
@@ -41,7 +47,7 @@ impl Command {
 }
 
 /// What an app may order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CommandKind {
     /// Privacy mode on or off, whatever the settings are otherwise: the last word of any phone counts.
     Privacy {
@@ -75,6 +81,14 @@ pub enum CommandKind {
     /// An offer for one more phone, which this one passes on. The answer only says whether there will be one; the
     /// code follows when the hub has an invitation from the relay ([`super::Invited`]).
     Invite,
+    /// What phones have set at a camera.
+    Camera {
+        /// Its name.
+        #[serde(deserialize_with = "short_name")]
+        camera: String,
+    },
+    /// These settings of a camera in the place of those that the app knew.
+    SetCamera(CameraChange),
 }
 
 /// A phone of a hub, as the hub tells of it.
@@ -137,11 +151,25 @@ pub enum SettingsBase {
 impl SettingsBase {
     /// Whether `current` is what was meant.
     pub fn is(&self, current: &SettingsDoc) -> bool {
+        self.names(current.version, current.made_by)
+    }
+
+    /// As [`Self::is`], of the settings of a camera.
+    pub fn is_camera(&self, current: &CameraDoc) -> bool {
+        self.names(current.version, current.made_by)
+    }
+
+    /// The number of the version that is meant.
+    pub fn version(&self) -> u64 {
         match self {
-            Self::Version(version) => current.version == *version,
-            Self::Command { id, version } => {
-                current.made_by == Some(*id) && current.version == *version
-            }
+            Self::Version(version) | Self::Command { version, .. } => *version,
+        }
+    }
+
+    fn names(&self, current: u64, made_by: Option<CommandId>) -> bool {
+        match self {
+            Self::Version(version) => current == *version,
+            Self::Command { id, version } => made_by == Some(*id) && current == *version,
         }
     }
 }
@@ -168,6 +196,12 @@ pub enum CommandResult {
     Refused(Refusal),
     /// The phones of the hub, the oldest pairing first; at most [`PHONES_MAX`].
     Phones(#[serde(deserialize_with = "few_phones")] Vec<PhoneFacts>),
+    /// What phones have set at the camera that was asked for.
+    Camera(CameraDoc),
+    /// The camera's settings are these now.
+    CameraChanged(CameraDoc),
+    /// Nothing was changed: another phone has set these at the camera since.
+    CameraConflict(CameraDoc),
 }
 
 impl CommandResult {
@@ -175,7 +209,24 @@ impl CommandResult {
     pub fn settings(&self) -> Option<&SettingsDoc> {
         match self {
             Self::Changed(doc) | Self::Conflict(doc) => Some(doc),
-            Self::Done | Self::Refused(_) | Self::Phones(_) => None,
+            Self::Done
+            | Self::Refused(_)
+            | Self::Phones(_)
+            | Self::Camera(_)
+            | Self::CameraChanged(_)
+            | Self::CameraConflict(_) => None,
+        }
+    }
+
+    /// The settings of a camera, if it says them.
+    pub fn camera(&self) -> Option<&CameraDoc> {
+        match self {
+            Self::Camera(doc) | Self::CameraChanged(doc) | Self::CameraConflict(doc) => Some(doc),
+            Self::Done
+            | Self::Changed(_)
+            | Self::Conflict(_)
+            | Self::Refused(_)
+            | Self::Phones(_) => None,
         }
     }
 }
@@ -197,6 +248,11 @@ pub enum Refusal {
     TooManyPhones,
     /// Another phone is passing one on.
     Busy,
+    /// No camera of this hub has that name.
+    NoSuchCamera,
+    /// Nobody looks for what moves in that camera's pictures, so there is nothing to set: its events go by the
+    /// clock, as the hub's configuration says.
+    NothingDetected,
 }
 
 fn short_kind<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
@@ -217,7 +273,7 @@ fn few_phones<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PhoneFacts>, D::
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AppConfigMessage, HubConfigMessage};
+    use super::super::{AppConfigMessage, CameraSettings, HubConfigMessage, NAME_BYTES_MAX};
     use super::*;
 
     const ID: CommandId = CommandId([7; 16]);
@@ -241,7 +297,7 @@ mod tests {
         }
     }
 
-    fn kinds() -> [CommandKind; 8] {
+    fn kinds() -> [CommandKind; 10] {
         let settings = doc().settings;
         [
             CommandKind::Privacy { on: true },
@@ -266,7 +322,37 @@ mod tests {
                 phone: phone().phone,
             },
             CommandKind::Invite,
+            CommandKind::Camera {
+                camera: "door".into(),
+            },
+            CommandKind::SetCamera(CameraChange {
+                camera: "n".repeat(NAME_BYTES_MAX),
+                base: SettingsBase::Command {
+                    id: ID,
+                    version: u64::MAX,
+                },
+                settings: largest(),
+            }),
         ]
+    }
+
+    /// As many corners of masks as fit.
+    fn largest() -> CameraSettings {
+        let mask = |corners| CameraSettings {
+            masks: Some(vec![vec![(1000, 1000); corners]]),
+            ..CameraSettings::default()
+        };
+        let fits = (3..100).rev().map(mask).find(CameraSettings::are_small);
+        fits.unwrap()
+    }
+
+    fn camera() -> CameraDoc {
+        CameraDoc {
+            version: 2,
+            made_by: Some(ID),
+            settings: largest(),
+            ..CameraDoc::unset("door")
+        }
     }
 
     #[test]
@@ -290,6 +376,10 @@ mod tests {
             CommandResult::Conflict(doc()),
             CommandResult::Refused(Refusal::OutOfRange),
             CommandResult::Phones(vec![phone(); PHONES_MAX]),
+            CommandResult::Camera(camera()),
+            CommandResult::CameraChanged(camera()),
+            CommandResult::CameraConflict(camera()),
+            CommandResult::Refused(Refusal::NothingDetected),
         ];
         let said = results.map(|result| HubConfigMessage::Outcome(Outcome { id: ID, result }));
         for message in said.into_iter().chain([HubConfigMessage::Settings(doc())]) {
@@ -337,6 +427,11 @@ mod tests {
         assert!(!made_by(ID, 299).is(&doc()), "over another phone's");
         assert!(!made_by(CommandId([8; 16]), 300).is(&doc()));
         assert!(SettingsBase::Version(0).is(&SettingsDoc::default()));
+        assert!(SettingsBase::Version(2).is_camera(&camera()));
+        assert!(!SettingsBase::Version(1).is_camera(&camera()));
+        assert!(made_by(ID, 2).is_camera(&camera()));
+        assert!(!made_by(ID, 1).is_camera(&camera()), "over another phone's");
+        assert!(!made_by(ID, 0).is_camera(&CameraDoc::unset("door")));
         let seconds = |seconds| Settings {
             event_seconds_max: Some(seconds),
             ..Settings::default()

@@ -106,8 +106,9 @@ impl Session<Follower> {
     }
 }
 
-/// Queues the app's update, commits to it and merges. A clip being recorded is carried into the new epoch;
-/// otherwise there is nothing left to say in it, unless the config channel's answer follows.
+/// Queues the app's update, commits to it and merges. A clip being recorded is carried into the new epoch, and a
+/// live session goes on in it as another one; otherwise there is nothing left to say in it, unless the config
+/// channel's answer follows.
 pub(super) fn commit_to(
     session: &mut Session<Committer>,
     txn: &mut Txn<'_>,
@@ -121,6 +122,7 @@ pub(super) fn commit_to(
     } = proposed;
     let line = session.line;
     let clip = recorded(session, txn)?;
+    let live = session.live_wish(txn);
     // ORDER: the Commit's wrap says what is held, so the proposal is taken first; the app frees it by that.
     inbox::take(txn, line, seq, digest)?;
     let (group_scope, client_scope) = session.scopes();
@@ -157,6 +159,7 @@ pub(super) fn commit_to(
             ) => {}
         Some(clip) => session.carries(txn, clip)?,
         None if line.channel == Channel::Config => {}
+        None if session.carry_live(txn, live)? => {}
         None => session.finish_empty(txn)?,
     }
     // CRASH(journal.heal.staged): before: the update is not taken, the cursor is before it; it comes again
@@ -172,9 +175,11 @@ pub(super) fn free(
     txn: &mut Txn<'_>,
 ) -> Result<(), JournalError> {
     let clip = recorded(session, txn)?;
+    let live = session.live_wish(txn);
     advance(session, txn)?;
     match clip {
         Some(clip) => session.carries(txn, clip),
+        None if session.carry_live(txn, live)? => Ok(()),
         None => session.finish_empty(txn),
     }
 }

@@ -173,9 +173,11 @@ fn scenario_17_a_cut_off_clip_ends_where_its_durable_chunks_end() {
     }
     let disk = hub.disk.crash_clone(wal::disk::CrashPolicy::LoseAll, 0);
     let (mut hub, closed) = hub.restart(disk, 11);
-    let Closed::CutOff(end) = closed else {
+    let Closed::CutOff(ends) = closed else {
         panic!("the clip was not cut off: {closed:?}");
     };
+    assert_eq!(ends.len(), 1);
+    let end = &ends[0];
     assert_eq!((end.clip, end.chunks, end.bytes), (clip, 2, 11));
     let sha256: [u8; 32] = Sha256::digest(b"durable too").into();
     assert_eq!(end.sha256, sha256);
@@ -276,6 +278,27 @@ fn a_damaged_payload_costs_its_clip_and_both_ends_know() {
     let state = app.journal.app_clip(lost).unwrap().state;
     assert_eq!(state, AppClipState::Dropped(DropReason::Damaged));
     assert_eq!(app.bytes_of(kept), b"kept");
+    converge(&mut hub, &mut app);
+}
+
+/// The phone's owner deletes a clip while it comes. The hub's word that it was lost brings it back into no list.
+#[test]
+fn a_clip_that_was_deleted_while_it_came_stays_away() {
+    let (mut hub, mut app) = paired();
+    let lost = hub.record(&[b"one", b"two", b"three"]);
+    for (seq, envelope) in hub.outgoing(Seq(0)).into_iter().take(3) {
+        app.take(seq, envelope.as_bytes());
+    }
+    let line = app.line();
+    let mut txn = app.journal.begin();
+    txn.delete_clip(line.pairing, lost).unwrap();
+    txn.clip_is_gone(line, lost).unwrap();
+    drop(txn.commit(()).unwrap());
+    let mut txn = hub.journal.begin();
+    hub.session.drop_damaged(&mut txn, Seq(4)).unwrap();
+    drop(txn.commit(()).unwrap());
+    settle(&mut hub, &mut app);
+    assert!(app.journal.app_clips(line.pairing).unwrap().is_empty());
     converge(&mut hub, &mut app);
 }
 

@@ -6,12 +6,12 @@ use super::harness::{App, Hub, NOW_MS, paired};
 use crate::ids::{Channel, CommandId, Line};
 use crate::keys;
 use crate::message::{
-    CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage, HubReport, Outcome, Refusal,
-    Settings, SettingsBase, SettingsDoc,
+    CameraDoc, CameraSettings, CommandKind, CommandResult, HeartbeatAnswer, HubConfigMessage,
+    HubReport, Outcome, Refusal, Settings, SettingsBase, SettingsDoc,
 };
 use crate::{
-    COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower, JournalError,
-    OUTCOMES_KEPT, Received, Session, Taken, Takes,
+    CAMERAS_SET_MAX, COMMANDS_DONE_KEPT, COMMANDS_PENDING_MAX, Committer, EpochUse, Follower,
+    JournalError, OUTCOMES_KEPT, Received, Session, SettingsSaid, Taken, Takes,
 };
 
 fn config(hub: &Hub) -> Line {
@@ -184,6 +184,151 @@ fn a_wish_for_a_restart_that_cannot_be_read_is_none() {
     txn.want_restart(again).unwrap();
     drop(txn.commit(()).unwrap());
     assert_eq!(hub.journal.restart_wanted().unwrap(), Some(again));
+}
+
+fn sensitive(sensitivity: u8) -> CameraSettings {
+    CameraSettings {
+        sensitivity: Some(sensitivity),
+        ..CameraSettings::default()
+    }
+}
+
+fn camera(name: &str, version: u64) -> CameraDoc {
+    CameraDoc {
+        version,
+        settings: sensitive(version as u8),
+        ..CameraDoc::unset(name)
+    }
+}
+
+/// What an app knows of a camera is what it was answered; the newest answer counts, and what waits stands on it.
+#[test]
+fn a_change_of_a_camera_starts_from_what_was_said_of_that_camera() {
+    let (mut hub, mut app) = paired();
+    let line = config(&hub);
+    let to_change = |app: &App, name: &str| {
+        app.journal
+            .commands(line.pairing)
+            .unwrap()
+            .camera_to_change(name)
+    };
+    assert_eq!(to_change(&app, "door"), None);
+    let results = [
+        CommandResult::CameraConflict(camera("door", 4)),
+        CommandResult::Camera(camera("door", 3)),
+        CommandResult::Camera(camera("yard", 9)),
+    ];
+    for result in results {
+        let asked = CommandKind::Camera {
+            camera: "door".into(),
+        };
+        let id = give(&mut app, line, asked).unwrap();
+        say(
+            &mut hub,
+            &[HubConfigMessage::Outcome(Outcome { id, result })],
+        );
+        listen(&hub, &mut app);
+    }
+    let known = Some((SettingsBase::Version(4), sensitive(4)));
+    assert_eq!(to_change(&app, "door"), known);
+    let mut set = |camera: &str, settings: CameraSettings| -> Result<CommandId, JournalError> {
+        let mut txn = app.journal.begin();
+        let id = txn.add_camera_settings(line.pairing, (camera, settings), NOW_MS)?;
+        drop(txn.commit(()).unwrap());
+        Ok(id.unwrap())
+    };
+    let first = set("door", sensitive(70)).unwrap();
+    let second = set("door", sensitive(71)).unwrap();
+    set("attic", sensitive(1)).unwrap();
+    let large = CameraSettings {
+        masks: Some(vec![vec![(1000, 1000); 200]]),
+        ..CameraSettings::default()
+    };
+    assert!(matches!(set("door", large), Err(JournalError::Misuse(_))));
+    let made_by = |id, version| SettingsBase::Command { id, version };
+    let wanted = Some((made_by(second, 6), sensitive(71)));
+    assert_eq!(to_change(&app, "door"), wanted);
+    let book = app.journal.commands(line.pairing).unwrap();
+    let bases: Vec<SettingsBase> = book
+        .pending
+        .iter()
+        .map(|pending| match &pending.kind {
+            CommandKind::SetCamera(change) => change.base,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        SettingsBase::Version(4),
+        made_by(first, 5),
+        SettingsBase::Version(0),
+    ];
+    assert_eq!(bases, expected);
+}
+
+#[test]
+fn a_hub_keeps_one_version_of_each_camera_and_no_more_cameras_than_it_may_have() {
+    let (mut hub, _app) = paired();
+    let mut txn = hub.journal.begin();
+    assert!(txn.cameras_set().unwrap().is_empty());
+    let all = |_: &str| true;
+    for number in 0..CAMERAS_SET_MAX {
+        let doc = camera(&format!("{number}"), 1);
+        assert!(txn.put_camera_set(&doc, all).unwrap());
+    }
+    assert!(txn.put_camera_set(&camera("0", 2), all).unwrap());
+    assert_eq!(txn.cameras_set().unwrap().len(), CAMERAS_SET_MAX);
+    let more = camera("one more", 1);
+    assert!(!txn.put_camera_set(&more, all).unwrap(), "no place");
+    // The one that was set first stays: it is still there.
+    let is_there = |name: &str| name != "3" && name != "5";
+    assert!(txn.put_camera_set(&more, is_there).unwrap());
+    drop(txn.commit(()).unwrap());
+    let kept = hub.journal.cameras_set().unwrap();
+    assert_eq!(kept.len(), CAMERAS_SET_MAX);
+    assert_eq!(kept.first(), Some(&camera("0", 2)));
+    let has = |name: &str| kept.iter().any(|doc| doc.camera == name);
+    assert!(!has("3") && has("5"));
+    assert_eq!(kept.last(), Some(&more));
+}
+
+/// What is set is asked for with every sync and at every start: what rots there must not hold them up.
+#[test]
+fn what_is_set_at_cameras_and_cannot_be_read_is_nothing() {
+    let (mut hub, _app) = paired();
+    let mut txn = hub.journal.begin();
+    txn.put(keys::CAMERAS, &[0xff]);
+    drop(txn.commit(()).unwrap());
+    assert!(hub.journal.cameras_set().unwrap().is_empty());
+    let mut txn = hub.journal.begin();
+    let door = camera("door", 1);
+    assert!(txn.put_camera_set(&door, |_| true).unwrap());
+    drop(txn.commit(()).unwrap());
+    assert_eq!(hub.journal.cameras_set().unwrap(), [door]);
+}
+
+/// The owner may have forbidden to record.
+#[test]
+fn settings_that_cannot_be_read_are_privacy_mode_in_a_version_that_no_phone_knows() {
+    let (mut hub, _app) = paired();
+    let pairing = config(&hub).pairing;
+    assert!(!hub.journal.are_settings_lost().unwrap());
+    let mut txn = hub.journal.begin();
+    let said = SettingsSaid {
+        version: 7,
+        said: Seq(1),
+    };
+    txn.put_settings_said(pairing, said).unwrap();
+    txn.put(keys::SETTINGS, &[0xff]);
+    assert!(txn.settings().unwrap().settings.privacy);
+    drop(txn.commit(()).unwrap());
+    assert!(hub.journal.are_settings_lost().unwrap());
+    let closed = hub.journal.settings().unwrap();
+    assert_eq!((closed.version, closed.settings.privacy), (8, true));
+    let mut txn = hub.journal.begin();
+    txn.put_settings(&closed).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert!(!hub.journal.are_settings_lost().unwrap());
+    assert_eq!(hub.journal.settings().unwrap(), closed);
 }
 
 /// Neither end remembers without a limit.

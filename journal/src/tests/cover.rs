@@ -230,6 +230,34 @@ fn a_damaged_clip_goes_with_the_covers_in_it_by_one_statement() {
     converge(&mut hub, &mut app);
 }
 
+/// A statement takes whatever lies in its span, so nothing of another clip may.
+#[test]
+fn a_damaged_clip_goes_without_what_another_camera_said_among_the_covers() {
+    let (mut hub, mut app) = shaped();
+    let (lost, kept) = (hub.start_clip(), hub.start_clip());
+    let mut chunks = Vec::new();
+    for _ in 0..3 {
+        chunks.push(hub.chunk(lost, b"lost"));
+        cover(&mut hub);
+        hub.chunk(kept, b"kept");
+        cover(&mut hub);
+        cover(&mut hub);
+    }
+    hub.finish(lost);
+    hub.finish(kept);
+    let mut txn = hub.journal.begin();
+    let dropped = hub.session.drop_damaged(&mut txn, chunks[1]).unwrap();
+    drop(txn.commit(()).unwrap());
+    assert!(dropped.is_some());
+    assert!(all_alike(&hub));
+    settle(&mut hub, &mut app);
+    let state = |clip| app.journal.app_clip(clip).unwrap().state;
+    assert_eq!(state(lost), AppClipState::Dropped(DropReason::Damaged));
+    assert_eq!(state(kept), AppClipState::Complete);
+    assert_eq!(app.bytes_of(kept), b"keptkeptkept");
+    converge(&mut hub, &mut app);
+}
+
 #[test]
 fn nothing_covers_a_line_that_is_proved_rolled_back() {
     let (mut hub, _app) = shaped();

@@ -324,7 +324,7 @@ fn nothing_is_encrypted_on_a_line_whose_rollback_is_proved() {
     };
     let mut txn = hub.journal.begin();
     hub.session.prove_rollback(&mut txn, held).unwrap();
-    let abandoned = hub.session.abandon(&mut txn).unwrap().unwrap();
+    let abandoned = hub.session.abandon(&mut txn).unwrap().pop().unwrap();
     drop(txn.commit(()).unwrap());
     assert_eq!(abandoned.outcome, ClipOutcome::CutOff);
     let sha256: [u8; 32] = Sha256::digest(b"before").into();

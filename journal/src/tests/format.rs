@@ -1,6 +1,6 @@
 //! FORMAT.md is bound to the code: whoever changes a layout must touch the document.
 
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: [(&str, &str); 12] = [
     ("journal/src/keys.rs", include_str!("../keys.rs")),
     ("journal/src/scope.rs", include_str!("../scope.rs")),
     ("journal/src/codec.rs", include_str!("../codec.rs")),
@@ -9,8 +9,13 @@ const SOURCES: [(&str, &str); 9] = [
         include_str!("../vault/file.rs"),
     ),
     ("journal/src/wrap.rs", include_str!("../wrap.rs")),
+    ("journal/src/wrap/live.rs", include_str!("../wrap/live.rs")),
     ("journal/src/aead.rs", include_str!("../aead.rs")),
     ("journal/src/message.rs", include_str!("../message.rs")),
+    (
+        "journal/src/message/camera.rs",
+        include_str!("../message/camera.rs"),
+    ),
     (
         "journal/src/message/command.rs",
         include_str!("../message/command.rs"),
@@ -18,6 +23,10 @@ const SOURCES: [(&str, &str); 9] = [
     (
         "journal/src/message/invite.rs",
         include_str!("../message/invite.rs"),
+    ),
+    (
+        "journal/src/message/live.rs",
+        include_str!("../message/live.rs"),
     ),
 ];
 

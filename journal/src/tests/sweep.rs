@@ -129,7 +129,10 @@ fn check(
         let good = matches!(clip.state, AppClipState::Complete | AppClipState::CutOff);
         assert!(good, "{:?} after {closed:?}", clip.state);
     }
-    if let Closed::CutOff(end) = &closed {
+    if let Closed::CutOff(ends) = &closed {
+        let [end] = &ends[..] else {
+            panic!("{ends:?}");
+        };
         let clip = app.journal.app_clip(end.clip).unwrap();
         assert_eq!((clip.state, clip.bytes), (AppClipState::CutOff, end.bytes));
     }

@@ -113,6 +113,7 @@ pub mod private;
 mod ranges;
 pub mod record;
 pub mod recover;
+pub mod service;
 pub mod store;
 mod txn;
 mod view;

@@ -200,7 +200,8 @@ impl Wal {
 
     /// Whether `bytes` more can be stored, asked before a Commit is built or a message encrypted.
     ///
-    /// `Space` refuses; nothing was changed. Bulk data is refused while the ballast is needed.
+    /// `Space` refuses; nothing was changed. It names what the disk must have left, which for bulk data is also what
+    /// a full disk has taken and must be given back first: bulk data is refused while the ballast is needed.
     pub fn admit(&self, bytes: u64, priority: Priority) -> Result<(), WalError> {
         self.check_alive()?;
         let needed = pad(bytes + SECTOR_BYTES);
@@ -209,7 +210,6 @@ impl Wal {
             .disk
             .available_bytes()
             .map_err(|error| WalError::io("the free space", error))?;
-        let refuse = Err(WalError::Space { needed, available });
         // What is not prepared grows by whole steps, and the files held back grow with the tail.
         let own = match self.log.prepared_bytes() >= needed {
             true => 0,
@@ -217,12 +217,17 @@ impl Wal {
         };
         let tail = self.log.tail_bytes + self.log.staged_bytes() + needed;
         let growth = own + self.log.reserve_shortfall(tail);
+        let refuse = |needed| Err(WalError::Space { needed, available });
         match priority {
             Priority::Bulk => {
                 if self.low || self.view.borrow().full || !self.log.ballast {
-                    return refuse;
+                    return refuse(growth + 2 * self.log.options.ballast_bytes);
                 }
-                if available >= growth { Ok(()) } else { refuse }
+                if available >= growth {
+                    Ok(())
+                } else {
+                    refuse(growth)
+                }
             }
             Priority::Epoch => {
                 let ballast = if self.log.ballast {
@@ -233,7 +238,7 @@ impl Wal {
                 if available.saturating_add(ballast) >= growth {
                     Ok(())
                 } else {
-                    refuse
+                    refuse(growth)
                 }
             }
         }

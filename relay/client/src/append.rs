@@ -14,6 +14,9 @@ use wire::{Digest, ErrorCode, Head, Seq};
 use crate::connection::SlotGuard;
 use crate::error::ClientError;
 
+/// The control stream has a higher one.
+const PRIORITY_MAX: i32 = 100;
+
 /// What the relay says about appends. After anything but a receipt, attach again: nothing
 /// that was sent on this handle behind it is appended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +103,14 @@ impl AppendHandle {
         envelope: Bytes,
     ) -> Result<(), ClientError> {
         self.appender.append(seq, after, digest, envelope).await
+    }
+
+    /// Which of the mailboxes that this connection sends to are carried first, where several have something: the
+    /// higher ones; those of one number share. 0 without it. What the protocol itself says overtakes all.
+    pub fn set_priority(&self, priority: i32) {
+        // It fails only when the stream is gone, which the next append says.
+        let priority = priority.min(PRIORITY_MAX);
+        let _gone = self.appender.stream.set_priority(priority);
     }
 
     /// See [`AppendEvents::next`].

@@ -21,6 +21,7 @@ use crate::connect::{Config, read_error};
 use crate::deliver::Deliveries;
 use crate::error::ClientError;
 use crate::framed::{FrameReader, RawFrame};
+use crate::live::{self, LiveGroup, LiveSender};
 
 /// Control frames of ours that wait to be written.
 const OUTBOUND_FRAMES_MAX: usize = 64;
@@ -57,6 +58,8 @@ struct Table {
 struct SlotEntry {
     answer: Option<oneshot::Sender<Result<Attached, ClientError>>>,
     stream: Option<oneshot::Sender<FrameReader>>,
+    /// Where live groups of a receive slot go.
+    live: Option<mpsc::Sender<LiveGroup>>,
     mail: Arc<SlotMail>,
 }
 
@@ -84,6 +87,11 @@ impl SlotMail {
     fn change(&self, change: impl FnOnce(&mut SlotMailState)) {
         change(&mut lock(&self.state));
         self.changed.notify_one();
+    }
+
+    /// Why the relay has freed the slot, if it has.
+    pub(crate) fn ended(&self) -> Option<ErrorCode> {
+        lock(&self.state).ended
     }
 
     /// Waits for the next event; takes it only when it returns it.
@@ -169,16 +177,28 @@ impl Connection {
         &self,
         mailbox: SendId,
     ) -> Result<(SendState, AppendHandle), ClientError> {
-        let (guard, answer) = self.inner.reserve_slot(None)?;
+        let (guard, state) = self.attach_sending(mailbox).await?;
+        let stream = self.inner.open_uni().await?;
+        Ok((state, AppendHandle::new(guard, stream)))
+    }
+
+    /// Attaches a mailbox for live groups, beside whatever is appended to it.
+    ///
+    /// # Errors
+    /// As [`Self::attach_send`].
+    pub async fn attach_live(&self, mailbox: SendId) -> Result<LiveSender, ClientError> {
+        let (guard, _state) = self.attach_sending(mailbox).await?;
+        Ok(LiveSender::new(guard))
+    }
+
+    async fn attach_sending(&self, mailbox: SendId) -> Result<(SlotGuard, SendState), ClientError> {
+        let (guard, answer) = self.inner.reserve_slot(None, None)?;
         let frame = Frame::AttachSend {
             slot: guard.slot,
             mailbox,
         };
         match self.inner.attach(&frame, answer).await? {
-            Attached::Send(state) => {
-                let stream = self.inner.quinn.open_uni().await?;
-                Ok((state, AppendHandle::new(guard, stream)))
-            }
+            Attached::Send(state) => Ok((guard, state)),
             Attached::Receive(_) => Err(ClientError::Unexpected {
                 kind: wire::frame::kind::RECEIVE_STATE,
             }),
@@ -195,14 +215,17 @@ impl Connection {
         cursor: Seq,
     ) -> Result<(ReceiveState, Deliveries), ClientError> {
         let (stream_sender, stream) = oneshot::channel();
-        let (guard, answer) = self.inner.reserve_slot(Some(stream_sender))?;
+        let (live_sender, live) = mpsc::channel(live::GROUPS_WAITING_MAX);
+        let (guard, answer) = self
+            .inner
+            .reserve_slot(Some(stream_sender), Some(live_sender))?;
         let frame = Frame::AttachReceive {
             slot: guard.slot,
             mailbox,
             cursor,
         };
         match self.inner.attach(&frame, answer).await? {
-            Attached::Receive(state) => Ok((state, Deliveries::new(guard, stream, cursor))),
+            Attached::Receive(state) => Ok((state, Deliveries::new(guard, stream, live, cursor))),
             Attached::Send(_) => Err(ClientError::Unexpected {
                 kind: wire::frame::kind::SEND_STATE,
             }),
@@ -332,6 +355,7 @@ impl Inner {
     fn reserve_slot(
         self: &Arc<Self>,
         stream: Option<oneshot::Sender<FrameReader>>,
+        live: Option<mpsc::Sender<LiveGroup>>,
     ) -> Result<(SlotGuard, oneshot::Receiver<Result<Attached, ClientError>>), ClientError> {
         let (sender, answer) = oneshot::channel();
         let mail = Arc::new(SlotMail::default());
@@ -345,6 +369,7 @@ impl Inner {
             SlotEntry {
                 answer: Some(sender),
                 stream,
+                live,
                 mail: Arc::clone(&mail),
             },
         );
@@ -355,6 +380,11 @@ impl Inner {
             mail,
         };
         Ok((guard, answer))
+    }
+
+    /// A stream of our own.
+    pub(crate) async fn open_uni(&self) -> Result<quinn::SendStream, ClientError> {
+        Ok(self.quinn.open_uni().await?)
     }
 
     async fn attach(
@@ -575,16 +605,31 @@ async fn read_control(inner: Arc<Inner>, mut control: FrameReader) {
     inner.end(error);
 }
 
-/// Hands each delivery stream to the slot that its first frame names.
+/// Hands each stream of deliveries, or of a live group, to the slot that its first frame names.
 async fn accept_deliveries(inner: Arc<Inner>) {
     while let Ok(stream) = inner.quinn.accept_uni().await {
         let mut reader = FrameReader::new(stream, BODY_BYTES_MAX);
         let Ok(Some(first)) = reader.next().await else {
             continue;
         };
-        let Ok(Frame::Stream { slot }) = Frame::parse(first.kind, &first.body) else {
-            inner.end(ClientError::Unexpected { kind: first.kind });
-            return;
+        let slot = match Frame::parse(first.kind, &first.body) {
+            Ok(Frame::Stream { slot }) => slot,
+            Ok(Frame::Live { slot, group }) => {
+                let table = inner.table();
+                let live = table
+                    .slots
+                    .get(&slot.0)
+                    .and_then(|entry| entry.live.as_ref());
+                if let Some(live) = live {
+                    // A reader with so many to read misses this one: dropping it stops the stream.
+                    let _missed = live.try_send(LiveGroup::new(group, reader));
+                }
+                continue;
+            }
+            _ => {
+                inner.end(ClientError::Unexpected { kind: first.kind });
+                return;
+            }
         };
         let waiting = inner
             .table()

@@ -4,7 +4,7 @@
 //! own: the caller trims what it holds durably.
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use wire::frame::Frame;
 use wire::limits::DELIVER_PREFIX_BYTES;
 use wire::receiver::{Arrival, Receiver};
@@ -14,6 +14,7 @@ use crate::connect::read_error;
 use crate::connection::SlotGuard;
 use crate::error::ClientError;
 use crate::framed::FrameReader;
+use crate::live::{LiveGroup, LiveGroups};
 
 /// One envelope from the relay, which may have altered it: opening it will tell.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +33,8 @@ pub struct Deliveries {
     guard: SlotGuard,
     receiver: Receiver,
     source: Source,
+    /// Until somebody takes it.
+    live: Option<LiveGroups>,
 }
 
 #[derive(Debug)]
@@ -44,13 +47,30 @@ impl Deliveries {
     pub(crate) fn new(
         guard: SlotGuard,
         stream: oneshot::Receiver<FrameReader>,
+        live: mpsc::Receiver<LiveGroup>,
         cursor: Seq,
     ) -> Deliveries {
         Deliveries {
             guard,
             receiver: Receiver::new(cursor),
             source: Source::Waiting(stream),
+            live: Some(LiveGroups::new(live)),
         }
+    }
+
+    /// Asks the relay to pass on the live groups of this mailbox from now on, or no more. It gives no answer:
+    /// they come, or they do not.
+    ///
+    /// # Errors
+    /// An error of the connection.
+    pub async fn watch(&self, on: bool) -> Result<(), ClientError> {
+        let slot = self.guard.slot;
+        self.guard.inner.send(&Frame::Watch { slot, on }).await
+    }
+
+    /// The live groups of this mailbox, for whoever reads them beside the envelopes; none the second time.
+    pub fn take_live(&mut self) -> Option<LiveGroups> {
+        self.live.take()
     }
 
     /// The next envelope. Waits as long as there is none; dropping the future loses nothing.

@@ -126,7 +126,9 @@ impl ClientError {
                 | ErrorCode::ShuttingDown
                 | ErrorCode::Timeout
                 | ErrorCode::Busy
-                | ErrorCode::NotReading => ErrorKind::Retry,
+                | ErrorCode::NotReading
+                | ErrorCode::Stale
+                | ErrorCode::NotWatched => ErrorKind::Retry,
             },
             ClientError::Peer(_) | ClientError::Unexpected { .. } => ErrorKind::Peer,
             ClientError::BadAddress | ClientError::Misuse(_) => ErrorKind::Misuse,

@@ -22,6 +22,7 @@ mod deliver;
 mod error;
 pub mod framed;
 mod identity;
+mod live;
 pub mod rpk;
 
 pub use address::RelayAddress;
@@ -31,3 +32,4 @@ pub use connection::Connection;
 pub use deliver::{Deliveries, Delivery};
 pub use error::{ClientError, ErrorKind};
 pub use identity::{Ed25519Verify, Identity};
+pub use live::{LiveGroup, LiveGroups, LiveSender, LiveStream};

@@ -135,6 +135,7 @@ fn check_all(config: &Config) -> Vec<Check> {
         Some(report) => ok("running", format!("yes, on {}", report.listening)),
         None => warning("running", "no"),
     });
+    checks.extend(running.iter().flat_map(check_service));
     // A running relay has the port itself.
     if running.is_none() {
         checks.push(match UdpSocket::bind(config.listen) {
@@ -226,6 +227,29 @@ fn check_disk_use(data_dir: &Path, running: Option<&StatusReport>) -> Check {
     )
 }
 
+/// Who looks after a running relay, and whether it goes by its configuration.
+fn check_service(report: &StatusReport) -> [Check; 2] {
+    let supervisor = match (report.supervised, report.watchdog_s) {
+        (true, Some(seconds)) => ok(
+            "supervisor",
+            format!("awaits a sign of life every {seconds} s"),
+        ),
+        (true, None) => ok("supervisor", "awaits no signs of life (WatchdogSec=)"),
+        (false, _) => warning(
+            "supervisor",
+            "none: nobody starts this relay again if it ends; releases/systemd has a unit",
+        ),
+    };
+    let in_force = match report.waiting.as_slice() {
+        [] => ok("in force", "what was read last"),
+        keys => warning(
+            "in force",
+            format!("restart the relay for {}", keys.join(", ")),
+        ),
+    };
+    [supervisor, in_force]
+}
+
 fn check_socket_buffer(name: &'static str) -> Check {
     let path = format!("/proc/sys/net/core/{name}");
     let value = std::fs::read_to_string(&path)
@@ -238,5 +262,37 @@ fn check_socket_buffer(name: &'static str) -> Check {
             name,
             format!("{bytes} bytes; for speed: sysctl -w net.core.{name}={SOCKET_BUFFER_BYTES}"),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_after_a_relay_and_what_waits_is_said() {
+        let report = |supervised, watchdog_s, waiting: &[&str]| StatusReport {
+            relay: String::new(),
+            listening: String::new(),
+            connections: 0,
+            accounts: 0,
+            mailboxes: 0,
+            envelope_bytes: 0,
+            quota_bytes: 0,
+            disk_bytes: None,
+            syncs: 0,
+            log_files: 0,
+            free_log_files: 0,
+            log_file_bytes: 0,
+            supervised,
+            watchdog_s,
+            waiting: waiting.iter().map(|&key| key.to_owned()).collect(),
+        };
+        let good = check_service(&report(true, Some(120), &[]));
+        assert!(good.iter().all(|check| check.level == Level::Ok));
+        assert!(good[0].detail.contains("120 s"), "{good:?}");
+        let bad = check_service(&report(false, None, &["listen"]));
+        assert!(bad.iter().all(|check| check.level == Level::Warning));
+        assert!(bad[1].detail.contains("listen"), "{bad:?}");
     }
 }

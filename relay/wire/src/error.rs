@@ -179,6 +179,10 @@ error_codes! {
     UnknownSlot = 18, "a frame names a mailbox that is not attached";
     /// The client left answers unread for too long.
     NotReading = 19, "this device did not read the relay's answers; connect again";
+    /// The rest of a live group came too late: the next group begins anew.
+    Stale = 20, "this part of a live picture came too late";
+    /// Nobody watches the live groups of this mailbox now.
+    NotWatched = 21, "nobody watches now";
 }
 
 #[cfg(test)]

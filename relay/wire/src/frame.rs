@@ -47,8 +47,11 @@ pub mod kind {
     pub const RECEIVE_STATE: u8 = 0x16;
     /// Client: a slot is no longer used.
     pub const DETACH: u8 = 0x18;
-    /// First frame of every unidirectional stream: the slot that the stream serves.
+    /// First frame of a stream of appends or deliveries: the slot that the stream serves.
     pub const STREAM: u8 = 0x1a;
+    /// Client: a reader wants the live groups of a mailbox, or no more. A relay that does not know it ignores
+    /// it, and passes none on.
+    pub const WATCH: u8 = 0x1d;
     /// Client, on an append stream: one envelope.
     pub const APPEND: u8 = 0x20;
     /// Relay: everything through this envelope is synced.
@@ -67,6 +70,10 @@ pub mod kind {
     pub const DELIVER: u8 = 0x30;
     /// Client: the reader holds everything through this number durably.
     pub const TRIM: u8 = 0x32;
+    /// First frame of a live stream, towards the relay and from it: the slot, and which group of pictures.
+    pub const LIVE: u8 = 0x34;
+    /// On a live stream: the next piece, which is stored nowhere.
+    pub const LIVE_PIECE: u8 = 0x36;
     /// Relay: close soon and come back later.
     pub const GOAWAY: u8 = 0x40;
     /// Relay: refused, about one slot or the whole connection.
@@ -208,6 +215,25 @@ pub enum Frame<'a> {
     Stream {
         /// The slot that the stream serves.
         slot: Slot,
+    },
+    /// `WATCH`.
+    Watch {
+        /// An attached receive slot.
+        slot: Slot,
+        /// Whether live groups are wanted from now on.
+        on: bool,
+    },
+    /// `LIVE`.
+    Live {
+        /// An attached send slot, or at the reader the receive slot that watches.
+        slot: Slot,
+        /// Which group of pictures: rises with each that the sender begins on this slot, from 1.
+        group: u64,
+    },
+    /// `LIVE_PIECE`.
+    LivePiece {
+        /// The bytes to pass on.
+        envelope: &'a [u8],
     },
     /// `APPEND`.
     Append {
@@ -382,6 +408,21 @@ pub fn deliver_prefix(seq: Seq, envelope_bytes: usize) -> Vec<u8> {
     out
 }
 
+/// Header of a `LIVE_PIECE`, likewise.
+///
+/// # Panics
+/// When `envelope_bytes` is no length of an envelope.
+#[must_use]
+pub fn live_prefix(envelope_bytes: usize) -> Vec<u8> {
+    assert!(
+        check_envelope_bytes(envelope_bytes).is_ok(),
+        "not an envelope"
+    );
+    let mut out = Vec::with_capacity(FRAME_HEADER_BYTES);
+    write_header(kind::LIVE_PIECE, envelope_bytes, &mut out);
+    out
+}
+
 fn write_header(kind: u8, body_bytes: usize, out: &mut Vec<u8>) {
     assert!(body_bytes <= BODY_BYTES_MAX, "a frame of ours is too long");
     let length = (body_bytes as u32).to_be_bytes();
@@ -435,6 +476,9 @@ impl<'a> Frame<'a> {
             Frame::ReceiveState { .. } => kind::RECEIVE_STATE,
             Frame::Detach { .. } => kind::DETACH,
             Frame::Stream { .. } => kind::STREAM,
+            Frame::Watch { .. } => kind::WATCH,
+            Frame::Live { .. } => kind::LIVE,
+            Frame::LivePiece { .. } => kind::LIVE_PIECE,
             Frame::Append { .. } => kind::APPEND,
             Frame::Receipt { .. } => kind::RECEIPT,
             Frame::Conflict { .. } => kind::CONFLICT,
@@ -550,6 +594,15 @@ impl<'a> Frame<'a> {
             }
             Frame::Detach { slot } | Frame::Stream { slot } => {
                 out.u32(slot.0);
+            }
+            Frame::Watch { slot, on } => {
+                out.u32(slot.0).u8(u8::from(*on));
+            }
+            Frame::Live { slot, group } => {
+                out.u32(slot.0).u64(*group);
+            }
+            Frame::LivePiece { envelope } => {
+                out.bytes(envelope);
             }
             Frame::Append {
                 seq,
@@ -785,6 +838,20 @@ fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, WireErr
         },
         kind::STREAM => Frame::Stream {
             slot: read_slot(reader)?,
+        },
+        kind::WATCH => Frame::Watch {
+            slot: read_slot(reader)?,
+            on: match reader.presence("watch")? {
+                Presence::Absent => false,
+                Presence::Present => true,
+            },
+        },
+        kind::LIVE => Frame::Live {
+            slot: read_slot(reader)?,
+            group: read_seq(reader)?.0,
+        },
+        kind::LIVE_PIECE => Frame::LivePiece {
+            envelope: read_envelope(reader)?,
         },
         _ => return read_envelope_body(kind, reader),
     })

@@ -47,6 +47,21 @@ pub const WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Envelopes that a sender has under way in one mailbox without a receipt.
 pub const WINDOW_ENVELOPES_MAX: usize = 1024;
 
+/// Live pieces that wait for one reader of one group before the rest of that group is given up for it.
+pub const LIVE_PIECES_WAITING_MAX: usize = 64;
+
+/// Bytes of live pieces that wait for one reader, all groups together: two megabytes.
+pub const LIVE_BYTES_WAITING_MAX: usize = 2 * 1024 * 1024;
+
+/// Live groups of one mailbox that are under way to one reader: when another begins, the oldest is given up.
+pub const LIVE_GROUPS_MAX: usize = 2;
+
+/// Readers that may watch one mailbox.
+pub const LIVE_WATCHERS_MAX: usize = 4;
+
+/// Milliseconds after which a live piece that could not be written is stale, and its group with it.
+pub const LIVE_STALE_MS: u64 = 1_000;
+
 /// The longest life of an invitation in seconds: thirty days.
 pub const INVITATION_TTL_SECONDS_MAX: u32 = 30 * 24 * 3600;
 
@@ -87,5 +102,9 @@ const _: () = {
     assert!(
         WINDOW_BYTES_MAX as usize >= 2 * ENVELOPE_BYTES_MAX,
         "a window of one envelope would send in lock step"
+    );
+    assert!(
+        LIVE_BYTES_WAITING_MAX >= 2 * ENVELOPE_BYTES_MAX,
+        "a live piece fits what may wait for a reader"
     );
 };

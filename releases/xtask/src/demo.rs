@@ -4,6 +4,8 @@
 //! lines, and never reaches into their libraries or their files.
 
 mod kills;
+mod motion;
+mod owner;
 mod process;
 mod report;
 mod world;
@@ -18,8 +20,10 @@ use crate::failure::{Because, Failure, Outcome};
 use crate::progress::Steps;
 use crate::{cargo, setup};
 use kills::{Kill, RelayDisk};
+use motion::Motion;
+use owner::Look;
 use report::Report;
-use world::{HubStatus, LATER_EVENTS, PATIENCE, Passes, World};
+use world::{Cameras, HubStatus, LATER_EVENTS, PATIENCE, World};
 
 /// The clip that belongs to the project.
 const COMMITTED_CLIP: &str = "hub/testdata/people-20s.mp4";
@@ -83,7 +87,7 @@ impl Options {
 
 /// Runs the demo; fails unless everything holds.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let mut steps = Steps::counted(12);
+    let mut steps = Steps::counted(18);
     let directory = temporary_directory()?;
     let result = story(options, &directory, &mut steps);
     match &result {
@@ -104,7 +108,9 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         );
     } else {
         std::fs::remove_dir_all(&directory).because("cannot remove the temporary directory")?;
-        eprintln!("\nEverything that was sent has arrived, byte for byte.");
+        eprintln!(
+            "\nEverything that was sent has arrived, byte for byte. Who walked by can be looked at: the report says where."
+        );
     }
     result
 }
@@ -122,7 +128,7 @@ fn story(options: &Options, directory: &std::path::Path, steps: &mut Steps) -> O
         world.make_relay()
     })?;
     steps.step("pair a phone with a hub, over the hub's code", || {
-        world.configure_hub(Passes::Endless)?;
+        world.configure_hub(Cameras::EndlessEvents)?;
         world.pair()
     })?;
     steps.step(
@@ -142,17 +148,66 @@ fn story(options: &Options, directory: &std::path::Path, steps: &mut Steps) -> O
     steps.step("record later events, and time their first samples", || {
         later_events(&mut world)
     })?;
-    let status = steps.step("wait until everything is acked", || all_acked(&mut world))?;
+    let of_clip = steps.step("wait until everything is acked", || {
+        let status = all_acked(&mut world)?;
+        // What the hub writes is measured with the clip's bit rate.
+        world.count_hub_writes();
+        Ok(status)
+    })?;
+    let motion = walks(&mut world, steps)?;
+    let look = owner(&mut world, steps)?;
+    let status = steps.step("wait until everything is acked again", || {
+        motion::end(&mut world)?;
+        all_acked(&mut world)
+    })?;
     let elapsed = steps.elapsed().saturating_sub(built);
-    let report = steps.step("export every clip and compare", || {
+    let report = steps.step("export every clip and picture, and compare", || {
         stop(&mut world)?;
-        Report::collect(&world, &status, kills, elapsed)
+        Report::collect(
+            &world,
+            (&of_clip, &status),
+            kills,
+            (&motion, &look),
+            elapsed,
+        )
     })?;
     steps.step(
         "look for secrets in all that was written and printed",
         || world.search_for_secrets(),
     )?;
     Ok(report)
+}
+
+/// The virtual camera: somebody walks by four times.
+fn walks(world: &mut World, steps: &mut Steps) -> Outcome<Motion> {
+    let first = steps.step(
+        "another camera, while the hub runs: somebody walks by, and the phone is told, sees a picture and a clip",
+        || {
+            let from = motion::exchange(world)?;
+            motion::in_peace(world, from)
+        },
+    )?;
+    let without_app = steps.step("kill the app while somebody walks by", || {
+        motion::kill_app(world)
+    })?;
+    let (without_hub, last) = steps.step("kill the hub while somebody walks by", || {
+        let cut = motion::kill_hub(world)?;
+        let from = world.hub()?.heard();
+        Ok((cut, motion::in_peace(world, from)?))
+    })?;
+    Ok(Motion {
+        walks: vec![first, last],
+        disturbed: vec![without_app, without_hub],
+    })
+}
+
+/// The owner looks through that camera, and turns its detection off.
+fn owner(world: &mut World, steps: &mut Steps) -> Outcome<Look> {
+    let look = steps.step("watch the camera live at the phone", || owner::look(world))?;
+    steps.step("turn its detection off at the phone", || {
+        owner::turn_off(world)
+    })?;
+    Ok(look)
 }
 
 fn first_event(world: &mut World) -> Outcome<()> {
@@ -200,7 +255,6 @@ fn stop(world: &mut World) -> Outcome<()> {
         let events = app.terminate()?;
         world.app_past.extend(events);
     }
-    world.count_hub_writes();
     if let Some(hub) = world.hub.take() {
         let events = hub.terminate()?;
         world.hub_past.extend(events);

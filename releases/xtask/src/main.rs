@@ -18,6 +18,7 @@ mod failure;
 mod fuzz;
 mod gate;
 mod junit;
+mod pages;
 mod progress;
 mod setup;
 mod thief;
@@ -32,8 +33,10 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   demo     set up what is missing, build, and run the whole system on a real clip:
-           pair, record, stream, kill each process, compare every byte
-             --clip FILE    another MP4 with an H.264 track, of any length: a short one is played again
+           pair, record, stream, kill each process, compare every byte; then with a virtual camera,
+           before which somebody walks by: found by motion, told, shown and recorded, with kills in
+           the middle. Pictures and clips of that are left in demo-pictures beside the programs
+             --clip FILE    another MP4 with an H.264 track for the first part, of any length: a short one is played again
                             within an event, of a long one the first 20 s are played. It wants about a
                             picture a second or more; what the hub refuses (no H.264, no key frame, a
                             damaged file, ...) it says in one sentence: hub/README.md
@@ -100,6 +103,8 @@ cargo xtask COMMAND
              --json         one line of JSON on stdout
   bless    rewrite golden files and hex; then read the diff
              points         only the table of crash points (crashtest/points.md)
+  pages    man pages and completions of the three programs, made of what they say themselves
+             DIR            where to, laid out as /usr/share is
   setup    only set up what is missing
   tidy     only the tidy rules
 ";
@@ -135,6 +140,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "fuzz" => fuzz::run(rest),
         "bench" => gate::bench(rest),
         "bless" => gate::bless(rest),
+        "pages" => pages::run(rest),
         "setup" => gate::setup_only(),
         "tidy" => gate::tidy_only(),
         "help" | "--help" | "-h" => {
@@ -178,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        let commands = "demo test check crash thief adversary fuzz bench bless setup tidy";
+        let commands = "demo test check crash thief adversary fuzz bench bless pages setup tidy";
         for command in words(commands) {
             for help in ["--help", "-h"] {
                 run(&[command.clone(), help.to_owned()]).unwrap();

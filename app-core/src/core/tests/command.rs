@@ -158,7 +158,7 @@ fn commands_go_one_at_a_time_and_each_is_answered() {
     assert_eq!(camera.version(), 2);
     let book = book(&mut core, config);
     assert!(book.pending.is_empty());
-    let kinds: Vec<_> = book.done.iter().map(|done| done.kind).collect();
+    let kinds: Vec<_> = book.done.iter().map(|done| done.kind.clone()).collect();
     let given = [CommandKind::Privacy { on: true }, CommandKind::Restart];
     assert_eq!(kinds, given);
     assert_eq!(book.settings.version, 2);
@@ -199,7 +199,7 @@ fn scenario_10_what_an_epoch_overtook_is_encrypted_again_under_the_same_identifi
         let run = camera.outgoing(&core);
         drop(deliver(&mut core, config, &run, 10));
         let book = book(&mut core, config);
-        let waits = book.pending[0];
+        let waits = &book.pending[0];
         assert_eq!((waits.sent, waits.times), (None, round));
         assert_eq!(waits.id, sent.unwrap().id);
         assert_eq!(camera.version(), 0);

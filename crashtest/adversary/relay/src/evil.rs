@@ -6,6 +6,7 @@
 mod guests;
 pub mod liar;
 pub mod mailboxes;
+pub mod pictures;
 pub mod server;
 mod session;
 pub mod walk;
@@ -21,6 +22,7 @@ use crate::vice::Vice;
 use guests::Guests;
 use liar::{Handling, Liar, Reader, Side};
 use mailboxes::{Answer, Came, Image, Mailboxes};
+use pictures::Pictures;
 use walk::{Change, Walk, Which};
 
 /// Envelopes that one reader is given at a time.
@@ -62,6 +64,7 @@ pub struct Evil {
     fresh: Fresh,
     guests: Guests,
     walk: Walk,
+    pictures: Pictures,
 }
 
 /// Whether connections go on behind an order.
@@ -199,6 +202,22 @@ impl Evil {
         let change = self.walk.of_word(frame, bytes)?;
         self.liar.tell();
         Some(change)
+    }
+
+    /// A live piece comes; what is passed on in its place.
+    pub fn live_piece(&mut self, mailbox: SendId, piece: &Bytes) -> Vec<Bytes> {
+        let vice = self.liar.vice_of_pictures();
+        let passed = self.pictures.pass(vice, mailbox, piece);
+        if passed.first() != Some(piece) || passed.len() > 1 {
+            self.liar.tell();
+        }
+        passed
+    }
+
+    /// A live group begins; the number that whoever watches is told.
+    pub fn live_group(&mut self, group: u64) -> u64 {
+        let vice = self.liar.vice_of_pictures();
+        self.pictures.number(vice, group)
     }
 
     /// A hub takes its invitation of a device back; the answer, if one is given.

@@ -172,6 +172,9 @@ fn of_app(taken: &Taken) -> Became {
         | Taken::Settings(_)
         | Taken::Invited { .. }
         | Taken::Added(_)
+        | Taken::Notified(_)
+        | Taken::LiveBegun(_)
+        | Taken::LiveEnded(_)
         | Taken::Started(_)
         | Taken::Media { .. }
         | Taken::Ended { .. } => Became::Applied,

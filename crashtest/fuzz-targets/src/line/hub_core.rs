@@ -8,8 +8,8 @@ use hub::core::{Core, SilenceLimits, Verdict};
 use journal::fuzzing;
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
-    self, AppConfigMessage, AppMessage, ChannelHeld, Command, CommandKind, Heartbeat, Settings,
-    SettingsBase,
+    self, AppConfigMessage, AppMessage, CameraChange, CameraSettings, ChannelHeld, Command,
+    CommandKind, Heartbeat, Settings, SettingsBase,
 };
 use journal::{Follower, Role, Session};
 use wal::disk::SimDisk;
@@ -63,6 +63,9 @@ fn start(disk: &SimDisk, mut seed: u64) -> Core {
     });
     let limits = SilenceLimits::default();
     let mut core = Core::start(opener, limits, NOW_MS).expect("a hub that was paired starts");
+    // A camera that can be set.
+    let door = ("door".to_owned(), Some(Box::default()));
+    core.set_detections([door].into_iter().collect());
     // So long that it carries out a restart.
     let passed = core.handle_elapsed(Duration::from_secs(3600), NOW_MS);
     passed.expect("nothing is in the way of time");
@@ -141,7 +144,7 @@ fn command_id(input: &mut Input<'_>) -> CommandId {
 
 /// What a phone may order.
 fn ordered(input: &mut Input<'_>) -> CommandKind {
-    match input.byte() % 7 {
+    match input.byte() % 9 {
         0 => CommandKind::Privacy { on: input.flag() },
         1 => CommandKind::SetSettings {
             base: match input.flag() {
@@ -163,6 +166,18 @@ fn ordered(input: &mut Input<'_>) -> CommandKind {
         3 => CommandKind::Restart,
         4 => CommandKind::Phones,
         5 => CommandKind::Invite,
+        6 => CommandKind::Camera {
+            camera: "door".into(),
+        },
+        7 => CommandKind::SetCamera(CameraChange {
+            camera: "door".into(),
+            base: SettingsBase::Version(u64::from(input.byte() % 4)),
+            settings: CameraSettings {
+                sensitivity: input.flag().then(|| input.byte()),
+                pre_roll_ms: input.flag().then(|| input.word() as u32),
+                ..CameraSettings::default()
+            },
+        }),
         _ => CommandKind::Remove {
             phone: PairingId([input.byte(); 16]),
         },

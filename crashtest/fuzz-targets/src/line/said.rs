@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 
 use journal::fuzzing;
-use journal::ids::{Channel, ClipId, Line};
+use journal::ids::{Channel, ClipId, Line, LiveId};
 use journal::message::{
-    self, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, HubMessage,
+    self, AppConfigMessage, AppMessage, CHUNK_BYTES_MAX, ClipEnd, ClipHeader, EventNotice,
+    HubLiveMessage, HubMessage, HubNotification, LiveBegun, NoticeKind,
 };
 use journal::{AckEffect, Committer, Follower, Held, Received, Session, Taken, Takes};
 use wire::ids::{Digest, Seq};
@@ -15,6 +16,14 @@ use crate::pair::{NOW_MS, Pair};
 
 /// Most messages of one run.
 const MESSAGES_MAX: usize = 8;
+/// The channels in which something is said.
+const CHANNELS: [Channel; 5] = [
+    Channel::EventVideo,
+    Channel::Config,
+    Channel::Thumbnail,
+    Channel::Notification,
+    Channel::Livestream,
+];
 
 thread_local! {
     static STAGE: RefCell<Stage> = RefCell::new(Stage::new());
@@ -23,15 +32,14 @@ thread_local! {
 /// A pairing whose ends have said nothing yet.
 struct Stage {
     pair: Pair,
-    hub: [Session<Committer>; 2],
-    app: [Session<Follower>; 2],
+    hub: [Session<Committer>; CHANNELS.len()],
+    app: [Session<Follower>; CHANNELS.len()],
 }
 
 impl Stage {
     fn new() -> Self {
         let pair = Pair::new();
-        let lines =
-            [Channel::EventVideo, Channel::Config].map(|channel| Line::of(pair.pairing, channel));
+        let lines = CHANNELS.map(|channel| Line::of(pair.pairing, channel));
         Self {
             pair,
             hub: lines.map(Session::new),
@@ -44,7 +52,7 @@ impl Stage {
 pub(crate) fn said_app(data: &[u8]) {
     STAGE.with_borrow_mut(|stage| {
         let mut input = Input::new(data);
-        let which = input.below(2);
+        let which = input.below(CHANNELS.len());
         let (hub, app) = (&mut stage.hub[which], &mut stage.app[which]);
         let line = hub.line();
         let head = stage.pair.hub.outbox_head(line).expect("our own storage");
@@ -78,6 +86,9 @@ pub(crate) fn said_app(data: &[u8]) {
                 | Taken::Settings(_)
                 | Taken::Invited { .. }
                 | Taken::Added(_)
+                | Taken::Notified(_)
+                | Taken::LiveBegun(_)
+                | Taken::LiveEnded(_)
                 | Taken::Started(_)
                 | Taken::Ended { .. } => {}
                 other => panic!("{other:?} of what was said inside MLS"),
@@ -91,7 +102,7 @@ pub(crate) fn said_app(data: &[u8]) {
 pub(crate) fn said_hub(data: &[u8]) {
     STAGE.with_borrow_mut(|stage| {
         let mut input = Input::new(data);
-        let which = input.below(2);
+        let which = input.below(CHANNELS.len());
         let (hub, app) = (&mut stage.hub[which], &mut stage.app[which]);
         let line = hub.line();
         let head = stage.pair.hub.outbox_head(line).expect("our own storage");
@@ -152,7 +163,7 @@ fn acks(line: Line, plaintext: &[u8]) -> Vec<Held> {
 
 /// A message of a hub: one that decodes, more often than luck would have it, or any bytes.
 fn spoken(input: &mut Input<'_>) -> Vec<u8> {
-    let what = input.byte() % 5;
+    let what = input.byte() % 7;
     let clip = ClipId([input.byte() % 3; 16]);
     let end = |input: &mut Input<'_>| ClipEnd {
         clip,
@@ -176,6 +187,15 @@ fn spoken(input: &mut Input<'_>) -> Vec<u8> {
         }),
         2 => message::encode(&HubMessage::Trailer(end(input))),
         3 => message::encode(&HubMessage::CutOff(end(input))),
+        5 => message::encode(&HubNotification::Event(EventNotice {
+            camera: String::from_utf8_lossy(input.bytes()).into_owned(),
+            started_unix_ms: u64::from(input.byte()),
+            kind: NoticeKind::Motion,
+        })),
+        6 => message::encode(&HubLiveMessage::Begun(LiveBegun {
+            wish: LiveId([input.byte(); 16]),
+            session: input.number(),
+        })),
         _ => Some(input.bytes().to_vec()),
     };
     encoded.expect("a message encodes")

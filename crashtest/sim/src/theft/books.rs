@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::ids::{Channel, Line, PairingId};
-use thief::{Captured, ClipId};
+use thief::{Captured, ClipId, FRAME};
 use wire::{SendId, Seq};
 
 /// Whose files were copied, or who has sent something.
@@ -61,13 +61,32 @@ impl Clip {
     }
 }
 
-/// An envelope that was sent.
+/// A live session of one phone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Live {
+    pub(super) pairing: PairingId,
+    pub(super) began: u64,
+    pub(super) over: Option<u64>,
+    /// Its phone has fallen quiet behind its end, which rotates the key of the group.
+    pub(super) left: Option<u64>,
+}
+
+impl Live {
+    /// Whether the hub could show something in it.
+    pub(super) fn is_in_progress(&self, at: Moment) -> bool {
+        self.began <= at.step && !self.over.is_some_and(|step| at.is_past(step))
+    }
+}
+
+/// An envelope that was sent, or a frame of a live session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) line: Line,
     pub(super) by: Whose,
     /// Of which clip, if it is the hub's and in the event video channel.
     pub(super) clip: Option<usize>,
+    /// Of which live session, if it is the hub's and in the livestream channel.
+    pub(super) live: Option<usize>,
     /// The step in which it left.
     pub(super) left: u64,
     /// The step from which on no copy of the hub may open it, if it is a phone's: the hub took it while it recorded
@@ -108,6 +127,17 @@ pub(super) struct Books {
     pub(super) places: BTreeMap<(SendId, Seq), usize>,
     /// Envelopes of phones that were taken while something was recorded.
     pub(super) taken_in_a_clip: Vec<usize>,
+    pub(super) lives: Vec<Live>,
+    /// The live sessions in progress, by their places among them.
+    pub(super) watched: BTreeMap<Line, usize>,
+    /// Frames that were shown.
+    pub(super) frames: u64,
+    /// Envelopes of phones that were taken on a line in the middle of its live session.
+    pub(super) taken_in_a_session: Vec<usize>,
+    /// Notifications and pictures of events that were sent.
+    pub(super) told: (u64, u64),
+    /// Pictures of events whose clip was deleted on its phone, and the step in which that was done.
+    pub(super) deleted_pictures: BTreeMap<ClipId, (PairingId, u64)>,
 }
 
 impl Books {
@@ -156,6 +186,70 @@ impl Books {
                 false => self.shuts(place),
             }
         }
+    }
+
+    /// A live session begins on this line; one that was under way there is over.
+    pub(super) fn is_watched(&mut self, line: Line) {
+        self.is_unwatched(line);
+        self.watched.insert(line, self.lives.len());
+        self.lives.push(Live {
+            pairing: line.pairing,
+            began: self.step,
+            over: None,
+            left: None,
+        });
+    }
+
+    /// The live session of this line is over, and everything about that is synced.
+    pub(super) fn is_unwatched(&mut self, line: Line) {
+        let step = self.step;
+        let Some(place) = self.watched.remove(&line) else {
+            return;
+        };
+        if let Some(live) = self.lives.get_mut(place) {
+            live.over = Some(step);
+        }
+        for place in std::mem::take(&mut self.taken_in_a_session) {
+            match self.sent.get(place).is_some_and(|sent| sent.line == line) {
+                true => self.shuts(place),
+                false => self.taken_in_a_session.push(place),
+            }
+        }
+    }
+
+    /// A phone that had taken everything has fallen quiet, and that is synced.
+    pub(super) fn is_quiet(&mut self, pairing: PairingId) {
+        let step = self.step;
+        let due = |live: &&mut Live| live.pairing == pairing && live.over.is_some();
+        for live in self.lives.iter_mut().filter(due) {
+            live.left.get_or_insert(step);
+        }
+    }
+
+    /// The process is gone that had live sessions, and the next one has closed their epochs.
+    pub(super) fn are_all_unwatched(&mut self) {
+        let lines: Vec<Line> = self.watched.keys().copied().collect();
+        for line in lines {
+            self.is_unwatched(line);
+        }
+    }
+
+    /// A frame of the live session of this line leaves: in no mailbox, and kept by nobody but a thief.
+    pub(super) fn shows(&mut self, line: Line, to: SendId, bytes: &[u8]) {
+        self.frames += 1;
+        self.captured.push(Captured {
+            mailbox: to.0,
+            seq: FRAME,
+            bytes: bytes.to_vec(),
+        });
+        self.sent.push(Sent {
+            line,
+            by: Whose::Hub,
+            clip: None,
+            live: self.watched.get(&line).copied(),
+            left: self.step,
+            shut: None,
+        });
     }
 
     /// It was deleted on its phone, and that is synced.
@@ -229,10 +323,12 @@ impl Books {
         if let Some(clip) = clip.and_then(|place| self.clips.get_mut(place)) {
             clip.last = clip.last.max(seq);
         }
+        let live = self.watched.get(&line).copied();
         self.sent.push(Sent {
             line,
             by,
             clip,
+            live: live.filter(|_| by == Whose::Hub),
             left: self.step,
             shut: None,
         });
@@ -243,9 +339,14 @@ impl Books {
         let Some(place) = self.places.get(&(mailbox, seq)).copied() else {
             return;
         };
-        match self.recording.is_empty() {
-            true => self.shuts(place),
-            false => self.taken_in_a_clip.push(place),
+        // The Commit with which a session begins rotates the wish for it away, and all that was said before.
+        let line = self.sent.get(place).map(|sent| sent.line);
+        let live = line.and_then(|line| self.lives.get(*self.watched.get(&line)?));
+        let in_a_session = live.is_some_and(|live| live.began < self.step);
+        match (in_a_session, self.recording.is_empty()) {
+            (true, _) => self.taken_in_a_session.push(place),
+            (false, true) => self.shuts(place),
+            (false, false) => self.taken_in_a_clip.push(place),
         }
     }
 
@@ -349,6 +450,41 @@ mod tests {
         books.step = 5;
         books.ends([7; 16]);
         assert_eq!(books.sent.last().unwrap().shut, Some(5));
+    }
+
+    #[test]
+    fn what_was_said_in_a_session_is_shut_with_it_and_the_wish_for_it_at_once() {
+        let (line, to) = (Line::of(PAIRING, Channel::Livestream), SendId([2; 24]));
+        let mut books = Books::default();
+        for seq in [1, 2] {
+            books.leaves((line, Whose::Phone(PAIRING)), to, Seq(seq), b"said");
+        }
+        let shut = |books: &Books| -> Vec<Option<u64>> {
+            books.sent.iter().map(|sent| sent.shut).collect()
+        };
+        books.step = 1;
+        books.is_watched(line);
+        books.takes(to, Seq(1));
+        books.step = 2;
+        books.shows(line, SendId([3; 24]), b"picture");
+        books.takes(to, Seq(2));
+        assert_eq!(shut(&books), [Some(1), None, None]);
+        // New keys in the middle: another session.
+        books.step = 3;
+        books.is_watched(line);
+        assert_eq!(shut(&books), [Some(1), Some(3), None]);
+        books.step = 4;
+        books.are_all_unwatched();
+        assert_eq!(books.sent.last().unwrap().live, Some(0));
+        let spans: Vec<(u64, Option<u64>)> = books
+            .lives
+            .iter()
+            .map(|live| (live.began, live.over))
+            .collect();
+        assert_eq!(spans, [(1, Some(3)), (3, Some(4))]);
+        let at = |step, within| Moment { step, within };
+        let first = books.lives.first().unwrap();
+        assert!(first.is_in_progress(at(3, true)) && !first.is_in_progress(at(3, false)));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use app_core::core::{Core as AppCore, Delivered, Order, Ordered, PendingRun, Run
 use bytes::Bytes;
 use hub::core::{Core as HubCore, Notice, SilenceLimits, Verdict};
 use journal::ids::{Channel, ClipId, Line, PairingId};
+use journal::message::LiveStart;
 use journal::pairing::AppNext;
 use journal::vault::file::FileVault;
-use journal::{AppPairing, HubPairing, Journal, JournalError, Role, Suite};
+use journal::{AppPairing, HubPairing, Journal, JournalError, LivePiece, Role, Suite};
 use wal::store::RocksStore;
 use wal::{RecoveryReport, SeededDice};
 use wire::{DeviceId, Seq};
@@ -161,6 +162,7 @@ impl HubEnd {
     /// Durable facts and envelopes into the books.
     pub(super) fn tell(&mut self, books: &mut Books, now_ms: u64) -> Outcome<()> {
         let mut over: Vec<ClipId> = Vec::new();
+        let mut unwatched: Vec<Line> = Vec::new();
         while let Some(notice) = self.core.poll_notice() {
             match notice {
                 Notice::ClipStarted { line, clip, .. } => books.begins(line.pairing, clip.0),
@@ -170,6 +172,12 @@ impl HubEnd {
                     self.ways.retain(|way| way.line.pairing != phone);
                     books.removes(phone);
                 }
+                Notice::LiveBegun { line, .. } => books.is_watched(line),
+                Notice::LiveEnded { line, .. } => unwatched.push(line),
+                Notice::Told { line, .. } => match line.channel {
+                    Channel::Thumbnail => books.told.1 += 1,
+                    _ => books.told.0 += 1,
+                },
                 Notice::Settings(_) => {}
                 other => return Err(format!("the hub says {other:?}").into()),
             }
@@ -183,14 +191,39 @@ impl HubEnd {
             }
             self.sent.insert(way.line, at);
         }
-        // ORDER: the last envelope of a clip is its own, so it leaves before the clip is over.
+        // ORDER: the last envelope of a clip, and of a live session, is its own, so it leaves before that is over.
         for clip in over {
             books.ends(clip.0);
+        }
+        for line in unwatched {
+            books.is_unwatched(line);
         }
         for (line, heads) in self.core.heads()? {
             if line.channel == Channel::EventVideo {
                 books.is_acked(line.pairing, heads.acked);
             }
+        }
+        Ok(())
+    }
+
+    /// Shows a picture to everybody who watches: it leaves at once.
+    pub(super) fn shows(&mut self, bytes: &[u8], books: &mut Books, now_ms: u64) -> Outcome<()> {
+        let start = LiveStart {
+            mime: "video/mp4".into(),
+            init: vec![7; 32],
+        };
+        for (line, live) in self.core.live_board() {
+            let way = self.ways.iter().find(|way| way.line == line);
+            let to = way.ok_or("a line that leads nowhere is watched")?.send;
+            let piece = LivePiece {
+                start: Some(&start),
+                captured_unix_ms: now_ms,
+                ends_fragment: true,
+                bytes,
+            };
+            let frame = self.core.seal_live(line, live.session, piece, now_ms)?;
+            let frame = frame.ok_or("a session that is over is on the board")?;
+            books.shows(line, to, frame.as_bytes());
         }
         Ok(())
     }
@@ -313,6 +346,23 @@ impl PhoneEnd {
         let sent = self.core.stage_command(self.pairing, now_ms)?;
         let sent = sent.ok_or("the phone does not send what was ordered")?;
         let _sent = self.core.commit()?.redeem(sent);
+        self.tell(books)
+    }
+
+    /// Its owner wants to watch live, and that is sent.
+    pub(super) fn wishes(&mut self, viewer: u64, books: &mut Books) -> Outcome<()> {
+        let staged = self.core.stage_wish(self.pairing, viewer, "door")?;
+        let staged = staged.ok_or("the phone does not say a wish")?;
+        let _wish = self.core.commit()?.redeem(staged);
+        self.tell(books)
+    }
+
+    /// Its owner has seen enough; `says`: and the phone tells the hub, if it can.
+    pub(super) fn has_seen_enough(&mut self, says: bool, books: &mut Books) -> Outcome<()> {
+        if says && let Some(staged) = self.core.stage_enough(self.pairing)? {
+            let _said = self.core.commit()?.redeem(staged);
+        }
+        self.core.stop_viewing(self.pairing);
         self.tell(books)
     }
 

@@ -3,8 +3,11 @@
 //! | copy of | may open | promise |
 //! |---|---|---|
 //! | the hub | of what the hub sent: the clips in progress, nothing finished, nothing later; their running digests alike | S3 |
+//! | the hub | of a live session while it is in progress all that is said in it, and nothing before or after that; of notifications and pictures of events nothing | S3 |
 //! | the hub | of what phones sent: nothing that it took while it recorded nothing, and nothing that it took before, once what it recorded is over | S3 |
 //! | the hub | of stored chunks: those of copies that are retained and not acked, all of these and no others | S3 |
+//! | a phone | no picture whose clip was deleted, whatever of it | S3 |
+//! | a phone | no live session that is over, once it has fallen quiet; no notification whose clip was deleted |
 //! | a phone | no clip that was deleted, whatever of it: stored chunks, its row, its ciphertext; nothing of another phone's | S3 |
 //! | either | nothing of an epoch that the phone's next new keys opened, or of a later one | S4 |
 //!
@@ -13,7 +16,8 @@
 
 use std::collections::BTreeSet;
 
-use thief::{Attack, ClipId, Header, Spoils};
+use journal::ids::Channel;
+use thief::{Attack, ClipId, Header, Said, Spoils};
 
 use super::Outcome;
 use super::books::{Books, Clip, Moment, Sent, Whose};
@@ -24,6 +28,7 @@ use super::tally::Tally;
 struct Opened {
     place: usize,
     header: Header,
+    said: Option<Said>,
     sent: Sent,
 }
 
@@ -36,6 +41,7 @@ struct Found {
     held: BTreeSet<usize>,
     released: BTreeSet<usize>,
     shut: BTreeSet<usize>,
+    pictures: BTreeSet<ClipId>,
 }
 
 /// Attacks every copy of a life and counts what it opens.
@@ -64,6 +70,9 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
             .count() as u64,
         envelopes: books.captured.len() as u64,
         unwrapped: attack.unwrapped() as u64,
+        lives: books.lives.len() as u64,
+        frames: books.frames,
+        announced: books.told,
         ..Tally::default()
     };
     let mut found = Found::default();
@@ -78,6 +87,7 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
                 Some(Opened {
                     place: *place,
                     header: attack.header(*place)?,
+                    said: attack.said(*place),
                     sent: *books.sent.get(*place)?,
                 })
             })
@@ -111,6 +121,10 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
         false => 0,
     };
     tally.released = (released, count(&found.released));
+    tally.pictures = (
+        books.deleted_pictures.len() as u64,
+        found.pictures.len() as u64,
+    );
     (tally.later, tally.held) = (count(&found.later), count(&found.held));
     let shut = books.sent.iter().enumerate().filter(|(place, sent)| {
         let is_message = attack
@@ -160,10 +174,18 @@ fn hub(
             tally.in_progress.1 += u64::from(clips.contains(&place));
         }
     }
+    for (place, live) in books.lives.iter().enumerate() {
+        if live.is_in_progress(copy.at) {
+            tally.watched.0 += 1;
+            let opens = messages.iter().any(|one| one.sent.live == Some(place));
+            tally.watched.1 += u64::from(opens);
+        }
+    }
     for Opened {
         place,
         header,
         sent,
+        ..
     } in messages
     {
         let is_open = match (sent.by, sent.clip) {
@@ -178,7 +200,10 @@ fn hub(
             }
             // Of its own the hub never stores what opens it; from the middle of the step in which it was made that
             // is not asked.
-            (Whose::Hub, None) => !(copy.at.within && sent.left == copy.at.step),
+            (Whose::Hub, None) => match sent.live.and_then(|live| books.lives.get(live)) {
+                Some(live) => !live.is_in_progress(copy.at),
+                None => !(copy.at.within && sent.left == copy.at.step),
+            },
             // Said of the clip as a whole.
             (Whose::Hub, Some(_)) => false,
         };
@@ -272,6 +297,40 @@ fn phone(
             tally.followed += 1;
         }
     }
+    for Opened { header, sent, .. } in messages.iter().filter(|one| one.sent.by == Whose::Hub) {
+        let live = sent.live.and_then(|live| books.lives.get(live));
+        if live.is_some_and(|live| live.left.is_some_and(|step| copy.at.is_past(step))) {
+            let what = format!("epoch {}, of a live session that is over", header.epoch);
+            tally.breaks("S3", copy, &what);
+        }
+        // It leaves in the step in which the clip of its event begins.
+        let is_gone = |clip: &Clip| {
+            clip.pairing == sent.line.pairing
+                && clip.began == sent.left
+                && clip.deleted.is_some_and(|step| copy.at.is_past(step))
+        };
+        if sent.line.channel == Channel::Notification && books.clips.iter().any(is_gone) {
+            tally.breaks("S3", copy, "the notification of a clip that was deleted");
+        }
+    }
+    let named = messages.iter().filter_map(|one| match one.said {
+        Some(Said::Picture(id)) => Some(id),
+        _ => None,
+    });
+    let mut pictures: BTreeSet<ClipId> = named.collect();
+    pictures.extend(&spoils.chunks);
+    pictures.extend(&spoils.rows);
+    for id in pictures {
+        let Some((pairing, step)) = books.deleted_pictures.get(&id) else {
+            continue;
+        };
+        if copy.whose != Whose::Phone(*pairing) {
+            tally.breaks("S3", copy, "the picture of an event of another phone's");
+        } else if copy.at.is_past(*step) {
+            found.pictures.insert(id);
+            tally.breaks("S3", copy, "the picture of a clip that was deleted");
+        }
+    }
 }
 
 /// Which clips of the books have these names.
@@ -282,10 +341,11 @@ fn places<'a>(books: &'a Books, names: &'a BTreeSet<ClipId>) -> impl Iterator<It
 
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Channel, Line, PairingId};
+    use journal::ids::{Line, PairingId};
     use thief::Loot;
     use wire::Seq;
 
+    use super::super::books::Live;
     use super::*;
 
     const PAIRING: PairingId = PairingId([1; 16]);
@@ -337,10 +397,12 @@ mod tests {
         Opened {
             place: 0,
             header: HEADER,
+            said: None,
             sent: Sent {
                 line,
                 by,
                 clip,
+                live: None,
                 left: 3,
                 shut,
             },
@@ -369,6 +431,105 @@ mod tests {
         // The step in which it ends: not over before both images are synced.
         assert_eq!(of_hub(&at(5), clip(0)).0.broken, 1);
         assert_eq!(of_hub(&within(at(5)), clip(0)).0.broken, 0);
+    }
+
+    #[test]
+    fn a_hub_may_open_a_live_session_while_it_goes_on() {
+        let books = Books {
+            lives: vec![Live {
+                pairing: PAIRING,
+                began: 4,
+                over: Some(6),
+                left: None,
+            }],
+            ..Books::default()
+        };
+        let judged = |copied: &Copied| {
+            let mut said = message(Whose::Hub, None, None);
+            (said.sent.live, said.sent.left) = (Some(0), 5);
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            let spoils = Spoils::default();
+            hub(&books, copied, &spoils, &[said], &mut tally, &mut found);
+            (tally.broken, tally.watched)
+        };
+        let at = |step| copy(Whose::Hub, step);
+        assert_eq!(judged(&at(3)), (1, (0, 0)));
+        // Also what is sealed after the copy.
+        assert_eq!(judged(&at(4)), (0, (1, 1)));
+        assert_eq!(judged(&within(at(6))), (0, (1, 1)));
+        assert_eq!(judged(&at(6)), (1, (0, 0)));
+    }
+
+    #[test]
+    fn a_phone_may_open_a_live_session_until_it_is_quiet_behind_its_end() {
+        let books = Books {
+            lives: vec![Live {
+                pairing: PAIRING,
+                began: 4,
+                over: Some(6),
+                left: Some(8),
+            }],
+            ..Books::default()
+        };
+        let broken = |copied: &Copied| {
+            let mut said = message(Whose::Hub, None, None);
+            (said.sent.live, said.sent.left) = (Some(0), 5);
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            let spoils = Spoils::default();
+            phone(&books, copied, &spoils, &[said], &mut tally, &mut found);
+            tally.broken
+        };
+        let at = |step| copy(Whose::Phone(PAIRING), step);
+        assert_eq!(broken(&at(7)), 0);
+        assert_eq!(broken(&within(at(8))), 0);
+        assert_eq!(broken(&at(8)), 1);
+    }
+
+    #[test]
+    fn a_phone_may_not_open_the_notification_of_a_clip_that_it_deleted() {
+        let broken = |step, left, channel| {
+            let mut said = message(Whose::Hub, None, None);
+            said.sent.line = Line::of(PAIRING, channel);
+            said.sent.left = left;
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            let (books, spoils) = (books(false), Spoils::default());
+            let copied = copy(Whose::Phone(PAIRING), step);
+            phone(&books, &copied, &spoils, &[said], &mut tally, &mut found);
+            tally.broken
+        };
+        // Of the clip that began in step 1 and was deleted in step 9.
+        assert_eq!(broken(8, 1, Channel::Notification), 0);
+        assert_eq!(broken(9, 1, Channel::Notification), 1);
+        assert_eq!(broken(9, 7, Channel::Notification), 0);
+        assert_eq!(broken(9, 1, Channel::Config), 0);
+    }
+
+    #[test]
+    fn a_phone_may_not_open_the_picture_of_a_clip_that_it_deleted() {
+        let books = Books {
+            deleted_pictures: [([8; 16], (PAIRING, 5))].into(),
+            ..Books::default()
+        };
+        let judged = |copied: &Copied, chunks: &[u8], said: Option<Said>| {
+            let spoils = Spoils {
+                chunks: chunks.iter().map(|id| [*id; 16]).collect(),
+                ..Spoils::default()
+            };
+            let mut opened = message(Whose::Hub, None, None);
+            opened.said = said;
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            phone(&books, copied, &spoils, &[opened], &mut tally, &mut found);
+            tally.broken
+        };
+        let at = |step| copy(Whose::Phone(PAIRING), step);
+        let picture = || Some(Said::Picture([8; 16]));
+        assert_eq!(judged(&at(4), &[8], picture()), 0);
+        assert_eq!(judged(&at(5), &[8], None), 1);
+        assert_eq!(judged(&at(5), &[], picture()), 1);
+        assert_eq!(judged(&at(5), &[9], Some(Said::OfHub(2))), 0);
+        assert_eq!(judged(&within(at(5)), &[8], None), 0);
+        let another = copy(Whose::Phone(PairingId([2; 16])), 4);
+        assert_eq!(judged(&another, &[8], None), 1);
     }
 
     #[test]

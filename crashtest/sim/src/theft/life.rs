@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use app_core::core::Order;
 use bytes::Bytes;
 use hub::camera::EventEnd;
-use hub::core::{Event, Piece, Recorded};
+use hub::core::{Alert, Event, Piece, Recorded, Still};
 use journal::Suite;
 use journal::ids::PairingId;
 use tempfile::TempDir;
@@ -42,12 +42,13 @@ const PIECE_BYTES_MAX: u64 = 8_000;
 /// Rounds of a life at least: in each of these something comes that may not be missing.
 const ROUNDS_MIN: u64 = 6;
 /// The round in which a second phone comes, the first clip is cut off by a crash, a heartbeat falls into a clip, a
-/// command is given, and the second phone is lost.
+/// command is given, the second phone is lost, and the owner watches live, with a heartbeat in the middle of that.
 const PAIRS: u64 = 1;
 const CRASHES: u64 = 1;
 const BEATS_IN_A_CLIP: u64 = 2;
 const ORDERS: u64 = 3;
 const LOSES: u64 = 4;
+const WATCHES: u64 = 5;
 /// Rounds after which hours pass at the latest: a phone may ask for so many Commits in a time, and no more.
 const IDLE_EVERY: u64 = 4;
 /// The owner's own phone, by its place among them. The other one comes behind it.
@@ -66,6 +67,8 @@ pub(super) struct Life {
     hub: Option<HubEnd>,
     phones: Vec<PhoneEnd>,
     phones_made: u64,
+    /// How often somebody has wished to watch live.
+    viewers: u64,
     now_ms: u64,
     dice: SeededDice,
     pub(super) books: Books,
@@ -113,6 +116,7 @@ impl Life {
             hub: Some(hub),
             phones: vec![own],
             phones_made: 1,
+            viewers: 0,
             now_ms: BEGIN_MS,
             dice,
             books: Books {
@@ -158,8 +162,16 @@ impl Life {
         if round == LOSES || (round > LOSES && self.dice.below(12) == 0) {
             self.lose_the_other()?;
         }
-        let crashes = round == CRASHES || self.dice.below(6) == 0;
-        self.event(crashes, round == BEATS_IN_A_CLIP)?;
+        // The first session ends by a word, and not by a crash.
+        let crashes = round == CRASHES || (self.dice.below(6) == 0 && round != WATCHES);
+        let watches = round == WATCHES || (round > BEATS_IN_A_CLIP && self.dice.below(6) == 0);
+        if watches {
+            self.watch()?;
+        }
+        self.event(crashes, round == BEATS_IN_A_CLIP || round == WATCHES)?;
+        if watches {
+            self.stop_watching()?;
+        }
         if round.is_multiple_of(IDLE_EVERY) || self.dice.below(3) == 0 {
             self.idle()?;
         }
@@ -210,13 +222,29 @@ impl Life {
             mime: "video/mp4".into(),
             started_unix_ms: self.now_ms,
         };
+        let (camera, started_unix_ms) = (event.camera.clone(), event.started_unix_ms);
+        let alert = Alert {
+            camera: camera.clone(),
+            started_unix_ms,
+        };
         let now_ms = self.now_ms;
+        taken(self.hub()?.core.handle_alert(&alert, now_ms)?)?;
         let begun = self.hub()?.core.handle_event_started(event, now_ms)?;
         taken(begun)?;
+        self.hub_commits()?;
+        self.step();
+        let still = Still {
+            camera,
+            started_unix_ms,
+            jpeg: self.bytes(PIECE_BYTES_MAX),
+        };
+        let now_ms = self.now_ms;
+        taken(self.hub()?.core.handle_still(&still, now_ms)?)?;
         self.hub_commits()?;
         for _ in 0..=self.dice.below(PIECES_MAX - 1) {
             self.piece()?;
             self.hub_commits()?;
+            self.show()?;
             match self.dice.below(8) {
                 _ if std::mem::take(&mut heartbeat_is_due) => self.heartbeat(OWN)?,
                 0 => self.heartbeat(OWN)?,
@@ -247,14 +275,27 @@ impl Life {
 
     fn piece(&mut self) -> Outcome<()> {
         self.step();
-        let mut bytes = vec![0; 200 + self.dice.below(PIECE_BYTES_MAX - 200) as usize];
-        self.dice.fill(&mut bytes);
         let piece = Piece {
-            bytes: Bytes::from(bytes),
+            bytes: self.bytes(PIECE_BYTES_MAX),
             captured_unix_ms: self.now_ms,
         };
         let now_ms = self.now_ms;
         taken(self.hub()?.core.handle_pieces(vec![piece], now_ms)?)
+    }
+
+    /// At least 200, and fewer than so many.
+    fn bytes(&mut self, most: u64) -> Bytes {
+        let mut bytes = vec![0; 200 + self.dice.below(most - 200) as usize];
+        self.dice.fill(&mut bytes);
+        Bytes::from(bytes)
+    }
+
+    /// Whoever watches is shown a picture.
+    fn show(&mut self) -> Outcome<()> {
+        let picture = self.bytes(PIECE_BYTES_MAX);
+        let now_ms = self.now_ms;
+        let hub = self.hub.as_mut().ok_or("the hub is down")?;
+        hub.shows(&picture, &mut self.books, now_ms)
     }
 
     /// The hub dies in the middle of the clip, half of the times with a sync under way, and lies dark for
@@ -289,6 +330,7 @@ impl Life {
             std::fs::remove_dir_all(old)?;
         }
         hub.tell(&mut self.books, self.now_ms)?;
+        self.books.are_all_unwatched();
         self.hub = Some(hub);
         self.steal_hub()?;
         self.idle()

@@ -29,7 +29,17 @@ pub struct Tally {
     pub removals: u64,
     /// Clips of a removed phone that were played to the one that took its place.
     pub played: u64,
-    /// Envelopes that were sent, all of which the thief has.
+    /// Live sessions, and frames that were shown in them.
+    pub lives: u64,
+    /// See [`Self::lives`].
+    pub frames: u64,
+    /// Notifications and pictures of events that were sent.
+    pub announced: (u64, u64),
+    /// Live sessions in progress, once for each copy of the hub, and how often a copy opened something of one.
+    pub watched: (u64, u64),
+    /// Pictures whose clip was deleted, and those of them that a copy opened which was taken later.
+    pub pictures: (u64, u64),
+    /// Envelopes and frames that were sent, all of which the thief has.
     pub envelopes: u64,
     /// Of these, MLS messages that stolen wrapping keys laid bare.
     pub unwrapped: u64,
@@ -106,6 +116,14 @@ impl Tally {
             "pairings": self.pairings,
             "removals": self.removals,
             "played_clips": self.played,
+            "live_sessions": self.lives,
+            "live_frames": self.frames,
+            "notifications": self.announced.0,
+            "event_pictures": self.announced.1,
+            "sessions_in_progress": self.watched.0,
+            "sessions_in_progress_opened": self.watched.1,
+            "deleted_pictures": self.pictures.0,
+            "deleted_pictures_opened": self.pictures.1,
             "envelopes": self.envelopes,
             "unwrapped": self.unwrapped,
             "messages": self.messages.0,
@@ -166,6 +184,14 @@ impl Tally {
                 "no message of a phone was taken, or none opened before that",
             ),
             (has.copies_within > 0, "no copy was made within a step"),
+            (
+                has.lives > 1 && has.frames > 0 && 2 * has.watched.1 > has.watched.0,
+                "nobody watched live over new keys, or few sessions in progress opened",
+            ),
+            (
+                has.announced.0 > 0 && has.announced.1 > 0 && has.pictures.0 > 0,
+                "no event was told of, or none had a picture, or none of these was deleted",
+            ),
         ];
         let missing = demands.into_iter().filter(|(holds, _)| !holds);
         missing.map(|(_, what)| what).collect()
@@ -219,6 +245,10 @@ impl Evidence {
         demand(
             everything(unsealed.deleted),
             "without seals some deleted clips stay shut",
+        );
+        demand(
+            unsealed.pictures.1 > 0,
+            "without seals pictures of deleted clips stay shut",
         );
         demand(
             everything(unsealed.messages),

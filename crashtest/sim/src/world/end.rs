@@ -50,12 +50,15 @@ impl World {
         // The phone rotates its key when the line has fallen quiet.
         let quiet_ms = self.now_ms + QUIET_MS;
         self.play(|world| world.now_ms > quiet_ms)?;
-        let held = self.app.held().map_err(|fault| match fault {
+        let at_rest = |fault| match fault {
             Fault::Broken(broken) => broken,
             Fault::Ended(what) => Broken::new("C7", what),
-        })?;
+        };
+        let held = self.app.held().map_err(at_rest)?;
+        let (notices, pictures) = self.app.beside().map_err(at_rest)?;
         self.books.nothing_forged()?;
         self.books.judge(&held)?;
+        self.books.judge_beside(&notices, &pictures)?;
         let stats = self.stats();
         self.hub.stop();
         self.app.stop();

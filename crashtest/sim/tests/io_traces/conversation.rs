@@ -9,9 +9,10 @@ use crate::at_relay;
 use crate::heartbeat;
 use crate::pairing;
 use crate::stage::Stage;
+use crate::told::{traced_until, wrote_checkpoint};
 
-/// Pieces that nearly fill a log file, those that go on in the next one, and their size in bytes.
-const FILLING: (u64, u64, usize) = (9, 4, 40_000);
+/// Pieces that fill a log file a dozen at a time, in bytes.
+const FILLING: usize = 40_000;
 
 /// First starts, a pairing and what comes to nothing, a heartbeat, events and their delivery, deaths,
 /// rot.
@@ -110,18 +111,14 @@ pub(crate) fn conversation() -> String {
     stage.step(Who::Relay, "it stores, hands out and trims", Stage::carry);
 
     stage.event(4);
-    for _ in 0..FILLING.0 {
-        stage.piece(4, FILLING.2);
-    }
-    stage.step(
-        Who::Hub,
-        "pieces that go on in the next log file: a checkpoint",
-        |stage| {
-            for _ in 0..FILLING.1 {
-                stage.piece(4, FILLING.2);
-            }
-        },
-    );
+    let disk = stage.disk(Who::Hub);
+    let mut text = String::new();
+    let step = "a piece that goes on in the next log file: a checkpoint";
+    traced_until(&mut text, &disk, Who::Hub, step, || {
+        stage.piece(4, FILLING);
+        wrote_checkpoint(&disk).then_some(())
+    });
+    stage.text.push_str(&text);
     stage.kill(Who::Hub);
     stage.step(
         Who::Hub,

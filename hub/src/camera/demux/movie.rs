@@ -8,7 +8,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use super::boxes::{Fields, FourCc};
 use super::table::{self, Checks};
 use super::{ClipError, SampleEntry};
-use crate::camera::{AvcConfig, TIMESCALE_MAX, UNIT_SECONDS_MAX, VideoTrack};
+use crate::camera::{AvcConfig, TIMESCALE_MAX, UNIT_SECONDS_MAX, VideoCodec, VideoTrack};
 
 /// How many kinds of unusable tracks an error lists.
 const FOUND_MAX: usize = 8;
@@ -122,7 +122,7 @@ fn video_track(mut entry: Fields<'_>, timescale: NonZeroU32) -> Result<VideoTrac
         timescale,
         width,
         height,
-        avc,
+        codec: VideoCodec::H264(avc),
     })
 }
 

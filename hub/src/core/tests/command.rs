@@ -250,7 +250,9 @@ fn the_same_command_again_has_its_answer_again_and_no_second_effect() {
     let config = phone.config();
     let id = CommandId([5; 16]);
     let command = Command::new(id, &CommandKind::Privacy { on: true }).unwrap();
+    let detections = Detections::new();
     let allowed = Allowed {
+        detections: &detections,
         restart: true,
         invite: MayInvite::Yes,
     };
@@ -454,7 +456,7 @@ fn a_command_survives_a_crash_at_every_operation() {
         let _bytes = world.record_some(1);
         world.disk.record_snapshots();
         let (core, phone) = world.ends();
-        phone.order(kind);
+        phone.order(kind.clone());
         assert!(phone.say_order());
         let config = phone.config();
         assert_eq!(phone.send(core, config, NOW_MS), [Verdict::Taken]);

@@ -187,12 +187,12 @@ fn the_answer_to_a_heartbeat_says_how_the_hub_is() {
         (false, Some(NotRecorded::Space))
     );
     // What is there to be said of the camera goes before what the last event came to.
-    world.core.handle_camera(false);
+    world.core.handle_cameras(false);
     assert_eq!(
         report(&mut world, 4).not_recorded,
         Some(NotRecorded::Camera)
     );
-    world.core.handle_camera(true);
+    world.core.handle_cameras(true);
     let settings = Settings {
         privacy: true,
         ..Settings::default()

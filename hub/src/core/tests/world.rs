@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
-use journal::message::{CommandKind, Settings, SettingsDoc};
+use journal::message::{CameraDoc, CameraSettings, CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
 use journal::vault::file::FileVault;
 use journal::{
@@ -180,6 +180,16 @@ pub(crate) struct Phone {
     taken: Seq,
 }
 
+/// What a phone holds.
+pub(crate) struct Holds {
+    pub(crate) notices: Vec<journal::AppNotice>,
+    /// When their events began, and their bytes.
+    pub(crate) pictures: Vec<(u64, Vec<u8>)>,
+    pub(crate) clips: Vec<journal::AppClip>,
+    /// Those of the clips.
+    pub(crate) bytes: Vec<Vec<u8>>,
+}
+
 pub(crate) struct World {
     pub(crate) disk: SimDisk,
     pub(crate) core: Core,
@@ -239,6 +249,16 @@ impl World {
     /// The hub's core and the phone that was paired first.
     pub(crate) fn ends(&mut self) -> (&mut Core, &mut Phone) {
         (&mut self.core, &mut self.phone)
+    }
+
+    /// What the phone holds after it has taken everything.
+    pub(crate) fn holds(&mut self) -> Holds {
+        self.phone.take_all(&mut self.core)
+    }
+
+    /// The hub's core for whoever runs it, and the phone.
+    pub(crate) fn split(self) -> (Core, Phone) {
+        (self.core, self.phone)
     }
 
     /// One more phone of the same hub.
@@ -411,7 +431,7 @@ impl World {
         let lost = self.core.with_journal(NOW_MS, |journal| {
             let mut session = Session::<Committer>::new(line);
             let mut txn = journal.begin();
-            assert_eq!(session.abandon(&mut txn)?, None);
+            assert!(session.abandon(&mut txn)?.is_empty());
             txn.commit(())
         });
         drop(lost.unwrap());
@@ -471,6 +491,26 @@ impl Core {
         drop(txn.stage(())?);
         self.staged_bytes += SMALL_GROUP_BYTES;
         self.follow_settings(now_unix_ms)
+    }
+
+    /// As a phone's command leaves it: staged.
+    pub(crate) fn set_camera(
+        &mut self,
+        camera: &str,
+        settings: CameraSettings,
+    ) -> Result<(), CoreError> {
+        let mut txn = self.journal()?.begin();
+        let all = txn.cameras_set()?;
+        let known = all.iter().find(|doc| doc.camera == camera);
+        let doc = CameraDoc {
+            version: known.map_or(0, |doc| doc.version) + 1,
+            settings,
+            ..CameraDoc::unset(camera)
+        };
+        assert!(txn.put_camera_set(&doc, |_| true)?);
+        drop(txn.stage(())?);
+        self.staged_bytes += SMALL_GROUP_BYTES;
+        Ok(())
     }
 
     /// As a phone's command leaves it: staged.
@@ -617,6 +657,14 @@ impl Phone {
         drop(txn.commit(()).unwrap());
     }
 
+    /// The owner sets something at a camera, on what this phone knows.
+    pub(crate) fn set_camera(&mut self, camera: &str, settings: CameraSettings) {
+        let mut txn = self.app.begin();
+        let id = txn.add_camera_settings(self.line.pairing, (camera, settings), NOW_MS);
+        assert!(id.unwrap().is_some());
+        drop(txn.commit(()).unwrap());
+    }
+
     /// Encrypts the next command, if it is its turn.
     pub(crate) fn say_order(&mut self) -> bool {
         let mut session = Session::<Follower>::new(self.config());
@@ -716,6 +764,28 @@ impl Phone {
         self.session = Session::new(self.line);
         self.delivered = self.app.inbox_head(self.line).unwrap().cursor;
         all
+    }
+
+    /// Takes everything that the hub has, and says what it holds then.
+    pub(crate) fn take_all(&mut self, core: &mut Core) -> Holds {
+        let pairing = self.line.pairing;
+        for channel in [
+            Channel::Notification,
+            Channel::Thumbnail,
+            Channel::EventVideo,
+        ] {
+            self.fetch(core, Line::of(pairing, channel));
+        }
+        let pictures = self.app.app_thumbnails(pairing).unwrap().into_iter();
+        Holds {
+            notices: self.app.app_notices(pairing).unwrap(),
+            pictures: pictures
+                .map(|picture| (picture.started_unix_ms, self.app.app_chunk(picture.clip, 0)))
+                .map(|(started_unix_ms, jpeg)| (started_unix_ms, jpeg.unwrap().to_vec()))
+                .collect(),
+            clips: self.app.app_clips(pairing).unwrap(),
+            bytes: self.clips().into_iter().map(|(_, bytes)| bytes).collect(),
+        }
     }
 
     fn ack(&mut self) {

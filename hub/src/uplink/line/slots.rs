@@ -5,6 +5,7 @@
 use wire::ids::Seq;
 use wire::sender::Need;
 
+use super::place::Place;
 use super::{LineUplink, Shared, now_ms, unless_reopened};
 use crate::camera::Clock;
 use crate::core::LineHeads;
@@ -24,9 +25,18 @@ pub(super) enum Next {
 }
 
 impl LineUplink {
-    /// Serves the machine first, then sees to what the next slots need.
-    pub(super) fn next(&mut self, head: &LineHeads, blocked: bool, now_ms: u64) -> Next {
-        if let Some(need) = self.need(blocked, now_ms)
+    /// Serves the machine first, unless others go before it, then sees to what the next slots need.
+    pub(super) fn next(
+        &mut self,
+        head: &LineHeads,
+        blocked: bool,
+        place: &Place,
+        now_ms: u64,
+    ) -> Next {
+        let need = self.need(blocked, now_ms);
+        let waits = self.waits_for_turn(need, place, now_ms);
+        if let Some(need) = need
+            && !waits
             && !self.waits_for_slot(need, now_ms)
         {
             return Next::Serve(need);

@@ -266,6 +266,19 @@ fn golden() -> Vec<(Frame<'static>, String)> {
             },
             "3200000c000000070000000000000008".into(),
         ),
+        (Frame::Watch { slot, on: true }, "1d0000050000000701".into()),
+        (
+            Frame::Watch { slot, on: false },
+            "1d0000050000000700".into(),
+        ),
+        (
+            Frame::Live { slot, group: 8 },
+            "3400000c000000070000000000000008".into(),
+        ),
+        (
+            Frame::LivePiece { envelope: b"abc" },
+            "36000003616263".into(),
+        ),
         (
             Frame::GoAway { retry_after_s: 2 },
             "4000000400000002".into(),
@@ -335,6 +348,7 @@ fn every_body_that_is_too_short_or_too_long_is_an_error() {
             frame,
             Frame::Append { .. }
                 | Frame::Deliver { .. }
+                | Frame::LivePiece { .. }
                 | Frame::Stored {
                     envelope: Some(_),
                     ..

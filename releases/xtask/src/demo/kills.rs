@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::process::{Event, unix_ms};
-use super::world::{HubStatus, PATIENCE, Passes, Recovered, World};
+use super::world::{Cameras, HubStatus, PATIENCE, Recovered, World};
 use crate::failure::{Failure, Outcome};
 
 /// With so many envelopes piled up the phone wakes to a queue and not to a single message.
@@ -141,7 +141,7 @@ pub(super) fn hub(world: &mut World) -> Outcome<Kill> {
     }
     // The phone is awake before the hub is back: the later event is timed.
     world.wake_phone()?;
-    world.configure_hub(Passes::Later)?;
+    world.configure_hub(Cameras::LaterEvents)?;
     world.end_disturbance(Recovered::AtOnce);
     let restarted_unix_ms = unix_ms();
     world.start_hub()?;

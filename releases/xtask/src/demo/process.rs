@@ -172,6 +172,11 @@ impl Program {
         self.signal("STOP")
     }
 
+    /// SIGHUP: the configuration was changed.
+    pub(super) fn hang_up(&self) -> Outcome<()> {
+        self.signal("HUP")
+    }
+
     /// SIGCONT.
     pub(super) fn wake(&self) -> Outcome<()> {
         self.signal("CONT")

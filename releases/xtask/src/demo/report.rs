@@ -4,13 +4,15 @@
 //! anything was lost. It never repairs or retries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::kills::{Kill, is_media};
+use super::motion::{Motion, Walk};
+use super::owner::Look;
 use super::process::Event;
 use super::world::{Clip, Disturbance, HubStatus, Recovered, World};
 use crate::failure::{Because, Failure, Outcome};
@@ -37,6 +39,16 @@ pub(super) struct Report {
     /// What the hub wrote to its disk for each byte of clips, the first filling of its log included.
     hub_bytes_written_each: Option<f64>,
     repeated_chunks: usize,
+    /// What motion made in peace.
+    walks: Vec<Walk>,
+    /// Events of motion of which the phone must know, and of which it does.
+    walks_told: (usize, usize),
+    /// Pictures of such events, exported and good.
+    pictures: Vec<PathBuf>,
+    /// What was watched live, in bytes.
+    live_bytes: u64,
+    /// How old the pieces of it were at the phone, ascending.
+    live_ages_ms: Vec<u64>,
     seconds: f64,
 }
 
@@ -58,12 +70,13 @@ impl ClipRow {
 }
 
 impl Report {
-    /// Exports every clip that the hub knows and compares. Needs a hub's last status, and no sync
-    /// running.
+    /// Exports every clip and picture that the hub knows and compares. Needs a hub's last status, the one
+    /// before motion made events, and no sync running.
     pub(super) fn collect(
         world: &World,
-        status: &HubStatus,
+        (of_clip, status): (&HubStatus, &HubStatus),
         kills: Vec<Kill>,
+        (motion, look): (&Motion, &Look),
         elapsed: Duration,
     ) -> Outcome<Self> {
         let app_clips = world.app_clips()?;
@@ -72,7 +85,7 @@ impl Report {
             .map(|clip| (clip.id.as_str(), clip.outcome.as_str()))
             .collect();
         let mut rows = Vec::new();
-        for clip in &status.clips {
+        for clip in all_clips(of_clip, status) {
             let exported = match states.get(clip.id.as_str()) {
                 Some(_) => Some(hash_of(&world.export(&clip.id)?)?),
                 None => None,
@@ -105,11 +118,21 @@ impl Report {
                 all
             },
             hub_bytes_written_each: {
-                let payload: u64 = status.clips.iter().map(|clip| clip.bytes).sum();
+                let payload: u64 = of_clip.clips.iter().map(|clip| clip.bytes).sum();
                 let each = |written: u64| written as f64 / payload as f64;
                 world.hub_bytes_written.filter(|_| payload > 0).map(each)
             },
             repeated_chunks: repeated_chunks(&world.app_past),
+            walks: motion.walks.clone(),
+            walks_told: {
+                let notices = world.app_notices()?;
+                let is_known = |started| notices.iter().any(|notice| started_of(notice) == started);
+                let known = motion.told().filter(|started| is_known(*started));
+                (motion.told().count(), known.count())
+            },
+            pictures: pictures(world, &motion.walks, look)?,
+            live_bytes: look.bytes,
+            live_ages_ms: look.ages_ms.clone(),
             kills,
             seconds: elapsed.as_secs_f64(),
         })
@@ -163,6 +186,27 @@ impl Report {
                 )),
                 _ => {}
             }
+        }
+        let (walks, told) = self.walks_told;
+        if told != walks {
+            complaints.push(format!(
+                "somebody walked by {walks} times, and the phone knows of {told}"
+            ));
+        }
+        if self.walks.is_empty() || self.pictures.len() != self.walks.len() {
+            complaints.push(format!(
+                "of {} who walked by in peace the phone has {} pictures",
+                self.walks.len(),
+                self.pictures.len()
+            ));
+        }
+        for walk in &self.walks {
+            if !self.clips.iter().any(|row| row.hub.id == walk.clip) {
+                complaints.push(format!("the clip {} of a walk is not known", walk.clip));
+            }
+        }
+        if self.live_bytes == 0 || self.live_ages_ms.is_empty() {
+            complaints.push("nothing was seen live".to_owned());
         }
         let timed = self.first_media_ms.len();
         if timed < FIRST_MEDIA_EVENTS_MIN {
@@ -221,6 +265,14 @@ impl Report {
             "hub_bytes_written_per_payload_byte": self
                 .hub_bytes_written_each
                 .map(|each| (each * 1000.0).round() / 1000.0),
+            "motion_events": self.walks_told.0,
+            "motion_events_told": self.walks_told.1,
+            "motion_notice_ms": self.walks.iter().map(|walk| walk.notice_ms).collect::<Vec<_>>(),
+            "motion_picture_ms": self.walks.iter().map(|walk| walk.picture_ms).collect::<Vec<_>>(),
+            "motion_pictures": self.pictures.len(),
+            "live_bytes": self.live_bytes,
+            "live_age_ms": median(&self.live_ages_ms),
+            "live_age_ms_max": self.live_ages_ms.last(),
             "seconds": (self.seconds * 10.0).round() / 10.0,
         })
     }
@@ -267,9 +319,67 @@ impl Report {
                  of its log included\n"
             ));
         }
+        for (walk, picture) in self.walks.iter().zip(&self.pictures) {
+            out.push_str(&format!(
+                "somebody walked by: the phone knew it after {} ms and had the picture after {} ms; see {}\n",
+                walk.notice_ms,
+                walk.picture_ms,
+                picture.display()
+            ));
+        }
+        out.push_str(&format!(
+            "watched live: {} bytes in {} pieces, {} ms old at the phone (median), {} ms at most\n",
+            self.live_bytes,
+            self.live_ages_ms.len(),
+            shown(median(&self.live_ages_ms)),
+            shown(self.live_ages_ms.last().copied()),
+        ));
         out.push_str(&format!("{:.1} s in all\n", self.seconds));
         out
     }
+}
+
+/// Each clip once, as it was known last: a hub forgets some that are acked.
+fn all_clips<'s>(before: &'s HubStatus, last: &'s HubStatus) -> impl Iterator<Item = &'s Clip> {
+    let is_gone = move |clip: &&Clip| !last.clips.iter().any(|known| known.id == clip.id);
+    before.clips.iter().filter(is_gone).chain(&last.clips)
+}
+
+/// When the event began that a row of the phone is about.
+fn started_of(row: &Value) -> u64 {
+    row.get("started_unix_ms")
+        .and_then(Value::as_u64)
+        .unwrap_or_default()
+}
+
+/// Exports picture and clip of each walk to where a person can look at them, beside what was watched live; only pictures
+/// that are good.
+fn pictures(world: &World, walks: &[Walk], look: &Look) -> Outcome<Vec<PathBuf>> {
+    let directory = world.pictures_directory()?;
+    std::fs::copy(&look.file, directory.join("live.mp4"))
+        .because("cannot keep what was watched live")?;
+    let rows = world.app_pictures()?;
+    let mut good = Vec::new();
+    for (number, walk) in walks.iter().enumerate() {
+        let row = rows
+            .iter()
+            .find(|row| started_of(row) == walk.started_unix_ms);
+        let id = row.and_then(|row| row.get("thumbnail").and_then(Value::as_str));
+        let Some(id) = id else { continue };
+        let name = |kind: &str| directory.join(format!("walk-{}.{kind}", number + 1));
+        world.export_to(&walk.clip, &name("mp4"))?;
+        let picture = world.export_to(id, &name("jpg"))?;
+        let bytes = std::fs::read(&picture).because("cannot read an exported picture")?;
+        if is_jpeg(&bytes) {
+            good.push(picture);
+        }
+    }
+    Ok(good)
+}
+
+/// A JPEG from its first mark to its last.
+fn is_jpeg(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xd8, 0xff]) && bytes.ends_with(&[0xff, 0xd9])
 }
 
 fn hash_of(file: &Path) -> Outcome<(u64, String)> {
@@ -403,6 +513,16 @@ mod tests {
             first_media_ms: vec![200, 250, 300, 350, 400],
             hub_bytes_written_each: Some(1.5),
             repeated_chunks: 0,
+            walks: vec![Walk {
+                started_unix_ms: 1,
+                clip: "a".to_owned(),
+                notice_ms: 90,
+                picture_ms: 600,
+            }],
+            walks_told: (3, 3),
+            pictures: vec![PathBuf::from("walk-1.jpg")],
+            live_bytes: 90_000,
+            live_ages_ms: vec![200, 250, 900],
             seconds: 61.24,
         }
     }
@@ -417,12 +537,16 @@ mod tests {
         assert_eq!(json["first_media_delay_ms"], 300);
         assert_eq!(json["first_media_events"], 5);
         assert_eq!(json["hub_bytes_written_per_payload_byte"], 1.5);
+        assert_eq!(json["motion_events_told"], 3);
+        assert_eq!(json["motion_picture_ms"][0], 600);
+        assert_eq!(json["live_age_ms"], 250);
+        assert!(good().table().contains("walk-1.jpg"));
     }
 
     #[test]
     fn each_thing_that_is_lost_fails_the_demo() {
         type Damage = fn(&mut Report);
-        let cases: [(&str, Damage); 12] = [
+        let cases: [(&str, Damage); 17] = [
             ("a byte", |r| {
                 r.clips[0].exported = Some((9, "00".to_owned()))
             }),
@@ -440,6 +564,14 @@ mod tests {
             }),
             ("events to time", |r| r.first_media_ms.truncate(4)),
             ("exactly once", |r| r.repeated_chunks = 1),
+            ("a notice", |r| r.walks_told.1 = 2),
+            ("a picture", |r| drop(r.pictures.pop())),
+            ("every walk", |r| {
+                r.walks.clear();
+                r.pictures.clear();
+            }),
+            ("the clip of a walk", |r| r.walks[0].clip = "c".to_owned()),
+            ("live pictures", |r| r.live_ages_ms.clear()),
             ("memory", |r| {
                 r.kills[0].peak_memory_bytes = Some(64_000_001)
             }),
@@ -487,6 +619,39 @@ mod tests {
         }
         assert_eq!(median(&[100, 400, 900]), Some(400));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_clip_that_the_hub_forgot_is_compared_all_the_same() {
+        let status = |clips: &[(&str, &str)]| HubStatus {
+            recording: false,
+            epoch: 7,
+            unacked_envelopes: 0,
+            unacked_bytes: 0,
+            stored_through: 0,
+            acked_through: 0,
+            clips: clips
+                .iter()
+                .map(|(id, outcome)| clip(id, outcome))
+                .collect(),
+        };
+        let before = status(&[("a", "complete"), ("b", "recording")]);
+        let last = status(&[("b", "cut_off"), ("c", "complete")]);
+        let all: Vec<(&str, &str)> = all_clips(&before, &last)
+            .map(|clip| (clip.id.as_str(), clip.outcome.as_str()))
+            .collect();
+        assert_eq!(
+            all,
+            [("a", "complete"), ("b", "cut_off"), ("c", "complete")]
+        );
+    }
+
+    #[test]
+    fn only_a_whole_jpeg_is_a_picture() {
+        assert!(is_jpeg(&[0xff, 0xd8, 0xff, 0xe0, 0, 0xff, 0xd9]));
+        for bytes in [&[0xff, 0xd8, 0xff, 0xe0, 0][..], b"GIF89a", &[]] {
+            assert!(!is_jpeg(bytes), "{bytes:?}");
+        }
     }
 
     #[test]

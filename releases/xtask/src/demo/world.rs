@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::motion;
 use super::process::{Event, Program, unix_ms};
 use crate::failure::{Because, Failure, Outcome};
 
@@ -29,13 +30,22 @@ pub(super) const LATER_EVENTS: usize = 6;
 /// How long each of them lasts.
 const LATER_EVENT_SECONDS: u64 = 3;
 
-/// How often the hub's camera plays the clip.
+/// How often somebody walks through the scene of the virtual camera, in seconds; it takes ten of them.
+const WALK_CYCLE_SECONDS: u64 = 14;
+/// How long such an event goes on when nobody is there any more: less than until the next one comes.
+const WALK_POST_ROLL_SECONDS: u64 = 2;
+
+/// What the hub watches.
 #[derive(Clone, Copy)]
-pub(super) enum Passes {
-    /// Again and again.
-    Endless,
-    /// [`LATER_EVENTS`] times, and short.
-    Later,
+pub(super) enum Cameras {
+    /// The clip, again and again: each time is an event.
+    EndlessEvents,
+    /// The same [`LATER_EVENTS`] times, and short.
+    LaterEvents,
+    /// A scene that it draws; what moves in it makes the events.
+    Virtual,
+    /// Nothing.
+    None,
 }
 
 /// The directory, the programs' places, and what is running.
@@ -180,24 +190,35 @@ impl World {
     }
 
     /// Writes the hub's configuration.
-    pub(super) fn configure_hub(&self, passes: Passes) -> Outcome<()> {
+    pub(super) fn configure_hub(&self, cameras: Cameras) -> Outcome<()> {
         let relay = self
             .relay_address
             .as_ref()
             .map_or("", |address| &address.relay);
-        let (passes, (at_least, at_most)) = match passes {
-            Passes::Endless => (0, EVENT_SECONDS),
-            Passes::Later => (LATER_EVENTS, (LATER_EVENT_SECONDS, LATER_EVENT_SECONDS)),
+        let clip = |passes: usize, (at_least, at_most): (u64, u64)| -> Outcome<String> {
+            let path = quoted(&utf8(&self.clip)?);
+            Ok(format!(
+                "[camera]\nkind = \"file\"\npath = {path}\ngap_seconds = {GAP_SECONDS}\n\
+                 at_least_seconds = {at_least}.0\nat_most_seconds = {at_most}.0\npasses = {passes}\n"
+            ))
+        };
+        let cameras = match cameras {
+            Cameras::EndlessEvents => clip(0, EVENT_SECONDS)?,
+            Cameras::LaterEvents => clip(LATER_EVENTS, (LATER_EVENT_SECONDS, LATER_EVENT_SECONDS))?,
+            Cameras::Virtual => format!(
+                "[camera]\nkind = \"virtual\"\nname = {}\ncycle_seconds = {WALK_CYCLE_SECONDS}.0\n\n\
+                 [camera.detection]\npre_roll_seconds = 2.0\ncool_down_seconds = 0.0\n\
+                 post_roll_seconds = {WALK_POST_ROLL_SECONDS}.0\n",
+                quoted(motion::CAMERA)
+            ),
+            Cameras::None => String::new(),
         };
         let config = format!(
             "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
-             [pairing]\nlisten = \"127.0.0.1:0\"\n\n\
-             [camera]\nkind = \"file\"\npath = {}\ngap_seconds = {GAP_SECONDS}\n\
-             at_least_seconds = {at_least}.0\nat_most_seconds = {at_most}.0\npasses = {passes}\n",
+             [pairing]\nlisten = \"127.0.0.1:0\"\n\n{cameras}",
             quoted(&self.path("hub")?),
             quoted(relay),
             quoted(&self.invitation),
-            quoted(&utf8(&self.clip)?),
         );
         std::fs::write(self.directory.join("hub.toml"), config).because("cannot write hub.toml")
     }
@@ -227,6 +248,32 @@ impl World {
         hub.wait_for("readiness", 0, PATIENCE, |event| event.name() == "ready")?;
         self.hub = Some(hub);
         Ok(())
+    }
+
+    /// Has the running hub read its configuration again.
+    pub(super) fn reload_hub(&mut self) -> Outcome<()> {
+        let hub = self.hub()?;
+        let from = hub.heard();
+        hub.hang_up()?;
+        let reloaded = hub.wait_for("changed configuration", from, PATIENCE, |event| {
+            event.name() == "reloaded" || event.name() == "reload_refused"
+        })?;
+        match reloaded.name() {
+            "reloaded" => Ok(()),
+            _ => Err(Failure::found(format!(
+                "the hub did not take its new configuration: {}",
+                reloaded.text("message")
+            ))),
+        }
+    }
+
+    /// From here on no event's first sample is timed: other cameras have other beginnings.
+    pub(super) fn leave_timing(&mut self) {
+        self.disturbances.push(Disturbance {
+            from_unix_ms: unix_ms(),
+            until_unix_ms: u64::MAX,
+            recovered: Recovered::AtOnce,
+        });
     }
 
     /// Starts the phone's side, following.
@@ -363,15 +410,94 @@ impl World {
         )
     }
 
+    /// Has the phone show the hub's camera live for so many seconds; no sync may be running. Returns the file, and what
+    /// was said beside it.
+    pub(super) fn watch(&self, seconds: u64) -> Outcome<(PathBuf, Vec<Value>)> {
+        let directory = self.path("app")?;
+        let file = self.directory.join("live.mp4");
+        let (seconds, out) = (seconds.to_string(), utf8(&file)?);
+        let said = self.ask(
+            "secluso-app",
+            &[
+                "--dir",
+                &directory,
+                "live",
+                "--seconds",
+                &seconds,
+                "--out",
+                &out,
+                "--json",
+            ],
+        )?;
+        Ok((file, said))
+    }
+
+    /// Has the phone give a command to the hub and wait for the answer; no sync may be running.
+    pub(super) fn order(&self, words: &[&str]) -> Outcome<Value> {
+        let directory = self.path("app")?;
+        let place = ["--dir", directory.as_str()];
+        let all = [&place[..], words, &["--wait", "--json"][..]].concat();
+        self.ask_one("secluso-app", &all)
+    }
+
+    /// What makes the events of the running hub's one camera, in its own word.
+    pub(super) fn detection(&self) -> Outcome<String> {
+        let config = self.path("hub.toml")?;
+        let answer = self.ask_one("secluso-hub", &["status", "--config", &config, "--json"])?;
+        let found = answer.pointer("/cameras/0/detection");
+        let found = found.and_then(Value::as_str).map(str::to_owned);
+        found.ok_or_else(|| Failure::found(format!("the hub says nothing of its camera: {answer}")))
+    }
+
+    /// The pictures of events that the phone has; no sync may be running.
+    pub(super) fn app_pictures(&self) -> Outcome<Vec<Value>> {
+        self.app_list("thumbnails")
+    }
+
+    /// What the phone was told; no sync may be running.
+    pub(super) fn app_notices(&self) -> Outcome<Vec<Value>> {
+        self.app_list("notifications")
+    }
+
+    fn app_list(&self, what: &str) -> Outcome<Vec<Value>> {
+        let directory = self.path("app")?;
+        let answer = self.ask_one("secluso-app", &["--dir", &directory, what, "--json"])?;
+        let rows = answer.get(what).and_then(Value::as_array);
+        rows.cloned()
+            .ok_or_else(|| Failure::found(format!("the phone lists no {what}: {answer}")))
+    }
+
     /// Has the phone export a clip; returns the file.
     pub(super) fn export(&self, clip: &str) -> Outcome<PathBuf> {
+        self.export_to(clip, &self.directory.join(format!("{clip}.mp4")))
+    }
+
+    /// Has the phone export a clip or a picture to this file.
+    pub(super) fn export_to(&self, what: &str, file: &Path) -> Outcome<PathBuf> {
         let directory = self.path("app")?;
-        let file = self.directory.join(format!("{clip}.mp4"));
         self.ask(
             "secluso-app",
-            &["--dir", &directory, "export", clip, &utf8(&file)?, "--json"],
+            &["--dir", &directory, "export", what, &utf8(file)?, "--json"],
         )?;
-        Ok(file)
+        Ok(file.to_path_buf())
+    }
+
+    /// An empty directory beside the programs, for what a person may look at afterwards.
+    pub(super) fn pictures_directory(&self) -> Outcome<PathBuf> {
+        let program = self
+            .programs
+            .get("secluso-app")
+            .and_then(|app| app.parent());
+        let beside = program.ok_or_else(|| Failure::found("the programs lie nowhere"))?;
+        let directory = beside.join("demo-pictures");
+        match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).because("cannot remove the pictures of the last demo");
+            }
+            _ => {}
+        }
+        std::fs::create_dir_all(&directory).because("cannot make a directory for pictures")?;
+        Ok(directory)
     }
 
     /// Whether anything that the programs have written or printed gives a secret of theirs away; nothing may run. What

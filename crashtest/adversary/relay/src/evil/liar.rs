@@ -140,6 +140,11 @@ impl Liar {
         }
     }
 
+    /// The vice that the next of the live pictures is treated with.
+    pub fn vice_of_pictures(&mut self) -> Option<Vice> {
+        self.vice_now()
+    }
+
     fn one_in(&mut self, n: u64) -> bool {
         self.dice.below(n) == 0
     }

@@ -3,6 +3,7 @@
 //! It starts and says where it listens as a relay does, so that a test can put it in a relay's place. This room
 //! must never take an order from the network.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +18,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use wire::ErrorCode;
 use wire::limits::{ALPN, SLOTS_PER_CONNECTION_MAX};
+use wire::{ErrorCode, SendId, Slot};
 
 use super::{Connections, Evil, session};
 use crate::fault::{Fault, Outcome};
@@ -36,11 +37,43 @@ pub(super) struct Shared {
     evil: Mutex<Evil>,
     /// Grows with everything that a reader may want to know.
     pub(super) news: watch::Sender<u64>,
+    /// Who watches which mailbox live.
+    watchers: Mutex<HashMap<SendId, Vec<Watcher>>>,
     /// Grows with each order that closes the connections.
     pub(super) orders: watch::Sender<u64>,
 }
 
+/// A receive slot that watches.
+#[derive(Clone)]
+pub(super) struct Watcher {
+    pub(super) connection: quinn::Connection,
+    pub(super) slot: Slot,
+}
+
 impl Shared {
+    /// A slot begins to watch, or stops.
+    pub(super) fn watch(&self, mailbox: SendId, watcher: Watcher, on: bool) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_mailbox = watchers.entry(mailbox).or_default();
+        let is_it = |one: &Watcher| {
+            one.slot == watcher.slot && one.connection.stable_id() == watcher.connection.stable_id()
+        };
+        of_mailbox.retain(|one| !is_it(one));
+        if on {
+            of_mailbox.push(watcher);
+        }
+    }
+
+    /// Who watches a mailbox now.
+    pub(super) fn watchers(&self, mailbox: &SendId) -> Vec<Watcher> {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(of_mailbox) = watchers.get_mut(mailbox) else {
+            return Vec::new();
+        };
+        of_mailbox.retain(|one| one.connection.close_reason().is_none());
+        of_mailbox.clone()
+    }
+
     pub(super) fn evil(&self) -> MutexGuard<'_, Evil> {
         self.evil.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,6 +118,7 @@ async fn serve(config: &Config, identity: Identity) -> Outcome<()> {
     let shared = Arc::new(Shared {
         identity,
         evil: Mutex::default(),
+        watchers: Mutex::default(),
         news: watch::Sender::new(0),
         orders: watch::Sender::new(0),
     });

@@ -23,7 +23,7 @@ use wire::{Class, DeviceId, Digest, ErrorCode, SendId, Slot};
 
 use super::liar::Reader;
 use super::mailboxes::Answer;
-use super::server::Shared;
+use super::server::{Shared, Watcher};
 
 /// Frames of ours that wait to be written.
 const OUTBOUND_FRAMES_MAX: usize = 64;
@@ -201,6 +201,13 @@ impl Session {
         sent.map_err(|_writer_gone| ErrorCode::Done)
     }
 
+    fn watcher(&self, slot: Slot) -> Watcher {
+        Watcher {
+            connection: self.connection.clone(),
+            slot,
+        }
+    }
+
     fn start_uplink(&mut self, stream: RecvStream) {
         self.tasks.spawn(uplink(
             Arc::clone(&self.shared),
@@ -236,8 +243,19 @@ impl Session {
             }
             Frame::Detach { slot } => {
                 let used = lock(&self.slots).remove(&slot.0);
-                if let Some(Use::Receive(_, task)) = used {
+                if let Some(Use::Receive(mailbox, task)) = used {
                     task.abort();
+                    self.shared.watch(mailbox, self.watcher(slot), false);
+                }
+                Ok(())
+            }
+            Frame::Watch { slot, on } => {
+                let mailbox = match lock(&self.slots).get(&slot.0) {
+                    Some(Use::Receive(mailbox, _)) => Some(*mailbox),
+                    _ => None,
+                };
+                if let Some(mailbox) = mailbox {
+                    self.shared.watch(mailbox, self.watcher(slot), on);
                 }
                 Ok(())
             }
@@ -307,7 +325,48 @@ impl Session {
     }
 }
 
-/// One stream of appends.
+/// One group of live pictures, passed on as far as the vice lets it.
+async fn live(shared: &Shared, mailbox: SendId, group: u64, mut frames: FrameReader) -> Ended {
+    let watchers = shared.watchers(&mailbox);
+    if watchers.is_empty() {
+        let code = u32::from(ErrorCode::NotWatched.to_u16());
+        // It fails only when the stream is gone.
+        let _gone = frames.stream_mut().stop(code.into());
+        return Ok(());
+    }
+    let mut streams = Vec::new();
+    for Watcher { connection, slot } in watchers {
+        let group = shared.evil().live_group(group);
+        let Ok(mut stream) = connection.open_uni().await else {
+            continue;
+        };
+        let header = Frame::Live { slot, group }.to_bytes();
+        if stream.write_all(&header).await.is_ok() {
+            streams.push(stream);
+        }
+    }
+    while let Ok(Some(raw)) = frames.next().await {
+        match Frame::parse(raw.kind, &raw.body) {
+            Ok(Frame::LivePiece { .. }) => {}
+            Ok(Frame::Ignored { .. }) => continue,
+            _ => return Err(ErrorCode::Protocol),
+        }
+        let pieces = shared.evil().live_piece(mailbox, &raw.body);
+        for piece in pieces {
+            for stream in &mut streams {
+                let prefix = Bytes::from(frame::live_prefix(piece.len()));
+                // One that is gone takes nothing.
+                let _gone = stream.write_all_chunks(&mut [prefix, piece.clone()]).await;
+            }
+        }
+    }
+    for stream in &mut streams {
+        let _gone = stream.finish();
+    }
+    Ok(())
+}
+
+/// One stream of appends, or of a live group.
 async fn uplink(
     shared: Arc<Shared>,
     class: Class,
@@ -319,13 +378,18 @@ async fn uplink(
     let Ok(Some(first)) = frames.next().await else {
         return Ok(());
     };
-    let Ok(Frame::Stream { slot }) = Frame::parse(first.kind, &first.body) else {
-        return Err(ErrorCode::Protocol);
+    let (slot, group) = match Frame::parse(first.kind, &first.body) {
+        Ok(Frame::Stream { slot }) => (slot, None),
+        Ok(Frame::Live { slot, group }) => (slot, Some(group)),
+        _ => return Err(ErrorCode::Protocol),
     };
     let mailbox = match lock(&slots).get(&slot.0) {
         Some(Use::Send(mailbox)) => *mailbox,
         _ => return Ok(()),
     };
+    if let Some(group) = group {
+        return live(&shared, mailbox, group, frames).await;
+    }
     let mut refused = false;
     while let Ok(Some(raw)) = frames.next().await {
         let (seq, after, digest) = match Frame::parse(raw.kind, &raw.body) {

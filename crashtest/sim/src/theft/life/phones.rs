@@ -1,4 +1,4 @@
-//! What phones do in a life: sync, heartbeat, order, delete, come, be lost.
+//! What phones do in a life: sync, heartbeat, order, watch, delete, come, be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,8 @@ impl Life {
         let now_ms = self.now_ms;
         let end = self.phones.get_mut(phone).ok_or("there is no such phone")?;
         end.finish_sync(&mut self.books, now_ms)?;
+        let pairing = end.pairing;
+        self.books.is_quiet(pairing);
         self.steal_phone(phone)?;
         self.hub_takes()
     }
@@ -84,6 +86,47 @@ impl Life {
         self.books.commands += 1;
         self.steal_phone(OWN)?;
         self.hub_takes()?;
+        self.phone_takes(OWN)
+    }
+
+    /// The owner watches live: the hub begins a session. The phone has caught up first.
+    pub(super) fn watch(&mut self) -> Outcome<()> {
+        self.phone_takes(OWN)?;
+        self.hub_takes()?;
+        self.step();
+        self.viewers += 1;
+        let viewer = self.viewers;
+        let own = self.phones.get_mut(OWN).ok_or("there is no phone")?;
+        own.wishes(viewer, &mut self.books)?;
+        self.steal_phone(OWN)?;
+        self.hub_takes()?;
+        if self.books.watched.is_empty() {
+            return Err("the hub begins no session for a wish".into());
+        }
+        self.phone_takes(OWN)?;
+        self.show()
+    }
+
+    /// The owner has seen enough: the phone says so, or the relay does.
+    pub(super) fn stop_watching(&mut self) -> Outcome<()> {
+        self.show()?;
+        self.phone_takes(OWN)?;
+        self.step();
+        let says = self.dice.below(2) == 0;
+        let own = self.phones.get_mut(OWN).ok_or("there is no phone")?;
+        own.has_seen_enough(says, &mut self.books)?;
+        self.steal_phone(OWN)?;
+        self.hub_takes()?;
+        self.step();
+        let now_ms = self.now_ms;
+        let hub = self.hub()?;
+        for (line, live) in hub.core.live_board() {
+            hub.core.handle_unwatched(line, live.session, now_ms)?;
+        }
+        self.hub_commits()?;
+        if !self.books.watched.is_empty() {
+            return Err("a session goes on that nobody watches".into());
+        }
         self.phone_takes(OWN)
     }
 
@@ -172,9 +215,21 @@ impl Life {
         for id in old.iter().take(old.len().saturating_sub(KEPT)) {
             self.step();
             let own = self.phones.get_mut(OWN).ok_or("there is no phone")?;
+            let pictures = own.core.thumbnails()?.into_iter();
+            let pictures: Vec<ClipId> = pictures
+                .filter(|picture| picture.clip == Some(*id))
+                .map(|picture| picture.what.clip)
+                .collect();
+            let pairing = own.pairing;
             let _staged = own.core.delete(*id)?;
             let _committed = own.core.commit()?;
             self.books.is_deleted(id.0);
+            let step = self.books.step;
+            for picture in pictures {
+                self.books
+                    .deleted_pictures
+                    .insert(picture.0, (pairing, step));
+            }
             self.steal_phone(OWN)?;
         }
         Ok(())

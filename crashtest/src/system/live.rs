@@ -1,0 +1,45 @@
+//! Watching live, as an owner does: a program that runs for a while and ends.
+//!
+//! Whether a picture came is not its business: a camera that plays clips has none between two of them. This room
+//! must never judge.
+
+use serde_json::Value;
+
+use super::{Answer, System};
+use crate::process::{Role, Start};
+use crate::trouble::Outcome;
+
+/// The file that the pictures go to.
+const LIVE_FILE: &str = "live.mp4";
+
+impl System {
+    /// Watches for so many seconds, once: what the app said, whatever came of it.
+    ///
+    /// # Errors
+    /// The machine; it did not end in time.
+    pub fn watch_once(&mut self, seconds: u64) -> Outcome<Answer> {
+        let (seconds, out) = (
+            seconds.to_string(),
+            self.path(LIVE_FILE).display().to_string(),
+        );
+        let words = self.app_words(&["live", "--seconds", &seconds, "--out", &out, "--json"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.ask_started(Role::App, &Start::with(&words))
+    }
+
+    /// Watches until a session has begun and the hub has heard its end.
+    ///
+    /// # Errors
+    /// A program ended without having been killed; there is no such session in time.
+    pub fn watch(&mut self, seconds: u64) -> Outcome<Vec<Value>> {
+        let patience = self.setup.patience;
+        self.until("a live session", patience, |system| {
+            let answer = system.watch_once(seconds)?;
+            let said: Vec<String> = answer.lines.iter().map(Value::to_string).collect();
+            system.remember(said.join(" "));
+            let has = |event: &str| answer.lines.iter().any(|line| line["event"] == event);
+            let is_whole = has("live_began") && has("live_ended");
+            Ok(is_whole.then(|| answer.lines.clone()))
+        })
+    }
+}

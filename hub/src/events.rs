@@ -1,0 +1,424 @@
+//! From a camera's endless stream and what moves in it to events: which pieces of the stream belong to
+//! which event, when it begins and ends, and which picture stands for it.
+//!
+//! It is pure: pieces, verdicts and `now` in, effects out. It must never decode, never wait, never
+//! hold more of a stream than its ring may, and never begin an event with anything but a key frame.
+//!
+//! ```text
+//! stream   K . . . K . . . K . . . K . . . K . . . K . . . K . . .
+//! motion                         ^   ^  ^       ^
+//! event            [=================================]
+//!                  |<-pre-roll-->|              |<--->| post-roll
+//! ```
+//!
+//! - An event **begins** with the last key frame that is at least the pre-roll before the motion, as far
+//!   as the ring reaches. Without any key frame it begins with the next one.
+//! - It **goes on** while something moves; what moves within the post-roll belongs to it. That is how
+//!   one visit becomes one event and not five.
+//! - It **ends** after the post-roll, or at the first key frame behind the longest length, and then the
+//!   cool-down keeps a tree in the wind from filling the disk.
+//! - What one event holds is not told again by the next, but for the pictures since the newest key frame.
+//! - In **quiet hours** none begins; one that runs goes on.
+//! - The **picture** that is sent for it is the best of its first half second ([`PICTURE_WAIT`]).
+//!
+//! After each `handle_*` call the caller takes every effect ([`EventMachine::poll_effect`]), and calls
+//! [`EventMachine::handle_timeout`] no later than at [`EventMachine::poll_timeout`].
+
+mod ring;
+mod settings;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::camera::EventEnd;
+use crate::media::{MediaUnit, Tracks};
+use crate::motion::{MinuteOfDay, Scene};
+use ring::Ring;
+pub use ring::UNIT_OVERHEAD_BYTES;
+pub use settings::{
+    AT_MOST_SECONDS, COOL_DOWN_SECONDS, EventSettings, EventSettingsError, EventValues,
+    POST_ROLL_SECONDS, PRE_ROLL_SECONDS, RING_BYTES,
+};
+
+/// How long a better picture is waited for. A thumbnail must be at the phone within a second.
+pub const PICTURE_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a key frame is waited for at the longest length. A camera that has none for so long is cut
+/// between two others.
+pub const KEY_FRAME_WAIT: Duration = Duration::from_secs(10);
+
+/// Counts the events of one machine, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventNumber(pub u64);
+
+/// The beginning of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// Which event.
+    pub number: EventNumber,
+    /// The codec parameters of all its pieces.
+    pub tracks: Tracks,
+    /// What there is of it already, oldest first; the first is a key frame.
+    pub units: Vec<MediaUnit>,
+    /// When the first piece was captured, in milliseconds since 1970 by the hub's clock.
+    pub started_unix_ms: u64,
+}
+
+/// Why an event ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// Nothing moved for the post-roll.
+    MotionOver,
+    /// It reached the longest length.
+    LengthLimit,
+    /// The stream goes on with other codec parameters; a clip has one set of them.
+    TracksChanged,
+    /// The stream came to its end, as that of a file does.
+    StreamOver,
+    /// The camera is gone.
+    CameraLost,
+    /// The hub stops, or the camera was turned off.
+    Stopped,
+}
+
+impl EndReason {
+    /// What the phone is told: whether the clip is whole.
+    pub fn event_end(self) -> EventEnd {
+        match self {
+            Self::MotionOver | Self::LengthLimit | Self::TracksChanged | Self::StreamOver => {
+                EventEnd::Completed
+            }
+            Self::CameraLost | Self::Stopped => EventEnd::CutOff,
+        }
+    }
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Begin a clip.
+    Begin(Beginning),
+    /// The next piece of the clip.
+    Append(MediaUnit),
+    /// Keep the picture whose verdict was just handed in, instead of any other of this event.
+    KeepPicture(EventNumber),
+    /// Send the picture that is kept. Once an event, and not at all if none was kept.
+    SendPicture(EventNumber),
+    /// End the clip.
+    End {
+        /// Which event.
+        number: EventNumber,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// One picture's verdict, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// What the detector says, persistence considered.
+    pub scene: Scene,
+    /// How much the picture shows ([`crate::motion::Verdict::score`]).
+    pub score: u16,
+    /// The minute by the clock at the camera.
+    pub local: MinuteOfDay,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// Something moves, but there is no key frame to begin with.
+    Waiting {
+        last_motion: Duration,
+    },
+    Recording(Recording),
+    /// No event begins for as long as the settings say.
+    Cooling {
+        ended: Duration,
+    },
+}
+
+#[derive(Debug)]
+struct Recording {
+    number: EventNumber,
+    began: Duration,
+    last_motion: Duration,
+    picture: Picture,
+}
+
+/// How far the picture of an event is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Picture {
+    /// None is kept.
+    None,
+    /// One is kept, with this score.
+    Kept(u16),
+    Sent,
+}
+
+/// The events of one camera. Times are those of any clock that does not fall.
+#[derive(Debug)]
+pub struct EventMachine {
+    settings: EventSettings,
+    tracks: Option<Tracks>,
+    ring: Ring,
+    state: State,
+    effects: VecDeque<Effect>,
+    events: u64,
+}
+
+impl EventMachine {
+    /// A machine that knows no stream.
+    pub fn new(settings: EventSettings) -> Self {
+        Self {
+            ring: Ring::new(settings.pre_roll(), settings.ring_bytes_max()),
+            settings,
+            tracks: None,
+            state: State::Idle,
+            effects: VecDeque::new(),
+            events: 0,
+        }
+    }
+
+    /// Other settings from now on, for the event that runs as well. What the ring holds stays as far as
+    /// it fits.
+    pub fn handle_settings(&mut self, settings: EventSettings, now: Duration) {
+        self.ring
+            .set_limits(settings.pre_roll(), settings.ring_bytes_max(), now);
+        self.settings = settings;
+        self.expire(now);
+    }
+
+    /// A stream begins, or goes on with other codec parameters or times. An event that runs ends.
+    pub fn handle_tracks(&mut self, tracks: Tracks, now: Duration) {
+        self.expire(now);
+        self.leave(EndReason::TracksChanged);
+        self.tracks = Some(tracks);
+    }
+
+    /// The stream came to its end.
+    pub fn handle_over(&mut self, now: Duration) {
+        self.expire(now);
+        self.leave(EndReason::StreamOver);
+        self.tracks = None;
+    }
+
+    /// The camera has failed.
+    pub fn handle_lost(&mut self, now: Duration) {
+        self.expire(now);
+        self.leave(EndReason::CameraLost);
+        self.tracks = None;
+    }
+
+    /// No more events until the next [`Self::handle_tracks`].
+    pub fn handle_stop(&mut self, now: Duration) {
+        self.expire(now);
+        self.leave(EndReason::Stopped);
+        self.tracks = None;
+    }
+
+    /// The next piece of the stream. Without a stream it is nothing.
+    pub fn handle_unit(&mut self, unit: MediaUnit, now: Duration) {
+        if self.tracks.is_none() {
+            return;
+        }
+        self.expire(now);
+        if let State::Recording(recording) = &self.state
+            && unit.is_key_frame()
+            && now >= recording.began + self.settings.at_most()
+        {
+            // The next event can begin with this very picture.
+            self.end(EndReason::LengthLimit, now);
+        }
+        self.ring.push(unit.clone(), now);
+        match self.state {
+            State::Recording(_) => self.effects.push_back(Effect::Append(unit)),
+            State::Waiting { last_motion } if unit.is_key_frame() => {
+                self.begin(last_motion, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// What was seen in a picture. Where that is motion, [`Effect::KeepPicture`] may follow and means
+    /// this picture.
+    pub fn handle_sighting(&mut self, sighting: Sighting, now: Duration) {
+        self.expire(now);
+        if sighting.scene != Scene::Moving || self.tracks.is_none() {
+            return;
+        }
+        match &mut self.state {
+            State::Idle => {
+                let quiet = self.settings.quiet();
+                if quiet.is_some_and(|quiet| quiet.contains(sighting.local)) {
+                    return;
+                }
+                self.begin(now, now);
+            }
+            State::Waiting { last_motion } => *last_motion = now,
+            State::Recording(recording) => recording.last_motion = now,
+            State::Cooling { .. } => {}
+        }
+        self.judge_picture(sighting.score, now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.expire(now);
+    }
+
+    /// When [`Self::handle_timeout`] is to be called at the latest; `None` if nothing will be due.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let State::Recording(recording) = &self.state else {
+            return None;
+        };
+        let end = self.quiet_from(recording).min(self.length_limit(recording));
+        Some(match recording.picture {
+            Picture::Kept(_) => end.min(recording.began + PICTURE_WAIT),
+            Picture::None | Picture::Sent => end,
+        })
+    }
+
+    /// The next effect.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// The event that runs, if one does.
+    pub fn running(&self) -> Option<EventNumber> {
+        match &self.state {
+            State::Recording(recording) => Some(recording.number),
+            _ => None,
+        }
+    }
+
+    /// Bytes that the ring holds, [`UNIT_OVERHEAD_BYTES`] for each piece included.
+    pub fn ring_bytes(&self) -> usize {
+        self.ring.bytes()
+    }
+
+    /// Begins an event with what the ring has, or waits for a key frame.
+    fn begin(&mut self, motion: Duration, now: Duration) {
+        let since = motion.saturating_sub(self.settings.pre_roll());
+        let (Some(tracks), Some(units)) = (self.tracks.clone(), self.ring.since(since)) else {
+            self.state = State::Waiting {
+                last_motion: motion,
+            };
+            return;
+        };
+        self.events += 1;
+        let number = EventNumber(self.events);
+        self.effects.push_back(Effect::Begin(Beginning {
+            number,
+            tracks,
+            started_unix_ms: units.first().map_or(0, MediaUnit::captured_unix_ms),
+            units,
+        }));
+        self.state = State::Recording(Recording {
+            number,
+            began: now,
+            last_motion: motion,
+            picture: Picture::None,
+        });
+    }
+
+    /// Keeps a picture that is better than the one kept, and sends it if it comes late.
+    fn judge_picture(&mut self, score: u16, now: Duration) {
+        let State::Recording(recording) = &mut self.state else {
+            return;
+        };
+        let is_better = match recording.picture {
+            Picture::None => true,
+            Picture::Kept(best) => score > best,
+            Picture::Sent => false,
+        };
+        if is_better {
+            recording.picture = Picture::Kept(score);
+            self.effects
+                .push_back(Effect::KeepPicture(recording.number));
+        }
+        self.send_picture_if_due(now);
+    }
+
+    fn send_picture_if_due(&mut self, now: Duration) {
+        if let State::Recording(recording) = &mut self.state
+            && matches!(recording.picture, Picture::Kept(_))
+            && now >= recording.began + PICTURE_WAIT
+        {
+            recording.picture = Picture::Sent;
+            self.effects
+                .push_back(Effect::SendPicture(recording.number));
+        }
+    }
+
+    /// When the post-roll is over.
+    fn quiet_from(&self, recording: &Recording) -> Duration {
+        recording.last_motion + self.settings.post_roll()
+    }
+
+    /// When a camera without key frames is cut.
+    fn length_limit(&self, recording: &Recording) -> Duration {
+        recording.began + self.settings.at_most() + KEY_FRAME_WAIT
+    }
+
+    /// Whatever time alone brings about.
+    fn expire(&mut self, now: Duration) {
+        self.send_picture_if_due(now);
+        match &self.state {
+            State::Idle => {}
+            State::Waiting { last_motion } => {
+                if now >= *last_motion + self.settings.post_roll() {
+                    self.state = State::Idle;
+                }
+            }
+            State::Recording(recording) => {
+                if now >= self.quiet_from(recording) {
+                    self.end(EndReason::MotionOver, now);
+                } else if now >= self.length_limit(recording) {
+                    self.end(EndReason::LengthLimit, now);
+                }
+            }
+            State::Cooling { ended } => {
+                // As long as is set now: what was set by mistake holds no longer than until it is corrected.
+                if now >= *ended + self.settings.cool_down() {
+                    self.state = State::Idle;
+                }
+            }
+        }
+    }
+
+    /// The stream is not what it was: nothing in the ring can be played with what comes.
+    fn leave(&mut self, reason: EndReason) {
+        self.close(reason);
+        self.ring.clear();
+        // No cool-down: whoever tampers with the camera is worth the next event. One that is under way
+        // from an event before stays.
+        if !matches!(self.state, State::Cooling { .. }) {
+            self.state = State::Idle;
+        }
+    }
+
+    fn end(&mut self, reason: EndReason, now: Duration) {
+        self.close(reason);
+        self.ring.mark_told();
+        let cool_down = self.settings.cool_down();
+        self.state = match cool_down.is_zero() {
+            true => State::Idle,
+            false => State::Cooling { ended: now },
+        };
+    }
+
+    /// The last effects of the event that runs, if one does.
+    fn close(&mut self, reason: EndReason) {
+        if let State::Recording(recording) = &self.state {
+            let number = recording.number;
+            if matches!(recording.picture, Picture::Kept(_)) {
+                self.effects.push_back(Effect::SendPicture(number));
+            }
+            self.effects.push_back(Effect::End { number, reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! RTP packets (RFC 3550) of H.264 (RFC 6184, non-interleaved mode) and AAC (RFC 3640, AAC-hbr), each
+//! behind the four bytes with which RTSP interleaves it (RFC 2326, 10.12).
+//!
+//! It is pure: numbers and bytes in, bytes out.
+
+use bytes::Bytes;
+
+/// The most bytes of a NAL unit in one packet: as on Ethernet.
+const PAYLOAD_BYTES_MAX: usize = 1400;
+
+/// The packets of one stream, numbered.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    channel: u8,
+    payload_type: u8,
+    ssrc: u32,
+    next_seq: u16,
+}
+
+impl Stream {
+    pub(crate) fn new(channel: u8, payload_type: u8, first_seq: u16) -> Self {
+        Self {
+            channel,
+            payload_type,
+            ssrc: 0x5EC1_0500 | u32::from(channel),
+            next_seq: first_seq,
+        }
+    }
+
+    /// One packet.
+    fn packet(&mut self, time: u32, is_last: bool, payload: &[&[u8]]) -> Vec<u8> {
+        let bytes = 12 + payload.iter().map(|part| part.len()).sum::<usize>();
+        let bytes = u16::try_from(bytes).expect("payloads are small");
+        let mut out = vec![b'$', self.channel];
+        out.extend_from_slice(&bytes.to_be_bytes());
+        out.push(0x80); // version 2
+        out.push((u8::from(is_last) << 7) | self.payload_type);
+        out.extend_from_slice(&self.next_seq.to_be_bytes());
+        out.extend_from_slice(&time.to_be_bytes());
+        out.extend_from_slice(&self.ssrc.to_be_bytes());
+        for part in payload {
+            out.extend_from_slice(part);
+        }
+        self.next_seq = self.next_seq.wrapping_add(1);
+        out
+    }
+
+    /// The packets of one picture.
+    pub(crate) fn picture(&mut self, time: u32, nals: &[Bytes]) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        for (number, nal) in nals.iter().enumerate() {
+            let is_last_nal = number + 1 == nals.len();
+            if nal.len() <= PAYLOAD_BYTES_MAX {
+                packets.push(self.packet(time, is_last_nal, &[nal]));
+                continue;
+            }
+            let (header, body) = (nal[0], &nal[1..]);
+            let parts: Vec<&[u8]> = body.chunks(PAYLOAD_BYTES_MAX).collect();
+            for (at, part) in parts.iter().enumerate() {
+                let is_end = at + 1 == parts.len();
+                // FU-A: indicator with type 28, then start bit, end bit and the type.
+                let unit = [
+                    (header & 0xE0) | 28,
+                    (u8::from(at == 0) << 7) | (u8::from(is_end) << 6) | (header & 0x1F),
+                ];
+                packets.push(self.packet(time, is_last_nal && is_end, &[&unit, part]));
+            }
+        }
+        packets
+    }
+
+    /// The packet of one AAC frame below 8 KiB.
+    pub(crate) fn sound(&mut self, time: u32, frame: &[u8]) -> Vec<u8> {
+        let size = u16::try_from(frame.len()).expect("frames are small") << 3;
+        let [high, low] = size.to_be_bytes();
+        // One AU header of 16 bits: 13 of size, 3 of index.
+        self.packet(time, true, &[&[0, 16, high, low], frame])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_unit_is_cut_and_only_the_last_packet_is_marked() {
+        let nal = Bytes::from([&[0x65_u8][..], &[7_u8; 3000][..]].concat());
+        let mut stream = Stream::new(0, 96, 65_535);
+        let packets = stream.picture(9, &[Bytes::from_static(&[0x06, 1]), nal]);
+        assert_eq!(packets.len(), 4);
+        let marks: Vec<bool> = packets.iter().map(|packet| packet[5] & 0x80 != 0).collect();
+        assert_eq!(marks, [false, false, false, true]);
+        assert_eq!(packets[1][16..18], [0x7C, 0x85]);
+        assert_eq!(packets[3][16..18], [0x7C, 0x45]);
+        assert_eq!(packets[1][6..8], [0, 0], "numbers wrap around");
+        let length = usize::from(u16::from_be_bytes([packets[3][2], packets[3][3]]));
+        assert_eq!(packets[3].len(), 4 + length);
+    }
+
+    #[test]
+    fn sound_has_its_size_in_front() {
+        let packet = Stream::new(2, 97, 0).sound(5, &[1, 2, 3]);
+        assert_eq!(packet[16..], [0, 16, 0, 24, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,355 @@
+//! The RTSP source against a camera that behaves, and against one that does not.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hub::camera::address::Password;
+use hub::camera::demux::Clip;
+use hub::camera::rtsp::{AudioWish, RtspConfig, RtspSource};
+use hub::camera::{
+    AccessUnit, CameraAddress, CameraError, CameraErrorKind, Login, Secret, Source, SourceItem,
+    TokioClock, VideoCodec,
+};
+use hub::media::Tracks;
+use test_camera::{Config, LoginKind, Mood, PASSWORD, Picture, Scene, Sound, TestCamera, USER};
+
+/// More than any of these steps takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Ticks a second of RTP.
+const RTP_RATE: u64 = 90_000;
+
+fn testdata(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(name);
+    std::fs::read(path).expect("the clip is committed")
+}
+
+fn nals(mut data: &[u8]) -> Vec<Bytes> {
+    let mut nals = Vec::new();
+    while let Some((length, behind)) = data.split_first_chunk::<4>() {
+        let (nal, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
+        nals.push(Bytes::copy_from_slice(nal));
+        data = behind;
+    }
+    nals
+}
+
+/// A clip as a camera plays it.
+fn scene(name: &str) -> Scene {
+    let file = testdata(name);
+    let clip = Clip::read(&file[..]).expect("a sound clip");
+    let VideoCodec::H264(avc) = &clip.track.codec else {
+        panic!("it is H.264");
+    };
+    let timescale = u64::from(clip.track.timescale.get());
+    let ticks = |time: u64| time * RTP_RATE / timescale;
+    let mut dts = 0;
+    let pictures = clip.samples.iter().map(|sample| {
+        let start = sample.offset as usize;
+        let shown = dts + i64::from(sample.composition_offset);
+        let picture = Picture {
+            nals: nals(&file[start..start + sample.bytes as usize]),
+            pts: ticks(u64::try_from(shown).expect("no offset below zero")),
+            dts: ticks(dts as u64),
+        };
+        dts += i64::from(sample.duration);
+        picture
+    });
+    let pictures = pictures.collect();
+    Scene {
+        sps: avc.sequence_parameter_sets().next().expect("one"),
+        pps: avc.picture_parameter_sets().next().expect("one"),
+        pictures,
+        duration: ticks(clip.duration_ticks()),
+    }
+}
+
+fn config(login: LoginKind, sound: Sound, clip: &str) -> Config {
+    Config {
+        login,
+        sound,
+        scene: scene(clip),
+        speed: 10,
+    }
+}
+
+async fn camera(login: LoginKind, sound: Sound, clip: &str) -> TestCamera {
+    let started = TestCamera::start(config(login, sound, clip)).await;
+    started.expect("it starts")
+}
+
+fn reader(camera: &TestCamera, password: Option<&str>) -> RtspConfig {
+    RtspConfig {
+        address: CameraAddress::parse(&camera.url()).expect("an address"),
+        login: password.map(|password| Login {
+            user: USER.into(),
+            password: Password::Given(Secret::new(password.into())),
+        }),
+        audio: AudioWish::IfSupported,
+        stall: PATIENCE,
+    }
+}
+
+type Reader = RtspSource<TokioClock>;
+
+async fn open(config: &RtspConfig) -> Result<Reader, CameraError> {
+    RtspSource::open(config, TokioClock::new()).await
+}
+
+/// The next item.
+async fn item(source: &mut Reader) -> Result<Option<SourceItem>, CameraError> {
+    let next = tokio::time::timeout(PATIENCE, source.next_item());
+    next.await.expect("something comes")
+}
+
+async fn format(source: &mut Reader) -> Tracks {
+    loop {
+        match item(source).await {
+            Ok(Some(SourceItem::Format(format))) => return format,
+            Ok(Some(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The next pictures, whatever else comes.
+async fn pictures(source: &mut Reader, count: usize) -> Vec<AccessUnit> {
+    let mut units = Vec::new();
+    while units.len() < count {
+        match item(source).await {
+            Ok(Some(SourceItem::Video(unit))) => units.push(unit),
+            Ok(Some(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    units
+}
+
+/// Reads until it fails.
+async fn failure(source: &mut Reader) -> CameraError {
+    loop {
+        match item(source).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a camera has no end"),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_login_shows_the_pictures_as_they_are() {
+    for login in [LoginKind::Open, LoginKind::Basic, LoginKind::Digest] {
+        let camera = camera(login, Sound::None, "people-20s.mp4").await;
+        let password = (login != LoginKind::Open).then_some(PASSWORD);
+        let mut source = open(&reader(&camera, password)).await.expect("it opens");
+        let Ok(Some(SourceItem::Format(format))) = item(&mut source).await else {
+            panic!("the format is first");
+        };
+        assert_eq!(format.audio, None);
+        let track = &format.video;
+        assert_eq!((track.width.get(), track.height.get()), (768, 576));
+        assert!(track.codec.codec_string().starts_with("avc1."));
+        let units = pictures(&mut source, 30).await;
+        assert!(units[0].is_sync);
+        for (unit, sent) in units.iter().zip(scene("people-20s.mp4").pictures) {
+            assert_eq!(nals(&unit.data), sent.nals);
+            assert_eq!(unit.composition_offset, 0);
+            assert_eq!(unit.dts - units[0].dts, sent.dts, "times are the camera's");
+        }
+        assert_eq!(camera.refused(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_tried_once_and_said_clearly() {
+    for login in [LoginKind::Basic, LoginKind::Digest] {
+        let camera = camera(login, Sound::None, "people-20s.mp4").await;
+        let error = open(&reader(&camera, Some("guess")))
+            .await
+            .err()
+            .expect("refused");
+        assert_eq!(error.kind(), CameraErrorKind::Login);
+        assert!(matches!(error, CameraError::LoginRefused { .. }), "{error}");
+        let text = error.to_string();
+        assert!(!text.contains("guess") && !text.contains('\n'), "{text}");
+        assert_eq!(camera.refused(), 1);
+
+        let error = open(&reader(&camera, None)).await.err().expect("refused");
+        assert!(matches!(error, CameraError::LoginMissing { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn sound_comes_with_its_parameters_and_in_time() {
+    let camera = camera(LoginKind::Digest, Sound::Aac, "people-20s.mp4").await;
+    let config = reader(&camera, Some(PASSWORD));
+    let mut source = open(&config).await.expect("it opens");
+    let track = format(&mut source).await.audio.expect("it has sound");
+    assert_eq!(track.timescale.get(), test_camera::AUDIO_RATE);
+    assert_eq!(track.channels.get(), 1);
+    assert_eq!(track.config.bytes()[..], test_camera::AUDIO_CONFIG);
+    assert_eq!(track.config.codec_string(), "mp4a.40.2");
+    let (mut frames, mut last_picture) = (Vec::new(), 0.0);
+    while frames.len() < 20 {
+        match item(&mut source).await {
+            Ok(Some(SourceItem::Video(unit))) => last_picture = unit.dts as f64 / RTP_RATE as f64,
+            Ok(Some(SourceItem::Audio(frame))) => {
+                let heard = frame.pts as f64 / f64::from(track.timescale.get());
+                // It is sent beside the picture of its time, whatever the RTP times begin with.
+                assert!((heard - last_picture).abs() < 0.5, "{heard} {last_picture}");
+                frames.push(frame);
+            }
+            Ok(Some(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    for pair in frames.windows(2) {
+        assert_eq!(pair[0].duration, test_camera::AUDIO_FRAME_SAMPLES);
+        assert_eq!(pair[1].pts - pair[0].pts, u64::from(pair[0].duration));
+        assert_eq!(pair[0].data.len(), 4);
+    }
+    // Who does not want it does not get it.
+    let silent = RtspConfig {
+        audio: AudioWish::Never,
+        ..config
+    };
+    let mut source = open(&silent).await.expect("it opens");
+    assert_eq!(format(&mut source).await.audio, None);
+}
+
+#[tokio::test]
+async fn b_frames_keep_their_times() {
+    let camera = camera(LoginKind::Open, Sound::None, "bframes.mp4").await;
+    let mut source = open(&reader(&camera, None)).await.expect("it opens");
+    let units = pictures(&mut source, 50).await;
+    let sent = scene("bframes.mp4").pictures;
+    let first = units[0].pts() - sent[0].pts as i64;
+    for (unit, sent) in units.iter().zip(&sent) {
+        assert_eq!(unit.pts() - first, sent.pts as i64);
+    }
+    assert!(units.windows(2).all(|pair| pair[0].dts <= pair[1].dts));
+    // From the second group on the order is known.
+    assert!(units[25..].iter().all(|unit| unit.composition_offset >= 0));
+    assert!(units.iter().any(|unit| unit.composition_offset > 0));
+}
+
+#[tokio::test]
+async fn a_camera_that_restarts_is_read_again() {
+    let mut camera = camera(LoginKind::Digest, Sound::Aac, "people-20s.mp4").await;
+    for _ in 0..5 {
+        let config = reader(&camera, Some(PASSWORD));
+        let mut source = open(&config).await.expect("it opens");
+        pictures(&mut source, 5).await;
+        let address = camera.address();
+        camera.kill().await;
+        let error = failure(&mut source).await;
+        assert_eq!(error.kind(), CameraErrorKind::Retry, "{error}");
+        assert_eq!(item(&mut source).await, Ok(None), "it is over");
+        let error = open(&config).await.err().expect("nobody is there");
+        assert!(matches!(error, CameraError::Unreachable { .. }), "{error}");
+        let again = config_again();
+        camera = TestCamera::start_at(address, again)
+            .await
+            .expect("it starts");
+    }
+}
+
+fn config_again() -> Config {
+    config(LoginKind::Digest, Sound::Aac, "people-20s.mp4")
+}
+
+#[tokio::test]
+async fn a_camera_that_stalls_is_gone() {
+    let camera = camera(LoginKind::Open, Sound::None, "people-20s.mp4").await;
+    let config = RtspConfig {
+        stall: Duration::from_millis(500),
+        ..reader(&camera, None)
+    };
+    let mut source = open(&config).await.expect("it opens");
+    pictures(&mut source, 5).await;
+    camera.set_mood(Mood::Stalled);
+    let error = failure(&mut source).await;
+    assert!(matches!(error, CameraError::Stalled { .. }), "{error}");
+    // It is asked again, and answers.
+    camera.set_mood(Mood::Good);
+    let mut source = open(&reader(&camera, None)).await.expect("it opens");
+    pictures(&mut source, 5).await;
+    assert_eq!(camera.played(), 2);
+}
+
+#[tokio::test]
+async fn garbage_is_one_line() {
+    let camera = camera(LoginKind::Open, Sound::None, "people-20s.mp4").await;
+    let mut source = open(&reader(&camera, None)).await.expect("it opens");
+    pictures(&mut source, 5).await;
+    camera.set_mood(Mood::Garbage);
+    let error = failure(&mut source).await;
+    assert!(matches!(error, CameraError::Protocol { .. }), "{error}");
+    let text = error.to_string();
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(text.len() < 500, "{text}");
+}
+
+#[tokio::test]
+async fn after_a_loss_the_next_picture_can_be_decoded() {
+    let camera = camera(LoginKind::Open, Sound::None, "people-20s.mp4").await;
+    let mut source = open(&reader(&camera, None)).await.expect("it opens");
+    pictures(&mut source, 5).await;
+    camera.set_mood(Mood::Lossy);
+    let mut gaps = 0;
+    while gaps < 2 {
+        match item(&mut source).await {
+            Ok(Some(SourceItem::Gap)) => {
+                gaps += 1;
+                let next = item(&mut source).await;
+                let Ok(Some(SourceItem::Video(unit))) = next else {
+                    panic!("{next:?}");
+                };
+                assert!(unit.is_sync);
+            }
+            Ok(Some(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_resolution_is_another_format() {
+    let camera = camera(LoginKind::Open, Sound::None, "people-20s.mp4").await;
+    let mut source = open(&reader(&camera, None)).await.expect("it opens");
+    let first = format(&mut source).await;
+    pictures(&mut source, 5).await;
+    camera.play(scene("odd-durations.mp4"));
+    let second = format(&mut source).await;
+    assert_ne!(first.video, second.video);
+    assert_eq!(
+        (second.video.width.get(), second.video.height.get()),
+        (96, 64)
+    );
+    let next = item(&mut source).await;
+    assert!(
+        matches!(&next, Ok(Some(SourceItem::Video(unit))) if unit.is_sync),
+        "{next:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_there_is_named_and_a_password_is_not() {
+    let camera = camera(LoginKind::Digest, Sound::None, "people-20s.mp4").await;
+    let address = camera.url().replace("/cam", "/other");
+    let config = RtspConfig {
+        address: CameraAddress::parse(&address).expect("an address"),
+        ..reader(&camera, Some(PASSWORD))
+    };
+    let error = open(&config).await.err().expect("it is not there");
+    assert!(
+        matches!(error, CameraError::NoSuchStream { status: 404, .. }),
+        "{error}"
+    );
+    for text in [error.to_string(), format!("{error:?} {config:?}")] {
+        assert!(!text.contains(PASSWORD), "{text}");
+    }
+    assert!(error.to_string().contains("/other"), "{error}");
+}

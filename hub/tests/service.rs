@@ -1,0 +1,251 @@
+//! A hub that somebody supervises: told when it is ready, that it is alive, and that it stops; asked to read its
+//! configuration again; and the units that make it so.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// More than any of these steps takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The most that `systemd-analyze security` may say of a unit, times ten.
+const EXPOSURE_MAX: &str = "20";
+
+/// A running hub, killed when it is dropped.
+struct Hub {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Hub {
+    fn start(config: &Path, notify: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_secluso-hub"))
+            .args(["run", "--json", "--config"])
+            .arg(config)
+            .env("NOTIFY_SOCKET", notify)
+            .env("WATCHDOG_USEC", "300000")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Self { child, said }
+    }
+
+    /// Its next word that is called so.
+    fn wait_for(&mut self, event: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.said.read_line(&mut line).unwrap(),
+                0,
+                "it never said {event}"
+            );
+            let value: Value = serde_json::from_str(&line).unwrap();
+            if value["event"] == event {
+                return value;
+            }
+        }
+    }
+
+    /// The shell's own `kill` saves us unsafe code.
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let status = Command::new("sh")
+            .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &process])
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // Already dead in most tests; both calls then fail, which is what we want.
+        let _dead = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn text(rest: &str) -> String {
+    let relay = wire::RelayId([7; 32]);
+    // Nobody answers there; without an invitation it would not even ask.
+    let invitation = wire::Invitation {
+        relay,
+        nonce: [1; 16],
+        expires_unix_s: 4_000_000_000,
+        class: wire::Class::Hub,
+        signature: [0; 64],
+    };
+    format!(
+        "state_dir = \"state\"\nrelay = \"127.0.0.1:9/{}\"\ninvitation = \"{invitation}\"\n{rest}",
+        relay.to_text()
+    )
+}
+
+fn ask(command: &str, config: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_secluso-hub"))
+        .args([command, "--config"])
+        .arg(config)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a supervisor hears, taken at once: a full queue would lose words.
+fn listen(place: &Path) -> Receiver<String> {
+    let supervisor = UnixDatagram::bind(place).unwrap();
+    let (tell, heard) = sync_channel(10_000);
+    std::thread::spawn(move || {
+        let mut bytes = [0; 64];
+        while let Ok(length) = supervisor.recv(&mut bytes) {
+            let word = String::from_utf8_lossy(&bytes[..length]).into_owned();
+            if tell.send(word).is_err() {
+                return;
+            }
+        }
+    });
+    heard
+}
+
+fn next(heard: &Receiver<String>) -> String {
+    heard.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let notify = place.path().join("notify");
+    let supervisor = listen(&notify);
+    let config = place.path().join("hub.toml");
+    std::fs::write(&config, text("")).unwrap();
+    let mut hub = Hub::start(&config, &notify);
+    hub.wait_for("ready");
+    // Its first sign of life may come just before the word that it is ready.
+    let mut said: Vec<String> = (0..4).map(|_| next(&supervisor)).collect();
+    assert!(said.iter().any(|state| state == "READY=1"), "{said:?}");
+    said.retain(|state| state != "READY=1");
+    assert_eq!(said, ["WATCHDOG=1"; 3]);
+
+    std::fs::write(&config, text("[[camera]]\nkind = \"unheard-of\"\n")).unwrap();
+    hub.signal("HUP");
+    let refused = hub.wait_for("reload_refused");
+    assert!(
+        refused["message"].as_str().unwrap().contains("hub.toml"),
+        "{refused}"
+    );
+
+    let camera = "[[camera]]\nkind = \"virtual\"\nname = \"new\"\n[disk]\nlog_file_mib = 32\n";
+    std::fs::write(&config, text(camera)).unwrap();
+    hub.signal("HUP");
+    let reloaded = hub.wait_for("reloaded");
+    assert_eq!(reloaded["waiting"], serde_json::json!(["[disk]"]));
+    // Cameras follow at once, and not in the same moment.
+    let mut page = ask("metrics", &config);
+    for _ in 0..100 {
+        if page.contains("secluso_hub_cameras 1\n") {
+            break;
+        }
+        std::thread::sleep(PATIENCE / 600);
+        page = ask("metrics", &config);
+    }
+    assert!(page.contains("secluso_hub_cameras 1\n"), "{page}");
+    assert!(page.contains("secluso_hub_config_waiting 1\n"), "{page}");
+    assert!(
+        page.contains("secluso_hub_config_reloads_total 1\n"),
+        "{page}"
+    );
+    let status = ask("status", &config);
+    assert!(status.contains("camera \"new\""), "{status}");
+    assert!(status.contains("before a restart: [disk]"), "{status}");
+    let doctor = ask("doctor", &config);
+    assert!(doctor.contains("awaits a sign of life"), "{doctor}");
+    assert!(doctor.contains("restart the hub for [disk]"), "{doctor}");
+
+    hub.signal("TERM");
+    while next(&supervisor) != "STOPPING=1" {}
+    assert_eq!(hub.child.wait().unwrap().code(), Some(0));
+}
+
+/// One whose words nobody takes stands still at some time, and obeys no signal then: it is to be ended, not to be called
+/// alive because its journal is.
+#[test]
+fn a_hub_that_stands_still_gives_no_sign_of_life() {
+    let place = tempfile::tempdir().unwrap();
+    let notify = place.path().join("notify");
+    let supervisor = listen(&notify);
+    let config = place.path().join("hub.toml");
+    std::fs::write(&config, text("")).unwrap();
+    let mut hub = Hub::start(&config, &notify);
+    hub.wait_for("ready");
+    while next(&supervisor) != "WATCHDOG=1" {}
+    // Each is answered by a line, until the pipe is full.
+    let kind = "unheard-of".repeat(100);
+    let refused = text(&format!("[[camera]]\nkind = \"{kind}\"\n"));
+    std::fs::write(&config, refused).unwrap();
+    // Twenty times the time between two signs of life.
+    let silence = Duration::from_secs(2);
+    let began = std::time::Instant::now();
+    let mut heard_at = began;
+    while heard_at.elapsed() < silence {
+        assert!(
+            began.elapsed() < 3 * PATIENCE,
+            "it goes on giving signs of life"
+        );
+        hub.signal("HUP");
+        if supervisor.recv_timeout(PATIENCE / 3_000).is_ok() {
+            heard_at = std::time::Instant::now();
+        }
+    }
+    // It was only held up: read, it goes on.
+    for _ in 0..10 {
+        hub.wait_for("reload_refused");
+    }
+    assert_eq!(next(&supervisor), "WATCHDOG=1");
+}
+
+/// The test runner hides what a passing test prints; this is not to be hidden. `cargo xtask test` reads
+/// the line and counts the test as skipped.
+fn say_not_covered(test: &str) {
+    let line = format!("\nNOT COVERED: {test}: systemd is not installed\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+#[test]
+fn the_units_leave_little_of_the_machine_open() {
+    let units = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../releases/systemd");
+    for unit in ["secluso-hub.service", "secluso-relay.service"] {
+        let path = units.join(unit).canonicalize().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in [
+            "Type=notify",
+            "WatchdogSec=2min",
+            "Restart=on-failure",
+            "LimitCORE=0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{unit}: {line}");
+        }
+        assert!(text.contains("ExecReload=/bin/kill -HUP"), "{unit}");
+        // Nothing in the hub bounds what a camera sends before a picture is whole.
+        let is_bounded = text.lines().any(|line| line == "MemoryMax=50%");
+        assert_eq!(is_bounded, unit.contains("hub"), "{unit}");
+        let threshold = format!("--threshold={EXPOSURE_MAX}");
+        let judged = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", &threshold])
+            .arg(&path)
+            .output();
+        match judged {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stdout);
+                let complaint = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{unit}: {said}{complaint}");
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return say_not_covered("the_units_leave_little_of_the_machine_open");
+            }
+            Err(error) => panic!("systemd-analyze does not start: {error}"),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Live groups: passed on from memory to whoever watches now, and stored nowhere.
+//!
+//! ```text
+//! sender's stream -> pieces -> one bounded queue for each watcher -> a stream of that watcher's own
+//! ```
+//!
+//! A group of pictures is one stream on each side. Nobody waits for anybody: a watcher whose queue is full, or
+//! whose next piece has waited for a second, loses the rest of that group and begins with the next, and of more than two
+//! groups that are under way to one watcher the oldest is given up. When nobody watches, the sender's stream is
+//! stopped at once, also while nothing comes on it, which is how it knows: a stream without pieces is a question. A
+//! watcher from which nothing at all has come for a while, although groups were begun to it, counts for nobody. This
+//! room must never touch the store, never hold the sender back, and never hold more than its bounds.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::VarInt;
+use relay_client::framed::{FrameReadError, FrameReader};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use wire::frame::{self, Frame};
+use wire::limits::{
+    LIVE_BYTES_WAITING_MAX, LIVE_GROUPS_MAX, LIVE_PIECES_WAITING_MAX, LIVE_STALE_MS,
+    LIVE_WATCHERS_MAX,
+};
+use wire::{ErrorCode, SendId, Slot};
+
+use crate::session::Ended;
+
+/// How long a piece may wait for its watcher.
+const STALE: Duration = Duration::from_millis(LIVE_STALE_MS);
+/// What may wait for all watchers of this relay together, in bytes.
+const ALL_BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
+/// A watcher that has not sent so much as an acknowledgement for so long is out of reach. QUIC itself waits longer.
+const OUT_OF_REACH: Duration = Duration::from_secs(3);
+/// Of the rest of a group that is over, when others have 0.
+const OLD_PRIORITY: i32 = -1;
+/// Whether it answers cannot be told by a look back that is longer than this: nothing may have been sent to it.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(4);
+
+/// Who watches what.
+pub(crate) struct Live {
+    mailboxes: Mutex<HashMap<SendId, Vec<Arc<Watcher>>>>,
+    last: AtomicU64,
+    /// What may wait for all of them.
+    room: Arc<Semaphore>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            mailboxes: Mutex::default(),
+            last: AtomicU64::default(),
+            room: Arc::new(Semaphore::new(ALL_BYTES_WAITING_MAX)),
+        }
+    }
+}
+
+/// One reader that watches one mailbox.
+struct Watcher {
+    number: u64,
+    connection: quinn::Connection,
+    slot: Slot,
+    /// What may wait for it.
+    room: Arc<Semaphore>,
+    /// Groups that are under way to it, the oldest first.
+    groups: Mutex<VecDeque<AbortHandle>>,
+    reach: Mutex<Reach>,
+}
+
+/// Whether something comes from a watcher.
+struct Reach {
+    /// Datagrams that have come.
+    datagrams: u64,
+    /// Since when there have been so many.
+    since: Instant,
+    looked: Instant,
+}
+
+impl Reach {
+    fn new(now: Instant) -> Self {
+        Self {
+            datagrams: 0,
+            since: now,
+            looked: now,
+        }
+    }
+
+    /// So many have come by now. Whether it is within reach.
+    fn look(&mut self, datagrams: u64, now: Instant) -> bool {
+        let is_news = datagrams != self.datagrams || now - self.looked > LOOK_PAUSE_MAX;
+        if is_news {
+            (self.datagrams, self.since) = (datagrams, now);
+        }
+        self.looked = now;
+        now - self.since < OUT_OF_REACH
+    }
+}
+
+/// A watcher's place. Leaving it ends what is under way to it.
+pub(crate) struct Seat {
+    live: Arc<Live>,
+    mailbox: SendId,
+    watcher: Arc<Watcher>,
+}
+
+impl Live {
+    /// From now on the groups that begin in this mailbox are passed on to this slot; none if too many
+    /// watch already.
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        mailbox: SendId,
+        connection: quinn::Connection,
+        slot: Slot,
+    ) -> Option<Seat> {
+        let mut mailboxes = self.mailboxes();
+        let watchers = mailboxes.entry(mailbox).or_default();
+        if watchers.len() >= LIVE_WATCHERS_MAX {
+            return None;
+        }
+        let watcher = Arc::new(Watcher {
+            number: self.last.fetch_add(1, Ordering::Relaxed),
+            connection,
+            slot,
+            room: Arc::new(Semaphore::new(LIVE_BYTES_WAITING_MAX)),
+            groups: Mutex::default(),
+            reach: Mutex::new(Reach::new(Instant::now())),
+        });
+        watchers.push(Arc::clone(&watcher));
+        drop(mailboxes);
+        Some(Seat {
+            live: Arc::clone(self),
+            mailbox,
+            watcher,
+        })
+    }
+
+    /// Those within reach.
+    fn watchers(&self, mailbox: &SendId) -> Vec<Arc<Watcher>> {
+        let mut watchers = self.mailboxes().get(mailbox).cloned().unwrap_or_default();
+        watchers.retain(|watcher| watcher.is_within_reach());
+        watchers
+    }
+
+    fn mailboxes(&self) -> MutexGuard<'_, HashMap<SendId, Vec<Arc<Watcher>>>> {
+        self.mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut mailboxes = self.live.mailboxes();
+        if let Some(watchers) = mailboxes.get_mut(&self.mailbox) {
+            watchers.retain(|watcher| watcher.number != self.watcher.number);
+            if watchers.is_empty() {
+                mailboxes.remove(&self.mailbox);
+            }
+        }
+        drop(mailboxes);
+        self.watcher.groups().iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Watcher {
+    fn is_within_reach(&self) -> bool {
+        let datagrams = self.connection.stats().udp_rx.datagrams;
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        reach.look(datagrams, Instant::now())
+    }
+
+    /// A group begins. Of those under way the oldest gives way.
+    fn begin(self: &Arc<Self>, group: u64, room_of_all: &Arc<Semaphore>) -> Pour {
+        let (pieces, waiting) = mpsc::channel(LIVE_PIECES_WAITING_MAX);
+        let stream = write(self.connection.clone(), self.slot, group, waiting);
+        let mut groups = self.groups();
+        groups.retain(|group| !group.is_finished());
+        while groups.len() >= LIVE_GROUPS_MAX {
+            groups.pop_front().iter().for_each(AbortHandle::abort);
+        }
+        groups.push_back(tokio::spawn(stream).abort_handle());
+        Pour {
+            pieces,
+            watcher: Arc::clone(self),
+            room_of_all: Arc::clone(room_of_all),
+        }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, VecDeque<AbortHandle>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something for a watcher.
+enum Item {
+    Piece {
+        bytes: Bytes,
+        /// When it is too late for it.
+        late_at: Instant,
+        /// Given back when it is written: what may wait for the watcher, and for all.
+        room: [OwnedSemaphorePermit; 2],
+    },
+    /// The group is whole.
+    End,
+}
+
+/// A group on its way to one watcher. Dropped before its end, the rest of it is given up.
+struct Pour {
+    pieces: mpsc::Sender<Item>,
+    watcher: Arc<Watcher>,
+    room_of_all: Arc<Semaphore>,
+}
+
+impl Pour {
+    /// Passes a piece on; false if the rest of the group is given up for this watcher.
+    fn offer(&self, bytes: &Bytes) -> bool {
+        if !self.watcher.is_within_reach() {
+            return false;
+        }
+        // A frame is far below 32 bits.
+        let room = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_many_owned(bytes.len() as u32);
+        let (Ok(own), Ok(of_all)) = (room(&self.watcher.room), room(&self.room_of_all)) else {
+            return false;
+        };
+        let piece = Item::Piece {
+            bytes: bytes.clone(),
+            late_at: Instant::now() + STALE,
+            room: [own, of_all],
+        };
+        self.pieces.try_send(piece).is_ok()
+    }
+
+    fn end(self) {
+        // Without room for this word the group is given up, which is what a full queue means.
+        let _given_up = self.pieces.try_send(Item::End);
+    }
+}
+
+/// A stream that is reset unless it was ended.
+struct Stream {
+    stream: quinn::SendStream,
+    is_whole: bool,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // It fails only when the stream is gone, which is as good.
+            let _gone = self.stream.reset(code(ErrorCode::Stale));
+        }
+    }
+}
+
+/// Writes one group to its watcher.
+async fn write(
+    connection: quinn::Connection,
+    slot: Slot,
+    group: u64,
+    mut waiting: mpsc::Receiver<Item>,
+) {
+    let Ok(Ok(stream)) = timeout(STALE, connection.open_uni()).await else {
+        return;
+    };
+    let mut out = Stream {
+        stream,
+        is_whole: false,
+    };
+    let mut next = vec![Bytes::from(Frame::Live { slot, group }.to_bytes())];
+    let mut held = None;
+    let mut late_at = Instant::now() + STALE;
+    loop {
+        let written = timeout_at(late_at, out.stream.write_all_chunks(&mut next)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+        drop(held.take());
+        match waiting.recv().await {
+            Some(Item::Piece {
+                bytes,
+                late_at: at,
+                room,
+            }) => {
+                late_at = at;
+                next = vec![Bytes::from(frame::live_prefix(bytes.len())), bytes];
+                held = Some(room);
+            }
+            Some(Item::End) => {
+                // The next one has begun, or will: what is left of this one goes behind it. It fails only when the
+                // stream is gone.
+                let _gone = out.stream.set_priority(OLD_PRIORITY);
+                out.is_whole = out.stream.finish().is_ok();
+                return;
+            }
+            // Given up.
+            None => return,
+        }
+    }
+}
+
+/// Serves one live stream of a sender to its end.
+pub(crate) async fn pass_on(
+    live: Arc<Live>,
+    mailbox: SendId,
+    group: u64,
+    mut frames: FrameReader,
+) -> Ended {
+    let begin = |watcher: &Arc<Watcher>| watcher.begin(group, &live.room);
+    let mut pours: Vec<Pour> = live.watchers(&mailbox).iter().map(begin).collect();
+    loop {
+        if pours.is_empty() {
+            let why = match live.watchers(&mailbox).is_empty() {
+                true => ErrorCode::NotWatched,
+                // It may begin the next one.
+                false => ErrorCode::Stale,
+            };
+            let _gone = frames.stream_mut().stop(code(why));
+            return Ok(());
+        }
+        let next = tokio::select! {
+            next = frames.next() => next,
+            // They have left while nothing came.
+            () = all_gone(&pours) => {
+                pours.clear();
+                continue;
+            }
+        };
+        let raw = match next {
+            Ok(Some(raw)) => raw,
+            Ok(None) => {
+                pours.into_iter().for_each(Pour::end);
+                return Ok(());
+            }
+            // Given up by its sender, and so by everybody.
+            Err(FrameReadError::Stream(_)) => return Ok(()),
+            Err(FrameReadError::Wire(_)) => return Err(ErrorCode::Protocol),
+        };
+        match Frame::parse(raw.kind, &raw.body) {
+            Ok(Frame::LivePiece { .. }) => {
+                // A copy, because a slice would hold all that was read with it, and that is not counted.
+                let piece = Bytes::copy_from_slice(&raw.body);
+                pours.retain(|pour| pour.offer(&piece));
+            }
+            Ok(Frame::Ignored { .. }) => {}
+            _ => return Err(ErrorCode::Protocol),
+        }
+    }
+}
+
+/// Until nobody takes any of these groups.
+async fn all_gone(pours: &[Pour]) {
+    for pour in pours {
+        pour.pieces.closed().await;
+    }
+}
+
+fn code(code: ErrorCode) -> VarInt {
+    VarInt::from_u32(u32::from(code.to_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_says_nothing_is_out_of_reach_and_one_that_was_not_asked_is_not() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut reach = Reach::new(start);
+        assert!(reach.look(7, at(0)));
+        // It acknowledges what is sent.
+        assert!(reach.look(8, at(2_000)));
+        assert!(reach.look(8, at(3_000)));
+        assert!(reach.look(8, at(4_900)));
+        assert!(!reach.look(8, at(5_000)));
+        assert!(!reach.look(8, at(7_000)));
+        // It is back.
+        assert!(reach.look(9, at(8_000)));
+        // Nothing was sent to it for long.
+        assert!(reach.look(9, at(60_000)));
+        assert!(!reach.look(9, at(63_000)));
+    }
+}
