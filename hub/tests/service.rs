@@ -110,6 +110,17 @@ fn listen(place: &Path) -> Receiver<String> {
     heard
 }
 
+/// A hub without a camera, ready in this directory; its configuration, and what its supervisor hears.
+fn supervised(place: &Path) -> (Hub, PathBuf, Receiver<String>) {
+    let notify = place.join("notify");
+    let supervisor = listen(&notify);
+    let config = place.join("hub.toml");
+    std::fs::write(&config, text("")).unwrap();
+    let mut hub = Hub::start(&config, &notify);
+    hub.wait_for("ready");
+    (hub, config, supervisor)
+}
+
 fn next(heard: &Receiver<String>) -> String {
     heard.recv_timeout(PATIENCE).unwrap()
 }
@@ -117,12 +128,7 @@ fn next(heard: &Receiver<String>) -> String {
 #[test]
 fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs() {
     let place = tempfile::tempdir().unwrap();
-    let notify = place.path().join("notify");
-    let supervisor = listen(&notify);
-    let config = place.path().join("hub.toml");
-    std::fs::write(&config, text("")).unwrap();
-    let mut hub = Hub::start(&config, &notify);
-    hub.wait_for("ready");
+    let (mut hub, config, supervisor) = supervised(place.path());
     // Its first sign of life may come just before the word that it is ready.
     let mut said: Vec<String> = (0..4).map(|_| next(&supervisor)).collect();
     assert!(said.iter().any(|state| state == "READY=1"), "{said:?}");
@@ -174,12 +180,7 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
 #[test]
 fn a_hub_that_stands_still_gives_no_sign_of_life() {
     let place = tempfile::tempdir().unwrap();
-    let notify = place.path().join("notify");
-    let supervisor = listen(&notify);
-    let config = place.path().join("hub.toml");
-    std::fs::write(&config, text("")).unwrap();
-    let mut hub = Hub::start(&config, &notify);
-    hub.wait_for("ready");
+    let (mut hub, config, supervisor) = supervised(place.path());
     while next(&supervisor) != "WATCHDOG=1" {}
     // Each is answered by a line, until the pipe is full.
     let kind = "unheard-of".repeat(100);

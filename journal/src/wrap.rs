@@ -105,9 +105,8 @@ pub(crate) fn wrap(
     dice: &mut dyn Dice,
 ) -> Vec<u8> {
     let total = size_class(OVERHEAD_BYTES + content.len());
-    let (mut out, nonce) = begun(total, dice);
-    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
-    closed(key, place, &nonce, out, total)
+    let body = (kind, held, content);
+    wrapped(total, (key, tag_key), place, body, dice)
 }
 
 /// As [`wrap`], padded to [`FULL_ENVELOPE_BYTES`] whatever its content is. A longer one is made as ever.
@@ -121,32 +120,27 @@ pub(crate) fn wrap_in_full_size(
     dice: &mut dyn Dice,
 ) -> Vec<u8> {
     let total = size_class(OVERHEAD_BYTES + content.len()).max(FULL_ENVELOPE_BYTES);
-    let (mut out, nonce) = begun(total, dice);
-    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
-    closed(key, place, &nonce, out, total)
+    let body = (kind, held, content);
+    wrapped(total, (key, tag_key), place, body, dice)
 }
 
-/// What stands in the clear before an envelope, in a vector that has room for all of it; and its nonce.
-fn begun(total: usize, dice: &mut dyn Dice) -> (Vec<u8>, [u8; NONCE_BYTES]) {
+/// Wraps, and pads to so many bytes: at least as many as the content needs.
+fn wrapped(
+    total: usize,
+    (key, tag_key): (&Key, &Key),
+    place: Place<'_>,
+    (kind, held, content): (Kind, Held, &[u8]),
+    dice: &mut dyn Dice,
+) -> Vec<u8> {
     let mut nonce = [0; NONCE_BYTES];
     dice.fill(&mut nonce);
     let mut out = Vec::with_capacity(total);
     out.push(VERSION);
     out.extend_from_slice(&nonce);
-    (out, nonce)
-}
-
-/// Pads what was [`begun`] to so many bytes, and seals it.
-fn closed(
-    key: &Key,
-    place: Place<'_>,
-    nonce: &[u8; NONCE_BYTES],
-    mut out: Vec<u8>,
-    total: usize,
-) -> Vec<u8> {
+    put_body(&mut out, tag_key, place, &nonce, kind, held, content);
     out.resize(total - TAG_BYTES, 0);
     let (_, body) = out.split_at_mut(PREFIX_BYTES);
-    let tag = aead::seal_in_place(key, nonce, &place.aad(), body);
+    let tag = aead::seal_in_place(key, &nonce, &place.aad(), body);
     out.extend_from_slice(&tag);
     out
 }

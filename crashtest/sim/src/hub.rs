@@ -202,34 +202,10 @@ impl Hub {
                 ask_at_ms: 0,
             });
         }
+        drops_unheard(&mut process.core, books)?;
         self.process = Some(process);
         self.settle(books)?;
-        self.note_dropped(books)?;
         Ok(true)
-    }
-
-    /// A process that died between the sync of a drop and its word about it never says it again: the rows do.
-    fn note_dropped(&mut self, books: &mut Books) -> Result<(), Fault> {
-        let Some(process) = self.process.as_mut().filter(|_| books.filled) else {
-            return Ok(());
-        };
-        let status = process.core.status().map_err(ended)?;
-        let is_dropped = |clip: &&ClipFacts| clip.state == ClipState::Dropped;
-        for clip in status.clips.iter().filter(is_dropped) {
-            let Some(sha256) = clip.sha256 else {
-                return Err(Broken::new("C2", "a clip was dropped that had not ended").into());
-            };
-            let of = |event: &&mut oracle::Event| prefix_with(&event.pieces, clip.bytes, sha256);
-            match books.events.values_mut().find(of) {
-                Some(event) if !event.dropped => event.made_room = true,
-                Some(_) => {}
-                None => {
-                    let what = "a clip was dropped that no camera gave";
-                    return Err(Broken::new("C2", what).into());
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Ends it, whatever it was doing.
@@ -532,8 +508,10 @@ impl Hub {
             return Ok(());
         };
         let (mut finished, mut dropped) = (Vec::new(), Vec::new());
+        let mut is_reopened = false;
         while let Some(notice) = process.core.poll_notice() {
             match notice {
+                Notice::Reopened => is_reopened = true,
                 Notice::ClipFinished { clip, .. } => finished.push(clip),
                 Notice::PhoneSilent { .. } => books.silent = true,
                 Notice::PhoneBack { .. } => books.silent = false,
@@ -585,12 +563,7 @@ impl Hub {
         }
         // A whole clip, and only because its bytes are damaged, or the disk is full (C2).
         for (clip, reason) in dropped {
-            let of = |event: &&mut oracle::Event| {
-                event
-                    .ended
-                    .is_some_and(|(hash, _, _)| Some(hash) == clip.sha256)
-            };
-            match (books.events.values_mut().find(of), reason) {
+            match (event_of(books, &clip), reason) {
                 (Some(event), DropReason::Damaged) => event.dropped = true,
                 (Some(event), DropReason::Budget) => event.made_room = true,
                 (None, _) => {
@@ -598,6 +571,9 @@ impl Hub {
                     return Err(Broken::new("C2", what).into());
                 }
             }
+        }
+        if is_reopened {
+            drops_unheard(&mut process.core, books)?;
         }
         Ok(())
     }
@@ -811,6 +787,36 @@ impl LineEnd {
             core.handle_standing(self.way.line, Standing::Good);
         }
     }
+}
+
+/// What was said of a drop may have died with its process, or with a journal that was opened again, and the drop is
+/// durable all the same: the hub's books tell.
+fn drops_unheard(core: &mut Core, books: &mut Books) -> Result<(), Fault> {
+    if books.rotted || !books.filled {
+        return Ok(());
+    }
+    let Some(status) = passing(core.status())? else {
+        return Ok(());
+    };
+    let is_dropped = |clip: &&ClipFacts| clip.state == ClipState::Dropped;
+    for clip in status.clips.iter().filter(is_dropped) {
+        let Some(event) = event_of(books, clip) else {
+            return Err(Broken::new("C2", "a clip was dropped that no camera gave").into());
+        };
+        event.made_room = true;
+    }
+    Ok(())
+}
+
+/// The event that a clip of the hub's books is of. That it has ended may have been said by nobody: then it is known
+/// by what it holds.
+fn event_of<'a>(books: &'a mut Books, clip: &ClipFacts) -> Option<&'a mut oracle::Event> {
+    let sha256 = clip.sha256?;
+    let is_of = |event: &&mut oracle::Event| match event.ended {
+        Some((hash, _, _)) => hash == sha256,
+        None => prefix_with(&event.pieces, clip.bytes, sha256),
+    };
+    books.events.values_mut().find(is_of)
 }
 
 /// Whether the pieces begin with so many bytes of this hash.

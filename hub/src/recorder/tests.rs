@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::camera::demux::Clip;
 use crate::camera::{EventStart, NextEvent, VideoTrack};
-use crate::core::Notice;
 use crate::core::tests::world::{HandClock, NOW_MS, World, opener};
-use crate::sealer;
+use crate::core::{ClipFacts, Notice};
+use crate::sealer::{self, SealerThread};
 
 /// Plays a script as fast as it is asked for, and counts what it was asked for.
 struct Script {
@@ -57,6 +57,28 @@ async fn until(what: &str, mut seen: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{what} did not happen");
+}
+
+/// The clips that ended, until nobody has the journal's thread any more.
+async fn finished(thread: &mut SealerThread) -> Vec<ClipFacts> {
+    let mut finished = Vec::new();
+    while let Some(notice) = thread.notices.recv().await {
+        if let Notice::ClipFinished { clip, .. } = notice {
+            finished.push(clip);
+        }
+    }
+    finished
+}
+
+/// All of a script, to its end.
+async fn play(recorder: &mut Recorder, events: VecDeque<CameraEvent>) {
+    let mut camera = Script {
+        events,
+        asked: Arc::default(),
+    };
+    let (_keep, mut stop) = watch::channel(false);
+    let over = recorder.run(&mut camera, &mut stop).await.unwrap();
+    assert_eq!(over, Over::Finished);
 }
 
 #[tokio::test]
@@ -111,12 +133,7 @@ async fn fragments_are_sealed_while_the_first_is_synced_and_shown_only_then() {
     recording.await.unwrap().unwrap();
     look.answer().await.unwrap();
     drop(sealer);
-    let mut finished = Vec::new();
-    while let Some(notice) = thread.notices.recv().await {
-        if let Notice::ClipFinished { clip, .. } = notice {
-            finished.push(clip);
-        }
-    }
+    let finished = finished(&mut thread).await;
     tokio::task::spawn_blocking(move || thread.join())
         .await
         .unwrap()
@@ -202,22 +219,11 @@ async fn an_event_ends_whole_at_the_limit_that_the_owner_has_set() {
         events.extend(units(&track, 12).into_iter().map(CameraEvent::AccessUnit));
         events.push_back(CameraEvent::EventEnded(EventEnd::Completed));
     }
-    let mut camera = Script {
-        events,
-        asked: Arc::default(),
-    };
-    let (_keep, mut stop) = watch::channel(false);
     let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer);
-    let over = recorder.run(&mut camera, &mut stop).await.unwrap();
-    assert_eq!(over, Over::Finished);
+    play(&mut recorder, events).await;
     assert_eq!(recorder.completed(), 2);
     drop(recorder);
-    let mut finished = Vec::new();
-    while let Some(notice) = thread.notices.recv().await {
-        if let Notice::ClipFinished { clip, .. } = notice {
-            finished.push(clip);
-        }
-    }
+    let finished = finished(&mut thread).await;
     assert_eq!(finished.len(), 2);
     for clip in finished {
         assert_eq!(clip.state, crate::core::ClipState::Complete);
@@ -254,21 +260,10 @@ async fn a_clock_that_is_set_neither_ends_an_event_nor_lets_it_go_on() {
         })]);
         events.extend(pictures_seen.into_iter().map(CameraEvent::AccessUnit));
         events.push_back(CameraEvent::EventEnded(EventEnd::Completed));
-        let mut camera = Script {
-            events,
-            asked: Arc::default(),
-        };
-        let (_keep, mut stop) = watch::channel(false);
         let mut recorder = Recorder::new(CameraNumber::FIRST, "door".into(), sealer);
-        let over = recorder.run(&mut camera, &mut stop).await.unwrap();
-        assert_eq!(over, Over::Finished);
+        play(&mut recorder, events).await;
         drop(recorder);
-        let mut finished = Vec::new();
-        while let Some(notice) = thread.notices.recv().await {
-            if let Notice::ClipFinished { clip, .. } = notice {
-                finished.push(clip);
-            }
-        }
+        let finished = finished(&mut thread).await;
         assert_eq!(finished.len(), 1, "{forwards}");
         assert_eq!(finished[0].state, crate::core::ClipState::Complete);
         let bytes = pictures * 5_000;

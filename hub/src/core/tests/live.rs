@@ -371,42 +371,49 @@ fn a_hub_that_starts_again_has_no_sessions() {
     assert_eq!(world.app_clips()[0].1, bytes);
 }
 
-/// A full disk takes no end of a session: no frame is sealed meanwhile, and the end comes when there is room.
-#[test]
-fn the_end_of_a_session_waits_for_room_and_its_frames_do_not() {
+/// Somebody watched, nobody does any more, and the disk has no room for the end of the session.
+fn unwatched_without_room() -> (World, Viewer, u64) {
     let mut world = World::paired();
     let mut viewer = first(&world);
     let (core, phone) = world.ends();
     let session = viewer.watches(core, phone, 1);
     core.room = Some(false);
     core.handle_unwatched(viewer.line, session, NOW_MS).unwrap();
+    (world, viewer, session)
+}
+
+/// The next tick stages the end, and the phone is told.
+fn ends_unwatched(world: &mut World, viewer: &mut Viewer) {
+    let (core, phone) = world.ends();
+    core.handle_elapsed(Duration::from_secs(5), NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(viewer.told(core, phone), Some(LiveEnd::Unwatched));
+}
+
+/// A full disk takes no end of a session: no frame is sealed meanwhile, and the end comes when there is room.
+#[test]
+fn the_end_of_a_session_waits_for_room_and_its_frames_do_not() {
+    let (mut world, mut viewer, session) = unwatched_without_room();
+    let core = &mut world.core;
     assert!(core.live_board().is_empty());
     assert_eq!(seal(core, viewer.line, session, b"late"), None);
     assert_eq!(core.status().unwrap().lives.len(), 1);
     core.room = None;
-    core.handle_elapsed(Duration::from_secs(5), NOW_MS).unwrap();
-    core.commit(NOW_MS).unwrap();
-    assert_eq!(viewer.told(core, phone), Some(LiveEnd::Unwatched));
-    assert!(core.status().unwrap().lives.is_empty());
+    ends_unwatched(&mut world, &mut viewer);
+    assert!(world.core.status().unwrap().lives.is_empty());
 }
 
 /// A heartbeat's Commit gives the session another number, and not its life back.
 #[test]
 fn what_is_to_end_ends_also_behind_another_commit() {
-    let mut world = World::paired();
-    let mut viewer = first(&world);
+    let (mut world, mut viewer, session) = unwatched_without_room();
     let (core, phone) = world.ends();
-    let session = viewer.watches(core, phone, 1);
-    core.room = Some(false);
-    core.handle_unwatched(viewer.line, session, NOW_MS).unwrap();
     core.room = None;
     viewer.proposes(phone);
     assert_eq!(phone.send(core, viewer.line, NOW_MS), [Verdict::Taken]);
     assert!(core.live_board().is_empty());
     assert_eq!(seal(core, viewer.line, session + 1, b"late"), None);
-    core.handle_elapsed(Duration::from_secs(5), NOW_MS).unwrap();
-    core.commit(NOW_MS).unwrap();
-    assert_eq!(viewer.told(core, phone), Some(LiveEnd::Unwatched));
+    ends_unwatched(&mut world, &mut viewer);
 }
 
 /// Without a connection nobody can say that it is enough.

@@ -201,6 +201,14 @@ impl Session {
         sent.map_err(|_writer_gone| ErrorCode::Done)
     }
 
+    /// The mailbox that is read at this slot, if one is.
+    fn read_at(&self, slot: Slot) -> Option<SendId> {
+        match lock(&self.slots).get(&slot.0) {
+            Some(Use::Receive(mailbox, _)) => Some(*mailbox),
+            _ => None,
+        }
+    }
+
     fn watcher(&self, slot: Slot) -> Watcher {
         Watcher {
             connection: self.connection.clone(),
@@ -250,21 +258,13 @@ impl Session {
                 Ok(())
             }
             Frame::Watch { slot, on } => {
-                let mailbox = match lock(&self.slots).get(&slot.0) {
-                    Some(Use::Receive(mailbox, _)) => Some(*mailbox),
-                    _ => None,
-                };
-                if let Some(mailbox) = mailbox {
+                if let Some(mailbox) = self.read_at(slot) {
                     self.shared.watch(mailbox, self.watcher(slot), on);
                 }
                 Ok(())
             }
             Frame::Trim { slot, through } => {
-                let mailbox = match lock(&self.slots).get(&slot.0) {
-                    Some(Use::Receive(mailbox, _)) => Some(*mailbox),
-                    _ => None,
-                };
-                if let Some(mailbox) = mailbox {
+                if let Some(mailbox) = self.read_at(slot) {
                     self.shared.evil().trim(&mailbox, through);
                 }
                 Ok(())
