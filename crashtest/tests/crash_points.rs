@@ -1,11 +1,12 @@
-//! Every crash point of every program: killed at its first hit, started again, judged; and every
-//! deliberate bug, caught by the promise that it breaks.
+//! Every crash point of every program: killed at its first hit, started again, judged; and for each
+//! promise a deliberate bug, caught by that promise. `cargo xtask crash` tries them all.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crashtest::mutants::{self, Finding};
+use crashtest::mutants::{self, Finding, Trial};
 use crashtest::progress::Progress;
 use crashtest::report::Report;
 use crashtest::sweep::{self, Survey};
@@ -46,17 +47,23 @@ fn killed_at_the_first_hit_of_every_point() -> Outcome<()> {
 }
 
 #[test]
-fn every_deliberate_bug_is_caught_by_its_promise() -> Outcome<()> {
+fn a_deliberate_bug_of_each_promise_is_caught_by_it() -> Outcome<()> {
     let survey = survey()?;
     let unmatched = mutants::unmatched(&survey);
     assert!(unmatched.is_empty(), "{unmatched:?}");
-    // Two at a time, each in a world of its own: they mostly wait, and the gate has ten minutes.
+    // The first of each: the gate has ten minutes. `unmatched` has seen that each bug has a trial.
+    let mut of_promise: BTreeMap<&str, &Trial> = BTreeMap::new();
+    for trial in mutants::TRIALS {
+        let promise = survey.mutants.get(trial.mutant).map_or("?", String::as_str);
+        of_promise.entry(promise).or_insert(trial);
+    }
+    let trials: Vec<(&str, &Trial)> = of_promise.into_iter().collect();
+    // Two at a time, each in a world of its own: they mostly wait.
     let next = AtomicUsize::new(0);
     let work = || -> Outcome<Vec<Finding>> {
         let stock = Stock::paired(&Workload::Event.setup())?;
         let mut findings = Vec::new();
-        while let Some(trial) = mutants::TRIALS.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let promise = survey.mutants.get(trial.mutant).map_or("?", String::as_str);
+        while let Some((promise, trial)) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
             let finding = mutants::find(&stock, trial, promise);
             println!("{finding}");
             findings.push(finding);
@@ -69,7 +76,8 @@ fn every_deliberate_bug_is_caught_by_its_promise() -> Outcome<()> {
         findings.extend(other.join().expect("it panicked")?);
         Ok(findings)
     })?;
-    assert_eq!(findings.len(), mutants::TRIALS.len());
+    assert_eq!(findings.len(), trials.len());
+    assert!(findings.len() >= 4, "{findings:?}");
     findings.retain(|finding| !finding.caught());
     let survived: Vec<String> = findings.iter().map(Finding::to_string).collect();
     assert!(survived.is_empty(), "{survived:#?}");

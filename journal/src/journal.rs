@@ -24,7 +24,7 @@ use crate::txn::Txn;
 use crate::vault::Vault;
 
 /// Version of keys and values (FORMAT.md). Rises with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The OpenMLS release whose stored state this program reads.
 pub const OPENMLS_VERSION: &str = "0.9.2";

@@ -130,21 +130,24 @@ fn state_written_by_this_format_version_can_be_read_and_gone_on_with() {
     );
 }
 
-/// A directory of a pairing with one group, whose rotations have no salt: refused at its opening, and it says the way out.
+/// One group for a pairing and rotations without salt (1); a clip's chunks in one row (2). Each is refused when it is
+/// opened, by its number, and it says the way out.
 #[test]
-fn state_of_format_version_1_is_refused() {
-    let disk = restore(&load(1, "app").files);
-    let Err(error) = open(Role::App, &disk, 33) else {
-        panic!("it opens");
-    };
-    let found = matches!(
-        error,
-        JournalError::FormatVersion {
-            found: 1,
-            expected: FORMAT_VERSION,
-        }
-    );
-    assert!(found, "{error}");
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().contains("pair again"), "{error}");
+fn state_of_an_older_format_version_is_refused() {
+    for older in 1..FORMAT_VERSION {
+        let disk = restore(&load(older, "app").files);
+        let Err(error) = open(Role::App, &disk, 33) else {
+            panic!("version {older} opens");
+        };
+        let named = matches!(
+            error,
+            JournalError::FormatVersion {
+                found,
+                expected: FORMAT_VERSION,
+            } if found == older
+        );
+        assert!(named, "{older}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains("pair again"), "{error}");
+    }
 }
