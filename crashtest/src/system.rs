@@ -26,6 +26,7 @@ mod faults;
 mod guest;
 mod live;
 mod pairing;
+mod passing;
 mod phones;
 mod rest;
 mod running;
