@@ -398,18 +398,22 @@ impl Survey {
 
     /// Every hit up to [`HITS_MAX`] of every point in the [thorough](Workload::THOROUGH) workloads. In the others
     /// so many only of points that none of these passes, and of every other point the first, but for those of the
-    /// engine, whose first hit is in the start of some process, as in any conversation. All of them would take longer
-    /// than the hour that the middle tier has.
+    /// engine, whose first hit is in the start of some process, as in any conversation; and in those that are not the
+    /// [gate's](Workload::GATE) only of [what they are for](BEYOND_THE_GATE). All of them would take longer than the hour
+    /// that the middle tier has.
     #[must_use]
     pub fn every_hit(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         for workload in Workload::ALL {
             let is_thorough = Workload::THOROUGH.contains(&workload);
+            let is_of_gate = Workload::GATE.contains(&workload);
             for (role, points) in &self.points {
                 for name in points.linked.keys() {
                     let hits = |workload| points.hits.get(&(workload, name.clone())).copied();
                     let is_new = Workload::THOROUGH.iter().all(|one| hits(*one).is_none());
+                    let is_own = BEYOND_THE_GATE.iter().any(|room| name.starts_with(room));
                     let hits_max = match (is_thorough || is_new, name.starts_with(ENGINE)) {
+                        _ if !is_of_gate && !is_own => 0,
                         (true, _) => HITS_MAX,
                         (false, true) => 0,
                         (false, false) => 1,
@@ -634,6 +638,9 @@ mod tests {
             (Workload::Reset, "app.take.staged", 20),
             (Workload::Reset, "hub.reset.asked", 2),
             (Workload::Beside, "hub.settings.staged", 9),
+            (Workload::Pass, "hub.settings.staged", 9),
+            (Workload::Pass, "app.take.staged", 9),
+            (Workload::Pass, "hub.invite.made", 1),
         ] {
             points.linked.insert(name.to_owned(), "a.rs:1".to_owned());
             points.hits.insert((workload, name.to_owned()), hits);
@@ -649,7 +656,10 @@ mod tests {
         assert_eq!(count(Workload::Reset, "app.take.staged"), 1);
         assert_eq!(count(Workload::Reset, "hub.reset.asked"), 2);
         assert_eq!(count(Workload::Beside, "hub.settings.staged"), 8);
-        assert_eq!(cases.len(), 8 + 8 + 1 + 2 + 8);
+        assert_eq!(count(Workload::Pass, "hub.settings.staged"), 0);
+        assert_eq!(count(Workload::Pass, "app.take.staged"), 0);
+        assert_eq!(count(Workload::Pass, "hub.invite.made"), 1);
+        assert_eq!(cases.len(), 8 + 8 + 1 + 2 + 8 + 1);
     }
 
     #[test]
