@@ -132,7 +132,9 @@ impl Report<'_> {
         let mut all = self.survey.never_hit();
         if !self.survey.left.is_empty() {
             let left = self.survey.left.join(", ");
-            all.push(format!("points of {left}: they are left to `cargo xtask crash`"));
+            all.push(format!(
+                "points of {left}: they are left to `cargo xtask crash`"
+            ));
         }
         let left = self.left();
         if left > 0 {

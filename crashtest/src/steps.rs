@@ -106,7 +106,9 @@ pub fn wrong(rows: &[Row]) -> Vec<String> {
             wrong.extend(unknown.map(|name| format!("{step}: there is no {what} {name}")));
         };
         cell(own, "crash point", &|name| points.contains(name));
-        cell(workloads, "workload", &|name| name.parse::<Workload>().is_ok());
+        cell(workloads, "workload", &|name| {
+            name.parse::<Workload>().is_ok()
+        });
         cell(mutants, "deliberate bug", &mutants::is_tried);
     }
     let in_no_row = points.iter().filter(|point| {
@@ -180,7 +182,8 @@ mod tests {
         // Its points are in no row then, either.
         let without = of(&|rows| drop(rows.remove(live)));
         assert_eq!(without.len(), 4, "{without:?}");
-        assert_eq!(rows_of("| step | nothing |\n|---|---|\n| live | x |\n"), []);
+        let of_another_table = rows_of("| step | nothing |\n|---|---|\n| live | x |\n");
+        assert!(of_another_table.is_empty());
     }
 
     #[test]

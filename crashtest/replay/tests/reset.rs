@@ -217,7 +217,8 @@ fn a_power_cut_in_a_removal_leaves_the_phone_whole_or_gone_for_good() {
                     let always = matches!(kind, Kind::Kill | Kind::LoseAll);
                     if always || hash.is_multiple_of(THIEF_EVERY) {
                         robbed += 1;
-                        let left = TreeDisk::new(disk.tree(), layout(Role::Hub).engine, Noting::Off);
+                        let left =
+                            TreeDisk::new(disk.tree(), layout(Role::Hub).engine, Noting::Off);
                         let left: Arc<dyn Disk> = Arc::new(left);
                         let opens = thief::judge(journal::Role::Hub, &left, Options::default());
                         opens.unwrap_or_else(|broken| panic!("{}: {broken}", place()));
@@ -235,7 +236,10 @@ fn a_power_cut_in_a_removal_leaves_the_phone_whole_or_gone_for_good() {
         }
     }
     println!("a removal: {whole} states with the phone, {gone} without, {robbed} robbed");
-    assert!(whole > 20 && gone > 20 && robbed > 2, "{whole} {gone} {robbed}");
+    assert!(
+        whole > 20 && gone > 20 && robbed > 2,
+        "{whole} {gone} {robbed}"
+    );
 }
 
 /// Whether the vault of a tree still has one of these keys.
@@ -319,5 +323,8 @@ fn a_power_cut_in_a_reset_leaves_a_hub_that_opens_or_one_that_its_next_start_era
         }
     }
     println!("a reset: {opened} states opened, {erased} erased themselves, {empty} were empty");
-    assert!(opened > 0 && erased > 20 && empty > 0, "{opened} {erased} {empty}");
+    assert!(
+        opened > 0 && erased > 20 && empty > 0,
+        "{opened} {erased} {empty}"
+    );
 }

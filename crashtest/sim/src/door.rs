@@ -26,13 +26,17 @@ const NOW_S: u64 = 1_800_000_000;
 pub fn play(seed: u64) -> Result<(), Broken> {
     let mut door = Door::of(seed).map_err(unplayed)?;
     let code = door.offer().map_err(unplayed)?;
-    let mut guessed = Offer::from_text(&code.to_text())
-        .map_err(|error| Broken::new("C7", error.to_string()))?;
+    let mut guessed =
+        Offer::from_text(&code.to_text()).map_err(|error| Broken::new("C7", error.to_string()))?;
     guessed.spoil_secret();
     door.nobody_comes_by(&guessed, NOW_S, "with another secret than the code's")?;
     door.nobody_comes_by(&code, code.expires_unix_s, "by a code whose time is over")?;
     door.closes(&code).map_err(unplayed)?;
-    door.nobody_comes_by(&code, NOW_S, "by a code of a hub that pairs nobody any more")?;
+    door.nobody_comes_by(
+        &code,
+        NOW_S,
+        "by a code of a hub that pairs nobody any more",
+    )?;
 
     let code = door.offer().map_err(unplayed)?;
     let first = door.somebody_comes_by(&code)?;

@@ -47,12 +47,14 @@ impl System {
         let Some((mut process, _)) = shown else {
             return Ok(());
         };
-        self.until("the word that somebody has come", patience, |system| {
-            match process.ended() {
+        self.until(
+            "the word that somebody has come",
+            patience,
+            |system| match process.ended() {
                 Some(status) => system.invite_ended(&mut process, status).map(Some),
                 None => Ok(None),
-            }
-        })
+            },
+        )
     }
 
     /// Starts the first phone's `invite` and waits for its code. `None` if it died of the planted crash, or had to end

@@ -62,7 +62,8 @@ fn judge(system: &mut System, channel: &str, word: &str) -> Outcome<()> {
     }
     let told = told_of(&system.board().lines(), channel);
     if let Some(missing) = told.difference(&each).next() {
-        let what = format!("the {channel} of the event of {missing} is stored, and never came: {answer}");
+        let what =
+            format!("the {channel} of the event of {missing} is stored, and never came: {answer}");
         system.found_broken("C2", what);
     }
     if channel == "thumbnail"

@@ -84,10 +84,7 @@ pub(super) fn pass(system: &mut System) -> Outcome<Ends> {
     system.pass_code_on(SECOND_PHONE)?;
     let now = system.hub_says(&["phones"])?;
     let rows = now["phones"].as_array().cloned().unwrap_or_default();
-    let added: Vec<&Value> = rows
-        .iter()
-        .filter(|row| row["phone"] != first)
-        .collect();
+    let added: Vec<&Value> = rows.iter().filter(|row| row["phone"] != first).collect();
     let is_named = |row: &&Value| row["added_by"] == first;
     if added.len() != 1 || !added.iter().all(is_named) {
         system.found_broken(
