@@ -151,12 +151,15 @@ impl Workload {
             // After the table of the disk.
             Self::Budget => "budget_mib = 1\n".into(),
             Self::Order => "\n[traffic]\nconstant_rate = \"256 KiB/s\"\nbacklog_mib = 16\n".into(),
-            // What belongs to the camera may stand behind other tables.
+            _ => String::new(),
+        };
+        let camera_extra = match self {
             Self::Motion => "\n[camera.detection]\npost_roll_seconds = 1.0\n".into(),
             _ => String::new(),
         };
         Setup {
             passes,
+            camera_extra,
             hub_extra,
             hub_log_mib: if retains { 8 } else { 4 },
             gap_seconds: 0.0,

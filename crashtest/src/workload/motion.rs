@@ -29,7 +29,7 @@ pub(super) fn motion(system: &mut System) -> Outcome<Ends> {
     // What somebody walks on for would take a while; so it is cut off.
     system.stop(Role::Hub)?;
     system.setup.clip = short_clip();
-    system.setup.hub_extra.clear();
+    system.setup.camera_extra.clear();
     let ends = system.settle()?;
     // Both lines have had the time that the videos took, and more: all of them are attached at once.
     for (channel, word) in SAID {
