@@ -8,7 +8,7 @@
 //! The public interface is: [`system`] (a relay, a hub and an app in a temporary directory),
 //! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
 //! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`workers`] (some of them at a time), [`progress`]
-//! (what was done before this process), [`shard`] (what is done by another machine), [`mutants`] (deliberate
+//! (what was done before this process), [`steps`] (the table of every step with its points, workloads and bugs), [`shard`] (what is done by another machine), [`mutants`] (deliberate
 //! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`canary`] (secrets that must be found nowhere), [`report`] (tables of one sweep), [`summary`] (the document about all
 //! kinds of crash tests), [`cycles`] (a thousand kills of
 //! one installation), [`daemon_errors`] (one operation of a running program fails; [`fault`] says how),
@@ -28,6 +28,7 @@ pub mod progress;
 pub mod raw;
 pub mod report;
 pub mod shard;
+pub mod steps;
 pub mod summary;
 pub mod sweep;
 pub mod system;

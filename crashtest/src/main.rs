@@ -35,7 +35,7 @@ secluso-crashtest sweep    every hit up to 8 of every crash point in the workloa
                            but of the engine's, each point again inside the recovery that follows, and the
                            deliberate bugs
                              --json          one JSON object on stdout
-                             --quick         each point once (what the gate runs)
+                             --quick         each point once (the gate runs that of most)
                              --minutes N     at most so long (60)
                              --shard K/N     the runs of one machine of N, from 0
                              --open-ended    what the time does not reach is no failure

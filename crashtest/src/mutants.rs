@@ -210,11 +210,7 @@ impl fmt::Display for Finding {
 /// Bugs that neither this room nor the simulation tries, and trials of bugs that no program has.
 #[must_use]
 pub fn unmatched(survey: &Survey) -> Vec<String> {
-    let tried = |name: &str| {
-        let simulated = SIMULATED.contains(&format!("(\"{name}\""));
-        simulated || TRIALS.iter().any(|trial| trial.mutant == name)
-    };
-    let untried = survey.mutants.keys().filter(|name| !tried(name));
+    let untried = survey.mutants.keys().filter(|name| !is_tried(name));
     let unknown = TRIALS
         .iter()
         .filter(|trial| !survey.mutants.contains_key(trial.mutant));
@@ -222,6 +218,13 @@ pub fn unmatched(survey: &Survey) -> Vec<String> {
         .map(|name| format!("no trial plants {name}"))
         .chain(unknown.map(|trial| format!("no program has {}", trial.mutant)))
         .collect()
+}
+
+/// Whether some trial plants this bug, here or in the simulation.
+#[must_use]
+pub fn is_tried(name: &str) -> bool {
+    let simulated = SIMULATED.contains(&format!("(\"{name}\""));
+    simulated || TRIALS.iter().any(|trial| trial.mutant == name)
 }
 
 /// Tries one bug, and the same without it. A [`Survey`] must have passed before.

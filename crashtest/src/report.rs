@@ -130,6 +130,12 @@ impl Report<'_> {
     #[must_use]
     pub fn not_covered(&self) -> Vec<String> {
         let mut all = self.survey.never_hit();
+        if !self.survey.left.is_empty() {
+            let left = self.survey.left.join(", ");
+            all.push(format!(
+                "points of {left}: they are left to `cargo xtask crash`"
+            ));
+        }
         let left = self.left();
         if left > 0 {
             all.push(format!("{left} runs: the time was up"));

@@ -14,6 +14,7 @@ use crashtest::process::Role;
 use crashtest::progress::{Kept, Progress};
 use crashtest::report::Report;
 use crashtest::shard::Shard;
+use crashtest::steps;
 use crashtest::sweep::{self, Case, Cell};
 use crashtest::trouble::{Outcome, Trouble};
 use serde_json::json;
@@ -147,6 +148,10 @@ pub(crate) fn sweep(options: &Options) -> Outcome<bool> {
     let mut survey = sweep::survey(&stock)?;
     if !options.quick {
         survey = survey.least(&sweep::survey(&stock)?);
+    }
+    let unhit = steps::unhit(&steps::rows(), &survey);
+    if !unhit.is_empty() {
+        return Err(Trouble::Broken(unhit.join("; ")));
     }
     let (findings, all_caught) = hunt(&stock, &survey)?;
     drop(stock);

@@ -26,6 +26,7 @@ mod faults;
 mod guest;
 mod live;
 mod pairing;
+mod passing;
 mod phones;
 mod rest;
 mod running;
@@ -59,6 +60,8 @@ pub struct Setup {
     pub quota_mib: u32,
     /// The part of it that only small envelopes may use, in MiB.
     pub reserved_mib: u32,
+    /// Lines right behind the camera's table, such as tables of its own.
+    pub camera_extra: String,
     /// Lines of the hub's configuration before its first table.
     pub hub_first: String,
     /// Lines after the hub's configuration.
@@ -89,6 +92,7 @@ impl Default for Setup {
             gap_seconds: 0.1,
             quota_mib: 64,
             reserved_mib: 1,
+            camera_extra: String::new(),
             hub_first: String::new(),
             hub_extra: String::new(),
             hub_log_mib: 4,
@@ -428,10 +432,11 @@ impl System {
     pub fn write_hub_config(&self) -> Outcome<()> {
         let setup = &self.setup;
         self.write_hub_config_with(&format!(
-            "[camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n\n",
+            "[camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n{}\n",
             quoted(&setup.clip.to_string_lossy()),
             setup.gap_seconds,
             setup.passes,
+            setup.camera_extra,
         ))
     }
 

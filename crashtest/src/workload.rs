@@ -1,10 +1,11 @@
-//! The thirteen conversations that a crash may interrupt.
+//! The fifteen conversations that a crash may interrupt.
 //!
 //! ```text
 //! events    event, sync, trim, retain, beat, budget    what is recorded, delivered, kept and deleted
 //! orders    order                                      commands
-//! phones    pair, remove, beside, replace              who is paired, and who no more
+//! phones    pair, remove, beside, replace, pass        who is paired, and who no more
 //! live      watch                                      live pictures while events are recorded
+//! motion    motion                                     an event that is found, told and shown
 //! reset     reset                                      a hub that begins again
 //! ```
 //!
@@ -21,6 +22,7 @@ use crate::trouble::{Outcome, Trouble};
 
 mod events;
 mod live;
+mod motion;
 mod orders;
 mod phones;
 mod reset;
@@ -63,11 +65,35 @@ pub enum Workload {
     Reset,
     /// The owner watches live while events are recorded.
     Watch,
+    /// A phone passes a code of the hub on, by which another one pairs; then it removes that one by a command.
+    Pass,
+    /// Somebody walks by: the hub finds the event by motion, tells the phone of it and sends its picture.
+    Motion,
 }
 
 impl Workload {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
+        Self::Event,
+        Self::Sync,
+        Self::Trim,
+        Self::Retain,
+        Self::Pair,
+        Self::Remove,
+        Self::Order,
+        Self::Reset,
+        Self::Beat,
+        Self::Replace,
+        Self::Watch,
+        Self::Beside,
+        Self::Budget,
+        Self::Pass,
+        Self::Motion,
+    ];
+
+    /// Those that the gate plays. The others are about steps that its other tests play too, without a kill, and would
+    /// cost it more time than it has: they belong to `cargo xtask crash`.
+    pub const GATE: [Self; 13] = [
         Self::Event,
         Self::Sync,
         Self::Trim,
@@ -104,6 +130,8 @@ impl Workload {
             Self::Replace => "replace",
             Self::Reset => "reset",
             Self::Watch => "watch",
+            Self::Pass => "pass",
+            Self::Motion => "motion",
         }
     }
 
@@ -115,6 +143,7 @@ impl Workload {
             Self::Trim | Self::Watch => 3,
             Self::Budget => BUDGET_PASSES,
             Self::Pair | Self::Remove | Self::Order | Self::Beat | Self::Beside | Self::Reset => 1,
+            Self::Pass | Self::Motion => 1,
         };
         let retains = matches!(self, Self::Retain | Self::Replace);
         let hub_extra = match self {
@@ -124,16 +153,21 @@ impl Workload {
             Self::Order => "\n[traffic]\nconstant_rate = \"256 KiB/s\"\nbacklog_mib = 16\n".into(),
             _ => String::new(),
         };
+        let camera_extra = match self {
+            Self::Motion => "\n[camera.detection]\npost_roll_seconds = 1.0\n".into(),
+            _ => String::new(),
+        };
         Setup {
             passes,
+            camera_extra,
             hub_extra,
             hub_log_mib: if retains { 8 } else { 4 },
             gap_seconds: 0.0,
             drops_allowed: self == Self::Budget,
             log_kib: Some(LOG_KIB),
             clip: match self {
-                // A heartbeat has to fall into it.
-                Self::Beat => people_clip(),
+                // A heartbeat has to fall into it, or something has to move.
+                Self::Beat | Self::Motion => people_clip(),
                 _ => Setup::default().clip,
             },
             ..Setup::default()
@@ -170,6 +204,8 @@ impl Workload {
             Self::Replace => phones::replace(system),
             Self::Reset => reset::reset(system),
             Self::Watch => live::watch(system),
+            Self::Pass => phones::pass(system),
+            Self::Motion => motion::motion(system),
         }
     }
 }

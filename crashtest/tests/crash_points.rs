@@ -9,18 +9,19 @@ use std::time::Instant;
 use crashtest::mutants::{self, Finding, Trial};
 use crashtest::progress::Progress;
 use crashtest::report::Report;
+use crashtest::steps;
 use crashtest::sweep::{self, Survey};
 use crashtest::system::Stock;
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workload::Workload;
 
-/// One run of each workload without a crash, for both tests.
+/// One run of each of the gate's workloads without a crash, for both tests.
 fn survey() -> Outcome<Survey> {
     static SURVEY: Mutex<Option<Survey>> = Mutex::new(None);
     let mut kept = SURVEY.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.is_none() {
         let stock = Stock::paired(&Workload::Event.setup())?;
-        *kept = Some(sweep::survey(&stock)?);
+        *kept = Some(sweep::survey_of_gate(&stock)?);
     }
     Ok(kept.clone().unwrap_or_default())
 }
@@ -29,6 +30,8 @@ fn survey() -> Outcome<Survey> {
 fn killed_at_the_first_hit_of_every_point() -> Outcome<()> {
     let began = Instant::now();
     let survey = survey()?;
+    let unhit = steps::unhit(&steps::rows(), &survey);
+    assert!(unhit.is_empty(), "{unhit:#?}");
     let cases = survey.each_point_once();
     let cells = sweep::run(&cases, None, &Progress::unkept(), |_count, cell| {
         println!("{cell}");

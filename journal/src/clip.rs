@@ -304,7 +304,11 @@ impl Session<Committer> {
     ) -> Result<ClipEnd, JournalError> {
         let clip = self.start_clip(txn, camera, mime, started_unix_ms)?;
         self.append_chunk(txn, clip, bytes, started_unix_ms)?;
-        self.finish_clip(txn, clip, now_unix_ms)
+        let end = self.finish_clip(txn, clip, now_unix_ms)?;
+        // CRASH(journal.picture.hub_staged): before: no picture, and none later: its clip goes on without | after: Commit,
+        // picture and trailer are synced as one.
+        wal::crash_point!("journal.picture.hub_staged");
+        Ok(end)
     }
 
     /// A clip being recorded: from memory if that is what the rows say, else from the rows.

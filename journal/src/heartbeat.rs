@@ -278,8 +278,21 @@ impl Txn<'_> {
     /// Remembers new keys of ours that are proposed in this transaction.
     pub(crate) fn keys_made(&mut self, line: Line, made: Made) -> Result<(), JournalError> {
         let known: LineKeys = self.row(&keys::line_keys(line))?.unwrap_or_default();
+        let healed = match mutant!(
+            "healed_told_early",
+            "S4",
+            "a line says that it is healed since keys that no Commit has taken yet"
+        ) {
+            true => Some(Healed {
+                epoch: Epoch(0),
+                number: made.number,
+                made_unix_ms: made.made_unix_ms,
+                taken_unix_ms: made.made_unix_ms,
+            }),
+            false => known.healed,
+        };
         let pending = Some(made);
-        self.put_row(&keys::line_keys(line), &LineKeys { pending, ..known })
+        self.put_row(&keys::line_keys(line), &LineKeys { pending, healed })
     }
 
     /// What a Commit made of the keys that were pending: `taken` has the epoch that it opened and the time,

@@ -377,6 +377,11 @@ impl Session<Follower> {
         record.sha256 = Some(sha256);
         record.state = if equal { good } else { AppClipState::Mismatch };
         put_clip(txn, &record)?;
+        if self.line().channel == Channel::Thumbnail {
+            // CRASH(journal.picture.app_staged): before: the picture is here without its end, the cursor is before that;
+            // it comes again | after: it is whole and shown, synced with the cursor behind its end.
+            wal::crash_point!("journal.picture.app_staged");
+        }
         Ok(Taken::Ended {
             clip: end.clip,
             state: record.state,

@@ -81,6 +81,7 @@ use openmls_traits::OpenMlsProvider as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use wal::mutant;
 use wire::ids::{DeviceId, SendId};
 use zeroize::Zeroizing;
 
@@ -243,8 +244,8 @@ impl Offer {
     }
 
     /// The same offer with another secret: what a stranger would have to guess.
-    #[cfg(test)]
-    pub(crate) fn spoil_secret(&mut self) {
+    #[cfg(any(test, feature = "crashtest"))]
+    pub fn spoil_secret(&mut self) {
         self.secret = Key::new([0; 32]);
     }
 
@@ -256,16 +257,25 @@ impl Offer {
 
     fn psk(&self, nonce: &[u8; 32]) -> Key {
         derive(
-            self.secret.as_slice(),
+            self.root(),
             &[b"secluso pairing psk v1", &self.offer.0, nonce],
         )
     }
 
     fn mac_key(&self) -> Key {
-        derive(
-            self.secret.as_slice(),
-            &[b"secluso pairing mac v1", &self.offer.0],
-        )
+        derive(self.root(), &[b"secluso pairing mac v1", &self.offer.0])
+    }
+
+    /// What both keys come of.
+    fn root(&self) -> &[u8] {
+        match mutant!(
+            "secret_left_out",
+            "S2",
+            "the keys of a pairing come of what its offer is called, and not of its secret"
+        ) {
+            true => &[],
+            false => self.secret.as_slice(),
+        }
     }
 }
 

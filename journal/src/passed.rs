@@ -5,7 +5,7 @@
 //! and whoever asks for it look at. This room must never keep one longer.
 
 use serde::{Deserialize, Serialize};
-use wal::Durable;
+use wal::{Durable, crash_point};
 
 use crate::error::{ErrorKind, JournalError};
 use crate::ids::{CommandId, OfferId, PairingId};
@@ -109,6 +109,9 @@ impl Session<Follower> {
             code,
         };
         txn.put_secret_row(scope, Family::Passed, &[], &row)?;
+        // CRASH(journal.passed.kept): before: no code, the cursor is before it; it comes again | after: the code is here,
+        // under a key of its own, synced with the cursor behind it.
+        crash_point!("journal.passed.kept");
         Ok(Some(InviteTaken::Here))
     }
 
@@ -152,6 +155,9 @@ impl Journal {
     pub fn end_passed_code(&mut self, asked_by: CommandId) -> Result<Durable<bool>, JournalError> {
         let mut txn = self.begin();
         let ended = end(&mut txn, |code| code.asked_by == asked_by)?;
+        // CRASH(journal.passed.ended): before: the code was shown, and is here until its time is over, a phone has used it
+        // or another takes its place | after: it is gone with its key.
+        crash_point!("journal.passed.ended");
         txn.commit(ended)
     }
 

@@ -299,6 +299,8 @@ impl Hub {
         if oracle::is_told(name) {
             books.announced.insert(name);
             self.tell(name, now_ms)?;
+            // What a hub says it may say at once, before anything of the event is synced.
+            self.settle(books)?;
         }
         self.begin(name, now_ms)?;
         self.commit(now_ms, books).map(drop)

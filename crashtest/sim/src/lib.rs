@@ -20,6 +20,7 @@
 
 pub mod app;
 pub mod cut;
+pub mod door;
 pub mod engine;
 pub mod errors;
 pub mod files;

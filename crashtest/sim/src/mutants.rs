@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::cut;
+use crate::door;
 use crate::engine::Bias;
 use crate::oracle::Broken;
 use crate::plan::{Flavour, Plan};
@@ -30,6 +31,8 @@ const WORLD_SEEDS_MAX: u64 = 600;
 const LIVES_MAX: u64 = 3;
 /// Seeds that a trial by a power cut may take: each does the same.
 const CUTS_MAX: u64 = 3;
+/// Seeds that a trial at the door may take: likewise.
+const DOORS_MAX: u64 = 3;
 
 /// Where a bug is tried: the fastest place that can see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +45,8 @@ pub enum Tier {
     Theft,
     /// A hub's journal whose last write a power cut tears, and a thief behind the start.
     Cut,
+    /// A hub's journal, phones that may pair, and strangers that may not.
+    Door,
 }
 
 impl fmt::Display for Tier {
@@ -52,6 +57,7 @@ impl fmt::Display for Tier {
             Tier::World(flavour) => write!(f, "world, {flavour:?}"),
             Tier::Theft => f.write_str("theft"),
             Tier::Cut => f.write_str("power cut"),
+            Tier::Door => f.write_str("door"),
         }
     }
 }
@@ -170,6 +176,7 @@ pub fn find(trial: &Trial, promise: &'static str, pair: &Pair) -> Finding {
         Tier::World(_) => WORLD_SEEDS_MAX,
         Tier::Theft => LIVES_MAX,
         Tier::Cut => CUTS_MAX,
+        Tier::Door => DOORS_MAX,
     };
     for seed in 0..seeds_max {
         finding.seeds += 1;
@@ -204,6 +211,7 @@ pub fn play(
         Tier::World(flavour) => run::repeat(&Plan::flavoured(flavour, seed), pair).map(drop),
         Tier::Theft => theft::judged(theft::Terms::shortest(seed)),
         Tier::Cut => cut::play(seed),
+        Tier::Door => door::play(seed),
     }
 }
 

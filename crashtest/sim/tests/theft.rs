@@ -30,6 +30,7 @@ fn a_copy_that_is_left_open_and_a_key_that_stays_are_seen() {
         ("retained_never_forgotten", 3),
         ("ack_key_stays", 3),
         ("key_not_rotated", 3),
+        ("update_passed_over", 3),
     ] {
         assert!(TRIALS.iter().any(|trial| trial.mutant == name), "{name}");
         // It is nobody's pair that a life begins with.

@@ -89,6 +89,12 @@ impl System {
         self.seen.push(Broken::new(promise, what));
     }
 
+    /// All that the conversation found to be broken so far.
+    #[must_use]
+    pub fn found(&self) -> Vec<Broken> {
+        self.seen.clone()
+    }
+
     /// Every clip that the hub has ever begun was for a phone that is about to be removed. The hub does not run.
     pub fn give_up_all_clips(&mut self) {
         let lines = self.board.lines();

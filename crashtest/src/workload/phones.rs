@@ -72,6 +72,36 @@ pub(super) fn beside(system: &mut System) -> Outcome<Ends> {
     system.settle()
 }
 
+/// A phone passes a code on, whoever dies: the one that comes by it is named by hub and phones, and is removed as any
+/// other.
+pub(super) fn pass(system: &mut System) -> Outcome<Ends> {
+    system.write_hub_config_without_camera()?;
+    for role in [Role::Relay, Role::Hub] {
+        system.start(role)?;
+    }
+    let listed = system.hub_says(&["phones"])?;
+    let first = listed["phones"][0]["phone"].as_str().unwrap_or_default();
+    system.pass_code_on(SECOND_PHONE)?;
+    let now = system.hub_says(&["phones"])?;
+    let rows = now["phones"].as_array().cloned().unwrap_or_default();
+    let added: Vec<&Value> = rows.iter().filter(|row| row["phone"] != first).collect();
+    let is_named = |row: &&Value| row["added_by"] == first;
+    if added.len() != 1 || !added.iter().all(is_named) {
+        system.found_broken(
+            "C5",
+            format!("one phone has come by a code of {first}, and the hub says {now}"),
+        );
+    }
+    // Whoever was told something more has taken it.
+    system.start(Role::App)?;
+    both_have_all(system, 0)?;
+    system.stop(Role::App)?;
+    remove_by_command(system)?;
+    system.expect_shut_out(SECOND_PHONE)?;
+    system.with_phone(SECOND_PHONE, forget_hub)?;
+    system.settle()
+}
+
 /// Waits until the hub's process has recorded so many events, and both phones have acked all that there is. If the
 /// first one runs on, it does so by itself.
 fn both_have_all(system: &mut System, events: usize) -> Outcome<()> {

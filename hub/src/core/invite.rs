@@ -20,7 +20,7 @@ use journal::message::{
 };
 use journal::pairing::OfferTerms;
 use journal::{AddedSaid, ErrorKind, Invite, InviteAsked, JournalError, Offer, Txn};
-use wal::Priority;
+use wal::{Priority, crash_point};
 
 use super::{
     Core, CoreError, EPOCH_BYTES, Notice, PROVEN, SMALL_GROUP_BYTES, is_about_one_line, push,
@@ -88,6 +88,9 @@ impl Core {
                 txn,
                 &[HubConfigMessage::Invited(Invited { asked_by, news })],
             )?;
+            // CRASH(hub.invite.made): before: an offer is wanted and there is none; the next start makes one | after: it
+            // is made, and its code is on its way to who asked, synced as one.
+            crash_point!("hub.invite.made");
             Ok(Some(offer))
         });
         let made = self.judge(made, now_unix_ms);
@@ -179,6 +182,9 @@ impl Core {
         let mut txn = self.journal()?.begin();
         let finished = txn.finish_invite(asked_by, phone)?;
         if finished {
+            // CRASH(hub.invite.finished): before: a phone has paired by it and heard its last word; the next start says
+            // that again to who asks, until the offer's time is over | after: nobody listens for it any more.
+            crash_point!("hub.invite.finished");
             drop(txn.stage(())?);
             self.staged_bytes += SMALL_GROUP_BYTES;
         }
@@ -216,7 +222,11 @@ impl Core {
                 let added = txn.added_phones()?;
                 let version = added.version;
                 let said = session.say(txn, &[HubConfigMessage::Added(added)])?;
-                txn.put_added_said(line.pairing, AddedSaid { version, said })
+                txn.put_added_said(line.pairing, AddedSaid { version, said })?;
+                // CRASH(hub.added.staged): before: this phone is not told who was added, and no row says it is; the next
+                // start or tick tells it | after: Commit, word and what it was told are synced as one.
+                crash_point!("hub.added.staged");
+                Ok(())
             });
             match self.judge(told, now_unix_ms) {
                 Ok(()) => {}

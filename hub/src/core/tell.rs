@@ -9,11 +9,11 @@ use bytes::Bytes;
 use journal::ids::{Channel, Line};
 use journal::message::{EventNotice, NoticeKind};
 use journal::{Committer, ErrorKind, JournalError, Session, Txn};
-use wal::Priority;
+use wal::{Priority, mutant};
 
 use super::{
     CHUNK_OVERHEAD_BYTES, Core, CoreError, EPOCH_BYTES, LineState, Notice, PROVEN, Recorded, Stop,
-    is_about_one_line,
+    is_about_one_line, push,
 };
 
 /// What a thumbnail is, as a MIME type.
@@ -136,11 +136,21 @@ impl Core {
                 return Ok(Recorded::Not(Stop::Space));
             }
             let told = self.in_txn(line, bytes, now_unix_ms, &mut step);
+            let notice = Notice::Told {
+                line,
+                started_unix_ms,
+            };
             match told {
-                Ok(()) => self.pending.push(Notice::Told {
-                    line,
-                    started_unix_ms,
-                }),
+                Ok(())
+                    if mutant!(
+                        "word_before_its_sync",
+                        "C2",
+                        "the hub says that notification and picture are stored before they are"
+                    ) =>
+                {
+                    push(&mut self.notices, notice);
+                }
+                Ok(()) => self.pending.push(notice),
                 Err(CoreError::Journal(error)) if self.is_poison(&error) => {
                     self.reopen(&error, now_unix_ms)?;
                 }

@@ -155,7 +155,13 @@ impl HubPairing {
             },
         };
         let mut txn = journal.begin();
-        if let Some(row) = row {
+        if let Some(row) = row
+            && !mutant!(
+                "mode_left_on",
+                "S2",
+                "nobody pairs at the hub any more, and the code that it showed stays good"
+            )
+        {
             end_offer(&mut txn, id, &row);
         }
         txn.commit(end)
@@ -197,7 +203,9 @@ impl HubPairing {
             let answer = answer.clone();
             return journal.begin().commit(answered(answer));
         }
-        if offer.expires_unix_s <= now_unix_s {
+        if offer.expires_unix_s <= now_unix_s
+            && !mutant!("late_code_taken", "S2", "a code whose time is over is good")
+        {
             return Err(PairingError::Expired.into());
         }
         if journal
@@ -322,7 +330,13 @@ impl Welcomed {
         txn.put_secret_row(scope, Family::PairingAnswer, &[], &kept)?;
         let next_key: u64 = txn.row(keys::NEXT_KEY)?.unwrap_or(1);
         txn.put_secret_row(scope, Family::PairingAnswer, NEXT_KEY_THEN, &next_key)?;
-        txn.end(Scope::Offer(confirm.offer));
+        if !mutant!(
+            "code_used_twice",
+            "S2",
+            "a code by which a phone has paired is good for the next one"
+        ) {
+            txn.end(Scope::Offer(confirm.offer));
+        }
         let unheard = unheard_pairings(&txn, confirm.pairing, record.peer_device)?;
         // Two phones may have been answered while there was one place left.
         if others.saturating_sub(unheard.len()) >= PHONES_MAX {

@@ -8,6 +8,7 @@
 //! told of, and never a phone that came by one and that the others are not told of.
 
 use serde::{Deserialize, Serialize};
+use wal::mutant;
 use wire::Invitation;
 use wire::ids::Seq;
 
@@ -178,6 +179,9 @@ pub(super) fn used(
     phone: PairingId,
     paired_unix_s: u64,
 ) -> Result<(), JournalError> {
+    mutant!("added_unsaid", "C5", "a phone that came by another one's code is paired, and no row says so" => {
+        return Ok(());
+    });
     let mut row = load(txn)?;
     let Some(open) = row.open.as_mut() else {
         return Ok(());
@@ -222,7 +226,13 @@ pub(super) fn forget_phone(txn: &mut Txn<'_>, phone: PairingId) -> Result<(), Jo
         return Ok(());
     }
     if let Some(open) = own {
-        void(txn, open)?;
+        if !mutant!(
+            "code_outlives_its_phone",
+            "S2",
+            "a phone is removed, and the code that it passes on stays good"
+        ) {
+            void(txn, open)?;
+        }
         row.open = None;
     }
     txn.put_row(keys::INVITES, &row)

@@ -128,9 +128,16 @@ pub(super) fn commit_to(
     let (group_scope, client_scope) = session.scopes();
     let handle = session.load(txn)?;
     let provider = MlsProvider::new(txn, group_scope, client_scope, Ratchet::Store);
-    let queued = handle
-        .group
-        .store_pending_proposal(provider.storage(), proposal);
+    let queued = match mutant!(
+        "update_passed_over",
+        "S4",
+        "the hub says that a line is healed, and its Commit takes nothing"
+    ) {
+        true => Ok(()),
+        false => handle
+            .group
+            .store_pending_proposal(provider.storage(), proposal),
+    };
     let queued = provider.result(queued);
     drop(provider);
     mutant!("proposal_kept", "C1", "an update waits for the next Commit, which an idle line never has" => {

@@ -58,6 +58,13 @@ const fn cut(mutant: &'static str) -> Trial {
     }
 }
 
+const fn door(mutant: &'static str) -> Trial {
+    Trial {
+        mutant,
+        tier: Tier::Door,
+    }
+}
+
 /// All trials of the simulation. A linked bug that is missing here fails the run.
 pub const TRIALS: &[Trial] = &[
     engine("another_file_synced"),
@@ -121,12 +128,22 @@ pub const TRIALS: &[Trial] = &[
     world("vault_before_the_log", Flavour::Dies(Who::Hub)),
     world("vault_image_left_old", Flavour::Calm),
     world("vault_images_together", Flavour::Tears),
+    world("word_before_its_sync", Flavour::Dies(Who::Hub)),
+    theft("healed_told_early"),
+    theft("notice_outlives_its_clip"),
     theft("picture_outlives_its_clip"),
     // A phone that acks has the key rotated for another reason: it shows in between.
     theft("key_not_rotated"),
     theft("retained_never_forgotten"),
     theft("session_key_stays"),
+    theft("update_passed_over"),
     cut("pool_kept"),
     cut("rotation_without_salt"),
     cut("start_renews_nothing"),
+    door("added_unsaid"),
+    door("code_outlives_its_phone"),
+    door("code_used_twice"),
+    door("late_code_taken"),
+    door("mode_left_on"),
+    door("secret_left_out"),
 ];

@@ -122,8 +122,8 @@ pub(super) struct Books {
     pub(super) pairings: u64,
     /// Clips that were played to a phone that took another's place.
     pub(super) played: u64,
-    /// What a hub that retains did wrong, in words.
-    pub(super) wrongs: Vec<String>,
+    /// What an end did or said that no copy shows: the promise that it breaks, and what it was.
+    pub(super) wrongs: Vec<(&'static str, String)>,
     pub(super) places: BTreeMap<(SendId, Seq), usize>,
     /// Envelopes of phones that were taken while something was recorded.
     pub(super) taken_in_a_clip: Vec<usize>,

@@ -109,8 +109,8 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
             Whose::Phone(_) => phone(&books, copy, &spoils, &messages, &mut tally, &mut found),
         }
     }
-    for wrong in &books.wrongs {
-        tally.tells(format!("S3: {wrong}"));
+    for (promise, wrong) in &books.wrongs {
+        tally.tells(format!("{promise}: {wrong}"));
     }
     let count = |set: &BTreeSet<usize>| set.len() as u64;
     let are = |what: fn(&Clip) -> bool| books.clips.iter().filter(|clip| what(clip)).count() as u64;

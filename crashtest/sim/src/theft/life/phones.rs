@@ -70,6 +70,14 @@ impl Life {
         let committed = end.core.commit()?;
         let _beat = committed.redeem(staged);
         end.tell(&mut self.books)?;
+        for line in end.lines() {
+            let keys = end.core.journal().line_keys(line)?;
+            let healed = keys.and_then(|keys| keys.healed);
+            if healed.is_some_and(|healed| healed.made_unix_ms >= now_ms) {
+                let wrong = format!("{line:?} is healed since keys that no hub has taken");
+                self.books.wrongs.push(("S4", wrong));
+            }
+        }
         self.steal_phone(phone)?;
         self.hub_takes()?;
         self.phone_takes(phone)
@@ -176,7 +184,7 @@ impl Life {
         if count != kept.len() {
             let kept = kept.len();
             let wrong = format!("{count} clips are to be played, and {kept} are not acked");
-            self.books.wrongs.push(wrong);
+            self.books.wrongs.push(("S3", wrong));
         }
         self.hub_commits()?;
         let mut kept = kept.into_iter();
@@ -223,6 +231,17 @@ impl Life {
             let pairing = own.pairing;
             let _staged = own.core.delete(*id)?;
             let _committed = own.core.commit()?;
+            let notices = own.core.journal().app_notices(pairing)?;
+            let deleted = clips.iter().filter(|(_, clip)| clip.clip == *id);
+            for (_, clip) in deleted {
+                if notices
+                    .iter()
+                    .any(|notice| notice.is_of(&clip.camera, clip.started_unix_ms))
+                {
+                    let wrong = "the notification of a clip that was deleted is remembered";
+                    self.books.wrongs.push(("S3", wrong.to_owned()));
+                }
+            }
             self.books.is_deleted(id.0);
             let step = self.books.step;
             for picture in pictures {

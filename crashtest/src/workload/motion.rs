@@ -1,0 +1,102 @@
+//! Somebody walks by: the event is found by motion, the phone is told of it and sent its picture.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::oracle::Ends;
+use crate::process::{Line, Role};
+use crate::system::{System, short_clip};
+use crate::trouble::{Outcome, Trouble};
+
+/// The channels of which the hub says what it has stored for a phone, with the word for what arrives there.
+const SAID: [(&str, &str); 2] = [
+    ("notification", "notifications"),
+    ("thumbnail", "thumbnails"),
+];
+
+pub(super) fn motion(system: &mut System) -> Outcome<Ends> {
+    for role in [Role::Relay, Role::App, Role::Hub] {
+        system.start(role)?;
+    }
+    let patience = system.setup.patience;
+    let told = system.until("an event that is found by motion", patience, |system| {
+        let lines = system.board().lines();
+        let told = SAID.map(|(channel, _)| told_of(&lines, channel));
+        Ok(told.iter().all(|told| !told.is_empty()).then_some(()))
+    });
+    told.map_err(Trouble::apart)?;
+    // What somebody walks on for would take a while; so it is cut off.
+    system.stop(Role::Hub)?;
+    system.setup.clip = short_clip();
+    system.setup.camera_extra.clear();
+    let ends = system.settle()?;
+    // Both lines have had the time that the videos took, and more: all of them are attached at once.
+    for (channel, word) in SAID {
+        judge(system, channel, word)?;
+    }
+    Ok(Ends {
+        seen: system.found(),
+        ..ends
+    })
+}
+
+/// When the events began of which the hub has said that this is stored for the phone.
+fn told_of(lines: &[Line], channel: &str) -> BTreeSet<u64> {
+    let of_hub = lines.iter().filter(|line| line.role == Role::Hub);
+    let told = of_hub.filter(|line| line.event() == "told" && line.text("channel") == channel);
+    told.filter_map(|line| line.number("unix_ms")).collect()
+}
+
+/// What the hub has said to be stored for the phone is there (C2), and nothing is there twice.
+fn judge(system: &mut System, channel: &str, word: &str) -> Outcome<()> {
+    let answer = system.ask_app(&[word, "--json"])?;
+    let answer = answer.lines.last().cloned().unwrap_or_default();
+    let rows = answer[word].as_array().cloned().unwrap_or_default();
+    let began = |row: &Value| row["started_unix_ms"].as_u64();
+    let there: Vec<u64> = rows.iter().filter_map(began).collect();
+    let each: BTreeSet<u64> = there.iter().copied().collect();
+    if each.len() != there.len() {
+        let what = format!("the {channel} of one event is there twice: {answer}");
+        system.found_broken("C2", what);
+    }
+    let told = told_of(&system.board().lines(), channel);
+    if let Some(missing) = told.difference(&each).next() {
+        let what =
+            format!("the {channel} of the event of {missing} is stored, and never came: {answer}");
+        system.found_broken("C2", what);
+    }
+    if channel == "thumbnail"
+        && let Some(row) = rows.iter().find(|row| row["state"] != "complete")
+    {
+        system.found_broken("C2", format!("a picture is there and not whole: {row}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_phone_says_is_no_word_of_the_hub() {
+        let line = |role, value: Value| Line {
+            role,
+            process: 1,
+            at: Instant::now(),
+            value,
+        };
+        let told = |channel, at| json!({"event": "told", "channel": channel, "unix_ms": at});
+        let lines = [
+            line(Role::Hub, told("notification", 3)),
+            line(Role::Hub, told("thumbnail", 4)),
+            line(Role::App, told("notification", 5)),
+        ];
+        assert_eq!(told_of(&lines, "notification"), [3].into());
+        assert_eq!(told_of(&lines, "thumbnail"), [4].into());
+    }
+}
