@@ -69,6 +69,8 @@ pub struct Setup {
     pub log: Option<String>,
     /// Size of the log files of all three, in KiB; `None` is what their configuration says.
     pub log_kib: Option<u32>,
+    /// After how many seconds a phone that the hub does not hear of is silent, and is removed, instead of days.
+    pub silence_s: Option<(u64, u64)>,
     /// A deliberate bug that is alive in all three.
     pub mutant: Option<String>,
     /// Whether a clip may be missing by a statement of the hub: only for those who damage payloads, or whose hub
@@ -94,6 +96,7 @@ impl Default for Setup {
             hub_log_mib: 4,
             log: None,
             log_kib: None,
+            silence_s: None,
             mutant: None,
             drops_allowed: false,
             patience: PATIENCE,
