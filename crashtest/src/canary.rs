@@ -15,7 +15,7 @@ const SECRET_VARIETY_MIN: usize = 6;
 /// By so many bytes the ways of writing are told apart first.
 const HEAD_BYTES: usize = 4;
 /// There are 2 to the power of this many slots for first bytes: many more than first bytes.
-const SLOT_BITS: u32 = 18;
+const SLOT_BITS: u32 = 20;
 /// Most of a file of ours is zero: what is, is passed over by the block.
 const BLOCK_BYTES: usize = 4096;
 /// The end of a block of zeros in which a secret may begin that begins with zeros.

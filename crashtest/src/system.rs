@@ -63,6 +63,8 @@ pub struct Setup {
     pub hub_first: String,
     /// Lines after the hub's configuration.
     pub hub_extra: String,
+    /// Passwords that the configuration leads to, which must stand nowhere that a program writes.
+    pub passwords: Vec<String>,
     /// Size of the hub's log files in MiB, as its configuration says it.
     pub hub_log_mib: u32,
     /// What all three log, as `SECLUSO_LOG` says it; `None` is what they do by themselves.
@@ -93,6 +95,7 @@ impl Default for Setup {
             reserved_mib: 1,
             hub_first: String::new(),
             hub_extra: String::new(),
+            passwords: Vec::new(),
             hub_log_mib: 4,
             log: None,
             log_kib: None,
@@ -189,6 +192,8 @@ pub struct System {
     address: Option<RelayAddress>,
     /// The hub's invitation to the relay.
     pub invitation: String,
+    /// Every one that the relay made, for the search whether one was written anywhere.
+    invitations: BTreeSet<String>,
     running: BTreeMap<Role, Process>,
     /// Crashes still to come, in this order.
     planted: VecDeque<Crash>,
@@ -239,6 +244,7 @@ impl System {
             setup,
             address: None,
             invitation: String::new(),
+            invitations: BTreeSet::new(),
             running: BTreeMap::new(),
             planted: VecDeque::new(),
             deaths: 0,
@@ -369,8 +375,9 @@ impl System {
             .lines
             .last()
             .and_then(|line| line.get("invitation")?.as_str());
-        text.map(str::to_owned)
-            .ok_or_else(|| contract(Role::Relay, "no invitation"))
+        let text = text.ok_or_else(|| contract(Role::Relay, "no invitation"))?;
+        self.invitations.insert(text.to_owned());
+        Ok(text.to_owned())
     }
 
     /// Starts the relay, on its old port if it had one.
