@@ -445,8 +445,11 @@ impl System {
         ))
     }
 
-    /// The same with this section about the camera, or with none.
-    fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
+    /// The same with these sections about cameras, or with none.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
         let relay = self.address.as_ref().map_or("", |address| &address.relay);
         let config = format!(
             "state_dir = {}\nrelay = {}\ninvitation = {}\n{}\n\

@@ -401,4 +401,54 @@ mod tests {
         system.note_answer(&[serde_json::json!({"device": hex(1)})]);
         assert_eq!(told(&system), ["S3"]);
     }
+
+    /// What is sought besides the secrets of both journals, and where besides logs and state.
+    #[test]
+    fn a_name_a_core_dump_a_password_and_the_relays_words_are_looked_at_too() {
+        let none: [&str; 0] = [];
+        let hex: String = secret(1).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut system = world();
+        let put = |name: &str, bytes: &[u8]| {
+            let file = system.path(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, bytes).unwrap();
+            let found = told(&system);
+            std::fs::remove_file(&file).unwrap();
+            assert_eq!(told(&system), none, "{name} is gone");
+            found
+        };
+        assert_eq!(put(&format!("hub/{hex}.sock"), b""), ["S3"]);
+        assert_eq!(
+            put("hub/lock", hex.as_bytes()),
+            ["S3"],
+            "beside the journal"
+        );
+        let mut core = [0; 64];
+        core[..4].copy_from_slice(b"\x7fELF");
+        core[16] = 4;
+        assert_eq!(put("app/core.7", &core), ["S3"]);
+        // A word that only a test knows.
+        system.setup.passwords.push("correct horse 7!".to_owned());
+        let log = "GET /?password=correct%20horse%207%21 failed";
+        let said = |system: &System, text: &str| {
+            let file = system.path("secluso-hub.log");
+            std::fs::write(&file, text).unwrap();
+            let found = told(system);
+            std::fs::remove_file(&file).unwrap();
+            found
+        };
+        assert_eq!(said(&system, log), ["S3"]);
+        // Keys and invitations by their bytes, also those that another took the place of.
+        let bytes: String = (0..32).map(|byte| format!("{byte:02X}")).collect();
+        let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        assert_eq!(said(&system, &bytes), none);
+        let invitation = format!("secluso-invite:{text}");
+        system.invitations.insert(invitation);
+        assert_eq!(said(&system, &bytes), ["S3"]);
+        system.invitations.clear();
+        let key = system.path("relay/identity.key");
+        std::fs::write(key, format!("secluso-relay-key-v1:{text}\n")).unwrap();
+        assert_eq!(told(&system), none, "its own place");
+        assert_eq!(said(&system, &bytes), ["S3"]);
+    }
 }
