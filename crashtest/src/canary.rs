@@ -1,7 +1,8 @@
 //! Canaries: secrets that must be found nowhere, and a search for all of them at once, however they
 //! were written down ([`ways`]).
 //!
-//! Whatever a program wrote may be searched: a directory of state, with the names of its files, a log, its JSON. This room must never
+//! Whatever a program wrote may be searched: a directory of state, with the names of its files, a log, its JSON. This
+//! room must never
 //! ask how a secret could have come there, and it finds only what it was given.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,9 @@
 //! Whether a secret stands where it must not: in what the programs wrote to their logs and printed, in the
 //! state of another, or in the clear in its own (S1, S3).
 //!
-//! What is looked for is read from the journals at rest, from the codes that were shown, the relay's invitations and key,
-//! what a test wrote into a configuration, and from the clips that came out whole. No file may be named by it either, and no program
-//! may have left a core dump. This room must never open a sealed value for any other end.
+//! What is looked for is read from the journals at rest, from the codes that were shown, the relay's invitations and
+//! key, what a test wrote into a configuration, and from the clips that came out whole. No file may be named by it
+//! either, and no program may have left a core dump. This room must never open a sealed value for any other end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
