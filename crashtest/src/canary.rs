@@ -2,8 +2,7 @@
 //! were written down ([`ways`]).
 //!
 //! Whatever a program wrote may be searched: a directory of state, with the names of its files, a log, its JSON. This
-//! room must never
-//! ask how a secret could have come there, and it finds only what it was given.
+//! room must never ask how a secret could have come there, and it finds only what it was given.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
