@@ -66,12 +66,16 @@ pub struct Setup {
     pub hub_first: String,
     /// Lines after the hub's configuration.
     pub hub_extra: String,
+    /// Passwords that the configuration leads to, which must stand nowhere that a program writes.
+    pub passwords: Vec<String>,
     /// Size of the hub's log files in MiB, as its configuration says it.
     pub hub_log_mib: u32,
     /// What all three log, as `SECLUSO_LOG` says it; `None` is what they do by themselves.
     pub log: Option<String>,
     /// Size of the log files of all three, in KiB; `None` is what their configuration says.
     pub log_kib: Option<u32>,
+    /// After how many seconds a phone that the hub does not hear of is silent, and is removed, instead of days.
+    pub silence_s: Option<(u64, u64)>,
     /// A deliberate bug that is alive in all three.
     pub mutant: Option<String>,
     /// Whether a clip may be missing by a statement of the hub: only for those who damage payloads, or whose hub
@@ -95,9 +99,11 @@ impl Default for Setup {
             camera_extra: String::new(),
             hub_first: String::new(),
             hub_extra: String::new(),
+            passwords: Vec::new(),
             hub_log_mib: 4,
             log: None,
             log_kib: None,
+            silence_s: None,
             mutant: None,
             drops_allowed: false,
             patience: PATIENCE,
@@ -190,6 +196,8 @@ pub struct System {
     address: Option<RelayAddress>,
     /// The hub's invitation to the relay.
     pub invitation: String,
+    /// Every one that the relay made, for the search whether one was written anywhere.
+    invitations: BTreeSet<String>,
     running: BTreeMap<Role, Process>,
     /// Crashes still to come, in this order.
     planted: VecDeque<Crash>,
@@ -240,6 +248,7 @@ impl System {
             setup,
             address: None,
             invitation: String::new(),
+            invitations: BTreeSet::new(),
             running: BTreeMap::new(),
             planted: VecDeque::new(),
             deaths: 0,
@@ -370,8 +379,9 @@ impl System {
             .lines
             .last()
             .and_then(|line| line.get("invitation")?.as_str());
-        text.map(str::to_owned)
-            .ok_or_else(|| contract(Role::Relay, "no invitation"))
+        let text = text.ok_or_else(|| contract(Role::Relay, "no invitation"))?;
+        self.invitations.insert(text.to_owned());
+        Ok(text.to_owned())
     }
 
     /// Starts the relay, on its old port if it had one.
@@ -440,8 +450,11 @@ impl System {
         ))
     }
 
-    /// The same with this section about the camera, or with none.
-    fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
+    /// The same with these sections about cameras, or with none.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn write_hub_config_with(&self, camera: &str) -> Outcome<()> {
         let relay = self.address.as_ref().map_or("", |address| &address.relay);
         let config = format!(
             "state_dir = {}\nrelay = {}\ninvitation = {}\n{}\n\

@@ -1,12 +1,12 @@
 //! Ends that are lost, with real processes: a phone that is removed by its owner, shut out by the relay and paired
-//! again, what was retained for it, and a camera that is silent for a while or for good. And one more phone, by a
-//! code that a paired one passes on.
+//! again, what was retained for it, and a camera or a phone that is silent for a while or for good. And one more phone,
+//! by a code that a paired one passes on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crashtest::process::{Line, Process, Role, Start};
-use crashtest::system::{Answer, PATIENCE, Setup, System};
+use crashtest::system::{Answer, PATIENCE, SECOND_PHONE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 use serde_json::Value;
 
@@ -234,6 +234,99 @@ fn a_phone_whose_hub_has_lost_its_state_is_told_to_pair_again() -> Outcome<()> {
     assert_eq!(hubs.len(), 1, "{status}");
     assert_ne!(hubs[0]["hub"], lost.as_str(), "{status}");
     system.kill(Role::Hub)?;
+    system.finish()
+}
+
+/// Waits until the phone that follows has a whole clip of an event that begins from now on: one that began before is
+/// over then.
+fn wait_for_a_new_clip(system: &mut System) -> Outcome<()> {
+    let from = system.board().len();
+    system.until("a new clip", PATIENCE, |system| {
+        let lines = system.board().lines();
+        let new = || lines.iter().skip(from);
+        let begun = new().filter(|line| line.event() == "clip_started");
+        let begun: BTreeSet<&str> = begun.map(|line| line.text("clip")).collect();
+        let is_whole = |line: &Line| {
+            line.role == Role::App && line.event() == "clip" && line.text("state") == "complete"
+        };
+        let whole = new().find(|line| is_whole(line) && begun.contains(line.text("clip")));
+        Ok(whole.is_some().then_some(()))
+    })
+}
+
+/// What the hub says of one phone's videos.
+fn row_of(system: &mut System, phone: &str) -> Outcome<Value> {
+    let status = ask_hub(system, &["status"])?;
+    let rows = status["pairings"].as_array().cloned().unwrap_or_default();
+    let is_its = |row: &Value| {
+        let name = row["phone"].as_str();
+        name.is_some_and(|name| name.starts_with(phone))
+    };
+    rows.into_iter()
+        .find(is_its)
+        .ok_or_else(|| Trouble::Broken(format!("no phone {phone}: {status}")))
+}
+
+/// A phone in a drawer: nothing new is encrypted for it while the other one gets every event, its first heartbeat makes up
+/// for that, and when it stays away for longer it is removed, and no other.
+#[test]
+fn a_phone_in_a_drawer_gets_nothing_new_until_its_heartbeat_and_is_removed_in_the_end()
+-> Outcome<()> {
+    // The hub counts by steps of five seconds.
+    let mut system = System::paired(Setup {
+        passes: 0,
+        gap_seconds: 1.0,
+        silence_s: Some((9, 3600)),
+        ..Setup::default()
+    })?;
+    let own = only_phone(&mut system)?;
+    let drawer = system.pair_guest()?;
+    let about_it = |event: &'static str, phone: String| {
+        move |line: &Line| line.event() == event && line.text("phone") == phone
+    };
+    system.start_app()?;
+    system.start_hub()?;
+    system.until_line("silence", 0, about_it("phone_silent", drawer.clone()))?;
+    wait_for_a_new_clip(&mut system)?;
+    let before = row_of(&mut system, &drawer)?;
+    assert_eq!(before["silent"], true, "{before}");
+    assert!(before["last"].as_u64() > Some(0), "it got some: {before}");
+    wait_for_a_new_clip(&mut system)?;
+    let after = row_of(&mut system, &drawer)?;
+    for what in ["silent", "epoch", "last"] {
+        assert_eq!(after[what], before[what], "{what} of {after}");
+    }
+    assert_eq!(row_of(&mut system, &own)?["silent"], false);
+
+    // It was never opened since it was paired, so its launch is a heartbeat.
+    let from = system.board().len();
+    let synced = system.ask_guest(&["sync", "--json"])?;
+    assert_eq!(synced.code(), 0, "{}", synced.said);
+    system.until_line("its return", from, about_it("phone_back", drawer.clone()))?;
+    let held = system.with_phone(SECOND_PHONE, System::app_clips)?.len();
+    assert!(held > 0, "what was recorded before is there");
+    system.until("an event behind its return", PATIENCE, |system| {
+        let synced = system.ask_guest(&["sync", "--json"])?;
+        system.remember(synced.said);
+        let clips = system.with_phone(SECOND_PHONE, System::app_clips)?;
+        let whole = clips.iter().filter(|clip| clip.outcome == "complete");
+        Ok((whole.count() > held).then_some(()))
+    })?;
+
+    system.stop(Role::Hub)?;
+    system.setup.silence_s = Some((9, 10));
+    let from = system.board().len();
+    system.start_hub()?;
+    system.until_line("its end", from, about_it("phone_removed", drawer.clone()))?;
+    assert_eq!(only_phone(&mut system)?, own);
+    wait_until_the_relay_is_told(&mut system)?;
+    let refused = system.ask_guest(&["sync", "--json"])?;
+    assert_ne!(refused.code(), 0);
+    assert!(refused.said.contains("removed"), "{}", refused.said);
+    wait_for_a_new_clip(&mut system)?;
+    assert_ne!(system.pair_guest()?, drawer, "it is another phone now");
+    system.stop(Role::App)?;
+    system.stop(Role::Hub)?;
     system.finish()
 }
 

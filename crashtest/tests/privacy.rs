@@ -1,17 +1,24 @@
-//! What the programs keep to themselves: modes of files, core dumps, the device secret, and what a reset
-//! leaves. That no secret stands in a log, in JSON or in another's state is part of every run's end
+//! What the programs keep to themselves: modes of files, core dumps, the device secret, a camera's password, and what a
+//! reset leaves. That no secret stands in a log, in JSON or in another's state is part of every run's end
 //! (`crashtest/src/system/secrecy.rs`).
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crashtest::canary::Canaries;
 use crashtest::oracle::Verdict;
-use crashtest::process::Role;
+use crashtest::process::{Role, Start};
 use crashtest::system::{PATIENCE, Setup, System};
+use crashtest::thief;
 use crashtest::trouble::{Outcome, Trouble};
 use journal::DeviceSecret;
+use wal::disk::RealDisk;
+use wal::{Disk, Options};
 
 /// None.
 const NONE: [(PathBuf, u32); 0] = [];
@@ -130,7 +137,107 @@ fn nothing_is_told_where_everything_is_logged() -> Outcome<()> {
         let log = log.map_err(Trouble::machine("a log"))?;
         assert!(log.contains("TRACE"), "{role} logs less than it could");
     }
+    // What is sought is there to be sought.
+    for (role, place) in [
+        (journal::Role::Hub, "hub/journal"),
+        (journal::Role::App, "app"),
+    ] {
+        let disk = RealDisk::new(system.path(place)).map_err(Trouble::machine(place))?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let secrets = thief::secrets(role, &disk, Options::default());
+        let secrets = secrets.map_err(|broken| Trouble::Broken(broken.to_string()))?;
+        let count = |what| secrets.iter().filter(|secret| secret.what == what).count();
+        for what in [
+            "a device's identity key",
+            "a certificate of the relay",
+            "a device's name",
+            "a wrapping key",
+            "a tag key",
+            "the right to read",
+            "the right to append",
+        ] {
+            assert!(count(what) > 0, "{place}: {what}");
+        }
+        // Each group has those of its epoch and of its messages, and private keys.
+        assert!(count("a secret of MLS") > 5 * 5, "{place}");
+    }
     Verdict::of(&Ok(ends)).expect_pass()
+}
+
+/// The login that [`refusing_camera`] waits for, as RFC 7617 writes it.
+const CAMERA_LOGIN: &str = "Basic b3duZXI6R2F0ZS9LZWVwIDc0IXEleg==";
+const CAMERA_PASSWORD: &str = "Gate/Keep 74!q%z";
+
+/// A camera that asks who is there and lets nobody in: where, and how often it was told the right login.
+fn refusing_camera() -> std::io::Result<(SocketAddr, Arc<AtomicU32>)> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    let told = Arc::new(AtomicU32::new(0));
+    let heard = Arc::clone(&told);
+    // It ends with this program.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that hangs up is the usual end.
+            let _ended = refuse(&stream, &heard);
+        }
+    });
+    Ok((address, told))
+}
+
+fn refuse(mut stream: &TcpStream, told: &AtomicU32) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut number = String::from("1");
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if line.ends_with(CAMERA_LOGIN) {
+            told.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Some(given) = line.strip_prefix("CSeq:") {
+            given.trim().clone_into(&mut number);
+        }
+        if line.is_empty() {
+            let challenge = "WWW-Authenticate: Basic realm=\"gate\"";
+            let answer =
+                format!("RTSP/1.0 401 Unauthorized\r\nCSeq: {number}\r\n{challenge}\r\n\r\n");
+            stream.write_all(answer.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// A hub logs in at a camera that refuses it, and says so with all that can be logged: never how.
+#[test]
+fn the_password_of_a_camera_is_in_no_word_of_the_hub() -> Outcome<()> {
+    let (address, told) = refusing_camera().map_err(Trouble::machine("a camera"))?;
+    let mut system = System::new(Setup {
+        log: Some("trace".into()),
+        passwords: vec![CAMERA_PASSWORD.into()],
+        ..Setup::default()
+    })?;
+    system.make_relay()?;
+    let file = system.path("gate.password");
+    std::fs::write(&file, CAMERA_PASSWORD)
+        .and_then(|()| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)))
+        .map_err(Trouble::machine("a password"))?;
+    system.write_hub_config_with(&format!(
+        "[camera]\nkind = \"rtsp\"\nurl = \"rtsp://{address}/live\"\nuser = \"owner\"\n\
+         password_file = \"gate.password\"\n\n"
+    ))?;
+    system.start_hub()?;
+    system.until("a login that is refused", PATIENCE, |system| {
+        let status = system.ask_hub(&["status"])?;
+        system.remember(status.to_string());
+        let is_refused = !status["camera_trouble"].is_null() && told.load(Ordering::SeqCst) > 0;
+        Ok(is_refused.then_some(()))
+    })?;
+    let config = system.path("hub.toml").display().to_string();
+    let doctor = Start::with(&["doctor", "--config", &config, "--json"]);
+    let _found = system.ask_started(Role::Hub, &doctor)?;
+    system.stop(Role::Hub)?;
+    let log = std::fs::read_to_string(system.path("secluso-hub.log"));
+    let log = log.map_err(Trouble::machine("a log"))?;
+    assert!(log.contains("TRACE"), "the hub logs less than it could");
+    system.finish()
 }
 
 #[test]

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ciborium::Value;
+
 use crate::error::JournalError;
 use crate::ids::ClipId;
-use crate::journal::{Journal, value_aad};
+use crate::journal::{Journal, scan_all, value_aad};
 use crate::keys::{self, Family};
 use crate::pairing::Offer;
 use crate::record::PairingRecord;
@@ -16,6 +18,30 @@ use crate::scopes::ScopeRow;
 use crate::sealed::{self, Key, Salt, next_key};
 use crate::session::EpochUse;
 use crate::vault::file::{SECTOR_BYTES, raw_entries};
+
+/// Families whose values hold secrets of MLS.
+const MLS_FAMILIES: [Family; 8] = [
+    Family::EpochSecrets,
+    Family::MessageSecrets,
+    Family::ResumptionPsks,
+    Family::EpochKeyPairs,
+    Family::EncryptionKeyPair,
+    Family::KeyPackage,
+    Family::Psk,
+    Family::SignatureKeyPair,
+];
+/// What is below a field of OpenMLS's with one of these in its name is secret.
+const MLS_SECRET_WORDS: [&str; 5] = [
+    "secret",
+    "psk",
+    "private",
+    "membership_key",
+    "confirmation_key",
+];
+/// A shorter one is a nonce or a number.
+const MLS_SECRET_BYTES_MIN: usize = 16;
+/// Nesting that is followed.
+const MLS_DEPTH_MAX: usize = 64;
 
 /// A small value that some file holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,8 +102,9 @@ impl Secret {
     }
 }
 
-/// What a journal at rest knows and must have written nowhere as it is: its own and its pairings' secrets,
-/// and the whole names by which the relay knows it and its peers. Storage keys are in [`keys_in`].
+/// What a journal at rest knows and must have written nowhere as it is: its own and its pairings' secrets, those of
+/// MLS in its groups (of the epochs they are in, the exporter's among them, and private keys), and the whole names by
+/// which the relay knows it and its peers. Storage keys are in [`keys_in`].
 ///
 /// # Errors
 /// If the journal cannot be read.
@@ -108,7 +135,71 @@ pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
             out.push(Secret::shown("the right to append", &line.send.0));
         }
     }
+    out.extend(secrets_of_mls(journal)?);
     Ok(out)
+}
+
+/// What OpenMLS has stored that is secret. A value that does not open any more is nobody's.
+fn secrets_of_mls(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
+    let mut found = Vec::new();
+    for (key, _sealed) in scan_all(&journal.wal, b"S")? {
+        let Some((scope, rest)) = scope_of(&key) else {
+            continue;
+        };
+        let of_mls = |family: &Family| rest.first() == Some(&(*family as u8));
+        if !MLS_FAMILIES.iter().any(of_mls) {
+            continue;
+        }
+        let Ok(Some(bytes)) = journal.secret(scope, &key) else {
+            continue;
+        };
+        if let Some(value) = crate::codec::from_cbor::<Value>(&bytes) {
+            below_secret(&value, false, MLS_DEPTH_MAX, &mut found);
+        }
+    }
+    let secret = |bytes: &Vec<u8>| Secret::kept("a secret of MLS", bytes);
+    Ok(found.iter().map(secret).collect())
+}
+
+/// The bytes in a stored value that are or lie below something secret.
+fn below_secret(value: &Value, is_secret: bool, depth: usize, found: &mut Vec<Vec<u8>>) {
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
+    };
+    if let Some(bytes) = bytes_of(value) {
+        if is_secret && bytes.len() >= MLS_SECRET_BYTES_MIN {
+            found.push(bytes);
+        }
+        return;
+    }
+    match value {
+        Value::Map(entries) => {
+            for (name, inner) in entries {
+                let name = name.as_text().unwrap_or_default();
+                let is_named = MLS_SECRET_WORDS.iter().any(|word| name.contains(word));
+                below_secret(inner, is_secret || is_named, depth, found);
+            }
+        }
+        Value::Array(items) => {
+            for inner in items {
+                below_secret(inner, is_secret, depth, found);
+            }
+        }
+        Value::Tag(_, inner) => below_secret(inner, is_secret, depth, found),
+        _ => {}
+    }
+}
+
+/// Bytes, written as such or as a list of numbers.
+fn bytes_of(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes.clone()),
+        Value::Array(items) if !items.is_empty() => items
+            .iter()
+            .map(|item| u8::try_from(item.as_integer()?).ok())
+            .collect(),
+        _ => None,
+    }
 }
 
 /// What the text of a pairing code is worth. Nothing, if it is none.
@@ -308,4 +399,39 @@ fn salts<'a>(
         salts.entry(led_to).or_default().insert(row.salt);
     }
     salts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_openmls_stores_the_secret_bytes_are_found_and_no_others() {
+        let text = |name: &str| Value::Text(name.to_owned());
+        let list = |byte: u8| Value::Array(vec![Value::from(byte); 32]);
+        let vec = |byte| Value::Map(vec![(text("vec"), list(byte))]);
+        let stored = Value::Map(vec![
+            (text("public_key"), vec(1)),
+            (text("private_key"), Value::Map(vec![(text("key"), vec(2))])),
+            (text("serialized_context"), Value::Bytes(vec![3; 32])),
+            (
+                text("secret_tree"),
+                Value::Map(vec![
+                    (text("own_index"), Value::from(7)),
+                    (
+                        text("leaf_nodes"),
+                        Value::Array(vec![
+                            Value::Null,
+                            Value::Map(vec![(text("secret"), vec(4))]),
+                        ]),
+                    ),
+                ]),
+            ),
+            // A nonce.
+            (text("nonce_secret"), Value::Bytes(vec![5; 12])),
+        ]);
+        let mut found = Vec::new();
+        below_secret(&stored, false, MLS_DEPTH_MAX, &mut found);
+        assert_eq!(found, [vec![2; 32], vec![4; 32]]);
+    }
 }

@@ -11,10 +11,12 @@
 //! peep    copies from within a step, while a vault changes
 //! books   what is true at each step
 //! judge   what each copy opened, compared with what it may open
+//! classes live sessions, pictures and notifications, each class by itself
 //! tally   that in numbers
 //! ```
 
 mod books;
+mod classes;
 mod ends;
 mod judge;
 mod life;
@@ -24,6 +26,7 @@ mod tally;
 use std::error::Error;
 use std::path::Path;
 
+pub use classes::Class;
 pub use tally::{Evidence, Tally};
 
 use crate::oracle::Broken;

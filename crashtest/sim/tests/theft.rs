@@ -11,16 +11,25 @@ fn a_thief_opens_what_is_in_progress_and_without_seals_everything() {
     for life in [&evidence.sealed, &evidence.retaining] {
         assert_eq!((life.broken, life.finished.1, life.deleted.1), (0, 0, 0));
         assert_eq!((life.shut.1, life.released.1), (0, 0));
+        for class in [life.sessions, life.pictures, life.notices] {
+            assert!(class.all > 0 && class.finished.0 > 0, "{class:?}");
+            assert_eq!((class.finished.1, class.later, class.gone.1), (0, 0, 0));
+        }
         // Each kind of step came.
         assert!(life.crashes > 0 && life.heals > 0 && life.commands > 1);
         assert!(life.pairings > 1 && life.removals > 0);
         assert!(life.hub_copies > 30 && life.phone_copies > 30);
         assert!(life.copies_within > 30);
     }
-    assert!(
-        evidence.unsealed.broken > 0,
-        "a life without seals breaks promises"
-    );
+    let unsealed = evidence.unsealed;
+    assert!(unsealed.broken > 0, "a life without seals breaks promises");
+    for class in [unsealed.sessions, unsealed.pictures, unsealed.notices] {
+        assert_eq!(
+            (class.by_any, class.all > 0),
+            (class.all, true),
+            "{class:?}"
+        );
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use wal::disk::RealDisk;
 use wal::{Disk, Options};
 
-use super::secrecy::Kept;
+use super::secrecy::{CLIPS_MAX, ENDS, Kept, OTHER_PHONES};
 use super::{System, number};
-use crate::oracle::{Broken, Ends};
+use crate::oracle::{Broken, Clip, Ends};
 use crate::process::{Line, Role};
 use crate::thief;
 use crate::trouble::{Outcome, Trouble};
@@ -20,11 +20,6 @@ const ROTATED_AFTER: Duration = Duration::from_millis(1_500);
 
 /// The exit code of a program that cannot use its state.
 const REFUSED: i32 = 4;
-/// Both ends, and where each has its state.
-const ENDS_OF: [(journal::Role, &str); 2] = [
-    (journal::Role::Hub, "hub/journal"),
-    (journal::Role::App, "app"),
-];
 
 impl System {
     /// Brings everything to rest: all three run, one more event is recorded and arrives, nothing
@@ -64,31 +59,17 @@ impl System {
                 }
                 clips => clips?,
             };
-            for clip in clips {
-                if clip.outcome == "complete" || clip.outcome == "cut_off" {
-                    exports.insert(clip.id.clone(), self.export(&clip.id)?);
-                }
+            let is_there = |clip: &Clip| clip.outcome == "complete" || clip.outcome == "cut_off";
+            // No more of them are looked for.
+            for clip in clips.into_iter().filter(is_there).take(CLIPS_MAX) {
+                exports.insert(clip.id.clone(), self.export(&clip.id)?);
             }
         }
         self.note_storage_keys();
+        let phones = OTHER_PHONES.map(|place| (journal::Role::App, place));
         let mut kept = Vec::new();
-        for (role, place) in ENDS_OF {
-            if !self.path(place).exists() {
-                continue;
-            }
-            let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
-            let disk: Arc<dyn Disk> = Arc::new(disk);
-            let secrets = thief::secrets(role, &disk, Options::default());
-            let secrets = secrets.unwrap_or_else(|broken| {
-                eprintln!("NOT SOUGHT: what {place} keeps, for it cannot be read: {broken}");
-                Vec::new()
-            });
-            let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
-            kept.push(Kept {
-                place,
-                secrets,
-                vault,
-            });
+        for (role, place) in ENDS.into_iter().chain(phones) {
+            kept.extend(self.kept_if_readable(role, place)?);
         }
         match &self.told(&kept, &exports)?[..] {
             [] => Ok(()),
@@ -99,12 +80,32 @@ impl System {
         }
     }
 
+    /// What an end keeps, if it is there; what cannot be read is said.
+    fn kept_if_readable(&self, role: journal::Role, place: &'static str) -> Outcome<Option<Kept>> {
+        if !self.path(place).exists() {
+            return Ok(None);
+        }
+        let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let secrets = thief::secrets(role, &disk, Options::default());
+        let secrets = secrets.unwrap_or_else(|broken| {
+            eprintln!("NOT SOUGHT: what {place} keeps, for it cannot be read: {broken}");
+            Vec::new()
+        });
+        let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
+        Ok(Some(Kept {
+            place,
+            secrets,
+            vault,
+        }))
+    }
+
     /// What a thief of both directories opens although it is past, and what stands in the clear where it
     /// must not; neither program runs.
     fn steal(&mut self, exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Vec<Broken>> {
         self.note_storage_keys();
         let (mut stolen, mut kept) = (Vec::new(), Vec::new());
-        for (role, place) in ENDS_OF {
+        for (role, place) in ENDS {
             let disk = RealDisk::new(self.path(place)).map_err(Trouble::machine(place))?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             stolen.extend(thief::judge(role, &disk, Options::default()).err());
@@ -121,6 +122,9 @@ impl System {
                 }
                 Err(broken) => stolen.push(broken),
             }
+        }
+        for place in OTHER_PHONES {
+            kept.extend(self.kept_if_readable(journal::Role::App, place)?);
         }
         stolen.extend(self.told(&kept, exports)?);
         Ok(stolen)

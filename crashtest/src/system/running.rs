@@ -328,6 +328,10 @@ impl System {
         if let Some(kib) = self.setup.log_kib {
             set("SECLUSO_CRASH_LOG_KIB", kib.to_string().into());
         }
+        if let Some((silent, removed)) = self.setup.silence_s {
+            let limits = format!("{silent},{removed}");
+            set("SECLUSO_CRASH_SILENCE_S", limits.into());
+        }
         if let Some(mutant) = &self.setup.mutant {
             set("SECLUSO_MUTANT", mutant.into());
         }

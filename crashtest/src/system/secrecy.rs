@@ -1,17 +1,21 @@
 //! Whether a secret stands where it must not: in what the programs wrote to their logs and printed, in the
 //! state of another, or in the clear in its own (S1, S3).
 //!
-//! What is looked for is read from the journals at rest, from the codes that were shown and from the clips
-//! that came out whole. This room must never open a sealed value for any other end.
+//! What is looked for is read from the journals at rest, from the codes that were shown, the relay's invitations and
+//! key, what a test wrote into a configuration, and from the clips that came out whole. No file may be named by it
+//! either, and no program may have left a core dump. This room must never open a sealed value for any other end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use journal::Role;
 use journal::thief::{Secret, keys_in, secrets_of_code};
 use serde_json::Value;
 
-use super::System;
-use crate::canary::Canaries;
+use super::{LOST_PHONE, SECOND_PHONE, System};
+use crate::canary::{Canaries, from_base64url, is_core_dump};
 use crate::oracle::Broken;
 use crate::trouble::{Outcome, Trouble};
 
@@ -19,9 +23,10 @@ use crate::trouble::{Outcome, Trouble};
 const CLIP_STEP_BYTES: usize = 16 * 1024;
 /// Its length: longer than anything that stands in a clip and in a file of ours by chance.
 const CLIP_PIECE_BYTES: usize = 32;
-/// Pieces of one clip, and clips.
+/// Pieces of one clip.
 const CLIP_PIECES_MAX: usize = 16;
-const CLIPS_MAX: usize = 8;
+/// Clips.
+pub(super) const CLIPS_MAX: usize = 8;
 /// Storage keys that are remembered of a world that runs for long.
 const STORAGE_KEYS_MAX: usize = 4096;
 /// Kept of what programs answered, in bytes.
@@ -49,8 +54,12 @@ struct Sought {
     past: Canaries,
 }
 
-/// The directories that hold a vault.
-const ENDS: [&str; 2] = ["hub/journal", "app"];
+/// The two ends that every world has, and where each has its state.
+pub(super) const ENDS: [(Role, &str); 2] = [(Role::Hub, "hub/journal"), (Role::App, "app")];
+/// Phones beside the first one, where a world has them.
+pub(super) const OTHER_PHONES: [&str; 4] = [SECOND_PHONE, LOST_PHONE, "app2", "app3"];
+/// So much of a file tells whether it is a core dump.
+const FILE_HEAD_BYTES: u64 = 64;
 
 impl System {
     /// Every place in which a secret stands that must not; one sentence for each place.
@@ -63,6 +72,7 @@ impl System {
         let mut broken = Vec::new();
         self.search_words(&sought, &mut broken)
             .and_then(|()| self.search_state(&sought, &mut broken))
+            .and_then(|()| self.search_names(&sought, &mut broken))
             .map_err(Trouble::machine("the search for secrets"))?;
         Ok(broken)
     }
@@ -71,7 +81,7 @@ impl System {
     /// the world comes to rest. A vault that is being written may be read torn: what is no key is found
     /// nowhere.
     pub(super) fn note_storage_keys(&mut self) {
-        for place in ENDS {
+        for place in ENDS.map(|(_, place)| place).into_iter().chain(OTHER_PHONES) {
             if self.storage_keys.len() < STORAGE_KEYS_MAX {
                 let vault = std::fs::read(self.path(place).join("vault")).unwrap_or_default();
                 self.storage_keys.extend(keys_in(&vault));
@@ -80,27 +90,45 @@ impl System {
     }
 
     fn sought(&self, ends: &[Kept], exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Sought> {
-        // A search for what cannot be sought would find nothing and prove nothing.
-        let seek = |canaries: &mut Canaries, what: &str, bytes: &[u8]| match bytes {
-            [] => Ok(()),
-            bytes if canaries.add(what, bytes) => Ok(()),
-            _ => Err(Trouble::Broken(format!("{what} cannot be sought"))),
-        };
+        // A search for what cannot be sought would find nothing and prove nothing. Both ends know many secrets.
+        let seek =
+            |canaries: &mut Canaries, seen: &mut BTreeSet<Vec<u8>>, what: &str, bytes: &[u8]| {
+                if bytes.is_empty() || !seen.insert(bytes.to_vec()) || canaries.add(what, bytes) {
+                    return Ok(());
+                }
+                Err(Trouble::Broken(format!("{what} cannot be sought")))
+            };
         let (mut everywhere, mut at_relay) = (Canaries::default(), Canaries::default());
-        let codes = self.codes.iter().flat_map(|code| secrets_of_code(code));
+        let (mut seen, mut seen_at_relay) = (BTreeSet::new(), BTreeSet::new());
+        let codes = self.codes_shown();
+        let of_codes = codes.iter().flat_map(|code| secrets_of_code(code));
         let kept = ends.iter().flat_map(|end| end.secrets.iter().cloned());
-        for secret in codes.chain(kept) {
-            seek(&mut everywhere, secret.what, &secret.bytes)?;
+        for secret in of_codes.chain(kept) {
+            seek(&mut everywhere, &mut seen, secret.what, &secret.bytes)?;
             if !secret.is_shown_to_relay {
-                seek(&mut at_relay, secret.what, &secret.bytes)?;
+                let what = secret.what;
+                seek(&mut at_relay, &mut seen_at_relay, what, &secret.bytes)?;
             }
         }
-        for code in &self.codes {
-            seek(&mut everywhere, "a pairing code", code.as_bytes())?;
-            seek(&mut at_relay, "a pairing code", code.as_bytes())?;
+        for code in &codes {
+            let (what, bytes) = ("a pairing code", code.as_bytes());
+            seek(&mut everywhere, &mut seen, what, bytes)?;
+            seek(&mut at_relay, &mut seen_at_relay, what, bytes)?;
         }
-        let invitation = self.invitation.as_bytes();
-        seek(&mut everywhere, "the hub's invitation", invitation)?;
+        for text in self.invitations.iter().chain([&self.invitation]) {
+            seek(&mut everywhere, &mut seen, "an invitation", text.as_bytes())?;
+            let bytes = behind_colon(text).unwrap_or_default();
+            seek(&mut everywhere, &mut seen, "an invitation", &bytes)?;
+        }
+        // An attacker's relay may have none.
+        let key = std::fs::read_to_string(self.path("relay/identity.key")).unwrap_or_default();
+        let key = behind_colon(&key).unwrap_or_default();
+        seek(&mut everywhere, &mut seen, "the relay's key", &key)?;
+        for password in &self.setup.passwords {
+            let (what, bytes) = ("a password", password.as_bytes());
+            seek(&mut everywhere, &mut seen, what, bytes)?;
+            seek(&mut at_relay, &mut seen_at_relay, what, bytes)?;
+        }
         for (clip, bytes) in exports.iter().take(CLIPS_MAX) {
             let what = format!("plaintext of clip {clip:.8}");
             let mut is_sought = bytes.is_empty();
@@ -175,6 +203,14 @@ impl System {
         };
         search("S1", &relay, &sought.at_relay, None)?;
         search("S1", &relay, &sought.past, None)?;
+        // What a hub has beside its journal.
+        let journal = self.path("hub/journal");
+        for entry in std::fs::read_dir(self.path("hub")).into_iter().flatten() {
+            let path = entry?.path();
+            if path != journal {
+                search("S3", &path, &sought.everywhere, None)?;
+            }
+        }
         for (place, keys) in &sought.keys {
             search("S3", &self.path(place), &sought.everywhere, None)?;
             search("S3", &self.path(place), &sought.past, None)?;
@@ -186,6 +222,56 @@ impl System {
             }
         }
         Ok(())
+    }
+
+    /// The names of all files, and what the programs' deaths left, here or where they ran.
+    fn search_names(&self, sought: &Sought, broken: &mut Vec<Broken>) -> std::io::Result<()> {
+        let all = || {
+            let keys = sought.keys.iter().map(|(_, keys)| keys);
+            keys.chain([&sought.everywhere, &sought.past])
+        };
+        let mut waiting = vec![self.root.clone()];
+        while let Some(place) = waiting.pop() {
+            // What is gone meanwhile, or was taken from us by a test, has no name to look at.
+            for entry in std::fs::read_dir(&place).into_iter().flatten() {
+                let entry = entry?;
+                let (path, kind) = (entry.path(), entry.file_type()?);
+                let name = entry.file_name();
+                let shown = path.strip_prefix(&self.root).unwrap_or(&path).display();
+                if let Some(seen) = all().find_map(|one| one.first_in(name.as_encoded_bytes())) {
+                    let what = format!("{} stands {} in the name of {shown}", seen.what, seen.way);
+                    broken.push(Broken::new("S3", what));
+                }
+                if kind.is_dir() {
+                    waiting.push(path);
+                } else if kind.is_file() && is_core_dump(&head(&path)) {
+                    let what = format!("{shown} is a core dump: the memory of a program");
+                    broken.push(Broken::new("S3", what));
+                }
+            }
+        }
+        // Where they ran there may be somebody else's, from before this world was made.
+        let since = std::fs::metadata(&self.root)?.created().ok();
+        let is_new = |path: &Path| {
+            let changed = std::fs::metadata(path).and_then(|file| file.modified());
+            changed.is_ok_and(|at| since.is_none_or(|since| at >= since))
+        };
+        for entry in std::fs::read_dir(std::env::current_dir()?)? {
+            let path = entry?.path();
+            if path.is_file() && is_new(&path) && is_core_dump(&head(&path)) {
+                let what = format!("{} is a core dump: the memory of a program", path.display());
+                broken.push(Broken::new("S3", what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every code that was shown, by a hub and by phones that pass one on.
+    fn codes_shown(&self) -> BTreeSet<String> {
+        let lines = self.board.lines().into_iter();
+        let shown = lines.map(|line| line.text("qr").to_owned());
+        let shown = shown.filter(|code| !code.is_empty());
+        self.codes.iter().cloned().chain(shown).collect()
     }
 
     /// Everything that was printed, but for the codes that `pair` prints for a person.
@@ -211,6 +297,18 @@ impl System {
             }
         }
     }
+}
+
+/// How a file begins. Nothing of one that is gone, or is not for us.
+fn head(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_HEAD_BYTES).read_to_end(&mut bytes));
+    read.map_or_else(|_| Vec::new(), |_| bytes)
+}
+
+/// The bytes that a text holds behind a word and a colon, as keys and invitations are written.
+fn behind_colon(text: &str) -> Option<Vec<u8>> {
+    from_base64url(text.trim().rsplit_once(':')?.1)
 }
 
 /// Pieces of a clip's second half, which is media, and none of the boxes that all clips share.
@@ -308,5 +406,55 @@ mod tests {
         assert_eq!(told(&system), none);
         system.note_answer(&[serde_json::json!({"device": hex(1)})]);
         assert_eq!(told(&system), ["S3"]);
+    }
+
+    /// What is sought besides the secrets of both journals, and where besides logs and state.
+    #[test]
+    fn a_name_a_core_dump_a_password_and_the_relays_words_are_looked_at_too() {
+        let none: [&str; 0] = [];
+        let hex: String = secret(1).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut system = world();
+        let put = |name: &str, bytes: &[u8]| {
+            let file = system.path(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, bytes).unwrap();
+            let found = told(&system);
+            std::fs::remove_file(&file).unwrap();
+            assert_eq!(told(&system), none, "{name} is gone");
+            found
+        };
+        assert_eq!(put(&format!("hub/{hex}.sock"), b""), ["S3"]);
+        assert_eq!(
+            put("hub/lock", hex.as_bytes()),
+            ["S3"],
+            "beside the journal"
+        );
+        let mut core = [0; 64];
+        core[..4].copy_from_slice(b"\x7fELF");
+        core[16] = 4;
+        assert_eq!(put("app/core.7", &core), ["S3"]);
+        // A word that only a test knows.
+        system.setup.passwords.push("correct horse 7!".to_owned());
+        let log = "GET /?password=correct%20horse%207%21 failed";
+        let said = |system: &System, text: &str| {
+            let file = system.path("secluso-hub.log");
+            std::fs::write(&file, text).unwrap();
+            let found = told(system);
+            std::fs::remove_file(&file).unwrap();
+            found
+        };
+        assert_eq!(said(&system, log), ["S3"]);
+        // Keys and invitations by their bytes, also those that another took the place of.
+        let bytes: String = (0..32).map(|byte| format!("{byte:02X}")).collect();
+        let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        assert_eq!(said(&system, &bytes), none);
+        let invitation = format!("secluso-invite:{text}");
+        system.invitations.insert(invitation);
+        assert_eq!(said(&system, &bytes), ["S3"]);
+        system.invitations.clear();
+        let key = system.path("relay/identity.key");
+        std::fs::write(key, format!("secluso-relay-key-v1:{text}\n")).unwrap();
+        assert_eq!(told(&system), none, "its own place");
+        assert_eq!(said(&system, &bytes), ["S3"]);
     }
 }

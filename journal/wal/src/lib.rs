@@ -126,7 +126,7 @@ pub use error::{Corruption, ErrorKind, WalError};
 pub use lsn::Lsn;
 pub use options::{
     KEY_BYTES_MAX, LOG_FILE_BYTES_MAX, LOG_FILE_BYTES_MIN, Options, Priority, SECTOR_BYTES,
-    TXN_RECORDS_MAX, VALUE_BYTES_MAX,
+    TXN_RECORDS_MAX, VALUE_BYTES_MAX, asked_by_crash_test,
 };
 pub use poison::PoisonCause;
 pub use recover::{DamagedPayload, RecoveryReport, ViewOutcome};

@@ -77,14 +77,23 @@ impl Options {
 
 /// A crash test may ask for small log files (`SECLUSO_CRASH_LOG_KIB`), so that checkpoints and
 /// recycling come soon.
-#[cfg(feature = "crashtest")]
 fn wanted_by_crash_test() -> Option<u64> {
-    let kib = std::env::var("SECLUSO_CRASH_LOG_KIB").ok()?;
+    let kib = asked_by_crash_test("SECLUSO_CRASH_LOG_KIB")?;
     kib.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// What a crash test asks of a program by this variable of its environment, where no owner may choose what it
+/// needs. Always nothing in a build without the feature `crashtest`.
+#[cfg(feature = "crashtest")]
+#[must_use]
+pub fn asked_by_crash_test(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+/// Nothing: this build knows no crash tests.
 #[cfg(not(feature = "crashtest"))]
-fn wanted_by_crash_test() -> Option<u64> {
+#[must_use]
+pub fn asked_by_crash_test(_variable: &str) -> Option<String> {
     None
 }
 

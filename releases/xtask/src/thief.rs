@@ -21,7 +21,7 @@ const EPOCHS: u64 = 200;
 const EPOCHS_QUICK: u64 = 20;
 
 /// What is told of each life: its name for people, and its key in what the thief says.
-const ROWS: [(&str, &str); 24] = [
+const ROWS: [(&str, &str); 48] = [
     ("messages that were sent", "messages"),
     (
         "  opened by any copy, as it may or not",
@@ -51,6 +51,93 @@ const ROWS: [(&str, &str); 24] = [
     ("  opened by a later copy", "released_clips_opened"),
     ("clips that were deleted", "deleted_clips"),
     ("  opened by a later copy", "deleted_clips_opened"),
+    ("live sessions", "live_sessions"),
+    (
+        "  opened by any copy, as it may or not",
+        "live_sessions_opened_by_any_copy",
+    ),
+    (
+        "  in progress, for each copy of the hub",
+        "live_sessions_in_progress",
+    ),
+    (
+        "    of these opened, as they may",
+        "live_sessions_in_progress_opened",
+    ),
+    (
+        "  finished, opened by a later copy of the hub",
+        "finished_live_sessions_opened",
+    ),
+    (
+        "  opened by a copy of the hub before they began",
+        "later_live_sessions_opened",
+    ),
+    (
+        "  left: the phone fell quiet behind their end",
+        "live_sessions_gone_from_phone",
+    ),
+    (
+        "    opened by a later copy of it",
+        "live_sessions_gone_from_phone_opened",
+    ),
+    ("pictures of events", "pictures"),
+    (
+        "  opened by any copy, as it may or not",
+        "pictures_opened_by_any_copy",
+    ),
+    (
+        "  being made, for each copy of the hub",
+        "pictures_in_progress",
+    ),
+    (
+        "    of these opened, as they may",
+        "pictures_in_progress_opened",
+    ),
+    (
+        "  finished, opened by a later copy of the hub",
+        "finished_pictures_opened",
+    ),
+    (
+        "  opened by a copy of the hub before they began",
+        "later_pictures_opened",
+    ),
+    (
+        "  of which the phone deleted the clip",
+        "pictures_gone_from_phone",
+    ),
+    (
+        "    opened by a later copy of it",
+        "pictures_gone_from_phone_opened",
+    ),
+    ("notifications", "notifications"),
+    (
+        "  opened by any copy, as it may or not",
+        "notifications_opened_by_any_copy",
+    ),
+    (
+        "  being made, for each copy of the hub",
+        "notifications_in_progress",
+    ),
+    (
+        "    of these opened, as they may",
+        "notifications_in_progress_opened",
+    ),
+    (
+        "  finished, opened by a later copy of the hub",
+        "finished_notifications_opened",
+    ),
+    (
+        "  opened by a copy of the hub before they began",
+        "later_notifications_opened",
+    ),
+    (
+        "  of which the phone deleted the clip",
+        "notifications_gone_from_phone",
+    ),
+    (
+        "    opened by a later copy of it",
+        "notifications_gone_from_phone_opened",
+    ),
     (
         "messages behind the next new keys",
         "messages_opened_behind_new_keys",
@@ -245,5 +332,24 @@ mod tests {
         let numbers: Vec<&str> = row.unwrap().split_whitespace().rev().take(3).collect();
         assert_eq!(numbers, ["9", "1", "0"]);
         assert!(text.contains("up to 92 superseded"));
+    }
+
+    /// Each of them is what was sent, what any copy opened, and what no copy may.
+    #[test]
+    fn live_sessions_pictures_and_notifications_have_rows_of_their_own() {
+        for class in ["live_sessions", "pictures", "notifications"] {
+            for key in [
+                class.to_owned(),
+                format!("{class}_opened_by_any_copy"),
+                format!("{class}_in_progress_opened"),
+                format!("finished_{class}_opened"),
+                format!("later_{class}_opened"),
+                format!("{class}_gone_from_phone_opened"),
+            ] {
+                assert!(ROWS.iter().any(|(_, row)| *row == key), "{key}");
+            }
+        }
+        let widest = ROWS.iter().map(|(name, _)| name.len()).max();
+        assert!(widest < Some(48), "a row runs into its numbers");
     }
 }

@@ -252,6 +252,12 @@ impl Books {
         });
     }
 
+    /// The step in which the clip was deleted of whose event this tells: it left in the step in which that began.
+    pub(super) fn deleted_with(&self, sent: &Sent) -> Option<u64> {
+        let of_event = |clip: &&Clip| clip.pairing == sent.line.pairing && clip.began == sent.left;
+        self.clips.iter().find(of_event)?.deleted
+    }
+
     /// It was deleted on its phone, and that is synced.
     pub(super) fn is_deleted(&mut self, id: ClipId) {
         let step = self.step;

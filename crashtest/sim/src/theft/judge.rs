@@ -21,6 +21,7 @@ use thief::{Attack, ClipId, Header, Said, Spoils};
 
 use super::Outcome;
 use super::books::{Books, Clip, Moment, Sent, Whose};
+use super::classes::{Class, Kind, Things};
 use super::life::{Copied, Life};
 use super::tally::Tally;
 
@@ -70,16 +71,17 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
             .count() as u64,
         envelopes: books.captured.len() as u64,
         unwrapped: attack.unwrapped() as u64,
-        lives: books.lives.len() as u64,
         frames: books.frames,
-        announced: books.told,
+        told_of: books.told,
         ..Tally::default()
     };
     let mut found = Found::default();
     let mut by_any: BTreeSet<usize> = BTreeSet::new();
+    let mut things = Things::of(&books, |place| attack.header(place));
     for copy in &copies {
         let spoils = attack.spoils(&copy.loot);
         by_any.extend(&spoils.envelopes);
+        things.are_opened(copy.whose, copy.at, spoils.envelopes.iter().copied());
         let messages: Vec<Opened> = spoils
             .envelopes
             .iter()
@@ -121,10 +123,15 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
         false => 0,
     };
     tally.released = (released, count(&found.released));
-    tally.pictures = (
-        books.deleted_pictures.len() as u64,
-        found.pictures.len() as u64,
-    );
+    tally.sessions = things.class(Kind::Session);
+    tally.notices = things.class(Kind::Notice);
+    tally.pictures = Class {
+        gone: (
+            books.deleted_pictures.len() as u64,
+            found.pictures.len() as u64,
+        ),
+        ..things.class(Kind::Picture)
+    };
     (tally.later, tally.held) = (count(&found.later), count(&found.held));
     let shut = books.sent.iter().enumerate().filter(|(place, sent)| {
         let is_message = attack
@@ -172,13 +179,6 @@ fn hub(
         if clip.is_in_progress(copy.at) {
             tally.in_progress.0 += 1;
             tally.in_progress.1 += u64::from(clips.contains(&place));
-        }
-    }
-    for (place, live) in books.lives.iter().enumerate() {
-        if live.is_in_progress(copy.at) {
-            tally.watched.0 += 1;
-            let opens = messages.iter().any(|one| one.sent.live == Some(place));
-            tally.watched.1 += u64::from(opens);
         }
     }
     for Opened {
@@ -303,13 +303,9 @@ fn phone(
             let what = format!("epoch {}, of a live session that is over", header.epoch);
             tally.breaks("S3", copy, &what);
         }
-        // It leaves in the step in which the clip of its event begins.
-        let is_gone = |clip: &Clip| {
-            clip.pairing == sent.line.pairing
-                && clip.began == sent.left
-                && clip.deleted.is_some_and(|step| copy.at.is_past(step))
-        };
-        if sent.line.channel == Channel::Notification && books.clips.iter().any(is_gone) {
+        let deleted = books.deleted_with(sent);
+        let is_gone = deleted.is_some_and(|step| copy.at.is_past(step));
+        if sent.line.channel == Channel::Notification && is_gone {
             tally.breaks("S3", copy, "the notification of a clip that was deleted");
         }
     }
@@ -450,14 +446,14 @@ mod tests {
             let (mut tally, mut found) = (Tally::default(), Found::default());
             let spoils = Spoils::default();
             hub(&books, copied, &spoils, &[said], &mut tally, &mut found);
-            (tally.broken, tally.watched)
+            tally.broken
         };
         let at = |step| copy(Whose::Hub, step);
-        assert_eq!(judged(&at(3)), (1, (0, 0)));
+        assert_eq!(judged(&at(3)), 1);
         // Also what is sealed after the copy.
-        assert_eq!(judged(&at(4)), (0, (1, 1)));
-        assert_eq!(judged(&within(at(6))), (0, (1, 1)));
-        assert_eq!(judged(&at(6)), (1, (0, 0)));
+        assert_eq!(judged(&at(4)), 0);
+        assert_eq!(judged(&within(at(6))), 0);
+        assert_eq!(judged(&at(6)), 1);
     }
 
     #[test]

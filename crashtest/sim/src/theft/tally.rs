@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::books::Whose;
+use super::classes::Class;
 use super::life::Copied;
 
 /// Broken promises that are told one by one.
@@ -29,16 +30,16 @@ pub struct Tally {
     pub removals: u64,
     /// Clips of a removed phone that were played to the one that took its place.
     pub played: u64,
-    /// Live sessions, and frames that were shown in them.
-    pub lives: u64,
-    /// See [`Self::lives`].
+    /// Live sessions.
+    pub sessions: Class,
+    /// Pictures of events.
+    pub pictures: Class,
+    /// Notifications.
+    pub notices: Class,
+    /// Frames that were shown in live sessions.
     pub frames: u64,
-    /// Notifications and pictures of events that were sent.
-    pub announced: (u64, u64),
-    /// Live sessions in progress, once for each copy of the hub, and how often a copy opened something of one.
-    pub watched: (u64, u64),
-    /// Pictures whose clip was deleted, and those of them that a copy opened which was taken later.
-    pub pictures: (u64, u64),
+    /// Notifications and pictures of events that the hub says that it has sent.
+    pub told_of: (u64, u64),
     /// Envelopes and frames that were sent, all of which the thief has.
     pub envelopes: u64,
     /// Of these, MLS messages that stolen wrapping keys laid bare.
@@ -106,6 +107,16 @@ impl Tally {
     }
 
     fn json(&self) -> Value {
+        let mut all = self.numbers();
+        if let Some(rows) = all.as_object_mut() {
+            self.sessions.put("live_sessions", rows);
+            self.pictures.put("pictures", rows);
+            self.notices.put("notifications", rows);
+        }
+        all
+    }
+
+    fn numbers(&self) -> Value {
         json!({
             "epochs": self.epochs,
             "clips": self.clips,
@@ -116,14 +127,7 @@ impl Tally {
             "pairings": self.pairings,
             "removals": self.removals,
             "played_clips": self.played,
-            "live_sessions": self.lives,
             "live_frames": self.frames,
-            "notifications": self.announced.0,
-            "event_pictures": self.announced.1,
-            "sessions_in_progress": self.watched.0,
-            "sessions_in_progress_opened": self.watched.1,
-            "deleted_pictures": self.pictures.0,
-            "deleted_pictures_opened": self.pictures.1,
             "envelopes": self.envelopes,
             "unwrapped": self.unwrapped,
             "messages": self.messages.0,
@@ -185,12 +189,30 @@ impl Tally {
             ),
             (has.copies_within > 0, "no copy was made within a step"),
             (
-                has.lives > 1 && has.frames > 0 && 2 * has.watched.1 > has.watched.0,
+                has.sessions.all > 1
+                    && has.frames > 0
+                    && 2 * has.sessions.in_progress.1 > has.sessions.in_progress.0,
                 "nobody watched live over new keys, or few sessions in progress opened",
             ),
             (
-                has.announced.0 > 0 && has.announced.1 > 0 && has.pictures.0 > 0,
-                "no event was told of, or none had a picture, or none of these was deleted",
+                has.sessions.finished.0 > 0 && has.sessions.gone.0 > 0,
+                "no live session ended, or its phone never fell quiet behind it",
+            ),
+            (
+                (has.notices.all, has.pictures.all) == has.told_of,
+                "the thief does not see every notification and picture that the hub has sent",
+            ),
+            (
+                has.notices.all > 0 && has.pictures.all > 0,
+                "no event was told of, or none had a picture",
+            ),
+            (
+                has.notices.gone.0 > 0 && has.pictures.gone.0 > 0,
+                "no event with a notification and a picture was deleted",
+            ),
+            (
+                has.notices.by_any > 0 && has.pictures.by_any > 0,
+                "no notification or no picture that a phone holds opened",
             ),
         ];
         let missing = demands.into_iter().filter(|(holds, _)| !holds);
@@ -246,9 +268,30 @@ impl Evidence {
             everything(unsealed.deleted),
             "without seals some deleted clips stay shut",
         );
+        // A hub stores nothing that opens a notification or a picture, sealed or not: the control are the phones' files.
+        for (class, shut) in [
+            (
+                &unsealed.sessions,
+                "without seals some live sessions stay shut",
+            ),
+            (
+                &unsealed.pictures,
+                "without seals some pictures of events stay shut",
+            ),
+            (
+                &unsealed.notices,
+                "without seals some notifications stay shut",
+            ),
+        ] {
+            demand(class.is_all_open(), shut);
+        }
         demand(
-            unsealed.pictures.1 > 0,
-            "without seals pictures of deleted clips stay shut",
+            everything(unsealed.sessions.finished),
+            "without seals some live sessions stay shut in the hub's files once they are over",
+        );
+        demand(
+            everything(unsealed.pictures.gone),
+            "without seals some pictures of deleted clips stay shut",
         );
         demand(
             everything(unsealed.messages),
