@@ -94,7 +94,7 @@ impl NarrowLink {
     /// No address, or no socket.
     pub fn start(relay: &str, bits_per_s: u64) -> Outcome<Self> {
         let relay = relay
-            .parse()
+            .parse::<SocketAddr>()
             .because(&format!("{relay} is no address of a relay"))?;
         let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).because("cannot open a socket")?;
         let address = front
