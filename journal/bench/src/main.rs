@@ -1,5 +1,7 @@
 //! Ratios against yardsticks, measured in one run: `cargo xtask bench`.
 //!
+//! Beside them, figures of the whole: the real programs together, with what was promised of them.
+//!
 //! Contenders take turns (A, B, C, A, B, C, ...) so that a noisy machine hurts all of them; a figure
 //! is the median of the rounds with its quartiles, and CPU time stands beside wall time. A missed
 //! target is said loudly and is no error: the exit code tells only whether the run came to its end.
@@ -21,6 +23,7 @@ mod recording;
 mod report;
 mod seal;
 mod sqlite;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +33,7 @@ use clap::{Parser, ValueEnum};
 /// Anything can go wrong here, and nobody but a person reads it.
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Measures the journal, the engine and the relay's store against yardsticks in the same run.
+/// Measures the journal, the engine and the relay's store against yardsticks in the same run, and the programs together.
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
@@ -65,16 +68,19 @@ enum Part {
     Crypto,
     /// Decoding of a camera's pictures, and the search for motion in them.
     Motion,
+    /// The programs together: live pictures, the moments of an event, several cameras.
+    Whole,
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Seal,
         Self::Epoch,
         Self::Ingest,
         Self::Memory,
         Self::Crypto,
         Self::Motion,
+        Self::Whole,
     ];
 
     fn run(self, dir: &Path, scale: Scale) -> Outcome<Vec<report::Figure>> {
@@ -85,6 +91,7 @@ impl Part {
             Self::Memory => memory::run(dir, scale),
             Self::Crypto => crypto::run(scale),
             Self::Motion => motion::run(scale),
+            Self::Whole => whole::run(dir, scale),
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Time and samples: wall time beside CPU time, medians beside their spread.
+//! Time: wall time beside CPU time, and the rounds of a contender.
 //!
-//! The only room of this program that reads a clock. It must never throw a sample away: a slow
-//! round shows in the spread.
+//! The only room of this program that reads a clock.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+pub(crate) use programs::samples::Samples;
 
 /// What one round of something cost.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,54 +93,6 @@ fn process_cpu_s() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// All samples of one quantity.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Vec<f64>);
-
-impl Samples {
-    pub(crate) fn push(&mut self, sample: f64) {
-        self.0.push(sample);
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn sum(&self) -> f64 {
-        self.0.iter().sum()
-    }
-
-    pub(crate) fn mean(&self) -> f64 {
-        if self.0.is_empty() {
-            0.0
-        } else {
-            self.sum() / self.0.len() as f64
-        }
-    }
-
-    /// The value below which the share `q` (0 to 1) of all samples lies, interpolated.
-    pub(crate) fn quantile(&self, q: f64) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        let Some(last) = sorted.len().checked_sub(1) else {
-            return 0.0;
-        };
-        let at = q.clamp(0.0, 1.0) * last as f64;
-        let (low, high) = (at.floor() as usize, at.ceil() as usize);
-        sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64)
-    }
-
-    pub(crate) fn median(&self) -> f64 {
-        self.quantile(0.5)
-    }
-}
-
-impl FromIterator<f64> for Samples {
-    fn from_iter<I: IntoIterator<Item = f64>>(samples: I) -> Self {
-        Self(samples.into_iter().collect())
-    }
-}
-
 /// The rounds of one contender.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rounds {
@@ -155,7 +108,7 @@ impl Rounds {
 
     /// How much faster we were than `other`, round by round: above 1 is faster.
     pub(crate) fn speed_against(&self, other: &Self) -> Samples {
-        let pairs = other.wall_s.0.iter().zip(&self.wall_s.0);
+        let pairs = other.wall_s.iter().zip(self.wall_s.iter());
         pairs.map(|(other, own)| other / own).collect()
     }
 }
@@ -163,15 +116,6 @@ impl Rounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_interpolate_and_survive_nothing() {
-        assert_eq!(Samples::default().median(), 0.0);
-        let samples: Samples = [4.0, 1.0, 3.0, 2.0].into_iter().collect();
-        assert_eq!(samples.median(), 2.5);
-        assert_eq!((samples.quantile(0.0), samples.quantile(1.0)), (1.0, 4.0));
-        assert_eq!((samples.mean(), samples.count()), (2.5, 4));
-    }
 
     #[test]
     fn a_ratio_above_one_means_that_we_are_faster() {

@@ -122,6 +122,11 @@ impl Figure {
         self.measured.and_then(|measured| self.target.met(measured))
     }
 
+    /// It could not be measured.
+    fn is_unknown(&self) -> bool {
+        self.measured.is_none()
+    }
+
     fn json(&self) -> Value {
         let (target, kind) = match self.target {
             Target::AtLeast(bound) => (json!(bound), json!("at_least")),
@@ -148,16 +153,16 @@ impl Figure {
     fn print(&self) {
         let measured = match self.measured {
             Some(measured) => format!("{} {}", rounded(measured), self.unit),
-            None => "not measured".to_owned(),
+            None => "?".to_owned(),
         };
         let spread = match self.spread {
             Some((low, high)) => format!("{} .. {}", rounded(low), rounded(high)),
             None => String::new(),
         };
         let verdict = match (self.measured, self.met()) {
-            (_, Some(true)) => "yes",
-            (_, Some(false)) => "NO",
-            (None, None) => "?",
+            (_, Some(true)) => "met",
+            (_, Some(false)) => "NOT MET",
+            (None, None) => "not measured",
             (Some(_), None) => "-",
         };
         println!(
@@ -178,7 +183,7 @@ impl Figure {
 /// The whole run for people: first the verdicts, then what lies behind them.
 pub(crate) fn print_table(figures: &[Figure], notes: &[String]) {
     println!(
-        "{:<58} {:>16}  {:<18} {:<8} met",
+        "{:<58} {:>16}  {:<18} {:<8} verdict",
         "figure", "measured", "quartiles", "target"
     );
     for figure in figures {
@@ -188,8 +193,9 @@ pub(crate) fn print_table(figures: &[Figure], notes: &[String]) {
         .iter()
         .filter(|figure| figure.met() == Some(false))
         .count();
+    let unknown = figures.iter().filter(|figure| figure.is_unknown()).count();
     println!(
-        "\n{missed} target(s) missed. Ratios are speeds: above 1 means faster than the yardstick."
+        "\n{missed} target(s) missed, {unknown} not measured. Ratios are speeds: above 1 means faster than the yardstick."
     );
     for note in notes {
         println!("Note: {note}");

@@ -6,7 +6,6 @@
 mod kills;
 mod motion;
 mod owner;
-mod process;
 mod report;
 mod world;
 
@@ -14,6 +13,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use programs::process;
 use serde_json::json;
 
 use crate::failure::{Because, Failure, Outcome};

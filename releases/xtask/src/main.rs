@@ -14,7 +14,6 @@ mod budget;
 mod cargo;
 mod crash;
 mod demo;
-mod failure;
 mod fuzz;
 mod gate;
 mod junit;
@@ -28,6 +27,7 @@ mod words;
 use std::process::ExitCode;
 
 use failure::{Failure, Outcome};
+use programs::failure;
 
 const USAGE: &str = "\
 cargo xtask COMMAND
@@ -98,7 +98,8 @@ cargo xtask COMMAND
              --json         one JSON object on stdout
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
-             --only PART    seal, epoch, ingest, memory or crypto; may be given several times
+             --only PART    seal, epoch, ingest, memory, crypto, motion or whole (the programs together, some
+                            minutes: live, moments of an event, four cameras); may be given several times
              --dir DIR      where to write: on the disk that is to be measured
              --json         one line of JSON on stdout
   bless    rewrite golden files and hex; then read the diff

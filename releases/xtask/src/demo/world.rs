@@ -1,22 +1,21 @@
 //! The demo's small world: a temporary directory with a relay, a hub and a phone in it.
 //!
-//! This room knows the programs' command lines and configuration; the story is told elsewhere. It
-//! must never use anything of the user's but the clip.
+//! This room knows what the demo's hub is to watch and what the demo asks of the programs; the story is told
+//! elsewhere. It must never use anything of the user's but the clip.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use programs::home::{Home, number, quoted, rows, text, utf8};
 use serde_json::Value;
 
 use super::motion;
 use super::process::{Event, Program, unix_ms};
 use crate::failure::{Because, Failure, Outcome};
 
-/// What starting, pairing or answering may take on a loaded small machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) use programs::home::PATIENCE;
+
 /// Between two looks at a program's status.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two events of the camera.
@@ -50,11 +49,8 @@ pub(super) enum Cameras {
 
 /// The directory, the programs' places, and what is running.
 pub(super) struct World {
-    programs: BTreeMap<String, PathBuf>,
-    directory: PathBuf,
+    home: Home,
     clip: PathBuf,
-    relay_address: Option<RelayAddress>,
-    invitation: String,
     pub(super) relay: Option<Program>,
     pub(super) hub: Option<Program>,
     pub(super) app: Option<Program>,
@@ -86,13 +82,6 @@ pub(super) enum Recovered {
     AtOnce,
 }
 
-struct RelayAddress {
-    /// `127.0.0.1:port`, for the restart.
-    listen: String,
-    /// `host:port/id`, for the hub.
-    relay: String,
-}
-
 /// What the hub says about its one pairing.
 #[derive(Clone, Debug)]
 pub(super) struct HubStatus {
@@ -118,11 +107,8 @@ impl World {
     /// An empty world in `directory`, which exists and is empty.
     pub(super) fn new(programs: BTreeMap<String, PathBuf>, directory: &Path, clip: &Path) -> Self {
         Self {
-            programs,
-            directory: directory.to_path_buf(),
+            home: Home::new(programs, directory),
             clip: clip.to_path_buf(),
-            relay_address: None,
-            invitation: String::new(),
             relay: None,
             hub: None,
             app: None,
@@ -136,65 +122,23 @@ impl World {
 
     /// Makes a relay and starts it on a free port.
     pub(super) fn make_relay(&mut self) -> Outcome<()> {
-        let directory = self.path("relay")?;
-        self.ask("secluso-relay", &["init", &directory, "--json"])?;
-        self.start_relay()?;
-        let config = self.path("relay/relay.toml")?;
-        let answer = self.ask_one(
-            "secluso-relay",
-            &["invite", "--config", &config, "--class", "hub", "--json"],
-        )?;
-        self.invitation = text(&answer, "invitation")?;
+        self.relay = Some(self.home.make_relay()?);
         Ok(())
     }
 
     /// Starts the relay, on its old port if it had one.
     pub(super) fn start_relay(&mut self) -> Outcome<()> {
-        let listen = self
-            .relay_address
-            .as_ref()
-            .map_or("127.0.0.1:0", |address| &address.listen)
-            .to_owned();
-        self.configure_relay(&listen)?;
-        let config = self.path("relay/relay.toml")?;
-        let relay = self.start("secluso-relay", &["run", "--config", &config, "--json"])?;
-        let event = relay.wait_for("address", 0, PATIENCE, |e| e.name() == "listening")?;
-        self.relay_address = Some(RelayAddress {
-            listen: event.text("addr").to_owned(),
-            relay: event.text("relay").to_owned(),
-        });
-        self.relay = Some(relay);
+        self.relay = Some(self.home.start_relay()?);
         Ok(())
     }
 
-    /// Edits the sample configuration as its owner would: where to listen, nothing else.
-    fn configure_relay(&self, listen: &str) -> Outcome<()> {
-        let file = self.directory.join("relay/relay.toml");
-        let sample = std::fs::read_to_string(&file).because("cannot read relay.toml")?;
-        let mut edited = String::new();
-        for line in sample.lines() {
-            if line.starts_with("listen ") {
-                edited.push_str(&format!("listen = {}\n", quoted(listen)));
-            } else {
-                edited.push_str(line);
-                edited.push('\n');
-            }
-        }
-        std::fs::write(&file, edited).because("cannot write relay.toml")
-    }
-
-    /// Deletes everything that the relay stored. Its configuration and key stay: they are not data.
+    /// Deletes everything that the relay stored.
     pub(super) fn wipe_relay(&self) -> Outcome<()> {
-        let data = self.directory.join("relay/data");
-        std::fs::remove_dir_all(&data).because("cannot delete the relay's data")
+        self.home.wipe_relay()
     }
 
     /// Writes the hub's configuration.
     pub(super) fn configure_hub(&self, cameras: Cameras) -> Outcome<()> {
-        let relay = self
-            .relay_address
-            .as_ref()
-            .map_or("", |address| &address.relay);
         let clip = |passes: usize, (at_least, at_most): (u64, u64)| -> Outcome<String> {
             let path = quoted(&utf8(&self.clip)?);
             Ok(format!(
@@ -213,40 +157,17 @@ impl World {
             ),
             Cameras::None => String::new(),
         };
-        let config = format!(
-            "state_dir = {}\nrelay = {}\ninvitation = {}\n\n\
-             [pairing]\nlisten = \"127.0.0.1:0\"\n\n{cameras}",
-            quoted(&self.path("hub")?),
-            quoted(relay),
-            quoted(&self.invitation),
-        );
-        std::fs::write(self.directory.join("hub.toml"), config).because("cannot write hub.toml")
+        self.home.configure_hub(&cameras)
     }
 
     /// Pairs the phone with the hub, over the hub's code as text.
     pub(super) fn pair(&self) -> Outcome<()> {
-        let config = self.path("hub.toml")?;
-        let hub = self.start("secluso-hub", &["pair", "--config", &config, "--json"])?;
-        let offer = hub.wait_for("offer", 0, PATIENCE, |event| event.name() == "offer")?;
-        let app = self.path("app")?;
-        // On stdin, so that the secret stands in no process list.
-        self.ask_with_input(
-            "secluso-app",
-            &["--dir", &app, "pair", "-", "--json"],
-            offer.text("qr"),
-        )?;
-        hub.wait_for("paired phone", 0, PATIENCE, |event| {
-            event.name() == "paired"
-        })?;
-        Ok(())
+        self.home.pair()
     }
 
     /// Starts the hub and waits until it is ready.
     pub(super) fn start_hub(&mut self) -> Outcome<()> {
-        let config = self.path("hub.toml")?;
-        let hub = self.start("secluso-hub", &["run", "--config", &config, "--json"])?;
-        hub.wait_for("readiness", 0, PATIENCE, |event| event.name() == "ready")?;
-        self.hub = Some(hub);
+        self.hub = Some(self.home.start_hub()?);
         Ok(())
     }
 
@@ -278,11 +199,7 @@ impl World {
 
     /// Starts the phone's side, following.
     pub(super) fn start_app(&mut self) -> Outcome<()> {
-        let directory = self.path("app")?;
-        self.app = Some(self.start(
-            "secluso-app",
-            &["--dir", &directory, "sync", "--follow", "--json"],
-        )?);
+        self.app = Some(self.home.start_app()?);
         Ok(())
     }
 
@@ -362,10 +279,8 @@ impl World {
 
     /// Asks the running hub.
     pub(super) fn hub_status(&self) -> Outcome<HubStatus> {
-        let config = self.path("hub.toml")?;
-        let answer = self.ask_one("secluso-hub", &["status", "--config", &config, "--json"])?;
-        let pairings = answer.get("pairings").and_then(Value::as_array);
-        let Some([pairing]) = pairings.map(Vec::as_slice) else {
+        let answer = self.home.hub_status()?;
+        let [pairing] = rows(&answer, "pairings") else {
             return Err(Failure::found(
                 "the hub's status does not show exactly one pairing",
             ));
@@ -387,63 +302,39 @@ impl World {
     /// Bytes of envelopes that the running relay stores: all mailboxes, and the last envelope of
     /// each, which it keeps after trimming.
     pub(super) fn relay_bytes(&self) -> Outcome<u64> {
-        let config = self.path("relay/relay.toml")?;
-        let answer = self.ask_one("secluso-relay", &["status", "--config", &config, "--json"])?;
+        let answer = self.home.relay_status()?;
         number(answer.get("status").unwrap_or(&answer), "envelope_bytes")
     }
 
     /// The epoch of the phone's side; no sync may be running.
     pub(super) fn app_epoch(&self) -> Outcome<u64> {
-        let directory = self.path("app")?;
-        number(
-            &self.ask_one("secluso-app", &["--dir", &directory, "status", "--json"])?,
-            "epoch",
-        )
+        number(&self.home.ask_app_one(&["status"])?, "epoch")
     }
 
     /// The clips that the phone has; no sync may be running.
     pub(super) fn app_clips(&self) -> Outcome<Vec<Clip>> {
-        let directory = self.path("app")?;
-        clips(
-            &self.ask_one("secluso-app", &["--dir", &directory, "clips", "--json"])?,
-            "state",
-        )
+        clips(&self.home.ask_app_one(&["clips"])?, "state")
     }
 
     /// Has the phone show the hub's camera live for so many seconds; no sync may be running. Returns the file, and what
     /// was said beside it.
     pub(super) fn watch(&self, seconds: u64) -> Outcome<(PathBuf, Vec<Value>)> {
-        let directory = self.path("app")?;
-        let file = self.directory.join("live.mp4");
+        let file = self.home.directory().join("live.mp4");
         let (seconds, out) = (seconds.to_string(), utf8(&file)?);
-        let said = self.ask(
-            "secluso-app",
-            &[
-                "--dir",
-                &directory,
-                "live",
-                "--seconds",
-                &seconds,
-                "--out",
-                &out,
-                "--json",
-            ],
-        )?;
+        let said = self
+            .home
+            .ask_app(&["live", "--seconds", &seconds, "--out", &out])?;
         Ok((file, said))
     }
 
     /// Has the phone give a command to the hub and wait for the answer; no sync may be running.
     pub(super) fn order(&self, words: &[&str]) -> Outcome<Value> {
-        let directory = self.path("app")?;
-        let place = ["--dir", directory.as_str()];
-        let all = [&place[..], words, &["--wait", "--json"][..]].concat();
-        self.ask_one("secluso-app", &all)
+        self.home.ask_app_one(&[words, &["--wait"][..]].concat())
     }
 
     /// What makes the events of the running hub's one camera, in its own word.
     pub(super) fn detection(&self) -> Outcome<String> {
-        let config = self.path("hub.toml")?;
-        let answer = self.ask_one("secluso-hub", &["status", "--config", &config, "--json"])?;
+        let answer = self.home.hub_status()?;
         let found = answer.pointer("/cameras/0/detection");
         let found = found.and_then(Value::as_str).map(str::to_owned);
         found.ok_or_else(|| Failure::found(format!("the hub says nothing of its camera: {answer}")))
@@ -460,8 +351,7 @@ impl World {
     }
 
     fn app_list(&self, what: &str) -> Outcome<Vec<Value>> {
-        let directory = self.path("app")?;
-        let answer = self.ask_one("secluso-app", &["--dir", &directory, what, "--json"])?;
+        let answer = self.home.ask_app_one(&[what])?;
         let rows = answer.get(what).and_then(Value::as_array);
         rows.cloned()
             .ok_or_else(|| Failure::found(format!("the phone lists no {what}: {answer}")))
@@ -469,26 +359,19 @@ impl World {
 
     /// Has the phone export a clip; returns the file.
     pub(super) fn export(&self, clip: &str) -> Outcome<PathBuf> {
-        self.export_to(clip, &self.directory.join(format!("{clip}.mp4")))
+        self.export_to(clip, &self.home.directory().join(format!("{clip}.mp4")))
     }
 
     /// Has the phone export a clip or a picture to this file.
     pub(super) fn export_to(&self, what: &str, file: &Path) -> Outcome<PathBuf> {
-        let directory = self.path("app")?;
-        self.ask(
-            "secluso-app",
-            &["--dir", &directory, "export", what, &utf8(file)?, "--json"],
-        )?;
-        Ok(file.to_path_buf())
+        self.home.export_to(what, file)
     }
 
     /// An empty directory beside the programs, for what a person may look at afterwards.
     pub(super) fn pictures_directory(&self) -> Outcome<PathBuf> {
-        let program = self
-            .programs
-            .get("secluso-app")
-            .and_then(|app| app.parent());
-        let beside = program.ok_or_else(|| Failure::found("the programs lie nowhere"))?;
+        let program = self.home.program("secluso-app");
+        let beside = program.and_then(Path::parent);
+        let beside = beside.ok_or_else(|| Failure::found("the programs lie nowhere"))?;
         let directory = beside.join("demo-pictures");
         match std::fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -505,10 +388,15 @@ impl World {
     pub(super) fn search_for_secrets(&self) -> Outcome<()> {
         let past = self.hub_past.iter().chain(&self.app_past);
         let printed: Vec<String> = past.map(|event| event.value.to_string()).collect();
-        std::fs::write(self.directory.join("printed.log"), printed.join("\n"))
-            .because("cannot write printed.log")?;
-        let directory = self.path("")?;
-        let mut search = self.command("secluso-crashtest", &["canaries", &directory])?;
+        std::fs::write(
+            self.home.directory().join("printed.log"),
+            printed.join("\n"),
+        )
+        .because("cannot write printed.log")?;
+        let directory = self.home.path("")?;
+        let mut search = self
+            .home
+            .command("secluso-crashtest", &["canaries", &directory])?;
         let output = search.output().because("cannot start secluso-crashtest")?;
         if output.status.success() {
             return Ok(());
@@ -516,109 +404,10 @@ impl World {
         let said = String::from_utf8_lossy(&output.stderr);
         Err(Failure::found(format!("a secret was given away: {said}")))
     }
-
-    fn start(&self, program: &str, arguments: &[&str]) -> Outcome<Program> {
-        let log = self.directory.join(format!("{program}.log"));
-        Program::start(program, &self.command(program, arguments)?, &log)
-    }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> Outcome<Command> {
-        let Some(path) = self.programs.get(program) else {
-            return Err(Failure::found(format!(
-                "the build made no program called {program}"
-            )));
-        };
-        let mut command = Command::new(path);
-        command
-            .args(arguments)
-            .current_dir(&self.directory)
-            .stdin(Stdio::null());
-        Ok(command)
-    }
-
-    /// Runs a program to its end; returns the JSON objects that it printed.
-    fn ask(&self, program: &str, arguments: &[&str]) -> Outcome<Vec<Value>> {
-        self.ask_with_input(program, arguments, "")
-    }
-
-    fn ask_with_input(
-        &self,
-        program: &str,
-        arguments: &[&str],
-        input: &str,
-    ) -> Outcome<Vec<Value>> {
-        let what = format!(
-            "{program} {}",
-            arguments.first().copied().unwrap_or_default()
-        );
-        let mut child = self
-            .command(program, arguments)?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .because(&format!("cannot start {what}"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A program that reads nothing closes the pipe; its status is what counts.
-            let _ = writeln!(stdin, "{input}");
-        }
-        let output = child
-            .wait_with_output()
-            .because(&format!("cannot wait for {what}"))?;
-        if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::found(format!(
-                "`{what}` failed ({}): {stderr}",
-                output.status
-            )));
-        }
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .map(|line| serde_json::from_str(line).because(&format!("`{what}` printed no JSON")))
-            .collect()
-    }
-
-    fn ask_one(&self, program: &str, arguments: &[&str]) -> Outcome<Value> {
-        let answers = self.ask(program, arguments)?;
-        answers.into_iter().next_back().ok_or_else(|| {
-            Failure::found(format!("`{program} {}` said nothing", arguments.join(" ")))
-        })
-    }
-
-    fn path(&self, name: &str) -> Outcome<String> {
-        utf8(&self.directory.join(name))
-    }
-}
-
-fn utf8(path: &Path) -> Outcome<String> {
-    path.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Failure::found(format!("{} is not UTF-8", path.display())))
-}
-
-/// A TOML basic string; JSON's escapes are a subset of TOML's.
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-fn text(value: &Value, key: &str) -> Outcome<String> {
-    let found = value.get(key).and_then(Value::as_str);
-    found
-        .map(str::to_owned)
-        .ok_or_else(|| Failure::found(format!("`{key}` is missing in {value}")))
-}
-
-fn number(value: &Value, key: &str) -> Outcome<u64> {
-    let found = value.get(key).and_then(Value::as_u64);
-    found.ok_or_else(|| Failure::found(format!("`{key}` is missing in {value}")))
 }
 
 fn clips(answer: &Value, outcome_key: &str) -> Outcome<Vec<Clip>> {
-    answer
-        .get("clips")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    rows(answer, "clips")
         .iter()
         .map(|clip| {
             Ok(Clip {

@@ -1,4 +1,4 @@
-//! One running program of the demo: started, listened to, stopped, woken and killed.
+//! One running program: started, listened to, stopped, woken and killed.
 //!
 //! A program speaks JSON, one object a line, on stdout; a thread collects the lines with the time
 //! they came. This room never interprets them, and it ends only processes that it started.
@@ -14,23 +14,25 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::failure::{Because, Failure, Outcome};
+use crate::kernel;
 
-/// More lines than any demo prints; a program that floods us is at fault.
+/// More lines than anybody prints here; a program that floods us is at fault.
 const EVENTS_MAX: usize = 200_000;
 /// How long a program may take to end after a polite request.
 const TERMINATE_WAIT: Duration = Duration::from_secs(10);
 
 /// A line that a program printed.
 #[derive(Clone, Debug)]
-pub(super) struct Event {
+pub struct Event {
     /// When we read it: one clock for all programs.
-    pub(super) unix_ms: u64,
-    pub(super) value: Value,
+    pub unix_ms: u64,
+    /// What the line says.
+    pub value: Value,
 }
 
 impl Event {
     /// The event's name.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.value
             .get("event")
             .and_then(Value::as_str)
@@ -38,7 +40,7 @@ impl Event {
     }
 
     /// A number in it; zero if there is none.
-    pub(super) fn number(&self, key: &str) -> u64 {
+    pub fn number(&self, key: &str) -> u64 {
         self.value
             .get(key)
             .and_then(Value::as_u64)
@@ -46,7 +48,7 @@ impl Event {
     }
 
     /// A text in it; empty if there is none.
-    pub(super) fn text(&self, key: &str) -> &str {
+    pub fn text(&self, key: &str) -> &str {
         self.value
             .get(key)
             .and_then(Value::as_str)
@@ -76,7 +78,7 @@ impl Ear {
 }
 
 /// A running program. Dropping it kills it.
-pub(super) struct Program {
+pub struct Program {
     name: String,
     child: Child,
     ear: Arc<Ear>,
@@ -86,7 +88,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts `command`; its stderr is appended to `log`.
-    pub(super) fn start(name: &str, command: &Command, log: &Path) -> Outcome<Self> {
+    pub fn start(name: &str, command: &Command, log: &Path) -> Outcome<Self> {
         let mut command = dying_with_us(command);
         let log_file = File::options()
             .create(true)
@@ -114,17 +116,17 @@ impl Program {
     }
 
     /// How many lines have come so far; a place to wait from.
-    pub(super) fn heard(&self) -> usize {
+    pub fn heard(&self) -> usize {
         self.ear.lock().events.len()
     }
 
     /// Everything it said so far.
-    pub(super) fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<Event> {
         self.ear.lock().events.clone()
     }
 
     /// Waits for the first event at or after place `from` that `wanted` accepts.
-    pub(super) fn wait_for(
+    pub fn wait_for(
         &self,
         what: &str,
         from: usize,
@@ -160,7 +162,7 @@ impl Program {
     }
 
     /// Fails if the program has ended by itself.
-    pub(super) fn still_running(&mut self) -> Outcome<()> {
+    pub fn still_running(&mut self) -> Outcome<()> {
         match self.child.try_wait().because("cannot look at a child")? {
             None => Ok(()),
             Some(status) => Err(self.failure(&format!("ended by itself ({status})"))),
@@ -168,42 +170,38 @@ impl Program {
     }
 
     /// SIGSTOP: as a phone that falls asleep in a pocket.
-    pub(super) fn freeze(&self) -> Outcome<()> {
+    pub fn freeze(&self) -> Outcome<()> {
         self.signal("STOP")
     }
 
     /// SIGHUP: the configuration was changed.
-    pub(super) fn hang_up(&self) -> Outcome<()> {
+    pub fn hang_up(&self) -> Outcome<()> {
         self.signal("HUP")
     }
 
     /// SIGCONT.
-    pub(super) fn wake(&self) -> Outcome<()> {
+    pub fn wake(&self) -> Outcome<()> {
         self.signal("CONT")
     }
 
     /// The most memory that it ever had resident, in bytes; `None` where /proc does not say.
-    pub(super) fn peak_memory_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        Some(kernel::memory(&self.child.id().to_string()).ok()?.peak)
     }
 
     /// Bytes that the kernel wrote to disks for it, caches not counted; `None` where /proc does not say.
-    pub(super) fn bytes_written(&self) -> Option<u64> {
-        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
-        let line = io
-            .lines()
-            .find_map(|line| line.strip_prefix("write_bytes:"))?;
-        line.trim().parse().ok()
+    pub fn bytes_written(&self) -> Option<u64> {
+        kernel::write_bytes(&self.child.id().to_string()).ok()
+    }
+
+    /// The time that all its threads have had on a processor; `None` where /proc does not say.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        kernel::cpu_time(&self.child.id().to_string()).ok()
     }
 
     /// SIGKILL, at once; returns all it ever said. Fails if it was dead already, for then the
     /// kill would prove nothing.
-    pub(super) fn kill(mut self) -> Outcome<Vec<Event>> {
+    pub fn kill(mut self) -> Outcome<Vec<Event>> {
         self.still_running()?;
         self.child.kill().because("cannot kill a child")?;
         let status = self.child.wait().because("cannot wait for a child")?;
@@ -215,7 +213,7 @@ impl Program {
     }
 
     /// SIGTERM; returns all it ever said. Fails if it does not end cleanly in time.
-    pub(super) fn terminate(mut self) -> Outcome<Vec<Event>> {
+    pub fn terminate(mut self) -> Outcome<Vec<Event>> {
         self.still_running()?;
         self.signal("TERM")?;
         let deadline = Instant::now() + TERMINATE_WAIT;
@@ -274,9 +272,9 @@ impl Drop for Program {
 }
 
 /// The same command, ended by the kernel when this process dies, where util-linux can ask for that:
-/// a demo that is itself killed must leave no hub behind that records for ever. The program keeps
+/// who is killed here must leave no hub behind that records for ever. The program keeps
 /// its process id, for `setpriv` replaces itself by it.
-fn dying_with_us(command: &Command) -> Command {
+pub(crate) fn dying_with_us(command: &Command) -> Command {
     let wrapper = ["--pdeathsig", "KILL"];
     let works = Command::new("setpriv")
         .args(wrapper)
@@ -320,7 +318,7 @@ fn listen(stdout: ChildStdout, ear: &Ear) {
     ear.changed.notify_all();
 }
 
-fn tail_of(log: &Path) -> String {
+pub(crate) fn tail_of(log: &Path) -> String {
     const LINES: usize = 15;
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
@@ -331,7 +329,7 @@ fn tail_of(log: &Path) -> String {
 }
 
 /// The wall clock, in milliseconds since 1970.
-pub(super) fn unix_ms() -> u64 {
+pub fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {
@@ -346,7 +344,7 @@ mod tests {
     fn shell(name: &str, script: &str) -> Program {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        let log = std::env::temp_dir().join(format!("xtask-{name}-{}.log", std::process::id()));
+        let log = std::env::temp_dir().join(format!("programs-{name}-{}.log", std::process::id()));
         let program = Program::start(name, &command, &log).unwrap();
         // The open descriptor outlives the name.
         std::fs::remove_file(&log).unwrap();
@@ -367,6 +365,7 @@ mod tests {
         assert_eq!(event.number("n"), 7);
         if Path::new("/proc/self/io").exists() {
             assert!(program.bytes_written().is_some());
+            assert!(program.cpu_time().is_some());
         }
         let events = program.kill().unwrap();
         assert_eq!(events.len(), 1);

@@ -1,15 +1,15 @@
 //! Why a command stopped, in one sentence a person can act on.
 //!
-//! This room holds the tool's only error type. It never decides what to do about a failure.
+//! This room holds the only error type of whoever runs programs here. It never decides what to do about a failure.
 
 use std::fmt;
 
-/// What every command returns.
-pub(crate) type Outcome<T> = Result<T, Failure>;
+/// What every command and every step returns.
+pub type Outcome<T> = Result<T, Failure>;
 
 /// A failed command: what went wrong, and whose turn it is.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     kind: Kind,
     sentence: String,
 }
@@ -26,7 +26,7 @@ enum Kind {
 
 impl Failure {
     /// The caller typed something we do not know.
-    pub(crate) fn usage(sentence: impl Into<String>) -> Self {
+    pub fn usage(sentence: impl Into<String>) -> Self {
         Self {
             kind: Kind::Usage,
             sentence: sentence.into(),
@@ -34,7 +34,7 @@ impl Failure {
     }
 
     /// The machine lacks something; the sentence names the line to run.
-    pub(crate) fn machine(sentence: impl Into<String>) -> Self {
+    pub fn machine(sentence: impl Into<String>) -> Self {
         Self {
             kind: Kind::Machine,
             sentence: sentence.into(),
@@ -42,7 +42,7 @@ impl Failure {
     }
 
     /// The tree, a test or a program under test is at fault.
-    pub(crate) fn found(sentence: impl Into<String>) -> Self {
+    pub fn found(sentence: impl Into<String>) -> Self {
         Self {
             kind: Kind::Found,
             sentence: sentence.into(),
@@ -50,7 +50,7 @@ impl Failure {
     }
 
     /// The process's exit code.
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Found => 1,
             Kind::Usage => 2,
@@ -65,8 +65,10 @@ impl fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 /// Turns any error into a failure with a sentence in front: `read(x).because("cannot read x")`.
-pub(crate) trait Because<T> {
+pub trait Because<T> {
     /// Names what was being done when the error came.
     fn because(self, doing: &str) -> Outcome<T>;
 }

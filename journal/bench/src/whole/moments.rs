@@ -1,0 +1,146 @@
+//! The moments of an event at the phone: the notice, the picture, the first pictures of the clip.
+//!
+//! An event begins where somebody comes into the virtual camera's scene. When that was is read from the clip as the
+//! phone exports it: the clock in the first picture that shows somebody. It must never take the hub's word for it,
+//! which names the beginning of what was recorded before.
+
+use std::collections::BTreeSet;
+
+use programs::home::Home;
+use programs::process::{Event, Program};
+use serde_json::json;
+
+use super::{PATIENCE, Place, Question, VIRTUAL_CAMERA, WALK_CYCLE, end, of_programs, pictures};
+use crate::Outcome;
+use crate::measure::Samples;
+use crate::report::{Figure, Target};
+
+/// What is asked.
+pub(super) const QUESTIONS: [Question; 3] = [
+    Question {
+        key: "event_notice",
+        title: "from an event's start to its notice at the phone",
+        unit: "ms",
+        target: Target::AtMost(1_000.0),
+    },
+    Question {
+        key: "event_picture",
+        title: "from an event's start to its picture at the phone",
+        unit: "ms",
+        target: Target::AtMost(1_000.0),
+    },
+    Question {
+        key: "event_first_media",
+        title: "from capture to the phone, first media of an event",
+        unit: "ms",
+        target: Target::AtMost(1_000.0),
+    },
+];
+
+/// What was seen of all events.
+#[derive(Default)]
+struct Found {
+    notices: Samples,
+    pictures: Samples,
+    first_media: Samples,
+    /// Of every later piece of a clip: from its newest picture's capture.
+    media: Samples,
+}
+
+/// Answers them.
+pub(super) fn run(place: Place<'_>) -> Outcome<Vec<Figure>> {
+    let (home, relay) = place.home("moments")?;
+    home.configure_hub(VIRTUAL_CAMERA)?;
+    let app = home.start_app()?;
+    let hub = home.start_hub()?;
+    let events = place.scale.rounds(2, 8);
+    let mut clips = BTreeSet::new();
+    while clips.len() < events {
+        clips.insert(next_clip(&app, &clips)?);
+    }
+    let said = app.terminate()?;
+    end([hub, relay])?;
+
+    let mut found = Found::default();
+    for (clip, started) in &clips {
+        look(&home, &said, (clip.as_str(), *started), &mut found)?;
+    }
+    let [notice, picture, first_media] = QUESTIONS;
+    let answers = [
+        notice.answer_by(&found.notices),
+        picture.answer_by(&found.pictures),
+        first_media.answer_by(&found.first_media),
+    ];
+    let answers = answers.map(|figure| {
+        of_programs(figure)
+            .with(
+                "how",
+                json!("from the clock in the first picture that shows somebody, read back from the exported clip, to the line with which secluso-app says that it has it, decrypted and synced; so the search for motion is part of it"),
+            )
+            .with_number("events", clips.len() as f64)
+            .with_number(
+                "a piece of a clip, from its newest picture's capture, median, ms",
+                found.media.median(),
+            )
+            .with_number("the same, 95 of 100, ms", found.media.quantile(0.95))
+    });
+    let most = [&found.notices, &found.pictures, &found.first_media];
+    let answers = answers.into_iter().zip(most);
+    let with_most = answers.map(|(figure, all)| figure.with_number("most, ms", all.quantile(1.0)));
+    Ok(with_most.collect())
+}
+
+/// The next clip that the phone has whole, and the beginning by which its event is named.
+fn next_clip(app: &Program, known: &BTreeSet<(String, u64)>) -> Outcome<(String, u64)> {
+    let row = |event: &Event| {
+        (
+            event.text("clip").to_owned(),
+            event.number("started_unix_ms"),
+        )
+    };
+    let is_next = |event: &Event| {
+        event.name() == "clip" && event.text("state") == "complete" && !known.contains(&row(event))
+    };
+    let event = app.wait_for("clip", 0, WALK_CYCLE + PATIENCE, is_next)?;
+    Ok(row(&event))
+}
+
+/// Reads one event's beginning from its clip, and what the phone said when.
+fn look(
+    home: &Home,
+    said: &[Event],
+    (clip, started): (&str, u64),
+    found: &mut Found,
+) -> Outcome<()> {
+    let file = home.directory().join(format!("{clip}.mp4"));
+    let mp4 = std::fs::read(home.export_to(clip, &file)?)?;
+    let shown = pictures::read(&mp4)?;
+    let first = shown.iter().find(|picture| picture.has_somebody);
+    let began = first.and_then(|picture| picture.drawn_unix_ms);
+    let began = began.ok_or_else(|| format!("nobody is seen in the clip {clip}"))?;
+    let first_of = |what: &str, is_it: &dyn Fn(&Event) -> bool| -> Outcome<f64> {
+        let heard = said.iter().find(|event| is_it(event));
+        let heard = heard.ok_or_else(|| format!("the phone had no {what} of the clip {clip}"))?;
+        Ok(heard.unix_ms.saturating_sub(began) as f64)
+    };
+    let named = |event: &Event, name: &str| {
+        event.name() == name && event.number("started_unix_ms") == started
+    };
+    let is_media = |event: &Event| {
+        event.name() == "media"
+            && event.text("clip") == clip
+            && event.number("captured_unix_ms") >= began
+    };
+    let notice = first_of("notice", &|event| named(event, "notification"))?;
+    let picture = first_of("picture", &|event| named(event, "thumbnail"))?;
+    found.notices.push(notice);
+    found.pictures.push(picture);
+    found.first_media.push(first_of("media", &is_media)?);
+    for media in said.iter().filter(|event| is_media(event)) {
+        let captured = media.number("captured_unix_ms");
+        found
+            .media
+            .push(media.unix_ms.saturating_sub(captured) as f64);
+    }
+    Ok(())
+}
