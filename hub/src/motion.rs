@@ -211,14 +211,22 @@ impl View {
     /// The current picture is the background.
     fn prime(&mut self) {
         self.background.prime();
-        self.stillness.restart();
+        self.stillness.restart(self.background.picture());
+    }
+
+    /// Brings what is known into the light of the picture.
+    fn follow_light(&mut self) {
+        if let Some(light) = self.background.follow_light(self.areas.masked()) {
+            self.stillness.follow_light(light);
+        }
     }
 
     /// Takes what stands still out of what differs: it is background from now on. A step of half the threshold is a
     /// change.
     fn absorb(&mut self, threshold: u8, passed_ms: u64) {
-        let differences = self.background.differences();
-        self.stillness.take(differences, threshold / 2, passed_ms);
+        let step = (threshold / 2, self.contrast.table());
+        self.stillness
+            .take(self.background.picture(), step, passed_ms);
         self.background.absorb(&self.stillness, &mut self.changed);
     }
 }
@@ -289,7 +297,7 @@ impl MotionDetector {
             self.history = 0;
             return calibrating(permille);
         }
-        view.background.follow_light(view.areas.masked());
+        view.follow_light();
         let permille = view.compare(threshold);
         view.absorb(threshold, distance_ms);
         view.background

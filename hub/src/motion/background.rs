@@ -3,7 +3,7 @@
 //! It must never allocate after [`Background::new`], and never decide what a difference means.
 #![deny(clippy::unwrap_used, clippy::expect_used)]
 
-use super::light::Light;
+use super::light::{Light, shown, stretched};
 use super::picture::Grid;
 use super::stillness::Stillness;
 
@@ -21,8 +21,6 @@ pub(super) struct Background {
     current: Vec<u8>,
     /// The running average, in 1/256 of a grey value, at most [`AVERAGE_MAX`].
     average: Vec<u32>,
-    /// How far the picture is from the average, in stretched grey values.
-    differences: Vec<i16>,
     is_primed: bool,
     /// Half-done filters.
     across: Vec<u16>,
@@ -35,7 +33,6 @@ impl Background {
             cols: grid.cols,
             current: vec![0; grid.cells()],
             average: vec![0; grid.cells()],
-            differences: vec![0; grid.cells()],
             is_primed: false,
             across: vec![0; grid.cells()],
             spread: vec![0; grid.cells()],
@@ -82,45 +79,41 @@ impl Background {
         });
     }
 
-    /// How far each cell is above the average, in grey values stretched by `table`, as
-    /// [`Self::compare`] has found.
-    pub(super) fn differences(&self) -> &[i16] {
-        &self.differences
+    /// The blurred picture.
+    pub(super) fn picture(&self) -> &[u8] {
+        &self.current
     }
 
     /// Marks in `changed` the cells that differ from the average by more than `threshold` grey values,
     /// both stretched by `table`, and are not masked; answers how many.
     pub(super) fn compare(
-        &mut self,
+        &self,
         (threshold, table): (u8, &[u8; 256]),
         masked: &[bool],
         changed: &mut [u8],
     ) -> u32 {
-        let stretched = |grey: u8| i16::from(table[usize::from(grey)]);
         let mut count = 0;
-        for ((((changed, difference), cell), average), masked) in changed
+        for (((changed, cell), average), masked) in changed
             .iter_mut()
-            .zip(&mut self.differences)
             .zip(&self.current)
             .zip(&self.average)
             .zip(masked)
         {
-            // Whatever is brighter than white looks white.
-            let known = u8::try_from((*average + 128) >> 8).unwrap_or(u8::MAX);
-            *difference = stretched(*cell) - stretched(known);
-            *changed = u8::from(difference.unsigned_abs() > u16::from(threshold) && !masked);
+            let known = stretched(table, shown(*average));
+            let difference = stretched(table, *cell).abs_diff(known);
+            *changed = u8::from(difference > threshold && !masked);
             count += u32::from(*changed);
         }
         count
     }
 
-    /// Brings the average into the light of the picture.
-    pub(super) fn follow_light(&mut self, masked: &[bool]) {
-        if let Some(light) = Light::between(&self.average, &self.current, masked) {
-            for average in &mut self.average {
-                *average = light.on(*average);
-            }
+    /// Brings the average into the light of the picture; answers that, if it is another.
+    pub(super) fn follow_light(&mut self, masked: &[bool]) -> Option<Light> {
+        let light = Light::between(&self.average, &self.current, masked)?;
+        for average in &mut self.average {
+            *average = light.on(*average);
         }
+        Some(light)
     }
 
     /// What has changed and stands still is background from now on, and has not changed.
@@ -271,13 +264,14 @@ mod tests {
         background.prime();
         let mut picture = vec![100; 256];
         picture[..128].fill(150);
-        background.take(&picture);
         let (table, mut changed) = (as_it_is(), [0; 256]);
         let mut stillness = Stillness::new(256);
+        stillness.restart(background.picture());
+        background.take(&picture);
         let mut found = Vec::new();
         for _ in 0..12 {
             background.compare((20, &table), &OPEN, &mut changed);
-            stillness.take(background.differences(), 10, 200);
+            stillness.take(background.picture(), (10, &table), 200);
             background.absorb(&stillness, &mut changed);
             found.push(changed.iter().any(|cell| *cell != 0));
         }

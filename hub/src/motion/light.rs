@@ -33,6 +33,17 @@ const SPREAD_MIN: i64 = 4 * 16;
 /// value. What noise does to the line would otherwise wear the background down.
 const SAME: u32 = 2 << 8;
 
+/// How a value on the scale of the average looks in a picture: what is brighter than white is white.
+pub(super) fn shown(average: u32) -> u8 {
+    u8::try_from((average + 128) >> 8).unwrap_or(u8::MAX)
+}
+
+/// What becomes of a grey value.
+pub(super) fn stretched(table: &[u8; 256], grey: u8) -> u8 {
+    // An index of eight bits is in a table of 256.
+    table.get(usize::from(grey)).copied().unwrap_or(grey)
+}
+
 /// A straight line from the grey values of the background to those of the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Light {

@@ -2,18 +2,20 @@
 //! changes in it from picture to picture. It shows where somebody stood when the background was learned,
 //! or what was put down.
 //!
-//! Each cell has an anchor: how far it was from the background when it changed last. As long as it stays
-//! near that, it stands; who moves however slowly leaves it sooner or later. It must never allocate after
-//! [`Stillness::new`].
+//! Each cell has an anchor: what it was when it changed last. As long as it stays near that, it stands; who
+//! moves however slowly leaves it sooner or later. It must never take another light for a change, and
+//! never allocate after [`Stillness::new`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use super::light::{Light, shown, stretched};
 
 /// What has stood for so long is no movement any more but background, in milliseconds.
 pub const STILL_AFTER_MS: u64 = 2_000;
 
 #[derive(Debug)]
 pub(super) struct Stillness {
-    /// In stretched grey values above the background.
-    anchors: Vec<i16>,
+    /// In 1/256 of a grey value, in the light of the last picture.
+    anchors: Vec<u32>,
     /// For how long each cell has stood, in milliseconds.
     stood_ms: Vec<u16>,
 }
@@ -26,25 +28,30 @@ impl Stillness {
         }
     }
 
-    /// Forgets everything.
-    pub(super) fn restart(&mut self) {
-        self.anchors.fill(0);
+    /// Everything stands as in this picture, from now on.
+    pub(super) fn restart(&mut self, picture: &[u8]) {
+        for (anchor, cell) in self.anchors.iter_mut().zip(picture) {
+            *anchor = u32::from(*cell) << 8;
+        }
         self.stood_ms.fill(0);
     }
 
-    /// Takes how far each cell is from the background, `passed_ms` after the last time. One that is more
-    /// than `step` from its anchor has changed.
-    pub(super) fn take(&mut self, differences: &[i16], step: u8, passed_ms: u64) {
-        let step = u16::from(step);
+    /// Brings what is known into the light of the next picture.
+    pub(super) fn follow_light(&mut self, light: Light) {
+        for anchor in &mut self.anchors {
+            *anchor = light.on(*anchor);
+        }
+    }
+
+    /// Takes the next picture, `passed_ms` after the one before it. A cell that is more than `step` grey
+    /// values from its anchor, both stretched by `table`, has changed.
+    pub(super) fn take(&mut self, picture: &[u8], (step, table): (u8, &[u8; 256]), passed_ms: u64) {
         let passed_ms = u16::try_from(passed_ms).unwrap_or(u16::MAX);
-        for ((anchor, stood_ms), difference) in self
-            .anchors
-            .iter_mut()
-            .zip(&mut self.stood_ms)
-            .zip(differences)
+        for ((anchor, stood_ms), cell) in
+            self.anchors.iter_mut().zip(&mut self.stood_ms).zip(picture)
         {
-            if difference.abs_diff(*anchor) > step {
-                *anchor = *difference;
+            if stretched(table, *cell).abs_diff(stretched(table, shown(*anchor))) > step {
+                *anchor = u32::from(*cell) << 8;
                 *stood_ms = 0;
             } else {
                 *stood_ms = stood_ms.saturating_add(passed_ms);
@@ -67,18 +74,23 @@ mod tests {
         stillness.still().next().unwrap()
     }
 
+    fn take(stillness: &mut Stillness, grey: u8, passed_ms: u64) {
+        let table = std::array::from_fn(|grey| grey as u8);
+        stillness.take(&[grey], (15, &table), passed_ms);
+    }
+
     #[test]
     fn what_changed_stands_after_its_time_and_not_before() {
         let mut stillness = Stillness::new(1);
-        stillness.take(&[100], 15, 200);
+        take(&mut stillness, 100, 200);
         for passed in (200..STILL_AFTER_MS).step_by(200) {
             // Noise is no change.
-            stillness.take(&[100 - (passed / 200 % 2) as i16 * 15], 15, 200);
+            take(&mut stillness, 100 - (passed / 200 % 2) as u8 * 15, 200);
             assert!(!is_still(&stillness), "{passed}");
         }
-        stillness.take(&[100], 15, 200);
+        take(&mut stillness, 100, 200);
         assert!(is_still(&stillness));
-        stillness.take(&[0], 15, 200);
+        take(&mut stillness, 10, 200);
         assert!(!is_still(&stillness));
     }
 
@@ -86,13 +98,26 @@ mod tests {
     fn what_creeps_never_stands_and_a_long_time_is_no_more_than_that() {
         let mut stillness = Stillness::new(1);
         for step in 0..100 {
-            stillness.take(&[step * 2], 15, 200);
+            take(&mut stillness, step * 2, 200);
             assert!(!is_still(&stillness), "{step}");
         }
-        stillness.take(&[198], 15, u64::MAX);
-        stillness.take(&[198], 15, u64::MAX);
+        take(&mut stillness, 198, u64::MAX);
+        take(&mut stillness, 198, u64::MAX);
         assert!(is_still(&stillness));
-        stillness.restart();
+        stillness.restart(&[198]);
         assert!(!is_still(&stillness));
+    }
+
+    #[test]
+    fn another_light_is_no_change() {
+        let mut stillness = Stillness::new(1);
+        stillness.restart(&[100]);
+        take(&mut stillness, 100, STILL_AFTER_MS);
+        let scene: Vec<u32> = (0..200).map(|cell| (50 + cell / 2) << 8).collect();
+        let lit: Vec<u8> = scene.iter().map(|cell| ((cell * 3 / 2) >> 8) as u8).collect();
+        let light = Light::between(&scene, &lit, &[false; 200]).unwrap();
+        stillness.follow_light(light);
+        take(&mut stillness, 150, 200);
+        assert!(is_still(&stillness));
     }
 }
