@@ -7,19 +7,37 @@
 //! ```text
 //! shrink to about 100 rows      picture.rs     so that cost and settings do not depend on the camera
 //! masked cells to one value     zones.rs
-//! contrast stretch              contrast.rs    4th to 96th percentile, mean of the last 50 pictures
 //! blur 3x3                      background.rs
-//! |picture - running average|   background.rs  above a threshold: the cell has changed
-//! dilate 3x3, join, measure     regions.rs     what is smaller than the minimum area is nothing
 //! most of the picture changed   here           the light was switched: learn it, report nothing
+//! the picture's light           light.rs       the running average is brought into it
+//! contrast stretch              contrast.rs    4th to 96th percentile, mean of the last 50 pictures
+//! |picture - running average|   background.rs  above a threshold: the cell has changed
+//! stands still                  stillness.rs   what has not changed for 2 s is background from then on
+//! dilate 3x3, join, measure     regions.rs     what is smaller than the minimum area is nothing
 //! 3 of the last 5 pictures      here           only what lasts is motion
 //! ```
 //!
 //! All arithmetic is on integers, so every machine comes to the same verdict.
 //!
+//! # Two rules that are not Frigate's
+//!
+//! **A ghost is no movement.** A running average that was learned while somebody stood there differs from
+//! the scene as soon as they have gone, and goes on doing so for most of a minute; the same holds for what
+//! was put down. But nothing changes there from one picture to the next. A cell that differs from the
+//! background and has stood for [`STILL_AFTER_MS`] is therefore taken over into the background at once, and
+//! by itself: somebody may walk in front of it. So what is called motion ends no later than that, and the
+//! pictures of persistence, after the last change. Whoever stands as still as a post for so long is
+//! background, too, and moves again with the first step.
+//!
+//! **A gain is no movement.** A camera that multiplies all its pixels changes the bright ones by much and
+//! the dark ones by little, which need not be most of the picture, and may do so in steps that are small
+//! each. Before they are compared, the background is therefore brought into the light of the picture. A
+//! light that does not follow one straight line for half of the cells is the business of the light switch.
+//!
 //! # What it costs
 //!
-//! One pass over the pixels to add them up, and some ten over about 12,000 cells. Meant for
+//! One pass over the pixels to add them up, and some twenty over about 12,000 cells: well below a
+//! millisecond for a picture of 768 x 576. Meant for
 //! [`PICTURE_INTERVAL_MS`] between two pictures; more of them make it neither better nor wrong, but
 //! the background is then learned faster than the figures below say.
 //!
@@ -30,10 +48,12 @@
 
 mod background;
 mod contrast;
+mod light;
 mod picture;
 mod quiet;
 mod regions;
 mod settings;
+mod stillness;
 mod zones;
 
 use background::Background;
@@ -47,6 +67,8 @@ pub use settings::{
     LIGHT_SWITCH_PERCENT, MIN_AREA_PERMILLE, MotionSettings, MotionSettingsError, MotionValues,
     SENSITIVITY,
 };
+pub use stillness::STILL_AFTER_MS;
+use stillness::Stillness;
 use zones::Areas;
 pub use zones::{
     FULL_PERMILLE, MASKS_MAX, POLYGON_POINTS, Point, Polygon, PolygonError, ZONE_NAME_BYTES_MAX,
@@ -79,9 +101,6 @@ const CALM_PERMILLE: u32 = 50;
 /// And in no more places than this.
 const CALM_REGIONS_MAX: usize = 4;
 
-/// Motion that has lasted so many pictures begins to be learned as background: what was put down stays.
-const LEARN_MOTION_AFTER: u32 = 10;
-
 /// The newest picture's weight in the running average is `1 / 2^n`: 1/128, half learned in 18 s.
 const LEARN_SHIFT: u32 = 7;
 
@@ -104,7 +123,8 @@ pub enum Scene {
 pub struct Verdict<'a> {
     /// The scene, persistence considered.
     pub scene: Scene,
-    /// Which share of the cells that are not masked differs from the background, in thousandths.
+    /// Which share of the cells that are not masked differs from the background, in thousandths: the light
+    /// considered, and what stands still included.
     pub changed_permille: u16,
     /// What moves in this picture alone, in a zone if there are zones: largest first, at most
     /// [`REGIONS_MAX`]. Empty while calibrating.
@@ -131,8 +151,6 @@ pub struct MotionDetector {
     history: u32,
     /// Pictures of the calibration under way; `None` if there is none.
     calibrating: Option<u32>,
-    /// Pictures in a row in which something moved.
-    moving: u32,
     last_at_ms: Option<u64>,
 }
 
@@ -145,6 +163,7 @@ struct View {
     areas: Areas,
     contrast: Contrast,
     background: Background,
+    stillness: Stillness,
     finder: RegionFinder,
     cells: Vec<u8>,
     changed: Vec<u8>,
@@ -162,6 +181,7 @@ impl View {
             areas: Areas::new(grid, settings.zones(), settings.masks()),
             contrast: Contrast::new(),
             background: Background::new(grid),
+            stillness: Stillness::new(grid.cells()),
             finder: RegionFinder::new(grid),
             cells: vec![0; grid.cells()],
             changed: vec![0; grid.cells()],
@@ -173,8 +193,41 @@ impl View {
     fn look(&mut self, luma: Luma<'_>) {
         self.shrinker.shrink(luma, &mut self.cells);
         self.areas.blank_masked(&mut self.cells);
-        self.contrast.stretch(&mut self.cells, self.areas.masked());
+        self.contrast.take(&self.cells, self.areas.masked());
         self.background.take(&self.cells);
+    }
+
+    /// Marks what differs from the background; answers its share of the cells that are not masked, in
+    /// thousandths.
+    fn compare(&mut self, threshold: u8) -> u32 {
+        let (masked, table) = (self.areas.masked(), self.contrast.table());
+        let changed = self
+            .background
+            .compare((threshold, table), masked, &mut self.changed);
+        // Everything masked is a picture in which nothing can change.
+        changed * 1000 / self.areas.open_cells().max(1)
+    }
+
+    /// The current picture is the background.
+    fn prime(&mut self) {
+        self.background.prime();
+        self.stillness.restart(self.background.picture());
+    }
+
+    /// Brings what is known into the light of the picture.
+    fn follow_light(&mut self) {
+        if let Some(light) = self.background.follow_light(self.areas.masked()) {
+            self.stillness.follow_light(light);
+        }
+    }
+
+    /// Takes what stands still out of what differs: it is background from now on. A step of half the threshold is a
+    /// change.
+    fn absorb(&mut self, threshold: u8, passed_ms: u64) {
+        let step = (threshold / 2, self.contrast.table());
+        self.stillness
+            .take(self.background.picture(), step, passed_ms);
+        self.background.absorb(&self.stillness, &mut self.changed);
     }
 }
 
@@ -186,7 +239,6 @@ impl MotionDetector {
             view: None,
             history: 0,
             calibrating: None,
-            moving: 0,
             last_at_ms: None,
         }
     }
@@ -214,7 +266,6 @@ impl MotionDetector {
         self.view = None;
         self.calibrating = None;
         self.history = 0;
-        self.moving = 0;
     }
 
     /// Looks at the next picture, taken at `at_ms` of any clock that does not fall.
@@ -234,23 +285,21 @@ impl MotionDetector {
         let view = self.view.get_or_insert_with(|| View::new(luma, settings));
         view.look(luma);
         if !view.background.is_primed() {
-            view.background.prime();
+            view.prime();
             self.calibrating = Some(0);
             return calibrating(0);
         }
         let threshold = self.settings.threshold();
-        let changed = view
-            .background
-            .compare(threshold, view.areas.masked(), &mut view.changed);
-        // Everything masked is a picture in which nothing can change.
-        let permille = changed * 1000 / view.areas.open_cells().max(1);
+        let permille = view.compare(threshold);
         if permille > u32::from(self.settings.light_switch_percent()) * 10 {
             view.contrast.restart();
             view.background.forget();
             self.history = 0;
-            self.moving = 0;
             return calibrating(permille);
         }
+        view.follow_light();
+        let permille = view.compare(threshold);
+        view.absorb(threshold, distance_ms);
         view.background
             .dilate(&mut view.changed, view.areas.masked());
         let total = view.finder.find(
@@ -269,10 +318,8 @@ impl MotionDetector {
             return calibrating(permille);
         }
         let moves = !view.finder.found().is_empty();
-        self.moving = if moves { self.moving + 1 } else { 0 };
-        if !moves || self.moving >= LEARN_MOTION_AFTER {
-            view.background.learn(LEARN_SHIFT);
-        }
+        // Also where something moves: a tree in the wind is learned in the end.
+        view.background.learn(LEARN_SHIFT);
         let stands_for = if distance_ms >= SPARSE_MS { 2 } else { 1 };
         for _ in 0..stands_for {
             self.history = (self.history << 1 | u32::from(moves)) & ((1 << PERSISTENCE_WINDOW) - 1);

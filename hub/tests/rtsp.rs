@@ -59,6 +59,7 @@ fn scene(name: &str) -> Scene {
     });
     let pictures = pictures.collect();
     Scene {
+        vps: None,
         sps: avc.sequence_parameter_sets().next().expect("one"),
         pps: avc.picture_parameter_sets().next().expect("one"),
         pictures,
@@ -332,6 +333,42 @@ async fn another_resolution_is_another_format() {
     assert!(
         matches!(&next, Ok(Some(SourceItem::Video(unit))) if unit.is_sync),
         "{next:?}"
+    );
+}
+
+#[tokio::test]
+async fn h265_is_read_as_it_is_and_said_to_be_nothing_that_we_can_look_at() {
+    let sent = Scene::of_byte_stream(&testdata("pattern.h265"), 10).expect("it has parameters");
+    let config = Config {
+        login: LoginKind::Digest,
+        sound: Sound::None,
+        scene: sent.clone(),
+        speed: 10,
+    };
+    let camera = TestCamera::start(config).await.expect("it starts");
+    let mut source = open(&reader(&camera, Some(PASSWORD)))
+        .await
+        .expect("it opens");
+    let track = format(&mut source).await.video;
+    assert_eq!((track.width.get(), track.height.get()), (96, 64));
+    assert_eq!(track.codec.name(), "H.265");
+    assert!(!track.codec.is_decodable());
+    assert_eq!(track.codec.codec_string(), "hvc1.1.6.L30.90");
+    let record = track.codec.record();
+    for set in [sent.vps.as_ref().expect("one"), &sent.sps, &sent.pps] {
+        assert!(record.windows(set.len()).any(|window| window == set));
+    }
+    // One pass and a half.
+    let units = pictures(&mut source, 15).await;
+    for (unit, sent) in units.iter().zip(sent.pictures.iter().cycle()) {
+        assert_eq!(nals(&unit.data), sent.nals);
+    }
+    let keys: Vec<usize> = (0..15).filter(|at| units[*at].is_sync).collect();
+    assert_eq!(keys, [0, 10]);
+    assert!(
+        units
+            .windows(2)
+            .all(|pair| pair[1].dts - pair[0].dts == 9_000)
     );
 }
 

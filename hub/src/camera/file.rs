@@ -1,5 +1,6 @@
 //! A camera that plays an H.264 MP4 file in real time: for demos, tests, and hubs without hardware.
-//! Each pass through the file is one event; then there is a gap, then the next pass.
+//! Each pass through the file is one event; then there is a gap, then the next pass. The times of the
+//! pictures go on rising over passes and gaps, so that whoever watches live has one stream.
 //!
 //! It must never hold more than one picture in memory, never hand one out before its time, and
 //! never panic on what is in the file. Audio is ignored for now, and so are edit lists and
@@ -86,6 +87,10 @@ pub struct FileCamera<C> {
     duration: Duration,
     state: State,
     passes_done: u32,
+    /// Time of the clock at which decode time is zero.
+    origin: Duration,
+    /// Where the last picture ended, in ticks since the origin.
+    end: u64,
 }
 
 /// Where in its order of events the camera is. It changes only between two awaits, which makes
@@ -106,9 +111,11 @@ struct Pass {
     /// Time of the clock, and of the wall, at which it started.
     started: Duration,
     started_unix_ms: u64,
-    /// The next sample, and its decode time in ticks.
+    /// The next sample, and its decode time in ticks since the pass started.
     next: usize,
     dts: u64,
+    /// The decode time at which the pass started.
+    offset: u64,
 }
 
 impl<C: Clock> FileCamera<C> {
@@ -132,6 +139,8 @@ impl<C: Clock> FileCamera<C> {
             duration,
             state: State::Waiting(now),
             passes_done: 0,
+            origin: now,
+            end: 0,
         })
     }
 
@@ -184,11 +193,15 @@ impl<C: Clock> FileCamera<C> {
     fn start_pass(&mut self) -> CameraEvent {
         // Now, not when it was due: a reader that was busy is not given a burst to catch up with.
         let started_unix_ms = self.clock.unix_ms();
+        let started = self.clock.now();
+        // The gap between two passes has passed for the pictures, too.
+        let since = started.saturating_sub(self.origin);
         self.state = State::Playing(Pass {
-            started: self.clock.now(),
+            started,
             started_unix_ms,
             next: 0,
             dts: 0,
+            offset: media_ticks(since, self.track.timescale).max(self.end),
         });
         CameraEvent::EventStarted(EventStart {
             tracks: Tracks::silent(Arc::clone(&self.track)),
@@ -222,6 +235,8 @@ impl<C: Clock> FileCamera<C> {
                 return CameraEvent::Trouble(clip_error(&self.config.path, source));
             }
         };
+        let dts = pass.offset.saturating_add(pass.dts);
+        self.end = dts.saturating_add(u64::from(sample.duration));
         self.state = State::Playing(Pass {
             next: next + 1,
             dts: pass.dts + u64::from(sample.duration),
@@ -234,7 +249,7 @@ impl<C: Clock> FileCamera<C> {
             .saturating_add(u64::try_from(after_start.as_millis()).unwrap_or(u64::MAX));
         CameraEvent::AccessUnit(AccessUnit {
             data,
-            dts: pass.dts,
+            dts,
             composition_offset: sample.composition_offset,
             duration: Some(sample.duration),
             is_sync: sample.is_sync,
@@ -261,12 +276,8 @@ impl<C: Clock> Camera for FileCamera<C> {
 #[derive(Debug)]
 pub struct FileSource<C> {
     camera: FileCamera<C>,
-    /// Time of the clock that is zero in the stream.
-    origin: Duration,
-    /// What is added to the times of the pass that is playing, in ticks.
-    offset: u64,
-    /// Where the last picture ended, in ticks of the stream.
-    end: u64,
+    /// Whether the format was said; it is that of all passes.
+    has_said_format: bool,
 }
 
 impl<C: Clock + 'static> FileSource<C> {
@@ -287,10 +298,8 @@ impl<C: Clock + 'static> FileSource<C> {
             }
         };
         Ok(Self {
-            origin: camera.clock.now(),
             camera,
-            offset: 0,
-            end: 0,
+            has_said_format: false,
         })
     }
 
@@ -299,17 +308,11 @@ impl<C: Clock + 'static> FileSource<C> {
             match self.camera.next().await {
                 None => return Ok(None),
                 Some(CameraEvent::EventStarted(start)) => {
-                    // The gap between two passes has passed in the stream, too.
-                    let since = self.camera.clock.now().saturating_sub(self.origin);
-                    self.offset = media_ticks(since, start.tracks.video.timescale).max(self.end);
-                    return Ok(Some(SourceItem::Format(start.tracks)));
+                    if !std::mem::replace(&mut self.has_said_format, true) {
+                        return Ok(Some(SourceItem::Format(start.tracks)));
+                    }
                 }
-                Some(CameraEvent::AccessUnit(mut unit)) => {
-                    unit.dts = unit.dts.saturating_add(self.offset);
-                    let duration = u64::from(unit.duration.unwrap_or(0));
-                    self.end = unit.dts.saturating_add(duration);
-                    return Ok(Some(SourceItem::Video(unit)));
-                }
+                Some(CameraEvent::AccessUnit(unit)) => return Ok(Some(SourceItem::Video(unit))),
                 Some(CameraEvent::Trouble(error)) => return Err(error),
                 Some(CameraEvent::EventEnded(EventEnd::CutOff)) => return Ok(None),
                 // A file has neither sound nor thumbnails.

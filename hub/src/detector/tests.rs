@@ -9,7 +9,7 @@ use super::*;
 use crate::camera::clock::Sleep;
 use crate::camera::demux::Clip;
 use crate::camera::{AvcConfig, VideoCodec};
-use crate::motion::Scene;
+use crate::motion::{Luma, MotionDetector, PICTURE_INTERVAL_MS, STILL_AFTER_MS, Scene};
 use crate::picture::Plane;
 
 /// A clock that goes on by what a decoder says that it cost.
@@ -190,4 +190,48 @@ fn people_are_seen_in_a_real_scene_by_the_real_decoder() {
     // Every second picture is due; somebody walks all the time, once the background is learned.
     assert!(looks >= 98, "{looks}");
     assert!(moving >= looks / 3, "{moving} of {looks}");
+}
+
+/// Ten seconds of the first picture, the clip, thirty seconds of the last: people move from the clip's first picture on
+/// to its last, and stand there like posts before and behind.
+#[test]
+fn a_real_scene_moves_for_as_long_as_its_people_do() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/people-20s.mp4");
+    let file = std::fs::read(path).expect("the clip is committed");
+    let clip = Clip::read(&file[..]).expect("the clip is sound");
+    let (mut decoder, track) = (OpenH264::new().unwrap(), Arc::new(clip.track));
+    // Every second one of ten a second, as the pacer has it.
+    let mut pictures: Vec<Vec<u8>> = Vec::new();
+    for (number, sample) in clip.samples.iter().enumerate() {
+        let start = sample.offset as usize;
+        let data = &file[start..start + sample.bytes as usize];
+        let decoded = decoder.decode(&track, &unit(data, sample.is_sync), Show::Picture);
+        let luma = decoded.unwrap().expect("it has no B-frames").luma;
+        if number % 2 == 0 || number == 199 {
+            let lines = (0..luma.height()).flat_map(|y| luma.line(y).to_vec());
+            pictures.push(lines.collect());
+        }
+    }
+    let (first, last) = (&pictures[0], &pictures[100]);
+    let head = vec![first; 50];
+    let tail = vec![last; 150];
+    let source = head.into_iter().chain(&pictures).chain(tail);
+    let mut motion = MotionDetector::new(MotionSettings::default());
+    let mut moving = Vec::new();
+    for (number, picture) in (0_u64..).zip(source) {
+        let luma = Luma::new(768, 576, 768, picture).unwrap();
+        let verdict = motion.handle_picture(luma, number * PICTURE_INTERVAL_MS);
+        if verdict.scene == Scene::Moving {
+            moving.push(number * PICTURE_INTERVAL_MS);
+        }
+    }
+    // The clip's first picture is at 10 s, its last at 30 s. Between two movements there is less than a post-roll.
+    let (began, ended) = (moving[0], moving[moving.len() - 1]);
+    assert!((10_200..=11_000).contains(&began), "{began}");
+    let over_ms = STILL_AFTER_MS + 3 * PICTURE_INTERVAL_MS;
+    assert!((29_000..=30_200 + over_ms).contains(&ended), "{ended}");
+    assert!(
+        moving.windows(2).all(|pair| pair[1] - pair[0] < 4_000),
+        "{moving:?}"
+    );
 }

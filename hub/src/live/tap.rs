@@ -9,7 +9,9 @@
 
 use tokio::sync::{mpsc, watch};
 
-use crate::camera::{AccessUnit, Camera, CameraEvent, NextEvent, NextItem, Source, SourceItem};
+use crate::camera::{
+    AccessUnit, Camera, CameraEvent, EventEnd, NextEvent, NextItem, Source, SourceItem,
+};
 use crate::core::LiveBoard;
 use crate::media::{AudioUnit, MediaUnit, Tracks};
 
@@ -99,11 +101,16 @@ impl Tap {
 
     fn handle_event(&mut self, event: &CameraEvent) {
         match event {
+            // A pass that is like the one before it goes on in the same stream: it begins with a key frame, and its
+            // times go on rising.
+            CameraEvent::EventStarted(start) if self.tracks.as_ref() == Some(&start.tracks) => {}
             CameraEvent::EventStarted(start) => self.handle_tracks(&start.tracks),
             CameraEvent::AccessUnit(unit) => self.handle_unit(unit),
             CameraEvent::Sound(unit) => self.handle_sound(unit),
-            CameraEvent::EventEnded(_) | CameraEvent::Trouble(_) => self.handle_gap(),
-            CameraEvent::Thumbnail(_) => {}
+            CameraEvent::EventEnded(EventEnd::CutOff) | CameraEvent::Trouble(_) => {
+                self.handle_gap();
+            }
+            CameraEvent::EventEnded(EventEnd::Completed) | CameraEvent::Thumbnail(_) => {}
         }
     }
 }
@@ -166,12 +173,16 @@ pub(in crate::live) mod tests {
     use std::collections::VecDeque;
     use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
     use std::sync::Arc;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use journal::ids::{Channel, Line, PairingId};
 
+    use super::super::stream::Streams;
     use super::*;
-    use crate::camera::{AvcConfig, VideoCodec, VideoTrack};
+    use crate::camera::{
+        AvcConfig, FileCamera, FileCameraConfig, Passes, TokioClock, VideoCodec, VideoTrack,
+    };
     use crate::core::LiveNow;
     use crate::media::{AacConfig, AudioTrack};
 
@@ -328,5 +339,45 @@ pub(in crate::live) mod tests {
         // The caster has nobody to wait for once all taps are gone.
         drop((source, tap));
         assert!(pictures.recv().await.is_none());
+    }
+
+    /// The decode time of the first track of a fragment (ISO/IEC 14496-12, 8.8.12), of version 1.
+    fn decode_time(fragment: &[u8]) -> u64 {
+        let kind = fragment.windows(4).position(|four| four == b"tfdt");
+        let time = kind.expect("a fragment has one") + 8;
+        u64::from_be_bytes(fragment[time..time + 8].try_into().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_clip_that_is_played_again_is_one_stream_whose_times_rise() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/odd-durations.mp4");
+        let config = FileCameraConfig {
+            gap: Duration::from_millis(20),
+            speed: NonZeroU32::new(50).unwrap(),
+            passes: Passes::Exactly(NonZeroU32::new(3).unwrap()),
+            ..FileCameraConfig::new(path)
+        };
+        let mut camera = FileCamera::open(config, TokioClock::new()).unwrap();
+        let pass = camera.facts().duration;
+        let timescale = u64::from(camera.track().timescale.get());
+        let (out, mut pictures) = mpsc::channel(1_000);
+        let (_show, lives) = watch::channel(somebody());
+        let mut tap = Tap::new(out, lives);
+        while Tapped::new(&mut camera, &mut tap)
+            .next_event()
+            .await
+            .is_some()
+        {}
+        drop(tap);
+        let (mut streams, mut begun, mut times) = (Streams::default(), 0, Vec::new());
+        while let Some(item) = pictures.recv().await {
+            begun += usize::from(matches!(item, Item::Tracks(_)));
+            let pieces = streams.handle_item(item);
+            times.extend(pieces.iter().map(|piece| decode_time(&piece.bytes)));
+        }
+        assert_eq!(begun, 1);
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+        let last = *times.last().unwrap();
+        assert!(last > timescale * 2 * pass.as_secs(), "{last}");
     }
 }

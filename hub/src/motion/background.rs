@@ -3,15 +3,24 @@
 //! It must never allocate after [`Background::new`], and never decide what a difference means.
 #![deny(clippy::unwrap_used, clippy::expect_used)]
 
+use super::light::{Light, shown, stretched};
 use super::picture::Grid;
+use super::stillness::Stillness;
+
+/// The most that the average may be, in 1/256 of a grey value: what was seen once may be brighter than
+/// white in the light of now, and is not forgotten.
+pub(super) const AVERAGE_MAX: u32 = 1023 << 8;
+
+/// The white of a picture, on the scale of the average.
+const WHITE: u32 = 255 << 8;
 
 #[derive(Debug)]
 pub(super) struct Background {
     cols: usize,
     /// The blurred picture.
     current: Vec<u8>,
-    /// The running average, in 1/256 of a grey value.
-    average: Vec<u16>,
+    /// The running average, in 1/256 of a grey value, at most [`AVERAGE_MAX`].
+    average: Vec<u32>,
     is_primed: bool,
     /// Half-done filters.
     across: Vec<u16>,
@@ -38,7 +47,7 @@ impl Background {
     /// Makes the current picture the average.
     pub(super) fn prime(&mut self) {
         for (average, cell) in self.average.iter_mut().zip(&self.current) {
-            *average = u16::from(*cell) << 8;
+            *average = u32::from(*cell) << 8;
         }
         self.is_primed = true;
     }
@@ -70,10 +79,19 @@ impl Background {
         });
     }
 
-    /// Marks in `changed` the cells that differ from the average by more than `threshold` grey values
-    /// and are not masked; answers how many.
-    pub(super) fn compare(&self, threshold: u8, masked: &[bool], changed: &mut [u8]) -> u32 {
-        let threshold = u16::from(threshold) << 8;
+    /// The blurred picture.
+    pub(super) fn picture(&self) -> &[u8] {
+        &self.current
+    }
+
+    /// Marks in `changed` the cells that differ from the average by more than `threshold` grey values,
+    /// both stretched by `table`, and are not masked; answers how many.
+    pub(super) fn compare(
+        &self,
+        (threshold, table): (u8, &[u8; 256]),
+        masked: &[bool],
+        changed: &mut [u8],
+    ) -> u32 {
         let mut count = 0;
         for (((changed, cell), average), masked) in changed
             .iter_mut()
@@ -81,11 +99,36 @@ impl Background {
             .zip(&self.average)
             .zip(masked)
         {
-            let difference = (u16::from(*cell) << 8).abs_diff(*average);
+            let known = stretched(table, shown(*average));
+            let difference = stretched(table, *cell).abs_diff(known);
             *changed = u8::from(difference > threshold && !masked);
             count += u32::from(*changed);
         }
         count
+    }
+
+    /// Brings the average into the light of the picture; answers that, if it is another.
+    pub(super) fn follow_light(&mut self, masked: &[bool]) -> Option<Light> {
+        let light = Light::between(&self.average, &self.current, masked)?;
+        for average in &mut self.average {
+            *average = light.on(*average);
+        }
+        Some(light)
+    }
+
+    /// What has changed and stands still is background from now on, and has not changed.
+    pub(super) fn absorb(&mut self, stillness: &Stillness, changed: &mut [u8]) {
+        for (((changed, average), cell), is_still) in changed
+            .iter_mut()
+            .zip(&mut self.average)
+            .zip(&self.current)
+            .zip(stillness.still())
+        {
+            if *changed != 0 && is_still {
+                *changed = 0;
+                *average = u32::from(*cell) << 8;
+            }
+        }
     }
 
     /// Grows what is marked by one cell in all directions, so that the parts of one thing meet; not
@@ -112,9 +155,13 @@ impl Background {
     /// Moves the average towards the current picture by `1 / 2^shift` of the difference.
     pub(super) fn learn(&mut self, shift: u32) {
         for (average, cell) in self.average.iter_mut().zip(&self.current) {
-            let difference = (i32::from(*cell) << 8) - i32::from(*average);
-            // Between two values of 16 bits lies a value of 16 bits.
-            *average = (i32::from(*average) + (difference >> shift)) as u16;
+            // A white picture does not say how bright it would be.
+            if *cell == u8::MAX && *average > WHITE {
+                continue;
+            }
+            let difference = (i64::from(*cell) << 8) - i64::from(*average);
+            // Between two values that fit lies one that fits.
+            *average = (i64::from(*average) + (difference >> shift)) as u32;
         }
     }
 }
@@ -151,6 +198,11 @@ mod tests {
 
     const OPEN: [bool; 256] = [false; 256];
 
+    /// A table that stretches nothing.
+    fn as_it_is() -> [u8; 256] {
+        std::array::from_fn(|grey| grey as u8)
+    }
+
     #[test]
     fn a_blur_spreads_a_cell_over_nine_and_keeps_a_flat_picture() {
         let mut background = background();
@@ -172,13 +224,60 @@ mod tests {
         background.prime();
         background.take(&[130; 256]);
         let mut changed = [9; 256];
-        assert_eq!(background.compare(30, &OPEN, &mut changed), 0);
+        let table = as_it_is();
+        assert_eq!(background.compare((30, &table), &OPEN, &mut changed), 0);
         assert_eq!(changed, [0; 256]);
-        assert_eq!(background.compare(29, &OPEN, &mut changed), 256);
+        assert_eq!(background.compare((29, &table), &OPEN, &mut changed), 256);
         let mut masked = OPEN;
         masked[7] = true;
-        assert_eq!(background.compare(29, &masked, &mut changed), 255);
+        assert_eq!(background.compare((29, &table), &masked, &mut changed), 255);
         assert_eq!(changed[7], 0);
+    }
+
+    #[test]
+    fn a_background_that_was_brighter_than_white_comes_back() {
+        let mut background = background();
+        let scene = |percent: u32| -> Vec<u8> {
+            let cells = 0..256_u32;
+            cells
+                .map(|cell| ((60 + cell * 7 % 140) * percent / 100).min(255) as u8)
+                .collect()
+        };
+        background.take(&scene(100));
+        background.prime();
+        let (table, mut changed) = (as_it_is(), [0; 256]);
+        for percent in [150, 100] {
+            background.take(&scene(percent));
+            for _ in 0..50 {
+                background.follow_light(&OPEN);
+                let found = background.compare((9, &table), &OPEN, &mut changed);
+                assert_eq!(found, 0, "{percent}");
+                background.learn(7);
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_still_becomes_background_where_it_has_changed() {
+        let mut background = background();
+        background.take(&[100; 256]);
+        background.prime();
+        let mut picture = vec![100; 256];
+        picture[..128].fill(150);
+        let (table, mut changed) = (as_it_is(), [0; 256]);
+        let mut stillness = Stillness::new(256);
+        stillness.restart(background.picture());
+        background.take(&picture);
+        let mut found = Vec::new();
+        for _ in 0..12 {
+            background.compare((20, &table), &OPEN, &mut changed);
+            stillness.take(background.picture(), (10, &table), 200);
+            background.absorb(&stillness, &mut changed);
+            found.push(changed.iter().any(|cell| *cell != 0));
+        }
+        assert_eq!(found[..10], [true; 10]);
+        assert_eq!(found[10..], [false; 2]);
+        assert_eq!(background.compare((20, &table), &OPEN, &mut changed), 0);
     }
 
     #[test]
@@ -204,7 +303,7 @@ mod tests {
                 for _ in 0..pictures {
                     background.learn(shift);
                 }
-                let off = background.average[9].abs_diff(u16::from(to) << 8);
+                let off = background.average[9].abs_diff(u32::from(to) << 8);
                 assert!(off <= 128, "{from} to {to} by {shift}: {off}/256");
             }
         }

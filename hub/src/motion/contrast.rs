@@ -22,6 +22,8 @@ pub(super) struct Contrast {
     recent: [(u8, u8); PICTURES],
     next: usize,
     filled: usize,
+    /// What becomes of each grey value.
+    table: [u8; 256],
 }
 
 impl Contrast {
@@ -30,6 +32,7 @@ impl Contrast {
             recent: [(0, 0); PICTURES],
             next: 0,
             filled: 0,
+            table: [0; 256],
         }
     }
 
@@ -39,20 +42,21 @@ impl Contrast {
         self.filled = 0;
     }
 
-    /// Stretches the cells. Masked ones are stretched, too, but have no say in how.
-    pub(super) fn stretch(&mut self, cells: &mut [u8], masked: &[bool]) {
+    /// Takes the ends of the next picture. Masked cells have no say.
+    pub(super) fn take(&mut self, cells: &[u8], masked: &[bool]) {
         self.recent[self.next] = ends(cells, masked);
         self.next = (self.next + 1) % PICTURES;
         self.filled = (self.filled + 1).min(PICTURES);
         let (low, span) = self.window();
-        let mut table = [0; 256];
-        for (value, stretched) in table.iter_mut().enumerate() {
+        for (value, stretched) in self.table.iter_mut().enumerate() {
             let above = (value as u32).saturating_sub(low).min(span);
             *stretched = (above * 255 / span) as u8;
         }
-        for cell in cells {
-            *cell = table[usize::from(*cell)];
-        }
+    }
+
+    /// What becomes of each grey value.
+    pub(super) fn table(&self) -> &[u8; 256] {
+        &self.table
     }
 
     /// The value that becomes black, and how far above it white is.
@@ -105,10 +109,17 @@ mod tests {
         (0..100).map(|value| 50 + value).collect()
     }
 
+    fn stretch(contrast: &mut Contrast, cells: &mut [u8], masked: &[bool]) {
+        contrast.take(cells, masked);
+        for cell in cells {
+            *cell = contrast.table()[usize::from(*cell)];
+        }
+    }
+
     #[test]
     fn percentiles_become_black_and_white() {
         let mut cells = ramp();
-        Contrast::new().stretch(&mut cells, &[false; 100]);
+        stretch(&mut Contrast::new(), &mut cells, &[false; 100]);
         // The fourth of a hundred cells has 53, the ninety-sixth 145.
         assert_eq!(&cells[..4], [0, 0, 0, 0]);
         assert_eq!(&cells[95..], [255; 5]);
@@ -122,9 +133,9 @@ mod tests {
         cells.extend([255; 50]);
         let mut masked = vec![false; 100];
         masked.extend([true; 50]);
-        Contrast::new().stretch(&mut cells, &masked);
+        stretch(&mut Contrast::new(), &mut cells, &masked);
         let mut without = ramp();
-        Contrast::new().stretch(&mut without, &[false; 100]);
+        stretch(&mut Contrast::new(), &mut without, &[false; 100]);
         assert_eq!(cells[..100], without);
     }
 
@@ -133,28 +144,28 @@ mod tests {
         for value in [0_u8, 1, 100, 254, 255] {
             let mut cells = vec![value; 50];
             cells.push(value.saturating_sub(1));
-            Contrast::new().stretch(&mut cells, &[false; 51]);
+            stretch(&mut Contrast::new(), &mut cells, &[false; 51]);
             // Four times at most.
             let step = cells[0].abs_diff(cells[50]);
             assert!(step <= 4, "{value}: {step}");
         }
         let mut nothing = vec![9; 4];
-        Contrast::new().stretch(&mut nothing, &[true; 4]);
+        stretch(&mut Contrast::new(), &mut nothing, &[true; 4]);
     }
 
     #[test]
     fn one_picture_moves_the_ends_by_a_fiftieth_and_a_restart_at_once() {
         let mut contrast = Contrast::new();
         for _ in 0..PICTURES {
-            contrast.stretch(&mut ramp(), &[false; 100]);
+            stretch(&mut contrast, &mut ramp(), &[false; 100]);
         }
         let before = contrast.window();
         let mut brighter: Vec<u8> = ramp().iter().map(|value| value + 100).collect();
-        contrast.stretch(&mut brighter, &[false; 100]);
+        stretch(&mut contrast, &mut brighter, &[false; 100]);
         assert_eq!(contrast.window(), (before.0 + 2, before.1));
         contrast.restart();
         let mut brighter: Vec<u8> = ramp().iter().map(|value| value + 100).collect();
-        contrast.stretch(&mut brighter, &[false; 100]);
+        stretch(&mut contrast, &mut brighter, &[false; 100]);
         assert_eq!(contrast.window(), (before.0 + 100, before.1));
     }
 }

@@ -222,15 +222,158 @@ fn what_is_too_small_or_differs_too_little_is_nothing() {
     }
 }
 
+/// From so many pictures after the last change on nothing is called motion: until it is still, and until the three
+/// of five are gone.
+const OVER_AFTER: usize = (STILL_AFTER_MS / PICTURE_INTERVAL_MS) as usize + 3;
+
 #[test]
 fn what_was_put_down_becomes_background() {
     let mut camera = Camera::watching(MotionValues::default());
     let mut picture = street();
     put(&mut picture, 300, 300, 60, 60, 220);
-    let scenes: Vec<_> = (0..600).map(|_| camera.see(&picture)).collect();
+    let scenes: Vec<_> = (0..60).map(|_| camera.see(&picture)).collect();
     assert_eq!(scenes[2], Scene::Moving);
-    // Two minutes at five pictures a second.
-    assert_eq!(scenes[599], Scene::Still);
+    assert_eq!(scenes[OVER_AFTER..], vec![Scene::Still; 60 - OVER_AFTER]);
+    // And is missed when it is taken away.
+    let scenes: Vec<_> = (0..60).map(|_| camera.see(&street())).collect();
+    assert_eq!(scenes[2], Scene::Moving);
+    assert_eq!(scenes[OVER_AFTER..], vec![Scene::Still; 60 - OVER_AFTER]);
+}
+
+#[test]
+fn who_stood_there_when_the_scene_was_learned_leaves_no_ghost_and_is_none_where_they_stop() {
+    let somebody = |left: usize| {
+        let mut picture = street();
+        put(&mut picture, left, 200, 60, 120, 20);
+        picture
+    };
+    let mut noise = Noise(11);
+    for noisy in [false, true] {
+        let mut see = |camera: &mut Camera, left: usize| {
+            let mut picture = somebody(left);
+            if noisy {
+                noise.onto(&mut picture, 12);
+            }
+            camera.see(&picture)
+        };
+        let mut camera = Camera::new(MotionValues::default());
+        for _ in 0..20 {
+            assert_ne!(see(&mut camera, 100), Scene::Moving);
+        }
+        let scenes: Vec<_> = (1..=20)
+            .map(|step| see(&mut camera, 100 + 12 * step))
+            .collect();
+        assert_eq!(scenes[3..], [Scene::Moving; 17]);
+        let scenes: Vec<_> = (0..60).map(|_| see(&mut camera, 340)).collect();
+        assert_eq!(scenes[OVER_AFTER..], vec![Scene::Still; 60 - OVER_AFTER]);
+        // They are not blind for who goes on.
+        let scenes: Vec<_> = (1..=5)
+            .map(|step| see(&mut camera, 340 + 12 * step))
+            .collect();
+        assert_eq!(scenes[4], Scene::Moving, "{noisy}");
+    }
+}
+
+#[test]
+fn who_creeps_moves_all_the_time_and_who_stands_behind_them_does_not() {
+    let mut camera = Camera::watching(MotionValues::default());
+    let mut last = Scene::Still;
+    for step in 0..100 {
+        // A third of a cell a picture, of one colour: only the edges change.
+        let mut picture = street();
+        put(&mut picture, 300, 100, 60, 60, 220);
+        put(&mut picture, 100 + 2 * step, 200, 90, 150, 20);
+        let verdict = camera.look(&picture);
+        last = verdict.scene;
+        if step >= 10 {
+            assert_eq!(last, Scene::Moving, "{step}");
+        }
+        // What was put down above is in no region any more.
+        if step >= OVER_AFTER {
+            assert!(
+                verdict.regions.iter().all(|region| region.top > 300),
+                "{step}"
+            );
+        }
+    }
+    assert_eq!(last, Scene::Moving);
+}
+
+/// Every pixel times so many percent, as a camera's gain does it.
+fn gained(mut picture: Vec<u8>, percent: u32) -> Vec<u8> {
+    for pixel in &mut picture {
+        *pixel = (u32::from(*pixel) * percent / 100).min(255) as u8;
+    }
+    picture
+}
+
+#[test]
+fn a_gain_is_no_motion_however_large_it_is_and_however_it_comes() {
+    let jump = |percent| vec![percent; 40];
+    let there_and_back = [jump(160), jump(100), jump(125), jump(90)].concat();
+    let ramp: Vec<u32> = (0..40)
+        .map(|step| 100 + 2 * step)
+        .chain((0..40).map(|step| 178 - 3 * step))
+        .collect();
+    let flicker: Vec<u32> = (0..60)
+        .map(|step| if step % 3 == 0 { 112 } else { 100 })
+        .collect();
+    let jumps = [70, 88, 90, 110, 112, 115, 130, 170].map(jump);
+    for percents in [there_and_back, ramp, flicker].into_iter().chain(jumps) {
+        let mut camera = Camera::watching(MotionValues {
+            // No light is switched: this alone must do.
+            light_switch_percent: 100,
+            ..MotionValues::default()
+        });
+        for percent in percents {
+            let verdict = camera.look(&gained(street(), percent));
+            assert_eq!(
+                (verdict.scene, verdict.regions),
+                (Scene::Still, &[][..]),
+                "{percent}"
+            );
+        }
+    }
+    // With the light switch as it is, it is at most learned.
+    for percent in [60, 88, 112, 170] {
+        let mut camera = Camera::watching(MotionValues::default());
+        for _ in 0..40 {
+            assert_ne!(
+                camera.see(&gained(street(), percent)),
+                Scene::Moving,
+                "{percent}"
+            );
+        }
+    }
+}
+
+#[test]
+fn who_walks_while_the_gain_changes_is_found() {
+    let mut camera = Camera::watching(MotionValues::default());
+    let mut scenes = Vec::new();
+    for step in 0..10 {
+        let mut picture = street();
+        put(&mut picture, 100 + 20 * step, 200, 40, 100, 20);
+        scenes.push(camera.see(&gained(picture, 112 - step as u32 % 3)));
+    }
+    assert_eq!(scenes[2..], [Scene::Moving; 8]);
+}
+
+#[test]
+fn a_gain_beside_a_mask_is_no_motion() {
+    let mut camera = Camera::watching(MotionValues {
+        masks: vec![left_half()],
+        ..MotionValues::default()
+    });
+    for percent in [112, 125, 90] {
+        for _ in 0..20 {
+            assert_ne!(
+                camera.see(&gained(street(), percent)),
+                Scene::Moving,
+                "{percent}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! An RTSP camera for tests: login by digest or basic, RTP in the TCP connection, H.264 from pictures
-//! that the test gives, with or without AAC; and everything that a real camera does wrong.
+//! An RTSP camera for tests: login by digest or basic, RTP in the TCP connection, H.264 or H.265 from
+//! pictures that the test gives, with or without AAC; and everything that a real camera does wrong.
 //!
 //! ```text
 //! TestCamera::start(Config) -> url()          kill() and start_at() are a restart
@@ -14,6 +14,7 @@
 mod login;
 mod rtp;
 mod session;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub struct Picture {
 /// What is played, again and again. At least one picture, and the first can be decoded by itself.
 #[derive(Clone, Debug)]
 pub struct Scene {
+    /// Video parameter set. What has one is H.265, all else H.264.
+    pub vps: Option<Bytes>,
     /// Sequence parameter set.
     pub sps: Bytes,
     /// Picture parameter set.
@@ -116,6 +119,7 @@ struct Shared {
     mood: watch::Receiver<Mood>,
     refused: AtomicU32,
     played: AtomicU32,
+    pictures: watch::Sender<u32>,
     connected: AtomicU32,
     attached: AtomicU32,
 }
@@ -159,6 +163,7 @@ impl TestCamera {
             mood: moods,
             refused: AtomicU32::new(0),
             played: AtomicU32::new(0),
+            pictures: watch::Sender::new(0),
             connected: AtomicU32::new(0),
             attached: AtomicU32::new(0),
         });
@@ -200,6 +205,13 @@ impl TestCamera {
     /// How often somebody began to watch.
     pub fn played(&self) -> u32 {
         self.shared.played.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many pictures were sent, to whomever.
+    pub async fn has_sent(&self, pictures: u32) {
+        let mut sent = self.shared.pictures.subscribe();
+        // The sender is ours.
+        let _reached = sent.wait_for(|sent| *sent >= pictures).await;
     }
 
     /// How many connections were ever made.

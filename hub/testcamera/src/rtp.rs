@@ -1,5 +1,5 @@
-//! RTP packets (RFC 3550) of H.264 (RFC 6184, non-interleaved mode) and AAC (RFC 3640, AAC-hbr), each
-//! behind the four bytes with which RTSP interleaves it (RFC 2326, 10.12).
+//! RTP packets (RFC 3550) of H.264 (RFC 6184, non-interleaved mode), H.265 (RFC 7798, without DONL) and
+//! AAC (RFC 3640, AAC-hbr), each behind the four bytes with which RTSP interleaves it (RFC 2326, 10.12).
 //!
 //! It is pure: numbers and bytes in, bytes out.
 
@@ -7,6 +7,28 @@ use bytes::Bytes;
 
 /// The most bytes of a NAL unit in one packet: as on Ethernet.
 const PAYLOAD_BYTES_MAX: usize = 1400;
+
+/// What pictures are made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Codec {
+    H264,
+    H265,
+}
+
+impl Codec {
+    /// What stands before each fragment of a NAL unit, and what is cut: an FU-A or an FU.
+    fn fragments(self, nal: &Bytes) -> (Vec<u8>, &[u8]) {
+        match self {
+            // Indicator with type 28, then start bit, end bit and the type.
+            Self::H264 => (vec![(nal[0] & 0xE0) | 28, nal[0] & 0x1F], &nal[1..]),
+            // Header with type 49, then the same.
+            Self::H265 => {
+                let header = vec![(nal[0] & 0x81) | (49 << 1), nal[1], (nal[0] >> 1) & 0x3F];
+                (header, &nal[2..])
+            }
+        }
+    }
+}
 
 /// The packets of one stream, numbered.
 #[derive(Debug)]
@@ -46,7 +68,7 @@ impl Stream {
     }
 
     /// The packets of one picture.
-    pub(crate) fn picture(&mut self, time: u32, nals: &[Bytes]) -> Vec<Vec<u8>> {
+    pub(crate) fn picture(&mut self, codec: Codec, time: u32, nals: &[Bytes]) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
         for (number, nal) in nals.iter().enumerate() {
             let is_last_nal = number + 1 == nals.len();
@@ -54,15 +76,14 @@ impl Stream {
                 packets.push(self.packet(time, is_last_nal, &[nal]));
                 continue;
             }
-            let (header, body) = (nal[0], &nal[1..]);
+            let (header, body) = codec.fragments(nal);
             let parts: Vec<&[u8]> = body.chunks(PAYLOAD_BYTES_MAX).collect();
             for (at, part) in parts.iter().enumerate() {
                 let is_end = at + 1 == parts.len();
-                // FU-A: indicator with type 28, then start bit, end bit and the type.
-                let unit = [
-                    (header & 0xE0) | 28,
-                    (u8::from(at == 0) << 7) | (u8::from(is_end) << 6) | (header & 0x1F),
-                ];
+                let mut unit = header.clone();
+                if let Some(marks) = unit.last_mut() {
+                    *marks |= (u8::from(at == 0) << 7) | (u8::from(is_end) << 6);
+                }
                 packets.push(self.packet(time, is_last_nal && is_end, &[&unit, part]));
             }
         }
@@ -86,7 +107,7 @@ mod tests {
     fn a_large_unit_is_cut_and_only_the_last_packet_is_marked() {
         let nal = Bytes::from([&[0x65_u8][..], &[7_u8; 3000][..]].concat());
         let mut stream = Stream::new(0, 96, 65_535);
-        let packets = stream.picture(9, &[Bytes::from_static(&[0x06, 1]), nal]);
+        let packets = stream.picture(Codec::H264, 9, &[Bytes::from_static(&[0x06, 1]), nal]);
         assert_eq!(packets.len(), 4);
         let marks: Vec<bool> = packets.iter().map(|packet| packet[5] & 0x80 != 0).collect();
         assert_eq!(marks, [false, false, false, true]);
@@ -95,6 +116,18 @@ mod tests {
         assert_eq!(packets[1][6..8], [0, 0], "numbers wrap around");
         let length = usize::from(u16::from_be_bytes([packets[3][2], packets[3][3]]));
         assert_eq!(packets[3].len(), 4 + length);
+    }
+
+    #[test]
+    fn of_h265_the_header_of_two_bytes_stays_and_its_type_goes_behind() {
+        // An IDR_W_RADL, type 19, of layer 0 and temporal id 1.
+        let nal = Bytes::from([&[0x26_u8, 0x01][..], &[7_u8; 2000][..]].concat());
+        let packets = Stream::new(0, 96, 0).picture(Codec::H265, 9, &[nal]);
+        assert_eq!(packets.len(), 2);
+        assert_eq!(packets[0][16..20], [0x62, 0x01, 0x93, 7]);
+        assert_eq!(packets[1][16..20], [0x62, 0x01, 0x53, 7]);
+        let bodies: usize = packets.iter().map(|packet| packet.len() - 19).sum();
+        assert_eq!(bodies, 2000);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::rtp::Stream;
+use crate::rtp::{Codec, Stream};
 use crate::{
     AUDIO_CONFIG, AUDIO_FRAME_SAMPLES, AUDIO_RATE, Mood, Scene, Shared, Sound, login, ticks,
 };
@@ -174,22 +174,29 @@ async fn answer(stream: &mut TcpStream, shared: &Shared, request: &Request) -> i
 
 /// The description of the streams (RFC 4566).
 fn describe(scene: &Scene, sound: Sound) -> String {
-    let sets = format!(
-        "{},{}",
+    let (sps, pps) = (
         Base64::encode_string(&scene.sps),
-        Base64::encode_string(&scene.pps)
+        Base64::encode_string(&scene.pps),
     );
-    let profile: String = scene
-        .sps
-        .iter()
-        .skip(1)
-        .take(3)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let (name, parameters) = match &scene.vps {
+        None => {
+            let profile = scene.sps.iter().skip(1).take(3);
+            let profile: String = profile.map(|byte| format!("{byte:02x}")).collect();
+            let parameters = format!(
+                "packetization-mode=1;profile-level-id={profile};sprop-parameter-sets={sps},{pps}"
+            );
+            ("H264", parameters)
+        }
+        Some(vps) => {
+            let vps = Base64::encode_string(vps);
+            let parameters = format!("sprop-vps={vps};sprop-sps={sps};sprop-pps={pps}");
+            ("H265", parameters)
+        }
+    };
     let mut text = format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n\
-         m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
-         a=fmtp:96 packetization-mode=1;profile-level-id={profile};sprop-parameter-sets={sets}\r\n\
+         m=video 0 RTP/AVP 96\r\na=rtpmap:96 {name}/90000\r\n\
+         a=fmtp:96 {parameters}\r\n\
          a=control:video\r\n"
     );
     if sound == Sound::Aac {
@@ -259,21 +266,28 @@ impl Player {
             self.pass = due;
             self.next = 0;
         }
-        self.send(due, mood, shared.sound)
+        let packets = self.send(due, mood, shared.sound);
+        shared.pictures.send_modify(|sent| *sent += 1);
+        packets
     }
 
     fn send(&mut self, due: u64, mood: Mood, sound: Sound) -> Vec<Vec<u8>> {
         let Some(picture) = self.scene.pictures.get(self.next) else {
             return Vec::new();
         };
-        let mut nals = Vec::with_capacity(picture.nals.len() + 2);
+        let mut nals = Vec::with_capacity(picture.nals.len() + 3);
+        let codec = match &self.scene.vps {
+            None => Codec::H264,
+            Some(_) => Codec::H265,
+        };
         if self.next == 0 {
+            nals.extend(self.scene.vps.clone());
             nals.extend([self.scene.sps.clone(), self.scene.pps.clone()]);
         }
         nals.extend(picture.nals.iter().cloned());
         // Times wrap around at 32 bits, as they do in a camera.
         let time = PICTURE_TIME.wrapping_add((self.pass + picture.pts) as u32);
-        let mut packets = self.pictures.picture(time, &nals);
+        let mut packets = self.pictures.picture(codec, time, &nals);
         self.next += 1;
         let until = due * u64::from(AUDIO_RATE) / 90_000;
         while sound == Sound::Aac && u64::from(self.samples) <= until {

@@ -74,6 +74,7 @@ pub(crate) fn scene(script: &[(Shows, u64)]) -> test_camera::Scene {
     let pictures = pictures(script);
     let first = &pictures[0];
     test_camera::Scene {
+        vps: None,
         sps: first.sps.clone().unwrap(),
         pps: first.pps.clone().unwrap(),
         duration: pictures.len() as u64 * PICTURE_TICKS,

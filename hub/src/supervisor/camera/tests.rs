@@ -1,5 +1,6 @@
 //! Cameras that are kept: clips, the virtual camera, and one on the network.
 
+mod h265;
 mod outage;
 
 use std::num::NonZeroU32;
@@ -401,6 +402,7 @@ async fn the_virtual_camera_is_shown_live_between_two_events() {
 #[tokio::test]
 async fn a_refused_password_is_said_once_and_not_tried_again() {
     let scene = test_camera::Scene {
+        vps: None,
         sps: bytes::Bytes::from_static(&[0x67, 0x42, 0xC0, 0x1F]),
         pps: bytes::Bytes::from_static(&[0x68]),
         pictures: Vec::new(),
