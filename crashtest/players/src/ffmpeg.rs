@@ -75,7 +75,7 @@ fn counted(film: &Film, path: &Path) -> Result<Count, Fault> {
     };
     let lasts = |stream: &Value| lasts.get(&stream["index"].as_u64()?).copied();
     let pictures = stream("video").and_then(|video| {
-        let pictures = video["nb_read_frames"].as_str()?.parse().ok()?;
+        let pictures = video["nb_read_frames"].as_str()?.parse::<usize>().ok()?;
         Some((pictures, lasts(video)?))
     });
     let Some((pictures, time)) = pictures else {
@@ -89,7 +89,8 @@ fn counted(film: &Film, path: &Path) -> Result<Count, Fault> {
 }
 
 fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
-    value[key].as_array().map_or(&[], Vec::as_slice)
+    let values = value[key].as_array().map(Vec::as_slice);
+    values.unwrap_or_default()
 }
 
 /// From the first to the end of the last packet of each stream.

@@ -111,9 +111,8 @@ impl Fault {
 impl Want {
     /// What is wrong with so many pictures over such a time, and such sound; nothing if it is as it should be.
     fn differs(&self, pictures: usize, lasts: Duration, sound: Option<Duration>) -> Option<String> {
-        let is_near = |found: Duration, want: Duration, by: Duration| {
-            found.abs_diff(want) <= by + ROUNDING
-        };
+        let is_near =
+            |found: Duration, want: Duration, by: Duration| found.abs_diff(want) <= by + ROUNDING;
         let is_heard = match (sound, self.sound) {
             (Some(found), Some(want)) => is_near(found, want, SOUND_PIECE),
             (found, want) => found == want,

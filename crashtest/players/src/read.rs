@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use re_mp4::{Mp4, Track, TrackKind};
 
-use crate::{Fault, Film};
+use crate::{Fault, Film, Want};
 
 /// The judge's name.
 const JUDGE: &str = "re_mp4";
@@ -106,6 +106,43 @@ impl Times {
 fn ticks_to_time(ticks: u64, timescale: u64) -> Duration {
     let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(timescale.max(1));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+impl Film {
+    /// A film of whose source nothing is at hand: for all others it should be what `re_mp4` sees in it. Without `mime`
+    /// that is made of what the reader calls its codec; such a film is silent.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`].
+    pub fn found(name: &str, bytes: Vec<u8>, mime: Option<&str>) -> Result<Self, Fault> {
+        let refused = |said| Fault::Refused {
+            judge: JUDGE,
+            film: name.to_owned(),
+            said,
+        };
+        let seen = Seen::of(&bytes).map_err(refused)?;
+        let mime = match mime {
+            Some(mime) => mime.to_owned(),
+            None => {
+                let codec = codec(&bytes).ok_or_else(|| refused("a strange codec".to_owned()))?;
+                format!("video/mp4; codecs=\"{codec}\"")
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            bytes,
+            mime,
+            want: Want::from(&seen),
+        })
+    }
+}
+
+/// What the reader calls the codec of the pictures.
+fn codec(bytes: &[u8]) -> Option<String> {
+    let mp4 = Mp4::read_bytes(bytes).ok()?;
+    let mut tracks = mp4.tracks().values();
+    let video = tracks.find(|track| track.kind == Some(TrackKind::Video))?;
+    video.codec_string(&mp4)
 }
 
 /// Has `re_mp4` judge a film.
