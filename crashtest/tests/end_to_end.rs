@@ -66,8 +66,8 @@ fn a_real_clip_arrives_while_it_is_recorded_and_is_equal() -> Outcome<()> {
     Verdict::of(&Ok(ends)).expect_pass()
 }
 
-/// The hub is killed in the middle of an event. A fragment is stored whole or not at all, so what is left of the clip is one
-/// that every player takes.
+/// The hub is killed in the middle of an event. The pieces of a fragment are handed to the journal in one step, and these are
+/// small enough for one sync: so what is left of the clip is whole fragments, which every player takes.
 #[test]
 fn a_clip_that_a_crash_has_cut_off_is_played_by_every_player() -> Outcome<()> {
     let test = "a_clip_that_a_crash_has_cut_off_is_played_by_every_player";
