@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crashtest::oracle::Verdict;
 use crashtest::process::Role;
 use crashtest::system::{Setup, System};
-use crashtest::trouble::{Outcome, Trouble};
-use crashtest_players::{Film, Player, Seen, decode, play};
+use crashtest::trouble::Outcome;
+use crashtest_players::{Film, Player, decode, play};
 use serde_json::Value;
 
 /// For how long somebody who is gone is shown something at most.
@@ -38,24 +38,9 @@ fn hub_watched(system: &mut System) -> Outcome<usize> {
     Ok(status["live"].as_array().map_or(usize::MAX, Vec::len))
 }
 
-/// Watches until nothing was lost on the way: on a busy machine a group of pictures may be given up, and a change of
-/// sessions, which the heartbeat of a launch is, has one missing. Time must never run back.
-fn watch_without_a_hole(system: &mut System) -> Outcome<Vec<Value>> {
-    let patience = system.setup.patience;
-    system.until("live pictures without a hole", patience, |system| {
-        let lines = system.watch(4)?;
-        if of(&lines, "live_media").is_empty() {
-            return Ok(None);
-        }
-        let bytes = std::fs::read(system.path("live.mp4")).map_err(Trouble::machine("live.mp4"))?;
-        let seen = Seen::of(&bytes).map_err(|said| Trouble::Broken(format!("live: {said}")))?;
-        system.remember(format!("{seen:?}"));
-        Ok((seen.holes == 0).then_some(lines))
-    })
-}
-
 /// The stream as the app has written it, which is of many passes of a clip: the times of each begin at zero at the camera,
-/// and go on at the viewer.
+/// and go on at the viewer. Where sessions change, which the heartbeat of a launch makes them do, pictures may be missing;
+/// a browser is shown what comes between two such holes.
 fn players_take(bytes: Vec<u8>, lines: &[Value]) {
     let test = "a_camera_is_watched_live_while_its_events_are_recorded";
     let mime = of(lines, "live_start")[0]["mime"].as_str();
@@ -65,6 +50,8 @@ fn players_take(bytes: Vec<u8>, lines: &[Value]) {
         decode(&film).unwrap();
     }
     if Player::Chromium.is_here(test) {
+        let film = film.longest_stretch().unwrap();
+        assert!(film.want.lasts > Duration::from_secs(1), "{:?}", film.want);
         play(&[film]).unwrap().remove(0).unwrap();
     }
 }
@@ -72,12 +59,12 @@ fn players_take(bytes: Vec<u8>, lines: &[Value]) {
 #[test]
 fn a_camera_is_watched_live_while_its_events_are_recorded() -> Outcome<()> {
     let setup = Setup {
-        passes: 0,
+        passes: 12,
         ..Setup::default()
     };
     let mut system = System::paired(setup)?;
     system.start_hub()?;
-    let lines = watch_without_a_hole(&mut system)?;
+    let lines = system.watch(4)?;
     let media = of(&lines, "live_media");
     assert!(media.len() >= 10, "{lines:?}");
     assert_eq!(media[0]["begins_group"], true, "{lines:?}");
