@@ -206,15 +206,16 @@ fn strace_works() -> bool {
 
 /// Both of its programs, which Debian has in one package.
 fn ffmpeg_works() -> bool {
-    let answers = |program| succeeds(Command::new(program).arg("-version"));
+    let answers = |program: &str| succeeds(Command::new(program).arg("-version"));
     answers("ffmpeg") && answers("ffprobe")
 }
 
 /// Any browser that is Chromium and knows H.264: the names under which the tests seek it.
 fn chromium_works() -> bool {
     let names = ["chromium", "google-chrome", "google-chrome-stable"];
-    let answers = |name: &&str| succeeds(Command::new(name).arg("--version"));
-    names.iter().any(|name| answers(name))
+    names
+        .iter()
+        .any(|name| succeeds(Command::new(name).arg("--version")))
 }
 
 /// Compiles a line that needs the compiler and the standard library's headers.
