@@ -5,14 +5,17 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crashtest::oracle::{Verdict, judge};
-use crashtest::process::Role;
+use crashtest::process::{Line, Role};
 use crashtest::system::{Crash, PATIENCE, Setup, System, people_clip};
 use crashtest::trouble::{Outcome, Trouble};
+use crashtest_players::{Film, Player, decode, play};
 
 /// A2: the first media of an event is decrypted and synced at the app this soon, in ms. The
 /// promise is 1,000 as a median on an idle machine (the demo measures that); this bound holds on
 /// a machine that runs other tests too, and is far below the 20 s that the event lasts.
 const FIRST_MEDIA_MS_MAX: u64 = 5_000;
+/// Fragments of 200 ms (`hub/src/segmenter.rs`) that are more than a second, of which the first may be in two pieces.
+const FRAGMENTS_OF_A_SECOND: usize = 7;
 /// Kills of each program in the random-instant tests.
 const KILLS: u32 = 10;
 /// The longest time between a start and the next kill, in ms: about one event and a half.
@@ -60,6 +63,46 @@ fn a_real_clip_arrives_while_it_is_recorded_and_is_equal() -> Outcome<()> {
         .iter()
         .find(|clip| clip.id == finished.text("clip"));
     assert!(clip.is_some_and(|clip| clip.bytes > 1_000_000), "{clip:?}");
+    Verdict::of(&Ok(ends)).expect_pass()
+}
+
+/// The hub is killed in the middle of an event. The pieces of a fragment are handed to the journal in one step, and these are
+/// small enough for one sync: so what is left of the clip is whole fragments, which every player takes.
+#[test]
+fn a_clip_that_a_crash_has_cut_off_is_played_by_every_player() -> Outcome<()> {
+    let test = "a_clip_that_a_crash_has_cut_off_is_played_by_every_player";
+    let mut system = System::paired(Setup {
+        clip: people_clip(),
+        passes: 1,
+        ..Setup::default()
+    })?;
+    system.start_app()?;
+    system.start_hub()?;
+    let started = system.until_line("an event", 0, |line| line.event() == "clip_started")?;
+    let id = started.text("clip").to_owned();
+    system.until("a second of it", PATIENCE, |system| {
+        let lines = system.board().lines();
+        let is_of_it = |line: &&Line| line.event() == "media" && line.text("clip") == id;
+        let count = lines.iter().filter(is_of_it).count();
+        Ok((count >= FRAGMENTS_OF_A_SECOND).then_some(()))
+    })?;
+    system.kill(Role::Hub)?;
+    // What comes behind it need not be long.
+    system.setup.clip = Setup::default().clip;
+    let ends = system.settle()?;
+    let clip = ends.app_clips.iter().find(|clip| clip.id == id);
+    assert!(
+        clip.is_some_and(|clip| clip.outcome == "cut_off"),
+        "{clip:?}"
+    );
+    let film = Film::found("cut off", ends.exports[&id].clone(), None).unwrap();
+    assert!(film.want.lasts >= Duration::from_secs(1), "{:?}", film.want);
+    if Player::Ffmpeg.is_here(test) {
+        decode(&film).unwrap();
+    }
+    if Player::Chromium.is_here(test) {
+        play(&[film]).unwrap().remove(0).unwrap();
+    }
     Verdict::of(&Ok(ends)).expect_pass()
 }
 

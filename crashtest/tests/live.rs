@@ -1,5 +1,5 @@
-//! Live pictures with real processes: watched while events are recorded, ended from both sides, and nothing of them
-//! left behind.
+//! Live pictures with real processes: watched while events are recorded, taken by every player, ended from both sides, and
+//! nothing of them left behind.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use crashtest::oracle::Verdict;
 use crashtest::process::Role;
 use crashtest::system::{Setup, System};
 use crashtest::trouble::Outcome;
+use crashtest_players::{Film, Player, decode, play};
 use serde_json::Value;
 
 /// For how long somebody who is gone is shown something at most.
@@ -37,6 +38,24 @@ fn hub_watched(system: &mut System) -> Outcome<usize> {
     Ok(status["live"].as_array().map_or(usize::MAX, Vec::len))
 }
 
+/// The stream as the app has written it, which is of many passes of a clip: the times of each begin at zero at the camera,
+/// and go on at the viewer. Where sessions change, which the heartbeat of a launch makes them do, pictures may be missing;
+/// a browser is shown what comes between two such holes.
+fn players_take(bytes: Vec<u8>, lines: &[Value]) {
+    let test = "a_camera_is_watched_live_while_its_events_are_recorded";
+    let mime = of(lines, "live_start")[0]["mime"].as_str();
+    let film = Film::found("live", bytes, mime).unwrap();
+    assert!(film.want.lasts > Duration::from_secs(1), "{:?}", film.want);
+    if Player::Ffmpeg.is_here(test) {
+        decode(&film).unwrap();
+    }
+    if Player::Chromium.is_here(test) {
+        let film = film.longest_stretch().unwrap();
+        assert!(film.want.lasts > Duration::from_secs(1), "{:?}", film.want);
+        play(&[film]).unwrap().remove(0).unwrap();
+    }
+}
+
 #[test]
 fn a_camera_is_watched_live_while_its_events_are_recorded() -> Outcome<()> {
     let setup = Setup {
@@ -61,6 +80,7 @@ fn a_camera_is_watched_live_while_its_events_are_recorded() -> Outcome<()> {
     assert_eq!(kinds[..2], ["ftyp", "moov"], "{kinds:?}");
     let fragments = kinds.iter().filter(|kind| *kind == "moof").count();
     assert_eq!(fragments, media.len());
+    players_take(bytes, &lines);
     // The hub has heard the end, and said so. The heartbeat of a launch may have come in between: then the session
     // went on as another one.
     assert_eq!(hub_watched(&mut system)?, 0);

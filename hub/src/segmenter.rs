@@ -14,6 +14,7 @@
 //! a key frame begins one, because whoever comes later begins there. Sound goes with the pictures among which
 //! it came, and ends no fragment.
 
+mod position;
 mod sound;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use crate::camera::{AccessUnit, TIMESCALE_MAX, UNIT_BYTES_MAX, UNIT_SECONDS_MAX, VideoTrack};
 use crate::fmp4::{self, Movie, Run, Sample};
 use crate::media::{AUDIO_UNIT_BYTES_MAX, AudioUnit, MediaUnit, Tracks};
+pub use position::Position;
 pub use sound::SOUND_UNITS_MAX;
 use sound::{Newest, Sound};
 
@@ -81,7 +83,7 @@ pub struct ClipChunk {
     /// The bytes: 1 to [`CHUNK_BYTES_MAX`].
     pub data: Bytes,
     /// Which fragment of the clip they belong to, from 1. The initialisation segment is in front
-    /// of fragment 1 and counts to it.
+    /// of the first and counts to it. A stream that goes on behind another goes on counting.
     pub fragment: u32,
     /// Whether the fragment begins with this chunk.
     pub is_first_of_fragment: bool,
@@ -164,8 +166,12 @@ pub struct Segmenter {
     sound_bytes: usize,
     fragment_ticks_max: u64,
     ticks_max: u64,
-    /// The camera's decode time that is zero in the clip; `None` before the first unit.
+    /// The camera's decode time at which the clip begins; `None` before the first unit.
     origin: Option<u64>,
+    /// The clip's decode time of that: zero, unless it goes on behind another.
+    begins_at: u64,
+    /// The clip's time at which all that was handed out ends.
+    told_until: u64,
     /// A unit whose duration shows when the next one comes.
     waiting: Option<AccessUnit>,
     /// The units of the fragment being filled, with their durations.
@@ -187,25 +193,39 @@ impl Segmenter {
 
     /// A new clip or live stream with the codec parameters of all its tracks.
     pub fn with_tracks(tracks: Tracks, pace: Pace) -> Self {
+        Self::behind(Position::default(), tracks, pace)
+    }
+
+    /// The same, and its times and fragments go on where another has ended: whoever has that one before it can play
+    /// both as one.
+    pub fn behind(position: Position, tracks: Tracks, pace: Pace) -> Self {
         let timescale = u64::from(tracks.video.timescale.get());
         debug_assert!(timescale <= u64::from(TIMESCALE_MAX));
+        let begins_at = position.ticks(tracks.video.timescale);
         Self {
             pace,
             fragment_ticks_max: timescale * pace.fragment_ms_max() / 1000,
             ticks_max: timescale * u64::from(UNIT_SECONDS_MAX),
             track: tracks.video,
-            sound: tracks.audio.map(Sound::new),
+            sound: tracks.audio.map(|track| Sound::behind(position, track)),
             sound_bytes: 0,
             origin: None,
+            begins_at,
+            told_until: begins_at,
             waiting: None,
             open: Vec::new(),
             open_ticks: 0,
             open_bytes: 0,
             end: 0,
             last_duration: 0,
-            fragments: 0,
+            fragments: position.fragments(),
             clip_bytes: 0,
         }
+    }
+
+    /// Where another can go on: behind all pictures and all sound that were handed out.
+    pub fn position(&self) -> Position {
+        Position::new(self.fragments, self.told_until, self.track.timescale)
     }
 
     /// Bytes of the clip handed out so far.
@@ -333,9 +353,9 @@ impl Segmenter {
         let (Some((first, _)), Some(origin)) = (self.open.first(), self.origin) else {
             return;
         };
-        self.fragments += 1;
+        self.fragments = self.fragments.wrapping_add(1);
         let mut bytes = Vec::new();
-        if self.fragments == 1 {
+        if self.clip_bytes == 0 {
             let shown_at = u64::try_from(first.pts()).unwrap_or(0);
             let timescale = self.track.timescale.get();
             bytes = fmp4::movie_segment(&Movie {
@@ -362,15 +382,20 @@ impl Segmenter {
                 is_sync: unit.is_sync,
             })
             .collect();
+        let decode_time = self.begins_at.saturating_add(first.dts - origin);
+        let mut told_until = decode_time.saturating_add(self.open_ticks);
         let mut runs = vec![Run {
             track_id: fmp4::TRACK_ID,
-            decode_time: first.dts - origin,
+            decode_time,
             samples: &pictures,
         }];
         let heard = self.sound.as_ref().and_then(Sound::leaving);
         self.sound_bytes = 0;
-        if let Some((decode_time, samples)) = &heard {
+        if let (Some((decode_time, samples)), Some(sound)) = (&heard, &self.sound) {
             self.sound_bytes = samples.iter().map(|sample| sample.data.len()).sum();
+            let ticks: u64 = samples.iter().map(|s| u64::from(s.duration)).sum();
+            let heard_until = sound.position(decode_time.saturating_add(ticks));
+            told_until = told_until.max(heard_until.ticks(self.track.timescale));
             runs.push(Run {
                 track_id: fmp4::AUDIO_TRACK_ID,
                 decode_time: *decode_time,
@@ -378,6 +403,7 @@ impl Segmenter {
             });
         }
         bytes.extend(fmp4::fragment_of(self.fragments, &runs));
+        self.told_until = self.told_until.max(told_until);
         self.split(Bytes::from(bytes), chunks);
         self.open.clear();
         self.open_ticks = 0;

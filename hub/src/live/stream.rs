@@ -1,7 +1,8 @@
 //! Pictures and sound in, the pieces of a live stream out: fragments of at most 100 ms, and what a player needs first at the
 //! beginning of each group of pictures.
 //!
-//! It is pure. It must never let a group begin with anything but a key frame.
+//! It is pure. It must never let a group begin with anything but a key frame, and never let the times of a camera run back:
+//! whoever watches has one stream after the other in one file, and no player takes that.
 
 use bytes::Bytes;
 use journal::LivePiece;
@@ -9,7 +10,7 @@ use journal::message::{LIVE_INIT_BYTES_MAX, LiveStart, NAME_BYTES_MAX};
 
 use super::tap::Item;
 use crate::media::{MediaUnit, Tracks};
-use crate::segmenter::{ClipChunk, Pace, Segmenter, SegmenterError};
+use crate::segmenter::{ClipChunk, Pace, Position, Segmenter, SegmenterError};
 
 /// Why a stream cannot be shown live, or not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,12 +64,17 @@ pub struct Stream {
 impl Stream {
     /// A stream that has not begun.
     pub fn new(tracks: Tracks) -> Self {
+        Self::behind(Position::default(), tracks)
+    }
+
+    /// A stream that goes on where another has ended.
+    pub fn behind(position: Position, tracks: Tracks) -> Self {
         let mut mime = tracks.mime();
         if mime.len() > NAME_BYTES_MAX {
             mime = "video/mp4".into();
         }
         Self {
-            segmenter: Segmenter::with_tracks(tracks, Pace::Live),
+            segmenter: Segmenter::behind(position, tracks, Pace::Live),
             mime,
             init: None,
         }
@@ -91,6 +97,11 @@ impl Stream {
             }
         };
         chunks.into_iter().map(|chunk| self.piece(chunk)).collect()
+    }
+
+    /// Where another can go on.
+    pub fn position(&self) -> Position {
+        self.segmenter.position()
     }
 
     fn piece(&mut self, chunk: ClipChunk) -> Result<CastPiece, StreamError> {
@@ -116,11 +127,14 @@ impl Stream {
     }
 }
 
-/// One stream after the other of a camera: what one cannot go on with costs the pictures until the next key frame.
+/// One stream after the other of a camera, on one timeline: what one cannot go on with costs the pictures until the
+/// next key frame.
 #[derive(Default)]
 pub(super) struct Streams {
     tracks: Option<Tracks>,
     stream: Option<Stream>,
+    /// Where the last stream has ended, if none is under way.
+    ended_at: Position,
 }
 
 impl Streams {
@@ -128,18 +142,31 @@ impl Streams {
     pub(super) fn handle_item(&mut self, item: Item) -> Vec<CastPiece> {
         match item {
             Item::Tracks(tracks) => {
-                self.stream = Some(Stream::new(tracks.clone()));
+                self.end();
                 self.tracks = Some(tracks);
+                self.stream = self.following();
                 Vec::new()
             }
             Item::Unit(unit) => self.handle_unit(unit),
         }
     }
 
+    fn end(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.ended_at = stream.position();
+        }
+    }
+
+    /// The stream that goes on behind the last one; none before it is known of what.
+    fn following(&self) -> Option<Stream> {
+        let tracks = self.tracks.clone()?;
+        Some(Stream::behind(self.ended_at, tracks))
+    }
+
     fn handle_unit(&mut self, unit: MediaUnit) -> Vec<CastPiece> {
         let is_key = matches!(&unit, MediaUnit::Video(picture) if picture.is_sync);
         if self.stream.is_none() && is_key {
-            self.stream = self.tracks.clone().map(Stream::new);
+            self.stream = self.following();
         }
         let Some(stream) = &mut self.stream else {
             return Vec::new();
@@ -148,10 +175,9 @@ impl Streams {
             Ok(pieces) => pieces,
             Err(error) => {
                 tracing::debug!(%error, "a camera's pictures cannot be shown live; the next key frame is tried");
-                self.stream = None;
+                self.end();
                 // It may be a key frame that only the stream before had no use for.
-                let again = self.tracks.clone().filter(|_| is_key).map(Stream::new);
-                let Some(mut again) = again else {
+                let Some(mut again) = self.following().filter(|_| is_key) else {
                     return Vec::new();
                 };
                 match again.handle_unit(unit) {
@@ -243,6 +269,53 @@ mod tests {
         assert!(again(5) > 0);
         // And once more, with a key frame.
         assert!(again(1) > 0);
+    }
+
+    /// The clip's time of each run of each fragment.
+    fn times(bytes: &[u8]) -> Vec<u64> {
+        let all = bytes.windows(4).enumerate();
+        all.filter(|(_, kind)| *kind == b"tfdt")
+            .map(|(at, _)| u64::from_be_bytes(bytes[at + 8..at + 16].try_into().unwrap()))
+            .collect()
+    }
+
+    /// A clip played again, a camera that is opened again, a gap: the times of the camera begin anew, those of the
+    /// viewer go on, for pictures and for sound.
+    #[test]
+    fn the_next_stream_goes_on_where_the_last_one_ended() {
+        let mut streams = Streams::default();
+        let mut pieces = Vec::new();
+        for _pass in 0..2 {
+            let tracks = Tracks {
+                video: track(),
+                audio: Some(audio()),
+            };
+            streams.handle_item(Item::Tracks(tracks));
+            for number in 0..8 {
+                if number % 3 == 0 {
+                    streams.handle_item(Item::Unit(MediaUnit::Audio(sound(number / 3))));
+                }
+                pieces.extend(streams.handle_item(Item::Unit(unit(number, number == 0))));
+            }
+        }
+        let times: Vec<Vec<u64>> = pieces.iter().map(|piece| times(&piece.bytes)).collect();
+        // Two pictures of 40 ms each; a piece of sound is 1,024 ticks of 8 kHz and waits for its successor. The sound of
+        // the first pass ends with 256 ms, its pictures with 320: so the second begins there, in 2,560 ticks.
+        let want = [
+            vec![0],
+            vec![80, 0],
+            vec![160],
+            vec![240, 1_024],
+            vec![320],
+            vec![400, 2_560],
+            vec![480],
+            vec![560, 3_584],
+        ];
+        assert_eq!(times, want);
+        let starts = pieces.iter().filter_map(|piece| piece.start.as_ref());
+        let starts: Vec<_> = starts.collect();
+        assert_eq!(starts.len(), 2);
+        assert_eq!(starts[0], starts[1], "a player needs nothing new");
     }
 
     #[test]

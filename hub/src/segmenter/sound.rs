@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::SegmenterError;
+use super::{Position, SegmenterError};
 use crate::camera::UNIT_SECONDS_MAX;
 use crate::fmp4::{AudioEntry, Sample};
 use crate::media::{AUDIO_UNIT_BYTES_MAX, AudioTrack, AudioUnit};
@@ -25,15 +25,19 @@ pub(super) struct Sound {
     waiting: VecDeque<AudioUnit>,
     /// Time of the newest piece that was taken in.
     newest: Option<u64>,
-    /// The time that is zero in the clip; `None` before the first fragment.
+    /// The time at which the clip begins; `None` before the first fragment.
     base: Option<u64>,
+    /// The clip's time of that: zero, unless it goes on behind another.
+    begins_at: u64,
     /// The pieces of the fragment being written, with their durations.
     leaving: Vec<(AudioUnit, u32)>,
 }
 
 impl Sound {
-    pub(super) fn new(track: Arc<AudioTrack>) -> Self {
+    /// The sound of a clip that begins at `position`.
+    pub(super) fn behind(position: Position, track: Arc<AudioTrack>) -> Self {
         Self {
+            begins_at: position.ticks(track.timescale),
             ticks_max: u64::from(track.timescale.get()) * u64::from(UNIT_SECONDS_MAX),
             track,
             waiting: VecDeque::new(),
@@ -132,7 +136,13 @@ impl Sound {
                 is_sync: true,
             })
             .collect();
-        Some((first.pts - self.base?, samples))
+        let decode_time = self.begins_at.saturating_add(first.pts - self.base?);
+        Some((decode_time, samples))
+    }
+
+    /// Where so many ticks of this track are.
+    pub(super) fn position(&self, ticks: u64) -> Position {
+        Position::new(0, ticks, self.track.timescale)
     }
 }
 

@@ -64,6 +64,7 @@ fn test_steps(steps: &mut Steps, extra: &[String], found: &mut Found) -> Outcome
     steps.step("set-up", || {
         setup::ensure_build_tools()?;
         setup::ensure_test_tools()?;
+        setup::ensure_players()?;
         setup::ensure_lint_tools()
     })?;
     // The quick steps come first, so that a slip costs seconds. All of them run, and all that
@@ -194,7 +195,8 @@ pub(crate) fn setup_only() -> Outcome<()> {
     setup::ensure_build_tools()?;
     setup::ensure_test_tools()?;
     setup::ensure_lint_tools()?;
-    eprintln!("Everything that builds and tests need is there.");
+    setup::ensure_players()?;
+    eprintln!("Everything that a build needs is there.");
     Ok(())
 }
 

@@ -20,7 +20,7 @@ struct Ban {
     why: &'static str,
 }
 
-const BANS: [Ban; 5] = [
+const BANS: [Ban; 6] = [
     Ban {
         package: "relay",
         banned: &["journal", "openmls", "hub", "app-core", "hpke-rs"],
@@ -35,6 +35,11 @@ const BANS: [Ban; 5] = [
         package: "crashtest-thief",
         banned: &["journal", "wal", "wire", "hub", "app-core", "crashtest"],
         why: "a thief has our files and our format, and not our code",
+    },
+    Ban {
+        package: "crashtest-players",
+        banned: &["journal", "wal", "wire", "hub", "app-core", "crashtest"],
+        why: "who judges our clips knows nothing of how we write them",
     },
     Ban {
         package: "crashtest-evil-relay",

@@ -1,0 +1,59 @@
+//! The players before our clips: whatever camera a clip is from, they take it, and find in it what went in.
+//!
+//! Chromium plays in real time, so it is started once, for short clips.
+
+use crashtest_players::{Film, Player, decode, play, read};
+
+use crate::films::{of_file_camera, of_virtual_camera, with_sound_and_b_frames};
+use crate::support::CLIPS;
+
+/// Pictures of two seconds.
+const SHORT: usize = 20;
+
+/// A clip of each kind.
+fn films() -> Vec<Film> {
+    let whole = CLIPS.iter().map(|name| of_file_camera(name, usize::MAX));
+    let made = [of_virtual_camera(SHORT), with_sound_and_b_frames()];
+    whole.chain(made).collect()
+}
+
+#[test]
+fn re_mp4_finds_in_our_clips_what_went_into_them() {
+    for film in films() {
+        let seen = read(&film).unwrap();
+        assert_eq!(seen.holes, 0, "{}", film.name);
+    }
+}
+
+#[test]
+fn ffmpeg_decodes_our_clips_without_a_word_and_finds_what_went_into_them() {
+    let test = "ffmpeg_decodes_our_clips_without_a_word_and_finds_what_went_into_them";
+    if !Player::Ffmpeg.is_here(test) {
+        return;
+    }
+    for film in films() {
+        decode(&film).unwrap();
+    }
+}
+
+#[test]
+fn chromium_plays_our_clips_to_their_end_and_drops_no_picture() {
+    if !Player::Chromium.is_here("chromium_plays_our_clips_to_their_end_and_drops_no_picture") {
+        return;
+    }
+    let mut films = vec![
+        of_file_camera("people-20s.mp4", SHORT),
+        of_virtual_camera(SHORT),
+        with_sound_and_b_frames(),
+    ];
+    // And it can say no.
+    let mut broken = films[0].clone();
+    broken.bytes = broken.bytes.split_off(broken.bytes.len() / 2);
+    films.push(broken);
+    let mut verdicts = play(&films).unwrap();
+    let broken = verdicts.pop().expect("a verdict for each");
+    assert!(broken.is_err(), "half a clip has no beginning");
+    for verdict in verdicts {
+        verdict.unwrap();
+    }
+}
