@@ -8,7 +8,7 @@ mod endpoint;
 
 use serde_json::Value;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, judge};
 
 /// What stands before every name.
 const PREFIX: &str = "secluso_hub";

@@ -10,11 +10,13 @@
 //! checksum by itself. There an input is a short program that damages sound bytes, and what a malicious
 //! other side could make fit again is made to fit: so a fuzzer reaches what lies behind.
 
+mod camera;
 mod input;
 mod line;
 mod log;
 mod media;
 mod message;
+mod motion;
 mod offer;
 mod pair;
 mod pairing;
@@ -70,6 +72,8 @@ targets! {
         "journal::HubPairing";
     pairing_app, 4096, pairing::app, "answers to a phone that pairs",
         "journal::AppPairing";
+    printed, 1024, pairing::printed, "the question for a code by a printed secret, and its answer",
+        "journal::HubPairing::asked, journal::DeviceSecret::open";
     envelope, 4096, line::envelope, "envelopes of somebody without the pairing's keys",
         "journal's unwrap, by Session::receive and Session::take";
     wrap_body, 4096, line::wrap_body, "all that lies under the wrap",
@@ -86,8 +90,12 @@ targets! {
         "hub::core::Core::handle_envelope";
     said_app, 4096, line::said_app, "what a hub says inside MLS, to one session of a phone",
         "journal::Session of a phone, behind MLS";
+    app_core, 4096, line::app_core, "what a hub says inside MLS, and what a whole app does with it",
+        "app_core::core::Core::deliver, of all channels";
     live_frame, 4096, line::live_frame, "frames of a live session, around and inside MLS",
         "journal::Session::open_live";
+    live_run, 1024, line::live_run, "many frames of a live session, as they come to a whole app",
+        "app_core::core::Core::open_live";
     statement, 1024, line::statement, "statements about clips that are no more",
         "journal::message::SignedStatement";
     log_record, 4096, log::records, "headers, groups and records of a log file",
@@ -98,6 +106,8 @@ targets! {
         "journal::Journal::open, of a hub";
     recover_app, 4096, recovery::app, "a phone's directory, with its vault and a clip",
         "journal::Journal::open, of a phone, and its library";
+    recover_relay, 4096, recovery::relay, "a relay's directory, spoilt by rot",
+        "relay::store::MailboxStore::new and its rows";
     device_secret, 256, settings::device_secret, "the file that provisions a device's secret",
         "hub::secret::read_bytes";
     hub_config, 8192, settings::hub_config, "a hub's configuration file",
@@ -108,6 +118,8 @@ targets! {
         "hub::control::Request";
     hub_answers, 8192, settings::hub_answers, "what a running hub answers to its command line",
         "hub::control::read_answer, and what each command shows of it";
+    metrics_request, 1024, settings::metrics_request, "requests to a hub's page of metrics",
+        "hub::metrics::judge";
     json_line, 8192, settings::json_line, "lines of JSON that one program reads of another",
         "serde_json, a line";
     mp4, 65536, media::mp4, "MP4 files, and the clip that is made of them",
@@ -116,6 +128,18 @@ targets! {
         "hub::camera::AvcConfig::{parse, parse_in_band}";
     camera_units, 8192, media::units, "what a camera hands out, and the clip that is made of it",
         "hub::segmenter::Segmenter";
+    command_stream, 8192, camera::command_stream, "H.264 with start codes, of a program",
+        "hub::camera::command::Reader, with the splitter of NAL units and the size of pictures";
+    rtsp_frames, 4096, camera::rtsp_frames, "frames of an RTSP camera, as they come out of RTP",
+        "hub::camera::rtsp::assembly::Assembly";
+    codec_configs, 1024, camera::codec_configs, "H.265 and AAC configurations of a camera's description",
+        "hub::camera::HevcConfig, hub::media::AacConfig";
+    camera_address, 2200, camera::camera_address, "addresses of cameras, with passwords in them",
+        "hub::camera::CameraAddress";
+    detection, 4096, motion::detection, "what a phone sets at a camera, and pictures under it",
+        "hub::config::detection::Detection::with, hub::motion::MotionDetector";
+    decoder, 8192, motion::decoder, "compressed pictures to the decoder, and what becomes of them",
+        "hub::detector::OpenH264, hub::thumbnail::Thumbnail";
 }
 
 /// The target of this name.

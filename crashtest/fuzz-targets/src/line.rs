@@ -4,8 +4,10 @@
 //! what each target says: bytes that are not honest never move a group's epoch or its secrets, and the
 //! honest envelope that follows is always understood (promise C6).
 
+mod app_core;
 mod hub_core;
 mod live;
+mod live_run;
 mod said;
 mod statement;
 mod to_app;
@@ -19,6 +21,7 @@ use wire::ids::{Digest, Seq};
 
 use crate::input::Input;
 
+pub(crate) use self::app_core::app_core;
 pub(crate) use hub_core::hub_core;
 pub(crate) use said::{said_app, said_hub};
 pub(crate) use statement::statement;
@@ -33,6 +36,7 @@ thread_local! {
     static HUB: RefCell<to_hub::Stage> = RefCell::new(to_hub::Stage::new());
     static APP: RefCell<to_app::Stage> = RefCell::new(to_app::Stage::new());
     static LIVE: RefCell<live::Stage> = RefCell::new(live::Stage::new());
+    static LIVE_RUN: RefCell<live_run::Stage> = RefCell::new(live_run::Stage::new());
 }
 
 /// MLS messages of a malicious phone: honest ones, damaged, and any bytes at all.
@@ -48,6 +52,11 @@ pub(crate) fn mls_app(data: &[u8]) {
 /// Live frames: of a relay, of whoever has the wrapping key, and of a malicious hub.
 pub(crate) fn live_frame(data: &[u8]) {
     LIVE.with_borrow_mut(|stage| stage.frame(data));
+}
+
+/// A whole session of live frames that are lost, late, twice or damaged on the way.
+pub(crate) fn live_run(data: &[u8]) {
+    LIVE_RUN.with_borrow_mut(|stage| stage.run(data));
 }
 
 /// Envelopes of somebody without the pairing's keys, such as the relay.

@@ -14,7 +14,7 @@ use hub::segmenter::{CHUNK_BYTES_MAX, ClipChunk, Segmenter};
 use crate::input::Input;
 
 /// A configuration record with one parameter set of each kind, as short as they can be.
-const AVC_RECORD: [u8; 14] = [1, 0x42, 0, 30, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 2, 0x68, 1];
+pub(crate) const AVC_RECORD: [u8; 14] = [1, 0x42, 0, 30, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 2, 0x68, 1];
 /// Most pictures of one run.
 const UNITS_MAX: usize = 512;
 
@@ -142,7 +142,7 @@ pub(crate) fn units(data: &[u8]) {
 }
 
 /// The bytes of a clip; its chunks follow each other and keep their limits.
-fn whole(chunks: &[ClipChunk]) -> Vec<u8> {
+pub(crate) fn whole(chunks: &[ClipChunk]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for chunk in chunks {
         assert_eq!(chunk.clip_offset, bytes.len() as u64);

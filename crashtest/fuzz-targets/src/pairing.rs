@@ -1,18 +1,21 @@
-//! The messages of a pairing: decoded, and heard by a hub that offers and by a phone that has asked.
+//! The messages of a pairing: decoded, and heard by a hub that offers and by a phone that has asked; and before them
+//! the question for a code by the secret that is printed on a device.
 //!
 //! Whoever stands beside the hub may say any of it. What is refused leaves the disk as it was; what is
 //! accepted is the honest message, because each carries a MAC or a proof over all of it.
 
 use std::cell::RefCell;
 
-use journal::pairing::{AppNext, Joined, PAIRING_MESSAGE_BYTES_MAX, Requested};
+use journal::pairing::{AppNext, Ask, Joined, Offered, PAIRING_MESSAGE_BYTES_MAX, Requested};
 use journal::{
-    AppPairing, ErrorKind, HubPairing, Journal, JournalError, PairingError, PairingMessage, Role,
+    AppPairing, DeviceSecret, ErrorKind, HubPairing, Journal, JournalError, PairingError,
+    PairingMessage, Role,
 };
 use wal::disk::SimDisk;
+use wire::ids::DeviceId;
 
 use crate::input::Input;
-use crate::pair::{NOW_S, PHONE, copy, offered, open};
+use crate::pair::{NOW_S, PHONE, copy, offered, open, terms};
 
 /// Any bytes are a message or none, and what is one can be said again.
 pub(crate) fn message(data: &[u8]) {
@@ -31,6 +34,7 @@ pub(crate) fn message(data: &[u8]) {
 thread_local! {
     static HUB: RefCell<Stage> = RefCell::new(Stage::new(Role::Hub));
     static APP: RefCell<Stage> = RefCell::new(Stage::new(Role::App));
+    static PRINTED: RefCell<Printed> = RefCell::new(Printed::new());
 }
 
 /// A hub that offers, and then one that has answered.
@@ -41,6 +45,91 @@ pub(crate) fn hub(data: &[u8]) {
 /// A phone that has asked, and then one that has joined.
 pub(crate) fn app(data: &[u8]) {
     APP.with_borrow_mut(|stage| stage.hear(data));
+}
+
+/// A phone that has a device's secret asks for the code: any question to the hub, any answer to the phone.
+pub(crate) fn printed(data: &[u8]) {
+    PRINTED.with_borrow_mut(|stage| {
+        let mut input = Input::new(data);
+        match input.flag() {
+            true => stage.question(input),
+            false => stage.answer(input),
+        }
+    });
+}
+
+/// A hub in pairing mode, and a phone's question to it.
+struct Printed {
+    hub: Journal,
+    hub_disk: SimDisk,
+    secret: DeviceSecret,
+    /// As it was asked, and another one of the same phone.
+    asks: [Ask; 2],
+    honest: Offered,
+}
+
+impl Printed {
+    fn new() -> Self {
+        let hub_disk = SimDisk::new();
+        let mut hub = open(Role::Hub, &hub_disk, 1).expect("an empty disk opens");
+        let mut app = open(Role::App, &SimDisk::new(), 2).expect("an empty disk opens");
+        let _stands = offered(&mut hub);
+        let secret = hub.device().expect("our own storage").secret;
+        let secret = DeviceSecret::from_bytes(&secret).expect("a hub's own secret is one");
+        let asks = [Ask::new(&mut app), Ask::new(&mut app)];
+        let honest = HubPairing::asked(&mut hub, &asks[0], NOW_S).expect("an offer stands");
+        Self {
+            hub,
+            hub_disk,
+            secret,
+            asks,
+            honest,
+        }
+    }
+
+    /// To the hub: it answers whoever asks, and nothing changes.
+    fn question(&mut self, mut input: Input<'_>) {
+        let mut bytes = PairingMessage::Ask(self.asks[0].clone()).encode();
+        input.edit(&mut bytes);
+        let Ok(PairingMessage::Ask(ask)) = PairingMessage::decode(&bytes) else {
+            return;
+        };
+        let before = self.hub_disk.totals();
+        let answer = HubPairing::asked(&mut self.hub, &ask, NOW_S).expect("an offer stands");
+        assert_eq!(self.hub_disk.totals(), before, "a question wrote something");
+        let offer = self.secret.open(&ask, &answer, terms().hub);
+        assert!(
+            offer.is_ok(),
+            "whoever has the secret cannot open the answer"
+        );
+    }
+
+    /// To the phone: it believes the honest answer to its own question, from the hub that the code names.
+    fn answer(&mut self, mut input: Input<'_>) {
+        let (which, other_hub) = (input.below(2), input.flag());
+        let honest = PairingMessage::Offered(self.honest.clone()).encode();
+        let mut bytes = honest.clone();
+        input.edit(&mut bytes);
+        let Ok(message) = PairingMessage::decode(&bytes) else {
+            return;
+        };
+        let is_honest = message.encode() == honest && which == 0 && !other_hub;
+        let PairingMessage::Offered(offered) = message else {
+            return;
+        };
+        let hub = match other_hub {
+            true => DeviceId([9; 32]),
+            false => terms().hub,
+        };
+        let opened = self.secret.open(&self.asks[which], &offered, hub);
+        match opened {
+            Ok(_) => assert!(is_honest, "an altered answer was believed"),
+            Err(error) => {
+                assert!(!is_honest, "{error}");
+                assert_eq!(error, PairingError::WrongSecret);
+            }
+        }
+    }
 }
 
 /// One end before its first message and before its second.

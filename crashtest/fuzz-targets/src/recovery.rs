@@ -6,12 +6,15 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use journal::ids::{Channel, ClipId, Line, PairingId};
 use journal::{AppClip, Committer, ErrorKind, Follower, Journal, JournalError, Role, Session};
+use relay::store::{AppendAnswer, MailboxStore, Quota, Quotas, ReadAnswer};
 use wal::disk::{Disk, OpenMode, SimDisk};
 use wal::store::MemStore;
-use wal::{Options, SECTOR_BYTES, SeededDice, Txn, Wal, WalError};
-use wire::ids::Seq;
+use wal::{Options, RecoveryReport, SECTOR_BYTES, SeededDice, Txn, Wal, WalError};
+use wire::ids::{Digest, SendId, Seq};
+use wire::{Class, DeviceId};
 
 use crate::input::Input;
 use crate::log::repair;
@@ -32,12 +35,13 @@ thread_local! {
     static ENGINE: OnceCell<SimDisk> = const { OnceCell::new() };
     static APP: OnceCell<SimDisk> = const { OnceCell::new() };
     static JOURNAL: OnceCell<SimDisk> = const { OnceCell::new() };
+    static RELAY: OnceCell<SimDisk> = const { OnceCell::new() };
 }
 
 /// The engine alone, with log files so small that there are several.
 pub(crate) fn engine(data: &[u8]) {
     let disk = ENGINE.with(|base| copy(base.get_or_init(engine_directory)));
-    change(&disk, &mut Input::new(data));
+    change(&disk, &mut Input::new(data), Sums::MayFit);
     let mut first = match open_wal(&disk, 2) {
         Ok(wal) => wal,
         Err(error) => return typed_wal(&error),
@@ -65,7 +69,7 @@ pub(crate) fn engine(data: &[u8]) {
 /// A hub's whole directory, with its vault.
 pub(crate) fn journal(data: &[u8]) {
     let disk = JOURNAL.with(|base| copy(base.get_or_init(journal_directory)));
-    change(&disk, &mut Input::new(data));
+    change(&disk, &mut Input::new(data), Sums::MayFit);
     let secret = match open(Role::Hub, &disk, 5) {
         Ok(mut journal) => match journal.device() {
             Ok(device) => device.secret,
@@ -86,7 +90,7 @@ pub(crate) fn journal(data: &[u8]) {
 /// A phone's whole directory: what it says of its pairings and clips once, it says again.
 pub(crate) fn app(data: &[u8]) {
     let disk = APP.with(|base| copy(base.get_or_init(app_directory)));
-    change(&disk, &mut Input::new(data));
+    change(&disk, &mut Input::new(data), Sums::MayFit);
     let told = match open(Role::App, &disk, 5) {
         Ok(app) => tells(&app),
         Err(error) => return typed(&error),
@@ -135,9 +139,18 @@ fn unless_damaged<T>(read: Result<T, JournalError>) -> Option<T> {
     }
 }
 
+/// Whose hand has changed a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sums {
+    /// Somebody's, who can make checksums fit again.
+    MayFit,
+    /// None: rot and torn writes, which cannot.
+    DoNotFit,
+}
+
 /// Changes files as the input says: their bytes, their ends, whether they are there; with checksums that
 /// fit again, or not.
-fn change(disk: &SimDisk, input: &mut Input<'_>) {
+fn change(disk: &SimDisk, input: &mut Input<'_>, sums: Sums) {
     for _ in 0..CHANGES_MAX {
         // The view stands for RocksDB, whose files are not ours to parse: it is there or gone.
         let paths: Vec<String> = disk.paths();
@@ -167,6 +180,7 @@ fn change(disk: &SimDisk, input: &mut Input<'_>) {
                     overwrite(disk, path, sector, &bytes[from..end]);
                 }
             }
+            3 if sums == Sums::DoNotFit => {}
             3 => {
                 let mut bytes = disk.contents(path).expect("the file is there");
                 repair(&mut bytes);
@@ -221,6 +235,10 @@ fn typed_wal(error: &WalError) {
 }
 
 fn open_wal(disk: &SimDisk, seed: u64) -> Result<Wal, WalError> {
+    open_wal_reported(disk, seed).map(|(wal, _)| wal)
+}
+
+fn open_wal_reported(disk: &SimDisk, seed: u64) -> Result<(Wal, RecoveryReport), WalError> {
     let disk: Arc<SimDisk> = Arc::new(disk.clone());
     let store = Box::new(MemStore::on_disk(disk.clone(), VIEW));
     let options = Options {
@@ -229,8 +247,7 @@ fn open_wal(disk: &SimDisk, seed: u64) -> Result<Wal, WalError> {
         spare_files_max: 1,
         ballast_bytes: 4 * SECTOR_BYTES,
     };
-    let (wal, _) = Wal::open(disk, store, Box::new(SeededDice(seed)), options)?;
-    Ok(wal)
+    Wal::open(disk, store, Box::new(SeededDice(seed)), options)
 }
 
 /// Every value, or `None` where the view does not answer, which is typed.
@@ -279,6 +296,126 @@ fn journal_directory() -> SimDisk {
         hub.keep_certificate("relay", vec![7; 138])
             .expect("our own storage"),
     );
+    disk
+}
+
+/// A relay's whole directory, spoilt by rot: it hands out what was appended, under its number, or nothing. Whoever fills
+/// a mailbox goes on where its state says, and gets a receipt for what the next start has.
+///
+/// Not by a hand that makes checksums fit: the relay's operator owns its rows, and is believed nothing anyway.
+pub(crate) fn relay(data: &[u8]) {
+    let disk = RELAY.with(|base| copy(base.get_or_init(relay_directory)));
+    change(&disk, &mut Input::new(data), Sums::DoNotFit);
+    let mut store = match open_store(&disk, 2) {
+        Ok(store) => store,
+        Err(error) => return typed_wal(&error),
+    };
+    let mut appended = Vec::new();
+    for mailbox in MAILBOXES {
+        handed_out(&mut store, mailbox);
+        let state = store.send_state(&mailbox);
+        let Ok(state) = state.map_err(|error| typed_wal(&error)) else {
+            return;
+        };
+        let after = state.last.map_or(Seq::NONE, |last| last.seq);
+        if let Err(error) = append(&mut store, mailbox, after.next()) {
+            return typed_wal(&error);
+        }
+        appended.push((mailbox, after.next()));
+    }
+    drop(store);
+    bounded(&disk);
+    let mut store = match open_store(&disk, 3) {
+        Ok(store) => store,
+        Err(error) => panic!("a directory that opened does not open again: {error}"),
+    };
+    for (mailbox, seq) in appended {
+        let last = store
+            .send_state(&mailbox)
+            .expect("a sound view answers")
+            .last;
+        let last = last.expect("there was a receipt");
+        assert_eq!(
+            (last.seq, last.digest),
+            (seq, Digest::of(&envelope(mailbox, seq)))
+        );
+        let fetched = store.fetch(&mailbox, seq).expect("a sound view answers");
+        assert_eq!(
+            fetched,
+            Some(envelope(mailbox, seq)),
+            "a receipt for nothing"
+        );
+        handed_out(&mut store, mailbox);
+    }
+}
+
+/// The mailboxes of a relay's directory.
+const MAILBOXES: [SendId; 2] = [SendId([1; 24]), SendId([2; 24])];
+/// Envelopes that each of them begins with.
+const ENVELOPES: u64 = 10;
+
+/// What is appended under this number.
+fn envelope(mailbox: SendId, seq: Seq) -> Bytes {
+    let mut bytes = vec![mailbox.0[0]; 1500];
+    bytes.extend_from_slice(&seq.0.to_be_bytes());
+    bytes.into()
+}
+
+/// All that a reader gets of a mailbox.
+fn handed_out(store: &mut MailboxStore, mailbox: SendId) {
+    match store.read(&mailbox, Seq::NONE, usize::MAX) {
+        Ok(ReadAnswer::Envelopes(envelopes)) => {
+            let numbers = envelopes.iter().map(|(seq, _)| *seq);
+            assert!(numbers.is_sorted_by(|a, b| a < b));
+            for (seq, bytes) in envelopes {
+                assert_eq!(bytes, envelope(mailbox, seq), "{seq} is another envelope");
+            }
+        }
+        Ok(ReadAnswer::Lost) => {}
+        Err(error) => typed_wal(&error),
+    }
+}
+
+/// Appends the envelope of this number behind all others, and gets a receipt.
+fn append(store: &mut MailboxStore, mailbox: SendId, seq: Seq) -> Result<(), WalError> {
+    let bytes = envelope(mailbox, seq);
+    let after = Seq(seq.0 - 1);
+    let account = (DeviceId([7; 32]), Class::Hub);
+    let pending = store.append(account, mailbox, seq, after, Digest::of(&bytes), &bytes)?;
+    let committed = store.commit()?;
+    match store.answer(&committed, pending)? {
+        AppendAnswer::Receipt(_) => Ok(()),
+        other => panic!("{other:?} to whoever goes on where the state says"),
+    }
+}
+
+fn open_store(disk: &SimDisk, seed: u64) -> Result<MailboxStore, WalError> {
+    let (wal, report) = open_wal_reported(disk, seed)?;
+    let quota = Quota {
+        account_bytes: 1 << 30,
+        reserved_bytes: 1 << 20,
+        mailboxes: 8,
+    };
+    let quotas = Quotas {
+        hub: quota,
+        phone: quota,
+    };
+    MailboxStore::new(wal, &report, quotas)
+}
+
+fn relay_directory() -> SimDisk {
+    let disk = SimDisk::new();
+    let mut store = open_store(&disk, 1).expect("an empty disk opens");
+    for seq in 1..=ENVELOPES {
+        for mailbox in MAILBOXES {
+            append(&mut store, mailbox, Seq(seq)).expect("a sound disk commits");
+        }
+        if seq == ENVELOPES / 2 {
+            let trimmed = store.trim(&MAILBOXES[0], Seq(2));
+            let _progress = trimmed.expect("there is room");
+            drop(store.commit().expect("a sound disk commits"));
+        }
+    }
     disk
 }
 

@@ -4,6 +4,8 @@
 //! begin from sound bytes anyway, so a few choices are enough. It must throw no dice:
 //! what is committed must be what is made.
 
+mod camera;
+
 use journal::DEVICE_SECRET_BYTES;
 use journal::ids::{Channel, ClipId, CommandId, LiveId, PairingId};
 use journal::message::{
@@ -68,9 +70,43 @@ pub fn of(target: &str) -> Vec<Seed> {
             b"\x02\0\0\0\0\0\0\0\x05\x01\0\0\0\x01\x09\0\x04init\0\0\0\0\0\0\0\x01\x01a picture",
             b"\x02\0\0\0\0\0\0\0\x05\x01\0\0\x01\0\0\0\0\0\0\0\0\x01\x01a picture",
         ]),
+        // Each frame begins a group or ends a fragment; brought in order, with holes, late, damaged.
+        "live_run" => programs(&[
+            b"\x05\x08\x0b\x0f\x18\x09\x1f",
+            b"\x05\x08\x09\x0b\x08\x09\x0b\0\x01\0\x10\0\0",
+            b"\x07\x08\x0d\x0f\x09\x88\x0b\x0d\x09\0\0\x02\x01\x03\0\x24\0\x07\0\x10",
+        ]),
+        // A clip and its end; a picture; a notification and a clip of its event; a live session.
+        "app_core" => programs(&[
+            b"\0\0\0\x01abcdefgh\0\x04door\0\x09video/mp4\0\0\0\x01\x01\0abcdefgh\0\x03abc\0\0\0\x02\x01\0\x01\0\x03\x09abcdefgh",
+            b"\0\x01\0\x02abcdefgh\0\x04door\0\x0aimage/jpeg\0\x01\0\x01\x02\0abcdefgh\0\x03abc",
+            b"\0\x03\x05\0\0\x04door\x07\0\0\0\x01\0\0\0\0\0\0\0\x07\0\x04door\0\x09video/mp4",
+            b"\0\x02\x06\0\x09\0\0\0\0\0\0\0\x02",
+        ]),
+        // A question and an altered one; the honest answer, from another hub, to another question, and altered.
+        "printed" => programs(&[
+            b"\x01",
+            b"\x01\x01\0\x05\xff",
+            b"\0\0\0\0",
+            b"\0\0\0\x01",
+            b"\0\0\x01\0",
+            b"\0\0\0\0\x01\0\x40\x01",
+        ]),
+        "metrics_request" => texts(&[
+            "GET /metrics HTTP/1.1\r\nHost: localhost:9464\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: [::1]:9464\r\nAccept: */*\r\n\r\n",
+            "GET /metrics HTTP/1.1\r\nhost: camera.example\r\n\r\n",
+            "POST /metrics HTTP/1.0\r\n\r\nbody",
+        ]),
+        "command_stream" => camera::command_streams(),
+        "rtsp_frames" => camera::rtsp_frames(),
+        "codec_configs" => camera::codec_configs(),
+        "camera_address" => camera::addresses(),
+        "detection" => camera::detections(),
+        "decoder" => camera::decoders(),
         "statement" => programs(&[b"\0\0\0\x01\x01\x07\0", b"\x02\0\0\x01\x03\x07\x01"]),
         "log_record" => log_records(),
-        "recover_engine" | "recover_journal" | "recover_app" => directories(),
+        "recover_engine" | "recover_journal" | "recover_app" | "recover_relay" => directories(),
         "device_secret" => device_secrets(),
         "hub_config" => texts(&[HUB_CONFIG, HUB_CAMERAS]),
         "relay_config" => texts(&[

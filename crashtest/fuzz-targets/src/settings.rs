@@ -1,5 +1,5 @@
 //! What people and other programs write: configuration files, the file with a device's secret, and the questions
-//! and answers of the control sockets.
+//! and answers of the control sockets, requests to the page of metrics.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use hub::camera::SourceConfig;
 use hub::config::CAMERAS_MAX;
 use hub::control::Request;
-use hub::{cli, control, pairing, phones, retained, secret, status};
+use hub::{cli, control, metrics, pairing, phones, retained, secret, status};
 use journal::DEVICE_SECRET_BYTES;
 use serde_json::Value;
 
@@ -122,5 +122,26 @@ pub(crate) fn device_secret(data: &[u8]) {
         assert_eq!(secret.as_bytes(), data);
         let again = journal::DeviceSecret::from_text(&secret.to_text());
         assert!(again.is_ok_and(|again| again == secret));
+    }
+}
+
+/// Requests to the page of metrics: nobody gets it under a name that is not this machine's, and nothing is read behind
+/// the head.
+pub(crate) fn metrics_request(data: &[u8]) {
+    let request = String::from_utf8_lossy(data);
+    let judged = metrics::judge(&request);
+    let Some((head, _)) = request.split_once("\r\n\r\n") else {
+        assert_eq!(judged, Err("400 Bad Request"));
+        return;
+    };
+    assert_eq!(metrics::judge(&format!("{head}\r\n\r\n")), judged);
+    let led_here = format!("{head}\r\nHost: camera.example\r\n\r\n");
+    assert_eq!(metrics::judge(&led_here), Err("403 Forbidden"));
+    match judged {
+        Ok(()) => assert!(head.starts_with("GET /metrics"), "{head}"),
+        Err(status) => assert!(
+            ["403 Forbidden", "404 Not Found", "405 Method Not Allowed"].contains(&status),
+            "{status}"
+        ),
     }
 }

@@ -193,8 +193,8 @@ impl<C: Clock> Source for CommandSource<C> {
     }
 }
 
-/// From bytes to items; pure.
-struct Reader {
+/// From bytes to items; pure. Public for fuzz targets.
+pub struct Reader {
     program: String,
     origin: Duration,
     splitter: NalSplitter,
@@ -204,7 +204,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(program: String, origin: Duration) -> Self {
+    /// A reader that has seen nothing of this program's stream, which began at `origin` of the clock.
+    pub fn new(program: String, origin: Duration) -> Self {
         Self {
             program,
             origin,
@@ -215,7 +216,12 @@ impl Reader {
         }
     }
 
-    fn handle_bytes(
+    /// Takes the next bytes of the stream, read at `now` of the same clock and `unix_ms` milliseconds since 1970; answers
+    /// the items that are whole now.
+    ///
+    /// # Errors
+    /// [`CameraError::Output`] or [`CameraError::Avc`]; the stream cannot be used any further.
+    pub fn handle_bytes(
         &mut self,
         bytes: &[u8],
         now: Duration,

@@ -5,7 +5,7 @@
 //! `classify`. It must never try a password twice in one attempt, never wait for a camera without a
 //! limit, and never print what the camera says but as one short line.
 
-mod assembly;
+pub mod assembly;
 mod classify;
 
 use std::collections::VecDeque;

@@ -89,8 +89,11 @@ fn is_whole(request: &[u8]) -> bool {
     request.windows(4).any(|end| end == b"\r\n\r\n")
 }
 
-/// Whether a request is answered with the page, or else with which status.
-fn judge(request: &str) -> Result<(), &'static str> {
+/// Whether a request is answered with the page, or else with which status. Public for fuzz targets.
+///
+/// # Errors
+/// Status code and reason, as HTTP spells them.
+pub fn judge(request: &str) -> Result<(), &'static str> {
     let Some((head, _)) = request.split_once("\r\n\r\n") else {
         return Err("400 Bad Request");
     };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cargo;
+use crate::commit;
 use crate::failure::{Because as _, Failure, Outcome};
 use crate::junit::{self, Case};
 use crate::progress::Steps;
@@ -565,27 +566,9 @@ fn not_covered(document: &str) -> Vec<String> {
         .collect()
 }
 
-/// The commit that is tested, with a mark if the tree differs from it.
+/// The commit that is tested. What a run writes down itself is no change of what it tests.
 fn commit() -> String {
-    let git = |words: &[&str]| {
-        let output = Command::new("git")
-            .args(words)
-            .current_dir(cargo::root())
-            .output()
-            .ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.trim().to_owned())
-    };
-    let hash = git(&["rev-parse", "--short=12", "HEAD"]);
-    // What a run writes down itself is no change of what it tests.
-    let (report, totals) = (format!(":!{REPORT}"), format!(":!{FULL_TOTALS}"));
-    let changed = git(&["status", "--porcelain", "--", ".", &report, &totals]);
-    let changed = changed.is_some_and(|text| !text.is_empty());
-    match hash {
-        Some(hash) if changed => format!("{hash} and changes"),
-        Some(hash) => hash,
-        None => "unknown".to_owned(),
-    }
+    commit::name(&[REPORT, FULL_TOTALS])
 }
 
 #[cfg(test)]

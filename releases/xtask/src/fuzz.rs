@@ -2,11 +2,14 @@
 //!
 //! It wants a nightly toolchain and builds with that, in a target directory of its own: nothing of it is in
 //! the gate's build. cargo-fuzz builds where it is installed; else the same flags are given here. The
-//! programs are run by this tool either way, several at a time. It must never end well if one of them found
+//! programs are run by this tool either way, several at a time. What each was worth is kept as soon as it is over
+//! ([`outcome`]), and with `--bless` in a document ([`results`]). It must never end well if one of them found
 //! something, and never throw a finding away.
 
 mod build;
 mod listen;
+mod outcome;
+mod results;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,10 +22,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cargo;
+use crate::commit;
 use crate::failure::{Because as _, Failure, Outcome};
 use crate::progress::human;
 use crate::setup;
 use listen::Heard;
+use outcome::Run;
 
 /// Minutes for each target.
 const MINUTES: u64 = 5;
@@ -43,6 +48,8 @@ struct Options {
     targets: BTreeSet<String>,
     jobs: usize,
     json: bool,
+    resume: bool,
+    bless: bool,
 }
 
 impl Options {
@@ -54,6 +61,8 @@ impl Options {
             targets: BTreeSet::new(),
             jobs: (threads / 2).max(1),
             json: false,
+            resume: false,
+            bless: false,
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -63,6 +72,8 @@ impl Options {
             };
             match word.as_str() {
                 "--json" => options.json = true,
+                "--resume" => options.resume = true,
+                "--bless" => options.bless = true,
                 "--long" => long = true,
                 "--minutes" => minutes = Some(number(word, &value()?)?),
                 "--jobs" => options.jobs = usize::try_from(number(word, &value()?)?).unwrap_or(1),
@@ -73,6 +84,11 @@ impl Options {
             }
         }
         options.minutes = minutes.unwrap_or(if long { LONG_MINUTES } else { MINUTES });
+        if options.bless && options.minutes < MINUTES {
+            return Err(Failure::usage(format!(
+                "--bless keeps what {MINUTES} minutes of each target are worth, or more"
+            )));
+        }
         Ok(options)
     }
 }
@@ -81,43 +97,6 @@ fn number(word: &str, text: &str) -> Outcome<u64> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => Err(Failure::usage(format!("{word} wants a number above 0"))),
-    }
-}
-
-/// What became of one target.
-struct Run {
-    target: String,
-    heard: Heard,
-    /// Inputs that failed, kept.
-    findings: Vec<PathBuf>,
-    /// How the program ended, if not well.
-    ended: Option<String>,
-}
-
-impl Run {
-    fn failed(&self) -> bool {
-        // One that ran nothing has shown nothing.
-        self.ended.is_some() || !self.findings.is_empty() || self.heard.runs == 0
-    }
-
-    fn json(&self) -> Value {
-        let findings: Vec<String> = self
-            .findings
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        json!({
-            "target": self.target,
-            "runs": self.heard.runs,
-            "runs_per_second": self.heard.runs_per_second,
-            "coverage": self.heard.coverage,
-            "features": self.heard.features,
-            "new_inputs": self.heard.new_inputs,
-            "peak_mib": self.heard.peak_mib,
-            "findings": findings,
-            "ended": self.ended,
-            "ok": !self.failed(),
-        })
     }
 }
 
@@ -134,24 +113,41 @@ pub(crate) fn run(words: &[String]) -> Outcome<()> {
             all.join(", ")
         )));
     }
-    let wanted: Vec<String> = all
-        .into_iter()
-        .filter(|name| options.targets.is_empty() || options.targets.contains(name))
-        .collect();
-    setup::ensure_build_tools()?;
+    let commit = commit::name(&[results::DOCUMENT]);
+    if options.bless {
+        results::check_commit(&commit)?;
+    }
     let place = place();
-    let programs = build::programs(&place, &wanted)?;
-    let each = Duration::from_secs(options.minutes * 60);
-    let rounds = wanted.len().div_ceil(options.jobs);
-    eprintln!(
-        "{} targets, {} each, {} at a time: about {}",
-        wanted.len(),
-        human(each),
-        options.jobs,
-        human(each * u32::try_from(rounds).unwrap_or(u32::MAX)),
-    );
-    let results = fuzz_all(&place, &programs, &wanted, each, options.jobs)?;
+    let (mut results, mut wanted) = (Vec::new(), Vec::new());
+    for target in &all {
+        if !options.targets.is_empty() && !options.targets.contains(target) {
+            continue;
+        }
+        let kept = Run::kept(&place, target).filter(|_| options.resume);
+        match kept.filter(|run| run.stands_for(&commit, options.minutes)) {
+            Some(run) => results.push(run),
+            None => wanted.push(target.clone()),
+        }
+    }
+    if !results.is_empty() {
+        eprintln!("{} targets have run already, on this commit", results.len());
+    }
+    if !wanted.is_empty() {
+        setup::ensure_build_tools()?;
+        let programs = build::programs(&place, &wanted)?;
+        let campaign = Campaign {
+            place: &place,
+            programs: &programs,
+            commit: &commit,
+            minutes: options.minutes,
+        };
+        results.extend(campaign.run_all(&wanted, options.jobs)?);
+        results.sort_by(|a, b| a.target.cmp(&b.target));
+    }
     report(&results, options.json);
+    if options.bless {
+        results::bless(&results, &all)?;
+    }
     let failed: Vec<&str> = results
         .iter()
         .filter(|result| result.failed())
@@ -183,78 +179,95 @@ fn place() -> PathBuf {
     target.join("fuzz")
 }
 
-/// Some threads take targets off the list until none is left.
-fn fuzz_all(
-    place: &Path,
-    programs: &Path,
-    wanted: &[String],
-    each: Duration,
-    jobs: usize,
-) -> Outcome<Vec<Run>> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.min(wanted.len()) {
-            scope.spawn(|| {
-                while let Some(target) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = fuzz_one(place, programs, target, each);
-                    if let Ok(result) = &result {
-                        eprintln!("{}", line(result));
-                    }
-                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    done.push(result);
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut results = done.into_iter().collect::<Outcome<Vec<Run>>>()?;
-    results.sort_by(|a, b| a.target.cmp(&b.target));
-    Ok(results)
+/// What all runs of one call have in common.
+struct Campaign<'a> {
+    place: &'a Path,
+    programs: &'a Path,
+    commit: &'a str,
+    minutes: u64,
 }
 
-fn fuzz_one(place: &Path, programs: &Path, target: &str, each: Duration) -> Outcome<Run> {
-    let corpus = place.join("corpus").join(target);
-    let artifacts = place.join("findings").join(target);
-    let seeds = cargo::root().join(PACKAGE).join("seeds").join(target);
-    for folder in [&corpus, &artifacts] {
-        fs::create_dir_all(folder).because("the folders of a target cannot be made")?;
+impl Campaign<'_> {
+    /// How long each target runs.
+    fn each(&self) -> Duration {
+        Duration::from_secs(self.minutes * 60)
     }
-    let before = files(&artifacts)?;
-    let output = Command::new(programs.join(target))
-        .arg(&corpus)
-        .arg(&seeds)
-        .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .arg(format!("-max_total_time={}", each.as_secs()))
-        .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
-        .arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"))
-        .arg("-print_final_stats=1")
-        // What fails stands in the program's own words; the tool's environment has no place in it.
-        .env("ASAN_OPTIONS", build::ASAN_OPTIONS)
-        .env("RUST_BACKTRACE", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .output()
-        .because("a libFuzzer program cannot be started")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let findings: Vec<PathBuf> = files(&artifacts)?.difference(&before).cloned().collect();
-    let ended = (!output.status.success()).then(|| output.status.to_string());
-    if ended.is_some() {
-        let log = artifacts.join("last.log");
-        fs::write(&log, said.as_bytes()).because("a finding's words cannot be kept")?;
-        let tail = listen::tail(&said);
-        eprintln!("{target}: {tail}\n      all of it: {}", log.display());
-        for finding in &findings {
-            let program = programs.join(target);
-            eprintln!("      again: {} {}", program.display(), finding.display());
+
+    /// Some threads take targets off the list until none is left.
+    fn run_all(&self, wanted: &[String], jobs: usize) -> Outcome<Vec<Run>> {
+        let each = self.each();
+        let rounds = wanted.len().div_ceil(jobs);
+        eprintln!(
+            "{} targets, {} each, {jobs} at a time: about {}",
+            wanted.len(),
+            human(each),
+            human(each * u32::try_from(rounds).unwrap_or(u32::MAX)),
+        );
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.min(wanted.len()) {
+                scope.spawn(|| {
+                    while let Some(target) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let result = self.run(target).and_then(|run| {
+                            eprintln!("{}", line(&run));
+                            run.keep(self.place).map(|()| run)
+                        });
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        done.push(result);
+                    }
+                });
+            }
+        });
+        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.into_iter().collect()
+    }
+
+    fn run(&self, target: &str) -> Outcome<Run> {
+        let corpus = self.place.join("corpus").join(target);
+        let artifacts = self.place.join("findings").join(target);
+        let seeds = cargo::root().join(PACKAGE).join("seeds").join(target);
+        for folder in [&corpus, &artifacts] {
+            fs::create_dir_all(folder).because("the folders of a target cannot be made")?;
         }
+        let before = files(&artifacts)?;
+        let program = self.programs.join(target);
+        let output = Command::new(&program)
+            .arg(&corpus)
+            .arg(&seeds)
+            .arg(format!("-artifact_prefix={}/", artifacts.display()))
+            .arg(format!("-max_total_time={}", self.each().as_secs()))
+            .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
+            .arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"))
+            .arg("-print_final_stats=1")
+            // What fails stands in the program's own words; the tool's environment has no place in it.
+            .env("ASAN_OPTIONS", build::ASAN_OPTIONS)
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .output()
+            .because("a libFuzzer program cannot be started")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let findings: Vec<PathBuf> = files(&artifacts)?.difference(&before).cloned().collect();
+        let ended = (!output.status.success()).then(|| output.status.to_string());
+        if ended.is_some() {
+            let log = artifacts.join("last.log");
+            fs::write(&log, said.as_bytes()).because("a finding's words cannot be kept")?;
+            let tail = listen::tail(&said);
+            eprintln!("{target}: {tail}\n      all of it: {}", log.display());
+            for finding in &findings {
+                eprintln!("      again: {} {}", program.display(), finding.display());
+            }
+        }
+        Ok(Run {
+            target: target.to_owned(),
+            commit: self.commit.to_owned(),
+            minutes: self.minutes,
+            heard: listen::heard(&said),
+            findings,
+            ended,
+        })
     }
-    Ok(Run {
-        target: target.to_owned(),
-        heard: listen::heard(&said),
-        findings,
-        ended,
-    })
 }
 
 /// The inputs in a folder, without what this tool writes there.
@@ -308,14 +321,18 @@ mod tests {
     fn options_are_understood_or_refused() {
         let options = Options::parse(&words("--long --target frame --json")).unwrap();
         assert_eq!((options.minutes, options.json), (LONG_MINUTES, true));
+        assert!(!options.bless && !options.resume);
         assert!(options.targets.contains("frame"));
         let options = Options::parse(&words("--long --minutes 2 --jobs 3")).unwrap();
         assert_eq!((options.minutes, options.jobs), (2, 3));
+        let options = Options::parse(&words("--bless --resume --jobs 2")).unwrap();
+        assert!(options.bless && options.resume && options.minutes == MINUTES);
         for wrong in [
             "--minutes",
             "--minutes x",
             "--minutes 0",
             "--jobs 0",
+            "--bless --minutes 1",
             "fast",
         ] {
             assert_eq!(

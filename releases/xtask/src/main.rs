@@ -12,6 +12,7 @@
 mod adversary;
 mod budget;
 mod cargo;
+mod commit;
 mod crash;
 mod demo;
 mod fuzz;
@@ -95,7 +96,10 @@ cargo xtask COMMAND
              --long         30 minutes for each
              --target NAME  one of them; may be given several times
              --jobs N       so many at a time; otherwise half as many as the machine has threads
+             --resume       pass over targets that ran at least so long on this very commit, and found nothing
              --json         one JSON object on stdout
+             --bless        keep the results as rows of crashtest/fuzz/RESULTS.md, each with its commit; other
+                            targets keep theirs. Wants a tree without changes, and 5 minutes at least
   bench    ratios against the yardsticks, in one run
              --quick        fewer rounds: a look, not a result
              --only PART    seal, epoch, ingest, memory, crypto, motion or whole (the programs together, some

@@ -162,7 +162,7 @@ fn acks(line: Line, plaintext: &[u8]) -> Vec<Held> {
 }
 
 /// A message of a hub: one that decodes, more often than luck would have it, or any bytes.
-fn spoken(input: &mut Input<'_>) -> Vec<u8> {
+pub(super) fn spoken(input: &mut Input<'_>) -> Vec<u8> {
     let what = input.byte() % 7;
     let clip = ClipId([input.byte() % 3; 16]);
     let end = |input: &mut Input<'_>| ClipEnd {

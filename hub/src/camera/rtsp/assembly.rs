@@ -24,16 +24,19 @@ const LEAD: Duration = Duration::from_secs(3600);
 const JUMP: Duration = Duration::from_secs(UNIT_SECONDS_MAX as u64);
 
 /// One depacketised frame.
-pub(super) struct Frame {
+pub struct Frame {
     /// The codec parameters, at key frames and wherever they change.
-    pub(super) new_track: Option<VideoTrack>,
+    pub new_track: Option<VideoTrack>,
     /// Presentation time since PLAY in ticks.
-    pub(super) elapsed: i64,
-    pub(super) is_sync: bool,
+    pub elapsed: i64,
+    /// The camera says that decoding can begin here.
+    pub is_sync: bool,
     /// Packets before it are missing.
-    pub(super) is_after_loss: bool,
-    pub(super) received_unix_ms: u64,
-    pub(super) data: Bytes,
+    pub is_after_loss: bool,
+    /// When it came, in milliseconds since 1970 by the hub's clock.
+    pub received_unix_ms: u64,
+    /// Its NAL units, each behind its length in four bytes.
+    pub data: Bytes,
 }
 
 /// Where in a stream we are.
@@ -46,8 +49,8 @@ enum State {
     Broken,
 }
 
-/// Assembles one camera's pictures.
-pub(super) struct Assembly {
+/// Assembles one camera's pictures. Public for fuzz targets.
+pub struct Assembly {
     camera: String,
     audio: Option<Arc<AudioTrack>>,
     track: Option<Arc<VideoTrack>>,
@@ -57,7 +60,8 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(camera: String, audio: Option<Arc<AudioTrack>>) -> Self {
+    /// For a camera of this name, before its first frame.
+    pub fn new(camera: String, audio: Option<Arc<AudioTrack>>) -> Self {
         Self {
             camera,
             audio,
@@ -77,7 +81,7 @@ impl Assembly {
     ///
     /// # Errors
     /// [`CameraError::Protocol`]: a picture that is too large, or a time that cannot be.
-    pub(super) fn handle_frame(&mut self, frame: Frame) -> Result<Vec<SourceItem>, CameraError> {
+    pub fn handle_frame(&mut self, frame: Frame) -> Result<Vec<SourceItem>, CameraError> {
         let bytes = frame.data.len();
         if bytes > UNIT_BYTES_MAX {
             return Err(self.broken(format!(
