@@ -67,6 +67,7 @@ fn start_parts(
     core.set_retention(config.retain == Retain::UntilAcked);
     core.set_detections(crew::detections(config));
     core.set_budget(config.disk.budget_bytes);
+    core.set_clip_days(config.disk.clip_days_max);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {

@@ -28,6 +28,7 @@
 )]
 
 mod aead;
+mod ages;
 mod alarms;
 mod clip;
 mod codec;
@@ -64,6 +65,7 @@ mod txn;
 pub mod vault;
 mod wrap;
 
+pub use ages::{AgeMark, Ages};
 pub use alarms::{AWAY_MAX, AlarmsOwed};
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{

@@ -380,7 +380,9 @@ fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
 }
 
 fn settings_json(settings: &HubSettings) -> Value {
-    json!({"privacy": settings.privacy, "event_seconds_max": settings.event_seconds_max})
+    json!({"privacy": settings.privacy, "event_seconds_max": settings.event_seconds_max,
+           "clip_days_max": settings.clip_days_max, "alerts": {"motion": settings.alerts.motion,
+           "storage_full": settings.alerts.storage_full, "camera_away": settings.alerts.camera_away}})
 }
 
 fn settings_text(settings: &HubSettings) -> String {
@@ -388,9 +390,28 @@ fn settings_text(settings: &HubSettings) -> String {
         true => "privacy mode on, no event is recorded",
         false => "privacy mode off",
     };
-    match settings.event_seconds_max {
-        Some(seconds) => format!("{privacy}; an event ends after {seconds} s"),
-        None => format!("{privacy}; an event lasts as long as the camera says"),
+    let lasts = match settings.event_seconds_max {
+        Some(seconds) => format!("an event ends after {seconds} s"),
+        None => "an event lasts as long as the camera says".into(),
+    };
+    let kept = match settings.clip_days_max {
+        Some(days) => format!("a clip that no phone has got goes after {days} days"),
+        None => "clips are kept for as long as the hub's configuration says".into(),
+    };
+    let alerts = settings.alerts;
+    let unwanted = [
+        (alerts.motion, "motion"),
+        (alerts.storage_full, "storage_full"),
+        (alerts.camera_away, "camera_away"),
+    ];
+    let unwanted = unwanted.into_iter().filter(|(on, _)| !on);
+    let unwanted: Vec<&str> = unwanted.map(|(_, kind)| kind).collect();
+    match unwanted.as_slice() {
+        [] => format!("{privacy}; {lasts}; {kept}"),
+        kinds => format!(
+            "{privacy}; {lasts}; {kept}; not notified of {}",
+            kinds.join(", ")
+        ),
     }
 }
 
@@ -510,8 +531,9 @@ pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
         ),
         CommandOutcome::NoSuchCamera => "not done: no camera of this hub has that name".into(),
         CommandOutcome::NothingDetected => {
-            "not done: that camera's events go by the clock, as the hub's configuration says; there is nothing to set".into()
+            "not done: that camera's events go by the clock, as the hub's configuration says; there is nothing to set but its name".into()
         }
+        CommandOutcome::NameTaken => "not done: another camera has that name".into(),
         CommandOutcome::NotUnderstood => {
             "not done: the camera's program is older than this one".into()
         }
